@@ -1,0 +1,37 @@
+export interface BackoffOptions {
+  /** The ceiling of the first delay, in milliseconds (default 500). */
+  readonly baseMs?: number;
+  /** The ceiling that later delays grow to, in milliseconds (default 30_000). */
+  readonly capMs?: number;
+  /** Uniform random number in [0, 1) (default Math.random). */
+  readonly random?: () => number;
+}
+
+/**
+ * Full-jitter exponential backoff: the n-th delay is uniform in [0, min(cap, base * 2^n)).
+ * Jitter over the whole range is what spreads a reconnect storm after a broker's restart.
+ */
+export class Backoff {
+  readonly #baseMs: number;
+  readonly #capMs: number;
+  readonly #random: () => number;
+  #attempts = 0;
+
+  constructor(options: BackoffOptions = {}) {
+    this.#baseMs = options.baseMs ?? 500;
+    this.#capMs = options.capMs ?? 30_000;
+    this.#random = options.random ?? Math.random;
+  }
+
+  /** The next delay in milliseconds; `atLeastMs` is what the other end asked for (Retry-After). */
+  nextDelayMs(atLeastMs = 0): number {
+    const ceilingMs = Math.min(this.#capMs, this.#baseMs * 2 ** this.#attempts);
+    this.#attempts = Math.min(this.#attempts + 1, 30);
+    return atLeastMs + this.#random() * ceilingMs;
+  }
+
+  /** Call after a healthy spell: the next delay starts small again. */
+  reset(): void {
+    this.#attempts = 0;
+  }
+}

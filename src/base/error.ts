@@ -1,0 +1,16 @@
+/** Turns anything that was thrown into an Error, keeping an Error as it is. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
+/** The messages of an error and its causes, joined by ": ", each sentence once. */
+export function describeError(thrown: unknown): string {
+  const sentences: string[] = [];
+  for (let at: unknown = thrown, depth = 0; at !== undefined && at !== null && depth < 8; depth++) {
+    const error = asError(at);
+    const sentence = error.message || error.name;
+    if (!sentences.some((said) => said.includes(sentence))) sentences.push(sentence);
+    at = error.cause;
+  }
+  return sentences.join(': ');
+}

@@ -1,0 +1,36 @@
+/** Every bound on an untrusted peer, in one place. docs/protocol.md, "Limits", has the same table. */
+export interface TunnelLimits {
+  /** Payload of a frame other than DATA, in bytes. */
+  readonly maxControlBytes: number;
+  /** Payload of a received DATA frame, in bytes. We send at most 64 KiB; a peer may use up to this. */
+  readonly maxDataFrameBytes: number;
+  /** Streams that a dialer may have open in one session. */
+  readonly maxStreams: number;
+  /** Receive window that a stream starts with, in bytes. */
+  readonly initialWindowBytes: number;
+  /** Receive window that a stream may grow to, in bytes. */
+  readonly maxWindowBytes: number;
+  /** Receive window below which a stream is never opened, even when the budgets are used up, in bytes. */
+  readonly minWindowBytes: number;
+  /**
+   * Sum of the receive windows of one session, in bytes. Worst memory of a session = this + what its senders keep,
+   * which the peer's budget bounds in the same way.
+   */
+  readonly sessionBudgetBytes: number;
+  /** How long received bytes may go unacknowledged, in milliseconds; the sender keeps them that long. */
+  readonly ackDelayMs: number;
+}
+
+export const defaultLimits: TunnelLimits = {
+  maxControlBytes: 64 * 1024,
+  maxDataFrameBytes: 1024 * 1024,
+  maxStreams: 10_000,
+  initialWindowBytes: 256 * 1024,
+  maxWindowBytes: 16 * 1024 * 1024,
+  minWindowBytes: 16 * 1024,
+  sessionBudgetBytes: 64 * 1024 * 1024,
+  ackDelayMs: 250,
+};
+
+/** Sum of the receive windows of all sessions of a process, in bytes (default of `WindowBudget`). */
+export const defaultProcessBudgetBytes = 512 * 1024 * 1024;

@@ -1,0 +1,180 @@
+import { Packr } from 'msgpackr';
+import { TunnelError, parseErrorCode, type TunnelErrorCode } from './errors.ts';
+import { FrameType, frameName } from './frame.ts';
+import type { Target } from './stream-handler.ts';
+
+// Plain MessagePack: no records (they need state that both ends share), maps as small as they can be.
+const packr = new Packr({
+  useRecords: false,
+  mapsAsObjects: true,
+  variableMapSize: true,
+  int64AsType: 'number',
+});
+
+export const protocolVersion = { major: 1, minor: 0 } as const;
+
+/** HELLO, the first frame on a link, from the end that dialed. Unknown fields are ignored, so minors may add some. */
+export interface Hello {
+  readonly major: number;
+  readonly minor: number;
+  /** The program and its version, for logs only. */
+  readonly software: string;
+}
+
+/** WELCOME, the broker's answer to HELLO. */
+export interface Welcome {
+  readonly major: number;
+  readonly minor: number;
+  readonly replica: string;
+  /** To a dialer: the number of its session on this link. To an agent: 0. */
+  readonly session: number;
+  /** To a dialer: the agent that the session reached. */
+  readonly agent: string;
+}
+
+/** ATTACH, broker to agent: a dialer's session appears. */
+export interface Attach {
+  /** Who the broker authenticated as the dialer; the agent's logs name it. */
+  readonly dialer: string;
+}
+
+/** OPEN, dialer to agent. */
+export interface Open {
+  readonly target: Target;
+  /** How far the agent may send at once, in bytes. */
+  readonly window: number;
+  /** How long the agent may take to connect, in milliseconds; 0 leaves it to the agent. */
+  readonly timeoutMs: number;
+}
+
+/** REFUSED, RESET and GOAWAY, DETACH where something went wrong. */
+export interface Failure {
+  readonly code: TunnelErrorCode;
+  readonly message: string;
+}
+
+/** GOAWAY, broker to the other end: attach elsewhere, this link closes at the deadline. */
+export interface GoAway {
+  /** Milliseconds from now until the link closes. */
+  readonly deadlineMs: number;
+  /** Milliseconds to wait before the next attempt. */
+  readonly retryAfterMs: number;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The payload of a control frame. */
+export function encodeMessage(message: object): Uint8Array {
+  return packr.pack(message);
+}
+
+function decode(type: FrameType, payload: Uint8Array): Fields {
+  let value: unknown;
+  try {
+    value = packr.unpack(payload);
+  } catch (error) {
+    throw malformed(type, 'is not MessagePack', error);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw malformed(type, 'is not a map');
+  }
+  return value as Fields;
+}
+
+function malformed(type: FrameType, why: string, cause?: unknown): TunnelError {
+  return new TunnelError('protocol_error', `payload of ${frameName(type)} ${why}`, { cause });
+}
+
+function text(type: FrameType, fields: Fields, name: string, maxLength: number): string {
+  const value = fields[name];
+  if (typeof value !== 'string') throw malformed(type, `has no text "${name}"`);
+  return value.length > maxLength ? value.slice(0, maxLength) : value;
+}
+
+function whole(type: FrameType, fields: Fields, name: string, max: number): number {
+  const value = fields[name];
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max) {
+    throw malformed(type, `needs "${name}" as a whole number up to ${max}`);
+  }
+  return value;
+}
+
+const maxU32 = 0xffff_ffff;
+
+export function decodeHello(payload: Uint8Array): Hello {
+  const fields = decode(FrameType.hello, payload);
+  const major = whole(FrameType.hello, fields, 'major', maxU32);
+  if (major !== protocolVersion.major) {
+    throw new TunnelError(
+      'version_unsupported',
+      `the other end speaks culvert ${major}, this one ${protocolVersion.major}: update the older of the two`,
+    );
+  }
+  return {
+    major,
+    minor: whole(FrameType.hello, fields, 'minor', maxU32),
+    software: text(FrameType.hello, fields, 'software', 128),
+  };
+}
+
+export function decodeWelcome(payload: Uint8Array): Welcome {
+  const type = FrameType.welcome;
+  const fields = decode(type, payload);
+  return {
+    major: whole(type, fields, 'major', maxU32),
+    minor: whole(type, fields, 'minor', maxU32),
+    replica: text(type, fields, 'replica', 256),
+    session: whole(type, fields, 'session', maxU32),
+    agent: text(type, fields, 'agent', 256),
+  };
+}
+
+export function decodeAttach(payload: Uint8Array): Attach {
+  const fields = decode(FrameType.attach, payload);
+  return { dialer: text(FrameType.attach, fields, 'dialer', 256) };
+}
+
+export function decodeOpen(payload: Uint8Array): Open {
+  const type = FrameType.open;
+  const fields = decode(type, payload);
+  if (fields['kind'] !== 'tcp') throw malformed(type, 'names a kind of target that is not "tcp"');
+  return {
+    target: {
+      kind: 'tcp',
+      host: text(type, fields, 'host', 1024),
+      port: whole(type, fields, 'port', 65_535),
+    },
+    window: whole(type, fields, 'window', maxU32),
+    timeoutMs: whole(type, fields, 'timeoutMs', maxU32),
+  };
+}
+
+export function encodeOpen(open: Open): Uint8Array {
+  return encodeMessage({ ...open.target, window: open.window, timeoutMs: open.timeoutMs });
+}
+
+/** OPENED carries one number: how far the dialer may send at once, in bytes. */
+export function decodeOpened(payload: Uint8Array): number {
+  return whole(FrameType.opened, decode(FrameType.opened, payload), 'window', maxU32);
+}
+
+export function decodeFailure(type: FrameType, payload: Uint8Array): Failure {
+  const fields = decode(type, payload);
+  return {
+    code: parseErrorCode(fields['code'], 'internal'),
+    message: text(type, fields, 'message', 2048),
+  };
+}
+
+export function encodeFailure(error: TunnelError): Uint8Array {
+  return encodeMessage({ code: error.code, message: error.message.slice(0, 2048) });
+}
+
+export function decodeGoAway(payload: Uint8Array): GoAway {
+  const type = FrameType.goaway;
+  const fields = decode(type, payload);
+  return {
+    deadlineMs: whole(type, fields, 'deadlineMs', maxU32),
+    retryAfterMs: whole(type, fields, 'retryAfterMs', maxU32),
+  };
+}

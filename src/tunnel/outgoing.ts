@@ -1,0 +1,151 @@
+import { FrameType, writeFrameHeader } from './frame.ts';
+import type { Link } from './link.ts';
+import { encodeFailure, encodeMessage, encodeOpen } from './message.ts';
+import { writeOffset } from './offset.ts';
+import { maxDataBytes } from './slab.ts';
+import { Owed, type Stream } from './stream.ts';
+
+/** Answers that wait for room on the link; a peer that asks for more without reading loses the surplus. */
+const maxReplies = 1024;
+
+interface Reply {
+  readonly type: FrameType;
+  readonly stream: number;
+  readonly payload: Uint8Array;
+}
+
+/**
+ * What a session sends next: control before data, streams in turn, one frame for each pull. Control frames are not queued
+ * as bytes but as facts (`Stream.owed`), so ten grants to one stream while the link is full become one CREDIT.
+ */
+export class Outgoing {
+  #link: Link | undefined;
+  #number = 0;
+  #wake: (now: boolean) => void = () => {};
+  #replies: Reply[] = [];
+  #owing: Stream[] = [];
+  #data: Stream[] = [];
+  readonly #sent: (stream: Stream) => void;
+
+  /** @param sent called after the control frames of a stream went out */
+  constructor(sent: (stream: Stream) => void) {
+    this.#sent = sent;
+  }
+
+  get number(): number {
+    return this.#number;
+  }
+
+  get hasFrames(): boolean {
+    return this.#replies.length > 0 || this.#owing.length > 0 || this.#data.length > 0;
+  }
+
+  attach(link: Link, number: number, wake: (now: boolean) => void): void {
+    this.#link = link;
+    this.#number = number;
+    this.#wake = wake;
+    if (this.hasFrames) wake(false);
+  }
+
+  /** Drops what waits; nothing is sent any more. */
+  close(): void {
+    this.#link = undefined;
+    this.#replies = [];
+    this.#owing = [];
+    this.#data = [];
+  }
+
+  /** A frame that belongs to no stream of ours. */
+  reply(type: FrameType, stream: number, payload: Uint8Array): void {
+    if (this.#replies.length >= maxReplies) return;
+    this.#replies.push({ type, stream, payload });
+    this.#wake(false);
+  }
+
+  /** The stream has control frames to send. */
+  owes(stream: Stream): void {
+    this.#owing.push(stream);
+    this.#wake(false);
+  }
+
+  /** The stream has bytes and credit. */
+  hasData(stream: Stream): void {
+    this.#enqueue(stream);
+    this.#wake(stream.sending.unsentBytes >= maxDataBytes);
+  }
+
+  /** Sends one frame, or the control frames of one stream. False: there was nothing to send. */
+  pullFrame(): boolean {
+    const link = this.#link;
+    if (link === undefined) return false;
+    const reply = this.#replies.shift();
+    if (reply !== undefined) {
+      link.sendCopy(reply.type, this.#number, reply.stream, reply.payload);
+      return true;
+    }
+    const owing = this.#owing.shift();
+    if (owing !== undefined) {
+      this.#sendOwed(link, owing);
+      this.#sent(owing);
+      return true;
+    }
+    const sender = this.#data.shift();
+    if (sender === undefined) return false;
+    this.#sendData(link, sender);
+    return true;
+  }
+
+  #enqueue(stream: Stream): void {
+    if (stream.queued) return;
+    stream.queued = true;
+    this.#data.push(stream);
+  }
+
+  #sendData(link: Link, stream: Stream): void {
+    stream.queued = false;
+    if (stream.ended) return;
+    const block = stream.nextData();
+    if (block !== undefined) {
+      const { slab, start } = block;
+      writeFrameHeader(slab.bytes, start, FrameType.data, this.#number, stream.number);
+      link.send(block);
+      if (stream.sending.unsentBytes > 0 && stream.creditBytes > 0) this.#enqueue(stream);
+    }
+    stream.wakeWriter();
+  }
+
+  #sendOwed(link: Link, stream: Stream): void {
+    const { owed } = stream;
+    stream.owed = 0;
+    if ((owed & Owed.open) !== 0) {
+      stream.announced = true;
+      const { openTarget: target, openTimeoutMs: timeoutMs } = stream;
+      const open = encodeOpen({ target: target!, window: stream.receiving.limit, timeoutMs });
+      link.sendCopy(FrameType.open, this.#number, stream.number, open);
+    }
+    if ((owed & Owed.opened) !== 0) {
+      const opened = encodeMessage({ window: stream.receiving.limit });
+      link.sendCopy(FrameType.opened, this.#number, stream.number, opened);
+    }
+    if ((owed & Owed.credit) !== 0) {
+      const credit = new Uint8Array(16);
+      // A FIN counts as one more byte, so that its sender learns that it arrived.
+      writeOffset(credit, 0, stream.receiving.received + (stream.finReceived ? 1 : 0));
+      writeOffset(credit, 8, stream.receiving.limit);
+      stream.receiving.told();
+      link.sendCopy(FrameType.credit, this.#number, stream.number, credit);
+    }
+    if ((owed & Owed.fin) !== 0) {
+      const length = new Uint8Array(8);
+      writeOffset(length, 0, stream.sending.written);
+      stream.finSent = true;
+      link.sendCopy(FrameType.fin, this.#number, stream.number, length);
+    }
+    // A stream that the other end never heard of needs no word about its end.
+    if ((owed & Owed.reset) !== 0 && stream.announced) {
+      const type =
+        stream.accepted || stream.openTarget !== undefined ? FrameType.reset : FrameType.refused;
+      link.sendCopy(type, this.#number, stream.number, encodeFailure(stream.failure!));
+    }
+  }
+}

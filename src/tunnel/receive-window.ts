@@ -1,0 +1,105 @@
+import type { WindowBudget } from './window-budget.ts';
+
+export interface ReceiveWindowOptions {
+  readonly initialBytes: number;
+  readonly minBytes: number;
+  readonly maxBytes: number;
+  readonly budget: WindowBudget;
+}
+
+/**
+ * How far the other end may send on one stream. Credit is returned when the reader *takes* bytes, not when they arrive:
+ * otherwise a stalled reader fills our memory instead of stalling its sender (docs/protocol.md, "Flow control").
+ *
+ * The window doubles when half of it was taken within two round trips: then it, and not the reader, is what limits.
+ */
+export class ReceiveWindow {
+  readonly #options: ReceiveWindowOptions;
+  #windowBytes: number;
+  #received = 0;
+  #taken = 0;
+  #limit: number;
+  /** `received` and `limit` as the other end last heard them. */
+  #toldReceived = 0;
+  #toldLimit: number;
+  #measuredFrom = 0;
+  #measuredSinceMs = 0;
+
+  constructor(options: ReceiveWindowOptions) {
+    this.#options = options;
+    this.#windowBytes = Math.max(
+      options.minBytes,
+      Math.min(options.initialBytes, options.budget.freeBytes),
+    );
+    options.budget.take(this.#windowBytes);
+    this.#limit = this.#toldLimit = this.#windowBytes;
+  }
+
+  get received(): number {
+    return this.#received;
+  }
+
+  get limit(): number {
+    return this.#limit;
+  }
+
+  get windowBytes(): number {
+    return this.#windowBytes;
+  }
+
+  /** Bytes that arrived and have not been taken. */
+  get unreadBytes(): number {
+    return this.#received - this.#taken;
+  }
+
+  /** How much more the other end may send. */
+  get roomBytes(): number {
+    return this.#limit - this.#received;
+  }
+
+  /** Bytes arrived. True: tell the other end now, it keeps a copy until it knows. */
+  arrived(bytes: number): boolean {
+    this.#received += bytes;
+    return this.#received - this.#toldReceived >= this.#windowBytes / 2;
+  }
+
+  /** The reader took bytes. True: tell the other end now, a quarter of the window is free again. */
+  take(bytes: number, nowMs: number, roundTripMs: number | undefined): boolean {
+    this.#taken = Math.min(this.#taken + bytes, this.#received);
+    this.#limit = this.#taken + this.#windowBytes;
+    if (this.#limit - this.#toldLimit < this.#windowBytes / 4) return false;
+    this.#adapt(nowMs, roundTripMs);
+    return true;
+  }
+
+  /** Something arrived or was taken that the other end has not heard of. */
+  get untold(): boolean {
+    return this.#received !== this.#toldReceived;
+  }
+
+  /** A CREDIT frame with the present numbers goes out. */
+  told(): void {
+    this.#toldReceived = this.#received;
+    this.#toldLimit = this.#limit;
+  }
+
+  /** Gives the window back to the budgets; the stream has ended. Idempotent. */
+  close(): void {
+    this.#options.budget.giveBack(this.#windowBytes);
+    this.#windowBytes = 0;
+  }
+
+  #adapt(nowMs: number, roundTripMs: number | undefined): void {
+    const measuredBytes = this.#taken - this.#measuredFrom;
+    if (measuredBytes < this.#windowBytes / 2) return;
+    const fast = roundTripMs !== undefined && nowMs - this.#measuredSinceMs < 2 * roundTripMs;
+    this.#measuredFrom = this.#taken;
+    this.#measuredSinceMs = nowMs;
+    if (!fast) return;
+    const growBytes = Math.min(this.#windowBytes, this.#options.maxBytes - this.#windowBytes);
+    if (growBytes <= 0 || growBytes > this.#options.budget.freeBytes) return;
+    this.#options.budget.take(growBytes);
+    this.#windowBytes += growBytes;
+    this.#limit += growBytes;
+  }
+}

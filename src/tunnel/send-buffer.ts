@@ -1,0 +1,176 @@
+import { frameHeaderBytes } from './frame.ts';
+import {
+  type Block,
+  type Slab,
+  type SlabPool,
+  frameOverheadBytes,
+  headroomBytes,
+  maxDataBytes,
+} from './slab.ts';
+
+/** A DATA frame in a slab: its payload is the bytes [offset, offset + length) of the stream. */
+class Chunk implements Block {
+  readonly slab: Slab;
+  readonly start: number;
+  end: number;
+  readonly offset: number;
+
+  constructor(slab: Slab, start: number, offset: number) {
+    this.slab = slab;
+    this.start = start;
+    this.end = start + frameHeaderBytes;
+    this.offset = offset;
+  }
+
+  get length(): number {
+    return this.end - this.start - frameHeaderBytes;
+  }
+
+  get endOffset(): number {
+    return this.offset + this.length;
+  }
+}
+
+/**
+ * What a stream has been given to send and the other end has not yet `received`. Bytes are copied once, into slabs laid
+ * out as ready DATA frames with headroom in front, so a link sends them as they lie; they stay until the other end says
+ * that it has them, because a session that moves to another link sends them again.
+ */
+export class SendBuffer {
+  readonly #pool: SlabPool;
+  #chunks: Chunk[] = [];
+  /** Index in `#chunks` of the first one that has not been sent. */
+  #nextUnsent = 0;
+  /** The last slab of `#chunks`, while another chunk may be put behind its last one. */
+  #tail: Slab | undefined;
+  #written = 0;
+  #sent = 0;
+  #received = 0;
+
+  constructor(pool: SlabPool) {
+    this.#pool = pool;
+  }
+
+  /** Offset behind the last byte given. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** Offset behind the last byte sent on the present link. */
+  get sent(): number {
+    return this.#sent;
+  }
+
+  get unsentBytes(): number {
+    return this.#written - this.#sent;
+  }
+
+  /** Bytes that the other end has not yet acknowledged, sent or not. */
+  get keptBytes(): number {
+    return this.#written - this.#received;
+  }
+
+  /** Copies `bytes` in. */
+  append(bytes: Uint8Array): void {
+    let at = 0;
+    while (at < bytes.length) {
+      const chunk = this.#openChunk(bytes.length - at);
+      const spaceBytes = Math.min(
+        chunk.slab.bytes.length - chunk.end,
+        maxDataBytes - chunk.length,
+        bytes.length - at,
+      );
+      const piece =
+        at === 0 && spaceBytes === bytes.length ? bytes : bytes.subarray(at, at + spaceBytes);
+      chunk.slab.bytes.set(piece, chunk.end);
+      chunk.end += spaceBytes;
+      this.#written += spaceBytes;
+      at += spaceBytes;
+    }
+  }
+
+  /**
+   * The next frame to send, of at most `creditBytes` of payload; undefined when there is none or no credit. Its header
+   * is still to be written, at `start`.
+   */
+  next(creditBytes: number): Block | undefined {
+    const chunk = this.#chunks[this.#nextUnsent];
+    if (chunk === undefined || creditBytes <= 0) return undefined;
+    if (chunk.length > creditBytes) this.#split(chunk, creditBytes);
+    this.#nextUnsent++;
+    this.#sent = chunk.endOffset;
+    return chunk;
+  }
+
+  /** The other end has everything before `offset`. */
+  acknowledge(offset: number): void {
+    this.#received = Math.max(this.#received, Math.min(offset, this.#sent));
+    let done = 0;
+    while (done < this.#nextUnsent && this.#chunks[done]!.endOffset <= this.#received) {
+      this.#chunks[done]!.slab.release();
+      done++;
+    }
+    if (done === 0) return;
+    this.#chunks = done === this.#chunks.length ? [] : this.#chunks.slice(done);
+    this.#nextUnsent -= done;
+    if (this.#chunks.length === 0) this.#dropTail();
+  }
+
+  /** Forgets everything; the stream has ended. Idempotent. */
+  clear(): void {
+    for (const chunk of this.#chunks) chunk.slab.release();
+    this.#chunks = [];
+    this.#nextUnsent = 0;
+    this.#dropTail();
+    this.#received = this.#sent = this.#written;
+  }
+
+  /** A chunk that takes more bytes: the last one while it is unsent, else a new one in the same slab or in a fresh one. */
+  #openChunk(wantedBytes: number): Chunk {
+    const last = this.#chunks.at(-1);
+    const tail = this.#tail;
+    if (last !== undefined && tail !== undefined) {
+      const leftBytes = tail.bytes.length - last.end;
+      const unsent = this.#nextUnsent < this.#chunks.length;
+      if (unsent && leftBytes > 0 && last.length < maxDataBytes) return last;
+      // Behind a sent frame a new one needs its own header; it is not worth one for a few bytes.
+      if (leftBytes >= frameOverheadBytes + Math.min(wantedBytes, 1024)) {
+        tail.retain();
+        return this.#push(tail, last.end + headroomBytes);
+      }
+    }
+    this.#dropTail();
+    const slab = this.#pool.take(wantedBytes);
+    slab.retain();
+    this.#tail = slab;
+    return this.#push(slab, headroomBytes);
+  }
+
+  #push(slab: Slab, start: number): Chunk {
+    const chunk = new Chunk(slab, start, this.#written);
+    this.#chunks.push(chunk);
+    return chunk;
+  }
+
+  /** Cuts an unsent chunk, so that its first `bytes` can go: the rest moves to a slab of its own, to have headroom. */
+  #split(chunk: Chunk, bytes: number): void {
+    const cut = chunk.start + frameHeaderBytes + bytes;
+    const restBytes = chunk.end - cut;
+    const slab = this.#pool.take(restBytes);
+    const rest = new Chunk(slab, headroomBytes, chunk.offset + bytes);
+    slab.bytes.set(chunk.slab.bytes.subarray(cut, chunk.end), rest.end);
+    rest.end += restBytes;
+    const wasLast = chunk === this.#chunks.at(-1);
+    chunk.end = cut;
+    this.#chunks.splice(this.#nextUnsent + 1, 0, rest);
+    if (!wasLast) return;
+    this.#dropTail();
+    slab.retain();
+    this.#tail = slab;
+  }
+
+  #dropTail(): void {
+    this.#tail?.release();
+    this.#tail = undefined;
+  }
+}

@@ -1,0 +1,340 @@
+import type { Clock, Timer } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { TunnelError } from './errors.ts';
+import { FrameType, frameName } from './frame.ts';
+import type { TunnelLimits } from './limits.ts';
+import type { Link } from './link.ts';
+import { decodeFailure, decodeOpen, decodeOpened, encodeFailure } from './message.ts';
+import { readOffset } from './offset.ts';
+import { Outgoing } from './outgoing.ts';
+import { ReceiveWindow } from './receive-window.ts';
+import { RoundTrip } from './round-trip.ts';
+import type { SlabPool } from './slab.ts';
+import { Owed, Stream, type StreamOwner } from './stream.ts';
+import type { StreamHandler, Target } from './stream-handler.ts';
+import { WindowBudget } from './window-budget.ts';
+
+/** How much longer than the agent the dialer waits for the answer to OPEN, in milliseconds. */
+const answerGraceMs = 2_000;
+
+export interface SessionOptions {
+  /** Decides about streams that the other end opens; undefined on the dialer's side, which opens them. */
+  readonly accept?: (target: Target, timeoutMs: number, stream: Stream) => StreamHandler;
+  readonly clock: Clock;
+  readonly limits: TunnelLimits;
+  readonly pool: SlabPool;
+  /** The process's budget of receive windows. */
+  readonly budget: WindowBudget;
+  readonly log: Logger;
+}
+
+/**
+ * The relation between one dialer and one agent: its streams, their credit, and what goes out next. It has no socket and
+ * no clock of its own; a link (or a demultiplexer in front of one) brings frames in and pulls frames out.
+ */
+export class Session implements StreamOwner {
+  readonly roundTrip = new RoundTrip();
+  readonly budget: WindowBudget;
+  readonly #options: SessionOptions;
+  readonly #streams = new Map<number, Stream>();
+  #ended: Stream[] = [];
+  /** Streams whose received bytes the other end has not heard of. */
+  readonly #unacknowledged = new Set<Stream>();
+  #acknowledgeTimer: Timer | undefined;
+  readonly #outgoing = new Outgoing((stream) => this.#endIfDone(stream));
+  #nextStream = 1;
+  #highestStream = 0;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.budget = new WindowBudget(options.limits.sessionBudgetBytes, options.budget);
+  }
+
+  get streamCount(): number {
+    return this.#streams.size;
+  }
+
+  /** Frames wait for the link. */
+  get hasFrames(): boolean {
+    return this.#outgoing.hasFrames;
+  }
+
+  /**
+   * Sends through `link` from now on, with `number` in the frames.
+   *
+   * @param wake asks for `pullFrame` calls; `now` where it should happen before this turn goes on
+   */
+  attach(link: Link, number: number, wake: (now: boolean) => void): void {
+    this.#outgoing.attach(link, number, wake);
+  }
+
+  /**
+   * Opens a stream; the dialer's side. What happens is told to the handler, see `StreamHandler`.
+   *
+   * @param timeoutMs how long the agent may take to connect, in milliseconds; 0 leaves it to the agent
+   */
+  open(target: Target, timeoutMs: number, handler: (stream: Stream) => StreamHandler): Stream {
+    const stream = this.#add(this.#nextStream++, handler);
+    stream.openTarget = target;
+    stream.openTimeoutMs = timeoutMs;
+    stream.owed = Owed.open;
+    this.owes(stream);
+    if (timeoutMs > 0) {
+      stream.answerTimer = this.#options.clock.setTimer(timeoutMs + answerGraceMs, () => {
+        const sentence = `the agent did not answer the dial within ${timeoutMs + answerGraceMs} ms`;
+        stream.reset(new TunnelError('timeout', sentence));
+      });
+    }
+    return stream;
+  }
+
+  /** A piece of DATA for this session; see `LinkOwner.onData`. */
+  onData(number: number, bytes: Uint8Array): void {
+    const stream = this.#streams.get(number);
+    if (stream === undefined) return this.#unknown(number, FrameType.data);
+    if (stream.finReceived) {
+      return this.#breach(stream, 'protocol_error', 'sent data after its FIN');
+    }
+    const room = stream.receiving.roomBytes;
+    if (bytes.length > room) {
+      const sentence = `sent ${bytes.length} bytes with ${room} of credit left`;
+      return this.#breach(stream, 'window_exceeded', sentence);
+    }
+    if (stream.receiving.arrived(bytes.length)) stream.owesCredit();
+    else this.#acknowledgeLater(stream);
+    stream.handler.onData(bytes);
+  }
+
+  /** A frame of another type for this session. A malformed one ends its stream, never the session. */
+  onFrame(type: FrameType, number: number, payload: Uint8Array): void {
+    try {
+      this.#dispatch(type, number, payload);
+    } catch (thrown) {
+      const error = TunnelError.from(thrown);
+      const stream = this.#streams.get(number);
+      if (stream !== undefined) return this.#breach(stream, error.code, error.message);
+      this.#options.log.warn('bad frame from peer', {
+        stream: number,
+        code: error.code,
+        why: error.message,
+      });
+      this.#outgoing.reply(FrameType.reset, number, encodeFailure(error));
+    }
+  }
+
+  /** Sends one frame over the link, or the control frames of one stream. False: there was nothing to send. */
+  pullFrame(): boolean {
+    return this.#outgoing.pullFrame();
+  }
+
+  /** Ends every stream with `error`; the link is gone, or the session is. Idempotent. */
+  close(error: TunnelError): void {
+    this.#outgoing.close();
+    this.#acknowledgeTimer?.cancel();
+    this.#acknowledgeTimer = undefined;
+    for (const stream of this.#streams.values()) stream.fail(error);
+  }
+
+  /** Resolves when no stream is left, or rejects with the signal's reason. */
+  async idle(signal: AbortSignal): Promise<void> {
+    if (this.#streams.size === 0) return;
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    this.#idleWaiters.push(resolve);
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  // What a stream asks for.
+
+  owes(stream: Stream): void {
+    this.#outgoing.owes(stream);
+  }
+
+  hasData(stream: Stream): void {
+    this.#outgoing.hasData(stream);
+  }
+
+  grant(stream: Stream, bytes: number): boolean {
+    const nowMs = this.#options.clock.now();
+    const tell = stream.receiving.take(bytes, nowMs, this.roundTrip.ms);
+    if (tell && this.roundTrip.due(nowMs)) {
+      this.#outgoing.reply(FrameType.ping, 0, this.roundTrip.ask(nowMs));
+    }
+    return tell;
+  }
+
+  ended(stream: Stream): void {
+    this.#streams.delete(stream.number);
+    this.#unacknowledged.delete(stream);
+    stream.answerTimer?.cancel();
+    if (this.#ended.push(stream) > 1) return;
+    // Handlers are never called from inside a verb, so the last word comes after the present call.
+    queueMicrotask(() => this.#sayClosed());
+  }
+
+  #sayClosed(): void {
+    const ended = this.#ended;
+    this.#ended = [];
+    for (const stream of ended) stream.handler.onClose(stream.failure);
+    if (this.#streams.size > 0) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const resolve of waiters) resolve();
+  }
+
+  #add(number: number, handler: (stream: Stream) => StreamHandler): Stream {
+    const { limits, pool } = this.#options;
+    const receiving = new ReceiveWindow({
+      initialBytes: limits.initialWindowBytes,
+      minBytes: limits.minWindowBytes,
+      maxBytes: limits.maxWindowBytes,
+      budget: this.budget,
+    });
+    this.#highestStream = Math.max(this.#highestStream, number);
+    const stream = new Stream(number, handler, receiving, pool, this);
+    // A handler may end the stream while it is made.
+    if (!stream.ended) this.#streams.set(number, stream);
+    return stream;
+  }
+
+  #dispatch(type: FrameType, number: number, payload: Uint8Array): void {
+    switch (type) {
+      case FrameType.open:
+        return this.#onOpen(number, payload);
+      case FrameType.ping:
+        return this.#outgoing.reply(FrameType.pong, 0, payload.slice(0, 8));
+      case FrameType.pong:
+        return this.roundTrip.answer(payload, this.#options.clock.now());
+      case FrameType.opened:
+      case FrameType.refused:
+      case FrameType.fin:
+      case FrameType.reset:
+      case FrameType.credit: {
+        const stream = this.#streams.get(number);
+        if (stream === undefined) return this.#unknown(number, type);
+        return this.#onStreamFrame(stream, type, payload);
+      }
+      case FrameType.data:
+      case FrameType.hello:
+      case FrameType.welcome:
+      case FrameType.attach:
+      case FrameType.detach:
+      case FrameType.goaway:
+        throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
+    }
+  }
+
+  #onOpen(number: number, payload: Uint8Array): void {
+    const { accept, limits } = this.#options;
+    if (accept === undefined) {
+      throw new TunnelError('protocol_error', 'OPEN is for the agent, this end is the dialer');
+    }
+    if (number <= this.#highestStream) {
+      // An OPEN that is repeated for a live stream changes nothing; a used number never comes back.
+      if (this.#streams.has(number)) return;
+      throw new TunnelError('protocol_error', `stream number ${number} has been used before`);
+    }
+    const open = decodeOpen(payload);
+    if (this.#streams.size >= limits.maxStreams) {
+      this.#highestStream = number;
+      const sentence = `the session has ${limits.maxStreams} streams open, its limit`;
+      return this.#outgoing.reply(
+        FrameType.refused,
+        number,
+        encodeFailure(new TunnelError('stream_limit', sentence)),
+      );
+    }
+    this.#add(number, (stream) => {
+      stream.announced = true;
+      stream.limit = open.window;
+      return accept(open.target, open.timeoutMs, stream);
+    });
+  }
+
+  #onStreamFrame(stream: Stream, type: FrameType, payload: Uint8Array): void {
+    switch (type) {
+      case FrameType.opened:
+        if (stream.accepted) return;
+        stream.answerTimer?.cancel();
+        stream.accepted = true;
+        stream.credit(0, decodeOpened(payload));
+        stream.handler.onOpened?.();
+        return;
+      case FrameType.refused:
+      case FrameType.reset: {
+        const { code, message } = decodeFailure(type, payload);
+        return stream.fail(new TunnelError(code, message));
+      }
+      case FrameType.credit: {
+        if (payload.length !== 16)
+          throw new TunnelError('protocol_error', 'CREDIT is not 16 bytes');
+        stream.credit(readOffset(payload, 0), readOffset(payload, 8));
+        stream.wakeWriter();
+        return this.#endIfDone(stream);
+      }
+      case FrameType.fin: {
+        if (payload.length !== 8) throw new TunnelError('protocol_error', 'FIN is not 8 bytes');
+        const length = readOffset(payload, 0);
+        if (length !== stream.receiving.received) {
+          const sentence = `FIN at ${length} after ${stream.receiving.received} bytes`;
+          throw new TunnelError('protocol_error', sentence);
+        }
+        if (stream.finReceived) return;
+        stream.finReceived = true;
+        stream.owesCredit();
+        return stream.handler.onFin();
+      }
+      default:
+        throw new TunnelError('protocol_error', `${frameName(type)} does not belong to a stream`);
+    }
+  }
+
+  /** A frame for a stream that is not there: one that has ended is normal, one that never was is answered. */
+  #unknown(number: number, type: FrameType): void {
+    if (number <= this.#highestStream || type === FrameType.reset) return;
+    const sentence = `${frameName(type)} for stream ${number}, which was never opened`;
+    this.#options.log.warn('frame for an unknown stream', {
+      stream: number,
+      type: frameName(type),
+    });
+    this.#outgoing.reply(
+      FrameType.reset,
+      number,
+      encodeFailure(new TunnelError('unknown_stream', sentence)),
+    );
+  }
+
+  #breach(stream: Stream, code: TunnelError['code'], what: string): void {
+    const error = new TunnelError(code, `stream ${stream.number} ${what}`);
+    this.#options.log.warn('stream reset for a breach', {
+      stream: stream.number,
+      code,
+      why: error.message,
+    });
+    stream.reset(error);
+  }
+
+  /** Both directions have ended and the other end knows all that it must know. */
+  #endIfDone(stream: Stream): void {
+    if (!stream.finAcknowledged || !stream.finReceived || (stream.owed & Owed.credit) !== 0) return;
+    stream.fail(undefined);
+  }
+
+  #acknowledgeLater(stream: Stream): void {
+    this.#unacknowledged.add(stream);
+    this.#acknowledgeTimer ??= this.#options.clock.setTimer(this.#options.limits.ackDelayMs, () => {
+      this.#acknowledgeTimer = undefined;
+      for (const waiting of this.#unacknowledged) {
+        if (waiting.receiving.untold) waiting.owesCredit();
+      }
+      this.#unacknowledged.clear();
+    });
+  }
+}

@@ -1,0 +1,158 @@
+import type { Timer } from '../base/clock.ts';
+import { TunnelError } from './errors.ts';
+import { SendBuffer } from './send-buffer.ts';
+import type { ReceiveWindow } from './receive-window.ts';
+import type { Block, SlabPool } from './slab.ts';
+import type { StreamHandler, Target, TunnelStream } from './stream-handler.ts';
+
+/** A writer stops when this much waits unsent, in bytes, and goes on at half: enough for one turn, little enough to stay fair. */
+const unsentHighBytes = 256 * 1024;
+
+/** Control frames that a stream owes the other end; they go before any data. */
+export const Owed = { open: 1, opened: 2, credit: 4, fin: 8, reset: 16 } as const;
+
+/** What a stream needs of its session. */
+export interface StreamOwner {
+  /** The stream has a control frame to send. */
+  owes(stream: Stream): void;
+  /** The stream has data and credit. */
+  hasData(stream: Stream): void;
+  /** Bytes were given or taken: `stream.handler` has been told nothing yet. */
+  grant(stream: Stream, bytes: number): boolean;
+  /** The stream has ended on this side; `onClose` follows later, never from inside a verb. */
+  ended(stream: Stream): void;
+}
+
+/**
+ * Both directions of one stream. The state is a set of facts rather than a list of phases, because the two directions
+ * end by themselves: whether it was accepted, our FIN (asked, sent, acknowledged), their FIN, and how it ended.
+ */
+export class Stream implements TunnelStream {
+  readonly number: number;
+  readonly handler: StreamHandler;
+  readonly receiving: ReceiveWindow;
+  readonly sending: SendBuffer;
+  /** Bits of `Owed`. */
+  owed = 0;
+  /** In the session's queue of streams with data. */
+  queued = false;
+  /** The agent has connected. */
+  accepted = false;
+  /** How far the other end lets us send. */
+  limit = 0;
+  finAsked = false;
+  finSent = false;
+  finReceived = false;
+  finAcknowledged = false;
+  /** Why the stream ended before its time. */
+  failure: TunnelError | undefined;
+  ended = false;
+  /** The other end has heard of the stream. */
+  announced = false;
+  /** The dialer's side: what OPEN says, and the timer that ends the wait for the answer. */
+  openTarget: Target | undefined;
+  openTimeoutMs = 0;
+  answerTimer: Timer | undefined;
+  readonly #owner: StreamOwner;
+  #writerWaits = false;
+
+  constructor(
+    number: number,
+    handler: (stream: Stream) => StreamHandler,
+    receiving: ReceiveWindow,
+    pool: SlabPool,
+    owner: StreamOwner,
+  ) {
+    this.number = number;
+    this.receiving = receiving;
+    this.sending = new SendBuffer(pool);
+    this.#owner = owner;
+    this.handler = handler(this);
+  }
+
+  get creditBytes(): number {
+    return this.limit - this.sending.sent;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.ended) return false;
+    if (this.finAsked)
+      throw new TunnelError('internal', `write after fin on stream ${this.number}`);
+    this.sending.append(bytes);
+    if (this.creditBytes > 0) this.#owner.hasData(this);
+    if (this.sending.unsentBytes < unsentHighBytes && this.sending.written < this.limit)
+      return true;
+    this.#writerWaits = true;
+    return false;
+  }
+
+  fin(): void {
+    if (this.finAsked || this.ended) return;
+    this.finAsked = true;
+    if (this.sending.unsentBytes === 0) this.#owe(Owed.fin);
+  }
+
+  reset(error: TunnelError): void {
+    if (this.ended) return;
+    this.fail(error);
+    this.#owe(Owed.reset);
+  }
+
+  consumed(bytes: number): void {
+    if (this.ended) return;
+    if (this.#owner.grant(this, bytes)) this.#owe(Owed.credit);
+  }
+
+  /** The agent's side: connected to the target. */
+  accept(): void {
+    if (this.ended || this.accepted) return;
+    this.accepted = true;
+    this.#owe(Owed.opened);
+  }
+
+  /** The next DATA frame within the credit, still without its header. Says so when that was the last before a FIN. */
+  nextData(): Block | undefined {
+    const block = this.sending.next(this.creditBytes);
+    if (this.finAsked && !this.finSent && this.sending.unsentBytes === 0) this.#owe(Owed.fin);
+    return block;
+  }
+
+  /** After data went out or credit came in: tells a writer that waits, once it is worth it. */
+  wakeWriter(): void {
+    if (!this.#writerWaits || this.ended || this.finAsked) return;
+    if (this.sending.unsentBytes > unsentHighBytes / 2 || this.sending.written >= this.limit)
+      return;
+    this.#writerWaits = false;
+    this.handler.onWritable();
+  }
+
+  /** CREDIT, or the window in OPENED. */
+  credit(received: number, limit: number): void {
+    if (limit > this.limit) this.limit = limit;
+    this.sending.acknowledge(received);
+    if (this.finSent && received > this.sending.written) this.finAcknowledged = true;
+    if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
+  }
+
+  owesCredit(): void {
+    this.#owe(Owed.credit);
+  }
+
+  /** Ends both directions on this side. */
+  fail(error: TunnelError | undefined): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.failure = error;
+    this.owed = 0;
+    this.sending.clear();
+    this.receiving.close();
+    this.#owner.ended(this);
+  }
+
+  #owe(bit: number): void {
+    if ((this.owed & bit) !== 0) return;
+    const first = this.owed === 0;
+    this.owed |= bit;
+    if (first) this.#owner.owes(this);
+  }
+}
