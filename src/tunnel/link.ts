@@ -35,10 +35,24 @@ export interface Link {
   wake(now?: boolean): void;
 
   /**
+   * Stops reading, so that the other end's `room` runs out; a hint, frames already read still come, and a runtime that
+   * cannot (the edge) ignores it. For links all of whose frames go to one place that is full. Idempotent.
+   */
+  pause(): void;
+
+  /** Reads on after `pause`. Idempotent. */
+  resume(): void;
+
+  /**
    * Ends the link: frames already given are still sent, then the peer learns the code, then `onClose` is called with
    * this error (or none for an orderly end). Idempotent.
    */
   close(error?: TunnelError): void;
+}
+
+/** A link whose owner is still to be named, as every transport makes it; frames that came before are not lost. */
+export interface AttachableLink extends Link {
+  attach(owner: LinkOwner): void;
 }
 
 /** The upper end of a link: a session, or the broker's hub. Exceptions thrown from these are bugs and close the link. */

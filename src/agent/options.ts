@@ -1,0 +1,109 @@
+import { hostname } from 'node:os';
+import { readOptions } from '../base/options.ts';
+import {
+  type BrokerLinkOptions,
+  brokerLinkOptions,
+  brokerLinkTable,
+  checkBrokerLink,
+  processId,
+  processTable,
+  type ProgramOptions,
+} from '../base/options-common.ts';
+import type { Env, OptionsTable } from '../base/options-table.ts';
+import type { HostMaybePort } from '../base/options-values.ts';
+import { Secret } from '../base/secret.ts';
+
+/** What `startAgent` is told. */
+export interface AgentOptions extends BrokerLinkOptions {
+  /** The cluster that this agent speaks for; a DNS label, as in its token. */
+  readonly cluster: string;
+  /** Names this process among the agents of the cluster; unique. */
+  readonly agentId: string;
+  /** Destinations that may be dialled besides `kubeApiserver`: `host:port`, `*.suffix:port`, `host:*`, `CIDR:port`. */
+  readonly allow: readonly string[];
+  /** What the cluster's own name stands for; without a port, the one that was asked for is used. */
+  readonly kubeApiserver: HostMaybePort;
+  /** How long a target may take to accept a connection, in milliseconds. */
+  readonly dialTimeoutMs: number;
+  /** How long streams may go on after a drain began, in milliseconds. */
+  readonly drainTimeoutMs: number;
+  /** The proxy on the way to the broker, as the environment names it. */
+  readonly proxies: ProxyEnv;
+}
+
+/** HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case; undefined where not set or empty. A proxy's URL may hold a password. */
+export interface ProxyEnv {
+  readonly httpProxy: Secret | undefined;
+  readonly httpsProxy: Secret | undefined;
+  readonly noProxy: string | undefined;
+}
+
+export const agentTable = {
+  ...brokerLinkTable,
+  cluster: {
+    name: 'cluster',
+    kind: 'dnsLabel',
+    required: true,
+    help: 'The cluster that this agent speaks for, as its token names it.',
+  },
+  agentId: {
+    name: 'agent-id',
+    kind: 'string',
+    placeholder: 'ID',
+    default: { says: 'the host name and random letters', make: () => processId(hostname()) },
+    help: 'Names this process among the agents of the cluster.',
+  },
+  allow: {
+    name: 'allow',
+    kind: 'string',
+    placeholder: 'PATTERN',
+    repeatable: true,
+    help: 'A destination that may be reached through this agent: host:port, *.suffix:port, host:*, CIDR:port. Without it only --kube-apiserver.',
+  },
+  kubeApiserver: {
+    name: 'kube-apiserver',
+    kind: 'hostMaybePort',
+    default: 'kubernetes.default.svc',
+    help: 'What the name of the cluster stands for as a destination. Without a port, the one asked for is used.',
+  },
+  dialTimeoutMs: {
+    name: 'dial-timeout',
+    kind: 'durationMs',
+    min: 1,
+    default: '5s',
+    help: 'How long a destination may take to accept a connection.',
+  },
+  ...processTable,
+} as const satisfies OptionsTable;
+
+/**
+ * Reads what `culvert agent` is given.
+ *
+ * @throws ConfigError with every problem there is
+ */
+export function readAgentOptions(argv: readonly string[], env: Env): ProgramOptions<AgentOptions> {
+  const { values, warnings } = readOptions(agentTable, argv, env, checkBrokerLink);
+  const { cluster, agentId, allow, kubeApiserver, dialTimeoutMs, drainTimeoutMs, logLevel } =
+    values;
+  const options: AgentOptions = Object.freeze({
+    ...brokerLinkOptions(values),
+    cluster,
+    agentId,
+    allow,
+    kubeApiserver,
+    dialTimeoutMs,
+    drainTimeoutMs,
+    proxies: readProxyEnv(env),
+  });
+  return { options, logLevel, warnings };
+}
+
+function readProxyEnv(env: Env): ProxyEnv {
+  const either = (name: string) => env[name] || env[name.toLowerCase()] || undefined;
+  const secret = (text: string | undefined) => (text === undefined ? undefined : new Secret(text));
+  return Object.freeze({
+    httpProxy: secret(either('HTTP_PROXY')),
+    httpsProxy: secret(either('HTTPS_PROXY')),
+    noProxy: either('NO_PROXY'),
+  });
+}

@@ -1,0 +1,180 @@
+import type { Timer } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { TunnelError } from '../tunnel/errors.ts';
+import { FrameType, frameName } from '../tunnel/frame.ts';
+import type { Link, LinkOwner } from '../tunnel/link.ts';
+import { decodeHello, encodeFailure, encodeMessage, protocolVersion } from '../tunnel/message.ts';
+import type { AgentRecord } from './directory.ts';
+import { hubLimits, type HubOptions } from './hub-options.ts';
+
+/** What an agent's tunnel needs of the hub. */
+export interface AgentHub {
+  readonly options: HubOptions;
+  droppedFrames: number;
+  register(port: AgentPort): void;
+  unregister(port: AgentPort): void;
+  relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
+}
+
+/** What a tunnel knows of a dialer whose session it carries. */
+interface SessionDialer {
+  readonly link: Link;
+  readonly dialer: string;
+  sendGoAway(deadlineMs: number): void;
+}
+
+/** The broker's end of an agent's tunnel: every dialer's session with this agent runs over it. */
+export class AgentPort implements LinkOwner {
+  readonly link: Link;
+  readonly cluster: string;
+  readonly agent: string;
+  readonly connectedAt = new Date();
+  /** The agent asked not to get new sessions, or this broker does. */
+  draining = false;
+  software = '';
+  readonly #hub: AgentHub;
+  readonly #log: Logger;
+  readonly #sessions = new Map<number, SessionDialer>();
+  /** Dialers whose links are paused until the tunnel has room again. */
+  readonly #waiting = new Set<SessionDialer>();
+  #helloTimer: Timer | undefined;
+  #claim: AgentRecord | undefined;
+  #gone = false;
+
+  constructor(hub: AgentHub, link: Link, cluster: string, agent: string) {
+    this.#hub = hub;
+    this.link = link;
+    this.cluster = cluster;
+    this.agent = agent;
+    this.#log = hub.options.log.child({ cluster, agent, peer: link.peer });
+    this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
+      link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
+    );
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  /** A dialer's session begins: the agent hears ATTACH before any frame of it. */
+  attach(dialer: SessionDialer): number {
+    let session = 0;
+    while (session === 0 || this.#sessions.has(session)) {
+      session = crypto.getRandomValues(new Uint32Array(1))[0]!;
+    }
+    this.#sessions.set(session, dialer);
+    const attach = encodeMessage({ dialer: dialer.dialer });
+    this.link.sendCopy(FrameType.attach, session, 0, attach);
+    return session;
+  }
+
+  /** A dialer's session ends. Idempotent. */
+  detach(session: number, error: TunnelError | undefined): void {
+    const dialer = this.#sessions.get(session);
+    if (dialer === undefined) return;
+    this.#sessions.delete(session);
+    this.#waiting.delete(dialer);
+    const why = error ?? new TunnelError('link_lost', 'the dialer left');
+    this.link.sendCopy(FrameType.detach, session, 0, encodeFailure(why));
+  }
+
+  /** Stops reading from a dialer until the tunnel has room: its frames all go into this tunnel. */
+  pauseWhileFull(dialer: SessionDialer): void {
+    if (this.link.room > 0 || this.#waiting.has(dialer)) return;
+    this.#waiting.add(dialer);
+    dialer.link.pause();
+    this.link.wake();
+  }
+
+  sendGoAway(deadlineMs: number): void {
+    this.draining = true;
+    const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0 });
+    this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
+  }
+
+  onData(session: number, stream: number, bytes: Uint8Array): void {
+    const dialer = this.#sessions.get(session);
+    if (dialer === undefined) return this.#unknownSession();
+    this.#hub.relay(dialer.link, FrameType.data, session, stream, bytes);
+  }
+
+  onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
+    if (session === 0) return this.#onLinkFrame(type, payload);
+    const dialer = this.#sessions.get(session);
+    if (dialer === undefined) return this.#unknownSession();
+    if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
+      throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
+    }
+    this.#hub.relay(dialer.link, type, session, stream, payload);
+  }
+
+  pull(): void {
+    for (const dialer of this.#waiting) {
+      this.#waiting.delete(dialer);
+      dialer.link.resume();
+    }
+  }
+
+  onClose(error: TunnelError | undefined): void {
+    this.#gone = true;
+    this.#helloTimer?.cancel();
+    this.#hub.unregister(this);
+    this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
+    const lost = new TunnelError('agent_lost', `the agent of cluster ${this.cluster} was lost`, {
+      cause: error,
+    });
+    for (const dialer of this.#sessions.values()) dialer.link.close(lost);
+    this.#sessions.clear();
+    this.#waiting.clear();
+    if (this.#claim !== undefined) this.#settle(this.#hub.options.directory.release(this.#claim));
+  }
+
+  #onLinkFrame(type: FrameType, payload: Uint8Array): void {
+    switch (type) {
+      case FrameType.hello:
+        return this.#onHello(payload);
+      case FrameType.ping:
+        return this.link.sendCopy(FrameType.pong, 0, 0, payload);
+      case FrameType.goaway:
+        this.#log.info('agent drains');
+        this.draining = true;
+        for (const dialer of this.#sessions.values()) dialer.sendGoAway(0);
+        return;
+      default:
+        throw new TunnelError('protocol_error', `an agent does not send ${frameName(type)}`);
+    }
+  }
+
+  #onHello(payload: Uint8Array): void {
+    const hello = decodeHello(payload);
+    if (this.#helloTimer === undefined) throw new TunnelError('protocol_error', 'a second HELLO');
+    this.#helloTimer.cancel();
+    this.#helloTimer = undefined;
+    this.software = hello.software;
+    this.#settle(this.#register());
+  }
+
+  async #register(): Promise<void> {
+    const { directory, replica } = this.#hub.options;
+    const claim = await directory.claim({ cluster: this.cluster, agent: this.agent, replica });
+    if (this.#gone) return directory.release(claim);
+    this.#claim = claim;
+    this.#hub.register(this);
+    const welcome = { ...protocolVersion, replica, session: 0, agent: this.agent };
+    this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
+    this.#log.info('agent connected', { software: this.software });
+  }
+
+  /** A session that has just ended may still have frames on the way: they are dropped, and counted. */
+  #unknownSession(): void {
+    this.#hub.droppedFrames++;
+  }
+
+  #settle(work: Promise<void>): void {
+    work.catch((thrown: unknown) => {
+      const error = TunnelError.from(thrown);
+      this.#log.error('directory failed', { code: error.code, why: error.message });
+      this.link.close(error);
+    });
+  }
+}

@@ -1,0 +1,150 @@
+import { Hono, type Context } from 'hono';
+import type { Logger } from '../base/logger.ts';
+import type { AttachableLink } from '../tunnel/link.ts';
+import type { AcceptRate } from './accept-rate.ts';
+import { AuthenticationError, type Authenticator, type Identity } from './authenticator.ts';
+import type { Hub } from './hub.ts';
+import { brokerStatus } from './status.ts';
+
+/** What the runtime adds to a request; undefined where it is no WebSocket upgrade. */
+export interface RequestRuntime {
+  /** Accepts the upgrade: `admit` gets the link once the answer is on its way. */
+  readonly upgrade?: (admit: (link: AttachableLink) => void) => Response;
+}
+
+export interface AppOptions {
+  readonly hub: Hub;
+  readonly authenticator: Authenticator;
+  readonly acceptRate: AcceptRate;
+  /** The text of /metrics. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  readonly log: Logger;
+}
+
+/** The answers that count: why connections were not let in, by HTTP status. */
+export class RejectionCounts {
+  readonly byStatus = new Map<number, number>();
+
+  add(status: number): void {
+    this.byStatus.set(status, (this.byStatus.get(status) ?? 0) + 1);
+  }
+}
+
+type Env = { Bindings: RequestRuntime };
+type Rejection = {
+  readonly status: 400 | 401 | 403 | 426 | 503;
+  readonly code: string;
+  readonly message: string;
+};
+
+// A cluster's name is a DNS label, because OCM gives each cluster a namespace of that name.
+const clusterName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const agentId = /^[\w.:-]{1,253}$/;
+
+/** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
+export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
+  const { hub, authenticator, acceptRate, metrics, log } = options;
+  const app = new Hono<Env>();
+
+  const reject = (c: Context<Env>, rejection: Rejection, fields: Record<string, unknown> = {}) => {
+    const { status, code, message } = rejection;
+    rejections.add(status);
+    log.warn('connection refused', { path: c.req.path, status, code, why: message, ...fields });
+    return c.json({ code, message }, status);
+  };
+
+  /** The checks that agents and dialers have in common; a Response is the refusal. */
+  const admit = async (c: Context<Env>): Promise<Identity | Response> => {
+    const tryAfterS = acceptRate.admit();
+    if (tryAfterS > 0 || hub.draining) {
+      c.header('Retry-After', String(Math.max(1, tryAfterS)));
+      const code = hub.draining ? 'draining' : 'overloaded';
+      const message = hub.draining
+        ? 'this broker is shutting down'
+        : 'too many connections at once';
+      return reject(c, { status: 503, code, message });
+    }
+    try {
+      return await authenticator.authenticate(c.req.raw.headers);
+    } catch (error) {
+      if (!(error instanceof AuthenticationError)) throw error;
+      c.header('WWW-Authenticate', 'Bearer');
+      return reject(c, { status: 401, code: 'unauthorized', message: error.message });
+    }
+  };
+
+  const needsUpgrade: Rejection = {
+    status: 426,
+    code: 'protocol_error',
+    message: 'this address wants a WebSocket upgrade',
+  };
+
+  app.get('/v1/agent', async (c) => {
+    const upgrade = c.env.upgrade;
+    if (upgrade === undefined) return reject(c, needsUpgrade);
+    const identity = await admit(c);
+    if (identity instanceof Response) return identity;
+    const cluster = c.req.header('Culvert-Cluster') ?? '';
+    const agent = c.req.header('Culvert-Agent') ?? '';
+    if (!clusterName.test(cluster) || !agentId.test(agent)) {
+      const message = 'Culvert-Cluster must be a DNS label and Culvert-Agent a short name';
+      return reject(c, { status: 400, code: 'protocol_error', message });
+    }
+    const speaksFor = identity.kind === 'agent' ? identity.cluster : undefined;
+    if (identity.kind === 'dialer' || (speaksFor !== undefined && speaksFor !== cluster)) {
+      const whose = speaksFor === undefined ? 'no cluster' : `cluster ${speaksFor} only`;
+      const message = `the credential speaks for ${whose}, not for ${cluster}`;
+      return reject(c, { status: 403, code: 'forbidden', message }, { cluster, agent });
+    }
+    return upgrade((link) => hub.admitAgent(link, cluster, agent));
+  });
+
+  app.get('/v1/clusters/:name/session', async (c) => {
+    const upgrade = c.env.upgrade;
+    if (upgrade === undefined) return reject(c, needsUpgrade);
+    const identity = await admit(c);
+    if (identity instanceof Response) return identity;
+    const cluster = c.req.param('name');
+    if (!clusterName.test(cluster)) {
+      const message = 'the name of a cluster is a DNS label';
+      return reject(c, { status: 400, code: 'protocol_error', message });
+    }
+    if (identity.kind === 'agent') {
+      const message = `an agent's credential (of ${identity.cluster}) opens no session`;
+      return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
+    }
+    const dialer = identity.kind === 'dialer' ? identity.name : 'anyone';
+    return upgrade((link) => hub.admitDialer(link, cluster, dialer));
+  });
+
+  /** Names of clusters are for those who may dial them. */
+  const forDialers = async (c: Context<Env>): Promise<Response | undefined> => {
+    try {
+      const identity = await authenticator.authenticate(c.req.raw.headers);
+      if (identity.kind !== 'agent') return undefined;
+      return reject(c, { status: 403, code: 'forbidden', message: 'not for agents' });
+    } catch (error) {
+      if (!(error instanceof AuthenticationError)) throw error;
+      c.header('WWW-Authenticate', 'Bearer');
+      return reject(c, { status: 401, code: 'unauthorized', message: error.message });
+    }
+  };
+
+  app.get('/v1/status', async (c) => (await forDialers(c)) ?? c.json(brokerStatus(hub)));
+  app.get('/v1/clusters', async (c) => {
+    const { clusters } = brokerStatus(hub);
+    return (await forDialers(c)) ?? c.json({ clusters });
+  });
+  app.get('/healthz', (c) => c.text('ok'));
+  app.get('/readyz', (c) => (hub.draining ? c.text('draining', 503) : c.text('ok')));
+  app.get('/metrics', async (c) => {
+    const { contentType, text } = await metrics();
+    return c.body(text, 200, { 'Content-Type': contentType });
+  });
+  app.notFound((c) => c.json({ code: 'not_found', message: `no route ${c.req.path}` }, 404));
+  app.onError((error, c) => {
+    log.error('request failed', { path: c.req.path, why: error.message });
+    return c.json({ code: 'internal', message: 'the broker failed, see its log' }, 500);
+  });
+  return app;
+}

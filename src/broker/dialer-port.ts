@@ -1,0 +1,115 @@
+import type { Timer } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { TunnelError } from '../tunnel/errors.ts';
+import { FrameType, frameName } from '../tunnel/frame.ts';
+import type { Link, LinkOwner } from '../tunnel/link.ts';
+import { decodeHello, encodeMessage, protocolVersion } from '../tunnel/message.ts';
+import type { AgentPort } from './agent-port.ts';
+import { hubLimits, type HubOptions } from './hub-options.ts';
+
+/** What a dialer's link needs of the hub. */
+export interface DialerHub {
+  readonly options: HubOptions;
+  place(cluster: string): Promise<AgentPort>;
+  dialerGone(port: DialerPort): void;
+  relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
+}
+
+/** The broker's end of a dialer's link: one session with one agent of one cluster. */
+export class DialerPort implements LinkOwner {
+  readonly link: Link;
+  readonly cluster: string;
+  readonly dialer: string;
+  readonly #hub: DialerHub;
+  readonly #log: Logger;
+  #helloTimer: Timer | undefined;
+  #agent: AgentPort | undefined;
+  #session = 0;
+  #gone = false;
+
+  constructor(hub: DialerHub, link: Link, cluster: string, dialer: string) {
+    this.#hub = hub;
+    this.link = link;
+    this.cluster = cluster;
+    this.dialer = dialer;
+    this.#log = hub.options.log.child({ cluster, dialer, peer: link.peer });
+    this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
+      link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
+    );
+  }
+
+  sendGoAway(deadlineMs: number): void {
+    const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0 });
+    this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
+  }
+
+  onData(session: number, stream: number, bytes: Uint8Array): void {
+    const agent = this.#own(session);
+    this.#hub.relay(agent.link, FrameType.data, session, stream, bytes);
+    agent.pauseWhileFull(this);
+  }
+
+  onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
+    if (session === 0) return this.#onLinkFrame(type, payload);
+    const agent = this.#own(session);
+    if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
+      throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
+    }
+    this.#hub.relay(agent.link, type, session, stream, payload);
+    agent.pauseWhileFull(this);
+  }
+
+  pull(): void {
+    // Frames for a dialer are pushed by its agent's tunnel, which cannot be paused for one of many.
+  }
+
+  onClose(error: TunnelError | undefined): void {
+    this.#gone = true;
+    this.#helloTimer?.cancel();
+    this.#agent?.detach(this.#session, error);
+    this.#hub.dialerGone(this);
+    this.#log.info('dialer left', {
+      session: this.#session,
+      code: error?.code,
+      why: error?.message,
+    });
+  }
+
+  /** The agent, if the frame belongs to the session of this link. A number of somebody else ends the link. */
+  #own(session: number): AgentPort {
+    if (this.#agent === undefined || session !== this.#session) {
+      throw new TunnelError('unknown_session', `session ${session} is not the one of this link`);
+    }
+    return this.#agent;
+  }
+
+  #onLinkFrame(type: FrameType, payload: Uint8Array): void {
+    switch (type) {
+      case FrameType.hello:
+        return this.#onHello(payload);
+      case FrameType.ping:
+        return this.link.sendCopy(FrameType.pong, 0, 0, payload);
+      default:
+        throw new TunnelError('protocol_error', `a dialer does not send ${frameName(type)}`);
+    }
+  }
+
+  #onHello(payload: Uint8Array): void {
+    decodeHello(payload);
+    if (this.#helloTimer === undefined) throw new TunnelError('protocol_error', 'a second HELLO');
+    this.#helloTimer.cancel();
+    this.#helloTimer = undefined;
+    this.#welcome().catch((thrown: unknown) => this.link.close(TunnelError.from(thrown)));
+  }
+
+  async #welcome(): Promise<void> {
+    const agent = await this.#hub.place(this.cluster);
+    if (this.#gone) return;
+    this.#agent = agent;
+    this.#session = agent.attach(this);
+    const { replica } = this.#hub.options;
+    const welcome = { ...protocolVersion, replica, session: this.#session, agent: agent.agent };
+    this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
+    this.#log.info('dialer attached', { session: this.#session, agent: agent.agent });
+  }
+}

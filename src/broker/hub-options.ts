@@ -1,0 +1,22 @@
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Directory } from './directory.ts';
+
+/** Bounds on what a peer of the broker may make it hold or wait for. */
+export const hubLimits = {
+  /** The first frame must come within this, in milliseconds. */
+  helloTimeoutMs: 10_000,
+  /**
+   * Bytes that may wait for one link beyond its room. Credit bounds them already; a peer that gets here breaks the credit
+   * of its session, and its link is closed.
+   */
+  maxBacklogBytes: 128 * 1024 * 1024,
+} as const;
+
+export interface HubOptions {
+  /** Names this broker among its replicas. */
+  readonly replica: string;
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly log: Logger;
+}

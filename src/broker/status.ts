@@ -1,0 +1,46 @@
+import type { Hub } from './hub.ts';
+
+export interface AgentStatus {
+  readonly agent: string;
+  readonly software: string;
+  /** RFC 3339. */
+  readonly connectedAt: string;
+  readonly sessions: number;
+  readonly draining: boolean;
+}
+
+export interface ClusterStatus {
+  readonly cluster: string;
+  readonly agents: readonly AgentStatus[];
+}
+
+export interface BrokerStatus {
+  readonly replica: string;
+  readonly draining: boolean;
+  readonly dialers: number;
+  readonly relayedBytes: number;
+  readonly clusters: readonly ClusterStatus[];
+}
+
+/** A snapshot of what this broker holds, for people and for `culvert status`. */
+export function brokerStatus(hub: Hub): BrokerStatus {
+  const clusters = new Map<string, AgentStatus[]>();
+  for (const port of hub.agents()) {
+    const agents = clusters.get(port.cluster) ?? [];
+    agents.push({
+      agent: port.agent,
+      software: port.software,
+      connectedAt: port.connectedAt.toISOString(),
+      sessions: port.sessionCount,
+      draining: port.draining,
+    });
+    clusters.set(port.cluster, agents);
+  }
+  return {
+    replica: hub.options.replica,
+    draining: hub.draining,
+    dialers: hub.dialerCount,
+    relayedBytes: hub.relayedBytes,
+    clusters: Array.from(clusters, ([cluster, agents]) => ({ cluster, agents })),
+  };
+}

@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises';
+import { systemClock } from '../../base/clock.ts';
+import { describeError } from '../../base/error.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { BrokerLinkOptions } from '../../base/options-common.ts';
+import { version } from '../../base/version.ts';
+import { TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
+import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';
+import { proxyFor, type ProxyEnvironment } from '../../websocket/proxy-environment.ts';
+import type { WebSocketLink } from '../../websocket/websocket-link.ts';
+import { PooledDialer } from '../pooled-dialer.ts';
+
+export interface RemoteDialerOptions extends BrokerLinkOptions {
+  /** The proxy on the way to the broker, as the environment names it. */
+  readonly proxies: ProxyEnvironment;
+  readonly log: Logger;
+}
+
+/** A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled. */
+export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
+  const { log } = options;
+  return new PooledDialer({
+    connect: (cluster, signal) => connectToBroker(options, cluster, signal),
+    clock: systemClock,
+    log,
+    software: `culvert-bridge/${version}`,
+  });
+}
+
+async function connectToBroker(
+  options: RemoteDialerOptions,
+  cluster: string,
+  signal: AbortSignal,
+): Promise<WebSocketLink> {
+  const { brokerUrl, caFile, serverName, hostHeader, proxies } = options;
+  const base = brokerUrl.href.replace(/\/?$/, '/');
+  const url = new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base);
+  const token = await options.readToken();
+  try {
+    return await connectWebSocket({
+      url,
+      headers: token === undefined ? {} : { Authorization: `Bearer ${token.reveal()}` },
+      ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
+      serverName,
+      hostHeader,
+      proxy: proxyFor(url, proxies),
+      signal,
+    });
+  } catch (thrown) {
+    const status = thrown instanceof HandshakeError ? thrown.status : undefined;
+    const sentence = `no connection to the broker: ${describeError(thrown)}`;
+    throw new TunnelError(codeOf(status), sentence, { cause: thrown });
+  }
+}
+
+function codeOf(status: number | undefined): TunnelErrorCode {
+  switch (status) {
+    // A name that no cluster can have is one that no agent speaks for.
+    case 400:
+      return 'no_agent';
+    case 401:
+      return 'unauthorized';
+    case 403:
+      return 'forbidden';
+    case 429:
+    case 503:
+      return 'overloaded';
+    default:
+      return 'link_lost';
+  }
+}

@@ -1,0 +1,99 @@
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { TunnelError } from '../tunnel/errors.ts';
+import { defaultLimits, defaultProcessBudgetBytes, type TunnelLimits } from '../tunnel/limits.ts';
+import type { AttachableLink } from '../tunnel/link.ts';
+import { SlabPool } from '../tunnel/slab.ts';
+import type { StreamHandler, Target, TunnelStream } from '../tunnel/stream-handler.ts';
+import { WindowBudget } from '../tunnel/window-budget.ts';
+import { ClusterSession } from './cluster-session.ts';
+import type { Dialer } from './dialer.ts';
+
+export interface PooledDialerOptions {
+  /**
+   * Makes a link to a broker for a session with `cluster`.
+   *
+   * @throws TunnelError why there is none; every stream that waits for it hears it
+   */
+  readonly connect: (cluster: string, signal: AbortSignal) => Promise<AttachableLink>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly software: string;
+  readonly limits?: TunnelLimits;
+}
+
+/** One session per cluster, made when the first stream needs it and shared by all that follow. */
+export class PooledDialer implements Dialer, AsyncDisposable {
+  readonly #options: PooledDialerOptions;
+  readonly #pool = new SlabPool();
+  readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
+  readonly #current = new Map<string, ClusterSession>();
+  readonly #sessions = new Set<ClusterSession>();
+  readonly #stopped = new AbortController();
+  #draining = false;
+
+  constructor(options: PooledDialerOptions) {
+    this.#options = options;
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  get streamCount(): number {
+    let count = 0;
+    for (const { session } of this.#sessions) count += session.streamCount;
+    return count;
+  }
+
+  open(cluster: string, target: Target, handler: StreamHandler, timeoutMs = 10_000): TunnelStream {
+    const { session } = this.#sessionFor(cluster);
+    const stream = session.open(target, timeoutMs, () => handler);
+    if (this.#draining) stream.reset(new TunnelError('draining', 'this dialer is shutting down'));
+    return stream;
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#draining = true;
+    const idle = Array.from(this.#sessions, ({ session }) => session.idle(signal));
+    await Promise.allSettled(idle);
+    this.close();
+  }
+
+  /** Ends every session now. Idempotent. */
+  close(): void {
+    this.#draining = true;
+    this.#stopped.abort(new TunnelError('cancelled', 'the dialer was closed'));
+    const error = new TunnelError('link_lost', 'the dialer was closed');
+    for (const session of this.#sessions) session.close(error);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  #sessionFor(cluster: string): ClusterSession {
+    const current = this.#current.get(cluster);
+    if (current !== undefined && !current.retired) return current;
+    const { clock, log, software, limits = defaultLimits } = this.#options;
+    const made = new ClusterSession({
+      clock,
+      limits,
+      software,
+      pool: this.#pool,
+      budget: this.#budget,
+      log: log.child({ cluster }),
+      onClosed: (session) => {
+        this.#sessions.delete(session);
+        if (this.#current.get(cluster) === session) this.#current.delete(cluster);
+      },
+    });
+    this.#sessions.add(made);
+    this.#current.set(cluster, made);
+    this.#options
+      .connect(cluster, this.#stopped.signal)
+      .then((link) => made.start(link))
+      .catch((thrown: unknown) => made.close(TunnelError.from(thrown, 'link_lost')));
+    return made;
+  }
+}
