@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
-import { readOptions } from '../base/options.ts';
+import { asError } from '../base/error.ts';
+import { type OptionsDraft, readOptions } from '../base/options.ts';
 import {
   type BrokerLinkOptions,
   brokerLinkOptions,
@@ -11,7 +12,7 @@ import {
 } from '../base/options-common.ts';
 import type { Env, OptionsTable } from '../base/options-table.ts';
 import type { HostMaybePort } from '../base/options-values.ts';
-import { Secret } from '../base/secret.ts';
+import { DestinationPolicy } from './destination-policy.ts';
 
 /** What `startAgent` is told. */
 export interface AgentOptions extends BrokerLinkOptions {
@@ -27,15 +28,6 @@ export interface AgentOptions extends BrokerLinkOptions {
   readonly dialTimeoutMs: number;
   /** How long streams may go on after a drain began, in milliseconds. */
   readonly drainTimeoutMs: number;
-  /** The proxy on the way to the broker, as the environment names it. */
-  readonly proxies: ProxyEnv;
-}
-
-/** HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case; undefined where not set or empty. A proxy's URL may hold a password. */
-export interface ProxyEnv {
-  readonly httpProxy: Secret | undefined;
-  readonly httpsProxy: Secret | undefined;
-  readonly noProxy: string | undefined;
 }
 
 export const agentTable = {
@@ -82,28 +74,30 @@ export const agentTable = {
  * @throws ConfigError with every problem there is
  */
 export function readAgentOptions(argv: readonly string[], env: Env): ProgramOptions<AgentOptions> {
-  const { values, warnings } = readOptions(agentTable, argv, env, checkBrokerLink);
+  const { values, warnings } = readOptions(agentTable, argv, env, checkAgent);
   const { cluster, agentId, allow, kubeApiserver, dialTimeoutMs, drainTimeoutMs, logLevel } =
     values;
   const options: AgentOptions = Object.freeze({
-    ...brokerLinkOptions(values),
+    ...brokerLinkOptions(values, env),
     cluster,
     agentId,
     allow,
     kubeApiserver,
     dialTimeoutMs,
     drainTimeoutMs,
-    proxies: readProxyEnv(env),
   });
   return { options, logLevel, warnings };
 }
 
-function readProxyEnv(env: Env): ProxyEnv {
-  const either = (name: string) => env[name] || env[name.toLowerCase()] || undefined;
-  const secret = (text: string | undefined) => (text === undefined ? undefined : new Secret(text));
-  return Object.freeze({
-    httpProxy: secret(either('HTTP_PROXY')),
-    httpsProxy: secret(either('HTTPS_PROXY')),
-    noProxy: either('NO_PROXY'),
-  });
+function checkAgent(draft: OptionsDraft<typeof agentTable>): void {
+  checkBrokerLink(draft);
+  const { cluster = '', allow = [], kubeApiserver = { host: '', port: undefined } } = draft.values;
+  for (const pattern of allow) {
+    try {
+      // Made for what it says about the pattern; the agent makes its own.
+      void new DestinationPolicy({ cluster, clusterAlias: '', kubeApiserver, allow: [pattern] });
+    } catch (thrown) {
+      draft.problem(`${draft.label('allow')}: ${asError(thrown).message}`);
+    }
+  }
 }

@@ -85,6 +85,7 @@ function malformed(type: FrameType, why: string, cause?: unknown): TunnelError {
   return new TunnelError('protocol_error', `payload of ${frameName(type)} ${why}`, { cause });
 }
 
+/** A text that is only shown: cut where it is too long. */
 function text(type: FrameType, fields: Fields, name: string, maxLength: number): string {
   const value = fields[name];
   if (typeof value !== 'string') throw malformed(type, `has no text "${name}"`);
@@ -95,6 +96,15 @@ function whole(type: FrameType, fields: Fields, name: string, max: number): numb
   const value = fields[name];
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max) {
     throw malformed(type, `needs "${name}" as a whole number up to ${max}`);
+  }
+  return value;
+}
+
+/** A text that is acted upon: cut short it would name something else, and an empty host means this machine to some resolvers. */
+function name(type: FrameType, fields: Fields, field: string, maxLength: number): string {
+  const value = fields[field];
+  if (typeof value !== 'string' || value.length === 0 || value.length > maxLength) {
+    throw malformed(type, `needs "${field}" as text of 1 to ${maxLength} characters`);
   }
   return value;
 }
@@ -141,7 +151,7 @@ export function decodeOpen(payload: Uint8Array): Open {
   return {
     target: {
       kind: 'tcp',
-      host: text(type, fields, 'host', 1024),
+      host: name(type, fields, 'host', 1024),
       port: whole(type, fields, 'port', 65_535),
     },
     window: whole(type, fields, 'window', maxU32),

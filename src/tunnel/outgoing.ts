@@ -25,6 +25,10 @@ export class Outgoing {
   #replies: Reply[] = [];
   #owing: Stream[] = [];
   #data: Stream[] = [];
+  /** The link is being asked to pull, so a verb of some stream may be running. */
+  #asking = false;
+  /** Streams whose writers are told once that verb has returned. */
+  #writable: Stream[] = [];
   readonly #sent: (stream: Stream) => void;
 
   /** @param sent called after the control frames of a stream went out */
@@ -44,7 +48,7 @@ export class Outgoing {
     this.#link = link;
     this.#number = number;
     this.#wake = wake;
-    if (this.hasFrames) wake(false);
+    if (this.hasFrames) this.#ask(false);
   }
 
   /** Drops what waits; nothing is sent any more. */
@@ -59,19 +63,19 @@ export class Outgoing {
   reply(type: FrameType, stream: number, payload: Uint8Array): void {
     if (this.#replies.length >= maxReplies) return;
     this.#replies.push({ type, stream, payload });
-    this.#wake(false);
+    this.#ask(false);
   }
 
   /** The stream has control frames to send. */
   owes(stream: Stream): void {
     this.#owing.push(stream);
-    this.#wake(false);
+    this.#ask(false);
   }
 
   /** The stream has bytes and credit. */
   hasData(stream: Stream): void {
     this.#enqueue(stream);
-    this.#wake(stream.sending.unsentBytes >= maxDataBytes);
+    this.#ask(stream.sending.unsentBytes >= maxDataBytes);
   }
 
   /** Sends one frame, or the control frames of one stream. False: there was nothing to send. */
@@ -95,6 +99,24 @@ export class Outgoing {
     return true;
   }
 
+  #ask(now: boolean): void {
+    const asking = this.#asking;
+    this.#asking = true;
+    this.#wake(now);
+    this.#asking = asking;
+  }
+
+  /** Handlers are never called from inside a verb, their own or another stream's. */
+  #tellWriter(stream: Stream): void {
+    if (!this.#asking) return stream.wakeWriter();
+    if (this.#writable.push(stream) > 1) return;
+    queueMicrotask(() => {
+      const writable = this.#writable;
+      this.#writable = [];
+      for (const waiting of writable) waiting.wakeWriter();
+    });
+  }
+
   #enqueue(stream: Stream): void {
     if (stream.queued) return;
     stream.queued = true;
@@ -111,7 +133,7 @@ export class Outgoing {
       link.send(block);
       if (stream.sending.unsentBytes > 0 && stream.creditBytes > 0) this.#enqueue(stream);
     }
-    stream.wakeWriter();
+    this.#tellWriter(stream);
   }
 
   #sendOwed(link: Link, stream: Stream): void {

@@ -94,9 +94,9 @@ export class SendBuffer {
    * is still to be written, at `start`.
    */
   next(creditBytes: number): Block | undefined {
-    const chunk = this.#chunks[this.#nextUnsent];
-    if (chunk === undefined || creditBytes <= 0) return undefined;
-    if (chunk.length > creditBytes) this.#split(chunk, creditBytes);
+    const first = this.#chunks[this.#nextUnsent];
+    if (first === undefined || creditBytes <= 0) return undefined;
+    const chunk = first.length > creditBytes ? this.#split(first, creditBytes) : first;
     this.#nextUnsent++;
     this.#sent = chunk.endOffset;
     return chunk;
@@ -152,21 +152,19 @@ export class SendBuffer {
     return chunk;
   }
 
-  /** Cuts an unsent chunk, so that its first `bytes` can go: the rest moves to a slab of its own, to have headroom. */
-  #split(chunk: Chunk, bytes: number): void {
-    const cut = chunk.start + frameHeaderBytes + bytes;
-    const restBytes = chunk.end - cut;
-    const slab = this.#pool.take(restBytes);
-    const rest = new Chunk(slab, headroomBytes, chunk.offset + bytes);
-    slab.bytes.set(chunk.slab.bytes.subarray(cut, chunk.end), rest.end);
-    rest.end += restBytes;
-    const wasLast = chunk === this.#chunks.at(-1);
-    chunk.end = cut;
-    this.#chunks.splice(this.#nextUnsent + 1, 0, rest);
-    if (!wasLast) return;
-    this.#dropTail();
-    slab.retain();
-    this.#tail = slab;
+  /**
+   * Cuts `bytes` off the front of the first unsent chunk. They move to a slab of their own, which leaves room where they were
+   * for the header and headroom of the rest: however small the credit comes, no byte is copied a third time.
+   */
+  #split(chunk: Chunk, bytes: number): Chunk {
+    const from = chunk.start + frameHeaderBytes;
+    const head = new Chunk(this.#pool.take(bytes), headroomBytes, chunk.offset);
+    head.slab.bytes.set(chunk.slab.bytes.subarray(from, from + bytes), head.end);
+    head.end += bytes;
+    const rest = new Chunk(chunk.slab, chunk.start + bytes, chunk.offset + bytes);
+    rest.end = chunk.end;
+    this.#chunks.splice(this.#nextUnsent, 1, head, rest);
+    return head;
   }
 
   #dropTail(): void {

@@ -45,6 +45,7 @@ export class Session implements StreamOwner {
   #nextStream = 1;
   #highestStream = 0;
   #idleWaiters: (() => void)[] = [];
+  #closed: TunnelError | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -70,12 +71,15 @@ export class Session implements StreamOwner {
   }
 
   /**
-   * Opens a stream; the dialer's side. What happens is told to the handler, see `StreamHandler`.
+   * Opens a stream; the dialer's side. What happens is told to the handler, see `StreamHandler`; once the session is
+   * closed that is only `onClose`, with the error that closed it.
    *
    * @param timeoutMs how long the agent may take to connect, in milliseconds; 0 leaves it to the agent
    */
   open(target: Target, timeoutMs: number, handler: (stream: Stream) => StreamHandler): Stream {
     const stream = this.#add(this.#nextStream++, handler);
+    if (this.#closed !== undefined) stream.fail(this.#closed);
+    if (stream.ended) return stream;
     stream.openTarget = target;
     stream.openTimeoutMs = timeoutMs;
     stream.owed = Owed.open;
@@ -93,8 +97,9 @@ export class Session implements StreamOwner {
   onData(number: number, bytes: Uint8Array): void {
     const stream = this.#streams.get(number);
     if (stream === undefined) return this.#unknown(number, FrameType.data);
-    if (stream.finReceived) {
-      return this.#breach(stream, 'protocol_error', 'sent data after its FIN');
+    if (!stream.accepted || stream.finReceived) {
+      const when = stream.accepted ? 'after its FIN' : 'before OPENED';
+      return this.#breach(stream, 'protocol_error', `sent data ${when}`);
     }
     const room = stream.receiving.roomBytes;
     if (bytes.length > room) {
@@ -130,6 +135,7 @@ export class Session implements StreamOwner {
 
   /** Ends every stream with `error`; the link is gone, or the session is. Idempotent. */
   close(error: TunnelError): void {
+    this.#closed ??= error;
     this.#outgoing.close();
     this.#acknowledgeTimer?.cancel();
     this.#acknowledgeTimer = undefined;
@@ -241,9 +247,9 @@ export class Session implements StreamOwner {
       if (this.#streams.has(number)) return;
       throw new TunnelError('protocol_error', `stream number ${number} has been used before`);
     }
+    this.#highestStream = number;
     const open = decodeOpen(payload);
     if (this.#streams.size >= limits.maxStreams) {
-      this.#highestStream = number;
       const sentence = `the session has ${limits.maxStreams} streams open, its limit`;
       return this.#outgoing.reply(
         FrameType.refused,
@@ -253,20 +259,26 @@ export class Session implements StreamOwner {
     }
     this.#add(number, (stream) => {
       stream.announced = true;
-      stream.limit = open.window;
+      stream.limit = Math.min(open.window, limits.maxWindowBytes);
       return accept(open.target, open.timeoutMs, stream);
     });
   }
 
   #onStreamFrame(stream: Stream, type: FrameType, payload: Uint8Array): void {
+    const { maxWindowBytes } = this.#options.limits;
     switch (type) {
-      case FrameType.opened:
+      case FrameType.opened: {
+        if (stream.openTarget === undefined) {
+          throw new TunnelError('protocol_error', 'OPENED is for the dialer, this end is the agent');
+        }
         if (stream.accepted) return;
+        const windowBytes = decodeOpened(payload);
         stream.answerTimer?.cancel();
         stream.accepted = true;
-        stream.credit(0, decodeOpened(payload));
+        stream.credit(0, windowBytes, maxWindowBytes);
         stream.handler.onOpened?.();
         return;
+      }
       case FrameType.refused:
       case FrameType.reset: {
         const { code, message } = decodeFailure(type, payload);
@@ -275,12 +287,15 @@ export class Session implements StreamOwner {
       case FrameType.credit: {
         if (payload.length !== 16)
           throw new TunnelError('protocol_error', 'CREDIT is not 16 bytes');
-        stream.credit(readOffset(payload, 0), readOffset(payload, 8));
+        stream.credit(readOffset(payload, 0), readOffset(payload, 8), maxWindowBytes);
         stream.wakeWriter();
         return this.#endIfDone(stream);
       }
       case FrameType.fin: {
         if (payload.length !== 8) throw new TunnelError('protocol_error', 'FIN is not 8 bytes');
+        if (stream.openTarget !== undefined && !stream.accepted) {
+          throw new TunnelError('protocol_error', 'FIN before OPENED');
+        }
         const length = readOffset(payload, 0);
         if (length !== stream.receiving.received) {
           const sentence = `FIN at ${length} after ${stream.receiving.received} bytes`;
@@ -299,6 +314,8 @@ export class Session implements StreamOwner {
   /** A frame for a stream that is not there: one that has ended is normal, one that never was is answered. */
   #unknown(number: number, type: FrameType): void {
     if (number <= this.#highestStream || type === FrameType.reset) return;
+    // The number is used up: one answer and one line in the log, whatever follows on it.
+    this.#highestStream = number;
     const sentence = `${frameName(type)} for stream ${number}, which was never opened`;
     this.#options.log.warn('frame for an unknown stream', {
       stream: number,

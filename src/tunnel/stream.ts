@@ -126,9 +126,19 @@ export class Stream implements TunnelStream {
     this.handler.onWritable();
   }
 
-  /** CREDIT, or the window in OPENED. */
-  credit(received: number, limit: number): void {
-    if (limit > this.limit) this.limit = limit;
+  /**
+   * CREDIT, or the window in OPENED.
+   *
+   * @param maxKeptBytes how much a peer that grants without acknowledging can make this end keep
+   * @throws TunnelError `protocol_error` for bytes that were never sent
+   */
+  credit(received: number, limit: number, maxKeptBytes: number): void {
+    const { sent } = this.sending;
+    if (received > sent + (this.finSent ? 1 : 0)) {
+      const sentence = `has received ${received} bytes of the ${sent} that were sent`;
+      throw new TunnelError('protocol_error', sentence);
+    }
+    this.limit = Math.max(this.limit, Math.min(limit, received + maxKeptBytes));
     this.sending.acknowledge(received);
     if (this.finSent && received > this.sending.written) this.finAcknowledged = true;
     if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);

@@ -1,0 +1,17 @@
+/** Who an enrolment token speaks for: the agents of one cluster, or a named caller that opens streams into clusters. */
+export type TokenSubject =
+  | { readonly kind: 'agent'; readonly cluster: string }
+  | { readonly kind: 'dialer'; readonly name: string };
+
+const dnsLabel = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const callerName = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/;
+
+/** A DNS label (RFC 1123): lower case letters, digits and inner hyphens, at most 63; it may start with a digit. */
+export function isDnsLabel(text: string): boolean {
+  return dnsLabel.test(text);
+}
+
+/** The name of a dialer: it stands in logs and policies, so it has neither spaces nor control characters. */
+export function isCallerName(text: string): boolean {
+  return callerName.test(text);
+}

@@ -1,0 +1,144 @@
+import type { OptionsDraft } from './options.ts';
+import type { Env, OptionsTable, OptionValues } from './options-table.ts';
+import { isLoopback } from './options-values.ts';
+import { readSecretFile } from './secret-file.ts';
+import { Secret } from './secret.ts';
+
+/** What every long-running program has. */
+export const processTable = {
+  drainTimeoutMs: {
+    name: 'drain-timeout',
+    kind: 'durationMs',
+    default: '30s',
+    help: 'How long open streams may go on after SIGTERM before they are reset.',
+  },
+  logLevel: {
+    name: 'log-level',
+    kind: 'choice',
+    choices: ['error', 'warn', 'info', 'debug'],
+    default: 'info',
+    help: 'The least important lines to log: error, warn, info or debug.',
+  },
+} as const satisfies OptionsTable;
+
+export type LogLevel = OptionValues<typeof processTable>['logLevel'];
+
+/** What every program has that connects to a broker. */
+export const brokerLinkTable = {
+  brokerUrl: {
+    name: 'broker-url',
+    kind: 'url',
+    protocols: ['ws:', 'wss:'],
+    required: true,
+    help: 'The broker to connect to: wss://HOST, or ws:// on loopback.',
+  },
+  tokenFile: {
+    name: 'token-file',
+    kind: 'file',
+    help: 'Holds the enrolment token that `culvert token` made. Read at every connect, so it can be replaced while running.',
+  },
+  token: {
+    name: 'token',
+    kind: 'string',
+    secret: true,
+    envOnly: true,
+    help: 'The enrolment token itself, where there is no file for it. Never a flag: command lines are public.',
+  },
+  caFile: {
+    name: 'ca-file',
+    kind: 'file',
+    help: 'Certificates (PEM) to trust besides the well-known ones, for a broker with a private CA.',
+  },
+  serverName: {
+    name: 'server-name',
+    kind: 'string',
+    placeholder: 'NAME',
+    help: 'The name that the certificate of the broker must carry, where it is not the host of the URL.',
+  },
+  hostHeader: {
+    name: 'host-header',
+    kind: 'string',
+    placeholder: 'NAME',
+    help: 'The Host header to send, where an ingress routes by it and the URL names something else.',
+  },
+} as const satisfies OptionsTable;
+
+/** How to reach a broker and what to show it. */
+export interface BrokerLinkOptions {
+  readonly brokerUrl: URL;
+  /** The token to show, read anew at each call so that a rotated file is used; undefined when none is configured. */
+  readToken(): Promise<Secret | undefined>;
+  /** PEM file with certificates to trust besides the well-known ones. */
+  readonly caFile: string | undefined;
+  /** Name that the broker's certificate must carry, instead of the host of the URL. */
+  readonly serverName: string | undefined;
+  /** Host header to send, instead of the host of the URL. */
+  readonly hostHeader: string | undefined;
+  /** The proxy on the way to the broker, as the environment names it. */
+  readonly proxies: ProxyEnv;
+}
+
+/** HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case; undefined where not set or empty. A proxy's URL may hold a password. */
+export interface ProxyEnv {
+  readonly httpProxy: Secret | undefined;
+  readonly httpsProxy: Secret | undefined;
+  readonly noProxy: string | undefined;
+}
+
+type LinkTable = typeof brokerLinkTable;
+
+/** Problems between the options of `brokerLinkTable`. */
+export function checkBrokerLink({ values, given, label, problem }: OptionsDraft<LinkTable>): void {
+  const fromEnvTwice = label('tokenFile').startsWith('CULVERT_') && given('token');
+  if (fromEnvTwice) problem(`${label('tokenFile')} and ${label('token')} are both set, keep one`);
+
+  const url = values.brokerUrl;
+  if (url?.protocol !== 'ws:') return;
+  const shown = `${label('brokerUrl')}=${url.origin}`;
+  if ((given('tokenFile') || given('token')) && !isLoopback(url.hostname)) {
+    problem(
+      `${shown} would send the token unencrypted, use wss:// (ws:// is for loopback addresses)`,
+    );
+  }
+  for (const key of ['caFile', 'serverName'] as const) {
+    if (given(key)) problem(`${label(key)} is for TLS, but ${shown} has none, use wss://`);
+  }
+}
+
+export function brokerLinkOptions(values: OptionValues<LinkTable>, env: Env): BrokerLinkOptions {
+  const { brokerUrl, tokenFile, token, caFile, serverName, hostHeader } = values;
+  return {
+    brokerUrl,
+    readToken: async () => (tokenFile === undefined ? token : readSecretFile(tokenFile)),
+    caFile,
+    serverName,
+    hostHeader,
+    proxies: readProxyEnv(env),
+  };
+}
+
+function readProxyEnv(env: Env): ProxyEnv {
+  const either = (name: string) => env[name] || env[name.toLowerCase()] || undefined;
+  const secret = (text: string | undefined) => (text === undefined ? undefined : new Secret(text));
+  return Object.freeze({
+    httpProxy: secret(either('HTTP_PROXY')),
+    httpsProxy: secret(either('HTTPS_PROXY')),
+    noProxy: either('NO_PROXY'),
+  });
+}
+
+/** What a program's `readXOptions` returns: its options, and what its process needs to start with them. */
+export interface ProgramOptions<T> {
+  readonly options: T;
+  readonly logLevel: LogLevel;
+  /** Sentences to log at the start. */
+  readonly warnings: readonly string[];
+}
+
+/** A default for ids of processes: the host's name, and a few letters that tell two of them on one host apart. */
+export function processId(hostName: string): string {
+  const letters = Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  );
+  return `${hostName}-${letters.join('')}`;
+}

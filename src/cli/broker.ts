@@ -1,0 +1,78 @@
+import { type ProgramOptions, processTable } from '../base/options-common.ts';
+import { readOptions } from '../base/options.ts';
+import type { Env } from '../base/options-table.ts';
+import { type BrokerOptions, brokerTable, checkBroker } from '../broker/node/options.ts';
+import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
+import {
+  bridgeFrontOptions,
+  bridgeFrontTable,
+  checkBridgeFront,
+} from '../konnectivity-bridge/options-table.ts';
+import { startFront } from './bridge.ts';
+import type { Command } from './command.ts';
+import { startProgramLog } from './program-log.ts';
+import { runUntilStopped, together } from './run-until-stopped.ts';
+
+const allTable = { ...brokerTable, ...bridgeFrontTable, ...processTable } as const;
+
+/** A broker, with a bridge in its process where a front for konnectivity clients is asked for. */
+export interface BrokerProgramOptions extends ProgramOptions<BrokerOptions> {
+  readonly front: BridgeFrontOptions | undefined;
+}
+
+/**
+ * Reads what `culvert broker` is given.
+ *
+ * @throws ConfigError with every problem there is
+ */
+export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProgramOptions {
+  const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
+    checkBroker(draft);
+    checkBridgeFront(draft);
+  });
+  const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
+  const options: BrokerOptions = Object.freeze({
+    listen,
+    tlsCert,
+    tlsKey,
+    tokenPublicKey,
+    replicaId,
+    acceptRate,
+    drainTimeoutMs,
+  });
+  return { options, front: bridgeFrontOptions(values), logLevel: values.logLevel, warnings };
+}
+
+export const brokerCommand: Command = {
+  name: 'broker',
+  summary: 'accept the tunnels of agents, and konnectivity clients beside them',
+  about:
+    'Runs on the hub. Agents connect to --listen over WebSockets and are found there by the name of their cluster. Given ' +
+    '--konnectivity-listen or --konnectivity-uds it also serves konnectivity clients, unchanged, from the same process.',
+  groups: [
+    { title: 'Agents and dialers', table: brokerTable },
+    { title: 'Konnectivity clients', table: bridgeFrontTable },
+    { title: 'The process', table: processTable },
+  ],
+  examples: [
+    {
+      says: 'behind an ingress that ends TLS, with tokens made by `culvert token`',
+      line: 'culvert broker --listen 0.0.0.0:8080 --token-public-key culvert-token.key.pub',
+    },
+    {
+      says: 'with a front for konnectivity clients that hold a certificate of ca.crt',
+      line: 'culvert broker --listen 0.0.0.0:8080 --token-public-key culvert-token.key.pub --konnectivity-listen 0.0.0.0:8090 --konnectivity-tls-cert tls.crt --konnectivity-tls-key tls.key --konnectivity-client-ca ca.crt',
+    },
+  ],
+  async run(argv, { env, signals }) {
+    const { options, front, ...read } = readBrokerOptions(argv, env);
+    const log = await startProgramLog('broker', read);
+    const { startBroker } = await import('../broker/node/broker.ts');
+    await using broker = await startBroker(options, { log });
+    log.info('broker listens', { url: broker.url });
+    const stop = { ...options, signals, log };
+    if (front === undefined) return await runUntilStopped(broker, stop);
+    const bridge = await startFront(front, broker.dialer, log);
+    return await runUntilStopped(together(bridge, broker), stop);
+  },
+};

@@ -1,0 +1,17 @@
+import { agentCommand } from './agent.ts';
+import { bridgeCommand } from './bridge.ts';
+import { brokerCommand } from './broker.ts';
+import type { Command } from './command.ts';
+import { devCommand } from './dev.ts';
+import { tokenAgentCommand, tokenDialerCommand, tokenKeygenCommand } from './token.ts';
+
+/** Every command, in the order in which help and docs/configuration.md show them. */
+export const commands: readonly Command[] = [
+  brokerCommand,
+  agentCommand,
+  bridgeCommand,
+  tokenKeygenCommand,
+  tokenAgentCommand,
+  tokenDialerCommand,
+  devCommand,
+];

@@ -1,0 +1,96 @@
+import { processTable } from '../base/options-common.ts';
+import { type OptionsDraft, readOptions } from '../base/options.ts';
+import type { OptionsTable } from '../base/options-table.ts';
+import { formatHostPort, isLoopback } from '../base/options-values.ts';
+import type { Command } from './command.ts';
+import { runUntilStopped } from './run-until-stopped.ts';
+
+const devTable = {
+  listen: {
+    name: 'listen',
+    kind: 'hostPort',
+    default: '127.0.0.1:8080',
+    help: 'Where agents connect; loopback only, nobody is asked for credentials. Port 0 takes any free one.',
+  },
+  konnectivityListen: {
+    name: 'konnectivity-listen',
+    kind: 'hostPort',
+    default: '127.0.0.1:8090',
+    help: 'Where konnectivity clients connect (plain gRPC); loopback only.',
+  },
+  cluster: {
+    name: 'cluster',
+    kind: 'dnsLabel',
+    default: 'dev',
+    help: 'The name of the cluster that the built-in agent speaks for.',
+  },
+  drainTimeoutMs: { ...processTable.drainTimeoutMs, default: '2s' },
+  logLevel: { ...processTable.logLevel, default: 'warn' },
+} as const satisfies OptionsTable;
+
+const connectTimeoutMs = 10_000;
+
+function checkLoopback({ values, label, problem }: OptionsDraft<typeof devTable>): void {
+  for (const key of ['listen', 'konnectivityListen'] as const) {
+    const address = values[key];
+    if (address === undefined || isLoopback(address.host)) continue;
+    problem(
+      `${label(key)}=${formatHostPort(address)} is not loopback; for other machines run culvert broker and agent with tokens`,
+    );
+  }
+}
+
+export const devCommand: Command = {
+  name: 'dev',
+  summary: 'run everything on this machine, to try it out',
+  about:
+    'Runs broker, konnectivity front, one agent and a small HTTP server for it to reach, in one process on loopback, and ' +
+    'says what to try next. Nothing else is needed: no cluster, no Redis, no keys. Ctrl-C ends it.',
+  groups: [{ title: 'Options', table: devTable }],
+  examples: [
+    { says: 'everything on its usual ports', line: 'culvert dev' },
+    {
+      says: 'beside another one',
+      line: 'culvert dev --listen 127.0.0.1:0 --konnectivity-listen 127.0.0.1:0',
+    },
+  ],
+  async run(argv, { env, stdout, signals }) {
+    const { values } = readOptions(devTable, argv, env, checkLoopback);
+    const { createPinoLogger } = await import('../base/pino-logger.ts');
+    const { startLocalWorld } = await import('./local-world.ts');
+    const log = createPinoLogger({ level: values.logLevel });
+    const { cluster } = values;
+    await using world = await startLocalWorld(
+      {
+        cluster,
+        brokerFlags: [
+          `--listen=${formatHostPort(values.listen)}`,
+          `--konnectivity-listen=${formatHostPort(values.konnectivityListen)}`,
+        ],
+        agentFlags: [],
+        log,
+      },
+      AbortSignal.timeout(connectTimeoutMs),
+    );
+    const { brokerUrl, frontAddresses, target } = world;
+    stdout.write(
+      [
+        '',
+        `  broker            ${brokerUrl}`,
+        `  konnectivity      ${frontAddresses.join(', ')} (gRPC, plain)`,
+        `  agent             connected, speaks for cluster "${cluster}"`,
+        `  sample service    http://${target.host}:${target.port}/ (only the agent needs to reach it)`,
+        '',
+        'Try next:',
+        `  curl ${brokerUrl.replace('ws', 'http')}/v1/status`,
+        `  a konnectivity client at ${frontAddresses[0]} that dials ${cluster}:80 and sends GET /`,
+        `  a second cluster, in another terminal:`,
+        `    culvert agent --broker-url ${brokerUrl} --cluster second --kube-apiserver ${target.host}:${target.port}`,
+        '',
+        'Ctrl-C ends it.',
+        '',
+      ].join('\n'),
+    );
+    return await runUntilStopped(world, { ...values, signals, log });
+  },
+};

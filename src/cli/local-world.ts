@@ -1,0 +1,80 @@
+import { type AgentOptions, readAgentOptions } from '../agent/options.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Dialer } from '../dialer/dialer.ts';
+import { startFront } from './bridge.ts';
+import { readBrokerOptions } from './broker.ts';
+import type { RunningProgram } from './run-until-stopped.ts';
+import { type SampleTarget, startSampleTarget } from './sample-target.ts';
+
+export interface LocalWorldOptions {
+  readonly cluster: string;
+  /** Flags of `culvert broker`; they must ask for a front, on loopback. */
+  readonly brokerFlags: readonly string[];
+  /** Flags of `culvert agent` besides those that say where the broker and the target are. */
+  readonly agentFlags: readonly string[];
+  readonly log: Logger;
+}
+
+/** A hub and a cluster in one process: broker with bridge, agent, and an HTTP server for the agent to reach. */
+export interface LocalWorld extends RunningProgram, AsyncDisposable {
+  /** Where agents connect: `ws://`. */
+  readonly brokerUrl: string;
+  /** Where konnectivity clients connect. */
+  readonly frontAddresses: readonly string[];
+  readonly target: SampleTarget;
+  readonly agentOptions: AgentOptions;
+  readonly dialer: Dialer;
+}
+
+/** Starts everything and returns when the agent is connected; `signal` gives up the wait for that. */
+export async function startLocalWorld(
+  { cluster, brokerFlags, agentFlags, log }: LocalWorldOptions,
+  signal: AbortSignal,
+): Promise<LocalWorld> {
+  await using stack = new AsyncDisposableStack();
+  const { startBroker } = await import('../broker/node/broker.ts');
+  const { startAgent } = await import('../agent/agent.ts');
+
+  const target = stack.use(await startSampleTarget());
+  const { options, front, warnings } = readBrokerOptions(brokerFlags, {});
+  for (const warning of warnings) log.debug(warning);
+  const broker = stack.use(await startBroker(options, { log: log.child({ program: 'broker' }) }));
+  const bridge = await startFront(front!, broker.dialer, log.child({ program: 'bridge' }));
+  stack.defer(() => bridge.close());
+
+  // The name of the cluster stands for the sample server, as it stands for the kube-apiserver in a real one.
+  const targetFlag = ['--kube-apiserver', `${target.host}:${target.port}`];
+  const { options: agentOptions } = readAgentOptions(
+    ['--broker-url', broker.url, '--cluster', cluster, ...targetFlag, ...agentFlags],
+    {},
+  );
+  const agent = stack.use(await startAgent(agentOptions, { log: log.child({ program: 'agent' }) }));
+  await connected(agent.connected, signal);
+
+  const parts = stack.move();
+  return {
+    brokerUrl: broker.url,
+    frontAddresses: bridge.addresses,
+    target,
+    agentOptions,
+    dialer: broker.dialer,
+    async drain(signal) {
+      await bridge.drain(signal);
+      await Promise.all([agent.drain(signal), broker.drain(signal)]);
+    },
+    close: () => parts.disposeAsync(),
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+  };
+}
+
+async function connected(first: Promise<void>, signal: AbortSignal): Promise<void> {
+  const gaveUp = Promise.withResolvers<never>();
+  const onAbort = (): void => gaveUp.reject(signal.reason);
+  signal.addEventListener('abort', onAbort);
+  try {
+    signal.throwIfAborted();
+    await Promise.race([first, gaveUp.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,68 @@
+import { describeError } from '../base/error.ts';
+import { ConfigError, didYouMean } from '../base/option-problems.ts';
+import { version } from '../base/version.ts';
+import type { Command, CommandIo } from './command.ts';
+import { commands } from './commands.ts';
+import { commandHelp, overview } from './help.ts';
+import { programEnv } from './program-env.ts';
+
+const exitCode = { ok: 0, failed: 1, misused: 2 } as const;
+
+/** Runs what follows `culvert` on the command line; resolves with the exit code: 1 it failed, 2 it was asked wrongly. */
+export async function runCli(argv: readonly string[], io: CommandIo): Promise<number> {
+  if (argv[0] === '--version' || argv[0] === 'version') {
+    io.stdout.write(`${version}\n`);
+    return exitCode.ok;
+  }
+  const wantsHelp = argv[0] === 'help' || argv.some((arg) => arg === '--help' || arg === '-h');
+  const words = argv.filter((arg) => arg !== 'help' && arg !== '--help' && arg !== '-h');
+  const command = findCommand(words);
+  if (wantsHelp && (command !== undefined || words.length === 0)) {
+    io.stdout.write(command === undefined ? overview(commands) : commandHelp(command));
+    return exitCode.ok;
+  }
+  if (command === undefined) {
+    io.stderr.write(words.length === 0 ? overview(commands) : unknownCommand(words));
+    return exitCode.misused;
+  }
+  try {
+    const options = argv.slice(command.name.split(' ').length);
+    return await command.run(options, { ...io, env: programEnv(command, commands, io.env) });
+  } catch (thrown) {
+    if (thrown instanceof ConfigError) {
+      io.stderr.write(misuse(command, thrown.problems));
+      return exitCode.misused;
+    }
+    io.stderr.write(`culvert ${command.name}: ${describeError(thrown)}\n`);
+    return exitCode.failed;
+  }
+}
+
+function findCommand(words: readonly string[]): Command | undefined {
+  return commands.find(({ name }) => name.split(' ').every((word, index) => words[index] === word));
+}
+
+function unknownCommand(words: readonly string[]): string {
+  const group = commands.filter(({ name }) => name.startsWith(`${words[0]} `));
+  if (group.length > 0) {
+    const second = words[1];
+    const names = group.map(({ name }) => name);
+    const what =
+      second === undefined || second.startsWith('-')
+        ? `culvert ${words[0]} is followed by one of: ${names.map((name) => name.split(' ')[1]).join(', ')}`
+        : `culvert: unknown command "${words[0]} ${second}"${didYouMean(`${words[0]} ${second}`, names)}`;
+    return `${what}\nTry: culvert ${names[0]} --help\n`;
+  }
+  const names = new Set(commands.flatMap(({ name }) => [name, name.split(' ')[0]!]));
+  return `culvert: unknown command "${words[0]}"${didYouMean(words[0]!, names)}\nTry: culvert --help\n`;
+}
+
+function misuse(command: Command, problems: readonly string[]): string {
+  const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+  return [
+    `culvert ${command.name}: ${count} with its options`,
+    ...problems.map((problem) => `  - ${problem}`),
+    `Try: culvert ${command.name} --help`,
+    '',
+  ].join('\n');
+}

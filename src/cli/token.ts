@@ -1,0 +1,172 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { isCallerName, type TokenSubject } from '../base/enrolment-token-subject.ts';
+import { ConfigError } from '../base/option-problems.ts';
+import { readOptions } from '../base/options.ts';
+import type { OptionsTable } from '../base/options-table.ts';
+import { Secret } from '../base/secret.ts';
+import type { Command, CommandIo } from './command.ts';
+
+const defaultKey = 'culvert-token.key';
+const keyOption = {
+  name: 'key',
+  kind: 'file',
+  default: defaultKey,
+  help: 'The private key (PEM) that `culvert token keygen` made.',
+} as const;
+const ttlOption = {
+  name: 'ttl',
+  kind: 'durationMs',
+  min: 1000,
+  max: 10 * 365 * 24 * 3_600_000,
+  default: '720h',
+  help: 'How long the token is valid.',
+} as const;
+
+const keygenTable = {
+  key: {
+    name: 'key',
+    kind: 'string',
+    placeholder: 'FILE',
+    default: defaultKey,
+    help: 'Where the private key is written. The public one gets the same name with .pub. Existing files are not replaced.',
+  },
+} as const satisfies OptionsTable;
+
+const agentTokenTable = {
+  cluster: {
+    name: 'cluster',
+    kind: 'dnsLabel',
+    required: true,
+    help: 'The cluster that the holder may speak for, and no other.',
+  },
+  ttlMs: ttlOption,
+  key: keyOption,
+} as const satisfies OptionsTable;
+
+const dialerTokenTable = {
+  name: {
+    name: 'name',
+    kind: 'string',
+    placeholder: 'NAME',
+    required: true,
+    help: 'Who the holder is, in the logs of brokers and agents.',
+  },
+  ttlMs: ttlOption,
+  key: keyOption,
+} as const satisfies OptionsTable;
+
+export const tokenKeygenCommand: Command = {
+  name: 'token keygen',
+  summary: 'make the key pair that enrolment tokens are signed with',
+  about:
+    'Makes an Ed25519 key pair. The private key signs enrolment tokens and stays with you: whoever has it can speak for any ' +
+    'cluster. Brokers get the public key.',
+  groups: [{ title: 'Options', table: keygenTable }],
+  examples: [
+    { says: 'the first step of a new installation', line: 'culvert token keygen' },
+    { says: 'the next key, for rotation', line: 'culvert token keygen --key culvert-token-2.key' },
+  ],
+  async run(argv, { env, stderr }) {
+    const { values } = readOptions(keygenTable, argv, env);
+    const publicKey = `${values.key}.pub`;
+    const { generateTokenKeyPair } = await import('../base/enrolment-token.ts');
+    const pair = await generateTokenKeyPair();
+    await writeNewFile(values.key, pair.privateKeyPem.reveal(), 0o600);
+    try {
+      await writeNewFile(publicKey, pair.publicKeyPem, 0o644);
+    } catch (thrown) {
+      // A private key beside the public key of another pair would only mislead.
+      await rm(values.key);
+      throw thrown;
+    }
+    stderr.write(
+      `Wrote ${values.key} (private, keep it) and ${publicKey} (public, for brokers).\n` +
+        `Next:\n` +
+        `  culvert broker --token-public-key ${publicKey}\n` +
+        `  culvert token agent --cluster NAME --key ${values.key} > NAME.token\n`,
+    );
+    return 0;
+  },
+};
+
+export const tokenAgentCommand: Command = {
+  name: 'token agent',
+  summary: 'issue the token that the agents of one cluster show to a broker',
+  about:
+    'Prints a token that names one cluster. Its agents show it to the broker; for any other cluster the broker answers 403. ' +
+    'The token alone goes to stdout.',
+  groups: [{ title: 'Options', table: agentTokenTable }],
+  examples: [
+    { says: 'valid for 30 days', line: 'culvert token agent --cluster prod-1 > prod-1.token' },
+    {
+      says: 'straight into a Kubernetes Secret',
+      line: 'culvert token agent --cluster prod-1 --ttl 90d | kubectl create secret generic culvert-agent --from-file=token=/dev/stdin',
+    },
+  ],
+  async run(argv, io) {
+    const { values } = readOptions(agentTokenTable, argv, io.env);
+    const { cluster } = values;
+    return await printToken(io, values, { kind: 'agent', cluster }, [
+      `culvert agent --broker-url wss://BROKER --cluster ${cluster} --token-file FILE`,
+    ]);
+  },
+};
+
+export const tokenDialerCommand: Command = {
+  name: 'token dialer',
+  summary: 'issue the token that a bridge elsewhere shows to a broker',
+  about:
+    'Prints a token for a caller that opens streams into clusters, such as `culvert bridge`. The token alone goes to stdout.',
+  groups: [{ title: 'Options', table: dialerTokenTable }],
+  examples: [
+    { says: 'valid for 30 days', line: 'culvert token dialer --name bridge-1 > bridge-1.token' },
+    { says: 'valid for a day', line: 'culvert token dialer --name ci --ttl 24h > ci.token' },
+  ],
+  async run(argv, io) {
+    const { values } = readOptions(dialerTokenTable, argv, io.env, (draft) => {
+      const name = draft.values.name;
+      if (name === undefined || isCallerName(name)) return;
+      draft.problem(
+        `${draft.label('name')}=${JSON.stringify(name)} is not a caller's name (letters, digits and ._:@-, at most 128)`,
+      );
+    });
+    return await printToken(io, values, { kind: 'dialer', name: values.name }, [
+      'culvert bridge --broker-url wss://BROKER --token-file FILE --konnectivity-listen 127.0.0.1:8090',
+    ]);
+  },
+};
+
+async function printToken(
+  { stdout, stderr }: CommandIo,
+  { key, ttlMs }: { readonly key: string; readonly ttlMs: number },
+  subject: TokenSubject,
+  next: readonly string[],
+): Promise<number> {
+  const { issueToken, TokenError } = await import('../base/enrolment-token.ts');
+  const now = new Date();
+  try {
+    const token = await issueToken(new Secret(await readFile(key, 'utf8')), subject, ttlMs, now);
+    stdout.write(`${token.reveal()}\n`);
+  } catch (thrown) {
+    if (thrown instanceof TokenError) throw new ConfigError([`--key=${key}: ${thrown.message}`]);
+    throw thrown;
+  }
+  const expiry = new Date(now.getTime() + ttlMs).toISOString().slice(0, 16).replace('T', ' ');
+  const whose = subject.kind === 'agent' ? `agents of ${subject.cluster}` : subject.name;
+  stderr.write(`A token for ${whose}, valid until ${expiry} UTC. Keep it in a file, then:\n`);
+  for (const line of next) stderr.write(`  ${line}\n`);
+  return 0;
+}
+
+async function writeNewFile(path: string, text: string, mode: number): Promise<void> {
+  try {
+    await writeFile(path, text, { flag: 'wx', mode });
+  } catch (thrown) {
+    const code = (thrown as NodeJS.ErrnoException).code;
+    const why =
+      code === 'EEXIST'
+        ? 'exists already, name another file with --key'
+        : `cannot be written: ${code}`;
+    throw new ConfigError([`${path} ${why}`]);
+  }
+}

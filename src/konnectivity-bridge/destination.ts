@@ -1,0 +1,81 @@
+import type { TcpTarget } from '../tunnel/stream-handler.ts';
+import { BridgeError } from './bridge-error.ts';
+import { type BridgeFrontOptions, defaultInstallNamespace } from './options.ts';
+
+/** Where a client's address leads. */
+export interface Destination {
+  readonly cluster: string;
+  readonly target: TcpTarget;
+}
+
+/** Finds the destination of an address. @throws BridgeError with the text that the client shall see */
+export type ResolveDestination = (network: string, address: string) => Destination;
+
+/** Names of clusters and of Kubernetes namespaces and services: DNS labels. */
+const label = '[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?';
+const clusterName = new RegExp(`^${label}$`);
+const hashedName = /^(cluster-[0-9a-f]{48})\.open-cluster-management\.proxy$/;
+const serviceName = new RegExp(`^(${label}\\.${label}\\.svc)\\.(${label})$`);
+
+/**
+ * The names that clients of Cluster Proxy use, compared exactly, with any port:
+ * `<cluster>`, `<cluster>.<install namespace>` and `cluster-<48 hex of sha256>.open-cluster-management.proxy` lead to the
+ * cluster's kube-apiserver, `<service>.<namespace>.svc.<cluster>` to a service. In single-cluster mode every host is the
+ * target's own name.
+ */
+export function destinationResolver(
+  options: Pick<BridgeFrontOptions, 'cluster' | 'installNamespace'>,
+): ResolveDestination {
+  const suffix = `.${options.installNamespace ?? defaultInstallNamespace}`;
+  return (network, address) => {
+    if (network !== 'tcp') {
+      throw new BridgeError('unsupported_network', `dial ${network}: unknown network ${network}`);
+    }
+    const { host, port } = parseAddress(address);
+    if (options.cluster !== undefined) return destination(options.cluster, host, port);
+    const service = serviceName.exec(host);
+    if (service) return destination(service[2]!, service[1]!, port);
+    const hashed = hashedName.exec(host);
+    // The broker knows a cluster by this alias as well; the agent takes it for its kube-apiserver like its name.
+    if (hashed) return destination(hashed[1]!, hashed[1]!, port);
+    const cluster = host.endsWith(suffix) ? host.slice(0, -suffix.length) : host;
+    if (clusterName.test(cluster)) return destination(cluster, cluster, port);
+    throw new BridgeError('unknown_destination', noAgentText);
+  };
+}
+
+/** What clients are told, to the letter, where nobody speaks for a destination. */
+export const noAgentText = 'No agent available';
+
+function destination(cluster: string, host: string, port: number): Destination {
+  return { cluster, target: { kind: 'tcp', host, port } };
+}
+
+/** Splits `host:port` or `[v6]:port`; the complaints have the shape of Go's, which operators match on. */
+export function parseAddress(address: string): TcpAddressParts {
+  const colon = address.lastIndexOf(':');
+  if (address === '') throw invalid('missing address');
+  if (colon < 0 || (address.startsWith('[') && address.endsWith(']'))) {
+    throw invalid(`address ${address}: missing port in address`);
+  }
+  const bracketed = address.startsWith('[') && address[colon - 1] === ']';
+  const host = bracketed ? address.slice(1, colon - 1) : address.slice(0, colon);
+  if (!bracketed && host.includes(':'))
+    throw invalid(`address ${address}: too many colons in address`);
+  if (/[[\]]/.test(host)) throw invalid(`address ${address}: unexpected bracket in address`);
+  if (host === '') throw invalid(`address ${address}: missing host in address`);
+  const portText = address.slice(colon + 1);
+  if (!/^\d+$/.test(portText)) throw invalid(`lookup tcp/${portText}: unknown port`);
+  const port = Number(portText);
+  if (port < 1 || port > 65_535) throw invalid(`address ${portText}: invalid port`);
+  return { host, port };
+}
+
+interface TcpAddressParts {
+  readonly host: string;
+  readonly port: number;
+}
+
+function invalid(text: string): BridgeError {
+  return new BridgeError('invalid_address', `dial tcp: ${text}`);
+}

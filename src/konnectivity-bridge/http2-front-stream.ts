@@ -1,0 +1,109 @@
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { FrontHandler, FrontStream, GrpcStatus } from './front.ts';
+import type { SendBuffer, SendBufferPool } from './send-buffer.ts';
+
+/** A call on node:http2. The response's head is sent at once; a status follows in the trailers. */
+export class Http2FrontStream implements FrontStream {
+  readonly peer: string;
+  readonly #stream: ServerHttp2Stream;
+  readonly #pool: SendBufferPool;
+  #handler: FrontHandler | undefined;
+  #queuedBytes = 0;
+  /** What has been written and not yet taken: sizes, and the buffers that are ours to recycle, both in order. */
+  readonly #queuedSizes: number[] = [];
+  readonly #queuedBuffers: (SendBuffer | undefined)[] = [];
+  #status: GrpcStatus | undefined;
+  #message = '';
+
+  constructor(stream: ServerHttp2Stream, peer: string, pool: SendBufferPool) {
+    this.peer = peer;
+    this.#stream = stream;
+    this.#pool = pool;
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc' },
+      { waitForTrailers: true },
+    );
+    stream.on('wantTrailers', () => this.#sendTrailers());
+    stream.on('close', () => this.#onClose());
+  }
+
+  /** Starts reading. */
+  handle(handler: FrontHandler): void {
+    this.#handler = handler;
+    this.#stream.on('data', (bytes: Buffer) => {
+      if (this.#status === undefined) handler.onData(bytes);
+    });
+    this.#stream.on('end', () => {
+      if (this.#status === undefined) handler.onEnd();
+    });
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  get queuedPackets(): number {
+    return this.#queuedSizes.length;
+  }
+
+  send(bytes: Uint8Array, buffer?: SendBuffer): void {
+    if (this.#status !== undefined || this.#stream.destroyed || this.#stream.closed) {
+      if (buffer) this.#pool.recycle(buffer);
+      return;
+    }
+    this.#queuedBytes += bytes.length;
+    this.#queuedSizes.push(bytes.length);
+    this.#queuedBuffers.push(buffer);
+    this.#stream.write(bytes, this.#onWritten);
+  }
+
+  pause(): void {
+    if (this.#status === undefined) this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  end(status: GrpcStatus, message = ''): void {
+    if (this.#status !== undefined) return;
+    this.#status = status;
+    this.#message = message;
+    if (this.#stream.destroyed) return;
+    this.#stream.end();
+    this.#stream.resume();
+  }
+
+  abort(): void {
+    this.#stream.close(constants.NGHTTP2_CANCEL);
+  }
+
+  #sendTrailers(): void {
+    if (this.#stream.closed || this.#stream.destroyed) return;
+    const message = encodeURIComponent(this.#message);
+    this.#stream.sendTrailers({
+      'grpc-status': String(this.#status),
+      ...(message !== '' && { 'grpc-message': message }),
+    });
+    // A client that keeps its half open would keep the stream: HTTP/2 lets a server say that its answer is complete.
+    this.#stream.close(constants.NGHTTP2_NO_ERROR);
+  }
+
+  readonly #onWritten = (error?: Error | null): void => {
+    this.#queuedBytes -= this.#queuedSizes.shift()!;
+    const buffer = this.#queuedBuffers.shift();
+    // A write that failed may still be half in the socket's hands, so its buffer is not filled again.
+    if (error) {
+      if (buffer) this.#pool.drop(buffer);
+      return;
+    }
+    if (buffer) this.#pool.recycle(buffer);
+    this.#handler?.onSent();
+  };
+
+  #onClose(): void {
+    for (const buffer of this.#queuedBuffers) if (buffer) this.#pool.drop(buffer);
+    this.#queuedBuffers.fill(undefined);
+    this.#handler?.onClose();
+  }
+}

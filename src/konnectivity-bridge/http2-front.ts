@@ -1,0 +1,203 @@
+import { once } from 'node:events';
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
+import { asError } from '../base/error.ts';
+import type { Logger } from '../base/logger.ts';
+import { BridgeError } from './bridge-error.ts';
+import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
+import { Http2FrontStream } from './http2-front-stream.ts';
+import type { BridgeLimits, TcpAddress } from './options.ts';
+import type { SendBufferPool } from './send-buffer.ts';
+import type { TlsMaterial } from './tls-files.ts';
+import { removeStaleSocket, withSocketMode } from './unix-socket.ts';
+
+const proxyPath = '/ProxyService/Proxy';
+
+export interface Http2FrontOptions {
+  /** A TCP address, or the path of a Unix socket. */
+  readonly listen: TcpAddress | string;
+  /** Without it the front speaks HTTP/2 in the clear (with prior knowledge). */
+  readonly tls?: TlsMaterial;
+  readonly limits: BridgeLimits;
+  readonly pool: SendBufferPool;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly accept: AcceptCall;
+}
+
+/** gRPC on node:http2: a third of the cost per byte of @grpc/grpc-js (docs/benchmarks.md). @throws BridgeError `listen_failed` */
+export async function startHttp2Front(options: Http2FrontOptions): Promise<Front> {
+  const front = new Http2Front(options);
+  await front.listen();
+  return front;
+}
+
+class Http2Front implements Front {
+  readonly #options: Http2FrontOptions;
+  readonly #server: Http2Server | Http2SecureServer;
+  readonly #sessions = new Set<ServerHttp2Session>();
+  #accepting = true;
+  #address = '';
+  readonly #closed = Promise.withResolvers<void>();
+
+  constructor(options: Http2FrontOptions) {
+    this.#options = options;
+    this.#server = createHttp2Server(options);
+    this.#server.on('session', (session) => this.#onSession(session));
+    this.#server.once('close', () => this.#closed.resolve());
+    // Each failure has been told to its session already, or there was never one.
+    this.#server.on('sessionError', (error: Error) => this.#logFailure(error));
+    this.#server.on('tlsClientError', (error: Error) => this.#logFailure(error));
+    // A client that did not negotiate h2 would get an HTTP/1.1 answer and ten seconds to read it.
+    this.#server.on('unknownProtocol', (socket) => socket.destroy());
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  async listen(): Promise<void> {
+    const { listen } = this.#options;
+    const listening = once(this.#server, 'listening');
+    try {
+      if (typeof listen === 'string') {
+        await removeStaleSocket(listen);
+        withSocketMode(() => this.#server.listen(listen));
+      } else {
+        this.#server.listen(listen.port, listen.host);
+      }
+      await listening;
+    } catch (error) {
+      if (error instanceof BridgeError) throw error;
+      throw new BridgeError(
+        'listen_failed',
+        `the bridge cannot listen: ${asError(error).message}`,
+        { cause: error },
+      );
+    }
+    this.#server.on('error', (error: Error) => this.#logFailure(error));
+    this.#address = addressOf(this.#server.address());
+  }
+
+  stopAccepting(): void {
+    if (!this.#accepting) return;
+    this.#accepting = false;
+    // Says GOAWAY(NO_ERROR) with the last stream that was taken: those go on, new ones go elsewhere.
+    this.#server.close();
+  }
+
+  async close(): Promise<void> {
+    this.stopAccepting();
+    for (const session of this.#sessions) session.destroy();
+    await this.#closed.promise;
+  }
+
+  #onSession(session: ServerHttp2Session): void {
+    const { limits, clock } = this.#options;
+    const peer = peerOf(session, this.#address);
+    this.#sessions.add(session);
+    const timer = clock.setTimer(limits.handshakeTimeoutMs, () => {
+      this.#options.log.debug('konnectivity connection said nothing', { peer });
+      session.destroy();
+    });
+    session.once('remoteSettings', () => timer.cancel());
+    session.once('close', () => {
+      timer.cancel();
+      this.#sessions.delete(session);
+    });
+    // Told by 'sessionError' of the server; without a listener it would be thrown.
+    session.on('error', () => {});
+    session.on('stream', (stream, headers) => this.#onStream(stream, headers, peer));
+    session.setLocalWindowSize(4 * limits.windowBytes);
+  }
+
+  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, peer: string): void {
+    // The reason is in 'close', which always follows.
+    stream.on('error', () => {});
+    if (headers[':method'] !== 'POST') return answer(stream, { ':status': 405 });
+    if (!headers['content-type']?.startsWith('application/grpc'))
+      return answer(stream, { ':status': 415 });
+    if (headers[':path'] !== proxyPath) {
+      return refuse(stream, GrpcStatus.unimplemented, `unknown method ${headers[':path']}`);
+    }
+    if (!this.#accepting) return refuse(stream, GrpcStatus.unavailable, 'the bridge is draining');
+    const call = new Http2FrontStream(stream, peer, this.#options.pool);
+    call.handle(this.#options.accept(call));
+  }
+
+  #logFailure(error: Error): void {
+    this.#options.log.debug('konnectivity connection failed', {
+      listener: this.#address,
+      error: error.message,
+    });
+  }
+}
+
+function createHttp2Server(options: Http2FrontOptions): Http2Server | Http2SecureServer {
+  const { limits, tls } = options;
+  const common = {
+    settings: {
+      initialWindowSize: limits.windowBytes,
+      maxConcurrentStreams: limits.maxStreamsPerConnection,
+    },
+    // In megabytes. Beyond it new streams are refused; the default of 10 is too little for a reusable tunnel.
+    maxSessionMemory: 1024,
+    // A client cancels every call that it is done with; the defaults (1000, 33 per second) are made for browsers.
+    streamResetBurst: 100_000,
+    streamResetRate: 10_000,
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+  };
+  if (!tls) return createServer(common);
+  return createSecureServer({
+    ...common,
+    cert: tls.cert,
+    key: tls.key,
+    ca: tls.clientCa,
+    requestCert: true,
+    rejectUnauthorized: true,
+    minVersion: 'TLSv1.2',
+    ALPNProtocols: ['h2'],
+    handshakeTimeout: limits.handshakeTimeoutMs,
+  });
+}
+
+function answer(stream: ServerHttp2Stream, headers: Record<string, string | number>): void {
+  stream.respond(headers, { endStream: true });
+}
+
+/** A gRPC answer without a body: status and message come in the head. */
+function refuse(stream: ServerHttp2Stream, status: GrpcStatus, message: string): void {
+  answer(stream, {
+    ':status': 200,
+    'content-type': 'application/grpc',
+    'grpc-status': String(status),
+    'grpc-message': encodeURIComponent(message),
+  });
+}
+
+function addressOf(address: AddressInfo | string | null): string {
+  if (address === null || typeof address === 'string') return address ?? '';
+  return address.family === 'IPv6'
+    ? `[${address.address}]:${address.port}`
+    : `${address.address}:${address.port}`;
+}
+
+/** The remote address, with the name in the client's certificate where there is one; a Unix socket has only its path. */
+function peerOf(session: ServerHttp2Session, listener: string): string {
+  const socket = session.socket as TLSSocket;
+  if (socket.remoteAddress === undefined) return listener;
+  const address = `${socket.remoteAddress}:${socket.remotePort}`;
+  const name = session.encrypted ? socket.getPeerCertificate().subject?.CN : undefined;
+  return name === undefined ? address : `${name} (${address})`;
+}

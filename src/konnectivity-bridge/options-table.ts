@@ -1,0 +1,109 @@
+import type { OptionsDraft } from '../base/options.ts';
+import type { OptionsTable, OptionValues } from '../base/options-table.ts';
+import { formatHostPort, isLoopback } from '../base/options-values.ts';
+import { type BridgeFrontOptions, defaultInstallNamespace } from './options.ts';
+
+export const bridgeFrontTable = {
+  konnectivityListen: {
+    name: 'konnectivity-listen',
+    kind: 'hostPort',
+    help: 'Where konnectivity clients connect over TCP (gRPC). An address that other machines can reach needs the three TLS files.',
+  },
+  konnectivityTlsCert: {
+    name: 'konnectivity-tls-cert',
+    kind: 'file',
+    help: 'Certificate chain (PEM) for --konnectivity-listen.',
+  },
+  konnectivityTlsKey: {
+    name: 'konnectivity-tls-key',
+    kind: 'file',
+    help: 'Private key (PEM) of --konnectivity-tls-cert.',
+  },
+  konnectivityClientCa: {
+    name: 'konnectivity-client-ca',
+    kind: 'file',
+    help: 'The CA (PEM) that certificates of konnectivity clients must come from; clients without one are refused.',
+  },
+  konnectivityUds: {
+    name: 'konnectivity-uds',
+    kind: 'string',
+    placeholder: 'PATH',
+    help: 'A Unix socket where konnectivity clients connect; who may open it is up to its directory.',
+  },
+  cluster: {
+    name: 'cluster',
+    kind: 'dnsLabel',
+    help: 'Single-cluster mode, for the egress selector of a kube-apiserver: every destination goes to this cluster.',
+  },
+  installNamespace: {
+    name: 'install-namespace',
+    kind: 'dnsLabel',
+    default: defaultInstallNamespace,
+    help: 'The namespace in destinations of the form CLUSTER.NAMESPACE.',
+  },
+} as const satisfies OptionsTable;
+
+type FrontTable = typeof bridgeFrontTable;
+const tlsKeys = ['konnectivityTlsCert', 'konnectivityTlsKey', 'konnectivityClientCa'] as const;
+
+/** What the bridge is told; undefined where the options ask for no front at all. */
+export function bridgeFrontOptions(
+  values: OptionValues<FrontTable>,
+): BridgeFrontOptions | undefined {
+  const {
+    konnectivityListen: listen,
+    konnectivityUds: udsPath,
+    cluster,
+    installNamespace,
+  } = values;
+  if (listen === undefined && udsPath === undefined) return undefined;
+  const [certFile, keyFile, clientCaFile] = tlsKeys.map((key) => values[key]);
+  return Object.freeze({
+    ...(listen && { listen }),
+    ...(udsPath !== undefined && { udsPath }),
+    ...(certFile && keyFile && clientCaFile && { tls: { certFile, keyFile, clientCaFile } }),
+    ...(cluster !== undefined && { cluster }),
+    installNamespace,
+  });
+}
+
+/** Problems between the options of `bridgeFrontTable`. */
+export function checkBridgeFront(draft: OptionsDraft<FrontTable>): void {
+  if (draft.given('konnectivityListen')) checkTcpFront(draft);
+  else checkNoTcpFront(draft);
+}
+
+function checkNoTcpFront({ given, label, problem }: OptionsDraft<FrontTable>): void {
+  for (const key of tlsKeys) {
+    if (given(key)) problem(`${label(key)} is for --konnectivity-listen, which is not given`);
+  }
+  if (given('konnectivityUds')) return;
+  for (const key of ['cluster', 'installNamespace'] as const) {
+    if (!given(key)) continue;
+    problem(
+      `${label(key)} needs a front for konnectivity clients, give --konnectivity-listen or --konnectivity-uds`,
+    );
+  }
+}
+
+function checkTcpFront({ values, given, label, problem, warn }: OptionsDraft<FrontTable>): void {
+  const missing = tlsKeys.filter((key) => !given(key));
+  if (missing.length === 0) return;
+  const needed = missing.map(label).join(' and ');
+  if (missing.length < tlsKeys.length) {
+    problem(`TLS on ${label('konnectivityListen')} also needs ${needed}`);
+    return;
+  }
+  if (values.konnectivityListen === undefined) return;
+  const address = formatHostPort(values.konnectivityListen);
+  if (isLoopback(values.konnectivityListen.host)) {
+    warn(
+      `no --konnectivity-client-ca: every process on this machine may reach every cluster through ${address}`,
+    );
+  } else {
+    problem(
+      `${label('konnectivityListen')}=${address} can be reached from other machines but nobody is asked for credentials, ` +
+        `give ${needed}, or listen on 127.0.0.1`,
+    );
+  }
+}

@@ -1,0 +1,183 @@
+import type { Logger } from '../base/logger.ts';
+import type { BridgeContext } from './bridge-context.ts';
+import { BridgeError } from './bridge-error.ts';
+import { Connection } from './connection.ts';
+import type { Destination } from './destination.ts';
+import { type FrontHandler, type FrontStream, GrpcStatus } from './front.ts';
+import { type ClientPacket, encodeCloseResponse, encodeDialError } from './packet.ts';
+import { type PacketHandler, PacketParser } from './packet-parser.ts';
+
+type ControlPacket = Exclude<ClientPacket, { kind: 'data' }>;
+type DialRequest = Extract<ClientPacket, { kind: 'dial_request' }>;
+
+/** Answers to packets that belong to no connection of the call; a client in good faith causes a few at most. */
+const maxStrayAnswers = 1000;
+
+/**
+ * One call of `ProxyService/Proxy`: finds the packets in it and what each means in the state the call is in. A call carries one
+ * connection in its life, as every client does it (a reusable tunnel opens a call per dial); a second DIAL_REQ is refused by its
+ * own DIAL_RSP and the first connection goes on.
+ */
+export class ProxyStream implements FrontHandler, PacketHandler {
+  readonly #context: BridgeContext;
+  readonly #front: FrontStream;
+  readonly #log: Logger;
+  readonly #parser = new PacketParser(this);
+  #connection: Connection | undefined;
+  #isOver = false;
+  #strayAnswers = 0;
+  #strayConnectId = 0;
+
+  constructor(context: BridgeContext, front: FrontStream) {
+    this.#context = context;
+    this.#front = front;
+    this.#log = context.log.child({ peer: front.peer });
+    context.calls.add(this);
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (this.#isOver) return;
+    try {
+      this.#parser.push(bytes);
+    } catch (error) {
+      if (!(error instanceof BridgeError)) throw error;
+      this.#log.warn('konnectivity client sent a bad packet', {
+        code: error.code,
+        error: error.message,
+      });
+      this.#connection?.abandon();
+      this.#end(statusOf(error), error.message);
+    }
+  }
+
+  onSent(): void {
+    this.#connection?.onSent();
+  }
+
+  /** Without a CLOSE_REQ before it, every end of a call means: abort. After one, the target still gets what was written. */
+  onEnd(): void {
+    this.#connection?.abandon();
+    this.#end(GrpcStatus.ok);
+  }
+
+  onClose(): void {
+    this.#isOver = true;
+    this.#connection?.abandon();
+    this.#context.calls.delete(this);
+    this.#context.onLeft();
+  }
+
+  onPayload(connectId: number, bytes: Uint8Array): void {
+    const connection = this.#connection;
+    if (connection?.isOpen && connection.connectId === connectId) {
+      if (!connection.write(bytes)) this.#front.pause();
+    } else if (connectId !== 0) {
+      this.#onStrayPayload(connectId);
+    }
+  }
+
+  onPacket(packet: ControlPacket): void {
+    if (this.#isOver || this.#connection?.isOverForClient) return;
+    switch (packet.kind) {
+      case 'dial_request':
+        this.#onDialRequest(packet);
+        break;
+      case 'close_request':
+        this.#onCloseRequest(packet.connectId);
+        break;
+      case 'dial_close':
+        // Also when DIAL_RSP crosses it: the client has given up the connection that it never saw.
+        if (!this.#connection?.isDialOf(packet.random)) return;
+        this.#connection.abandon();
+        this.#end(GrpcStatus.ok);
+        break;
+      case 'other':
+        break;
+    }
+  }
+
+  #onDialRequest(request: DialRequest): void {
+    if (this.#connection) {
+      this.#answerStray(
+        encodeDialError(
+          request.random,
+          'this stream has a connection already: open another stream',
+        ),
+      );
+      return;
+    }
+    let destination: Destination;
+    try {
+      destination = this.#context.resolve(request.network, request.address);
+    } catch (error) {
+      if (!(error instanceof BridgeError)) throw error;
+      this.#context.dialFailed(
+        error.code === 'unknown_destination' ? 'no_agent' : 'error_response',
+      );
+      this.#front.send(encodeDialError(request.random, error.message));
+      this.#end(GrpcStatus.ok);
+      return;
+    }
+    this.#log.debug('dial', { address: request.address, cluster: destination.cluster });
+    this.#connection = new Connection(
+      this.#context,
+      this.#front,
+      request.random,
+      destination,
+      this.#onWritable,
+    );
+  }
+
+  #onCloseRequest(connectId: number): void {
+    const connection = this.#connection;
+    if (connection?.isOpen && connection.connectId === connectId) {
+      connection.closeByClient();
+    } else {
+      const text = connection ? 'Unknown connectID' : 'backend uninitialized';
+      this.#answerStray(encodeCloseResponse(connectId, text));
+    }
+  }
+
+  #onStrayPayload(connectId: number): void {
+    if (this.#isOver || this.#connection?.isOverForClient) return;
+    if (!this.#connection) {
+      this.#front.send(encodeCloseResponse(connectId, 'backend not initialized'));
+      this.#end(GrpcStatus.ok);
+      return;
+    }
+    // Ids count within their call only: nobody reaches another client's connection by guessing one.
+    if (connectId === this.#strayConnectId) return;
+    this.#strayConnectId = connectId;
+    this.#answerStray(encodeCloseResponse(connectId, 'unrecognized connectID'));
+  }
+
+  #answerStray(packet: Buffer): void {
+    if (++this.#strayAnswers <= maxStrayAnswers) {
+      this.#front.send(packet);
+      return;
+    }
+    this.#connection?.abandon();
+    this.#end(
+      GrpcStatus.resourceExhausted,
+      `more than ${maxStrayAnswers} packets for no connection`,
+    );
+  }
+
+  #end(status: GrpcStatus, message?: string): void {
+    this.#isOver = true;
+    this.#front.end(status, message);
+  }
+
+  readonly #onWritable = (): void => this.#front.resume();
+}
+
+function statusOf(error: BridgeError): GrpcStatus {
+  switch (error.code) {
+    case 'packet_too_large':
+      return GrpcStatus.resourceExhausted;
+    case 'compressed_packet':
+      return GrpcStatus.unimplemented;
+    default:
+      return GrpcStatus.internal;
+  }
+}

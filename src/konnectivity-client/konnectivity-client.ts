@@ -1,0 +1,75 @@
+import type { Duplex } from 'node:stream';
+import { credentials } from '@grpc/grpc-js';
+import { KonnectivityConnection } from './konnectivity-connection.ts';
+import { ProxyService, type ProxyServiceClient } from './proxy-service.ts';
+
+export interface KonnectivityClientOptions {
+  /** `host:port`, or `unix:/path` of a Unix socket. */
+  readonly address: string;
+  /** Without it the connection is in the clear, which servers accept on a Unix socket or on loopback. */
+  readonly tls?: {
+    /** CA of the server's certificate, PEM. */
+    readonly ca: Buffer;
+    /** The client's own certificate and key, PEM. */
+    readonly cert: Buffer;
+    readonly key: Buffer;
+    /** Name to expect in the server's certificate (default: the host of `address`). */
+    readonly serverName?: string;
+  };
+}
+
+export interface DialOptions {
+  /** Aborting it before the dial is answered gives the dial up (DialError `context`); afterwards it has no effect. */
+  readonly signal?: AbortSignal;
+  /** How long to wait for an answer, in milliseconds (default 30_000, as the Go client). */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Dials through a konnectivity server, this project's bridge or any other. One HTTP/2 connection, opened with the first dial
+ * and again when it was lost; each dial is a stream on it.
+ */
+export class KonnectivityClient implements AsyncDisposable {
+  readonly #service: ProxyServiceClient;
+  readonly #connections = new Set<KonnectivityConnection>();
+
+  constructor(options: KonnectivityClientOptions) {
+    const { address, tls } = options;
+    this.#service = new ProxyService(
+      address,
+      tls ? credentials.createSsl(tls.ca, tls.key, tls.cert) : credentials.createInsecure(),
+      {
+        ...(tls?.serverName !== undefined && { 'grpc.ssl_target_name_override': tls.serverName }),
+        // Large enough for one bulk stream over a long way; the default is HTTP/2's 64 KiB.
+        'grpc-node.flow_control_window': 4 * 1024 * 1024,
+        // Clients of one process do not share connections, so that closing one closes its own.
+        'grpc.use_local_subchannel_pool': 1,
+        'grpc.enable_http_proxy': 0,
+        'grpc.enable_retries': 0,
+      },
+    );
+  }
+
+  /**
+   * Opens a connection to `address` (`host:port`, resolved by the server). @throws DialError
+   */
+  async dial(address: string, options: DialOptions = {}): Promise<Duplex> {
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? 30_000);
+    const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
+    const connection = new KonnectivityConnection(this.#service.Proxy());
+    this.#connections.add(connection);
+    connection.once('close', () => this.#connections.delete(connection));
+    await connection.dial(address, signal);
+    return connection;
+  }
+
+  /** Ends every connection at once, and the client. Idempotent. */
+  close(): void {
+    for (const connection of this.#connections) connection.destroy();
+    this.#service.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}

@@ -1,0 +1,184 @@
+import { randomBytes } from 'node:crypto';
+import { Duplex } from 'node:stream';
+import { DialError } from './dial-error.ts';
+import type { ProxyCall, RequestPacket, ResponsePacket } from './proxy-service.ts';
+
+/** Some servers keep gRPC's limit of 4 MiB per message, and one large packet delays all that is behind it. */
+const maxWriteBytes = 64 * 1024;
+
+type State =
+  | { readonly t: 'dialing'; readonly random: string; readonly settle: Settle }
+  | { readonly t: 'open'; readonly connectId: string }
+  | { readonly t: 'closing'; readonly connectId: string; readonly onClosed: () => void }
+  | { readonly t: 'over' };
+
+interface Settle {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/**
+ * A connection through a konnectivity server: one call of ProxyService/Proxy. konnectivity has no half-close, so `end()` closes
+ * both directions: what was written is delivered, what the target would still send is lost. An end by the target ends both as well.
+ */
+export class KonnectivityConnection extends Duplex {
+  readonly #call: ProxyCall;
+  #state: State = { t: 'over' };
+  #hasAnswered = false;
+
+  constructor(call: ProxyCall) {
+    super({ allowHalfOpen: false });
+    this.#call = call;
+    call.on('metadata', () => (this.#hasAnswered = true));
+    call.on('data', (packet: ResponsePacket) => this.#onPacket(packet));
+    call.on('error', (error: Error) => this.#onCallEnd(error));
+    call.on('end', () => this.#onCallEnd(undefined));
+  }
+
+  /** Resolves when the server has connected to `address`. @throws DialError */
+  async dial(address: string, signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    // All 63 bits, as the Go client: a server that loses some of them is found out at once.
+    const random = (randomBytes(8).readBigUInt64BE() >> 1n).toString();
+    this.#state = { t: 'dialing', random, settle: { resolve, reject } };
+    const onAbort = (): void => this.#abandonDial(random, signal);
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#send({ type: 'DIAL_REQ', dialRequest: { protocol: 'tcp', address, random } });
+    if (signal.aborted) onAbort();
+    try {
+      await promise;
+    } catch (error) {
+      this.destroy();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  override _read(): void {
+    this.#call.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    if (this.#state.t !== 'open') {
+      done(new Error('the connection is closed'));
+      return;
+    }
+    const connectID = this.#state.connectId;
+    let at = 0;
+    for (; at + maxWriteBytes < chunk.length; at += maxWriteBytes) {
+      this.#send({
+        type: 'DATA',
+        data: { connectID, data: chunk.subarray(at, at + maxWriteBytes) },
+      });
+    }
+    // An empty DATA reads as the end of the stream at some receivers.
+    if (at === chunk.length) done();
+    else this.#send({ type: 'DATA', data: { connectID, data: chunk.subarray(at) } }, () => done());
+  }
+
+  override _final(done: () => void): void {
+    if (this.#state.t !== 'open') {
+      done();
+      return;
+    }
+    const connectId = this.#state.connectId;
+    this.#state = { t: 'closing', connectId, onClosed: done };
+    this.#send({ type: 'CLOSE_REQ', closeRequest: { connectID: connectId } });
+    // CLOSE_RSP is behind what nobody may want to read any more.
+    this.#call.resume();
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    const onClosed = this.#state.t === 'closing' ? this.#state.onClosed : undefined;
+    this.#state = { t: 'over' };
+    this.#call.cancel();
+    onClosed?.();
+    done(error);
+  }
+
+  #send(packet: RequestPacket, done?: () => void): void {
+    this.#call.write(packet, done);
+  }
+
+  #onPacket(packet: ResponsePacket): void {
+    switch (packet.type) {
+      case 'DIAL_RSP':
+        this.#onDialResponse(packet.dialResponse);
+        break;
+      case 'DIAL_CLS':
+        if (this.#state.t === 'dialing') {
+          this.#state.settle.reject(new DialError('dialclosed', 'dial closed'));
+        }
+        break;
+      case 'DATA':
+        if (this.#isMine(packet.data.connectID)) this.#onPayload(packet.data.data);
+        break;
+      case 'CLOSE_RSP':
+        if (this.#isMine(packet.closeResponse.connectID))
+          this.#onClosed(packet.closeResponse.error);
+        break;
+    }
+  }
+
+  #onDialResponse(response: { error: string; connectID: string; random: string }): void {
+    if (this.#state.t !== 'dialing' || response.random !== this.#state.random) return;
+    const { settle } = this.#state;
+    if (response.error !== '') {
+      settle.reject(new DialError('endpoint', response.error));
+      return;
+    }
+    this.#state = { t: 'open', connectId: response.connectID };
+    settle.resolve();
+  }
+
+  #isMine(connectId: string): boolean {
+    return (
+      (this.#state.t === 'open' || this.#state.t === 'closing') &&
+      this.#state.connectId === connectId
+    );
+  }
+
+  #onPayload(payload: Buffer): void {
+    if (this.#state.t === 'open' && payload.length > 0 && !this.push(payload)) this.#call.pause();
+  }
+
+  #onClosed(error: string): void {
+    const onClosed = this.#state.t === 'closing' ? this.#state.onClosed : undefined;
+    this.#state = { t: 'over' };
+    if (error !== '' && !onClosed) {
+      this.destroy(new Error(error));
+      return;
+    }
+    this.push(null);
+    onClosed?.();
+  }
+
+  #onCallEnd(error: Error | undefined): void {
+    const state = this.#state;
+    if (state.t === 'over') return;
+    if (state.t === 'dialing') {
+      const reason = this.#hasAnswered || !error ? 'tunnelclosed' : 'streamsetup';
+      state.settle.reject(
+        new DialError(reason, error ? `tunnel closed: ${error.message}` : 'tunnel closed', {
+          cause: error,
+        }),
+      );
+      return;
+    }
+    this.destroy(new Error('tunnel closed', { cause: error }));
+  }
+
+  #abandonDial(random: string, signal: AbortSignal): void {
+    if (this.#state.t !== 'dialing') return;
+    const { settle } = this.#state;
+    const isTimeout =
+      signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError';
+    const error = isTimeout
+      ? new DialError('timeout', 'dial timeout, backstop', { cause: signal.reason })
+      : new DialError('context', 'dial timeout, context', { cause: signal.reason });
+    this.#state = { t: 'over' };
+    // The call is cancelled only when this has gone out, so that the server hears why.
+    this.#send({ type: 'DIAL_CLS', closeDial: { random } }, () => settle.reject(error));
+  }
+}

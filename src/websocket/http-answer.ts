@@ -1,0 +1,98 @@
+import type { Socket } from 'node:net';
+import { HandshakeError } from './handshake-error.ts';
+import { untilSocket } from './until-socket.ts';
+
+const maxHeadBytes = 16 * 1024;
+const maxBodyBytes = 4 * 1024;
+
+/** The head of an HTTP/1.1 response. */
+export interface HttpAnswer {
+  readonly status: number;
+  /** Names in small letters; a repeated header joined with commas. */
+  readonly headers: ReadonlyMap<string, string>;
+  /** Bytes that came after the head. */
+  readonly rest: Uint8Array;
+}
+
+/**
+ * Reads the head of a response and leaves the socket paused.
+ *
+ * @throws HandshakeError `not_websocket` what came is not HTTP, or longer than 16 KiB; the signal's reason; the socket's error
+ */
+export function readAnswer(socket: Socket, signal: AbortSignal): Promise<HttpAnswer> {
+  let received: Buffer = Buffer.alloc(0);
+  return untilSocket(socket, signal, (resolve, reject) => {
+    const onData = (bytes: Buffer) => {
+      received = Buffer.concat([received, bytes]);
+      const end = received.indexOf('\r\n\r\n');
+      const looksRight = 'HTTP/1.'.startsWith(received.toString('latin1', 0, 7));
+      if (!looksRight) {
+        reject(new HandshakeError('not_websocket', 'what answered does not speak HTTP/1.1'));
+      } else if (end >= 0 ? end > maxHeadBytes : received.length > maxHeadBytes) {
+        const message = `the response has a head of more than ${maxHeadBytes} bytes`;
+        reject(new HandshakeError('not_websocket', message));
+      } else if (end >= 0) {
+        socket.pause();
+        const answer = parseHead(received.toString('latin1', 0, end), received.subarray(end + 4));
+        if (answer === undefined) {
+          reject(new HandshakeError('not_websocket', 'the response has no proper status line'));
+        } else resolve(answer);
+      }
+    };
+    socket.on('data', onData);
+    socket.resume();
+    return () => socket.off('data', onData);
+  });
+}
+
+/** As much of a response's body as explains a refusal: at most 4 KiB, and what has come when `signal` aborts. */
+export async function readBodyStart(
+  socket: Socket,
+  answer: HttpAnswer,
+  signal: AbortSignal,
+): Promise<string> {
+  const announced = Number(answer.headers.get('content-length') ?? maxBodyBytes);
+  const wantedBytes = Math.min(Number.isNaN(announced) ? 0 : announced, maxBodyBytes);
+  let body: Buffer = Buffer.from(answer.rest);
+  try {
+    await untilSocket<void>(socket, signal, (resolve) => {
+      const onData = (bytes: Buffer) => {
+        body = Buffer.concat([body, bytes]);
+        if (body.length >= wantedBytes) resolve();
+      };
+      socket.on('data', onData);
+      socket.on('end', resolve);
+      onData(Buffer.alloc(0));
+      socket.resume();
+      return () => socket.off('data', onData);
+    });
+  } catch {
+    // The answer stands without its body.
+  }
+  return body.toString('utf8', 0, maxBodyBytes);
+}
+
+function parseHead(head: string, rest: Uint8Array): HttpAnswer | undefined {
+  const [statusLine = '', ...lines] = head.split('\r\n');
+  const status = /^HTTP\/1\.[01] ([1-5]\d\d)(?: |$)/.exec(statusLine)?.[1];
+  if (status === undefined) return undefined;
+  const headers = new Map<string, string>();
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    if (colon <= 0) continue;
+    const name = line.slice(0, colon).trim().toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    const earlier = headers.get(name);
+    headers.set(name, earlier === undefined ? value : `${earlier}, ${value}`);
+  }
+  return { status: Number(status), headers, rest };
+}
+
+/** Reads Retry-After: seconds or a date. */
+export function retryAfterMs(answer: HttpAnswer): number | undefined {
+  const value = answer.headers.get('retry-after');
+  if (value === undefined) return undefined;
+  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
+  const atMs = Date.parse(value);
+  return Number.isNaN(atMs) ? undefined : Math.max(0, atMs - Date.now());
+}

@@ -1,0 +1,112 @@
+import { systemClock, type Clock, type Timer } from '../base/clock.ts';
+import { TunnelError } from '../tunnel/errors.ts';
+
+export interface KeepAliveOptions {
+  /** `pings`: the dialing end, which asks. `answers`: the accepting end, which only watches for silence. */
+  readonly role: 'pings' | 'answers';
+  /** Time between two pings, in milliseconds; each is moved by up to 20 % so that many links do not beat together (default 20_000). */
+  readonly pingIntervalMs?: number;
+  /** Pings in a row without a sign of life after which the peer is dead (default 2). */
+  readonly missedPings?: number;
+  readonly clock?: Clock;
+  /** Uniform random number in [0, 1) (default Math.random). */
+  readonly random?: () => number;
+}
+
+export interface KeepAliveActions {
+  ping(): void;
+  /** Tells the other end that we live although it gets no answers, because we are not reading. */
+  reassure(): void;
+  /** Called once; nothing follows. */
+  dead(error: TunnelError): void;
+}
+
+const jitter = 0.2;
+const silentIntervals = 3;
+
+/** Tells a dead peer from a silent one, with one timer per link. Any byte counts as a sign of life. */
+export class KeepAlive {
+  readonly #role: KeepAliveOptions['role'];
+  readonly #clock: Clock;
+  readonly #intervalMs: number;
+  readonly #missedPings: number;
+  readonly #random: () => number;
+  readonly #actions: KeepAliveActions;
+  #timer: Timer | undefined;
+  #heardAtMs: number;
+  #pingedAtMs = -Infinity;
+  #missed = 0;
+  #paused = false;
+
+  constructor(options: KeepAliveOptions, actions: KeepAliveActions) {
+    this.#role = options.role;
+    this.#clock = options.clock ?? systemClock;
+    this.#intervalMs = options.pingIntervalMs ?? 20_000;
+    this.#missedPings = options.missedPings ?? 2;
+    this.#random = options.random ?? Math.random;
+    this.#actions = actions;
+    this.#heardAtMs = this.#clock.now();
+    if (options.role === 'pings') this.#planPing();
+    else this.#watch();
+  }
+
+  /** Bytes came in. */
+  heard(): void {
+    this.#heardAtMs = this.#clock.now();
+  }
+
+  /** We stop reading, so silence says nothing about the peer. */
+  pause(): void {
+    this.#paused = true;
+    if (this.#role === 'pings' || this.#timer === undefined) return;
+    this.#timer.cancel();
+    this.#watch();
+  }
+
+  /** We read again. */
+  resume(): void {
+    this.#paused = false;
+    this.heard();
+  }
+
+  /** Idempotent. */
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #planPing(): void {
+    const delayMs = this.#intervalMs * (1 - jitter + 2 * jitter * this.#random());
+    this.#timer = this.#clock.setTimer(delayMs, () => this.#ping());
+  }
+
+  #ping(): void {
+    const answered = this.#heardAtMs >= this.#pingedAtMs || this.#paused;
+    this.#missed = answered ? 0 : this.#missed + 1;
+    if (this.#missed >= this.#missedPings) {
+      this.#die(`the other end left ${this.#missed} pings unanswered`);
+      return;
+    }
+    this.#pingedAtMs = this.#clock.now();
+    this.#planPing();
+    this.#actions.ping();
+  }
+
+  #watch(): void {
+    if (this.#paused) {
+      this.heard();
+      this.#timer = this.#clock.setTimer(this.#intervalMs, () => this.#watch());
+      this.#actions.reassure();
+      return;
+    }
+    const silentMs = this.#clock.now() - this.#heardAtMs;
+    const leftMs = silentIntervals * this.#intervalMs - silentMs;
+    if (leftMs > 0) this.#timer = this.#clock.setTimer(leftMs, () => this.#watch());
+    else this.#die(`nothing came from the other end for ${Math.round(silentMs / 1000)} s`);
+  }
+
+  #die(message: string): void {
+    this.stop();
+    this.#actions.dead(new TunnelError('peer_unresponsive', message));
+  }
+}

@@ -1,0 +1,41 @@
+import { expect, it } from 'vitest';
+import type { Clock } from '../../src/base/clock.ts';
+import { AcceptRate } from '../../src/broker/accept-rate.ts';
+
+function settableClock(): Clock & { nowMs: number } {
+  return {
+    nowMs: 0,
+    now() {
+      return this.nowMs;
+    },
+    setTimer: () => ({ cancel() {} }),
+  };
+}
+
+it('admits a second worth of connections at once and refuses the next', () => {
+  const rate = new AcceptRate(3, settableClock());
+  expect([rate.admit(), rate.admit(), rate.admit()]).toEqual([0, 0, 0]);
+  expect(rate.admit()).toBeGreaterThan(0);
+});
+
+it('admits again as time passes, and never saves up more than a second', () => {
+  const clock = settableClock();
+  const rate = new AcceptRate(2, clock);
+  rate.admit();
+  rate.admit();
+  clock.nowMs += 500;
+  expect(rate.admit()).toBe(0);
+  expect(rate.admit()).toBeGreaterThan(0);
+  clock.nowMs += 3_600_000;
+  expect([rate.admit(), rate.admit()]).toEqual([0, 0]);
+  expect(rate.admit()).toBeGreaterThan(0);
+});
+
+it('spreads a storm over as long as serving it takes', () => {
+  const rate = new AcceptRate(10, settableClock(), () => 0.999);
+  for (let i = 0; i < 10; i++) rate.admit();
+  let last = 0;
+  for (let i = 0; i < 1000; i++) last = rate.admit();
+  expect(last).toBeGreaterThan(100);
+  expect(last).toBeLessThanOrEqual(201);
+});

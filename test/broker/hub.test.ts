@@ -1,0 +1,333 @@
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger } from '../../src/base/logger.ts';
+import { Hub } from '../../src/broker/hub.ts';
+import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
+import { TunnelError } from '../../src/tunnel/errors.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import type { LinkOwner } from '../../src/tunnel/link.ts';
+import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
+import { decodeWelcome, encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
+
+const hello = encodeMessage({ ...protocolVersion, software: 'test' });
+
+function makeHub(): Hub {
+  const directory = new MemoryDirectory();
+  return new Hub({ replica: 'r1', directory, clock: systemClock, log: silentLogger });
+}
+
+interface Frame {
+  readonly type: FrameType;
+  readonly session: number;
+  readonly stream: number;
+  readonly payload: Uint8Array;
+}
+
+/** The far end of a link, played by hand: what arrives, and how it ended. */
+class Peer implements LinkOwner {
+  readonly link: MemoryLink;
+  readonly frames: Frame[] = [];
+  readonly closed = Promise.withResolvers<TunnelError | undefined>();
+  #waiters: (() => void)[] = [];
+
+  constructor(link: MemoryLink) {
+    this.link = link;
+    link.attach(this);
+  }
+
+  onData(session: number, stream: number, bytes: Uint8Array): void {
+    this.#arrived({ type: FrameType.data, session, stream, payload: bytes.slice() });
+  }
+
+  onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
+    this.#arrived({ type, session, stream, payload: payload.slice() });
+  }
+
+  pull(): void {}
+
+  onClose(error: TunnelError | undefined): void {
+    this.closed.resolve(error);
+  }
+
+  async next(type: FrameType): Promise<Frame> {
+    for (;;) {
+      const at = this.frames.findIndex((frame) => frame.type === type);
+      if (at >= 0) return this.frames.splice(at, 1)[0]!;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiters.push(resolve);
+      await promise;
+    }
+  }
+
+  #arrived(frame: Frame): void {
+    this.frames.push(frame);
+    for (const resolve of this.#waiters.splice(0)) resolve();
+  }
+}
+
+async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<Peer> {
+  const [near, far] = memoryLinkPair(queueMicrotask);
+  hub.admitAgent(far, cluster, agent);
+  const peer = new Peer(near);
+  near.sendCopy(FrameType.hello, 0, 0, hello);
+  await peer.next(FrameType.welcome);
+  return peer;
+}
+
+function connectDialer(hub: Hub, cluster = 'c1'): Peer {
+  const [near, far] = memoryLinkPair(queueMicrotask);
+  hub.admitDialer(far, cluster, 'somebody');
+  const peer = new Peer(near);
+  near.sendCopy(FrameType.hello, 0, 0, hello);
+  return peer;
+}
+
+async function welcomed(peer: Peer): Promise<number> {
+  return decodeWelcome((await peer.next(FrameType.welcome)).payload).session;
+}
+
+const payload = new TextEncoder().encode('some bytes');
+
+describe('hub', () => {
+  it('announces a dialer to the agent and passes frames on unread, both ways', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const dialer = connectDialer(hub);
+    const session = await welcomed(dialer);
+    expect((await agent.next(FrameType.attach)).session).toBe(session);
+
+    dialer.link.sendCopy(FrameType.open, session, 7, payload);
+    expect(await agent.next(FrameType.open)).toEqual({
+      type: FrameType.open,
+      session,
+      stream: 7,
+      payload,
+    });
+    agent.link.sendCopy(FrameType.data, session, 7, payload);
+    expect(await dialer.next(FrameType.data)).toEqual({
+      type: FrameType.data,
+      session,
+      stream: 7,
+      payload,
+    });
+    expect(hub.relayedBytes).toBe(2 * payload.length);
+  });
+
+  it('answers no_agent where nobody speaks for the cluster', async () => {
+    const hub = makeHub();
+    await connectAgent(hub, 'another');
+    const dialer = connectDialer(hub);
+    expect(await dialer.closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(hub.dialerCount).toBe(0);
+  });
+
+  it('ends a link that uses the session number of somebody else, and nobody else hears of it', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const [victim, thief] = [connectDialer(hub), connectDialer(hub)];
+    const stolen = await welcomed(victim);
+    const own = await welcomed(thief);
+    thief.link.sendCopy(FrameType.data, stolen, 1, payload);
+    expect(await thief.closed.promise).toMatchObject({ code: 'unknown_session' });
+    expect(await agent.next(FrameType.detach)).toMatchObject({ session: own });
+    expect(agent.frames.some(({ type }) => type === FrameType.data)).toBe(false);
+    victim.link.sendCopy(FrameType.open, stolen, 1, payload);
+    expect(await agent.next(FrameType.open)).toMatchObject({ session: stolen });
+  });
+
+  it('drops and counts frames of an agent for sessions that it does not have', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    agent.link.sendCopy(FrameType.data, 12_345, 1, payload);
+    const dialer = connectDialer(hub);
+    await welcomed(dialer);
+    expect(hub.droppedFrames).toBe(1);
+    expect(dialer.frames).toEqual([]);
+  });
+
+  it.each([FrameType.attach, FrameType.detach, FrameType.goaway, FrameType.welcome])(
+    'ends the link of a dialer that sends link frame %i inside its session',
+    async (type) => {
+      const hub = makeHub();
+      const agent = await connectAgent(hub);
+      const dialer = connectDialer(hub);
+      const session = await welcomed(dialer);
+      dialer.link.sendCopy(type, session, 0, payload);
+      expect(await dialer.closed.promise).toMatchObject({ code: 'protocol_error' });
+      expect(await agent.next(FrameType.detach)).toMatchObject({ session });
+    },
+  );
+
+  it('ends the sessions of an agent that is lost with agent_lost, and forgets the cluster', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const dialer = connectDialer(hub);
+    await welcomed(dialer);
+    agent.link.close();
+    expect(await dialer.closed.promise).toMatchObject({ code: 'agent_lost' });
+    expect(hub.agentCount).toBe(0);
+    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
+  });
+
+  it('lets the newer of two tunnels of one agent win, whichever way the older one ends', async () => {
+    const hub = makeHub();
+    const old = await connectAgent(hub);
+    const young = await connectAgent(hub);
+    expect(await old.closed.promise).toMatchObject({ code: 'agent_lost' });
+    expect(hub.agentCount).toBe(1);
+    const session = await welcomed(connectDialer(hub));
+    expect((await young.next(FrameType.attach)).session).toBe(session);
+  });
+
+  it('gives a new session to the agent with the fewest', async () => {
+    const hub = makeHub();
+    const first = await connectAgent(hub, 'c1', 'a');
+    const second = await connectAgent(hub, 'c1', 'b');
+    for (let i = 0; i < 4; i++) await welcomed(connectDialer(hub));
+    for (const agent of [first, second]) {
+      await agent.next(FrameType.attach);
+      await agent.next(FrameType.attach);
+    }
+    expect(Array.from(hub.agents(), (port) => port.sessionCount)).toEqual([2, 2]);
+  });
+
+  it('passes the wish of an agent to leave on to its dialers and finds it no more', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const dialer = connectDialer(hub);
+    await welcomed(dialer);
+    agent.link.sendCopy(FrameType.goaway, 0, 0, encodeMessage({ deadlineMs: 0, retryAfterMs: 0 }));
+    await dialer.next(FrameType.goaway);
+    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
+  });
+
+  it('refuses an unknown major version with a sentence', async () => {
+    const hub = makeHub();
+    const [near, far] = memoryLinkPair(queueMicrotask);
+    hub.admitAgent(far, 'c1', 'a');
+    const peer = new Peer(near);
+    near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ major: 2, minor: 0, software: 'new' }));
+    expect(await peer.closed.promise).toMatchObject({ code: 'version_unsupported' });
+    expect(hub.agentCount).toBe(0);
+  });
+
+  it('drains: refuses newcomers, says GOAWAY, and closes when the dialers have left', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const dialer = connectDialer(hub);
+    await welcomed(dialer);
+    const drained = hub.drain(new AbortController().signal, 1000);
+    await dialer.next(FrameType.goaway);
+    await agent.next(FrameType.goaway);
+    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'draining' });
+    dialer.link.close();
+    await drained;
+    expect(await agent.closed.promise).toMatchObject({ code: 'draining' });
+  });
+
+  it('closes what is left when the time of a drain is up', async () => {
+    const hub = makeHub();
+    await connectAgent(hub);
+    const dialer = connectDialer(hub);
+    await welcomed(dialer);
+    const limit = new AbortController();
+    const drained = hub.drain(limit.signal, 1000);
+    limit.abort();
+    await drained;
+    expect(await dialer.closed.promise).toMatchObject({ code: 'draining' });
+  });
+});
+
+describe('pooled dialer', () => {
+  const target = { kind: 'tcp', host: 'c1', port: 80 } as const;
+
+  function opened(dialer: PooledDialer): Promise<TunnelError | undefined> {
+    const { promise, resolve } = Promise.withResolvers<TunnelError | undefined>();
+    const handler: StreamHandler = { onData() {}, onFin() {}, onWritable() {}, onClose: resolve };
+    dialer.open('c1', target, handler);
+    return promise;
+  }
+
+  function dialerOf(hub: Hub): PooledDialer & { links: number } {
+    const dialer = new PooledDialer({
+      connect: async (cluster) => {
+        const [near, far] = memoryLinkPair(queueMicrotask);
+        hub.admitDialer(far, cluster, 'pool');
+        counted.links++;
+        return near;
+      },
+      clock: systemClock,
+      log: silentLogger,
+      software: 'test',
+    });
+    const counted = Object.assign(dialer, { links: 0 });
+    return counted;
+  }
+
+  it('shares one session between the streams to a cluster', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const dialer = dialerOf(hub);
+    void opened(dialer);
+    void opened(dialer);
+    expect((await agent.next(FrameType.open)).stream).toBe(1);
+    expect((await agent.next(FrameType.open)).stream).toBe(2);
+    expect(dialer.links).toBe(1);
+  });
+
+  it('tells every waiting stream no_agent, and tries anew for the next', async () => {
+    const hub = makeHub();
+    const dialer = dialerOf(hub);
+    const both = await Promise.all([opened(dialer), opened(dialer)]);
+    expect(both.map((error) => error?.code)).toEqual(['no_agent', 'no_agent']);
+    const agent = await connectAgent(hub);
+    void opened(dialer);
+    await agent.next(FrameType.open);
+    expect(dialer.links).toBe(2);
+  });
+
+  it('tells open streams agent_lost when the agent goes', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const dialer = dialerOf(hub);
+    const end = opened(dialer);
+    await agent.next(FrameType.open);
+    agent.link.close();
+    expect(await end).toMatchObject({ code: 'agent_lost' });
+    expect(dialer.sessionCount).toBe(0);
+  });
+
+  it('opens no new streams on a session that retires, and closes it when the last one ends', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const dialer = dialerOf(hub);
+    const end = opened(dialer);
+    const { session, stream } = await agent.next(FrameType.open);
+    agent.link.sendCopy(FrameType.goaway, 0, 0, encodeMessage({ deadlineMs: 0, retryAfterMs: 0 }));
+    const other = await connectAgent(hub, 'c1', 'b');
+    void opened(dialer);
+    await other.next(FrameType.open);
+    const refused = encodeMessage({ code: 'refused', message: 'no' });
+    agent.link.sendCopy(FrameType.refused, session, stream, refused);
+    expect(await end).toMatchObject({ code: 'refused' });
+    await agent.next(FrameType.detach);
+    expect(dialer.sessionCount).toBe(1);
+  });
+
+  it('refuses new streams while it drains and ends when the open ones have', async () => {
+    const hub = makeHub();
+    const agent = await connectAgent(hub);
+    const dialer = dialerOf(hub);
+    const end = opened(dialer);
+    const { session, stream } = await agent.next(FrameType.open);
+    const drained = dialer.drain(new AbortController().signal);
+    expect(await opened(dialer)).toMatchObject({ code: 'draining' });
+    const refused = encodeMessage({ code: 'refused', message: 'no' });
+    agent.link.sendCopy(FrameType.refused, session, stream, refused);
+    expect(await end).toMatchObject({ code: 'refused' });
+    await drained;
+    expect(dialer.sessionCount).toBe(0);
+  });
+});
