@@ -19,11 +19,12 @@ export function didYouMean(word: string, candidates: Iterable<string>): string {
 
 /** The candidate that is close enough to `word` to be what was meant. */
 export function nearMiss(word: string, candidates: Iterable<string>): string | undefined {
-  // A third of the word may be wrong: enough for a slip, too little to turn one word into another.
+  // A third of the word may be wrong: enough for a slip, too little to turn one word into another. What all share is no word.
+  const stem = (text: string) => text.replace(/^(--|CULVERT_)/, '');
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
+  let bestDistance = Math.max(1, Math.floor(stem(word).length / 3)) + 1;
   for (const candidate of candidates) {
-    const distance = editDistance(word, candidate);
+    const distance = editDistance(stem(word), stem(candidate));
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;

@@ -67,7 +67,7 @@ export const brokerLinkTable = {
 export interface BrokerLinkOptions {
   readonly brokerUrl: URL;
   /** The token to show, read anew at each call so that a rotated file is used; undefined when none is configured. */
-  readToken(): Promise<Secret | undefined>;
+  readToken(this: void): Promise<Secret | undefined>;
   /** PEM file with certificates to trust besides the well-known ones. */
   readonly caFile: string | undefined;
   /** Name that the broker's certificate must carry, instead of the host of the URL. */

@@ -52,7 +52,7 @@ export function commandHelp({ name, about, groups, examples }: Command): string 
     }
   }
   lines.push('', 'Examples:');
-  for (const { says, line } of examples) lines.push(`  # ${says}`, `  ${line}`, '');
+  for (const { says, line } of examples) lines.push(`  # ${says}`, ...fold(line), '');
   return lines.join('\n');
 }
 
@@ -66,6 +66,17 @@ function facts(option: Option): string {
   ];
   const said = parts.filter((part) => part !== '').join('; ');
   return said === '' ? '' : `[${said}]`;
+}
+
+/** A command line too long to read is continued before its flags, as a shell takes it. */
+function fold(line: string): string[] {
+  if (line.length + 2 <= width) return [`  ${line}`];
+  return line
+    .split(/ (?=--[a-z])/)
+    .map(
+      (part, index, parts) =>
+        `${index === 0 ? '  ' : '      '}${part}${index < parts.length - 1 ? ' \\' : ''}`,
+    );
 }
 
 function wrap(text: string, indent: number): string[] {

@@ -26,7 +26,7 @@ export async function runUntilStopped(
   program: RunningProgram,
   { drainTimeoutMs, signals, log }: StopOptions,
 ): Promise<number> {
-  const { promise, resolve } = Promise.withResolvers<number>();
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
   // Sockets may come and go and timers of the protocol do not count: this alone keeps the process alive.
   const alive = setInterval(() => {}, 2 ** 30);
   let stopping = false;
@@ -38,7 +38,8 @@ export async function runUntilStopped(
     }
     stopping = true;
     log.info('draining', { signal: name, drainTimeoutMs });
-    resolve(stop(program, drainTimeoutMs, log));
+    // Not resolve(stop(...)): that would settle it, and a second signal could not overtake.
+    stop(program, drainTimeoutMs, log).then(resolve, reject);
   };
   signals.on('SIGTERM', onSignal);
   signals.on('SIGINT', onSignal);

@@ -7,14 +7,14 @@ import type { DialFailureReason } from './metrics.ts';
 import type { BridgeLimits } from './options.ts';
 import type { TurnFlusher } from './packet-writer.ts';
 import type { ProxyStream } from './proxy-stream.ts';
-import type { SendBufferPool } from './send-buffer.ts';
+import type { PacketBufferPool } from './packet-buffer.ts';
 
 /** What all calls of one bridge share. */
 export interface BridgeContext {
   readonly dialer: Dialer;
   readonly resolve: ResolveDestination;
   readonly limits: BridgeLimits;
-  readonly pool: SendBufferPool;
+  readonly pool: PacketBufferPool;
   readonly turn: TurnFlusher;
   readonly clock: Clock;
   readonly log: Logger;

@@ -15,7 +15,7 @@ import {
 } from './options.ts';
 import { TurnFlusher } from './packet-writer.ts';
 import { ProxyStream } from './proxy-stream.ts';
-import { SendBufferPool } from './send-buffer.ts';
+import { PacketBufferPool } from './packet-buffer.ts';
 import { readTlsFiles } from './tls-files.ts';
 
 export interface BridgeParts {
@@ -73,7 +73,7 @@ class Bridge implements RunningBridge {
       dialer: parts.dialer,
       resolve: destinationResolver(options),
       limits: { ...defaultBridgeLimits, ...parts.limits },
-      pool: new SendBufferPool(),
+      pool: new PacketBufferPool(),
       turn: new TurnFlusher(),
       clock: parts.clock ?? systemClock,
       log: parts.log.child({ subsystem: 'konnectivity-bridge' }),

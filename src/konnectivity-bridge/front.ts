@@ -1,4 +1,4 @@
-import type { SendBuffer } from './send-buffer.ts';
+import type { PacketBuffer } from './packet-buffer.ts';
 
 /** The gRPC statuses with which the bridge ends a call. */
 export const GrpcStatus = {
@@ -28,7 +28,7 @@ export interface FrontStream {
    * Sends `bytes` after all that was sent before, by reference: they must stay as they are. Where they lie in `buffer`, that
    * goes back to the pool as soon as they have left the process.
    */
-  send(bytes: Uint8Array, buffer?: SendBuffer): void;
+  send(bytes: Uint8Array, buffer?: PacketBuffer): void;
 
   /** No more `onData` until `resume`, except for what has been read already. The client is held back by HTTP/2's window. */
   pause(): void;

@@ -1,21 +1,24 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { FrontHandler, FrontStream, GrpcStatus } from './front.ts';
-import type { SendBuffer, SendBufferPool } from './send-buffer.ts';
+import type { PacketBuffer, PacketBufferPool } from './packet-buffer.ts';
+
+/** How long a client may keep its half of a call open after our answer was complete. */
+const lingerMs = 5_000;
 
 /** A call on node:http2. The response's head is sent at once; a status follows in the trailers. */
 export class Http2FrontStream implements FrontStream {
   readonly peer: string;
   readonly #stream: ServerHttp2Stream;
-  readonly #pool: SendBufferPool;
+  readonly #pool: PacketBufferPool;
   #handler: FrontHandler | undefined;
   #queuedBytes = 0;
   /** What has been written and not yet taken: sizes, and the buffers that are ours to recycle, both in order. */
   readonly #queuedSizes: number[] = [];
-  readonly #queuedBuffers: (SendBuffer | undefined)[] = [];
+  readonly #queuedBuffers: (PacketBuffer | undefined)[] = [];
   #status: GrpcStatus | undefined;
   #message = '';
 
-  constructor(stream: ServerHttp2Stream, peer: string, pool: SendBufferPool) {
+  constructor(stream: ServerHttp2Stream, peer: string, pool: PacketBufferPool) {
     this.peer = peer;
     this.#stream = stream;
     this.#pool = pool;
@@ -46,7 +49,7 @@ export class Http2FrontStream implements FrontStream {
     return this.#queuedSizes.length;
   }
 
-  send(bytes: Uint8Array, buffer?: SendBuffer): void {
+  send(bytes: Uint8Array, buffer?: PacketBuffer): void {
     if (this.#status !== undefined || this.#stream.destroyed || this.#stream.closed) {
       if (buffer) this.#pool.recycle(buffer);
       return;
@@ -85,8 +88,8 @@ export class Http2FrontStream implements FrontStream {
       'grpc-status': String(this.#status),
       ...(message !== '' && { 'grpc-message': message }),
     });
-    // A client that keeps its half open would keep the stream: HTTP/2 lets a server say that its answer is complete.
-    this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    // Clients close their half now. One that does not would keep the stream for ever.
+    this.#stream.setTimeout(lingerMs, () => this.#stream.close(constants.NGHTTP2_NO_ERROR));
   }
 
   readonly #onWritten = (error?: Error | null): void => {

@@ -17,7 +17,7 @@ import { BridgeError } from './bridge-error.ts';
 import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
 import type { BridgeLimits, TcpAddress } from './options.ts';
-import type { SendBufferPool } from './send-buffer.ts';
+import type { PacketBufferPool } from './packet-buffer.ts';
 import type { TlsMaterial } from './tls-files.ts';
 import { removeStaleSocket, withSocketMode } from './unix-socket.ts';
 
@@ -29,7 +29,7 @@ export interface Http2FrontOptions {
   /** Without it the front speaks HTTP/2 in the clear (with prior knowledge). */
   readonly tls?: TlsMaterial;
   readonly limits: BridgeLimits;
-  readonly pool: SendBufferPool;
+  readonly pool: PacketBufferPool;
   readonly clock: Clock;
   readonly log: Logger;
   readonly accept: AcceptCall;

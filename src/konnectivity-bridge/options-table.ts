@@ -28,7 +28,7 @@ export const bridgeFrontTable = {
     name: 'konnectivity-uds',
     kind: 'string',
     placeholder: 'PATH',
-    help: 'A Unix socket where konnectivity clients connect; who may open it is up to its directory.',
+    help: 'A Unix socket where konnectivity clients connect; its owner and group may.',
   },
   cluster: {
     name: 'cluster',

@@ -1,7 +1,7 @@
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 import type { FrontStream } from './front.ts';
 import { dataHeaderMaxBytes, writeDataHeader } from './packet.ts';
-import { maxPayloadBytes, type SendBuffer, type SendBufferPool } from './send-buffer.ts';
+import { maxPayloadBytes, type PacketBuffer, type PacketBufferPool } from './packet-buffer.ts';
 
 /** Packets on their way above which one that is not full waits for more: a slow client gets fewer and larger ones. */
 const maxQueuedPartials = 4;
@@ -15,13 +15,13 @@ const maxQueuedPartials = 4;
  */
 export class PacketWriter {
   readonly #front: FrontStream;
-  readonly #pool: SendBufferPool;
+  readonly #pool: PacketBufferPool;
   readonly #turn: TurnFlusher;
   readonly #connectId: number;
   readonly #maxQueuedBytes: number;
   #tunnel: TunnelStream | undefined;
-  #held: SendBuffer[] | undefined = [];
-  #filling: SendBuffer | undefined;
+  #held: PacketBuffer[] | undefined = [];
+  #filling: PacketBuffer | undefined;
   #isWaitingForTurn = false;
   /** Bytes that were sent to the client and whose window has not been given back. */
   #owedBytes = 0;
@@ -29,7 +29,7 @@ export class PacketWriter {
   constructor(options: {
     readonly front: FrontStream;
     readonly tunnel: TunnelStream;
-    readonly pool: SendBufferPool;
+    readonly pool: PacketBufferPool;
     readonly turn: TurnFlusher;
     readonly connectId: number;
     readonly maxQueuedBytes: number;
@@ -102,7 +102,7 @@ export class PacketWriter {
     this.#tunnel = undefined;
   }
 
-  #bufferFor(bytes: number): SendBuffer {
+  #bufferFor(bytes: number): PacketBuffer {
     const filling = this.#filling;
     if (filling && filling.roomBytes > 0) {
       if (filling.roomBytes >= bytes || filling.isLarge) return filling;
@@ -116,7 +116,7 @@ export class PacketWriter {
     return buffer;
   }
 
-  #passOn(buffer: SendBuffer): void {
+  #passOn(buffer: PacketBuffer): void {
     this.#filling = undefined;
     if (this.#held) this.#held.push(buffer);
     else this.#send(buffer);
@@ -129,7 +129,7 @@ export class PacketWriter {
     this.#send(buffer);
   }
 
-  #send(buffer: SendBuffer): void {
+  #send(buffer: PacketBuffer): void {
     this.#owedBytes += buffer.payloadBytes;
     const start = writeDataHeader(buffer.bytes, dataHeaderMaxBytes, buffer.end, this.#connectId);
     this.#front.send(buffer.bytes.subarray(start, buffer.end), buffer);
@@ -143,7 +143,7 @@ export class PacketWriter {
     this.#tunnel?.consumed(owedBytes);
   }
 
-  #recycle(buffer: SendBuffer): void {
+  #recycle(buffer: PacketBuffer): void {
     this.#owedBytes += buffer.payloadBytes;
     this.#pool.recycle(buffer);
   }

@@ -48,7 +48,8 @@ export class KonnectivityConnection extends Duplex {
     try {
       await promise;
     } catch (error) {
-      this.destroy();
+      // In the next turn, so that a DIAL_CLS is sent before the call is cancelled.
+      setImmediate(() => this.destroy());
       throw error;
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -178,7 +179,7 @@ export class KonnectivityConnection extends Duplex {
       ? new DialError('timeout', 'dial timeout, backstop', { cause: signal.reason })
       : new DialError('context', 'dial timeout, context', { cause: signal.reason });
     this.#state = { t: 'over' };
-    // The call is cancelled only when this has gone out, so that the server hears why.
-    this.#send({ type: 'DIAL_CLS', closeDial: { random } }, () => settle.reject(error));
+    this.#send({ type: 'DIAL_CLS', closeDial: { random } });
+    settle.reject(error);
   }
 }

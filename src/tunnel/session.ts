@@ -272,10 +272,7 @@ export class Session implements StreamOwner {
           throw new TunnelError('protocol_error', 'OPENED is for the dialer, this end is the agent');
         }
         if (stream.accepted) return;
-        const windowBytes = decodeOpened(payload);
-        stream.answerTimer?.cancel();
-        stream.accepted = true;
-        stream.credit(0, windowBytes, maxWindowBytes);
+        stream.opened(decodeOpened(payload), maxWindowBytes);
         stream.handler.onOpened?.();
         return;
       }
@@ -293,9 +290,7 @@ export class Session implements StreamOwner {
       }
       case FrameType.fin: {
         if (payload.length !== 8) throw new TunnelError('protocol_error', 'FIN is not 8 bytes');
-        if (stream.openTarget !== undefined && !stream.accepted) {
-          throw new TunnelError('protocol_error', 'FIN before OPENED');
-        }
+        if (!stream.accepted) throw new TunnelError('protocol_error', 'FIN before OPENED');
         const length = readOffset(payload, 0);
         if (length !== stream.receiving.received) {
           const sentence = `FIN at ${length} after ${stream.receiving.received} bytes`;

@@ -70,8 +70,9 @@ export class Stream implements TunnelStream {
     this.handler = handler(this);
   }
 
+  /** How much may be sent now; nothing before OPENED, also where the agent's target speaks first. */
   get creditBytes(): number {
-    return this.limit - this.sending.sent;
+    return this.accepted ? this.limit - this.sending.sent : 0;
   }
 
   write(bytes: Uint8Array): boolean {
@@ -89,7 +90,7 @@ export class Stream implements TunnelStream {
   fin(): void {
     if (this.finAsked || this.ended) return;
     this.finAsked = true;
-    if (this.sending.unsentBytes === 0) this.#owe(Owed.fin);
+    if (this.accepted && this.sending.unsentBytes === 0) this.#owe(Owed.fin);
   }
 
   reset(error: TunnelError): void {
@@ -108,6 +109,15 @@ export class Stream implements TunnelStream {
     if (this.ended || this.accepted) return;
     this.accepted = true;
     this.#owe(Owed.opened);
+    this.#begin();
+  }
+
+  /** The dialer's side: OPENED arrived, with the agent's window. */
+  opened(limit: number, maxKeptBytes: number): void {
+    this.answerTimer?.cancel();
+    this.accepted = true;
+    this.limit = Math.min(limit, maxKeptBytes);
+    this.#begin();
   }
 
   /** The next DATA frame within the credit, still without its header. Says so when that was the last before a FIN. */
@@ -127,7 +137,7 @@ export class Stream implements TunnelStream {
   }
 
   /**
-   * CREDIT, or the window in OPENED.
+   * CREDIT arrived.
    *
    * @param maxKeptBytes how much a peer that grants without acknowledging can make this end keep
    * @throws TunnelError `protocol_error` for bytes that were never sent
@@ -157,6 +167,12 @@ export class Stream implements TunnelStream {
     this.sending.clear();
     this.receiving.close();
     this.#owner.ended(this);
+  }
+
+  /** Sends what was given before the stream was open. */
+  #begin(): void {
+    if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
+    else if (this.finAsked && this.sending.unsentBytes === 0) this.#owe(Owed.fin);
   }
 
   #owe(bit: number): void {

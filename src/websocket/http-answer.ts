@@ -62,8 +62,8 @@ export async function readBodyStart(
       };
       socket.on('data', onData);
       socket.on('end', resolve);
-      onData(Buffer.alloc(0));
-      socket.resume();
+      if (body.length < wantedBytes) socket.resume();
+      else resolve();
       return () => socket.off('data', onData);
     });
   } catch {

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
 
+const closed = 'the connection was closed';
+
 /**
  * Waits for something on a socket. Rejects with the socket's error, when it closes, or with the signal's reason.
  *
@@ -10,31 +12,29 @@ export function untilSocket<T>(
   signal: AbortSignal,
   listen: (resolve: (value: T) => void, reject: (error: Error) => void) => () => void,
 ): Promise<T> {
-  signal.throwIfAborted();
+  if (signal.aborted) return Promise.reject(signal.reason as Error);
+  if (socket.destroyed) return Promise.reject(new Error(closed));
   return new Promise<T>((resolve, reject) => {
-    const settle = (finish: () => void) => {
-      stop();
-      socket.off('error', onError);
+    let stop: (() => void) | undefined;
+    const settle = () => {
+      stop?.();
+      socket.off('error', fail);
       socket.off('close', onClose);
       signal.removeEventListener('abort', onAbort);
-      finish();
     };
-    const onError = (error: Error) => settle(() => reject(error));
-    const onClose = () => onError(new Error('the connection was closed'));
-    const onAbort = () => onError(signal.reason as Error);
-    socket.on('error', onError);
+    const succeed = (value: T) => {
+      resolve(value);
+      settle();
+    };
+    const fail = (error: Error) => {
+      reject(error);
+      settle();
+    };
+    const onClose = () => fail(new Error(closed));
+    const onAbort = () => fail(signal.reason as Error);
+    socket.on('error', fail);
     socket.on('close', onClose);
     signal.addEventListener('abort', onAbort);
-    let stop = () => {};
-    let settled = false;
-    const once = (finish: () => void) => {
-      settled = true;
-      settle(finish);
-    };
-    stop = listen(
-      (value) => once(() => resolve(value)),
-      (error) => once(() => reject(error)),
-    );
-    if (settled) stop();
+    stop = listen(succeed, fail);
   });
 }

@@ -6,13 +6,11 @@ import type { BrokerLinkOptions } from '../../base/options-common.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
 import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';
-import { proxyFor, type ProxyEnvironment } from '../../websocket/proxy-environment.ts';
+import { proxyFor } from '../../websocket/proxy-environment.ts';
 import type { WebSocketLink } from '../../websocket/websocket-link.ts';
 import { PooledDialer } from '../pooled-dialer.ts';
 
 export interface RemoteDialerOptions extends BrokerLinkOptions {
-  /** The proxy on the way to the broker, as the environment names it. */
-  readonly proxies: ProxyEnvironment;
   readonly log: Logger;
 }
 

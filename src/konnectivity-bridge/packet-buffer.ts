@@ -4,8 +4,8 @@ import { dataHeaderMaxBytes } from './packet.ts';
 export const maxPayloadBytes = 64 * 1024;
 const smallPayloadBytes = 4 * 1024;
 
-/** Memory for one DATA packet to a client: room for its header, then its payload. Belongs to a `SendBufferPool`. */
-export class SendBuffer {
+/** Memory for one DATA packet to a client: room for its header, then its payload. Belongs to a `PacketBufferPool`. */
+export class PacketBuffer {
   readonly bytes: Buffer;
   /** Where the payload ends; it starts at `dataHeaderMaxBytes`. */
   end = dataHeaderMaxBytes;
@@ -41,9 +41,9 @@ export class SendBuffer {
  * Recycles the buffers of all connections of a bridge: refilling one costs a tenth of allocating it. Two sizes, because an
  * interactive connection must not pin 64 KiB for a few bytes.
  */
-export class SendBufferPool {
-  readonly #small: SendBuffer[] = [];
-  readonly #large: SendBuffer[] = [];
+export class PacketBufferPool {
+  readonly #small: PacketBuffer[] = [];
+  readonly #large: PacketBuffer[] = [];
   readonly #keepBytes: number;
   #inUseBytes = 0;
 
@@ -58,25 +58,25 @@ export class SendBufferPool {
   }
 
   /** An empty buffer with room for `payloadBytes`, or for `maxPayloadBytes` where that is less. */
-  take(payloadBytes: number): SendBuffer {
+  take(payloadBytes: number): PacketBuffer {
     const isSmall = payloadBytes <= smallPayloadBytes;
     const buffer =
       (isSmall ? this.#small : this.#large).pop() ??
-      new SendBuffer(isSmall ? smallPayloadBytes : maxPayloadBytes);
+      new PacketBuffer(isSmall ? smallPayloadBytes : maxPayloadBytes);
     buffer.end = dataHeaderMaxBytes;
     this.#inUseBytes += buffer.bytes.length;
     return buffer;
   }
 
   /** Takes back a buffer that nobody reads any more. */
-  recycle(buffer: SendBuffer): void {
+  recycle(buffer: PacketBuffer): void {
     this.drop(buffer);
     const home = buffer.isLarge ? this.#large : this.#small;
     if ((home.length + 1) * buffer.bytes.length <= this.#keepBytes) home.push(buffer);
   }
 
   /** Forgets a buffer that the kernel may still be reading; refilling it would show one client's bytes to another. */
-  drop(buffer: SendBuffer): void {
+  drop(buffer: PacketBuffer): void {
     this.#inUseBytes -= buffer.bytes.length;
   }
 }

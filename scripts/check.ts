@@ -1,0 +1,58 @@
+// npm run check: everything that can be said about the code without running it. All steps run, also after a failure.
+import { spawnSync } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+interface Step {
+  readonly name: string;
+  readonly command: readonly [string, ...string[]];
+}
+
+const steps: readonly Step[] = [
+  { name: 'format', command: ['oxfmt', '--check'] },
+  {
+    name: 'lint',
+    command: [
+      'oxlint',
+      '--type-aware',
+      '--deny-warnings',
+      'src',
+      'test',
+      'bench',
+      'demo',
+      'scripts',
+      'vitest.config.ts',
+    ],
+  },
+  { name: 'types', command: ['tsc', '-p', 'tsconfig.json'] },
+  { name: 'types of the portable parts', command: ['tsc', '-p', 'tsconfig.portable.json'] },
+  { name: 'dead code', command: ['knip'] },
+];
+
+const projectDirectory = fileURLToPath(new URL('..', import.meta.url));
+const failed = steps.filter((step) => !passes(step));
+const countsFile = process.env['CULVERT_COUNTS_FILE'];
+if (countsFile !== undefined) {
+  appendFileSync(countsFile, `${steps.length - failed.length} ${failed.length} 0\n`);
+}
+if (failed.length > 0) {
+  console.error(`check failed: ${failed.map(({ name }) => name).join(', ')}`);
+  process.exitCode = 1;
+}
+
+function passes({ name, command: [program, ...args] }: Step): boolean {
+  const startedAt = performance.now();
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    cwd: projectDirectory,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  if (status === 0) {
+    console.log(`ok    ${name} (${seconds} s)`);
+    return true;
+  }
+  console.log(`FAIL  ${name} (${seconds} s): ${[program, ...args].join(' ')}`);
+  console.log(error ? error.message : `${stdout}${stderr}`);
+  return false;
+}

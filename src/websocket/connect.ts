@@ -1,0 +1,155 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import type { Socket } from 'node:net';
+import { systemClock, type Clock } from '../base/clock.ts';
+import { HandshakeError } from './handshake-error.ts';
+import { acceptKey, culvertProtocol, hasToken, newHandshakeKey } from './handshake-key.ts';
+import { readAnswer, readBodyStart, type HttpAnswer } from './http-answer.ts';
+import type { KeepAliveOptions } from './keep-alive.ts';
+import { openRoute, portOf } from './open-route.ts';
+import { refusal } from './refusal.ts';
+import { SocketInput } from './socket-input.ts';
+import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
+
+export { HandshakeError, type HandshakeErrorCode } from './handshake-error.ts';
+
+export interface ConnectOptions {
+  /** ws:// or wss:// */
+  readonly url: URL;
+  /** The sub-protocol that both ends must name (default `culvert.v1`). */
+  readonly protocol?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** CA certificates in PEM that are trusted besides the well-known ones. */
+  readonly ca?: string | undefined;
+  /** The name in the server's certificate, also sent as SNI (default: the URL's host). */
+  readonly serverName?: string | undefined;
+  /** The Host header (default: the URL's host and port). */
+  readonly hostHeader?: string | undefined;
+  /** An http:// or https:// proxy that is asked to CONNECT, with its user and password. */
+  readonly proxy?: URL | undefined;
+  /** Aborting before the promise settles closes everything; afterwards it has no effect. */
+  readonly signal?: AbortSignal | undefined;
+  /** For everything together, in milliseconds (default 15_000). */
+  readonly timeoutMs?: number | undefined;
+  /** Default: a ping every 20 s, given up after two without an answer. */
+  readonly keepAlive?: Omit<KeepAliveOptions, 'role' | 'clock'> | undefined;
+  readonly limits?: WebSocketLinkOptions['limits'];
+  readonly clock?: Clock | undefined;
+}
+
+const bodyTimeoutMs = 1_000;
+
+/**
+ * Connects to a server, through a proxy if need be, and does the WebSocket handshake.
+ *
+ * @throws HandshakeError says which step failed; nothing is left open then
+ */
+export async function connectWebSocket(options: ConnectOptions): Promise<WebSocketLink> {
+  const { url, signal, timeoutMs = 15_000, clock = systemClock } = options;
+  const ended = new AbortController();
+  const progress = { step: 'connecting' };
+  const timer = clock.setTimer(timeoutMs, () => {
+    const message = `no connection to ${url.host} within ${timeoutMs / 1000} s: timed out while ${progress.step}`;
+    ended.abort(new HandshakeError('timeout', message));
+  });
+  const onAbort = () => {
+    const cause: unknown = signal?.reason;
+    const message = `connecting to ${url.host} was aborted`;
+    ended.abort(new HandshakeError('aborted', message, { cause }));
+  };
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener('abort', onAbort);
+  const opened: Socket[] = [];
+  try {
+    const request = requestHead(options);
+    const socket = await openRoute(options, opened, progress, ended.signal);
+    progress.step = 'waiting for the answer to the WebSocket handshake';
+    const answer = await shakeHands(socket, request, options, ended.signal);
+    return newLink(socket, answer.rest, options);
+  } catch (thrown) {
+    for (const socket of opened.reverse()) socket.destroy();
+    throw thrown;
+  } finally {
+    timer.cancel();
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+interface RequestHead {
+  readonly text: string;
+  readonly key: string;
+}
+
+function requestHead(options: ConnectOptions): RequestHead {
+  const { url, protocol = culvertProtocol } = options;
+  const key = newHandshakeKey();
+  const headers: Record<string, string> = {
+    Host: options.hostHeader ?? url.host,
+    Upgrade: 'websocket',
+    Connection: 'Upgrade',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': key,
+    'Sec-WebSocket-Protocol': protocol,
+    ...options.headers,
+  };
+  let text = `GET ${url.pathname}${url.search} HTTP/1.1\r\n`;
+  for (const [name, value] of Object.entries(headers)) {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+    text += `${name}: ${value}\r\n`;
+  }
+  return { text: `${text}\r\n`, key };
+}
+
+async function shakeHands(
+  socket: Socket,
+  request: RequestHead,
+  options: ConnectOptions,
+  signal: AbortSignal,
+): Promise<HttpAnswer> {
+  const { url, protocol = culvertProtocol, clock = systemClock } = options;
+  socket.write(request.text);
+  const answer = await readAnswer(socket, signal).catch((cause: unknown) => {
+    if (cause instanceof HandshakeError) throw cause;
+    const message = `${url.host} closed the connection instead of answering the WebSocket handshake; is it a culvert broker?`;
+    throw new HandshakeError('not_websocket', message, { cause });
+  });
+  if (answer.status !== 101) {
+    const enough = new AbortController();
+    const timer = clock.setTimer(bodyTimeoutMs, () => enough.abort());
+    const patience = AbortSignal.any([signal, enough.signal]);
+    const body = await readBodyStart(socket, answer, patience);
+    timer.cancel();
+    throw refusal(url, answer, body);
+  }
+  const problem = answerProblem(answer, request.key, protocol);
+  if (problem === undefined) return answer;
+  const message = `${url.host}${url.pathname} answered the WebSocket handshake wrongly: ${problem}`;
+  throw new HandshakeError('not_websocket', message, { status: 101 });
+}
+
+function answerProblem(answer: HttpAnswer, key: string, protocol: string): string | undefined {
+  const { headers } = answer;
+  if (!hasToken(headers.get('upgrade'), 'websocket')) return 'no "Upgrade: websocket"';
+  if (!hasToken(headers.get('connection'), 'upgrade')) return 'no "Connection: Upgrade"';
+  if (headers.get('sec-websocket-accept') !== acceptKey(key)) return 'wrong Sec-WebSocket-Accept';
+  if (headers.get('sec-websocket-protocol') !== protocol) {
+    return `it does not speak the sub-protocol ${protocol}`;
+  }
+  if (headers.has('sec-websocket-extensions')) return 'an extension that was not offered';
+  return undefined;
+}
+
+function newLink(socket: Socket, head: Uint8Array, options: ConnectOptions): WebSocketLink {
+  const { url, clock } = options;
+  const keepAlive: KeepAliveOptions = {
+    ...options.keepAlive,
+    ...(clock === undefined ? {} : { clock }),
+    role: 'pings',
+  };
+  return new WebSocketLink(socket, new SocketInput(socket, head), {
+    role: 'client',
+    peer: url.port === '' ? `${url.host}:${portOf(url)}` : url.host,
+    keepAlive,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+  });
+}

@@ -1,0 +1,176 @@
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls, getCACertificates } from 'node:tls';
+import { describeError } from '../base/error.ts';
+import { HandshakeError } from './handshake-error.ts';
+import { readAnswer, retryAfterMs } from './http-answer.ts';
+import { untilSocket } from './until-socket.ts';
+
+export interface Route {
+  readonly url: URL;
+  readonly proxy?: URL | undefined;
+  readonly ca?: string | undefined;
+  readonly serverName?: string | undefined;
+}
+
+/** What is being done, for the sentence of a timeout. */
+export interface Progress {
+  step: string;
+}
+
+/**
+ * Opens the connection that the handshake is written to: TCP, a proxy's tunnel in it, TLS in that, as the route needs.
+ *
+ * @param opened gets every socket, so that the caller can destroy them
+ * @throws HandshakeError `dns`, `connect`, `proxy`, `tls`, or the signal's reason
+ */
+export async function openRoute(
+  route: Route,
+  opened: Socket[],
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Socket> {
+  const { url, proxy, ca, serverName } = route;
+  if (url.protocol !== 'ws:' && url.protocol !== 'wss:') {
+    throw new HandshakeError('connect', `a broker's URL begins with ws:// or wss://, not ${url.protocol}//`);
+  }
+  const what = proxy === undefined ? url.host : `the proxy ${proxy.host}`;
+  progress.step = `connecting to ${what}`;
+  let socket = await openTcp(proxy ?? url, what, opened, signal);
+  if (proxy?.protocol === 'https:') {
+    progress.step = `in the TLS handshake with ${what}`;
+    socket = await openTls(socket, hostOf(proxy), what, ca, opened, signal);
+  }
+  if (proxy !== undefined) {
+    progress.step = `waiting for ${what} to connect to ${url.host}`;
+    await openTunnel(socket, proxy, url, signal);
+  }
+  if (url.protocol === 'wss:') {
+    progress.step = `in the TLS handshake with ${url.host}`;
+    socket = await openTls(socket, serverName ?? hostOf(url), url.host, ca, opened, signal);
+  }
+  return socket;
+}
+
+export function portOf(url: URL): number {
+  if (url.port !== '') return Number(url.port);
+  return url.protocol === 'wss:' || url.protocol === 'https:' ? 443 : 80;
+}
+
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '');
+}
+
+async function openTcp(
+  url: URL,
+  what: string,
+  opened: Socket[],
+  signal: AbortSignal,
+): Promise<Socket> {
+  const socket = connectTcp({ host: hostOf(url), port: portOf(url), noDelay: true });
+  keep(socket, opened);
+  try {
+    await untilEvent(socket, 'connect', signal);
+  } catch (cause) {
+    if (cause instanceof HandshakeError) throw cause;
+    const why = innermost(cause);
+    if (['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'EAI_NONAME'].includes(codeOf(cause))) {
+      const message = `the name of ${what} was not found (${why}); check the URL and this machine's DNS`;
+      throw new HandshakeError('dns', message, { cause });
+    }
+    const message = `${what} cannot be reached (${why}); check the address, and firewalls on the way`;
+    throw new HandshakeError('connect', message, { cause });
+  }
+  return socket;
+}
+
+async function openTls(
+  under: Socket,
+  serverName: string,
+  what: string,
+  ca: string | undefined,
+  opened: Socket[],
+  signal: AbortSignal,
+): Promise<Socket> {
+  let socket: Socket;
+  try {
+    socket = connectTls({
+      socket: under,
+      host: serverName,
+      // An address is no server name (RFC 6066, section 3).
+      servername: isIP(serverName) === 0 ? serverName : '',
+      ALPNProtocols: ['http/1.1'],
+      ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
+    });
+    keep(socket, opened);
+    // Usually the outer socket takes the inner one with it; half a shutdown must not leave it behind.
+    socket.on('close', () => under.destroy());
+    await untilEvent(socket, 'secureConnect', signal);
+  } catch (cause) {
+    if (cause instanceof HandshakeError) throw cause;
+    const message = `no TLS connection to ${what} (${innermost(cause)}); ${tlsAdvice(codeOf(cause))}`;
+    throw new HandshakeError('tls', message, { cause });
+  }
+  return socket;
+}
+
+function tlsAdvice(code: string): string {
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
+    return "renew the server's certificate, or set this machine's clock";
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'check the URL, or name the server with --server-name';
+  if (/CERT|SIGNATURE|SIGNED/.test(code)) return 'give the CA that issued its certificate with --ca-file';
+  return 'check that TLS is spoken on that port';
+}
+
+async function openTunnel(
+  socket: Socket,
+  proxy: URL,
+  url: URL,
+  signal: AbortSignal,
+): Promise<void> {
+  const authority = `${url.hostname}:${portOf(url)}`;
+  const user = decodeURIComponent(proxy.username);
+  const password = decodeURIComponent(proxy.password);
+  const credentials = Buffer.from(`${user}:${password}`).toString('base64');
+  const authorization = user === '' ? '' : `Proxy-Authorization: Basic ${credentials}\r\n`;
+  socket.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${authorization}\r\n`);
+  const what = `the proxy ${proxy.host}`;
+  const answer = await readAnswer(socket, signal).catch((cause: unknown) => {
+    if (cause instanceof HandshakeError && cause.code !== 'not_websocket') throw cause;
+    const message = `${what} gave no proper answer to CONNECT ${authority} (${innermost(cause)}); is it an HTTP proxy?`;
+    throw new HandshakeError('proxy', message, { cause });
+  });
+  const { status } = answer;
+  if (status < 200 || status > 299) {
+    const advice =
+      status === 407
+        ? "put user and password into the proxy's URL"
+        : `check that it allows CONNECT to port ${portOf(url)}`;
+    const message = `${what} answered ${status} to CONNECT ${authority}; ${advice}`;
+    throw new HandshakeError('proxy', message, { status, retryAfterMs: retryAfterMs(answer) });
+  }
+  if (answer.rest.length > 0) socket.unshift(answer.rest);
+}
+
+function keep(socket: Socket, opened: Socket[]): void {
+  opened.push(socket);
+  // Errors between two waits are seen by the next one, because the socket is closed then.
+  socket.on('error', () => {});
+}
+
+function untilEvent(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal) {
+  return untilSocket<void>(socket, signal, (resolve) => {
+    socket.on(event, resolve);
+    return () => socket.off(event, resolve);
+  });
+}
+
+function codeOf(thrown: unknown): string {
+  const { code } = thrown as { code?: unknown };
+  return typeof code === 'string' ? code : '';
+}
+
+/** Where several addresses were tried, the errors are inside and the outer one says nothing. */
+function innermost(thrown: unknown): string {
+  return describeError(thrown instanceof AggregateError ? thrown.errors[0] : thrown);
+}

@@ -1,0 +1,22 @@
+import { EventEmitter } from 'node:events';
+import type { Env } from '../../src/base/options-table.ts';
+import { runCli } from '../../src/cli/run.ts';
+
+export interface CliResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command in this process, with an environment of its own. */
+export async function cli(argv: readonly string[], env: Env = {}): Promise<CliResult> {
+  let stdout = '';
+  let stderr = '';
+  const code = await runCli(argv, {
+    env,
+    stdout: { write: (text) => (stdout += text) },
+    stderr: { write: (text) => (stderr += text) },
+    signals: new EventEmitter(),
+  });
+  return { code, stdout, stderr };
+}

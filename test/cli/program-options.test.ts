@@ -1,0 +1,227 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readAgentOptions } from '../../src/agent/options.ts';
+import { ConfigError } from '../../src/base/option-problems.ts';
+import type { Env } from '../../src/base/options-table.ts';
+import { readBridgeOptions } from '../../src/cli/bridge.ts';
+import { readBrokerOptions } from '../../src/cli/broker.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const file = (name: string, text = 'x') => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
+const [cert, key, ca] = [file('tls.crt'), file('tls.key'), file('ca.crt')];
+
+function problemsOf(read: () => unknown): readonly string[] {
+  try {
+    read();
+  } catch (thrown) {
+    if (thrown instanceof ConfigError) return thrown.problems;
+    throw thrown;
+  }
+  return [];
+}
+
+describe('readBrokerOptions', () => {
+  const problems = (...argv: string[]) => problemsOf(() => readBrokerOptions(argv, {}));
+
+  it('starts on loopback without credentials, and warns', () => {
+    const { options, front, logLevel, warnings } = readBrokerOptions([], {});
+    expect(options).toMatchObject({
+      listen: { host: '127.0.0.1', port: 8080 },
+      tokenPublicKey: [],
+      acceptRate: 200,
+      drainTimeoutMs: 30_000,
+    });
+    expect(options.replicaId).toMatch(/-[0-9a-f]{8}$/);
+    expect(readBrokerOptions([], {}).options.replicaId).not.toBe(options.replicaId);
+    expect(front).toBeUndefined();
+    expect(logLevel).toBe('info');
+    expect(warnings).toEqual([
+      'no --token-public-key: every process on this machine may connect to 127.0.0.1:8080 as any cluster',
+    ]);
+  });
+
+  it.each(['0.0.0.0:8080', '[::]:8080', '10.1.2.3:80', 'broker:80', '127.evil.example:80'])(
+    'refuses to listen on %s without credentials, and says what to do',
+    (address) => {
+      expect(problems('--listen', address)).toEqual([
+        `--listen=${address} can be reached from other machines but nobody is asked for credentials, ` +
+          'give --token-public-key (culvert token keygen makes a key) or listen on 127.0.0.1',
+      ]);
+      const { warnings } = readBrokerOptions(['--listen', address, '--token-public-key', key], {});
+      expect(warnings).toEqual([]);
+    },
+  );
+
+  it('takes several public keys, from flags or a variable', () => {
+    const flags = ['--token-public-key', key, '--token-public-key', ca];
+    expect(readBrokerOptions(flags, {}).options.tokenPublicKey).toEqual([key, ca]);
+    const env = { CULVERT_TOKEN_PUBLIC_KEY: `${key},${ca}` };
+    expect(readBrokerOptions([], env).options.tokenPublicKey).toEqual([key, ca]);
+  });
+
+  it('wants certificate and key together', () => {
+    expect(problems('--tls-cert', cert)).toEqual(['--tls-cert needs --tls-key as well']);
+    expect(problems('--tls-key', key)).toEqual(['--tls-key needs --tls-cert as well']);
+    expect(problems('--tls-cert', cert, '--tls-key', key)).toEqual([]);
+    // One slip is one problem: the certificate was given, only its name is wrong.
+    expect(problems('--tls-cert', join(folder, 'none'), '--tls-key', key)).toHaveLength(1);
+  });
+
+  it('starts a front for konnectivity clients where one is asked for', () => {
+    const tcp = ['--konnectivity-listen', '127.0.0.1:8090'];
+    const { front, warnings } = readBrokerOptions(tcp, {});
+    expect(front).toEqual({
+      listen: { host: '127.0.0.1', port: 8090 },
+      installNamespace: 'open-cluster-management-cluster-proxy',
+    });
+    expect(warnings[1]).toMatch(/^no --konnectivity-client-ca: .* through 127.0.0.1:8090$/);
+    const uds = [
+      '--konnectivity-uds',
+      '/run/k.sock',
+      '--cluster',
+      'c1',
+      '--install-namespace',
+      'n',
+    ];
+    expect(readBrokerOptions(uds, {}).front).toEqual({
+      udsPath: '/run/k.sock',
+      cluster: 'c1',
+      installNamespace: 'n',
+    });
+  });
+
+  const tls = [
+    ['--konnectivity-tls-cert', cert],
+    ['--konnectivity-tls-key', key],
+    ['--konnectivity-client-ca', ca],
+  ] as const;
+
+  it('asks konnectivity clients for certificates wherever other machines can reach it', () => {
+    const tcp = ['--konnectivity-listen', '0.0.0.0:8090'];
+    expect(problems(...tcp)).toEqual([
+      '--konnectivity-listen=0.0.0.0:8090 can be reached from other machines but nobody is asked for credentials, ' +
+        'give --konnectivity-tls-cert and --konnectivity-tls-key and --konnectivity-client-ca, or listen on 127.0.0.1',
+    ]);
+    const { front } = readBrokerOptions([...tcp, ...tls.flat()], {});
+    expect(front?.tls).toEqual({ certFile: cert, keyFile: key, clientCaFile: ca });
+  });
+
+  it.each(tls.map(([flag]) => flag))('wants %s where the other two TLS files are given', (flag) => {
+    const others = tls.filter(([other]) => other !== flag).flat();
+    expect(problems('--konnectivity-listen', '127.0.0.1:0', ...others)).toEqual([
+      `TLS on --konnectivity-listen also needs ${flag}`,
+    ]);
+  });
+
+  it('refuses options of a front that is not asked for, instead of ignoring them', () => {
+    expect(problems('--konnectivity-client-ca', ca, '--cluster', 'c1')).toEqual([
+      '--konnectivity-client-ca is for --konnectivity-listen, which is not given',
+      '--cluster needs a front for konnectivity clients, give --konnectivity-listen or --konnectivity-uds',
+    ]);
+  });
+});
+
+describe('readAgentOptions', () => {
+  const needed = ['--broker-url', 'wss://hub.example', '--cluster', '1st'];
+  const options = (argv: string[] = [], env: Env = {}) =>
+    readAgentOptions([...needed, ...argv], env).options;
+  const problems = (argv: string[], env: Env = {}) => problemsOf(() => readAgentOptions(argv, env));
+
+  it('needs to know the broker and the cluster', () => {
+    expect(problems([])).toEqual([
+      '--broker-url is required (or CULVERT_BROKER_URL)',
+      '--cluster is required (or CULVERT_CLUSTER)',
+    ]);
+    expect(options()).toMatchObject({
+      cluster: '1st',
+      allow: [],
+      kubeApiserver: { host: 'kubernetes.default.svc', port: undefined },
+      dialTimeoutMs: 5_000,
+      drainTimeoutMs: 30_000,
+    });
+  });
+
+  it('reads the token anew at each call, so that it can be replaced', async () => {
+    const path = file('token', 'one');
+    const { readToken } = options(['--token-file', path]);
+    expect((await readToken())?.reveal()).toBe('one');
+    file('token', 'two\n');
+    expect((await readToken())?.reveal()).toBe('two');
+  });
+
+  it('takes the token from its variable, but prefers a file named by a flag', async () => {
+    const env = { CULVERT_TOKEN: 'from-env' };
+    expect((await options([], env).readToken())?.reveal()).toBe('from-env');
+    const withFile = options(['--token-file', file('token2', 'from-file')], env);
+    expect((await withFile.readToken())?.reveal()).toBe('from-file');
+    expect(await options().readToken()).toBeUndefined();
+    expect(problems(needed, { ...env, CULVERT_TOKEN_FILE: cert })).toEqual([
+      'CULVERT_TOKEN_FILE and CULVERT_TOKEN are both set, keep one',
+    ]);
+  });
+
+  it('sends no token unencrypted to another machine', () => {
+    const env = { CULVERT_TOKEN: 'sesame' };
+    const plain = (url: string) => problems(['--broker-url', url, '--cluster', 'c1'], env);
+    expect(plain('ws://hub.example:8080/x?y=z')).toEqual([
+      '--broker-url=ws://hub.example:8080 would send the token unencrypted, use wss:// (ws:// is for loopback addresses)',
+    ]);
+    expect(plain('ws://127.0.0.1:8080')).toEqual([]);
+    expect(plain('ws://[::1]:8080')).toEqual([]);
+    expect(plain('wss://hub.example')).toEqual([]);
+  });
+
+  it('refuses TLS options where there is no TLS', () => {
+    expect(
+      problems(['--broker-url', 'ws://localhost', '--cluster', 'c1', '--ca-file', ca]),
+    ).toEqual(['--ca-file is for TLS, but --broker-url=ws://localhost has none, use wss://']);
+  });
+
+  it('finds each destination pattern that is none', () => {
+    expect(
+      problems([...needed, '--allow', 'db:5432', '--allow', 'db', '--allow', '10/99:1']),
+    ).toEqual([
+      expect.stringMatching(/^--allow: "db" /),
+      expect.stringMatching(/^--allow: "10\/99:1" /),
+    ]);
+  });
+
+  it('takes the proxies from the environment and does not print their passwords', () => {
+    const env = {
+      HTTPS_PROXY: 'http://me:hunter2@proxy:3128',
+      no_proxy: 'localhost',
+      HTTP_PROXY: '',
+    };
+    const { proxies } = options([], env);
+    expect(proxies.httpsProxy?.reveal()).toBe(env.HTTPS_PROXY);
+    expect(proxies.httpProxy).toBeUndefined();
+    expect(proxies.noProxy).toBe('localhost');
+    expect(inspect(options([], env), { depth: 9 })).not.toContain('hunter2');
+  });
+});
+
+describe('readBridgeOptions', () => {
+  it('needs somewhere to listen and a broker, and reports what is missing together', () => {
+    expect(problemsOf(() => readBridgeOptions([], {}))).toEqual([
+      '--broker-url is required (or CULVERT_BROKER_URL)',
+      'nothing to listen on, give --konnectivity-listen (127.0.0.1:8090) or --konnectivity-uds',
+    ]);
+  });
+
+  it('returns its front and its way to the broker', async () => {
+    const argv = ['--broker-url=wss://hub', '--konnectivity-uds=/run/k.sock', '--host-header=h'];
+    const { options, warnings } = readBridgeOptions(argv, { CULVERT_TOKEN: 't' });
+    expect(options.front.udsPath).toBe('/run/k.sock');
+    expect(options.link).toMatchObject({ hostHeader: 'h', caFile: undefined });
+    expect((await options.link.readToken())?.reveal()).toBe('t');
+    expect(options.drainTimeoutMs).toBe(30_000);
+    expect(warnings).toEqual([]);
+  });
+});

@@ -1,0 +1,179 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeWith } from '../ground/describe-with.ts';
+import { ground } from '../ground/ground.ts';
+import { frontFlags, runClient, type ClientRun } from '../ground/konnectivity-client.ts';
+import { untilConnecting } from '../support/connecting-sockets.ts';
+import { patternAt } from '../support/pattern.ts';
+import { freePort, startProgram } from '../support/process.ts';
+import { startUnansweringPort } from '../support/unanswering-port.ts';
+import { startTarget, targetBody, type TestTarget } from '../support/target.ts';
+import { startWorld, type World } from '../support/world.ts';
+
+const mib = 1024 * 1024;
+
+function patternSum(bytes: number): string {
+  const hash = createHash('sha256');
+  for (let at = 0; at < bytes;) {
+    const piece = patternAt(at, bytes - at);
+    hash.update(piece);
+    at += piece.length;
+  }
+  return hash.digest('hex');
+}
+
+const go = await ground.go();
+
+for (const bridgeApart of [false, true]) {
+  const where = bridgeApart ? 'in a process of its own' : "in the broker's process";
+
+  describeWith({ go }, `the Go konnectivity client, with the bridge ${where}`, ({ go }) => {
+    let world: World;
+    beforeAll(async () => {
+      world = await startWorld({
+        bridgeApart,
+        agentArgs: ['--allow', '*.svc:*', '--dial-timeout', '1m'],
+      });
+    }, 30_000);
+    afterAll(() => world?.[Symbol.asyncDispose]());
+
+    const run = (subCommand: string, ...args: string[]): Promise<ClientRun> =>
+      runClient(go, world.front, subCommand, ...args);
+    /** The target as the cluster's kube-apiserver, which is how a client addresses it. */
+    const through = (target: TestTarget) => `cluster1:${target.port}`;
+
+    it('reads a real HTTP server through the name of the cluster', async () => {
+      await using target = await startTarget({ mode: 'http' });
+      const result = await run('get', `http://${through(target)}/`);
+      expect(result).toMatchObject({ ok: true, status: 200, body: targetBody });
+    });
+
+    it.each([
+      'cluster1.open-cluster-management-cluster-proxy',
+      'cluster-a140791d2b20a847f2c74c62c384f93fb83691d871e80385.open-cluster-management.proxy',
+    ])('knows the cluster as %s as well', async (name) => {
+      await using target = await startTarget({ mode: 'http' });
+      const result = await run('get', `http://${name}:${target.port}/`);
+      expect(result).toMatchObject({ ok: true, status: 200 });
+    });
+
+    it('carries 64 MiB up without changing a byte', { timeout: 60_000 }, async () => {
+      await using target = await startTarget({ mode: 'sink' });
+      const args = ['--to', through(target), '--bytes', `${64 * mib}`, '--direction', 'up'];
+      const result = await run('hash', ...args);
+      expect(result).toMatchObject({ ok: true, closeError: '' });
+      const [report] = await target.waitForReports(1);
+      expect(report).toEqual({ receivedBytes: 64 * mib, sha256: result['sha256'], end: 'fin' });
+    });
+
+    it('carries 64 MiB down without changing a byte', { timeout: 60_000 }, async () => {
+      await using target = await startTarget({
+        mode: 'source',
+        bytes: 64 * mib,
+        afterFirstByte: true,
+      });
+      const args = ['--to', through(target), '--bytes', `${64 * mib}`, '--direction', 'down'];
+      const result = await run('hash', ...args);
+      expect(result).toMatchObject({ ok: true, sha256: patternSum(64 * mib) });
+    });
+
+    it(
+      'serves 200 dials at once, each over a connection of its own',
+      { timeout: 60_000 },
+      async () => {
+        await using target = await startTarget({ mode: 'echo' });
+        const result = await run('parallel', '--to', through(target), '--count', '200');
+        expect(result).toMatchObject({ ok: true, passed: 200 });
+      },
+    );
+
+    it('loses not one byte of 200 targets that speak first', { timeout: 60_000 }, async () => {
+      await using target = await startTarget({ mode: 'banner', bytes: 40_000 });
+      const args = ['--to', through(target), '--count', '200', '--bytes', '40000'];
+      const result = await run('server-first', ...args);
+      expect(result).toMatchObject({ ok: true, passed: 200, hung: 0 });
+    });
+
+    it(
+      'delivers all of 50 x 1 MiB that are written and closed at once',
+      { timeout: 60_000 },
+      async () => {
+        await using target = await startTarget({ mode: 'sink' });
+        const args = ['--to', through(target), '--count', '50', '--bytes', `${mib}`];
+        expect(await run('write-close', ...args)).toMatchObject({ ok: true, closeErrors: null });
+        const whole = { receivedBytes: mib, sha256: patternSum(mib), end: 'fin' };
+        expect(await target.waitForReports(50)).toEqual(Array.from({ length: 50 }, () => whole));
+      },
+    );
+
+    it("says Go's words for a port that nobody listens on", async () => {
+      const port = await freePort();
+      expect(await run('dial-error', '--to', `cluster1:${port}`)).toMatchObject({
+        ok: true,
+        dialError: `dial tcp 127.0.0.1:${port}: connect: connection refused`,
+        isDialFailure: true,
+        reason: 'endpoint',
+      });
+    });
+
+    it("says Go's words for a host that does not exist", async () => {
+      expect(await run('dial-error', '--to', 'nothing.nowhere.svc.cluster1:80')).toMatchObject({
+        ok: true,
+        dialError: expect.stringMatching(/^dial tcp: lookup nothing\.nowhere\.svc: /),
+        reason: 'endpoint',
+      });
+    });
+
+    it('says "No agent available" for a cluster that nobody speaks for', async () => {
+      expect(await run('dial-error', '--to', 'another-cluster:443')).toMatchObject({
+        ok: true,
+        dialError: 'No agent available',
+        isDialFailure: true,
+        reason: 'endpoint',
+      });
+    });
+
+    it('stops dialling at the agent when the client gives up', async () => {
+      await using silent = await startUnansweringPort();
+      const given = run('cancel', '--to', `cluster1:${silent.port}`, '--after', '1s');
+      await untilConnecting(silent.port, 1);
+      expect(await given).toMatchObject({ ok: true, reason: 'context' });
+      // The agent itself would try for longer: its limit is a minute in this world, the bridge's ten seconds.
+      await untilConnecting(silent.port, 0);
+    });
+
+    it.each(['up', 'down'])(
+      'lets seven streams move beside one that nobody reads (%s)',
+      { timeout: 60_000 },
+      async (direction) => {
+        await using fast = await startTarget(
+          direction === 'up'
+            ? { mode: 'sink' }
+            : { mode: 'source', bytes: Number.POSITIVE_INFINITY, afterFirstByte: true },
+        );
+        await using stalled = await startTarget({ mode: 'never-reads' });
+        const stalledTo = direction === 'up' ? through(stalled) : through(fast);
+        const args = ['--to', through(fast), '--stalled-to', stalledTo, '--direction', direction];
+        const result = await run('isolation', ...args, '--streams', '8', '--window', '1s');
+        expect(result).toMatchObject({ ok: true, streams: 8 });
+        for (const rate of result['duringBytesPerSecond'] as number[])
+          expect(rate).toBeGreaterThan(0);
+      },
+    );
+
+    it('resets the target of a client that is killed, and serves the next', async () => {
+      await using target = await startTarget({ mode: 'echo' });
+      await using client = startProgram({
+        command: go.client,
+        args: ['hang', ...frontFlags(world.front), '--to', through(target)],
+      });
+      await client.waitForLine(/"dialed":true/);
+      client.kill('SIGKILL');
+      const [report] = await target.waitForReports(1);
+      expect(report?.end).toBe('reset');
+      expect(await run('parallel', '--to', through(target), '--count', '3')).toMatchObject({
+        ok: true,
+      });
+    });
+  });
+}

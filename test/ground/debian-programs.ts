@@ -1,0 +1,156 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { access, constants, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { runProgram, type ProgramOptions } from '../support/process.ts';
+import { cacheDirectory, cacheKey, publish, type Missing } from './cache.ts';
+import type { Report } from './go-programs.ts';
+
+/** How to start a program of Debian's; `args` come before the caller's own. */
+export interface DebianProgram {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export const debianProgramNames = ['redis-server', 'nginx', 'tinyproxy'] as const;
+export type DebianProgramName = (typeof debianProgramNames)[number];
+
+interface Recipe {
+  readonly package: string;
+  /** Where the package puts the executable. */
+  readonly path: string;
+  /** Makes it print its version and end: the proof that all its libraries are there. */
+  readonly versionFlag: string;
+}
+
+const recipes: Readonly<Record<DebianProgramName, Recipe>> = {
+  'redis-server': {
+    package: 'redis-server',
+    path: 'usr/bin/redis-server',
+    versionFlag: '--version',
+  },
+  nginx: { package: 'nginx', path: 'usr/sbin/nginx', versionFlag: '-v' },
+  tinyproxy: { package: 'tinyproxy', path: 'usr/bin/tinyproxy', versionFlag: '-v' },
+};
+
+const listsMaxAgeMs = 24 * 3600_000;
+
+/** The program on the PATH or in the cache, or why it is in neither; downloads nothing. */
+export async function findDebianProgram(name: DebianProgramName): Promise<DebianProgram | Missing> {
+  const installed = await onPath(name);
+  if (installed !== undefined) return { command: installed, args: [], env: {} };
+  const root = await unpackedDirectory(name);
+  if (!existsSync(root)) return { missing: name, reason: 'not prepared yet: run npm test' };
+  return unpackedProgram(name, root);
+}
+
+/**
+ * Downloads and unpacks the program with what it needs beyond this system, into the cache alone:
+ * apt gets its own lists and caches, nothing is installed and no maintainer script runs.
+ */
+export async function prepareDebianProgram(
+  name: DebianProgramName,
+  report: Report,
+): Promise<DebianProgram | Missing> {
+  const found = await findDebianProgram(name);
+  if (!('missing' in found)) return found;
+  try {
+    const root = await unpackedDirectory(name);
+    await publish(root, async (partial) => {
+      report(`fetching ${name} from Debian ...`);
+      await refreshLists(report);
+      await unpack(recipes[name].package, partial);
+      const { command, env } = unpackedProgram(name, partial);
+      await run(command, [recipes[name].versionFlag], { env });
+    });
+    return unpackedProgram(name, root);
+  } catch (error) {
+    return { missing: name, reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** apt's settings: its own state beside ours, the system's knowledge of what is already installed. */
+function aptOptions(): string[] {
+  const apt = join(cacheDirectory(), 'apt');
+  const settings = [`Dir::State::lists=${apt}/lists`, `Dir::Cache=${apt}/cache`];
+  // As root, apt would download as the user _apt, who may not write here.
+  if (process.getuid?.() === 0) settings.push('APT::Sandbox::User=root');
+  return [...settings, 'Debug::NoLocking=true'].flatMap((setting) => ['-o', setting]);
+}
+
+async function refreshLists(report: Report): Promise<void> {
+  const apt = join(cacheDirectory(), 'apt');
+  const updated = join(apt, 'lists-updated');
+  if (existsSync(updated) && Date.now() - (await stat(updated)).mtimeMs < listsMaxAgeMs) return;
+  await mkdir(join(apt, 'lists', 'partial'), { recursive: true });
+  await mkdir(join(apt, 'cache', 'archives', 'partial'), { recursive: true });
+  report("reading Debian's package lists ...");
+  await run('apt-get', [...aptOptions(), '-qq', 'update']);
+  await writeFile(updated, '');
+}
+
+async function unpack(packageName: string, root: string): Promise<void> {
+  // The plan of an installation is exactly the packages that this system lacks; it is only read, never carried out.
+  const plan = await run('apt-get', [
+    ...aptOptions(),
+    'install',
+    '--simulate',
+    '--no-install-recommends',
+    packageName,
+  ]);
+  const packages = [...plan.matchAll(/^Inst (\S+)(?: \[\S+\])? \((\S+)/gm)].map(
+    ([, name, version]) => `${name}=${version}`,
+  );
+  if (packages.length === 0) throw new Error(`apt plans no package for ${packageName}:\n${plan}`);
+  const archives = join(root, '.archives');
+  await mkdir(archives);
+  await run('apt-get', [...aptOptions(), '-qq', 'download', ...packages], { cwd: archives });
+  for (const archive of await readdir(archives)) {
+    await run('dpkg-deb', ['--extract', join(archives, archive), root]);
+  }
+}
+
+async function run(
+  command: string,
+  args: readonly string[],
+  options: Pick<ProgramOptions, 'cwd' | 'env'> = {},
+): Promise<string> {
+  const env = { ...options.env, LC_ALL: 'C' };
+  const timeoutMs = 5 * 60_000;
+  const { code, output } = await runProgram({ command, args, ...options, env, timeoutMs });
+  if (code !== 0) throw new Error(`${command} ended with code ${code}: ${output.slice(-1000)}`);
+  return output;
+}
+
+// Debian keeps only the newest build of a package, so no version can be pinned: the key is the release and our recipe.
+async function unpackedDirectory(name: DebianProgramName): Promise<string> {
+  const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
+  const texts = [release, process.arch, JSON.stringify(recipes[name])];
+  return join(cacheDirectory(), 'debian', `${name}-${await cacheKey({ texts, files: [] })}`);
+}
+
+function unpackedProgram(name: DebianProgramName, root: string): DebianProgram {
+  const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
+  const libraries = [`usr/lib/${triplet}`, `lib/${triplet}`, 'usr/lib'];
+  return {
+    command: join(root, recipes[name].path),
+    args: [],
+    env: { LD_LIBRARY_PATH: libraries.map((path) => join(root, path)).join(':') },
+  };
+}
+
+async function onPath(name: string): Promise<string | undefined> {
+  // Debian keeps daemons in sbin, which only root's PATH has.
+  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
+  for (const directory of directories) {
+    const path = join(directory, name);
+    if (
+      await access(path, constants.X_OK).then(
+        () => true,
+        () => false,
+      )
+    )
+      return path;
+  }
+  return undefined;
+}

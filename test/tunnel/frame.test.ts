@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { TunnelError } from '../../src/tunnel/errors.ts';
+import {
+  FrameType,
+  checkFrameHeader,
+  encodeFrame,
+  frameName,
+  isFrameType,
+  readU32,
+  writeU32,
+} from '../../src/tunnel/frame.ts';
+import { readOffset, writeOffset } from '../../src/tunnel/offset.ts';
+
+describe('frame header', () => {
+  const types = new Set<number>(Object.values(FrameType));
+
+  it('is accepted for the types of culvert.v1 and no other', () => {
+    for (let type = 0; type <= 255; type++) {
+      const header = Uint8Array.of(type, ...Array<number>(11).fill(0));
+      expect(isFrameType(type)).toBe(types.has(type));
+      if (types.has(type)) expect(checkFrameHeader(header, 0)).toBe(type);
+      else expect(() => checkFrameHeader(header, 0)).toThrow(TunnelError);
+    }
+  });
+
+  it.each([1, 2, 3])('is refused with a bit set in byte %i', (at) => {
+    for (let bit = 0; bit < 8; bit++) {
+      const header = encodeFrame(FrameType.data, 1, 1).with(at, 1 << bit);
+      expect(() => checkFrameHeader(header, 0)).toThrow('DATA frame has flags or reserved bits set');
+    }
+  });
+
+  it('is checked where it begins', () => {
+    const frame = Uint8Array.of(0xff, 0xff, ...encodeFrame(FrameType.fin, 1, 2));
+    expect(checkFrameHeader(frame, 2)).toBe(FrameType.fin);
+  });
+
+  it('has a name for each type, and a number for what is none', () => {
+    expect(frameName(FrameType.goaway)).toBe('GOAWAY');
+    expect(frameName(0)).toBe('0x00');
+    expect(frameName(0x17)).toBe('0x17');
+  });
+});
+
+describe('numbers on the wire', () => {
+  it.each([0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff])('u32 %i comes back', (value) => {
+    const bytes = new Uint8Array(6);
+    writeU32(bytes, 1, value);
+    expect(readU32(bytes, 1)).toBe(value);
+    expect([bytes[0], bytes[5]]).toEqual([0, 0]);
+  });
+
+  it.each([0, 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 3, Number.MAX_SAFE_INTEGER])(
+    'offset %i comes back',
+    (value) => {
+      const bytes = new Uint8Array(8);
+      writeOffset(bytes, 0, value);
+      expect(readOffset(bytes, 0)).toBe(value);
+    },
+  );
+
+  it('an offset beyond what a number holds exactly is refused', () => {
+    expect(() => readOffset(Uint8Array.of(0, 32, 0, 0, 0, 0, 0, 0), 0)).toThrow(TunnelError);
+    expect(() => readOffset(new Uint8Array(8).fill(255), 0)).toThrow(TunnelError);
+  });
+});

@@ -1,0 +1,138 @@
+import { describe, expect, it } from 'vitest';
+import { ReceiveWindow } from '../../src/tunnel/receive-window.ts';
+import { WindowBudget } from '../../src/tunnel/window-budget.ts';
+
+const mebibyte = 1024 * 1024;
+const roomy = (): WindowBudget => new WindowBudget(1024 * mebibyte);
+
+function windowOf(initialBytes: number, budget = roomy(), maxBytes = 16 * mebibyte): ReceiveWindow {
+  return new ReceiveWindow({ initialBytes, minBytes: 100, maxBytes, budget });
+}
+
+/** The sender fills the window, the reader takes half of it `afterMs` later; the other end is told. */
+function cycle(window: ReceiveWindow, nowMs: number, roundTripMs: number | undefined): void {
+  const half = window.windowBytes / 2;
+  window.arrived(half);
+  if (window.take(half, nowMs, roundTripMs)) window.told();
+}
+
+describe('ReceiveWindow', () => {
+  it('grants nothing for bytes that arrive, only for bytes that are taken', () => {
+    const window = windowOf(1000);
+    window.arrived(600);
+    expect(window.limit).toBe(1000);
+    expect(window.roomBytes).toBe(400);
+    window.take(600, 0, undefined);
+    expect(window.limit).toBe(1600);
+    expect(window.roomBytes).toBe(1000);
+  });
+
+  it('tells the sender when a quarter of the window is free again, not a byte before', () => {
+    const window = windowOf(1000);
+    window.arrived(1000);
+    expect(window.take(249, 0, undefined)).toBe(false);
+    expect(window.take(1, 0, undefined)).toBe(true);
+    window.told();
+    expect(window.take(249, 0, undefined)).toBe(false);
+    expect(window.take(1, 0, undefined)).toBe(true);
+  });
+
+  it('acknowledges at once when half a window has arrived since the sender last heard', () => {
+    const window = windowOf(1000);
+    expect(window.arrived(499)).toBe(false);
+    expect(window.untold).toBe(true);
+    expect(window.arrived(1)).toBe(true);
+    window.told();
+    expect(window.untold).toBe(false);
+    expect(window.arrived(499)).toBe(false);
+  });
+
+  it('does not grant more than arrived, however much the reader says it took', () => {
+    const window = windowOf(1000);
+    window.arrived(10);
+    window.take(5_000, 0, undefined);
+    expect(window.limit).toBe(1010);
+    expect(window.unreadBytes).toBe(0);
+  });
+
+  it('doubles when half of it is taken within two round trips', () => {
+    const window = windowOf(1000);
+    cycle(window, 39, 20);
+    expect(window.windowBytes).toBe(2000);
+    expect(window.limit).toBe(500 + 2000);
+  });
+
+  it('stays when half of it takes two round trips or longer', () => {
+    const window = windowOf(1000);
+    cycle(window, 40, 20);
+    expect(window.windowBytes).toBe(1000);
+  });
+
+  it('measures anew from each half window, so an early slow spell does not count', () => {
+    const window = windowOf(1000);
+    cycle(window, 5_000, 20);
+    cycle(window, 5_039, 20);
+    expect(window.windowBytes).toBe(2000);
+  });
+
+  it('does not grow before the round trip is known', () => {
+    const window = windowOf(1000);
+    cycle(window, 0, undefined);
+    expect(window.windowBytes).toBe(1000);
+  });
+
+  it('grows from 256 KiB to 16 MiB in six doublings and no further', () => {
+    const window = windowOf(256 * 1024);
+    const sizes: number[] = [];
+    for (let turn = 0; turn < 8; turn++) {
+      cycle(window, turn, 20);
+      sizes.push(window.windowBytes / 1024);
+    }
+    expect(sizes).toEqual([512, 1024, 2048, 4096, 8192, 16_384, 16_384, 16_384]);
+  });
+
+  it('grows up to a maximum that is no doubling of its start', () => {
+    const window = windowOf(1000, roomy(), 1500);
+    cycle(window, 1, 20);
+    expect(window.windowBytes).toBe(1500);
+  });
+
+  it('does not grow past the budget of its session', () => {
+    const budget = new WindowBudget(2999);
+    const first = windowOf(1000, budget);
+    windowOf(1000, budget);
+    cycle(first, 1, 20);
+    expect(first.windowBytes).toBe(1000);
+    expect(budget.grantedBytes).toBe(2000);
+  });
+
+  it('does not grow past the budget of the process, though its session has room', () => {
+    const process = new WindowBudget(2500);
+    const first = windowOf(1000, new WindowBudget(mebibyte, process));
+    windowOf(1000, new WindowBudget(mebibyte, process));
+    cycle(first, 1, 20);
+    expect(first.windowBytes).toBe(1000);
+    expect(process.grantedBytes).toBe(2000);
+  });
+
+  it('starts with what the budget has left, but never below the minimum', () => {
+    const budget = new WindowBudget(1300);
+    expect(windowOf(1000, budget).windowBytes).toBe(1000);
+    expect(windowOf(1000, budget).windowBytes).toBe(300);
+    expect(windowOf(1000, budget).windowBytes).toBe(100);
+    expect(budget.grantedBytes).toBe(1400);
+    expect(budget.freeBytes).toBe(0);
+  });
+
+  it('gives all of a grown window back to both budgets when it closes, once', () => {
+    const process = new WindowBudget(mebibyte);
+    const session = new WindowBudget(mebibyte, process);
+    const window = windowOf(1000, session);
+    cycle(window, 1, 20);
+    expect(process.grantedBytes).toBe(2000);
+    window.close();
+    window.close();
+    expect(session.grantedBytes).toBe(0);
+    expect(process.grantedBytes).toBe(0);
+  });
+});

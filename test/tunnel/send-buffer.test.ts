@@ -1,0 +1,197 @@
+import { describe, expect, it } from 'vitest';
+import { frameHeaderBytes } from '../../src/tunnel/frame.ts';
+import { SendBuffer } from '../../src/tunnel/send-buffer.ts';
+import {
+  type Block,
+  SlabPool,
+  frameOverheadBytes,
+  headroomBytes,
+  maxDataBytes,
+} from '../../src/tunnel/slab.ts';
+import { patternAt } from '../support/pattern.ts';
+
+const smallSlabBytes = 4 * 1024;
+const largeSlabBytes = maxDataBytes + frameOverheadBytes;
+const unlimited = Number.MAX_SAFE_INTEGER;
+
+function payload(block: Block): Uint8Array {
+  return block.slab.bytes.slice(block.start + frameHeaderBytes, block.end);
+}
+
+/** Takes every frame that `creditBytes` allow and gives their payloads, joined. */
+function drain(buffer: SendBuffer, creditBytes = unlimited): { sizes: number[]; bytes: Buffer } {
+  const payloads: Uint8Array[] = [];
+  for (let left = creditBytes; ; ) {
+    const block = buffer.next(left);
+    if (block === undefined) break;
+    const bytes = payload(block);
+    left -= bytes.length;
+    payloads.push(bytes);
+  }
+  return { sizes: payloads.map(({ length }) => length), bytes: Buffer.concat(payloads) };
+}
+
+describe('SendBuffer', () => {
+  it('gives back what was put in, in order, in frames of at most 64 KiB', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    buffer.append(patternAt(0, 100_000));
+    buffer.append(patternAt(100_000, 50_000));
+    const { sizes, bytes } = drain(buffer);
+    expect(sizes).toEqual([maxDataBytes, maxDataBytes, 150_000 - 2 * maxDataBytes]);
+    expect(bytes.equals(patternAt(0, 150_000))).toBe(true);
+  });
+
+  it('copies: what the writer does with its array afterwards changes nothing', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    const bytes = Uint8Array.of(1, 2, 3);
+    buffer.append(bytes);
+    bytes.fill(9);
+    expect([...payload(buffer.next(unlimited)!)]).toEqual([1, 2, 3]);
+  });
+
+  it('leaves free bytes before every frame, which no other frame uses', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    const endOf = new Map<Uint8Array, number>();
+    const check = (block: Block | undefined): void => {
+      const { slab, start, end } = block!;
+      expect(start - (endOf.get(slab.bytes) ?? 0)).toBeGreaterThanOrEqual(headroomBytes);
+      expect(end).toBeLessThanOrEqual(slab.bytes.length);
+      endOf.set(slab.bytes, end);
+    };
+    for (const length of [1, 700, 1, 3000, 64_000, 5, 200_000]) {
+      buffer.append(patternAt(0, length));
+      check(buffer.next(unlimited));
+    }
+    // The rest goes in pieces, so frames are cut as well.
+    for (let block = buffer.next(1000); block !== undefined; block = buffer.next(1000)) {
+      check(block);
+    }
+  });
+
+  it('merges small writes while they wait into one frame', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    for (let at = 0; at < 1000; at++) buffer.append(patternAt(at, 1));
+    const { sizes, bytes } = drain(buffer);
+    expect(sizes).toEqual([1000]);
+    expect(bytes.equals(patternAt(0, 1000))).toBe(true);
+  });
+
+  it('adds nothing to a frame that has been handed to a link', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    buffer.append(Uint8Array.of(1));
+    const sent = buffer.next(unlimited)!;
+    buffer.append(Uint8Array.of(2));
+    expect([...payload(sent)]).toEqual([1]);
+    expect([...payload(buffer.next(unlimited)!)]).toEqual([2]);
+  });
+
+  it('puts later frames behind earlier ones in the same slab', () => {
+    const pool = new SlabPool();
+    const buffer = new SendBuffer(pool);
+    for (let at = 0; at < 50; at++) {
+      buffer.append(patternAt(at, 1));
+      buffer.next(unlimited);
+    }
+    expect(pool.inUseBytes).toBe(smallSlabBytes);
+  });
+
+  it('uses a small slab for a few bytes and large ones for bulk', () => {
+    const pool = new SlabPool();
+    const buffer = new SendBuffer(pool);
+    buffer.append(Uint8Array.of(1));
+    expect(pool.inUseBytes).toBe(smallSlabBytes);
+    buffer.append(patternAt(1, 2 * maxDataBytes));
+    expect(pool.inUseBytes).toBeLessThanOrEqual(smallSlabBytes + 2 * largeSlabBytes);
+  });
+
+  it('gives nothing without credit, and cuts the frame where the credit ends', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    buffer.append(patternAt(0, 10_000));
+    expect(buffer.next(0)).toBeUndefined();
+    expect(buffer.next(-5)).toBeUndefined();
+    expect(payload(buffer.next(300)!).length).toBe(300);
+    expect(buffer.sent).toBe(300);
+    expect(buffer.unsentBytes).toBe(9_700);
+    const rest = drain(buffer);
+    expect(rest.bytes.equals(patternAt(300, 9_700))).toBe(true);
+  });
+
+  it('goes on filling the frame that a cut left over', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    buffer.append(patternAt(0, 1000));
+    buffer.next(10);
+    buffer.append(patternAt(1000, 500));
+    expect(drain(buffer)).toEqual({ sizes: [1490], bytes: Buffer.from(patternAt(10, 1490)) });
+  });
+
+  it('cuts byte by byte without losing one', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    buffer.append(patternAt(0, 500));
+    const pieces: Uint8Array[] = [];
+    for (let block = buffer.next(1); block !== undefined; block = buffer.next(1)) {
+      pieces.push(payload(block));
+    }
+    expect(pieces).toHaveLength(500);
+    expect(Buffer.concat(pieces).equals(patternAt(0, 500))).toBe(true);
+  });
+
+  it('keeps sent bytes until they are acknowledged, and then holds no slab', () => {
+    const pool = new SlabPool();
+    const buffer = new SendBuffer(pool);
+    buffer.append(patternAt(0, 150_000));
+    drain(buffer);
+    expect(buffer.keptBytes).toBe(150_000);
+    const all = pool.inUseBytes;
+    buffer.acknowledge(maxDataBytes - 1);
+    expect(pool.inUseBytes).toBe(all);
+    buffer.acknowledge(maxDataBytes);
+    expect(pool.inUseBytes).toBe(all - largeSlabBytes);
+    buffer.acknowledge(150_000);
+    expect(buffer.keptBytes).toBe(0);
+    expect(pool.inUseBytes).toBe(0);
+  });
+
+  it('forgets nothing that has not been sent, whatever the other end claims', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    buffer.append(patternAt(0, 1000));
+    buffer.next(400);
+    buffer.acknowledge(1_000_000);
+    expect(buffer.keptBytes).toBe(600);
+    expect(drain(buffer).bytes.equals(patternAt(400, 600))).toBe(true);
+  });
+
+  it('ignores an acknowledgement that is older than the last', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    buffer.append(patternAt(0, 100));
+    drain(buffer);
+    buffer.acknowledge(100);
+    buffer.acknowledge(10);
+    expect(buffer.keptBytes).toBe(0);
+  });
+
+  it('leaves a slab alone that a link still reads', () => {
+    const pool = new SlabPool();
+    const buffer = new SendBuffer(pool);
+    buffer.append(patternAt(0, 100));
+    const { slab } = buffer.next(unlimited)!;
+    slab.retain();
+    buffer.acknowledge(100);
+    expect(pool.inUseBytes).toBe(smallSlabBytes);
+    slab.release();
+    expect(pool.inUseBytes).toBe(0);
+  });
+
+  it('gives every slab back when it is cleared, once', () => {
+    const pool = new SlabPool();
+    const buffer = new SendBuffer(pool);
+    buffer.append(patternAt(0, 190_000));
+    buffer.next(10);
+    buffer.next(unlimited);
+    buffer.clear();
+    expect(pool.inUseBytes).toBe(0);
+    buffer.clear();
+    expect(pool.inUseBytes).toBe(0);
+    expect(buffer.next(unlimited)).toBeUndefined();
+    expect(buffer.unsentBytes).toBe(0);
+  });
+});

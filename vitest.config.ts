@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    name: 'node',
+    include: ['test/**/*.test.ts'],
+    // Real sockets and child processes: a process of its own per file keeps what leaks where it leaked.
+    pool: 'forks',
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    reporters: ['default', './test/support/reporter.ts'],
+  },
+});
