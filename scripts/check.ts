@@ -31,7 +31,7 @@ const steps: readonly Step[] = [
 
 const projectDirectory = fileURLToPath(new URL('..', import.meta.url));
 const failed = steps.filter((step) => !passes(step));
-const countsFile = process.env['CULVERT_COUNTS_FILE'];
+const countsFile = process.env['TEST_COUNTS_FILE'];
 if (countsFile !== undefined) {
   appendFileSync(countsFile, `${steps.length - failed.length} ${failed.length} 0\n`);
 }

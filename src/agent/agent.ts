@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Backoff } from '../base/backoff.ts';
-import { systemClock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { clusterAlias } from '../base/cluster-alias.ts';
 import { describeError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
@@ -38,24 +37,28 @@ export interface RunningAgent extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+export interface AgentParts {
+  readonly log: Logger;
+  /** Times the attempts to connect and the streams (default: the system's). */
+  readonly clock?: Clock;
+}
+
 /**
  * Starts an agent: it keeps a tunnel to the broker until it is closed, through any outage.
  *
  * @throws RangeError for a destination pattern that is none
  */
-export async function startAgent(
-  options: AgentOptions,
-  deps: { readonly log: Logger },
-): Promise<RunningAgent> {
+export async function startAgent(options: AgentOptions, parts: AgentParts): Promise<RunningAgent> {
   const alias = await clusterAlias(options.cluster);
   const policy = new DestinationPolicy({ ...options, clusterAlias: alias });
-  return new Agent(options, policy, deps.log);
+  return new Agent(options, policy, parts);
 }
 
 class Agent implements RunningAgent {
   readonly #options: AgentOptions;
   readonly #log: Logger;
   readonly #policy: DestinationPolicy;
+  readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #tunnels = new Set<AgentTunnel>();
@@ -63,9 +66,14 @@ class Agent implements RunningAgent {
   readonly #connected = Promise.withResolvers<void>();
   readonly #loop: Promise<void>;
 
-  constructor(options: AgentOptions, policy: DestinationPolicy, log: Logger) {
+  constructor(
+    options: AgentOptions,
+    policy: DestinationPolicy,
+    { log, clock = systemClock }: AgentParts,
+  ) {
     this.#options = options;
     this.#policy = policy;
+    this.#clock = clock;
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     // Nobody needs to wait for the first connection.
     this.#connected.promise.catch(() => {});
@@ -105,7 +113,7 @@ class Agent implements RunningAgent {
     const backoff = new Backoff();
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const startedMs = systemClock.now();
+      const startedMs = this.#clock.now();
       let atLeastMs = 0;
       try {
         const link = await this.#connect(signal);
@@ -114,11 +122,23 @@ class Agent implements RunningAgent {
         if (signal.aborted) return;
         atLeastMs = this.#reportFailure(thrown);
       }
-      if (systemClock.now() - startedMs > healthyAfterMs) backoff.reset();
+      if (this.#clock.now() - startedMs > healthyAfterMs) backoff.reset();
       const delayMs = backoff.nextDelayMs(atLeastMs);
       this.#log.debug('next attempt', { delayMs: Math.round(delayMs) });
-      await sleep(delayMs, undefined, { signal }).catch(() => {});
+      await this.#pause(delayMs, signal);
     }
+  }
+
+  /** Waits, or until the signal aborts. */
+  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stop = (): void => resolve();
+    const timer = this.#clock.setTimer(delayMs, stop);
+    signal.addEventListener('abort', stop, { once: true });
+    await promise;
+    timer.cancel();
+    signal.removeEventListener('abort', stop);
   }
 
   async #connect(signal: AbortSignal): Promise<WebSocketLink> {
@@ -145,7 +165,7 @@ class Agent implements RunningAgent {
     const { promise, resolve } = Promise.withResolvers<number>();
     const log = this.#log.child({ broker: link.peer });
     const tunnel = new AgentTunnel(link, {
-      clock: systemClock,
+      clock: this.#clock,
       limits: defaultLimits,
       pool: this.#pool,
       budget: this.#budget,
@@ -173,10 +193,11 @@ class Agent implements RunningAgent {
   }
 
   #reportFailure(thrown: unknown): number {
-    const status = thrown instanceof HandshakeError ? thrown.status : undefined;
-    const retryAfterMs = thrown instanceof HandshakeError ? (thrown.retryAfterMs ?? 0) : 0;
-    const refused = status === 401 || status === 403;
-    this.#log.warn('no connection to the broker', { status, why: describeError(thrown) });
+    const failure = thrown instanceof HandshakeError ? thrown : undefined;
+    const { code, status, retryAfterMs = 0 } = failure ?? {};
+    // The broker's own no. A proxy that says 401 or 403 is another matter, and may say something else soon.
+    const refused = code === 'rejected' && (status === 401 || status === 403);
+    this.#log.warn('no connection to the broker', { code, status, why: describeError(thrown) });
     return refused ? Math.max(refusedRetryMs, retryAfterMs) : retryAfterMs;
   }
 

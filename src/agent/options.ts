@@ -12,6 +12,7 @@ import {
 } from '../base/options-common.ts';
 import type { Env, OptionsTable } from '../base/options-table.ts';
 import type { HostMaybePort } from '../base/options-values.ts';
+import { readProxyEnvironment } from '../websocket/proxy-environment.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 
 /** What `startAgent` is told. */
@@ -50,7 +51,7 @@ export const agentTable = {
     kind: 'string',
     placeholder: 'PATTERN',
     repeatable: true,
-    help: 'A destination that may be reached through this agent: host:port, *.suffix:port, host:*, CIDR:port. Without it only --kube-apiserver.',
+    help: 'A destination that may be reached through this agent: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`. Without it only --kube-apiserver.',
   },
   kubeApiserver: {
     name: 'kube-apiserver',
@@ -78,7 +79,7 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
   const { cluster, agentId, allow, kubeApiserver, dialTimeoutMs, drainTimeoutMs, logLevel } =
     values;
   const options: AgentOptions = Object.freeze({
-    ...brokerLinkOptions(values, env),
+    ...brokerLinkOptions(values, readProxyEnvironment(env)),
     cluster,
     agentId,
     allow,

@@ -1,8 +1,8 @@
 import type { OptionsDraft } from './options.ts';
-import type { Env, OptionsTable, OptionValues } from './options-table.ts';
+import type { OptionsTable, OptionValues } from './options-table.ts';
 import { isLoopback } from './options-values.ts';
 import { readSecretFile } from './secret-file.ts';
-import { Secret } from './secret.ts';
+import type { Secret } from './secret.ts';
 
 /** What every long-running program has. */
 export const processTable = {
@@ -74,15 +74,17 @@ export interface BrokerLinkOptions {
   readonly serverName: string | undefined;
   /** Host header to send, instead of the host of the URL. */
   readonly hostHeader: string | undefined;
-  /** The proxy on the way to the broker, as the environment names it. */
-  readonly proxies: ProxyEnv;
+  readonly proxies: Proxies;
 }
 
-/** HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case; undefined where not set or empty. A proxy's URL may hold a password. */
-export interface ProxyEnv {
-  readonly httpProxy: Secret | undefined;
-  readonly httpsProxy: Secret | undefined;
-  readonly noProxy: string | undefined;
+/** The proxies on the way to the broker, as the environment names them; their URLs may hold passwords. */
+interface Proxies {
+  /** For `ws://`. */
+  readonly httpProxy?: Secret | undefined;
+  /** For `wss://`. */
+  readonly httpsProxy?: Secret | undefined;
+  /** Hosts that are reached directly. */
+  readonly noProxy?: string | undefined;
 }
 
 type LinkTable = typeof brokerLinkTable;
@@ -105,7 +107,11 @@ export function checkBrokerLink({ values, given, label, problem }: OptionsDraft<
   }
 }
 
-export function brokerLinkOptions(values: OptionValues<LinkTable>, env: Env): BrokerLinkOptions {
+/** The fields of `BrokerLinkOptions`, for the `readXOptions` of programs. */
+export function brokerLinkOptions(
+  values: OptionValues<LinkTable>,
+  proxies: Proxies,
+): BrokerLinkOptions {
   const { brokerUrl, tokenFile, token, caFile, serverName, hostHeader } = values;
   return {
     brokerUrl,
@@ -113,18 +119,8 @@ export function brokerLinkOptions(values: OptionValues<LinkTable>, env: Env): Br
     caFile,
     serverName,
     hostHeader,
-    proxies: readProxyEnv(env),
+    proxies,
   };
-}
-
-function readProxyEnv(env: Env): ProxyEnv {
-  const either = (name: string) => env[name] || env[name.toLowerCase()] || undefined;
-  const secret = (text: string | undefined) => (text === undefined ? undefined : new Secret(text));
-  return Object.freeze({
-    httpProxy: secret(either('HTTP_PROXY')),
-    httpsProxy: secret(either('HTTPS_PROXY')),
-    noProxy: either('NO_PROXY'),
-  });
 }
 
 /** What a program's `readXOptions` returns: its options, and what its process needs to start with them. */

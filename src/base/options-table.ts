@@ -2,7 +2,7 @@ import type { HostMaybePort, HostPort } from './options-values.ts';
 import type { Secret } from './secret.ts';
 
 /** How the text of an option becomes a value. `file` is a path that must be readable at the start. */
-export type OptionKind =
+type OptionKind =
   | { readonly kind: 'string' | 'hostPort' | 'hostMaybePort' | 'dnsLabel' | 'file' }
   | { readonly kind: 'bytes' | 'boolean' }
   | { readonly kind: 'url'; readonly protocols: readonly string[] }

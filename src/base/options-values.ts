@@ -23,7 +23,7 @@ const unitsMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as co
 const unitsBytes = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
 /** What a runtime's timer can hold; one that is set for longer fires at once. */
-export const longestTimerMs = 2 ** 31 - 1;
+const longestTimerMs = 2 ** 31 - 1;
 
 export function parseDurationMs(text: string, minMs = 0, maxMs = longestTimerMs): number {
   const parts = /^(\d+)(ms|s|m|h|d)?$/.exec(text);

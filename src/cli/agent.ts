@@ -32,7 +32,9 @@ export const agentCommand: Command = {
     const read = readAgentOptions(argv, env);
     const log = await startProgramLog('agent', read);
     const { startAgent } = await import('../agent/agent.ts');
-    await using agent = await startAgent(read.options, { log });
-    return await runUntilStopped(agent, { ...read.options, signals, log });
+    return await runUntilStopped(
+      async (parts) => parts.use(await startAgent(read.options, { log })),
+      { ...read.options, signals, log },
+    );
   },
 };

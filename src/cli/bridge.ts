@@ -1,4 +1,3 @@
-import type { Logger } from '../base/logger.ts';
 import {
   type BrokerLinkOptions,
   brokerLinkOptions,
@@ -9,16 +8,16 @@ import {
 } from '../base/options-common.ts';
 import { readOptions } from '../base/options.ts';
 import type { Env } from '../base/options-table.ts';
-import type { Dialer } from '../dialer/dialer.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
 import {
   bridgeFrontOptions,
   bridgeFrontTable,
   checkBridgeFront,
 } from '../konnectivity-bridge/options-table.ts';
+import { readProxyEnvironment } from '../websocket/proxy-environment.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
-import { type RunningProgram, runUntilStopped, together } from './run-until-stopped.ts';
+import { runUntilStopped, together } from './run-until-stopped.ts';
 
 const allTable = { ...bridgeFrontTable, ...brokerLinkTable, ...processTable } as const;
 
@@ -48,24 +47,13 @@ export function readBridgeOptions(
     }
   });
   const front = bridgeFrontOptions(values)!;
+  const link = brokerLinkOptions(values, readProxyEnvironment(env));
   const { drainTimeoutMs, logLevel } = values;
   return {
-    options: Object.freeze({ front, link: brokerLinkOptions(values, env), drainTimeoutMs }),
+    options: Object.freeze({ front, link, drainTimeoutMs }),
     logLevel,
     warnings,
   };
-}
-
-/** Starts the front for konnectivity clients and logs where it listens. */
-export async function startFront(
-  front: BridgeFrontOptions,
-  dialer: Dialer,
-  log: Logger,
-): Promise<RunningProgram & { readonly addresses: readonly string[] }> {
-  const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
-  const bridge = await startBridge(front, { dialer, log });
-  for (const address of bridge.addresses) log.info('konnectivity front listens', { address });
-  return bridge;
 }
 
 export const bridgeCommand: Command = {
@@ -93,9 +81,14 @@ export const bridgeCommand: Command = {
     const { options, ...read } = readBridgeOptions(argv, env);
     const log = await startProgramLog('bridge', read);
     const { createRemoteDialer } = await import('../dialer/node/remote-dialer.ts');
-    await using dialer = createRemoteDialer({ ...options.link, log });
-    const bridge = await startFront(options.front, dialer, log);
-    const link = { drain: (signal: AbortSignal) => dialer.drain(signal), close: async () => {} };
-    return await runUntilStopped(together(bridge, link), { ...options, signals, log });
+    const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
+    return await runUntilStopped(
+      async (parts) => {
+        const dialer = parts.use(createRemoteDialer({ ...options.link, log }));
+        const bridge = parts.use(await startBridge(options.front, { dialer, log }));
+        return together(bridge, dialer);
+      },
+      { ...options, signals, log },
+    );
   },
 };

@@ -8,7 +8,6 @@ import {
   bridgeFrontTable,
   checkBridgeFront,
 } from '../konnectivity-bridge/options-table.ts';
-import { startFront } from './bridge.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
@@ -68,11 +67,16 @@ export const brokerCommand: Command = {
     const { options, front, ...read } = readBrokerOptions(argv, env);
     const log = await startProgramLog('broker', read);
     const { startBroker } = await import('../broker/node/broker.ts');
-    await using broker = await startBroker(options, { log });
-    log.info('broker listens', { url: broker.url });
-    const stop = { ...options, signals, log };
-    if (front === undefined) return await runUntilStopped(broker, stop);
-    const bridge = await startFront(front, broker.dialer, log);
-    return await runUntilStopped(together(bridge, broker), stop);
+    const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
+    return await runUntilStopped(
+      async (parts) => {
+        const broker = parts.use(await startBroker(options, { log }));
+        log.info('broker listens', { url: broker.url });
+        if (front === undefined) return broker;
+        const bridge = parts.use(await startBridge(front, { dialer: broker.dialer, log }));
+        return together(bridge, broker);
+      },
+      { ...options, signals, log },
+    );
   },
 };

@@ -3,6 +3,7 @@ import { type OptionsDraft, readOptions } from '../base/options.ts';
 import type { OptionsTable } from '../base/options-table.ts';
 import { formatHostPort, isLoopback } from '../base/options-values.ts';
 import type { Command } from './command.ts';
+import type { LocalWorld } from './local-world.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
 
 const devTable = {
@@ -59,38 +60,41 @@ export const devCommand: Command = {
     const { createPinoLogger } = await import('../base/pino-logger.ts');
     const { startLocalWorld } = await import('./local-world.ts');
     const log = createPinoLogger({ level: values.logLevel });
-    const { cluster } = values;
-    await using world = await startLocalWorld(
-      {
-        cluster,
-        brokerFlags: [
-          `--listen=${formatHostPort(values.listen)}`,
-          `--konnectivity-listen=${formatHostPort(values.konnectivityListen)}`,
-        ],
-        agentFlags: [],
-        log,
+    const start = {
+      cluster: values.cluster,
+      brokerFlags: [
+        `--listen=${formatHostPort(values.listen)}`,
+        `--konnectivity-listen=${formatHostPort(values.konnectivityListen)}`,
+      ],
+      agentFlags: [],
+      log,
+    };
+    return await runUntilStopped(
+      async (parts) => {
+        const inTime = AbortSignal.timeout(connectTimeoutMs);
+        const world = parts.use(await startLocalWorld(start, inTime));
+        stdout.write(announcement(world, values.cluster));
+        return world;
       },
-      AbortSignal.timeout(connectTimeoutMs),
+      { ...values, signals, log },
     );
-    const { brokerUrl, frontAddresses, target } = world;
-    stdout.write(
-      [
-        '',
-        `  broker            ${brokerUrl}`,
-        `  konnectivity      ${frontAddresses.join(', ')} (gRPC, plain)`,
-        `  agent             connected, speaks for cluster "${cluster}"`,
-        `  sample service    http://${target.host}:${target.port}/ (only the agent needs to reach it)`,
-        '',
-        'Try next:',
-        `  curl ${brokerUrl.replace('ws', 'http')}/v1/status`,
-        `  a konnectivity client at ${frontAddresses[0]} that dials ${cluster}:80 and sends GET /`,
-        `  a second cluster, in another terminal:`,
-        `    culvert agent --broker-url ${brokerUrl} --cluster second --kube-apiserver ${target.host}:${target.port}`,
-        '',
-        'Ctrl-C ends it.',
-        '',
-      ].join('\n'),
-    );
-    return await runUntilStopped(world, { ...values, signals, log });
   },
 };
+
+function announcement({ brokerUrl, frontAddresses, target }: LocalWorld, cluster: string): string {
+  const service = `${target.host}:${target.port}`;
+  return `
+  broker            ${brokerUrl}
+  konnectivity      ${frontAddresses.join(', ')} (gRPC, plain)
+  agent             connected, speaks for cluster "${cluster}"
+  sample service    http://${service}/ (only the agent needs to reach it)
+
+Try next:
+  curl ${brokerUrl.replace('ws', 'http')}/v1/status
+  a konnectivity client at ${frontAddresses[0]} that dials ${cluster}:80 and sends GET /
+  a second cluster, in another terminal:
+    culvert agent --broker-url ${brokerUrl} --cluster second --kube-apiserver ${service}
+
+Ctrl-C ends it.
+`;
+}

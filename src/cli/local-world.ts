@@ -1,9 +1,7 @@
-import { type AgentOptions, readAgentOptions } from '../agent/options.ts';
+import { readAgentOptions } from '../agent/options.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Dialer } from '../dialer/dialer.ts';
-import { startFront } from './bridge.ts';
 import { readBrokerOptions } from './broker.ts';
-import type { RunningProgram } from './run-until-stopped.ts';
+import type { Drainable } from './run-until-stopped.ts';
 import { type SampleTarget, startSampleTarget } from './sample-target.ts';
 
 export interface LocalWorldOptions {
@@ -16,14 +14,12 @@ export interface LocalWorldOptions {
 }
 
 /** A hub and a cluster in one process: broker with bridge, agent, and an HTTP server for the agent to reach. */
-export interface LocalWorld extends RunningProgram, AsyncDisposable {
+export interface LocalWorld extends Drainable, AsyncDisposable {
   /** Where agents connect: `ws://`. */
   readonly brokerUrl: string;
   /** Where konnectivity clients connect. */
   readonly frontAddresses: readonly string[];
   readonly target: SampleTarget;
-  readonly agentOptions: AgentOptions;
-  readonly dialer: Dialer;
 }
 
 /** Starts everything and returns when the agent is connected; `signal` gives up the wait for that. */
@@ -34,13 +30,14 @@ export async function startLocalWorld(
   await using stack = new AsyncDisposableStack();
   const { startBroker } = await import('../broker/node/broker.ts');
   const { startAgent } = await import('../agent/agent.ts');
+  const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
 
   const target = stack.use(await startSampleTarget());
   const { options, front, warnings } = readBrokerOptions(brokerFlags, {});
   for (const warning of warnings) log.debug(warning);
   const broker = stack.use(await startBroker(options, { log: log.child({ program: 'broker' }) }));
-  const bridge = await startFront(front!, broker.dialer, log.child({ program: 'bridge' }));
-  stack.defer(() => bridge.close());
+  const parts = { dialer: broker.dialer, log: log.child({ program: 'bridge' }) };
+  const bridge = stack.use(await startBridge(front!, parts));
 
   // The name of the cluster stands for the sample server, as it stands for the kube-apiserver in a real one.
   const targetFlag = ['--kube-apiserver', `${target.host}:${target.port}`];
@@ -51,19 +48,17 @@ export async function startLocalWorld(
   const agent = stack.use(await startAgent(agentOptions, { log: log.child({ program: 'agent' }) }));
   await connected(agent.connected, signal);
 
-  const parts = stack.move();
+  const running = stack.move();
   return {
     brokerUrl: broker.url,
     frontAddresses: bridge.addresses,
     target,
-    agentOptions,
-    dialer: broker.dialer,
     async drain(signal) {
+      // The streams of the bridge's clients run through the other two, which have to last until then.
       await bridge.drain(signal);
       await Promise.all([agent.drain(signal), broker.drain(signal)]);
     },
-    close: () => parts.disposeAsync(),
-    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 

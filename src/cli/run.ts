@@ -33,7 +33,7 @@ export async function runCli(argv: readonly string[], io: CommandIo): Promise<nu
       io.stderr.write(misuse(command, thrown.problems));
       return exitCode.misused;
     }
-    io.stderr.write(`culvert ${command.name}: ${describeError(thrown)}\n`);
+    io.stderr.write(`culvert ${command.name}: ${describeError(plainly(thrown))}\n`);
     return exitCode.failed;
   }
 }
@@ -65,4 +65,16 @@ function misuse(command: Command, problems: readonly string[]): string {
     `Try: culvert ${command.name} --help`,
     '',
   ].join('\n');
+}
+
+/** The one failure to start that everybody meets, in words; anything else as it is. */
+function plainly(thrown: unknown): unknown {
+  const { code, address, port } = thrown as NodeJS.ErrnoException & {
+    readonly address?: string;
+    readonly port?: number;
+  };
+  if (code !== 'EADDRINUSE') return thrown;
+  return new Error(
+    `${address}:${port} is in use already, stop what listens there or choose another`,
+  );
 }

@@ -7,6 +7,7 @@ import { type FrontStream, GrpcStatus } from './front.ts';
 import type { DialFailureReason } from './metrics.ts';
 import { encodeCloseResponse, encodeDialError, encodeDialResponse } from './packet.ts';
 import { PacketWriter } from './packet-writer.ts';
+import { TargetWriter } from './target-writer.ts';
 
 /**
  * dialing -> open -> flushing -> over. While `flushing` the client has had its CLOSE_RSP and its call is over, and what it wrote
@@ -22,8 +23,9 @@ export class Connection implements StreamHandler {
   readonly #context: BridgeContext;
   readonly #front: FrontStream;
   readonly #random: bigint;
-  readonly #onWritable: () => void;
+  readonly #readOn: () => void;
   readonly #tunnel: TunnelStream;
+  readonly #target: TargetWriter;
   #state: State = 'dialing';
   #connectId = 0;
   #writer: PacketWriter | undefined;
@@ -33,18 +35,18 @@ export class Connection implements StreamHandler {
   #heldClose: string | undefined;
   #tunnelClosed = false;
 
-  /** @param onWritable called when `write` returned false before and would take bytes again */
+  /** @param readOn called when `write` returned false before and would take bytes again */
   constructor(
     context: BridgeContext,
     front: FrontStream,
     random: bigint,
     destination: Destination,
-    onWritable: () => void,
+    readOn: () => void,
   ) {
     this.#context = context;
     this.#front = front;
     this.#random = random;
-    this.#onWritable = onWritable;
+    this.#readOn = readOn;
     const { dialTimeoutMs, dialGraceMs } = context.limits;
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
@@ -54,6 +56,7 @@ export class Connection implements StreamHandler {
       this,
       dialTimeoutMs,
     );
+    this.#target = new TargetWriter(this.#tunnel, context.clock, readOn);
   }
 
   /** The id that client and bridge call it by; 0 until it is open. */
@@ -74,9 +77,9 @@ export class Connection implements StreamHandler {
     return this.#random === random;
   }
 
-  /** Bytes from the client, while open. False: stop until `onWritable`. */
+  /** Bytes from the client, while open. False: stop until `readOn`. */
   write(bytes: Uint8Array): boolean {
-    const mayGoOn = this.#tunnelClosed || this.#tunnel.write(bytes);
+    const mayGoOn = this.#tunnelClosed || this.#target.write(bytes);
     // The client has shown that it knows the connection.
     if (this.#writer!.isHolding) this.#endHold();
     return mayGoOn || this.isOverForClient;
@@ -147,20 +150,21 @@ export class Connection implements StreamHandler {
   }
 
   onWritable(): void {
-    this.#onWritable();
+    this.#target.onWritable();
   }
 
   onClose(error: TunnelError | undefined): void {
     this.#tunnelClosed = true;
     this.#writer?.detachTunnel();
+    this.#target.discard();
     switch (this.#state) {
       case 'dialing':
         this.#failDial(error);
         break;
       case 'open':
         this.#closeByTarget(error?.message ?? '');
-        // Nothing is written any more, so nobody would be woken otherwise.
-        this.#onWritable();
+        // Nothing is written any more, so nobody else would wake a client that is held back.
+        this.#readOn();
         break;
       case 'flushing':
         this.#leave();
@@ -217,7 +221,7 @@ export class Connection implements StreamHandler {
     established.delete(this);
     flushing.add(this);
     this.#timer = clock.setTimer(limits.flushTimeoutMs, () => this.#onFlushTimeout());
-    this.#tunnel.fin();
+    this.#target.fin();
   }
 
   #onFlushTimeout(): void {
@@ -229,6 +233,7 @@ export class Connection implements StreamHandler {
 
   #leave(): void {
     this.#timer.cancel();
+    this.#target.discard();
     this.#state = 'over';
     this.#context.pendingDials.delete(this);
     this.#context.established.delete(this);

@@ -124,7 +124,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
       this.#front,
       request.random,
       destination,
-      this.#onWritable,
+      this.#readOn,
     );
   }
 
@@ -168,7 +168,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
     this.#front.end(status, message);
   }
 
-  readonly #onWritable = (): void => this.#front.resume();
+  readonly #readOn = (): void => this.#front.resume();
 }
 
 function statusOf(error: BridgeError): GrpcStatus {

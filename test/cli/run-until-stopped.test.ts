@@ -1,22 +1,32 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import { type RunningProgram, runUntilStopped, together } from '../../src/cli/run-until-stopped.ts';
+import { type Drainable, runUntilStopped, together } from '../../src/cli/run-until-stopped.ts';
 
-function started(drain: RunningProgram['drain'], drainTimeoutMs = 60_000) {
+interface Plan {
+  readonly drain?: Drainable['drain'];
+  readonly drainTimeoutMs?: number;
+  /** Awaited while the program starts. */
+  readonly starting?: Promise<void>;
+}
+
+function running({ drain = async () => {}, drainTimeoutMs = 60_000, starting }: Plan = {}) {
   const signals = new EventEmitter();
   const did: string[] = [];
-  const program: RunningProgram = {
-    async drain(signal) {
-      did.push('drain');
-      await drain(signal);
-      did.push('drained');
+  const code = runUntilStopped(
+    async (parts) => {
+      parts.defer(() => void did.push('closed'));
+      await starting;
+      return {
+        async drain(signal) {
+          did.push('drain');
+          await drain(signal);
+          did.push('drained');
+        },
+      };
     },
-    async close() {
-      did.push('closed');
-    },
-  };
-  const code = runUntilStopped(program, { drainTimeoutMs, signals, log: silentLogger });
+    { drainTimeoutMs, signals, log: silentLogger },
+  );
   return { signals, did, code };
 }
 
@@ -25,36 +35,57 @@ const untilAborted = (signal: AbortSignal) =>
 
 describe('runUntilStopped', () => {
   it.each(['SIGTERM', 'SIGINT'])('drains, closes and exits 0 on %s', async (name) => {
-    const { signals, did, code } = started(async () => {});
+    const { signals, did, code } = running();
     expect(did).toEqual([]);
     signals.emit(name, name);
     expect(await code).toBe(0);
     expect(did).toEqual(['drain', 'drained', 'closed']);
   });
 
+  it('obeys a signal that comes while the program is starting', async () => {
+    const starting = Promise.withResolvers<void>();
+    const { signals, did, code } = running({ starting: starting.promise });
+    signals.emit('SIGTERM', 'SIGTERM');
+    expect(did).toEqual([]);
+    starting.resolve();
+    expect(await code).toBe(0);
+    expect(did).toEqual(['drain', 'drained', 'closed']);
+  });
+
   it('cuts the drain short at its limit, and still exits 0', async () => {
-    const { signals, did, code } = started(untilAborted, 1);
+    const { signals, did, code } = running({ drain: untilAborted, drainTimeoutMs: 1 });
     signals.emit('SIGTERM', 'SIGTERM');
     expect(await code).toBe(0);
     expect(did).toEqual(['drain', 'drained', 'closed']);
   });
 
-  it('exits 1 at once on a second signal', async () => {
-    const { signals, did, code } = started(() => new Promise(() => {}));
+  it.each([
+    ['while it drains', { drain: untilAborted }],
+    ['while it starts', { starting: new Promise<void>(() => {}) }],
+  ])('exits 1 at once on a second signal %s', async (_, plan) => {
+    const { signals, did, code } = running(plan);
     signals.emit('SIGTERM', 'SIGTERM');
     signals.emit('SIGINT', 'SIGINT');
     expect(await code).toBe(1);
-    expect(did).toEqual(['drain']);
+    expect(did).not.toContain('closed');
   });
 
   it('exits 1 when stopping fails', async () => {
-    const { signals, code } = started(() => Promise.reject(new Error('no')));
+    const { signals, code } = running({ drain: () => Promise.reject(new Error('no')) });
     signals.emit('SIGTERM', 'SIGTERM');
     expect(await code).toBe(1);
   });
 
+  it('passes on why it could not start, with what had started closed', async () => {
+    const { signals, did, code } = running({ starting: Promise.reject(new Error('port taken')) });
+    await expect(code).rejects.toThrow('port taken');
+    expect(did).toEqual(['closed']);
+    expect(signals.eventNames()).toEqual([]);
+  });
+
   it('leaves no listener behind', async () => {
-    const { signals, code } = started(async () => {});
+    const { signals, code } = running();
+    expect(signals.eventNames()).toEqual(['SIGTERM', 'SIGINT']);
     signals.emit('SIGTERM', 'SIGTERM');
     await code;
     expect(signals.eventNames()).toEqual([]);
@@ -62,21 +93,12 @@ describe('runUntilStopped', () => {
 });
 
 describe('together', () => {
-  it('drains all at the same time and closes in order', async () => {
-    const did: string[] = [];
+  it('drains all at the same time', async () => {
     const meet = Promise.withResolvers<void>();
-    const first: RunningProgram = {
-      drain: () => meet.promise,
-      close: async () => void did.push('first closed'),
-    };
-    const second: RunningProgram = {
-      // Would wait for ever if it came only after the first.
-      drain: async () => meet.resolve(),
-      close: async () => void did.push('second closed'),
-    };
+    const first: Drainable = { drain: () => meet.promise };
+    // Would be waited for in vain if it came only after the first.
+    const second: Drainable = { drain: async () => meet.resolve() };
     const both = together(first, second);
-    await both.drain(new AbortController().signal);
-    await both.close();
-    expect(did).toEqual(['first closed', 'second closed']);
+    await expect(both.drain(new AbortController().signal)).resolves.toBeUndefined();
   });
 });

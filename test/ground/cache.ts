@@ -14,9 +14,9 @@ export function isMissing(found: object): found is Missing {
   return 'missing' in found;
 }
 
-/** Where prepared programs are kept: outside the checkout, shared by all checkouts. CULVERT_GROUND_CACHE moves it. */
+/** Where prepared programs are kept: outside the checkout, shared by all checkouts. GROUND_CACHE moves it. */
 export function cacheDirectory(): string {
-  const configured = process.env['CULVERT_GROUND_CACHE'];
+  const configured = process.env['GROUND_CACHE'];
   return configured ? resolve(configured) : join(homedir(), '.cache', 'culvert-ground');
 }
 

@@ -83,13 +83,24 @@ describeWith({ go: await ground.go() }, 'upstream konnectivity', ({ go }) => {
     expect(target.acceptedCount).toBe(0);
   });
 
-  it('carries the same bytes that Go and we make', async () => {
+  it('brings down every byte to the Go client', async () => {
     const bytes = 3_000_001;
     await using source = await startTarget({ mode: 'source', bytes, afterFirstByte: true });
     const down = ['--direction', 'down', '--to', source.address, '--bytes', `${bytes}`];
     expect(await runClient(go, front, 'hash', ...down)).toMatchObject({
       ok: true,
       bytes,
+      sha256: patternSha256(bytes),
+    });
+  });
+
+  it('sends up the pattern that we check it against', async () => {
+    const bytes = 300_001;
+    await using sink = await startTarget({ mode: 'sink' });
+    const up = ['--direction', 'up', '--to', sink.address, '--bytes', `${bytes}`];
+    // Upstream may cut what is written just before a close; the client's own sum is not touched by that.
+    expect(await runClient(go, front, 'hash', ...up)).toMatchObject({
+      ok: true,
       sha256: patternSha256(bytes),
     });
   });

@@ -12,7 +12,7 @@ export { isMissing, type Missing } from './cache.ts';
 export type { DebianProgram } from './debian-programs.ts';
 export type { GoPrograms } from './go-programs.ts';
 
-const reasonsVariable = 'CULVERT_GROUND_MISSING';
+const reasonsVariable = 'GROUND_MISSING';
 
 /** What is real and not ours. Looking up never builds or downloads; `prepareGround` does, once, before the tests. */
 export const ground = {

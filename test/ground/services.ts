@@ -32,7 +32,7 @@ export async function startTinyproxy(
         'Listen 127.0.0.1',
         'Allow 127.0.0.1',
         'Timeout 600',
-        'MaxClients 0',
+        'MaxClients 100',
         'LogLevel Connect',
         ...auth,
       ].join('\n'),

@@ -51,6 +51,23 @@ describe('a program', () => {
     expect((await program.exited).signal).toBe('SIGTERM');
   });
 
+  it('goes with a test process that is stopped by SIGTERM', async () => {
+    const support = new URL('../support/process.ts', import.meta.url).href;
+    const port = await freePort();
+    const listen = `require('net').createServer().listen(${port}, '127.0.0.1')`;
+    const script = `
+      const { startProgram } = await import('${support}');
+      const child = startProgram({ command: process.execPath, args: ['-e', ${JSON.stringify(listen)}] });
+      await child.waitForPort(${port});
+      console.log('child is up');
+    `;
+    const args = ['--input-type=module', '-e', script];
+    const worker = startProgram({ command: process.execPath, args, name: 'a test process' });
+    await worker.waitForLine(/child is up/);
+    expect(await worker.stop()).toEqual({ code: null, signal: 'SIGTERM' });
+    await expect.poll(() => isListening(port)).toBe(false);
+  });
+
   it('that does not exist is an error that names it', async () => {
     const run = runProgram({ command: '/no/such/program', name: 'ghost' });
     await expect(run).rejects.toThrow('ghost could not be started');
@@ -98,3 +115,15 @@ describe('an unanswering port', () => {
     waiting.destroy();
   });
 });
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}

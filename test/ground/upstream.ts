@@ -2,7 +2,8 @@ import type { TestCertificates } from '../support/certificates.ts';
 import { freePort, startProgram, type Program } from '../support/process.ts';
 import type { GoPrograms } from './go-programs.ts';
 
-const readyTimeoutMs = 20_000;
+// Less than a hook may take, so that the failure is told with the server's output.
+const readyTimeoutMs = 15_000;
 // Upstream's server refuses to listen on what it calls ephemeral ports.
 const highestServerPort = 49_151;
 
@@ -14,21 +15,29 @@ export interface Upstream extends AsyncDisposable {
   readonly agent: Program;
 }
 
+export interface UpstreamOptions {
+  /** Clients connect to this Unix socket, without TLS, instead of to a port. */
+  readonly udsPath?: string;
+  /** How much both log; their own default is 4, which is two lines for each packet. */
+  readonly verbosity?: number;
+}
+
 /** Starts both and resolves when the server has the agent. */
 export async function startUpstream(
   go: GoPrograms,
   certificates: TestCertificates,
+  options: UpstreamOptions = {},
 ): Promise<Upstream> {
   const ports = await serverPorts();
   await using started = new AsyncDisposableStack();
-  const server = started.use(startServer(go, certificates, ports));
+  const server = started.use(startServer(go, certificates, ports, options));
   await server.waitForPort(ports.agent);
-  const agent = started.use(await startAgent(go, certificates, ports.agent));
+  const agent = started.use(await startAgent(go, certificates, ports.agent, options));
   // /readyz answers 200 only once an agent is connected.
   await ready(server, `http://127.0.0.1:${ports.health}/readyz`);
   const running = started.move();
   return {
-    front: `127.0.0.1:${ports.front}`,
+    front: options.udsPath === undefined ? `127.0.0.1:${ports.front}` : `unix:${options.udsPath}`,
     server,
     agent,
     [Symbol.asyncDispose]: async () => {
@@ -57,17 +66,27 @@ async function serverPorts(): Promise<ServerPorts> {
   return { front, agent, admin, health };
 }
 
-function startServer(go: GoPrograms, certificates: TestCertificates, ports: ServerPorts): Program {
+function startServer(
+  go: GoPrograms,
+  certificates: TestCertificates,
+  ports: ServerPorts,
+  { udsPath, verbosity = 4 }: UpstreamOptions,
+): Program {
   const { server, client, agent } = certificates;
   return startProgram({
     command: go.server,
     name: 'upstream proxy-server',
     args: [
-      '--server-bind-address=127.0.0.1',
-      `--server-port=${ports.front}`,
-      `--server-cert=${server.cert}`,
-      `--server-key=${server.key}`,
-      `--server-ca-cert=${client.ca}`,
+      `--v=${verbosity}`,
+      ...(udsPath === undefined
+        ? [
+            '--server-bind-address=127.0.0.1',
+            `--server-port=${ports.front}`,
+            `--server-cert=${server.cert}`,
+            `--server-key=${server.key}`,
+            `--server-ca-cert=${client.ca}`,
+          ]
+        : ['--server-port=0', `--uds-name=${udsPath}`]),
       '--agent-bind-address=127.0.0.1',
       `--agent-port=${ports.agent}`,
       `--cluster-cert=${server.cert}`,
@@ -85,11 +104,13 @@ async function startAgent(
   go: GoPrograms,
   { server, agent }: TestCertificates,
   serverPort: number,
+  { verbosity = 4 }: UpstreamOptions,
 ): Promise<Program> {
   return startProgram({
     command: go.agent,
     name: 'upstream proxy-agent',
     args: [
+      `--v=${verbosity}`,
       '--proxy-server-host=127.0.0.1',
       `--proxy-server-port=${serverPort}`,
       `--ca-cert=${server.ca}`,

@@ -99,7 +99,7 @@ describe('decoding', () => {
         const connectID = String(id);
         expect(
           decodePacket(codec.requestSerialize({ type: 'DATA', data: { connectID, data } })),
-        ).toEqual({ kind: 'data', connectId: id, payload: data });
+        ).toEqual({ kind: 'data', connectId: id, payload: Buffer.from(data) });
         expect(
           decodePacket(codec.requestSerialize({ type: 'CLOSE_REQ', closeRequest: { connectID } })),
         ).toEqual({ kind: 'close_request', connectId: id });

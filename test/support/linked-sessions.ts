@@ -12,7 +12,7 @@ import {
   type SimulatedLinkOptions,
   simulatedLinkPair,
 } from './simulated-link.ts';
-import { VirtualClock } from '../tunnel/tmp-clock.ts';
+import { VirtualClock } from './virtual-clock.ts';
 
 export const sampleTarget: Target = { kind: 'tcp', host: 'kube', port: 6443 };
 

@@ -35,10 +35,17 @@ export interface ProgramExit {
 }
 
 const running = new Set<Program>();
-// A test process that ends early must not leave programs behind.
-process.on('exit', () => {
-  for (const program of running) program.kill('SIGKILL');
+// A test process that ends early must not leave programs behind: by itself, or stopped by the test runner (a hook or
+// test that took too long), which sends SIGTERM and half a second later SIGKILL.
+process.on('exit', killRunning);
+process.once('SIGTERM', () => {
+  killRunning();
+  process.kill(process.pid, 'SIGTERM');
 });
+
+function killRunning(): void {
+  for (const program of running) program.kill('SIGKILL');
+}
 
 /** A real child process. It is stopped, by its pid alone, when its scope ends (`await using`) or its signal aborts. */
 export class Program implements AsyncDisposable {

@@ -74,7 +74,7 @@ export class RecordingStream implements StreamHandler {
 
   write(bytes: number): boolean {
     let more = true;
-    for (const end = this.writtenBytes + bytes; this.writtenBytes < end; ) {
+    for (const end = this.writtenBytes + bytes; this.writtenBytes < end;) {
       const piece = patternAt(this.#sendsFrom + this.writtenBytes, end - this.writtenBytes);
       this.writtenBytes += piece.length;
       more = this.#guard.run('write', () => this.stream.write(piece));

@@ -4,7 +4,7 @@ import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 /**
  * Ends a run with one line, `N passed, N failed`, plus `, N skipped` when there are any, each of which it names before.
  * A file that cannot be loaded and an error outside any test count as failed: neither may read like a green run.
- * The three numbers are also appended to the file that CULVERT_COUNTS_FILE names.
+ * The three numbers are also appended to the file that TEST_COUNTS_FILE names.
  */
 export default class CountsReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
@@ -23,7 +23,7 @@ export default class CountsReporter implements Reporter {
     }
 
     for (const name of skipped) console.log(`skipped: ${name}`);
-    const countsFile = process.env['CULVERT_COUNTS_FILE'];
+    const countsFile = process.env['TEST_COUNTS_FILE'];
     if (countsFile !== undefined) {
       appendFileSync(countsFile, `${passed} ${failed} ${skipped.length}\n`);
     }

@@ -189,7 +189,7 @@ export class SimulatedLink implements AttachableLink {
 
   #arrive(message: Uint8Array): void {
     try {
-      for (let at = 0; at < message.length && !this.#gone; ) {
+      for (let at = 0; at < message.length && !this.#gone;) {
         const pieceBytes = Math.max(1, this.#options.pieceBytes?.() ?? message.length);
         const piece = message.slice(at, at + pieceBytes);
         at += piece.length;

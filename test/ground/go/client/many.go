@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"culvert.test/ground/front"
 	"culvert.test/ground/pattern"
 )
 
@@ -40,7 +41,7 @@ func parallel(ctx context.Context, opts *options, _ []string) (result, error) {
 		if !bytes.Equal(sent, got) {
 			return fmt.Errorf("echo of %q is %q", sent, got)
 		}
-		return conn.Close()
+		return front.Close(conn)
 	})
 	slices.Sort(dialMs)
 	out["dialP50Ms"] = dialMs[len(dialMs)/2]
@@ -67,7 +68,7 @@ func serverFirst(ctx context.Context, opts *options, _ []string) (result, error)
 				return fmt.Errorf("after the last byte: %d bytes and error %v, want EOF", extra, err)
 			}
 		}
-		return conn.Close()
+		return front.Close(conn)
 	})
 }
 
@@ -86,7 +87,7 @@ func writeClose(ctx context.Context, opts *options, _ []string) (result, error) 
 			}
 			sent += int64(n)
 		}
-		if err := conn.Close(); err != nil {
+		if err := front.Close(conn); err != nil {
 			closeErrors.Store(i, err.Error())
 		}
 		return nil

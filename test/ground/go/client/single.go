@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert.test/ground/front"
 	"culvert.test/ground/pattern"
 	"k8s.io/client-go/rest"
 	konnectivity "sigs.k8s.io/apiserver-network-proxy/konnectivity-client/pkg/client"
@@ -86,7 +87,7 @@ func hash(ctx context.Context, opts *options, _ []string) (result, error) {
 		return nil, fmt.Errorf("--direction is up or down, not %q", opts.direction)
 	}
 	took := time.Since(startedAt)
-	closeErr := conn.Close()
+	closeErr := front.Close(conn)
 	return result{
 		"bytes":      moved,
 		"sha256":     hex.EncodeToString(sum.Sum(nil)),

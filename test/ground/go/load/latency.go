@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"culvert.test/ground/front"
 )
 
 // pingpong sends one byte and waits for its echo, again and again on one connection.
@@ -46,7 +48,7 @@ func dialAndClose(ctx context.Context, opts *options) (result, error) {
 		}
 		took := micros(startedAt)
 		startedAt = time.Now()
-		err = conn.Close()
+		err = front.Close(conn)
 		closeMicros = append(closeMicros, micros(startedAt))
 		return took, err
 	})

@@ -1,0 +1,66 @@
+// npm run bench: culvert and its peers side by side, with the real Go client.
+//   --quick          fewer and shorter repetitions, under 90 s
+//   --json FILE      rows of {figure, ours, peer, ratio} as JSON; peer is upstream's konnectivity
+//   --repetitions N  instead of the usual 5 (2 when quick)
+import { writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { isMissing, prepareGround, ground } from '../test/ground/ground.ts';
+import { longMeasurements, measurements, type Scale } from './figures.ts';
+import { startPeers } from './peers.ts';
+import { brokenFloors, rows, table, type Samples } from './report.ts';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'string' },
+    repetitions: { type: 'string' },
+  },
+});
+
+const scale: Scale = values.quick
+  ? { repetitions: 2, seconds: 0.6, warmupSeconds: 0.3, roundTrips: 1500, dials: 150 }
+  : { repetitions: 5, seconds: 2, warmupSeconds: 1, roundTrips: 5000, dials: 500 };
+const repetitions =
+  values.repetitions === undefined ? scale.repetitions : Number(values.repetitions);
+
+await prepareGround((line) => console.log(`test ground: ${line}`));
+const go = await ground.go();
+if (isMissing(go)) {
+  console.error(`the load generator and the peer are Go programs: ${go.missing} (${go.reason})`);
+  process.exit(2);
+}
+
+const samples: Samples = new Map();
+const all = values.quick ? measurements : [...measurements, ...longMeasurements];
+{
+  await using peers = await startPeers(go);
+  for (let repetition = 1; repetition <= repetitions; repetition++) {
+    console.log(`repetition ${repetition} of ${repetitions} ...`);
+    // Peers take turns within each measurement, so that a noisy minute of the machine touches all of them.
+    for (const { peers: names, run, ruinsUpstream = false } of all) {
+      for (const name of names) {
+        if (values.quick && name === 'oursApart') continue;
+        const figures = await run(go, peers[name], scale);
+        for (const [figure, value] of Object.entries(figures)) {
+          const byPeer = samples.get(figure) ?? new Map();
+          byPeer.set(name, [...(byPeer.get(name) ?? []), value]);
+          samples.set(figure, byPeer);
+        }
+      }
+      if (ruinsUpstream) await peers.restartUpstream();
+    }
+  }
+}
+
+const result = rows(samples);
+console.log(
+  `\nmedians of ${repetitions}, ${availableParallelism()} cores (${cpus()[0]?.model ?? 'unknown'}), Node ${process.version}\n`,
+);
+console.log(table(samples));
+if (values.json !== undefined)
+  await writeFile(values.json, `${JSON.stringify(result, undefined, 2)}\n`);
+const broken = brokenFloors(result);
+for (const sentence of broken) console.error(`floor broken: ${sentence}`);
+if (broken.length === 0) console.log('\nall floors hold');
+process.exitCode = broken.length === 0 ? 0 : 1;

@@ -1,0 +1,25 @@
+import { type IncomingMessage, request } from 'node:http';
+import { type Duplex, Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+
+/** Sends one HTTP request over a connection that exists already; resolves when the head of the answer is there. */
+export async function send(
+  connection: Duplex,
+  { method = 'GET', path = '/', body = Readable.from([]) },
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const createConnection = (): Duplex => connection;
+  const outgoing = request({ method, path, host: 'demo', createConnection, signal });
+  outgoing.on('error', reject).on('response', resolve);
+  const [, response] = await Promise.all([pipeline(body, outgoing), promise]);
+  return response;
+}
+
+/** What is left of an answer, as text. */
+export async function textOf(response: IncomingMessage): Promise<string> {
+  let text = '';
+  response.setEncoding('utf8');
+  for await (const piece of response) text += piece as string;
+  return text;
+}

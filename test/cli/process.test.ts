@@ -1,0 +1,166 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { generateTokenKeyPair } from '../../src/base/enrolment-token.ts';
+import { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
+import { runProgram, startProgram } from '../support/process.ts';
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'culvert-process-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+// The programs shall see the variables of these tests only.
+const cleanEnv = Object.fromEntries(
+  Object.keys(process.env)
+    .filter((name) => name.startsWith('CULVERT_'))
+    .map((name) => [name, undefined]),
+);
+
+const culvert = (...args: string[]) => ({
+  name: `culvert ${args[0]}`,
+  command: process.execPath,
+  args: [main, ...args],
+  env: cleanEnv,
+});
+
+const devFlags = ['--listen=127.0.0.1:0', '--konnectivity-listen=127.0.0.1:0'];
+const url = /(ws:\/\/127\.0\.0\.1:\d+)/;
+const front = /konnectivity\s+(127\.0\.0\.1:\d+)/;
+
+describe('the demo', () => {
+  it('verifies what it shows, and exits 0', async () => {
+    const demo = fileURLToPath(new URL('../../demo/main.ts', import.meta.url));
+    const args = [demo, '--check'];
+    const { code, output } = await runProgram({ command: process.execPath, args, env: cleanEnv });
+    expect(output).toContain('- a request through the front door is answered by the service');
+    expect(code).toBe(0);
+  });
+});
+
+describe('culvert as a process', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('dev ends with 0 on %s', async (signal) => {
+    await using dev = startProgram(culvert('dev', ...devFlags));
+    await dev.waitForLine(/Ctrl-C ends it/);
+    dev.kill(signal);
+    expect(await dev.exited).toEqual({ code: 0, signal: null });
+  });
+
+  it('dev serves a konnectivity client', async () => {
+    await using dev = startProgram(culvert('dev', ...devFlags, '--cluster', '1st'));
+    const address = (await dev.waitForLine(front))[1]!;
+    await using client = new KonnectivityClient({ address });
+    const connection = await client.dial('1st:80');
+    connection.write('GET / HTTP/1.0\r\n\r\n');
+    let answer = '';
+    for await (const piece of connection) answer += String(piece);
+    expect(answer).toContain('Hello from the other side of the culvert.');
+  });
+
+  it('lets open streams end within the drain timeout, and leaves at once on a second signal', async () => {
+    await using dev = startProgram(
+      culvert('dev', ...devFlags, '--drain-timeout=1h', '--log-level=info'),
+    );
+    const address = (await dev.waitForLine(front))[1]!;
+    await using client = new KonnectivityClient({ address });
+    const connection = await client.dial('dev:80');
+    connection.on('error', () => {});
+    await dev.waitForLine(/Ctrl-C ends it/);
+    dev.kill('SIGTERM');
+    await dev.waitForLine(/"event":"draining"/);
+    // The stream is open still: it carries a request and its answer.
+    connection.write('GET / HTTP/1.1\r\nHost: dev\r\n\r\n');
+    const [piece] = (await once(connection, 'data')) as [Buffer];
+    expect(piece.toString()).toContain('200 OK');
+    dev.kill('SIGTERM');
+    expect(await dev.exited).toEqual({ code: 1, signal: null });
+  });
+
+  it('resets streams that outlast the drain timeout, and exits 0', async () => {
+    await using dev = startProgram(culvert('dev', ...devFlags, '--drain-timeout=1ms'));
+    const address = (await dev.waitForLine(front))[1]!;
+    await using client = new KonnectivityClient({ address });
+    const connection = await client.dial('dev:80');
+    connection.on('error', () => {}).resume();
+    await dev.waitForLine(/Ctrl-C ends it/);
+    dev.kill('SIGTERM');
+    expect(await dev.exited).toEqual({ code: 0, signal: null });
+  });
+
+  it('broker, bridge and agent find each other, with tokens, and each drains on SIGTERM', async () => {
+    const key = join(folder, 'signing.key');
+    expect((await runProgram(culvert('token', 'keygen', '--key', key))).code).toBe(0);
+    const tokenOf = async (...args: string[]) => {
+      const { stdout, code } = await runProgram(culvert('token', ...args, '--key', key));
+      expect(code).toBe(0);
+      const file = join(folder, args.join('-'));
+      writeFileSync(file, stdout);
+      return file;
+    };
+    const agentToken = await tokenOf('agent', '--cluster', 'c1');
+    const dialerToken = await tokenOf('dialer', '--name', 'bridge-1');
+
+    const listen = ['--listen=127.0.0.1:0', `--token-public-key=${key}.pub`];
+    await using broker = startProgram(culvert('broker', ...listen));
+    const brokerUrl = (await broker.waitForLine(url))[1]!;
+    const target = createServer((socket) => socket.end('hello')).listen(0, '127.0.0.1');
+    await once(target, 'listening');
+    const { port } = target.address() as AddressInfo;
+    await using agent = startProgram(
+      culvert(
+        'agent',
+        `--broker-url=${brokerUrl}`,
+        '--cluster=c1',
+        `--token-file=${agentToken}`,
+        `--kube-apiserver=127.0.0.1:${port}`,
+      ),
+    );
+    await using bridge = startProgram(
+      culvert(
+        'bridge',
+        `--broker-url=${brokerUrl}`,
+        `--token-file=${dialerToken}`,
+        '--konnectivity-listen=127.0.0.1:0',
+      ),
+    );
+    await agent.waitForLine(/connected to the broker/);
+    const address = (await bridge.waitForLine(/"addresses":\["([^"]+)"/))[1]!;
+    await using client = new KonnectivityClient({ address });
+    let answer = '';
+    for await (const piece of await client.dial('c1:443')) answer += String(piece);
+    expect(answer).toBe('hello');
+    target.close();
+
+    for (const program of [bridge, agent, broker]) {
+      program.kill('SIGTERM');
+      expect(await program.exited).toEqual({ code: 0, signal: null });
+    }
+    const token = /eyJ[\w-]+\./;
+    expect(broker.output + agent.output + bridge.output).not.toMatch(token);
+  });
+
+  it('says what keeps it from starting, and exits 1', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const { code, output } = await runProgram(culvert('broker', `--listen=127.0.0.1:${port}`));
+    taken.close();
+    expect(code).toBe(1);
+    expect(output).toMatch(
+      new RegExp(`culvert broker: .*127\\.0\\.0\\.1:${port} is in use already`),
+    );
+  });
+
+  it('says what is wrong with a key file, without showing it', async () => {
+    const file = join(folder, 'wrong.pub');
+    writeFileSync(file, (await generateTokenKeyPair()).privateKeyPem.reveal());
+    const flags = ['--listen=127.0.0.1:0', `--token-public-key=${file}`];
+    const { code, output } = await runProgram(culvert('broker', ...flags));
+    expect(code).toBe(1);
+    expect(output).toContain('a public key is needed, this is the private one of a pair');
+    expect(output).not.toContain('BEGIN PRIVATE KEY');
+  });
+});

@@ -1,0 +1,130 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeWith } from '../ground/describe-with.ts';
+import { ground } from '../ground/ground.ts';
+import { startTinyproxy } from '../ground/services.ts';
+import { isServed, openClient } from '../support/front-client.ts';
+import { startIngress, type Ingress } from '../support/ingress.ts';
+import type { Program } from '../support/process.ts';
+import { startTarget } from '../support/target.ts';
+import { loggedLine, startWorld, timesLogged, type World } from '../support/world.ts';
+
+const connected = 'connected to the broker';
+const failed = 'no connection to the broker';
+
+/** A client reads through the world's agent. */
+async function expectServed(world: World): Promise<void> {
+  await using target = await startTarget({ mode: 'echo' });
+  await using client = await openClient(world.front);
+  await isServed(client, `cluster1:${target.port}`);
+}
+
+describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a proxy', (real) => {
+  const user = 'agent';
+  const password = 'open.sesame';
+  // Escaped in the URL, as reserved characters have to be; tinyproxy's passwords may have none of those.
+  const proxyUrl = (port: number, given: string) =>
+    `http://${user}:${given.replace('.', '%2e')}@127.0.0.1:${port}`;
+
+  it('goes through HTTPS_PROXY with user and password', async () => {
+    await using proxy = await startTinyproxy(real.tinyproxy, { user, password });
+    await using world = await startWorld({
+      route: async ({ brokerUrl, certificates }) => ({
+        url: brokerUrl,
+        args: ['--ca-file', certificates.server.ca],
+        env: { HTTPS_PROXY: proxyUrl(proxy.port, password) },
+      }),
+    });
+    await expectServed(world);
+    await proxy.program.waitForLine(new RegExp(`CONNECT ${new URL(world.brokerUrl).host} `));
+    expect(timesLogged(world.agent, failed)).toBe(0);
+    expect(world.agent.output).not.toMatch(/sesame/);
+  });
+
+  it('tells a wrong password from a broker that says no, and tries again', async () => {
+    await using proxy = await startTinyproxy(real.tinyproxy, { user, password });
+    await using world = await startWorld();
+    const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+    const agent = world.startAgent(await world.tokens.file(token), {
+      env: { HTTPS_PROXY: proxyUrl(proxy.port, 'wrong.sesame') },
+    });
+    const line = await loggedLine(agent, failed);
+    expect(line).toMatchObject({ code: 'proxy' });
+    expect(line['why']).toContain(`the proxy 127.0.0.1:${proxy.port} answered 40`);
+    await expect.poll(() => timesLogged(agent, failed), { timeout: 10_000 }).toBeGreaterThan(1);
+    expect(agent.output).not.toMatch(/sesame/);
+  });
+});
+
+describe('an agent before a broker with TLS', () => {
+  let world: World;
+  let tokenFile: string;
+  beforeAll(async () => {
+    world = await startWorld();
+    const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+    tokenFile = await world.tokens.file(token);
+  });
+  afterAll(() => world?.[Symbol.asyncDispose]());
+
+  const caFile = () => ['--ca-file', world.certificates.server.ca];
+  const start = (url: string, ...args: string[]): Program =>
+    world.startAgent(tokenFile, { url, args });
+
+  it('says that the certificate is not trusted, and how it would be', async () => {
+    const line = await loggedLine(start(world.brokerUrl), failed);
+    expect(line['why']).toMatch(/^no TLS connection to 127\.0\.0\.1:\d+ \(.*certificate.*\)/);
+    expect(line['why']).toContain('--ca-file');
+  });
+
+  it('expects the name that --server-name gives, and says what is there instead', async () => {
+    const named = start(world.brokerUrl, ...caFile(), '--server-name', 'localhost');
+    await loggedLine(named, connected);
+    const misnamed = start(world.brokerUrl, ...caFile(), '--server-name', 'elsewhere.test');
+    const line = await loggedLine(misnamed, failed);
+    expect(line['why']).toContain('elsewhere.test');
+    expect(line['why']).toContain('--server-name');
+  });
+
+  it('sends --host-header and --server-name to an ingress that goes by them', async () => {
+    await using stack = new AsyncDisposableStack();
+    let ingress: Ingress | undefined;
+    const hidden = await startWorld({
+      plainBroker: true,
+      route: async ({ brokerUrl, certificates }) => {
+        const tls = await certificates.serverAuthority.issue({
+          name: 'ingress',
+          usage: 'server',
+          dnsNames: ['tunnel.internal'],
+        });
+        const upstreamPort = Number(new URL(brokerUrl).port);
+        const host = 'broker.internal';
+        ingress = stack.use(await startIngress({ tls, host, upstreamPort }));
+        const args = ['--ca-file', tls.ca, '--server-name', 'tunnel.internal'];
+        const url = `wss://127.0.0.1:${ingress.port}`;
+        return { url, args: [...args, '--host-header', host] };
+      },
+    });
+    stack.use(hidden);
+    await expectServed(hidden);
+    expect(ingress?.visits).toEqual([{ host: 'broker.internal', serverName: 'tunnel.internal' }]);
+  });
+
+  it('goes past the proxy to what NO_PROXY names', async () => {
+    await using proxy = await startTarget({ mode: 'black-hole' });
+    await using world = await startWorld({
+      route: async ({ brokerUrl, certificates }) => ({
+        url: brokerUrl,
+        args: ['--ca-file', certificates.server.ca],
+        env: { HTTPS_PROXY: `http://${proxy.address}`, NO_PROXY: 'example.com,127.0.0.0/8' },
+      }),
+    });
+    await expectServed(world);
+    expect(proxy.acceptedCount).toBe(0);
+    // The same environment without NO_PROXY: this is the proxy that would have been asked.
+    const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+    const other = world.startAgent(await world.tokens.file(token), {
+      env: { HTTPS_PROXY: `http://${proxy.address}` },
+    });
+    await expect.poll(() => proxy.acceptedCount, { timeout: 10_000 }).toBe(1);
+    expect(timesLogged(other, connected)).toBe(0);
+  });
+});

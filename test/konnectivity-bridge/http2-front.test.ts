@@ -1,0 +1,342 @@
+import { once } from 'node:events';
+import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { connect as connectHttp2, constants } from 'node:http2';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { BridgeFrontOptions, TlsFiles } from '../../src/konnectivity-bridge/options.ts';
+import {
+  type CertificateFiles,
+  makeTestCertificates,
+  type TestCertificates,
+} from '../support/certificates.ts';
+import { ProxyPeer } from './proxy-peer.ts';
+import { connectRaw, RawCall } from './raw-call.ts';
+import { ScriptedDialer } from './scripted-dialer.ts';
+import { startTestBridge, type TestBridge } from './test-bridge.ts';
+
+const loopback = { host: '127.0.0.1', port: 0 };
+let certificates: TestCertificates;
+let directory: string;
+
+beforeAll(async () => {
+  certificates = await makeTestCertificates();
+  directory = await mkdtemp(join(tmpdir(), 'culvert-front-'));
+});
+afterAll(async () => {
+  await certificates[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true });
+});
+
+function tlsFiles(): TlsFiles {
+  const { server, client } = certificates;
+  return { certFile: server.cert, keyFile: server.key, clientCaFile: client.ca };
+}
+
+async function pems(files: CertificateFiles) {
+  const [ca, cert, key] = await Promise.all([
+    readFile(certificates.server.ca),
+    readFile(files.cert),
+    readFile(files.key),
+  ]);
+  return { ca, cert, key };
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1));
+}
+
+/** Dials once and answers; throws when the call ends before that. */
+async function dialThrough(peer: ProxyPeer, dialer: ScriptedDialer): Promise<void> {
+  const call = peer.call();
+  call.dial('cluster1:443');
+  const answered = call.opened();
+  void dialer.next().then((stream) => stream.handler.onOpened!());
+  await answered;
+}
+
+async function closed(socket: Socket): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  socket.on('data', (piece: Buffer) => pieces.push(piece));
+  socket.on('error', () => {});
+  await new Promise((resolve) => socket.on('close', resolve));
+  return Buffer.concat(pieces);
+}
+
+describe('TCP with TLS', () => {
+  async function start(limits = {}): Promise<{ dialer: ScriptedDialer; bridge: TestBridge }> {
+    const dialer = new ScriptedDialer();
+    const bridge = await startTestBridge(dialer, { listen: loopback, tls: tlsFiles() }, { limits });
+    return { dialer, bridge };
+  }
+
+  it('serves a client with a certificate of the client CA', async () => {
+    const { dialer, bridge } = await start();
+    await using _ = bridge;
+    using peer = new ProxyPeer(bridge.address, await pems(certificates.client));
+    await dialThrough(peer, dialer);
+  });
+
+  it.each([
+    ['without a certificate', async () => ({ ca: await readFile(certificates.server.ca) })],
+    ['with one of a CA that nobody trusts', () => pems(certificates.stranger)],
+    ['with one of an agent', () => pems(certificates.agent)],
+  ])('serves no client %s', async (_, material) => {
+    const { dialer, bridge } = await start();
+    await using __ = bridge;
+    using peer = new ProxyPeer(bridge.address, await material());
+    const call = peer.call();
+    call.dial('cluster1:443');
+    expect((await call.status).code).toBe(14);
+    expect(dialer.openedCount).toBe(0);
+  });
+
+  it('negotiates h2 and nothing before TLS 1.2', async () => {
+    const { bridge } = await start();
+    await using _ = bridge;
+    const identity = await pems(certificates.client);
+    const open = (options: object) =>
+      connectTls({ host: '127.0.0.1', port: portOf(bridge.address), ...identity, ...options });
+    const good = open({ ALPNProtocols: ['h2'] });
+    await once(good, 'secureConnect');
+    expect(good.alpnProtocol).toBe('h2');
+    good.destroy();
+    await closed(open({ ALPNProtocols: ['http/1.1'] }));
+    await closed(open({}));
+    await closed(open({ ALPNProtocols: ['h2'], minVersion: 'TLSv1', maxVersion: 'TLSv1.1' }));
+  });
+
+  it('closes half a handshake that is held open, and one that never starts', async () => {
+    const { bridge } = await start({ handshakeTimeoutMs: 50 });
+    await using _ = bridge;
+    const silent = connect(portOf(bridge.address), '127.0.0.1');
+    const half = connect(portOf(bridge.address), '127.0.0.1');
+    half.write(Buffer.from([0x16, 3, 1, 0x02, 0x00, 1, 0]));
+    await Promise.all([closed(silent), closed(half)]);
+  });
+
+  it('closes a connection that says nothing after its handshake', async () => {
+    const { bridge } = await start({ handshakeTimeoutMs: 100 });
+    await using _ = bridge;
+    const socket = connectTls({
+      host: '127.0.0.1',
+      port: portOf(bridge.address),
+      ...(await pems(certificates.client)),
+      ALPNProtocols: ['h2'],
+    });
+    await closed(socket);
+  });
+
+  it('closes plain HTTP and garbage at once', async () => {
+    const { bridge } = await start();
+    await using _ = bridge;
+    for (const text of ['GET / HTTP/1.1\r\nhost: x\r\n\r\n', '\0\xff garbage '.repeat(100)]) {
+      const socket = connect(portOf(bridge.address), '127.0.0.1');
+      socket.write(text);
+      await closed(socket);
+    }
+  });
+
+  it('says which file it cannot read', async () => {
+    await expect(
+      startTestBridge(new ScriptedDialer(), {
+        listen: loopback,
+        tls: { ...tlsFiles(), keyFile: join(directory, 'missing.key') },
+      }),
+    ).rejects.toThrow(/cannot read the key .*missing\.key/);
+  });
+});
+
+describe('TCP in the clear', () => {
+  it('is for loopback only', async () => {
+    const options: BridgeFrontOptions = { listen: { host: '0.0.0.0', port: 0 } };
+    await expect(startTestBridge(new ScriptedDialer(), options)).rejects.toThrow(
+      expect.objectContaining({ code: 'invalid_options' }),
+    );
+  });
+
+  it('serves many calls on one connection', async () => {
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer);
+    using session = connectRaw(bridge.address);
+    await once(session, 'remoteSettings');
+    await Promise.all(Array.from({ length: 300 }, () => dialThrough(bridge.peer, dialer)));
+    expect(bridge.metrics.read('established_connections')).toBe(300);
+  });
+
+  it('bounds the calls of one connection', async () => {
+    const limits = { maxStreamsPerConnection: 2 };
+    await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
+    using session = connectRaw(bridge.address);
+    await once(session, 'remoteSettings');
+    expect(session.remoteSettings.maxConcurrentStreams).toBe(2);
+  });
+
+  it('survives a client that cancels thousands of calls', async () => {
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer);
+    using session = connectRaw(bridge.address);
+    for (let i = 0; i < 3000; i++) {
+      const call = new RawCall(session);
+      call.stream.close(constants.NGHTTP2_CANCEL);
+      await call.closed;
+    }
+    expect(session.destroyed || session.closed).toBe(false);
+    await expect.poll(() => bridge.metrics.read('grpc_connections')).toBe(0);
+  });
+
+  it('answers an unknown method with UNIMPLEMENTED', async () => {
+    await using bridge = await startTestBridge(new ScriptedDialer());
+    using session = connectRaw(bridge.address);
+    const call = new RawCall(session, { ':path': '/AgentService/Connect' });
+    const [headers] = await once(call.stream, 'response');
+    expect(headers).toMatchObject({
+      ':status': 200,
+      'content-type': 'application/grpc',
+      'grpc-status': '12',
+      'grpc-message': 'unknown%20method%20%2FAgentService%2FConnect',
+    });
+    expect(await call.closed).toBe(0);
+  });
+
+  it.each([
+    ['another content type with 415', { 'content-type': 'application/json' }, 415],
+    ['another method with 405', { ':method': 'GET' }, 405],
+  ])('answers %s', async (_, headers, status) => {
+    await using bridge = await startTestBridge(new ScriptedDialer());
+    using session = connectRaw(bridge.address);
+    const call = new RawCall(session, headers);
+    const [response] = await once(call.stream, 'response');
+    expect(response[':status']).toBe(status);
+    await call.closed;
+  });
+
+  it('answers a compressed packet with UNIMPLEMENTED', async () => {
+    await using bridge = await startTestBridge(new ScriptedDialer());
+    using session = connectRaw(bridge.address);
+    const call = new RawCall(session);
+    const trailers = once(call.stream, 'trailers');
+    call.stream.write(Buffer.from([1, 0, 0, 0, 1, 0]));
+    expect((await trailers)[0]).toMatchObject({ 'grpc-status': '12' });
+  });
+
+  it.each([
+    ['HTTP/1.1', 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'],
+    ['garbage', '\0\xff garbage '.repeat(100)],
+    [
+      'the start of a TLS handshake',
+      Buffer.from([0x16, 3, 1, 0x02, 0x00, 1, 0, ...Buffer.alloc(40)]),
+    ],
+  ])('closes %s at once', async (_, bytes) => {
+    await using bridge = await startTestBridge(new ScriptedDialer());
+    const socket = connect(portOf(bridge.address), '127.0.0.1');
+    socket.write(bytes);
+    await closed(socket);
+  });
+
+  it.each([
+    ['says nothing', ''],
+    ['sends half a preface', 'PRI * HTTP/2.0\r\n'],
+  ])('closes a connection that %s', async (_, bytes) => {
+    const limits = { handshakeTimeoutMs: 50 };
+    await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
+    const socket = connect(portOf(bridge.address), '127.0.0.1');
+    socket.write(bytes);
+    await closed(socket);
+  });
+
+  it('keeps a connection open that is idle after its preface', async () => {
+    const dialer = new ScriptedDialer();
+    const limits = { handshakeTimeoutMs: 50 };
+    await using bridge = await startTestBridge(dialer, undefined, { limits });
+    using session = connectRaw(bridge.address);
+    await once(session, 'remoteSettings');
+    // Younger, and closed for saying nothing: by then the older one's time is up as well.
+    await closed(connect(portOf(bridge.address), '127.0.0.1'));
+    new RawCall(session).stream.write(Buffer.from([0, 0, 0, 0, 0]));
+    expect(session.destroyed).toBe(false);
+  });
+
+  it('says why it cannot listen', async () => {
+    await using first = await startTestBridge(new ScriptedDialer());
+    const listen = { host: '127.0.0.1', port: portOf(first.address) };
+    await expect(startTestBridge(new ScriptedDialer(), { listen })).rejects.toThrow(
+      expect.objectContaining({
+        code: 'listen_failed',
+        message: expect.stringContaining('EADDRINUSE'),
+      }),
+    );
+  });
+});
+
+describe('a Unix socket', () => {
+  it('serves owner and group only, and goes when the bridge goes', async () => {
+    const udsPath = join(directory, 'mode.sock');
+    const dialer = new ScriptedDialer();
+    {
+      await using bridge = await startTestBridge(dialer, { udsPath });
+      expect((await stat(udsPath)).mode & 0o777).toBe(0o770);
+      await dialThrough(bridge.peer, dialer);
+    }
+    await expect(stat(udsPath)).rejects.toThrow('ENOENT');
+  });
+
+  it('serves beside TCP', async () => {
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer, {
+      listen: loopback,
+      udsPath: join(directory, 'both.sock'),
+    });
+    expect(bridge.bridge.addresses).toHaveLength(2);
+    for (const address of bridge.bridge.addresses) {
+      using peer = new ProxyPeer(address);
+      await dialThrough(peer, dialer);
+    }
+  });
+
+  it('takes the place of one on which nobody listens', async () => {
+    const udsPath = join(directory, 'stale.sock');
+    const server = createServer().listen(udsPath);
+    await once(server, 'listening');
+    // The way to leave a socket file behind without killing a process.
+    const { rename } = await import('node:fs/promises');
+    await rename(udsPath, `${udsPath}.kept`);
+    server.close();
+    await once(server, 'close');
+    await rename(`${udsPath}.kept`, udsPath);
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer, { udsPath });
+    await dialThrough(bridge.peer, dialer);
+  });
+
+  it('takes nothing away from a program that listens, nor a file', async () => {
+    const udsPath = join(directory, 'taken.sock');
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer, { udsPath });
+    await expect(startTestBridge(dialer, { udsPath })).rejects.toThrow(/another program listens/);
+    await dialThrough(bridge.peer, dialer);
+    const file = join(directory, 'file.sock');
+    await writeFile(file, 'precious');
+    await chmod(file, 0o600);
+    await expect(startTestBridge(dialer, { udsPath: file })).rejects.toThrow(/is not a socket/);
+    expect((await stat(file)).size).toBe(8);
+  });
+});
+
+describe('a client that vanishes', () => {
+  it('leaves nothing behind', async () => {
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer);
+    const session = connectHttp2(`http://${bridge.address}`);
+    session.on('error', () => {});
+    new RawCall(session).stream.write(
+      Buffer.from('000000001612140a03746370120d636c7573746572313a343433', 'hex').subarray(0, 27),
+    );
+    session.destroy();
+    await once(session, 'close');
+    await expect.poll(() => bridge.metrics.read('grpc_connections')).toBe(0);
+  });
+});

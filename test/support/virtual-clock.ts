@@ -1,0 +1,148 @@
+import type { Clock, Timer } from '../../src/base/clock.ts';
+
+interface Pending {
+  readonly dueMs: number;
+  readonly order: number;
+  readonly fire: () => void;
+}
+
+/** More timers than this in one `runUntilIdle` means that something sets them for ever. */
+const maxTimers = 5_000_000;
+
+/**
+ * Time that passes only when a test says so. Timers fire in the order of their time, then in the order they were set; microtasks run
+ * after each.
+ */
+export class VirtualClock implements Clock {
+  #nowMs = 0;
+  #orders = 0;
+  /** A binary heap, the next timer first. */
+  readonly #heap: Pending[] = [];
+  readonly #cancelled = new WeakSet<Pending>();
+  #live = 0;
+
+  now(): number {
+    return this.#nowMs;
+  }
+
+  /** Timers that are set and have not fired. */
+  get pendingTimers(): number {
+    return this.#live;
+  }
+
+  setTimer(delayMs: number, fire: () => void): Timer {
+    let done = false;
+    const end = () => {
+      if (!done) this.#live--;
+      done = true;
+    };
+    const pending: Pending = {
+      dueMs: this.#nowMs + Math.max(0, delayMs),
+      order: this.#orders++,
+      fire: () => {
+        end();
+        fire();
+      },
+    };
+    this.#push(pending);
+    this.#live++;
+    return {
+      cancel: () => {
+        end();
+        this.#cancelled.add(pending);
+      },
+    };
+  }
+
+  /** Lets `byMs` milliseconds pass, and fires what is due on the way. */
+  async advance(byMs: number): Promise<void> {
+    const untilMs = this.#nowMs + byMs;
+    await settled();
+    for (
+      let next = this.#next();
+      next !== undefined && next.dueMs <= untilMs;
+      next = this.#next()
+    ) {
+      this.#fire();
+      await undefined;
+    }
+    this.#nowMs = untilMs;
+    await settled();
+  }
+
+  /** Lets time pass until no timer is left. */
+  async runUntilIdle(): Promise<void> {
+    await settled();
+    for (let fired = 0; this.#next() !== undefined; fired++) {
+      if (fired === maxTimers) throw new Error(`still not idle after ${maxTimers} timers`);
+      this.#fire();
+      await undefined;
+      if (this.#next() === undefined) await settled();
+    }
+  }
+
+  /** Lets time pass until `promise` settles. @throws Error no timer is left that could bring it about */
+  async runUntil<T>(promise: Promise<T>): Promise<T> {
+    let done = false;
+    const mark = () => (done = true);
+    promise.then(mark, mark);
+    await settled();
+    while (!done) {
+      if (this.#next() === undefined)
+        throw new Error('idle, but what was waited for did not happen');
+      this.#fire();
+      await settled();
+    }
+    return promise;
+  }
+
+  #fire(): void {
+    const next = this.#pop();
+    this.#nowMs = next.dueMs;
+    next.fire();
+  }
+
+  #next(): Pending | undefined {
+    while (this.#heap.length > 0 && this.#cancelled.has(this.#heap[0]!)) this.#pop();
+    return this.#heap[0];
+  }
+
+  #push(pending: Pending): void {
+    const heap = this.#heap;
+    let at = heap.push(pending) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (before(heap[parent]!, pending)) break;
+      heap[at] = heap[parent]!;
+      at = parent;
+    }
+    heap[at] = pending;
+  }
+
+  #pop(): Pending {
+    const heap = this.#heap;
+    const first = heap[0]!;
+    const last = heap.pop()!;
+    if (heap.length === 0) return first;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++;
+      if (before(last, heap[child]!)) break;
+      heap[at] = heap[child]!;
+      at = child;
+    }
+    heap[at] = last;
+    return first;
+  }
+}
+
+function before(a: Pending, b: Pending): boolean {
+  return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order);
+}
+
+/** Promise chains and immediates that are on their way have run. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

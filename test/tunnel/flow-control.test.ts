@@ -1,0 +1,304 @@
+import { describe, expect, it } from 'vitest';
+import { defaultLimits } from '../../src/tunnel/limits.ts';
+import { frameOverheadBytes, maxDataBytes } from '../../src/tunnel/slab.ts';
+import {
+  type AcceptedStream,
+  type LinkedSessions,
+  type LinkedSessionsOptions,
+  linkedSessions,
+} from '../support/linked-sessions.ts';
+import type { RecordingStream } from '../support/recording-stream.ts';
+
+const kibibyte = 1024;
+const mebibyte = 1024 * kibibyte;
+const windowBytes = defaultLimits.initialWindowBytes;
+/** What a stream lets wait unsent before its writer has to stop. */
+const unsentBytes = 256 * kibibyte;
+const largeSlabBytes = maxDataBytes + frameOverheadBytes;
+
+/**
+ * docs/protocol.md, "Memory": slabs that one stream's sender holds at most, for `keptBytes` that are unsent or not acknowledged and
+ * lie in `frames`.
+ */
+function slabBound(keptBytes: number, frames: number): number {
+  return 1.35 * (keptBytes + frameOverheadBytes * frames) + 8 * largeSlabBytes;
+}
+
+async function open(
+  sessions: LinkedSessions,
+  count: number,
+): Promise<[RecordingStream, AcceptedStream][]> {
+  const dialed = Array.from({ length: count }, () => sessions.open());
+  await sessions.clock.runUntilIdle();
+  return dialed.map((stream) => [stream, sessions.accepted.get(stream.stream.number)!]);
+}
+
+async function openOne(
+  options?: LinkedSessionsOptions,
+): Promise<[LinkedSessions, RecordingStream, AcceptedStream]> {
+  const sessions = linkedSessions(options);
+  const [[dialed, accepted]] = (await open(sessions, 1)) as [[RecordingStream, AcceptedStream]];
+  return [sessions, dialed, accepted];
+}
+
+describe('credit', () => {
+  it('holds the sender at an unread window and lets it go when a quarter is read', async () => {
+    const [{ clock }, dialed, accepted] = await openOne({ latencyMs: () => 50 });
+    accepted.stopReading();
+    dialed.send({ bytes: mebibyte });
+    await clock.runUntilIdle();
+    expect(accepted.receivedBytes).toBe(windowBytes);
+    accepted.take(windowBytes / 4 - 1);
+    await clock.runUntilIdle();
+    expect(accepted.receivedBytes).toBe(windowBytes);
+    accepted.take(1);
+    await clock.runUntilIdle();
+    expect(accepted.receivedBytes).toBe(windowBytes + windowBytes / 4);
+    accepted.readOn();
+    await clock.runUntilIdle();
+    expect(accepted).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
+  });
+
+  it('works the same from the agent to the dialer', async () => {
+    const [{ clock }, dialed, accepted] = await openOne();
+    dialed.stopReading();
+    accepted.send({ bytes: mebibyte });
+    await clock.runUntilIdle();
+    expect(dialed.receivedBytes).toBe(windowBytes);
+    dialed.readOn();
+    await clock.runUntilIdle();
+    expect(dialed).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
+  });
+
+  it('goes on after the example in docs/protocol.md, frame by frame', async () => {
+    const [{ clock, dialer, agent }, dialed, accepted] = await openOne();
+    accepted.stopReading();
+    dialed.write(300 * kibibyte);
+    dialed.fin();
+    await clock.runUntilIdle();
+    accepted.take(64 * kibibyte);
+    await clock.runUntilIdle();
+    const shown = ({ name, payloadBytes }: { name: string; payloadBytes: number }): string =>
+      name === 'DATA' ? `DATA ${payloadBytes}` : name;
+    const data = Array<string>(4).fill('DATA 65536');
+    expect(dialer.link.sent.map(shown)).toEqual(['OPEN', ...data, 'DATA 45056', 'FIN']);
+    expect(agent.link.sent.map(shown)).toEqual([
+      'OPENED',
+      ...['CREDIT', 'CREDIT', 'CREDIT', 'PING', 'CREDIT'].filter((name) => name !== 'PING'),
+    ]);
+  });
+
+  it('stalls the stream of a reader that stands still, and no other', async () => {
+    const sessions = linkedSessions({ latencyMs: () => 5, bytesPerMs: 100_000 });
+    const streams = await open(sessions, 8);
+    streams[0]![1].stopReading();
+    for (const [dialed] of streams) dialed.send({ bytes: 4 * mebibyte });
+    await sessions.clock.runUntilIdle();
+    const received = streams.map(([, accepted]) => accepted.receivedBytes);
+    expect(received).toEqual([windowBytes, ...Array<number>(7).fill(4 * mebibyte)]);
+    expect(streams.filter(([, accepted]) => accepted.events.includes('fin'))).toHaveLength(7);
+  });
+
+  it('stops a writer when enough waits, and wakes it when half of that has gone', async () => {
+    const [sessions, dialed] = await openOne({ limits: { initialWindowBytes: 4 * mebibyte } });
+    const { link } = sessions.dialer;
+    link.stall();
+    dialed.send({ bytes: 3 * mebibyte, pieceBytes: 10_000 });
+    await sessions.clock.runUntilIdle();
+    const inLink = link.sent.reduce((sum, { payloadBytes }) => sum + payloadBytes, 0);
+    const waiting = dialed.writtenBytes - inLink;
+    expect(waiting).toBeGreaterThan(unsentBytes - 10_000);
+    expect(waiting).toBeLessThan(unsentBytes + 10_000);
+    expect(dialed.events).toEqual(['opened']);
+    link.unstall();
+    await sessions.clock.runUntilIdle();
+    expect(dialed.writtenBytes).toBe(3 * mebibyte);
+  });
+
+  it('tells a writer that stopped at the end of the window when there is credit again', async () => {
+    const [{ clock }, dialed, accepted] = await openOne();
+    accepted.stopReading();
+    expect(dialed.write(windowBytes - 1)).toBe(true);
+    expect(dialed.write(1)).toBe(false);
+    await clock.runUntilIdle();
+    expect(dialed.events).toEqual(['opened']);
+    accepted.readOn();
+    await clock.runUntilIdle();
+    expect(dialed.events).toEqual(['opened', 'writable']);
+  });
+});
+
+describe('the window', () => {
+  it('grows to 16 MiB over a long path that is fast', async () => {
+    const [sessions, dialed] = await openOne({ latencyMs: () => 20, roomBytes: 16 * mebibyte });
+    dialed.send({ bytes: 64 * mebibyte });
+    await sessions.clock.runUntilIdle();
+    expect(sessions.agent.session.budget.grantedBytes).toBe(16 * mebibyte);
+    expect(sessions.agent.session.roundTrip.ms).toBe(40);
+  });
+
+  it('stays small for a reader that is slower than the path', async () => {
+    const [sessions, dialed, accepted] = await openOne({ latencyMs: () => 5 });
+    accepted.stopReading();
+    dialed.send({ bytes: 2 * mebibyte });
+    while (accepted.receivedBytes < 2 * mebibyte) {
+      await sessions.clock.advance(20);
+      accepted.take(16 * kibibyte);
+    }
+    expect(sessions.agent.session.budget.grantedBytes).toBe(windowBytes);
+  });
+
+  it.each([
+    ['session', { limits: { sessionBudgetBytes: 4 * mebibyte } }],
+    ['process', { processBudgetBytes: 4 * mebibyte }],
+  ])('never grows past the budget of the %s', async (_, options) => {
+    const sessions = linkedSessions({ ...options, latencyMs: () => 20, roomBytes: 4 * mebibyte });
+    const streams = await open(sessions, 8);
+    for (const [dialed] of streams) dialed.send({ bytes: 8 * mebibyte, then: 'nothing' });
+    let peakBytes = 0;
+    for (let ms = 0; ms < 2_000; ms++) {
+      await sessions.clock.advance(1);
+      peakBytes = Math.max(peakBytes, sessions.agent.budget.grantedBytes);
+    }
+    expect(peakBytes).toBeGreaterThan(3 * mebibyte);
+    expect(peakBytes).toBeLessThanOrEqual(4 * mebibyte);
+    for (const [, accepted] of streams) expect(accepted.receivedBytes).toBe(8 * mebibyte);
+  });
+
+  it('is never less than the minimum, so that a stream moves when the budget is used up', async () => {
+    const limits = { sessionBudgetBytes: windowBytes };
+    const sessions = linkedSessions({ limits });
+    const streams = await open(sessions, 3);
+    expect(sessions.agent.session.budget.grantedBytes).toBe(
+      windowBytes + 2 * defaultLimits.minWindowBytes,
+    );
+    for (const [dialed] of streams) dialed.send({ bytes: mebibyte });
+    await sessions.clock.runUntilIdle();
+    for (const [, accepted] of streams) {
+      expect(accepted).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
+    }
+  });
+
+  it('goes back to the budgets when its stream ends', async () => {
+    const [sessions, dialed, accepted] = await openOne();
+    for (const { budget } of sessions.ends) expect(budget.grantedBytes).toBe(windowBytes);
+    dialed.fin();
+    accepted.fin();
+    await sessions.clock.runUntilIdle();
+    for (const { budget } of sessions.ends) expect(budget.grantedBytes).toBe(0);
+  });
+});
+
+describe('memory', () => {
+  it('of a receiver is at most its windows, however fast the senders are', async () => {
+    const sessions = linkedSessions({ limits: { sessionBudgetBytes: mebibyte } });
+    const streams = await open(sessions, 16);
+    for (const [dialed, accepted] of streams) {
+      accepted.stopReading();
+      dialed.send({ bytes: 4 * mebibyte });
+    }
+    await sessions.clock.runUntilIdle();
+    const unread = streams.reduce((sum, [, accepted]) => sum + accepted.unreadBytes, 0);
+    expect(unread).toBe(sessions.agent.session.budget.grantedBytes);
+    expect(unread).toBe(mebibyte + 12 * defaultLimits.minWindowBytes);
+  });
+
+  it.each([
+    ['readers that take nothing', { stalled: true, pieceBytes: 16 * kibibyte }],
+    ['readers that take everything', { stalled: false, pieceBytes: 16 * kibibyte }],
+    ['writes just over a small slab', { stalled: false, pieceBytes: 3_050 }],
+    ['writes larger than a frame', { stalled: true, pieceBytes: 150_000 }],
+  ])('of a sender is its window, what waits and a bounded rest: %s', async (_, how) => {
+    const count = 8;
+    const maxWindowBytes = 512 * kibibyte;
+    const sessions = linkedSessions({
+      latencyMs: () => 20,
+      bytesPerMs: 50_000,
+      limits: { maxWindowBytes },
+    });
+    const streams = await open(sessions, count);
+    for (const [dialed, accepted] of streams) {
+      if (how.stalled) accepted.stopReading();
+      dialed.send({ bytes: 4 * mebibyte, pieceBytes: how.pieceBytes });
+    }
+    const keptBytes = maxWindowBytes + unsentBytes + how.pieceBytes;
+    const bound = count * slabBound(keptBytes, keptBytes / Math.min(how.pieceBytes, maxDataBytes));
+    let peakBytes = 0;
+    for (let ms = 0; ms < 1_000; ms++) {
+      await sessions.clock.advance(1);
+      peakBytes = Math.max(peakBytes, sessions.dialer.pool.inUseBytes);
+    }
+    expect(peakBytes).toBeGreaterThan(0);
+    expect(peakBytes).toBeLessThanOrEqual(bound);
+  });
+
+  it('of a sender whose every byte is a frame of its own is that and the frames\' overhead', async () => {
+    const [sessions, dialed] = await openOne({ latencyMs: () => 20 });
+    for (let bytes = 1; bytes <= 2_000; bytes++) {
+      dialed.write(1);
+      await sessions.clock.advance(0.01);
+      expect(sessions.dialer.pool.inUseBytes).toBeLessThanOrEqual(
+        1.35 * (bytes + frameOverheadBytes * bytes) + 4 * kibibyte,
+      );
+    }
+  });
+
+  it('of a sender with a trickle of credit does not multiply', async () => {
+    const [sessions, dialed, accepted] = await openOne({
+      limits: { initialWindowBytes: 16 * kibibyte, maxWindowBytes: 16 * kibibyte },
+    });
+    accepted.stopReading();
+    dialed.send({ bytes: mebibyte, pieceBytes: 64 * kibibyte });
+    const keptBytes = 16 * kibibyte + unsentBytes + 64 * kibibyte;
+    while (accepted.receivedBytes < mebibyte) {
+      await sessions.clock.advance(1);
+      expect(sessions.dialer.pool.inUseBytes).toBeLessThanOrEqual(slabBound(keptBytes, 16));
+      accepted.take(4 * kibibyte);
+    }
+    expect(accepted.firstWrongByte).toBeUndefined();
+  });
+
+  it('of idle streams is nothing: what was sent is acknowledged though nobody reads on', async () => {
+    const sessions = linkedSessions({ latencyMs: () => 20 });
+    const streams = await open(sessions, 100);
+    for (const [dialed, accepted] of streams) {
+      accepted.stopReading();
+      dialed.write(1);
+      accepted.write(1);
+    }
+    expect(sessions.dialer.pool.inUseBytes).toBe(100 * 4 * kibibyte);
+    await sessions.clock.advance(20 + defaultLimits.ackDelayMs + 20);
+    for (const { pool, session } of sessions.ends) {
+      expect(session.streamCount).toBe(100);
+      expect(pool.inUseBytes).toBe(0);
+    }
+  });
+
+  it('is free at once where much was sent, without waiting for the delay', async () => {
+    const [sessions, dialed] = await openOne({ latencyMs: () => 1 });
+    dialed.write(windowBytes / 2);
+    await sessions.clock.advance(3);
+    expect(sessions.dialer.pool.inUseBytes).toBe(0);
+  });
+});
+
+describe('an idle session', () => {
+  it('sends nothing and sets no timer', async () => {
+    const [sessions, dialed] = await openOne({ latencyMs: () => 20 });
+    dialed.send({ bytes: mebibyte, then: 'nothing' });
+    await sessions.clock.runUntilIdle();
+    const frames = sessions.ends.map(({ link }) => link.sent.length);
+    await sessions.clock.advance(3_600_000);
+    expect(sessions.ends.map(({ link }) => link.sent.length)).toEqual(frames);
+    expect(sessions.clock.pendingTimers).toBe(0);
+  });
+
+  it('measures the round trip while bytes move, five times a second at most', async () => {
+    const [sessions, dialed] = await openOne({ latencyMs: () => 20, bytesPerMs: 10_000 });
+    dialed.send({ bytes: 20 * mebibyte, then: 'nothing' });
+    await sessions.clock.advance(1_000);
+    const pings = sessions.agent.link.sent.filter(({ name }) => name === 'PING');
+    expect(pings.length).toBeGreaterThanOrEqual(4);
+    expect(pings.length).toBeLessThanOrEqual(5);
+  });
+});

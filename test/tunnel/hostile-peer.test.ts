@@ -1,0 +1,341 @@
+import { describe, expect, it } from 'vitest';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { encodeMessage } from '../../src/tunnel/message.ts';
+import { ScriptedSession, offsets } from '../support/scripted-session.ts';
+
+const windowBytes = 256 * 1024;
+const garbage = Uint8Array.of(0xc1);
+
+/** An agent's session with two streams that are open. */
+function agentWithTwo(): ScriptedSession {
+  const scripted = new ScriptedSession('agent');
+  for (const number of [1, 2]) scripted.receiveOpen(number);
+  scripted.sent();
+  return scripted;
+}
+
+/** Stream 1 was reset with `code`, stream 2 still works, and one line tells. */
+async function expectOnlyFirstEnds(scripted: ScriptedSession, code: string): Promise<void> {
+  expect(scripted.sentEndings()).toEqual([[1, code]]);
+  await scripted.clock.advance(0);
+  expect(scripted.streams.get(1)!.ending).toBe(code);
+  expect(scripted.log.lines).toMatchObject([{ fields: { stream: 1, code } }]);
+
+  const second = scripted.streams.get(2)!;
+  const before = second.receivedBytes;
+  scripted.receiveData(2, 100);
+  expect(second.receivedBytes).toBe(before + 100);
+  expect(second.closes).toEqual([]);
+  expect(scripted.session.streamCount).toBe(1);
+
+  // What was on its way when the stream ended is dropped without another word.
+  scripted.receiveData(1, 100);
+  scripted.receive(FrameType.fin, 1, offsets(0));
+  scripted.receive(FrameType.credit, 1, offsets(0, 0));
+  scripted.receive(FrameType.reset, 1, garbage);
+  expect(scripted.sent()).toEqual([]);
+  expect(scripted.log.lines).toHaveLength(1);
+}
+
+describe('a peer that sends beyond its credit', () => {
+  it('may use the window to the last byte', () => {
+    const scripted = agentWithTwo();
+    scripted.streams.get(1)!.stopReading();
+    scripted.receiveData(1, windowBytes - 1);
+    scripted.receiveData(1, 1);
+    expect(scripted.streams.get(1)!.receivedBytes).toBe(windowBytes);
+    expect(scripted.sentEndings()).toEqual([]);
+  });
+
+  it('loses that stream with window_exceeded at the next byte, which is not delivered', async () => {
+    const scripted = agentWithTwo();
+    scripted.streams.get(1)!.stopReading();
+    scripted.receiveData(1, windowBytes);
+    scripted.receiveData(1, 1);
+    expect(scripted.streams.get(1)!.receivedBytes).toBe(windowBytes);
+    await expectOnlyFirstEnds(scripted, 'window_exceeded');
+    expect(scripted.streams.get(1)!.closes[0]?.message).toBe(
+      'stream 1 sent 1 bytes with 0 of credit left',
+    );
+  });
+
+  it('loses it at the first piece that is too long as well', async () => {
+    const scripted = agentWithTwo();
+    scripted.receiveData(1, windowBytes + 1);
+    expect(scripted.streams.get(1)!.receivedBytes).toBe(0);
+    await expectOnlyFirstEnds(scripted, 'window_exceeded');
+  });
+
+  it('has as much more as the reader took, and no more', async () => {
+    const scripted = agentWithTwo();
+    const stream = scripted.streams.get(1)!;
+    stream.stopReading();
+    scripted.receiveData(1, windowBytes);
+    stream.take(100_000);
+    scripted.sent();
+    scripted.receiveData(1, 100_000);
+    expect(scripted.sentEndings()).toEqual([]);
+    scripted.receiveData(1, 1);
+    await expectOnlyFirstEnds(scripted, 'window_exceeded');
+  });
+});
+
+describe('a peer that breaks the order of a stream', () => {
+  it('loses a stream with data after its FIN', async () => {
+    const scripted = agentWithTwo();
+    scripted.receive(FrameType.fin, 1, offsets(0));
+    scripted.sent();
+    scripted.receiveData(1, 1);
+    await expectOnlyFirstEnds(scripted, 'protocol_error');
+  });
+
+  it.each([0, 9, 11])('loses a stream whose FIN says %i after 10 bytes', async (offset) => {
+    const scripted = agentWithTwo();
+    scripted.receiveData(1, 10);
+    scripted.receive(FrameType.fin, 1, offsets(offset));
+    expect(scripted.streams.get(1)!.events).toEqual([]);
+    await expectOnlyFirstEnds(scripted, 'protocol_error');
+  });
+
+  it.each([
+    ['data', (scripted: ScriptedSession) => scripted.receiveData(1, 1)],
+    ['FIN', (scripted: ScriptedSession) => scripted.receive(FrameType.fin, 1, offsets(0))],
+  ])('loses a stream with %s before OPENED, at the agent', async (_, send) => {
+    const scripted = new ScriptedSession('agent', {}, (stream) => {
+      if (stream.stream.number === 2) stream.accept();
+    });
+    for (const number of [1, 2]) scripted.receiveOpen(number);
+    scripted.sent();
+    send(scripted);
+    await expectOnlyFirstEnds(scripted, 'protocol_error');
+  });
+
+  it.each([
+    ['data', (scripted: ScriptedSession) => scripted.receiveData(1, 1)],
+    ['FIN', (scripted: ScriptedSession) => scripted.receive(FrameType.fin, 1, offsets(0))],
+  ])('loses a stream with %s before OPENED, at the dialer', async (_, send) => {
+    const scripted = new ScriptedSession('dialer');
+    scripted.dialUnanswered();
+    scripted.dial();
+    send(scripted);
+    await expectOnlyFirstEnds(scripted, 'protocol_error');
+  });
+
+  it('changes nothing with a second OPENED or a second FIN', async () => {
+    const scripted = new ScriptedSession('dialer');
+    const stream = scripted.dial(1000);
+    scripted.receive(FrameType.opened, 1, { window: 9000 });
+    stream.write(5000);
+    expect(scripted.sent().map(({ payload }) => payload.length)).toEqual([1000]);
+    scripted.receive(FrameType.fin, 1, offsets(0));
+    scripted.receive(FrameType.fin, 1, offsets(0));
+    expect(stream.events).toEqual(['opened', 'fin']);
+    expect(scripted.log.lines).toEqual([]);
+  });
+});
+
+describe('a peer that acknowledges what was never sent', () => {
+  it('loses that stream', async () => {
+    const scripted = agentWithTwo();
+    scripted.streams.get(1)!.write(10);
+    scripted.sent();
+    scripted.receive(FrameType.credit, 1, offsets(10, windowBytes));
+    expect(scripted.sentEndings()).toEqual([]);
+    scripted.receive(FrameType.credit, 1, offsets(11, windowBytes));
+    await expectOnlyFirstEnds(scripted, 'protocol_error');
+  });
+
+  it('loses it when that is a FIN that was not sent', async () => {
+    const scripted = agentWithTwo();
+    scripted.receive(FrameType.fin, 1, offsets(0));
+    scripted.sent();
+    scripted.receive(FrameType.credit, 1, offsets(1, windowBytes));
+    await expectOnlyFirstEnds(scripted, 'protocol_error');
+  });
+});
+
+describe('a peer that grants', () => {
+  it('cannot take credit back', () => {
+    const scripted = new ScriptedSession('dialer');
+    const stream = scripted.dial(1000);
+    scripted.receive(FrameType.credit, 1, offsets(0, 10));
+    stream.write(5000);
+    expect(scripted.sent().map(({ payload }) => payload.length)).toEqual([1000]);
+  });
+
+  it('without end and acknowledges nothing makes this end keep one largest window', () => {
+    const maxWindowBytes = 512 * 1024;
+    const scripted = new ScriptedSession('dialer', { maxWindowBytes });
+    const stream = scripted.dial(0xffff_ffff);
+    scripted.receive(FrameType.credit, 1, offsets(0, Number.MAX_SAFE_INTEGER));
+    stream.send({ bytes: 10 * 1024 * 1024 });
+    const sentBytes = scripted.sent().reduce((sum, { payload }) => sum + payload.length, 0);
+    expect(sentBytes).toBe(maxWindowBytes);
+    scripted.receive(FrameType.credit, 1, offsets(100_000, Number.MAX_SAFE_INTEGER));
+    expect(scripted.sent().reduce((sum, { payload }) => sum + payload.length, 0)).toBe(100_000);
+  });
+
+  it('in OPEN more than a largest window gets one', () => {
+    const scripted = new ScriptedSession('agent', { maxWindowBytes: 512 * 1024 });
+    scripted.receiveOpen(1, 0xffff_ffff).send({ bytes: 10 * 1024 * 1024 });
+    const data = scripted.sent().filter(({ type }) => type === FrameType.data);
+    expect(data.reduce((sum, { payload }) => sum + payload.length, 0)).toBe(512 * 1024);
+  });
+});
+
+describe('a frame for a stream that is not there', () => {
+  it.each([
+    ['data', FrameType.data, Uint8Array.of(1)],
+    ['credit', FrameType.credit, offsets(0, 0)],
+    ['fin', FrameType.fin, offsets(0)],
+    ['opened', FrameType.opened, encodeMessage({ window: 1 })],
+    ['refused', FrameType.refused, garbage],
+  ] as const)('is answered with unknown_stream once: %s', (_, type, payload) => {
+    const scripted = agentWithTwo();
+    for (let turn = 0; turn < 16; turn++) scripted.receive(type, 7, payload);
+    expect(scripted.sentEndings()).toEqual([[7, 'unknown_stream']]);
+    expect(scripted.log.lines).toMatchObject([{ fields: { stream: 7 } }]);
+    expect(scripted.session.streamCount).toBe(2);
+  });
+
+  it('is answered by the dialer as well', () => {
+    const scripted = new ScriptedSession('dialer');
+    scripted.dial();
+    scripted.receiveData(2, 1);
+    expect(scripted.sentEndings()).toEqual([[2, 'unknown_stream']]);
+    // The number is still good for a stream of its own.
+    const second = scripted.dial();
+    scripted.receiveData(2, 5);
+    expect(second.receivedBytes).toBe(5);
+  });
+
+  it('is not answered when it is a RESET, or two ends would go on for ever', () => {
+    const scripted = agentWithTwo();
+    scripted.receive(FrameType.reset, 7, encodeMessage({ code: 'reset', message: '' }));
+    expect(scripted.sent()).toEqual([]);
+    expect(scripted.log.lines).toEqual([]);
+  });
+});
+
+describe('OPEN', () => {
+  it.each([
+    ['that was used and has ended', 1],
+    ['below one that was used', 2],
+    ['zero', 0],
+  ])('with a number %s is refused as a protocol error', async (_, number) => {
+    const scripted = new ScriptedSession('agent');
+    scripted.receiveOpen(1);
+    scripted.receiveOpen(3);
+    scripted.receive(FrameType.reset, 1, encodeMessage({ code: 'reset', message: '' }));
+    scripted.sent();
+    scripted.receiveOpen(number);
+    expect(scripted.sentEndings()).toEqual([[number, 'protocol_error']]);
+    expect(scripted.log.lines).toMatchObject([
+      { fields: { stream: number, code: 'protocol_error' } },
+    ]);
+    expect(scripted.session.streamCount).toBe(1);
+  });
+
+  it('that is repeated for a live stream changes nothing', () => {
+    const scripted = agentWithTwo();
+    const first = scripted.streams.get(1);
+    scripted.receiveOpen(1);
+    expect(scripted.streams.get(1)).toBe(first);
+    expect(scripted.sent()).toEqual([]);
+    expect(scripted.log.lines).toEqual([]);
+  });
+
+  it('beyond the limit is refused with stream_limit until one has ended', () => {
+    const scripted = new ScriptedSession('agent', { maxStreams: 2 });
+    for (const number of [1, 2, 3]) scripted.receiveOpen(number);
+    expect(scripted.sentEndings()).toEqual([[3, 'stream_limit']]);
+    expect(scripted.session.streamCount).toBe(2);
+    scripted.receive(FrameType.reset, 1, encodeMessage({ code: 'reset', message: '' }));
+    scripted.receiveOpen(4);
+    expect(scripted.sentEndings()).toEqual([]);
+    expect(scripted.streams.has(4)).toBe(true);
+  });
+
+  it('that is malformed is answered once, and its number is used up', () => {
+    const scripted = agentWithTwo();
+    scripted.receive(FrameType.open, 3, garbage);
+    scripted.receiveData(3, 1);
+    scripted.receive(FrameType.fin, 3, offsets(1));
+    expect(scripted.sentEndings()).toEqual([[3, 'protocol_error']]);
+    expect(scripted.log.lines).toHaveLength(1);
+    expect(scripted.session.streamCount).toBe(2);
+  });
+
+  it('is for the agent only', () => {
+    const scripted = new ScriptedSession('dialer');
+    const stream = scripted.dial();
+    scripted.receiveOpen(5);
+    expect(scripted.sentEndings()).toEqual([[5, 'protocol_error']]);
+    expect(stream.closes).toEqual([]);
+  });
+});
+
+describe('a malformed payload', () => {
+  const malformed: [string, FrameType, Uint8Array][] = [
+    ['RESET', FrameType.reset, garbage],
+    ['REFUSED', FrameType.refused, encodeMessage({ code: 'refused' })],
+    ['CREDIT, short', FrameType.credit, new Uint8Array(15)],
+    ['CREDIT, long', FrameType.credit, new Uint8Array(17)],
+    ['CREDIT beyond 2^53', FrameType.credit, new Uint8Array(16).fill(255)],
+    ['FIN, short', FrameType.fin, new Uint8Array(7)],
+    ['FIN, long', FrameType.fin, new Uint8Array(9)],
+    ['FIN beyond 2^53', FrameType.fin, new Uint8Array(8).fill(255)],
+    ['OPENED, for the dialer only', FrameType.opened, encodeMessage({ window: 1 })],
+  ];
+
+  it.each(malformed)('of %s ends its stream and no other', async (_, type, payload) => {
+    const scripted = agentWithTwo();
+    scripted.receive(type, 1, payload);
+    await expectOnlyFirstEnds(scripted, 'protocol_error');
+  });
+
+  it('of OPENED ends the dial', async () => {
+    const scripted = new ScriptedSession('dialer');
+    scripted.dialUnanswered();
+    scripted.dial();
+    scripted.receive(FrameType.opened, 1, encodeMessage({ window: -1 }));
+    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(scripted.streams.get(1)!.events).toEqual(['closed: protocol_error']);
+  });
+
+  it.each(['hello', 'welcome', 'attach', 'detach', 'goaway'] as const)(
+    'or a %s inside a session, harms no stream',
+    (name) => {
+      const scripted = agentWithTwo();
+      scripted.receive(FrameType[name], 0, encodeMessage({}));
+      expect(scripted.log.lines).toMatchObject([{ fields: { code: 'protocol_error' } }]);
+      expect(scripted.session.streamCount).toBe(2);
+    },
+  );
+});
+
+describe('PING', () => {
+  it('is answered with the same bytes', () => {
+    const scripted = agentWithTwo();
+    const payload = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+    scripted.receive(FrameType.ping, 0, payload);
+    payload.fill(0xee);
+    expect(scripted.sent()).toEqual([
+      { type: FrameType.pong, stream: 0, payload: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8) },
+    ]);
+  });
+
+  it('without end is answered a bounded number of times while nothing can leave', () => {
+    const scripted = agentWithTwo();
+    for (let turn = 0; turn < 5000; turn++) scripted.receive(FrameType.ping, 0, new Uint8Array(8));
+    expect(scripted.sent()).toHaveLength(1024);
+  });
+
+  it('has no answer that nobody asked for: such a PONG is ignored', () => {
+    const scripted = agentWithTwo();
+    scripted.receive(FrameType.pong, 0, new Uint8Array(8));
+    scripted.receive(FrameType.pong, 0, new Uint8Array(3));
+    expect(scripted.sent()).toEqual([]);
+    expect(scripted.session.roundTrip.ms).toBeUndefined();
+  });
+});

@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest';
+import { FrameType, frameName } from '../../src/tunnel/frame.ts';
+import { encodeMessage } from '../../src/tunnel/message.ts';
+import { maxDataBytes } from '../../src/tunnel/slab.ts';
+import { linkedSessions } from '../support/linked-sessions.ts';
+import { ScriptedSession, offsets } from '../support/scripted-session.ts';
+
+const mebibyte = 1024 * 1024;
+
+/** What was sent, like `DATA 1`. */
+function names(scripted: ScriptedSession): string[] {
+  return scripted.sent().map(({ type, stream }) => `${frameName(type)} ${stream}`);
+}
+
+describe('control frames', () => {
+  it('go before data that has been waiting', () => {
+    const scripted = new ScriptedSession('agent');
+    for (const number of [1, 2, 3, 4]) scripted.receiveOpen(number);
+    scripted.sent();
+    scripted.streams.get(1)!.write(100_000);
+    scripted.streams.get(2)!.fin();
+    scripted.streams.get(3)!.reset();
+    scripted.receive(FrameType.fin, 4, offsets(0));
+    scripted.receive(FrameType.ping, 0, new Uint8Array(8));
+    scripted.receiveOpen(5);
+    expect(names(scripted)).toEqual([
+      'PONG 0',
+      'FIN 2',
+      'RESET 3',
+      'CREDIT 4',
+      'OPENED 5',
+      'DATA 1',
+      'DATA 1',
+    ]);
+  });
+
+  it('do not overtake the data of their own stream where the order matters: FIN comes last', () => {
+    const scripted = new ScriptedSession('dialer');
+    scripted.dial().send({ bytes: 100_000 });
+    expect(names(scripted)).toEqual(['DATA 1', 'DATA 1', 'FIN 1']);
+  });
+
+  it('are merged while they wait: many grants become one CREDIT with the latest numbers', () => {
+    const scripted = new ScriptedSession('dialer');
+    const stream = scripted.dial();
+    for (let turn = 0; turn < 10; turn++) scripted.receiveData(1, 100_000);
+    const credits = scripted.sent().filter(({ type }) => type === FrameType.credit);
+    expect(credits.map(({ payload }) => [...payload])).toEqual([
+      [...offsets(1_000_000, 1_000_000 + 256 * 1024)],
+    ]);
+    expect(stream.receivedBytes).toBe(1_000_000);
+  });
+
+  it('of a stream that was reset are replaced by RESET', () => {
+    const scripted = new ScriptedSession('agent');
+    scripted.receiveOpen(1);
+    scripted.receive(FrameType.fin, 1, offsets(0));
+    scripted.streams.get(1)!.reset();
+    expect(names(scripted)).toEqual(['RESET 1']);
+  });
+});
+
+describe('data', () => {
+  it('goes in frames of at most 64 KiB, whatever is written at once', () => {
+    const scripted = new ScriptedSession('dialer');
+    scripted.dial().write(200_000);
+    const sizes = scripted.sent().map(({ payload }) => payload.length);
+    expect(sizes).toEqual([maxDataBytes, maxDataBytes, maxDataBytes, 200_000 - 3 * maxDataBytes]);
+  });
+
+  it('goes one frame per stream in turn', () => {
+    const scripted = new ScriptedSession('dialer');
+    for (const bytes of [200_000, 100_000, 200_000]) scripted.dial().write(bytes);
+    expect(names(scripted).map((name) => name.slice(-1)).join('')).toBe('1231231313'.slice(0, 10));
+  });
+
+  it('of a stream that comes later takes its turn behind those that wait', () => {
+    const scripted = new ScriptedSession('dialer');
+    const [first, second] = [scripted.dial(), scripted.dial()];
+    first.write(200_000);
+    scripted.session.pullFrame();
+    second.write(1);
+    expect(names(scripted)).toEqual(['DATA 1', 'DATA 1', 'DATA 2', 'DATA 1', 'DATA 1']);
+  });
+
+  it('that was cut off by the credit goes on when credit comes, without another write', () => {
+    const scripted = new ScriptedSession('dialer');
+    scripted.dial(1000).write(1500);
+    expect(scripted.sent().map(({ payload }) => payload.length)).toEqual([1000]);
+    scripted.receive(FrameType.credit, 1, offsets(1000, 1200));
+    scripted.receive(FrameType.credit, 1, offsets(1000, 2000));
+    expect(scripted.sent().map(({ payload }) => payload.length)).toEqual([500]);
+  });
+
+  it('of a stream that ended while it waited is not sent', () => {
+    const scripted = new ScriptedSession('dialer');
+    const [first, second] = [scripted.dial(), scripted.dial()];
+    first.write(100_000);
+    second.write(10);
+    scripted.receive(FrameType.reset, 1, encodeMessage({ code: 'reset', message: '' }));
+    expect(names(scripted)).toEqual(['DATA 2']);
+  });
+});
+
+describe('an interactive stream beside 16 bulk streams', () => {
+  it('waits for what is in the link and at most one frame of each of them', async () => {
+    const sessions = linkedSessions({
+      bytesPerMs: 100_000,
+      latencyMs: () => 5,
+      limits: { initialWindowBytes: 4 * mebibyte },
+    });
+    const { clock } = sessions;
+    const { link } = sessions.dialer;
+    const [interactive] = await sessions.opened();
+    const bulk = Array.from({ length: 16 }, () => sessions.open());
+    await clock.runUntilIdle();
+    for (const stream of bulk) stream.send({ bytes: 8 * mebibyte });
+
+    const waits: number[] = [];
+    for (let key = 0; key < 50; key++) {
+      await clock.advance(11.3);
+      const given = link.sent.length;
+      expect(link.room).toBeLessThanOrEqual(0);
+      interactive.write(1);
+      await clock.advance(11.3);
+      const at = link.sent.findIndex(
+        ({ stream }, index) => index >= given && stream === interactive.stream.number,
+      );
+      waits.push(at - given);
+    }
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(0);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(bulk.length);
+    // The room of the link is what the byte waits for on top of that.
+    expect(link.peakQueuedBytes).toBeLessThanOrEqual(256 * 1024 + maxDataBytes + 12);
+  });
+
+  it('shares the link evenly among the bulk streams', async () => {
+    const sessions = linkedSessions({
+      bytesPerMs: 100_000,
+      limits: { initialWindowBytes: 4 * mebibyte },
+    });
+    const bulk = Array.from({ length: 16 }, () => sessions.open());
+    await sessions.clock.runUntilIdle();
+    for (const stream of bulk) stream.send({ bytes: 64 * mebibyte });
+    await sessions.clock.advance(200);
+    const sent = bulk.map(
+      ({ stream }) =>
+        sessions.dialer.link.sent.filter((frame) => frame.stream === stream.number).length,
+    );
+    expect(Math.min(...sent)).toBeGreaterThan(10);
+    expect(Math.max(...sent) - Math.min(...sent)).toBeLessThanOrEqual(1);
+  });
+});
