@@ -15,7 +15,7 @@ const failed = 'no connection to the broker';
 async function expectServed(world: World): Promise<void> {
   await using target = await startTarget({ mode: 'echo' });
   await using client = await openClient(world.front);
-  await isServed(client, `cluster1:${target.port}`);
+  expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);
 }
 
 describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a proxy', (real) => {

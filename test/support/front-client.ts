@@ -29,21 +29,20 @@ export async function dialFailure(client: KonnectivityClient, to: string): Promi
   throw new Error(`the dial of ${to} succeeded`);
 }
 
-/** Sends `text` to an echo target and resolves when all of it has come back. */
-export async function echo(connection: Duplex, text: string): Promise<void> {
+/** Sends `text` to an echo target and resolves with as much of what came back. @throws Error it ended before */
+export async function echo(connection: Duplex, text: string): Promise<string> {
   let received = '';
   const complete = Promise.withResolvers<void>();
   const take = (bytes: Buffer) => {
     received += bytes.toString();
-    if (received.length < text.length) return;
-    if (received === text) complete.resolve();
-    else complete.reject(new Error(`sent ${text}, got ${received}`));
+    if (received.length >= text.length) complete.resolve();
   };
-  const ended = () => complete.reject(new Error(`the connection ended after ${received}`));
+  const ended = () => complete.reject(new Error(`the connection ended after "${received}"`));
   connection.on('data', take).on('close', ended).on('error', complete.reject);
   try {
     connection.write(text);
     await complete.promise;
+    return received;
   } finally {
     connection.off('data', take).off('close', ended).off('error', complete.reject);
   }
@@ -58,10 +57,12 @@ export async function ended(connection: Duplex): Promise<Error | undefined> {
   return failure ?? connection.errored ?? undefined;
 }
 
-/** Dials, echoes a word, closes: what a client needs to work. */
-export async function isServed(client: KonnectivityClient, to: string): Promise<void> {
+/** Dials an echo target, gets a word back and closes: true when a client is served. @throws Error why it is not */
+export async function isServed(client: KonnectivityClient, to: string): Promise<boolean> {
+  const word = 'served';
   const connection = await client.dial(to);
-  await echo(connection, 'served');
+  const received = await echo(connection, word);
   connection.end();
   await ended(connection);
+  return received === word;
 }

@@ -182,7 +182,9 @@ export class World implements AsyncDisposable {
     const { bridgeApart, route, plain, plainBroker } = this.#options;
     const { server } = this.certificates;
     this.#brokerArgs = [
-      ...['--token-public-key', this.tokens.publicKeyFile, ...this.#commonArgs],
+      '--token-public-key',
+      this.tokens.publicKeyFile,
+      ...this.#commonArgs,
       ...(plain || plainBroker ? [] : ['--tls-cert', server.cert, '--tls-key', server.key]),
     ];
     await this.#startBroker('127.0.0.1:0', '127.0.0.1:0');
@@ -206,16 +208,9 @@ export class World implements AsyncDisposable {
   startAgent(tokenFile: string, route: Partial<Route> = {}): Program {
     const { url, args = [], env } = { ...this.#route, ...route };
     const own = this.#options.agentArgs ?? ['--allow', '*.svc:*'];
-    return this.#add(
-      startCulvert(
-        'agent',
-        [
-          ...['--broker-url', url, '--cluster', 'cluster1', '--token-file', tokenFile],
-          ...['--kube-apiserver', '127.0.0.1', ...args, ...own, ...this.#commonArgs],
-        ],
-        env,
-      ),
-    );
+    const link = ['--broker-url', url, '--cluster', 'cluster1', '--token-file', tokenFile, ...args];
+    const flags = [...link, '--kube-apiserver', '127.0.0.1', ...own, ...this.#commonArgs];
+    return this.#add(startCulvert('agent', flags, env));
   }
 
   /** Starts a broker in the place of one that has ended: same ports, same keys. */

@@ -1,0 +1,208 @@
+import { writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startAgent } from '../../src/agent/agent.ts';
+import { readAgentOptions } from '../../src/agent/options.ts';
+import { silentLogger, type Logger } from '../../src/base/logger.ts';
+import { describeWith } from '../ground/describe-with.ts';
+import { ground } from '../ground/ground.ts';
+import { runClient, type FrontAccess } from '../ground/konnectivity-client.ts';
+import type { CertificateFiles } from '../support/certificates.ts';
+import { dialFailure, isServed, openClient } from '../support/front-client.ts';
+import { runProgram, type Program } from '../support/process.ts';
+import { startTarget, type TestTarget } from '../support/target.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+import { culvert, loggedLine, startWorld, type World } from '../support/world.ts';
+
+const hourMs = 3_600_000;
+/** An agent that hammers comes back a few times within this. */
+const watchedMs = 3_000;
+
+let world: World;
+beforeAll(async () => {
+  world = await startWorld();
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+describe('an agent whose credential does not let it in', () => {
+  interface Refused {
+    readonly what: string;
+    readonly status: 401 | 403;
+    readonly why: string;
+    readonly makeToken: () => Promise<string>;
+  }
+  const cases: readonly Refused[] = [
+    {
+      what: "another cluster's token",
+      status: 403,
+      why: 'speaks for cluster cluster2 only, not for cluster1',
+      makeToken: () => world.tokens.issue({ kind: 'agent', cluster: 'cluster2' }),
+    },
+    {
+      what: "a dialer's token",
+      status: 403,
+      why: 'speaks for no cluster, not for cluster1',
+      makeToken: () => world.tokens.issue({ kind: 'dialer', name: 'somebody' }),
+    },
+    {
+      what: 'an expired token',
+      status: 401,
+      why: 'the token expired at ',
+      makeToken: () => world.tokens.issue({ kind: 'agent', cluster: 'cluster1' }, -hourMs),
+    },
+    {
+      what: 'garbage',
+      status: 401,
+      why: 'what was shown is not a token',
+      makeToken: async () => 'garbage-that-is-nobodys-token',
+    },
+  ];
+
+  interface Started extends Refused {
+    readonly token: string;
+    readonly agent: Program;
+  }
+  let started: readonly Started[];
+  let startedAtMs: number;
+  beforeAll(async () => {
+    started = await Promise.all(
+      cases.map(async (one, index) => {
+        const token = await one.makeToken();
+        const id = `refused-${index}`;
+        const file = await world.tokens.file(token);
+        const caFile = ['--ca-file', world.certificates.server.ca];
+        const agent = world.startAgent(file, { args: [...caFile, '--agent-id', id] });
+        return { ...one, token, agent };
+      }),
+    );
+    for (const { agent } of started) await loggedLine(agent, 'next attempt');
+    startedAtMs = Date.now();
+  });
+
+  it('says why, and waits long before it tries again', async () => {
+    for (const { agent, status, why } of started) {
+      const line = await loggedLine(agent, 'no connection to the broker');
+      expect(line).toMatchObject({ code: 'rejected', status });
+      expect(line['why']).toContain(why);
+      const { delayMs } = await loggedLine(agent, 'next attempt');
+      expect(delayMs).toBeGreaterThanOrEqual(60_000);
+    }
+  });
+
+  it('is refused with the reason in the log of the broker', async () => {
+    for (const { status, why } of started) {
+      const [line] = await world.broker.waitForLine(new RegExp(`^.*"status":${status}.*${why}.*$`));
+      expect(JSON.parse(line)).toMatchObject({ event: 'connection refused', path: '/v1/agent' });
+    }
+  });
+
+  it('has asked the broker only once', async () => {
+    await sleep(Math.max(0, startedAtMs + watchedMs - Date.now()));
+    const refusals = world.broker.output.match(/"event":"connection refused"/g);
+    expect(refusals).toHaveLength(cases.length);
+    for (const { agent } of started) expect(agent.output.match(/"status":40[13]/g)).toHaveLength(1);
+  });
+
+  it('leaves no token in any log', async () => {
+    expect(world.broker.output).toContain('connection refused');
+    for (const { token, agent } of started) {
+      for (const { output } of [agent, world.agent, world.broker]) {
+        expect(output).not.toContain(token);
+        // Nor the part that makes it valid.
+        expect(output).not.toContain(token.split('.').at(-1));
+      }
+    }
+  });
+});
+
+it('an agent gets in with a better token as soon as it is in the file', async () => {
+  const file = await world.tokens.file('not-yet');
+  const { broker, brokerUrl, certificates, tokens } = world;
+  const link = ['--broker-url', brokerUrl, '--ca-file', certificates.server.ca];
+  const flags = [...link, '--cluster', 'rotating', '--token-file', file];
+  const clock = new VirtualClock();
+  const refused = Promise.withResolvers<void>();
+  const log: Logger = {
+    ...silentLogger,
+    child: () => log,
+    debug: (event) => {
+      if (event === 'next attempt') refused.resolve();
+    },
+  };
+  await using agent = await startAgent(readAgentOptions(flags, {}).options, { log, clock });
+  await refused.promise;
+  await writeFile(file, await tokens.issue({ kind: 'agent', cluster: 'rotating' }));
+  // A minute, and the jitter of the first attempt.
+  await clock.advance(61_000);
+  await agent.connected;
+  expect(broker.output.match(/"cluster":"rotating".*"event":"agent connected"/g)).toHaveLength(1);
+});
+
+/** Who holds which certificate, and must not get in. */
+const outsiders: readonly [string, (world: World) => CertificateFiles][] = [
+  ["of the agents' CA", ({ certificates }) => certificates.agent],
+  ["of a stranger's CA", ({ certificates }) => certificates.stranger],
+];
+const withCertificate = (client?: CertificateFiles): FrontAccess => ({
+  address: world.front.address,
+  tls: { serverCa: world.certificates.server.ca, ...(client && { client }) },
+});
+
+describeWith({ go: await ground.go() }, 'the Go konnectivity client', ({ go }) => {
+  const dialError = (front: FrontAccess, target: TestTarget) =>
+    runClient(go, front, 'dial-error', '--to', `cluster1:${target.port}`);
+
+  it.each(outsiders)('is kept out with a certificate %s', async (_, certificateOf) => {
+    await using target = await startTarget({ mode: 'echo' });
+    expect(await dialError(withCertificate(certificateOf(world)), target)).toMatchObject({
+      ok: true,
+      dialError: expect.stringMatching(/./),
+    });
+    expect(target.acceptedCount).toBe(0);
+  });
+
+  it('is kept out without a certificate', async () => {
+    await using target = await startTarget({ mode: 'echo' });
+    expect(await dialError(withCertificate(), target)).toMatchObject({ ok: true });
+    expect(target.acceptedCount).toBe(0);
+  });
+});
+
+describe('the TypeScript konnectivity client', () => {
+  it.each(outsiders)('is kept out with a certificate %s', async (_, certificateOf) => {
+    await using target = await startTarget({ mode: 'echo' });
+    await using client = await openClient(withCertificate(certificateOf(world)));
+    const failure = await dialFailure(client, `cluster1:${target.port}`);
+    expect(failure.reason).toBe('streamsetup');
+    expect(target.acceptedCount).toBe(0);
+  });
+
+  it("gets in with one of the clients' CA", async () => {
+    await using target = await startTarget({ mode: 'echo' });
+    await using client = await openClient(world.front);
+    expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);
+  });
+});
+
+describe('a bridge apart', () => {
+  it("says in each dial that the broker does not take an agent's token from it", async () => {
+    const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+    const { program, front } = await world.startBridge(await world.tokens.file(token));
+    await using client = await openClient(front);
+    const failure = await dialFailure(client, 'cluster1:443');
+    expect(failure.reason).toBe('endpoint');
+    expect(failure.message).toContain('no connection to the broker');
+    expect(failure.message).toContain("an agent's credential (of cluster1) opens no session");
+    for (const text of [failure.message, program.output]) expect(text).not.toContain(token);
+  });
+});
+
+describe('a broker that other machines can reach', () => {
+  it('does not start without a key for tokens, and says what to do', async () => {
+    const { code, output } = await runProgram(culvert('broker', ['--listen', '0.0.0.0:0']));
+    expect(code).toBe(2);
+    expect(output).toContain('--listen=0.0.0.0:0 can be reached from other machines');
+    expect(output).toContain('--token-public-key');
+    expect(output).not.toContain('broker listens');
+  });
+});
