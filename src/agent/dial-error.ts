@@ -1,3 +1,4 @@
+import { formatHostPort } from '../base/options-values.ts';
 import { TunnelError, type TunnelErrorCode } from '../tunnel/errors.ts';
 
 /**
@@ -16,16 +17,11 @@ const byNodeCode: Readonly<Record<string, readonly [TunnelErrorCode, string]>> =
   ENFILE: ['dial_failed', 'socket: too many open files'],
 };
 
-/** `host:port`, with brackets around an IPv6 address. */
-export function joinHostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /** A connect that failed, from Node's error; `address` is the one that was tried. */
 export function connectError(address: string, port: number, cause: Error): TunnelError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   const [ours, text] = byNodeCode[code] ?? ['dial_failed', `connect: ${code || cause.message}`];
-  const sentence = `dial tcp ${joinHostPort(address, port)}: ${text}`;
+  const sentence = `dial tcp ${formatHostPort({ host: address, port })}: ${text}`;
   return new TunnelError(ours, sentence, { cause });
 }
 
@@ -37,11 +33,14 @@ export function lookupError(host: string, cause: Error): TunnelError {
 }
 
 export function dialTimeout(address: string, port: number): TunnelError {
-  return new TunnelError('timeout', `dial tcp ${joinHostPort(address, port)}: i/o timeout`);
+  return new TunnelError(
+    'timeout',
+    `dial tcp ${formatHostPort({ host: address, port })}: i/o timeout`,
+  );
 }
 
 export function forbiddenTarget(host: string, port: number): TunnelError {
-  const target = joinHostPort(host, port);
+  const target = formatHostPort({ host, port });
   const sentence = `dial tcp ${target}: forbidden by the agent's destination allowlist (--allow ${target} permits it)`;
   return new TunnelError('forbidden_target', sentence);
 }
@@ -50,6 +49,6 @@ export function forbiddenTarget(host: string, port: number): TunnelError {
 export function targetReset(address: string, port: number, cause: Error): TunnelError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   const text = code === 'ECONNRESET' ? 'read: connection reset by peer' : cause.message;
-  const sentence = `read tcp ${joinHostPort(address, port)}: ${text}`;
+  const sentence = `read tcp ${formatHostPort({ host: address, port })}: ${text}`;
   return new TunnelError('target_reset', sentence, { cause });
 }

@@ -156,7 +156,8 @@ export class AgentPort implements LinkOwner {
 
   async #register(): Promise<void> {
     const { directory, replica } = this.#hub.options;
-    const claim = await directory.claim({ cluster: this.cluster, agent: this.agent, replica });
+    const { cluster, agent } = this;
+    const claim = await directory.claim({ cluster, agent, tunnel: 0, replica, address: '' });
     if (this.#gone) return directory.release(claim);
     this.#claim = claim;
     this.#hub.register(this);

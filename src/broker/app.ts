@@ -1,4 +1,5 @@
 import { Hono, type Context } from 'hono';
+import { isDnsLabel } from '../base/enrolment-token-subject.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import type { AcceptRate } from './accept-rate.ts';
@@ -37,8 +38,6 @@ type Rejection = {
   readonly message: string;
 };
 
-// A cluster's name is a DNS label, because OCM gives each cluster a namespace of that name.
-const clusterName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const agentId = /^[\w.:-]{1,253}$/;
 
 /** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
@@ -86,7 +85,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     if (identity instanceof Response) return identity;
     const cluster = c.req.header('Culvert-Cluster') ?? '';
     const agent = c.req.header('Culvert-Agent') ?? '';
-    if (!clusterName.test(cluster) || !agentId.test(agent)) {
+    if (!isDnsLabel(cluster) || !agentId.test(agent)) {
       const message = 'Culvert-Cluster must be a DNS label and Culvert-Agent a short name';
       return reject(c, { status: 400, code: 'protocol_error', message });
     }
@@ -105,7 +104,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     const identity = await admit(c);
     if (identity instanceof Response) return identity;
     const cluster = c.req.param('name');
-    if (!clusterName.test(cluster)) {
+    if (!isDnsLabel(cluster)) {
       const message = 'the name of a cluster is a DNS label';
       return reject(c, { status: 400, code: 'protocol_error', message });
     }

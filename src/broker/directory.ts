@@ -1,28 +1,49 @@
-/** One agent's tunnel, as the directory knows it: who holds it, and which of several claims is the newest. */
+/** One tunnel of an agent, as the directory knows it: who holds it, and which of several claims is the newest. */
 export interface AgentRecord {
   readonly cluster: string;
   readonly agent: string;
+  /** An agent keeps up to two tunnels, to different replicas: 0 and 1. */
+  readonly tunnel: number;
   /** The broker replica that holds the tunnel. */
   readonly replica: string;
-  /** Higher wins: an agent that connects again raises it, so an owner that has not noticed yet is known to be stale. */
+  /** Where other replicas reach that one: `ws://` or `wss://`; empty where there are no others. */
+  readonly address: string;
+  /** Higher wins: a tunnel that is made again raises it, so an owner that has not noticed yet is known to be stale. */
   readonly epoch: number;
 }
+
+export type AgentClaim = Omit<AgentRecord, 'epoch'>;
 
 /**
  * Who holds which cluster's tunnels. The contract suite is test/contracts/directory.contract.ts; every implementation
  * passes it. A directory is asked when a dialer's session begins, never when bytes move.
  */
 export interface Directory {
-  /** Says that `replica` holds this agent's tunnel from now on; an older claim for the same agent is fenced out. */
-  claim(agent: Omit<AgentRecord, 'epoch'>): Promise<AgentRecord>;
+  /**
+   * Says that `replica` holds this tunnel from now on, until `release`; an older claim for the same tunnel of the same agent
+   * is fenced out. Where the directory's store is away the claim stands here, and is made there when it is back.
+   */
+  claim(agent: AgentClaim): Promise<AgentRecord>;
 
   /** Takes a claim back, unless a newer one stands. Idempotent. */
   release(claim: AgentRecord): Promise<void>;
 
   /**
-   * The agents that speak for a cluster, newest claim first; none where it is unknown.
+   * The tunnels of the agents that speak for a cluster, newest claim first; none where it is unknown.
    *
    * @param cluster its name, or its alias (see base/cluster-alias.ts); a name wins over an equal alias
    */
   locate(cluster: string): Promise<readonly AgentRecord[]>;
+
+  /** The replica of this record says that it does not hold the tunnel: what is cached of its cluster is looked up anew. */
+  distrust(record: AgentRecord): void;
+
+  /** Calls `listener` when a claim made here is fenced out by a newer one made elsewhere. */
+  onFenced(listener: (claim: AgentRecord) => void): void;
+
+  /** What does not work at the moment, in a sentence; undefined while all is well. */
+  readonly degraded: string | undefined;
+
+  /** Lets go of the store; claims made here expire there by themselves. Idempotent. */
+  close(): Promise<void>;
 }

@@ -1,39 +1,58 @@
 import { clusterAlias } from '../base/cluster-alias.ts';
-import type { AgentRecord, Directory } from './directory.ts';
+import type { AgentClaim, AgentRecord, Directory } from './directory.ts';
 
 /** The directory of a broker that is alone: everything in this process. */
 export class MemoryDirectory implements Directory {
+  readonly degraded = undefined;
+  /** Records by cluster, and there by agent and tunnel. */
   readonly #byCluster = new Map<string, Map<string, AgentRecord>>();
   readonly #clusterOfAlias = new Map<string, string>();
+  #fenced: (claim: AgentRecord) => void = () => {};
   #epoch = 0;
 
-  async claim(agent: Omit<AgentRecord, 'epoch'>): Promise<AgentRecord> {
+  async claim(agent: AgentClaim): Promise<AgentRecord> {
     const alias = await clusterAlias(agent.cluster);
     const record: AgentRecord = { ...agent, epoch: ++this.#epoch };
-    const agents = this.#byCluster.get(agent.cluster) ?? new Map<string, AgentRecord>();
-    agents.set(agent.agent, record);
-    this.#byCluster.set(agent.cluster, agents);
+    const records = this.#byCluster.get(agent.cluster) ?? new Map<string, AgentRecord>();
+    const older = records.get(keyOf(agent));
+    records.set(keyOf(agent), record);
+    this.#byCluster.set(agent.cluster, records);
     this.#clusterOfAlias.set(alias, agent.cluster);
+    if (older !== undefined) this.#fenced(older);
     return record;
   }
 
   async release(claim: AgentRecord): Promise<void> {
-    const agents = this.#byCluster.get(claim.cluster);
-    if (agents?.get(claim.agent)?.epoch !== claim.epoch) return;
-    agents.delete(claim.agent);
-    if (agents.size > 0) return;
+    const alias = await clusterAlias(claim.cluster);
+    const records = this.#byCluster.get(claim.cluster);
+    if (records?.get(keyOf(claim))?.epoch !== claim.epoch) return;
+    records.delete(keyOf(claim));
+    if (records.size > 0) return;
     this.#byCluster.delete(claim.cluster);
-    this.#clusterOfAlias.delete(await clusterAlias(claim.cluster));
-    // A claim may have come in while the alias was computed.
-    if (this.#byCluster.has(claim.cluster)) {
-      this.#clusterOfAlias.set(await clusterAlias(claim.cluster), claim.cluster);
-    }
+    this.#clusterOfAlias.delete(alias);
   }
 
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
-    const agents =
+    const records =
       this.#byCluster.get(cluster) ??
       this.#byCluster.get(this.#clusterOfAlias.get(cluster) ?? cluster);
-    return [...(agents?.values() ?? [])].sort((a, b) => b.epoch - a.epoch);
+    return [...(records?.values() ?? [])].sort((a, b) => b.epoch - a.epoch);
   }
+
+  distrust(): void {
+    // Nothing is cached.
+  }
+
+  onFenced(listener: (claim: AgentRecord) => void): void {
+    this.#fenced = listener;
+  }
+
+  async close(): Promise<void> {
+    this.#byCluster.clear();
+    this.#clusterOfAlias.clear();
+  }
+}
+
+function keyOf({ agent, tunnel }: AgentClaim): string {
+  return `${tunnel}/${agent}`;
 }

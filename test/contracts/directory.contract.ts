@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { clusterAlias } from '../../src/base/cluster-alias.ts';
-import type { Directory } from '../../src/broker/directory.ts';
+import type { AgentRecord, Directory } from '../../src/broker/directory.ts';
 
 /** What every directory does. `make` gives an empty one. */
 export function describeDirectory(name: string, make: () => Promise<Directory>): void {
   describe(`directory: ${name}`, () => {
-    const agent = { cluster: 'c1', agent: 'a', replica: 'r1' };
+    const agent = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
 
     it('knows nothing of a cluster that nobody claimed', async () => {
       const directory = await make();
@@ -34,6 +34,22 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       const moved = await directory.claim({ ...agent, replica: 'r2' });
       expect(moved.epoch).toBeGreaterThan(old.epoch);
       expect(await directory.locate('c1')).toEqual([moved]);
+    });
+
+    it('keeps the two tunnels of one agent side by side', async () => {
+      const directory = await make();
+      const first = await directory.claim(agent);
+      const second = await directory.claim({ ...agent, tunnel: 1, replica: 'r2' });
+      expect(await directory.locate('c1')).toEqual([second, first]);
+    });
+
+    it('tells whoever made a claim that a newer one has fenced it out', async () => {
+      const directory = await make();
+      const fenced = Promise.withResolvers<AgentRecord>();
+      directory.onFenced(fenced.resolve);
+      const old = await directory.claim(agent);
+      await directory.claim({ ...agent, replica: 'r2' });
+      expect(await fenced.promise).toEqual(old);
     });
 
     it('ignores a release by the owner of an older claim', async () => {

@@ -39,9 +39,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
     async function pair(): Promise<{ near: AttachableLink; far: AttachableLink }> {
       const made = await makePair();
       disposal = made;
-      return swap
-        ? { near: made.right, far: made.left }
-        : { near: made.left, far: made.right };
+      return swap ? { near: made.right, far: made.left } : { near: made.left, far: made.right };
     }
 
     async function attached() {
@@ -95,7 +93,9 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
         sendBlock(near, pool, FrameType.reset, 1, stream, pattern(bytes));
       }
       await farOwner.until(() => farOwner.frames.length === 3 * sizes.length);
-      expect(farOwner.frames.map(({ type, stream, payload }) => [type, stream, payload.length])).toEqual(
+      expect(
+        farOwner.frames.map(({ type, stream, payload }) => [type, stream, payload.length]),
+      ).toEqual(
         [...sizes.entries()].flatMap(([stream, bytes]) => [
           [FrameType.open, stream, bytes],
           [FrameType.data, stream, 100],
@@ -389,7 +389,7 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
 
 /** Waits until a number has stood still for a while. */
 async function quiet(value: () => number): Promise<void> {
-  for (let before = -1; value() !== before; ) {
+  for (let before = -1; value() !== before;) {
     before = value();
     await turns(300);
   }

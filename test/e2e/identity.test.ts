@@ -135,7 +135,9 @@ it('an agent gets in with a better token as soon as it is in the file', async ()
   // A minute, and the jitter of the first attempt.
   await clock.advance(61_000);
   await agent.connected;
-  expect(broker.output.match(/"cluster":"rotating".*"event":"agent connected"/g)).toHaveLength(1);
+  const connected = /^.*"cluster":"rotating".*"event":"agent connected".*$/;
+  const [line] = await broker.waitForLine(connected);
+  expect(JSON.parse(line)).toMatchObject({ program: 'broker' });
 });
 
 /** Who holds which certificate, and must not get in. */

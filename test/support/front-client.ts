@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { DialError } from '../../src/konnectivity-client/dial-error.ts';
@@ -50,11 +49,12 @@ export async function echo(connection: Duplex, text: string): Promise<string> {
 
 /** Resolves when the connection is over, with what broke it off, if anything did. */
 export async function ended(connection: Duplex): Promise<Error | undefined> {
-  let failure: Error | undefined;
-  connection.on('error', (error) => (failure = error));
+  const closed = Promise.withResolvers<void>();
+  connection.on('error', () => {}).on('close', closed.resolve);
   connection.resume();
-  if (!connection.destroyed) await once(connection, 'close');
-  return failure ?? connection.errored ?? undefined;
+  if (connection.closed) closed.resolve();
+  await closed.promise;
+  return connection.errored ?? undefined;
 }
 
 /** Dials an echo target, gets a word back and closes: true when a client is served. @throws Error why it is not */

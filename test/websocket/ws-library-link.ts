@@ -76,7 +76,7 @@ export class WsLibraryLink implements AttachableLink {
 
   #send(frame: Uint8Array): void {
     if (!this.#open) return;
-    this.#socket.send(frame, () => setImmediate(() => this.#pullIfWanted()));
+    this.#socket.send(frame, (error) => { if (error) console.log('send error', error); setImmediate(() => this.#pullIfWanted()); });
     if (this.room <= 0) this.#wantsPull = true;
   }
 

@@ -1,0 +1,251 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type LinkedSessions, linkedSessions } from '../support/linked-sessions.ts';
+import type { RecordingStream, SendPlan } from '../support/recording-stream.ts';
+
+const kibibyte = 1024;
+const windowBytes = 32 * kibibyte;
+const maxWindowBytes = 128 * kibibyte;
+
+/** What one side of a stream does, in milliseconds from its start. */
+interface Behaviour {
+  readonly plan: SendPlan;
+  readonly startMs: number;
+  /** How the reader takes: nothing until `fromMs`, then `bytes` every `everyMs`; 0 bytes: all at once. */
+  readonly reads: { readonly fromMs: number; readonly bytes: number; readonly everyMs: number };
+  readonly resetAtMs: number | undefined;
+}
+
+interface Scenario {
+  readonly streams: readonly {
+    readonly openAtMs: number;
+    readonly acceptAfterMs: number;
+    readonly dialer: Behaviour;
+    readonly agent: Behaviour;
+  }[];
+  readonly link: {
+    readonly latencyMs: readonly number[];
+    readonly bytesPerMs: number;
+    readonly roomBytes: number;
+    readonly pieceBytes: readonly number[];
+  };
+  readonly stalls: readonly {
+    readonly end: 'dialer' | 'agent';
+    readonly atMs: number;
+    readonly forMs: number;
+  }[];
+  readonly sessionBudgetBytes: number;
+  readonly cutAtMs: number | undefined;
+}
+
+const ms = (max: number): fc.Arbitrary<number> => fc.integer({ min: 0, max });
+/** Sizes around those where something changes, and any between. */
+const bytes = fc.oneof(
+  fc.constantFrom(0, 1, 1023, 4070, 4071, windowBytes / 4, windowBytes - 1, windowBytes),
+  fc.integer({ min: 0, max: 200 * kibibyte }),
+);
+const rarely = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(value, { nil: undefined, freq: 3 });
+
+const behaviour: fc.Arbitrary<Behaviour> = fc.record({
+  plan: fc.record({
+    bytes,
+    pieceBytes: fc.oneof(
+      fc.constantFrom(700, 3050, 16 * kibibyte, 70_000),
+      fc.integer({ min: 500, max: 100_000 }),
+    ),
+    then: fc.constantFrom('fin', 'fin', 'fin', 'reset'),
+  }),
+  startMs: ms(30),
+  reads: fc.record({
+    fromMs: fc.oneof(fc.constant(0), ms(200)),
+    bytes: fc.oneof(fc.constant(0), fc.integer({ min: 1000, max: 50_000 })),
+    everyMs: fc.integer({ min: 1, max: 20 }),
+  }),
+  resetAtMs: rarely(ms(100)).map((atMs) => (atMs === undefined || atMs > 60 ? undefined : atMs)),
+});
+
+const scenario: fc.Arbitrary<Scenario> = fc.record({
+  streams: fc.array(
+    fc.record({
+      openAtMs: ms(50),
+      acceptAfterMs: fc.oneof(fc.constant(0), ms(40)),
+      dialer: behaviour,
+      agent: behaviour,
+    }),
+    { minLength: 1, maxLength: 6 },
+  ),
+  link: fc.record({
+    latencyMs: fc.array(ms(20), { minLength: 1, maxLength: 5 }),
+    bytesPerMs: fc.constantFrom(Number.POSITIVE_INFINITY, 5_000, 100_000),
+    roomBytes: fc.constantFrom(1, 20_000, 256 * kibibyte),
+    pieceBytes: fc.array(fc.integer({ min: 1, max: 70_000 }), { minLength: 1, maxLength: 5 }),
+  }),
+  stalls: fc.array(
+    fc.record({
+      end: fc.constantFrom('dialer', 'agent'),
+      atMs: ms(100),
+      forMs: fc.integer({ min: 1, max: 400 }),
+    }),
+    { maxLength: 3 },
+  ),
+  sessionBudgetBytes: fc.constantFrom(4 * kibibyte, 3 * windowBytes, 1024 * kibibyte),
+  cutAtMs: fc.constant(undefined),
+});
+
+function inTurn(values: readonly number[]): () => number {
+  let at = 0;
+  return () => values[at++ % values.length]!;
+}
+
+function play(sessions: LinkedSessions, stream: RecordingStream, how: Behaviour): void {
+  const { clock } = sessions;
+  const { fromMs, bytes, everyMs } = how.reads;
+  clock.setTimer(how.startMs, () => stream.send(how.plan));
+  if (fromMs > 0 || bytes > 0) {
+    stream.stopReading();
+    const read = (): void => {
+      if (bytes === 0) return stream.readOn();
+      stream.take(bytes);
+      if (stream.closes.length === 0) clock.setTimer(everyMs, read);
+    };
+    clock.setTimer(fromMs, read);
+  }
+  if (how.resetAtMs !== undefined) clock.setTimer(how.resetAtMs, () => stream.reset('cancelled'));
+}
+
+interface Run {
+  readonly sessions: LinkedSessions;
+  readonly dialed: readonly RecordingStream[];
+}
+
+async function run(what: Scenario): Promise<Run> {
+  const { link, streams } = what;
+  const sessions: LinkedSessions = linkedSessions({
+    latencyMs: inTurn(link.latencyMs),
+    pieceBytes: inTurn(link.pieceBytes),
+    bytesPerMs: link.bytesPerMs,
+    roomBytes: link.roomBytes,
+    limits: {
+      initialWindowBytes: windowBytes,
+      minWindowBytes: 4 * kibibyte,
+      maxWindowBytes,
+      sessionBudgetBytes: what.sessionBudgetBytes,
+    },
+    onAccept: (accepted) => {
+      const { acceptAfterMs, agent } = byNumber.get(accepted.stream.number)!;
+      if (acceptAfterMs === 0) accepted.accept();
+      else sessions.clock.setTimer(acceptAfterMs, () => accepted.accept());
+      play(sessions, accepted, agent);
+    },
+  });
+  const { clock } = sessions;
+  const dialed: RecordingStream[] = [];
+  const byNumber = new Map<number, Scenario['streams'][number]>();
+  for (const stream of streams) {
+    clock.setTimer(stream.openAtMs, () => {
+      byNumber.set(byNumber.size + 1, stream);
+      const opened = sessions.open();
+      dialed.push(opened);
+      play(sessions, opened, stream.dialer);
+    });
+  }
+  for (const { end, atMs, forMs } of what.stalls) {
+    clock.setTimer(atMs, () => sessions[end].link.stall());
+    clock.setTimer(atMs + forMs, () => sessions[end].link.unstall());
+  }
+  if (what.cutAtMs !== undefined) clock.setTimer(what.cutAtMs, () => sessions.dialer.link.cut());
+  await clock.runUntilIdle();
+  return { sessions, dialed };
+}
+
+/** What holds whatever happened. */
+function expectAllEnded({ sessions, dialed }: Run): void {
+  const both = [...dialed, ...sessions.accepted.values()];
+  for (const stream of both) {
+    expect(stream.closes).toHaveLength(1);
+    expect(stream.events.at(-1)).toMatch(/^closed/);
+    expect(stream.events).not.toContain('after the end');
+    expect(stream.events).not.toContain('empty piece');
+    expect(stream.firstWrongByte).toBeUndefined();
+  }
+  for (const { session, pool, budget, guard } of sessions.ends) {
+    expect(session.streamCount).toBe(0);
+    expect(pool.inUseBytes).toBe(0);
+    expect(session.budget.grantedBytes).toBe(0);
+    expect(budget.grantedBytes).toBe(0);
+    expect(guard.breaches).toEqual([]);
+  }
+  expect(sessions.clock.pendingTimers).toBe(0);
+}
+
+describe('two sessions over any link', () => {
+  it('deliver every byte and end every stream, once, and hold nothing afterwards', async () => {
+    await fc.assert(
+      fc.asyncProperty(scenario, async (what) => {
+        const result = await run(what);
+        expectAllEnded(result);
+        const { sessions, dialed } = result;
+        // Nobody overran a window: each end takes the other for a breaker of rules if it did.
+        for (const { log } of sessions.ends) expect(log.lines).toEqual([]);
+        for (const stream of dialed) {
+          const accepted = sessions.accepted.get(stream.stream.number);
+          if (accepted === undefined) {
+            expect(stream.ending).toBe('cancelled');
+            continue;
+          }
+          expect(accepted.receivedBytes).toBeLessThanOrEqual(stream.writtenBytes);
+          expect(stream.receivedBytes).toBeLessThanOrEqual(accepted.writtenBytes);
+          expect(stream.ending === 'ok').toBe(accepted.ending === 'ok');
+          const how = what.streams;
+          expect(how.length).toBeGreaterThan(0);
+          if (stream.ending !== 'ok') continue;
+          expect(accepted.receivedBytes).toBe(stream.writtenBytes);
+          expect(stream.receivedBytes).toBe(accepted.writtenBytes);
+        }
+      }),
+      { numRuns: 600 },
+    );
+  });
+
+  it('end in order where nobody resets, with all that was to be sent', async () => {
+    const orderly = scenario.map((what) => ({
+      ...what,
+      streams: what.streams.map((stream) => ({
+        ...stream,
+        dialer: calm(stream.dialer),
+        agent: calm(stream.agent),
+      })),
+    }));
+    await fc.assert(
+      fc.asyncProperty(orderly, async (what) => {
+        const result = await run(what);
+        expectAllEnded(result);
+        const { sessions, dialed } = result;
+        const opened = what.streams.toSorted((a, b) => a.openAtMs - b.openAtMs);
+        for (const [at, stream] of dialed.entries()) {
+          const accepted = sessions.accepted.get(stream.stream.number)!;
+          expect([stream.ending, accepted.ending]).toEqual(['ok', 'ok']);
+          expect(accepted.receivedBytes).toBe(opened[at]!.dialer.plan.bytes);
+          expect(stream.receivedBytes).toBe(opened[at]!.agent.plan.bytes);
+        }
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it('end every stream when the link is lost in the middle', async () => {
+    const cut = fc
+      .tuple(scenario, ms(150))
+      .map(([what, cutAtMs]): Scenario => ({ ...what, cutAtMs }));
+    await fc.assert(
+      fc.asyncProperty(cut, async (what) => expectAllEnded(await run(what))),
+      { numRuns: 300 },
+    );
+  });
+});
+
+/** Sends all and half-closes. */
+function calm(how: Behaviour): Behaviour {
+  return { ...how, plan: { ...how.plan, then: 'fin' }, resetAtMs: undefined };
+}
