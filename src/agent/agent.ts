@@ -7,6 +7,7 @@ import type { Logger } from '../base/logger.ts';
 import { version } from '../base/version.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
+import { Session } from '../tunnel/session.ts';
 import { SlabPool } from '../tunnel/slab.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler, Target } from '../tunnel/stream-handler.ts';
@@ -18,6 +19,7 @@ import { AgentTunnel } from './agent-tunnel.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 import { forbiddenTarget } from './dial-error.ts';
 import type { AgentOptions } from './options.ts';
+import { SessionStore } from './session-store.ts';
 import { TcpTarget } from './tcp-target.ts';
 
 /** A tunnel that lived this long was healthy: the next outage starts with a short delay again. */
@@ -61,6 +63,7 @@ class Agent implements RunningAgent {
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
+  readonly #sessions: SessionStore;
   readonly #tunnels = new Set<AgentTunnel>();
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
@@ -75,6 +78,21 @@ class Agent implements RunningAgent {
     this.#policy = policy;
     this.#clock = clock;
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
+    this.#sessions = new SessionStore({
+      clock: systemClock,
+      log: this.#log,
+      resumeGraceMs: defaultLimits.resumeGraceMs,
+      makeSession: (sessionLog, onBroken) =>
+        new Session({
+          clock: systemClock,
+          limits: defaultLimits,
+          pool: this.#pool,
+          budget: this.#budget,
+          log: sessionLog,
+          accept: (target, timeoutMs, stream) => this.#accept(target, timeoutMs, stream),
+          onBroken,
+        }),
+    });
     // Nobody needs to wait for the first connection.
     this.#connected.promise.catch(() => {});
     this.#loop = this.#run();
@@ -85,15 +103,13 @@ class Agent implements RunningAgent {
   }
 
   get streamCount(): number {
-    let count = 0;
-    for (const tunnel of this.#tunnels) count += tunnel.streamCount;
-    return count;
+    return this.#sessions.streamCount;
   }
 
   async drain(signal: AbortSignal): Promise<void> {
     this.#stop.abort(new TunnelError('draining', 'the agent is shutting down'));
     for (const tunnel of this.#tunnels) tunnel.sendGoAway(this.#options.drainTimeoutMs);
-    await Promise.allSettled(Array.from(this.#tunnels, (tunnel) => tunnel.idle(signal)));
+    await this.#sessions.idle(signal).catch(() => {});
     await this.close();
   }
 
@@ -101,7 +117,8 @@ class Agent implements RunningAgent {
     const error = new TunnelError('draining', 'the agent is shutting down');
     this.#stop.abort(error);
     this.#connected.reject(error);
-    for (const tunnel of this.#tunnels) tunnel.close();
+    for (const tunnel of this.#tunnels) tunnel.leave(error);
+    this.#sessions.close(error);
     await this.#loop;
   }
 
@@ -165,13 +182,8 @@ class Agent implements RunningAgent {
     const { promise, resolve } = Promise.withResolvers<number>();
     const log = this.#log.child({ broker: link.peer });
     const tunnel = new AgentTunnel(link, {
-      clock: this.#clock,
-      limits: defaultLimits,
-      pool: this.#pool,
-      budget: this.#budget,
       software: `culvert-agent/${version}`,
-      log,
-      accept: (target, timeoutMs, stream) => this.#accept(target, timeoutMs, stream),
+      sessions: this.#sessions,
       onWelcome: (replica) => {
         log.info('connected to the broker', { replica });
         this.#connected.resolve();
@@ -188,7 +200,7 @@ class Agent implements RunningAgent {
       },
     });
     this.#tunnels.add(tunnel);
-    if (this.#stop.signal.aborted) tunnel.close();
+    if (this.#stop.signal.aborted) tunnel.leave(this.#stop.signal.reason as TunnelError);
     return promise;
   }
 

@@ -1,9 +1,16 @@
 import type { Timer } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import { TunnelError } from '../tunnel/errors.ts';
+import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
-import { decodeHello, encodeFailure, encodeMessage, protocolVersion } from '../tunnel/message.ts';
+import {
+  decodeFailure,
+  decodeHello,
+  encodeFailure,
+  encodeMessage,
+  protocolVersion,
+  type GoAway,
+} from '../tunnel/message.ts';
 import type { AgentRecord } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 
@@ -20,7 +27,7 @@ export interface AgentHub {
 interface SessionDialer {
   readonly link: Link;
   readonly dialer: string;
-  sendGoAway(deadlineMs: number): void;
+  sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
 }
 
 /** The broker's end of an agent's tunnel: every dialer's session with this agent runs over it. */
@@ -57,13 +64,13 @@ export class AgentPort implements LinkOwner {
   }
 
   /** A dialer's session begins: the agent hears ATTACH before any frame of it. */
-  attach(dialer: SessionDialer): number {
+  attach(dialer: SessionDialer, id: string, resume: boolean): number {
     let session = 0;
     while (session === 0 || this.#sessions.has(session)) {
       session = crypto.getRandomValues(new Uint32Array(1))[0]!;
     }
     this.#sessions.set(session, dialer);
-    const attach = encodeMessage({ dialer: dialer.dialer });
+    const attach = encodeMessage({ dialer: dialer.dialer, session: id, resume });
     this.link.sendCopy(FrameType.attach, session, 0, attach);
     return session;
   }
@@ -74,7 +81,7 @@ export class AgentPort implements LinkOwner {
     if (dialer === undefined) return;
     this.#sessions.delete(session);
     this.#waiting.delete(dialer);
-    const why = error ?? new TunnelError('link_lost', 'the dialer left');
+    const why = error ?? new TunnelError('cancelled', 'the dialer left');
     this.link.sendCopy(FrameType.detach, session, 0, encodeFailure(why));
   }
 
@@ -88,7 +95,7 @@ export class AgentPort implements LinkOwner {
 
   sendGoAway(deadlineMs: number): void {
     this.draining = true;
-    const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0 });
+    const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope: 'broker' });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
   }
 
@@ -102,6 +109,7 @@ export class AgentPort implements LinkOwner {
     if (session === 0) return this.#onLinkFrame(type, payload);
     const dialer = this.#sessions.get(session);
     if (dialer === undefined) return this.#unknownSession();
+    if (type === FrameType.detach) return this.#onDetach(session, dialer, payload);
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
@@ -120,13 +128,23 @@ export class AgentPort implements LinkOwner {
     this.#helloTimer?.cancel();
     this.#hub.unregister(this);
     this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
-    const lost = new TunnelError('agent_lost', `the agent of cluster ${this.cluster} was lost`, {
-      cause: error,
-    });
+    // Silence is a network that may come back; a connection that was closed is a process that may have died.
+    const code = error?.code === 'peer_unresponsive' ? 'link_lost' : 'agent_lost';
+    const sentence = `the agent of cluster ${this.cluster} was lost`;
+    const lost = new TunnelError(code, sentence, { cause: error });
     for (const dialer of this.#sessions.values()) dialer.link.close(lost);
     this.#sessions.clear();
     this.#waiting.clear();
     if (this.#claim !== undefined) this.#settle(this.#hub.options.directory.release(this.#claim));
+  }
+
+  /** The agent will not have the session, or is done with it. */
+  #onDetach(session: number, dialer: SessionDialer, payload: Uint8Array): void {
+    const { code, message } = decodeFailure(FrameType.detach, payload);
+    this.#sessions.delete(session);
+    this.#waiting.delete(dialer);
+    // The agent's word is final: a code that usually means "try again" must not make the dialer do so.
+    dialer.link.close(new TunnelError(isResumable(code) ? 'unknown_session' : code, message));
   }
 
   #onLinkFrame(type: FrameType, payload: Uint8Array): void {
@@ -138,7 +156,7 @@ export class AgentPort implements LinkOwner {
       case FrameType.goaway:
         this.#log.info('agent drains');
         this.draining = true;
-        for (const dialer of this.#sessions.values()) dialer.sendGoAway(0);
+        for (const dialer of this.#sessions.values()) dialer.sendGoAway(0, 'agent');
         return;
       default:
         throw new TunnelError('protocol_error', `an agent does not send ${frameName(type)}`);

@@ -3,16 +3,22 @@ import type { Logger } from '../base/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
-import { decodeHello, encodeMessage, protocolVersion } from '../tunnel/message.ts';
+import { decodeHello, encodeMessage, protocolVersion, type GoAway } from '../tunnel/message.ts';
 import type { AgentPort } from './agent-port.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 
 /** What a dialer's link needs of the hub. */
 export interface DialerHub {
   readonly options: HubOptions;
-  place(cluster: string): Promise<AgentPort>;
+  place(cluster: string, agent: string | undefined): Promise<AgentPort>;
   dialerGone(port: DialerPort): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
+}
+
+/** The session that a dialer asks for: its name, and the agent that has it already. */
+interface WantedSession {
+  readonly id: string;
+  readonly resume: string | undefined;
 }
 
 /** The broker's end of a dialer's link: one session with one agent of one cluster. */
@@ -38,8 +44,8 @@ export class DialerPort implements LinkOwner {
     );
   }
 
-  sendGoAway(deadlineMs: number): void {
-    const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0 });
+  sendGoAway(deadlineMs: number, scope: GoAway['scope']): void {
+    const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
   }
 
@@ -95,18 +101,22 @@ export class DialerPort implements LinkOwner {
   }
 
   #onHello(payload: Uint8Array): void {
-    decodeHello(payload);
+    const hello = decodeHello(payload);
+    if (hello.session === undefined) {
+      throw new TunnelError('protocol_error', 'HELLO of a dialer names no session');
+    }
     if (this.#helloTimer === undefined) throw new TunnelError('protocol_error', 'a second HELLO');
     this.#helloTimer.cancel();
     this.#helloTimer = undefined;
-    this.#welcome().catch((thrown: unknown) => this.link.close(TunnelError.from(thrown)));
+    const wanted = { id: hello.session, resume: hello.resume };
+    this.#welcome(wanted).catch((thrown: unknown) => this.link.close(TunnelError.from(thrown)));
   }
 
-  async #welcome(): Promise<void> {
-    const agent = await this.#hub.place(this.cluster);
+  async #welcome({ id, resume }: WantedSession): Promise<void> {
+    const agent = await this.#hub.place(this.cluster, resume);
     if (this.#gone) return;
     this.#agent = agent;
-    this.#session = agent.attach(this);
+    this.#session = agent.attach(this, id, resume !== undefined);
     const { replica } = this.#hub.options;
     const welcome = { ...protocolVersion, replica, session: this.#session, agent: agent.agent };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));

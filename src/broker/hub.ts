@@ -81,15 +81,19 @@ export class Hub implements AgentHub, DialerHub {
     for (const resolve of waiters) resolve();
   }
 
-  /** The tunnel that a new session to `cluster` shall use: of the agents found here, the one with the fewest sessions. */
-  async place(cluster: string): Promise<AgentPort> {
+  /**
+   * The tunnel that a session to `cluster` shall use: of the agents found here the one with the fewest sessions, or the one
+   * that has the session already.
+   */
+  async place(cluster: string, agent: string | undefined): Promise<AgentPort> {
     if (this.#draining)
       throw new TunnelError('draining', 'this broker is shutting down, dial again');
     let best: AgentPort | undefined;
     for (const record of await this.options.directory.locate(cluster)) {
       if (record.replica !== this.options.replica) continue;
       const port = this.#agents.get(record.cluster)?.get(record.agent);
-      if (port === undefined || port.draining) continue;
+      if (port === undefined) continue;
+      if (agent === undefined ? port.draining : port.agent !== agent) continue;
       if (best === undefined || port.sessionCount < best.sessionCount) best = port;
     }
     if (best === undefined) {
@@ -114,7 +118,7 @@ export class Hub implements AgentHub, DialerHub {
   async drain(signal: AbortSignal, deadlineMs: number): Promise<void> {
     this.#draining = true;
     for (const agent of this.agents()) agent.sendGoAway(deadlineMs);
-    for (const dialer of this.#dialers) dialer.sendGoAway(deadlineMs);
+    for (const dialer of this.#dialers) dialer.sendGoAway(deadlineMs, 'broker');
     if (this.#dialers.size > 0 && !signal.aborted) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#emptied.push(resolve);

@@ -24,12 +24,14 @@ export interface PooledDialerOptions {
 
 /** One session per cluster, made when the first stream needs it and shared by all that follow. */
 export class PooledDialer implements Dialer, AsyncDisposable {
+  /** How many times a session went on over another link, and how long their streams stood still in sum, in milliseconds. */
+  resumedCount = 0;
+  resumeGapMs = 0;
   readonly #options: PooledDialerOptions;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #current = new Map<string, ClusterSession>();
   readonly #sessions = new Set<ClusterSession>();
-  readonly #stopped = new AbortController();
   #draining = false;
 
   constructor(options: PooledDialerOptions) {
@@ -63,7 +65,6 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   /** Ends every session now. Idempotent. */
   close(): void {
     this.#draining = true;
-    this.#stopped.abort(new TunnelError('cancelled', 'the dialer was closed'));
     const error = new TunnelError('link_lost', 'the dialer was closed');
     for (const session of this.#sessions) session.close(error);
   }
@@ -80,9 +81,14 @@ export class PooledDialer implements Dialer, AsyncDisposable {
       clock,
       limits,
       software,
+      connect: (signal) => this.#options.connect(cluster, signal),
       pool: this.#pool,
       budget: this.#budget,
       log: log.child({ cluster }),
+      onResumed: (gapMs) => {
+        this.resumedCount++;
+        this.resumeGapMs += gapMs;
+      },
       onClosed: (session) => {
         this.#sessions.delete(session);
         if (this.#current.get(cluster) === session) this.#current.delete(cluster);
@@ -90,10 +96,6 @@ export class PooledDialer implements Dialer, AsyncDisposable {
     });
     this.#sessions.add(made);
     this.#current.set(cluster, made);
-    this.#options
-      .connect(cluster, this.#stopped.signal)
-      .then((link) => made.start(link))
-      .catch((thrown: unknown) => made.close(TunnelError.from(thrown, 'link_lost')));
     return made;
   }
 }

@@ -54,6 +54,20 @@ export class TunnelError extends Error {
   }
 }
 
+/** Ends of a link after which its session may go on over another one: nobody did anything wrong. */
+const resumable: ReadonlySet<TunnelErrorCode> = new Set([
+  'link_lost',
+  'agent_lost',
+  'peer_unresponsive',
+  'overloaded',
+  'draining',
+]);
+
+/** Whether a session survives a link that ended with this code. */
+export function isResumable(code: TunnelErrorCode): boolean {
+  return resumable.has(code);
+}
+
 /** A code read from the wire; one that this version does not know becomes `fallback`. */
 export function parseErrorCode(code: unknown, fallback: TunnelErrorCode): TunnelErrorCode {
   return typeof code === 'string' && known.has(code) ? (code as TunnelErrorCode) : fallback;

@@ -18,6 +18,7 @@ export const FrameType = {
   fin: 0x14,
   reset: 0x15,
   credit: 0x16,
+  sync: 0x19,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 

@@ -19,6 +19,8 @@ export interface TunnelLimits {
   readonly sessionBudgetBytes: number;
   /** How long received bytes may go unacknowledged, in milliseconds; the sender keeps them that long. */
   readonly ackDelayMs: number;
+  /** How long a session without a link lives, in milliseconds. */
+  readonly resumeGraceMs: number;
 }
 
 export const defaultLimits: TunnelLimits = {
@@ -30,6 +32,7 @@ export const defaultLimits: TunnelLimits = {
   minWindowBytes: 16 * 1024,
   sessionBudgetBytes: 64 * 1024 * 1024,
   ackDelayMs: 250,
+  resumeGraceMs: 30_000,
 };
 
 /** Sum of the receive windows of all sessions of a process, in bytes (default of `WindowBudget`). */

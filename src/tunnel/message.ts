@@ -19,6 +19,10 @@ export interface Hello {
   readonly minor: number;
   /** The program and its version, for logs only. */
   readonly software: string;
+  /** A dialer's: the name of its session, 32 random hexadecimal digits; who knows it may resume the session. */
+  readonly session?: string;
+  /** A dialer's: the session exists already, with this agent, and shall go on. */
+  readonly resume?: string;
 }
 
 /** WELCOME, the broker's answer to HELLO. */
@@ -36,6 +40,10 @@ export interface Welcome {
 export interface Attach {
   /** Who the broker authenticated as the dialer; the agent's logs name it. */
   readonly dialer: string;
+  /** The session's name, from the dialer's HELLO. */
+  readonly session: string;
+  /** The agent has the session already, and it shall go on here. */
+  readonly resume: boolean;
 }
 
 /** OPEN, dialer to agent. */
@@ -59,6 +67,25 @@ export interface GoAway {
   readonly deadlineMs: number;
   /** Milliseconds to wait before the next attempt. */
   readonly retryAfterMs: number;
+  /** Who goes away: the broker, then sessions move; or the agent, then they end where they are. */
+  readonly scope: 'broker' | 'agent';
+}
+
+/** SYNC, both ends of a session on a new link: what each has. */
+export interface Sync {
+  readonly streams: readonly SyncStream[];
+  /** Streams that ended badly, whose RESET may have been lost. */
+  readonly failures: readonly (Failure & { readonly stream: number })[];
+  /** No more SYNC follows. */
+  readonly last: boolean;
+}
+
+export interface SyncStream {
+  readonly stream: number;
+  /** Bytes received in order, a FIN counting as one. */
+  readonly received: number;
+  /** How far the other end may send. */
+  readonly limit: number;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -124,7 +151,18 @@ export function decodeHello(payload: Uint8Array): Hello {
     major,
     minor: whole(FrameType.hello, fields, 'minor', maxU32),
     software: text(FrameType.hello, fields, 'software', 128),
+    ...(fields['session'] === undefined ? {} : { session: sessionName(FrameType.hello, fields) }),
+    ...(fields['resume'] === undefined
+      ? {}
+      : { resume: text(FrameType.hello, fields, 'resume', 256) }),
   };
+}
+
+function sessionName(type: FrameType, fields: Fields): string {
+  const name = text(type, fields, 'session', 64);
+  if (!/^[0-9a-f]{32}$/.test(name))
+    throw malformed(type, 'needs "session" as 32 hexadecimal digits');
+  return name;
 }
 
 export function decodeWelcome(payload: Uint8Array): Welcome {
@@ -141,7 +179,11 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
 
 export function decodeAttach(payload: Uint8Array): Attach {
   const fields = decode(FrameType.attach, payload);
-  return { dialer: text(FrameType.attach, fields, 'dialer', 256) };
+  return {
+    dialer: text(FrameType.attach, fields, 'dialer', 256),
+    session: sessionName(FrameType.attach, fields),
+    resume: fields['resume'] === true,
+  };
 }
 
 export function decodeOpen(payload: Uint8Array): Open {
@@ -186,5 +228,41 @@ export function decodeGoAway(payload: Uint8Array): GoAway {
   return {
     deadlineMs: whole(type, fields, 'deadlineMs', maxU32),
     retryAfterMs: whole(type, fields, 'retryAfterMs', maxU32),
+    scope: fields['scope'] === 'agent' ? 'agent' : 'broker',
+  };
+}
+
+export function encodeSync(sync: Sync): Uint8Array {
+  return encodeMessage({
+    streams: sync.streams.map(({ stream, received, limit }) => [stream, received, limit]),
+    failures: sync.failures.map(({ stream, code, message }) => [stream, code, message]),
+    last: sync.last,
+  });
+}
+
+export function decodeSync(payload: Uint8Array): Sync {
+  const type = FrameType.sync;
+  const fields = decode(type, payload);
+  const { streams, failures } = fields;
+  if (!Array.isArray(streams) || !Array.isArray(failures)) throw malformed(type, 'has no lists');
+  return {
+    streams: streams.map((row: unknown) => {
+      if (!Array.isArray(row) || !row.every(Number.isSafeInteger) || row.length < 3) {
+        throw malformed(type, 'has a stream that is not three whole numbers');
+      }
+      const [stream, received, limit] = row as [number, number, number];
+      return { stream, received, limit };
+    }),
+    failures: failures.map((row: unknown) => {
+      if (!Array.isArray(row) || !Number.isSafeInteger(row[0]) || typeof row[2] !== 'string') {
+        throw malformed(type, 'has a failure without number and sentence');
+      }
+      return {
+        stream: row[0] as number,
+        code: parseErrorCode(row[1], 'internal'),
+        message: row[2].slice(0, 2048),
+      };
+    }),
+    last: fields['last'] === true,
   };
 }

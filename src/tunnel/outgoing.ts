@@ -25,6 +25,8 @@ export class Outgoing {
   #replies: Reply[] = [];
   #owing: Stream[] = [];
   #data: Stream[] = [];
+  /** On a new link nothing of a stream goes out before the other end has said what it has. */
+  #inStep = true;
   /** The link is being asked to pull, so a verb of some stream may be running. */
   #asking = false;
   /** Streams whose writers are told once that verb has returned. */
@@ -41,13 +43,29 @@ export class Outgoing {
   }
 
   get hasFrames(): boolean {
-    return this.#replies.length > 0 || this.#owing.length > 0 || this.#data.length > 0;
+    if (this.#replies.length > 0) return true;
+    return this.#inStep && (this.#owing.length > 0 || this.#data.length > 0);
   }
 
-  attach(link: Link, number: number, wake: (now: boolean) => void): void {
+  /** @param inStep false: only `reply` frames go out until `resume` */
+  attach(link: Link, number: number, wake: (now: boolean) => void, inStep: boolean): void {
     this.#link = link;
     this.#number = number;
     this.#wake = wake;
+    this.#inStep = inStep;
+    if (this.hasFrames) this.#ask(false);
+  }
+
+  /** The link is gone. What streams owe and have to send waits; answers to the old link's frames do not. */
+  detach(): void {
+    this.#link = undefined;
+    this.#wake = () => {};
+    this.#replies = [];
+  }
+
+  /** Both ends know what the other has: streams go on. */
+  resume(): void {
+    this.#inStep = true;
     if (this.hasFrames) this.#ask(false);
   }
 
@@ -87,6 +105,7 @@ export class Outgoing {
       link.sendCopy(reply.type, this.#number, reply.stream, reply.payload);
       return true;
     }
+    if (!this.#inStep) return false;
     const owing = this.#owing.shift();
     if (owing !== undefined) {
       this.#sendOwed(link, owing);

@@ -65,6 +65,11 @@ export class SendBuffer {
     return this.#written - this.#sent;
   }
 
+  /** Offset behind the last byte that the other end has acknowledged. */
+  get received(): number {
+    return this.#received;
+  }
+
   /** Bytes that the other end has not yet acknowledged, sent or not. */
   get keptBytes(): number {
     return this.#written - this.#received;
@@ -114,6 +119,24 @@ export class SendBuffer {
     this.#chunks = done === this.#chunks.length ? [] : this.#chunks.slice(done);
     this.#nextUnsent -= done;
     if (this.#chunks.length === 0) this.#dropTail();
+  }
+
+  /**
+   * The other end has everything before `offset` and nothing behind it: what was sent since goes out again. Returns how many
+   * bytes that is.
+   */
+  rewind(offset: number): number {
+    const againBytes = this.#sent - offset;
+    this.acknowledge(offset);
+    this.#nextUnsent = 0;
+    this.#sent = offset;
+    const first = this.#chunks[0];
+    if (first !== undefined && first.offset < offset) {
+      this.#split(first, offset - first.offset);
+      first.slab.release();
+      this.#chunks.shift();
+    }
+    return againBytes;
   }
 
   /** Forgets everything; the stream has ended. Idempotent. */

@@ -4,7 +4,16 @@ import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
 import type { TunnelLimits } from './limits.ts';
 import type { Link } from './link.ts';
-import { decodeFailure, decodeOpen, decodeOpened, encodeFailure } from './message.ts';
+import {
+  decodeFailure,
+  decodeOpen,
+  decodeOpened,
+  decodeSync,
+  encodeFailure,
+  encodeSync,
+  type Failure,
+  type SyncStream,
+} from './message.ts';
 import { readOffset } from './offset.ts';
 import { Outgoing } from './outgoing.ts';
 import { ReceiveWindow } from './receive-window.ts';
@@ -26,6 +35,19 @@ export interface SessionOptions {
   /** The process's budget of receive windows. */
   readonly budget: WindowBudget;
   readonly log: Logger;
+  /** The other end broke the rules of the session itself: whoever made the session ends it. */
+  readonly onBroken?: (error: TunnelError) => void;
+}
+
+/** Streams that ended badly and are remembered for a SYNC: their RESET may get lost with a link. */
+const maxRememberedFailures = 256;
+
+/** Rows in one SYNC frame; a row is some 30 bytes. */
+const syncRows = 1000;
+
+interface SyncState {
+  readonly streams: Map<number, SyncStream>;
+  readonly failures: Map<number, Failure>;
 }
 
 /**
@@ -46,6 +68,11 @@ export class Session implements StreamOwner {
   #highestStream = 0;
   #idleWaiters: (() => void)[] = [];
   #closed: TunnelError | undefined;
+  readonly #failures = new Map<number, TunnelError>();
+  /** What the other end has told so far, on a new link; undefined while both ends are in step. */
+  #sync: SyncState | undefined;
+  /** Bytes that were sent again, over all links. */
+  resentBytes = 0;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -65,9 +92,21 @@ export class Session implements StreamOwner {
    * Sends through `link` from now on, with `number` in the frames.
    *
    * @param wake asks for `pullFrame` calls; `now` where it should happen before this turn goes on
+   * @param resume the session has lived on another link: both ends first tell what they have (docs/protocol.md, "Resume")
    */
-  attach(link: Link, number: number, wake: (now: boolean) => void): void {
-    this.#outgoing.attach(link, number, wake);
+  attach(link: Link, number: number, wake: (now: boolean) => void, resume = false): void {
+    this.detach();
+    this.#outgoing.attach(link, number, wake, !resume);
+    if (!resume) return;
+    this.#sync = { streams: new Map(), failures: new Map() };
+    this.#tellWhatWeHave();
+  }
+
+  /** The link is gone. Streams live on, nothing of them is lost, and `attach` makes them go on. Idempotent. */
+  detach(): void {
+    this.#outgoing.detach();
+    this.#sync = undefined;
+    this.roundTrip.forget();
   }
 
   /**
@@ -113,6 +152,7 @@ export class Session implements StreamOwner {
 
   /** A frame of another type for this session. A malformed one ends its stream, never the session. */
   onFrame(type: FrameType, number: number, payload: Uint8Array): void {
+    if (type === FrameType.sync) return this.#onSync(payload);
     try {
       this.#dispatch(type, number, payload);
     } catch (thrown) {
@@ -179,6 +219,7 @@ export class Session implements StreamOwner {
   ended(stream: Stream): void {
     this.#streams.delete(stream.number);
     this.#unacknowledged.delete(stream);
+    if (stream.failure !== undefined) this.#rememberFailure(stream.number, stream.failure);
     stream.answerTimer?.cancel();
     if (this.#ended.push(stream) > 1) return;
     // Handlers are never called from inside a verb, so the last word comes after the present call.
@@ -233,6 +274,7 @@ export class Session implements StreamOwner {
       case FrameType.attach:
       case FrameType.detach:
       case FrameType.goaway:
+      case FrameType.sync:
         throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
   }
@@ -269,7 +311,10 @@ export class Session implements StreamOwner {
     switch (type) {
       case FrameType.opened: {
         if (stream.openTarget === undefined) {
-          throw new TunnelError('protocol_error', 'OPENED is for the dialer, this end is the agent');
+          throw new TunnelError(
+            'protocol_error',
+            'OPENED is for the dialer, this end is the agent',
+          );
         }
         if (stream.accepted) return;
         stream.opened(decodeOpened(payload), maxWindowBytes);
@@ -331,6 +376,93 @@ export class Session implements StreamOwner {
       why: error.message,
     });
     stream.reset(error);
+  }
+
+  #rememberFailure(stream: number, failure: TunnelError): void {
+    this.#failures.set(stream, failure);
+    if (this.#failures.size <= maxRememberedFailures) return;
+    const [oldest] = this.#failures.keys();
+    this.#failures.delete(oldest!);
+  }
+
+  #tellWhatWeHave(): void {
+    const streams = Array.from(this.#streams.values())
+      .filter(({ announced }) => announced)
+      .map(({ number, receiving, finReceived }) => ({
+        stream: number,
+        received: receiving.received + (finReceived ? 1 : 0),
+        limit: receiving.limit,
+      }));
+    const failures = Array.from(this.#failures, ([stream, { code, message }]) => ({
+      stream,
+      code,
+      message: message.slice(0, 128),
+    }));
+    for (let at = 0; ; at += syncRows) {
+      const last = at + syncRows >= streams.length;
+      const sync = {
+        streams: streams.slice(at, at + syncRows),
+        failures: last ? failures : [],
+        last,
+      };
+      this.#outgoing.reply(FrameType.sync, 0, encodeSync(sync));
+      if (last) return;
+    }
+  }
+
+  /** SYNC is about the session, so a bad one ends the session and not a stream. */
+  #onSync(payload: Uint8Array): void {
+    try {
+      const state = this.#sync;
+      if (state === undefined)
+        throw new TunnelError('protocol_error', 'SYNC on a link that is in step');
+      const { streams, failures, last } = decodeSync(payload);
+      for (const row of streams) state.streams.set(row.stream, row);
+      for (const failure of failures) state.failures.set(failure.stream, failure);
+      if (state.streams.size > this.#options.limits.maxStreams) {
+        throw new TunnelError('protocol_error', `SYNC names ${state.streams.size} streams`);
+      }
+      if (last) this.#reconcile(state);
+    } catch (thrown) {
+      const error = TunnelError.from(thrown);
+      this.#options.log.warn('session broken by peer', { code: error.code, why: error.message });
+      this.#options.onBroken?.(error);
+    }
+  }
+
+  #reconcile({ streams, failures }: SyncState): void {
+    this.#sync = undefined;
+    for (const stream of this.#streams.values()) {
+      const failure = failures.get(stream.number);
+      const theirs = streams.get(stream.number);
+      if (failure !== undefined) {
+        stream.fail(new TunnelError(failure.code, failure.message));
+      } else if (theirs !== undefined) {
+        this.#resync(stream, theirs);
+      } else if (stream.announced) {
+        this.#missing(stream);
+      }
+    }
+    this.#outgoing.resume();
+  }
+
+  #resync(stream: Stream, { received, limit }: SyncStream): void {
+    try {
+      const { maxWindowBytes } = this.#options.limits;
+      this.resentBytes += stream.resync(received, limit, maxWindowBytes);
+      this.#endIfDone(stream);
+    } catch (thrown) {
+      const { code, message } = TunnelError.from(thrown);
+      this.#breach(stream, code, message);
+    }
+  }
+
+  /** The other end does not have a stream that it has heard of. */
+  #missing(stream: Stream): void {
+    if (stream.openTarget !== undefined && !stream.accepted) return stream.reopen();
+    // It forgets a stream when both directions are complete there: only its last acknowledgement got lost.
+    if (stream.finReceived && stream.finSent) return stream.fail(undefined);
+    stream.fail(new TunnelError('link_lost', 'the other end no longer has the stream'));
   }
 
   /** Both directions have ended and the other end knows all that it must know. */

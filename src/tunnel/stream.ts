@@ -154,6 +154,35 @@ export class Stream implements TunnelStream {
     if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
   }
 
+  /**
+   * The session is on a new link, and the other end has told what it has of this stream. Returns how many bytes go out again.
+   *
+   * @throws TunnelError `protocol_error` for bytes that were never sent, or that it had said to have
+   */
+  resync(received: number, limit: number, maxKeptBytes: number): number {
+    const { sending } = this;
+    const hasFin = this.finSent && received === sending.written + 1;
+    const bytes = hasFin ? sending.written : received;
+    if (bytes > sending.sent || bytes < sending.received) {
+      const sentence = `says that it has ${received} bytes, but ${sending.sent} were sent and ${sending.received} acknowledged`;
+      throw new TunnelError('protocol_error', sentence);
+    }
+    const againBytes = sending.rewind(bytes);
+    this.finAcknowledged ||= hasFin;
+    this.finSent = hasFin;
+    this.limit = Math.max(this.limit, Math.min(limit, bytes + maxKeptBytes));
+    this.#owe(Owed.credit);
+    // The agent's answer to OPEN may be what got lost; saying it twice changes nothing.
+    if (this.accepted && this.openTarget === undefined) this.#owe(Owed.opened);
+    this.#begin();
+    return againBytes;
+  }
+
+  /** The dialer's side: OPEN goes out again, it may have got lost. */
+  reopen(): void {
+    this.#owe(Owed.open);
+  }
+
   owesCredit(): void {
     this.#owe(Owed.credit);
   }
@@ -172,7 +201,9 @@ export class Stream implements TunnelStream {
   /** Sends what was given before the stream was open. */
   #begin(): void {
     if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
-    else if (this.finAsked && this.sending.unsentBytes === 0) this.#owe(Owed.fin);
+    else if (this.finAsked && !this.finSent && this.sending.unsentBytes === 0) {
+      this.#owe(Owed.fin);
+    }
   }
 
   #owe(bit: number): void {

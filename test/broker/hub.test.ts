@@ -76,11 +76,15 @@ async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<Peer
   return peer;
 }
 
-function connectDialer(hub: Hub, cluster = 'c1'): Peer {
+let sessions = 0;
+
+function connectDialer(hub: Hub, cluster = 'c1', resume?: string): Peer {
   const [near, far] = memoryLinkPair(queueMicrotask);
   hub.admitDialer(far, cluster, 'somebody');
   const peer = new Peer(near);
-  near.sendCopy(FrameType.hello, 0, 0, hello);
+  const session = (++sessions).toString(16).padStart(32, '0');
+  const dialerHello = { ...protocolVersion, software: 'test', session, ...(resume && { resume }) };
+  near.sendCopy(FrameType.hello, 0, 0, encodeMessage(dialerHello));
   return peer;
 }
 
@@ -198,7 +202,12 @@ describe('hub', () => {
     const agent = await connectAgent(hub);
     const dialer = connectDialer(hub);
     await welcomed(dialer);
-    agent.link.sendCopy(FrameType.goaway, 0, 0, encodeMessage({ deadlineMs: 0, retryAfterMs: 0 }));
+    agent.link.sendCopy(
+      FrameType.goaway,
+      0,
+      0,
+      encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' }),
+    );
     await dialer.next(FrameType.goaway);
     expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
   });
@@ -293,8 +302,9 @@ describe('pooled dialer', () => {
     const agent = await connectAgent(hub);
     const dialer = dialerOf(hub);
     const end = opened(dialer);
-    await agent.next(FrameType.open);
-    agent.link.close();
+    const { session } = await agent.next(FrameType.open);
+    const why = encodeMessage({ code: 'draining', message: 'bye' });
+    agent.link.sendCopy(FrameType.detach, session, 0, why);
     expect(await end).toMatchObject({ code: 'agent_lost' });
     expect(dialer.sessionCount).toBe(0);
   });
@@ -305,7 +315,12 @@ describe('pooled dialer', () => {
     const dialer = dialerOf(hub);
     const end = opened(dialer);
     const { session, stream } = await agent.next(FrameType.open);
-    agent.link.sendCopy(FrameType.goaway, 0, 0, encodeMessage({ deadlineMs: 0, retryAfterMs: 0 }));
+    agent.link.sendCopy(
+      FrameType.goaway,
+      0,
+      0,
+      encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' }),
+    );
     const other = await connectAgent(hub, 'c1', 'b');
     void opened(dialer);
     await other.next(FrameType.open);
