@@ -1,10 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { Backoff } from '../base/backoff.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { clusterAlias } from '../base/cluster-alias.ts';
-import { describeError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
-import { version } from '../base/version.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
@@ -12,21 +9,15 @@ import { SlabPool } from '../tunnel/slab.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler, Target } from '../tunnel/stream-handler.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
-import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
+import { connectWebSocket } from '../websocket/connect.ts';
 import { proxyFor } from '../websocket/proxy-environment.ts';
 import type { WebSocketLink } from '../websocket/websocket-link.ts';
-import { AgentTunnel } from './agent-tunnel.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 import { forbiddenTarget } from './dial-error.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
 import { TcpTarget } from './tcp-target.ts';
-
-/** A tunnel that lived this long was healthy: the next outage starts with a short delay again. */
-const healthyAfterMs = 60_000;
-
-/** Between attempts that a person has to make succeed (a refused credential), in milliseconds. */
-const refusedRetryMs = 60_000;
+import { TunnelKeeper } from './tunnel-keeper.ts';
 
 export interface RunningAgent extends AsyncDisposable {
   /** Resolves when a broker has taken the agent in for the first time. */
@@ -64,10 +55,10 @@ class Agent implements RunningAgent {
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #sessions: SessionStore;
-  readonly #tunnels = new Set<AgentTunnel>();
+  readonly #keepers: readonly TunnelKeeper[];
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
-  readonly #loop: Promise<void>;
+  readonly #running: Promise<unknown>;
 
   constructor(
     options: AgentOptions,
@@ -79,12 +70,12 @@ class Agent implements RunningAgent {
     this.#clock = clock;
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#sessions = new SessionStore({
-      clock: systemClock,
+      clock,
       log: this.#log,
       resumeGraceMs: defaultLimits.resumeGraceMs,
       makeSession: (sessionLog, onBroken) =>
         new Session({
-          clock: systemClock,
+          clock,
           limits: defaultLimits,
           pool: this.#pool,
           budget: this.#budget,
@@ -95,7 +86,12 @@ class Agent implements RunningAgent {
     });
     // Nobody needs to wait for the first connection.
     this.#connected.promise.catch(() => {});
-    this.#loop = this.#run();
+    const { signal } = this.#stop;
+    this.#keepers = Array.from({ length: options.tunnels }, (_, tunnel) => this.#keeper(tunnel));
+    const [first, ...others] = this.#keepers.map((keeper) => () => keeper.run(signal));
+    // The others belong on other replicas, so the first one must stand before them.
+    const rest = this.connected.then(() => Promise.all(others.map((run) => run())));
+    this.#running = Promise.allSettled([first?.(), rest]);
   }
 
   get connected(): Promise<void> {
@@ -108,7 +104,7 @@ class Agent implements RunningAgent {
 
   async drain(signal: AbortSignal): Promise<void> {
     this.#stop.abort(new TunnelError('draining', 'the agent is shutting down'));
-    for (const tunnel of this.#tunnels) tunnel.sendGoAway(this.#options.drainTimeoutMs);
+    for (const keeper of this.#keepers) keeper.sendGoAway(this.#options.drainTimeoutMs);
     await this.#sessions.idle(signal).catch(() => {});
     await this.close();
   }
@@ -117,48 +113,16 @@ class Agent implements RunningAgent {
     const error = new TunnelError('draining', 'the agent is shutting down');
     this.#stop.abort(error);
     this.#connected.reject(error);
-    for (const tunnel of this.#tunnels) tunnel.leave(error);
+    for (const keeper of this.#keepers) keeper.leave(error);
     this.#sessions.close(error);
-    await this.#loop;
+    await this.#running;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  async #run(): Promise<void> {
-    const backoff = new Backoff();
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      const startedMs = this.#clock.now();
-      let atLeastMs = 0;
-      try {
-        const link = await this.#connect(signal);
-        atLeastMs = await this.#serve(link);
-      } catch (thrown) {
-        if (signal.aborted) return;
-        atLeastMs = this.#reportFailure(thrown);
-      }
-      if (this.#clock.now() - startedMs > healthyAfterMs) backoff.reset();
-      const delayMs = backoff.nextDelayMs(atLeastMs);
-      this.#log.debug('next attempt', { delayMs: Math.round(delayMs) });
-      await this.#pause(delayMs, signal);
-    }
-  }
-
-  /** Waits, or until the signal aborts. */
-  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stop = (): void => resolve();
-    const timer = this.#clock.setTimer(delayMs, stop);
-    signal.addEventListener('abort', stop, { once: true });
-    await promise;
-    timer.cancel();
-    signal.removeEventListener('abort', stop);
-  }
-
-  async #connect(signal: AbortSignal): Promise<WebSocketLink> {
+  async #connect(tunnel: number, signal: AbortSignal): Promise<WebSocketLink> {
     const { brokerUrl, cluster, agentId, caFile, serverName, hostHeader, proxies } = this.#options;
     const token = await this.#options.readToken();
     const url = new URL('v1/agent', brokerUrl.href.replace(/\/?$/, '/'));
@@ -167,6 +131,7 @@ class Agent implements RunningAgent {
       headers: {
         'Culvert-Cluster': cluster,
         'Culvert-Agent': agentId,
+        'Culvert-Tunnel': `${tunnel}`,
         ...(token === undefined ? {} : { Authorization: `Bearer ${token.reveal()}` }),
       },
       ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
@@ -177,40 +142,15 @@ class Agent implements RunningAgent {
     });
   }
 
-  /** Serves a tunnel until it ends or the broker asks to leave; says how long to wait before the next. */
-  #serve(link: WebSocketLink): Promise<number> {
-    const { promise, resolve } = Promise.withResolvers<number>();
-    const log = this.#log.child({ broker: link.peer });
-    const tunnel = new AgentTunnel(link, {
-      software: `culvert-agent/${version}`,
+  #keeper(tunnel: number): TunnelKeeper {
+    return new TunnelKeeper({
+      tunnel,
+      connect: (slot, signal) => this.#connect(slot, signal),
       sessions: this.#sessions,
-      onWelcome: (replica) => {
-        log.info('connected to the broker', { replica });
-        this.#connected.resolve();
-      },
-      onGoAway: (retryAfterMs) => {
-        // The old tunnel goes on with its streams while the loop looks for a new one.
-        log.info('the broker goes away', { retryAfterMs });
-        resolve(retryAfterMs);
-      },
-      onClosed: (error) => {
-        this.#tunnels.delete(tunnel);
-        log.warn('the tunnel ended', { code: error?.code, why: describeError(error ?? 'closed') });
-        resolve(0);
-      },
+      clock: this.#clock,
+      log: this.#log,
+      onWelcome: () => this.#connected.resolve(),
     });
-    this.#tunnels.add(tunnel);
-    if (this.#stop.signal.aborted) tunnel.leave(this.#stop.signal.reason as TunnelError);
-    return promise;
-  }
-
-  #reportFailure(thrown: unknown): number {
-    const failure = thrown instanceof HandshakeError ? thrown : undefined;
-    const { code, status, retryAfterMs = 0 } = failure ?? {};
-    // The broker's own no. A proxy that says 401 or 403 is another matter, and may say something else soon.
-    const refused = code === 'rejected' && (status === 401 || status === 403);
-    this.#log.warn('no connection to the broker', { code, status, why: describeError(thrown) });
-    return refused ? Math.max(refusedRetryMs, retryAfterMs) : retryAfterMs;
   }
 
   #accept(target: Target, timeoutMs: number, stream: Stream): StreamHandler {

@@ -25,6 +25,8 @@ export interface AgentOptions extends BrokerLinkOptions {
   readonly allow: readonly string[];
   /** What the cluster's own name stands for; without a port, the one that was asked for is used. */
   readonly kubeApiserver: HostMaybePort;
+  /** How many tunnels to keep, each to another replica of the broker: 1 or 2. */
+  readonly tunnels: number;
   /** How long a target may take to accept a connection, in milliseconds. */
   readonly dialTimeoutMs: number;
   /** How long streams may go on after a drain began, in milliseconds. */
@@ -66,6 +68,14 @@ export const agentTable = {
     default: '5s',
     help: 'How long a destination may take to accept a connection.',
   },
+  tunnels: {
+    name: 'tunnels',
+    kind: 'integer',
+    min: 1,
+    max: 2,
+    default: '2',
+    help: 'Tunnels to keep, each to another replica of the broker, so that losing one replica is not noticed.',
+  },
   ...processTable,
 } as const satisfies OptionsTable;
 
@@ -76,8 +86,16 @@ export const agentTable = {
  */
 export function readAgentOptions(argv: readonly string[], env: Env): ProgramOptions<AgentOptions> {
   const { values, warnings } = readOptions(agentTable, argv, env, checkAgent);
-  const { cluster, agentId, allow, kubeApiserver, dialTimeoutMs, drainTimeoutMs, logLevel } =
-    values;
+  const {
+    cluster,
+    agentId,
+    allow,
+    kubeApiserver,
+    dialTimeoutMs,
+    tunnels,
+    drainTimeoutMs,
+    logLevel,
+  } = values;
   const options: AgentOptions = Object.freeze({
     ...brokerLinkOptions(values, readProxyEnvironment(env)),
     cluster,
@@ -85,6 +103,7 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
     allow,
     kubeApiserver,
     dialTimeoutMs,
+    tunnels,
     drainTimeoutMs,
   });
   return { options, logLevel, warnings };

@@ -30,11 +30,25 @@ interface SessionDialer {
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
 }
 
+/** Which tunnel this is: an agent has several, to different replicas. */
+export interface TunnelName {
+  readonly cluster: string;
+  readonly agent: string;
+  readonly tunnel: number;
+}
+
+/** Names a tunnel within its cluster. */
+export function portKey({ agent, tunnel }: TunnelName): string {
+  return `${tunnel}/${agent}`;
+}
+
 /** The broker's end of an agent's tunnel: every dialer's session with this agent runs over it. */
 export class AgentPort implements LinkOwner {
   readonly link: Link;
   readonly cluster: string;
   readonly agent: string;
+  readonly tunnel: number;
+  readonly key: string;
   readonly connectedAt = new Date();
   /** The agent asked not to get new sessions, or this broker does. */
   draining = false;
@@ -48,15 +62,22 @@ export class AgentPort implements LinkOwner {
   #claim: AgentRecord | undefined;
   #gone = false;
 
-  constructor(hub: AgentHub, link: Link, cluster: string, agent: string) {
+  constructor(hub: AgentHub, link: Link, name: TunnelName) {
     this.#hub = hub;
     this.link = link;
-    this.cluster = cluster;
-    this.agent = agent;
-    this.#log = hub.options.log.child({ cluster, agent, peer: link.peer });
+    this.cluster = name.cluster;
+    this.agent = name.agent;
+    this.tunnel = name.tunnel;
+    this.key = portKey(name);
+    this.#log = hub.options.log.child({ ...name, peer: link.peer });
     this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
       link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
     );
+  }
+
+  /** Of this tunnel's claim in the directory; 0 before it is made. */
+  get epoch(): number {
+    return this.#claim?.epoch ?? 0;
   }
 
   get sessionCount(): number {
@@ -173,9 +194,9 @@ export class AgentPort implements LinkOwner {
   }
 
   async #register(): Promise<void> {
-    const { directory, replica } = this.#hub.options;
-    const { cluster, agent } = this;
-    const claim = await directory.claim({ cluster, agent, tunnel: 0, replica, address: '' });
+    const { directory, replica, address } = this.#hub.options;
+    const { cluster, agent, tunnel } = this;
+    const claim = await directory.claim({ cluster, agent, tunnel, replica, address });
     if (this.#gone) return directory.release(claim);
     this.#claim = claim;
     this.#hub.register(this);

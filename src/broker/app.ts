@@ -90,12 +90,18 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       return reject(c, { status: 400, code: 'protocol_error', message });
     }
     const speaksFor = identity.kind === 'agent' ? identity.cluster : undefined;
-    if (identity.kind === 'dialer' || (speaksFor !== undefined && speaksFor !== cluster)) {
+    const isDialer = identity.kind === 'dialer' || identity.kind === 'replica';
+    if (isDialer || (speaksFor !== undefined && speaksFor !== cluster)) {
       const whose = speaksFor === undefined ? 'no cluster' : `cluster ${speaksFor} only`;
       const message = `the credential speaks for ${whose}, not for ${cluster}`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster, agent });
     }
-    return upgrade((link) => hub.admitAgent(link, cluster, agent));
+    const tunnel = c.req.header('Culvert-Tunnel') === '1' ? 1 : 0;
+    if (hub.holdsAnother(cluster, agent, tunnel)) {
+      const message = `agent ${agent} has a tunnel to this replica already, a second belongs on another`;
+      return c.json({ code: 'already_here', message }, 409);
+    }
+    return upgrade((link) => hub.admitAgent(link, cluster, agent, tunnel));
   });
 
   app.get('/v1/clusters/:name/session', async (c) => {
@@ -112,8 +118,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `an agent's credential (of ${identity.cluster}) opens no session`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
     }
-    const dialer = identity.kind === 'dialer' ? identity.name : 'anyone';
-    return upgrade((link) => hub.admitDialer(link, cluster, dialer));
+    const forwarded = identity.kind === 'replica';
+    const dialer = identity.kind === 'anyone' ? 'anyone' : identity.name;
+    return upgrade((link) => hub.admitDialer(link, cluster, dialer, forwarded));
   });
 
   /** Names of clusters are for those who may dial them. */
@@ -135,7 +142,11 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     return (await forDialers(c)) ?? c.json({ clusters });
   });
   app.get('/healthz', (c) => c.text('ok'));
-  app.get('/readyz', (c) => (hub.draining ? c.text('draining', 503) : c.text('ok')));
+  app.get('/readyz', (c) => {
+    if (hub.draining) return c.text('draining', 503);
+    const { degraded } = hub.options.directory;
+    return c.text(degraded === undefined ? 'ok' : `ok, but degraded: ${degraded}`);
+  });
   app.get('/metrics', async (c) => {
     const { contentType, text } = await metrics();
     return c.body(text, 200, { 'Content-Type': contentType });

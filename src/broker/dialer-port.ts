@@ -5,39 +5,63 @@ import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion, type GoAway } from '../tunnel/message.ts';
 import type { AgentPort } from './agent-port.ts';
+import type { AgentRecord } from './directory.ts';
+import { ForwardPort, type ForwardedDialer } from './forward-port.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 
 /** What a dialer's link needs of the hub. */
 export interface DialerHub {
   readonly options: HubOptions;
-  place(cluster: string, agent: string | undefined): Promise<AgentPort>;
+  place(cluster: string, agent: string | undefined, forwarded: boolean): Promise<Place>;
   dialerGone(port: DialerPort): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
+}
+
+/** Where a session goes: to an agent's tunnel here, or to the replica that holds one. */
+export type Place = { readonly here: AgentPort } | { readonly elsewhere: AgentRecord };
+
+/** Who dials what. */
+export interface DialerName {
+  readonly cluster: string;
+  readonly dialer: string;
+  /** Another replica sent it here: it is not sent on. */
+  readonly forwarded: boolean;
 }
 
 /** The session that a dialer asks for: its name, and the agent that has it already. */
 interface WantedSession {
   readonly id: string;
   readonly resume: string | undefined;
+  /** HELLO as it came, for the owner. */
+  readonly hello: Uint8Array;
+  /** The replica that the directory named, once it was asked. */
+  readonly owner?: AgentRecord;
 }
 
 /** The broker's end of a dialer's link: one session with one agent of one cluster. */
-export class DialerPort implements LinkOwner {
+export class DialerPort implements LinkOwner, ForwardedDialer {
   readonly link: Link;
   readonly cluster: string;
   readonly dialer: string;
+  readonly #forwarded: boolean;
   readonly #hub: DialerHub;
   readonly #log: Logger;
   #helloTimer: Timer | undefined;
   #agent: AgentPort | undefined;
   #session = 0;
+  /** The way to the replica that holds the agent; then `#agent` is not here. */
+  #forward: ForwardPort | undefined;
+  /** Kept until the owner that the directory named first has had its say. */
+  #forwardedWanted: WantedSession | undefined;
+  #askedAgain = false;
   #gone = false;
 
-  constructor(hub: DialerHub, link: Link, cluster: string, dialer: string) {
+  constructor(hub: DialerHub, link: Link, { cluster, dialer, forwarded }: DialerName) {
     this.#hub = hub;
     this.link = link;
     this.cluster = cluster;
     this.dialer = dialer;
+    this.#forwarded = forwarded;
     this.#log = hub.options.log.child({ cluster, dialer, peer: link.peer });
     this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
       link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
@@ -50,12 +74,16 @@ export class DialerPort implements LinkOwner {
   }
 
   onData(session: number, stream: number, bytes: Uint8Array): void {
+    if (this.#forward !== undefined) {
+      return this.#forward.send(FrameType.data, session, stream, bytes);
+    }
     const agent = this.#own(session);
     this.#hub.relay(agent.link, FrameType.data, session, stream, bytes);
     agent.pauseWhileFull(this);
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
+    if (this.#forward !== undefined) return this.#forward.send(type, session, stream, payload);
     if (session === 0) return this.#onLinkFrame(type, payload);
     const agent = this.#own(session);
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
@@ -66,13 +94,29 @@ export class DialerPort implements LinkOwner {
   }
 
   pull(): void {
-    // Frames for a dialer are pushed by its agent's tunnel, which cannot be paused for one of many.
+    // Frames for a dialer are pushed by its agent's tunnel, which cannot be paused for one of many; a forwarded one can.
+    this.#forward?.resume();
+  }
+
+  onForwardClosed(error: TunnelError | undefined): void {
+    const wanted = this.#forwardedWanted;
+    if (error?.code === 'no_agent' && wanted !== undefined && !this.#gone) {
+      // The owner does not have the agent any more, so the directory is asked once more, past its cache.
+      this.#forwardedWanted = undefined;
+      this.#forward = undefined;
+      this.#hub.options.directory.distrust(wanted.owner!);
+      return this.#place(wanted);
+    }
+    const lost =
+      error ?? new TunnelError('link_lost', 'the replica that holds the agent closed the link');
+    this.link.close(lost);
   }
 
   onClose(error: TunnelError | undefined): void {
     this.#gone = true;
     this.#helloTimer?.cancel();
     this.#agent?.detach(this.#session, error);
+    this.#forward?.close(error);
     this.#hub.dialerGone(this);
     this.#log.info('dialer left', {
       session: this.#session,
@@ -108,18 +152,39 @@ export class DialerPort implements LinkOwner {
     if (this.#helloTimer === undefined) throw new TunnelError('protocol_error', 'a second HELLO');
     this.#helloTimer.cancel();
     this.#helloTimer = undefined;
-    const wanted = { id: hello.session, resume: hello.resume };
+    const wanted = { id: hello.session, resume: hello.resume, hello: payload.slice() };
+    this.#place(wanted);
+  }
+
+  #place(wanted: WantedSession): void {
     this.#welcome(wanted).catch((thrown: unknown) => this.link.close(TunnelError.from(thrown)));
   }
 
-  async #welcome({ id, resume }: WantedSession): Promise<void> {
-    const agent = await this.#hub.place(this.cluster, resume);
+  async #welcome(wanted: WantedSession): Promise<void> {
+    const place = await this.#hub.place(this.cluster, wanted.resume, this.#forwarded);
     if (this.#gone) return;
+    if ('elsewhere' in place) return this.#goElsewhere(place.elsewhere, wanted);
+    const agent = place.here;
     this.#agent = agent;
-    this.#session = agent.attach(this, id, resume !== undefined);
+    this.#session = agent.attach(this, wanted.id, wanted.resume !== undefined);
     const { replica } = this.#hub.options;
     const welcome = { ...protocolVersion, replica, session: this.#session, agent: agent.agent };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     this.#log.info('dialer attached', { session: this.#session, agent: agent.agent });
+  }
+
+  async #goElsewhere(owner: AgentRecord, wanted: WantedSession): Promise<void> {
+    const { cluster, dialer: name } = this;
+    const { directory, forward } = this.#hub.options;
+    const link = await forward!(owner, { cluster, name }).catch((thrown: unknown) => {
+      directory.distrust(owner);
+      throw thrown;
+    });
+    if (this.#gone) return link.close();
+    this.#forward = new ForwardPort(this.#hub, link, this);
+    if (!this.#askedAgain) this.#forwardedWanted = { ...wanted, owner };
+    this.#askedAgain = true;
+    this.#forward.send(FrameType.hello, 0, 0, wanted.hello);
+    this.#log.info('dialer forwarded', { owner: owner.replica, agent: owner.agent });
   }
 }

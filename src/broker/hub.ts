@@ -1,8 +1,9 @@
 import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
-import { AgentPort, type AgentHub } from './agent-port.ts';
-import { DialerPort, type DialerHub } from './dialer-port.ts';
+import { AgentPort, portKey, type AgentHub } from './agent-port.ts';
+import { DialerPort, type DialerHub, type Place } from './dialer-port.ts';
+import type { AgentRecord } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 
 /**
@@ -11,7 +12,7 @@ import { hubLimits, type HubOptions } from './hub-options.ts';
  */
 export class Hub implements AgentHub, DialerHub {
   readonly options: HubOptions;
-  /** Tunnels that have said HELLO, by cluster and agent. */
+  /** Tunnels that have said HELLO, by cluster, and there by `AgentPort.key`. */
   readonly #agents = new Map<string, Map<string, AgentPort>>();
   readonly #dialers = new Set<DialerPort>();
   #draining = false;
@@ -21,6 +22,7 @@ export class Hub implements AgentHub, DialerHub {
 
   constructor(options: HubOptions) {
     this.options = options;
+    options.directory.onFenced((claim) => this.#onFenced(claim));
   }
 
   get draining(): boolean {
@@ -43,13 +45,24 @@ export class Hub implements AgentHub, DialerHub {
   }
 
   /** Takes an agent's tunnel; who it speaks for has been proven. */
-  admitAgent(link: AttachableLink, cluster: string, agent: string): void {
-    link.attach(new AgentPort(this, link, cluster, agent));
+  admitAgent(link: AttachableLink, cluster: string, agent: string, tunnel: number): void {
+    link.attach(new AgentPort(this, link, { cluster, agent, tunnel }));
   }
 
-  /** Takes a dialer's link to a cluster; who it is has been proven. */
-  admitDialer(link: AttachableLink, cluster: string, dialer: string): void {
-    const port = new DialerPort(this, link, cluster, dialer);
+  /** Whether the agent has another tunnel here already: a second one belongs on another replica. */
+  holdsAnother(cluster: string, agent: string, tunnel: number): boolean {
+    const ports = this.#agents.get(cluster)?.values() ?? [];
+    for (const port of ports) if (port.agent === agent && port.tunnel !== tunnel) return true;
+    return false;
+  }
+
+  /**
+   * Takes a dialer's link to a cluster; who it is has been proven.
+   *
+   * @param forwarded another replica sent it here: it is not sent on
+   */
+  admitDialer(link: AttachableLink, cluster: string, dialer: string, forwarded = false): void {
+    const port = new DialerPort(this, link, { cluster, dialer, forwarded });
     this.#dialers.add(port);
     link.attach(port);
   }
@@ -57,8 +70,8 @@ export class Hub implements AgentHub, DialerHub {
   /** The agent has said HELLO: from now on it can be found. */
   register(port: AgentPort): void {
     const agents = this.#agents.get(port.cluster) ?? new Map<string, AgentPort>();
-    const before = agents.get(port.agent);
-    agents.set(port.agent, port);
+    const before = agents.get(port.key);
+    agents.set(port.key, port);
     this.#agents.set(port.cluster, agents);
     if (before === undefined) return;
     const sentence = `agent ${port.agent} connected again, this tunnel is replaced`;
@@ -68,8 +81,8 @@ export class Hub implements AgentHub, DialerHub {
   /** The tunnel is gone. Idempotent, and of no effect on a newer tunnel of the same agent. */
   unregister(port: AgentPort): void {
     const agents = this.#agents.get(port.cluster);
-    if (agents?.get(port.agent) !== port) return;
-    agents.delete(port.agent);
+    if (agents?.get(port.key) !== port) return;
+    agents.delete(port.key);
     if (agents.size === 0) this.#agents.delete(port.cluster);
   }
 
@@ -82,24 +95,31 @@ export class Hub implements AgentHub, DialerHub {
   }
 
   /**
-   * The tunnel that a session to `cluster` shall use: of the agents found here the one with the fewest sessions, or the one
-   * that has the session already.
+   * Where a session to `cluster` shall go: of the tunnels here the one with the fewest sessions, else to the replica that holds
+   * one. With `agent`, only to that agent: it has the session already.
+   *
+   * @throws TunnelError `no_agent`, or `draining` for a new session
    */
-  async place(cluster: string, agent: string | undefined): Promise<AgentPort> {
-    if (this.#draining)
+  async place(cluster: string, agent: string | undefined, forwarded: boolean): Promise<Place> {
+    const { directory, replica, forward } = this.options;
+    if (this.#draining && agent === undefined) {
       throw new TunnelError('draining', 'this broker is shutting down, dial again');
+    }
     let best: AgentPort | undefined;
-    for (const record of await this.options.directory.locate(cluster)) {
-      if (record.replica !== this.options.replica) continue;
-      const port = this.#agents.get(record.cluster)?.get(record.agent);
-      if (port === undefined) continue;
-      if (agent === undefined ? port.draining : port.agent !== agent) continue;
+    let elsewhere: AgentRecord | undefined;
+    for (const record of await directory.locate(cluster)) {
+      if (agent !== undefined && record.agent !== agent) continue;
+      if (record.replica !== replica) {
+        elsewhere ??= record;
+        continue;
+      }
+      const port = this.#agents.get(record.cluster)?.get(portKey(record));
+      if (port === undefined || (port.draining && agent === undefined)) continue;
       if (best === undefined || port.sessionCount < best.sessionCount) best = port;
     }
-    if (best === undefined) {
-      throw new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
-    }
-    return best;
+    if (best !== undefined) return { here: best };
+    if (elsewhere !== undefined && forward !== undefined && !forwarded) return { elsewhere };
+    throw new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
   }
 
   /** Passes a frame on; the receiver of a backlog beyond every window is in breach and loses its link. */
@@ -126,6 +146,15 @@ export class Hub implements AgentHub, DialerHub {
       await promise;
     }
     this.close();
+  }
+
+  /** A newer tunnel of an agent stands elsewhere: the one here is dead, whether it has noticed or not. */
+  #onFenced(claim: AgentRecord): void {
+    const port = this.#agents.get(claim.cluster)?.get(portKey(claim));
+    // One that drains has told its agent to go elsewhere, and its streams are moving.
+    if (port === undefined || port.draining || port.epoch !== claim.epoch) return;
+    const sentence = `agent ${claim.agent} connected again elsewhere, this tunnel is replaced`;
+    port.link.close(new TunnelError('agent_lost', sentence));
   }
 
   close(): void {

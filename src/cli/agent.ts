@@ -4,7 +4,7 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
 
-const { cluster, agentId, allow, kubeApiserver, dialTimeoutMs } = agentTable;
+const { cluster, agentId, allow, kubeApiserver, dialTimeoutMs, tunnels } = agentTable;
 
 export const agentCommand: Command = {
   name: 'agent',
@@ -15,7 +15,7 @@ export const agentCommand: Command = {
     'that list. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured on the way to the broker. Run several for availability.',
   groups: [
     { title: 'What it serves', table: { cluster, allow, kubeApiserver, dialTimeoutMs, agentId } },
-    { title: 'The broker', table: brokerLinkTable },
+    { title: 'The broker', table: { ...brokerLinkTable, tunnels } },
     { title: 'The process', table: processTable },
   ],
   examples: [

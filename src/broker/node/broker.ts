@@ -47,6 +47,7 @@ export async function startBroker(
   const log = deps.log.child({ replica: options.replicaId });
   const hub = new Hub({
     replica: options.replicaId,
+    address: '',
     directory: new MemoryDirectory(),
     clock: systemClock,
     log,

@@ -1,0 +1,132 @@
+import { Backoff } from '../base/backoff.ts';
+import type { Clock } from '../base/clock.ts';
+import { describeError } from '../base/error.ts';
+import type { Logger } from '../base/logger.ts';
+import { version } from '../base/version.ts';
+import type { TunnelError } from '../tunnel/errors.ts';
+import { HandshakeError } from '../websocket/connect.ts';
+import type { WebSocketLink } from '../websocket/websocket-link.ts';
+import { AgentTunnel } from './agent-tunnel.ts';
+import type { SessionStore } from './session-store.ts';
+
+/** A tunnel that lived this long was healthy: the next outage starts with a short delay again. */
+const healthyAfterMs = 60_000;
+
+/** Between attempts that a person has to make succeed (a refused credential), in milliseconds. */
+const refusedRetryMs = 60_000;
+
+/** A second tunnel that a load balancer brings to the same replica again and again: how often in a row, then how long to wait. */
+const sameReplicaAttempts = 3;
+const sameReplicaRetryMs = 60_000;
+
+export interface TunnelKeeperOptions {
+  /** 0 or 1: each belongs on another replica. */
+  readonly tunnel: number;
+  readonly connect: (tunnel: number, signal: AbortSignal) => Promise<WebSocketLink>;
+  readonly sessions: SessionStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** A broker has taken the tunnel in. */
+  readonly onWelcome: () => void;
+}
+
+/** Keeps one tunnel to some broker, through any outage, until it is stopped. */
+export class TunnelKeeper {
+  readonly #options: TunnelKeeperOptions;
+  readonly #log: Logger;
+  readonly #backoff = new Backoff();
+  /** The present tunnel, and those whose broker goes away and that end with it. */
+  readonly #tunnels = new Set<AgentTunnel>();
+  #sameReplica = 0;
+
+  constructor(options: TunnelKeeperOptions) {
+    this.#options = options;
+    this.#log = options.log.child({ tunnel: options.tunnel });
+  }
+
+  /** Asks the brokers to send no new sessions. */
+  sendGoAway(deadlineMs: number): void {
+    for (const tunnel of this.#tunnels) tunnel.sendGoAway(deadlineMs);
+  }
+
+  /** Ends the tunnels in order; `run` has been aborted. Idempotent. */
+  leave(error: TunnelError): void {
+    for (const tunnel of this.#tunnels) tunnel.leave(error);
+  }
+
+  /** Resolves when the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { connect, clock, tunnel } = this.#options;
+    while (!signal.aborted) {
+      const startedMs = clock.now();
+      let atLeastMs = 0;
+      try {
+        const link = await connect(tunnel, signal);
+        this.#sameReplica = 0;
+        atLeastMs = await this.#serve(link, signal);
+      } catch (thrown) {
+        if (signal.aborted) return;
+        atLeastMs = this.#reportFailure(thrown);
+      }
+      if (clock.now() - startedMs > healthyAfterMs) this.#backoff.reset();
+      const delayMs = this.#backoff.nextDelayMs(atLeastMs);
+      this.#log.debug('next attempt', { delayMs: Math.round(delayMs) });
+      await this.#pause(delayMs, signal);
+    }
+  }
+
+  /** Serves a tunnel until it ends or its broker asks to leave; says how long to wait before the next. */
+  #serve(link: WebSocketLink, signal: AbortSignal): Promise<number> {
+    const { promise, resolve } = Promise.withResolvers<number>();
+    const log = this.#log.child({ broker: link.peer });
+    const tunnel = new AgentTunnel(link, {
+      software: `culvert-agent/${version}`,
+      sessions: this.#options.sessions,
+      onWelcome: (replica) => {
+        log.info('connected to the broker', { replica });
+        this.#options.onWelcome();
+      },
+      onGoAway: (retryAfterMs) => {
+        // The old tunnel goes on with its streams while the next one is made.
+        log.info('the broker goes away', { retryAfterMs });
+        this.#backoff.reset();
+        resolve(retryAfterMs);
+      },
+      onClosed: (error) => {
+        this.#tunnels.delete(tunnel);
+        log.warn('the tunnel ended', { code: error?.code, why: describeError(error ?? 'closed') });
+        resolve(0);
+      },
+    });
+    this.#tunnels.add(tunnel);
+    if (signal.aborted) tunnel.leave(signal.reason as TunnelError);
+    return promise;
+  }
+
+  #reportFailure(thrown: unknown): number {
+    const failure = thrown instanceof HandshakeError ? thrown : undefined;
+    const { code, status, retryAfterMs = 0 } = failure ?? {};
+    if (code === 'rejected' && status === 409) {
+      // One replica, or a load balancer that sends us there again: no failure, the first tunnel stands.
+      this.#log.debug('the other tunnel is at this replica');
+      this.#backoff.reset();
+      return ++this.#sameReplica % sameReplicaAttempts === 0 ? sameReplicaRetryMs : 0;
+    }
+    // The broker's own no. A proxy that says 401 or 403 is another matter, and may say something else soon.
+    const refused = code === 'rejected' && (status === 401 || status === 403);
+    this.#log.warn('no connection to the broker', { code, status, why: describeError(thrown) });
+    return refused ? Math.max(refusedRetryMs, retryAfterMs) : retryAfterMs;
+  }
+
+  /** Waits, or until the signal aborts. */
+  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stop = (): void => resolve();
+    const timer = this.#options.clock.setTimer(delayMs, stop);
+    signal.addEventListener('abort', stop, { once: true });
+    await promise;
+    timer.cancel();
+    signal.removeEventListener('abort', stop);
+  }
+}

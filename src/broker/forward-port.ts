@@ -1,0 +1,73 @@
+import type { TunnelError } from '../tunnel/errors.ts';
+import { FrameType } from '../tunnel/frame.ts';
+import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';
+
+/** The dialer's side of a forwarded session. */
+export interface ForwardedDialer {
+  readonly link: Link;
+  /** The owner's end is gone, with its reason. */
+  onForwardClosed(error: TunnelError | undefined): void;
+}
+
+export interface ForwardHub {
+  relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
+}
+
+/**
+ * The one hop from the replica that a dialer reached to the one that holds the agent's tunnel: frames pass in both directions
+ * as they are, session numbers too, because the owner gives them. Both links carry this session alone, so each is paused
+ * while the other is full.
+ */
+export class ForwardPort implements LinkOwner {
+  readonly #hub: ForwardHub;
+  readonly #owner: AttachableLink;
+  readonly #dialer: ForwardedDialer;
+
+  constructor(hub: ForwardHub, owner: AttachableLink, dialer: ForwardedDialer) {
+    this.#hub = hub;
+    this.#owner = owner;
+    this.#dialer = dialer;
+    owner.attach(this);
+  }
+
+  /** A frame from the dialer. */
+  send(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
+    this.#hub.relay(this.#owner, type, session, stream, payload);
+    if (this.#owner.room > 0) return;
+    this.#dialer.link.pause();
+    this.#owner.wake();
+  }
+
+  /** The dialer's link has room again. */
+  resume(): void {
+    this.#owner.resume();
+  }
+
+  close(error: TunnelError | undefined): void {
+    this.#owner.close(error);
+  }
+
+  onData(session: number, stream: number, bytes: Uint8Array): void {
+    this.#toDialer(FrameType.data, session, stream, bytes);
+  }
+
+  onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
+    this.#toDialer(type, session, stream, payload);
+  }
+
+  pull(): void {
+    this.#dialer.link.resume();
+  }
+
+  onClose(error: TunnelError | undefined): void {
+    this.#dialer.onForwardClosed(error);
+  }
+
+  #toDialer(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
+    const { link } = this.#dialer;
+    this.#hub.relay(link, type, session, stream, payload);
+    if (link.room > 0) return;
+    this.#owner.pause();
+    link.wake();
+  }
+}
