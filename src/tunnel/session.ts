@@ -269,7 +269,10 @@ export class Session implements StreamOwner {
     switch (type) {
       case FrameType.opened: {
         if (stream.openTarget === undefined) {
-          throw new TunnelError('protocol_error', 'OPENED is for the dialer, this end is the agent');
+          throw new TunnelError(
+            'protocol_error',
+            'OPENED is for the dialer, this end is the agent',
+          );
         }
         if (stream.accepted) return;
         stream.opened(decodeOpened(payload), maxWindowBytes);
