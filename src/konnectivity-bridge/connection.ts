@@ -23,7 +23,6 @@ export class Connection implements StreamHandler {
   readonly #context: BridgeContext;
   readonly #front: FrontStream;
   readonly #random: bigint;
-  readonly #readOn: () => void;
   readonly #tunnel: TunnelStream;
   readonly #target: TargetWriter;
   #state: State = 'dialing';
@@ -46,7 +45,6 @@ export class Connection implements StreamHandler {
     this.#context = context;
     this.#front = front;
     this.#random = random;
-    this.#readOn = readOn;
     const { dialTimeoutMs, dialGraceMs } = context.limits;
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
@@ -163,8 +161,6 @@ export class Connection implements StreamHandler {
         break;
       case 'open':
         this.#closeByTarget(error?.message ?? '');
-        // Nothing is written any more, so nobody else would wake a client that is held back.
-        this.#readOn();
         break;
       case 'flushing':
         this.#leave();

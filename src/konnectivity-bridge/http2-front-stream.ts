@@ -2,14 +2,12 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { FrontHandler, FrontStream, GrpcStatus } from './front.ts';
 import type { PacketBuffer, PacketBufferPool } from './packet-buffer.ts';
 
-/** How long a client may keep its half of a call open after our answer was complete. */
-const lingerMs = 5_000;
-
 /** A call on node:http2. The response's head is sent at once; a status follows in the trailers. */
 export class Http2FrontStream implements FrontStream {
   readonly peer: string;
   readonly #stream: ServerHttp2Stream;
   readonly #pool: PacketBufferPool;
+  readonly #lingerMs: number;
   #handler: FrontHandler | undefined;
   #queuedBytes = 0;
   /** What has been written and not yet taken: sizes, and the buffers that are ours to recycle, both in order. */
@@ -18,10 +16,11 @@ export class Http2FrontStream implements FrontStream {
   #status: GrpcStatus | undefined;
   #message = '';
 
-  constructor(stream: ServerHttp2Stream, peer: string, pool: PacketBufferPool) {
+  constructor(stream: ServerHttp2Stream, peer: string, pool: PacketBufferPool, lingerMs: number) {
     this.peer = peer;
     this.#stream = stream;
     this.#pool = pool;
+    this.#lingerMs = lingerMs;
     stream.respond(
       { ':status': 200, 'content-type': 'application/grpc' },
       { waitForTrailers: true },
@@ -89,7 +88,7 @@ export class Http2FrontStream implements FrontStream {
       ...(message !== '' && { 'grpc-message': message }),
     });
     // Clients close their half now. One that does not would keep the stream for ever.
-    this.#stream.setTimeout(lingerMs, () => this.#stream.close(constants.NGHTTP2_NO_ERROR));
+    this.#stream.setTimeout(this.#lingerMs, () => this.#stream.close(constants.NGHTTP2_NO_ERROR));
   }
 
   readonly #onWritten = (error?: Error | null): void => {

@@ -8,7 +8,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { asError } from '../base/error.ts';
@@ -45,7 +45,8 @@ export async function startHttp2Front(options: Http2FrontOptions): Promise<Front
 class Http2Front implements Front {
   readonly #options: Http2FrontOptions;
   readonly #server: Http2Server | Http2SecureServer;
-  readonly #sessions = new Set<ServerHttp2Session>();
+  /** Every TCP or Unix connection, also before its handshake and after the end of its session. */
+  readonly #sockets = new Set<Socket>();
   #accepting = true;
   #address = '';
   readonly #closed = Promise.withResolvers<void>();
@@ -53,6 +54,10 @@ class Http2Front implements Front {
   constructor(options: Http2FrontOptions) {
     this.#options = options;
     this.#server = createHttp2Server(options);
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#server.on('session', (session) => this.#onSession(session));
     this.#server.once('close', () => this.#closed.resolve());
     // Each failure has been told to its session already, or there was never one.
@@ -98,23 +103,20 @@ class Http2Front implements Front {
 
   async close(): Promise<void> {
     this.stopAccepting();
-    for (const session of this.#sessions) session.destroy();
+    // Not the sessions: one that was told GOAWAY would wait for its client to hang up.
+    for (const socket of this.#sockets) socket.destroy();
     await this.#closed.promise;
   }
 
   #onSession(session: ServerHttp2Session): void {
     const { limits, clock } = this.#options;
     const peer = peerOf(session, this.#address);
-    this.#sessions.add(session);
     const timer = clock.setTimer(limits.handshakeTimeoutMs, () => {
       this.#options.log.debug('konnectivity connection said nothing', { peer });
       session.destroy();
     });
     session.once('remoteSettings', () => timer.cancel());
-    session.once('close', () => {
-      timer.cancel();
-      this.#sessions.delete(session);
-    });
+    session.once('close', () => timer.cancel());
     // Told by 'sessionError' of the server; without a listener it would be thrown.
     session.on('error', () => {});
     session.on('stream', (stream, headers) => this.#onStream(stream, headers, peer));
@@ -131,7 +133,12 @@ class Http2Front implements Front {
       return refuse(stream, GrpcStatus.unimplemented, `unknown method ${headers[':path']}`);
     }
     if (!this.#accepting) return refuse(stream, GrpcStatus.unavailable, 'the bridge is draining');
-    const call = new Http2FrontStream(stream, peer, this.#options.pool);
+    const call = new Http2FrontStream(
+      stream,
+      peer,
+      this.#options.pool,
+      this.#options.limits.lingerMs,
+    );
     call.handle(this.#options.accept(call));
   }
 

@@ -46,6 +46,8 @@ export interface BridgeLimits {
   readonly maxQueuedBytes: number;
   /** How long a connection may take for its TLS handshake, and again for the first HTTP/2 frame, in milliseconds. */
   readonly handshakeTimeoutMs: number;
+  /** How long a client may keep its half of a call open after our answer was complete, in milliseconds. */
+  readonly lingerMs: number;
   /** Calls that one HTTP/2 connection may have open: a reusable tunnel has one per proxied connection. */
   readonly maxStreamsPerConnection: number;
   /** HTTP/2 receive window of one call, in bytes. The whole connection has four times as much. */
@@ -59,6 +61,7 @@ export const defaultBridgeLimits: BridgeLimits = {
   flushTimeoutMs: 120_000,
   maxQueuedBytes: 256 * 1024,
   handshakeTimeoutMs: 4_000,
+  lingerMs: 5_000,
   maxStreamsPerConnection: 4096,
   windowBytes: 1024 * 1024,
 };

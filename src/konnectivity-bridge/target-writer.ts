@@ -32,16 +32,17 @@ export class TargetWriter {
     this.#readOn = readOn;
   }
 
-  /** Takes bytes from the client; copies what it cannot pass on. False: stop reading until `readOn`. */
+  /** Takes bytes from the client. False: stop reading until `readOn`. */
   write(bytes: Uint8Array): boolean {
-    if (!this.#isBlocked) {
+    // The rest of what had been read when the tunnel was full goes the same way: it takes all that it is given.
+    if (!this.#isReadingOn) {
       if (this.#tunnel.write(bytes)) return true;
-      this.#block();
+      if (!this.#isBlocked) this.#block();
       return false;
     }
     this.#backlog.push(Uint8Array.from(bytes));
     this.#backlogBytes += bytes.length;
-    return this.#isReadingOn && this.#backlogBytes < maxBacklogBytes;
+    return this.#backlogBytes < maxBacklogBytes;
   }
 
   /** The tunnel has room again. */

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { credentials } from '@grpc/grpc-js';
+import { connectivityState, credentials } from '@grpc/grpc-js';
 import { KonnectivityConnection } from './konnectivity-connection.ts';
 import { ProxyService, type ProxyServiceClient } from './proxy-service.ts';
 
@@ -56,12 +56,15 @@ export class KonnectivityClient implements AsyncDisposable {
   async dial(address: string, options: DialOptions = {}): Promise<Duplex> {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? 30_000);
     const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
-    const connection = new KonnectivityConnection(this.#service.Proxy());
+    const connection = new KonnectivityConnection(this.#service.Proxy(), this.#isUnreachable);
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));
     await connection.dial(address, signal);
     return connection;
   }
+
+  readonly #isUnreachable = (): boolean =>
+    this.#service.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE;
 
   /** Ends every connection at once, and the client. Idempotent. */
   close(): void {

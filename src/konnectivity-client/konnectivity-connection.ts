@@ -24,12 +24,13 @@ interface Settle {
 export class KonnectivityConnection extends Duplex {
   readonly #call: ProxyCall;
   #state: State = { t: 'over' };
-  #hasAnswered = false;
+  readonly #isUnreachable: () => boolean;
 
-  constructor(call: ProxyCall) {
+  /** @param isUnreachable tells, after a call has failed, whether that was for want of a connection to the server */
+  constructor(call: ProxyCall, isUnreachable: () => boolean) {
     super({ allowHalfOpen: false });
     this.#call = call;
-    call.on('metadata', () => (this.#hasAnswered = true));
+    this.#isUnreachable = isUnreachable;
     call.on('data', (packet: ResponsePacket) => this.#onPacket(packet));
     call.on('error', (error: Error) => this.#onCallEnd(error));
     call.on('end', () => this.#onCallEnd(undefined));
@@ -159,7 +160,7 @@ export class KonnectivityConnection extends Duplex {
     const state = this.#state;
     if (state.t === 'over') return;
     if (state.t === 'dialing') {
-      const reason = this.#hasAnswered || !error ? 'tunnelclosed' : 'streamsetup';
+      const reason = error && this.#isUnreachable() ? 'streamsetup' : 'tunnelclosed';
       state.settle.reject(
         new DialError(reason, error ? `tunnel closed: ${error.message}` : 'tunnel closed', {
           cause: error,

@@ -1,11 +1,10 @@
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BridgeFrontOptions, TlsFiles } from '../../src/konnectivity-bridge/options.ts';
 import {
@@ -49,21 +48,21 @@ function portOf(address: string): number {
   return Number(address.slice(address.lastIndexOf(':') + 1));
 }
 
-/** Dials once and answers; throws when the call ends before that. */
-async function dialThrough(peer: ProxyPeer, dialer: ScriptedDialer): Promise<void> {
+/** Dials once and answers; resolves with the connect id, throws when the call ends before that. */
+async function dialThrough(peer: ProxyPeer, dialer: ScriptedDialer): Promise<string> {
   const call = peer.call();
   call.dial('cluster1:443');
   const answered = call.opened();
   void dialer.next().then((stream) => stream.handler.onOpened!());
-  await answered;
+  return await answered;
 }
 
-async function closed(socket: Socket): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  socket.on('data', (piece: Buffer) => pieces.push(piece));
+/** Resolves with true when the other end has closed. */
+async function closed(socket: Socket): Promise<boolean> {
+  socket.resume();
   socket.on('error', () => {});
   await new Promise((resolve) => socket.on('close', resolve));
-  return Buffer.concat(pieces);
+  return socket.destroyed;
 }
 
 describe('TCP with TLS', () => {
@@ -77,7 +76,7 @@ describe('TCP with TLS', () => {
     const { dialer, bridge } = await start();
     await using _ = bridge;
     using peer = new ProxyPeer(bridge.address, await pems(certificates.client));
-    await dialThrough(peer, dialer);
+    expect(await dialThrough(peer, dialer)).not.toBe('0');
   });
 
   it.each([
@@ -99,14 +98,22 @@ describe('TCP with TLS', () => {
     await using _ = bridge;
     const identity = await pems(certificates.client);
     const open = (options: object) =>
-      connectTls({ host: '127.0.0.1', port: portOf(bridge.address), ...identity, ...options });
+      connectTls({
+        host: '127.0.0.1',
+        servername: 'localhost',
+        port: portOf(bridge.address),
+        ...identity,
+        ...options,
+      });
     const good = open({ ALPNProtocols: ['h2'] });
     await once(good, 'secureConnect');
     expect(good.alpnProtocol).toBe('h2');
     good.destroy();
-    await closed(open({ ALPNProtocols: ['http/1.1'] }));
-    await closed(open({}));
-    await closed(open({ ALPNProtocols: ['h2'], minVersion: 'TLSv1', maxVersion: 'TLSv1.1' }));
+    expect(await closed(open({ ALPNProtocols: ['http/1.1'] }))).toBe(true);
+    expect(await closed(open({}))).toBe(true);
+    expect(
+      await closed(open({ ALPNProtocols: ['h2'], minVersion: 'TLSv1', maxVersion: 'TLSv1.1' })),
+    ).toBe(true);
   });
 
   it('closes half a handshake that is held open, and one that never starts', async () => {
@@ -115,7 +122,7 @@ describe('TCP with TLS', () => {
     const silent = connect(portOf(bridge.address), '127.0.0.1');
     const half = connect(portOf(bridge.address), '127.0.0.1');
     half.write(Buffer.from([0x16, 3, 1, 0x02, 0x00, 1, 0]));
-    await Promise.all([closed(silent), closed(half)]);
+    expect(await Promise.all([closed(silent), closed(half)])).toEqual([true, true]);
   });
 
   it('closes a connection that says nothing after its handshake', async () => {
@@ -123,11 +130,12 @@ describe('TCP with TLS', () => {
     await using _ = bridge;
     const socket = connectTls({
       host: '127.0.0.1',
+      servername: 'localhost',
       port: portOf(bridge.address),
       ...(await pems(certificates.client)),
       ALPNProtocols: ['h2'],
     });
-    await closed(socket);
+    expect(await closed(socket)).toBe(true);
   });
 
   it('closes plain HTTP and garbage at once', async () => {
@@ -136,7 +144,7 @@ describe('TCP with TLS', () => {
     for (const text of ['GET / HTTP/1.1\r\nhost: x\r\n\r\n', '\0\xff garbage '.repeat(100)]) {
       const socket = connect(portOf(bridge.address), '127.0.0.1');
       socket.write(text);
-      await closed(socket);
+      expect(await closed(socket)).toBe(true);
     }
   });
 
@@ -163,7 +171,10 @@ describe('TCP in the clear', () => {
     await using bridge = await startTestBridge(dialer);
     using session = connectRaw(bridge.address);
     await once(session, 'remoteSettings');
-    await Promise.all(Array.from({ length: 300 }, () => dialThrough(bridge.peer, dialer)));
+    const ids = await Promise.all(
+      Array.from({ length: 300 }, () => dialThrough(bridge.peer, dialer)),
+    );
+    expect(new Set(ids).size).toBe(300);
     expect(bridge.metrics.read('established_connections')).toBe(300);
   });
 
@@ -214,6 +225,16 @@ describe('TCP in the clear', () => {
     await call.closed;
   });
 
+  it('ends a call that its client keeps open after the answer', async () => {
+    const limits = { lingerMs: 50 };
+    await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
+    using session = connectRaw(bridge.address);
+    const call = new RawCall(session);
+    call.stream.write(Buffer.from([0, 0, 0, 0, 0]));
+    expect(await call.closed).toBe(0);
+    await expect.poll(() => bridge.metrics.read('grpc_connections')).toBe(0);
+  });
+
   it('answers a compressed packet with UNIMPLEMENTED', async () => {
     await using bridge = await startTestBridge(new ScriptedDialer());
     using session = connectRaw(bridge.address);
@@ -234,7 +255,7 @@ describe('TCP in the clear', () => {
     await using bridge = await startTestBridge(new ScriptedDialer());
     const socket = connect(portOf(bridge.address), '127.0.0.1');
     socket.write(bytes);
-    await closed(socket);
+    expect(await closed(socket)).toBe(true);
   });
 
   it.each([
@@ -245,7 +266,7 @@ describe('TCP in the clear', () => {
     await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
     const socket = connect(portOf(bridge.address), '127.0.0.1');
     socket.write(bytes);
-    await closed(socket);
+    expect(await closed(socket)).toBe(true);
   });
 
   it('keeps a connection open that is idle after its preface', async () => {
@@ -279,7 +300,7 @@ describe('a Unix socket', () => {
     {
       await using bridge = await startTestBridge(dialer, { udsPath });
       expect((await stat(udsPath)).mode & 0o777).toBe(0o770);
-      await dialThrough(bridge.peer, dialer);
+      expect(await dialThrough(bridge.peer, dialer)).not.toBe('0');
     }
     await expect(stat(udsPath)).rejects.toThrow('ENOENT');
   });
@@ -293,7 +314,7 @@ describe('a Unix socket', () => {
     expect(bridge.bridge.addresses).toHaveLength(2);
     for (const address of bridge.bridge.addresses) {
       using peer = new ProxyPeer(address);
-      await dialThrough(peer, dialer);
+      expect(await dialThrough(peer, dialer)).not.toBe('0');
     }
   });
 
@@ -302,14 +323,13 @@ describe('a Unix socket', () => {
     const server = createServer().listen(udsPath);
     await once(server, 'listening');
     // The way to leave a socket file behind without killing a process.
-    const { rename } = await import('node:fs/promises');
     await rename(udsPath, `${udsPath}.kept`);
     server.close();
     await once(server, 'close');
     await rename(`${udsPath}.kept`, udsPath);
     const dialer = new ScriptedDialer();
     await using bridge = await startTestBridge(dialer, { udsPath });
-    await dialThrough(bridge.peer, dialer);
+    expect(await dialThrough(bridge.peer, dialer)).not.toBe('0');
   });
 
   it('takes nothing away from a program that listens, nor a file', async () => {
@@ -317,10 +337,9 @@ describe('a Unix socket', () => {
     const dialer = new ScriptedDialer();
     await using bridge = await startTestBridge(dialer, { udsPath });
     await expect(startTestBridge(dialer, { udsPath })).rejects.toThrow(/another program listens/);
-    await dialThrough(bridge.peer, dialer);
+    expect(await dialThrough(bridge.peer, dialer)).not.toBe('0');
     const file = join(directory, 'file.sock');
     await writeFile(file, 'precious');
-    await chmod(file, 0o600);
     await expect(startTestBridge(dialer, { udsPath: file })).rejects.toThrow(/is not a socket/);
     expect((await stat(file)).size).toBe(8);
   });

@@ -16,6 +16,7 @@ export class ProxyPeer implements Disposable {
       address.startsWith('/') ? `unix:${address}` : address,
       tls ? credentials.createSsl(tls.ca, tls.key, tls.cert) : credentials.createInsecure(),
       {
+        ...(tls && { 'grpc.ssl_target_name_override': 'localhost' }),
         'grpc.use_local_subchannel_pool': 1,
         'grpc.enable_http_proxy': 0,
         'grpc.enable_retries': 0,

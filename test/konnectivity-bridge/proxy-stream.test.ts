@@ -292,8 +292,10 @@ describe('the end by the client (rules 4 to 6)', () => {
     await call.expect('CLOSE_RSP');
     call.grpc.cancel();
     s.bridge.peer.service.close();
-    await stream.until(() => stream.isFinished);
+    await expect.poll(() => s.bridge.metrics.read('grpc_connections')).toBe(0);
+    expect(stream.isFinished).toBe(true);
     expect(stream.resetBy).toBeUndefined();
+    expect(s.bridge.metrics.read('flushing_connections')).toBe(1);
   });
 
   it('resets a target that does not close within two minutes of its client', async () => {

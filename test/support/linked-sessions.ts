@@ -1,8 +1,9 @@
 import type { LogFields, Logger } from '../../src/base/logger.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
+import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { Session } from '../../src/tunnel/session.ts';
-import { SlabPool } from '../../src/tunnel/slab.ts';
+import { type Slab, SlabPool, frameOverheadBytes, maxDataBytes } from '../../src/tunnel/slab.ts';
 import type { Target } from '../../src/tunnel/stream-handler.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
@@ -59,17 +60,39 @@ export class RecordingLogger implements Logger {
   }
 }
 
+/** A pool that remembers the most that was held at once. */
+export class PeakPool extends SlabPool {
+  peakBytes = 0;
+
+  override take(payloadBytes: number): Slab {
+    const slab = super.take(payloadBytes);
+    this.peakBytes = Math.max(this.peakBytes, this.inUseBytes);
+    return slab;
+  }
+}
+
+/**
+ * docs/protocol.md, "Memory": slabs that the sender of one stream holds at most, for `keptBytes` that wait or are not
+ * acknowledged and lie in `frames`.
+ */
+export function slabBoundBytes(keptBytes: number, frames: number): number {
+  return 1.35 * (keptBytes + frameOverheadBytes * frames) + 8 * (maxDataBytes + frameOverheadBytes);
+}
+
+/** What a stream lets wait before its writer has to stop, in bytes. */
+export const unsentHighBytes = 256 * 1024;
+
 /** A session with everything that is its own, so that leaks show. */
-export class SessionEnd {
+export class SessionEnd<L extends AttachableLink = SimulatedLink> {
   readonly session: Session;
-  readonly link: SimulatedLink;
-  readonly pool = new SlabPool();
+  readonly link: L;
+  readonly pool = new PeakPool();
   readonly budget: WindowBudget;
   readonly log = new RecordingLogger();
   readonly guard = new VerbGuard();
 
   constructor(
-    link: SimulatedLink,
+    link: L,
     clock: VirtualClock,
     options: LinkedSessionsOptions,
     accept?: (target: Target, timeoutMs: number, stream: Stream) => RecordingStream,
@@ -95,16 +118,17 @@ export class SessionEnd {
 
 const sessionNumber = 0x5e55_1014;
 
-/** A dialer's and an agent's session, joined by a simulated link; nothing moves but in the time of `clock`. */
-export class LinkedSessions {
+/** A dialer's and an agent's session, joined by a link; nothing moves but in the time of `clock`. */
+export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
   readonly clock = new VirtualClock();
-  readonly dialer: SessionEnd;
-  readonly agent: SessionEnd;
+  readonly dialer: SessionEnd<L>;
+  readonly agent: SessionEnd<L>;
   /** Streams that the agent was asked for, by number. */
   readonly accepted = new Map<number, AcceptedStream>();
 
-  constructor(options: LinkedSessionsOptions = {}) {
-    const [dialerLink, agentLink] = simulatedLinkPair(this.clock, options);
+  /** @param joined makes the two ends of the link: the dialer's and the agent's */
+  constructor(options: LinkedSessionsOptions, joined: (clock: VirtualClock) => [L, L]) {
+    const [dialerLink, agentLink] = joined(this.clock);
     this.dialer = new SessionEnd(dialerLink, this.clock, options);
     const onAccept = options.onAccept ?? ((stream) => stream.accept());
     this.agent = new SessionEnd(agentLink, this.clock, options, (target, timeoutMs, stream) => {
@@ -115,7 +139,7 @@ export class LinkedSessions {
     });
   }
 
-  get ends(): readonly [SessionEnd, SessionEnd] {
+  get ends(): readonly [SessionEnd<L>, SessionEnd<L>] {
     return [this.dialer, this.agent];
   }
 
@@ -136,6 +160,7 @@ export class LinkedSessions {
   }
 }
 
-export function linkedSessions(options?: LinkedSessionsOptions): LinkedSessions {
-  return new LinkedSessions(options);
+/** Two sessions over a simulated link. */
+export function linkedSessions(options: LinkedSessionsOptions = {}): LinkedSessions {
+  return new LinkedSessions(options, (clock) => simulatedLinkPair(clock, options));
 }

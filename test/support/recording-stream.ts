@@ -29,7 +29,7 @@ export interface SendPlan {
   /** Bytes per write (default 16 KiB). */
   readonly pieceBytes?: number;
   /** What follows the last byte (default fin). */
-  readonly then?: 'fin' | 'reset' | 'nothing';
+  readonly end?: 'fin' | 'reset' | 'nothing';
 }
 
 /**
@@ -45,11 +45,9 @@ export class RecordingStream implements StreamHandler {
   receivedBytes = 0;
   writtenBytes = 0;
   unreadBytes = 0;
-  /** The sizes of the pieces that arrived. */
-  readonly pieces: number[] = [];
+  /** The most that was unread at once. */
+  peakUnreadBytes = 0;
   firstWrongByte: number | undefined;
-  /** Called with each piece after it is recorded. */
-  onPiece: (bytes: number) => void = () => {};
   readonly #guard: VerbGuard;
   readonly #sendsFrom: number;
   readonly #receivesFrom: number;
@@ -130,8 +128,7 @@ export class RecordingStream implements StreamHandler {
     if (bytes.length === 0) this.events.push('empty piece');
     this.receivedBytes += bytes.length;
     this.unreadBytes += bytes.length;
-    this.pieces.push(bytes.length);
-    this.onPiece(bytes.length);
+    this.peakUnreadBytes = Math.max(this.peakUnreadBytes, this.unreadBytes);
     if (this.#eager) this.take(this.unreadBytes);
   }
 
@@ -164,7 +161,7 @@ export class RecordingStream implements StreamHandler {
     }
     if (this.writtenBytes < this.#planEnd || this.closes.length > 0) return;
     this.#plan = undefined;
-    if (plan.then === 'reset') this.reset();
-    else if (plan.then !== 'nothing') this.fin();
+    if (plan.end === 'reset') this.reset();
+    else if (plan.end !== 'nothing') this.fin();
   }
 }

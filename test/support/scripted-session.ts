@@ -31,7 +31,9 @@ export class ScriptedSession {
   readonly session: Session;
   /** By number: opened by this end, or accepted. */
   readonly streams = new Map<number, RecordingStream>();
-  readonly #guard = new VerbGuard();
+  readonly guard = new VerbGuard();
+  /** The link pulls at once when it is asked to, as one with room does; else only in `sent`. */
+  pullsAtOnce = false;
   readonly #sent: ScriptedFrame[] = [];
 
   /** @param side which end this session is */
@@ -53,14 +55,16 @@ export class ScriptedSession {
       this.session = new Session({
         ...common,
         accept: (target, timeoutMs, stream) => {
-          const accepted = new AcceptedStream(stream, this.#guard, target, timeoutMs);
+          const accepted = new AcceptedStream(stream, this.guard, target, timeoutMs);
           this.streams.set(stream.number, accepted);
           onAccept(accepted);
           return accepted;
         },
       });
     }
-    this.session.attach(this.#link(), 1, () => {});
+    this.session.attach(this.#link(), 1, (now) => {
+      if (now && this.pullsAtOnce) while (this.session.pullFrame());
+    });
   }
 
   /** Opens a stream on the dialer's side and answers it. */
@@ -73,7 +77,7 @@ export class ScriptedSession {
   dialUnanswered(): RecordingStream {
     let recording: RecordingStream | undefined;
     this.session.open(sampleTarget, 0, (stream) => {
-      recording = new RecordingStream(stream, 'dialer', this.#guard);
+      recording = new RecordingStream(stream, 'dialer', this.guard);
       this.streams.set(stream.number, recording);
       return recording;
     });

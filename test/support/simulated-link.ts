@@ -1,8 +1,13 @@
 import type { Clock } from '../../src/base/clock.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameDecoder } from '../../src/tunnel/frame-decoder.ts';
-import { encodeFrame, frameHeaderBytes, frameName, readU32 } from '../../src/tunnel/frame.ts';
-import type { FrameType } from '../../src/tunnel/frame.ts';
+import {
+  FrameType,
+  encodeFrame,
+  frameHeaderBytes,
+  frameName,
+  readU32,
+} from '../../src/tunnel/frame.ts';
 import { defaultLimits } from '../../src/tunnel/limits.ts';
 import type { AttachableLink, LinkOwner } from '../../src/tunnel/link.ts';
 import type { Block } from '../../src/tunnel/slab.ts';
@@ -23,6 +28,8 @@ export interface SentFrame {
   readonly name: string;
   readonly stream: number;
   readonly payloadBytes: number;
+  /** The payload, where it is not DATA. */
+  readonly control: Uint8Array | undefined;
 }
 
 /**
@@ -61,6 +68,8 @@ export class SimulatedLink implements AttachableLink {
   #decoder: FrameDecoder | undefined;
   #queue: Waiting[] = [];
   #queuedBytes = 0;
+  /** Messages on their way to the other end; undefined: the link closes behind the last. */
+  readonly #travelling: (Uint8Array | undefined)[] = [];
   #open = true;
   #gone = false;
   #stalled = false;
@@ -149,6 +158,7 @@ export class SimulatedLink implements AttachableLink {
       name: frameName(bytes[0]!),
       stream: readU32(bytes, 8),
       payloadBytes: bytes.length - frameHeaderBytes,
+      control: bytes[0] === FrameType.data ? undefined : bytes.slice(frameHeaderBytes),
     });
     this.#queue.push({ bytes, release });
     this.#queuedBytes += bytes.length;
@@ -178,16 +188,19 @@ export class SimulatedLink implements AttachableLink {
 
   #travel(bytes: Uint8Array | undefined): void {
     const nowMs = this.#clock.now();
-    const arrivalMs = Math.max(this.#lastArrivalMs, nowMs + (this.#options.latencyMs?.() ?? 0));
-    this.#lastArrivalMs = arrivalMs;
+    this.#lastArrivalMs = Math.max(this.#lastArrivalMs, nowMs + (this.#options.latencyMs?.() ?? 0));
+    this.#travelling.push(bytes);
     const other = this.#other!;
-    this.#clock.setTimer(arrivalMs - nowMs, () => {
-      if (bytes === undefined) other.#finish(undefined);
-      else other.#arrive(bytes);
+    this.#clock.setTimer(this.#lastArrivalMs - nowMs, () => {
+      // Whichever timer this is, the oldest arrives: sums of times are not exact.
+      const message = this.#travelling.shift();
+      if (message === undefined) other.#finish(undefined);
+      else other.#arrive(message);
     });
   }
 
   #arrive(message: Uint8Array): void {
+    if (this.#gone) return;
     try {
       for (let at = 0; at < message.length && !this.#gone;) {
         const pieceBytes = Math.max(1, this.#options.pieceBytes?.() ?? message.length);

@@ -64,7 +64,7 @@ export class VirtualClock implements Clock {
       next = this.#next()
     ) {
       this.#fire();
-      await undefined;
+      await microtasks();
     }
     this.#nowMs = untilMs;
     await settled();
@@ -76,18 +76,18 @@ export class VirtualClock implements Clock {
     for (let fired = 0; this.#next() !== undefined; fired++) {
       if (fired === maxTimers) throw new Error(`still not idle after ${maxTimers} timers`);
       this.#fire();
-      await undefined;
+      await microtasks();
       if (this.#next() === undefined) await settled();
     }
   }
 
   /** Lets time pass until `promise` settles. @throws Error no timer is left that could bring it about */
   async runUntil<T>(promise: Promise<T>): Promise<T> {
-    let done = false;
-    const mark = () => (done = true);
+    const state = { done: false };
+    const mark = () => (state.done = true);
     promise.then(mark, mark);
     await settled();
-    while (!done) {
+    while (!state.done) {
       if (this.#next() === undefined)
         throw new Error('idle, but what was waited for did not happen');
       this.#fire();
@@ -140,6 +140,10 @@ export class VirtualClock implements Clock {
 
 function before(a: Pending, b: Pending): boolean {
   return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order);
+}
+
+function microtasks(): Promise<void> {
+  return Promise.resolve();
 }
 
 /** Promise chains and immediates that are on their way have run. */

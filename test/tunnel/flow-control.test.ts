@@ -6,25 +6,14 @@ import {
   type LinkedSessions,
   type LinkedSessionsOptions,
   linkedSessions,
+  slabBoundBytes,
+  unsentHighBytes,
 } from '../support/linked-sessions.ts';
 import type { RecordingStream } from '../support/recording-stream.ts';
-import type { SentFrame } from '../support/simulated-link.ts';
 
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
 const windowBytes = defaultLimits.initialWindowBytes;
-/** What a stream lets wait unsent before its writer has to stop. */
-const unsentBytes = 256 * kibibyte;
-const largeSlabBytes = maxDataBytes + frameOverheadBytes;
-
-/**
- * docs/protocol.md, "Memory": slabs that one stream's sender holds at most, for `keptBytes` that are unsent or not acknowledged and
- * lie in `frames`.
- */
-function slabBound(keptBytes: number, frames: number): number {
-  return 1.35 * (keptBytes + frameOverheadBytes * frames) + 8 * largeSlabBytes;
-}
-
 async function open(
   sessions: LinkedSessions,
   count: number,
@@ -71,27 +60,6 @@ describe('credit', () => {
     expect(dialed).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
   });
 
-  it('goes on after the example in docs/protocol.md, frame by frame', async () => {
-    const [{ clock, dialer, agent }, dialed, accepted] = await openOne();
-    accepted.stopReading();
-    for (const writeBytes of [64, 64, 64, 64, 44]) dialed.write(writeBytes * kibibyte);
-    dialed.fin();
-    await clock.runUntilIdle();
-    accepted.take(64 * kibibyte);
-    await clock.runUntilIdle();
-    const shown = ({ name, payloadBytes }: SentFrame): string =>
-      name === 'DATA' ? `DATA ${payloadBytes}` : name;
-    const window = Array<string>(4).fill('DATA 65536');
-    expect(dialer.link.sent.map(shown)).toEqual([
-      ...['OPEN', ...window],
-      ...['PONG', 'DATA 45056', 'FIN'],
-    ]);
-    expect(agent.link.sent.map(shown)).toEqual([
-      ...['OPENED', 'CREDIT', 'CREDIT'],
-      ...['PING', 'CREDIT', 'CREDIT'],
-    ]);
-  });
-
   it('stalls the stream of a reader that stands still, and no other', async () => {
     const sessions = linkedSessions({ latencyMs: () => 5, bytesPerMs: 100_000 });
     const streams = await open(sessions, 8);
@@ -111,8 +79,8 @@ describe('credit', () => {
     await sessions.clock.runUntilIdle();
     const inLink = link.sent.reduce((sum, { payloadBytes }) => sum + payloadBytes, 0);
     const waiting = dialed.writtenBytes - inLink;
-    expect(waiting).toBeGreaterThan(unsentBytes - 10_000);
-    expect(waiting).toBeLessThan(unsentBytes + 10_000);
+    expect(waiting).toBeGreaterThan(unsentHighBytes - 10_000);
+    expect(waiting).toBeLessThan(unsentHighBytes + 10_000);
     expect(dialed.events).toEqual(['opened']);
     link.unstall();
     await sessions.clock.runUntilIdle();
@@ -158,7 +126,7 @@ describe('the window', () => {
   ])('never grows past the budget of the %s', async (_, options) => {
     const sessions = linkedSessions({ ...options, latencyMs: () => 20, roomBytes: 4 * mebibyte });
     const streams = await open(sessions, 8);
-    for (const [dialed] of streams) dialed.send({ bytes: 8 * mebibyte, then: 'nothing' });
+    for (const [dialed] of streams) dialed.send({ bytes: 8 * mebibyte, end: 'nothing' });
     let peakBytes = 0;
     for (let ms = 0; ms < 2_000; ms++) {
       await sessions.clock.advance(1);
@@ -225,18 +193,15 @@ describe('memory', () => {
       if (how.stalled) accepted.stopReading();
       dialed.send({ bytes: 4 * mebibyte, pieceBytes: how.pieceBytes });
     }
-    const keptBytes = maxWindowBytes + unsentBytes + how.pieceBytes;
-    const bound = count * slabBound(keptBytes, keptBytes / Math.min(how.pieceBytes, maxDataBytes));
-    let peakBytes = 0;
-    for (let ms = 0; ms < 1_000; ms++) {
-      await sessions.clock.advance(1);
-      peakBytes = Math.max(peakBytes, sessions.dialer.pool.inUseBytes);
-    }
-    expect(peakBytes).toBeGreaterThan(0);
-    expect(peakBytes).toBeLessThanOrEqual(bound);
+    const keptBytes = maxWindowBytes + unsentHighBytes + how.pieceBytes;
+    const bound =
+      count * slabBoundBytes(keptBytes, keptBytes / Math.min(how.pieceBytes, maxDataBytes));
+    await sessions.clock.runUntilIdle();
+    expect(sessions.dialer.pool.peakBytes).toBeGreaterThan(count * windowBytes);
+    expect(sessions.dialer.pool.peakBytes).toBeLessThanOrEqual(bound);
   });
 
-  it('of a sender whose every byte is a frame of its own is that and the frames\' overhead', async () => {
+  it("of a sender whose every byte is a frame of its own is that and the frames' overhead", async () => {
     const [sessions, dialed] = await openOne({ latencyMs: () => 20 });
     for (let bytes = 1; bytes <= 2_000; bytes++) {
       dialed.write(1);
@@ -253,12 +218,12 @@ describe('memory', () => {
     });
     accepted.stopReading();
     dialed.send({ bytes: mebibyte, pieceBytes: 64 * kibibyte });
-    const keptBytes = 16 * kibibyte + unsentBytes + 64 * kibibyte;
+    const keptBytes = 16 * kibibyte + unsentHighBytes + 64 * kibibyte;
     for (let turn = 0; turn < 256; turn++) {
       await sessions.clock.advance(1);
-      expect(sessions.dialer.pool.inUseBytes).toBeLessThanOrEqual(slabBound(keptBytes, 16));
       accepted.take(4 * kibibyte);
     }
+    expect(sessions.dialer.pool.peakBytes).toBeLessThanOrEqual(slabBoundBytes(keptBytes, 16));
     expect(accepted).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
   });
 
@@ -289,7 +254,7 @@ describe('memory', () => {
 describe('an idle session', () => {
   it('sends nothing and sets no timer', async () => {
     const [sessions, dialed] = await openOne({ latencyMs: () => 20 });
-    dialed.send({ bytes: mebibyte, then: 'nothing' });
+    dialed.send({ bytes: mebibyte, end: 'nothing' });
     await sessions.clock.runUntilIdle();
     const frames = sessions.ends.map(({ link }) => link.sent.length);
     await sessions.clock.advance(3_600_000);
@@ -299,7 +264,7 @@ describe('an idle session', () => {
 
   it('measures the round trip while bytes move, five times a second at most', async () => {
     const [sessions, dialed] = await openOne({ latencyMs: () => 20, bytesPerMs: 10_000 });
-    dialed.send({ bytes: 20 * mebibyte, then: 'nothing' });
+    dialed.send({ bytes: 20 * mebibyte, end: 'nothing' });
     await sessions.clock.advance(1_000);
     const pings = sessions.agent.link.sent.filter(({ name }) => name === 'PING');
     expect(pings.length).toBeGreaterThanOrEqual(4);

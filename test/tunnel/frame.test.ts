@@ -14,19 +14,30 @@ import { readOffset, writeOffset } from '../../src/tunnel/offset.ts';
 describe('frame header', () => {
   const types = new Set<number>(Object.values(FrameType));
 
-  it('is accepted for the types of culvert.v1 and no other', () => {
-    for (let type = 0; type <= 255; type++) {
+  it('is accepted for the types of culvert.v1', () => {
+    for (const type of types) {
+      expect(isFrameType(type)).toBe(true);
+      expect(checkFrameHeader(Uint8Array.of(type, ...Array<number>(11).fill(0)), 0)).toBe(type);
+    }
+  });
+
+  it('is refused for every other type', () => {
+    const others = Array.from({ length: 256 }, (_, type) => type).filter(
+      (type) => !types.has(type),
+    );
+    for (const type of others) {
       const header = Uint8Array.of(type, ...Array<number>(11).fill(0));
-      expect(isFrameType(type)).toBe(types.has(type));
-      if (types.has(type)) expect(checkFrameHeader(header, 0)).toBe(type);
-      else expect(() => checkFrameHeader(header, 0)).toThrow(TunnelError);
+      expect(isFrameType(type)).toBe(false);
+      expect(() => checkFrameHeader(header, 0)).toThrow(TunnelError);
     }
   });
 
   it.each([1, 2, 3])('is refused with a bit set in byte %i', (at) => {
     for (let bit = 0; bit < 8; bit++) {
       const header = encodeFrame(FrameType.data, 1, 1).with(at, 1 << bit);
-      expect(() => checkFrameHeader(header, 0)).toThrow('DATA frame has flags or reserved bits set');
+      expect(() => checkFrameHeader(header, 0)).toThrow(
+        'DATA frame has flags or reserved bits set',
+      );
     }
   });
 

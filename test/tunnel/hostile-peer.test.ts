@@ -14,27 +14,40 @@ function agentWithTwo(): ScriptedSession {
   return scripted;
 }
 
-/** Stream 1 was reset with `code`, stream 2 still works, and one line tells. */
-async function expectOnlyFirstEnds(scripted: ScriptedSession, code: string): Promise<void> {
-  expect(scripted.sentEndings()).toEqual([[1, code]]);
+/** What became of stream 1 and, beside it, of stream 2. */
+async function aftermath(scripted: ScriptedSession): Promise<object> {
+  const endings = scripted.sentEndings();
   await scripted.clock.advance(0);
-  expect(scripted.streams.get(1)!.ending).toBe(code);
-  expect(scripted.log.lines).toMatchObject([{ fields: { stream: 1, code } }]);
-
-  const second = scripted.streams.get(2)!;
+  const [first, second] = [scripted.streams.get(1)!, scripted.streams.get(2)!];
   const before = second.receivedBytes;
   scripted.receiveData(2, 100);
-  expect(second.receivedBytes).toBe(before + 100);
-  expect(second.closes).toEqual([]);
-  expect(scripted.session.streamCount).toBe(1);
-
   // What was on its way when the stream ended is dropped without another word.
   scripted.receiveData(1, 100);
   scripted.receive(FrameType.fin, 1, offsets(0));
   scripted.receive(FrameType.credit, 1, offsets(0, 0));
   scripted.receive(FrameType.reset, 1, garbage);
-  expect(scripted.sent()).toEqual([]);
-  expect(scripted.log.lines).toHaveLength(1);
+  return {
+    endings,
+    first: first.ending,
+    second: second.ending,
+    secondGoesOn: second.receivedBytes === before + 100,
+    streams: scripted.session.streamCount,
+    laterFrames: scripted.sent(),
+    log: scripted.log.lines.map(({ fields }) => [fields?.['stream'], fields?.['code']]),
+  };
+}
+
+/** Stream 1 was reset with `code`, stream 2 still works, and one line tells. */
+function onlyFirstEnds(code: string): object {
+  return {
+    endings: [[1, code]],
+    first: code,
+    second: undefined,
+    secondGoesOn: true,
+    streams: 1,
+    laterFrames: [],
+    log: [[1, code]],
+  };
 }
 
 describe('a peer that sends beyond its credit', () => {
@@ -53,7 +66,7 @@ describe('a peer that sends beyond its credit', () => {
     scripted.receiveData(1, windowBytes);
     scripted.receiveData(1, 1);
     expect(scripted.streams.get(1)!.receivedBytes).toBe(windowBytes);
-    await expectOnlyFirstEnds(scripted, 'window_exceeded');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('window_exceeded'));
     expect(scripted.streams.get(1)!.closes[0]?.message).toBe(
       'stream 1 sent 1 bytes with 0 of credit left',
     );
@@ -63,7 +76,7 @@ describe('a peer that sends beyond its credit', () => {
     const scripted = agentWithTwo();
     scripted.receiveData(1, windowBytes + 1);
     expect(scripted.streams.get(1)!.receivedBytes).toBe(0);
-    await expectOnlyFirstEnds(scripted, 'window_exceeded');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('window_exceeded'));
   });
 
   it('has as much more as the reader took, and no more', async () => {
@@ -76,7 +89,7 @@ describe('a peer that sends beyond its credit', () => {
     scripted.receiveData(1, 100_000);
     expect(scripted.sentEndings()).toEqual([]);
     scripted.receiveData(1, 1);
-    await expectOnlyFirstEnds(scripted, 'window_exceeded');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('window_exceeded'));
   });
 });
 
@@ -86,7 +99,7 @@ describe('a peer that breaks the order of a stream', () => {
     scripted.receive(FrameType.fin, 1, offsets(0));
     scripted.sent();
     scripted.receiveData(1, 1);
-    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
   it.each([0, 9, 11])('loses a stream whose FIN says %i after 10 bytes', async (offset) => {
@@ -94,7 +107,7 @@ describe('a peer that breaks the order of a stream', () => {
     scripted.receiveData(1, 10);
     scripted.receive(FrameType.fin, 1, offsets(offset));
     expect(scripted.streams.get(1)!.events).toEqual([]);
-    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
   it.each([
@@ -107,7 +120,7 @@ describe('a peer that breaks the order of a stream', () => {
     for (const number of [1, 2]) scripted.receiveOpen(number);
     scripted.sent();
     send(scripted);
-    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
   it.each([
@@ -118,7 +131,7 @@ describe('a peer that breaks the order of a stream', () => {
     scripted.dialUnanswered();
     scripted.dial();
     send(scripted);
-    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
   it('changes nothing with a second OPENED or a second FIN', async () => {
@@ -142,7 +155,7 @@ describe('a peer that acknowledges what was never sent', () => {
     scripted.receive(FrameType.credit, 1, offsets(10, windowBytes));
     expect(scripted.sentEndings()).toEqual([]);
     scripted.receive(FrameType.credit, 1, offsets(11, windowBytes));
-    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
   it('loses it when that is a FIN that was not sent', async () => {
@@ -150,7 +163,7 @@ describe('a peer that acknowledges what was never sent', () => {
     scripted.receive(FrameType.fin, 1, offsets(0));
     scripted.sent();
     scripted.receive(FrameType.credit, 1, offsets(1, windowBytes));
-    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 });
 
@@ -291,7 +304,7 @@ describe('a malformed payload', () => {
   it.each(malformed)('of %s ends its stream and no other', async (_, type, payload) => {
     const scripted = agentWithTwo();
     scripted.receive(type, 1, payload);
-    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
   it('of OPENED ends the dial', async () => {
@@ -299,7 +312,7 @@ describe('a malformed payload', () => {
     scripted.dialUnanswered();
     scripted.dial();
     scripted.receive(FrameType.opened, 1, encodeMessage({ window: -1 }));
-    await expectOnlyFirstEnds(scripted, 'protocol_error');
+    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
     expect(scripted.streams.get(1)!.events).toEqual(['closed: protocol_error']);
   });
 

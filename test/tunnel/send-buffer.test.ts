@@ -21,7 +21,7 @@ function payload(block: Block): Uint8Array {
 /** Takes every frame that `creditBytes` allow and gives their payloads, joined. */
 function drain(buffer: SendBuffer, creditBytes = unlimited): { sizes: number[]; bytes: Buffer } {
   const payloads: Uint8Array[] = [];
-  for (let left = creditBytes; ; ) {
+  for (let left = creditBytes; ;) {
     const block = buffer.next(left);
     if (block === undefined) break;
     const bytes = payload(block);

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { tunnelErrorCodes } from '../../src/tunnel/errors.ts';
-import { type LinkedSessions, linkedSessions } from '../support/linked-sessions.ts';
+import type { AttachableLink } from '../../src/tunnel/link.ts';
+import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
+import { LinkedSessions, linkedSessions } from '../support/linked-sessions.ts';
 
 const kibibyte = 1024;
 
 /** Everything that a stream used is back, at both ends. */
-function expectNothingLeft({ ends }: LinkedSessions): void {
+function expectNothingLeft<L extends AttachableLink>({ ends }: LinkedSessions<L>): void {
   for (const { session, pool, budget, guard, log } of ends) {
     expect({
       streams: session.streamCount,
@@ -160,15 +162,11 @@ describe('opening a stream', () => {
   it('does nothing more where the handler ends the stream while it is made', async () => {
     const sessions = linkedSessions();
     const closes: unknown[] = [];
-    sessions.dialer.session.open(
-      { kind: 'tcp', host: 'h', port: 1 },
-      0,
-      (stream) => {
-        queueMicrotask(() => closes.push('later'));
-        stream.reset(new Error('no') as never);
-        return { onData() {}, onFin() {}, onWritable() {}, onClose: (error) => closes.push(error) };
-      },
-    );
+    sessions.dialer.session.open({ kind: 'tcp', host: 'h', port: 1 }, 0, (stream) => {
+      queueMicrotask(() => closes.push('later'));
+      stream.reset(new Error('no') as never);
+      return { onData() {}, onFin() {}, onWritable() {}, onClose: (error) => closes.push(error) };
+    });
     await sessions.clock.runUntilIdle();
     expect(closes).toHaveLength(2);
     expect(sessions.accepted.size).toBe(0);
@@ -195,7 +193,9 @@ describe('half-close', () => {
     expect(early).toMatchObject({ receivedBytes: 300 * kibibyte, firstWrongByte: undefined });
     for (const end of [early, late]) {
       expect(end.ending).toBe('ok');
-      expect(end.events.slice(-2)).toEqual(end === early ? ['fin', 'closed'] : ['writable', 'closed']);
+      expect(end.events.slice(-2)).toEqual(
+        end === early ? ['fin', 'closed'] : ['writable', 'closed'],
+      );
     }
     expectNothingLeft(sessions);
   });
@@ -236,7 +236,7 @@ describe('half-close', () => {
     expect(sessions.dialer.link.sent.map(({ name }) => name)).toEqual(['OPEN', 'FIN']);
   });
 
-  it('is the writer\'s last word: a write after it is a bug and says so', async () => {
+  it("is the writer's last word: a write after it is a bug and says so", async () => {
     const sessions = linkedSessions();
     const [dialed] = await sessions.opened();
     dialed.fin();
@@ -245,16 +245,23 @@ describe('half-close', () => {
 });
 
 describe('reset', () => {
-  it.each(['dialer', 'agent'] as const)('by the %s reaches the other end with code and sentence', async (side) => {
-    const sessions = linkedSessions({ latencyMs: () => 10 });
-    const [dialed, accepted] = await sessions.opened();
-    const [by, to] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
-    by.reset('target_reset', 'connection reset by peer');
-    await sessions.clock.runUntilIdle();
-    expect(to.closes).toMatchObject([{ code: 'target_reset', message: 'connection reset by peer' }]);
-    expect(by.closes).toMatchObject([{ code: 'target_reset', message: 'connection reset by peer' }]);
-    expectNothingLeft(sessions);
-  });
+  it.each(['dialer', 'agent'] as const)(
+    'by the %s reaches the other end with code and sentence',
+    async (side) => {
+      const sessions = linkedSessions({ latencyMs: () => 10 });
+      const [dialed, accepted] = await sessions.opened();
+      const [by, to] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
+      by.reset('target_reset', 'connection reset by peer');
+      await sessions.clock.runUntilIdle();
+      expect(to.closes).toMatchObject([
+        { code: 'target_reset', message: 'connection reset by peer' },
+      ]);
+      expect(by.closes).toMatchObject([
+        { code: 'target_reset', message: 'connection reset by peer' },
+      ]);
+      expectNothingLeft(sessions);
+    },
+  );
 
   it('tells the own handler later, not from inside the verb', async () => {
     const sessions = linkedSessions();
@@ -316,6 +323,22 @@ describe('reset', () => {
     dialed.reset('cancelled');
     await sessions.clock.runUntilIdle();
     expect(accepted.events).toEqual(['fin', 'closed: cancelled']);
+    expectNothingLeft(sessions);
+  });
+});
+
+describe('two sessions in one process', () => {
+  it('speak over function calls as they do over a network', async () => {
+    const sessions = new LinkedSessions({}, (clock) =>
+      memoryLinkPair((run) => void clock.setTimer(0, run), { roomBytes: 64 * kibibyte }),
+    );
+    const [dialed, accepted] = await sessions.opened();
+    dialed.send({ bytes: 3000 * kibibyte });
+    accepted.send({ bytes: 2000 * kibibyte });
+    await sessions.clock.runUntilIdle();
+    expect(accepted).toMatchObject({ receivedBytes: 3000 * kibibyte, firstWrongByte: undefined });
+    expect(dialed).toMatchObject({ receivedBytes: 2000 * kibibyte, firstWrongByte: undefined });
+    expect([dialed.ending, accepted.ending]).toEqual(['ok', 'ok']);
     expectNothingLeft(sessions);
   });
 });

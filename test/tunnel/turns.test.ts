@@ -72,7 +72,11 @@ describe('data', () => {
     const scripted = new ScriptedSession('dialer');
     const streams = [scripted.dial(), scripted.dial(), scripted.dial()];
     for (const stream of streams) stream.write(stream.stream.number === 2 ? 100_000 : 200_000);
-    expect(names(scripted).map((name) => name.slice(-1)).join('')).toBe('1231231313');
+    expect(
+      names(scripted)
+        .map((name) => name.slice(-1))
+        .join(''),
+    ).toBe('1231231313');
   });
 
   it('of a stream that comes later takes its turn behind those that wait', () => {
@@ -91,6 +95,20 @@ describe('data', () => {
     scripted.receive(FrameType.credit, 1, offsets(1000, 1200));
     scripted.receive(FrameType.credit, 1, offsets(1000, 2000));
     expect(scripted.sent().map(({ payload }) => payload.length)).toEqual([500]);
+  });
+
+  it('that a write of another stream sends along wakes its writer after that write', async () => {
+    const scripted = new ScriptedSession('dialer');
+    const [first, second] = [scripted.dialUnanswered(), scripted.dial()];
+    expect(first.write(1000)).toBe(false);
+    scripted.receive(FrameType.opened, 1, { window: 2000 });
+    scripted.pullsAtOnce = true;
+    second.write(maxDataBytes);
+    expect(names(scripted)).toEqual(['DATA 1', 'DATA 2']);
+    expect(first.events).toEqual(['opened']);
+    await scripted.clock.advance(0);
+    expect(first.events).toEqual(['opened', 'writable']);
+    expect(scripted.guard.breaches).toEqual([]);
   });
 
   it('of a stream that ended while it waited is not sent', () => {

@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest';
+import { startTarget } from '../support/target.ts';
+import { FakeDialer } from './fake-dialer.ts';
+import { ProxyPeer } from './proxy-peer.ts';
+import { ScriptedDialer } from './scripted-dialer.ts';
+import { startTestBridge } from './test-bridge.ts';
+
+const forever = new AbortController().signal;
+
+describe('draining', () => {
+  it('takes no new calls, lets the open ones go on, and ends with the last of them', async () => {
+    await using target = await startTarget({ mode: 'echo' });
+    await using bridge = await startTestBridge(
+      FakeDialer.to({ host: '127.0.0.1', port: target.port }),
+    );
+    const call = bridge.peer.call();
+    call.dial('cluster1:443');
+    const id = await call.opened();
+    const drained = bridge.bridge.drain(forever);
+    using late = new ProxyPeer(bridge.address);
+    expect((await late.call().status).code).toBe(14);
+    expect((await bridge.peer.call().status).code).toBe(14);
+    for (let i = 0; i < 50; i++) {
+      call.data(id, Buffer.alloc(50_000, i));
+      expect((await call.read(50_000))[49_999]).toBe(i);
+    }
+    call.close(id);
+    await call.expect('CLOSE_RSP');
+    await drained;
+    expect(bridge.metrics.read('grpc_connections')).toBe(0);
+  });
+
+  it('waits for what a client that has closed had written', async () => {
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer);
+    const call = bridge.peer.call();
+    call.dial('cluster1:443');
+    const stream = await dialer.next();
+    stream.handler.onOpened!();
+    call.close(await call.opened());
+    await call.status;
+    let hasDrained = false;
+    const drained = bridge.bridge.drain(forever).then(() => (hasDrained = true));
+    await expect.poll(() => bridge.metrics.read('grpc_connections')).toBe(0);
+    expect(hasDrained).toBe(false);
+    stream.handler.onClose(undefined);
+    await drained;
+  });
+
+  it('resets what is left when its time is up', async () => {
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer);
+    const [open, dialing, closing] = [bridge.peer.call(), bridge.peer.call(), bridge.peer.call()];
+    open.dial('cluster1:443');
+    const first = await dialer.next();
+    first.handler.onOpened!();
+    await open.opened();
+    dialing.dial('cluster1:443');
+    const second = await dialer.next();
+    closing.dial('cluster1:443');
+    const third = await dialer.next();
+    third.handler.onOpened!();
+    closing.close(await closing.opened());
+    await closing.status;
+    const limit = new AbortController();
+    const drained = bridge.bridge.drain(limit.signal);
+    expect(first.resetBy).toBeUndefined();
+    limit.abort();
+    await drained;
+    await expect.poll(() => first.resetBy?.code).toBe('reset');
+    await expect.poll(() => second.resetBy?.code).toBe('cancelled');
+    expect(third.resetBy?.code).toBe('draining');
+    expect((await open.status).code).not.toBe(0);
+  });
+
+  it('is over at once when nothing is open, also for a connection that is idle', async () => {
+    await using bridge = await startTestBridge(new ScriptedDialer());
+    const call = bridge.peer.call();
+    call.dial('nowhere');
+    await call.status;
+    await bridge.bridge.drain(forever);
+    await bridge.bridge.close();
+    expect(bridge.metrics.read('grpc_connections')).toBe(0);
+  });
+});
+
+describe('starting', () => {
+  it('needs somewhere to listen', async () => {
+    await expect(startTestBridge(new ScriptedDialer(), {})).rejects.toThrow(
+      expect.objectContaining({ code: 'invalid_options' }),
+    );
+  });
+
+  it('closes the listener it has when it cannot have the other', async () => {
+    const dialer = new ScriptedDialer();
+    const options = {
+      listen: { host: '127.0.0.1', port: 0 },
+      udsPath: '/does/not/exist/bridge.sock',
+    };
+    await expect(startTestBridge(dialer, options)).rejects.toThrow(
+      expect.objectContaining({ code: 'listen_failed' }),
+    );
+  });
+
+  it('sends every destination to the one cluster in single-cluster mode', async () => {
+    const dialer = new ScriptedDialer();
+    await using bridge = await startTestBridge(dialer, {
+      listen: { host: '127.0.0.1', port: 0 },
+      cluster: 'only',
+    });
+    bridge.peer.call().dial('10.0.0.7:10250');
+    expect(await dialer.next()).toMatchObject({
+      cluster: 'only',
+      target: { host: '10.0.0.7', port: 10_250 },
+    });
+  });
+});

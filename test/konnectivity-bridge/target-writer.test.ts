@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import { TargetWriter } from '../../src/konnectivity-bridge/target-writer.ts';
+import { ManualClock } from './manual-clock.ts';
+import { ScriptedDialer } from './scripted-dialer.ts';
+
+async function blocked() {
+  const dialer = new ScriptedDialer();
+  const clock = new ManualClock();
+  dialer.open('cluster1', { kind: 'tcp', host: 'x', port: 1 }, {} as never);
+  const stream = await dialer.next();
+  let readOnCount = 0;
+  const writer = new TargetWriter(stream, clock, () => readOnCount++);
+  stream.hasRoom = false;
+  expect(writer.write(Buffer.from('first '))).toBe(false);
+  return { stream, clock, writer, readOnCount: () => readOnCount };
+}
+
+describe('TargetWriter', () => {
+  it('stops the client while the tunnel has no room, passes on what was read already, and lets it go on', async () => {
+    const { stream, writer, readOnCount } = await blocked();
+    expect(writer.write(Buffer.from('second '))).toBe(false);
+    expect(stream.text).toBe('first second ');
+    expect(readOnCount()).toBe(0);
+    stream.hasRoom = true;
+    writer.onWritable();
+    expect(readOnCount()).toBe(1);
+    expect(writer.write(Buffer.from('third'))).toBe(true);
+    expect(stream.text).toBe('first second third');
+  });
+
+  it('reads a client on after 100 ms without room, until 1 MiB waits', async () => {
+    const { clock, writer, readOnCount } = await blocked();
+    clock.advance(99);
+    expect(readOnCount()).toBe(0);
+    clock.advance(1);
+    expect(readOnCount()).toBe(1);
+    for (let i = 1; i < 16; i++) expect(writer.write(Buffer.alloc(65_536))).toBe(true);
+    expect(writer.write(Buffer.alloc(65_536))).toBe(false);
+  });
+
+  it('keeps what comes meanwhile in order', async () => {
+    const { stream, clock, writer } = await blocked();
+    clock.advance(100);
+    for (const text of ['a', 'b', 'c']) writer.write(Buffer.from(text));
+    expect(stream.text).toBe('first ');
+    writer.onWritable();
+    expect(stream.text).toBe('first a');
+    stream.hasRoom = true;
+    writer.onWritable();
+    writer.write(Buffer.from('d'));
+    expect(stream.text).toBe('first abcd');
+  });
+
+  it('has patience with a target that takes a little now and then', async () => {
+    const { stream, clock, writer, readOnCount } = await blocked();
+    clock.advance(60);
+    stream.hasRoom = true;
+    writer.onWritable();
+    expect(readOnCount()).toBe(1);
+    stream.hasRoom = false;
+    writer.write(Buffer.from('again'));
+    clock.advance(60);
+    expect(readOnCount()).toBe(1);
+    clock.advance(100);
+    expect(readOnCount()).toBe(2);
+  });
+
+  it('finishes only when what waits has been passed on', async () => {
+    const { stream, clock, writer } = await blocked();
+    clock.advance(100);
+    writer.write(Buffer.from('second'));
+    writer.fin();
+    expect(stream.isFinished).toBe(false);
+    // Still no room: one piece at a time.
+    writer.onWritable();
+    expect(stream.text).toBe('first second');
+    expect(stream.isFinished).toBe(true);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('forgets what waits when nobody wants it any more', async () => {
+    const { stream, clock, writer } = await blocked();
+    clock.advance(100);
+    writer.write(Buffer.from('second'));
+    writer.discard();
+    stream.hasRoom = true;
+    writer.onWritable();
+    expect(stream.text).toBe('first ');
+    expect(clock.pendingTimers).toBe(0);
+  });
+});

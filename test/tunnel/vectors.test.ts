@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { TunnelError, parseErrorCode } from '../../src/tunnel/errors.ts';
+import { FrameDecoder } from '../../src/tunnel/frame-decoder.ts';
+import { FrameType, encodeFrame, frameName } from '../../src/tunnel/frame.ts';
+import * as message from '../../src/tunnel/message.ts';
+import { readOffset } from '../../src/tunnel/offset.ts';
+import { offsets } from '../support/scripted-session.ts';
+import { type Vector, vectors } from './vectors.ts';
+
+type Fields = Vector['fields'];
+
+const bytesOf = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
+const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+const typeOf = (name: string): FrameType => FrameType[name.toLowerCase() as keyof typeof FrameType];
+
+function encodePayload(type: FrameType, fields: Fields): Uint8Array {
+  switch (type) {
+    case FrameType.ping:
+    case FrameType.pong:
+    case FrameType.data:
+      return bytesOf(String(fields['bytes']));
+    case FrameType.fin:
+      return offsets(Number(fields['offset']));
+    case FrameType.credit:
+      return offsets(Number(fields['received']), Number(fields['limit']));
+    case FrameType.open: {
+      const [host, port] = [String(fields['host']), Number(fields['port'])];
+      return message.encodeOpen({
+        target: { kind: 'tcp', host, port },
+        window: Number(fields['window']),
+        timeoutMs: Number(fields['timeoutMs']),
+      });
+    }
+    case FrameType.refused:
+    case FrameType.reset:
+    case FrameType.detach: {
+      const code = parseErrorCode(fields['code'], 'internal');
+      return message.encodeFailure(new TunnelError(code, String(fields['message'])));
+    }
+    default:
+      return message.encodeMessage(fields);
+  }
+}
+
+function decodePayload(type: FrameType, payload: Uint8Array): Fields | object {
+  switch (type) {
+    case FrameType.hello:
+      return message.decodeHello(payload);
+    case FrameType.welcome:
+      return message.decodeWelcome(payload);
+    case FrameType.attach:
+      return message.decodeAttach(payload);
+    case FrameType.goaway:
+      return message.decodeGoAway(payload);
+    case FrameType.open: {
+      const { target, ...rest } = message.decodeOpen(payload);
+      return { ...target, ...rest };
+    }
+    case FrameType.opened:
+      return { window: message.decodeOpened(payload) };
+    case FrameType.refused:
+    case FrameType.reset:
+    case FrameType.detach:
+      return message.decodeFailure(type, payload);
+    case FrameType.fin:
+      return { offset: readOffset(payload, 0) };
+    case FrameType.credit:
+      return { received: readOffset(payload, 0), limit: readOffset(payload, 8) };
+    default:
+      return { bytes: hexOf(payload) };
+  }
+}
+
+/** What a receiver is told when the bytes come in these pieces; the pieces of DATA are put together. */
+function receive(pieces: readonly Uint8Array[]): unknown[] {
+  const told: unknown[] = [];
+  const data: Uint8Array[] = [];
+  const decoder = new FrameDecoder({
+    onData(session, stream, bytes) {
+      if (data.push(bytes.slice()) === 1) told.push({ type: FrameType.data, session, stream });
+    },
+    onFrame(type, session, stream, payload) {
+      told.push({ type, session, stream, fields: decodePayload(type, payload) });
+    },
+  });
+  for (const [at, piece] of pieces.entries()) decoder.push(piece, at === pieces.length - 1);
+  return data.length === 0 ? told : [...told, { bytes: hexOf(Buffer.concat(data)) }];
+}
+
+function expected({ type, session, stream, fields }: Vector): unknown[] {
+  if (type !== 'DATA') return [{ type: typeOf(type), session, stream, fields }];
+  // A DATA frame without bytes says nothing.
+  return fields['bytes'] === '' ? [] : [{ type: FrameType.data, session, stream }, fields];
+}
+
+describe('vectors.json', () => {
+  it('has a row for every frame type', () => {
+    const shown = new Set(vectors.map(({ type }) => type));
+    expect([...shown].sort()).toEqual(Object.values(FrameType).map(frameName).sort());
+  });
+});
+
+describe.each(vectors)('the frame "$name"', (vector) => {
+  const frame = bytesOf(vector.hex);
+
+  it('is encoded to these bytes', () => {
+    const type = typeOf(vector.type);
+    const payload = encodePayload(type, vector.fields);
+    expect(hexOf(encodeFrame(type, vector.session, vector.stream, payload))).toBe(vector.hex);
+  });
+
+  it('is decoded to these fields', () => {
+    expect(receive([frame])).toEqual(expected(vector));
+  });
+
+  it('is decoded the same when it is split at any offset', () => {
+    for (let at = 0; at <= frame.length; at++) {
+      expect(receive([frame.subarray(0, at), frame.subarray(at)])).toEqual(expected(vector));
+    }
+  });
+
+  it('is decoded the same byte by byte', () => {
+    expect(receive(Array.from(frame, (byte) => Uint8Array.of(byte)))).toEqual(expected(vector));
+  });
+});
