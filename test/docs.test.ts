@@ -143,6 +143,7 @@ describe('docs/errors.md', () => {
     const { publicKeyPem, privateKeyPem } = await generateTokenKeyPair();
     const options = {
       replica: 'r',
+      address: '',
       directory: new MemoryDirectory(),
       clock: systemClock,
       log: silentLogger,

@@ -1,41 +1,95 @@
 import { AuthenticationError, type Authenticator, type Identity } from './authenticator.ts';
 
-/** Names the key that replicas share, on a request that one makes of another. */
-export const replicaKeyHeader = 'Culvert-Replica-Key';
-/** Names the dialer that the first replica has authenticated. */
-export const forwardedDialerHeader = 'Culvert-Dialer';
+/** What one replica shows to another: seconds since 1970, and the proof that it has the key they share. */
+const proofHeader = 'Culvert-Replica';
+/** The dialer that the first replica has authenticated. */
+const dialerHeader = 'Culvert-Dialer';
 
-const maxNameCharacters = 256;
+/** A proof is good for this long before and after it was made, in seconds. */
+const proofAgeS = 60;
+
+// The runtimes name the type of a WebCrypto key differently.
+type HmacKey = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
+
+/** The key that the replicas of one deployment share. It never travels: who has it signs for one address, for a minute. */
+export class ReplicaKey {
+  readonly #key: HmacKey;
+  readonly #nowS: () => number;
+
+  private constructor(key: HmacKey, nowS: () => number) {
+    this.#key = key;
+    this.#nowS = nowS;
+  }
+
+  static async fromText(
+    text: string,
+    nowS = () => Math.floor(Date.now() / 1000),
+  ): Promise<ReplicaKey> {
+    const algorithm = { name: 'HMAC', hash: 'SHA-256' };
+    const bytes = new TextEncoder().encode(text);
+    const key = await crypto.subtle.importKey('raw', bytes, algorithm, false, ['sign', 'verify']);
+    return new ReplicaKey(key, nowS);
+  }
+
+  /** Headers for a request to the replica at `address` on behalf of `dialer`. */
+  async headersFor(address: string, dialer: string): Promise<Record<string, string>> {
+    const seconds = this.#nowS();
+    const mac = await crypto.subtle.sign('HMAC', this.#key, signedText(seconds, address, dialer));
+    const hex = Array.from(new Uint8Array(mac), (byte) => byte.toString(16).padStart(2, '0'));
+    return {
+      [proofHeader]: `${seconds} ${hex.join('')}`,
+      [dialerHeader]: encodeURIComponent(dialer),
+    };
+  }
+
+  /** Who the request to us, at `address`, is made for; undefined where it is not from a replica. */
+  async verify(headers: Headers, address: string): Promise<string | undefined> {
+    const proof = headers.get(proofHeader);
+    if (proof === null) return undefined;
+    const [, secondsText, hex] = /^(\d{1,12}) ([0-9a-f]{64})$/.exec(proof) ?? [];
+    const dialer = decodeURIComponent(headers.get(dialerHeader) ?? '').slice(0, 256);
+    if (secondsText === undefined || hex === undefined) {
+      throw new AuthenticationError('the proof of the replica is malformed');
+    }
+    const mac = Uint8Array.from({ length: 32 }, (_, i) =>
+      Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16),
+    );
+    const seconds = Number(secondsText);
+    // WebCrypto compares in constant time.
+    const text = signedText(seconds, address, dialer);
+    if (!(await crypto.subtle.verify('HMAC', this.#key, mac, text))) {
+      throw new AuthenticationError(
+        'the key of the replica is not ours, or it means another replica',
+      );
+    }
+    if (Math.abs(this.#nowS() - seconds) > proofAgeS) {
+      throw new AuthenticationError(
+        'the proof of the replica is too old, or the clocks differ by a minute',
+      );
+    }
+    return dialer;
+  }
+}
+
+function signedText(seconds: number, address: string, dialer: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`culvert replica\n${seconds}\n${address}\n${dialer}`);
+}
 
 /** Knows the other replicas by the key they share; everybody else is for the next authenticator. */
 export class ReplicaAuthenticator implements Authenticator {
+  readonly #key: ReplicaKey;
+  readonly #address: string;
   readonly #next: Authenticator;
-  readonly #key: string;
 
-  constructor(key: string, next: Authenticator) {
+  /** @param address where other replicas reach this one, as they have it from the directory */
+  constructor(key: ReplicaKey, address: string, next: Authenticator) {
     this.#key = key;
+    this.#address = address;
     this.#next = next;
   }
 
   async authenticate(headers: Headers): Promise<Identity> {
-    const key = headers.get(replicaKeyHeader);
-    if (key === null) return this.#next.authenticate(headers);
-    if (!(await equal(key, this.#key))) {
-      throw new AuthenticationError('the key of the replica is not ours');
-    }
-    const name = (headers.get(forwardedDialerHeader) ?? '').slice(0, maxNameCharacters);
-    return { kind: 'replica', name };
+    const name = await this.#key.verify(headers, this.#address);
+    return name === undefined ? this.#next.authenticate(headers) : { kind: 'replica', name };
   }
-}
-
-/** Compares secrets in a time that does not depend on where they differ, nor on their lengths. */
-async function equal(a: string, b: string): Promise<boolean> {
-  const [left, right] = await Promise.all([digest(a), digest(b)]);
-  let difference = 0;
-  for (let i = 0; i < left.length; i++) difference |= left[i]! ^ right[i]!;
-  return difference === 0;
-}
-
-async function digest(text: string): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
 }

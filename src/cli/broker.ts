@@ -1,7 +1,12 @@
 import { type ProgramOptions, processTable } from '../base/options-common.ts';
 import { readOptions } from '../base/options.ts';
 import type { Env } from '../base/options-table.ts';
-import { type BrokerOptions, brokerTable, checkBroker } from '../broker/node/options.ts';
+import {
+  type BrokerOptions,
+  brokerTable,
+  checkBroker,
+  replicaTable,
+} from '../broker/node/options.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
 import {
   bridgeFrontOptions,
@@ -12,7 +17,7 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
 
-const allTable = { ...brokerTable, ...bridgeFrontTable, ...processTable } as const;
+const allTable = { ...brokerTable, ...replicaTable, ...bridgeFrontTable, ...processTable } as const;
 
 /** A broker, with a bridge in its process where a front for konnectivity clients is asked for. */
 export interface BrokerProgramOptions extends ProgramOptions<BrokerOptions> {
@@ -30,12 +35,19 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     checkBridgeFront(draft);
   });
   const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
+  const { redisUrl, redisCa, redisPrefix, replicaAddress, replicaKeyFile, replicaCa } = values;
   const options: BrokerOptions = Object.freeze({
     listen,
     tlsCert,
     tlsKey,
     tokenPublicKey,
     replicaId,
+    redisUrl,
+    redisCa,
+    redisPrefix,
+    replicaAddress,
+    replicaKeyFile,
+    replicaCa,
     acceptRate,
     drainTimeoutMs,
   });
@@ -50,6 +62,7 @@ export const brokerCommand: Command = {
     '--konnectivity-listen or --konnectivity-uds it also serves konnectivity clients, unchanged, from the same process.',
   groups: [
     { title: 'Agents and dialers', table: brokerTable },
+    { title: 'Several replicas', table: replicaTable },
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'The process', table: processTable },
   ],

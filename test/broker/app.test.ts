@@ -33,7 +33,13 @@ function makeApp(options: { open?: boolean; acceptRate?: number } = {}) {
     warn: (event: string, fields?: LogFields) =>
       void lines.push(JSON.stringify({ event, ...fields })),
   };
-  const hub = new Hub({ replica: 'r', directory: new MemoryDirectory(), clock: systemClock, log });
+  const hub = new Hub({
+    replica: 'r',
+    address: '',
+    directory: new MemoryDirectory(),
+    clock: systemClock,
+    log,
+  });
   const app = createApp({
     hub,
     authenticator: options.open === true ? openAuthenticator : new TokenAuthenticator(verifier),

@@ -15,7 +15,7 @@ const hello = encodeMessage({ ...protocolVersion, software: 'test' });
 
 function makeHub(): Hub {
   const directory = new MemoryDirectory();
-  return new Hub({ replica: 'r1', directory, clock: systemClock, log: silentLogger });
+  return new Hub({ replica: 'r1', address: '', directory, clock: systemClock, log: silentLogger });
 }
 
 interface Frame {
@@ -69,7 +69,7 @@ class Peer implements LinkOwner {
 
 async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<Peer> {
   const [near, far] = memoryLinkPair(queueMicrotask);
-  hub.admitAgent(far, cluster, agent);
+  hub.admitAgent(far, cluster, agent, 0);
   const peer = new Peer(near);
   near.sendCopy(FrameType.hello, 0, 0, hello);
   await peer.next(FrameType.welcome);
@@ -215,7 +215,7 @@ describe('hub', () => {
   it('refuses an unknown major version with a sentence', async () => {
     const hub = makeHub();
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitAgent(far, 'c1', 'a');
+    hub.admitAgent(far, 'c1', 'a', 0);
     const peer = new Peer(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ major: 2, minor: 0, software: 'new' }));
     expect(await peer.closed.promise).toMatchObject({ code: 'version_unsupported' });

@@ -14,10 +14,11 @@ import { AcceptRate } from '../accept-rate.ts';
 import { createApp, RejectionCounts } from '../app.ts';
 import { openAuthenticator, type Authenticator } from '../authenticator.ts';
 import { Hub } from '../hub.ts';
-import { MemoryDirectory } from '../memory-directory.ts';
+import { ReplicaAuthenticator } from '../replica-authenticator.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
 import { createMetrics } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
+import { joinReplicas } from './replicas.ts';
 import { serveUpgrades } from './upgrade.ts';
 
 /** A connection must get somewhere within this, in milliseconds: TLS handshake, request head, whole request. */
@@ -45,19 +46,24 @@ export async function startBroker(
   deps: { readonly log: Logger },
 ): Promise<RunningBroker> {
   const log = deps.log.child({ replica: options.replicaId });
+  const address = options.replicaAddress?.href ?? '';
+  const { directory, key, forward } = await joinReplicas(options, log);
   const hub = new Hub({
     replica: options.replicaId,
-    address: '',
-    directory: new MemoryDirectory(),
+    address,
+    directory,
+    ...(forward === undefined ? {} : { forward }),
     clock: systemClock,
     log,
   });
+  const authenticator = await makeAuthenticator(options);
   const rejections = new RejectionCounts();
   const registry = createMetrics(hub, rejections);
   const app = createApp(
     {
       hub,
-      authenticator: await makeAuthenticator(options),
+      authenticator:
+        key === undefined ? authenticator : new ReplicaAuthenticator(key, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
       metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
       log,
@@ -111,6 +117,7 @@ class Broker implements RunningBroker {
   async close(): Promise<void> {
     this.dialer.close();
     this.#hub.close();
+    await this.#hub.options.directory.close();
     if (!this.#server.listening) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());

@@ -1,0 +1,59 @@
+import { readFile } from 'node:fs/promises';
+import { systemClock } from '../../base/clock.ts';
+import { describeError } from '../../base/error.ts';
+import type { Logger } from '../../base/logger.ts';
+import { readSecretFile } from '../../base/secret-file.ts';
+import { TunnelError } from '../../tunnel/errors.ts';
+import { connectWebSocket } from '../../websocket/connect.ts';
+import type { Directory } from '../directory.ts';
+import type { Forward } from '../hub-options.ts';
+import { MemoryDirectory } from '../memory-directory.ts';
+import { ReplicaKey } from '../replica-authenticator.ts';
+import type { BrokerOptions } from './options.ts';
+import { RedisDirectory } from './redis-directory.ts';
+
+/** How long the owner of a session may take to answer, in milliseconds. */
+const forwardTimeoutMs = 5_000;
+
+/** What a broker shares with its replicas; a broker that is alone shares nothing. */
+export interface Replicas {
+  readonly directory: Directory;
+  readonly key: ReplicaKey | undefined;
+  readonly forward: Forward | undefined;
+}
+
+/** @throws Error when a file cannot be read or the Redis URL is malformed; a Redis that is away is no error */
+export async function joinReplicas(options: BrokerOptions, log: Logger): Promise<Replicas> {
+  const { redisUrl, redisCa, redisPrefix, replicaId, replicaKeyFile, replicaCa } = options;
+  if (redisUrl === undefined || replicaKeyFile === undefined) {
+    return { directory: new MemoryDirectory(), key: undefined, forward: undefined };
+  }
+  const key = await ReplicaKey.fromText((await readSecretFile(replicaKeyFile)).reveal());
+  const directory = await RedisDirectory.connect({
+    redis: redisUrl.reveal(),
+    ...(redisCa === undefined ? {} : { tls: { caFile: redisCa } }),
+    keyPrefix: redisPrefix,
+    replica: replicaId,
+    clock: systemClock,
+    log,
+  });
+  const ca = replicaCa === undefined ? undefined : await readFile(replicaCa, 'utf8');
+  return { directory, key, forward: makeForward(key, ca) };
+}
+
+function makeForward(key: ReplicaKey, ca: string | undefined): Forward {
+  return async ({ address, replica }, { cluster, name }) => {
+    try {
+      const base = address.replace(/\/?$/, '/');
+      return await connectWebSocket({
+        url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
+        headers: await key.headersFor(address, name),
+        ca,
+        signal: AbortSignal.timeout(forwardTimeoutMs),
+      });
+    } catch (thrown) {
+      const sentence = `replica ${replica} cannot be reached: ${describeError(thrown)}`;
+      throw new TunnelError('link_lost', sentence, { cause: thrown });
+    }
+  };
+}
