@@ -59,7 +59,9 @@ export class AgentPort implements LinkOwner {
   /** Dialers whose links are paused until the tunnel has room again. */
   readonly #waiting = new Set<SessionDialer>();
   #helloTimer: Timer | undefined;
+  #ageTimer: Timer | undefined;
   #claim: AgentRecord | undefined;
+  #epoch = 0;
   #gone = false;
 
   constructor(hub: AgentHub, link: Link, name: TunnelName) {
@@ -77,7 +79,7 @@ export class AgentPort implements LinkOwner {
 
   /** Of this tunnel's claim in the directory; 0 before it is made. */
   get epoch(): number {
-    return this.#claim?.epoch ?? 0;
+    return this.#epoch;
   }
 
   get sessionCount(): number {
@@ -114,10 +116,17 @@ export class AgentPort implements LinkOwner {
     this.link.wake();
   }
 
-  sendGoAway(deadlineMs: number): void {
-    this.draining = true;
+  /**
+   * Gives the tunnel up in order: it can no longer be found, the agent makes another one, its dialers move their sessions
+   * there, and then it closes. For a broker that drains, and for a tunnel that has lived long enough.
+   */
+  retire(deadlineMs: number): void {
+    if (this.draining) return;
+    this.#withdraw();
     const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope: 'broker' });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
+    for (const dialer of this.#sessions.values()) dialer.sendGoAway(deadlineMs, 'broker');
+    this.#log.info('tunnel retires', { deadlineMs, sessions: this.#sessions.size });
   }
 
   onData(session: number, stream: number, bytes: Uint8Array): void {
@@ -147,6 +156,7 @@ export class AgentPort implements LinkOwner {
   onClose(error: TunnelError | undefined): void {
     this.#gone = true;
     this.#helloTimer?.cancel();
+    this.#ageTimer?.cancel();
     this.#hub.unregister(this);
     this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
     // Silence is a network that may come back; a connection that was closed is a process that may have died.
@@ -156,7 +166,16 @@ export class AgentPort implements LinkOwner {
     for (const dialer of this.#sessions.values()) dialer.link.close(lost);
     this.#sessions.clear();
     this.#waiting.clear();
-    if (this.#claim !== undefined) this.#settle(this.#hub.options.directory.release(this.#claim));
+    this.#withdraw();
+  }
+
+  /** From now on the tunnel cannot be found. Idempotent. */
+  #withdraw(): void {
+    this.draining = true;
+    this.#ageTimer?.cancel();
+    const claim = this.#claim;
+    this.#claim = undefined;
+    if (claim !== undefined) this.#settle(this.#hub.options.directory.release(claim));
   }
 
   /** The agent will not have the session, or is done with it. */
@@ -176,7 +195,7 @@ export class AgentPort implements LinkOwner {
         return this.link.sendCopy(FrameType.pong, 0, 0, payload);
       case FrameType.goaway:
         this.#log.info('agent drains');
-        this.draining = true;
+        this.#withdraw();
         for (const dialer of this.#sessions.values()) dialer.sendGoAway(0, 'agent');
         return;
       default:
@@ -199,10 +218,23 @@ export class AgentPort implements LinkOwner {
     const claim = await directory.claim({ cluster, agent, tunnel, replica, address });
     if (this.#gone) return directory.release(claim);
     this.#claim = claim;
+    this.#epoch = claim.epoch;
     this.#hub.register(this);
+    this.#limitAge();
     const welcome = { ...protocolVersion, replica, session: 0, agent: this.agent };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     this.#log.info('agent connected', { software: this.software });
+  }
+
+  /** Tunnels are made anew now and then, so that agents spread over replicas that were added later. */
+  #limitAge(): void {
+    const { maxTunnelAgeMs, ageJitter, retireMs } = hubLimits;
+    const ageMs = maxTunnelAgeMs * (1 + ageJitter * (2 * Math.random() - 1));
+    this.#ageTimer = this.#hub.options.clock.setTimer(ageMs, () => {
+      this.retire(retireMs);
+      const late = new TunnelError('draining', 'this tunnel has been replaced');
+      this.#ageTimer = this.#hub.options.clock.setTimer(retireMs, () => this.link.close(late));
+    });
   }
 
   /** A session that has just ended may still have frames on the way: they are dropped, and counted. */

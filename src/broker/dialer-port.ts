@@ -68,6 +68,11 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     );
   }
 
+  /** The agent is at another replica. */
+  get forwards(): boolean {
+    return this.#forward !== undefined;
+  }
+
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void {
     const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);

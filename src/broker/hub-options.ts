@@ -1,12 +1,18 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { AttachableLink } from '../tunnel/link.ts';
+import type { AttachableLink, Link } from '../tunnel/link.ts';
+import type { KeptAgent } from './agent-port.ts';
+import type { KeptDialer } from './dialer-port.ts';
 import type { AgentRecord, Directory } from './directory.ts';
 
 /** Bounds on what a peer of the broker may make it hold or wait for. */
 export const hubLimits = {
   /** The first frame must come within this, in milliseconds. */
   helloTimeoutMs: 10_000,
+  /** A tunnel is retired at this age, in milliseconds, give or take this part of it; it closes this much later. */
+  maxTunnelAgeMs: 30 * 60_000,
+  ageJitter: 0.2,
+  retireMs: 60_000,
   /**
    * Bytes that may wait for one link beyond its room. Credit bounds them already; a peer that gets here breaks the credit
    * of its session, and its link is closed.
@@ -30,4 +36,14 @@ export interface HubOptions {
   readonly forward?: Forward;
   readonly clock: Clock;
   readonly log: Logger;
+  /**
+   * Told whatever is needed to take a link back (`Hub.restoreAgent`, `Hub.restoreDialer`), each time that it changes; for runtimes
+   * whose sockets outlive the memory of this hub.
+   */
+  readonly keep?: (link: Link, kept: KeptAgent | KeptDialer) => void;
+  /** What this broker asks of the sessions that it carries; WELCOME tells it. */
+  readonly sessionLimits?: {
+    /** No receive window of a stream shall grow beyond this, in bytes. */
+    readonly maxWindow: number;
+  };
 }

@@ -73,7 +73,8 @@ export class Hub implements AgentHub, DialerHub {
     const before = agents.get(port.key);
     agents.set(port.key, port);
     this.#agents.set(port.cluster, agents);
-    if (before === undefined) return;
+    // One that retires goes when its sessions have moved.
+    if (before === undefined || before.draining) return;
     const sentence = `agent ${port.agent} connected again, this tunnel is replaced`;
     before.link.close(new TunnelError('agent_lost', sentence));
   }
@@ -137,8 +138,10 @@ export class Hub implements AgentHub, DialerHub {
    */
   async drain(signal: AbortSignal, deadlineMs: number): Promise<void> {
     this.#draining = true;
-    for (const agent of this.agents()) agent.sendGoAway(deadlineMs);
-    for (const dialer of this.#dialers) dialer.sendGoAway(deadlineMs, 'broker');
+    for (const agent of this.agents()) agent.retire(deadlineMs);
+    // Those whose agent is elsewhere, and whose link ends here.
+    for (const dialer of this.#dialers)
+      if (dialer.forwards) dialer.sendGoAway(deadlineMs, 'broker');
     if (this.#dialers.size > 0 && !signal.aborted) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#emptied.push(resolve);

@@ -1,0 +1,73 @@
+import { clusterAlias } from '../../base/cluster-alias.ts';
+import type { AgentClaim, AgentRecord, Directory } from '../directory.ts';
+
+export interface ObjectDirectoryOptions {
+  /** Claims of tunnels whose sockets outlived the object's memory. */
+  readonly survivors?: readonly AgentRecord[];
+  /** Makes the alias known outside of this object; settles when it can be found, and never rejects. */
+  readonly publishAlias?: (alias: string, cluster: string) => Promise<void>;
+}
+
+interface Entry {
+  readonly record: AgentRecord;
+  readonly alias: string;
+}
+
+/**
+ * The directory of a Durable Object: the object holds the tunnels itself, so it is right by construction and needs no store. What
+ * must outlive its memory lies with the sockets; epochs go on above those of the survivors.
+ */
+export class ObjectDirectory implements Directory {
+  readonly degraded = undefined;
+  readonly #publishAlias: ObjectDirectoryOptions['publishAlias'];
+  /** In the order of their epochs. */
+  #entries: readonly Entry[];
+  #epoch: number;
+  #fenced: (claim: AgentRecord) => void = () => {};
+
+  constructor({ survivors = [], publishAlias }: ObjectDirectoryOptions = {}) {
+    const records = [...survivors].sort((a, b) => a.epoch - b.epoch);
+    // Dialers come with the name of the cluster here: aliases are resolved before they reach an object.
+    this.#entries = records.map((record) => ({ record, alias: '' }));
+    this.#epoch = records.at(-1)?.epoch ?? 0;
+    this.#publishAlias = publishAlias;
+  }
+
+  async claim(agent: AgentClaim): Promise<AgentRecord> {
+    const alias = await clusterAlias(agent.cluster);
+    await this.#publishAlias?.(alias, agent.cluster);
+    const record: AgentRecord = { ...agent, epoch: ++this.#epoch };
+    const older = this.#entries.find((entry) => isSameTunnel(entry.record, record));
+    this.#entries = [...this.#entries.filter((entry) => entry !== older), { record, alias }];
+    if (older !== undefined) this.#fenced(older.record);
+    return record;
+  }
+
+  async release(claim: AgentRecord): Promise<void> {
+    this.#entries = this.#entries.filter(
+      ({ record }) => record.epoch !== claim.epoch || !isSameTunnel(record, claim),
+    );
+  }
+
+  async locate(cluster: string): Promise<readonly AgentRecord[]> {
+    const named = this.#entries.filter(({ record }) => record.cluster === cluster);
+    const found = named.length > 0 ? named : this.#entries.filter(({ alias }) => alias === cluster);
+    return found.map(({ record }) => record).reverse();
+  }
+
+  distrust(): void {
+    // Nothing is cached.
+  }
+
+  onFenced(listener: (claim: AgentRecord) => void): void {
+    this.#fenced = listener;
+  }
+
+  async close(): Promise<void> {
+    this.#entries = [];
+  }
+}
+
+function isSameTunnel(a: AgentClaim, b: AgentClaim): boolean {
+  return a.cluster === b.cluster && a.agent === b.agent && a.tunnel === b.tunnel;
+}
