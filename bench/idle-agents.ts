@@ -1,0 +1,132 @@
+// Many idle agents in one process: node bench/idle-agents.ts URL TOKEN COUNT [CA]. Commands on stdin, one JSON line back for each:
+// `connect` opens all, `wait` resolves when every one is connected (again).
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { Backoff } from '../src/base/backoff.ts';
+import { FrameType } from '../src/tunnel/frame.ts';
+import type { LinkOwner } from '../src/tunnel/link.ts';
+import { encodeMessage, protocolVersion } from '../src/tunnel/message.ts';
+import { connectWebSocket, HandshakeError } from '../src/websocket/connect.ts';
+import type { WebSocketLink } from '../src/websocket/websocket-link.ts';
+
+const [url, token, countText, caFile] = process.argv.slice(2);
+const count = Number(countText);
+const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
+const hello = encodeMessage({ ...protocolVersion, software: 'bench' });
+const atOnce = 128;
+
+let connected = 0;
+let refused = 0;
+let dialing = 0;
+const queue: (() => void)[] = [];
+let waiter: (() => void) | undefined;
+/** When each tunnel came back after the last loss, in milliseconds since the first loss. */
+let backAfterMs: number[] = [];
+let lostAtMs: number | undefined;
+
+/** An agent as far as the broker can tell: a tunnel that is made again whenever it is lost, and that carries nothing. */
+class IdleAgent implements LinkOwner {
+  readonly #number: number;
+  readonly #backoff = new Backoff();
+  #link: WebSocketLink | undefined;
+
+  constructor(number: number) {
+    this.#number = number;
+  }
+
+  async connect(): Promise<void> {
+    await turn();
+    try {
+      const link = await connectWebSocket({
+        url: new URL('v1/agent', `${url}/`),
+        headers: {
+          Authorization: `Bearer ${token}`,
+          'Culvert-Cluster': 'bench',
+          'Culvert-Agent': `agent-${this.#number}`,
+        },
+        ca,
+        signal: AbortSignal.timeout(30_000),
+      });
+      this.#link = link;
+      link.attach(this);
+      link.sendCopy(FrameType.hello, 0, 0, hello);
+    } catch (thrown) {
+      const after = thrown instanceof HandshakeError ? (thrown.retryAfterMs ?? 0) : 0;
+      refused++;
+      this.#again(after);
+    } finally {
+      done();
+    }
+  }
+
+  onFrame(type: FrameType): void {
+    if (type !== FrameType.welcome) return;
+    connected++;
+    this.#backoff.reset();
+    if (lostAtMs !== undefined) backAfterMs.push(performance.now() - lostAtMs);
+    if (connected === count) waiter?.();
+  }
+
+  onData(): void {}
+  pull(): void {}
+
+  onClose(): void {
+    this.#link = undefined;
+    lostAtMs ??= performance.now();
+    connected--;
+    this.#again(0);
+  }
+
+  #again(atLeastMs: number): void {
+    setTimeout(() => void this.connect(), this.#backoff.nextDelayMs(atLeastMs));
+  }
+}
+
+/** Handshakes cost the client as much as the server: only so many at once, or they all time out. */
+function turn(): Promise<void> {
+  if (dialing < atOnce) {
+    dialing++;
+    return Promise.resolve();
+  }
+  const { promise, resolve } = Promise.withResolvers<void>();
+  queue.push(resolve);
+  return promise;
+}
+
+function done(): void {
+  const next = queue.shift();
+  if (next === undefined) dialing--;
+  else next();
+}
+
+const quantile = (values: readonly number[], q: number): number =>
+  values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * q)] ?? 0;
+
+createInterface({ input: process.stdin }).on('line', (command) => {
+  if (command === 'connect') {
+    for (let i = 0; i < count; i++) void new IdleAgent(i).connect();
+  }
+  if (command === 'storm') {
+    lostAtMs = undefined;
+    backAfterMs = [];
+    refused = 0;
+    // The loss is noticed when the broker is killed; until then nobody waits.
+    console.log('{"event":"ready"}');
+    return;
+  }
+  const startedAt = performance.now();
+  waiter = () => {
+    waiter = undefined;
+    const report = {
+      event: 'connected',
+      connected,
+      refused,
+      tookMs: Math.round(performance.now() - startedAt),
+      backP50Ms: Math.round(quantile(backAfterMs, 0.5)),
+      backP99Ms: Math.round(quantile(backAfterMs, 0.99)),
+      backMaxMs: Math.round(quantile(backAfterMs, 1)),
+    };
+    console.log(JSON.stringify(report));
+  };
+  if (connected === count && command === 'wait') waiter();
+});

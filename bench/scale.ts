@@ -1,0 +1,120 @@
+// npm run bench -- scale: many idle agents on one broker, what a storm of reconnects costs, and what a hop costs.
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { makeTestCertificates } from '../test/support/certificates.ts';
+import { freePort, type Program } from '../test/support/process.ts';
+import { startCulvert, TestTokens } from '../test/support/world.ts';
+import { cpuSeconds, residentBytes } from './cpu.ts';
+
+const kib = 1024;
+
+export interface ScaleRow {
+  readonly figure: string;
+  readonly value: number;
+  readonly atMost?: number;
+}
+
+class IdleAgents implements AsyncDisposable {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(url: string, token: string, count: number, ca: string | undefined) {
+    const script = fileURLToPath(new URL('idle-agents.ts', import.meta.url));
+    const args = [script, url, token, `${count}`, ...(ca === undefined ? [] : [ca])];
+    this.#child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  }
+
+  async ask(command: string): Promise<Record<string, number>> {
+    this.#child.stdin.write(`${command}\n`);
+    const { value } = (await this.#lines.next()) as { value: string };
+    return JSON.parse(value) as Record<string, number>;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    this.#child.kill('SIGKILL');
+    await once(this.#child, 'exit');
+  }
+}
+
+/** Memory of a process once its garbage has been collected and it has come to rest: the least of several looks. */
+async function restingBytes(program: Program): Promise<number> {
+  let least = Infinity;
+  for (let look = 0; look < 20; look++) {
+    least = Math.min(least, residentBytes(program.pid));
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  return least;
+}
+
+async function idleAndStorm(tls: boolean, count: number): Promise<ScaleRow[]> {
+  const directory = await mkdtemp(join(tmpdir(), 'culvert-scale-'));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const tokens = await TestTokens.create(directory);
+  const { server } = stack.use(await makeTestCertificates());
+  const port = await freePort();
+  const args = [
+    ...['--listen', `127.0.0.1:${port}`, '--token-public-key', tokens.publicKeyFile],
+    ...[
+      '--accept-rate',
+      '1000',
+      ...(tls ? ['--tls-cert', server.cert, '--tls-key', server.key] : []),
+    ],
+  ];
+  const start = async (): Promise<Program> => {
+    const started = startCulvert('broker', args, { CULVERT_LOG_LEVEL: 'error' });
+    await started.waitForPort(port);
+    return started;
+  };
+  let broker = await start();
+  stack.defer(() => broker[Symbol.asyncDispose]());
+  const empty = await restingBytes(broker);
+  const url = `${tls ? 'wss' : 'ws'}://127.0.0.1:${port}`;
+  const token = await tokens.issue({ kind: 'agent', cluster: 'bench' });
+  const agents = stack.use(new IdleAgents(url, token, count, tls ? server.ca : undefined));
+  await agents.ask('connect');
+  const perTunnel = ((await restingBytes(broker)) - empty) / count / kib;
+  const idleFrom = cpuSeconds([broker.pid]);
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  const idleCpu = (cpuSeconds([broker.pid]) - idleFrom) / 5;
+
+  await agents.ask('storm');
+  broker.kill('SIGKILL');
+  await broker.exited;
+  broker = await start();
+  const storm = await agents.ask('wait-again');
+  const stormCpu = cpuSeconds([broker.pid]);
+  const kind = tls ? 'TLS' : 'plain';
+  return [
+    {
+      figure: `RSS KiB per idle tunnel, ${kind}, ${count}`,
+      value: perTunnel,
+      atMost: tls ? 90 : 12,
+    },
+    { figure: `CPU share of one core, idle, ${kind}`, value: idleCpu },
+    {
+      figure: `storm, ${kind}: seconds until all are back`,
+      value: storm['backMaxMs']! / 1000,
+      atMost: 60,
+    },
+    {
+      figure: `storm, ${kind}: p99 seconds until an agent is back`,
+      value: storm['backP99Ms']! / 1000,
+    },
+    { figure: `storm, ${kind}: broker CPU seconds`, value: stormCpu },
+    { figure: `storm, ${kind}: attempts refused for the moment`, value: storm['refused']! },
+  ];
+}
+
+/** Measures everything; `count` idle agents. */
+export async function runScale(count: number): Promise<ScaleRow[]> {
+  return [...(await idleAndStorm(false, count)), ...(await idleAndStorm(true, count))];
+}
