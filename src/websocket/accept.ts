@@ -37,7 +37,12 @@ export function acceptWebSocket(
   if (problem !== undefined || !isHandshakeKey(key) || !(socket instanceof Socket)) {
     const wrongVersion = request.headers['sec-websocket-version'] !== '13';
     const headers = wrongVersion ? { 'Sec-WebSocket-Version': '13' } : {};
-    rejectUpgrade(socket, wrongVersion ? 426 : 400, headers, problem ?? 'not a WebSocket handshake');
+    rejectUpgrade(
+      socket,
+      wrongVersion ? 426 : 400,
+      headers,
+      problem ?? 'not a WebSocket handshake',
+    );
     return undefined;
   }
   socket.write(
@@ -68,7 +73,9 @@ export function rejectUpgrade(
   headers: Readonly<Record<string, string>>,
   message: string,
 ): void {
-  const named = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+  const named = new Map(
+    Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
+  );
   const body = named.has('content-type') ? message : JSON.stringify({ message });
   if (!named.has('content-type')) named.set('content-type', 'application/json');
   named.set('content-length', String(Buffer.byteLength(body)));
@@ -91,7 +98,8 @@ export function rejectUpgrade(
 function handshakeProblem(request: IncomingMessage, protocol: string): string | undefined {
   const { headers } = request;
   if (request.method !== 'GET') return 'a WebSocket handshake is a GET';
-  if (!hasToken(headers.upgrade, 'websocket')) return 'the request asks for no upgrade to websocket';
+  if (!hasToken(headers.upgrade, 'websocket'))
+    return 'the request asks for no upgrade to websocket';
   if (headers['sec-websocket-version'] !== '13') return 'this server speaks WebSocket version 13';
   if (!isHandshakeKey(headers['sec-websocket-key'])) return 'Sec-WebSocket-Key is not 16 bytes';
   if (!hasToken(headers['sec-websocket-protocol'], protocol)) {

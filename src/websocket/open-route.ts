@@ -31,7 +31,10 @@ export async function openRoute(
 ): Promise<Socket> {
   const { url, proxy, ca, serverName } = route;
   if (url.protocol !== 'ws:' && url.protocol !== 'wss:') {
-    throw new HandshakeError('connect', `a broker's URL begins with ws:// or wss://, not ${url.protocol}//`);
+    throw new HandshakeError(
+      'connect',
+      `a broker's URL begins with ws:// or wss://, not ${url.protocol}//`,
+    );
   }
   const what = proxy === undefined ? url.host : `the proxy ${proxy.host}`;
   progress.step = `connecting to ${what}`;
@@ -117,8 +120,10 @@ function tlsAdvice(code: string): string {
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
     return "renew the server's certificate, or set this machine's clock";
   }
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'check the URL, or name the server with --server-name';
-  if (/CERT|SIGNATURE|SIGNED/.test(code)) return 'give the CA that issued its certificate with --ca-file';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return 'check the URL, or name the server with --server-name';
+  if (/CERT|SIGNATURE|SIGNED/.test(code))
+    return 'give the CA that issued its certificate with --ca-file';
   return 'check that TLS is spoken on that port';
 }
 
@@ -149,7 +154,10 @@ async function openTunnel(
     const message = `${what} answered ${status} to CONNECT ${authority}; ${advice}`;
     throw new HandshakeError('proxy', message, { status, retryAfterMs: retryAfterMs(answer) });
   }
-  if (answer.rest.length > 0) socket.unshift(answer.rest);
+  // Whoever is behind the tunnel waits for us to speak first.
+  if (answer.rest.length > 0) {
+    throw new HandshakeError('proxy', `${what} sent more than its answer to CONNECT ${authority}`);
+  }
 }
 
 function keep(socket: Socket, opened: Socket[]): void {

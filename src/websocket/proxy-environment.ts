@@ -38,7 +38,8 @@ export function proxyFor(url: URL, environment: ProxyEnvironment): URL | undefin
   const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
   const port = url.port || (isTls ? '443' : '80');
   const rules = (environment.noProxy ?? '').toLowerCase().split(/[\s,]+/);
-  if (rules.some((rule) => rule !== '' && matches(rule, host.toLowerCase(), port))) return undefined;
+  if (rules.some((rule) => rule !== '' && matches(rule, host.toLowerCase(), port)))
+    return undefined;
   return parseProxy(proxy);
 }
 

@@ -13,12 +13,18 @@ export function refusal(url: URL, answer: HttpAnswer, body: string): HandshakeEr
     const message = `${said} instead of opening a WebSocket; a login page or a web server answers there, check the URL`;
     return new HandshakeError('not_websocket', message, details);
   }
-  return new HandshakeError('rejected', `${said}; ${advice(answer, details.retryAfterMs)}`, details);
+  return new HandshakeError(
+    'rejected',
+    `${said}; ${advice(answer, details.retryAfterMs)}`,
+    details,
+  );
 }
 
 function advice(answer: HttpAnswer, retryAfterMs: number | undefined): string {
   const later =
-    retryAfterMs === undefined ? 'try again later' : `try again in ${Math.ceil(retryAfterMs / 1000)} s`;
+    retryAfterMs === undefined
+      ? 'try again later'
+      : `try again in ${Math.ceil(retryAfterMs / 1000)} s`;
   switch (answer.status) {
     case 301:
     case 302:
