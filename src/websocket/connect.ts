@@ -10,7 +10,7 @@ import { refusal } from './refusal.ts';
 import { SocketInput } from './socket-input.ts';
 import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 
-export { HandshakeError, type HandshakeErrorCode } from './handshake-error.ts';
+export { HandshakeError } from './handshake-error.ts';
 
 export interface ConnectOptions {
   /** ws:// or wss:// */
@@ -66,7 +66,7 @@ export async function connectWebSocket(options: ConnectOptions): Promise<WebSock
     const answer = await shakeHands(socket, request, options, ended.signal);
     return newLink(socket, answer.rest, options);
   } catch (thrown) {
-    for (const socket of opened.reverse()) socket.destroy();
+    for (const socket of opened.toReversed()) socket.destroy();
     throw thrown;
   } finally {
     timer.cancel();

@@ -26,7 +26,6 @@ const silentIntervals = 3;
 
 /** Tells a dead peer from a silent one, with one timer per link. Any byte counts as a sign of life. */
 export class KeepAlive {
-  readonly #role: KeepAliveOptions['role'];
   readonly #clock: Clock;
   readonly #intervalMs: number;
   readonly #missedPings: number;
@@ -39,7 +38,6 @@ export class KeepAlive {
   #paused = false;
 
   constructor(options: KeepAliveOptions, actions: KeepAliveActions) {
-    this.#role = options.role;
     this.#clock = options.clock ?? systemClock;
     this.#intervalMs = options.pingIntervalMs ?? 20_000;
     this.#missedPings = options.missedPings ?? 2;
@@ -47,7 +45,7 @@ export class KeepAlive {
     this.#actions = actions;
     this.#heardAtMs = this.#clock.now();
     if (options.role === 'pings') this.#planPing();
-    else this.#watch();
+    else this.#planWatch(this.#intervalMs);
   }
 
   /** Bytes came in. */
@@ -58,9 +56,6 @@ export class KeepAlive {
   /** We stop reading, so silence says nothing about the peer. */
   pause(): void {
     this.#paused = true;
-    if (this.#role === 'pings' || this.#timer === undefined) return;
-    this.#timer.cancel();
-    this.#watch();
   }
 
   /** We read again. */
@@ -95,14 +90,16 @@ export class KeepAlive {
   #watch(): void {
     if (this.#paused) {
       this.heard();
-      this.#timer = this.#clock.setTimer(this.#intervalMs, () => this.#watch());
       this.#actions.reassure();
-      return;
     }
     const silentMs = this.#clock.now() - this.#heardAtMs;
     const leftMs = silentIntervals * this.#intervalMs - silentMs;
-    if (leftMs > 0) this.#timer = this.#clock.setTimer(leftMs, () => this.#watch());
+    if (leftMs > 0) this.#planWatch(Math.min(leftMs, this.#intervalMs));
     else this.#die(`nothing came from the other end for ${Math.round(silentMs / 1000)} s`);
+  }
+
+  #planWatch(delayMs: number): void {
+    this.#timer = this.#clock.setTimer(delayMs, () => this.#watch());
   }
 
   #die(message: string): void {

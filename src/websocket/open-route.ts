@@ -154,7 +154,10 @@ async function openTunnel(
     const message = `${what} answered ${status} to CONNECT ${authority}; ${advice}`;
     throw new HandshakeError('proxy', message, { status, retryAfterMs: retryAfterMs(answer) });
   }
-  if (answer.rest.length > 0) socket.unshift(answer.rest);
+  // Whoever is behind the tunnel waits for us to speak first.
+  if (answer.rest.length > 0) {
+    throw new HandshakeError('proxy', `${what} sent more than its answer to CONNECT ${authority}`);
+  }
 }
 
 function keep(socket: Socket, opened: Socket[]): void {

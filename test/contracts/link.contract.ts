@@ -138,12 +138,12 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       near.wake(true);
       expect(sender.sentBytes).toBe(100);
       sender.totalBytes = 300_000;
-      const { pull } = sender;
+      const pull = sender.pull.bind(sender);
       let pulls = 0;
       sender.pull = () => {
         // Only a few times: an owner that always has more to say would be asked for ever.
         if (++pulls < 4) near.wake(true);
-        pull.call(sender);
+        pull();
         if (pulls < 4) near.wake(true);
       };
       near.wake(true);
@@ -220,7 +220,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       const later = [
         queueMicrotask,
         setImmediate,
-        process.nextTick,
+        (run: () => void) => process.nextTick(run),
         (run: () => void) => run(),
         (run: () => void) => setTimeout(run, 0),
       ];
@@ -373,7 +373,7 @@ class CrossOwner extends BulkOwner {
   wrongAt = -1;
 
   override onData(session: number, stream: number, bytes: Uint8Array): void {
-    CheckingOwner.prototype.onData.call(this as unknown as CheckingOwner, session, stream, bytes);
+    CheckingOwner.prototype.onData.call(this, session, stream, bytes);
   }
 }
 

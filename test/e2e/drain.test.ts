@@ -94,8 +94,8 @@ describe('a program that gets SIGTERM', () => {
   it.each<[Role, string]>([
     ['agent', noAgent],
     ['broker', 'this broker is shutting down'],
-    // Its listener is gone already, so that clients find another bridge.
-    ['bridge', 'ECONNREFUSED'],
+    // In gRPC's own words, so that clients look for another bridge.
+    ['bridge', 'UNAVAILABLE'],
   ])('has new dials told so (%s)', async (role, text) => {
     await using open = await worldWithStream();
     await drain(open.world, role);

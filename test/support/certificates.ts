@@ -1,29 +1,21 @@
-import {
-  generateKeyPairSync,
-  randomBytes,
-  sign,
-  type KeyObject,
-  type KeyPairKeyObjectResult,
-} from 'node:crypto';
+import 'reflect-metadata';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { der } from './der.ts';
+import {
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  X509CertificateGenerator,
+  type Extension,
+} from '@peculiar/x509';
 
 const dayMs = 24 * 3600_000;
-
-const oid = {
-  commonName: '2.5.4.3',
-  ecdsaWithSha256: '1.2.840.10045.4.3.2',
-  keyUsage: '2.5.29.15',
-  subjectAlternativeName: '2.5.29.17',
-  basicConstraints: '2.5.29.19',
-  extendedKeyUsage: '2.5.29.37',
-  serverAuth: '1.3.6.1.5.5.7.3.1',
-  clientAuth: '1.3.6.1.5.5.7.3.2',
-};
-const sanDnsName = 2;
-const sanIpAddress = 7;
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /** Paths of PEM files. */
 export interface CertificateFiles {
@@ -48,20 +40,20 @@ class TestAuthority {
   readonly caFile: string;
   readonly #name: string;
   readonly #directory: string;
-  readonly #keys = generateKeys();
+  readonly #keys: CryptoKeyPair;
 
-  private constructor(directory: string, name: string) {
+  private constructor(directory: string, name: string, keys: CryptoKeyPair) {
     this.#name = name;
     this.#directory = directory;
+    this.#keys = keys;
     this.caFile = join(directory, `${name}.crt`);
   }
 
   static async create(directory: string, name: string): Promise<TestAuthority> {
-    const authority = new TestAuthority(directory, name);
-    const keyCertSignAndCrlSign = der.bitString(Buffer.of(0b0000_0110), 1);
-    const certificate = authority.#sign(name, authority.#keys.publicKey, tomorrow(), [
-      extension(oid.basicConstraints, der.sequence(der.boolean(true)), true),
-      extension(oid.keyUsage, keyCertSignAndCrlSign, true),
+    const authority = new TestAuthority(directory, name, await generateKeys());
+    const certificate = await authority.#sign(name, authority.#keys.publicKey, tomorrow(), [
+      new BasicConstraintsExtension(true, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
     ]);
     await writeFile(authority.caFile, certificate);
     return authority;
@@ -69,58 +61,51 @@ class TestAuthority {
 
   async issue(options: IssueOptions): Promise<CertificateFiles> {
     const { name, usage, dnsNames = ['localhost'], notAfter = tomorrow() } = options;
-    const keys = generateKeys();
+    const keys = await generateKeys();
+    const purpose = usage === 'server' ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth;
     const names = [
-      der.implicit(sanIpAddress, Buffer.of(127, 0, 0, 1)),
-      ...dnsNames.map((dnsName) => der.implicit(sanDnsName, Buffer.from(dnsName))),
+      { type: 'ip' as const, value: '127.0.0.1' },
+      ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
     ];
-    const purpose = usage === 'server' ? oid.serverAuth : oid.clientAuth;
-    const digitalSignature = der.bitString(Buffer.of(0b1000_0000), 7);
-    const extensions = [
-      extension(oid.basicConstraints, der.sequence(), true),
-      extension(oid.keyUsage, digitalSignature, true),
-      extension(oid.extendedKeyUsage, der.sequence(der.objectId(purpose))),
-    ];
-    if (usage === 'server') {
-      extensions.push(extension(oid.subjectAlternativeName, der.sequence(...names)));
-    }
-
+    const certificate = await this.#sign(name, keys.publicKey, notAfter, [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([purpose]),
+      ...(usage === 'server' ? [new SubjectAlternativeNameExtension(names)] : []),
+    ]);
     const files = {
       ca: this.caFile,
       cert: join(this.#directory, `${name}.crt`),
       key: join(this.#directory, `${name}.key`),
     };
-    await writeFile(files.cert, this.#sign(name, keys.publicKey, notAfter, extensions));
-    const key = keys.privateKey.export({ type: 'pkcs8', format: 'pem' });
-    await writeFile(files.key, key, { mode: 0o600 });
+    const key = await crypto.subtle.exportKey('pkcs8', keys.privateKey);
+    await writeFile(files.cert, certificate);
+    await writeFile(files.key, PemConverter.encode(key, 'PRIVATE KEY'), { mode: 0o600 });
     return files;
   }
 
   /** A certificate for `subject` in PEM, signed by this CA. */
-  #sign(
+  async #sign(
     subject: string,
-    publicKey: KeyObject,
+    publicKey: CryptoKeyPair['publicKey'],
     notAfter: Date,
-    extensions: readonly Buffer[],
-  ): string {
-    const algorithm = der.sequence(der.objectId(oid.ecdsaWithSha256));
-    const notBefore = new Date(Math.min(Date.now(), notAfter.getTime()) - dayMs);
-    const version3 = der.explicit(0, der.integer(Buffer.of(2)));
-    const body = der.sequence(
-      version3,
-      // A leading byte between 0x01 and 0x7f keeps the number positive and in its shortest form.
-      der.integer(Buffer.concat([Buffer.of(0x01), randomBytes(15)])),
-      algorithm,
-      distinguishedName(this.#name),
-      der.sequence(der.utcTime(notBefore), der.utcTime(notAfter)),
-      distinguishedName(subject),
-      publicKey.export({ type: 'spki', format: 'der' }),
-      der.explicit(3, der.sequence(...extensions)),
-    );
-    const signature = der.bitString(sign('sha256', body, this.#keys.privateKey));
-    return pem(der.sequence(body, algorithm, signature));
+    extensions: Extension[],
+  ): Promise<string> {
+    const certificate = await X509CertificateGenerator.create({
+      subject: `CN=${subject}`,
+      issuer: `CN=${this.#name}`,
+      notBefore: new Date(Math.min(Date.now(), notAfter.getTime()) - dayMs),
+      notAfter,
+      signingAlgorithm: algorithm,
+      publicKey,
+      signingKey: this.#keys.privateKey,
+      extensions,
+    });
+    return certificate.toString('pem');
   }
 }
+
+type CryptoKeyPair = Awaited<ReturnType<typeof generateKeys>>;
 
 /** Certificates of the usual cast, each role under a CA of its own, in a directory that goes when the scope ends. */
 export interface TestCertificates extends AsyncDisposable {
@@ -157,25 +142,10 @@ export async function makeTestCertificates(): Promise<TestCertificates> {
   };
 }
 
-function generateKeys(): KeyPairKeyObjectResult {
-  return generateKeyPairSync('ec', { namedCurve: 'P-256' });
-}
-
-function extension(id: string, value: Buffer, critical = false): Buffer {
-  const flag = critical ? [der.boolean(true)] : [];
-  return der.sequence(der.objectId(id), ...flag, der.octetString(value));
-}
-
-function distinguishedName(commonName: string): Buffer {
-  const attribute = der.sequence(der.objectId(oid.commonName), der.utf8String(commonName));
-  return der.sequence(der.set(attribute));
+function generateKeys() {
+  return crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
 }
 
 function tomorrow(): Date {
   return new Date(Date.now() + dayMs);
-}
-
-function pem(certificate: Buffer): string {
-  const lines = certificate.toString('base64').replaceAll(/.{64}/g, '$&\n').trimEnd();
-  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
 }

@@ -113,7 +113,10 @@ export class BulkOwner extends RecordingOwner {
 
   #sendNext(): void {
     const wantedBytes = [maxDataBytes, 100, 16 * 1024, 40_000, 1][this.#frames % 5]!;
-    const bytes = patternAt(this.sentBytes, Math.min(wantedBytes, this.totalBytes - this.sentBytes));
+    const bytes = patternAt(
+      this.sentBytes,
+      Math.min(wantedBytes, this.totalBytes - this.sentBytes),
+    );
     if (this.#frames++ % 3 === 0) this.#link.sendCopy(FrameType.data, 7, 9, bytes);
     else sendBlock(this.#link, this.#pool, FrameType.data, 7, 9, bytes);
     this.sentBytes += bytes.length;

@@ -68,11 +68,12 @@ export async function linkServer(
   return {
     ...listening,
     url: new URL(`${scheme}://localhost:${listening.port}/v1/agent?x=1`),
-    accepted: () => new Promise((resolve) => {
-      const link = links.shift();
-      if (link === undefined) waiting.push(resolve);
-      else resolve(link);
-    }),
+    accepted: () =>
+      new Promise((resolve) => {
+        const link = links.shift();
+        if (link === undefined) waiting.push(resolve);
+        else resolve(link);
+      }),
     get request() {
       return request;
     },

@@ -23,11 +23,14 @@ export class WsLibraryLink implements AttachableLink {
 
   constructor(socket: WebSocket) {
     this.#socket = socket;
-    socket.on('message', (data) => this.#receive(data as Buffer));
+    socket.on('message', (data, isBinary) => {
+      if (isBinary) this.#receive(data as Buffer);
+    });
     socket.on('error', () => {});
     socket.on('close', (code, reason) => {
       const lost = new TunnelError('link_lost', 'the connection was lost');
-      const said = code === 1006 ? lost : closeError(code === 1005 ? undefined : code, String(reason));
+      const said =
+        code === 1006 ? lost : closeError(code === 1005 ? undefined : code, String(reason));
       this.#finish(this.#open ? said : this.#why);
     });
   }
@@ -76,7 +79,7 @@ export class WsLibraryLink implements AttachableLink {
 
   #send(frame: Uint8Array): void {
     if (!this.#open) return;
-    this.#socket.send(frame, (error) => { if (error) console.log('send error', error); setImmediate(() => this.#pullIfWanted()); });
+    this.#socket.send(frame, () => setImmediate(() => this.#pullIfWanted()));
     if (this.room <= 0) this.#wantsPull = true;
   }
 

@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest';
+import type { TunnelError } from '../../src/tunnel/errors.ts';
+import { KeepAlive, type KeepAliveOptions } from '../../src/websocket/keep-alive.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+function start(role: KeepAliveOptions['role'], options: Partial<KeepAliveOptions> = {}) {
+  const clock = new VirtualClock();
+  const events: string[] = [];
+  const at = (what: string) => events.push(`${what} ${clock.now()}`);
+  const keepAlive = new KeepAlive(
+    { random: () => 0.5, ...options, role, clock },
+    {
+      ping: () => at('ping'),
+      reassure: () => at('reassure'),
+      dead: (error: TunnelError) => at(error.code),
+    },
+  );
+  return { clock, events, keepAlive };
+}
+
+describe('keep-alive', () => {
+  it('pings every 20 s and gives up after two without an answer', async () => {
+    const { clock, events } = start('pings');
+    await clock.runUntilIdle();
+    expect(events).toEqual(['ping 20000', 'ping 40000', 'peer_unresponsive 60000']);
+  });
+
+  it('goes on as long as something comes, and counts misses in a row', async () => {
+    const { clock, events, keepAlive } = start('pings');
+    for (let round = 0; round < 6; round++) {
+      await clock.advance(39_000);
+      keepAlive.heard();
+      await clock.advance(1_000);
+    }
+    expect(events.filter((event) => event.startsWith('ping'))).toHaveLength(12);
+    await clock.runUntilIdle();
+    expect(events.at(-1)).toMatch(/^peer_unresponsive/);
+  });
+
+  it.each([
+    [0, 16_000],
+    [0.25, 18_000],
+    [0.999_999, 24_000],
+  ])('moves each interval by up to a fifth: random %d gives %d ms', async (random, firstMs) => {
+    const { clock, events } = start('pings', { random: () => random });
+    await clock.advance(firstMs - 1);
+    expect(events).toEqual([]);
+    await clock.advance(1);
+    expect(events).toHaveLength(1);
+  });
+
+  it('obeys its interval and number of misses', async () => {
+    const { clock, events } = start('pings', { pingIntervalMs: 100, missedPings: 1 });
+    await clock.runUntilIdle();
+    expect(events).toEqual(['ping 100', 'peer_unresponsive 200']);
+  });
+
+  it('gives up a silent peer after three intervals, to the millisecond, when it only answers', async () => {
+    const { clock, events, keepAlive } = start('answers');
+    await clock.advance(50_123);
+    keepAlive.heard();
+    await clock.advance(59_999);
+    expect(events).toEqual([]);
+    await clock.advance(1);
+    expect(events).toEqual(['peer_unresponsive 110123']);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('holds nothing against a peer that it does not read, and shows it that it lives', async () => {
+    const { clock, events, keepAlive } = start('answers');
+    keepAlive.pause();
+    await clock.advance(100_000);
+    expect(events).toEqual([1, 2, 3, 4, 5].map((tick) => `reassure ${tick * 20_000}`));
+    keepAlive.resume();
+    await clock.runUntilIdle();
+    expect(events.at(-1)).toBe('peer_unresponsive 160000');
+
+    const pinging = start('pings');
+    pinging.keepAlive.pause();
+    await pinging.clock.advance(100_000);
+    expect(pinging.events.every((event) => event.startsWith('ping'))).toBe(true);
+    pinging.keepAlive.resume();
+    await pinging.clock.runUntilIdle();
+    expect(pinging.events.at(-1)).toBe('peer_unresponsive 160000');
+  });
+
+  it.each(['pings', 'answers'] as const)(
+    'keeps one timer, and none when stopped: %s',
+    async (role) => {
+      const { clock, events, keepAlive } = start(role);
+      for (let tick = 0; tick < 10; tick++) {
+        expect(clock.pendingTimers).toBe(1);
+        keepAlive.heard();
+        await clock.advance(20_000);
+      }
+      keepAlive.stop();
+      keepAlive.stop();
+      const before = events.length;
+      await clock.runUntilIdle();
+      expect(clock.pendingTimers).toBe(0);
+      expect(events).toHaveLength(before);
+    },
+  );
+});
