@@ -16,7 +16,7 @@ import { DestinationPolicy } from './destination-policy.ts';
 import { forbiddenTarget } from './dial-error.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
-import { TcpTarget } from './tcp-target.ts';
+import { OpenTargets, TcpTarget } from './tcp-target.ts';
 import { TunnelKeeper } from './tunnel-keeper.ts';
 
 export interface RunningAgent extends AsyncDisposable {
@@ -54,6 +54,7 @@ class Agent implements RunningAgent {
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
+  readonly #targets = new OpenTargets();
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
   readonly #stop = new AbortController();
@@ -106,6 +107,7 @@ class Agent implements RunningAgent {
     this.#stop.abort(new TunnelError('draining', 'the agent is shutting down'));
     for (const keeper of this.#keepers) keeper.sendGoAway(this.#options.drainTimeoutMs);
     await this.#sessions.idle(signal).catch(() => {});
+    await this.#targets.closed(signal);
     await this.close();
   }
 
@@ -161,7 +163,8 @@ class Agent implements RunningAgent {
       return refusedStream;
     }
     const own = this.#options.dialTimeoutMs;
-    return new TcpTarget(stream, destination, timeoutMs === 0 ? own : Math.min(own, timeoutMs));
+    const limitMs = timeoutMs === 0 ? own : Math.min(own, timeoutMs);
+    return new TcpTarget(stream, destination, limitMs, this.#targets);
   }
 }
 

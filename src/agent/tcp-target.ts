@@ -16,17 +16,51 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** How long a target may take nothing of the last bytes of an ended stream, in milliseconds. */
 const lingerMs = 60_000;
 
+/**
+ * The connections that stand. One may outlast its stream, while its target is still reading the last bytes: an agent that
+ * leaves waits for it.
+ */
+export class OpenTargets {
+  readonly #targets = new Set<TcpTarget>();
+  #waiters: (() => void)[] = [];
+
+  get size(): number {
+    return this.#targets.size;
+  }
+
+  add(target: TcpTarget): void {
+    this.#targets.add(target);
+  }
+
+  delete(target: TcpTarget): void {
+    this.#targets.delete(target);
+    if (this.#targets.size > 0) return;
+    for (const resolve of this.#waiters.splice(0)) resolve();
+  }
+
+  /** Resolves when none is left, or when the signal aborts. */
+  async closed(signal: AbortSignal): Promise<void> {
+    if (this.#targets.size === 0 || signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiters.push(resolve);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+  }
+}
+
 /** A stream's other half on the agent: the TCP connection to its target. */
 export class TcpTarget implements StreamHandler {
   readonly #stream: Stream;
   readonly #destination: Destination;
+  readonly #open: OpenTargets;
   readonly #aborted = new AbortController();
   #socket: Socket | undefined;
   #writer: SocketWriter | undefined;
 
   /** Starts to dial; the stream is accepted or reset with the reason. */
-  constructor(stream: Stream, destination: Destination, timeoutMs: number) {
+  constructor(stream: Stream, destination: Destination, timeoutMs: number, open: OpenTargets) {
     this.#stream = stream;
+    this.#open = open;
     this.#destination = destination;
     this.#dial(timeoutMs).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
   }
@@ -128,6 +162,8 @@ export class TcpTarget implements StreamHandler {
     const stream = this.#stream;
     this.#socket = socket;
     this.#writer = new SocketWriter(socket, (bytes) => stream.consumed(bytes));
+    this.#open.add(this);
+    socket.on('close', () => this.#open.delete(this));
     socket.on('end', () => stream.fin());
     socket.on('error', (error) => {
       stream.reset(targetReset(address, this.#destination.port, error));
