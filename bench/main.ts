@@ -1,4 +1,6 @@
 // npm run bench: culvert and its peers side by side, with the real Go client.
+// npm run bench -- scale: many idle agents on one broker, the storm when it dies, what a hop and the directory cost.
+//   --agents N       instead of 10000
 //   --quick          fewer and shorter repetitions, under 90 s
 //   --json FILE      rows of {figure, ours, peer, ratio} as JSON; peer is upstream's konnectivity
 //   --repetitions N  instead of the usual 5 (2 when quick)
@@ -7,11 +9,15 @@ import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { isMissing, prepareGround, ground } from '../test/ground/ground.ts';
 import { longMeasurements, measurements, type Scale } from './figures.ts';
+import { measureDirectory, measureHop } from './hop.ts';
+import { measureIdle } from './idle.ts';
 import { startPeers } from './peers.ts';
-import { brokenFloors, rows, table, type Samples } from './report.ts';
+import { brokenFloors, rows, scaleTable, table, type Samples } from './report.ts';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
+    agents: { type: 'string', default: '10000' },
     quick: { type: 'boolean', default: false },
     json: { type: 'string' },
     repetitions: { type: 'string' },
@@ -29,6 +35,18 @@ const go = await ground.go();
 if (isMissing(go)) {
   console.error(`the load generator and the peer are Go programs: ${go.missing} (${go.reason})`);
   process.exit(2);
+}
+
+if (positionals[0] === 'scale') {
+  const redis = await ground.debian('redis-server');
+  const measured = await measureIdle(Number(values.agents));
+  if (isMissing(redis)) console.error(`left out: ${redis.missing} (${redis.reason})`);
+  else measured.push(...(await measureDirectory(redis)), ...(await measureHop(go, redis)));
+  console.log(`\n${scaleTable(measured)}`);
+  const over = measured.filter(({ value, atMost }) => atMost !== undefined && !(value <= atMost));
+  for (const { figure, value, atMost } of over)
+    console.error(`${figure}: ${value}, at most ${atMost}`);
+  process.exit(over.length === 0 ? 0 : 1);
 }
 
 const samples: Samples = new Map();

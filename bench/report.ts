@@ -10,6 +10,22 @@ export interface Row {
   readonly ratio: number;
 }
 
+/** A figure of ours alone, with what it may be at most. */
+export interface ScaleRow {
+  readonly figure: string;
+  readonly value: number;
+  readonly atMost?: number;
+}
+
+/** A Markdown table of figures of ours alone. */
+export function scaleTable(all: readonly ScaleRow[]): string {
+  const lines = ['| figure | value | at most |', '|---|---:|---:|'];
+  for (const { figure, value, atMost } of all) {
+    lines.push(`| ${figure} | ${format(value)} | ${atMost ?? ''} |`);
+  }
+  return lines.join('\n');
+}
+
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,4 +1,3 @@
-// npm run bench -- scale: many idle agents on one broker, what a storm of reconnects costs, and what a hop costs.
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -11,14 +10,9 @@ import { makeTestCertificates } from '../test/support/certificates.ts';
 import { freePort, type Program } from '../test/support/process.ts';
 import { startCulvert, TestTokens } from '../test/support/world.ts';
 import { cpuSeconds, residentBytes } from './cpu.ts';
+import type { ScaleRow } from './report.ts';
 
 const kib = 1024;
-
-export interface ScaleRow {
-  readonly figure: string;
-  readonly value: number;
-  readonly atMost?: number;
-}
 
 class IdleAgents implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
@@ -114,7 +108,7 @@ async function idleAndStorm(tls: boolean, count: number): Promise<ScaleRow[]> {
   ];
 }
 
-/** Measures everything; `count` idle agents. */
-export async function runScale(count: number): Promise<ScaleRow[]> {
+/** Memory of idle tunnels and the cost of a storm, plain and with TLS. */
+export async function measureIdle(count: number): Promise<ScaleRow[]> {
   return [...(await idleAndStorm(false, count)), ...(await idleAndStorm(true, count))];
 }
