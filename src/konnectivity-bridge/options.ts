@@ -35,7 +35,10 @@ export interface BridgeLimits {
   readonly dialTimeoutMs: number;
   /** How long after `dialTimeoutMs` the bridge answers in place of a dialer that says nothing, in milliseconds. */
   readonly dialGraceMs: number;
-  /** How long a target's first bytes are held after DIAL_RSP while the client says nothing, in milliseconds. */
+  /**
+   * How long a target's first bytes are held after DIAL_RSP while the client says nothing, in milliseconds. The Go client drops
+   * what comes before it has registered the connection, which on a starved machine takes it more than 50 ms.
+   */
   readonly holdMs: number;
   /**
    * How long a target may take what a client wrote before its CLOSE_REQ, and close, in milliseconds. The client does not
@@ -57,7 +60,7 @@ export interface BridgeLimits {
 export const defaultBridgeLimits: BridgeLimits = {
   dialTimeoutMs: 10_000,
   dialGraceMs: 5_000,
-  holdMs: 50,
+  holdMs: 150,
   flushTimeoutMs: 120_000,
   maxQueuedBytes: 256 * 1024,
   handshakeTimeoutMs: 4_000,

@@ -148,7 +148,7 @@ async function openTunnel(
   const { status } = answer;
   if (status < 200 || status > 299) {
     const advice =
-      status === 407
+      status === 407 || status === 401
         ? "put user and password into the proxy's URL"
         : `check that it allows CONNECT to port ${portOf(url)}`;
     const message = `${what} answered ${status} to CONNECT ${authority}; ${advice}`;

@@ -50,6 +50,7 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a
     const line = await loggedLine(agent, failed);
     expect(line).toMatchObject({ code: 'proxy' });
     expect(line['why']).toContain(`the proxy 127.0.0.1:${proxy.port} answered 40`);
+    expect(line['why']).toContain('user and password');
     await expect.poll(() => timesLogged(agent, failed), { timeout: 10_000 }).toBeGreaterThan(1);
     expect(agent.output).not.toMatch(/sesame/);
   });

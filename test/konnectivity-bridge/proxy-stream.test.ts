@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { ManualClock } from './manual-clock.ts';
 import type { PeerCall } from './proxy-peer.ts';
@@ -31,7 +32,7 @@ async function open({ dialer, clock, bridge }: Scene): Promise<Open> {
   const stream = await dialer.next();
   stream.handler.onOpened!();
   const id = await call.opened();
-  clock.advance(50);
+  clock.advance(defaultBridgeLimits.holdMs);
   return { call, stream, id };
 }
 
