@@ -1,0 +1,213 @@
+import { Backoff } from '../../base/backoff.ts';
+import { systemClock } from '../../base/clock.ts';
+import { asError } from '../../base/error.ts';
+import {
+  clusterNodes,
+  isCluster,
+  makeClient,
+  makeSubscriber,
+  readTls,
+  type RedisClient,
+  type RedisClientOptions,
+  type RedisSubscriber,
+  type RedisTlsFiles,
+} from './redis-client.ts';
+import type { RedisScript } from './redis-scripts.ts';
+import type { RedisTarget } from './redis-target.ts';
+
+/** `away`: no answer. `refused`: an answer, and it is an error. */
+export type RedisErrorCode = 'away' | 'refused';
+
+/** Everything that Redis or the way to it can do wrong; its messages hold no credentials. */
+export class RedisError extends Error {
+  override readonly name = 'RedisError';
+  readonly code: RedisErrorCode;
+
+  constructor(code: RedisErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** What a connection tells. */
+export interface RedisListener {
+  /** Commands are answered, for the first time or again: whatever was there before may be lost. */
+  onReady(): void;
+  onLost(error: RedisError): void;
+  /** Messages come from now on; some may have been missed before. */
+  onSubscribed(): void;
+  onMessage(message: string): void;
+}
+
+export interface RedisConnectionOptions {
+  readonly target: RedisTarget;
+  readonly tls?: RedisTlsFiles | undefined;
+  /** Subscribed to for as long as the connection lives. */
+  readonly channel: string;
+  /** How long an answer may take, in milliseconds. */
+  readonly commandTimeoutMs: number;
+}
+
+type Arguments = readonly (string | number)[];
+type Scripted = Record<string, (key: string, ...args: Arguments) => Promise<unknown>>;
+
+const reconnect = { baseMs: 100, capMs: 2_000 };
+/**
+ * One connection for commands and one for messages, both made again whenever they are lost. A
+ * command never waits: it is answered in time or fails, and while there is no connection it fails at once.
+ */
+export class RedisConnection {
+  readonly #options: RedisClientOptions;
+  readonly #channel: string;
+  readonly #client: RedisClient;
+  readonly #backoff = new Backoff(reconnect);
+  readonly #subscriberBackoff = new Backoff(reconnect);
+  #subscriber: RedisSubscriber | undefined;
+  #subscribed = false;
+  #closed = false;
+  #lastError: Error | undefined;
+
+  /** @throws Error a file of `tls` cannot be read */
+  static async create(options: RedisConnectionOptions): Promise<RedisConnection> {
+    const { target, commandTimeoutMs, channel } = options;
+    const tls = await readTls(target, options.tls);
+    return new RedisConnection({ target, tls, commandTimeoutMs }, channel);
+  }
+
+  private constructor(options: RedisClientOptions, channel: string) {
+    this.#options = options;
+    this.#channel = channel;
+    this.#client = makeClient(options, () => this.#backoff.nextDelayMs());
+    this.#client.on('error', (error: Error & { readonly lastNodeError?: Error }) => {
+      this.#lastError = error.lastNodeError ?? error;
+    });
+  }
+
+  /** Whether messages come. */
+  get subscribed(): boolean {
+    return this.#subscribed;
+  }
+
+  /** Begins to connect, and goes on for as long as it takes; resolves after the first attempt. @throws RedisError it failed */
+  async open(listener: RedisListener): Promise<void> {
+    this.#client.on('ready', () => {
+      this.#backoff.reset();
+      this.#lastError = undefined;
+      listener.onReady();
+    });
+    this.#client.on('close', () => {
+      if (!this.#closed) listener.onLost(this.#translate('the connection was lost'));
+    });
+    const subscribed = this.#subscribe(listener);
+    try {
+      await this.#inTime(this.#client.connect());
+    } finally {
+      await subscribed;
+    }
+  }
+
+  /** @throws RedisError */
+  run(script: RedisScript, key: string, args: Arguments): Promise<unknown> {
+    return this.#inTime((this.#client as unknown as Scripted)[script.name]!(key, ...args));
+  }
+
+  /**
+   * Runs a script once for each of `calls`, in one go where that is possible.
+   *
+   * @returns an answer or an error for each
+   * @throws RedisError no answer came in time
+   */
+  async runAll(
+    script: RedisScript,
+    calls: readonly { readonly key: string; readonly args: Arguments }[],
+  ): Promise<unknown[]> {
+    if (isCluster(this.#client)) {
+      // A pipeline goes to one node and is on its own when slots have moved.
+      const scripted = this.#client as unknown as Scripted;
+      const running = calls.map(({ key, args }) =>
+        this.#inTime(scripted[script.name]!(key, ...args)).catch((error: unknown) => error),
+      );
+      return Promise.all(running);
+    }
+    const pipeline = this.#client.pipeline();
+    for (const { key, args } of calls) {
+      void (pipeline as unknown as Scripted)[script.name]!(key, ...args);
+    }
+    const results = await this.#inTime(pipeline.exec());
+    return (results ?? []).map(([error, answer]) => (error ? this.#translate(error) : answer));
+  }
+
+  /** Makes sure that the connection for messages lives, or replaces it. */
+  async checkSubscriber(): Promise<void> {
+    const subscriber = this.#subscriber;
+    if (subscriber === undefined || !this.#subscribed) return;
+    try {
+      await this.#inTime(subscriber.ping());
+    } catch {
+      subscriber.disconnect();
+    }
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#subscribed = false;
+    this.#client.disconnect();
+    this.#subscriber?.disconnect();
+  }
+
+  /** Resolves after the first attempt; later ones follow by themselves. */
+  async #subscribe(listener: RedisListener): Promise<void> {
+    const subscriber = makeSubscriber(this.#options, clusterNodes(this.#client));
+    this.#subscriber = subscriber;
+    // The other connection tells why Redis is away.
+    subscriber.on('error', () => {});
+    subscriber.on('message', (_channel, message) => listener.onMessage(message));
+    subscriber.once('end', () => {
+      this.#subscribed = false;
+      if (this.#closed) return;
+      systemClock.setTimer(this.#subscriberBackoff.nextDelayMs(), () => {
+        if (!this.#closed) void this.#subscribe(listener);
+      });
+    });
+    try {
+      await this.#inTime(subscriber.connect());
+      await this.#inTime(subscriber.subscribe(this.#channel));
+      if (this.#closed) return;
+      this.#subscribed = true;
+      this.#subscriberBackoff.reset();
+      listener.onSubscribed();
+    } catch {
+      subscriber.disconnect();
+    }
+  }
+
+  // Redis is a real thing even where a test's time is not.
+  async #inTime<T>(answer: Promise<T>): Promise<T> {
+    const { commandTimeoutMs } = this.#options;
+    const late = Promise.withResolvers<never>();
+    const timer = systemClock.setTimer(commandTimeoutMs, () =>
+      late.reject(
+        this.#translate(this.#lastError ?? new Error(`no answer within ${commandTimeoutMs} ms`)),
+      ),
+    );
+    try {
+      return await Promise.race([answer, late.promise]);
+    } catch (thrown) {
+      throw this.#translate(thrown);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Where errors of ioredis and of the network become ours. */
+  #translate(thrown: unknown): RedisError {
+    if (thrown instanceof RedisError) return thrown;
+    const error = asError(thrown);
+    // What ended the connection says more than that there is none.
+    const why = error.name === 'ReplyError' ? error : (this.#lastError ?? error);
+    // Not kept as the cause: an error of Redis carries the command, which at a handshake has the password in it.
+    if (why.name === 'ReplyError') return new RedisError('refused', why.message);
+    return new RedisError('away', why.message, { cause: why });
+  }
+}

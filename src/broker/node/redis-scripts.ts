@@ -1,0 +1,145 @@
+import { entryLimits } from './redis-entry.ts';
+
+/** A Lua script over the one key of a cluster. */
+export interface RedisScript {
+  readonly name: string;
+  readonly lua: string;
+}
+
+/** The first item of every script's answer; the second is Redis's time in milliseconds. */
+export const ScriptStatus = { late: -1, fenced: 0, done: 1 } as const;
+
+// The key of a cluster is a hash. Its field `epoch` is the highest epoch ever given to a claim in this cluster; every
+// other field is a tunnel with `<epoch> <expiry> <holder> <claim as JSON>`, or `-` for the claim when it was released: an
+// owner that slept through a newer claim and its release must not take the silence for leave to come back.
+//
+// All times are Redis's own, so the clocks of replicas need not agree.
+const prelude = `
+local key, sentAt, maxAgeMs = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Whoever sent this has given up waiting and acts as if it had not happened.
+if now - sentAt > maxAgeMs then return {${ScriptStatus.late}, now} end
+
+local function digits(number) return string.format('%.0f', number) end
+
+local function parse(value)
+  if not value or #value > ${entryLimits.maxEntryBytes} then return nil end
+  local epoch, expiry, holder = string.match(value, '^(%d+) (%d+) (%w+) ')
+  if not epoch or #epoch > 15 or #expiry > 15 then return nil end
+  return tonumber(epoch), tonumber(expiry), holder
+end
+`;
+
+const writing = `
+local field, holder, channel, retentionMs = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+
+-- What is not a hash is not ours, yet it has our key.
+local kind = redis.call('TYPE', key).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
+
+local counter = redis.call('HGET', key, 'epoch')
+counter = counter and #counter <= 15 and string.match(counter, '^%d+$') and tonumber(counter) or 0
+local storedEpoch, _, storedHolder = parse(redis.call('HGET', key, field))
+
+local function write(epoch, ttlMs, claim)
+  local value = digits(epoch) .. ' ' .. digits(now + ttlMs) .. ' ' .. holder .. ' ' .. claim
+  redis.call('HSET', key, field, value, 'epoch', digits(math.max(counter, epoch)))
+  redis.call('PEXPIRE', key, retentionMs)
+end
+
+local function notify()
+  redis.call('PUBLISH', channel, holder .. ' ' .. string.match(key, '{(.*)}') .. ' ' .. field)
+end
+`;
+
+const sweeping = `
+local function sweep(field)
+  local _, expiry = parse(redis.call('HGET', key, field))
+  if expiry and expiry <= now then redis.call('HDEL', key, field) end
+end
+`;
+
+export const redisScripts = {
+  /**
+   * A new claim. Its epoch is above every earlier one, and not below the time: a store that has lost everything gives out
+   * none that a living owner has already. Looks at some other fields too, or what nobody looks up would pile up.
+   */
+  claim: {
+    name: 'culvertClaim',
+    lua: `${prelude}${writing}${sweeping}
+local ttlMs, floor, claim = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local epoch = math.max(now, floor, counter + 1, (storedEpoch or 0) + 1)
+write(epoch, ttlMs, claim)
+for _, other in ipairs(redis.call('HRANDFIELD', key, 16)) do
+  if other ~= 'epoch' and other ~= field then sweep(other) end
+end
+notify()
+return {${ScriptStatus.done}, now, epoch}`,
+  },
+
+  /** Says again that a claim stands: keeps it from expiring, or puts it where it is missing, unless a newer one stands. */
+  renew: {
+    name: 'culvertRenew',
+    lua: `${prelude}${writing}
+local ttlMs, epoch, claim = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+if storedEpoch and storedHolder ~= holder
+  and (storedEpoch > epoch or (storedEpoch == epoch and storedHolder > holder)) then
+  return {${ScriptStatus.fenced}, now, storedEpoch}
+end
+write(epoch, ttlMs, claim)
+if storedEpoch ~= epoch or storedHolder ~= holder then notify() end
+return {${ScriptStatus.done}, now, epoch}`,
+  },
+
+  /** Takes a claim back, unless a newer one stands. */
+  release: {
+    name: 'culvertRelease',
+    lua: `${prelude}${writing}
+local ttlMs, epoch = tonumber(ARGV[7]), tonumber(ARGV[8])
+if storedEpoch and (storedEpoch > epoch or (storedEpoch == epoch and storedHolder ~= holder)) then
+  return {${ScriptStatus.fenced}, now, storedEpoch}
+end
+write(epoch, ttlMs, '-')
+notify()
+return {${ScriptStatus.done}, now, epoch}`,
+  },
+
+  /** The tunnels of a cluster: whether anything is known of it at all, then fields and values by turns. */
+  read: {
+    name: 'culvertRead',
+    lua: `${prelude}${sweeping}
+if redis.call('TYPE', key).ok == 'none' then return {${ScriptStatus.done}, now, 0} end
+local answer = {${ScriptStatus.done}, now, 1}
+local function add(field, value)
+  answer[#answer + 1] = field
+  answer[#answer + 1] = value
+end
+local fields = redis.pcall('HRANDFIELD', key, ${entryLimits.maxTunnels + 1})
+if fields.err then add('', fields.err) return answer end
+for _, field in ipairs(fields) do
+  if #field > ${entryLimits.maxFieldBytes} then
+    add(string.sub(field, 1, 64), '')
+  elseif redis.call('HSTRLEN', key, field) > ${entryLimits.maxEntryBytes} then
+    add(field, '')
+  elseif field ~= 'epoch' then
+    local value = redis.call('HGET', key, field)
+    local _, expiry = parse(value)
+    if expiry and expiry <= now then
+      redis.call('HDEL', key, field)
+    elseif not expiry or string.sub(value, -2) ~= ' -' then
+      add(field, value)
+    end
+  end
+end
+return answer`,
+  },
+
+  /** Whether Redis takes what is written. */
+  ping: {
+    name: 'culvertPing',
+    lua: `${prelude}
+redis.call('SET', key, digits(now), 'PX', 60000)
+return {${ScriptStatus.done}, now}`,
+  },
+} as const satisfies Record<string, RedisScript>;
