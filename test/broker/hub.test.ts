@@ -4,7 +4,7 @@ import { silentLogger } from '../../src/base/logger.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
-import { TunnelError } from '../../src/tunnel/errors.ts';
+import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';

@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { clusterAlias } from '../../src/base/cluster-alias.ts';
 import type { AgentRecord, Directory } from '../../src/broker/directory.ts';
 
+/** How long something that is on its way may take: a machine may be busy. */
+const soon = { timeout: 10_000 };
+
 /** What every directory does. `make` gives an empty one. */
 export function describeDirectory(name: string, make: () => Promise<Directory>): void {
   describe(`directory: ${name}`, () => {
@@ -77,11 +80,116 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate(alias)).toEqual([impostor]);
     });
 
+    it('shows a claim and its release at once, whatever was located before', async () => {
+      const directory = await make();
+      expect(await directory.locate('c1')).toEqual([]);
+      const claim = await directory.claim(agent);
+      expect(await directory.locate('c1')).toEqual([claim]);
+      await directory.release(claim);
+      expect(await directory.locate('c1')).toEqual([]);
+    });
+
+    it('keeps a newer claim of two that were made at the same time', async () => {
+      const directory = await make();
+      const fenced: AgentRecord[] = [];
+      directory.onFenced((claim) => fenced.push(claim));
+      const claims = await Promise.all([directory.claim(agent), directory.claim(agent)]);
+      const [newer, older] = claims.toSorted((a, b) => b.epoch - a.epoch);
+      expect(newer!.epoch).toBeGreaterThan(older!.epoch);
+      expect(await directory.locate('c1')).toEqual([newer]);
+      expect(fenced).toEqual([older]);
+    });
+
+    it('locates a distrusted claim again when it stands nevertheless', async () => {
+      const directory = await make();
+      const claim = await directory.claim(agent);
+      directory.distrust(claim);
+      expect(await directory.locate('c1')).toEqual([claim]);
+    });
+
+    it('is not degraded while all is well, and closes twice', async () => {
+      const directory = await make();
+      await directory.claim(agent);
+      expect(directory.degraded).toBeUndefined();
+      await directory.close();
+      await directory.close();
+    });
+
     it('keeps the agents of different clusters apart', async () => {
       const directory = await make();
       await directory.claim(agent);
       const other = await directory.claim({ ...agent, cluster: '2nd' });
       expect(await directory.locate('2nd')).toEqual([other]);
+    });
+  });
+}
+
+/**
+ * What every directory does that several replicas share. `make` gives one for each of two replicas, empty and undisturbed
+ * by the passing of time: what one replica learns, it learns because it is told.
+ */
+export function describeSharedDirectory(
+  name: string,
+  make: () => Promise<readonly [Directory, Directory]>,
+): void {
+  describe(`directory shared by replicas: ${name}`, () => {
+    const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
+    const onSecond = { ...onFirst, replica: 'r2', address: 'ws://r2' };
+
+    it('locates what another replica claimed, by name and by alias', async () => {
+      const [first, second] = await make();
+      const claim = await first.claim(onFirst);
+      expect(await second.locate('c1')).toEqual([claim]);
+      expect(await second.locate(await clusterAlias('c1'))).toEqual([claim]);
+    });
+
+    it('tells a replica of claims and releases elsewhere', async () => {
+      const [first, second] = await make();
+      expect(await second.locate('c1')).toEqual([]);
+      const claim = await first.claim(onFirst);
+      await expect.poll(() => second.locate('c1'), soon).toEqual([claim]);
+      const other = await first.claim({ ...onFirst, tunnel: 1 });
+      await expect.poll(() => second.locate('c1'), soon).toEqual([other, claim]);
+      await first.release(claim);
+      await expect.poll(() => second.locate('c1'), soon).toEqual([other]);
+    });
+
+    it('fences out the claim of a replica that the agent has left', async () => {
+      const [first, second] = await make();
+      const fenced = Promise.withResolvers<AgentRecord>();
+      first.onFenced(fenced.resolve);
+      const old = await first.claim(onFirst);
+      const moved = await second.claim(onSecond);
+      expect(moved.epoch).toBeGreaterThan(old.epoch);
+      expect(await fenced.promise).toEqual(old);
+      expect(await first.locate('c1')).toEqual([moved]);
+    });
+
+    it('ignores a release by a replica that the agent has left', async () => {
+      const [first, second] = await make();
+      const old = await first.claim(onFirst);
+      const moved = await second.claim(onSecond);
+      await first.release(old);
+      await expect.poll(() => first.locate('c1'), soon).toEqual([moved]);
+      expect(await second.locate('c1')).toEqual([moved]);
+    });
+
+    it('gives higher epochs to an agent that goes to and fro', async () => {
+      const [first, second] = await make();
+      const epochs: number[] = [];
+      for (let times = 0; times < 3; times++) {
+        epochs.push((await first.claim(onFirst)).epoch, (await second.claim(onSecond)).epoch);
+      }
+      expect(epochs).toEqual([...new Set(epochs)].toSorted((a, b) => a - b));
+    });
+
+    it('lists the tunnels of one agent to two replicas', async () => {
+      const [first, second] = await make();
+      const one = await first.claim(onFirst);
+      const two = await second.claim({ ...onSecond, tunnel: 1 });
+      for (const directory of [first, second]) {
+        await expect.poll(() => directory.locate('c1'), soon).toEqual([two, one]);
+      }
     });
   });
 }

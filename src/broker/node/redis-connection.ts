@@ -78,7 +78,9 @@ export class RedisConnection {
     this.#options = options;
     this.#channel = channel;
     this.#client = makeClient(options, () => this.#backoff.nextDelayMs());
-    this.#client.on('error', (error: Error) => (this.#lastError = error));
+    this.#client.on('error', (error: Error & { readonly lastNodeError?: Error }) => {
+      this.#lastError = error.lastNodeError ?? error;
+    });
   }
 
   /** Whether messages come. */
@@ -185,7 +187,9 @@ export class RedisConnection {
     const { commandTimeoutMs } = this.#options;
     const late = Promise.withResolvers<never>();
     const timer = systemClock.setTimer(commandTimeoutMs, () =>
-      late.reject(new RedisError('away', `no answer within ${commandTimeoutMs} ms`)),
+      late.reject(
+        this.#translate(this.#lastError ?? new Error(`no answer within ${commandTimeoutMs} ms`)),
+      ),
     );
     try {
       return await Promise.race([answer, late.promise]);
@@ -200,11 +204,10 @@ export class RedisConnection {
   #translate(thrown: unknown): RedisError {
     if (thrown instanceof RedisError) return thrown;
     const error = asError(thrown);
-    if (error.name === 'ReplyError')
-      return new RedisError('refused', error.message, { cause: error });
     // What ended the connection says more than that there is none.
-    const why = this.#lastError ?? error;
-    const code = why.name === 'ReplyError' ? 'refused' : 'away';
-    return new RedisError(code, why.message, { cause: error });
+    const why = error.name === 'ReplyError' ? error : (this.#lastError ?? error);
+    // Not kept as the cause: an error of Redis carries the command, which at a handshake has the password in it.
+    if (why.name === 'ReplyError') return new RedisError('refused', why.message);
+    return new RedisError('away', why.message, { cause: why });
   }
 }

@@ -114,7 +114,7 @@ export class RedisDirectory implements Directory {
     let waiting = 0;
     for (const claim of this.#own) if (!claim.stored) waiting++;
     const fails = away.code === 'away' ? 'does not answer' : 'refuses commands';
-    return `Redis ${fails} (${away.message}): known routes are used, ${waiting} changes wait for it`;
+    return `Redis ${fails} (${away.message}); known routes are used, changes that wait for it: ${waiting}`;
   }
 
   async claim(agent: AgentClaim): Promise<AgentRecord> {

@@ -49,8 +49,10 @@ export class RouteCache {
     this.#loading.set(alias, loading);
     try {
       const route = await loading;
-      // Otherwise it expired on the way: good enough for those who asked before, but not to be kept.
+      const known = this.get(alias)?.readAtMs ?? -Infinity;
       if (this.#loading.get(alias) === loading) this.#put(alias, route);
+      // It expired on the way: good enough for those who asked before, and while there is nothing better.
+      else if (known < route.readAtMs) this.#put(alias, { ...route, readAtMs: -Infinity });
       return route;
     } finally {
       if (this.#loading.get(alias) === loading) this.#loading.delete(alias);

@@ -12,6 +12,8 @@ import type { RedisUpkeep } from './redis-upkeep.ts';
 const routeTtlMs = 10_000;
 /** and for this long while they are not, or where there was none. */
 const unsureTtlMs = 1_000;
+/** Within this every replica that lost its connection has it again, in milliseconds. */
+const reconnectMs = 5_000;
 const maxKeysLogged = 1_000;
 
 export interface RedisRoutesOptions {
@@ -121,7 +123,7 @@ export class RedisRoutes {
     if (last === undefined || last.tunnels.length === 0) return nothing;
     this.#options.upkeep.hurry();
     const lostAtMs = last.lostAtMs ?? readAtMs;
-    if (readAtMs - lostAtMs > this.#options.heartbeatMs) return nothing;
+    if (readAtMs - lostAtMs > Math.max(this.#options.heartbeatMs, reconnectMs)) return nothing;
     return { tunnels: last.tunnels, readAtMs, lostAtMs };
   }
 }

@@ -125,9 +125,8 @@ export class RedisUpkeep {
   #setRoundTimer(): void {
     const { clock } = this.#options;
     this.#roundTimer?.cancel();
-    this.#roundTimer = clock.setTimer(this.#roundDueMs - clock.now(), () =>
-      this.#track(this.#round()),
-    );
+    const delayMs = Math.max(0, this.#roundDueMs - clock.now());
+    this.#roundTimer = clock.setTimer(delayMs, () => this.#track(this.#round()));
   }
 
   async #round(): Promise<void> {
@@ -160,6 +159,7 @@ export class RedisUpkeep {
         // After so long Redis has forgotten it by itself.
         if (clock.now() - claim.releasedAtMs > 3 * heartbeatMs) own.delete(claim);
         else await this.release(claim);
+        if (this.failedLately) return false;
       }
     }
     return failures === 0;

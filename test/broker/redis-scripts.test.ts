@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { RedisConnection } from '../../src/broker/node/redis-connection.ts';
+import { aliasOf } from '../../src/broker/node/redis-entry.ts';
+import { redisScripts, ScriptStatus } from '../../src/broker/node/redis-scripts.ts';
+import { RedisStore } from '../../src/broker/node/redis-store.ts';
+import { parseRedisUrl } from '../../src/broker/node/redis-target.ts';
+import { describeWith } from '../ground/describe-with.ts';
+import { ground } from '../ground/ground.ts';
+import { clientOf, newPrefix, RedisServer } from './redis-ground.ts';
+
+const alias = aliasOf('c1');
+const field = '0/a';
+const text = '{"a":1}';
+
+describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ redis }) => {
+  let server: RedisServer;
+  let connection: RedisConnection;
+
+  beforeAll(async () => {
+    server = await RedisServer.start(redis);
+    const target = parseRedisUrl(server.url);
+    connection = await RedisConnection.create({ target, channel: 'none', commandTimeoutMs: 5_000 });
+    await connection.open({ onReady() {}, onLost() {}, onSubscribed() {}, onMessage() {} });
+  });
+  afterAll(async () => {
+    connection?.close();
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  const storeOf = (keyPrefix: string, holder: string) =>
+    new RedisStore({
+      connection,
+      clock: systemClock,
+      keyPrefix,
+      holder,
+      expiryMs: 60_000,
+      commandTimeoutMs: 5_000,
+    });
+  /** Two processes, and the entry that both are about. */
+  function twoStores() {
+    const prefix = newPrefix();
+    const client = clientOf(server);
+    return {
+      ours: storeOf(prefix, 'ours'),
+      theirs: storeOf(prefix, 'theirs'),
+      entry: () => client.hget(`${prefix}{${alias}}`, field),
+    };
+  }
+  const claimed = (epoch: number) => ({ alias, field, text, record: { epoch } });
+
+  it('refuse the renewal and the release of an older claim of another process', async () => {
+    const { ours, theirs, entry } = twoStores();
+    const old = await ours.claim({ alias, field, text }, 0);
+    const newer = await theirs.claim({ alias, field, text }, 0);
+    const before = await entry();
+    expect(await ours.renew([claimed(old)])).toEqual(['fenced']);
+    expect(await ours.release(claimed(old))).toBe(false);
+    expect(await entry()).toBe(before);
+    expect(await theirs.renew([claimed(newer)])).toEqual(['held']);
+    expect(await theirs.release(claimed(newer))).toBe(true);
+  });
+
+  it('refuse the release of an older claim of the same process', async () => {
+    const { ours, entry } = twoStores();
+    const old = await ours.claim({ alias, field, text }, 0);
+    await ours.claim({ alias, field, text }, 0);
+    const before = await entry();
+    expect(await ours.release(claimed(old))).toBe(false);
+    expect(await entry()).toBe(before);
+  });
+
+  it('decide alike on both sides between two claims of the same epoch', async () => {
+    const { ours, theirs, entry } = twoStores();
+    const epoch = Date.now();
+    expect(await ours.renew([claimed(epoch)])).toEqual(['held']);
+    expect(await theirs.renew([claimed(epoch)])).toEqual(['held']);
+    expect(await ours.renew([claimed(epoch)])).toEqual(['fenced']);
+    expect(await entry()).toContain(' theirs ');
+    expect(await ours.release(claimed(epoch))).toBe(false);
+    expect(await entry()).toContain(text);
+  });
+
+  it('give an epoch that is not below what the caller knows', async () => {
+    const { ours } = twoStores();
+    const floor = Date.now() + 1e6;
+    expect(await ours.claim({ alias, field, text }, floor)).toBe(floor);
+  });
+
+  it('do nothing for a caller who has given up waiting', async () => {
+    const key = `${newPrefix()}{${alias}}`;
+    const client = clientOf(server);
+    const late = [Date.now() - 2_000, 1_000];
+    const writing = [field, 'ours', 'none', 60_000, 60_000, 5, text];
+    for (const script of [redisScripts.claim, redisScripts.renew, redisScripts.release]) {
+      const answer = await connection.run(script, key, [...late, ...writing]);
+      expect(answer).toEqual([ScriptStatus.late, expect.any(Number)]);
+    }
+    expect(await client.exists(key)).toBe(0);
+  });
+
+  it('are not late for a caller whose clock is wrong', async () => {
+    let aheadMs = 0;
+    const clock = { ...systemClock, now: () => systemClock.now() + aheadMs };
+    const store = new RedisStore({
+      connection,
+      clock,
+      keyPrefix: newPrefix(),
+      holder: 'ours',
+      expiryMs: 60_000,
+      commandTimeoutMs: 1_000,
+    });
+    await store.ping();
+    aheadMs = -3600_000;
+    const epoch = await store.claim({ alias, field, text }, 0);
+    expect(Math.abs(epoch - Date.now())).toBeLessThan(60_000);
+    aheadMs = -7200_000;
+    expect(await store.renew([claimed(epoch)])).toEqual(['held']);
+  });
+
+  it('are loaded again by a Redis that has forgotten them', async () => {
+    const { ours } = twoStores();
+    await ours.ping();
+    await server.call('SCRIPT', 'FLUSH');
+    await ours.ping();
+    await server.call('SCRIPT', 'FLUSH');
+    expect(await ours.renew([claimed(5), claimed(6)])).toEqual(['held', 'held']);
+  });
+});
