@@ -15,3 +15,9 @@ export function cpuSeconds(pids: readonly number[]): number {
   }
   return ticks / ticksPerSecond;
 }
+
+/** Resident memory of a process, in bytes. */
+export function residentBytes(pid: number): number {
+  const match = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(match?.[1] ?? 0) * 1024;
+}
