@@ -66,8 +66,11 @@ export class SessionStore {
   attach(carrier: SessionCarrier, number: number, attach: Attach): AgentSession {
     const found = this.#byId.get(attach.session);
     const entry = attach.resume ? this.#resumable(found, attach) : this.#create(found, attach);
-    // A session that moves may still be attached elsewhere: that link is dead, or about to be.
-    entry.carrier?.forget(entry.number);
+    if (entry.carrier !== undefined) {
+      // That link is dead, or about to be; where it is not, because this ATTACH comes late, the dialer comes again.
+      entry.session.leave();
+      entry.carrier.forget(entry.number);
+    }
     entry.graceTimer?.cancel();
     entry.graceTimer = undefined;
     entry.carrier = carrier;
@@ -94,7 +97,8 @@ export class SessionStore {
       why: why.message,
     });
     const { clock, resumeGraceMs } = this.#options;
-    if (!isResumable(why.code) || entry.session.streamCount === 0) return this.#end(entry, why);
+    // Also without streams: the dialer may have one whose OPEN got lost.
+    if (!isResumable(why.code)) return this.#end(entry, why);
     entry.graceTimer = clock.setTimer(resumeGraceMs, () => {
       const sentence = `no link came back within ${resumeGraceMs} ms`;
       this.#end(entry, new TunnelError('link_lost', sentence, { cause: why }));

@@ -9,8 +9,11 @@ import type { WebSocketLink } from '../websocket/websocket-link.ts';
 import { AgentTunnel } from './agent-tunnel.ts';
 import type { SessionStore } from './session-store.ts';
 
-/** A tunnel that lived this long was healthy: the next outage starts with a short delay again. */
-const healthyAfterMs = 60_000;
+/**
+ * A tunnel that lived this long was healthy: the next outage starts with a short delay again. Dialers wait some seconds for an
+ * agent whose connections were closed, so a few outages within minutes must not add up to a long delay. In milliseconds.
+ */
+const healthyAfterMs = 10_000;
 
 /** Between attempts that a person has to make succeed (a refused credential), in milliseconds. */
 const refusedRetryMs = 60_000;
@@ -110,7 +113,8 @@ export class TunnelKeeper {
       // One replica, or a load balancer that sends us there again: no failure, the first tunnel stands.
       this.#log.debug('the other tunnel is at this replica');
       this.#backoff.reset();
-      return ++this.#sameReplica % sameReplicaAttempts === 0 ? sameReplicaRetryMs : 0;
+      const lastInARow = ++this.#sameReplica % sameReplicaAttempts === 0;
+      return Math.max(retryAfterMs, lastInARow ? sameReplicaRetryMs : 0);
     }
     // The broker's own no. A proxy that says 401 or 403 is another matter, and may say something else soon.
     const refused = code === 'rejected' && (status === 401 || status === 403);

@@ -42,6 +42,16 @@ export function portKey({ agent, tunnel }: TunnelName): string {
   return `${tunnel}/${agent}`;
 }
 
+/** What of a tunnel must outlive the hub's memory, once its agent has said HELLO. */
+export interface KeptAgent extends TunnelName {
+  readonly role: 'agent';
+  readonly epoch: number;
+  readonly software: string;
+  /** Milliseconds since 1970. */
+  readonly connectedAtMs: number;
+  readonly draining: boolean;
+}
+
 /** The broker's end of an agent's tunnel: every dialer's session with this agent runs over it. */
 export class AgentPort implements LinkOwner {
   readonly link: Link;
@@ -49,7 +59,7 @@ export class AgentPort implements LinkOwner {
   readonly agent: string;
   readonly tunnel: number;
   readonly key: string;
-  readonly connectedAt = new Date();
+  readonly connectedAt: Date;
   /** The agent asked not to get new sessions, or this broker does. */
   draining = false;
   software = '';
@@ -64,14 +74,26 @@ export class AgentPort implements LinkOwner {
   #epoch = 0;
   #gone = false;
 
-  constructor(hub: AgentHub, link: Link, name: TunnelName) {
+  /** @param kept the tunnel has stood before, and its agent knows */
+  constructor(hub: AgentHub, link: Link, name: TunnelName, kept?: KeptAgent) {
     this.#hub = hub;
     this.link = link;
     this.cluster = name.cluster;
     this.agent = name.agent;
     this.tunnel = name.tunnel;
     this.key = portKey(name);
-    this.#log = hub.options.log.child({ ...name, peer: link.peer });
+    const { cluster, agent, tunnel } = name;
+    this.#log = hub.options.log.child({ cluster, agent, tunnel, peer: link.peer });
+    this.connectedAt = kept === undefined ? new Date() : new Date(kept.connectedAtMs);
+    if (kept !== undefined) {
+      const { replica, address } = hub.options;
+      this.#epoch = kept.epoch;
+      this.software = kept.software;
+      this.draining = kept.draining;
+      const claim = { cluster, agent, tunnel, replica, address, epoch: kept.epoch };
+      if (!kept.draining) this.#claim = claim;
+      return;
+    }
     this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
       link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
     );
@@ -96,6 +118,11 @@ export class AgentPort implements LinkOwner {
     const attach = encodeMessage({ dialer: dialer.dialer, session: id, resume });
     this.link.sendCopy(FrameType.attach, session, 0, attach);
     return session;
+  }
+
+  /** A dialer's session that the agent knows already, under this number. */
+  adopt(dialer: SessionDialer, session: number): void {
+    this.#sessions.set(session, dialer);
   }
 
   /** A dialer's session ends. Idempotent. */
@@ -175,7 +202,9 @@ export class AgentPort implements LinkOwner {
     this.#ageTimer?.cancel();
     const claim = this.#claim;
     this.#claim = undefined;
-    if (claim !== undefined) this.#settle(this.#hub.options.directory.release(claim));
+    if (claim === undefined) return;
+    this.#settle(this.#hub.options.directory.release(claim));
+    if (!this.#gone) this.#keep();
   }
 
   /** The agent will not have the session, or is done with it. */
@@ -221,20 +250,31 @@ export class AgentPort implements LinkOwner {
     this.#epoch = claim.epoch;
     this.#hub.register(this);
     this.#limitAge();
-    const welcome = { ...protocolVersion, replica, session: 0, agent: this.agent };
+    const { sessionLimits } = this.#hub.options;
+    const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
+    this.#keep();
     this.#log.info('agent connected', { software: this.software });
   }
 
   /** Tunnels are made anew now and then, so that agents spread over replicas that were added later. */
   #limitAge(): void {
-    const { maxTunnelAgeMs, ageJitter, retireMs } = hubLimits;
+    const { ageJitter, retireMs } = hubLimits;
+    const { maxTunnelAgeMs = hubLimits.maxTunnelAgeMs } = this.#hub.options;
+    if (maxTunnelAgeMs === Infinity) return;
     const ageMs = maxTunnelAgeMs * (1 + ageJitter * (2 * Math.random() - 1));
     this.#ageTimer = this.#hub.options.clock.setTimer(ageMs, () => {
       this.retire(retireMs);
       const late = new TunnelError('draining', 'this tunnel has been replaced');
       this.#ageTimer = this.#hub.options.clock.setTimer(retireMs, () => this.link.close(late));
     });
+  }
+
+  #keep(): void {
+    const { cluster, agent, tunnel, epoch, software, draining } = this;
+    const connectedAtMs = this.connectedAt.getTime();
+    const name = { role: 'agent', cluster, agent, tunnel } as const;
+    this.#hub.options.keep?.(this.link, { ...name, epoch, software, connectedAtMs, draining });
   }
 
   /** A session that has just ended may still have frames on the way: they are dropped, and counted. */

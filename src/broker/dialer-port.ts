@@ -28,6 +28,16 @@ export interface DialerName {
   readonly forwarded: boolean;
 }
 
+/** What of a dialer's link must outlive the hub's memory, once its session is attached. */
+export interface KeptDialer extends DialerName {
+  readonly role: 'dialer';
+  readonly session: number;
+  /** The tunnel that carries the session. */
+  readonly agent: string;
+  readonly tunnel: number;
+  readonly epoch: number;
+}
+
 /** The session that a dialer asks for: its name, and the agent that has it already. */
 interface WantedSession {
   readonly id: string;
@@ -56,13 +66,25 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   #askedAgain = false;
   #gone = false;
 
-  constructor(hub: DialerHub, link: Link, { cluster, dialer, forwarded }: DialerName) {
+  /** @param attached the session has been attached before, and both ends know its number */
+  constructor(
+    hub: DialerHub,
+    link: Link,
+    { cluster, dialer, forwarded }: DialerName,
+    attached?: { readonly agent: AgentPort; readonly session: number },
+  ) {
     this.#hub = hub;
     this.link = link;
     this.cluster = cluster;
     this.dialer = dialer;
     this.#forwarded = forwarded;
     this.#log = hub.options.log.child({ cluster, dialer, peer: link.peer });
+    if (attached !== undefined) {
+      this.#agent = attached.agent;
+      this.#session = attached.session;
+      attached.agent.adopt(this, attached.session);
+      return;
+    }
     this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
       link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
     );
@@ -172,9 +194,14 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     const agent = place.here;
     this.#agent = agent;
     this.#session = agent.attach(this, wanted.id, wanted.resume !== undefined);
-    const { replica } = this.#hub.options;
-    const welcome = { ...protocolVersion, replica, session: this.#session, agent: agent.agent };
+    const { replica, sessionLimits, keep } = this.#hub.options;
+    const session = this.#session;
+    const welcome = { ...protocolVersion, replica, session, agent: agent.agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
+    const { cluster, dialer } = this;
+    const name = { role: 'dialer', cluster, dialer, forwarded: this.#forwarded } as const;
+    const { tunnel, epoch } = agent;
+    keep?.(this.link, { ...name, session, agent: agent.agent, tunnel, epoch });
     this.#log.info('dialer attached', { session: this.#session, agent: agent.agent });
   }
 

@@ -9,6 +9,8 @@ import type { AgentRecord, Directory } from './directory.ts';
 export const hubLimits = {
   /** The first frame must come within this, in milliseconds. */
   helloTimeoutMs: 10_000,
+  /** A tunnel from which nothing has come for this long gets no sessions, in milliseconds. */
+  maxSilentMs: 45_000,
   /** A tunnel is retired at this age, in milliseconds, give or take this part of it; it closes this much later. */
   maxTunnelAgeMs: 30 * 60_000,
   ageJitter: 0.2,
@@ -36,6 +38,8 @@ export interface HubOptions {
   readonly forward?: Forward;
   readonly clock: Clock;
   readonly log: Logger;
+  /** When a tunnel is retired, in milliseconds; Infinity: never (default `hubLimits.maxTunnelAgeMs`). */
+  readonly maxTunnelAgeMs?: number;
   /**
    * Told whatever is needed to take a link back (`Hub.restoreAgent`, `Hub.restoreDialer`), each time that it changes; for runtimes
    * whose sockets outlive the memory of this hub.

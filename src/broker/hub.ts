@@ -1,8 +1,8 @@
 import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
-import { AgentPort, portKey, type AgentHub } from './agent-port.ts';
-import { DialerPort, type DialerHub, type Place } from './dialer-port.ts';
+import { AgentPort, portKey, type AgentHub, type KeptAgent } from './agent-port.ts';
+import { DialerPort, type DialerHub, type KeptDialer, type Place } from './dialer-port.ts';
 import type { AgentRecord } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 
@@ -67,6 +67,25 @@ export class Hub implements AgentHub, DialerHub {
     link.attach(port);
   }
 
+  /** Takes back a tunnel that outlived an earlier hub, as `HubOptions.keep` was told; the directory has its claim. */
+  restoreAgent(link: AttachableLink, kept: KeptAgent): void {
+    const port = new AgentPort(this, link, kept, kept);
+    link.attach(port);
+    this.register(port);
+  }
+
+  /** Takes back a dialer's link; the tunnels have been taken back before. One whose tunnel is gone is closed. */
+  restoreDialer(link: AttachableLink, kept: KeptDialer): void {
+    const agent = this.#agents.get(kept.cluster)?.get(portKey(kept));
+    if (agent?.epoch !== kept.epoch) {
+      const sentence = `the agent of cluster ${kept.cluster} was lost`;
+      return link.close(new TunnelError('agent_lost', sentence));
+    }
+    const port = new DialerPort(this, link, kept, { agent, session: kept.session });
+    this.#dialers.add(port);
+    link.attach(port);
+  }
+
   /** The agent has said HELLO: from now on it can be found. */
   register(port: AgentPort): void {
     const agents = this.#agents.get(port.cluster) ?? new Map<string, AgentPort>();
@@ -116,6 +135,8 @@ export class Hub implements AgentHub, DialerHub {
       }
       const port = this.#agents.get(record.cluster)?.get(portKey(record));
       if (port === undefined || (port.draining && agent === undefined)) continue;
+      // Pings come every 20 s: it may be dead, and has only to be heard again.
+      if ((port.link.silentMs ?? 0) > hubLimits.maxSilentMs) continue;
       if (best === undefined || port.sessionCount < best.sessionCount) best = port;
     }
     if (best !== undefined) return { here: best };

@@ -19,6 +19,9 @@ export interface Link {
    */
   readonly room: number;
 
+  /** Milliseconds since anything came from the other end; undefined where the transport cannot tell. */
+  readonly silentMs?: number;
+
   /**
    * Sends the frame in `block` by reference. The link retains the slab until the bytes have left the process, and may
    * write its own framing into the headroom before `block.start`. After close: does nothing.

@@ -48,6 +48,11 @@ export class KeepAlive {
     else this.#planWatch(this.#intervalMs);
   }
 
+  /** Milliseconds since bytes came in, as far as we were reading. */
+  get silentMs(): number {
+    return this.#paused ? 0 : this.#clock.now() - this.#heardAtMs;
+  }
+
   /** Bytes came in. */
   heard(): void {
     this.#heardAtMs = this.#clock.now();

@@ -119,6 +119,10 @@ export class WebSocketLink implements AttachableLink {
     if (this.#paused) this.#socket.pause();
   }
 
+  get silentMs(): number {
+    return this.#keepAlive?.silentMs ?? 0;
+  }
+
   get room(): number {
     if (this.#state !== 'open') return 0;
     return highWaterBytes - this.#output.queuedBytes - this.#turnBytes;

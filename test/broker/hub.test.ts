@@ -197,6 +197,16 @@ describe('hub', () => {
     expect(Array.from(hub.agents(), (port) => port.sessionCount)).toEqual([2, 2]);
   });
 
+  it('gives no session to an agent that has been silent for longer than two pings', async () => {
+    const hub = makeHub();
+    await connectAgent(hub, 'c1', 'silent');
+    const [silent] = hub.agents();
+    Object.defineProperty(silent!.link, 'silentMs', { value: 46_000, configurable: true });
+    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
+    Object.defineProperty(silent!.link, 'silentMs', { value: 44_000 });
+    await welcomed(connectDialer(hub));
+  });
+
   it('passes the wish of an agent to leave on to its dialers and finds it no more', async () => {
     const hub = makeHub();
     const agent = await connectAgent(hub);

@@ -10,6 +10,7 @@ export class DialedStream implements StreamHandler {
   readonly #closed = Promise.withResolvers<TunnelError | undefined>();
   readonly #pieces: Buffer[] = [];
   #writable = Promise.withResolvers<void>();
+  #arrived = Promise.withResolvers<void>();
 
   private constructor(dialer: Dialer, cluster: string, target: Target) {
     this.#stream = dialer.open(cluster, target, this);
@@ -50,6 +51,13 @@ export class DialedStream implements StreamHandler {
     this.#stream.reset(error);
   }
 
+  /** Resolves when this many bytes have come; rejects when the stream ends before. */
+  async received(bytes: number): Promise<void> {
+    while (this.receivedBytes < bytes) {
+      await Promise.race([this.#arrived.promise, this.#failed()]);
+    }
+  }
+
   /** Everything that the other end sent before its FIN. */
   async readAll(): Promise<Buffer> {
     await this.#finReceived.promise;
@@ -63,6 +71,8 @@ export class DialedStream implements StreamHandler {
   onData(bytes: Uint8Array): void {
     this.#pieces.push(Buffer.from(bytes));
     this.#stream.consumed(bytes.length);
+    this.#arrived.resolve();
+    this.#arrived = Promise.withResolvers();
   }
 
   onFin(): void {
@@ -77,5 +87,11 @@ export class DialedStream implements StreamHandler {
     this.#opened.reject(error);
     this.#finReceived.reject(error);
     this.#closed.resolve(error);
+  }
+
+  async #failed(): Promise<never> {
+    throw new Error(`the stream ended after ${this.receivedBytes} bytes`, {
+      cause: await this.closed,
+    });
   }
 }

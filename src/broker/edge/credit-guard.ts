@@ -78,16 +78,24 @@ export class CreditGuard {
     const account = this.#accounts.get(session);
     if (account === undefined) return;
     switch (type) {
-      case FrameType.data:
-        return this.#count(account, this.#flow(account, to, stream), bytes);
+      case FrameType.data: {
+        const flow = this.#flow(account, to, stream);
+        if (flow !== undefined) this.#count(account, flow, bytes);
+        return;
+      }
       case FrameType.open:
         for (const end of ['agent', 'dialer'] as const) {
-          this.#flow(account, end, stream).received ??= 0;
+          const flow = this.#flow(account, end, stream);
+          if (flow !== undefined) flow.received ??= 0;
         }
         return;
-      case FrameType.fin:
-        this.#flow(account, to, stream).finished = true;
+      case FrameType.fin: {
+        const flow = account.flows[to].get(stream);
+        if (flow === undefined) return;
+        flow.finished = true;
+        if (flow.waitingBytes === 0) this.#drop(account, to, stream);
         return;
+      }
       case FrameType.reset:
       case FrameType.refused:
         this.#drop(account, 'agent', stream);
@@ -111,13 +119,15 @@ export class CreditGuard {
     if (flow.finished && flow.waitingBytes === 0) this.#drop(account, from, stream);
   }
 
-  #flow(account: Account, to: SessionEnd, stream: number): Flow {
+  /** Undefined: the session has too many of them and was cut off. */
+  #flow(account: Account, to: SessionEnd, stream: number): Flow | undefined {
     const flows = account.flows[to];
     const found = flows.get(stream);
     if (found !== undefined) return found;
     const { maxFlows } = this.#limits;
     if (account.flows.agent.size + account.flows.dialer.size >= maxFlows) {
       this.#close(account, `more than ${maxFlows} directions of streams`);
+      return undefined;
     }
     const made: Flow = { waitingBytes: 0, received: undefined, finished: false };
     flows.set(stream, made);

@@ -7,6 +7,7 @@ import type { Block } from '../../tunnel/slab.ts';
 import { closePayload } from '../../websocket/close-code.ts';
 import type { KeptAgent } from '../agent-port.ts';
 import type { KeptDialer } from '../dialer-port.ts';
+import type { Admitted } from './admitted.ts';
 import type { CreditGuard, SessionEnd } from './credit-guard.ts';
 
 /** What a link needs of a WebSocket of the runtime. */
@@ -17,9 +18,19 @@ export interface EdgeSocket {
   serializeAttachment(value: unknown): void;
 }
 
+/** What lies with a socket while the object sleeps: who was let in, and what HELLO made of it. */
+export type Attachment = (Admitted | KeptAgent | KeptDialer) & {
+  readonly peer: string;
+  readonly acceptedAtMs: number;
+};
+
 export interface EdgeLinkOptions {
   readonly end: SessionEnd;
   readonly peer: string;
+  /** When the socket was accepted, in milliseconds since 1970. */
+  readonly acceptedAtMs: number;
+  /** When the runtime answered the last ping, in milliseconds since 1970; 0 if it never did. */
+  readonly pingedAtMs: () => number;
   readonly guard: CreditGuard;
 }
 
@@ -33,7 +44,11 @@ const retryAfterMs = 1_000;
 export class EdgeLink implements AttachableLink {
   readonly peer: string;
   readonly end: SessionEnd;
+  /** When the last message came; pings, which the runtime answers, are not among them. */
+  #heardAtMs: number;
   readonly #socket: EdgeSocket;
+  readonly #acceptedAtMs: number;
+  readonly #pingedAtMs: () => number;
   readonly #guard: CreditGuard;
   readonly #decoder: FrameDecoder;
   #owner: LinkOwner | undefined;
@@ -42,7 +57,9 @@ export class EdgeLink implements AttachableLink {
   #session: number | undefined;
   #wantsPull = false;
 
-  constructor(socket: EdgeSocket, { end, peer, guard }: EdgeLinkOptions) {
+  constructor(socket: EdgeSocket, { end, peer, acceptedAtMs, pingedAtMs, guard }: EdgeLinkOptions) {
+    this.#heardAtMs = this.#acceptedAtMs = acceptedAtMs;
+    this.#pingedAtMs = pingedAtMs;
     this.#socket = socket;
     this.end = end;
     this.peer = peer;
@@ -56,11 +73,6 @@ export class EdgeLink implements AttachableLink {
     });
   }
 
-  /** Whether the socket of a dialer carries a session already. */
-  get isOpen(): boolean {
-    return this.#open;
-  }
-
   attach(owner: LinkOwner): void {
     this.#owner = owner;
     if (!this.#open) queueMicrotask(() => owner.onClose(this.#why));
@@ -68,6 +80,10 @@ export class EdgeLink implements AttachableLink {
 
   get room(): number {
     return this.#open ? this.#guard.roomBytes : 0;
+  }
+
+  get silentMs(): number {
+    return Date.now() - Math.max(this.#heardAtMs, this.#pingedAtMs());
   }
 
   send(block: Block): void {
@@ -102,7 +118,7 @@ export class EdgeLink implements AttachableLink {
     // Some clients hear of a close only when the connection ends, which may be ten seconds later: so it is said in a frame first.
     if (error?.code === 'draining' || error?.code === 'overloaded') this.#sayGoAway();
     const payload = closePayload(error);
-    const code = (payload[0]! << 8) | payload[1]!;
+    const code = new DataView(payload.buffer, payload.byteOffset).getUint16(0);
     this.#shut(error);
     attempt(() => this.#socket.close(code, new TextDecoder().decode(payload.subarray(2))));
     queueMicrotask(() => this.#owner?.onClose(error));
@@ -110,7 +126,9 @@ export class EdgeLink implements AttachableLink {
 
   /** Keeps what is needed to take the link back after a sleep. */
   keep(kept: KeptAgent | KeptDialer): void {
-    this.#socket.serializeAttachment({ ...kept, peer: this.peer });
+    const { peer } = this;
+    const acceptedAtMs = this.#acceptedAtMs;
+    this.#socket.serializeAttachment({ ...kept, peer, acceptedAtMs } satisfies Attachment);
     if (kept.role === 'dialer') this.watch(kept.session);
   }
 
@@ -123,6 +141,7 @@ export class EdgeLink implements AttachableLink {
   /** A message came in. */
   receive(message: Uint8Array): void {
     if (!this.#open) return;
+    this.#heardAtMs = Date.now();
     try {
       this.#decoder.push(message, true);
     } catch (thrown) {

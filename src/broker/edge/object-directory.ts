@@ -52,7 +52,7 @@ export class ObjectDirectory implements Directory {
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
     const named = this.#entries.filter(({ record }) => record.cluster === cluster);
     const found = named.length > 0 ? named : this.#entries.filter(({ alias }) => alias === cluster);
-    return found.map(({ record }) => record).reverse();
+    return found.map(({ record }) => record).toReversed();
   }
 
   distrust(): void {

@@ -1,0 +1,96 @@
+// npm run dev:edge: the broker's Worker on this machine's workerd, with a Node agent and a Node bridge that go through it.
+import { readAgentOptions } from '../src/agent/options.ts';
+import { startAgent } from '../src/agent/agent.ts';
+import { describeError } from '../src/base/error.ts';
+import { type OptionsDraft, readOptions } from '../src/base/options.ts';
+import { processTable } from '../src/base/options-common.ts';
+import type { OptionsTable } from '../src/base/options-table.ts';
+import { formatHostPort, isLoopback } from '../src/base/options-values.ts';
+import { createPinoLogger } from '../src/base/pino-logger.ts';
+import { readBridgeOptions } from '../src/cli/bridge.ts';
+import { runUntilStopped, together } from '../src/cli/run-until-stopped.ts';
+import { startSampleTarget, type SampleTarget } from '../src/cli/sample-target.ts';
+import { createRemoteDialer } from '../src/dialer/node/remote-dialer.ts';
+import { startBridge } from '../src/konnectivity-bridge/bridge.ts';
+import { startLocalWorker } from './local-worker.ts';
+
+const devTable = {
+  konnectivityListen: {
+    name: 'konnectivity-listen',
+    kind: 'hostPort',
+    default: '127.0.0.1:8090',
+    help: 'Where konnectivity clients connect (plain gRPC); loopback only.',
+  },
+  cluster: {
+    name: 'cluster',
+    kind: 'dnsLabel',
+    default: 'dev',
+    help: 'The name of the cluster that the agent speaks for.',
+  },
+  drainTimeoutMs: { ...processTable.drainTimeoutMs, default: '2s' },
+  logLevel: { ...processTable.logLevel, default: 'warn' },
+} as const satisfies OptionsTable;
+
+function checkLoopback({ values, label, problem }: OptionsDraft<typeof devTable>): void {
+  const address = values.konnectivityListen;
+  if (address === undefined || isLoopback(address.host)) return;
+  const shown = `${label('konnectivityListen')}=${formatHostPort(address)}`;
+  problem(`${shown} is not loopback, and nobody is asked for credentials`);
+}
+
+try {
+  process.exitCode = await devEdge(process.argv.slice(2));
+} catch (thrown) {
+  console.error(describeError(thrown));
+  process.exitCode = 1;
+}
+
+async function devEdge(argv: readonly string[]): Promise<number> {
+  const { values } = readOptions(devTable, argv, {}, checkLoopback);
+  const { cluster, konnectivityListen, logLevel } = values;
+  const log = createPinoLogger({ level: logLevel });
+  return await runUntilStopped(
+    async (parts) => {
+      const target = parts.use(await startSampleTarget());
+      const worker = parts.use(
+        await startLocalWorker({ CULVERT_OPEN: 'true', CULVERT_LOG_LEVEL: logLevel }),
+      );
+      const brokerFlags = ['--broker-url', worker.url];
+
+      // The name of the cluster stands for the sample server, as it stands for the kube-apiserver in a real one.
+      const kubeApiserver = `${target.host}:${target.port}`;
+      const agentFlags = ['--cluster', cluster, '--kube-apiserver', kubeApiserver, '--tunnels=1'];
+      const { options: agentOptions } = readAgentOptions([...brokerFlags, ...agentFlags], {});
+      const agent = parts.use(await startAgent(agentOptions, { log }));
+      await agent.connected;
+
+      const frontFlags = ['--konnectivity-listen', formatHostPort(konnectivityListen)];
+      const { options } = readBridgeOptions([...brokerFlags, ...frontFlags], {});
+      const dialer = parts.use(createRemoteDialer({ ...options.link, log }));
+      const bridge = parts.use(await startBridge(options.front, { dialer, log }));
+
+      console.log(announcement(worker.url, bridge.addresses[0]!, target, cluster));
+      return together(bridge, dialer, agent);
+    },
+    { ...values, signals: process, log },
+  );
+}
+
+function announcement(url: string, front: string, target: SampleTarget, cluster: string): string {
+  const service = `${target.host}:${target.port}`;
+  return `
+  broker            ${url} (workerd: a Worker, and a Durable Object per cluster)
+  konnectivity      ${front} (gRPC, plain), a Node process in front of the Worker
+  agent             connected, speaks for cluster "${cluster}"
+  sample service    http://${service}/ (only the agent needs to reach it)
+
+Try next:
+  curl ${url.replace('ws', 'http')}/v1/clusters/${cluster}/status
+  a konnectivity client at ${front} that dials ${cluster}:80 and sends GET /
+  wait ten seconds, so that the object goes to sleep, and send the next request
+  a second cluster, in another terminal:
+    npm run culvert -- agent --tunnels 1 --broker-url ${url} --cluster second --kube-apiserver ${service}
+
+Ctrl-C ends it.
+`;
+}

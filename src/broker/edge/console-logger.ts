@@ -1,0 +1,19 @@
+import type { LogFields, Logger } from '../../base/logger.ts';
+import { logLevels, type LogLevel } from './edge-options.ts';
+
+/** One JSON object per line to the console, which is where the runtime collects logs from. */
+export function createConsoleLogger(level: LogLevel, fields: LogFields = {}): Logger {
+  const least = logLevels.indexOf(level);
+  const line = (of: LogLevel) => (event: string, more?: LogFields) => {
+    if (logLevels.indexOf(of) > least) return;
+    // oxlint-disable-next-line no-console -- there is no other way to log on this runtime
+    console[of](JSON.stringify({ level: of, event, ...fields, ...more }));
+  };
+  return {
+    error: line('error'),
+    warn: line('warn'),
+    info: line('info'),
+    debug: line('debug'),
+    child: (more) => createConsoleLogger(level, { ...fields, ...more }),
+  };
+}

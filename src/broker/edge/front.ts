@@ -1,0 +1,159 @@
+import { systemClock } from '../../base/clock.ts';
+import { describeError } from '../../base/error.ts';
+import { TokenVerifier } from '../../base/enrolment-token.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { AttachableLink } from '../../tunnel/link.ts';
+import { AcceptRate } from '../accept-rate.ts';
+import { createApp, type RequestRuntime } from '../app.ts';
+import { openAuthenticator, type Authenticator } from '../authenticator.ts';
+import { Hub } from '../hub.ts';
+import { MemoryDirectory } from '../memory-directory.ts';
+import { TokenAuthenticator } from '../token-authenticator.ts';
+import { admittedHeader, culvertProtocol, encodeAdmitted, type Admitted } from './admitted.ts';
+import { createConsoleLogger } from './console-logger.ts';
+import type { EdgeEnv } from './env.ts';
+import { readEdgeOptions } from './edge-options.ts';
+
+/** `cluster-` and 48 hexadecimal digits: perhaps the alias of a cluster, see base/cluster-alias.ts. */
+const aliasShape = /^cluster-[0-9a-f]{48}$/;
+
+/** Known to the broker's app, but about one process, which the edge has not. */
+const elsewhere = new Set(['/v1/status', '/v1/clusters', '/metrics']);
+
+const clusterStatusPath = /^\/v1\/clusters\/([a-z0-9-]{1,63})\/status$/;
+
+/** Carries nothing: the Worker only learns from the app who was let in, and the link is made in the object. */
+const noLink = {} as AttachableLink;
+
+/** The hub that the app admits to in a Worker: it notes who was let in, and where to. */
+class FrontHub extends Hub {
+  #admitted: Admitted | undefined;
+
+  /** Who `admit`, which the app gave, lets in. */
+  take(admit: (link: AttachableLink) => void): Admitted {
+    admit(noLink);
+    return this.#admitted!;
+  }
+
+  override admitAgent(_: AttachableLink, cluster: string, agent: string, tunnel: number): void {
+    this.#admitted = { role: 'agent', cluster, agent, tunnel };
+  }
+
+  override admitDialer(_: AttachableLink, cluster: string, dialer: string): void {
+    this.#admitted = { role: 'dialer', cluster, dialer };
+  }
+}
+
+/**
+ * What every request meets first: routes, credentials and rates, all decided by the broker's own app, before the Durable Object of
+ * a cluster is woken.
+ */
+export class Front {
+  readonly #env: EdgeEnv;
+  readonly #log: Logger;
+  readonly #hub: FrontHub;
+  readonly #app: ReturnType<typeof createApp>;
+
+  private constructor(
+    env: EdgeEnv,
+    log: Logger,
+    parts: { readonly authenticator: Authenticator; readonly acceptRate: AcceptRate },
+  ) {
+    this.#env = env;
+    this.#log = log;
+    this.#hub = new FrontHub({
+      replica: 'edge',
+      address: '',
+      directory: new MemoryDirectory(),
+      clock: systemClock,
+      log,
+    });
+    const metrics = async () => ({ contentType: 'text/plain', text: '' });
+    this.#app = createApp({ ...parts, hub: this.#hub, metrics, log });
+  }
+
+  /** @throws EdgeOptionsError or TokenError: the Worker's variables are not what they should be */
+  static async create(env: EdgeEnv): Promise<Front> {
+    const { tokenPublicKeys, acceptRate, logLevel } = readEdgeOptions(env);
+    const log = createConsoleLogger(logLevel);
+    const authenticator =
+      tokenPublicKeys.length === 0
+        ? openAuthenticator
+        : new TokenAuthenticator(await TokenVerifier.fromPem(tokenPublicKeys));
+    return new Front(env, log, {
+      authenticator,
+      acceptRate: new AcceptRate(acceptRate, systemClock),
+    });
+  }
+
+  async fetch(request: Request): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    if (elsewhere.has(pathname)) {
+      const message =
+        'on the edge every cluster is apart, ask for /v1/clusters/NAME/status; numbers are in the analytics of the account';
+      return Response.json({ code: 'not_here', message }, { status: 501 });
+    }
+    const cluster = clusterStatusPath.exec(pathname)?.[1];
+    if (cluster !== undefined) return this.#status(request, cluster);
+
+    let admitted: Admitted | undefined;
+    const upgrade: RequestRuntime['upgrade'] = (admit) => {
+      admitted = this.#hub.take(admit);
+      return new Response(null, { status: 204 });
+    };
+    const asksUpgrade = request.headers.get('Upgrade')?.toLowerCase() === 'websocket';
+    const response = await this.#app.fetch(request, asksUpgrade ? { upgrade } : {});
+    return admitted === undefined ? response : this.#connect(request, admitted);
+  }
+
+  async #connect(request: Request, admitted: Admitted): Promise<Response> {
+    const offered = request.headers.get('Sec-WebSocket-Protocol') ?? '';
+    if (!offered.split(',').some((word) => word.trim() === culvertProtocol)) {
+      const message = `the WebSocket sub-protocol must be ${culvertProtocol}`;
+      return Response.json({ code: 'protocol_error', message }, { status: 400 });
+    }
+    try {
+      const cluster =
+        admitted.role === 'dialer' ? await this.#resolve(admitted.cluster) : admitted.cluster;
+      const headers = new Headers(request.headers);
+      headers.set(admittedHeader, encodeAdmitted({ ...admitted, cluster }));
+      // The object has no use for it, and what it does not have it cannot tell.
+      headers.delete('Authorization');
+      return await this.#env.CLUSTER.getByName(cluster).fetch(request.url, { headers });
+    } catch (thrown) {
+      return this.#unreachable(admitted.cluster, thrown);
+    }
+  }
+
+  async #status(request: Request, cluster: string): Promise<Response> {
+    // The status of the whole broker is for the same callers.
+    const url = new URL('/v1/status', request.url);
+    const allowed = await this.#app.fetch(new Request(url, { headers: request.headers }), {});
+    if (!allowed.ok) return allowed;
+    try {
+      const name = await this.#resolve(cluster);
+      return Response.json(await this.#env.CLUSTER.getByName(name).status());
+    } catch (thrown) {
+      return this.#unreachable(cluster, thrown);
+    }
+  }
+
+  /**
+   * The cluster behind a name. An alias leads to an object of its own, where the cluster's object has left its name; an agent that
+   * really speaks for a cluster of that name is preferred.
+   */
+  async #resolve(name: string): Promise<string> {
+    if (!aliasShape.test(name)) return name;
+    return (await this.#env.CLUSTER.getByName(name).aliasOf()) ?? name;
+  }
+
+  /** The object is overloaded, or was just replaced by a new version of itself. */
+  #unreachable(cluster: string, thrown: unknown): Response {
+    this.#log.error('cluster object failed', { cluster, why: describeError(thrown) });
+    const retryAfterS = 1 + Math.floor(Math.random() * 5);
+    return Response.json(
+      { code: 'overloaded', message: 'the object of the cluster cannot be reached' },
+      { status: 503, headers: { 'Retry-After': `${retryAfterS}` } },
+    );
+  }
+}

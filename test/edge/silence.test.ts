@@ -1,0 +1,29 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { turns } from '../websocket/link-owners.ts';
+import { EdgeBroker } from './edge-broker.ts';
+
+let broker: EdgeBroker;
+beforeAll(async () => {
+  broker = await EdgeBroker.start({ CULVERT_SILENCE_LIMIT: '1s' });
+}, 30_000);
+afterAll(() => broker?.[Symbol.asyncDispose]());
+
+it('closes the socket of a peer that is silent, asleep or not, and none that pings', async () => {
+  const silent = await broker.rawAgent('silence', { pingIntervalMs: 600_000 });
+  const pinging = await broker.rawAgent('silence', { pingIntervalMs: 200 });
+  const pingingDialer = await broker.rawDialer('silence');
+  // The object sleeps between any two alarms, so what it remembers of the last message is of no use.
+  while (silent.received.closes.length === 0) {
+    // It may be asleep already.
+    await broker.worker.putToSleep('silence').catch(() => {});
+    await turns(1);
+  }
+  expect(silent.received.closes).toMatchObject([{ code: 'peer_unresponsive' }]);
+  // This one answers to nobody but its own default of 20 s.
+  await pingingDialer.received.closed();
+  expect(pingingDialer.received.closes).toMatchObject([{ code: 'peer_unresponsive' }]);
+  pinging.link.sendCopy(FrameType.ping, 0, 0, new Uint8Array(8));
+  await pinging.received.until(() => pinging.received.frames.at(-1)?.type === FrameType.pong);
+  expect(pinging.received.closes).toEqual([]);
+});
