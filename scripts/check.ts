@@ -27,6 +27,7 @@ const steps: readonly Step[] = [
   { name: 'types', command: ['tsc', '-p', 'tsconfig.json'] },
   { name: 'types of the portable parts', command: ['tsc', '-p', 'tsconfig.portable.json'] },
   { name: 'dead code', command: ['knip'] },
+  { name: 'the Worker', command: ['node', 'scripts/check-edge.ts'] },
 ];
 
 const projectDirectory = fileURLToPath(new URL('..', import.meta.url));
