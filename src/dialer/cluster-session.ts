@@ -13,10 +13,22 @@ import { SessionLink } from './session-link.ts';
  */
 const agentGraceMs = 5_000;
 
+/**
+ * How long a new session looks for a first link, in milliseconds: dials wait through a broker's restart rather than fail, and
+ * hear the true reason before their own patience ends.
+ */
+const firstLinkMs = 5_000;
+
 /** Between attempts to get a lost session back, in milliseconds: a gap is noticed, so they are quick. */
 const retry = { baseMs: 100, capMs: 1_000 };
 
-export interface ClusterSessionOptions extends Omit<SessionOptions, 'accept' | 'onBroken'> {
+/** How long a link may take from the first attempt to connect to WELCOME, in milliseconds. */
+const welcomeTimeoutMs = 10_000;
+
+export interface ClusterSessionOptions extends Omit<
+  SessionOptions,
+  'accept' | 'onBroken' | 'onMoved'
+> {
   /** Makes a link to a broker; rejects with the reason. */
   readonly connect: (signal: AbortSignal) => Promise<AttachableLink>;
   /** What HELLO says about us. */
@@ -25,6 +37,13 @@ export interface ClusterSessionOptions extends Omit<SessionOptions, 'accept' | '
   readonly onResumed: (gapMs: number) => void;
   /** The session is over; streams have been told. */
   readonly onClosed: (session: ClusterSession) => void;
+}
+
+/** A link on its way to WELCOME; there is one at a time. */
+interface Attempt {
+  readonly stop: AbortController;
+  readonly timeout: Timer;
+  link: SessionLink | undefined;
 }
 
 /** A session that has lost its link and looks for another. */
@@ -42,11 +61,14 @@ export class ClusterSession {
   readonly session: Session;
   readonly #options: ClusterSessionOptions;
   readonly #log: Logger;
-  readonly #id = randomName();
+  #id = randomName();
   readonly #backoff = new Backoff(retry);
-  readonly #stopped = new AbortController();
+  readonly #startedMs: number;
   #agent: string | undefined;
+  #attempt: Attempt | undefined;
   #current: SessionLink | undefined;
+  /** The agent was said to have the session already when the present link, or the last, was made. */
+  #resumed = false;
   #gap: Gap | undefined;
   #retryTimer: Timer | undefined;
   #retired = false;
@@ -55,7 +77,12 @@ export class ClusterSession {
   constructor(options: ClusterSessionOptions) {
     this.#options = options;
     this.#log = options.log;
-    this.session = new Session({ ...options, onBroken: (error) => this.close(error) });
+    this.#startedMs = options.clock.now();
+    this.session = new Session({
+      ...options,
+      onBroken: (error) => this.#onBroken(error),
+      onMoved: () => this.#onMoved(),
+    });
     this.#dial();
   }
 
@@ -69,39 +96,74 @@ export class ClusterSession {
     this.#end(error);
   }
 
+  /** Takes no more streams: the session ends with its last one. Idempotent. */
+  retire(): void {
+    if (this.#retired) return;
+    this.#retired = true;
+    const never = new AbortController().signal;
+    // The session's end settles this as well: it ends every stream.
+    void this.session
+      .idle(never)
+      .then(() => this.close(new TunnelError('cancelled', 'the session has retired')));
+  }
+
   #dial(): void {
-    const { connect, software } = this.#options;
+    if (this.#attempt !== undefined) return;
+    const { connect, clock, software } = this.#options;
     const hello = {
       ...protocolVersion,
       software,
       session: this.#id,
       ...(this.#agent === undefined ? {} : { resume: this.#agent }),
     };
-    connect(this.#stopped.signal)
+    const stop = new AbortController();
+    const timeout = clock.setTimer(welcomeTimeoutMs, () => {
+      const sentence = `no broker took the session in within ${welcomeTimeoutMs} ms`;
+      this.#onAttemptFailed(attempt, new TunnelError('link_lost', sentence));
+    });
+    const attempt: Attempt = { stop, timeout, link: undefined };
+    this.#attempt = attempt;
+    connect(stop.signal)
       .then((link) => {
-        if (this.#closed) return link.close();
-        void new SessionLink(link, this.session, hello, {
+        if (this.#attempt !== attempt) return link.close();
+        attempt.link = new SessionLink(link, this.session, hello, {
           onWelcome: (welcome, made) => this.#onWelcome(welcome, made),
           onGoAway: (goAway) => this.#onGoAway(goAway),
           onClosed: (error, lost) => this.#onLinkClosed(error, lost),
         });
         return undefined;
       })
-      .catch((thrown: unknown) => this.#onAttemptFailed(TunnelError.from(thrown, 'link_lost')));
+      .catch((thrown: unknown) =>
+        this.#onAttemptFailed(attempt, TunnelError.from(thrown, 'link_lost')),
+      );
+  }
+
+  /** Ends the attempt that is under way, if any. */
+  #dropAttempt(why: TunnelError): void {
+    const attempt = this.#attempt;
+    this.#attempt = undefined;
+    attempt?.timeout.cancel();
+    attempt?.stop.abort(why);
+    attempt?.link?.leave(why);
   }
 
   #onWelcome(welcome: Welcome, made: SessionLink): void {
+    const { clock, onResumed } = this.#options;
     const resumed = this.#agent !== undefined;
     const old = this.#current;
+    this.#attempt?.timeout.cancel();
+    this.#attempt = undefined;
+    this.#retryTimer?.cancel();
     this.#agent = welcome.agent;
     this.#current = made;
+    this.#resumed = resumed;
     this.#backoff.reset();
     this.session.attach(made.link, welcome.session, (now) => made.link.wake(now), resumed);
-    old?.leave();
-    const gapMs = this.#gap === undefined ? 0 : this.#options.clock.now() - this.#gap.sinceMs;
+    old?.leave(new TunnelError('draining', 'the session has moved to another link'));
+    const gapMs = this.#gap === undefined ? 0 : clock.now() - this.#gap.sinceMs;
     this.#gap?.deadline.cancel();
     this.#gap = undefined;
-    if (resumed) this.#options.onResumed(gapMs);
+    if (resumed) onResumed(gapMs);
     const { replica, session, agent } = welcome;
     this.#log.info(resumed ? 'session resumed' : 'session attached', {
       replica,
@@ -113,34 +175,35 @@ export class ClusterSession {
 
   #onGoAway({ deadlineMs, scope }: GoAway): void {
     this.#log.info('session is asked to leave', { scope, deadlineMs });
-    if (scope === 'agent' || this.session.streamCount === 0) return this.#retire();
+    if (scope === 'agent' || this.session.streamCount === 0) return this.retire();
     // The broker goes, the agent stays: look for another way to it while this one still works.
     this.#retry();
   }
 
-  #retire(): void {
-    if (this.#retired) return;
-    this.#retired = true;
-    const never = new AbortController().signal;
-    // The session's end settles this as well: it ends every stream.
-    void this.session
-      .idle(never)
-      .then(() => this.close(new TunnelError('cancelled', 'the session has retired')));
+  #onBroken(error: TunnelError): void {
+    this.#current?.leave(error);
+    this.#end(error);
+  }
+
+  /** The agent has the session elsewhere: on a link that is on its way here, or on one that was given up and came late. */
+  #onMoved(): void {
+    const why = new TunnelError('link_lost', 'the agent has the session on another link');
+    this.#current?.leave(why);
+    if (this.#current !== undefined) this.#onLost(why);
   }
 
   #onLinkClosed(error: TunnelError, lost: SessionLink): void {
     if (this.#closed) return;
-    if (lost === this.#current) this.#onLost(error);
-    else if (this.#current === undefined) this.#onAttemptFailed(error);
-    else this.#retry();
+    const attempt = this.#attempt;
+    if (attempt?.link === lost) this.#onAttemptFailed(attempt, error);
+    else if (lost === this.#current) this.#onLost(error);
   }
 
   #onLost(error: TunnelError): void {
     this.#current = undefined;
     this.session.detach();
-    if (!isResumable(error.code) || this.session.streamCount === 0) {
-      return this.#end(this.#reported(error));
-    }
+    if (!isResumable(error.code)) return this.#onRefused(error);
+    if (this.session.streamCount === 0) return this.#end(error);
     const { clock, limits } = this.#options;
     const graceMs = error.code === 'agent_lost' ? agentGraceMs : limits.resumeGraceMs;
     const sinceMs = clock.now();
@@ -154,21 +217,41 @@ export class ClusterSession {
   }
 
   /** A link did not come about, or was closed before WELCOME. */
-  #onAttemptFailed(error: TunnelError): void {
-    if (this.#closed) return;
-    if (this.#agent === undefined) return this.#end(error);
+  #onAttemptFailed(attempt: Attempt, error: TunnelError): void {
+    if (this.#attempt !== attempt) return;
+    this.#dropAttempt(error);
+    if (this.#agent === undefined && !this.#mayWait(error)) return this.#end(error);
     // While it moves, a session keeps the link that it has.
-    if (this.#current === undefined && !isResumable(error.code) && error.code !== 'no_agent') {
-      return this.#end(this.#reported(error));
+    const attached = this.#current !== undefined;
+    if (!attached && !isResumable(error.code) && error.code !== 'no_agent') {
+      return this.#onRefused(error);
     }
     this.#log.debug('session not resumed yet', { code: error.code, why: error.message });
     this.#retry();
   }
 
-  /** An agent that does not have the session has left or was restarted, and took its targets along. */
-  #reported(error: TunnelError): TunnelError {
-    if (error.code !== 'unknown_session') return error;
-    return new TunnelError('agent_lost', `the agent is gone: ${error.message}`, { cause: error });
+  /** Whether the first link may still come about: nobody has said no for good, and somebody waits. */
+  #mayWait({ code }: TunnelError): boolean {
+    const waitedMs = this.#options.clock.now() - this.#startedMs;
+    return isResumable(code) && this.session.streamCount > 0 && waitedMs < firstLinkMs;
+  }
+
+  /** There is no way back. */
+  #onRefused(error: TunnelError): void {
+    if (error.code !== 'unknown_session') return this.#end(error);
+    if (!this.#resumed || !this.session.unanswered) {
+      // An agent that does not have the session has left or was restarted, and took its targets along.
+      const sentence = `the agent is gone: ${error.message}`;
+      return this.#end(new TunnelError('agent_lost', sentence, { cause: error }));
+    }
+    if (this.session.streamCount === 0) return this.#end(error);
+    // It may never have heard of the session: the link was lost behind WELCOME. Nothing was answered, so nothing is lost.
+    this.#log.info('session begins anew', { why: error.message });
+    this.#gap?.deadline.cancel();
+    this.#gap = undefined;
+    this.#agent = undefined;
+    this.#id = randomName();
+    this.#dial();
   }
 
   #retry(): void {
@@ -183,7 +266,7 @@ export class ClusterSession {
     this.#closed = true;
     this.#gap?.deadline.cancel();
     this.#retryTimer?.cancel();
-    this.#stopped.abort(error);
+    this.#dropAttempt(error);
     this.session.close(error);
     this.#current?.link.close();
     this.#options.onClosed(this);

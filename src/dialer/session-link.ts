@@ -23,7 +23,7 @@ export class SessionLink implements LinkOwner {
   readonly #session: Session;
   readonly #events: SessionLinkEvents;
   #number = 0;
-  /** The session has gone to another link. */
+  /** Whoever made this is done with it: nothing is told any more. */
   #left = false;
 
   constructor(link: AttachableLink, session: Session, hello: Hello, events: SessionLinkEvents) {
@@ -34,10 +34,10 @@ export class SessionLink implements LinkOwner {
     link.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   }
 
-  /** Takes the session off this link and lets the broker know that it lives on. */
-  leave(): void {
+  /** Takes the session off this link; the broker hears why, and so whether the session lives on. Idempotent. */
+  leave(why: TunnelError): void {
     this.#left = true;
-    this.link.close(new TunnelError('draining', 'the session has moved to another link'));
+    this.link.close(why);
   }
 
   onData(session: number, stream: number, bytes: Uint8Array): void {
@@ -45,7 +45,7 @@ export class SessionLink implements LinkOwner {
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
-    if (session === 0) return this.#onLinkFrame(type, payload);
+    if (session === 0) return this.#left ? undefined : this.#onLinkFrame(type, payload);
     if (this.#isOwn(session)) this.#session.onFrame(type, stream, payload);
   }
 
@@ -54,6 +54,7 @@ export class SessionLink implements LinkOwner {
   }
 
   onClose(error: TunnelError | undefined): void {
+    if (this.#left) return;
     this.#events.onClosed(
       error ?? new TunnelError('link_lost', 'the broker closed the link'),
       this,
@@ -70,6 +71,7 @@ export class SessionLink implements LinkOwner {
     switch (type) {
       case FrameType.welcome: {
         const welcome = decodeWelcome(payload);
+        if (this.#number !== 0) throw new TunnelError('protocol_error', 'a second WELCOME');
         this.#number = welcome.session;
         return this.#events.onWelcome(welcome, this);
       }

@@ -78,6 +78,8 @@ export interface Sync {
   readonly failures: readonly (Failure & { readonly stream: number })[];
   /** No more SYNC follows. */
   readonly last: boolean;
+  /** The agent has the session on another link by now: this one is left, and nothing else in the message counts. */
+  readonly moved: boolean;
 }
 
 export interface SyncStream {
@@ -154,7 +156,7 @@ export function decodeHello(payload: Uint8Array): Hello {
     ...(fields['session'] === undefined ? {} : { session: sessionName(FrameType.hello, fields) }),
     ...(fields['resume'] === undefined
       ? {}
-      : { resume: text(FrameType.hello, fields, 'resume', 256) }),
+      : { resume: name(FrameType.hello, fields, 'resume', 256) }),
   };
 }
 
@@ -237,6 +239,7 @@ export function encodeSync(sync: Sync): Uint8Array {
     streams: sync.streams.map(({ stream, received, limit }) => [stream, received, limit]),
     failures: sync.failures.map(({ stream, code, message }) => [stream, code, message]),
     last: sync.last,
+    ...(sync.moved ? { moved: true } : {}),
   });
 }
 
@@ -264,5 +267,6 @@ export function decodeSync(payload: Uint8Array): Sync {
       };
     }),
     last: fields['last'] === true,
+    moved: fields['moved'] === true,
   };
 }

@@ -47,13 +47,17 @@ export class Outgoing {
     return this.#inStep && (this.#owing.length > 0 || this.#data.length > 0);
   }
 
-  /** @param inStep false: only `reply` frames go out until `resume` */
-  attach(link: Link, number: number, wake: (now: boolean) => void, inStep: boolean): void {
+  /** Ended streams whose RESET has not gone out. */
+  get unsentEndings(): readonly Stream[] {
+    return this.#owing.filter(({ owed }) => (owed & Owed.reset) !== 0);
+  }
+
+  /** Only `reply` frames go out until `resume`. */
+  attach(link: Link, number: number, wake: (now: boolean) => void): void {
     this.#link = link;
     this.#number = number;
     this.#wake = wake;
-    this.#inStep = inStep;
-    if (this.hasFrames) this.#ask(false);
+    this.#inStep = false;
   }
 
   /** The link is gone. What streams owe and have to send waits; answers to the old link's frames do not. */
@@ -66,6 +70,8 @@ export class Outgoing {
   /** Both ends know what the other has: streams go on. */
   resume(): void {
     this.#inStep = true;
+    // An OPEN that is sent again must not come behind that of a later stream: numbers only rise.
+    this.#owing.sort((a, b) => a.number - b.number);
     if (this.hasFrames) this.#ask(false);
   }
 
@@ -75,6 +81,11 @@ export class Outgoing {
     this.#replies = [];
     this.#owing = [];
     this.#data = [];
+  }
+
+  /** A last frame about the session, whether the link has room or not. */
+  sendNow(type: FrameType, payload: Uint8Array): void {
+    this.#link?.sendCopy(type, this.#number, 0, payload);
   }
 
   /** A frame that belongs to no stream of ours. */

@@ -123,19 +123,17 @@ export class SendBuffer {
 
   /**
    * The other end has everything before `offset` and nothing behind it: what was sent since goes out again. Returns how many
-   * bytes that is.
+   * bytes that is. They are copied, because a link that is still there may not have written them yet, and would write the
+   * header of the next link.
    */
   rewind(offset: number): number {
     const againBytes = this.#sent - offset;
     this.acknowledge(offset);
+    const sent = this.#chunks.splice(0, this.#nextUnsent);
+    if (this.#chunks.length === 0) this.#dropTail();
+    this.#chunks.unshift(...this.#copy(sent, offset));
     this.#nextUnsent = 0;
     this.#sent = offset;
-    const first = this.#chunks[0];
-    if (first !== undefined && first.offset < offset) {
-      this.#split(first, offset - first.offset);
-      first.slab.release();
-      this.#chunks.shift();
-    }
     return againBytes;
   }
 
@@ -188,6 +186,28 @@ export class SendBuffer {
     rest.end = chunk.end;
     this.#chunks.splice(this.#nextUnsent, 1, head, rest);
     return head;
+  }
+
+  /** Moves what `chunks` have from `offset` on to slabs that nobody else holds. */
+  #copy(chunks: readonly Chunk[], offset: number): Chunk[] {
+    const copies: Chunk[] = [];
+    const end = chunks.at(-1)?.endOffset ?? offset;
+    for (const chunk of chunks) {
+      for (let at = Math.max(offset, chunk.offset); at < chunk.endOffset;) {
+        let copy = copies.at(-1);
+        if (copy === undefined || copy.end === copy.slab.bytes.length) {
+          copy = new Chunk(this.#pool.take(Math.min(end - at, maxDataBytes)), headroomBytes, at);
+          copies.push(copy);
+        }
+        const from = chunk.end - (chunk.endOffset - at);
+        const bytes = Math.min(chunk.end - from, copy.slab.bytes.length - copy.end);
+        copy.slab.bytes.set(chunk.slab.bytes.subarray(from, from + bytes), copy.end);
+        copy.end += bytes;
+        at += bytes;
+      }
+      chunk.slab.release();
+    }
+    return copies;
   }
 
   #dropTail(): void {

@@ -4,20 +4,12 @@ import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
 import type { TunnelLimits } from './limits.ts';
 import type { Link } from './link.ts';
-import {
-  decodeFailure,
-  decodeOpen,
-  decodeOpened,
-  decodeSync,
-  encodeFailure,
-  encodeSync,
-  type Failure,
-  type SyncStream,
-} from './message.ts';
+import { decodeFailure, decodeOpen, decodeOpened, decodeSync, encodeFailure } from './message.ts';
 import { readOffset } from './offset.ts';
 import { Outgoing } from './outgoing.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { RoundTrip } from './round-trip.ts';
+import { movedSync, noStreams, reconcile, SessionSync, type TheirStreams } from './session-sync.ts';
 import type { SlabPool } from './slab.ts';
 import { Owed, Stream, type StreamOwner } from './stream.ts';
 import type { StreamHandler, Target } from './stream-handler.ts';
@@ -37,17 +29,8 @@ export interface SessionOptions {
   readonly log: Logger;
   /** The other end broke the rules of the session itself: whoever made the session ends it. */
   readonly onBroken?: (error: TunnelError) => void;
-}
-
-/** Streams that ended badly and are remembered for a SYNC: their RESET may get lost with a link. */
-const maxRememberedFailures = 256;
-
-/** Rows in one SYNC frame; a row is some 30 bytes. */
-const syncRows = 1000;
-
-interface SyncState {
-  readonly streams: Map<number, SyncStream>;
-  readonly failures: Map<number, Failure>;
+  /** The other end has the session on another link: what is sent on this one goes nowhere. */
+  readonly onMoved?: () => void;
 }
 
 /**
@@ -63,20 +46,19 @@ export class Session implements StreamOwner {
   /** Streams whose received bytes the other end has not heard of. */
   readonly #unacknowledged = new Set<Stream>();
   #acknowledgeTimer: Timer | undefined;
-  readonly #outgoing = new Outgoing((stream) => this.#endIfDone(stream));
+  readonly #outgoing = new Outgoing((stream) => this.#sent(stream));
   #nextStream = 1;
   #highestStream = 0;
   #idleWaiters: (() => void)[] = [];
   #closed: TunnelError | undefined;
-  readonly #failures = new Map<number, TunnelError>();
-  /** What the other end has told so far, on a new link; undefined while both ends are in step. */
-  #sync: SyncState | undefined;
+  readonly #sync: SessionSync;
   /** Bytes that were sent again, over all links. */
   resentBytes = 0;
 
   constructor(options: SessionOptions) {
     this.#options = options;
     this.budget = new WindowBudget(options.limits.sessionBudgetBytes, options.budget);
+    this.#sync = new SessionSync(options.limits.maxStreams);
   }
 
   get streamCount(): number {
@@ -88,24 +70,36 @@ export class Session implements StreamOwner {
     return this.#outgoing.hasFrames;
   }
 
+  /** No stream has been answered: another agent can as well be asked. */
+  get unanswered(): boolean {
+    for (const { accepted } of this.#streams.values()) if (accepted) return false;
+    return true;
+  }
+
   /**
    * Sends through `link` from now on, with `number` in the frames.
    *
    * @param wake asks for `pullFrame` calls; `now` where it should happen before this turn goes on
-   * @param resume the session has lived on another link: both ends first tell what they have (docs/protocol.md, "Resume")
+   * @param resume the other end has the session already: both first tell what they have (docs/protocol.md, "Resume");
+   *   else it is new, and hears of every stream from its OPEN on
    */
   attach(link: Link, number: number, wake: (now: boolean) => void, resume = false): void {
     this.detach();
-    this.#outgoing.attach(link, number, wake, !resume);
-    if (!resume) return;
-    this.#sync = { streams: new Map(), failures: new Map() };
-    this.#tellWhatWeHave();
+    this.#outgoing.attach(link, number, wake);
+    if (!resume) return this.#reconcile(noStreams);
+    const frames = this.#sync.begin(this.#streams.values(), this.#outgoing.unsentEndings);
+    for (const payload of frames) this.#outgoing.reply(FrameType.sync, 0, payload);
+  }
+
+  /** Tells the other end that this link no longer carries the session; `attach` to another follows. */
+  leave(): void {
+    this.#outgoing.sendNow(FrameType.sync, movedSync);
   }
 
   /** The link is gone. Streams live on, nothing of them is lost, and `attach` makes them go on. Idempotent. */
   detach(): void {
     this.#outgoing.detach();
-    this.#sync = undefined;
+    this.#sync.abandon();
     this.roundTrip.forget();
   }
 
@@ -179,7 +173,12 @@ export class Session implements StreamOwner {
     this.#outgoing.close();
     this.#acknowledgeTimer?.cancel();
     this.#acknowledgeTimer = undefined;
-    for (const stream of this.#streams.values()) stream.fail(error);
+    for (const stream of this.#streams.values()) {
+      // An agent's target has said and heard everything by then: only the dialer's last word is missing, and may have got
+      // lost with a dialer that was done.
+      const done = this.#options.accept !== undefined && stream.finReceived && stream.finSent;
+      stream.fail(done ? undefined : error);
+    }
   }
 
   /** Resolves when no stream is left, or rejects with the signal's reason. */
@@ -219,7 +218,6 @@ export class Session implements StreamOwner {
   ended(stream: Stream): void {
     this.#streams.delete(stream.number);
     this.#unacknowledged.delete(stream);
-    if (stream.failure !== undefined) this.#rememberFailure(stream.number, stream.failure);
     stream.answerTimer?.cancel();
     if (this.#ended.push(stream) > 1) return;
     // Handlers are never called from inside a verb, so the last word comes after the present call.
@@ -293,11 +291,9 @@ export class Session implements StreamOwner {
     const open = decodeOpen(payload);
     if (this.#streams.size >= limits.maxStreams) {
       const sentence = `the session has ${limits.maxStreams} streams open, its limit`;
-      return this.#outgoing.reply(
-        FrameType.refused,
-        number,
-        encodeFailure(new TunnelError('stream_limit', sentence)),
-      );
+      const refusal = new TunnelError('stream_limit', sentence);
+      this.#sync.sentEnding(number, refusal);
+      return this.#outgoing.reply(FrameType.refused, number, encodeFailure(refusal));
     }
     this.#add(number, (stream) => {
       stream.announced = true;
@@ -378,51 +374,13 @@ export class Session implements StreamOwner {
     stream.reset(error);
   }
 
-  #rememberFailure(stream: number, failure: TunnelError): void {
-    this.#failures.set(stream, failure);
-    if (this.#failures.size <= maxRememberedFailures) return;
-    const [oldest] = this.#failures.keys();
-    this.#failures.delete(oldest!);
-  }
-
-  #tellWhatWeHave(): void {
-    const streams = Array.from(this.#streams.values())
-      .filter(({ announced }) => announced)
-      .map(({ number, receiving, finReceived }) => ({
-        stream: number,
-        received: receiving.received + (finReceived ? 1 : 0),
-        limit: receiving.limit,
-      }));
-    const failures = Array.from(this.#failures, ([stream, { code, message }]) => ({
-      stream,
-      code,
-      message: message.slice(0, 128),
-    }));
-    for (let at = 0; ; at += syncRows) {
-      const last = at + syncRows >= streams.length;
-      const sync = {
-        streams: streams.slice(at, at + syncRows),
-        failures: last ? failures : [],
-        last,
-      };
-      this.#outgoing.reply(FrameType.sync, 0, encodeSync(sync));
-      if (last) return;
-    }
-  }
-
   /** SYNC is about the session, so a bad one ends the session and not a stream. */
   #onSync(payload: Uint8Array): void {
     try {
-      const state = this.#sync;
-      if (state === undefined)
-        throw new TunnelError('protocol_error', 'SYNC on a link that is in step');
-      const { streams, failures, last } = decodeSync(payload);
-      for (const row of streams) state.streams.set(row.stream, row);
-      for (const failure of failures) state.failures.set(failure.stream, failure);
-      if (state.streams.size > this.#options.limits.maxStreams) {
-        throw new TunnelError('protocol_error', `SYNC names ${state.streams.size} streams`);
-      }
-      if (last) this.#reconcile(state);
+      const sync = decodeSync(payload);
+      if (sync.moved) return this.#options.onMoved?.();
+      const theirs = this.#sync.receive(sync);
+      if (theirs !== undefined) this.#reconcile(theirs);
     } catch (thrown) {
       const error = TunnelError.from(thrown);
       this.#options.log.warn('session broken by peer', { code: error.code, why: error.message });
@@ -430,39 +388,23 @@ export class Session implements StreamOwner {
     }
   }
 
-  #reconcile({ streams, failures }: SyncState): void {
-    this.#sync = undefined;
+  #reconcile(theirs: TheirStreams): void {
+    const { maxWindowBytes } = this.#options.limits;
     for (const stream of this.#streams.values()) {
-      const failure = failures.get(stream.number);
-      const theirs = streams.get(stream.number);
-      if (failure !== undefined) {
-        stream.fail(new TunnelError(failure.code, failure.message));
-      } else if (theirs !== undefined) {
-        this.#resync(stream, theirs);
-      } else if (stream.announced) {
-        this.#missing(stream);
+      try {
+        this.resentBytes += reconcile(stream, theirs, maxWindowBytes);
+      } catch (thrown) {
+        const { code, message } = TunnelError.from(thrown);
+        this.#breach(stream, code, message);
       }
     }
     this.#outgoing.resume();
   }
 
-  #resync(stream: Stream, { received, limit }: SyncStream): void {
-    try {
-      const { maxWindowBytes } = this.#options.limits;
-      this.resentBytes += stream.resync(received, limit, maxWindowBytes);
-      this.#endIfDone(stream);
-    } catch (thrown) {
-      const { code, message } = TunnelError.from(thrown);
-      this.#breach(stream, code, message);
-    }
-  }
-
-  /** The other end does not have a stream that it has heard of. */
-  #missing(stream: Stream): void {
-    if (stream.openTarget !== undefined && !stream.accepted) return stream.reopen();
-    // It forgets a stream when both directions are complete there: only its last acknowledgement got lost.
-    if (stream.finReceived && stream.finSent) return stream.fail(undefined);
-    stream.fail(new TunnelError('link_lost', 'the other end no longer has the stream'));
+  /** The control frames of a stream went out. */
+  #sent(stream: Stream): void {
+    if (stream.failure !== undefined) this.#sync.sentEnding(stream.number, stream.failure);
+    else this.#endIfDone(stream);
   }
 
   /** Both directions have ended and the other end knows all that it must know. */

@@ -163,15 +163,17 @@ export class Stream implements TunnelStream {
     const { sending } = this;
     const hasFin = this.finSent && received === sending.written + 1;
     const bytes = hasFin ? sending.written : received;
-    if (bytes > sending.sent || bytes < sending.received) {
+    const forgets = bytes < sending.received || (this.finAcknowledged && !hasFin);
+    if (bytes > sending.sent || forgets) {
       const sentence = `says that it has ${received} bytes, but ${sending.sent} were sent and ${sending.received} acknowledged`;
       throw new TunnelError('protocol_error', sentence);
     }
     const againBytes = sending.rewind(bytes);
-    this.finAcknowledged ||= hasFin;
-    this.finSent = hasFin;
+    this.finSent = this.finAcknowledged = hasFin;
     this.limit = Math.max(this.limit, Math.min(limit, bytes + maxKeptBytes));
     this.#owe(Owed.credit);
+    // A FIN that was due is not, where bytes go out again before it.
+    this.owed &= ~Owed.fin;
     // The agent's answer to OPEN may be what got lost; saying it twice changes nothing.
     if (this.accepted && this.openTarget === undefined) this.#owe(Owed.opened);
     this.#begin();
@@ -200,6 +202,7 @@ export class Stream implements TunnelStream {
 
   /** Sends what was given before the stream was open. */
   #begin(): void {
+    if (!this.accepted) return;
     if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
     else if (this.finAsked && !this.finSent && this.sending.unsentBytes === 0) {
       this.#owe(Owed.fin);

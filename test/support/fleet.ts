@@ -13,6 +13,16 @@ export interface FleetOptions {
   readonly agents?: Readonly<Record<string, number>>;
   readonly agentArgs?: readonly string[];
   readonly brokerArgs?: readonly string[];
+  /** Where the bridge connects, where not to the load balancer on this port. */
+  readonly bridgeRoute?: (balancerPort: number) => Promise<number>;
+}
+
+/** Where an agent connects, and where its kube-apiserver is. */
+export interface FleetAgentOptions {
+  /** Default: the load balancer's. */
+  readonly brokerPort?: number;
+  /** Default 127.0.0.1. */
+  readonly kubeApiserver?: string;
 }
 
 /** One of several brokers; it can be killed and started again at the same address. */
@@ -88,8 +98,9 @@ export class Fleet implements AsyncDisposable {
     await Promise.all(brokers.map((broker) => broker.ready()));
     const balancer = await startLoadBalancer(ports);
     const dialer = await tokens.issue({ kind: 'dialer', name: 'bridge' });
+    const bridgePort = (await options.bridgeRoute?.(balancer.port)) ?? balancer.port;
     const bridge = startCulvert('bridge', [
-      ...['--broker-url', `ws://127.0.0.1:${balancer.port}`, '--token-file'],
+      ...['--broker-url', `ws://127.0.0.1:${bridgePort}`, '--token-file'],
       ...[await tokens.file(dialer), '--konnectivity-listen', '127.0.0.1:0'],
     ]);
     const { addresses } = await loggedLine(bridge, 'konnectivity bridge listens');
@@ -106,13 +117,13 @@ export class Fleet implements AsyncDisposable {
   async startAgent(
     cluster: string,
     agentId: string,
-    brokerPort = this.balancer.port,
+    { brokerPort = this.balancer.port, kubeApiserver = '127.0.0.1' }: FleetAgentOptions = {},
   ): Promise<Program> {
     const token = await this.tokens.issue({ kind: 'agent', cluster });
     const agent = startCulvert('agent', [
       ...['--broker-url', `ws://127.0.0.1:${brokerPort}`, '--cluster', cluster],
       ...['--token-file', await this.tokens.file(token), '--agent-id', agentId],
-      ...['--kube-apiserver', '127.0.0.1', ...this.#agentArgs],
+      ...['--kube-apiserver', kubeApiserver, ...this.#agentArgs],
     ]);
     this.agents.push(agent);
     await loggedLine(agent, 'connected to the broker');

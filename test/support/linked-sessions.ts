@@ -21,6 +21,8 @@ export interface LinkedSessionsOptions extends SimulatedLinkOptions {
   readonly limits?: Partial<TunnelLimits>;
   /** What the process of each end grants to all its sessions (default 512 MiB). */
   readonly processBudgetBytes?: number;
+  /** Sessions outlive their link: `relink` brings them together again (default: they end with it). */
+  readonly resumes?: boolean;
   /** What the agent does with a new stream (default: accepts it at once). */
   readonly onAccept?: (stream: AcceptedStream) => void;
 }
@@ -85,11 +87,15 @@ export const unsentHighBytes = 256 * 1024;
 /** A session with everything that is its own, so that leaks show. */
 export class SessionEnd<L extends AttachableLink = SimulatedLink> {
   readonly session: Session;
-  readonly link: L;
+  /** The present one, or the last. */
+  link: L;
   readonly pool = new PeakPool();
   readonly budget: WindowBudget;
   readonly log = new RecordingLogger();
   readonly guard = new VerbGuard();
+  /** What the other end did to the session itself. */
+  readonly broken: TunnelError[] = [];
+  readonly #resumes: boolean;
 
   constructor(
     link: L,
@@ -98,25 +104,45 @@ export class SessionEnd<L extends AttachableLink = SimulatedLink> {
     accept?: (target: Target, timeoutMs: number, stream: Stream) => RecordingStream,
   ) {
     this.link = link;
+    this.#resumes = options.resumes === true;
     this.budget = new WindowBudget(options.processBudgetBytes ?? 512 * 1024 * 1024);
     const { pool, budget, log } = this;
     const limits = { ...defaultLimits, ...options.limits };
-    const common = { clock, limits, pool, budget, log };
+    const onBroken = (error: TunnelError): void => {
+      this.broken.push(error);
+      this.session.close(error);
+    };
+    const common = { clock, limits, pool, budget, log, onBroken };
     this.session = new Session(accept === undefined ? common : { ...common, accept });
+    this.attach(link, firstNumber, false);
+  }
+
+  /** Puts the session on a link; what the one before still brings is dropped, as a demultiplexer does. */
+  attach(link: L, number: number, resume: boolean): void {
     const { session } = this;
+    const carries = (): boolean => this.link === link;
+    this.link = link;
     link.attach({
-      onData: (_, stream, bytes) => session.onData(stream, bytes),
-      onFrame: (type, _, stream, payload) => session.onFrame(type, stream, payload),
-      pull() {
-        while (link.room > 0 && session.pullFrame());
+      onData: (session, stream, bytes) => {
+        if (carries() && session === number) this.session.onData(stream, bytes);
       },
-      onClose: (error) => session.close(error ?? new TunnelError('link_lost', 'link closed')),
+      onFrame: (type, session, stream, payload) => {
+        if (carries() && session === number) this.session.onFrame(type, stream, payload);
+      },
+      pull() {
+        while (carries() && link.room > 0 && session.pullFrame());
+      },
+      onClose: (error) => {
+        if (!carries()) return;
+        if (this.#resumes) session.detach();
+        else session.close(error ?? new TunnelError('link_lost', 'link closed'));
+      },
     });
-    session.attach(link, sessionNumber, (now) => link.wake(now));
+    session.attach(link, number, (now) => link.wake(now), resume);
   }
 }
 
-const sessionNumber = 0x5e55_1014;
+const firstNumber = 0x5e55_1014;
 
 /** A dialer's and an agent's session, joined by a link; nothing moves but in the time of `clock`. */
 export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
@@ -126,8 +152,12 @@ export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
   /** Streams that the agent was asked for, by number. */
   readonly accepted = new Map<number, AcceptedStream>();
 
-  /** @param joined makes the two ends of the link: the dialer's and the agent's */
+  readonly #joined: (clock: VirtualClock) => [L, L];
+  #number = firstNumber;
+
+  /** @param joined makes the two ends of a link: the dialer's and the agent's */
   constructor(options: LinkedSessionsOptions, joined: (clock: VirtualClock) => [L, L]) {
+    this.#joined = joined;
     const [dialerLink, agentLink] = joined(this.clock);
     this.dialer = new SessionEnd(dialerLink, this.clock, options);
     const onAccept = options.onAccept ?? ((stream) => stream.accept());
@@ -150,6 +180,19 @@ export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
       return recording;
     });
     return recording!;
+  }
+
+  /**
+   * Both sessions go on over a fresh link, under a new number; the old one may still be there.
+   *
+   * @param lateMs how much later than the agent the dialer hears that the link is ready
+   */
+  relink(lateMs = 0): void {
+    const [dialerLink, agentLink] = this.#joined(this.clock);
+    const number = ++this.#number;
+    this.agent.attach(agentLink, number, true);
+    if (lateMs === 0) this.dialer.attach(dialerLink, number, true);
+    else this.clock.setTimer(lateMs, () => this.dialer.attach(dialerLink, number, true));
   }
 
   /** Opens a stream and lets time pass until both ends are quiet. */

@@ -1,3 +1,4 @@
+import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
 import type { Link } from '../../src/tunnel/link.ts';
@@ -32,6 +33,10 @@ export class ScriptedSession {
   /** By number: opened by this end, or accepted. */
   readonly streams = new Map<number, RecordingStream>();
   readonly guard = new VerbGuard();
+  /** What the test did to the session itself. */
+  readonly broken: TunnelError[] = [];
+  /** How often the test said that the session is elsewhere. */
+  moved = 0;
   /** The link pulls at once when it is asked to, as one with room does; else only in `sent`. */
   pullsAtOnce = false;
   readonly #sent: ScriptedFrame[] = [];
@@ -48,6 +53,8 @@ export class ScriptedSession {
       pool: this.pool,
       budget: new WindowBudget(512 * 1024 * 1024),
       log: this.log,
+      onBroken: (error: TunnelError) => void this.broken.push(error),
+      onMoved: () => void this.moved++,
     };
     if (side === 'dialer') {
       this.session = new Session(common);
@@ -65,6 +72,12 @@ export class ScriptedSession {
     this.session.attach(this.#link(), 1, (now) => {
       if (now && this.pullsAtOnce) while (this.session.pullFrame());
     });
+  }
+
+  /** The link is lost, and the session goes on over another. */
+  relink(): void {
+    this.session.detach();
+    this.session.attach(this.#link(), 2, () => {}, true);
   }
 
   /** Opens a stream on the dialer's side and answers it. */

@@ -48,9 +48,15 @@ export function simulatedLinkPair(
   return [first, second];
 }
 
+interface Travelling {
+  readonly bytes: Uint8Array | undefined;
+  readonly why?: TunnelError | undefined;
+}
+
 interface Waiting {
   /** The bytes of the frame where they lie; none: the link closes. */
   readonly bytes: Uint8Array | undefined;
+  readonly why?: TunnelError | undefined;
   readonly release: () => void;
 }
 
@@ -68,11 +74,15 @@ export class SimulatedLink implements AttachableLink {
   #decoder: FrameDecoder | undefined;
   #queue: Waiting[] = [];
   #queuedBytes = 0;
-  /** Messages on their way to the other end; undefined: the link closes behind the last. */
-  readonly #travelling: (Uint8Array | undefined)[] = [];
+  /** Messages on their way to the other end; no bytes: the link closes behind the last. */
+  readonly #travelling: Travelling[] = [];
+  /** What arrived before there was an owner. */
+  #early: Uint8Array[] = [];
+  #why: TunnelError | undefined;
   #open = true;
   #gone = false;
   #stalled = false;
+  #silent = false;
   #leaving = false;
   #wantsPull = false;
   #pulling = false;
@@ -93,6 +103,8 @@ export class SimulatedLink implements AttachableLink {
   attach(owner: LinkOwner): void {
     this.#owner = owner;
     this.#decoder = new FrameDecoder(owner, defaultLimits);
+    if (this.#early.length > 0 || this.#gone) this.#clock.setTimer(0, () => this.#catchUp());
+    if (this.#wantsPull) this.#pullSoon();
   }
 
   get room(): number {
@@ -127,11 +139,15 @@ export class SimulatedLink implements AttachableLink {
   close(error?: TunnelError): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#queue.push({ bytes: undefined, release: () => this.#finish(error) });
+    this.#queue.push({ bytes: undefined, why: error, release: () => this.#finish(error) });
     this.#leave();
   }
 
   // What only a simulated link can do.
+
+  get other(): SimulatedLink {
+    return this.#other!;
+  }
 
   /** Nothing leaves this end until `unstall`. */
   stall(): void {
@@ -145,12 +161,36 @@ export class SimulatedLink implements AttachableLink {
 
   /** The path is lost, with all that is on it; both owners learn it at once. */
   cut(): void {
-    for (const end of [this, this.#other!]) {
-      for (const { bytes, release } of end.#queue) if (bytes !== undefined) release();
-      end.#queue = [];
-      end.#queuedBytes = 0;
-      end.#finish(new TunnelError('link_lost', 'the path was cut'));
+    for (const end of this.#ends) end.lose(new TunnelError('link_lost', 'the path was cut'));
+  }
+
+  /** This end is gone, with what waits here; the other one has not noticed. */
+  lose(error: TunnelError): void {
+    for (const { bytes, release } of this.#queue) if (bytes !== undefined) release();
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#finish(error);
+  }
+
+  /** Nothing passes any more, either way. The ends find out by themselves, this one and the other after these times. */
+  silence(ownMs: number, otherMs: number): void {
+    for (const [at, end] of this.#ends.entries()) {
+      end.#silent = true;
+      this.#clock.setTimer(at === 0 ? ownMs : otherMs, () =>
+        end.lose(new TunnelError('peer_unresponsive', 'nothing was heard for too long')),
+      );
     }
+  }
+
+  get #ends(): [SimulatedLink, SimulatedLink] {
+    return [this, this.#other!];
+  }
+
+  #catchUp(): void {
+    const early = this.#early;
+    this.#early = [];
+    for (const message of early) this.#arrive(message);
+    if (this.#gone) this.#owner!.onClose(this.#why);
   }
 
   #enqueue(bytes: Uint8Array, release: () => void): void {
@@ -178,7 +218,7 @@ export class SimulatedLink implements AttachableLink {
       if (!this.#stalled) {
         this.#queue.shift();
         this.#queuedBytes -= first.bytes?.length ?? 0;
-        this.#travel(first.bytes?.slice());
+        this.#travel({ bytes: first.bytes?.slice(), why: first.why });
         first.release();
       }
       if (this.#wantsPull && this.room > 0) this.#pull();
@@ -186,27 +226,29 @@ export class SimulatedLink implements AttachableLink {
     });
   }
 
-  #travel(bytes: Uint8Array | undefined): void {
+  #travel(message: Travelling): void {
     const nowMs = this.#clock.now();
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, nowMs + (this.#options.latencyMs?.() ?? 0));
-    this.#travelling.push(bytes);
+    this.#travelling.push(message);
     const other = this.#other!;
     this.#clock.setTimer(this.#lastArrivalMs - nowMs, () => {
       // Whichever timer this is, the oldest arrives: sums of times are not exact.
-      const message = this.#travelling.shift();
-      if (message === undefined) other.#finish(undefined);
-      else other.#arrive(message);
+      const { bytes, why } = this.#travelling.shift()!;
+      if (other.#silent) return;
+      if (bytes === undefined) other.#finish(why);
+      else other.#arrive(bytes);
     });
   }
 
   #arrive(message: Uint8Array): void {
     if (this.#gone) return;
+    if (this.#decoder === undefined) return void this.#early.push(message);
     try {
       for (let at = 0; at < message.length && !this.#gone;) {
         const pieceBytes = Math.max(1, this.#options.pieceBytes?.() ?? message.length);
         const piece = message.slice(at, at + pieceBytes);
         at += piece.length;
-        this.#decoder!.push(piece, at === message.length);
+        this.#decoder.push(piece, at === message.length);
         piece.fill(0xee);
       }
     } catch (thrown) {
@@ -224,7 +266,7 @@ export class SimulatedLink implements AttachableLink {
   }
 
   #pull(): void {
-    if (this.#pulling || this.#owner === undefined) return;
+    if (this.#pulling || this.#owner === undefined || !this.#open) return;
     this.#wantsPull = false;
     this.#pulling = true;
     try {
@@ -238,6 +280,7 @@ export class SimulatedLink implements AttachableLink {
     if (this.#gone) return;
     this.#gone = true;
     this.#open = false;
+    this.#why = error;
     for (const { bytes, release } of this.#queue) if (bytes !== undefined) release();
     this.#queue = [];
     this.#owner?.onClose(error);

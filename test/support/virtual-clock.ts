@@ -20,6 +20,12 @@ export class VirtualClock implements Clock {
   readonly #heap: Pending[] = [];
   readonly #cancelled = new WeakSet<Pending>();
   #live = 0;
+  readonly #turns: number;
+
+  /** @param turns how long a chain of promises may be that runs to its end before the next timer fires (default 1) */
+  constructor(turns = 1) {
+    this.#turns = turns;
+  }
 
   now(): number {
     return this.#nowMs;
@@ -64,7 +70,7 @@ export class VirtualClock implements Clock {
       next = this.#next()
     ) {
       this.#fire();
-      await microtasks();
+      for (let turn = 0; turn < this.#turns; turn++) await microtasks();
     }
     this.#nowMs = untilMs;
     await settled();
@@ -76,7 +82,7 @@ export class VirtualClock implements Clock {
     for (let fired = 0; this.#next() !== undefined; fired++) {
       if (fired === maxTimers) throw new Error(`still not idle after ${maxTimers} timers`);
       this.#fire();
-      await microtasks();
+      for (let turn = 0; turn < this.#turns; turn++) await microtasks();
       if (this.#next() === undefined) await settled();
     }
   }

@@ -195,3 +195,114 @@ describe('SendBuffer', () => {
     expect(buffer.unsentBytes).toBe(0);
   });
 });
+
+describe('SendBuffer that goes back', () => {
+  const written = 150_000;
+
+  /** 150,000 bytes in three frames, all sent, and `acknowledged` of them known to have arrived. */
+  function sent(pool: SlabPool, acknowledged = 0): SendBuffer {
+    const buffer = new SendBuffer(pool);
+    buffer.append(patternAt(0, written));
+    drain(buffer);
+    buffer.acknowledge(acknowledged);
+    return buffer;
+  }
+
+  it.each([
+    ['the start', 0],
+    ['inside the first frame', 1],
+    ['just before the edge of a frame', maxDataBytes - 5],
+    ['the edge of a frame', maxDataBytes],
+    ['just behind the edge of a frame', maxDataBytes + 1],
+    ['inside a later frame', maxDataBytes + 40_000],
+    ['inside the last frame', written - 1],
+    ['where it is', written],
+  ])('to %s sends the rest again, byte for byte', (_, offset) => {
+    const pool = new SlabPool();
+    const buffer = sent(pool);
+    expect(buffer.rewind(offset)).toBe(written - offset);
+    expect(buffer).toMatchObject({ sent: offset, received: offset, unsentBytes: written - offset });
+    expect(drain(buffer).bytes.equals(patternAt(offset, written - offset))).toBe(true);
+    buffer.acknowledge(written);
+    expect(pool.inUseBytes).toBe(0);
+  });
+
+  it('to what is acknowledged, whole or in the middle of a frame', () => {
+    for (const offset of [maxDataBytes, 100_000]) {
+      const pool = new SlabPool();
+      const buffer = sent(pool, offset);
+      expect(buffer.rewind(offset)).toBe(written - offset);
+      expect(drain(buffer).bytes.equals(patternAt(offset, written - offset))).toBe(true);
+      buffer.acknowledge(written);
+      expect(pool.inUseBytes).toBe(0);
+    }
+  });
+
+  it('again and again, a few bytes further each time', () => {
+    const pool = new SlabPool();
+    const buffer = sent(pool);
+    for (let offset = 0; offset < written; offset += 7_001) {
+      buffer.rewind(offset);
+      const { bytes } = drain(buffer, 10_000);
+      expect(bytes.equals(patternAt(offset, Math.min(10_000, written - offset)))).toBe(true);
+    }
+    buffer.clear();
+    expect(pool.inUseBytes).toBe(0);
+  });
+
+  it('gives back no slab that it still needs, and keeps none that it does not', () => {
+    const pool = new SlabPool();
+    const buffer = sent(pool);
+    buffer.rewind(maxDataBytes + 10);
+    expect(pool.inUseBytes).toBe(2 * largeSlabBytes);
+    // Whoever takes slabs now must not get one in which bytes wait.
+    for (let i = 0; i < 8; i++) pool.take(maxDataBytes).bytes.fill(0xee);
+    const { bytes } = drain(buffer);
+    expect(bytes.equals(patternAt(maxDataBytes + 10, bytes.length))).toBe(true);
+    expect(bytes).toHaveLength(written - maxDataBytes - 10);
+  });
+
+  it('leaves the frames alone that a link has been given and not yet written', () => {
+    const pool = new SlabPool();
+    const buffer = new SendBuffer(pool);
+    buffer.append(patternAt(0, 1000));
+    const given = buffer.next(600)!;
+    given.slab.retain();
+    buffer.rewind(100);
+    for (let block = buffer.next(300); block !== undefined; block = buffer.next(300)) {
+      block.slab.bytes.fill(0xee, 0, block.start + frameHeaderBytes);
+    }
+    expect(patternAt(0, 600).equals(payload(given))).toBe(true);
+    buffer.clear();
+    given.slab.release();
+    expect(pool.inUseBytes).toBe(0);
+  });
+
+  it('packs many small frames into few slabs', () => {
+    const pool = new SlabPool();
+    const buffer = new SendBuffer(pool);
+    for (let at = 0; at < 300; at++) {
+      buffer.append(patternAt(at * 200, 200));
+      buffer.next(unlimited);
+    }
+    buffer.rewind(0);
+    expect(pool.inUseBytes).toBe(largeSlabBytes);
+    expect(drain(buffer)).toEqual({ sizes: [60_000], bytes: Buffer.from(patternAt(0, 60_000)) });
+  });
+
+  it('takes more behind what goes out again', () => {
+    const buffer = new SendBuffer(new SlabPool());
+    buffer.append(patternAt(0, 5_000));
+    buffer.next(3_000);
+    buffer.rewind(1_000);
+    buffer.append(patternAt(5_000, 90_000));
+    expect(drain(buffer).bytes.equals(patternAt(1_000, 94_000))).toBe(true);
+  });
+
+  it('sends again within the credit', () => {
+    const buffer = sent(new SlabPool());
+    buffer.rewind(50_000);
+    expect(drain(buffer, 30_000).bytes.equals(patternAt(50_000, 30_000))).toBe(true);
+    expect(buffer.unsentBytes).toBe(70_000);
+  });
+});

@@ -1,225 +1,18 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { maxDataBytes } from '../../src/tunnel/slab.ts';
 import {
-  type LinkedSessions,
-  linkedSessions,
-  slabBoundBytes,
-  unsentHighBytes,
-} from '../support/linked-sessions.ts';
-import type { RecordingStream, SendPlan } from '../support/recording-stream.ts';
+  breachesOf,
+  ms,
+  orderly,
+  plannedBytes,
+  problemsOf,
+  run,
+  type Scenario,
+  scenario,
+  transfersOf,
+} from '../support/session-scenario.ts';
 
-const kibibyte = 1024;
-const windowBytes = 32 * kibibyte;
-const maxWindowBytes = 128 * kibibyte;
-const smallestPieceBytes = 500;
-const largestPieceBytes = 100_000;
 const timeoutMs = 120_000;
-
-/** What one side of a stream does, in milliseconds from its start. */
-interface Behaviour {
-  readonly plan: SendPlan;
-  readonly startMs: number;
-  /** How the reader takes: nothing until `fromMs`, then `bytes` every `everyMs`; 0 bytes: all at once. */
-  readonly reads: { readonly fromMs: number; readonly bytes: number; readonly everyMs: number };
-  readonly resetAtMs: number | undefined;
-}
-
-interface Scenario {
-  readonly streams: readonly {
-    readonly openAtMs: number;
-    readonly acceptAfterMs: number;
-    readonly dialer: Behaviour;
-    readonly agent: Behaviour;
-  }[];
-  readonly link: {
-    readonly latencyMs: readonly number[];
-    readonly bytesPerMs: number;
-    readonly roomBytes: number;
-    readonly pieceBytes: readonly number[];
-  };
-  readonly stalls: readonly {
-    readonly end: 'dialer' | 'agent';
-    readonly atMs: number;
-    readonly forMs: number;
-  }[];
-  readonly sessionBudgetBytes: number;
-  readonly cutAtMs: number | undefined;
-}
-
-const ms = (max: number): fc.Arbitrary<number> => fc.integer({ min: 0, max });
-/** Sizes around those where something changes, and any between. */
-const bytes = fc.oneof(
-  fc.constantFrom(0, 1, 1023, 4070, 4071, windowBytes / 4, windowBytes - 1, windowBytes),
-  fc.integer({ min: 0, max: 200 * kibibyte }),
-);
-const rarely = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
-  fc.option(value, { nil: undefined, freq: 3 });
-
-const behaviour: fc.Arbitrary<Behaviour> = fc.record({
-  plan: fc.record({
-    bytes,
-    pieceBytes: fc.oneof(
-      fc.constantFrom(700, 3050, 16 * kibibyte, 70_000),
-      fc.integer({ min: smallestPieceBytes, max: largestPieceBytes }),
-    ),
-    end: fc.constantFrom('fin', 'fin', 'fin', 'reset'),
-  }),
-  startMs: ms(30),
-  reads: fc.record({
-    fromMs: fc.oneof(fc.constant(0), ms(200)),
-    bytes: fc.oneof(fc.constant(0), fc.integer({ min: 1000, max: 50_000 })),
-    everyMs: fc.integer({ min: 1, max: 20 }),
-  }),
-  resetAtMs: rarely(ms(100)).map((atMs) => (atMs === undefined || atMs > 60 ? undefined : atMs)),
-});
-
-const scenario: fc.Arbitrary<Scenario> = fc.record({
-  streams: fc.array(
-    fc.record({
-      openAtMs: ms(50),
-      acceptAfterMs: fc.oneof(fc.constant(0), ms(40)),
-      dialer: behaviour,
-      agent: behaviour,
-    }),
-    { minLength: 1, maxLength: 6 },
-  ),
-  link: fc.record({
-    latencyMs: fc.array(ms(20), { minLength: 1, maxLength: 5 }),
-    bytesPerMs: fc.constantFrom(Number.POSITIVE_INFINITY, 5_000, 100_000),
-    roomBytes: fc.constantFrom(1, 20_000, 256 * kibibyte),
-    pieceBytes: fc.array(fc.integer({ min: 1, max: 70_000 }), { minLength: 1, maxLength: 5 }),
-  }),
-  stalls: fc.array(
-    fc.record({
-      end: fc.constantFrom('dialer', 'agent'),
-      atMs: ms(100),
-      forMs: fc.integer({ min: 1, max: 400 }),
-    }),
-    { maxLength: 3 },
-  ),
-  sessionBudgetBytes: fc.constantFrom(4 * kibibyte, 3 * windowBytes, 1024 * kibibyte),
-  cutAtMs: fc.constant(undefined),
-});
-
-function inTurn(values: readonly number[]): () => number {
-  let at = 0;
-  return () => values[at++ % values.length]!;
-}
-
-function play(sessions: LinkedSessions, stream: RecordingStream, how: Behaviour): void {
-  const { clock } = sessions;
-  const { fromMs, bytes, everyMs } = how.reads;
-  clock.setTimer(how.startMs, () => stream.send(how.plan));
-  if (fromMs > 0 || bytes > 0) {
-    stream.stopReading();
-    const read = (): void => {
-      if (bytes === 0) return stream.readOn();
-      stream.take(bytes);
-      if (stream.closes.length === 0) clock.setTimer(everyMs, read);
-    };
-    clock.setTimer(fromMs, read);
-  }
-  if (how.resetAtMs !== undefined) clock.setTimer(how.resetAtMs, () => stream.reset('cancelled'));
-}
-
-interface Run {
-  readonly what: Scenario;
-  readonly sessions: LinkedSessions;
-  readonly dialed: readonly RecordingStream[];
-}
-
-async function run(what: Scenario): Promise<Run> {
-  const { link, streams } = what;
-  const sessions: LinkedSessions = linkedSessions({
-    latencyMs: inTurn(link.latencyMs),
-    pieceBytes: inTurn(link.pieceBytes),
-    bytesPerMs: link.bytesPerMs,
-    roomBytes: link.roomBytes,
-    limits: {
-      initialWindowBytes: windowBytes,
-      minWindowBytes: 4 * kibibyte,
-      maxWindowBytes,
-      sessionBudgetBytes: what.sessionBudgetBytes,
-    },
-    onAccept: (accepted) => {
-      const { acceptAfterMs, agent } = byNumber.get(accepted.stream.number)!;
-      if (acceptAfterMs === 0) accepted.accept();
-      else sessions.clock.setTimer(acceptAfterMs, () => accepted.accept());
-      play(sessions, accepted, agent);
-    },
-  });
-  const { clock } = sessions;
-  const dialed: RecordingStream[] = [];
-  const byNumber = new Map<number, Scenario['streams'][number]>();
-  for (const stream of streams) {
-    clock.setTimer(stream.openAtMs, () => {
-      byNumber.set(byNumber.size + 1, stream);
-      const opened = sessions.open();
-      dialed.push(opened);
-      play(sessions, opened, stream.dialer);
-    });
-  }
-  for (const { end, atMs, forMs } of what.stalls) {
-    clock.setTimer(atMs, () => sessions[end].link.stall());
-    clock.setTimer(atMs + forMs, () => sessions[end].link.unstall());
-  }
-  if (what.cutAtMs !== undefined) clock.setTimer(what.cutAtMs, () => sessions.dialer.link.cut());
-  await clock.runUntilIdle();
-  return { what, sessions, dialed };
-}
-
-/** What is wrong at the end of a run, whatever happened in it. */
-function problemsOf({ what, sessions, dialed }: Run): string[] {
-  const problems: string[] = [];
-  const check = (holds: boolean, otherwise: string): void => {
-    if (!holds) problems.push(otherwise);
-  };
-  for (const stream of [...dialed, ...sessions.accepted.values()]) {
-    const { closes, events, firstWrongByte, peakUnreadBytes } = stream;
-    const name = `stream ${stream.stream.number}`;
-    check(closes.length === 1, `${name} ended ${closes.length} times`);
-    check(!events.includes('after the end'), `${name} was told something after its end`);
-    check(!events.includes('empty piece'), `${name} was given an empty piece`);
-    check(firstWrongByte === undefined, `${name} got a wrong byte at ${firstWrongByte}`);
-    check(peakUnreadBytes <= maxWindowBytes, `${name} had ${peakUnreadBytes} bytes unread`);
-  }
-  const keptBytes = maxWindowBytes + unsentHighBytes + largestPieceBytes;
-  const slabBytes = what.streams.length * slabBoundBytes(keptBytes, keptBytes / smallestPieceBytes);
-  // One frame more than there is room, and control frames go out together.
-  const queuedBytes = what.link.roomBytes + maxDataBytes + kibibyte;
-  for (const { session, pool, budget, guard, link } of sessions.ends) {
-    const grantedBytes = budget.grantedBytes + session.budget.grantedBytes;
-    check(pool.peakBytes <= slabBytes, `slabs of ${pool.peakBytes} bytes were held`);
-    check(link.peakQueuedBytes <= queuedBytes, `${link.peakQueuedBytes} bytes were in the link`);
-    check(session.streamCount === 0, `${session.streamCount} streams are left`);
-    check(pool.inUseBytes === 0, `slabs of ${pool.inUseBytes} bytes are left`);
-    check(grantedBytes === 0, `windows of ${grantedBytes} bytes are left`);
-    problems.push(...guard.breaches);
-  }
-  const { pendingTimers } = sessions.clock;
-  check(pendingTimers === 0, `${pendingTimers} timers are left`);
-  return problems;
-}
-
-/** Each end logs a line when the other overruns a window or breaks another rule. */
-function breachesOf({ sessions }: Run): unknown[] {
-  return sessions.ends.flatMap(({ log }) => log.lines);
-}
-
-/** What each side of each stream wrote beside what the other received. */
-function transfersOf({ sessions, dialed }: Run) {
-  return dialed.flatMap((stream) => {
-    const accepted = sessions.accepted.get(stream.stream.number);
-    if (accepted === undefined) return [];
-    // One end may reset what the other has seen to its end; then everything was delivered all the same.
-    const complete = stream.ending === 'ok' || accepted.ending === 'ok';
-    return [
-      { complete, writtenBytes: stream.writtenBytes, receivedBytes: accepted.receivedBytes },
-      { complete, writtenBytes: accepted.writtenBytes, receivedBytes: stream.receivedBytes },
-    ];
-  });
-}
 
 describe('two sessions over any link', () => {
   it(
@@ -244,24 +37,13 @@ describe('two sessions over any link', () => {
   it(
     'end in order where nobody resets, with all that was to be sent',
     async () => {
-      const orderly = scenario.map((what) => ({
-        ...what,
-        streams: what.streams.map((stream) => ({
-          ...stream,
-          dialer: calm(stream.dialer),
-          agent: calm(stream.agent),
-        })),
-      }));
       await fc.assert(
-        fc.asyncProperty(orderly, async (what) => {
+        fc.asyncProperty(scenario.map(orderly), async (what) => {
           const result = await run(what);
           expect(problemsOf(result)).toEqual([]);
           expect(breachesOf(result)).toEqual([]);
-          const planned = what.streams
-            .toSorted((a, b) => a.openAtMs - b.openAtMs)
-            .flatMap(({ dialer, agent }) => [dialer.plan.bytes, agent.plan.bytes]);
           const transfers = transfersOf(result);
-          expect(transfers.map(({ receivedBytes }) => receivedBytes)).toEqual(planned);
+          expect(transfers.map(({ receivedBytes }) => receivedBytes)).toEqual(plannedBytes(what));
           expect(transfers.every(({ complete }) => complete)).toBe(true);
         }),
         { numRuns: 2500 },
@@ -286,8 +68,3 @@ describe('two sessions over any link', () => {
     timeoutMs,
   );
 });
-
-/** Sends all and half-closes. */
-function calm(how: Behaviour): Behaviour {
-  return { ...how, plan: { ...how.plan, end: 'fin' }, resetAtMs: undefined };
-}

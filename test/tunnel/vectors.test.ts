@@ -37,6 +37,8 @@ function encodePayload(type: FrameType, fields: Fields): Uint8Array {
       const code = parseErrorCode(fields['code'], 'internal');
       return message.encodeFailure(new TunnelError(code, String(fields['message'])));
     }
+    case FrameType.sync:
+      return message.encodeSync(fields as unknown as message.Sync);
     default:
       return message.encodeMessage(fields);
   }
@@ -52,6 +54,8 @@ function decodePayload(type: FrameType, payload: Uint8Array): Fields | object {
       return message.decodeAttach(payload);
     case FrameType.goaway:
       return message.decodeGoAway(payload);
+    case FrameType.sync:
+      return message.decodeSync(payload);
     case FrameType.open: {
       const { target, ...rest } = message.decodeOpen(payload);
       return { ...target, ...rest };

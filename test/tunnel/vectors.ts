@@ -8,7 +8,7 @@ export interface Vector {
   readonly session: number;
   readonly stream: number;
   /** MessagePack payloads: the map. Others: the numbers, or `bytes` in hexadecimal. */
-  readonly fields: Readonly<Record<string, string | number>>;
+  readonly fields: Readonly<Record<string, unknown>>;
   readonly hex: string;
 }
 

@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest';
+import { describeWith } from '../ground/describe-with.ts';
+import { ground } from '../ground/ground.ts';
+import { runChaos } from './run.ts';
+
+// Of many, one that has most kinds of faults within its time.
+const seed = 2306;
+const durationMs = 45_000;
+
+describeWith(
+  { go: await ground.go(), redis: await ground.debian('redis-server') },
+  `chaos with seed ${seed}`,
+  ({ go, redis }) => {
+    it(
+      'loses no stream and changes no byte while brokers, Redis, networks and agents fail',
+      { timeout: 240_000 },
+      async () => {
+        const lines: string[] = [];
+        const report = await runChaos({
+          seed,
+          durationMs,
+          go,
+          redis,
+          log: (line) => lines.push(line),
+        });
+        // With the story of the run before the verdict, or nobody could tell what came before what.
+        const verdict =
+          report.broken.length === 0 ? [] : [...lines, report.table, ...report.broken];
+        expect(verdict).toEqual([]);
+      },
+    );
+  },
+);

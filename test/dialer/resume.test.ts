@@ -1,0 +1,147 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { TunnelError } from '../../src/tunnel/errors.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { decodeHello, encodeMessage } from '../../src/tunnel/message.ts';
+import { Fleet } from '../support/simulated-fleet.ts';
+
+const nothing = { bytes: 0, end: 'nothing' } as const;
+
+/** A fleet with one stream that stays open. */
+async function withStream(shape: Partial<{ replicas: number; tunnels: number }> = {}) {
+  const fleet = new Fleet(7, { replicas: 2, tunnels: 1, dialers: 1, ...shape });
+  vi.spyOn(Math, 'random').mockImplementation(fleet.random);
+  await fleet.clock.advance(100);
+  const transfer = fleet.open(0, nothing, nothing);
+  await fleet.clock.advance(300);
+  expect(transfer.dialed.events).toEqual(['opened']);
+  return { fleet, transfer, dialer: fleet.dialers[0]! };
+}
+
+/** Somebody says HELLO with these fields; what became of the link. */
+async function intrude(fleet: Fleet, name: string, hello: object): Promise<object> {
+  const [near, far] = fleet.link([]);
+  const seen: { frames: string[]; code: string | undefined } = { frames: [], code: undefined };
+  const owner = {
+    onData: () => void seen.frames.push('data'),
+    onFrame: (type: FrameType) => {
+      if (type !== FrameType.welcome) seen.frames.push(`frame ${type}`);
+    },
+    pull() {},
+    onClose: (error: TunnelError | undefined) => void (seen.code = error?.code),
+  };
+  near.attach(owner);
+  fleet.anyReplica(0)!.hub!.admitDialer(far, 'c1', name);
+  near.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
+  await fleet.clock.advance(1_000);
+  return seen;
+}
+
+afterEach(() => vi.restoreAllMocks());
+
+describe('a dialer whose link is lost', () => {
+  it('comes back by itself, and counts how often and how long', async () => {
+    const { fleet, transfer, dialer } = await withStream();
+    fleet.dialerLinks.at(-1)!.cut();
+    await fleet.clock.advance(2_000);
+    transfer.dialed.send({ bytes: 1_000 });
+    await fleet.clock.advance(1_000);
+    expect(transfer.accepted[0]).toMatchObject({ receivedBytes: 1_000, firstWrongByte: undefined });
+    expect(dialer.resumedCount).toBe(1);
+    expect(dialer.resumeGapMs).toBeGreaterThan(0);
+    expect(dialer.resumeGapMs).toBeLessThan(1_000);
+  });
+
+  it('gives new streams to another session, and keeps the old one only while it has streams', async () => {
+    const { fleet, transfer, dialer } = await withStream();
+    fleet.dialerLinks.at(-1)!.cut();
+    const second = fleet.open(0, nothing, nothing);
+    await fleet.clock.advance(2_000);
+    expect(second.dialed.events).toEqual(['opened']);
+    expect(dialer.sessionCount).toBe(2);
+    transfer.dialed.reset('cancelled');
+    await fleet.clock.advance(1_000);
+    expect(dialer.sessionCount).toBe(1);
+    expect(second.dialed.closes).toEqual([]);
+    expect(fleet.agent.sessions.size).toBe(1);
+  });
+
+  it('gives up after 30 s without a broker, with the code of the loss', async () => {
+    const { fleet, transfer } = await withStream();
+    for (const replica of fleet.replicas) replica.kill();
+    await fleet.clock.advance(29_900);
+    expect(transfer.dialed.closes).toEqual([]);
+    await fleet.clock.advance(200);
+    expect(transfer.dialed.ending).toBe('link_lost');
+    expect(transfer.accepted[0]!.ending).toBe('link_lost');
+    expect(fleet.agent.sessions.size).toBe(0);
+    expect(fleet.dialers[0]!.sessionCount).toBe(0);
+  });
+
+  it('gives up after 5 s where the agent is dead and nobody takes its place', async () => {
+    const { fleet, transfer } = await withStream();
+    fleet.agent.kill();
+    await fleet.clock.advance(4_900);
+    expect(transfer.dialed.closes).toEqual([]);
+    await fleet.clock.advance(300);
+    expect(transfer.dialed.ending).toBe('agent_lost');
+  });
+
+  it('gives up at once where the agent is back and has been restarted', async () => {
+    const { fleet, transfer, dialer } = await withStream();
+    fleet.agent.kill();
+    fleet.startAgent('agent-a');
+    await fleet.clock.advance(1_500);
+    expect(transfer.dialed.ending).toBe('agent_lost');
+    expect(transfer.dialed.closes[0]?.message).toContain('the agent is gone');
+    expect(dialer.sessionCount).toBe(0);
+  });
+
+  it('begins anew where the agent is new and no stream was answered yet', async () => {
+    const fleet = new Fleet(7, { replicas: 1, tunnels: 1, dialers: 1 });
+    await fleet.clock.advance(100);
+    vi.spyOn(Math, 'random').mockImplementation(fleet.random);
+    const transfer = fleet.open(0, nothing, nothing);
+    while (fleet.dialers[0]!.streamCount === 1 && fleet.agent.accepted.length === 0) {
+      await fleet.clock.advance(1);
+    }
+    fleet.agent.kill();
+    fleet.startAgent('agent-a');
+    await fleet.clock.advance(3_000);
+    expect(transfer.dialed.events).toEqual(['opened']);
+    expect(transfer.accepted).toHaveLength(2);
+  });
+});
+
+describe('a broker that drains', () => {
+  it('loses its sessions to another before its links close, and once', async () => {
+    const { fleet, transfer, dialer } = await withStream({ tunnels: 2 });
+    const replica = fleet.replicas.find(({ hub }) => hub!.dialerCount > 0)!;
+    const links = fleet.dialerLinks.length;
+    void replica.drain(10_000);
+    await fleet.clock.advance(5_000);
+    expect(replica.hub).toBeUndefined();
+    expect(dialer.resumedCount).toBe(1);
+    expect(dialer.resumeGapMs).toBeLessThan(100);
+    expect(fleet.dialerLinks).toHaveLength(links + 1);
+    expect(transfer.dialed.closes).toEqual([]);
+  });
+});
+
+describe('somebody else who knows the name of a session', () => {
+  it.each([
+    ['resumes it', 'mallory', true, 'forbidden'],
+    ['takes it for a new one', 'mallory', false, 'unknown_session'],
+    ['guesses another', 'd0', true, 'unknown_session'],
+  ])('and %s is refused, and the session goes on', async (what, name, resumes, code) => {
+    const { fleet, transfer } = await withStream();
+    const [hello] = fleet.dialerLinks.at(-1)!.sent;
+    const own = decodeHello(hello!.control!);
+    const session = what.startsWith('guesses') ? 'f'.repeat(32) : own.session;
+    const stolen = { ...own, session, ...(resumes ? { resume: 'agent-a' } : {}) };
+    expect(await intrude(fleet, name, stolen)).toEqual({ frames: [], code });
+    transfer.dialed.send({ bytes: 1_000 });
+    await fleet.clock.advance(1_000);
+    expect(transfer.accepted[0]!.receivedBytes).toBe(1_000);
+    expect(fleet.dialers[0]!.resumedCount).toBe(0);
+  });
+});

@@ -1,0 +1,68 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  breachesOf,
+  ms,
+  orderly,
+  plannedBytes,
+  problemsOf,
+  run,
+  scenario,
+  transfersOf,
+} from '../support/session-scenario.ts';
+
+const timeoutMs = 120_000;
+
+/** A few milliseconds hit the exchange of SYNC, more hit whatever is under way then. */
+const losses = fc.array(
+  fc.record({
+    afterMs: fc.oneof(ms(5), ms(60), ms(300)),
+    cut: fc.boolean(),
+    gapMs: fc.oneof(fc.constant(0), ms(20), ms(2_000)),
+    lateMs: fc.oneof(fc.constant(0), ms(30)),
+  }),
+  { minLength: 1, maxLength: 6 },
+);
+
+const lossy = fc
+  .tuple(scenario, losses)
+  .map(([what, losses]) => ({ ...what, stalls: what.stalls.slice(0, 1), losses }));
+
+describe('two sessions whose links are lost', () => {
+  it(
+    'deliver every byte and end every stream, once, and hold nothing afterwards',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(lossy, async (what) => {
+          const result = await run(what);
+          expect(problemsOf(result)).toEqual([]);
+          expect(breachesOf(result)).toEqual([]);
+          for (const { complete, writtenBytes, receivedBytes } of transfersOf(result)) {
+            expect(receivedBytes).toBeLessThanOrEqual(writtenBytes);
+            expect(receivedBytes === writtenBytes || !complete).toBe(true);
+          }
+        }),
+        { numRuns: 2_500 },
+      );
+    },
+    timeoutMs,
+  );
+
+  it(
+    'end in order where nobody resets, with all that was to be sent',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(lossy.map(orderly), async (what) => {
+          const result = await run(what);
+          expect(problemsOf(result)).toEqual([]);
+          expect(breachesOf(result)).toEqual([]);
+          const transfers = transfersOf(result);
+          expect(transfers.map(({ receivedBytes }) => receivedBytes)).toEqual(plannedBytes(what));
+          expect(transfers.every(({ complete }) => complete)).toBe(true);
+        }),
+        { numRuns: 2_500 },
+      );
+    },
+    timeoutMs,
+  );
+});

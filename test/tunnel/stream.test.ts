@@ -1,0 +1,150 @@
+import { describe, expect, it } from 'vitest';
+import { ReceiveWindow } from '../../src/tunnel/receive-window.ts';
+import { SlabPool } from '../../src/tunnel/slab.ts';
+import { Owed, Stream, type StreamOwner } from '../../src/tunnel/stream.ts';
+import { WindowBudget } from '../../src/tunnel/window-budget.ts';
+import { sampleTarget } from '../support/linked-sessions.ts';
+import { patternAt } from '../support/pattern.ts';
+
+const kept = 1024 * 1024;
+
+/** A stream of a session that does nothing by itself; what it owes is in `owed`. */
+function makeStream(side: 'dialer' | 'agent'): Stream {
+  const owner: StreamOwner = { owes() {}, hasData() {}, grant: () => false, ended() {} };
+  const receiving = new ReceiveWindow({
+    initialBytes: 1000,
+    minBytes: 1000,
+    maxBytes: 1000,
+    budget: new WindowBudget(1000),
+  });
+  const handler = { onData() {}, onFin() {}, onWritable() {}, onClose() {} };
+  const stream = new Stream(1, () => handler, receiving, new SlabPool(), owner);
+  stream.announced = true;
+  if (side === 'dialer') stream.openTarget = sampleTarget;
+  return stream;
+}
+
+/** It was given `written` bytes and has sent `sent` of them. */
+function sending(written: number, sent: number, side: 'dialer' | 'agent' = 'dialer'): Stream {
+  const stream = makeStream(side);
+  stream.limit = 10_000;
+  stream.accepted = true;
+  stream.write(patternAt(0, written));
+  stream.sending.next(sent);
+  stream.owed = 0;
+  return stream;
+}
+
+/** A FIN behind 10 bytes has gone out. */
+function finished(): Stream {
+  const stream = sending(10, 10);
+  stream.fin();
+  stream.finSent = true;
+  stream.owed = 0;
+  return stream;
+}
+
+describe('a stream on a new link', () => {
+  it('sends again what the other end does not have, and says what it has itself', () => {
+    const stream = sending(1000, 700);
+    expect(stream.resync(400, 10_000, kept)).toBe(300);
+    expect(stream.sending).toMatchObject({ sent: 400, unsentBytes: 600 });
+    expect(stream.owed).toBe(Owed.credit);
+  });
+
+  it('sends nothing again where the other end has everything', () => {
+    expect(sending(1000, 700).resync(700, 10_000, kept)).toBe(0);
+  });
+
+  it('takes a grant that got lost with the old link, and never a lower one', () => {
+    const stream = sending(1000, 700);
+    stream.resync(700, 20_000, kept);
+    expect(stream.limit).toBe(20_000);
+    stream.resync(700, 800, kept);
+    expect(stream.limit).toBe(20_000);
+  });
+
+  it('trusts no grant beyond what it would keep', () => {
+    const stream = sending(1000, 700);
+    stream.resync(500, Number.MAX_SAFE_INTEGER, kept);
+    expect(stream.limit).toBe(500 + kept);
+  });
+
+  it('does not send a FIN again that has arrived', () => {
+    const stream = finished();
+    expect(stream.resync(11, 10_000, kept)).toBe(0);
+    expect(stream).toMatchObject({ finSent: true, finAcknowledged: true, owed: Owed.credit });
+  });
+
+  it('sends a FIN again that got lost, at once where no byte is missing', () => {
+    const stream = finished();
+    stream.resync(10, 10_000, kept);
+    expect(stream).toMatchObject({ finSent: false, owed: Owed.credit | Owed.fin });
+  });
+
+  it('sends a FIN again behind the bytes that are missing', () => {
+    const stream = finished();
+    stream.resync(4, 10_000, kept);
+    expect(stream).toMatchObject({ finSent: false, owed: Owed.credit });
+    expect(stream.nextData()).toBeDefined();
+    expect(stream.owed).toBe(Owed.credit | Owed.fin);
+  });
+
+  it('keeps a FIN that was due already behind the bytes that are missing', () => {
+    const stream = sending(10, 10);
+    stream.fin();
+    expect(stream.owed).toBe(Owed.fin);
+    stream.resync(4, 10_000, kept);
+    expect(stream.owed).toBe(Owed.credit);
+  });
+
+  it('sends no FIN that was not asked for', () => {
+    const stream = sending(10, 10);
+    stream.resync(10, 10_000, kept);
+    expect(stream.owed).toBe(Owed.credit);
+  });
+
+  it.each(['dialer', 'agent'] as const)('keeps a FIN back until OPENED, at the %s', (side) => {
+    const stream = makeStream(side);
+    stream.fin();
+    stream.resync(0, 1000, kept);
+    expect(stream.owed).toBe(Owed.credit);
+  });
+
+  it('repeats OPENED at the agent, which the dialer may not have heard', () => {
+    const stream = sending(10, 5, 'agent');
+    stream.resync(0, 1000, kept);
+    expect(stream.owed).toBe(Owed.credit | Owed.opened);
+  });
+
+  it('says nothing of OPENED at an agent that is still dialing', () => {
+    const stream = makeStream('agent');
+    stream.resync(0, 1000, kept);
+    expect(stream.owed).toBe(Owed.credit);
+  });
+
+  it.each([
+    ['was never sent', sending(1000, 700), 701],
+    ['is a FIN that was never sent', sending(700, 700), 701],
+    ['is behind a FIN', finished(), 12],
+    ['is less than nothing', sending(1000, 700), -1],
+  ])('refuses an offset that %s', (_, stream, received) => {
+    const { sent } = stream.sending;
+    expect(() => stream.resync(received, 1000, kept)).toThrow(`says that it has ${received} bytes`);
+    expect(stream.sending.sent).toBe(sent);
+    expect(stream.owed).toBe(0);
+  });
+
+  it('refuses an offset before what was acknowledged', () => {
+    const stream = sending(1000, 700);
+    stream.credit(300, 10_000, kept);
+    expect(() => stream.resync(299, 10_000, kept)).toThrow('300 acknowledged');
+    expect(stream.resync(300, 10_000, kept)).toBe(400);
+  });
+
+  it('refuses to send a FIN again that was acknowledged', () => {
+    const stream = finished();
+    stream.credit(11, 10_000, kept);
+    expect(() => stream.resync(10, 10_000, kept)).toThrow('says that it has 10 bytes');
+  });
+});
