@@ -7,7 +7,6 @@ import { FrameType } from '../src/tunnel/frame.ts';
 import type { LinkOwner } from '../src/tunnel/link.ts';
 import { encodeMessage, protocolVersion } from '../src/tunnel/message.ts';
 import { connectWebSocket, HandshakeError } from '../src/websocket/connect.ts';
-import type { WebSocketLink } from '../src/websocket/websocket-link.ts';
 
 const [url, token, countText, caFile] = process.argv.slice(2);
 const count = Number(countText);
@@ -28,7 +27,6 @@ let lostAtMs: number | undefined;
 class IdleAgent implements LinkOwner {
   readonly #number: number;
   readonly #backoff = new Backoff();
-  #link: WebSocketLink | undefined;
 
   constructor(number: number) {
     this.#number = number;
@@ -47,7 +45,6 @@ class IdleAgent implements LinkOwner {
         ca,
         signal: AbortSignal.timeout(30_000),
       });
-      this.#link = link;
       link.attach(this);
       link.sendCopy(FrameType.hello, 0, 0, hello);
     } catch (thrown) {
@@ -71,7 +68,6 @@ class IdleAgent implements LinkOwner {
   pull(): void {}
 
   onClose(): void {
-    this.#link = undefined;
     lostAtMs ??= performance.now();
     connected--;
     this.#again(0);

@@ -1,5 +1,5 @@
 import { TunnelError } from './errors.ts';
-import { decodeSync, encodeSync, type Failure, type Sync, type SyncStream } from './message.ts';
+import { encodeSync, type Failure, type Sync, type SyncStream } from './message.ts';
 import type { Stream } from './stream.ts';
 
 /** How many sent RESETs are remembered: the last ones may have got lost with a link. */

@@ -113,7 +113,9 @@ describe('admission of agents', () => {
     const answer = await attempt({ path: '/v1/agent', headers });
     expect(answer).toMatchObject({ status: 401, upgraded: false });
     expect(lines).toHaveLength(1);
-    expect(lines[0]).not.toContain(headers['Authorization']?.slice('Bearer '.length) ?? 'no token at all');
+    expect(lines[0]).not.toContain(
+      headers['Authorization']?.slice('Bearer '.length) ?? 'no token at all',
+    );
   });
 
   it.each(['', 'C1', '-c1', 'a.b', 'a'.repeat(64)])(

@@ -92,6 +92,7 @@ export function describeBroker(
 
     const may = (title: string, run: () => Promise<void>): void => {
       const reason = cannot[title];
+      // oxlint-disable-next-line vitest/valid-title, vitest/expect-expect -- both are the caller's
       if (reason === undefined) it(title, { timeout: 30_000 }, run);
       else it(`cannot: ${title}: ${reason}`, () => expect(reason).not.toBe(''));
     };

@@ -215,7 +215,8 @@ describe('dialers, brokers, a directory and an agent', () => {
             const [error] = transfer.dialed.closes;
             count.streams++;
             if (error === undefined) count.survived++;
-            else expect(reasonFor(error.code, error.message, replaced)).toBe('good');
+            const verdict = error && reasonFor(error.code, error.message, replaced);
+            expect(verdict ?? 'good').toBe('good');
           }
           expect(await leftOf(fleet)).toEqual(nothing(fleet));
         }),

@@ -225,7 +225,7 @@ describe('what a dialer says of its session', () => {
     [sessionId.toUpperCase(), 'capitals'],
     [`${sessionId.slice(2)}\n0`, 'another character'],
     [7, 'a number'],
-  ])('is 32 hexadecimal digits, not %j (%s)', (session, _) => {
+  ])('is 32 hexadecimal digits, not %j (%s)', (session) => {
     const decodeHello = (): unknown => message.decodeHello(encodeMessage({ ...hello, session }));
     const decodeAttach = (): unknown => message.decodeAttach(encodeMessage({ ...attach, session }));
     expect(codeOf(decodeHello)).toBe('protocol_error');
