@@ -28,6 +28,10 @@ export interface AgentTunnelOptions {
 export class AgentTunnel implements LinkOwner, SessionCarrier {
   readonly link: AttachableLink;
   readonly #options: AgentTunnelOptions;
+  /** What the broker can hold of a stream. */
+  maxWindowBytes = Infinity;
+  /** Another tunnel stands in this one's place: it closes when it carries no session any more. */
+  #replaced = false;
   readonly #attached = new Map<number, AgentSession>();
   /** Sessions with frames to send, in the order of their turns. */
   readonly #ready = new Set<Session>();
@@ -44,6 +48,12 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
   sendGoAway(deadlineMs: number): void {
     const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope: 'agent' });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
+  }
+
+  /** Another tunnel stands in this one's place: closes as soon as its sessions have moved. */
+  leaveWhenEmpty(): void {
+    this.#replaced = true;
+    if (this.#attached.size === 0) this.link.close();
   }
 
   /** Ends the tunnel in order: its sessions are over, and their dialers hear why. */
@@ -91,6 +101,7 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     if (entry === undefined) return;
     this.#attached.delete(number);
     this.#ready.delete(entry.session);
+    if (this.#replaced && this.#attached.size === 0) this.link.close();
   }
 
   wake(session: Session, now: boolean): void {
@@ -125,8 +136,11 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
 
   #onLinkFrame(type: FrameType, payload: Uint8Array): void {
     switch (type) {
-      case FrameType.welcome:
-        return this.#options.onWelcome(decodeWelcome(payload).replica);
+      case FrameType.welcome: {
+        const { replica, maxWindow = Infinity } = decodeWelcome(payload);
+        this.maxWindowBytes = maxWindow;
+        return this.#options.onWelcome(replica);
+      }
       case FrameType.ping:
         return this.link.sendCopy(FrameType.pong, 0, 0, payload);
       case FrameType.pong:

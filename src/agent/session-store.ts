@@ -11,6 +11,8 @@ const maxSessions = 10_000;
 /** The tunnel that carries a session at the moment. */
 export interface SessionCarrier {
   readonly link: Link;
+  /** How large windows may grow through its broker, in bytes. */
+  readonly maxWindowBytes: number;
   /** The session has gone to another tunnel: frames with this number are no longer its. */
   forget(number: number): void;
   /** The session has ended for a reason that its dialer must hear. */
@@ -76,6 +78,7 @@ export class SessionStore {
     entry.carrier = carrier;
     entry.number = number;
     const { session } = entry;
+    session.limitWindows(carrier.maxWindowBytes);
     session.attach(carrier.link, number, (now) => carrier.wake(session, now), attach.resume);
     const { dialer } = entry;
     this.#options.log.info(attach.resume ? 'session resumed' : 'session attached', {

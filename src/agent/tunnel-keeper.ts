@@ -13,14 +13,13 @@ import type { SessionStore } from './session-store.ts';
  * A tunnel that lived this long was healthy: the next outage starts with a short delay again. Dialers wait some seconds for an
  * agent whose connections were closed, so a few outages within minutes must not add up to a long delay. In milliseconds.
  */
-const healthyAfterMs = 10_000;
+const healthyAfterMs = 2_000;
 
 /** Between attempts that a person has to make succeed (a refused credential), in milliseconds. */
 const refusedRetryMs = 60_000;
 
-/** A second tunnel that a load balancer brings to the same replica again and again: how often in a row, then how long to wait. */
-const sameReplicaAttempts = 3;
-const sameReplicaRetryMs = 60_000;
+/** A second tunnel that a load balancer brings to the same replica tries again after this long, twice as long each time, up to so long. */
+const sameReplicaRetryMs = { first: 250, last: 60_000 };
 
 export interface TunnelKeeperOptions {
   /** 0 or 1: each belongs on another replica. */
@@ -61,17 +60,17 @@ export class TunnelKeeper {
   async run(signal: AbortSignal): Promise<void> {
     const { connect, clock, tunnel } = this.#options;
     while (!signal.aborted) {
-      const startedMs = clock.now();
       let atLeastMs = 0;
       try {
         const link = await connect(tunnel, signal);
+        const startedMs = clock.now();
         this.#sameReplica = 0;
         atLeastMs = await this.#serve(link, signal);
+        if (clock.now() - startedMs > healthyAfterMs) this.#backoff.reset();
       } catch (thrown) {
         if (signal.aborted) return;
         atLeastMs = this.#reportFailure(thrown);
       }
-      if (clock.now() - startedMs > healthyAfterMs) this.#backoff.reset();
       const delayMs = this.#backoff.nextDelayMs(atLeastMs);
       this.#log.debug('next attempt', { delayMs: Math.round(delayMs) });
       await this.#pause(delayMs, signal);
@@ -87,6 +86,7 @@ export class TunnelKeeper {
       sessions: this.#options.sessions,
       onWelcome: (replica) => {
         log.info('connected to the broker', { replica });
+        for (const other of this.#tunnels) if (other !== tunnel) other.leaveWhenEmpty();
         this.#options.onWelcome();
       },
       onGoAway: (retryAfterMs) => {
@@ -113,8 +113,8 @@ export class TunnelKeeper {
       // One replica, or a load balancer that sends us there again: no failure, the first tunnel stands.
       this.#log.debug('the other tunnel is at this replica');
       this.#backoff.reset();
-      const lastInARow = ++this.#sameReplica % sameReplicaAttempts === 0;
-      return Math.max(retryAfterMs, lastInARow ? sameReplicaRetryMs : 0);
+      const { first, last } = sameReplicaRetryMs;
+      return Math.max(retryAfterMs, Math.min(last, first * 2 ** this.#sameReplica++));
     }
     // The broker's own no. A proxy that says 401 or 403 is another matter, and may say something else soon.
     const refused = code === 'rejected' && (status === 401 || status === 403);

@@ -2,7 +2,7 @@ import type { Timer } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
-import type { Link, LinkOwner } from '../tunnel/link.ts';
+import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion, type GoAway } from '../tunnel/message.ts';
 import type { AgentPort } from './agent-port.ts';
 import type { AgentRecord } from './directory.ts';
@@ -12,13 +12,24 @@ import { hubLimits, type HubOptions } from './hub-options.ts';
 /** What a dialer's link needs of the hub. */
 export interface DialerHub {
   readonly options: HubOptions;
-  place(cluster: string, agent: string | undefined, forwarded: boolean): Promise<Place>;
+  place(wish: PlaceWish): Promise<Place>;
   dialerGone(port: DialerPort): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
 /** Where a session goes: to an agent's tunnel here, or to the replica that holds one. */
 export type Place = { readonly here: AgentPort } | { readonly elsewhere: AgentRecord };
+
+/** What a session needs of a place. */
+export interface PlaceWish {
+  readonly cluster: string;
+  /** The agent that has the session already. */
+  readonly agent: string | undefined;
+  /** Another replica sent the session here: it is not sent on. */
+  readonly forwarded: boolean;
+  /** A replica that was asked in vain. */
+  readonly except: string | undefined;
+}
 
 /** Who dials what. */
 export interface DialerName {
@@ -44,8 +55,13 @@ interface WantedSession {
   readonly resume: string | undefined;
   /** HELLO as it came, for the owner. */
   readonly hello: Uint8Array;
-  /** The replica that the directory named, once it was asked. */
-  readonly owner?: AgentRecord;
+  /** A replica that was asked in vain. */
+  readonly except?: string;
+}
+
+interface AskedOwner {
+  readonly owner: AgentRecord;
+  readonly wanted: WantedSession;
 }
 
 /** The broker's end of a dialer's link: one session with one agent of one cluster. */
@@ -61,9 +77,8 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   #session = 0;
   /** The way to the replica that holds the agent; then `#agent` is not here. */
   #forward: ForwardPort | undefined;
-  /** Kept until the owner that the directory named first has had its say. */
-  #forwardedWanted: WantedSession | undefined;
-  #askedAgain = false;
+  /** The replica that was asked to take the session, and what for. */
+  #asked: AskedOwner | undefined;
   #gone = false;
 
   /** @param attached the session has been attached before, and both ends know its number */
@@ -126,14 +141,9 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   }
 
   onForwardClosed(error: TunnelError | undefined): void {
-    const wanted = this.#forwardedWanted;
-    if (error?.code === 'no_agent' && wanted !== undefined && !this.#gone) {
-      // The owner does not have the agent any more, so the directory is asked once more, past its cache.
-      this.#forwardedWanted = undefined;
-      this.#forward = undefined;
-      this.#hub.options.directory.distrust(wanted.owner!);
-      return this.#place(wanted);
-    }
+    const asked = this.#asked;
+    // Said before WELCOME only: afterwards the agent's end of the session would be known.
+    if (error?.code === 'no_agent' && asked !== undefined) return this.#onOwnerFailed(asked, error);
     const lost =
       error ?? new TunnelError('link_lost', 'the replica that holds the agent closed the link');
     this.link.close(lost);
@@ -179,7 +189,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     if (this.#helloTimer === undefined) throw new TunnelError('protocol_error', 'a second HELLO');
     this.#helloTimer.cancel();
     this.#helloTimer = undefined;
-    const wanted = { id: hello.session, resume: hello.resume, hello: payload.slice() };
+    const wanted = { id: hello.session, resume: hello.resume, hello: new Uint8Array(payload) };
     this.#place(wanted);
   }
 
@@ -188,7 +198,12 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   }
 
   async #welcome(wanted: WantedSession): Promise<void> {
-    const place = await this.#hub.place(this.cluster, wanted.resume, this.#forwarded);
+    const place = await this.#hub.place({
+      cluster: this.cluster,
+      agent: wanted.resume,
+      forwarded: this.#forwarded,
+      except: wanted.except,
+    });
     if (this.#gone) return;
     if ('elsewhere' in place) return this.#goElsewhere(place.elsewhere, wanted);
     const agent = place.here;
@@ -207,16 +222,26 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
 
   async #goElsewhere(owner: AgentRecord, wanted: WantedSession): Promise<void> {
     const { cluster, dialer: name } = this;
-    const { directory, forward } = this.#hub.options;
-    const link = await forward!(owner, { cluster, name }).catch((thrown: unknown) => {
-      directory.distrust(owner);
-      throw thrown;
-    });
+    let link: AttachableLink;
+    try {
+      link = await this.#hub.options.forward!(owner, { cluster, name });
+    } catch (thrown) {
+      return this.#onOwnerFailed({ owner, wanted }, TunnelError.from(thrown));
+    }
     if (this.#gone) return link.close();
     this.#forward = new ForwardPort(this.#hub, link, this);
-    if (!this.#askedAgain) this.#forwardedWanted = { ...wanted, owner };
-    this.#askedAgain = true;
+    this.#asked = { owner, wanted };
     this.#forward.send(FrameType.hello, 0, 0, wanted.hello);
     this.#log.info('dialer forwarded', { owner: owner.replica, agent: owner.agent });
+  }
+
+  /** The replica that the directory named is gone, or does not have the agent any more: the next one, once. */
+  #onOwnerFailed({ owner, wanted }: AskedOwner, error: TunnelError): void {
+    this.#hub.options.directory.distrust(owner);
+    this.#forward = undefined;
+    this.#asked = undefined;
+    if (this.#gone) return;
+    if (wanted.except !== undefined) return this.link.close(error);
+    this.#place({ ...wanted, except: owner.replica });
   }
 }

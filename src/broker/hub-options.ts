@@ -11,6 +11,8 @@ export const hubLimits = {
   helloTimeoutMs: 10_000,
   /** A tunnel from which nothing has come for this long gets no sessions, in milliseconds. */
   maxSilentMs: 45_000,
+  /** A broker that drains waits so long for its agents to have a tunnel elsewhere, in milliseconds. */
+  agentsLeaveMs: 5_000,
   /** A tunnel is retired at this age, in milliseconds, give or take this part of it; it closes this much later. */
   maxTunnelAgeMs: 30 * 60_000,
   ageJitter: 0.2,

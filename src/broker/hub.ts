@@ -2,7 +2,13 @@ import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
 import { AgentPort, portKey, type AgentHub, type KeptAgent } from './agent-port.ts';
-import { DialerPort, type DialerHub, type KeptDialer, type Place } from './dialer-port.ts';
+import {
+  DialerPort,
+  type DialerHub,
+  type KeptDialer,
+  type Place,
+  type PlaceWish,
+} from './dialer-port.ts';
 import type { AgentRecord } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 
@@ -17,6 +23,7 @@ export class Hub implements AgentHub, DialerHub {
   readonly #dialers = new Set<DialerPort>();
   #draining = false;
   #emptied: (() => void)[] = [];
+  readonly #agentsGone: (() => void)[] = [];
   relayedBytes = 0;
   droppedFrames = 0;
 
@@ -103,7 +110,9 @@ export class Hub implements AgentHub, DialerHub {
     const agents = this.#agents.get(port.cluster);
     if (agents?.get(port.key) !== port) return;
     agents.delete(port.key);
-    if (agents.size === 0) this.#agents.delete(port.cluster);
+    if (agents.size > 0) return;
+    this.#agents.delete(port.cluster);
+    if (this.#agents.size === 0) for (const resolve of this.#agentsGone.splice(0)) resolve();
   }
 
   dialerGone(port: DialerPort): void {
@@ -120,7 +129,7 @@ export class Hub implements AgentHub, DialerHub {
    *
    * @throws TunnelError `no_agent`, or `draining` for a new session
    */
-  async place(cluster: string, agent: string | undefined, forwarded: boolean): Promise<Place> {
+  async place({ cluster, agent, forwarded, except }: PlaceWish): Promise<Place> {
     const { directory, replica, forward } = this.options;
     if (this.#draining && agent === undefined) {
       throw new TunnelError('draining', 'this broker is shutting down, dial again');
@@ -130,7 +139,7 @@ export class Hub implements AgentHub, DialerHub {
     for (const record of await directory.locate(cluster)) {
       if (agent !== undefined && record.agent !== agent) continue;
       if (record.replica !== replica) {
-        elsewhere ??= record;
+        if (record.replica !== except) elsewhere ??= record;
         continue;
       }
       const port = this.#agents.get(record.cluster)?.get(portKey(record));
@@ -169,7 +178,19 @@ export class Hub implements AgentHub, DialerHub {
       signal.addEventListener('abort', () => resolve(), { once: true });
       await promise;
     }
+    await this.#agentsLeft(signal);
     this.close();
+  }
+
+  /** An agent closes its tunnel here once another stands; where there is no other replica it never will. */
+  async #agentsLeft(signal: AbortSignal): Promise<void> {
+    if (this.agentCount === 0 || signal.aborted || this.options.forward === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#agentsGone.push(resolve);
+    const timer = this.options.clock.setTimer(hubLimits.agentsLeaveMs, resolve);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+    timer.cancel();
   }
 
   /** A newer tunnel of an agent stands elsewhere: the one here is dead, whether it has noticed or not. */

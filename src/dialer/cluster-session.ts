@@ -158,6 +158,7 @@ export class ClusterSession {
     this.#current = made;
     this.#resumed = resumed;
     this.#backoff.reset();
+    this.session.limitWindows(welcome.maxWindow ?? Infinity);
     this.session.attach(made.link, welcome.session, (now) => made.link.wake(now), resumed);
     old?.leave(new TunnelError('draining', 'the session has moved to another link'));
     const gapMs = this.#gap === undefined ? 0 : clock.now() - this.#gap.sinceMs;

@@ -23,7 +23,7 @@ export class SessionLink implements LinkOwner {
   readonly #session: Session;
   readonly #events: SessionLinkEvents;
   #number = 0;
-  /** Whoever made this is done with it: nothing is told any more. */
+  /** Whoever made this is done with it: what still comes is dropped. */
   #left = false;
 
   constructor(link: AttachableLink, session: Session, hello: Hello, events: SessionLinkEvents) {
@@ -54,7 +54,6 @@ export class SessionLink implements LinkOwner {
   }
 
   onClose(error: TunnelError | undefined): void {
-    if (this.#left) return;
     this.#events.onClosed(
       error ?? new TunnelError('link_lost', 'the broker closed the link'),
       this,

@@ -34,6 +34,8 @@ export interface Welcome {
   readonly session: number;
   /** To a dialer: the agent that the session reached. */
   readonly agent: string;
+  /** How large a stream's window may grow through this broker, in bytes; where it is not said, the ends decide. */
+  readonly maxWindow?: number;
 }
 
 /** ATTACH, broker to agent: a dialer's session appears. */
@@ -176,6 +178,9 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
     replica: text(type, fields, 'replica', 256),
     session: whole(type, fields, 'session', maxU32),
     agent: text(type, fields, 'agent', 256),
+    ...(fields['maxWindow'] === undefined
+      ? {}
+      : { maxWindow: whole(type, fields, 'maxWindow', maxU32) }),
   };
 }
 

@@ -3,7 +3,8 @@ import type { WindowBudget } from './window-budget.ts';
 export interface ReceiveWindowOptions {
   readonly initialBytes: number;
   readonly minBytes: number;
-  readonly maxBytes: number;
+  /** How far it may grow; asked each time that it would. */
+  readonly maxBytes: () => number;
   readonly budget: WindowBudget;
 }
 
@@ -96,7 +97,7 @@ export class ReceiveWindow {
     this.#measuredFrom = this.#taken;
     this.#measuredSinceMs = nowMs;
     if (!fast) return;
-    const growBytes = Math.min(this.#windowBytes, this.#options.maxBytes - this.#windowBytes);
+    const growBytes = Math.min(this.#windowBytes, this.#options.maxBytes() - this.#windowBytes);
     if (growBytes <= 0 || growBytes > this.#options.budget.freeBytes) return;
     this.#options.budget.take(growBytes);
     this.#windowBytes += growBytes;

@@ -47,6 +47,7 @@ export class Session implements StreamOwner {
   readonly #unacknowledged = new Set<Stream>();
   #acknowledgeTimer: Timer | undefined;
   readonly #outgoing = new Outgoing((stream) => this.#sent(stream));
+  #maxWindowBytes: number;
   #nextStream = 1;
   #highestStream = 0;
   #idleWaiters: (() => void)[] = [];
@@ -57,6 +58,7 @@ export class Session implements StreamOwner {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#maxWindowBytes = options.limits.maxWindowBytes;
     this.budget = new WindowBudget(options.limits.sessionBudgetBytes, options.budget);
     this.#sync = new SessionSync(options.limits.maxStreams);
   }
@@ -94,6 +96,11 @@ export class Session implements StreamOwner {
   /** Tells the other end that this link no longer carries the session; `attach` to another follows. */
   leave(): void {
     this.#outgoing.sendNow(FrameType.sync, movedSync);
+  }
+
+  /** A broker on the way cannot hold more than this of a stream: windows grow no further. */
+  limitWindows(maxBytes: number): void {
+    this.#maxWindowBytes = Math.min(this.#maxWindowBytes, maxBytes);
   }
 
   /** The link is gone. Streams live on, nothing of them is lost, and `attach` makes them go on. Idempotent. */
@@ -239,7 +246,7 @@ export class Session implements StreamOwner {
     const receiving = new ReceiveWindow({
       initialBytes: limits.initialWindowBytes,
       minBytes: limits.minWindowBytes,
-      maxBytes: limits.maxWindowBytes,
+      maxBytes: () => this.#maxWindowBytes,
       budget: this.budget,
     });
     this.#highestStream = Math.max(this.#highestStream, number);
@@ -254,7 +261,7 @@ export class Session implements StreamOwner {
       case FrameType.open:
         return this.#onOpen(number, payload);
       case FrameType.ping:
-        return this.#outgoing.reply(FrameType.pong, 0, payload.slice(0, 8));
+        return this.#outgoing.reply(FrameType.pong, 0, new Uint8Array(payload.subarray(0, 8)));
       case FrameType.pong:
         return this.roundTrip.answer(payload, this.#options.clock.now());
       case FrameType.opened:

@@ -19,6 +19,7 @@ const open = encodeOpen({ target: sampleTarget, window: 1000, timeoutMs: 0 });
 
 /** A tunnel that keeps a record. */
 class Carrier implements SessionCarrier {
+  readonly maxWindowBytes = Infinity;
   readonly told: string[] = [];
   readonly link = {
     peer: 'test',

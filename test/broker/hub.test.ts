@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
+import type { HubOptions } from '../../src/broker/hub-options.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
-import type { TunnelError } from '../../src/tunnel/errors.ts';
+import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
@@ -13,9 +14,16 @@ import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
 
 const hello = encodeMessage({ ...protocolVersion, software: 'test' });
 
-function makeHub(): Hub {
+function makeHub(more: Partial<HubOptions> = {}): Hub {
   const directory = new MemoryDirectory();
-  return new Hub({ replica: 'r1', address: '', directory, clock: systemClock, log: silentLogger });
+  return new Hub({
+    ...more,
+    replica: 'r1',
+    address: '',
+    directory,
+    clock: systemClock,
+    log: silentLogger,
+  });
 }
 
 interface Frame {
@@ -256,6 +264,62 @@ describe('hub', () => {
     limit.abort();
     await drained;
     expect(await dialer.closed.promise).toMatchObject({ code: 'draining' });
+  });
+});
+
+describe('several replicas', () => {
+  const elsewhere = (replica: string) => ({
+    cluster: 'c1',
+    agent: `at-${replica}`,
+    tunnel: 0,
+    replica,
+    address: `ws://${replica}`,
+  });
+
+  /** A hub that shares its directory with r2 and r3, and forwards as `reach` says. */
+  async function hubBeside(reach: (replica: string) => Promise<MemoryLink>): Promise<Hub> {
+    const hub = makeHub({ forward: ({ replica }) => reach(replica) });
+    await hub.options.directory.claim(elsewhere('r2'));
+    await hub.options.directory.claim(elsewhere('r3'));
+    return hub;
+  }
+
+  it('asks the next replica, once, where the first cannot be reached', async () => {
+    const asked: string[] = [];
+    const other = makeHub();
+    await connectAgent(other);
+    const hub = await hubBeside(async (replica) => {
+      asked.push(replica);
+      if (asked.length === 1) throw new TunnelError('link_lost', 'gone');
+      const [near, far] = memoryLinkPair(queueMicrotask);
+      other.admitDialer(far, 'c1', 'somebody', true);
+      return near;
+    });
+    await welcomed(connectDialer(hub));
+    expect(asked).toEqual(['r3', 'r2']);
+  });
+
+  it('asks the next replica, once, where the first does not have the agent any more', async () => {
+    const asked: string[] = [];
+    const hub = await hubBeside(async (replica) => {
+      asked.push(replica);
+      const [near, far] = memoryLinkPair(queueMicrotask);
+      makeHub().admitDialer(far, 'c1', 'somebody', true);
+      return near;
+    });
+    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(asked).toEqual(['r3', 'r2']);
+  });
+
+  it('drains no further until its agents have left', async () => {
+    const hub = await hubBeside(() => Promise.reject(new Error('nobody asks')));
+    const agent = await connectAgent(hub, 'c2');
+    let drained = false;
+    const draining = hub.drain(new AbortController().signal, 1000).then(() => (drained = true));
+    await agent.next(FrameType.goaway);
+    expect(drained).toBe(false);
+    agent.link.close();
+    await draining;
   });
 });
 

@@ -150,20 +150,17 @@ export async function ownSockets(world: ChaosWorld): Promise<SocketCounts> {
   };
 }
 
-/** The counts once every agent has its two tunnels and they say the same twice. */
+/** The counts once they say the same several times in a row; an agent may wait a minute for its second tunnel. */
 export async function settledSockets(world: ChaosWorld): Promise<SocketCounts> {
-  let before = '';
-  let counts: SocketCounts | undefined;
+  let counts = await ownSockets(world);
+  let repeats = 0;
   const complaint = await untilHolds(async () => {
-    const tunnels = liveTunnels(await brokerStatuses(world.fleet)).length;
-    if (tunnels < 2 * world.agents.length) return `there are ${tunnels} tunnels`;
-    counts = await ownSockets(world);
-    const text = JSON.stringify(counts);
-    const same = text === before;
-    before = text;
-    return same ? undefined : `sockets come and go: ${text}`;
+    const now = await ownSockets(world);
+    repeats = JSON.stringify(now) === JSON.stringify(counts) ? repeats + 1 : 0;
+    counts = now;
+    return repeats >= 4 ? undefined : `sockets come and go: ${JSON.stringify(now)}`;
   }, 30_000);
-  if (counts === undefined) throw new Error(`the world does not settle: ${complaint}`);
+  if (complaint !== undefined) throw new Error(`the world does not settle: ${complaint}`);
   return counts;
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { hubLimits } from '../../src/broker/hub-options.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { decodeHello, encodeMessage } from '../../src/tunnel/message.ts';
@@ -65,6 +66,16 @@ describe('a dialer whose link is lost', () => {
     expect(fleet.agent.sessions.size).toBe(1);
   });
 
+  it('takes the link that is on its way along when it is closed', async () => {
+    const { fleet, dialer } = await withStream({ replicas: 1 });
+    fleet.dialerLinks.at(-1)!.cut();
+    const links = fleet.dialerLinks.length;
+    while (fleet.dialerLinks.length === links) await fleet.clock.advance(1);
+    dialer.close();
+    await fleet.clock.advance(1_000);
+    expect(fleet.replicas[0]!.hub!.dialerCount).toBe(0);
+  });
+
   it('gives up after 30 s without a broker, with the code of the loss', async () => {
     const { fleet, transfer } = await withStream();
     for (const replica of fleet.replicas) replica.kill();
@@ -118,7 +129,8 @@ describe('a broker that drains', () => {
     const replica = fleet.replicas.find(({ hub }) => hub!.dialerCount > 0)!;
     const links = fleet.dialerLinks.length;
     void replica.drain(10_000);
-    await fleet.clock.advance(5_000);
+    // The agents of this fleet do not leave by themselves, so the drain waits for them as long as it may.
+    await fleet.clock.advance(hubLimits.agentsLeaveMs + 1_000);
     expect(replica.hub).toBeUndefined();
     expect(dialer.resumedCount).toBe(1);
     expect(dialer.resumeGapMs).toBeLessThan(100);

@@ -15,7 +15,7 @@ const hello = encodeFrame(
   FrameType.hello,
   0,
   0,
-  encodeMessage({ major: 1, minor: 0, software: 'hostile' }),
+  encodeMessage({ major: 1, minor: 0, software: 'hostile', session: '0'.repeat(32) }),
 );
 const pingOpcode = 0x89;
 const binaryWithReservedBit = 0xc2;

@@ -154,6 +154,8 @@ describe('a hub whose sockets outlive its memory', () => {
     expect(keptAgent().draining).toBe(true);
     const { hub } = makeHub();
     hub.restoreAgent(joined().near, keptAgent());
-    await expect(hub.place('c1', undefined, false)).rejects.toMatchObject({ code: 'no_agent' });
+    await expect(
+      hub.place({ cluster: 'c1', agent: undefined, forwarded: false, except: undefined }),
+    ).rejects.toMatchObject({ code: 'no_agent' });
   });
 });

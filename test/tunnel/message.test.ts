@@ -219,13 +219,13 @@ describe('what a dialer says of its session', () => {
   const attach = { dialer: 'bridge-0' };
 
   it.each([
-    ['', 'nothing'],
-    [sessionId.slice(1), 'too little'],
-    [`${sessionId}0`, 'too much'],
-    [sessionId.toUpperCase(), 'capitals'],
-    [`${sessionId.slice(2)}\n0`, 'another character'],
-    [7, 'a number'],
-  ])('is 32 hexadecimal digits, not %j (%s)', (session) => {
+    '',
+    sessionId.slice(1),
+    `${sessionId}0`,
+    sessionId.toUpperCase(),
+    `${sessionId.slice(2)}\n0`,
+    7,
+  ])('is 32 hexadecimal digits in small letters, not %j', (session) => {
     const decodeHello = (): unknown => message.decodeHello(encodeMessage({ ...hello, session }));
     const decodeAttach = (): unknown => message.decodeAttach(encodeMessage({ ...attach, session }));
     expect(codeOf(decodeHello)).toBe('protocol_error');

@@ -6,7 +6,7 @@ const mebibyte = 1024 * 1024;
 const roomy = (): WindowBudget => new WindowBudget(1024 * mebibyte);
 
 function windowOf(initialBytes: number, budget = roomy(), maxBytes = 16 * mebibyte): ReceiveWindow {
-  return new ReceiveWindow({ initialBytes, minBytes: 100, maxBytes, budget });
+  return new ReceiveWindow({ initialBytes, minBytes: 100, maxBytes: () => maxBytes, budget });
 }
 
 /** The sender fills the window, the reader takes half of it `afterMs` later; the other end is told. */

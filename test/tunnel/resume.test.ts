@@ -167,6 +167,7 @@ describe('a session whose link is lost', () => {
       sessions.relink();
     }
     await sessions.clock.runUntilIdle();
+    expect(sessions.agent.session.resentBytes).toBeGreaterThan(0);
     expectComplete(dialed, accepted);
     expectNothingLeft(sessions);
   });

@@ -14,7 +14,7 @@ function makeStream(side: 'dialer' | 'agent'): Stream {
   const receiving = new ReceiveWindow({
     initialBytes: 1000,
     minBytes: 1000,
-    maxBytes: 1000,
+    maxBytes: () => 1000,
     budget: new WindowBudget(1000),
   });
   const handler = { onData() {}, onFin() {}, onWritable() {}, onClose() {} };
