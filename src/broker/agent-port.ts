@@ -63,6 +63,9 @@ export class AgentPort implements LinkOwner {
   /** The agent asked not to get new sessions, or this broker does. */
   draining = false;
   software = '';
+  /** Its claim is in the directory: sessions may be placed on it. */
+  standing = false;
+  readonly #claimed = Promise.withResolvers<void>();
   readonly #hub: AgentHub;
   readonly #log: Logger;
   readonly #sessions = new Map<number, SessionDialer>();
@@ -88,6 +91,8 @@ export class AgentPort implements LinkOwner {
     if (kept !== undefined) {
       const { replica, address } = hub.options;
       this.#epoch = kept.epoch;
+      this.standing = true;
+      this.#claimed.resolve();
       this.software = kept.software;
       this.draining = kept.draining;
       const claim = { cluster, agent, tunnel, replica, address, epoch: kept.epoch };
@@ -102,6 +107,11 @@ export class AgentPort implements LinkOwner {
   /** Of this tunnel's claim in the directory; 0 before it is made. */
   get epoch(): number {
     return this.#epoch;
+  }
+
+  /** Resolves when the tunnel stands, or is gone before. */
+  get claimed(): Promise<void> {
+    return this.#claimed.promise;
   }
 
   get sessionCount(): number {
@@ -182,6 +192,7 @@ export class AgentPort implements LinkOwner {
 
   onClose(error: TunnelError | undefined): void {
     this.#gone = true;
+    this.#claimed.resolve();
     this.#helloTimer?.cancel();
     this.#ageTimer?.cancel();
     this.#hub.unregister(this);
@@ -242,13 +253,16 @@ export class AgentPort implements LinkOwner {
   }
 
   async #register(): Promise<void> {
+    // Others learn of the claim before its answer is here: who they send meanwhile must find that it is on its way.
+    this.#hub.register(this);
     const { directory, replica, address } = this.#hub.options;
     const { cluster, agent, tunnel } = this;
     const claim = await directory.claim({ cluster, agent, tunnel, replica, address });
     if (this.#gone) return directory.release(claim);
     this.#claim = claim;
     this.#epoch = claim.epoch;
-    this.#hub.register(this);
+    this.standing = true;
+    this.#claimed.resolve();
     this.#limitAge();
     const { sessionLimits } = this.#hub.options;
     const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };

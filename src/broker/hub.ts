@@ -21,6 +21,8 @@ export class Hub implements AgentHub, DialerHub {
   /** Tunnels that have said HELLO, by cluster, and there by `AgentPort.key`. */
   readonly #agents = new Map<string, Map<string, AgentPort>>();
   readonly #dialers = new Set<DialerPort>();
+  /** When a session to a cluster was placed last; for those whose agents move. */
+  readonly #seenAtMs = new Map<string, number>();
   #draining = false;
   #emptied: (() => void)[] = [];
   readonly #agentsGone: (() => void)[] = [];
@@ -93,7 +95,7 @@ export class Hub implements AgentHub, DialerHub {
     link.attach(port);
   }
 
-  /** The agent has said HELLO: from now on it can be found. */
+  /** The agent has said HELLO: it can be found once its claim is made. */
   register(port: AgentPort): void {
     const agents = this.#agents.get(port.cluster) ?? new Map<string, AgentPort>();
     const before = agents.get(port.key);
@@ -129,28 +131,78 @@ export class Hub implements AgentHub, DialerHub {
    *
    * @throws TunnelError `no_agent`, or `draining` for a new session
    */
-  async place({ cluster, agent, forwarded, except }: PlaceWish): Promise<Place> {
-    const { directory, replica, forward } = this.options;
+  async place(wish: PlaceWish): Promise<Place> {
+    const { cluster, agent, forwarded } = wish;
     if (this.#draining && agent === undefined) {
       throw new TunnelError('draining', 'this broker is shutting down, dial again');
     }
-    let best: AgentPort | undefined;
+    const { clock } = this.options;
+    const seenMs = clock.now() - (this.#seenAtMs.get(cluster) ?? -Infinity);
+    const mayWait =
+      agent === undefined && !forwarded && seenMs < hubLimits.movingAgentMs.seenWithin;
+    const giveUpAtMs = clock.now() + (mayWait ? hubLimits.movingAgentMs.wait : 0);
+    for (;;) {
+      const place = await this.#find(wish);
+      if (place !== undefined) {
+        this.#seen(cluster);
+        return place;
+      }
+      if (clock.now() >= giveUpAtMs) break;
+      // Its agents may be on their way from one replica to another.
+      const { promise, resolve } = Promise.withResolvers<void>();
+      clock.setTimer(hubLimits.movingAgentMs.poll, resolve);
+      await promise;
+    }
+    throw new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
+  }
+
+  #seen(cluster: string): void {
+    // The most recent last, so that the first one is the one to forget.
+    this.#seenAtMs.delete(cluster);
+    this.#seenAtMs.set(cluster, this.options.clock.now());
+    if (this.#seenAtMs.size <= hubLimits.maxSeenClusters) return;
+    const [oldest] = this.#seenAtMs.keys();
+    this.#seenAtMs.delete(oldest!);
+  }
+
+  async #find({ cluster, agent, forwarded, except }: PlaceWish): Promise<Place | undefined> {
+    const { directory, replica, forward } = this.options;
+    // What is here is known better here than in any directory.
+    const here = this.#leastLoaded(cluster, agent) ?? (await this.#leastLoadedSoon(cluster, agent));
+    if (here !== undefined) return { here };
     let elsewhere: AgentRecord | undefined;
     for (const record of await directory.locate(cluster)) {
       if (agent !== undefined && record.agent !== agent) continue;
-      if (record.replica !== replica) {
-        if (record.replica !== except) elsewhere ??= record;
-        continue;
-      }
-      const port = this.#agents.get(record.cluster)?.get(portKey(record));
-      if (port === undefined || (port.draining && agent === undefined)) continue;
+      // Here under another name: the session was asked for by the cluster's alias.
+      const aliased = record.replica === replica && this.#leastLoaded(record.cluster, agent);
+      if (aliased) return { here: aliased };
+      if (record.replica !== replica && record.replica !== except) elsewhere ??= record;
+    }
+    const mayForward = forward !== undefined && !forwarded;
+    return elsewhere !== undefined && mayForward ? { elsewhere } : undefined;
+  }
+
+  #leastLoaded(cluster: string, agent: string | undefined): AgentPort | undefined {
+    let best: AgentPort | undefined;
+    for (const port of this.#agents.get(cluster)?.values() ?? []) {
+      // A tunnel that drains still takes back the sessions that it carried.
+      if (!port.standing || (agent === undefined ? port.draining : port.agent !== agent)) continue;
       // Pings come every 20 s: it may be dead, and has only to be heard again.
       if ((port.link.silentMs ?? 0) > hubLimits.maxSilentMs) continue;
       if (best === undefined || port.sessionCount < best.sessionCount) best = port;
     }
-    if (best !== undefined) return { here: best };
-    if (elsewhere !== undefined && forward !== undefined && !forwarded) return { elsewhere };
-    throw new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
+    return best;
+  }
+
+  /** Once the tunnels stand that are being claimed. */
+  async #leastLoadedSoon(
+    cluster: string,
+    agent: string | undefined,
+  ): Promise<AgentPort | undefined> {
+    const ports = this.#agents.get(cluster);
+    if (ports === undefined) return undefined;
+    await Promise.all(Array.from(ports.values(), ({ claimed }) => claimed));
+    return this.#leastLoaded(cluster, agent);
   }
 
   /** Passes a frame on; the receiver of a backlog beyond every window is in breach and loses its link. */

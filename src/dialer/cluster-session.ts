@@ -72,6 +72,8 @@ export class ClusterSession {
   #gap: Gap | undefined;
   #retryTimer: Timer | undefined;
   #retired = false;
+  /** The broker of the present link goes away, and there is no other link yet. */
+  #leaving = false;
   #closed = false;
 
   constructor(options: ClusterSessionOptions) {
@@ -88,7 +90,7 @@ export class ClusterSession {
 
   /** New streams belong in another session: this one waits for a link, or its agent goes away. */
   get retired(): boolean {
-    return this.#retired || this.#closed || this.#gap !== undefined;
+    return this.#retired || this.#leaving || this.#closed || this.#gap !== undefined;
   }
 
   /** Ends the session now; no error: in order, the agent need not wait for it. Idempotent. */
@@ -100,11 +102,12 @@ export class ClusterSession {
   retire(): void {
     if (this.#retired) return;
     this.#retired = true;
-    const never = new AbortController().signal;
-    // The session's end settles this as well: it ends every stream.
-    void this.session
-      .idle(never)
-      .then(() => this.close(new TunnelError('cancelled', 'the session has retired')));
+    this.#whenIdle(() => this.close(new TunnelError('cancelled', 'the session has retired')));
+  }
+
+  /** Calls `then` once no stream is left; the session's end, which ends every stream, counts as well. */
+  #whenIdle(then: () => void): void {
+    void this.session.idle(new AbortController().signal).then(then);
   }
 
   #dial(): void {
@@ -157,6 +160,7 @@ export class ClusterSession {
     this.#agent = welcome.agent;
     this.#current = made;
     this.#resumed = resumed;
+    this.#leaving = false;
     this.#backoff.reset();
     this.session.limitWindows(welcome.maxWindow ?? Infinity);
     this.session.attach(made.link, welcome.session, (now) => made.link.wake(now), resumed);
@@ -177,7 +181,12 @@ export class ClusterSession {
   #onGoAway({ deadlineMs, scope }: GoAway): void {
     this.#log.info('session is asked to leave', { scope, deadlineMs });
     if (scope === 'agent' || this.session.streamCount === 0) return this.retire();
-    // The broker goes, the agent stays: look for another way to it while this one still works.
+    // The broker goes, the agent stays: look for another way to it while this one still works, or until nothing is left to move.
+    this.#leaving = true;
+    this.#whenIdle(() => {
+      if (this.#leaving)
+        this.close(new TunnelError('cancelled', 'the session ended before it moved'));
+    });
     this.#retry();
   }
 

@@ -133,38 +133,42 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
     moved.kill('SIGKILL');
   });
 
-  it('wrong shutdown order: a broker that drains lets agents and dialers go elsewhere first', async () => {
-    const agents = await Promise.all(
-      [0, 1, 2].map((at) => fleet.startAgent('drained', `drained-${at}`)),
-    );
-    await using from = dialer();
-    const stream = new DialedStream(from, 'drained', echo.port);
-    await stream.opened;
-    // Each with a session of its own, which the load balancer may bring to the broker that leaves.
-    const over = new AbortController();
-    const dialOn = async (): Promise<void> => {
-      while (!over.signal.aborted) {
-        await using fresh = dialer();
-        expect(await isServed(fresh, 'drained')).toBe(true);
+  it(
+    'wrong shutdown order: a broker that drains lets agents and dialers go elsewhere first',
+    { timeout: 90_000 },
+    async () => {
+      const agents = await Promise.all(
+        [0, 1, 2].map((at) => fleet.startAgent('drained', `drained-${at}`)),
+      );
+      await using from = dialer();
+      const stream = new DialedStream(from, 'drained', echo.port);
+      await stream.opened;
+      // Each with a session of its own, which the load balancer may bring to the broker that leaves.
+      const over = new AbortController();
+      const dialOn = async (): Promise<void> => {
+        while (!over.signal.aborted) {
+          await using fresh = dialer();
+          expect(await isServed(fresh, 'drained')).toBe(true);
+        }
+      };
+      const dials = Promise.all(Array.from({ length: 4 }, dialOn));
+      dials.catch(() => {});
+      for (const broker of fleet.brokers) {
+        const { program, port } = broker;
+        await untilTunnels('drained', (names) => names.some((name) => !name.endsWith(`-${port}`)));
+        program.kill('SIGTERM');
+        expect(await program.exited).toEqual({ code: 0, signal: null });
+        await broker.restart();
       }
-    };
-    const dials = Promise.all(Array.from({ length: 4 }, dialOn));
-    dials.catch(() => {});
-    for (const broker of fleet.brokers) {
-      const { program, port } = broker;
-      await untilTunnels('drained', (names) => names.some((name) => !name.endsWith(`-${port}`)));
-      program.kill('SIGTERM');
-      expect(await program.exited).toEqual({ code: 0, signal: null });
-      await broker.restart();
-    }
-    over.abort();
-    await dials;
-    await stream.send(100_000, fast);
-    stream.fin();
-    await stream.closed;
-    expect(stream.receivedBytes).toBe(100_000);
-    for (const agent of agents) agent.kill('SIGKILL');
-  });
+      over.abort();
+      await dials;
+      await stream.send(100_000, fast);
+      stream.fin();
+      await stream.closed;
+      expect(stream.receivedBytes).toBe(100_000);
+      for (const agent of agents) agent.kill('SIGKILL');
+    },
+  );
 
   it(
     `storm: ${stormAgents} agents that lose their connections at once are all back`,

@@ -110,6 +110,8 @@ class Broker implements RunningBroker {
   }
 
   async drain(signal: AbortSignal): Promise<void> {
+    // What the bridge in this process still has open ends with it, and its agents must hear that before their tunnels close.
+    signal.addEventListener('abort', () => this.dialer.close(), { once: true });
     await this.#hub.drain(signal, this.#options.drainTimeoutMs);
     await this.close();
   }
