@@ -90,7 +90,6 @@ describe('an agent before a broker with TLS', () => {
     let ingress: Ingress | undefined;
     const hidden = await startWorld({
       plainBroker: true,
-      agentArgs: ['--tunnels', '1'],
       route: async ({ brokerUrl, certificates }) => {
         const tls = await certificates.serverAuthority.issue({
           name: 'ingress',

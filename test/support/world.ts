@@ -209,7 +209,9 @@ export class World implements AsyncDisposable {
     const { url, args = [], env } = { ...this.#route, ...route };
     const own = this.#options.agentArgs ?? ['--allow', '*.svc:*'];
     const link = ['--broker-url', url, '--cluster', 'cluster1', '--token-file', tokenFile, ...args];
-    const flags = [...link, '--kube-apiserver', '127.0.0.1', ...own, ...this.#commonArgs];
+    // There is one broker: a second tunnel would only knock at its door now and then.
+    const world = ['--tunnels', '1', '--kube-apiserver', '127.0.0.1'];
+    const flags = [...link, ...world, ...own, ...this.#commonArgs];
     return this.#add(startCulvert('agent', flags, env));
   }
 
