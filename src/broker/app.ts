@@ -52,6 +52,17 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     return c.json({ code, message }, status);
   };
 
+  /** Who sent the request; a Response is the refusal. */
+  const identify = async (c: Context<Env>): Promise<Identity | Response> => {
+    try {
+      return await authenticator.authenticate(c.req.raw.headers);
+    } catch (error) {
+      if (!(error instanceof AuthenticationError)) throw error;
+      c.header('WWW-Authenticate', 'Bearer');
+      return reject(c, { status: 401, code: 'unauthorized', message: error.message });
+    }
+  };
+
   /** The checks that agents and dialers have in common; a Response is the refusal. */
   const admit = async (c: Context<Env>): Promise<Identity | Response> => {
     const tryAfterS = acceptRate.admit();
@@ -63,13 +74,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
         : 'too many connections at once';
       return reject(c, { status: 503, code, message });
     }
-    try {
-      return await authenticator.authenticate(c.req.raw.headers);
-    } catch (error) {
-      if (!(error instanceof AuthenticationError)) throw error;
-      c.header('WWW-Authenticate', 'Bearer');
-      return reject(c, { status: 401, code: 'unauthorized', message: error.message });
-    }
+    return identify(c);
   };
 
   const needsUpgrade: Rejection = {
@@ -125,15 +130,10 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
 
   /** Names of clusters are for those who may dial them. */
   const forDialers = async (c: Context<Env>): Promise<Response | undefined> => {
-    try {
-      const identity = await authenticator.authenticate(c.req.raw.headers);
-      if (identity.kind !== 'agent') return undefined;
-      return reject(c, { status: 403, code: 'forbidden', message: 'not for agents' });
-    } catch (error) {
-      if (!(error instanceof AuthenticationError)) throw error;
-      c.header('WWW-Authenticate', 'Bearer');
-      return reject(c, { status: 401, code: 'unauthorized', message: error.message });
-    }
+    const identity = await identify(c);
+    if (identity instanceof Response) return identity;
+    if (identity.kind !== 'agent') return undefined;
+    return reject(c, { status: 403, code: 'forbidden', message: 'not for agents' });
   };
 
   app.get('/v1/status', async (c) => (await forDialers(c)) ?? c.json(brokerStatus(hub)));

@@ -1,3 +1,4 @@
+import { isLoopback } from '../base/options-values.ts';
 import { BridgeError } from './bridge-error.ts';
 
 /** What a bridge is told about its fronts and its clusters; the command line's flags fill this in. */
@@ -69,8 +70,6 @@ export const defaultBridgeLimits: BridgeLimits = {
   windowBytes: 1024 * 1024,
 };
 
-const loopbackHosts = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
-
 /** @throws BridgeError `invalid_options` naming what is missing */
 export function checkFrontOptions(options: BridgeFrontOptions): void {
   if (!options.listen && options.udsPath === undefined) {
@@ -79,7 +78,7 @@ export function checkFrontOptions(options: BridgeFrontOptions): void {
       'the bridge has neither a TCP address nor a Unix socket to listen on',
     );
   }
-  if (options.listen && !options.tls && !loopbackHosts.test(options.listen.host)) {
+  if (options.listen && !options.tls && !isLoopback(options.listen.host)) {
     throw new BridgeError(
       'invalid_options',
       `without a certificate, its key and a client CA the bridge listens on loopback only, not on ${options.listen.host}`,
