@@ -55,14 +55,14 @@ function makeStore() {
     clock,
     log: silentLogger,
     resumeGraceMs: graceMs,
-    makeSession: (log, onBroken) =>
+    makeSession: (log, events) =>
       new Session({
         clock,
         limits: defaultLimits,
         pool: new SlabPool(),
         budget: new WindowBudget(2 ** 30),
         log,
-        onBroken,
+        ...events,
         accept: () => ({
           onData() {},
           onFin() {},

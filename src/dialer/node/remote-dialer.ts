@@ -9,19 +9,22 @@ import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';
 import { proxyFor } from '../../websocket/proxy-environment.ts';
 import type { WebSocketLink } from '../../websocket/websocket-link.ts';
 import { PooledDialer } from '../pooled-dialer.ts';
+import type { SessionMetrics } from '../session-metrics.ts';
 
 export interface RemoteDialerOptions extends BrokerLinkOptions {
   readonly log: Logger;
+  readonly metrics?: SessionMetrics;
 }
 
 /** A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled. */
 export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
-  const { log } = options;
+  const { log, metrics } = options;
   return new PooledDialer({
     connect: (cluster, signal) => connectToBroker(options, cluster, signal),
     clock: systemClock,
     log,
     software: `culvert-bridge/${version}`,
+    ...(metrics && { metrics }),
   });
 }
 
