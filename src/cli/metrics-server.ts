@@ -22,8 +22,11 @@ export async function startMetricsServer(
 ): Promise<MetricsServer> {
   const server = createServer({ connectionsCheckingInterval: 1_000 }, (request, response) => {
     const isAsked = request.method === 'GET' && request.url?.split('?')[0] === '/metrics';
-    if (!isAsked) return void response.writeHead(404).end('GET /metrics is all there is here\n');
     const answer = async (): Promise<void> => {
+      if (!isAsked) {
+        response.writeHead(404).end('GET /metrics is all there is here\n');
+        return;
+      }
       const { contentType, text } = await metrics.render();
       response.writeHead(200, { 'Content-Type': contentType }).end(text);
     };
