@@ -216,7 +216,9 @@ export class ClusterSession {
   #onLost(error: TunnelError): void {
     this.#current = undefined;
     this.session.detach();
-    if (!isResumable(error.code)) return this.#onRefused(error);
+    // An agent that takes no more sessions says so before anything else. Later the same code means a backlog, which one survives.
+    const isFull = error.code === 'overloaded' && !this.#resumed && this.session.unanswered;
+    if (isFull || !isResumable(error.code)) return this.#onRefused(error);
     if (this.session.streamCount === 0) return this.#end(error);
     const { clock, limits } = this.#options;
     const graceMs = error.code === 'agent_lost' ? agentGraceMs : limits.resumeGraceMs;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Metrics } from '../../src/base/metrics.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
-import { TunnelError } from '../../src/tunnel/errors.ts';
+import { TunnelError, type TunnelErrorCode } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, encodeSync, protocolVersion } from '../../src/tunnel/message.ts';
@@ -70,6 +70,34 @@ async function withStream() {
   await played.clock.advance(0);
   return { ...played, stream };
 }
+
+describe('a new session that its agent will not have', () => {
+  const refuse = async (code: TunnelErrorCode) => {
+    const played = playedDialer();
+    played.open();
+    await played.linked(1);
+    await played.say(FrameType.welcome, welcome, 0);
+    played.links[0]!.link.close(new TunnelError(code, 'no'));
+    await played.clock.advance(0);
+    return played;
+  };
+
+  it('ends with overloaded where the agent holds too many, and is not tried again', async () => {
+    const { clock, ends, links, dialer } = await refuse('overloaded');
+    expect(ends).toEqual(['overloaded']);
+    await clock.advance(60_000);
+    expect([links.length, dialer.sessionCount]).toEqual([1, 0]);
+  });
+
+  it('goes on where a link with answered streams ends with overloaded: that was a backlog', async () => {
+    const { clock, ends, links, linked, dialer } = await withStream();
+    links[0]!.link.close(new TunnelError('overloaded', 'more than 64 MiB wait'));
+    await linked(2);
+    await clock.advance(1_000);
+    expect(ends).toEqual([]);
+    expect(dialer.sessionCount).toBe(1);
+  });
+});
 
 describe('a session that goes on over another link', () => {
   it('counts as resumed once the agent has said what it has, not when a broker has taken it in', async () => {
