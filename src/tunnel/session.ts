@@ -130,6 +130,8 @@ export class Session implements StreamOwner {
       stream.answerTimer = this.#options.clock.setTimer(timeoutMs + answerGraceMs, () => {
         const sentence = `the agent did not answer the dial within ${timeoutMs + answerGraceMs} ms`;
         stream.reset(new TunnelError('timeout', sentence));
+        // An agent answers in time, if only with a timeout of its own: the link may be dead, and other dials wait on it.
+        this.#outgoing.probe();
       });
     }
     return stream;
