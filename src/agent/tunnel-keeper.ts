@@ -93,6 +93,7 @@ export class TunnelKeeper {
         // The old tunnel goes on with its streams while the next one is made.
         log.info('the broker goes away', { retryAfterMs });
         this.#backoff.reset();
+        this.#sameReplica = 0;
         resolve(retryAfterMs);
       },
       onClosed: (error) => {

@@ -49,7 +49,7 @@ export interface KeptAgent extends TunnelName {
   readonly software: string;
   /** Milliseconds since 1970. */
   readonly connectedAtMs: number;
-  readonly draining: boolean;
+  readonly leaving: boolean;
 }
 
 /** The broker's end of an agent's tunnel: every dialer's session with this agent runs over it. */
@@ -60,8 +60,8 @@ export class AgentPort implements LinkOwner {
   readonly tunnel: number;
   readonly key: string;
   readonly connectedAt: Date;
-  /** The agent asked not to get new sessions, or this broker does. */
-  draining = false;
+  /** The agent asked not to get new sessions. */
+  leaving = false;
   software = '';
   /** Its claim is in the directory: sessions may be placed on it. */
   standing = false;
@@ -75,6 +75,7 @@ export class AgentPort implements LinkOwner {
   #ageTimer: Timer | undefined;
   #claim: AgentRecord | undefined;
   #epoch = 0;
+  #retireDeadlineMs: number | undefined;
   #gone = false;
 
   /** @param kept the tunnel has stood before, and its agent knows */
@@ -94,9 +95,9 @@ export class AgentPort implements LinkOwner {
       this.standing = true;
       this.#claimed.resolve();
       this.software = kept.software;
-      this.draining = kept.draining;
+      this.leaving = kept.leaving;
       const claim = { cluster, agent, tunnel, replica, address, epoch: kept.epoch };
-      if (!kept.draining) this.#claim = claim;
+      if (!kept.leaving) this.#claim = claim;
       return;
     }
     this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
@@ -112,6 +113,24 @@ export class AgentPort implements LinkOwner {
   /** Resolves when the tunnel stands, or is gone before. */
   get claimed(): Promise<void> {
     return this.#claimed.promise;
+  }
+
+  /** This broker gives the tunnel up: its sessions are to move within this many milliseconds from when that was said. */
+  get retireDeadlineMs(): number | undefined {
+    return this.#retireDeadlineMs;
+  }
+
+  get retiring(): boolean {
+    return this.#retireDeadlineMs !== undefined;
+  }
+
+  /** It closes once its sessions have left. */
+  get draining(): boolean {
+    return this.leaving || this.retiring;
+  }
+
+  get gone(): boolean {
+    return this.#gone;
   }
 
   get sessionCount(): number {
@@ -154,12 +173,15 @@ export class AgentPort implements LinkOwner {
   }
 
   /**
-   * Gives the tunnel up in order: it can no longer be found, the agent makes another one, its dialers move their sessions
-   * there, and then it closes. For a broker that drains, and for a tunnel that has lived long enough.
+   * Gives the tunnel up in order: the agent makes another one, its dialers move their sessions there, and then it closes.
+   * Until then it can be found, so that there is always a way to the cluster. For a broker that drains, and for a tunnel
+   * that has lived long enough.
    */
   retire(deadlineMs: number): void {
-    if (this.draining) return;
-    this.#withdraw();
+    if (this.leaving || this.retiring) return;
+    this.#retireDeadlineMs = deadlineMs;
+    this.#ageTimer?.cancel();
+    if (this.#claim !== undefined) this.#settle(this.#hub.options.directory.retire(this.#claim));
     const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope: 'broker' });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
     for (const dialer of this.#sessions.values()) dialer.sendGoAway(deadlineMs, 'broker');
@@ -209,13 +231,11 @@ export class AgentPort implements LinkOwner {
 
   /** From now on the tunnel cannot be found. Idempotent. */
   #withdraw(): void {
-    this.draining = true;
     this.#ageTimer?.cancel();
     const claim = this.#claim;
     this.#claim = undefined;
     if (claim === undefined) return;
     this.#settle(this.#hub.options.directory.release(claim));
-    if (!this.#gone) this.#keep();
   }
 
   /** The agent will not have the session, or is done with it. */
@@ -237,7 +257,9 @@ export class AgentPort implements LinkOwner {
         return this.link.sendCopy(FrameType.pong, 0, 0, payload);
       case FrameType.goaway:
         this.#log.info('agent drains');
+        this.leaving = true;
         this.#withdraw();
+        if (this.standing) this.#keep();
         for (const dialer of this.#sessions.values()) dialer.sendGoAway(0, 'agent');
         return;
       default:
@@ -265,7 +287,9 @@ export class AgentPort implements LinkOwner {
     this.#epoch = claim.epoch;
     this.standing = true;
     this.#claimed.resolve();
-    this.#limitAge();
+    if (this.leaving) this.#withdraw();
+    else if (this.retiring) this.#settle(directory.retire(claim));
+    else this.#limitAge();
     const { sessionLimits } = this.#hub.options;
     const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
@@ -287,10 +311,10 @@ export class AgentPort implements LinkOwner {
   }
 
   #keep(): void {
-    const { cluster, agent, tunnel, epoch, software, draining } = this;
+    const { cluster, agent, tunnel, epoch, software, leaving } = this;
     const connectedAtMs = this.connectedAt.getTime();
     const name = { role: 'agent', cluster, agent, tunnel } as const;
-    this.#hub.options.keep?.(this.link, { ...name, epoch, software, connectedAtMs, draining });
+    this.#hub.options.keep?.(this.link, { ...name, epoch, software, connectedAtMs, leaving });
   }
 
   /** A session that has just ended may still have frames on the way: they are dropped, and counted. */

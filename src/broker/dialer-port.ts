@@ -213,6 +213,8 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     const session = this.#session;
     const welcome = { ...protocolVersion, replica, session, agent: agent.agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
+    const { retireDeadlineMs } = agent;
+    if (retireDeadlineMs !== undefined) this.sendGoAway(retireDeadlineMs, 'broker');
     const { cluster, dialer } = this;
     const name = { role: 'dialer', cluster, dialer, forwarded: this.#forwarded } as const;
     const { tunnel, epoch } = agent;

@@ -10,9 +10,11 @@ export interface AgentRecord {
   readonly address: string;
   /** Higher wins: a tunnel that is made again raises it, so an owner that has not noticed yet is known to be stale. */
   readonly epoch: number;
+  /** The replica is about to give the tunnel up, and its agent makes another: only who finds nothing else uses it. */
+  readonly retiring?: true;
 }
 
-export type AgentClaim = Omit<AgentRecord, 'epoch'>;
+export type AgentClaim = Omit<AgentRecord, 'epoch' | 'retiring'>;
 
 /**
  * Who holds which cluster's tunnels. The contract suite is test/contracts/directory.contract.ts; every implementation
@@ -25,11 +27,14 @@ export interface Directory {
    */
   claim(agent: AgentClaim): Promise<AgentRecord>;
 
+  /** Says that the tunnel of this claim is being given up: it is still found, after those that stay. Idempotent. */
+  retire(claim: AgentRecord): Promise<void>;
+
   /** Takes a claim back, unless a newer one stands. Idempotent. */
   release(claim: AgentRecord): Promise<void>;
 
   /**
-   * The tunnels of the agents that speak for a cluster, newest claim first; none where it is unknown.
+   * The tunnels of the agents that speak for a cluster, newest claim first, those that retire last; none where it is unknown.
    *
    * @param cluster its name, or its alias (see base/cluster-alias.ts); a name wins over an equal alias
    */
@@ -46,4 +51,10 @@ export interface Directory {
 
   /** Lets go of the store; claims made here expire there by themselves. Idempotent. */
   close(): Promise<void>;
+}
+
+/** The order in which `locate` lists records. */
+export function byPreference(a: AgentRecord, b: AgentRecord): number {
+  if (a.retiring !== b.retiring) return a.retiring === true ? 1 : -1;
+  return b.epoch - a.epoch;
 }

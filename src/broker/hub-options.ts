@@ -11,14 +11,9 @@ export const hubLimits = {
   helloTimeoutMs: 10_000,
   /** A tunnel from which nothing has come for this long gets no sessions, in milliseconds. */
   maxSilentMs: 45_000,
-  /**
-   * A cluster that had an agent within this time gets a moment to have one again, in milliseconds: its agents may be moving
-   * from one replica to another. Asked for again in steps.
-   */
-  movingAgentMs: { seenWithin: 10_000, wait: 2_000, poll: 100 },
-  maxSeenClusters: 10_000,
-  /** A broker that drains waits so long for its agents to have a tunnel elsewhere, in milliseconds. */
-  agentsLeaveMs: 5_000,
+  /** A broker that drains waits so long for its agents to have a tunnel elsewhere, in milliseconds, looking this often. */
+  agentsLeaveMs: 15_000,
+  agentsLeavePollMs: 100,
   /** A tunnel is retired at this age, in milliseconds, give or take this part of it; it closes this much later. */
   maxTunnelAgeMs: 30 * 60_000,
   ageJitter: 0.2,

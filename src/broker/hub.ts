@@ -1,7 +1,7 @@
 import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
-import { AgentPort, portKey, type AgentHub, type KeptAgent } from './agent-port.ts';
+import { AgentPort, type AgentHub, type KeptAgent } from './agent-port.ts';
 import {
   DialerPort,
   type DialerHub,
@@ -11,6 +11,7 @@ import {
 } from './dialer-port.ts';
 import type { AgentRecord } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
+import { TunnelTable } from './tunnel-table.ts';
 
 /**
  * The broker's middle: agents' tunnels on one side, dialers' links on the other, and a table of session numbers between
@@ -18,16 +19,12 @@ import { hubLimits, type HubOptions } from './hub-options.ts';
  */
 export class Hub implements AgentHub, DialerHub {
   readonly options: HubOptions;
-  /** Tunnels that have said HELLO, by cluster, and there by `AgentPort.key`. */
-  readonly #agents = new Map<string, Map<string, AgentPort>>();
+  readonly #tunnels = new TunnelTable();
   /** Tunnels that have not said HELLO yet. */
   readonly #newcomers = new Set<AgentPort>();
   readonly #dialers = new Set<DialerPort>();
-  /** When a session to a cluster was placed last; for those whose agents move. */
-  readonly #seenAtMs = new Map<string, number>();
   #draining = false;
   #emptied: (() => void)[] = [];
-  readonly #agentsGone: (() => void)[] = [];
   relayedBytes = 0;
   droppedFrames = 0;
 
@@ -45,14 +42,12 @@ export class Hub implements AgentHub, DialerHub {
   }
 
   get agentCount(): number {
-    let count = 0;
-    for (const agents of this.#agents.values()) count += agents.size;
-    return count;
+    return this.#tunnels.size;
   }
 
   /** One entry per agent whose tunnel is here. */
-  *agents(): Iterable<AgentPort> {
-    for (const agents of this.#agents.values()) yield* agents.values();
+  agents(): Iterable<AgentPort> {
+    return this.#tunnels;
   }
 
   /** Takes an agent's tunnel; who it speaks for has been proven. */
@@ -64,8 +59,9 @@ export class Hub implements AgentHub, DialerHub {
 
   /** Whether the agent has another tunnel here already: a second one belongs on another replica. */
   holdsAnother(cluster: string, agent: string, tunnel: number): boolean {
-    const ports = this.#agents.get(cluster)?.values() ?? [];
-    for (const port of ports) if (port.agent === agent && port.tunnel !== tunnel) return true;
+    for (const port of this.#tunnels.of(cluster)) {
+      if (port.agent === agent && port.tunnel !== tunnel) return true;
+    }
     return false;
   }
 
@@ -89,7 +85,7 @@ export class Hub implements AgentHub, DialerHub {
 
   /** Takes back a dialer's link; the tunnels have been taken back before. One whose tunnel is gone is closed. */
   restoreDialer(link: AttachableLink, kept: KeptDialer): void {
-    const agent = this.#agents.get(kept.cluster)?.get(portKey(kept));
+    const agent = this.#tunnels.get(kept);
     if (agent?.epoch !== kept.epoch) {
       const sentence = `the agent of cluster ${kept.cluster} was lost`;
       return link.close(new TunnelError('agent_lost', sentence));
@@ -102,10 +98,7 @@ export class Hub implements AgentHub, DialerHub {
   /** The agent has said HELLO: it can be found once its claim is made. */
   register(port: AgentPort): void {
     this.#newcomers.delete(port);
-    const agents = this.#agents.get(port.cluster) ?? new Map<string, AgentPort>();
-    const before = agents.get(port.key);
-    agents.set(port.key, port);
-    this.#agents.set(port.cluster, agents);
+    const before = this.#tunnels.add(port);
     // One that retires goes when its sessions have moved.
     if (before === undefined || before.draining) return;
     const sentence = `agent ${port.agent} connected again, this tunnel is replaced`;
@@ -115,12 +108,7 @@ export class Hub implements AgentHub, DialerHub {
   /** The tunnel is gone. Idempotent, and of no effect on a newer tunnel of the same agent. */
   unregister(port: AgentPort): void {
     this.#newcomers.delete(port);
-    const agents = this.#agents.get(port.cluster);
-    if (agents?.get(port.key) !== port) return;
-    agents.delete(port.key);
-    if (agents.size > 0) return;
-    this.#agents.delete(port.cluster);
-    if (this.#agents.size === 0) for (const resolve of this.#agentsGone.splice(0)) resolve();
+    this.#tunnels.delete(port);
   }
 
   dialerGone(port: DialerPort): void {
@@ -132,83 +120,33 @@ export class Hub implements AgentHub, DialerHub {
   }
 
   /**
-   * Where a session to `cluster` shall go: of the tunnels here the one with the fewest sessions, else to the replica that holds
-   * one. With `agent`, only to that agent: it has the session already.
+   * Where a session to `cluster` shall go: to a tunnel here, else to the replica that holds one; to one that retires only where
+   * there is no other. With `agent`, only to that agent: it has the session already.
    *
    * @throws TunnelError `no_agent`, or `draining` for a new session
    */
   async place(wish: PlaceWish): Promise<Place> {
     const { cluster, agent, forwarded } = wish;
-    if (this.#draining && agent === undefined) {
+    if (this.#draining && agent === undefined && !forwarded) {
       throw new TunnelError('draining', 'this broker is shutting down, dial again');
     }
-    const { clock } = this.options;
-    const seenMs = clock.now() - (this.#seenAtMs.get(cluster) ?? -Infinity);
-    const mayWait =
-      agent === undefined && !forwarded && seenMs < hubLimits.movingAgentMs.seenWithin;
-    const giveUpAtMs = clock.now() + (mayWait ? hubLimits.movingAgentMs.wait : 0);
-    for (;;) {
-      const place = await this.#find(wish);
-      if (place !== undefined) {
-        this.#seen(cluster);
-        return place;
-      }
-      if (clock.now() >= giveUpAtMs) break;
-      // Its agents may be on their way from one replica to another.
-      const { promise, resolve } = Promise.withResolvers<void>();
-      clock.setTimer(hubLimits.movingAgentMs.poll, resolve);
-      await promise;
-    }
-    throw new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
-  }
-
-  #seen(cluster: string): void {
-    // The most recent last, so that the first one is the one to forget.
-    this.#seenAtMs.delete(cluster);
-    this.#seenAtMs.set(cluster, this.options.clock.now());
-    if (this.#seenAtMs.size <= hubLimits.maxSeenClusters) return;
-    const [oldest] = this.#seenAtMs.keys();
-    this.#seenAtMs.delete(oldest!);
-  }
-
-  async #find({ cluster, agent, forwarded, except }: PlaceWish): Promise<Place | undefined> {
-    const { directory, replica, forward } = this.options;
     // What is here is known better here than in any directory.
-    const here = this.#leastLoaded(cluster, agent) ?? (await this.#leastLoadedSoon(cluster, agent));
-    if (here !== undefined) return { here };
-    let elsewhere: AgentRecord | undefined;
-    for (const record of await directory.locate(cluster)) {
+    let here = this.#tunnels.choose(cluster, agent);
+    here ??= await this.#tunnels.chooseSoon(cluster, agent);
+    if (here !== undefined && !here.retiring) return { here };
+    const { directory, replica, forward } = this.options;
+    const records = await directory.locate(cluster);
+    // It may be here under another name: the session was asked for by the cluster's alias.
+    here ??= this.#tunnels.choose(records[0]?.cluster ?? cluster, agent);
+    if (here !== undefined && !here.retiring) return { here };
+    for (const record of forward === undefined || forwarded ? [] : records) {
+      if (record.replica === replica || record.replica === wish.except) continue;
       if (agent !== undefined && record.agent !== agent) continue;
-      // Here under another name: the session was asked for by the cluster's alias.
-      const aliased = record.replica === replica && this.#leastLoaded(record.cluster, agent);
-      if (aliased) return { here: aliased };
-      if (record.replica !== replica && record.replica !== except) elsewhere ??= record;
+      if (record.retiring && (here !== undefined || agent !== undefined)) continue;
+      return { elsewhere: record };
     }
-    const mayForward = forward !== undefined && !forwarded;
-    return elsewhere !== undefined && mayForward ? { elsewhere } : undefined;
-  }
-
-  #leastLoaded(cluster: string, agent: string | undefined): AgentPort | undefined {
-    let best: AgentPort | undefined;
-    for (const port of this.#agents.get(cluster)?.values() ?? []) {
-      // A tunnel that drains still takes back the sessions that it carried.
-      if (!port.standing || (agent === undefined ? port.draining : port.agent !== agent)) continue;
-      // Pings come every 20 s: it may be dead, and has only to be heard again.
-      if ((port.link.silentMs ?? 0) > hubLimits.maxSilentMs) continue;
-      if (best === undefined || port.sessionCount < best.sessionCount) best = port;
-    }
-    return best;
-  }
-
-  /** Once the tunnels stand that are being claimed. */
-  async #leastLoadedSoon(
-    cluster: string,
-    agent: string | undefined,
-  ): Promise<AgentPort | undefined> {
-    const ports = this.#agents.get(cluster);
-    if (ports === undefined) return undefined;
-    await Promise.all(Array.from(ports.values(), ({ claimed }) => claimed));
-    return this.#leastLoaded(cluster, agent);
+    if (here !== undefined) return { here };
+    throw new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
   }
 
   /** Passes a frame on; the receiver of a backlog beyond every window is in breach and loses its link. */
@@ -237,24 +175,42 @@ export class Hub implements AgentHub, DialerHub {
       signal.addEventListener('abort', () => resolve(), { once: true });
       await promise;
     }
-    await this.#agentsLeft(signal);
+    await this.#agentsSettle(signal);
     this.close();
   }
 
-  /** An agent closes its tunnel here once another stands; where there is no other replica it never will. */
-  async #agentsLeft(signal: AbortSignal): Promise<void> {
-    if (this.agentCount === 0 || signal.aborted || this.options.forward === undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#agentsGone.push(resolve);
-    const timer = this.options.clock.setTimer(hubLimits.agentsLeaveMs, resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
-    timer.cancel();
+  /** Waits until the agents here have a tunnel elsewhere; where there is no other replica they never will. */
+  async #agentsSettle(signal: AbortSignal): Promise<void> {
+    if (this.options.forward === undefined) return;
+    const { clock } = this.options;
+    const giveUpAtMs = clock.now() + hubLimits.agentsLeaveMs;
+    let waiting = [...this.#tunnels];
+    while (waiting.length > 0 && !signal.aborted && clock.now() < giveUpAtMs) {
+      const settled = await Promise.all(waiting.map((port) => this.#isSettled(port)));
+      waiting = waiting.filter((_, at) => !settled[at]);
+      if (waiting.length === 0) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = clock.setTimer(hubLimits.agentsLeavePollMs, resolve);
+      const stop = (): void => resolve();
+      signal.addEventListener('abort', stop, { once: true });
+      await promise;
+      timer.cancel();
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  async #isSettled({ cluster, agent, gone }: AgentPort): Promise<boolean> {
+    if (gone) return true;
+    const { directory, replica } = this.options;
+    const records = await directory.locate(cluster).catch(() => []);
+    return records.some(
+      (record) => record.agent === agent && record.replica !== replica && !record.retiring,
+    );
   }
 
   /** A newer tunnel of an agent stands elsewhere: the one here is dead, whether it has noticed or not. */
   #onFenced(claim: AgentRecord): void {
-    const port = this.#agents.get(claim.cluster)?.get(portKey(claim));
+    const port = this.#tunnels.get(claim);
     // One that drains has told its agent to go elsewhere, and its streams are moving.
     if (port === undefined || port.draining || port.epoch !== claim.epoch) return;
     const sentence = `agent ${claim.agent} connected again elsewhere, this tunnel is replaced`;

@@ -1,5 +1,5 @@
 import { clusterAlias } from '../base/cluster-alias.ts';
-import type { AgentClaim, AgentRecord, Directory } from './directory.ts';
+import { byPreference, type AgentClaim, type AgentRecord, type Directory } from './directory.ts';
 
 /** The directory of a broker that is alone: everything in this process. */
 export class MemoryDirectory implements Directory {
@@ -22,6 +22,12 @@ export class MemoryDirectory implements Directory {
     return record;
   }
 
+  async retire(claim: AgentRecord): Promise<void> {
+    const records = this.#byCluster.get(claim.cluster);
+    const key = keyOf(claim);
+    if (records?.get(key)?.epoch === claim.epoch) records.set(key, { ...claim, retiring: true });
+  }
+
   async release(claim: AgentRecord): Promise<void> {
     const alias = await clusterAlias(claim.cluster);
     const records = this.#byCluster.get(claim.cluster);
@@ -36,7 +42,7 @@ export class MemoryDirectory implements Directory {
     const records =
       this.#byCluster.get(cluster) ??
       this.#byCluster.get(this.#clusterOfAlias.get(cluster) ?? cluster);
-    return [...(records?.values() ?? [])].sort((a, b) => b.epoch - a.epoch);
+    return [...(records?.values() ?? [])].sort(byPreference);
   }
 
   distrust(): void {

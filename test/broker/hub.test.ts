@@ -9,7 +9,12 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
-import { decodeWelcome, encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import {
+  decodeGoAway,
+  decodeWelcome,
+  encodeMessage,
+  protocolVersion,
+} from '../../src/tunnel/message.ts';
 import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
 
 const hello = encodeMessage({ ...protocolVersion, software: 'test' });
@@ -86,12 +91,12 @@ async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<Peer
 
 let sessions = 0;
 
-function connectDialer(hub: Hub, cluster = 'c1', resume?: string): Peer {
+function connectDialer(hub: Hub, cluster = 'c1', forwarded = false): Peer {
   const [near, far] = memoryLinkPair(queueMicrotask);
-  hub.admitDialer(far, cluster, 'somebody');
+  hub.admitDialer(far, cluster, 'somebody', forwarded);
   const peer = new Peer(near);
   const session = (++sessions).toString(16).padStart(32, '0');
-  const dialerHello = { ...protocolVersion, software: 'test', session, ...(resume && { resume }) };
+  const dialerHello = { ...protocolVersion, software: 'test', session };
   near.sendCopy(FrameType.hello, 0, 0, encodeMessage(dialerHello));
   return peer;
 }
@@ -311,13 +316,76 @@ describe('several replicas', () => {
     expect(asked).toEqual(['r3', 'r2']);
   });
 
+  const nobodyAsks = (): Promise<never> => Promise.reject(new Error('nobody asks'));
+
   it('drains no further until its agents have left', async () => {
-    const hub = await hubBeside(() => Promise.reject(new Error('nobody asks')));
+    const hub = await hubBeside(nobodyAsks);
     const agent = await connectAgent(hub, 'c2');
     let drained = false;
     const draining = hub.drain(new AbortController().signal, 1000).then(() => (drained = true));
     await agent.next(FrameType.goaway);
     expect(drained).toBe(false);
+    agent.link.close();
+    await draining;
+  });
+
+  it('drains to its end where its agents have a tunnel elsewhere', async () => {
+    const hub = await hubBeside(nobodyAsks);
+    const agent = await connectAgent(hub, 'c2', 'a');
+    const { directory } = hub.options;
+    const other = { ...elsewhere('r2'), cluster: 'c2', agent: 'a', tunnel: 1 };
+    const retiring = await directory.claim(other);
+    await directory.retire(retiring);
+    let drained = false;
+    const draining = hub.drain(new AbortController().signal, 1000).then(() => (drained = true));
+    await agent.next(FrameType.goaway);
+    expect(drained).toBe(false);
+    await directory.claim(other);
+    await draining;
+    expect(await agent.closed.promise).toMatchObject({ code: 'draining' });
+  });
+
+  it('prefers a tunnel elsewhere to one here that retires, and asks to leave that at once where there is no other', async () => {
+    const asked: string[] = [];
+    const hub = makeHub({
+      forward: ({ replica }) => {
+        asked.push(replica);
+        return Promise.reject(new TunnelError('link_lost', 'gone'));
+      },
+    });
+    await connectAgent(hub, 'c1', 'a');
+    const [port] = hub.agents();
+    port!.retire(7_000);
+    const alone = connectDialer(hub);
+    await welcomed(alone);
+    expect(decodeGoAway((await alone.next(FrameType.goaway)).payload)).toMatchObject({
+      deadlineMs: 7_000,
+      scope: 'broker',
+    });
+    await hub.options.directory.claim(elsewhere('r2'));
+    await welcomed(connectDialer(hub));
+    expect(asked).toEqual(['r2']);
+  });
+
+  it('sends no session that moves to a tunnel that retires', async () => {
+    const hub = await hubBeside(nobodyAsks);
+    await connectAgent(hub, 'c2', 'a');
+    const [port] = hub.agents();
+    port!.retire(7_000);
+    const wish = { cluster: 'c2', agent: 'a', forwarded: false, except: undefined };
+    await expect(hub.place(wish)).rejects.toMatchObject({ code: 'no_agent' });
+    await connectAgent(hub, 'c2', 'a');
+    expect(await hub.place(wish)).toMatchObject({ here: { retiring: false } });
+  });
+
+  it('takes a new session from another replica while it drains, for it may hold the last tunnel', async () => {
+    const hub = await hubBeside(nobodyAsks);
+    const agent = await connectAgent(hub, 'c2', 'a');
+    const draining = hub.drain(new AbortController().signal, 1000);
+    const dialer = connectDialer(hub, 'c2', true);
+    await welcomed(dialer);
+    await dialer.next(FrameType.goaway);
+    dialer.link.close();
     agent.link.close();
     await draining;
   });

@@ -1,4 +1,5 @@
 import {
+  activeTimers,
   brokerStatuses,
   directoryTunnels,
   liveTunnels,
@@ -22,6 +23,7 @@ export async function checkLeaks(world: ChaosWorld, baseline: SocketCounts): Pro
         ? undefined
         : `the dialer still has ${world.dialer.streamCount} streams`,
     async () => sessionsAreFew(world),
+    () => timersAreFew(world),
   ];
   const complaints: string[] = [];
   for (const check of checks) {
@@ -37,6 +39,19 @@ function sessionsAreFew(world: ChaosWorld): string | undefined {
   const links = world.dialers[0]!.network.openCount;
   if (world.dialer.sessionCount <= most && links <= most) return undefined;
   return `for ${most} clusters the dialer has ${world.dialer.sessionCount} sessions, the bridge ${links} links`;
+}
+
+/** What a broker waits for: a few things of its own, and some for each link. */
+async function timersAreFew(world: ChaosWorld): Promise<string | undefined> {
+  for (const [at, { dialers, clusters }] of (await brokerStatuses(world.fleet)).entries()) {
+    const tunnels = clusters.reduce((sum, { agents }) => sum + agents.length, 0);
+    const timers = await activeTimers(world.fleet.brokers[at]!);
+    const most = 20 + 6 * (tunnels + dialers);
+    if (timers > most) {
+      return `broker ${at} has ${timers} timers for ${tunnels} tunnels and ${dialers} sessions, more than ${most}`;
+    }
+  }
+  return undefined;
 }
 
 async function everyAgentIsThere(world: ChaosWorld): Promise<string | undefined> {

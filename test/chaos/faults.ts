@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FleetBroker } from '../support/fleet.ts';
+import type { FleetProgram } from '../support/fleet.ts';
 import { Redis } from 'ioredis';
 import type { PlannedFault } from './schedule.ts';
 import type { ChaosWorld } from './world.ts';
@@ -11,6 +11,7 @@ export function victimOf(world: ChaosWorld, { kind, victim, other }: PlannedFaul
   if (kind === 'rolling-restart') return 'all brokers';
   if (kind.startsWith('broker')) return `broker ${victim}`;
   if (kind.startsWith('redis')) return 'redis';
+  if (kind === 'bridge-kill') return 'the bridge';
   if (kind.startsWith('dialer')) return world.dialers[victim]!.name;
   const agent = world.agents[victim]!.id;
   return kind === 'both-silence' ? `${agent} and ${world.dialers[other]!.name}` : agent;
@@ -48,6 +49,14 @@ export async function inflict(world: ChaosWorld, fault: PlannedFault): Promise<v
       world.redis.program.kill('SIGSTOP');
       await sleep(holdMs);
       return world.redis.program.kill('SIGCONT');
+    case 'bridge-kill':
+      return world.killBridge(holdMs);
+    case 'agent-freeze': {
+      const { program } = world.agents[fault.victim]!;
+      program.kill('SIGSTOP');
+      await sleep(holdMs);
+      return program.kill('SIGCONT');
+    }
     case 'agent-kill': {
       const agent = world.agents[fault.victim]!;
       agent.program.kill('SIGKILL');
@@ -79,7 +88,7 @@ function networksOf(world: ChaosWorld, { kind, victim, other }: PlannedFault) {
 }
 
 /** @throws Error it did not leave in order and in time */
-async function drain(broker: FleetBroker): Promise<void> {
+async function drain(broker: FleetProgram): Promise<void> {
   const { program } = broker;
   program.kill('SIGTERM');
   const late = sleep(drainLimitMs, 'late' as const, { ref: false });

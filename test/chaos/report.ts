@@ -108,13 +108,17 @@ export function judge(run: {
   return { seed, broken, table: tableOf(rows, killGaps, load, memory) };
 }
 
-/** The kill of an agent that explains the end of a stream; of one whose agent is not known, of its cluster. */
+/** The kill that explains the end of a stream: of the bridge that carried it, or of its agent, or of one of its cluster where it is not known which. */
 function killedWith(
-  { address, cluster, startedMs, openedMs = startedMs, endedMs = Infinity }: Transfer,
+  transfer: Transfer,
   records: readonly FaultRecord[],
   world: ChaosWorld,
 ): FaultRecord | undefined {
+  const { address, cluster, startedMs, openedMs = startedMs, endedMs = Infinity } = transfer;
   return records.find(({ fault, beganMs, healedMs }) => {
+    if (fault.kind === 'bridge-kill') {
+      return transfer.throughBridge && startedMs <= healedMs && endedMs >= beganMs;
+    }
     const agent = world.agents[fault.victim];
     if (fault.kind !== 'agent-kill' || agent?.cluster !== cluster) return false;
     const began = address === undefined ? startedMs : openedMs;

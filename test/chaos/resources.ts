@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
-import { json } from 'node:stream/consumers';
+import { json, text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { BrokerStatus } from '../../src/broker/status.ts';
 import { openSockets } from '../support/open-files.ts';
-import type { Fleet } from '../support/fleet.ts';
+import type { Fleet, FleetProgram } from '../support/fleet.ts';
 import type { Program } from '../support/process.ts';
 import type { ChaosWorld } from './world.ts';
 
@@ -87,6 +87,16 @@ export async function brokerStatuses({ tokens, brokers }: Fleet): Promise<Broker
   );
 }
 
+/** Timers that a broker's process waits for, by its metrics. */
+export async function activeTimers({ port }: FleetProgram): Promise<number> {
+  const asking = get({ host: '127.0.0.1', port, path: '/metrics', agent: false });
+  const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+  const metrics = await text(answer);
+  if (!answer.closed) await once(answer, 'close');
+  if (!metrics.includes('nodejs_active_resources{')) throw new Error('no metric of resources');
+  return Number(/^nodejs_active_resources\{type="Timeout"\} (\d+)$/m.exec(metrics)?.[1] ?? 0);
+}
+
 /** The tunnels that brokers hold. */
 export function liveTunnels(statuses: readonly BrokerStatus[]): string[] {
   return statuses
@@ -145,7 +155,7 @@ export async function ownSockets(world: ChaosWorld): Promise<SocketCounts> {
   );
   return {
     brokers: open.reduce((sum, count) => sum + count, 0) - ofLinks,
-    bridge: (await openSockets(world.fleet.bridge)) - (await bridgeSessions(world)),
+    bridge: (await openSockets(world.fleet.bridge.program)) - (await bridgeSessions(world)),
     agents: Object.fromEntries(agents),
   };
 }

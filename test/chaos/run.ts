@@ -104,7 +104,7 @@ async function sampleMemory(
 ): Promise<void> {
   while (!signal.aborted) {
     await memory.sample([
-      ['bridge', world.fleet.bridge],
+      ['bridge', world.fleet.bridge.program],
       ...world.fleet.brokers.map(({ program }, at) => [`broker ${at}`, program] as const),
       ...world.agents.map(({ id, program }) => [id, program] as const),
     ]);

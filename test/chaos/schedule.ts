@@ -21,6 +21,8 @@ export const faultKinds = [
   'both-silence',
   'agent-forgotten',
   'dialer-forgotten',
+  'agent-freeze',
+  'bridge-kill',
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -138,6 +140,9 @@ function holdOf(kind: FaultKind, length: number, limits: ScheduleLimits): number
     case 'agent-forgotten':
     case 'dialer-forgotten':
       return noticedMs;
+    case 'agent-freeze':
+      return between(2_000, limits.silenceMs);
+    case 'bridge-kill':
     case 'agent-kill':
       return between(0, 1_500);
     default:

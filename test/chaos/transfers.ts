@@ -27,6 +27,11 @@ export class Transfer {
     this.cluster = cluster;
   }
 
+  /** The dialer in this process carries the others. */
+  get throughBridge(): boolean {
+    return this.kind.startsWith('go ');
+  }
+
   /** Its target has taken the connection. */
   reached(address: string): void {
     this.address = address;
@@ -165,9 +170,11 @@ async function arrival(target: PacedTarget): Promise<ArrivalReport> {
 function checkArrival({ receivedBytes, sha256, end }: ArrivalReport, bytes: number): void {
   if (end === 'reset')
     throw new Error(`the target was reset after ${receivedBytes} of ${bytes} bytes`);
-  if (receivedBytes !== bytes || sha256 !== patternSha256(bytes)) {
+  if (receivedBytes > bytes || sha256 !== patternSha256(receivedBytes)) {
     throw new WrongBytesError(`${receivedBytes} of ${bytes} bytes went up, or others`);
   }
+  // A killed agent's system ends its connections in order, and konnectivity's CLOSE has no room for a reason.
+  if (receivedBytes < bytes) throw new Error(`only ${receivedBytes} of ${bytes} bytes went up`);
 }
 
 /** Its dial cannot be seen from outside: the stream counts as open when its target is reached, unless the client says otherwise. */

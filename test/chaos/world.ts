@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '../../src/base/secret.ts';
 import { createPinoLogger } from '../../src/base/pino-logger.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
@@ -81,7 +82,7 @@ export class ChaosWorld implements AsyncDisposable {
     this.agents = parts.agents;
     this.dialers = parts.dialers;
     this.#stack = stack;
-    watchLog(this.fleet.bridge, this.#over.signal, (line) => this.#onDialerLog('bridge', line));
+    this.#watchBridge();
     const write = (text: string): void =>
       this.#onDialerLog('dialer', JSON.parse(text) as Record<string, unknown>);
     this.dialer = dialThrough(parts.dialers[1]!.network.port, parts.token, write);
@@ -142,6 +143,21 @@ export class ChaosWorld implements AsyncDisposable {
       brokerPort: agent.network.port,
       kubeApiserver: agent.address,
     });
+  }
+
+  async killBridge(awayMs: number): Promise<void> {
+    const { bridge } = this.fleet;
+    bridge.program.kill('SIGKILL');
+    await bridge.program.exited;
+    await sleep(awayMs);
+    await bridge.restart();
+    this.#watchBridge();
+  }
+
+  #watchBridge(): void {
+    watchLog(this.fleet.bridge.program, this.#over.signal, (line) =>
+      this.#onDialerLog('bridge', line),
+    );
   }
 
   heal(): void {

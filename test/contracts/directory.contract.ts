@@ -63,6 +63,27 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([moved]);
     });
 
+    it('lists a claim that retires after those that stay, until it is released', async () => {
+      const directory = await make();
+      const stays = await directory.claim({ ...agent, agent: 'b' });
+      const retires = await directory.claim(agent);
+      await directory.retire(retires);
+      await directory.retire(retires);
+      expect(await directory.locate('c1')).toEqual([stays, { ...retires, retiring: true }]);
+      await directory.release(retires);
+      await directory.retire(retires);
+      expect(await directory.locate('c1')).toEqual([stays]);
+    });
+
+    it('retires no newer claim of the same tunnel', async () => {
+      const directory = await make();
+      const old = await directory.claim(agent);
+      await directory.retire(old);
+      const moved = await directory.claim({ ...agent, replica: 'r2' });
+      await directory.retire(old);
+      expect(await directory.locate('c1')).toEqual([moved]);
+    });
+
     it('forgets a released claim, name and alias, and a second release does nothing', async () => {
       const directory = await make();
       const claim = await directory.claim(agent);
@@ -152,6 +173,16 @@ export function describeSharedDirectory(
       await expect.poll(() => second.locate('c1'), soon).toEqual([other, claim]);
       await first.release(claim);
       await expect.poll(() => second.locate('c1'), soon).toEqual([other]);
+    });
+
+    it('tells a replica of claims elsewhere that retire', async () => {
+      const [first, second] = await make();
+      const claim = await first.claim(onFirst);
+      expect(await second.locate('c1')).toEqual([claim]);
+      await first.retire(claim);
+      const retiring = { ...claim, retiring: true };
+      await expect.poll(() => second.locate('c1'), soon).toEqual([retiring]);
+      expect(await first.locate('c1')).toEqual([retiring]);
     });
 
     it('fences out the claim of a replica that the agent has left', async () => {

@@ -147,11 +147,11 @@ describe('a hub whose sockets outlive its memory', () => {
 
   it('keeps that an agent drains', async () => {
     const { agent, dialer, keptAgent } = await established();
-    expect(keptAgent().draining).toBe(false);
+    expect(keptAgent().leaving).toBe(false);
     const goAway = encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' });
     agent.far.sendCopy(FrameType.goaway, 0, 0, goAway);
     await dialer.peer.until(() => dialer.peer.frames.at(-1)?.type === FrameType.goaway);
-    expect(keptAgent().draining).toBe(true);
+    expect(keptAgent().leaving).toBe(true);
     const { hub } = makeHub();
     hub.restoreAgent(joined().near, keptAgent());
     await expect(

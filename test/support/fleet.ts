@@ -25,14 +25,17 @@ export interface FleetAgentOptions {
   readonly kubeApiserver?: string;
 }
 
-/** One of several brokers; it can be killed and started again at the same address. */
-export class FleetBroker {
+/** A broker or the bridge; it can be killed and started again at the same address. */
+export class FleetProgram {
   readonly port: number;
   readonly #start: (port: number) => Program;
+  /** What it logs once it listens. */
+  readonly #listens: string;
   #program: Program;
 
-  constructor(port: number, start: (port: number) => Program) {
+  constructor(port: number, listens: string, start: (port: number) => Program) {
     this.port = port;
+    this.#listens = listens;
     this.#start = start;
     this.#program = start(port);
   }
@@ -42,7 +45,7 @@ export class FleetBroker {
   }
 
   async ready(): Promise<void> {
-    await loggedLine(this.#program, 'broker listens');
+    await loggedLine(this.#program, this.#listens);
   }
 
   /** Starts it again; it has ended. */
@@ -54,19 +57,19 @@ export class FleetBroker {
 
 /** Brokers that share a Redis behind a load balancer, agents, and a bridge of its own process, all real, without TLS. */
 export class Fleet implements AsyncDisposable {
-  readonly brokers: readonly FleetBroker[];
+  readonly brokers: readonly FleetProgram[];
   readonly balancer: LoadBalancer;
   readonly agents: Program[] = [];
-  readonly bridge: Program;
+  readonly bridge: FleetProgram;
   readonly front: FrontAccess;
   readonly tokens: TestTokens;
   readonly #directory: string;
   readonly #agentArgs: readonly string[];
 
   private constructor(parts: {
-    readonly brokers: readonly FleetBroker[];
+    readonly brokers: readonly FleetProgram[];
     readonly balancer: LoadBalancer;
-    readonly bridge: Program;
+    readonly bridge: FleetProgram;
     readonly front: FrontAccess;
     readonly tokens: TestTokens;
     readonly directory: string;
@@ -94,17 +97,20 @@ export class Fleet implements AsyncDisposable {
         ...(options.brokerArgs ?? []),
       ]);
     const ports = await Promise.all(Array.from({ length: options.brokers }, () => freePort()));
-    const brokers = ports.map((port) => new FleetBroker(port, startBroker));
+    const brokers = ports.map((port) => new FleetProgram(port, 'broker listens', startBroker));
     await Promise.all(brokers.map((broker) => broker.ready()));
     const balancer = await startLoadBalancer(ports);
     const dialer = await tokens.issue({ kind: 'dialer', name: 'bridge' });
     const bridgePort = (await options.bridgeRoute?.(balancer.port)) ?? balancer.port;
-    const bridge = startCulvert('bridge', [
-      ...['--broker-url', `ws://127.0.0.1:${bridgePort}`, '--token-file'],
-      ...[await tokens.file(dialer), '--konnectivity-listen', '127.0.0.1:0'],
-    ]);
-    const { addresses } = await loggedLine(bridge, 'konnectivity bridge listens');
-    const front = { address: (addresses as string[])[0]! };
+    const dialerFile = await tokens.file(dialer);
+    const startBridge = (port: number): Program =>
+      startCulvert('bridge', [
+        ...['--broker-url', `ws://127.0.0.1:${bridgePort}`, '--token-file', dialerFile],
+        ...['--konnectivity-listen', `127.0.0.1:${port}`],
+      ]);
+    const bridge = new FleetProgram(await freePort(), 'konnectivity bridge listens', startBridge);
+    await bridge.ready();
+    const front = { address: `127.0.0.1:${bridge.port}` };
     const agentArgs = options.agentArgs ?? [];
     const fleet = new Fleet({ brokers, balancer, bridge, front, tokens, directory, agentArgs });
     for (const [cluster, count] of Object.entries(options.agents ?? { cluster1: 1 })) {
@@ -131,7 +137,8 @@ export class Fleet implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const programs = [...this.agents, this.bridge, ...this.brokers.map(({ program }) => program)];
+    const { agents, bridge, brokers } = this;
+    const programs = [...agents, bridge.program, ...brokers.map(({ program }) => program)];
     for (const program of programs) program.kill('SIGKILL');
     await Promise.all(programs.map((program) => program.stop()));
     await this.balancer[Symbol.asyncDispose]();

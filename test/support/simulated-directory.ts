@@ -1,4 +1,9 @@
-import type { AgentClaim, AgentRecord, Directory } from '../../src/broker/directory.ts';
+import {
+  byPreference,
+  type AgentClaim,
+  type AgentRecord,
+  type Directory,
+} from '../../src/broker/directory.ts';
 
 /** How long the claims of a replica that died stay, in milliseconds: nobody has noticed yet. */
 export const staleClaimMs = 2_000;
@@ -30,6 +35,11 @@ export class SimulatedDirectory {
     return record;
   }
 
+  retire(record: AgentRecord): void {
+    if (this.#records.get(keyOf(record))?.epoch !== record.epoch) return;
+    this.#records.set(keyOf(record), { ...record, retiring: true });
+  }
+
   release(record: AgentRecord): void {
     if (this.#records.get(keyOf(record))?.epoch === record.epoch) {
       this.#records.delete(keyOf(record));
@@ -39,7 +49,7 @@ export class SimulatedDirectory {
   locate(cluster: string): AgentRecord[] {
     return [...this.#records.values()]
       .filter((record) => record.cluster === cluster)
-      .sort((a, b) => b.epoch - a.epoch);
+      .sort(byPreference);
   }
 
   /** Claims that a replica made up to now; those that follow are by its successor. */
@@ -66,6 +76,10 @@ export class DirectoryView implements Directory {
   async claim(agent: AgentClaim): Promise<AgentRecord> {
     if (this.#dead) return { ...agent, epoch: 0 };
     return this.#directory.claim(agent);
+  }
+
+  async retire(claim: AgentRecord): Promise<void> {
+    if (!this.#dead) this.#directory.retire(claim);
   }
 
   async release(claim: AgentRecord): Promise<void> {

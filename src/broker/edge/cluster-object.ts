@@ -51,7 +51,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       address: '',
       directory: new ObjectDirectory({
         survivors: agents
-          .filter(({ kept }) => !kept.draining)
+          .filter(({ kept }) => !kept.leaving)
           .map(({ kept: { cluster, agent, tunnel, epoch } }) => {
             return { cluster, agent, tunnel, epoch, replica, address: '' };
           }),

@@ -1,5 +1,5 @@
 import { clusterAlias } from '../../base/cluster-alias.ts';
-import type { AgentClaim, AgentRecord, Directory } from '../directory.ts';
+import { byPreference, type AgentClaim, type AgentRecord, type Directory } from '../directory.ts';
 
 export interface ObjectDirectoryOptions {
   /** Claims of tunnels whose sockets outlived the object's memory. */
@@ -43,6 +43,14 @@ export class ObjectDirectory implements Directory {
     return record;
   }
 
+  async retire(claim: AgentRecord): Promise<void> {
+    this.#entries = this.#entries.map((entry) => {
+      const { record } = entry;
+      if (record.epoch !== claim.epoch || !isSameTunnel(record, claim)) return entry;
+      return { ...entry, record: { ...record, retiring: true } };
+    });
+  }
+
   async release(claim: AgentRecord): Promise<void> {
     this.#entries = this.#entries.filter(
       ({ record }) => record.epoch !== claim.epoch || !isSameTunnel(record, claim),
@@ -52,7 +60,7 @@ export class ObjectDirectory implements Directory {
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
     const named = this.#entries.filter(({ record }) => record.cluster === cluster);
     const found = named.length > 0 ? named : this.#entries.filter(({ alias }) => alias === cluster);
-    return found.map(({ record }) => record).toReversed();
+    return found.map(({ record }) => record).sort(byPreference);
   }
 
   distrust(): void {

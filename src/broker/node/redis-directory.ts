@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
-import type { AgentClaim, AgentRecord, Directory } from '../directory.ts';
+import { byPreference, type AgentClaim, type AgentRecord, type Directory } from '../directory.ts';
 import type { RedisTlsFiles } from './redis-client.ts';
 import { RedisConnection, type RedisError } from './redis-connection.ts';
 import { aliasOf, encodeClaim, fieldOf, type StoredTunnel } from './redis-entry.ts';
@@ -138,6 +138,16 @@ export class RedisDirectory implements Directory {
     return record;
   }
 
+  async retire(claim: AgentRecord): Promise<void> {
+    const own = this.#own.get(aliasOf(claim.cluster), fieldOf(claim));
+    if (own === undefined || own.record.epoch !== claim.epoch || own.state !== 'held') return;
+    own.record = { ...own.record, retiring: true };
+    own.text = encodeClaim(own.record);
+    own.stored = false;
+    this.#routes.expire(own.alias);
+    this.#upkeep.renew([own]);
+  }
+
   async release(claim: AgentRecord): Promise<void> {
     const own = this.#own.get(aliasOf(claim.cluster), fieldOf(claim));
     if (own === undefined || own.record.epoch !== claim.epoch || own.state === 'released') return;
@@ -231,7 +241,7 @@ export class RedisDirectory implements Directory {
       if (other === undefined || other.epoch < own.record.epoch) byField.set(own.field, own.record);
       else this.#verify(own);
     }
-    return [...byField.values()].sort((a, b) => b.epoch - a.epoch);
+    return [...byField.values()].sort(byPreference);
   }
 
   #onMessage(message: string): void {

@@ -28,12 +28,12 @@ export function fieldOf({ agent, tunnel }: AgentClaim): string {
 }
 
 /** @throws TunnelError `protocol_error` names that are too long to be read back */
-export function encodeClaim(claim: AgentClaim): string {
-  const { cluster, agent, tunnel, replica, address } = claim;
-  const text = JSON.stringify({ cluster, agent, tunnel, replica, address });
+export function encodeClaim(claim: AgentClaim & Pick<AgentRecord, 'retiring'>): string {
+  const { cluster, agent, tunnel, replica, address, retiring } = claim;
+  const text = JSON.stringify({ cluster, agent, tunnel, replica, address, retiring });
   const bytes = Buffer.byteLength(text);
-  // What the scripts put before it is shorter than 100 bytes.
-  if (bytes + 100 > entryLimits.maxEntryBytes) {
+  // What the scripts put before it is shorter than 100 bytes, and to retire must be possible.
+  if (bytes + 120 > entryLimits.maxEntryBytes) {
     const sentence = `the directory entry of an agent would take ${bytes} bytes, use shorter names`;
     throw new TunnelError('protocol_error', sentence);
   }
@@ -55,7 +55,8 @@ export function decodeEntry(alias: string, field: string, value: string): Stored
   if (epoch === undefined || holder === undefined || text === undefined) {
     throw new Error('it is not an entry of a directory');
   }
-  const { cluster, agent, tunnel, replica, address } = JSON.parse(text) as Record<string, unknown>;
+  const fields = JSON.parse(text) as Record<string, unknown>;
+  const { cluster, agent, tunnel, replica, address, retiring } = fields;
   if (typeof cluster !== 'string' || aliasOf(cluster) !== alias) {
     throw new Error('it is of another cluster');
   }
@@ -65,7 +66,8 @@ export function decodeEntry(alias: string, field: string, value: string): Stored
   if (typeof address !== 'string' || !isAddress(address)) {
     throw new Error('its address is not one where a replica can be reached');
   }
-  return { field, holder, record: { cluster, agent, tunnel, replica, address, epoch: +epoch } };
+  const record = { cluster, agent, tunnel, replica, address, epoch: +epoch } as const;
+  return { field, holder, record: retiring === true ? { ...record, retiring } : record };
 }
 
 function isAddress(text: string): boolean {

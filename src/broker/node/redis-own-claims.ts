@@ -5,8 +5,8 @@ export interface OwnClaim {
   readonly alias: string;
   readonly field: string;
   /** As it is written in Redis. */
-  readonly text: string;
-  readonly record: AgentRecord;
+  text: string;
+  record: AgentRecord;
   /** `superseded`: a newer one for the same tunnel is being made here, so this one is not to be said again. */
   state: 'held' | 'superseded' | 'released';
   /** Whether Redis has it, as far as is known; a released one waits for Redis to hear of it. */

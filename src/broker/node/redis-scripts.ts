@@ -40,7 +40,8 @@ if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
 
 local counter = redis.call('HGET', key, 'epoch')
 counter = counter and #counter <= 15 and string.match(counter, '^%d+$') and tonumber(counter) or 0
-local storedEpoch, _, storedHolder = parse(redis.call('HGET', key, field))
+local stored = redis.call('HGET', key, field)
+local storedEpoch, _, storedHolder = parse(stored)
 
 local function write(epoch, ttlMs, claim)
   local value = digits(epoch) .. ' ' .. digits(now + ttlMs) .. ' ' .. holder .. ' ' .. claim
@@ -88,7 +89,8 @@ if storedEpoch and storedHolder ~= holder
   return {${ScriptStatus.fenced}, now, storedEpoch}
 end
 write(epoch, ttlMs, claim)
-if storedEpoch ~= epoch or storedHolder ~= holder then notify() end
+local said = storedEpoch and string.match(stored, '^%d+ %d+ %w+ (.*)$')
+if storedEpoch ~= epoch or storedHolder ~= holder or said ~= claim then notify() end
 return {${ScriptStatus.done}, now, epoch}`,
   },
 

@@ -1,0 +1,70 @@
+import { portKey, type AgentPort, type TunnelName } from './agent-port.ts';
+import { hubLimits } from './hub-options.ts';
+
+/** The tunnels here that have said HELLO, by cluster. */
+export class TunnelTable {
+  /** By cluster, and there by `AgentPort.key`. */
+  readonly #clusters = new Map<string, Map<string, AgentPort>>();
+
+  get size(): number {
+    let count = 0;
+    for (const ports of this.#clusters.values()) count += ports.size;
+    return count;
+  }
+
+  *[Symbol.iterator](): Iterator<AgentPort> {
+    for (const ports of this.#clusters.values()) yield* ports.values();
+  }
+
+  get(name: TunnelName): AgentPort | undefined {
+    return this.#clusters.get(name.cluster)?.get(portKey(name));
+  }
+
+  of(cluster: string): Iterable<AgentPort> {
+    return this.#clusters.get(cluster)?.values() ?? [];
+  }
+
+  /** @returns the tunnel whose place it takes */
+  add(port: AgentPort): AgentPort | undefined {
+    const ports = this.#clusters.get(port.cluster) ?? new Map<string, AgentPort>();
+    const before = ports.get(port.key);
+    ports.set(port.key, port);
+    this.#clusters.set(port.cluster, ports);
+    return before;
+  }
+
+  /** Idempotent, and of no effect on a tunnel that took its place. */
+  delete(port: AgentPort): void {
+    const ports = this.#clusters.get(port.cluster);
+    if (ports?.get(port.key) !== port) return;
+    ports.delete(port.key);
+    if (ports.size === 0) this.#clusters.delete(port.cluster);
+  }
+
+  /**
+   * For a session of a cluster: the tunnel with the fewest sessions, one that retires only where there is no other. With
+   * `agent`, only one of that agent: it has the session already. That goes to a tunnel that stays, for else it would have
+   * to move again at once.
+   */
+  choose(cluster: string, agent: string | undefined): AgentPort | undefined {
+    let best: AgentPort | undefined;
+    for (const port of this.of(cluster)) {
+      if (!port.standing || (agent === undefined ? port.leaving : port.agent !== agent)) continue;
+      if (agent !== undefined && port.retiring) continue;
+      // Pings come every 20 s: it may be dead, and has only to be heard again.
+      if ((port.link.silentMs ?? 0) > hubLimits.maxSilentMs) continue;
+      if (best === undefined || isBetter(port, best)) best = port;
+    }
+    return best;
+  }
+
+  /** As `choose`, once the tunnels stand that are being claimed. */
+  async chooseSoon(cluster: string, agent: string | undefined): Promise<AgentPort | undefined> {
+    await Promise.all(Array.from(this.of(cluster), ({ claimed }) => claimed));
+    return this.choose(cluster, agent);
+  }
+}
+
+function isBetter(a: AgentPort, b: AgentPort): boolean {
+  return a.retiring === b.retiring ? a.sessionCount < b.sessionCount : b.retiring;
+}
