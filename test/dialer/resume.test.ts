@@ -76,7 +76,7 @@ describe('a dialer whose link is lost', () => {
     expect(fleet.replicas[0]!.hub!.dialerCount).toBe(0);
   });
 
-  it('finds a dead link one ping after a dial on it timed out, and later dials go elsewhere', async () => {
+  it('half-dead TCP: finds a dead link one ping after a dial on it timed out, and later dials go elsewhere', async () => {
     const { fleet, transfer, dialer } = await withStream();
     fleet.dialerLinks.at(-1)!.silence(60_000, 60_000);
     const lost = fleet.open(0, nothing, nothing, 10_000);
@@ -138,7 +138,7 @@ describe('a dialer whose link is lost', () => {
 });
 
 describe('a broker that drains', () => {
-  it('loses its sessions to another before its links close, and once', async () => {
+  it('wrong shutdown order: loses its sessions to another before its links close, and once', async () => {
     const { fleet, transfer, dialer } = await withStream({ tunnels: 2 });
     const replica = fleet.replicas.find(({ hub }) => hub!.dialerCount > 0)!;
     const links = fleet.dialerLinks.length;

@@ -194,7 +194,7 @@ describe('connectWebSocket says what went wrong', () => {
       /try again later/,
     ],
     ['a teapot', 418, 'Content-Length: 0', {}, /log/],
-  ])('%s: %d', async (_name, status, headers, details, words) => {
+  ])('upgrade answered by %s: %d', async (_name, status, headers, details, words) => {
     await using server = await answering(`HTTP/1.1 ${status} X\r\n${headers}\r\n\r\n`);
     const error = await failure({ url: server.url });
     expect(error).toMatchObject({ code: 'rejected', status, ...details });
@@ -263,16 +263,19 @@ describe('connectWebSocket says what went wrong', () => {
   it.each([
     [200, 'not_websocket'],
     [503, 'rejected'],
-  ])('names a web page that answers %d by its title alone', async (status, code) => {
-    const page = `<html><title>Sign in</title>${'<p>secret</p>'.repeat(2000)}`;
-    await using server = await answering(
-      `HTTP/1.1 ${status} X\r\nContent-Type: text/html; charset=utf-8\r\n\r\n${page}`,
-    );
-    const error = await failure({ url: server.url });
-    expect(error).toMatchObject({ code, status });
-    expect(error.message).toContain('web page titled "Sign in"');
-    expect(error.message).not.toContain('secret');
-  });
+  ])(
+    'upgrade answered by HTML: names a web page that answers %d by its title alone',
+    async (status, code) => {
+      const page = `<html><title>Sign in</title>${'<p>secret</p>'.repeat(2000)}`;
+      await using server = await answering(
+        `HTTP/1.1 ${status} X\r\nContent-Type: text/html; charset=utf-8\r\n\r\n${page}`,
+      );
+      const error = await failure({ url: server.url });
+      expect(error).toMatchObject({ code, status });
+      expect(error.message).toContain('web page titled "Sign in"');
+      expect(error.message).not.toContain('secret');
+    },
+  );
 
   it('waits for no body that does not come', async () => {
     const clock = new VirtualClock();

@@ -19,7 +19,7 @@ function start(role: KeepAliveOptions['role'], options: Partial<KeepAliveOptions
 }
 
 describe('keep-alive', () => {
-  it('pings every 20 s and gives up after two without an answer', async () => {
+  it('half-dead TCP: pings every 20 s and gives up after two without an answer', async () => {
     const { clock, events } = start('pings');
     await clock.runUntilIdle();
     expect(events).toEqual(['ping 20000', 'ping 40000', 'peer_unresponsive 60000']);
