@@ -69,8 +69,7 @@ export class SessionStore {
    * @throws TunnelError `unknown_session`, `forbidden` or `overloaded` when it cannot be taken
    */
   attach(carrier: SessionCarrier, number: number, attach: Attach): AgentSession {
-    const found = this.#byId.get(attach.session);
-    const entry = attach.resume ? this.#resumable(found, attach) : this.#create(found, attach);
+    const entry = this.#find(number, attach);
     if (entry.carrier !== undefined) {
       // That link is dead, or about to be; where it is not, because this ATTACH comes late, the dialer comes again.
       entry.session.leave();
@@ -120,6 +119,18 @@ export class SessionStore {
   /** Ends every session with `error`. Idempotent. */
   close(error: TunnelError): void {
     for (const entry of this.#byId.values()) this.#end(entry, error);
+  }
+
+  #find(number: number, attach: Attach): AgentSession {
+    const found = this.#byId.get(attach.session);
+    try {
+      return attach.resume ? this.#resumable(found, attach) : this.#create(found, attach);
+    } catch (thrown) {
+      const { code, message } = TunnelError.from(thrown);
+      const { dialer } = attach;
+      this.#options.log.warn('session refused', { session: number, dialer, code, why: message });
+      throw thrown;
+    }
   }
 
   #create(found: AgentSession | undefined, attach: Attach): AgentSession {
