@@ -115,9 +115,9 @@ describe('a poisoned directory entry', () => {
       }),
     'that points at a replica of another deployment': async (received) => {
       const other = await ReplicaKey.fromText('another key');
-      return serve(async (request, socket, head) => {
+      const { answer } = await other.prove('ws://elsewhere', 'somebody');
+      return serve((request, socket, head) => {
         received.push(JSON.stringify(request.headers));
-        const { answer } = await other.prove('ws://elsewhere', 'somebody');
         acceptWebSocket(request, socket, head, { headers: { 'Culvert-Replica': answer } });
       });
     },

@@ -34,13 +34,16 @@ function makeHub() {
 
 describe('version skew', () => {
   it('a HELLO with a lower or higher minor version and unknown fields works, of agents and dialers', async () => {
-    const { greet } = makeHub();
+    const { hub, greet } = makeHub();
     for (const minor of [0, 7]) {
       const agent = greet('agent', { ...skewed, minor });
       await agent.next(FrameType.welcome);
       const dialer = greet('dialer', { ...skewed, minor, session });
       await dialer.next(FrameType.welcome);
       await agent.next(FrameType.attach);
+      expect([hub.agentCount, hub.dialerCount]).toEqual([1, 1]);
+      dialer.link.close();
+      await agent.next(FrameType.detach);
     }
   });
 
@@ -75,7 +78,7 @@ describe('version skew', () => {
       };
       const toAgent = brokerLink();
       const welcomed: string[] = [];
-      new AgentTunnel(toAgent.near, {
+      const tunnel = new AgentTunnel(toAgent.near, {
         software: 'test',
         sessions: new SessionStore({
           makeSession: () => {
@@ -91,6 +94,7 @@ describe('version skew', () => {
       });
       toAgent.broker.link.sendCopy(FrameType.welcome, 0, 0, welcome);
       await clock.advance(0);
+      expect(tunnel.link).toBe(toAgent.near);
       expect([welcomed, toAgent.broker.ended?.error?.code]).toEqual([
         code === undefined ? ['r1'] : [],
         code,

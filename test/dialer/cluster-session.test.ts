@@ -99,6 +99,28 @@ describe('a new session that its agent will not have', () => {
   });
 });
 
+describe('SYNC', () => {
+  it('replayed to a dialer ends its session with protocol_error, logged once, and no other', async () => {
+    const { clock, log, dialer, ends, links, linked, say } = await withStream();
+    const others: (string | undefined)[] = [];
+    const onClose = (error: TunnelError | undefined) => void others.push(error?.code);
+    dialer.open('c2', sampleTarget, { onData() {}, onFin() {}, onWritable() {}, onClose });
+    const elsewhere = await linked(2);
+    await say(FrameType.welcome, welcome, 0);
+    links[0]!.link.close(new TunnelError('link_lost', 'gone'));
+    await linked(3);
+    await say(FrameType.welcome, welcome, 0);
+    await say(FrameType.sync, agentHas(300));
+    expect(dialer.resumedCount).toBe(1);
+    await say(FrameType.sync, agentHas(300));
+    expect(ends).toEqual(['protocol_error']);
+    expect(links[2]!.ended?.error).toMatchObject({ code: 'protocol_error' });
+    expect(log.lines.filter(({ event }) => event === 'session broken by peer')).toHaveLength(1);
+    await clock.advance(1_000);
+    expect([others, elsewhere.ended, dialer.sessionCount]).toEqual([[], undefined, 1]);
+  });
+});
+
 describe('a session that goes on over another link', () => {
   it('counts as resumed once the agent has said what it has, not when a broker has taken it in', async () => {
     const { clock, log, dialer, links, linked, say } = await withStream();
