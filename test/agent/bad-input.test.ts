@@ -177,7 +177,7 @@ describe('SYNC', () => {
       await agent.say(1, FrameType.sync, 5, sync);
     };
     if (replays > 0) await resume();
-    const [broker, number] = replays > 0 ? [1, 5] : [0, 1];
+    const [broker, number] = replays > 0 ? ([1, 5] as const) : ([0, 1] as const);
     expect(await isServed(agent, broker, number)).toBe(true);
     await agent.say(broker, FrameType.sync, number, sync);
     const { payload } = await agent.brokers[broker].next(FrameType.detach);
