@@ -81,7 +81,7 @@ export async function runChaos({
   if (late === 'late') {
     const open = load.transfers.filter(({ endedMs }) => endedMs === undefined);
     complaints.push(
-      `after ${finishLimitMs} ms these go on: ${open.map(({ kind, cluster }) => `${kind} to ${cluster}`).join(', ')}`,
+      `after ${finishLimitMs} ms these go on: ${open.map(({ kind, cluster, progress }) => `${kind} to ${cluster} (${progress()})`).join(', ')}`,
     );
   }
   sampling.abort();

@@ -18,6 +18,8 @@ export class Transfer {
   readonly startedMs = performance.now();
   /** The address that its agent dialled; undefined until it did, and where several streams share a row. */
   address: string | undefined;
+  /** How far it is, for the log. */
+  progress: () => string = () => 'its client knows';
   openedMs: number | undefined;
   endedMs: number | undefined;
   error: Error | undefined;
@@ -140,6 +142,7 @@ async function open(
   const stream = new DialedStream(world.dialer, transfer.cluster, target.port);
   await stream.opened;
   transfer.openedMs ??= performance.now();
+  transfer.progress = () => `${stream.receivedBytes} bytes came down`;
   return stream;
 }
 

@@ -12,6 +12,7 @@ const maxDelayedBytes = 4 * 1024 * 1024;
 /** A TCP proxy on loopback whose network can be made bad, for connections that are open and for new ones. */
 export interface FaultyProxy extends AsyncDisposable {
   readonly port: number;
+  /** Those that it has forgotten do not count: their ends have to notice by themselves. */
   readonly openCount: number;
   /**
    * Passes nothing on in these directions, FIN and RST included, and says nothing: both ends think that the other one lives. What
@@ -40,7 +41,7 @@ export async function startFaultyProxy(targetPort: number): Promise<FaultyProxy>
   return {
     port: (server.address() as AddressInfo).port,
     get openCount() {
-      return network.pairs.size;
+      return [...network.pairs].filter(({ forgotten }) => !forgotten).length;
     },
     silence: (...directions) => {
       const silent = directions.length === 0 ? bothDirections : directions;
@@ -96,7 +97,7 @@ class Pair {
   readonly #targetPort: number;
   #far: Socket | undefined;
   #pumps: readonly Pump[] = [];
-  #forgotten = false;
+  forgotten = false;
   #endings: { readonly socket: Socket; readonly hadError: boolean }[] = [];
 
   constructor(network: Network, near: Socket, targetPort: number) {
@@ -108,7 +109,7 @@ class Pair {
   }
 
   forget(): void {
-    this.#forgotten = true;
+    this.forgotten = true;
     this.apply();
   }
 
@@ -122,7 +123,7 @@ class Pair {
   apply(): void {
     const { silent } = this.#network;
     // A connection is made by packets in both directions.
-    if (this.#far === undefined && silent.size === 0 && !this.#forgotten) this.#connect();
+    if (this.#far === undefined && silent.size === 0 && !this.forgotten) this.#connect();
     for (const pump of this.#pumps) pump.setSilent(this.#isSilent(pump.direction));
     this.#tellEndings();
   }
@@ -165,7 +166,7 @@ class Pair {
   }
 
   #isSilent(direction: Direction): boolean {
-    return this.#forgotten || this.#network.silent.has(direction);
+    return this.forgotten || this.#network.silent.has(direction);
   }
 
   /** One end is through in both directions; the other one may still have something to be told. */

@@ -1,6 +1,8 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -8,6 +10,8 @@ const keptOutputChars = 64 * 1024;
 const defaultKillAfterMs = 5000;
 const keptLines = 2000;
 const portPollMs = 25;
+/** Where everything that programs write is kept, for whoever looks into a failure. */
+const logDirectory = process.env['PROGRAM_LOGS'];
 
 export interface ProgramOptions {
   readonly command: string;
@@ -169,6 +173,9 @@ export class Program implements AsyncDisposable {
     stream.setEncoding('utf8');
     stream.on('data', (text: string) => {
       this.#output = tail(this.#output + text);
+      if (logDirectory !== undefined && this.#child.pid !== undefined) {
+        appendFileSync(join(logDirectory, `${this.name}-${this.#child.pid}.log`), text);
+      }
       also(text);
       const lines = (partial + text).split('\n');
       partial = lines.pop() ?? '';
