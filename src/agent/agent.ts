@@ -74,7 +74,7 @@ class Agent implements RunningAgent {
       clock,
       log: this.#log,
       resumeGraceMs: defaultLimits.resumeGraceMs,
-      makeSession: (sessionLog, onBroken) =>
+      makeSession: (sessionLog, events) =>
         new Session({
           clock,
           limits: defaultLimits,
@@ -82,7 +82,7 @@ class Agent implements RunningAgent {
           budget: this.#budget,
           log: sessionLog,
           accept: (target, timeoutMs, stream) => this.#accept(target, timeoutMs, stream),
-          onBroken,
+          ...events,
         }),
     });
     // Nobody needs to wait for the first connection.

@@ -3,7 +3,7 @@ import type { Logger } from '../base/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { Link } from '../tunnel/link.ts';
 import type { Attach } from '../tunnel/message.ts';
-import type { Session } from '../tunnel/session.ts';
+import type { Session, SessionOptions } from '../tunnel/session.ts';
 
 /** Sessions that an agent keeps, with a link or waiting for one; a broker that attaches more is in breach. */
 const maxSessions = 10_000;
@@ -33,7 +33,10 @@ export interface AgentSession {
 }
 
 export interface SessionStoreOptions {
-  readonly makeSession: (log: Logger, onBroken: (error: TunnelError) => void) => Session;
+  readonly makeSession: (
+    log: Logger,
+    events: Required<Pick<SessionOptions, 'onBroken' | 'onResumed'>>,
+  ) => Session;
   readonly clock: Clock;
   readonly log: Logger;
   /** How long a session without a link lives, in milliseconds. */
@@ -66,8 +69,7 @@ export class SessionStore {
    * @throws TunnelError `unknown_session`, `forbidden` or `overloaded` when it cannot be taken
    */
   attach(carrier: SessionCarrier, number: number, attach: Attach): AgentSession {
-    const found = this.#byId.get(attach.session);
-    const entry = attach.resume ? this.#resumable(found, attach) : this.#create(found, attach);
+    const entry = this.#find(number, attach);
     if (entry.carrier !== undefined) {
       // That link is dead, or about to be; where it is not, because this ATTACH comes late, the dialer comes again.
       entry.session.leave();
@@ -81,10 +83,11 @@ export class SessionStore {
     session.limitWindows(carrier.maxWindowBytes);
     session.attach(carrier.link, number, (now) => carrier.wake(session, now), attach.resume);
     const { dialer } = entry;
-    this.#options.log.info(attach.resume ? 'session resumed' : 'session attached', {
+    this.#options.log.info('session attached', {
       session: number,
       dialer,
       streams: session.streamCount,
+      again: attach.resume,
     });
     return entry;
   }
@@ -118,6 +121,18 @@ export class SessionStore {
     for (const entry of this.#byId.values()) this.#end(entry, error);
   }
 
+  #find(number: number, attach: Attach): AgentSession {
+    const found = this.#byId.get(attach.session);
+    try {
+      return attach.resume ? this.#resumable(found, attach) : this.#create(found, attach);
+    } catch (thrown) {
+      const { code, message } = TunnelError.from(thrown);
+      const { dialer } = attach;
+      this.#options.log.warn('session refused', { session: number, dialer, code, why: message });
+      throw thrown;
+    }
+  }
+
   #create(found: AgentSession | undefined, attach: Attach): AgentSession {
     if (found !== undefined) {
       throw new TunnelError('unknown_session', 'a new session has the name of an old one');
@@ -127,10 +142,15 @@ export class SessionStore {
     }
     const { dialer, session: id } = attach;
     const log = this.#options.log.child({ dialer });
+    const events = {
+      onBroken: (error: TunnelError) => this.#onBroken(entry, error),
+      onResumed: (resentBytes: number) =>
+        log.info('session resumed', { session: entry.number, resentBytes }),
+    };
     const entry: AgentSession = {
       id,
       dialer,
-      session: this.#options.makeSession(log, (error) => this.#onBroken(entry, error)),
+      session: this.#options.makeSession(log, events),
       carrier: undefined,
       number: 0,
       graceTimer: undefined,

@@ -109,16 +109,16 @@ export class TunnelKeeper {
 
   #reportFailure(thrown: unknown): number {
     const failure = thrown instanceof HandshakeError ? thrown : undefined;
-    const { code, status, retryAfterMs = 0 } = failure ?? {};
-    if (code === 'rejected' && status === 409) {
+    const { code, status, brokerCode, retryAfterMs = 0 } = failure ?? {};
+    if (brokerCode === 'already_here') {
       // One replica, or a load balancer that sends us there again: no failure, the first tunnel stands.
       this.#log.debug('the other tunnel is at this replica');
       this.#backoff.reset();
       const { first, last } = sameReplicaRetryMs;
       return Math.max(retryAfterMs, Math.min(last, first * 2 ** this.#sameReplica++));
     }
-    // The broker's own no. A proxy that says 401 or 403 is another matter, and may say something else soon.
-    const refused = code === 'rejected' && (status === 401 || status === 403);
+    // The broker's own no. A proxy or firewall that says 401 or 403 is another matter, and may say something else soon.
+    const refused = brokerCode === 'unauthorized' || brokerCode === 'forbidden';
     this.#log.warn('no connection to the broker', { code, status, why: describeError(thrown) });
     return refused ? Math.max(refusedRetryMs, retryAfterMs) : retryAfterMs;
   }

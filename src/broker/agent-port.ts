@@ -243,8 +243,10 @@ export class AgentPort implements LinkOwner {
     const { code, message } = decodeFailure(FrameType.detach, payload);
     this.#sessions.delete(session);
     this.#waiting.delete(dialer);
-    // The agent's word is final: a code that usually means "try again" must not make the dialer do so.
-    dialer.link.close(new TunnelError(isResumable(code) ? 'unknown_session' : code, message));
+    // The agent's word is final: a code that usually means "try again" must not make the dialer do so. From an agent that holds
+    // as many sessions as it may, a dialer takes `overloaded` as final too.
+    const isAgain = isResumable(code) && code !== 'overloaded';
+    dialer.link.close(new TunnelError(isAgain ? 'unknown_session' : code, message));
   }
 
   #onLinkFrame(type: FrameType, payload: Uint8Array): void {

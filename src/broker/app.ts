@@ -5,12 +5,16 @@ import type { AttachableLink } from '../tunnel/link.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import { AuthenticationError, type Authenticator, type Identity } from './authenticator.ts';
 import type { Hub } from './hub.ts';
+import { proofHeader } from './replica-authenticator.ts';
 import { brokerStatus } from './status.ts';
 
 /** What the runtime adds to a request; undefined where it is no WebSocket upgrade. */
 export interface RequestRuntime {
-  /** Accepts the upgrade: `admit` gets the link once the answer is on its way. */
-  readonly upgrade?: (admit: (link: AttachableLink) => void) => Response;
+  /** Accepts the upgrade, with `headers` in the answer: `admit` gets the link once that is on its way. */
+  readonly upgrade?: (
+    admit: (link: AttachableLink) => void,
+    headers?: Readonly<Record<string, string>>,
+  ) => Response;
 }
 
 export interface AppOptions {
@@ -125,7 +129,8 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     }
     const forwarded = identity.kind === 'replica';
     const dialer = identity.kind === 'anyone' ? 'anyone' : identity.name;
-    return upgrade((link) => hub.admitDialer(link, cluster, dialer, forwarded));
+    const answer = identity.kind === 'replica' ? { [proofHeader]: identity.answer } : {};
+    return upgrade((link) => hub.admitDialer(link, cluster, dialer, forwarded), answer);
   });
 
   /** Names of clusters are for those who may dial them. */

@@ -4,8 +4,8 @@ export type Identity =
   | { readonly kind: 'agent'; readonly cluster: string }
   /** Opens streams into clusters. */
   | { readonly kind: 'dialer'; readonly name: string }
-  /** Another replica, which forwards a dialer that it has authenticated as `name`. */
-  | { readonly kind: 'replica'; readonly name: string }
+  /** Another replica, which forwards a dialer that it has authenticated as `name`; `answer` proves to it who we are. */
+  | { readonly kind: 'replica'; readonly name: string; readonly answer: string }
   /** No credentials are configured: the broker listens on loopback only, and everybody may be anybody. */
   | { readonly kind: 'anyone' };
 

@@ -240,6 +240,12 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   /** The replica that the directory named is gone, or does not have the agent any more: the next one, once. */
   #onOwnerFailed({ owner, wanted }: AskedOwner, error: TunnelError): void {
     this.#hub.options.directory.distrust(owner);
+    this.#log.warn('replica did not take the session', {
+      owner: owner.replica,
+      address: owner.address,
+      code: error.code,
+      why: error.message,
+    });
     this.#forward = undefined;
     this.#asked = undefined;
     if (this.#gone) return;

@@ -20,6 +20,8 @@ import { TunnelTable } from './tunnel-table.ts';
 export class Hub implements AgentHub, DialerHub {
   readonly options: HubOptions;
   readonly #tunnels = new TunnelTable();
+  /** Tunnels that have not said HELLO yet. */
+  readonly #newcomers = new Set<AgentPort>();
   readonly #dialers = new Set<DialerPort>();
   #draining = false;
   #emptied: (() => void)[] = [];
@@ -50,7 +52,9 @@ export class Hub implements AgentHub, DialerHub {
 
   /** Takes an agent's tunnel; who it speaks for has been proven. */
   admitAgent(link: AttachableLink, cluster: string, agent: string, tunnel: number): void {
-    link.attach(new AgentPort(this, link, { cluster, agent, tunnel }));
+    const port = new AgentPort(this, link, { cluster, agent, tunnel });
+    this.#newcomers.add(port);
+    link.attach(port);
   }
 
   /** Whether the agent has another tunnel here already: a second one belongs on another replica. */
@@ -93,6 +97,7 @@ export class Hub implements AgentHub, DialerHub {
 
   /** The agent has said HELLO: it can be found once its claim is made. */
   register(port: AgentPort): void {
+    this.#newcomers.delete(port);
     const before = this.#tunnels.add(port);
     // One that retires goes when its sessions have moved.
     if (before === undefined || before.draining) return;
@@ -102,6 +107,7 @@ export class Hub implements AgentHub, DialerHub {
 
   /** The tunnel is gone. Idempotent, and of no effect on a newer tunnel of the same agent. */
   unregister(port: AgentPort): void {
+    this.#newcomers.delete(port);
     this.#tunnels.delete(port);
   }
 
@@ -158,6 +164,7 @@ export class Hub implements AgentHub, DialerHub {
    */
   async drain(signal: AbortSignal, deadlineMs: number): Promise<void> {
     this.#draining = true;
+    this.#closeNewcomers();
     for (const agent of this.agents()) agent.retire(deadlineMs);
     // Those whose agent is elsewhere, and whose link ends here.
     for (const dialer of this.#dialers)
@@ -210,8 +217,15 @@ export class Hub implements AgentHub, DialerHub {
     port.link.close(new TunnelError('agent_lost', sentence));
   }
 
+  /** Nothing is lost with them, and one that said HELLO now would find nobody. */
+  #closeNewcomers(): void {
+    const error = new TunnelError('draining', 'this broker is shutting down');
+    for (const { link } of this.#newcomers) link.close(error);
+  }
+
   close(): void {
     this.#draining = true;
+    this.#closeNewcomers();
     const error = new TunnelError('draining', 'this broker is shutting down');
     for (const dialer of this.#dialers) dialer.link.close(error);
     for (const agent of this.agents()) agent.link.close(error);

@@ -1,7 +1,10 @@
 import { AuthenticationError, type Authenticator, type Identity } from './authenticator.ts';
 
-/** What one replica shows to another: seconds since 1970, and the proof that it has the key they share. */
-const proofHeader = 'Culvert-Replica';
+/**
+ * What one replica shows to another: seconds since 1970, and the proof that it has the key they share. The answer has a header
+ * of the same name, with the proof that the other one has it too.
+ */
+export const proofHeader = 'Culvert-Replica';
 /** The dialer that the first replica has authenticated. */
 const dialerHeader = 'Culvert-Dialer';
 
@@ -31,24 +34,26 @@ export class ReplicaKey {
     return new ReplicaKey(key, nowS);
   }
 
-  /** Headers for a request to the replica at `address` on behalf of `dialer`. */
-  async headersFor(address: string, dialer: string): Promise<Record<string, string>> {
+  /** What a request to the replica at `address` on behalf of `dialer` shows, and what only another replica answers to it. */
+  async prove(address: string, dialer: string): Promise<ReplicaProof> {
     const seconds = this.#nowS();
-    const mac = await crypto.subtle.sign('HMAC', this.#key, signedText(seconds, address, dialer));
-    const hex = Array.from(new Uint8Array(mac), (byte) => byte.toString(16).padStart(2, '0'));
+    const proof = `${seconds} ${await this.#sign(signedText(seconds, address, dialer))}`;
     return {
-      [proofHeader]: `${seconds} ${hex.join('')}`,
-      [dialerHeader]: encodeURIComponent(dialer),
+      headers: { [proofHeader]: proof, [dialerHeader]: encodeURIComponent(dialer) },
+      answer: await this.#sign(answeredText(proof)),
     };
   }
 
-  /** Who the request to us, at `address`, is made for; undefined where it is not from a replica. */
-  async verify(headers: Headers, address: string): Promise<string | undefined> {
+  /** Who the request to us, at `address`, is made for, and our answer; undefined where it is not from a replica. */
+  async verify(
+    headers: Headers,
+    address: string,
+  ): Promise<{ readonly dialer: string; readonly answer: string } | undefined> {
     const proof = headers.get(proofHeader);
     if (proof === null) return undefined;
     const [, secondsText, hex] = /^(\d{1,12}) ([0-9a-f]{64})$/.exec(proof) ?? [];
-    const dialer = decodeURIComponent(headers.get(dialerHeader) ?? '').slice(0, 256);
-    if (secondsText === undefined || hex === undefined) {
+    const dialer = decoded(headers.get(dialerHeader) ?? '');
+    if (secondsText === undefined || hex === undefined || dialer === undefined) {
       throw new AuthenticationError('the proof of the replica is malformed');
     }
     const mac = Uint8Array.from({ length: 32 }, (_, i) =>
@@ -67,8 +72,41 @@ export class ReplicaKey {
         'the proof of the replica is too old, or the clocks differ by a minute',
       );
     }
-    return dialer;
+    return { dialer, answer: await this.#sign(answeredText(proof)) };
   }
+
+  async #sign(text: Uint8Array<ArrayBuffer>): Promise<string> {
+    const mac = new Uint8Array(await crypto.subtle.sign('HMAC', this.#key, text));
+    return Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  }
+}
+
+/** What a replica shows to another, and what the other one has to answer. */
+export interface ReplicaProof {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly answer: string;
+}
+
+/** Whether the answer is the one that only a replica can give; in constant time. */
+export function isAnswer(given: string | undefined, { answer }: ReplicaProof): boolean {
+  if (given?.length !== answer.length) return false;
+  let difference = 0;
+  for (let at = 0; at < answer.length; at++) {
+    difference |= given.charCodeAt(at) ^ answer.charCodeAt(at);
+  }
+  return difference === 0;
+}
+
+function decoded(name: string): string | undefined {
+  try {
+    return decodeURIComponent(name).slice(0, 256);
+  } catch {
+    return undefined;
+  }
+}
+
+function answeredText(proof: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`culvert replica answers\n${proof}`);
 }
 
 function signedText(seconds: number, address: string, dialer: string): Uint8Array<ArrayBuffer> {
@@ -89,7 +127,8 @@ export class ReplicaAuthenticator implements Authenticator {
   }
 
   async authenticate(headers: Headers): Promise<Identity> {
-    const name = await this.#key.verify(headers, this.#address);
-    return name === undefined ? this.#next.authenticate(headers) : { kind: 'replica', name };
+    const proven = await this.#key.verify(headers, this.#address);
+    if (proven === undefined) return this.#next.authenticate(headers);
+    return { kind: 'replica', name: proven.dialer, answer: proven.answer };
   }
 }

@@ -7,7 +7,8 @@ import {
   type ProgramOptions,
 } from '../base/options-common.ts';
 import { readOptions } from '../base/options.ts';
-import type { Env } from '../base/options-table.ts';
+import type { Env, OptionsTable } from '../base/options-table.ts';
+import type { HostPort } from '../base/options-values.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
 import {
   bridgeFrontOptions,
@@ -16,15 +17,30 @@ import {
 } from '../konnectivity-bridge/options-table.ts';
 import { readProxyEnvironment } from '../websocket/proxy-environment.ts';
 import type { Command } from './command.ts';
+import { startMetricsServer } from './metrics-server.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
 
-const allTable = { ...bridgeFrontTable, ...brokerLinkTable, ...processTable } as const;
+const metricsTable = {
+  metricsListen: {
+    name: 'metrics-listen',
+    kind: 'hostPort',
+    help: 'Where /metrics is answered over plain HTTP, to everybody who can reach it; nowhere unless given.',
+  },
+} as const satisfies OptionsTable;
+
+const allTable = {
+  ...bridgeFrontTable,
+  ...brokerLinkTable,
+  ...metricsTable,
+  ...processTable,
+} as const;
 
 /** A bridge alone: its front, and how it reaches the broker. */
 export interface BridgeProgramOptions {
   readonly front: BridgeFrontOptions;
   readonly link: BrokerLinkOptions;
+  readonly metricsListen: HostPort | undefined;
   readonly drainTimeoutMs: number;
 }
 
@@ -48,9 +64,9 @@ export function readBridgeOptions(
   });
   const front = bridgeFrontOptions(values)!;
   const link = brokerLinkOptions(values, readProxyEnvironment(env));
-  const { drainTimeoutMs, logLevel } = values;
+  const { metricsListen, drainTimeoutMs, logLevel } = values;
   return {
-    options: Object.freeze({ front, link, drainTimeoutMs }),
+    options: Object.freeze({ front, link, metricsListen, drainTimeoutMs }),
     logLevel,
     warnings,
   };
@@ -65,6 +81,7 @@ export const bridgeCommand: Command = {
   groups: [
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'The broker', table: brokerLinkTable },
+    { title: 'What it counts', table: metricsTable },
     { title: 'The process', table: processTable },
   ],
   examples: [
@@ -80,12 +97,22 @@ export const bridgeCommand: Command = {
   async run(argv, { env, signals }) {
     const { options, ...read } = readBridgeOptions(argv, env);
     const log = await startProgramLog('bridge', read);
+    const { Metrics } = await import('../base/metrics.ts');
     const { createRemoteDialer } = await import('../dialer/node/remote-dialer.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
-        const dialer = parts.use(createRemoteDialer({ ...options.link, log }));
-        const bridge = parts.use(await startBridge(options.front, { dialer, log }));
+        const metrics = new Metrics();
+        const ofSessions = metrics.group('culvert_session');
+        const dialer = parts.use(createRemoteDialer({ ...options.link, log, metrics: ofSessions }));
+        const ofBridge = metrics.group('culvert_bridge');
+        const bridge = parts.use(
+          await startBridge(options.front, { dialer, log, metrics: ofBridge }),
+        );
+        if (options.metricsListen !== undefined) {
+          const { url } = parts.use(await startMetricsServer(metrics, options.metricsListen));
+          log.info('metrics are answered', { url });
+        }
         return together(bridge, dialer);
       },
       { ...options, signals, log },

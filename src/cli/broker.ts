@@ -79,14 +79,22 @@ export const brokerCommand: Command = {
   async run(argv, { env, signals }) {
     const { options, front, ...read } = readBrokerOptions(argv, env);
     const log = await startProgramLog('broker', read);
+    const { Metrics } = await import('../base/metrics.ts');
     const { startBroker } = await import('../broker/node/broker.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
-        const broker = parts.use(await startBroker(options, { log }));
+        const metrics = new Metrics();
+        const broker = parts.use(await startBroker(options, { log, metrics }));
         log.info('broker listens', { url: broker.url });
         if (front === undefined) return broker;
-        const bridge = parts.use(await startBridge(front, { dialer: broker.dialer, log }));
+        const bridge = parts.use(
+          await startBridge(front, {
+            dialer: broker.dialer,
+            log,
+            metrics: metrics.group('culvert_bridge'),
+          }),
+        );
         return together(bridge, broker);
       },
       { ...options, signals, log },

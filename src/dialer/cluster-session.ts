@@ -27,14 +27,14 @@ const welcomeTimeoutMs = 10_000;
 
 export interface ClusterSessionOptions extends Omit<
   SessionOptions,
-  'accept' | 'onBroken' | 'onMoved'
+  'accept' | 'onBroken' | 'onMoved' | 'onResumed'
 > {
   /** Makes a link to a broker; rejects with the reason. */
   readonly connect: (signal: AbortSignal) => Promise<AttachableLink>;
   /** What HELLO says about us. */
   readonly software: string;
-  /** The session took this long, in milliseconds, to go on over another link. */
-  readonly onResumed: (gapMs: number) => void;
+  /** The session goes on over another link; its streams stood still for `gapMs`, and `resentBytes` go out again. */
+  readonly onResumed: (gapMs: number, resentBytes: number) => void;
   /** The session is over; streams have been told. */
   readonly onClosed: (session: ClusterSession) => void;
 }
@@ -44,13 +44,6 @@ interface Attempt {
   readonly stop: AbortController;
   readonly timeout: Timer;
   link: SessionLink | undefined;
-}
-
-/** A session that has lost its link and looks for another. */
-interface Gap {
-  readonly why: TunnelError;
-  readonly sinceMs: number;
-  readonly deadline: Timer;
 }
 
 /**
@@ -69,7 +62,10 @@ export class ClusterSession {
   #current: SessionLink | undefined;
   /** The agent was said to have the session already when the present link, or the last, was made. */
   #resumed = false;
-  #gap: Gap | undefined;
+  /** Runs while the session has lost its link and looks for another. */
+  #giveUpTimer: Timer | undefined;
+  /** Since when its streams stand still, if they do: from the loss of a link, or the move to one, until the agent has said SYNC. */
+  #stillSinceMs: number | undefined;
   #retryTimer: Timer | undefined;
   #retired = false;
   /** The broker of the present link goes away, and there is no other link yet. */
@@ -84,13 +80,14 @@ export class ClusterSession {
       ...options,
       onBroken: (error) => this.#onBroken(error),
       onMoved: () => this.#onMoved(),
+      onResumed: (resentBytes) => this.#onResumed(resentBytes),
     });
     this.#dial();
   }
 
   /** New streams belong in another session: this one waits for a link, or its agent goes away. */
   get retired(): boolean {
-    return this.#retired || this.#leaving || this.#closed || this.#gap !== undefined;
+    return this.#retired || this.#leaving || this.#closed || this.#giveUpTimer !== undefined;
   }
 
   /** Ends the session now; no error: in order, the agent need not wait for it. Idempotent. */
@@ -151,7 +148,6 @@ export class ClusterSession {
   }
 
   #onWelcome(welcome: Welcome, made: SessionLink): void {
-    const { clock, onResumed } = this.#options;
     const resumed = this.#agent !== undefined;
     const old = this.#current;
     this.#attempt?.timeout.cancel();
@@ -162,20 +158,28 @@ export class ClusterSession {
     this.#resumed = resumed;
     this.#leaving = false;
     this.#backoff.reset();
+    if (resumed) this.#stillSinceMs ??= this.#options.clock.now();
     this.session.limitWindows(welcome.maxWindow ?? Infinity);
     this.session.attach(made.link, welcome.session, (now) => made.link.wake(now), resumed);
     old?.leave(new TunnelError('draining', 'the session has moved to another link'));
-    const gapMs = this.#gap === undefined ? 0 : clock.now() - this.#gap.sinceMs;
-    this.#gap?.deadline.cancel();
-    this.#gap = undefined;
-    if (resumed) onResumed(gapMs);
+    this.#keepOn();
     const { replica, session, agent } = welcome;
-    this.#log.info(resumed ? 'session resumed' : 'session attached', {
-      replica,
-      session,
-      agent,
-      gapMs: Math.round(gapMs),
-    });
+    this.#log.info('session attached', { replica, session, agent, again: resumed });
+  }
+
+  /** The session need not be given up any more. */
+  #keepOn(): void {
+    this.#giveUpTimer?.cancel();
+    this.#giveUpTimer = undefined;
+  }
+
+  /** The agent has said what it has: only now do streams go on. */
+  #onResumed(resentBytes: number): void {
+    const { clock, onResumed } = this.#options;
+    const gapMs = clock.now() - (this.#stillSinceMs ?? clock.now());
+    this.#stillSinceMs = undefined;
+    onResumed(gapMs, resentBytes);
+    this.#log.info('session resumed', { gapMs: Math.round(gapMs), resentBytes });
   }
 
   #onGoAway({ deadlineMs, scope }: GoAway): void {
@@ -212,16 +216,17 @@ export class ClusterSession {
   #onLost(error: TunnelError): void {
     this.#current = undefined;
     this.session.detach();
-    if (!isResumable(error.code)) return this.#onRefused(error);
+    // An agent that takes no more sessions says so before anything else. Later the same code means a backlog, which one survives.
+    const isFull = error.code === 'overloaded' && !this.#resumed && this.session.unanswered;
+    if (isFull || !isResumable(error.code)) return this.#onRefused(error);
     if (this.session.streamCount === 0) return this.#end(error);
     const { clock, limits } = this.#options;
     const graceMs = error.code === 'agent_lost' ? agentGraceMs : limits.resumeGraceMs;
-    const sinceMs = clock.now();
-    const deadline = clock.setTimer(graceMs, () => {
+    this.#stillSinceMs ??= clock.now();
+    this.#giveUpTimer = clock.setTimer(graceMs, () => {
       const sentence = `${error.message}; no way back to the agent within ${graceMs} ms`;
       this.#end(new TunnelError(error.code, sentence, { cause: error }));
     });
-    this.#gap = { why: error, sinceMs, deadline };
     this.#log.warn('session lost its link', { code: error.code, why: error.message, graceMs });
     this.#retry();
   }
@@ -257,8 +262,8 @@ export class ClusterSession {
     if (this.session.streamCount === 0) return this.#end(error);
     // It may never have heard of the session: the link was lost behind WELCOME. Nothing was answered, so nothing is lost.
     this.#log.info('session begins anew', { why: error.message });
-    this.#gap?.deadline.cancel();
-    this.#gap = undefined;
+    this.#keepOn();
+    this.#stillSinceMs = undefined;
     this.#agent = undefined;
     this.#id = randomName();
     this.#dial();
@@ -274,7 +279,7 @@ export class ClusterSession {
   #end(error: TunnelError): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#gap?.deadline.cancel();
+    this.#giveUpTimer?.cancel();
     this.#retryTimer?.cancel();
     this.#dropAttempt(error);
     this.session.close(error);

@@ -8,6 +8,7 @@ import type { StreamHandler, Target, TunnelStream } from '../tunnel/stream-handl
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { ClusterSession } from './cluster-session.ts';
 import type { Dialer } from './dialer.ts';
+import { noSessionMetrics, resumeGapBuckets, type SessionMetrics } from './session-metrics.ts';
 
 export interface PooledDialerOptions {
   /**
@@ -20,6 +21,7 @@ export interface PooledDialerOptions {
   readonly log: Logger;
   readonly software: string;
   readonly limits?: TunnelLimits;
+  readonly metrics?: SessionMetrics;
 }
 
 /** One session per cluster, made when the first stream needs it and shared by all that follow. */
@@ -27,15 +29,34 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   /** How many times a session went on over another link, and how long their streams stood still in sum, in milliseconds. */
   resumedCount = 0;
   resumeGapMs = 0;
+  /** Bytes that went out again then. */
+  resentBytes = 0;
   readonly #options: PooledDialerOptions;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #current = new Map<string, ClusterSession>();
   readonly #sessions = new Set<ClusterSession>();
+  readonly #observeGap: (gapSeconds: number) => void;
   #draining = false;
 
   constructor(options: PooledDialerOptions) {
     this.#options = options;
+    const { metrics = noSessionMetrics } = options;
+    metrics.total(
+      'resumes',
+      'Times that a session went on over another link',
+      () => this.resumedCount,
+    );
+    metrics.total(
+      'resent_bytes',
+      'Bytes that a dialer sent again when a session went on',
+      () => this.resentBytes,
+    );
+    this.#observeGap = metrics.histogram(
+      'resume_gap_seconds',
+      'How long the streams of a session stood still before it went on',
+      resumeGapBuckets,
+    );
   }
 
   get sessionCount(): number {
@@ -87,9 +108,11 @@ export class PooledDialer implements Dialer, AsyncDisposable {
       pool: this.#pool,
       budget: this.#budget,
       log: log.child({ cluster }),
-      onResumed: (gapMs) => {
+      onResumed: (gapMs, resentBytes) => {
         this.resumedCount++;
         this.resumeGapMs += gapMs;
+        this.resentBytes += resentBytes;
+        this.#observeGap(gapMs / 1000);
       },
       onClosed: (session) => {
         this.#sessions.delete(session);

@@ -47,6 +47,12 @@ export interface Link {
   resume(): void;
 
   /**
+   * Something that was due did not come. A transport that can asks its other end for a sign of life now, and closes with
+   * `peer_unresponsive` when none comes within one interval of its pings.
+   */
+  probe?(): void;
+
+  /**
    * Ends the link: frames already given are still sent, then the peer learns the code, then `onClose` is called with
    * this error (or none for an orderly end). Idempotent.
    */

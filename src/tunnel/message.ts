@@ -144,15 +144,8 @@ const maxU32 = 0xffff_ffff;
 
 export function decodeHello(payload: Uint8Array): Hello {
   const fields = decode(FrameType.hello, payload);
-  const major = whole(FrameType.hello, fields, 'major', maxU32);
-  if (major !== protocolVersion.major) {
-    throw new TunnelError(
-      'version_unsupported',
-      `the other end speaks culvert ${major}, this one ${protocolVersion.major}: update the older of the two`,
-    );
-  }
   return {
-    major,
+    major: ourMajor(FrameType.hello, fields),
     minor: whole(FrameType.hello, fields, 'minor', maxU32),
     software: text(FrameType.hello, fields, 'software', 128),
     ...(fields['session'] === undefined ? {} : { session: sessionName(FrameType.hello, fields) }),
@@ -160,6 +153,16 @@ export function decodeHello(payload: Uint8Array): Hello {
       ? {}
       : { resume: name(FrameType.hello, fields, 'resume', 256) }),
   };
+}
+
+/** @throws TunnelError `version_unsupported` the other end speaks another major version */
+function ourMajor(type: FrameType, fields: Fields): number {
+  const major = whole(type, fields, 'major', maxU32);
+  if (major === protocolVersion.major) return major;
+  throw new TunnelError(
+    'version_unsupported',
+    `the other end speaks culvert ${major}, this one ${protocolVersion.major}: update the older of the two`,
+  );
 }
 
 function sessionName(type: FrameType, fields: Fields): string {
@@ -173,7 +176,7 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
   const type = FrameType.welcome;
   const fields = decode(type, payload);
   return {
-    major: whole(type, fields, 'major', maxU32),
+    major: ourMajor(type, fields),
     minor: whole(type, fields, 'minor', maxU32),
     replica: text(type, fields, 'replica', 256),
     session: whole(type, fields, 'session', maxU32),

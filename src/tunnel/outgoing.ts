@@ -88,6 +88,11 @@ export class Outgoing {
     this.#link?.sendCopy(type, this.#number, 0, payload);
   }
 
+  /** An answer did not come: is the link still there? */
+  probe(): void {
+    this.#link?.probe?.();
+  }
+
   /** A frame that belongs to no stream of ours. */
   reply(type: FrameType, stream: number, payload: Uint8Array): void {
     if (this.#replies.length >= maxReplies) return;

@@ -31,6 +31,8 @@ export interface SessionOptions {
   readonly onBroken?: (error: TunnelError) => void;
   /** The other end has the session on another link: what is sent on this one goes nowhere. */
   readonly onMoved?: () => void;
+  /** The other end has said on a further link what it has: streams go on, `resentBytes` go out again. */
+  readonly onResumed?: (resentBytes: number) => void;
 }
 
 /**
@@ -88,7 +90,7 @@ export class Session implements StreamOwner {
   attach(link: Link, number: number, wake: (now: boolean) => void, resume = false): void {
     this.detach();
     this.#outgoing.attach(link, number, wake);
-    if (!resume) return this.#reconcile(noStreams);
+    if (!resume) return void this.#reconcile(noStreams);
     const frames = this.#sync.begin(this.#streams.values(), this.#outgoing.unsentEndings);
     for (const payload of frames) this.#outgoing.reply(FrameType.sync, 0, payload);
   }
@@ -128,6 +130,8 @@ export class Session implements StreamOwner {
       stream.answerTimer = this.#options.clock.setTimer(timeoutMs + answerGraceMs, () => {
         const sentence = `the agent did not answer the dial within ${timeoutMs + answerGraceMs} ms`;
         stream.reset(new TunnelError('timeout', sentence));
+        // An agent answers in time, if only with a timeout of its own: the link may be dead, and other dials wait on it.
+        this.#outgoing.probe();
       });
     }
     return stream;
@@ -387,7 +391,7 @@ export class Session implements StreamOwner {
       const sync = decodeSync(payload);
       if (sync.moved) return this.#options.onMoved?.();
       const theirs = this.#sync.receive(sync);
-      if (theirs !== undefined) this.#reconcile(theirs);
+      if (theirs !== undefined) this.#options.onResumed?.(this.#reconcile(theirs));
     } catch (thrown) {
       const error = TunnelError.from(thrown);
       this.#options.log.warn('session broken by peer', { code: error.code, why: error.message });
@@ -395,17 +399,21 @@ export class Session implements StreamOwner {
     }
   }
 
-  #reconcile(theirs: TheirStreams): void {
+  /** Returns how many bytes go out again. */
+  #reconcile(theirs: TheirStreams): number {
     const { maxWindowBytes } = this.#options.limits;
+    let resentBytes = 0;
     for (const stream of this.#streams.values()) {
       try {
-        this.resentBytes += reconcile(stream, theirs, maxWindowBytes);
+        resentBytes += reconcile(stream, theirs, maxWindowBytes);
       } catch (thrown) {
         const { code, message } = TunnelError.from(thrown);
         this.#breach(stream, code, message);
       }
     }
+    this.resentBytes += resentBytes;
     this.#outgoing.resume();
+    return resentBytes;
   }
 
   /** The control frames of a stream went out. */

@@ -11,6 +11,8 @@ import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 export interface AcceptOptions {
   /** The sub-protocol that the client must offer (default `culvert.v1`). */
   readonly protocol?: string;
+  /** Go into the answer besides those of the handshake. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Default: answers pings, and gives up a peer that was silent for three intervals of 20 s. */
   readonly keepAlive?: Omit<KeepAliveOptions, 'role' | 'clock'>;
   readonly limits?: WebSocketLinkOptions['limits'];
@@ -31,7 +33,7 @@ export function acceptWebSocket(
   head: Uint8Array,
   options: AcceptOptions = {},
 ): WebSocketLink | undefined {
-  const { protocol = culvertProtocol, clock } = options;
+  const { protocol = culvertProtocol, headers: added = {}, clock } = options;
   const key = request.headers['sec-websocket-key'];
   const problem = handshakeProblem(request, protocol);
   if (problem !== undefined || !isHandshakeKey(key) || !(socket instanceof Socket)) {
@@ -45,9 +47,15 @@ export function acceptWebSocket(
     );
     return undefined;
   }
+  let more = '';
+  for (const [name, value] of Object.entries(added)) {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+    more += `${name}: ${value}\r\n`;
+  }
   socket.write(
     'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
-      `Sec-WebSocket-Accept: ${acceptKey(key)}\r\nSec-WebSocket-Protocol: ${protocol}\r\n\r\n`,
+      `Sec-WebSocket-Accept: ${acceptKey(key)}\r\nSec-WebSocket-Protocol: ${protocol}\r\n${more}\r\n`,
   );
   const keepAlive: KeepAliveOptions = {
     ...options.keepAlive,

@@ -26,6 +26,8 @@ export interface ConnectOptions {
   readonly hostHeader?: string | undefined;
   /** An http:// or https:// proxy that is asked to CONNECT, with its user and password. */
   readonly proxy?: URL | undefined;
+  /** Says what is wrong with the headers of the answer (names in small letters), where something is; then no link is made. */
+  readonly checkAnswer?: ((headers: ReadonlyMap<string, string>) => string | undefined) | undefined;
   /** Aborting before the promise settles closes everything; afterwards it has no effect. */
   readonly signal?: AbortSignal | undefined;
   /** For everything together, in milliseconds (default 15_000). */
@@ -121,7 +123,8 @@ async function shakeHands(
     timer.cancel();
     throw refusal(url, answer, body);
   }
-  const problem = answerProblem(answer, request.key, protocol);
+  const problem =
+    answerProblem(answer, request.key, protocol) ?? options.checkAnswer?.(answer.headers);
   if (problem === undefined) return answer;
   const message = `${url.host}${url.pathname} answered the WebSocket handshake wrongly: ${problem}`;
   throw new HandshakeError('not_websocket', message, { status: 101 });

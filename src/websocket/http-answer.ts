@@ -53,23 +53,38 @@ export async function readBodyStart(
 ): Promise<string> {
   const announced = Number(answer.headers.get('content-length') ?? maxBodyBytes);
   const wantedBytes = Math.min(Number.isNaN(announced) ? 0 : announced, maxBodyBytes);
+  const isChunked = /\bchunked$/i.test(answer.headers.get('transfer-encoding') ?? '');
+  const isEnough = () =>
+    body.length >= wantedBytes || (isChunked && body.toString('latin1').endsWith('0\r\n\r\n'));
   let body: Buffer = Buffer.from(answer.rest);
   try {
     await untilSocket<void>(socket, signal, (resolve) => {
       const onData = (bytes: Buffer) => {
         body = Buffer.concat([body, bytes]);
-        if (body.length >= wantedBytes) resolve();
+        if (isEnough()) resolve();
       };
       socket.on('data', onData);
       socket.on('end', resolve);
-      if (body.length < wantedBytes) socket.resume();
-      else resolve();
+      if (isEnough()) resolve();
+      else socket.resume();
       return () => socket.off('data', onData);
     });
   } catch {
     // The answer stands without its body.
   }
-  return body.toString('utf8', 0, maxBodyBytes);
+  return (isChunked ? unchunked(body) : body).toString('utf8', 0, maxBodyBytes);
+}
+
+/** What is in the chunks of a body, as far as they have come (RFC 9112, section 7.1). */
+function unchunked(body: Buffer): Buffer {
+  const pieces: Buffer[] = [];
+  for (let at = 0; ;) {
+    const lineEnd = body.indexOf('\r\n', at);
+    const size = Number.parseInt(body.toString('latin1', at, lineEnd), 16);
+    if (lineEnd < 0 || !(size > 0)) return Buffer.concat(pieces);
+    pieces.push(body.subarray(lineEnd + 2, lineEnd + 2 + size));
+    at = lineEnd + 2 + size + 2;
+  }
 }
 
 function parseHead(head: string, rest: Uint8Array): HttpAnswer | undefined {

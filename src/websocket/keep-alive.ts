@@ -31,6 +31,7 @@ export class KeepAlive {
   readonly #missedPings: number;
   readonly #random: () => number;
   readonly #actions: KeepAliveActions;
+  readonly #asks: boolean;
   #timer: Timer | undefined;
   #heardAtMs: number;
   #pingedAtMs = -Infinity;
@@ -44,13 +45,24 @@ export class KeepAlive {
     this.#random = options.random ?? Math.random;
     this.#actions = actions;
     this.#heardAtMs = this.#clock.now();
-    if (options.role === 'pings') this.#planPing();
+    this.#asks = options.role === 'pings';
+    if (this.#asks) this.#planPing();
     else this.#planWatch(this.#intervalMs);
   }
 
   /** Milliseconds since bytes came in, as far as we were reading. */
   get silentMs(): number {
     return this.#paused ? 0 : this.#clock.now() - this.#heardAtMs;
+  }
+
+  /** Something that was due did not come: asks at once, and one interval without a sign of life is enough. For the end that pings. */
+  probe(): void {
+    if (!this.#asks || this.#paused || this.#timer === undefined) return;
+    this.#missed = this.#missedPings - 1;
+    // One that is on its way will tell.
+    if (this.#heardAtMs < this.#pingedAtMs) return;
+    this.#timer.cancel();
+    this.#ask();
   }
 
   /** Bytes came in. */
@@ -84,9 +96,14 @@ export class KeepAlive {
     const answered = this.#heardAtMs >= this.#pingedAtMs || this.#paused;
     this.#missed = answered ? 0 : this.#missed + 1;
     if (this.#missed >= this.#missedPings) {
-      this.#die(`the other end left ${this.#missed} pings unanswered`);
+      const silentMs = Math.round(this.#clock.now() - this.#heardAtMs);
+      this.#die(`the other end left pings unanswered, nothing came from it for ${silentMs} ms`);
       return;
     }
+    this.#ask();
+  }
+
+  #ask(): void {
     this.#pingedAtMs = this.#clock.now();
     this.#planPing();
     this.#actions.ping();

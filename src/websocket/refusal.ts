@@ -6,21 +6,26 @@ const maxQuotedLength = 160;
 /** What an HTTP answer other than 101 means, in words. The body is quoted only where it is a broker's own sentence. */
 export function refusal(url: URL, answer: HttpAnswer, body: string): HandshakeError {
   const { status } = answer;
-  const details: HandshakeErrorDetails = { status, retryAfterMs: retryAfterMs(answer) };
+  const { code: brokerCode, message: sentence } = brokerAnswer(answer, body);
+  const details: HandshakeErrorDetails = {
+    status,
+    brokerCode,
+    retryAfterMs: retryAfterMs(answer),
+  };
   const where = `${url.host}${url.pathname}`;
-  const said = `${where} answered ${status}${quote(answer, body)}`;
+  const quoted = sentence === undefined ? page(answer, body) : ` (${printable(sentence)})`;
+  const said = `${where} answered ${status}${quoted}`;
   if (status < 300) {
     const message = `${said} instead of opening a WebSocket; a login page or a web server answers there, check the URL`;
     return new HandshakeError('not_websocket', message, details);
   }
-  return new HandshakeError(
-    'rejected',
-    `${said}; ${advice(answer, details.retryAfterMs)}`,
-    details,
-  );
+  return new HandshakeError('rejected', `${said}; ${advice(answer, details)}`, details);
 }
 
-function advice(answer: HttpAnswer, retryAfterMs: number | undefined): string {
+function advice(
+  answer: HttpAnswer,
+  { brokerCode, retryAfterMs }: Pick<HandshakeErrorDetails, 'brokerCode' | 'retryAfterMs'>,
+): string {
   const later =
     retryAfterMs === undefined
       ? 'try again later'
@@ -33,9 +38,13 @@ function advice(answer: HttpAnswer, retryAfterMs: number | undefined): string {
     case 308:
       return `it has moved to ${newPlace(answer)}, set the broker's URL to that`;
     case 401:
-      return 'check that the token is there, not expired, and made with a key that the broker knows';
     case 403:
-      return 'the token does not allow this; check which cluster it names';
+      if (brokerCode === undefined) {
+        return "the answer is no broker's: a proxy or a firewall on the way refuses, check that it lets WebSockets to this address pass";
+      }
+      if (answer.status === 403)
+        return 'the token does not allow this; check which cluster it names';
+      return 'check that the token is there, not expired, and made with a key that the broker knows';
     case 404:
       return 'no broker has such a path; check the URL';
     case 407:
@@ -58,23 +67,20 @@ function newPlace(answer: HttpAnswer): string {
   return location === null ? 'another place' : printable(`${location.origin}${location.pathname}`);
 }
 
-function quote(answer: HttpAnswer, body: string): string {
-  const type = answer.headers.get('content-type') ?? '';
-  if (/\bjson\b/.test(type)) {
-    const sentence = sentenceOf(body);
-    return sentence === undefined ? '' : ` (${printable(sentence)})`;
-  }
-  if (!/\bhtml\b/.test(type)) return '';
+function page(answer: HttpAnswer, body: string): string {
+  if (!/\bhtml\b/.test(answer.headers.get('content-type') ?? '')) return '';
   const title = /<title>([^<]*)/i.exec(body)?.[1]?.trim();
   return title ? ` with a web page titled "${printable(title)}"` : ' with a web page';
 }
 
-function sentenceOf(body: string): string | undefined {
+/** What a broker says when it refuses: JSON with a code and a sentence. Nothing where it was somebody else. */
+function brokerAnswer(answer: HttpAnswer, body: string): { code?: string; message?: string } {
+  if (!/^application\/json\b/i.test(answer.headers.get('content-type') ?? '')) return {};
   try {
-    const { message } = JSON.parse(body) as { message?: unknown };
-    return typeof message === 'string' ? message : undefined;
+    const { code, message } = JSON.parse(body) as { code?: unknown; message?: unknown };
+    return typeof code === 'string' && typeof message === 'string' ? { code, message } : {};
   } catch {
-    return undefined;
+    return {};
   }
 }
 

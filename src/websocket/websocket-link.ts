@@ -123,6 +123,10 @@ export class WebSocketLink implements AttachableLink {
     return this.#keepAlive?.silentMs ?? 0;
   }
 
+  probe(): void {
+    this.#keepAlive?.probe();
+  }
+
   get room(): number {
     if (this.#state !== 'open') return 0;
     return highWaterBytes - this.#output.queuedBytes - this.#turnBytes;

@@ -55,14 +55,14 @@ function makeStore() {
     clock,
     log: silentLogger,
     resumeGraceMs: graceMs,
-    makeSession: (log, onBroken) =>
+    makeSession: (log, events) =>
       new Session({
         clock,
         limits: defaultLimits,
         pool: new SlabPool(),
         budget: new WindowBudget(2 ** 30),
         log,
-        onBroken,
+        ...events,
         accept: () => ({
           onData() {},
           onFin() {},
@@ -163,6 +163,18 @@ describe('SessionStore', () => {
     const { store } = makeStore();
     store.detach(store.attach(new Carrier(), 1, mine), lost(code));
     expect(store.size).toBe(waiting.includes(code) ? 1 : 0);
+  });
+
+  it('takes 10 000 sessions and refuses the next with overloaded; those that it has may still resume', () => {
+    const { store } = makeStore();
+    const carrier = new Carrier();
+    const named = (at: number) => ({ ...mine, session: at.toString(16).padStart(32, '0') });
+    for (let at = 1; at <= 10_000; at++) store.attach(carrier, at, named(at));
+    expect(() => store.attach(carrier, 10_001, named(10_001))).toThrow(
+      expect.objectContaining({ code: 'overloaded' }),
+    );
+    store.attach(carrier, 10_002, { ...named(1), resume: true });
+    expect(store.size).toBe(10_000);
   });
 
   it('ends a session that its peer breaks, and tells that link why', async () => {

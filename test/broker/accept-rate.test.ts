@@ -31,7 +31,7 @@ it('admits again as time passes, and never saves up more than a second', () => {
   expect(rate.admit()).toBeGreaterThan(0);
 });
 
-it('spreads a storm over as long as serving it takes', () => {
+it('storm: is spread over as long as serving it takes', () => {
   const rate = new AcceptRate(10, settableClock(), () => 0.999);
   for (let i = 0; i < 10; i++) rate.admit();
   let last = 0;

@@ -76,6 +76,20 @@ describe('a dialer whose link is lost', () => {
     expect(fleet.replicas[0]!.hub!.dialerCount).toBe(0);
   });
 
+  it('half-dead TCP: finds a dead link one ping after a dial on it timed out, and later dials go elsewhere', async () => {
+    const { fleet, transfer, dialer } = await withStream();
+    fleet.dialerLinks.at(-1)!.silence(60_000, 60_000);
+    const lost = fleet.open(0, nothing, nothing, 10_000);
+    await fleet.clock.advance(12_100);
+    expect(lost.dialed.ending).toBe('timeout');
+    await fleet.clock.advance(20_500);
+    const next = fleet.open(0, nothing, nothing, 10_000);
+    await fleet.clock.advance(1_000);
+    expect(next.dialed.events).toEqual(['opened']);
+    expect(dialer.resumedCount).toBe(1);
+    expect(transfer.dialed.closes).toEqual([]);
+  });
+
   it('gives up after 30 s without a broker, with the code of the loss', async () => {
     const { fleet, transfer } = await withStream();
     for (const replica of fleet.replicas) replica.kill();
@@ -124,7 +138,7 @@ describe('a dialer whose link is lost', () => {
 });
 
 describe('a broker that drains', () => {
-  it('loses its sessions to another before its links close, and once', async () => {
+  it('wrong shutdown order: loses its sessions to another before its links close, and once', async () => {
     const { fleet, transfer, dialer } = await withStream({ tunnels: 2 });
     const replica = fleet.replicas.find(({ hub }) => hub!.dialerCount > 0)!;
     const links = fleet.dialerLinks.length;

@@ -143,7 +143,7 @@ for (const bridgeApart of [false, true]) {
     });
 
     it.each(['up', 'down'])(
-      'lets seven streams move beside one that nobody reads (%s)',
+      'slow reader: lets seven streams move beside one that nobody reads (%s)',
       { timeout: 60_000 },
       async (direction) => {
         await using fast = await startTarget(

@@ -55,47 +55,51 @@ async function killClient(world: World, to: string): Promise<void> {
   await client.exited;
 }
 
-it('300 dials, however they end, leave nothing behind', { timeout: 60_000 }, async () => {
-  await using world = await startWorld({
-    bridgeApart: true,
-    // Longer than this test waits: what is cancelled must not end by itself.
-    agentArgs: ['--dial-timeout', '1m'],
-  });
-  await using target = await startTarget({ mode: 'echo' });
-  const to = `cluster1:${target.port}`;
-  await using client = await openClient(world.front);
-  const agentBefore = await openSockets(world.agent);
-  // The first dial makes the session, and the connection of the client; both stay.
-  await isServed(client, to);
-  const brokerBefore = await openSockets(world.broker);
-  const bridgeBefore = await openSockets(world.bridge);
+it(
+  'leak per aborted stream: 300 dials, however they end, leave nothing behind',
+  { timeout: 60_000 },
+  async () => {
+    await using world = await startWorld({
+      bridgeApart: true,
+      // Longer than this test waits: what is cancelled must not end by itself.
+      agentArgs: ['--dial-timeout', '1m'],
+    });
+    await using target = await startTarget({ mode: 'echo' });
+    const to = `cluster1:${target.port}`;
+    await using client = await openClient(world.front);
+    const agentBefore = await openSockets(world.agent);
+    // The first dial makes the session, and the connection of the client; both stay.
+    await isServed(client, to);
+    const brokerBefore = await openSockets(world.broker);
+    const bridgeBefore = await openSockets(world.bridge);
 
-  const served = await atOnce(counts.served, () => isServed(client, to));
-  expect(new Set(served)).toEqual(new Set([true]));
-  const closed = await freePort();
-  const refused = await atOnce(counts.refused, () => reasonOf(client.dial(`cluster1:${closed}`)));
-  expect(new Set(refused)).toEqual(new Set(['endpoint']));
-  expect(new Set(await cancelDials(client))).toEqual(new Set(['context']));
-  await killClient(world, to);
+    const served = await atOnce(counts.served, () => isServed(client, to));
+    expect(new Set(served)).toEqual(new Set([true]));
+    const closed = await freePort();
+    const refused = await atOnce(counts.refused, () => reasonOf(client.dial(`cluster1:${closed}`)));
+    expect(new Set(refused)).toEqual(new Set(['endpoint']));
+    expect(new Set(await cancelDials(client))).toEqual(new Set(['context']));
+    await killClient(world, to);
 
-  await target.waitForReports(1 + counts.served + counts.killed);
-  expect(target.openCount).toBe(0);
-  await untilSockets(world.agent, agentBefore);
-  await untilSockets(world.broker, brokerBefore);
-  await untilSockets(world.bridge, bridgeBefore);
+    await target.waitForReports(1 + counts.served + counts.killed);
+    expect(target.openCount).toBe(0);
+    await untilSockets(world.agent, agentBefore);
+    await untilSockets(world.broker, brokerBefore);
+    await untilSockets(world.bridge, bridgeBefore);
 
-  const token = await world.tokens.issue({ kind: 'dialer', name: 'test' });
-  const status = JSON.parse((await askBroker(world, '/v1/status', token)).body) as BrokerStatus;
-  expect(status.dialers).toBe(1);
-  expect(status.clusters).toMatchObject([{ cluster: 'cluster1', agents: [{ sessions: 1 }] }]);
-  const { body: metrics } = await askBroker(world, '/metrics');
-  expect(metrics).toMatch(/^culvert_broker_sessions 1$/m);
+    const token = await world.tokens.issue({ kind: 'dialer', name: 'test' });
+    const status = JSON.parse((await askBroker(world, '/v1/status', token)).body) as BrokerStatus;
+    expect(status.dialers).toBe(1);
+    expect(status.clusters).toMatchObject([{ cluster: 'cluster1', agents: [{ sessions: 1 }] }]);
+    const { body: metrics } = await askBroker(world, '/metrics');
+    expect(metrics).toMatch(/^culvert_broker_sessions 1$/m);
 
-  // With a stream left it would wait for its end; with a call left the bridge would count it.
-  expect(await world.agent.stop()).toEqual({ code: 0, signal: null });
-  expect(await world.bridge.stop()).toEqual({ code: 0, signal: null });
-  expect(await loggedLine(world.bridge, 'konnectivity bridge drains')).toMatchObject({
-    calls: 0,
-    flushing: 0,
-  });
-});
+    // With a stream left it would wait for its end; with a call left the bridge would count it.
+    expect(await world.agent.stop()).toEqual({ code: 0, signal: null });
+    expect(await world.bridge.stop()).toEqual({ code: 0, signal: null });
+    expect(await loggedLine(world.bridge, 'konnectivity bridge drains')).toMatchObject({
+      calls: 0,
+      flushing: 0,
+    });
+  },
+);

@@ -12,7 +12,7 @@ const silenceMs = 70_000;
 
 describeWith({ nginx: await ground.debian('nginx') }, 'behind nginx that ends TLS', ({ nginx }) => {
   it(
-    'tunnels and a stream in them survive more silence than nginx allows a connection',
+    '60 s idle kill: tunnels and a stream in them survive more silence than nginx allows a connection',
     { timeout: silenceMs + 60_000 },
     async () => {
       await using services = new AsyncDisposableStack();

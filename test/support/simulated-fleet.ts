@@ -123,7 +123,7 @@ export class AgentProcess {
       clock,
       log: silentLogger,
       resumeGraceMs: fleetLimits.resumeGraceMs,
-      makeSession: (log, onBroken) =>
+      makeSession: (log, events) =>
         new Session({
           clock,
           limits: fleetLimits,
@@ -136,9 +136,10 @@ export class AgentProcess {
             this.accepted.push(accepted);
             return accepted;
           },
+          ...events,
           onBroken: (error) => {
             fleet.broken.push(error);
-            onBroken(error);
+            events.onBroken(error);
           },
         }),
     });

@@ -182,6 +182,14 @@ export class SimulatedLink implements AttachableLink {
     }
   }
 
+  /** As links with pings do: where nothing passes, that is found out after an interval. */
+  probe(): void {
+    if (!this.#silent) return;
+    this.#clock.setTimer(20_000, () =>
+      this.lose(new TunnelError('peer_unresponsive', 'no answer to a ping')),
+    );
+  }
+
   get #ends(): [SimulatedLink, SimulatedLink] {
     return [this, this.#other!];
   }

@@ -60,7 +60,7 @@ describe('credit', () => {
     expect(dialed).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
   });
 
-  it('stalls the stream of a reader that stands still, and no other', async () => {
+  it('slow reader: stalls the stream of a reader that stands still, and no other', async () => {
     const sessions = linkedSessions({ latencyMs: () => 5, bytesPerMs: 100_000 });
     const streams = await open(sessions, 8);
     streams[0]![1].stopReading();

@@ -175,8 +175,8 @@ describe('connectWebSocket says what went wrong', () => {
       {},
       /moved to https:\/\/new\.example\/v1\/agent,/,
     ],
-    ['no token', 401, 'Content-Length: 0', {}, /token/],
-    ['another cluster', 403, 'Content-Length: 0', {}, /cluster/],
+    ['a proxy that wants to know who', 401, 'Content-Length: 0', {}, /proxy/],
+    ['a firewall', 403, 'Content-Length: 0', {}, /firewall/],
     ['a wrong path', 404, 'Content-Length: 0', {}, /URL/],
     [
       'too many',
@@ -194,7 +194,7 @@ describe('connectWebSocket says what went wrong', () => {
       /try again later/,
     ],
     ['a teapot', 418, 'Content-Length: 0', {}, /log/],
-  ])('%s: %d', async (_name, status, headers, details, words) => {
+  ])('upgrade answered by %s: %d', async (_name, status, headers, details, words) => {
     await using server = await answering(`HTTP/1.1 ${status} X\r\n${headers}\r\n\r\n`);
     const error = await failure({ url: server.url });
     expect(error).toMatchObject({ code: 'rejected', status, ...details });
@@ -210,8 +210,46 @@ describe('connectWebSocket says what went wrong', () => {
     expect(retryAfterMs).toBeLessThanOrEqual(60_000);
   });
 
+  const json = 'application/json; charset=UTF-8';
+  const refusal = JSON.stringify({ code: 'forbidden', message: 'not yours' });
+  const half = refusal.length >> 1;
+  const inChunks = [refusal.slice(0, half), refusal.slice(half), '']
+    .map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`)
+    .join('');
+
+  it.each<[string, number, string, string, string | undefined]>([
+    ["a broker's", 403, `Content-Type: ${json}`, refusal, 'forbidden'],
+    [
+      "a broker's, in chunks",
+      403,
+      `Content-Type: ${json}\r\nTransfer-Encoding: chunked`,
+      inChunks,
+      'forbidden',
+    ],
+    ['a firewall page', 403, 'Content-Type: text/html', '<h1>Blocked</h1>', undefined],
+    ['JSON on a page', 403, 'Content-Type: text/html', refusal, undefined],
+    ['JSON of no type', 403, 'Server: x', refusal, undefined],
+    [
+      'JSON of somebody else',
+      401,
+      `Content-Type: ${json}`,
+      '{"error":"login","message":"who"}',
+      undefined,
+    ],
+    ['numbers', 403, `Content-Type: ${json}`, '{"code":1020,"message":"denied"}', undefined],
+    ['half a sentence', 403, `Content-Type: ${json}`, refusal.slice(0, half), undefined],
+    ['null', 401, `Content-Type: ${json}`, 'null', undefined],
+  ])('tells whose answer it is: %s', async (_name, status, headers, body, brokerCode) => {
+    await using server = await answering(`HTTP/1.1 ${status} X\r\n${headers}\r\n\r\n${body}`);
+    const error = await failure({ url: server.url });
+    expect(error).toMatchObject({ code: 'rejected', status });
+    expect(error.brokerCode).toBe(brokerCode);
+    expect(error.message).toMatch(brokerCode === undefined ? /on the way/ : /token/);
+  });
+
   it("repeats a broker's own sentence, on one line and at no length", async () => {
     const body = JSON.stringify({
+      code: 'forbidden',
       message: `cluster c2\n\u001b[31m is not yours ${'x'.repeat(900)}`,
     });
     await using server = await answering(
@@ -225,16 +263,19 @@ describe('connectWebSocket says what went wrong', () => {
   it.each([
     [200, 'not_websocket'],
     [503, 'rejected'],
-  ])('names a web page that answers %d by its title alone', async (status, code) => {
-    const page = `<html><title>Sign in</title>${'<p>secret</p>'.repeat(2000)}`;
-    await using server = await answering(
-      `HTTP/1.1 ${status} X\r\nContent-Type: text/html; charset=utf-8\r\n\r\n${page}`,
-    );
-    const error = await failure({ url: server.url });
-    expect(error).toMatchObject({ code, status });
-    expect(error.message).toContain('web page titled "Sign in"');
-    expect(error.message).not.toContain('secret');
-  });
+  ])(
+    'upgrade answered by HTML: names a web page that answers %d by its title alone',
+    async (status, code) => {
+      const page = `<html><title>Sign in</title>${'<p>secret</p>'.repeat(2000)}`;
+      await using server = await answering(
+        `HTTP/1.1 ${status} X\r\nContent-Type: text/html; charset=utf-8\r\n\r\n${page}`,
+      );
+      const error = await failure({ url: server.url });
+      expect(error).toMatchObject({ code, status });
+      expect(error.message).toContain('web page titled "Sign in"');
+      expect(error.message).not.toContain('secret');
+    },
+  );
 
   it('waits for no body that does not come', async () => {
     const clock = new VirtualClock();

@@ -19,7 +19,7 @@ function start(role: KeepAliveOptions['role'], options: Partial<KeepAliveOptions
 }
 
 describe('keep-alive', () => {
-  it('pings every 20 s and gives up after two without an answer', async () => {
+  it('half-dead TCP: pings every 20 s and gives up after two without an answer', async () => {
     const { clock, events } = start('pings');
     await clock.runUntilIdle();
     expect(events).toEqual(['ping 20000', 'ping 40000', 'peer_unresponsive 60000']);
@@ -82,6 +82,41 @@ describe('keep-alive', () => {
     pinging.keepAlive.resume();
     await pinging.clock.runUntilIdle();
     expect(pinging.events.at(-1)).toBe('peer_unresponsive 160000');
+  });
+
+  it('asks at once when it is told to, and one interval without an answer is enough', async () => {
+    const { clock, events, keepAlive } = start('pings');
+    await clock.advance(12_000);
+    keepAlive.probe();
+    keepAlive.probe();
+    await clock.runUntilIdle();
+    expect(events).toEqual(['ping 12000', 'peer_unresponsive 32000']);
+  });
+
+  it('waits for the ping that is on its way, when it is told to ask', async () => {
+    const { clock, events, keepAlive } = start('pings');
+    await clock.advance(35_000);
+    keepAlive.probe();
+    await clock.runUntilIdle();
+    expect(events).toEqual(['ping 20000', 'peer_unresponsive 40000']);
+  });
+
+  it('goes on as before where the answer comes, and does not ask while it does not read', async () => {
+    const { clock, events, keepAlive } = start('pings');
+    await clock.advance(12_000);
+    keepAlive.probe();
+    await clock.advance(1_000);
+    keepAlive.heard();
+    keepAlive.pause();
+    keepAlive.probe();
+    keepAlive.resume();
+    await clock.runUntilIdle();
+    expect(events).toEqual(['ping 12000', 'ping 32000', 'ping 52000', 'peer_unresponsive 72000']);
+    const answering = start('answers');
+    answering.keepAlive.probe();
+    keepAlive.probe();
+    await answering.clock.advance(59_999);
+    expect([answering.events, clock.pendingTimers]).toEqual([[], 0]);
   });
 
   it.each(['pings', 'answers'] as const)(

@@ -312,6 +312,29 @@ describe('WebSocket link, byte by byte', () => {
     expect(owner.closes).toMatchObject([{ code: 'peer_unresponsive' }]);
   });
 
+  it('half-dead TCP: asks at once when it is told to, and gives up after one ping without an answer', async () => {
+    await using server = await linkServer('ws');
+    const clock = new VirtualClock();
+    const keepAlive = { pingIntervalMs: 1000, random: () => 0.5 };
+    const link = await connectWebSocket({ url: server.url, clock, keepAlive });
+    const owner = new RecordingOwner();
+    link.attach(owner);
+    (await server.accepted()).attach(new RecordingOwner());
+    await clock.advance(500);
+    link.probe();
+    while (link.bytesIn === 0) await turns(1);
+    server.sockets[0]!.pause();
+    await clock.advance(100);
+    link.probe();
+    await clock.advance(999);
+    expect(owner.closes).toEqual([]);
+    await clock.advance(1);
+    // The other end answers no close frame either.
+    await clock.advance(2000);
+    await owner.closed();
+    expect(owner.closes).toMatchObject([{ code: 'peer_unresponsive' }]);
+  });
+
   it.each([
     ['ws', 'with a new random key', (keys: Set<string>) => keys.size > 18 && !keys.has('00000000')],
     ['wss', 'with zero', (keys: Set<string>) => keys.size === 1 && keys.has('00000000')],

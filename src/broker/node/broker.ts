@@ -6,6 +6,7 @@ import { getRequestListener } from '@hono/node-server';
 import { systemClock } from '../../base/clock.ts';
 import { TokenVerifier } from '../../base/enrolment-token.ts';
 import type { Logger } from '../../base/logger.ts';
+import { Metrics } from '../../base/metrics.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
 import type { Dialer } from '../../dialer/dialer.ts';
@@ -16,7 +17,7 @@ import { openAuthenticator, type Authenticator } from '../authenticator.ts';
 import { Hub } from '../hub.ts';
 import { ReplicaAuthenticator } from '../replica-authenticator.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
-import { createMetrics } from './metrics.ts';
+import { exposeBroker } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { joinReplicas } from './replicas.ts';
 import { serveUpgrades } from './upgrade.ts';
@@ -36,6 +37,12 @@ export interface RunningBroker extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+export interface BrokerParts {
+  readonly log: Logger;
+  /** What its /metrics answers, with what others in the process count (default: its own alone). */
+  readonly metrics?: Metrics;
+}
+
 /**
  * Starts a broker that is alone.
  *
@@ -43,7 +50,7 @@ export interface RunningBroker extends AsyncDisposable {
  */
 export async function startBroker(
   options: BrokerOptions,
-  deps: { readonly log: Logger },
+  deps: BrokerParts,
 ): Promise<RunningBroker> {
   const log = deps.log.child({ replica: options.replicaId });
   const address = options.replicaAddress?.href ?? '';
@@ -58,14 +65,15 @@ export async function startBroker(
   });
   const authenticator = await makeAuthenticator(options);
   const rejections = new RejectionCounts();
-  const registry = createMetrics(hub, rejections);
+  const metrics = deps.metrics ?? new Metrics();
+  exposeBroker(metrics.group('culvert_broker'), hub, rejections);
   const app = createApp(
     {
       hub,
       authenticator:
         key === undefined ? authenticator : new ReplicaAuthenticator(key, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
-      metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+      metrics: () => metrics.render(),
       log,
     },
     rejections,
@@ -88,6 +96,7 @@ export async function startBroker(
     clock: systemClock,
     log: log.child({ subsystem: 'dialer' }),
     software: `culvert-bridge/${version}`,
+    metrics: metrics.group('culvert_session'),
   });
   return new Broker(options, hub, server, dialer);
 }

@@ -8,7 +8,7 @@ import { connectWebSocket } from '../../websocket/connect.ts';
 import type { Directory } from '../directory.ts';
 import type { Forward } from '../hub-options.ts';
 import { MemoryDirectory } from '../memory-directory.ts';
-import { ReplicaKey } from '../replica-authenticator.ts';
+import { isAnswer, proofHeader, ReplicaKey } from '../replica-authenticator.ts';
 import type { BrokerOptions } from './options.ts';
 import { RedisDirectory } from './redis-directory.ts';
 
@@ -41,13 +41,20 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
   return { directory, key, forward: makeForward(key, ca) };
 }
 
-function makeForward(key: ReplicaKey, ca: string | undefined): Forward {
+/** Reaches other replicas at the addresses that the directory has for them. */
+export function makeForward(key: ReplicaKey, ca: string | undefined): Forward {
   return async ({ address, replica }, { cluster, name }) => {
     try {
+      const proof = await key.prove(address, name);
       const base = address.replace(/\/?$/, '/');
       return await connectWebSocket({
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
-        headers: await key.headersFor(address, name),
+        headers: proof.headers,
+        // An entry in the directory may be forged: who answers there must be a replica before it gets a session's bytes.
+        checkAnswer: (headers) =>
+          isAnswer(headers.get(proofHeader.toLowerCase()), proof)
+            ? undefined
+            : 'it does not prove that it has the key of the replicas',
         ca,
         signal: AbortSignal.timeout(forwardTimeoutMs),
       });

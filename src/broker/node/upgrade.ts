@@ -40,9 +40,11 @@ async function handleUpgrade(
   if (url === null) return rejectUpgrade(socket, 400, {}, 'the request target is malformed');
   const request = new Request(url, { headers });
   let admitted: ((link: AttachableLink) => void) | undefined;
+  let answered: Readonly<Record<string, string>> = {};
   const response = await app.fetch(request, {
-    upgrade(admit) {
+    upgrade(admit, added = {}) {
       admitted = admit;
+      answered = added;
       return new Response(null, { status: 204 });
     },
   });
@@ -50,6 +52,6 @@ async function handleUpgrade(
     const answer = Object.fromEntries(response.headers);
     return rejectUpgrade(socket, response.status, answer, await response.text());
   }
-  const link = acceptWebSocket(message, socket, head);
+  const link = acceptWebSocket(message, socket, head, { headers: answered });
   if (link !== undefined) admitted(link);
 }

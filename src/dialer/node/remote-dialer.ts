@@ -9,19 +9,22 @@ import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';
 import { proxyFor } from '../../websocket/proxy-environment.ts';
 import type { WebSocketLink } from '../../websocket/websocket-link.ts';
 import { PooledDialer } from '../pooled-dialer.ts';
+import type { SessionMetrics } from '../session-metrics.ts';
 
 export interface RemoteDialerOptions extends BrokerLinkOptions {
   readonly log: Logger;
+  readonly metrics?: SessionMetrics;
 }
 
 /** A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled. */
 export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
-  const { log } = options;
+  const { log, metrics } = options;
   return new PooledDialer({
     connect: (cluster, signal) => connectToBroker(options, cluster, signal),
     clock: systemClock,
     log,
     software: `culvert-bridge/${version}`,
+    ...(metrics && { metrics }),
   });
 }
 
@@ -45,25 +48,17 @@ async function connectToBroker(
       signal,
     });
   } catch (thrown) {
-    const status = thrown instanceof HandshakeError ? thrown.status : undefined;
     const sentence = `no connection to the broker: ${describeError(thrown)}`;
-    throw new TunnelError(codeOf(status), sentence, { cause: thrown });
+    throw new TunnelError(codeOf(thrown), sentence, { cause: thrown });
   }
 }
 
-function codeOf(status: number | undefined): TunnelErrorCode {
-  switch (status) {
-    // A name that no cluster can have is one that no agent speaks for.
-    case 400:
-      return 'no_agent';
-    case 401:
-      return 'unauthorized';
-    case 403:
-      return 'forbidden';
-    case 429:
-    case 503:
-      return 'overloaded';
-    default:
-      return 'link_lost';
-  }
+/** What is final is the broker's own word alone: a proxy or firewall on the way may say something else soon. */
+function codeOf(thrown: unknown): TunnelErrorCode {
+  if (!(thrown instanceof HandshakeError)) return 'link_lost';
+  const { status, brokerCode } = thrown;
+  if (status === 429 || status === 503) return 'overloaded';
+  if (brokerCode === 'unauthorized' || brokerCode === 'forbidden') return brokerCode;
+  // A name that no cluster can have is one that no agent speaks for.
+  return brokerCode !== undefined && status === 400 ? 'no_agent' : 'link_lost';
 }

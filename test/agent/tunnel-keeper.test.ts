@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest';
+import { SessionStore } from '../../src/agent/session-store.ts';
+import { TunnelKeeper } from '../../src/agent/tunnel-keeper.ts';
+import { silentLogger, type Logger } from '../../src/base/logger.ts';
+import { HandshakeError, type HandshakeErrorDetails } from '../../src/websocket/handshake-error.ts';
+import { RecordingLogger } from '../support/linked-sessions.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+const minuteMs = 60_000;
+
+/** How often an agent tries within some minutes, where each attempt ends like this. */
+async function attemptsIn(
+  minutes: number,
+  details: HandshakeErrorDetails,
+  log: Logger = silentLogger,
+): Promise<number> {
+  const clock = new VirtualClock(20);
+  const stop = new AbortController();
+  let attempts = 0;
+  const keeper = new TunnelKeeper({
+    tunnel: 0,
+    connect: () => {
+      attempts++;
+      return Promise.reject(new HandshakeError('rejected', 'no', details));
+    },
+    sessions: new SessionStore({
+      makeSession: () => {
+        throw new Error('there is no tunnel');
+      },
+      clock,
+      log: silentLogger,
+      resumeGraceMs: 0,
+    }),
+    clock,
+    log,
+    onWelcome() {},
+  });
+  const running = keeper.run(stop.signal);
+  await clock.advance(minutes * minuteMs);
+  stop.abort();
+  await running;
+  return attempts;
+}
+
+describe('upgrade answered by 401 or 403', () => {
+  it.each([
+    [401, 'unauthorized'],
+    [403, 'forbidden'],
+  ])('by the broker (%d %s): a person has to act, so once a minute', async (status, brokerCode) => {
+    expect(await attemptsIn(10, { status, brokerCode })).toBeLessThanOrEqual(10);
+  });
+
+  it.each([401, 403, 407, 502])(
+    'by something on the way (%d): tries again as after any outage, at least every 30 s',
+    async (status) => {
+      expect(await attemptsIn(10, { status })).toBeGreaterThanOrEqual(20);
+    },
+  );
+
+  it("takes a 409 for news of the other tunnel only where it is a broker's", async () => {
+    const warned = new RecordingLogger();
+    await attemptsIn(1, { status: 409, brokerCode: 'already_here' }, warned);
+    expect(warned.lines.map(({ event }) => event)).not.toContain('no connection to the broker');
+    await attemptsIn(1, { status: 409 }, warned);
+    expect(warned.lines.map(({ event }) => event)).toContain('no connection to the broker');
+  });
+});

@@ -1,0 +1,51 @@
+import { expect, it } from 'vitest';
+import { silentLogger } from '../../src/base/logger.ts';
+import { Hub } from '../../src/broker/hub.ts';
+import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
+import type { TunnelError } from '../../src/tunnel/errors.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
+import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import { sampleTarget } from '../support/linked-sessions.ts';
+import { PlayedLink } from '../support/played-link.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+it.each([
+  ['overloaded', 'overloaded'],
+  ['forbidden', 'forbidden'],
+  ['draining', 'agent_lost'],
+  ['unknown_session', 'agent_lost'],
+])(
+  'an agent that refuses a new session with %s: the dial hears %s, at once and for good',
+  async (said, heard) => {
+    const clock = new VirtualClock(20);
+    const directory = new MemoryDirectory();
+    const hub = new Hub({ replica: 'r1', address: '', directory, clock, log: silentLogger });
+    const [near, far] = memoryLinkPair(queueMicrotask);
+    hub.admitAgent(far, 'c1', 'a', 0);
+    const agent = new PlayedLink(near);
+    near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 'test' }));
+    await agent.next(FrameType.welcome);
+    let links = 0;
+    await using dialer = new PooledDialer({
+      connect: async (cluster) => {
+        links++;
+        const [mine, theirs] = memoryLinkPair(queueMicrotask);
+        hub.admitDialer(theirs, cluster, 'somebody');
+        return mine;
+      },
+      clock,
+      log: silentLogger,
+      software: 'test',
+    });
+    const ended = Promise.withResolvers<TunnelError | undefined>();
+    const handler = { onData() {}, onFin() {}, onWritable() {}, onClose: ended.resolve };
+    dialer.open('c1', sampleTarget, handler);
+    const { session } = await agent.next(FrameType.attach);
+    near.sendCopy(FrameType.detach, session, 0, encodeMessage({ code: said, message: 'no' }));
+    expect((await ended.promise)?.code).toBe(heard);
+    expect(clock.now()).toBe(0);
+    expect([links, dialer.sessionCount, hub.dialerCount]).toEqual([1, 0, 0]);
+  },
+);

@@ -1,0 +1,61 @@
+import { expect, it } from 'vitest';
+import { silentLogger } from '../../src/base/logger.ts';
+import { Hub } from '../../src/broker/hub.ts';
+import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
+import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import { PlayedLink } from '../support/played-link.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+function makeHub() {
+  const clock = new VirtualClock(20);
+  const directory = new MemoryDirectory();
+  const hub = new Hub({ replica: 'r1', address: '', directory, clock, log: silentLogger });
+  const admit = (who: 'agent' | 'dialer') => {
+    const [near, far] = memoryLinkPair(queueMicrotask);
+    if (who === 'agent') hub.admitAgent(far, 'c1', 'a', 0);
+    else hub.admitDialer(far, 'c1', 'somebody');
+    return new PlayedLink(near);
+  };
+  return { clock, hub, admit };
+}
+
+it.each(['agent', 'dialer'] as const)(
+  'a link of an %s that has not said HELLO closes with the broker, and takes its timer along',
+  async (who) => {
+    const { clock, hub, admit } = makeHub();
+    const newcomer = admit(who);
+    hub.close();
+    expect(await newcomer.closed.promise).toMatchObject({ code: 'draining' });
+    await clock.advance(0);
+    expect([clock.pendingTimers, hub.agentCount, hub.dialerCount]).toEqual([0, 0, 0]);
+  },
+);
+
+it('an agent that has not said HELLO is sent elsewhere when a drain begins, not when it ends', async () => {
+  const { clock, hub, admit } = makeHub();
+  const newcomer = admit('agent');
+  const dialer = admit('dialer');
+  const draining = hub.drain(new AbortController().signal, 10_000);
+  await clock.advance(0);
+  expect(newcomer.ended?.error).toMatchObject({ code: 'draining' });
+  // Somebody whom the drain waits for.
+  expect(dialer.ended).toBeUndefined();
+  dialer.link.close();
+  await draining;
+});
+
+it('a broker forgets a newcomer that leaves by itself, and one that says HELLO is none any more', async () => {
+  const { clock, hub, admit } = makeHub();
+  admit('agent').link.close();
+  const agent = admit('agent');
+  const hello = encodeMessage({ ...protocolVersion, software: 'test' });
+  agent.link.sendCopy(FrameType.hello, 0, 0, hello);
+  await agent.next(FrameType.welcome);
+  // No forward: such a drain waits for the dialers alone, and tells the agent first.
+  await hub.drain(new AbortController().signal, 10_000);
+  await clock.advance(0);
+  expect(agent.frames.map(({ type }) => type)).toEqual([FrameType.goaway]);
+  expect(agent.ended?.error).toMatchObject({ code: 'draining' });
+});

@@ -1,0 +1,174 @@
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { once } from 'node:events';
+import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { AcceptRate } from '../../src/broker/accept-rate.ts';
+import { createApp } from '../../src/broker/app.ts';
+import { openAuthenticator } from '../../src/broker/authenticator.ts';
+import { Hub } from '../../src/broker/hub.ts';
+import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import { makeForward } from '../../src/broker/node/replicas.ts';
+import { serveUpgrades } from '../../src/broker/node/upgrade.ts';
+import { ReplicaAuthenticator, ReplicaKey } from '../../src/broker/replica-authenticator.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
+import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import { acceptWebSocket } from '../../src/websocket/accept.ts';
+import { RecordingLogger } from '../support/linked-sessions.ts';
+import { PlayedLink } from '../support/played-link.ts';
+
+const key = await ReplicaKey.fromText('the key');
+const version = { ...protocolVersion, software: 'test' };
+
+let stack = new AsyncDisposableStack();
+afterEach(async () => {
+  await stack.disposeAsync();
+  stack = new AsyncDisposableStack();
+});
+
+/** A server on loopback; its address. */
+async function serve(
+  onUpgrade: (request: IncomingMessage, socket: Socket, head: Buffer) => void,
+): Promise<string> {
+  const server = createServer((_, response) => response.writeHead(404).end());
+  const sockets: Socket[] = [];
+  server.on('connection', (socket: Socket) => void sockets.push(socket));
+  server.on('upgrade', (request, socket, head) => onUpgrade(request, socket as Socket, head));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  stack.defer(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    await once(server, 'close');
+  });
+  return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** A replica that other replicas reach over a real socket, with an agent of cluster `good`. */
+async function makeReplica() {
+  const log = new RecordingLogger();
+  const directory = new MemoryDirectory();
+  let forwards = 0;
+  const forward = makeForward(key, undefined);
+  const server = { address: '' };
+  server.address = await serve((request, socket, head) =>
+    upgrades.emit('upgrade', request, socket, head),
+  );
+  const hub = new Hub({
+    replica: 'r1',
+    address: server.address,
+    directory,
+    forward: (owner, dialer) => {
+      forwards++;
+      return forward(owner, dialer);
+    },
+    clock: systemClock,
+    log,
+  });
+  const app = createApp({
+    hub,
+    authenticator: new ReplicaAuthenticator(key, server.address, openAuthenticator),
+    acceptRate: new AcceptRate(100, systemClock),
+    metrics: async () => ({ contentType: '', text: '' }),
+    log,
+  });
+  const upgrades = createServer();
+  serveUpgrades(upgrades, app, log);
+  const admitAgent = async (cluster: string) => {
+    const [near, far] = memoryLinkPair(queueMicrotask);
+    hub.admitAgent(far, cluster, 'a', 0);
+    near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
+    await new PlayedLink(near).next(FrameType.welcome);
+  };
+  await admitAgent('good');
+  const dial = (cluster: string) => {
+    const [mine, theirs] = memoryLinkPair(queueMicrotask);
+    hub.admitDialer(theirs, cluster, 'somebody');
+    const session = crypto.randomUUID().replaceAll('-', '');
+    mine.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
+    return new PlayedLink(mine);
+  };
+  const poison = (address: string, replica = 'r2') =>
+    directory.claim({ cluster: 'bad', agent: 'p', tunnel: 0, replica, address });
+  const warnings = () => log.lines.filter(({ event }) => event.startsWith('replica did not'));
+  return { hub, server, admitAgent, dial, poison, warnings, forwards: () => forwards };
+}
+
+describe('a poisoned directory entry', () => {
+  /** Strangers who take the call, by what they do with it; what they were sent is kept. */
+  const strangers: Record<string, (received: string[]) => Promise<string>> = {
+    'that points at a port on loopback where nobody listens': async () => 'ws://127.0.0.1:1',
+    'that points at a web server on loopback': async (received) =>
+      serve((request, socket) => {
+        received.push(JSON.stringify(request.headers));
+        socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      }),
+    'that points at a stranger on loopback who plays the replica': async (received) =>
+      serve((request, socket, head) => {
+        received.push(JSON.stringify(request.headers));
+        const link = acceptWebSocket(request, socket, head)!;
+        const played = new PlayedLink(link);
+        const welcome = { ...protocolVersion, replica: 'r2', session: 7, agent: 'p' };
+        link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
+        void played.next(FrameType.hello).then(() => received.push('a HELLO'));
+      }),
+    'that points at a replica of another deployment': async (received) => {
+      const other = await ReplicaKey.fromText('another key');
+      const { answer } = await other.prove('ws://elsewhere', 'somebody');
+      return serve((request, socket, head) => {
+        received.push(JSON.stringify(request.headers));
+        acceptWebSocket(request, socket, head, { headers: { 'Culvert-Replica': answer } });
+      });
+    },
+  };
+
+  it.each(Object.keys(strangers))(
+    '%s: no_agent, logged once, and it gets nothing',
+    async (what) => {
+      const replica = await makeReplica();
+      const received: string[] = [];
+      await replica.poison(await strangers[what]!(received));
+      const dialer = replica.dial('bad');
+      expect(await dialer.closed.promise).toMatchObject({ code: 'no_agent' });
+      expect(replica.warnings()).toMatchObject([{ fields: { owner: 'r2', code: 'link_lost' } }]);
+      expect(replica.forwards()).toBe(1);
+      // It saw a proof that is good for its own address alone, and not a frame.
+      expect(received.filter((text) => !text.startsWith('{'))).toEqual([]);
+      expect(received.join()).not.toContain('the key');
+      expect(dialer.frames).toEqual([]);
+      await replica.dial('good').next(FrameType.welcome);
+    },
+  );
+
+  it('that points at the replica that reads it: one hop to itself, no_agent, logged once', async () => {
+    const replica = await makeReplica();
+    await replica.poison(replica.server.address);
+    expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(replica.forwards()).toBe(1);
+    expect(replica.warnings()).toMatchObject([{ fields: { owner: 'r2', code: 'no_agent' } }]);
+    await expect.poll(() => replica.hub.dialerCount).toBe(0);
+    await replica.dial('good').next(FrameType.welcome);
+  });
+
+  it('under the name of the replica that reads it: no_agent, and nobody is called', async () => {
+    const replica = await makeReplica();
+    await replica.poison('ws://127.0.0.1:1', 'r1');
+    expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(replica.forwards()).toBe(0);
+    await replica.dial('good').next(FrameType.welcome);
+  });
+
+  it('beside a good one costs a dial one more call', async () => {
+    const [owner, entrance] = [await makeReplica(), await makeReplica()];
+    await owner.admitAgent('far');
+    const { directory } = entrance.hub.options;
+    const claim = { cluster: 'far', agent: 'a', tunnel: 0 };
+    await directory.claim({ ...claim, replica: 'r2', address: owner.server.address });
+    // The newest is asked first.
+    await directory.claim({ ...claim, agent: 'p', replica: 'r3', address: 'ws://127.0.0.1:1' });
+    await entrance.dial('far').next(FrameType.welcome);
+    expect(entrance.forwards()).toBe(2);
+    expect(entrance.warnings()).toHaveLength(1);
+  });
+});

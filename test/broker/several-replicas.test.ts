@@ -1,0 +1,148 @@
+import { describe, expect, it, vi } from 'vitest';
+import { silentLogger } from '../../src/base/logger.ts';
+import { hubLimits } from '../../src/broker/hub-options.ts';
+import { Hub } from '../../src/broker/hub.ts';
+import { TunnelError } from '../../src/tunnel/errors.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
+import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import { PlayedLink } from '../support/played-link.ts';
+import { SimulatedDirectory } from '../support/simulated-directory.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+const own = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
+const version = { ...protocolVersion, software: 'test' };
+const elsewhere = { ...own, tunnel: 1, replica: 'r2', address: 'ws://r2' };
+
+/** A replica with one agent; the others are entries in its directory. */
+async function makeReplica() {
+  const clock = new VirtualClock(20);
+  const directory = new SimulatedDirectory().view();
+  const asked: string[] = [];
+  const hub = new Hub({
+    replica: 'r1',
+    address: 'ws://r1',
+    directory,
+    forward: ({ replica }) => {
+      asked.push(replica);
+      return Promise.reject(new TunnelError('link_lost', 'gone'));
+    },
+    clock,
+    log: silentLogger,
+  });
+  const connect = async (name: string) => {
+    const [near, far] = memoryLinkPair(queueMicrotask);
+    hub.admitAgent(far, 'c1', name, 0);
+    const peer = new PlayedLink(near);
+    near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
+    await peer.next(FrameType.welcome);
+    return peer;
+  };
+  const dial = () => {
+    const [near, far] = memoryLinkPair(queueMicrotask);
+    hub.admitDialer(far, 'c1', 'somebody');
+    const session = crypto.randomUUID().replaceAll('-', '');
+    near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
+    return new PlayedLink(near);
+  };
+  const agent = await connect('a');
+  const drain = () => {
+    const state = { drained: false };
+    const limit = new AbortController();
+    void hub.drain(limit.signal, 10_000).then(() => (state.drained = true));
+    return { state, limit };
+  };
+  return { clock, directory, asked, hub, agent, connect, dial, drain };
+}
+
+describe('a replica that drains', () => {
+  it('waits until its agent has a tunnel at another replica that stays', async () => {
+    const { clock, directory, agent, drain } = await makeReplica();
+    const { state } = drain();
+    await clock.advance(500);
+    expect(state.drained).toBe(false);
+    // One of another agent, one here, and one that is given up as well.
+    await directory.claim({ ...elsewhere, agent: 'b' });
+    await directory.claim({ ...own, tunnel: 1 });
+    await clock.advance(500);
+    expect(state.drained).toBe(false);
+    const leaving = await directory.claim(elsewhere);
+    await directory.retire(leaving);
+    await clock.advance(500);
+    expect(state.drained).toBe(false);
+    expect(agent.ended).toBeUndefined();
+    await directory.claim(elsewhere);
+    await clock.advance(500);
+    expect(state.drained).toBe(true);
+    expect(agent.ended?.error).toMatchObject({ code: 'draining' });
+  });
+
+  it('waits until its agent has left', async () => {
+    const { clock, agent, drain } = await makeReplica();
+    const { state } = drain();
+    await clock.advance(500);
+    expect(state.drained).toBe(false);
+    agent.link.close();
+    await clock.advance(500);
+    expect(state.drained).toBe(true);
+  });
+
+  it('waits for an agent that does neither for a few seconds only', async () => {
+    const { clock, drain } = await makeReplica();
+    const { state } = drain();
+    await clock.advance(hubLimits.agentsLeaveMs - 1_000);
+    expect(state.drained).toBe(false);
+    await clock.advance(2_000);
+    expect(state.drained).toBe(true);
+  });
+
+  it('waits no longer than it is told', async () => {
+    const { clock, drain } = await makeReplica();
+    const { state, limit } = drain();
+    await clock.advance(100);
+    limit.abort();
+    await clock.advance(0);
+    expect(state.drained).toBe(true);
+  });
+});
+
+describe('a session that may go to another replica', () => {
+  const wish = { cluster: 'c1', agent: undefined, forwarded: false, except: undefined };
+
+  it('goes to a tunnel there that is given up only where there is none here, and it has not begun', async () => {
+    const { directory, hub, agent } = await makeReplica();
+    await directory.retire(await directory.claim(elsewhere));
+    const [port] = hub.agents();
+    port!.retire(7_000);
+    // Both are given up: the one here saves a hop.
+    expect(await hub.place(wish)).toEqual({ here: port });
+    agent.link.close();
+    await agent.closed.promise;
+    expect(await hub.place(wish)).toMatchObject({ elsewhere: { replica: 'r2' } });
+    await expect(hub.place({ ...wish, agent: 'a' })).rejects.toMatchObject({ code: 'no_agent' });
+    await directory.claim(elsewhere);
+    expect(await hub.place({ ...wish, agent: 'a' })).toMatchObject({ elsewhere: { tunnel: 1 } });
+    await expect(hub.place({ ...wish, agent: 'b' })).rejects.toMatchObject({ code: 'no_agent' });
+  });
+
+  it('goes to a tunnel that stays, though it carries more than one that is given up', async () => {
+    const { hub, connect, dial } = await makeReplica();
+    await dial().next(FrameType.welcome);
+    await connect('b');
+    const [stays, leaves] = hub.agents();
+    leaves!.retire(7_000);
+    expect([stays!.sessionCount, leaves!.sessionCount]).toEqual([1, 0]);
+    expect(await hub.place(wish)).toEqual({ here: stays });
+  });
+
+  it('makes a replica doubt the entry of one that it asked in vain', async () => {
+    const { directory, hub, agent, asked, dial } = await makeReplica();
+    agent.link.close();
+    await agent.closed.promise;
+    const entry = await directory.claim(elsewhere);
+    const doubted = vi.spyOn(directory, 'distrust');
+    expect(await dial().closed.promise).toMatchObject({ code: 'no_agent' });
+    expect([asked, doubted.mock.calls]).toEqual([['r2'], [[entry]]]);
+    expect(hub.dialerCount).toBe(0);
+  });
+});

@@ -1,0 +1,122 @@
+import { describe, expect, it } from 'vitest';
+import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
+import { SessionStore } from '../../src/agent/session-store.ts';
+import { silentLogger } from '../../src/base/logger.ts';
+import { Hub } from '../../src/broker/hub.ts';
+import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
+import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import { sampleTarget } from '../support/linked-sessions.ts';
+import { PlayedLink } from '../support/played-link.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+const session = 'a'.repeat(32);
+/** Of a peer with the lowest minor version, and fields of a later one. */
+const skewed = { ...protocolVersion, minor: 0, software: 'other', colours: ['red', { deep: 1 }] };
+const nextMajor = { ...protocolVersion, major: protocolVersion.major + 1, software: 'new' };
+
+function makeHub() {
+  const clock = new VirtualClock(20);
+  const directory = new MemoryDirectory();
+  const hub = new Hub({ replica: 'r1', address: '', directory, clock, log: silentLogger });
+  const greet = (who: 'agent' | 'dialer', hello: object) => {
+    const [near, far] = memoryLinkPair(queueMicrotask);
+    if (who === 'agent') hub.admitAgent(far, 'c1', 'a', 0);
+    else hub.admitDialer(far, 'c1', 'somebody');
+    const peer = new PlayedLink(near);
+    near.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
+    return peer;
+  };
+  return { hub, greet };
+}
+
+describe('version skew', () => {
+  it('a HELLO with a lower or higher minor version and unknown fields works, of agents and dialers', async () => {
+    const { hub, greet } = makeHub();
+    for (const minor of [0, 7]) {
+      const agent = greet('agent', { ...skewed, minor });
+      await agent.next(FrameType.welcome);
+      const dialer = greet('dialer', { ...skewed, minor, session });
+      await dialer.next(FrameType.welcome);
+      await agent.next(FrameType.attach);
+      expect([hub.agentCount, hub.dialerCount]).toEqual([1, 1]);
+      dialer.link.close();
+      await agent.next(FrameType.detach);
+    }
+  });
+
+  it.each(['agent', 'dialer'] as const)(
+    'an unknown major version (%s) is refused with a sentence, and nobody else hears of it',
+    async (who) => {
+      const { hub, greet } = makeHub();
+      const agent = greet('agent', skewed);
+      await agent.next(FrameType.welcome);
+      const other = greet(who, { ...nextMajor, session });
+      expect(await other.closed.promise).toMatchObject({
+        code: 'version_unsupported',
+        message: expect.stringContaining('speaks culvert 2, this one 1'),
+      });
+      expect([hub.agentCount, hub.dialerCount]).toEqual([1, 0]);
+      expect(agent.ended).toBeUndefined();
+      await greet('dialer', { ...skewed, session }).next(FrameType.welcome);
+    },
+  );
+
+  it.each([
+    ['works where only fields are new', skewed, undefined],
+    ['is refused where its major version is unknown', nextMajor, 'version_unsupported'],
+  ])(
+    'a WELCOME of a broker of another version %s, by an agent and by a dialer',
+    async (_, version, code) => {
+      const clock = new VirtualClock(20);
+      const welcome = encodeMessage({ ...version, replica: 'r1', session: 5, agent: 'a' });
+      const brokerLink = () => {
+        const [near, far] = memoryLinkPair(queueMicrotask);
+        return { near, broker: new PlayedLink(far) };
+      };
+      const toAgent = brokerLink();
+      const welcomed: string[] = [];
+      const tunnel = new AgentTunnel(toAgent.near, {
+        software: 'test',
+        sessions: new SessionStore({
+          makeSession: () => {
+            throw new Error('nobody attaches');
+          },
+          clock,
+          log: silentLogger,
+          resumeGraceMs: 0,
+        }),
+        onWelcome: (replica) => void welcomed.push(replica),
+        onGoAway() {},
+        onClosed() {},
+      });
+      toAgent.broker.link.sendCopy(FrameType.welcome, 0, 0, welcome);
+      await clock.advance(0);
+      expect(tunnel.link).toBe(toAgent.near);
+      expect([welcomed, toAgent.broker.ended?.error?.code]).toEqual([
+        code === undefined ? ['r1'] : [],
+        code,
+      ]);
+
+      const toDialer = brokerLink();
+      await using dialer = new PooledDialer({
+        connect: async () => toDialer.near,
+        clock,
+        log: silentLogger,
+        software: 'test',
+      });
+      const ends: (string | undefined)[] = [];
+      const onClose = (error: { code: string } | undefined) => void ends.push(error?.code);
+      dialer.open('c1', sampleTarget, { onData() {}, onFin() {}, onWritable() {}, onClose });
+      await toDialer.broker.next(FrameType.hello);
+      toDialer.broker.link.sendCopy(FrameType.welcome, 0, 0, welcome);
+      await clock.advance(0);
+      expect(ends).toEqual(code === undefined ? [] : [code]);
+      expect(toDialer.broker.frames.map(({ type }) => type)).toEqual(
+        code === undefined ? [FrameType.open] : [],
+      );
+    },
+  );
+});

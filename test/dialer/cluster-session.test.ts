@@ -1,0 +1,173 @@
+import { describe, expect, it } from 'vitest';
+import { Metrics } from '../../src/base/metrics.ts';
+import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
+import { TunnelError, type TunnelErrorCode } from '../../src/tunnel/errors.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
+import { encodeMessage, encodeSync, protocolVersion } from '../../src/tunnel/message.ts';
+import { RecordingLogger, sampleTarget } from '../support/linked-sessions.ts';
+import { PlayedLink } from '../support/played-link.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+const number = 77;
+const welcome = encodeMessage({
+  ...protocolVersion,
+  replica: 'r1',
+  session: number,
+  agent: 'agent-a',
+});
+const agentHas = (received: number): Uint8Array =>
+  encodeSync({
+    streams: [{ stream: 1, received, limit: 1_000_000 }],
+    failures: [],
+    last: true,
+    moved: false,
+  });
+
+/** A dialer whose broker and agent are played by hand. */
+function playedDialer() {
+  const clock = new VirtualClock(20);
+  const log = new RecordingLogger();
+  const metrics = new Metrics();
+  const links: PlayedLink<MemoryLink>[] = [];
+  const dialer = new PooledDialer({
+    connect: async () => {
+      const [near, far] = memoryLinkPair(queueMicrotask);
+      links.push(new PlayedLink(far));
+      return near;
+    },
+    clock,
+    log,
+    software: 'test',
+    metrics: metrics.group('culvert_session'),
+  });
+  const ends: (string | undefined)[] = [];
+  const open = (timeoutMs?: number) => {
+    const onClose = (error: TunnelError | undefined) => void ends.push(error?.code);
+    const handler = { onData() {}, onFin() {}, onWritable() {}, onClose };
+    return dialer.open('c1', sampleTarget, handler, timeoutMs);
+  };
+  const linked = async (count: number): Promise<PlayedLink<MemoryLink>> => {
+    while (links.length < count) await clock.advance(50);
+    await clock.advance(0);
+    return links.at(-1)!;
+  };
+  const say = async (type: FrameType, payload: Uint8Array, session = number, stream = 0) => {
+    links.at(-1)!.link.sendCopy(type, session, stream, payload);
+    await clock.advance(0);
+  };
+  return { clock, log, metrics, links, dialer, ends, open, linked, say };
+}
+
+/** One stream is open, and 300 bytes went out on it. */
+async function withStream() {
+  const played = playedDialer();
+  const stream = played.open();
+  await played.linked(1);
+  await played.say(FrameType.welcome, welcome, 0);
+  await played.say(FrameType.opened, encodeMessage({ window: 1_000_000 }), number, 1);
+  stream.write(new Uint8Array(300));
+  await played.clock.advance(0);
+  return { ...played, stream };
+}
+
+describe('a new session that its agent will not have', () => {
+  const refuse = async (code: TunnelErrorCode) => {
+    const played = playedDialer();
+    played.open();
+    await played.linked(1);
+    await played.say(FrameType.welcome, welcome, 0);
+    played.links[0]!.link.close(new TunnelError(code, 'no'));
+    await played.clock.advance(0);
+    return played;
+  };
+
+  it('ends with overloaded where the agent holds too many, and is not tried again', async () => {
+    const { clock, ends, links, dialer } = await refuse('overloaded');
+    expect(ends).toEqual(['overloaded']);
+    await clock.advance(60_000);
+    expect([links.length, dialer.sessionCount]).toEqual([1, 0]);
+  });
+
+  it('goes on where a link with answered streams ends with overloaded: that was a backlog', async () => {
+    const { clock, ends, links, linked, dialer } = await withStream();
+    links[0]!.link.close(new TunnelError('overloaded', 'more than 64 MiB wait'));
+    await linked(2);
+    await clock.advance(1_000);
+    expect(ends).toEqual([]);
+    expect(dialer.sessionCount).toBe(1);
+  });
+});
+
+describe('SYNC', () => {
+  it('replayed to a dialer ends its session with protocol_error, logged once, and no other', async () => {
+    const { clock, log, dialer, ends, links, linked, say } = await withStream();
+    const others: (string | undefined)[] = [];
+    const onClose = (error: TunnelError | undefined) => void others.push(error?.code);
+    dialer.open('c2', sampleTarget, { onData() {}, onFin() {}, onWritable() {}, onClose });
+    const elsewhere = await linked(2);
+    await say(FrameType.welcome, welcome, 0);
+    links[0]!.link.close(new TunnelError('link_lost', 'gone'));
+    await linked(3);
+    await say(FrameType.welcome, welcome, 0);
+    await say(FrameType.sync, agentHas(300));
+    expect(dialer.resumedCount).toBe(1);
+    await say(FrameType.sync, agentHas(300));
+    expect(ends).toEqual(['protocol_error']);
+    expect(links[2]!.ended?.error).toMatchObject({ code: 'protocol_error' });
+    expect(log.lines.filter(({ event }) => event === 'session broken by peer')).toHaveLength(1);
+    await clock.advance(1_000);
+    expect([others, elsewhere.ended, dialer.sessionCount]).toEqual([[], undefined, 1]);
+  });
+});
+
+describe('a session that goes on over another link', () => {
+  it('counts as resumed once the agent has said what it has, not when a broker has taken it in', async () => {
+    const { clock, log, dialer, links, linked, say } = await withStream();
+    links[0]!.link.close(new TunnelError('link_lost', 'gone'));
+    await linked(2);
+    await say(FrameType.welcome, welcome, 0);
+    await clock.advance(700);
+    expect(dialer.resumedCount).toBe(0);
+    expect(log.lines.map(({ event }) => event)).not.toContain('session resumed');
+    await say(FrameType.sync, agentHas(100));
+    expect(dialer.resumedCount).toBe(1);
+    expect(dialer.resentBytes).toBe(200);
+    expect(dialer.resumeGapMs).toBeGreaterThan(700);
+    expect(log.lines.at(-1)).toMatchObject({
+      event: 'session resumed',
+      fields: { resentBytes: 200 },
+    });
+  });
+
+  it('measures the gap from the first loss, where the next link is lost before the agent speaks', async () => {
+    const { clock, dialer, links, linked, say } = await withStream();
+    links[0]!.link.close(new TunnelError('link_lost', 'gone'));
+    await linked(2);
+    await say(FrameType.welcome, welcome, 0);
+    await clock.advance(5_000);
+    links[1]!.link.close(new TunnelError('link_lost', 'gone'));
+    await linked(3);
+    await say(FrameType.welcome, welcome, 0);
+    await say(FrameType.sync, agentHas(300));
+    expect(dialer.resumedCount).toBe(1);
+    expect(dialer.resumeGapMs).toBeGreaterThan(5_000);
+    expect(dialer.resentBytes).toBe(0);
+  });
+
+  it('shows in the metrics: how often, for how long, and what was sent again', async () => {
+    const { clock, metrics, links, linked, say } = await withStream();
+    links[0]!.link.close(new TunnelError('link_lost', 'gone'));
+    await linked(2);
+    await say(FrameType.welcome, welcome, 0);
+    await clock.advance(3_000);
+    await say(FrameType.sync, agentHas(100));
+    const { text } = await metrics.render();
+    const lines = text.split('\n').filter((line) => line.startsWith('culvert_session_'));
+    expect(lines).toContain('culvert_session_resumes_total 1');
+    expect(lines).toContain('culvert_session_resent_bytes_total 200');
+    expect(lines).toContain('culvert_session_resume_gap_seconds_bucket{le="2.5"} 0');
+    expect(lines).toContain('culvert_session_resume_gap_seconds_bucket{le="5"} 1');
+    expect(lines).toContain('culvert_session_resume_gap_seconds_count 1');
+  });
+});

@@ -1,0 +1,104 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Fleet, type Transfer } from '../support/simulated-fleet.ts';
+
+const nothing = { bytes: 0, end: 'nothing' } as const;
+const forEver = 1e9;
+
+async function makeFleet(shape: Partial<{ replicas: number; tunnels: number }> = {}) {
+  const fleet = new Fleet(11, { replicas: 2, tunnels: 1, dialers: 1, ...shape });
+  vi.spyOn(Math, 'random').mockImplementation(fleet.random);
+  await fleet.clock.advance(200);
+  return fleet;
+}
+
+function endings(transfers: readonly Transfer[]): (string | undefined)[] {
+  return transfers.map(({ dialed }) => dialed.ending);
+}
+
+afterEach(() => vi.restoreAllMocks());
+
+/** The same failures on real processes: test/chaos/failure-classes.test.ts. */
+describe('failure class', () => {
+  it('tunnel gone while the replica lives: a dial hears no_agent long before it would time out', async () => {
+    const fleet = await makeFleet();
+    fleet.agent.kill();
+    await fleet.clock.advance(100);
+    const transfers = [fleet.open(0, nothing, nothing), fleet.open(0, nothing, nothing)];
+    await fleet.clock.advance(3_000);
+    expect(endings(transfers)).toEqual(['no_agent', 'no_agent']);
+    expect(fleet.dialers[0]!.sessionCount).toBe(0);
+  });
+
+  it('dials that pile up: those to an agent that hangs all end with timeout, and leave nothing', async () => {
+    const fleet = await makeFleet();
+    const before = fleet.open(0, nothing, nothing);
+    await fleet.clock.advance(200);
+    expect(before.dialed.events).toEqual(['opened']);
+    fleet.agentLinks.at(-1)!.silence(forEver, forEver);
+    const transfers = Array.from({ length: 50 }, () => fleet.open(0, nothing, nothing));
+    await fleet.clock.advance(11_900);
+    expect(new Set(endings(transfers))).toEqual(new Set([undefined]));
+    await fleet.clock.advance(200);
+    expect(new Set(endings(transfers))).toEqual(new Set(['timeout']));
+    expect(fleet.dialers[0]!.streamCount).toBe(1);
+    // The agent's system closes what hung; its process goes on.
+    fleet.agentLinks.at(-1)!.cut();
+    await fleet.clock.advance(2_000);
+    const after = fleet.open(0, nothing, nothing);
+    await fleet.clock.advance(500);
+    expect(after.dialed.events).toEqual(['opened']);
+    expect(before.dialed.closes).toEqual([]);
+  });
+
+  it('stale presence: a dial finds the agent though the directory names a dead replica first', async () => {
+    const fleet = await makeFleet({ replicas: 3, tunnels: 2 });
+    const [owner, dead, entrance] = fleet.replicas;
+    // Newest first, and the newest is the one that dies.
+    expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1', 'r0']);
+    owner!.open = false;
+    dead!.kill();
+    const transfer = fleet.open(0, nothing, nothing);
+    while (entrance!.hub!.dialerCount === 0) await fleet.clock.advance(1);
+    expect(fleet.directory.claimsOf('r1')).toHaveLength(1);
+    await fleet.clock.advance(400);
+    expect(transfer.dialed.events).toEqual(['opened']);
+    // Through the entrance, in one hop.
+    expect([entrance!.hub!.dialerCount, owner!.hub!.dialerCount]).toEqual([1, 1]);
+  });
+
+  it('duplicate registration: the newer tunnel of an agent wins at once, though the older one still stands', async () => {
+    const fleet = await makeFleet();
+    const [first, second] = fleet.replicas;
+    fleet.agentLinks.at(-1)!.silence(forEver, forEver);
+    fleet.agent.close();
+    expect(first!.hub!.agentCount).toBe(1);
+    first!.open = false;
+    fleet.startAgent('agent-a');
+    await fleet.clock.advance(200);
+    expect([first!.hub!.agentCount, second!.hub!.agentCount]).toEqual([0, 1]);
+    expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1']);
+    const transfer = fleet.open(0, nothing, nothing);
+    await fleet.clock.advance(500);
+    expect(transfer.dialed.events).toEqual(['opened']);
+    expect(transfer.accepted).toHaveLength(1);
+  });
+
+  it('lost stdin EOF: a half-close that meets a dead network arrives, and so does the answer', async () => {
+    const fleet = await makeFleet();
+    const transfer = fleet.open(0, nothing, nothing);
+    await fleet.clock.advance(300);
+    const link = fleet.dialerLinks.at(-1)!;
+    link.silence(forEver, forEver);
+    transfer.dialed.send({ bytes: 5_000, end: 'fin' });
+    await fleet.clock.advance(5_000);
+    const [accepted] = transfer.accepted;
+    expect(accepted!.events).not.toContain('fin');
+    link.cut();
+    await fleet.clock.advance(2_000);
+    expect(accepted!.events).toContain('fin');
+    expect(accepted).toMatchObject({ receivedBytes: 5_000, firstWrongByte: undefined });
+    accepted!.send({ bytes: 100_000 });
+    await fleet.clock.advance(2_000);
+    expect(transfer.dialed).toMatchObject({ receivedBytes: 100_000, ending: 'ok' });
+  });
+});

@@ -1,0 +1,64 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { expect, it } from 'vitest';
+import { silentLogger } from '../../src/base/logger.ts';
+import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
+import type { TunnelError } from '../../src/tunnel/errors.ts';
+import { sampleTarget } from '../support/linked-sessions.ts';
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+const page = (status: number): Answer => ({ status, type: 'text/html', body: '<h1>No</h1>' });
+const said = (status: number, code: string): Answer => ({
+  status,
+  type: 'application/json',
+  body: JSON.stringify({ code, message: 'no' }),
+});
+
+/** How a dial ends where the way to the broker answers like this, and how many answers that took. */
+async function dialThrough(answers: readonly Answer[]): Promise<[string | undefined, number]> {
+  let asked = 0;
+  const server = createServer((_, response) => {
+    const { status, type, body } = answers[Math.min(asked++, answers.length - 1)]!;
+    response.writeHead(status, { 'Content-Type': type, Connection: 'close' }).end(body);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await using dialer = createRemoteDialer({
+    brokerUrl: new URL(`ws://127.0.0.1:${port}`),
+    readToken: async () => undefined,
+    caFile: undefined,
+    serverName: undefined,
+    hostHeader: undefined,
+    proxies: {},
+    log: silentLogger,
+  });
+  const ended = Promise.withResolvers<TunnelError | undefined>();
+  const handler = { onData() {}, onFin() {}, onWritable() {}, onClose: ended.resolve };
+  dialer.open('c1', sampleTarget, handler);
+  const error = await ended.promise;
+  server.close();
+  return [error?.code, asked];
+}
+
+it.each([
+  ['unauthorized', 401],
+  ['forbidden', 403],
+])("ends a dial with the broker's own %s, at once", async (code, status) => {
+  expect(await dialThrough([said(status, code)])).toEqual([code, 1]);
+});
+
+it('takes a name that no broker would have for one without agents', async () => {
+  expect(await dialThrough([said(400, 'protocol_error')])).toEqual(['no_agent', 1]);
+});
+
+it('upgrade answered by 400, 401 or 403 with HTML: is no word of the broker, and asks again', async () => {
+  const answers = [page(403), page(401), page(400), said(403, 'forbidden')];
+  expect(await dialThrough(answers)).toEqual(['forbidden', 4]);
+});

@@ -1,0 +1,51 @@
+import { expect, it } from 'vitest';
+import { askBroker } from '../support/broker-http.ts';
+import { echo, openClient } from '../support/front-client.ts';
+import { startTarget } from '../support/target.ts';
+import { logged, loggedLine, startCulvert, startWorld } from '../support/world.ts';
+
+it('count a resume where the session lives: at a bridge alone, and at the agent in its log', async () => {
+  await using world = await startWorld({ plain: true });
+  const token = await world.tokens.issue({ kind: 'dialer', name: 'apart' });
+  const link = ['--broker-url', world.brokerUrl, '--token-file', await world.tokens.file(token)];
+  const listens = ['--konnectivity-listen', '127.0.0.1:0', '--metrics-listen', '127.0.0.1:0'];
+  await using bridge = startCulvert('bridge', [...link, ...listens]);
+  const [address] = (await loggedLine(bridge, 'konnectivity bridge listens'))['addresses'] as [
+    string,
+  ];
+  const metricsUrl = await logged(bridge, 'metrics are answered', 'url');
+  const valueOf = async (name: string): Promise<number> => {
+    const text = await (await fetch(metricsUrl)).text();
+    return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+  };
+  await using target = await startTarget({ mode: 'echo' });
+  await using client = await openClient({ address });
+  const connection = await client.dial(`cluster1:${target.port}`);
+  expect(await echo(connection, 'before')).toBe('before');
+  expect(await valueOf('culvert_session_resumes_total')).toBe(0);
+  expect(await valueOf('culvert_bridge_established_connections')).toBe(1);
+
+  world.broker.kill('SIGKILL');
+  await world.broker.exited;
+  await world.restartBroker();
+  expect(await echo(connection, 'after')).toBe('after');
+  expect(await valueOf('culvert_session_resumes_total')).toBe(1);
+  expect(await valueOf('culvert_session_resume_gap_seconds_count')).toBe(1);
+  expect(await valueOf('culvert_session_resume_gap_seconds_sum')).toBeGreaterThan(0);
+  expect(await valueOf('culvert_session_resent_bytes_total')).toBeGreaterThanOrEqual(0);
+  const line = await loggedLine(world.agent, 'session resumed');
+  expect(line).toMatchObject({ dialer: 'apart', resentBytes: expect.any(Number) });
+});
+
+it('are those of bridge and broker together where both are one process', async () => {
+  await using world = await startWorld({ plain: true });
+  await using target = await startTarget({ mode: 'echo' });
+  await using client = await openClient(world.front);
+  const connection = await client.dial(`cluster1:${target.port}`);
+  expect(await echo(connection, 'hello')).toBe('hello');
+  const { body } = await askBroker(world, '/metrics');
+  const lines = body.split('\n');
+  expect(lines).toContain('culvert_broker_sessions 1');
+  expect(lines).toContain('culvert_session_resumes_total 0');
+  expect(lines).toContain('culvert_bridge_established_connections 1');
+});
