@@ -383,7 +383,7 @@ describe('several replicas', () => {
     const agent = await connectAgent(hub, 'c2', 'a');
     const draining = hub.drain(new AbortController().signal, 1000);
     const dialer = connectDialer(hub, 'c2', true);
-    await welcomed(dialer);
+    expect(await welcomed(dialer)).not.toBe(0);
     await dialer.next(FrameType.goaway);
     dialer.link.close();
     agent.link.close();
