@@ -11,6 +11,8 @@ export interface TargetScript {
   readonly sendBytes?: number;
   /** When it begins to send (default `accept`). */
   readonly sendAfter?: 'accept' | 'first-byte' | 'fin';
+  /** Sends one byte when it has received so many. */
+  readonly confirmBytes?: number;
   readonly bytesPerSecond: number;
 }
 
@@ -99,7 +101,7 @@ export class PacedTarget implements AsyncDisposable {
 
   async #follow(
     socket: Socket,
-    { sendBytes, sendAfter = 'accept', bytesPerSecond }: TargetScript,
+    { sendBytes, sendAfter = 'accept', confirmBytes, bytesPerSecond }: TargetScript,
   ): Promise<void> {
     const address = socket.localAddress ?? '';
     const hash = createHash('sha256');
@@ -111,6 +113,7 @@ export class PacedTarget implements AsyncDisposable {
       if (receivedBytes === 0 && sendAfter === 'first-byte') send();
       receivedBytes += chunk.length;
       hash.update(chunk);
+      if (receivedBytes === confirmBytes) socket.write('\n');
       const waitMs = pace.took(chunk.length);
       if (waitMs < tickMs) return;
       socket.pause();

@@ -7,6 +7,8 @@ import type { ChaosAgent, ChaosWorld } from './world.ts';
 /** A stream of a killed agent has ended so long after the agent is back, in milliseconds. */
 const agentLostLimitMs = 8_000;
 const killGapLimitMs = 3_000;
+/** A process that lived through minutes of load must not grow faster; heaps settle before that. */
+const growthLimit = { fromS: 300, mibPerMinute: 6 };
 
 /** A fault that happened. */
 export class FaultRecord {
@@ -104,6 +106,11 @@ export function judge(run: {
     broken.push(
       `p99 of the gaps at brokers' kills is ${quantile(killGaps, 0.99)} ms, more than ${killGapLimitMs}`,
     );
+  }
+  for (const { name, mibPerMinute, seconds } of memory.slopes()) {
+    if (seconds < growthLimit.fromS || mibPerMinute <= growthLimit.mibPerMinute) continue;
+    const rate = mibPerMinute.toFixed(1);
+    broken.push(`${name} grew by ${rate} MiB a minute over ${Math.round(seconds)} s`);
   }
   return { seed, broken, table: tableOf(rows, killGaps, load, memory) };
 }

@@ -9,7 +9,7 @@ import type { ChaosWorld } from './world.ts';
 
 const smallBytes = 32 * 1024;
 /** How long the target may take to get the last of what a client has sent, in milliseconds. */
-const arrivalLimitMs = 60_000;
+const arrivalLimitMs = 120_000;
 
 /** One stream and its fate. */
 export class Transfer {
@@ -91,9 +91,11 @@ export const carriers: Readonly<Record<string, Carry>> = {
 
   async 'go up'(world, go, transfer, bytes) {
     await using target = await PacedTarget.start(world.addressesOf(transfer.cluster), {
+      confirmBytes: bytes,
       bytesPerSecond,
     });
-    await runHash(world, go, transfer, target, '--direction', 'up', '--bytes', `${bytes}`);
+    const flags = ['--direction', 'up', '--confirm', '--bytes', `${bytes}`];
+    await runHash(world, go, transfer, target, ...flags);
     checkArrival(await arrival(target), bytes);
   },
 

@@ -31,6 +31,7 @@ type options struct {
 	atOnce    int
 	streams   int
 	direction string
+	confirm   bool
 	after     time.Duration
 	window    time.Duration
 	timeout   time.Duration
@@ -85,6 +86,7 @@ func parse(name string, args []string) (*options, []string) {
 	flags.IntVar(&opts.atOnce, "at-once", 8, "connections at the same time (parallel: all)")
 	flags.IntVar(&opts.streams, "streams", 8, "isolation: streams, the stalled one included")
 	flags.StringVar(&opts.direction, "direction", "down", "up or down")
+	flags.BoolVar(&opts.confirm, "confirm", false, "hash, up: wait for one byte from the target before closing")
 	flags.DurationVar(&opts.after, "after", 200*time.Millisecond, "cancel: when to give up")
 	flags.DurationVar(&opts.window, "window", 2*time.Second, "isolation: how long to measure, before and during")
 	flags.DurationVar(&opts.timeout, "timeout", time.Minute, "limit for the whole command")

@@ -58,7 +58,8 @@ func get(ctx context.Context, opts *options, args []string) (result, error) {
 }
 
 // hash moves bytes over one connection and prints their sum. Down: one byte is sent first, then everything is read to the
-// end. Up: the pattern is written, then closed; the target knows what arrived.
+// end. Up: the pattern is written, then closed; the target knows what arrived. With --confirm it says so by one byte before the
+// close: the library's Close gives up after 10 s, and takes what is still on its way along.
 func hash(ctx context.Context, opts *options, _ []string) (result, error) {
 	conn, err := opts.front.Dial(ctx, opts.to)
 	if err != nil {
@@ -75,6 +76,9 @@ func hash(ctx context.Context, opts *options, _ []string) (result, error) {
 			n, err = conn.Write(chunk)
 			sum.Write(chunk[:n])
 			moved += int64(n)
+		}
+		if err == nil && opts.confirm {
+			_, err = conn.Read(make([]byte, 1))
 		}
 	case "down":
 		if _, err = conn.Write([]byte{'\n'}); err == nil {
