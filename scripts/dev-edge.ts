@@ -2,41 +2,16 @@
 import { readAgentOptions } from '../src/agent/options.ts';
 import { startAgent } from '../src/agent/agent.ts';
 import { describeError } from '../src/base/error.ts';
-import { type OptionsDraft, readOptions } from '../src/base/options.ts';
-import { processTable } from '../src/base/options-common.ts';
-import type { OptionsTable } from '../src/base/options-table.ts';
-import { formatHostPort, isLoopback } from '../src/base/options-values.ts';
+import { readOptions } from '../src/base/options.ts';
+import { formatHostPort } from '../src/base/options-values.ts';
 import { createPinoLogger } from '../src/base/pino-logger.ts';
 import { readBridgeOptions } from '../src/cli/bridge.ts';
+import { checkLoopback, localTable } from '../src/cli/dev-options.ts';
 import { runUntilStopped, together } from '../src/cli/run-until-stopped.ts';
 import { startSampleTarget, type SampleTarget } from '../src/cli/sample-target.ts';
 import { createRemoteDialer } from '../src/dialer/node/remote-dialer.ts';
 import { startBridge } from '../src/konnectivity-bridge/bridge.ts';
 import { startLocalWorker } from './local-worker.ts';
-
-const devTable = {
-  konnectivityListen: {
-    name: 'konnectivity-listen',
-    kind: 'hostPort',
-    default: '127.0.0.1:8090',
-    help: 'Where konnectivity clients connect (plain gRPC); loopback only.',
-  },
-  cluster: {
-    name: 'cluster',
-    kind: 'dnsLabel',
-    default: 'dev',
-    help: 'The name of the cluster that the agent speaks for.',
-  },
-  drainTimeoutMs: { ...processTable.drainTimeoutMs, default: '2s' },
-  logLevel: { ...processTable.logLevel, default: 'warn' },
-} as const satisfies OptionsTable;
-
-function checkLoopback({ values, label, problem }: OptionsDraft<typeof devTable>): void {
-  const address = values.konnectivityListen;
-  if (address === undefined || isLoopback(address.host)) return;
-  const shown = `${label('konnectivityListen')}=${formatHostPort(address)}`;
-  problem(`${shown} is not loopback, and nobody is asked for credentials`);
-}
 
 try {
   process.exitCode = await devEdge(process.argv.slice(2));
@@ -46,7 +21,9 @@ try {
 }
 
 async function devEdge(argv: readonly string[]): Promise<number> {
-  const { values } = readOptions(devTable, argv, {}, checkLoopback);
+  const { values } = readOptions(localTable, argv, {}, (draft) =>
+    checkLoopback(draft, ['konnectivityListen']),
+  );
   const { cluster, konnectivityListen, logLevel } = values;
   const log = createPinoLogger({ level: logLevel });
   return await runUntilStopped(

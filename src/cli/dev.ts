@@ -1,8 +1,8 @@
-import { processTable } from '../base/options-common.ts';
-import { type OptionsDraft, readOptions } from '../base/options.ts';
+import { readOptions } from '../base/options.ts';
 import type { OptionsTable } from '../base/options-table.ts';
-import { formatHostPort, isLoopback } from '../base/options-values.ts';
+import { formatHostPort } from '../base/options-values.ts';
 import type { Command } from './command.ts';
+import { checkLoopback, localTable } from './dev-options.ts';
 import type { LocalWorld } from './local-world.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
 
@@ -13,33 +13,10 @@ const devTable = {
     default: '127.0.0.1:8080',
     help: 'Where agents connect; loopback only, nobody is asked for credentials. Port 0 takes any free one.',
   },
-  konnectivityListen: {
-    name: 'konnectivity-listen',
-    kind: 'hostPort',
-    default: '127.0.0.1:8090',
-    help: 'Where konnectivity clients connect (plain gRPC); loopback only.',
-  },
-  cluster: {
-    name: 'cluster',
-    kind: 'dnsLabel',
-    default: 'dev',
-    help: 'The name of the cluster that the built-in agent speaks for.',
-  },
-  drainTimeoutMs: { ...processTable.drainTimeoutMs, default: '2s' },
-  logLevel: { ...processTable.logLevel, default: 'warn' },
+  ...localTable,
 } as const satisfies OptionsTable;
 
 const connectTimeoutMs = 10_000;
-
-function checkLoopback({ values, label, problem }: OptionsDraft<typeof devTable>): void {
-  for (const key of ['listen', 'konnectivityListen'] as const) {
-    const address = values[key];
-    if (address === undefined || isLoopback(address.host)) continue;
-    problem(
-      `${label(key)}=${formatHostPort(address)} is not loopback; for other machines run culvert broker and agent with tokens`,
-    );
-  }
-}
 
 export const devCommand: Command = {
   name: 'dev',
@@ -56,7 +33,9 @@ export const devCommand: Command = {
     },
   ],
   async run(argv, { env, stdout, signals }) {
-    const { values } = readOptions(devTable, argv, env, checkLoopback);
+    const { values } = readOptions(devTable, argv, env, (draft) =>
+      checkLoopback(draft, ['listen', 'konnectivityListen']),
+    );
     const { createPinoLogger } = await import('../base/pino-logger.ts');
     const { startLocalWorld } = await import('./local-world.ts');
     const log = createPinoLogger({ level: values.logLevel });

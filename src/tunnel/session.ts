@@ -391,7 +391,9 @@ export class Session implements StreamOwner {
       const sync = decodeSync(payload);
       if (sync.moved) return this.#options.onMoved?.();
       const theirs = this.#sync.receive(sync);
-      if (theirs !== undefined) this.#options.onResumed?.(this.#reconcile(theirs));
+      if (theirs === undefined) return;
+      const resentBytes = this.#reconcile(theirs);
+      this.#options.onResumed?.(resentBytes);
     } catch (thrown) {
       const error = TunnelError.from(thrown);
       this.#options.log.warn('session broken by peer', { code: error.code, why: error.message });

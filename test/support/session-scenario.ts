@@ -230,12 +230,12 @@ export function problemsOf({ what, sessions, dialed }: Run): string[] {
 }
 
 /** Each end logs a line when the other overruns a window or breaks another rule. */
-export function breachesOf({ sessions }: Run): unknown[] {
+function breachesOf({ sessions }: Run): unknown[] {
   return sessions.ends.flatMap(({ log }) => log.lines);
 }
 
 /** What each side of each stream wrote beside what the other received. */
-export function transfersOf({ sessions, dialed }: Run) {
+function transfersOf({ sessions, dialed }: Run) {
   return dialed.flatMap((stream) => {
     const accepted = sessions.accepted.get(stream.stream.number);
     if (accepted === undefined) return [];
@@ -246,6 +246,26 @@ export function transfersOf({ sessions, dialed }: Run) {
       { complete, writtenBytes: accepted.writtenBytes, receivedBytes: stream.receivedBytes },
     ];
   });
+}
+
+/** What is wrong with a run whatever its streams did: nothing is lost where a direction came to its end, nothing is invented. */
+export function deliveryProblemsOf(result: Run): unknown[] {
+  const wrong = transfersOf(result).filter(
+    ({ complete, writtenBytes, receivedBytes }) =>
+      receivedBytes > writtenBytes || (complete && receivedBytes !== writtenBytes),
+  );
+  return [...problemsOf(result), ...breachesOf(result), ...wrong];
+}
+
+/** What is wrong with a run where nobody reset anything: every stream ends in order with all that was planned. */
+export function orderlyProblemsOf(result: Run): unknown[] {
+  const transfers = transfersOf(result);
+  const planned = plannedBytes(result.what);
+  const wrong = transfers.filter(
+    ({ complete, receivedBytes }, at) => !complete || receivedBytes !== planned[at],
+  );
+  const missing = planned.slice(transfers.length);
+  return [...problemsOf(result), ...breachesOf(result), ...wrong, ...missing];
 }
 
 /** Nobody resets anything. */
@@ -259,7 +279,7 @@ export function orderly(what: Scenario): Scenario {
 }
 
 /** Each transfer of `orderly` streams as it was planned, in the order of `transfersOf`. */
-export function plannedBytes({ streams }: Scenario): number[] {
+function plannedBytes({ streams }: Scenario): number[] {
   return streams
     .toSorted((a, b) => a.openAtMs - b.openAtMs)
     .flatMap(({ dialer, agent }) => [dialer.plan.bytes, agent.plan.bytes]);

@@ -1,14 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  breachesOf,
+  deliveryProblemsOf,
   ms,
   orderly,
-  plannedBytes,
-  problemsOf,
+  orderlyProblemsOf,
   run,
   scenario,
-  transfersOf,
 } from '../support/session-scenario.ts';
 
 const timeoutMs = 120_000;
@@ -34,13 +32,7 @@ describe('two sessions whose links are lost', () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(lossy, async (what) => {
-          const result = await run(what);
-          expect(problemsOf(result)).toEqual([]);
-          expect(breachesOf(result)).toEqual([]);
-          for (const { complete, writtenBytes, receivedBytes } of transfersOf(result)) {
-            expect(receivedBytes).toBeLessThanOrEqual(writtenBytes);
-            expect(receivedBytes === writtenBytes || !complete).toBe(true);
-          }
+          expect(deliveryProblemsOf(await run(what))).toEqual([]);
         }),
         { numRuns: 2_500 },
       );
@@ -53,12 +45,7 @@ describe('two sessions whose links are lost', () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(lossy.map(orderly), async (what) => {
-          const result = await run(what);
-          expect(problemsOf(result)).toEqual([]);
-          expect(breachesOf(result)).toEqual([]);
-          const transfers = transfersOf(result);
-          expect(transfers.map(({ receivedBytes }) => receivedBytes)).toEqual(plannedBytes(what));
-          expect(transfers.every(({ complete }) => complete)).toBe(true);
+          expect(orderlyProblemsOf(await run(what))).toEqual([]);
         }),
         { numRuns: 2_500 },
       );

@@ -1,15 +1,14 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  breachesOf,
+  deliveryProblemsOf,
   ms,
   orderly,
-  plannedBytes,
+  orderlyProblemsOf,
   problemsOf,
   run,
-  type Scenario,
   scenario,
-  transfersOf,
+  type Scenario,
 } from '../support/session-scenario.ts';
 
 const timeoutMs = 120_000;
@@ -20,13 +19,7 @@ describe('two sessions over any link', () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(scenario, async (what) => {
-          const result = await run(what);
-          expect(problemsOf(result)).toEqual([]);
-          expect(breachesOf(result)).toEqual([]);
-          for (const { complete, writtenBytes, receivedBytes } of transfersOf(result)) {
-            expect(receivedBytes).toBeLessThanOrEqual(writtenBytes);
-            expect(receivedBytes === writtenBytes || !complete).toBe(true);
-          }
+          expect(deliveryProblemsOf(await run(what))).toEqual([]);
         }),
         { numRuns: 2500 },
       );
@@ -39,12 +32,7 @@ describe('two sessions over any link', () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(scenario.map(orderly), async (what) => {
-          const result = await run(what);
-          expect(problemsOf(result)).toEqual([]);
-          expect(breachesOf(result)).toEqual([]);
-          const transfers = transfersOf(result);
-          expect(transfers.map(({ receivedBytes }) => receivedBytes)).toEqual(plannedBytes(what));
-          expect(transfers.every(({ complete }) => complete)).toBe(true);
+          expect(orderlyProblemsOf(await run(what))).toEqual([]);
         }),
         { numRuns: 2500 },
       );
