@@ -3,9 +3,13 @@ import { isDnsLabel } from '../base/enrolment-token-subject.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import type { AcceptRate } from './accept-rate.ts';
-import { AuthenticationError, type Authenticator, type Identity } from './authenticator.ts';
+import {
+  AuthenticationError,
+  type Authenticator,
+  type Identity,
+  proofHeader,
+} from './authenticator.ts';
 import type { Hub } from './hub.ts';
-import { proofHeader } from './replica-authenticator.ts';
 import { brokerStatus } from './status.ts';
 
 /** What the runtime adds to a request; undefined where it is no WebSocket upgrade. */

@@ -9,6 +9,12 @@ export type Identity =
   /** No credentials are configured: the broker listens on loopback only, and everybody may be anybody. */
   | { readonly kind: 'anyone' };
 
+/**
+ * What one replica shows to another: seconds since 1970, and the proof that it has the key they share. The answer has a header
+ * of the same name, with the proof that the other one has it too.
+ */
+export const proofHeader = 'Culvert-Replica';
+
 /** Nobody we know: 401. The sentence never holds a credential. */
 export class AuthenticationError extends Error {
   override readonly name = 'AuthenticationError';

@@ -1,10 +1,10 @@
-import { AuthenticationError, type Authenticator, type Identity } from './authenticator.ts';
+import {
+  AuthenticationError,
+  type Authenticator,
+  type Identity,
+  proofHeader,
+} from './authenticator.ts';
 
-/**
- * What one replica shows to another: seconds since 1970, and the proof that it has the key they share. The answer has a header
- * of the same name, with the proof that the other one has it too.
- */
-export const proofHeader = 'Culvert-Replica';
 /** The dialer that the first replica has authenticated. */
 const dialerHeader = 'Culvert-Dialer';
 

@@ -5,10 +5,11 @@ import type { Logger } from '../../base/logger.ts';
 import { readSecretFile } from '../../base/secret-file.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { connectWebSocket } from '../../websocket/connect.ts';
+import { proofHeader } from '../authenticator.ts';
 import type { Directory } from '../directory.ts';
 import type { Forward } from '../hub-options.ts';
 import { MemoryDirectory } from '../memory-directory.ts';
-import { isAnswer, proofHeader, ReplicaKey } from '../replica-authenticator.ts';
+import { isAnswer, ReplicaKey } from '../replica-authenticator.ts';
 import type { BrokerOptions } from './options.ts';
 import { RedisDirectory } from './redis-directory.ts';
 
