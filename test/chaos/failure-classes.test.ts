@@ -1,12 +1,16 @@
 /*
  * The failures that tunnel brokers have again and again. Those that need real processes are here; the others:
  *
- *   half-dead TCP, to the millisecond test/websocket/keep-alive.test.ts
- *   slow reader                       test/e2e/go-client.test.ts, test/tunnel/flow-control.test.ts
- *   leak per aborted stream           test/e2e/leaks.test.ts
- *   60 s idle kill                    test/e2e/nginx-idle.test.ts
- *   version skew                      test/broker/hub.test.ts, test/tunnel/message.test.ts
- *   301, 403, 502, HTML (sentences)   test/websocket/connect.test.ts
+ *   half-dead TCP, to the millisecond  test/websocket/keep-alive.test.ts, test/dialer/resume.test.ts
+ *   slow reader                        test/e2e/go-client.test.ts, test/tunnel/flow-control.test.ts
+ *   leak per aborted stream            test/e2e/leaks.test.ts
+ *   60 s idle kill                     test/e2e/nginx-idle.test.ts
+ *   credential rotation                test/agent/credential-rotation.test.ts
+ *   version skew                       test/broker/version-skew.test.ts, test/tunnel/message.test.ts
+ *   301, 403, 502, HTML (sentences)    test/websocket/connect.test.ts, test/agent/tunnel-keeper.test.ts
+ *
+ * Those below that a virtual clock can show as well: test/dialer/failure-classes.test.ts. Bad input: test/agent/bad-input.test.ts,
+ * test/broker/{poisoned-entry,stale-epoch,replica-authenticator}.test.ts.
  */
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -224,44 +228,6 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
       expect(new Set(after.map((name) => name.split('@')[0])).size).toBe(stormAgents);
     },
   );
-
-  it('credential rotation while connected: streams outlive the old token, and the next tunnel shows the new one', async () => {
-    await using network = await startFaultyProxy(fleet.balancer.port);
-    const livesMs = 2_000;
-    const subject = { kind: 'agent', cluster: 'rotated' } as const;
-    const issuedMs = Date.now();
-    const file = await fleet.tokens.file(await fleet.tokens.issue(subject, livesMs));
-    const url = `ws://127.0.0.1:${network.port}`;
-    const flags = [
-      '--broker-url',
-      url,
-      '--cluster',
-      'rotated',
-      '--token-file',
-      file,
-      '--agent-id',
-      'rotated-0',
-    ];
-    await using agent = startCulvert('agent', [
-      ...flags,
-      '--kube-apiserver',
-      '127.0.0.1',
-      '--tunnels',
-      '1',
-    ]);
-    await loggedLine(agent, 'connected to the broker');
-    await using from = dialer();
-    const stream = new DialedStream(from, 'rotated', echo.port);
-    await stream.opened;
-    await sleep(issuedMs + livesMs + 1_100 - Date.now());
-    await writeFile(file, await fleet.tokens.issue(subject));
-    await stream.send(1000, fast);
-    network.cut();
-    await stream.send(1000, fast, 1000);
-    stream.fin();
-    await stream.closed;
-    expect(stream.receivedBytes).toBe(2000);
-  });
 
   it(
     'upgrade answered by 301, 502 or HTML: the agent says what it met, and gets in when that is over',

@@ -251,7 +251,7 @@ class Pump {
   #wait(): void {
     const [first] = this.#delayed;
     if (first === undefined) return;
-    this.#timer = setTimeout(() => this.#release(), first.dueMs - performance.now());
+    this.#timer = setTimeout(() => this.#release(), Math.max(0, first.dueMs - performance.now()));
   }
 
   #release(): void {
