@@ -13,7 +13,6 @@
  * test/broker/{poisoned-entry,stale-epoch,replica-authenticator}.test.ts.
  */
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
