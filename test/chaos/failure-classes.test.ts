@@ -26,7 +26,6 @@ import { ground } from '../ground/ground.ts';
 import { startRedis } from '../ground/services.ts';
 import { startFaultyProxy } from '../support/faulty-proxy.ts';
 import { Fleet } from '../support/fleet.ts';
-import { loggedLine, startCulvert } from '../support/world.ts';
 import { DialedStream } from './dialed-stream.ts';
 import { PacedTarget } from './paced-target.ts';
 import { forgettable, surviveForgetting } from './half-dead.ts';
