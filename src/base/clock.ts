@@ -18,12 +18,24 @@ declare const performance: { now(): number };
 declare function setTimeout(fire: () => void, delayMs: number): unknown;
 declare function clearTimeout(handle: unknown): void;
 
+class SystemTimer implements Timer {
+  readonly #handle: unknown;
+
+  constructor(handle: unknown) {
+    this.#handle = handle;
+  }
+
+  cancel(): void {
+    clearTimeout(this.#handle);
+  }
+}
+
 export const systemClock: Clock = {
   now: () => performance.now(),
   setTimer(delayMs, fire) {
     const handle = setTimeout(fire, delayMs) as { unref?: () => void };
     // On Node a handle has unref; elsewhere it is a number and nothing needs doing.
     handle.unref?.();
-    return { cancel: () => clearTimeout(handle) };
+    return new SystemTimer(handle);
   },
 };
