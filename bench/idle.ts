@@ -14,8 +14,8 @@ import type { ScaleRow } from './report.ts';
 
 const kib = 1024;
 
-/** By then V8 has noticed that nothing happens any more and has given back what the last rush left behind; it takes it 100 s. */
-const restMs = 150_000;
+/** By then V8 has noticed that nothing happens any more and has given back what the last rush left behind: that takes it two minutes or more. */
+const restMs = 240_000;
 
 class IdleAgents implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
