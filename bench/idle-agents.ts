@@ -1,5 +1,6 @@
-// Many idle agents in one process: node bench/idle-agents.ts URL TOKEN COUNT [CA]. Commands on stdin, one JSON line back for each:
-// `connect` opens all, `wait` resolves when every one is connected (again).
+// Many idle agents, each of a cluster of its own, in one process: node bench/idle-agents.ts URL TOKENS COUNT [CA]. TOKENS is a file with
+// the token of cluster c0 on its first line, and so on. Commands on stdin, one JSON line back for each:
+// `connect` opens all, `wait` resolves when every one is connected (again), or has had 180 s.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Backoff } from '../src/base/backoff.ts';
@@ -8,11 +9,15 @@ import type { LinkOwner } from '../src/tunnel/link.ts';
 import { encodeMessage, protocolVersion } from '../src/tunnel/message.ts';
 import { connectWebSocket, HandshakeError } from '../src/websocket/connect.ts';
 
-const [url, token, countText, caFile] = process.argv.slice(2);
+const [url, tokensFile, countText, caFile] = process.argv.slice(2);
 const count = Number(countText);
+const tokens = readFileSync(tokensFile!, 'utf8').split('\n');
 const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
 const hello = encodeMessage({ ...protocolVersion, software: 'bench' });
 const atOnce = 128;
+
+/** Whoever is not connected by then counts as refused for good. */
+const giveUpAfterMs = 180_000;
 
 let connected = 0;
 let refused = 0;
@@ -27,6 +32,7 @@ let lostAtMs: number | undefined;
 class IdleAgent implements LinkOwner {
   readonly #number: number;
   readonly #backoff = new Backoff();
+  #welcomed = false;
 
   constructor(number: number) {
     this.#number = number;
@@ -38,8 +44,8 @@ class IdleAgent implements LinkOwner {
       const link = await connectWebSocket({
         url: new URL('v1/agent', `${url}/`),
         headers: {
-          Authorization: `Bearer ${token}`,
-          'Culvert-Cluster': 'bench',
+          Authorization: `Bearer ${tokens[this.#number]}`,
+          'Culvert-Cluster': `c${this.#number}`,
           'Culvert-Agent': `agent-${this.#number}`,
         },
         ca,
@@ -59,6 +65,7 @@ class IdleAgent implements LinkOwner {
   onFrame(type: FrameType): void {
     if (type !== FrameType.welcome) return;
     connected++;
+    this.#welcomed = true;
     this.#backoff.reset();
     if (lostAtMs !== undefined) backAfterMs.push(performance.now() - lostAtMs);
     if (connected === count) waiter?.();
@@ -69,7 +76,9 @@ class IdleAgent implements LinkOwner {
 
   onClose(): void {
     lostAtMs ??= performance.now();
-    connected--;
+    // A tunnel may be lost before it stands.
+    if (this.#welcomed) connected--;
+    this.#welcomed = false;
     this.#again(0);
   }
 
@@ -113,6 +122,7 @@ createInterface({ input: process.stdin }).on('line', (command) => {
   const startedAt = performance.now();
   waiter = () => {
     waiter = undefined;
+    clearTimeout(givingUp);
     const report = {
       event: 'connected',
       connected,
@@ -124,5 +134,6 @@ createInterface({ input: process.stdin }).on('line', (command) => {
     };
     console.log(JSON.stringify(report));
   };
+  const givingUp = setTimeout(waiter, giveUpAfterMs);
   if (connected === count && command === 'wait') waiter();
 });

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -14,13 +14,16 @@ import type { ScaleRow } from './report.ts';
 
 const kib = 1024;
 
+/** By then V8 has noticed that nothing happens any more and has given back what the last rush left behind: that takes it two minutes or more. */
+const restMs = 240_000;
+
 class IdleAgents implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(url: string, token: string, count: number, ca: string | undefined) {
+  constructor(url: string, tokensFile: string, count: number, ca: string | undefined) {
     const script = fileURLToPath(new URL('idle-agents.ts', import.meta.url));
-    const args = [script, url, token, `${count}`, ...(ca === undefined ? [] : [ca])];
+    const args = [script, url, tokensFile, `${count}`, ...(ca === undefined ? [] : [ca])];
     this.#child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
@@ -38,8 +41,8 @@ class IdleAgents implements AsyncDisposable {
   }
 }
 
-/** Memory of a process once its garbage has been collected and it has come to rest: the least of several looks. */
-async function restingBytes(program: Program): Promise<number> {
+/** Memory of a process that has just done something: the least of several looks. */
+async function settledBytes(program: Program): Promise<number> {
   let least = Infinity;
   for (let look = 0; look < 20; look++) {
     least = Math.min(least, residentBytes(program.pid));
@@ -56,29 +59,37 @@ async function idleAndStorm(tls: boolean, count: number): Promise<ScaleRow[]> {
   const { server } = stack.use(await makeTestCertificates());
   const port = await freePort();
   const args = [
-    ...['--listen', `127.0.0.1:${port}`, '--token-public-key', tokens.publicKeyFile],
+    ...['--token-public-key', tokens.publicKeyFile],
     ...[
       '--accept-rate',
       '1000',
       ...(tls ? ['--tls-cert', server.cert, '--tls-key', server.key] : []),
     ],
   ];
-  const start = async (): Promise<Program> => {
-    const started = startCulvert('broker', args, { CULVERT_LOG_LEVEL: 'error' });
-    await started.waitForPort(port);
+  const start = async (on = port): Promise<Program> => {
+    const listen = ['--listen', `127.0.0.1:${on}`];
+    const started = startCulvert('broker', [...listen, ...args], { CULVERT_LOG_LEVEL: 'error' });
+    await started.waitForPort(on);
     return started;
   };
   let broker = await start();
   stack.defer(() => broker[Symbol.asyncDispose]());
-  const empty = await restingBytes(broker);
+  // Rests as long as the other, so that both are compared in the same state.
+  const empty = stack.use(await start(await freePort()));
+  const emptyBytes = await settledBytes(empty);
   const url = `${tls ? 'wss' : 'ws'}://127.0.0.1:${port}`;
-  const token = await tokens.issue({ kind: 'agent', cluster: 'bench' });
-  const agents = stack.use(new IdleAgents(url, token, count, tls ? server.ca : undefined));
+  const issued = Array.from({ length: count }, (_, i) =>
+    tokens.issue({ kind: 'agent', cluster: `c${i}` }),
+  );
+  const tokensFile = join(directory, 'tokens');
+  await writeFile(tokensFile, (await Promise.all(issued)).join('\n'));
+  const agents = stack.use(new IdleAgents(url, tokensFile, count, tls ? server.ca : undefined));
   await agents.ask('connect');
-  const perTunnel = ((await restingBytes(broker)) - empty) / count / kib;
+  const afterRush = ((await settledBytes(broker)) - emptyBytes) / count / kib;
   const idleFrom = cpuSeconds([broker.pid]);
-  await new Promise((resolve) => setTimeout(resolve, 5_000));
-  const idleCpu = (cpuSeconds([broker.pid]) - idleFrom) / 5;
+  await new Promise((resolve) => setTimeout(resolve, restMs));
+  const idleCpu = (cpuSeconds([broker.pid]) - idleFrom) / (restMs / 1000);
+  const atRest = ((await settledBytes(broker)) - (await settledBytes(empty))) / count / kib;
 
   await agents.ask('storm');
   broker.kill('SIGKILL');
@@ -89,10 +100,11 @@ async function idleAndStorm(tls: boolean, count: number): Promise<ScaleRow[]> {
   const kind = tls ? 'TLS' : 'plain';
   return [
     {
-      figure: `RSS KiB per idle tunnel, ${kind}, ${count}`,
-      value: perTunnel,
+      figure: `RSS KiB per idle tunnel, ${kind}, ${count} at rest`,
+      value: atRest,
       atMost: tls ? 90 : 12,
     },
+    { figure: `RSS KiB per tunnel, ${kind}, right after all came at once`, value: afterRush },
     { figure: `CPU share of one core, idle, ${kind}`, value: idleCpu },
     {
       figure: `storm, ${kind}: seconds until all are back`,
@@ -102,6 +114,11 @@ async function idleAndStorm(tls: boolean, count: number): Promise<ScaleRow[]> {
     {
       figure: `storm, ${kind}: p99 seconds until an agent is back`,
       value: storm['backP99Ms']! / 1000,
+    },
+    {
+      figure: `storm, ${kind}: agents not back after 180 s`,
+      value: count - storm['connected']!,
+      atMost: 0,
     },
     { figure: `storm, ${kind}: broker CPU seconds`, value: stormCpu },
     { figure: `storm, ${kind}: attempts refused for the moment`, value: storm['refused']! },

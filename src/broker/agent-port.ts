@@ -52,6 +52,10 @@ export interface KeptAgent extends TunnelName {
   readonly leaving: boolean;
 }
 
+// Most tunnels have neither at any time; one that gets some makes its own.
+const noSessions = new Map<number, SessionDialer>();
+const noneWaiting = new Set<SessionDialer>();
+
 /** The broker's end of an agent's tunnel: every dialer's session with this agent runs over it. */
 export class AgentPort implements LinkOwner {
   readonly link: Link;
@@ -59,18 +63,18 @@ export class AgentPort implements LinkOwner {
   readonly agent: string;
   readonly tunnel: number;
   readonly key: string;
-  readonly connectedAt: Date;
   /** The agent asked not to get new sessions. */
   leaving = false;
   software = '';
   /** Its claim is in the directory: sessions may be placed on it. */
   standing = false;
-  readonly #claimed = Promise.withResolvers<void>();
+  /** Made when somebody waits. */
+  #claimed: PromiseWithResolvers<void> | undefined;
+  readonly #connectedAtMs: number;
   readonly #hub: AgentHub;
-  readonly #log: Logger;
-  readonly #sessions = new Map<number, SessionDialer>();
+  #sessions = noSessions;
   /** Dialers whose links are paused until the tunnel has room again. */
-  readonly #waiting = new Set<SessionDialer>();
+  #waiting = noneWaiting;
   #helloTimer: Timer | undefined;
   #ageTimer: Timer | undefined;
   #claim: AgentRecord | undefined;
@@ -87,13 +91,11 @@ export class AgentPort implements LinkOwner {
     this.tunnel = name.tunnel;
     this.key = portKey(name);
     const { cluster, agent, tunnel } = name;
-    this.#log = hub.options.log.child({ cluster, agent, tunnel, peer: link.peer });
-    this.connectedAt = kept === undefined ? new Date() : new Date(kept.connectedAtMs);
+    this.#connectedAtMs = kept?.connectedAtMs ?? Date.now();
     if (kept !== undefined) {
       const { replica, address } = hub.options;
       this.#epoch = kept.epoch;
       this.standing = true;
-      this.#claimed.resolve();
       this.software = kept.software;
       this.leaving = kept.leaving;
       const claim = { cluster, agent, tunnel, replica, address, epoch: kept.epoch };
@@ -112,7 +114,13 @@ export class AgentPort implements LinkOwner {
 
   /** Resolves when the tunnel stands, or is gone before. */
   get claimed(): Promise<void> {
+    if (this.standing || this.#gone) return Promise.resolve();
+    this.#claimed ??= Promise.withResolvers();
     return this.#claimed.promise;
+  }
+
+  get connectedAt(): Date {
+    return new Date(this.#connectedAtMs);
   }
 
   /** This broker gives the tunnel up: its sessions are to move within this many milliseconds from when that was said. */
@@ -143,7 +151,7 @@ export class AgentPort implements LinkOwner {
     while (session === 0 || this.#sessions.has(session)) {
       session = crypto.getRandomValues(new Uint32Array(1))[0]!;
     }
-    this.#sessions.set(session, dialer);
+    this.adopt(dialer, session);
     const attach = encodeMessage({ dialer: dialer.dialer, session: id, resume });
     this.link.sendCopy(FrameType.attach, session, 0, attach);
     return session;
@@ -151,6 +159,7 @@ export class AgentPort implements LinkOwner {
 
   /** A dialer's session that the agent knows already, under this number. */
   adopt(dialer: SessionDialer, session: number): void {
+    if (this.#sessions === noSessions) this.#sessions = new Map();
     this.#sessions.set(session, dialer);
   }
 
@@ -167,6 +176,7 @@ export class AgentPort implements LinkOwner {
   /** Stops reading from a dialer until the tunnel has room: its frames all go into this tunnel. */
   pauseWhileFull(dialer: SessionDialer): void {
     if (this.link.room > 0 || this.#waiting.has(dialer)) return;
+    if (this.#waiting === noneWaiting) this.#waiting = new Set();
     this.#waiting.add(dialer);
     dialer.link.pause();
     this.link.wake();
@@ -214,7 +224,7 @@ export class AgentPort implements LinkOwner {
 
   onClose(error: TunnelError | undefined): void {
     this.#gone = true;
-    this.#claimed.resolve();
+    this.#claimed?.resolve();
     this.#helloTimer?.cancel();
     this.#ageTimer?.cancel();
     this.#hub.unregister(this);
@@ -227,6 +237,12 @@ export class AgentPort implements LinkOwner {
     this.#sessions.clear();
     this.#waiting.clear();
     this.#withdraw();
+  }
+
+  /** Not kept: it says a few lines in a tunnel's life, and there are thousands of tunnels. */
+  get #log(): Logger {
+    const { cluster, agent, tunnel, link } = this;
+    return this.#hub.options.log.child({ cluster, agent, tunnel, peer: link.peer });
   }
 
   /** From now on the tunnel cannot be found. Idempotent. */
@@ -286,7 +302,7 @@ export class AgentPort implements LinkOwner {
     this.#claim = claim;
     this.#epoch = claim.epoch;
     this.standing = true;
-    this.#claimed.resolve();
+    this.#claimed?.resolve();
     if (this.leaving) this.#withdraw();
     else if (this.retiring) this.#settle(directory.retire(claim));
     else this.#limitAge();
@@ -302,7 +318,9 @@ export class AgentPort implements LinkOwner {
     const { ageJitter, retireMs } = hubLimits;
     const { maxTunnelAgeMs = hubLimits.maxTunnelAgeMs } = this.#hub.options;
     if (maxTunnelAgeMs === Infinity) return;
-    const ageMs = maxTunnelAgeMs * (1 + ageJitter * (2 * Math.random() - 1));
+    const randomAgeMs = maxTunnelAgeMs * (1 + ageJitter * (2 * Math.random() - 1));
+    // Whole seconds: Node keeps a list for each length of timer.
+    const ageMs = Math.ceil(randomAgeMs / 1000) * 1000;
     this.#ageTimer = this.#hub.options.clock.setTimer(ageMs, () => {
       this.retire(retireMs);
       const late = new TunnelError('draining', 'this tunnel has been replaced');
@@ -312,7 +330,7 @@ export class AgentPort implements LinkOwner {
 
   #keep(): void {
     const { cluster, agent, tunnel, epoch, software, leaving } = this;
-    const connectedAtMs = this.connectedAt.getTime();
+    const connectedAtMs = this.#connectedAtMs;
     const name = { role: 'agent', cluster, agent, tunnel } as const;
     this.#hub.options.keep?.(this.link, { ...name, epoch, software, connectedAtMs, leaving });
   }

@@ -59,10 +59,8 @@ export class Hub implements AgentHub, DialerHub {
 
   /** Whether the agent has another tunnel here already: a second one belongs on another replica. */
   holdsAnother(cluster: string, agent: string, tunnel: number): boolean {
-    for (const port of this.#tunnels.of(cluster)) {
-      if (port.agent === agent && port.tunnel !== tunnel) return true;
-    }
-    return false;
+    const other = { cluster, agent, tunnel: tunnel === 0 ? 1 : 0 };
+    return this.#tunnels.get(other) !== undefined;
   }
 
   /**

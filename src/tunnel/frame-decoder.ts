@@ -16,7 +16,8 @@ const firstControlBytes = 256;
 export class FrameDecoder {
   readonly #owner: Pick<LinkOwner, 'onData' | 'onFrame'>;
   readonly #limits: FrameLimits;
-  readonly #header = new Uint8Array(frameHeaderBytes);
+  /** A header that came in pieces; made when that happens, for an idle link has none. */
+  #header: Uint8Array | undefined;
   #headerBytes = 0;
   #type: FrameType = FrameType.data;
   #session = 0;
@@ -79,10 +80,10 @@ export class FrameDecoder {
     let taken = frameHeaderBytes;
     if (this.#headerBytes > 0 || piece.length < frameHeaderBytes) {
       taken = Math.min(frameHeaderBytes - this.#headerBytes, piece.length);
-      this.#header.set(piece.subarray(0, taken), this.#headerBytes);
+      header = this.#header ??= new Uint8Array(frameHeaderBytes);
+      header.set(piece.subarray(0, taken), this.#headerBytes);
       this.#headerBytes += taken;
       if (this.#headerBytes < frameHeaderBytes) return taken;
-      header = this.#header;
     }
     this.#headerBytes = frameHeaderBytes;
     this.#type = checkFrameHeader(header, 0);

@@ -33,6 +33,7 @@ export class KeepAlive {
   readonly #actions: KeepAliveActions;
   readonly #asks: boolean;
   #timer: Timer | undefined;
+  #watchMs = 0;
   #heardAtMs: number;
   #pingedAtMs = -Infinity;
   #missed = 0;
@@ -116,11 +117,14 @@ export class KeepAlive {
     }
     const silentMs = this.#clock.now() - this.#heardAtMs;
     const leftMs = silentIntervals * this.#intervalMs - silentMs;
-    if (leftMs > 0) this.#planWatch(Math.min(leftMs, this.#intervalMs));
+    const watchMs = Math.min(leftMs, this.#intervalMs);
+    if (watchMs > 0 && watchMs === this.#watchMs) this.#timer?.restart();
+    else if (watchMs > 0) this.#planWatch(watchMs);
     else this.#die(`nothing came from the other end for ${Math.round(silentMs / 1000)} s`);
   }
 
   #planWatch(delayMs: number): void {
+    this.#watchMs = delayMs;
     this.#timer = this.#clock.setTimer(delayMs, () => this.#watch());
   }
 

@@ -36,8 +36,8 @@ export class MessageParser {
   readonly #maxMessageBytes: number;
   #spent = false;
 
-  /** A header that a read cut in two. */
-  readonly #header = new Uint8Array(maxMessageHeaderBytes);
+  /** A header that a read cut in two; made when that happens, for an idle link has neither. */
+  #header: Uint8Array | undefined;
   #headerBytes = 0;
 
   #inFrame = false;
@@ -94,11 +94,12 @@ export class MessageParser {
       }
     }
     let at = from;
+    const header = (this.#header ??= new Uint8Array(maxMessageHeaderBytes));
     while (at < bytes.length) {
-      this.#header[this.#headerBytes++] = bytes[at++]!;
-      if (this.#headerBytes >= 2 && this.#headerBytes === headerBytesOf(this.#header[1]!)) {
+      header[this.#headerBytes++] = bytes[at++]!;
+      if (this.#headerBytes >= 2 && this.#headerBytes === headerBytesOf(header[1]!)) {
         this.#headerBytes = 0;
-        this.#beginFrame(this.#header, 0);
+        this.#beginFrame(header, 0);
         break;
       }
     }
@@ -191,8 +192,8 @@ export class MessageParser {
     const text = this.#message === Opcode.text;
     if (final) this.#message = undefined;
     if (text) {
-      this.#keepText(piece);
-      if (final) this.#endText();
+      if (final) this.#endText(piece);
+      else this.#keepText(piece);
     } else if (final || piece.length > 0) {
       this.#handler.onBinary(piece, final);
     }
@@ -209,8 +210,14 @@ export class MessageParser {
     this.#textBytes += piece.length;
   }
 
-  #endText(): void {
-    const text = decodeUtf8(this.#text!.subarray(0, this.#textBytes));
+  #endText(piece: Uint8Array): void {
+    let bytes = piece;
+    if (this.#textBytes > 0) {
+      this.#keepText(piece);
+      bytes = this.#text!.subarray(0, this.#textBytes);
+      this.#text = undefined;
+    }
+    const text = decodeUtf8(bytes);
     if (text !== 'ping' && text !== 'pong') throw broken('culvert.v1 has no such text message');
     this.#handler.onText(text);
   }
@@ -220,6 +227,7 @@ export class MessageParser {
     if (this.#offset > 0) {
       this.#keepControl(piece);
       payload = this.#control!.subarray(0, this.#offset + piece.length);
+      this.#control = undefined;
     }
     if (this.#opcode === Opcode.ping) this.#handler.onPing(payload);
     else if (this.#opcode === Opcode.pong) this.#handler.onPong();

@@ -1,5 +1,10 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls, getCACertificates } from 'node:tls';
+import {
+  connect as connectTls,
+  createSecureContext,
+  getCACertificates,
+  type SecureContext,
+} from 'node:tls';
 import { describeError } from '../base/error.ts';
 import { HandshakeError } from './handshake-error.ts';
 import { readAnswer, retryAfterMs } from './http-answer.ts';
@@ -102,7 +107,7 @@ async function openTls(
       // An address is no server name (RFC 6066, section 3).
       servername: isIP(serverName) === 0 ? serverName : '',
       ALPNProtocols: ['http/1.1'],
-      ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
+      ...(ca === undefined ? {} : { secureContext: contextTrusting(ca) }),
     });
     keep(socket, opened);
     // Usually the outer socket takes the inner one with it; half a shutdown must not leave it behind.
@@ -114,6 +119,17 @@ async function openTls(
     throw new HandshakeError('tls', message, { cause });
   }
   return socket;
+}
+
+/** The one used last: a process trusts one CA, until its file is replaced. */
+let trusting: { readonly ca: string; readonly context: SecureContext } | undefined;
+
+/** Parsing the well-known certificates costs more than the rest of a TLS handshake, so connections share what comes of it. */
+function contextTrusting(ca: string): SecureContext {
+  if (trusting?.ca !== ca) {
+    trusting = { ca, context: createSecureContext({ ca: [...getCACertificates('default'), ca] }) };
+  }
+  return trusting.context;
 }
 
 function tlsAdvice(code: string): string {

@@ -13,6 +13,12 @@ interface Segment {
   readonly memory: { release(): void };
 }
 
+/** Whoever fills an output. */
+export interface OutputOwner {
+  /** The socket had to wait and has now taken everything it was given. */
+  onTaken(): void;
+}
+
 /**
  * Gathers what goes out of a socket: small pieces are copied one behind the other into recycled slabs, large ones may go by reference.
  * At most one batch is with the socket at a time; what comes meanwhile waits here, where it can still be gathered.
@@ -20,7 +26,7 @@ interface Segment {
 export class SocketOutput {
   readonly #socket: Socket;
   readonly #isTls: boolean;
-  readonly #onTaken: () => void;
+  readonly #owner: OutputOwner;
   #slab: OutputSlab | undefined;
   /** Of the slab: up to here it has been put into segments. */
   #sealed = 0;
@@ -32,11 +38,10 @@ export class SocketOutput {
   #destroyed = false;
   readonly #written = (): void => this.#endWrite();
 
-  /** @param onTaken called when the socket had to wait and has now taken everything it was given */
-  constructor(socket: Socket, onTaken: () => void) {
+  constructor(socket: Socket, owner: OutputOwner) {
     this.#socket = socket;
     this.#isTls = socket instanceof TLSSocket;
-    this.#onTaken = onTaken;
+    this.#owner = owner;
   }
 
   /** Bytes not yet given to the socket. */
@@ -178,6 +183,6 @@ export class SocketOutput {
 
   #endWrite(): void {
     // A write that was taken at once has been settled by `flush` already, and its callback comes late.
-    if (this.#inFlight.length > 0 && this.#settle()) this.#onTaken();
+    if (this.#inFlight.length > 0 && this.#settle()) this.#owner.onTaken();
   }
 }

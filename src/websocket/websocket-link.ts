@@ -2,14 +2,14 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { systemClock, type Clock, type Timer } from '../base/clock.ts';
 import { TunnelError } from '../tunnel/errors.ts';
-import { FrameDecoder } from '../tunnel/frame-decoder.ts';
+import { FrameDecoder, type FrameLimits } from '../tunnel/frame-decoder.ts';
 import { frameHeaderBytes, writeFrameHeader, type FrameType } from '../tunnel/frame.ts';
-import { defaultLimits, type TunnelLimits } from '../tunnel/limits.ts';
+import { defaultLimits } from '../tunnel/limits.ts';
 import type { AttachableLink, LinkOwner } from '../tunnel/link.ts';
 import type { Block } from '../tunnel/slab.ts';
 import { closeError, closePayload } from './close-code.ts';
 import { atEndOfTurn } from './end-of-turn.ts';
-import { KeepAlive, type KeepAliveOptions } from './keep-alive.ts';
+import { KeepAlive, type KeepAliveActions, type KeepAliveOptions } from './keep-alive.ts';
 import { applyMask, randomMaskKey } from './mask.ts';
 import {
   maxMessageHeaderBytes,
@@ -19,7 +19,7 @@ import {
 } from './message-header.ts';
 import { MessageParser, type MessageHandler, type WebSocketRole } from './message-parser.ts';
 import type { SocketInput } from './socket-input.ts';
-import { SocketOutput } from './socket-output.ts';
+import { SocketOutput, type OutputOwner } from './socket-output.ts';
 
 /** What a link takes before it asks its owner to stop, queued or given to the socket within one turn. */
 const highWaterBytes = 256 * 1024;
@@ -36,11 +36,18 @@ export interface WebSocketLinkOptions {
   /** Where the other end is, for logs. */
   readonly peer: string;
   readonly keepAlive: KeepAliveOptions;
-  readonly limits?: Pick<TunnelLimits, 'maxControlBytes' | 'maxDataFrameBytes'>;
+  readonly limits?: FrameLimits;
 }
 
-/** A link over a socket on which the WebSocket handshake is done. `acceptWebSocket` and `connectWebSocket` make them. */
-export class WebSocketLink implements AttachableLink {
+/**
+ * A link over a socket on which the WebSocket handshake is done. `acceptWebSocket` and `connectWebSocket` make them.
+ *
+ * A broker holds thousands that say nothing for hours, so what only some links need at some time is made then, and the link's parts
+ * call it without a closure between.
+ */
+export class WebSocketLink
+  implements AttachableLink, MessageHandler, KeepAliveActions, OutputOwner
+{
   readonly peer: string;
 
   /** Since the handshake: bytes received, bytes of frames sent, and frames. */
@@ -53,7 +60,8 @@ export class WebSocketLink implements AttachableLink {
   readonly #input: SocketInput;
   readonly #output: SocketOutput;
   readonly #parser: MessageParser;
-  readonly #options: WebSocketLinkOptions;
+  readonly #keepAliveOptions: KeepAliveOptions;
+  readonly #limits: FrameLimits;
   readonly #clock: Clock;
   readonly #masked: boolean;
   readonly #randomMask: boolean;
@@ -80,7 +88,8 @@ export class WebSocketLink implements AttachableLink {
     this.peer = options.peer;
     this.#socket = socket;
     this.#input = input;
-    this.#options = options;
+    this.#keepAliveOptions = options.keepAlive;
+    this.#limits = options.limits ?? defaultLimits;
     this.#clock = options.keepAlive.clock ?? systemClock;
     const isTls = socket instanceof TLSSocket;
     this.#masked = options.role === 'client';
@@ -89,12 +98,8 @@ export class WebSocketLink implements AttachableLink {
     this.#randomMask = this.#masked && !isTls;
     // TLS encrypts one contiguous piece at a time: whole records gathered from many frames cost less than a write for each block.
     this.#byReferenceFromBytes = isTls || this.#randomMask ? Infinity : byReferenceFromBytes;
-    this.#output = new SocketOutput(socket, () => this.#onTaken());
-    this.#parser = new MessageParser(
-      options.role,
-      this.#handler(),
-      options.limits?.maxDataFrameBytes,
-    );
+    this.#output = new SocketOutput(socket, this);
+    this.#parser = new MessageParser(options.role, this, this.#limits.maxDataFrameBytes);
     socket.setNoDelay(true);
     socket.setTimeout(0);
     socket.on('error', (error) => (this.#socketError = error));
@@ -109,12 +114,8 @@ export class WebSocketLink implements AttachableLink {
       setImmediate(() => owner.onClose(this.#why));
       return;
     }
-    this.#decoder = new FrameDecoder(owner, this.#options.limits ?? defaultLimits);
-    this.#keepAlive = new KeepAlive(this.#options.keepAlive, {
-      ping: () => this.#sendControl(Opcode.text, pingText),
-      reassure: () => this.#answer(Opcode.text, pongText),
-      dead: (error) => this.close(error),
-    });
+    this.#decoder = new FrameDecoder(owner, this.#limits);
+    this.#keepAlive = new KeepAlive(this.#keepAliveOptions, this);
     this.#input.start((bytes) => this.#receive(bytes));
     if (this.#paused) this.#socket.pause();
   }
@@ -186,7 +187,8 @@ export class WebSocketLink implements AttachableLink {
     this.#beginClose(error, closePayload(error));
   }
 
-  /** Called by the end of the turn. */
+  // What the link's parts call: the end of the turn, the keep-alive, the output, the parser.
+
   endTurn(): void {
     this.#turnPlanned = false;
     this.#turnBytes = 0;
@@ -195,19 +197,52 @@ export class WebSocketLink implements AttachableLink {
     this.#output.rest();
   }
 
-  #handler(): MessageHandler {
-    return {
-      onBinary: (piece, ends) => {
-        if (ends) this.framesIn++;
-        if (this.#state === 'open') this.#decoder!.push(piece, ends);
-      },
-      onText: (text) => {
-        if (text === 'ping') this.#answer(Opcode.text, pongText);
-      },
-      onPing: (payload) => this.#answer(Opcode.pong, payload),
-      onPong: () => {},
-      onCloseFrame: (code, reason) => this.#onCloseFrame(code, reason),
-    };
+  ping(): void {
+    this.#sendControl(Opcode.text, pingText);
+  }
+
+  reassure(): void {
+    this.#answer(Opcode.text, pongText);
+  }
+
+  dead(error: TunnelError): void {
+    this.close(error);
+  }
+
+  /** The socket had to wait and is ready again. */
+  onTaken(): void {
+    this.#flush(this.#wantsPull);
+    this.#pullIfWanted();
+    this.#flush();
+    if (this.#inputEnded && this.#output.queuedBytes === 0) this.#socket.end();
+    if (!this.#turnPlanned) this.#output.rest();
+  }
+
+  onBinary(piece: Uint8Array, ends: boolean): void {
+    if (ends) this.framesIn++;
+    if (this.#state === 'open') this.#decoder!.push(piece, ends);
+  }
+
+  onText(text: 'ping' | 'pong'): void {
+    if (text === 'ping') this.#answer(Opcode.text, pongText);
+  }
+
+  onPing(payload: Uint8Array): void {
+    this.#answer(Opcode.pong, payload);
+  }
+
+  onPong(): void {
+    // That something came is all that counts.
+  }
+
+  onCloseFrame(code: number | undefined, reason: string): void {
+    this.#inputEnded = true;
+    if (this.#state === 'open') {
+      const error = closeError(code, reason);
+      const echo = code === undefined ? noBytes : Uint8Array.of(code >>> 8, code);
+      this.#beginClose(error, echo);
+    }
+    this.#finish(this.#why);
   }
 
   #receive(bytes: Uint8Array): void {
@@ -272,15 +307,6 @@ export class WebSocketLink implements AttachableLink {
     }
   }
 
-  /** The socket had to wait and is ready again. */
-  #onTaken(): void {
-    this.#flush(this.#wantsPull);
-    this.#pullIfWanted();
-    this.#flush();
-    if (this.#inputEnded && this.#output.queuedBytes === 0) this.#socket.end();
-    if (!this.#turnPlanned) this.#output.rest();
-  }
-
   #pullIfWanted(): void {
     if (this.#wantsPull && this.#state === 'open' && this.room > 0) this.#pull();
   }
@@ -308,16 +334,6 @@ export class WebSocketLink implements AttachableLink {
     // An end that nobody attached to understands nothing, so it would wait for the peer's answer in vain.
     if (this.#owner === undefined) this.#finish(why);
     else this.resume();
-  }
-
-  #onCloseFrame(code: number | undefined, reason: string): void {
-    this.#inputEnded = true;
-    if (this.#state === 'open') {
-      const error = closeError(code, reason);
-      const echo = code === undefined ? noBytes : Uint8Array.of(code >>> 8, code);
-      this.#beginClose(error, echo);
-    }
-    this.#finish(this.#why);
   }
 
   #onSocketEnd(): void {

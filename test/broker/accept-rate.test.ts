@@ -8,7 +8,7 @@ function settableClock(): Clock & { nowMs: number } {
     now() {
       return this.nowMs;
     },
-    setTimer: () => ({ cancel() {} }),
+    setTimer: () => ({ cancel() {}, restart() {} }),
   };
 }
 

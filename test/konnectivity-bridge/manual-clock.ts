@@ -15,8 +15,11 @@ export class ManualClock implements Clock {
   }
 
   setTimer(delayMs: number, fire: () => void): Timer {
-    const timer = { cancel: () => void this.#timers.delete(timer) };
-    this.#timers.set(timer, { at: this.#now + delayMs, fire });
+    const timer = {
+      cancel: () => void this.#timers.delete(timer),
+      restart: () => void this.#timers.set(timer, { at: this.#now + delayMs, fire }),
+    };
+    timer.restart();
     return timer;
   }
 

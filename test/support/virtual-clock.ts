@@ -4,6 +4,8 @@ interface Pending {
   readonly dueMs: number;
   readonly order: number;
   readonly fire: () => void;
+  /** It has fired or was cancelled. */
+  done: boolean;
 }
 
 /** More timers than this in one `runUntilIdle` means that something sets them for ever. */
@@ -37,25 +39,12 @@ export class VirtualClock implements Clock {
   }
 
   setTimer(delayMs: number, fire: () => void): Timer {
-    let done = false;
-    const end = () => {
-      if (!done) this.#live--;
-      done = true;
-    };
-    const pending: Pending = {
-      dueMs: this.#nowMs + Math.max(0, delayMs),
-      order: this.#orders++,
-      fire: () => {
-        end();
-        fire();
-      },
-    };
-    this.#push(pending);
-    this.#live++;
+    let pending = this.#set(delayMs, fire);
     return {
-      cancel: () => {
-        end();
-        this.#cancelled.add(pending);
+      cancel: () => this.#cancel(pending),
+      restart: () => {
+        this.#cancel(pending);
+        pending = this.#set(delayMs, fire);
       },
     };
   }
@@ -102,9 +91,28 @@ export class VirtualClock implements Clock {
     return promise;
   }
 
+  #set(delayMs: number, fire: () => void): Pending {
+    const dueMs = this.#nowMs + Math.max(0, delayMs);
+    const pending = { dueMs, order: this.#orders++, fire, done: false };
+    this.#push(pending);
+    this.#live++;
+    return pending;
+  }
+
+  #cancel(pending: Pending): void {
+    this.#end(pending);
+    this.#cancelled.add(pending);
+  }
+
+  #end(pending: Pending): void {
+    if (!pending.done) this.#live--;
+    pending.done = true;
+  }
+
   #fire(): void {
     const next = this.#pop();
     this.#nowMs = next.dueMs;
+    this.#end(next);
     next.fire();
   }
 

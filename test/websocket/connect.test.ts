@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { createServer, type Server as HttpServer } from 'node:http';
 import { connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
@@ -318,6 +319,16 @@ describe('connectWebSocket says what went wrong', () => {
       socket.write(`${upgrade}Sec-WebSocket-Accept: ${acceptKey(key)}\r\n${headers}\r\n`);
     });
     expect((await failure({ url: server.url })).message).toMatch(words);
+  });
+
+  it('trusts the CA that it is given this time, not the one of an earlier connection', async () => {
+    await using server = await linkServer('wss');
+    const strangers = await readFile(certificates.stranger.ca, 'utf8');
+    const connect = async (ca: string) => (await connectWebSocket({ url: server.url, ca })).close();
+    await connect(serverCa);
+    expect(await failure({ url: server.url, ca: strangers })).toMatchObject({ code: 'tls' });
+    await connect(serverCa);
+    await connect(serverCa);
   });
 
   it('tells unknown names, closed ports and foreign certificates apart', async () => {

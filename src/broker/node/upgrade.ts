@@ -17,7 +17,7 @@ export function serveUpgrades(
   log: Logger,
 ): void {
   server.on('upgrade', (request, socket, head) => {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroySocket);
     handleUpgrade(app, request, socket, head).catch((thrown: unknown) => {
       log.error('upgrade failed', { why: describeError(thrown) });
       socket.destroy();
@@ -53,5 +53,11 @@ async function handleUpgrade(
     return rejectUpgrade(socket, response.status, answer, await response.text());
   }
   const link = acceptWebSocket(message, socket, head, { headers: answered });
-  if (link !== undefined) admitted(link);
+  if (link === undefined) return;
+  socket.off('error', destroySocket);
+  admitted(link);
+}
+
+function destroySocket(this: Duplex): void {
+  this.destroy();
 }
