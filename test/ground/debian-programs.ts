@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { access, constants, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { runProgram, type ProgramOptions } from '../support/process.ts';
 import { cacheDirectory, cacheKey, publish, type Missing } from './cache.ts';
@@ -69,6 +69,52 @@ export async function prepareDebianProgram(
   }
 }
 
+/** Packages of Debian's, unpacked side by side. */
+export interface DebianRoot {
+  /** Where they lie, as they would below `/`; what this system has already is not there but in its own place. */
+  readonly root: string;
+  /** For their programs, and for those that start them by name. */
+  readonly env: { readonly PATH: string; readonly LD_LIBRARY_PATH: string };
+}
+
+/** The packages from the cache, or why they are not there; downloads nothing. */
+export async function findDebianPackages(
+  packages: readonly string[],
+): Promise<DebianRoot | Missing> {
+  const root = await packagesDirectory(packages);
+  const title = packages.join(', ');
+  return existsSync(root) ? debianRoot(root) : { missing: title, reason: 'not prepared yet' };
+}
+
+/** Downloads and unpacks the packages with what they need beyond this system, into the cache alone, all or nothing. */
+export async function prepareDebianPackages(
+  packages: readonly string[],
+  report: Report,
+): Promise<DebianRoot | Missing> {
+  try {
+    const root = await packagesDirectory(packages);
+    await publish(root, async (partial) => {
+      report(`fetching ${packages.join(', ')} from Debian ...`);
+      await refreshLists(report);
+      await download(await lackingPackages(packages), partial);
+    });
+    return debianRoot(root);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { missing: packages.join(', '), reason };
+  }
+}
+
+/** Downloads and unpacks exactly these packages, whether this system has them or not, into `root`. */
+export async function unpackDebianPackages(
+  packages: readonly string[],
+  root: string,
+  report: Report,
+): Promise<void> {
+  await refreshLists(report);
+  await download(packages, root);
+}
+
 /** apt's settings: its own state beside ours, the system's knowledge of what is already installed. */
 function aptOptions(): string[] {
   const apt = join(cacheDirectory(), 'apt');
@@ -90,24 +136,34 @@ async function refreshLists(report: Report): Promise<void> {
 }
 
 async function unpack(packageName: string, root: string): Promise<void> {
-  // The plan of an installation is exactly the packages that this system lacks; it is only read, never carried out.
+  const packages = await lackingPackages([packageName]);
+  if (packages.length === 0) throw new Error(`apt plans no package for ${packageName}`);
+  await download(packages, root);
+}
+
+/** The plan of an installation is exactly the packages that this system lacks; it is only read, never carried out. */
+async function lackingPackages(packages: readonly string[]): Promise<string[]> {
   const plan = await run('apt-get', [
     ...aptOptions(),
     'install',
     '--simulate',
     '--no-install-recommends',
-    packageName,
+    ...packages,
   ]);
-  const packages = [...plan.matchAll(/^Inst (\S+)(?: \[\S+\])? \((\S+)/gm)].map(
+  return [...plan.matchAll(/^Inst (\S+)(?: \[\S+\])? \((\S+)/gm)].map(
     ([, name, version]) => `${name}=${version}`,
   );
-  if (packages.length === 0) throw new Error(`apt plans no package for ${packageName}:\n${plan}`);
+}
+
+async function download(packages: readonly string[], root: string): Promise<void> {
+  if (packages.length === 0) return;
   const archives = join(root, '.archives');
   await mkdir(archives);
   await run('apt-get', [...aptOptions(), '-qq', 'download', ...packages], { cwd: archives });
   for (const archive of await readdir(archives)) {
     await run('dpkg-deb', ['--extract', join(archives, archive), root]);
   }
+  await rm(archives, { recursive: true });
 }
 
 async function run(
@@ -129,13 +185,34 @@ async function unpackedDirectory(name: DebianProgramName): Promise<string> {
   return join(cacheDirectory(), 'debian', `${name}-${await cacheKey({ texts, files: [] })}`);
 }
 
-function unpackedProgram(name: DebianProgramName, root: string): DebianProgram {
+async function packagesDirectory(packages: readonly string[]): Promise<string> {
+  const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
+  const key = await cacheKey({ texts: [release, process.arch, ...packages], files: [] });
+  return join(cacheDirectory(), 'debian', `${packages[0]}-${key}`);
+}
+
+function debianRoot(root: string): DebianRoot {
+  const directories = ['usr/sbin', 'usr/bin', 'sbin', 'bin'].map((path) => join(root, path));
+  return {
+    root,
+    env: {
+      PATH: [...directories, process.env['PATH'] ?? '', '/usr/sbin', '/sbin'].join(delimiter),
+      LD_LIBRARY_PATH: librariesIn(root),
+    },
+  };
+}
+
+function librariesIn(root: string): string {
   const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
   const libraries = [`usr/lib/${triplet}`, `lib/${triplet}`, 'usr/lib'];
+  return libraries.map((path) => join(root, path)).join(':');
+}
+
+function unpackedProgram(name: DebianProgramName, root: string): DebianProgram {
   return {
     command: join(root, recipes[name].path),
     args: [],
-    env: { LD_LIBRARY_PATH: libraries.map((path) => join(root, path)).join(':') },
+    env: { LD_LIBRARY_PATH: librariesIn(root) },
   };
 }
 

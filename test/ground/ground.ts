@@ -7,6 +7,7 @@ import {
   type DebianProgramName,
 } from './debian-programs.ts';
 import { findGoPrograms, prepareGoPrograms, type GoPrograms, type Report } from './go-programs.ts';
+import { apiServerPrograms, preparePrograms } from './kubernetes/programs.ts';
 
 export { isMissing, type Missing } from './cache.ts';
 export type { DebianProgram } from './debian-programs.ts';
@@ -26,6 +27,7 @@ export async function prepareGround(report: Report): Promise<readonly Missing[]>
   const results: (object | Missing)[] = [await prepareGoPrograms(report)];
   // One after the other: they share apt's package lists.
   for (const name of debianProgramNames) results.push(await prepareDebianProgram(name, report));
+  results.push(await preparePrograms(apiServerPrograms, report));
   const missing = results.filter(isMissing).map(({ missing, reason }) => ({
     missing,
     reason: reason.replaceAll(/\s+/g, ' ').trim(),
