@@ -4,6 +4,13 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 export interface MetricsGroup {
   /** `read` is asked when somebody looks, so a gauge is a view of what is there and cannot drift. */
   gauge(name: string, help: string, read: () => number): void;
+  /** The same for each value of a label. */
+  gauges(
+    name: string,
+    help: string,
+    label: string,
+    read: () => Iterable<readonly [string, number]>,
+  ): void;
   /** A count that its owner keeps; `_total` is added to the name. */
   total(name: string, help: string, read: () => number): void;
   /** The same for each value of a label. */
@@ -58,6 +65,22 @@ class RegistryGroup implements MetricsGroup {
       ...this.#common(name, help),
       collect() {
         this.set(read());
+      },
+    });
+  }
+
+  gauges(
+    name: string,
+    help: string,
+    label: string,
+    read: () => Iterable<readonly [string, number]>,
+  ): void {
+    void new Gauge({
+      ...this.#common(name, help),
+      labelNames: [label],
+      collect() {
+        this.reset();
+        for (const [value, level] of read()) this.set({ [label]: value }, level);
       },
     });
   }

@@ -112,9 +112,16 @@ export function brokerLinkOptions(
   values: OptionValues<LinkTable>,
   proxies: Proxies,
 ): BrokerLinkOptions {
-  const { brokerUrl, tokenFile, token, caFile, serverName, hostHeader } = values;
+  return { brokerUrl: values.brokerUrl, ...brokerAccessOptions(values, proxies) };
+}
+
+/** All but where the broker is. */
+export function brokerAccessOptions(
+  values: Omit<OptionValues<LinkTable>, 'brokerUrl'>,
+  proxies: Proxies,
+): Omit<BrokerLinkOptions, 'brokerUrl'> {
+  const { tokenFile, token, caFile, serverName, hostHeader } = values;
   return {
-    brokerUrl,
     readToken: async () => (tokenFile === undefined ? token : readSecretFile(tokenFile)),
     caFile,
     serverName,
