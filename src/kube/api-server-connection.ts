@@ -1,0 +1,165 @@
+import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
+import { Agent as HttpsAgent, type AgentOptions, request as requestHttps } from 'node:https';
+import { describeError } from '../base/error.ts';
+import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
+import { KubeError } from './kube-error.ts';
+import { ProxyTunnelAgent } from './proxy-tunnel.ts';
+
+export interface ApiServerConnectionOptions {
+  readonly config: KubeConfig;
+  /** The environment's proxy on the way to a URL, where its kubeconfig names none (default: none). */
+  readonly proxyFor?: ((url: URL) => URL | undefined) | undefined;
+  /** PEM; trusted for an https:// proxy besides the well-known CAs. */
+  readonly proxyCa?: string | undefined;
+  /** `culvert-addon/1.2.3`: what the server's audit log says of us. */
+  readonly userAgent: string;
+}
+
+export interface ApiRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** From `/api` on, with its query. */
+  readonly path: string;
+  readonly contentType?: string | undefined;
+  readonly body?: string | undefined;
+  /** `get Secret hub/agent-server`, for sentences. */
+  readonly what: string;
+}
+
+interface KnownAgent {
+  readonly print: string;
+  readonly agent: HttpAgent;
+}
+
+/**
+ * HTTP/1.1 to one API server over connections that are kept: new ones are made when what TLS shows changes, a renewed token goes
+ * into the next request. @kubernetes/client-node opens a connection for each call, and importing it costs more memory than an agent may have.
+ */
+export class ApiServerConnection {
+  readonly #options: ApiServerConnectionOptions;
+  #known: KnownAgent | undefined;
+
+  constructor(options: ApiServerConnectionOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The answer's head has arrived; whoever gets it reads or destroys the body. A 401 is asked again once, with files read anew.
+   *
+   * @throws KubeError `unavailable`, `bad_config`; or the signal's reason
+   */
+  async send(request: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    const endpoint = await this.#options.config.endpoint();
+    const answer = await this.#sendTo(endpoint, request, signal);
+    if (answer.statusCode !== 401) return answer;
+    this.#options.config.expire();
+    const renewed = await this.#options.config.endpoint();
+    if (renewed === endpoint) return answer;
+    answer.destroy();
+    return this.#sendTo(renewed, request, signal);
+  }
+
+  close(): void {
+    this.#retire();
+  }
+
+  async #sendTo(endpoint: KubeEndpoint, request: ApiRequest, signal: AbortSignal) {
+    for (let isRetry = false; ; isRetry = true) {
+      try {
+        return await exchange(this.#agentFor(endpoint), endpoint, this.#options, request, signal);
+      } catch (thrown) {
+        signal.throwIfAborted();
+        // The server closed an idle connection just as we took it: nobody is to blame and nothing happened, unless it was a POST.
+        const isStale = thrown instanceof ExchangeError && thrown.wasReused;
+        if (!isRetry && isStale && request.method !== 'POST') continue;
+        throw unreachable(endpoint, request, thrown);
+      }
+    }
+  }
+
+  #agentFor(endpoint: KubeEndpoint): HttpAgent {
+    const { server, ca, serverName, verify, certificate } = endpoint;
+    const proxy = endpoint.proxy ?? this.#options.proxyFor?.(server);
+    const key = certificate?.key.reveal();
+    const cert = certificate?.cert;
+    const print = JSON.stringify([server, ca, serverName, verify, cert, key, proxy]);
+    if (this.#known?.print === print) return this.#known.agent;
+    this.#retire();
+    // The server closes what was idle for 90 s.
+    const common: AgentOptions = { keepAlive: true, keepAliveMsecs: 30_000, timeout: 60_000 };
+    const options: AgentOptions = { ...common, rejectUnauthorized: verify };
+    if (ca !== undefined) options.ca = ca;
+    if (serverName !== undefined) options.servername = serverName;
+    if (cert !== undefined) Object.assign(options, { cert, key });
+    let agent: HttpAgent;
+    if (server.protocol === 'http:') agent = new HttpAgent(common);
+    else if (proxy === undefined) agent = new HttpsAgent(options);
+    else agent = new ProxyTunnelAgent({ url: proxy, ca: this.#options.proxyCa }, options);
+    this.#known = { print, agent };
+    return agent;
+  }
+
+  /** Closes what is idle; what is in use ends with its request, a watch within ten minutes. */
+  #retire(): void {
+    const idle = Object.values(this.#known?.agent.freeSockets ?? {}).flat();
+    for (const socket of idle) socket?.destroy();
+    this.#known = undefined;
+  }
+}
+
+class ExchangeError extends Error {
+  readonly wasReused: boolean;
+
+  constructor(wasReused: boolean, cause: Error) {
+    super(cause.message, { cause });
+    this.wasReused = wasReused;
+  }
+}
+
+function exchange(
+  agent: HttpAgent,
+  { server, token }: KubeEndpoint,
+  { userAgent }: ApiServerConnectionOptions,
+  { method, path, contentType, body }: ApiRequest,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const url = new URL(server.pathname.replace(/\/$/, '') + path, server);
+  const headers: Record<string, string> = { Accept: 'application/json', 'User-Agent': userAgent };
+  if (token !== undefined) headers['Authorization'] = `Bearer ${token.reveal()}`;
+  if (body !== undefined) {
+    headers['Content-Type'] = contentType ?? 'application/json';
+    headers['Content-Length'] = String(Buffer.byteLength(body));
+  }
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const make = url.protocol === 'http:' ? requestHttp : requestHttps;
+    const request = make(url, { method, headers, agent });
+    const onAbort = () => request.destroy();
+    signal.addEventListener('abort', onAbort, { once: true });
+    const settle = () => signal.removeEventListener('abort', onAbort);
+    request.on('error', (error) => {
+      settle();
+      reject(new ExchangeError(request.reusedSocket, error));
+    });
+    request.on('response', (answer) => {
+      settle();
+      resolve(answer);
+    });
+    request.end(body);
+  });
+}
+
+function unreachable({ server }: KubeEndpoint, { what }: ApiRequest, thrown: unknown): KubeError {
+  const why = describeError(thrown instanceof Error ? innermost(thrown) : thrown);
+  const isTrust = /certificate|CERT|self.signed/.test(why);
+  const advice = isTrust
+    ? "check the CA and the server's name in the kubeconfig"
+    : 'it is tried again, check the address and proxies and firewalls on the way';
+  const message = `cannot ${what}: no answer from the API server ${server.host} (${why}); ${advice}`;
+  return new KubeError('unavailable', message, { cause: thrown });
+}
+
+/** Where several addresses were tried, the errors are inside and the outer one says nothing. */
+function innermost(error: Error): unknown {
+  const { cause } = error;
+  return cause instanceof AggregateError ? cause.errors[0] : error;
+}

@@ -1,0 +1,46 @@
+import { systemClock, type Clock } from '../base/clock.ts';
+import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
+
+export interface RereadOptions {
+  readonly clock?: Clock | undefined;
+  /** How old what was read may be, in milliseconds (default 10_000). */
+  readonly maxAgeMs?: number | undefined;
+}
+
+/** Reads again what is older than `maxAgeMs`: a handful of small files, cheaper than watching them and right on every file system. */
+export class RereadingConfig implements KubeConfig {
+  readonly #read: () => Promise<KubeEndpoint>;
+  readonly #clock: Clock;
+  readonly #maxAgeMs: number;
+  #known: { readonly endpoint: KubeEndpoint; readonly print: string } | undefined;
+  #freshUntilMs = -Infinity;
+  #reading: Promise<KubeEndpoint> | undefined;
+
+  constructor(read: () => Promise<KubeEndpoint>, options: RereadOptions = {}) {
+    this.#read = read;
+    this.#clock = options.clock ?? systemClock;
+    this.#maxAgeMs = options.maxAgeMs ?? 10_000;
+  }
+
+  endpoint(): Promise<KubeEndpoint> {
+    if (this.#known !== undefined && this.#clock.now() < this.#freshUntilMs) {
+      return Promise.resolve(this.#known.endpoint);
+    }
+    this.#reading ??= this.#reread().finally(() => (this.#reading = undefined));
+    return this.#reading;
+  }
+
+  expire(): void {
+    this.#freshUntilMs = -Infinity;
+  }
+
+  async #reread(): Promise<KubeEndpoint> {
+    const endpoint = await this.#read();
+    const { token, certificate } = endpoint;
+    // A Secret in JSON is always the same word.
+    const print = JSON.stringify([endpoint, token?.reveal(), certificate?.key.reveal()]);
+    if (this.#known?.print !== print) this.#known = { endpoint, print };
+    this.#freshUntilMs = this.#clock.now() + this.#maxAgeMs;
+    return this.#known.endpoint;
+  }
+}

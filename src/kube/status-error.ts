@@ -1,0 +1,105 @@
+import { KubeError, type KubeErrorCode } from './kube-error.ts';
+
+/** What an API server answers where it does not answer with an object. */
+interface Status {
+  readonly kind: 'Status';
+  readonly message?: string;
+  readonly reason?: string;
+  readonly code?: number;
+  readonly details?: {
+    readonly retryAfterSeconds?: number;
+    readonly causes?: readonly { readonly reason?: string }[];
+  };
+}
+
+export function isStatus(body: unknown): body is Status {
+  return typeof body === 'object' && body !== null && 'kind' in body && body.kind === 'Status';
+}
+
+/**
+ * @param what the verb and the object: `get Secret hub/agent-server`
+ * @param body parsed JSON, or the text that is none
+ */
+export function errorOf(
+  httpStatus: number,
+  body: unknown,
+  what: string,
+  retryAfterHeader?: string,
+): KubeError {
+  if (!isStatus(body)) return withoutStatus(httpStatus, what, retryAfterHeader);
+  const status = body.code ?? httpStatus;
+  const code = quirkOf(body) ?? codeOf(status, body.reason);
+  const said = body.message ?? body.reason ?? `status ${status}`;
+  const retryAfterMs =
+    retryAfterOf(retryAfterHeader) ?? retryAfterOf(body.details?.retryAfterSeconds);
+  return new KubeError(code, `cannot ${what}: ${said}; ${nextStep[code]}`, {
+    status,
+    retryAfterMs,
+  });
+}
+
+/** Not the words of an API server: a path that it does not have, or a proxy before it. */
+function withoutStatus(status: number, what: string, retryAfterHeader?: string): KubeError {
+  const retryAfterMs = retryAfterOf(retryAfterHeader);
+  if (status === 404) {
+    return new KubeError('not_served', `cannot ${what}: ${nextStep.not_served}`, { status });
+  }
+  const code = codeOf(status, undefined);
+  const known = code === 'unavailable' || code === 'unauthorized' || code === 'timeout';
+  const message = `cannot ${what}: the answer is ${status} without a Kubernetes Status; is something else answering for the API server?`;
+  return new KubeError(known ? code : 'bad_response', message, { status, retryAfterMs });
+}
+
+/** Where the server's status says less than it knows. */
+function quirkOf({ message = '', details }: Status): KubeErrorCode | undefined {
+  // A field that the schema does not have is answered by 500.
+  if (/failed to create typed (patch )?object/.test(message)) return 'invalid';
+  // The version is from before the store was put back: it would be waited for in vain.
+  const isAhead = details?.causes?.some(({ reason }) => reason === 'ResourceVersionTooLarge');
+  return isAhead ? 'gone' : undefined;
+}
+
+const byReason: Readonly<Record<string, KubeErrorCode>> = {
+  NotFound: 'not_found',
+  AlreadyExists: 'already_exists',
+  Conflict: 'conflict',
+  Invalid: 'invalid',
+  Unauthorized: 'unauthorized',
+  Forbidden: 'forbidden',
+  Expired: 'gone',
+  Gone: 'gone',
+  Timeout: 'timeout',
+};
+
+function codeOf(status: number, reason: string | undefined): KubeErrorCode {
+  const code = byReason[reason ?? ''];
+  if (code !== undefined) return code;
+  if (status === 404) return 'not_found';
+  if (status === 401) return 'unauthorized';
+  if (status === 403) return 'forbidden';
+  if (status === 409) return 'conflict';
+  if (status === 410) return 'gone';
+  if (status === 504) return 'timeout';
+  if (status === 429 || status >= 500) return 'unavailable';
+  return status >= 400 ? 'invalid' : 'bad_response';
+}
+
+const nextStep: Readonly<Record<KubeErrorCode, string>> = {
+  not_found: 'create it, or wait until somebody does',
+  already_exists: 'use it, or choose another name',
+  conflict: 'read it again, or find out who else writes it',
+  invalid: 'correct what the server names',
+  unauthorized: 'check token and certificate: they may have expired, or belong to another cluster',
+  forbidden: 'grant it with a Role or ClusterRole',
+  not_served: 'the API server does not serve this kind; install its CRD, or wait until it is there',
+  gone: 'list again',
+  unavailable: 'it is tried again, look at the API server',
+  timeout: 'it is tried again, look at the load of the API server',
+  bad_response: 'look at what answers there',
+  bad_config: 'correct the kubeconfig',
+};
+
+function retryAfterOf(seconds: string | number | undefined): number | undefined {
+  const value = Number(seconds);
+  return seconds === undefined || !(value > 0) ? undefined : value * 1000;
+}
