@@ -1,5 +1,5 @@
 import { TunnelError } from '../tunnel/errors.ts';
-import { FrameType, frameName } from '../tunnel/frame.ts';
+import { FrameType, frameName, readU32, writeU32 } from '../tunnel/frame.ts';
 import type { AttachableLink, LinkOwner } from '../tunnel/link.ts';
 import {
   decodeAttach,
@@ -32,6 +32,11 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
   maxWindowBytes = Infinity;
   /** Another tunnel stands in this one's place: it closes when it carries no session any more. */
   #replaced = false;
+  #welcomed = false;
+  #ended = false;
+  /** Who waits for the answer to which question. */
+  readonly #onAnswers = new Map<number, () => void>();
+  #asked = 0;
   readonly #attached = new Map<number, AgentSession>();
   /** Sessions with frames to send, in the order of their turns. */
   readonly #ready = new Set<Session>();
@@ -42,6 +47,21 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     link.attach(this);
     const hello = { ...protocolVersion, software: options.software };
     link.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
+  }
+
+  /** The broker has taken us in, and the tunnel has not ended. */
+  get stands(): boolean {
+    return this.#welcomed && !this.#ended;
+  }
+
+  /** Asks the broker for an answer through the whole tunnel; `onAnswer` is called when it comes, if it does. */
+  probe(onAnswer: () => void): void {
+    if (!this.stands) return;
+    const asked = ++this.#asked;
+    this.#onAnswers.set(asked, onAnswer);
+    const payload = new Uint8Array(8);
+    writeU32(payload, 4, asked);
+    this.link.sendCopy(FrameType.ping, 0, 0, payload);
   }
 
   /** Asks the broker to send no new sessions here. */
@@ -93,6 +113,8 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     for (const entry of this.#attached.values()) this.#options.sessions.detach(entry, lost);
     this.#attached.clear();
     this.#ready.clear();
+    this.#ended = true;
+    this.#onAnswers.clear();
     this.#options.onClosed(error);
   }
 
@@ -134,17 +156,25 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     this.link.sendCopy(FrameType.detach, number, 0, encodeFailure(error));
   }
 
+  #onPong(payload: Uint8Array): void {
+    const asked = payload.length === 8 ? readU32(payload, 4) : 0;
+    const onAnswer = this.#onAnswers.get(asked);
+    this.#onAnswers.delete(asked);
+    onAnswer?.();
+  }
+
   #onLinkFrame(type: FrameType, payload: Uint8Array): void {
     switch (type) {
       case FrameType.welcome: {
         const { replica, maxWindow = Infinity } = decodeWelcome(payload);
         this.maxWindowBytes = maxWindow;
+        this.#welcomed = true;
         return this.#options.onWelcome(replica);
       }
       case FrameType.ping:
         return this.link.sendCopy(FrameType.pong, 0, 0, payload);
       case FrameType.pong:
-        return;
+        return this.#onPong(payload);
       case FrameType.goaway:
         return this.#options.onGoAway(decodeGoAway(payload).retryAfterMs);
       default:

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { clusterAlias } from '../base/cluster-alias.ts';
 import type { Logger } from '../base/logger.ts';
+import { startStatusServer, type StatusServer } from '../base/status-server.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
@@ -9,21 +9,31 @@ import { SlabPool } from '../tunnel/slab.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler, Target } from '../tunnel/stream-handler.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
-import { connectWebSocket } from '../websocket/connect.ts';
-import { proxyFor } from '../websocket/proxy-environment.ts';
+import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
 import type { WebSocketLink } from '../websocket/websocket-link.ts';
+import { agentMetrics } from './agent-metrics.ts';
+import { BrokerRoutes } from './broker-route.ts';
+import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 import { forbiddenTarget } from './dial-error.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
 import { OpenTargets, TcpTarget } from './tcp-target.ts';
 import { TunnelKeeper } from './tunnel-keeper.ts';
+
+/** How long a broker may take to answer through a tunnel before it counts as silent, in milliseconds. */
+const probeTimeoutMs = 10_000;
 
 export interface RunningAgent extends AsyncDisposable {
   /** Resolves when a broker has taken the agent in for the first time. */
   readonly connected: Promise<void>;
   /** How many streams are open. */
   readonly streamCount: number;
+  /** How many tunnels stand. */
+  readonly tunnelCount: number;
+  /** Where probes ask (`host:port`); undefined: nowhere. */
+  readonly statusAddress: string | undefined;
   /** Takes no new sessions, lets streams end until `signal` aborts, then closes. */
   drain(signal: AbortSignal): Promise<void>;
   /** Ends everything now. Idempotent. */
@@ -34,6 +44,8 @@ export interface AgentParts {
   readonly log: Logger;
   /** Times the attempts to connect and the streams (default: the system's). */
   readonly clock?: Clock;
+  /** The clusters whose API servers are needed (default: as the options say). */
+  readonly clusters?: KubeClusters;
 }
 
 /**
@@ -44,7 +56,15 @@ export interface AgentParts {
 export async function startAgent(options: AgentOptions, parts: AgentParts): Promise<RunningAgent> {
   const alias = await clusterAlias(options.cluster);
   const policy = new DestinationPolicy({ ...options, clusterAlias: alias });
-  return new Agent(options, policy, parts);
+  const clusters = parts.clusters ?? (await connectClusters(options));
+  const agent = new Agent(options, { policy, clusters }, parts);
+  try {
+    await agent.listen();
+  } catch (thrown) {
+    await agent.close();
+    throw thrown;
+  }
+  return agent;
 }
 
 class Agent implements RunningAgent {
@@ -59,15 +79,21 @@ class Agent implements RunningAgent {
   readonly #keepers: readonly TunnelKeeper[];
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
+  readonly #routes: BrokerRoutes;
+  readonly #clusters: KubeClusters;
+  readonly #lease: LeaseKeeper | undefined;
+  #status: StatusServer | undefined;
   readonly #running: Promise<unknown>;
 
   constructor(
     options: AgentOptions,
-    policy: DestinationPolicy,
+    { policy, clusters }: { readonly policy: DestinationPolicy; readonly clusters: KubeClusters },
     { log, clock = systemClock }: AgentParts,
   ) {
     this.#options = options;
     this.#policy = policy;
+    this.#clusters = clusters;
+    this.#routes = new BrokerRoutes(options, clusters.hubConfig);
     this.#clock = clock;
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#sessions = new SessionStore({
@@ -92,7 +118,9 @@ class Agent implements RunningAgent {
     const [first, ...others] = this.#keepers.map((keeper) => () => keeper.run(signal));
     // The others belong on other replicas, so the first one must stand before them.
     const rest = this.connected.then(() => Promise.all(others.map((run) => run())));
-    this.#running = Promise.allSettled([first?.(), rest]);
+    this.#lease = this.#leaseKeeper();
+    const lease = this.connected.then(() => this.#lease?.run(signal));
+    this.#running = Promise.allSettled([first?.(), rest, lease]);
   }
 
   get connected(): Promise<void> {
@@ -101,6 +129,30 @@ class Agent implements RunningAgent {
 
   get streamCount(): number {
     return this.#sessions.streamCount;
+  }
+
+  get tunnelCount(): number {
+    return this.#keepers.reduce((count, keeper) => count + keeper.standing, 0);
+  }
+
+  get statusAddress(): string | undefined {
+    return this.#status?.address;
+  }
+
+  /** Answers probes, where they are asked for. */
+  async listen(): Promise<void> {
+    const { statusListen } = this.#options;
+    if (statusListen === undefined) return;
+    const source = {
+      unready: () => this.#unready(),
+      metrics: async () =>
+        agentMetrics({
+          tunnels: this.tunnelCount,
+          streams: this.streamCount,
+          leaseRenewedAt: this.#lease?.renewedAt,
+        }),
+    };
+    this.#status = await startStatusServer(statusListen, source, this.#log);
   }
 
   async drain(signal: AbortSignal): Promise<void> {
@@ -118,6 +170,8 @@ class Agent implements RunningAgent {
     for (const keeper of this.#keepers) keeper.leave(error);
     this.#sessions.close(error);
     await this.#running;
+    await this.#status?.close();
+    this.#clusters.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -125,23 +179,58 @@ class Agent implements RunningAgent {
   }
 
   async #connect(tunnel: number, signal: AbortSignal): Promise<WebSocketLink> {
-    const { brokerUrl, cluster, agentId, caFile, serverName, hostHeader, proxies } = this.#options;
-    const token = await this.#options.readToken();
-    const url = new URL('v1/agent', brokerUrl.href.replace(/\/?$/, '/'));
-    return await connectWebSocket({
-      url,
-      headers: {
-        'Culvert-Cluster': cluster,
-        'Culvert-Agent': agentId,
-        'Culvert-Tunnel': `${tunnel}`,
-        ...(token === undefined ? {} : { Authorization: `Bearer ${token.reveal()}` }),
-      },
-      ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
-      serverName,
-      hostHeader,
-      proxy: proxyFor(url, proxies),
-      signal,
+    const { cluster, agentId } = this.#options;
+    const { headers, ...route } = await this.#routes.next();
+    try {
+      return await connectWebSocket({
+        ...route,
+        headers: {
+          'Culvert-Cluster': cluster,
+          'Culvert-Agent': agentId,
+          'Culvert-Tunnel': `${tunnel}`,
+          ...headers,
+        },
+        signal,
+      });
+    } catch (thrown) {
+      if (thrown instanceof HandshakeError && thrown.status === 401) this.#routes.refused();
+      throw thrown;
+    }
+  }
+
+  #unready(): string | undefined {
+    if (this.#stop.signal.aborted) return 'draining';
+    return this.tunnelCount > 0 ? undefined : 'no tunnel to a broker stands';
+  }
+
+  #leaseKeeper(): LeaseKeeper | undefined {
+    const { lease, agentId, cluster } = this.#options;
+    const { here, hub } = this.#clusters;
+    if (lease === undefined || here === undefined) return undefined;
+    return new LeaseKeeper({
+      lease,
+      holder: agentId,
+      here,
+      hub,
+      cluster,
+      isAnswered: (signal) => this.#isAnswered(signal),
+      clock: this.#clock,
+      log: this.#log,
     });
+  }
+
+  /** Whether a broker answers now: a question goes through each tunnel, and one answer is enough. */
+  async #isAnswered(signal: AbortSignal): Promise<boolean> {
+    if (this.tunnelCount === 0) return false;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const giveUp = (): void => resolve(false);
+    const timer = this.#clock.setTimer(probeTimeoutMs, giveUp);
+    signal.addEventListener('abort', giveUp, { once: true });
+    for (const keeper of this.#keepers) keeper.probe(() => resolve(true));
+    const isAnswered = await promise;
+    timer.cancel();
+    signal.removeEventListener('abort', giveUp);
+    return isAnswered;
   }
 
   #keeper(tunnel: number): TunnelKeeper {

@@ -3,7 +3,7 @@ import { asError } from '../base/error.ts';
 import { type OptionsDraft, readOptions } from '../base/options.ts';
 import {
   type BrokerLinkOptions,
-  brokerLinkOptions,
+  brokerAccessOptions,
   brokerLinkTable,
   checkBrokerLink,
   processId,
@@ -11,12 +11,24 @@ import {
   type ProgramOptions,
 } from '../base/options-common.ts';
 import type { Env, OptionsTable } from '../base/options-table.ts';
-import type { HostMaybePort } from '../base/options-values.ts';
+import { type HostMaybePort, type HostPort, isLoopback } from '../base/options-values.ts';
 import { readProxyEnvironment } from '../websocket/proxy-environment.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 
 /** What `startAgent` is told. */
-export interface AgentOptions extends BrokerLinkOptions {
+export interface AgentOptions extends Omit<BrokerLinkOptions, 'brokerUrl'> {
+  /** Where the broker is; undefined where `brokerViaHub` says it. */
+  readonly brokerUrl: URL | undefined;
+  /** The broker's Service, reached through the API server of the hub; with `hubKubeconfig`. */
+  readonly brokerViaHub?: HubService | undefined;
+  /** How the agent is known to the API server of the hub. */
+  readonly hubKubeconfig?: string | undefined;
+  /** Directory with `tls.crt` and `tls.key` of the registration, read anew at each connect. */
+  readonly certificateDir?: string | undefined;
+  /** Renewed in this cluster while a tunnel works. */
+  readonly lease?: LeaseName | undefined;
+  /** Where probes ask, without TLS. */
+  readonly statusListen?: HostPort | undefined;
   /** The cluster that this agent speaks for; a DNS label, as in its token. */
   readonly cluster: string;
   /** Names this process among the agents of the cluster; unique. */
@@ -33,8 +45,63 @@ export interface AgentOptions extends BrokerLinkOptions {
   readonly drainTimeoutMs: number;
 }
 
+/** `NAMESPACE/SCHEME:SERVICE:PORTNAME` */
+export interface HubService {
+  readonly namespace: string;
+  /** `https:proxy-entrypoint:agent-server`, as the API server's service proxy takes it. */
+  readonly service: string;
+}
+
+export interface LeaseName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+const { brokerUrl, ...otherLinkTable } = brokerLinkTable;
+const { required: _, ...optionalUrl } = brokerUrl;
+
+/** How an agent reaches its broker, and what it shows. */
+export const agentLinkTable = {
+  brokerUrl: optionalUrl,
+  brokerViaHub: {
+    name: 'broker-via-hub',
+    kind: 'string',
+    placeholder: 'NAMESPACE/SCHEME:SERVICE:PORT',
+    help: 'Instead of --broker-url: the Service of the broker, reached through the kube-apiserver of the hub with --hub-kubeconfig.',
+  },
+  hubKubeconfig: {
+    name: 'hub-kubeconfig',
+    kind: 'string',
+    placeholder: 'FILE',
+    help: 'A kubeconfig for the hub, read anew when it changes. Its token is shown to the broker where there is no certificate.',
+  },
+  certificateDir: {
+    name: 'certificate-dir',
+    kind: 'string',
+    placeholder: 'DIR',
+    help: 'Holds tls.crt and tls.key of the registration with the hub: shown to the broker, and read anew at every connect.',
+  },
+  ...otherLinkTable,
+} as const satisfies OptionsTable;
+
+/** What tells others how an agent is. */
+export const agentHealthTable = {
+  lease: {
+    name: 'lease',
+    kind: 'string',
+    placeholder: 'NAMESPACE/NAME',
+    help: 'A Lease in the cluster that this runs in, renewed every minute while the broker answers through a tunnel.',
+  },
+  statusListen: {
+    name: 'status-listen',
+    kind: 'hostPort',
+    help: 'Serves /healthz, /readyz (a tunnel stands) and /metrics over plain HTTP, for probes.',
+  },
+} as const satisfies OptionsTable;
+
 export const agentTable = {
-  ...brokerLinkTable,
+  ...agentLinkTable,
+  ...agentHealthTable,
   cluster: {
     name: 'cluster',
     kind: 'dnsLabel',
@@ -95,9 +162,18 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
     tunnels,
     drainTimeoutMs,
     logLevel,
+    hubKubeconfig,
+    certificateDir,
+    statusListen,
   } = values;
   const options: AgentOptions = Object.freeze({
-    ...brokerLinkOptions(values, readProxyEnvironment(env)),
+    ...brokerAccessOptions(values, readProxyEnvironment(env)),
+    brokerUrl: values.brokerUrl,
+    brokerViaHub: parseHubService(values.brokerViaHub),
+    hubKubeconfig,
+    certificateDir,
+    lease: parseLeaseName(values.lease),
+    statusListen,
     cluster,
     agentId,
     allow,
@@ -111,6 +187,7 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
 
 function checkAgent(draft: OptionsDraft<typeof agentTable>): void {
   checkBrokerLink(draft);
+  checkRoute(draft);
   const { cluster = '', allow = [], kubeApiserver = { host: '', port: undefined } } = draft.values;
   for (const pattern of allow) {
     try {
@@ -120,4 +197,50 @@ function checkAgent(draft: OptionsDraft<typeof agentTable>): void {
       draft.problem(`${draft.label('allow')}: ${asError(thrown).message}`);
     }
   }
+}
+
+function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agentTable>): void {
+  const { brokerUrl, brokerViaHub, lease } = values;
+  if (given('brokerUrl') === given('brokerViaHub')) {
+    problem(
+      given('brokerUrl')
+        ? `${label('brokerUrl')} and ${label('brokerViaHub')} are both given, keep the one that agents shall take`
+        : `${label('brokerUrl')} is required (or CULVERT_BROKER_URL), or ${label('brokerViaHub')}`,
+    );
+  }
+  if (given('brokerViaHub') && !given('hubKubeconfig')) {
+    problem(`${label('brokerViaHub')} needs ${label('hubKubeconfig')} as well`);
+  }
+  if (brokerViaHub !== undefined && parseHubService(brokerViaHub) === undefined) {
+    problem(
+      `${label('brokerViaHub')}=${JSON.stringify(brokerViaHub)} is not NAMESPACE/SCHEME:SERVICE:PORT (hub/https:proxy-entrypoint:agent-server)`,
+    );
+  }
+  if (lease !== undefined && parseLeaseName(lease) === undefined) {
+    problem(`${label('lease')}=${JSON.stringify(lease)} is not NAMESPACE/NAME`);
+  }
+  for (const key of ['tokenFile', 'token'] as const) {
+    if (!given('brokerViaHub') || !given(key)) continue;
+    problem(
+      `${label(key)} does not pass the API server of the hub, with ${label('brokerViaHub')} give ${label('certificateDir')}`,
+    );
+  }
+  const isPlain = brokerUrl?.protocol === 'ws:' && !isLoopback(brokerUrl.hostname);
+  for (const key of ['certificateDir', 'hubKubeconfig'] as const) {
+    if (!isPlain || !given(key)) continue;
+    problem(
+      `${label('brokerUrl')}=${brokerUrl.origin} would show the credential of ${label(key)} unencrypted, use wss:// (ws:// is for loopback addresses)`,
+    );
+  }
+}
+
+function parseHubService(text = ''): HubService | undefined {
+  const [, namespace, service] =
+    /^([a-z0-9-]{1,63})\/(https?:[a-z0-9-]{1,63}:[a-z0-9-]{1,63})$/.exec(text) ?? [];
+  return namespace === undefined || service === undefined ? undefined : { namespace, service };
+}
+
+function parseLeaseName(text = ''): LeaseName | undefined {
+  const [, namespace, name] = /^([a-z0-9-]{1,63})\/([a-z0-9.-]{1,253})$/.exec(text) ?? [];
+  return namespace === undefined || name === undefined ? undefined : { namespace, name };
 }

@@ -46,6 +46,18 @@ export class TunnelKeeper {
     this.#log = options.log.child({ tunnel: options.tunnel });
   }
 
+  /** How many tunnels stand: one, and for a while two when one takes the place of another. */
+  get standing(): number {
+    let count = 0;
+    for (const tunnel of this.#tunnels) if (tunnel.stands) count++;
+    return count;
+  }
+
+  /** Asks the brokers for an answer; `onAnswer` is called for each that comes. */
+  probe(onAnswer: () => void): void {
+    for (const tunnel of this.#tunnels) tunnel.probe(onAnswer);
+  }
+
   /** Asks the brokers to send no new sessions. */
   sendGoAway(deadlineMs: number): void {
     for (const tunnel of this.#tunnels) tunnel.sendGoAway(deadlineMs);

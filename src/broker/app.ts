@@ -3,10 +3,14 @@ import { isDnsLabel } from '../base/enrolment-token-subject.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import type { AcceptRate } from './accept-rate.ts';
+import type { Acceptance } from './accepted-clusters.ts';
 import {
   AuthenticationError,
+  AuthenticationUnavailableError,
   type Authenticator,
   type Identity,
+  type Peer,
+  unknownPeer,
   proofHeader,
 } from './authenticator.ts';
 import type { Hub } from './hub.ts';
@@ -19,12 +23,16 @@ export interface RequestRuntime {
     admit: (link: AttachableLink) => void,
     headers?: Readonly<Record<string, string>>,
   ) => Response;
+  /** What the connection proves; undefined: nothing. */
+  readonly peer?: Peer;
 }
 
 export interface AppOptions {
   readonly hub: Hub;
   readonly authenticator: Authenticator;
   readonly acceptRate: AcceptRate;
+  /** Which registered agents the hub still wants; undefined: nobody can tell. */
+  readonly acceptance?: Acceptance | undefined;
   /** The text of /metrics. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly log: Logger;
@@ -46,11 +54,14 @@ type Rejection = {
   readonly message: string;
 };
 
+/** When to ask again where a credential could not be checked, in seconds. */
+const retryUnavailableS = 5;
+
 const agentId = /^[\w.:-]{1,253}$/;
 
 /** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
-  const { hub, authenticator, acceptRate, metrics, log } = options;
+  const { hub, authenticator, acceptRate, acceptance, metrics, log } = options;
   const app = new Hono<Env>();
 
   const reject = (c: Context<Env>, rejection: Rejection, fields: Record<string, unknown> = {}) => {
@@ -63,8 +74,12 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   /** Who sent the request; a Response is the refusal. */
   const identify = async (c: Context<Env>): Promise<Identity | Response> => {
     try {
-      return await authenticator.authenticate(c.req.raw.headers);
+      return await authenticator.authenticate(c.req.raw.headers, c.env.peer ?? unknownPeer);
     } catch (error) {
+      if (error instanceof AuthenticationUnavailableError) {
+        c.header('Retry-After', String(retryUnavailableS));
+        return reject(c, { status: 503, code: 'unavailable', message: error.message });
+      }
       if (!(error instanceof AuthenticationError)) throw error;
       c.header('WWW-Authenticate', 'Bearer');
       return reject(c, { status: 401, code: 'unauthorized', message: error.message });
@@ -109,12 +124,20 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `the credential speaks for ${whose}, not for ${cluster}`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster, agent });
     }
+    const refusal = acceptance?.refusal(identity);
+    if (refusal !== undefined) {
+      const rejection = { status: 403, code: 'forbidden', message: refusal } as const;
+      return reject(c, rejection, { cluster, agent });
+    }
     const tunnel = c.req.header('Culvert-Tunnel') === '1' ? 1 : 0;
     if (hub.holdsAnother(cluster, agent, tunnel)) {
       const message = `agent ${agent} has a tunnel to this replica already, a second belongs on another`;
       return c.json({ code: 'already_here', message }, 409);
     }
-    return upgrade((link) => hub.admitAgent(link, cluster, agent, tunnel));
+    return upgrade((link) => {
+      acceptance?.admitted(identity, link);
+      hub.admitAgent(link, cluster, agent, tunnel);
+    });
   });
 
   app.get('/v1/clusters/:name/session', async (c) => {

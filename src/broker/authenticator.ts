@@ -1,7 +1,7 @@
 /** Who is at the other end, proven before the upgrade. */
 export type Identity =
-  /** Speaks for one cluster and no other. */
-  | { readonly kind: 'agent'; readonly cluster: string }
+  /** Speaks for one cluster and no other. `registered`: by what its registration with the hub gave it, so the hub can revoke it. */
+  | { readonly kind: 'agent'; readonly cluster: string; readonly registered?: true }
   /** Opens streams into clusters. */
   | { readonly kind: 'dialer'; readonly name: string }
   /** Another replica, which forwards a dialer that it has authenticated as `name`; `answer` proves to it who we are. */
@@ -20,13 +20,40 @@ export class AuthenticationError extends Error {
   override readonly name = 'AuthenticationError';
 }
 
-/** Decides who sent a request, from its headers. */
+/** Whoever decides about the credential cannot be asked now: 503. */
+export class AuthenticationUnavailableError extends Error {
+  override readonly name = 'AuthenticationUnavailableError';
+}
+
+/** What the connection itself proves about the other end. */
+export interface Peer {
+  /** The certificates of a TLS handshake (DER, the peer's own first). It has the key; whether to trust them is not decided. */
+  readonly certificates: readonly Uint8Array[];
+}
+
+/** A connection that proves nothing. */
+export const unknownPeer: Peer = { certificates: [] };
+
+/** Decides who sent a request, from its headers and its connection. */
 export interface Authenticator {
-  /** @throws AuthenticationError without a credential that counts */
-  authenticate(headers: Headers): Promise<Identity>;
+  /**
+   * @throws AuthenticationError without a credential that counts
+   * @throws AuthenticationUnavailableError the credential cannot be checked now
+   */
+  authenticate(headers: Headers, peer: Peer): Promise<Identity>;
 }
 
 /** For a broker without credentials, which its options let listen on loopback only. */
 export const openAuthenticator: Authenticator = {
   authenticate: () => Promise.resolve({ kind: 'anyone' }),
 };
+
+/** The end of a chain of authenticators: nothing that any of them knows was shown. */
+export function refuseAll(sentence: string): Authenticator {
+  return { authenticate: () => Promise.reject(new AuthenticationError(sentence)) };
+}
+
+/** The token in the value of a header; undefined where there is none. */
+export function bearerToken(header: string | null): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
+}

@@ -2,6 +2,7 @@ import {
   AuthenticationError,
   type Authenticator,
   type Identity,
+  type Peer,
   proofHeader,
 } from './authenticator.ts';
 
@@ -126,9 +127,9 @@ export class ReplicaAuthenticator implements Authenticator {
     this.#next = next;
   }
 
-  async authenticate(headers: Headers): Promise<Identity> {
+  async authenticate(headers: Headers, peer: Peer): Promise<Identity> {
     const proven = await this.#key.verify(headers, this.#address);
-    if (proven === undefined) return this.#next.authenticate(headers);
+    if (proven === undefined) return this.#next.authenticate(headers, peer);
     return { kind: 'replica', name: proven.dialer, answer: proven.answer };
   }
 }

@@ -1,5 +1,10 @@
-import { agentTable, readAgentOptions } from '../agent/options.ts';
-import { brokerLinkTable, processTable } from '../base/options-common.ts';
+import {
+  agentHealthTable,
+  agentLinkTable,
+  agentTable,
+  readAgentOptions,
+} from '../agent/options.ts';
+import { processTable } from '../base/options-common.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
@@ -15,7 +20,8 @@ export const agentCommand: Command = {
     'that list. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured on the way to the broker. Run several for availability.',
   groups: [
     { title: 'What it serves', table: { cluster, allow, kubeApiserver, dialTimeoutMs, agentId } },
-    { title: 'The broker', table: { ...brokerLinkTable, tunnels } },
+    { title: 'The broker', table: { ...agentLinkTable, tunnels } },
+    { title: 'Health', table: agentHealthTable },
     { title: 'The process', table: processTable },
   ],
   examples: [

@@ -7,6 +7,7 @@ import {
   type ProgramOptions,
 } from '../base/options-common.ts';
 import { readOptions } from '../base/options.ts';
+import { startStatusServer } from '../base/status-server.ts';
 import type { Env, OptionsTable } from '../base/options-table.ts';
 import type { HostPort } from '../base/options-values.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
@@ -17,22 +18,21 @@ import {
 } from '../konnectivity-bridge/options-table.ts';
 import { readProxyEnvironment } from '../websocket/proxy-environment.ts';
 import type { Command } from './command.ts';
-import { startMetricsServer } from './metrics-server.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
 
-const metricsTable = {
-  metricsListen: {
-    name: 'metrics-listen',
+const statusTable = {
+  statusListen: {
+    name: 'status-listen',
     kind: 'hostPort',
-    help: 'Where /metrics is answered over plain HTTP, to everybody who can reach it; nowhere unless given.',
+    help: 'Serves /healthz, /readyz and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
   },
 } as const satisfies OptionsTable;
 
 const allTable = {
   ...bridgeFrontTable,
   ...brokerLinkTable,
-  ...metricsTable,
+  ...statusTable,
   ...processTable,
 } as const;
 
@@ -40,7 +40,7 @@ const allTable = {
 export interface BridgeProgramOptions {
   readonly front: BridgeFrontOptions;
   readonly link: BrokerLinkOptions;
-  readonly metricsListen: HostPort | undefined;
+  readonly statusListen: HostPort | undefined;
   readonly drainTimeoutMs: number;
 }
 
@@ -64,9 +64,9 @@ export function readBridgeOptions(
   });
   const front = bridgeFrontOptions(values)!;
   const link = brokerLinkOptions(values, readProxyEnvironment(env));
-  const { metricsListen, drainTimeoutMs, logLevel } = values;
+  const { statusListen, drainTimeoutMs, logLevel } = values;
   return {
-    options: Object.freeze({ front, link, metricsListen, drainTimeoutMs }),
+    options: Object.freeze({ front, link, statusListen, drainTimeoutMs }),
     logLevel,
     warnings,
   };
@@ -81,7 +81,7 @@ export const bridgeCommand: Command = {
   groups: [
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'The broker', table: brokerLinkTable },
-    { title: 'What it counts', table: metricsTable },
+    { title: 'How it is', table: statusTable },
     { title: 'The process', table: processTable },
   ],
   examples: [
@@ -109,9 +109,9 @@ export const bridgeCommand: Command = {
         const bridge = parts.use(
           await startBridge(options.front, { dialer, log, metrics: ofBridge }),
         );
-        if (options.metricsListen !== undefined) {
-          const { url } = parts.use(await startMetricsServer(metrics, options.metricsListen));
-          log.info('metrics are answered', { url });
+        if (options.statusListen !== undefined) {
+          const source = { unready: () => undefined, metrics: () => metrics.render() };
+          parts.use(await startStatusServer(options.statusListen, source, log));
         }
         return together(bridge, dialer);
       },

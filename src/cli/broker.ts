@@ -1,10 +1,12 @@
 import { type ProgramOptions, processTable } from '../base/options-common.ts';
 import { readOptions } from '../base/options.ts';
 import type { Env } from '../base/options-table.ts';
+import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../base/tls-choice.ts';
 import {
   type BrokerOptions,
   brokerTable,
   checkBroker,
+  hubAccess,
   replicaTable,
 } from '../broker/node/options.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
@@ -17,7 +19,13 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
 
-const allTable = { ...brokerTable, ...replicaTable, ...bridgeFrontTable, ...processTable } as const;
+const allTable = {
+  ...brokerTable,
+  ...replicaTable,
+  ...bridgeFrontTable,
+  ...tlsChoiceTable,
+  ...processTable,
+} as const;
 
 /** A broker, with a bridge in its process where a front for konnectivity clients is asked for. */
 export interface BrokerProgramOptions extends ProgramOptions<BrokerOptions> {
@@ -33,14 +41,21 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
   const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
     checkBroker(draft);
     checkBridgeFront(draft);
+    checkTlsChoice(draft);
   });
   const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
   const { redisUrl, redisCa, redisPrefix, replicaAddress, replicaKeyFile, replicaCa } = values;
+  const { agentCa, statusListen, replicaServerName } = values;
+  const choice = tlsChoice(values);
   const options: BrokerOptions = Object.freeze({
     listen,
     tlsCert,
     tlsKey,
+    tlsChoice: choice,
     tokenPublicKey,
+    agentCa,
+    hub: hubAccess(values),
+    statusListen,
     replicaId,
     redisUrl,
     redisCa,
@@ -48,10 +63,16 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     replicaAddress,
     replicaKeyFile,
     replicaCa,
+    replicaServerName,
     acceptRate,
     drainTimeoutMs,
   });
-  return { options, front: bridgeFrontOptions(values), logLevel: values.logLevel, warnings };
+  return {
+    options,
+    front: bridgeFrontOptions(values, choice),
+    logLevel: values.logLevel,
+    warnings,
+  };
 }
 
 export const brokerCommand: Command = {
@@ -64,6 +85,7 @@ export const brokerCommand: Command = {
     { title: 'Agents and dialers', table: brokerTable },
     { title: 'Several replicas', table: replicaTable },
     { title: 'Konnectivity clients', table: bridgeFrontTable },
+    { title: 'TLS', table: tlsChoiceTable },
     { title: 'The process', table: processTable },
   ],
   examples: [

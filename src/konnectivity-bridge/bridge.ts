@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import type { ReloadedFiles } from '../base/reloaded-files.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { BridgeContext } from './bridge-context.ts';
@@ -16,7 +17,7 @@ import {
 import { TurnFlusher } from './packet-writer.ts';
 import { ProxyStream } from './proxy-stream.ts';
 import { PacketBufferPool } from './packet-buffer.ts';
-import { readTlsFiles } from './tls-files.ts';
+import { openTlsFiles, type TlsMaterial } from './tls-files.ts';
 
 export interface BridgeParts {
   /** Belongs to the caller: the bridge neither drains nor closes it. */
@@ -65,6 +66,7 @@ export async function startBridge(
 class Bridge implements RunningBridge {
   readonly #context: BridgeContext;
   readonly #fronts: Front[] = [];
+  #tls: ReloadedFiles<TlsMaterial> | undefined;
   #onIdle: (() => void) | undefined;
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
@@ -89,6 +91,11 @@ class Bridge implements RunningBridge {
       onLeft: () => this.#checkIdle(),
     };
     exposeGauges(metrics, this.#context);
+    metrics.gauge(
+      'tls_files_stale',
+      '1 while certificate, key or client CA have changed into something that cannot be used',
+      () => (this.#tls?.stale === true ? 1 : 0),
+    );
   }
 
   get addresses(): readonly string[] {
@@ -106,10 +113,16 @@ class Bridge implements RunningBridge {
         new ProxyStream(this.#context, stream),
     };
     if (options.listen) {
-      const tls = options.tls && (await readTlsFiles(options.tls));
-      this.#fronts.push(
-        await startHttp2Front({ ...shared, listen: options.listen, ...(tls && { tls }) }),
-      );
+      this.#tls =
+        options.tls && (await openTlsFiles(options.tls, { clock, log, choice: options.tlsChoice }));
+      const tls = this.#tls?.value;
+      const front = await startHttp2Front({
+        ...shared,
+        listen: options.listen,
+        ...(tls && { tls }),
+      });
+      this.#fronts.push(front);
+      this.#tls?.onChange((material) => front.setTls(material));
     }
     if (options.udsPath !== undefined) {
       this.#fronts.push(await startHttp2Front({ ...shared, listen: options.udsPath }));
@@ -129,6 +142,7 @@ class Bridge implements RunningBridge {
   }
 
   async close(): Promise<void> {
+    this.#tls?.close();
     const ended = new TunnelError('draining', 'the konnectivity bridge has ended');
     for (const connection of this.#context.flushing) connection.endFlush(ended);
     await Promise.all(this.#fronts.map((front) => front.close()));

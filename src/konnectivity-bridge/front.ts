@@ -1,4 +1,5 @@
 import type { PacketBuffer } from './packet-buffer.ts';
+import type { TlsMaterial } from './tls-files.ts';
 
 /** The gRPC statuses with which the bridge ends a call. */
 export const GrpcStatus = {
@@ -63,6 +64,9 @@ export type AcceptCall = (stream: FrontStream) => FrontHandler;
 export interface Front {
   /** `host:port` or the path of a Unix socket. */
   readonly address: string;
+
+  /** Handshakes from now on use this; connections that stand are left alone. For a front that was started with TLS. */
+  setTls(material: TlsMaterial): void;
 
   /** Takes no new connections and calls; those that are open go on. Idempotent. */
   stopAccepting(): void;

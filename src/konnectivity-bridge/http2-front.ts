@@ -94,6 +94,10 @@ class Http2Front implements Front {
     this.#address = addressOf(this.#server.address());
   }
 
+  setTls(material: TlsMaterial): void {
+    if ('setSecureContext' in this.#server) this.#server.setSecureContext(secureContext(material));
+  }
+
   stopAccepting(): void {
     if (!this.#accepting) return;
     this.#accepting = false;
@@ -168,15 +172,16 @@ function createHttp2Server(options: Http2FrontOptions): Http2Server | Http2Secur
   if (!tls) return createServer(common);
   return createSecureServer({
     ...common,
-    cert: tls.cert,
-    key: tls.key,
-    ca: tls.clientCa,
+    ...secureContext(tls),
     requestCert: true,
     rejectUnauthorized: true,
-    minVersion: 'TLSv1.2',
     ALPNProtocols: ['h2'],
     handshakeTimeout: limits.handshakeTimeoutMs,
   });
+}
+
+function secureContext({ cert, key, clientCa, choice }: TlsMaterial) {
+  return { cert, key, ca: clientCa, ...choice };
 }
 
 function answer(stream: ServerHttp2Stream, headers: Record<string, string | number>): void {

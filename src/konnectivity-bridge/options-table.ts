@@ -1,6 +1,7 @@
 import type { OptionsDraft } from '../base/options.ts';
 import type { OptionsTable, OptionValues } from '../base/options-table.ts';
 import { formatHostPort, isLoopback } from '../base/options-values.ts';
+import { defaultTlsChoice } from '../base/tls-choice.ts';
 import { type BridgeFrontOptions, defaultInstallNamespace } from './options.ts';
 
 export const bridgeFrontTable = {
@@ -49,6 +50,7 @@ const tlsKeys = ['konnectivityTlsCert', 'konnectivityTlsKey', 'konnectivityClien
 /** What the bridge is told; undefined where the options ask for no front at all. */
 export function bridgeFrontOptions(
   values: OptionValues<FrontTable>,
+  tlsChoice = defaultTlsChoice,
 ): BridgeFrontOptions | undefined {
   const {
     konnectivityListen: listen,
@@ -61,7 +63,9 @@ export function bridgeFrontOptions(
   return Object.freeze({
     ...(listen && { listen }),
     ...(udsPath !== undefined && { udsPath }),
-    ...(certFile && keyFile && clientCaFile && { tls: { certFile, keyFile, clientCaFile } }),
+    ...(certFile &&
+      keyFile &&
+      clientCaFile && { tls: { certFile, keyFile, clientCaFile }, tlsChoice }),
     ...(cluster !== undefined && { cluster }),
     installNamespace,
   });

@@ -1,4 +1,5 @@
 import { isLoopback } from '../base/options-values.ts';
+import type { TlsChoice } from '../base/tls-choice.ts';
 import { BridgeError } from './bridge-error.ts';
 
 /** What a bridge is told about its fronts and its clusters; the command line's flags fill this in. */
@@ -9,6 +10,8 @@ export interface BridgeFrontOptions {
   readonly udsPath?: string;
   /** Certificate and key for `listen`, and the CA that clients must have a certificate of; all three or none. */
   readonly tls?: TlsFiles;
+  /** Versions and cipher suites of that TLS. */
+  readonly tlsChoice?: TlsChoice;
   /** Single-cluster mode: every destination, whatever its name, goes to this cluster. */
   readonly cluster?: string;
   /** The second half of `<cluster>.<install namespace>` (default `open-cluster-management-cluster-proxy`). */

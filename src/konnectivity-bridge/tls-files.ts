@@ -1,35 +1,55 @@
-import { readFile } from 'node:fs/promises';
-import { asError } from '../base/error.ts';
+import { createSecureContext } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
+import { describeError } from '../base/error.ts';
+import type { Logger } from '../base/logger.ts';
+import { ReloadedFiles } from '../base/reloaded-files.ts';
+import { defaultTlsChoice, type TlsChoice } from '../base/tls-choice.ts';
 import { BridgeError } from './bridge-error.ts';
 import type { TlsFiles } from './options.ts';
 
 /** What the files of `TlsFiles` hold, as PEM. */
 export interface TlsMaterial {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-  readonly clientCa: Buffer;
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa: string;
+  readonly choice: TlsChoice;
 }
 
-/** Reads certificate, key and client CA: the one place where they enter. @throws BridgeError `invalid_options` */
-export async function readTlsFiles(files: TlsFiles): Promise<TlsMaterial> {
-  const [cert, key, clientCa] = await Promise.all([
-    readPem(files.certFile, 'certificate'),
-    readPem(files.keyFile, 'key'),
-    readPem(files.clientCaFile, 'client CA'),
-  ]);
-  return { cert, key, clientCa };
-}
-
-async function readPem(path: string, what: string): Promise<Buffer> {
+/**
+ * Certificate, key and client CA, as the files are at the moment: the one place where they enter.
+ *
+ * @throws BridgeError `invalid_options`
+ */
+export async function openTlsFiles(
+  files: TlsFiles,
+  {
+    choice = defaultTlsChoice,
+    ...parts
+  }: { readonly clock: Clock; readonly log: Logger; readonly choice?: TlsChoice | undefined },
+): Promise<ReloadedFiles<TlsMaterial>> {
   try {
-    return await readFile(path);
-  } catch (error) {
-    throw new BridgeError(
-      'invalid_options',
-      `cannot read the ${what} of the bridge: ${asError(error).message}`,
-      {
-        cause: error,
+    return await ReloadedFiles.open({
+      what: 'certificate, key and client CA of the konnectivity bridge',
+      paths: [files.certFile, files.keyFile, files.clientCaFile],
+      make: ([cert = '', key = '', clientCa = '']) => {
+        // Throws where a server could not be made of them, such as a key that belongs to another certificate.
+        createSecureContext({ cert, key, ca: clientCa, ...choice });
+        return { cert, key, clientCa, choice };
       },
-    );
+      ...parts,
+    });
+  } catch (error) {
+    throw new BridgeError('invalid_options', problemOf(files, error), { cause: error });
   }
+}
+
+function problemOf(files: TlsFiles, error: unknown): string {
+  const { path } = error as { path?: unknown };
+  const names = { certFile: 'certificate', keyFile: 'key', clientCaFile: 'client CA' } as const;
+  for (const [file, name] of Object.entries(names)) {
+    if (path === files[file as keyof TlsFiles]) {
+      return `cannot read the ${name} of the bridge: ${describeError(error)}`;
+    }
+  }
+  return `certificate, key and client CA of the bridge do not fit: ${describeError(error)}`;
 }

@@ -5,12 +5,13 @@ import { HandshakeError } from './handshake-error.ts';
 import { acceptKey, culvertProtocol, hasToken, newHandshakeKey } from './handshake-key.ts';
 import { readAnswer, readBodyStart, type HttpAnswer } from './http-answer.ts';
 import type { KeepAliveOptions } from './keep-alive.ts';
-import { openRoute, portOf } from './open-route.ts';
+import { type ClientCertificate, openRoute, portOf } from './open-route.ts';
 import { refusal } from './refusal.ts';
 import { SocketInput } from './socket-input.ts';
 import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 
 export { HandshakeError } from './handshake-error.ts';
+export type { ClientCertificate } from './open-route.ts';
 
 export interface ConnectOptions {
   /** ws:// or wss:// */
@@ -22,6 +23,10 @@ export interface ConnectOptions {
   readonly ca?: string | undefined;
   /** The name in the server's certificate, also sent as SNI (default: the URL's host). */
   readonly serverName?: string | undefined;
+  /** Shown to the server when it asks for one. */
+  readonly clientCertificate?: ClientCertificate | undefined;
+  /** What is trusted: `ca` besides the well-known CAs (default), `ca` alone, or whoever answers. */
+  readonly trust?: 'with-well-known' | 'ca-only' | 'anyone' | undefined;
   /** The Host header (default: the URL's host and port). */
   readonly hostHeader?: string | undefined;
   /** An http:// or https:// proxy that is asked to CONNECT, with its user and password. */

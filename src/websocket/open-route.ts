@@ -1,11 +1,13 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import {
+  type ConnectionOptions,
   connect as connectTls,
   createSecureContext,
   getCACertificates,
   type SecureContext,
 } from 'node:tls';
 import { describeError } from '../base/error.ts';
+import type { Secret } from '../base/secret.ts';
 import { HandshakeError } from './handshake-error.ts';
 import { readAnswer, retryAfterMs } from './http-answer.ts';
 import { untilSocket } from './until-socket.ts';
@@ -15,6 +17,16 @@ export interface Route {
   readonly proxy?: URL | undefined;
   readonly ca?: string | undefined;
   readonly serverName?: string | undefined;
+  /** Shown to the server (not to a proxy) when it asks. */
+  readonly clientCertificate?: ClientCertificate | undefined;
+  /** What is trusted: `ca` besides the well-known CAs (default), `ca` alone, or whoever answers. */
+  readonly trust?: 'with-well-known' | 'ca-only' | 'anyone' | undefined;
+}
+
+/** PEM. */
+export interface ClientCertificate {
+  readonly cert: string;
+  readonly key: Secret;
 }
 
 /** What is being done, for the sentence of a timeout. */
@@ -46,7 +58,7 @@ export async function openRoute(
   let socket = await openTcp(proxy ?? url, what, opened, signal);
   if (proxy?.protocol === 'https:') {
     progress.step = `in the TLS handshake with ${what}`;
-    socket = await openTls(socket, hostOf(proxy), what, ca, opened, signal);
+    socket = await openTls(socket, hostOf(proxy), what, trustOf(ca), opened, signal);
   }
   if (proxy !== undefined) {
     progress.step = `waiting for ${what} to connect to ${url.host}`;
@@ -54,7 +66,8 @@ export async function openRoute(
   }
   if (url.protocol === 'wss:') {
     progress.step = `in the TLS handshake with ${url.host}`;
-    socket = await openTls(socket, serverName ?? hostOf(url), url.host, ca, opened, signal);
+    const own = trustOf(ca, route.trust, route.clientCertificate);
+    socket = await openTls(socket, serverName ?? hostOf(url), url.host, own, opened, signal);
   }
   return socket;
 }
@@ -95,7 +108,7 @@ async function openTls(
   under: Socket,
   serverName: string,
   what: string,
-  ca: string | undefined,
+  options: ConnectionOptions,
   opened: Socket[],
   signal: AbortSignal,
 ): Promise<Socket> {
@@ -107,7 +120,7 @@ async function openTls(
       // An address is no server name (RFC 6066, section 3).
       servername: isIP(serverName) === 0 ? serverName : '',
       ALPNProtocols: ['http/1.1'],
-      ...(ca === undefined ? {} : { secureContext: contextTrusting(ca) }),
+      ...options,
     });
     keep(socket, opened);
     // Usually the outer socket takes the inner one with it; half a shutdown must not leave it behind.
@@ -121,15 +134,39 @@ async function openTls(
   return socket;
 }
 
-/** The one used last: a process trusts one CA, until its file is replaced. */
-let trusting: { readonly ca: string; readonly context: SecureContext } | undefined;
+function trustOf(
+  ca: string | undefined,
+  trust: Route['trust'] = 'with-well-known',
+  shown?: ClientCertificate,
+): ConnectionOptions {
+  if (trust === 'anyone') return { rejectUnauthorized: false, ...shownBy(shown) };
+  if (ca === undefined) return shownBy(shown);
+  return { secureContext: sharedContext(ca, trust, shown) };
+}
+
+function shownBy(certificate: ClientCertificate | undefined) {
+  return certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key.reveal() };
+}
+
+/** A process has one CA and one certificate, until their files are replaced, and perhaps a proxy's; the one made last is last. */
+const contexts = new Map<string, SecureContext>();
+const maxContexts = 4;
 
 /** Parsing the well-known certificates costs more than the rest of a TLS handshake, so connections share what comes of it. */
-function contextTrusting(ca: string): SecureContext {
-  if (trusting?.ca !== ca) {
-    trusting = { ca, context: createSecureContext({ ca: [...getCACertificates('default'), ca] }) };
-  }
-  return trusting.context;
+function sharedContext(
+  ca: string,
+  trust: 'with-well-known' | 'ca-only',
+  shown: ClientCertificate | undefined,
+): SecureContext {
+  const key = [trust, ca, shown?.cert, shown?.key.reveal()].join('\n');
+  const known = contexts.get(key);
+  if (known !== undefined) return known;
+  const wellKnown = trust === 'ca-only' ? [] : getCACertificates('default');
+  const context = createSecureContext({ ca: [...wellKnown, ca], ...shownBy(shown) });
+  contexts.set(key, context);
+  const [oldest] = contexts.keys();
+  if (contexts.size > maxContexts) contexts.delete(oldest!);
+  return context;
 }
 
 function tlsAdvice(code: string): string {

@@ -50,7 +50,7 @@ async function makeReplica() {
   const log = new RecordingLogger();
   const directory = new MemoryDirectory();
   let forwards = 0;
-  const forward = makeForward(key, undefined);
+  const forward = makeForward(key, () => undefined, undefined);
   const server = { address: '' };
   server.address = await serve((request, socket, head) =>
     upgrades.emit('upgrade', request, socket, head),

@@ -1,4 +1,6 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
@@ -7,12 +9,13 @@ import { silentLogger, type Logger } from '../../src/base/logger.ts';
 import { describeWith } from '../ground/describe-with.ts';
 import { ground } from '../ground/ground.ts';
 import { runClient, type FrontAccess } from '../ground/konnectivity-client.ts';
+import { AgentAuthority } from '../support/agent-authority.ts';
 import type { CertificateFiles } from '../support/certificates.ts';
 import { dialFailure, isServed, openClient } from '../support/front-client.ts';
 import { runProgram, type Program } from '../support/process.ts';
 import { startTarget, type TestTarget } from '../support/target.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
-import { culvert, loggedLine, startWorld, type World } from '../support/world.ts';
+import { culvert, loggedLine, startCulvert, startWorld, type World } from '../support/world.ts';
 
 const hourMs = 3_600_000;
 /** An agent that hammers comes back a few times within this. */
@@ -197,6 +200,74 @@ describe('a bridge apart', () => {
     expect(failure.message).toContain("an agent's credential (of cluster1) opens no session");
     for (const text of [failure.message, program.output]) expect(text).not.toContain(token);
   });
+});
+
+describe('agents with certificates of their registration', () => {
+  const names = ['1st', '2nd'] as const;
+  let root: string;
+  let authority: AgentAuthority;
+  let programs: AsyncDisposableStack;
+  let broker: Program;
+  let front: FrontAccess;
+  const flagsOf = (cluster: string, certificateDir: string, url: string) => [
+    ...['--cluster', cluster, '--broker-url', url, '--ca-file', world.certificates.server.ca],
+    ...['--certificate-dir', certificateDir, '--status-listen', '127.0.0.1:0', '--tunnels', '1'],
+    ...['--kube-apiserver', '127.0.0.1'],
+  ];
+  const start = (command: string, args: readonly string[]): Program =>
+    programs.use(startCulvert(command, args));
+
+  beforeAll(async () => {
+    programs = new AsyncDisposableStack();
+    root = await mkdtemp(join(tmpdir(), 'culvert-registrations-'));
+    programs.defer(() => rm(root, { recursive: true, force: true }));
+    authority = await AgentAuthority.create();
+    await writeFile(join(root, 'agent-ca.crt'), authority.pem);
+    const { server, client } = world.certificates;
+    broker = start('broker', [
+      ...['--listen', '127.0.0.1:0', '--tls-cert', server.cert, '--tls-key', server.key],
+      ...['--agent-ca', join(root, 'agent-ca.crt'), '--status-listen', '127.0.0.1:0'],
+      ...['--konnectivity-listen', '127.0.0.1:0', '--konnectivity-client-ca', client.ca],
+      ...['--konnectivity-tls-cert', server.cert, '--konnectivity-tls-key', server.key],
+    ]);
+    const { addresses } = await loggedLine(broker, 'konnectivity bridge listens');
+    front = { ...world.front, address: (addresses as string[])[0]! };
+  }, 60_000);
+  afterAll(() => programs?.disposeAsync());
+
+  it('serve their clusters, each its own', async () => {
+    const { url } = await loggedLine(broker, 'broker listens');
+    for (const name of names) {
+      const directory = await authority.directory(join(root, name), { cluster: name });
+      const agent = start('agent', flagsOf(name, directory, String(url)));
+      await loggedLine(agent, 'connected to the broker');
+      const { address } = await loggedLine(agent, 'status listens');
+      expect((await fetch(`http://${String(address)}/readyz`)).status).toBe(200);
+    }
+    await using target = await startTarget({ mode: 'echo' });
+    await using client = await openClient(front);
+    for (const name of names) expect(await isServed(client, `${name}:${target.port}`)).toBe(true);
+  }, 60_000);
+
+  it('do not get in as another cluster, and their certificates open nothing for clients', async () => {
+    const { url } = await loggedLine(broker, 'broker listens');
+    const liar = start('agent', flagsOf('2nd', join(root, '1st'), String(url)));
+    const line = await loggedLine(liar, 'no connection to the broker');
+    // The certificate is good; what it speaks for is another matter.
+    expect(line).toMatchObject({ code: 'rejected', status: 403 });
+    expect(line['why']).toContain('speaks for cluster 1st only, not for 2nd');
+    const own = { cert: join(root, '1st', 'tls.crt'), key: join(root, '1st', 'tls.key'), ca: '' };
+    const tls = { serverCa: world.certificates.server.ca, client: own };
+    await using target = await startTarget({ mode: 'echo' });
+    await using client = await openClient({ ...front, tls });
+    expect((await dialFailure(client, `1st:${target.port}`)).reason).toBe('streamsetup');
+    expect(target.acceptedCount).toBe(0);
+    const { address } = await loggedLine(broker, 'status listens');
+    const metrics = await (await fetch(`http://${String(address)}/metrics`)).text();
+    expect(metrics).toContain('culvert_broker_rejected_connections_total{status="403"} 1');
+    const jwt = /eyJ[\w-]+\.[\w-]+\.[\w-]+/;
+    for (const { output } of [liar, broker]) expect(output).not.toMatch(jwt);
+  }, 60_000);
 });
 
 describe('a broker that other machines can reach', () => {

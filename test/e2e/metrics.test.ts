@@ -8,12 +8,12 @@ it('count a resume where the session lives: at a bridge alone, and at the agent 
   await using world = await startWorld({ plain: true });
   const token = await world.tokens.issue({ kind: 'dialer', name: 'apart' });
   const link = ['--broker-url', world.brokerUrl, '--token-file', await world.tokens.file(token)];
-  const listens = ['--konnectivity-listen', '127.0.0.1:0', '--metrics-listen', '127.0.0.1:0'];
+  const listens = ['--konnectivity-listen', '127.0.0.1:0', '--status-listen', '127.0.0.1:0'];
   await using bridge = startCulvert('bridge', [...link, ...listens]);
   const [address] = (await loggedLine(bridge, 'konnectivity bridge listens'))['addresses'] as [
     string,
   ];
-  const metricsUrl = await logged(bridge, 'metrics are answered', 'url');
+  const metricsUrl = `http://${await logged(bridge, 'status listens', 'address')}/metrics`;
   const valueOf = async (name: string): Promise<number> => {
     const text = await (await fetch(metricsUrl)).text();
     return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);

@@ -1,24 +1,25 @@
-import { readFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { systemClock } from '../../base/clock.ts';
-import { TokenVerifier } from '../../base/enrolment-token.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Metrics } from '../../base/metrics.ts';
+import { startStatusServer } from '../../base/status-server.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
 import type { Dialer } from '../../dialer/dialer.ts';
 import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import { AcceptRate } from '../accept-rate.ts';
+import { Acceptance } from '../accepted-clusters.ts';
 import { createApp, RejectionCounts } from '../app.ts';
-import { openAuthenticator, type Authenticator } from '../authenticator.ts';
 import { Hub } from '../hub.ts';
 import { ReplicaAuthenticator } from '../replica-authenticator.ts';
-import { TokenAuthenticator } from '../token-authenticator.ts';
+import { type Credentials, openCredentials } from './credentials.ts';
+import { openHubCluster } from './hub-cluster.ts';
 import { exposeBroker } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
+import { exposeReloads } from './reload-metrics.ts';
 import { joinReplicas } from './replicas.ts';
 import { serveUpgrades } from './upgrade.ts';
 
@@ -44,7 +45,7 @@ export interface BrokerParts {
 }
 
 /**
- * Starts a broker that is alone.
+ * Starts a broker.
  *
  * @throws Error when an address is taken or a file cannot be read
  */
@@ -52,9 +53,10 @@ export async function startBroker(
   options: BrokerOptions,
   deps: BrokerParts,
 ): Promise<RunningBroker> {
+  await using starting = new AsyncDisposableStack();
   const log = deps.log.child({ replica: options.replicaId });
   const address = options.replicaAddress?.href ?? '';
-  const { directory, key, forward } = await joinReplicas(options, log);
+  const { directory, key, forward, ca } = await joinReplicas(options, log);
   const hub = new Hub({
     replica: options.replicaId,
     address,
@@ -63,22 +65,37 @@ export async function startBroker(
     clock: systemClock,
     log,
   });
-  const authenticator = await makeAuthenticator(options);
+  starting.defer(() => directory.close());
+  if (ca !== undefined) starting.use(ca);
+  const hubCluster =
+    options.hub === undefined ? undefined : starting.use(openHubCluster(options.hub, log));
+  const parts = { clock: systemClock, log };
+  const credentials = starting.use(
+    await openCredentials(options, { ...parts, reviewer: hubCluster?.reviewer }),
+  );
+  const acceptance = hubCluster && new Acceptance(hubCluster.clusters, { ...parts, tunnels: hub });
+  if (acceptance !== undefined) starting.defer(() => acceptance.close());
+  const { authenticator } = credentials;
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
   exposeBroker(metrics.group('culvert_broker'), hub, rejections);
+  exposeReloads(metrics.group('culvert_broker'), [
+    ...credentials.files,
+    ...(ca === undefined ? [] : [ca]),
+  ]);
   const app = createApp(
     {
       hub,
       authenticator:
         key === undefined ? authenticator : new ReplicaAuthenticator(key, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
+      acceptance,
       metrics: () => metrics.render(),
       log,
     },
     rejections,
   );
-  const server = await makeServer(options);
+  const server = makeServer(credentials);
   server.headersTimeout = handshakeTimeoutMs;
   server.requestTimeout = handshakeTimeoutMs;
   const listener = getRequestListener((request) => app.fetch(request, {}), {
@@ -87,6 +104,17 @@ export async function startBroker(
   server.on('request', (request, response) => void listener(request, response));
   serveUpgrades(server, app, log);
   await listen(server, options);
+  starting.defer(() => closeServer(server));
+  const unready = (): string | undefined => (hub.draining ? 'draining' : undefined);
+  if (options.statusListen !== undefined) {
+    starting.use(
+      await startStatusServer(
+        options.statusListen,
+        { unready, metrics: () => metrics.render() },
+        log,
+      ),
+    );
+  }
   const dialer = new PooledDialer({
     connect: async (cluster) => {
       const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
@@ -98,7 +126,17 @@ export async function startBroker(
     software: `culvert-bridge/${version}`,
     metrics: metrics.group('culvert_session'),
   });
-  return new Broker(options, hub, server, dialer);
+  starting.defer(() => hub.close());
+  starting.defer(() => dialer.close());
+  return new Broker(options, { hub, server, dialer, parts: starting.move() });
+}
+
+interface OwnParts {
+  readonly hub: Hub;
+  readonly server: Server;
+  readonly dialer: PooledDialer;
+  /** Everything that ends with the broker, in the order of its making. */
+  readonly parts: AsyncDisposableStack;
 }
 
 class Broker implements RunningBroker {
@@ -106,12 +144,13 @@ class Broker implements RunningBroker {
   readonly dialer: PooledDialer;
   readonly #options: BrokerOptions;
   readonly #hub: Hub;
-  readonly #server: Server;
+  readonly #parts: AsyncDisposableStack;
+  #closing: Promise<void> | undefined;
 
-  constructor(options: BrokerOptions, hub: Hub, server: Server, dialer: PooledDialer) {
+  constructor(options: BrokerOptions, { hub, server, dialer, parts }: OwnParts) {
     this.#options = options;
     this.#hub = hub;
-    this.#server = server;
+    this.#parts = parts;
     this.dialer = dialer;
     const { address, family, port } = server.address() as AddressInfo;
     const host = family === 'IPv6' ? `[${address}]` : address;
@@ -125,15 +164,9 @@ class Broker implements RunningBroker {
     await this.close();
   }
 
-  async close(): Promise<void> {
-    this.dialer.close();
-    this.#hub.close();
-    await this.#hub.options.directory.close();
-    if (!this.#server.listening) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#server.close(() => resolve());
-    this.#server.closeAllConnections();
-    await promise;
+  close(): Promise<void> {
+    this.#closing ??= this.#parts.disposeAsync();
+    return this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -141,25 +174,28 @@ class Broker implements RunningBroker {
   }
 }
 
-async function makeAuthenticator(options: BrokerOptions): Promise<Authenticator> {
-  if (options.tokenPublicKey.length === 0) return openAuthenticator;
-  const pems = await Promise.all(options.tokenPublicKey.map((path) => readFile(path, 'utf8')));
-  return new TokenAuthenticator(await TokenVerifier.fromPem(pems));
-}
-
-async function makeServer(options: BrokerOptions): Promise<Server> {
-  const { tlsCert, tlsKey } = options;
+function makeServer({ tls }: Credentials): Server {
   const http = { connectionsCheckingInterval: checkConnectionsMs, noDelay: true };
-  if (tlsCert === undefined || tlsKey === undefined) return createHttpServer(http);
-  const [cert, key] = await Promise.all([readFile(tlsCert), readFile(tlsKey)]);
-  return createHttpsServer({
+  if (tls === undefined) return createHttpServer(http);
+  const server = createHttpsServer({
     ...http,
-    cert,
-    key,
-    minVersion: 'TLSv1.2',
+    ...tls.value,
+    // Agents whose TLS ends before us have none; whether one counts is for the authenticator.
+    requestCert: tls.value.ca !== undefined,
+    rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout: handshakeTimeoutMs,
   });
+  // Connections that stand keep what their handshake was made with.
+  tls.onChange((changed) => server.setSecureContext(changed));
+  return server;
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.close(() => resolve());
+  server.closeAllConnections();
+  await promise;
 }
 
 async function listen(server: Server, options: BrokerOptions): Promise<void> {

@@ -3,6 +3,7 @@ import type { OptionsDraft } from '../../base/options.ts';
 import { processId } from '../../base/options-common.ts';
 import type { OptionsTable } from '../../base/options-table.ts';
 import type { Secret } from '../../base/secret.ts';
+import type { TlsChoice } from '../../base/tls-choice.ts';
 import { formatHostPort, type HostPort, isLoopback } from '../../base/options-values.ts';
 
 /** What `startBroker` is told. The paths are of files that could be read at the start, and may change while running. */
@@ -12,8 +13,16 @@ export interface BrokerOptions {
   /** PEM file; with `tlsKey`, or neither: then TLS ends in front of the broker. */
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
+  /** Versions and cipher suites of that TLS. */
+  readonly tlsChoice?: TlsChoice | undefined;
   /** PEM files with the public keys of enrolment tokens; a token of any of them is accepted. Empty: no credentials are asked for. */
   readonly tokenPublicKey: readonly string[];
+  /** PEM file with the CAs of agents' registration certificates; undefined: no certificate makes anybody an agent. */
+  readonly agentCa?: string | undefined;
+  /** The hub's API server checks tokens of agents and says which clusters are accepted; undefined: neither is asked. */
+  readonly hub?: HubAccess | undefined;
+  /** Where probes ask, without TLS. */
+  readonly statusListen?: HostPort | undefined;
   /** Names this process among the replicas; unique. */
   readonly replicaId: string;
   /** Where the directory of several replicas is; undefined for a broker that is alone. */
@@ -27,18 +36,25 @@ export interface BrokerOptions {
   readonly replicaKeyFile: string | undefined;
   /** PEM file with the CA of the other replicas' certificates. */
   readonly replicaCa: string | undefined;
+  /** The name in the other replicas' certificates, where it is not the host of their addresses. */
+  readonly replicaServerName?: string | undefined;
   /** WebSocket upgrades per second; above it the answer is 503 with Retry-After. */
   readonly acceptRate: number;
   /** How long streams may go on after a drain began, in milliseconds. */
   readonly drainTimeoutMs: number;
 }
 
+/** How the hub's API server is reached: as the pod that this runs in, or as a kubeconfig says. */
+export type HubAccess =
+  | { readonly from: 'pod' }
+  | { readonly from: 'kubeconfig'; readonly path: string };
+
 export const brokerTable = {
   listen: {
     name: 'listen',
     kind: 'hostPort',
     default: '127.0.0.1:8080',
-    help: 'Where agents and dialers connect. An address that other machines can reach needs --token-public-key.',
+    help: 'Where agents and dialers connect. An address that other machines can reach needs credentials: --agent-ca, --kubernetes or --token-public-key.',
   },
   tlsCert: {
     name: 'tls-cert',
@@ -51,6 +67,26 @@ export const brokerTable = {
     kind: 'file',
     repeatable: true,
     help: 'Public key (PEM) of enrolment tokens, made by `culvert token keygen`. Several are accepted side by side, for rotation.',
+  },
+  agentCa: {
+    name: 'agent-ca',
+    kind: 'file',
+    help: "The CAs (PEM) that sign agents' certificates for their registration with the hub; agents show them in the TLS handshake or by a token.",
+  },
+  kubernetes: {
+    name: 'kubernetes',
+    kind: 'boolean',
+    help: "Asks the API server of the cluster that this runs in about agents' ServiceAccount tokens, and which ManagedClusters are accepted.",
+  },
+  kubeconfig: {
+    name: 'kubeconfig',
+    kind: 'file',
+    help: 'The same as --kubernetes, as the current context of this kubeconfig.',
+  },
+  statusListen: {
+    name: 'status-listen',
+    kind: 'hostPort',
+    help: 'Serves /healthz, /readyz and /metrics over plain HTTP, for probes that show no credential.',
   },
   replicaId: {
     name: 'replica-id',
@@ -100,10 +136,25 @@ export const replicaTable = {
     kind: 'file',
     help: "Certificates (PEM) to trust for the other replicas' wss:// addresses.",
   },
+  replicaServerName: {
+    name: 'replica-server-name',
+    kind: 'string',
+    placeholder: 'NAME',
+    help: 'The name that the certificates of the other replicas carry, where it is not the host of their addresses.',
+  },
 } as const satisfies OptionsTable;
 
 /** The two tables together: what `checkBroker` looks at. */
 const allTable = { ...brokerTable, ...replicaTable };
+
+/** The hub's API server, where one of the two options names it. */
+export function hubAccess(values: {
+  readonly kubernetes: boolean;
+  readonly kubeconfig: string | undefined;
+}): HubAccess | undefined {
+  if (values.kubeconfig !== undefined) return { from: 'kubeconfig', path: values.kubeconfig };
+  return values.kubernetes ? { from: 'pod' } : undefined;
+}
 
 /** Problems between the options of `brokerTable` and `replicaTable`. */
 export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
@@ -120,16 +171,22 @@ export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
     if (given(key) && !given('redisUrl'))
       problem(`${label(key)} is for several replicas, give ${label('redisUrl')} as well`);
   }
-  if (given('tokenPublicKey') || values.listen === undefined) return;
+  if (given('kubernetes') && given('kubeconfig')) {
+    problem(`${label('kubernetes')} and ${label('kubeconfig')} are both given, keep one`);
+  }
+  const asksForCredentials = (
+    ['tokenPublicKey', 'agentCa', 'kubernetes', 'kubeconfig'] as const
+  ).some(given);
+  if (asksForCredentials || values.listen === undefined) return;
   const address = formatHostPort(values.listen);
   if (isLoopback(values.listen.host)) {
     warn(
-      `no --token-public-key: every process on this machine may connect to ${address} as any cluster`,
+      `no --agent-ca, --kubernetes or --token-public-key: every process on this machine may connect to ${address} as any cluster`,
     );
   } else {
     problem(
       `${label('listen')}=${address} can be reached from other machines but nobody is asked for credentials, ` +
-        'give --token-public-key (culvert token keygen makes a key) or listen on 127.0.0.1',
+        'give --agent-ca, --kubernetes or --token-public-key (culvert token keygen makes a key), or listen on 127.0.0.1',
     );
   }
 }

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
+import { ReloadedFiles } from '../../base/reloaded-files.ts';
 import { readSecretFile } from '../../base/secret-file.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { connectWebSocket } from '../../websocket/connect.ts';
@@ -21,13 +21,15 @@ export interface Replicas {
   readonly directory: Directory;
   readonly key: ReplicaKey | undefined;
   readonly forward: Forward | undefined;
+  /** The CA of the other replicas, as it is at the moment. */
+  readonly ca: ReloadedFiles<string> | undefined;
 }
 
 /** @throws Error when a file cannot be read or the Redis URL is malformed; a Redis that is away is no error */
 export async function joinReplicas(options: BrokerOptions, log: Logger): Promise<Replicas> {
   const { redisUrl, redisCa, redisPrefix, replicaId, replicaKeyFile, replicaCa } = options;
   if (redisUrl === undefined || replicaKeyFile === undefined) {
-    return { directory: new MemoryDirectory(), key: undefined, forward: undefined };
+    return { directory: new MemoryDirectory(), key: undefined, forward: undefined, ca: undefined };
   }
   const key = await ReplicaKey.fromText((await readSecretFile(replicaKeyFile)).reveal());
   const directory = await RedisDirectory.connect({
@@ -38,12 +40,31 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
     clock: systemClock,
     log,
   });
-  const ca = replicaCa === undefined ? undefined : await readFile(replicaCa, 'utf8');
-  return { directory, key, forward: makeForward(key, ca) };
+  const ca = replicaCa === undefined ? undefined : await openCa(replicaCa, log);
+  const forward = makeForward(key, () => ca?.value, options.replicaServerName);
+  return { directory, key, forward, ca };
+}
+
+function openCa(path: string, log: Logger): Promise<ReloadedFiles<string>> {
+  return ReloadedFiles.open({
+    what: 'CA of the other replicas',
+    paths: [path],
+    make: ([ca = '']) => {
+      if (!ca.includes('-----BEGIN CERTIFICATE-----'))
+        throw new Error('there is no certificate in it');
+      return ca;
+    },
+    clock: systemClock,
+    log,
+  });
 }
 
 /** Reaches other replicas at the addresses that the directory has for them. */
-export function makeForward(key: ReplicaKey, ca: string | undefined): Forward {
+export function makeForward(
+  key: ReplicaKey,
+  ca: () => string | undefined,
+  serverName: string | undefined,
+): Forward {
   return async ({ address, replica }, { cluster, name }) => {
     try {
       const proof = await key.prove(address, name);
@@ -56,7 +77,8 @@ export function makeForward(key: ReplicaKey, ca: string | undefined): Forward {
           isAnswer(headers.get(proofHeader.toLowerCase()), proof)
             ? undefined
             : 'it does not prove that it has the key of the replicas',
-        ca,
+        ca: ca(),
+        serverName,
         signal: AbortSignal.timeout(forwardTimeoutMs),
       });
     } catch (thrown) {

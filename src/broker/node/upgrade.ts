@@ -6,6 +6,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 import { acceptWebSocket, rejectUpgrade } from '../../websocket/accept.ts';
 import type { RequestRuntime } from '../app.ts';
+import { peerOf } from './peer.ts';
 
 /**
  * Brings upgrade requests to the app, whose answer decides: a Response of Node cannot be a 101, so the app calls `upgrade` and
@@ -42,6 +43,7 @@ async function handleUpgrade(
   let admitted: ((link: AttachableLink) => void) | undefined;
   let answered: Readonly<Record<string, string>> = {};
   const response = await app.fetch(request, {
+    peer: peerOf(socket),
     upgrade(admit, added = {}) {
       admitted = admit;
       answered = added;

@@ -1,0 +1,101 @@
+import { readFile } from 'node:fs/promises';
+import { credentialHeader } from '../base/certificate-token.ts';
+import type { Secret } from '../base/secret.ts';
+import type { KubeConfig } from '../kube/kube-endpoint.ts';
+import type { ConnectOptions } from '../websocket/connect.ts';
+import { proxyFor } from '../websocket/proxy-environment.ts';
+import type { AgentOptions, HubService } from './options.ts';
+import { readRegistration, type Registration } from './registration.ts';
+
+/** Where a tunnel is made to, and what is shown on the way; all of it may change between two connects. */
+export type BrokerRoute = Pick<
+  ConnectOptions,
+  'url' | 'headers' | 'ca' | 'trust' | 'clientCertificate' | 'serverName' | 'hostHeader' | 'proxy'
+>;
+
+/** Reads everything anew: certificates, tokens and kubeconfigs are replaced while agents run. */
+export class BrokerRoutes {
+  readonly #options: AgentOptions;
+  readonly #hub: KubeConfig | undefined;
+
+  /** @param hub what `hubKubeconfig` says */
+  constructor(options: AgentOptions, hub: KubeConfig | undefined) {
+    this.#options = options;
+    this.#hub = hub;
+  }
+
+  /**
+   * @throws RegistrationError, KubeError `bad_config`, or an Error that names the file that cannot be read
+   */
+  async next(): Promise<BrokerRoute> {
+    const { certificateDir, brokerViaHub } = this.#options;
+    const registration =
+      certificateDir === undefined ? undefined : await readRegistration(certificateDir);
+    const headers = await this.#credentials(registration);
+    return brokerViaHub === undefined
+      ? await this.#direct(headers, registration)
+      : await this.#viaHub(brokerViaHub, headers);
+  }
+
+  /** The API server did not accept us: its kubeconfig is read anew whatever its age. */
+  refused(): void {
+    this.#hub?.expire();
+  }
+
+  async #direct(
+    headers: Record<string, string>,
+    registration: Registration | undefined,
+  ): Promise<BrokerRoute> {
+    const { brokerUrl, caFile, serverName, hostHeader, proxies } = this.#options;
+    const url = under(brokerUrl!, 'v1/agent');
+    const token = await this.#options.readToken();
+    return {
+      url,
+      headers: { ...headers, ...authorization('Authorization', token) },
+      ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
+      clientCertificate: registration?.certificate,
+      serverName,
+      hostHeader,
+      proxy: proxyFor(url, proxies),
+    };
+  }
+
+  /** Through the API server's service proxy. It eats Authorization once it knows us; our own header passes. */
+  async #viaHub(
+    { namespace, service }: HubService,
+    headers: Record<string, string>,
+  ): Promise<BrokerRoute> {
+    const { server, ca, serverName, verify, certificate, token, proxy } =
+      await this.#hub!.endpoint();
+    const base = new URL(server);
+    base.protocol = server.protocol === 'http:' ? 'ws:' : 'wss:';
+    const url = under(base, `api/v1/namespaces/${namespace}/services/${service}/proxy/v1/agent`);
+    return {
+      url,
+      headers: { ...headers, ...authorization('Authorization', token) },
+      ca,
+      trust: verify ? (ca === undefined ? 'with-well-known' : 'ca-only') : 'anyone',
+      clientCertificate: certificate,
+      serverName,
+      proxy: proxy ?? proxyFor(url, this.#options.proxies),
+    };
+  }
+
+  /** The certificate's key signs for us; without one, the token that the hub gave us. */
+  async #credentials(registration: Registration | undefined): Promise<Record<string, string>> {
+    if (registration !== undefined) {
+      const token = await registration.makeToken(this.#options.cluster);
+      return authorization(credentialHeader, token);
+    }
+    const token = this.#hub === undefined ? undefined : (await this.#hub.endpoint()).token;
+    return authorization(credentialHeader, token);
+  }
+}
+
+function authorization(header: string, token: Secret | undefined): Record<string, string> {
+  return token === undefined ? {} : { [header]: `Bearer ${token.reveal()}` };
+}
+
+function under(base: URL, path: string): URL {
+  return new URL(path, base.href.replace(/\/?$/, '/'));
+}

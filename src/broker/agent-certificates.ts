@@ -1,0 +1,117 @@
+import { clusterOfSubject } from '../base/agent-subject.ts';
+import type { ProvenCertificate } from '../base/certificate-token.ts';
+import { Certificate, parseCertificates, X509Error } from '../base/x509.ts';
+
+/** Why a certificate makes nobody an agent. docs/errors.md explains each. */
+export const agentCertificateErrorCodes = [
+  'malformed',
+  'unknown_ca',
+  'expired',
+  'not_yet_valid',
+  'wrong_purpose',
+  'no_cluster',
+] as const;
+export type AgentCertificateErrorCode = (typeof agentCertificateErrorCodes)[number];
+
+export class AgentCertificateError extends Error {
+  override readonly name = 'AgentCertificateError';
+  readonly code: AgentCertificateErrorCode;
+
+  constructor(code: AgentCertificateErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const clockToleranceMs = 30_000;
+const maxShownCharacters = 120;
+
+/** Tells which cluster a certificate speaks for, by the CAs that sign those of agents and nothing else. */
+export class AgentCertificates {
+  readonly #authorities: readonly Certificate[];
+  readonly #now: () => Date;
+
+  private constructor(authorities: readonly Certificate[], now: () => Date) {
+    this.#authorities = authorities;
+    this.#now = now;
+  }
+
+  /**
+   * A certificate of any of the CAs is accepted, so that a new one can be introduced before the old one goes.
+   *
+   * @throws X509Error a certificate of the bundle cannot be read, or none of them is a CA
+   */
+  static fromPem(bundle: string, now: () => Date = () => new Date()): AgentCertificates {
+    const authorities = parseCertificates(bundle).filter(({ isAuthority }) => isAuthority);
+    if (authorities.length === 0) throw new X509Error('none of the certificates is of a CA');
+    return new AgentCertificates(authorities, now);
+  }
+
+  /**
+   * Only the first certificate of a chain counts: it must be of one of the CAs themselves.
+   *
+   * @param chain DER
+   * @throws AgentCertificateError with the code that says why not
+   */
+  async prove(chain: readonly Uint8Array[]): Promise<ProvenCertificate> {
+    const leaf = read(chain[0]);
+    const authority = await this.#authorityOf(leaf);
+    if (authority === undefined) {
+      throw new AgentCertificateError(
+        'unknown_ca',
+        `no CA that signs for agents has issued it (${nameOf(leaf)})`,
+      );
+    }
+    this.#checkTime(leaf, 'it');
+    this.#checkTime(authority, 'its CA');
+    if (leaf.isAuthority || !leaf.purposes.includes('clientAuth')) {
+      throw new AgentCertificateError('wrong_purpose', `it is not for clients (${nameOf(leaf)})`);
+    }
+    const cluster = clusterOfSubject(leaf.subject);
+    if (cluster !== undefined) return { publicKeyDer: leaf.publicKeyDer, cluster };
+    throw new AgentCertificateError(
+      'no_cluster',
+      `it names no cluster, or several (${nameOf(leaf)})`,
+    );
+  }
+
+  async #authorityOf(leaf: Certificate): Promise<Certificate | undefined> {
+    for (const authority of this.#authorities) {
+      if (await leaf.isIssuedBy(authority)) return authority;
+    }
+    return undefined;
+  }
+
+  #checkTime({ notBefore, notAfter }: Certificate, what: string): void {
+    const nowMs = this.#now().getTime();
+    if (notAfter.getTime() + clockToleranceMs < nowMs) {
+      const at = notAfter.toISOString();
+      throw new AgentCertificateError('expired', `${what} expired at ${at}`);
+    }
+    if (notBefore.getTime() - clockToleranceMs > nowMs) {
+      const at = notBefore.toISOString();
+      throw new AgentCertificateError(
+        'not_yet_valid',
+        `${what} is valid from ${at} on, compare the clocks`,
+      );
+    }
+  }
+}
+
+/** What a stranger wrote does not go into a log at any length. */
+function nameOf({ subject: { commonName } }: Certificate): string {
+  const shown =
+    commonName.length <= maxShownCharacters
+      ? commonName
+      : `${commonName.slice(0, maxShownCharacters)}…`;
+  return commonName === '' ? 'without a name' : JSON.stringify(shown);
+}
+
+function read(der: Uint8Array | undefined): Certificate {
+  try {
+    if (der !== undefined) return new Certificate(der);
+  } catch (thrown) {
+    if (!(thrown instanceof X509Error)) throw thrown;
+  }
+  throw new AgentCertificateError('malformed', 'what was shown is no certificate');
+}

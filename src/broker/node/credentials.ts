@@ -1,0 +1,114 @@
+import { createSecureContext } from 'node:tls';
+import type { Clock } from '../../base/clock.ts';
+import { TokenVerifier } from '../../base/enrolment-token.ts';
+import type { Logger } from '../../base/logger.ts';
+import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
+import { defaultTlsChoice, type TlsChoice } from '../../base/tls-choice.ts';
+import type { AgentCertificates } from '../agent-certificates.ts';
+import { type Authenticator, openAuthenticator, refuseAll } from '../authenticator.ts';
+import { TokenAuthenticator } from '../token-authenticator.ts';
+import { type TokenReviewer, TokenReviewAuthenticator } from '../token-review-authenticator.ts';
+import type { BrokerOptions } from './options.ts';
+
+/** What of the broker's files is in force at the moment. */
+export interface Credentials extends Disposable {
+  readonly authenticator: Authenticator;
+  /** Certificate and key of the listener, and whose client certificates it asks for; undefined: no TLS. */
+  readonly tls: ReloadedFiles<ServerTls> | undefined;
+  /** All that is read again when it changes. */
+  readonly files: readonly ReloadStatus[];
+}
+
+export interface ServerTls extends TlsChoice {
+  readonly cert: string;
+  readonly key: string;
+  /** The CAs that a client is told of when it is asked for a certificate; any certificate is taken, and judged afterwards. */
+  readonly ca?: string;
+}
+
+interface Parts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The API server of the hub, where it may be asked about tokens. */
+  readonly reviewer: TokenReviewer | undefined;
+}
+
+/** @throws Error a file cannot be read, or does not hold what it should */
+export async function openCredentials(options: BrokerOptions, parts: Parts): Promise<Credentials> {
+  const keys = await openTokenKeys(options.tokenPublicKey, parts);
+  const agentCa = await openAgentCa(options.agentCa, parts);
+  const tls = await openServerTls(options, parts);
+  const files = [keys, agentCa, tls].filter((file) => file !== undefined);
+  return {
+    authenticator: await chain(keys, agentCa, parts),
+    tls,
+    files,
+    [Symbol.dispose]() {
+      for (const file of files) file[Symbol.dispose]();
+    },
+  };
+}
+
+async function chain(
+  keys: ReloadedFiles<TokenVerifier> | undefined,
+  agentCa: ReloadedFiles<AgentCertificates> | undefined,
+  { reviewer, clock }: Parts,
+): Promise<Authenticator> {
+  if (keys === undefined && agentCa === undefined && reviewer === undefined) {
+    return openAuthenticator;
+  }
+  let last: Authenticator =
+    keys === undefined
+      ? refuseAll('a credential is needed: the certificate of a registration, or a token')
+      : new TokenAuthenticator(() => keys.value);
+  if (reviewer !== undefined) last = new TokenReviewAuthenticator(reviewer, last, clock);
+  if (agentCa === undefined) return last;
+  const { CertificateAuthenticator } = await import('../certificate-authenticator.ts');
+  return new CertificateAuthenticator(() => agentCa.value, last);
+}
+
+async function openTokenKeys(paths: readonly string[], { clock, log }: Parts) {
+  if (paths.length === 0) return undefined;
+  return await ReloadedFiles.open({
+    what: 'public keys of enrolment tokens',
+    paths,
+    make: (pems) => TokenVerifier.fromPem(pems),
+    clock,
+    log,
+  });
+}
+
+async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
+  if (path === undefined) return undefined;
+  // Reading certificates takes a quarter of a second to load and some memory: only where they are used.
+  const { AgentCertificates } = await import('../agent-certificates.ts');
+  return await ReloadedFiles.open({
+    what: "CA of agents' certificates",
+    paths: [path],
+    make: ([bundle = '']) => AgentCertificates.fromPem(bundle),
+    clock,
+    log,
+  });
+}
+
+async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
+  const { tlsCert, tlsKey, agentCa, tlsChoice = defaultTlsChoice } = options;
+  if (tlsCert === undefined || tlsKey === undefined) return undefined;
+  return await ReloadedFiles.open<ServerTls>({
+    what: 'certificate and key of --listen',
+    paths: [tlsCert, tlsKey, ...(agentCa === undefined ? [] : [agentCa])],
+    make: ([cert = '', key = '', ca]) => {
+      const tls = {
+        cert,
+        key,
+        ...(ca === undefined ? {} : { ca }),
+        ...tlsChoice,
+      };
+      // Throws where a server could not be made of them, such as a key that belongs to another certificate.
+      createSecureContext(tls);
+      return tls;
+    },
+    clock,
+    log,
+  });
+}

@@ -1,0 +1,31 @@
+import process from 'node:process';
+import { systemClock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import { version } from '../../base/version.ts';
+import { inClusterConfig } from '../../kube/in-cluster-config.ts';
+import { kubeconfigFile } from '../../kube/kubeconfig-file.ts';
+import { RestKubeApi } from '../../kube/rest-kube-api.ts';
+import { KubeTokenReviewer } from './kube-token-reviewer.ts';
+import { ManagedClusters } from './managed-clusters.ts';
+import type { HubAccess } from './options.ts';
+
+/** The API server of the hub, for what a broker asks of it. */
+export interface HubCluster extends AsyncDisposable {
+  readonly reviewer: KubeTokenReviewer;
+  readonly clusters: ManagedClusters;
+}
+
+/** Begins to listen to the hub at once; one that is away is no error. */
+export function openHubCluster(access: HubAccess, log: Logger): HubCluster {
+  const config = access.from === 'pod' ? inClusterConfig(process.env) : kubeconfigFile(access.path);
+  const api = new RestKubeApi({ config, fieldManager: `culvert-broker/${version}` });
+  const clusters = new ManagedClusters(api, { clock: systemClock, log });
+  return {
+    reviewer: new KubeTokenReviewer(api),
+    clusters,
+    async [Symbol.asyncDispose]() {
+      await clusters.close();
+      api.close();
+    },
+  };
+}

@@ -1,0 +1,55 @@
+import type { KubeApi, NewKubeObject } from '../../kube/kube-api.ts';
+import { isKubeError, KubeError } from '../../kube/kube-error.ts';
+import type { KubeObject } from '../../kube/kube-object.ts';
+import { AuthenticationUnavailableError } from '../authenticator.ts';
+import type { TokenReviewer } from '../token-review-authenticator.ts';
+
+/** What tokens for the broker alone are made out to. */
+const audience = 'culvert-broker';
+const timeoutMs = 5_000;
+
+interface TokenReview extends KubeObject {
+  readonly status?: {
+    readonly authenticated?: boolean;
+    readonly user?: { readonly username?: string };
+    readonly audiences?: readonly string[];
+  };
+}
+
+/** Asks the API server of the hub whose token this is: first as one for us, then as one for the API server. */
+export class KubeTokenReviewer implements TokenReviewer {
+  readonly #api: KubeApi;
+
+  constructor(api: KubeApi) {
+    this.#api = api;
+  }
+
+  async userOf(token: string): Promise<string | undefined> {
+    return (await this.#review(token, [audience])) ?? (await this.#review(token, []));
+  }
+
+  async #review(token: string, audiences: readonly string[]): Promise<string | undefined> {
+    const review: NewKubeObject = {
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenReview',
+      spec: { token, ...(audiences.length === 0 ? {} : { audiences }) },
+    };
+    try {
+      const options = { signal: new AbortController().signal, timeoutMs };
+      const { status } = await this.#api.create<TokenReview>(review, options);
+      if (status?.authenticated !== true) return undefined;
+      // A server that knows no audiences leaves them out: it has not looked at ours.
+      const forUs = audiences.every((wanted) => status.audiences?.includes(wanted));
+      return forUs ? status.user?.username : undefined;
+    } catch (thrown) {
+      if (!(thrown instanceof KubeError)) throw thrown;
+      const advice = isKubeError(thrown, 'forbidden', 'unauthorized')
+        ? "; grant the broker's ServiceAccount create on tokenreviews"
+        : '';
+      throw new AuthenticationUnavailableError(
+        `the token cannot be checked now: ${thrown.message}${advice}`,
+        { cause: thrown },
+      );
+    }
+  }
+}

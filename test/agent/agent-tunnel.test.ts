@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
+import type { SessionStore } from '../../src/agent/session-store.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import type { LinkOwner } from '../../src/tunnel/link.ts';
+import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
+import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+
+/** A tunnel to a broker that says only what it is told to. */
+async function world() {
+  const [near, far] = memoryLinkPair(queueMicrotask);
+  const pings: Uint8Array[] = [];
+  const broker: LinkOwner = {
+    onData() {},
+    onFrame: (type, _session, _stream, payload) => {
+      if (type === FrameType.ping) pings.push(payload.slice());
+    },
+    pull() {},
+    onClose() {},
+  };
+  far.attach(broker);
+  const tunnel = new AgentTunnel(near, {
+    software: 'test',
+    // No session comes to this tunnel.
+    sessions: {} as SessionStore,
+    onWelcome() {},
+    onGoAway() {},
+    onClosed() {},
+  });
+  const settle = async () => {
+    for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+  };
+  const welcome = async () => {
+    const limits = { ...protocolVersion, replica: 'r', session: 0, agent: 'a' };
+    far.sendCopy(FrameType.welcome, 0, 0, encodeMessage(limits));
+    await settle();
+  };
+  const pong = async (payload: Uint8Array) => {
+    far.sendCopy(FrameType.pong, 0, 0, payload);
+    await settle();
+  };
+  return { tunnel, pings, welcome, pong, settle, far };
+}
+
+describe('a tunnel that is asked whether its broker answers', () => {
+  it('says so when the answer to this question has come, and not before', async () => {
+    const { tunnel, pings, welcome, pong, settle } = await world();
+    await welcome();
+    const answered: string[] = [];
+    tunnel.probe(() => answered.push('first'));
+    tunnel.probe(() => answered.push('second'));
+    await settle();
+    expect([pings.length, answered]).toEqual([2, []]);
+    // An answer to a question that nobody has asked.
+    await pong(new Uint8Array(8).fill(9));
+    await pong(new Uint8Array(3));
+    expect(answered).toEqual([]);
+    await pong(pings[1]!);
+    await pong(pings[1]!);
+    expect(answered).toEqual(['second']);
+    await pong(pings[0]!);
+    expect(answered).toEqual(['second', 'first']);
+  });
+
+  it('asks nobody before it was taken in, and after it has ended', async () => {
+    const { tunnel, pings, welcome, settle, far } = await world();
+    const answered: string[] = [];
+    tunnel.probe(() => answered.push('early'));
+    await settle();
+    expect([tunnel.stands, pings]).toEqual([false, []]);
+    await welcome();
+    expect(tunnel.stands).toBe(true);
+    far.close();
+    await settle();
+    tunnel.probe(() => answered.push('late'));
+    await settle();
+    expect([tunnel.stands, pings, answered]).toEqual([false, [], []]);
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { LeaseKeeper } from '../../src/agent/lease-keeper.ts';
+import type { LogFields, Logger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/logger.ts';
+import { KubeError, type KubeErrorCode } from '../../src/kube/kube-error.ts';
+import type { KubeObject } from '../../src/kube/kube-object.ts';
+import { MemoryKubeApi } from '../support/memory-kube-api.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+interface Lease extends KubeObject {
+  readonly spec: {
+    readonly renewTime: string;
+    readonly leaseDurationSeconds: number;
+    readonly holderIdentity: string;
+  };
+}
+const lease = { namespace: 'agents', name: 'cluster-proxy' };
+const start = Date.parse('2027-01-01T00:00:00Z');
+
+function world(
+  parts: { refuse?: KubeErrorCode; withHub?: boolean; random?: number; isAnswered?: boolean } = {},
+) {
+  const clock = new VirtualClock(100);
+  const state = { isAnswered: parts.isAnswered ?? true, refuse: parts.refuse };
+  const intercept = () =>
+    state.refuse === undefined ? undefined : new KubeError(state.refuse, 'it says no');
+  const here = new MemoryKubeApi({ namespaces: ['agents'], intercept });
+  const hub = new MemoryKubeApi({ namespaces: ['c1'] });
+  const warnings: unknown[] = [];
+  const warn = (event: string, fields?: LogFields) => void warnings.push([event, fields?.['why']]);
+  const log: Logger = { ...silentLogger, warn };
+  const keeper = new LeaseKeeper({
+    lease,
+    holder: 'pod-1',
+    here,
+    hub: parts.withHub === false ? undefined : hub,
+    cluster: 'c1',
+    isAnswered: async () => state.isAnswered,
+    clock,
+    log,
+    random: () => parts.random ?? 0,
+    now: () => new Date(start + clock.now()),
+  });
+  const stop = new AbortController();
+  const running = keeper.run(stop.signal);
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+    expect(clock.pendingTimers).toBe(0);
+  });
+  const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
+  const peek = (api = here, namespace = 'agents') =>
+    api.peek<Lease>({ ...ref, namespace, name: 'cluster-proxy' })?.spec;
+  return { clock, state, here, hub, warnings, keeper, peek };
+}
+
+describe('the lease of an agent', () => {
+  it('is made, and renewed every minute while the broker answers', async () => {
+    const { clock, here, peek, keeper } = world();
+    await clock.advance(10);
+    expect(peek()).toEqual({
+      holderIdentity: 'pod-1',
+      leaseDurationSeconds: 60,
+      renewTime: '2027-01-01T00:00:00.000000Z',
+    });
+    await clock.advance(60_000);
+    expect(peek()?.renewTime).toBe('2027-01-01T00:01:00.000000Z');
+    await clock.advance(120_000);
+    expect(here.calls).toHaveLength(4);
+    expect(keeper.renewedAt?.getTime()).toBe(start + 180_000);
+  });
+
+  it('is renewed up to a quarter later by chance', async () => {
+    const { clock, here } = world({ random: 0.999 });
+    await clock.advance(74_000);
+    expect(here.calls).toHaveLength(1);
+    await clock.advance(1_000);
+    expect(here.calls).toHaveLength(2);
+  });
+
+  it('is not renewed while no broker answers, and soon again when one does', async () => {
+    const { clock, state, here, peek, warnings } = world({ isAnswered: false });
+    await clock.advance(300_000);
+    expect(here.calls).toEqual([]);
+    expect(warnings).toEqual([['lease not renewed', 'no broker answers through a tunnel']]);
+    state.isAnswered = true;
+    await clock.advance(5_000);
+    expect(here.calls).toHaveLength(1);
+    expect(peek()?.renewTime).toBe('2027-01-01T00:05:05.000000Z');
+  });
+
+  it.each(['not_served', 'not_found'] as const)(
+    'is renewed on the hub where this cluster has none (%s)',
+    async (refuse) => {
+      const { clock, hub, peek } = world({ refuse });
+      await clock.advance(10);
+      expect(peek(hub, 'c1')).toMatchObject({ holderIdentity: 'pod-1' });
+    },
+  );
+
+  it('is not renewed on the hub because this cluster says no for another reason', async () => {
+    const { clock, hub, warnings, state, peek } = world({ refuse: 'forbidden' });
+    await clock.advance(60_000);
+    expect(hub.calls).toEqual([]);
+    expect(warnings).toEqual([['lease not renewed', 'it says no']]);
+    state.refuse = undefined;
+    await clock.advance(5_000);
+    expect(peek()).toBeDefined();
+  });
+
+  it('is missing where there is neither a lease here nor a hub', async () => {
+    const { clock, warnings } = world({ refuse: 'not_served', withHub: false });
+    await clock.advance(60_000);
+    expect(warnings).toEqual([['lease not renewed', 'it says no']]);
+  });
+});

@@ -1,0 +1,208 @@
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
+import { readAgentOptions } from '../../src/agent/options.ts';
+import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
+import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
+import { AgentAuthority } from '../support/agent-authority.ts';
+import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
+import { MemoryKubeApi } from '../support/memory-kube-api.ts';
+import { startServiceProxy, type ServiceProxy } from '../support/service-proxy.ts';
+
+const service = 'https:proxy-entrypoint:agent-server';
+let directory: string;
+let certificates: TestCertificates;
+let broker: RunningBroker;
+let certificateDir: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'culvert-via-hub-'));
+  certificates = await makeTestCertificates();
+  const agents = await AgentAuthority.create();
+  certificateDir = await agents.directory(join(directory, 'tls'));
+  const agentCa = join(directory, 'agent-ca.crt');
+  await writeFile(agentCa, agents.pem);
+  const { cert, key } = certificates.server;
+  const flags = ['--listen', '127.0.0.1:0', '--tls-cert', cert, '--tls-key', key];
+  const { options } = readBrokerOptions([...flags, '--agent-ca', agentCa], {});
+  broker = await startBroker(options, { log: silentLogger });
+});
+afterAll(async () => {
+  await broker?.close();
+  await certificates?.[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function startHub(): Promise<ServiceProxy> {
+  const hub = await startServiceProxy({
+    tls: certificates.server,
+    token: 'hub-token',
+    path: `/api/v1/namespaces/hub/services/${service}/proxy`,
+    upstreamPort: Number(new URL(broker.url).port),
+  });
+  onTestFinished(() => hub[Symbol.asyncDispose]());
+  return hub;
+}
+
+let count = 0;
+async function kubeconfig(hub: ServiceProxy, token = 'hub-token'): Promise<string> {
+  const path = join(directory, `kubeconfig-${++count}`);
+  const ca = (await readFile(certificates.server.ca)).toString('base64');
+  const text = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'hub',
+    contexts: [{ name: 'hub', context: { cluster: 'hub', user: 'agent' } }],
+    clusters: [
+      {
+        name: 'hub',
+        cluster: { server: `https://127.0.0.1:${hub.port}`, 'certificate-authority-data': ca },
+      },
+    ],
+    users: [{ name: 'agent', user: { token } }],
+  };
+  await writeFile(path, JSON.stringify(text));
+  return path;
+}
+
+interface Started {
+  readonly agent: RunningAgent;
+  readonly lines: readonly LogFields[];
+}
+async function startVia(
+  file: string,
+  argv: readonly string[] = [],
+  via = `hub/${service}`,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Started> {
+  const flags = ['--cluster', 'c1', '--broker-via-hub', via, '--hub-kubeconfig', file];
+  const own = [
+    '--certificate-dir',
+    certificateDir,
+    '--tunnels',
+    '1',
+    '--status-listen',
+    '127.0.0.1:0',
+  ];
+  const { options } = readAgentOptions([...flags, ...own, ...argv], env);
+  const lines: LogFields[] = [];
+  const say = (event: string, fields?: LogFields) => void lines.push({ event, ...fields });
+  const log: Logger = { ...silentLogger, info: say, warn: say, child: () => log };
+  const agent = await startAgent(options, { log });
+  onTestFinished(() => agent.close());
+  return { agent, lines };
+}
+
+describe('an agent that reaches its broker through the API server of the hub', () => {
+  it('shows each what it asks for: the hub its token, the broker its certificate', async () => {
+    const hub = await startHub();
+    const { agent } = await startVia(await kubeconfig(hub));
+    await agent.connected;
+    const [headers] = hub.passed;
+    expect(headers).toMatchObject({
+      'culvert-cluster': 'c1',
+      'culvert-authorization': expect.stringMatching(/^Bearer /),
+      'sec-websocket-protocol': 'culvert.v1',
+    });
+    expect(JSON.stringify(hub.passed)).not.toContain('hub-token');
+  });
+
+  it('comes back when the API server was restarted', async () => {
+    const hub = await startHub();
+    const { agent } = await startVia(await kubeconfig(hub));
+    await agent.connected;
+    hub.breakOff();
+    await expect.poll(() => hub.passed.length, { timeout: 15_000 }).toBe(2);
+    await expect.poll(() => agent.tunnelCount).toBe(1);
+  });
+
+  it('says what the API server said to a token that it does not know, or a Service that it may not reach', async () => {
+    const hub = await startHub();
+    const stranger = await startVia(await kubeconfig(hub, 'old-token'));
+    const refused = (status: number) =>
+      expect.objectContaining({ event: 'no connection to the broker', status });
+    await expect.poll(() => stranger.lines, { timeout: 10_000 }).toContainEqual(refused(401));
+    const lost = await startVia(await kubeconfig(hub), [], 'hub/https:another:agent-server');
+    await expect.poll(() => lost.lines, { timeout: 10_000 }).toContainEqual(refused(403));
+    expect(JSON.stringify([stranger.lines, lost.lines])).not.toMatch(/old-token|hub-token/);
+    expect(hub.passed).toEqual([]);
+  });
+
+  it('goes through the proxy that the environment names', async () => {
+    const hub = await startHub();
+    const asked: (string | undefined)[] = [];
+    const proxy = createServer();
+    proxy.on('connect', (request, socket) => {
+      asked.push(request.url);
+      const onward = connect(hub.port, '127.0.0.1');
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      onward.pipe(socket).pipe(onward);
+      onward.on('error', () => socket.destroy());
+      socket.on('error', () => onward.destroy());
+    });
+    proxy.listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    onTestFinished(() => void proxy.close());
+    const { port } = proxy.address() as AddressInfo;
+    const env = { HTTPS_PROXY: `http://127.0.0.1:${port}` };
+    const { agent } = await startVia(await kubeconfig(hub), [], `hub/${service}`, env);
+    await agent.connected;
+    expect(asked).toEqual([`127.0.0.1:${hub.port}`]);
+  });
+
+  it('trusts nobody but the CA of its kubeconfig', async () => {
+    const hub = await startHub();
+    const file = await kubeconfig(hub);
+    const other = (await readFile(certificates.stranger.ca)).toString('base64');
+    const own = (await readFile(certificates.server.ca)).toString('base64');
+    await writeFile(file, (await readFile(file, 'utf8')).replace(own, other));
+    const { lines } = await startVia(file);
+    const failed = expect.objectContaining({ event: 'no connection to the broker', code: 'tls' });
+    await expect.poll(() => lines, { timeout: 10_000 }).toContainEqual(failed);
+    expect(hub.passed).toEqual([]);
+  });
+});
+
+describe('the health of an agent', () => {
+  it('is ready while a tunnel stands', async () => {
+    const hub = await startHub();
+    const { agent } = await startVia(await kubeconfig(hub));
+    const ask = async (path: string) => {
+      const answer = await fetch(`http://${agent.statusAddress}${path}`);
+      return `${answer.status} ${(await answer.text()).trim()}`;
+    };
+    await agent.connected;
+    expect(await ask('/readyz')).toBe('200 ok');
+    expect(await ask('/metrics')).toContain('culvert_agent_tunnels 1');
+    hub.token = 'another';
+    hub.breakOff();
+    await expect.poll(() => ask('/readyz')).toBe('503 no tunnel to a broker stands');
+    expect(await ask('/healthz')).toBe('200 ok');
+  });
+
+  it('is told by a lease that is renewed because the broker has answered through the tunnel', async () => {
+    const hub = await startHub();
+    const { options } = readAgentOptions(
+      [
+        ...['--cluster', 'c1', '--broker-via-hub', `hub/${service}`, '--tunnels', '1'],
+        ...['--hub-kubeconfig', await kubeconfig(hub), '--certificate-dir', certificateDir],
+        ...['--lease', 'agents/cluster-proxy'],
+      ],
+      {},
+    );
+    const { kubeconfigFile } = await import('../../src/kube/kubeconfig-file.ts');
+    const here = new MemoryKubeApi({ namespaces: ['agents'] });
+    const hubConfig = kubeconfigFile(options.hubKubeconfig!);
+    const clusters = { here, hub: undefined, hubConfig, close() {} };
+    await using agent = await startAgent(options, { log: silentLogger, clusters });
+    await agent.connected;
+    const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
+    const lease = () => here.peek({ ...ref, namespace: 'agents', name: 'cluster-proxy' });
+    await expect.poll(lease).toMatchObject({ spec: { leaseDurationSeconds: 60 } });
+  });
+});

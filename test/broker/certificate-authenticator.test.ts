@@ -1,0 +1,189 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { makeCertificateToken } from '../../src/base/certificate-token.ts';
+import { X509Error } from '../../src/base/x509.ts';
+import { AgentCertificates } from '../../src/broker/agent-certificates.ts';
+import { AuthenticationError, type Identity, refuseAll } from '../../src/broker/authenticator.ts';
+import { CertificateAuthenticator } from '../../src/broker/certificate-authenticator.ts';
+import {
+  AgentAuthority,
+  type AgentCertificate,
+  type AgentCertificateOptions,
+} from '../support/agent-authority.ts';
+
+const hourMs = 3_600_000;
+let agents: AgentAuthority;
+let strangers: AgentAuthority;
+beforeAll(async () => {
+  agents = await AgentAuthority.create('agents');
+  // Of the same name: the key decides.
+  strangers = await AgentAuthority.create('agents');
+});
+
+const nobody = refuseAll('nothing was shown');
+const authenticator = (next = nobody, bundle = agents.pem) => {
+  const certificates = AgentCertificates.fromPem(bundle);
+  return new CertificateAuthenticator(() => certificates, next);
+};
+const tlsOf = (...shown: readonly AgentCertificate[]) => ({
+  certificates: shown.map(({ certificate }) => certificate.der),
+});
+const noTls = { certificates: [] };
+const tokenOf = async ({ key, certificate }: AgentCertificate, cluster = 'c1') => {
+  const token = await makeCertificateToken(key, certificate.der, cluster);
+  return new Headers({ 'Culvert-Authorization': `Bearer ${token.reveal()}` });
+};
+const c1: Identity = { kind: 'agent', cluster: 'c1', registered: true };
+
+describe('an agent', () => {
+  it('is known by the certificate of its TLS handshake', async () => {
+    const shown = tlsOf(await agents.issue());
+    expect(await authenticator().authenticate(new Headers(), shown)).toEqual(c1);
+  });
+
+  it.each(['ec', 'p384', 'rsa', 'ed25519'] as const)(
+    'is known by a token with a key of %s where TLS ends before the broker',
+    async (kind) => {
+      const headers = await tokenOf(await agents.issue({ kind }));
+      expect(await authenticator().authenticate(headers, noTls)).toEqual(c1);
+    },
+  );
+
+  it('is known by its token behind a proxy that shows a certificate of its own', async () => {
+    const proxy = tlsOf(await strangers.issue({ cluster: 'c9' }));
+    const headers = await tokenOf(await agents.issue());
+    expect(await authenticator().authenticate(headers, proxy)).toEqual(c1);
+  });
+
+  it('is known while either CA of a rotation signs', async () => {
+    const both = authenticator(nobody, strangers.pem + agents.pem);
+    for (const ca of [agents, strangers]) {
+      expect(await both.authenticate(new Headers(), tlsOf(await ca.issue()))).toEqual(c1);
+    }
+  });
+});
+
+const minute = 60_000;
+const cases: readonly (readonly [
+  string,
+  string,
+  AgentCertificateOptions & { by?: 'stranger' | 'old' },
+])[] = [
+  ["of a stranger's CA", 'unknown_ca', { by: 'stranger' }],
+  ['that has expired', 'expired', { notAfter: new Date(Date.now() - minute) }],
+  [
+    'that is not valid yet',
+    'not_yet_valid',
+    { notBefore: new Date(Date.now() + hourMs), notAfter: new Date(Date.now() + 2 * hourMs) },
+  ],
+  ['of a CA that has expired', 'expired', { by: 'old' }],
+  ['for servers', 'wrong_purpose', { purposes: ['serverAuth'] }],
+  ['for nothing', 'wrong_purpose', { purposes: [] }],
+  ['of no cluster', 'no_cluster', { subject: { commonName: 'proxy-client' } }],
+  [
+    'with the subject that all agents of Cluster Proxy share',
+    'no_cluster',
+    {
+      subject: {
+        commonName: 'open-cluster-management:cluster-proxy:proxy-agent',
+        organizations: ['open-cluster-management:cluster-proxy'],
+      },
+    },
+  ],
+];
+
+describe('a certificate', () => {
+  const issue = async ({ by, ...options }: (typeof cases)[number][2]) => {
+    const old = await AgentAuthority.create('old', new Date(Date.now() - minute));
+    const issuers = { stranger: strangers, old };
+    const issuer = by === undefined ? agents : issuers[by];
+    return {
+      shown: await issuer.issue(options),
+      known: authenticator(nobody, agents.pem + old.pem),
+    };
+  };
+
+  it.each(cases)('%s makes nobody an agent in the handshake: %s', async (_, code, options) => {
+    const { shown, known } = await issue(options);
+    const refused = known.authenticate(new Headers(), tlsOf(shown));
+    await expect(refused).rejects.toThrow(AuthenticationError);
+    await expect(refused).rejects.toThrow(`the certificate is refused (${code})`);
+  });
+
+  it.each(cases)('%s makes nobody an agent in a token: %s', async (_, code, options) => {
+    const { shown, known } = await issue(options);
+    const refused = known.authenticate(await tokenOf(shown), noTls);
+    await expect(refused).rejects.toThrow(`the certificate is refused (${code})`);
+  });
+
+  it('that an agent makes with its own as a CA is of no use', async () => {
+    const agent = await agents.issue();
+    const { issueCertificate, publicKeyDerOf } = await import('../../src/base/x509.ts');
+    const { agentSubject } = await import('../../src/base/agent-subject.ts');
+    const content = {
+      subject: agentSubject('c2', 'x'),
+      publicKeyDer: await publicKeyDerOf(agent.key),
+      notBefore: new Date(Date.now() - hourMs),
+      notAfter: new Date(Date.now() + hourMs),
+      purposes: ['clientAuth' as const],
+    };
+    const certificate = await issueCertificate(content, agent.key, agent.certificate);
+    const forged = { ...agent, certificate };
+    const chain = tlsOf(forged, agent);
+    await expect(authenticator().authenticate(new Headers(), chain)).rejects.toThrow('unknown_ca');
+    const token = await tokenOf(forged, 'c2');
+    await expect(authenticator().authenticate(token, noTls)).rejects.toThrow('unknown_ca');
+  });
+
+  it('is judged by what is shown first: the chain behind it lends nothing', async () => {
+    const chain = tlsOf(await strangers.issue(), await agents.issue());
+    await expect(authenticator().authenticate(new Headers(), chain)).rejects.toThrow('unknown_ca');
+  });
+
+  it('that is garbage is refused in words', async () => {
+    const garbage = { certificates: [new Uint8Array([1, 2, 3])] };
+    await expect(authenticator().authenticate(new Headers(), garbage)).rejects.toThrow('malformed');
+  });
+});
+
+describe('a token', () => {
+  it('that names another cluster than its certificate is refused', async () => {
+    const headers = await tokenOf(await agents.issue({ cluster: 'c1' }), 'c2');
+    await expect(authenticator().authenticate(headers, noTls)).rejects.toThrow('bad_claims');
+  });
+
+  it('of another agent, taken together with an own certificate, opens what the certificate opens', async () => {
+    const taken = await tokenOf(await agents.issue({ cluster: 'c2' }), 'c2');
+    const own = tlsOf(await agents.issue({ cluster: 'c1' }));
+    expect(await authenticator().authenticate(taken, own)).toEqual(c1);
+  });
+});
+
+describe('who shows something else', () => {
+  const other: Identity = { kind: 'dialer', name: 'somebody' };
+  const next = { authenticate: () => Promise.resolve(other) };
+
+  it.each([
+    ['nothing', {}],
+    ['an enrolment token', { Authorization: 'Bearer a.b.c' }],
+    ['a token without a certificate', { 'Culvert-Authorization': 'Bearer a.b.c' }],
+    ['another scheme', { 'Culvert-Authorization': 'Basic x5c' }],
+  ] as const)('(%s) is for the next authenticator', async (_, headers) => {
+    const shown = new Headers(Object.entries(headers));
+    expect(await authenticator(next).authenticate(shown, noTls)).toEqual(other);
+  });
+
+  it('besides a certificate that counts for nothing is for the next as well', async () => {
+    const proxy = tlsOf(await strangers.issue());
+    const headers = new Headers({ Authorization: 'Bearer a.b.c' });
+    expect(await authenticator(next).authenticate(headers, proxy)).toEqual(other);
+    // But such a certificate alone is refused, with its reason.
+    const alone = authenticator(next).authenticate(new Headers(), proxy);
+    await expect(alone).rejects.toThrow('unknown_ca');
+  });
+});
+
+it('does not begin with a bundle that holds no CA', async () => {
+  expect(() => AgentCertificates.fromPem('garbage')).toThrow(X509Error);
+  const { certificate } = await agents.issue();
+  expect(() => AgentCertificates.fromPem(certificate.pem)).toThrow('none of the certificates');
+});

@@ -1,0 +1,160 @@
+import { describe, expect, it } from 'vitest';
+import { AuthenticationUnavailableError, refuseAll } from '../../src/broker/authenticator.ts';
+import { KubeTokenReviewer } from '../../src/broker/node/kube-token-reviewer.ts';
+import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
+import type { KubeApi, NewKubeObject } from '../../src/kube/kube-api.ts';
+import { KubeError } from '../../src/kube/kube-error.ts';
+import { MemoryKubeApi } from '../support/memory-kube-api.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+const tokenOf = (sub: string, salt = '') =>
+  `${encode({ alg: 'RS256' })}.${encode({ sub, salt })}.sig`;
+const userOf = (cluster: string) => `system:serviceaccount:${cluster}:cluster-proxy-agent`;
+const noTls = { certificates: [] };
+const shown = (token: string) => new Headers({ 'Culvert-Authorization': `Bearer ${token}` });
+
+function world(answer: (token: string) => Promise<string | undefined>) {
+  const clock = new VirtualClock();
+  const asked: string[] = [];
+  const reviewer = {
+    userOf(token: string) {
+      asked.push(token);
+      return answer(token);
+    },
+  };
+  const next = refuseAll('for the next');
+  const authenticator = new TokenReviewAuthenticator(reviewer, next, clock);
+  return { clock, asked, ask: (token: string) => authenticator.authenticate(shown(token), noTls) };
+}
+
+describe('an agent with a token of the hub', () => {
+  const token = tokenOf(userOf('c1'));
+
+  it('is known by what the API server says, not by what the token claims', async () => {
+    const { ask } = world(async () => userOf('c1'));
+    expect(await ask(token)).toEqual({ kind: 'agent', cluster: 'c1', registered: true });
+    const lying = world(async () => userOf('c1'));
+    expect(await lying.ask(tokenOf(userOf('c2')))).toMatchObject({ cluster: 'c1' });
+  });
+
+  it('is looked up once a minute, and once for all who ask at the same time', async () => {
+    const { ask, asked, clock } = world(async () => userOf('c1'));
+    await Promise.all([ask(token), ask(token), ask(token)]);
+    await clock.advance(59_000);
+    await ask(token);
+    expect(asked).toHaveLength(1);
+    await ask(tokenOf(userOf('c1'), 'another'));
+    expect(asked).toHaveLength(2);
+    await clock.advance(2_000);
+    await ask(token);
+    expect(asked).toHaveLength(3);
+  });
+
+  it('that is refused is asked for again sooner', async () => {
+    const { ask, asked, clock } = world(async () => undefined);
+    await expect(ask(token)).rejects.toThrow(
+      'the API server of the hub does not know the token of c1',
+    );
+    await expect(ask(token)).rejects.toThrow('does not know');
+    expect(asked).toHaveLength(1);
+    await clock.advance(11_000);
+    await expect(ask(token)).rejects.toThrow('does not know');
+    expect(asked).toHaveLength(2);
+  });
+
+  it('is asked for again at once when nobody could be asked', async () => {
+    let away = true;
+    const { ask } = world(async () => {
+      if (away) throw new AuthenticationUnavailableError('away');
+      return userOf('c1');
+    });
+    await expect(ask(token)).rejects.toThrow(AuthenticationUnavailableError);
+    away = false;
+    expect(await ask(token)).toMatchObject({ cluster: 'c1' });
+  });
+
+  it.each([
+    ['another ServiceAccount', 'system:serviceaccount:c1:default'],
+    ['a person', 'kubernetes-admin'],
+    ['a namespace that is no cluster', 'system:serviceaccount:A:cluster-proxy-agent'],
+  ])('of %s is refused without a question', async (_, sub) => {
+    const { ask, asked } = world(async () => userOf('c1'));
+    await expect(ask(tokenOf(sub))).rejects.toThrow('neither made with');
+    await expect(ask('garbage')).rejects.toThrow('neither made with');
+    expect(asked).toEqual([]);
+  });
+
+  it('whose real user is another is refused', async () => {
+    const { ask } = world(async () => 'system:serviceaccount:c1:default');
+    await expect(ask(token)).rejects.toThrow('does not know');
+  });
+
+  it('is for the next authenticator without one', async () => {
+    const authenticator = new TokenReviewAuthenticator(
+      { userOf: () => Promise.reject(new Error('asked')) },
+      refuseAll('for the next'),
+      new VirtualClock(),
+    );
+    await expect(authenticator.authenticate(new Headers(), noTls)).rejects.toThrow('for the next');
+  });
+});
+
+describe('the API server', () => {
+  interface Asked {
+    readonly spec: { readonly token: string; readonly audiences?: readonly string[] };
+  }
+  /** An API server that knows a token for these audiences (undefined: its own). */
+  function serverWith(
+    knows: readonly (string | undefined)[],
+    says?: object,
+  ): KubeApi & { asked: Asked[] } {
+    const asked: Asked[] = [];
+    const create = async (review: NewKubeObject) => {
+      const { spec } = review as unknown as Asked;
+      asked.push({ spec });
+      const audience = spec.audiences?.[0];
+      const status = knows.includes(audience)
+        ? {
+            authenticated: true,
+            user: { username: userOf('c1') },
+            ...(audience === undefined ? {} : { audiences: [audience] }),
+            ...says,
+          }
+        : { authenticated: false, error: 'invalid bearer token' };
+      return { ...review, metadata: { name: '' }, status };
+    };
+    return Object.assign(new MemoryKubeApi(), { create: create as KubeApi['create'], asked });
+  }
+
+  it('is asked about a token for the broker first', async () => {
+    const server = serverWith(['culvert-broker', undefined]);
+    expect(await new KubeTokenReviewer(server).userOf('t')).toBe(userOf('c1'));
+    expect(server.asked).toEqual([{ spec: { token: 't', audiences: ['culvert-broker'] } }]);
+  });
+
+  it('is asked about a token for itself then', async () => {
+    const server = serverWith([undefined]);
+    expect(await new KubeTokenReviewer(server).userOf('t')).toBe(userOf('c1'));
+    expect(server.asked.map(({ spec }) => spec.audiences)).toEqual([['culvert-broker'], undefined]);
+  });
+
+  it('that knows it for neither says so', async () => {
+    expect(await new KubeTokenReviewer(serverWith(['other'])).userOf('t')).toBeUndefined();
+  });
+
+  it('that does not look at audiences is not believed about ours', async () => {
+    const server = serverWith(['culvert-broker'], { audiences: [] });
+    expect(await new KubeTokenReviewer(server).userOf('t')).toBeUndefined();
+  });
+
+  it.each([
+    ['is away', 'unavailable', 'cannot be checked now'],
+    ['forbids it', 'forbidden', 'grant the broker'],
+  ] as const)('that %s makes it undecided', async (_, code, why) => {
+    const api = new MemoryKubeApi({ intercept: () => new KubeError(code, 'no') });
+    const asking = new KubeTokenReviewer(api).userOf('t');
+    await expect(asking).rejects.toThrow(AuthenticationUnavailableError);
+    await expect(asking).rejects.toThrow(why);
+  });
+});
