@@ -1,0 +1,27 @@
+import { formatHostPort } from '../../base/options-values.ts';
+import { addonName } from '../api/names.ts';
+import { agentStatusPort } from './agent-names.ts';
+import type { AgentValues } from './agent-values.ts';
+import { literal } from './literal.ts';
+
+/** The command line of `culvert agent` in its container. */
+export function agentArguments(values: AgentValues): readonly string[] {
+  const { entrypoint, installNamespace, settings, allow } = values;
+  const broker =
+    entrypoint.t === 'direct'
+      ? `--broker-url=wss://${formatHostPort(entrypoint)}`
+      : `--broker-via-hub=${entrypoint.viaHub}`;
+  return [
+    'agent',
+    `--cluster=${values.cluster}`,
+    '--agent-id=$(POD_NAME)',
+    broker,
+    '--ca-file=/etc/ca/ca.crt',
+    '--certificate-dir=/etc/tls',
+    '--hub-kubeconfig=/etc/kubeconfig/kubeconfig',
+    `--lease=${installNamespace}/${addonName}`,
+    `--status-listen=0.0.0.0:${agentStatusPort}`,
+    ...[...settings].map(([name, value]) => `--${name}=${literal(value)}`),
+    ...allow.map((target) => `--allow=${literal(target)}`),
+  ];
+}

@@ -1,0 +1,55 @@
+import type { KubeObject } from '../../kube/kube-object.ts';
+import { agentStatusPort } from './agent-names.ts';
+import type { AgentValues } from './agent-values.ts';
+
+const dnsPorts = [53, 5353];
+/** The hub, and either cluster's kube-apiserver. */
+const apiServerPorts = [443, 6443];
+
+/**
+ * What agents may reach and be reached by, where NetworkPolicies are wanted. Peers are ports alone: neither the hub nor a
+ * kube-apiserver can be named in a policy. Where the agent has targets besides
+ * the kube-apiserver, those can be anything, so everything may be reached.
+ */
+export function agentNetworkPolicy(
+  values: AgentValues,
+  podLabels: Readonly<Record<string, string>>,
+): KubeObject {
+  const { installNamespace, entrypoint, proxyEnvironment, allow } = values;
+  const tcp = (port: number) => ({ protocol: 'TCP', port });
+  const { HTTP_PROXY = '', HTTPS_PROXY = '' } = proxyEnvironment;
+  const ports = new Set([
+    ...apiServerPorts,
+    ...(entrypoint.t === 'direct' ? [entrypoint.port] : []),
+    ...[HTTP_PROXY, HTTPS_PROXY].flatMap(proxyPort),
+  ]);
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: {
+      name: 'cluster-proxy-proxy-agent-network-policy',
+      namespace: installNamespace,
+      labels: podLabels,
+    },
+    spec: {
+      podSelector: { matchLabels: podLabels },
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: [{ ports: [tcp(agentStatusPort)] }],
+      egress: [
+        { ports: dnsPorts.flatMap((port) => [{ protocol: 'UDP', port }, tcp(port)]) },
+        { ports: [...ports].map(tcp) },
+        ...(allow.length > 0 ? [{}] : []),
+      ],
+    },
+  };
+}
+
+const defaultProxyPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
+
+/** None where there is no proxy, or its URL says nothing that can be read: the agent reports that one. */
+function proxyPort(proxy: string): number[] {
+  const url = URL.parse(proxy.includes('://') ? proxy : `http://${proxy}`);
+  if (proxy === '' || url === null) return [];
+  const port = url.port === '' ? defaultProxyPorts[url.protocol] : Number(url.port);
+  return port === undefined ? [] : [port];
+}

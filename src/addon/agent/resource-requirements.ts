@@ -1,0 +1,33 @@
+import type { AddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
+import type { Fields } from '../api/fields.ts';
+import { agentContainerName, agentDeploymentName } from './agent-names.ts';
+
+/** No limits: a busy agent borrows memory for its windows, and a killed one cuts every stream of its cluster. */
+const defaultResources: Fields = { requests: { cpu: '20m', memory: '96Mi' } };
+
+/** The last requirements whose containerID matches the agent's container. */
+export function agentResources(
+  requirements: AddOnDeploymentConfig['resourceRequirements'],
+): Fields {
+  const matching = requirements.findLast(({ containerId }) => isAgentContainer(containerId));
+  return matching?.resources ?? defaultResources;
+}
+
+/** The Deployment's well-known name counts even where a variable gives it another. */
+const containerPath = ['deployments', agentDeploymentName, agentContainerName];
+
+function isAgentContainer(containerId: string): boolean {
+  const parts = containerId.split(':');
+  return (
+    parts.length === containerPath.length &&
+    parts.every((part, index) => matchesWildcards(part, containerPath[index] ?? ''))
+  );
+}
+
+function matchesWildcards(pattern: string, name: string): boolean {
+  const source = pattern
+    .split('*')
+    .map((part) => RegExp.escape(part))
+    .join('.*');
+  return new RegExp(`^${source}$`).test(name);
+}

@@ -1,0 +1,139 @@
+import type { FlagRule, FlagRules } from './additional-args.ts';
+
+const duration = /^\d+(ms|s|m|h|d)$/;
+const goDuration = /^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/;
+const number = /^\d+$/;
+const word = /^\S+$/;
+
+const own = (name: string, value: RegExp): FlagRule => ({
+  fate: 'mapped',
+  value,
+  says: `--${name}`,
+  to: (text) => ({ name, value: text }),
+});
+const ignored = (why: string, value?: RegExp): FlagRule => ({
+  fate: 'ignored',
+  why,
+  ...(value && { value }),
+});
+const refused = (why: string): FlagRule => ({ fate: 'refused', why });
+
+const all = (rule: FlagRule, names: string): FlagRules =>
+  Object.fromEntries(names.split(' ').map((name) => [name, rule]));
+
+const verbosity: FlagRule = {
+  fate: 'mapped',
+  value: number,
+  says: '--log-level debug from 4 on, info below',
+  to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
+};
+const logFile = ignored('logs are lines of JSON on the standard output');
+const channels = ignored('flow control is per stream, there is no such channel');
+const pings = ignored('links are probed every few seconds, whatever is configured');
+const leases = ignored('replicas find each other in Redis');
+const diagnostics = ignored('there is no admin port');
+const files = refused('the addon mounts its own certificates and sets this itself');
+
+const common: FlagRules = {
+  v: verbosity,
+  ...all(
+    logFile,
+    'logtostderr alsologtostderr stderrthreshold vmodule log_backtrace_at log_dir log_file log_file_max_size one_output ' +
+      'add_dir_header skip_headers skip_log_headers logging-format log-flush-frequency',
+  ),
+  ...all(pings, 'keepalive-time'),
+  ...all(channels, 'xfr-channel-size warn-on-channel-limit'),
+  ...all(leases, 'lease-namespace lease-label'),
+  ...all(
+    diagnostics,
+    'enable-profiling enable-contention-profiling admin-bind-address kube-api-content-type',
+  ),
+  'log-level': own('log-level', /^(error|warn|info|debug)$/),
+  'drain-timeout': own('drain-timeout', duration),
+};
+
+/**
+ * `spec.proxyServer.additionalArgs`: every flag of konnectivity's proxy-server and those of `culvert broker` that an operator may set.
+ * A flag that stands in neither table is refused.
+ */
+export const proxyServerFlags: FlagRules = {
+  ...common,
+  'accept-rate': own('accept-rate', number),
+  'cipher-suites': own('cipher-suites', /^[A-Z0-9_,]+$/),
+  'tls-min-version': own('tls-min-version', /^VersionTLS1[0-3]$/),
+  'graceful-shutdown-timeout': {
+    fate: 'mapped',
+    value: goDuration,
+    says: '--drain-timeout; 0 asks for nothing',
+    to(text) {
+      const ms = goDurationMs(text);
+      return ms === 0 ? undefined : { name: 'drain-timeout', value: `${ms}ms` };
+    },
+  },
+  ...all(pings, 'frontend-keepalive-time'),
+  ...all(leases, 'enable-lease-controller server-id'),
+  'server-count': ignored('the number of servers is spec.proxyServer.replicas', number),
+  'backend-dial-timeout': ignored('the limit of a dial is the --dial-timeout of the agent'),
+  'proxy-strategies': ignored('a destination names its cluster', /(^|,)destHost(,|$)/),
+  mode: ignored('gRPC is what konnectivity clients are served', /^grpc$/),
+  'server-port': ignored('that is the port', /^8090$/),
+  'agent-port': ignored('that is the port', /^8091$/),
+  'health-port': ignored('that is the port', /^8092$/),
+  ...all(diagnostics, 'admin-port kubeconfig-qps kubeconfig-burst delete-existing-uds-file'),
+  ...all(
+    files,
+    'server-cert server-key server-ca-cert cluster-cert cluster-key cluster-ca-cert kubeconfig',
+  ),
+  ...all(
+    refused('the Services and the probes need the ports on the address of the pod'),
+    'server-bind-address agent-bind-address health-bind-address uds-name',
+  ),
+  ...all(
+    refused('agents prove themselves by the certificate or token of their registration'),
+    'agent-namespace agent-service-account authentication-audience',
+  ),
+};
+
+/** `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent and those of `culvert agent` that an operator may set. */
+export const proxyAgentFlags: FlagRules = {
+  ...common,
+  'dial-timeout': own('dial-timeout', duration),
+  tunnels: own('tunnels', /^[12]$/),
+  allow: own('allow', word),
+  'kube-apiserver': own('kube-apiserver', word),
+  ...all(
+    ignored('an agent keeps its tunnels by itself, with a backoff of its own'),
+    'sync-interval sync-interval-cap probe-interval sync-forever',
+  ),
+  ...all(leases, 'count-server-leases server-count-source'),
+  ...all(diagnostics, 'admin-server-port health-server-host health-server-port'),
+  'agent-id': ignored('agents are named after their pods'),
+  ...all(files, 'agent-cert agent-key ca-cert kubeconfig service-account-token-path'),
+  ...all(
+    refused('agents connect where spec.proxyServer.entrypoint says'),
+    'proxy-server-host proxy-server-port',
+  ),
+  'agent-identifiers': refused(
+    'an agent speaks for its own cluster alone; other destinations are listed in spec.proxyAgent.allow',
+  ),
+  'alpn-proto': refused('agents speak HTTP/1.1; tell them apart by the name of the host'),
+};
+
+const goUnitsMs = {
+  h: 3_600_000,
+  m: 60_000,
+  s: 1000,
+  ms: 1,
+  us: 1e-3,
+  µs: 1e-3,
+  ns: 1e-6,
+} as const;
+
+/** `1m30s` as Go writes it, in whole milliseconds, rounded up: what asks for a little is not nothing. */
+function goDurationMs(text: string): number {
+  let ms = 0;
+  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)/g)) {
+    ms += Number(amount) * goUnitsMs[unit as keyof typeof goUnitsMs];
+  }
+  return Math.ceil(ms);
+}

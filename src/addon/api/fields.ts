@@ -1,0 +1,39 @@
+/**
+ * Reads of objects that somebody else wrote. A field of the wrong type counts as absent: CRDs have checked what matters, and one
+ * odd object must not stop the others.
+ */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** What is in `value` when it is an object, else nothing. */
+export function fields(value: unknown): Fields {
+  return isFields(value) ? value : {};
+}
+
+export function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+export function texts(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+}
+
+export function integer(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isSafeInteger(value) ? value : undefined;
+}
+
+/** The objects in a list. */
+export function items(value: unknown): readonly Fields[] {
+  return Array.isArray(value) ? value.filter(isFields) : [];
+}
+
+/** Labels, selectors: the entries whose value is a string. */
+export function textMap(value: unknown): Readonly<Record<string, string>> {
+  const entries = Object.entries(fields(value)).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  );
+  return Object.fromEntries(entries);
+}

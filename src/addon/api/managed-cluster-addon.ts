@@ -1,0 +1,75 @@
+import type { KubeObject, OwnerReference } from '../../kube/kube-object.ts';
+import { type Condition, parseConditions } from './condition.ts';
+import {
+  type ConfigReference,
+  type ConfigReferent,
+  parseConfigReference,
+  parseConfigReferent,
+} from './config-reference.ts';
+import { type Fields, fields, items, text } from './fields.ts';
+import {
+  type KubeClientDriver,
+  parseDriver,
+  parseRegistration,
+  type Registration,
+} from './registration-config.ts';
+
+/** What we need of a ManagedClusterAddOn, whichever version of the API it came in. */
+export interface ManagedClusterAddOn {
+  /** `addon.open-cluster-management.io/v1alpha1` or `/v1beta1`. */
+  readonly apiVersion: string;
+  readonly name: string;
+  /** Its namespace is the name of the cluster. */
+  readonly cluster: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly isDeleting: boolean;
+  /** What this addon object asks for itself, over the defaults of the ClusterManagementAddOn. */
+  readonly configs: readonly ConfigReferent[];
+  /** `status` as it is, for what is written back unchanged. */
+  readonly status: Fields;
+  readonly conditions: readonly Condition[];
+  readonly configReferences: readonly ConfigReference[];
+  readonly registrations: readonly Registration[];
+  readonly driver: KubeClientDriver;
+  /** Where the klusterlet puts Secrets and looks for the lease; empty: not said yet. */
+  readonly installNamespace: string;
+}
+
+export function parseManagedClusterAddOn(object: KubeObject): ManagedClusterAddOn {
+  const { metadata } = object;
+  const status = fields(object.status);
+  const registrations = items(status.registrations);
+  const kubeClient = registrations.find((registration) => registration.type === 'kubeClient');
+  return {
+    apiVersion: object.apiVersion,
+    name: metadata.name,
+    cluster: metadata.namespace ?? '',
+    uid: metadata.uid ?? '',
+    resourceVersion: metadata.resourceVersion ?? '',
+    isDeleting: metadata.deletionTimestamp !== undefined,
+    configs: items(fields(object.spec).configs).map(parseConfigReferent),
+    status,
+    conditions: parseConditions(status.conditions),
+    configReferences: items(status.configReferences).map(parseConfigReference),
+    registrations: registrations.map(parseRegistration),
+    driver: parseDriver(status.kubeClientDriver ?? fields(kubeClient?.kubeClient).driver),
+    installNamespace: text(status.namespace),
+  };
+}
+
+/** The version alone: `v1alpha1`. */
+export function versionOf({ apiVersion }: Pick<ManagedClusterAddOn, 'apiVersion'>): string {
+  return apiVersion.slice(apiVersion.indexOf('/') + 1);
+}
+
+/** What makes an object in the cluster's namespace go with the addon. */
+export function addOnOwner(addon: ManagedClusterAddOn): OwnerReference {
+  const { apiVersion, name, uid } = addon;
+  return { apiVersion, kind: 'ManagedClusterAddOn', name, uid };
+}
+
+/** `ManagedClusterAddOn cluster1/cluster-proxy`, as sentences name it. */
+export function describeAddOn({ cluster, name }: ManagedClusterAddOn): string {
+  return `ManagedClusterAddOn ${cluster}/${name}`;
+}

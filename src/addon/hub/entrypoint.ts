@@ -1,0 +1,126 @@
+import { items, fields, text } from '../api/fields.ts';
+import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
+import { formatHostPort } from '../../base/options-values.ts';
+import type { KubeObject } from '../../kube/kube-object.ts';
+import { findObject } from './hub-object.ts';
+
+/** Where agents connect to: `wss://host:port`. */
+export interface DirectEntrypoint {
+  readonly kind: 'Hostname' | 'LoadBalancerService' | 'Ingress';
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+}
+
+/** Agents go through the service proxy of the hub's kube-apiserver, and need to reach nothing else. */
+export interface HubEntrypoint {
+  readonly kind: 'PortForward';
+  readonly namespace: string;
+  /** The name of the resource `services/proxy`: `https:proxy-entrypoint:agent-server`. */
+  readonly resource: string;
+  /** `NAMESPACE/SCHEME:SERVICE:PORTNAME`, as `culvert agent --broker-via-hub` takes it. */
+  readonly viaHub: string;
+}
+
+export type Entrypoint = DirectEntrypoint | HubEntrypoint;
+
+/** There is none yet; the sentence says what is waited for. */
+export interface PendingEntrypoint {
+  readonly pending: string;
+}
+
+/** The name of the agents' port in the Service inside the cluster. */
+export const agentPortName = 'agent-server';
+
+/**
+ * Where agents connect to, as the configuration and what the cloud made of the load balancer say.
+ *
+ * `spec.proxyServer.entrypoint.port` counts for Hostname and LoadBalancerService; PortForward names the Service's port and
+ * Ingress has one of its own.
+ */
+export function resolveEntrypoint(
+  configuration: ManagedProxyConfiguration,
+  observed: readonly KubeObject[],
+): Entrypoint | PendingEntrypoint {
+  const { namespace, entrypoint } = configuration.spec.proxyServer;
+  const { type, hostname, ingress, port } = entrypoint;
+  if (type === 'PortForward') {
+    const resource = serviceProxyResource(configuration);
+    return { kind: type, namespace, resource, viaHub: `${namespace}/${resource}` };
+  }
+  if (type === 'Hostname') {
+    return hostname.value === undefined
+      ? missing('hostname.value')
+      : direct(type, hostname.value, port);
+  }
+  if (type === 'Ingress') {
+    return ingress.host === undefined
+      ? missing('ingress.host')
+      : direct(type, ingress.host, ingress.port);
+  }
+  const { name } = entrypoint.loadBalancerService;
+  const service = findObject(observed, 'Service', name, namespace);
+  const [host] = loadBalancerHosts(service);
+  if (host !== undefined) return direct(type, host, port);
+  const why =
+    service === undefined
+      ? 'is not there yet'
+      : 'has no address yet: its status.loadBalancer.ingress is empty; look at its events';
+  return { pending: `Service ${namespace}/${name} ${why}` };
+}
+
+/** What kube-apiserver calls the agents' port of the Service inside the cluster in `services/proxy`. */
+export function serviceProxyResource({ spec }: ManagedProxyConfiguration): string {
+  return `https:${spec.proxyServer.inClusterServiceName}:${agentPortName}`;
+}
+
+const missing = (field: string): PendingEntrypoint => ({
+  pending: `spec.proxyServer.entrypoint.${field} is missing`,
+});
+
+function direct(kind: DirectEntrypoint['kind'], host: string, port: number): DirectEntrypoint {
+  return { kind, host, port, url: `wss://${formatHostPort({ host, port })}` };
+}
+
+/** Addresses and names under which a load balancer is reached; a cloud gives one or the other. */
+function loadBalancerHosts(service: KubeObject | undefined): readonly string[] {
+  const { loadBalancer } = fields(service?.['status']);
+  return items(fields(loadBalancer).ingress)
+    .map(({ ip, hostname }) => text(ip) || text(hostname))
+    .filter((host) => host !== '');
+}
+
+/** What the certificates of proxy-server, agent-server and proxy-client are to name. */
+export function serverSans(
+  { spec }: ManagedProxyConfiguration,
+  observed: readonly KubeObject[],
+): readonly string[] {
+  const { namespace, inClusterServiceName: service, entrypoint } = spec.proxyServer;
+  const { additionalSANs } = spec.authentication.signer.selfSigned;
+  const sans = [
+    ...additionalSANs,
+    '127.0.0.1',
+    // clusteradm and every port-forward verify this name.
+    'localhost',
+    `${service}.${namespace}`,
+    `${service}.${namespace}.svc`,
+  ];
+  if (entrypoint.type === 'Hostname') sans.push(entrypoint.hostname.value ?? '');
+  // For an ingress that passes TLS through.
+  if (entrypoint.type === 'Ingress') sans.push(entrypoint.ingress.host ?? '');
+  if (entrypoint.type === 'LoadBalancerService') {
+    const { name } = entrypoint.loadBalancerService;
+    sans.push(...loadBalancerHosts(findObject(observed, 'Service', name, namespace)));
+  }
+  return [...new Set(sans.filter((san) => san !== ''))];
+}
+
+/** What the certificate of the user-server is to name; undefined where none is asked for. */
+export function userServerSans({ spec }: ManagedProxyConfiguration): readonly string[] | undefined {
+  if (spec.userServer === undefined) return undefined;
+  const service = 'cluster-proxy-addon-user';
+  const { namespace } = spec.proxyServer;
+  const names = ['', `.${namespace}`, `.${namespace}.svc`, `.${namespace}.svc.cluster.local`];
+  const sans = ['127.0.0.1', 'localhost', ...names.map((rest) => `${service}${rest}`)];
+  return [...new Set([...sans, ...spec.userServer.additionalSANs])];
+}

@@ -1,0 +1,88 @@
+import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
+import type { KubeObject } from '../../kube/kube-object.ts';
+import { brokerPorts } from './broker-args.ts';
+import { agentPortName } from './entrypoint.ts';
+import { hubMeta, serverLabel } from './hub-object.ts';
+
+/** Inside the hub: konnectivity clients on 8090, agents on 8091 (from an ingress, or through the kube-apiserver). */
+export function entrypointService(configuration: ManagedProxyConfiguration): KubeObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: hubMeta(configuration, configuration.spec.proxyServer.inClusterServiceName),
+    spec: {
+      type: 'ClusterIP',
+      selector: serverLabel,
+      ports: [port('proxy-server', brokerPorts.client), port(agentPortName, brokerPorts.agent)],
+    },
+  };
+}
+
+/**
+ * For agents alone, and on the port that they are told. Upstream also exposes 8090 there, which lets managed clusters knock at
+ * the port of the hub's clients.
+ */
+export function loadBalancerService(configuration: ManagedProxyConfiguration): KubeObject {
+  const { loadBalancerService: balancer, port: agentsPort } =
+    configuration.spec.proxyServer.entrypoint;
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: hubMeta(configuration, balancer.name, { annotations: balancer.annotations }),
+    spec: {
+      type: 'LoadBalancer',
+      selector: serverLabel,
+      ports: [port(agentPortName, agentsPort, brokerPorts.agent)],
+    },
+  };
+}
+
+const port = (name: string, number: number, targetPort = number) => ({
+  name,
+  port: number,
+  targetPort,
+  protocol: 'TCP',
+});
+
+/** The broker speaks TLS itself, and tunnels live for days; for other controllers than nginx these mean nothing. */
+const ingressAnnotations = {
+  'nginx.ingress.kubernetes.io/backend-protocol': 'HTTPS',
+  'nginx.ingress.kubernetes.io/proxy-read-timeout': '3600',
+  'nginx.ingress.kubernetes.io/proxy-send-timeout': '3600',
+} as const;
+
+const ingressName = 'cluster-proxy';
+
+/** Leads to the agents' endpoint and to nothing else of the broker. */
+export function agentIngress(configuration: ManagedProxyConfiguration): KubeObject {
+  const { entrypoint, inClusterServiceName } = configuration.spec.proxyServer;
+  const { host = '', className, annotations, tlsSecretName } = entrypoint.ingress;
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: hubMeta(configuration, ingressName, {
+      annotations: { ...ingressAnnotations, ...annotations },
+    }),
+    spec: {
+      ...(className !== undefined && { ingressClassName: className }),
+      // Without a Secret the controller shows its own certificate.
+      tls: [{ hosts: [host], ...(tlsSecretName !== undefined && { secretName: tlsSecretName }) }],
+      rules: [
+        {
+          host,
+          http: {
+            paths: [
+              {
+                path: '/v1/agent',
+                pathType: 'Prefix',
+                backend: {
+                  service: { name: inClusterServiceName, port: { name: agentPortName } },
+                },
+              },
+            ],
+          },
+        },
+      ],
+    },
+  };
+}

@@ -1,0 +1,156 @@
+import {
+  type Condition,
+  type ConditionNow,
+  kubeTime,
+  parseConditions,
+  withCondition,
+  withoutCondition,
+} from '../api/condition.ts';
+import { type FieldProblem, sayProblems } from '../api/field-reader.ts';
+import { fields, integer } from '../api/fields.ts';
+import type { KubeObject } from '../../kube/kube-object.ts';
+import type { HubPlan } from './reconcile-hub.ts';
+
+/** `status` of a ManagedProxyConfiguration. */
+export interface ConfigurationStatus {
+  readonly lastObservedGeneration: number;
+  readonly conditions: readonly Condition[];
+}
+
+/** When the leaf in each Secret ends, in milliseconds since 1970; undefined where there is none that can be read. */
+export interface CertificateExpiries {
+  readonly proxyServer: number | undefined;
+  readonly agentServer: number | undefined;
+  readonly proxyClient: number | undefined;
+  /** Counts only where `spec.userServer` is set. */
+  readonly userServer: number | undefined;
+}
+
+/** An object that could not be applied or deleted. */
+export interface ObjectFailure {
+  /** `Service hub/proxy-entrypoint` */
+  readonly object: string;
+  /** What the API server said, and what to do. */
+  readonly sentence: string;
+}
+
+export interface HubStatusObserved {
+  readonly generation: number;
+  readonly plan: HubPlan;
+  /** The live Deployment of the brokers. */
+  readonly deployment: KubeObject | undefined;
+  readonly expiries: CertificateExpiries;
+  readonly failures: readonly ObjectFailure[];
+  readonly nowMs: number;
+}
+
+/**
+ * The status that is to be written; undefined where it says nothing new. Conditions of others are kept, and
+ * lastTransitionTime moves with the status of its condition alone.
+ */
+export function nextStatus(
+  current: unknown,
+  observed: HubStatusObserved,
+): ConfigurationStatus | undefined {
+  const { generation, nowMs } = observed;
+  const before = parseConditions(fields(current)['conditions']);
+  let conditions = before;
+  for (const now of conditionsNow(observed)) {
+    conditions =
+      'reason' in now
+        ? withCondition(conditions, now, nowMs)
+        : withoutCondition(conditions, now.type);
+  }
+  const isSame =
+    conditions === before && integer(fields(current)['lastObservedGeneration']) === generation;
+  return isSame ? undefined : { lastObservedGeneration: generation, conditions };
+}
+
+/** A condition, or the type of one that is not to be there. */
+type Wanted = ConditionNow | { readonly type: string };
+
+function conditionsNow({
+  plan,
+  deployment,
+  expiries,
+  failures,
+}: HubStatusObserved): readonly Wanted[] {
+  const userServer = signed('UserServerSecretSigned', expiries.userServer);
+  const hasUserServer = plan.userServerSans !== undefined && expiries.userServer !== undefined;
+  return [
+    deployed(deployment, plan.replicas),
+    signed('ProxyServerSecretSigned', expiries.proxyServer),
+    signed('AgentServerSecretSigned', expiries.agentServer),
+    signed('ProxyClientSecretSigned', expiries.proxyClient),
+    // As upstream: where the Secret is not there yet, nothing is said.
+    hasUserServer ? userServer : { type: userServer.type },
+    valid(plan.problems),
+    ignoredFields(plan.ignored),
+    entrypointReady(plan.entrypoint),
+    applied(failures),
+  ];
+}
+
+/** Upstream says so as soon as the Deployment exists; here its pods must serve, all of them from the newest template. */
+function deployed(deployment: KubeObject | undefined, wanted: number): ConditionNow {
+  const status = fields(deployment?.['status']);
+  const count = (field: string) => integer(status[field]) ?? 0;
+  const replicas = count('replicas');
+  const isObserved =
+    deployment !== undefined &&
+    count('observedGeneration') >= (deployment.metadata.generation ?? 0);
+  const isDeployed =
+    isObserved &&
+    replicas === wanted &&
+    count('updatedReplicas') === wanted &&
+    count('availableReplicas') === wanted;
+  return {
+    type: 'ProxyServerDeployed',
+    status: isDeployed ? 'True' : 'False',
+    reason: isDeployed ? 'SuccessfullyDeployed' : 'NotYetDeployed',
+    message: `Replicas: ${replicas}`,
+  };
+}
+
+function signed(type: string, expiryMs: number | undefined): ConditionNow {
+  if (expiryMs === undefined) return { type, status: 'False', reason: 'NotYetSigned', message: '' };
+  // Go's way to print a time: `2027-05-21 18:23:00 +0000 UTC`.
+  const [day, time] = kubeTime(expiryMs).slice(0, -1).split('T');
+  const message = `Expiry:${day} ${time} +0000 UTC`;
+  return { type, status: 'True', reason: 'SuccessfullySigned', message };
+}
+
+function valid(problems: readonly FieldProblem[]): ConditionNow {
+  const type = 'Valid';
+  return problems.length === 0
+    ? { type, status: 'True', reason: 'Valid', message: 'Every field is understood' }
+    : { type, status: 'False', reason: 'Invalid', message: sayProblems(problems) };
+}
+
+function ignoredFields(ignored: readonly FieldProblem[]): ConditionNow {
+  const type = 'IgnoredFields';
+  return ignored.length === 0
+    ? { type, status: 'False', reason: 'NoneIgnored', message: 'Every field has an effect' }
+    : { type, status: 'True', reason: 'FieldsIgnored', message: sayProblems(ignored) };
+}
+
+function entrypointReady(entrypoint: HubPlan['entrypoint']): ConditionNow {
+  const type = 'EntrypointReady';
+  if ('pending' in entrypoint) {
+    return { type, status: 'False', reason: 'Pending', message: entrypoint.pending };
+  }
+  const message =
+    entrypoint.kind === 'PortForward'
+      ? `Agents connect through the kube-apiserver to ${entrypoint.viaHub}`
+      : `Agents connect to ${entrypoint.url}`;
+  return { type, status: 'True', reason: entrypoint.kind, message };
+}
+
+function applied(failures: readonly ObjectFailure[]): ConditionNow {
+  const type = 'HubApplied';
+  if (failures.length === 0) {
+    return { type, status: 'True', reason: 'Applied', message: 'Every object is as it should be' };
+  }
+  const message = failures.map(({ object, sentence }) => `${object}: ${sentence}`).join('; ');
+  return { type, status: 'False', reason: 'ApplyFailed', message };
+}

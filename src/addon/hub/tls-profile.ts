@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import { textMap } from '../api/fields.ts';
+import type { KubeObject } from '../../kube/kube-object.ts';
+import type { FieldProblem } from '../api/field-reader.ts';
+
+/** The ConfigMap in the addon manager's namespace that sets TLS for all of OCM. */
+export const tlsProfileName = 'ocm-tls-profile';
+
+/** TLS of the ports that the hub serves, in the names that Go and IANA use. */
+export interface TlsProfile {
+  /** `VersionTLS10` to `VersionTLS13` */
+  readonly minVersion: string;
+  /** Empty: the runtime's own choice. */
+  readonly cipherSuites: readonly string[];
+}
+
+export const defaultTlsProfile: TlsProfile = { minVersion: 'VersionTLS12', cipherSuites: [] };
+
+/** IANA names that a profile may carry: what Go's crypto/tls implements, minus what OpenSSL has dropped. */
+const knownSuites = new Set([
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256',
+  'TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384',
+  'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256',
+  'TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA',
+  'TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA',
+  'TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256',
+  'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256',
+  'TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384',
+  'TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256',
+  'TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA',
+  'TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA',
+  'TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256',
+  'TLS_RSA_WITH_AES_128_GCM_SHA256',
+  'TLS_RSA_WITH_AES_256_GCM_SHA384',
+  'TLS_RSA_WITH_AES_128_CBC_SHA',
+  'TLS_RSA_WITH_AES_256_CBC_SHA',
+  'TLS_RSA_WITH_AES_128_CBC_SHA256',
+]);
+
+export interface ReadTlsProfile {
+  /** Undefined where the ConfigMap cannot be understood: what runs is to stay as it is. */
+  readonly profile: TlsProfile | undefined;
+  readonly problem: FieldProblem | undefined;
+  /** Suites that were skipped. */
+  readonly ignored: readonly FieldProblem[];
+}
+
+/** Reads the ConfigMap; one that is not there is the default. */
+export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfile {
+  if (configMap === undefined) {
+    return { profile: defaultTlsProfile, problem: undefined, ignored: [] };
+  }
+  const { namespace = '', name } = configMap.metadata;
+  const at = (key: string) => `ConfigMap ${namespace}/${name} data.${key}`;
+  const data = textMap(configMap['data']);
+  const refuse = (key: string, sentence: string): ReadTlsProfile => {
+    return { profile: undefined, problem: { field: at(key), sentence }, ignored: [] };
+  };
+
+  const given = (data['minTLSVersion'] ?? '').trim();
+  const minor = /^(?:VersionTLS1|TLSv1\.)([0-3])$/.exec(given)?.[1];
+  if (given !== '' && minor === undefined) {
+    return refuse(
+      'minTLSVersion',
+      `is ${JSON.stringify(given)}, VersionTLS12 or VersionTLS13 is needed`,
+    );
+  }
+  const named = (data['cipherSuites'] ?? '').split(',').map((suite) => suite.trim());
+  const suites = named.filter((suite) => suite !== '');
+  const known = suites.filter((suite) => knownSuites.has(suite));
+  if (suites.length > 0 && known.length === 0) {
+    return refuse('cipherSuites', 'names no suite that is known, IANA names are needed');
+  }
+  return {
+    profile: { minVersion: `VersionTLS1${minor ?? 2}`, cipherSuites: known },
+    problem: undefined,
+    ignored: suites
+      .filter((suite) => !knownSuites.has(suite))
+      .map((suite) => ({
+        field: at('cipherSuites'),
+        sentence: `names ${suite}, which is unknown`,
+      })),
+  };
+}
+
+/** What the Deployment carries in `proxy.open-cluster-management.io/tls-config-hash`, computed as upstream does. */
+export function tlsProfileHash({ minVersion, cipherSuites }: TlsProfile): string {
+  const text = `${cipherSuites.join(',')}\0${minVersion}`;
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}

@@ -1,0 +1,297 @@
+import { describe, expect, it } from 'vitest';
+import { readBrokerOptions } from '../../../src/cli/broker.ts';
+import { ConfigError } from '../../../src/base/option-problems.ts';
+import { fields } from '../../../src/addon/api/fields.ts';
+import {
+  argsOf,
+  configurationObject,
+  configurationOf,
+  containerOf,
+  deploymentOf,
+  entrypointOf,
+  hub,
+  plan,
+  podOf,
+  redis,
+  secret,
+} from './hub-fixture.ts';
+import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
+
+const serverLabel = { 'proxy.open-cluster-management.io/component-name': 'proxy-server' };
+const withoutRedis = { settings: { redis: undefined } };
+/** Flags that the broker gets together with the addon. */
+const flagsToCome = new Set(['--tls-min-version']);
+
+function unknownToBroker(args: readonly string[]): readonly string[] {
+  try {
+    readBrokerOptions(args, {});
+    return [];
+  } catch (thrown) {
+    if (!(thrown instanceof ConfigError)) throw thrown;
+    return thrown.problems.flatMap(
+      (problem) => /^unknown option (--[\w-]+)/.exec(problem)?.[1] ?? [],
+    );
+  }
+}
+
+const url = 'redis://:pass@redis:6379';
+const redisSecret = { secretRef: { name: 'redis-url' }, caSecretRef: { name: 'redis-ca' } };
+const redisObjects = [secret('redis-url', { url }), secret('redis-ca', { 'ca.crt': 'PEM' })];
+
+describe('the Deployment of the brokers', () => {
+  it("is what Cluster Proxy's users look for", () => {
+    const { metadata, spec } = deploymentOf(plan(configurationOf({}, {}, 7)));
+    expect(metadata).toMatchObject({
+      name: 'cluster-proxy',
+      namespace: hub,
+      labels: { 'proxy.open-cluster-management.io/configuration-generation': '7' },
+      annotations: { 'proxy.open-cluster-management.io/configuration-generation': '7' },
+    });
+    expect(spec).toMatchObject({ replicas: 3, selector: { matchLabels: serverLabel } });
+    expect(podOf(plan())).toMatchObject({ metadata: { labels: serverLabel } });
+    expect(containerOf(plan())).toMatchObject({
+      name: 'proxy-server',
+      image: 'quay.io/open-cluster-management/cluster-proxy:v1.0.0',
+    });
+  });
+
+  it('starts culvert broker with both ports, its status and Redis', () => {
+    expect(argsOf(plan())).toEqual([
+      'broker',
+      '--listen=0.0.0.0:8091',
+      '--tls-cert=/etc/agent-pki/tls.crt',
+      '--tls-key=/etc/agent-pki/tls.key',
+      '--agent-ca=/etc/agent-ca/ca.crt',
+      '--konnectivity-listen=0.0.0.0:8090',
+      '--konnectivity-tls-cert=/etc/server-pki/tls.crt',
+      '--konnectivity-tls-key=/etc/server-pki/tls.key',
+      '--konnectivity-client-ca=/etc/server-ca-pki/ca.crt',
+      '--status-listen=0.0.0.0:8092',
+      '--kubernetes',
+      '--install-namespace=open-cluster-management-cluster-proxy',
+      '--replica-address=wss://$(POD_IP):8091',
+      '--replica-ca=/etc/server-ca-pki/ca.crt',
+      `--replica-server-name=proxy-entrypoint.${hub}.svc`,
+      '--replica-key-file=/etc/replica-key/key',
+      '--redis-url=redis://cluster-proxy-redis:6379',
+      '--redis-prefix=culvert:',
+      '--tls-min-version=VersionTLS12',
+    ]);
+    expect(argsOf(plan(configurationOf(), withoutRedis)).join()).not.toMatch(/redis|replica/);
+  });
+
+  it('starts it with flags that it has', () => {
+    const args = argsOf(plan()).slice(1);
+    expect(unknownToBroker([...args, '--nonsense=1'])).toContain('--nonsense');
+    expect(unknownToBroker(args).filter((flag) => !flagsToCome.has(flag))).toEqual([]);
+  });
+
+  it('passes on what additionalArgs maps to, the last of each', () => {
+    const additionalArgs = ['--accept-rate=10', '--v=6', '--accept-rate=20', '--keepalive-time=1h'];
+    const args = argsOf(plan(configurationOf({ additionalArgs })));
+    expect(args.slice(-3)).toEqual([
+      '--accept-rate=20',
+      '--log-level=debug',
+      '--tls-min-version=VersionTLS12',
+    ]);
+  });
+
+  it('mounts a Secret for every path in its arguments', () => {
+    const from = plan(configurationOf({ redis: redisSecret }), { objects: redisObjects });
+    const mounts = containerOf(from)['volumeMounts'] as { name: string; mountPath: string }[];
+    const volumes = fields(podOf(from)['spec'])['volumes'] as {
+      name: string;
+      secret: { secretName: string };
+    }[];
+    const secretAt = (path: string) => {
+      const mount = mounts.find(({ mountPath }) => path.startsWith(mountPath));
+      return volumes.find(({ name }) => name === mount?.name)?.secret.secretName;
+    };
+    const paths = argsOf(from).flatMap((arg) => /=(\/etc\/.*)$/.exec(arg)?.[1] ?? []);
+    expect(Object.fromEntries(paths.map((path) => [path, secretAt(path)]))).toEqual({
+      '/etc/agent-pki/tls.crt': 'agent-server',
+      '/etc/agent-pki/tls.key': 'agent-server',
+      '/etc/agent-ca/ca.crt': 'agent-ca',
+      '/etc/server-pki/tls.crt': 'proxy-server',
+      '/etc/server-pki/tls.key': 'proxy-server',
+      '/etc/server-ca-pki/ca.crt': 'proxy-server-ca',
+      '/etc/replica-key/key': 'cluster-proxy-replica-key',
+      '/etc/redis-ca/ca.crt': 'redis-ca',
+    });
+    expect(mounts).toHaveLength(volumes.length);
+  });
+
+  it('mounts the Secrets that the configuration names', () => {
+    const secrets = { signingProxyServerSecretName: 'a', signingAgentServerSecretName: 'b' };
+    const object = configurationObject();
+    const spec = { ...(object['spec'] as object), authentication: { dump: { secrets } } };
+    const from = plan(parseManagedProxyConfiguration({ ...object, spec }));
+    expect(fields(podOf(from)['spec'])['volumes']).toEqual(
+      expect.arrayContaining([
+        { name: 'proxy-server-certs', secret: { secretName: 'a' } },
+        { name: 'proxy-agent-certs', secret: { secretName: 'b' } },
+      ]),
+    );
+  });
+
+  it('replaces brokers one by one, never with fewer', () => {
+    const from = plan();
+    expect(deploymentOf(from).spec['strategy']).toEqual({
+      type: 'RollingUpdate',
+      rollingUpdate: { maxSurge: 1, maxUnavailable: 0 },
+    });
+    expect(from.apply.find(({ kind }) => kind === 'PodDisruptionBudget')).toMatchObject({
+      spec: { maxUnavailable: 1, selector: { matchLabels: serverLabel } },
+    });
+  });
+
+  it.each([
+    [[], 45],
+    [['--drain-timeout=5m'], 315],
+    [['--graceful-shutdown-timeout=500ms'], 16],
+  ])('lets a broker with %j end in %i seconds', (additionalArgs, seconds) => {
+    const spec = podOf(plan(configurationOf({ additionalArgs })))['spec'];
+    expect(spec).toMatchObject({ terminationGracePeriodSeconds: seconds });
+  });
+
+  it('probes the status port', () => {
+    const container = containerOf(plan());
+    expect(container['ports']).toContainEqual({
+      name: 'health',
+      containerPort: 8092,
+      protocol: 'TCP',
+    });
+    for (const [probe, path] of [
+      ['startupProbe', '/healthz'],
+      ['readinessProbe', '/readyz'],
+      ['livenessProbe', '/healthz'],
+    ] as const) {
+      expect(container[probe]).toMatchObject({ httpGet: { path, port: 'health' } });
+    }
+  });
+
+  it('lets its pods do as little as they need', () => {
+    const from = plan();
+    expect(podOf(from)['spec']).toMatchObject({
+      enableServiceLinks: false,
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    });
+    expect(containerOf(from)['securityContext']).toEqual({
+      allowPrivilegeEscalation: false,
+      privileged: false,
+      readOnlyRootFilesystem: true,
+      runAsNonRoot: true,
+      capabilities: { drop: ['ALL'] },
+    });
+  });
+
+  it('goes where the configuration puts it, with the resources that it gives', () => {
+    const tolerations = [
+      { key: 'infra', operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 0 },
+    ];
+    const from = plan(
+      configurationOf({
+        nodePlacement: { nodeSelector: { dev: 'prod' }, tolerations },
+        resources: { requests: { cpu: 1 } },
+      }),
+      { settings: { imagePullPolicy: 'Always' } },
+    );
+    expect(podOf(from)['spec']).toMatchObject({ nodeSelector: { dev: 'prod' }, tolerations });
+    expect(containerOf(from)).toMatchObject({
+      imagePullPolicy: 'Always',
+      resources: { requests: { cpu: '1' }, limits: {} },
+    });
+    expect(containerOf(plan())['resources']).toEqual({
+      requests: { cpu: '100m', memory: '256Mi' },
+      limits: { memory: '2Gi' },
+    });
+  });
+});
+
+describe('the pods of the brokers', () => {
+  const template = (...parameters: Parameters<typeof plan>) =>
+    JSON.stringify(podOf(plan(...parameters)));
+
+  it.each([
+    ['a new generation', configurationOf({}, {}, 99)],
+    ['the image of agents', configurationOf({}, { image: 'agent:2' })],
+    ['the number of agents', configurationOf({}, { replicas: 9 })],
+    ['the arguments of agents', configurationOf({}, { additionalArgs: ['--v=4'] })],
+    ['the list of agents', configurationOf({}, { allow: ['db:5432'] })],
+    [
+      'the entrypoint',
+      entrypointOf({ type: 'Hostname', hostname: { value: 'hub.example' }, port: 443 }),
+    ],
+    ['the number of brokers', configurationOf({ replicas: 2 })],
+    ['an argument without effect', configurationOf({ additionalArgs: ['--keepalive-time=30s'] })],
+  ])('stay when %s changes', (_what, configuration) => {
+    expect(template(configuration)).toBe(template());
+  });
+
+  it.each([
+    ['their image', configurationOf({ image: 'broker:2' })],
+    ['their arguments', configurationOf({ additionalArgs: ['--v=4'] })],
+    ['their place', configurationOf({ nodePlacement: { nodeSelector: { a: 'b' } } })],
+    ['their resources', configurationOf({ resources: {} })],
+    ['Redis', configurationOf({ redis: { url: 'redis://other' } })],
+  ])('are replaced when %s changes', (_what, configuration) => {
+    expect(template(configuration)).not.toBe(template());
+  });
+});
+
+describe('Redis from a Secret', () => {
+  const configuration = configurationOf({ redis: redisSecret });
+  const of = (objects: Parameters<typeof secret>[1] | undefined) =>
+    plan(configuration, {
+      objects: [
+        ...(objects === undefined ? [] : [secret('redis-url', objects)]),
+        secret('redis-ca', { 'ca.crt': 'PEM' }),
+        secret('cluster-proxy-replica-key', {
+          key: 'a key that nobody who reads Deployments knows',
+        }),
+      ],
+    });
+  const hashOf = (from: ReturnType<typeof plan>) =>
+    fields(fields(podOf(from)['metadata'])['annotations'])[
+      'proxy.open-cluster-management.io/redis-url-hash'
+    ];
+
+  it('comes in the environment, not in the command line', () => {
+    const from = of({ url });
+    expect(containerOf(from)['env']).toContainEqual({
+      name: 'CULVERT_REDIS_URL',
+      valueFrom: { secretKeyRef: { name: 'redis-url', key: 'url' } },
+    });
+    expect(argsOf(from).join(' ')).not.toContain('--redis-url');
+    expect(argsOf(from)).toContain('--redis-ca=/etc/redis-ca/ca.crt');
+    expect(JSON.stringify(from.apply.filter(({ kind }) => kind !== 'Secret'))).not.toContain(
+      'pass@',
+    );
+  });
+
+  it('replaces the pods when it changes, and shows nobody what is in it', () => {
+    expect(hashOf(of({ url }))).toMatch(/^[0-9a-f]{16}$/);
+    expect(hashOf(of({ url }))).toBe(hashOf(of({ url, more: 'x' })));
+    expect(hashOf(of({ url: 'redis://:new@redis' }))).not.toBe(hashOf(of({ url })));
+    const otherKey = plan(configuration, { objects: redisObjects });
+    expect(hashOf(otherKey)).not.toBe(hashOf(of({ url })));
+  });
+
+  it.each([
+    [undefined, `names Secret ${hub}/redis-url, which is not there; create it with the key url`],
+    [{ uri: url }, `names the key url, which Secret ${hub}/redis-url does not have; add it`],
+  ])('is missed by name (%j), and nothing stops', (data, sentence) => {
+    const from = of(data);
+    expect(from.problems).toEqual([{ field: 'spec.proxyServer.redis.secretRef', sentence }]);
+    expect(from.apply.map(({ kind }) => kind)).toContain('Deployment');
+  });
+
+  it('of the configuration goes before that of the addon manager', () => {
+    const from = plan(configurationOf({ redis: { url: 'redis://own', prefix: 'own:' } }), {
+      settings: { redis },
+    });
+    expect(argsOf(from)).toEqual(
+      expect.arrayContaining(['--redis-url=redis://own', '--redis-prefix=own:']),
+    );
+  });
+});

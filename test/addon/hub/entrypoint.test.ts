@@ -1,0 +1,210 @@
+import { describe, expect, it } from 'vitest';
+import {
+  resolveEntrypoint,
+  serverSans,
+  userServerSans,
+} from '../../../src/addon/hub/entrypoint.ts';
+import { portForwardRole } from '../../../src/addon/hub/hub-rbac.ts';
+import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
+import {
+  configurationObject,
+  configurationOf,
+  entrypointOf,
+  hub,
+  loadBalancer,
+} from './hub-fixture.ts';
+
+const balancer = { type: 'LoadBalancerService', port: 443 };
+const viaHub = `${hub}/https:proxy-entrypoint:agent-server`;
+
+describe('resolveEntrypoint', () => {
+  it.each([
+    [
+      'a name',
+      entrypointOf({ type: 'Hostname', hostname: { value: 'hub.example' }, port: 443 }),
+      [],
+      'wss://hub.example:443',
+    ],
+    [
+      'a name on the default port',
+      entrypointOf({ type: 'Hostname', hostname: { value: 'hub.example' } }),
+      [],
+      'wss://hub.example:8091',
+    ],
+    [
+      'an IPv6 address',
+      entrypointOf({ type: 'Hostname', hostname: { value: '2001:db8::1' } }),
+      [],
+      'wss://[2001:db8::1]:8091',
+    ],
+    [
+      'an ingress, whatever the port',
+      entrypointOf({ type: 'Ingress', ingress: { host: 'hub.example' }, port: 8091 }),
+      [],
+      'wss://hub.example:443',
+    ],
+    [
+      'an ingress on its own port',
+      entrypointOf({ type: 'Ingress', ingress: { host: 'hub.example', port: 8443 } }),
+      [],
+      'wss://hub.example:8443',
+    ],
+    [
+      'a load balancer with an address',
+      entrypointOf(balancer),
+      [loadBalancer([{ ip: '198.51.100.7' }])],
+      'wss://198.51.100.7:443',
+    ],
+    [
+      'a load balancer with a name alone',
+      entrypointOf(balancer),
+      [loadBalancer([{ hostname: 'elb.example' }])],
+      'wss://elb.example:443',
+    ],
+    [
+      'the first address that there is',
+      entrypointOf(balancer),
+      [loadBalancer([{}, { ip: '', hostname: 'elb.example' }])],
+      'wss://elb.example:443',
+    ],
+    [
+      'a renamed load balancer',
+      entrypointOf({ ...balancer, loadBalancerService: { name: 'lb' } }),
+      [loadBalancer([{ ip: '198.51.100.7' }], 'lb')],
+      'wss://198.51.100.7:443',
+    ],
+  ])('leads agents to %s', (_what, configuration, objects, url) => {
+    expect(resolveEntrypoint(configuration, objects)).toMatchObject({ url });
+  });
+
+  it.each([8091, 443, 30_091])(
+    'leads agents through the kube-apiserver, whatever the port (%i)',
+    (port) => {
+      const configuration = entrypointOf({ type: 'PortForward', port });
+      expect(resolveEntrypoint(configuration, [])).toEqual({
+        kind: 'PortForward',
+        namespace: hub,
+        resource: 'https:proxy-entrypoint:agent-server',
+        viaHub,
+      });
+    },
+  );
+
+  it('leads agents through the kube-apiserver where nothing is configured', () => {
+    expect(resolveEntrypoint(parseManagedProxyConfiguration({}), [])).toMatchObject({ viaHub });
+  });
+
+  it.each([
+    ['that there is none', [], `Service ${hub}/proxy-agent-entrypoint is not there yet`],
+    ['that it has no address', [loadBalancer()], 'has no address yet'],
+    ['that its list is empty', [loadBalancer([])], 'has no address yet'],
+    [
+      'a Service of another name',
+      [loadBalancer([{ ip: '198.51.100.7' }], 'other')],
+      'is not there yet',
+    ],
+  ])('waits for a load balancer and says %s', (_what, objects, sentence) => {
+    const resolved = resolveEntrypoint(entrypointOf(balancer), objects);
+    expect(resolved).toEqual({ pending: expect.stringContaining(sentence) });
+  });
+
+  it.each([{ type: 'Hostname' }, { type: 'Ingress' }])('waits for a name with %j', (entrypoint) => {
+    expect(resolveEntrypoint(entrypointOf(entrypoint), [])).toEqual({
+      pending: expect.stringContaining('is missing'),
+    });
+  });
+});
+
+describe('portForwardRole', () => {
+  it('is for agents that come through the kube-apiserver', () => {
+    const resolve = (entrypoint: object) => {
+      const resolved = resolveEntrypoint(entrypointOf({ ...entrypoint }), []);
+      if ('pending' in resolved) throw new Error(resolved.pending);
+      return portForwardRole(resolved);
+    };
+    expect(resolve({ type: 'PortForward' })).toEqual({
+      namespace: hub,
+      name: 'cluster-proxy-addon-agent:portforward',
+    });
+    expect(resolve({ type: 'Hostname', hostname: { value: 'hub.example' } })).toBeUndefined();
+  });
+});
+
+describe('serverSans', () => {
+  const always = [
+    '127.0.0.1',
+    'localhost',
+    `proxy-entrypoint.${hub}`,
+    `proxy-entrypoint.${hub}.svc`,
+  ];
+  it.each([
+    ['nothing more', configurationOf(), [], []],
+    [
+      'the name of the hub',
+      entrypointOf({ type: 'Hostname', hostname: { value: 'hub.example' } }),
+      [],
+      ['hub.example'],
+    ],
+    [
+      'the host of an ingress',
+      entrypointOf({ type: 'Ingress', ingress: { host: 'hub.example' } }),
+      [],
+      ['hub.example'],
+    ],
+    [
+      'all of a load balancer',
+      entrypointOf(balancer),
+      [loadBalancer([{ ip: '198.51.100.7' }, { hostname: 'elb.example' }])],
+      ['198.51.100.7', 'elb.example'],
+    ],
+    [
+      'nothing of a load balancer that is not asked for',
+      configurationOf(),
+      [loadBalancer([{ ip: '198.51.100.7' }])],
+      [],
+    ],
+  ])('name %s', (_what, configuration, objects, more) => {
+    expect(serverSans(configuration, objects)).toEqual([...always, ...more]);
+  });
+
+  it('follow the name of the Service, and begin with what the configuration adds, once each', () => {
+    const object = configurationObject({ inClusterServiceName: 'entry', namespace: 'hub' });
+    const configuration = parseManagedProxyConfiguration({
+      ...object,
+      spec: {
+        ...(object['spec'] as object),
+        authentication: {
+          signer: { selfSigned: { additionalSANs: ['foo', 'localhost', '10.0.0.1'] } },
+        },
+      },
+    });
+    expect(serverSans(configuration, [])).toEqual([
+      'foo',
+      'localhost',
+      '10.0.0.1',
+      '127.0.0.1',
+      'entry.hub',
+      'entry.hub.svc',
+    ]);
+  });
+});
+
+describe('userServerSans', () => {
+  it('are those of its Service and what the configuration adds', () => {
+    const object = configurationObject({ namespace: 'hub' });
+    const spec = {
+      ...(object['spec'] as object),
+      userServer: { additionalSANs: ['proxy.example'] },
+    };
+    expect(userServerSans(parseManagedProxyConfiguration({ ...object, spec }))).toEqual([
+      '127.0.0.1',
+      'localhost',
+      'cluster-proxy-addon-user',
+      'cluster-proxy-addon-user.hub',
+      'cluster-proxy-addon-user.hub.svc',
+      'cluster-proxy-addon-user.hub.svc.cluster.local',
+      'proxy.example',
+    ]);
+    expect(userServerSans(configurationOf())).toBeUndefined();
+  });
+});

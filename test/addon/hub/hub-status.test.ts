@@ -1,0 +1,230 @@
+import { describe, expect, it } from 'vitest';
+import { type HubStatusObserved, nextStatus } from '../../../src/addon/hub/hub-status.ts';
+import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
+import { configurationObject, configurationOf, entrypointOf, hub, plan } from './hub-fixture.ts';
+
+const nowMs = Date.UTC(2026, 10, 22, 18, 23, 0, 789);
+const expiry = Date.UTC(2027, 4, 21, 8, 3, 9);
+const expiries = {
+  proxyServer: expiry,
+  agentServer: expiry,
+  proxyClient: expiry,
+  userServer: undefined,
+};
+
+const deployment = (status: object, generation = 4): KubeObject => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name: 'cluster-proxy', namespace: hub, generation },
+  status,
+});
+const counts = { observedGeneration: 4, replicas: 3, updatedReplicas: 3, availableReplicas: 3 };
+
+const observed = (more: Partial<HubStatusObserved> = {}): HubStatusObserved => ({
+  generation: 2,
+  plan: plan(),
+  deployment: deployment(counts),
+  expiries,
+  failures: [],
+  nowMs,
+  ...more,
+});
+const conditionsOf = (more: Partial<HubStatusObserved> = {}, current: unknown = {}) =>
+  Object.fromEntries(
+    (nextStatus(current, observed(more))?.conditions ?? []).map((condition) => [
+      condition.type,
+      condition,
+    ]),
+  );
+
+describe('nextStatus', () => {
+  it('says what upstream says in its words, and what is new', () => {
+    const lastTransitionTime = '2026-11-22T18:23:00Z';
+    const signed = {
+      status: 'True',
+      reason: 'SuccessfullySigned',
+      message: 'Expiry:2027-05-21 08:03:09 +0000 UTC',
+      lastTransitionTime,
+    };
+    expect(nextStatus(undefined, observed())).toEqual({
+      lastObservedGeneration: 2,
+      conditions: [
+        {
+          type: 'ProxyServerDeployed',
+          status: 'True',
+          reason: 'SuccessfullyDeployed',
+          message: 'Replicas: 3',
+          lastTransitionTime,
+        },
+        { type: 'ProxyServerSecretSigned', ...signed },
+        { type: 'AgentServerSecretSigned', ...signed },
+        { type: 'ProxyClientSecretSigned', ...signed },
+        {
+          type: 'Valid',
+          status: 'True',
+          reason: 'Valid',
+          message: 'Every field is understood',
+          lastTransitionTime,
+        },
+        {
+          type: 'IgnoredFields',
+          status: 'False',
+          reason: 'NoneIgnored',
+          message: 'Every field has an effect',
+          lastTransitionTime,
+        },
+        {
+          type: 'EntrypointReady',
+          status: 'True',
+          reason: 'PortForward',
+          message: `Agents connect through the kube-apiserver to ${hub}/https:proxy-entrypoint:agent-server`,
+          lastTransitionTime,
+        },
+        {
+          type: 'HubApplied',
+          status: 'True',
+          reason: 'Applied',
+          message: 'Every object is as it should be',
+          lastTransitionTime,
+        },
+      ],
+    });
+  });
+
+  it('writes nothing when there is nothing new, however late it is', () => {
+    const status = nextStatus(undefined, observed());
+    expect(nextStatus(status, observed({ nowMs: nowMs + 3_600_000 }))).toBeUndefined();
+  });
+
+  it('writes a new generation, and no time anew', () => {
+    const before = nextStatus(undefined, observed());
+    const after = nextStatus(before, observed({ generation: 3, nowMs: nowMs + 60_000 }));
+    expect(after).toEqual({ ...before, lastObservedGeneration: 3 });
+  });
+
+  it('moves the time of a condition with its status alone', () => {
+    const before = nextStatus(undefined, observed());
+    const later = nowMs + 60_000;
+    const newer = expiry + 86_400_000;
+    const renewed = conditionsOf(
+      { expiries: { ...expiries, proxyServer: newer }, nowMs: later },
+      before,
+    );
+    expect(renewed['ProxyServerSecretSigned']).toMatchObject({
+      message: 'Expiry:2027-05-22 08:03:09 +0000 UTC',
+      lastTransitionTime: '2026-11-22T18:23:00Z',
+    });
+    const lost = conditionsOf(
+      { expiries: { ...expiries, proxyServer: undefined }, nowMs: later },
+      before,
+    );
+    expect(lost['ProxyServerSecretSigned']).toEqual({
+      type: 'ProxyServerSecretSigned',
+      status: 'False',
+      reason: 'NotYetSigned',
+      message: '',
+      lastTransitionTime: '2026-11-22T18:24:00Z',
+    });
+    expect(lost['AgentServerSecretSigned']?.lastTransitionTime).toBe('2026-11-22T18:23:00Z');
+  });
+
+  it('keeps the conditions of others, and what it cannot read it writes anew', () => {
+    const other = {
+      type: 'Other',
+      status: 'True',
+      reason: 'R',
+      message: '',
+      lastTransitionTime: '2026-01-01T00:00:00Z',
+    };
+    expect(conditionsOf({}, { conditions: [other] })['Other']).toEqual(other);
+    for (const current of [null, 'x', { conditions: 'x' }, { conditions: [null, 7, {}] }]) {
+      expect(Object.keys(conditionsOf({}, current))).toHaveLength(8);
+    }
+  });
+
+  it.each<[string, KubeObject | undefined, string, string]>([
+    ['there is none', undefined, 'False', 'Replicas: 0'],
+    ['no pod is there', deployment({}), 'False', 'Replicas: 0'],
+    ['pods are not ready', deployment({ ...counts, availableReplicas: 2 }), 'False', 'Replicas: 3'],
+    ['pods are old', deployment({ ...counts, updatedReplicas: 2 }), 'False', 'Replicas: 3'],
+    ['there is one too many', deployment({ ...counts, replicas: 4 }), 'False', 'Replicas: 4'],
+    ['nobody looked at it yet', deployment(counts, 5), 'False', 'Replicas: 3'],
+    ['all serve', deployment(counts), 'True', 'Replicas: 3'],
+  ])('of a Deployment of which %s is honest', (_what, live, status, message) => {
+    expect(conditionsOf({ deployment: live })['ProxyServerDeployed']).toMatchObject({
+      status,
+      reason: status === 'True' ? 'SuccessfullyDeployed' : 'NotYetDeployed',
+      message,
+    });
+  });
+
+  it('speaks of the user-server where one is asked for and its Secret is there', () => {
+    const object = configurationObject();
+    const spec = { ...(object['spec'] as object), userServer: {} };
+    const asked = plan(parseManagedProxyConfiguration({ ...object, spec }));
+    const there = { ...expiries, userServer: expiry };
+    const type = 'UserServerSecretSigned';
+    expect(conditionsOf({ plan: asked, expiries: there })[type]).toMatchObject({ status: 'True' });
+    expect(conditionsOf({ plan: asked })).not.toHaveProperty(type);
+    expect(conditionsOf({ expiries: there })).not.toHaveProperty(type);
+    const before = nextStatus(undefined, observed({ plan: asked, expiries: there }));
+    expect(conditionsOf({}, before)).not.toHaveProperty(type);
+  });
+
+  it('names object, field and next step of what is wrong', () => {
+    const configuration = configurationOf({ replicas: 'x', namespace: 'A' });
+    expect(conditionsOf({ plan: plan(configuration) })['Valid']).toMatchObject({
+      status: 'False',
+      reason: 'Invalid',
+      message:
+        'spec.proxyServer.replicas is "x", a whole number from 0 to 1000 is needed; spec.proxyServer.namespace is "A", ' +
+        'a DNS label is needed: lower case letters, digits and inner hyphens, at most 63',
+    });
+  });
+
+  it('names what has no effect', () => {
+    const configuration = configurationOf({ additionalArgs: ['--server-count=3'] });
+    expect(
+      conditionsOf({ plan: plan(configuration, { settings: { redis: undefined } }) })[
+        'IgnoredFields'
+      ],
+    ).toMatchObject({
+      status: 'True',
+      reason: 'FieldsIgnored',
+      message:
+        'spec.proxyServer.additionalArgs[0] --server-count: the number of servers is spec.proxyServer.replicas; ' +
+        'spec.proxyServer.replicas is 3: one runs, because several find each other in Redis; give spec.proxyServer.redis',
+    });
+  });
+
+  it('says what the entrypoint waits for', () => {
+    const waiting = plan(entrypointOf({ type: 'LoadBalancerService' }));
+    expect(conditionsOf({ plan: waiting })['EntrypointReady']).toMatchObject({
+      status: 'False',
+      reason: 'Pending',
+      message: `Service ${hub}/proxy-agent-entrypoint is not there yet`,
+    });
+    const direct = plan(
+      entrypointOf({ type: 'Hostname', hostname: { value: 'hub.example' }, port: 443 }),
+    );
+    expect(conditionsOf({ plan: direct })['EntrypointReady']).toMatchObject({
+      reason: 'Hostname',
+      message: 'Agents connect to wss://hub.example:443',
+    });
+  });
+
+  it('says which objects the API server refused', () => {
+    const failures = [
+      {
+        object: `Deployment ${hub}/cluster-proxy`,
+        sentence: 'spec.selector is immutable; delete it',
+      },
+    ];
+    expect(conditionsOf({ failures })['HubApplied']).toMatchObject({
+      status: 'False',
+      reason: 'ApplyFailed',
+      message: `Deployment ${hub}/cluster-proxy: spec.selector is immutable; delete it`,
+    });
+  });
+});
