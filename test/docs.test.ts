@@ -8,14 +8,19 @@ import {
   TokenVerifier,
 } from '../src/base/enrolment-token.ts';
 import { defaultTextOf, envOf, type Option } from '../src/base/options-table.ts';
+import { certificateTokenErrorCodes } from '../src/base/certificate-token.ts';
 import { AcceptRate } from '../src/broker/accept-rate.ts';
+import { Acceptance } from '../src/broker/accepted-clusters.ts';
+import { agentCertificateErrorCodes } from '../src/broker/agent-certificates.ts';
 import { createApp } from '../src/broker/app.ts';
+import { type Authenticator, AuthenticationUnavailableError } from '../src/broker/authenticator.ts';
 import { Hub } from '../src/broker/hub.ts';
 import { MemoryDirectory } from '../src/broker/memory-directory.ts';
 import { TokenAuthenticator } from '../src/broker/token-authenticator.ts';
 import { systemClock } from '../src/base/clock.ts';
 import { commands } from '../src/cli/commands.ts';
 import { usageOf } from '../src/cli/help.ts';
+import { kubeErrorCodes } from '../src/kube/kube-error.ts';
 import { TunnelError, tunnelErrorCodes } from '../src/tunnel/errors.ts';
 import { closePayload } from '../src/websocket/close-code.ts';
 
@@ -97,6 +102,9 @@ describe('docs/errors.md', () => {
   it.each([
     ['the tunnel', '## Tunnel', tunnelErrorCodes],
     ['enrolment tokens', '## Enrolment tokens', tokenErrorCodes],
+    ["agents' certificates", "## Agents' certificates", agentCertificateErrorCodes],
+    ["agents' tokens", "## Agents' tokens", certificateTokenErrorCodes],
+    ['the Kubernetes API', '## Kubernetes API', kubeErrorCodes],
     [
       'connecting',
       '## Connecting to a broker',
@@ -116,7 +124,11 @@ describe('docs/errors.md', () => {
     for (const heading of [
       '## Tunnel',
       '## Enrolment tokens',
+      "## Agents' certificates",
+      "## Agents' tokens",
       '## Connecting to a broker',
+      '## Kubernetes API',
+      '## Addon manager',
       '## Konnectivity bridge',
     ]) {
       expect(
@@ -148,10 +160,17 @@ describe('docs/errors.md', () => {
       clock: systemClock,
       log: silentLogger,
     };
-    const appWith = async (hub: Hub, perSecond: number) =>
+    const byToken = new TokenAuthenticator(await TokenVerifier.fromPem([publicKeyPem]));
+    const nobody = { isAccepted: () => false, onRevoked() {} };
+    const appWith = async (hub: Hub, perSecond: number, authenticator: Authenticator = byToken) =>
       createApp({
         hub,
-        authenticator: new TokenAuthenticator(await TokenVerifier.fromPem([publicKeyPem])),
+        authenticator,
+        acceptance: new Acceptance(nobody, {
+          tunnels: hub,
+          clock: systemClock,
+          log: silentLogger,
+        }),
         acceptRate: new AcceptRate(perSecond, systemClock),
         metrics: async () => ({ contentType: '', text: '' }),
         log: silentLogger,
@@ -168,11 +187,18 @@ describe('docs/errors.md', () => {
     await busy.request('/v1/agent', {}, upgrade);
     const closing = new Hub(options);
     closing.close();
+    const registered = { kind: 'agent', cluster: 'c1', registered: true } as const;
+    const revoked = await appWith(new Hub(options), 100, { authenticate: async () => registered });
+    const unasked = await appWith(new Hub(options), 100, {
+      authenticate: () => Promise.reject(new AuthenticationUnavailableError('nobody answers')),
+    });
     const answers = await Promise.all([
       app.request('/v1/agent', { headers: agent('c1') }, {}),
       app.request('/v1/agent', {}, upgrade),
       app.request('/v1/agent', { headers: agent('c2') }, upgrade),
       app.request('/v1/agent', { headers: agent('No Label') }, upgrade),
+      revoked.request('/v1/agent', { headers: agent('c1') }, upgrade),
+      unasked.request('/v1/agent', { headers: agent('c1') }, upgrade),
       app.request('/nowhere'),
       busy.request('/v1/agent', {}, upgrade),
       (await appWith(closing, 100)).request('/v1/agent', {}, upgrade),

@@ -1,3 +1,4 @@
+import { addonCommand } from './addon.ts';
 import { agentCommand } from './agent.ts';
 import { bridgeCommand } from './bridge.ts';
 import { brokerCommand } from './broker.ts';
@@ -10,6 +11,7 @@ export const commands: readonly Command[] = [
   brokerCommand,
   agentCommand,
   bridgeCommand,
+  addonCommand,
   tokenKeygenCommand,
   tokenAgentCommand,
   tokenDialerCommand,

@@ -43,7 +43,7 @@ describe('readBrokerOptions', () => {
     expect(front).toBeUndefined();
     expect(logLevel).toBe('info');
     expect(warnings).toEqual([
-      'no --token-public-key: every process on this machine may connect to 127.0.0.1:8080 as any cluster',
+      'no --agent-ca, --kubernetes or --token-public-key: every process on this machine may connect to 127.0.0.1:8080 as any cluster',
     ]);
   });
 
@@ -52,7 +52,7 @@ describe('readBrokerOptions', () => {
     (address) => {
       expect(problems('--listen', address)).toEqual([
         `--listen=${address} can be reached from other machines but nobody is asked for credentials, ` +
-          'give --token-public-key (culvert token keygen makes a key) or listen on 127.0.0.1',
+          'give --agent-ca, --kubernetes or --token-public-key (culvert token keygen makes a key), or listen on 127.0.0.1',
       ]);
       const { warnings } = readBrokerOptions(['--listen', address, '--token-public-key', key], {});
       expect(warnings).toEqual([]);
@@ -64,6 +64,27 @@ describe('readBrokerOptions', () => {
     expect(readBrokerOptions(flags, {}).options.tokenPublicKey).toEqual([key, ca]);
     const env = { CULVERT_TOKEN_PUBLIC_KEY: `${key},${ca}` };
     expect(readBrokerOptions([], env).options.tokenPublicKey).toEqual([key, ca]);
+  });
+
+  it.each([
+    ['--agent-ca', ca],
+    ['--kubeconfig', ca],
+    ['--kubernetes', undefined],
+  ])('counts %s as a way to ask for credentials', (flag, value) => {
+    const argv = ['--listen', '0.0.0.0:8091', flag, ...(value === undefined ? [] : [value])];
+    const { options, warnings } = readBrokerOptions(argv, {});
+    expect(warnings).toEqual([]);
+    const hubs = {
+      '--kubeconfig': { from: 'kubeconfig', path: ca },
+      '--kubernetes': { from: 'pod' },
+    };
+    expect(options.hub).toEqual(hubs[flag as keyof typeof hubs]);
+  });
+
+  it('reaches the hub in one way only', () => {
+    expect(problems('--kubernetes', '--kubeconfig', ca)).toEqual([
+      '--kubernetes and --kubeconfig are both given, keep one',
+    ]);
   });
 
   it('wants certificate and key together', () => {
@@ -136,8 +157,8 @@ describe('readAgentOptions', () => {
 
   it('needs to know the broker and the cluster', () => {
     expect(problems([])).toEqual([
-      '--broker-url is required (or CULVERT_BROKER_URL)',
       '--cluster is required (or CULVERT_CLUSTER)',
+      '--broker-url is required (or CULVERT_BROKER_URL), or --broker-via-hub',
     ]);
     expect(options()).toMatchObject({
       cluster: '1st',
@@ -183,6 +204,55 @@ describe('readAgentOptions', () => {
       problems(['--broker-url', 'ws://localhost', '--cluster', 'c1', '--ca-file', ca]),
     ).toEqual(['--ca-file is for TLS, but --broker-url=ws://localhost has none, use wss://']);
   });
+
+  const viaHub = ['--cluster', 'c1', '--broker-via-hub', 'hub/https:proxy-entrypoint:agent-server'];
+
+  it('reaches the broker directly or through the hub, and not both', () => {
+    const withKubeconfig = [...viaHub, '--hub-kubeconfig', '/etc/kubeconfig/kubeconfig'];
+    expect(readAgentOptions(withKubeconfig, {}).options).toMatchObject({
+      brokerUrl: undefined,
+      brokerViaHub: { namespace: 'hub', service: 'https:proxy-entrypoint:agent-server' },
+      hubKubeconfig: '/etc/kubeconfig/kubeconfig',
+    });
+    expect(problems([...withKubeconfig, '--broker-url', 'wss://hub'])).toEqual([
+      '--broker-url and --broker-via-hub are both given, keep the one that agents shall take',
+    ]);
+    expect(problems(viaHub)).toEqual(['--broker-via-hub needs --hub-kubeconfig as well']);
+    expect(problems([...withKubeconfig, '--token-file', cert])).toEqual([
+      '--token-file does not pass the API server of the hub, with --broker-via-hub give --certificate-dir',
+    ]);
+  });
+
+  it.each(['hub', 'hub/proxy-entrypoint', 'hub/ftp:a:b', 'hub/https:a:b/c', '/https:a:b'])(
+    'does not take %s for a Service of the hub',
+    (text) => {
+      const argv = ['--cluster', 'c1', '--broker-via-hub', text, '--hub-kubeconfig', 'f'];
+      expect(problems(argv)).toEqual([
+        `--broker-via-hub=${JSON.stringify(text)} is not NAMESPACE/SCHEME:SERVICE:PORT (hub/https:proxy-entrypoint:agent-server)`,
+      ]);
+    },
+  );
+
+  it('knows its lease and where probes ask', () => {
+    const argv = ['--lease', 'ns/cluster-proxy', '--status-listen', '0.0.0.0:8888'];
+    expect(options(argv)).toMatchObject({
+      lease: { namespace: 'ns', name: 'cluster-proxy' },
+      statusListen: { host: '0.0.0.0', port: 8888 },
+    });
+    expect(problems([...needed, '--lease', 'cluster-proxy'])).toEqual([
+      '--lease="cluster-proxy" is not NAMESPACE/NAME',
+    ]);
+  });
+
+  it.each(['--certificate-dir', '--hub-kubeconfig'])(
+    'shows nothing of %s unencrypted to another machine',
+    (flag) => {
+      const plain = ['--broker-url', 'ws://hub.example', '--cluster', 'c1', flag, '/x'];
+      expect(problems(plain)).toEqual([
+        `--broker-url=ws://hub.example would show the credential of ${flag} unencrypted, use wss:// (ws:// is for loopback addresses)`,
+      ]);
+    },
+  );
 
   it('finds each destination pattern that is none', () => {
     expect(

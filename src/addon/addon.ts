@@ -1,0 +1,227 @@
+import process from 'node:process';
+import { Backoff } from '../base/backoff.ts';
+import { systemClock, type Clock } from '../base/clock.ts';
+import { describeError } from '../base/error.ts';
+import type { Logger } from '../base/logger.ts';
+import { sleep } from '../base/sleep.ts';
+import { startStatusServer, type StatusServer, type StatusSource } from '../base/status-server.ts';
+import { inClusterConfig } from '../kube/in-cluster-config.ts';
+import type { KubeApi } from '../kube/kube-api.ts';
+import { kubeconfigFile } from '../kube/kubeconfig-file.ts';
+import { LeaderElection } from '../kube/leader-election.ts';
+import { RestKubeApi } from '../kube/rest-kube-api.ts';
+import { addonMetrics } from './addon-metrics.ts';
+import { apiGroups } from './api/names.ts';
+import { Controllers } from './controllers/controllers.ts';
+import { fieldManager } from './hub/adopt.ts';
+import type { ListenAddress } from './listen-address.ts';
+import type { AddonOptions } from './options.ts';
+
+export interface AddonParts {
+  readonly log: Logger;
+  /** The hub (default: as the options say). It is not closed with the addon. */
+  readonly api?: KubeApi;
+  readonly clock?: Clock;
+  readonly wallClock?: () => Date;
+}
+
+export interface RunningAddon extends AsyncDisposable {
+  /** Where probes ask (`host:port`); undefined: nowhere. */
+  readonly healthAddress: string | undefined;
+  readonly metricsAddress: string | undefined;
+  /** Whether it works; others stand by. */
+  readonly isLeading: boolean;
+  /** What keeps it from being ready, as a sentence. */
+  readonly unready: string | undefined;
+  /** Begins nothing new, ends what runs, and gives the lead back. */
+  drain(signal: AbortSignal): Promise<void>;
+  /** The same. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** The Lease that decides which of several works. */
+const leaseName = 'cluster-proxy-addon-manager';
+
+/** Between looks at a hub that does not answer, or not as one of OCM does, in milliseconds at most. */
+const maxDiscoveryMs = 15_000;
+
+/**
+ * Starts the addon manager. A hub that is away, or that knows nothing of OCM yet, is no error: it is waited for.
+ *
+ * @throws Error an address is taken
+ */
+export async function startAddon(options: AddonOptions, parts: AddonParts): Promise<RunningAddon> {
+  await using starting = new AsyncDisposableStack();
+  const { log } = parts;
+  const api = parts.api ?? openHub(options);
+  if (parts.api === undefined) starting.defer(() => api.close());
+  const addon = new Addon(options, api, parts);
+  starting.defer(() => addon.stop());
+  const serve = async (where: ListenAddress | undefined, source: StatusSource) =>
+    where && starting.use(await startStatusServer({ host: '', ...where }, source, log));
+  const unready = () => addon.unready;
+  const health = await serve(options.healthListen, { unready });
+  const metrics = await serve(options.metricsListen, { unready, metrics: addon.metrics });
+  addon.start();
+  return new StartedAddon(addon, { health, metrics }, starting.move());
+}
+
+function openHub({ kubeconfig }: AddonOptions): KubeApi {
+  const config =
+    kubeconfig === undefined ? inClusterConfig(process.env) : kubeconfigFile(kubeconfig);
+  return new RestKubeApi({ config, fieldManager });
+}
+
+/** The controllers, from when this process leads until it does not. */
+class Addon {
+  readonly #options: AddonOptions;
+  readonly #api: KubeApi;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #wallClock: () => Date;
+  readonly #stop = new AbortController();
+  #controllers: Controllers | undefined;
+  #problem: string | undefined = 'the hub has not answered yet';
+  #running: Promise<void> | undefined;
+
+  constructor(
+    options: AddonOptions,
+    api: KubeApi,
+    { log, clock = systemClock, wallClock = () => new Date() }: AddonParts,
+  ) {
+    this.#options = options;
+    this.#api = api;
+    this.#log = log.child({ identity: options.identity });
+    this.#clock = clock;
+    this.#wallClock = wallClock;
+  }
+
+  get isLeading(): boolean {
+    return this.#controllers !== undefined;
+  }
+
+  get unready(): string | undefined {
+    return this.#problem ?? this.#controllers?.unready;
+  }
+
+  readonly metrics = async () =>
+    addonMetrics({
+      isLeading: this.isLeading,
+      clusters: this.#controllers?.clusterCount ?? 0,
+      controllers: this.#controllers?.statuses ?? [],
+      requests: this.#controllers?.requestCounts ?? noRequests,
+    });
+
+  start(): void {
+    this.#running = this.#run(this.#stop.signal).catch((error: unknown) => {
+      if (this.#stop.signal.aborted) return;
+      this.#problem = `it has ended: ${describeError(error)}`;
+      this.#log.error('the addon manager has ended, restart it', { error });
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error('the addon manager is shutting down'));
+    await this.#running;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const addonVersion = await this.#discover(signal);
+    this.#problem = undefined;
+    this.#log.info('hub found', { addonVersion });
+    const lead = (until: AbortSignal) => this.#lead(addonVersion, until);
+    if (!this.#options.leaderElect) return await lead(signal);
+    const { namespace, identity } = this.#options;
+    const lease = { namespace, name: leaseName };
+    const parts = { api: this.#api, clock: this.#clock, log: this.#log };
+    const election = new LeaderElection({ ...parts, lease, identity, wallClock: this.#wallClock });
+    await election.run(lead, signal);
+  }
+
+  async #lead(addonVersion: string, signal: AbortSignal): Promise<void> {
+    const controllers = new Controllers({
+      api: this.#api,
+      options: this.#options,
+      addonVersion,
+      clock: this.#clock,
+      wallClock: this.#wallClock,
+      log: this.#log,
+    });
+    this.#controllers = controllers;
+    try {
+      await controllers.run(signal);
+    } finally {
+      this.#controllers = undefined;
+    }
+  }
+
+  /** The version of OCM's addon API to speak: v1alpha1 while it is served, as it is what is stored then. */
+  async #discover(signal: AbortSignal): Promise<string> {
+    const backoff = new Backoff({ capMs: maxDiscoveryMs });
+    for (;;) {
+      const problem = await this.#lookFor(signal);
+      if ('version' in problem) return problem.version;
+      if (problem.why !== this.#problem) this.#log.warn('waiting for the hub', problem);
+      this.#problem = problem.why;
+      await sleep(this.#clock, backoff.nextDelayMs(), signal);
+    }
+  }
+
+  async #lookFor(signal: AbortSignal): Promise<{ version: string } | { why: string }> {
+    try {
+      for (const version of ['v1alpha1', 'v1beta1']) {
+        const apiVersion = `${apiGroups.addon}/${version}`;
+        const kind = { apiVersion, kind: 'ManagedClusterAddOn' };
+        if (await this.#api.serves(kind, { signal })) return { version };
+      }
+      const why =
+        'the hub does not know ManagedClusterAddOns; install Open Cluster Management on it';
+      return { why };
+    } catch (thrown) {
+      signal.throwIfAborted();
+      return { why: describeError(thrown) };
+    }
+  }
+}
+
+const noRequests = { approved: 0, denied: 0, signed: 0, failed: 0 };
+
+class StartedAddon implements RunningAddon {
+  readonly healthAddress: string | undefined;
+  readonly metricsAddress: string | undefined;
+  readonly #addon: Addon;
+  readonly #parts: AsyncDisposableStack;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    addon: Addon,
+    servers: Readonly<Record<'health' | 'metrics', StatusServer | undefined>>,
+    parts: AsyncDisposableStack,
+  ) {
+    this.#addon = addon;
+    this.#parts = parts;
+    this.healthAddress = servers.health?.address;
+    this.metricsAddress = servers.metrics?.address;
+  }
+
+  get isLeading(): boolean {
+    return this.#addon.isLeading;
+  }
+
+  get unready(): string | undefined {
+    return this.#addon.unready;
+  }
+
+  async drain(): Promise<void> {
+    await this.close();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#parts.disposeAsync();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

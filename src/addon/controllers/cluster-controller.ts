@@ -1,0 +1,240 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { KubeApi } from '../../kube/kube-api.ts';
+import type { KubeObject } from '../../kube/kube-object.ts';
+import { describeRef, keyOf, refOf } from '../../kube/kube-ref.ts';
+import { isDeployWork } from '../agent/manifest-works.ts';
+import { renderAgent } from '../agent/render-agent.ts';
+import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
+import type { ConfigLookup } from '../api/config-reference.ts';
+import { type ManagedCluster, parseManagedCluster } from '../api/managed-cluster.ts';
+import {
+  type ManagedClusterAddOn,
+  parseManagedClusterAddOn,
+} from '../api/managed-cluster-addon.ts';
+import { parseManifestWork } from '../api/manifest-work.ts';
+import { addonName, labels } from '../api/names.ts';
+import {
+  Controller,
+  keysFrom,
+  type KeySource,
+  type ReconcileResult,
+} from '../controller/controller.ts';
+import { type AccessOutcome, addOnStatusPatch } from '../registration/addon-status.ts';
+import { agentRegistrations } from '../registration/agent-identity.ts';
+import {
+  findDeploymentConfig,
+  installNamespaceOf,
+} from '../registration/deployment-config-reference.ts';
+import type { ManifestsOutcome } from '../registration/manifest-applied.ts';
+import { planHubAccess } from '../registration/plan-hub-access.ts';
+import { type Applier, unseenMs } from './applier.ts';
+import { Failures } from './failures.ts';
+import type { HubState, HubStateCell } from './hub-state.ts';
+import { isSameButVersion } from './kept-object.ts';
+import { byCluster, byDeploymentConfig, type Watches } from './watches.ts';
+import { controllerDefaults } from './controller-defaults.ts';
+
+export interface ClusterControllerOptions {
+  readonly api: KubeApi;
+  readonly applier: Applier;
+  readonly watches: Watches;
+  readonly state: HubStateCell;
+  readonly findConfig: ConfigLookup;
+  readonly agentInstallNamespace: string;
+  readonly enableNetworkPolicies: boolean;
+  readonly clock: Clock;
+  readonly wallClock: () => Date;
+  readonly log: Logger;
+}
+
+/** What is known of one cluster while it is worked on. */
+interface Pass {
+  readonly addon: ManagedClusterAddOn;
+  readonly cluster: ManagedCluster;
+  readonly hub: HubState;
+  readonly failures: Failures;
+  readonly signal: AbortSignal;
+  /** Something was written so short a time ago that the caches do not show it. */
+  isUnseen: boolean;
+}
+
+/** Brings the addon of each cluster to what it shall be: the agent's rights on the hub, its ManifestWorks, the addon's status. */
+export class ClusterController {
+  readonly #options: ClusterControllerOptions;
+  readonly #log: Logger;
+  readonly controller: Controller;
+
+  constructor(options: ClusterControllerOptions) {
+    this.#options = options;
+    this.#log = options.log.child({ controller: 'clusters' });
+    this.controller = new Controller({
+      name: 'clusters',
+      sources: this.#sources(),
+      reconcile: (cluster, signal) => this.#reconcile(cluster, signal),
+      workers: 16,
+      ...controllerDefaults,
+      clock: options.clock,
+      log: options.log,
+    });
+  }
+
+  #sources(): readonly KeySource[] {
+    const { watches, state } = this.#options;
+    const { addOns, clusters, works, access, deploymentConfigs } = watches;
+    const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
+    const hub: KeySource = {
+      follow: (add) =>
+        state.onChange(() => {
+          for (const addon of addOns.list()) add(inNamespace(addon));
+        }),
+      // The hub's side may be kept waiting for long; clusters that leave are not to wait with it.
+      synced: () => Promise.resolve(),
+    };
+    return [
+      keysFrom(addOns, ({ old, now }) => [inNamespace((now ?? old)!)]),
+      keysFrom(clusters, ({ key, old, now }) => (isSameButVersion(old, now) ? [] : [key])),
+      keysFrom(works, ({ old, now }) => [inNamespace((now ?? old)!)]),
+      ...Object.values(access).map((informer) =>
+        keysFrom(informer, ({ old, now }) =>
+          [old, now].flatMap((object) => object?.metadata.labels?.[labels.clusterName] ?? []),
+        ),
+      ),
+      keysFrom(deploymentConfigs, ({ key }) =>
+        addOns.byIndex(byDeploymentConfig, key).map(inNamespace),
+      ),
+      hub,
+    ];
+  }
+
+  async #reconcile(name: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
+    const { watches, state } = this.#options;
+    const found = watches.addOns.get(`${name}/${addonName}`);
+    const managed = watches.clusters.get(name);
+    const addon = found && parseManagedClusterAddOn(found);
+    const cluster = managed && parseManagedCluster(managed);
+    if (addon === undefined || addon.isDeleting || cluster === undefined) {
+      await this.#withdrawAccess(name, signal);
+      return undefined;
+    }
+    if (!cluster.isAccepted) await this.#withdrawAccess(name, signal);
+    const hub = state.value;
+    if (hub === undefined) return undefined;
+    const failures = new Failures();
+    const pass: Pass = { addon, cluster, hub, failures, signal, isUnseen: false };
+    const access = await this.#bringAccess(pass);
+    const manifests = await this.#bringWorks(pass);
+    await this.#writeStatus(pass, access, manifests);
+    failures.throwIfAny();
+    return pass.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
+  }
+
+  /** All that the agent of a cluster may do on the hub, wherever it is. */
+  async #withdrawAccess(cluster: string, signal: AbortSignal): Promise<void> {
+    for (const object of this.#accessOf(cluster)) await this.#delete(object, signal);
+  }
+
+  #accessOf(cluster: string): readonly KubeObject[] {
+    const { RoleBinding, Role } = this.#options.watches.access;
+    // Bindings first: nobody is left bound to a Role that somebody else could make anew.
+    return [RoleBinding, Role].flatMap((informer) => informer.byIndex(byCluster, cluster));
+  }
+
+  async #bringAccess(pass: Pass): Promise<AccessOutcome> {
+    const { addon, cluster, hub, signal } = pass;
+    const plan = planHubAccess(cluster, addon, hub.tunnel, hub.hubNamespace);
+    const existing = this.#accessOf(cluster.name);
+    const failures = new Failures();
+    for (const object of plan.apply) {
+      await failures.attempt(object, () => this.#apply(object, existing, pass));
+    }
+    const removed = new Set(plan.remove.map((ref) => `${ref.kind} ${ref.namespace}/${ref.name}`));
+    for (const object of existing) {
+      if (!removed.has(`${object.kind} ${keyOf(object)}`)) continue;
+      await failures.attempt(object, () => this.#delete(object, signal));
+    }
+    if (failures.all.length === 0) return plan.outcome;
+    pass.failures.addAll(failures);
+    return { t: 'failed', message: failures.toString() };
+  }
+
+  async #bringWorks(pass: Pass): Promise<ManifestsOutcome> {
+    const { addon, cluster, hub, signal } = pass;
+    const { watches, agentInstallNamespace, enableNetworkPolicies } = this.#options;
+    const rendered = renderAgent({
+      cluster,
+      addon,
+      deploymentConfig: this.#deploymentConfigOf(addon),
+      proxy: hub.proxy,
+      entrypoint: hub.entrypoint,
+      caBundle: hub.caBundle,
+      defaultInstallNamespace: agentInstallNamespace,
+      hasNetworkPolicies: enableNetworkPolicies,
+    });
+    if (rendered.t === 'failed') return rendered;
+    if (rendered.t === 'waiting') {
+      this.#log.debug('no work yet', { cluster: cluster.name, why: rendered.message });
+      return { t: 'waiting' };
+    }
+    const existing = watches.works.byIndex(byCluster, cluster.name);
+    const failures = new Failures();
+    for (const work of rendered.works) {
+      await failures.attempt(work, () => this.#apply(work, existing, pass));
+    }
+    const wanted = new Set(rendered.works.map(({ metadata }) => metadata.name));
+    for (const work of existing) {
+      const { name } = work.metadata;
+      if (failures.all.length > 0 || wanted.has(name) || !isDeployWork(name)) continue;
+      await failures.attempt(work, () => this.#delete(work, signal));
+    }
+    if (failures.all.length > 0) {
+      pass.failures.addAll(failures);
+      return { t: 'failed', message: failures.toString() };
+    }
+    const stored = rendered.works.map((work) => existing.find((one) => isSame(one, work)) ?? work);
+    return { t: 'stored', works: stored.map(parseManifestWork), notices: rendered.notices };
+  }
+
+  async #writeStatus(pass: Pass, access: AccessOutcome, manifests: ManifestsOutcome) {
+    const { addon, cluster, hub, signal } = pass;
+    const { api, findConfig, wallClock, agentInstallNamespace } = this.#options;
+    const patch = addOnStatusPatch({
+      addon,
+      registrations: agentRegistrations(cluster.name, hub.organizationalUnit),
+      installNamespace: installNamespaceOf(this.#deploymentConfigOf(addon), agentInstallNamespace),
+      findConfig,
+      access,
+      manifests,
+      nowMs: wallClock().getTime(),
+    });
+    if (patch === undefined) return;
+    const { apiVersion, name } = addon;
+    const ref = { apiVersion, kind: 'ManagedClusterAddOn', namespace: addon.cluster, name };
+    await api.patch(ref, patch, { signal, subresource: 'status' });
+  }
+
+  #deploymentConfigOf(addon: ManagedClusterAddOn) {
+    return findDeploymentConfig(addon, (namespace, name) => {
+      const object = this.#options.watches.deploymentConfigs.get(`${namespace}/${name}`);
+      return object && parseAddOnDeploymentConfig(object);
+    });
+  }
+
+  async #apply(object: KubeObject, existing: readonly KubeObject[], pass: Pass): Promise<void> {
+    const live = existing.find((one) => isSame(one, object));
+    const applied = await this.#options.applier.apply(object, live, pass.signal);
+    if (applied === 'unseen') pass.isUnseen = true;
+    if (applied === 'written') this.#log.debug('applied', { object: describeRef(refOf(object)) });
+  }
+
+  async #delete(object: KubeObject, signal: AbortSignal): Promise<void> {
+    const { uid } = object.metadata;
+    const isThere = await this.#options.api.delete(refOf(object), { signal, uid });
+    this.#options.applier.forget(object);
+    if (isThere) this.#log.info('deleted', { object: describeRef(refOf(object)) });
+  }
+}
+
+function isSame(a: KubeObject, b: KubeObject): boolean {
+  return a.kind === b.kind && keyOf(a) === keyOf(b);
+}

@@ -1,0 +1,271 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../base/clock.ts';
+import { describeError } from '../../base/error.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { KubeApi } from '../../kube/kube-api.ts';
+import type { KubeObject } from '../../kube/kube-object.ts';
+import { describeRef, refOf } from '../../kube/kube-ref.ts';
+import { parseConditions, withCondition } from '../api/condition.ts';
+import { sayProblems } from '../api/field-reader.ts';
+import { fields } from '../api/fields.ts';
+import {
+  type ManagedProxyConfiguration,
+  parseManagedProxyConfiguration,
+} from '../api/managed-proxy-configuration.ts';
+import { proxyConfigurationName } from '../api/names.ts';
+import { Controller, keysFrom, type ReconcileResult } from '../controller/controller.ts';
+import { findObject } from '../hub/hub-object.ts';
+import { type CertificateExpiries, nextStatus } from '../hub/hub-status.ts';
+import { type HubPlan, type HubSettings, reconcileHub } from '../hub/reconcile-hub.ts';
+import { tlsProfileName } from '../hub/tls-profile.ts';
+import { type Applier, unseenMs } from './applier.ts';
+import { Failures } from './failures.ts';
+import {
+  expiriesOf,
+  HubCertificates,
+  type HubCertificatesResult,
+  secretNamesOf,
+} from './hub-certificates.ts';
+import { HubNamespace } from './hub-namespace.ts';
+import type { HubStateCell } from './hub-state.ts';
+import { hubStateOf } from './hub-state-of.ts';
+import { inTheWay } from './in-the-way.ts';
+import { isBehind } from './is-behind.ts';
+import type { Watches } from './watches.ts';
+import { controllerDefaults } from './controller-defaults.ts';
+
+export interface HubControllerOptions {
+  readonly api: KubeApi;
+  readonly applier: Applier;
+  readonly watches: Watches;
+  readonly state: HubStateCell;
+  readonly settings: HubSettings;
+  /** Where the addon manager runs. */
+  readonly namespace: string;
+  readonly signerNamespace: string;
+  readonly signerSecretName: string;
+  /** Instead of the image that the configuration names for agents. */
+  readonly agentImage: string | undefined;
+  readonly clock: Clock;
+  readonly wallClock: () => Date;
+  readonly log: Logger;
+}
+
+/** Timers cannot be set for longer than 24 days, and the clock of the wall may be set: so it looks at least this often. */
+const maxLookMs = 3_600_000;
+
+/** Brings the hub's side to what the ManagedProxyConfiguration says: objects, certificates, its status, and what clusters start from. */
+export class HubController {
+  readonly #options: HubControllerOptions;
+  readonly #log: Logger;
+  readonly #inside: HubNamespace;
+  readonly #certificates: HubCertificates;
+  /** The same for the life of the process: until the cache has seen the Secret with it, it is made again. */
+  readonly #replicaKey = randomBytes(24).toString('hex');
+  readonly controller: Controller;
+
+  constructor(options: HubControllerOptions) {
+    const { api, applier, watches, signerNamespace, signerSecretName, clock, wallClock } = options;
+    this.#options = options;
+    this.#log = options.log.child({ controller: 'hub' });
+    const onChange = () => this.controller.add(proxyConfigurationName);
+    this.#inside = new HubNamespace({ api, clock, log: options.log, onChange });
+    this.#certificates = new HubCertificates({
+      api,
+      applier,
+      signerNamespace,
+      signerSecretName,
+      wallClock,
+      isBehind: () => watches.works.list().some(isBehind),
+    });
+    const { configurations, tlsProfiles, signers } = watches;
+    const always = () => [proxyConfigurationName];
+    this.controller = new Controller({
+      name: 'hub',
+      sources: [configurations, tlsProfiles, ...signers].map((from) => keysFrom(from, always)),
+      reconcile: (_, signal) => this.#reconcile(signal),
+      workers: 1,
+      ...controllerDefaults,
+      clock,
+      log: options.log,
+    });
+  }
+
+  /** What it follows besides the shared watches. */
+  get informers() {
+    return this.#inside.informers;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await this.controller.run(signal);
+    await this.#inside.close();
+  }
+
+  async #reconcile(signal: AbortSignal): Promise<ReconcileResult | undefined> {
+    const object = this.#options.watches.configurations.get(proxyConfigurationName);
+    if (object === undefined) {
+      this.#log.info('there is no ManagedProxyConfiguration, nothing is to be done', {
+        name: proxyConfigurationName,
+      });
+      this.#options.state.set(undefined);
+      await this.#inside.close();
+      return undefined;
+    }
+    const configuration = parseManagedProxyConfiguration(object);
+    try {
+      await this.#inside.follow(configuration.spec.proxyServer.namespace, signal);
+    } catch (thrown) {
+      if (!signal.aborted) await this.#say(object, describeError(thrown), signal);
+      throw thrown;
+    }
+    return await this.#bring(object, configuration, signal);
+  }
+
+  async #bring(
+    object: KubeObject,
+    configuration: ManagedProxyConfiguration,
+    signal: AbortSignal,
+  ): Promise<ReconcileResult> {
+    const { watches, settings, namespace, state, agentImage } = this.#options;
+    const plan = reconcileHub({
+      configuration,
+      settings,
+      objects: this.#inside.objects,
+      tlsProfile: watches.tlsProfiles.get(`${namespace}/${tlsProfileName}`),
+      freshReplicaKey: this.#replicaKey,
+    });
+    const failures = new Failures();
+    const isHeld = configuration.problems.length > 0 || configuration.isDeleted;
+    if (isHeld) {
+      const why = sayProblems(configuration.problems) || 'it is being deleted';
+      this.#log.warn('the ManagedProxyConfiguration is not followed, what runs goes on', { why });
+    }
+    await this.#adopt(plan, signal);
+    const [home, ...rest] = plan.apply;
+    let isSeen = home === undefined || (await this.#apply([home], failures, signal));
+    const certificates = isHeld
+      ? undefined
+      : await this.#certificates.reconcile(configuration, plan.serverSans, failures, signal);
+    isSeen = (await this.#apply(rest, failures, signal)) && isSeen;
+    await this.#remove(plan, failures, signal);
+    const next = certificates && hubStateOf(configuration, plan, certificates, agentImage);
+    if (next !== undefined) state.set(next);
+    const expiries = certificates?.expiries ?? (await this.#expiriesSeen(configuration));
+    await this.#writeStatus(object, { configuration, plan, expiries, failures }, signal);
+    failures.throwIfAny();
+    const lookMs = lookAgainMs(certificates, this.#options.wallClock());
+    return { againAfterMs: isSeen ? lookMs : Math.min(lookMs, 1.25 * unseenMs) };
+  }
+
+  async #adopt({ adopt }: HubPlan, signal: AbortSignal): Promise<void> {
+    for (const { ref, patch } of adopt) {
+      const live = this.#find(ref.kind, ref.name, ref.namespace);
+      if (inTheWay(live) === undefined) await this.#options.api.patch(ref, patch, { signal });
+    }
+  }
+
+  /** @returns whether the caches have seen what was written before */
+  async #apply(
+    objects: readonly KubeObject[],
+    failures: Failures,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    let isSeen = true;
+    for (const object of objects) {
+      const { name, namespace } = object.metadata;
+      const live = this.#find(object.kind, name, namespace);
+      const why = inTheWay(live);
+      if (why !== undefined) {
+        failures.add(describeRef(refOf(object)), why);
+        continue;
+      }
+      await failures.attempt(object, async () => {
+        const applied = await this.#options.applier.apply(object, live, signal);
+        if (applied === 'unseen') isSeen = false;
+        if (applied === 'written') {
+          this.#log.info('applied', { object: describeRef(refOf(object)) });
+        }
+      });
+    }
+    return isSeen;
+  }
+
+  async #remove({ remove }: HubPlan, failures: Failures, signal: AbortSignal): Promise<void> {
+    for (const ref of remove) {
+      const live = this.#find(ref.kind, ref.name, ref.namespace);
+      if (live === undefined) continue;
+      await failures.attempt(live, async () => {
+        await this.#options.api.delete(ref, { signal });
+        this.#options.applier.forget(live);
+        this.#log.info('deleted', { object: describeRef(ref) });
+      });
+    }
+  }
+
+  async #writeStatus(
+    object: KubeObject,
+    seen: {
+      readonly configuration: ManagedProxyConfiguration;
+      readonly plan: HubPlan;
+      readonly expiries: CertificateExpiries;
+      readonly failures: Failures;
+    },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { configuration, plan, expiries, failures } = seen;
+    const { name } = configuration;
+    const { namespace } = configuration.spec.proxyServer;
+    const status = nextStatus(object['status'], {
+      generation: configuration.generation,
+      plan,
+      deployment: this.#find('Deployment', name, namespace),
+      expiries,
+      failures: failures.all,
+      nowMs: this.#options.wallClock().getTime(),
+    });
+    if (status !== undefined) await this.#patchStatus(object, { ...status }, signal);
+  }
+
+  /** For when nothing is known of the hub yet. */
+  async #say(object: KubeObject, message: string, signal: AbortSignal): Promise<void> {
+    const before = parseConditions(fields(object['status'])['conditions']);
+    const now = {
+      type: 'HubApplied',
+      status: 'False',
+      reason: 'CannotRead',
+      message,
+    } as const;
+    const conditions = withCondition(before, now, this.#options.wallClock().getTime());
+    if (conditions !== before) await this.#patchStatus(object, { conditions }, signal);
+  }
+
+  async #patchStatus(object: KubeObject, status: object, signal: AbortSignal): Promise<void> {
+    const { uid, resourceVersion } = object.metadata;
+    const patch = { metadata: { uid, resourceVersion }, status };
+    await this.#options.api.patch(refOf(object), patch, { signal, subresource: 'status' });
+  }
+
+  #find(kind: string, name: string, namespace: string | undefined): KubeObject | undefined {
+    return findObject(this.#inside.objects, kind, name, namespace);
+  }
+
+  async #expiriesSeen(configuration: ManagedProxyConfiguration): Promise<CertificateExpiries> {
+    const names = secretNamesOf(configuration, this.#options.signerSecretName);
+    const { namespace } = configuration.spec.proxyServer;
+    const secret = (name: string) => this.#find('Secret', name, namespace);
+    return await expiriesOf(
+      {},
+      {
+        proxyServer: secret(names.proxyServer),
+        agentServer: secret(names.agentServer),
+        proxyClient: secret(names.proxyClient),
+      },
+    );
+  }
+}
+
+function lookAgainMs(certificates: HubCertificatesResult | undefined, now: Date): number {
+  if (certificates === undefined) return maxLookMs;
+  const untilMs = certificates.plan.lookAgainAt.getTime() - now.getTime();
+  return Math.min(maxLookMs, Math.max(1_000, untilMs));
+}

@@ -1,0 +1,35 @@
+import type { KubeObject } from '../../kube/kube-object.ts';
+import { describeRef, refOf } from '../../kube/kube-ref.ts';
+import { configurationKind } from '../api/managed-proxy-configuration.ts';
+import { fields, items } from '../api/fields.ts';
+import { fieldManager } from '../hub/adopt.ts';
+import { hubLabel } from '../hub/hub-object.ts';
+
+const [[partLabel, partValue]] = Object.entries(hubLabel) as [[string, string]];
+
+/** Kinds whose names others may have taken in good faith. Accounts and Secrets are filled in, whoever made them. */
+const guarded: ReadonlySet<string> = new Set([
+  'Service',
+  'Deployment',
+  'PodDisruptionBudget',
+  'Ingress',
+  'NetworkPolicy',
+  'Role',
+  'ClusterRole',
+  'ClusterRoleBinding',
+]);
+
+/**
+ * Why `live` must not be overwritten: it is somebody's own, and has only the name in common with what we make. Undefined: it is ours, or
+ * Cluster Proxy's.
+ */
+export function inTheWay(live: KubeObject | undefined): string | undefined {
+  if (live === undefined || !guarded.has(live.kind)) return undefined;
+  const { labels, ownerReferences = [] } = live.metadata;
+  const isMarked = labels?.[partLabel] === partValue;
+  const isOwned = ownerReferences.some(({ kind }) => kind === configurationKind);
+  const writers = items(fields(live.metadata)['managedFields']);
+  const isWritten = writers.some(({ manager }) => manager === fieldManager);
+  if (isMarked || isOwned || isWritten) return undefined;
+  return `${describeRef(refOf(live))} is in the way: somebody else made it, so it is left as it is; delete it, or have it taken over with the label ${partLabel}=${partValue}`;
+}

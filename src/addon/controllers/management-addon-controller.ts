@@ -1,0 +1,52 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { KubeApi } from '../../kube/kube-api.ts';
+import { refOf } from '../../kube/kube-ref.ts';
+import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
+import type { ConfigLookup } from '../api/config-reference.ts';
+import { addonName } from '../api/names.ts';
+import { Controller, keysFrom } from '../controller/controller.ts';
+import {
+  clusterManagementAddOnProblems,
+  configHashesPatch,
+} from '../registration/cluster-management-addon-status.ts';
+import type { Watches } from './watches.ts';
+import { controllerDefaults } from './controller-defaults.ts';
+
+export interface ManagementAddOnControllerOptions {
+  readonly api: KubeApi;
+  readonly watches: Watches;
+  readonly findConfig: ConfigLookup;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Fills in what OCM's addon manager asks for in the status of the ClusterManagementAddOn, and says what keeps OCM from following it. */
+export function managementAddOnController(options: ManagementAddOnControllerOptions): Controller {
+  const { api, watches, findConfig, clock } = options;
+  const log = options.log.child({ controller: 'management-addon' });
+  const always = () => [addonName];
+  const from = [watches.managementAddOns, watches.configurations, watches.deploymentConfigs];
+  let said = '';
+  return new Controller({
+    name: 'management-addon',
+    sources: from.map((informer) => keysFrom(informer, always)),
+    async reconcile(_, signal) {
+      const object = watches.managementAddOns.get(addonName);
+      if (object === undefined) return undefined;
+      const addon = parseClusterManagementAddOn(object);
+      const problems = clusterManagementAddOnProblems(addon).join('; ');
+      if (problems !== '' && problems !== said) log.warn('OCM is kept from its part', { problems });
+      said = problems;
+      const patch = configHashesPatch(addon, findConfig);
+      if (patch !== undefined) {
+        await api.patch(refOf(object), patch, { signal, subresource: 'status' });
+      }
+      return undefined;
+    },
+    workers: 1,
+    ...controllerDefaults,
+    clock,
+    log: options.log,
+  });
+}
