@@ -1,0 +1,97 @@
+{{/* The tag of every image of the project. */}}
+{{- define "cluster-proxy.tag" -}}
+{{ .Values.tag | default (print "v" .Chart.Version) }}
+{{- end }}
+
+{{/* Labels of every object; never part of a selector. */}}
+{{- define "cluster-proxy.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
+app.kubernetes.io/name: cluster-proxy
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end }}
+
+{{/* "true" where brokers can tell each other who holds a cluster. */}}
+{{- define "cluster-proxy.externalRedis" -}}
+{{- if or .Values.redis.external.url .Values.redis.external.secretName }}true{{ end }}
+{{- end }}
+{{- define "cluster-proxy.hasRedis" -}}
+{{- if or .Values.redis.enabled (include "cluster-proxy.externalRedis" .) }}true{{ end }}
+{{- end }}
+
+{{/* How many brokers. Several that know nothing of each other would each reach half of the clusters: refused. */}}
+{{- define "cluster-proxy.brokers" -}}
+{{- $own := .Values.proxyServer.replicas }}
+{{- $redis := include "cluster-proxy.hasRedis" . }}
+{{- $wanted := .Values.replicas | int }}
+{{- if not (kindIs "invalid" $own) }}
+{{- if and (gt ($own | int) 1) (not $redis) }}
+{{- fail (printf "proxyServer.replicas is %d, but several brokers need Redis to find each other's clusters: set redis.enabled=true, or redis.external.url, or proxyServer.replicas=1" ($own | int)) }}
+{{- end }}
+{{- $own | int }}
+{{- else if $redis }}
+{{- max 2 $wanted }}
+{{- else if gt $wanted 1 }}
+{{- fail (printf "replicas is %d, but several brokers need Redis to find each other's clusters: set redis.enabled=true, or redis.external.url, or proxyServer.replicas=1" $wanted) }}
+{{- else }}1{{ end }}
+{{- end }}
+
+{{/* "true" where the chart brings its own Redis. */}}
+{{- define "cluster-proxy.ownRedis" -}}
+{{- if and .Values.redis.enabled (not (include "cluster-proxy.externalRedis" .)) (gt (include "cluster-proxy.brokers" . | int) 1) }}true{{ end }}
+{{- end }}
+
+{{/* What the manager is told of Redis. Not in the ManagedProxyConfiguration, whose CRD may be older than this chart. */}}
+{{- define "cluster-proxy.redisArgs" -}}
+{{- if gt (include "cluster-proxy.brokers" . | int) 1 }}
+{{- with .Values.redis.external }}
+{{- if and .url .secretName }}
+{{- fail "redis.external.url and redis.external.secretName are both set, keep one: a URL with a password belongs into the Secret" }}
+{{- end }}
+{{- if .url }}
+- --redis-url={{ .url }}
+{{- else }}
+- --redis-secret-name={{ .secretName | default "cluster-proxy-redis" }}
+{{- end }}
+{{- with .caSecretName }}
+- --redis-ca-secret-name={{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* How agents reach the brokers. */}}
+{{- define "cluster-proxy.entrypoint" -}}
+{{- with .Values.proxyServer }}
+{{- if .entrypointAddress }}Hostname
+{{- else if .entrypointIngress.host }}Ingress
+{{- else if .entrypointLoadBalancer }}LoadBalancerService
+{{- else }}PortForward
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What every container of the project may do: nothing. */}}
+{{- define "cluster-proxy.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
+{{- define "cluster-proxy.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile: { type: RuntimeDefault }
+{{- end }}
+
+{{/* DNS and the kube-apiserver, wherever they are. */}}
+{{- define "cluster-proxy.egressToApiserver" -}}
+- ports:
+    - { protocol: UDP, port: 53 }
+    - { protocol: TCP, port: 53 }
+    - { protocol: UDP, port: 5353 }
+    - { protocol: TCP, port: 5353 }
+    - { protocol: TCP, port: 443 }
+    - { protocol: TCP, port: 6443 }
+{{- end }}

@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { version } from '../../src/base/version.ts';
+import { run } from '../ground/kubernetes/run.ts';
+import { startProgram } from '../support/process.ts';
+
+const script = fileURLToPath(new URL('../../scripts/build.ts', import.meta.url));
+const node = process.execPath;
+
+describe('the bundle', () => {
+  let directory: string;
+  let program: string;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'culvert-bundle-'));
+    program = join(directory, 'culvert.mjs');
+    await run({ command: node, args: [script, directory] });
+  });
+  afterAll(() => rm(directory, { recursive: true }));
+
+  it('needs nothing beside it but Node', async () => {
+    const args = [program, '--version'];
+    expect(await run({ command: node, args, cwd: directory })).toBe(`${version}\n`);
+    await using dev = startProgram({
+      command: node,
+      args: [program, 'dev', '--listen=127.0.0.1:0', '--konnectivity-listen=127.0.0.1:0'],
+      cwd: directory,
+    });
+    await dev.waitForLine(/Ctrl-C ends it/);
+    dev.kill('SIGTERM');
+    expect(await dev.exited).toEqual({ code: 0, signal: null });
+  });
+
+  it.each([
+    ['the Kubernetes client', 'loadFromOptions', ['agent', 'broker', 'bridge']],
+    ['X.509', 'reflect-metadata', ['agent', 'bridge']],
+    ['Redis', 'SentinelConnector', ['agent', 'bridge']],
+  ])('starts without %s where it is not needed', (_what, mark, programs) => {
+    const parts = readdirSync(join(directory, 'parts')).map((name) =>
+      join(directory, 'parts', name),
+    );
+    const has = (file: string) => readFileSync(file, 'utf8').includes(mark);
+    // Otherwise the mark is wrong.
+    expect(parts.filter(has)).not.toEqual([]);
+    for (const name of programs) {
+      const part = parts.filter((file) => new RegExp(`/${name}-[A-Z0-9]{8}\\.mjs$`).test(file));
+      expect(part).toHaveLength(1);
+      expect([...loadedWith(program), ...loadedWith(part[0]!)].filter(has)).toEqual([]);
+    }
+  });
+
+  it('names the licences of what is in it', () => {
+    const text = readFileSync(join(directory, 'LICENSES.txt'), 'utf8');
+    for (const name of ['hono', 'ioredis', 'pino', 'jose', '@hono/node-server']) {
+      expect(text).toMatch(new RegExp(`^${name} \\d+\\.`, 'm'));
+    }
+    expect(text).not.toContain('no licence named');
+  });
+
+  it('can be started as it is', () => {
+    expect(statSync(program).mode & 0o111).toBe(0o111);
+    expect(readFileSync(program, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
+});
+
+/** The files that are loaded together with one, by imports that do not wait. */
+function loadedWith(file: string, found = new Set<string>()): ReadonlySet<string> {
+  if (found.has(file)) return found;
+  found.add(file);
+  const text = readFileSync(file, 'utf8');
+  for (const [, path] of text.matchAll(/(?:\bfrom|\bimport)\s*"(\.[^"]+)"/g)) {
+    loadedWith(resolve(dirname(file), path!), found);
+  }
+  return found;
+}

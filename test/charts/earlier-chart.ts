@@ -1,0 +1,153 @@
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import type { KubeObject } from '../../src/kube/kube-object.ts';
+import { chartDirectory } from './helm.ts';
+
+const labels = {
+  'open-cluster-management.io/addon': 'cluster-proxy',
+  component: 'cluster-proxy-manager',
+};
+const name = 'open-cluster-management:cluster-proxy:addon-manager';
+const rbac = 'rbac.authorization.k8s.io';
+const image = 'quay.io/open-cluster-management/cluster-proxy:v0.11.0';
+
+/** What the chart of Cluster Proxy 0.11 leaves on a hub, as far as a later chart has to get along with it. */
+function objectsBefore(namespace: string): readonly KubeObject[] {
+  const subjects = [{ kind: 'ServiceAccount', name: 'cluster-proxy', namespace }];
+  return [
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'cluster-proxy', namespace } },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'ClusterRole',
+      metadata: { name },
+      rules: [{ apiGroups: [''], resources: ['secrets', 'pods'], verbs: ['*'] }],
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'ClusterRoleBinding',
+      metadata: { name },
+      roleRef: { apiGroup: rbac, kind: 'ClusterRole', name },
+      subjects,
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'Role',
+      metadata: { name, namespace },
+      rules: [{ apiGroups: ['apps'], resources: ['deployments'], verbs: ['*'] }],
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'RoleBinding',
+      metadata: { name, namespace },
+      roleRef: { apiGroup: rbac, kind: 'Role', name },
+      subjects,
+    },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: {
+        name: 'cluster-proxy-addon-manager',
+        namespace,
+        labels: { component: labels.component },
+      },
+      spec: {
+        replicas: 1,
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: {
+            serviceAccount: 'cluster-proxy',
+            containers: [
+              {
+                name: 'manager',
+                image,
+                command: ['/manager'],
+                args: ['--leader-elect=true', `--signer-secret-namespace=${namespace}`],
+              },
+            ],
+          },
+        },
+      },
+    },
+    {
+      apiVersion: 'addon.open-cluster-management.io/v1alpha1',
+      kind: 'ClusterManagementAddOn',
+      metadata: {
+        name: 'cluster-proxy',
+        annotations: { 'addon.open-cluster-management.io/lifecycle': 'addon-manager' },
+      },
+      spec: {
+        supportedConfigs: [
+          {
+            group: 'proxy.open-cluster-management.io',
+            resource: 'managedproxyconfigurations',
+            defaultConfig: { name: 'cluster-proxy' },
+          },
+        ],
+        installStrategy: {
+          type: 'Placements',
+          placements: [{ name: 'cluster-proxy-placement', namespace }],
+        },
+      },
+    },
+    {
+      apiVersion: 'proxy.open-cluster-management.io/v1alpha1',
+      kind: 'ManagedProxyConfiguration',
+      metadata: { name: 'cluster-proxy' },
+      spec: {
+        authentication: { dump: { secrets: {} }, signer: { type: 'SelfSigned' } },
+        proxyServer: {
+          image,
+          replicas: 1,
+          namespace,
+          entrypoint: { type: 'PortForward', port: 8091 },
+        },
+        proxyAgent: { image, replicas: 1 },
+      },
+    },
+    {
+      apiVersion: 'cluster.open-cluster-management.io/v1beta2',
+      kind: 'ManagedClusterSetBinding',
+      metadata: { name: 'global', namespace },
+      spec: { clusterSet: 'global' },
+    },
+    {
+      apiVersion: 'cluster.open-cluster-management.io/v1beta1',
+      kind: 'Placement',
+      metadata: { name: 'cluster-proxy-placement', namespace },
+      spec: { clusterSets: ['global'] },
+    },
+  ];
+}
+
+/** The path of a chart of version 0.11.0 with these objects; the caller removes it. */
+export async function writeEarlierChart(namespace: string): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'culvert-earlier-chart-'));
+  await mkdir(join(directory, 'templates'));
+  const chart = { apiVersion: 'v2', name: 'cluster-proxy', version: '0.11.0' };
+  await writeFile(join(directory, 'Chart.yaml'), JSON.stringify(chart));
+  const objects = objectsBefore(namespace).map((object) => JSON.stringify(object));
+  await writeFile(join(directory, 'templates', 'all.yaml'), objects.join('\n---\n'));
+  return directory;
+}
+
+interface Schema {
+  readonly properties: Record<string, Schema>;
+  enum?: string[];
+}
+
+/** The CustomResourceDefinition as it was before it had the fields that are ours. */
+export async function earlierDefinition(): Promise<KubeObject> {
+  const file = join(chartDirectory('cluster-proxy'), 'crds', 'managedproxyconfigurations.yaml');
+  const definition = parse(await readFile(file, 'utf8')) as KubeObject & {
+    readonly spec: { versions: { schema: { openAPIV3Schema: Schema } }[] };
+  };
+  const { proxyServer, proxyAgent } =
+    definition.spec.versions[0]!.schema.openAPIV3Schema.properties['spec']!.properties;
+  delete proxyServer!.properties['redis'];
+  delete proxyServer!.properties['resources'];
+  delete proxyAgent!.properties['allow'];
+  return definition;
+}
