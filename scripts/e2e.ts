@@ -1,0 +1,26 @@
+// npm run e2e: the end to end tests on the clusters of `npm run ground -- up`. Arguments go to vitest: npm run e2e -- install
+// With CI=true it brings the clusters up itself, where there are none, and takes them down again.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { prepareClient } from '../test/e2e-ground/support/client.ts';
+import { groundDown, groundUp } from '../test/ground/kubernetes/ground.ts';
+import { startedClusters } from '../test/ground/kubernetes/state.ts';
+
+const report = (line: string) => console.log(`e2e: ${line}`);
+const isOwn = (await startedClusters()).length === 0;
+if (isOwn && process.env['CI'] !== 'true') {
+  console.error('e2e: no ground is up: npm run ground -- up');
+  process.exit(1);
+}
+
+try {
+  await prepareClient(report);
+  if (isOwn) await groundUp(report);
+  const config = ['--config', 'test/e2e-ground/vitest.config.ts'];
+  const child = spawn('vitest', ['run', ...config, ...process.argv.slice(2)], { stdio: 'inherit' });
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  const [code] = (await once(child, 'exit')) as [number | null];
+  process.exitCode = code ?? 1;
+} finally {
+  if (isOwn) await groundDown();
+}

@@ -1,0 +1,110 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  addManagedCluster,
+  connectGround,
+  removeCluster,
+  type Ground,
+  type GroundCluster,
+} from '../ground/kubernetes/ground.ts';
+import { HubClient, type RunningLoad } from './support/client.ts';
+import { Installation } from './support/installation.ts';
+import { leftIn, nothing } from './support/left.ts';
+import { addon, hubNamespace, installNamespace, testNamespace } from './support/names.ts';
+import { eventually } from './support/state.ts';
+import { endlessPath, startTarget } from './support/target.ts';
+
+const plan = { name: 'cluster3', index: 4, egress: 'direct' } as const;
+const timeoutMs = 90_000;
+
+describe('a third cluster, while the others are busy', () => {
+  let ground: Ground;
+  let hub: GroundCluster;
+  let third: GroundCluster;
+  let installation: Installation;
+  let client: HubClient;
+  let loads: RunningLoad[];
+
+  const isServed = async () => (await client.run('healthz', third)).ok;
+  const accept = (hubAcceptsClient: boolean) => {
+    const patch = JSON.stringify({ spec: { hubAcceptsClient } });
+    return hub.kubectl(['patch', 'managedcluster', plan.name, '--type=merge', `--patch=${patch}`]);
+  };
+  const named = async (...args: string[]) => {
+    const names = await hub.kubectl(['get', ...args, '-o', 'name']);
+    return names.split('\n').filter((name) => name.includes(plan.name));
+  };
+
+  beforeAll(async () => {
+    ground = await connectGround();
+    ({ hub } = ground);
+    installation = new Installation(ground);
+    await installation.apply();
+    await installation.settle();
+    client = await HubClient.open(hub);
+    loads = ground.managed.map((cluster) => client.load(cluster, [`--path=${endlessPath}`]));
+  }, 300_000);
+  afterAll(async () => {
+    await Promise.all((loads ?? []).map((load) => load.stop()));
+    await client?.[Symbol.asyncDispose]();
+    await hub.kubectl([
+      'delete',
+      'managedcluster',
+      plan.name,
+      '--ignore-not-found',
+      '--wait=false',
+    ]);
+    await removeCluster(plan.name);
+  });
+
+  it('gets its agent by itself', async () => {
+    third = await addManagedCluster(plan, () => {});
+    await startTarget(third);
+    await eventually(ground, () => installation.isAvailable(plan.name), {
+      what: `addon Available in ${plan.name}`,
+      timeoutMs,
+    });
+    const result = await client.run('pods', third, [`--namespace=${testNamespace}`]);
+    expect(result).toMatchObject({ ok: true, pods: ['target'], nodes: [plan.name] });
+  });
+
+  it('is cut off within a minute when the hub does not accept it any more', async () => {
+    await accept(false);
+    await eventually(ground, async () => !(await isServed()), {
+      what: `end of the tunnels of ${plan.name}`,
+      timeoutMs: 60_000,
+    });
+    await accept(true);
+    await eventually(ground, isServed, { what: `${plan.name}, accepted again`, timeoutMs });
+  });
+
+  it('leaves with all that it had on the hub', async () => {
+    await hub.kubectl(['delete', 'managedcluster', plan.name, '--wait=false']);
+    await eventually(
+      ground,
+      async () => {
+        const left = [
+          ...(await named('managedclusters')),
+          // The namespace itself stays: that is OCM's way.
+          ...(await leftIn(hub, plan.name, 'hub')).filter((name) => name.includes(addon)),
+          ...(await named('-n', hubNamespace, 'rolebindings')),
+          ...(await named('clusterrolebindings')),
+        ];
+        return nothing(left);
+      },
+      { what: `end of ${plan.name} on the hub`, timeoutMs },
+    );
+    expect(await isServed()).toBe(false);
+    const left = await third.kubectl(['-n', installNamespace, 'get', 'deployments', '-o', 'name']);
+    expect(left.trim()).toBe('');
+    await removeCluster(plan.name);
+  });
+
+  it('is noticed by none of the others', async () => {
+    for (const load of loads) {
+      const { requests, failed, errors, slowestMs } = await load.stop();
+      console.log(`${load.cluster}: ${requests} requests, the slowest ${slowestMs} ms`);
+      expect({ failed, errors: errors ?? [] }).toEqual({ failed: 0, errors: [] });
+      expect(requests).toBeGreaterThan(0);
+    }
+  });
+});

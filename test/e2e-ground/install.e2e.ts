@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connectGround, type Ground } from '../ground/kubernetes/ground.ts';
+import { ownImage } from '../ground/kubernetes/images.ts';
+import { HubClient } from './support/client.ts';
+import { conditionOf, entrypointValues, Installation } from './support/installation.ts';
+import type { WithConditions } from './support/installation.ts';
+import { addon, hubNamespace, installNamespace, testNamespace } from './support/names.ts';
+import { eventually } from './support/state.ts';
+
+describe('helm install', () => {
+  let ground: Ground;
+  let installation: Installation;
+  let client: HubClient;
+
+  beforeAll(async () => {
+    ground = await connectGround();
+    installation = new Installation(ground);
+  });
+  afterAll(() => client?.[Symbol.asyncDispose]());
+
+  it('says what to type next', async () => {
+    const notes = await installation.apply(entrypointValues.LoadBalancerService);
+    expect(notes).toContain('kubectl get managedclusteraddon -A');
+    expect(notes).not.toContain('WARNING');
+  });
+
+  it('brings up brokers with certificates, and says so in the conditions', async () => {
+    await eventually(ground, () => installation.isDeployed(), {
+      what: 'deployed brokers',
+      timeoutMs: 90_000,
+    });
+    const object = await ground.hub.get<WithConditions>('managedproxyconfiguration', addon);
+    for (const what of ['ProxyServer', 'AgentServer', 'ProxyClient']) {
+      expect(conditionOf(object, `${what}SecretSigned`), what).toBe('True');
+    }
+  });
+
+  it('makes the addon Available in every cluster', async () => {
+    await installation.settle();
+    const table = await ground.hub.kubectl(['get', 'managedclusteraddon', '-A']);
+    for (const { name } of ground.managed) {
+      expect(table).toMatch(new RegExp(`^${name} +${addon} +True`, 'm'));
+    }
+  });
+
+  it('leaves no pod that is not ready', async () => {
+    const deployments = [
+      { cluster: ground.hub, namespace: hubNamespace, name: 'cluster-proxy-addon-manager' },
+      { cluster: ground.hub, namespace: hubNamespace, name: addon },
+      ...ground.managed.map((cluster) => {
+        return { cluster, namespace: installNamespace, name: 'cluster-proxy-proxy-agent' };
+      }),
+    ];
+    for (const { cluster, namespace, name } of deployments) {
+      const rollout = ['rollout', 'status', `deployment/${name}`, '--timeout=60s'];
+      await cluster.kubectl(['-n', namespace, ...rollout]);
+      const pods = await cluster.get<{ items: { status: PodStatus }[] }>('-n', namespace, 'pods');
+      const restarts = pods.items.flatMap(({ status }) =>
+        (status.containerStatuses ?? []).map(({ restartCount }) => restartCount),
+      );
+      expect(Math.max(...restarts), `restarts of ${name} in ${cluster.name}`).toBe(0);
+    }
+  });
+
+  describe('keeps to its limits:', () => {
+    it('a broker is ready 2 s after it started', async () => {
+      const select = ['-l', 'proxy.open-cluster-management.io/component-name=proxy-server'];
+      const pods = await ground.hub.get<{ items: { status: PodStatus }[] }>(
+        ...['-n', hubNamespace, 'pods', ...select],
+      );
+      const tookMs = pods.items.map(({ status }) => {
+        const startedAt = status.containerStatuses?.[0]?.state.running?.startedAt ?? '';
+        const ready = status.conditions?.find(({ type }) => type === 'Ready');
+        return Date.parse(ready?.lastTransitionTime ?? '') - Date.parse(startedAt);
+      });
+      console.log(`brokers were ready after ${tookMs.join(' and ')} ms`);
+      expect(tookMs).toHaveLength(2);
+      expect(Math.max(...tookMs)).toBeLessThanOrEqual(2000);
+    });
+
+    it('an idle agent takes 90 MiB', async () => {
+      const script = `for pid in $(pgrep -f '^/usr/local/bin/node /culvert/culvert.mjs agent'); do grep VmRSS /proc/$pid/status; done`;
+      for (const cluster of ground.managed) {
+        const text = await cluster.run('bash', ['-c', script]);
+        const rssMiB = Array.from(text.matchAll(/(\d+) kB/g), ([, kib]) => Number(kib) / 1024);
+        console.log(`${cluster.name}: the agent takes ${rssMiB.map(Math.round).join(', ')} MiB`);
+        expect(rssMiB).toHaveLength(1);
+        expect(rssMiB[0]).toBeLessThanOrEqual(90);
+      }
+    });
+
+    it('the image takes 250 MiB', async () => {
+      const { status } = await ground.hub.get<{
+        status: { images: { names: string[] | null; sizeBytes: number }[] };
+      }>('node', ground.hub.name);
+      const image = status.images.find(({ names }) => names?.includes(ownImage));
+      const sizeMiB = (image?.sizeBytes ?? 0) / 1024 / 1024;
+      console.log(`the image takes ${sizeMiB.toFixed(0)} MiB`);
+      expect(sizeMiB).toBeGreaterThan(0);
+      expect(sizeMiB).toBeLessThanOrEqual(250);
+    });
+  });
+
+  describe('a Go client on the hub', () => {
+    beforeAll(async () => {
+      client = await HubClient.open(ground.hub);
+    });
+
+    it('asks each cluster for its health', async () => {
+      for (const cluster of ground.managed) {
+        expect(await client.run('healthz', cluster)).toMatchObject({ ok: true, body: 'ok' });
+      }
+    });
+
+    it('lists the pods of each cluster', async () => {
+      for (const cluster of ground.managed) {
+        const result = await client.run('pods', cluster, [`--namespace=${testNamespace}`]);
+        expect(result).toMatchObject({ ok: true, pods: ['target'], nodes: [cluster.name] });
+      }
+    });
+
+    it('watches objects come, change and go', async () => {
+      for (const cluster of ground.managed) {
+        const result = await client.run('watch', cluster, [`--namespace=${testNamespace}`]);
+        expect(result).toMatchObject({ ok: true, events: ['ADDED', 'MODIFIED', 'DELETED'] });
+        expect(result['slowestMs']).toBeLessThan(2000);
+      }
+    });
+
+    it('is refused what the managed cluster does not have', async () => {
+      const stranger = { ...ground.managed[0]!, name: 'no-such-cluster' };
+      expect(await client.run('healthz', stranger)).toMatchObject({ ok: false });
+    });
+  });
+});
+
+interface PodStatus {
+  readonly conditions?: readonly { readonly type: string; readonly lastTransitionTime: string }[];
+  readonly containerStatuses?: readonly {
+    readonly restartCount: number;
+    readonly state: { readonly running?: { readonly startedAt: string } };
+  }[];
+}
