@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManagedClusterAddOn } from '../../src/addon/api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../../src/addon/api/managed-cluster.ts';
 import { parseManagedProxyConfiguration } from '../../src/addon/api/managed-proxy-configuration.ts';
+import { ownerOf } from '../../src/addon/hub/hub-object.ts';
 import { portForwardRoleName } from '../../src/addon/hub/hub-rbac.ts';
 import { reconcileHub } from '../../src/addon/hub/reconcile-hub.ts';
 import { hubAccess } from '../../src/addon/registration/hub-access.ts';
@@ -116,8 +117,9 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
 
   it('can give the agent of a cluster its rights, and bring its ManifestWork', async () => {
     await upgrade({});
+    const observed = await configuration();
     const plan = reconcileHub({
-      configuration: await configuration(),
+      configuration: observed,
       settings,
       objects: [],
       tlsProfile: undefined,
@@ -130,7 +132,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
     );
     const group = 'system:open-cluster-management:cluster:cluster1:addon:cluster-proxy';
     const subject = { kind: 'Group', apiGroup: 'rbac.authorization.k8s.io', name: group } as const;
-    const tunnel = { namespace: ns, name: portForwardRoleName };
+    const tunnel = { namespace: ns, name: portForwardRoleName, owner: ownerOf(observed) };
     const access = hubAccess(cluster, addon, subject, tunnel);
     expect(access).toHaveLength(3);
     // The server's own view of Roles lags a little: a binding may come too early, as it does for the manager.

@@ -69,10 +69,14 @@ describe('a third cluster, while the others are busy', () => {
 
   it('is cut off within a minute when the hub does not accept it any more', async () => {
     await accept(false);
+    const startedAt = Date.now();
     await eventually(ground, async () => !(await isServed()), {
       what: `end of the tunnels of ${plan.name}`,
       timeoutMs: 60_000,
     });
+    const tookMs = Date.now() - startedAt;
+    console.log(`${plan.name} was cut off after ${tookMs} ms`);
+    expect(tookMs).toBeLessThan(60_000);
     await accept(true);
     await eventually(ground, isServed, { what: `${plan.name}, accepted again`, timeoutMs });
   });

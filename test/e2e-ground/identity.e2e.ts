@@ -123,7 +123,8 @@ describe('a cluster that lies', () => {
 
   it('is let in under its own name: what follows is refused for what it says', async () => {
     await using agent = await startAgent('honest', liar.name, await ownPair());
-    await loggedLine(agent, 'connected to the broker');
+    const { broker } = await loggedLine(agent, 'connected to the broker');
+    expect(broker).toBe(`${brokerAddress}:8091`);
   });
 
   it('does not get in under the name of another', async () => {

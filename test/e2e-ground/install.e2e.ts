@@ -31,7 +31,7 @@ describe('helm install', () => {
     });
     const object = await ground.hub.get<WithConditions>('managedproxyconfiguration', addon);
     for (const what of ['ProxyServer', 'AgentServer', 'ProxyClient']) {
-      expect(conditionOf(object, `${what}SecretSigned`), what).toBe('True');
+      expect(conditionOf(object, `${what}SecretSigned`), `of ${what}`).toBe('True');
     }
   });
 

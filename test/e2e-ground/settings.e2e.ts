@@ -95,6 +95,7 @@ describe('settings', () => {
       );
       await installation.settle();
       await cluster.kubectl(['delete', 'namespace', namespace, '--timeout=60s']);
+      expect(await isServed()).toBe(true);
     });
 
     it('are gone from the Deployment when the reference is', async () => {
@@ -123,6 +124,8 @@ describe('settings', () => {
         (deployment) => deployment.metadata.annotations?.[generationAnnotation] === generation,
       );
       for (const each of ground.managed) await installation.agentRolledOut(each);
+      const ready = (await agentDeployment(cluster)).status?.readyReplicas;
+      expect(ready).toBe(1);
     });
 
     it('replace no pod that they do not concern', async () => {
@@ -185,7 +188,7 @@ describe('settings', () => {
     expect(spec.template.spec.containers[0]?.image).toBe('localhost/culvert:ground');
     const object = await hub.get<WithConditions>('managedproxyconfiguration', addon);
     for (const what of ['ProxyServerDeployed', 'ProxyServerSecretSigned']) {
-      expect(conditionOf(object, what), what).toBe('True');
+      expect(conditionOf(object, what), `condition ${what}`).toBe('True');
     }
   });
 
@@ -224,6 +227,7 @@ describe('settings', () => {
       await client[Symbol.asyncDispose]();
       client = await HubClient.open(hub);
       await eventually(ground, isServed, { what: 'client that is served again', timeoutMs });
+      expect(await installation.isDeployed()).toBe(true);
     },
   );
 

@@ -1,11 +1,13 @@
 import type { KubeObject } from '../../kube/kube-object.ts';
-import { type Condition, parseConditions } from './condition.ts';
+import { type Condition, findCondition, parseConditions } from './condition.ts';
 import { fields, items, text } from './fields.ts';
 
 /** What the work agent of a cluster says about a ManifestWork. */
 export interface ManifestWorkState {
   readonly namespace: string;
   readonly name: string;
+  /** The cluster has exactly what is stored now, not only something earlier. */
+  readonly isApplied: boolean;
   readonly conditions: readonly Condition[];
   readonly manifests: readonly {
     /** `Deployment ns/name` */
@@ -16,10 +18,13 @@ export interface ManifestWorkState {
 
 export function parseManifestWork({ metadata, status }: KubeObject): ManifestWorkState {
   const resourceStatus = fields(fields(status).resourceStatus);
+  const conditions = parseConditions(fields(status).conditions);
+  const applied = findCondition(conditions, 'Applied');
   return {
     namespace: metadata.namespace ?? '',
     name: metadata.name,
-    conditions: parseConditions(fields(status).conditions),
+    isApplied: applied?.status === 'True' && applied.observedGeneration === metadata.generation,
+    conditions,
     manifests: items(resourceStatus.manifests).map((manifest) => {
       const { kind, namespace, name } = fields(manifest.resourceMeta);
       const path = text(namespace) === '' ? text(name) : `${text(namespace)}/${text(name)}`;

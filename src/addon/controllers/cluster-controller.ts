@@ -57,6 +57,10 @@ interface Pass {
   readonly signal: AbortSignal;
   /** Something was written so short a time ago that the caches do not show it. */
   isUnseen: boolean;
+  /** So the caches show what was there before. */
+  hasWritten: boolean;
+  /** Rights that go once the agent has been told another way. */
+  readonly outlived: KubeObject[];
 }
 
 /** Brings the addon of each cluster to what it shall be: the agent's rights on the hub, its ManifestWorks, the addon's status. */
@@ -121,9 +125,19 @@ export class ClusterController {
     const hub = state.value;
     if (hub === undefined) return undefined;
     const failures = new Failures();
-    const pass: Pass = { addon, cluster, hub, failures, signal, isUnseen: false };
+    const pass: Pass = {
+      addon,
+      cluster,
+      hub,
+      failures,
+      signal,
+      isUnseen: false,
+      hasWritten: false,
+      outlived: [],
+    };
     const access = await this.#bringAccess(pass);
     const manifests = await this.#bringWorks(pass);
+    await this.#dropOutlived(pass, manifests);
     await this.#writeStatus(pass, access, manifests);
     failures.throwIfAny();
     return pass.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
@@ -151,6 +165,10 @@ export class ClusterController {
     const removed = new Set(plan.remove.map((ref) => `${ref.kind} ${ref.namespace}/${ref.name}`));
     for (const object of existing) {
       if (!removed.has(`${object.kind} ${keyOf(object)}`)) continue;
+      if (plan.outcome.t === 'applied' && object.metadata.namespace === hub.hubNamespace) {
+        pass.outlived.push(object);
+        continue;
+      }
       await failures.attempt(object, () => this.#delete(object, signal));
     }
     if (failures.all.length === 0) return plan.outcome;
@@ -195,6 +213,18 @@ export class ClusterController {
     return { t: 'stored', works: stored.map(parseManifestWork), notices: rendered.notices };
   }
 
+  /**
+   * Takes the right to come through the kube-apiserver away where there is another entrypoint now, once the cluster has the work that says so:
+   * until then its agent has no other way.
+   */
+  async #dropOutlived(pass: Pass, manifests: ManifestsOutcome): Promise<void> {
+    const isTold = manifests.t === 'stored' && manifests.works.every(({ isApplied }) => isApplied);
+    if (!isTold || pass.isUnseen || pass.hasWritten) return;
+    for (const object of pass.outlived) {
+      await pass.failures.attempt(object, () => this.#delete(object, pass.signal));
+    }
+  }
+
   async #writeStatus(pass: Pass, access: AccessOutcome, manifests: ManifestsOutcome) {
     const { addon, cluster, hub, signal } = pass;
     const { api, findConfig, wallClock, agentInstallNamespace } = this.#options;
@@ -224,7 +254,9 @@ export class ClusterController {
     const live = existing.find((one) => isSame(one, object));
     const applied = await this.#options.applier.apply(object, live, pass.signal);
     if (applied === 'unseen') pass.isUnseen = true;
-    if (applied === 'written') this.#log.debug('applied', { object: describeRef(refOf(object)) });
+    if (applied !== 'written') return;
+    pass.hasWritten = true;
+    this.#log.debug('applied', { object: describeRef(refOf(object)) });
   }
 
   async #delete(object: KubeObject, signal: AbortSignal): Promise<void> {

@@ -30,7 +30,7 @@ export function hubStateOf(
       imagePullSecrets: proxyAgent.imagePullSecrets,
     },
     entrypoint: agentEntrypoint(entrypoint),
-    tunnel: 'pending' in entrypoint ? undefined : portForwardRole(entrypoint),
+    tunnel: 'pending' in entrypoint ? undefined : portForwardRole(configuration, entrypoint),
     caBundle,
     // The one that signs now: while the next is only distributed, nobody shall ask for a certificate of it.
     organizationalUnit: organizationalUnitOf(plan.agents.signing.certPem),

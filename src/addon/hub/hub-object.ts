@@ -26,7 +26,7 @@ export const hubSecrets = {
 } as const;
 
 /** As upstream writes it: garbage collection follows it, and it does not claim to be the only controller. */
-function ownerOf({ name, uid }: ManagedProxyConfiguration): OwnerReference {
+export function ownerOf({ name, uid }: ManagedProxyConfiguration): OwnerReference {
   return {
     apiVersion: configurationApiVersion,
     kind: configurationKind,

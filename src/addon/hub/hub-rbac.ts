@@ -1,8 +1,8 @@
 import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
 import { addonName, apiGroups } from '../api/names.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject, OwnerReference } from '../../kube/kube-object.ts';
 import { type Entrypoint, serviceProxyResource } from './entrypoint.ts';
-import { clusterMeta, hubLabel, hubMeta, serverAccount } from './hub-object.ts';
+import { clusterMeta, hubLabel, hubMeta, ownerOf, serverAccount } from './hub-object.ts';
 
 const rbac = `${apiGroups.rbac}/v1`;
 const brokerRoleName = 'open-cluster-management:cluster-proxy:proxy-server';
@@ -15,10 +15,14 @@ export const portForwardRoleName = 'cluster-proxy-addon-agent:portforward';
 
 /** Which Role a cluster's addon agent is to be bound to, and where; undefined where agents do not come through the kube-apiserver. */
 export function portForwardRole(
+  configuration: ManagedProxyConfiguration,
   entrypoint: Entrypoint,
-): { readonly namespace: string; readonly name: string } | undefined {
+):
+  | { readonly namespace: string; readonly name: string; readonly owner: OwnerReference }
+  | undefined {
   if (entrypoint.kind !== 'PortForward') return undefined;
-  return { namespace: entrypoint.namespace, name: portForwardRoleName };
+  const { namespace } = entrypoint;
+  return { namespace, name: portForwardRoleName, owner: ownerOf(configuration) };
 }
 
 /**

@@ -172,11 +172,15 @@ function unwanted(
   const { namespace } = configuration.spec.proxyServer;
   const [label] = Object.entries(hubLabel);
   const isWanted = (object: KubeObject) => wanted.some((one) => isSame(one, object));
+  const isTunnelRole = ({ kind, metadata }: KubeObject) =>
+    kind === 'Role' && metadata.name === portForwardRoleName && metadata.namespace === namespace;
   const stale = objects.filter(
     (object) =>
       object.kind !== 'Secret' &&
       // One that is not rendered now, for a bad TLS profile, is to go on.
       !(object.kind === 'Deployment' && object.metadata.namespace === namespace) &&
+      // Without bindings it allows nothing, and agents that have not heard of another entrypoint still come by theirs.
+      !isTunnelRole(object) &&
       object.metadata.labels?.[label![0]] === label![1] &&
       object.metadata.ownerReferences?.some(({ uid }) => uid === configuration.uid) === true &&
       !isWanted(object),
@@ -184,7 +188,11 @@ function unwanted(
   const upstream = (['RoleBinding', 'Role'] as const).flatMap(
     (kind) => findObject(objects, kind, portForwardRoleName, namespace) ?? [],
   );
-  return [...new Set([...stale, ...upstream.filter((object) => !isWanted(object))])]
+  const isUpstream = ({ kind, metadata }: KubeObject) =>
+    kind === 'RoleBinding' || metadata.labels?.[label![0]] !== label![1];
+  return [
+    ...new Set([...stale, ...upstream.filter((object) => isUpstream(object) && !isWanted(object))]),
+  ]
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
     .map(refOf);
 }

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject, OwnerReference } from '../../kube/kube-object.ts';
 import type { KubeRef } from '../../kube/kube-api.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
@@ -12,6 +12,8 @@ const leaseRole = 'cluster-proxy-addon-agent';
 export interface TunnelRole {
   readonly namespace: string;
   readonly name: string;
+  /** The ManagedProxyConfiguration. */
+  readonly owner: OwnerReference;
 }
 
 /**
@@ -56,15 +58,8 @@ export function hubAccess(
     name: tunnelBindingName(cluster.name),
     namespace: tunnel.namespace,
     labels: ownLabels(cluster.name),
-    // An owner must live in the same namespace or in none: the cluster does, its addon does not.
-    ownerReferences: [
-      {
-        apiVersion: 'cluster.open-cluster-management.io/v1',
-        kind: 'ManagedCluster',
-        name: cluster.name,
-        uid: cluster.uid,
-      },
-    ],
+    // So that it goes with an uninstall, which leaves nobody who would take it away. An addon in another namespace cannot own it.
+    ownerReferences: [tunnel.owner],
   };
   return [...objects, binding(tunnelBinding, tunnel.name, subject)];
 }

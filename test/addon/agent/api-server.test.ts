@@ -54,9 +54,15 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
     const managed = await server.get<KubeObject>('managedcluster', cluster);
     return { addon: parseManagedClusterAddOn(addon), cluster: parseManagedCluster(managed) };
   };
+  const owner = {
+    apiVersion: `${apiGroups.proxy}/v1alpha1`,
+    kind: 'ManagedProxyConfiguration',
+    name: 'cluster-proxy',
+    uid: '00000000-0000-4000-8000-000000000000',
+  };
   const accessOf = async (
     name: string,
-    tunnel = { namespace: 'hub', name: portForwardRoleName },
+    tunnel = { namespace: 'hub', name: portForwardRoleName, owner },
   ) => {
     const { addon, cluster } = await observed(name);
     const known = hubSubject(addon);

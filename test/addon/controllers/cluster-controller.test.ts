@@ -243,6 +243,33 @@ describe('a cluster', () => {
     );
   });
 
+  it('keeps the right to come through the kube-apiserver until it has the work that names another entrypoint', async () => {
+    const { world } = await running(['cluster1']);
+    const mayComeThrough = () => access(world, 'cluster1')[2] !== undefined;
+    const wayOf = (work: KubeObject | undefined) =>
+      /--broker-via-hub|--broker-url/.exec(JSON.stringify(work?.['spec']))?.[0];
+    const apply = async () => {
+      const { generation } = world.work('cluster1')!.metadata;
+      const applied = { ...condition('Applied', 'True'), observedGeneration: generation };
+      const ref = world.ref('ManifestWork', 'addon-cluster-proxy-deploy-0', 'cluster1');
+      const status = { conditions: [applied] };
+      await world.api.as('klusterlet').patch(ref, { status }, { ...live, subresource: 'status' });
+      await world.settle();
+    };
+    await apply();
+    expect(mayComeThrough()).toBe(true);
+    const entrypoint = { type: 'Hostname', hostname: { value: 'broker.example' } };
+    const patch = { spec: { proxyServer: { entrypoint } } };
+    const ref = world.ref('ManagedProxyConfiguration', 'cluster-proxy');
+    await world.api.as('person').patch(ref, patch, live);
+    await world.until(() => wayOf(world.work('cluster1')) === '--broker-url');
+    await world.settle();
+    expect(mayComeThrough()).toBe(true);
+    await apply();
+    await world.until(() => !mayComeThrough());
+    expect(access(world, 'cluster1').slice(0, 2)).not.toContain(undefined);
+  });
+
   it('whose work does not change for a change of the configuration is not written', async () => {
     const { world } = await running();
     const before = clusters.map((name) => world.work(name));

@@ -118,13 +118,15 @@ describe('resolveEntrypoint', () => {
 describe('portForwardRole', () => {
   it('is for agents that come through the kube-apiserver', () => {
     const resolve = (entrypoint: object) => {
-      const resolved = resolveEntrypoint(entrypointOf({ ...entrypoint }), []);
+      const configuration = entrypointOf({ ...entrypoint });
+      const resolved = resolveEntrypoint(configuration, []);
       if ('pending' in resolved) throw new Error(resolved.pending);
-      return portForwardRole(resolved);
+      return portForwardRole(configuration, resolved);
     };
     expect(resolve({ type: 'PortForward' })).toEqual({
       namespace: hub,
       name: 'cluster-proxy-addon-agent:portforward',
+      owner: expect.objectContaining({ kind: 'ManagedProxyConfiguration', name: 'cluster-proxy' }),
     });
     expect(resolve({ type: 'Hostname', hostname: { value: 'hub.example' } })).toBeUndefined();
   });

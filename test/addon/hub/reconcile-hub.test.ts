@@ -146,12 +146,6 @@ describe('reconcileHub', () => {
         ['Service proxy-agent-entrypoint'],
       ],
       [
-        'the Role when agents come directly',
-        plan(),
-        entrypointOf(balancer),
-        ['Role cluster-proxy-addon-agent:portforward'],
-      ],
-      [
         'a load balancer of another name',
         plan(entrypointOf(balancer)),
         entrypointOf({ ...balancer, loadBalancerService: { name: 'lb' } }),

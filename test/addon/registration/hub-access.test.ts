@@ -5,7 +5,13 @@ import { planHubAccess } from '../../../src/addon/registration/plan-hub-access.t
 import { hubSubject } from '../../../src/addon/registration/registrations.ts';
 import { addOn, managedCluster } from './hub-objects.ts';
 
-const tunnel = { namespace: 'hub', name: 'cluster-proxy-addon-agent:portforward' };
+const owner = {
+  apiVersion: 'proxy.open-cluster-management.io/v1alpha1',
+  kind: 'ManagedProxyConfiguration',
+  name: 'cluster-proxy',
+  uid: 'u',
+};
+const tunnel = { namespace: 'hub', name: 'cluster-proxy-addon-agent:portforward', owner };
 
 function accessOf(cluster: string, withTunnel = true) {
   const addon = addOn({ cluster });
@@ -55,7 +61,7 @@ describe('hubAccess', () => {
       metadata: {
         name: 'cluster-proxy-addon-agent:portforward:cluster1',
         namespace: 'hub',
-        ownerReferences: [{ kind: 'ManagedCluster', name: 'cluster1' }],
+        ownerReferences: [owner],
       },
       roleRef: { kind: 'Role', name: 'cluster-proxy-addon-agent:portforward' },
     });

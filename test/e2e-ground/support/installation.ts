@@ -53,6 +53,7 @@ export class Installation {
   /** Installs, or makes what is installed be like this; what helm says. */
   async apply(proxyServer: Values = {}, more: Values = {}): Promise<string> {
     const { ground } = this;
+    await forgetRequests(ground.hub);
     const args = ['upgrade', '--install', release, chart, '--create-namespace'];
     const notes = await this.#helm(args, { ...ourImage, ...more, proxyServer });
     for (const { plan, name } of ground.managed) {
@@ -136,6 +137,11 @@ export class Installation {
   }
 }
 
+/** A klusterlet asks for no more certificates where it sees ten requests of its own; Kubernetes keeps them for an hour. */
+async function forgetRequests(hub: GroundCluster): Promise<void> {
+  await hub.kubectl(['delete', 'csr', '-l', `open-cluster-management.io/addon-name=${addon}`]);
+}
+
 /** Takes away what a release and its addon leave on purpose, and what a run that was interrupted left. */
 export async function removeEverything(ground: Ground): Promise<void> {
   const { hub, managed } = ground;
@@ -146,8 +152,7 @@ export async function removeEverything(ground: Ground): Promise<void> {
     { what: 'end of all addons', timeoutMs: 90_000 },
   );
   const gone = ['--ignore-not-found', '--timeout=60s'];
-  // OCM asks for no more certificates where there are many requests; Kubernetes keeps them for an hour.
-  await hub.kubectl(['delete', 'csr', '-l', 'open-cluster-management.io/addon-name=cluster-proxy']);
+  await forgetRequests(hub);
   const crd = 'managedproxyconfigurations.proxy.open-cluster-management.io';
   await hub.kubectl(['delete', 'namespace', hubNamespace, ...gone]);
   // Helm keeps it, and does not renew it.

@@ -1,3 +1,4 @@
+import { describeError } from '../../../src/base/error.ts';
 import type { Ground, GroundCluster } from '../../ground/kubernetes/ground.ts';
 import { waitFor, type WaitOptions } from '../../ground/kubernetes/wait.ts';
 import { addon, hubNamespace, installNamespace } from './names.ts';
@@ -17,7 +18,7 @@ export async function eventually<T>(
     return await waitFor(attempt, { pollMs: 250, ...options });
   } catch (error) {
     const { message, cause } = error as Error;
-    const last = cause === undefined ? '' : `\nlast: ${String(cause)}`;
+    const last = cause === undefined ? '' : `\nlast: ${describeError(cause)}`;
     // The report of a test shows a message in full, and little of a cause.
     throw new Error(`${message}${last}\n${await stateOf(ground)}`, { cause: error });
   }
