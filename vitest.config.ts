@@ -21,7 +21,7 @@ export default defineConfig({
         },
       },
       {
-        // A dozen processes that are killed and stopped: after all others, and one file at a time.
+        // A dozen processes that are killed and stopped: by themselves, and one file at a time.
         test: {
           ...shared,
           name: 'chaos',
