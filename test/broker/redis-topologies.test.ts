@@ -181,8 +181,9 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis Sentinel', (
     await master.kill();
     const claim = await first.directory.claim(onFirst);
     // A Sentinel that was kept from running for two seconds acts on nothing for the next thirty.
-    await expect.poll(() => infoOf(replica), { timeout: 60_000 }).toContain('role:master');
-    await expect.poll(() => second.directory.locate('c1'), soon).toEqual([claim]);
+    const failedOver = { timeout: 60_000 };
+    await expect.poll(() => infoOf(replica), failedOver).toContain('role:master');
+    await expect.poll(() => second.directory.locate('c1'), failedOver).toEqual([claim]);
     await expect.poll(() => first.directory.degraded, soon).toBeUndefined();
     const third = await live('r3');
     expect(await third.directory.locate('c1')).toEqual([claim]);
