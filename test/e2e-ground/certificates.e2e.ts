@@ -13,8 +13,18 @@ const agentCertificate = 'cluster-proxy-open-cluster-management.io-proxy-agent-s
 const timeoutMs = 120_000;
 
 const signers = [
-  { signer: 'cluster-proxy-signer', bundle: 'proxy-server-ca', volume: 'proxy-server-ca-certs' },
-  { signer: 'cluster-proxy-agent-signer', bundle: 'agent-ca', volume: 'agent-ca' },
+  {
+    signer: 'cluster-proxy-signer',
+    bundle: 'proxy-server-ca',
+    volume: 'proxy-server-ca-certs',
+    reloaded: 'certificate, key and client CA of the konnectivity bridge',
+  },
+  {
+    signer: 'cluster-proxy-agent-signer',
+    bundle: 'agent-ca',
+    volume: 'agent-ca',
+    reloaded: "CA of agents' certificates",
+  },
 ] as const;
 
 describe('under load, with transfers running', () => {
@@ -80,11 +90,29 @@ describe('under load, with transfers running', () => {
   const isMountedEverywhere = async ({ bundle, volume }: (typeof signers)[number]) => {
     const pem = textIn(await secretOf(hub, hubNamespace, bundle), 'ca.crt').trim();
     const onHub = await mountedFiles(hub, volume, 'ca.crt');
-    if (bundle === 'agent-ca') return onHub.every((text) => text.trim() === pem);
+    if (bundle === 'agent-ca') return onHub.every(({ text }) => text === pem);
     const onClusters = await Promise.all(
       ground.managed.map((cluster) => mountedFiles(cluster, 'ca', 'ca.crt')),
     );
-    return [...onHub, ...onClusters.flat()].every((text) => text.trim() === pem);
+    return [...onHub, ...onClusters.flat()].every(({ text }) => text === pem);
+  };
+
+  /** Whether each broker has read the files since the kubelet brought them: it looks every 5 s. */
+  const isReadByBrokers = async ({ volume, reloaded }: (typeof signers)[number]) => {
+    const select = ['-l', 'proxy.open-cluster-management.io/component-name=proxy-server'];
+    const pods = await hub.get<{ items: Pod[] }>('-n', hubNamespace, 'pods', ...select);
+    const files = await mountedFiles(hub, volume, 'ca.crt');
+    for (const { metadata } of pods.items) {
+      const file = files.find(({ podUid }) => podUid === metadata.uid);
+      const log = await hub.kubectl(['-n', hubNamespace, 'logs', metadata.name]);
+      const isReload = (line: string) =>
+        line.includes('"event":"files reloaded"') && line.includes(`"what":"${reloaded}"`);
+      const last = log.split('\n').findLast(isReload);
+      if (file === undefined || last === undefined) return false;
+      const { time } = JSON.parse(last) as { time: string };
+      if (new Date(time) < file.since) return false;
+    }
+    return true;
   };
 
   it('each certificate of the hub can be thrown away', async () => {
@@ -122,6 +150,7 @@ describe('under load, with transfers running', () => {
         textIn(await secretOf(hub, hubNamespace, signer.signer), 'ca.crt');
       expect(await current()).toBe(before);
       await until('both CAs with everybody', () => isMountedEverywhere(signer));
+      await until('brokers that have read them', () => isReadByBrokers(signer));
       await client.readSecrets();
 
       await letHoursPass(signer);
@@ -164,3 +193,7 @@ describe('under load, with transfers running', () => {
     return (await Promise.all(leaves)).every((leaf) => leaf.checkIssued(ca!));
   }
 });
+
+interface Pod {
+  readonly metadata: { readonly name: string; readonly uid: string };
+}

@@ -65,17 +65,28 @@ describe('helm install', () => {
   describe('keeps to its limits:', () => {
     it('a broker is ready 2 s after it started', async () => {
       const select = ['-l', 'proxy.open-cluster-management.io/component-name=proxy-server'];
-      const pods = await ground.hub.get<{ items: { status: PodStatus }[] }>(
-        ...['-n', hubNamespace, 'pods', ...select],
-      );
-      const tookMs = pods.items.map(({ status }) => {
-        const startedAt = status.containerStatuses?.[0]?.state.running?.startedAt ?? '';
-        const ready = status.conditions?.find(({ type }) => type === 'Ready');
-        return Date.parse(ready?.lastTransitionTime ?? '') - Date.parse(startedAt);
+      // Those of the installation started together with all the rest: they say how fast the machine is.
+      const pods = ['-n', hubNamespace, 'pods', ...select] as const;
+      const before = await ground.hub.get<{ items: Pod[] }>(...pods);
+      await ground.hub.kubectl([
+        '-n',
+        hubNamespace,
+        'delete',
+        `pod/${before.items[0]!.metadata.name}`,
+      ]);
+      await eventually(ground, () => installation.isDeployed(), {
+        what: 'broker in the place of one that was deleted',
+        timeoutMs: 60_000,
       });
-      console.log(`brokers were ready after ${tookMs.join(' and ')} ms`);
-      expect(tookMs).toHaveLength(2);
-      expect(Math.max(...tookMs)).toBeLessThanOrEqual(2000);
+      const { items } = await ground.hub.get<{ items: Pod[] }>(...pods);
+      const known = before.items.map(({ metadata }) => metadata.name);
+      const { status } = items.find(({ metadata }) => !known.includes(metadata.name))!;
+      const startedAt = status.containerStatuses?.[0]?.state.running?.startedAt ?? '';
+      const ready = status.conditions?.find(({ type }) => type === 'Ready');
+      // Both are told in whole seconds.
+      const tookMs = Date.parse(ready?.lastTransitionTime ?? '') - Date.parse(startedAt);
+      console.log(`a broker was ready after ${tookMs} ms`);
+      expect(tookMs).toBeLessThanOrEqual(2000);
     });
 
     it('an idle agent takes 90 MiB', async () => {
@@ -133,6 +144,11 @@ describe('helm install', () => {
     });
   });
 });
+
+interface Pod {
+  readonly metadata: { readonly name: string };
+  readonly status: PodStatus;
+}
 
 interface PodStatus {
   readonly conditions?: readonly { readonly type: string; readonly lastTransitionTime: string }[];

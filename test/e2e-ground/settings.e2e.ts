@@ -142,6 +142,9 @@ describe('settings', () => {
         `agent of generation ${generation}`,
         (deployment) => deployment.metadata.annotations?.[generationAnnotation] === generation,
       );
+      // Whoever replaces pods has begun by then.
+      await installation.agentRolledOut(cluster);
+      await installation.settle();
       expect(await pods()).toEqual(before);
     });
 
@@ -249,6 +252,10 @@ interface Metadata {
   readonly metadata: { readonly uid: string };
 }
 
+interface Pod {
+  readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
+}
+
 interface ServiceObject {
   readonly spec: {
     readonly clusterIP: string;
@@ -256,6 +263,9 @@ interface ServiceObject {
   };
 }
 
+/** Of pods that are not on their way out. */
 async function podNames(cluster: GroundCluster, namespace: string): Promise<string[]> {
-  return (await cluster.kubectl(['-n', namespace, 'get', 'pods', '-o', 'name'])).trim().split('\n');
+  const { items } = await cluster.get<{ items: Pod[] }>('-n', namespace, 'pods');
+  const staying = items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+  return staying.map(({ metadata }) => metadata.name).sort();
 }

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { dirname, join } from 'node:path';
 import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
 
 export interface Secret {
@@ -37,15 +38,34 @@ export async function leafOf(
   return leaf;
 }
 
-/** What the files of a Secret's volume hold in the pods of a node, one text per pod: the kubelet brings them up to date. */
+/** A file of a Secret's volume in one pod of a node, as the kubelet has brought it up to date. */
+export interface MountedFile {
+  readonly podUid: string;
+  readonly text: string;
+  /** When it took the place of the one before. */
+  readonly since: Date;
+}
+
 export async function mountedFiles(
   cluster: GroundCluster,
   volume: string,
   file: string,
-): Promise<readonly string[]> {
-  const { logs } = cluster;
-  const pods = `${logs.slice(0, -'/logs'.length)}/kubelet/pods`;
-  const script = `for file in ${pods}/*/volumes/kubernetes.io~secret/${volume}/${file}; do cat "$file"; echo '==='; done`;
-  const text = await cluster.run('bash', ['-c', script]);
-  return text.split('===\n').filter((part) => part.trim() !== '');
+): Promise<readonly MountedFile[]> {
+  const pods = join(dirname(cluster.logs), 'kubelet/pods');
+  const script = `cd '${pods}'
+for directory in */volumes/kubernetes.io~secret/${volume}; do
+  test -e "$directory/${file}" || continue
+  echo "=== $directory $(stat --format=%.3Y "$directory/..data")"
+  cat "$directory/${file}"
+done`;
+  const output = await cluster.run('bash', ['-c', script]);
+  return output
+    .split('=== ')
+    .slice(1)
+    .map((part) => {
+      const [head = '', ...lines] = part.split('\n');
+      const [directory = '', seconds = ''] = head.split(' ');
+      const podUid = directory.split('/')[0] ?? '';
+      return { podUid, text: lines.join('\n').trim(), since: new Date(Number(seconds) * 1000) };
+    });
 }
