@@ -7,7 +7,6 @@ import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
 import {
   decodeGoAway,
@@ -16,6 +15,7 @@ import {
   protocolVersion,
 } from '../../src/tunnel/message.ts';
 import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
+import { PlayedLink } from '../support/played-link.ts';
 
 const hello = encodeMessage({ ...protocolVersion, software: 'test' });
 
@@ -31,59 +31,10 @@ function makeHub(more: Partial<HubOptions> = {}): Hub {
   });
 }
 
-interface Frame {
-  readonly type: FrameType;
-  readonly session: number;
-  readonly stream: number;
-  readonly payload: Uint8Array;
-}
-
-/** The far end of a link, played by hand: what arrives, and how it ended. */
-class Peer implements LinkOwner {
-  readonly link: MemoryLink;
-  readonly frames: Frame[] = [];
-  readonly closed = Promise.withResolvers<TunnelError | undefined>();
-  #waiters: (() => void)[] = [];
-
-  constructor(link: MemoryLink) {
-    this.link = link;
-    link.attach(this);
-  }
-
-  onData(session: number, stream: number, bytes: Uint8Array): void {
-    this.#arrived({ type: FrameType.data, session, stream, payload: bytes.slice() });
-  }
-
-  onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
-    this.#arrived({ type, session, stream, payload: payload.slice() });
-  }
-
-  pull(): void {}
-
-  onClose(error: TunnelError | undefined): void {
-    this.closed.resolve(error);
-  }
-
-  async next(type: FrameType): Promise<Frame> {
-    for (;;) {
-      const at = this.frames.findIndex((frame) => frame.type === type);
-      if (at >= 0) return this.frames.splice(at, 1)[0]!;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#waiters.push(resolve);
-      await promise;
-    }
-  }
-
-  #arrived(frame: Frame): void {
-    this.frames.push(frame);
-    for (const resolve of this.#waiters.splice(0)) resolve();
-  }
-}
-
-async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<Peer> {
+async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<PlayedLink> {
   const [near, far] = memoryLinkPair(queueMicrotask);
   hub.admitAgent(far, cluster, agent, 0);
-  const peer = new Peer(near);
+  const peer = new PlayedLink(near);
   near.sendCopy(FrameType.hello, 0, 0, hello);
   await peer.next(FrameType.welcome);
   return peer;
@@ -91,17 +42,17 @@ async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<Peer
 
 let sessions = 0;
 
-function connectDialer(hub: Hub, cluster = 'c1', forwarded = false): Peer {
+function connectDialer(hub: Hub, cluster = 'c1', forwarded = false): PlayedLink {
   const [near, far] = memoryLinkPair(queueMicrotask);
   hub.admitDialer(far, cluster, 'somebody', forwarded);
-  const peer = new Peer(near);
+  const peer = new PlayedLink(near);
   const session = (++sessions).toString(16).padStart(32, '0');
   const dialerHello = { ...protocolVersion, software: 'test', session };
   near.sendCopy(FrameType.hello, 0, 0, encodeMessage(dialerHello));
   return peer;
 }
 
-async function welcomed(peer: Peer): Promise<number> {
+async function welcomed(peer: PlayedLink): Promise<number> {
   return decodeWelcome((await peer.next(FrameType.welcome)).payload).session;
 }
 
@@ -239,7 +190,7 @@ describe('hub', () => {
     const hub = makeHub();
     const [near, far] = memoryLinkPair(queueMicrotask);
     hub.admitAgent(far, 'c1', 'a', 0);
-    const peer = new Peer(near);
+    const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ major: 2, minor: 0, software: 'new' }));
     expect(await peer.closed.promise).toMatchObject({ code: 'version_unsupported' });
     expect(hub.agentCount).toBe(0);
