@@ -2,6 +2,7 @@ import { Backoff } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
+import { sleep } from '../base/sleep.ts';
 import { version } from '../base/version.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
 import { HandshakeError } from '../websocket/connect.ts';
@@ -85,7 +86,7 @@ export class TunnelKeeper {
       }
       const delayMs = this.#backoff.nextDelayMs(atLeastMs);
       this.#log.debug('next attempt', { delayMs: Math.round(delayMs) });
-      await this.#pause(delayMs, signal);
+      await sleep(clock, delayMs, signal).catch(() => {});
     }
   }
 
@@ -133,17 +134,5 @@ export class TunnelKeeper {
     const refused = brokerCode === 'unauthorized' || brokerCode === 'forbidden';
     this.#log.warn('no connection to the broker', { code, status, why: describeError(thrown) });
     return refused ? Math.max(refusedRetryMs, retryAfterMs) : retryAfterMs;
-  }
-
-  /** Waits, or until the signal aborts. */
-  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stop = (): void => resolve();
-    const timer = this.#options.clock.setTimer(delayMs, stop);
-    signal.addEventListener('abort', stop, { once: true });
-    await promise;
-    timer.cancel();
-    signal.removeEventListener('abort', stop);
   }
 }

@@ -1,3 +1,4 @@
+import { sleep } from '../base/sleep.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
@@ -187,13 +188,7 @@ export class Hub implements AgentHub, DialerHub {
       const settled = await Promise.all(waiting.map((port) => this.#isSettled(port)));
       waiting = waiting.filter((_, at) => !settled[at]);
       if (waiting.length === 0) return;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = clock.setTimer(hubLimits.agentsLeavePollMs, resolve);
-      const stop = (): void => resolve();
-      signal.addEventListener('abort', stop, { once: true });
-      await promise;
-      timer.cancel();
-      signal.removeEventListener('abort', stop);
+      await sleep(clock, hubLimits.agentsLeavePollMs, signal).catch(() => {});
     }
   }
 
