@@ -1,4 +1,4 @@
-import process from 'node:process';
+import { Metrics } from '../base/metrics.ts';
 import type { ControllerStatus } from './controller/controller.ts';
 import type { CsrCounts } from './controllers/csr-controller.ts';
 
@@ -10,42 +10,23 @@ export interface AddonNumbers {
   readonly requests: CsrCounts;
 }
 
-type Sample = readonly [labels: string, value: number];
-
-/** The text of /metrics. */
-export function addonMetrics(numbers: AddonNumbers): {
-  readonly contentType: string;
-  readonly text: string;
-} {
-  const lines: string[] = [];
-  const add = (
-    type: 'gauge' | 'counter',
-    name: string,
-    help: string,
-    samples: readonly Sample[],
-  ) => {
-    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
-    for (const [labels, value] of samples) lines.push(`${name}${labels} ${value}`);
-  };
-  const each = (field: keyof ControllerStatus): readonly Sample[] =>
-    numbers.controllers.map((status) => [`{controller="${status.name}"}`, Number(status[field])]);
-  const { user, system } = process.cpuUsage();
-  const own = 'culvert_addon';
-  add('gauge', `${own}_leading`, '1 while this process leads', [['', Number(numbers.isLeading)]]);
-  add('gauge', `${own}_clusters`, 'Clusters that have the addon', [['', numbers.clusters]]);
-  add('gauge', `${own}_queue_depth`, 'Keys that wait for a worker', each('depth'));
-  add('gauge', `${own}_failing_keys`, 'Keys whose last attempt failed', each('failing'));
-  add('counter', `${own}_reconciled_total`, 'Attempts that succeeded', each('reconciled'));
-  add('counter', `${own}_retries_total`, 'Attempts that failed', each('retries'));
-  add(
-    'counter',
-    `${own}_signing_requests_total`,
+/** @param now asked whenever somebody looks */
+export function addonMetrics(now: () => AddonNumbers): Metrics {
+  const metrics = new Metrics();
+  const to = metrics.group('culvert_addon');
+  const each = (field: Exclude<keyof ControllerStatus, 'name'>) => () =>
+    now().controllers.map((status) => [status.name, Number(status[field])] as const);
+  to.gauge('leading', '1 while this process leads', () => Number(now().isLeading));
+  to.gauge('clusters', 'Clusters that have the addon', () => now().clusters);
+  to.gauges('queue_depth', 'Keys that wait for a worker', 'controller', each('depth'));
+  to.gauges('failing_keys', 'Keys whose last attempt failed', 'controller', each('failing'));
+  to.totals('reconciled', 'Attempts that succeeded', 'controller', each('reconciled'));
+  to.totals('retries', 'Attempts that failed', 'controller', each('retries'));
+  to.totals(
+    'signing_requests',
     'Certificate signing requests, by what became of them',
-    Object.entries(numbers.requests).map(([result, count]) => [`{result="${result}"}`, count]),
+    'result',
+    () => Object.entries(now().requests),
   );
-  add('counter', 'process_cpu_seconds_total', 'CPU time used', [['', (user + system) / 1e6]]);
-  add('gauge', 'process_resident_memory_bytes', 'Resident memory', [
-    ['', process.memoryUsage.rss()],
-  ]);
-  return { contentType: 'text/plain; version=0.0.4', text: `${lines.join('\n')}\n` };
+  return metrics;
 }

@@ -10,7 +10,7 @@ import type { KubeApi } from '../kube/kube-api.ts';
 import { kubeconfigFile } from '../kube/kubeconfig-file.ts';
 import { LeaderElection } from '../kube/leader-election.ts';
 import { RestKubeApi } from '../kube/rest-kube-api.ts';
-import { addonMetrics } from './addon-metrics.ts';
+import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
 import { Controllers } from './controllers/controllers.ts';
 import { fieldManager } from './hub/adopt.ts';
@@ -61,7 +61,11 @@ export async function startAddon(options: AddonOptions, parts: AddonParts): Prom
     where && starting.use(await startStatusServer({ host: '', ...where }, source, log));
   const unready = () => addon.unready;
   const health = await serve(options.healthListen, { unready });
-  const metrics = await serve(options.metricsListen, { unready, metrics: addon.metrics });
+  const counted = addonMetrics(() => addon.numbers);
+  const metrics = await serve(options.metricsListen, {
+    unready,
+    metrics: () => counted.render(),
+  });
   addon.start();
   return new StartedAddon(addon, { health, metrics }, starting.move());
 }
@@ -104,13 +108,14 @@ class Addon {
     return this.#problem ?? this.#controllers?.unready;
   }
 
-  readonly metrics = async () =>
-    addonMetrics({
+  get numbers(): AddonNumbers {
+    return {
       isLeading: this.isLeading,
       clusters: this.#controllers?.clusterCount ?? 0,
       controllers: this.#controllers?.statuses ?? [],
       requests: this.#controllers?.requestCounts ?? noRequests,
-    });
+    };
+  }
 
   start(): void {
     this.#running = this.#run(this.#stop.signal).catch((error: unknown) => {
