@@ -170,7 +170,8 @@ function unwanted(
   wanted: readonly KubeObject[],
 ): readonly KubeRef[] {
   const { namespace } = configuration.spec.proxyServer;
-  const [label] = Object.entries(hubLabel);
+  const [[label, value]] = Object.entries(hubLabel) as [[string, string]];
+  const isOurs = ({ metadata }: KubeObject) => metadata.labels?.[label] === value;
   const isWanted = (object: KubeObject) => wanted.some((one) => isSame(one, object));
   const isTunnelRole = ({ kind, metadata }: KubeObject) =>
     kind === 'Role' && metadata.name === portForwardRoleName && metadata.namespace === namespace;
@@ -181,18 +182,14 @@ function unwanted(
       !(object.kind === 'Deployment' && object.metadata.namespace === namespace) &&
       // Without bindings it allows nothing, and agents that have not heard of another entrypoint still come by theirs.
       !isTunnelRole(object) &&
-      object.metadata.labels?.[label![0]] === label![1] &&
+      isOurs(object) &&
       object.metadata.ownerReferences?.some(({ uid }) => uid === configuration.uid) === true &&
       !isWanted(object),
   );
-  const upstream = (['RoleBinding', 'Role'] as const).flatMap(
-    (kind) => findObject(objects, kind, portForwardRoleName, namespace) ?? [],
-  );
-  const isUpstream = ({ kind, metadata }: KubeObject) =>
-    kind === 'RoleBinding' || metadata.labels?.[label![0]] !== label![1];
-  return [
-    ...new Set([...stale, ...upstream.filter((object) => isUpstream(object) && !isWanted(object))]),
-  ]
+  const upstream = (['RoleBinding', 'Role'] as const)
+    .flatMap((kind) => findObject(objects, kind, portForwardRoleName, namespace) ?? [])
+    .filter((object) => object.kind === 'RoleBinding' || !isOurs(object));
+  return [...new Set([...stale, ...upstream.filter((object) => !isWanted(object))])]
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
     .map(refOf);
 }
