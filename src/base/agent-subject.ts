@@ -3,6 +3,9 @@ import { isDnsLabel } from './enrolment-token-subject.ts';
 /** The add-on as Open Cluster Management knows it; it stands in names that clusters are recognised by. */
 export const addOnName = 'cluster-proxy';
 
+/** The name that the klusterlet asks to have in every certificate of the add-on. */
+export const agentDnsName = `${addOnName}.addon.open-cluster-management.io`;
+
 /** Who signs certificates of agents. */
 export const agentSignerName = 'open-cluster-management.io/proxy-agent-signer';
 
@@ -15,7 +18,7 @@ export interface AgentSubject {
 const clusterPrefix = 'system:open-cluster-management:cluster:';
 
 /** The group that only the add-on's agents of this cluster are in. */
-function clusterGroup(cluster: string): string {
+export function clusterGroup(cluster: string): string {
   return `${clusterPrefix}${cluster}:addon:${addOnName}`;
 }
 

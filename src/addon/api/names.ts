@@ -1,5 +1,7 @@
+import { addOnName } from '../../base/agent-subject.ts';
+
 /** Names that an OCM hub, its users and other software know this addon by. They are what Cluster Proxy calls them. */
-export const addonName = 'cluster-proxy';
+export const addonName = addOnName;
 
 /** The one ManagedProxyConfiguration that counts. */
 export const proxyConfigurationName = 'cluster-proxy';

@@ -1,4 +1,4 @@
-import { addOnName } from '../../base/agent-subject.ts';
+import { agentDnsName } from '../../base/agent-subject.ts';
 import { CertificateRequest, issueCertificate, X509Error } from '../../base/x509.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import type { Authority } from './authority.ts';
@@ -45,9 +45,7 @@ export interface CsrRefusal {
 }
 
 const clusterUserPrefix = 'system:open-cluster-management:';
-const allowedDnsNames: ReadonlySet<string> = new Set([
-  `${addOnName}.addon.open-cluster-management.io`,
-]);
+const allowedDnsNames: ReadonlySet<string> = new Set([agentDnsName]);
 const allowedUsages: ReadonlySet<string> = new Set([
   'digital signature',
   'key encipherment',

@@ -62,7 +62,7 @@ export class HubCertificates {
     signal: AbortSignal,
   ): Promise<HubCertificatesResult> {
     const { signerNamespace, signerSecretName, wallClock, isBehind } = this.#options;
-    const { namespace, inClusterServiceName } = configuration.spec.proxyServer;
+    const { namespace } = configuration.spec.proxyServer;
     const secretNames = secretNamesOf(configuration, signerSecretName);
     const observed = await this.#observe(secretNames, namespace, signal);
     const { labels, ownerReferences } = hubMeta(configuration, '');
@@ -70,7 +70,7 @@ export class HubCertificates {
       now: wallClock(),
       signerNamespace,
       hubNamespace: namespace,
-      names: hubNames({ additional: sans, serviceName: inClusterServiceName, namespace }),
+      names: hubNames(sans),
       secretNames,
       metadata: { ...(labels && { labels }), ...(ownerReferences && { ownerReferences }) },
       heldBack: { konnectivity: isBehind() },

@@ -3,19 +3,11 @@ import { agentSignerName, agentSubject } from '../../base/agent-subject.ts';
 import { addonName } from '../api/names.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
 
-/** The name that the klusterlet asks to have in every certificate of this addon. */
-export const agentDnsName = `${addonName}.addon.open-cluster-management.io`;
-
 /** The Secrets that the klusterlet makes of the two registrations, in the install namespace. */
 export const agentSecrets = {
   hubKubeconfig: `${addonName}-hub-kubeconfig`,
   certificate: `${addonName}-${agentSignerName.replaceAll('/', '-')}-client-cert`,
 } as const;
-
-/** The group that agents of `cluster` alone are in. */
-export function clusterGroup(cluster: string): string {
-  return `system:open-cluster-management:cluster:${cluster}:addon:${addonName}`;
-}
 
 /** The ServiceAccount that OCM makes on the hub for an agent whose klusterlet uses tokens. */
 export function agentServiceAccountUser(cluster: string): string {

@@ -1,10 +1,10 @@
+import { agentDnsName } from '../../base/agent-subject.ts';
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
 import { kubeTime } from '../api/condition.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
-import { agentDnsName } from './agent-identity.ts';
 
 /** The PKCS#10 request inside a CertificateSigningRequest, parsed. */
 export interface RequestedCertificate {

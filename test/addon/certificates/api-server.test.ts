@@ -59,7 +59,12 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
       agentServer: await secret('agent-server'),
       proxyClient: await secret('proxy-client'),
     };
-    const names = hubNames({ additional: [], serviceName: 'proxy-entrypoint', namespace: 'hub' });
+    const names = hubNames([
+      '127.0.0.1',
+      'localhost',
+      'proxy-entrypoint.hub',
+      'proxy-entrypoint.hub.svc',
+    ]);
     return planCertificates(observed, {
       now,
       names,

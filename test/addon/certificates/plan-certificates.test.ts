@@ -17,7 +17,13 @@ import type { KubeObject } from '../../../src/kube/kube-object.ts';
 
 const start = new Date('2027-01-01T00:00:00Z');
 const namesOf = (additional: readonly string[] = []) =>
-  hubNames({ additional, serviceName: 'proxy-entrypoint', namespace: 'hub' });
+  hubNames([
+    ...additional,
+    '127.0.0.1',
+    'localhost',
+    'proxy-entrypoint.hub',
+    'proxy-entrypoint.hub.svc',
+  ]);
 const minuteMs = 60_000;
 
 /** Secrets as an API server keeps them, and a clock: what is planned is applied. */
