@@ -1,5 +1,5 @@
 import { Metrics } from '../base/metrics.ts';
-import type { ControllerStatus } from './controller/controller.ts';
+import type { ControllerStatus } from '../kube/controller.ts';
 import type { CsrCounts } from './controllers/csr-controller.ts';
 
 /** What an addon manager counts, at one moment. */

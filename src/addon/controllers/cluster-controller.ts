@@ -19,7 +19,7 @@ import {
   keysFrom,
   type KeySource,
   type ReconcileResult,
-} from '../controller/controller.ts';
+} from '../../kube/controller.ts';
 import { type AccessOutcome, addOnStatusPatch } from '../registration/addon-status.ts';
 import { agentRegistrations } from '../registration/agent-identity.ts';
 import {

@@ -3,7 +3,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import type { Informer } from '../../kube/informer.ts';
 import { defaultSecretNames } from '../certificates/plan-certificates.ts';
-import type { ControllerStatus } from '../controller/controller.ts';
+import type { ControllerStatus } from '../../kube/controller.ts';
 import type { AddonOptions } from '../options.ts';
 import { Applier } from './applier.ts';
 import { ClusterController } from './cluster-controller.ts';

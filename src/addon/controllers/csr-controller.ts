@@ -14,7 +14,7 @@ import { parseManagedCluster } from '../api/managed-cluster.ts';
 import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { addonName } from '../api/names.ts';
 import { checkAgentCsr, signAgentCsr, type SigningRequest } from '../certificates/agent-csr.ts';
-import { Controller, keysFrom, type KeySource } from '../controller/controller.ts';
+import { Controller, keysFrom, type KeySource } from '../../kube/controller.ts';
 import { agentRegistrations } from '../registration/agent-identity.ts';
 import { approvalCondition, decideCsr, labelledCluster } from '../registration/csr-approval.ts';
 import { readRequest } from './csr-check.ts';

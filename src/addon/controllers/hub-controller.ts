@@ -13,7 +13,7 @@ import {
   parseManagedProxyConfiguration,
 } from '../api/managed-proxy-configuration.ts';
 import { proxyConfigurationName } from '../api/names.ts';
-import { Controller, keysFrom, type ReconcileResult } from '../controller/controller.ts';
+import { Controller, keysFrom, type ReconcileResult } from '../../kube/controller.ts';
 import { findObject } from '../hub/hub-object.ts';
 import { type CertificateExpiries, nextStatus } from '../hub/hub-status.ts';
 import { type HubPlan, type HubSettings, reconcileHub } from '../hub/reconcile-hub.ts';

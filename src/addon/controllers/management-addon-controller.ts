@@ -5,7 +5,7 @@ import { refOf } from '../../kube/kube-ref.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
 import { addonName } from '../api/names.ts';
-import { Controller, keysFrom } from '../controller/controller.ts';
+import { Controller, keysFrom } from '../../kube/controller.ts';
 import {
   clusterManagementAddOnProblems,
   configHashesPatch,
