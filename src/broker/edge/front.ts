@@ -9,7 +9,7 @@ import { openAuthenticator, type Authenticator } from '../authenticator.ts';
 import { Hub } from '../hub.ts';
 import { MemoryDirectory } from '../memory-directory.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
-import { admittedHeader, culvertProtocol, encodeAdmitted, type Admitted } from './admitted.ts';
+import { type Admitted, culvertProtocol, forObject } from './admitted.ts';
 import { createConsoleLogger } from './console-logger.ts';
 import type { EdgeEnv } from './env.ts';
 import { readEdgeOptions } from './edge-options.ts';
@@ -115,10 +115,7 @@ export class Front {
     try {
       const cluster =
         admitted.role === 'dialer' ? await this.#resolve(admitted.cluster) : admitted.cluster;
-      const headers = new Headers(request.headers);
-      headers.set(admittedHeader, encodeAdmitted({ ...admitted, cluster }));
-      // The object has no use for it, and what it does not have it cannot tell.
-      headers.delete('Authorization');
+      const headers = forObject(request.headers, { ...admitted, cluster });
       return await this.#env.CLUSTER.getByName(cluster).fetch(request.url, { headers });
     } catch (thrown) {
       return this.#unreachable(admitted.cluster, thrown);

@@ -1,0 +1,21 @@
+import { expect, it } from 'vitest';
+import { type Admitted, decodeAdmitted, forObject } from '../../src/broker/edge/admitted.ts';
+
+const admitted: Admitted = { role: 'dialer', cluster: 'c1', dialer: 'größer, "a"' };
+
+it('says who was let in, whatever the client says of itself', () => {
+  const forged = new Headers({ 'Culvert-Admitted': 'somebody else', Upgrade: 'websocket' });
+  const headers = forObject(forged, admitted);
+  expect(decodeAdmitted({ headers })).toEqual(admitted);
+  expect(headers.get('Upgrade')).toBe('websocket');
+});
+
+it.each(['Authorization', 'Culvert-Authorization'])(
+  'takes %s off what an object gets, and leaves the request as it was',
+  (name) => {
+    const request = new Headers({ [name.toLowerCase()]: 'Bearer secret' });
+    const headers = forObject(request, admitted);
+    expect(JSON.stringify([...headers])).not.toContain('secret');
+    expect(request.get(name)).toBe('Bearer secret');
+  },
+);
