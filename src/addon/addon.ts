@@ -3,6 +3,7 @@ import { Backoff } from '../base/backoff.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
+import { readProxyEnvironment } from '../base/proxy-environment.ts';
 import { sleep } from '../base/sleep.ts';
 import { startStatusServer, type StatusServer, type StatusSource } from '../base/status-server.ts';
 import { inClusterConfig } from '../kube/in-cluster-config.ts';
@@ -73,7 +74,7 @@ export async function startAddon(options: AddonOptions, parts: AddonParts): Prom
 function openHub({ kubeconfig }: AddonOptions): KubeApi {
   const config =
     kubeconfig === undefined ? inClusterConfig(process.env) : kubeconfigFile(kubeconfig);
-  return new RestKubeApi({ config, fieldManager });
+  return new RestKubeApi({ config, fieldManager, proxies: readProxyEnvironment(process.env) });
 }
 
 /** The controllers, from when this process leads until it does not. */

@@ -3,14 +3,21 @@ import { credentialHeader } from '../base/certificate-token.ts';
 import type { Secret } from '../base/secret.ts';
 import type { KubeConfig } from '../kube/kube-endpoint.ts';
 import type { ConnectOptions } from '../websocket/connect.ts';
-import { proxyFor } from '../websocket/proxy-environment.ts';
 import type { AgentOptions, HubService } from './options.ts';
 import { readRegistration, type Registration } from './registration.ts';
 
 /** Where a tunnel is made to, and what is shown on the way; all of it may change between two connects. */
 export type BrokerRoute = Pick<
   ConnectOptions,
-  'url' | 'headers' | 'ca' | 'trust' | 'clientCertificate' | 'serverName' | 'hostHeader' | 'proxy'
+  | 'url'
+  | 'headers'
+  | 'ca'
+  | 'trust'
+  | 'clientCertificate'
+  | 'serverName'
+  | 'hostHeader'
+  | 'proxy'
+  | 'proxies'
 >;
 
 /** Reads everything anew: certificates, tokens and kubeconfigs are replaced while agents run. */
@@ -56,7 +63,7 @@ export class BrokerRoutes {
       clientCertificate: registration?.certificate,
       serverName,
       hostHeader,
-      proxy: proxyFor(url, proxies),
+      proxies,
     };
   }
 
@@ -77,7 +84,8 @@ export class BrokerRoutes {
       trust: verify ? (ca === undefined ? 'with-well-known' : 'ca-only') : 'anyone',
       clientCertificate: certificate,
       serverName,
-      proxy: proxy ?? proxyFor(url, this.#options.proxies),
+      proxy,
+      proxies: this.#options.proxies,
     };
   }
 

@@ -2,7 +2,6 @@ import process from 'node:process';
 import { version } from '../base/version.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
 import type { KubeConfig } from '../kube/kube-endpoint.ts';
-import { proxyFor } from '../websocket/proxy-environment.ts';
 import type { AgentOptions } from './options.ts';
 
 /** The API servers that an agent has to do with, as far as it needs them. */
@@ -29,11 +28,8 @@ export async function connectClusters(options: AgentOptions): Promise<KubeCluste
   const hub =
     hubConfig === undefined || lease === undefined
       ? undefined
-      : new RestKubeApi({
-          config: hubConfig,
-          fieldManager,
-          proxyFor: (url) => proxyFor(url, proxies),
-        });
+      : new RestKubeApi({ config: hubConfig, fieldManager, proxies });
+  // Beside us in the same cluster: the proxies are for the way out of it.
   const here =
     lease === undefined
       ? undefined

@@ -12,7 +12,7 @@ import {
 } from '../base/options-common.ts';
 import type { Env, OptionsTable } from '../base/options-table.ts';
 import { type HostMaybePort, type HostPort, isLoopback } from '../base/options-values.ts';
-import { readProxyEnvironment } from '../websocket/proxy-environment.ts';
+import { readProxyEnvironment } from '../base/proxy-environment.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 
 /** What `startAgent` is told. */

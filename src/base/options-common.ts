@@ -1,6 +1,7 @@
 import type { OptionsDraft } from './options.ts';
 import type { OptionsTable, OptionValues } from './options-table.ts';
 import { isLoopback } from './options-values.ts';
+import type { ProxyEnvironment } from './proxy-environment.ts';
 import { readSecretFile } from './secret-file.ts';
 import type { Secret } from './secret.ts';
 
@@ -74,17 +75,8 @@ export interface BrokerLinkOptions {
   readonly serverName: string | undefined;
   /** Host header to send, instead of the host of the URL. */
   readonly hostHeader: string | undefined;
-  readonly proxies: Proxies;
-}
-
-/** The proxies on the way to the broker, as the environment names them; their URLs may hold passwords. */
-interface Proxies {
-  /** For `ws://`. */
-  readonly httpProxy?: Secret | undefined;
-  /** For `wss://`. */
-  readonly httpsProxy?: Secret | undefined;
-  /** Hosts that are reached directly. */
-  readonly noProxy?: string | undefined;
+  /** On the way to the broker. */
+  readonly proxies: ProxyEnvironment;
 }
 
 type LinkTable = typeof brokerLinkTable;
@@ -110,7 +102,7 @@ export function checkBrokerLink({ values, given, label, problem }: OptionsDraft<
 /** The fields of `BrokerLinkOptions`, for the `readXOptions` of programs. */
 export function brokerLinkOptions(
   values: OptionValues<LinkTable>,
-  proxies: Proxies,
+  proxies: ProxyEnvironment,
 ): BrokerLinkOptions {
   return { brokerUrl: values.brokerUrl, ...brokerAccessOptions(values, proxies) };
 }
@@ -118,7 +110,7 @@ export function brokerLinkOptions(
 /** All but where the broker is. */
 export function brokerAccessOptions(
   values: Omit<OptionValues<LinkTable>, 'brokerUrl'>,
-  proxies: Proxies,
+  proxies: ProxyEnvironment,
 ): Omit<BrokerLinkOptions, 'brokerUrl'> {
   const { tokenFile, token, caFile, serverName, hostHeader } = values;
   return {

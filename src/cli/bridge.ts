@@ -10,13 +10,13 @@ import { readOptions } from '../base/options.ts';
 import { startStatusServer } from '../base/status-server.ts';
 import type { Env, OptionsTable } from '../base/options-table.ts';
 import type { HostPort } from '../base/options-values.ts';
+import { readProxyEnvironment } from '../base/proxy-environment.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
 import {
   bridgeFrontOptions,
   bridgeFrontTable,
   checkBridgeFront,
 } from '../konnectivity-bridge/options-table.ts';
-import { readProxyEnvironment } from '../websocket/proxy-environment.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';

@@ -1,6 +1,7 @@
 import { type ProgramOptions, processTable } from '../base/options-common.ts';
 import { readOptions } from '../base/options.ts';
 import type { Env } from '../base/options-table.ts';
+import { readProxyEnvironment } from '../base/proxy-environment.ts';
 import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../base/tls-choice.ts';
 import {
   type BrokerOptions,
@@ -55,6 +56,7 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     tokenPublicKey,
     agentCa,
     hub: hubAccess(values),
+    proxies: readProxyEnvironment(env),
     statusListen,
     replicaId,
     redisUrl,

@@ -1,16 +1,19 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, type AgentOptions, request as requestHttps } from 'node:https';
 import { describeError } from '../base/error.ts';
+import {
+  type ProxyEnvironment,
+  ProxyEnvironmentError,
+  proxyFor,
+} from '../base/proxy-environment.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
 import { ProxyTunnelAgent } from './proxy-tunnel.ts';
 
 export interface ApiServerConnectionOptions {
   readonly config: KubeConfig;
-  /** The environment's proxy on the way to a URL, where its kubeconfig names none (default: none). */
-  readonly proxyFor?: ((url: URL) => URL | undefined) | undefined;
-  /** PEM; trusted for an https:// proxy besides the well-known CAs. */
-  readonly proxyCa?: string | undefined;
+  /** The environment's proxies, for an https:// server whose kubeconfig names none (default: none). */
+  readonly proxies?: ProxyEnvironment | undefined;
   /** `culvert-addon/1.2.3`: what the server's audit log says of us. */
   readonly userAgent: string;
 }
@@ -68,6 +71,10 @@ export class ApiServerConnection {
         return await exchange(this.#agentFor(endpoint), endpoint, this.#options, request, signal);
       } catch (thrown) {
         signal.throwIfAborted();
+        if (thrown instanceof ProxyEnvironmentError) {
+          const message = `cannot ${request.what}: ${thrown.message}`;
+          throw new KubeError('bad_config', message, { cause: thrown });
+        }
         // The server closed an idle connection just as we took it: nobody is to blame and nothing happened, unless it was a POST.
         const isStale = thrown instanceof ExchangeError && thrown.wasReused;
         if (!isRetry && isStale && request.method !== 'POST') continue;
@@ -78,7 +85,7 @@ export class ApiServerConnection {
 
   #agentFor(endpoint: KubeEndpoint): HttpAgent {
     const { server, ca, serverName, verify, certificate } = endpoint;
-    const proxy = endpoint.proxy ?? this.#options.proxyFor?.(server);
+    const proxy = endpoint.proxy ?? proxyFor(server, this.#options.proxies ?? {});
     const key = certificate?.key.reveal();
     const cert = certificate?.cert;
     const print = JSON.stringify([server, ca, serverName, verify, cert, key, proxy]);
@@ -93,7 +100,7 @@ export class ApiServerConnection {
     let agent: HttpAgent;
     if (server.protocol === 'http:') agent = new HttpAgent(common);
     else if (proxy === undefined) agent = new HttpsAgent(options);
-    else agent = new ProxyTunnelAgent({ url: proxy, ca: this.#options.proxyCa }, options);
+    else agent = new ProxyTunnelAgent({ url: proxy, ca }, options);
     this.#known = { print, agent };
     return agent;
   }

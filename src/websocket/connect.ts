@@ -1,6 +1,11 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Socket } from 'node:net';
 import { systemClock, type Clock } from '../base/clock.ts';
+import {
+  type ProxyEnvironment,
+  ProxyEnvironmentError,
+  proxyFor,
+} from '../base/proxy-environment.ts';
 import { HandshakeError } from './handshake-error.ts';
 import { acceptKey, culvertProtocol, hasToken, newHandshakeKey } from './handshake-key.ts';
 import { readAnswer, readBodyStart, type HttpAnswer } from './http-answer.ts';
@@ -29,8 +34,10 @@ export interface ConnectOptions {
   readonly trust?: 'with-well-known' | 'ca-only' | 'anyone' | undefined;
   /** The Host header (default: the URL's host and port). */
   readonly hostHeader?: string | undefined;
-  /** An http:// or https:// proxy that is asked to CONNECT, with its user and password. */
+  /** An http:// or https:// proxy that is asked to CONNECT, with its user and password; it beats the environment's. */
   readonly proxy?: URL | undefined;
+  /** The environment's proxies (default: none). */
+  readonly proxies?: ProxyEnvironment | undefined;
   /** Says what is wrong with the headers of the answer (names in small letters), where something is; then no link is made. */
   readonly checkAnswer?: ((headers: ReadonlyMap<string, string>) => string | undefined) | undefined;
   /** Aborting before the promise settles closes everything; afterwards it has no effect. */
@@ -68,7 +75,8 @@ export async function connectWebSocket(options: ConnectOptions): Promise<WebSock
   const opened: Socket[] = [];
   try {
     const request = requestHead(options);
-    const socket = await openRoute(options, opened, progress, ended.signal);
+    const route = { ...options, proxy: proxyOf(options) };
+    const socket = await openRoute(route, opened, progress, ended.signal);
     progress.step = 'waiting for the answer to the WebSocket handshake';
     const answer = await shakeHands(socket, request, options, ended.signal);
     return newLink(socket, answer.rest, options);
@@ -78,6 +86,15 @@ export async function connectWebSocket(options: ConnectOptions): Promise<WebSock
   } finally {
     timer.cancel();
     signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+function proxyOf({ url, proxy, proxies = {} }: ConnectOptions): URL | undefined {
+  try {
+    return proxy ?? proxyFor(url, proxies);
+  } catch (cause) {
+    if (!(cause instanceof ProxyEnvironmentError)) throw cause;
+    throw new HandshakeError('proxy', cause.message, { cause });
   }
 }
 

@@ -1,7 +1,4 @@
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -12,6 +9,7 @@ import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import { AgentAuthority } from '../support/agent-authority.ts';
 import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
+import { notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
 import { MemoryKubeApi } from '../support/memory-kube-api.ts';
 import { startServiceProxy, type ServiceProxy } from '../support/service-proxy.ts';
 
@@ -50,7 +48,14 @@ async function startHub(): Promise<ServiceProxy> {
 }
 
 let count = 0;
-async function kubeconfig(hub: ServiceProxy, token = 'hub-token'): Promise<string> {
+async function kubeconfig(
+  hub: ServiceProxy,
+  {
+    token = 'hub-token',
+    host = '127.0.0.1',
+    serverName,
+  }: { token?: string; host?: string; serverName?: string } = {},
+): Promise<string> {
   const path = join(directory, `kubeconfig-${++count}`);
   const ca = (await readFile(certificates.server.ca)).toString('base64');
   const text = {
@@ -61,7 +66,11 @@ async function kubeconfig(hub: ServiceProxy, token = 'hub-token'): Promise<strin
     clusters: [
       {
         name: 'hub',
-        cluster: { server: `https://127.0.0.1:${hub.port}`, 'certificate-authority-data': ca },
+        cluster: {
+          server: `https://${host}:${hub.port}`,
+          ...(serverName === undefined ? {} : { 'tls-server-name': serverName }),
+          'certificate-authority-data': ca,
+        },
       },
     ],
     users: [{ name: 'agent', user: { token } }],
@@ -123,7 +132,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
 
   it('says what the API server said to a token that it does not know, or a Service that it may not reach', async () => {
     const hub = await startHub();
-    const stranger = await startVia(await kubeconfig(hub, 'old-token'));
+    const stranger = await startVia(await kubeconfig(hub, { token: 'old-token' }));
     const refused = (status: number) =>
       expect.objectContaining({ event: 'no connection to the broker', status });
     await expect.poll(() => stranger.lines, { timeout: 10_000 }).toContainEqual(refused(401));
@@ -135,24 +144,13 @@ describe('an agent that reaches its broker through the API server of the hub', (
 
   it('goes through the proxy that the environment names', async () => {
     const hub = await startHub();
-    const asked: (string | undefined)[] = [];
-    const proxy = createServer();
-    proxy.on('connect', (request, socket) => {
-      asked.push(request.url);
-      const onward = connect(hub.port, '127.0.0.1');
-      socket.write('HTTP/1.1 200 OK\r\n\r\n');
-      onward.pipe(socket).pipe(onward);
-      onward.on('error', () => socket.destroy());
-      socket.on('error', () => onward.destroy());
-    });
-    proxy.listen(0, '127.0.0.1');
-    await once(proxy, 'listening');
-    onTestFinished(() => void proxy.close());
-    const { port } = proxy.address() as AddressInfo;
-    const env = { HTTPS_PROXY: `http://127.0.0.1:${port}` };
-    const { agent } = await startVia(await kubeconfig(hub), [], `hub/${service}`, env);
+    const proxy = await startConnectProxy();
+    onTestFinished(() => proxy[Symbol.asyncDispose]());
+    const file = await kubeconfig(hub, { host: notLoopback, serverName: 'localhost' });
+    const env = { HTTPS_PROXY: proxy.url.href };
+    const { agent } = await startVia(file, [], `hub/${service}`, env);
     await agent.connected;
-    expect(asked).toEqual([`127.0.0.1:${hub.port}`]);
+    expect(proxy.asked).toEqual([`${notLoopback}:${hub.port}`]);
   });
 
   it('trusts nobody but the CA of its kubeconfig', async () => {

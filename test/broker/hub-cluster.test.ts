@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -13,6 +13,7 @@ import { describeWith } from '../ground/describe-with.ts';
 import { startApiServer, type RunningApiServer } from '../ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../ground/kubernetes/programs.ts';
 import { AgentAuthority } from '../support/agent-authority.ts';
+import { notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
 
 const reviewers = {
   apiVersion: 'rbac.authorization.k8s.io/v1',
@@ -46,6 +47,10 @@ const account = (namespace: string, name: string) => [
   { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { namespace, name } },
 ];
 
+interface KubeconfigClusters {
+  readonly clusters: readonly { readonly cluster: object }[];
+}
+
 const programs = await findPrograms(apiServerPrograms);
 
 describeWith({ programs }, 'a broker that asks the API server of the hub', ({ programs }) => {
@@ -77,11 +82,11 @@ describeWith({ programs }, 'a broker that asks the API server of the hub', ({ pr
   });
 
   /** Comes as an agent with this token; `in`, or how it was refused. */
-  async function knock(cluster: string, token: string): Promise<string> {
+  async function knock(cluster: string, token: string, at = broker.url): Promise<string> {
     const given = new Secret(token);
     try {
       const link = await connectWebSocket({
-        url: new URL(`${broker.url}/v1/agent`),
+        url: new URL(`${at}/v1/agent`),
         headers: {
           'Culvert-Cluster': cluster,
           'Culvert-Agent': 'a',
@@ -131,6 +136,28 @@ describeWith({ programs }, 'a broker that asks the API server of the hub', ({ pr
     await expect.poll(() => agent.tunnelCount, { timeout: 15_000 }).toBe(0);
     const token = await server.token('c2', 'cluster-proxy-agent');
     expect(await knock('c2', token)).toMatch(/^403: .*hubAcceptsClient=false/);
+  });
+
+  it('asks it, and watches it, through the proxy that the environment names', async () => {
+    await using proxy = await startConnectProxy();
+    const kubeconfig = await server.kubeconfigFor({ user: 'broker' });
+    const config = JSON.parse(await readFile(kubeconfig, 'utf8')) as KubeconfigClusters;
+    const away = new URL(server.url);
+    away.hostname = notLoopback;
+    const named = { server: away.href, 'tls-server-name': 'localhost' };
+    Object.assign(config.clusters[0]!.cluster, named);
+    const path = join(directory, 'away.kubeconfig');
+    await writeFile(path, JSON.stringify(config));
+    const flags = ['--listen', '127.0.0.1:0', '--kubeconfig', path];
+    const { options } = readBrokerOptions(flags, { HTTPS_PROXY: proxy.url.href });
+    await using behind = await startBroker(options, { log: silentLogger });
+    const knocks = async () =>
+      knock('c5', await server.token('c5', 'cluster-proxy-agent'), behind.url);
+    await server.apply([...account('c5', 'cluster-proxy-agent'), managedCluster('c5')]);
+    await expect.poll(knocks, { timeout: 15_000 }).toBe('in');
+    await server.apply(managedCluster('c5', false));
+    await expect.poll(knocks).toMatch(/^403: .*hubAcceptsClient=false/);
+    expect(new Set(proxy.asked)).toEqual(new Set([away.host]));
   });
 
   it('cannot check tokens while the API server is away, and keeps what it has heard', async () => {

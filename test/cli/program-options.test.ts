@@ -274,6 +274,7 @@ describe('readAgentOptions', () => {
     expect(proxies.httpProxy).toBeUndefined();
     expect(proxies.noProxy).toBe('localhost');
     expect(inspect(options([], env), { depth: 9 })).not.toContain('hunter2');
+    expect(readBrokerOptions([], env).options.proxies).toEqual(proxies);
   });
 });
 

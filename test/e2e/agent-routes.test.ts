@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeWith } from '../ground/describe-with.ts';
 import { ground } from '../ground/ground.ts';
 import { startTinyproxy } from '../ground/services.ts';
+import { notLoopback } from '../support/connect-proxy.ts';
 import { isServed, openClient } from '../support/front-client.ts';
 import { startIngress, type Ingress } from '../support/ingress.ts';
 import type { Program } from '../support/process.ts';
@@ -10,6 +11,10 @@ import { loggedLine, startWorld, timesLogged, type World } from '../support/worl
 
 const connected = 'connected to the broker';
 const failed = 'no connection to the broker';
+
+/** The broker at an address that is not loopback to who looks for a proxy, and the name in its certificate. */
+const away = (brokerUrl: string) => brokerUrl.replace('127.0.0.1', notLoopback);
+const named = ['--server-name', 'localhost'];
 
 /** A client reads through the world's agent. */
 async function expectServed(world: World): Promise<void> {
@@ -29,13 +34,13 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a
     await using proxy = await startTinyproxy(real.tinyproxy, { user, password });
     await using world = await startWorld({
       route: async ({ brokerUrl, certificates }) => ({
-        url: brokerUrl,
-        args: ['--ca-file', certificates.server.ca],
+        url: away(brokerUrl),
+        args: ['--ca-file', certificates.server.ca, ...named],
         env: { HTTPS_PROXY: proxyUrl(proxy.port, password) },
       }),
     });
     await expectServed(world);
-    await proxy.program.waitForLine(new RegExp(`CONNECT ${new URL(world.brokerUrl).host} `));
+    await proxy.program.waitForLine(new RegExp(`CONNECT ${new URL(away(world.brokerUrl)).host} `));
     expect(timesLogged(world.agent, failed)).toBe(0);
     expect(world.agent.output).not.toMatch(/sesame/);
   });
@@ -45,6 +50,7 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a
     await using world = await startWorld();
     const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
     const agent = world.startAgent(await world.tokens.file(token), {
+      url: away(world.brokerUrl),
       env: { HTTPS_PROXY: proxyUrl(proxy.port, 'wrong.sesame') },
     });
     const line = await loggedLine(agent, failed);
@@ -77,8 +83,8 @@ describe('an agent before a broker with TLS', () => {
   });
 
   it('expects the name that --server-name gives, and says what is there instead', async () => {
-    const named = start(world.brokerUrl, ...caFile(), '--server-name', 'localhost');
-    await loggedLine(named, connected);
+    const known = start(world.brokerUrl, ...caFile(), '--server-name', 'localhost');
+    await loggedLine(known, connected);
     const misnamed = start(world.brokerUrl, ...caFile(), '--server-name', 'elsewhere.test');
     const line = await loggedLine(misnamed, failed);
     expect(line['why']).toContain('elsewhere.test');
@@ -113,9 +119,9 @@ describe('an agent before a broker with TLS', () => {
     await using proxy = await startTarget({ mode: 'black-hole' });
     await using world = await startWorld({
       route: async ({ brokerUrl, certificates }) => ({
-        url: brokerUrl,
-        args: ['--ca-file', certificates.server.ca],
-        env: { HTTPS_PROXY: `http://${proxy.address}`, NO_PROXY: 'example.com,127.0.0.0/8' },
+        url: away(brokerUrl),
+        args: ['--ca-file', certificates.server.ca, ...named],
+        env: { HTTPS_PROXY: `http://${proxy.address}`, NO_PROXY: 'example.com,0.0.0.0/8' },
       }),
     });
     await expectServed(world);
@@ -123,6 +129,7 @@ describe('an agent before a broker with TLS', () => {
     // The same environment without NO_PROXY: this is the proxy that would have been asked.
     const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
     const other = world.startAgent(await world.tokens.file(token), {
+      url: away(world.brokerUrl),
       env: { HTTPS_PROXY: `http://${proxy.address}` },
     });
     await expect.poll(() => proxy.acceptedCount, { timeout: 10_000 }).toBe(1);

@@ -8,7 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Secret } from '../../src/base/secret.ts';
 import type { KubeConfig, KubeEndpoint } from '../../src/kube/kube-endpoint.ts';
@@ -271,104 +271,38 @@ describe('a watch', () => {
   });
 });
 
-describe('behind a proxy', () => {
-  /** An API server with TLS, and an HTTP proxy that wants a password. */
-  const start = async () => {
+describe('an API server with TLS', () => {
+  const start = async (given: Partial<KubeEndpoint>) => {
     await using certificates = await makeTestCertificates();
     const files = certificates.server;
     const [cert, key, ca] = await Promise.all(
       [files.cert, files.key, files.ca].map((path) => readFile(path, 'utf8')),
     );
-    const api = createHttpsServer({ cert, key }, (request, response) =>
-      json(response, request.url === '/api/v1' ? kinds : map),
+    const port = await listen(
+      createHttpsServer({ cert, key }, (request, response) =>
+        json(response, request.url === '/api/v1' ? kinds : map),
+      ),
     );
-    const apiPort = await listen(api);
-    const asked: string[] = [];
-    const proxy = createHttpServer();
-    proxy.on('connect', (request, socket, head) => {
-      asked.push(request.url!);
-      const credentials = Buffer.from('ann:pass word').toString('base64');
-      if (request.headers['proxy-authorization'] !== `Basic ${credentials}`) {
-        socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');
-        return;
-      }
-      const onward = connect(apiPort, '127.0.0.1', () => {
-        socket.write('HTTP/1.1 200 OK\r\n\r\n');
-        onward.write(head);
-        socket.pipe(onward).pipe(socket);
-      });
-      onward.on('error', () => socket.destroy());
-      socket.on('error', () => onward.destroy());
-    });
-    const proxyPort = await listen(proxy);
-    const server = new URL(`https://localhost:${apiPort}`);
-    const endpoint: KubeEndpoint = { ...nobody, server, ca };
-    const client = (given: Partial<RestKubeApiOptions>, of = endpoint) => {
-      const made = new RestKubeApi({ config: fixed(of), fieldManager: 'test', ...given });
-      onTestFinished(() => made.close());
-      return made;
-    };
-    return { asked, client, endpoint, proxyPort, apiPort };
+    const server = new URL(`https://localhost:${port}`);
+    const config = fixed({ ...nobody, server, ca, ...given });
+    const api = new RestKubeApi({ config, fieldManager: 'test' });
+    onTestFinished(() => api.close());
+    return api;
   };
 
-  it('asks it to connect, with its password, and keeps the connection', async () => {
-    const { asked, client, proxyPort, apiPort } = await start();
-    const proxy = new URL(`http://ann:pass%20word@127.0.0.1:${proxyPort}`);
-    const api = client({ proxyFor: () => proxy });
-    expect(await api.get(mapRef, { signal })).toEqual(map);
-    expect(await api.get(mapRef, { signal })).toEqual(map);
-    expect(asked).toEqual([`localhost:${apiPort}`]);
-  });
-
-  it('goes directly where the environment has no proxy for the server', async () => {
-    const { asked, client } = await start();
-    expect(await client({ proxyFor: () => undefined }).get(mapRef, { signal })).toEqual(map);
-    expect(asked).toEqual([]);
-  });
-
-  it('takes the proxy of the kubeconfig before that of the environment', async () => {
-    const { asked, client, endpoint, proxyPort } = await start();
-    const proxy = new URL(`http://ann:pass%20word@127.0.0.1:${proxyPort}`);
-    const wrong = new URL('http://127.0.0.1:1');
-    const api = client({ proxyFor: () => wrong }, { ...endpoint, proxy });
-    await api.get(mapRef, { signal });
-    expect(asked).toHaveLength(1);
-  });
-
-  it('says what the proxy refused, without the password', async () => {
-    const { client, proxyPort } = await start();
-    const proxy = new URL(`http://ann:wrong@127.0.0.1:${proxyPort}`);
-    const call = client({ proxyFor: () => proxy }).get(mapRef, { signal });
-    const failure = await call.catch((thrown: unknown) => thrown as Error);
-    expect(failure).toMatchObject({ code: 'unavailable' });
-    expect((failure as Error).message).toContain('407');
-    expect((failure as Error).message).toContain("put user and password into the proxy's URL");
-    expect((failure as Error).message).not.toContain('wrong');
-  });
-
-  it('says that the proxy is not there', async () => {
-    const { client } = await start();
-    const api = client({ proxyFor: () => new URL('http://127.0.0.1:1') });
-    await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
-      code: 'unavailable',
-      message: expect.stringContaining('the proxy 127.0.0.1:1 did not connect'),
-    });
-  });
-
-  it('believes nobody whom the CA of the kubeconfig did not sign', async () => {
-    const { client, endpoint } = await start();
-    const api = client({}, { ...endpoint, ca: undefined });
-    await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
+  it('is believed when the CA of the kubeconfig has signed for it, or where nobody asks', async () => {
+    expect(await (await start({})).get(mapRef, { signal })).toEqual(map);
+    const stranger = await start({ ca: undefined });
+    await expect(stranger.get(mapRef, { signal })).rejects.toMatchObject({
       code: 'unavailable',
       message: expect.stringContaining('check the CA'),
     });
-    const careless = client({}, { ...endpoint, ca: undefined, verify: false });
+    const careless = await start({ ca: undefined, verify: false });
     expect(await careless.get(mapRef, { signal })).toEqual(map);
   });
 
-  it('checks the name that the kubeconfig gives the server', async () => {
-    const { client, endpoint } = await start();
-    const api = client({}, { ...endpoint, serverName: 'elsewhere.example' });
+  it('must have the name that the kubeconfig gives it', async () => {
+    const api = await start({ serverName: 'elsewhere.example' });
     await expect(api.get(mapRef, { signal })).rejects.toMatchObject({ code: 'unavailable' });
   });
 });

@@ -68,7 +68,9 @@ export async function startBroker(
   starting.defer(() => directory.close());
   if (ca !== undefined) starting.use(ca);
   const hubCluster =
-    options.hub === undefined ? undefined : starting.use(openHubCluster(options.hub, log));
+    options.hub === undefined
+      ? undefined
+      : starting.use(openHubCluster(options.hub, options.proxies, log));
   const parts = { clock: systemClock, log };
   const credentials = starting.use(
     await openCredentials(options, { ...parts, reviewer: hubCluster?.reviewer }),

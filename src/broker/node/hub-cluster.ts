@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { ProxyEnvironment } from '../../base/proxy-environment.ts';
 import { version } from '../../base/version.ts';
 import { inClusterConfig } from '../../kube/in-cluster-config.ts';
 import { kubeconfigFile } from '../../kube/kubeconfig-file.ts';
@@ -16,9 +17,14 @@ export interface HubCluster extends AsyncDisposable {
 }
 
 /** Begins to listen to the hub at once; one that is away is no error. */
-export function openHubCluster(access: HubAccess, log: Logger): HubCluster {
+export function openHubCluster(
+  access: HubAccess,
+  proxies: ProxyEnvironment | undefined,
+  log: Logger,
+): HubCluster {
   const config = access.from === 'pod' ? inClusterConfig(process.env) : kubeconfigFile(access.path);
-  const api = new RestKubeApi({ config, fieldManager: `culvert-broker/${version}` });
+  const fieldManager = `culvert-broker/${version}`;
+  const api = new RestKubeApi({ config, fieldManager, proxies });
   const clusters = new ManagedClusters(api, { clock: systemClock, log });
   return {
     reviewer: new KubeTokenReviewer(api),

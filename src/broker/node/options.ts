@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import type { OptionsDraft } from '../../base/options.ts';
 import { processId } from '../../base/options-common.ts';
 import type { OptionsTable } from '../../base/options-table.ts';
+import type { ProxyEnvironment } from '../../base/proxy-environment.ts';
 import type { Secret } from '../../base/secret.ts';
 import type { TlsChoice } from '../../base/tls-choice.ts';
 import { formatHostPort, type HostPort, isLoopback } from '../../base/options-values.ts';
@@ -21,6 +22,8 @@ export interface BrokerOptions {
   readonly agentCa?: string | undefined;
   /** The hub's API server checks tokens of agents and says which clusters are accepted; undefined: neither is asked. */
   readonly hub?: HubAccess | undefined;
+  /** On the way to the hub's API server (default: none). */
+  readonly proxies?: ProxyEnvironment | undefined;
   /** Where probes ask, without TLS. */
   readonly statusListen?: HostPort | undefined;
   /** Names this process among the replicas; unique. */

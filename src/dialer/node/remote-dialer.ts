@@ -6,7 +6,6 @@ import type { BrokerLinkOptions } from '../../base/options-common.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
 import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';
-import { proxyFor } from '../../websocket/proxy-environment.ts';
 import type { WebSocketLink } from '../../websocket/websocket-link.ts';
 import { PooledDialer } from '../pooled-dialer.ts';
 import type { SessionMetrics } from '../session-metrics.ts';
@@ -44,7 +43,7 @@ async function connectToBroker(
       ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
       serverName,
       hostHeader,
-      proxy: proxyFor(url, proxies),
+      proxies,
       signal,
     });
   } catch (thrown) {

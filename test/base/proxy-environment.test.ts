@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { HandshakeError } from '../../src/websocket/handshake-error.ts';
-import { proxyFor, readProxyEnvironment } from '../../src/websocket/proxy-environment.ts';
+import {
+  ProxyEnvironmentError,
+  proxyFor,
+  readProxyEnvironment,
+} from '../../src/base/proxy-environment.ts';
 
 function proxy(url: string, env: Record<string, string>): string | undefined {
   return proxyFor(new URL(url), readProxyEnvironment(env))?.href;
@@ -23,6 +26,13 @@ describe('proxy environment', () => {
     expect(proxy('wss://broker', { ...env, no_proxy: 'broker' })).toBeUndefined();
   });
 
+  it.each(['wss://localhost:1', 'https://LOCALHOST.', 'http://127.1.2.3', 'https://[::1]:6443'])(
+    'has no proxy on the way to %s',
+    (url) => {
+      expect(proxy(url, { ALL_PROXY: 'http://proxy:1' })).toBeUndefined();
+    },
+  );
+
   it('takes a proxy without a scheme as http, and keeps user and password', () => {
     expect(proxy('wss://broker', { HTTPS_PROXY: 'proxy:3128' })).toBe('http://proxy:3128/');
     const secret = proxy('wss://broker', { HTTPS_PROXY: 'https://u:p%40ss@proxy' });
@@ -33,7 +43,7 @@ describe('proxy environment', () => {
     'refuses %s without repeating the password',
     (value) => {
       const read = () => proxy('wss://broker', { HTTPS_PROXY: value });
-      expect(read).toThrow(HandshakeError);
+      expect(read).toThrow(ProxyEnvironmentError);
       expect(read).toThrow(/^(?!.*hunter2)/);
     },
   );
@@ -67,7 +77,13 @@ describe('proxy environment', () => {
     ['[fd00::1]:443', 'wss://[fd00::1]', true],
     ['[fd00::1]:444', 'wss://[fd00::1]', false],
     ['fd00::/8', 'wss://[fe80::1]', false],
+    ['fd00:0:0::0:1', 'wss://[fd00::1]', true],
+    [':443', 'wss://example.com', false],
     ['', 'wss://example.com', false],
+    ['.svc,.cluster.local', 'https://kubernetes.default.svc', true],
+    ['10.96.0.1', 'https://10.96.0.1', true],
+    ['10.96.0.1:443', 'https://10.96.0.1', true],
+    ['10.96.0.0/12', 'https://[::ffff:10.96.0.1]:6443', true],
   ])('NO_PROXY=%s and %s: direct %s', (noProxy, url, direct) => {
     const env = { ALL_PROXY: 'http://proxy:1', NO_PROXY: noProxy };
     expect(proxy(url, env) === undefined).toBe(direct);

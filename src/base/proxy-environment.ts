@@ -1,15 +1,26 @@
 import { BlockList, isIP } from 'node:net';
-import { Secret } from '../base/secret.ts';
-import { HandshakeError } from './handshake-error.ts';
+import { isLoopback } from './options-values.ts';
+import { Secret } from './secret.ts';
 
 /** What the environment says about proxies. A proxy's URL may hold a password. */
 export interface ProxyEnvironment {
-  /** For ws:// */
+  /** For ws:// and http:// */
   readonly httpProxy?: Secret | undefined;
-  /** For wss:// */
+  /** For wss:// and https:// */
   readonly httpsProxy?: Secret | undefined;
   /** Hosts that are reached directly. */
   readonly noProxy?: string | undefined;
+}
+
+/** The environment names a proxy that cannot be used. The message does not repeat it: it may hold a password. */
+export class ProxyEnvironmentError extends Error {
+  override readonly name = 'ProxyEnvironmentError';
+  readonly code: 'no_url' | 'no_http_proxy';
+
+  constructor(code: 'no_url' | 'no_http_proxy', message: string) {
+    super(`${message}; correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY`);
+    this.code = code;
+  }
 }
 
 /** Reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; the name in small letters wins, as in curl. Empty is as unset. */
@@ -26,16 +37,18 @@ export function readProxyEnvironment(
 }
 
 /**
- * The proxy on the way to `url`; undefined: none. NO_PROXY lists, separated by commas: `*`; `example.com`, which covers its subdomains;
- * `.example.com` or `*.example.com`, which covers only those; an address; a range like 10.0.0.0/8; each but `*` with an optional `:port`.
+ * The proxy on the way to `url`; undefined: none. Loopback never has one. NO_PROXY lists, separated by commas: `*`; `example.com`,
+ * which covers its subdomains; `.example.com` or `*.example.com`, which covers only those; an address; a range like 10.0.0.0/8; each
+ * but `*` with an optional `:port`. All that Go's programs take from NO_PROXY means the same here.
  *
- * @throws HandshakeError `proxy` the environment names something that is no HTTP proxy
+ * @throws ProxyEnvironmentError the environment names something that is no HTTP proxy
  */
 export function proxyFor(url: URL, environment: ProxyEnvironment): URL | undefined {
   const isTls = url.protocol === 'wss:' || url.protocol === 'https:';
   const proxy = (isTls ? environment.httpsProxy : environment.httpProxy)?.reveal().trim();
   if (!proxy) return undefined;
   const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
+  if (isLoopback(host)) return undefined;
   const port = url.port || (isTls ? '443' : '80');
   const rules = (environment.noProxy ?? '').toLowerCase().split(/[\s,]+/);
   if (rules.some((rule) => rule !== '' && matches(rule, host.toLowerCase(), port)))
@@ -45,18 +58,17 @@ export function proxyFor(url: URL, environment: ProxyEnvironment): URL | undefin
 
 function parseProxy(text: string): URL {
   const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
-  // The text is not repeated: it may hold a password.
-  if (url === null) throw new HandshakeError('proxy', "the environment's proxy is no URL");
+  if (url === null) throw new ProxyEnvironmentError('no_url', "the environment's proxy is no URL");
   if (url.protocol === 'http:' || url.protocol === 'https:') return url;
   const message = `the environment's proxy begins with ${url.protocol}//, only http:// and https:// proxies can be used`;
-  throw new HandshakeError('proxy', message);
+  throw new ProxyEnvironmentError('no_http_proxy', message);
 }
 
 function matches(rule: string, host: string, port: string): boolean {
   if (rule === '*') return true;
   const { name, rulePort } = splitPort(rule);
-  if (rulePort !== undefined && rulePort !== port) return false;
-  if (isIP(host) !== 0) return name === host || isInRange(host, name);
+  if (name === '' || (rulePort !== undefined && rulePort !== port)) return false;
+  if (isIP(host) !== 0) return isInRange(host, name);
   if (name.startsWith('*.')) return host.endsWith(name.slice(1));
   if (name.startsWith('.')) return host.endsWith(name);
   return host === name || host.endsWith(`.${name}`);
@@ -71,11 +83,14 @@ function splitPort(rule: string): { name: string; rulePort: string | undefined }
   return { name: rule.slice(0, colon), rulePort: rule.slice(colon + 1) };
 }
 
+/** Whether `range`, which may be a single address in any spelling, has `address`. */
 function isInRange(address: string, range: string): boolean {
-  const [network = '', prefix = ''] = range.split('/');
+  const [network = '', prefix] = range.split('/');
   const family = isIP(network);
-  const bits = Number(prefix);
-  if (family === 0 || !/^\d+$/.test(prefix) || bits > (family === 4 ? 32 : 128)) return false;
+  if (family === 0) return false;
+  const widest = family === 4 ? 32 : 128;
+  const bits = prefix === undefined ? widest : Number(prefix);
+  if (prefix !== undefined && (!/^\d+$/.test(prefix) || bits > widest)) return false;
   const list = new BlockList();
   list.addSubnet(network, bits, family === 4 ? 'ipv4' : 'ipv6');
   return list.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');

@@ -1,0 +1,67 @@
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { connect, type AddressInfo, type Socket } from 'node:net';
+import type { CertificateFiles } from './certificates.ts';
+
+/** An HTTP proxy on loopback that only opens tunnels, and only to who shows `ann` and `pass word`. */
+export interface ConnectProxy extends AsyncDisposable {
+  /** With user and password. */
+  readonly url: URL;
+  /** What it was asked to connect to, also by those who were refused. */
+  readonly asked: readonly (string | undefined)[];
+  /** Breaks all tunnels off. */
+  breakOff(): void;
+}
+
+/** The first of loopback's addresses for who wants a proxy all the same: as a destination it is this machine. */
+export const notLoopback = '0.0.0.0';
+
+const credentials = `Basic ${Buffer.from('ann:pass word').toString('base64')}`;
+
+/** @param tls makes it an https:// proxy */
+export async function startConnectProxy(tls?: CertificateFiles): Promise<ConnectProxy> {
+  const asked: (string | undefined)[] = [];
+  const sockets = new Set<Socket>();
+  const server =
+    tls === undefined
+      ? createServer()
+      : createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) });
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  server.on('connect', (request, socket, head) => {
+    asked.push(request.url);
+    socket.on('error', () => socket.destroy());
+    if (request.headers['proxy-authorization'] !== credentials) {
+      socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');
+      return;
+    }
+    const { hostname, port } = new URL(`http://${request.url}`);
+    const onward = connect(Number(port), hostname, () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      onward.write(head);
+      socket.pipe(onward).pipe(socket);
+    });
+    onward.on('error', () => socket.destroy());
+    socket.on('close', () => onward.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const breakOff = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: new URL(`${tls === undefined ? 'http' : 'https'}://ann:pass%20word@127.0.0.1:${port}`),
+    asked,
+    breakOff,
+    async [Symbol.asyncDispose]() {
+      breakOff();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
