@@ -12,36 +12,53 @@ const dialerHeader = 'Culvert-Dialer';
 /** A proof is good for this long before and after it was made, in seconds. */
 const proofAgeS = 60;
 
+const minKeyLength = 16;
+
 // The runtimes name the type of a WebCrypto key differently.
 type HmacKey = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
+type Bytes = Uint8Array<ArrayBuffer>;
 
-/** The key that the replicas of one deployment share. It never travels: who has it signs for one address, for a minute. */
-export class ReplicaKey {
-  readonly #key: HmacKey;
+/**
+ * The keys that the replicas of one deployment share: the first signs, each is accepted. They never travel: who has one signs for
+ * one address, for a minute.
+ */
+export class ReplicaKeys {
+  readonly #keys: readonly [HmacKey, ...HmacKey[]];
   readonly #nowS: () => number;
 
-  private constructor(key: HmacKey, nowS: () => number) {
-    this.#key = key;
+  private constructor(keys: readonly [HmacKey, ...HmacKey[]], nowS: () => number) {
+    this.#keys = keys;
     this.#nowS = nowS;
   }
 
+  /**
+   * @param text a key on each line; empty lines and white space around a key do not count
+   * @throws Error there is no key, or one that could be guessed
+   */
   static async fromText(
     text: string,
     nowS = () => Math.floor(Date.now() / 1000),
-  ): Promise<ReplicaKey> {
-    const algorithm = { name: 'HMAC', hash: 'SHA-256' };
-    const bytes = new TextEncoder().encode(text);
-    const key = await crypto.subtle.importKey('raw', bytes, algorithm, false, ['sign', 'verify']);
-    return new ReplicaKey(key, nowS);
+  ): Promise<ReplicaKeys> {
+    const lines = text.split('\n').map((line) => line.trim());
+    const keys = lines.filter((line) => line !== '');
+    // Each line counts: neither the frame of a PEM file nor the short rest of a wrapped key may open anything.
+    if (keys.some((key) => key.length < minKeyLength || key.startsWith('-----'))) {
+      const message = `a line of the keys of the replicas has fewer than ${minKeyLength} characters or is PEM; make a key with openssl rand -hex 32`;
+      throw new Error(message);
+    }
+    const [first, ...others] = await Promise.all(keys.map(hmacKey));
+    if (first === undefined) throw new Error('there is no key of the replicas in it');
+    return new ReplicaKeys([first, ...others], nowS);
   }
 
   /** What a request to the replica at `address` on behalf of `dialer` shows, and what only another replica answers to it. */
   async prove(address: string, dialer: string): Promise<ReplicaProof> {
     const seconds = this.#nowS();
-    const proof = `${seconds} ${await this.#sign(signedText(seconds, address, dialer))}`;
+    const [key] = this.#keys;
+    const proof = `${seconds} ${await sign(key, signedText(seconds, address, dialer))}`;
     return {
       headers: { [proofHeader]: proof, [dialerHeader]: encodeURIComponent(dialer) },
-      answer: await this.#sign(answeredText(proof)),
+      answer: await sign(key, answeredText(proof)),
     };
   }
 
@@ -61,9 +78,8 @@ export class ReplicaKey {
       Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16),
     );
     const seconds = Number(secondsText);
-    // WebCrypto compares in constant time.
-    const text = signedText(seconds, address, dialer);
-    if (!(await crypto.subtle.verify('HMAC', this.#key, mac, text))) {
+    const key = await this.#signerOf(signedText(seconds, address, dialer), mac);
+    if (key === undefined) {
       throw new AuthenticationError(
         'the key of the replica is not ours, or it means another replica',
       );
@@ -73,13 +89,27 @@ export class ReplicaKey {
         'the proof of the replica is too old, or the clocks differ by a minute',
       );
     }
-    return { dialer, answer: await this.#sign(answeredText(proof)) };
+    return { dialer, answer: await sign(key, answeredText(proof)) };
   }
 
-  async #sign(text: Uint8Array<ArrayBuffer>): Promise<string> {
-    const mac = new Uint8Array(await crypto.subtle.sign('HMAC', this.#key, text));
-    return Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  /** The one of our keys that `mac` was made with; WebCrypto compares in constant time. */
+  async #signerOf(text: Bytes, mac: Bytes): Promise<HmacKey | undefined> {
+    for (const key of this.#keys) {
+      if (await crypto.subtle.verify('HMAC', key, mac, text)) return key;
+    }
+    return undefined;
   }
+}
+
+function hmacKey(text: string): Promise<HmacKey> {
+  const algorithm = { name: 'HMAC', hash: 'SHA-256' };
+  const bytes = new TextEncoder().encode(text);
+  return crypto.subtle.importKey('raw', bytes, algorithm, false, ['sign', 'verify']);
+}
+
+async function sign(key: HmacKey, text: Bytes): Promise<string> {
+  const mac = new Uint8Array(await crypto.subtle.sign('HMAC', key, text));
+  return Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** What a replica shows to another, and what the other one has to answer. */
@@ -106,29 +136,32 @@ function decoded(name: string): string | undefined {
   }
 }
 
-function answeredText(proof: string): Uint8Array<ArrayBuffer> {
+function answeredText(proof: string): Bytes {
   return new TextEncoder().encode(`culvert replica answers\n${proof}`);
 }
 
-function signedText(seconds: number, address: string, dialer: string): Uint8Array<ArrayBuffer> {
+function signedText(seconds: number, address: string, dialer: string): Bytes {
   return new TextEncoder().encode(`culvert replica\n${seconds}\n${address}\n${dialer}`);
 }
 
-/** Knows the other replicas by the key they share; everybody else is for the next authenticator. */
+/** Knows the other replicas by the keys they share; everybody else is for the next authenticator. */
 export class ReplicaAuthenticator implements Authenticator {
-  readonly #key: ReplicaKey;
+  readonly #keys: () => ReplicaKeys;
   readonly #address: string;
   readonly #next: Authenticator;
 
-  /** @param address where other replicas reach this one, as they have it from the directory */
-  constructor(key: ReplicaKey, address: string, next: Authenticator) {
-    this.#key = key;
+  /**
+   * @param keys those of the moment
+   * @param address where other replicas reach this one, as they have it from the directory
+   */
+  constructor(keys: () => ReplicaKeys, address: string, next: Authenticator) {
+    this.#keys = keys;
     this.#address = address;
     this.#next = next;
   }
 
   async authenticate(headers: Headers, peer: Peer): Promise<Identity> {
-    const proven = await this.#key.verify(headers, this.#address);
+    const proven = await this.#keys().verify(headers, this.#address);
     if (proven === undefined) return this.#next.authenticate(headers, peer);
     return { kind: 'replica', name: proven.dialer, answer: proven.answer };
   }

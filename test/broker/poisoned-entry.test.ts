@@ -10,7 +10,7 @@ import { Hub } from '../../src/broker/hub.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { makeForward } from '../../src/broker/node/replicas.ts';
 import { serveUpgrades } from '../../src/broker/node/upgrade.ts';
-import { ReplicaAuthenticator, ReplicaKey } from '../../src/broker/replica-authenticator.ts';
+import { ReplicaAuthenticator, ReplicaKeys } from '../../src/broker/replica-authenticator.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
@@ -18,7 +18,7 @@ import { acceptWebSocket } from '../../src/websocket/accept.ts';
 import { RecordingLogger } from '../support/linked-sessions.ts';
 import { PlayedLink } from '../support/played-link.ts';
 
-const key = await ReplicaKey.fromText('the key');
+const key = await ReplicaKeys.fromText('the key of the replicas');
 const version = { ...protocolVersion, software: 'test' };
 
 let stack = new AsyncDisposableStack();
@@ -50,7 +50,11 @@ async function makeReplica() {
   const log = new RecordingLogger();
   const directory = new MemoryDirectory();
   let forwards = 0;
-  const forward = makeForward(key, () => undefined, undefined);
+  const forward = makeForward(
+    () => key,
+    () => undefined,
+    undefined,
+  );
   const server = { address: '' };
   server.address = await serve((request, socket, head) =>
     upgrades.emit('upgrade', request, socket, head),
@@ -68,7 +72,7 @@ async function makeReplica() {
   });
   const app = createApp({
     hub,
-    authenticator: new ReplicaAuthenticator(key, server.address, openAuthenticator),
+    authenticator: new ReplicaAuthenticator(() => key, server.address, openAuthenticator),
     acceptRate: new AcceptRate(100, systemClock),
     metrics: async () => ({ contentType: '', text: '' }),
     log,
@@ -114,7 +118,7 @@ describe('a poisoned directory entry', () => {
         void played.next(FrameType.hello).then(() => received.push('a HELLO'));
       }),
     'that points at a replica of another deployment': async (received) => {
-      const other = await ReplicaKey.fromText('another key');
+      const other = await ReplicaKeys.fromText('another key of replicas');
       const { answer } = await other.prove('ws://elsewhere', 'somebody');
       return serve((request, socket, head) => {
         received.push(JSON.stringify(request.headers));
@@ -135,7 +139,7 @@ describe('a poisoned directory entry', () => {
       expect(replica.forwards()).toBe(1);
       // It saw a proof that is good for its own address alone, and not a frame.
       expect(received.filter((text) => !text.startsWith('{'))).toEqual([]);
-      expect(received.join()).not.toContain('the key');
+      expect(received.join()).not.toContain('the key of the replicas');
       expect(dialer.frames).toEqual([]);
       await replica.dial('good').next(FrameType.welcome);
     },

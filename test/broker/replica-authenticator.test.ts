@@ -8,13 +8,13 @@ import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import {
   isAnswer,
   ReplicaAuthenticator,
-  ReplicaKey,
+  ReplicaKeys,
 } from '../../src/broker/replica-authenticator.ts';
 import { RecordingLogger } from '../support/linked-sessions.ts';
 
 const address = 'ws://10.0.0.1:8080';
 const nowS = 1_700_000_000;
-const key = await ReplicaKey.fromText('the key', () => nowS);
+const key = await ReplicaKeys.fromText('the key of the replicas', () => nowS);
 
 const nobody: Authenticator = {
   authenticate: () => Promise.reject(new AuthenticationError('there is no token')),
@@ -26,7 +26,7 @@ async function ask(headers: Record<string, string>) {
   const directory = new MemoryDirectory();
   const app = createApp({
     hub: new Hub({ replica: 'r1', address, directory, clock: systemClock, log }),
-    authenticator: new ReplicaAuthenticator(key, address, nobody),
+    authenticator: new ReplicaAuthenticator(() => key, address, nobody),
     acceptRate: new AcceptRate(100, systemClock),
     metrics: async () => ({ contentType: '', text: '' }),
     log,
@@ -56,8 +56,9 @@ describe('a replica that calls another', () => {
     });
   });
 
-  const wrong = async () => ReplicaKey.fromText('another key', () => nowS);
-  const at = async (seconds: number) => ReplicaKey.fromText('the key', () => nowS + seconds);
+  const wrong = async () => ReplicaKeys.fromText('another key of replicas', () => nowS);
+  const at = async (seconds: number) =>
+    ReplicaKeys.fromText('the key of the replicas', () => nowS + seconds);
   const zeros = '0'.repeat(64);
   const forged: Record<string, () => Promise<Record<string, string>>> = {
     'a wrong key': async () => ({ ...(await (await wrong()).prove(address, 'b')).headers }),
@@ -98,6 +99,27 @@ describe('a replica that calls another', () => {
     ]);
     // Nobody else notices.
     expect((await ask((await key.prove(address, 'b')).headers)).answered).toBeDefined();
+  });
+
+  it('is known by each of several keys, and answered with the one that it has', async () => {
+    const fromText = (text: string) => ReplicaKeys.fromText(text, () => nowS);
+    const both = await fromText(' the new key of the replicas\n\nthe key of the replicas\r\n');
+    for (const caller of [key, await fromText('the new key of the replicas'), both]) {
+      const proof = await caller.prove(address, 'b');
+      const verified = await both.verify(new Headers(proof.headers), address);
+      expect(isAnswer(verified?.answer, proof)).toBe(true);
+    }
+    // It signs with the first.
+    const { headers } = await both.prove(address, 'b');
+    await expect(key.verify(new Headers(headers), address)).rejects.toThrow(/is not ours/);
+  });
+
+  it.each([
+    ['there is none', ' \n\n', 'there is no key'],
+    ['one is short', 'the key of the replicas\nQQ==', 'fewer than 16 characters'],
+    ['they are PEM', '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA', 'is PEM'],
+  ])('has no keys where %s', async (_, text, why) => {
+    await expect(ReplicaKeys.fromText(text)).rejects.toThrow(why);
   });
 
   it('believes no answer but that of its own call', async () => {

@@ -56,7 +56,7 @@ export async function startBroker(
   await using starting = new AsyncDisposableStack();
   const log = deps.log.child({ replica: options.replicaId });
   const address = options.replicaAddress?.href ?? '';
-  const { directory, key, forward, ca } = await joinReplicas(options, log);
+  const { directory, keys, forward, files } = await joinReplicas(options, log);
   const hub = new Hub({
     replica: options.replicaId,
     address,
@@ -66,7 +66,7 @@ export async function startBroker(
     log,
   });
   starting.defer(() => directory.close());
-  if (ca !== undefined) starting.use(ca);
+  for (const file of files) starting.use(file);
   const hubCluster =
     options.hub === undefined
       ? undefined
@@ -81,15 +81,12 @@ export async function startBroker(
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
   exposeBroker(metrics.group('culvert_broker'), hub, rejections);
-  exposeReloads(metrics.group('culvert_broker'), [
-    ...credentials.files,
-    ...(ca === undefined ? [] : [ca]),
-  ]);
+  exposeReloads(metrics.group('culvert_broker'), [...credentials.files, ...files]);
   const app = createApp(
     {
       hub,
       authenticator:
-        key === undefined ? authenticator : new ReplicaAuthenticator(key, address, authenticator),
+        keys === undefined ? authenticator : new ReplicaAuthenticator(keys, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
       acceptance,
       metrics: () => metrics.render(),

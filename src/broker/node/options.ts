@@ -35,7 +35,7 @@ export interface BrokerOptions {
   readonly redisPrefix: string;
   /** Where other replicas reach this one; with `redisUrl`. */
   readonly replicaAddress: URL | undefined;
-  /** File with the key that the replicas share; with `redisUrl`. */
+  /** File with the key that the replicas share, or several, a line each; with `redisUrl`. */
   readonly replicaKeyFile: string | undefined;
   /** PEM file with the CA of the other replicas' certificates. */
   readonly replicaCa: string | undefined;
@@ -132,7 +132,7 @@ export const replicaTable = {
   replicaKeyFile: {
     name: 'replica-key-file',
     kind: 'file',
-    help: 'Holds the key that the replicas share to know each other. Needed with --redis-url.',
+    help: 'Holds the key that the replicas share to know each other. Needed with --redis-url. A key on each line, of 16 characters or more: the first signs, all are accepted. Read again when it changes.',
   },
   replicaCa: {
     name: 'replica-ca',

@@ -1,15 +1,14 @@
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
-import { ReloadedFiles } from '../../base/reloaded-files.ts';
-import { readSecretFile } from '../../base/secret-file.ts';
+import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { connectWebSocket } from '../../websocket/connect.ts';
 import { proofHeader } from '../authenticator.ts';
 import type { Directory } from '../directory.ts';
 import type { Forward } from '../hub-options.ts';
 import { MemoryDirectory } from '../memory-directory.ts';
-import { isAnswer, ReplicaKey } from '../replica-authenticator.ts';
+import { isAnswer, ReplicaKeys } from '../replica-authenticator.ts';
 import type { BrokerOptions } from './options.ts';
 import { RedisDirectory } from './redis-directory.ts';
 
@@ -19,19 +18,22 @@ const forwardTimeoutMs = 5_000;
 /** What a broker shares with its replicas; a broker that is alone shares nothing. */
 export interface Replicas {
   readonly directory: Directory;
-  readonly key: ReplicaKey | undefined;
+  /** Those of the moment. */
+  readonly keys: (() => ReplicaKeys) | undefined;
   readonly forward: Forward | undefined;
-  /** The CA of the other replicas, as it is at the moment. */
-  readonly ca: ReloadedFiles<string> | undefined;
+  /** All that is read again when it changes. */
+  readonly files: readonly ReloadStatus[];
 }
 
 /** @throws Error when a file cannot be read or the Redis URL is malformed; a Redis that is away is no error */
 export async function joinReplicas(options: BrokerOptions, log: Logger): Promise<Replicas> {
   const { redisUrl, redisCa, redisPrefix, replicaId, replicaKeyFile, replicaCa } = options;
   if (redisUrl === undefined || replicaKeyFile === undefined) {
-    return { directory: new MemoryDirectory(), key: undefined, forward: undefined, ca: undefined };
+    const none = { keys: undefined, forward: undefined, files: [] };
+    return { directory: new MemoryDirectory(), ...none };
   }
-  const key = await ReplicaKey.fromText((await readSecretFile(replicaKeyFile)).reveal());
+  const keyFile = await openKeys(replicaKeyFile, log);
+  const ca = replicaCa === undefined ? undefined : await openCa(replicaCa, log);
   const directory = await RedisDirectory.connect({
     redis: redisUrl.reveal(),
     ...(redisCa === undefined ? {} : { tls: { caFile: redisCa } }),
@@ -40,9 +42,19 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
     clock: systemClock,
     log,
   });
-  const ca = replicaCa === undefined ? undefined : await openCa(replicaCa, log);
-  const forward = makeForward(key, () => ca?.value, options.replicaServerName);
-  return { directory, key, forward, ca };
+  const keys = () => keyFile.value;
+  const forward = makeForward(keys, () => ca?.value, options.replicaServerName);
+  return { directory, keys, forward, files: ca === undefined ? [keyFile] : [keyFile, ca] };
+}
+
+function openKeys(path: string, log: Logger): Promise<ReloadedFiles<ReplicaKeys>> {
+  return ReloadedFiles.open({
+    what: 'keys of the replicas',
+    paths: [path],
+    make: ([text = '']) => ReplicaKeys.fromText(text),
+    clock: systemClock,
+    log,
+  });
 }
 
 function openCa(path: string, log: Logger): Promise<ReloadedFiles<string>> {
@@ -61,13 +73,13 @@ function openCa(path: string, log: Logger): Promise<ReloadedFiles<string>> {
 
 /** Reaches other replicas at the addresses that the directory has for them. */
 export function makeForward(
-  key: ReplicaKey,
+  keys: () => ReplicaKeys,
   ca: () => string | undefined,
   serverName: string | undefined,
 ): Forward {
   return async ({ address, replica }, { cluster, name }) => {
     try {
-      const proof = await key.prove(address, name);
+      const proof = await keys().prove(address, name);
       const base = address.replace(/\/?$/, '/');
       return await connectWebSocket({
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
@@ -76,7 +88,7 @@ export function makeForward(
         checkAnswer: (headers) =>
           isAnswer(headers.get(proofHeader.toLowerCase()), proof)
             ? undefined
-            : 'it does not prove that it has the key of the replicas',
+            : 'it does not prove that it has a key of the replicas',
         ca: ca(),
         serverName,
         signal: AbortSignal.timeout(forwardTimeoutMs),
