@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -37,6 +39,23 @@ describe('a process that outlives its starter', () => {
     expect(await isAlive(record)).toBe(false);
     await kill(record);
   });
+
+  it('has given its port back when it is killed', async () => {
+    // As a server of many threads that takes hundreds of MiB: its first thread is a zombie while others clear that away.
+    const script = `
+      const memory = Buffer.alloc(768 * 2 ** 20, 1);
+      const server = require('net').createServer().listen(0, '127.0.0.1', () => {
+        console.log(server.address().port);
+      });`;
+    const log = join(directory, 'log');
+    const record = await startDaemon({ ...waiting('a'), args: ['-e', script] });
+    await expect.poll(() => readFile(log, 'utf8'), { timeout: 20_000 }).toMatch(/\d/);
+    const port = Number(await readFile(log, 'utf8'));
+    await kill(record);
+    const next = createServer().listen(port, '127.0.0.1');
+    await once(next, 'listening');
+    next.close();
+  }, 30_000);
 
   it('is not taken for another with the same pid', async () => {
     const record = await startDaemon(waiting('a'));

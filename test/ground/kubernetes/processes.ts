@@ -137,11 +137,15 @@ export async function processesWhere(
   return found;
 }
 
-/** undefined when there is no such process, or only what its parent has not collected yet. */
+/**
+ * undefined when there is no such process, or only what its parent has not collected yet. That is a zombie without threads: one whose
+ * threads are still about to end holds its files and ports, and may do so long after, as they give back its memory first.
+ */
 async function startTicksOf(pid: number): Promise<string | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (stat === undefined) return undefined;
   // The name in brackets may hold anything; what follows is separated by spaces, field 3 first.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' ? undefined : fields[19];
+  const [state, threads, startTicks] = [fields[0], Number(fields[17]), fields[19]];
+  return state === 'Z' && threads <= 1 ? undefined : startTicks;
 }
