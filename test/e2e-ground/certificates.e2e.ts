@@ -2,13 +2,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
 import { HubClient, type RunningLoad } from './support/client.ts';
 import { Installation } from './support/installation.ts';
-import { hubNamespace, installNamespace } from './support/names.ts';
+import { agentCertificate, brokerPods, hubNamespace, installNamespace } from './support/names.ts';
 import { certificatesIn, leafOf, mountedFiles, secretOf, textIn } from './support/secrets.ts';
 import { eventually } from './support/state.ts';
 import { endlessPath } from './support/target.ts';
 
 const annotation = (name: string) => `proxy.open-cluster-management.io/${name}`;
-const agentCertificate = 'cluster-proxy-open-cluster-management.io-proxy-agent-signer-client-cert';
 /** The kubelet brings files of Secrets up to date at its own pace, and programs look at theirs every 5 s. */
 const timeoutMs = 120_000;
 
@@ -99,8 +98,7 @@ describe('under load, with transfers running', () => {
 
   /** Whether each broker has read the files since the kubelet brought them: it looks every 5 s. */
   const isReadByBrokers = async ({ volume, reloaded }: (typeof signers)[number]) => {
-    const select = ['-l', 'proxy.open-cluster-management.io/component-name=proxy-server'];
-    const pods = await hub.get<{ items: Pod[] }>('-n', hubNamespace, 'pods', ...select);
+    const pods = await hub.get<{ items: Pod[] }>('-n', hubNamespace, 'pods', ...brokerPods);
     const files = await mountedFiles(hub, volume, 'ca.crt');
     for (const { metadata } of pods.items) {
       const file = files.find(({ podUid }) => podUid === metadata.uid);

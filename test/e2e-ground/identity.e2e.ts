@@ -17,14 +17,13 @@ import { connectGround, type Ground, type GroundCluster } from '../ground/kubern
 import { Program } from '../support/process.ts';
 import { culvert, loggedLine } from '../support/world.ts';
 import { HubClient } from './support/client.ts';
+import { inNetworkOf } from './support/in-network.ts';
 import { Installation, type WithConditions } from './support/installation.ts';
-import { hubNamespace, installNamespace } from './support/names.ts';
+import { agentCertificate, brokerPods, hubNamespace, installNamespace } from './support/names.ts';
 import { secretOf, textIn } from './support/secrets.ts';
 import { eventually } from './support/state.ts';
 
 const dayMs = 24 * 3600_000;
-const agentCertificate = 'cluster-proxy-open-cluster-management.io-proxy-agent-signer-client-cert';
-const brokerPods = ['-l', 'proxy.open-cluster-management.io/component-name=proxy-server'];
 
 interface KeyPair {
   readonly cert: string;
@@ -61,15 +60,8 @@ describe('a cluster that lies', () => {
       ...['--broker-url', `wss://${brokerAddress}:8091`, '--server-name', 'localhost'],
       ...['--ca-file', join(directory, 'ca.crt'), '--kube-apiserver', '127.0.0.1:1'],
     ]);
-    const entered = hub.enter(command, args);
-    // Without a process namespace nsenter becomes the program, so that it can be stopped.
-    const parts = entered.args.filter((argument) => argument !== '--pid' && argument !== '--mount');
-    return new Program({
-      command: entered.command,
-      args: parts,
-      name: `agent: ${name}`,
-      env: { ...entered.env, ...env },
-    });
+    const entered = inNetworkOf(hub, command, args);
+    return new Program({ ...entered, name: `agent: ${name}`, env: { ...entered.env, ...env } });
   };
   /** Refused connections that the brokers counted with that status. */
   const counted = async (status: number) => {

@@ -4,7 +4,13 @@ import { ownImage } from '../ground/kubernetes/images.ts';
 import { HubClient } from './support/client.ts';
 import { conditionOf, entrypointValues, Installation } from './support/installation.ts';
 import type { WithConditions } from './support/installation.ts';
-import { addon, hubNamespace, installNamespace, testNamespace } from './support/names.ts';
+import {
+  addon,
+  brokerPods,
+  hubNamespace,
+  installNamespace,
+  testNamespace,
+} from './support/names.ts';
 import { eventually } from './support/state.ts';
 
 describe('helm install', () => {
@@ -64,9 +70,8 @@ describe('helm install', () => {
 
   describe('keeps to its limits:', () => {
     it('a broker is ready 2 s after it started', async () => {
-      const select = ['-l', 'proxy.open-cluster-management.io/component-name=proxy-server'];
       // Those of the installation started together with all the rest: they say how fast the machine is.
-      const pods = ['-n', hubNamespace, 'pods', ...select] as const;
+      const pods = ['-n', hubNamespace, 'pods', ...brokerPods] as const;
       const before = await ground.hub.get<{ items: Pod[] }>(...pods);
       await ground.hub.kubectl([
         '-n',

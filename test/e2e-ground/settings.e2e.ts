@@ -8,7 +8,7 @@ import {
   Installation,
   type WithConditions,
 } from './support/installation.ts';
-import { addon, addonResource, hubNamespace, installNamespace } from './support/names.ts';
+import { addon, agentCertificate, hubNamespace, installNamespace } from './support/names.ts';
 import { leafOf } from './support/secrets.ts';
 import { eventually } from './support/state.ts';
 
@@ -74,7 +74,7 @@ describe('settings', () => {
 
     it('are named in status.configReferences', async () => {
       const { status } = await hub.get<{ status: { configReferences: ConfigReference[] } }>(
-        ...['-n', cluster.name, addonResource, addon],
+        ...['-n', cluster.name, 'managedclusteraddon', addon],
       );
       const names = status.configReferences.map(({ resource, name }) => `${resource} ${name}`);
       expect(names).toContain('addondeploymentconfigs placed');
@@ -236,10 +236,13 @@ describe('settings', () => {
 
   it('keep a certificate for the agent that is valid for half a year', async () => {
     const { status } = await hub.get<{ status: { namespace: string } }>(
-      ...['-n', cluster.name, addonResource, addon],
+      ...['-n', cluster.name, 'managedclusteraddon', addon],
     );
-    const name = 'cluster-proxy-open-cluster-management.io-proxy-agent-signer-client-cert';
-    const { validFromDate, validToDate } = await leafOf(cluster, status.namespace, name);
+    const { validFromDate, validToDate } = await leafOf(
+      cluster,
+      status.namespace,
+      agentCertificate,
+    );
     const now = Date.now();
     expect(validFromDate.getTime()).toBeLessThan(now);
     const lifetimeDays = (validToDate.getTime() - validFromDate.getTime()) / dayMs;

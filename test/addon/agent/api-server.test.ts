@@ -46,10 +46,8 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
   }, 60_000);
   afterAll(() => server?.[Symbol.asyncDispose]());
 
-  // OCM's other version is served as well, but nothing converts here: what is stored is this one.
-  const resource = `managedclusteraddons.v1alpha1.${apiGroups.addon}`;
   const observed = async (cluster: string) => {
-    const args = [resource, 'cluster-proxy', '-n', cluster];
+    const args = ['managedclusteraddon', 'cluster-proxy', '-n', cluster];
     const addon = await server.get<KubeObject>(...args);
     const managed = await server.get<KubeObject>('managedcluster', cluster);
     return { addon: parseManagedClusterAddOn(addon), cluster: parseManagedCluster(managed) };
@@ -109,10 +107,24 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
   }, 30_000);
 
   it.each(['v1alpha1', 'v1beta1'])('takes the ClusterManagementAddOn in %s', async (version) => {
+    await serveClusterManagementAddOns();
     const cma = clusterManagementAddOn(version, { namespace: 'hub', name: 'p' });
     const args = ['--dry-run=server', '--validate=strict'];
-    await expect(server.apply(cma, args)).resolves.toContain('cluster-proxy');
+    const taken = () => server.apply(cma, args).catch(String);
+    await expect.poll(taken, { timeout: 20_000 }).toContain('serverside-applied');
   });
+
+  /** In all versions: nothing converts here, so they are not served before. */
+  async function serveClusterManagementAddOns(): Promise<void> {
+    const crd = ['crd', `clustermanagementaddons.${apiGroups.addon}`];
+    const { spec } = await server.get<{ spec: { versions: readonly object[] } }>(...crd);
+    const patch = spec.versions.map((_, at) => ({
+      op: 'replace',
+      path: `/spec/versions/${at}/served`,
+      value: true,
+    }));
+    await server.kubectl(['patch', ...crd, '--type=json', `--patch=${JSON.stringify(patch)}`]);
+  }
 
   it('gives each agent its own lease and the one way in, and nothing of its neighbour', async () => {
     const configuration = parseManagedProxyConfiguration({
@@ -173,7 +185,7 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
     });
     const writeStatus = (status: unknown) =>
       server.kubectl([
-        ...['patch', resource, 'cluster-proxy', '-n', cluster],
+        ...['patch', 'managedclusteraddon', 'cluster-proxy', '-n', cluster],
         ...['--subresource=status', '--type=merge', '-p', JSON.stringify({ status })],
       ]);
     // What OCM's addon manager and klusterlet say.

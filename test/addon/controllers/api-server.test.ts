@@ -17,7 +17,7 @@ import { eventually, hubNs, RealHub } from './real-hub.ts';
 
 const programs = await findPrograms(apiServerPrograms);
 const agentSigner = 'open-cluster-management.io/proxy-agent-signer';
-const addOnResource = 'managedclusteraddons.v1alpha1.addon.open-cluster-management.io';
+const addOnResource = 'managedclusteraddon';
 const tunnelRole = 'cluster-proxy-addon-agent:portforward';
 const kubeSigner = 'kubernetes.io/kube-apiserver-client';
 

@@ -10,7 +10,7 @@ import type { ApiServerProgram, Programs } from '../../ground/kubernetes/program
 import { condition } from '../registration/hub-objects.ts';
 
 export const hubNs = 'hub-ns';
-const addonKind = 'managedclusteraddons.v1alpha1.addon.open-cluster-management.io';
+const addonKind = 'managedclusteraddon';
 
 /** A real API server with OCM's types and our chart; the addon manager runs in this process, as the account that the chart gives it. */
 export class RealHub implements AsyncDisposable {

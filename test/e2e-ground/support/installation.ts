@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Ground, GroundCluster } from '../../ground/kubernetes/ground.ts';
 import { egressProxyUrl, entrypoints } from '../../ground/kubernetes/topology.ts';
 import { agentDeployment, isRolledOut } from './deployments.ts';
-import { addon, addonResource, hubNamespace, installNamespace, release } from './names.ts';
+import { addon, hubNamespace, installNamespace, release } from './names.ts';
 import { eventually } from './state.ts';
 
 const chart = fileURLToPath(new URL('../../../charts/cluster-proxy', import.meta.url));
@@ -73,7 +73,7 @@ export class Installation {
       name: config,
     };
     const patch = JSON.stringify({ spec: { configs: config === undefined ? [] : [reference] } });
-    const args = ['patch', addonResource, addon, '--type=merge', `--patch=${patch}`];
+    const args = ['patch', 'managedclusteraddon', addon, '--type=merge', `--patch=${patch}`];
     // OCM makes it when the Placement has decided.
     await eventually(
       this.ground,
@@ -116,7 +116,7 @@ export class Installation {
   }
 
   async isAvailable(cluster: string): Promise<boolean> {
-    const args = ['-n', cluster, addonResource, addon] as const;
+    const args = ['-n', cluster, 'managedclusteraddon', addon] as const;
     return conditionOf(await this.ground.hub.get<WithConditions>(...args), 'Available') === 'True';
   }
 

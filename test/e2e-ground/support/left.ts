@@ -1,5 +1,4 @@
 import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
-import { addonResource } from './names.ts';
 
 /** What Kubernetes puts into every namespace. */
 const ofEveryNamespace = ['configmap/kube-root-ca.crt', 'serviceaccount/default'];
@@ -8,7 +7,7 @@ const kinds = [
   ...['roles', 'rolebindings', 'leases', 'poddisruptionbudgets', 'networkpolicies'],
 ];
 /** Only where there is a hub. */
-const hubKinds = [...kinds, addonResource, 'manifestworks'];
+const hubKinds = [...kinds, 'managedclusteraddons', 'manifestworks'];
 
 /** What is in a namespace, as `kind/name`, and was not there from the beginning. */
 export async function leftIn(

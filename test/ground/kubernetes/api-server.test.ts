@@ -105,6 +105,23 @@ describeWith({ programs }, 'an API server', ({ programs }) => {
     );
   });
 
+  it('serves no version that somebody would have to convert', async () => {
+    const metadata = { name: 'addon', namespace: 'default' };
+    const apiVersion = 'addon.open-cluster-management.io/v1alpha1';
+    await server.apply({ apiVersion, kind: 'ManagedClusterAddOn', metadata, spec: {} });
+    // Which version kubectl takes is the server's choice; a field that another does not have would go.
+    const patch = (resource: string, ...args: string[]) =>
+      server.kubectl(['patch', resource, 'addon', '--type=merge', ...args]);
+    const registrations = [{ signerName: 'kubernetes.io/kube-apiserver-client' }];
+    const status = JSON.stringify({ status: { registrations } });
+    await patch('managedclusteraddon', '--subresource=status', `--patch=${status}`);
+    await patch('managedclusteraddon', '--patch={"metadata":{"labels":{"a":"b"}}}');
+    expect(await server.get('managedclusteraddon', 'addon')).toMatchObject({
+      apiVersion,
+      status: { registrations },
+    });
+  });
+
   it('is another one beside another', async () => {
     await using other = await startApiServer(programs);
     expect(other.url).not.toBe(server.url);

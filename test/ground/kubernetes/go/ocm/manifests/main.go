@@ -84,6 +84,19 @@ func main() {
 	}
 }
 
+// serveStoredAlone is for definitions whose versions a webhook converts. There is none, and a request in a version that is not
+// the stored one would lose the fields that the two do not share.
+func serveStoredAlone(spec map[string]any) {
+	if _, converts := spec["conversion"]; !converts {
+		return
+	}
+	delete(spec, "conversion")
+	for _, version := range spec["versions"].([]any) {
+		version := version.(map[string]any)
+		version["served"] = version["storage"]
+	}
+}
+
 func printManifest(files embed.FS, name string) error {
 	text, err := fs.ReadFile(files, name)
 	if err != nil {
@@ -101,9 +114,8 @@ func printManifest(files embed.FS, name string) error {
 	if err := yaml.Unmarshal(filled.Bytes(), &object); err != nil || object == nil {
 		return err
 	}
-	// Versions are not converted where no webhook does it: only the stored one is used.
 	if spec, ok := object["spec"].(map[string]any); ok && object["kind"] == "CustomResourceDefinition" {
-		delete(spec, "conversion")
+		serveStoredAlone(spec)
 	}
 	// A role of a cloud, which nobody has here and whose empty name is refused.
 	if metadata, ok := object["metadata"].(map[string]any); ok && object["kind"] == "ServiceAccount" {
