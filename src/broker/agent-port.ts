@@ -11,8 +11,9 @@ import {
   protocolVersion,
   type GoAway,
 } from '../tunnel/message.ts';
-import type { AgentRecord } from './directory.ts';
+import type { AgentClaim } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
+import { TunnelClaim } from './tunnel-claim.ts';
 
 /** What an agent's tunnel needs of the hub. */
 export interface AgentHub {
@@ -66,10 +67,7 @@ export class AgentPort implements LinkOwner {
   /** The agent asked not to get new sessions. */
   leaving = false;
   software = '';
-  /** Its claim is in the directory: sessions may be placed on it. */
-  standing = false;
-  /** Made when somebody waits. */
-  #claimed: PromiseWithResolvers<void> | undefined;
+  readonly #claim: TunnelClaim;
   readonly #connectedAtMs: number;
   readonly #hub: AgentHub;
   #sessions = noSessions;
@@ -77,8 +75,6 @@ export class AgentPort implements LinkOwner {
   #waiting = noneWaiting;
   #helloTimer: Timer | undefined;
   #ageTimer: Timer | undefined;
-  #claim: AgentRecord | undefined;
-  #epoch = 0;
   #retireDeadlineMs: number | undefined;
   #gone = false;
 
@@ -90,16 +86,13 @@ export class AgentPort implements LinkOwner {
     this.agent = name.agent;
     this.tunnel = name.tunnel;
     this.key = portKey(name);
-    const { cluster, agent, tunnel } = name;
+    this.#claim = new TunnelClaim(hub.options.directory);
     this.#connectedAtMs = kept?.connectedAtMs ?? Date.now();
     if (kept !== undefined) {
-      const { replica, address } = hub.options;
-      this.#epoch = kept.epoch;
-      this.standing = true;
+      const { epoch, leaving } = kept;
       this.software = kept.software;
-      this.leaving = kept.leaving;
-      const claim = { cluster, agent, tunnel, replica, address, epoch: kept.epoch };
-      if (!kept.leaving) this.#claim = claim;
+      this.leaving = leaving;
+      this.#claim.restore(epoch, leaving ? undefined : { ...this.#ownClaim, epoch });
       return;
     }
     this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
@@ -109,14 +102,17 @@ export class AgentPort implements LinkOwner {
 
   /** Of this tunnel's claim in the directory; 0 before it is made. */
   get epoch(): number {
-    return this.#epoch;
+    return this.#claim.epoch;
+  }
+
+  /** Its claim is in the directory: sessions may be placed on it. */
+  get standing(): boolean {
+    return this.#claim.standing;
   }
 
   /** Resolves when the tunnel stands, or is gone before. */
   get claimed(): Promise<void> {
-    if (this.standing || this.#gone) return Promise.resolve();
-    this.#claimed ??= Promise.withResolvers();
-    return this.#claimed.promise;
+    return this.#claim.made;
   }
 
   get connectedAt(): Date {
@@ -191,7 +187,7 @@ export class AgentPort implements LinkOwner {
     if (this.leaving || this.retiring) return;
     this.#retireDeadlineMs = deadlineMs;
     this.#ageTimer?.cancel();
-    if (this.#claim !== undefined) this.#settle(this.#hub.options.directory.retire(this.#claim));
+    this.#settle(this.#claim.retire());
     const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope: 'broker' });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
     for (const dialer of this.#sessions.values()) dialer.sendGoAway(deadlineMs, 'broker');
@@ -224,7 +220,7 @@ export class AgentPort implements LinkOwner {
 
   onClose(error: TunnelError | undefined): void {
     this.#gone = true;
-    this.#claimed?.resolve();
+    this.#claim.end();
     this.#helloTimer?.cancel();
     this.#ageTimer?.cancel();
     this.#hub.unregister(this);
@@ -248,10 +244,13 @@ export class AgentPort implements LinkOwner {
   /** From now on the tunnel cannot be found. Idempotent. */
   #withdraw(): void {
     this.#ageTimer?.cancel();
-    const claim = this.#claim;
-    this.#claim = undefined;
-    if (claim === undefined) return;
-    this.#settle(this.#hub.options.directory.release(claim));
+    this.#settle(this.#claim.withdraw());
+  }
+
+  get #ownClaim(): AgentClaim {
+    const { cluster, agent, tunnel } = this;
+    const { replica, address } = this.#hub.options;
+    return { cluster, agent, tunnel, replica, address };
   }
 
   /** The agent will not have the session, or is done with it. */
@@ -295,18 +294,12 @@ export class AgentPort implements LinkOwner {
   async #register(): Promise<void> {
     // Others learn of the claim before its answer is here: who they send meanwhile must find that it is on its way.
     this.#hub.register(this);
-    const { directory, replica, address } = this.#hub.options;
-    const { cluster, agent, tunnel } = this;
-    const claim = await directory.claim({ cluster, agent, tunnel, replica, address });
-    if (this.#gone) return directory.release(claim);
-    this.#claim = claim;
-    this.#epoch = claim.epoch;
-    this.standing = true;
-    this.#claimed?.resolve();
+    if (!(await this.#claim.make(this.#ownClaim))) return;
     if (this.leaving) this.#withdraw();
-    else if (this.retiring) this.#settle(directory.retire(claim));
+    else if (this.retiring) this.#settle(this.#claim.retire());
     else this.#limitAge();
-    const { sessionLimits } = this.#hub.options;
+    const { replica, sessionLimits } = this.#hub.options;
+    const { agent } = this;
     const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     this.#keep();
