@@ -253,7 +253,8 @@ class Agent implements RunningAgent {
     }
     const own = this.#options.dialTimeoutMs;
     const limitMs = timeoutMs === 0 ? own : Math.min(own, timeoutMs);
-    return new TcpTarget(stream, destination, limitMs, this.#targets);
+    const limit = { timeoutMs: limitMs, clock: this.#clock };
+    return new TcpTarget(stream, destination, limit, this.#targets);
   }
 }
 

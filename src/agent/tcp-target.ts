@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
+import type { Clock } from '../base/clock.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler } from '../tunnel/stream-handler.ts';
@@ -15,6 +16,16 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** How long a target may take nothing of the last bytes of an ended stream, in milliseconds. */
 const lingerMs = 60_000;
+
+/** How long a dial may take, in milliseconds. */
+export interface DialLimit {
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+}
+
+// Why a dial was given up. Made once: an abort without a reason makes one each time, with a stack.
+const timedOut = new Error('the dial took too long');
+const streamEnded = new Error('the stream has ended');
 
 /**
  * The connections that stand. One may outlast its stream, while its target is still reading the last bytes: an agent that
@@ -53,16 +64,17 @@ export class TcpTarget implements StreamHandler {
   readonly #stream: Stream;
   readonly #destination: Destination;
   readonly #open: OpenTargets;
-  readonly #aborted = new AbortController();
+  /** While the dial goes on. */
+  #dialing: AbortController | undefined;
   #socket: Socket | undefined;
   #writer: SocketWriter | undefined;
 
   /** Starts to dial; the stream is accepted or reset with the reason. */
-  constructor(stream: Stream, destination: Destination, timeoutMs: number, open: OpenTargets) {
+  constructor(stream: Stream, destination: Destination, limit: DialLimit, open: OpenTargets) {
     this.#stream = stream;
     this.#open = open;
     this.#destination = destination;
-    this.#dial(timeoutMs).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
+    this.#dial(limit).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
   }
 
   onData(bytes: Uint8Array): void {
@@ -78,7 +90,7 @@ export class TcpTarget implements StreamHandler {
   }
 
   onClose(error: TunnelError | undefined): void {
-    this.#aborted.abort();
+    this.#dialing?.abort(streamEnded);
     if (error === undefined) {
       // Both directions are complete, but a slow target may still be reading: the socket closes itself when it has all.
       this.#socket?.setTimeout(lingerMs, () => this.#socket?.resetAndDestroy());
@@ -89,27 +101,34 @@ export class TcpTarget implements StreamHandler {
     this.#socket?.resetAndDestroy();
   }
 
-  async #dial(timeoutMs: number): Promise<void> {
+  /** With a timer that ends with the dial: AbortSignal.timeout lives on for its whole time after each. */
+  async #dial({ timeoutMs, clock }: DialLimit): Promise<void> {
     const { host, port } = this.#destination;
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const signal = AbortSignal.any([timeout, this.#aborted.signal]);
-    const addresses = await this.#lookup(host, signal, timeout);
-    let failure = lookupError(host, new Error('no address'));
-    for (const address of addresses) {
-      try {
-        this.#adopt(await this.#connect(address, signal), address);
-        return;
-      } catch (thrown) {
-        if (this.#aborted.signal.aborted) return;
-        if (timeout.aborted) throw dialTimeout(address, port);
-        failure = connectError(address, port, thrown as Error);
+    const dialing = new AbortController();
+    this.#dialing = dialing;
+    const { signal } = dialing;
+    const timer = clock.setTimer(timeoutMs, () => dialing.abort(timedOut));
+    try {
+      const addresses = isIP(host) === 0 ? await this.#lookup(host, signal) : [host];
+      let failure: TunnelError | undefined;
+      for (const address of addresses) {
+        try {
+          this.#adopt(await this.#connect(address, signal), address);
+          return;
+        } catch (thrown) {
+          if (signal.reason === timedOut) throw dialTimeout(address, port);
+          if (signal.aborted) return;
+          failure = connectError(address, port, thrown as Error);
+        }
       }
+      throw failure ?? lookupError(host, new Error('no address'));
+    } finally {
+      timer.cancel();
+      this.#dialing = undefined;
     }
-    throw failure;
   }
 
-  async #lookup(host: string, signal: AbortSignal, timeout: AbortSignal): Promise<string[]> {
-    if (isIP(host) !== 0) return [host];
+  async #lookup(host: string, signal: AbortSignal): Promise<string[]> {
     const aborted = Promise.withResolvers<never>();
     const abort = (): void => aborted.reject(signal.reason as Error);
     signal.addEventListener('abort', abort, { once: true });
@@ -121,7 +140,7 @@ export class TcpTarget implements StreamHandler {
       ]);
       return found.map(({ address }) => address);
     } catch (thrown) {
-      if (timeout.aborted)
+      if (signal.reason === timedOut)
         throw new TunnelError('timeout', `dial tcp: lookup ${host}: i/o timeout`);
       throw lookupError(host, thrown as Error);
     } finally {

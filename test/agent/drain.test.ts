@@ -6,6 +6,7 @@ import { readAgentOptions } from '../../src/agent/options.ts';
 import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -64,7 +65,7 @@ describe('the targets that an agent still has', () => {
     const made = new TcpTarget(
       stream as unknown as Stream,
       { host: '127.0.0.1', port },
-      5_000,
+      { timeoutMs: 5_000, clock: new VirtualClock() },
       open,
     );
     const socket = await accepted.promise;
