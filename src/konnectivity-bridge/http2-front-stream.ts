@@ -33,10 +33,10 @@ export class Http2FrontStream implements FrontStream {
   handle(handler: FrontHandler): void {
     this.#handler = handler;
     this.#stream.on('data', (bytes: Buffer) => {
-      if (this.#status === undefined) handler.onData(bytes);
+      if (this.#status === undefined) this.#handler?.onData(bytes);
     });
     this.#stream.on('end', () => {
-      if (this.#status === undefined) handler.onEnd();
+      if (this.#status === undefined) this.#handler?.onEnd();
     });
   }
 
@@ -106,6 +106,8 @@ export class Http2FrontStream implements FrontStream {
   #onClose(): void {
     for (const buffer of this.#queuedBuffers) if (buffer) this.#pool.drop(buffer);
     this.#queuedBuffers.fill(undefined);
-    this.#handler?.onClose();
+    const handler = this.#handler;
+    this.#handler = undefined;
+    handler?.onClose();
   }
 }

@@ -1,4 +1,3 @@
-import type { Logger } from '../base/logger.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import { BridgeError } from './bridge-error.ts';
 import { Connection } from './connection.ts';
@@ -21,7 +20,6 @@ const maxStrayAnswers = 1000;
 export class ProxyStream implements FrontHandler, PacketHandler {
   readonly #context: BridgeContext;
   readonly #front: FrontStream;
-  readonly #log: Logger;
   readonly #parser = new PacketParser(this);
   #connection: Connection | undefined;
   #isOver = false;
@@ -31,7 +29,6 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   constructor(context: BridgeContext, front: FrontStream) {
     this.#context = context;
     this.#front = front;
-    this.#log = context.log.child({ peer: front.peer });
     context.calls.add(this);
   }
 
@@ -41,7 +38,8 @@ export class ProxyStream implements FrontHandler, PacketHandler {
       this.#parser.push(bytes);
     } catch (error) {
       if (!(error instanceof BridgeError)) throw error;
-      this.#log.warn('konnectivity client sent a bad packet', {
+      this.#context.log.warn('konnectivity client sent a bad packet', {
+        peer: this.#front.peer,
         code: error.code,
         error: error.message,
       });
@@ -118,7 +116,12 @@ export class ProxyStream implements FrontHandler, PacketHandler {
       this.#end(GrpcStatus.ok);
       return;
     }
-    this.#log.debug('dial', { address: request.address, cluster: destination.cluster });
+    const { peer } = this.#front;
+    this.#context.log.debug('dial', {
+      peer,
+      address: request.address,
+      cluster: destination.cluster,
+    });
     this.#connection = new Connection(
       this.#context,
       this.#front,
