@@ -4,14 +4,14 @@ import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
 import type { TunnelLimits } from './limits.ts';
 import type { Link } from './link.ts';
-import { decodeFailure, decodeOpen, decodeOpened, decodeSync, encodeFailure } from './message.ts';
-import { readOffset } from './offset.ts';
+import { decodeOpen, decodeSync, encodeFailure } from './message.ts';
 import { Outgoing } from './outgoing.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { RoundTrip } from './round-trip.ts';
 import { movedSync, noStreams, reconcile, SessionSync, type TheirStreams } from './session-sync.ts';
 import type { SlabPool } from './slab.ts';
 import { Owed, Stream, type StreamOwner } from './stream.ts';
+import { applyFrame } from './stream-frame.ts';
 import type { StreamHandler, Target } from './stream-handler.ts';
 import { WindowBudget } from './window-budget.ts';
 
@@ -275,7 +275,9 @@ export class Session implements StreamOwner {
       case FrameType.credit: {
         const stream = this.#streams.get(number);
         if (stream === undefined) return this.#unknown(number, type);
-        return this.#onStreamFrame(stream, type, payload);
+        applyFrame(stream, type, payload, this.#options.limits.maxWindowBytes);
+        if (type === FrameType.credit) this.#endIfDone(stream);
+        return;
       }
       case FrameType.data:
       case FrameType.hello:
@@ -311,51 +313,6 @@ export class Session implements StreamOwner {
       stream.limit = Math.min(open.window, limits.maxWindowBytes);
       return accept(open.target, open.timeoutMs, stream);
     });
-  }
-
-  #onStreamFrame(stream: Stream, type: FrameType, payload: Uint8Array): void {
-    const { maxWindowBytes } = this.#options.limits;
-    switch (type) {
-      case FrameType.opened: {
-        if (stream.openTarget === undefined) {
-          throw new TunnelError(
-            'protocol_error',
-            'OPENED is for the dialer, this end is the agent',
-          );
-        }
-        if (stream.accepted) return;
-        stream.opened(decodeOpened(payload), maxWindowBytes);
-        stream.handler.onOpened?.();
-        return;
-      }
-      case FrameType.refused:
-      case FrameType.reset: {
-        const { code, message } = decodeFailure(type, payload);
-        return stream.fail(new TunnelError(code, message));
-      }
-      case FrameType.credit: {
-        if (payload.length !== 16)
-          throw new TunnelError('protocol_error', 'CREDIT is not 16 bytes');
-        stream.credit(readOffset(payload, 0), readOffset(payload, 8), maxWindowBytes);
-        stream.wakeWriter();
-        return this.#endIfDone(stream);
-      }
-      case FrameType.fin: {
-        if (payload.length !== 8) throw new TunnelError('protocol_error', 'FIN is not 8 bytes');
-        if (!stream.accepted) throw new TunnelError('protocol_error', 'FIN before OPENED');
-        const length = readOffset(payload, 0);
-        if (length !== stream.receiving.received) {
-          const sentence = `FIN at ${length} after ${stream.receiving.received} bytes`;
-          throw new TunnelError('protocol_error', sentence);
-        }
-        if (stream.finReceived) return;
-        stream.finReceived = true;
-        stream.owesCredit();
-        return stream.handler.onFin();
-      }
-      default:
-        throw new TunnelError('protocol_error', `${frameName(type)} does not belong to a stream`);
-    }
   }
 
   /** A frame for a stream that is not there: one that has ended is normal, one that never was is answered. */
