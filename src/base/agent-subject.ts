@@ -22,15 +22,29 @@ export function clusterGroup(cluster: string): string {
   return `${clusterPrefix}${cluster}:addon:${addOnName}`;
 }
 
+/** The group of all the add-on's agents. */
+const addOnGroup = `system:open-cluster-management:addon:${addOnName}`;
+
+/** What Cluster Proxy had its agents certified as, of whatever cluster: their group, and their users towards the tunnel and the hub. */
+const earlierNames: ReadonlySet<string> = new Set(
+  ['', ':proxy-agent', ':addon-agent'].map((role) => `open-cluster-management:${addOnName}${role}`),
+);
+
+/**
+ * Whether a common name or an organization is one that only agents are certified as, Cluster Proxy's or ours: one such name in a subject is
+ * enough to make it an agent's.
+ */
+export function isAgentName(name: string): boolean {
+  if (name === addOnGroup || earlierNames.has(name)) return true;
+  const [, addOn = ''] = name.startsWith(clusterPrefix) ? name.split(':addon:') : [];
+  return addOn === addOnName || addOn.startsWith(`${addOnName}:agent:`);
+}
+
 /** User and groups that Open Cluster Management gives the add-on's agents of a cluster by default. */
 export function agentSubject(cluster: string, agentName: string): AgentSubject {
   return {
     commonName: `${clusterGroup(cluster)}:agent:${agentName}`,
-    organizations: [
-      clusterGroup(cluster),
-      `system:open-cluster-management:addon:${addOnName}`,
-      'system:authenticated',
-    ],
+    organizations: [clusterGroup(cluster), addOnGroup, 'system:authenticated'],
   };
 }
 

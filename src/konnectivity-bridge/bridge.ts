@@ -7,7 +7,7 @@ import type { BridgeContext } from './bridge-context.ts';
 import { destinationResolver } from './destination.ts';
 import type { Front } from './front.ts';
 import { startHttp2Front } from './http2-front.ts';
-import { type BridgeMetrics, noMetrics } from './metrics.ts';
+import { type BridgeMetrics, type ClientRefusal, noMetrics } from './metrics.ts';
 import {
   type BridgeFrontOptions,
   type BridgeLimits,
@@ -65,6 +65,7 @@ export async function startBridge(
 
 class Bridge implements RunningBridge {
   readonly #context: BridgeContext;
+  readonly #clientRefused: (why: ClientRefusal) => void;
   readonly #fronts: Front[] = [];
   #tls: ReloadedFiles<TlsMaterial> | undefined;
   #onIdle: (() => void) | undefined;
@@ -90,6 +91,11 @@ class Bridge implements RunningBridge {
       flushing: new Set(),
       onLeft: () => this.#checkIdle(),
     };
+    this.#clientRefused = metrics.counter(
+      'client_refusal_count',
+      'Connections closed although their certificate comes from the client CA, by reason',
+      'reason',
+    );
     exposeGauges(metrics, this.#context);
     metrics.gauge(
       'tls_files_stale',
@@ -109,6 +115,7 @@ class Bridge implements RunningBridge {
       pool,
       clock,
       log,
+      clientRefused: this.#clientRefused,
       accept: (stream: ConstructorParameters<typeof ProxyStream>[1]) =>
         new ProxyStream(this.#context, stream),
     };

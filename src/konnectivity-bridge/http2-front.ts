@@ -11,11 +11,13 @@ import {
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
+import { isAgentName } from '../base/agent-subject.ts';
 import { asError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
 import { BridgeError } from './bridge-error.ts';
 import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
+import type { ClientRefusal } from './metrics.ts';
 import type { BridgeLimits, TcpAddress } from './options.ts';
 import type { PacketBufferPool } from './packet-buffer.ts';
 import type { TlsMaterial } from './tls-files.ts';
@@ -33,6 +35,8 @@ export interface Http2FrontOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly accept: AcceptCall;
+  /** Told of each connection that is closed although its certificate comes from the client CA. */
+  readonly clientRefused: (why: ClientRefusal) => void;
 }
 
 /** gRPC on node:http2: a third of the cost per byte of @grpc/grpc-js (docs/benchmarks.md). @throws BridgeError `listen_failed` */
@@ -59,6 +63,7 @@ class Http2Front implements Front {
       socket.once('close', () => this.#sockets.delete(socket));
     });
     this.#server.on('session', (session) => this.#onSession(session));
+    this.#server.on('secureConnection', (socket: TLSSocket) => this.#refuseAgents(socket));
     this.#server.once('close', () => this.#closed.resolve());
     // Each failure has been told to its session already, or there was never one.
     this.#server.on('sessionError', (error: Error) => this.#logFailure(error));
@@ -110,6 +115,25 @@ class Http2Front implements Front {
     // Not the sessions: one that was told GOAWAY would wait for its client to hang up.
     for (const socket of this.#sockets) socket.destroy();
     await this.#closed.promise;
+  }
+
+  /**
+   * The CA of clients is older than we are: Cluster Proxy signed its agents' certificates with it as well, and those are still valid. The
+   * session has been made by now and has said nothing yet, so the client sees what it sees with a certificate of another CA.
+   */
+  #refuseAgents(socket: TLSSocket): void {
+    // It did not negotiate h2, say: then there is nobody left to ask.
+    if (socket.destroyed) return;
+    const { subject } = socket.getPeerCertificate();
+    // A part of the name that is there several times is an array.
+    const names = [subject?.CN, subject?.O].flat().filter((name) => name !== undefined);
+    if (!names.some(isAgentName)) return;
+    this.#options.clientRefused('agent_certificate');
+    this.#options.log.warn('konnectivity client refused: its certificate is that of an agent', {
+      peer: `${socket.remoteAddress}:${socket.remotePort}`,
+      subject: names,
+    });
+    socket.destroy();
   }
 
   #onSession(session: ServerHttp2Session): void {

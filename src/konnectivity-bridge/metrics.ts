@@ -14,6 +14,9 @@ export const noMetrics: BridgeMetrics = {
   counter: () => () => {},
 };
 
+/** Why a client that showed a certificate of the client CA was turned away all the same. */
+export type ClientRefusal = 'agent_certificate';
+
 /** Why a dial failed, in the words of upstream's `dial_failure_count`. */
 export type DialFailureReason =
   | 'no_agent'

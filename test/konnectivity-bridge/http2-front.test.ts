@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { agentSubject } from '../../src/base/agent-subject.ts';
+import { type LogFields, type Logger, silentLogger } from '../../src/base/logger.ts';
 import type { BridgeFrontOptions, TlsFiles } from '../../src/konnectivity-bridge/options.ts';
 import {
   type CertificateFiles,
@@ -91,6 +93,89 @@ describe('TCP with TLS', () => {
     call.dial('cluster1:443');
     expect((await call.status).code).toBe(14);
     expect(dialer.openedCount).toBe(0);
+  });
+
+  describe('with the CA of clients, which signed for agents before we came', () => {
+    const earlier = 'open-cluster-management:cluster-proxy';
+    const own = agentSubject('c1', 'proxy-agent');
+    const [group, everybody] = own.organizations;
+
+    it.each([
+      ["Cluster Proxy's agents", `O=${earlier},CN=${earlier}:proxy-agent`],
+      ["Cluster Proxy's agents, without their group", `CN=${earlier}:proxy-agent`],
+      ["Cluster Proxy's agents towards the hub", `O=${earlier},CN=${earlier}:addon-agent`],
+      ['our agents', `O=${group},O=${everybody},O=system:authenticated,CN=${own.commonName}`],
+      ["our agents' group", `O=${group},CN=me`],
+      ["one of our agents' names among others", `CN=me,CN=${own.commonName}`],
+    ])('serves no client that is called as %s', async (_, subject) => {
+      const files = await certificates.clientAuthority.issue({
+        name: 'named',
+        usage: 'client',
+        subject,
+      });
+      const lines: (LogFields | undefined)[] = [];
+      const log: Logger = {
+        ...silentLogger,
+        warn: (_, fields) => void lines.push(fields),
+        child: () => log,
+      };
+      const dialer = new ScriptedDialer();
+      const options = { listen: loopback, tls: tlsFiles() };
+      await using bridge = await startTestBridge(dialer, options, { log });
+      using peer = new ProxyPeer(bridge.address, await pems(files));
+      const call = peer.call();
+      call.dial('cluster1:443');
+      expect((await call.status).code).toBe(14);
+      expect(dialer.openedCount).toBe(0);
+      expect(lines.length).toBeGreaterThan(0);
+      const names = subject.split(',').map((part) => part.replace(/^(O|CN)=/, ''));
+      const logged = {
+        peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+        subject: expect.arrayContaining(names),
+      };
+      for (const line of lines) expect(line).toEqual(logged);
+      expect(bridge.metrics.read('client_refusal_count/agent_certificate')).toBe(lines.length);
+    });
+
+    it.each([
+      ['the client that the add-on makes, named after its first SAN', 'CN=127.0.0.1'],
+      ['a client of the user, who may be an authenticated one', 'O=system:authenticated,CN=dash'],
+      ['one that is only called like us', `O=${earlier}-tools,CN=${earlier}-client`],
+      ["another add-on's agent", 'CN=system:open-cluster-management:cluster:c1:addon:x:agent:y'],
+    ])('serves %s', async (_, subject) => {
+      const files = await certificates.clientAuthority.issue({
+        name: 'named',
+        usage: 'client',
+        subject,
+      });
+      const { dialer, bridge } = await start();
+      await using __ = bridge;
+      using peer = new ProxyPeer(bridge.address, await pems(files));
+      expect(await dialThrough(peer, dialer)).not.toBe('0');
+      expect(bridge.metrics.read('client_refusal_count/agent_certificate')).toBe(0);
+    });
+
+    it('says nothing to a client that it refuses, as with a certificate of another CA', async () => {
+      const files = await certificates.clientAuthority.issue({
+        name: 'named',
+        usage: 'client',
+        subject: `CN=${earlier}:proxy-agent`,
+      });
+      const { bridge } = await start();
+      await using _ = bridge;
+      const socket = connectTls({
+        ...(await pems(files)),
+        host: '127.0.0.1',
+        servername: 'localhost',
+        port: portOf(bridge.address),
+        ALPNProtocols: ['h2'],
+      });
+      // A client of gRPC that has heard SETTINGS comes back at once instead of with growing delays.
+      let bytes = 0;
+      socket.on('data', (read) => (bytes += read.length));
+      await closed(socket);
+      expect(bytes).toBe(0);
+    });
   });
 
   it('negotiates h2 and nothing before TLS 1.2', async () => {

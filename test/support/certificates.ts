@@ -26,8 +26,10 @@ export interface CertificateFiles {
 }
 
 interface IssueOptions {
-  /** Name of the files and common name of the subject. */
+  /** Name of the files. */
   readonly name: string;
+  /** `CN=...,O=...` (default: the common name is `name`). */
+  readonly subject?: string;
   readonly usage: 'server' | 'client';
   /** DNS names of a server (default: localhost). 127.0.0.1 is always among its addresses. */
   readonly dnsNames?: readonly string[];
@@ -51,7 +53,7 @@ class TestAuthority {
 
   static async create(directory: string, name: string): Promise<TestAuthority> {
     const authority = new TestAuthority(directory, name, await generateKeys());
-    const certificate = await authority.#sign(name, authority.#keys.publicKey, tomorrow(), [
+    const certificate = await authority.#sign(`CN=${name}`, authority.#keys.publicKey, tomorrow(), [
       new BasicConstraintsExtension(true, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
     ]);
@@ -61,13 +63,14 @@ class TestAuthority {
 
   async issue(options: IssueOptions): Promise<CertificateFiles> {
     const { name, usage, dnsNames = ['localhost'], notAfter = tomorrow() } = options;
+    const { subject = `CN=${name}` } = options;
     const keys = await generateKeys();
     const purpose = usage === 'server' ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth;
     const names = [
       { type: 'ip' as const, value: '127.0.0.1' },
       ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
     ];
-    const certificate = await this.#sign(name, keys.publicKey, notAfter, [
+    const certificate = await this.#sign(subject, keys.publicKey, notAfter, [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       new ExtendedKeyUsageExtension([purpose]),
@@ -92,7 +95,7 @@ class TestAuthority {
     extensions: Extension[],
   ): Promise<string> {
     const certificate = await X509CertificateGenerator.create({
-      subject: `CN=${subject}`,
+      subject,
       issuer: `CN=${this.#name}`,
       notBefore: new Date(Math.min(Date.now(), notAfter.getTime()) - dayMs),
       notAfter,
