@@ -15,7 +15,6 @@ import { agentMetrics } from './agent-metrics.ts';
 import { BrokerRoutes } from './broker-route.ts';
 import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
-import { forbiddenTarget } from './dial-error.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
@@ -248,7 +247,7 @@ class Agent implements RunningAgent {
     const destination = this.#policy.resolve(target.host, target.port);
     if (destination === undefined) {
       this.#log.warn('destination refused', { host: target.host, port: target.port });
-      stream.reset(forbiddenTarget(target.host, target.port));
+      stream.reset(this.#policy.refusal(target.host, target.port));
       return refusedStream;
     }
     const own = this.#options.dialTimeoutMs;

@@ -1,4 +1,7 @@
 import { BlockList, isIP } from 'node:net';
+import { isDnsLabel } from '../base/enrolment-token-subject.ts';
+import type { TunnelError } from '../tunnel/errors.ts';
+import { forbiddenTarget, otherNamespace } from './dial-error.ts';
 
 /** A destination as it is really dialled. */
 export interface Destination {
@@ -7,8 +10,10 @@ export interface Destination {
 }
 
 export interface DestinationPolicyOptions {
-  /** The name that stands for the cluster's kube-apiserver, besides the cluster's alias. */
+  /** The name that stands for the cluster's kube-apiserver, besides the cluster's alias and `<cluster>.<install namespace>`. */
   readonly cluster: string;
+  /** Where this agent runs; undefined: nobody said, and the cluster has no such name. */
+  readonly installNamespace?: string | undefined;
   readonly clusterAlias: string;
   /** Where the kube-apiserver is; without a port, the one that was asked for is used. */
   readonly kubeApiserver: { readonly host: string; readonly port: number | undefined };
@@ -34,13 +39,28 @@ export class DestinationPolicy {
 
   /** Where a target is really dialled; undefined where that is not allowed. */
   resolve(host: string, port: number): Destination | undefined {
-    const { cluster, clusterAlias, kubeApiserver } = this.#options;
-    if (host === cluster || host === clusterAlias) {
+    const { kubeApiserver } = this.#options;
+    if (this.#isCluster(host)) {
       return { host: kubeApiserver.host, port: kubeApiserver.port ?? port };
     }
     const name = host.toLowerCase().replace(/\.$/, '');
     if (name === kubeApiserver.host && (kubeApiserver.port ?? port) === port) return { host, port };
     return this.#rules.some((rule) => rule(name, port)) ? { host, port } : undefined;
+  }
+
+  /** What is said of a target that `resolve` knows no destination for. */
+  refusal(host: string, port: number): TunnelError {
+    const { cluster, installNamespace } = this.#options;
+    const namespace = host.startsWith(`${cluster}.`) ? host.slice(cluster.length + 1) : '';
+    return isDnsLabel(namespace)
+      ? otherNamespace({ host, port }, cluster, installNamespace)
+      : forbiddenTarget(host, port);
+  }
+
+  #isCluster(host: string): boolean {
+    const { cluster, clusterAlias, installNamespace } = this.#options;
+    if (host === cluster || host === clusterAlias) return true;
+    return installNamespace !== undefined && host === `${cluster}.${installNamespace}`;
   }
 }
 

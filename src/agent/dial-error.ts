@@ -45,6 +45,20 @@ export function forbiddenTarget(host: string, port: number): TunnelError {
   return new TunnelError('forbidden_target', sentence);
 }
 
+/** `<cluster>.<namespace>` with another namespace than the agent's. It is no address that the allowlist knows either. */
+export function otherNamespace(
+  target: { readonly host: string; readonly port: number },
+  cluster: string,
+  installNamespace: string | undefined,
+): TunnelError {
+  const advice =
+    installNamespace === undefined
+      ? `the agent was not told its namespace (--install-namespace), dial ${cluster}`
+      : `the agent runs in the namespace ${installNamespace}, dial ${cluster} or ${cluster}.${installNamespace}`;
+  const sentence = `dial tcp ${formatHostPort(target)}: no such name of the cluster: ${advice}`;
+  return new TunnelError('forbidden_target', sentence);
+}
+
 /** The target broke off in the middle. */
 export function targetReset(address: string, port: number, cause: Error): TunnelError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';

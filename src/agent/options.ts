@@ -31,6 +31,8 @@ export interface AgentOptions extends Omit<BrokerLinkOptions, 'brokerUrl'> {
   readonly statusListen?: HostPort | undefined;
   /** The cluster that this agent speaks for; a DNS label, as in its token. */
   readonly cluster: string;
+  /** The namespace that the agent runs in, the second half of the cluster's name `<cluster>.<install namespace>`. */
+  readonly installNamespace?: string | undefined;
   /** Names this process among the agents of the cluster; unique. */
   readonly agentId: string;
   /** Destinations that may be dialled besides `kubeApiserver`: `host:port`, `*.suffix:port`, `host:*`, `CIDR:port`. */
@@ -108,6 +110,11 @@ export const agentTable = {
     required: true,
     help: 'The cluster that this agent speaks for, as its token names it.',
   },
+  installNamespace: {
+    name: 'install-namespace',
+    kind: 'dnsLabel',
+    help: 'The namespace that this runs in: CLUSTER.NAMESPACE then is a destination like CLUSTER. No other namespace is.',
+  },
   agentId: {
     name: 'agent-id',
     kind: 'string',
@@ -155,6 +162,7 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
   const { values, warnings } = readOptions(agentTable, argv, env, checkAgent);
   const {
     cluster,
+    installNamespace,
     agentId,
     allow,
     kubeApiserver,
@@ -175,6 +183,7 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
     lease: parseLeaseName(values.lease),
     statusListen,
     cluster,
+    installNamespace,
     agentId,
     allow,
     kubeApiserver,

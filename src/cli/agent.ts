@@ -9,7 +9,8 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
 
-const { cluster, agentId, allow, kubeApiserver, dialTimeoutMs, tunnels } = agentTable;
+const { cluster, installNamespace, allow, kubeApiserver, dialTimeoutMs, agentId, tunnels } =
+  agentTable;
 
 export const agentCommand: Command = {
   name: 'agent',
@@ -19,7 +20,10 @@ export const agentCommand: Command = {
     'connected to the kube-apiserver and to the destinations named by --allow, and to nothing else: the hub cannot widen ' +
     'that list. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured on the way to the broker. Run several for availability.',
   groups: [
-    { title: 'What it serves', table: { cluster, allow, kubeApiserver, dialTimeoutMs, agentId } },
+    {
+      title: 'What it serves',
+      table: { cluster, installNamespace, allow, kubeApiserver, dialTimeoutMs, agentId },
+    },
     { title: 'The broker', table: { ...agentLinkTable, tunnels } },
     { title: 'Health', table: agentHealthTable },
     { title: 'The process', table: processTable },

@@ -1,6 +1,6 @@
 import type { TcpTarget } from '../tunnel/stream-handler.ts';
 import { BridgeError } from './bridge-error.ts';
-import { type BridgeFrontOptions, defaultInstallNamespace } from './options.ts';
+import type { BridgeFrontOptions } from './options.ts';
 
 /** Where a client's address leads. */
 export interface Destination {
@@ -11,22 +11,25 @@ export interface Destination {
 /** Finds the destination of an address. @throws BridgeError with the text that the client shall see */
 export type ResolveDestination = (network: string, address: string) => Destination;
 
-/** Names of clusters and of Kubernetes namespaces and services: DNS labels. */
+/**
+ * Names of clusters and of Kubernetes namespaces and services: DNS labels. A cluster is not called `a.b`: it has a namespace of its name on
+ * the hub, and brokers let nobody in for it. So the dots alone say which part of a name is the cluster.
+ */
 const label = '[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?';
 const clusterName = new RegExp(`^${label}$`);
+const namespacedName = new RegExp(`^(${label})\\.${label}$`);
 const hashedName = /^(cluster-[0-9a-f]{48})\.open-cluster-management\.proxy$/;
 const serviceName = new RegExp(`^(${label}\\.${label}\\.svc)\\.(${label})$`);
 
 /**
  * The names that clients of Cluster Proxy use, compared exactly, with any port:
  * `<cluster>`, `<cluster>.<install namespace>` and `cluster-<48 hex of sha256>.open-cluster-management.proxy` lead to the
- * cluster's kube-apiserver, `<service>.<namespace>.svc.<cluster>` to a service. In single-cluster mode every host is the
- * target's own name.
+ * cluster's kube-apiserver, `<service>.<namespace>.svc.<cluster>` to a service. Whether a namespace is the right one only the cluster's agent
+ * knows, so it gets the whole name. In single-cluster mode every host is the target's own name.
  */
 export function destinationResolver(
-  options: Pick<BridgeFrontOptions, 'cluster' | 'installNamespace'>,
+  options: Pick<BridgeFrontOptions, 'cluster'>,
 ): ResolveDestination {
-  const suffix = `.${options.installNamespace ?? defaultInstallNamespace}`;
   return (network, address) => {
     if (network !== 'tcp') {
       throw new BridgeError('unsupported_network', `dial ${network}: unknown network ${network}`);
@@ -38,8 +41,9 @@ export function destinationResolver(
     const hashed = hashedName.exec(host);
     // The broker knows a cluster by this alias as well; the agent takes it for its kube-apiserver like its name.
     if (hashed) return destination(hashed[1]!, hashed[1]!, port);
-    const cluster = host.endsWith(suffix) ? host.slice(0, -suffix.length) : host;
-    if (clusterName.test(cluster)) return destination(cluster, cluster, port);
+    const namespaced = namespacedName.exec(host);
+    if (namespaced) return destination(namespaced[1]!, host, port);
+    if (clusterName.test(host)) return destination(host, host, port);
     throw new BridgeError('unknown_destination', noAgentText);
   };
 }

@@ -2,7 +2,7 @@ import type { OptionsDraft } from '../base/options.ts';
 import type { OptionsTable, OptionValues } from '../base/options-table.ts';
 import { formatHostPort, isLoopback } from '../base/options-values.ts';
 import { defaultTlsChoice } from '../base/tls-choice.ts';
-import { type BridgeFrontOptions, defaultInstallNamespace } from './options.ts';
+import type { BridgeFrontOptions } from './options.ts';
 
 export const bridgeFrontTable = {
   konnectivityListen: {
@@ -36,12 +36,6 @@ export const bridgeFrontTable = {
     kind: 'dnsLabel',
     help: 'Single-cluster mode, for the egress selector of a kube-apiserver: every destination goes to this cluster.',
   },
-  installNamespace: {
-    name: 'install-namespace',
-    kind: 'dnsLabel',
-    default: defaultInstallNamespace,
-    help: 'The namespace in destinations of the form CLUSTER.NAMESPACE.',
-  },
 } as const satisfies OptionsTable;
 
 type FrontTable = typeof bridgeFrontTable;
@@ -52,12 +46,7 @@ export function bridgeFrontOptions(
   values: OptionValues<FrontTable>,
   tlsChoice = defaultTlsChoice,
 ): BridgeFrontOptions | undefined {
-  const {
-    konnectivityListen: listen,
-    konnectivityUds: udsPath,
-    cluster,
-    installNamespace,
-  } = values;
+  const { konnectivityListen: listen, konnectivityUds: udsPath, cluster } = values;
   if (listen === undefined && udsPath === undefined) return undefined;
   const [certFile, keyFile, clientCaFile] = tlsKeys.map((key) => values[key]);
   return Object.freeze({
@@ -67,7 +56,6 @@ export function bridgeFrontOptions(
       keyFile &&
       clientCaFile && { tls: { certFile, keyFile, clientCaFile }, tlsChoice }),
     ...(cluster !== undefined && { cluster }),
-    installNamespace,
   });
 }
 
@@ -81,11 +69,9 @@ function checkNoTcpFront({ given, label, problem }: OptionsDraft<FrontTable>): v
   for (const key of tlsKeys) {
     if (given(key)) problem(`${label(key)} is for --konnectivity-listen, which is not given`);
   }
-  if (given('konnectivityUds')) return;
-  for (const key of ['cluster', 'installNamespace'] as const) {
-    if (!given(key)) continue;
+  if (!given('konnectivityUds') && given('cluster')) {
     problem(
-      `${label(key)} needs a front for konnectivity clients, give --konnectivity-listen or --konnectivity-uds`,
+      `${label('cluster')} needs a front for konnectivity clients, give --konnectivity-listen or --konnectivity-uds`,
     );
   }
 }

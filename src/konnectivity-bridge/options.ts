@@ -14,8 +14,6 @@ export interface BridgeFrontOptions {
   readonly tlsChoice?: TlsChoice;
   /** Single-cluster mode: every destination, whatever its name, goes to this cluster. */
   readonly cluster?: string;
-  /** The second half of `<cluster>.<install namespace>` (default `open-cluster-management-cluster-proxy`). */
-  readonly installNamespace?: string;
 }
 
 export interface TcpAddress {
@@ -30,8 +28,6 @@ export interface TlsFiles {
   readonly keyFile: string;
   readonly clientCaFile: string;
 }
-
-export const defaultInstallNamespace = 'open-cluster-management-cluster-proxy';
 
 /** Every bound on a client and every time that the bridge waits, in one place. */
 export interface BridgeLimits {

@@ -4,9 +4,11 @@ import { DestinationPolicy } from '../../src/agent/destination-policy.ts';
 function policy(
   allow: string[],
   kubeApiserver: { host: string; port?: number } = { host: 'kubernetes.default.svc' },
+  installNamespace?: string,
 ) {
   return new DestinationPolicy({
     cluster: '1st-cluster',
+    installNamespace,
     clusterAlias: 'cluster-abc',
     kubeApiserver: { host: kubeApiserver.host, port: kubeApiserver.port },
     allow,
@@ -22,6 +24,50 @@ describe('destination policy', () => {
     expect(policy([]).resolve('cluster-abc', 8443)).toEqual({
       host: 'kubernetes.default.svc',
       port: 8443,
+    });
+  });
+
+  describe('with the name of the cluster and a namespace', () => {
+    const apiserver = { host: 'kubernetes.default.svc' };
+    const own = policy([], apiserver, 'proxies');
+
+    it("dials the kube-apiserver where the namespace is the agent's own", () => {
+      const dialled = { host: 'kubernetes.default.svc', port: 6443 };
+      expect(own.resolve('1st-cluster.proxies', 6443)).toEqual(dialled);
+    });
+
+    it.each([
+      '1st-cluster.other',
+      '1st-cluster.Proxies',
+      '1st-cluster.proxies.',
+      '1st-cluster.proxies.svc',
+      '2nd-cluster.proxies',
+      'cluster-abc.proxies',
+      'proxies',
+    ])('does not for %s', (host) => {
+      expect(own.resolve(host, 443)).toBeUndefined();
+    });
+
+    it('says which names the cluster has', () => {
+      expect(own.refusal('1st-cluster.other', 443)).toMatchObject({
+        code: 'forbidden_target',
+        message:
+          'dial tcp 1st-cluster.other:443: no such name of the cluster: the agent runs in the namespace proxies, dial 1st-cluster or 1st-cluster.proxies',
+      });
+      const untold = policy([]);
+      expect(untold.resolve('1st-cluster.proxies', 443)).toBeUndefined();
+      expect(untold.refusal('1st-cluster.proxies', 443)).toMatchObject({
+        code: 'forbidden_target',
+        message: expect.stringContaining('was not told its namespace (--install-namespace)'),
+      });
+      expect(own.refusal('2nd-cluster.other', 443).message).toContain('(--allow ');
+      expect(own.refusal('1st-cluster.a.b', 443).message).toContain('(--allow ');
+    });
+
+    it("leaves what is an address of its own to the operator's list", () => {
+      const listed = policy(['1st-cluster.corp:443'], apiserver, 'proxies');
+      const corp = { host: '1st-cluster.corp', port: 443 };
+      expect(listed.resolve(corp.host, corp.port)).toEqual(corp);
     });
   });
 

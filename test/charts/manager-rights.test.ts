@@ -79,7 +79,6 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
       await server.get<KubeObject>('managedproxyconfiguration', 'cluster-proxy'),
     );
   const settings = {
-    agentInstallNamespace: 'open-cluster-management-cluster-proxy',
     imagePullPolicy: 'IfNotPresent',
     enableNetworkPolicies: true,
     redis: { url: 'redis://r:6379', secretRef: undefined, caSecretRef: undefined, prefix: 'c:' },

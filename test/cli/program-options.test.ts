@@ -98,24 +98,10 @@ describe('readBrokerOptions', () => {
   it('starts a front for konnectivity clients where one is asked for', () => {
     const tcp = ['--konnectivity-listen', '127.0.0.1:8090'];
     const { front, warnings } = readBrokerOptions(tcp, {});
-    expect(front).toEqual({
-      listen: { host: '127.0.0.1', port: 8090 },
-      installNamespace: 'open-cluster-management-cluster-proxy',
-    });
+    expect(front).toEqual({ listen: { host: '127.0.0.1', port: 8090 } });
     expect(warnings[1]).toMatch(/^no --konnectivity-client-ca: .* through 127.0.0.1:8090$/);
-    const uds = [
-      '--konnectivity-uds',
-      '/run/k.sock',
-      '--cluster',
-      'c1',
-      '--install-namespace',
-      'n',
-    ];
-    expect(readBrokerOptions(uds, {}).front).toEqual({
-      udsPath: '/run/k.sock',
-      cluster: 'c1',
-      installNamespace: 'n',
-    });
+    const uds = ['--konnectivity-uds', '/run/k.sock', '--cluster', 'c1'];
+    expect(readBrokerOptions(uds, {}).front).toEqual({ udsPath: '/run/k.sock', cluster: 'c1' });
   });
 
   const tls = [

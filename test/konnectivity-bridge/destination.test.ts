@@ -12,31 +12,27 @@ describe('destination names', () => {
   it.each([
     ['cluster1:443', to('cluster1', 'cluster1', 443)],
     ['1st-cluster:8443', to('1st-cluster', '1st-cluster', 8443)],
-    ['cluster1.open-cluster-management-cluster-proxy:1', to('cluster1', 'cluster1', 1)],
+    ['cluster1.proxies:6443', to('cluster1', 'cluster1.proxies', 6443)],
+    ['cluster1.svc:443', to('cluster1', 'cluster1.svc', 443)],
     [`${hashed}.open-cluster-management.proxy:443`, to(hashed, hashed, 443)],
     ['web.default.svc.cluster1:80', to('cluster1', 'web.default.svc', 80)],
   ])('leads %s to its cluster', (address, destination) => {
     expect(resolve('tcp', address)).toEqual(destination);
   });
 
-  it('knows another install namespace, and then not the default one', () => {
-    const resolve = destinationResolver({ installNamespace: 'proxies' });
-    expect(resolve('tcp', 'cluster1.proxies:6443')).toEqual(to('cluster1', 'cluster1', 6443));
-    expect(() => resolve('tcp', 'cluster1.open-cluster-management-cluster-proxy:6443')).toThrow(
-      'No agent available',
-    );
-  });
-
   it.each([
     'Cluster1:443',
     'cluster1.:443',
-    'cluster1.other:443',
+    'cluster1.Proxies:443',
+    'cluster1.proxies.:443',
+    'cluster1.proxies.more:443',
+    `cluster1.${'a'.repeat(64)}:443`,
     '10.0.0.1:443',
     '[::1]:443',
     'a.b.c.svc.cluster1:443',
     `${hashed}0.open-cluster-management.proxy:443`,
     `${hashed.toUpperCase()}.open-cluster-management.proxy:443`,
-    '.open-cluster-management-cluster-proxy:443',
+    '.proxies:443',
     `${'a'.repeat(64)}:443`,
   ])('has exactly "No agent available" for %s', (address) => {
     expect(() => resolve('tcp', address)).toThrow(/^No agent available$/);

@@ -19,6 +19,7 @@ export function agentArguments(values: AgentValues): readonly string[] {
     '--ca-file=/etc/ca/ca.crt',
     '--certificate-dir=/etc/tls',
     '--hub-kubeconfig=/etc/kubeconfig/kubeconfig',
+    `--install-namespace=${installNamespace}`,
     `--lease=${installNamespace}/${addonName}`,
     `--status-listen=0.0.0.0:${agentStatusPort}`,
     ...[...settings].map(([name, value]) => `--${name}=${literal(value)}`),

@@ -17,7 +17,6 @@ export const mountPaths = {
 export const brokerPorts = { client: 8090, agent: 8091, status: 8092 } as const;
 
 export interface BrokerArgsOptions {
-  readonly agentInstallNamespace: string;
   readonly redis: BrokerRedis | undefined;
   readonly tls: TlsProfile;
   /** Whether a ConfigMap set the profile: then it is stronger than `additionalArgs`, as upstream has it. */
@@ -27,7 +26,7 @@ export interface BrokerArgsOptions {
 /** How `culvert broker` is started in the pods. */
 export function brokerArgs(
   configuration: ManagedProxyConfiguration,
-  { agentInstallNamespace, redis, tls, hasTlsProfile }: BrokerArgsOptions,
+  { redis, tls, hasTlsProfile }: BrokerArgsOptions,
 ): readonly string[] {
   const { namespace, inClusterServiceName } = configuration.spec.proxyServer;
   const args = ['broker'];
@@ -42,7 +41,6 @@ export function brokerArgs(
   flag('konnectivity-client-ca', `${mountPaths.serverCa}ca.crt`);
   flag('status-listen', `0.0.0.0:${brokerPorts.status}`);
   args.push('--kubernetes');
-  flag('install-namespace', agentInstallNamespace);
   if (redis !== undefined) {
     const { url, caSecretRef, prefix } = redis.spec;
     flag('replica-address', `wss://$(POD_IP):${brokerPorts.agent}`);

@@ -23,8 +23,6 @@ import { readTlsProfile, type TlsProfile } from './tls-profile.ts';
 
 /** What the addon manager was told at its start. */
 export interface HubSettings {
-  /** Where agents live, unless a cluster says otherwise. */
-  readonly agentInstallNamespace: string;
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
   readonly enableNetworkPolicies: boolean;
   /** The Redis of configurations that name none. */

@@ -119,7 +119,9 @@ describe('renderAgent', () => {
     expect(manifest(input, 'RoleBinding')['subjects']).toEqual([
       { kind: 'ServiceAccount', name: 'cluster-proxy', namespace: 'elsewhere' },
     ]);
-    expect(deployment(input).container.args).toContain('--lease=elsewhere/cluster-proxy');
+    const { args } = deployment(input).container;
+    expect(args).toContain('--lease=elsewhere/cluster-proxy');
+    expect(args).toContain('--install-namespace=elsewhere');
     expect(JSON.stringify(works)).not.toContain(installNamespace);
   });
 
@@ -192,6 +194,7 @@ describe('the Deployment of the agent', () => {
         '--ca-file=/etc/ca/ca.crt',
         '--certificate-dir=/etc/tls',
         '--hub-kubeconfig=/etc/kubeconfig/kubeconfig',
+        `--install-namespace=${installNamespace}`,
         `--lease=${installNamespace}/cluster-proxy`,
         '--status-listen=0.0.0.0:8888',
       ],
@@ -272,7 +275,7 @@ describe('the Deployment of the agent', () => {
     ];
     const input = agentInput({ proxy: { ...proxy, flags, allow: ['*.svc:443', 'db:5432'] } });
     const { container, pod } = deployment(input);
-    expect(container.args.slice(9)).toEqual([
+    expect(container.args.slice(10)).toEqual([
       '--log-level=debug',
       '--drain-timeout=2m',
       '--allow=*.svc:443',

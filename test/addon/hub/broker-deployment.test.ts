@@ -68,7 +68,6 @@ describe('the Deployment of the brokers', () => {
       '--konnectivity-client-ca=/etc/server-ca-pki/ca.crt',
       '--status-listen=0.0.0.0:8092',
       '--kubernetes',
-      '--install-namespace=open-cluster-management-cluster-proxy',
       '--replica-address=wss://$(POD_IP):8091',
       '--replica-ca=/etc/server-ca-pki/ca.crt',
       `--replica-server-name=proxy-entrypoint.${hub}.svc`,

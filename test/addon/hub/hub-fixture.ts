@@ -56,7 +56,6 @@ export function observe(
   return {
     configuration,
     settings: {
-      agentInstallNamespace: 'open-cluster-management-cluster-proxy',
       imagePullPolicy: 'IfNotPresent',
       enableNetworkPolicies: false,
       redis,
