@@ -12,6 +12,7 @@ export type BrokerRoute = Pick<
   | 'url'
   | 'headers'
   | 'ca'
+  | 'proxyCa'
   | 'trust'
   | 'clientCertificate'
   | 'serverName'
@@ -53,13 +54,13 @@ export class BrokerRoutes {
     headers: Record<string, string>,
     registration: Registration | undefined,
   ): Promise<BrokerRoute> {
-    const { brokerUrl, caFile, serverName, hostHeader, proxies } = this.#options;
+    const { brokerUrl, serverName, hostHeader, proxies } = this.#options;
     const url = under(brokerUrl!, 'v1/agent');
     const token = await this.#options.readToken();
     return {
       url,
       headers: { ...headers, ...authorization('Authorization', token) },
-      ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
+      ca: await this.#givenCa(),
       clientCertificate: registration?.certificate,
       serverName,
       hostHeader,
@@ -81,12 +82,18 @@ export class BrokerRoutes {
       url,
       headers: { ...headers, ...authorization('Authorization', token) },
       ca,
+      proxyCa: await this.#givenCa(),
       trust: verify ? (ca === undefined ? 'with-well-known' : 'ca-only') : 'anyone',
       clientCertificate: certificate,
       serverName,
       proxy,
       proxies: this.#options.proxies,
     };
+  }
+
+  async #givenCa(): Promise<string | undefined> {
+    const { caFile } = this.#options;
+    return caFile === undefined ? undefined : await readFile(caFile, 'utf8');
   }
 
   /** The certificate's key signs for us; without one, the token that the hub gave us. */

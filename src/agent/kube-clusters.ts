@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { version } from '../base/version.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
@@ -18,7 +19,7 @@ const none: KubeClusters = { here: undefined, hub: undefined, hubConfig: undefin
 
 /** An agent that knows nothing of Kubernetes loads none of it. */
 export async function connectClusters(options: AgentOptions): Promise<KubeClusters> {
-  const { hubKubeconfig, lease, proxies } = options;
+  const { hubKubeconfig, lease, proxies, caFile } = options;
   if (hubKubeconfig === undefined && lease === undefined) return none;
   const { kubeconfigFile } = await import('../kube/kubeconfig-file.ts');
   const { inClusterConfig } = await import('../kube/in-cluster-config.ts');
@@ -28,7 +29,12 @@ export async function connectClusters(options: AgentOptions): Promise<KubeCluste
   const hub =
     hubConfig === undefined || lease === undefined
       ? undefined
-      : new RestKubeApi({ config: hubConfig, fieldManager, proxies });
+      : new RestKubeApi({
+          config: hubConfig,
+          fieldManager,
+          proxies,
+          proxyCa: caFile === undefined ? undefined : () => readFile(caFile, 'utf8'),
+        });
   // Beside us in the same cluster: the proxies are for the way out of it.
   const here =
     lease === undefined

@@ -8,12 +8,17 @@ import {
 } from '../base/proxy-environment.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
-import { ProxyTunnelAgent } from './proxy-tunnel.ts';
+import { type Proxy, ProxyTrustError, ProxyTunnelAgent } from './proxy-tunnel.ts';
 
 export interface ApiServerConnectionOptions {
   readonly config: KubeConfig;
   /** The environment's proxies, for an https:// server whose kubeconfig names none (default: none). */
   readonly proxies?: ProxyEnvironment | undefined;
+  /**
+   * PEM, trusted for an https:// proxy, and for nothing else, besides the kubeconfig's CA and the well-known ones; asked for whenever such a
+   * proxy is used. Rejects with an Error that names the file that cannot be read.
+   */
+  readonly proxyCa?: (() => Promise<string>) | undefined;
   /** `culvert-addon/1.2.3`: what the server's audit log says of us. */
   readonly userAgent: string;
 }
@@ -68,9 +73,11 @@ export class ApiServerConnection {
   async #sendTo(endpoint: KubeEndpoint, request: ApiRequest, signal: AbortSignal) {
     for (let isRetry = false; ; isRetry = true) {
       try {
-        return await exchange(this.#agentFor(endpoint), endpoint, this.#options, request, signal);
+        const agent = this.#agentFor(endpoint, await this.#proxyOf(endpoint, request));
+        return await exchange(agent, endpoint, this.#options, request, signal);
       } catch (thrown) {
         signal.throwIfAborted();
+        if (thrown instanceof KubeError) throw thrown;
         if (thrown instanceof ProxyEnvironmentError) {
           const message = `cannot ${request.what}: ${thrown.message}`;
           throw new KubeError('bad_config', message, { cause: thrown });
@@ -83,9 +90,26 @@ export class ApiServerConnection {
     }
   }
 
-  #agentFor(endpoint: KubeEndpoint): HttpAgent {
+  async #proxyOf(
+    { server, ca, proxy }: KubeEndpoint,
+    { what }: ApiRequest,
+  ): Promise<Proxy | undefined> {
+    const { proxies = {}, proxyCa } = this.#options;
+    const url = proxy ?? proxyFor(server, proxies);
+    if (url === undefined) return undefined;
+    if (url.protocol === 'http:' || proxyCa === undefined) {
+      return { url, cas: ca === undefined ? [] : [ca] };
+    }
+    try {
+      return { url, cas: [ca, await proxyCa()].filter((pem) => pem !== undefined) };
+    } catch (cause) {
+      const message = `cannot ${what}: no CA for the proxy ${url.host} (${describeError(cause)}); put the file there`;
+      throw new KubeError('bad_config', message, { cause });
+    }
+  }
+
+  #agentFor(endpoint: KubeEndpoint, proxy: Proxy | undefined): HttpAgent {
     const { server, ca, serverName, verify, certificate } = endpoint;
-    const proxy = endpoint.proxy ?? proxyFor(server, this.#options.proxies ?? {});
     const key = certificate?.key.reveal();
     const cert = certificate?.cert;
     const print = JSON.stringify([server, ca, serverName, verify, cert, key, proxy]);
@@ -100,7 +124,7 @@ export class ApiServerConnection {
     let agent: HttpAgent;
     if (server.protocol === 'http:') agent = new HttpAgent(common);
     else if (proxy === undefined) agent = new HttpsAgent(options);
-    else agent = new ProxyTunnelAgent({ url: proxy, ca }, options);
+    else agent = new ProxyTunnelAgent(proxy, options);
     this.#known = { print, agent };
     return agent;
   }
@@ -157,12 +181,18 @@ function exchange(
 
 function unreachable({ server }: KubeEndpoint, { what }: ApiRequest, thrown: unknown): KubeError {
   const why = describeError(thrown instanceof Error ? innermost(thrown) : thrown);
-  const isTrust = /certificate|CERT|self.signed/.test(why);
-  const advice = isTrust
-    ? "check the CA and the server's name in the kubeconfig"
-    : 'it is tried again, check the address and proxies and firewalls on the way';
+  const advice = adviceOn(thrown, why);
   const message = `cannot ${what}: no answer from the API server ${server.host} (${why}); ${advice}`;
   return new KubeError('unavailable', message, { cause: thrown });
+}
+
+function adviceOn(thrown: unknown, why: string): string {
+  if (thrown instanceof Error && thrown.cause instanceof ProxyTrustError) {
+    return "check the proxy's URL, and give the CA that issued its certificate with --ca-file to an agent, or in the kubeconfig";
+  }
+  return /certificate|CERT|self.signed/.test(why)
+    ? "check the CA and the server's name in the kubeconfig"
+    : 'it is tried again, check the address and proxies and firewalls on the way';
 }
 
 /** Where several addresses were tried, the errors are inside and the outer one says nothing. */

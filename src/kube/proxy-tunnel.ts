@@ -9,7 +9,12 @@ export interface Proxy {
   /** http:// or https://, with its user and password. */
   readonly url: URL;
   /** PEM; trusted for an https:// proxy besides the well-known CAs. */
-  readonly ca: string | undefined;
+  readonly cas: readonly string[];
+}
+
+/** An https:// proxy has shown a certificate that is not trusted, or not its own. */
+export class ProxyTrustError extends Error {
+  override readonly name = 'ProxyTrustError';
 }
 
 type Done = (error: Error | null, socket: Duplex) => void;
@@ -27,8 +32,10 @@ export class ProxyTunnelAgent extends Agent {
     const authority = `${options.host}:${options.port}`;
     const failed = (why: string, cause?: Error) => {
       const message = `the proxy ${this.#proxy.url.host} did not connect to ${authority}: ${why}`;
+      const isTrust = /CERT|SIGNATURE|SIGNED/.test((cause as NodeJS.ErrnoException)?.code ?? '');
+      const error = isTrust ? ProxyTrustError : Error;
       // Node hands the socket to a request only where there is no error.
-      done(new Error(message, { cause }), undefined as unknown as Duplex);
+      done(new error(message, { cause }), undefined as unknown as Duplex);
     };
     const asked = askToConnect(this.#proxy, authority);
     asked.setTimeout(connectTimeoutMs, () => asked.destroy(new Error('no answer within 15 s')));
@@ -53,7 +60,7 @@ export class ProxyTunnelAgent extends Agent {
   }
 }
 
-function askToConnect({ url, ca }: Proxy, authority: string): ClientRequest {
+function askToConnect({ url, cas }: Proxy, authority: string): ClientRequest {
   const isTls = url.protocol === 'https:';
   const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   const basic = `Basic ${Buffer.from(credentials).toString('base64')}`;
@@ -71,6 +78,6 @@ function askToConnect({ url, ca }: Proxy, authority: string): ClientRequest {
   if (!isTls) return requestHttp(options);
   return requestHttps({
     ...options,
-    ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
+    ...(cas.length === 0 ? {} : { ca: [...getCACertificates('default'), ...cas] }),
   });
 }

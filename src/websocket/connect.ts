@@ -26,6 +26,8 @@ export interface ConnectOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** CA certificates in PEM that are trusted besides the well-known ones. */
   readonly ca?: string | undefined;
+  /** CA certificates in PEM that are trusted for an https:// proxy, and for nothing else, besides `ca` and the well-known ones. */
+  readonly proxyCa?: string | undefined;
   /** The name in the server's certificate, also sent as SNI (default: the URL's host). */
   readonly serverName?: string | undefined;
   /** Shown to the server when it asks for one. */

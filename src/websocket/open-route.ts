@@ -16,6 +16,8 @@ export interface Route {
   readonly url: URL;
   readonly proxy?: URL | undefined;
   readonly ca?: string | undefined;
+  /** PEM; trusted for an https:// proxy, and for nothing else, besides `ca` and the well-known CAs. */
+  readonly proxyCa?: string | undefined;
   readonly serverName?: string | undefined;
   /** Shown to the server (not to a proxy) when it asks. */
   readonly clientCertificate?: ClientCertificate | undefined;
@@ -46,7 +48,7 @@ export async function openRoute(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<Socket> {
-  const { url, proxy, ca, serverName } = route;
+  const { url, proxy, ca, proxyCa, serverName } = route;
   if (url.protocol !== 'ws:' && url.protocol !== 'wss:') {
     throw new HandshakeError(
       'connect',
@@ -58,7 +60,8 @@ export async function openRoute(
   let socket = await openTcp(proxy ?? url, what, opened, signal);
   if (proxy?.protocol === 'https:') {
     progress.step = `in the TLS handshake with ${what}`;
-    socket = await openTls(socket, hostOf(proxy), what, trustOf(ca), opened, signal);
+    const peer = { serverName: hostOf(proxy), what, isProxy: true };
+    socket = await openTls(socket, peer, trustOf([ca, proxyCa]), opened, signal);
   }
   if (proxy !== undefined) {
     progress.step = `waiting for ${what} to connect to ${url.host}`;
@@ -66,8 +69,9 @@ export async function openRoute(
   }
   if (url.protocol === 'wss:') {
     progress.step = `in the TLS handshake with ${url.host}`;
-    const own = trustOf(ca, route.trust, route.clientCertificate);
-    socket = await openTls(socket, serverName ?? hostOf(url), url.host, own, opened, signal);
+    const own = trustOf([ca], route.trust, route.clientCertificate);
+    const peer = { serverName: serverName ?? hostOf(url), what: url.host, isProxy: false };
+    socket = await openTls(socket, peer, own, opened, signal);
   }
   return socket;
 }
@@ -104,10 +108,16 @@ async function openTcp(
   return socket;
 }
 
+interface TlsPeer {
+  readonly serverName: string;
+  /** For sentences. */
+  readonly what: string;
+  readonly isProxy: boolean;
+}
+
 async function openTls(
   under: Socket,
-  serverName: string,
-  what: string,
+  { serverName, what, isProxy }: TlsPeer,
   options: ConnectionOptions,
   opened: Socket[],
   signal: AbortSignal,
@@ -128,20 +138,21 @@ async function openTls(
     await untilEvent(socket, 'secureConnect', signal);
   } catch (cause) {
     if (cause instanceof HandshakeError) throw cause;
-    const message = `no TLS connection to ${what} (${innermost(cause)}); ${tlsAdvice(codeOf(cause))}`;
+    const message = `no TLS connection to ${what} (${innermost(cause)}); ${tlsAdvice(codeOf(cause), isProxy)}`;
     throw new HandshakeError('tls', message, { cause });
   }
   return socket;
 }
 
 function trustOf(
-  ca: string | undefined,
+  given: readonly (string | undefined)[],
   trust: Route['trust'] = 'with-well-known',
   shown?: ClientCertificate,
 ): ConnectionOptions {
   if (trust === 'anyone') return { rejectUnauthorized: false, ...shownBy(shown) };
-  if (ca === undefined) return shownBy(shown);
-  return { secureContext: sharedContext(ca, trust, shown) };
+  const cas = given.filter((ca) => ca !== undefined);
+  if (cas.length === 0) return shownBy(shown);
+  return { secureContext: sharedContext(cas, trust, shown) };
 }
 
 function shownBy(certificate: ClientCertificate | undefined) {
@@ -154,27 +165,30 @@ const maxContexts = 4;
 
 /** Parsing the well-known certificates costs more than the rest of a TLS handshake, so connections share what comes of it. */
 function sharedContext(
-  ca: string,
+  cas: readonly string[],
   trust: 'with-well-known' | 'ca-only',
   shown: ClientCertificate | undefined,
 ): SecureContext {
-  const key = [trust, ca, shown?.cert, shown?.key.reveal()].join('\n');
+  const key = [trust, ...cas, shown?.cert, shown?.key.reveal()].join('\n');
   const known = contexts.get(key);
   if (known !== undefined) return known;
   const wellKnown = trust === 'ca-only' ? [] : getCACertificates('default');
-  const context = createSecureContext({ ca: [...wellKnown, ca], ...shownBy(shown) });
+  const context = createSecureContext({ ca: [...wellKnown, ...cas], ...shownBy(shown) });
   contexts.set(key, context);
   const [oldest] = contexts.keys();
   if (contexts.size > maxContexts) contexts.delete(oldest!);
   return context;
 }
 
-function tlsAdvice(code: string): string {
+function tlsAdvice(code: string, isProxy: boolean): string {
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
     return "renew the server's certificate, or set this machine's clock";
   }
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
-    return 'check the URL, or name the server with --server-name';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return isProxy
+      ? 'the URL of the proxy must have a name that is in its certificate'
+      : 'check the URL, or name the server with --server-name';
+  }
   if (/CERT|SIGNATURE|SIGNED/.test(code))
     return 'give the CA that issued its certificate with --ca-file';
   return 'check that TLS is spoken on that port';

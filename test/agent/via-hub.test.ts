@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
+import { connectClusters } from '../../src/agent/kube-clusters.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import { AgentAuthority } from '../support/agent-authority.ts';
 import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
+import { type ConnectProxy, notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
 import { MemoryKubeApi } from '../support/memory-kube-api.ts';
 import { startServiceProxy, type ServiceProxy } from '../support/service-proxy.ts';
 
@@ -89,8 +90,16 @@ async function startVia(
   via = `hub/${service}`,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Started> {
-  const flags = ['--cluster', 'c1', '--broker-via-hub', via, '--hub-kubeconfig', file];
+  return await start(['--broker-via-hub', via, '--hub-kubeconfig', file, ...argv], env);
+}
+
+async function start(
+  argv: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<Started> {
   const own = [
+    '--cluster',
+    'c1',
     '--certificate-dir',
     certificateDir,
     '--tunnels',
@@ -98,7 +107,7 @@ async function startVia(
     '--status-listen',
     '127.0.0.1:0',
   ];
-  const { options } = readAgentOptions([...flags, ...own, ...argv], env);
+  const { options } = readAgentOptions([...own, ...argv], env);
   const lines: LogFields[] = [];
   const say = (event: string, fields?: LogFields) => void lines.push({ event, ...fields });
   const log: Logger = { ...silentLogger, info: say, warn: say, child: () => log };
@@ -142,6 +151,45 @@ describe('an agent that reaches its broker through the API server of the hub', (
     expect(hub.passed).toEqual([]);
   });
 
+  /** A proxy over TLS, whose CA is neither that of the hub nor that of the broker. */
+  async function startProxyApart(): Promise<ConnectProxy> {
+    const files = await certificates.clientAuthority.issue({ name: 'proxy', usage: 'server' });
+    const proxy = await startConnectProxy(files);
+    onTestFinished(() => proxy[Symbol.asyncDispose]());
+    return proxy;
+  }
+
+  async function bundle(caFiles: readonly string[]): Promise<string> {
+    const path = join(directory, `bundle-${++count}`);
+    const pems = await Promise.all(caFiles.map((file) => readFile(file, 'utf8')));
+    await writeFile(path, pems.join('\n'));
+    return path;
+  }
+
+  it('renews its lease on the hub through a proxy whose CA it was given', async () => {
+    const proxy = await startProxyApart();
+    const file = await kubeconfig(await startHub(), { host: notLoopback, serverName: 'localhost' });
+    const { client } = certificates;
+    const flags = ['--cluster', 'c1', '--broker-via-hub', `hub/${service}`];
+    const { options } = readAgentOptions(
+      [
+        ...[...flags, '--hub-kubeconfig', file, '--certificate-dir', certificateDir],
+        ...['--lease', 'agents/cluster-proxy', '--ca-file', await bundle([client.ca])],
+      ],
+      { HTTPS_PROXY: proxy.url.href },
+    );
+    const clusters = await connectClusters(options);
+    onTestFinished(() => clusters.close());
+    const ended = new AbortController();
+    const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name: 'cluster-proxy' };
+    // This hub answers nothing but upgrades.
+    const asked = clusters.hub!.get({ ...ref, namespace: 'c1' }, { signal: ended.signal });
+    const settled = Promise.allSettled([asked]);
+    await expect.poll(() => proxy.asked).toHaveLength(1);
+    ended.abort();
+    await settled;
+  });
+
   it('goes through the proxy that the environment names', async () => {
     const hub = await startHub();
     const proxy = await startConnectProxy();
@@ -153,13 +201,54 @@ describe('an agent that reaches its broker through the API server of the hub', (
     expect(proxy.asked).toEqual([`${notLoopback}:${hub.port}`]);
   });
 
+  describe.each(['through the hub', 'directly'] as const)('%s, and a proxy over TLS', (way) => {
+    async function startBehind(caFiles: readonly string[]): Promise<Started & { asked: unknown }> {
+      const hub = await startHub();
+      const proxy = await startProxyApart();
+      const argv = ['--ca-file', await bundle(caFiles)];
+      const env = { HTTPS_PROXY: proxy.url.href };
+      if (way === 'through the hub') {
+        const file = await kubeconfig(hub, { host: notLoopback, serverName: 'localhost' });
+        return { ...(await startVia(file, argv, `hub/${service}`, env)), asked: proxy.asked };
+      }
+      const url = new URL(broker.url);
+      url.hostname = notLoopback;
+      const direct = ['--broker-url', url.href, '--server-name', 'localhost'];
+      return { ...(await start([...direct, ...argv], env)), asked: proxy.asked };
+    }
+
+    it('trusts it by --ca-file', async () => {
+      const { server, client } = certificates;
+      const { agent, asked } = await startBehind([server.ca, client.ca]);
+      await agent.connected;
+      expect(asked).toEqual([expect.stringContaining(notLoopback)]);
+    });
+
+    it('says what to do where its CA is not there', async () => {
+      const { server, stranger } = certificates;
+      const { lines, asked } = await startBehind([server.ca, stranger.ca]);
+      const failed = {
+        event: 'no connection to the broker',
+        code: 'tls',
+        why: expect.stringMatching(
+          /^no TLS connection to the proxy 127\.0\.0\.1:\d+ .*; give the CA that issued its certificate with --ca-file$/,
+        ),
+      };
+      await expect
+        .poll(() => lines, { timeout: 10_000 })
+        .toContainEqual(expect.objectContaining(failed));
+      expect(asked).toEqual([]);
+    });
+  });
+
   it('trusts nobody but the CA of its kubeconfig', async () => {
     const hub = await startHub();
     const file = await kubeconfig(hub);
     const other = (await readFile(certificates.stranger.ca)).toString('base64');
     const own = (await readFile(certificates.server.ca)).toString('base64');
     await writeFile(file, (await readFile(file, 'utf8')).replace(own, other));
-    const { lines } = await startVia(file);
+    // What is for a proxy counts for the proxy alone.
+    const { lines } = await startVia(file, ['--ca-file', certificates.server.ca]);
     const failed = expect.objectContaining({ event: 'no connection to the broker', code: 'tls' });
     await expect.poll(() => lines, { timeout: 10_000 }).toContainEqual(failed);
     expect(hub.passed).toEqual([]);

@@ -83,8 +83,12 @@ async function start(
   return { api: connect(config, readProxyEnvironment(env)), config };
 }
 
-function connect(config: KubeConfig, proxies: ProxyEnvironment): RestKubeApi {
-  const api = new RestKubeApi({ config, proxies, fieldManager: 'test' });
+function connect(
+  config: KubeConfig,
+  proxies: ProxyEnvironment,
+  proxyCa?: () => Promise<string>,
+): RestKubeApi {
+  const api = new RestKubeApi({ config, proxies, proxyCa, fieldManager: 'test' });
   onTestFinished(() => api.close());
   return api;
 }
@@ -143,6 +147,55 @@ describe('an API server behind a proxy', () => {
     config.now = { ...config.now, ca: undefined, verify: false };
     const refused = { code: 'unavailable', message: expect.stringContaining('did not connect') };
     await expect(api.get(mapRef, { signal })).rejects.toMatchObject(refused);
+  });
+
+  describe('and the proxy is reached over TLS', () => {
+    /** The CA of the API server has not signed for the proxy. */
+    async function startApart(proxyCa: () => Promise<string>) {
+      const authority = certificates.clientAuthority;
+      const files = await authority.issue({ name: 'proxy', usage: 'server', dnsNames: [] });
+      const tlsProxy = await startConnectProxy(files);
+      onTestFinished(() => tlsProxy[Symbol.asyncDispose]());
+      const { config } = await start();
+      const proxies = readProxyEnvironment({ HTTPS_PROXY: tlsProxy.url.href });
+      return { tlsProxy, api: connect(config, proxies, proxyCa), config };
+    }
+
+    it('trusts a CA that is for the proxy alone, as its file is now', async () => {
+      let file = certificates.stranger.ca;
+      const { tlsProxy, api } = await startApart(() => readFile(file, 'utf8'));
+      await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
+        code: 'unavailable',
+        message: expect.stringMatching(
+          /^cannot .*the proxy 127\.0\.0\.1:\d+ did not connect .*give the CA that issued its certificate with --ca-file/,
+        ),
+      });
+      expect(tlsProxy.asked).toEqual([]);
+      file = certificates.client.ca;
+      expect(await api.get(mapRef, { signal })).toEqual(map);
+      expect(tlsProxy.asked).toHaveLength(1);
+    });
+
+    it('does not take a CA that is for the proxy for one of the API server', async () => {
+      const both = async () => `${await readFile(certificates.client.ca, 'utf8')}\n${ca}`;
+      const { tlsProxy, api, config } = await startApart(both);
+      expect(await api.get(mapRef, { signal })).toEqual(map);
+      config.now = { ...config.now, ca: await readFile(certificates.stranger.ca, 'utf8') };
+      await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
+        code: 'unavailable',
+        message: expect.stringMatching(/check the CA and the server's name in the kubeconfig$/),
+      });
+      expect(tlsProxy.asked).toHaveLength(2);
+    });
+
+    it('says which file it cannot read', async () => {
+      const file = join(certificates.directory, 'missing.crt');
+      const { api } = await startApart(() => readFile(file, 'utf8'));
+      await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
+        code: 'bad_config',
+        message: expect.stringContaining('missing.crt'),
+      });
+    });
   });
 
   it('is not reached with a wrong password, which is not repeated', async () => {

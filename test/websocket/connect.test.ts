@@ -10,6 +10,7 @@ import {
   type ConnectOptions,
 } from '../../src/websocket/connect.ts';
 import { acceptKey } from '../../src/websocket/handshake-key.ts';
+import { notLoopback } from '../support/connect-proxy.ts';
 import { startUnansweringPort } from '../support/unanswering-port.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 import { RecordingOwner, turns } from './link-owners.ts';
@@ -126,6 +127,37 @@ describe('connectWebSocket', () => {
     await expectTraffic(await connectWebSocket(named), server);
     const error = await failure({ ...named, serverName: 'other.example' });
     expect(error).toMatchObject({ code: 'tls', message: expect.stringContaining('--server-name') });
+  });
+
+  it('trusts a CA for a proxy that it does not trust for the server', async () => {
+    await using server = await linkServer('wss');
+    await using proxy = await connectProxy(true);
+    const given = { url: server.url, proxy: proxy.url, proxyCa: serverCa };
+    await expectTraffic(await connectWebSocket({ ...given, ca: serverCa }), server);
+    const error = await failure(given);
+    expect(error).toMatchObject({
+      code: 'tls',
+      message: expect.stringContaining(`no TLS connection to ${server.url.host} `),
+    });
+    expect(proxy.asked).toHaveLength(2);
+    const other = await failure({ ...given, proxyCa: undefined });
+    expect(other).toMatchObject({
+      code: 'tls',
+      message: expect.stringMatching(/to the proxy localhost:.*give the CA .* with --ca-file$/),
+    });
+    expect(proxy.asked).toHaveLength(2);
+  });
+
+  it('says that the URL of a proxy must have a name of its certificate', async () => {
+    await using server = await linkServer('wss');
+    await using proxy = await connectProxy(true);
+    const named = new URL(proxy.url);
+    named.hostname = notLoopback;
+    const error = await failure({ url: server.url, proxy: named, proxyCa: serverCa });
+    expect(error).toMatchObject({
+      code: 'tls',
+      message: expect.stringContaining('the URL of the proxy must have a name'),
+    });
   });
 
   it.each([
