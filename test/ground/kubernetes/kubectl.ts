@@ -37,7 +37,7 @@ export class Kubectl {
 
   /** Its whole stdout; any exit code but 0 is an error that quotes stderr. */
   async run(args: readonly string[], options: CallOptions = {}): Promise<string> {
-    return run({ ...this.commandLine(args), ...options });
+    return run({ ...this.commandLine(args), env: cacheBeside(this.#kubeconfig), ...options });
   }
 
   /** Server-side apply, forced. `args` are added, such as `--dry-run=server`. */
@@ -50,6 +50,14 @@ export class Kubectl {
   async get<T = unknown>(...args: string[]): Promise<T> {
     return JSON.parse(await this.run(['get', ...args, '-o', 'json'])) as T;
   }
+}
+
+/**
+ * Environment for kubectl and helm: what they learn of a server goes with its kubeconfig. In their usual place they would believe for
+ * hours what another server of the same address said, that of an earlier ground.
+ */
+export function cacheBeside(kubeconfig: string): Readonly<Record<string, string>> {
+  return { KUBECACHEDIR: `${kubeconfig}.cache` };
 }
 
 export function textOf(manifest: Manifest): string {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { DebianRoot } from '../debian-programs.ts';
 import type { ClusterPki } from './cluster-pki.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
-import { Kubectl, type Entrance } from './kubectl.ts';
+import { cacheBeside, Kubectl, type Entrance } from './kubectl.ts';
 import { baseEnvironment } from './namespaces.ts';
 import { startNamed } from './processes.ts';
 import type { Programs } from './programs.ts';
@@ -44,14 +44,20 @@ export function startedCluster(
   { go, node }: ClusterPrograms,
 ): StartedCluster {
   const directories = directoriesOf(plan.name);
-  const env = { ...baseEnvironment, ...node.env, TMPDIR: directories.temporary };
+  const admin = join(directories.kubeconfigs, 'admin');
+  const env = {
+    ...baseEnvironment,
+    ...node.env,
+    ...cacheBeside(admin),
+    TMPDIR: directories.temporary,
+  };
   return {
     plan,
     directories,
     pki,
     entrance,
     env,
-    kubectl: new Kubectl(go.kubectl, join(directories.kubeconfigs, 'admin'), entrance),
+    kubectl: new Kubectl(go.kubectl, admin, entrance),
     start: (name, command, args) =>
       startNamed({
         name,
