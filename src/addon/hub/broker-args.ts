@@ -83,9 +83,15 @@ function lastOfEach(flags: readonly ProgramFlag[]): readonly ProgramFlag[] {
 
 const defaultDrainMs = 30_000;
 
-/** How long the broker may take to end, in seconds: what its drain may take and a little more. */
+/**
+ * How long a broker that is to end goes on as if nothing were, in seconds. From the beginning of it no Service leads to it any more, but
+ * every node needs a moment to hear that, and konnectivity clients do not dial again when they are refused.
+ */
+export const leaveSeconds = 5;
+
+/** How long a broker's pod may take to end, in seconds: to be left, to drain, and a little more. */
 export function terminationGraceSeconds({ brokerFlags }: ManagedProxyConfiguration): number {
   const given = brokerFlags.findLast(({ name }) => name === 'drain-timeout');
   const drainMs = given === undefined ? defaultDrainMs : parseDurationMs(given.value);
-  return Math.ceil(drainMs / 1000) + 15;
+  return leaveSeconds + Math.ceil(drainMs / 1000) + 15;
 }

@@ -5,6 +5,7 @@ import {
   brokerArgs,
   type BrokerArgsOptions,
   brokerPorts,
+  leaveSeconds,
   mountPaths,
   terminationGraceSeconds,
 } from './broker-args.ts';
@@ -108,6 +109,8 @@ function brokerContainer(
     startupProbe: { ...probe('/healthz'), periodSeconds: 1, failureThreshold: 60 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 2, failureThreshold: 2 },
     livenessProbe: { ...probe('/healthz'), periodSeconds: 10, failureThreshold: 6 },
+    // There is nothing but node in the image, and Kubernetes' own sleep is not known everywhere.
+    lifecycle: { preStop: { exec: { command: ['node', '-e', waitFor(leaveSeconds)] } } },
     resources: resources ?? defaultResources,
     securityContext: {
       allowPrivilegeEscalation: false,
@@ -122,6 +125,10 @@ function brokerContainer(
       readOnly: true,
     })),
   };
+}
+
+function waitFor(seconds: number): string {
+  return `setTimeout(() => {}, ${seconds * 1000})`;
 }
 
 function environment({ redis }: BrokerDeploymentOptions): readonly object[] {

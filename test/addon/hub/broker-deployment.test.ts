@@ -145,12 +145,17 @@ describe('the Deployment of the brokers', () => {
   });
 
   it.each([
-    [[], 45],
-    [['--drain-timeout=5m'], 315],
-    [['--graceful-shutdown-timeout=500ms'], 16],
+    [[], 50],
+    [['--drain-timeout=5m'], 320],
+    [['--graceful-shutdown-timeout=500ms'], 21],
   ])('lets a broker with %j end in %i seconds', (additionalArgs, seconds) => {
     const spec = podOf(plan(configurationOf({ additionalArgs })))['spec'];
     expect(spec).toMatchObject({ terminationGracePeriodSeconds: seconds });
+  });
+
+  it('lets a broker go on while Services still lead to it', () => {
+    const preStop = { exec: { command: ['node', '-e', 'setTimeout(() => {}, 5000)'] } };
+    expect(containerOf(plan())['lifecycle']).toEqual({ preStop });
   });
 
   it('probes the status port', () => {
