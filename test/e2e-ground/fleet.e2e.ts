@@ -8,12 +8,26 @@ import {
 } from '../ground/kubernetes/ground.ts';
 import { HubClient, type RunningLoad } from './support/client.ts';
 import { Installation } from './support/installation.ts';
+import { expectAccepted, expectRefused, HandMadeAgents } from './support/hand-made-agents.ts';
 import { leftIn, nothing } from './support/left.ts';
-import { addon, hubNamespace, installNamespace, testNamespace } from './support/names.ts';
+import {
+  addon,
+  agentCertificate,
+  hubNamespace,
+  installNamespace,
+  testNamespace,
+} from './support/names.ts';
+import { leafOf, secretOf, textIn } from './support/secrets.ts';
 import { eventually } from './support/state.ts';
 import { endlessPath, startTarget } from './support/target.ts';
 
-const plan = { name: 'cluster3', index: 4, egress: 'direct' } as const;
+const plan = {
+  name: 'cluster3',
+  index: 4,
+  egress: 'direct',
+  addonRegistration: 'token',
+} as const;
+const account = 'cluster-proxy-agent';
 const timeoutMs = 90_000;
 
 describe('a third cluster, while the others are busy', () => {
@@ -67,6 +81,50 @@ describe('a third cluster, while the others are busy', () => {
     expect(result).toMatchObject({ ok: true, pods: ['target'], nodes: [plan.name] });
   });
 
+  it('is registered by a token of its own ServiceAccount on the hub, and by a certificate', async () => {
+    const { status } = await hub.get<AddOn>('-n', plan.name, 'managedclusteraddon', addon);
+    const user = `system:serviceaccount:${plan.name}:${account}`;
+    expect(status).toMatchObject({
+      kubeClientDriver: 'token',
+      registrations: [{ signerName: 'kubernetes.io/kube-apiserver-client', subject: { user } }, {}],
+    });
+    const secret = await secretOf(third, installNamespace, 'cluster-proxy-hub-kubeconfig');
+    expect(Object.keys(secret.data).sort()).toEqual(['cluster-name', 'kubeconfig', 'token']);
+    const { subject } = await leafOf(third, installNamespace, agentCertificate);
+    expect(subject).toContain(`CN=system:open-cluster-management:cluster:${plan.name}:`);
+  });
+
+  describe('with a token instead of its certificate', () => {
+    let agents: HandMadeAgents;
+    const tokenFor = async (audience: string) => {
+      const args = ['-n', plan.name, 'create', 'token', account, `--audience=${audience}`];
+      return { token: (await hub.kubectl(args)).trim() };
+    };
+    beforeAll(async () => {
+      agents = await HandMadeAgents.open(hub);
+    });
+    afterAll(() => agents?.[Symbol.asyncDispose]());
+
+    it('is let in by TokenReview, whether that is for the API server or for brokers alone', async () => {
+      const secret = await secretOf(third, installNamespace, 'cluster-proxy-hub-kubeconfig');
+      await expectAccepted(agents, 'given', plan.name, { token: textIn(secret, 'token') });
+      await expectAccepted(agents, 'audience', plan.name, await tokenFor('culvert-broker'));
+    });
+
+    it('is refused with one for somebody else', async () => {
+      const why = new RegExp(`does not know the token of ${plan.name}/${account}`);
+      const token = await tokenFor('somebody-else');
+      await expectRefused(agents, 'foreign', plan.name, token, { status: 401, why });
+    });
+
+    it('is refused under the name of another cluster', async () => {
+      const victim = ground.managed[0]!.name;
+      const why = new RegExp(`speaks for cluster ${plan.name} only, not for ${victim}`);
+      const token = await tokenFor('culvert-broker');
+      await expectRefused(agents, 'liar', victim, token, { status: 403, why });
+    });
+  });
+
   it('is cut off within a minute when the hub does not accept it any more', async () => {
     await accept(false);
     const startedAt = Date.now();
@@ -112,3 +170,7 @@ describe('a third cluster, while the others are busy', () => {
     }
   });
 });
+
+interface AddOn {
+  readonly status: object;
+}

@@ -1,6 +1,4 @@
 import { createPrivateKey } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentSignerName, agentSubject } from '../../src/base/agent-subject.ts';
@@ -14,21 +12,14 @@ import {
   publicKeyDerOf,
 } from '../../src/base/x509.ts';
 import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
-import { Program } from '../support/process.ts';
-import { culvert, loggedLine } from '../support/world.ts';
 import { HubClient } from './support/client.ts';
-import { inNetworkOf } from './support/in-network.ts';
+import { expectAccepted, expectRefused, HandMadeAgents } from './support/hand-made-agents.ts';
 import { Installation, type WithConditions } from './support/installation.ts';
-import { agentCertificate, brokerPods, hubNamespace, installNamespace } from './support/names.ts';
+import { agentCertificate, hubNamespace, installNamespace } from './support/names.ts';
 import { secretOf, textIn } from './support/secrets.ts';
 import { eventually } from './support/state.ts';
 
 const dayMs = 24 * 3600_000;
-
-interface KeyPair {
-  readonly cert: string;
-  readonly key: string;
-}
 
 describe('a cluster that lies', () => {
   let ground: Ground;
@@ -36,65 +27,13 @@ describe('a cluster that lies', () => {
   let liar: GroundCluster;
   let victim: GroundCluster;
   let installation: Installation;
-  let directory: string;
-  let brokerAddress: string;
+  let agents: HandMadeAgents;
 
   const pairIn = async (cluster: GroundCluster, namespace: string, name: string) => {
     const secret = await secretOf(cluster, namespace, name);
     return { cert: textIn(secret, 'tls.crt'), key: textIn(secret, 'tls.key') };
   };
   const ownPair = () => pairIn(liar, installNamespace, agentCertificate);
-
-  /** A hand-made agent beside the brokers, where no firewall is: what it is refused is refused for what it shows. */
-  const startAgent = async (name: string, cluster: string, { cert, key }: KeyPair) => {
-    const folder = join(directory, name);
-    await mkdir(folder);
-    await writeFile(join(folder, 'tls.crt'), cert);
-    await writeFile(join(folder, 'tls.key'), key);
-    const {
-      command,
-      args = [],
-      env,
-    } = culvert('agent', [
-      ...['--cluster', cluster, '--certificate-dir', folder, '--tunnels', '1'],
-      ...['--broker-url', `wss://${brokerAddress}:8091`, '--server-name', 'localhost'],
-      ...['--ca-file', join(directory, 'ca.crt'), '--kube-apiserver', '127.0.0.1:1'],
-    ]);
-    const entered = inNetworkOf(hub, command, args);
-    return new Program({ ...entered, name: `agent: ${name}`, env: { ...entered.env, ...env } });
-  };
-  /** Refused connections that the brokers counted with that status. */
-  const counted = async (status: number) => {
-    const { items } = await hub.get<{ items: { status: { podIP: string } }[] }>(
-      ...['-n', hubNamespace, 'pods', ...brokerPods],
-    );
-    let sum = 0;
-    for (const { status: pod } of items) {
-      const metrics = await hub.run('curl', ['--silent', `http://${pod.podIP}:8092/metrics`]);
-      const line = `culvert_broker_rejected_connections_total{status="${status}"} `;
-      const found = metrics.split('\n').find((text) => text.startsWith(line));
-      sum += Number(found?.slice(line.length) ?? 0);
-    }
-    return sum;
-  };
-  const brokerLog = () =>
-    hub.kubectl(['-n', hubNamespace, 'logs', ...brokerPods, '--tail=-1', '--prefix=false']);
-  /** That an agent which shows this is told the status, and the brokers log and count it. */
-  const expectRefused = async (
-    name: string,
-    status: 401 | 403,
-    cluster: string,
-    pair: KeyPair,
-    why: RegExp,
-  ) => {
-    const before = await counted(status);
-    await using agent = await startAgent(name, cluster, pair);
-    const line = await loggedLine(agent, 'no connection to the broker');
-    expect(line).toMatchObject({ code: 'rejected', status });
-    expect(line['why']).toMatch(why);
-    expect(await counted(status)).toBeGreaterThan(before);
-    expect(await brokerLog()).toMatch(why);
-  };
 
   beforeAll(async () => {
     ground = await connectGround();
@@ -103,25 +42,17 @@ describe('a cluster that lies', () => {
     installation = new Installation(ground);
     await installation.apply();
     await installation.settle();
-    directory = await mkdtemp(join(tmpdir(), 'culvert-liar-'));
-    const ca = textIn(await secretOf(hub, hubNamespace, 'proxy-server-ca'), 'ca.crt');
-    await writeFile(join(directory, 'ca.crt'), ca);
-    const { spec } = await hub.get<{ spec: { clusterIP: string } }>(
-      ...['-n', hubNamespace, 'service', 'proxy-entrypoint'],
-    );
-    brokerAddress = spec.clusterIP;
+    agents = await HandMadeAgents.open(hub);
   }, 300_000);
-  afterAll(() => rm(directory, { recursive: true, force: true }));
+  afterAll(() => agents?.[Symbol.asyncDispose]());
 
   it('is let in under its own name: what follows is refused for what it says', async () => {
-    await using agent = await startAgent('honest', liar.name, await ownPair());
-    const { broker } = await loggedLine(agent, 'connected to the broker');
-    expect(broker).toBe(`${brokerAddress}:8091`);
+    await expectAccepted(agents, 'honest', liar.name, await ownPair());
   });
 
   it('does not get in under the name of another', async () => {
     const why = new RegExp(`speaks for cluster ${liar.name} only, not for ${victim.name}`);
-    await expectRefused('liar', 403, victim.name, await ownPair(), why);
+    await expectRefused(agents, 'liar', victim.name, await ownPair(), { status: 403, why });
   });
 
   it('does not get in with an expired certificate', async () => {
@@ -138,12 +69,13 @@ describe('a cluster that lies', () => {
     } as const;
     const expired = await issueCertificate(content, await importSigningKey(der), authority);
     const pair = { cert: expired.pem, key: await exportKeyPem(privateKey) };
-    await expectRefused('expired', 401, liar.name, pair, /expired|is over|ended/);
+    const why = /expired|is over|ended/;
+    await expectRefused(agents, 'expired', liar.name, pair, { status: 401, why });
   });
 
   it('does not get in with the certificate of a konnectivity client', async () => {
     const pair = await pairIn(hub, hubNamespace, 'proxy-client');
-    await expectRefused('client', 401, liar.name, pair, /certificate/);
+    await expectRefused(agents, 'client', liar.name, pair, { status: 401, why: /certificate/ });
   });
 
   it('opens nothing where konnectivity clients connect', async () => {

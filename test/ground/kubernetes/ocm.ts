@@ -74,6 +74,7 @@ export async function joinHub(
     `--bootstrap-kubeconfig=${bootstrapKubeconfig}`,
     `--hub-kubeconfig-dir=${hubKubeconfigs}`,
     `--spoke-external-server-urls=https://${addressesOf(plan).node}:${apiPort}`,
+    `--addon-kubeclient-registration-auth=${plan.addonRegistration ?? 'csr'}`,
   ]);
   progress('waits to join the hub');
   await waitForCondition(hub.kubectl, plan.name, 'ManagedClusterJoined', directories.logs);

@@ -9,6 +9,8 @@ export interface ClusterPlan {
   readonly index: number;
   /** What is let out: `open` everything, `direct` TCP 443 of the hub's entrypoints, `proxy` the HTTP proxy. */
   readonly egress: 'open' | 'direct' | 'proxy';
+  /** How its klusterlet gets credentials for the hub's API server for addons (default `csr`). */
+  readonly addonRegistration?: 'csr' | 'token';
 }
 
 export const hubPlan: ClusterPlan = { name: 'hub', index: 1, egress: 'open' };
