@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectGround, type Ground } from '../ground/kubernetes/ground.ts';
 import { ownImage } from '../ground/kubernetes/images.ts';
+import { Program } from '../support/process.ts';
 import { HubClient } from './support/client.ts';
+import { inNetworkOf } from './support/in-network.ts';
 import { conditionOf, entrypointValues, Installation } from './support/installation.ts';
 import type { WithConditions } from './support/installation.ts';
 import {
@@ -140,6 +142,29 @@ describe('helm install', () => {
         const result = await client.run('watch', cluster, [`--namespace=${testNamespace}`]);
         expect(result).toMatchObject({ ok: true, events: ['ADDED', 'MODIFIED', 'DELETED'] });
         expect(result['slowestMs']).toBeLessThan(2000);
+      }
+    });
+
+    it('comes in as clusteradm does: by kubectl port-forward to a broker that it finds by label', async () => {
+      const { hub, managed, programs } = ground;
+      const { spec } = await hub.get<{ spec: { proxyServer: { namespace: string } } }>(
+        ...['managedproxyconfiguration', addon],
+      );
+      const where = ['-n', spec.proxyServer.namespace];
+      const running = '--field-selector=status.phase=Running';
+      const { items } = await hub.get<{ items: Pod[] }>(...where, 'pods', ...brokerPods, running);
+      const forward = ['port-forward', `pod/${items[0]!.metadata.name}`, ':8090'];
+      const kubectl = [`--kubeconfig=${hub.kubeconfigFile}`, ...where, ...forward];
+      await using program = new Program({ ...inNetworkOf(hub, programs.kubectl, kubectl) });
+      const [, port] = await program.waitForLine(/^Forwarding from 127\.0\.0\.1:(\d+) -> 8090$/);
+      const proxy = `--proxy=127.0.0.1:${port}`;
+      for (const cluster of managed) {
+        expect(await client.run('healthz', cluster, [proxy])).toMatchObject({
+          ok: true,
+          body: 'ok',
+        });
+        const listed = await client.run('pods', cluster, [proxy, `--namespace=${testNamespace}`]);
+        expect(listed).toMatchObject({ ok: true, pods: ['target'], nodes: [cluster.name] });
       }
     });
 
