@@ -7,6 +7,7 @@ const order = [
   'install',
   'entrypoints',
   'settings',
+  'tls-profile',
   'certificates',
   'manager',
   'identity',
