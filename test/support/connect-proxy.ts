@@ -15,7 +15,7 @@ export interface ConnectProxy extends AsyncDisposable {
   breakOff(): void;
 }
 
-/** The first of loopback's addresses for who wants a proxy all the same: as a destination it is this machine. */
+/** An address of this machine that is no loopback address to who looks for a proxy. */
 export const notLoopback = '0.0.0.0';
 
 const credentials = `Basic ${Buffer.from('ann:pass word').toString('base64')}`;
