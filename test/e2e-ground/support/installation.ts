@@ -1,17 +1,14 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Ground, GroundCluster } from '../../ground/kubernetes/ground.ts';
 import { egressProxyUrl, entrypoints } from '../../ground/kubernetes/topology.ts';
 import { agentDeployment, isRolledOut } from './deployments.ts';
+import { helm, type Values } from './helm.ts';
 import { addon, hubNamespace, installNamespace, release } from './names.ts';
 import { eventually } from './state.ts';
 
-const chart = fileURLToPath(new URL('../../../charts/cluster-proxy', import.meta.url));
+export const chart = fileURLToPath(new URL('../../../charts/cluster-proxy', import.meta.url));
 const rolloutTimeoutMs = 120_000;
 
-export type Values = Readonly<Record<string, unknown>>;
 export type EntrypointValues = 'PortForward' | 'Hostname' | 'LoadBalancerService' | 'Ingress';
 
 /** What a user writes to get that entrypoint; the port is what firewalls let out. */
@@ -55,7 +52,7 @@ export class Installation {
     const { ground } = this;
     await forgetRequests(ground.hub);
     const args = ['upgrade', '--install', release, chart, '--create-namespace'];
-    const notes = await this.#helm(args, { ...ourImage, ...more, proxyServer });
+    const notes = await helm(ground, args, { ...ourImage, ...more, proxyServer });
     for (const { plan, name } of ground.managed) {
       if (plan.egress !== 'proxy') continue;
       await ground.hub.apply(deploymentConfig(name, { proxyConfig: egressProxyConfig }));
@@ -83,7 +80,7 @@ export class Installation {
   }
 
   async remove(): Promise<void> {
-    await this.#helm(['uninstall', release, '--wait', '--ignore-not-found']);
+    await helm(this.ground, ['uninstall', release, '--wait', '--ignore-not-found']);
   }
 
   /** Waits until the addon is Available in every cluster and nothing rolls any more. */
@@ -118,22 +115,6 @@ export class Installation {
   async isAvailable(cluster: string): Promise<boolean> {
     const args = ['-n', cluster, 'managedclusteraddon', addon] as const;
     return conditionOf(await this.ground.hub.get<WithConditions>(...args), 'Available') === 'True';
-  }
-
-  /** As a user types it, `values` from a file. */
-  async #helm(args: readonly string[], values?: Values): Promise<string> {
-    const { hub, programs } = this.ground;
-    const directory = await mkdtemp(join(tmpdir(), 'culvert-helm-'));
-    try {
-      const file = join(directory, 'values.json');
-      await writeFile(file, JSON.stringify(values ?? {}));
-      const where = [`--kubeconfig=${hub.kubeconfigFile}`, `--namespace=${hubNamespace}`];
-      const given = values === undefined ? [] : ['--values', file];
-      const homes = ['CACHE', 'CONFIG', 'DATA'].map((kind) => `HELM_${kind}_HOME=${directory}`);
-      return await hub.run('env', [...homes, programs.helm, ...args, ...where, ...given]);
-    } finally {
-      await rm(directory, { recursive: true, force: true });
-    }
   }
 }
 
