@@ -1,6 +1,7 @@
 import { annotations, labels } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
+import { contentHash } from '../api/spec-hash.ts';
 import {
   brokerArgs,
   type BrokerArgsOptions,
@@ -9,12 +10,15 @@ import {
   mountPaths,
   terminationGraceSeconds,
 } from './broker-args.ts';
+import { servedGeneration } from './broker-rollout.ts';
 import { hubMeta, hubSecrets, serverAccount, serverLabel } from './hub-object.ts';
 import { tlsProfileHash } from './tls-profile.ts';
 
 export interface BrokerDeploymentOptions extends BrokerArgsOptions {
   readonly replicas: number;
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  /** The Deployment as it is. */
+  readonly live: KubeObject | undefined;
 }
 
 /**
@@ -25,23 +29,28 @@ export function brokerDeployment(
   configuration: ManagedProxyConfiguration,
   options: BrokerDeploymentOptions,
 ): KubeObject {
-  const generation = String(configuration.generation);
+  const { live, replicas, tls } = options;
+  const { generation } = configuration;
+  const spec = {
+    replicas,
+    selector: { matchLabels: serverLabel },
+    strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+    template: podTemplate(configuration, options),
+  };
+  const renderedHash = contentHash(spec).slice(0, 16);
+  const served = servedGeneration(live, { generation, renderedHash, replicas });
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
     metadata: hubMeta(configuration, configuration.name, {
-      labels: { [annotations.configurationGeneration]: generation },
+      labels: { [annotations.configurationGeneration]: String(generation) },
       annotations: {
-        [annotations.configurationGeneration]: generation,
-        'proxy.open-cluster-management.io/tls-config-hash': tlsProfileHash(options.tls),
+        [annotations.configurationGeneration]: served,
+        [annotations.renderedHash]: renderedHash,
+        'proxy.open-cluster-management.io/tls-config-hash': tlsProfileHash(tls),
       },
     }),
-    spec: {
-      replicas: options.replicas,
-      selector: { matchLabels: serverLabel },
-      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-      template: podTemplate(configuration, options),
-    },
+    spec,
   };
 }
 

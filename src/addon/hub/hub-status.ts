@@ -9,6 +9,7 @@ import {
 import { type FieldProblem, sayProblems } from '../api/field-reader.ts';
 import { fields, integer } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
+import { isRolledOut } from './broker-rollout.ts';
 import type { HubPlan } from './reconcile-hub.ts';
 
 /** `status` of a ManagedProxyConfiguration. */
@@ -91,24 +92,14 @@ function conditionsNow({
   ];
 }
 
-/** Upstream says so as soon as the Deployment exists; here its pods must serve, all of them from the newest template. */
+/** Upstream says so as soon as the Deployment exists; here its pods must serve. */
 function deployed(deployment: KubeObject | undefined, wanted: number): ConditionNow {
-  const status = fields(deployment?.['status']);
-  const count = (field: string) => integer(status[field]) ?? 0;
-  const replicas = count('replicas');
-  const isObserved =
-    deployment !== undefined &&
-    count('observedGeneration') >= (deployment.metadata.generation ?? 0);
-  const isDeployed =
-    isObserved &&
-    replicas === wanted &&
-    count('updatedReplicas') === wanted &&
-    count('availableReplicas') === wanted;
+  const isDeployed = isRolledOut(deployment, wanted);
   return {
     type: 'ProxyServerDeployed',
     status: isDeployed ? 'True' : 'False',
     reason: isDeployed ? 'SuccessfullyDeployed' : 'NotYetDeployed',
-    message: `Replicas: ${replicas}`,
+    message: `Replicas: ${integer(fields(deployment?.['status'])['replicas']) ?? 0}`,
   };
 }
 

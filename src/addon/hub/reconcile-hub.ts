@@ -131,7 +131,7 @@ interface Parts {
 
 /** In the order in which they need each other. */
 function hubObjects(
-  { configuration, settings, tlsProfile }: HubObserved,
+  { configuration, settings, objects: observed, tlsProfile }: HubObserved,
   { redis, key, replicas, profile }: Parts,
 ): readonly KubeObject[] {
   const { namespace, entrypoint } = configuration.spec.proxyServer;
@@ -156,6 +156,7 @@ function hubObjects(
         redis,
         tls: profile,
         hasTlsProfile: tlsProfile !== undefined,
+        live: findObject(observed, 'Deployment', configuration.name, namespace),
       }),
     );
   }

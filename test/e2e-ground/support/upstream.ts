@@ -6,7 +6,7 @@ import type { Ground, GroundCluster } from '../../ground/kubernetes/ground.ts';
 import { filesImage, ImageBuilder, type ImageFile } from '../../ground/kubernetes/image-builder.ts';
 import { run } from '../../ground/kubernetes/run.ts';
 import { agentDeploymentName } from './deployments.ts';
-import { hubNamespace, installNamespace } from './names.ts';
+import { addon, hubNamespace, installNamespace } from './names.ts';
 
 /** The newest that the Go module proxy has; its chart lies in the module. */
 export const upstreamVersion = 'v0.10.0';
@@ -70,9 +70,7 @@ async function imageOf(directory: string, report: Report): Promise<ImageFile> {
   });
 }
 
-/**
- * Ends the manager that runs, of whichever version, and waits until it has: what docs/migration.md begins with in both directions.
- */
+/** Ends upstream's manager and waits until it has: what docs/migration.md begins with. */
 export async function stopManager(hub: GroundCluster): Promise<void> {
   const inNamespace = ['-n', hubNamespace];
   const deployment = 'deployment/cluster-proxy-addon-manager';
@@ -109,6 +107,8 @@ export async function removeOurs(hub: GroundCluster): Promise<void> {
   for (const [kind, names] of Object.entries(inNamespace)) {
     await hub.kubectl(['-n', hubNamespace, 'delete', kind, ...names, '--ignore-not-found']);
   }
+  const ofAgents = ['-l', `open-cluster-management.io/addon-name=${addon}`];
+  await hub.kubectl(['-n', hubNamespace, 'delete', 'rolebinding', ...ofAgents]);
   const resources = 'clusterrolebinding,clusterrole';
   const name = 'open-cluster-management:cluster-proxy:proxy-server';
   await hub.kubectl(['delete', resources, name, '--ignore-not-found']);
