@@ -32,7 +32,7 @@ for (const bridgeApart of [false, true]) {
     beforeAll(async () => {
       world = await startWorld({
         bridgeApart,
-        agentArgs: ['--allow', '*.svc:*', '--dial-timeout', '1m'],
+        agentArgs: ['--allow', '*.svc:*', '--dial-timeout', '1m', '--install-namespace', 'proxies'],
       });
     }, 30_000);
     afterAll(() => world?.[Symbol.asyncDispose]());
@@ -49,7 +49,7 @@ for (const bridgeApart of [false, true]) {
     });
 
     it.each([
-      'cluster1.open-cluster-management-cluster-proxy',
+      'cluster1.proxies',
       'cluster-a140791d2b20a847f2c74c62c384f93fb83691d871e80385.open-cluster-management.proxy',
     ])('knows the cluster as %s as well', async (name) => {
       await using target = await startTarget({ mode: 'http' });

@@ -47,11 +47,11 @@ describe('a dial (rule 1)', () => {
   it('goes to the cluster that the address names and is answered with its random and an id', async () => {
     await using s = await scene();
     const call = s.bridge.peer.call();
-    call.dial('cluster1.open-cluster-management-cluster-proxy:6443', '9007199254740993');
+    call.dial('cluster1.proxies:6443', '9007199254740993');
     const stream = await s.dialer.next();
     expect(stream).toMatchObject({
       cluster: 'cluster1',
-      target: { kind: 'tcp', host: 'cluster1', port: 6443 },
+      target: { kind: 'tcp', host: 'cluster1.proxies', port: 6443 },
       timeoutMs: 10_000,
     });
     expect(s.bridge.metrics.read('pending_backend_dials')).toBe(1);
