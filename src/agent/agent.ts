@@ -47,6 +47,9 @@ export interface AgentParts {
   readonly clusters?: KubeClusters;
 }
 
+/** How long dialers get to hear that this agent goes, in milliseconds; most need one round trip. */
+const leaveMs = 2_000;
+
 /**
  * Starts an agent: it keeps a tunnel to the broker until it is closed, through any outage.
  *
@@ -157,6 +160,8 @@ class Agent implements RunningAgent {
   async drain(signal: AbortSignal): Promise<void> {
     this.#stop.abort(new TunnelError('draining', 'the agent is shutting down'));
     for (const keeper of this.#keepers) keeper.sendGoAway(this.#options.drainTimeoutMs);
+    // A dialer that has not heard yet may have a stream on its way to us; one that has heard and has none ends its session.
+    await this.#sessions.left(leaveMs, signal);
     await this.#sessions.idle(signal).catch(() => {});
     await this.#targets.closed(signal);
     await this.close();

@@ -47,6 +47,7 @@ export interface SessionStoreOptions {
 export class SessionStore {
   readonly #options: SessionStoreOptions;
   readonly #byId = new Map<string, AgentSession>();
+  readonly #onLeft = new Set<() => void>();
   resumedCount = 0;
 
   constructor(options: SessionStoreOptions) {
@@ -105,10 +106,28 @@ export class SessionStore {
     const { clock, resumeGraceMs } = this.#options;
     // Also without streams: the dialer may have one whose OPEN got lost.
     if (!isResumable(why.code)) return this.#end(entry, why);
+    for (const look of this.#onLeft) look();
     entry.graceTimer = clock.setTimer(resumeGraceMs, () => {
       const sentence = `no link came back within ${resumeGraceMs} ms`;
       this.#end(entry, new TunnelError('link_lost', sentence, { cause: why }));
     });
+  }
+
+  /** Resolves when no tunnel carries a session any more, when `atMostMs` are over, or when the signal aborts. */
+  async left(atMostMs: number, signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const look = () => {
+      const isCarried = Array.from(this.#byId.values()).some(({ carrier }) => carrier);
+      if (!isCarried || signal.aborted) resolve();
+    };
+    const timer = this.#options.clock.setTimer(atMostMs, resolve);
+    signal.addEventListener('abort', look, { once: true });
+    this.#onLeft.add(look);
+    look();
+    await promise;
+    this.#onLeft.delete(look);
+    signal.removeEventListener('abort', look);
+    timer.cancel();
   }
 
   /** Resolves when no stream is open, or rejects with the signal's reason. */
@@ -180,6 +199,7 @@ export class SessionStore {
     entry.graceTimer?.cancel();
     entry.graceTimer = undefined;
     this.#byId.delete(entry.id);
+    for (const look of this.#onLeft) look();
     entry.session.close(error);
   }
 }

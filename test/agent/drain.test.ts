@@ -1,12 +1,20 @@
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
 import { silentLogger } from '../../src/base/logger.ts';
+import { startBroker } from '../../src/broker/node/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
+import { DialedStream } from '../support/dialed-stream.ts';
+import { startFaultyProxy } from '../support/faulty-proxy.ts';
+import { TestTokens } from '../support/world.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -104,5 +112,49 @@ describe('the targets that an agent still has', () => {
     expect(drained).toBe(false);
     targets.resolve();
     await draining;
+  });
+});
+
+describe('an agent that drains', () => {
+  it('takes a stream of a dialer that has not heard yet', async () => {
+    await using stack = new AsyncDisposableStack();
+    const directory = await mkdtemp(join(tmpdir(), 'culvert-drain-'));
+    stack.defer(() => rm(directory, { recursive: true }));
+    const tokens = await TestTokens.create(directory);
+    const tokenFile = join(directory, 'token');
+    await writeFile(tokenFile, await tokens.issue({ kind: 'agent', cluster: 'c1' }));
+    const log = silentLogger;
+    const brokerFlags = ['--listen', '127.0.0.1:0', '--token-public-key', tokens.publicKeyFile];
+    const broker = stack.use(
+      await startBroker(readBrokerOptions(brokerFlags, {}).options, { log }),
+    );
+    const network = await startFaultyProxy(Number(new URL(broker.url).port));
+    stack.use(network);
+    const server = createServer((socket) => socket.end('hello')).listen(0, '127.0.0.1');
+    stack.defer(() => void server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const target = { kind: 'tcp', host: '127.0.0.1', port } as const;
+    const way = ['--broker-url', `ws://127.0.0.1:${network.port}`, '--token-file', tokenFile];
+    const flags = [...way, '--cluster', 'c1', '--allow', `127.0.0.1:${port}`];
+    const agent = await startAgent(readAgentOptions(flags, {}).options, { log });
+    stack.use(agent);
+    await agent.connected;
+    const first = DialedStream.open(broker.dialer, 'c1', target);
+    const [socket] = (await once(server, 'connection')) as [Socket];
+    first.fin();
+    await Promise.all([first.closed, once(socket, 'close')]);
+    await turns();
+
+    network.silence('up');
+    const drained = agent.drain(new AbortController().signal);
+    const reached = once(server, 'connection');
+    const late = DialedStream.open(broker.dialer, 'c1', target);
+    late.fin();
+    await Promise.race([reached, drained]);
+    network.heal();
+    expect(await late.closed).toBeUndefined();
+    expect(late.receivedBytes).toBe(5);
+    await drained;
   });
 });
