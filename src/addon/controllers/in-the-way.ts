@@ -1,9 +1,9 @@
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { describeRef, refOf } from '../../kube/kube-ref.ts';
 import { configurationKind } from '../api/managed-proxy-configuration.ts';
-import { fields, items } from '../api/fields.ts';
-import { fieldManager } from '../hub/adopt.ts';
-import { hubLabel } from '../hub/hub-object.ts';
+import { fields, items, textMap } from '../api/fields.ts';
+import { fieldManager, isUpstreamWrite } from '../hub/adopt.ts';
+import { hubLabel, serverLabel } from '../hub/hub-object.ts';
 
 const [[partLabel, partValue]] = Object.entries(hubLabel) as [[string, string]];
 
@@ -30,6 +30,16 @@ export function inTheWay(live: KubeObject | undefined): string | undefined {
   const isOwned = ownerReferences.some(({ kind }) => kind === configurationKind);
   const writers = items(fields(live.metadata)['managedFields']);
   const isWritten = writers.some(({ manager }) => manager === fieldManager);
-  if (isMarked || isOwned || isWritten) return undefined;
+  if (isMarked || isOwned || isWritten || isUpstreamBalancer(live)) return undefined;
   return `${describeRef(refOf(live))} is in the way: somebody else made it, so it is left as it is; delete it, or have it taken over with the label ${partLabel}=${partValue}`;
+}
+
+/** Cluster Proxy gives its load balancer neither owner nor label. Its name in the list of writers many programs bear: the selector must fit too. */
+function isUpstreamBalancer({ kind, metadata, ...rest }: KubeObject): boolean {
+  const selector = textMap(fields(rest['spec'])['selector']);
+  return (
+    kind === 'Service' &&
+    Object.entries(serverLabel).every(([key, value]) => selector[key] === value) &&
+    items(fields(metadata)['managedFields']).some(isUpstreamWrite)
+  );
 }

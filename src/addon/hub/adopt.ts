@@ -15,6 +15,15 @@ export interface Adoption {
 /** What Cluster Proxy's own controllers write as: the name of their program. */
 const upstreamManager = 'manager';
 
+/** Whether an entry of `managedFields` stands for what Cluster Proxy's controllers wrote into an object; its status is none of it. */
+export function isUpstreamWrite(entry: Fields): boolean {
+  return isUpdate(entry) && entry['manager'] === upstreamManager;
+}
+
+function isUpdate(entry: Fields): boolean {
+  return entry['operation'] === 'Update' && text(entry['subresource']) === '';
+}
+
 /**
  * Server-side apply leaves fields of other managers alone. That keeps what upstream's controllers wrote before us (a port of the
  * load balancer, a command, a volume) and what somebody adds to a Service's ports by hand. Their ownership is handed to us here; the
@@ -44,8 +53,8 @@ const everything = true;
 type Claim = true | { readonly [field: string]: Claim };
 
 function claimOn({ kind }: KubeObject, entry: Fields): Claim | undefined {
-  if (entry['operation'] !== 'Update' || text(entry['subresource']) !== '') return undefined;
-  if (entry['manager'] === upstreamManager) return everything;
+  if (!isUpdate(entry)) return undefined;
+  if (isUpstreamWrite(entry)) return everything;
   return kind === 'Service' && entry['manager'] !== fieldManager ? portsOnly : undefined;
 }
 

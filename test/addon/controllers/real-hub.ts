@@ -4,7 +4,7 @@ import { readAddonOptions, type AddonOptions } from '../../../src/addon/options.
 import { RestKubeApi } from '../../../src/kube/rest-kube-api.ts';
 import { kubeconfigFile } from '../../../src/kube/kubeconfig-file.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
-import { chartDirectory, Helm } from '../../charts/helm.ts';
+import { chartDirectory, Helm, type Values } from '../../charts/helm.ts';
 import { type RunningApiServer, startApiServer } from '../../ground/kubernetes/api-server.ts';
 import type { ApiServerProgram, Programs } from '../../ground/kubernetes/programs.ts';
 import { condition } from '../registration/hub-objects.ts';
@@ -27,7 +27,8 @@ export class RealHub implements AsyncDisposable {
     this.options = { ...options, metricsListen: here, healthListen: here };
   }
 
-  static async start(programs: Programs<ApiServerProgram>): Promise<RealHub> {
+  /** @param values of the chart */
+  static async start(programs: Programs<ApiServerProgram>, values: Values = {}): Promise<RealHub> {
     await using stack = new AsyncDisposableStack();
     const server = stack.use(
       await startApiServer(programs, { ocm: ['hub-crds', 'hub-roles'], controllerManager: true }),
@@ -38,7 +39,7 @@ export class RealHub implements AsyncDisposable {
     await server.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
     const helm = new Helm(programs.helm);
     const install = ['install', 'cluster-proxy', chart, '--namespace', hubNs];
-    await helm.run(install, {}, { kubeconfig: server.kubeconfigFile });
+    await helm.run(install, values, { kubeconfig: server.kubeconfigFile });
     const manager = await server.get<Manager>('deployment', managerName, '-n', hubNs);
     const [program, ...argv] = manager.spec.template.spec.containers[0].args;
     if (program !== 'addon') throw new Error(`the chart starts ${program}`);
