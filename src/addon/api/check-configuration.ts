@@ -45,7 +45,7 @@ function checkEntrypoint(
 
 /** Fields that are accepted and mean nothing to us, each with what holds instead. */
 export function ignoredFields(spec: ManagedProxyConfigurationSpec): readonly FieldProblem[] {
-  const { authentication, deploy, proxyAgent, proxyServer } = spec;
+  const { authentication, deploy, proxyAgent, proxyServer, userServer } = spec;
   const ignored: FieldProblem[] = [];
   const ignore = (field: string, sentence: string) => ignored.push({ field, sentence });
   const { type } = authentication.signer;
@@ -62,6 +62,12 @@ export function ignoredFields(spec: ManagedProxyConfigurationSpec): readonly Fie
   }
   if (proxyAgent.additionalServiceCAConfigMap !== undefined) {
     ignore('spec.proxyAgent.additionalServiceCAConfigMap', 'is for a container that there is not');
+  }
+  if (userServer !== undefined) {
+    ignore(
+      'spec.userServer',
+      'is for the user-server, which there is not yet: no certificate is issued',
+    );
   }
   return ignored;
 }

@@ -102,5 +102,6 @@ export interface ManagedProxyConfigurationSpec {
     readonly allow: readonly string[];
   };
   readonly deploy: { readonly ports: Readonly<Record<keyof typeof fixedPorts, number>> };
+  /** Has no effect. */
   readonly userServer: { readonly additionalSANs: readonly string[] } | undefined;
 }

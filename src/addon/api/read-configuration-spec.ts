@@ -24,7 +24,7 @@ export function readConfigurationSpec(reader: FieldReader): ManagedProxyConfigur
     proxyAgent: readProxyAgent(reader.child('proxyAgent')),
     deploy: readDeploy(reader.child('deploy')),
     userServer: reader.has('userServer')
-      ? { additionalSANs: userServer.texts('additionalSANs', checks.sanCheck) }
+      ? { additionalSANs: userServer.texts('additionalSANs') }
       : undefined,
   };
 }

@@ -130,6 +130,5 @@ export async function expiriesOf(
     proxyServer: await expiry('proxyServer'),
     agentServer: await expiry('agentServer'),
     proxyClient: await expiry('proxyClient'),
-    userServer: undefined,
   };
 }

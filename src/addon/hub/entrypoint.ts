@@ -114,13 +114,3 @@ export function serverSans(
   }
   return [...new Set(sans.filter((san) => san !== ''))];
 }
-
-/** What the certificate of the user-server is to name; undefined where none is asked for. */
-export function userServerSans({ spec }: ManagedProxyConfiguration): readonly string[] | undefined {
-  if (spec.userServer === undefined) return undefined;
-  const service = 'cluster-proxy-addon-user';
-  const { namespace } = spec.proxyServer;
-  const names = ['', `.${namespace}`, `.${namespace}.svc`, `.${namespace}.svc.cluster.local`];
-  const sans = ['127.0.0.1', 'localhost', ...names.map((rest) => `${service}${rest}`)];
-  return [...new Set([...sans, ...spec.userServer.additionalSANs])];
-}

@@ -23,8 +23,6 @@ export interface CertificateExpiries {
   readonly proxyServer: number | undefined;
   readonly agentServer: number | undefined;
   readonly proxyClient: number | undefined;
-  /** Counts only where `spec.userServer` is set. */
-  readonly userServer: number | undefined;
 }
 
 /** An object that could not be applied or deleted. */
@@ -76,15 +74,13 @@ function conditionsNow({
   expiries,
   failures,
 }: HubStatusObserved): readonly Wanted[] {
-  const userServer = signed('UserServerSecretSigned', expiries.userServer);
-  const hasUserServer = plan.userServerSans !== undefined && expiries.userServer !== undefined;
   return [
     deployed(deployment, plan.replicas),
     signed('ProxyServerSecretSigned', expiries.proxyServer),
     signed('AgentServerSecretSigned', expiries.agentServer),
     signed('ProxyClientSecretSigned', expiries.proxyClient),
-    // As upstream: where the Secret is not there yet, nothing is said.
-    hasUserServer ? userServer : { type: userServer.type },
+    // Cluster Proxy's, of before an upgrade: nobody renews that certificate here.
+    { type: 'UserServerSecretSigned' },
     valid(plan.problems),
     ignoredFields(plan.ignored),
     entrypointReady(plan.entrypoint),

@@ -12,7 +12,6 @@ import {
   type PendingEntrypoint,
   resolveEntrypoint,
   serverSans,
-  userServerSans,
 } from './entrypoint.ts';
 import { findObject, hubLabel } from './hub-object.ts';
 import { brokerNetworkPolicy, disruptionBudget } from './hub-policies.ts';
@@ -53,7 +52,6 @@ export interface HubPlan {
   readonly entrypoint: Entrypoint | PendingEntrypoint;
   /** Names of the certificates of proxy-server, agent-server and proxy-client. */
   readonly serverSans: readonly string[];
-  readonly userServerSans: readonly string[] | undefined;
   /** How many brokers are wanted; less than asked for where there is no Redis. */
   readonly replicas: number;
   /** The configuration's own, and those of what it names. */
@@ -95,7 +93,6 @@ export function reconcileHub(observed: HubObserved): HubPlan {
   const plan = {
     entrypoint: resolveEntrypoint(configuration, objects),
     serverSans: serverSans(configuration, objects),
-    userServerSans: userServerSans(configuration),
     replicas,
     problems: [
       ...configuration.problems,

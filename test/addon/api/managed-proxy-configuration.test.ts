@@ -166,11 +166,6 @@ describe('parseManagedProxyConfiguration', () => {
       ['No Secret'],
       'is "No Secret", the name of an object is needed: lower case letters, digits, hyphens and dots',
     ],
-    [
-      'userServer.additionalSANs',
-      [''],
-      'is "", a certificate can name a host, *.domain or an IP address',
-    ],
   ])('%s: %j %s', (path, value, sentence) => {
     const { problems } = parseWith(path, value);
     expect(problems).toHaveLength(1);
@@ -272,6 +267,8 @@ describe('parseManagedProxyConfiguration', () => {
       'spec.proxyServer.entrypoint.edge.brokerUrl',
     ],
     ['proxyAgent.additionalArgs', ['--sync-interval=1s'], 'spec.proxyAgent.additionalArgs[0]'],
+    ['userServer', {}, 'spec.userServer'],
+    ['userServer.additionalSANs', ['not a name'], 'spec.userServer'],
   ])('accepts %s: %j and says that it has no effect', (path, value, field) => {
     const { problems, ignored } = parseWith(path, value);
     expect(problems).toEqual([]);

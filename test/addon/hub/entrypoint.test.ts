@@ -1,9 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import {
-  resolveEntrypoint,
-  serverSans,
-  userServerSans,
-} from '../../../src/addon/hub/entrypoint.ts';
+import { resolveEntrypoint, serverSans } from '../../../src/addon/hub/entrypoint.ts';
 import { portForwardRole } from '../../../src/addon/hub/hub-rbac.ts';
 import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
 import {
@@ -188,25 +184,5 @@ describe('serverSans', () => {
       'entry.hub',
       'entry.hub.svc',
     ]);
-  });
-});
-
-describe('userServerSans', () => {
-  it('are those of its Service and what the configuration adds', () => {
-    const object = configurationObject({ namespace: 'hub' });
-    const spec = {
-      ...(object['spec'] as object),
-      userServer: { additionalSANs: ['proxy.example'] },
-    };
-    expect(userServerSans(parseManagedProxyConfiguration({ ...object, spec }))).toEqual([
-      '127.0.0.1',
-      'localhost',
-      'cluster-proxy-addon-user',
-      'cluster-proxy-addon-user.hub',
-      'cluster-proxy-addon-user.hub.svc',
-      'cluster-proxy-addon-user.hub.svc.cluster.local',
-      'proxy.example',
-    ]);
-    expect(userServerSans(configurationOf())).toBeUndefined();
   });
 });

@@ -287,7 +287,6 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
         proxyServer: expiry,
         agentServer: expiry,
         proxyClient: undefined,
-        userServer: undefined,
       },
       failures: [],
       nowMs: Date.UTC(2026, 10, 22),

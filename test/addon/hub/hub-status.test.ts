@@ -10,7 +10,6 @@ const expiries = {
   proxyServer: expiry,
   agentServer: expiry,
   proxyClient: expiry,
-  userServer: undefined,
 };
 
 const deployment = (status: object, generation = 4): KubeObject => ({
@@ -159,17 +158,19 @@ describe('nextStatus', () => {
     });
   });
 
-  it('speaks of the user-server where one is asked for and its Secret is there', () => {
+  it('says of the user-server that nothing is made for it, and no longer what Cluster Proxy said', () => {
     const object = configurationObject();
     const spec = { ...(object['spec'] as object), userServer: {} };
     const asked = plan(parseManagedProxyConfiguration({ ...object, spec }));
-    const there = { ...expiries, userServer: expiry };
     const type = 'UserServerSecretSigned';
-    expect(conditionsOf({ plan: asked, expiries: there })[type]).toMatchObject({ status: 'True' });
-    expect(conditionsOf({ plan: asked })).not.toHaveProperty(type);
-    expect(conditionsOf({ expiries: there })).not.toHaveProperty(type);
-    const before = nextStatus(undefined, observed({ plan: asked, expiries: there }));
-    expect(conditionsOf({}, before)).not.toHaveProperty(type);
+    const signed = { type, status: 'True', reason: 'SuccessfullySigned', message: 'Expiry:x' };
+    const now = conditionsOf({ plan: asked }, { conditions: [signed] });
+    expect(now).not.toHaveProperty(type);
+    expect(now['IgnoredFields']).toMatchObject({
+      status: 'True',
+      message:
+        'spec.userServer is for the user-server, which there is not yet: no certificate is issued',
+    });
   });
 
   it('names object, field and next step of what is wrong', () => {
