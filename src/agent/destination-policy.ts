@@ -1,5 +1,6 @@
-import { BlockList, isIP } from 'node:net';
+import { type DestinationMatch, parseDestinationPattern } from '../base/destination-pattern.ts';
 import { isDnsLabel } from '../base/enrolment-token-subject.ts';
+import { describeError } from '../base/error.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
 import { forbiddenTarget, otherNamespace } from './dial-error.ts';
 
@@ -21,15 +22,13 @@ export interface DestinationPolicyOptions {
   readonly allow: readonly string[];
 }
 
-type Rule = (host: string, port: number) => boolean;
-
 /**
  * What this agent dials for the hub: the cluster's own kube-apiserver, and what its operator lists. The hub cannot widen
  * it: nothing that comes over the tunnel changes the list.
  */
 export class DestinationPolicy {
   readonly #options: DestinationPolicyOptions;
-  readonly #rules: readonly Rule[];
+  readonly #rules: readonly DestinationMatch[];
 
   /** @throws RangeError for a pattern that is none, naming it */
   constructor(options: DestinationPolicyOptions) {
@@ -64,37 +63,10 @@ export class DestinationPolicy {
   }
 }
 
-function parseRule(pattern: string): Rule {
-  const match = /^(?:\[([^\]]+)\](\/\d+)?|([^:]+)):(\*|\d{1,5})$/.exec(pattern);
-  const portText = match?.[4];
-  const hostText = match?.[1] === undefined ? match?.[3] : match[1] + (match[2] ?? '');
-  if (hostText === undefined || portText === undefined || Number(portText) > 65_535) {
-    throw new RangeError(
-      `"${pattern}" is no destination: write host:port, *.suffix:port, host:* or CIDR:port`,
-    );
+function parseRule(pattern: string): DestinationMatch {
+  try {
+    return parseDestinationPattern(pattern);
+  } catch (thrown) {
+    throw new RangeError(`"${pattern}" ${describeError(thrown)}`, { cause: thrown });
   }
-  const hosts = parseHost(hostText.toLowerCase(), pattern);
-  if (portText === '*') return (host) => hosts(host);
-  const wanted = Number(portText);
-  return (host, port) => port === wanted && hosts(host);
-}
-
-function parseHost(text: string, pattern: string): (host: string) => boolean {
-  if (text === '*') return () => true;
-  if (text.startsWith('*.')) return (host) => host.endsWith(text.slice(1));
-  const [network, prefix] = text.split('/');
-  const family = isIP(network ?? '');
-  if (prefix === undefined) {
-    return (host) => host === text;
-  }
-  const bits = Number(prefix);
-  if (family === 0 || !Number.isInteger(bits) || bits > (family === 4 ? 32 : 128)) {
-    throw new RangeError(`"${pattern}" holds a malformed CIDR`);
-  }
-  const list = new BlockList();
-  list.addSubnet(network!, bits, family === 4 ? 'ipv4' : 'ipv6');
-  return (host) => {
-    const of = isIP(host);
-    return of !== 0 && list.check(host, of === 4 ? 'ipv4' : 'ipv6');
-  };
 }

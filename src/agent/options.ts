@@ -1,5 +1,4 @@
 import { hostname } from 'node:os';
-import { asError } from '../base/error.ts';
 import { type OptionsDraft, readOptions } from '../base/options.ts';
 import {
   type BrokerLinkOptions,
@@ -7,13 +6,12 @@ import {
   brokerLinkTable,
   checkBrokerLink,
   processId,
-  processTable,
   type ProgramOptions,
 } from '../base/options-common.ts';
+import { agentOperatorTable } from '../base/options-operator.ts';
 import type { Env, OptionsTable } from '../base/options-table.ts';
 import { type HostMaybePort, type HostPort, isLoopback } from '../base/options-values.ts';
 import { readProxyEnvironment } from '../base/proxy-environment.ts';
-import { DestinationPolicy } from './destination-policy.ts';
 
 /** What `startAgent` is told. */
 export interface AgentOptions extends Omit<BrokerLinkOptions, 'brokerUrl'> {
@@ -122,35 +120,7 @@ export const agentTable = {
     default: { says: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'Names this process among the agents of the cluster.',
   },
-  allow: {
-    name: 'allow',
-    kind: 'string',
-    placeholder: 'PATTERN',
-    repeatable: true,
-    help: 'A destination that may be reached through this agent: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`. Without it only --kube-apiserver.',
-  },
-  kubeApiserver: {
-    name: 'kube-apiserver',
-    kind: 'hostMaybePort',
-    default: 'kubernetes.default.svc',
-    help: 'What the name of the cluster stands for as a destination. Without a port, the one asked for is used.',
-  },
-  dialTimeoutMs: {
-    name: 'dial-timeout',
-    kind: 'durationMs',
-    min: 1,
-    default: '5s',
-    help: 'How long a destination may take to accept a connection.',
-  },
-  tunnels: {
-    name: 'tunnels',
-    kind: 'integer',
-    min: 1,
-    max: 2,
-    default: '2',
-    help: 'Tunnels to keep, each to another replica of the broker, so that losing one replica is not noticed.',
-  },
-  ...processTable,
+  ...agentOperatorTable,
 } as const satisfies OptionsTable;
 
 /**
@@ -197,15 +167,6 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
 function checkAgent(draft: OptionsDraft<typeof agentTable>): void {
   checkBrokerLink(draft);
   checkRoute(draft);
-  const { cluster = '', allow = [], kubeApiserver = { host: '', port: undefined } } = draft.values;
-  for (const pattern of allow) {
-    try {
-      // Made for what it says about the pattern; the agent makes its own.
-      void new DestinationPolicy({ cluster, clusterAlias: '', kubeApiserver, allow: [pattern] });
-    } catch (thrown) {
-      draft.problem(`${draft.label('allow')}: ${asError(thrown).message}`);
-    }
-  }
 }
 
 function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agentTable>): void {

@@ -4,7 +4,7 @@ import type { Secret } from './secret.ts';
 /** How the text of an option becomes a value. `file` is a path that must be readable at the start. */
 type OptionKind =
   | { readonly kind: 'string' | 'hostPort' | 'hostMaybePort' | 'dnsLabel' | 'file' }
-  | { readonly kind: 'bytes' | 'boolean' }
+  | { readonly kind: 'bytes' | 'boolean' | 'destination' }
   | { readonly kind: 'url'; readonly protocols: readonly string[] }
   | { readonly kind: 'choice'; readonly choices: readonly string[] }
   | { readonly kind: 'integer'; readonly min: number; readonly max?: number }
@@ -38,6 +38,8 @@ interface ParsedBy {
   hostPort: HostPort;
   hostMaybePort: HostMaybePort;
   bytes: number;
+  /** As it was given; `parseDestinationPattern` reads it. */
+  destination: string;
   boolean: boolean;
   url: URL;
   choice: string;

@@ -1,3 +1,4 @@
+import { parseDestinationPattern } from './destination-pattern.ts';
 import { ConfigError } from './option-problems.ts';
 import { type Given, givenByEnv, givenByFlags } from './options-given.ts';
 import { envOf, labelOf } from './options-table.ts';
@@ -94,12 +95,27 @@ const parsers: {
   hostPort: (text) => Object.freeze(values.parseHostPort(text)),
   hostMaybePort: (text) => Object.freeze(values.parseHostMaybePort(text)),
   bytes: values.parseBytes,
+  destination(text) {
+    parseDestinationPattern(text);
+    return text;
+  },
   boolean: values.parseBoolean,
   url: (text, { protocols }) => values.parseUrl(text, protocols),
   choice: (text, { choices }) => values.parseChoice(text, choices),
   integer: (text, { min, max }) => values.parseInteger(text, min, max),
   durationMs: (text, { min, max }) => values.parseDurationMs(text, min, max),
 };
+
+/** What is wrong with the text of an option, to be put after it (`is too large, at most 2`); undefined: nothing. */
+export function problemOf(option: Option, text: string): string | undefined {
+  try {
+    parse(option, text);
+    return undefined;
+  } catch (thrown) {
+    if (!(thrown instanceof values.ValueProblem)) throw thrown;
+    return thrown.message;
+  }
+}
 
 function parse(option: Option, text: string): unknown {
   if (option.secret) return new Secret(text);

@@ -68,12 +68,21 @@ export function checkTlsChoice({
   label,
   problem,
 }: OptionsDraft<typeof tlsChoiceTable>): void {
-  const unknown = suitesIn(values.cipherSuites).filter(
-    (suite) => !(suite in opensslNames) && !newestSuites.includes(suite),
-  );
-  for (const suite of unknown) {
-    problem(`${label('cipherSuites')} names ${suite}, which is no cipher suite that is known here`);
-  }
+  const wrong = cipherSuitesProblem(values.cipherSuites ?? '');
+  if (wrong !== undefined) problem(`${label('cipherSuites')} ${wrong}`);
+}
+
+/** What is wrong with a list of suites, to be put after it; undefined: nothing. */
+export function cipherSuitesProblem(text: string): string | undefined {
+  const unknown = suitesIn(text).filter((suite) => !isCipherSuite(suite));
+  if (unknown.length === 0) return undefined;
+  const [which, what] = unknown.length === 1 ? ['is', 'suite'] : ['are', 'suites'];
+  return `names ${unknown.join(', ')}, which ${which} no cipher ${what} that ${which} known here`;
+}
+
+/** Whether a name is IANA's of a suite that can be spoken: what Go's crypto/tls implements, minus what OpenSSL has dropped. */
+export function isCipherSuite(name: string): boolean {
+  return Object.hasOwn(opensslNames, name) || newestSuites.includes(name);
 }
 
 function suitesIn(text: string | undefined): readonly string[] {

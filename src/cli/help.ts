@@ -13,6 +13,7 @@ const placeholders: Record<Option['kind'], string> = {
   boolean: '',
   url: 'URL',
   choice: 'WORD',
+  destination: 'PATTERN',
   integer: 'N',
   durationMs: 'DURATION',
 };

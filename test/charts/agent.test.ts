@@ -164,6 +164,9 @@ describeWith({ helm }, 'charts/agent', ({ helm }) => {
     [{ tunnels: 3 }, 'maximum: got 3, want 2'],
     [{ caBundle: 'MII' }, "'MII' does not match pattern"],
     [{ drainTimeout: '30' }, "'30' does not match pattern"],
+    [{ drainTimeout: '99999m' }, "'99999m' does not match pattern"],
+    [{ allow: ['db:1', 'junk'] }, "'junk' does not match pattern"],
+    [{ kubeApiserver: 'https://k' }, "'https://k' does not match pattern"],
   ])('refuses %j', async (values: Values, words) => {
     expect(await helm.refusal('agent', merged(required, values))).toContain(words);
   });

@@ -365,6 +365,7 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     [{ redis: { external: { url: 'http://r' } } }, 'does not match pattern'],
     [{ redis: { password: 'p@ss' } }, 'does not match pattern'],
     [{ logLevel: 'verbose' }, 'value must be one of'],
+    [{ proxyAgent: { allow: ['db:1', 'junk'] } }, "'junk' does not match pattern"],
     [{ exposedServices: [{ service: 'b' }] }, "missing property 'namespace'"],
     [{ spokeAddonNamespace: 'A' }, 'does not match pattern'],
     [

@@ -244,8 +244,8 @@ describe('readAgentOptions', () => {
     expect(
       problems([...needed, '--allow', 'db:5432', '--allow', 'db', '--allow', '10/99:1']),
     ).toEqual([
-      expect.stringMatching(/^--allow: "db" /),
-      expect.stringMatching(/^--allow: "10\/99:1" /),
+      expect.stringMatching(/^--allow="db" is no destination/),
+      expect.stringMatching(/^--allow="10\/99:1" holds a malformed CIDR/),
     ]);
   });
 

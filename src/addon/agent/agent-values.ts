@@ -2,10 +2,8 @@ import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
-import { describeError } from '../../base/error.ts';
 import { parseDurationMs } from '../../base/options-values.ts';
 import type { Fields } from '../api/fields.ts';
-import { proxyConfigurationName } from '../api/names.ts';
 import { installNamespaceOf } from '../registration/deployment-config-reference.ts';
 import type { AgentEntrypoint, AgentInput } from './agent-input.ts';
 import { agentDeploymentName } from './agent-names.ts';
@@ -64,7 +62,7 @@ export function agentValues(input: AgentInput, findings: Findings): AgentValues 
     ...nodePlacementOf(cluster, config?.nodePlacement, findings),
     proxyEnvironment: proxyEnvironmentOf(config),
     trustedCertificates: trustedCertificates(input.caBundle, config, findings),
-    ...flagsOf(proxy, variables.serviceDomain, findings),
+    ...flagsOf(proxy, variables.serviceDomain),
     hasNetworkPolicy: input.hasNetworkPolicies,
   };
   const entrypoint = entrypointOf(input.entrypoint, variables, where, findings);
@@ -78,7 +76,6 @@ export function agentValues(input: AgentInput, findings: Findings): AgentValues 
 function flagsOf(
   { flags, allow }: AgentInput['proxy'],
   serviceDomain: string | undefined,
-  findings: Findings,
 ): Pick<AgentValues, 'settings' | 'allow' | 'drainTimeoutMs'> {
   const targets = flags.filter(({ name }) => name === 'allow').map(({ value }) => value);
   // Of a setting given twice the last counts, as it does for programs in Go; the agent itself would refuse to start.
@@ -87,22 +84,13 @@ function flagsOf(
   if (serviceDomain !== undefined) {
     settings.set('kube-apiserver', `kubernetes.default.${serviceDomain}`);
   }
+  const drainTimeout = settings.get('drain-timeout');
   return {
     settings,
     allow: [...new Set([...allow, ...targets])],
-    drainTimeoutMs: drainTimeoutOf(settings.get('drain-timeout'), findings),
+    drainTimeoutMs:
+      drainTimeout === undefined ? defaultDrainTimeoutMs : parseDurationMs(drainTimeout),
   };
-}
-
-function drainTimeoutOf(text: string | undefined, findings: Findings): number {
-  if (text === undefined) return defaultDrainTimeoutMs;
-  try {
-    return parseDurationMs(text);
-  } catch (thrown) {
-    const where = `ManagedProxyConfiguration ${proxyConfigurationName}: spec.proxyAgent.additionalArgs`;
-    findings.problems.push(`${where}: --drain-timeout=${text} ${describeError(thrown)}`);
-    return defaultDrainTimeoutMs;
-  }
 }
 
 function proxyEnvironmentOf(

@@ -1,20 +1,30 @@
+import { problemOf } from '../../base/options.ts';
+import { agentOperatorTable, brokerOperatorTable } from '../../base/options-operator.ts';
+import type { Option } from '../../base/options-table.ts';
+import { cipherSuitesProblem } from '../../base/tls-choice.ts';
 import type { FlagRule, FlagRules } from './additional-args.ts';
+import type { TextCheck } from './field-reader.ts';
 
-const duration = /^\d+(ms|s|m|h|d)$/;
-const goDuration = /^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/;
-const number = /^\d+$/;
-const word = /^\S+$/;
+const only =
+  (form: RegExp): TextCheck =>
+  (text) =>
+    form.test(text) ? undefined : `is not possible, a value of the form ${form.source} is`;
+const goDuration = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
+const number = only(/^\d+$/);
 
-const own = (name: string, value: RegExp): FlagRule => ({
-  fate: 'mapped',
-  value,
-  says: `--${name}`,
-  to: (text) => ({ name, value: text }),
+/** An option of ours: what the program takes is possible here. */
+const own = (option: Option, check: TextCheck = (text) => problemOf(option, text)): FlagRules => ({
+  [option.name]: {
+    fate: 'mapped',
+    check,
+    says: `--${option.name}`,
+    to: (value) => ({ name: option.name, value }),
+  },
 });
-const ignored = (why: string, value?: RegExp): FlagRule => ({
+const ignored = (why: string, check?: TextCheck): FlagRule => ({
   fate: 'ignored',
   why,
-  ...(value && { value }),
+  ...(check && { check }),
 });
 const refused = (why: string): FlagRule => ({ fate: 'refused', why });
 
@@ -23,7 +33,7 @@ const all = (rule: FlagRule, names: string): FlagRules =>
 
 const verbosity: FlagRule = {
   fate: 'mapped',
-  value: number,
+  check: number,
   says: '--log-level debug from 4 on, info below',
   to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
 };
@@ -33,6 +43,8 @@ const pings = ignored('links are probed every few seconds, whatever is configure
 const leases = ignored('replicas find each other in Redis');
 const diagnostics = ignored('there is no admin port');
 const files = refused('the addon mounts its own certificates and sets this itself');
+
+const { drainTimeoutMs: drainTimeout } = brokerOperatorTable;
 
 const common: FlagRules = {
   v: verbosity,
@@ -48,8 +60,8 @@ const common: FlagRules = {
     diagnostics,
     'enable-profiling enable-contention-profiling admin-bind-address kube-api-content-type',
   ),
-  'log-level': own('log-level', /^(error|warn|info|debug)$/),
-  'drain-timeout': own('drain-timeout', duration),
+  ...own(brokerOperatorTable.logLevel),
+  ...own(drainTimeout),
 };
 
 /**
@@ -58,12 +70,12 @@ const common: FlagRules = {
  */
 export const proxyServerFlags: FlagRules = {
   ...common,
-  'accept-rate': own('accept-rate', number),
-  'cipher-suites': own('cipher-suites', /^[A-Z0-9_,]+$/),
-  'tls-min-version': own('tls-min-version', /^VersionTLS1[0-3]$/),
+  ...own(brokerOperatorTable.acceptRate),
+  ...own(brokerOperatorTable.cipherSuites, cipherSuitesProblem),
+  ...own(brokerOperatorTable.tlsMinVersion),
   'graceful-shutdown-timeout': {
     fate: 'mapped',
-    value: goDuration,
+    check: (text) => goDuration(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
     says: '--drain-timeout; 0 asks for nothing',
     to(text) {
       const ms = goDurationMs(text);
@@ -74,11 +86,11 @@ export const proxyServerFlags: FlagRules = {
   ...all(leases, 'enable-lease-controller server-id'),
   'server-count': ignored('the number of servers is spec.proxyServer.replicas', number),
   'backend-dial-timeout': ignored('the limit of a dial is the --dial-timeout of the agent'),
-  'proxy-strategies': ignored('a destination names its cluster', /(^|,)destHost(,|$)/),
-  mode: ignored('gRPC is what konnectivity clients are served', /^grpc$/),
-  'server-port': ignored('that is the port', /^8090$/),
-  'agent-port': ignored('that is the port', /^8091$/),
-  'health-port': ignored('that is the port', /^8092$/),
+  'proxy-strategies': ignored('a destination names its cluster', only(/(^|,)destHost(,|$)/)),
+  mode: ignored('gRPC is what konnectivity clients are served', only(/^grpc$/)),
+  'server-port': ignored('that is the port', only(/^8090$/)),
+  'agent-port': ignored('that is the port', only(/^8091$/)),
+  'health-port': ignored('that is the port', only(/^8092$/)),
   ...all(diagnostics, 'admin-port kubeconfig-qps kubeconfig-burst delete-existing-uds-file'),
   ...all(
     files,
@@ -97,10 +109,10 @@ export const proxyServerFlags: FlagRules = {
 /** `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent and those of `culvert agent` that an operator may set. */
 export const proxyAgentFlags: FlagRules = {
   ...common,
-  'dial-timeout': own('dial-timeout', duration),
-  tunnels: own('tunnels', /^[12]$/),
-  allow: own('allow', word),
-  'kube-apiserver': own('kube-apiserver', word),
+  ...own(agentOperatorTable.dialTimeoutMs),
+  ...own(agentOperatorTable.tunnels),
+  ...own(agentOperatorTable.allow),
+  ...own(agentOperatorTable.kubeApiserver),
   ...all(
     ignored('an agent keeps its tunnels by itself, with a backoff of its own'),
     'sync-interval sync-interval-cap probe-interval sync-forever',

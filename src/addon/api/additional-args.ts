@@ -1,5 +1,5 @@
 import { nearMiss } from '../../base/option-problems.ts';
-import type { FieldProblem } from './field-reader.ts';
+import type { FieldProblem, TextCheck } from './field-reader.ts';
 
 /** A flag of `culvert broker` or `culvert agent`, without its dashes. */
 export interface ProgramFlag {
@@ -22,14 +22,15 @@ export type FlagRule =
       readonly fate: 'mapped';
       /** Our flag; undefined where this value asks for nothing. */
       readonly to: (value: string) => ProgramFlag | undefined;
-      readonly value: RegExp;
+      /** What is wrong with a value, to be put after it. */
+      readonly check: TextCheck;
       readonly says: string;
     }
   | {
       readonly fate: 'ignored';
       readonly why: string;
       /** Only such values are; others are refused. */
-      readonly value?: RegExp;
+      readonly check?: TextCheck;
     }
   | { readonly fate: 'refused'; readonly why: string };
 
@@ -77,10 +78,15 @@ function take(
       Object.keys(rules).map((known) => `--${known}`),
     );
     refuse(`--${name} is unknown${near === undefined ? ', remove it' : `, did you mean ${near}?`}`);
-  } else if (rule.fate === 'refused') {
+    return;
+  }
+  if (rule.fate === 'refused') {
     refuse(`--${name} is not possible: ${rule.why}; remove it`);
-  } else if (rule.value !== undefined && !rule.value.test(value)) {
-    refuse(`--${name}=${value} is not possible, a value of the form ${rule.value.source} is`);
+    return;
+  }
+  const wrong = rule.check?.(value);
+  if (wrong !== undefined) {
+    refuse(`--${name}=${value} ${wrong}`);
   } else if (rule.fate === 'ignored') {
     read.ignored.push({ field: place, sentence: `--${name}: ${rule.why}` });
   } else {

@@ -1,4 +1,6 @@
 import { isIP } from 'node:net';
+import { problemOf } from '../../base/options.ts';
+import { agentOperatorTable } from '../../base/options-operator.ts';
 import { isDnsLabel } from '../../base/enrolment-token-subject.ts';
 import type { TextCheck } from './field-reader.ts';
 
@@ -62,11 +64,10 @@ export const quantityCheck: TextCheck = (text) =>
     ? undefined
     : `is ${quoted(text)}, a quantity is needed, such as 100m or 256Mi`;
 
-/** The shape alone: what a pattern means is the agent's. */
-export const allowCheck: TextCheck = (text) =>
-  /^(\[[^\]\s]+\](\/\d+)?|[^:\s]+):(\*|\d{1,5})$/.test(text)
-    ? undefined
-    : `is ${quoted(text)}, write host:port, *.suffix:port, host:* or CIDR:port`;
+export const allowCheck: TextCheck = (text) => {
+  const wrong = problemOf(agentOperatorTable.allow, text);
+  return wrong && `is ${quoted(text)}: it ${wrong}`;
+};
 
 export const brokerUrlCheck: TextCheck = (text) => {
   const url = URL.canParse(text) ? new URL(text) : undefined;

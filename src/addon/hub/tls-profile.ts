@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isCipherSuite } from '../../base/tls-choice.ts';
 import { textMap } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import type { FieldProblem } from '../api/field-reader.ts';
@@ -15,30 +16,6 @@ export interface TlsProfile {
 }
 
 export const defaultTlsProfile: TlsProfile = { minVersion: 'VersionTLS12', cipherSuites: [] };
-
-/** IANA names that a profile may carry: what Go's crypto/tls implements, minus what OpenSSL has dropped. */
-const knownSuites = new Set([
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256',
-  'TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384',
-  'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256',
-  'TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA',
-  'TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA',
-  'TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256',
-  'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256',
-  'TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384',
-  'TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256',
-  'TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA',
-  'TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA',
-  'TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256',
-  'TLS_RSA_WITH_AES_128_GCM_SHA256',
-  'TLS_RSA_WITH_AES_256_GCM_SHA384',
-  'TLS_RSA_WITH_AES_128_CBC_SHA',
-  'TLS_RSA_WITH_AES_256_CBC_SHA',
-  'TLS_RSA_WITH_AES_128_CBC_SHA256',
-]);
 
 export interface ReadTlsProfile {
   /** Undefined where the ConfigMap cannot be understood: what runs is to stay as it is. */
@@ -70,7 +47,7 @@ export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfil
   }
   const named = (data['cipherSuites'] ?? '').split(',').map((suite) => suite.trim());
   const suites = named.filter((suite) => suite !== '');
-  const known = suites.filter((suite) => knownSuites.has(suite));
+  const known = suites.filter((suite) => isCipherSuite(suite));
   if (suites.length > 0 && known.length === 0) {
     return refuse('cipherSuites', 'names no suite that is known, IANA names are needed');
   }
@@ -78,7 +55,7 @@ export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfil
     profile: { minVersion: `VersionTLS1${minor ?? 2}`, cipherSuites: known },
     problem: undefined,
     ignored: suites
-      .filter((suite) => !knownSuites.has(suite))
+      .filter((suite) => !isCipherSuite(suite))
       .map((suite) => ({
         field: at('cipherSuites'),
         sentence: `names ${suite}, which is unknown`,

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import type { OptionsDraft } from '../../base/options.ts';
 import { processId } from '../../base/options-common.ts';
+import { brokerOperatorTable } from '../../base/options-operator.ts';
 import type { OptionsTable } from '../../base/options-table.ts';
 import type { ProxyEnvironment } from '../../base/proxy-environment.ts';
 import type { Secret } from '../../base/secret.ts';
@@ -98,13 +99,7 @@ export const brokerTable = {
     default: { says: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'Names this process among the replicas of the broker.',
   },
-  acceptRate: {
-    name: 'accept-rate',
-    kind: 'integer',
-    min: 1,
-    default: '200',
-    help: 'New connections accepted per second; above it they are told when to come back.',
-  },
+  acceptRate: brokerOperatorTable.acceptRate,
 } as const satisfies OptionsTable;
 
 export const replicaTable = {

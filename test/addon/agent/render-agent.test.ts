@@ -284,13 +284,6 @@ describe('the Deployment of the agent', () => {
     expect(pod.terminationGracePeriodSeconds).toBe(130);
   });
 
-  it('refuses a drain timeout that it cannot make room for', () => {
-    const flags = [{ name: 'drain-timeout', value: '30' }];
-    expect(problemsOf(agentInput({ proxy: { ...proxy, flags } }))).toContain(
-      '--drain-timeout=30 needs a unit',
-    );
-  });
-
   it('keeps dollars from being read as references', () => {
     const flags = [{ name: 'host-header', value: 'a$(HOME)$$' }];
     const { args } = deployment(agentInput({ proxy: { ...proxy, flags } })).container;

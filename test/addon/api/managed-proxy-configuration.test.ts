@@ -159,8 +159,9 @@ describe('parseManagedProxyConfiguration', () => {
     [
       'proxyAgent.allow',
       ['hub.example'],
-      'is "hub.example", write host:port, *.suffix:port, host:* or CIDR:port',
+      'is "hub.example": it is no destination: write host:port, *.suffix:port, host:* or CIDR:port',
     ],
+    ['proxyAgent.allow', ['10.0.0.0/99:443'], 'is "10.0.0.0/99:443": it holds a malformed CIDR'],
     [
       'proxyAgent.imagePullSecrets',
       ['No Secret'],
