@@ -62,7 +62,7 @@ export const addonAgentTable = {
     name: 'enable-kube-api-proxy',
     kind: 'boolean',
     default: 'true',
-    help: 'Accepted for the sake of existing deployments: the name of a cluster always leads to its kube-apiserver.',
+    help: 'Whether the name of a cluster leads to its kube-apiserver. Otherwise agents reach only what spec.proxyAgent.allow names; an AddOnDeploymentConfig may say otherwise.',
   },
   enableServiceProxy: {
     name: 'enable-service-proxy',

@@ -39,6 +39,8 @@ export interface AddonOptions {
   readonly signerSecretName: string;
   /** The image of agents; undefined: what the ManagedProxyConfiguration names. */
   readonly agentImage: string | undefined;
+  /** Whether agents lead to their kube-apiservers, unless an AddOnDeploymentConfig says otherwise. */
+  readonly enableKubeApiProxy: boolean;
   readonly enableNetworkPolicies: boolean;
   /** Where agents are installed, unless an AddOnDeploymentConfig says otherwise. */
   readonly agentInstallNamespace: string;
@@ -74,6 +76,7 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
   });
   const { kubeconfig, leaderElect, signerSecretNamespace, signerSecretName } = values;
   const { agentInstallNamespace, enableNetworkPolicies, imagePullPolicy } = values;
+  const { enableKubeApiProxy } = values;
   const options: AddonOptions = Object.freeze({
     kubeconfig,
     namespace: env['POD_NAMESPACE']!,
@@ -84,6 +87,7 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
     signerSecretNamespace,
     signerSecretName,
     agentImage: values.agentImageName,
+    enableKubeApiProxy,
     enableNetworkPolicies,
     agentInstallNamespace,
     imagePullPolicy,
@@ -140,11 +144,6 @@ function checkAddon({ values, given, label, problem, warn }: OptionsDraft<typeof
         `${label('featureGates')}: ${gateName} does nothing yet, ClusterProfiles get no access provider`,
       );
     }
-  }
-  if (given('enableKubeApiProxy') && values.enableKubeApiProxy === false) {
-    warn(
-      `${label('enableKubeApiProxy')} does nothing: the name of a cluster always leads to its kube-apiserver`,
-    );
   }
   if (given('enableServiceProxy') && values.enableServiceProxy) {
     warn(

@@ -2,7 +2,7 @@ import { type DestinationMatch, parseDestinationPattern } from '../base/destinat
 import { isDnsLabel } from '../base/enrolment-token-subject.ts';
 import { describeError } from '../base/error.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
-import { forbiddenTarget, otherNamespace } from './dial-error.ts';
+import { forbiddenTarget, otherNamespace, withheldApiserver } from './dial-error.ts';
 
 /** A destination as it is really dialled. */
 export interface Destination {
@@ -16,8 +16,8 @@ export interface DestinationPolicyOptions {
   /** Where this agent runs; undefined: nobody said, and the cluster has no such name. */
   readonly installNamespace?: string | undefined;
   readonly clusterAlias: string;
-  /** Where the kube-apiserver is; without a port, the one that was asked for is used. */
-  readonly kubeApiserver: { readonly host: string; readonly port: number | undefined };
+  /** Where the kube-apiserver is; without a port, the one that was asked for is used. Undefined: the cluster's names lead nowhere. */
+  readonly kubeApiserver: { readonly host: string; readonly port: number | undefined } | undefined;
   /** `host:port`, `*.suffix:port`, `host:*`, `CIDR:port`, with brackets around IPv6. */
   readonly allow: readonly string[];
 }
@@ -40,15 +40,18 @@ export class DestinationPolicy {
   resolve(host: string, port: number): Destination | undefined {
     const { kubeApiserver } = this.#options;
     if (this.#isCluster(host)) {
-      return { host: kubeApiserver.host, port: kubeApiserver.port ?? port };
+      return kubeApiserver && { host: kubeApiserver.host, port: kubeApiserver.port ?? port };
     }
     const name = host.toLowerCase().replace(/\.$/, '');
-    if (name === kubeApiserver.host && (kubeApiserver.port ?? port) === port) return { host, port };
+    if (name === kubeApiserver?.host && (kubeApiserver.port ?? port) === port) {
+      return { host, port };
+    }
     return this.#rules.some((rule) => rule(name, port)) ? { host, port } : undefined;
   }
 
   /** What is said of a target that `resolve` knows no destination for. */
   refusal(host: string, port: number): TunnelError {
+    if (this.#isCluster(host)) return withheldApiserver(host, port);
     const { cluster, installNamespace } = this.#options;
     const namespace = host.startsWith(`${cluster}.`) ? host.slice(cluster.length + 1) : '';
     return isDnsLabel(namespace)

@@ -59,6 +59,13 @@ export function otherNamespace(
   return new TunnelError('forbidden_target', sentence);
 }
 
+/** The cluster's own name, where it leads to no kube-apiserver. */
+export function withheldApiserver(host: string, port: number): TunnelError {
+  const target = formatHostPort({ host, port });
+  const sentence = `dial tcp ${target}: the agent does not lead to its kube-apiserver (--enable-kube-api-proxy=false)`;
+  return new TunnelError('forbidden_target', sentence);
+}
+
 /** The target broke off in the middle. */
 export function targetReset(address: string, port: number, cause: Error): TunnelError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';

@@ -35,8 +35,8 @@ export interface AgentOptions extends Omit<BrokerLinkOptions, 'brokerUrl'> {
   readonly agentId: string;
   /** Destinations that may be dialled besides `kubeApiserver`: `host:port`, `*.suffix:port`, `host:*`, `CIDR:port`. */
   readonly allow: readonly string[];
-  /** What the cluster's own name stands for; without a port, the one that was asked for is used. */
-  readonly kubeApiserver: HostMaybePort;
+  /** What the cluster's own name stands for; without a port, the one that was asked for is used. Undefined: for nothing. */
+  readonly kubeApiserver: HostMaybePort | undefined;
   /** How many tunnels to keep, each to another replica of the broker: 1 or 2. */
   readonly tunnels: number;
   /** How long a target may take to accept a connection, in milliseconds. */
@@ -121,6 +121,12 @@ export const agentTable = {
     help: 'Names this process among the agents of the cluster.',
   },
   ...agentOperatorTable,
+  enableKubeApiProxy: {
+    name: 'enable-kube-api-proxy',
+    kind: 'boolean',
+    default: 'true',
+    help: 'Whether the name of the cluster leads to --kube-apiserver. Otherwise only what --allow names is reached.',
+  },
 } as const satisfies OptionsTable;
 
 /**
@@ -156,7 +162,7 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
     installNamespace,
     agentId,
     allow,
-    kubeApiserver,
+    kubeApiserver: values.enableKubeApiProxy ? kubeApiserver : undefined,
     dialTimeoutMs,
     tunnels,
     drainTimeoutMs,

@@ -9,8 +9,8 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
 
-const { cluster, installNamespace, allow, kubeApiserver, dialTimeoutMs, agentId, tunnels } =
-  agentTable;
+const { cluster, installNamespace, agentId, allow, kubeApiserver } = agentTable;
+const { enableKubeApiProxy, dialTimeoutMs, tunnels } = agentTable;
 
 export const agentCommand: Command = {
   name: 'agent',
@@ -22,7 +22,15 @@ export const agentCommand: Command = {
   groups: [
     {
       title: 'What it serves',
-      table: { cluster, installNamespace, allow, kubeApiserver, dialTimeoutMs, agentId },
+      table: {
+        cluster,
+        installNamespace,
+        allow,
+        kubeApiserver,
+        enableKubeApiProxy,
+        dialTimeoutMs,
+        agentId,
+      },
     },
     { title: 'The broker', table: { ...agentLinkTable, tunnels } },
     { title: 'Health', table: agentHealthTable },

@@ -37,6 +37,7 @@ describe('readAddonOptions', () => {
         signerSecretNamespace: 'default',
         signerSecretName: 'cluster-proxy-signer',
         agentImage: undefined,
+        enableKubeApiProxy: true,
         enableNetworkPolicies: false,
         agentInstallNamespace: 'open-cluster-management-cluster-proxy',
         imagePullPolicy: 'IfNotPresent',
@@ -61,6 +62,7 @@ describe('readAddonOptions', () => {
     [['--signer-secret-namespace=other'], { signerSecretNamespace: 'other' }],
     [['--signer-secret-name=my.signer'], { signerSecretName: 'my.signer' }],
     [['--agent-image-name=reg.example:5000/a/b:v1'], { agentImage: 'reg.example:5000/a/b:v1' }],
+    [['--enable-kube-api-proxy=false'], { enableKubeApiProxy: false }],
     [['--enable-network-policies=true'], { enableNetworkPolicies: true }],
     [['--agent-install-namespace=spoke'], { agentInstallNamespace: 'spoke' }],
     [['--image-pull-policy=Always'], { imagePullPolicy: 'Always' }],
@@ -149,10 +151,6 @@ describe('readAddonOptions', () => {
 
   it('says what it accepts and does not do', () => {
     expect(read('--enable-service-proxy=false').warnings).toEqual([]);
-    expect(read('--enable-kube-api-proxy=true').warnings).toEqual([]);
-    expect(read('--enable-kube-api-proxy=false').warnings).toEqual([
-      '--enable-kube-api-proxy does nothing: the name of a cluster always leads to its kube-apiserver',
-    ]);
     expect(
       read('--enable-service-proxy=true', '--feature-gates=ClusterProfile=true').warnings,
     ).toEqual([

@@ -3,14 +3,16 @@ import { DestinationPolicy } from '../../src/agent/destination-policy.ts';
 
 function policy(
   allow: string[],
-  kubeApiserver: { host: string; port?: number } = { host: 'kubernetes.default.svc' },
+  kubeApiserver: { host: string; port?: number } | null = { host: 'kubernetes.default.svc' },
   installNamespace?: string,
 ) {
   return new DestinationPolicy({
     cluster: '1st-cluster',
     installNamespace,
     clusterAlias: 'cluster-abc',
-    kubeApiserver: { host: kubeApiserver.host, port: kubeApiserver.port },
+    kubeApiserver: kubeApiserver
+      ? { host: kubeApiserver.host, port: kubeApiserver.port }
+      : undefined,
     allow,
   });
 }
@@ -75,6 +77,14 @@ describe('destination policy', () => {
     const fixed = policy([], { host: '10.0.0.1', port: 6443 });
     expect(fixed.resolve('1st-cluster', 443)).toEqual({ host: '10.0.0.1', port: 6443 });
     expect(fixed.resolve('10.0.0.1', 22)).toBeUndefined();
+  });
+
+  it('dials nothing for the name of the cluster where that is switched off, whatever else is allowed', () => {
+    const off = policy(['*:443', 'db:1'], null);
+    expect(off.resolve('1st-cluster', 443)).toBeUndefined();
+    expect(off.resolve('cluster-abc', 443)).toBeUndefined();
+    expect(policy([], null).resolve('kubernetes.default.svc', 443)).toBeUndefined();
+    expect(off.resolve('db', 1)).toEqual({ host: 'db', port: 1 });
   });
 
   it('dials nothing else by default', () => {

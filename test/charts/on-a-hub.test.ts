@@ -119,6 +119,7 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
   it.each([
     [{}, ['2 brokers in hub-ns, with a Redis of their own', 'kubectl get managedclusteraddon -A']],
     [{ redis: { enabled: false } }, ['1 broker in hub-ns. Agents come through']],
+    [{ enableKubeApiProxy: false }, ['(not the kube-apiservers: enableKubeApiProxy is false)']],
     [
       { proxyServer: { entrypointAddress: 'h.example' } },
       ['Agents connect to h.example:8091', 'Service proxy-entrypoint, port 8091'],

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
+import type { AgentOptions } from '../../src/agent/options.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import type { TokenSubject } from '../../src/base/enrolment-token-subject.ts';
 import { Secret } from '../../src/base/secret.ts';
@@ -62,7 +63,11 @@ export function describeBroker(
       });
     }
 
-    async function connectAgent(cluster: string, token?: string): Promise<RunningAgent> {
+    async function connectAgent(
+      cluster: string,
+      token?: string,
+      more: Partial<AgentOptions> = {},
+    ): Promise<RunningAgent> {
       const shown = new Secret(token ?? (await broker.issueToken({ kind: 'agent', cluster })));
       const agent = await startAgent(
         {
@@ -79,6 +84,7 @@ export function describeBroker(
           dialTimeoutMs: 5_000,
           tunnels: 1,
           drainTimeoutMs: 1_000,
+          ...more,
         },
         { log: silentLogger },
       );
@@ -165,6 +171,17 @@ export function describeBroker(
       const target = { kind: 'tcp', host: 'elsewhere.example', port: 80 } as const;
       expect(await DialedStream.open(dialer, 'strict', target).closed).toMatchObject({
         code: 'forbidden_target',
+      });
+    });
+
+    may('tells the dialer that an agent does not lead to its kube-apiserver', async () => {
+      const agent = await connectAgent('led-nowhere', undefined, { kubeApiserver: undefined });
+      await agent.connected;
+      const target = { kind: 'tcp', host: 'led-nowhere', port: 443 } as const;
+      expect(await DialedStream.open(dialer, 'led-nowhere', target).closed).toMatchObject({
+        code: 'forbidden_target',
+        message:
+          'dial tcp led-nowhere:443: the agent does not lead to its kube-apiserver (--enable-kube-api-proxy=false)',
       });
     });
 

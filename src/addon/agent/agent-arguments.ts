@@ -6,7 +6,7 @@ import { literal } from './literal.ts';
 
 /** The command line of `culvert agent` in its container. */
 export function agentArguments(values: AgentValues): readonly string[] {
-  const { entrypoint, installNamespace, settings, allow } = values;
+  const { entrypoint, installNamespace, settings, allow, leadsToApiserver } = values;
   const broker =
     entrypoint.t === 'direct'
       ? `--broker-url=wss://${formatHostPort(entrypoint)}`
@@ -23,6 +23,7 @@ export function agentArguments(values: AgentValues): readonly string[] {
     `--lease=${installNamespace}/${addonName}`,
     `--status-listen=0.0.0.0:${agentStatusPort}`,
     ...[...settings].map(([name, value]) => `--${name}=${literal(value)}`),
+    ...(leadsToApiserver ? [] : ['--enable-kube-api-proxy=false']),
     ...allow.map((target) => `--allow=${literal(target)}`),
   ];
 }

@@ -34,5 +34,7 @@ export interface AgentInput {
   /** PEM of what agents trust the broker by. */
   readonly caBundle: string;
   readonly defaultInstallNamespace: string;
+  /** Whether the name of the cluster leads to its kube-apiserver, unless the cluster's configuration says otherwise. */
+  readonly leadsToApiserver: boolean;
   readonly hasNetworkPolicies: boolean;
 }

@@ -34,6 +34,7 @@ export interface AgentValues {
   /** More of the agent's settings, by the names of its flags. */
   readonly settings: ReadonlyMap<string, string>;
   readonly allow: readonly string[];
+  readonly leadsToApiserver: boolean;
   readonly drainTimeoutMs: number;
   readonly hasNetworkPolicy: boolean;
 }
@@ -63,6 +64,7 @@ export function agentValues(input: AgentInput, findings: Findings): AgentValues 
     proxyEnvironment: proxyEnvironmentOf(config),
     trustedCertificates: trustedCertificates(input.caBundle, config, findings),
     ...flagsOf(proxy, variables.serviceDomain),
+    leadsToApiserver: variables.enableKubeApiProxy ?? input.leadsToApiserver,
     hasNetworkPolicy: input.hasNetworkPolicies,
   };
   const entrypoint = entrypointOf(input.entrypoint, variables, where, findings);

@@ -1,5 +1,5 @@
 import { didYouMean } from '../../base/option-problems.ts';
-import { parseHostPort, parseInteger } from '../../base/options-values.ts';
+import { parseBoolean, parseHostPort, parseInteger } from '../../base/options-values.ts';
 import { describeError } from '../../base/error.ts';
 import type { Findings } from './findings.ts';
 
@@ -10,6 +10,7 @@ const imagePart = /^[A-Za-z0-9][-\w.:/@]*$/;
 /** Variables that mean something to the agent, each with what reads its value and throws a sentence. */
 const readers = {
   replicas: (value: string) => parseInteger(value, 0, maxReplicas),
+  enableKubeApiProxy: parseBoolean,
   serviceDomain: (value: string) =>
     matching(value, dnsName, 'a DNS domain such as svc.cluster.local'),
   serviceEntryPoint: readHost,
@@ -30,7 +31,6 @@ export type AgentVariables = {
 const withoutEffect: Readonly<Record<string, string>> = {
   agentIdentifiers: 'names lead to a cluster by its certificate, no agent can claim others',
   serviceProxyHost: 'names lead to a cluster by its certificate, no agent can claim others',
-  enableKubeApiProxy: 'the name of a cluster always leads to its kube-apiserver',
   includeNamespaceCreation: 'the namespace is always part of the manifests',
   base64EncodedCAData: 'the addon distributes its certificate authorities itself',
   spokeAddonNamespace: 'spec.agentInstallNamespace names the namespace',
@@ -63,7 +63,7 @@ export function readVariables(
   where: string,
   findings: Findings,
 ): AgentVariables {
-  const variables: Record<string, string | number> = {};
+  const variables: Record<string, string | number | boolean> = {};
   for (const { name, value } of given) {
     if (!Object.hasOwn(readers, name)) {
       findings.notices.push(`${where}: ${noticeOf(name)}`);

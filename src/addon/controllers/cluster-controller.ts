@@ -42,6 +42,7 @@ export interface ClusterControllerOptions {
   readonly state: HubStateCell;
   readonly findConfig: ConfigLookup;
   readonly agentInstallNamespace: string;
+  readonly enableKubeApiProxy: boolean;
   readonly enableNetworkPolicies: boolean;
   readonly clock: Clock;
   readonly wallClock: () => Date;
@@ -178,7 +179,8 @@ export class ClusterController {
 
   async #bringWorks(pass: Pass): Promise<ManifestsOutcome> {
     const { addon, cluster, hub, signal } = pass;
-    const { watches, agentInstallNamespace, enableNetworkPolicies } = this.#options;
+    const { watches, agentInstallNamespace, enableKubeApiProxy, enableNetworkPolicies } =
+      this.#options;
     const rendered = renderAgent({
       cluster,
       addon,
@@ -187,6 +189,7 @@ export class ClusterController {
       entrypoint: hub.entrypoint,
       caBundle: hub.caBundle,
       defaultInstallNamespace: agentInstallNamespace,
+      leadsToApiserver: enableKubeApiProxy,
       hasNetworkPolicies: enableNetworkPolicies,
     });
     if (rendered.t === 'failed') return rendered;

@@ -38,6 +38,7 @@ export function agentInput(parts: Partial<AgentInput> = {}): AgentInput {
     entrypoint: { t: 'direct', host: 'proxy.example.com', port: 443 },
     caBundle: '-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n',
     defaultInstallNamespace: installNamespace,
+    leadsToApiserver: true,
     hasNetworkPolicies: false,
     ...parts,
   };

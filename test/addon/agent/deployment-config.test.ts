@@ -27,12 +27,25 @@ describe('customizedVariables', () => {
     expect(args).toEqual(['--kube-apiserver=kubernetes.default.svc.corp.local']);
   });
 
+  it('set whether the name of the cluster leads to its kube-apiserver, against what the manager says', () => {
+    const off = '--enable-kube-api-proxy=false';
+    const args = (leadsToApiserver: boolean, said?: string) => {
+      const spec = said === undefined ? {} : variables({ enableKubeApiProxy: said });
+      return deployment(configuredInput(spec, { leadsToApiserver })).container.args;
+    };
+    expect(args(true)).not.toContain(off);
+    expect(args(false)).toContain(off);
+    expect(args(true, 'false')).toContain(off);
+    expect(args(false, 'true')).not.toContain(off);
+  });
+
   it('set the name of the Deployment', () => {
     const input = configuredInput(variables({ agentDeploymentName: 'tunnel' }));
     expect(deployment(input).object.metadata.name).toBe('tunnel');
   });
 
   it.each([
+    ['enableKubeApiProxy', 'no', 'is neither true nor false'],
     ['replicas', 'three', 'is not a whole number'],
     ['replicas', '-1', 'is too small, at least 0'],
     ['replicas', '1000000', 'is too large, at most 100'],

@@ -9,9 +9,12 @@ import { addOn, hub, HubWorld, isWrite } from './hub-world.ts';
 const live = { signal: new AbortController().signal };
 const clusters = ['cluster1', 'cluster2', 'cluster3'];
 
-async function running(names: readonly string[] = clusters) {
+async function running(
+  names: readonly string[] = clusters,
+  options: Parameters<HubWorld['start']>[0] = {},
+) {
   const world = await HubWorld.create({ clusters: names });
-  const addon = await world.start();
+  const addon = await world.start(options);
   await world.until(() => names.every((name) => world.work(name) !== undefined));
   await world.settle();
   world.api.calls.length = 0;
@@ -242,6 +245,15 @@ describe('a cluster', () => {
       'False',
     );
   });
+
+  it.each([true, false])(
+    'leads to its kube-apiserver as the manager is told: %s',
+    async (leads) => {
+      const { world } = await running(['cluster1'], { enableKubeApiProxy: leads });
+      const text = JSON.stringify(world.work('cluster1'));
+      expect(text.includes('--enable-kube-api-proxy=false')).toBe(!leads);
+    },
+  );
 
   it('keeps the right to come through the kube-apiserver until it has the work that names another entrypoint', async () => {
     const { world } = await running(['cluster1']);
