@@ -11,6 +11,7 @@ import {
   SignJWT,
 } from 'jose';
 import { isCallerName, isDnsLabel, type TokenSubject } from './enrolment-token-subject.ts';
+import { publicKeyBlocks } from './public-key-blocks.ts';
 import { Secret } from './secret.ts';
 
 /** Why a token was not accepted, or a key not understood. docs/errors.md explains each. */
@@ -102,7 +103,7 @@ export class TokenVerifier {
   }
 
   /**
-   * A token of any of the keys is accepted, so that a new key can be introduced before the old one goes.
+   * A token of any of the keys is accepted, so that a new key can be introduced before the old one goes. A text may hold several.
    *
    * @throws TokenError `bad_key` a text is not an Ed25519 public key, or there is none at all
    */
@@ -111,7 +112,9 @@ export class TokenVerifier {
     now: () => Date = () => new Date(),
   ): Promise<TokenVerifier> {
     if (publicKeysPem.length === 0) throw new TokenError('bad_key', 'there is no public key');
-    const keys = await Promise.all(publicKeysPem.map((pem) => importKey('public', pem)));
+    const keys = await Promise.all(
+      publicKeysPem.flatMap(publicKeyBlocks).map((pem) => importKey('public', pem)),
+    );
     return new TokenVerifier(keys, now);
   }
 

@@ -46,11 +46,11 @@ describe('enrolment tokens', () => {
     expect(await verifier.verify(token.reveal())).toEqual(dialer);
   });
 
-  it('are accepted from any of several keys, so that keys can rotate', async () => {
-    const both = await TokenVerifier.fromPem(
-      [otherPair.publicKeyPem, pair.publicKeyPem],
-      () => now,
-    );
+  it.each([
+    ['', [otherPair.publicKeyPem, pair.publicKeyPem]],
+    [' of one file', [`${otherPair.publicKeyPem}\n${pair.publicKeyPem}`]],
+  ])('are accepted from any of several keys%s, so that keys can rotate', async (_where, pems) => {
+    const both = await TokenVerifier.fromPem(pems, () => now);
     for (const { privateKeyPem } of [pair, otherPair]) {
       const token = await issueToken(privateKeyPem, agent, hourMs, now);
       expect(await both.verify(token.reveal())).toEqual(agent);

@@ -99,6 +99,12 @@ const rows: readonly Row[] = [
     }),
   ],
   [
+    'proxyServer.enrolment',
+    { secretName: 's', key: 'k' },
+    configuration,
+    server({ enrolmentKeysSecretRef: { name: 's', key: 'k' } }),
+  ],
+  [
     'proxyServer.entrypointLoadBalancer',
     true,
     configuration,

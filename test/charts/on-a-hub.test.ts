@@ -21,6 +21,7 @@ const everything: Values = {
   proxyServer: {
     entrypointIngress: { host: 'hub.example', annotations: { 'a/b': 'c' }, tlsSecretName: 't' },
     additionalSANs: ['foo'],
+    enrolment: { secretName: 'enrolment' },
     resources: { limits: { memory: '1Gi', cpu: 2 } },
     nodeSelector: { a: 'b' },
     tolerations: [{ key: 'infra', operator: 'Exists' }],
@@ -119,6 +120,14 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
   it.each([
     [{}, ['2 brokers in hub-ns, with a Redis of their own', 'kubectl get managedclusteraddon -A']],
     [{ redis: { enabled: false } }, ['1 broker in hub-ns. Agents come through']],
+    [
+      { proxyServer: { enrolment: { secretName: 'enrolment' } } },
+      [
+        'create secret generic enrolment --from-file=public-keys.pem=culvert-token.key.pub',
+        'culvert token agent --cluster NAME > token',
+        'give them an entrypoint as well',
+      ],
+    ],
     [{ enableKubeApiProxy: false }, ['(not the kube-apiservers: enableKubeApiProxy is false)']],
     [
       { proxyServer: { entrypointAddress: 'h.example' } },

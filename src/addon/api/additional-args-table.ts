@@ -104,6 +104,9 @@ export const proxyServerFlags: FlagRules = {
     refused('agents prove themselves by the certificate or token of their registration'),
     'agent-namespace agent-service-account authentication-audience',
   ),
+  'token-public-key': refused(
+    'spec.proxyServer.enrolmentKeysSecretRef names a Secret with the keys',
+  ),
 };
 
 /** `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent and those of `culvert agent` that an operator may set. */

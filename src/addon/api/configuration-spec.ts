@@ -91,6 +91,8 @@ export interface ManagedProxyConfigurationSpec {
     };
     readonly redis: RedisSpec | undefined;
     readonly resources: ResourceRequirements | undefined;
+    /** Public keys of enrolment tokens. */
+    readonly enrolmentKeysSecretRef: SecretKey | undefined;
   };
   readonly proxyAgent: {
     readonly image: string;

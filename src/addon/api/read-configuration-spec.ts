@@ -87,6 +87,7 @@ function readProxyServer(reader: FieldReader): Spec['proxyServer'] {
     },
     redis: reader.has('redis') ? readRedis(reader.child('redis')) : undefined,
     resources: reader.has('resources') ? readResources(reader.child('resources')) : undefined,
+    enrolmentKeysSecretRef: readSecretKey(reader, 'enrolmentKeysSecretRef', 'public-keys.pem'),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { ProgramFlag } from '../api/additional-args.ts';
+import type { SecretKey } from '../api/configuration-spec.ts';
 import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
 import { parseDurationMs } from '../../base/options-values.ts';
 import type { BrokerRedis } from './broker-redis.ts';
@@ -12,12 +13,15 @@ export const mountPaths = {
   agentCa: '/etc/agent-ca/',
   replicaKey: '/etc/replica-key/',
   redisCa: '/etc/redis-ca/',
+  enrolmentKeys: '/etc/enrolment-keys/',
 } as const;
 
 export const brokerPorts = { client: 8090, agent: 8091, status: 8092 } as const;
 
 export interface BrokerArgsOptions {
   readonly redis: BrokerRedis | undefined;
+  /** Public keys of enrolment tokens that are accepted; undefined: none. */
+  readonly enrolmentKeys: SecretKey | undefined;
   readonly tls: TlsProfile;
   /** Whether a ConfigMap set the profile: then it is stronger than `additionalArgs`, as upstream has it. */
   readonly hasTlsProfile: boolean;
@@ -26,7 +30,7 @@ export interface BrokerArgsOptions {
 /** How `culvert broker` is started in the pods. */
 export function brokerArgs(
   configuration: ManagedProxyConfiguration,
-  { redis, tls, hasTlsProfile }: BrokerArgsOptions,
+  { redis, enrolmentKeys, tls, hasTlsProfile }: BrokerArgsOptions,
 ): readonly string[] {
   const { namespace, inClusterServiceName } = configuration.spec.proxyServer;
   const args = ['broker'];
@@ -41,6 +45,9 @@ export function brokerArgs(
   flag('konnectivity-client-ca', `${mountPaths.serverCa}ca.crt`);
   flag('status-listen', `0.0.0.0:${brokerPorts.status}`);
   args.push('--kubernetes');
+  if (enrolmentKeys !== undefined) {
+    flag('token-public-key', `${mountPaths.enrolmentKeys}${enrolmentKeys.key}`);
+  }
   if (redis !== undefined) {
     const { url, caSecretRef, prefix } = redis.spec;
     flag('replica-address', `wss://$(POD_IP):${brokerPorts.agent}`);

@@ -154,7 +154,10 @@ function environment({ redis }: BrokerDeploymentOptions): readonly object[] {
 }
 
 /** The three first are called as upstream calls them, so that an upgrade leaves none of its volumes behind. */
-function volumeNames({ redis }: BrokerDeploymentOptions): readonly (readonly [string, string])[] {
+function volumeNames({
+  redis,
+  enrolmentKeys,
+}: BrokerDeploymentOptions): readonly (readonly [string, string])[] {
   return [
     ['proxy-server-ca-certs', mountPaths.serverCa],
     ['proxy-server-certs', mountPaths.server],
@@ -162,6 +165,7 @@ function volumeNames({ redis }: BrokerDeploymentOptions): readonly (readonly [st
     ['agent-ca', mountPaths.agentCa],
     ...(redis === undefined ? [] : [['replica-key', mountPaths.replicaKey] as const]),
     ...(redis?.spec.caSecretRef ? [['redis-ca', mountPaths.redisCa] as const] : []),
+    ...(enrolmentKeys ? [['enrolment-keys', mountPaths.enrolmentKeys] as const] : []),
   ];
 }
 
@@ -178,9 +182,13 @@ function volumes(
     'agent-ca': hubSecrets.agentCa,
     'replica-key': hubSecrets.replicaKey,
     'redis-ca': options.redis?.spec.caSecretRef?.name,
+    'enrolment-keys': options.enrolmentKeys?.name,
   };
+  // The private key may lie beside: it has no business in these pods.
+  const keys = options.enrolmentKeys;
+  const items = keys && [{ key: keys.key, path: keys.key }];
   return volumeNames(options).map(([name]) => ({
     name,
-    secret: { secretName: secretNames[name] },
+    secret: { secretName: secretNames[name], ...(name === 'enrolment-keys' && { items }) },
   }));
 }

@@ -1,4 +1,4 @@
-import type { RedisSpec } from '../api/configuration-spec.ts';
+import type { RedisSpec, SecretKey } from '../api/configuration-spec.ts';
 import type { FieldProblem } from '../api/field-reader.ts';
 import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
 import type { KubeRef } from '../../kube/kube-api.ts';
@@ -7,6 +7,7 @@ import { refOf } from '../../kube/kube-ref.ts';
 import { type Adoption, adoptions } from './adopt.ts';
 import { brokerDeployment } from './broker-deployment.ts';
 import { type BrokerRedis, brokerRedis } from './broker-redis.ts';
+import { enrolmentKeys } from './enrolment-keys.ts';
 import {
   type Entrypoint,
   type PendingEntrypoint,
@@ -33,7 +34,7 @@ export interface HubObserved {
   readonly settings: HubSettings;
   /**
    * Live objects of the kinds in `hubKinds`, with `apiVersion` and `kind` filled in: those of the hub's namespace and all without a
-   * namespace; more do no harm. Secrets: at least the replicas' key and what `spec.proxyServer.redis` names.
+   * namespace; more do no harm. Secrets: at least the replicas' key and those that `spec.proxyServer` names.
    */
   readonly objects: readonly KubeObject[];
   /** The ConfigMap `ocm-tls-profile` of the addon manager's namespace. */
@@ -87,6 +88,7 @@ export function reconcileHub(observed: HubObserved): HubPlan {
     observed: objects,
     key: key.data.key,
   });
+  const enrolment = enrolmentKeys(configuration, objects);
   const { profile, problem, ignored } = readTlsProfile(observed.tlsProfile);
   const asked = configuration.spec.proxyServer.replicas;
   const replicas = redis === undefined ? Math.min(asked, 1) : asked;
@@ -97,6 +99,7 @@ export function reconcileHub(observed: HubObserved): HubPlan {
     problems: [
       ...configuration.problems,
       ...(redis?.problems ?? []),
+      ...enrolment.problems,
       ...(problem === undefined ? [] : [problem]),
     ],
     ignored: [...configuration.ignored, ...ignored, ...aloneWithoutRedis(asked, replicas)],
@@ -104,7 +107,13 @@ export function reconcileHub(observed: HubObserved): HubPlan {
   if (configuration.problems.length > 0 || configuration.isDeleted) {
     return { ...plan, apply: [], adopt: [], remove: [] };
   }
-  const apply = hubObjects(observed, { redis, key, replicas, profile });
+  const apply = hubObjects(observed, {
+    redis,
+    enrolmentKeys: enrolment.ref,
+    key,
+    replicas,
+    profile,
+  });
   return {
     ...plan,
     apply,
@@ -121,6 +130,7 @@ function aloneWithoutRedis(asked: number, replicas: number): readonly FieldProbl
 
 interface Parts {
   readonly redis: BrokerRedis | undefined;
+  readonly enrolmentKeys: SecretKey | undefined;
   readonly key: KubeObject;
   readonly replicas: number;
   readonly profile: TlsProfile | undefined;
@@ -129,7 +139,7 @@ interface Parts {
 /** In the order in which they need each other. */
 function hubObjects(
   { configuration, settings, objects: observed, tlsProfile }: HubObserved,
-  { redis, key, replicas, profile }: Parts,
+  { redis, enrolmentKeys, key, replicas, profile }: Parts,
 ): readonly KubeObject[] {
   const { namespace, entrypoint } = configuration.spec.proxyServer;
   const objects: KubeObject[] = [
@@ -151,6 +161,7 @@ function hubObjects(
         ...settings,
         replicas,
         redis,
+        enrolmentKeys,
         tls: profile,
         hasTlsProfile: tlsProfile !== undefined,
         live: findObject(observed, 'Deployment', configuration.name, namespace),

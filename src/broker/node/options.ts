@@ -70,7 +70,7 @@ export const brokerTable = {
     name: 'token-public-key',
     kind: 'file',
     repeatable: true,
-    help: 'Public key (PEM) of enrolment tokens, made by `culvert token keygen`. Several are accepted side by side, for rotation.',
+    help: 'Public key (PEM) of enrolment tokens, made by `culvert token keygen`. Several are accepted side by side, for rotation, also in one file.',
   },
   agentCa: {
     name: 'agent-ca',

@@ -76,6 +76,7 @@ describe('readAdditionalArgs', () => {
     ['proxyServer', '--agent-port=9091', /--agent-port=9091 is not possible/],
     ['proxyServer', '--cluster-ca-cert=/x', /mounts its own certificates/],
     ['proxyServer', '--authentication-audience=x', /agents prove themselves/],
+    ['proxyServer', '--token-public-key=/x', /enrolmentKeysSecretRef names a Secret/],
     ['proxyServer', '--acept-rate=5', /--acept-rate is unknown, did you mean --accept-rate\?/],
     ['proxyServer', '--listen=0.0.0.0:1', /--listen is unknown/],
     ['proxyServer', '--drain-timeout=10', /--drain-timeout=10 needs a unit/],

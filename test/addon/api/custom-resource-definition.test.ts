@@ -128,7 +128,7 @@ describe('the CRD and the code', () => {
   });
 
   it('require no more than Cluster Proxy does of what it knows', () => {
-    const isNew = /redis|ingress|edge/;
+    const isNew = /redis|ingress|edge|enrolment/;
     const required = all
       .filter(({ path }) => !isNew.test(nameOf(path)))
       .flatMap(({ path, schema }) =>

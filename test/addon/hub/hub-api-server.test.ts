@@ -9,6 +9,7 @@ import {
 import { fieldManager } from '../../../src/addon/hub/adopt.ts';
 import { nextStatus } from '../../../src/addon/hub/hub-status.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import { generateTokenKeyPair } from '../../../src/base/enrolment-token.ts';
 import { describeWith } from '../../ground/describe-with.ts';
 import { type RunningApiServer, startApiServer } from '../../ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';
@@ -122,8 +123,11 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
       },
       resources: { requests: { cpu: 1, memory: '1Gi' }, limits: { cpu: '1500m' } },
       redis: { secretRef: { name: 'redis' }, caSecretRef: { name: 'redis' } },
+      enrolmentKeysSecretRef: { name: 'enrolment' },
     });
     await server.kubectl(['create', 'namespace', hub]).catch(() => {});
+    const { publicKeyPem } = await generateTokenKeyPair();
+    await give(secret('enrolment', { 'public-keys.pem': publicKeyPem }), 'create');
     const settings = { ...observe().settings, enableNetworkPolicies: true };
     const { apply: objects, problems } = await planFor(object, { settings });
     expect(problems.map(({ field }) => field)).toEqual([
@@ -131,6 +135,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
       'spec.proxyServer.redis.caSecretRef',
     ]);
     expect(objects.length).toBeGreaterThan(8);
+    expect(JSON.stringify(objects)).toContain('--token-public-key=');
     for (const one of objects) {
       await expect(apply(one, '--dry-run=server', '--validate=strict')).resolves.toContain(
         'serverside-applied',
