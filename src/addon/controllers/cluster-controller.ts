@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
@@ -7,11 +8,14 @@ import { isDeployWork } from '../agent/manifest-works.ts';
 import { renderAgent } from '../agent/render-agent.ts';
 import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
+import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
+import { isTrue } from '../api/condition.ts';
 import { type ManagedCluster, parseManagedCluster } from '../api/managed-cluster.ts';
 import {
   type ManagedClusterAddOn,
   parseManagedClusterAddOn,
 } from '../api/managed-cluster-addon.ts';
+import type { Fields } from '../api/fields.ts';
 import { parseManifestWork } from '../api/manifest-work.ts';
 import { addonName, labels } from '../api/names.ts';
 import {
@@ -20,7 +24,15 @@ import {
   type KeySource,
   type ReconcileResult,
 } from '../../kube/controller.ts';
-import { type AccessOutcome, addOnStatusPatch } from '../registration/addon-status.ts';
+import {
+  type AccessOutcome,
+  addOnStatusPatch,
+  noAgentPatch,
+} from '../registration/addon-status.ts';
+import {
+  type ManagementAddOnProblems,
+  managementAddOnProblems,
+} from '../registration/cluster-management-addon-status.ts';
 import { agentRegistrations } from '../registration/agent-identity.ts';
 import {
   findDeploymentConfig,
@@ -86,12 +98,13 @@ export class ClusterController {
 
   #sources(): readonly KeySource[] {
     const { watches, state } = this.#options;
-    const { addOns, clusters, works, access, deploymentConfigs } = watches;
+    const { addOns, clusters, works, access, deploymentConfigs, managementAddOns } = watches;
     const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
+    const all = () => addOns.list().map(inNamespace);
     const hub: KeySource = {
       follow: (add) =>
         state.onChange(() => {
-          for (const addon of addOns.list()) add(inNamespace(addon));
+          for (const cluster of all()) add(cluster);
         }),
       // The hub's side may be kept waiting for long; clusters that leave are not to wait with it.
       synced: () => Promise.resolve(),
@@ -107,6 +120,9 @@ export class ClusterController {
       ),
       keysFrom(deploymentConfigs, ({ key }) =>
         addOns.byIndex(byDeploymentConfig, key).map(inNamespace),
+      ),
+      keysFrom(managementAddOns, ({ old, now }) =>
+        isDeepStrictEqual(problemsOf(old), problemsOf(now)) ? [] : all(),
       ),
       hub,
     ];
@@ -124,7 +140,10 @@ export class ClusterController {
     }
     if (!cluster.isAccepted) await this.#withdrawAccess(name, signal);
     const hub = state.value;
-    if (hub === undefined) return undefined;
+    if (hub === undefined) {
+      if (state.lack !== undefined) await this.#sayNoAgent(addon, state.lack, signal);
+      return undefined;
+    }
     const failures = new Failures();
     const pass: Pass = {
       addon,
@@ -195,7 +214,7 @@ export class ClusterController {
     if (rendered.t === 'failed') return rendered;
     if (rendered.t === 'waiting') {
       this.#log.debug('no work yet', { cluster: cluster.name, why: rendered.message });
-      return { t: 'waiting' };
+      return this.#unconfigured(pass) ?? { t: 'waiting' };
     }
     const existing = watches.works.byIndex(byCluster, cluster.name);
     const failures = new Failures();
@@ -213,7 +232,19 @@ export class ClusterController {
       return { t: 'failed', message: failures.toString() };
     }
     const stored = rendered.works.map((work) => existing.find((one) => isSame(one, work)) ?? work);
-    return { t: 'stored', works: stored.map(parseManifestWork), notices: rendered.notices };
+    const notices = rendered.notices.concat(this.#managementAddOn.unfollowed ?? []);
+    return { t: 'stored', works: stored.map(parseManifestWork), notices };
+  }
+
+  /** What is said of a cluster that waits for OCM's addon manager, where that one will not come. */
+  #unconfigured({ addon, cluster }: Pass): ManifestsOutcome | undefined {
+    if (cluster.isDeleting || isTrue(addon.conditions, 'Configured')) return undefined;
+    const message = this.#managementAddOn.unconfigured;
+    return message === undefined ? undefined : { t: 'failed', message };
+  }
+
+  get #managementAddOn(): ManagementAddOnProblems {
+    return problemsOf(this.#options.watches.managementAddOns.get(addonName));
   }
 
   /**
@@ -230,7 +261,7 @@ export class ClusterController {
 
   async #writeStatus(pass: Pass, access: AccessOutcome, manifests: ManifestsOutcome) {
     const { addon, cluster, hub, signal } = pass;
-    const { api, findConfig, wallClock, agentInstallNamespace } = this.#options;
+    const { findConfig, wallClock, agentInstallNamespace } = this.#options;
     const patch = addOnStatusPatch({
       addon,
       registrations: agentRegistrations(cluster.name, hub.organizationalUnit),
@@ -240,10 +271,19 @@ export class ClusterController {
       manifests,
       nowMs: wallClock().getTime(),
     });
-    if (patch === undefined) return;
+    if (patch !== undefined) await this.#patchStatus(addon, patch, signal);
+  }
+
+  /** As upstream, whose rendering fails then. What the cluster has goes on. */
+  async #sayNoAgent(addon: ManagedClusterAddOn, why: string, signal: AbortSignal): Promise<void> {
+    const patch = noAgentPatch(addon, why, this.#options.wallClock().getTime());
+    if (patch !== undefined) await this.#patchStatus(addon, patch, signal);
+  }
+
+  async #patchStatus(addon: ManagedClusterAddOn, patch: Fields, signal: AbortSignal) {
     const { apiVersion, name } = addon;
     const ref = { apiVersion, kind: 'ManagedClusterAddOn', namespace: addon.cluster, name };
-    await api.patch(ref, patch, { signal, subresource: 'status' });
+    await this.#options.api.patch(ref, patch, { signal, subresource: 'status' });
   }
 
   #deploymentConfigOf(addon: ManagedClusterAddOn) {
@@ -268,6 +308,10 @@ export class ClusterController {
     this.#options.applier.forget(object);
     if (isThere) this.#log.info('deleted', { object: describeRef(refOf(object)) });
   }
+}
+
+function problemsOf(object: KubeObject | undefined): ManagementAddOnProblems {
+  return managementAddOnProblems(object && parseClusterManagementAddOn(object));
 }
 
 function isSame(a: KubeObject, b: KubeObject): boolean {

@@ -28,7 +28,7 @@ import {
 } from './hub-certificates.ts';
 import { HubNamespace } from './hub-namespace.ts';
 import type { HubStateCell } from './hub-state.ts';
-import { hubStateOf } from './hub-state-of.ts';
+import { hubStateOf, lackOf, noConfiguration } from './hub-state-of.ts';
 import { inTheWay } from './in-the-way.ts';
 import { isBehind } from './is-behind.ts';
 import type { Watches } from './watches.ts';
@@ -97,6 +97,8 @@ export class HubController {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    // That there is no configuration has to be said as well.
+    this.controller.add(proxyConfigurationName);
     await this.controller.run(signal);
     await this.#inside.close();
   }
@@ -107,7 +109,7 @@ export class HubController {
       this.#log.info('there is no ManagedProxyConfiguration, nothing is to be done', {
         name: proxyConfigurationName,
       });
-      this.#options.state.set(undefined);
+      this.#options.state.clear(noConfiguration);
       await this.#inside.close();
       return undefined;
     }
@@ -150,6 +152,7 @@ export class HubController {
     await this.#remove(plan, failures, signal);
     const next = certificates && hubStateOf(configuration, plan, certificates, agentImage);
     if (next !== undefined) state.set(next);
+    else if (state.value === undefined) state.clear(lackOf(configuration, failures.all));
     const expiries = certificates?.expiries ?? (await this.#expiriesSeen(configuration));
     await this.#writeStatus(object, { configuration, plan, expiries, failures }, signal);
     failures.throwIfAny();

@@ -1,6 +1,9 @@
 import type { AgentEntrypoint } from '../agent/agent-input.ts';
+import { sayProblems } from '../api/field-reader.ts';
 import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
+import { proxyConfigurationName } from '../api/names.ts';
 import { portForwardRole } from '../hub/hub-rbac.ts';
+import type { ObjectFailure } from '../hub/hub-status.ts';
 import type { HubPlan } from '../hub/reconcile-hub.ts';
 import { organizationalUnitOf } from '../registration/agent-identity.ts';
 import type { HubCertificatesResult } from './hub-certificates.ts';
@@ -36,6 +39,22 @@ export function hubStateOf(
     organizationalUnit: organizationalUnitOf(plan.agents.signing.certPem),
     agentAuthority: plan.agents.signing,
   };
+}
+
+const subject = `ManagedProxyConfiguration ${proxyConfigurationName}`;
+
+/** What keeps clusters from having agents where there is no configuration. */
+export const noConfiguration = `${subject} is not there, and agents are made from it; create it, the chart has one`;
+
+/** What keeps them from it where one is there from which nothing can be made yet. */
+export function lackOf(
+  { problems, isDeleted }: ManagedProxyConfiguration,
+  failures: readonly ObjectFailure[],
+): string {
+  if (problems.length > 0) return `${subject} is not valid: ${sayProblems(problems)}; correct it`;
+  if (isDeleted) return `${subject} is being deleted, and agents are made from it; create it anew`;
+  const sentences = failures.map(({ object, sentence }) => `${object}: ${sentence}`);
+  return `the hub's side of ${subject} cannot be made, see its conditions: ${sentences.join('; ')}`;
 }
 
 function agentEntrypoint(entrypoint: HubPlan['entrypoint']): AgentEntrypoint | Error {

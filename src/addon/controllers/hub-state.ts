@@ -22,15 +22,32 @@ export interface HubState {
 export class HubStateCell {
   readonly #listeners = new Set<() => void>();
   #value: HubState | undefined;
+  #lack: string | undefined;
 
   get value(): HubState | undefined {
     return this.#value;
   }
 
+  /** Why there is no value, as a sentence with the next step; undefined: there is one, or nobody has looked yet. */
+  get lack(): string | undefined {
+    return this.#lack;
+  }
+
+  set(next: HubState): void {
+    this.#change(next, undefined);
+  }
+
+  /** There is none any more, nor will there be until somebody has done what `lack` says. */
+  clear(lack: string): void {
+    this.#change(undefined, lack);
+  }
+
   /** Tells the listeners, unless it says the same as before. */
-  set(next: HubState | undefined): void {
-    const isSame = isDeepStrictEqual(comparable(this.#value), comparable(next));
+  #change(next: HubState | undefined, lack: string | undefined): void {
+    const isSame =
+      lack === this.#lack && isDeepStrictEqual(comparable(this.#value), comparable(next));
     this.#value = next;
+    this.#lack = lack;
     if (!isSame) for (const listener of this.#listeners) listener();
   }
 

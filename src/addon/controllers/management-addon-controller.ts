@@ -6,10 +6,7 @@ import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts'
 import type { ConfigLookup } from '../api/config-reference.ts';
 import { addonName } from '../api/names.ts';
 import { Controller, keysFrom } from '../../kube/controller.ts';
-import {
-  clusterManagementAddOnProblems,
-  configHashesPatch,
-} from '../registration/cluster-management-addon-status.ts';
+import { configHashesPatch } from '../registration/cluster-management-addon-status.ts';
 import type { Watches } from './watches.ts';
 import { controllerDefaults } from './controller-defaults.ts';
 
@@ -21,13 +18,11 @@ export interface ManagementAddOnControllerOptions {
   readonly log: Logger;
 }
 
-/** Fills in what OCM's addon manager asks for in the status of the ClusterManagementAddOn, and says what keeps OCM from following it. */
+/** Fills in what OCM's addon manager asks for in the status of the ClusterManagementAddOn. What is wrong with that each cluster's addon says. */
 export function managementAddOnController(options: ManagementAddOnControllerOptions): Controller {
   const { api, watches, findConfig, clock } = options;
-  const log = options.log.child({ controller: 'management-addon' });
   const always = () => [addonName];
   const from = [watches.managementAddOns, watches.configurations, watches.deploymentConfigs];
-  let said = '';
   return new Controller({
     name: 'management-addon',
     sources: from.map((informer) => keysFrom(informer, always)),
@@ -35,9 +30,6 @@ export function managementAddOnController(options: ManagementAddOnControllerOpti
       const object = watches.managementAddOns.get(addonName);
       if (object === undefined) return undefined;
       const addon = parseClusterManagementAddOn(object);
-      const problems = clusterManagementAddOnProblems(addon).join('; ');
-      if (problems !== '' && problems !== said) log.warn('OCM is kept from its part', { problems });
-      said = problems;
       const patch = configHashesPatch(addon, findConfig);
       if (patch !== undefined) {
         await api.patch(refOf(object), patch, { signal, subresource: 'status' });

@@ -64,6 +64,17 @@ export function addOnStatusPatch(input: AddOnStatusInput): Fields | undefined {
   };
 }
 
+/** The same where no agent can be rendered for any cluster: the condition ManifestApplied alone, with the reason. */
+export function noAgentPatch(
+  { isDeleting, conditions, uid, resourceVersion }: ManagedClusterAddOn,
+  message: string,
+  nowMs: number,
+): Fields | undefined {
+  const after = withManifestApplied(conditions, { t: 'failed', message }, nowMs);
+  if (isDeleting || after === conditions) return undefined;
+  return { metadata: { uid, resourceVersion }, status: { conditions: after } };
+}
+
 function registrationApplied(access: AccessOutcome): ConditionNow {
   const type = 'RegistrationApplied';
   if (access.t === 'applied') {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { clusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
 import { specHash } from '../../../src/addon/api/spec-hash.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { KubeError } from '../../../src/kube/kube-error.ts';
@@ -19,6 +20,16 @@ async function running(
   await world.settle();
   world.api.calls.length = 0;
   return { world, addon };
+}
+
+/** The work agent of the cluster says that it has done its part. */
+async function applied(world: HubWorld, cluster: string): Promise<void> {
+  const { generation } = world.work(cluster)!.metadata;
+  const conditions = [{ ...condition('Applied', 'True'), observedGeneration: generation }];
+  const ref = world.ref('ManifestWork', 'addon-cluster-proxy-deploy-0', cluster);
+  const patch = { status: { conditions } };
+  await world.api.as('klusterlet').patch(ref, patch, { ...live, subresource: 'status' });
+  await world.settle();
 }
 
 const deploymentConfig = (spec: object): KubeObject => ({
@@ -246,6 +257,45 @@ describe('a cluster', () => {
     );
   });
 
+  it('that OCM will not configure says why, and no longer when that is mended', async () => {
+    const world = await HubWorld.create({ clusters: ['cluster1'] });
+    world.api.put(addOn('cluster1', { conditions: [] }));
+    const placement = { namespace: hub, name: 'all' };
+    const managed = clusterManagementAddOn('v1alpha1', placement);
+    const annotations = { 'addon.open-cluster-management.io/lifecycle': 'self' };
+    world.api.put({ ...managed, metadata: { ...managed.metadata, annotations } });
+    await world.start();
+    const said = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
+    await world.until(() => said() !== undefined);
+    expect(said()).toMatchObject({
+      status: 'False',
+      message: expect.stringMatching(/lifecycle: self, .*set it to addon-manager$/),
+    });
+    world.api.put(managed);
+    const { conditions } = world.addOn('cluster1')!['status'] as { conditions: object[] };
+    const configured = [...conditions, condition('Configured', 'True')];
+    world.api.put(addOn('cluster1', { conditions: configured }));
+    await world.until(() => world.work('cluster1') !== undefined);
+    await world.settle();
+    expect(said()).toBeUndefined();
+  });
+
+  it('whose addon OCM does not keep to the configuration says so once it is applied', async () => {
+    const { world } = await running(['cluster1']);
+    const managed = clusterManagementAddOn('v1alpha1', { namespace: hub, name: 'all' });
+    world.api.put({ ...managed, spec: {} });
+    await applied(world, 'cluster1');
+    expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')).toMatchObject({
+      status: 'True',
+      message: expect.stringContaining('does not name ManagedProxyConfiguration cluster-proxy'),
+    });
+    world.api.put(managed);
+    await world.settle();
+    expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')?.['message']).toBe(
+      'manifests of addon are applied successfully',
+    );
+  });
+
   it.each([true, false])(
     'leads to its kube-apiserver as the manager is told: %s',
     async (leads) => {
@@ -260,14 +310,7 @@ describe('a cluster', () => {
     const mayComeThrough = () => access(world, 'cluster1')[2] !== undefined;
     const wayOf = (work: KubeObject | undefined) =>
       /--broker-via-hub|--broker-url/.exec(JSON.stringify(work?.['spec']))?.[0];
-    const apply = async () => {
-      const { generation } = world.work('cluster1')!.metadata;
-      const applied = { ...condition('Applied', 'True'), observedGeneration: generation };
-      const ref = world.ref('ManifestWork', 'addon-cluster-proxy-deploy-0', 'cluster1');
-      const status = { conditions: [applied] };
-      await world.api.as('klusterlet').patch(ref, { status }, { ...live, subresource: 'status' });
-      await world.settle();
-    };
+    const apply = () => applied(world, 'cluster1');
     await apply();
     expect(mayComeThrough()).toBe(true);
     const entrypoint = { type: 'Hostname', hostname: { value: 'broker.example' } };

@@ -4,7 +4,7 @@ import { textIn } from '../../../src/addon/certificates/secret.ts';
 import { parseCertificates } from '../../../src/base/x509.ts';
 import { KubeError } from '../../../src/kube/kube-error.ts';
 import { tlsProfile } from '../hub/hub-fixture.ts';
-import { configuration, hub, HubWorld } from './hub-world.ts';
+import { configuration, hub, HubWorld, isWrite } from './hub-world.ts';
 
 const live = { signal: new AbortController().signal };
 
@@ -149,6 +149,10 @@ describe('the hub', () => {
     expect(said(world, 'ProxyServerSecretSigned')).toMatchObject({ status: 'False' });
     expect(world.find('Deployment', 'cluster-proxy', hub)).toBeDefined();
     expect(world.find('Secret', 'agent-ca', hub)).toBeDefined();
+    expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')).toMatchObject({
+      status: 'False',
+      message: expect.stringContaining('cannot be made, see its conditions'),
+    });
     world.api.put(good);
     await world.until(() => world.work('cluster1') !== undefined, { withinMs: 5_000 });
     await world.until(() => said(world, 'HubApplied')?.['status'] === 'True');
@@ -214,19 +218,46 @@ describe('the hub', () => {
     await world.until(() => said(world, 'EntrypointReady')?.['status'] === 'True');
   });
 
-  it('is nothing without a configuration, and comes and stays when one comes and goes', async () => {
+  it('is nothing without a configuration, and comes and stays when one comes and goes; each addon says so', async () => {
     const world = new HubWorld();
     world.addCluster('cluster1');
     const addon = await world.start();
     await world.settle();
     expect(addon.unready).toBeUndefined();
-    expect(world.writes).toBe(0);
+    expect(world.api.calls.filter(isWrite)).toMatchObject([{ kind: 'ManagedClusterAddOn' }]);
+    const said = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
+    const missing = {
+      status: 'False',
+      message: expect.stringMatching(
+        /^ManagedProxyConfiguration cluster-proxy is not there, .*create it/,
+      ),
+    };
+    expect(said()).toMatchObject(missing);
     world.api.put(configuration());
     await world.until(() => world.work('cluster1') !== undefined);
     await world.settle();
+    expect(said()).toBeUndefined();
     await world.api.delete(world.ref('ManagedProxyConfiguration', 'cluster-proxy'), live);
     await world.settle();
     expect(world.work('cluster1')).toBeDefined();
+    expect(said()).toMatchObject(missing);
+  });
+
+  it('of a configuration that is wrong from the start is missed by each addon, until it is right', async () => {
+    const world = await HubWorld.create({ configuration: configuration({ replicas: -1 }) });
+    await world.start();
+    const missed = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
+    await world.until(() => missed() !== undefined);
+    expect(missed()).toMatchObject({
+      status: 'False',
+      message: expect.stringMatching(
+        /^ManagedProxyConfiguration cluster-proxy is not valid: spec\.proxyServer\.replicas is -1, .*; correct it$/,
+      ),
+    });
+    world.api.put(configuration());
+    await world.until(() => world.work('cluster1') !== undefined);
+    await world.settle();
+    expect(missed()).toBeUndefined();
   });
 
   it('goes on where it was when the API server comes back', async () => {

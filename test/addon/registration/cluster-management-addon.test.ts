@@ -4,8 +4,8 @@ import {
   parseClusterManagementAddOn,
 } from '../../../src/addon/api/cluster-management-addon.ts';
 import {
-  clusterManagementAddOnProblems,
   configHashesPatch,
+  managementAddOnProblems,
 } from '../../../src/addon/registration/cluster-management-addon-status.ts';
 import { deploymentConfigReference, proxyConfigurationReference } from './hub-objects.ts';
 
@@ -23,7 +23,7 @@ describe('clusterManagementAddOn', () => {
       },
       spec: { installStrategy: { type: 'Placements', placements: [placement] } },
     });
-    expect(clusterManagementAddOnProblems(parseClusterManagementAddOn(cma))).toEqual([]);
+    expect(managementAddOnProblems(parseClusterManagementAddOn(cma))).toEqual({});
   });
 
   it('names what keeps OCM from configuring it', () => {
@@ -32,10 +32,13 @@ describe('clusterManagementAddOn', () => {
       annotations: { 'addon.open-cluster-management.io/lifecycle': 'self' },
     };
     const cma = parseClusterManagementAddOn({ ...object(), metadata, spec: {} });
-    expect(clusterManagementAddOnProblems(cma)).toEqual([
-      expect.stringContaining('lifecycle: self'),
-      expect.stringContaining('ManagedProxyConfiguration cluster-proxy'),
-    ]);
+    expect(managementAddOnProblems(cma)).toEqual({
+      unconfigured: expect.stringContaining('lifecycle: self'),
+      unfollowed: expect.stringContaining('ManagedProxyConfiguration cluster-proxy'),
+    });
+    expect(managementAddOnProblems(undefined)).toEqual({
+      unconfigured: expect.stringContaining('is not there'),
+    });
   });
 });
 
