@@ -2,7 +2,9 @@ import { hostname } from 'node:os';
 import { type OptionsDraft, readOptions } from '../base/options.ts';
 import { didYouMean } from '../base/option-problems.ts';
 import { processId, type ProgramOptions } from '../base/options-common.ts';
-import type { Env, OptionValues } from '../base/options-table.ts';
+import { type Env, envOf, flagOf, type OptionValues } from '../base/options-table.ts';
+import { type ProgramFlag, takeFlags } from './api/additional-args.ts';
+import { klogFlags } from './api/additional-args-table.ts';
 import type { RedisSpec } from './api/configuration-spec.ts';
 import { objectNameCheck, redisUrlCheck } from './api/field-checks.ts';
 import {
@@ -65,8 +67,16 @@ const allTable = {
  * @throws ConfigError with every problem there is
  */
 export function readAddonOptions(argv: readonly string[], env: Env): ProgramOptions<AddonOptions> {
-  const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
+  const klog = takeFlags(argv, klogFlags);
+  const level = klog.flags.findLast(({ name }) => name === addonProcessTable.logLevel.name);
+  const ours = [...klog.rest, ...logLevelArgs(level, klog.rest, env)];
+  const { values, warnings } = readOptions(allTable, ours, env, (draft) => {
     checkAddon(draft);
+    for (const { sentence } of klog.problems) draft.problem(sentence);
+    for (const { sentence } of klog.ignored) draft.warn(`${sentence}; remove it`);
+    if (level !== undefined) {
+      draft.warn(`--v is --log-level=${level.value} here, unless that is given; give it instead`);
+    }
     if (!env['POD_NAMESPACE']) {
       draft.problem(
         'POD_NAMESPACE is not set: it names the namespace that this process runs in, where its lease is; ' +
@@ -95,6 +105,18 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
     featureGates: parseFeatureGates(values.featureGates),
   });
   return { options, logLevel: values.logLevel, warnings };
+}
+
+/** What `--v` comes to, where nobody says it in our words. */
+function logLevelArgs(
+  level: ProgramFlag | undefined,
+  argv: readonly string[],
+  env: Env,
+): readonly string[] {
+  const { logLevel } = addonProcessTable;
+  const isGiven = argv.some((arg) => arg.split('=', 1)[0] === flagOf(logLevel));
+  if (level === undefined || isGiven || env[envOf(logLevel)]) return [];
+  return [`${flagOf(logLevel)}=${level.value}`];
 }
 
 function redisOf(values: OptionValues<typeof addonRedisTable>): RedisSpec | undefined {

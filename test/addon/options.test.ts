@@ -96,7 +96,8 @@ describe('readAddonOptions', () => {
       '--metrics-bind-addres=:1',
       'unknown option --metrics-bind-addres, did you mean --metrics-bind-address?',
     ],
-    ['--v=2', 'unknown option --v'],
+    ['--v=high', '--v=high is not possible, a value of the form ^\\d+$ is'],
+    ['--version', 'unknown option --version'],
     [
       '--metrics-bind-address=58080',
       '--metrics-bind-address="58080" is not [HOST]:PORT (:58080, 127.0.0.1:58080), nor 0 for nowhere',
@@ -157,6 +158,25 @@ describe('readAddonOptions', () => {
       '--feature-gates: ClusterProfile does nothing yet, ClusterProfiles get no access provider',
       '--enable-service-proxy does nothing yet: there is no user-server, only konnectivity clients are served',
     ]);
+  });
+
+  it.each([
+    [['--v=4'], 'debug'],
+    [['-v', '2', '--leader-elect'], 'info'],
+    [['--v=4', '--log-level=warn'], 'warn'],
+    [['--log-level', 'error', '-v=9'], 'error'],
+  ])('takes the verbosity of klog, %j, for %s, and asks for our own', (argv, logLevel) => {
+    const { logLevel: read, warnings } = readAddonOptions(argv, pod);
+    expect(read).toBe(logLevel);
+    expect(warnings).toEqual([expect.stringMatching(/^--v is --log-level=(debug|info) here/)]);
+  });
+
+  it('takes the other flags of klog, which have no effect, and says so', () => {
+    const klog = ['--logtostderr', '--stderrthreshold', '2', '--vmodule=a=1', '-log_dir=/x'];
+    const { options, warnings } = read(...klog, '--leader-elect');
+    expect(options.leaderElect).toBe(true);
+    expect(warnings).toHaveLength(4);
+    expect(warnings[0]).toMatch(/^--logtostderr: logs are lines of JSON .*; remove it$/);
   });
 
   it('takes variables as well as flags', () => {

@@ -46,13 +46,18 @@ const files = refused('the addon mounts its own certificates and sets this itsel
 
 const { drainTimeoutMs: drainTimeout } = brokerOperatorTable;
 
-const common: FlagRules = {
+/** What all programs of Kubernetes take: the flags of klog. */
+export const klogFlags: FlagRules = {
   v: verbosity,
   ...all(
     logFile,
     'logtostderr alsologtostderr stderrthreshold vmodule log_backtrace_at log_dir log_file log_file_max_size one_output ' +
       'add_dir_header skip_headers skip_log_headers logging-format log-flush-frequency',
   ),
+};
+
+const common: FlagRules = {
+  ...klogFlags,
   ...all(pings, 'keepalive-time'),
   ...all(channels, 'xfr-channel-size warn-on-channel-limit'),
   ...all(leases, 'lease-namespace lease-label'),

@@ -43,30 +43,66 @@ export function readAdditionalArgs(
   rules: FlagRules,
   field: string,
 ): AdditionalArgs {
-  const read = {
-    flags: [] as ProgramFlag[],
-    ignored: [] as FieldProblem[],
-    problems: [] as FieldProblem[],
-  };
-  for (let at = 0; at < args.length; at++) {
+  const read = nothingRead();
+  for (const { at, text, flag } of goFlags(args)) {
     const place = `${field}[${at}]`;
-    const match = /^--?([A-Za-z][\w-]*)(?:=([^]*))?$/.exec(args[at]!);
-    if (match === null) {
-      const sentence = `is ${JSON.stringify(args[at])}, a flag is needed: --name=value`;
-      read.problems.push({ field: place, sentence });
+    if (flag !== undefined) {
+      take(read, rules, { ...flag, place });
       continue;
     }
-    const name = match[1]!;
-    // As Go's flags: the value may be the next argument; without one the flag is a switch.
-    const next = args[at + 1];
-    const value = match[2] ?? (next === undefined || next.startsWith('-') ? 'true' : args[++at]!);
-    take(read, rules, { name, value, place });
+    const sentence = `is ${JSON.stringify(text)}, a flag is needed: --name=value`;
+    read.problems.push({ field: place, sentence });
   }
   return read;
 }
 
+/** Takes the flags that `rules` know out of a command line; `rest` is for its program. Fields are the flags. */
+export function takeFlags(
+  argv: readonly string[],
+  rules: FlagRules,
+): AdditionalArgs & { readonly rest: readonly string[] } {
+  const read = nothingRead();
+  const rest: string[] = [];
+  for (const { at, end, flag } of goFlags(argv)) {
+    if (flag !== undefined && Object.hasOwn(rules, flag.name)) {
+      take(read, rules, { ...flag, place: `--${flag.name}` });
+    } else {
+      rest.push(...argv.slice(at, end));
+    }
+  }
+  return { ...read, rest };
+}
+
+interface GoFlag {
+  readonly at: number;
+  /** Where the next one is. */
+  readonly end: number;
+  readonly text: string;
+  /** Undefined: it is none. */
+  readonly flag: ProgramFlag | undefined;
+}
+
+/** As Go reads flags: one dash or two; the value may be the next argument; without one the flag is a switch. */
+function* goFlags(args: readonly string[]): Generator<GoFlag> {
+  for (let at = 0, end = 0; at < args.length; at = end) {
+    const text = args[at]!;
+    const match = /^--?([A-Za-z][\w-]*)(?:=([^]*))?$/.exec(text);
+    const next = args[at + 1];
+    const isSwitch = next === undefined || next.startsWith('-');
+    end = at + (match === null || match[2] !== undefined || isSwitch ? 1 : 2);
+    const flag = match && { name: match[1]!, value: match[2] ?? (isSwitch ? 'true' : next) };
+    yield { at, end, text, flag: flag ?? undefined };
+  }
+}
+
+const nothingRead = () => ({
+  flags: [] as ProgramFlag[],
+  ignored: [] as FieldProblem[],
+  problems: [] as FieldProblem[],
+});
+
 function take(
-  read: { flags: ProgramFlag[]; ignored: FieldProblem[]; problems: FieldProblem[] },
+  read: ReturnType<typeof nothingRead>,
   rules: FlagRules,
   { name, value, place }: { name: string; value: string; place: string },
 ): void {
