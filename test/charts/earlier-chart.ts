@@ -148,6 +148,7 @@ export async function earlierDefinition(): Promise<KubeObject> {
     definition.spec.versions[0]!.schema.openAPIV3Schema.properties['spec']!.properties;
   delete proxyServer!.properties['redis'];
   delete proxyServer!.properties['resources'];
+  delete proxyServer!.properties['enrolmentKeysSecretRef'];
   delete proxyAgent!.properties['allow'];
   return definition;
 }

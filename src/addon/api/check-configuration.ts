@@ -1,4 +1,5 @@
 import {
+  defaultBalancerName,
   fixedPorts,
   type EntrypointSpec,
   type ManagedProxyConfigurationSpec,
@@ -73,7 +74,7 @@ export function ignoredFields(spec: ManagedProxyConfigurationSpec): readonly Fie
 }
 
 function ignoreEntrypoint(
-  { type, hostname, ingress, edge }: EntrypointSpec,
+  { type, port, hostname, ingress, loadBalancerService, edge }: EntrypointSpec,
   ignore: (field: string, sentence: string) => void,
 ): void {
   const path = 'spec.proxyServer.entrypoint';
@@ -82,6 +83,18 @@ function ignoreEntrypoint(
   }
   if (type !== 'Ingress' && ingress.host !== undefined) {
     ignore(`${path}.ingress`, `is for type Ingress, the type is ${type}`);
+  }
+  const { name, annotations } = loadBalancerService;
+  const isNamed = name !== defaultBalancerName || Object.keys(annotations).length > 0;
+  if (type !== 'LoadBalancerService' && isNamed) {
+    ignore(`${path}.loadBalancerService`, `is for type LoadBalancerService, the type is ${type}`);
+  }
+  if (port !== fixedPorts.agentServer && (type === 'PortForward' || type === 'Ingress')) {
+    const instead =
+      type === 'Ingress'
+        ? `agents connect to ${path}.ingress.port`
+        : 'agents connect to the kube-apiserver of the hub';
+    ignore(`${path}.port`, `is ${port}: with type ${type} ${instead}`);
   }
   if (edge.brokerUrl !== undefined) {
     ignore(`${path}.edge.brokerUrl`, 'is not used yet: agents connect to the brokers of the hub');

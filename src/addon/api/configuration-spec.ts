@@ -6,6 +6,9 @@ export const fixedPorts = {
   adminServer: 8095,
 } as const;
 
+/** The load balancer for agents, where `loadBalancerService.name` names none. */
+export const defaultBalancerName = 'proxy-agent-entrypoint';
+
 export const signerTypes = ['SelfSigned', 'Provided', 'CertManager'] as const;
 export const entrypointTypes = [
   'Hostname',

@@ -1,4 +1,5 @@
 import {
+  defaultBalancerName,
   type EntrypointSpec,
   entrypointTypes,
   fixedPorts,
@@ -97,7 +98,7 @@ function readEntrypoint(reader: FieldReader): EntrypointSpec {
   return {
     type: reader.choice('type', entrypointTypes, 'PortForward'),
     loadBalancerService: {
-      name: loadBalancer.text('name', 'proxy-agent-entrypoint', checks.serviceNameCheck),
+      name: loadBalancer.text('name', defaultBalancerName, checks.serviceNameCheck),
       annotations: readAnnotations(loadBalancer),
     },
     hostname: { value: reader.child('hostname').optionalText('value', checks.hostCheck) },

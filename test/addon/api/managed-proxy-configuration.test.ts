@@ -267,6 +267,22 @@ describe('parseManagedProxyConfiguration', () => {
       'wss://edge.example',
       'spec.proxyServer.entrypoint.edge.brokerUrl',
     ],
+    ['proxyServer.entrypoint.port', 443, 'spec.proxyServer.entrypoint.port'],
+    [
+      'proxyServer.entrypoint',
+      { type: 'Ingress', port: 443, ingress: { host: 'hub.example' } },
+      'spec.proxyServer.entrypoint.port',
+    ],
+    [
+      'proxyServer.entrypoint.loadBalancerService.name',
+      'other',
+      'spec.proxyServer.entrypoint.loadBalancerService',
+    ],
+    [
+      'proxyServer.entrypoint.loadBalancerService.annotations',
+      [{ key: 'a', value: 'b' }],
+      'spec.proxyServer.entrypoint.loadBalancerService',
+    ],
     ['proxyAgent.additionalArgs', ['--sync-interval=1s'], 'spec.proxyAgent.additionalArgs[0]'],
     ['userServer', {}, 'spec.userServer'],
     ['userServer.additionalSANs', ['not a name'], 'spec.userServer'],
@@ -274,6 +290,14 @@ describe('parseManagedProxyConfiguration', () => {
     const { problems, ignored } = parseWith(path, value);
     expect(problems).toEqual([]);
     expect(ignored.map((one) => one.field)).toEqual([field]);
+  });
+
+  it.each([
+    { type: 'Hostname', port: 443, hostname: { value: 'hub.example' } },
+    { type: 'LoadBalancerService', port: 443, loadBalancerService: { name: 'other' } },
+    { type: 'PortForward', port: 8091, loadBalancerService: { name: 'proxy-agent-entrypoint' } },
+  ])('says nothing of an entrypoint %j, all of which counts', (entrypoint) => {
+    expect(parseWith('proxyServer.entrypoint', entrypoint).ignored).toEqual([]);
   });
 
   it('says nothing of ports that are the ones there are', () => {
