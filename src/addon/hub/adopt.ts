@@ -26,8 +26,8 @@ function isUpdate(entry: Fields): boolean {
 
 /**
  * Server-side apply leaves fields of other managers alone. That keeps what upstream's controllers wrote before us (a port of the
- * load balancer, a command, a volume) and what somebody adds to a Service's ports by hand. Their ownership is handed to us here; the
- * next apply then drops what we do not want. Statuses and everybody else's fields stay theirs.
+ * load balancer, a command, a volume) and what somebody adds by hand to a Service's ports or to the pods of the brokers. Their ownership
+ * is handed to us here; the next apply then drops what we do not want. Statuses and everybody else's fields stay theirs.
  */
 export function adoptions(
   wanted: readonly KubeObject[],
@@ -47,7 +47,11 @@ export function adoptions(
   });
 }
 
-const portsOnly = { 'f:spec': { 'f:ports': true } } as const;
+/** Annotations of pods are anybody's: by one `kubectl rollout restart` replaces them. */
+const claimed: Readonly<Record<string, Claim>> = {
+  Service: { 'f:spec': { 'f:ports': true } },
+  Deployment: { 'f:spec': { 'f:template': { 'f:spec': true } } },
+};
 const everything = true;
 /** Which of another manager's fields are ours to decide on; a tree of those of `fieldsV1`. */
 type Claim = true | { readonly [field: string]: Claim };
@@ -55,7 +59,7 @@ type Claim = true | { readonly [field: string]: Claim };
 function claimOn({ kind }: KubeObject, entry: Fields): Claim | undefined {
   if (!isUpdate(entry)) return undefined;
   if (isUpstreamWrite(entry)) return everything;
-  return kind === 'Service' && entry['manager'] !== fieldManager ? portsOnly : undefined;
+  return entry['manager'] === fieldManager ? undefined : claimed[kind];
 }
 
 /** The managedFields after the change; undefined where nothing is to change. */

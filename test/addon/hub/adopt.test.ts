@@ -47,6 +47,28 @@ describe('adoptions', () => {
     ]);
   });
 
+  it('take from others the pods of a Deployment, and leave them annotations and scale', () => {
+    const deployment: KubeObject = {
+      ...service([]),
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { ...service([]).metadata, name: 'cluster-proxy' },
+    };
+    const annotations = { 'f:annotations': { 'f:kubectl.kubernetes.io/restartedAt': {} } };
+    const template = (fields: object) => ({ 'f:spec': { 'f:template': fields } });
+    const env = { 'f:spec': { 'f:containers': { 'k:{"name":"proxy-server"}': { 'f:env': {} } } } };
+    const written = entry('kubectl-set', template({ ...env, 'f:metadata': annotations }));
+    const scaled = entry('autoscaler', { 'f:spec': { 'f:replicas': {} } });
+    const managedFields = [written, scaled];
+    const metadata = { ...deployment.metadata, managedFields };
+    const [adoption] = adoptions(plan().apply, [{ ...deployment, metadata }]);
+    expect(adoption?.patch.metadata['managedFields']).toEqual([
+      entry('kubectl-set', template({ 'f:metadata': annotations })),
+      scaled,
+      { ...ours(template(env)), apiVersion: 'apps/v1' },
+    ]);
+  });
+
   it.each([
     ['nobody else wrote', ours(ports('8091'))],
     ['somebody else annotated', entry('kubectl', { 'f:metadata': {} })],

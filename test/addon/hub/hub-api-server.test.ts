@@ -200,6 +200,28 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     expect(text).not.toContain('/bin/sh');
   });
 
+  it('takes out of the pods what somebody has put there, once, and lets them be restarted', async () => {
+    const object = await stored();
+    await carryOut(await planFor(object));
+    const of = ['-n', hub];
+    const target = ['deployment/cluster-proxy', ...of];
+    await server.kubectl(['set', 'env', ...target, 'CULVERT_LOG_LEVEL=debug']);
+    const sidecar = { name: 'sidecar', image: 'x', volumeMounts: [{ name: 'v', mountPath: '/v' }] };
+    const spec = { containers: [sidecar], volumes: [{ name: 'v', emptyDir: {} }] };
+    const patch = JSON.stringify({ spec: { template: { spec } } });
+    await server.kubectl(['patch', ...target, '--type=strategic', '-p', patch]);
+    await server.kubectl(['rollout', 'restart', ...target]);
+    await carryOut(await planFor(object));
+    const text = await server.kubectl(['get', ...target, '-o', 'yaml']);
+    expect(text).not.toMatch(/CULVERT_LOG_LEVEL|sidecar|emptyDir/);
+    expect(text).toContain('kubectl.kubernetes.io/restartedAt');
+    const before = await versions();
+    const again = await planFor(object);
+    expect(again).toMatchObject({ adopt: [], remove: [] });
+    await carryOut(again);
+    expect(await versions()).toEqual(before);
+  });
+
   it('keeps the key of the replicas', async () => {
     const object = await stored();
     await carryOut(await planFor(object));
