@@ -22,7 +22,7 @@ export interface StatusServer extends AsyncDisposable {
 const requestTimeoutMs = 5_000;
 
 /**
- * Serves /healthz, /readyz and /metrics over plain HTTP: apart from where strangers connect, so that probes need no certificate.
+ * Serves /healthz, /readyz (or /ready) and /metrics over plain HTTP: apart from where strangers connect, so that probes need no certificate.
  *
  * @throws Error the address is taken
  */
@@ -61,6 +61,8 @@ async function answer(source: StatusSource, target: string, response: ServerResp
   switch (path) {
     case '/healthz':
       return say(response, 200, 'ok');
+    // The name that konnectivity's servers have for it as well.
+    case '/ready':
     case '/readyz': {
       const why = source.unready();
       return why === undefined ? say(response, 200, 'ok') : say(response, 503, why);

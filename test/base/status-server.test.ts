@@ -19,7 +19,9 @@ describe('the status server', () => {
     };
     expect(await ask('/healthz')).toBe('200 ok');
     expect(await ask('/readyz')).toBe('503 no tunnel yet');
+    expect(await ask('/ready')).toBe('503 no tunnel yet');
     why = undefined;
+    expect(await ask('/ready')).toBe('200 ok');
     expect(await ask('/readyz?verbose')).toBe('200 ok');
     expect(await ask('/metrics')).toBe('200 up 1');
     expect(await ask('/v1/status')).toBe('404 not found');
