@@ -83,6 +83,13 @@ export const addonAgentTable = {
     default: 'IfNotPresent',
     help: 'Of the brokers: Always, IfNotPresent or Never.',
   },
+  imagePullSecrets: {
+    name: 'image-pull-secrets',
+    kind: 'string',
+    placeholder: 'NAME',
+    repeatable: true,
+    help: 'A Secret beside the brokers that their image is pulled with.',
+  },
   featureGates: {
     name: 'feature-gates',
     kind: 'string',

@@ -48,6 +48,8 @@ export interface AddonOptions {
   readonly agentInstallNamespace: string;
   /** Of the brokers. */
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  /** Of the brokers: names of Secrets in their namespace. */
+  readonly imagePullSecrets: readonly string[];
   /** The Redis of the brokers, where the ManagedProxyConfiguration names none. */
   readonly redis: RedisSpec | undefined;
   readonly featureGates: FeatureGates;
@@ -86,7 +88,7 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
   });
   const { kubeconfig, leaderElect, signerSecretNamespace, signerSecretName } = values;
   const { agentInstallNamespace, enableNetworkPolicies, imagePullPolicy } = values;
-  const { enableKubeApiProxy } = values;
+  const { enableKubeApiProxy, imagePullSecrets } = values;
   const options: AddonOptions = Object.freeze({
     kubeconfig,
     namespace: env['POD_NAMESPACE']!,
@@ -101,6 +103,7 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
     enableNetworkPolicies,
     agentInstallNamespace,
     imagePullPolicy,
+    imagePullSecrets,
     redis: redisOf(values),
     featureGates: parseFeatureGates(values.featureGates),
   });
@@ -142,6 +145,10 @@ function checkAddon({ values, given, label, problem, warn }: OptionsDraft<typeof
     const name = values[key];
     const wrong = name === undefined ? undefined : objectNameCheck(name);
     if (wrong !== undefined) problem(`${label(key)} ${wrong}`);
+  }
+  for (const name of values.imagePullSecrets ?? []) {
+    const wrong = objectNameCheck(name);
+    if (wrong !== undefined) problem(`${label('imagePullSecrets')} ${wrong}`);
   }
   const wrongUrl = values.redisUrl === undefined ? undefined : redisUrlCheck(values.redisUrl);
   if (wrongUrl !== undefined) problem(`${label('redisUrl')} ${wrongUrl}`);

@@ -41,6 +41,7 @@ describe('readAddonOptions', () => {
         enableNetworkPolicies: false,
         agentInstallNamespace: 'open-cluster-management-cluster-proxy',
         imagePullPolicy: 'IfNotPresent',
+        imagePullSecrets: [],
         redis: undefined,
         featureGates: { clusterProfile: false },
       },
@@ -65,6 +66,7 @@ describe('readAddonOptions', () => {
     [['--enable-kube-api-proxy=false'], { enableKubeApiProxy: false }],
     [['--enable-network-policies=true'], { enableNetworkPolicies: true }],
     [['--agent-install-namespace=spoke'], { agentInstallNamespace: 'spoke' }],
+    [['--image-pull-secrets=a', '--image-pull-secrets', 'b'], { imagePullSecrets: ['a', 'b'] }],
     [['--image-pull-policy=Always'], { imagePullPolicy: 'Always' }],
     [['--feature-gates=ClusterProfile=true'], { featureGates: { clusterProfile: true } }],
     [
@@ -119,6 +121,10 @@ describe('readAddonOptions', () => {
     [
       '--signer-secret-name=No_Secret',
       '--signer-secret-name is "No_Secret", the name of an object is needed: lower case letters, digits, hyphens and dots',
+    ],
+    [
+      '--image-pull-secrets=No',
+      '--image-pull-secrets is "No", the name of an object is needed: lower case letters, digits, hyphens and dots',
     ],
     [
       '--agent-install-namespace=a.b',

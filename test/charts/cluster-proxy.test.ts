@@ -63,6 +63,7 @@ const rows: readonly Row[] = [
   ['proxyServerImage', 'r.example/s', configuration, server({ image: 'r.example/s:v0.12.0' })],
   ['proxyAgentImage', 'r.example/a', configuration, agent({ image: 'r.example/a:v0.12.0' })],
   ['imagePullSecrets', ['s'], manager, pod({ imagePullSecrets: [{ name: 's' }] })],
+  ['imagePullSecrets', ['s', 't'], manager, arg('--image-pull-secrets=t')],
   ['imagePullSecrets', ['s'], redis, pod({ imagePullSecrets: [{ name: 's' }] })],
   ['replicas', 3, manager, { spec: { replicas: 3 } }],
   ['replicas', 3, configuration, server({ replicas: 3 })],

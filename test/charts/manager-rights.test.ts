@@ -80,6 +80,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
     );
   const settings = {
     imagePullPolicy: 'IfNotPresent',
+    imagePullSecrets: [],
     enableNetworkPolicies: true,
     redis: { url: 'redis://r:6379', secretRef: undefined, caSecretRef: undefined, prefix: 'c:' },
   } as const;

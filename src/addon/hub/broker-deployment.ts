@@ -19,6 +19,8 @@ export interface BrokerDeploymentOptions extends BrokerArgsOptions {
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
   /** The Deployment as it is. */
   readonly live: KubeObject | undefined;
+  /** Names of Secrets beside the brokers. */
+  readonly imagePullSecrets: readonly string[];
 }
 
 /**
@@ -72,6 +74,9 @@ function podTemplate(
       automountServiceAccountToken: true,
       // Variables made for Services could be taken for options.
       enableServiceLinks: false,
+      ...(options.imagePullSecrets.length > 0 && {
+        imagePullSecrets: options.imagePullSecrets.map((name) => ({ name })),
+      }),
       terminationGracePeriodSeconds: terminationGraceSeconds(configuration),
       securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
       nodeSelector: nodePlacement.nodeSelector,
@@ -145,7 +150,7 @@ function environment({ redis }: BrokerDeploymentOptions): readonly object[] {
     name,
     valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } },
   });
-  const variables: object[] = [field('POD_NAME', 'metadata.name'), field('POD_IP', 'status.podIP')];
+  const variables: object[] = [field('POD_IP', 'status.podIP')];
   const ref = redis?.spec.secretRef;
   if (ref !== undefined) {
     variables.push({ name: 'CULVERT_REDIS_URL', valueFrom: { secretKeyRef: { ...ref } } });

@@ -20,6 +20,13 @@ export interface BrokerRedis {
 /** The default port of Redis, its TLS twin and Sentinel's: what a Secret does not tell a NetworkPolicy. */
 const usualPorts = [6379, 6380, 26_379];
 
+const path = 'spec.proxyServer.redis';
+/** Where the Redis of the addon manager's options is named. */
+const optionFields = {
+  secretRef: 'the option --redis-secret-name of the addon manager',
+  caSecretRef: 'the option --redis-ca-secret-name of the addon manager',
+} as const;
+
 /** Redis as the configuration names it, else as the addon manager's options do; undefined where neither does. */
 export function brokerRedis(
   configuration: ManagedProxyConfiguration,
@@ -33,7 +40,10 @@ export function brokerRedis(
   const spec = redis ?? fallback;
   if (spec === undefined) return undefined;
   const problems: FieldProblem[] = [];
-  const valueOf = (field: string, ref: SecretKey | undefined): string | undefined => {
+  const valueOf = (
+    field: keyof typeof optionFields,
+    ref: SecretKey | undefined,
+  ): string | undefined => {
     if (ref === undefined) return undefined;
     const secret = findObject(observed, 'Secret', ref.name, namespace);
     const value = textMap(secret?.['data'])[ref.key];
@@ -43,7 +53,10 @@ export function brokerRedis(
         secret === undefined
           ? `names ${what}, which is not there; create it with the key ${ref.key}`
           : `names the key ${ref.key}, which ${what} does not have; add it`;
-      problems.push({ field: `spec.proxyServer.redis.${field}`, sentence });
+      problems.push({
+        field: redis === undefined ? optionFields[field] : `${path}.${field}`,
+        sentence,
+      });
     }
     return value;
   };

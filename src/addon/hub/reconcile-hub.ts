@@ -24,6 +24,8 @@ import { readTlsProfile, type TlsProfile } from './tls-profile.ts';
 /** What the addon manager was told at its start. */
 export interface HubSettings {
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  /** Of the brokers. */
+  readonly imagePullSecrets: readonly string[];
   readonly enableNetworkPolicies: boolean;
   /** The Redis of configurations that name none. */
   readonly redis: RedisSpec | undefined;

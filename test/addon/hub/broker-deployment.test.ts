@@ -198,9 +198,14 @@ describe('the Deployment of the brokers', () => {
         nodePlacement: { nodeSelector: { dev: 'prod' }, tolerations },
         resources: { requests: { cpu: 1 } },
       }),
-      { settings: { imagePullPolicy: 'Always' } },
+      { settings: { imagePullPolicy: 'Always', imagePullSecrets: ['a', 'b'] } },
     );
-    expect(podOf(from)['spec']).toMatchObject({ nodeSelector: { dev: 'prod' }, tolerations });
+    expect(podOf(from)['spec']).toMatchObject({
+      nodeSelector: { dev: 'prod' },
+      tolerations,
+      imagePullSecrets: [{ name: 'a' }, { name: 'b' }],
+    });
+    expect(podOf(plan())['spec']).not.toHaveProperty('imagePullSecrets');
     expect(containerOf(from)).toMatchObject({
       imagePullPolicy: 'Always',
       resources: { requests: { cpu: '1' }, limits: {} },
@@ -288,6 +293,20 @@ describe('Redis from a Secret', () => {
     const from = of(data);
     expect(from.problems).toEqual([{ field: 'spec.proxyServer.redis.secretRef', sentence }]);
     expect(from.apply.map(({ kind }) => kind)).toContain('Deployment');
+  });
+
+  it('of the addon manager is missed by the option that names it', () => {
+    const own = {
+      url: undefined,
+      secretRef: { name: 'gone', key: 'url' },
+      caSecretRef: { name: 'gone', key: 'ca.crt' },
+      prefix: 'culvert:',
+    };
+    const { problems } = plan(configurationOf(), { settings: { redis: own } });
+    expect(problems.map(({ field }) => field)).toEqual([
+      'the option --redis-secret-name of the addon manager',
+      'the option --redis-ca-secret-name of the addon manager',
+    ]);
   });
 
   it('of the configuration goes before that of the addon manager', () => {

@@ -57,6 +57,7 @@ export function observe(
     configuration,
     settings: {
       imagePullPolicy: 'IfNotPresent',
+      imagePullSecrets: [],
       enableNetworkPolicies: false,
       redis,
       ...settings,
