@@ -13,6 +13,9 @@ const ofOneObject: ReadonlySet<string> = new Set([
   'not_served',
 ]);
 
+const grantIt =
+  "; grant that to the account of the addon manager, the chart's Roles hold what the chart's own names need";
+
 /** What was in the way of single objects while the rest went on. */
 export class Failures {
   readonly #all: ObjectFailure[] = [];
@@ -44,7 +47,8 @@ export class Failures {
       return true;
     } catch (thrown) {
       if (!(thrown instanceof KubeError) || !ofOneObject.has(thrown.code)) throw thrown;
-      this.add(describeRef(refOf(object)), describeError(thrown), thrown);
+      const next = thrown.code === 'forbidden' ? grantIt : '';
+      this.add(describeRef(refOf(object)), `${describeError(thrown)}${next}`, thrown);
       return false;
     }
   }

@@ -28,7 +28,7 @@ import {
 } from './hub-certificates.ts';
 import { HubNamespace } from './hub-namespace.ts';
 import type { HubStateCell } from './hub-state.ts';
-import { hubStateOf, lackOf, noConfiguration } from './hub-state-of.ts';
+import { hubStateOf, lackOf, noConfiguration, unreadHub } from './hub-state-of.ts';
 import { inTheWay } from './in-the-way.ts';
 import { isBehind } from './is-behind.ts';
 import type { Watches } from './watches.ts';
@@ -117,7 +117,10 @@ export class HubController {
     try {
       await this.#inside.follow(configuration.spec.proxyServer.namespace, signal);
     } catch (thrown) {
-      if (!signal.aborted) await this.#say(object, describeError(thrown), signal);
+      const { state } = this.#options;
+      const why = describeError(thrown);
+      if (!signal.aborted && state.value === undefined) state.clear(unreadHub(why));
+      if (!signal.aborted) await this.#say(object, why, signal);
       throw thrown;
     }
     return await this.#bring(object, configuration, signal);

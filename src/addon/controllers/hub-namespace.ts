@@ -75,7 +75,9 @@ export class HubNamespace {
     const sentences = unread.map(
       ({ problem, collection }) => problem ?? `${describeRef(collection)} are still being read`,
     );
-    throw new Error(sentences.join('; '));
+    const isForbidden = sentences.some((sentence) => sentence.includes('forbidden'));
+    const rights = `spec.proxyServer.namespace is ${namespace}: the account of the addon manager needs there what the chart's Role open-cluster-management:cluster-proxy:addon-manager gives it in the release namespace`;
+    throw new Error([...(isForbidden ? [rights] : []), ...sentences].join('; '));
   }
 
   /** Idempotent. */

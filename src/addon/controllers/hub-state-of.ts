@@ -46,6 +46,10 @@ const subject = `ManagedProxyConfiguration ${proxyConfigurationName}`;
 /** What keeps clusters from having agents where there is no configuration. */
 export const noConfiguration = `${subject} is not there, and agents are made from it; create it, the chart has one`;
 
+/** What keeps them from it where the hub's namespace cannot be read. */
+export const unreadHub = (why: string): string =>
+  `the hub's side of ${subject} cannot be read: ${why}`;
+
 /** What keeps them from it where one is there from which nothing can be made yet. */
 export function lackOf(
   { problems, isDeleted }: ManagedProxyConfiguration,

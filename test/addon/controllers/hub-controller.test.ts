@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fields } from '../../../src/addon/api/fields.ts';
+import { fields, text } from '../../../src/addon/api/fields.ts';
 import { textIn } from '../../../src/addon/certificates/secret.ts';
 import { parseCertificates } from '../../../src/base/x509.ts';
 import { KubeError } from '../../../src/kube/kube-error.ts';
@@ -159,25 +159,38 @@ describe('the hub', () => {
   });
 
   it.each([
-    ['apply', 'Service', 'patch'],
-    ['list', 'Deployment', 'list'],
-  ] as const)('says what it may not %s, and goes on when it may', async (verb, kind, word) => {
-    const world = await HubWorld.create();
-    const sentence = `User "manager" cannot ${word} resource "${kind.toLowerCase()}s"`;
-    let isForbidden = true;
-    world.intercept = (call) =>
-      isForbidden && call.verb === verb && call.kind === kind
-        ? new KubeError('forbidden', sentence, { status: 403 })
-        : undefined;
-    await world.start();
-    await world.until(() => said(world, 'HubApplied')?.['status'] === 'False');
-    expect(said(world, 'HubApplied')?.['message']).toContain(sentence);
-    isForbidden = false;
-    await world.until(() => said(world, 'HubApplied')?.['status'] === 'True', {
-      withinMs: 130_000,
-    });
-    await world.until(() => world.work('cluster1') !== undefined);
-  });
+    ['apply', 'Service', 'patch', 'grant that to the account', ''],
+    [
+      'list',
+      'Deployment',
+      'list',
+      '',
+      "the hub's side of ManagedProxyConfiguration cluster-proxy cannot be read: ",
+    ],
+  ] as const)(
+    'says what it may not %s, and goes on when it may',
+    async (verb, kind, word, next, missed) => {
+      const world = await HubWorld.create();
+      const sentence = `User "manager" cannot ${word} resource "${kind.toLowerCase()}s"`;
+      let isForbidden = true;
+      world.intercept = (call) =>
+        isForbidden && call.verb === verb && call.kind === kind
+          ? new KubeError('forbidden', sentence, { status: 403 })
+          : undefined;
+      await world.start();
+      await world.until(() => said(world, 'HubApplied')?.['status'] === 'False');
+      expect(said(world, 'HubApplied')?.['message']).toContain(sentence);
+      expect(said(world, 'HubApplied')?.['message']).toContain(next);
+      const ofCluster = () =>
+        text(world.condition(world.addOn('cluster1'), 'ManifestApplied')?.['message']);
+      await world.until(() => ofCluster().includes(missed));
+      isForbidden = false;
+      await world.until(() => said(world, 'HubApplied')?.['status'] === 'True', {
+        withinMs: 130_000,
+      });
+      await world.until(() => world.work('cluster1') !== undefined);
+    },
+  );
 
   it('keeps the Deployment as it is while the TLS profile is garbage', async () => {
     const { world } = await installed();

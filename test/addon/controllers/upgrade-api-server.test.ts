@@ -40,6 +40,54 @@ describeWith({ programs }, 'the addon manager on a hub that has Cluster Proxy', 
     expect(applied.reason).toBe('Applied');
   });
 
+  const applied = async () => {
+    const { status } = await configuration();
+    return findCondition(parseConditions(fields(status)['conditions']), 'HubApplied');
+  };
+  const edit = (proxyServer: object) =>
+    hub.server.kubectl([
+      ...['patch', 'managedproxyconfiguration', 'cluster-proxy', '--type=merge'],
+      ...['-p', JSON.stringify({ spec: { proxyServer } })],
+    ]);
+
+  it.each([
+    [
+      'a namespace that is not its own',
+      { namespace: 'elsewhere' },
+      { namespace: hubNs },
+      [
+        'spec.proxyServer.namespace is elsewhere: the account of the addon manager needs there',
+        'namespace "elsewhere"',
+      ],
+    ],
+    [
+      'a Service that the chart does not know',
+      { inClusterServiceName: 'other', entrypoint: { type: 'PortForward' } },
+      { inClusterServiceName: null, entrypoint: { type: 'LoadBalancerService' } },
+      [
+        'Resources:["services/proxy"], ResourceNames:["https:other:agent-server"], Verbs:["get"]',
+        'grant that to the account of the addon manager',
+      ],
+    ],
+  ])(
+    'names the permission that is missing for %s, and goes on',
+    async (_what, to, back, words) => {
+      await edit(to);
+      const missing = await eventually(async () => {
+        const found = await applied();
+        return found?.status === 'False' ? found : undefined;
+      });
+      for (const word of words) expect(missing.message).toContain(word);
+      await edit(back);
+      const mended = await eventually(async () => {
+        const found = await applied();
+        return found?.status === 'True' ? found : undefined;
+      });
+      expect(mended.reason).toBe('Applied');
+    },
+    130_000,
+  );
+
   it('takes the port of konnectivity clients off the load balancer', async () => {
     const ports = async () => {
       const { spec } = await get('service', 'proxy-agent-entrypoint', '-n', hubNs);
