@@ -1,7 +1,8 @@
 import type { KubeObject } from '../../kube/kube-object.ts';
-import { fields, items, text, texts } from './fields.ts';
+import { type Condition, isTrue, parseConditions } from './condition.ts';
+import { fields, integer, text, texts } from './fields.ts';
 
-/** What we need of a CertificateSigningRequest. The request inside is read elsewhere. */
+/** What we need of a CertificateSigningRequest. */
 export interface CertificateSigningRequest {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -10,13 +11,23 @@ export interface CertificateSigningRequest {
   /** Who created it: the API server fills this in. */
   readonly requester: { readonly user: string; readonly groups: readonly string[] };
   readonly usages: readonly string[];
-  /** Somebody has approved or denied it, or it has failed: nothing is left to decide. */
-  readonly isDecided: boolean;
+  /** What is asked for, PKCS#10 in PEM; nobody has read it. */
+  readonly pem: string;
+  /** How long the certificate is wanted for; undefined: as long as the signer likes. */
+  readonly expirationSeconds: number | undefined;
+  readonly conditions: readonly Condition[];
+  /** Approved, and neither denied nor failed. */
+  readonly isApproved: boolean;
+  /** What was signed, in PEM; undefined: nothing yet. */
+  readonly certificate: string | undefined;
 }
 
 export function parseCertificateSigningRequest(object: KubeObject): CertificateSigningRequest {
   const spec = fields(object.spec);
-  const conditions = items(fields(object.status).conditions);
+  const status = fields(object.status);
+  const conditions = parseConditions(status.conditions);
+  const hasEnded = isTrue(conditions, 'Denied') || isTrue(conditions, 'Failed');
+  const certificate = decoded(status.certificate);
   return {
     name: object.metadata.name,
     labels: object.metadata.labels ?? {},
@@ -24,6 +35,14 @@ export function parseCertificateSigningRequest(object: KubeObject): CertificateS
     signer: text(spec.signerName),
     requester: { user: text(spec.username), groups: texts(spec.groups) },
     usages: texts(spec.usages),
-    isDecided: conditions.length > 0,
+    pem: decoded(spec.request),
+    expirationSeconds: integer(spec.expirationSeconds),
+    conditions,
+    isApproved: isTrue(conditions, 'Approved') && !hasEnded,
+    certificate: certificate === '' ? undefined : certificate,
   };
+}
+
+function decoded(base64: unknown): string {
+  return Buffer.from(text(base64), 'base64').toString('utf8');
 }

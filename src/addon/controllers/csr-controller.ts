@@ -8,16 +8,16 @@ import {
   type CertificateSigningRequest,
   parseCertificateSigningRequest,
 } from '../api/certificate-signing-request.ts';
-import { type Condition, isTrue, kubeTime, parseConditions } from '../api/condition.ts';
-import { fields, text } from '../api/fields.ts';
+import { kubeTime } from '../api/condition.ts';
 import { parseManagedCluster } from '../api/managed-cluster.ts';
 import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { addonName } from '../api/names.ts';
-import { checkAgentCsr, signAgentCsr, type SigningRequest } from '../certificates/agent-csr.ts';
+import { signAgentCsr } from '../certificates/agent-csr.ts';
 import { Controller, keysFrom, type KeySource } from '../../kube/controller.ts';
 import { agentRegistrations } from '../registration/agent-identity.ts';
 import { approvalCondition, decideCsr, labelledCluster } from '../registration/csr-approval.ts';
-import { readRequest } from './csr-check.ts';
+import { checkCsr } from '../registration/csr-check.ts';
+import { servedAgent } from '../registration/served-agent.ts';
 import type { HubState, HubStateCell } from './hub-state.ts';
 import { isSameButVersion } from './kept-object.ts';
 import { byCluster, type Watches } from './watches.ts';
@@ -34,6 +34,15 @@ export interface CsrControllerOptions {
 
 /** What became of requests, since the start. */
 export type CsrCounts = Readonly<Record<'approved' | 'denied' | 'signed' | 'failed', number>>;
+
+/** A request that is looked at. */
+interface Pass {
+  readonly object: KubeObject;
+  readonly csr: CertificateSigningRequest;
+  readonly cluster: string;
+  readonly hub: HubState;
+  readonly signal: AbortSignal;
+}
 
 /** Approves what klusterlets ask for their own agents, denies what goes beyond, and signs for our own signer. */
 export class CsrController {
@@ -66,7 +75,10 @@ export class CsrController {
     const { watches, state } = this.#options;
     const { requests, clusters, addOns } = watches;
     const open = (objects: readonly KubeObject[]) =>
-      objects.filter(isOpen).map(({ metadata }) => metadata.name);
+      objects
+        .map(parseCertificateSigningRequest)
+        .filter(isOpen)
+        .map(({ name }) => name);
     return [
       keysFrom(requests),
       keysFrom(clusters, ({ key, old, now }) =>
@@ -88,29 +100,21 @@ export class CsrController {
   async #reconcile(name: string, signal: AbortSignal): Promise<void> {
     const object = this.#options.watches.requests.get(name);
     const hub = this.#options.state.value;
-    if (object === undefined || hub === undefined || !isOpen(object)) return;
+    if (object === undefined || hub === undefined) return;
     const csr = parseCertificateSigningRequest(object);
     const cluster = labelledCluster(csr);
-    if (cluster === undefined) return;
-    if (csr.isDecided) await this.#sign(object, cluster, hub, signal);
-    else await this.#decide(object, csr, cluster, hub, signal);
+    if (cluster === undefined || !isOpen(csr)) return;
+    const pass: Pass = { object, csr, cluster, hub, signal };
+    if (csr.conditions.length === 0) await this.#decide(pass);
+    else await this.#sign(pass);
   }
 
-  async #decide(
-    object: KubeObject,
-    csr: CertificateSigningRequest,
-    name: string,
-    { organizationalUnit }: HubState,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { api, wallClock } = this.#options;
-    const { cluster, addon } = this.#owners(name);
-    const decision = decideCsr({
+  async #decide(pass: Pass): Promise<void> {
+    const { csr, cluster: name, hub } = pass;
+    const decision = await decideCsr({
       csr,
-      cluster,
-      addon,
-      registrations: agentRegistrations(name, organizationalUnit),
-      request: await readRequest(object as SigningRequest),
+      ...this.#owners(name),
+      registrations: agentRegistrations(name, hub.organizationalUnit),
     });
     const { reason, message } = decision;
     const said = { request: csr.name, cluster: name, signer: csr.signer, reason, message };
@@ -118,42 +122,41 @@ export class CsrController {
       this.#log.info('request left as it is', said);
       return;
     }
-    const condition = approvalCondition(decision, wallClock().getTime());
-    await this.#patch(api, object, 'approval', { conditions: [condition] }, signal);
+    const condition = approvalCondition(decision, this.#nowMs);
+    await this.#patch(pass, 'approval', { conditions: [condition] });
     const isApproved = decision.t === 'approve';
     this.#counts[isApproved ? 'approved' : 'denied']++;
     if (isApproved) this.#log.info('request approved', said);
     else this.#log.warn('request denied', { ...said, requester: csr.requester.user });
   }
 
-  /** Of those that are approved: by us, or by a person who has answered for whoever made it. */
-  async #sign(object: KubeObject, name: string, hub: HubState, signal: AbortSignal): Promise<void> {
-    const { api, wallClock } = this.#options;
+  /** What is approved, by us or by a person who has answered for whoever made it. */
+  async #sign(pass: Pass): Promise<void> {
+    const { csr, cluster: name, hub } = pass;
     const { cluster, addon } = this.#owners(name);
-    if (addon === undefined || cluster?.isAccepted !== true) return;
+    const agent = servedAgent(name, cluster, addon);
+    if (agent.t === 'unserved') return;
     const registrations = agentRegistrations(name, hub.organizationalUnit);
-    const registration = registrations.find(({ signer }) => signer === agentSignerName)!;
-    const request = withRequester(object as SigningRequest, name);
-    const refusal = await checkAgentCsr(request, {
-      cluster: name,
-      signerName: agentSignerName,
-      ...registration,
-    });
-    const said = { request: object.metadata.name, cluster: name };
-    if (refusal !== undefined) {
-      const now = wallClock().getTime();
-      const failed = failedCondition(refusal.sentence, now);
-      const conditions = [...conditionsOf(object), failed];
-      await this.#patch(api, object, 'status', { conditions }, signal);
+    const checked = await checkCsr(csr, agent.addon, registrations);
+    const said = { request: csr.name, cluster: name };
+    if (checked.t === 'refused') {
+      const { reason, sentence } = checked;
+      const message = `CertificateSigningRequest ${csr.name} ${sentence}`;
+      const conditions = [...csr.conditions, failedCondition(message, this.#nowMs)];
+      await this.#patch(pass, 'status', { conditions });
       this.#counts.failed++;
-      this.#log.warn('request not signed', { ...said, code: refusal.code, why: refusal.sentence });
+      this.#log.warn('request not signed', { ...said, reason, message });
       return;
     }
-    const pem = await signAgentCsr(request, hub.agentAuthority, wallClock());
+    const pem = await signAgentCsr(checked, hub.agentAuthority, this.#options.wallClock());
     const certificate = Buffer.from(pem).toString('base64');
-    await this.#patch(api, object, 'status', { certificate }, signal);
+    await this.#patch(pass, 'status', { certificate });
     this.#counts.signed++;
     this.#log.info('request signed', said);
+  }
+
+  get #nowMs(): number {
+    return this.#options.wallClock().getTime();
   }
 
   #owners(name: string) {
@@ -167,38 +170,21 @@ export class CsrController {
   }
 
   async #patch(
-    api: KubeApi,
-    object: KubeObject,
+    { object, signal }: Pass,
     subresource: 'approval' | 'status',
     status: object,
-    signal: AbortSignal,
   ): Promise<void> {
     const { resourceVersion, uid } = object.metadata;
     const patch = { metadata: { resourceVersion, uid }, status };
-    await api.patch(refOf(object), patch, { signal, subresource });
+    await this.#options.api.patch(refOf(object), patch, { signal, subresource });
   }
 }
 
 /** Whether there is anything left to do about it for us. */
-function isOpen(object: KubeObject): boolean {
-  const conditions = conditionsOf(object);
-  if (conditions.length === 0) return true;
-  const hasEnded = isTrue(conditions, 'Denied') || isTrue(conditions, 'Failed');
-  const { spec, status } = object;
-  const hasCertificate = text(fields(status)['certificate']) !== '';
-  const isOurs = text(fields(spec)['signerName']) === agentSignerName;
-  return isOurs && isTrue(conditions, 'Approved') && !hasEnded && !hasCertificate;
-}
-
-function conditionsOf(object: KubeObject): readonly Condition[] {
-  return parseConditions(fields(object['status'])['conditions']);
-}
-
-/** As if that cluster's klusterlet had made it: who did was judged when it was approved. */
-function withRequester(request: SigningRequest, cluster: string): SigningRequest {
-  const group = `system:open-cluster-management:${cluster}`;
-  const groups = [group];
-  return { ...request, spec: { ...request.spec, username: `${group}:approved`, groups } };
+function isOpen(csr: CertificateSigningRequest): boolean {
+  const { conditions, signer, isApproved, certificate } = csr;
+  const isOurs = signer === agentSignerName && certificate === undefined;
+  return conditions.length === 0 || (isOurs && isApproved);
 }
 
 function failedCondition(message: string, nowMs: number): object {

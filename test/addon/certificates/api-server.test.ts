@@ -1,10 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LeaseKeeper } from '../../../src/agent/lease-keeper.ts';
-import {
-  checkAgentCsr,
-  signAgentCsr,
-  type SigningRequest,
-} from '../../../src/addon/certificates/agent-csr.ts';
+import { parseCertificateSigningRequest } from '../../../src/addon/api/certificate-signing-request.ts';
+import { signAgentCsr } from '../../../src/addon/certificates/agent-csr.ts';
 import { defaultWaits } from '../../../src/addon/certificates/authority-plan.ts';
 import { hubNames } from '../../../src/addon/certificates/hub-names.ts';
 import {
@@ -12,19 +9,18 @@ import {
   planCertificates,
 } from '../../../src/addon/certificates/plan-certificates.ts';
 import { annotations, textIn } from '../../../src/addon/certificates/secret.ts';
-import {
-  agentSignerName,
-  agentSubject,
-  clusterOfSubject,
-} from '../../../src/base/agent-subject.ts';
+import { agentRegistrations } from '../../../src/addon/registration/agent-identity.ts';
+import { type CheckedCsr, checkCsr } from '../../../src/addon/registration/csr-check.ts';
+import { clusterOfSubject } from '../../../src/base/agent-subject.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
-import { generateKeys, makeCertificateRequest, parseCertificates } from '../../../src/base/x509.ts';
+import { parseCertificates } from '../../../src/base/x509.ts';
 import type { KubeApi } from '../../../src/kube/kube-api.ts';
 import { find } from '../../../src/kube/kube-ref.ts';
 import { kubeconfigFile } from '../../../src/kube/kubeconfig-file.ts';
 import { RestKubeApi } from '../../../src/kube/rest-kube-api.ts';
 import { describeWith } from '../../ground/describe-with.ts';
+import { csrObject } from '../registration/csr-objects.ts';
 import { startApiServer, type RunningApiServer } from '../../ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';
 
@@ -155,42 +151,31 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
         subjects: [{ kind: 'Group', name: group, apiGroup: 'rbac.authorization.k8s.io' }],
       },
     ]);
-    const { commonName, organizations } = agentSubject(cluster, 'proxy-agent');
-    const subject = { commonName, organizations, organizationalUnits: ['signer-abc'] };
-    const pem = await makeCertificateRequest(subject, await generateKeys('ecdsa'));
     const config = kubeconfigFile(await server.kubeconfigFor({ user, groups: [group] }));
     const klusterlet = new RestKubeApi({ config, fieldManager: 'klusterlet' });
-    const kinds = { apiVersion: 'certificates.k8s.io/v1', kind: 'CertificateSigningRequest' };
-    const made = await klusterlet.create<SigningRequest>(
-      {
-        ...kinds,
-        metadata: { generateName: `addon-${cluster}-cluster-proxy-` },
-        spec: {
-          request: Buffer.from(pem).toString('base64'),
-          signerName: agentSignerName,
-          usages: ['digital signature', 'key encipherment', 'client auth'],
-        },
-      },
+    const made = await klusterlet.create(
+      await csrObject({ cluster, metadata: { name: `addon-${cluster}` } }),
       options,
     );
     klusterlet.close();
-    const expected = {
-      cluster,
-      signerName: agentSignerName,
-      user: commonName,
-      groups: organizations,
-    };
     const check = (of: string) =>
-      checkAgentCsr(made, { ...expected, cluster: of, organizationalUnits: ['signer-abc'] });
-    expect(await check(cluster)).toBeUndefined();
-    expect(await check('2nd')).toMatchObject({ code: 'wrong_requester' });
+      checkCsr(
+        parseCertificateSigningRequest(made),
+        { cluster: of, driver: 'csr' },
+        agentRegistrations(of, 'signer-1'),
+      );
+    const checked = await check(cluster);
+    expect(checked).toMatchObject({ t: 'passed' });
+    expect(await check('2nd')).toMatchObject({ t: 'refused', reason: 'ForeignSubject' });
 
     const now = { lastUpdateTime: new Date().toISOString() };
     const approval = { type: 'Approved', status: 'True', reason: 'x', message: 'x', ...now };
     const approved = { ...made, status: { conditions: [approval] } };
     const before = await api.update(approved, { ...options, subresource: 'approval' });
     const { agents } = await plan(new Date());
-    const certificate = Buffer.from(await signAgentCsr(made, agents!.signing, new Date()));
+    const certificate = Buffer.from(
+      await signAgentCsr(checked as CheckedCsr, agents!.signing, new Date()),
+    );
     const status = { ...(before['status'] as object), certificate: certificate.toString('base64') };
     // The API server looks at what it stores: one certificate, in PEM.
     await api.update({ ...before, status }, { ...options, subresource: 'status' });

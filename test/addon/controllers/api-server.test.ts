@@ -1,25 +1,21 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type RunningAddon, startAddon } from '../../../src/addon/addon.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
-import {
-  agentRegistrations,
-  organizationalUnitOf,
-} from '../../../src/addon/registration/agent-identity.ts';
-import { generateKeys, makeCertificateRequest, parseCertificates } from '../../../src/base/x509.ts';
+import { organizationalUnitOf } from '../../../src/addon/registration/agent-identity.ts';
+import { parseCertificates } from '../../../src/base/x509.ts';
 import { clusterOfSubject } from '../../../src/base/agent-subject.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
 import { findCondition, parseConditions } from '../../../src/addon/api/condition.ts';
 import { textIn } from '../../../src/addon/certificates/secret.ts';
+import { csrObject, type CsrParts, klusterlet, kubeSigner } from '../registration/csr-objects.ts';
 import { MemoryLog } from './memory-log.ts';
 import { describeWith } from '../../ground/describe-with.ts';
 import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';
 import { eventually, hubNs, RealHub } from './real-hub.ts';
 
 const programs = await findPrograms(apiServerPrograms);
-const agentSigner = 'open-cluster-management.io/proxy-agent-signer';
 const addOnResource = 'managedclusteraddon';
 const tunnelRole = 'cluster-proxy-addon-agent:portforward';
-const kubeSigner = 'kubernetes.io/kube-apiserver-client';
 
 describeWith(
   { programs },
@@ -154,58 +150,15 @@ describeWith(
       expect(kinds).toContain('Deployment');
     });
 
-    /** Makes a request as the klusterlet of `cluster`. */
-    async function request({
-      cluster = 'cluster1',
-      by = cluster,
-      signer = agentSigner,
-      groups,
-      name,
-    }: {
-      cluster?: string;
-      by?: string;
-      signer?: string;
-      groups?: readonly string[];
-      name: string;
-    }) {
+    /** Makes a request for the CA that signs, as the klusterlet of `by`. */
+    async function request(name: string, parts: CsrParts & { by?: string } = {}) {
+      const { by = 'cluster1', ...rest } = parts;
       const ca = textIn(await get('secret', 'cluster-proxy-agent-signer', '-n', hubNs), 'ca.crt')!;
-      const registration = agentRegistrations(cluster, organizationalUnitOf(ca)).find(
-        (one) => one.signer === signer,
-      )!;
-      const pem = await makeCertificateRequest(
-        {
-          commonName: registration.user,
-          organizations: groups ?? registration.groups,
-          organizationalUnits: registration.organizationalUnits,
-        },
-        await generateKeys('ecdsa'),
-        ['cluster-proxy.addon.open-cluster-management.io'],
-      );
-      const klusterlet = await hub.server.kubeconfigFor({
-        user: `system:open-cluster-management:${by}:agent1`,
-        groups: [
-          `system:open-cluster-management:${by}`,
-          'system:open-cluster-management:managed-clusters',
-        ],
-      });
-      const api = hub.api('klusterlet', klusterlet);
+      const object = await csrObject({ unit: organizationalUnitOf(ca), ...rest });
+      const { username: user, groups } = klusterlet(by);
+      const api = hub.api('klusterlet', await hub.server.kubeconfigFor({ user, groups }));
       await api.create(
-        {
-          apiVersion: 'certificates.k8s.io/v1',
-          kind: 'CertificateSigningRequest',
-          metadata: {
-            name,
-            labels: {
-              'open-cluster-management.io/cluster-name': cluster,
-              'open-cluster-management.io/addon-name': 'cluster-proxy',
-            },
-          },
-          spec: {
-            request: Buffer.from(pem).toString('base64'),
-            signerName: signer,
-            usages: ['digital signature', 'key encipherment', 'client auth'],
-          },
-        },
+        { ...object, metadata: { ...object.metadata, name } },
         { signal: AbortSignal.timeout(10_000) },
       );
       api.close();
@@ -249,7 +202,7 @@ describeWith(
           ],
         },
       ]);
-      await request({ name: 'right' });
+      await request('right');
       const pem = await eventually(async () => {
         const base64 = fields((await get('csr', 'right'))['status'])['certificate'];
         return typeof base64 === 'string' ? Buffer.from(base64, 'base64').toString() : undefined;
@@ -258,16 +211,20 @@ describeWith(
       expect(clusterOfSubject(certificate!.subject)).toBe('cluster1');
       const ca = parseCertificates(textIn(await get('secret', 'agent-ca', '-n', hubNs), 'ca.crt')!);
       expect(await certificate!.isIssuedBy(ca[0]!)).toBe(true);
-      await request({ name: 'right-for-the-hub', signer: kubeSigner });
+      await request('right-for-the-hub', { signer: kubeSigner });
       expect((await decided('right-for-the-hub')).conditions).toMatchObject([{ type: 'Approved' }]);
     });
 
     it.each([
       ['of another cluster', { by: 'cluster2' }, 'ForeignRequester'],
-      ['with a group too many', { groups: ['system:masters'] }, 'ForeignSubject'],
+      [
+        'with a group too many',
+        { subject: { organizations: ['system:masters'] } },
+        'ForeignSubject',
+      ],
     ])('denies a request %s', async (what, parts, reason) => {
       const name = `wrong-${what.replaceAll(' ', '-')}`;
-      await request({ name, ...parts });
+      await request(name, parts);
       const { csr, conditions } = await decided(name);
       expect(conditions).toMatchObject([{ type: 'Denied', reason }]);
       expect(fields(csr['status'])).not.toHaveProperty('certificate');
