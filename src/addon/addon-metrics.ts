@@ -1,5 +1,6 @@
 import { Metrics } from '../base/metrics.ts';
 import type { ControllerStatus } from '../kube/controller.ts';
+import type { RotationSeen, RotationsSeen } from './hub/rotation-status.ts';
 import type { CsrCounts } from './controllers/csr-controller.ts';
 
 /** What an addon manager counts, at one moment. */
@@ -8,7 +9,10 @@ export interface AddonNumbers {
   readonly clusters: number;
   readonly controllers: readonly ControllerStatus[];
   readonly requests: CsrCounts;
+  readonly rotations: RotationsSeen;
 }
+
+const stageNumbers = { steady: 0, distributing: 1, retiring: 2 } as const;
 
 /** @param now asked whenever somebody looks */
 export function addonMetrics(now: () => AddonNumbers): Metrics {
@@ -27,6 +31,22 @@ export function addonMetrics(now: () => AddonNumbers): Metrics {
     'Certificate signing requests, by what became of them',
     'result',
     () => Object.entries(now().requests),
+  );
+  const rotating = (number: (seen: RotationSeen) => number) => () =>
+    Object.entries<RotationSeen | undefined>({ ...now().rotations }).flatMap(([ca, seen]) =>
+      seen === undefined ? [] : [[ca, number(seen)] as const],
+    );
+  to.gauges(
+    'ca_rotation_stage',
+    'How far the rotation of a CA is: 0 none, 1 the next one is trusted, 2 it signs',
+    'ca',
+    rotating(({ stage }) => stageNumbers[stage]),
+  );
+  to.gauges(
+    'ca_rotation_clusters_behind',
+    'Clusters that the rotation of a CA waits for',
+    'ca',
+    rotating(({ wait }) => wait?.behind.length ?? 0),
   );
   return metrics;
 }

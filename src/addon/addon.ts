@@ -15,6 +15,7 @@ import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
 import { Controllers } from './controllers/controllers.ts';
 import { fieldManager } from './hub/adopt.ts';
+import { noRotations } from './hub/rotation-status.ts';
 import type { ListenAddress } from './listen-address.ts';
 import type { AddonOptions } from './options.ts';
 
@@ -115,6 +116,7 @@ class Addon {
       clusters: this.#controllers?.clusterCount ?? 0,
       controllers: this.#controllers?.statuses ?? [],
       requests: this.#controllers?.requestCounts ?? noRequests,
+      rotations: this.#controllers?.rotations ?? noRotations,
     };
   }
 

@@ -94,6 +94,10 @@ describe('the addon manager', () => {
     expect((await get(addon.healthAddress, '/metrics')).status).toBe(404);
     const { text } = await get(addon.metricsAddress, '/metrics');
     expect(text).toContain('culvert_addon_leading 1\n');
+    for (const ca of ['konnectivity', 'agents']) {
+      expect(text).toContain(`culvert_addon_ca_rotation_stage{ca="${ca}"} 0\n`);
+      expect(text).toContain(`culvert_addon_ca_rotation_clusters_behind{ca="${ca}"} 0\n`);
+    }
     expect(text).toMatch(/culvert_addon_reconciled_total\{controller="clusters"\} [1-9]/);
   });
 

@@ -81,6 +81,11 @@ describe('under load, with transfers running', () => {
     const past = new Date(Date.now() - 5 * 3600_000).toISOString();
     const { metadata } = await secretOf(hub, hubNamespace, signer);
     await annotate(bundle, { 'trusted-since': past });
+    for (const { name } of ground.managed) {
+      const since = `${annotation('agent-signer-since')}=${past}`;
+      const addOn = ['managedclusteraddon', 'cluster-proxy', '--overwrite', since];
+      await hub.kubectl(['-n', name, 'annotate', ...addOn]);
+    }
     if (metadata.annotations?.[annotation('reissued-since')] === undefined) return;
     await annotate(signer, { 'reissued-since': past });
   };

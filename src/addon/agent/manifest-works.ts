@@ -2,6 +2,7 @@ import type { KubeObject } from '../../kube/kube-object.ts';
 import type { ConfigReference } from '../api/config-reference.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
+import { contentHash } from '../api/spec-hash.ts';
 
 /** How much a ManifestWork may carry: it has to fit into one object of the hub's etcd, with room for its status. */
 const maxManifestBytes = 500 * 1024;
@@ -16,10 +17,13 @@ export function isDeployWork(name: string): boolean {
 /**
  * The ManifestWorks that bring `objects` to the cluster: `addon-cluster-proxy-deploy-0` and, where they do not fit into one, more.
  * Those of higher numbers that exist and are not among them are to be deleted.
+ *
+ * @param caBundle of the hub, which is among `objects`
  */
 export function manifestWorks(
   addon: ManagedClusterAddOn,
   objects: readonly KubeObject[],
+  caBundle: string,
 ): readonly KubeObject[] {
   const deleteOption = deleteOptionFor(objects);
   const hashes = configSpecHashes(addon.configReferences);
@@ -30,11 +34,19 @@ export function manifestWorks(
       name: `${workNamePrefix}-${index}`,
       namespace: addon.cluster,
       labels: { [labels.addonName]: addonName },
-      ...(hashes !== undefined && { annotations: { [annotations.configSpecHash]: hashes } }),
+      annotations: {
+        [annotations.caBundle]: caBundleMark(caBundle),
+        ...(hashes !== undefined && { [annotations.configSpecHash]: hashes }),
+      },
       ownerReferences: [{ ...addOnOwner(addon), controller: true, blockOwnerDeletion: true }],
     },
     spec: { workload: { manifests }, ...(deleteOption && { deleteOption }) },
   }));
+}
+
+/** Stands for a bundle: a rotation asks whether a cluster has been told of it. */
+export function caBundleMark(pem: string): string {
+  return contentHash(pem).slice(0, 16);
 }
 
 /** In the order given, so that an object seldom changes its ManifestWork: moving between two, it could be deleted in between. */

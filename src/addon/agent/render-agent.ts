@@ -28,7 +28,7 @@ export function renderAgent(input: AgentInput): RenderedAgent {
   const findings = new Findings();
   const values = agentValues(input, findings);
   if (values === undefined) return { t: 'failed', message: findings.problems.join('; ') };
-  const works = manifestWorks(input.addon, agentObjects(values));
+  const works = manifestWorks(input.addon, agentObjects(values), input.caBundle);
   return { t: 'rendered', works, notices: findings.notices };
 }
 

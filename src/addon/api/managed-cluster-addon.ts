@@ -1,4 +1,5 @@
-import type { KubeObject, OwnerReference } from '../../kube/kube-object.ts';
+import type { KubeRef } from '../../kube/kube-api.ts';
+import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/kube-object.ts';
 import { type Condition, parseConditions } from './condition.ts';
 import {
   type ConfigReference,
@@ -7,6 +8,7 @@ import {
   parseConfigReferent,
 } from './config-reference.ts';
 import { type Fields, fields, items, text } from './fields.ts';
+import { annotations } from './names.ts';
 import {
   type KubeClientDriver,
   parseDriver,
@@ -24,6 +26,8 @@ export interface ManagedClusterAddOn {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly isDeleting: boolean;
+  /** Which CA has signed for its agent, as we have recorded it; undefined: it has not, or nobody has taken note. */
+  readonly agentSigner: AgentSignerRecord | undefined;
   /** What this addon object asks for itself, over the defaults of the ClusterManagementAddOn. */
   readonly configs: readonly ConfigReferent[];
   /** `status` as it is, for what is written back unchanged. */
@@ -34,6 +38,13 @@ export interface ManagedClusterAddOn {
   readonly driver: KubeClientDriver;
   /** Where the klusterlet puts Secrets and looks for the lease; empty: not said yet. */
   readonly installNamespace: string;
+}
+
+export interface AgentSignerRecord {
+  /** As in the subject of the certificate, see `organizationalUnitOf`. */
+  readonly organizationalUnit: string;
+  /** Since when, in milliseconds since 1970; NaN: somebody has edited it. */
+  readonly sinceMs: number;
 }
 
 export function parseManagedClusterAddOn(object: KubeObject): ManagedClusterAddOn {
@@ -48,6 +59,7 @@ export function parseManagedClusterAddOn(object: KubeObject): ManagedClusterAddO
     uid: metadata.uid ?? '',
     resourceVersion: metadata.resourceVersion ?? '',
     isDeleting: metadata.deletionTimestamp !== undefined,
+    agentSigner: agentSignerIn(metadata),
     configs: items(fields(object.spec).configs).map(parseConfigReferent),
     status,
     conditions: parseConditions(status.conditions),
@@ -58,9 +70,19 @@ export function parseManagedClusterAddOn(object: KubeObject): ManagedClusterAddO
   };
 }
 
+function agentSignerIn({ annotations: written = {} }: ObjectMeta): AgentSignerRecord | undefined {
+  const organizationalUnit = written[annotations.agentSigner];
+  if (organizationalUnit === undefined) return undefined;
+  return { organizationalUnit, sinceMs: Date.parse(written[annotations.agentSignerSince] ?? '') };
+}
+
 /** The version alone: `v1alpha1`. */
 export function versionOf({ apiVersion }: Pick<ManagedClusterAddOn, 'apiVersion'>): string {
   return apiVersion.slice(apiVersion.indexOf('/') + 1);
+}
+
+export function addOnRef({ apiVersion, name, cluster }: ManagedClusterAddOn): KubeRef {
+  return { apiVersion, kind: 'ManagedClusterAddOn', namespace: cluster, name };
 }
 
 /** What makes an object in the cluster's namespace go with the addon. */

@@ -34,7 +34,13 @@ export const annotations = {
   /** Who asked, where a CSR came through the hub's gRPC server. */
   csrUser: 'open-cluster-management.io/csr-user',
   configurationGeneration: 'proxy.open-cluster-management.io/configuration-generation',
+  /** On a ManagedClusterAddOn: the CA that has signed the newest certificate of its agent (see `organizationalUnitOf`). */
+  agentSigner: 'proxy.open-cluster-management.io/agent-signer',
+  /** The first time that it did, RFC 3339. */
+  agentSignerSince: 'proxy.open-cluster-management.io/agent-signer-since',
   renderedHash: 'proxy.open-cluster-management.io/rendered-hash',
+  /** On a ManifestWork: which bundle of the hub it brings (see `caBundleMark`). */
+  caBundle: 'proxy.open-cluster-management.io/ca-bundle',
   workloadManagement: 'target.workload.openshift.io/management',
 } as const;
 

@@ -1,17 +1,18 @@
-import { type Certificate, parseCertificates, X509Error } from '../../base/x509.ts';
+import type { Certificate } from '../../base/x509.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
-import { type Authority, type AuthorityKind, makeAuthority, readAuthority } from './authority.ts';
+import { type Authority, type AuthorityKind, makeAuthority } from './authority.ts';
+import {
+  authoritySecret,
+  type AuthorityState,
+  bundleOf,
+  readAuthorityState,
+  readBundle,
+  type RotationStage,
+  stageOf,
+  timeIn,
+} from './authority-state.ts';
 import { dayMs, hourMs, renewAt } from './lifetimes.ts';
-import { annotationOf, annotations, makeSecret, textIn } from './secret.ts';
-
-/**
- * How far the rotation of a CA is. `distributing`: the next one is trusted and signs nothing yet. `retiring`: it signs, and the
- * one before is still trusted. Who is one stage behind with either bundle or certificate is never refused.
- */
-export type RotationStage = 'steady' | 'distributing' | 'retiring';
-
-/** Why a rotation was begun. `recovery`: the CA's Secret was lost, and what it had signed is still around. */
-type RotationReason = 'requested' | 'age' | 'recovery';
+import { annotationOf, annotations, textIn } from './secret.ts';
 
 /** How long a stage lasts at least, in milliseconds, so that everybody has loaded what changed with it. */
 export interface RotationWaits {
@@ -31,8 +32,13 @@ export const defaultWaits: Readonly<Record<'requested' | 'age', RotationWaits>> 
 /** The longest that a stage is held back for those who have not followed, beyond its own time, in milliseconds. */
 const maxHeldBackMs = dayMs;
 
-/** How soon to look again whether a stage is still held back, in milliseconds. */
+/** How soon to look again who has followed, in milliseconds. */
 const lookAgainMs = 60_000;
+
+/** Names of the managed clusters that have not followed a stage, seen what signs and what is to be trusted in it. */
+export type ClustersBehind = (
+  now: Readonly<Pick<AuthorityPlan, 'signing' | 'bundlePem'>>,
+) => readonly string[];
 
 export interface AuthorityWish {
   readonly namespace: string;
@@ -41,8 +47,10 @@ export interface AuthorityWish {
   readonly kind: AuthorityKind;
   readonly now: Date;
   readonly waits: Readonly<Record<'requested' | 'age', RotationWaits>>;
-  /** Somebody is known not to have followed yet: the stage goes on, for a day at most. */
-  readonly heldBack: boolean;
+  /** A rotation stays where it is, and none is begun: those who would have to follow cannot be told. */
+  readonly standsStill: boolean;
+  /** Who is asked for in which stage: it goes on while there is one, for a day at most. Not called in other stages. */
+  readonly behind: Partial<Record<RotationStage, ClustersBehind>>;
 }
 
 export interface ObservedAuthority {
@@ -56,6 +64,10 @@ export interface ObservedAuthority {
 
 export interface AuthorityPlan {
   readonly stage: RotationStage;
+  /** Undefined: no stage lasts, or it stands still. */
+  readonly wait: RotationWait | undefined;
+  /** Clusters for which the stage before has been held back for a day, and which it did not wait for any longer. */
+  readonly leftBehind: readonly string[];
   /** Signs from now on. */
   readonly signing: Authority;
   /** PEM of all that is to be trusted, the signing one first. */
@@ -67,14 +79,14 @@ export interface AuthorityPlan {
   readonly lookAgainAt: Date;
 }
 
-interface State {
-  readonly signing: Authority;
-  readonly next: Authority | undefined;
-  readonly previous: readonly Certificate[];
-  readonly reason: RotationReason | undefined;
-  readonly rotatedFor: string | undefined;
-  /** Since when all leaves are of the signing CA. */
-  readonly reissuedSince: Date | undefined;
+/** How long the stage that lasts will last. */
+export interface RotationWait {
+  /** When its own time is over. */
+  readonly until: Date;
+  /** When it ends though clusters are behind. */
+  readonly atLatest: Date;
+  /** Names of clusters. */
+  readonly behind: readonly string[];
 }
 
 /**
@@ -88,37 +100,38 @@ export async function planAuthority(
   wish: AuthorityWish,
 ): Promise<AuthorityPlan> {
   const read = await readState(observed, wish);
-  const begun = await begin(read, observed, wish);
-  const state = await advance(begun, observed, wish);
+  const begun = wish.standsStill ? read : await begin(read, observed, wish);
+  const state = wish.standsStill ? read : await advance(begun, observed, wish);
   const bundlePem = bundleOf(state, wish.now);
   const trustedSince = sinceWhen(observed.bundle, bundlePem) ?? wish.now;
+  const wait = waitFor(state, trustedSince, wish);
   return {
     stage: stageOf(state),
+    wait,
+    leftBehind: stageOf(state) === stageOf(begun) ? [] : clustersBehind(begun, wish),
     signing: state.signing,
     bundlePem,
     trustedSince,
-    secret: secretOf(state, observed, wish),
-    lookAgainAt: lookAgainAt(state, trustedSince, wish),
+    secret: authoritySecret(state, wish, observed.signer),
+    lookAgainAt: lookAgainAt(state, wait, wish),
   };
 }
 
-async function readState(observed: ObservedAuthority, wish: AuthorityWish): Promise<State> {
+async function readState(
+  observed: ObservedAuthority,
+  wish: AuthorityWish,
+): Promise<AuthorityState> {
   const { signer } = observed;
   if (signer === undefined) return await recover(observed, wish);
-  const signing = await readAuthority(textIn(signer, 'ca.crt'), textIn(signer, 'ca.key'));
-  if (signing.certificate.notAfter <= wish.now) return await recover(observed, wish);
-  return {
-    signing,
-    next: await readNext(signer),
-    previous: readBundle(textIn(signer, 'previous.crt')),
-    reason: reasonIn(signer),
-    rotatedFor: annotationOf(signer, annotations.rotatedFor),
-    reissuedSince: timeIn(signer, annotations.reissuedSince),
-  };
+  const state = await readAuthorityState(signer);
+  return state.signing.certificate.notAfter > wish.now ? state : await recover(observed, wish);
 }
 
 /** Without a CA there must be a new one at once. What the bundle trusts stays trusted: certificates of the lost CA are in use. */
-async function recover({ bundle, signer }: ObservedAuthority, wish: AuthorityWish): Promise<State> {
+async function recover(
+  { bundle, signer }: ObservedAuthority,
+  wish: AuthorityWish,
+): Promise<AuthorityState> {
   const previous = readBundle(textIn(bundle, 'ca.crt'));
   return {
     signing: await makeAuthority(nameOfNext(wish, previous.length === 0), wish.kind, wish.now),
@@ -132,10 +145,10 @@ async function recover({ bundle, signer }: ObservedAuthority, wish: AuthorityWis
 
 /** Begins a rotation where one is due and none is under way. */
 async function begin(
-  state: State,
+  state: AuthorityState,
   { signer }: ObservedAuthority,
   wish: AuthorityWish,
-): Promise<State> {
+): Promise<AuthorityState> {
   if (stageOf(state) !== 'steady') return state;
   const asked = annotationOf(signer, annotations.rotateCa);
   // One that was begun and whose next CA was lost since is begun again.
@@ -152,58 +165,55 @@ async function begin(
 
 /** One step, where the stage has lasted long enough. */
 async function advance(
-  state: State,
+  state: AuthorityState,
   observed: ObservedAuthority,
   wish: AuthorityWish,
-): Promise<State> {
+): Promise<AuthorityState> {
   const stage = stageOf(state);
   if (stage === 'steady') return state;
   if (stage === 'retiring') return await retire(state, observed, wish);
   const since = sinceWhen(observed.bundle, bundleOf(state, wish.now));
-  if (!isOver(since, state, wish)) return state;
+  if (!isOver([since], state, wish)) return state;
   const previous = [state.signing.certificate, ...state.previous];
   return { ...state, signing: state.next!, next: undefined, previous };
 }
 
 /** The CA before goes when nothing of it has been shown for long enough, and its successor has been trusted as long. */
 async function retire(
-  state: State,
+  state: AuthorityState,
   { bundle, leaves }: ObservedAuthority,
   wish: AuthorityWish,
-): Promise<State> {
+): Promise<AuthorityState> {
   const { certificate } = state.signing;
   const areReissued = await Promise.all(leaves.map((leaf) => leaf.isIssuedBy(certificate)));
   if (areReissued.includes(false)) return { ...state, reissuedSince: undefined };
   const reissuedSince = state.reissuedSince ?? wish.now;
   const trustedSince = sinceWhen(bundle, bundleOf(state, wish.now));
-  const isDone = [trustedSince, reissuedSince].every((since) => isOver(since, state, wish));
-  if (!isDone) return { ...state, reissuedSince };
+  if (!isOver([trustedSince, reissuedSince], state, wish)) return { ...state, reissuedSince };
   return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
 }
 
-function isOver(since: Date | undefined, state: State, wish: AuthorityWish): boolean {
-  if (since === undefined) return false;
-  const lastedMs = wish.now.getTime() - since.getTime();
-  return lastedMs >= waitOf(state, wish) + (wish.heldBack ? maxHeldBackMs : 0);
+/** Whether the stage has lasted long enough since each of these moments; undefined: it has not begun. */
+function isOver(
+  since: readonly (Date | undefined)[],
+  state: AuthorityState,
+  wish: AuthorityWish,
+): boolean {
+  const heldBackMs = clustersBehind(state, wish).length > 0 ? maxHeldBackMs : 0;
+  const neededMs = ownTimeMs(state, wish) + heldBackMs;
+  return since.every(
+    (moment) => moment !== undefined && wish.now.getTime() - moment.getTime() >= neededMs,
+  );
 }
 
-function stageOf({ next, previous }: State): RotationStage {
-  if (next !== undefined) return 'distributing';
-  return previous.length > 0 ? 'retiring' : 'steady';
+function clustersBehind(state: AuthorityState, { behind, now }: AuthorityWish): readonly string[] {
+  const { signing } = state;
+  return behind[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
 }
 
-function waitOf(state: State, { waits }: AuthorityWish): number {
+function ownTimeMs(state: AuthorityState, { waits }: AuthorityWish): number {
   const { distributeMs, retireMs } = waits[state.reason === 'age' ? 'age' : 'requested'];
   return stageOf(state) === 'distributing' ? distributeMs : retireMs;
-}
-
-/** The same certificates in the same order give the same text: it tells whether the bundle is what it shall be. */
-function bundleOf({ signing, next, previous }: State, now: Date): string {
-  const others = [...(next === undefined ? [] : [next.certificate]), ...previous];
-  const valid = others.filter(
-    (certificate) => certificate.notAfter > now && !certificate.equals(signing.certificate),
-  );
-  return [signing.certificate, ...valid].map(({ pem }) => pem).join('');
 }
 
 /** Since when the bundle that is there holds `pem`; undefined where it does not, or nobody knows. */
@@ -212,67 +222,31 @@ function sinceWhen(bundle: KubeObject | undefined, pem: string): Date | undefine
   return timeIn(bundle, annotations.trustedSince);
 }
 
-function timeIn(secret: KubeObject | undefined, annotation: string): Date | undefined {
-  const time = new Date(annotationOf(secret, annotation) ?? Number.NaN);
-  return Number.isNaN(time.getTime()) ? undefined : time;
-}
-
-function lookAgainAt(state: State, since: Date, wish: AuthorityWish): Date {
-  if (stageOf(state) === 'steady') return renewAt(state.signing.certificate);
-  const fromMs = Math.max(since.getTime(), state.reissuedSince?.getTime() ?? 0);
-  const atMs = fromMs + waitOf(state, wish);
-  return new Date(Math.max(atMs, wish.now.getTime() + lookAgainMs));
-}
-
-function secretOf(state: State, { signer }: ObservedAuthority, wish: AuthorityWish): KubeObject {
-  const { signing, next, previous, reason, rotatedFor, reissuedSince } = state;
-  const stands = {
-    ...(rotatedFor === undefined ? {} : { [annotations.rotatedFor]: rotatedFor }),
-    ...(reason === undefined ? {} : { [annotations.rotationReason]: reason }),
-    ...(reissuedSince === undefined
-      ? {}
-      : { [annotations.reissuedSince]: reissuedSince.toISOString() }),
+function waitFor(
+  state: AuthorityState,
+  trustedSince: Date,
+  wish: AuthorityWish,
+): RotationWait | undefined {
+  if (stageOf(state) === 'steady' || wish.standsStill) return undefined;
+  const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
+  const untilMs = fromMs + ownTimeMs(state, wish);
+  return {
+    until: new Date(untilMs),
+    atLatest: new Date(untilMs + maxHeldBackMs),
+    behind: clustersBehind(state, wish),
   };
-  const texts = {
-    'ca.crt': signing.certPem,
-    'ca.key': signing.keyPem,
-    ...(next === undefined ? {} : { 'next.crt': next.certPem, 'next.key': next.keyPem }),
-    ...(previous.length === 0 ? {} : { 'previous.crt': previous.map(({ pem }) => pem).join('') }),
-  };
-  const { name, namespace } = wish;
-  const { resourceVersion } = signer?.metadata ?? {};
-  const metadata = {
-    name,
-    namespace,
-    // What was decided holds for what was seen, and for nothing newer.
-    ...(resourceVersion === undefined ? {} : { resourceVersion }),
-    annotations: stands,
-  };
-  return makeSecret(metadata, texts, signer);
 }
 
-/** One that cannot be read is as if it were not there: it has signed nothing, so another is made. */
-async function readNext(signer: KubeObject): Promise<Authority | undefined> {
-  try {
-    return await readAuthority(textIn(signer, 'next.crt'), textIn(signer, 'next.key'));
-  } catch (thrown) {
-    if (thrown instanceof X509Error) return undefined;
-    throw thrown;
-  }
-}
-
-function readBundle(pem: string | undefined): readonly Certificate[] {
-  try {
-    return pem === undefined ? [] : parseCertificates(pem);
-  } catch (thrown) {
-    if (thrown instanceof X509Error) return [];
-    throw thrown;
-  }
-}
-
-function reasonIn(signer: KubeObject): RotationReason | undefined {
-  const reason = annotationOf(signer, annotations.rotationReason);
-  return reason === 'age' || reason === 'requested' || reason === 'recovery' ? reason : undefined;
+function lookAgainAt(
+  state: AuthorityState,
+  wait: RotationWait | undefined,
+  { now, standsStill }: AuthorityWish,
+): Date {
+  if (standsStill) return new Date(now.getTime() + hourMs);
+  if (wait === undefined) return renewAt(state.signing.certificate);
+  const soonMs = now.getTime() + lookAgainMs;
+  // Whoever is behind now may have followed by then.
+  return new Date(wait.behind.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
 }
 
 /** Programs look for the issuer of a certificate by name first: two CAs of one name in a bundle would lead some astray. */

@@ -1,9 +1,9 @@
-import { type Certificate, X509Error } from '../../base/x509.ts';
+import { type Certificate, type Purpose, X509Error } from '../../base/x509.ts';
 import type { KubeObject, ObjectMeta } from '../../kube/kube-object.ts';
-import type { AuthorityKind } from './authority.ts';
 import {
   type AuthorityPlan,
   type AuthorityWish,
+  type ClustersBehind,
   defaultWaits,
   type ObservedAuthority,
   planAuthority,
@@ -11,7 +11,7 @@ import {
 } from './authority-plan.ts';
 import type { HubNames } from './hub-names.ts';
 import { type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
-import { earliest } from './lifetimes.ts';
+import { dayMs, earliest } from './lifetimes.ts';
 import { annotations, makeSecret } from './secret.ts';
 
 /** The Secrets as they are; undefined where there is none. Those of the CAs are asked for, not taken from a cache. */
@@ -33,14 +33,28 @@ export interface CertificatesWish {
   readonly now: Date;
   readonly signerNamespace: string;
   readonly hubNamespace: string;
-  readonly names: HubNames;
+  /**
+   * Of the hub's servers and its client. Undefined: nobody can say at the moment. Then what is there is renewed with the names that it
+   * has, and nothing is made that is not there.
+   */
+  readonly names: HubNames | undefined;
+  /** Default: rotations go on and begin. True: they stay where they are, because nobody can tell the clusters. */
+  readonly standsStill?: boolean | undefined;
   /** Names of Secrets, where they are not the usual ones. */
   readonly secretNames?: Partial<SecretNames> | undefined;
   /** Goes onto the Secrets in the hub's namespace. Those of the CAs belong to nobody: they outlive an uninstall, as they always have. */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'> | undefined;
   readonly waits?: Readonly<Record<'requested' | 'age', RotationWaits>> | undefined;
-  /** Somebody is known not to have what the stage distributes (a managed cluster with the old bundle, say). */
-  readonly heldBack?: { readonly konnectivity?: boolean; readonly agents?: boolean } | undefined;
+  /** Asked only while a rotation would wait for them. */
+  readonly behind?: FleetBehind | undefined;
+}
+
+/** Names of the managed clusters that have not followed a rotation yet. */
+export interface FleetBehind {
+  /** Have not taken over the newest bundle of the konnectivity side. */
+  readonly bundle: ClustersBehind;
+  /** Their agents may not yet show a certificate of the agents' CA that signs now. */
+  readonly agentCertificate: ClustersBehind;
 }
 
 export interface SecretNames {
@@ -63,7 +77,12 @@ export const defaultSecretNames: SecretNames = {
   proxyClient: 'proxy-client',
 };
 
-type LeafName = 'proxyServer' | 'agentServer' | 'proxyClient';
+const purposes = {
+  proxyServer: 'serverAuth',
+  agentServer: 'serverAuth',
+  proxyClient: 'clientAuth',
+} as const satisfies Record<string, Purpose>;
+type LeafName = keyof typeof purposes;
 
 /** What is in the way, for a condition. */
 export interface CertificateProblem {
@@ -84,7 +103,7 @@ export interface CertificatesPlan {
   /** Undefined: it cannot be read, see `problems`. */
   readonly konnectivity: AuthorityPlan | undefined;
   readonly agents: AuthorityPlan | undefined;
-  /** Present where `konnectivity` is. */
+  /** Those that are planned: all where `konnectivity` is and the names are given. */
   readonly leaves: Readonly<Partial<Record<LeafName, LeafPlan>>>;
 }
 
@@ -99,49 +118,53 @@ export async function planCertificates(
   const names = { ...defaultSecretNames, ...wish.secretNames };
   const problems: CertificateProblem[] = [];
   const plan = async (
-    name: string,
-    commonName: string,
-    kind: AuthorityKind,
-    heldBack: boolean | undefined,
+    of: Pick<AuthorityWish, 'name' | 'commonName' | 'kind' | 'behind' | 'standsStill'>,
     seen: ObservedAuthority,
   ): Promise<AuthorityPlan | undefined> => {
-    const authority: AuthorityWish = {
-      name,
-      namespace: wish.signerNamespace,
-      commonName,
-      kind,
-      now: wish.now,
-      waits: wish.waits ?? defaultWaits,
-      heldBack: heldBack === true,
-    };
+    const isThere = seen.signer !== undefined && seen.bundle !== undefined;
+    if (wish.names === undefined && !isThere) return undefined;
+    const { now, signerNamespace: namespace, waits = defaultWaits } = wish;
     try {
-      return await planAuthority(seen, authority);
+      return await planAuthority(seen, { ...of, namespace, now, waits });
     } catch (thrown) {
       if (!(thrown instanceof X509Error)) throw thrown;
-      const secret = `${wish.signerNamespace}/${name}`;
+      const secret = `${namespace}/${of.name}`;
       const sentence = `the CA in Secret ${secret} cannot be used (${thrown.message}): put it back, or delete the Secret to have a new CA made`;
       problems.push({ secret, sentence });
       return undefined;
     }
   };
 
-  const leaves = await leavesIn(observed);
-  // RSA, and the name: so that Cluster Proxy itself can go on with it, if somebody wants to go back.
-  const konnectivity = await plan(
-    names.signer,
-    'open-cluster-management:cluster-proxy',
-    'rsa',
-    wish.heldBack?.konnectivity,
-    { signer: observed.signer, bundle: observed.serverCa, leaves },
-  );
+  const { behind, standsStill = false } = wish;
   const agents = await plan(
-    names.agentSigner,
-    'open-cluster-management:cluster-proxy:agents',
-    'ecdsa',
-    wish.heldBack?.agents,
+    {
+      name: names.agentSigner,
+      commonName: 'open-cluster-management:cluster-proxy:agents',
+      kind: 'ecdsa',
+      standsStill,
+      // Clusters show what this one signs; those who trust it are on the hub.
+      behind: behind === undefined ? {} : { retiring: behind.agentCertificate },
+    },
     { signer: observed.agentSigner, bundle: observed.agentCa, leaves: [] },
   );
-  const leafPlans: Partial<Record<LeafName, LeafPlan>> =
+  const konnectivity = await plan(
+    {
+      name: names.signer,
+      // RSA, and the name: so that Cluster Proxy itself can go on with it, if somebody wants to go back.
+      commonName: 'open-cluster-management:cluster-proxy',
+      kind: 'rsa',
+      // Clusters hear of no bundle while it cannot be said who signs for their agents.
+      standsStill: standsStill || agents === undefined,
+      // Clusters trust what this one signs, and show nothing of it.
+      behind: behind === undefined ? {} : { distributing: behind.bundle },
+    },
+    {
+      signer: observed.signer,
+      bundle: observed.serverCa,
+      leaves: await leavesIn(observed),
+    },
+  );
+  const leafPlans =
     konnectivity === undefined ? {} : await planLeaves(observed, konnectivity, wish);
   const bundles = [
     { authority: konnectivity, name: names.serverCa, seen: observed.serverCa },
@@ -165,7 +188,7 @@ export async function planCertificates(
   return {
     secrets,
     problems,
-    lookAgainAt: earliest(first!, ...others),
+    lookAgainAt: earliest(first ?? new Date(wish.now.getTime() + dayMs), ...others),
     konnectivity,
     agents,
     leaves: leafPlans,
@@ -182,14 +205,15 @@ async function planLeaves(
   observed: ObservedCertificates,
   { signing }: AuthorityPlan,
   { now, names }: CertificatesWish,
-): Promise<Record<LeafName, LeafPlan>> {
-  const server = { purpose: 'serverAuth', names, authority: signing, now } as const;
-  const client = { ...server, purpose: 'clientAuth' } as const;
-  return {
-    proxyServer: await planLeaf(observed.proxyServer, server),
-    agentServer: await planLeaf(observed.agentServer, server),
-    proxyClient: await planLeaf(observed.proxyClient, client),
-  };
+): Promise<Partial<Record<LeafName, LeafPlan>>> {
+  const plans: Partial<Record<LeafName, LeafPlan>> = {};
+  for (const [leaf, purpose] of Object.entries(purposes) as [LeafName, Purpose][]) {
+    const wanted = names ?? (await leafIn(observed[leaf]))?.alternativeNames;
+    if (wanted === undefined) continue;
+    const wish = { purpose, names: wanted, authority: signing, now };
+    plans[leaf] = await planLeaf(observed[leaf], wish);
+  }
+  return plans;
 }
 
 function bundleSecret(

@@ -12,6 +12,7 @@ import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts'
 import { isTrue } from '../api/condition.ts';
 import { type ManagedCluster, parseManagedCluster } from '../api/managed-cluster.ts';
 import {
+  addOnRef,
   type ManagedClusterAddOn,
   parseManagedClusterAddOn,
 } from '../api/managed-cluster-addon.ts';
@@ -42,7 +43,7 @@ import type { ManifestsOutcome } from '../registration/manifest-applied.ts';
 import { planHubAccess } from '../registration/plan-hub-access.ts';
 import { type Applier, unseenMs } from './applier.ts';
 import { Failures } from './failures.ts';
-import type { HubState, HubStateCell } from './hub-state.ts';
+import type { FleetState, HubStateCell } from './hub-state.ts';
 import { isSameButVersion } from './kept-object.ts';
 import { byCluster, byDeploymentConfig, type Watches } from './watches.ts';
 import { controllerDefaults } from './controller-defaults.ts';
@@ -65,7 +66,9 @@ export interface ClusterControllerOptions {
 interface Pass {
   readonly addon: ManagedClusterAddOn;
   readonly cluster: ManagedCluster;
-  readonly hub: HubState;
+  readonly fleet: FleetState;
+  /** Stands for the CA that signs agents' certificates. */
+  readonly organizationalUnit: string;
   readonly failures: Failures;
   readonly signal: AbortSignal;
   /** Something was written so short a time ago that the caches do not show it. */
@@ -139,16 +142,17 @@ export class ClusterController {
       return undefined;
     }
     if (!cluster.isAccepted) await this.#withdrawAccess(name, signal);
-    const hub = state.value;
-    if (hub === undefined) {
+    if (state.value?.fleet === undefined) {
       if (state.lack !== undefined) await this.#sayNoAgent(addon, state.lack, signal);
       return undefined;
     }
+    const { fleet, agentSigner } = state.value;
     const failures = new Failures();
     const pass: Pass = {
       addon,
       cluster,
-      hub,
+      fleet,
+      organizationalUnit: agentSigner.organizationalUnit,
       failures,
       signal,
       isUnseen: false,
@@ -175,8 +179,8 @@ export class ClusterController {
   }
 
   async #bringAccess(pass: Pass): Promise<AccessOutcome> {
-    const { addon, cluster, hub, signal } = pass;
-    const plan = planHubAccess(cluster, addon, hub.tunnel, hub.hubNamespace);
+    const { addon, cluster, fleet, signal } = pass;
+    const plan = planHubAccess(cluster, addon, fleet.tunnel, fleet.hubNamespace);
     const existing = this.#accessOf(cluster.name);
     const failures = new Failures();
     for (const object of plan.apply) {
@@ -185,7 +189,7 @@ export class ClusterController {
     const removed = new Set(plan.remove.map((ref) => `${ref.kind} ${ref.namespace}/${ref.name}`));
     for (const object of existing) {
       if (!removed.has(`${object.kind} ${keyOf(object)}`)) continue;
-      if (plan.outcome.t === 'applied' && object.metadata.namespace === hub.hubNamespace) {
+      if (plan.outcome.t === 'applied' && object.metadata.namespace === fleet.hubNamespace) {
         pass.outlived.push(object);
         continue;
       }
@@ -197,16 +201,16 @@ export class ClusterController {
   }
 
   async #bringWorks(pass: Pass): Promise<ManifestsOutcome> {
-    const { addon, cluster, hub, signal } = pass;
+    const { addon, cluster, fleet, signal } = pass;
     const { watches, agentInstallNamespace, enableKubeApiProxy, enableNetworkPolicies } =
       this.#options;
     const rendered = renderAgent({
       cluster,
       addon,
       deploymentConfig: this.#deploymentConfigOf(addon),
-      proxy: hub.proxy,
-      entrypoint: hub.entrypoint,
-      caBundle: hub.caBundle,
+      proxy: fleet.proxy,
+      entrypoint: fleet.entrypoint,
+      caBundle: fleet.caBundle,
       defaultInstallNamespace: agentInstallNamespace,
       leadsToApiserver: enableKubeApiProxy,
       hasNetworkPolicies: enableNetworkPolicies,
@@ -260,11 +264,11 @@ export class ClusterController {
   }
 
   async #writeStatus(pass: Pass, access: AccessOutcome, manifests: ManifestsOutcome) {
-    const { addon, cluster, hub, signal } = pass;
+    const { addon, cluster, organizationalUnit, signal } = pass;
     const { findConfig, wallClock, agentInstallNamespace } = this.#options;
     const patch = addOnStatusPatch({
       addon,
-      registrations: agentRegistrations(cluster.name, hub.organizationalUnit),
+      registrations: agentRegistrations(cluster.name, organizationalUnit),
       installNamespace: installNamespaceOf(this.#deploymentConfigOf(addon), agentInstallNamespace),
       findConfig,
       access,
@@ -281,9 +285,7 @@ export class ClusterController {
   }
 
   async #patchStatus(addon: ManagedClusterAddOn, patch: Fields, signal: AbortSignal) {
-    const { apiVersion, name } = addon;
-    const ref = { apiVersion, kind: 'ManagedClusterAddOn', namespace: addon.cluster, name };
-    await this.#options.api.patch(ref, patch, { signal, subresource: 'status' });
+    await this.#options.api.patch(addOnRef(addon), patch, { signal, subresource: 'status' });
   }
 
   #deploymentConfigOf(addon: ManagedClusterAddOn) {

@@ -4,6 +4,7 @@ import type { KubeApi } from '../../kube/kube-api.ts';
 import type { Informer } from '../../kube/informer.ts';
 import { defaultSecretNames } from '../certificates/plan-certificates.ts';
 import type { ControllerStatus } from '../../kube/controller.ts';
+import type { RotationsSeen } from '../hub/rotation-status.ts';
 import type { AddonOptions } from '../options.ts';
 import { Applier } from './applier.ts';
 import { ClusterController } from './cluster-controller.ts';
@@ -65,6 +66,11 @@ export class Controllers {
 
   get requestCounts(): CsrCounts {
     return this.#requests.counts;
+  }
+
+  /** How far rotations of CAs are, as last seen. */
+  get rotations(): RotationsSeen {
+    return this.#hub.rotations;
   }
 
   /** How many clusters have the addon. */

@@ -10,15 +10,20 @@ import {
 } from '../api/certificate-signing-request.ts';
 import { kubeTime } from '../api/condition.ts';
 import { parseManagedCluster } from '../api/managed-cluster.ts';
-import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import {
+  addOnRef,
+  type ManagedClusterAddOn,
+  parseManagedClusterAddOn,
+} from '../api/managed-cluster-addon.ts';
 import { addonName } from '../api/names.ts';
 import { signAgentCsr } from '../certificates/agent-csr.ts';
 import { Controller, keysFrom, type KeySource } from '../../kube/controller.ts';
 import { agentRegistrations } from '../registration/agent-identity.ts';
+import { agentSignerPatch } from '../registration/agent-signer.ts';
 import { approvalCondition, decideCsr, labelledCluster } from '../registration/csr-approval.ts';
 import { checkCsr } from '../registration/csr-check.ts';
 import { servedAgent } from '../registration/served-agent.ts';
-import type { HubState, HubStateCell } from './hub-state.ts';
+import type { AgentSigner, HubStateCell } from './hub-state.ts';
 import { isSameButVersion } from './kept-object.ts';
 import { byCluster, type Watches } from './watches.ts';
 import { controllerDefaults } from './controller-defaults.ts';
@@ -40,7 +45,7 @@ interface Pass {
   readonly object: KubeObject;
   readonly csr: CertificateSigningRequest;
   readonly cluster: string;
-  readonly hub: HubState;
+  readonly signer: AgentSigner;
   readonly signal: AbortSignal;
 }
 
@@ -104,17 +109,17 @@ export class CsrController {
     const csr = parseCertificateSigningRequest(object);
     const cluster = labelledCluster(csr);
     if (cluster === undefined || !isOpen(csr)) return;
-    const pass: Pass = { object, csr, cluster, hub, signal };
+    const pass: Pass = { object, csr, cluster, signer: hub.agentSigner, signal };
     if (csr.conditions.length === 0) await this.#decide(pass);
     else await this.#sign(pass);
   }
 
   async #decide(pass: Pass): Promise<void> {
-    const { csr, cluster: name, hub } = pass;
+    const { csr, cluster: name, signer } = pass;
     const decision = await decideCsr({
       csr,
       ...this.#owners(name),
-      registrations: agentRegistrations(name, hub.organizationalUnit),
+      registrations: agentRegistrations(name, signer.organizationalUnit),
     });
     const { reason, message } = decision;
     const said = { request: csr.name, cluster: name, signer: csr.signer, reason, message };
@@ -130,13 +135,17 @@ export class CsrController {
     else this.#log.warn('request denied', { ...said, requester: csr.requester.user });
   }
 
-  /** What is approved, by us or by a person who has answered for whoever made it. */
+  /** What is approved, by us or by a person who has answered for whoever made it. What is signed comes by once more. */
   async #sign(pass: Pass): Promise<void> {
-    const { csr, cluster: name, hub } = pass;
+    const { csr, cluster: name, signer } = pass;
     const { cluster, addon } = this.#owners(name);
     const agent = servedAgent(name, cluster, addon);
     if (agent.t === 'unserved') return;
-    const registrations = agentRegistrations(name, hub.organizationalUnit);
+    if (csr.certificate !== undefined) {
+      await this.#takeNote(pass, agent.addon, csr.certificate);
+      return;
+    }
+    const registrations = agentRegistrations(name, signer.organizationalUnit);
     const checked = await checkCsr(csr, agent.addon, registrations);
     const said = { request: csr.name, cluster: name };
     if (checked.t === 'refused') {
@@ -148,11 +157,17 @@ export class CsrController {
       this.#log.warn('request not signed', { ...said, reason, message });
       return;
     }
-    const pem = await signAgentCsr(checked, hub.agentAuthority, this.#options.wallClock());
+    const pem = await signAgentCsr(checked, signer.authority, this.#options.wallClock());
     const certificate = Buffer.from(pem).toString('base64');
     await this.#patch(pass, 'status', { certificate });
     this.#counts.signed++;
     this.#log.info('request signed', said);
+  }
+
+  /** So that a rotation of the CA knows who has a certificate of the new one. The request tells it after a restart, too. */
+  async #takeNote({ signer, signal }: Pass, addon: ManagedClusterAddOn, certificate: string) {
+    const patch = await agentSignerPatch(addon, certificate, signer.authority, this.#nowMs);
+    if (patch !== undefined) await this.#options.api.patch(addOnRef(addon), patch, { signal });
   }
 
   get #nowMs(): number {
@@ -181,10 +196,8 @@ export class CsrController {
 }
 
 /** Whether there is anything left to do about it for us. */
-function isOpen(csr: CertificateSigningRequest): boolean {
-  const { conditions, signer, isApproved, certificate } = csr;
-  const isOurs = signer === agentSignerName && certificate === undefined;
-  return conditions.length === 0 || (isOurs && isApproved);
+function isOpen({ conditions, signer, isApproved }: CertificateSigningRequest): boolean {
+  return conditions.length === 0 || (signer === agentSignerName && isApproved);
 }
 
 function failedCondition(message: string, nowMs: number): object {

@@ -1,3 +1,4 @@
+import type { Logger } from '../../base/logger.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { find } from '../../kube/kube-ref.ts';
@@ -7,6 +8,7 @@ import { leafIn } from '../certificates/leaf-plan.ts';
 import {
   type CertificatesPlan,
   defaultSecretNames,
+  type FleetBehind,
   type ObservedCertificates,
   planCertificates,
   type SecretNames,
@@ -15,7 +17,9 @@ import { textIn } from '../certificates/secret.ts';
 import { hubMeta } from '../hub/hub-object.ts';
 import type { CertificateExpiries } from '../hub/hub-status.ts';
 import type { Applier } from './applier.ts';
+import { noRotations, type RotationsSeen, sayClusters } from '../hub/rotation-status.ts';
 import type { Failures } from './failures.ts';
+import { isOfTheHub } from './in-the-way.ts';
 
 export interface HubCertificatesOptions {
   readonly api: KubeApi;
@@ -23,9 +27,19 @@ export interface HubCertificatesOptions {
   readonly signerNamespace: string;
   readonly signerSecretName: string;
   readonly wallClock: () => Date;
-  /** Whether a managed cluster is known not to have the newest of what agents are to trust. */
-  readonly isBehind: () => boolean;
+  readonly behind: FleetBehind;
+  readonly log: Logger;
 }
+
+/** What certificates are for. */
+export type CertificatesAim =
+  /** What the configuration says, with these names in the certificates. */
+  | { readonly t: 'follow'; readonly sans: readonly string[] }
+  /**
+   * What is there stays good: the configuration cannot be followed. `standsStill`: nothing is known that clusters could be told, so no
+   * rotation begins or goes on.
+   */
+  | { readonly t: 'hold'; readonly standsStill: boolean };
 
 export interface HubCertificatesResult {
   readonly plan: CertificatesPlan;
@@ -35,7 +49,7 @@ export interface HubCertificatesResult {
 }
 
 /** The names of all Secrets that hold certificates. */
-export function secretNamesOf({ spec }: ManagedProxyConfiguration, signer: string): SecretNames {
+function secretNamesOf({ spec }: ManagedProxyConfiguration, signer: string): SecretNames {
   const { secrets } = spec.authentication.dump;
   return {
     ...defaultSecretNames,
@@ -49,47 +63,94 @@ export function secretNamesOf({ spec }: ManagedProxyConfiguration, signer: strin
 /** Makes the Secrets what they shall be. All are asked for: what a cache does not know yet would be made a second time. */
 export class HubCertificates {
   readonly #options: HubCertificatesOptions;
+  readonly #log: Logger;
+  #rotations = noRotations;
 
   constructor(options: HubCertificatesOptions) {
     this.#options = options;
+    this.#log = options.log.child({ controller: 'hub' });
   }
 
-  /** @param sans of the hub's servers @param failures takes what is in the way */
+  /** As they were last seen. */
+  get rotations(): RotationsSeen {
+    return this.#rotations;
+  }
+
+  /** @param failures takes what is in the way */
   async reconcile(
     configuration: ManagedProxyConfiguration,
-    sans: readonly string[],
+    aim: CertificatesAim,
     failures: Failures,
     signal: AbortSignal,
   ): Promise<HubCertificatesResult> {
-    const { signerNamespace, signerSecretName, wallClock, isBehind } = this.#options;
+    const { signerNamespace, signerSecretName, wallClock, behind } = this.#options;
     const { namespace } = configuration.spec.proxyServer;
     const secretNames = secretNamesOf(configuration, signerSecretName);
-    const observed = await this.#observe(secretNames, namespace, signal);
+    const found = await this.#observe(configuration, signal);
+    const observed = aim.t === 'follow' ? found : withoutForeign(found);
     const { labels, ownerReferences } = hubMeta(configuration, '');
     const plan = await planCertificates(observed, {
       now: wallClock(),
       signerNamespace,
       hubNamespace: namespace,
-      names: hubNames(sans),
+      names: aim.t === 'follow' ? hubNames(aim.sans) : undefined,
+      standsStill: aim.t === 'hold' && aim.standsStill,
       secretNames,
       metadata: { ...(labels && { labels }), ...(ownerReferences && { ownerReferences }) },
-      heldBack: { konnectivity: isBehind() },
+      behind,
     });
     for (const { secret, sentence } of plan.problems) failures.add(`Secret ${secret}`, sentence);
-    await this.#apply(plan, Object.values(observed), failures, signal);
+    const isDone = await this.#apply(plan, Object.values(observed), failures, signal);
+    if (isDone) this.#tell(plan, secretNames);
     return {
       plan,
       caBundle: plan.konnectivity?.bundlePem ?? textIn(observed.serverCa, 'ca.crt'),
-      expiries: await expiriesOf(plan.leaves, observed),
+      expiries: await expiriesOf(plan.leaves, found),
+    };
+  }
+
+  /** Until when the certificates are good that are there. */
+  async expiries(
+    configuration: ManagedProxyConfiguration,
+    signal: AbortSignal,
+  ): Promise<CertificateExpiries> {
+    return await expiriesOf({}, await this.#observe(configuration, signal));
+  }
+
+  /** Says in the log when a rotation has come a stage further, and whom it has left behind. */
+  #tell(plan: CertificatesPlan, names: SecretNames): void {
+    const { signerNamespace } = this.#options;
+    const seen = (of: 'konnectivity' | 'agents', name: string) => {
+      const authority = plan[of];
+      if (authority === undefined) return undefined;
+      const { stage, wait, leftBehind } = authority;
+      const secret = `${signerNamespace}/${name}`;
+      const clusters = (behind: readonly string[]) =>
+        behind.length === 0 ? {} : { clusters: behind.length, names: sayClusters(behind) };
+      if (stage !== (this.#rotations[of]?.stage ?? 'steady')) {
+        const atLatest = wait?.atLatest.toISOString();
+        const said = { secret, stage, atLatest, ...clusters(wait?.behind ?? []) };
+        this.#log.info('rotation of a CA has gone on', said);
+      }
+      if (leftBehind.length > 0) {
+        const said = { secret, stage, ...clusters(leftBehind) };
+        this.#log.warn('rotation of a CA does not wait for clusters any longer', said);
+      }
+      return { secret, stage, wait };
+    };
+    this.#rotations = {
+      konnectivity: seen('konnectivity', names.signer),
+      agents: seen('agents', names.agentSigner),
     };
   }
 
   async #observe(
-    names: SecretNames,
-    hubNamespace: string,
+    configuration: ManagedProxyConfiguration,
     signal: AbortSignal,
   ): Promise<ObservedCertificates> {
-    const { api, signerNamespace } = this.#options;
+    const { api, signerNamespace, signerSecretName } = this.#options;
+    const names = secretNamesOf(configuration, signerSecretName);
+    const hubNamespace = configuration.spec.proxyServer.namespace;
     const read = async ([key, name]: [string, string]) => {
       const isSigner = key === 'signer' || key === 'agentSigner';
       const namespace = isSigner ? signerNamespace : hubNamespace;
@@ -99,26 +160,34 @@ export class HubCertificates {
     return Object.fromEntries(await Promise.all(Object.entries(names).map(read)));
   }
 
-  /** In order, and not beyond the first that fails: nothing is shown before it is trusted. */
+  /** In order, and not beyond the first that fails: nothing is shown before it is trusted. @returns whether all is done */
   async #apply(
     { secrets }: CertificatesPlan,
     observed: readonly (KubeObject | undefined)[],
     failures: Failures,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<boolean> {
     for (const secret of secrets) {
       const { name, namespace } = secret.metadata;
       const live = observed.find(
         (one) => one?.metadata.name === name && one.metadata.namespace === namespace,
       );
       const write = () => this.#options.applier.apply(secret, live, signal);
-      if (!(await failures.attempt(secret, write))) return;
+      if (!(await failures.attempt(secret, write))) return false;
     }
+    return true;
   }
 }
 
+/** A wrong configuration may name what is somebody else's. The CAs are not found through it. */
+function withoutForeign(found: ObservedCertificates): ObservedCertificates {
+  const { signer, agentSigner, ...others } = found;
+  const own = Object.entries(others).filter(([, secret]) => secret && isOfTheHub(secret));
+  return { signer, agentSigner, ...Object.fromEntries(own) };
+}
+
 /** Until when the certificates are good: those that were planned, else those that are there. */
-export async function expiriesOf(
+async function expiriesOf(
   leaves: CertificatesPlan['leaves'],
   observed: ObservedCertificates,
 ): Promise<CertificateExpiries> {

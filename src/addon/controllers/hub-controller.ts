@@ -15,22 +15,21 @@ import {
 import { proxyConfigurationName } from '../api/names.ts';
 import { Controller, keysFrom, type ReconcileResult } from '../../kube/controller.ts';
 import { findObject } from '../hub/hub-object.ts';
-import { type CertificateExpiries, nextStatus } from '../hub/hub-status.ts';
+import { nextStatus } from '../hub/hub-status.ts';
 import { type HubPlan, type HubSettings, reconcileHub } from '../hub/reconcile-hub.ts';
 import { tlsProfileName } from '../hub/tls-profile.ts';
 import { type Applier, unseenMs } from './applier.ts';
 import { Failures } from './failures.ts';
 import {
-  expiriesOf,
+  type CertificatesAim,
   HubCertificates,
   type HubCertificatesResult,
-  secretNamesOf,
 } from './hub-certificates.ts';
+import { fleetBehind } from './fleet-behind.ts';
 import { HubNamespace } from './hub-namespace.ts';
 import type { HubStateCell } from './hub-state.ts';
-import { hubStateOf, lackOf, noConfiguration, unreadHub } from './hub-state-of.ts';
+import { heldStateOf, hubStateOf, lackOf, noConfiguration, unreadHub } from './hub-state-of.ts';
 import { inTheWay } from './in-the-way.ts';
-import { isBehind } from './is-behind.ts';
 import type { Watches } from './watches.ts';
 import { controllerDefaults } from './controller-defaults.ts';
 
@@ -76,7 +75,8 @@ export class HubController {
       signerNamespace,
       signerSecretName,
       wallClock,
-      isBehind: () => watches.works.list().some(isBehind),
+      behind: fleetBehind(watches, wallClock),
+      log: options.log,
     });
     const { configurations, tlsProfiles, signers } = watches;
     const always = () => [proxyConfigurationName];
@@ -94,6 +94,11 @@ export class HubController {
   /** What it follows besides the shared watches. */
   get informers() {
     return this.#inside.informers;
+  }
+
+  /** How far rotations of CAs are. */
+  get rotations() {
+    return this.#certificates.rotations;
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -131,7 +136,7 @@ export class HubController {
     configuration: ManagedProxyConfiguration,
     signal: AbortSignal,
   ): Promise<ReconcileResult> {
-    const { watches, settings, namespace, state, agentImage } = this.#options;
+    const { watches, settings, namespace } = this.#options;
     const plan = reconcileHub({
       configuration,
       settings,
@@ -148,19 +153,48 @@ export class HubController {
     await this.#adopt(plan, signal);
     const [home, ...rest] = plan.apply;
     let isSeen = home === undefined || (await this.#apply([home], failures, signal));
-    const certificates = isHeld
-      ? undefined
-      : await this.#certificates.reconcile(configuration, plan.serverSans, failures, signal);
+    const certificates = await this.#bringCertificates(configuration, plan, failures, signal);
     isSeen = (await this.#apply(rest, failures, signal)) && isSeen;
     await this.#remove(plan, failures, signal);
-    const next = certificates && hubStateOf(configuration, plan, certificates, agentImage);
-    if (next !== undefined) state.set(next);
-    else if (state.value === undefined) state.clear(lackOf(configuration, failures.all));
-    const expiries = certificates?.expiries ?? (await this.#expiriesSeen(configuration));
-    await this.#writeStatus(object, { configuration, plan, expiries, failures }, signal);
+    this.#publish(configuration, plan, certificates, failures);
+    await this.#writeStatus(object, { configuration, plan, certificates, failures }, signal);
     failures.throwIfAny();
     const lookMs = lookAgainMs(certificates, this.#options.wallClock());
     return { againAfterMs: isSeen ? lookMs : Math.min(lookMs, 1.25 * unseenMs) };
+  }
+
+  /** They stay good also while the configuration is wrong: neither age nor a rotation waits for it. Undefined: all is going away. */
+  async #bringCertificates(
+    configuration: ManagedProxyConfiguration,
+    { serverSans }: HubPlan,
+    failures: Failures,
+    signal: AbortSignal,
+  ): Promise<HubCertificatesResult | undefined> {
+    const { problems, isDeleted } = configuration;
+    if (isDeleted) return undefined;
+    const aim: CertificatesAim =
+      problems.length === 0
+        ? { t: 'follow', sans: serverSans }
+        : { t: 'hold', standsStill: this.#options.state.value?.fleet === undefined };
+    return await this.#certificates.reconcile(configuration, aim, failures, signal);
+  }
+
+  /** What clusters start from now; where there is nothing to start from, why. */
+  #publish(
+    configuration: ManagedProxyConfiguration,
+    plan: HubPlan,
+    certificates: HubCertificatesResult | undefined,
+    failures: Failures,
+  ): void {
+    const { state, agentImage } = this.#options;
+    const lack = lackOf(configuration, failures.all);
+    const next =
+      certificates &&
+      (configuration.problems.length === 0
+        ? hubStateOf(configuration, plan, certificates, agentImage)
+        : heldStateOf(state.value, certificates));
+    if (next !== undefined) state.set(next, next.fleet === undefined ? lack : undefined);
+    else if (state.value === undefined) state.clear(lack);
   }
 
   async #adopt({ adopt }: HubPlan, signal: AbortSignal): Promise<void> {
@@ -213,19 +247,22 @@ export class HubController {
     seen: {
       readonly configuration: ManagedProxyConfiguration;
       readonly plan: HubPlan;
-      readonly expiries: CertificateExpiries;
+      /** Undefined: they were not touched. */
+      readonly certificates: HubCertificatesResult | undefined;
       readonly failures: Failures;
     },
     signal: AbortSignal,
   ): Promise<void> {
-    const { configuration, plan, expiries, failures } = seen;
+    const { configuration, plan, certificates, failures } = seen;
     const { name } = configuration;
     const { namespace } = configuration.spec.proxyServer;
     const status = nextStatus(object['status'], {
       generation: configuration.generation,
       plan,
       deployment: this.#find('Deployment', name, namespace),
-      expiries,
+      expiries:
+        certificates?.expiries ?? (await this.#certificates.expiries(configuration, signal)),
+      rotations: this.#certificates.rotations,
       failures: failures.all,
       nowMs: this.#options.wallClock().getTime(),
     });
@@ -253,20 +290,6 @@ export class HubController {
 
   #find(kind: string, name: string, namespace: string | undefined): KubeObject | undefined {
     return findObject(this.#inside.objects, kind, name, namespace);
-  }
-
-  async #expiriesSeen(configuration: ManagedProxyConfiguration): Promise<CertificateExpiries> {
-    const names = secretNamesOf(configuration, this.#options.signerSecretName);
-    const { namespace } = configuration.spec.proxyServer;
-    const secret = (name: string) => this.#find('Secret', name, namespace);
-    return await expiriesOf(
-      {},
-      {
-        proxyServer: secret(names.proxyServer),
-        agentServer: secret(names.agentServer),
-        proxyClient: secret(names.proxyClient),
-      },
-    );
   }
 }
 

@@ -7,22 +7,24 @@ import type { ObjectFailure } from '../hub/hub-status.ts';
 import type { HubPlan } from '../hub/reconcile-hub.ts';
 import { organizationalUnitOf } from '../registration/agent-identity.ts';
 import type { HubCertificatesResult } from './hub-certificates.ts';
-import type { HubState } from './hub-state.ts';
+import type { AgentSigner, HubState } from './hub-state.ts';
 
 /**
- * What clusters start from; undefined while a CA cannot be read and nothing is known in its place: then they stay as they are.
+ * What there is to start from; undefined while a CA cannot be read and nothing is known in its place: then all stays as it is.
  *
  * @param agentImage instead of the one that the configuration names
  */
 export function hubStateOf(
   configuration: ManagedProxyConfiguration,
   { entrypoint }: HubPlan,
-  { plan, caBundle }: HubCertificatesResult,
+  certificates: HubCertificatesResult,
   agentImage: string | undefined,
 ): HubState | undefined {
   const { proxyAgent, proxyServer } = configuration.spec;
-  if (caBundle === undefined || plan.agents === undefined) return undefined;
-  return {
+  const { caBundle } = certificates;
+  const agentSigner = agentSignerOf(certificates);
+  if (caBundle === undefined || agentSigner === undefined) return undefined;
+  const fleet = {
     hubNamespace: proxyServer.namespace,
     proxy: {
       generation: configuration.generation,
@@ -35,10 +37,30 @@ export function hubStateOf(
     entrypoint: agentEntrypoint(entrypoint),
     tunnel: 'pending' in entrypoint ? undefined : portForwardRole(configuration, entrypoint),
     caBundle,
-    // The one that signs now: while the next is only distributed, nobody shall ask for a certificate of it.
-    organizationalUnit: organizationalUnitOf(plan.agents.signing.certPem),
-    agentAuthority: plan.agents.signing,
   };
+  return { agentSigner, fleet };
+}
+
+/** The same while the configuration is not followed: what was known before, with the certificates of now. */
+export function heldStateOf(
+  before: HubState | undefined,
+  certificates: HubCertificatesResult,
+): HubState | undefined {
+  const agentSigner = agentSignerOf(certificates);
+  if (agentSigner === undefined) return undefined;
+  const fleet = before?.fleet;
+  const { caBundle = fleet?.caBundle } = certificates;
+  return {
+    agentSigner,
+    fleet: fleet && caBundle !== undefined ? { ...fleet, caBundle } : undefined,
+  };
+}
+
+/** The CA that signs now: while the next is only distributed, nobody shall ask for a certificate of it. */
+function agentSignerOf({ plan: { agents } }: HubCertificatesResult): AgentSigner | undefined {
+  if (agents === undefined) return undefined;
+  const { signing } = agents;
+  return { authority: signing, organizationalUnit: organizationalUnitOf(signing.certPem) };
 }
 
 const subject = `ManagedProxyConfiguration ${proxyConfigurationName}`;

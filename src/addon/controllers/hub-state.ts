@@ -3,8 +3,15 @@ import type { AgentEntrypoint, AgentInput } from '../agent/agent-input.ts';
 import type { Authority } from '../certificates/authority.ts';
 import type { TunnelRole } from '../registration/hub-access.ts';
 
-/** What the hub's side has come to and every cluster's side starts from. */
-export interface HubState {
+/** Who signs agents' certificates. */
+export interface AgentSigner {
+  readonly authority: Authority;
+  /** Stands for it in the subjects of what it signs. */
+  readonly organizationalUnit: string;
+}
+
+/** What every cluster's side starts from. */
+export interface FleetState {
   readonly hubNamespace: string;
   readonly proxy: AgentInput['proxy'];
   readonly entrypoint: AgentEntrypoint | Error;
@@ -12,10 +19,13 @@ export interface HubState {
   readonly tunnel: TunnelRole | undefined;
   /** PEM of what agents trust brokers by. */
   readonly caBundle: string;
-  /** Stands for the CA of agents' certificates in their subjects. */
-  readonly organizationalUnit: string;
-  /** Signs agents' certificates. */
-  readonly agentAuthority: Authority;
+}
+
+/** What the hub's side has come to. */
+export interface HubState {
+  readonly agentSigner: AgentSigner;
+  /** Undefined: the configuration has not been right since the start, so clusters stay as they are. */
+  readonly fleet: FleetState | undefined;
 }
 
 /** The newest state, for whoever depends on it; undefined until the hub has been looked at once, or while there is no configuration. */
@@ -28,13 +38,14 @@ export class HubStateCell {
     return this.#value;
   }
 
-  /** Why there is no value, as a sentence with the next step; undefined: there is one, or nobody has looked yet. */
+  /** Why there is no `fleet` to start from, as a sentence with the next step; undefined: there is one, or nobody has looked yet. */
   get lack(): string | undefined {
     return this.#lack;
   }
 
-  set(next: HubState): void {
-    this.#change(next, undefined);
+  /** @param lack why it has no `fleet`; undefined: it has one */
+  set(next: HubState, lack?: string): void {
+    this.#change(next, lack);
   }
 
   /** There is none any more, nor will there be until somebody has done what `lack` says. */
@@ -61,7 +72,8 @@ export class HubStateCell {
 /** Keys are objects that never equal another; the certificate in PEM stands for its key. */
 function comparable(state: HubState | undefined): unknown {
   if (state === undefined) return undefined;
-  const { agentAuthority, entrypoint, ...rest } = state;
+  const { agentSigner, fleet } = state;
+  const { entrypoint } = fleet ?? {};
   const where = entrypoint instanceof Error ? entrypoint.message : entrypoint;
-  return { ...rest, entrypoint: where, authority: agentAuthority.certPem };
+  return { fleet: { ...fleet, entrypoint: where }, authority: agentSigner.authority.certPem };
 }

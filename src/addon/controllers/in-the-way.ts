@@ -24,14 +24,18 @@ const guarded: ReadonlySet<string> = new Set([
  * Cluster Proxy's.
  */
 export function inTheWay(live: KubeObject | undefined): string | undefined {
-  if (live === undefined || !guarded.has(live.kind)) return undefined;
+  if (live === undefined || !guarded.has(live.kind) || isOfTheHub(live)) return undefined;
+  return `${describeRef(refOf(live))} is in the way: somebody else made it, so it is left as it is; delete it, or have it taken over with the label ${partLabel}=${partValue}`;
+}
+
+/** Whether we, or Cluster Proxy, have made `live` or taken it over. */
+export function isOfTheHub(live: KubeObject): boolean {
   const { labels, ownerReferences = [] } = live.metadata;
   const isMarked = labels?.[partLabel] === partValue;
   const isOwned = ownerReferences.some(({ kind }) => kind === configurationKind);
   const writers = items(fields(live.metadata)['managedFields']);
   const isWritten = writers.some(({ manager }) => manager === fieldManager);
-  if (isMarked || isOwned || isWritten || isUpstreamBalancer(live)) return undefined;
-  return `${describeRef(refOf(live))} is in the way: somebody else made it, so it is left as it is; delete it, or have it taken over with the label ${partLabel}=${partValue}`;
+  return isMarked || isOwned || isWritten || isUpstreamBalancer(live);
 }
 
 /** Cluster Proxy gives its load balancer neither owner nor label. Its name in the list of writers many programs bear: the selector must fit too. */

@@ -1,5 +1,6 @@
 import type { KubeObject, ObjectMeta } from '../../kube/kube-object.ts';
 import { fields, items } from '../api/fields.ts';
+import { annotations } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
 
 /** An object of which only as much is kept as is looked at; `fingerprint` stands for the rest. */
@@ -36,11 +37,16 @@ export function keepManifestWork(object: KubeObject): KeptObject {
       return { resourceMeta: { kind, namespace, name }, conditions };
     },
   );
-  const { generation } = object.metadata;
+  const { generation, annotations: written = {} } = object.metadata;
+  const mark = written[annotations.caBundle];
   const kept = keepFingerprint(object);
   return {
     ...kept,
-    metadata: { ...kept.metadata, ...(generation !== undefined && { generation }) },
+    metadata: {
+      ...kept.metadata,
+      ...(generation !== undefined && { generation }),
+      ...(mark !== undefined && { annotations: { [annotations.caBundle]: mark } }),
+    },
     status: { conditions, resourceStatus: { manifests } },
   };
 }

@@ -11,6 +11,7 @@ import { fields, integer } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { isRolledOut } from './broker-rollout.ts';
 import type { HubPlan } from './reconcile-hub.ts';
+import { rotationConditions, type RotationsSeen } from './rotation-status.ts';
 
 /** `status` of a ManagedProxyConfiguration. */
 export interface ConfigurationStatus {
@@ -39,6 +40,8 @@ export interface HubStatusObserved {
   /** The live Deployment of the brokers. */
   readonly deployment: KubeObject | undefined;
   readonly expiries: CertificateExpiries;
+  /** What is undefined is said as before. */
+  readonly rotations: RotationsSeen;
   readonly failures: readonly ObjectFailure[];
   readonly nowMs: number;
 }
@@ -72,6 +75,7 @@ function conditionsNow({
   plan,
   deployment,
   expiries,
+  rotations,
   failures,
 }: HubStatusObserved): readonly Wanted[] {
   return [
@@ -81,6 +85,7 @@ function conditionsNow({
     signed('ProxyClientSecretSigned', expiries.proxyClient),
     // Cluster Proxy's, of before an upgrade: nobody renews that certificate here.
     { type: 'UserServerSecretSigned' },
+    ...rotationConditions(rotations),
     valid(plan.problems),
     ignoredFields(plan.ignored),
     entrypointReady(plan.entrypoint),

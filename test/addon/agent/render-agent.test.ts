@@ -51,6 +51,16 @@ describe('renderAgent', () => {
     expect(isDeployWork('addon-cluster-proxy-pre-delete')).toBe(false);
   });
 
+  it('says which bundle of the hub it brings', () => {
+    const mark = (caBundle: string) =>
+      rendered(agentInput({ caBundle })).works[0]!.metadata.annotations?.[
+        'proxy.open-cluster-management.io/ca-bundle'
+      ];
+    const { caBundle } = agentInput();
+    expect(mark(caBundle)).toMatch(/^[0-9a-f]{16}$/);
+    expect(mark(`${caBundle}${caBundle}`)).not.toBe(mark(caBundle));
+  });
+
   it('says by which configurations, as OCM compares it with the status', () => {
     const { works } = rendered(agentInput());
     const annotation =
@@ -60,7 +70,9 @@ describe('renderAgent', () => {
       'managedproxyconfigurations.proxy.open-cluster-management.io//cluster-proxy': 'bb',
     });
     const bare = agentInput({ addon: addOn({ status: { conditions: readyConditions } }) });
-    expect(rendered(bare).works[0]!.metadata.annotations).toBeUndefined();
+    expect(rendered(bare).works[0]!.metadata.annotations).not.toHaveProperty([
+      'open-cluster-management.io/config-spec-hash',
+    ]);
   });
 
   const exact = (hasNetworkPolicies: boolean) =>

@@ -215,6 +215,52 @@ describeWith(
       expect((await decided('right-for-the-hub')).conditions).toMatchObject([{ type: 'Approved' }]);
     });
 
+    it('takes note of the CA that has signed, on the addon, and leaves what is written by others to them', async () => {
+      const ca = textIn(await get('secret', 'cluster-proxy-agent-signer', '-n', hubNs), 'ca.crt')!;
+      const unit = organizationalUnitOf(ca);
+      const annotation = 'proxy.open-cluster-management.io/agent-signer';
+      const noted = await eventually(async () => {
+        const addOn = await hub.addOn('cluster1');
+        return addOn.metadata.annotations?.[annotation] === unit ? addOn : undefined;
+      }, 10_000);
+      expect(
+        Date.now() - Date.parse(noted.metadata.annotations![`${annotation}-since`]!),
+      ).toBeLessThan(60_000);
+      // Whoever made the addon applies it again, and OCM's controllers write it as a whole.
+      await hub.server.apply({
+        apiVersion: 'addon.open-cluster-management.io/v1alpha1',
+        kind: 'ManagedClusterAddOn',
+        metadata: { name: 'cluster-proxy', namespace: 'cluster1', annotations: { team: 'a' } },
+        spec: {},
+      });
+      const api = hub.api('addon-manager-controller');
+      const again = await hub.addOn('cluster1');
+      await api.update(
+        { ...again, metadata: { ...again.metadata, labels: { team: 'a' } } },
+        { signal: AbortSignal.timeout(10_000) },
+      );
+      api.close();
+      const after = await hub.server.get<KubeObject>(
+        addOnResource,
+        'cluster-proxy',
+        '-n',
+        'cluster1',
+        '--show-managed-fields',
+      );
+      expect(after.metadata.annotations).toMatchObject({ [annotation]: unit, team: 'a' });
+      const written = items(fields(after.metadata)['managedFields']).filter(
+        ({ manager, subresource }) => manager === 'culvert-addon' && subresource === undefined,
+      );
+      expect(written.map((entry) => entry['fieldsV1'])).toEqual([
+        { 'f:metadata': { 'f:annotations': expect.any(Object) } },
+      ]);
+      const owned = fields(fields(written[0]?.['fieldsV1'])['f:metadata'])['f:annotations'];
+      expect(Object.keys(fields(owned)).filter((key) => key !== '.')).toEqual([
+        `f:${annotation}`,
+        `f:${annotation}-since`,
+      ]);
+    });
+
     it.each([
       ['of another cluster', { by: 'cluster2' }, 'ForeignRequester'],
       [

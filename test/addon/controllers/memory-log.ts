@@ -4,11 +4,13 @@ import { describeError } from '../../../src/base/error.ts';
 /** Keeps what is said aloud. */
 export class MemoryLog implements Logger {
   readonly warnings: string[];
+  readonly infos: string[];
   readonly #fields: LogFields;
 
-  constructor(warnings: string[] = [], fields: LogFields = {}) {
-    this.warnings = warnings;
+  constructor(fields: LogFields = {}, parent?: MemoryLog) {
     this.#fields = fields;
+    this.warnings = parent?.warnings ?? [];
+    this.infos = parent?.infos ?? [];
   }
 
   error(event: string, fields: LogFields = {}): void {
@@ -16,15 +18,22 @@ export class MemoryLog implements Logger {
   }
 
   warn(event: string, fields: LogFields = {}): void {
-    const { error, ...rest } = { ...this.#fields, ...fields };
-    const why = error === undefined ? '' : ` ${describeError(error)}`;
-    this.warnings.push(`${event} ${JSON.stringify(rest)}${why}`);
+    this.warnings.push(this.#line(event, fields));
   }
 
-  info(): void {}
+  info(event: string, fields: LogFields = {}): void {
+    this.infos.push(this.#line(event, fields));
+  }
+
   debug(): void {}
 
   child(fields: LogFields): Logger {
-    return new MemoryLog(this.warnings, { ...this.#fields, ...fields });
+    return new MemoryLog({ ...this.#fields, ...fields }, this);
+  }
+
+  #line(event: string, fields: LogFields): string {
+    const { error, ...rest } = { ...this.#fields, ...fields };
+    const why = error === undefined ? '' : ` ${describeError(error)}`;
+    return `${event} ${JSON.stringify(rest)}${why}`;
   }
 }

@@ -7,6 +7,7 @@ import {
   reconcileHub,
 } from '../../../src/addon/hub/reconcile-hub.ts';
 import { fieldManager } from '../../../src/addon/hub/adopt.ts';
+import { noRotations } from '../../../src/addon/hub/rotation-status.ts';
 import { nextStatus } from '../../../src/addon/hub/hub-status.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
 import { generateTokenKeyPair } from '../../../src/base/enrolment-token.ts';
@@ -315,6 +316,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
         agentServer: expiry,
         proxyClient: undefined,
       },
+      rotations: noRotations,
       failures: [],
       nowMs: Date.UTC(2026, 10, 22),
     });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type HubStatusObserved, nextStatus } from '../../../src/addon/hub/hub-status.ts';
+import { noRotations, type RotationSeen } from '../../../src/addon/hub/rotation-status.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
 import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
 import { configurationObject, configurationOf, entrypointOf, hub, plan } from './hub-fixture.ts';
@@ -25,6 +26,7 @@ const observed = (more: Partial<HubStatusObserved> = {}): HubStatusObserved => (
   plan: plan(),
   deployment: deployment(counts),
   expiries,
+  rotations: noRotations,
   failures: [],
   nowMs,
   ...more,
@@ -227,5 +229,65 @@ describe('nextStatus', () => {
       reason: 'ApplyFailed',
       message: `Deployment ${hub}/cluster-proxy: spec.selector is immutable; delete it`,
     });
+  });
+
+  const until = new Date('2026-11-22T19:00:00Z');
+  const atLatest = new Date('2026-11-23T19:00:00Z');
+  it.each<[string, RotationSeen, object]>([
+    [
+      'there is one CA',
+      { secret: 'hub/s', stage: 'steady', wait: undefined },
+      {
+        status: 'False',
+        reason: 'Steady',
+        message: 'The CA in Secret hub/s signs, and no other is trusted',
+      },
+    ],
+    [
+      'the next one is made known',
+      { secret: 'hub/s', stage: 'distributing', wait: { until, atLatest, behind: [] } },
+      {
+        status: 'True',
+        reason: 'Distributing',
+        message:
+          'The next CA in Secret hub/s is trusted and signs nothing yet; it goes on at 2026-11-22T19:00:00Z',
+      },
+    ],
+    [
+      'the one before is kept for clusters',
+      {
+        secret: 'hub/s',
+        stage: 'retiring',
+        wait: { until, atLatest, behind: ['a', 'b', 'c', 'd', 'e'] },
+      },
+      {
+        status: 'True',
+        reason: 'Retiring',
+        message:
+          'The new CA in Secret hub/s signs, and the one before is still trusted; it goes on at 2026-11-22T19:00:00Z, or until 2026-11-23T19:00:00Z waits for 5 clusters without a certificate of the new one in use: a, b, c and 2 more',
+      },
+    ],
+    [
+      'nobody can be told',
+      { secret: 'hub/s', stage: 'retiring', wait: undefined },
+      {
+        status: 'True',
+        reason: 'Retiring',
+        message:
+          'The new CA in Secret hub/s signs, and the one before is still trusted; it stays so until Valid and HubApplied are True',
+      },
+    ],
+  ])('says of a rotation that %s', (_, agents, condition) => {
+    const conditions = conditionsOf({ rotations: { konnectivity: undefined, agents } });
+    expect(conditions['AgentSignerRotating']).toMatchObject(condition);
+    expect(conditions).not.toHaveProperty('SignerRotating');
+  });
+
+  it('names a single cluster that a bundle waits for', () => {
+    const wait = { until, atLatest, behind: ['c1'] };
+    const konnectivity = { secret: 'hub/s', stage: 'distributing', wait } as const;
+    expect(
+      conditionsOf({ rotations: { konnectivity, agents: undefined } })['SignerRotating']?.message,
+    ).toMatch(/waits for 1 cluster without what is trusted now: c1$/);
   });
 });
