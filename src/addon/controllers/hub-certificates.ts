@@ -3,6 +3,7 @@ import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { find } from '../../kube/kube-ref.ts';
 import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
+import type { AuthorityPlan } from '../certificates/authority-plan.ts';
 import { hubNames } from '../certificates/hub-names.ts';
 import { leafIn } from '../certificates/leaf-plan.ts';
 import {
@@ -41,11 +42,14 @@ export type CertificatesAim =
    */
   | { readonly t: 'hold'; readonly standsStill: boolean };
 
+/** What there is now: a plan that could not be stored is no more than a wish. */
 export interface HubCertificatesResult {
-  readonly plan: CertificatesPlan;
+  /** The CA of agents' certificates; undefined: there is none that is stored, and trusted by brokers. */
+  readonly agents: AuthorityPlan | undefined;
   /** PEM: what agents trust brokers by; undefined: nothing is there. */
   readonly caBundle: string | undefined;
   readonly expiries: CertificateExpiries;
+  readonly lookAgainAt: Date;
 }
 
 /** The names of all Secrets that hold certificates. */
@@ -100,12 +104,17 @@ export class HubCertificates {
       behind,
     });
     for (const { secret, sentence } of plan.problems) failures.add(`Secret ${secret}`, sentence);
-    const isDone = await this.#apply(plan, Object.values(observed), failures, signal);
-    if (isDone) this.#tell(plan, secretNames);
+    const stored = await this.#apply(plan, Object.values(observed), failures, signal);
+    if (stored.size === plan.secrets.length) this.#tell(plan, secretNames);
+    const isStored = (key: keyof SecretNames) => stored.has(secretNames[key]);
+    const { konnectivity, agents, leaves, lookAgainAt } = plan;
+    const seen = textIn(observed.serverCa, 'ca.crt');
     return {
-      plan,
-      caBundle: plan.konnectivity?.bundlePem ?? textIn(observed.serverCa, 'ca.crt'),
-      expiries: await expiriesOf(plan.leaves, found),
+      // Who is told of a CA asks for a certificate of it, anew for each: one that is forgotten again must never be told.
+      agents: isStored('agentSigner') && isStored('agentCa') ? agents : undefined,
+      caBundle: isStored('serverCa') ? konnectivity?.bundlePem : seen,
+      expiries: await expiriesOf(leaves, found, isStored),
+      lookAgainAt,
     };
   }
 
@@ -114,7 +123,7 @@ export class HubCertificates {
     configuration: ManagedProxyConfiguration,
     signal: AbortSignal,
   ): Promise<CertificateExpiries> {
-    return await expiriesOf({}, await this.#observe(configuration, signal));
+    return await expiriesOf({}, await this.#observe(configuration, signal), () => false);
   }
 
   /** Says in the log when a rotation has come a stage further, and whom it has left behind. */
@@ -160,22 +169,24 @@ export class HubCertificates {
     return Object.fromEntries(await Promise.all(Object.entries(names).map(read)));
   }
 
-  /** In order, and not beyond the first that fails: nothing is shown before it is trusted. @returns whether all is done */
+  /** In order, and not beyond the first that fails: nothing is shown before it is trusted. @returns the names of those that are stored */
   async #apply(
     { secrets }: CertificatesPlan,
     observed: readonly (KubeObject | undefined)[],
     failures: Failures,
     signal: AbortSignal,
-  ): Promise<boolean> {
+  ): Promise<ReadonlySet<string>> {
+    const stored = new Set<string>();
     for (const secret of secrets) {
       const { name, namespace } = secret.metadata;
       const live = observed.find(
         (one) => one?.metadata.name === name && one.metadata.namespace === namespace,
       );
       const write = () => this.#options.applier.apply(secret, live, signal);
-      if (!(await failures.attempt(secret, write))) return false;
+      if (!(await failures.attempt(secret, write))) break;
+      stored.add(name);
     }
-    return true;
+    return stored;
   }
 }
 
@@ -186,13 +197,15 @@ function withoutForeign(found: ObservedCertificates): ObservedCertificates {
   return { signer, agentSigner, ...Object.fromEntries(own) };
 }
 
-/** Until when the certificates are good: those that were planned, else those that are there. */
+/** Until when the certificates are good: those that were planned and stored, else those that are there. */
 async function expiriesOf(
   leaves: CertificatesPlan['leaves'],
   observed: ObservedCertificates,
+  isStored: (leaf: keyof SecretNames) => boolean,
 ): Promise<CertificateExpiries> {
   const expiry = async (leaf: 'proxyServer' | 'agentServer' | 'proxyClient') => {
-    const certificate = leaves[leaf]?.certificate ?? (await leafIn(observed[leaf]));
+    const planned = isStored(leaf) ? leaves[leaf]?.certificate : undefined;
+    const certificate = planned ?? (await leafIn(observed[leaf]));
     return certificate?.notAfter.getTime();
   };
   return {

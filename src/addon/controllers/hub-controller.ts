@@ -295,6 +295,6 @@ export class HubController {
 
 function lookAgainMs(certificates: HubCertificatesResult | undefined, now: Date): number {
   if (certificates === undefined) return maxLookMs;
-  const untilMs = certificates.plan.lookAgainAt.getTime() - now.getTime();
+  const untilMs = certificates.lookAgainAt.getTime() - now.getTime();
   return Math.min(maxLookMs, Math.max(1_000, untilMs));
 }

@@ -10,7 +10,7 @@ import type { HubCertificatesResult } from './hub-certificates.ts';
 import type { AgentSigner, HubState } from './hub-state.ts';
 
 /**
- * What there is to start from; undefined while a CA cannot be read and nothing is known in its place: then all stays as it is.
+ * What there is to start from; undefined while a CA cannot be read or stored: then all stays as it is.
  *
  * @param agentImage instead of the one that the configuration names
  */
@@ -57,7 +57,7 @@ export function heldStateOf(
 }
 
 /** The CA that signs now: while the next is only distributed, nobody shall ask for a certificate of it. */
-function agentSignerOf({ plan: { agents } }: HubCertificatesResult): AgentSigner | undefined {
+function agentSignerOf({ agents }: HubCertificatesResult): AgentSigner | undefined {
   if (agents === undefined) return undefined;
   const { signing } = agents;
   return { authority: signing, organizationalUnit: organizationalUnitOf(signing.certPem) };

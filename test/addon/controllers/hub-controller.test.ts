@@ -192,6 +192,36 @@ describe('the hub', () => {
     },
   );
 
+  it.each(['cluster-proxy-signer', 'cluster-proxy-agent-signer', 'proxy-server-ca', 'agent-ca'])(
+    'tells nobody of CAs while the Secret %s cannot be stored',
+    async (name) => {
+      const world = await HubWorld.create();
+      let isForbidden = true;
+      world.intercept = (call) =>
+        isForbidden && call.verb === 'apply' && call.kind === 'Secret' && call.name === name
+          ? new KubeError('forbidden', 'a webhook is against it', { status: 403 })
+          : undefined;
+      const registrations = () => fields(world.addOn('cluster1')?.['status'])['registrations'];
+      const seen = new Set<unknown>();
+      const tries = () =>
+        world.api.calls.filter(({ name: of, verb }) => of === name && verb === 'apply');
+      await world.start();
+      await world.until(() => {
+        seen.add(registrations());
+        return tries().length >= 3;
+      });
+      expect([...seen]).toEqual([undefined]);
+      expect(world.work('cluster1')).toBeUndefined();
+      const conditions = ['ProxyServer', 'AgentServer', 'ProxyClient'].map(
+        (what) => said(world, `${what}SecretSigned`)?.['status'],
+      );
+      expect(conditions).not.toContain('True');
+      isForbidden = false;
+      await world.until(() => registrations() !== undefined, { withinMs: 130_000 });
+      await world.until(() => said(world, 'ProxyServerSecretSigned')?.['status'] === 'True');
+    },
+  );
+
   it('keeps the Deployment as it is while the TLS profile is garbage', async () => {
     const { world } = await installed();
     const before = world.find('Deployment', 'cluster-proxy', hub);
