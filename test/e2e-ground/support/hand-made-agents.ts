@@ -56,15 +56,16 @@ export class HandMadeAgents implements AsyncDisposable {
     return new Program({ ...entered, name: `agent: ${name}`, env: { ...entered.env, ...env } });
   }
 
-  /** Refused connections that the brokers counted with that status. */
+  /** Refused connections that the brokers counted with that status; not those on their way out, to which no Service leads. */
   async counted(status: number): Promise<number> {
-    const { items } = await this.#hub.get<{ items: { status: { podIP: string } }[] }>(
+    const pods = await this.#hub.get<{ items: readonly Pod[] }>(
       ...['-n', hubNamespace, 'pods', ...brokerPods],
     );
+    const brokers = pods.items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
     let sum = 0;
-    for (const { status: pod } of items) {
+    for (const { status: pod } of brokers) {
       const url = `http://${pod.podIP}:8092/metrics`;
-      const metrics = await this.#hub.run('curl', ['--silent', url]);
+      const metrics = await this.#hub.run('curl', ['--silent', '--fail', '--max-time', '5', url]);
       const line = `culvert_broker_rejected_connections_total{status="${status}"} `;
       const found = metrics.split('\n').find((text) => text.startsWith(line));
       sum += Number(found?.slice(line.length) ?? 0);
@@ -96,6 +97,11 @@ export class HandMadeAgents implements AsyncDisposable {
     await writeFile(join(folder, 'tls.key'), shown.key);
     return ['--certificate-dir', folder];
   }
+}
+
+interface Pod {
+  readonly metadata: { readonly deletionTimestamp?: string };
+  readonly status: { readonly podIP: string };
 }
 
 /** That an agent which shows this gets in. */
