@@ -1,6 +1,18 @@
 {{/* The tag of every image of the project. */}}
 {{- define "cluster-proxy.tag" -}}
-{{ .Values.tag | default (print "v" .Chart.Version) }}
+{{- $tag := .Values.tag | default (print "v" .Chart.Version) }}
+{{- if and (eq .Values.image "cluster-proxy") (regexMatch "^v?0\\.([0-9]|1[01])\\." $tag) }}
+{{- fail (printf "tag: %s is an image of the earlier Cluster Proxy, whose programs do not take these arguments; leave tag away, or name the image of this version with registry, image and tag" $tag) }}
+{{- end }}
+{{- $tag }}
+{{- end }}
+
+{{/* The image of brokers or agents, without tag. One image holds all programs: where none is named, it is the manager's. */}}
+{{- define "cluster-proxy.programImage" -}}
+{{- $named := index . 1 }}
+{{- with index . 0 }}
+{{- if eq $named "quay.io/open-cluster-management/cluster-proxy" }}{{ .Values.registry }}/{{ .Values.image }}{{ else }}{{ $named }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* Labels of every object; never part of a selector. */}}

@@ -19,13 +19,8 @@ export const entrypointValues: Readonly<Record<EntrypointValues, Values>> = {
   Ingress: { entrypointIngress: { host: entrypoints.ingress.name, tlsSecretName: 'agent-server' } },
 };
 
-const ourImage: Values = {
-  registry: 'localhost',
-  image: 'culvert',
-  tag: 'ground',
-  proxyServerImage: 'localhost/culvert',
-  proxyAgentImage: 'localhost/culvert',
-};
+/** As the README says it. */
+const ourImage: Values = { registry: 'localhost', image: 'culvert', tag: 'ground' };
 
 export interface Condition {
   readonly type: string;
