@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
@@ -8,7 +7,6 @@ import { isDeployWork } from '../agent/manifest-works.ts';
 import { renderAgent } from '../agent/render-agent.ts';
 import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
-import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import { isTrue } from '../api/condition.ts';
 import { type ManagedCluster, parseManagedCluster } from '../api/managed-cluster.ts';
 import {
@@ -18,22 +16,14 @@ import {
 } from '../api/managed-cluster-addon.ts';
 import type { Fields } from '../api/fields.ts';
 import { parseManifestWork } from '../api/manifest-work.ts';
-import { addonName, labels } from '../api/names.ts';
-import {
-  Controller,
-  keysFrom,
-  type KeySource,
-  type ReconcileResult,
-} from '../../kube/controller.ts';
+import { addonName } from '../api/names.ts';
+import { Controller, type ReconcileResult } from '../../kube/controller.ts';
 import {
   type AccessOutcome,
   addOnStatusPatch,
   noAgentPatch,
 } from '../registration/addon-status.ts';
-import {
-  type ManagementAddOnProblems,
-  managementAddOnProblems,
-} from '../registration/cluster-management-addon-status.ts';
+import type { ManagementAddOnProblems } from '../registration/cluster-management-addon-status.ts';
 import { agentRegistrations } from '../registration/agent-identity.ts';
 import {
   findDeploymentConfig,
@@ -42,10 +32,10 @@ import {
 import type { ManifestsOutcome } from '../registration/manifest-applied.ts';
 import { planHubAccess } from '../registration/plan-hub-access.ts';
 import { type Applier, unseenMs } from './applier.ts';
+import { clusterSources, problemsOf } from './cluster-sources.ts';
 import { Failures } from './failures.ts';
 import type { FleetState, HubStateCell } from './hub-state.ts';
-import { isSameButVersion } from './kept-object.ts';
-import { byCluster, byDeploymentConfig, type Watches } from './watches.ts';
+import { byCluster, type Watches } from './watches.ts';
 import { controllerDefaults } from './controller-defaults.ts';
 
 export interface ClusterControllerOptions {
@@ -90,45 +80,13 @@ export class ClusterController {
     this.#log = options.log.child({ controller: 'clusters' });
     this.controller = new Controller({
       name: 'clusters',
-      sources: this.#sources(),
+      sources: clusterSources(options.watches, options.state),
       reconcile: (cluster, signal) => this.#reconcile(cluster, signal),
       workers: 16,
       ...controllerDefaults,
       clock: options.clock,
       log: options.log,
     });
-  }
-
-  #sources(): readonly KeySource[] {
-    const { watches, state } = this.#options;
-    const { addOns, clusters, works, access, deploymentConfigs, managementAddOns } = watches;
-    const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
-    const all = () => addOns.list().map(inNamespace);
-    const hub: KeySource = {
-      follow: (add) =>
-        state.onChange(() => {
-          for (const cluster of all()) add(cluster);
-        }),
-      // The hub's side may be kept waiting for long; clusters that leave are not to wait with it.
-      synced: () => Promise.resolve(),
-    };
-    return [
-      keysFrom(addOns, ({ old, now }) => [inNamespace((now ?? old)!)]),
-      keysFrom(clusters, ({ key, old, now }) => (isSameButVersion(old, now) ? [] : [key])),
-      keysFrom(works, ({ old, now }) => [inNamespace((now ?? old)!)]),
-      ...Object.values(access).map((informer) =>
-        keysFrom(informer, ({ old, now }) =>
-          [old, now].flatMap((object) => object?.metadata.labels?.[labels.clusterName] ?? []),
-        ),
-      ),
-      keysFrom(deploymentConfigs, ({ key }) =>
-        addOns.byIndex(byDeploymentConfig, key).map(inNamespace),
-      ),
-      keysFrom(managementAddOns, ({ old, now }) =>
-        isDeepStrictEqual(problemsOf(old), problemsOf(now)) ? [] : all(),
-      ),
-      hub,
-    ];
   }
 
   async #reconcile(name: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
@@ -310,10 +268,6 @@ export class ClusterController {
     this.#options.applier.forget(object);
     if (isThere) this.#log.info('deleted', { object: describeRef(refOf(object)) });
   }
-}
-
-function problemsOf(object: KubeObject | undefined): ManagementAddOnProblems {
-  return managementAddOnProblems(object && parseClusterManagementAddOn(object));
 }
 
 function isSame(a: KubeObject, b: KubeObject): boolean {
