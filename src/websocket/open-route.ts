@@ -60,7 +60,7 @@ export async function openRoute(
   let socket = await openTcp(proxy ?? url, what, opened, signal);
   if (proxy?.protocol === 'https:') {
     progress.step = `in the TLS handshake with ${what}`;
-    const peer = { serverName: hostOf(proxy), what, isProxy: true };
+    const peer = { serverName: hostOf(proxy), what, isProxy: true, isPinned: false };
     socket = await openTls(socket, peer, trustOf([ca, proxyCa]), opened, signal);
   }
   if (proxy !== undefined) {
@@ -70,7 +70,9 @@ export async function openRoute(
   if (url.protocol === 'wss:') {
     progress.step = `in the TLS handshake with ${url.host}`;
     const own = trustOf([ca], route.trust, route.clientCertificate);
-    const peer = { serverName: serverName ?? hostOf(url), what: url.host, isProxy: false };
+    const isPinned = route.trust === 'ca-only';
+    const name = serverName ?? hostOf(url);
+    const peer = { serverName: name, what: url.host, isProxy: false, isPinned };
     socket = await openTls(socket, peer, own, opened, signal);
   }
   return socket;
@@ -113,15 +115,18 @@ interface TlsPeer {
   /** For sentences. */
   readonly what: string;
   readonly isProxy: boolean;
+  /** A kubeconfig names the one CA that counts. */
+  readonly isPinned: boolean;
 }
 
 async function openTls(
   under: Socket,
-  { serverName, what, isProxy }: TlsPeer,
+  peer: TlsPeer,
   options: ConnectionOptions,
   opened: Socket[],
   signal: AbortSignal,
 ): Promise<Socket> {
+  const { serverName, what } = peer;
   let socket: Socket;
   try {
     socket = connectTls({
@@ -138,7 +143,7 @@ async function openTls(
     await untilEvent(socket, 'secureConnect', signal);
   } catch (cause) {
     if (cause instanceof HandshakeError) throw cause;
-    const message = `no TLS connection to ${what} (${innermost(cause)}); ${tlsAdvice(codeOf(cause), isProxy)}`;
+    const message = `no TLS connection to ${what} (${innermost(cause)}); ${tlsAdvice(codeOf(cause), peer)}`;
     throw new HandshakeError('tls', message, { cause });
   }
   return socket;
@@ -180,7 +185,7 @@ function sharedContext(
   return context;
 }
 
-function tlsAdvice(code: string, isProxy: boolean): string {
+function tlsAdvice(code: string, { isProxy, isPinned }: TlsPeer): string {
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
     return "renew the server's certificate, or set this machine's clock";
   }
@@ -189,8 +194,11 @@ function tlsAdvice(code: string, isProxy: boolean): string {
       ? 'the URL of the proxy must have a name that is in its certificate'
       : 'check the URL, or name the server with --server-name';
   }
-  if (/CERT|SIGNATURE|SIGNED/.test(code))
-    return 'give the CA that issued its certificate with --ca-file';
+  if (/CERT|SIGNATURE|SIGNED/.test(code)) {
+    return isPinned
+      ? 'the CA in the kubeconfig has not issued its certificate: have the kubeconfig renewed'
+      : 'give the CA that issued its certificate with --ca-file';
+  }
   return 'check that TLS is spoken on that port';
 }
 

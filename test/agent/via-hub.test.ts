@@ -249,7 +249,11 @@ describe('an agent that reaches its broker through the API server of the hub', (
     await writeFile(file, (await readFile(file, 'utf8')).replace(own, other));
     // What is for a proxy counts for the proxy alone.
     const { lines } = await startVia(file, ['--ca-file', certificates.server.ca]);
-    const failed = expect.objectContaining({ event: 'no connection to the broker', code: 'tls' });
+    const failed = expect.objectContaining({
+      event: 'no connection to the broker',
+      code: 'tls',
+      why: expect.stringMatching(/has not issued its certificate: have the kubeconfig renewed$/),
+    });
     await expect.poll(() => lines, { timeout: 10_000 }).toContainEqual(failed);
     expect(hub.passed).toEqual([]);
   });
