@@ -88,11 +88,13 @@ export async function connectGround(): Promise<Ground> {
 
 /** Starts the hub and its two managed clusters. What fails leaves what runs already, for a look at it. */
 export async function groundUp(report: Report): Promise<void> {
-  if (existsSync(stateDirectory)) {
-    throw new Error(`a ground is up already (${stateDirectory}): npm run ground -- down`);
-  }
+  const taken = `a ground is up already (${stateDirectory}): npm run ground -- down`;
+  if (existsSync(stateDirectory)) throw new Error(taken);
   const materials = await prepareMaterials(report);
-  await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+  // That may take minutes, in which somebody else has come this far.
+  await mkdir(stateDirectory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'EEXIST' ? new Error(taken, { cause: error }) : error;
+  });
   const ownImage = buildOwnImage(materials.builder, stateDirectory, report);
   // Awaited below, once there are nodes to load it into.
   ownImage.catch(() => {});
