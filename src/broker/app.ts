@@ -58,6 +58,8 @@ type Rejection = {
 const retryUnavailableS = 5;
 
 const agentId = /^[\w.:-]{1,253}$/;
+/** Random, from the agent's process; absent in agents of culvert 0.1. */
+const agentInstance = /^[\w-]{1,64}$/;
 
 /** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
@@ -130,13 +132,18 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       return reject(c, rejection, { cluster, agent });
     }
     const tunnel = c.req.header('Culvert-Tunnel') === '1' ? 1 : 0;
-    if (hub.holdsAnother(cluster, agent, tunnel)) {
+    const instance = c.req.header('Culvert-Instance');
+    if (instance !== undefined && !agentInstance.test(instance)) {
+      const message = 'Culvert-Instance must be 1 to 64 letters, digits, "-" or "_"';
+      return reject(c, { status: 400, code: 'protocol_error', message });
+    }
+    if (hub.holdsAnother(cluster, agent, tunnel, instance)) {
       const message = `agent ${agent} has a tunnel to this replica already, a second belongs on another`;
       return c.json({ code: 'already_here', message }, 409);
     }
     return upgrade((link) => {
       acceptance?.admitted(identity, link);
-      hub.admitAgent(link, cluster, agent, tunnel);
+      hub.admitAgent(link, cluster, agent, tunnel, instance);
     });
   });
 

@@ -23,6 +23,8 @@ export interface Hello {
   readonly session?: string;
   /** A dialer's: the session exists already, with this agent, and shall go on. */
   readonly resume?: string;
+  /** Beside `resume`: the agent's process that has the session, as WELCOME named it. */
+  readonly instance?: string;
 }
 
 /** WELCOME, the broker's answer to HELLO. */
@@ -34,6 +36,8 @@ export interface Welcome {
   readonly session: number;
   /** To a dialer: the agent that the session reached. */
   readonly agent: string;
+  /** To a dialer: the agent's process that the session reached; undefined: an agent that does not tell. */
+  readonly instance?: string;
   /** How large a stream's window may grow through this broker, in bytes; where it is not said, the ends decide. */
   readonly maxWindow?: number;
 }
@@ -152,6 +156,7 @@ export function decodeHello(payload: Uint8Array): Hello {
     ...(fields['resume'] === undefined
       ? {}
       : { resume: name(FrameType.hello, fields, 'resume', 256) }),
+    ...instanceOf(FrameType.hello, fields),
   };
 }
 
@@ -172,6 +177,11 @@ function sessionName(type: FrameType, fields: Fields): string {
   return name;
 }
 
+function instanceOf(type: FrameType, fields: Fields): { instance?: string } {
+  if (fields['instance'] === undefined) return {};
+  return { instance: name(type, fields, 'instance', 64) };
+}
+
 export function decodeWelcome(payload: Uint8Array): Welcome {
   const type = FrameType.welcome;
   const fields = decode(type, payload);
@@ -181,6 +191,7 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
     replica: text(type, fields, 'replica', 256),
     session: whole(type, fields, 'session', maxU32),
     agent: text(type, fields, 'agent', 256),
+    ...instanceOf(type, fields),
     ...(fields['maxWindow'] === undefined
       ? {}
       : { maxWindow: whole(type, fields, 'maxWindow', maxU32) }),
