@@ -1,3 +1,5 @@
+import { droppedLinesHelp, droppedLogLines } from '../base/log-output.ts';
+
 /** What an agent counts, at one moment. */
 export interface AgentNumbers {
   readonly tunnels: number;
@@ -19,10 +21,16 @@ export function agentMetrics({ tunnels, streams, leaseRenewedAt }: AgentNumbers)
       (leaseRenewedAt?.getTime() ?? 0) / 1000,
     ],
   ];
-  const lines = gauges.flatMap(([name, help, value]) => [
+  const gaugeLines = gauges.flatMap(([name, help, value]) => [
     `# HELP culvert_agent_${name} ${help}`,
     `# TYPE culvert_agent_${name} gauge`,
     `culvert_agent_${name} ${value}`,
   ]);
+  const lines = [
+    ...gaugeLines,
+    `# HELP culvert_log_dropped_lines_total ${droppedLinesHelp}`,
+    '# TYPE culvert_log_dropped_lines_total counter',
+    `culvert_log_dropped_lines_total ${droppedLogLines()}`,
+  ];
   return { contentType: 'text/plain; version=0.0.4', text: `${lines.join('\n')}\n` };
 }
