@@ -253,4 +253,3 @@ function codeOf(thrown: unknown): string {
   const { code } = thrown as { code?: unknown };
   return typeof code === 'string' ? code : '';
 }
-
