@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeWith } from '../ground/describe-with.ts';
 import { ground } from '../ground/ground.ts';
-import { startTinyproxy } from '../ground/services.ts';
+import { startMicrosocks, startTinyproxy } from '../ground/services.ts';
 import { notLoopback } from '../support/connect-proxy.ts';
 import { isServed, openClient } from '../support/front-client.ts';
 import { startIngress, type Ingress } from '../support/ingress.ts';
@@ -59,6 +59,47 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a
     expect(line['why']).toContain('user and password');
     await expect.poll(() => timesLogged(agent, failed), { timeout: 10_000 }).toBeGreaterThan(1);
     expect(agent.output).not.toMatch(/sesame/);
+  });
+});
+
+describeWith({ microsocks: await ground.debian('microsocks') }, 'an agent behind SOCKS', (real) => {
+  const user = 'agent';
+  const password = 'open/ses@me';
+
+  it.each(['socks5', 'socks5h'])('goes through %s:// with user and password', async (scheme) => {
+    await using proxy = await startMicrosocks(real.microsocks, { user, password });
+    const url = `${scheme}://${user}:${encodeURIComponent(password)}@127.0.0.1:${proxy.port}`;
+    await using world = await startWorld({
+      route: async ({ brokerUrl, certificates }) => ({
+        url: away(brokerUrl),
+        args: ['--ca-file', certificates.server.ca, ...named],
+        env: { ALL_PROXY: url },
+      }),
+    });
+    await expectServed(world);
+    await proxy.program.waitForLine(/connected to 0\.0\.0\.0:/);
+    expect(timesLogged(world.agent, failed)).toBe(0);
+    expect(world.agent.output).not.toMatch(/open.ses|s@me/);
+  });
+
+  it('says what is wrong with a password, without it', async () => {
+    await using proxy = await startMicrosocks(real.microsocks, { user, password });
+    await using world = await startWorld();
+    const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+    const tokenFile = await world.tokens.file(token);
+    const whyOf = async (shown: string) => {
+      const agent = world.startAgent(tokenFile, {
+        url: away(world.brokerUrl),
+        env: { HTTPS_PROXY: `socks5h://${user}:${shown}@127.0.0.1:${proxy.port}` },
+      });
+      const line = await loggedLine(agent, failed);
+      expect(line).toMatchObject({ code: 'proxy' });
+      expect(agent.output).not.toMatch(/open(?!ing)|ses@|%ses/);
+      return line['why'];
+    };
+    expect(await whyOf(password)).toMatch(/has a #, .* write it as .*%2F/);
+    expect(await whyOf('open%ses')).toMatch(/write % itself as %25/);
+    expect(await whyOf('open')).toMatch(/did not accept the user and password/);
   });
 });
 

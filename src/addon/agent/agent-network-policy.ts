@@ -1,3 +1,4 @@
+import { parseProxyUrl, ProxyUrlError } from '../../base/proxy.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
@@ -44,12 +45,13 @@ export function agentNetworkPolicy(
   };
 }
 
-const defaultProxyPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
-
-/** None where there is no proxy, or its URL says nothing that can be read: the agent reports that one. */
+/** None where there is no proxy, or its URL cannot be used: the agent reports that one. */
 function proxyPort(proxy: string): number[] {
-  const url = URL.parse(proxy.includes('://') ? proxy : `http://${proxy}`);
-  if (proxy === '' || url === null) return [];
-  const port = url.port === '' ? defaultProxyPorts[url.protocol] : Number(url.port);
-  return port === undefined ? [] : [port];
+  if (proxy === '') return [];
+  try {
+    return [parseProxyUrl(proxy).port];
+  } catch (thrown) {
+    if (thrown instanceof ProxyUrlError) return [];
+    throw thrown;
+  }
 }

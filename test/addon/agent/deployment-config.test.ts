@@ -358,6 +358,8 @@ describe('the NetworkPolicy of the agent', () => {
     [{ httpsProxy: 'https://proxy', httpProxy: 'http://proxy' }, [443, 6443, 80]],
     [{ httpsProxy: 'proxy:3128' }, [443, 6443, 3128]],
     [{ httpsProxy: 'http://[broken' }, [443, 6443]],
+    [{ httpsProxy: 'http://user:22#rest@proxy:3128' }, [443, 6443]],
+    [{ httpsProxy: 'socks5h://proxy' }, [443, 6443, 1080]],
   ])('lets it to the proxy of %j', (proxyConfig, ports) => {
     expect(policyPorts(configuredInput({ proxyConfig }))).toEqual([dns, ports]);
   });
