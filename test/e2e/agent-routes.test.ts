@@ -1,3 +1,8 @@
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeWith } from '../ground/describe-with.ts';
 import { ground } from '../ground/ground.ts';
@@ -154,6 +159,33 @@ describe('an agent before a broker with TLS', () => {
     stack.use(hidden);
     await expectServed(hidden);
     expect(ingress?.visits).toEqual([{ host: 'broker.internal', serverName: 'tunnel.internal' }]);
+  });
+
+  it('shows a gateway its name and the headers of a file as it is now, and logs none of them', async () => {
+    const heads: IncomingHttpHeaders[] = [];
+    await using stack = new AsyncDisposableStack();
+    const gateway = createServer((request, response) => {
+      heads.push(request.headers);
+      response.writeHead(403).end();
+    });
+    gateway.listen(0, '127.0.0.1');
+    await once(gateway, 'listening');
+    stack.defer(() => void gateway.close());
+    const file = join(world.certificates.directory, 'headers');
+    await writeFile(file, 'X-Gateway-Key: hunter1\n');
+    const { port } = gateway.address() as AddressInfo;
+    const args = ['--header', 'X-Gateway-Id=hunter3', '--header-file', file];
+    const agent = start(`ws://127.0.0.1:${port}`, ...args);
+    await expect.poll(() => heads.length, { timeout: 20_000 }).toBeGreaterThan(0);
+    expect(heads[0]).toMatchObject({ 'x-gateway-key': 'hunter1', 'x-gateway-id': 'hunter3' });
+    expect(heads[0]!['user-agent']).toMatch(/^culvert-agent\/\d+\./);
+    await writeFile(file, 'X-Gateway-Key: hunter2\n');
+    const keys = () => heads.map((head) => head['x-gateway-key']);
+    await expect.poll(keys, { timeout: 20_000 }).toContain('hunter2');
+    await writeFile(file, 'Upgrade: hunter2\n');
+    const wrong = /line 1 of .* sets Upgrade, which this program sets itself/;
+    await agent.waitForLine(wrong);
+    expect(agent.output).not.toMatch(/hunter/);
   });
 
   it('goes past the proxy to what NO_PROXY names', async () => {
