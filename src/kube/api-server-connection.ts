@@ -8,7 +8,7 @@ import {
   proxyFor,
 } from '../base/proxy-environment.ts';
 import { proxyFingerprint } from '../base/proxy.ts';
-import { RouteError } from '../net/route-error.ts';
+import { RouteError } from '../base/net/route-error.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
 import { ProxiedHttpAgent, ProxiedHttpsAgent, type ProxyAccess } from './proxied-agent.ts';

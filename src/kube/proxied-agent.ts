@@ -3,8 +3,8 @@ import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'nod
 import type { RequestOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connectThroughProxy, type ProxyRoute } from '../net/connect-through-proxy.ts';
-import { RouteError } from '../net/route-error.ts';
+import { connectThroughProxy, type ProxyRoute } from '../base/net/connect-through-proxy.ts';
+import { RouteError } from '../base/net/route-error.ts';
 
 const connectTimeoutMs = 15_000;
 

@@ -8,9 +8,9 @@ import {
   proxyFor,
 } from '../base/proxy-environment.ts';
 import { version } from '../base/version.ts';
-import type { ClientCertificate, Trust } from '../net/connect-tls.ts';
-import { readAnswer, readBodyStart, type HttpAnswer } from '../net/http-answer.ts';
-import { RouteError } from '../net/route-error.ts';
+import type { ClientCertificate, Trust } from '../base/net/connect-tls.ts';
+import { readAnswer, readBodyStart, type HttpAnswer } from '../base/net/http-answer.ts';
+import { RouteError } from '../base/net/route-error.ts';
 import { HandshakeError } from './handshake-error.ts';
 import { acceptKey, culvertProtocol, hasToken, newHandshakeKey } from './handshake-key.ts';
 import type { KeepAliveOptions } from './keep-alive.ts';
@@ -20,7 +20,7 @@ import { SocketInput } from './socket-input.ts';
 import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 
 export { HandshakeError } from './handshake-error.ts';
-export type { ClientCertificate } from '../net/connect-tls.ts';
+export type { ClientCertificate } from '../base/net/connect-tls.ts';
 
 export interface ConnectOptions {
   /** ws:// or wss:// */

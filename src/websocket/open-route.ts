@@ -1,11 +1,16 @@
 import type { Socket } from 'node:net';
 import type { HostPort } from '../base/options-values.ts';
 import type { Proxy } from '../base/proxy.ts';
-import type { Attempt } from '../net/attempt.ts';
-import { connectTcp } from '../net/connect-tcp.ts';
-import { connectThroughProxy } from '../net/connect-through-proxy.ts';
-import { type ClientCertificate, connectTls, type Trust, trustOf } from '../net/connect-tls.ts';
-import { RouteError } from '../net/route-error.ts';
+import type { Attempt } from '../base/net/attempt.ts';
+import { openTcp } from '../base/net/open-tcp.ts';
+import { connectThroughProxy } from '../base/net/connect-through-proxy.ts';
+import {
+  type ClientCertificate,
+  connectTls,
+  type Trust,
+  trustOf,
+} from '../base/net/connect-tls.ts';
+import { RouteError } from '../base/net/route-error.ts';
 
 export interface Route {
   readonly url: URL;
@@ -36,7 +41,7 @@ export async function openRoute(route: Route, attempt: Attempt): Promise<Socket>
   const destination = hostPortOf(url);
   const socket =
     proxy === undefined
-      ? await connectTcp(destination, url.host, attempt)
+      ? await openTcp(destination, url.host, attempt)
       : await connectThroughProxy({ proxy, destination, cas: [ca, proxyCa], userAgent }, attempt);
   if (url.protocol === 'ws:') return socket;
   const own = trustOf([ca], route.trust, route.clientCertificate);

@@ -1,9 +1,9 @@
 import { lookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
-import { formatHostPort, type HostPort } from '../base/options-values.ts';
-import type { Proxy } from '../base/proxy.ts';
+import { formatHostPort, type HostPort } from '../options-values.ts';
+import type { Proxy } from '../proxy.ts';
 import type { Attempt } from './attempt.ts';
-import { connectTcp, nameNotFound } from './connect-tcp.ts';
+import { openTcp, nameNotFound } from './open-tcp.ts';
 import { connectTls, trustOf } from './connect-tls.ts';
 import { askToConnect } from './http-connect.ts';
 import { RouteError } from './route-error.ts';
@@ -53,7 +53,7 @@ async function connectTo(
 ): Promise<Socket> {
   const { progress, signal } = attempt;
   const what = `the proxy ${formatHostPort(proxy)}`;
-  let socket = await connectTcp(proxy, what, attempt);
+  let socket = await openTcp(proxy, what, attempt);
   if (proxy.scheme === 'https') {
     const peer = { serverName: proxy.host, what, isProxy: true, isPinned: false };
     socket = await connectTls(socket, peer, trustOf(cas), attempt);

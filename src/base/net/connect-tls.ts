@@ -6,8 +6,8 @@ import {
   getCACertificates,
   type SecureContext,
 } from 'node:tls';
-import { describeError } from '../base/error.ts';
-import type { Secret } from '../base/secret.ts';
+import { describeError } from '../error.ts';
+import type { Secret } from '../secret.ts';
 import { type Attempt, keepSocket } from './attempt.ts';
 import { codeOf, RouteError } from './route-error.ts';
 import { untilSocket } from './until-socket.ts';

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
-import { describeError } from '../base/error.ts';
-import type { HostPort } from '../base/options-values.ts';
+import { describeError } from '../error.ts';
+import type { HostPort } from '../options-values.ts';
 import { type Attempt, keepSocket } from './attempt.ts';
 import { codeOf, RouteError } from './route-error.ts';
 import { untilSocket } from './until-socket.ts';
@@ -11,7 +11,7 @@ import { untilSocket } from './until-socket.ts';
  * @param what names the host in messages: `the proxy p.example:3128`
  * @throws RouteError `dns`, `connect`; or the signal's reason
  */
-export async function connectTcp(to: HostPort, what: string, attempt: Attempt): Promise<Socket> {
+export async function openTcp(to: HostPort, what: string, attempt: Attempt): Promise<Socket> {
   const { signal, progress } = attempt;
   progress.step = `connecting to ${what}`;
   const socket = connect({ host: to.host, port: to.port, noDelay: true });

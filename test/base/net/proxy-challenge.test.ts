@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { challengeAdvice, offeredSchemes } from '../../src/net/proxy-challenge.ts';
+import { challengeAdvice, offeredSchemes } from '../../../src/base/net/proxy-challenge.ts';
 
 describe('Proxy-Authenticate', () => {
   it.each<[string | undefined, string[]]>([

@@ -1,7 +1,7 @@
 import { isIP, type Socket } from 'node:net';
-import { describeError } from '../base/error.ts';
-import { formatHostPort, type HostPort } from '../base/options-values.ts';
-import type { ProxyCredentials } from '../base/proxy.ts';
+import { describeError } from '../error.ts';
+import { formatHostPort, type HostPort } from '../options-values.ts';
+import type { ProxyCredentials } from '../proxy.ts';
 import { RouteError } from './route-error.ts';
 import { untilSocket } from './until-socket.ts';
 
