@@ -24,6 +24,8 @@ export class Hub implements AgentHub, DialerHub {
   /** Tunnels that have not said HELLO yet. */
   readonly #newcomers = new Set<AgentPort>();
   readonly #dialers = new Set<DialerPort>();
+  /** How many of them each dialer has for each cluster, by `sessionsKey`. */
+  readonly #sessionCounts = new Map<string, number>();
   #draining = false;
   #emptied: (() => void)[] = [];
   relayedBytes = 0;
@@ -58,6 +60,18 @@ export class Hub implements AgentHub, DialerHub {
     link.attach(port);
   }
 
+  /** Tunnels of a cluster here, also those that have not said HELLO. */
+  tunnelCount(cluster: string): number {
+    let count = this.#tunnels.count(cluster);
+    for (const port of this.#newcomers) if (port.cluster === cluster) count++;
+    return count;
+  }
+
+  /** Links that `dialer` has here for its sessions with `cluster`. */
+  sessionCount(cluster: string, dialer: string): number {
+    return this.#sessionCounts.get(sessionsKey({ cluster, dialer })) ?? 0;
+  }
+
   /** Whether the agent has another tunnel here already: a second one belongs on another replica. */
   holdsAnother(cluster: string, agent: string, tunnel: number): boolean {
     const other = { cluster, agent, tunnel: tunnel === 0 ? 1 : 0 };
@@ -70,9 +84,7 @@ export class Hub implements AgentHub, DialerHub {
    * @param forwarded another replica sent it here: it is not sent on
    */
   admitDialer(link: AttachableLink, cluster: string, dialer: string, forwarded = false): void {
-    const port = new DialerPort(this, link, { cluster, dialer, forwarded });
-    this.#dialers.add(port);
-    link.attach(port);
+    this.#addDialer(link, new DialerPort(this, link, { cluster, dialer, forwarded }));
   }
 
   /** Takes back a tunnel that outlived an earlier hub, as `HubOptions.keep` was told; the directory has its claim. */
@@ -89,8 +101,13 @@ export class Hub implements AgentHub, DialerHub {
       const sentence = `the agent of cluster ${kept.cluster} was lost`;
       return link.close(new TunnelError('agent_lost', sentence));
     }
-    const port = new DialerPort(this, link, kept, { agent, session: kept.session });
+    this.#addDialer(link, new DialerPort(this, link, kept, { agent, session: kept.session }));
+  }
+
+  #addDialer(link: AttachableLink, port: DialerPort): void {
+    const key = sessionsKey(port);
     this.#dialers.add(port);
+    this.#sessionCounts.set(key, (this.#sessionCounts.get(key) ?? 0) + 1);
     link.attach(port);
   }
 
@@ -111,7 +128,12 @@ export class Hub implements AgentHub, DialerHub {
   }
 
   dialerGone(port: DialerPort): void {
-    this.#dialers.delete(port);
+    if (this.#dialers.delete(port)) {
+      const key = sessionsKey(port);
+      const others = (this.#sessionCounts.get(key) ?? 1) - 1;
+      if (others > 0) this.#sessionCounts.set(key, others);
+      else this.#sessionCounts.delete(key);
+    }
     if (this.#dialers.size > 0) return;
     const waiters = this.#emptied;
     this.#emptied = [];
@@ -223,4 +245,9 @@ export class Hub implements AgentHub, DialerHub {
     for (const dialer of this.#dialers) dialer.link.close(error);
     for (const agent of this.agents()) agent.link.close(error);
   }
+}
+
+function sessionsKey({ cluster, dialer }: Pick<DialerPort, 'cluster' | 'dialer'>): string {
+  // The name of a cluster has no slash.
+  return `${cluster}/${dialer}`;
 }

@@ -20,6 +20,10 @@ export class TunnelTable {
     return this.#clusters.get(name.cluster)?.get(portKey(name));
   }
 
+  count(cluster: string): number {
+    return this.#clusters.get(cluster)?.size ?? 0;
+  }
+
   of(cluster: string): Iterable<AgentPort> {
     return this.#clusters.get(cluster)?.values() ?? [];
   }

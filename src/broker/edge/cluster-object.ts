@@ -4,6 +4,7 @@ import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { closeError } from '../../websocket/close-code.ts';
+import { sessionLimitProblem, tunnelLimitProblem } from '../admission.ts';
 import type { KeptAgent } from '../agent-port.ts';
 import { Hub } from '../hub.ts';
 import { brokerStatus, type BrokerStatus } from '../status.ts';
@@ -88,6 +89,14 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
         const headers = { 'Retry-After': '3600' };
         return Response.json({ code: 'already_here', message }, { status: 409, headers });
       }
+    }
+    const problem =
+      admitted.role === 'agent'
+        ? tunnelLimitProblem(this.#hub, cluster)
+        : sessionLimitProblem(this.#hub, admitted);
+    if (problem !== undefined) {
+      const headers = { 'Retry-After': '60' };
+      return Response.json({ code: 'overloaded', message: problem }, { status: 503, headers });
     }
     const peer = request.headers.get('CF-Connecting-IP') ?? 'unknown';
     const { 0: client, 1: server } = new WebSocketPair();
