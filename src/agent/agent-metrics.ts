@@ -3,10 +3,12 @@ export interface AgentNumbers {
   readonly tunnels: number;
   readonly streams: number;
   readonly leaseRenewedAt: Date | undefined;
+  /** CA files that have changed into something that cannot be used. */
+  readonly staleFiles: number;
 }
 
 /** The text of /metrics. So few numbers do not pay for a library in every managed cluster. */
-export function agentMetrics({ tunnels, streams, leaseRenewedAt }: AgentNumbers): {
+export function agentMetrics({ tunnels, streams, leaseRenewedAt, staleFiles }: AgentNumbers): {
   readonly contentType: string;
   readonly text: string;
 } {
@@ -17,6 +19,11 @@ export function agentMetrics({ tunnels, streams, leaseRenewedAt }: AgentNumbers)
       'lease_renewed_timestamp_seconds',
       'When the lease was renewed last; 0: not yet',
       (leaseRenewedAt?.getTime() ?? 0) / 1000,
+    ],
+    [
+      'files_stale',
+      'CA files and kubeconfigs whose CA has changed into something that cannot be used; the last good one stays',
+      staleFiles,
     ],
   ];
   const lines = gauges.flatMap(([name, help, value]) => [

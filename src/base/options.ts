@@ -91,7 +91,7 @@ const parsers: {
 } = {
   string: (text) => text,
   dnsLabel: values.parseDnsLabel,
-  file: values.parseFile,
+  file: (path, { holdsCasOf }) => values.parseFile(path, holdsCasOf),
   hostPort: (text) => Object.freeze(values.parseHostPort(text)),
   hostMaybePort: (text) => Object.freeze(values.parseHostMaybePort(text)),
   bytes: values.parseBytes,

@@ -6,6 +6,7 @@ import {
   ProxyEnvironmentError,
   proxyFor,
 } from '../base/proxy-environment.ts';
+import { trustServersOf } from '../base/tls-trust.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
 import { type Proxy, ProxyTrustError, ProxyTunnelAgent } from './proxy-tunnel.ts';
@@ -118,7 +119,7 @@ export class ApiServerConnection {
     // The server closes what was idle for 90 s.
     const common: AgentOptions = { keepAlive: true, keepAliveMsecs: 30_000, timeout: 60_000 };
     const options: AgentOptions = { ...common, rejectUnauthorized: verify };
-    if (ca !== undefined) options.ca = ca;
+    if (ca !== undefined) Object.assign(options, trustServersOf([ca], 'nothing'));
     if (serverName !== undefined) options.servername = serverName;
     if (cert !== undefined) Object.assign(options, { cert, key });
     let agent: HttpAgent;
@@ -188,7 +189,7 @@ function unreachable({ server }: KubeEndpoint, { what }: ApiRequest, thrown: unk
 
 function adviceOn(thrown: unknown, why: string): string {
   if (thrown instanceof Error && thrown.cause instanceof ProxyTrustError) {
-    return "check the proxy's URL, and give the CA that issued its certificate with --ca-file to an agent, or in the kubeconfig";
+    return "check the proxy's URL, and give the CA that issued its certificate, the intermediate or the root, with --ca-file to an agent, or in the kubeconfig";
   }
   return /certificate|CERT|self.signed/.test(why)
     ? "check the CA and the server's name in the kubeconfig"

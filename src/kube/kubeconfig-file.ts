@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
+import { describeError } from '../base/error.ts';
+import { LastGoodCa } from '../base/last-good-ca.ts';
 import { Secret } from '../base/secret.ts';
 import type { ClientCertificate, KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
@@ -56,13 +58,18 @@ export function kubeconfigFile(path: string, options: RereadOptions = {}): KubeC
       throw new KubeError('bad_config', message, { cause });
     }
   };
-  return new RereadingConfig(() => read(path, askPlugin), options);
+  const { ca = new LastGoodCa('CA of the kubeconfig') } = options;
+  return new RereadingConfig(() => read(path, askPlugin, ca), options);
 }
 
 type Credentials = Pick<KubeEndpoint, 'certificate' | 'token'>;
 type AskPlugin = (text: string) => Promise<Credentials>;
 
-async function read(path: string, askPlugin: AskPlugin): Promise<KubeEndpoint> {
+async function read(
+  path: string,
+  askPlugin: AskPlugin,
+  lastGood: LastGoodCa,
+): Promise<KubeEndpoint> {
   const text = await readText(path, path, 'kubeconfig');
   const { context, cluster, user } = pick(parseText(path, text), path);
   const near = (file: string) => resolve(dirname(path), file);
@@ -89,17 +96,32 @@ async function read(path: string, askPlugin: AskPlugin): Promise<KubeEndpoint> {
   const own = { certificate, token: token === undefined ? undefined : new Secret(token) };
   return {
     server: urlOf(path, 'server', cluster.server, ['https:', 'http:'])!,
-    ca: await textOf(
-      cluster['certificate-authority-data'],
-      cluster['certificate-authority'],
-      'certificate authority',
-    ),
+    ca: await readCa(path, cluster, lastGood),
     serverName: cluster['tls-server-name'],
     verify: cluster['insecure-skip-tls-verify'] !== true,
     proxy: urlOf(path, 'proxy-url', cluster['proxy-url'], ['http:', 'https:']),
     namespace: context.namespace,
     ...(needsPlugin ? await askPlugin(text) : own),
   };
+}
+
+/** Undefined where the kubeconfig names none. An empty file is an error: client-go would trust every public CA. */
+async function readCa(
+  path: string,
+  cluster: Cluster,
+  lastGood: LastGoodCa,
+): Promise<string | undefined> {
+  const data = cluster['certificate-authority-data'];
+  const file = cluster['certificate-authority'];
+  try {
+    if (data !== undefined) {
+      const text = Buffer.from(data, 'base64').toString('utf8');
+      return lastGood.take(text, `${path} (certificate-authority-data)`);
+    }
+    return file === undefined ? undefined : await lastGood.readFile(resolve(dirname(path), file));
+  } catch (cause) {
+    throw bad(path, describeError(cause));
+  }
 }
 
 function parseText(path: string, text: string): Kubeconfig {

@@ -1,7 +1,7 @@
 import { request as requestHttp, type ClientRequest, type RequestOptions } from 'node:http';
 import { Agent, request as requestHttps, type AgentOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
-import { getCACertificates } from 'node:tls';
+import { trustServersOf } from '../base/tls-trust.ts';
 
 const connectTimeoutMs = 15_000;
 
@@ -76,8 +76,7 @@ function askToConnect({ url, cas }: Proxy, authority: string): ClientRequest {
     agent: false as const,
   };
   if (!isTls) return requestHttp(options);
-  return requestHttps({
-    ...options,
-    ...(cas.length === 0 ? {} : { ca: [...getCACertificates('default'), ...cas] }),
-  });
+  const [first, ...others] = cas;
+  const trusted = first === undefined ? {} : trustServersOf([first, ...others], 'well-known');
+  return requestHttps({ ...options, ...trusted });
 }

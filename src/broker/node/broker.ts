@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
+import { exposeFiles } from '../../base/file-metrics.ts';
 import { Metrics } from '../../base/metrics.ts';
 import { startStatusServer } from '../../base/status-server.ts';
 import { version } from '../../base/version.ts';
@@ -19,7 +20,6 @@ import { type Credentials, openCredentials } from './credentials.ts';
 import { openHubCluster } from './hub-cluster.ts';
 import { exposeBroker } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
-import { exposeReloads } from './reload-metrics.ts';
 import { joinReplicas } from './replicas.ts';
 import { serveUpgrades } from './upgrade.ts';
 
@@ -81,7 +81,8 @@ export async function startBroker(
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
   exposeBroker(metrics.group('culvert_broker'), hub, rejections);
-  exposeReloads(metrics.group('culvert_broker'), [...credentials.files, ...files]);
+  const hubCa = hubCluster === undefined ? [] : [hubCluster.ca];
+  exposeFiles(metrics.group('culvert_broker'), [...credentials.files, ...files, ...hubCa]);
   const app = createApp(
     {
       hub,

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { trustServersOf } from '../../base/tls-trust.ts';
 import { redisScripts } from './redis-scripts.ts';
 import type { RedisNode, RedisTarget } from './redis-target.ts';
 
@@ -83,7 +84,7 @@ export async function readTls(
     [files.caFile, files.certFile, files.keyFile].map(read),
   );
   return {
-    ...(ca && { ca }),
+    ...(ca && trustServersOf([ca.toString()], 'nothing')),
     ...(cert && { cert }),
     ...(key && { key }),
     ...(files.serverName !== undefined && { servername: files.serverName }),
