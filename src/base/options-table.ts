@@ -4,7 +4,7 @@ import type { Secret } from './secret.ts';
 
 /** How the text of an option becomes a value. `file` is a path that must be readable at the start. */
 type OptionKind =
-  | { readonly kind: 'string' | 'hostPort' | 'hostMaybePort' | 'dnsLabel' }
+  | { readonly kind: 'string' | 'hostPort' | 'hostMaybePort' | 'dnsLabel' | 'clusterName' }
   /** `holdsCasOf`: a file of CA certificates, which are read at the start too. */
   | { readonly kind: 'file'; readonly holdsCasOf?: CaUse }
   | { readonly kind: 'bytes' | 'boolean' | 'destination' }
@@ -37,6 +37,7 @@ export type OptionsTable = Readonly<Record<string, Option>>;
 interface ParsedBy {
   string: string;
   dnsLabel: string;
+  clusterName: string;
   file: string;
   hostPort: HostPort;
   hostMaybePort: HostMaybePort;

@@ -1,7 +1,7 @@
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { type CaUse, readCaCertificates } from './ca-certificates.ts';
 import { describeError } from './error.ts';
-import { isDnsLabel } from './enrolment-token-subject.ts';
+import { aliasAsNameText, isClusterAlias, isDnsLabel } from './enrolment-token-subject.ts';
 import { didYouMean } from './option-problems.ts';
 
 /** A host name or address (IPv6 without its brackets) and a port; port 0 lets the system choose when listening. */
@@ -102,6 +102,12 @@ export function parseDnsLabel(text: string): string {
   throw new ValueProblem(
     'is not a DNS label (lower case letters, digits and inner hyphens, at most 63)',
   );
+}
+
+/** The name of a cluster, as it stands in tokens and certificates. */
+export function parseClusterName(text: string): string {
+  if (isClusterAlias(text)) throw new ValueProblem(`is no name for a cluster: ${aliasAsNameText}`);
+  return parseDnsLabel(text);
 }
 
 /**

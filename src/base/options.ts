@@ -91,6 +91,7 @@ const parsers: {
 } = {
   string: (text) => text,
   dnsLabel: values.parseDnsLabel,
+  clusterName: values.parseClusterName,
   file: (path, { holdsCasOf }) => values.parseFile(path, holdsCasOf),
   hostPort: (text) => Object.freeze(values.parseHostPort(text)),
   hostMaybePort: (text) => Object.freeze(values.parseHostMaybePort(text)),

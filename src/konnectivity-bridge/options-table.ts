@@ -34,7 +34,7 @@ export const bridgeFrontTable = {
   },
   cluster: {
     name: 'cluster',
-    kind: 'dnsLabel',
+    kind: 'clusterName',
     help: 'Single-cluster mode, for the egress selector of a kube-apiserver: every destination goes to this cluster.',
   },
 } as const satisfies OptionsTable;
