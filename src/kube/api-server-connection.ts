@@ -10,6 +10,7 @@ import {
 import { proxyFingerprint } from '../base/proxy.ts';
 import { RouteError } from '../base/net/route-error.ts';
 import { DialingHttpAgent, DialingHttpsAgent } from './dialing-agents.ts';
+import { trustServersOf } from '../base/tls-trust.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
 import { ProxiedHttpAgent, ProxiedHttpsAgent, type ProxyAccess } from './proxied-agent.ts';
@@ -122,15 +123,18 @@ export class ApiServerConnection {
     // The server closes what was idle for 90 s.
     const common: AgentOptions = { keepAlive: true, keepAliveMsecs: 30_000, timeout: 60_000 };
     const options: AgentOptions = { ...common, rejectUnauthorized: verify };
-    if (ca !== undefined) options.ca = ca;
+    if (ca !== undefined) Object.assign(options, trustServersOf([ca], 'nothing'));
     if (serverName !== undefined) options.servername = serverName;
     if (cert !== undefined) Object.assign(options, { cert, key });
     let agent: HttpAgent;
     if (server.protocol === 'http:') {
-      agent = access === undefined ? new DialingHttpAgent(common) : new ProxiedHttpAgent(access, common);
+      agent =
+        access === undefined ? new DialingHttpAgent(common) : new ProxiedHttpAgent(access, common);
     } else {
       agent =
-        access === undefined ? new DialingHttpsAgent(options) : new ProxiedHttpsAgent(access, options);
+        access === undefined
+          ? new DialingHttpsAgent(options)
+          : new ProxiedHttpsAgent(access, options);
     }
     this.#known = { print, agent };
     return agent;

@@ -1,14 +1,19 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { beforeAll, afterAll, describe, expect, it } from 'vitest';
 import { inClusterConfig } from '../../src/kube/in-cluster-config.ts';
 import { kubeconfigFile } from '../../src/kube/kubeconfig-file.ts';
+import { makeTestCertificates } from '../support/certificates.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 let directory: string;
 let files = 0;
+/** PEM, as it is written by us: with a line feed at its end. */
+let ca: string;
 beforeAll(async () => {
+  await using certificates = await makeTestCertificates();
+  ca = `${(await readFile(certificates.server.ca, 'utf8')).trim()}\n`;
   directory = await mkdtemp(join(tmpdir(), 'culvert-kubeconfig-'));
   await writeFile(join(directory, 'empty'), '\n');
 });
@@ -52,7 +57,7 @@ describe('a kubeconfig', () => {
 apiVersion: v1
 clusters:
 - cluster:
-    certificate-authority-data: ${base64('CA')}
+    certificate-authority-data: ${base64(ca)}
     server: https://api.example:6443
   name: default-cluster
 contexts:
@@ -70,7 +75,7 @@ users:
     client-key: tls.key
 `);
     const endpoint = await kubeconfigFile(path).endpoint();
-    expect(endpoint).toMatchObject({ ca: 'CA', namespace: 'cluster1', verify: true });
+    expect(endpoint).toMatchObject({ ca, namespace: 'cluster1', verify: true });
     expect(endpoint.server.href).toBe('https://api.example:6443/');
     expect(endpoint.certificate?.cert).toBe('CERT');
     expect(endpoint.certificate?.key.reveal()).toBe('KEY');
@@ -454,7 +459,7 @@ users:
 describe('the configuration in a pod', () => {
   const volume = async () => {
     const at = await mkdtemp(join(directory, 'service-account-'));
-    await writeFile(join(at, 'ca.crt'), 'CA');
+    await writeFile(join(at, 'ca.crt'), ca);
     await writeFile(join(at, 'token'), 'one');
     await writeFile(join(at, 'namespace'), 'hub\n');
     return at;
@@ -468,7 +473,7 @@ describe('the configuration in a pod', () => {
     const env = { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: '6443' };
     const config = inClusterConfig(env, { directory: at, maxAgeMs: 0 });
     const endpoint = await config.endpoint();
-    expect(endpoint).toMatchObject({ ca: 'CA', namespace: 'hub', verify: true });
+    expect(endpoint).toMatchObject({ ca, namespace: 'hub', verify: true });
     expect(endpoint.server.href).toBe(url);
     expect(endpoint.token?.reveal()).toBe('one');
     await writeFile(join(at, 'token'), 'two');
