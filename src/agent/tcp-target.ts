@@ -26,7 +26,7 @@ const readAfterStopBytes = 64 * 1024;
  * RST, which discards what the kernel has not delivered yet, and Node cannot tell how much that is.
  */
 function closeDelayMs(writtenBytes: number): number {
-  return Math.min(1_000 + (writtenBytes / 128 / 1024) * 1_000, 30_000);
+  return Math.min(1_000 * (1 + Math.floor(writtenBytes / (128 * 1024))), 30_000);
 }
 
 /** How long a dial may take, in milliseconds. */
