@@ -310,7 +310,7 @@ describe('the end by the client (rules 4 to 6)', () => {
     s.clock.advance(1);
     expect(stream.resetBy?.code).toBe('timeout');
     expect(s.bridge.metrics.read('flushing_connections')).toBe(0);
-    expect(s.clock.pendingTimers).toBe(0);
+    await expect.poll(() => s.clock.pendingTimers).toBe(0);
   });
 
   it('cancels the dial at the agent on DIAL_CLS', async () => {
@@ -327,7 +327,7 @@ describe('the end by the client (rules 4 to 6)', () => {
     await call.status;
     expect(call.packets).toEqual([]);
     expect(s.bridge.metrics.read('dial_failure_count/frontend_close')).toBe(1);
-    expect(s.clock.pendingTimers).toBe(0);
+    await expect.poll(() => s.clock.pendingTimers).toBe(0);
   });
 
   it('closes a connection whose DIAL_RSP has crossed a DIAL_CLS', async () => {
