@@ -16,6 +16,7 @@ import { asError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
 import { trustClientsOf } from '../base/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
+import { ClientWatch } from './client-watch.ts';
 import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
 import type { ClientRefusal } from './metrics.ts';
@@ -52,6 +53,8 @@ class Http2Front implements Front {
   readonly #server: Http2Server | Http2SecureServer;
   /** Every TCP or Unix connection, also before its handshake and after the end of its session. */
   readonly #sockets = new Set<Socket>();
+  /** The connection whose session is being made: node:http2 does not let the session's user destroy it. */
+  #newSocket: Socket | undefined;
   #accepting = true;
   #address = '';
   readonly #closed = Promise.withResolvers<void>();
@@ -63,6 +66,9 @@ class Http2Front implements Front {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
+    // Before the server's own listener, which makes the session and says so at once.
+    const isReady = options.tls ? 'secureConnection' : 'connection';
+    this.#server.prependListener(isReady, (socket: Socket) => (this.#newSocket = socket));
     this.#server.on('session', (session) => this.#onSession(session));
     this.#server.on('secureConnection', (socket: TLSSocket) => this.#refuseAgents(socket));
     this.#server.once('close', () => this.#closed.resolve());
@@ -148,11 +154,34 @@ class Http2Front implements Front {
     session.once('close', () => timer.cancel());
     // Told by 'sessionError' of the server; without a listener it would be thrown.
     session.on('error', () => {});
-    session.on('stream', (stream, headers) => this.#onStream(stream, headers, peer));
+    const watch = this.#watch(session, this.#newSocket!, peer);
+    session.on('stream', (stream, headers) => {
+      watch.callBegan();
+      stream.once('close', () => watch.callEnded());
+      this.#onStream(stream, headers, peer, () => watch.progressed());
+    });
     session.setLocalWindowSize(4 * limits.windowBytes);
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, peer: string): void {
+  #watch(session: ServerHttp2Session, socket: Socket, peer: string): ClientWatch {
+    const { limits, clock, log } = this.#options;
+    const onDead = (silentMs: number): void => {
+      log.warn('konnectivity client does not answer: its connection is closed', {
+        peer,
+        silentMs: Math.round(silentMs),
+      });
+      // Not the session, which would wait until its last write is done.
+      socket.destroy();
+    };
+    return new ClientWatch({ session, socket, limits, clock, onDead });
+  }
+
+  #onStream(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    peer: string,
+    onProgress: () => void,
+  ): void {
     // The reason is in 'close', which always follows.
     stream.on('error', () => {});
     if (headers[':method'] !== 'POST') return answer(stream, { ':status': 405 });
@@ -162,12 +191,13 @@ class Http2Front implements Front {
       return refuse(stream, GrpcStatus.unimplemented, `unknown method ${headers[':path']}`);
     }
     if (!this.#accepting) return refuse(stream, GrpcStatus.unavailable, 'the bridge is draining');
-    const call = new Http2FrontStream(
-      stream,
+    const { pool, limits } = this.#options;
+    const call = new Http2FrontStream(stream, {
       peer,
-      this.#options.pool,
-      this.#options.limits.lingerMs,
-    );
+      pool,
+      lingerMs: limits.lingerMs,
+      onProgress,
+    });
     call.handle(this.#options.accept(call));
   }
 

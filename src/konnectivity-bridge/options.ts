@@ -51,6 +51,10 @@ export interface BridgeLimits {
   readonly handshakeTimeoutMs: number;
   /** How long a client may keep its half of a call open after our answer was complete, in milliseconds. */
   readonly lingerMs: number;
+  /** How long a client with open calls may send nothing before it gets a PING, in milliseconds. */
+  readonly pingIntervalMs: number;
+  /** How long after the PING a client may go on sending nothing, in milliseconds. Then its connection is closed. */
+  readonly pingTimeoutMs: number;
   /** Calls that one HTTP/2 connection may have open: a reusable tunnel has one per proxied connection. */
   readonly maxStreamsPerConnection: number;
   /** HTTP/2 receive window of one call, in bytes. The whole connection has four times as much. */
@@ -65,6 +69,8 @@ export const defaultBridgeLimits: BridgeLimits = {
   maxQueuedBytes: 256 * 1024,
   handshakeTimeoutMs: 4_000,
   lingerMs: 5_000,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 30_000,
   maxStreamsPerConnection: 4096,
   windowBytes: 1024 * 1024,
 };
