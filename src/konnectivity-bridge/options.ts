@@ -70,7 +70,7 @@ export const defaultBridgeLimits: BridgeLimits = {
   handshakeTimeoutMs: 4_000,
   lingerMs: 5_000,
   pingIntervalMs: 10_000,
-  pingTimeoutMs: 30_000,
+  pingTimeoutMs: 20_000,
   maxStreamsPerConnection: 4096,
   windowBytes: 1024 * 1024,
 };

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
 import { describeWith } from '../ground/describe-with.ts';
@@ -10,11 +11,13 @@ import { ground } from '../ground/ground.ts';
 import { runClient } from '../ground/konnectivity-client.ts';
 import { echo, ended, openClient } from '../support/front-client.ts';
 import { patternAt, patternSha256 } from '../support/pattern.ts';
+import { startProgram } from '../support/process.ts';
 import { startTarget, type TestTarget } from '../support/target.ts';
-import { startWorld, type World } from '../support/world.ts';
+import { node, startWorld, type World } from '../support/world.ts';
 
 const mib = 1024 * 1024;
 const downloadCount = 16;
+const clientProgram = fileURLToPath(new URL('../support/downloading-client.ts', import.meta.url));
 
 /** What one connection to a `SendingTarget` has got, and how it ended. */
 interface Sending {
@@ -128,6 +131,11 @@ async function startDownload(client: KonnectivityClient, to: string): Promise<Du
   return connection;
 }
 
+/** Waits a minute, and ten seconds more because the machine may be busy. */
+async function loggedWithin({ bridge }: World, event: string): Promise<void> {
+  await bridge.waitForLine(new RegExp(`"event":"${event}"`), { timeoutMs: 70_000 });
+}
+
 /** Bytes that the target sends in a second, measured from one second after now. */
 async function rateAfterASecond(target: SendingTarget): Promise<number> {
   await sleep(1_000);
@@ -223,6 +231,26 @@ for (const bridgeApart of [false, true]) {
     );
   });
 }
+
+describe('a client that vanishes in the middle of a download', () => {
+  // Its kernel goes on acknowledging, so only the bridge's PING tells. Only real time passes here.
+  it('is found within a minute, and its target is let go', { timeout: 120_000 }, async () => {
+    await using world = await startWorld();
+    await using target = await SendingTarget.start();
+    await using client = startProgram({
+      command: node,
+      args: [clientProgram, JSON.stringify(world.front), `cluster1:${target.port}`],
+    });
+    await client.waitForLine(/^downloading$/);
+    client.kill('SIGSTOP');
+    try {
+      await loggedWithin(world, 'konnectivity client does not answer: its connection is closed');
+      await expect.poll(() => target.openCount, { timeout: 10_000 }).toBe(0);
+    } finally {
+      client.kill('SIGKILL');
+    }
+  });
+});
 
 describeWith({ go: await ground.go() }, 'the Go client that ends 16 downloads', ({ go }) => {
   it('leaves no target sending', { timeout: 60_000 }, async () => {
