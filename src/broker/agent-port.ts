@@ -12,8 +12,9 @@ import {
   type GoAway,
 } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
-import type { AgentClaim } from './directory.ts';
+import { processName, type AgentClaim, type AgentProcess } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
+import { LivenessCheck } from './liveness-check.ts';
 import { TunnelClaim } from './tunnel-claim.ts';
 
 /** What an agent's tunnel needs of the hub. */
@@ -22,6 +23,10 @@ export interface AgentHub {
   droppedFrames: number;
   register(port: AgentPort): void;
   unregister(port: AgentPort): void;
+  /** The agent takes no new sessions any more. */
+  leaves(port: AgentPort): void;
+  /** The tunnel's process lives, while another one with the same agent id is connected. */
+  sharesItsId(port: AgentPort): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
@@ -34,16 +39,15 @@ interface SessionDialer {
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
 }
 
-/** Which tunnel this is: an agent has several, to different replicas. */
-export interface TunnelName {
+/** Which tunnel this is: an agent's process has several, to different replicas. */
+export interface TunnelName extends AgentProcess {
   readonly cluster: string;
-  readonly agent: string;
   readonly tunnel: number;
 }
 
 /** Names a tunnel within its cluster. */
-export function portKey({ agent, tunnel }: TunnelName): string {
-  return `${tunnel}/${agent}`;
+export function portKey(name: TunnelName): string {
+  return `${name.tunnel}/${processName(name)}`;
 }
 
 /** What of a tunnel must outlive the hub's memory, once its agent has said HELLO. */
@@ -65,13 +69,17 @@ export class AgentPort implements LinkOwner {
   readonly link: Link;
   readonly cluster: string;
   readonly agent: string;
+  readonly instance: string | undefined;
   readonly tunnel: number;
   readonly key: string;
   /** The agent asked not to get new sessions. */
   leaving = false;
   software = '';
   readonly #claim: TunnelClaim;
+  readonly #liveness: LivenessCheck;
   readonly #connectedAtMs: number;
+  /** By the hub's clock. */
+  #standsSinceMs = Infinity;
   readonly #hub: AgentHub;
   #sessions = noSessions;
   /** Dialers whose links are paused until the tunnel has room again. */
@@ -87,11 +95,14 @@ export class AgentPort implements LinkOwner {
     this.link = link;
     this.cluster = name.cluster;
     this.agent = name.agent;
+    this.instance = name.instance;
     this.tunnel = name.tunnel;
     this.key = portKey(name);
     this.#claim = new TunnelClaim(hub.options.directory);
+    this.#liveness = new LivenessCheck(link, hub.options.clock);
     this.#connectedAtMs = kept?.connectedAtMs ?? Date.now();
     if (kept !== undefined) {
+      this.#standsSinceMs = -Infinity;
       const { epoch, leaving } = kept;
       this.software = kept.software;
       this.leaving = leaving;
@@ -138,6 +149,32 @@ export class AgentPort implements LinkOwner {
 
   get gone(): boolean {
     return this.#gone;
+  }
+
+  /** How long sessions could be placed on it, in milliseconds; negative before that. */
+  get standsForMs(): number {
+    return this.#hub.options.clock.now() - this.#standsSinceMs;
+  }
+
+  /** It has been asked whether it is alive: new sessions go to other tunnels, where there are some. */
+  get doubtful(): boolean {
+    return this.#liveness.pending;
+  }
+
+  /**
+   * Another process with the same agent id has connected: it may be this one after a restart. A process that answers keeps its
+   * tunnel; one that does not loses it, and its sessions with it.
+   */
+  checkAlive(): void {
+    if (this.draining || this.#gone) return;
+    this.#liveness.start(
+      () => this.#hub.sharesItsId(this),
+      () => {
+        const { livenessTimeoutMs } = hubLimits;
+        const sentence = `agent ${this.agent} was started again, and this process does not answer within ${livenessTimeoutMs} ms`;
+        this.link.close(new TunnelError('agent_lost', sentence));
+      },
+    );
   }
 
   get sessionCount(): number {
@@ -227,6 +264,7 @@ export class AgentPort implements LinkOwner {
     this.#claim.end();
     this.#helloTimer?.cancel();
     this.#ageTimer?.cancel();
+    this.#liveness.cancel();
     this.#hub.unregister(this);
     this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
     // Silence is a network that may come back; a connection that was closed is a process that may have died.
@@ -276,9 +314,10 @@ export class AgentPort implements LinkOwner {
   }
 
   get #ownClaim(): AgentClaim {
-    const { cluster, agent, tunnel } = this;
+    const { cluster, agent, instance, tunnel } = this;
     const { replica, address } = this.#hub.options;
-    return { cluster, agent, tunnel, replica, address };
+    const process = instance === undefined ? { agent } : { agent, instance };
+    return { cluster, ...process, tunnel, replica, address };
   }
 
   /** The agent will not have the session, or is done with it. */
@@ -298,11 +337,14 @@ export class AgentPort implements LinkOwner {
         return this.#onHello(payload);
       case FrameType.ping:
         return answerPing(this.link, payload);
+      case FrameType.pong:
+        return this.#liveness.answered();
       case FrameType.goaway:
         // Repeated, it would be an answer to each dialer for every frame of the agent.
         if (this.leaving) return;
         this.#log.info('agent drains');
         this.leaving = true;
+        this.#hub.leaves(this);
         this.#withdraw();
         if (this.standing) this.#keep();
         for (const dialer of this.#sessions.values()) dialer.sendGoAway(0, 'agent');
@@ -325,6 +367,7 @@ export class AgentPort implements LinkOwner {
     // Others learn of the claim before its answer is here: who they send meanwhile must find that it is on its way.
     this.#hub.register(this);
     if (!(await this.#claim.make(this.#ownClaim))) return;
+    this.#standsSinceMs = this.#hub.options.clock.now();
     if (this.leaving) this.#withdraw();
     else if (this.retiring) this.#settle(this.#claim.retire());
     else this.#limitAge();
@@ -352,9 +395,9 @@ export class AgentPort implements LinkOwner {
   }
 
   #keep(): void {
-    const { cluster, agent, tunnel, epoch, software, leaving } = this;
+    const { cluster, agent, instance, tunnel, epoch, software, leaving } = this;
     const connectedAtMs = this.#connectedAtMs;
-    const name = { role: 'agent', cluster, agent, tunnel } as const;
+    const name = { role: 'agent', cluster, agent, instance, tunnel } as const;
     this.#hub.options.keep?.(this.link, { ...name, epoch, software, connectedAtMs, leaving });
   }
 
