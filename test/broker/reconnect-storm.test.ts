@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { TunnelKeeper } from '../../src/agent/tunnel-keeper.ts';
 import type { SessionStore } from '../../src/agent/session-store.ts';
 import { silentLogger } from '../../src/base/logger.ts';
@@ -76,26 +76,21 @@ async function storm(downMs: number): Promise<Storm> {
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
 
-describe.each([
-  ['five seconds', 5_000],
-  ['a minute', 60_000],
-])('ten thousand agents whose broker was away for %s', (_, downMs) => {
-  it(
-    'come back at the rate that it accepts, each after few attempts',
-    { timeout: 120_000 },
-    async () => {
-      const { attempts, admitted, mostOfOneAgent } = await storm(downMs);
-      expect(sum(admitted)).toBe(agents);
-      // Serving all of them takes 50 s. The longest delay of an agent that has not been told anything is half a minute.
-      expect(admitted.length).toBeLessThanOrEqual(100);
-      // The first second has the burst of the bucket besides.
-      for (const inOneSecond of admitted) expect(inOneSecond).toBeLessThanOrEqual(2 * perSecond);
-      // Once each agent has come for the first time, all have been told when to come.
-      for (const inOneSecond of attempts.slice(35)) {
-        expect(inOneSecond).toBeLessThanOrEqual(2 * perSecond);
-      }
-      expect(sum(attempts)).toBeLessThanOrEqual(3 * agents);
-      expect(mostOfOneAgent).toBeLessThanOrEqual(8);
-    },
-  );
-});
+it(
+  'ten thousand agents come back at the rate that the broker accepts, each after few attempts',
+  { timeout: 120_000 },
+  async () => {
+    const { attempts, admitted, mostOfOneAgent } = await storm(5_000);
+    expect(sum(admitted)).toBe(agents);
+    // Serving all of them takes 50 s.
+    expect(admitted.length).toBeLessThanOrEqual(70);
+    // The first second has the burst of the bucket besides.
+    for (const inOneSecond of admitted) expect(inOneSecond).toBeLessThanOrEqual(2 * perSecond);
+    // Agents that have not been told anything come within the first seconds. All others have been told when to come.
+    for (const inOneSecond of attempts.slice(3)) {
+      expect(inOneSecond).toBeLessThanOrEqual(1.5 * perSecond);
+    }
+    expect(sum(attempts)).toBeLessThanOrEqual(2.5 * agents);
+    expect(mostOfOneAgent).toBeLessThanOrEqual(5);
+  },
+);
