@@ -127,10 +127,13 @@ export class ApiServerConnection {
     if (cert !== undefined) Object.assign(options, { cert, key });
     let agent: HttpAgent;
     if (server.protocol === 'http:') {
-      agent = access === undefined ? new DialingHttpAgent(common) : new ProxiedHttpAgent(access, common);
+      agent =
+        access === undefined ? new DialingHttpAgent(common) : new ProxiedHttpAgent(access, common);
     } else {
       agent =
-        access === undefined ? new DialingHttpsAgent(options) : new ProxiedHttpsAgent(access, options);
+        access === undefined
+          ? new DialingHttpsAgent(options)
+          : new ProxiedHttpsAgent(access, options);
     }
     this.#known = { print, agent };
     return agent;
