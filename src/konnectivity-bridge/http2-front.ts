@@ -11,6 +11,8 @@ import {
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
+import { ConnectionGuard } from '../base/connection-guard.ts';
+import type { ConnectionRefusal } from '../base/connection-limits.ts';
 import { isAgentName } from '../base/agent-subject.ts';
 import { asError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
@@ -39,6 +41,8 @@ export interface Http2FrontOptions {
   readonly accept: AcceptCall;
   /** Told of each connection that is closed although its certificate comes from the client CA. */
   readonly clientRefused: (why: ClientRefusal) => void;
+  /** Told of each connection that is closed because of the limits. */
+  readonly connectionClosed: (why: ConnectionRefusal) => void;
 }
 
 /** gRPC on node:http2: a third of the cost per byte of @grpc/grpc-js (docs/benchmarks.md). @throws BridgeError `listen_failed` */
@@ -58,6 +62,8 @@ class Http2Front implements Front {
   #accepting = true;
   #address = '';
   readonly #closed = Promise.withResolvers<void>();
+  /** Undefined for a Unix socket, whose clients have no address and are the owner's own. */
+  readonly #guard: ConnectionGuard | undefined;
 
   constructor(options: Http2FrontOptions) {
     this.#options = options;
@@ -69,6 +75,7 @@ class Http2Front implements Front {
     // Before the server's own listener, which makes the session and says so at once.
     const isReady = options.tls ? 'secureConnection' : 'connection';
     this.#server.prependListener(isReady, (socket: Socket) => (this.#newSocket = socket));
+    this.#guard = this.#guardOf(options);
     this.#server.on('session', (session) => this.#onSession(session));
     this.#server.on('secureConnection', (socket: TLSSocket) => this.#refuseAgents(socket));
     this.#server.once('close', () => this.#closed.resolve());
@@ -119,9 +126,32 @@ class Http2Front implements Front {
 
   async close(): Promise<void> {
     this.stopAccepting();
+    this.#guard?.[Symbol.dispose]();
     // Not the sessions: one that was told GOAWAY would wait for its client to hang up.
     for (const socket of this.#sockets) socket.destroy();
     await this.#closed.promise;
+  }
+
+  #guardOf({ listen, limits, log, connectionClosed }: Http2FrontOptions) {
+    if (typeof listen === 'string') {
+      this.#server.maxConnections = limits.maxConnections;
+      this.#server.on('drop', () => connectionClosed('total'));
+      return undefined;
+    }
+    return new ConnectionGuard(this.#server, {
+      limits: {
+        maxConnections: limits.maxConnections,
+        maxUnauthenticated: limits.maxHandshakes,
+        maxUnauthenticatedPerAddress: Math.ceil(limits.maxHandshakes / 2),
+        maxPerAddress: limits.maxConnectionsPerAddress,
+        // The handshake and the first frame have this long each; their own timers say so before.
+        requestTimeoutMs: 3 * limits.handshakeTimeoutMs,
+        answerTimeoutMs: Infinity,
+      },
+      listener: 'konnectivity clients',
+      log,
+      onClosed: connectionClosed,
+    });
   }
 
   /**
@@ -150,7 +180,10 @@ class Http2Front implements Front {
       this.#options.log.debug('konnectivity connection said nothing', { peer });
       session.destroy();
     });
-    session.once('remoteSettings', () => timer.cancel());
+    session.once('remoteSettings', () => {
+      timer.cancel();
+      this.#guard?.authenticated(session.socket as Socket);
+    });
     session.once('close', () => timer.cancel());
     // Told by 'sessionError' of the server; without a listener it would be thrown.
     session.on('error', () => {});
