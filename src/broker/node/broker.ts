@@ -127,6 +127,7 @@ export async function startBroker(
   exposeConnections(metrics.group('culvert_broker'), guard);
   await listen(server, options);
   starting.defer(() => closeServer(server));
+  hub.expectAgents();
   const unready = (): string | undefined => (hub.draining ? 'draining' : undefined);
   if (options.statusListen !== undefined) {
     starting.use(
