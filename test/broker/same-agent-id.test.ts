@@ -61,7 +61,7 @@ describe('two processes with the same agent id', () => {
     await clock.advance(60_000);
     expect([first.ended, second.ended, hub.agentCount]).toEqual([undefined, undefined, 2]);
     const instances = [await welcomeOf(dial()), await welcomeOf(dial())].map((w) => w.instance);
-    expect(instances.toSorted()).toEqual(['one', 'two']);
+    expect(new Set(instances)).toEqual(new Set(['one', 'two']));
     expect(warnings()).toBe(1);
     await answer(await connect('three').then(() => first));
     await answer(second);
