@@ -14,6 +14,7 @@ import { RestKubeApi } from '../kube/rest-kube-api.ts';
 import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
 import { Controllers } from './controllers/controllers.ts';
+import { version } from '../base/version.ts';
 import { fieldManager } from './hub/adopt.ts';
 import { noRotations } from './hub/rotation-status.ts';
 import type { ListenAddress } from './listen-address.ts';
@@ -75,7 +76,9 @@ export async function startAddon(options: AddonOptions, parts: AddonParts): Prom
 function openHub({ kubeconfig }: AddonOptions): KubeApi {
   const config =
     kubeconfig === undefined ? inClusterConfig(process.env) : kubeconfigFile(kubeconfig);
-  return new RestKubeApi({ config, fieldManager, proxies: readProxyEnvironment(process.env) });
+  const userAgent = `culvert-addon/${version}`;
+  const proxies = readProxyEnvironment(process.env);
+  return new RestKubeApi({ config, fieldManager, userAgent, proxies });
 }
 
 /** The controllers, from when this process leads until it does not. */

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { clusterAlias } from '../base/cluster-alias.ts';
 import type { Logger } from '../base/logger.ts';
 import { startStatusServer, type StatusServer } from '../base/status-server.ts';
+import { version } from '../base/version.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
@@ -202,6 +203,7 @@ class Agent implements RunningAgent {
           'Culvert-Tunnel': `${tunnel}`,
           ...headers,
         },
+        userAgent: `culvert-agent/${version}`,
         signal,
       });
     } catch (thrown) {

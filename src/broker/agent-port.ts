@@ -1,7 +1,7 @@
 import type { Timer } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
-import { FrameType, frameName } from '../tunnel/frame.ts';
+import { FrameType, frameHeaderBytes, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
 import {
   decodeFailure,
@@ -11,6 +11,7 @@ import {
   protocolVersion,
   type GoAway,
 } from '../tunnel/message.ts';
+import { answerPing } from '../tunnel/ping.ts';
 import { processName, type AgentClaim, type AgentProcess } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 import { LivenessCheck } from './liveness-check.ts';
@@ -33,6 +34,8 @@ export interface AgentHub {
 interface SessionDialer {
   readonly link: Link;
   readonly dialer: string;
+  /** Bytes of control frames that were queued since the dialer's link was last seen with room. */
+  queuedControlBytes: number;
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
 }
 
@@ -186,7 +189,7 @@ export class AgentPort implements LinkOwner {
     }
     this.adopt(dialer, session);
     const attach = encodeMessage({ dialer: dialer.dialer, session: id, resume });
-    this.link.sendCopy(FrameType.attach, session, 0, attach);
+    this.#tell(FrameType.attach, session, attach);
     return session;
   }
 
@@ -203,7 +206,7 @@ export class AgentPort implements LinkOwner {
     this.#sessions.delete(session);
     this.#waiting.delete(dialer);
     const why = error ?? new TunnelError('cancelled', 'the dialer left');
-    this.link.sendCopy(FrameType.detach, session, 0, encodeFailure(why));
+    this.#tell(FrameType.detach, session, encodeFailure(why));
   }
 
   /** Stops reading from a dialer until the tunnel has room: its frames all go into this tunnel. */
@@ -245,6 +248,7 @@ export class AgentPort implements LinkOwner {
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
+    if (dialer.link.room <= 0 && !this.#mayQueue(dialer, type, payload)) return;
     this.#hub.relay(dialer.link, type, session, stream, payload);
   }
 
@@ -279,6 +283,30 @@ export class AgentPort implements LinkOwner {
     return this.#hub.options.log.child({ cluster, agent, tunnel, peer: link.peer });
   }
 
+  /** Sends what a dialer's coming and going makes us say. An agent that never reads it loses its tunnel. */
+  #tell(type: FrameType, session: number, payload: Uint8Array): void {
+    this.link.sendCopy(type, session, 0, payload);
+    const { maxBacklogBytes } = hubLimits;
+    if (this.link.room > -maxBacklogBytes) return;
+    const sentence = `more than ${maxBacklogBytes} bytes wait for ${this.link.peer}`;
+    this.link.close(new TunnelError('overloaded', sentence));
+  }
+
+  /**
+   * Whether a control frame may wait for a dialer whose link is full. The dialer can make the agent send any number of them
+   * without a window (an answer to each OPEN or PING), so they are limited apart from DATA.
+   */
+  #mayQueue(dialer: SessionDialer, type: FrameType, { length }: Uint8Array): boolean {
+    // A PING or PONG that is lost delays a measurement and nothing else.
+    if (type === FrameType.ping || type === FrameType.pong) return false;
+    dialer.queuedControlBytes += frameHeaderBytes + length;
+    const { maxQueuedControlBytes } = hubLimits;
+    if (dialer.queuedControlBytes <= maxQueuedControlBytes) return true;
+    const sentence = `more than ${maxQueuedControlBytes} bytes of control frames wait for ${dialer.link.peer}`;
+    dialer.link.close(new TunnelError('overloaded', sentence));
+    return false;
+  }
+
   /** From now on the tunnel cannot be found. Idempotent. */
   #withdraw(): void {
     this.#ageTimer?.cancel();
@@ -308,10 +336,12 @@ export class AgentPort implements LinkOwner {
       case FrameType.hello:
         return this.#onHello(payload);
       case FrameType.ping:
-        return this.link.sendCopy(FrameType.pong, 0, 0, payload);
+        return answerPing(this.link, payload);
       case FrameType.pong:
         return this.#liveness.answered();
       case FrameType.goaway:
+        // Repeated, it would be an answer to each dialer for every frame of the agent.
+        if (this.leaving) return;
         this.#log.info('agent drains');
         this.leaving = true;
         this.#hub.leaves(this);

@@ -4,6 +4,7 @@ import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion, type GoAway } from '../tunnel/message.ts';
+import { answerPing } from '../tunnel/ping.ts';
 import type { AgentPort } from './agent-port.ts';
 import type { AgentProcess, AgentRecord } from './directory.ts';
 import { ForwardPort, type ForwardedDialer } from './forward-port.ts';
@@ -57,6 +58,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   readonly link: Link;
   readonly cluster: string;
   readonly dialer: string;
+  queuedControlBytes = 0;
   readonly #forwarded: boolean;
   readonly #hub: DialerHub;
   readonly #log: Logger;
@@ -126,6 +128,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   }
 
   pull(): void {
+    this.queuedControlBytes = 0;
     // Frames for a dialer are pushed by its agent's tunnel, which cannot be paused for one of many; a forwarded one can.
     this.#forward?.resume();
   }
@@ -166,7 +169,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
       case FrameType.hello:
         return this.#onHello(payload);
       case FrameType.ping:
-        return this.link.sendCopy(FrameType.pong, 0, 0, payload);
+        return answerPing(this.link, payload);
       default:
         throw new TunnelError('protocol_error', `a dialer does not send ${frameName(type)}`);
     }

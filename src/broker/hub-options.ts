@@ -37,6 +37,11 @@ export const hubLimits = {
    * of its session, and its link is closed.
    */
   maxBacklogBytes: 128 * 1024 * 1024,
+  /**
+   * Bytes of control frames that may wait for one dialer since its link last had room. An honest session needs a few frames for each of
+   * its streams.
+   */
+  maxQueuedControlBytes: 8 * 1024 * 1024,
 } as const;
 
 /** @throws TunnelError why the owner cannot be reached */

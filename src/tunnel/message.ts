@@ -281,7 +281,7 @@ export function decodeSync(payload: Uint8Array): Sync {
 }
 
 const utf8Encoder = new TextEncoder();
-const utf8Decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const utf8Decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
 
 /** The first characters of a text. A plain `slice` would keep the whole text in memory as long as the result is used. */
 function cut(value: string, maxLength: number): string {

@@ -2,6 +2,7 @@ import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
+import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { connectWebSocket } from '../../websocket/connect.ts';
 import { proofHeader } from '../authenticator.ts';
@@ -84,6 +85,7 @@ export function makeForward(
       return await connectWebSocket({
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
         headers: proof.headers,
+        userAgent: `culvert-broker/${version}`,
         // An entry in the directory may be forged: who answers there must be a replica before it gets a session's bytes.
         checkAnswer: (headers) =>
           isAnswer(headers.get(proofHeader.toLowerCase()), proof)

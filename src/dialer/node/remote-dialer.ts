@@ -15,6 +15,8 @@ export interface RemoteDialerOptions extends BrokerLinkOptions {
   readonly metrics?: SessionMetrics;
 }
 
+const software = `culvert-bridge/${version}`;
+
 /** A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled. */
 export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
   const { log, metrics } = options;
@@ -22,7 +24,7 @@ export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
     connect: (cluster, signal) => connectToBroker(options, cluster, signal),
     clock: systemClock,
     log,
-    software: `culvert-bridge/${version}`,
+    software,
     ...(metrics && { metrics }),
   });
 }
@@ -36,10 +38,15 @@ async function connectToBroker(
   const base = brokerUrl.href.replace(/\/?$/, '/');
   const url = new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base);
   const token = await options.readToken();
+  const forGateways = await options.readHeaders?.();
   try {
     return await connectWebSocket({
       url,
-      headers: token === undefined ? {} : { Authorization: `Bearer ${token.reveal()}` },
+      headers: {
+        ...forGateways,
+        ...(token && { Authorization: `Bearer ${token.reveal()}` }),
+      },
+      userAgent: software,
       ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
       serverName,
       hostHeader,
