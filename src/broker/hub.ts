@@ -43,6 +43,17 @@ export class Hub implements AgentHub, DialerHub {
     return this.#draining;
   }
 
+  /** Why nobody should be sent here, in a sentence without names; undefined: somebody may. */
+  get unready(): string | undefined {
+    if (this.#draining) return 'draining';
+    const { onlyCluster, forward } = this.options;
+    // Another replica may have the agent, and sessions are sent on.
+    if (onlyCluster === undefined || forward !== undefined) return undefined;
+    return this.#tunnels.choose(onlyCluster, undefined) === undefined
+      ? 'no agent is connected'
+      : undefined;
+  }
+
   get dialerCount(): number {
     return this.#dialers.size;
   }

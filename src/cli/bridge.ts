@@ -98,19 +98,21 @@ export const bridgeCommand: Command = {
     const { options, ...read } = readBridgeOptions(argv, env);
     const log = await startProgramLog('bridge', read);
     const { Metrics } = await import('../base/metrics.ts');
-    const { createRemoteDialer } = await import('../dialer/node/remote-dialer.ts');
+    const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
         const metrics = new Metrics();
         const ofSessions = metrics.group('culvert_session');
-        const dialer = parts.use(createRemoteDialer({ ...options.link, log, metrics: ofSessions }));
+        const link = { ...options.link, log, metrics: ofSessions };
+        const reach = parts.use(watchBroker(link, options.front.cluster));
+        const dialer = parts.use(createRemoteDialer(link, reach));
         const ofBridge = metrics.group('culvert_bridge');
         const bridge = parts.use(
           await startBridge(options.front, { dialer, log, metrics: ofBridge }),
         );
         if (options.statusListen !== undefined) {
-          const source = { unready: () => undefined, metrics: () => metrics.render() };
+          const source = { unready: () => reach.unready, metrics: () => metrics.render() };
           parts.use(await startStatusServer(options.statusListen, source, log));
         }
         return together(bridge, dialer);

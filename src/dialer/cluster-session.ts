@@ -267,6 +267,7 @@ export class ClusterSession {
     // The broker says that other agents are there while ours is not: nobody gains from waiting long.
     if (!attached && error.code === 'agent_lost') {
       if (this.session.unanswered && this.session.streamCount > 0) return this.#beginAnew(error);
+      this.session.failUnanswered(error);
       if (this.#lost?.error.code === 'agent_lost') this.#giveUpAfter(otherAgentGraceMs);
     }
     this.#log.debug('session not resumed yet', { code: error.code, why: error.message });

@@ -84,7 +84,7 @@ describe('a dial (rule 1)', () => {
       'dial tcp 10.0.0.1:443: i/o timeout',
       'error_response',
     ],
-    ['agent_lost', 'the agent is gone', 'the agent is gone', 'backend_close'],
+    ['link_lost', 'the agent is gone', 'the agent is gone', 'backend_close'],
   ] as const)(
     'that ends with %s is answered with the reason',
     async (code, sentence, text, reason) => {
@@ -100,6 +100,29 @@ describe('a dial (rule 1)', () => {
       expect(s.bridge.metrics.read('pending_backend_dials')).toBe(0);
     },
   );
+
+  it('whose agent is lost before it answers goes to another one, once', async () => {
+    await using s = await scene();
+    const lost = new TunnelError('agent_lost', 'the agent is gone');
+    for (const random of ['6', '7']) {
+      const call = s.bridge.peer.call();
+      call.dial('cluster1:443', random);
+      (await s.dialer.next()).handler.onClose(lost);
+      const again = await s.dialer.next();
+      expect(again).toMatchObject({ cluster: 'cluster1', target: { port: 443 } });
+      if (random === '7') {
+        again.handler.onClose(lost);
+        expect((await call.expect('DIAL_RSP')).dialResponse.error).toBe('the agent is gone');
+        continue;
+      }
+      again.handler.onOpened!();
+      const id = await call.opened();
+      call.data(id, Buffer.from('hello'));
+      await again.until(() => again.written.length > 0);
+      expect(Buffer.concat(again.written).toString()).toBe('hello');
+    }
+    expect(s.dialer.openedCount).toBe(4);
+  });
 
   it('to a name that leads nowhere is answered without a dialer', async () => {
     await using s = await scene();
