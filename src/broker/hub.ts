@@ -169,7 +169,7 @@ export class Hub implements AgentHub, DialerHub {
     if (this.#sharedIds.has(name)) return;
     if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
     this.#sharedIds.add(name);
-    const why = 'they work side by side; give each process an id of its own with --agent-id';
+    const why = 'they work side by side; give each process an id of its own (--agent-id)';
     this.options.log.warn('two processes have the same agent id', { cluster, agent, why });
   }
 

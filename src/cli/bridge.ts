@@ -25,7 +25,7 @@ const statusTable = {
   statusListen: {
     name: 'status-listen',
     kind: 'hostPort',
-    help: 'Serves /healthz, /readyz and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
+    help: 'Serves /healthz, /readyz (the broker can be reached) and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
   },
 } as const satisfies OptionsTable;
 
