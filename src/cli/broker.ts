@@ -115,7 +115,9 @@ export const brokerCommand: Command = {
     return await runUntilStopped(
       async (parts) => {
         const metrics = new Metrics();
-        const broker = parts.use(await startBroker(options, { log, metrics }));
+        const broker = parts.use(
+          await startBroker(options, { log, metrics, onlyCluster: front?.cluster }),
+        );
         log.info('broker listens', { url: broker.url });
         if (front === undefined) return broker;
         const bridge = parts.use(

@@ -41,6 +41,8 @@ export interface RunningBroker extends AsyncDisposable {
 
 export interface BrokerParts {
   readonly log: Logger;
+  /** The only cluster that the bridge in this process dials: without an agent of it the broker is not ready. */
+  readonly onlyCluster?: string | undefined;
   /** What its /metrics answers, with what others in the process count (default: its own alone). */
   readonly metrics?: Metrics;
 }
@@ -63,6 +65,7 @@ export async function startBroker(
     address,
     directory,
     ...(forward === undefined ? {} : { forward }),
+    onlyCluster: deps.onlyCluster,
     clock: systemClock,
     log,
   });
@@ -128,7 +131,8 @@ export async function startBroker(
   exposeConnections(metrics.group('culvert_broker'), guard);
   await listen(server, options);
   starting.defer(() => closeServer(server));
-  const unready = (): string | undefined => (hub.draining ? 'draining' : undefined);
+  hub.expectAgents();
+  const unready = (): string | undefined => hub.unready;
   if (options.statusListen !== undefined) {
     starting.use(
       await startStatusServer(
