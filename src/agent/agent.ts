@@ -14,6 +14,8 @@ import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
 import type { WebSocketLink } from '../websocket/websocket-link.ts';
 import { agentMetrics } from './agent-metrics.ts';
 import { BrokerRoutes } from './broker-route.ts';
+import { DialRecords } from './dial-records.ts';
+import type { DialOptions } from './dial-target.ts';
 import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -86,11 +88,14 @@ class Agent implements RunningAgent {
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #targets = new OpenTargets();
+  readonly #dials: DialRecords;
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
   readonly #routes: BrokerRoutes;
+  /** Tells this process apart from others with the same agent id, before it and beside it. */
+  readonly #instance = crypto.randomUUID();
   readonly #clusters: KubeClusters;
   readonly #ca: LastGoodCa;
   readonly #lease: LeaseKeeper | undefined;
@@ -109,6 +114,7 @@ class Agent implements RunningAgent {
     this.#routes = new BrokerRoutes(options, clusters.hubConfig, ca);
     this.#clock = clock;
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
+    this.#dials = new DialRecords(this.#log);
     this.#sessions = new SessionStore({
       clock,
       log: this.#log,
@@ -164,6 +170,7 @@ class Agent implements RunningAgent {
           tunnels: this.tunnelCount,
           streams: this.streamCount,
           leaseRenewedAt: this.#lease?.renewedAt,
+          dials: this.#dials,
           staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
         });
       },
@@ -205,6 +212,7 @@ class Agent implements RunningAgent {
         headers: {
           'Culvert-Cluster': cluster,
           'Culvert-Agent': agentId,
+          'Culvert-Instance': this.#instance,
           'Culvert-Tunnel': `${tunnel}`,
           ...headers,
         },
@@ -265,14 +273,21 @@ class Agent implements RunningAgent {
   #accept(target: Target, timeoutMs: number, stream: Stream): StreamHandler {
     const destination = this.#policy.resolve(target.host, target.port);
     if (destination === undefined) {
+      const refusal = this.#policy.refusal(target.host, target.port);
       this.#log.warn('destination refused', { host: target.host, port: target.port });
-      stream.reset(this.#policy.refusal(target.host, target.port));
+      this.#dials.add(target, { durationMs: 0, error: refusal });
+      stream.reset(refusal);
       return refusedStream;
     }
     const own = this.#options.dialTimeoutMs;
     const limitMs = timeoutMs === 0 ? own : Math.min(own, timeoutMs);
-    const limit = { timeoutMs: limitMs, clock: this.#clock };
-    return new TcpTarget(stream, destination, limit, this.#targets);
+    const dial: DialOptions = {
+      timeoutMs: limitMs,
+      clock: this.#clock,
+      addressRefusal: (address) => this.#policy.addressRefusal(destination, address),
+      onDialed: (outcome) => this.#dials.add(target, outcome),
+    };
+    return new TcpTarget(stream, destination, dial, this.#targets);
   }
 }
 

@@ -1,11 +1,11 @@
-import { lookup } from 'node:dns/promises';
-import { connect, isIP, type Socket } from 'node:net';
-import type { Clock } from '../base/clock.ts';
+import { connect, type Socket } from 'node:net';
+import { keepAlive } from '../base/net/keep-alive.ts';
+import type { HostPort } from '../base/options-values.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler } from '../tunnel/stream-handler.ts';
-import { connectError, dialTimeout, lookupError, targetReset } from './dial-error.ts';
-import type { Destination } from './destination-policy.ts';
+import { targetReset } from './dial-error.ts';
+import { type DialOptions, dialTarget } from './dial-target.ts';
 import { SocketWriter } from './socket-writer.ts';
 
 /**
@@ -17,14 +17,7 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** How long a target may take nothing of the last bytes of an ended stream, in milliseconds. */
 const lingerMs = 60_000;
 
-/** How long a dial may take, in milliseconds. */
-export interface DialLimit {
-  readonly timeoutMs: number;
-  readonly clock: Clock;
-}
-
-// Why a dial was given up. Made once: an abort without a reason makes one each time, with a stack.
-const timedOut = new Error('the dial took too long');
+// Made once: an abort without a reason makes one each time, with a stack.
 const streamEnded = new Error('the stream has ended');
 
 /**
@@ -62,7 +55,7 @@ export class OpenTargets {
 /** A stream's other half on the agent: the TCP connection to its target. */
 export class TcpTarget implements StreamHandler {
   readonly #stream: Stream;
-  readonly #destination: Destination;
+  readonly #destination: HostPort;
   readonly #open: OpenTargets;
   /** While the dial goes on. */
   #dialing: AbortController | undefined;
@@ -70,11 +63,11 @@ export class TcpTarget implements StreamHandler {
   #writer: SocketWriter | undefined;
 
   /** Starts to dial; the stream is accepted or reset with the reason. */
-  constructor(stream: Stream, destination: Destination, limit: DialLimit, open: OpenTargets) {
+  constructor(stream: Stream, destination: HostPort, options: DialOptions, open: OpenTargets) {
     this.#stream = stream;
     this.#open = open;
     this.#destination = destination;
-    this.#dial(limit).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
+    this.#dial(options).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
   }
 
   onData(bytes: Uint8Array): void {
@@ -101,85 +94,35 @@ export class TcpTarget implements StreamHandler {
     this.#socket?.resetAndDestroy();
   }
 
-  /** With a timer that ends with the dial: AbortSignal.timeout lives on for its whole time after each. */
-  async #dial({ timeoutMs, clock }: DialLimit): Promise<void> {
-    const { host, port } = this.#destination;
+  async #dial(options: DialOptions): Promise<void> {
     const dialing = new AbortController();
     this.#dialing = dialing;
-    const { signal } = dialing;
-    const timer = clock.setTimer(timeoutMs, () => dialing.abort(timedOut));
     try {
-      const addresses = isIP(host) === 0 ? await this.#lookup(host, signal) : [host];
-      let failure: TunnelError | undefined;
-      for (const address of addresses) {
-        try {
-          this.#adopt(await this.#connect(address, signal), address);
-          return;
-        } catch (thrown) {
-          if (signal.reason === timedOut) throw dialTimeout(address, port);
-          if (signal.aborted) return;
-          failure = connectError(address, port, thrown as Error);
-        }
-      }
-      throw failure ?? lookupError(host, new Error('no address'));
+      const connectTo = (address: string) => this.#connect(address);
+      const dialed = await dialTarget(this.#destination, options, connectTo, dialing.signal);
+      if (dialing.signal.aborted) dialed.socket.resetAndDestroy();
+      else this.#adopt(dialed.socket, dialed.address);
+    } catch (thrown) {
+      if (!dialing.signal.aborted) throw thrown;
     } finally {
-      timer.cancel();
       this.#dialing = undefined;
     }
   }
 
-  async #lookup(host: string, signal: AbortSignal): Promise<string[]> {
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      // IPv4 first, as most clusters are; the order within a family is the resolver's.
-      const found = await Promise.race([
-        lookup(host, { all: true, order: 'ipv4first' }),
-        aborted.promise,
-      ]);
-      return found.map(({ address }) => address);
-    } catch (thrown) {
-      if (signal.reason === timedOut)
-        throw new TunnelError('timeout', `dial tcp: lookup ${host}: i/o timeout`);
-      throw lookupError(host, thrown as Error);
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
-  }
-
-  async #connect(address: string, signal: AbortSignal): Promise<Socket> {
-    signal.throwIfAborted();
-    const { port } = this.#destination;
-    const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-    const socket = connect({
+  #connect(address: string): Socket {
+    return connect({
       host: address,
-      port,
+      port: this.#destination.port,
       noDelay: true,
       allowHalfOpen: true,
       onread: { buffer: readBuffer, callback: (bytes) => this.#onRead(bytes) },
     });
-    const abort = (): void => {
-      socket.destroy();
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener('abort', abort, { once: true });
-    socket.once('error', reject);
-    socket.once('connect', () => resolve(socket));
-    try {
-      return await promise;
-    } catch (error) {
-      socket.destroy();
-      throw error;
-    } finally {
-      signal.removeEventListener('abort', abort);
-      socket.removeListener('error', reject);
-    }
   }
 
   #adopt(socket: Socket, address: string): void {
     const stream = this.#stream;
     this.#socket = socket;
+    keepAlive(socket);
     this.#writer = new SocketWriter(socket, (bytes) => stream.consumed(bytes));
     this.#open.add(this);
     socket.on('close', () => this.#open.delete(this));

@@ -1,5 +1,5 @@
-import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
-import { Agent as HttpsAgent, type AgentOptions, request as requestHttps } from 'node:https';
+import { type Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
+import { type AgentOptions, request as requestHttps } from 'node:https';
 import { describeError } from '../base/error.ts';
 import {
   type ProxyEnvironment,
@@ -7,6 +7,7 @@ import {
   proxyFor,
 } from '../base/proxy-environment.ts';
 import { trustServersOf } from '../base/tls-trust.ts';
+import { DialingHttpAgent, DialingHttpsAgent } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
 import { type Proxy, ProxyTrustError, ProxyTunnelAgent } from './proxy-tunnel.ts';
@@ -123,8 +124,8 @@ export class ApiServerConnection {
     if (serverName !== undefined) options.servername = serverName;
     if (cert !== undefined) Object.assign(options, { cert, key });
     let agent: HttpAgent;
-    if (server.protocol === 'http:') agent = new HttpAgent(common);
-    else if (proxy === undefined) agent = new HttpsAgent(options);
+    if (server.protocol === 'http:') agent = new DialingHttpAgent(common);
+    else if (proxy === undefined) agent = new DialingHttpsAgent(options);
     else agent = new ProxyTunnelAgent(proxy, options);
     this.#known = { print, agent };
     return agent;
@@ -181,7 +182,7 @@ function exchange(
 }
 
 function unreachable({ server }: KubeEndpoint, { what }: ApiRequest, thrown: unknown): KubeError {
-  const why = describeError(thrown instanceof Error ? innermost(thrown) : thrown);
+  const why = describeError(thrown);
   const advice = adviceOn(thrown, why);
   const message = `cannot ${what}: no answer from the API server ${server.host} (${why}); ${advice}`;
   return new KubeError('unavailable', message, { cause: thrown });
@@ -194,10 +195,4 @@ function adviceOn(thrown: unknown, why: string): string {
   return /certificate|CERT|self.signed/.test(why)
     ? "check the CA and the server's name in the kubeconfig"
     : 'it is tried again, check the address and proxies and firewalls on the way';
-}
-
-/** Where several addresses were tried, the errors are inside and the outer one says nothing. */
-function innermost(error: Error): unknown {
-  const { cause } = error;
-  return cause instanceof AggregateError ? cause.errors[0] : error;
 }

@@ -2,6 +2,8 @@ import { request as requestHttp, type ClientRequest, type RequestOptions } from 
 import { Agent, request as requestHttps, type AgentOptions } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { trustServersOf } from '../base/tls-trust.ts';
+import { formatHostPort } from '../base/options-values.ts';
+import { DialingHttpAgent, DialingHttpsAgent } from './dialing-agents.ts';
 
 const connectTimeoutMs = 15_000;
 
@@ -29,7 +31,7 @@ export class ProxyTunnelAgent extends Agent {
   }
 
   override createConnection(options: RequestOptions, done: Done = () => {}): undefined {
-    const authority = `${options.host}:${options.port}`;
+    const authority = formatHostPort({ host: options.host!, port: Number(options.port) });
     const failed = (why: string, cause?: Error) => {
       const message = `the proxy ${this.#proxy.url.host} did not connect to ${authority}: ${why}`;
       const isTrust = /CERT|SIGNATURE|SIGNED/.test((cause as NodeJS.ErrnoException)?.code ?? '');
@@ -73,10 +75,9 @@ function askToConnect({ url, cas }: Proxy, authority: string): ClientRequest {
       Host: authority,
       ...(url.username === '' ? {} : { 'Proxy-Authorization': basic }),
     },
-    agent: false as const,
   };
-  if (!isTls) return requestHttp(options);
+  if (!isTls) return requestHttp({ ...options, agent: new DialingHttpAgent() });
   const [first, ...others] = cas;
   const trusted = first === undefined ? {} : trustServersOf([first, ...others], 'well-known');
-  return requestHttps({ ...options, ...trusted });
+  return requestHttps({ ...options, agent: new DialingHttpsAgent(), ...trusted });
 }

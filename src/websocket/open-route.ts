@@ -1,4 +1,4 @@
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import {
   type ConnectionOptions,
   connect as connectTls,
@@ -6,6 +6,8 @@ import {
   type SecureContext,
 } from 'node:tls';
 import { describeError } from '../base/error.ts';
+import { connectTcp } from '../base/net/connect-tcp.ts';
+import { NameError } from '../base/net/name-error.ts';
 import type { Secret } from '../base/secret.ts';
 import { trustServersOf } from '../base/tls-trust.ts';
 import { HandshakeError } from './handshake-error.ts';
@@ -93,21 +95,20 @@ async function openTcp(
   opened: Socket[],
   signal: AbortSignal,
 ): Promise<Socket> {
-  const socket = connectTcp({ host: hostOf(url), port: portOf(url), noDelay: true });
-  keep(socket, opened);
   try {
-    await untilEvent(socket, 'connect', signal);
+    const socket = await connectTcp({ host: hostOf(url), port: portOf(url) }, { signal });
+    keep(socket, opened);
+    return socket;
   } catch (cause) {
-    if (cause instanceof HandshakeError) throw cause;
-    const why = innermost(cause);
-    if (['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'EAI_NONAME'].includes(codeOf(cause))) {
+    signal.throwIfAborted();
+    const why = describeError(cause);
+    if (cause instanceof NameError) {
       const message = `the name of ${what} was not found (${why}); check the URL and this machine's DNS`;
       throw new HandshakeError('dns', message, { cause });
     }
     const message = `${what} cannot be reached (${why}); check the address, and firewalls on the way`;
     throw new HandshakeError('connect', message, { cause });
   }
-  return socket;
 }
 
 interface TlsPeer {
@@ -143,7 +144,7 @@ async function openTls(
     await untilEvent(socket, 'secureConnect', signal);
   } catch (cause) {
     if (cause instanceof HandshakeError) throw cause;
-    const message = `no TLS connection to ${what} (${innermost(cause)}); ${tlsAdvice(codeOf(cause), peer)}`;
+    const message = `no TLS connection to ${what} (${describeError(cause)}); ${tlsAdvice(codeOf(cause), peer)}`;
     throw new HandshakeError('tls', message, { cause });
   }
   return socket;
@@ -217,7 +218,7 @@ async function openTunnel(
   const what = `the proxy ${proxy.host}`;
   const answer = await readAnswer(socket, signal).catch((cause: unknown) => {
     if (cause instanceof HandshakeError && cause.code !== 'not_websocket') throw cause;
-    const message = `${what} gave no proper answer to CONNECT ${authority} (${innermost(cause)}); is it an HTTP proxy?`;
+    const message = `${what} gave no proper answer to CONNECT ${authority} (${describeError(cause)}); is it an HTTP proxy?`;
     throw new HandshakeError('proxy', message, { cause });
   });
   const { status } = answer;
@@ -241,7 +242,7 @@ function keep(socket: Socket, opened: Socket[]): void {
   socket.on('error', () => {});
 }
 
-function untilEvent(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal) {
+function untilEvent(socket: Socket, event: 'secureConnect', signal: AbortSignal) {
   return untilSocket<void>(socket, signal, (resolve) => {
     socket.on(event, resolve);
     return () => socket.off(event, resolve);
@@ -251,9 +252,4 @@ function untilEvent(socket: Socket, event: 'connect' | 'secureConnect', signal: 
 function codeOf(thrown: unknown): string {
   const { code } = thrown as { code?: unknown };
   return typeof code === 'string' ? code : '';
-}
-
-/** Where several addresses were tried, the errors are inside and the outer one says nothing. */
-function innermost(thrown: unknown): string {
-  return describeError(thrown instanceof AggregateError ? thrown.errors[0] : thrown);
 }

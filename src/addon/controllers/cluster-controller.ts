@@ -48,6 +48,7 @@ export interface ClusterControllerOptions {
   readonly agentInstallNamespace: string;
   readonly enableKubeApiProxy: boolean;
   readonly enableNetworkPolicies: boolean;
+  readonly apiServerPorts: readonly number[];
   readonly clock: Clock;
   readonly wallClock: () => Date;
   readonly log: Logger;
@@ -172,8 +173,8 @@ export class ClusterController {
 
   async #bringWorks(pass: Pass): Promise<ManifestsOutcome> {
     const { addon, cluster, fleet, signal } = pass;
-    const { watches, agentInstallNamespace, enableKubeApiProxy, enableNetworkPolicies } =
-      this.#options;
+    const { watches, agentInstallNamespace, enableKubeApiProxy } = this.#options;
+    const { enableNetworkPolicies, apiServerPorts } = this.#options;
     const rendered = renderAgent({
       cluster,
       addon,
@@ -184,6 +185,7 @@ export class ClusterController {
       defaultInstallNamespace: agentInstallNamespace,
       leadsToApiserver: enableKubeApiProxy,
       hasNetworkPolicies: enableNetworkPolicies,
+      apiServerPorts,
     });
     if (rendered.t === 'failed') return rendered;
     if (rendered.t === 'waiting') {
