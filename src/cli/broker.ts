@@ -48,7 +48,7 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
   });
   const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
   const { redisUrl, redisCa, redisPrefix, replicaAddress, replicaKeyFile, replicaCa } = values;
-  const { agentCa, statusListen, replicaServerName } = values;
+  const { agentCa, allowPlainReplicas, statusListen, replicaServerName } = values;
   const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
   const choice = tlsChoice(values);
   const options: BrokerOptions = Object.freeze({
@@ -66,6 +66,7 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     redisCa,
     redisPrefix,
     replicaAddress,
+    allowPlainReplicas,
     replicaKeyFile,
     replicaCa,
     replicaServerName,
