@@ -1,6 +1,7 @@
-import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
-import { Agent as HttpsAgent, type AgentOptions, request as requestHttps } from 'node:https';
+import { type Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
+import { type AgentOptions, request as requestHttps } from 'node:https';
 import { describeError } from '../base/error.ts';
+import { RouteError } from '../base/net/route-error.ts';
 import { formatHostPort } from '../base/options-values.ts';
 import {
   type ProxyEnvironment,
@@ -8,10 +9,9 @@ import {
   proxyFor,
 } from '../base/proxy-environment.ts';
 import { proxyFingerprint } from '../base/proxy.ts';
-import { RouteError } from '../base/net/route-error.ts';
+import { DialingHttpAgent, DialingHttpsAgent, type ProxyAccess } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
-import { ProxiedHttpAgent, ProxiedHttpsAgent, type ProxyAccess } from './proxied-agent.ts';
 
 export interface ApiServerConnectionOptions {
   readonly config: KubeConfig;
@@ -124,13 +124,10 @@ export class ApiServerConnection {
     if (ca !== undefined) options.ca = ca;
     if (serverName !== undefined) options.servername = serverName;
     if (cert !== undefined) Object.assign(options, { cert, key });
-    let agent: HttpAgent;
-    if (server.protocol === 'http:') {
-      agent = access === undefined ? new HttpAgent(common) : new ProxiedHttpAgent(access, common);
-    } else {
-      agent =
-        access === undefined ? new HttpsAgent(options) : new ProxiedHttpsAgent(access, options);
-    }
+    const agent =
+      server.protocol === 'http:'
+        ? new DialingHttpAgent(common, access)
+        : new DialingHttpsAgent(options, access);
     this.#known = { print, agent };
     return agent;
   }
@@ -191,16 +188,10 @@ function unreachable({ server }: KubeEndpoint, { what }: ApiRequest, thrown: unk
     const message = `cannot ${what}: no connection to the API server ${host} through a proxy: ${thrown.cause.message}`;
     return new KubeError('unavailable', message, { cause: thrown });
   }
-  const why = describeError(thrown instanceof Error ? innermost(thrown) : thrown);
+  const why = describeError(thrown);
   const advice = /certificate|CERT|self.signed/.test(why)
     ? "check the CA and the server's name in the kubeconfig"
     : 'it is tried again, check the address and proxies and firewalls on the way';
   const message = `cannot ${what}: no answer from the API server ${host} (${why}); ${advice}`;
   return new KubeError('unavailable', message, { cause: thrown });
-}
-
-/** Where several addresses were tried, the errors are inside and the outer one says nothing. */
-function innermost(error: Error): unknown {
-  const { cause } = error;
-  return cause instanceof AggregateError ? cause.errors[0] : error;
 }

@@ -6,6 +6,7 @@ import type { TokenSubject } from '../../src/base/enrolment-token-subject.ts';
 import { generateTokenKeyPair, issueToken } from '../../src/base/enrolment-token.ts';
 import type { FrontAccess } from '../ground/konnectivity-client.ts';
 import { makeTestCertificates, type TestCertificates } from './certificates.ts';
+import { withResolverConfig } from './own-resolver-config.ts';
 import { startProgram, type Program, type ProgramOptions } from './process.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -79,6 +80,8 @@ export interface WorldOptions {
     readonly certificates: TestCertificates;
   }) => Promise<Route>;
   readonly agentArgs?: readonly string[];
+  /** The agent's /etc/resolv.conf; needs `ownResolverConfigs`. */
+  readonly agentResolverConfig?: string;
   /** For each of the programs, e.g. --drain-timeout. */
   readonly commonArgs?: readonly string[];
 }
@@ -210,9 +213,13 @@ export class World implements AsyncDisposable {
     const own = this.#options.agentArgs ?? ['--allow', '*.svc:*'];
     const link = ['--broker-url', url, '--cluster', 'cluster1', '--token-file', tokenFile, ...args];
     // There is one broker: a second tunnel would only knock at its door now and then.
-    const world = ['--tunnels', '1', '--kube-apiserver', '127.0.0.1'];
-    const flags = [...link, ...world, ...own, ...this.#commonArgs];
-    return this.#add(startCulvert('agent', flags, env));
+    const server = own.includes('--kube-apiserver') ? [] : ['--kube-apiserver', '127.0.0.1'];
+    const flags = [...link, '--tunnels', '1', ...server, ...own, ...this.#commonArgs];
+    const program = culvert('agent', flags, env);
+    const { agentResolverConfig: file } = this.#options;
+    return this.#add(
+      startProgram(file === undefined ? program : withResolverConfig(program, file)),
+    );
   }
 
   /** Starts a broker in the place of one that has ended: same ports, same keys. */

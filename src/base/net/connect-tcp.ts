@@ -7,7 +7,7 @@ import { keepAlive } from './keep-alive.ts';
 import { type NameResolver, systemNames } from './name-resolver.ts';
 
 export interface ConnectTcpOptions {
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal;
   /** How long it may take, in milliseconds (default: until the signal aborts). */
   readonly timeoutMs?: number;
   readonly names?: NameResolver;
@@ -25,14 +25,14 @@ const over = new Error('the connection attempt is over');
  */
 export async function connectTcp(
   { host, port }: HostPort,
-  { signal, timeoutMs, names = systemNames, clock = systemClock }: ConnectTcpOptions,
+  { signal, timeoutMs, names = systemNames, clock = systemClock }: ConnectTcpOptions = {},
 ): Promise<Socket> {
-  signal.throwIfAborted();
+  signal?.throwIfAborted();
   // Ends with the connect, so that no listener stays on a signal that lives longer.
   const connecting = new AbortController();
   const attempts: ConnectAttempt[] = [];
-  const onAbort = (): void => connecting.abort(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
+  const onAbort = (): void => connecting.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
   const timer =
     timeoutMs === undefined
       ? undefined
@@ -56,7 +56,7 @@ export async function connectTcp(
     });
   } finally {
     timer?.cancel();
-    signal.removeEventListener('abort', onAbort);
+    signal?.removeEventListener('abort', onAbort);
     connecting.abort(over);
   }
 }

@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
 import { formatHostPort, type HostPort } from '../options-values.ts';
 import type { Proxy } from '../proxy.ts';
@@ -6,6 +5,7 @@ import type { Attempt } from './attempt.ts';
 import { openTcp, nameNotFound } from './open-tcp.ts';
 import { connectTls, trustOf } from './connect-tls.ts';
 import { askToConnect } from './http-connect.ts';
+import { systemNames } from './name-resolver.ts';
 import { RouteError } from './route-error.ts';
 import { askSocksToConnect } from './socks5.ts';
 
@@ -70,17 +70,12 @@ async function connectTo(
 
 async function addressesOf({ host }: HostPort, { progress, signal }: Attempt): Promise<string[]> {
   progress.step = `looking up the name ${host}`;
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(signal.reason as Error);
-  signal.throwIfAborted();
-  signal.addEventListener('abort', onAbort, { once: true });
   try {
-    const found = await Promise.race([lookup(host, { all: true }), aborted.promise]);
-    return found.slice(0, maxAddresses).map(({ address }) => address);
+    const { addresses, late } = await systemNames.lookup(host, signal);
+    // Each address needs a connection to the proxy, so they are tried in turn, and the slower family comes last.
+    return [...addresses, ...((await late) ?? [])].slice(0, maxAddresses);
   } catch (cause) {
     signal.throwIfAborted();
     throw nameNotFound(`${host} (socks5h:// lets the proxy resolve it)`, cause);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }
