@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { droppedLinesHelp, droppedLogLines } from './log-output.ts';
 
 /** What one part of a program counts; its names begin with the part's own prefix. */
 export interface MetricsGroup {
@@ -45,6 +46,7 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry });
+    this.group('culvert_log').total('dropped_lines', droppedLinesHelp, droppedLogLines);
   }
 
   /** @param prefix what every name of the group begins with, for example `culvert_broker` */

@@ -63,6 +63,8 @@ type Rejection =
     };
 
 const agentId = /^[\w.:-]{1,253}$/;
+/** Random, from the agent's process; absent in agents of culvert 0.1. */
+const agentInstance = /^[\w-]{1,64}$/;
 
 /** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
@@ -124,7 +126,12 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       return reject(c, rejection, { cluster, agent });
     }
     const tunnel = c.req.header('Culvert-Tunnel') === '1' ? 1 : 0;
-    if (hub.holdsAnother(cluster, agent, tunnel)) {
+    const instance = c.req.header('Culvert-Instance');
+    if (instance !== undefined && !agentInstance.test(instance)) {
+      const message = 'Culvert-Instance must be 1 to 64 letters, digits, "-" or "_"';
+      return reject(c, { status: 400, code: 'protocol_error', message });
+    }
+    if (hub.holdsAnother(cluster, agent, tunnel, instance)) {
       const message = `agent ${agent} has a tunnel to this replica already, a second belongs on another`;
       return c.json({ code: 'already_here', message }, 409);
     }
@@ -132,7 +139,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     if (tooMany !== undefined) return reject(c, tooMany, { cluster, agent });
     return upgrade((link) => {
       acceptance?.admitted(identity, link);
-      hub.admitAgent(link, cluster, agent, tunnel);
+      hub.admitAgent(link, cluster, agent, tunnel, instance);
     });
   });
 

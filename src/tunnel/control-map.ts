@@ -11,7 +11,7 @@ export type ControlMap = ReadonlyMap<string, ControlValue>;
 /** Text up to this length is decoded without a `TextDecoder` if it is ASCII, which is faster. In bytes. */
 const shortTextBytes = 48;
 
-const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+const utf8 = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
 
 /**
  * Decodes the payload of a control frame. It accepts the subset of MessagePack that the protocol uses (docs/protocol.md,

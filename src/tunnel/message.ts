@@ -25,6 +25,8 @@ export interface Hello {
   readonly session?: string;
   /** A dialer's: the session exists already, with this agent, and shall go on. */
   readonly resume?: string;
+  /** Beside `resume`: the agent's process that has the session, as WELCOME named it. */
+  readonly instance?: string;
 }
 
 /** WELCOME, the broker's answer to HELLO. */
@@ -36,6 +38,8 @@ export interface Welcome {
   readonly session: number;
   /** To a dialer: the agent that the session reached. */
   readonly agent: string;
+  /** To a dialer: the agent's process that the session reached; undefined: an agent that does not tell. */
+  readonly instance?: string;
   /** How large a stream's window may grow through this broker, in bytes; where it is not said, the ends decide. */
   readonly maxWindow?: number;
 }
@@ -140,6 +144,7 @@ export function decodeHello(payload: Uint8Array): Hello {
     ...(fields.get('resume') === undefined
       ? {}
       : { resume: name(FrameType.hello, fields, 'resume', 256) }),
+    ...instanceOf(FrameType.hello, fields),
   };
 }
 
@@ -160,6 +165,11 @@ function sessionName(type: FrameType, fields: ControlMap): string {
   return name;
 }
 
+function instanceOf(type: FrameType, fields: ControlMap): { instance?: string } {
+  if (fields.get('instance') === undefined) return {};
+  return { instance: name(type, fields, 'instance', 64) };
+}
+
 export function decodeWelcome(payload: Uint8Array): Welcome {
   const type = FrameType.welcome;
   const fields = decodeControlMap(type, payload);
@@ -169,6 +179,7 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
     replica: text(type, fields, 'replica', 256),
     session: whole(type, fields, 'session', maxU32),
     agent: text(type, fields, 'agent', 256),
+    ...instanceOf(type, fields),
     ...(fields.get('maxWindow') === undefined
       ? {}
       : { maxWindow: whole(type, fields, 'maxWindow', maxU32) }),
@@ -270,7 +281,7 @@ export function decodeSync(payload: Uint8Array): Sync {
 }
 
 const utf8Encoder = new TextEncoder();
-const utf8Decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const utf8Decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
 
 /** The first characters of a text. A plain `slice` would keep the whole text in memory as long as the result is used. */
 function cut(value: string, maxLength: number): string {

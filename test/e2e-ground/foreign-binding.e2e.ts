@@ -40,6 +40,7 @@ describe.each([[[]], [['--take-ownership']]])(
       await helm(ground, ['install', release, chart, ...more], ourImage);
       await installation.apply();
       await installation.settle();
+      expect(await uid()).toBe(before);
     });
 
     it('outlives the release', async () => {

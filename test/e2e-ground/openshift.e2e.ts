@@ -82,9 +82,9 @@ describe("clusters that admit pods as OpenShift's restricted-v2 does", () => {
           names.add(name);
           return securityContext?.runAsUser;
         });
-        expect(containers, metadata.name).toEqual([namespaceUser]);
+        expect(containers, `of ${metadata.name}`).toEqual([namespaceUser]);
         const [container] = status.containerStatuses ?? [];
-        expect(container, metadata.name).toMatchObject({ ready: true, restartCount: 0 });
+        expect(container, `of ${metadata.name}`).toMatchObject({ ready: true, restartCount: 0 });
       }
     }
     expect([...names].sort()).toEqual(['manager', 'proxy-agent', 'proxy-server', 'redis']);

@@ -90,6 +90,7 @@ describe('a cluster whose registration agent is gone while its tunnels are healt
       what: `${silent.name} taken from a Placement without tolerations`,
       timeoutMs: 60_000,
     });
+    expect(await selectedBy('cluster-proxy-placement')).toContain(silent.name);
   });
 
   it('keeps its addon and loses no request', async () => {

@@ -2,10 +2,10 @@ import { isIP, type Socket } from 'node:net';
 import { formatHostPort, type HostPort } from '../options-values.ts';
 import type { Proxy } from '../proxy.ts';
 import type { Attempt } from './attempt.ts';
+import { systemNames } from './name-resolver.ts';
 import { openTcp, nameNotFound } from './open-tcp.ts';
 import { connectTls, trustOf } from './connect-tls.ts';
 import { askToConnect } from './http-connect.ts';
-import { systemNames } from './name-resolver.ts';
 import { RouteError } from './route-error.ts';
 import { askSocksToConnect } from './socks5.ts';
 
@@ -72,8 +72,8 @@ async function addressesOf({ host }: HostPort, { progress, signal }: Attempt): P
   progress.step = `looking up the name ${host}`;
   try {
     const { addresses, late } = await systemNames.lookup(host, signal);
-    // Each address needs a connection to the proxy, so they are tried in turn, and the slower family comes last.
-    return [...addresses, ...((await late) ?? [])].slice(0, maxAddresses);
+    const found = addresses.length > 0 ? addresses : ((await late) ?? []);
+    return found.slice(0, maxAddresses);
   } catch (cause) {
     signal.throwIfAborted();
     throw nameNotFound(`${host} (socks5h:// lets the proxy resolve it)`, cause);

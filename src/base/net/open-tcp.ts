@@ -7,7 +7,7 @@ import { NameError } from './name-error.ts';
 import { RouteError } from './route-error.ts';
 
 /**
- * Connects to a host over TCP as a step of an attempt.
+ * Connects to a host over TCP, as one step of an attempt.
  *
  * @param what names the host in messages: `the proxy p.example:3128`
  * @throws RouteError `dns`, `connect`; or the signal's reason
@@ -22,8 +22,7 @@ export async function openTcp(to: HostPort, what: string, attempt: Attempt): Pro
   } catch (cause) {
     signal.throwIfAborted();
     if (cause instanceof NameError) throw nameNotFound(what, cause);
-    const why = describeError(cause);
-    const message = `${what} cannot be reached (${why}); check the address, and firewalls on the way`;
+    const message = `${what} cannot be reached (${describeError(cause)}); check the address, and firewalls on the way`;
     throw new RouteError('connect', message, { cause });
   }
 }

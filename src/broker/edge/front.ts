@@ -37,8 +37,14 @@ class FrontHub extends Hub {
     return this.#admitted!;
   }
 
-  override admitAgent(_: AttachableLink, cluster: string, agent: string, tunnel: number): void {
-    this.#admitted = { role: 'agent', cluster, agent, tunnel };
+  override admitAgent(
+    _: AttachableLink,
+    cluster: string,
+    agent: string,
+    tunnel: number,
+    instance?: string,
+  ): void {
+    this.#admitted = { role: 'agent', cluster, agent, instance, tunnel };
   }
 
   override admitDialer(_: AttachableLink, cluster: string, dialer: string): void {
