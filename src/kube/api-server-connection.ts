@@ -9,6 +9,7 @@ import {
   proxyFor,
 } from '../base/proxy-environment.ts';
 import { proxyFingerprint } from '../base/proxy.ts';
+import { trustServersOf } from '../base/tls-trust.ts';
 import { DialingHttpAgent, DialingHttpsAgent, type ProxyAccess } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
@@ -121,7 +122,7 @@ export class ApiServerConnection {
     // The server closes what was idle for 90 s.
     const common: AgentOptions = { keepAlive: true, keepAliveMsecs: 30_000, timeout: 60_000 };
     const options: AgentOptions = { ...common, rejectUnauthorized: verify };
-    if (ca !== undefined) options.ca = ca;
+    if (ca !== undefined) Object.assign(options, trustServersOf([ca], 'nothing'));
     if (serverName !== undefined) options.servername = serverName;
     if (cert !== undefined) Object.assign(options, { cert, key });
     const agent =

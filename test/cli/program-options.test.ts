@@ -8,6 +8,7 @@ import { ConfigError } from '../../src/base/option-problems.ts';
 import type { Env } from '../../src/base/options-table.ts';
 import { readBridgeOptions } from '../../src/cli/bridge.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { makeTestCertificates } from '../support/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -15,7 +16,10 @@ const file = (name: string, text = 'x') => {
   writeFileSync(join(folder, name), text);
   return join(folder, name);
 };
-const [cert, key, ca] = [file('tls.crt'), file('tls.key'), file('ca.crt')];
+const certificates = await makeTestCertificates();
+afterAll(() => certificates[Symbol.asyncDispose]());
+const { ca } = certificates.client;
+const [cert, key] = [file('tls.crt'), file('tls.key')];
 
 function problemsOf(read: () => unknown): readonly string[] {
   try {

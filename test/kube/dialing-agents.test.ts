@@ -173,7 +173,7 @@ describe('an API server behind a proxy', () => {
       await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
         code: 'unavailable',
         message: expect.stringMatching(
-          /^cannot .*no TLS connection to the proxy 127\.0\.0\.1:\d+ .*give the CA that issued its certificate with --ca-file/,
+          /^cannot .*no TLS connection to the proxy 127\.0\.0\.1:\d+ .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
         ),
       });
       expect(tlsProxy.asked).toEqual([]);

@@ -86,6 +86,7 @@ export const brokerTable = {
   agentCa: {
     name: 'agent-ca',
     kind: 'file',
+    holdsCasOf: 'clients',
     help: "The CAs (PEM) that sign agents' certificates for their registration with the hub; agents show them in the TLS handshake or by a token.",
   },
   kubernetes: {
@@ -127,6 +128,7 @@ export const replicaTable = {
   redisCa: {
     name: 'redis-ca',
     kind: 'file',
+    holdsCasOf: 'servers',
     help: 'Certificates (PEM) to trust for rediss:// besides the well-known ones. Read again when they change.',
   },
   redisCert: {
@@ -156,6 +158,7 @@ export const replicaTable = {
   replicaCa: {
     name: 'replica-ca',
     kind: 'file',
+    holdsCasOf: 'servers',
     help: "Certificates (PEM) to trust for the other replicas' wss:// addresses.",
   },
   replicaServerName: {

@@ -1,7 +1,9 @@
-import { createSecureContext, getCACertificates, type ConnectionOptions } from 'node:tls';
+import { createSecureContext, type ConnectionOptions } from 'node:tls';
 import { systemClock } from '../../base/clock.ts';
+import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
+import { trustServersOf } from '../../base/tls-trust.ts';
 import type { RedisTarget } from './redis-target.ts';
 
 /** Files in PEM for `rediss://`. */
@@ -42,8 +44,10 @@ export async function openRedisTls(
   const opened = await ReloadedFiles.open({
     what: 'TLS files of Redis',
     paths: named.map(([, path]) => path),
-    make: (contents) =>
-      checked(Object.fromEntries(named.map(([field], index) => [field, contents[index]!]))),
+    make: (contents) => {
+      const texts = Object.fromEntries(named.map(([field], index) => [field, contents[index]!]));
+      return optionsOf(texts, caFile);
+    },
     clock: systemClock,
     log,
   });
@@ -52,16 +56,21 @@ export async function openRedisTls(
   return { options, files: opened };
 }
 
-function checked(texts: { readonly [field: string]: string }): ConnectionOptions {
-  const { ca, ...shown } = texts;
-  if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new Error('there is no certificate in the CA file');
-  }
-  const options = {
-    ...shown,
-    ...(ca !== undefined && { ca: [...getCACertificates('default'), ca] }),
-  };
+function optionsOf(
+  { ca, ...shown }: { readonly [field: string]: string },
+  caFile: string | undefined,
+): ConnectionOptions {
+  const options = { ...shown, ...(ca !== undefined && trustOf(ca, caFile)) };
   // Throws where the key is not the certificate's.
   createSecureContext(options);
   return options;
+}
+
+function trustOf(ca: string, path: string | undefined): ConnectionOptions {
+  try {
+    return trustServersOf([ca], 'well-known');
+  } catch (cause) {
+    const message = `--redis-ca=${path} cannot be used: ${describeError(cause)}`;
+    throw new Error(message, { cause });
+  }
 }

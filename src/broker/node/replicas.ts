@@ -1,4 +1,5 @@
 import { systemClock } from '../../base/clock.ts';
+import { readCaCertificates } from '../../base/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
@@ -68,11 +69,7 @@ function openCa(path: string, log: Logger): Promise<ReloadedFiles<string>> {
   return ReloadedFiles.open({
     what: 'CA of the other replicas',
     paths: [path],
-    make: ([ca = '']) => {
-      if (!ca.includes('-----BEGIN CERTIFICATE-----'))
-        throw new Error('there is no certificate in it');
-      return ca;
-    },
+    make: ([ca = '']) => readCaCertificates(ca, 'servers'),
     clock: systemClock,
     log,
   });
