@@ -47,7 +47,16 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     checkTlsChoice(draft);
   });
   const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
-  const { redisUrl, redisCa, redisPrefix, replicaAddress, replicaKeyFile, replicaCa } = values;
+  const {
+    redisUrl,
+    redisCa,
+    redisCert,
+    redisKey,
+    redisPrefix,
+    replicaAddress,
+    replicaKeyFile,
+    replicaCa,
+  } = values;
   const { agentCa, allowPlainReplicas, statusListen, replicaServerName } = values;
   const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
   const choice = tlsChoice(values);
@@ -64,6 +73,8 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     replicaId,
     redisUrl,
     redisCa,
+    redisCert,
+    redisKey,
     redisPrefix,
     replicaAddress,
     allowPlainReplicas,

@@ -150,6 +150,22 @@ describe('readBrokerOptions', () => {
     ]);
   });
 
+  it('wants both halves of a client certificate for Redis, and TLS for its files', () => {
+    const replica = ['--replica-address', 'ws://127.0.0.1:1', '--replica-key-file', key];
+    const withUrl = (url: string, ...argv: string[]) =>
+      problemsOf(() => readBrokerOptions([...replica, ...argv], { CULVERT_REDIS_URL: url }));
+    expect(withUrl('rediss://r', '--redis-cert', cert)).toEqual([
+      '--redis-cert needs --redis-key as well',
+    ]);
+    expect(withUrl(' rediss+cluster://r', '--redis-cert', cert, '--redis-key', key)).toEqual([]);
+    expect(withUrl('redis://:hunter2@r', '--redis-ca', ca)).toEqual([
+      '--redis-ca is for TLS, but CULVERT_REDIS_URL has none, use rediss:// (or rediss+sentinel://, rediss+cluster://)',
+    ]);
+    expect(problems('--redis-ca', ca)).toEqual([
+      '--redis-ca is for --redis-url, which is not given',
+    ]);
+  });
+
   it('refuses options of a front that is not asked for, instead of ignoring them', () => {
     expect(problems('--konnectivity-client-ca', ca, '--cluster', 'c1')).toEqual([
       '--konnectivity-client-ca is for --konnectivity-listen, which is not given',

@@ -1,24 +1,11 @@
-import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
-import { LastGoodCa } from '../../base/last-good-ca.ts';
-import { trustServersOf } from '../../base/tls-trust.ts';
 import { redisScripts } from './redis-scripts.ts';
 import type { RedisNode, RedisTarget } from './redis-target.ts';
 
 // The one door to ioredis.
 export type RedisClient = Redis | Cluster;
 export type RedisSubscriber = Redis;
-
-/** Files in PEM for `rediss://`; without a CA the system's are trusted. */
-export interface RedisTlsFiles {
-  readonly caFile?: string;
-  /** A client certificate, for a Redis that asks for one. */
-  readonly certFile?: string;
-  readonly keyFile?: string;
-  /** The name in Redis's certificate, where it is not the host's. */
-  readonly serverName?: string;
-}
 
 export interface RedisClientOptions {
   readonly target: RedisTarget;
@@ -73,25 +60,6 @@ export function clusterNodes(client: RedisClient): RedisNode[] {
   });
 }
 
-/** @throws Error a file cannot be read */
-export async function readTls(
-  target: RedisTarget,
-  files: RedisTlsFiles = {},
-): Promise<ConnectionOptions | undefined> {
-  if (target.tls !== true) return undefined;
-  const read = async (path: string | undefined) =>
-    path === undefined ? undefined : await readFile(path);
-  const [cert, key] = await Promise.all([files.certFile, files.keyFile].map(read));
-  const { caFile } = files;
-  const ca = caFile === undefined ? undefined : await new LastGoodCa('--redis-ca').readFile(caFile);
-  return {
-    ...(ca && trustServersOf([ca], 'nothing')),
-    ...(cert && { cert }),
-    ...(key && { key }),
-    ...(files.serverName !== undefined && { servername: files.serverName }),
-  };
-}
-
 type ServerOptions = RedisOptions & { readonly replyMapping: 'legacy' };
 
 function serverOptions(options: RedisClientOptions): ServerOptions {
@@ -99,10 +67,13 @@ function serverOptions(options: RedisClientOptions): ServerOptions {
   const common = commonOptions(options);
   if (target.kind === 'single') return { ...common, ...target.node, db: target.db ?? 0 };
   if (target.kind === 'cluster') return common;
+  const { sentinelUsername, sentinelPassword } = target;
   return {
     ...common,
     sentinels: target.sentinels.map((node) => ({ ...node })),
     name: target.masterName,
+    ...(sentinelUsername !== undefined && { sentinelUsername }),
+    ...(sentinelPassword !== undefined && { sentinelPassword: sentinelPassword.reveal() }),
     db: target.db ?? 0,
     sentinelCommandTimeout: commandTimeoutMs,
     failoverDetector: true,
@@ -111,7 +82,7 @@ function serverOptions(options: RedisClientOptions): ServerOptions {
 }
 
 function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): ServerOptions {
-  const { username, password } = target;
+  const { username, password, family } = target;
   return {
     lazyConnect: true,
     replyMapping: 'legacy',
@@ -124,6 +95,7 @@ function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): S
     maxRetriesPerRequest: 0,
     // A master that has become a replica keeps its connections.
     reconnectOnError: (error) => error.message.includes('READONLY'),
+    ...(family !== undefined && { family }),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password: password.reveal() }),
     ...(tls && { tls }),

@@ -30,7 +30,8 @@ export interface Replicas {
 
 /** @throws Error when a file cannot be read or the Redis URL is malformed; a Redis that is away is no error */
 export async function joinReplicas(options: BrokerOptions, log: Logger): Promise<Replicas> {
-  const { redisUrl, redisCa, redisPrefix, replicaId, replicaKeyFile, replicaCa } = options;
+  const { redisUrl, redisCa, redisCert, redisKey, redisPrefix } = options;
+  const { replicaId, replicaKeyFile, replicaCa } = options;
   if (redisUrl === undefined || replicaKeyFile === undefined) {
     const none = { keys: undefined, forward: undefined, files: [] };
     return { directory: new MemoryDirectory(), ...none };
@@ -39,20 +40,25 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
   const ca = replicaCa === undefined ? undefined : await openCa(replicaCa, log);
   const directory = await RedisDirectory.connect({
     redis: redisUrl.reveal(),
-    ...(redisCa === undefined ? {} : { tls: { caFile: redisCa } }),
+    tls: {
+      ...(redisCa !== undefined && { caFile: redisCa }),
+      ...(redisCert !== undefined && { certFile: redisCert }),
+      ...(redisKey !== undefined && { keyFile: redisKey }),
+    },
     keyPrefix: redisPrefix,
     replica: replicaId,
     clock: systemClock,
     log,
   });
   const keys = () => keyFile.value;
+  const files = [keyFile, ...(ca === undefined ? [] : [ca]), ...directory.files];
   const forward = makeForward({
     keys,
     ca: () => ca?.value,
     serverName: options.replicaServerName,
     allowPlain: options.allowPlainReplicas === true,
   });
-  return { directory, keys, forward, files: ca === undefined ? [keyFile] : [keyFile, ca] };
+  return { directory, keys, forward, files };
 }
 
 function openKeys(path: string, log: Logger): Promise<ReloadedFiles<ReplicaKeys>> {
