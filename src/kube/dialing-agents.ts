@@ -11,27 +11,33 @@ type Done = (error: Error | null, socket: Duplex) => void;
 /** An http agent whose connections wait for no slow name, and use the first address of a server that answers. */
 export class DialingHttpAgent extends HttpAgent {
   override createConnection(options: RequestOptions, done: Done = () => {}): undefined {
-    dial(options, done, (socket) => socket);
+    void dial(options, done, (socket) => socket);
   }
 }
 
 /** The same with TLS. */
 export class DialingHttpsAgent extends HttpsAgent {
   override createConnection(options: RequestOptions, done: Done = () => {}): undefined {
-    dial(options, done, (socket) =>
+    void dial(options, done, (socket) =>
       super.createConnection({ ...options, socket } as RequestOptions)!,
     );
   }
 }
 
-function dial(options: RequestOptions, done: Done, secure: (socket: Duplex) => Duplex): void {
-  const host = options.host ?? 'localhost';
-  connectTcp({ host, port: Number(options.port) }, { timeoutMs: connectTimeoutMs })
-    // Keys that do not fit make it throw.
-    .then(secure)
-    .then(
-      (socket) => done(null, socket),
-      // Node hands the socket to a request only where there is no error.
-      (thrown: unknown) => done(asError(thrown), undefined as unknown as Duplex),
-    );
+async function dial(
+  { host, port }: RequestOptions,
+  done: Done,
+  secure: (socket: Duplex) => Duplex,
+): Promise<void> {
+  let socket: Duplex;
+  try {
+    const target = { host: host ?? 'localhost', port: Number(port) };
+    // Keys that do not fit make TLS throw.
+    socket = secure(await connectTcp(target, { timeoutMs: connectTimeoutMs }));
+  } catch (thrown) {
+    // Node hands the socket to a request only where there is no error.
+    done(asError(thrown), undefined as unknown as Duplex);
+    return;
+  }
+  done(null, socket);
 }

@@ -1,6 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import type { ConnectionOptions } from 'node:tls';
-import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { AbstractConnector, Cluster, Redis, type RedisOptions } from 'ioredis';
+import { asError } from '../../base/error.ts';
+import { connectTcp } from '../../base/net/connect-tcp.ts';
 import { redisScripts } from './redis-scripts.ts';
 import type { RedisNode, RedisTarget } from './redis-target.ts';
 
@@ -42,8 +45,8 @@ export function makeClient(options: RedisClientOptions, retryDelayMs: () => numb
     enableOfflineQueue: false,
     clusterRetryStrategy: retryDelayMs,
     redisOptions: commonOptions(options),
-    // A certificate is for the name that a node gives itself, not for what the name resolves to.
-    ...(target.tls === true && { dnsLookup: (host, found) => found(null, host) }),
+    // The connector resolves names. A certificate is for the name that a node gives itself, too, not for what it resolves to.
+    dnsLookup: (host, found) => found(null, host),
   });
 }
 
@@ -111,6 +114,8 @@ function serverOptions(options: RedisClientOptions): ServerOptions {
 function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): ServerOptions {
   const { username, password } = target;
   return {
+    // The sentinel connector of ioredis makes its connections itself.
+    ...(target.kind !== 'sentinel' && { Connector: RedisConnector }),
     lazyConnect: true,
     replyMapping: 'legacy',
     connectTimeout: commandTimeoutMs,
@@ -126,4 +131,51 @@ function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): S
     ...(password !== undefined && { password: password.reveal() }),
     ...(tls && { tls }),
   };
+}
+
+/** What ioredis tells a connector, as far as it is needed here. */
+interface ConnectorOptions {
+  readonly host?: string;
+  readonly port?: number;
+  /** 4 or 6; 0 and undefined: both. */
+  readonly family?: number;
+  readonly tls?: ConnectionOptions;
+  readonly connectTimeout?: number;
+  readonly disconnectTimeout?: number;
+}
+
+/**
+ * Connects ioredis to a server, in the way of all our connections: a slow name delays nothing else, and of several addresses the first one that
+ * answers is used. Node alone gives an address up after 250 ms.
+ */
+class RedisConnector extends AbstractConnector {
+  readonly #options: ConnectorOptions;
+
+  /** ioredis makes it, with all its options. */
+  constructor(options: unknown) {
+    const known = options as ConnectorOptions;
+    super(known.disconnectTimeout ?? 0);
+    this.#options = known;
+  }
+
+  /** Resolves also when there is no connection, with a socket that is closed: then ioredis tries again. */
+  override async connect(): ReturnType<AbstractConnector['connect']> {
+    this.connecting = true;
+    const { host = '127.0.0.1', port = 6379, family, tls, connectTimeout } = this.#options;
+    try {
+      const socket = await connectTcp(
+        { host, port },
+        {
+          ...(family === 4 || family === 6 ? { family } : {}),
+          ...(connectTimeout === undefined ? {} : { timeoutMs: connectTimeout }),
+        },
+      );
+      this.stream = tls === undefined ? socket : connectTls({ host, ...tls, socket });
+      if (!this.connecting) this.stream.destroy();
+    } catch (thrown) {
+      this.stream = new Socket().destroy();
+      this.firstError = asError(thrown);
+    }
+    return this.stream;
+  }
 }
