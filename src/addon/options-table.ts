@@ -76,6 +76,14 @@ export const addonAgentTable = {
     default: 'false',
     help: 'Make NetworkPolicies for brokers and agents.',
   },
+  apiServerPort: {
+    name: 'api-server-port',
+    kind: 'integer',
+    min: 1,
+    max: 65_535,
+    repeatable: true,
+    help: 'What NetworkPolicies let out to: a TCP port at which kube-apiservers, of the hub and of managed clusters, listen themselves. Without one every TCP port.',
+  },
   imagePullPolicy: {
     name: 'image-pull-policy',
     kind: 'choice',

@@ -44,6 +44,8 @@ export interface AddonOptions {
   /** Whether agents lead to their kube-apiservers, unless an AddOnDeploymentConfig says otherwise. */
   readonly enableKubeApiProxy: boolean;
   readonly enableNetworkPolicies: boolean;
+  /** What NetworkPolicies let out to: ports of kube-apiservers; empty: every TCP port. */
+  readonly apiServerPorts: readonly number[];
   /** Where agents are installed, unless an AddOnDeploymentConfig says otherwise. */
   readonly agentInstallNamespace: string;
   /** Of the brokers. */
@@ -88,7 +90,7 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
   });
   const { kubeconfig, leaderElect, signerSecretNamespace, signerSecretName } = values;
   const { agentInstallNamespace, enableNetworkPolicies, imagePullPolicy } = values;
-  const { enableKubeApiProxy, imagePullSecrets } = values;
+  const { enableKubeApiProxy, imagePullSecrets, apiServerPort: apiServerPorts } = values;
   const options: AddonOptions = Object.freeze({
     kubeconfig,
     namespace: env['POD_NAMESPACE']!,
@@ -101,6 +103,7 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
     agentImage: values.agentImageName,
     enableKubeApiProxy,
     enableNetworkPolicies,
+    apiServerPorts,
     agentInstallNamespace,
     imagePullPolicy,
     imagePullSecrets,

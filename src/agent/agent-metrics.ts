@@ -1,3 +1,4 @@
+import { droppedLinesHelp, droppedLogLines } from '../base/log-output.ts';
 import { dialBucketsSeconds, type DialRecords } from './dial-records.ts';
 
 /** What an agent counts, at one moment. */
@@ -28,6 +29,9 @@ export function agentMetrics({ tunnels, streams, leaseRenewedAt, dials }: AgentN
       `culvert_agent_${name} ${value}`,
     ]),
     ...dialLines(dials),
+    `# HELP culvert_log_dropped_lines_total ${droppedLinesHelp}`,
+    '# TYPE culvert_log_dropped_lines_total counter',
+    `culvert_log_dropped_lines_total ${droppedLogLines()}`,
   ];
   return { contentType: 'text/plain; version=0.0.4', text: `${lines.join('\n')}\n` };
 }

@@ -85,6 +85,8 @@ class Agent implements RunningAgent {
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
   readonly #routes: BrokerRoutes;
+  /** Tells this process apart from others with the same agent id, before it and beside it. */
+  readonly #instance = crypto.randomUUID();
   readonly #clusters: KubeClusters;
   readonly #lease: LeaseKeeper | undefined;
   #status: StatusServer | undefined;
@@ -196,6 +198,7 @@ class Agent implements RunningAgent {
         headers: {
           'Culvert-Cluster': cluster,
           'Culvert-Agent': agentId,
+          'Culvert-Instance': this.#instance,
           'Culvert-Tunnel': `${tunnel}`,
           ...headers,
         },

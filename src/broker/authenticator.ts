@@ -25,13 +25,15 @@ export class AuthenticationUnavailableError extends Error {
   override readonly name = 'AuthenticationUnavailableError';
 }
 
-/** What the connection itself proves about the other end. */
+/** Where a request comes from, and what its connection itself proves about the other end. */
 export interface Peer {
+  /** What limits per address count by (`addressGroup`); undefined: not known. */
+  readonly address?: string | undefined;
   /** The certificates of a TLS handshake (DER, the peer's own first). It has the key; whether to trust them is not decided. */
   readonly certificates: readonly Uint8Array[];
 }
 
-/** A connection that proves nothing. */
+/** A connection of which nothing is known. */
 export const unknownPeer: Peer = { certificates: [] };
 
 /** Decides who sent a request, from its headers and its connection. */

@@ -1,5 +1,11 @@
 import { clusterAlias } from '../base/cluster-alias.ts';
-import { byPreference, type AgentClaim, type AgentRecord, type Directory } from './directory.ts';
+import {
+  byPreference,
+  processName,
+  type AgentClaim,
+  type AgentRecord,
+  type Directory,
+} from './directory.ts';
 
 /** The directory of a broker that is alone: everything in this process. */
 export class MemoryDirectory implements Directory {
@@ -53,12 +59,16 @@ export class MemoryDirectory implements Directory {
     this.#fenced = listener;
   }
 
+  onOtherProcess(): void {
+    // There is no other replica.
+  }
+
   async close(): Promise<void> {
     this.#byCluster.clear();
     this.#clusterOfAlias.clear();
   }
 }
 
-function keyOf({ agent, tunnel }: AgentClaim): string {
-  return `${tunnel}/${agent}`;
+function keyOf(claim: AgentClaim): string {
+  return `${claim.tunnel}/${processName(claim)}`;
 }

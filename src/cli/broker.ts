@@ -1,8 +1,10 @@
 import { type ProgramOptions, processTable } from '../base/options-common.ts';
+import { connectionShare } from '../base/open-file-limit.ts';
 import { readOptions } from '../base/options.ts';
 import type { Env } from '../base/options-table.ts';
 import { readProxyEnvironment } from '../base/proxy-environment.ts';
 import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../base/tls-choice.ts';
+import { TrustedProxies } from '../base/trusted-proxies.ts';
 import {
   type BrokerOptions,
   brokerTable,
@@ -47,6 +49,7 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
   const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
   const { redisUrl, redisCa, redisPrefix, replicaAddress, replicaKeyFile, replicaCa } = values;
   const { agentCa, statusListen, replicaServerName } = values;
+  const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
   const choice = tlsChoice(values);
   const options: BrokerOptions = Object.freeze({
     listen,
@@ -67,6 +70,9 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     replicaCa,
     replicaServerName,
     acceptRate,
+    maxConnections: Math.min(maxConnections, connectionShare(1)),
+    maxTunnelsPerCluster,
+    trustedProxies: trustedProxies === undefined ? undefined : TrustedProxies.parse(trustedProxies),
     drainTimeoutMs,
   });
   return {

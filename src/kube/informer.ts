@@ -45,8 +45,9 @@ export function withoutManagedFields<T extends KubeObject>(object: T): T {
 }
 
 /**
- * A copy of a collection that follows the server: lists, then watches from there. While the server is away it keeps what it knows,
- * and goes on where it was; it lists again when the server has forgotten that place.
+ * A copy of a collection that follows the server: lists, then watches from there. A watch that breaks off goes on where it was. While
+ * the server is away the copy keeps what it knows. It lists again when the server has forgotten that place, and when the server
+ * comes back from an outage: its store may have been restored from a backup, and versions then stand for other changes.
  */
 export class Informer<T extends KubeObject = KubeObject> {
   readonly #options: InformerOptions<T>;
@@ -146,9 +147,9 @@ export class Informer<T extends KubeObject = KubeObject> {
       thrown = failure;
     }
     if (signal.aborted) return;
-    if (isKubeError(thrown, 'gone')) this.#version = undefined;
-    else if (thrown !== undefined) this.#troubled(thrown);
     const wasLong = this.#clock.now() - startedMs >= shortWatchMs;
+    if (isKubeError(thrown, 'gone') || isOutage(thrown, wasLong)) this.#version = undefined;
+    if (thrown !== undefined && !isKubeError(thrown, 'gone')) this.#troubled(thrown);
     if (wasLong) this.#backoff.reset();
     if (wasLong && thrown === undefined) return;
     const atLeastMs = thrown instanceof KubeError ? thrown.retryAfterMs : undefined;
@@ -240,4 +241,13 @@ export class Informer<T extends KubeObject = KubeObject> {
     this.#problem = undefined;
     this.#log.info('informer follows the server again', { objects: this.#store.size });
   }
+}
+
+/**
+ * Whether a turn ended because nobody answered: a watch that broke off after some time is none, and neither is a server that asks for
+ * patience.
+ */
+function isOutage(thrown: unknown, wasLong: boolean): boolean {
+  if (!(thrown instanceof KubeError) || thrown.status === 429) return false;
+  return thrown.code === 'timeout' || (thrown.code === 'unavailable' && !wasLong);
 }

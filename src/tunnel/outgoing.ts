@@ -47,6 +47,11 @@ export class Outgoing {
     return this.#inStep && (this.#owing.length > 0 || this.#data.length > 0);
   }
 
+  /** Streams, ended ones among them, whose control frames have not gone out. */
+  get owingStreams(): number {
+    return this.#owing.length;
+  }
+
   /** Ended streams whose RESET has not gone out. */
   get unsentEndings(): readonly Stream[] {
     return this.#owing.filter(({ owed }) => (owed & Owed.reset) !== 0);

@@ -6,6 +6,7 @@ import type { TunnelLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import { decodeOpen, decodeSync, encodeFailure } from './message.ts';
 import { Outgoing } from './outgoing.ts';
+import { checkPing } from './ping.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { RoundTrip } from './round-trip.ts';
 import { movedSync, noStreams, reconcile, SessionSync, type TheirStreams } from './session-sync.ts';
@@ -265,7 +266,8 @@ export class Session implements StreamOwner {
       case FrameType.open:
         return this.#onOpen(number, payload);
       case FrameType.ping:
-        return this.#outgoing.reply(FrameType.pong, 0, new Uint8Array(payload.subarray(0, 8)));
+        checkPing(payload);
+        return this.#outgoing.reply(FrameType.pong, 0, new Uint8Array(payload));
       case FrameType.pong:
         return this.roundTrip.answer(payload, this.#options.clock.now());
       case FrameType.opened:
@@ -302,7 +304,9 @@ export class Session implements StreamOwner {
     }
     this.#highestStream = number;
     const open = decodeOpen(payload);
-    if (this.#streams.size >= limits.maxStreams) {
+    // Streams that ended here and whose end the other end has not read count as well: they are no longer in the map.
+    const streams = Math.max(this.#streams.size, this.#outgoing.owingStreams);
+    if (streams >= limits.maxStreams) {
       const sentence = `the session has ${limits.maxStreams} streams open, its limit`;
       const refusal = new TunnelError('stream_limit', sentence);
       this.#sync.sentEnding(number, refusal);

@@ -5,11 +5,11 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp } from '../../src/broker/app.ts';
-import { openAuthenticator } from '../../src/broker/authenticator.ts';
+import { openAuthenticator, unknownPeer } from '../../src/broker/authenticator.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { makeForward } from '../../src/broker/node/replicas.ts';
-import { serveUpgrades } from '../../src/broker/node/upgrade.ts';
+import { upgradeHandler } from '../../src/broker/node/upgrade.ts';
 import { ReplicaAuthenticator, ReplicaKeys } from '../../src/broker/replica-authenticator.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
@@ -78,7 +78,11 @@ async function makeReplica() {
     log,
   });
   const upgrades = createServer();
-  serveUpgrades(upgrades, app, log);
+  const peerOf = () => unknownPeer;
+  const upgrade = upgradeHandler({ app, log, peerOf, onAdmitted: () => {} });
+  upgrades.on('upgrade', (message, socket, head) => {
+    upgrade({ message, socket: socket as Socket, head }, undefined);
+  });
   const admitAgent = async (cluster: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
     hub.admitAgent(far, cluster, 'a', 0);

@@ -157,6 +157,7 @@ const rows: readonly Row[] = [
   ['redis.enabled', false, configuration, server({ replicas: 1 })],
   ['redis.image', 'valkey/valkey:8', redis, container({ image: 'valkey/valkey:8' })],
   ['redis.imagePullPolicy', 'Never', redis, container({ imagePullPolicy: 'Never' })],
+  ['redis.runAsUser', 999, redis, pod({ securityContext: { runAsUser: 999, runAsGroup: 999 } })],
   [
     'redis.password',
     'abcdefgh12345678',
@@ -222,6 +223,7 @@ const rows: readonly Row[] = [
     ['NetworkPolicy', 'cluster-proxy-redis-network-policy'],
     { spec: { egress: [] } },
   ],
+  ['networkPolicies.apiServerPorts', [8443, 6443], manager, arg('--api-server-port=8443')],
   ['featureGates.clusterProfile', true, manager, arg('--feature-gates=ClusterProfile=true')],
   ['enableServiceProxy', true, manager, arg('--enable-service-proxy=true')],
   [
@@ -284,7 +286,11 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
 
     it('is never without a test', () => {
       const names = valueNames('cluster-proxy').filter((name) => !withoutEffect.includes(name));
-      const others = ['exposedServicesConfigMapName', 'installByPlacement.placementName'];
+      const others = [
+        'exposedServicesConfigMapName',
+        'installByPlacement.placementName',
+        'installByPlacement.clusterSetBinding',
+      ];
       expect(names.filter((name) => !covered(name) && !others.includes(name))).toEqual([]);
     });
 
@@ -404,6 +410,55 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     expect(named).not.toEqual(expect.arrayContaining(['ManagedClusterSetBinding']));
   });
 
+  it('makes no ManagedClusterSetBinding where that is made elsewhere', async () => {
+    const values = { installByPlacement: { clusterSetBinding: false } };
+    const kinds = (await helm.template('cluster-proxy', values)).map(({ kind }) => kind);
+    expect(kinds).toContain('Placement');
+    expect(kinds).not.toContain('ManagedClusterSetBinding');
+  });
+
+  it('lets clusters keep their agents while their klusterlets are silent', async () => {
+    const placement = await only('Placement', 'cluster-proxy-placement', {});
+    expect(placement['spec']).toEqual({
+      clusterSets: ['global'],
+      tolerations: ['unreachable', 'unavailable'].map((taint) => ({
+        key: `cluster.open-cluster-management.io/${taint}`,
+        operator: 'Exists',
+      })),
+    });
+  });
+
+  it.each([
+    [[], [{ protocol: 'TCP' }]],
+    [
+      [8443, 6443],
+      [
+        { protocol: 'TCP', port: 8443 },
+        { protocol: 'TCP', port: 6443 },
+      ],
+    ],
+  ])('lets the manager out to kube-apiservers at %j', async (apiServerPorts, ports) => {
+    const name = 'cluster-proxy-addon-manager-network-policy';
+    const values = { networkPolicies: { enabled: true, apiServerPorts } };
+    const { spec } = (await only('NetworkPolicy', name, values)) as unknown as {
+      spec: { egress: object[] };
+    };
+    expect(spec.egress.slice(1)).toEqual([{ ports }]);
+  });
+
+  it.each([
+    ['auto', [], 65_532],
+    ['auto', ['--api-versions=security.openshift.io/v1'], undefined],
+    ['none', [], undefined],
+    [999, ['--api-versions=security.openshift.io/v1'], 999],
+  ])('with redis.runAsUser %j and %j Redis runs as %j', async (runAsUser, args, user) => {
+    const objects = await helm.template('cluster-proxy', { redis: { runAsUser } }, args);
+    const { spec } = objectOf(objects, ...redis) as unknown as {
+      spec: { template: { spec: { securityContext: { runAsUser?: number } } } };
+    };
+    expect(spec.template.spec.securityContext.runAsUser).toBe(user);
+  });
+
   it.each([
     [[], 'v1alpha1'],
     [['v1alpha1'], 'v1alpha1'],
@@ -453,11 +508,7 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     expect(specs).toHaveLength(2);
     for (const spec of specs) {
       expect(spec).toMatchObject({
-        securityContext: {
-          runAsNonRoot: true,
-          runAsUser: 65_532,
-          seccompProfile: { type: 'RuntimeDefault' },
-        },
+        securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
       });
       for (const one of spec.containers) {
         expect(one).toMatchObject({

@@ -82,6 +82,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
     imagePullPolicy: 'IfNotPresent',
     imagePullSecrets: [],
     enableNetworkPolicies: true,
+    apiServerPorts: [],
     redis: { url: 'redis://r:6379', secretRef: undefined, caSecretRef: undefined, prefix: 'c:' },
   } as const;
 

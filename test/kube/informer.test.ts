@@ -157,16 +157,32 @@ describe('an informer', () => {
     expect(changes).toEqual(['new default/a', 'changed default/a', 'changed default/a']);
   });
 
-  it('goes on where it was when the server comes back, with no second list', async () => {
+  it('goes on where it was when a watch breaks off, with no second list', async () => {
+    const { api, clock, informer, changes } = follow({ objects: [configMap('a')] });
+    await clock.advance(5_000);
+    api.goAway();
+    await clock.advance(10);
+    expect(informer.problem).toContain('cannot watch ConfigMaps');
+    api.put(configMap('b'));
+    api.comeBack();
+    await clock.advance(16_000);
+    expect(changes).toEqual(['new default/a', 'new default/b']);
+    expect(callsOf(api, 'list')).toBe(1);
+  });
+
+  it('keeps what it knows during an outage, and lists once when the server comes back', async () => {
     const { api, clock, informer, changes } = follow({ objects: [configMap('a')] });
     await clock.advance(5_000);
     api.goAway();
     await clock.advance(60_000);
-    expect(informer.problem).toContain('cannot watch ConfigMaps');
+    expect(informer.problem).toContain('ConfigMaps');
     expect(informer.get('default/a')).toBeDefined();
+    const before = callsOf(api, 'watch');
     api.put(configMap('b'));
     api.comeBack();
+    api.calls.length = 0;
     await clock.advance(16_000);
+    expect(before).toBeGreaterThan(1);
     expect(changes).toEqual(['new default/a', 'new default/b']);
     expect(callsOf(api, 'list')).toBe(1);
     await api.apply(configMap('c'), forced);
@@ -186,6 +202,51 @@ describe('an informer', () => {
     api.comeBack();
     await clock.advance(16_000);
     expect(changes).toEqual(['new default/a', 'new default/b', 'new default/c']);
+    expect(callsOf(api, 'list')).toBe(1);
+  });
+
+  it.each([
+    ['fewer', 0],
+    ['more', 20],
+  ])(
+    'shows what a backup has brought back, with %s changes since than it saw before',
+    async (_, changesSince) => {
+      const { api, clock, informer } = follow({ objects: [configMap('a', {}, 'old')] });
+      await clock.advance(5_000);
+      const restore = api.backUp();
+      await api.apply(configMap('a', {}, 'new'), forced);
+      await api.apply(configMap('b'), forced);
+      await clock.advance(10);
+      expect(informer.keys()).toEqual(['default/a', 'default/b']);
+      api.goAway();
+      await clock.advance(10_000);
+      restore();
+      for (let count = 0; count < changesSince; count++) api.put(configMap('c', {}, `${count}`));
+      api.comeBack();
+      await clock.advance(16_000);
+      expect(informer.get('default/a')).toMatchObject({ data: { x: 'old' } });
+      expect(informer.get('default/b')).toBeUndefined();
+      expect(informer.size).toBe(changesSince === 0 ? 1 : 2);
+      await api.apply(configMap('a', {}, 'newest'), forced);
+      await clock.advance(10);
+      expect(informer.get('default/a')).toMatchObject({ data: { x: 'newest' } });
+    },
+  );
+
+  it('lists no more than before for a server that asks for patience', async () => {
+    let isBusy = false;
+    const { api, clock } = follow({
+      objects: [configMap('a')],
+      intercept: () => (isBusy ? new KubeError('unavailable', 'busy', { status: 429 }) : undefined),
+    });
+    await clock.advance(5_000);
+    isBusy = true;
+    api.goAway();
+    await clock.advance(10);
+    api.comeBack();
+    await clock.advance(5_000);
+    isBusy = false;
+    await clock.advance(16_000);
     expect(callsOf(api, 'list')).toBe(1);
   });
 

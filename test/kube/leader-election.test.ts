@@ -182,6 +182,35 @@ describe('a leader election', () => {
     expect(told).toHaveLength(1);
   });
 
+  it('goes on leading when a backup brings back an older Lease of its own', async () => {
+    const { clock, api, told, join, stored } = world();
+    join('a');
+    await clock.advance(5_000);
+    const restore = api.backUp();
+    await clock.advance(60_000);
+    restore();
+    await clock.advance(30_000);
+    expect(told).toEqual([expect.stringContaining('a leads')]);
+    expect(Date.parse(stored()!.spec!.renewTime!)).toBeGreaterThan(clock.now() - 3_000);
+  });
+
+  it('leads again some seconds after a backup has brought back the Lease of a holder that is gone', async () => {
+    const { clock, api, told, join, stored } = world();
+    const gone = join('gone');
+    await clock.advance(5_000);
+    const restore = api.backUp();
+    gone.stop.abort();
+    await clock.advance(5_000);
+    join('a');
+    await clock.advance(60_000);
+    expect(stored()?.spec?.holderIdentity).toBe('a');
+    told.length = 0;
+    restore();
+    await clock.advance(30_000);
+    expect(told).toEqual([expect.stringContaining('a ends'), expect.stringContaining('a leads')]);
+    expect(stored()?.spec?.holderIdentity).toBe('a');
+  });
+
   it('does not compare clocks: a Lease from the future or the past is waited for alike', async () => {
     const { api, clock, told, join } = world();
     api.put({

@@ -114,6 +114,19 @@ export class MemoryKubeApi implements KubeApi {
     this.#isAway = false;
   }
 
+  /** Remembers what is stored. @returns puts it back, versions included, as a restored backup does */
+  backUp(): () => void {
+    const store = this.#store;
+    const objects = new Map(store.objects);
+    const { version } = store;
+    return () => {
+      store.objects.clear();
+      for (const [key, stored] of objects) store.objects.set(key, stored);
+      store.version = version;
+      store.happened.length = 0;
+    };
+  }
+
   /** Forgets what happened: watches that go on from an older version get `gone`. */
   compact(): void {
     this.#store.oldestVersion = this.#store.version;

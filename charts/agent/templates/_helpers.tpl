@@ -1,3 +1,20 @@
+{{/*
+Fills in values that are missing. `helm upgrade --reuse-values` leaves away the defaults of values.yaml that the release before did
+not have, and `--set NAME=null` takes them away. Every template begins with it.
+*/}}
+{{- define "culvert-agent.fillValues" -}}
+{{- include "culvert-agent.fill" (dict "values" .Values "defaults" (include "culvert-agent.defaults" . | fromYaml)) }}
+{{- end }}
+{{- define "culvert-agent.fill" -}}
+{{- $values := .values }}
+{{- range $key, $default := .defaults }}
+{{- $value := index $values $key }}
+{{- if kindIs "invalid" $value }}{{ $_ := set $values $key $default }}
+{{- else if and (kindIs "map" $default) (kindIs "map" $value) }}{{ include "culvert-agent.fill" (dict "values" $value "defaults" $default) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The name of every object: culvert-agent, with the release's name in front where that says something else. */}}
 {{- define "culvert-agent.name" -}}
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}

@@ -1,3 +1,20 @@
+{{/*
+Fills in values that are missing. `helm upgrade --reuse-values` leaves away the defaults of values.yaml that the release before did
+not have, and `--set NAME=null` takes them away. Every template begins with it.
+*/}}
+{{- define "cluster-proxy.fillValues" -}}
+{{- include "cluster-proxy.fill" (dict "values" .Values "defaults" (include "cluster-proxy.defaults" . | fromYaml)) }}
+{{- end }}
+{{- define "cluster-proxy.fill" -}}
+{{- $values := .values }}
+{{- range $key, $default := .defaults }}
+{{- $value := index $values $key }}
+{{- if kindIs "invalid" $value }}{{ $_ := set $values $key $default }}
+{{- else if and (kindIs "map" $default) (kindIs "map" $value) }}{{ include "cluster-proxy.fill" (dict "values" $value "defaults" $default) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The tag of every image of the project. */}}
 {{- define "cluster-proxy.tag" -}}
 {{- $tag := .Values.tag | default (print "v" .Chart.Version) }}
@@ -90,20 +107,36 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
+{{/*
+No user and no group: the image names its user by number, and OpenShift gives each namespace users of its own and refuses others.
+*/}}
 {{- define "cluster-proxy.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
 seccompProfile: { type: RuntimeDefault }
 {{- end }}
 
-{{/* DNS and the kube-apiserver, wherever they are. */}}
+{{/* The user of the bundled Redis, whose image runs as root by default. Empty: the platform chooses one. */}}
+{{- define "cluster-proxy.redisUser" -}}
+{{- $user := toString .Values.redis.runAsUser }}
+{{- if eq $user "auto" }}{{ if not (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}65532{{ end }}
+{{- else if ne $user "none" }}{{ $user | int64 }}
+{{- end }}
+{{- end }}
+
+{{/*
+Egress to DNS and to kube-apiservers. A policy is applied to the address behind the Service `kubernetes`, so the port is the one
+that the kube-apiserver itself listens on: 6443, 8443, 16443 or any other.
+*/}}
 {{- define "cluster-proxy.egressToApiserver" -}}
 - ports:
     - { protocol: UDP, port: 53 }
     - { protocol: TCP, port: 53 }
     - { protocol: UDP, port: 5353 }
     - { protocol: TCP, port: 5353 }
-    - { protocol: TCP, port: 443 }
-    - { protocol: TCP, port: 6443 }
+- ports:
+    {{- range .Values.networkPolicies.apiServerPorts }}
+    - { protocol: TCP, port: {{ int . }} }
+    {{- else }}
+    - { protocol: TCP }
+    {{- end }}
 {{- end }}

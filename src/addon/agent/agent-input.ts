@@ -37,4 +37,6 @@ export interface AgentInput {
   /** Whether the name of the cluster leads to its kube-apiserver, unless the cluster's configuration says otherwise. */
   readonly leadsToApiserver: boolean;
   readonly hasNetworkPolicies: boolean;
+  /** What those let out to: ports of kube-apiservers; empty: every TCP port. */
+  readonly apiServerPorts: readonly number[];
 }

@@ -1,10 +1,8 @@
+import { parseHostMaybePort } from '../../base/options-values.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
+import { apiServerEgress, dnsEgress, tcp } from '../network-egress.ts';
 import { agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
-
-const dnsPorts = [53, 5353];
-/** The hub, and either cluster's kube-apiserver. */
-const apiServerPorts = [443, 6443];
 
 /**
  * What agents may reach and be reached by, where NetworkPolicies are wanted. Peers are ports alone: neither the hub nor a
@@ -15,14 +13,13 @@ export function agentNetworkPolicy(
   values: AgentValues,
   podLabels: Readonly<Record<string, string>>,
 ): KubeObject {
-  const { installNamespace, entrypoint, proxyEnvironment, allow } = values;
-  const tcp = (port: number) => ({ protocol: 'TCP', port });
+  const { installNamespace, entrypoint, proxyEnvironment, allow, settings } = values;
   const { HTTP_PROXY = '', HTTPS_PROXY = '' } = proxyEnvironment;
-  const ports = new Set([
-    ...apiServerPorts,
+  const others = [
+    ...apiServerPortOf(settings.get('kube-apiserver')),
     ...(entrypoint.t === 'direct' ? [entrypoint.port] : []),
     ...[HTTP_PROXY, HTTPS_PROXY].flatMap(proxyPort),
-  ]);
+  ];
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
@@ -36,12 +33,18 @@ export function agentNetworkPolicy(
       policyTypes: ['Ingress', 'Egress'],
       ingress: [{ ports: [tcp(agentStatusPort)] }],
       egress: [
-        { ports: dnsPorts.flatMap((port) => [{ protocol: 'UDP', port }, tcp(port)]) },
-        { ports: [...ports].map(tcp) },
+        { ports: dnsEgress },
+        { ports: apiServerEgress(values.apiServerPorts, others) },
         ...(allow.length > 0 ? [{}] : []),
       ],
     },
   };
+}
+
+/** Of the agent's setting, where it names one; the port of a Service is not what a policy sees. */
+function apiServerPortOf(setting: string | undefined): number[] {
+  const port = setting === undefined ? undefined : parseHostMaybePort(setting).port;
+  return port === undefined ? [] : [port];
 }
 
 const defaultProxyPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };

@@ -37,6 +37,8 @@ export interface AgentValues {
   readonly leadsToApiserver: boolean;
   readonly drainTimeoutMs: number;
   readonly hasNetworkPolicy: boolean;
+  /** What the policy lets out to; empty: every TCP port. */
+  readonly apiServerPorts: readonly number[];
 }
 
 /**
@@ -51,6 +53,8 @@ export function agentValues(input: AgentInput, findings: Findings): AgentValues 
   const config = deploymentConfig.t === 'found' ? deploymentConfig.config : undefined;
   const where = config === undefined ? '' : describeDeploymentConfig(config);
   const variables = readVariables(config?.customizedVariables ?? [], where, findings);
+  const entrypoint = entrypointOf(input.entrypoint, variables, where, findings);
+  const isDirect = entrypoint?.t === 'direct';
 
   const values = {
     cluster: cluster.name,
@@ -62,12 +66,12 @@ export function agentValues(input: AgentInput, findings: Findings): AgentValues 
     resources: agentResources(config?.resourceRequirements ?? []),
     ...nodePlacementOf(cluster, config?.nodePlacement, findings),
     proxyEnvironment: proxyEnvironmentOf(config),
-    trustedCertificates: trustedCertificates(input.caBundle, config, findings),
+    trustedCertificates: trustedCertificates(input.caBundle, config, isDirect, findings),
     ...flagsOf(proxy, variables.serviceDomain),
     leadsToApiserver: variables.enableKubeApiProxy ?? input.leadsToApiserver,
     hasNetworkPolicy: input.hasNetworkPolicies,
+    apiServerPorts: input.apiServerPorts,
   };
-  const entrypoint = entrypointOf(input.entrypoint, variables, where, findings);
   const installNamespace = installNamespaceOf(deploymentConfig, input.defaultInstallNamespace);
   if (findings.problems.length > 0 || entrypoint === undefined || installNamespace === undefined) {
     return undefined;

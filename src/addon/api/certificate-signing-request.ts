@@ -5,6 +5,8 @@ import { fields, integer, text, texts } from './fields.ts';
 /** What we need of a CertificateSigningRequest. */
 export interface CertificateSigningRequest {
   readonly name: string;
+  /** In milliseconds since 1970; NaN: not stored yet. */
+  readonly createdAtMs: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly signer: string;
@@ -30,6 +32,7 @@ export function parseCertificateSigningRequest(object: KubeObject): CertificateS
   const certificate = decoded(status.certificate);
   return {
     name: object.metadata.name,
+    createdAtMs: Date.parse(object.metadata.creationTimestamp ?? ''),
     labels: object.metadata.labels ?? {},
     annotations: object.metadata.annotations ?? {},
     signer: text(spec.signerName),

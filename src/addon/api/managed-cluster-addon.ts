@@ -25,6 +25,8 @@ export interface ManagedClusterAddOn {
   readonly cluster: string;
   readonly uid: string;
   readonly resourceVersion: string;
+  /** In milliseconds since 1970; NaN: not stored yet. */
+  readonly createdAtMs: number;
   readonly isDeleting: boolean;
   /** Which CA has signed for its agent, as we have recorded it; undefined: it has not, or nobody has taken note. */
   readonly agentSigner: AgentSignerRecord | undefined;
@@ -58,6 +60,7 @@ export function parseManagedClusterAddOn(object: KubeObject): ManagedClusterAddO
     cluster: metadata.namespace ?? '',
     uid: metadata.uid ?? '',
     resourceVersion: metadata.resourceVersion ?? '',
+    createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
     isDeleting: metadata.deletionTimestamp !== undefined,
     agentSigner: agentSignerIn(metadata),
     configs: items(fields(object.spec).configs).map(parseConfigReferent),

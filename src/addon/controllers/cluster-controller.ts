@@ -47,6 +47,7 @@ export interface ClusterControllerOptions {
   readonly agentInstallNamespace: string;
   readonly enableKubeApiProxy: boolean;
   readonly enableNetworkPolicies: boolean;
+  readonly apiServerPorts: readonly number[];
   readonly clock: Clock;
   readonly wallClock: () => Date;
   readonly log: Logger;
@@ -160,8 +161,8 @@ export class ClusterController {
 
   async #bringWorks(pass: Pass): Promise<ManifestsOutcome> {
     const { addon, cluster, fleet, signal } = pass;
-    const { watches, agentInstallNamespace, enableKubeApiProxy, enableNetworkPolicies } =
-      this.#options;
+    const { watches, agentInstallNamespace, enableKubeApiProxy } = this.#options;
+    const { enableNetworkPolicies, apiServerPorts } = this.#options;
     const rendered = renderAgent({
       cluster,
       addon,
@@ -172,6 +173,7 @@ export class ClusterController {
       defaultInstallNamespace: agentInstallNamespace,
       leadsToApiserver: enableKubeApiProxy,
       hasNetworkPolicies: enableNetworkPolicies,
+      apiServerPorts,
     });
     if (rendered.t === 'failed') return rendered;
     if (rendered.t === 'waiting') {

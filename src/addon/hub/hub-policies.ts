@@ -1,5 +1,6 @@
 import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
+import { apiServerEgress, dnsEgress, tcp } from '../network-egress.ts';
 import { brokerPorts } from './broker-args.ts';
 import type { BrokerRedis } from './broker-redis.ts';
 import { hubMeta, serverLabel } from './hub-object.ts';
@@ -14,16 +15,14 @@ export function disruptionBudget(configuration: ManagedProxyConfiguration): Kube
   };
 }
 
-const tcp = (port: number) => ({ protocol: 'TCP', port });
-const udp = (port: number) => ({ protocol: 'UDP', port });
-
 /**
- * By ports, as peers cannot be selected on every cluster: in come clients, agents, probes and scrapers; out go names (5353 on
- * some distributions), the kube-apiserver, Redis and the other brokers.
+ * By ports, as peers cannot be selected on every cluster: in come clients, agents, probes and scrapers; out go names, the
+ * kube-apiserver, Redis and the other brokers.
  */
 export function brokerNetworkPolicy(
   configuration: ManagedProxyConfiguration,
   redis: BrokerRedis | undefined,
+  apiServerPorts: readonly number[],
 ): KubeObject {
   const { client, agent, status } = brokerPorts;
   return {
@@ -35,8 +34,8 @@ export function brokerNetworkPolicy(
       policyTypes: ['Ingress', 'Egress'],
       ingress: [{ ports: [client, agent, status].map(tcp) }],
       egress: [
-        { ports: [udp(53), tcp(53), udp(5353), tcp(5353)] },
-        { ports: [tcp(443), tcp(6443)] },
+        { ports: dnsEgress },
+        { ports: apiServerEgress(apiServerPorts) },
         ...(redis === undefined
           ? []
           : [

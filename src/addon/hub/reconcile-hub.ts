@@ -27,6 +27,8 @@ export interface HubSettings {
   /** Of the brokers. */
   readonly imagePullSecrets: readonly string[];
   readonly enableNetworkPolicies: boolean;
+  /** What NetworkPolicies let out to; empty: every TCP port. */
+  readonly apiServerPorts: readonly number[];
   /** The Redis of configurations that name none. */
   readonly redis: RedisSpec | undefined;
 }
@@ -153,7 +155,9 @@ function hubObjects(
   if (entrypoint.type === 'LoadBalancerService') objects.push(loadBalancerService(configuration));
   if (entrypoint.type === 'Ingress') objects.push(agentIngress(configuration));
   if (entrypoint.type === 'PortForward') objects.push(portForwardRoleObject(configuration));
-  if (settings.enableNetworkPolicies) objects.push(brokerNetworkPolicy(configuration, redis));
+  if (settings.enableNetworkPolicies) {
+    objects.push(brokerNetworkPolicy(configuration, redis, settings.apiServerPorts));
+  }
   if (redis !== undefined) objects.push(key);
   if (replicas > 1) objects.push(disruptionBudget(configuration));
   // A profile that cannot be understood is not replaced by a weaker one: the Deployment stays as it is.

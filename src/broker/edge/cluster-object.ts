@@ -4,6 +4,7 @@ import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { closeError } from '../../websocket/close-code.ts';
+import { sessionLimitProblem, tunnelLimitProblem } from '../admission.ts';
 import type { KeptAgent } from '../agent-port.ts';
 import { Hub } from '../hub.ts';
 import { brokerStatus, type BrokerStatus } from '../status.ts';
@@ -52,8 +53,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       directory: new ObjectDirectory({
         survivors: agents
           .filter(({ kept }) => !kept.leaving)
-          .map(({ kept: { cluster, agent, tunnel, epoch } }) => {
-            return { cluster, agent, tunnel, epoch, replica, address: '' };
+          .map(({ kept: { cluster, agent, instance, tunnel, epoch } }) => {
+            return { cluster, agent, instance, tunnel, epoch, replica, address: '' };
           }),
         publishAlias: (alias, cluster) => this.#publishAlias(alias, cluster),
       }),
@@ -81,13 +82,21 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     if (admitted === undefined) return new Response('only for the Worker', { status: 403 });
     const { cluster } = admitted;
     if (admitted.role === 'agent') {
-      const { agent, tunnel } = admitted;
-      if (this.#hub.holdsAnother(cluster, agent, tunnel)) {
+      const { agent, instance, tunnel } = admitted;
+      if (this.#hub.holdsAnother(cluster, agent, tunnel, instance)) {
         const message = `agent ${agent} has a tunnel already, and on the edge there is one place for a cluster`;
         // Not soon: each attempt wakes the object.
         const headers = { 'Retry-After': '3600' };
         return Response.json({ code: 'already_here', message }, { status: 409, headers });
       }
+    }
+    const problem =
+      admitted.role === 'agent'
+        ? tunnelLimitProblem(this.#hub, cluster)
+        : sessionLimitProblem(this.#hub, admitted);
+    if (problem !== undefined) {
+      const headers = { 'Retry-After': '60' };
+      return Response.json({ code: 'overloaded', message: problem }, { status: 503, headers });
     }
     const peer = request.headers.get('CF-Connecting-IP') ?? 'unknown';
     const { 0: client, 1: server } = new WebSocketPair();
@@ -149,7 +158,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
   #admit(link: EdgeLink, admitted: Admitted): void {
     const { cluster } = admitted;
     if (admitted.role === 'agent') {
-      this.#hub.admitAgent(link, cluster, admitted.agent, admitted.tunnel);
+      const { agent, instance, tunnel } = admitted;
+      this.#hub.admitAgent(link, cluster, agent, tunnel, instance);
     } else {
       this.#hub.admitDialer(link, cluster, admitted.dialer);
     }

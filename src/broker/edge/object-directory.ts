@@ -1,5 +1,11 @@
 import { clusterAlias } from '../../base/cluster-alias.ts';
-import { byPreference, type AgentClaim, type AgentRecord, type Directory } from '../directory.ts';
+import {
+  byPreference,
+  processName,
+  type AgentClaim,
+  type AgentRecord,
+  type Directory,
+} from '../directory.ts';
 
 export interface ObjectDirectoryOptions {
   /** Claims of tunnels whose sockets outlived the object's memory. */
@@ -71,11 +77,15 @@ export class ObjectDirectory implements Directory {
     this.#fenced = listener;
   }
 
+  onOtherProcess(): void {
+    // There is no other replica.
+  }
+
   async close(): Promise<void> {
     this.#entries = [];
   }
 }
 
 function isSameTunnel(a: AgentClaim, b: AgentClaim): boolean {
-  return a.cluster === b.cluster && a.agent === b.agent && a.tunnel === b.tunnel;
+  return a.cluster === b.cluster && a.tunnel === b.tunnel && processName(a) === processName(b);
 }

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { connectionShare } from '../../base/open-file-limit.ts';
 import type { OptionsDraft } from '../../base/options.ts';
 import { processId } from '../../base/options-common.ts';
 import { brokerOperatorTable } from '../../base/options-operator.ts';
@@ -6,6 +7,7 @@ import type { OptionsTable } from '../../base/options-table.ts';
 import type { ProxyEnvironment } from '../../base/proxy-environment.ts';
 import type { Secret } from '../../base/secret.ts';
 import type { TlsChoice } from '../../base/tls-choice.ts';
+import { type TrustedProxies, trustedProxiesProblem } from '../../base/trusted-proxies.ts';
 import { formatHostPort, type HostPort, isLoopback } from '../../base/options-values.ts';
 
 /** What `startBroker` is told. The paths are of files that could be read at the start, and may change while running. */
@@ -42,8 +44,14 @@ export interface BrokerOptions {
   readonly replicaCa: string | undefined;
   /** The name in the other replicas' certificates, where it is not the host of their addresses. */
   readonly replicaServerName?: string | undefined;
-  /** WebSocket upgrades per second; above it the answer is 503 with Retry-After. */
+  /** WebSocket upgrades with a good credential per second; above it the answer is 503 with Retry-After. */
   readonly acceptRate: number;
+  /** Connections to `listen` at a time (default: as many as the limit of open files allows). */
+  readonly maxConnections?: number;
+  /** Tunnels of one cluster (default: `defaultAdmissionLimits.maxTunnelsPerCluster`). */
+  readonly maxTunnelsPerCluster?: number;
+  /** Whose X-Forwarded-For is believed (default: nobody's). */
+  readonly trustedProxies?: TrustedProxies | undefined;
   /** How long streams may go on after a drain began, in milliseconds. */
   readonly drainTimeoutMs: number;
 }
@@ -100,6 +108,9 @@ export const brokerTable = {
     help: 'Names this process among the replicas of the broker.',
   },
   acceptRate: brokerOperatorTable.acceptRate,
+  maxConnections: brokerOperatorTable.maxConnections,
+  maxTunnelsPerCluster: brokerOperatorTable.maxTunnelsPerCluster,
+  trustedProxies: brokerOperatorTable.trustedProxies,
 } as const satisfies OptionsTable;
 
 export const replicaTable = {
@@ -157,6 +168,15 @@ export function hubAccess(values: {
 /** Problems between the options of `brokerTable` and `replicaTable`. */
 export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
   const { values, given, label, problem, warn } = draft;
+  const trusted = values.trustedProxies && trustedProxiesProblem(values.trustedProxies);
+  if (trusted !== undefined) problem(`${label('trustedProxies')}: ${trusted}`);
+  const { maxConnections = 0 } = values;
+  const possible = connectionShare(1);
+  if (maxConnections > possible) {
+    warn(
+      `${label('maxConnections')}=${maxConnections} is more than the open file limit allows, ${possible} are; raise the limit (ulimit -n)`,
+    );
+  }
   if (given('tlsCert') !== given('tlsKey')) {
     const [present, absent] = given('tlsCert')
       ? (['tlsCert', 'tlsKey'] as const)

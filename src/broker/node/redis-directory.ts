@@ -1,10 +1,16 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
-import { byPreference, type AgentClaim, type AgentRecord, type Directory } from '../directory.ts';
+import {
+  byPreference,
+  isOtherProcess,
+  type AgentClaim,
+  type AgentRecord,
+  type Directory,
+} from '../directory.ts';
 import type { RedisTlsFiles } from './redis-client.ts';
 import { RedisConnection, type RedisError } from './redis-connection.ts';
-import { aliasOf, encodeClaim, fieldOf, type StoredTunnel } from './redis-entry.ts';
+import { aliasOf, encodeClaim, fieldOf, processOfField, type StoredTunnel } from './redis-entry.ts';
 import { OwnClaims, type OwnClaim } from './redis-own-claims.ts';
 import { RedisRoutes } from './redis-routes.ts';
 import { RedisStore } from './redis-store.ts';
@@ -49,6 +55,7 @@ export class RedisDirectory implements Directory {
   readonly #upkeep: RedisUpkeep;
   readonly #routes: RedisRoutes;
   #fenced: (claim: AgentRecord) => void = () => {};
+  #otherProcess: (claim: AgentRecord) => void = () => {};
 
   /**
    * Connects, or starts degraded where Redis does not answer.
@@ -175,6 +182,10 @@ export class RedisDirectory implements Directory {
     this.#fenced = listener;
   }
 
+  onOtherProcess(listener: (claim: AgentRecord) => void): void {
+    this.#otherProcess = listener;
+  }
+
   async close(): Promise<void> {
     this.#upkeep.close();
     this.#connection.close();
@@ -254,7 +265,12 @@ export class RedisDirectory implements Directory {
     if (holder === this.#holder) return;
     this.#routes.expire(alias);
     const own = this.#own.get(alias, field);
-    if (own !== undefined) this.#verify(own);
+    if (own !== undefined) return this.#verify(own);
+    const process = processOfField(field);
+    if (process === undefined) return;
+    for (const { record } of this.#own.standing(alias)) {
+      if (isOtherProcess(record, process)) this.#otherProcess(record);
+    }
   }
 
   /** Somebody else claims the same tunnel; whether that is newer than ours Redis knows for certain. */

@@ -40,6 +40,7 @@ export function agentInput(parts: Partial<AgentInput> = {}): AgentInput {
     defaultInstallNamespace: installNamespace,
     leadsToApiserver: true,
     hasNetworkPolicies: false,
+    apiServerPorts: [],
     ...parts,
   };
 }

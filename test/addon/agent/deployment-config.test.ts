@@ -271,6 +271,7 @@ describe('proxyConfig', () => {
     ca = await readFile(certificates.server.ca, 'utf8');
   });
   const own = agentInput().caBundle;
+  const viaHub = { t: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' } as const;
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const proxied = (proxyConfig: object) => configuredInput({ proxyConfig });
   const names = (input: ReturnType<typeof proxied>) =>
@@ -308,11 +309,39 @@ describe('proxyConfig', () => {
     expect(trusted(input).match(/BEGIN/g)).toHaveLength(2);
   });
 
-  it('says that authorities are of no use to a plain proxy', () => {
-    const input = proxied({ httpsProxy: 'http://proxy', caBundle: base64(ca) });
+  it.each(['http://proxy:3128', 'proxy:3128'])(
+    'adds the authorities of a proxy (%s) that shows a certificate of its own in the name of the entrypoint',
+    (httpsProxy) => {
+      const input = proxied({ httpsProxy, caBundle: base64(ca) });
+      expect(trusted(input)).toBe(`${own}${ca.trim()}\n`);
+      expect(rendered(input).notices).toEqual([]);
+    },
+  );
+
+  it('adds them where the cluster has an entrypoint of its own', () => {
+    const input = configuredInput(
+      {
+        proxyConfig: { httpsProxy: 'http://proxy', caBundle: base64(ca) },
+        customizedVariables: [{ name: 'serviceEntryPoint', value: 'broker.example.com' }],
+      },
+      { entrypoint: viaHub },
+    );
+    expect(trusted(input)).toBe(`${own}${ca.trim()}\n`);
+  });
+
+  it.each([
+    [
+      "agents go through the hub's kube-apiserver, and trust it by the kubeconfig of the klusterlet; give the klusterlet this CA",
+      { httpsProxy: 'http://proxy' },
+      { entrypoint: viaHub },
+    ],
+    ['there is no httpsProxy', { httpProxy: 'http://proxy' }, {}],
+    ['there is no httpsProxy', {}, {}],
+  ])('says that authorities have no effect where %s', (why, proxyConfig, parts) => {
+    const input = configuredInput({ proxyConfig: { ...proxyConfig, caBundle: base64(ca) } }, parts);
     expect(trusted(input)).toBe(own);
     expect(rendered(input).notices).toEqual([
-      expect.stringContaining('AddOnDeploymentConfig config/deploy: spec.proxyConfig.caBundle'),
+      `AddOnDeploymentConfig config/deploy: spec.proxyConfig.caBundle has no effect, ${why}`,
     ]);
   });
 
@@ -332,9 +361,9 @@ describe('proxyConfig', () => {
 });
 
 describe('the NetworkPolicy of the agent', () => {
-  const policyPorts = (input: ReturnType<typeof agentInput>) => {
+  const policyPorts = (input: ReturnType<typeof agentInput>, apiServerPorts = [6443]) => {
     const { spec } = manifest(
-      { ...input, hasNetworkPolicies: true },
+      { ...input, hasNetworkPolicies: true, apiServerPorts },
       'NetworkPolicy',
     ) as unknown as {
       spec: { egress: { ports?: { port: number }[] }[] };
@@ -345,7 +374,7 @@ describe('the NetworkPolicy of the agent', () => {
 
   it('lets the agent to names, kube-apiservers and its entrypoint, and the kubelet to its probes', () => {
     const entrypoint = { t: 'direct', host: 'a', port: 8091 } as const;
-    expect(policyPorts(agentInput({ entrypoint }))).toEqual([dns, [443, 6443, 8091]]);
+    expect(policyPorts(agentInput({ entrypoint }))).toEqual([dns, [6443, 8091]]);
     const policy = manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy');
     expect(policy['spec']).toMatchObject({
       policyTypes: ['Ingress', 'Egress'],
@@ -354,16 +383,31 @@ describe('the NetworkPolicy of the agent', () => {
   });
 
   it.each([
-    [{ httpsProxy: 'http://proxy:3128' }, [443, 6443, 3128]],
-    [{ httpsProxy: 'https://proxy', httpProxy: 'http://proxy' }, [443, 6443, 80]],
-    [{ httpsProxy: 'proxy:3128' }, [443, 6443, 3128]],
-    [{ httpsProxy: 'http://[broken' }, [443, 6443]],
+    [{ httpsProxy: 'http://proxy:3128' }, [6443, 443, 3128]],
+    [{ httpsProxy: 'https://proxy', httpProxy: 'http://proxy' }, [6443, 443, 80]],
+    [{ httpsProxy: 'proxy:3128' }, [6443, 443, 3128]],
+    [{ httpsProxy: 'http://[broken' }, [6443, 443]],
   ])('lets it to the proxy of %j', (proxyConfig, ports) => {
     expect(policyPorts(configuredInput({ proxyConfig }))).toEqual([dns, ports]);
   });
 
   it('lets it anywhere when it has targets of its own', () => {
     const proxy = { ...agentInput().proxy, allow: ['db:5432'] };
-    expect(policyPorts(agentInput({ proxy }))).toEqual([dns, [443, 6443], undefined]);
+    expect(policyPorts(agentInput({ proxy }))).toEqual([dns, [6443, 443], undefined]);
+  });
+
+  it('lets it to the port that kube-apiserver is told to be at', () => {
+    const flags = [{ name: 'kube-apiserver', value: '10.0.0.1:16443' }];
+    const proxy = { ...agentInput().proxy, flags };
+    expect(policyPorts(agentInput({ proxy }))).toEqual([dns, [6443, 16_443, 443]]);
+  });
+
+  it('lets it to every TCP port where nobody says at which one kube-apiservers listen', () => {
+    const egress = (
+      manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy')['spec'] as {
+        egress: object[];
+      }
+    )['egress'];
+    expect(egress[1]).toEqual({ ports: [{ protocol: 'TCP' }] });
   });
 });

@@ -59,6 +59,7 @@ export function observe(
       imagePullPolicy: 'IfNotPresent',
       imagePullSecrets: [],
       enableNetworkPolicies: false,
+      apiServerPorts: [],
       redis,
       ...settings,
     },

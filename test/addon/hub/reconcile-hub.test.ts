@@ -366,7 +366,7 @@ describe('rights', () => {
 describe('the NetworkPolicy', () => {
   const policy = (...parameters: Parameters<typeof plan>) => {
     const [configuration, observed] = parameters;
-    const settings = { ...observed?.settings, enableNetworkPolicies: true };
+    const settings = { apiServerPorts: [6443], ...observed?.settings, enableNetworkPolicies: true };
     return rendered(plan(configuration, { ...observed, settings }), 'NetworkPolicy');
   };
   const tcp = (...ports: number[]) => ports.map((port) => ({ protocol: 'TCP', port }));
@@ -379,7 +379,7 @@ describe('the NetworkPolicy', () => {
         { protocol: 'TCP', port: 5353 },
       ],
     },
-    { ports: tcp(443, 6443) },
+    { ports: tcp(6443) },
   ];
 
   it('lets in clients, agents and probes, and out what one broker needs', () => {
@@ -388,6 +388,13 @@ describe('the NetworkPolicy', () => {
       policyTypes: ['Ingress', 'Egress'],
       ingress: [{ ports: tcp(8090, 8091, 8092) }],
       egress: basics,
+    });
+  });
+
+  it('lets brokers out to every TCP port where nobody says at which one kube-apiservers listen', () => {
+    const settings = { ...withoutRedis.settings, apiServerPorts: [] };
+    expect(policy(configurationOf(), { settings })['spec']).toMatchObject({
+      egress: [basics[0], { ports: [{ protocol: 'TCP' }] }],
     });
   });
 

@@ -20,7 +20,7 @@ export const entrypointValues: Readonly<Record<EntrypointValues, Values>> = {
 };
 
 /** As the README says it. */
-const ourImage: Values = { registry: 'localhost', image: 'culvert', tag: 'ground' };
+export const ourImage: Values = { registry: 'localhost', image: 'culvert', tag: 'ground' };
 
 export interface Condition {
   readonly type: string;
@@ -141,7 +141,7 @@ export async function removeEverything(ground: Ground): Promise<void> {
   }
 }
 
-const egressProxyConfig = {
+export const egressProxyConfig = {
   httpsProxy: egressProxyUrl,
   httpProxy: egressProxyUrl,
   noProxy: '10.0.0.0/8',

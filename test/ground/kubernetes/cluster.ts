@@ -10,6 +10,7 @@ import { writeKubeconfig } from './kubeconfig.ts';
 import { entranceOf, makeNodeNamespaces } from './namespaces.ts';
 import { importImages, startContainerd, startKubelet, startKubeProxy } from './node-programs.ts';
 import { connectToSegment } from './segment.ts';
+import { mutatingPolicyFlags } from './openshift-admission.ts';
 import {
   startedCluster,
   type ClusterPrograms,
@@ -156,6 +157,8 @@ async function startApiServer(
         `--kubelet-client-key=${toKubelet.key}`,
         `--kubelet-certificate-authority=${pki.ca.cert}`,
         '--kubelet-preferred-address-types=InternalIP',
+        // For the admission of other distributions.
+        ...mutatingPolicyFlags,
       ],
     }),
   );
