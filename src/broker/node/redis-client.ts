@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
@@ -133,12 +134,14 @@ function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): S
   };
 }
 
+const defaultConnectTimeoutMs = 10_000;
+
 /** What ioredis tells a connector, as far as it is needed here. */
 interface ConnectorOptions {
   readonly host?: string;
   readonly port?: number;
   /** 4 or 6; 0 and undefined: both. */
-  readonly family?: number;
+  readonly family?: 0 | 4 | 6;
   readonly tls?: ConnectionOptions;
   readonly connectTimeout?: number;
   readonly disconnectTimeout?: number;
@@ -162,20 +165,24 @@ class RedisConnector extends AbstractConnector {
   override async connect(): ReturnType<AbstractConnector['connect']> {
     this.connecting = true;
     const { host = '127.0.0.1', port = 6379, family, tls, connectTimeout } = this.#options;
+    const timeoutMs = connectTimeout ?? defaultConnectTimeoutMs;
+    let stream: Socket | undefined;
     try {
-      const socket = await connectTcp(
-        { host, port },
-        {
-          ...(family === 4 || family === 6 ? { family } : {}),
-          ...(connectTimeout === undefined ? {} : { timeoutMs: connectTimeout }),
-        },
-      );
-      this.stream = tls === undefined ? socket : connectTls({ host, ...tls, socket });
-      if (!this.connecting) this.stream.destroy();
+      const wanted = family === 4 || family === 6 ? { family } : {};
+      stream = await connectTcp({ host, port }, { ...wanted, timeoutMs });
+      if (tls !== undefined) {
+        stream = connectTls({ host, ...tls, socket: stream });
+        // What comes before ioredis listens is thrown below.
+        stream.on('error', () => {});
+        await once(stream, 'secureConnect', { signal: AbortSignal.timeout(timeoutMs) });
+      }
+      if (!this.connecting) stream.destroy();
     } catch (thrown) {
-      this.stream = new Socket().destroy();
+      stream ??= new Socket();
+      stream.destroy();
       this.firstError = asError(thrown);
     }
-    return this.stream;
+    this.stream = stream;
+    return stream;
   }
 }
