@@ -6,6 +6,7 @@ import { systemClock } from '../../base/clock.ts';
 import { guardedServerOptions, guardHttpServer } from '../../base/guarded-http.ts';
 import type { Logger } from '../../base/logger.ts';
 import { Metrics } from '../../base/metrics.ts';
+import { listenAt } from '../../base/net/listen.ts';
 import { connectionShare } from '../../base/open-file-limit.ts';
 import { startStatusServer } from '../../base/status-server.ts';
 import { version } from '../../base/version.ts';
@@ -125,7 +126,7 @@ export async function startBroker(
   });
   starting.use(guard);
   exposeConnections(metrics.group('culvert_broker'), guard);
-  await listen(server, options);
+  await listenAt(server, options.listen, log);
   starting.defer(() => closeServer(server));
   const unready = (): string | undefined => (hub.draining ? 'draining' : undefined);
   if (options.statusListen !== undefined) {
@@ -217,12 +218,4 @@ async function closeServer(server: Server): Promise<void> {
   server.close(() => resolve());
   server.closeAllConnections();
   await promise;
-}
-
-async function listen(server: Server, options: BrokerOptions): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(options.listen.port, options.listen.host, resolve);
-  await promise;
-  server.removeListener('error', reject);
 }
