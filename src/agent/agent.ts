@@ -1,7 +1,9 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { clusterAlias } from '../base/cluster-alias.ts';
+import { LastGoodCa } from '../base/last-good-ca.ts';
 import type { Logger } from '../base/logger.ts';
 import { startStatusServer, type StatusServer } from '../base/status-server.ts';
+import { version } from '../base/version.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
@@ -60,8 +62,9 @@ const leaveMs = 2_000;
 export async function startAgent(options: AgentOptions, parts: AgentParts): Promise<RunningAgent> {
   const alias = await clusterAlias(options.cluster);
   const policy = new DestinationPolicy({ ...options, clusterAlias: alias });
-  const clusters = parts.clusters ?? (await connectClusters(options));
-  const agent = new Agent(options, { policy, clusters }, parts);
+  const ca = new LastGoodCa('--ca-file', parts.log);
+  const clusters = parts.clusters ?? (await connectClusters(options, ca, parts.log));
+  const agent = new Agent(options, { policy, clusters, ca }, parts);
   try {
     await agent.listen();
   } catch (thrown) {
@@ -69,6 +72,13 @@ export async function startAgent(options: AgentOptions, parts: AgentParts): Prom
     throw thrown;
   }
   return agent;
+}
+
+interface OwnParts {
+  readonly policy: DestinationPolicy;
+  readonly clusters: KubeClusters;
+  /** What --ca-file holds. */
+  readonly ca: LastGoodCa;
 }
 
 class Agent implements RunningAgent {
@@ -88,19 +98,21 @@ class Agent implements RunningAgent {
   /** Tells this process apart from others with the same agent id, before it and beside it. */
   readonly #instance = crypto.randomUUID();
   readonly #clusters: KubeClusters;
+  readonly #ca: LastGoodCa;
   readonly #lease: LeaseKeeper | undefined;
   #status: StatusServer | undefined;
   readonly #running: Promise<unknown>;
 
   constructor(
     options: AgentOptions,
-    { policy, clusters }: { readonly policy: DestinationPolicy; readonly clusters: KubeClusters },
+    { policy, clusters, ca }: OwnParts,
     { log, clock = systemClock }: AgentParts,
   ) {
     this.#options = options;
     this.#policy = policy;
     this.#clusters = clusters;
-    this.#routes = new BrokerRoutes(options, clusters.hubConfig);
+    this.#ca = ca;
+    this.#routes = new BrokerRoutes(options, clusters.hubConfig, ca);
     this.#clock = clock;
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#dials = new DialRecords(this.#log);
@@ -153,13 +165,16 @@ class Agent implements RunningAgent {
     if (statusListen === undefined) return;
     const source = {
       unready: () => this.#unready(),
-      metrics: async () =>
-        agentMetrics({
+      metrics: async () => {
+        await this.#ca.look();
+        return agentMetrics({
           tunnels: this.tunnelCount,
           streams: this.streamCount,
           leaseRenewedAt: this.#lease?.renewedAt,
           dials: this.#dials,
-        }),
+          staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
+        });
+      },
     };
     this.#status = await startStatusServer(statusListen, source, this.#log);
   }
@@ -202,6 +217,7 @@ class Agent implements RunningAgent {
           'Culvert-Tunnel': `${tunnel}`,
           ...headers,
         },
+        userAgent: `culvert-agent/${version}`,
         signal,
       });
     } catch (thrown) {

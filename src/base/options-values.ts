@@ -1,6 +1,8 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
-import { isDnsLabel } from './enrolment-token-subject.ts';
+import { type CaUse, readCaCertificates } from './ca-certificates.ts';
+import { describeError } from './error.ts';
+import { aliasAsNameText, isClusterAlias, isDnsLabel } from './enrolment-token-subject.ts';
 import { didYouMean } from './option-problems.ts';
 
 /** A host name or address (IPv6 without its brackets) and a port; port 0 lets the system choose when listening. */
@@ -113,12 +115,32 @@ export function parseDnsLabel(text: string): string {
   );
 }
 
-/** The path of a file that can be read now; it is read again whenever it is needed, so that rotation works. */
-export function parseFile(path: string): string {
+/** The name of a cluster, as it stands in tokens and certificates. */
+export function parseClusterName(text: string): string {
+  if (isClusterAlias(text)) throw new ValueProblem(`is no name for a cluster: ${aliasAsNameText}`);
+  return parseDnsLabel(text);
+}
+
+/**
+ * The path of a file that can be read now; it is read again whenever it is needed, so that rotation works.
+ *
+ * @param holdsCasOf the file must hold CA certificates for this use
+ */
+export function parseFile(path: string, holdsCasOf?: CaUse): string {
+  checkReadable(path);
+  if (holdsCasOf === undefined) return path;
+  try {
+    readCaCertificates(readFileSync(path, 'utf8'), holdsCasOf);
+    return path;
+  } catch (thrown) {
+    throw new ValueProblem(`cannot be used: ${describeError(thrown)}`);
+  }
+}
+
+function checkReadable(path: string): void {
   try {
     if (statSync(path).isDirectory()) throw new ValueProblem('is a directory, a file is needed');
     accessSync(path, constants.R_OK);
-    return path;
   } catch (thrown) {
     if (thrown instanceof ValueProblem) throw thrown;
     const code = (thrown as NodeJS.ErrnoException).code;

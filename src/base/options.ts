@@ -91,7 +91,8 @@ const parsers: {
 } = {
   string: (text) => text,
   dnsLabel: values.parseDnsLabel,
-  file: values.parseFile,
+  clusterName: values.parseClusterName,
+  file: (path, { holdsCasOf }) => values.parseFile(path, holdsCasOf),
   hostPort: (text) => Object.freeze(values.parseHostPort(text)),
   hostMaybePort: (text) => Object.freeze(values.parseHostMaybePort(text)),
   bytes: values.parseBytes,

@@ -1,5 +1,5 @@
 import { Hono, type Context } from 'hono';
-import { isDnsLabel } from '../base/enrolment-token-subject.ts';
+import { isClusterName, isDnsLabel } from '../base/enrolment-token-subject.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import type { AcceptRate } from './accept-rate.ts';
@@ -109,8 +109,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     if (identity instanceof Response) return identity;
     const cluster = c.req.header('Culvert-Cluster') ?? '';
     const agent = c.req.header('Culvert-Agent') ?? '';
-    if (!isDnsLabel(cluster) || !agentId.test(agent)) {
-      const message = 'Culvert-Cluster must be a DNS label and Culvert-Agent a short name';
+    if (!isClusterName(cluster) || !agentId.test(agent)) {
+      const message =
+        'Culvert-Cluster must be the name of a cluster (a DNS label that is no alias) and Culvert-Agent a short name';
       return reject(c, { status: 400, code: 'protocol_error', message });
     }
     const speaksFor = identity.kind === 'agent' ? identity.cluster : undefined;

@@ -1,6 +1,6 @@
 import { credentialHeader } from '../base/certificate-token.ts';
 import type { Clock } from '../base/clock.ts';
-import { isDnsLabel } from '../base/enrolment-token-subject.ts';
+import { isClusterName } from '../base/enrolment-token-subject.ts';
 import {
   AuthenticationError,
   type Authenticator,
@@ -109,5 +109,5 @@ function claimedUser(token: string): string | undefined {
 function clusterOf(user: string | undefined): string | undefined {
   const [, cluster = ''] =
     /^system:serviceaccount:([^:]+):cluster-proxy-agent$/.exec(user ?? '') ?? [];
-  return isDnsLabel(cluster) ? cluster : undefined;
+  return isClusterName(cluster) ? cluster : undefined;
 }

@@ -16,6 +16,7 @@ import { asError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
 import { formatPeer } from '../base/net/format-peer.ts';
 import { listenAt } from '../base/net/listen.ts';
+import { trustClientsOf } from '../base/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
 import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
@@ -207,7 +208,7 @@ function createHttp2Server(options: Http2FrontOptions): Http2Server | Http2Secur
 }
 
 function secureContext({ cert, key, clientCa, choice }: TlsMaterial) {
-  return { cert, key, ca: clientCa, ...choice };
+  return { cert, key, ...trustClientsOf(clientCa), ...choice };
 }
 
 function answer(stream: ServerHttp2Stream, headers: Record<string, string | number>): void {

@@ -8,6 +8,7 @@ import { ConfigError } from '../../src/base/option-problems.ts';
 import type { Env } from '../../src/base/options-table.ts';
 import { readBridgeOptions } from '../../src/cli/bridge.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { makeTestCertificates } from '../support/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -15,7 +16,10 @@ const file = (name: string, text = 'x') => {
   writeFileSync(join(folder, name), text);
   return join(folder, name);
 };
-const [cert, key, ca] = [file('tls.crt'), file('tls.key'), file('ca.crt')];
+const certificates = await makeTestCertificates();
+afterAll(() => certificates[Symbol.asyncDispose]());
+const { ca } = certificates.client;
+const [cert, key] = [file('tls.crt'), file('tls.key')];
 
 function problemsOf(read: () => unknown): readonly string[] {
   try {
@@ -140,6 +144,38 @@ describe('readAgentOptions', () => {
   const options = (argv: string[] = [], env: Env = {}) =>
     readAgentOptions([...needed, ...argv], env).options;
   const problems = (argv: string[], env: Env = {}) => problemsOf(() => readAgentOptions(argv, env));
+
+  it('reads headers for gateways, from flags and a file that may change', async () => {
+    const headers = file('headers', 'X-Secret: one\n');
+    const { options: read } = readAgentOptions(
+      [...needed, '--header', 'X-Id=1,2', '--header', 'X-B=b', '--header-file', headers],
+      {},
+    );
+    expect(await read.readHeaders!()).toEqual({ 'X-Id': '1,2', 'X-B': 'b', 'X-Secret': 'one' });
+    file('headers', 'X-Secret: two');
+    expect(await read.readHeaders!()).toMatchObject({ 'X-Secret': 'two' });
+    file('headers', 'X-Secret: three\nX-id: 1');
+    await expect(read.readHeaders!()).rejects.toThrow('the header X-id is given twice, keep one');
+    expect(inspect(read, { depth: 9 })).not.toMatch(/one|two|three/);
+  });
+
+  it('refuses headers that it cannot send, without their values', () => {
+    const headers = file('headers', 'X-Secret: one\n');
+    expect(
+      problemsOf(() => readAgentOptions([...needed, '--header', 'Upgrade=hidden'], {})),
+    ).toEqual(['--header sets Upgrade, which this program sets itself']);
+    expect(problemsOf(() => readAgentOptions(needed, { CULVERT_HEADER: 'hidden' }))).toEqual([
+      'CULVERT_HEADER is not NAME=VALUE',
+    ]);
+    const plain = ['--broker-url', 'ws://hub.example', '--cluster', 'c1'];
+    expect(problemsOf(() => readAgentOptions([...plain, '--header-file', headers], {}))).toEqual([
+      '--broker-url=ws://hub.example would send what --header-file holds unencrypted, use wss:// (ws:// is for loopback addresses)',
+    ]);
+    const viaHub = ['--broker-via-hub', 'hub/https:p:a', '--hub-kubeconfig', key, '--cluster', 'c'];
+    expect(problemsOf(() => readAgentOptions([...viaHub, '--header', 'A=b'], {}))).toEqual([
+      '--header is for a gateway in front of --broker-url, it is not sent to the API server of the hub',
+    ]);
+  });
 
   it('needs to know the broker and the cluster', () => {
     expect(problems([])).toEqual([

@@ -5,6 +5,7 @@ import { getRequestListener } from '@hono/node-server';
 import { systemClock } from '../../base/clock.ts';
 import { guardedServerOptions, guardHttpServer } from '../../base/guarded-http.ts';
 import type { Logger } from '../../base/logger.ts';
+import { exposeFiles } from '../../base/file-metrics.ts';
 import { Metrics } from '../../base/metrics.ts';
 import { listenAt } from '../../base/net/listen.ts';
 import { connectionShare } from '../../base/open-file-limit.ts';
@@ -24,7 +25,6 @@ import { type Credentials, openCredentials } from './credentials.ts';
 import { openHubCluster } from './hub-cluster.ts';
 import { exposeBroker, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
-import { exposeReloads } from './reload-metrics.ts';
 import { peerOf } from './peer.ts';
 import { joinReplicas } from './replicas.ts';
 import { upgradeHandler } from './upgrade.ts';
@@ -83,7 +83,8 @@ export async function startBroker(
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
   exposeBroker(metrics.group('culvert_broker'), hub, rejections);
-  exposeReloads(metrics.group('culvert_broker'), [...credentials.files, ...files]);
+  const hubCa = hubCluster === undefined ? [] : [hubCluster.ca];
+  exposeFiles(metrics.group('culvert_broker'), [...credentials.files, ...files, ...hubCa]);
   const app = createApp(
     {
       hub,

@@ -83,6 +83,7 @@ export const brokerTable = {
   agentCa: {
     name: 'agent-ca',
     kind: 'file',
+    holdsCasOf: 'clients',
     help: "The CAs (PEM) that sign agents' certificates for their registration with the hub; agents show them in the TLS handshake or by a token.",
   },
   kubernetes: {
@@ -121,7 +122,12 @@ export const replicaTable = {
     placeholder: 'URL',
     help: 'The directory of several replicas: redis://, rediss://, redis+sentinel:// or redis+cluster://. Without it the broker is alone.',
   },
-  redisCa: { name: 'redis-ca', kind: 'file', help: 'Certificates (PEM) to trust for rediss://.' },
+  redisCa: {
+    name: 'redis-ca',
+    kind: 'file',
+    holdsCasOf: 'servers',
+    help: 'Certificates (PEM) to trust for rediss://.',
+  },
   redisPrefix: {
     name: 'redis-prefix',
     kind: 'string',
@@ -143,6 +149,7 @@ export const replicaTable = {
   replicaCa: {
     name: 'replica-ca',
     kind: 'file',
+    holdsCasOf: 'servers',
     help: "Certificates (PEM) to trust for the other replicas' wss:// addresses.",
   },
   replicaServerName: {

@@ -5,6 +5,8 @@ import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { AbstractConnector, Cluster, Redis, type RedisOptions } from 'ioredis';
 import { asError } from '../../base/error.ts';
 import { connectTcp } from '../../base/net/connect-tcp.ts';
+import { LastGoodCa } from '../../base/last-good-ca.ts';
+import { trustServersOf } from '../../base/tls-trust.ts';
 import { redisScripts } from './redis-scripts.ts';
 import type { RedisNode, RedisTarget } from './redis-target.ts';
 
@@ -83,11 +85,11 @@ export async function readTls(
   if (target.tls !== true) return undefined;
   const read = async (path: string | undefined) =>
     path === undefined ? undefined : await readFile(path);
-  const [ca, cert, key] = await Promise.all(
-    [files.caFile, files.certFile, files.keyFile].map(read),
-  );
+  const [cert, key] = await Promise.all([files.certFile, files.keyFile].map(read));
+  const { caFile } = files;
+  const ca = caFile === undefined ? undefined : await new LastGoodCa('--redis-ca').readFile(caFile);
   return {
-    ...(ca && { ca }),
+    ...(ca && trustServersOf([ca], 'nothing')),
     ...(cert && { cert }),
     ...(key && { key }),
     ...(files.serverName !== undefined && { servername: files.serverName }),

@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
 import type { Logger } from '../../base/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import {
@@ -16,8 +17,6 @@ import { RedisRoutes } from './redis-routes.ts';
 import { RedisStore } from './redis-store.ts';
 import { describeTarget, parseRedisUrl, type RedisTarget } from './redis-target.ts';
 import { RedisUpkeep } from './redis-upkeep.ts';
-
-const aliasPattern = /^cluster-[0-9a-f]{48}$/;
 
 export interface RedisDirectoryOptions {
   /** A URL, see `parseRedisUrl`, or what it would say. */
@@ -167,11 +166,7 @@ export class RedisDirectory implements Directory {
 
   /** @throws TunnelError `no_agent` Redis is away and nothing is known here of this cluster */
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
-    // Hardly any cluster is named like the alias of another one.
-    const rememberAbsence = aliasPattern.test(cluster);
-    const named = await this.#find(aliasOf(cluster), cluster, rememberAbsence);
-    if (named.length > 0 || !rememberAbsence) return named;
-    return this.#find(cluster, cluster, false);
+    return this.#find(isClusterAlias(cluster) ? cluster : aliasOf(cluster), cluster);
   }
 
   distrust(record: AgentRecord): void {
@@ -229,9 +224,9 @@ export class RedisDirectory implements Directory {
     }
   }
 
-  async #find(alias: string, cluster: string, rememberAbsence: boolean): Promise<AgentRecord[]> {
+  async #find(alias: string, cluster: string): Promise<AgentRecord[]> {
     try {
-      return this.#withOwn(alias, await this.#routes.find(alias, { rememberAbsence }));
+      return this.#withOwn(alias, await this.#routes.find(alias));
     } catch (thrown) {
       const own = this.#withOwn(alias, []);
       if (own.length > 0) return own;

@@ -45,15 +45,10 @@ export class RedisRoutes {
   /**
    * The tunnels of a cluster; while Redis is away, those that are known.
    *
-   * @param options.rememberAbsence keeps the answer that there are none for as long as any other
    * @throws RedisError Redis is away and nothing is known
    */
-  async find(
-    alias: string,
-    options: { readonly rememberAbsence: boolean },
-  ): Promise<readonly StoredTunnel[]> {
-    const absentTtlMs = options.rememberAbsence ? routeTtlMs : unsureTtlMs;
-    const fresh = this.#cache.fresh(alias, (route) => this.#maxAgeMs(route, absentTtlMs));
+  async find(alias: string): Promise<readonly StoredTunnel[]> {
+    const fresh = this.#cache.fresh(alias, (route) => this.#maxAgeMs(route));
     if (fresh !== undefined) return fresh.tunnels;
     const { upkeep } = this.#options;
     const known = this.known(alias);
@@ -92,10 +87,10 @@ export class RedisRoutes {
     this.#options.log.warn(event, { key: key.slice(0, 200), why: describeError(thrown) });
   }
 
-  #maxAgeMs(route: Route, absentTtlMs: number): number {
+  #maxAgeMs(route: Route): number {
     const sure = this.#options.connection.subscribed && route.lostAtMs === undefined;
     if (!sure) return unsureTtlMs;
-    return route.tunnels.length > 0 ? routeTtlMs : absentTtlMs;
+    return route.tunnels.length > 0 ? routeTtlMs : unsureTtlMs;
   }
 
   async #read(alias: string): Promise<Route> {

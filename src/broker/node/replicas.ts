@@ -1,7 +1,9 @@
 import { systemClock } from '../../base/clock.ts';
+import { readCaCertificates } from '../../base/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
+import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { connectWebSocket } from '../../websocket/connect.ts';
 import { proofHeader } from '../authenticator.ts';
@@ -61,11 +63,7 @@ function openCa(path: string, log: Logger): Promise<ReloadedFiles<string>> {
   return ReloadedFiles.open({
     what: 'CA of the other replicas',
     paths: [path],
-    make: ([ca = '']) => {
-      if (!ca.includes('-----BEGIN CERTIFICATE-----'))
-        throw new Error('there is no certificate in it');
-      return ca;
-    },
+    make: ([ca = '']) => readCaCertificates(ca, 'servers'),
     clock: systemClock,
     log,
   });
@@ -84,6 +82,7 @@ export function makeForward(
       return await connectWebSocket({
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
         headers: proof.headers,
+        userAgent: `culvert-broker/${version}`,
         // An entry in the directory may be forged: who answers there must be a replica before it gets a session's bytes.
         checkAnswer: (headers) =>
           isAnswer(headers.get(proofHeader.toLowerCase()), proof)

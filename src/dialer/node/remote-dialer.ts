@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
+import { LastGoodCa } from '../../base/last-good-ca.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { BrokerLinkOptions } from '../../base/options-common.ts';
 import { version } from '../../base/version.ts';
@@ -13,34 +13,43 @@ import type { SessionMetrics } from '../session-metrics.ts';
 export interface RemoteDialerOptions extends BrokerLinkOptions {
   readonly log: Logger;
   readonly metrics?: SessionMetrics;
+  /** Reads `caFile`, for who asks how that is (default: one of its own). */
+  readonly ca?: LastGoodCa;
 }
+
+const software = `culvert-bridge/${version}`;
 
 /** A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled. */
 export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
-  const { log, metrics } = options;
+  const { log, metrics, ca = new LastGoodCa('--ca-file', log) } = options;
   return new PooledDialer({
-    connect: (cluster, signal) => connectToBroker(options, cluster, signal),
+    connect: (cluster, signal) => connectToBroker({ ...options, ca }, cluster, signal),
     clock: systemClock,
     log,
-    software: `culvert-bridge/${version}`,
+    software,
     ...(metrics && { metrics }),
   });
 }
 
 async function connectToBroker(
-  options: RemoteDialerOptions,
+  options: RemoteDialerOptions & { readonly ca: LastGoodCa },
   cluster: string,
   signal: AbortSignal,
 ): Promise<WebSocketLink> {
-  const { brokerUrl, caFile, serverName, hostHeader, proxies } = options;
+  const { brokerUrl, ca, caFile, serverName, hostHeader, proxies } = options;
   const base = brokerUrl.href.replace(/\/?$/, '/');
   const url = new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base);
   const token = await options.readToken();
+  const forGateways = await options.readHeaders?.();
   try {
     return await connectWebSocket({
       url,
-      headers: token === undefined ? {} : { Authorization: `Bearer ${token.reveal()}` },
-      ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
+      headers: {
+        ...forGateways,
+        ...(token && { Authorization: `Bearer ${token.reveal()}` }),
+      },
+      userAgent: software,
+      ca: caFile === undefined ? undefined : await ca.readFile(caFile),
       serverName,
       hostHeader,
       proxies,
