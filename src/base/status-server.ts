@@ -1,6 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { ConnectionLimits } from './connection-guard.ts';
+import type { ConnectionLimits } from './connection-limits.ts';
 import { describeError } from './error.ts';
 import { guardedServerOptions, guardHttpServer } from './guarded-http.ts';
 import type { Logger } from './logger.ts';
