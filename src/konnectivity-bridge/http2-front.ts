@@ -16,6 +16,8 @@ import type { ConnectionRefusal } from '../base/connection-limits.ts';
 import { isAgentName } from '../base/agent-subject.ts';
 import { asError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
+import { formatPeer } from '../base/net/format-peer.ts';
+import { listenAt } from '../base/net/listen.ts';
 import { trustClientsOf } from '../base/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
 import { ClientWatch } from './client-watch.ts';
@@ -91,16 +93,16 @@ class Http2Front implements Front {
   }
 
   async listen(): Promise<void> {
-    const { listen } = this.#options;
-    const listening = once(this.#server, 'listening');
+    const { listen, log } = this.#options;
     try {
       if (typeof listen === 'string') {
         await removeStaleSocket(listen);
+        const listening = once(this.#server, 'listening');
         withSocketMode(() => this.#server.listen(listen));
+        await listening;
       } else {
-        this.#server.listen(listen.port, listen.host);
+        await listenAt(this.#server, listen, log);
       }
-      await listening;
     } catch (error) {
       if (error instanceof BridgeError) throw error;
       throw new BridgeError(
@@ -167,7 +169,7 @@ class Http2Front implements Front {
     if (!names.some(isAgentName)) return;
     this.#options.clientRefused('agent_certificate');
     this.#options.log.warn('konnectivity client refused: its certificate is that of an agent', {
-      peer: `${socket.remoteAddress}:${socket.remotePort}`,
+      peer: formatPeer(socket),
       subject: names,
     });
     socket.destroy();
@@ -297,7 +299,7 @@ function addressOf(address: AddressInfo | string | null): string {
 function peerOf(session: ServerHttp2Session, listener: string): string {
   const socket = session.socket as TLSSocket;
   if (socket.remoteAddress === undefined) return listener;
-  const address = `${socket.remoteAddress}:${socket.remotePort}`;
+  const address = formatPeer(socket);
   const name = session.encrypted ? socket.getPeerCertificate().subject?.CN : undefined;
   return name === undefined ? address : `${name} (${address})`;
 }

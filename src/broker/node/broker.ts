@@ -7,6 +7,7 @@ import { guardedServerOptions, guardHttpServer } from '../../base/guarded-http.t
 import type { Logger } from '../../base/logger.ts';
 import { exposeFiles } from '../../base/file-metrics.ts';
 import { Metrics } from '../../base/metrics.ts';
+import { listenAt } from '../../base/net/listen.ts';
 import { connectionShare } from '../../base/open-file-limit.ts';
 import { startStatusServer } from '../../base/status-server.ts';
 import { version } from '../../base/version.ts';
@@ -129,7 +130,7 @@ export async function startBroker(
   });
   starting.use(guard);
   exposeConnections(metrics.group('culvert_broker'), guard);
-  await listen(server, options);
+  await listenAt(server, options.listen, log);
   starting.defer(() => closeServer(server));
   hub.expectAgents();
   const unready = (): string | undefined => hub.unready;
@@ -222,12 +223,4 @@ async function closeServer(server: Server): Promise<void> {
   server.close(() => resolve());
   server.closeAllConnections();
   await promise;
-}
-
-async function listen(server: Server, options: BrokerOptions): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(options.listen.port, options.listen.host, resolve);
-  await promise;
-  server.removeListener('error', reject);
 }
