@@ -76,7 +76,7 @@ class Agent implements RunningAgent {
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
-  readonly #targets = new OpenTargets();
+  readonly #targets: OpenTargets;
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
   readonly #stop = new AbortController();
@@ -97,6 +97,7 @@ class Agent implements RunningAgent {
     this.#clusters = clusters;
     this.#routes = new BrokerRoutes(options, clusters.hubConfig);
     this.#clock = clock;
+    this.#targets = new OpenTargets(clock);
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#sessions = new SessionStore({
       clock,
