@@ -184,7 +184,7 @@ describe('docs/errors.md', () => {
     });
     const upgrade = { upgrade: () => new Response() };
     const busy = await appWith(new Hub(options), 1);
-    await busy.request('/v1/agent', {}, upgrade);
+    await busy.request('/v1/agent', { headers: agent('c1') }, upgrade);
     const closing = new Hub(options);
     closing.close();
     const registered = { kind: 'agent', cluster: 'c1', registered: true } as const;
@@ -200,7 +200,7 @@ describe('docs/errors.md', () => {
       revoked.request('/v1/agent', { headers: agent('c1') }, upgrade),
       unasked.request('/v1/agent', { headers: agent('c1') }, upgrade),
       app.request('/nowhere'),
-      busy.request('/v1/agent', {}, upgrade),
+      busy.request('/v1/agent', { headers: agent('c1') }, upgrade),
       (await appWith(closing, 100)).request('/v1/agent', {}, upgrade),
     ]);
     const given = await Promise.all(

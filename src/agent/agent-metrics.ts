@@ -1,15 +1,22 @@
+import { droppedLinesHelp, droppedLogLines } from '../base/log-output.ts';
+import { dialBucketsSeconds, type DialRecords } from './dial-records.ts';
+
 /** What an agent counts, at one moment. */
 export interface AgentNumbers {
   readonly tunnels: number;
   readonly streams: number;
   readonly leaseRenewedAt: Date | undefined;
+  readonly dials: DialRecords;
+  /** CA files that have changed into something that cannot be used. */
+  readonly staleFiles: number;
 }
 
 /** The text of /metrics. So few numbers do not pay for a library in every managed cluster. */
-export function agentMetrics({ tunnels, streams, leaseRenewedAt }: AgentNumbers): {
+export function agentMetrics(numbers: AgentNumbers): {
   readonly contentType: string;
   readonly text: string;
 } {
+  const { tunnels, streams, leaseRenewedAt, dials, staleFiles } = numbers;
   const gauges: readonly (readonly [string, string, number])[] = [
     ['tunnels', 'Tunnels to brokers that stand', tunnels],
     ['streams', 'Streams that are open', streams],
@@ -18,11 +25,47 @@ export function agentMetrics({ tunnels, streams, leaseRenewedAt }: AgentNumbers)
       'When the lease was renewed last; 0: not yet',
       (leaseRenewedAt?.getTime() ?? 0) / 1000,
     ],
+    [
+      'files_stale',
+      'CA files and kubeconfigs whose CA has changed into something that cannot be used; the last good one stays',
+      staleFiles,
+    ],
   ];
-  const lines = gauges.flatMap(([name, help, value]) => [
-    `# HELP culvert_agent_${name} ${help}`,
-    `# TYPE culvert_agent_${name} gauge`,
-    `culvert_agent_${name} ${value}`,
-  ]);
+  const lines = [
+    ...gauges.flatMap(([name, help, value]) => [
+      ...head(name, help, 'gauge'),
+      `culvert_agent_${name} ${value}`,
+    ]),
+    ...dialLines(dials),
+    `# HELP culvert_log_dropped_lines_total ${droppedLinesHelp}`,
+    '# TYPE culvert_log_dropped_lines_total counter',
+    `culvert_log_dropped_lines_total ${droppedLogLines()}`,
+  ];
   return { contentType: 'text/plain; version=0.0.4', text: `${lines.join('\n')}\n` };
+}
+
+function dialLines({ countByCode, withinBound, secondsInAll, count }: DialRecords): string[] {
+  const duration = 'culvert_agent_dial_duration_seconds';
+  return [
+    ...head('dials_total', 'Dials of targets, by their result: ok, or the error code', 'counter'),
+    ...Array.from(
+      countByCode,
+      ([code, dials]) => `culvert_agent_dials_total{code="${code}"} ${dials}`,
+    ),
+    ...head(
+      'dial_duration_seconds',
+      'How long dials of targets took, failed ones too',
+      'histogram',
+    ),
+    ...dialBucketsSeconds.map(
+      (le, index) => `${duration}_bucket{le="${le}"} ${withinBound[index]}`,
+    ),
+    `${duration}_bucket{le="+Inf"} ${count}`,
+    `${duration}_sum ${secondsInAll}`,
+    `${duration}_count ${count}`,
+  ];
+}
+
+function head(name: string, help: string, type: string): string[] {
+  return [`# HELP culvert_agent_${name} ${help}`, `# TYPE culvert_agent_${name} ${type}`];
 }

@@ -10,8 +10,12 @@ import {
   encodeMessage,
   protocolVersion,
 } from '../tunnel/message.ts';
+import { answerPing } from '../tunnel/ping.ts';
 import type { Session } from '../tunnel/session.ts';
 import type { AgentSession, SessionCarrier, SessionStore } from './session-store.ts';
+
+/** Bytes of refused sessions that may wait for the broker beyond the room of the link. */
+const maxBacklogBytes = 4 * 1024 * 1024;
 
 export interface AgentTunnelOptions {
   readonly software: string;
@@ -33,6 +37,8 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
   /** Another tunnel stands in this one's place: it closes when it carries no session any more. */
   #replaced = false;
   #welcomed = false;
+  /** The broker has said GOAWAY. */
+  #goingAway = false;
   #ended = false;
   /** Who waits for the answer to which question. */
   readonly #onAnswers = new Map<number, () => void>();
@@ -154,6 +160,10 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
   refuse(number: number, error: TunnelError): void {
     this.forget(number);
     this.link.sendCopy(FrameType.detach, number, 0, encodeFailure(error));
+    if (this.link.room > -maxBacklogBytes) return;
+    // A broker that attaches sessions and does not read the refusals.
+    const sentence = `more than ${maxBacklogBytes} bytes wait for the broker`;
+    this.link.close(new TunnelError('overloaded', sentence));
   }
 
   #onPong(payload: Uint8Array): void {
@@ -166,17 +176,22 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
   #onLinkFrame(type: FrameType, payload: Uint8Array): void {
     switch (type) {
       case FrameType.welcome: {
+        if (this.#welcomed) throw new TunnelError('protocol_error', 'a second WELCOME');
         const { replica, maxWindow = Infinity } = decodeWelcome(payload);
         this.maxWindowBytes = maxWindow;
         this.#welcomed = true;
         return this.#options.onWelcome(replica);
       }
       case FrameType.ping:
-        return this.link.sendCopy(FrameType.pong, 0, 0, payload);
+        return answerPing(this.link, payload);
       case FrameType.pong:
         return this.#onPong(payload);
-      case FrameType.goaway:
-        return this.#options.onGoAway(decodeGoAway(payload).retryAfterMs);
+      case FrameType.goaway: {
+        const { retryAfterMs } = decodeGoAway(payload);
+        if (this.#goingAway) return;
+        this.#goingAway = true;
+        return this.#options.onGoAway(retryAfterMs);
+      }
       default:
         throw new TunnelError('protocol_error', `${frameName(type)} is not for an agent`);
     }

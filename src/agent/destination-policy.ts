@@ -1,13 +1,22 @@
-import { type DestinationMatch, parseDestinationPattern } from '../base/destination-pattern.ts';
+import { type DestinationPattern, parseDestinationPattern } from '../base/destination-pattern.ts';
 import { isDnsLabel } from '../base/enrolment-token-subject.ts';
 import { describeError } from '../base/error.ts';
+import { isInRange, parseIpAddress } from '../base/net/ip-address.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
-import { forbiddenTarget, otherNamespace, withheldApiserver } from './dial-error.ts';
+import {
+  forbiddenTarget,
+  otherNamespace,
+  reservedAddress,
+  withheldApiserver,
+} from './dial-error.ts';
+import { reservedRangeOf } from './reserved-addresses.ts';
 
 /** A destination as it is really dialled. */
 export interface Destination {
   readonly host: string;
   readonly port: number;
+  /** The operator configured it as the kube-apiserver: it may be at any address. */
+  readonly isKubeApiserver: boolean;
 }
 
 export interface DestinationPolicyOptions {
@@ -28,7 +37,7 @@ export interface DestinationPolicyOptions {
  */
 export class DestinationPolicy {
   readonly #options: DestinationPolicyOptions;
-  readonly #rules: readonly DestinationMatch[];
+  readonly #rules: readonly DestinationPattern[];
 
   /** @throws RangeError for a pattern that is none, naming it */
   constructor(options: DestinationPolicyOptions) {
@@ -40,18 +49,49 @@ export class DestinationPolicy {
   resolve(host: string, port: number): Destination | undefined {
     const { kubeApiserver } = this.#options;
     if (this.#isCluster(host)) {
-      return kubeApiserver && { host: kubeApiserver.host, port: kubeApiserver.port ?? port };
+      return (
+        kubeApiserver && {
+          host: kubeApiserver.host,
+          port: kubeApiserver.port ?? port,
+          isKubeApiserver: true,
+        }
+      );
     }
-    const name = host.toLowerCase().replace(/\.$/, '');
+    const name = nameOf(host);
     if (name === kubeApiserver?.host && (kubeApiserver.port ?? port) === port) {
-      return { host, port };
+      return { host, port, isKubeApiserver: true };
     }
-    return this.#rules.some((rule) => rule(name, port)) ? { host, port } : undefined;
+    const destination: Destination = { host, port, isKubeApiserver: false };
+    if (!this.#rules.some(({ matches }) => matches(name, port))) return undefined;
+    return this.addressRefusal(destination, host) === undefined ? destination : undefined;
+  }
+
+  /**
+   * Why a destination must not be dialled at an address that it has. Loopback, link-local, metadata and other reserved addresses are for the
+   * machine itself, so a rule for names or for all addresses does not include them: a rule must name the address, or a range of such
+   * addresses. Names may resolve to anything at any time; so every address is checked, and only what was checked is connected to.
+   */
+  addressRefusal(destination: Destination, address: string): TunnelError | undefined {
+    const { host, port, isKubeApiserver } = destination;
+    const parsed = parseIpAddress(address);
+    const reserved = parsed && reservedRangeOf(parsed);
+    if (isKubeApiserver || parsed === undefined || reserved === undefined) return undefined;
+    const isListed = this.#rules.some(
+      ({ hasPort, ranges }) =>
+        hasPort(port) &&
+        ranges.some((range) => range.bits >= reserved.range.bits && isInRange(parsed, range)),
+    );
+    return isListed ? undefined : reservedAddress({ host, port }, address, reserved.what);
   }
 
   /** What is said of a target that `resolve` knows no destination for. */
   refusal(host: string, port: number): TunnelError {
     if (this.#isCluster(host)) return withheldApiserver(host, port);
+    if (this.#rules.some(({ matches }) => matches(nameOf(host), port))) {
+      const destination: Destination = { host, port, isKubeApiserver: false };
+      const reserved = this.addressRefusal(destination, host);
+      if (reserved !== undefined) return reserved;
+    }
     const { cluster, installNamespace } = this.#options;
     const namespace = host.startsWith(`${cluster}.`) ? host.slice(cluster.length + 1) : '';
     return isDnsLabel(namespace)
@@ -66,7 +106,11 @@ export class DestinationPolicy {
   }
 }
 
-function parseRule(pattern: string): DestinationMatch {
+function nameOf(host: string): string {
+  return host.toLowerCase().replace(/\.$/, '');
+}
+
+function parseRule(pattern: string): DestinationPattern {
   try {
     return parseDestinationPattern(pattern);
   } catch (thrown) {

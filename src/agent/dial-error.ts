@@ -1,3 +1,5 @@
+import type { ConnectAttempt } from '../base/net/connect-first.ts';
+import type { NameError } from '../base/net/name-error.ts';
 import { formatHostPort } from '../base/options-values.ts';
 import { TunnelError, type TunnelErrorCode } from '../tunnel/errors.ts';
 
@@ -25,11 +27,45 @@ export function connectError(address: string, port: number, cause: Error): Tunne
   return new TunnelError(ours, sentence, { cause });
 }
 
+/**
+ * A dial none of whose addresses could be connected to. The first address that says the most is the error; the others are named after it.
+ *
+ * @param isTimeout the dial's time is over: what has no answer yet counts before what has failed
+ */
+export function attemptsError(
+  port: number,
+  attempts: readonly ConnectAttempt[],
+  isTimeout: boolean,
+): TunnelError {
+  const errors = attempts.map(({ address, error }) =>
+    error === undefined ? dialTimeout(address, port) : connectError(address, port, error),
+  );
+  const told =
+    errors.find(({ code }) => isTimeout && code === 'timeout') ??
+    // A machine without IPv6 says so of every IPv6 address.
+    errors.find(({ code }) => code !== 'unreachable') ??
+    errors[0]!;
+  const others = errors.filter((error) => error !== told);
+  if (others.length === 0) return told;
+  const also = others.map(({ message }) => message.replace(/^dial tcp /, '')).join(', ');
+  return new TunnelError(told.code, `${told.message} (also tried: ${also})`, {
+    cause: told.cause,
+  });
+}
+
 /** A name that did not resolve. */
-export function lookupError(host: string, cause: Error): TunnelError {
-  const code = (cause as NodeJS.ErrnoException).code ?? '';
-  const text = code === 'EAI_AGAIN' ? 'server misbehaving' : 'no such host';
+export function lookupError(host: string, cause: NameError): TunnelError {
+  if (cause.code === 'overloaded') {
+    const sentence = `dial tcp: lookup ${host}: too many lookups at a time, dial again later`;
+    return new TunnelError('overloaded', sentence, { cause });
+  }
+  const text = cause.code === 'no_answer' ? 'server misbehaving' : 'no such host';
   return new TunnelError('dns', `dial tcp: lookup ${host}: ${text}`, { cause });
+}
+
+/** The name had no answer within the dial's time. */
+export function lookupTimeout(host: string): TunnelError {
+  return new TunnelError('timeout', `dial tcp: lookup ${host}: i/o timeout`);
 }
 
 export function dialTimeout(address: string, port: number): TunnelError {
@@ -42,6 +78,18 @@ export function dialTimeout(address: string, port: number): TunnelError {
 export function forbiddenTarget(host: string, port: number): TunnelError {
   const target = formatHostPort({ host, port });
   const sentence = `dial tcp ${target}: forbidden by the agent's destination allowlist (--allow ${target} permits it)`;
+  return new TunnelError('forbidden_target', sentence);
+}
+
+/** A target whose rule does not name the reserved address that it has. */
+export function reservedAddress(
+  target: { readonly host: string; readonly port: number },
+  address: string,
+  what: string,
+): TunnelError {
+  const listed = formatHostPort({ host: address, port: target.port });
+  const has = target.host === address ? 'it' : `its address ${address}`;
+  const sentence = `dial tcp ${formatHostPort(target)}: forbidden by the agent's destination allowlist: ${has} is ${what} and must be listed itself (--allow ${listed} permits it)`;
   return new TunnelError('forbidden_target', sentence);
 }
 

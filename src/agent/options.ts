@@ -104,7 +104,7 @@ export const agentTable = {
   ...agentHealthTable,
   cluster: {
     name: 'cluster',
-    kind: 'dnsLabel',
+    kind: 'clusterName',
     required: true,
     help: 'The cluster that this agent speaks for, as its token names it.',
   },
@@ -199,6 +199,12 @@ function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agent
     if (!given('brokerViaHub') || !given(key)) continue;
     problem(
       `${label(key)} does not pass the API server of the hub, with ${label('brokerViaHub')} give ${label('certificateDir')}`,
+    );
+  }
+  for (const key of ['header', 'headerFile'] as const) {
+    if (!given('brokerViaHub') || !given(key)) continue;
+    problem(
+      `${label(key)} is for a gateway in front of ${label('brokerUrl')}, it is not sent to the API server of the hub`,
     );
   }
   const isPlain = brokerUrl?.protocol === 'ws:' && !isLoopback(brokerUrl.hostname);

@@ -1,11 +1,12 @@
-import { lookup } from 'node:dns/promises';
-import { connect, isIP, type Socket } from 'node:net';
-import type { Clock } from '../base/clock.ts';
+import { connect, type Socket } from 'node:net';
+import type { Clock, Timer } from '../base/clock.ts';
+import { keepAlive } from '../base/net/keep-alive.ts';
+import type { HostPort } from '../base/options-values.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler } from '../tunnel/stream-handler.ts';
-import { connectError, dialTimeout, lookupError, targetReset } from './dial-error.ts';
-import type { Destination } from './destination-policy.ts';
+import { targetReset } from './dial-error.ts';
+import { type DialOptions, dialTarget } from './dial-target.ts';
 import { SocketWriter } from './socket-writer.ts';
 
 /**
@@ -17,14 +18,19 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** How long a target may take nothing of the last bytes of an ended stream, in milliseconds. */
 const lingerMs = 60_000;
 
-/** How long a dial may take, in milliseconds. */
-export interface DialLimit {
-  readonly timeoutMs: number;
-  readonly clock: Clock;
+/** How much of what a target sends is still read, and dropped, after a stop: a target that is done shows its end within it. In bytes. */
+const readAfterStopBytes = 64 * 1024;
+
+/**
+ * How long a connection whose client has closed stays open once the kernel has all bytes of the client: one second, and one more for
+ * each 128 KiB that the client wrote, but at most 30, in milliseconds. Then it is closed. With unread bytes of the target that is a
+ * RST, which discards what the kernel has not delivered yet, and Node cannot tell how much that is.
+ */
+function closeDelayMs(writtenBytes: number): number {
+  return Math.min(1_000 * (1 + Math.floor(writtenBytes / (128 * 1024))), 30_000);
 }
 
-// Why a dial was given up. Made once: an abort without a reason makes one each time, with a stack.
-const timedOut = new Error('the dial took too long');
+// Made once: an abort without a reason makes one each time, with a stack.
 const streamEnded = new Error('the stream has ended');
 
 /**
@@ -62,19 +68,25 @@ export class OpenTargets {
 /** A stream's other half on the agent: the TCP connection to its target. */
 export class TcpTarget implements StreamHandler {
   readonly #stream: Stream;
-  readonly #destination: Destination;
+  readonly #destination: HostPort;
   readonly #open: OpenTargets;
   /** While the dial goes on. */
   #dialing: AbortController | undefined;
   #socket: Socket | undefined;
   #writer: SocketWriter | undefined;
+  readonly #clock: Clock;
+  /** The client wants no more. */
+  #stopped = false;
+  #leftToReadBytes = readAfterStopBytes;
+  #closeTimer: Timer | undefined;
 
   /** Starts to dial; the stream is accepted or reset with the reason. */
-  constructor(stream: Stream, destination: Destination, limit: DialLimit, open: OpenTargets) {
+  constructor(stream: Stream, destination: HostPort, options: DialOptions, open: OpenTargets) {
     this.#stream = stream;
     this.#open = open;
     this.#destination = destination;
-    this.#dial(limit).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
+    this.#clock = options.clock;
+    this.#dial(options).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
   }
 
   onData(bytes: Uint8Array): void {
@@ -89,6 +101,14 @@ export class TcpTarget implements StreamHandler {
     this.#socket!.resume();
   }
 
+  /** The semantics of close(2): what the client wrote is delivered, the target is not read, and what it still sends gets RST. */
+  onStop(): void {
+    this.#stopped = true;
+    // It may be paused, and then its end does not show.
+    this.#socket?.resume();
+    this.#closeSoon();
+  }
+
   onClose(error: TunnelError | undefined): void {
     this.#dialing?.abort(streamEnded);
     if (error === undefined) {
@@ -101,89 +121,43 @@ export class TcpTarget implements StreamHandler {
     this.#socket?.resetAndDestroy();
   }
 
-  /** With a timer that ends with the dial: AbortSignal.timeout lives on for its whole time after each. */
-  async #dial({ timeoutMs, clock }: DialLimit): Promise<void> {
-    const { host, port } = this.#destination;
+  async #dial(options: DialOptions): Promise<void> {
     const dialing = new AbortController();
     this.#dialing = dialing;
-    const { signal } = dialing;
-    const timer = clock.setTimer(timeoutMs, () => dialing.abort(timedOut));
     try {
-      const addresses = isIP(host) === 0 ? await this.#lookup(host, signal) : [host];
-      let failure: TunnelError | undefined;
-      for (const address of addresses) {
-        try {
-          this.#adopt(await this.#connect(address, signal), address);
-          return;
-        } catch (thrown) {
-          if (signal.reason === timedOut) throw dialTimeout(address, port);
-          if (signal.aborted) return;
-          failure = connectError(address, port, thrown as Error);
-        }
-      }
-      throw failure ?? lookupError(host, new Error('no address'));
+      const connectTo = (address: string) => this.#connect(address);
+      const dialed = await dialTarget(this.#destination, options, connectTo, dialing.signal);
+      if (dialing.signal.aborted) dialed.socket.resetAndDestroy();
+      else this.#adopt(dialed.socket, dialed.address);
+    } catch (thrown) {
+      if (!dialing.signal.aborted) throw thrown;
     } finally {
-      timer.cancel();
       this.#dialing = undefined;
     }
   }
 
-  async #lookup(host: string, signal: AbortSignal): Promise<string[]> {
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      // IPv4 first, as most clusters are; the order within a family is the resolver's.
-      const found = await Promise.race([
-        lookup(host, { all: true, order: 'ipv4first' }),
-        aborted.promise,
-      ]);
-      return found.map(({ address }) => address);
-    } catch (thrown) {
-      if (signal.reason === timedOut)
-        throw new TunnelError('timeout', `dial tcp: lookup ${host}: i/o timeout`);
-      throw lookupError(host, thrown as Error);
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
-  }
-
-  async #connect(address: string, signal: AbortSignal): Promise<Socket> {
-    signal.throwIfAborted();
-    const { port } = this.#destination;
-    const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-    const socket = connect({
+  #connect(address: string): Socket {
+    return connect({
       host: address,
-      port,
+      port: this.#destination.port,
       noDelay: true,
       allowHalfOpen: true,
       onread: { buffer: readBuffer, callback: (bytes) => this.#onRead(bytes) },
     });
-    const abort = (): void => {
-      socket.destroy();
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener('abort', abort, { once: true });
-    socket.once('error', reject);
-    socket.once('connect', () => resolve(socket));
-    try {
-      return await promise;
-    } catch (error) {
-      socket.destroy();
-      throw error;
-    } finally {
-      signal.removeEventListener('abort', abort);
-      socket.removeListener('error', reject);
-    }
   }
 
   #adopt(socket: Socket, address: string): void {
     const stream = this.#stream;
     this.#socket = socket;
+    keepAlive(socket);
     this.#writer = new SocketWriter(socket, (bytes) => stream.consumed(bytes));
     this.#open.add(this);
-    socket.on('close', () => this.#open.delete(this));
+    socket.on('close', () => {
+      this.#closeTimer?.cancel();
+      this.#open.delete(this);
+    });
     socket.on('end', () => stream.fin());
+    socket.on('finish', () => this.#closeSoon());
     socket.on('error', (error) => {
       stream.reset(targetReset(address, this.#destination.port, error));
     });
@@ -191,8 +165,20 @@ export class TcpTarget implements StreamHandler {
     socket.resume();
   }
 
+  /** Once nothing more is read, and the kernel has all that was written. */
+  #closeSoon(): void {
+    const socket = this.#socket;
+    if (!this.#stopped || socket?.writableFinished !== true || socket.destroyed) return;
+    const delayMs = closeDelayMs(socket.bytesWritten);
+    this.#closeTimer ??= this.#clock.setTimer(delayMs, () => socket.destroy());
+  }
+
   /** True: read on. */
   #onRead(bytes: number): boolean {
+    if (this.#stopped) {
+      this.#leftToReadBytes -= bytes;
+      return this.#leftToReadBytes > 0;
+    }
     // A target that speaks first may do so before the promise of the connect has settled.
     return this.#stream.write(readBuffer.subarray(0, bytes));
   }

@@ -1,15 +1,29 @@
-import { BlockList, isIP } from 'node:net';
+import { type IpRange, isInRange, parseIpAddress, parseIpRange } from './net/ip-address.ts';
 import { ValueProblem } from './options-values.ts';
 
-/** Whether a destination is one of those that a pattern stands for; the host in lower case, IPv6 without brackets. */
-export type DestinationMatch = (host: string, port: number) => boolean;
+/** A destination, or several, that an operator lets agents dial. */
+export interface DestinationPattern {
+  /** The host in lower case, IPv6 without brackets. An address matches in every spelling. */
+  matches(this: void, host: string, port: number): boolean;
+  /** The addresses that the pattern itself names, at the ports of `hasPort`; a name that resolves to them is not meant, except `localhost`. */
+  readonly ranges: readonly IpRange[];
+  hasPort(this: void, port: number): boolean;
+}
+
+interface Hosts {
+  matches(this: void, host: string): boolean;
+  readonly ranges: readonly IpRange[];
+}
+
+const localhost: readonly IpRange[] = [parseIpRange('127.0.0.0/8')!, parseIpRange('::1/128')!];
 
 /**
- * Reads what an operator lets agents dial: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`, with brackets around IPv6.
+ * Reads what an operator lets agents dial: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`, with brackets around IPv6. A range of IPv6
+ * addresses never includes IPv4 addresses, also not as `::ffff:a.b.c.d`.
  *
  * @throws ValueProblem it is none of them
  */
-export function parseDestinationPattern(text: string): DestinationMatch {
+export function parseDestinationPattern(text: string): DestinationPattern {
   const match = /^(?:\[([^\]\s]+)\](\/\d+)?|([^:[\]\s]+)):(\*|\d{1,5})$/.exec(text);
   const portText = match?.[4];
   const hostText = match?.[1] === undefined ? match?.[3] : match[1] + (match[2] ?? '');
@@ -18,29 +32,32 @@ export function parseDestinationPattern(text: string): DestinationMatch {
       'is no destination: write host:port, *.suffix:port, host:* or CIDR:port',
     );
   }
-  const hosts = parseHosts(hostText.toLowerCase());
-  if (portText === '*') return (host) => hosts(host);
-  const wanted = Number(portText);
-  return (host, port) => port === wanted && hosts(host);
+  const { matches, ranges } = parseHosts(hostText.toLowerCase());
+  const wanted = portText === '*' ? undefined : Number(portText);
+  const hasPort = (port: number): boolean => wanted === undefined || port === wanted;
+  return { matches: (host, port) => hasPort(port) && matches(host), ranges, hasPort };
 }
 
-function parseHosts(text: string): (host: string) => boolean {
-  if (text === '*') return () => true;
+function parseHosts(text: string): Hosts {
+  if (text === '*') return { matches: () => true, ranges: [] };
   const [name, suffix] = text.startsWith('*.') ? [text.slice(2), text.slice(1)] : [text];
   if (name.includes('*')) {
     throw new ValueProblem('has a star in a place where none counts: * or *.suffix is possible');
   }
-  if (suffix !== undefined) return (host) => host.endsWith(suffix);
-  if (!text.includes('/')) return (host) => host === text;
-  const [, network = '', bits = ''] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
-  const family = isIP(network);
-  if (family === 0 || Number(bits) > (family === 4 ? 32 : 128)) {
-    throw new ValueProblem('holds a malformed CIDR');
+  if (suffix !== undefined) return { matches: (host) => host.endsWith(suffix), ranges: [] };
+  if (text.includes('/')) return hostsOf(parseIpRange(text));
+  const address = parseIpAddress(text);
+  if (address !== undefined) {
+    return hostsOf({ ...address, bits: address.family === 4 ? 32 : 128 });
   }
-  const list = new BlockList();
-  list.addSubnet(network, Number(bits), family === 4 ? 'ipv4' : 'ipv6');
-  return (host) => {
-    const of = isIP(host);
-    return of !== 0 && list.check(host, of === 4 ? 'ipv4' : 'ipv6');
+  return { matches: (host) => host === text, ranges: text === 'localhost' ? localhost : [] };
+}
+
+function hostsOf(range: IpRange | undefined): Hosts {
+  if (range === undefined) throw new ValueProblem('holds a malformed CIDR');
+  const matches = (host: string): boolean => {
+    const address = parseIpAddress(host);
+    return address !== undefined && isInRange(address, range);
   };
+  return { matches, ranges: [range] };
 }

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { droppedLinesHelp, droppedLogLines } from './log-output.ts';
 
 /** What one part of a program counts; its names begin with the part's own prefix. */
 export interface MetricsGroup {
@@ -32,12 +33,20 @@ export interface MetricsText {
   readonly text: string;
 }
 
+/**
+ * A text is answered again until this many times as long has passed as it took to make: so making texts takes at most a twentieth of the
+ * process's time, however many ask.
+ */
+const reuseFactor = 20;
+
 /** The metrics of one process, its memory and event loop among them; the one door to prom-client. */
 export class Metrics {
   readonly #registry = new Registry();
+  #rendered: Promise<MetricsText> | undefined;
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry });
+    this.group('culvert_log').total('dropped_lines', droppedLinesHelp, droppedLogLines);
   }
 
   /** @param prefix what every name of the group begins with, for example `culvert_broker` */
@@ -45,9 +54,21 @@ export class Metrics {
     return new RegistryGroup(this.#registry, prefix);
   }
 
+  /** The text of all metrics, made at most some milliseconds ago. Whoever asks while it is being made gets the same. */
   async render(): Promise<MetricsText> {
+    this.#rendered ??= this.#render();
+    return await this.#rendered;
+  }
+
+  async #render(): Promise<MetricsText> {
+    const startedAtMs = performance.now();
     const { contentType } = this.#registry;
-    return { contentType, text: await this.#registry.metrics() };
+    try {
+      return { contentType, text: await this.#registry.metrics() };
+    } finally {
+      const reuseMs = reuseFactor * (performance.now() - startedAtMs);
+      setTimeout(() => (this.#rendered = undefined), reuseMs).unref();
+    }
   }
 }
 

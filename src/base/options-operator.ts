@@ -1,6 +1,10 @@
 import { processTable } from './options-common.ts';
+import { connectionShare } from './open-file-limit.ts';
 import type { OptionsTable } from './options-table.ts';
 import { tlsChoiceTable } from './tls-choice.ts';
+
+/** The part of a process's descriptors for connections of agents and dialers; those of konnectivity clients have another. */
+const brokerShare = 1 / 2;
 
 /** Options of a broker that whoever starts it for somebody else passes on: who only passes them on checks them by these rows. */
 export const brokerOperatorTable = {
@@ -9,7 +13,30 @@ export const brokerOperatorTable = {
     kind: 'integer',
     min: 1,
     default: '200',
-    help: 'New connections accepted per second; above it they are told when to come back.',
+    help: 'Connections with a good credential that are accepted per second; the others are told when to come back.',
+  },
+  maxConnections: {
+    name: 'max-connections',
+    kind: 'integer',
+    min: 1,
+    default: {
+      says: 'half of the open files that the process may have',
+      make: () => String(connectionShare(brokerShare)),
+    },
+    help: 'Connections to --listen at a time, agents and dialers together. What the open file limit does not allow is cut down, with a warning.',
+  },
+  maxTunnelsPerCluster: {
+    name: 'max-tunnels-per-cluster',
+    kind: 'integer',
+    min: 1,
+    default: '64',
+    help: 'Tunnels that the agents of one cluster may have to this process. Each agent has one, or two while one takes the place of the other.',
+  },
+  trustedProxies: {
+    name: 'trusted-proxies',
+    kind: 'string',
+    placeholder: 'CIDRS',
+    help: 'Addresses and networks of load balancers and ingresses in front of --listen, with commas between them (10.0.0.0/8,fd00::/8). They have no limit per address, and X-Forwarded-For names their clients, who have one each.',
   },
   ...tlsChoiceTable,
   ...processTable,

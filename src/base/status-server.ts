@@ -1,13 +1,19 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { ConnectionLimits } from './connection-limits.ts';
 import { describeError } from './error.ts';
+import { guardedServerOptions, guardHttpServer } from './guarded-http.ts';
 import type { Logger } from './logger.ts';
+import { listenAt } from './net/listen.ts';
+import { connectionShare } from './open-file-limit.ts';
 import { formatHostPort, type HostPort } from './options-values.ts';
 
 /** What probes and scrapers ask of a program. */
 export interface StatusSource {
   /** What keeps the program from being ready, as a sentence; undefined: nothing. */
   unready(this: void): string | undefined;
+  /** What a ready program does worse than usual, as a sentence; undefined: nothing. */
+  degraded?(this: void): string | undefined;
   /** Left out: there is no /metrics. */
   metrics?(this: void): Promise<{ readonly contentType: string; readonly text: string }>;
 }
@@ -19,7 +25,20 @@ export interface StatusServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const requestTimeoutMs = 5_000;
+/**
+ * Bounds on the clients of a status server: a kubelet, a scraper and people. The longest waiting client makes room for the next, so
+ * nobody can keep a probe out.
+ */
+function statusLimits(): ConnectionLimits {
+  const maxConnections = Math.min(64, connectionShare(1 / 8));
+  return {
+    maxConnections,
+    maxUnauthenticated: maxConnections,
+    maxUnauthenticatedPerAddress: maxConnections,
+    requestTimeoutMs: 5_000,
+    answerTimeoutMs: 5_000,
+  };
+}
 
 /**
  * Serves /healthz, /readyz (or /ready) and /metrics over plain HTTP: apart from where strangers connect, so that probes need no certificate.
@@ -31,22 +50,29 @@ export async function startStatusServer(
   source: StatusSource,
   log: Logger,
 ): Promise<StatusServer> {
-  const server = createServer({ requestTimeout: requestTimeoutMs }, (request, response) => {
-    answer(source, request.url ?? '/', response).catch((thrown: unknown) => {
-      log.error('status request failed', { why: describeError(thrown) });
-      response.destroy();
-    });
+  const server = createServer(guardedServerOptions);
+  const guard = guardHttpServer(server, {
+    limits: statusLimits(),
+    listener: 'status',
+    log,
+    onRequest: (request, response) => {
+      answer(source, request.url ?? '/', response).catch((thrown: unknown) => {
+        log.error('status request failed', { why: describeError(thrown) });
+        response.destroy();
+      });
+    },
   });
-  server.headersTimeout = requestTimeoutMs;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(listen.port, listen.host, resolve);
-  await promise;
-  server.removeListener('error', reject);
+  try {
+    await listenAt(server, listen, log);
+  } catch (thrown) {
+    guard[Symbol.dispose]();
+    throw thrown;
+  }
   const { address: host, port } = server.address() as AddressInfo;
   const address = formatHostPort({ host, port });
   log.info('status listens', { address });
   const close = async (): Promise<void> => {
+    guard[Symbol.dispose]();
     if (!server.listening) return;
     const closed = Promise.withResolvers<void>();
     server.close(() => closed.resolve());
@@ -65,7 +91,9 @@ async function answer(source: StatusSource, target: string, response: ServerResp
     case '/ready':
     case '/readyz': {
       const why = source.unready();
-      return why === undefined ? say(response, 200, 'ok') : say(response, 503, why);
+      if (why !== undefined) return say(response, 503, why);
+      const degraded = source.degraded?.();
+      return say(response, 200, degraded === undefined ? 'ok' : `ok, but degraded: ${degraded}`);
     }
     case '/metrics': {
       if (source.metrics === undefined) return say(response, 404, 'not found');

@@ -1,7 +1,7 @@
 import type { Timer } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
-import { FrameType, frameName } from '../tunnel/frame.ts';
+import { FrameType, frameHeaderBytes, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
 import {
   decodeFailure,
@@ -11,8 +11,10 @@ import {
   protocolVersion,
   type GoAway,
 } from '../tunnel/message.ts';
-import type { AgentClaim } from './directory.ts';
+import { answerPing } from '../tunnel/ping.ts';
+import { processName, type AgentClaim, type AgentProcess } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
+import { LivenessCheck } from './liveness-check.ts';
 import { TunnelClaim } from './tunnel-claim.ts';
 
 /** What an agent's tunnel needs of the hub. */
@@ -21,6 +23,10 @@ export interface AgentHub {
   droppedFrames: number;
   register(port: AgentPort): void;
   unregister(port: AgentPort): void;
+  /** The agent takes no new sessions any more. */
+  leaves(port: AgentPort): void;
+  /** The tunnel's process lives, while another one with the same agent id is connected. */
+  sharesItsId(port: AgentPort): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
@@ -28,19 +34,20 @@ export interface AgentHub {
 interface SessionDialer {
   readonly link: Link;
   readonly dialer: string;
+  /** Bytes of control frames that were queued since the dialer's link was last seen with room. */
+  queuedControlBytes: number;
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
 }
 
-/** Which tunnel this is: an agent has several, to different replicas. */
-export interface TunnelName {
+/** Which tunnel this is: an agent's process has several, to different replicas. */
+export interface TunnelName extends AgentProcess {
   readonly cluster: string;
-  readonly agent: string;
   readonly tunnel: number;
 }
 
 /** Names a tunnel within its cluster. */
-export function portKey({ agent, tunnel }: TunnelName): string {
-  return `${tunnel}/${agent}`;
+export function portKey(name: TunnelName): string {
+  return `${name.tunnel}/${processName(name)}`;
 }
 
 /** What of a tunnel must outlive the hub's memory, once its agent has said HELLO. */
@@ -62,13 +69,17 @@ export class AgentPort implements LinkOwner {
   readonly link: Link;
   readonly cluster: string;
   readonly agent: string;
+  readonly instance: string | undefined;
   readonly tunnel: number;
   readonly key: string;
   /** The agent asked not to get new sessions. */
   leaving = false;
   software = '';
   readonly #claim: TunnelClaim;
+  readonly #liveness: LivenessCheck;
   readonly #connectedAtMs: number;
+  /** By the hub's clock. */
+  #standsSinceMs = Infinity;
   readonly #hub: AgentHub;
   #sessions = noSessions;
   /** Dialers whose links are paused until the tunnel has room again. */
@@ -84,11 +95,14 @@ export class AgentPort implements LinkOwner {
     this.link = link;
     this.cluster = name.cluster;
     this.agent = name.agent;
+    this.instance = name.instance;
     this.tunnel = name.tunnel;
     this.key = portKey(name);
     this.#claim = new TunnelClaim(hub.options.directory);
+    this.#liveness = new LivenessCheck(link, hub.options.clock);
     this.#connectedAtMs = kept?.connectedAtMs ?? Date.now();
     if (kept !== undefined) {
+      this.#standsSinceMs = -Infinity;
       const { epoch, leaving } = kept;
       this.software = kept.software;
       this.leaving = leaving;
@@ -137,6 +151,32 @@ export class AgentPort implements LinkOwner {
     return this.#gone;
   }
 
+  /** How long sessions could be placed on it, in milliseconds; negative before that. */
+  get standsForMs(): number {
+    return this.#hub.options.clock.now() - this.#standsSinceMs;
+  }
+
+  /** It has been asked whether it is alive: new sessions go to other tunnels, where there are some. */
+  get doubtful(): boolean {
+    return this.#liveness.pending;
+  }
+
+  /**
+   * Another process with the same agent id has connected: it may be this one after a restart. A process that answers keeps its
+   * tunnel; one that does not loses it, and its sessions with it.
+   */
+  checkAlive(): void {
+    if (this.draining || this.#gone) return;
+    this.#liveness.start(
+      () => this.#hub.sharesItsId(this),
+      () => {
+        const { livenessTimeoutMs } = hubLimits;
+        const sentence = `agent ${this.agent} was started again, and this process does not answer within ${livenessTimeoutMs} ms`;
+        this.link.close(new TunnelError('agent_lost', sentence));
+      },
+    );
+  }
+
   get sessionCount(): number {
     return this.#sessions.size;
   }
@@ -149,7 +189,7 @@ export class AgentPort implements LinkOwner {
     }
     this.adopt(dialer, session);
     const attach = encodeMessage({ dialer: dialer.dialer, session: id, resume });
-    this.link.sendCopy(FrameType.attach, session, 0, attach);
+    this.#tell(FrameType.attach, session, attach);
     return session;
   }
 
@@ -166,7 +206,7 @@ export class AgentPort implements LinkOwner {
     this.#sessions.delete(session);
     this.#waiting.delete(dialer);
     const why = error ?? new TunnelError('cancelled', 'the dialer left');
-    this.link.sendCopy(FrameType.detach, session, 0, encodeFailure(why));
+    this.#tell(FrameType.detach, session, encodeFailure(why));
   }
 
   /** Stops reading from a dialer until the tunnel has room: its frames all go into this tunnel. */
@@ -208,6 +248,7 @@ export class AgentPort implements LinkOwner {
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
+    if (dialer.link.room <= 0 && !this.#mayQueue(dialer, type, payload)) return;
     this.#hub.relay(dialer.link, type, session, stream, payload);
   }
 
@@ -223,6 +264,7 @@ export class AgentPort implements LinkOwner {
     this.#claim.end();
     this.#helloTimer?.cancel();
     this.#ageTimer?.cancel();
+    this.#liveness.cancel();
     this.#hub.unregister(this);
     this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
     // Silence is a network that may come back; a connection that was closed is a process that may have died.
@@ -241,6 +283,30 @@ export class AgentPort implements LinkOwner {
     return this.#hub.options.log.child({ cluster, agent, tunnel, peer: link.peer });
   }
 
+  /** Sends what a dialer's coming and going makes us say. An agent that never reads it loses its tunnel. */
+  #tell(type: FrameType, session: number, payload: Uint8Array): void {
+    this.link.sendCopy(type, session, 0, payload);
+    const { maxBacklogBytes } = hubLimits;
+    if (this.link.room > -maxBacklogBytes) return;
+    const sentence = `more than ${maxBacklogBytes} bytes wait for ${this.link.peer}`;
+    this.link.close(new TunnelError('overloaded', sentence));
+  }
+
+  /**
+   * Whether a control frame may wait for a dialer whose link is full. The dialer can make the agent send any number of them
+   * without a window (an answer to each OPEN or PING), so they are limited apart from DATA.
+   */
+  #mayQueue(dialer: SessionDialer, type: FrameType, { length }: Uint8Array): boolean {
+    // A PING or PONG that is lost delays a measurement and nothing else.
+    if (type === FrameType.ping || type === FrameType.pong) return false;
+    dialer.queuedControlBytes += frameHeaderBytes + length;
+    const { maxQueuedControlBytes } = hubLimits;
+    if (dialer.queuedControlBytes <= maxQueuedControlBytes) return true;
+    const sentence = `more than ${maxQueuedControlBytes} bytes of control frames wait for ${dialer.link.peer}`;
+    dialer.link.close(new TunnelError('overloaded', sentence));
+    return false;
+  }
+
   /** From now on the tunnel cannot be found. Idempotent. */
   #withdraw(): void {
     this.#ageTimer?.cancel();
@@ -248,9 +314,10 @@ export class AgentPort implements LinkOwner {
   }
 
   get #ownClaim(): AgentClaim {
-    const { cluster, agent, tunnel } = this;
+    const { cluster, agent, instance, tunnel } = this;
     const { replica, address } = this.#hub.options;
-    return { cluster, agent, tunnel, replica, address };
+    const process = instance === undefined ? { agent } : { agent, instance };
+    return { cluster, ...process, tunnel, replica, address };
   }
 
   /** The agent will not have the session, or is done with it. */
@@ -269,10 +336,15 @@ export class AgentPort implements LinkOwner {
       case FrameType.hello:
         return this.#onHello(payload);
       case FrameType.ping:
-        return this.link.sendCopy(FrameType.pong, 0, 0, payload);
+        return answerPing(this.link, payload);
+      case FrameType.pong:
+        return this.#liveness.answered();
       case FrameType.goaway:
+        // Repeated, it would be an answer to each dialer for every frame of the agent.
+        if (this.leaving) return;
         this.#log.info('agent drains');
         this.leaving = true;
+        this.#hub.leaves(this);
         this.#withdraw();
         if (this.standing) this.#keep();
         for (const dialer of this.#sessions.values()) dialer.sendGoAway(0, 'agent');
@@ -295,6 +367,7 @@ export class AgentPort implements LinkOwner {
     // Others learn of the claim before its answer is here: who they send meanwhile must find that it is on its way.
     this.#hub.register(this);
     if (!(await this.#claim.make(this.#ownClaim))) return;
+    this.#standsSinceMs = this.#hub.options.clock.now();
     if (this.leaving) this.#withdraw();
     else if (this.retiring) this.#settle(this.#claim.retire());
     else this.#limitAge();
@@ -322,9 +395,9 @@ export class AgentPort implements LinkOwner {
   }
 
   #keep(): void {
-    const { cluster, agent, tunnel, epoch, software, leaving } = this;
+    const { cluster, agent, instance, tunnel, epoch, software, leaving } = this;
     const connectedAtMs = this.#connectedAtMs;
-    const name = { role: 'agent', cluster, agent, tunnel } as const;
+    const name = { role: 'agent', cluster, agent, instance, tunnel } as const;
     this.#hub.options.keep?.(this.link, { ...name, epoch, software, connectedAtMs, leaving });
   }
 

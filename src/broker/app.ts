@@ -1,12 +1,11 @@
 import { Hono, type Context } from 'hono';
-import { isDnsLabel } from '../base/enrolment-token-subject.ts';
+import { isClusterName, isDnsLabel } from '../base/enrolment-token-subject.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import type { Acceptance } from './accepted-clusters.ts';
+import { Admission, type AdmissionLimits, isRefusal, type Refusal } from './admission.ts';
 import {
-  AuthenticationError,
-  AuthenticationUnavailableError,
   type Authenticator,
   type Identity,
   type Peer,
@@ -23,7 +22,7 @@ export interface RequestRuntime {
     admit: (link: AttachableLink) => void,
     headers?: Readonly<Record<string, string>>,
   ) => Response;
-  /** What the connection proves; undefined: nothing. */
+  /** Where the request comes from and what its connection proves; undefined: nothing is known. */
   readonly peer?: Peer;
 }
 
@@ -33,9 +32,16 @@ export interface AppOptions {
   readonly acceptRate: AcceptRate;
   /** Which registered agents the hub still wants; undefined: nobody can tell. */
   readonly acceptance?: Acceptance | undefined;
-  /** The text of /metrics. */
-  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Default: `defaultAdmissionLimits`. */
+  readonly limits?: AdmissionLimits | undefined;
+  /** The text of /metrics; undefined: it is served elsewhere, and the answer is 404. */
+  readonly metrics?: (() => Promise<MetricsText>) | undefined;
   readonly log: Logger;
+}
+
+interface MetricsText {
+  readonly contentType: string;
+  readonly text: string;
 }
 
 /** The answers that count: why connections were not let in, by HTTP status. */
@@ -48,56 +54,46 @@ export class RejectionCounts {
 }
 
 type Env = { Bindings: RequestRuntime };
-type Rejection = {
-  readonly status: 400 | 401 | 403 | 426 | 503;
-  readonly code: string;
-  readonly message: string;
-};
-
-/** When to ask again where a credential could not be checked, in seconds. */
-const retryUnavailableS = 5;
+type Rejection =
+  | Refusal
+  | {
+      readonly status: 400 | 403 | 426;
+      readonly code: string;
+      readonly message: string;
+    };
 
 const agentId = /^[\w.:-]{1,253}$/;
+/** Random, from the agent's process; absent in agents of culvert 0.1. */
+const agentInstance = /^[\w-]{1,64}$/;
 
 /** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
-  const { hub, authenticator, acceptRate, acceptance, metrics, log } = options;
+  const { hub, acceptance, metrics, log } = options;
+  const admission = new Admission(options);
   const app = new Hono<Env>();
+
+  const peerOf = (c: Context<Env>): Peer => c.env.peer ?? unknownPeer;
 
   const reject = (c: Context<Env>, rejection: Rejection, fields: Record<string, unknown> = {}) => {
     const { status, code, message } = rejection;
     rejections.add(status);
     log.warn('connection refused', { path: c.req.path, status, code, why: message, ...fields });
+    if (status === 401) c.header('WWW-Authenticate', 'Bearer');
+    if (status === 401 || status === 403) admission.refused(c.req.raw.headers, peerOf(c));
+    if ('retryAfterS' in rejection) c.header('Retry-After', String(rejection.retryAfterS));
     return c.json({ code, message }, status);
   };
 
   /** Who sent the request; a Response is the refusal. */
   const identify = async (c: Context<Env>): Promise<Identity | Response> => {
-    try {
-      return await authenticator.authenticate(c.req.raw.headers, c.env.peer ?? unknownPeer);
-    } catch (error) {
-      if (error instanceof AuthenticationUnavailableError) {
-        c.header('Retry-After', String(retryUnavailableS));
-        return reject(c, { status: 503, code: 'unavailable', message: error.message });
-      }
-      if (!(error instanceof AuthenticationError)) throw error;
-      c.header('WWW-Authenticate', 'Bearer');
-      return reject(c, { status: 401, code: 'unauthorized', message: error.message });
-    }
+    const answer = await admission.identify(c.req.raw.headers, peerOf(c));
+    return isRefusal(answer) ? reject(c, answer) : answer;
   };
 
   /** The checks that agents and dialers have in common; a Response is the refusal. */
   const admit = async (c: Context<Env>): Promise<Identity | Response> => {
-    const tryAfterS = acceptRate.admit();
-    if (tryAfterS > 0 || hub.draining) {
-      c.header('Retry-After', String(Math.max(1, tryAfterS)));
-      const code = hub.draining ? 'draining' : 'overloaded';
-      const message = hub.draining
-        ? 'this broker is shutting down'
-        : 'too many connections at once';
-      return reject(c, { status: 503, code, message });
-    }
-    return identify(c);
+    const closed = admission.closed();
+    return closed === undefined ? await identify(c) : reject(c, closed);
   };
 
   const needsUpgrade: Rejection = {
@@ -113,8 +109,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     if (identity instanceof Response) return identity;
     const cluster = c.req.header('Culvert-Cluster') ?? '';
     const agent = c.req.header('Culvert-Agent') ?? '';
-    if (!isDnsLabel(cluster) || !agentId.test(agent)) {
-      const message = 'Culvert-Cluster must be a DNS label and Culvert-Agent a short name';
+    if (!isClusterName(cluster) || !agentId.test(agent)) {
+      const message =
+        'Culvert-Cluster must be the name of a cluster (a DNS label that is no alias) and Culvert-Agent a short name';
       return reject(c, { status: 400, code: 'protocol_error', message });
     }
     const speaksFor = identity.kind === 'agent' ? identity.cluster : undefined;
@@ -130,13 +127,20 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       return reject(c, rejection, { cluster, agent });
     }
     const tunnel = c.req.header('Culvert-Tunnel') === '1' ? 1 : 0;
-    if (hub.holdsAnother(cluster, agent, tunnel)) {
+    const instance = c.req.header('Culvert-Instance');
+    if (instance !== undefined && !agentInstance.test(instance)) {
+      const message = 'Culvert-Instance must be 1 to 64 letters, digits, "-" or "_"';
+      return reject(c, { status: 400, code: 'protocol_error', message });
+    }
+    if (hub.holdsAnother(cluster, agent, tunnel, instance)) {
       const message = `agent ${agent} has a tunnel to this replica already, a second belongs on another`;
       return c.json({ code: 'already_here', message }, 409);
     }
+    const tooMany = admission.agentRefusal(cluster) ?? admission.rateRefusal();
+    if (tooMany !== undefined) return reject(c, tooMany, { cluster, agent });
     return upgrade((link) => {
       acceptance?.admitted(identity, link);
-      hub.admitAgent(link, cluster, agent, tunnel);
+      hub.admitAgent(link, cluster, agent, tunnel, instance);
     });
   });
 
@@ -154,8 +158,16 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `an agent's credential (of ${identity.cluster}) opens no session`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
     }
+    if (identity.kind === 'replica' && (identity.cluster ?? cluster) !== cluster) {
+      const message = `the proof of the replica is for cluster ${identity.cluster}, not for ${cluster}`;
+      return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
+    }
     const forwarded = identity.kind === 'replica';
     const dialer = identity.kind === 'anyone' ? 'anyone' : identity.name;
+    const tooMany =
+      (identity.kind === 'dialer' ? admission.dialerRefusal(cluster, dialer) : undefined) ??
+      admission.rateRefusal();
+    if (tooMany !== undefined) return reject(c, tooMany, { cluster, dialer });
     const answer = identity.kind === 'replica' ? { [proofHeader]: identity.answer } : {};
     return upgrade((link) => hub.admitDialer(link, cluster, dialer, forwarded), answer);
   });
@@ -164,25 +176,31 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   const forDialers = async (c: Context<Env>): Promise<Response | undefined> => {
     const identity = await identify(c);
     if (identity instanceof Response) return identity;
-    if (identity.kind !== 'agent') return undefined;
-    return reject(c, { status: 403, code: 'forbidden', message: 'not for agents' });
+    if (identity.kind === 'agent' || identity.kind === 'replica') {
+      const message = `not for ${identity.kind}s`;
+      return reject(c, { status: 403, code: 'forbidden', message });
+    }
+    const tooOften = admission.statusRefusal(identity);
+    return tooOften === undefined ? undefined : reject(c, tooOften);
   };
 
   app.get('/v1/status', async (c) => (await forDialers(c)) ?? c.json(brokerStatus(hub)));
   app.get('/v1/clusters', async (c) => {
-    const { clusters } = brokerStatus(hub);
-    return (await forDialers(c)) ?? c.json({ clusters });
+    const refusal = await forDialers(c);
+    return refusal ?? c.json({ clusters: brokerStatus(hub).clusters });
   });
   app.get('/healthz', (c) => c.text('ok'));
+  // What is degraded, and where the directory is, are not for strangers: the status port says so.
   app.get('/readyz', (c) => {
-    if (hub.draining) return c.text('draining', 503);
-    const { degraded } = hub.options.directory;
-    return c.text(degraded === undefined ? 'ok' : `ok, but degraded: ${degraded}`);
+    const { unready } = hub;
+    return unready === undefined ? c.text('ok') : c.text(unready, 503);
   });
-  app.get('/metrics', async (c) => {
-    const { contentType, text } = await metrics();
-    return c.body(text, 200, { 'Content-Type': contentType });
-  });
+  if (metrics !== undefined) {
+    app.get('/metrics', async (c) => {
+      const { contentType, text } = await metrics();
+      return c.body(text, 200, { 'Content-Type': contentType });
+    });
+  }
   app.notFound((c) => c.json({ code: 'not_found', message: `no route ${c.req.path}` }, 404));
   app.onError((error, c) => {
     log.error('request failed', { path: c.req.path, why: error.message });

@@ -4,8 +4,16 @@ export type Identity =
   | { readonly kind: 'agent'; readonly cluster: string; readonly registered?: true }
   /** Opens streams into clusters. */
   | { readonly kind: 'dialer'; readonly name: string }
-  /** Another replica, which forwards a dialer that it has authenticated as `name`; `answer` proves to it who we are. */
-  | { readonly kind: 'replica'; readonly name: string; readonly answer: string }
+  /**
+   * Another replica, which forwards a session with `cluster` (undefined: a replica of culvert 0.1, with any) of a dialer that it has
+   * authenticated as `name`; `answer` proves to it who we are.
+   */
+  | {
+      readonly kind: 'replica';
+      readonly name: string;
+      readonly cluster: string | undefined;
+      readonly answer: string;
+    }
   /** No credentials are configured: the broker listens on loopback only, and everybody may be anybody. */
   | { readonly kind: 'anyone' };
 
@@ -25,13 +33,15 @@ export class AuthenticationUnavailableError extends Error {
   override readonly name = 'AuthenticationUnavailableError';
 }
 
-/** What the connection itself proves about the other end. */
+/** Where a request comes from, and what its connection itself proves about the other end. */
 export interface Peer {
+  /** What limits per address count by (`addressGroup`); undefined: not known. */
+  readonly address?: string | undefined;
   /** The certificates of a TLS handshake (DER, the peer's own first). It has the key; whether to trust them is not decided. */
   readonly certificates: readonly Uint8Array[];
 }
 
-/** A connection that proves nothing. */
+/** A connection of which nothing is known. */
 export const unknownPeer: Peer = { certificates: [] };
 
 /** Decides who sent a request, from its headers and its connection. */

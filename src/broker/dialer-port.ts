@@ -4,31 +4,19 @@ import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion, type GoAway } from '../tunnel/message.ts';
+import { answerPing } from '../tunnel/ping.ts';
 import type { AgentPort } from './agent-port.ts';
-import type { AgentRecord } from './directory.ts';
+import type { AgentProcess, AgentRecord } from './directory.ts';
 import { ForwardPort, type ForwardedDialer } from './forward-port.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
+import type { Place, PlaceWish } from './placement.ts';
 
 /** What a dialer's link needs of the hub. */
 export interface DialerHub {
   readonly options: HubOptions;
-  place(wish: PlaceWish): Promise<Place>;
+  place(wish: PlaceWish, signal: AbortSignal): Promise<Place>;
   dialerGone(port: DialerPort): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
-}
-
-/** Where a session goes: to an agent's tunnel here, or to the replica that holds one. */
-export type Place = { readonly here: AgentPort } | { readonly elsewhere: AgentRecord };
-
-/** What a session needs of a place. */
-export interface PlaceWish {
-  readonly cluster: string;
-  /** The agent that has the session already. */
-  readonly agent: string | undefined;
-  /** Another replica sent the session here: it is not sent on. */
-  readonly forwarded: boolean;
-  /** A replica that was asked in vain. */
-  readonly except: string | undefined;
 }
 
 /** Who dials what. */
@@ -45,18 +33,19 @@ export interface KeptDialer extends DialerName {
   readonly session: number;
   /** The tunnel that carries the session. */
   readonly agent: string;
+  readonly instance?: string | undefined;
   readonly tunnel: number;
   readonly epoch: number;
 }
 
-/** The session that a dialer asks for: its name, and the agent that has it already. */
+/** The session that a dialer asks for: its name, and the agent's process that has it already. */
 interface WantedSession {
   readonly id: string;
-  readonly resume: string | undefined;
+  readonly process: AgentProcess | undefined;
   /** HELLO as it came, for the owner. */
   readonly hello: Uint8Array;
-  /** A replica that was asked in vain. */
-  readonly except?: string;
+  /** A tunnel whose replica was asked in vain. */
+  readonly except?: AgentRecord;
 }
 
 interface AskedOwner {
@@ -69,6 +58,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   readonly link: Link;
   readonly cluster: string;
   readonly dialer: string;
+  queuedControlBytes = 0;
   readonly #forwarded: boolean;
   readonly #hub: DialerHub;
   readonly #log: Logger;
@@ -80,6 +70,8 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   /** The replica that was asked to take the session, and what for. */
   #asked: AskedOwner | undefined;
   #gone = false;
+  /** Aborts when the link is gone. */
+  readonly #left = new AbortController();
 
   /** @param attached the session has been attached before, and both ends know its number */
   constructor(
@@ -136,6 +128,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   }
 
   pull(): void {
+    this.queuedControlBytes = 0;
     // Frames for a dialer are pushed by its agent's tunnel, which cannot be paused for one of many; a forwarded one can.
     this.#forward?.resume();
   }
@@ -151,6 +144,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
 
   onClose(error: TunnelError | undefined): void {
     this.#gone = true;
+    this.#left.abort();
     this.#helloTimer?.cancel();
     this.#agent?.detach(this.#session, error);
     this.#forward?.close(error);
@@ -175,7 +169,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
       case FrameType.hello:
         return this.#onHello(payload);
       case FrameType.ping:
-        return this.link.sendCopy(FrameType.pong, 0, 0, payload);
+        return answerPing(this.link, payload);
       default:
         throw new TunnelError('protocol_error', `a dialer does not send ${frameName(type)}`);
     }
@@ -189,8 +183,9 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     if (this.#helloTimer === undefined) throw new TunnelError('protocol_error', 'a second HELLO');
     this.#helloTimer.cancel();
     this.#helloTimer = undefined;
-    const wanted = { id: hello.session, resume: hello.resume, hello: new Uint8Array(payload) };
-    this.#place(wanted);
+    const { session: id, resume: agent, instance } = hello;
+    const process = agent === undefined ? undefined : { agent, instance };
+    this.#place({ id, process, hello: new Uint8Array(payload) });
   }
 
   #place(wanted: WantedSession): void {
@@ -198,27 +193,32 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   }
 
   async #welcome(wanted: WantedSession): Promise<void> {
-    const place = await this.#hub.place({
-      cluster: this.cluster,
-      agent: wanted.resume,
-      forwarded: this.#forwarded,
-      except: wanted.except,
-    });
+    const { cluster, dialer } = this;
+    const { process, except } = wanted;
+    const wish = { cluster, process, forwarded: this.#forwarded, except };
+    const place = await this.#hub.place(wish, this.#left.signal);
     if (this.#gone) return;
     if ('elsewhere' in place) return this.#goElsewhere(place.elsewhere, wanted);
     const agent = place.here;
     this.#agent = agent;
-    this.#session = agent.attach(this, wanted.id, wanted.resume !== undefined);
+    this.#session = agent.attach(this, wanted.id, process !== undefined);
     const { replica, sessionLimits, keep } = this.#hub.options;
     const session = this.#session;
-    const welcome = { ...protocolVersion, replica, session, agent: agent.agent, ...sessionLimits };
+    const { instance, tunnel, epoch } = agent;
+    const reached = instance === undefined ? {} : { instance };
+    const welcome = {
+      ...protocolVersion,
+      replica,
+      session,
+      agent: agent.agent,
+      ...reached,
+      ...sessionLimits,
+    };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     const { retireDeadlineMs } = agent;
     if (retireDeadlineMs !== undefined) this.sendGoAway(retireDeadlineMs, 'broker');
-    const { cluster, dialer } = this;
     const name = { role: 'dialer', cluster, dialer, forwarded: this.#forwarded } as const;
-    const { tunnel, epoch } = agent;
-    keep?.(this.link, { ...name, session, agent: agent.agent, tunnel, epoch });
+    keep?.(this.link, { ...name, session, agent: agent.agent, ...reached, tunnel, epoch });
     this.#log.info('dialer attached', { session: this.#session, agent: agent.agent });
   }
 
@@ -250,6 +250,6 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     this.#asked = undefined;
     if (this.#gone) return;
     if (wanted.except !== undefined) return this.link.close(error);
-    this.#place({ ...wanted, except: owner.replica });
+    this.#place({ ...wanted, except: owner });
   }
 }

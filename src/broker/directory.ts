@@ -1,7 +1,29 @@
-/** One tunnel of an agent, as the directory knows it: who holds it, and which of several claims is the newest. */
-export interface AgentRecord {
-  readonly cluster: string;
+/** A process of an agent. Two that run at the same time may have the same id. */
+export interface AgentProcess {
   readonly agent: string;
+  /** Random, made when the process starts; undefined: an agent that does not tell (culvert 0.1). */
+  readonly instance?: string | undefined;
+}
+
+/** Names a process within its cluster. Neither ids nor instances contain `@`. */
+export function processName({ agent, instance }: AgentProcess): string {
+  return instance === undefined ? agent : `${agent}@${instance}`;
+}
+
+/** Whether `process` is the wanted one; who wants no instance in particular takes any with that id. */
+export function isProcess(process: AgentProcess, wanted: AgentProcess): boolean {
+  if (process.agent !== wanted.agent) return false;
+  return wanted.instance === undefined || process.instance === wanted.instance;
+}
+
+/** Whether both have the same id but are not the same process. */
+export function isOtherProcess(a: AgentProcess, b: AgentProcess): boolean {
+  return a.agent === b.agent && a.instance !== b.instance;
+}
+
+/** One tunnel of an agent, as the directory knows it: who holds it, and which of several claims is the newest. */
+export interface AgentRecord extends AgentProcess {
+  readonly cluster: string;
   /** An agent keeps up to two tunnels, to different replicas: 0 and 1. */
   readonly tunnel: number;
   /** The broker replica that holds the tunnel. */
@@ -22,7 +44,7 @@ export type AgentClaim = Omit<AgentRecord, 'epoch' | 'retiring'>;
  */
 export interface Directory {
   /**
-   * Says that `replica` holds this tunnel from now on, until `release`; an older claim for the same tunnel of the same agent
+   * Says that `replica` holds this tunnel from now on, until `release`; an older claim for the same tunnel of the same process
    * is fenced out. Where the directory's store is away the claim stands here, and is made there when it is back.
    */
   claim(agent: AgentClaim): Promise<AgentRecord>;
@@ -36,7 +58,7 @@ export interface Directory {
   /**
    * The tunnels of the agents that speak for a cluster, newest claim first, those that retire last; none where it is unknown.
    *
-   * @param cluster its name, or its alias (see base/cluster-alias.ts); a name wins over an equal alias
+   * @param cluster its name, or its alias (see base/cluster-alias.ts); what has the form of an alias is never the name of a cluster
    */
   locate(cluster: string): Promise<readonly AgentRecord[]>;
 
@@ -45,6 +67,12 @@ export interface Directory {
 
   /** Calls `listener` when a claim made here is fenced out by a newer one made elsewhere. */
   onFenced(listener: (claim: AgentRecord) => void): void;
+
+  /**
+   * Calls `listener` with a claim made here when another replica claims a tunnel of another process with the same agent id: that
+   * process may have taken the place of the one here.
+   */
+  onOtherProcess(listener: (claim: AgentRecord) => void): void;
 
   /** What does not work at the moment, in a sentence; undefined while all is well. */
   readonly degraded: string | undefined;

@@ -11,6 +11,20 @@ export const hubLimits = {
   helloTimeoutMs: 10_000,
   /** A tunnel from which nothing has come for this long gets no sessions, in milliseconds. */
   maxSilentMs: 45_000,
+  /** An agent's process that is asked whether it is alive must answer within this, in milliseconds. */
+  livenessTimeoutMs: 3_000,
+  /**
+   * How long a new session waits for an agent of its cluster to return, in milliseconds: counted from the broker's start, or from when
+   * the cluster's last agent was lost. It looks for one at other replicas this often. More sessions than that do not wait.
+   */
+  agentReturnMs: 5_000,
+  agentReturnPollMs: 500,
+  maxWaitingSessions: 1_000,
+  /**
+   * A dialer that wants its session back hears that other agents are connected once one has been for this long, in milliseconds:
+   * longer than dialers wait then, so a cut that hit all agents of a cluster does not look like the end of one.
+   */
+  otherAgentAgeMs: 1_500,
   /** A broker that drains waits so long for its agents to have a tunnel elsewhere, in milliseconds, looking this often. */
   agentsLeaveMs: 15_000,
   agentsLeavePollMs: 100,
@@ -23,6 +37,11 @@ export const hubLimits = {
    * of its session, and its link is closed.
    */
   maxBacklogBytes: 128 * 1024 * 1024,
+  /**
+   * Bytes of control frames that may wait for one dialer since its link last had room. An honest session needs a few frames for each of
+   * its streams.
+   */
+  maxQueuedControlBytes: 8 * 1024 * 1024,
 } as const;
 
 /** @throws TunnelError why the owner cannot be reached */
@@ -48,6 +67,8 @@ export interface HubOptions {
    * whose sockets outlive the memory of this hub.
    */
   readonly keep?: (link: Link, kept: KeptAgent | KeptDialer) => void;
+  /** The only cluster that is dialled here: without an agent of it the broker is not ready. Undefined: any may be. */
+  readonly onlyCluster?: string | undefined;
   /** What this broker asks of the sessions that it carries; WELCOME tells it. */
   readonly sessionLimits?: {
     /** No receive window of a stream shall grow beyond this, in bytes. */

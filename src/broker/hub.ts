@@ -3,16 +3,14 @@ import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
 import { AgentPort, type AgentHub, type KeptAgent } from './agent-port.ts';
-import {
-  DialerPort,
-  type DialerHub,
-  type KeptDialer,
-  type Place,
-  type PlaceWish,
-} from './dialer-port.ts';
-import type { AgentRecord } from './directory.ts';
+import { DialerPort, type DialerHub, type KeptDialer } from './dialer-port.ts';
+import { isOtherProcess, processName, type AgentRecord } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
+import { Placement, type Place, type PlaceWish } from './placement.ts';
 import { TunnelTable } from './tunnel-table.ts';
+
+/** After so many it begins to tell again. */
+const maxSharedIds = 1_000;
 
 /**
  * The broker's middle: agents' tunnels on one side, dialers' links on the other, and a table of session numbers between
@@ -21,9 +19,14 @@ import { TunnelTable } from './tunnel-table.ts';
 export class Hub implements AgentHub, DialerHub {
   readonly options: HubOptions;
   readonly #tunnels = new TunnelTable();
+  readonly #placement: Placement;
+  /** Agents, by cluster and id, of which two processes were seen: each is told of once. */
+  readonly #sharedIds = new Set<string>();
   /** Tunnels that have not said HELLO yet. */
   readonly #newcomers = new Set<AgentPort>();
   readonly #dialers = new Set<DialerPort>();
+  /** How many of them each dialer has for each cluster, by `sessionsKey`. */
+  readonly #sessionCounts = new Map<string, number>();
   #draining = false;
   #emptied: (() => void)[] = [];
   relayedBytes = 0;
@@ -31,11 +34,24 @@ export class Hub implements AgentHub, DialerHub {
 
   constructor(options: HubOptions) {
     this.options = options;
+    this.#placement = new Placement(options, this.#tunnels);
     options.directory.onFenced((claim) => this.#onFenced(claim));
+    options.directory.onOtherProcess((claim) => this.#tunnels.get(claim)?.checkAlive());
   }
 
   get draining(): boolean {
     return this.#draining;
+  }
+
+  /** Why nobody should be sent here, in a sentence without names; undefined: somebody may. */
+  get unready(): string | undefined {
+    if (this.#draining) return 'draining';
+    const { onlyCluster, forward } = this.options;
+    // Another replica may have the agent, and sessions are sent on.
+    if (onlyCluster === undefined || forward !== undefined) return undefined;
+    return this.#tunnels.choose(onlyCluster, undefined) === undefined
+      ? 'no agent is connected'
+      : undefined;
   }
 
   get dialerCount(): number {
@@ -51,16 +67,43 @@ export class Hub implements AgentHub, DialerHub {
     return this.#tunnels;
   }
 
-  /** Takes an agent's tunnel; who it speaks for has been proven. */
-  admitAgent(link: AttachableLink, cluster: string, agent: string, tunnel: number): void {
-    const port = new AgentPort(this, link, { cluster, agent, tunnel });
+  /** The broker has just started: dials wait some seconds for agents that have not come back yet. */
+  expectAgents(): void {
+    this.#placement.expectAgents();
+  }
+
+  /**
+   * Takes an agent's tunnel; who it speaks for has been proven.
+   *
+   * @param instance tells processes with the same agent id apart; undefined: the agent does not say
+   */
+  admitAgent(
+    link: AttachableLink,
+    cluster: string,
+    agent: string,
+    tunnel: number,
+    instance?: string,
+  ): void {
+    const port = new AgentPort(this, link, { cluster, agent, instance, tunnel });
     this.#newcomers.add(port);
     link.attach(port);
   }
 
-  /** Whether the agent has another tunnel here already: a second one belongs on another replica. */
-  holdsAnother(cluster: string, agent: string, tunnel: number): boolean {
-    const other = { cluster, agent, tunnel: tunnel === 0 ? 1 : 0 };
+  /** Tunnels of a cluster here, also those that have not said HELLO. */
+  tunnelCount(cluster: string): number {
+    let count = this.#tunnels.count(cluster);
+    for (const port of this.#newcomers) if (port.cluster === cluster) count++;
+    return count;
+  }
+
+  /** Links that `dialer` has here for its sessions with `cluster`. */
+  sessionCount(cluster: string, dialer: string): number {
+    return this.#sessionCounts.get(sessionsKey({ cluster, dialer })) ?? 0;
+  }
+
+  /** Whether the agent's process has another tunnel here already: a second one belongs on another replica. */
+  holdsAnother(cluster: string, agent: string, tunnel: number, instance?: string): boolean {
+    const other = { cluster, agent, instance, tunnel: tunnel === 0 ? 1 : 0 };
     return this.#tunnels.get(other) !== undefined;
   }
 
@@ -70,16 +113,14 @@ export class Hub implements AgentHub, DialerHub {
    * @param forwarded another replica sent it here: it is not sent on
    */
   admitDialer(link: AttachableLink, cluster: string, dialer: string, forwarded = false): void {
-    const port = new DialerPort(this, link, { cluster, dialer, forwarded });
-    this.#dialers.add(port);
-    link.attach(port);
+    this.#addDialer(link, new DialerPort(this, link, { cluster, dialer, forwarded }));
   }
 
   /** Takes back a tunnel that outlived an earlier hub, as `HubOptions.keep` was told; the directory has its claim. */
   restoreAgent(link: AttachableLink, kept: KeptAgent): void {
     const port = new AgentPort(this, link, kept, kept);
     link.attach(port);
-    this.register(port);
+    this.#tunnels.add(port);
   }
 
   /** Takes back a dialer's link; the tunnels have been taken back before. One whose tunnel is gone is closed. */
@@ -89,8 +130,13 @@ export class Hub implements AgentHub, DialerHub {
       const sentence = `the agent of cluster ${kept.cluster} was lost`;
       return link.close(new TunnelError('agent_lost', sentence));
     }
-    const port = new DialerPort(this, link, kept, { agent, session: kept.session });
+    this.#addDialer(link, new DialerPort(this, link, kept, { agent, session: kept.session }));
+  }
+
+  #addDialer(link: AttachableLink, port: DialerPort): void {
+    const key = sessionsKey(port);
     this.#dialers.add(port);
+    this.#sessionCounts.set(key, (this.#sessionCounts.get(key) ?? 0) + 1);
     link.attach(port);
   }
 
@@ -98,6 +144,10 @@ export class Hub implements AgentHub, DialerHub {
   register(port: AgentPort): void {
     this.#newcomers.delete(port);
     const before = this.#tunnels.add(port);
+    this.#placement.came(port);
+    for (const other of this.#tunnels.of(port.cluster)) {
+      if (isOtherProcess(other, port)) other.checkAlive();
+    }
     // One that retires goes when its sessions have moved.
     if (before === undefined || before.draining) return;
     const sentence = `agent ${port.agent} connected again, this tunnel is replaced`;
@@ -107,45 +157,38 @@ export class Hub implements AgentHub, DialerHub {
   /** The tunnel is gone. Idempotent, and of no effect on a newer tunnel of the same agent. */
   unregister(port: AgentPort): void {
     this.#newcomers.delete(port);
-    this.#tunnels.delete(port);
+    if (this.#tunnels.delete(port)) this.#placement.lost(port);
+  }
+
+  leaves(port: AgentPort): void {
+    this.#placement.lost(port);
+  }
+
+  sharesItsId({ cluster, agent }: AgentPort): void {
+    const name = `${cluster}/${agent}`;
+    if (this.#sharedIds.has(name)) return;
+    if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
+    this.#sharedIds.add(name);
+    const why = 'they work side by side; give each process an id of its own (--agent-id)';
+    this.options.log.warn('two processes have the same agent id', { cluster, agent, why });
   }
 
   dialerGone(port: DialerPort): void {
-    this.#dialers.delete(port);
+    if (this.#dialers.delete(port)) {
+      const key = sessionsKey(port);
+      const others = (this.#sessionCounts.get(key) ?? 1) - 1;
+      if (others > 0) this.#sessionCounts.set(key, others);
+      else this.#sessionCounts.delete(key);
+    }
     if (this.#dialers.size > 0) return;
     const waiters = this.#emptied;
     this.#emptied = [];
     for (const resolve of waiters) resolve();
   }
 
-  /**
-   * Where a session to `cluster` shall go: to a tunnel here, else to the replica that holds one; to one that retires only where
-   * there is no other. With `agent`, only to that agent: it has the session already.
-   *
-   * @throws TunnelError `no_agent`, or `draining` for a new session
-   */
-  async place(wish: PlaceWish): Promise<Place> {
-    const { cluster, agent, forwarded } = wish;
-    if (this.#draining && agent === undefined && !forwarded) {
-      throw new TunnelError('draining', 'this broker is shutting down, dial again');
-    }
-    // What is here is known better here than in any directory.
-    let here = this.#tunnels.choose(cluster, agent);
-    here ??= await this.#tunnels.chooseSoon(cluster, agent);
-    if (here !== undefined && !here.retiring) return { here };
-    const { directory, replica, forward } = this.options;
-    const records = await directory.locate(cluster);
-    // It may be here under another name: the session was asked for by the cluster's alias.
-    here ??= this.#tunnels.choose(records[0]?.cluster ?? cluster, agent);
-    if (here !== undefined && !here.retiring) return { here };
-    for (const record of forward === undefined || forwarded ? [] : records) {
-      if (record.replica === replica || record.replica === wish.except) continue;
-      if (agent !== undefined && record.agent !== agent) continue;
-      if (record.retiring && (here !== undefined || agent !== undefined)) continue;
-      return { elsewhere: record };
-    }
-    if (here !== undefined) return { here };
-    throw new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
+  /** @throws TunnelError as `Placement.place` does */
+  place(wish: PlaceWish, signal: AbortSignal): Promise<Place> {
+    return this.#placement.place(wish, signal);
   }
 
   /** Passes a frame on; the receiver of a backlog beyond every window is in breach and loses its link. */
@@ -163,6 +206,7 @@ export class Hub implements AgentHub, DialerHub {
    */
   async drain(signal: AbortSignal, deadlineMs: number): Promise<void> {
     this.#draining = true;
+    this.#placement.drain();
     this.#closeNewcomers();
     for (const agent of this.agents()) agent.retire(deadlineMs);
     // Those whose agent is elsewhere, and whose link ends here.
@@ -192,12 +236,13 @@ export class Hub implements AgentHub, DialerHub {
     }
   }
 
-  async #isSettled({ cluster, agent, gone }: AgentPort): Promise<boolean> {
-    if (gone) return true;
+  async #isSettled(port: AgentPort): Promise<boolean> {
+    if (port.gone) return true;
     const { directory, replica } = this.options;
-    const records = await directory.locate(cluster).catch(() => []);
+    const records = await directory.locate(port.cluster).catch(() => []);
+    const name = processName(port);
     return records.some(
-      (record) => record.agent === agent && record.replica !== replica && !record.retiring,
+      (record) => processName(record) === name && record.replica !== replica && !record.retiring,
     );
   }
 
@@ -218,9 +263,15 @@ export class Hub implements AgentHub, DialerHub {
 
   close(): void {
     this.#draining = true;
+    this.#placement.drain();
     this.#closeNewcomers();
     const error = new TunnelError('draining', 'this broker is shutting down');
     for (const dialer of this.#dialers) dialer.link.close(error);
     for (const agent of this.agents()) agent.link.close(error);
   }
+}
+
+function sessionsKey({ cluster, dialer }: Pick<DialerPort, 'cluster' | 'dialer'>): string {
+  // The name of a cluster has no slash.
+  return `${cluster}/${dialer}`;
 }

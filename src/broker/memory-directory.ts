@@ -1,5 +1,12 @@
 import { clusterAlias } from '../base/cluster-alias.ts';
-import { byPreference, type AgentClaim, type AgentRecord, type Directory } from './directory.ts';
+import { isClusterAlias } from '../base/enrolment-token-subject.ts';
+import {
+  byPreference,
+  processName,
+  type AgentClaim,
+  type AgentRecord,
+  type Directory,
+} from './directory.ts';
 
 /** The directory of a broker that is alone: everything in this process. */
 export class MemoryDirectory implements Directory {
@@ -39,9 +46,8 @@ export class MemoryDirectory implements Directory {
   }
 
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
-    const records =
-      this.#byCluster.get(cluster) ??
-      this.#byCluster.get(this.#clusterOfAlias.get(cluster) ?? cluster);
+    const name = isClusterAlias(cluster) ? this.#clusterOfAlias.get(cluster) : cluster;
+    const records = name === undefined ? undefined : this.#byCluster.get(name);
     return [...(records?.values() ?? [])].sort(byPreference);
   }
 
@@ -53,12 +59,16 @@ export class MemoryDirectory implements Directory {
     this.#fenced = listener;
   }
 
+  onOtherProcess(): void {
+    // There is no other replica.
+  }
+
   async close(): Promise<void> {
     this.#byCluster.clear();
     this.#clusterOfAlias.clear();
   }
 }
 
-function keyOf({ agent, tunnel }: AgentClaim): string {
-  return `${tunnel}/${agent}`;
+function keyOf(claim: AgentClaim): string {
+  return `${claim.tunnel}/${processName(claim)}`;
 }

@@ -1,4 +1,5 @@
 import { portKey, type AgentPort, type TunnelName } from './agent-port.ts';
+import { isProcess, type AgentProcess } from './directory.ts';
 import { hubLimits } from './hub-options.ts';
 
 /** The tunnels here that have said HELLO, by cluster. */
@@ -20,6 +21,10 @@ export class TunnelTable {
     return this.#clusters.get(name.cluster)?.get(portKey(name));
   }
 
+  count(cluster: string): number {
+    return this.#clusters.get(cluster)?.size ?? 0;
+  }
+
   of(cluster: string): Iterable<AgentPort> {
     return this.#clusters.get(cluster)?.values() ?? [];
   }
@@ -33,24 +38,26 @@ export class TunnelTable {
     return before;
   }
 
-  /** Idempotent, and of no effect on a tunnel that took its place. */
-  delete(port: AgentPort): void {
+  /** Idempotent, and of no effect on a tunnel that took its place. @returns whether it was there */
+  delete(port: AgentPort): boolean {
     const ports = this.#clusters.get(port.cluster);
-    if (ports?.get(port.key) !== port) return;
+    if (ports?.get(port.key) !== port) return false;
     ports.delete(port.key);
     if (ports.size === 0) this.#clusters.delete(port.cluster);
+    return true;
   }
 
   /**
    * For a session of a cluster: the tunnel with the fewest sessions, one that retires only where there is no other. With
-   * `agent`, only one of that agent: it has the session already. That goes to a tunnel that stays, for else it would have
+   * `process`, only one of that process: it has the session already. That goes to a tunnel that stays, for else it would have
    * to move again at once.
    */
-  choose(cluster: string, agent: string | undefined): AgentPort | undefined {
+  choose(cluster: string, process: AgentProcess | undefined): AgentPort | undefined {
     let best: AgentPort | undefined;
     for (const port of this.of(cluster)) {
-      if (!port.standing || (agent === undefined ? port.leaving : port.agent !== agent)) continue;
-      if (agent !== undefined && port.retiring) continue;
+      if (!port.standing) continue;
+      if (process === undefined ? port.leaving : !isProcess(port, process)) continue;
+      if (process !== undefined && port.retiring) continue;
       // Pings come every 20 s: it may be dead, and has only to be heard again.
       if ((port.link.silentMs ?? 0) > hubLimits.maxSilentMs) continue;
       if (best === undefined || isBetter(port, best)) best = port;
@@ -59,12 +66,16 @@ export class TunnelTable {
   }
 
   /** As `choose`, once the tunnels stand that are being claimed. */
-  async chooseSoon(cluster: string, agent: string | undefined): Promise<AgentPort | undefined> {
+  async chooseSoon(
+    cluster: string,
+    process: AgentProcess | undefined,
+  ): Promise<AgentPort | undefined> {
     await Promise.all(Array.from(this.of(cluster), ({ claimed }) => claimed));
-    return this.choose(cluster, agent);
+    return this.choose(cluster, process);
   }
 }
 
 function isBetter(a: AgentPort, b: AgentPort): boolean {
-  return a.retiring === b.retiring ? a.sessionCount < b.sessionCount : b.retiring;
+  if (a.retiring !== b.retiring) return b.retiring;
+  return a.doubtful === b.doubtful ? a.sessionCount < b.sessionCount : b.doubtful;
 }

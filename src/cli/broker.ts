@@ -1,8 +1,10 @@
 import { type ProgramOptions, processTable } from '../base/options-common.ts';
+import { connectionShare } from '../base/open-file-limit.ts';
 import { readOptions } from '../base/options.ts';
 import type { Env } from '../base/options-table.ts';
 import { readProxyEnvironment } from '../base/proxy-environment.ts';
 import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../base/tls-choice.ts';
+import { TrustedProxies } from '../base/trusted-proxies.ts';
 import {
   type BrokerOptions,
   brokerTable,
@@ -45,8 +47,18 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     checkTlsChoice(draft);
   });
   const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
-  const { redisUrl, redisCa, redisPrefix, replicaAddress, replicaKeyFile, replicaCa } = values;
-  const { agentCa, statusListen, replicaServerName } = values;
+  const {
+    redisUrl,
+    redisCa,
+    redisCert,
+    redisKey,
+    redisPrefix,
+    replicaAddress,
+    replicaKeyFile,
+    replicaCa,
+  } = values;
+  const { agentCa, allowPlainReplicas, statusListen, replicaServerName } = values;
+  const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
   const choice = tlsChoice(values);
   const options: BrokerOptions = Object.freeze({
     listen,
@@ -61,12 +73,18 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     replicaId,
     redisUrl,
     redisCa,
+    redisCert,
+    redisKey,
     redisPrefix,
     replicaAddress,
+    allowPlainReplicas,
     replicaKeyFile,
     replicaCa,
     replicaServerName,
     acceptRate,
+    maxConnections: Math.min(maxConnections, connectionShare(1)),
+    maxTunnelsPerCluster,
+    trustedProxies: trustedProxies === undefined ? undefined : TrustedProxies.parse(trustedProxies),
     drainTimeoutMs,
   });
   return {
@@ -109,7 +127,9 @@ export const brokerCommand: Command = {
     return await runUntilStopped(
       async (parts) => {
         const metrics = new Metrics();
-        const broker = parts.use(await startBroker(options, { log, metrics }));
+        const broker = parts.use(
+          await startBroker(options, { log, metrics, onlyCluster: front?.cluster }),
+        );
         log.info('broker listens', { url: broker.url });
         if (front === undefined) return broker;
         const bridge = parts.use(

@@ -11,5 +11,8 @@ export async function startProgramLog(
   const log = createPinoLogger({ level: logLevel }).child({ program });
   log.info('starting', { version, node: process.version });
   for (const warning of warnings) log.warn(warning);
+  // The runtime would write them to stderr and wait until somebody reads that.
+  process.removeAllListeners('warning');
+  process.on('warning', ({ name, message }) => log.warn('runtime warning', { name, message }));
   return log;
 }

@@ -3,7 +3,7 @@ import type { Timer } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
-import { protocolVersion, type GoAway, type Welcome } from '../tunnel/message.ts';
+import { protocolVersion, type GoAway, type Hello, type Welcome } from '../tunnel/message.ts';
 import { Session, type SessionOptions } from '../tunnel/session.ts';
 import { SessionLink } from './session-link.ts';
 
@@ -14,10 +14,16 @@ import { SessionLink } from './session-link.ts';
 const agentGraceMs = 5_000;
 
 /**
+ * The same where another agent of the cluster is connected, in milliseconds: what clients open again works there, and until this
+ * session's streams end they do not. A live agent is back within this: its first attempt starts within 500 ms.
+ */
+const otherAgentGraceMs = 1_000;
+
+/**
  * How long a new session looks for a first link, in milliseconds: dials wait through a broker's restart rather than fail, and
  * hear the true reason before their own patience ends.
  */
-const firstLinkMs = 5_000;
+const firstLinkMs = 8_000;
 
 /** Between attempts to get a lost session back, in milliseconds: a gap is noticed, so they are quick. */
 const retry = { baseMs: 100, capMs: 1_000 };
@@ -39,6 +45,9 @@ export interface ClusterSessionOptions extends Omit<
   readonly onClosed: (session: ClusterSession) => void;
 }
 
+/** As HELLO names it. */
+type AgentProcess = Required<Pick<Hello, 'resume'>> & Pick<Hello, 'instance'>;
+
 /** A link on its way to WELCOME; there is one at a time. */
 interface Attempt {
   readonly stop: AbortController;
@@ -57,13 +66,16 @@ export class ClusterSession {
   #id = randomName();
   readonly #backoff = new Backoff(retry);
   readonly #startedMs: number;
-  #agent: string | undefined;
+  /** The agent's process that has the session. */
+  #process: AgentProcess | undefined;
   #attempt: Attempt | undefined;
   #current: SessionLink | undefined;
   /** The agent was said to have the session already when the present link, or the last, was made. */
   #resumed = false;
   /** Runs while the session has lost its link and looks for another. */
   #giveUpTimer: Timer | undefined;
+  /** How the present link was lost. */
+  #lost: { readonly error: TunnelError; readonly atMs: number } | undefined;
   /** Since when its streams stand still, if they do: from the loss of a link, or the move to one, until the agent has said SYNC. */
   #stillSinceMs: number | undefined;
   #retryTimer: Timer | undefined;
@@ -114,7 +126,7 @@ export class ClusterSession {
       ...protocolVersion,
       software,
       session: this.#id,
-      ...(this.#agent === undefined ? {} : { resume: this.#agent }),
+      ...this.#process,
     };
     const stop = new AbortController();
     const timeout = clock.setTimer(welcomeTimeoutMs, () => {
@@ -148,12 +160,13 @@ export class ClusterSession {
   }
 
   #onWelcome(welcome: Welcome, made: SessionLink): void {
-    const resumed = this.#agent !== undefined;
+    const resumed = this.#process !== undefined;
     const old = this.#current;
     this.#attempt?.timeout.cancel();
     this.#attempt = undefined;
     this.#retryTimer?.cancel();
-    this.#agent = welcome.agent;
+    const { agent: resume, instance } = welcome;
+    this.#process = instance === undefined ? { resume } : { resume, instance };
     this.#current = made;
     this.#resumed = resumed;
     this.#leaving = false;
@@ -171,6 +184,7 @@ export class ClusterSession {
   #keepOn(): void {
     this.#giveUpTimer?.cancel();
     this.#giveUpTimer = undefined;
+    this.#lost = undefined;
   }
 
   /** The agent has said what it has: only now do streams go on. */
@@ -223,23 +237,38 @@ export class ClusterSession {
     const { clock, limits } = this.#options;
     const graceMs = error.code === 'agent_lost' ? agentGraceMs : limits.resumeGraceMs;
     this.#stillSinceMs ??= clock.now();
-    this.#giveUpTimer = clock.setTimer(graceMs, () => {
+    this.#lost = { error, atMs: clock.now() };
+    this.#giveUpAfter(graceMs);
+    this.#log.warn('session lost its link', { code: error.code, why: error.message, graceMs });
+    this.#retry();
+  }
+
+  /** Ends the session when it has no link `graceMs` after it lost the last one. */
+  #giveUpAfter(graceMs: number): void {
+    const { clock } = this.#options;
+    const { error, atMs } = this.#lost!;
+    this.#giveUpTimer?.cancel();
+    this.#giveUpTimer = clock.setTimer(atMs + graceMs - clock.now(), () => {
       const sentence = `${error.message}; no way back to the agent within ${graceMs} ms`;
       this.#end(new TunnelError(error.code, sentence, { cause: error }));
     });
-    this.#log.warn('session lost its link', { code: error.code, why: error.message, graceMs });
-    this.#retry();
   }
 
   /** A link did not come about, or was closed before WELCOME. */
   #onAttemptFailed(attempt: Attempt, error: TunnelError): void {
     if (this.#attempt !== attempt) return;
     this.#dropAttempt(error);
-    if (this.#agent === undefined && !this.#mayWait(error)) return this.#end(error);
+    if (this.#process === undefined && !this.#mayWait(error)) return this.#end(error);
     // While it moves, a session keeps the link that it has.
     const attached = this.#current !== undefined;
     if (!attached && !isResumable(error.code) && error.code !== 'no_agent') {
       return this.#onRefused(error);
+    }
+    // The broker says that other agents are there while ours is not: nobody gains from waiting long.
+    if (!attached && error.code === 'agent_lost') {
+      if (this.session.unanswered && this.session.streamCount > 0) return this.#beginAnew(error);
+      this.session.failUnanswered(error);
+      if (this.#lost?.error.code === 'agent_lost') this.#giveUpAfter(otherAgentGraceMs);
     }
     this.#log.debug('session not resumed yet', { code: error.code, why: error.message });
     this.#retry();
@@ -260,11 +289,15 @@ export class ClusterSession {
       return this.#end(new TunnelError('agent_lost', sentence, { cause: error }));
     }
     if (this.session.streamCount === 0) return this.#end(error);
-    // It may never have heard of the session: the link was lost behind WELCOME. Nothing was answered, so nothing is lost.
+    this.#beginAnew(error);
+  }
+
+  /** The agent may never have heard of the session: the link was lost behind WELCOME. Nothing was answered, so nothing is lost. */
+  #beginAnew(error: TunnelError): void {
     this.#log.info('session begins anew', { why: error.message });
     this.#keepOn();
     this.#stillSinceMs = undefined;
-    this.#agent = undefined;
+    this.#process = undefined;
     this.#id = randomName();
     this.#dial();
   }

@@ -9,6 +9,7 @@ import {
   type Hello,
   type Welcome,
 } from '../tunnel/message.ts';
+import { answerPing } from '../tunnel/ping.ts';
 import type { Session } from '../tunnel/session.ts';
 
 export interface SessionLinkEvents {
@@ -23,6 +24,8 @@ export class SessionLink implements LinkOwner {
   readonly #session: Session;
   readonly #events: SessionLinkEvents;
   #number = 0;
+  /** Who has said GOAWAY: the broker and the agent each count once, whatever they repeat. */
+  readonly #goneAway = new Set<GoAway['scope']>();
   /** Whoever made this is done with it: what still comes is dropped. */
   #left = false;
 
@@ -66,6 +69,12 @@ export class SessionLink implements LinkOwner {
     throw new TunnelError('unknown_session', `session ${session} is not ours`);
   }
 
+  #onGoAway(goAway: GoAway): void {
+    if (this.#goneAway.has(goAway.scope)) return;
+    this.#goneAway.add(goAway.scope);
+    this.#events.onGoAway(goAway);
+  }
+
   #onLinkFrame(type: FrameType, payload: Uint8Array): void {
     switch (type) {
       case FrameType.welcome: {
@@ -75,11 +84,11 @@ export class SessionLink implements LinkOwner {
         return this.#events.onWelcome(welcome, this);
       }
       case FrameType.ping:
-        return this.link.sendCopy(FrameType.pong, 0, 0, payload);
+        return answerPing(this.link, payload);
       case FrameType.pong:
         return;
       case FrameType.goaway:
-        return this.#events.onGoAway(decodeGoAway(payload));
+        return this.#onGoAway(decodeGoAway(payload));
       default:
         throw new TunnelError('protocol_error', `${frameName(type)} is not for a dialer`);
     }

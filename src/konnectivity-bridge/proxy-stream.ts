@@ -12,6 +12,9 @@ type DialRequest = Extract<ClientPacket, { kind: 'dial_request' }>;
 /** Answers to packets that belong to no connection of the call; a client in good faith causes a few at most. */
 const maxStrayAnswers = 1000;
 
+/** Packets that may wait for a client when such an answer is due; a client that lets more wait does not read. */
+const maxUnreadPackets = 100;
+
 /**
  * One call of `ProxyService/Proxy`: finds the packets in it and what each means in the state the call is in. A call carries one
  * connection in its life, as every client does it (a reusable tunnel opens a call per dial); a second DIAL_REQ is refused by its
@@ -155,15 +158,16 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   }
 
   #answerStray(packet: Buffer): void {
-    if (++this.#strayAnswers <= maxStrayAnswers) {
+    const isUnread = this.#front.queuedPackets >= maxUnreadPackets;
+    if (++this.#strayAnswers <= maxStrayAnswers && !isUnread) {
       this.#front.send(packet);
       return;
     }
     this.#connection?.abandon();
-    this.#end(
-      GrpcStatus.resourceExhausted,
-      `more than ${maxStrayAnswers} packets for no connection`,
-    );
+    const sentence = isUnread
+      ? `the client sends packets for no connection and leaves ${maxUnreadPackets} packets unread`
+      : `more than ${maxStrayAnswers} packets for no connection`;
+    this.#end(GrpcStatus.resourceExhausted, sentence);
   }
 
   #end(status: GrpcStatus, message?: string): void {

@@ -1,10 +1,14 @@
 import { systemClock, type Clock } from '../base/clock.ts';
+import type { LastGoodCa } from '../base/last-good-ca.ts';
+import { proxyFingerprint } from '../base/proxy.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 
 export interface RereadOptions {
   readonly clock?: Clock | undefined;
   /** How old what was read may be, in milliseconds (default 10_000). */
   readonly maxAgeMs?: number | undefined;
+  /** Keeps the last good CA, and tells the caller when it is stale (default: one that logs nothing). */
+  readonly ca?: LastGoodCa | undefined;
 }
 
 /** Reads again what is older than `maxAgeMs`: a handful of small files, cheaper than watching them and right on every file system. */
@@ -36,9 +40,10 @@ export class RereadingConfig implements KubeConfig {
 
   async #reread(): Promise<KubeEndpoint> {
     const endpoint = await this.#read();
-    const { token, certificate } = endpoint;
+    const { token, certificate, proxy } = endpoint;
     // A Secret in JSON is always the same word.
-    const print = JSON.stringify([endpoint, token?.reveal(), certificate?.key.reveal()]);
+    const secrets = [token, certificate?.key, proxyFingerprint(proxy)];
+    const print = JSON.stringify([endpoint, ...secrets.map((secret) => secret?.reveal())]);
     if (this.#known?.print !== print) this.#known = { endpoint, print };
     this.#freshUntilMs = this.#clock.now() + this.#maxAgeMs;
     return this.#known.endpoint;

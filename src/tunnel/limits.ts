@@ -37,3 +37,16 @@ export const defaultLimits: TunnelLimits = {
 
 /** Sum of the receive windows of all sessions of a process, in bytes (default of `WindowBudget`). */
 export const defaultProcessBudgetBytes = 512 * 1024 * 1024;
+
+/**
+ * Limits on the payload of a control frame, whatever its fields mean. SYNC has the deepest and longest of our messages: a map
+ * of lists of lists, and 4 values for each stream or failure.
+ */
+export const controlMapLimits = {
+  /** Maps and lists inside each other, the outermost map being the first. */
+  maxDepth: 3,
+  /** Fields of the outermost map. */
+  maxFields: 64,
+  /** Values at all depths. */
+  maxValues: 5000,
+} as const;

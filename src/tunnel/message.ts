@@ -1,17 +1,19 @@
 import { Packr } from 'msgpackr';
+import { decodeControlMap, malformed, type ControlMap } from './control-map.ts';
 import { TunnelError, parseErrorCode, type TunnelErrorCode } from './errors.ts';
-import { FrameType, frameName } from './frame.ts';
+import { FrameType } from './frame.ts';
 import type { Target } from './stream-handler.ts';
 
-// Plain MessagePack: no records (they need state that both ends share), maps as small as they can be.
+// The package encodes only; `decodeControlMap` reads what peers send. No records: they need state that both ends share. Maps are
+// as small as they can be.
 const packr = new Packr({
   useRecords: false,
   mapsAsObjects: true,
   variableMapSize: true,
-  int64AsType: 'number',
+  encodeUndefinedAsNil: true,
 });
 
-export const protocolVersion = { major: 1, minor: 0 } as const;
+export const protocolVersion = { major: 1, minor: 1 } as const;
 
 /** HELLO, the first frame on a link, from the end that dialed. Unknown fields are ignored, so minors may add some. */
 export interface Hello {
@@ -23,6 +25,8 @@ export interface Hello {
   readonly session?: string;
   /** A dialer's: the session exists already, with this agent, and shall go on. */
   readonly resume?: string;
+  /** Beside `resume`: the agent's process that has the session, as WELCOME named it. */
+  readonly instance?: string;
 }
 
 /** WELCOME, the broker's answer to HELLO. */
@@ -34,6 +38,8 @@ export interface Welcome {
   readonly session: number;
   /** To a dialer: the agent that the session reached. */
   readonly agent: string;
+  /** To a dialer: the agent's process that the session reached; undefined: an agent that does not tell. */
+  readonly instance?: string;
   /** How large a stream's window may grow through this broker, in bytes; where it is not said, the ends decide. */
   readonly maxWindow?: number;
 }
@@ -55,6 +61,16 @@ export interface Open {
   readonly window: number;
   /** How long the agent may take to connect, in milliseconds; 0 leaves it to the agent. */
   readonly timeoutMs: number;
+  /** The dialer knows what a CREDIT with a limit of 0 means (version 1.1). */
+  readonly stop?: true;
+}
+
+/** OPENED, agent to dialer. */
+export interface Opened {
+  /** How far the dialer may send at once, in bytes. */
+  readonly window: number;
+  /** The agent knows what a CREDIT with a limit of 0 means (version 1.1). */
+  readonly stop?: true;
 }
 
 /** REFUSED, RESET and GOAWAY, DETACH where something went wrong. */
@@ -84,6 +100,9 @@ export interface Sync {
   readonly moved: boolean;
 }
 
+/** A failure in SYNC has a message of at most this many characters. */
+export const maxSyncMessageLength = 128;
+
 export interface SyncStream {
   readonly stream: number;
   /** Bytes received in order, a FIN counting as one. */
@@ -92,39 +111,20 @@ export interface SyncStream {
   readonly limit: number;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
 /** The payload of a control frame. */
 export function encodeMessage(message: object): Uint8Array {
   return packr.pack(message);
 }
 
-function decode(type: FrameType, payload: Uint8Array): Fields {
-  let value: unknown;
-  try {
-    value = packr.unpack(payload);
-  } catch (error) {
-    throw malformed(type, 'is not MessagePack', error);
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw malformed(type, 'is not a map');
-  }
-  return value as Fields;
-}
-
-function malformed(type: FrameType, why: string, cause?: unknown): TunnelError {
-  return new TunnelError('protocol_error', `payload of ${frameName(type)} ${why}`, { cause });
-}
-
 /** A text that is only shown: cut where it is too long. */
-function text(type: FrameType, fields: Fields, name: string, maxLength: number): string {
-  const value = fields[name];
+function text(type: FrameType, fields: ControlMap, name: string, maxLength: number): string {
+  const value = fields.get(name);
   if (typeof value !== 'string') throw malformed(type, `has no text "${name}"`);
-  return value.length > maxLength ? value.slice(0, maxLength) : value;
+  return cut(value, maxLength);
 }
 
-function whole(type: FrameType, fields: Fields, name: string, max: number): number {
-  const value = fields[name];
+function whole(type: FrameType, fields: ControlMap, name: string, max: number): number {
+  const value = fields.get(name);
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max) {
     throw malformed(type, `needs "${name}" as a whole number up to ${max}`);
   }
@@ -132,8 +132,8 @@ function whole(type: FrameType, fields: Fields, name: string, max: number): numb
 }
 
 /** A text that is acted upon: cut short it would name something else, and an empty host means this machine to some resolvers. */
-function name(type: FrameType, fields: Fields, field: string, maxLength: number): string {
-  const value = fields[field];
+function name(type: FrameType, fields: ControlMap, field: string, maxLength: number): string {
+  const value = fields.get(field);
   if (typeof value !== 'string' || value.length === 0 || value.length > maxLength) {
     throw malformed(type, `needs "${field}" as text of 1 to ${maxLength} characters`);
   }
@@ -143,20 +143,23 @@ function name(type: FrameType, fields: Fields, field: string, maxLength: number)
 const maxU32 = 0xffff_ffff;
 
 export function decodeHello(payload: Uint8Array): Hello {
-  const fields = decode(FrameType.hello, payload);
+  const fields = decodeControlMap(FrameType.hello, payload);
   return {
     major: ourMajor(FrameType.hello, fields),
     minor: whole(FrameType.hello, fields, 'minor', maxU32),
     software: text(FrameType.hello, fields, 'software', 128),
-    ...(fields['session'] === undefined ? {} : { session: sessionName(FrameType.hello, fields) }),
-    ...(fields['resume'] === undefined
+    ...(fields.get('session') === undefined
+      ? {}
+      : { session: sessionName(FrameType.hello, fields) }),
+    ...(fields.get('resume') === undefined
       ? {}
       : { resume: name(FrameType.hello, fields, 'resume', 256) }),
+    ...instanceOf(FrameType.hello, fields),
   };
 }
 
 /** @throws TunnelError `version_unsupported` the other end speaks another major version */
-function ourMajor(type: FrameType, fields: Fields): number {
+function ourMajor(type: FrameType, fields: ControlMap): number {
   const major = whole(type, fields, 'major', maxU32);
   if (major === protocolVersion.major) return major;
   throw new TunnelError(
@@ -165,41 +168,48 @@ function ourMajor(type: FrameType, fields: Fields): number {
   );
 }
 
-function sessionName(type: FrameType, fields: Fields): string {
+function sessionName(type: FrameType, fields: ControlMap): string {
   const name = text(type, fields, 'session', 64);
   if (!/^[0-9a-f]{32}$/.test(name))
     throw malformed(type, 'needs "session" as 32 hexadecimal digits');
   return name;
 }
 
+function instanceOf(type: FrameType, fields: ControlMap): { instance?: string } {
+  if (fields.get('instance') === undefined) return {};
+  return { instance: name(type, fields, 'instance', 64) };
+}
+
 export function decodeWelcome(payload: Uint8Array): Welcome {
   const type = FrameType.welcome;
-  const fields = decode(type, payload);
+  const fields = decodeControlMap(type, payload);
   return {
     major: ourMajor(type, fields),
     minor: whole(type, fields, 'minor', maxU32),
     replica: text(type, fields, 'replica', 256),
     session: whole(type, fields, 'session', maxU32),
     agent: text(type, fields, 'agent', 256),
-    ...(fields['maxWindow'] === undefined
+    ...instanceOf(type, fields),
+    ...(fields.get('maxWindow') === undefined
       ? {}
       : { maxWindow: whole(type, fields, 'maxWindow', maxU32) }),
   };
 }
 
 export function decodeAttach(payload: Uint8Array): Attach {
-  const fields = decode(FrameType.attach, payload);
+  const fields = decodeControlMap(FrameType.attach, payload);
   return {
     dialer: text(FrameType.attach, fields, 'dialer', 256),
     session: sessionName(FrameType.attach, fields),
-    resume: fields['resume'] === true,
+    resume: fields.get('resume') === true,
   };
 }
 
 export function decodeOpen(payload: Uint8Array): Open {
   const type = FrameType.open;
-  const fields = decode(type, payload);
-  if (fields['kind'] !== 'tcp') throw malformed(type, 'names a kind of target that is not "tcp"');
+  const fields = decodeControlMap(type, payload);
+  if (fields.get('kind') !== 'tcp')
+    throw malformed(type, 'names a kind of target that is not "tcp"');
   return {
     target: {
       kind: 'tcp',
@@ -208,22 +218,28 @@ export function decodeOpen(payload: Uint8Array): Open {
     },
     window: whole(type, fields, 'window', maxU32),
     timeoutMs: whole(type, fields, 'timeoutMs', maxU32),
+    ...knowsStop(fields),
   };
 }
 
-export function encodeOpen(open: Open): Uint8Array {
-  return encodeMessage({ ...open.target, window: open.window, timeoutMs: open.timeoutMs });
+export function encodeOpen({ target, ...rest }: Open): Uint8Array {
+  return encodeMessage({ ...target, ...rest });
 }
 
-/** OPENED carries one number: how far the dialer may send at once, in bytes. */
-export function decodeOpened(payload: Uint8Array): number {
-  return whole(FrameType.opened, decode(FrameType.opened, payload), 'window', maxU32);
+export function decodeOpened(payload: Uint8Array): Opened {
+  const type = FrameType.opened;
+  const fields = decodeControlMap(type, payload);
+  return { window: whole(type, fields, 'window', maxU32), ...knowsStop(fields) };
+}
+
+function knowsStop(fields: ControlMap): { stop?: true } {
+  return fields.get('stop') === true ? { stop: true } : {};
 }
 
 export function decodeFailure(type: FrameType, payload: Uint8Array): Failure {
-  const fields = decode(type, payload);
+  const fields = decodeControlMap(type, payload);
   return {
-    code: parseErrorCode(fields['code'], 'internal'),
+    code: parseErrorCode(fields.get('code'), 'internal'),
     message: text(type, fields, 'message', 2048),
   };
 }
@@ -234,11 +250,11 @@ export function encodeFailure(error: TunnelError): Uint8Array {
 
 export function decodeGoAway(payload: Uint8Array): GoAway {
   const type = FrameType.goaway;
-  const fields = decode(type, payload);
+  const fields = decodeControlMap(type, payload);
   return {
     deadlineMs: whole(type, fields, 'deadlineMs', maxU32),
     retryAfterMs: whole(type, fields, 'retryAfterMs', maxU32),
-    scope: fields['scope'] === 'agent' ? 'agent' : 'broker',
+    scope: fields.get('scope') === 'agent' ? 'agent' : 'broker',
   };
 }
 
@@ -253,8 +269,9 @@ export function encodeSync(sync: Sync): Uint8Array {
 
 export function decodeSync(payload: Uint8Array): Sync {
   const type = FrameType.sync;
-  const fields = decode(type, payload);
-  const { streams, failures } = fields;
+  const fields = decodeControlMap(type, payload);
+  const streams = fields.get('streams');
+  const failures = fields.get('failures');
   if (!Array.isArray(streams) || !Array.isArray(failures)) throw malformed(type, 'has no lists');
   return {
     streams: streams.map((row: unknown) => {
@@ -271,10 +288,19 @@ export function decodeSync(payload: Uint8Array): Sync {
       return {
         stream: row[0] as number,
         code: parseErrorCode(row[1], 'internal'),
-        message: row[2].slice(0, 2048),
+        message: cut(row[2], maxSyncMessageLength),
       };
     }),
-    last: fields['last'] === true,
-    moved: fields['moved'] === true,
+    last: fields.get('last') === true,
+    moved: fields.get('moved') === true,
   };
+}
+
+const utf8Encoder = new TextEncoder();
+const utf8Decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
+
+/** The first characters of a text. A plain `slice` would keep the whole text in memory as long as the result is used. */
+function cut(value: string, maxLength: number): string {
+  if (value.length <= maxLength) return value;
+  return utf8Decoder.decode(utf8Encoder.encode(value.slice(0, maxLength)));
 }

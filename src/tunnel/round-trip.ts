@@ -3,6 +3,9 @@ import { writeU32, readU32 } from './frame.ts';
 /** How often a session that moves bytes measures, in milliseconds. */
 const measureEveryMs = 200;
 
+/** A PING or PONG may be dropped on a full link: after so long without an answer another PING goes out, in milliseconds. */
+const lostAfterMs = 10_000;
+
 /** How fast the estimate may rise: a queue that the own window filled must not look like distance. */
 const riseFactor = 1.1;
 const riseMs = 0.1;
@@ -24,7 +27,8 @@ export class RoundTrip {
 
   /** Whether a PING should go out now. */
   due(nowMs: number): boolean {
-    return this.#askedAtMs === undefined && nowMs - this.#lastMs >= measureEveryMs;
+    const waitMs = this.#askedAtMs === undefined ? measureEveryMs : lostAfterMs;
+    return nowMs - this.#lastMs >= waitMs;
   }
 
   /** The payload of the PING that goes out now. */

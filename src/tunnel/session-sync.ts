@@ -1,5 +1,11 @@
 import { TunnelError } from './errors.ts';
-import { encodeSync, type Failure, type Sync, type SyncStream } from './message.ts';
+import {
+  encodeSync,
+  maxSyncMessageLength,
+  type Failure,
+  type Sync,
+  type SyncStream,
+} from './message.ts';
 import type { Stream } from './stream.ts';
 
 /** How many sent RESETs are remembered: the last ones may have got lost with a link. */
@@ -8,7 +14,6 @@ const maxRememberedEndings = 256;
 /** Rows in one SYNC frame, which stay far below `maxControlBytes`: a stream is up to 24 bytes, a failure up to 420. */
 const streamsPerFrame = 1000;
 const failuresPerFrame = 100;
-const maxSentence = 128;
 
 /** What the other end has, once it has told all. */
 export interface TheirStreams {
@@ -43,7 +48,7 @@ export class SessionSync {
 
   /** RESET or REFUSED went out on the present link. */
   sentEnding(stream: number, { code, message }: Failure): void {
-    this.#endings.set(stream, { code, message: message.slice(0, maxSentence) });
+    this.#endings.set(stream, { code, message: message.slice(0, maxSyncMessageLength) });
     if (this.#endings.size <= maxRememberedEndings) return;
     const [oldest] = this.#endings.keys();
     this.#endings.delete(oldest!);
@@ -69,7 +74,7 @@ export class SessionSync {
       Array.from(failures, ([stream, { code, message }]) => ({
         stream,
         code,
-        message: message.slice(0, maxSentence),
+        message: message.slice(0, maxSyncMessageLength),
       })),
     );
   }

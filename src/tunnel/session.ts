@@ -6,6 +6,7 @@ import type { TunnelLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import { decodeOpen, decodeSync, encodeFailure } from './message.ts';
 import { Outgoing } from './outgoing.ts';
+import { checkPing } from './ping.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { RoundTrip } from './round-trip.ts';
 import { movedSync, noStreams, reconcile, SessionSync, type TheirStreams } from './session-sync.ts';
@@ -80,6 +81,11 @@ export class Session implements StreamOwner {
     return true;
   }
 
+  /** Ends the streams that have not been answered, so that another agent can be asked. */
+  failUnanswered(error: TunnelError): void {
+    for (const stream of this.#streams.values()) if (!stream.accepted) stream.fail(error);
+  }
+
   /**
    * Sends through `link` from now on, with `number` in the frames.
    *
@@ -152,7 +158,8 @@ export class Session implements StreamOwner {
     }
     if (stream.receiving.arrived(bytes.length)) stream.owesCredit();
     else this.#acknowledgeLater(stream);
-    stream.handler.onData(bytes);
+    if (stream.receivingStopped) stream.dropped(bytes.length);
+    else stream.handler.onData(bytes);
   }
 
   /** A frame of another type for this session. A malformed one ends its stream, never the session. */
@@ -265,7 +272,8 @@ export class Session implements StreamOwner {
       case FrameType.open:
         return this.#onOpen(number, payload);
       case FrameType.ping:
-        return this.#outgoing.reply(FrameType.pong, 0, new Uint8Array(payload.subarray(0, 8)));
+        checkPing(payload);
+        return this.#outgoing.reply(FrameType.pong, 0, new Uint8Array(payload));
       case FrameType.pong:
         return this.roundTrip.answer(payload, this.#options.clock.now());
       case FrameType.opened:
@@ -302,7 +310,9 @@ export class Session implements StreamOwner {
     }
     this.#highestStream = number;
     const open = decodeOpen(payload);
-    if (this.#streams.size >= limits.maxStreams) {
+    // Streams that ended here and whose end the other end has not read count as well: they are no longer in the map.
+    const streams = Math.max(this.#streams.size, this.#outgoing.owingStreams);
+    if (streams >= limits.maxStreams) {
       const sentence = `the session has ${limits.maxStreams} streams open, its limit`;
       const refusal = new TunnelError('stream_limit', sentence);
       this.#sync.sentEnding(number, refusal);
@@ -311,6 +321,7 @@ export class Session implements StreamOwner {
     this.#add(number, (stream) => {
       stream.announced = true;
       stream.limit = Math.min(open.window, limits.maxWindowBytes);
+      stream.peerKnowsStop = open.stop === true;
       return accept(open.target, open.timeoutMs, stream);
     });
   }

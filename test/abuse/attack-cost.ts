@@ -51,9 +51,9 @@ export async function costOfAttack(
   let highest = before;
   let longestProbeMs = 0;
   let goodProbes = 0;
-  let over = false;
+  const over = new AbortController();
   const watchMemory = async (): Promise<void> => {
-    while (!over) {
+    while (!over.signal.aborted) {
       highest = Math.max(highest, await residentBytes(program));
       await sleep(sampleMs);
     }
@@ -69,13 +69,13 @@ export async function costOfAttack(
       }
       longestProbeMs = Math.max(longestProbeMs, performance.now() - startedAtMs);
       await sleep(sampleMs);
-    } while (!over);
+    } while (!over.signal.aborted);
   };
   const watching = Promise.all([watchMemory(), beHonest()]);
   try {
     await attack();
   } finally {
-    over = true;
+    over.abort();
     await watching;
   }
   const cpuSeconds = (await usedCpuSeconds(program)) - cpuBefore;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
 import type { SessionStore } from '../../src/agent/session-store.ts';
+import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
@@ -19,13 +20,15 @@ async function world() {
     onClose() {},
   };
   far.attach(broker);
+  const goAways: number[] = [];
+  const closed: (TunnelError | undefined)[] = [];
   const tunnel = new AgentTunnel(near, {
     software: 'test',
     // No session comes to this tunnel.
     sessions: {} as SessionStore,
     onWelcome() {},
-    onGoAway() {},
-    onClosed() {},
+    onGoAway: (retryAfterMs) => void goAways.push(retryAfterMs),
+    onClosed: (error) => void closed.push(error),
   });
   const settle = async () => {
     for (let turn = 0; turn < 10; turn++) await Promise.resolve();
@@ -39,7 +42,7 @@ async function world() {
     far.sendCopy(FrameType.pong, 0, 0, payload);
     await settle();
   };
-  return { tunnel, pings, welcome, pong, settle, far };
+  return { tunnel, pings, welcome, pong, settle, far, near, goAways, closed };
 }
 
 describe('a tunnel that is asked whether its broker answers', () => {
@@ -75,5 +78,54 @@ describe('a tunnel that is asked whether its broker answers', () => {
     tunnel.probe(() => answered.push('late'));
     await settle();
     expect([tunnel.stands, pings, answered]).toEqual([false, [], []]);
+  });
+});
+
+describe('a tunnel to a broker that sends more than it should', () => {
+  it('takes the first GOAWAY only', async () => {
+    const { goAways, far, welcome, settle } = await world();
+    await welcome();
+    for (let again = 0; again < 100; again++) {
+      const goAway = encodeMessage({ deadlineMs: 1, retryAfterMs: again, scope: 'broker' });
+      far.sendCopy(FrameType.goaway, 0, 0, goAway);
+    }
+    await settle();
+    expect(goAways).toEqual([0]);
+  });
+
+  it('ends with protocol_error at a second WELCOME and at a PING of 9 bytes', async () => {
+    const second = await world();
+    await second.welcome();
+    await second.welcome();
+    expect(second.closed[0]?.code).toBe('protocol_error');
+    const ping = await world();
+    ping.far.sendCopy(FrameType.ping, 0, 0, new Uint8Array(9));
+    await ping.settle();
+    expect(ping.closed[0]?.code).toBe('protocol_error');
+  });
+
+  it('drops PINGs while the broker does not read', async () => {
+    const { far, near, welcome, settle } = await world();
+    await welcome();
+    far.pause();
+    const roomBefore = near.room;
+    for (let ask = 0; ask < 100_000; ask++) {
+      far.sendCopy(FrameType.ping, 0, 0, new Uint8Array(8));
+      if (ask % 1000 === 0) await settle();
+    }
+    await settle();
+    expect(near.room).toBeLessThanOrEqual(0);
+    expect(roomBefore - near.room).toBeLessThan(300 * 1024);
+  });
+
+  it('ends with overloaded when refused sessions pile up at a broker that does not read', async () => {
+    const { tunnel, far, closed, welcome, settle } = await world();
+    await welcome();
+    far.pause();
+    const refusal = new TunnelError('unknown_session', 'x'.repeat(2000));
+    for (let session = 1; session < 5_000; session++) tunnel.refuse(session, refusal);
+    far.resume();
+    await settle();
+    expect(closed[0]?.code).toBe('overloaded');
   });
 });

@@ -19,11 +19,11 @@ function policy(
 
 describe('destination policy', () => {
   it('dials the kube-apiserver for the name of the cluster, at the port that was asked for', () => {
-    expect(policy([]).resolve('1st-cluster', 443)).toEqual({
+    expect(policy([]).resolve('1st-cluster', 443)).toMatchObject({
       host: 'kubernetes.default.svc',
       port: 443,
     });
-    expect(policy([]).resolve('cluster-abc', 8443)).toEqual({
+    expect(policy([]).resolve('cluster-abc', 8443)).toMatchObject({
       host: 'kubernetes.default.svc',
       port: 8443,
     });
@@ -35,7 +35,7 @@ describe('destination policy', () => {
 
     it("dials the kube-apiserver where the namespace is the agent's own", () => {
       const dialled = { host: 'kubernetes.default.svc', port: 6443 };
-      expect(own.resolve('1st-cluster.proxies', 6443)).toEqual(dialled);
+      expect(own.resolve('1st-cluster.proxies', 6443)).toMatchObject(dialled);
     });
 
     it.each([
@@ -69,13 +69,13 @@ describe('destination policy', () => {
     it("leaves what is an address of its own to the operator's list", () => {
       const listed = policy(['1st-cluster.corp:443'], apiserver, 'proxies');
       const corp = { host: '1st-cluster.corp', port: 443 };
-      expect(listed.resolve(corp.host, corp.port)).toEqual(corp);
+      expect(listed.resolve(corp.host, corp.port)).toMatchObject(corp);
     });
   });
 
   it('keeps to the port of the kube-apiserver where one is configured', () => {
     const fixed = policy([], { host: '10.0.0.1', port: 6443 });
-    expect(fixed.resolve('1st-cluster', 443)).toEqual({ host: '10.0.0.1', port: 6443 });
+    expect(fixed.resolve('1st-cluster', 443)).toMatchObject({ host: '10.0.0.1', port: 6443 });
     expect(fixed.resolve('10.0.0.1', 22)).toBeUndefined();
   });
 
@@ -84,7 +84,7 @@ describe('destination policy', () => {
     expect(off.resolve('1st-cluster', 443)).toBeUndefined();
     expect(off.resolve('cluster-abc', 443)).toBeUndefined();
     expect(policy([], null).resolve('kubernetes.default.svc', 443)).toBeUndefined();
-    expect(off.resolve('db', 1)).toEqual({ host: 'db', port: 1 });
+    expect(off.resolve('db', 1)).toMatchObject({ host: 'db', port: 1 });
   });
 
   it('dials nothing else by default', () => {
@@ -114,5 +114,91 @@ describe('destination policy', () => {
   it('refuses a pattern that is none and names it', () => {
     expect(() => policy(['x:70000'])).toThrow(RangeError);
     expect(() => policy(['x:70000'])).toThrow('"x:70000" is no destination');
+  });
+
+  /** Each is another way to write the machine itself, its link, or a cloud's metadata. */
+  const reserved = [
+    '127.0.0.1',
+    '127.8.9.10',
+    '0.0.0.0',
+    '169.254.169.254',
+    '224.0.0.1',
+    '255.255.255.255',
+    '100.100.100.200',
+    '168.63.129.16',
+    '::',
+    '::1',
+    '0:0:0:0:0:0:0:1',
+    'fe80::1',
+    'fe80::1%eth0',
+    'ff02::1',
+    'fd00:ec2::254',
+    '::ffff:127.0.0.1',
+    '::ffff:7f00:1',
+    '0:0:0:0:0:ffff:a9fe:a9fe',
+    '::127.0.0.1',
+    '64:ff9b::169.254.169.254',
+    '64:ff9b:1::7f00:1',
+    '2002:7f00:1::',
+  ];
+
+  describe.each(reserved)('the reserved address %s', (address) => {
+    const brackets = address.includes(':') ? `[${address}]` : address;
+
+    it.each(['*:80', '0.0.0.0/0:80', '[::/0]:80', '128.0.0.0/1:80', '*.internal:80'])(
+      'is not dialled with --allow %s, directly or for a name',
+      (pattern) => {
+        const wide = policy([pattern, 'name.internal:80']);
+        expect(wide.resolve(address, 80)).toBeUndefined();
+        const named = wide.resolve('name.internal', 80)!;
+        expect(wide.addressRefusal(named, address)).toMatchObject({ code: 'forbidden_target' });
+        expect(wide.refusal(address, 80)).toMatchObject({ code: 'forbidden_target' });
+      },
+    );
+
+    it('is dialled when it is listed itself, at that port, also for a name', () => {
+      const listed = policy([`${brackets}:80`, '*.internal:*']);
+      expect(listed.resolve(address, 80)).toBeDefined();
+      const at = (port: number) =>
+        listed.addressRefusal(listed.resolve('a.internal', port)!, address);
+      expect(at(80)).toBeUndefined();
+      expect(at(81)).toMatchObject({ code: 'forbidden_target' });
+    });
+
+    it('is dialled where the operator put the kube-apiserver', () => {
+      const own = policy([], { host: 'api.internal' });
+      const destination = own.resolve('1st-cluster', 443)!;
+      expect(own.addressRefusal(destination, address)).toBeUndefined();
+    });
+  });
+
+  it.each([
+    ['127.0.0.0/8:80', '127.0.0.1'],
+    ['127.0.0.0/24:80', '127.0.0.1'],
+    ['[fe80::]/64:80', 'fe80::1'],
+    ['[64:ff9b::a9fe:0/112]:80', '64:ff9b::169.254.169.254'],
+    ['localhost:80', '127.0.0.1'],
+    ['localhost:80', '::1'],
+  ])('a range of reserved addresses alone, %s, lists %s', (pattern, address) => {
+    const listed = policy([pattern, '*.internal:80']);
+    expect(listed.addressRefusal(listed.resolve('a.internal', 80)!, address)).toBeUndefined();
+  });
+
+  it.each(['10.0.0.1', '192.168.1.1', '100.64.0.1', 'fd00::1', '2001:db8::1', '64:ff9b::10.0.0.1'])(
+    'an address of a network, %s, needs no rule of its own',
+    (address) => {
+      const wide = policy(['*:80']);
+      expect(wide.resolve(address, 80)).toBeDefined();
+      expect(wide.addressRefusal(wide.resolve('a.internal', 80)!, address)).toBeUndefined();
+    },
+  );
+
+  it('says what is reserved and which rule would permit it', () => {
+    const wide = policy(['*:80']);
+    const named = wide.resolve('metadata.google.internal', 80)!;
+    expect(wide.addressRefusal(named, '169.254.169.254')!.message).toBe(
+      "dial tcp metadata.google.internal:80: forbidden by the agent's destination allowlist: its address 169.254.169.254 is link-local and must be listed itself (--allow 169.254.169.254:80 permits it)",
+    );
+    expect(wide.refusal('::1', 80).message).toContain('it is loopback and must be listed itself');
   });
 });

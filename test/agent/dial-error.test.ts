@@ -1,5 +1,11 @@
-import { expect, it } from 'vitest';
-import { connectError, dialTimeout, lookupError } from '../../src/agent/dial-error.ts';
+import { describe, expect, it } from 'vitest';
+import {
+  attemptsError,
+  connectError,
+  dialTimeout,
+  lookupError,
+} from '../../src/agent/dial-error.ts';
+import { NameError } from '../../src/base/net/name-error.ts';
 
 const nodeError = (code: string) => Object.assign(new Error(`connect ${code}`), { code });
 
@@ -21,7 +27,36 @@ it('brackets IPv6 addresses', () => {
   expect(dialTimeout('::1', 80).message).toBe('dial tcp [::1]:80: i/o timeout');
 });
 
-it('writes an unknown name as Go does', () => {
-  const error = lookupError('nowhere', nodeError('ENOTFOUND'));
-  expect(error).toMatchObject({ code: 'dns', message: 'dial tcp: lookup nowhere: no such host' });
+it.each([
+  ['not_found', 'dns', 'dial tcp: lookup nowhere: no such host'],
+  ['no_answer', 'dns', 'dial tcp: lookup nowhere: server misbehaving'],
+  [
+    'overloaded',
+    'overloaded',
+    'dial tcp: lookup nowhere: too many lookups at a time, dial again later',
+  ],
+] as const)('writes a name with %s as Go does', (why, code, message) => {
+  expect(lookupError('nowhere', new NameError(why, ''))).toMatchObject({ code, message });
+});
+
+describe('several addresses', () => {
+  const refused = { address: '10.0.0.1', error: nodeError('ECONNREFUSED') };
+  const unreachable = { address: 'fd00::1', error: nodeError('ENETUNREACH') };
+  const silent = { address: '10.0.0.2', error: undefined };
+
+  it('are all named, and the error is of one that says more than that its network is away', () => {
+    expect(attemptsError(80, [unreachable, refused], false)).toMatchObject({
+      code: 'refused',
+      message:
+        'dial tcp 10.0.0.1:80: connect: connection refused (also tried: [fd00::1]:80: connect: network is unreachable)',
+    });
+  });
+
+  it('are a timeout when one has no answer and the time is over', () => {
+    expect(attemptsError(80, [refused, silent], true)).toMatchObject({
+      code: 'timeout',
+      message:
+        'dial tcp 10.0.0.2:80: i/o timeout (also tried: 10.0.0.1:80: connect: connection refused)',
+    });
+  });
 });

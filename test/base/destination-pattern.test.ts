@@ -13,8 +13,16 @@ describe('parseDestinationPattern', () => {
     ['10.1.0.0/16:443', '10.2.2.3', 443, false],
     ['[fd00::]/8:*', 'fd12::1', 9, true],
     ['[fd00::/8]:443', 'fd12::1', 443, true],
+    ['[::/0]:443', 'fd12::1', 443, true],
+    ['[::/0]:443', '10.0.0.1', 443, false],
+    ['[::/0]:443', '::ffff:10.0.0.1', 443, false],
+    ['10.0.0.0/8:443', '::ffff:10.0.0.1', 443, true],
+    ['[::ffff:10.0.0.1]:443', '10.0.0.1', 443, true],
+    ['[::1]:443', '0:0:0:0:0:0:0:1', 443, true],
+    ['[fe80::1]:443', 'fe80::1%eth0', 443, true],
+    ['localhost:80', '127.0.0.1', 80, false],
   ])('%s stands for %s:%i: %s', (pattern, host, port, is) => {
-    expect(parseDestinationPattern(pattern)(host, port)).toBe(is);
+    expect(parseDestinationPattern(pattern).matches(host, port)).toBe(is);
   });
 
   it.each([

@@ -5,6 +5,7 @@ import { AgentPort } from '../../src/broker/agent-port.ts';
 import type { AgentClaim, AgentRecord } from '../../src/broker/directory.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { Link } from '../../src/tunnel/link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
@@ -45,6 +46,33 @@ function fullLink(): Link & { paused: boolean } {
   };
 }
 
+function played(link: Link) {
+  return { link, dialer: 'somebody', queuedControlBytes: 0, sendGoAway() {} };
+}
+
+/** A link whose other end does not read: what is sent, and why it was closed. */
+function unreadLink(room = 256 * 1024) {
+  const sent: FrameType[] = [];
+  const closes: (TunnelError | undefined)[] = [];
+  const link: Link = {
+    peer: 'unread',
+    get room() {
+      return closes.length > 0 ? 0 : room;
+    },
+    send() {},
+    sendCopy(type, _session, _stream, { length }) {
+      if (closes.length > 0) return;
+      sent.push(type);
+      room -= length + 12;
+    },
+    wake() {},
+    pause() {},
+    resume() {},
+    close: (error) => void closes.push(error),
+  };
+  return { link, sent, closes };
+}
+
 const portOf = (hub: Hub, agent: string) =>
   new AgentPort(hub, fullLink(), { cluster: 'c1', agent, tunnel: 0 });
 
@@ -53,7 +81,7 @@ describe('agent port', () => {
     const hub = makeHub();
     const [one, two] = [portOf(hub, 'one'), portOf(hub, 'two')];
     const link = fullLink();
-    const dialer = { link, dialer: 'somebody', sendGoAway() {} };
+    const dialer = played(link);
     one.attach(dialer, '0'.repeat(32), false);
     one.pauseWhileFull(dialer);
     expect([one.sessionCount, two.sessionCount]).toEqual([1, 0]);
@@ -83,6 +111,77 @@ describe('agent port', () => {
     await claimed;
     expect(port.standing).toBe(false);
     await port.claimed;
+  });
+});
+
+describe('an agent port whose peers do not read', () => {
+  const name = { cluster: 'c1', agent: 'a', tunnel: 0 };
+  const failure = encodeMessage({ code: 'refused', message: 'connection refused' });
+
+  it('answers no more PINGs of the agent than its link has room for', () => {
+    const { link, sent } = unreadLink(2000);
+    const port = new AgentPort(makeHub(), link, name);
+    for (let ask = 0; ask < 10_000; ask++) {
+      port.onFrame(FrameType.ping, 0, 0, new Uint8Array(8));
+    }
+    expect(sent.length).toBe(100);
+    port.onClose(undefined);
+  });
+
+  it('refuses a PING of another length than 8 bytes', () => {
+    const port = new AgentPort(makeHub(), unreadLink().link, name);
+    expect(() => port.onFrame(FrameType.ping, 0, 0, new Uint8Array(9))).toThrow('8');
+    port.onClose(undefined);
+  });
+
+  it('tells the dialers once that the agent goes, however often it says so', () => {
+    const port = portOf(makeHub(), 'one');
+    let goAways = 0;
+    const dialer = { ...played(fullLink()), sendGoAway: () => void goAways++ };
+    port.attach(dialer, '0'.repeat(32), false);
+    for (let again = 0; again < 1000; again++) {
+      port.onFrame(FrameType.goaway, 0, 0, new Uint8Array(0));
+    }
+    expect(goAways).toBe(1);
+    port.onClose(undefined);
+  });
+
+  it('passes PING and PONG on to a dialer only while its link has room', () => {
+    const port = portOf(makeHub(), 'one');
+    const { link, sent, closes } = unreadLink(1000);
+    const session = port.attach(played(link), '0'.repeat(32), false);
+    for (let answer = 0; answer < 10_000; answer++) {
+      port.onFrame(FrameType.pong, session, 0, new Uint8Array(8));
+    }
+    expect([sent.length, closes]).toEqual([50, []]);
+    port.onClose(undefined);
+  });
+
+  it('closes a dialer that lets 8 MiB of answers wait, and no other', () => {
+    const port = portOf(makeHub(), 'one');
+    const [unread, other] = [unreadLink(1000), unreadLink()];
+    const session = port.attach(played(unread.link), '0'.repeat(32), false);
+    const otherSession = port.attach(played(other.link), '1'.repeat(32), false);
+    let answers = 0;
+    while (unread.closes.length === 0 && answers < 1_000_000) {
+      port.onFrame(FrameType.refused, session, ++answers, failure);
+    }
+    expect(unread.closes[0]?.code).toBe('overloaded');
+    expect((answers * (failure.length + 12)) / 2 ** 20).toBeCloseTo(8, 1);
+    port.onFrame(FrameType.refused, otherSession, 1, failure);
+    expect([other.sent, other.closes]).toEqual([[FrameType.refused], []]);
+    port.onClose(undefined);
+  });
+
+  it('loses the tunnel of an agent that never reads of the dialers that come and go', () => {
+    const { link, closes } = unreadLink(-127.99 * 2 ** 20);
+    const port = new AgentPort(makeHub(), link, name);
+    for (let come = 0; come < 10_000 && closes.length === 0; come++) {
+      const session = port.attach(played(fullLink()), '0'.repeat(32), false);
+      port.detach(session, undefined);
+    }
+    expect(closes[0]?.code).toBe('overloaded');
+    port.onClose(undefined);
   });
 });
 

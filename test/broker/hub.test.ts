@@ -323,10 +323,16 @@ describe('several replicas', () => {
     await connectAgent(hub, 'c2', 'a');
     const [port] = hub.agents();
     port!.retire(7_000);
-    const wish = { cluster: 'c2', agent: 'a', forwarded: false, except: undefined };
-    await expect(hub.place(wish)).rejects.toMatchObject({ code: 'no_agent' });
+    const wish = {
+      cluster: 'c2',
+      process: { agent: 'a' },
+      forwarded: false,
+      except: undefined,
+    };
+    const { signal } = new AbortController();
+    await expect(hub.place(wish, signal)).rejects.toMatchObject({ code: 'no_agent' });
     await connectAgent(hub, 'c2', 'a');
-    expect(await hub.place(wish)).toMatchObject({ here: { retiring: false } });
+    expect(await hub.place(wish, signal)).toMatchObject({ here: { retiring: false } });
   });
 
   it('takes a new session from another replica while it drains, for it may hold the last tunnel', async () => {

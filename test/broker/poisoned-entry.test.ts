@@ -5,12 +5,13 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp } from '../../src/broker/app.ts';
-import { openAuthenticator } from '../../src/broker/authenticator.ts';
+import { openAuthenticator, unknownPeer } from '../../src/broker/authenticator.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { makeForward } from '../../src/broker/node/replicas.ts';
-import { serveUpgrades } from '../../src/broker/node/upgrade.ts';
-import { ReplicaAuthenticator, ReplicaKeys } from '../../src/broker/replica-authenticator.ts';
+import { upgradeHandler } from '../../src/broker/node/upgrade.ts';
+import { ReplicaAuthenticator } from '../../src/broker/replica-authenticator.ts';
+import { ReplicaKeys } from '../../src/broker/replica-keys.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
@@ -50,11 +51,12 @@ async function makeReplica() {
   const log = new RecordingLogger();
   const directory = new MemoryDirectory();
   let forwards = 0;
-  const forward = makeForward(
-    () => key,
-    () => undefined,
-    undefined,
-  );
+  const forward = makeForward({
+    keys: () => key,
+    ca: () => undefined,
+    serverName: undefined,
+    allowPlain: false,
+  });
   const server = { address: '' };
   server.address = await serve((request, socket, head) =>
     upgrades.emit('upgrade', request, socket, head),
@@ -78,7 +80,11 @@ async function makeReplica() {
     log,
   });
   const upgrades = createServer();
-  serveUpgrades(upgrades, app, log);
+  const peerOf = () => unknownPeer;
+  const upgrade = upgradeHandler({ app, log, peerOf, onAdmitted: () => {} });
+  upgrades.on('upgrade', (message, socket, head) => {
+    upgrade({ message, socket: socket as Socket, head }, undefined);
+  });
   const admitAgent = async (cluster: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
     hub.admitAgent(far, cluster, 'a', 0);
@@ -119,7 +125,7 @@ describe('a poisoned directory entry', () => {
       }),
     'that points at a replica of another deployment': async (received) => {
       const other = await ReplicaKeys.fromText('another key of replicas');
-      const { answer } = await other.prove('ws://elsewhere', 'somebody');
+      const { answer } = await other.prove('ws://elsewhere', 'bad', 'somebody');
       return serve((request, socket, head) => {
         received.push(JSON.stringify(request.headers));
         acceptWebSocket(request, socket, head, { headers: { 'Culvert-Replica': answer } });
@@ -138,7 +144,9 @@ describe('a poisoned directory entry', () => {
       expect(replica.warnings()).toMatchObject([{ fields: { owner: 'r2', code: 'link_lost' } }]);
       expect(replica.forwards()).toBe(1);
       // It saw a proof that is good for its own address alone, and not a frame.
-      expect(received.filter((text) => !text.startsWith('{'))).toEqual([]);
+      const heads = received.filter((text) => text.startsWith('{'));
+      expect(heads).toEqual(received);
+      for (const head of heads) expect(head).toContain('"user-agent":"culvert-broker/');
       expect(received.join()).not.toContain('the key of the replicas');
       expect(dialer.frames).toEqual([]);
       await replica.dial('good').next(FrameType.welcome);
@@ -160,6 +168,16 @@ describe('a poisoned directory entry', () => {
     await replica.poison('ws://127.0.0.1:1', 'r1');
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
     expect(replica.forwards()).toBe(0);
+    await replica.dial('good').next(FrameType.welcome);
+  });
+
+  it('that points at an address without TLS beyond loopback: no_agent, and nobody is called', async () => {
+    const replica = await makeReplica();
+    await replica.poison('ws://192.0.2.1:8080');
+    expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(replica.warnings()).toMatchObject([
+      { fields: { why: expect.stringContaining('ws://192.0.2.1:8080 is not encrypted') } },
+    ]);
     await replica.dial('good').next(FrameType.welcome);
   });
 

@@ -107,7 +107,8 @@ describe('a replica that drains', () => {
 });
 
 describe('a session that may go to another replica', () => {
-  const wish = { cluster: 'c1', agent: undefined, forwarded: false, except: undefined };
+  const wish = { cluster: 'c1', process: undefined, forwarded: false, except: undefined };
+  const { signal } = new AbortController();
 
   it('goes to a tunnel there that is given up only where there is none here, and it has not begun', async () => {
     const { directory, hub, agent } = await makeReplica();
@@ -115,14 +116,20 @@ describe('a session that may go to another replica', () => {
     const [port] = hub.agents();
     port!.retire(7_000);
     // Both are given up: the one here saves a hop.
-    expect(await hub.place(wish)).toEqual({ here: port });
+    expect(await hub.place(wish, signal)).toEqual({ here: port });
     agent.link.close();
     await agent.closed.promise;
-    expect(await hub.place(wish)).toMatchObject({ elsewhere: { replica: 'r2' } });
-    await expect(hub.place({ ...wish, agent: 'a' })).rejects.toMatchObject({ code: 'no_agent' });
+    expect(await hub.place(wish, signal)).toMatchObject({ elsewhere: { replica: 'r2' } });
+    await expect(hub.place({ ...wish, process: { agent: 'a' } }, signal)).rejects.toMatchObject({
+      code: 'no_agent',
+    });
     await directory.claim(elsewhere);
-    expect(await hub.place({ ...wish, agent: 'a' })).toMatchObject({ elsewhere: { tunnel: 1 } });
-    await expect(hub.place({ ...wish, agent: 'b' })).rejects.toMatchObject({ code: 'no_agent' });
+    expect(await hub.place({ ...wish, process: { agent: 'a' } }, signal)).toMatchObject({
+      elsewhere: { tunnel: 1 },
+    });
+    await expect(hub.place({ ...wish, process: { agent: 'b' } }, signal)).rejects.toMatchObject({
+      code: 'agent_lost',
+    });
   });
 
   it('goes to a tunnel that stays, though it carries more than one that is given up', async () => {
@@ -132,16 +139,19 @@ describe('a session that may go to another replica', () => {
     const [stays, leaves] = hub.agents();
     leaves!.retire(7_000);
     expect([stays!.sessionCount, leaves!.sessionCount]).toEqual([1, 0]);
-    expect(await hub.place(wish)).toEqual({ here: stays });
+    expect(await hub.place(wish, signal)).toEqual({ here: stays });
   });
 
   it('makes a replica doubt the entry of one that it asked in vain', async () => {
-    const { directory, hub, agent, asked, dial } = await makeReplica();
+    const { clock, directory, hub, agent, asked, dial } = await makeReplica();
     agent.link.close();
     await agent.closed.promise;
     const entry = await directory.claim(elsewhere);
     const doubted = vi.spyOn(directory, 'distrust');
-    expect(await dial().closed.promise).toMatchObject({ code: 'no_agent' });
+    const dialer = dial();
+    // It waits for the agent to return, and asks the same replica for the same tunnel only once.
+    await clock.advance(hubLimits.agentReturnMs + hubLimits.agentReturnPollMs);
+    expect(await dialer.closed.promise).toMatchObject({ code: 'no_agent' });
     expect([asked, doubted.mock.calls]).toEqual([['r2'], [[entry]]]);
     expect(hub.dialerCount).toBe(0);
   });

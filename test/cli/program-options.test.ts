@@ -8,6 +8,7 @@ import { ConfigError } from '../../src/base/option-problems.ts';
 import type { Env } from '../../src/base/options-table.ts';
 import { readBridgeOptions } from '../../src/cli/bridge.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { makeTestCertificates } from '../support/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -15,7 +16,10 @@ const file = (name: string, text = 'x') => {
   writeFileSync(join(folder, name), text);
   return join(folder, name);
 };
-const [cert, key, ca] = [file('tls.crt'), file('tls.key'), file('ca.crt')];
+const certificates = await makeTestCertificates();
+afterAll(() => certificates[Symbol.asyncDispose]());
+const { ca } = certificates.client;
+const [cert, key] = [file('tls.crt'), file('tls.key')];
 
 function problemsOf(read: () => unknown): readonly string[] {
   try {
@@ -28,6 +32,25 @@ function problemsOf(read: () => unknown): readonly string[] {
 }
 
 describe('readBrokerOptions', () => {
+  it.each([
+    ['ws://10.0.0.7:8080', false],
+    ['ws://broker-0.brokers:8080', false],
+    ['ws://[fd00::7]:8080', false],
+    ['ws://127.0.0.1:8080', true],
+    ['ws://[::1]:8080', true],
+    ['wss://10.0.0.7:8443', true],
+  ])('takes the replica address %s without a flag: %s', (address, isTaken) => {
+    const flags = [
+      ...['--redis-url', 'redis://redis:6379', '--replica-key-file', key],
+      ...['--replica-address', address],
+    ];
+    const problems = problemsOf(() => readBrokerOptions(flags, {}));
+    expect(problems.filter((problem) => !problem.includes('is not encrypted'))).toEqual([]);
+    expect(problems).toHaveLength(isTaken ? 0 : 1);
+    const allowed = readBrokerOptions([...flags, '--allow-plain-replicas'], {});
+    expect(allowed.options.allowPlainReplicas).toBe(true);
+  });
+
   const problems = (...argv: string[]) => problemsOf(() => readBrokerOptions(argv, {}));
 
   it('starts on loopback without credentials, and warns', () => {
@@ -127,6 +150,22 @@ describe('readBrokerOptions', () => {
     ]);
   });
 
+  it('wants both halves of a client certificate for Redis, and TLS for its files', () => {
+    const replica = ['--replica-address', 'ws://127.0.0.1:1', '--replica-key-file', key];
+    const withUrl = (url: string, ...argv: string[]) =>
+      problemsOf(() => readBrokerOptions([...replica, ...argv], { CULVERT_REDIS_URL: url }));
+    expect(withUrl('rediss://r', '--redis-cert', cert)).toEqual([
+      '--redis-cert needs --redis-key as well',
+    ]);
+    expect(withUrl(' rediss+cluster://r', '--redis-cert', cert, '--redis-key', key)).toEqual([]);
+    expect(withUrl('redis://:hunter2@r', '--redis-ca', ca)).toEqual([
+      '--redis-ca is for TLS, but CULVERT_REDIS_URL has none, use rediss:// (or rediss+sentinel://, rediss+cluster://)',
+    ]);
+    expect(problems('--redis-ca', ca)).toEqual([
+      '--redis-ca is for --redis-url, which is not given',
+    ]);
+  });
+
   it('refuses options of a front that is not asked for, instead of ignoring them', () => {
     expect(problems('--konnectivity-client-ca', ca, '--cluster', 'c1')).toEqual([
       '--konnectivity-client-ca is for --konnectivity-listen, which is not given',
@@ -140,6 +179,38 @@ describe('readAgentOptions', () => {
   const options = (argv: string[] = [], env: Env = {}) =>
     readAgentOptions([...needed, ...argv], env).options;
   const problems = (argv: string[], env: Env = {}) => problemsOf(() => readAgentOptions(argv, env));
+
+  it('reads headers for gateways, from flags and a file that may change', async () => {
+    const headers = file('headers', 'X-Secret: one\n');
+    const { options: read } = readAgentOptions(
+      [...needed, '--header', 'X-Id=1,2', '--header', 'X-B=b', '--header-file', headers],
+      {},
+    );
+    expect(await read.readHeaders!()).toEqual({ 'X-Id': '1,2', 'X-B': 'b', 'X-Secret': 'one' });
+    file('headers', 'X-Secret: two');
+    expect(await read.readHeaders!()).toMatchObject({ 'X-Secret': 'two' });
+    file('headers', 'X-Secret: three\nX-id: 1');
+    await expect(read.readHeaders!()).rejects.toThrow('the header X-id is given twice, keep one');
+    expect(inspect(read, { depth: 9 })).not.toMatch(/one|two|three/);
+  });
+
+  it('refuses headers that it cannot send, without their values', () => {
+    const headers = file('headers', 'X-Secret: one\n');
+    expect(
+      problemsOf(() => readAgentOptions([...needed, '--header', 'Upgrade=hidden'], {})),
+    ).toEqual(['--header sets Upgrade, which this program sets itself']);
+    expect(problemsOf(() => readAgentOptions(needed, { CULVERT_HEADER: 'hidden' }))).toEqual([
+      'CULVERT_HEADER is not NAME=VALUE',
+    ]);
+    const plain = ['--broker-url', 'ws://hub.example', '--cluster', 'c1'];
+    expect(problemsOf(() => readAgentOptions([...plain, '--header-file', headers], {}))).toEqual([
+      '--broker-url=ws://hub.example would send what --header-file holds unencrypted, use wss:// (ws:// is for loopback addresses)',
+    ]);
+    const viaHub = ['--broker-via-hub', 'hub/https:p:a', '--hub-kubeconfig', key, '--cluster', 'c'];
+    expect(problemsOf(() => readAgentOptions([...viaHub, '--header', 'A=b'], {}))).toEqual([
+      '--header is for a gateway in front of --broker-url, it is not sent to the API server of the hub',
+    ]);
+  });
 
   it('needs to know the broker and the cluster', () => {
     expect(problems([])).toEqual([

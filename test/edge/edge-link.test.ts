@@ -44,6 +44,40 @@ function linked() {
 
 const frame = (type: FrameType, payload: Uint8Array) => encodeFrame(type, 0xfedc_ba98, 7, payload);
 
+describe('edge link whose other end does not read control frames', () => {
+  const answer = new Uint8Array(1024);
+  const isPing = (sent: Uint8Array | undefined) => sent?.[0] === FrameType.ping;
+
+  it('is closed when the other end proves nothing', async () => {
+    const { link, socket, owner } = linked();
+    for (let sent = 0; sent < 10_000; sent++) link.sendCopy(FrameType.refused, 7, sent, answer);
+    await turns();
+    expect(owner.closes.map((error) => error?.code)).toEqual(['overloaded']);
+    expect(socket.sent.filter(isPing)).toHaveLength(1);
+    const sentBytes = socket.sent.reduce((sum, { length }) => sum + length, 0);
+    expect(sentBytes).toBeLessThan(4.1 * 2 ** 20);
+  });
+
+  it('stays open when each PING is answered, and tells its owner nothing of it', () => {
+    const { link, socket, owner } = linked();
+    for (let sent = 0; sent < 10_000; sent++) {
+      link.sendCopy(FrameType.refused, 7, sent, answer);
+      const last = socket.sent.at(-1);
+      if (isPing(last)) link.receive(encodeFrame(FrameType.pong, 0, 0, last!.slice(12)));
+    }
+    expect([socket.closes, owner.frames]).toEqual([[], []]);
+  });
+
+  it('is closed when the answers are made up', () => {
+    const { link, socket } = linked();
+    for (let sent = 0; sent < 10_000; sent++) {
+      link.sendCopy(FrameType.refused, 7, sent, answer);
+      link.receive(encodeFrame(FrameType.pong, 0, 0, new Uint8Array(8)));
+    }
+    expect(socket.closes).toHaveLength(1);
+  });
+});
+
 describe('edge link', () => {
   it('delivers a message as one frame', () => {
     const { link, owner } = linked();

@@ -155,7 +155,10 @@ describe('a hub whose sockets outlive its memory', () => {
     const { hub } = makeHub();
     hub.restoreAgent(joined().near, keptAgent());
     await expect(
-      hub.place({ cluster: 'c1', agent: undefined, forwarded: false, except: undefined }),
+      hub.place(
+        { cluster: 'c1', process: undefined, forwarded: false, except: undefined },
+        new AbortController().signal,
+      ),
     ).rejects.toMatchObject({ code: 'no_agent' });
   });
 });

@@ -40,14 +40,18 @@ export async function startTinyproxy(
   }));
 }
 
+interface NginxOptions {
+  readonly tls: CertificateFiles;
+  readonly upstreamPort: number;
+  /** The path, and everything below it, that is passed on (default: all). */
+  readonly location?: string;
+}
+
 /**
- * nginx as an ingress: terminates TLS and passes everything, upgrades included, to `upstreamPort`.
+ * nginx as an ingress: terminates TLS and passes `location`, upgrades included, to `upstreamPort`.
  * Its timeouts are nginx's own, among them 60 s for an idle connection either way.
  */
-export async function startNginx(
-  nginx: DebianProgram,
-  options: { readonly tls: CertificateFiles; readonly upstreamPort: number },
-): Promise<Service> {
+export async function startNginx(nginx: DebianProgram, options: NginxOptions): Promise<Service> {
   return startService(nginx, 'nginx', (port, directory) => ({
     args: ['-p', directory, '-e', 'stderr', '-c', join(directory, 'nginx.conf')],
     files: { 'nginx.conf': nginxConfiguration(port, directory, options) },
@@ -57,7 +61,7 @@ export async function startNginx(
 function nginxConfiguration(
   port: number,
   directory: string,
-  { tls, upstreamPort }: { readonly tls: CertificateFiles; readonly upstreamPort: number },
+  { tls, upstreamPort, location = '/' }: NginxOptions,
 ): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   // One process, in the foreground: what stops it stops all of it.
@@ -74,7 +78,7 @@ http {
     listen 127.0.0.1:${port} ssl;
     ssl_certificate ${tls.cert};
     ssl_certificate_key ${tls.key};
-    location / {
+    location ${location} {
       proxy_pass http://127.0.0.1:${upstreamPort};
       proxy_http_version 1.1;
       proxy_set_header Host $host;
@@ -90,6 +94,18 @@ interface Setup {
   readonly args: readonly string[];
   /** Files to write into the service's directory first. */
   readonly files?: Readonly<Record<string, string>>;
+}
+
+/** A SOCKS 5 proxy that resolves names itself. */
+export async function startMicrosocks(
+  microsocks: DebianProgram,
+  options: { readonly user?: string; readonly password?: string } = {},
+): Promise<Service> {
+  const { user, password } = options;
+  const auth = user === undefined ? [] : ['-u', user, '-P', `${password}`];
+  return startService(microsocks, 'microsocks', (port) => ({
+    args: ['-i', '127.0.0.1', '-p', `${port}`, ...auth],
+  }));
 }
 
 async function startService(

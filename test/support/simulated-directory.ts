@@ -1,5 +1,7 @@
 import {
   byPreference,
+  isOtherProcess,
+  processName,
   type AgentClaim,
   type AgentRecord,
   type Directory,
@@ -32,6 +34,10 @@ export class SimulatedDirectory {
     const older = this.#records.get(keyOf(agent));
     this.#records.set(keyOf(agent), record);
     if (older !== undefined) for (const view of this.#views) view.fenced(older);
+    for (const other of this.#records.values()) {
+      if (other.cluster !== agent.cluster || !isOtherProcess(other, agent)) continue;
+      for (const view of this.#views) view.otherProcess(other);
+    }
     return record;
   }
 
@@ -68,6 +74,7 @@ export class DirectoryView implements Directory {
   readonly #directory: SimulatedDirectory;
   #dead = false;
   #fenced: (claim: AgentRecord) => void = () => {};
+  #otherProcess: (claim: AgentRecord) => void = () => {};
 
   constructor(directory: SimulatedDirectory) {
     this.#directory = directory;
@@ -98,13 +105,22 @@ export class DirectoryView implements Directory {
     this.#fenced = listener;
   }
 
+  onOtherProcess(listener: (claim: AgentRecord) => void): void {
+    this.#otherProcess = listener;
+  }
+
   fenced(claim: AgentRecord): void {
     this.#fenced(claim);
+  }
+
+  otherProcess(claim: AgentRecord): void {
+    this.#otherProcess(claim);
   }
 
   die(): void {
     this.#dead = true;
     this.#fenced = () => {};
+    this.#otherProcess = () => {};
     this.#directory.drop(this);
   }
 
@@ -113,6 +129,6 @@ export class DirectoryView implements Directory {
   }
 }
 
-function keyOf({ cluster, agent, tunnel }: AgentClaim): string {
-  return `${cluster}/${tunnel}/${agent}`;
+function keyOf(claim: AgentClaim): string {
+  return `${claim.cluster}/${claim.tunnel}/${processName(claim)}`;
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
 import { ScriptedSession, offsets } from '../support/scripted-session.ts';
@@ -350,5 +351,36 @@ describe('PING', () => {
     scripted.receive(FrameType.pong, 0, new Uint8Array(3));
     expect(scripted.sent()).toEqual([]);
     expect(scripted.session.roundTrip.ms).toBeUndefined();
+  });
+});
+
+describe('a peer that causes answers and never reads them', () => {
+  it('has a limited number of PONGs waiting for it, however often it asks', () => {
+    const scripted = agentWithTwo();
+    for (let ask = 0; ask < 100_000; ask++) scripted.receive(FrameType.ping, 0, offsets(ask));
+    expect(scripted.sent().length).toBeLessThanOrEqual(1024);
+  });
+
+  it('has a limited number of resets of unknown streams waiting for it', () => {
+    const scripted = new ScriptedSession('dialer');
+    for (let number = 1; number < 100_000; number++) scripted.receiveData(number, 1);
+    expect(scripted.sent().length).toBeLessThanOrEqual(1024);
+  });
+
+  it('has a limited number of refused streams waiting for it', () => {
+    let accepted = 0;
+    const scripted = new ScriptedSession('agent', { maxStreams: 50 }, ({ stream }) => {
+      accepted++;
+      stream.reset(new TunnelError('forbidden_target', 'not on the list'));
+    });
+    for (let number = 1; number < 100_000; number++) scripted.receiveOpen(number);
+    expect(accepted).toBe(50);
+    expect(scripted.sent().length).toBeLessThanOrEqual(50 + 1024);
+  });
+
+  it.each([0, 7, 9, 60_000])('gets no answer to a PING of %i bytes', (bytes) => {
+    const scripted = agentWithTwo();
+    scripted.receive(FrameType.ping, 0, new Uint8Array(bytes));
+    expect(scripted.sentEndings()).toEqual([[0, 'protocol_error']]);
   });
 });

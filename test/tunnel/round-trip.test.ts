@@ -41,6 +41,18 @@ describe('RoundTrip', () => {
     expect(roundTrip.due(200)).toBe(true);
   });
 
+  it('asks again when no answer has come for 10 s, and ignores the late one', () => {
+    const roundTrip = new RoundTrip();
+    const lost = roundTrip.ask(0);
+    expect(roundTrip.due(9_999)).toBe(false);
+    expect(roundTrip.due(10_000)).toBe(true);
+    const second = roundTrip.ask(10_000);
+    roundTrip.answer(lost, 10_010);
+    expect(roundTrip.ms).toBeUndefined();
+    roundTrip.answer(second, 10_030);
+    expect(roundTrip.ms).toBe(30);
+  });
+
   it('asks with 8 bytes that differ from one question to the next', () => {
     const roundTrip = new RoundTrip();
     const first = roundTrip.ask(0);

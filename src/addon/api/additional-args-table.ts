@@ -2,6 +2,7 @@ import { problemOf } from '../../base/options.ts';
 import { agentOperatorTable, brokerOperatorTable } from '../../base/options-operator.ts';
 import type { Option } from '../../base/options-table.ts';
 import { cipherSuitesProblem } from '../../base/tls-choice.ts';
+import { trustedProxiesProblem } from '../../base/trusted-proxies.ts';
 import type { FlagRule, FlagRules } from './additional-args.ts';
 import type { TextCheck } from './field-reader.ts';
 
@@ -76,6 +77,9 @@ const common: FlagRules = {
 export const proxyServerFlags: FlagRules = {
   ...common,
   ...own(brokerOperatorTable.acceptRate),
+  ...own(brokerOperatorTable.maxConnections),
+  ...own(brokerOperatorTable.maxTunnelsPerCluster),
+  ...own(brokerOperatorTable.trustedProxies, trustedProxiesProblem),
   ...own(brokerOperatorTable.cipherSuites, cipherSuitesProblem),
   ...own(brokerOperatorTable.tlsMinVersion),
   'graceful-shutdown-timeout': {

@@ -4,6 +4,7 @@ import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { closeError } from '../../websocket/close-code.ts';
+import { sessionLimitProblem, tunnelLimitProblem } from '../admission.ts';
 import type { KeptAgent } from '../agent-port.ts';
 import { Hub } from '../hub.ts';
 import { brokerStatus, type BrokerStatus } from '../status.ts';
@@ -24,6 +25,8 @@ const stored = {
   aliasOf: 'aliasOf',
   /** In the cluster's object: true once the other one knows. */
   aliasTold: 'aliasTold',
+  /** When the cluster last had an agent, in milliseconds since 1970, to within a silence limit. */
+  agentSeenAtMs: 'agentSeenAtMs',
 } as const;
 
 /**
@@ -52,8 +55,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       directory: new ObjectDirectory({
         survivors: agents
           .filter(({ kept }) => !kept.leaving)
-          .map(({ kept: { cluster, agent, tunnel, epoch } }) => {
-            return { cluster, agent, tunnel, epoch, replica, address: '' };
+          .map(({ kept: { cluster, agent, instance, tunnel, epoch } }) => {
+            return { cluster, agent, instance, tunnel, epoch, replica, address: '' };
           }),
         publishAlias: (alias, cluster) => this.#publishAlias(alias, cluster),
       }),
@@ -65,6 +68,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       sessionLimits: { maxWindow: maxWindowBytes },
     });
     for (const { link, kept } of agents) this.#hub.restoreAgent(link, kept);
+    // A new version, or the runtime has moved the object: its agents have lost their tunnels, too.
+    if (agents.length === 0) void ctx.blockConcurrencyWhile(() => this.#expectAgents());
     for (const { link, kept } of survivors) {
       if ('session' in kept) {
         link.watch(kept.session);
@@ -81,13 +86,21 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     if (admitted === undefined) return new Response('only for the Worker', { status: 403 });
     const { cluster } = admitted;
     if (admitted.role === 'agent') {
-      const { agent, tunnel } = admitted;
-      if (this.#hub.holdsAnother(cluster, agent, tunnel)) {
+      const { agent, instance, tunnel } = admitted;
+      if (this.#hub.holdsAnother(cluster, agent, tunnel, instance)) {
         const message = `agent ${agent} has a tunnel already, and on the edge there is one place for a cluster`;
         // Not soon: each attempt wakes the object.
         const headers = { 'Retry-After': '3600' };
         return Response.json({ code: 'already_here', message }, { status: 409, headers });
       }
+    }
+    const problem =
+      admitted.role === 'agent'
+        ? tunnelLimitProblem(this.#hub, cluster)
+        : sessionLimitProblem(this.#hub, admitted);
+    if (problem !== undefined) {
+      const headers = { 'Retry-After': '60' };
+      return Response.json({ code: 'overloaded', message: problem }, { status: 503, headers });
     }
     const peer = request.headers.get('CF-Connecting-IP') ?? 'unknown';
     const { 0: client, 1: server } = new WebSocketPair();
@@ -95,6 +108,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     const attachment: Attachment = { ...admitted, peer, acceptedAtMs: Date.now() };
     server.serializeAttachment(attachment);
     this.#admit(this.#linkOf(server, attachment), admitted);
+    if (admitted.role === 'agent') await this.#noteAgents();
     await this.#watchSilence();
     return new Response(null, {
       status: 101,
@@ -128,6 +142,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       const message = `the other end has been silent for ${Math.round(link.silentMs / 1000)} s`;
       link.close(new TunnelError('peer_unresponsive', message));
     }
+    if (this.#hub.agentCount > 0) await this.#noteAgents();
     await this.#watchSilence();
   }
 
@@ -135,9 +150,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     return brokerStatus(this.#hub);
   }
 
-  /** The cluster whose alias is the name of this object, unless agents speak for a cluster of this very name. */
+  /** The cluster whose alias is the name of this object. */
   async aliasOf(): Promise<string | undefined> {
-    if (this.#hub.agentCount > 0) return undefined;
     return await this.ctx.storage.get<string>(stored.aliasOf);
   }
 
@@ -149,7 +163,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
   #admit(link: EdgeLink, admitted: Admitted): void {
     const { cluster } = admitted;
     if (admitted.role === 'agent') {
-      this.#hub.admitAgent(link, cluster, admitted.agent, admitted.tunnel);
+      const { agent, instance, tunnel } = admitted;
+      this.#hub.admitAgent(link, cluster, agent, tunnel, instance);
     } else {
       this.#hub.admitDialer(link, cluster, admitted.dialer);
     }
@@ -175,6 +190,16 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     return this.ctx
       .getWebSockets()
       .filter(({ readyState }) => readyState === WebSocket.READY_STATE_OPEN);
+  }
+
+  async #noteAgents(): Promise<void> {
+    await this.ctx.storage.put(stored.agentSeenAtMs, Date.now());
+  }
+
+  /** Dials wait for agents that were there a moment ago; a name that was never a cluster's gets its answer at once. */
+  async #expectAgents(): Promise<void> {
+    const seenAtMs = (await this.ctx.storage.get<number>(stored.agentSeenAtMs)) ?? -Infinity;
+    if (Date.now() - seenAtMs < 2 * this.#silenceLimitMs) this.#hub.expectAgents();
   }
 
   /** An alarm wakes the object where a timer would keep it from sleeping. */

@@ -1,14 +1,18 @@
+import { printableFields } from '../../base/log-fields.ts';
 import type { LogFields, Logger } from '../../base/logger.ts';
 import { logLevels, type LogLevel } from './edge-options.ts';
 
-/** One JSON object per line to the console, which is where the runtime collects logs from. */
+/** One JSON object per line to the console, which is where the runtime collects logs from; it never blocks. */
 export function createConsoleLogger(level: LogLevel, fields: LogFields = {}): Logger {
+  const own = printableFields(fields);
   const least = logLevels.indexOf(level);
-  const line = (of: LogLevel) => (event: string, more?: LogFields) => {
-    if (logLevels.indexOf(of) > least) return;
-    // oxlint-disable-next-line no-console -- there is no other way to log on this runtime
-    console[of](JSON.stringify({ level: of, event, ...fields, ...more }));
-  };
+  const line =
+    (of: LogLevel) =>
+    (event: string, more: LogFields = {}) => {
+      if (logLevels.indexOf(of) > least) return;
+      // oxlint-disable-next-line no-console -- there is no other way to log on this runtime
+      console[of](JSON.stringify({ level: of, event, ...own, ...printableFields(more) }));
+    };
   return {
     error: line('error'),
     warn: line('warn'),

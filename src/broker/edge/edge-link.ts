@@ -9,6 +9,7 @@ import type { KeptAgent } from '../agent-port.ts';
 import type { KeptDialer } from '../dialer-port.ts';
 import type { Admitted } from './admitted.ts';
 import type { CreditGuard, SessionEnd } from './credit-guard.ts';
+import { ReadProof } from './read-proof.ts';
 
 /** What a link needs of a WebSocket of the runtime. */
 export interface EdgeSocket {
@@ -51,6 +52,7 @@ export class EdgeLink implements AttachableLink {
   readonly #pingedAtMs: () => number;
   readonly #guard: CreditGuard;
   readonly #decoder: FrameDecoder;
+  readonly #proof = new ReadProof((token) => this.#put(frameOf(FrameType.ping, 0, 0, token)));
   #owner: LinkOwner | undefined;
   #open = true;
   #why: TunnelError | undefined;
@@ -68,6 +70,7 @@ export class EdgeLink implements AttachableLink {
       onData: (session, stream, bytes) => this.#owner!.onData(session, stream, bytes),
       onFrame: (type, session, stream, payload) => {
         if (type === FrameType.credit) guard.credited(end, session, stream, payload);
+        if (type === FrameType.pong && session === 0) return this.#proof.answered(payload);
         this.#owner!.onFrame(type, session, stream, payload);
       },
     });
@@ -96,7 +99,9 @@ export class EdgeLink implements AttachableLink {
     this.#guard.passing(this.end, type, session, stream, payload.length);
     // The guard may have cut off this very session.
     if (!this.#open) return;
-    this.#put(frameOf(type, session, stream, payload));
+    const frame = frameOf(type, session, stream, payload);
+    this.#put(frame);
+    if (type !== FrameType.data) this.#count(frame.length);
   }
 
   wake(now = false): void {
@@ -155,6 +160,15 @@ export class EdgeLink implements AttachableLink {
     if (!this.#open) return;
     this.#shut(error);
     this.#owner?.onClose(error);
+  }
+
+  /** Control frames have no credit: an end that does not read them loses its link. */
+  #count(controlBytes: number): void {
+    try {
+      this.#proof.sent(controlBytes);
+    } catch (thrown) {
+      this.close(TunnelError.from(thrown));
+    }
   }
 
   #shut(error: TunnelError | undefined): void {

@@ -1,11 +1,14 @@
 import { systemClock } from '../../base/clock.ts';
+import { addressGroup } from '../../base/address-group.ts';
 import { describeError } from '../../base/error.ts';
+import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
 import { TokenVerifier } from '../../base/enrolment-token.ts';
 import type { Logger } from '../../base/logger.ts';
+import { requestTargetProblem } from '../../base/request-target.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import { createApp, type RequestRuntime } from '../app.ts';
-import { openAuthenticator, type Authenticator } from '../authenticator.ts';
+import { openAuthenticator, type Authenticator, type Peer } from '../authenticator.ts';
 import { Hub } from '../hub.ts';
 import { MemoryDirectory } from '../memory-directory.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
@@ -13,9 +16,6 @@ import { type Admitted, culvertProtocol, forObject } from './admitted.ts';
 import { createConsoleLogger } from './console-logger.ts';
 import type { EdgeEnv } from './env.ts';
 import { readEdgeOptions } from './edge-options.ts';
-
-/** `cluster-` and 48 hexadecimal digits: perhaps the alias of a cluster, see base/cluster-alias.ts. */
-const aliasShape = /^cluster-[0-9a-f]{48}$/;
 
 /** Known to the broker's app, but about one process, which the edge has not. */
 const elsewhere = new Set(['/v1/status', '/v1/clusters', '/metrics']);
@@ -35,8 +35,14 @@ class FrontHub extends Hub {
     return this.#admitted!;
   }
 
-  override admitAgent(_: AttachableLink, cluster: string, agent: string, tunnel: number): void {
-    this.#admitted = { role: 'agent', cluster, agent, tunnel };
+  override admitAgent(
+    _: AttachableLink,
+    cluster: string,
+    agent: string,
+    tunnel: number,
+    instance?: string,
+  ): void {
+    this.#admitted = { role: 'agent', cluster, agent, instance, tunnel };
   }
 
   override admitDialer(_: AttachableLink, cluster: string, dialer: string): void {
@@ -68,8 +74,7 @@ export class Front {
       clock: systemClock,
       log,
     });
-    const metrics = async () => ({ contentType: 'text/plain', text: '' });
-    this.#app = createApp({ ...parts, hub: this.#hub, metrics, log });
+    this.#app = createApp({ ...parts, hub: this.#hub, log });
   }
 
   /** @throws EdgeOptionsError or TokenError: the Worker's variables are not what they should be */
@@ -87,7 +92,12 @@ export class Front {
   }
 
   async fetch(request: Request): Promise<Response> {
-    const { pathname } = new URL(request.url);
+    const { pathname, search } = new URL(request.url);
+    // The runtime has resolved backslashes and dot segments before; what it leaves is refused here.
+    const problem = requestTargetProblem(pathname + search);
+    if (problem !== undefined) {
+      return Response.json({ code: 'protocol_error', message: problem }, { status: 400 });
+    }
     if (elsewhere.has(pathname)) {
       const message =
         'on the edge every cluster is apart, ask for /v1/clusters/NAME/status; numbers are in the analytics of the account';
@@ -102,7 +112,10 @@ export class Front {
       return new Response(null, { status: 204 });
     };
     const asksUpgrade = request.headers.get('Upgrade')?.toLowerCase() === 'websocket';
-    const response = await this.#app.fetch(request, asksUpgrade ? { upgrade } : {});
+    const response = await this.#app.fetch(request, {
+      peer: peerOf(request),
+      ...(asksUpgrade ? { upgrade } : {}),
+    });
     return admitted === undefined ? response : this.#connect(request, admitted);
   }
 
@@ -125,7 +138,8 @@ export class Front {
   async #status(request: Request, cluster: string): Promise<Response> {
     // The status of the whole broker is for the same callers.
     const url = new URL('/v1/status', request.url);
-    const allowed = await this.#app.fetch(new Request(url, { headers: request.headers }), {});
+    const asked = new Request(url, { headers: request.headers });
+    const allowed = await this.#app.fetch(asked, { peer: peerOf(request) });
     if (!allowed.ok) return allowed;
     try {
       const name = await this.#resolve(cluster);
@@ -136,11 +150,10 @@ export class Front {
   }
 
   /**
-   * The cluster behind a name. An alias leads to an object of its own, where the cluster's object has left its name; an agent that
-   * really speaks for a cluster of that name is preferred.
+   * The cluster behind a name. An alias leads to an object of its own, where the cluster's object has left its name.
    */
   async #resolve(name: string): Promise<string> {
-    if (!aliasShape.test(name)) return name;
+    if (!isClusterAlias(name)) return name;
     return (await this.#env.CLUSTER.getByName(name).aliasOf()) ?? name;
   }
 
@@ -153,4 +166,10 @@ export class Front {
       { status: 503, headers: { 'Retry-After': `${retryAfterS}` } },
     );
   }
+}
+
+/** The network in front of the Worker says where a request comes from, and no client can. */
+function peerOf({ headers }: Request): Peer {
+  const address = headers.get('CF-Connecting-IP');
+  return { certificates: [], ...(address === null ? {} : { address: addressGroup(address) }) };
 }

@@ -1,5 +1,12 @@
 import { clusterAlias } from '../../base/cluster-alias.ts';
-import { byPreference, type AgentClaim, type AgentRecord, type Directory } from '../directory.ts';
+import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
+import {
+  byPreference,
+  processName,
+  type AgentClaim,
+  type AgentRecord,
+  type Directory,
+} from '../directory.ts';
 
 export interface ObjectDirectoryOptions {
   /** Claims of tunnels whose sockets outlived the object's memory. */
@@ -58,8 +65,10 @@ export class ObjectDirectory implements Directory {
   }
 
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
-    const named = this.#entries.filter(({ record }) => record.cluster === cluster);
-    const found = named.length > 0 ? named : this.#entries.filter(({ alias }) => alias === cluster);
+    const isAlias = isClusterAlias(cluster);
+    const found = this.#entries.filter(({ record, alias }) =>
+      isAlias ? alias === cluster : record.cluster === cluster,
+    );
     return found.map(({ record }) => record).sort(byPreference);
   }
 
@@ -71,11 +80,15 @@ export class ObjectDirectory implements Directory {
     this.#fenced = listener;
   }
 
+  onOtherProcess(): void {
+    // There is no other replica.
+  }
+
   async close(): Promise<void> {
     this.#entries = [];
   }
 }
 
 function isSameTunnel(a: AgentClaim, b: AgentClaim): boolean {
-  return a.cluster === b.cluster && a.agent === b.agent && a.tunnel === b.tunnel;
+  return a.cluster === b.cluster && a.tunnel === b.tunnel && processName(a) === processName(b);
 }

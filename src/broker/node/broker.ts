@@ -1,10 +1,14 @@
-import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { systemClock } from '../../base/clock.ts';
+import { guardedServerOptions, guardHttpServer } from '../../base/guarded-http.ts';
 import type { Logger } from '../../base/logger.ts';
+import { exposeFiles } from '../../base/file-metrics.ts';
 import { Metrics } from '../../base/metrics.ts';
+import { listenAt } from '../../base/net/listen.ts';
+import { connectionShare } from '../../base/open-file-limit.ts';
 import { startStatusServer } from '../../base/status-server.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
@@ -12,20 +16,18 @@ import type { Dialer } from '../../dialer/dialer.ts';
 import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import { Acceptance } from '../accepted-clusters.ts';
+import { defaultAdmissionLimits } from '../admission.ts';
 import { createApp, RejectionCounts } from '../app.ts';
 import { Hub } from '../hub.ts';
 import { ReplicaAuthenticator } from '../replica-authenticator.ts';
+import { brokerConnectionLimits } from './connection-limits.ts';
 import { type Credentials, openCredentials } from './credentials.ts';
 import { openHubCluster } from './hub-cluster.ts';
-import { exposeBroker } from './metrics.ts';
+import { exposeBroker, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
-import { exposeReloads } from './reload-metrics.ts';
+import { peerOf } from './peer.ts';
 import { joinReplicas } from './replicas.ts';
-import { serveUpgrades } from './upgrade.ts';
-
-/** A connection must get somewhere within this, in milliseconds: TLS handshake, request head, whole request. */
-const handshakeTimeoutMs = 8_000;
-const checkConnectionsMs = 1_000;
+import { upgradeHandler } from './upgrade.ts';
 
 export interface RunningBroker extends AsyncDisposable {
   /** Where agents and remote dialers connect: `ws://` or `wss://`. */
@@ -40,6 +42,8 @@ export interface RunningBroker extends AsyncDisposable {
 
 export interface BrokerParts {
   readonly log: Logger;
+  /** The only cluster that the bridge in this process dials: without an agent of it the broker is not ready. */
+  readonly onlyCluster?: string | undefined;
   /** What its /metrics answers, with what others in the process count (default: its own alone). */
   readonly metrics?: Metrics;
 }
@@ -62,6 +66,7 @@ export async function startBroker(
     address,
     directory,
     ...(forward === undefined ? {} : { forward }),
+    onlyCluster: deps.onlyCluster,
     clock: systemClock,
     log,
   });
@@ -81,7 +86,8 @@ export async function startBroker(
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
   exposeBroker(metrics.group('culvert_broker'), hub, rejections);
-  exposeReloads(metrics.group('culvert_broker'), [...credentials.files, ...files]);
+  const hubCa = hubCluster === undefined ? [] : [hubCluster.ca];
+  exposeFiles(metrics.group('culvert_broker'), [...credentials.files, ...files, ...hubCa]);
   const app = createApp(
     {
       hub,
@@ -89,27 +95,50 @@ export async function startBroker(
         keys === undefined ? authenticator : new ReplicaAuthenticator(keys, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
       acceptance,
-      metrics: () => metrics.render(),
+      limits: {
+        ...defaultAdmissionLimits,
+        ...(options.maxTunnelsPerCluster === undefined
+          ? {}
+          : { maxTunnelsPerCluster: options.maxTunnelsPerCluster }),
+      },
+      // Where probes and scrapers have a port of their own, strangers do not get to see it here.
+      metrics: options.statusListen === undefined ? () => metrics.render() : undefined,
       log,
     },
     rejections,
   );
-  const server = makeServer(credentials);
-  server.headersTimeout = handshakeTimeoutMs;
-  server.requestTimeout = handshakeTimeoutMs;
-  const listener = getRequestListener((request) => app.fetch(request, {}), {
-    overrideGlobalObjects: false,
+  const { maxConnections = connectionShare(1), trustedProxies } = options;
+  const limits = brokerConnectionLimits(maxConnections);
+  const server = makeServer(credentials, limits.requestTimeoutMs);
+  const of = (message: IncomingMessage) => peerOf(message, trustedProxies);
+  const listener = getRequestListener(
+    (request, { incoming }) => app.fetch(request, { peer: of(incoming as IncomingMessage) }),
+    { overrideGlobalObjects: false },
+  );
+  const guard = guardHttpServer(server, {
+    limits,
+    listener: 'agents and dialers',
+    log,
+    trustedProxies,
+    onRequest: (message, response) => void listener(message, response),
+    onUpgrade: upgradeHandler({
+      app,
+      log,
+      peerOf: of,
+      onAdmitted: (socket) => guard.authenticated(socket),
+    }),
   });
-  server.on('request', (request, response) => void listener(request, response));
-  serveUpgrades(server, app, log);
-  await listen(server, options);
+  starting.use(guard);
+  exposeConnections(metrics.group('culvert_broker'), guard);
+  await listenAt(server, options.listen, log);
   starting.defer(() => closeServer(server));
-  const unready = (): string | undefined => (hub.draining ? 'draining' : undefined);
+  hub.expectAgents();
+  const unready = (): string | undefined => hub.unready;
   if (options.statusListen !== undefined) {
     starting.use(
       await startStatusServer(
         options.statusListen,
-        { unready, metrics: () => metrics.render() },
+        { unready, degraded: () => directory.degraded, metrics: () => metrics.render() },
         log,
       ),
     );
@@ -173,11 +202,10 @@ class Broker implements RunningBroker {
   }
 }
 
-function makeServer({ tls }: Credentials): Server {
-  const http = { connectionsCheckingInterval: checkConnectionsMs, noDelay: true };
-  if (tls === undefined) return createHttpServer(http);
+function makeServer({ tls }: Credentials, handshakeTimeoutMs: number): Server {
+  if (tls === undefined) return createHttpServer(guardedServerOptions);
   const server = createHttpsServer({
-    ...http,
+    ...guardedServerOptions,
     ...tls.value,
     // Agents whose TLS ends before us have none; whether one counts is for the authenticator.
     requestCert: tls.value.ca !== undefined,
@@ -195,12 +223,4 @@ async function closeServer(server: Server): Promise<void> {
   server.close(() => resolve());
   server.closeAllConnections();
   await promise;
-}
-
-async function listen(server: Server, options: BrokerOptions): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(options.listen.port, options.listen.host, resolve);
-  await promise;
-  server.removeListener('error', reject);
 }

@@ -1,3 +1,4 @@
+import type { ConnectionGuard } from '../../base/connection-guard.ts';
 import type { MetricsGroup } from '../../base/metrics.ts';
 import type { RejectionCounts } from '../app.ts';
 import type { Hub } from '../hub.ts';
@@ -18,5 +19,21 @@ export function exposeBroker(to: MetricsGroup, hub: Hub, rejections: RejectionCo
     'Connections that were refused before the upgrade, by HTTP status',
     'status',
     () => rejections.byStatus,
+  );
+}
+
+/** What the connections of the listener are doing. */
+export function exposeConnections(to: MetricsGroup, guard: ConnectionGuard): void {
+  to.gauge('connections', 'Connections to --listen', () => guard.count);
+  to.gauge(
+    'unauthenticated_connections',
+    'Connections to --listen that have not shown a credential',
+    () => guard.unauthenticatedCount,
+  );
+  to.totals(
+    'closed_connections',
+    'Connections to --listen that were closed by their limits, by reason',
+    'reason',
+    () => guard.refusals,
   );
 }

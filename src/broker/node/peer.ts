@@ -1,18 +1,30 @@
-import type { Duplex } from 'node:stream';
+import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
-import { type Peer, unknownPeer } from '../authenticator.ts';
+import { addressGroup } from '../../base/address-group.ts';
+import type { TrustedProxies } from '../../base/trusted-proxies.ts';
+import type { Peer } from '../authenticator.ts';
 
 /** More certificates than this nobody needs to show. */
 const maxChainLength = 5;
 
-/** What the TLS handshake of a connection proves; whether to trust it is for authenticators. */
-export function peerOf(socket: Duplex): Peer {
-  if (!(socket instanceof TLSSocket)) return unknownPeer;
+/** Where a request comes from, and what the TLS handshake of its connection proves; whether to trust that is for authenticators. */
+export function peerOf(
+  { socket, headers }: IncomingMessage,
+  trustedProxies: TrustedProxies | undefined,
+): Peer {
+  const { remoteAddress = '' } = socket;
+  const forwardedFor = headers['x-forwarded-for'];
+  const client = trustedProxies?.clientAddress(
+    remoteAddress,
+    Array.isArray(forwardedFor) ? forwardedFor.join(',') : forwardedFor,
+  );
+  const address = addressGroup(client ?? remoteAddress);
+  if (!(socket instanceof TLSSocket)) return { address, certificates: [] };
   const certificates: Uint8Array[] = [];
   let at = socket.getPeerX509Certificate();
   while (at !== undefined && certificates.length < maxChainLength) {
     certificates.push(at.raw);
     at = at.issuerCertificate;
   }
-  return { certificates };
+  return { address, certificates };
 }

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { TunnelError } from '../../tunnel/errors.ts';
-import type { AgentClaim, AgentRecord } from '../directory.ts';
+import { processName, type AgentClaim, type AgentProcess, type AgentRecord } from '../directory.ts';
 
 /** Bounds on what is written to and read from Redis: whatever else writes there cannot make us hold more. */
 export const entryLimits = {
@@ -23,13 +23,27 @@ export function aliasOf(cluster: string): string {
 }
 
 /** The field of a tunnel in the hash of its cluster. */
-export function fieldOf({ agent, tunnel }: AgentClaim): string {
-  return `${tunnel}/${agent}`;
+export function fieldOf(claim: AgentClaim): string {
+  return `${claim.tunnel}/${processName(claim)}`;
+}
+
+/** The process whose tunnel has this field; undefined: it is no field of a tunnel. */
+export function processOfField(field: string): AgentProcess | undefined {
+  const [, name] = /^[01]\/(.+)$/s.exec(field) ?? [];
+  return name === undefined ? undefined : parseProcess(name);
+}
+
+function parseProcess(name: string): AgentProcess {
+  const at = name.indexOf('@');
+  if (at === -1) return { agent: name };
+  return { agent: name.slice(0, at), instance: name.slice(at + 1) };
 }
 
 /** @throws TunnelError `protocol_error` names that are too long to be read back */
 export function encodeClaim(claim: AgentClaim & Pick<AgentRecord, 'retiring'>): string {
-  const { cluster, agent, tunnel, replica, address, retiring } = claim;
+  const { cluster, tunnel, replica, address, retiring } = claim;
+  // Replicas of culvert 0.1 take the whole name of the process for the agent's id, and find the tunnel all the same.
+  const agent = processName(claim);
   const text = JSON.stringify({ cluster, agent, tunnel, replica, address, retiring });
   const bytes = Buffer.byteLength(text);
   // What the scripts put before it is shorter than 100 bytes, and to retire must be possible.
@@ -66,7 +80,8 @@ export function decodeEntry(alias: string, field: string, value: string): Stored
   if (typeof address !== 'string' || !isAddress(address)) {
     throw new Error('its address is not one where a replica can be reached');
   }
-  const record = { cluster, agent, tunnel, replica, address, epoch: +epoch } as const;
+  const process = parseProcess(agent);
+  const record = { cluster, ...process, tunnel, replica, address, epoch: +epoch } as const;
   return { field, holder, record: retiring === true ? { ...record, retiring } : record };
 }
 

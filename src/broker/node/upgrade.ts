@@ -1,49 +1,59 @@
-import type { IncomingMessage, Server } from 'node:http';
-import type { Duplex } from 'node:stream';
 import type { Hono } from 'hono';
 import { describeError } from '../../base/error.ts';
+import type { UpgradeRequest } from '../../base/guarded-http.ts';
+import type { RequestProblem } from '../../base/http-request-problem.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 import { acceptWebSocket, rejectUpgrade } from '../../websocket/accept.ts';
 import type { RequestRuntime } from '../app.ts';
-import { peerOf } from './peer.ts';
+import type { Peer } from '../authenticator.ts';
+
+export interface UpgradeParts {
+  readonly app: Hono<{ Bindings: RequestRuntime }>;
+  readonly log: Logger;
+  readonly peerOf: (message: UpgradeRequest['message']) => Peer;
+  /** Told of each connection that has been let in, before its link is used. */
+  readonly onAdmitted: (socket: UpgradeRequest['socket']) => void;
+}
 
 /**
  * Brings upgrade requests to the app, whose answer decides: a Response of Node cannot be a 101, so the app calls `upgrade` and
  * this half does the handshake afterwards.
+ *
+ * @returns what to call for each of them
  */
-export function serveUpgrades(
-  server: Server,
-  app: Hono<{ Bindings: RequestRuntime }>,
-  log: Logger,
-): void {
-  server.on('upgrade', (request, socket, head) => {
-    socket.on('error', destroySocket);
-    handleUpgrade(app, request, socket, head).catch((thrown: unknown) => {
-      log.error('upgrade failed', { why: describeError(thrown) });
+export function upgradeHandler(
+  parts: UpgradeParts,
+): (request: UpgradeRequest, problem: RequestProblem | undefined) => void {
+  return (request, problem) => {
+    const { socket } = request;
+    if (problem !== undefined) {
+      const { status, message } = problem;
+      const body = JSON.stringify({ code: 'protocol_error', message });
+      rejectUpgrade(socket, status, { 'Content-Type': 'application/json' }, body);
+      return;
+    }
+    handleUpgrade(request, parts).catch((thrown: unknown) => {
+      parts.log.error('upgrade failed', { why: describeError(thrown) });
       socket.destroy();
     });
-  });
+  };
 }
 
 async function handleUpgrade(
-  app: Hono<{ Bindings: RequestRuntime }>,
-  message: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
+  { message, socket, head }: UpgradeRequest,
+  { app, peerOf, onAdmitted }: UpgradeParts,
 ): Promise<void> {
   const headers = new Headers();
   for (const [name, value] of Object.entries(message.headers)) {
     if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value);
   }
   // Only the path counts; the authority is whatever an ingress made of it.
-  const url = URL.parse(message.url ?? '/', 'http://broker');
-  if (url === null) return rejectUpgrade(socket, 400, {}, 'the request target is malformed');
-  const request = new Request(url, { headers });
+  const request = new Request(new URL(message.url ?? '/', 'http://broker'), { headers });
   let admitted: ((link: AttachableLink) => void) | undefined;
   let answered: Readonly<Record<string, string>> = {};
   const response = await app.fetch(request, {
-    peer: peerOf(socket),
+    peer: peerOf(message),
     upgrade(admit, added = {}) {
       admitted = admit;
       answered = added;
@@ -56,10 +66,6 @@ async function handleUpgrade(
   }
   const link = acceptWebSocket(message, socket, head, { headers: answered });
   if (link === undefined) return;
-  socket.off('error', destroySocket);
+  onAdmitted(socket);
   admitted(link);
-}
-
-function destroySocket(this: Duplex): void {
-  this.destroy();
 }

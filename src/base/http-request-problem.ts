@@ -1,0 +1,47 @@
+import type { IncomingMessage } from 'node:http';
+import { requestTargetProblem } from './request-target.ts';
+
+/** Bounds on the head of an HTTP request, on every listener. */
+export const headLimits = {
+  /** Bytes of the request line and all headers. Node answers 431 beyond it. */
+  maxHeadBytes: 16 * 1024,
+  /** Header fields. */
+  maxHeaders: 100,
+} as const;
+
+/** Why a request is refused before any route sees it. */
+export interface RequestProblem {
+  readonly status: 400 | 431 | 505;
+  /** As a sentence. */
+  readonly message: string;
+}
+
+/**
+ * Looks for what proxies and servers read differently (RFC 9112, sections 3, 6 and 11.2). Node's parser refuses most of it (two
+ * lengths, a length beside Transfer-Encoding, bare line feeds, folded headers). It accepts what is checked here, above all in an upgrade.
+ */
+export function requestProblem(message: IncomingMessage): RequestProblem | undefined {
+  const { rawHeaders, headers, httpVersion } = message;
+  if (rawHeaders.length > 2 * headLimits.maxHeaders) {
+    const sentence = `the request has more than ${headLimits.maxHeaders} header fields`;
+    return { status: 431, message: sentence };
+  }
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    return { status: 505, message: `HTTP/${httpVersion} is not served here, use HTTP/1.1` };
+  }
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]!.toLowerCase() === 'host') hosts++;
+  }
+  // Health checks of load balancers in HTTP/1.0 come without one.
+  if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
+    return { status: 400, message: `the request has ${hosts} Host headers, it needs one` };
+  }
+  const hasBody =
+    headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+  if (hasBody) {
+    return { status: 400, message: 'no request of this server has a body' };
+  }
+  const problem = requestTargetProblem(message.url ?? '');
+  return problem === undefined ? undefined : { status: 400, message: problem };
+}

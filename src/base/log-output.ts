@@ -1,0 +1,84 @@
+/** The part of a stream that the output needs; `process.stdout` has it. */
+export interface LogStream {
+  readonly writableLength: number;
+  write(text: string, written: () => void): unknown;
+  on(event: 'error', listener: () => void): unknown;
+}
+
+export interface LogOutputOptions {
+  /** Characters that may wait for the stream; lines beyond are dropped (default 1 MiB). */
+  readonly maxQueuedLength?: number;
+  /** The line that says how many were dropped, written once there is room again. */
+  readonly dropNotice: (lines: number) => string;
+}
+
+const defaultMaxQueuedLength = 1024 * 1024;
+
+/**
+ * Writes lines to a stream that somebody may have stopped reading. It never waits: lines that do not fit are dropped and counted.
+ * A stream that has room takes a line before `write` returns, so the last lines of a process are not lost.
+ */
+export class LogOutput {
+  readonly #stream: LogStream;
+  readonly #maxQueuedLength: number;
+  readonly #dropNotice: (lines: number) => string;
+  #droppedTotal = 0;
+  /** Lines that were dropped since the last notice. */
+  #droppedNow = 0;
+  readonly #written = (): void => this.#tellDropped();
+
+  constructor(stream: LogStream, options: LogOutputOptions) {
+    this.#stream = stream;
+    this.#maxQueuedLength = options.maxQueuedLength ?? defaultMaxQueuedLength;
+    this.#dropNotice = options.dropNotice;
+    // The reader is gone, and there is nobody else to tell. Without a listener the error would end the process.
+    stream.on('error', () => {});
+  }
+
+  /** Lines that were dropped since the process started. */
+  get droppedLines(): number {
+    return this.#droppedTotal;
+  }
+
+  write(line: string): void {
+    if (this.#stream.writableLength + line.length > this.#maxQueuedLength) {
+      this.#droppedTotal++;
+      this.#droppedNow++;
+      return;
+    }
+    this.#stream.write(line, this.#written);
+  }
+
+  #tellDropped(): void {
+    if (this.#droppedNow === 0) return;
+    // With half of the queue free the stream moves again, and the next lines find room behind the notice.
+    if (this.#stream.writableLength > this.#maxQueuedLength / 2) return;
+    const lines = this.#droppedNow;
+    this.#droppedNow = 0;
+    this.#stream.write(this.#dropNotice(lines), this.#written);
+  }
+}
+
+let standardOutput: LogOutput | undefined;
+
+/**
+ * The output of this process. All loggers share it, because the limit is one of the process. `process.stdout` is asynchronous where it is
+ * a pipe or a socket, and so is the file descriptor from then on; files and terminals are written synchronously.
+ */
+export function standardLogOutput(): LogOutput {
+  standardOutput ??= new LogOutput(process.stdout, { dropNotice });
+  return standardOutput;
+}
+
+/** What the metric of `droppedLogLines` says of itself, in every program. */
+export const droppedLinesHelp = 'Log lines that were dropped because nobody read the output';
+
+/** Lines that this process dropped because nobody read its output. */
+export function droppedLogLines(): number {
+  return standardOutput?.droppedLines ?? 0;
+}
+
+function dropNotice(lines: number): string {
+  const time = new Date().toISOString();
+  return `${JSON.stringify({ level: 'warn', time, event: 'log lines were dropped', lines })}\n`;
+}

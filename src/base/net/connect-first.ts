@@ -1,0 +1,155 @@
+import { isIP, type Socket } from 'node:net';
+import type { Clock, Timer } from '../clock.ts';
+import type { FoundAddresses } from './name-resolver.ts';
+
+/** One address that was tried. */
+export interface ConnectAttempt {
+  readonly address: string;
+  /** Undefined: there is no result, or it is the one that succeeded. */
+  error: Error | undefined;
+}
+
+/** Every address failed. The attempts that were passed in say how. */
+export class ConnectError extends Error {
+  override readonly name = 'ConnectError';
+}
+
+export interface ConnectFirstOptions {
+  /** Starts a connection to an address; it must not resolve names. */
+  readonly connect: (address: string) => Socket;
+  readonly clock: Clock;
+  /** Ends all attempts. */
+  readonly signal: AbortSignal;
+  /** How long the caller waits at most, in milliseconds: with little time, attempts start closer to each other. */
+  readonly withinMs: number;
+  /** Gets each attempt when it starts, for the caller's messages. */
+  readonly attempts: ConnectAttempt[];
+}
+
+/** How long an address has for itself, in milliseconds. RFC 8305 (section 5) recommends 250; Go waits 300. */
+const attemptDelayMs = 300;
+/** The least that RFC 8305 recommends. */
+const shortestDelayMs = 100;
+/** Names with more addresses than this have the first ones tried. Each attempt holds a socket. */
+const maxAddresses = 10;
+
+/**
+ * Connects to the first address that answers (Happy Eyeballs, RFC 8305): IPv4 and IPv6 take turns, and the next address starts when the one before
+ * has failed, or has not answered for 300 ms. Earlier attempts go on. When one succeeds the others are closed.
+ *
+ * Node's own `autoSelectFamily` ends an attempt when it starts the next one, so a good address that is more than 250 ms away is never reached.
+ *
+ * @throws ConnectError, or the signal's reason
+ */
+export function connectFirst(
+  found: FoundAddresses,
+  options: ConnectFirstOptions,
+): Promise<{ readonly socket: Socket; readonly address: string }> {
+  return new Promise((resolve, reject) => {
+    options.signal.throwIfAborted();
+    const race = new Race(options, (result) => {
+      if (result instanceof Error) reject(result);
+      else resolve(result);
+    });
+    race.start(found);
+  });
+}
+
+type Result = { readonly socket: Socket; readonly address: string } | Error;
+
+class Race {
+  readonly #options: ConnectFirstOptions;
+  readonly #settle: (result: Result) => void;
+  readonly #running = new Set<Socket>();
+  #waiting: string[] = [];
+  #isMoreExpected = false;
+  #delayMs = attemptDelayMs;
+  #timer: Timer | undefined;
+  #over = false;
+
+  constructor(options: ConnectFirstOptions, settle: (result: Result) => void) {
+    this.#options = options;
+    this.#settle = settle;
+  }
+
+  start({ addresses, late }: FoundAddresses): void {
+    const { signal, withinMs } = this.#options;
+    signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#waiting = interleaved(addresses).slice(0, maxAddresses);
+    const share = withinMs / (this.#waiting.length + 1);
+    this.#delayMs = Math.min(attemptDelayMs, Math.max(shortestDelayMs, share));
+    this.#isMoreExpected = late !== undefined;
+    void late?.then((more) => this.#add(more));
+    this.#next();
+  }
+
+  readonly #onAbort = (): void => this.#end(this.#options.signal.reason as Error);
+
+  #add(addresses: readonly string[]): void {
+    this.#isMoreExpected = false;
+    if (this.#over) return;
+    const room = maxAddresses - this.#options.attempts.length;
+    this.#waiting = interleaved([...addresses, ...this.#waiting]).slice(0, Math.max(0, room));
+    if (this.#running.size === 0) this.#next();
+    else this.#timer ??= this.#options.clock.setTimer(this.#delayMs, () => this.#next());
+  }
+
+  /** Starts the next address, and plans the one after it. */
+  #next(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const address = this.#waiting.shift();
+    if (address !== undefined) this.#try(address);
+    else if (this.#running.size === 0 && !this.#isMoreExpected) {
+      this.#end(new ConnectError('no address could be connected to'));
+    }
+  }
+
+  #try(address: string): void {
+    const { connect, clock, attempts } = this.#options;
+    const attempt: ConnectAttempt = { address, error: undefined };
+    attempts.push(attempt);
+    const socket = connect(address);
+    this.#running.add(socket);
+    const onError = (error: Error): void => {
+      attempt.error = error;
+      this.#running.delete(socket);
+      this.#next();
+    };
+    socket.once('error', onError);
+    socket.once('connect', () => {
+      socket.off('error', onError);
+      this.#running.delete(socket);
+      this.#end({ socket, address });
+    });
+    if (this.#waiting.length > 0) {
+      this.#timer = clock.setTimer(this.#delayMs, () => this.#next());
+    }
+  }
+
+  #end(result: Result): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#timer?.cancel();
+    this.#options.signal.removeEventListener('abort', this.#onAbort);
+    for (const socket of this.#running) close(socket);
+    this.#running.clear();
+    this.#settle(result);
+  }
+}
+
+function close(socket: Socket): void {
+  socket.removeAllListeners('error');
+  socket.on('error', () => {});
+  socket.destroy();
+}
+
+/** IPv4 first, as most networks have it; within a family the order stays. */
+function interleaved(addresses: readonly string[]): string[] {
+  const ipv4 = addresses.filter((address) => isIP(address) === 4);
+  const ipv6 = addresses.filter((address) => isIP(address) === 6);
+  const turns = Array.from({ length: Math.max(ipv4.length, ipv6.length) }, (_, turn) => turn);
+  return turns
+    .flatMap((turn) => [ipv4[turn], ipv6[turn]])
+    .filter((address) => address !== undefined);
+}

@@ -1,0 +1,74 @@
+import { promises as dns } from 'node:dns';
+import { NameError } from './name-error.ts';
+import type { ResolverConfig } from './resolver-config.ts';
+
+/** What a name has of one family: addresses, or why there are none. */
+export type FamilyAnswer = readonly string[] | NameError;
+
+/** The questions for both families of one name. */
+export interface AddressQuestions {
+  readonly ipv4: Promise<FamilyAnswer>;
+  readonly ipv6: Promise<FamilyAnswer>;
+}
+
+const idleResolvers = 16;
+const notFoundCodes = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME', 'EBADQUERY']);
+
+/**
+ * Asks DNS servers through c-ares, which works with sockets on the event loop. getaddrinfo would take one of the few threads for the whole time
+ * of a lookup, so that some slow names delay all others, and file operations too.
+ *
+ * Each name has a `Resolver` of its own while it is asked for: a random source port, and it can be cancelled alone. Resolvers are used again.
+ */
+export class DnsQueries {
+  readonly #config: ResolverConfig;
+  readonly #idle: dns.Resolver[] = [];
+  #asked = 0;
+
+  constructor(config: ResolverConfig) {
+    this.#config = config;
+  }
+
+  /** The promises never reject. After an abort they have an answer that means nothing. */
+  ask(name: string, signal: AbortSignal): AddressQuestions {
+    const resolver = this.#idle.pop() ?? this.#makeResolver();
+    const cancel = (): void => resolver.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    const ipv4 = answerOf(resolver.resolve4(name), name);
+    const ipv6 = answerOf(resolver.resolve6(name), name);
+    void this.#keepAfter([ipv4, ipv6], resolver, () => signal.removeEventListener('abort', cancel));
+    if (signal.aborted) cancel();
+    return { ipv4, ipv6 };
+  }
+
+  async #keepAfter(
+    answers: readonly Promise<FamilyAnswer>[],
+    resolver: dns.Resolver,
+    release: () => void,
+  ): Promise<void> {
+    await Promise.all(answers);
+    release();
+    if (this.#idle.length < idleResolvers) this.#idle.push(resolver);
+  }
+
+  #makeResolver(): dns.Resolver {
+    const { servers, timeoutMs, attempts, rotate } = this.#config;
+    const resolver = new dns.Resolver({ timeout: timeoutMs, tries: attempts });
+    const first = rotate ? this.#asked++ % Math.max(1, servers.length) : 0;
+    // Without any, c-ares knows what the system uses.
+    if (servers.length > 0)
+      resolver.setServers([...servers.slice(first), ...servers.slice(0, first)]);
+    return resolver;
+  }
+}
+
+async function answerOf(asked: Promise<string[]>, name: string): Promise<FamilyAnswer> {
+  try {
+    return await asked;
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? '';
+    if (notFoundCodes.has(code)) return new NameError('not_found', `no such host`, { cause });
+    const why = code === 'ETIMEOUT' ? 'did not answer' : `answered ${code}`;
+    return new NameError('no_answer', `the DNS server ${why} for ${name}`, { cause });
+  }
+}

@@ -1,0 +1,31 @@
+/** Letters, digits and punctuation of RFC 3986, section 3.3. Neither `%` nor a backslash: no path of ours needs one. */
+const plainPath = /^\/[\w.~!$&'()*+,;=:@/-]*$/;
+
+/** RFC 3986, section 3.4: a query has neither a backslash nor a fragment. */
+const plainQuery = /^[\w.~!$&'()*+,;=:@/?%-]*$/;
+
+/**
+ * Checks the target of a request as it was sent, before anything normalizes it. A proxy and a server that read one target differently
+ * let a client pass a rule about paths at the proxy and reach another path at the server. So each target that has more than one reading
+ * is refused: backslashes, percent-encoding, empty and dot segments, the absolute form.
+ *
+ * @param target the request target of RFC 9112, section 3.2
+ * @returns what is wrong with it, as a sentence; undefined: the path means the same to everyone
+ */
+export function requestTargetProblem(target: string): string | undefined {
+  const at = target.indexOf('?');
+  const path = at < 0 ? target : target.slice(0, at);
+  const query = at < 0 ? '' : target.slice(at + 1);
+  if (!path.startsWith('/')) return 'the request target must be a path that starts with /';
+  if (!plainPath.test(path)) {
+    return 'the path of the request must have no backslash, no percent-encoding and only visible ASCII characters';
+  }
+  const segments = path.split('/').slice(1, -1);
+  if (segments.includes('')) return 'the path of the request must have no empty segment (//)';
+  if (path.split('/').some((segment) => segment === '.' || segment === '..')) {
+    return 'the path of the request must have no dot segment (/./ or /../)';
+  }
+  return plainQuery.test(query)
+    ? undefined
+    : 'the query of the request must have no backslash, no fragment and only visible ASCII characters';
+}

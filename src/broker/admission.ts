@@ -1,0 +1,212 @@
+import { credentialHeader } from '../base/certificate-token.ts';
+import type { AcceptRate } from './accept-rate.ts';
+import {
+  AuthenticationError,
+  AuthenticationUnavailableError,
+  type Authenticator,
+  type Identity,
+  type Peer,
+  proofHeader,
+} from './authenticator.ts';
+import type { Hub } from './hub.ts';
+import { KeyedRates, type Rate } from './keyed-rates.ts';
+
+/** Bounds on who may connect, and how often. docs/configuration.md, "Limits of a broker", explains them. */
+export interface AdmissionLimits {
+  /** Refused requests of one address. Above it, credentials from that address are not looked at. */
+  readonly refusals: Rate;
+  /** Connections of the agents of one cluster. */
+  readonly agents: Rate;
+  /** The part of the accept rate that one dialer may use. */
+  readonly dialerPart: number;
+  /** Requests for /v1/status and /v1/clusters with one credential. */
+  readonly status: Rate;
+  /** Tunnels of one cluster to this process, also those that have not said HELLO. */
+  readonly maxTunnelsPerCluster: number;
+  /** Sessions of one dialer with one cluster in this process. */
+  readonly maxSessionsPerDialer: number;
+}
+
+export const defaultAdmissionLimits: AdmissionLimits = {
+  refusals: { perSecond: 200, burst: 400 },
+  agents: { perSecond: 10, burst: 64 },
+  dialerPart: 3 / 4,
+  status: { perSecond: 5, burst: 10 },
+  maxTunnelsPerCluster: 64,
+  maxSessionsPerDialer: 256,
+};
+
+/** Why somebody is not let in, as an HTTP answer. */
+export interface Refusal {
+  readonly status: 401 | 503;
+  readonly code: 'unauthorized' | 'unavailable' | 'overloaded' | 'draining';
+  /** A sentence with the values and the next step; it never holds a credential. */
+  readonly message: string;
+  readonly retryAfterS?: number;
+}
+
+/** The headers that may carry a credential. */
+const credentialHeaders = ['Authorization', credentialHeader, proofHeader];
+
+/** When a refused client may ask again, in seconds: from the first to the second, by chance. */
+const retryS = {
+  unavailable: [3, 10],
+  refusals: [1, 10],
+  credential: [5, 15],
+  full: [30, 90],
+} as const;
+
+export interface AdmissionParts {
+  readonly hub: Hub;
+  readonly authenticator: Authenticator;
+  readonly acceptRate: AcceptRate;
+  readonly limits?: AdmissionLimits | undefined;
+  readonly random?: () => number;
+}
+
+/**
+ * Decides who is let in. There are separate budgets, so that nobody uses up another's: refused requests count against their address, good
+ * credentials against themselves, and only what is let in counts against the accept rate.
+ */
+export class Admission {
+  readonly #hub: Hub;
+  readonly #authenticator: Authenticator;
+  readonly #acceptRate: AcceptRate;
+  readonly #limits: AdmissionLimits;
+  readonly #random: () => number;
+  readonly #refusals: KeyedRates;
+  readonly #agents: KeyedRates;
+  readonly #dialers: KeyedRates;
+  readonly #status: KeyedRates;
+
+  constructor({ hub, authenticator, acceptRate, ...parts }: AdmissionParts) {
+    const limits = parts.limits ?? defaultAdmissionLimits;
+    const { clock } = hub.options;
+    const ofDialer = Math.max(1, acceptRate.perSecond * limits.dialerPart);
+    this.#hub = hub;
+    this.#authenticator = authenticator;
+    this.#acceptRate = acceptRate;
+    this.#limits = limits;
+    this.#random = parts.random ?? Math.random;
+    this.#refusals = new KeyedRates(limits.refusals, clock);
+    this.#agents = new KeyedRates(limits.agents, clock);
+    this.#dialers = new KeyedRates({ perSecond: ofDialer, burst: ofDialer }, clock);
+    this.#status = new KeyedRates(limits.status, clock);
+  }
+
+  /**
+   * Who sent the request, or why that is not known. A request without any credential costs nothing, so it is refused before any budget:
+   * whoever sends many of them does not keep out agents behind the same address.
+   */
+  async identify(headers: Headers, peer: Peer): Promise<Identity | Refusal> {
+    const { address } = peer;
+    if (address !== undefined && this.#refusals.isExhausted(address) && showsAny(headers, peer)) {
+      const { perSecond } = this.#limits.refusals;
+      return {
+        status: 503,
+        code: 'overloaded',
+        message: `more than ${perSecond} requests per second from ${address} were refused; behind a proxy, name it with --trusted-proxies`,
+        retryAfterS: this.#between(retryS.refusals),
+      };
+    }
+    try {
+      return await this.#authenticator.authenticate(headers, peer);
+    } catch (thrown) {
+      if (thrown instanceof AuthenticationUnavailableError) {
+        const { message } = thrown;
+        const retryAfterS = this.#between(retryS.unavailable);
+        return { status: 503, code: 'unavailable', message, retryAfterS };
+      }
+      if (!(thrown instanceof AuthenticationError)) throw thrown;
+      return { status: 401, code: 'unauthorized', message: thrown.message };
+    }
+  }
+
+  /** A request was refused because of the credential that it showed. */
+  refused(headers: Headers, peer: Peer): void {
+    if (peer.address !== undefined && showsAny(headers, peer)) this.#refusals.take(peer.address);
+  }
+
+  /** Why nobody is let in at the moment; undefined: somebody may be. */
+  closed(): Refusal | undefined {
+    if (!this.#hub.draining) return undefined;
+    const message = 'this broker is shutting down';
+    return { status: 503, code: 'draining', message, retryAfterS: 1 };
+  }
+
+  /** Why another connection of an agent of `cluster` is not taken; undefined: it may be. */
+  agentRefusal(cluster: string): Refusal | undefined {
+    if (!this.#agents.take(cluster)) {
+      const { perSecond } = this.#limits.agents;
+      const message = `the agents of cluster ${cluster} connect more than ${perSecond} times per second`;
+      return this.#overloaded(message, retryS.credential);
+    }
+    return this.#full(tunnelLimitProblem(this.#hub, cluster, this.#limits));
+  }
+
+  /** Why another session of `dialer` with `cluster` is not taken; undefined: it may be. */
+  dialerRefusal(cluster: string, dialer: string): Refusal | undefined {
+    if (!this.#dialers.take(dialer)) {
+      const message = `dialer ${dialer} uses more than its part of the accept rate`;
+      return this.#overloaded(message, retryS.credential);
+    }
+    return this.#full(sessionLimitProblem(this.#hub, { cluster, dialer }, this.#limits));
+  }
+
+  /** Why /v1/status is not answered to whoever has the credential; undefined: it is. */
+  statusRefusal(identity: Identity): Refusal | undefined {
+    const name = identity.kind === 'dialer' ? identity.name : '';
+    if (this.#status.take(name)) return undefined;
+    const message = `more than ${this.#limits.status.perSecond} requests for the status per second with one credential`;
+    return this.#overloaded(message, retryS.refusals);
+  }
+
+  /** The last question, which uses up a part of the accept rate; undefined: the connection is let in. */
+  rateRefusal(): Refusal | undefined {
+    const retryAfterS = this.#acceptRate.admit();
+    if (retryAfterS === 0) return undefined;
+    const message = `more than ${this.#acceptRate.perSecond} connections per second (--accept-rate)`;
+    return { status: 503, code: 'overloaded', message, retryAfterS };
+  }
+
+  #full(problem: string | undefined): Refusal | undefined {
+    return problem === undefined ? undefined : this.#overloaded(problem, retryS.full);
+  }
+
+  #overloaded(message: string, within: readonly [number, number]): Refusal {
+    return { status: 503, code: 'overloaded', message, retryAfterS: this.#between(within) };
+  }
+
+  #between([first, last]: readonly [number, number]): number {
+    return first + Math.floor(this.#random() * (last - first + 1));
+  }
+}
+
+/** Why a cluster may have no further tunnel at this hub; undefined: it may. */
+export function tunnelLimitProblem(
+  hub: Hub,
+  cluster: string,
+  { maxTunnelsPerCluster: limit } = defaultAdmissionLimits,
+): string | undefined {
+  if (hub.tunnelCount(cluster) < limit) return undefined;
+  return `cluster ${cluster} has ${limit} tunnels here, its limit (--max-tunnels-per-cluster)`;
+}
+
+/** Why a dialer may have no further session with a cluster at this hub; undefined: it may. */
+export function sessionLimitProblem(
+  hub: Hub,
+  { cluster, dialer }: { readonly cluster: string; readonly dialer: string },
+  { maxSessionsPerDialer: limit } = defaultAdmissionLimits,
+): string | undefined {
+  if (hub.sessionCount(cluster, dialer) < limit) return undefined;
+  return `dialer ${dialer} has ${limit} sessions with cluster ${cluster} here, its limit`;
+}
+
+/** Whether the answer of an `Admission` is a refusal. */
+export function isRefusal(answer: Identity | Refusal): answer is Refusal {
+  return 'status' in answer;
+}
+
+function showsAny(headers: Headers, { certificates }: Peer): boolean {
+  return certificates.length > 0 || credentialHeaders.some((name) => headers.has(name));
+}

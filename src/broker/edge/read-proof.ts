@@ -1,0 +1,47 @@
+import { TunnelError } from '../../tunnel/errors.ts';
+
+/** Control bytes after which the other end is asked to prove that it reads. */
+const askAfterBytes = 256 * 1024;
+
+/** Control bytes that may be on their way without a proof. An honest end answers within a round trip. */
+const maxUnprovenBytes = 4 * 1024 * 1024;
+
+const tokenBytes = 8;
+
+/**
+ * Limits the control frames that wait for one end of a link. The runtime does not tell how much waits in a socket, and credit counts
+ * DATA only. So the other end is sent a PING with a random token now and then: its PONG proves that it has read everything before.
+ */
+export class ReadProof {
+  readonly #sendPing: (token: Uint8Array) => void;
+  #unprovenBytes = 0;
+  #token: Uint8Array | undefined;
+  /** Of the unproven bytes, those that were sent before the PING. */
+  #provenByAnswer = 0;
+
+  constructor(sendPing: (token: Uint8Array) => void) {
+    this.#sendPing = sendPing;
+  }
+
+  /** @throws TunnelError `overloaded` the other end does not read */
+  sent(bytes: number): void {
+    this.#unprovenBytes += bytes;
+    if (this.#unprovenBytes > maxUnprovenBytes) {
+      const sentence = `more than ${maxUnprovenBytes} bytes of control frames were not read`;
+      throw new TunnelError('overloaded', sentence);
+    }
+    if (this.#token !== undefined || this.#unprovenBytes < askAfterBytes) return;
+    this.#token = crypto.getRandomValues(new Uint8Array(tokenBytes));
+    this.#provenByAnswer = this.#unprovenBytes;
+    this.#sendPing(this.#token);
+  }
+
+  /** A PONG came. One that does not repeat the token proves nothing. */
+  answered(payload: Uint8Array): void {
+    const token = this.#token;
+    if (token === undefined || payload.length !== tokenBytes) return;
+    if (!token.every((byte, at) => byte === payload[at])) return;
+    this.#unprovenBytes -= this.#provenByAnswer;
+    this.#token = undefined;
+  }
+}

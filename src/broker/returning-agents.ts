@@ -1,0 +1,82 @@
+import type { Clock } from '../base/clock.ts';
+import { clusterAlias } from '../base/cluster-alias.ts';
+import { hubLimits } from './hub-options.ts';
+
+/**
+ * Knows which clusters are likely to have an agent again soon, and holds the sessions that wait for one. After a restart of the broker
+ * that is every cluster; later it is a cluster whose last agent was lost a moment ago.
+ */
+export class ReturningAgents {
+  readonly #clock: Clock;
+  #startedAtMs = -Infinity;
+  /** By name and by alias, in the order of their times. */
+  readonly #lostAtMs = new Map<string, number>();
+  readonly #waiting = new Map<string, Set<() => void>>();
+  #waitingCount = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The broker has just started: agents of any cluster may be on their way. */
+  expectAll(): void {
+    this.#startedAtMs = this.#clock.now();
+  }
+
+  /** The last agent of the cluster is gone. */
+  lost(cluster: string): void {
+    const nowMs = this.#clock.now();
+    for (const [name, lostAtMs] of this.#lostAtMs) {
+      if (nowMs - lostAtMs < hubLimits.agentReturnMs) break;
+      this.#lostAtMs.delete(name);
+    }
+    this.#remember(cluster, nowMs);
+    void clusterAlias(cluster).then((alias) => this.#remember(alias, nowMs));
+  }
+
+  /** An agent of the cluster is there. */
+  came(cluster: string): void {
+    for (const wake of this.#waiting.get(cluster) ?? []) wake();
+  }
+
+  /** Everybody who waits looks again. */
+  wakeAll(): void {
+    for (const cluster of this.#waiting.keys()) this.came(cluster);
+  }
+
+  /** Until when a session may wait for an agent of the cluster, by the clock. */
+  untilMs(cluster: string): number {
+    const lostAtMs = this.#lostAtMs.get(cluster) ?? -Infinity;
+    return Math.max(this.#startedAtMs, lostAtMs) + hubLimits.agentReturnMs;
+  }
+
+  /**
+   * Waits until it is worth looking for an agent again.
+   *
+   * @param cluster the name that the dialer uses
+   * @returns false: the time is over, too many wait already, or the signal has aborted
+   */
+  async wait(cluster: string, untilMs: number, signal: AbortSignal): Promise<boolean> {
+    const leftMs = untilMs - this.#clock.now();
+    if (leftMs <= 0 || this.#waitingCount >= hubLimits.maxWaitingSessions) return false;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiting = this.#waiting.get(cluster) ?? new Set();
+    this.#waiting.set(cluster, waiting.add(resolve));
+    this.#waitingCount++;
+    // Other replicas, and names that are aliases, do not wake anybody here.
+    const timer = this.#clock.setTimer(Math.min(leftMs, hubLimits.agentReturnPollMs), resolve);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+    await promise;
+    timer.cancel();
+    this.#waitingCount--;
+    waiting.delete(resolve);
+    if (waiting.size === 0) this.#waiting.delete(cluster);
+    return !signal.aborted;
+  }
+
+  #remember(name: string, lostAtMs: number): void {
+    this.#lostAtMs.delete(name);
+    this.#lostAtMs.set(name, lostAtMs);
+  }
+}

@@ -1,0 +1,189 @@
+import { describe, expect, it } from 'vitest';
+import { SessionStore } from '../../src/agent/session-store.ts';
+import { TunnelKeeper } from '../../src/agent/tunnel-keeper.ts';
+import { silentLogger } from '../../src/base/logger.ts';
+import { HandshakeError } from '../../src/websocket/handshake-error.ts';
+import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
+import { TunnelError } from '../../src/tunnel/errors.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import type { LinkOwner } from '../../src/tunnel/link.ts';
+import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import { seededRandom } from '../support/simulated-fleet.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+/** Answers HELLO with WELCOME, and then nothing. */
+function welcomingLink(): WebSocketLink {
+  let owner: LinkOwner;
+  const welcome = { ...protocolVersion, replica: 'r', session: 0, agent: 'a' };
+  const link = {
+    peer: 'broker',
+    room: 1024,
+    attach: (given: LinkOwner) => (owner = given),
+    sendCopy(type: FrameType) {
+      if (type !== FrameType.hello) return;
+      queueMicrotask(() => owner.onFrame(FrameType.welcome, 0, 0, encodeMessage(welcome)));
+    },
+    wake() {},
+    close() {
+      owner.onClose(undefined);
+    },
+  };
+  return link as unknown as WebSocketLink;
+}
+
+interface Fleet {
+  /** When each agent got its tunnel, in milliseconds. */
+  readonly connectedMs: number[];
+  /** How many attempts there were, by second. */
+  readonly attempts: Map<number, number>;
+}
+
+type Connect = (nowMs: number) => Promise<void>;
+
+/** Runs agents that have lost their tunnel at 0 until all have another, or `limitMs` are over. */
+async function reconnect(agents: number, connect: Connect, clock: VirtualClock, limitMs: number) {
+  const fleet: Fleet = { connectedMs: [], attempts: new Map() };
+  const random = seededRandom(7);
+  const sessions = new SessionStore({
+    makeSession: () => {
+      throw new Error('no dialer is there');
+    },
+    clock,
+    log: silentLogger,
+    resumeGraceMs: 0,
+  });
+  const running = Array.from({ length: agents }, () => {
+    // One for each: removing one of 10,000 listeners from one signal is slow.
+    const stop = new AbortController();
+    const keeper = new TunnelKeeper({
+      tunnel: 0,
+      async connect() {
+        const second = Math.floor(clock.now() / 1000);
+        fleet.attempts.set(second, (fleet.attempts.get(second) ?? 0) + 1);
+        await connect(clock.now());
+        return welcomingLink();
+      },
+      sessions,
+      clock,
+      log: silentLogger,
+      onWelcome: () => fleet.connectedMs.push(clock.now()),
+      random,
+    });
+    return { keeper, stop, run: keeper.run(stop.signal) };
+  });
+  while (fleet.connectedMs.length < agents && clock.now() < limitMs) await clock.advance(1000);
+  const leaving = new TunnelError('draining', 'the agent is shutting down');
+  for (const { keeper, stop } of running) {
+    stop.abort(leaving);
+    keeper.leave(leaving);
+  }
+  // Attempts that are still under way end with their own timeout.
+  await clock.runUntilIdle();
+  await Promise.all(running.map(({ run }) => run));
+  return fleet;
+}
+
+/** The sum of the attempts in these seconds, the last not included. */
+function sum({ attempts }: Fleet, from: number, to: number): number {
+  let count = 0;
+  for (const [second, n] of attempts) if (second >= from && second < to) count += n;
+  return count;
+}
+
+function refusedUntil(backMs: number): Connect {
+  return async (nowMs) => {
+    if (nowMs < backMs) throw new HandshakeError('connect', 'connection refused');
+  };
+}
+
+describe('a broker that was away', () => {
+  it.each([1, 5, 20, 58])(
+    'for %d s and refused connections: every agent is back within 2 s of its return',
+    async (downS) => {
+      const clock = new VirtualClock(20);
+      const backMs = downS * 1000;
+      const { connectedMs } = await reconnect(200, refusedUntil(backMs), clock, 200_000);
+      expect(connectedMs).toHaveLength(200);
+      expect(Math.max(...connectedMs) - backMs).toBeLessThanOrEqual(2_000);
+    },
+  );
+
+  it('behind a gateway that answers 503 without Retry-After: the same', async () => {
+    const clock = new VirtualClock(20);
+    const connect: Connect = async (nowMs) => {
+      if (nowMs < 20_000) throw new HandshakeError('rejected', 'no backend', { status: 503 });
+    };
+    const { connectedMs } = await reconnect(200, connect, clock, 200_000);
+    expect(Math.max(...connectedMs)).toBeLessThanOrEqual(22_000);
+  });
+
+  it('and that said while it drained when to come back: the same', async () => {
+    const clock = new VirtualClock(20);
+    const details = { status: 503, brokerCode: 'draining', retryAfterMs: 1_000 };
+    const connect: Connect = async (nowMs) => {
+      if (nowMs < 30_000) throw new HandshakeError('rejected', 'draining', details);
+    };
+    const { connectedMs } = await reconnect(200, connect, clock, 200_000);
+    expect(Math.max(...connectedMs)).toBeLessThanOrEqual(32_000);
+  });
+
+  it('for an hour: agents ask ever less often, at last twice to four times a minute', async () => {
+    const clock = new VirtualClock(20);
+    const fleet = await reconnect(20, refusedUntil(3_600_000), clock, 600_000);
+    const perAgentAndMinute = sum(fleet, 300, 600) / 20 / 5;
+    expect(perAgentAndMinute).toBeGreaterThan(2);
+    expect(perAgentAndMinute).toBeLessThan(6);
+  });
+});
+
+describe('a storm of 10,000 agents', { timeout: 60_000 }, () => {
+  const agents = 10_000;
+
+  it('comes back evenly: no tenth of a second brings more than twice its share', async () => {
+    const clock = new VirtualClock(20);
+    const backMs = 3_000;
+    const { connectedMs } = await reconnect(agents, refusedUntil(backMs), clock, 60_000);
+    expect(connectedMs).toHaveLength(agents);
+    const tenths = new Map<number, number>();
+    for (const atMs of connectedMs) {
+      const tenth = Math.floor((atMs - backMs) / 100);
+      tenths.set(tenth, (tenths.get(tenth) ?? 0) + 1);
+    }
+    expect(Math.max(...tenths.values())).toBeLessThan((2 * agents) / 10);
+  });
+
+  it('is served by a broker that takes 1 ms for each handshake, and few handshakes are in vain', async () => {
+    const clock = new VirtualClock(20);
+    const backMs = 3_000;
+    let freeAtMs = backMs;
+    let handshakes = 0;
+    // One after another; who waits longer than 15 s gives up, and the broker's work was for nothing.
+    const connect: Connect = async (nowMs) => {
+      if (nowMs < backMs) throw new HandshakeError('connect', 'connection refused');
+      handshakes++;
+      freeAtMs = Math.max(freeAtMs, nowMs) + 1;
+      const waitMs = freeAtMs - nowMs;
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      clock.setTimer(Math.min(waitMs, 15_000), () => {
+        if (waitMs <= 15_000) resolve();
+        else reject(new HandshakeError('timeout', 'no answer within 15 s'));
+      });
+      await promise;
+    };
+    const { connectedMs } = await reconnect(agents, connect, clock, 120_000);
+    expect(connectedMs).toHaveLength(agents);
+    expect(handshakes).toBeLessThan(1.1 * agents);
+    expect(Math.max(...connectedMs) - backMs).toBeLessThan(15_000);
+  });
+
+  it('meets a broker that is too slow for it: attempts that time out come ever less often', async () => {
+    const clock = new VirtualClock(20);
+    const timesOut: Connect = async () => {
+      const { promise, reject } = Promise.withResolvers<void>();
+      clock.setTimer(15_000, () => reject(new HandshakeError('timeout', 'no answer')));
+      await promise;
+    };
+    const fleet = await reconnect(200, timesOut, clock, 400_000);
+    expect(sum(fleet, 200, 400) / 200).toBeLessThan(sum(fleet, 0, 100) / 100);
+  });
+});

@@ -1,0 +1,121 @@
+import { Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import {
+  type ConnectAttempt,
+  ConnectError,
+  connectFirst,
+} from '../../../src/base/net/connect-first.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
+
+/** A race whose sockets answer when the test says so. */
+function race(
+  addresses: readonly string[],
+  { withinMs = 5_000, late }: { withinMs?: number; late?: Promise<readonly string[]> } = {},
+) {
+  const clock = new VirtualClock(5);
+  const sockets = new Map<string, Socket>();
+  const startedAtMs: [string, number][] = [];
+  const attempts: ConnectAttempt[] = [];
+  const over = new AbortController();
+  const connected = connectFirst(
+    { addresses, late },
+    {
+      connect: (address) => {
+        const socket = new Socket();
+        sockets.set(address, socket);
+        startedAtMs.push([address, clock.now()]);
+        return socket;
+      },
+      clock,
+      signal: over.signal,
+      withinMs,
+      attempts,
+    },
+  );
+  connected.catch(() => {});
+  const answer = (address: string) => sockets.get(address)!.emit('connect');
+  const fail = (address: string, code: string) =>
+    sockets.get(address)!.emit('error', Object.assign(new Error(code), { code }));
+  const open = () => [...sockets].filter(([, { destroyed }]) => !destroyed).map(([name]) => name);
+  return { clock, connected, startedAtMs, attempts, over, answer, fail, open };
+}
+
+describe('a race between addresses', () => {
+  it('starts the next address every 300 ms, IPv4 and IPv6 by turns', async () => {
+    const { clock, startedAtMs } = race(['10.0.0.1', '10.0.0.2', 'fd00::1', 'fd00::2']);
+    await clock.advance(5_000);
+    expect(startedAtMs).toEqual([
+      ['10.0.0.1', 0],
+      ['fd00::1', 300],
+      ['10.0.0.2', 600],
+      ['fd00::2', 900],
+    ]);
+  });
+
+  it('starts the next address at once when one has failed', async () => {
+    const { clock, startedAtMs, fail } = race(['10.0.0.1', '10.0.0.2', '10.0.0.3']);
+    fail('10.0.0.1', 'ECONNREFUSED');
+    await clock.advance(0);
+    expect(startedAtMs.at(-1)).toEqual(['10.0.0.2', 0]);
+    await clock.advance(300);
+    fail('10.0.0.2', 'ECONNREFUSED');
+    expect(startedAtMs).toHaveLength(3);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('lets an address win that answers long after later ones were started', async () => {
+    const { clock, connected, answer, open } = race(['10.0.0.1', 'fd00::1', 'fd00::2']);
+    await clock.advance(1_000);
+    answer('10.0.0.1');
+    const { socket, address } = await connected;
+    expect([address, socket.destroyed, clock.pendingTimers]).toEqual(['10.0.0.1', false, 0]);
+    expect(open()).toEqual(['10.0.0.1']);
+  });
+
+  it('fails when every address has failed, and says how each one did', async () => {
+    const { connected, attempts, fail } = race(['10.0.0.1', 'fd00::1']);
+    fail('10.0.0.1', 'ECONNREFUSED');
+    fail('fd00::1', 'ENETUNREACH');
+    await expect(connected).rejects.toBeInstanceOf(ConnectError);
+    expect(attempts).toMatchObject([
+      { address: '10.0.0.1', error: { code: 'ECONNREFUSED' } },
+      { address: 'fd00::1', error: { code: 'ENETUNREACH' } },
+    ]);
+  });
+
+  it('closes every attempt when the signal aborts', async () => {
+    const { clock, connected, over, open } = race(['10.0.0.1', '10.0.0.2']);
+    await clock.advance(300);
+    over.abort(new Error('enough'));
+    await expect(connected).rejects.toThrow('enough');
+    expect([open(), clock.pendingTimers]).toEqual([[], 0]);
+  });
+
+  it('starts addresses sooner where there is little time, and never more than ten', async () => {
+    const addresses = Array.from({ length: 30 }, (_, i) => `10.0.0.${i + 1}`);
+    const { clock, startedAtMs } = race(addresses, { withinMs: 1_100 });
+    await clock.advance(900);
+    expect(startedAtMs).toHaveLength(10);
+    await clock.advance(10_000);
+    expect(startedAtMs).toHaveLength(10);
+  });
+
+  it('takes addresses of the other family that are found late', async () => {
+    const late = Promise.withResolvers<readonly string[]>();
+    const { clock, connected, answer, fail } = race(['10.0.0.1'], { late: late.promise });
+    fail('10.0.0.1', 'ENETUNREACH');
+    await clock.advance(1_000);
+    late.resolve(['fd00::1']);
+    await clock.advance(0);
+    answer('fd00::1');
+    expect(await connected).toMatchObject({ address: 'fd00::1' });
+  });
+
+  it('fails when nothing is found late', async () => {
+    const late = Promise.withResolvers<readonly string[]>();
+    const { connected, fail } = race(['10.0.0.1'], { late: late.promise });
+    fail('10.0.0.1', 'ENETUNREACH');
+    late.resolve([]);
+    await expect(connected).rejects.toBeInstanceOf(ConnectError);
+  });
+});
