@@ -69,7 +69,7 @@ async function honestPeers({ world, status }: Place) {
   const connection = await client.dial(`cluster1:${target.port}`);
   connection.on('error', () => {});
   return {
-    async probe(): Promise<void> {
+    probe: async (): Promise<void> => {
       expect(await echo(connection, 'still there')).toBe('still there');
       const fresh = await client.dial(`cluster1:${target.port}`);
       expect(await echo(fresh, 'hello')).toBe('hello');
