@@ -184,7 +184,7 @@ class Http2Front implements Front {
     });
     session.once('remoteSettings', () => {
       timer.cancel();
-      this.#guard?.authenticated(session.socket as Socket);
+      this.#guard?.authenticated(session.socket);
     });
     session.once('close', () => timer.cancel());
     // Told by 'sessionError' of the server; without a listener it would be thrown.
