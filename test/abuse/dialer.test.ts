@@ -4,7 +4,7 @@ import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
 import { echo, openClient } from '../support/front-client.ts';
-import { knownBombs } from '../support/hostile-payload.ts';
+import { costliestBomb } from '../support/hostile-payload.ts';
 import type { Program } from '../support/process.ts';
 import { startTarget, type TestTarget } from '../support/target.ts';
 import { startWorld, timesLogged, type World } from '../support/world.ts';
@@ -76,7 +76,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     };
     const hello = { major: 9, minor: 0, software: 'x'.repeat(65_000) };
     const plain = await expectNoHarm(hellos(() => encodeMessage(hello)));
-    const bombs = await expectNoHarm(hellos((at) => knownBombs[at % knownBombs.length]![1]));
+    const bombs = await expectNoHarm(hellos(() => costliestBomb));
     expect(bombs.broker).toBeLessThan(0.5 + 3 * plain.broker);
   });
 
@@ -92,7 +92,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     };
     const open = { kind: 'none', host: 'x'.repeat(65_000) };
     const plain = await expectNoHarm(opens(() => encodeMessage(open)));
-    const bombs = await expectNoHarm(opens((at) => knownBombs[at % knownBombs.length]![1]));
+    const bombs = await expectNoHarm(opens(() => costliestBomb));
     expect(bombs.agent).toBeLessThan(0.5 + 3 * plain.agent);
   });
 
