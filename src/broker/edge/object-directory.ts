@@ -69,6 +69,10 @@ export class ObjectDirectory implements Directory {
     return found.map(({ record }) => record).sort(byPreference);
   }
 
+  releasedAtMs(): number {
+    return -Infinity;
+  }
+
   distrust(): void {
     // Nothing is cached.
   }

@@ -174,6 +174,12 @@ export class RedisDirectory implements Directory {
     return this.#find(cluster, cluster, false);
   }
 
+  releasedAtMs(cluster: string): number {
+    const byName = this.#routes.releasedAtMs(aliasOf(cluster));
+    const byAlias = aliasPattern.test(cluster) ? this.#routes.releasedAtMs(cluster) : undefined;
+    return byName ?? byAlias ?? -Infinity;
+  }
+
   distrust(record: AgentRecord): void {
     this.#routes.drop(aliasOf(record.cluster), record);
   }
