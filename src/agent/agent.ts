@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { clusterAlias } from '../base/cluster-alias.ts';
+import { LastGoodCa } from '../base/last-good-ca.ts';
 import type { Logger } from '../base/logger.ts';
 import { startStatusServer, type StatusServer } from '../base/status-server.ts';
 import { version } from '../base/version.ts';
@@ -21,6 +22,7 @@ import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
+import { socketLimitProblem } from './socket-limit.ts';
 import { OpenTargets, TcpTarget } from './tcp-target.ts';
 import { TunnelKeeper } from './tunnel-keeper.ts';
 
@@ -61,8 +63,9 @@ const leaveMs = 2_000;
 export async function startAgent(options: AgentOptions, parts: AgentParts): Promise<RunningAgent> {
   const alias = await clusterAlias(options.cluster);
   const policy = new DestinationPolicy({ ...options, clusterAlias: alias });
-  const clusters = parts.clusters ?? (await connectClusters(options));
-  const agent = new Agent(options, { policy, clusters }, parts);
+  const ca = new LastGoodCa('--ca-file', parts.log);
+  const clusters = parts.clusters ?? (await connectClusters(options, ca, parts.log));
+  const agent = new Agent(options, { policy, clusters, ca }, parts);
   try {
     await agent.listen();
   } catch (thrown) {
@@ -70,6 +73,13 @@ export async function startAgent(options: AgentOptions, parts: AgentParts): Prom
     throw thrown;
   }
   return agent;
+}
+
+interface OwnParts {
+  readonly policy: DestinationPolicy;
+  readonly clusters: KubeClusters;
+  /** What --ca-file holds. */
+  readonly ca: LastGoodCa;
 }
 
 class Agent implements RunningAgent {
@@ -89,19 +99,23 @@ class Agent implements RunningAgent {
   /** Tells this process apart from others with the same agent id, before it and beside it. */
   readonly #instance = crypto.randomUUID();
   readonly #clusters: KubeClusters;
+  readonly #ca: LastGoodCa;
   readonly #lease: LeaseKeeper | undefined;
   #status: StatusServer | undefined;
+  /** Dials that have no outcome yet. */
+  #dialing = 0;
   readonly #running: Promise<unknown>;
 
   constructor(
     options: AgentOptions,
-    { policy, clusters }: { readonly policy: DestinationPolicy; readonly clusters: KubeClusters },
+    { policy, clusters, ca }: OwnParts,
     { log, clock = systemClock }: AgentParts,
   ) {
     this.#options = options;
     this.#policy = policy;
     this.#clusters = clusters;
-    this.#routes = new BrokerRoutes(options, clusters.hubConfig);
+    this.#ca = ca;
+    this.#routes = new BrokerRoutes(options, clusters.hubConfig, ca);
     this.#clock = clock;
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#dials = new DialRecords(this.#log);
@@ -154,13 +168,16 @@ class Agent implements RunningAgent {
     if (statusListen === undefined) return;
     const source = {
       unready: () => this.#unready(),
-      metrics: async () =>
-        agentMetrics({
+      metrics: async () => {
+        await this.#ca.look();
+        return agentMetrics({
           tunnels: this.tunnelCount,
           streams: this.streamCount,
           leaseRenewedAt: this.#lease?.renewedAt,
           dials: this.#dials,
-        }),
+          staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
+        });
+      },
     };
     this.#status = await startStatusServer(statusListen, source, this.#log);
   }
@@ -259,13 +276,14 @@ class Agent implements RunningAgent {
   }
 
   #accept(target: Target, timeoutMs: number, stream: Stream): StreamHandler {
+    const counts = { connected: this.#targets.size, dialing: this.#dialing };
+    const problem = socketLimitProblem(target, counts);
+    if (problem !== undefined) return this.#refuse(target, stream, problem);
     const destination = this.#policy.resolve(target.host, target.port);
     if (destination === undefined) {
       const refusal = this.#policy.refusal(target.host, target.port);
       this.#log.warn('destination refused', { host: target.host, port: target.port });
-      this.#dials.add(target, { durationMs: 0, error: refusal });
-      stream.reset(refusal);
-      return refusedStream;
+      return this.#refuse(target, stream, refusal);
     }
     const own = this.#options.dialTimeoutMs;
     const limitMs = timeoutMs === 0 ? own : Math.min(own, timeoutMs);
@@ -273,9 +291,19 @@ class Agent implements RunningAgent {
       timeoutMs: limitMs,
       clock: this.#clock,
       addressRefusal: (address) => this.#policy.addressRefusal(destination, address),
-      onDialed: (outcome) => this.#dials.add(target, outcome),
+      onDialed: (outcome) => {
+        this.#dialing--;
+        this.#dials.add(target, outcome);
+      },
     };
+    this.#dialing++;
     return new TcpTarget(stream, destination, dial, this.#targets);
+  }
+
+  #refuse(target: Target, stream: Stream, why: TunnelError): StreamHandler {
+    this.#dials.add(target, { durationMs: 0, error: why });
+    stream.reset(why);
+    return refusedStream;
   }
 }
 

@@ -97,6 +97,8 @@ export const bridgeCommand: Command = {
   async run(argv, { env, signals }) {
     const { options, ...read } = readBridgeOptions(argv, env);
     const log = await startProgramLog('bridge', read);
+    const { exposeFiles } = await import('../base/file-metrics.ts');
+    const { LastGoodCa } = await import('../base/last-good-ca.ts');
     const { Metrics } = await import('../base/metrics.ts');
     const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
@@ -104,15 +106,21 @@ export const bridgeCommand: Command = {
       async (parts) => {
         const metrics = new Metrics();
         const ofSessions = metrics.group('culvert_session');
-        const link = { ...options.link, log, metrics: ofSessions };
+        const ca = new LastGoodCa('--ca-file', log);
+        const link = { ...options.link, log, metrics: ofSessions, ca };
         const reach = parts.use(watchBroker(link, options.front.cluster));
         const dialer = parts.use(createRemoteDialer(link, reach));
         const ofBridge = metrics.group('culvert_bridge');
+        exposeFiles(ofBridge, [ca]);
         const bridge = parts.use(
           await startBridge(options.front, { dialer, log, metrics: ofBridge }),
         );
         if (options.statusListen !== undefined) {
-          const source = { unready: () => reach.unready, metrics: () => metrics.render() };
+          const render = async () => {
+            await ca.look();
+            return await metrics.render();
+          };
+          const source = { unready: () => reach.unready, metrics: render };
           parts.use(await startStatusServer(options.statusListen, source, log));
         }
         return together(bridge, dialer);

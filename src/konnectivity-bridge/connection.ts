@@ -86,6 +86,7 @@ export class Connection implements StreamHandler {
 
   /** CLOSE_REQ: the client waits in Close for the answer, the target may take its time with what was written. */
   closeByClient(): void {
+    this.#tunnel.stopReceiving();
     this.#writer!.discard();
     this.#closeForClient('');
   }
@@ -140,7 +141,6 @@ export class Connection implements StreamHandler {
 
   onData(bytes: Uint8Array): void {
     if (this.#state === 'open') this.#writer!.write(bytes);
-    else if (this.#state === 'flushing') this.#tunnel.consumed(bytes.length);
   }
 
   /** konnectivity has no half-close: a target that sends no more ends the connection. */
@@ -149,6 +149,10 @@ export class Connection implements StreamHandler {
   }
 
   onWritable(): void {
+    this.#target.onWritable();
+  }
+
+  onStop(): void {
     this.#target.onWritable();
   }
 

@@ -158,7 +158,8 @@ export class Session implements StreamOwner {
     }
     if (stream.receiving.arrived(bytes.length)) stream.owesCredit();
     else this.#acknowledgeLater(stream);
-    stream.handler.onData(bytes);
+    if (stream.receivingStopped) stream.dropped(bytes.length);
+    else stream.handler.onData(bytes);
   }
 
   /** A frame of another type for this session. A malformed one ends its stream, never the session. */
@@ -320,6 +321,7 @@ export class Session implements StreamOwner {
     this.#add(number, (stream) => {
       stream.announced = true;
       stream.limit = Math.min(open.window, limits.maxWindowBytes);
+      stream.peerKnowsStop = open.stop === true;
       return accept(open.target, open.timeoutMs, stream);
     });
   }

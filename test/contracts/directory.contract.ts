@@ -112,12 +112,13 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate(await clusterAlias('c1'))).toEqual([]);
     });
 
-    it('prefers a cluster that is named like the alias of another one', async () => {
+    it('never leads an alias to a cluster that is named like it', async () => {
       const directory = await make();
-      await directory.claim(agent);
       const alias = await clusterAlias('c1');
-      const impostor = await directory.claim({ ...agent, cluster: alias });
-      expect(await directory.locate(alias)).toEqual([impostor]);
+      await directory.claim({ ...agent, cluster: alias });
+      expect(await directory.locate(alias)).toEqual([]);
+      const claim = await directory.claim(agent);
+      expect(await directory.locate(alias)).toEqual([claim]);
     });
 
     it('shows a claim and its release at once, whatever was located before', async () => {

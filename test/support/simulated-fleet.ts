@@ -258,6 +258,7 @@ export class Fleet {
       onData: (bytes) => recording!.onData(bytes),
       onFin: () => recording!.onFin(),
       onWritable: () => recording!.onWritable(),
+      onStop: () => recording!.onStop(),
       onClose: (error) => recording!.onClose(error),
     };
     const target = { ...sampleTarget, host };

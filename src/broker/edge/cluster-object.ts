@@ -150,9 +150,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     return brokerStatus(this.#hub);
   }
 
-  /** The cluster whose alias is the name of this object, unless agents speak for a cluster of this very name. */
+  /** The cluster whose alias is the name of this object. */
   async aliasOf(): Promise<string | undefined> {
-    if (this.#hub.agentCount > 0) return undefined;
     return await this.ctx.storage.get<string>(stored.aliasOf);
   }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { AgentRecord } from '../directory.ts';
-import type { RedisConnection, RedisError } from './redis-connection.ts';
+import type { RedisError } from './redis-connection.ts';
 import { decodeEntry, type StoredTunnel } from './redis-entry.ts';
 import { RouteCache, type Route } from './redis-route-cache.ts';
 import type { RedisStore } from './redis-store.ts';
@@ -17,7 +17,8 @@ const reconnectMs = 5_000;
 const maxKeysLogged = 1_000;
 
 export interface RedisRoutesOptions {
-  readonly connection: RedisConnection;
+  /** Whether Redis tells of changes. */
+  readonly isTold: () => boolean;
   readonly store: RedisStore;
   readonly upkeep: RedisUpkeep;
   readonly clock: Clock;
@@ -50,15 +51,10 @@ export class RedisRoutes {
   /**
    * The tunnels of a cluster; while Redis is away, those that are known.
    *
-   * @param options.rememberAbsence keeps the answer that there are none for as long as any other
    * @throws RedisError Redis is away and nothing is known
    */
-  async find(
-    alias: string,
-    options: { readonly rememberAbsence: boolean },
-  ): Promise<readonly StoredTunnel[]> {
-    const absentTtlMs = options.rememberAbsence ? routeTtlMs : unsureTtlMs;
-    const fresh = this.#cache.fresh(alias, (route) => this.#maxAgeMs(route, absentTtlMs));
+  async find(alias: string): Promise<readonly StoredTunnel[]> {
+    const fresh = this.#cache.fresh(alias, (route) => this.#maxAgeMs(route));
     if (fresh !== undefined) return fresh.tunnels;
     const { upkeep } = this.#options;
     const known = this.known(alias);
@@ -97,10 +93,10 @@ export class RedisRoutes {
     this.#options.log.warn(event, { key: key.slice(0, 200), why: describeError(thrown) });
   }
 
-  #maxAgeMs(route: Route, absentTtlMs: number): number {
-    const sure = this.#options.connection.subscribed && route.lostAtMs === undefined;
+  #maxAgeMs(route: Route): number {
+    const sure = this.#options.isTold() && route.lostAtMs === undefined;
     if (!sure) return unsureTtlMs;
-    return route.tunnels.length > 0 ? routeTtlMs : absentTtlMs;
+    return route.tunnels.length > 0 ? routeTtlMs : unsureTtlMs;
   }
 
   async #read(alias: string): Promise<Route> {

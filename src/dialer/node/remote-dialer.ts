@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
+import { LastGoodCa } from '../../base/last-good-ca.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { BrokerLinkOptions } from '../../base/options-common.ts';
 import { version } from '../../base/version.ts';
@@ -14,6 +14,8 @@ import type { SessionMetrics } from '../session-metrics.ts';
 export interface RemoteDialerOptions extends BrokerLinkOptions {
   readonly log: Logger;
   readonly metrics?: SessionMetrics;
+  /** Reads `caFile`, for who asks how that is (default: one of its own). */
+  readonly ca?: LastGoodCa;
 }
 
 const software = `culvert-bridge/${version}`;
@@ -28,8 +30,9 @@ const anyCluster = 'readiness';
  */
 export function watchBroker(options: RemoteDialerOptions, cluster = anyCluster): BrokerReach {
   const { log } = options;
+  const link = withCa(options);
   return new BrokerReach({
-    connect: (signal) => connectToBroker(options, cluster, signal),
+    connect: (signal) => connectToBroker(link, cluster, signal),
     clock: systemClock,
     log,
   });
@@ -45,9 +48,10 @@ export function createRemoteDialer(
   reach?: BrokerReach,
 ): PooledDialer {
   const { log, metrics } = options;
+  const own = withCa(options);
   const connect = async (cluster: string, signal: AbortSignal): Promise<WebSocketLink> => {
     try {
-      const link = await connectToBroker(options, cluster, signal);
+      const link = await connectToBroker(own, cluster, signal);
       reach?.settled(undefined);
       return link;
     } catch (thrown) {
@@ -65,12 +69,18 @@ export function createRemoteDialer(
   });
 }
 
+type LinkOptions = RemoteDialerOptions & { readonly ca: LastGoodCa };
+
+function withCa(options: RemoteDialerOptions): LinkOptions {
+  return { ...options, ca: options.ca ?? new LastGoodCa('--ca-file', options.log) };
+}
+
 async function connectToBroker(
-  options: RemoteDialerOptions,
+  options: LinkOptions,
   cluster: string,
   signal: AbortSignal,
 ): Promise<WebSocketLink> {
-  const { brokerUrl, caFile, serverName, hostHeader, proxies } = options;
+  const { brokerUrl, ca, caFile, serverName, hostHeader, proxies } = options;
   const base = brokerUrl.href.replace(/\/?$/, '/');
   const url = new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base);
   const token = await options.readToken();
@@ -83,7 +93,7 @@ async function connectToBroker(
         ...(token && { Authorization: `Bearer ${token.reveal()}` }),
       },
       userAgent: software,
-      ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
+      ca: caFile === undefined ? undefined : await ca.readFile(caFile),
       serverName,
       hostHeader,
       proxies,
