@@ -198,9 +198,8 @@ export class RedisDirectory implements Directory {
   }
 
   releasedAtMs(cluster: string): number {
-    const byName = this.#routes.releasedAtMs(aliasOf(cluster));
-    const byAlias = aliasPattern.test(cluster) ? this.#routes.releasedAtMs(cluster) : undefined;
-    return byName ?? byAlias ?? -Infinity;
+    const alias = isClusterAlias(cluster) ? cluster : aliasOf(cluster);
+    return this.#routes.releasedAtMs(alias) ?? -Infinity;
   }
 
   distrust(record: AgentRecord): void {
