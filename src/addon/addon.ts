@@ -16,6 +16,7 @@ import { RestKubeApi } from '../kube/rest-kube-api.ts';
 import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
 import { Controllers } from './controllers/controllers.ts';
+import { version } from '../base/version.ts';
 import { fieldManager } from './hub/adopt.ts';
 import { noRotations } from './hub/rotation-status.ts';
 import type { ListenAddress } from './listen-address.ts';
@@ -81,7 +82,9 @@ function openHub({ kubeconfig }: AddonOptions, ca: LastGoodCa): KubeApi {
     kubeconfig === undefined
       ? inClusterConfig(process.env, { ca })
       : kubeconfigFile(kubeconfig, { ca });
-  return new RestKubeApi({ config, fieldManager, proxies: readProxyEnvironment(process.env) });
+  const userAgent = `culvert-addon/${version}`;
+  const proxies = readProxyEnvironment(process.env);
+  return new RestKubeApi({ config, fieldManager, userAgent, proxies });
 }
 
 /** The controllers, from when this process leads until it does not. */

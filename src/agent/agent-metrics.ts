@@ -12,16 +12,11 @@ export interface AgentNumbers {
 }
 
 /** The text of /metrics. So few numbers do not pay for a library in every managed cluster. */
-export function agentMetrics({
-  tunnels,
-  streams,
-  leaseRenewedAt,
-  dials,
-  staleFiles,
-}: AgentNumbers): {
+export function agentMetrics(numbers: AgentNumbers): {
   readonly contentType: string;
   readonly text: string;
 } {
+  const { tunnels, streams, leaseRenewedAt, dials, staleFiles } = numbers;
   const gauges: readonly (readonly [string, string, number])[] = [
     ['tunnels', 'Tunnels to brokers that stand', tunnels],
     ['streams', 'Streams that are open', streams],

@@ -59,9 +59,10 @@ export class BrokerRoutes {
     const { brokerUrl, serverName, hostHeader, proxies } = this.#options;
     const url = under(brokerUrl!, 'v1/agent');
     const token = await this.#options.readToken();
+    const forGateways = await this.#options.readHeaders?.();
     return {
       url,
-      headers: { ...headers, ...authorization('Authorization', token) },
+      headers: { ...forGateways, ...headers, ...authorization('Authorization', token) },
       ca: await this.#givenCa(),
       clientCertificate: registration?.certificate,
       serverName,

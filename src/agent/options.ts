@@ -201,6 +201,12 @@ function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agent
       `${label(key)} does not pass the API server of the hub, with ${label('brokerViaHub')} give ${label('certificateDir')}`,
     );
   }
+  for (const key of ['header', 'headerFile'] as const) {
+    if (!given('brokerViaHub') || !given(key)) continue;
+    problem(
+      `${label(key)} is for a gateway in front of ${label('brokerUrl')}, it is not sent to the API server of the hub`,
+    );
+  }
   const isPlain = brokerUrl?.protocol === 'ws:' && !isLoopback(brokerUrl.hostname);
   for (const key of ['certificateDir', 'hubKubeconfig'] as const) {
     if (!isPlain || !given(key)) continue;

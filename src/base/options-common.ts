@@ -1,3 +1,9 @@
+import {
+  GatewayHeaderError,
+  joinHeaders,
+  parseHeaderOption,
+  readHeaderFile,
+} from './gateway-headers.ts';
 import type { OptionsDraft } from './options.ts';
 import type { OptionsTable, OptionValues } from './options-table.ts';
 import { isLoopback } from './options-values.ts';
@@ -63,6 +69,19 @@ export const brokerLinkTable = {
     placeholder: 'NAME',
     help: 'The Host header to send, where an ingress routes by it and the URL names something else.',
   },
+  header: {
+    name: 'header',
+    kind: 'string',
+    placeholder: 'NAME=VALUE',
+    repeatable: true,
+    secret: true,
+    help: 'A header for a gateway in front of the broker. Sent in the request that opens a link and never to a proxy. Command lines are public: use --header-file for secrets.',
+  },
+  headerFile: {
+    name: 'header-file',
+    kind: 'file',
+    help: 'Holds such headers, one on each line: `NAME: VALUE`. Read at every connect, and never logged.',
+  },
 } as const satisfies OptionsTable;
 
 /** How to reach a broker and what to show it. */
@@ -76,6 +95,12 @@ export interface BrokerLinkOptions {
   readonly serverName: string | undefined;
   /** Host header to send, instead of the host of the URL. */
   readonly hostHeader: string | undefined;
+  /**
+   * Headers for gateways in front of the broker, read anew at each call (default: none).
+   *
+   * @throws Error that names the file and the line, never a value
+   */
+  readonly readHeaders?: ((this: void) => Promise<Readonly<Record<string, string>>>) | undefined;
   /** On the way to the broker. */
   readonly proxies: ProxyEnvironment;
 }
@@ -87,6 +112,7 @@ export function checkBrokerLink({ values, given, label, problem }: OptionsDraft<
   const fromEnvTwice = label('tokenFile').startsWith('CULVERT_') && given('token');
   if (fromEnvTwice) problem(`${label('tokenFile')} and ${label('token')} are both set, keep one`);
 
+  checkHeaders(values.header, label('header'), problem);
   const url = values.brokerUrl;
   if (url?.protocol !== 'ws:') return;
   const shown = `${label('brokerUrl')}=${url.origin}`;
@@ -95,8 +121,26 @@ export function checkBrokerLink({ values, given, label, problem }: OptionsDraft<
       `${shown} would send the token unencrypted, use wss:// (ws:// is for loopback addresses)`,
     );
   }
+  if (given('headerFile') && !isLoopback(url.hostname)) {
+    problem(
+      `${shown} would send what ${label('headerFile')} holds unencrypted, use wss:// (ws:// is for loopback addresses)`,
+    );
+  }
   for (const key of ['caFile', 'serverName'] as const) {
     if (given(key)) problem(`${label(key)} is for TLS, but ${shown} has none, use wss://`);
+  }
+}
+
+function checkHeaders(
+  given: readonly Secret[] | undefined,
+  label: string,
+  problem: (sentence: string) => void,
+): void {
+  try {
+    joinHeaders((given ?? []).map((text) => parseHeaderOption(text.reveal())));
+  } catch (thrown) {
+    if (!(thrown instanceof GatewayHeaderError)) throw thrown;
+    problem(`${label} ${thrown.message}`);
   }
 }
 
@@ -113,12 +157,17 @@ export function brokerAccessOptions(
   values: Omit<OptionValues<LinkTable>, 'brokerUrl'>,
   proxies: ProxyEnvironment,
 ): Omit<BrokerLinkOptions, 'brokerUrl'> {
-  const { tokenFile, token, caFile, serverName, hostHeader } = values;
+  const { tokenFile, token, caFile, serverName, hostHeader, header, headerFile } = values;
+  const headers = header.map((text) => parseHeaderOption(text.reveal()));
   return {
     readToken: async () => (tokenFile === undefined ? token : readSecretFile(tokenFile)),
     caFile,
     serverName,
     hostHeader,
+    readHeaders: async () => {
+      const fromFile = headerFile === undefined ? [] : await readHeaderFile(headerFile);
+      return joinHeaders([...headers, ...fromFile]);
+    },
     proxies,
   };
 }

@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 import { isLoopback } from './options-values.ts';
+import { type Proxy, parseProxyUrl, ProxyUrlError, type ProxyUrlErrorCode } from './proxy.ts';
 import { Secret } from './secret.ts';
 
 /** What the environment says about proxies. A proxy's URL may hold a password. */
@@ -15,10 +16,10 @@ export interface ProxyEnvironment {
 /** The environment names a proxy that cannot be used. The message does not repeat it: it may hold a password. */
 export class ProxyEnvironmentError extends Error {
   override readonly name = 'ProxyEnvironmentError';
-  readonly code: 'no_url' | 'no_http_proxy';
+  readonly code: ProxyUrlErrorCode;
 
-  constructor(code: 'no_url' | 'no_http_proxy', message: string) {
-    super(`${message}; correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY`);
+  constructor({ code, message }: ProxyUrlError) {
+    super(`the environment's proxy ${message}; correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY`);
     this.code = code;
   }
 }
@@ -41,9 +42,9 @@ export function readProxyEnvironment(
  * which covers its subdomains; `.example.com` or `*.example.com`, which covers only those; an address; a range like 10.0.0.0/8; each
  * but `*` with an optional `:port`. All that Go's programs take from NO_PROXY means the same here.
  *
- * @throws ProxyEnvironmentError the environment names something that is no HTTP proxy
+ * @throws ProxyEnvironmentError the environment names something that is not a usable proxy
  */
-export function proxyFor(url: URL, environment: ProxyEnvironment): URL | undefined {
+export function proxyFor(url: URL, environment: ProxyEnvironment): Proxy | undefined {
   const isTls = url.protocol === 'wss:' || url.protocol === 'https:';
   const proxy = (isTls ? environment.httpsProxy : environment.httpProxy)?.reveal().trim();
   if (!proxy) return undefined;
@@ -56,12 +57,13 @@ export function proxyFor(url: URL, environment: ProxyEnvironment): URL | undefin
   return parseProxy(proxy);
 }
 
-function parseProxy(text: string): URL {
-  const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
-  if (url === null) throw new ProxyEnvironmentError('no_url', "the environment's proxy is no URL");
-  if (url.protocol === 'http:' || url.protocol === 'https:') return url;
-  const message = `the environment's proxy begins with ${url.protocol}//, only http:// and https:// proxies can be used`;
-  throw new ProxyEnvironmentError('no_http_proxy', message);
+function parseProxy(text: string): Proxy {
+  try {
+    return parseProxyUrl(text);
+  } catch (thrown) {
+    if (!(thrown instanceof ProxyUrlError)) throw thrown;
+    throw new ProxyEnvironmentError(thrown);
+  }
 }
 
 function matches(rule: string, host: string, port: string): boolean {

@@ -191,7 +191,10 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   });
   app.get('/healthz', (c) => c.text('ok'));
   // What is degraded, and where the directory is, are not for strangers: the status port says so.
-  app.get('/readyz', (c) => (hub.draining ? c.text('draining', 503) : c.text('ok')));
+  app.get('/readyz', (c) => {
+    const { unready } = hub;
+    return unready === undefined ? c.text('ok') : c.text(unready, 503);
+  });
   if (metrics !== undefined) {
     app.get('/metrics', async (c) => {
       const { contentType, text } = await metrics();

@@ -1,20 +1,22 @@
 import { type Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { type AgentOptions, request as requestHttps } from 'node:https';
 import { describeError } from '../base/error.ts';
+import { RouteError } from '../base/net/route-error.ts';
+import { formatHostPort } from '../base/options-values.ts';
 import {
   type ProxyEnvironment,
   ProxyEnvironmentError,
   proxyFor,
 } from '../base/proxy-environment.ts';
+import { proxyFingerprint } from '../base/proxy.ts';
 import { trustServersOf } from '../base/tls-trust.ts';
-import { DialingHttpAgent, DialingHttpsAgent } from './dialing-agents.ts';
+import { DialingHttpAgent, DialingHttpsAgent, type ProxyAccess } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
-import { type Proxy, ProxyTrustError, ProxyTunnelAgent } from './proxy-tunnel.ts';
 
 export interface ApiServerConnectionOptions {
   readonly config: KubeConfig;
-  /** The environment's proxies, for an https:// server whose kubeconfig names none (default: none). */
+  /** The environment's proxies, for a server whose kubeconfig names none (default: none). */
   readonly proxies?: ProxyEnvironment | undefined;
   /**
    * PEM, trusted for an https:// proxy, and for nothing else, besides the kubeconfig's CA and the well-known ones; asked for whenever such a
@@ -95,26 +97,26 @@ export class ApiServerConnection {
   async #proxyOf(
     { server, ca, proxy }: KubeEndpoint,
     { what }: ApiRequest,
-  ): Promise<Proxy | undefined> {
-    const { proxies = {}, proxyCa } = this.#options;
-    const url = proxy ?? proxyFor(server, proxies);
-    if (url === undefined) return undefined;
-    if (url.protocol === 'http:' || proxyCa === undefined) {
-      return { url, cas: ca === undefined ? [] : [ca] };
-    }
+  ): Promise<ProxyAccess | undefined> {
+    const { proxies = {}, proxyCa, userAgent } = this.#options;
+    const used = proxy ?? proxyFor(server, proxies);
+    if (used === undefined) return undefined;
+    if (used.scheme !== 'https' || proxyCa === undefined)
+      return { proxy: used, cas: [ca], userAgent };
     try {
-      return { url, cas: [ca, await proxyCa()].filter((pem) => pem !== undefined) };
+      return { proxy: used, cas: [ca, await proxyCa()], userAgent };
     } catch (cause) {
-      const message = `cannot ${what}: no CA for the proxy ${url.host} (${describeError(cause)}); put the file there`;
+      const message = `cannot ${what}: no CA for the proxy ${formatHostPort(used)} (${describeError(cause)}); put the file there`;
       throw new KubeError('bad_config', message, { cause });
     }
   }
 
-  #agentFor(endpoint: KubeEndpoint, proxy: Proxy | undefined): HttpAgent {
+  #agentFor(endpoint: KubeEndpoint, access: ProxyAccess | undefined): HttpAgent {
     const { server, ca, serverName, verify, certificate } = endpoint;
     const key = certificate?.key.reveal();
     const cert = certificate?.cert;
-    const print = JSON.stringify([server, ca, serverName, verify, cert, key, proxy]);
+    const proxy = proxyFingerprint(access?.proxy).reveal();
+    const print = JSON.stringify([server, ca, serverName, verify, cert, key, proxy, access?.cas]);
     if (this.#known?.print === print) return this.#known.agent;
     this.#retire();
     // The server closes what was idle for 90 s.
@@ -123,10 +125,10 @@ export class ApiServerConnection {
     if (ca !== undefined) Object.assign(options, trustServersOf([ca], 'nothing'));
     if (serverName !== undefined) options.servername = serverName;
     if (cert !== undefined) Object.assign(options, { cert, key });
-    let agent: HttpAgent;
-    if (server.protocol === 'http:') agent = new DialingHttpAgent(common);
-    else if (proxy === undefined) agent = new DialingHttpsAgent(options);
-    else agent = new ProxyTunnelAgent(proxy, options);
+    const agent =
+      server.protocol === 'http:'
+        ? new DialingHttpAgent(common, access)
+        : new DialingHttpsAgent(options, access);
     this.#known = { print, agent };
     return agent;
   }
@@ -182,17 +184,15 @@ function exchange(
 }
 
 function unreachable({ server }: KubeEndpoint, { what }: ApiRequest, thrown: unknown): KubeError {
-  const why = describeError(thrown);
-  const advice = adviceOn(thrown, why);
-  const message = `cannot ${what}: no answer from the API server ${server.host} (${why}); ${advice}`;
-  return new KubeError('unavailable', message, { cause: thrown });
-}
-
-function adviceOn(thrown: unknown, why: string): string {
-  if (thrown instanceof Error && thrown.cause instanceof ProxyTrustError) {
-    return "check the proxy's URL, and give the CA that issued its certificate, the intermediate or the root, with --ca-file to an agent, or in the kubeconfig";
+  const { host } = server;
+  if (thrown instanceof Error && thrown.cause instanceof RouteError) {
+    const message = `cannot ${what}: no connection to the API server ${host} through a proxy: ${thrown.cause.message}`;
+    return new KubeError('unavailable', message, { cause: thrown });
   }
-  return /certificate|CERT|self.signed/.test(why)
+  const why = describeError(thrown);
+  const advice = /certificate|CERT|self.signed/.test(why)
     ? "check the CA and the server's name in the kubeconfig"
     : 'it is tried again, check the address and proxies and firewalls on the way';
+  const message = `cannot ${what}: no answer from the API server ${host} (${why}); ${advice}`;
+  return new KubeError('unavailable', message, { cause: thrown });
 }

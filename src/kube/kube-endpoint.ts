@@ -1,3 +1,4 @@
+import type { Proxy } from '../base/proxy.ts';
 import type { Secret } from '../base/secret.ts';
 
 /** Where an API server is and who we are to it; enough to make any connection, a WebSocket too. */
@@ -15,7 +16,7 @@ export interface KubeEndpoint {
   /** Goes into `Authorization: Bearer`. */
   readonly token: Secret | undefined;
   /** What the kubeconfig itself says of a proxy; it beats the environment's. */
-  readonly proxy: URL | undefined;
+  readonly proxy: Proxy | undefined;
   /** The ServiceAccount's own namespace, or the context's. */
   readonly namespace: string | undefined;
 }

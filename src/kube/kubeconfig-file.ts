@@ -1,44 +1,30 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { describeError } from '../base/error.ts';
 import { LastGoodCa } from '../base/last-good-ca.ts';
+import { type Proxy, parseProxyUrl, ProxyUrlError } from '../base/proxy.ts';
 import { Secret } from '../base/secret.ts';
-import type { ClientCertificate, KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
+import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
+import {
+  badKubeconfig as bad,
+  KubeconfigEntry,
+  readKubeconfigPart as readText,
+} from './kubeconfig-entry.ts';
 import type { PluginCredentials } from './plugin-credentials.ts';
 import { RereadingConfig, type RereadOptions } from './rereading-config.ts';
 
-/** The parts of a kubeconfig that we read; what a person wrote may be anything. */
+/** The parts of a kubeconfig that we read. Any field may be of any type: people and templates write them. */
 interface Kubeconfig {
-  readonly clusters?: readonly { readonly name: string; readonly cluster?: Cluster }[];
-  readonly users?: readonly { readonly name: string; readonly user?: User }[];
-  readonly contexts?: readonly { readonly name: string; readonly context?: Context }[];
-  readonly 'current-context'?: string;
+  readonly clusters?: readonly NamedEntry[] | null;
+  readonly users?: readonly NamedEntry[] | null;
+  readonly contexts?: readonly NamedEntry[] | null;
 }
-interface Context {
-  readonly cluster?: string;
-  readonly user?: string;
-  readonly namespace?: string;
-}
-interface Cluster {
-  readonly server?: string;
-  readonly 'certificate-authority'?: string;
-  readonly 'certificate-authority-data'?: string;
-  readonly 'insecure-skip-tls-verify'?: boolean;
-  readonly 'tls-server-name'?: string;
-  readonly 'proxy-url'?: string;
-}
-interface User {
-  readonly token?: string;
-  readonly tokenFile?: string;
-  readonly 'client-certificate'?: string;
-  readonly 'client-certificate-data'?: string;
-  readonly 'client-key'?: string;
-  readonly 'client-key-data'?: string;
-  readonly exec?: object;
-  readonly 'auth-provider'?: object;
-  readonly as?: string;
+interface NamedEntry {
+  readonly name?: unknown;
+  readonly cluster?: unknown;
+  readonly user?: unknown;
+  readonly context?: unknown;
 }
 
 /**
@@ -72,53 +58,85 @@ async function read(
 ): Promise<KubeEndpoint> {
   const text = await readText(path, path, 'kubeconfig');
   const { context, cluster, user } = pick(parseText(path, text), path);
-  const near = (file: string) => resolve(dirname(path), file);
-  const textOf = async (data: string | undefined, file: string | undefined, what: string) => {
-    if (data !== undefined) return Buffer.from(data, 'base64').toString('utf8');
-    return file === undefined ? undefined : readText(near(file), path, what);
-  };
-  if (user.as !== undefined) {
-    throw bad(path, `its user acts as ${user.as}, which is not supported; name a user of its own`);
+  const serverUrl = cluster.text('server');
+  const verify = !cluster.flag('insecure-skip-tls-verify');
+  const ca = await readCa(path, cluster, lastGood);
+  if (ca !== undefined && !verify) {
+    throw bad(
+      path,
+      'its cluster has a certificate authority and insecure-skip-tls-verify: true, remove one of them',
+    );
   }
-  const needsPlugin = user.exec !== undefined || user['auth-provider'] !== undefined;
-  const cert = await textOf(
-    user['client-certificate-data'],
-    user['client-certificate'],
-    'client certificate',
-  );
-  const key = await textOf(user['client-key-data'], user['client-key'], 'client key');
+  return {
+    server: urlOf(path, serverUrl),
+    ca,
+    serverName: cluster.text('tls-server-name'),
+    verify,
+    proxy: proxyOf(path, cluster.text('proxy-url')),
+    namespace: context.text('namespace'),
+    ...(await credentialsOf(path, user, () => askPlugin(text))),
+  };
+}
+
+async function credentialsOf(
+  path: string,
+  user: KubeconfigEntry,
+  askPlugin: () => Promise<Credentials>,
+): Promise<Credentials> {
+  for (const field of ['as', 'as-uid', 'as-groups', 'as-user-extra']) {
+    if (!user.has(field)) continue;
+    throw bad(
+      path,
+      `its user impersonates another (${field}), which is not supported; name that user itself`,
+    );
+  }
+  if (user.has('username') || user.has('password')) {
+    throw bad(
+      path,
+      'its user has username and password, which Kubernetes does not accept since 1.19; use a token or a client certificate',
+    );
+  }
+  if (user.has('exec') || user.has('auth-provider')) return await askPlugin();
+  const cert = await user.pem('client-certificate', 'client certificate');
+  const key = await user.pem('client-key', 'client key');
   if ((cert === undefined) !== (key === undefined)) {
     throw bad(path, 'its user has a client certificate or a client key, both are needed');
   }
-  const certificate: ClientCertificate | undefined =
-    cert === undefined ? undefined : { cert, key: new Secret(key!) };
-  const token = user.token ?? (await textOf(undefined, user.tokenFile, 'token'))?.trim();
-  const own = { certificate, token: token === undefined ? undefined : new Secret(token) };
+  const token = await tokenOf(path, user);
   return {
-    server: urlOf(path, 'server', cluster.server, ['https:', 'http:'])!,
-    ca: await readCa(path, cluster, lastGood),
-    serverName: cluster['tls-server-name'],
-    verify: cluster['insecure-skip-tls-verify'] !== true,
-    proxy: urlOf(path, 'proxy-url', cluster['proxy-url'], ['http:', 'https:']),
-    namespace: context.namespace,
-    ...(needsPlugin ? await askPlugin(text) : own),
+    certificate: cert === undefined ? undefined : { cert, key: new Secret(key!) },
+    token: token === undefined ? undefined : new Secret(token),
   };
+}
+
+/** As in client-go, `tokenFile` beats `token`, which is used while the file cannot be read or is empty. */
+async function tokenOf(path: string, user: KubeconfigEntry): Promise<string | undefined> {
+  const token = user.text('token')?.trim();
+  const file = user.text('tokenFile');
+  if (file === undefined) return token;
+  try {
+    const fromFile = (await readText(resolve(dirname(path), file), path, 'token')).trim();
+    if (fromFile !== '') return fromFile;
+  } catch (thrown) {
+    if (token === undefined) throw thrown;
+  }
+  if (token !== undefined) return token;
+  throw bad(path, `the token file ${file} of its user is empty; write the token into it`);
 }
 
 /** Undefined where the kubeconfig names none. An empty file is an error: client-go would trust every public CA. */
 async function readCa(
   path: string,
-  cluster: Cluster,
+  cluster: KubeconfigEntry,
   lastGood: LastGoodCa,
 ): Promise<string | undefined> {
-  const data = cluster['certificate-authority-data'];
-  const file = cluster['certificate-authority'];
+  const file = cluster.text('certificate-authority');
+  const hasData = cluster.has('certificate-authority-data');
+  if (!hasData && file === undefined) return undefined;
+  const data = hasData ? await cluster.pem('certificate-authority', 'CA') : undefined;
   try {
-    if (data !== undefined) {
-      const text = Buffer.from(data, 'base64').toString('utf8');
-      return lastGood.take(text, `${path} (certificate-authority-data)`);
-    }
-    return file === undefined ? undefined : await lastGood.readFile(resolve(dirname(path), file));
+    if (data !== undefined) return lastGood.take(data, `${path} (certificate-authority-data)`);
+    return await lastGood.readFile(resolve(dirname(path), file!));
   } catch (cause) {
     throw bad(path, describeError(cause));
   }
@@ -127,7 +145,8 @@ async function readCa(
 function parseText(path: string, text: string): Kubeconfig {
   let parsed: unknown;
   try {
-    parsed = parse(text);
+    // Editors on Windows put a byte order mark before the text.
+    parsed = parse(text.replace(/^\uFEFF/, ''));
   } catch {
     // The parser's sentence quotes the line, and in a kubeconfig that may be a key.
     throw bad(path, 'it is not YAML; write it anew');
@@ -141,39 +160,47 @@ function parseText(path: string, text: string): Kubeconfig {
 }
 
 function pick(config: Kubeconfig, path: string) {
-  const name = config['current-context'];
-  if (!name) throw bad(path, 'it names no current-context; set one: kubectl config use-context');
-  const context = config.contexts?.find((entry) => entry.name === name)?.context;
-  if (context === undefined) throw bad(path, `its current-context ${name} is not in it`);
-  const cluster = config.clusters?.find((entry) => entry.name === context.cluster)?.cluster;
-  if (cluster === undefined) {
-    throw bad(path, `the cluster ${context.cluster} of its context ${name} is not in it`);
+  const name = new KubeconfigEntry(path, 'top level', config).text('current-context');
+  if (name === undefined)
+    throw bad(path, 'it names no current-context; set one: kubectl config use-context');
+  const named = (list: readonly NamedEntry[] | null | undefined, wanted: unknown) =>
+    list?.find((entry) => entry.name === wanted);
+  const entryOf = (what: string, fields: unknown) => new KubeconfigEntry(path, what, fields);
+  const foundContext = named(config.contexts, name);
+  if (foundContext === undefined) throw bad(path, `its current-context ${name} is not in it`);
+  const context = entryOf('context', foundContext.context);
+  const clusterName = context.text('cluster');
+  const foundCluster = named(config.clusters, clusterName);
+  if (foundCluster === undefined) {
+    throw bad(path, `the cluster ${clusterName} of its context ${name} is not in it`);
   }
-  const user = config.users?.find((entry) => entry.name === context.user)?.user;
-  if (user === undefined && context.user) {
-    throw bad(path, `the user ${context.user} of its context ${name} is not in it`);
+  const userName = context.text('user');
+  const foundUser = userName === undefined ? undefined : named(config.users, userName);
+  if (foundUser === undefined && userName !== undefined) {
+    throw bad(path, `the user ${userName} of its context ${name} is not in it`);
   }
-  return { context, cluster, user: user ?? {} };
+  return {
+    context,
+    cluster: entryOf('cluster', foundCluster.cluster),
+    user: entryOf('user', foundUser?.user),
+  };
 }
 
-function urlOf(path: string, field: string, text: string | undefined, protocols: string[]) {
-  if (text === undefined && field !== 'server') return undefined;
+function urlOf(path: string, text: string | undefined): URL {
   const url = URL.parse(text ?? '');
-  if (url !== null && protocols.includes(url.protocol)) return url;
-  // Not repeated: a proxy's URL may hold a password.
-  const schemes = protocols.map((protocol) => `${protocol}//`).join(' or ');
-  throw bad(path, `${field} of its cluster is no URL that begins with ${schemes}`);
+  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url;
+  throw bad(path, 'server of its cluster is not a URL that begins with https:// or http://');
 }
 
-async function readText(file: string, kubeconfig: string, what: string): Promise<string> {
+/** client-go lets the proxy resolve names with `socks5://` as well. */
+function proxyOf(path: string, text: string | undefined): Proxy | undefined {
+  if (text === undefined) return undefined;
   try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    const named = file === kubeconfig ? `the kubeconfig ${file}` : `the ${what} ${file}`;
-    throw new KubeError('bad_config', `${named} cannot be read; check path and owner`, { cause });
+    const proxy = parseProxyUrl(text);
+    return proxy.scheme === 'socks5' ? { ...proxy, scheme: 'socks5h' } : proxy;
+  } catch (thrown) {
+    if (!(thrown instanceof ProxyUrlError)) throw thrown;
+    // Not repeated: a proxy's URL may hold a password.
+    throw bad(path, `proxy-url of its cluster ${thrown.message}`);
   }
-}
-
-function bad(path: string, problem: string): KubeError {
-  return new KubeError('bad_config', `the kubeconfig ${path} cannot be used: ${problem}`);
 }

@@ -1,4 +1,5 @@
 import type { RequestOptions } from 'node:https';
+import { dirname, resolve } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { Secret } from '../base/secret.ts';
 import type { KubeEndpoint } from './kube-endpoint.ts';
@@ -12,6 +13,11 @@ export class PluginCredentials {
   constructor(path: string, text: string) {
     this.text = text;
     this.#config.loadFromFile(path);
+    for (const { exec } of this.#config.users as { exec?: { command?: unknown } | null }[]) {
+      // As in client-go, a command with a slash is a path, relative to the kubeconfig; others are looked up in PATH.
+      if (typeof exec?.command !== 'string' || !exec.command.includes('/')) continue;
+      exec.command = resolve(dirname(path), exec.command);
+    }
   }
 
   /** @throws Error with what the plugin said */

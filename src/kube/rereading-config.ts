@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from '../base/clock.ts';
 import type { LastGoodCa } from '../base/last-good-ca.ts';
+import { proxyFingerprint } from '../base/proxy.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 
 export interface RereadOptions {
@@ -39,9 +40,10 @@ export class RereadingConfig implements KubeConfig {
 
   async #reread(): Promise<KubeEndpoint> {
     const endpoint = await this.#read();
-    const { token, certificate } = endpoint;
+    const { token, certificate, proxy } = endpoint;
     // A Secret in JSON is always the same word.
-    const print = JSON.stringify([endpoint, token?.reveal(), certificate?.key.reveal()]);
+    const secrets = [token, certificate?.key, proxyFingerprint(proxy)];
+    const print = JSON.stringify([endpoint, ...secrets.map((secret) => secret?.reveal())]);
     if (this.#known?.print !== print) this.#known = { endpoint, print };
     this.#freshUntilMs = this.#clock.now() + this.#maxAgeMs;
     return this.#known.endpoint;

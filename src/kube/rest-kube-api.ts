@@ -29,8 +29,10 @@ import { errorOf } from './status-error.ts';
 import { openWatch } from './watch.ts';
 
 export interface RestKubeApiOptions extends Omit<ApiServerConnectionOptions, 'userAgent'> {
-  /** Owns the fields that we apply, and is in the server's audit log. */
+  /** Owns the fields that we apply. */
   readonly fieldManager: string;
+  /** Names us in the server's audit log, and to proxies (default: `fieldManager`). */
+  readonly userAgent?: string | undefined;
   readonly clock?: Clock | undefined;
   /** A watch that says nothing for as long ends, in case its connection is dead (default 150_000). */
   readonly maxSilenceMs?: number | undefined;
@@ -55,7 +57,8 @@ export class RestKubeApi implements KubeApi {
 
   constructor(options: RestKubeApiOptions) {
     const { fieldManager, clock = systemClock, maxSilenceMs = 150_000 } = options;
-    this.#connection = new ApiServerConnection({ ...options, userAgent: fieldManager });
+    const { userAgent = fieldManager } = options;
+    this.#connection = new ApiServerConnection({ ...options, userAgent });
     this.#fieldManager = fieldManager;
     this.#clock = clock;
     this.#maxSilenceMs = maxSilenceMs;

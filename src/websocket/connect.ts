@@ -1,29 +1,36 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Socket } from 'node:net';
 import { systemClock, type Clock } from '../base/clock.ts';
+import type { Proxy } from '../base/proxy.ts';
 import {
   type ProxyEnvironment,
   ProxyEnvironmentError,
   proxyFor,
 } from '../base/proxy-environment.ts';
+import { version } from '../base/version.ts';
+import type { ClientCertificate, Trust } from '../base/net/connect-tls.ts';
+import { readAnswer, readBodyStart, type HttpAnswer } from '../base/net/http-answer.ts';
+import { RouteError } from '../base/net/route-error.ts';
 import { HandshakeError } from './handshake-error.ts';
 import { acceptKey, culvertProtocol, hasToken, newHandshakeKey } from './handshake-key.ts';
-import { readAnswer, readBodyStart, type HttpAnswer } from './http-answer.ts';
 import type { KeepAliveOptions } from './keep-alive.ts';
-import { type ClientCertificate, openRoute, portOf } from './open-route.ts';
+import { hostPortOf, openRoute } from './open-route.ts';
 import { refusal } from './refusal.ts';
 import { SocketInput } from './socket-input.ts';
 import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 
 export { HandshakeError } from './handshake-error.ts';
-export type { ClientCertificate } from './open-route.ts';
+export type { ClientCertificate } from '../base/net/connect-tls.ts';
 
 export interface ConnectOptions {
   /** ws:// or wss:// */
   readonly url: URL;
   /** The sub-protocol that both ends must name (default `culvert.v1`). */
   readonly protocol?: string | undefined;
+  /** Sent in the upgrade request. They are never sent to a proxy. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Sent to the server and to an HTTP proxy (default: `culvert/<version>`). Firewalls and proxies refuse requests without one. */
+  readonly userAgent?: string | undefined;
   /** CA certificates in PEM that are trusted besides the well-known ones. */
   readonly ca?: string | undefined;
   /** CA certificates in PEM that are trusted for an https:// proxy, and for nothing else, besides `ca` and the well-known ones. */
@@ -33,11 +40,11 @@ export interface ConnectOptions {
   /** Shown to the server when it asks for one. */
   readonly clientCertificate?: ClientCertificate | undefined;
   /** What is trusted: `ca` besides the well-known CAs (default), `ca` alone, or whoever answers. */
-  readonly trust?: 'with-well-known' | 'ca-only' | 'anyone' | undefined;
+  readonly trust?: Trust | undefined;
   /** The Host header (default: the URL's host and port). */
   readonly hostHeader?: string | undefined;
-  /** An http:// or https:// proxy that is asked to CONNECT, with its user and password; it beats the environment's. */
-  readonly proxy?: URL | undefined;
+  /** It beats the environment's. */
+  readonly proxy?: Proxy | undefined;
   /** The environment's proxies (default: none). */
   readonly proxies?: ProxyEnvironment | undefined;
   /** Says what is wrong with the headers of the answer (names in small letters), where something is; then no link is made. */
@@ -63,6 +70,7 @@ export async function connectWebSocket(options: ConnectOptions): Promise<WebSock
   const { url, signal, timeoutMs = 15_000, clock = systemClock } = options;
   const ended = new AbortController();
   const progress = { step: 'connecting' };
+  const opened: Socket[] = [];
   const timer = clock.setTimer(timeoutMs, () => {
     const message = `no connection to ${url.host} within ${timeoutMs / 1000} s: timed out while ${progress.step}`;
     ended.abort(new HandshakeError('timeout', message));
@@ -74,24 +82,29 @@ export async function connectWebSocket(options: ConnectOptions): Promise<WebSock
   };
   if (signal?.aborted) onAbort();
   signal?.addEventListener('abort', onAbort);
-  const opened: Socket[] = [];
   try {
-    const request = requestHead(options);
-    const route = { ...options, proxy: proxyOf(options) };
-    const socket = await openRoute(route, opened, progress, ended.signal);
+    const userAgent = options.userAgent ?? `culvert/${version}`;
+    const request = requestHead(options, userAgent);
+    const route = { ...options, userAgent, proxy: proxyOf(options) };
+    const socket = await openRoute(route, { opened, progress, signal: ended.signal });
     progress.step = 'waiting for the answer to the WebSocket handshake';
     const answer = await shakeHands(socket, request, options, ended.signal);
     return newLink(socket, answer.rest, options);
   } catch (thrown) {
     for (const socket of opened.toReversed()) socket.destroy();
-    throw thrown;
+    throw thrown instanceof RouteError ? handshakeError(thrown) : thrown;
   } finally {
     timer.cancel();
     signal?.removeEventListener('abort', onAbort);
   }
 }
 
-function proxyOf({ url, proxy, proxies = {} }: ConnectOptions): URL | undefined {
+function handshakeError({ code, message, status, retryAfterMs, cause }: RouteError) {
+  const ownCode = code === 'not_http' ? 'not_websocket' : code;
+  return new HandshakeError(ownCode, message, { status, retryAfterMs, cause });
+}
+
+function proxyOf({ url, proxy, proxies = {} }: ConnectOptions): Proxy | undefined {
   try {
     return proxy ?? proxyFor(url, proxies);
   } catch (cause) {
@@ -105,11 +118,13 @@ interface RequestHead {
   readonly key: string;
 }
 
-function requestHead(options: ConnectOptions): RequestHead {
+function requestHead(options: ConnectOptions, userAgent: string): RequestHead {
   const { url, protocol = culvertProtocol } = options;
   const key = newHandshakeKey();
+  const own = Object.keys(options.headers ?? {}).map((name) => name.toLowerCase());
   const headers: Record<string, string> = {
     Host: options.hostHeader ?? url.host,
+    ...(own.includes('user-agent') ? {} : { 'User-Agent': userAgent }),
     Upgrade: 'websocket',
     Connection: 'Upgrade',
     'Sec-WebSocket-Version': '13',
@@ -135,7 +150,8 @@ async function shakeHands(
   const { url, protocol = culvertProtocol, clock = systemClock } = options;
   socket.write(request.text);
   const answer = await readAnswer(socket, signal).catch((cause: unknown) => {
-    if (cause instanceof HandshakeError) throw cause;
+    signal.throwIfAborted();
+    if (cause instanceof RouteError) throw cause;
     const message = `${url.host} closed the connection instead of answering the WebSocket handshake; is it a culvert broker?`;
     throw new HandshakeError('not_websocket', message, { cause });
   });
@@ -175,7 +191,7 @@ function newLink(socket: Socket, head: Uint8Array, options: ConnectOptions): Web
   };
   return new WebSocketLink(socket, new SocketInput(socket, head), {
     role: 'client',
-    peer: url.port === '' ? `${url.host}:${portOf(url)}` : url.host,
+    peer: url.port === '' ? `${url.host}:${hostPortOf(url).port}` : url.host,
     keepAlive,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   });

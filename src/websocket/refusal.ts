@@ -1,5 +1,5 @@
 import { HandshakeError, type HandshakeErrorDetails } from './handshake-error.ts';
-import { retryAfterMs, type HttpAnswer } from './http-answer.ts';
+import { retryAfterMs, type HttpAnswer } from '../base/net/http-answer.ts';
 
 const maxQuotedLength = 160;
 

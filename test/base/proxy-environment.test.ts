@@ -6,23 +6,24 @@ import {
 } from '../../src/base/proxy-environment.ts';
 
 function proxy(url: string, env: Record<string, string>): string | undefined {
-  return proxyFor(new URL(url), readProxyEnvironment(env))?.href;
+  const found = proxyFor(new URL(url), readProxyEnvironment(env));
+  return found && `${found.scheme}://${found.host}:${found.port}`;
 }
 
 describe('proxy environment', () => {
   it('takes HTTP_PROXY for ws, HTTPS_PROXY for wss, and ALL_PROXY for what has none', () => {
     const env = { HTTP_PROXY: 'http://a:1', HTTPS_PROXY: 'http://b:2', ALL_PROXY: 'http://c:3' };
-    expect(proxy('ws://broker', env)).toBe('http://a:1/');
-    expect(proxy('wss://broker', env)).toBe('http://b:2/');
-    expect(proxy('wss://broker', { ALL_PROXY: 'http://c:3' })).toBe('http://c:3/');
+    expect(proxy('ws://broker', env)).toBe('http://a:1');
+    expect(proxy('wss://broker', env)).toBe('http://b:2');
+    expect(proxy('wss://broker', { ALL_PROXY: 'http://c:3' })).toBe('http://c:3');
     expect(proxy('ws://broker', { HTTPS_PROXY: 'http://b:2' })).toBeUndefined();
     expect(proxy('ws://broker', {})).toBeUndefined();
   });
 
   it('prefers names in small letters, and takes empty as unset', () => {
     const env = { https_proxy: 'http://small:1', HTTPS_PROXY: 'http://large:1' };
-    expect(proxy('wss://broker', env)).toBe('http://small:1/');
-    expect(proxy('wss://broker', { ...env, https_proxy: '' })).toBe('http://large:1/');
+    expect(proxy('wss://broker', env)).toBe('http://small:1');
+    expect(proxy('wss://broker', { ...env, https_proxy: '' })).toBe('http://large:1');
     expect(proxy('wss://broker', { ...env, no_proxy: 'broker' })).toBeUndefined();
   });
 
@@ -33,13 +34,11 @@ describe('proxy environment', () => {
     },
   );
 
-  it('takes a proxy without a scheme as http, and keeps user and password', () => {
-    expect(proxy('wss://broker', { HTTPS_PROXY: 'proxy:3128' })).toBe('http://proxy:3128/');
-    const secret = proxy('wss://broker', { HTTPS_PROXY: 'https://u:p%40ss@proxy' });
-    expect(secret).toBe('https://u:p%40ss@proxy/');
+  it('takes a proxy without a scheme as http', () => {
+    expect(proxy('wss://broker', { HTTPS_PROXY: 'proxy:3128' })).toBe('http://proxy:3128');
   });
 
-  it.each(['socks5://user:hunter2@proxy:1080', 'http://user:hunter2@[bad'])(
+  it.each(['socks4://user:hunter2@proxy:1080', 'http://user:hunter2@[bad'])(
     'refuses %s without repeating the password',
     (value) => {
       const read = () => proxy('wss://broker', { HTTPS_PROXY: value });
@@ -47,6 +46,21 @@ describe('proxy environment', () => {
       expect(read).toThrow(/^(?!.*hunter2)/);
     },
   );
+
+  it.each(['%', '#', '?', '/', '\\'])(
+    'refuses a password with %s that is not encoded, with the next step',
+    (character) => {
+      const value = `http://ann:12${character}hunter2@proxy:3128`;
+      const read = () => proxy('wss://broker', { HTTPS_PROXY: value });
+      expect(read).toThrow(/^the environment's proxy has a .* in the URL; correct HTTPS_PROXY/);
+      expect(read).toThrow(/^(?!.*(?:hunter2|12))/);
+    },
+  );
+
+  it('takes SOCKS proxies', () => {
+    expect(proxy('wss://broker', { ALL_PROXY: 'socks5h://proxy' })).toBe('socks5h://proxy:1080');
+    expect(proxy('ws://broker', { all_proxy: 'socks5://proxy:9' })).toBe('socks5://proxy:9');
+  });
 
   it.each<[string, string, boolean]>([
     ['*', 'wss://anything.example', true],

@@ -144,7 +144,9 @@ describe('a poisoned directory entry', () => {
       expect(replica.warnings()).toMatchObject([{ fields: { owner: 'r2', code: 'link_lost' } }]);
       expect(replica.forwards()).toBe(1);
       // It saw a proof that is good for its own address alone, and not a frame.
-      expect(received.filter((text) => !text.startsWith('{'))).toEqual([]);
+      const heads = received.filter((text) => text.startsWith('{'));
+      expect(heads).toEqual(received);
+      for (const head of heads) expect(head).toContain('"user-agent":"culvert-broker/');
       expect(received.join()).not.toContain('the key of the replicas');
       expect(dialer.frames).toEqual([]);
       await replica.dial('good').next(FrameType.welcome);

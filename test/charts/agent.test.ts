@@ -58,6 +58,17 @@ const rows: readonly Row[] = [
   ['caBundle', pem, deployment, arg('--ca-file=/etc/culvert/ca/ca.crt')],
   ['serverName', 'broker', deployment, arg('--server-name=broker')],
   ['hostHeader', 'broker', deployment, arg('--host-header=broker')],
+  ['headersSecretName', 's', deployment, arg('--header-file=/etc/culvert/headers/headers')],
+  [
+    'headersSecretName',
+    's',
+    deployment,
+    pod({
+      volumes: expect.arrayContaining([
+        { name: 'headers', secret: expect.objectContaining({ secretName: 's' }) },
+      ]),
+    }),
+  ],
   [
     'proxy.httpsProxy',
     'http://u:p@proxy:3128',

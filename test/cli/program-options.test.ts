@@ -150,6 +150,22 @@ describe('readBrokerOptions', () => {
     ]);
   });
 
+  it('wants both halves of a client certificate for Redis, and TLS for its files', () => {
+    const replica = ['--replica-address', 'ws://127.0.0.1:1', '--replica-key-file', key];
+    const withUrl = (url: string, ...argv: string[]) =>
+      problemsOf(() => readBrokerOptions([...replica, ...argv], { CULVERT_REDIS_URL: url }));
+    expect(withUrl('rediss://r', '--redis-cert', cert)).toEqual([
+      '--redis-cert needs --redis-key as well',
+    ]);
+    expect(withUrl(' rediss+cluster://r', '--redis-cert', cert, '--redis-key', key)).toEqual([]);
+    expect(withUrl('redis://:hunter2@r', '--redis-ca', ca)).toEqual([
+      '--redis-ca is for TLS, but CULVERT_REDIS_URL has none, use rediss:// (or rediss+sentinel://, rediss+cluster://)',
+    ]);
+    expect(problems('--redis-ca', ca)).toEqual([
+      '--redis-ca is for --redis-url, which is not given',
+    ]);
+  });
+
   it('refuses options of a front that is not asked for, instead of ignoring them', () => {
     expect(problems('--konnectivity-client-ca', ca, '--cluster', 'c1')).toEqual([
       '--konnectivity-client-ca is for --konnectivity-listen, which is not given',
@@ -163,6 +179,38 @@ describe('readAgentOptions', () => {
   const options = (argv: string[] = [], env: Env = {}) =>
     readAgentOptions([...needed, ...argv], env).options;
   const problems = (argv: string[], env: Env = {}) => problemsOf(() => readAgentOptions(argv, env));
+
+  it('reads headers for gateways, from flags and a file that may change', async () => {
+    const headers = file('headers', 'X-Secret: one\n');
+    const { options: read } = readAgentOptions(
+      [...needed, '--header', 'X-Id=1,2', '--header', 'X-B=b', '--header-file', headers],
+      {},
+    );
+    expect(await read.readHeaders!()).toEqual({ 'X-Id': '1,2', 'X-B': 'b', 'X-Secret': 'one' });
+    file('headers', 'X-Secret: two');
+    expect(await read.readHeaders!()).toMatchObject({ 'X-Secret': 'two' });
+    file('headers', 'X-Secret: three\nX-id: 1');
+    await expect(read.readHeaders!()).rejects.toThrow('the header X-id is given twice, keep one');
+    expect(inspect(read, { depth: 9 })).not.toMatch(/one|two|three/);
+  });
+
+  it('refuses headers that it cannot send, without their values', () => {
+    const headers = file('headers', 'X-Secret: one\n');
+    expect(
+      problemsOf(() => readAgentOptions([...needed, '--header', 'Upgrade=hidden'], {})),
+    ).toEqual(['--header sets Upgrade, which this program sets itself']);
+    expect(problemsOf(() => readAgentOptions(needed, { CULVERT_HEADER: 'hidden' }))).toEqual([
+      'CULVERT_HEADER is not NAME=VALUE',
+    ]);
+    const plain = ['--broker-url', 'ws://hub.example', '--cluster', 'c1'];
+    expect(problemsOf(() => readAgentOptions([...plain, '--header-file', headers], {}))).toEqual([
+      '--broker-url=ws://hub.example would send what --header-file holds unencrypted, use wss:// (ws:// is for loopback addresses)',
+    ]);
+    const viaHub = ['--broker-via-hub', 'hub/https:p:a', '--hub-kubeconfig', key, '--cluster', 'c'];
+    expect(problemsOf(() => readAgentOptions([...viaHub, '--header', 'A=b'], {}))).toEqual([
+      '--header is for a gateway in front of --broker-url, it is not sent to the API server of the hub',
+    ]);
+  });
 
   it('needs to know the broker and the cluster', () => {
     expect(problems([])).toEqual([

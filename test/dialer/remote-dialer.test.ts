@@ -1,9 +1,12 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
+import {
+  createRemoteDialer,
+  type RemoteDialerOptions,
+} from '../../src/dialer/node/remote-dialer.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { sampleTarget } from '../support/linked-sessions.ts';
 
@@ -21,9 +24,14 @@ const said = (status: number, code: string): Answer => ({
 });
 
 /** How a dial ends where the way to the broker answers like this, and how many answers that took. */
-async function dialThrough(answers: readonly Answer[]): Promise<[string | undefined, number]> {
+async function dialThrough(
+  answers: readonly Answer[],
+  more: Partial<RemoteDialerOptions> = {},
+): Promise<[code: string | undefined, asked: number, heads: readonly IncomingHttpHeaders[]]> {
   let asked = 0;
-  const server = createServer((_, response) => {
+  const heads: IncomingHttpHeaders[] = [];
+  const server = createServer((request, response) => {
+    heads.push(request.headers);
     const { status, type, body } = answers[Math.min(asked++, answers.length - 1)]!;
     response.writeHead(status, { 'Content-Type': type, Connection: 'close' }).end(body);
   });
@@ -38,27 +46,36 @@ async function dialThrough(answers: readonly Answer[]): Promise<[string | undefi
     hostHeader: undefined,
     proxies: {},
     log: silentLogger,
+    ...more,
   });
   const ended = Promise.withResolvers<TunnelError | undefined>();
   const handler = { onData() {}, onFin() {}, onWritable() {}, onClose: ended.resolve };
   dialer.open('c1', sampleTarget, handler);
   const error = await ended.promise;
   server.close();
-  return [error?.code, asked];
+  return [error?.code, asked, heads];
 }
+
+it('says who it is, and shows gateways the headers of the moment', async () => {
+  let reads = 0;
+  const readHeaders = async () => ({ 'X-Gateway-Key': `${++reads}` });
+  const [, , heads] = await dialThrough([page(403), said(403, 'forbidden')], { readHeaders });
+  expect(heads.map((head) => head['x-gateway-key'])).toEqual(['1', '2']);
+  expect(heads[0]!['user-agent']).toMatch(/^culvert-bridge\/\d/);
+});
 
 it.each([
   ['unauthorized', 401],
   ['forbidden', 403],
 ])("ends a dial with the broker's own %s, at once", async (code, status) => {
-  expect(await dialThrough([said(status, code)])).toEqual([code, 1]);
+  expect(await dialThrough([said(status, code)])).toMatchObject([code, 1, [{}]]);
 });
 
 it('takes a name that no broker would have for one without agents', async () => {
-  expect(await dialThrough([said(400, 'protocol_error')])).toEqual(['no_agent', 1]);
+  expect(await dialThrough([said(400, 'protocol_error')])).toMatchObject(['no_agent', 1, [{}]]);
 });
 
 it('upgrade answered by 400, 401 or 403 with HTML: is no word of the broker, and asks again', async () => {
   const answers = [page(403), page(401), page(400), said(403, 'forbidden')];
-  expect(await dialThrough(answers)).toEqual(['forbidden', 4]);
+  expect((await dialThrough(answers)).slice(0, 2)).toEqual(['forbidden', 4]);
 });

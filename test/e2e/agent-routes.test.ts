@@ -1,9 +1,15 @@
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeWith } from '../ground/describe-with.ts';
 import { ground } from '../ground/ground.ts';
-import { startTinyproxy } from '../ground/services.ts';
+import { startMicrosocks, startTinyproxy } from '../ground/services.ts';
 import { notLoopback } from '../support/connect-proxy.ts';
 import { isServed, openClient } from '../support/front-client.ts';
+import { InspectingProxy } from '../support/inspecting-proxy.ts';
 import { startIngress, type Ingress } from '../support/ingress.ts';
 import type { Program } from '../support/process.ts';
 import { startTarget } from '../support/target.ts';
@@ -62,6 +68,81 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a
   });
 });
 
+describeWith({ microsocks: await ground.debian('microsocks') }, 'an agent behind SOCKS', (real) => {
+  const user = 'agent';
+  const password = 'open/ses@me';
+
+  it.each(['socks5', 'socks5h'])('goes through %s:// with user and password', async (scheme) => {
+    await using proxy = await startMicrosocks(real.microsocks, { user, password });
+    const url = `${scheme}://${user}:${encodeURIComponent(password)}@127.0.0.1:${proxy.port}`;
+    await using world = await startWorld({
+      route: async ({ brokerUrl, certificates }) => ({
+        url: away(brokerUrl),
+        args: ['--ca-file', certificates.server.ca, ...named],
+        env: { ALL_PROXY: url },
+      }),
+    });
+    await expectServed(world);
+    await proxy.program.waitForLine(/connected to 0\.0\.0\.0:/);
+    expect(timesLogged(world.agent, failed)).toBe(0);
+    expect(world.agent.output).not.toMatch(/open.ses|s@me/);
+  });
+
+  it('says what is wrong with a password, without it', async () => {
+    await using proxy = await startMicrosocks(real.microsocks, { user, password });
+    await using world = await startWorld();
+    const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+    const tokenFile = await world.tokens.file(token);
+    const whyOf = async (shown: string) => {
+      const agent = world.startAgent(tokenFile, {
+        url: away(world.brokerUrl),
+        env: { HTTPS_PROXY: `socks5h://${user}:${shown}@127.0.0.1:${proxy.port}` },
+      });
+      const line = await loggedLine(agent, failed);
+      expect(line).toMatchObject({ code: 'proxy' });
+      expect(agent.output).not.toMatch(/open(?!ing)|ses@|%ses/);
+      return line['why'];
+    };
+    expect(await whyOf(password)).toMatch(/has a #, .* write it as .*%2F/);
+    expect(await whyOf('open%ses')).toMatch(/write % itself as %25/);
+    expect(await whyOf('open')).toMatch(/did not accept the user and password/);
+  });
+});
+
+describe('an agent behind an http:// proxy that inspects TLS', () => {
+  it('is served with the authorities of broker and proxy, and refuses the proxy with those of the broker alone', async () => {
+    await using stack = new AsyncDisposableStack();
+    let proxy: InspectingProxy | undefined;
+    const world = await startWorld({
+      route: async ({ brokerUrl, certificates }) => {
+        const { server, clientAuthority, directory } = certificates;
+        const shown = await clientAuthority.issue({ name: 'proxy', usage: 'server' });
+        const authorities = [await readFile(server.ca, 'utf8'), await readFile(shown.ca, 'utf8')];
+        proxy = stack.use(await InspectingProxy.start(shown, authorities[0]!));
+        const bundle = join(directory, 'bundle.crt');
+        await writeFile(bundle, authorities.join('\n'));
+        return {
+          url: away(brokerUrl),
+          args: ['--ca-file', bundle, ...named],
+          env: { HTTPS_PROXY: proxy.url },
+        };
+      },
+    });
+    stack.use(world);
+    await expectServed(world);
+    expect(proxy!.read[0]).toBe('GET /v1/agent HTTP/1.1');
+
+    const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+    const other = world.startAgent(await world.tokens.file(token), {
+      url: away(world.brokerUrl),
+      args: ['--ca-file', world.certificates.server.ca, ...named],
+      env: { HTTPS_PROXY: proxy!.url },
+    });
+    expect((await loggedLine(other, failed))['why']).toContain('--ca-file');
+    expect(timesLogged(other, connected)).toBe(0);
+  });
+});
+
 describe('an agent before a broker with TLS', () => {
   let world: World;
   let tokenFile: string;
@@ -113,6 +194,33 @@ describe('an agent before a broker with TLS', () => {
     stack.use(hidden);
     await expectServed(hidden);
     expect(ingress?.visits).toEqual([{ host: 'broker.internal', serverName: 'tunnel.internal' }]);
+  });
+
+  it('shows a gateway its name and the headers of a file as it is now, and logs none of them', async () => {
+    const heads: IncomingHttpHeaders[] = [];
+    await using stack = new AsyncDisposableStack();
+    const gateway = createServer((request, response) => {
+      heads.push(request.headers);
+      response.writeHead(403).end();
+    });
+    gateway.listen(0, '127.0.0.1');
+    await once(gateway, 'listening');
+    stack.defer(() => void gateway.close());
+    const file = join(world.certificates.directory, 'headers');
+    await writeFile(file, 'X-Gateway-Key: hunter1\n');
+    const { port } = gateway.address() as AddressInfo;
+    const args = ['--header', 'X-Gateway-Id=hunter3', '--header-file', file];
+    const agent = start(`ws://127.0.0.1:${port}`, ...args);
+    await expect.poll(() => heads.length, { timeout: 20_000 }).toBeGreaterThan(0);
+    expect(heads[0]).toMatchObject({ 'x-gateway-key': 'hunter1', 'x-gateway-id': 'hunter3' });
+    expect(heads[0]!['user-agent']).toMatch(/^culvert-agent\/\d+\./);
+    await writeFile(file, 'X-Gateway-Key: hunter2\n');
+    const keys = () => heads.map((head) => head['x-gateway-key']);
+    await expect.poll(keys, { timeout: 20_000 }).toContain('hunter2');
+    await writeFile(file, 'Upgrade: hunter2\n');
+    const wrong = /line 1 of .* sets Upgrade, which this program sets itself/;
+    await agent.waitForLine(wrong);
+    expect(agent.output).not.toMatch(/hunter/);
   });
 
   it('goes past the proxy to what NO_PROXY names', async () => {

@@ -12,7 +12,7 @@ export interface DebianProgram {
   readonly env: Readonly<Record<string, string>>;
 }
 
-export const debianProgramNames = ['redis-server', 'nginx', 'tinyproxy'] as const;
+export const debianProgramNames = ['redis-server', 'nginx', 'tinyproxy', 'microsocks'] as const;
 export type DebianProgramName = (typeof debianProgramNames)[number];
 
 interface Recipe {
@@ -21,6 +21,8 @@ interface Recipe {
   readonly path: string;
   /** Makes it print its version and end: the proof that all its libraries are there. */
   readonly versionFlag: string;
+  /** The exit code of that (default: 0). */
+  readonly versionExitCode?: number;
 }
 
 const recipes: Readonly<Record<DebianProgramName, Recipe>> = {
@@ -31,6 +33,13 @@ const recipes: Readonly<Record<DebianProgramName, Recipe>> = {
   },
   nginx: { package: 'nginx', path: 'usr/sbin/nginx', versionFlag: '-v' },
   tinyproxy: { package: 'tinyproxy', path: 'usr/bin/tinyproxy', versionFlag: '-v' },
+  // It has no version to print; an unknown flag makes it print its usage.
+  microsocks: {
+    package: 'microsocks',
+    path: 'usr/bin/microsocks',
+    versionFlag: '-h',
+    versionExitCode: 1,
+  },
 };
 
 const listsMaxAgeMs = 24 * 3600_000;
@@ -59,9 +68,10 @@ export async function prepareDebianProgram(
     await publish(root, async (partial) => {
       report(`fetching ${name} from Debian ...`);
       await refreshLists(report);
-      await unpack(recipes[name].package, partial);
+      const { package: packageName, versionFlag, versionExitCode = 0 } = recipes[name];
+      await unpack(packageName, partial);
       const { command, env } = unpackedProgram(name, partial);
-      await run(command, [recipes[name].versionFlag], { env });
+      await run(command, [versionFlag], { env }, versionExitCode);
     });
     return unpackedProgram(name, root);
   } catch (error) {
@@ -170,11 +180,13 @@ async function run(
   command: string,
   args: readonly string[],
   options: Pick<ProgramOptions, 'cwd' | 'env'> = {},
+  expectedCode = 0,
 ): Promise<string> {
   const env = { ...options.env, LC_ALL: 'C' };
   const timeoutMs = 5 * 60_000;
   const { code, output } = await runProgram({ command, args, ...options, env, timeoutMs });
-  if (code !== 0) throw new Error(`${command} ended with code ${code}: ${output.slice(-1000)}`);
+  if (code !== expectedCode)
+    throw new Error(`${command} ended with code ${code}: ${output.slice(-1000)}`);
   return output;
 }
 

@@ -17,7 +17,7 @@ import { describeWith } from './describe-with.ts';
 import { ground } from './ground.ts';
 import { frontFlags, runClient, type FrontAccess } from './konnectivity-client.ts';
 import { runLoad, startLoadTarget } from './load.ts';
-import { startNginx, startRedis, startTinyproxy } from './services.ts';
+import { startMicrosocks, startNginx, startRedis, startTinyproxy } from './services.ts';
 import { startUpstream, type Upstream } from './upstream.ts';
 
 describe('the runtime', () => {
@@ -167,6 +167,15 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'tinyproxy', ({ ti
     const authorization = Buffer.from('ada:secret').toString('base64');
     const withPassword = `${head}Proxy-Authorization: Basic ${authorization}\r\n\r\n`;
     expect(await exchange(closed.port, withPassword)).toMatch(/^HTTP\/1\.[01] 200 /);
+  });
+});
+
+describeWith({ microsocks: await ground.debian('microsocks') }, 'microsocks', (real) => {
+  it('asks for the password it was given', async () => {
+    await using service = await startMicrosocks(real.microsocks, { user: 'a', password: 'b' });
+    const greeting = (method: number) => String.fromCharCode(5, 1, method);
+    expect(await exchange(service.port, greeting(0))).toBe('\u0005\ufffd');
+    expect(await exchange(service.port, greeting(2))).toBe('\u0005\u0002');
   });
 });
 

@@ -96,6 +96,18 @@ interface Setup {
   readonly files?: Readonly<Record<string, string>>;
 }
 
+/** A SOCKS 5 proxy that resolves names itself. */
+export async function startMicrosocks(
+  microsocks: DebianProgram,
+  options: { readonly user?: string; readonly password?: string } = {},
+): Promise<Service> {
+  const { user, password } = options;
+  const auth = user === undefined ? [] : ['-u', user, '-P', `${password}`];
+  return startService(microsocks, 'microsocks', (port) => ({
+    args: ['-i', '127.0.0.1', '-p', `${port}`, ...auth],
+  }));
+}
+
 async function startService(
   { command, args, env }: DebianProgram,
   name: string,

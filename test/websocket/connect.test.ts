@@ -9,8 +9,10 @@ import {
   HandshakeError,
   type ConnectOptions,
 } from '../../src/websocket/connect.ts';
+import { type Proxy, parseProxyUrl } from '../../src/base/proxy.ts';
 import { acceptKey } from '../../src/websocket/handshake-key.ts';
-import { notLoopback } from '../support/connect-proxy.ts';
+import { notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
+import { startSocksProxy } from '../support/socks-proxy.ts';
 import { startUnansweringPort } from '../support/unanswering-port.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 import { RecordingOwner, turns } from './link-owners.ts';
@@ -41,15 +43,15 @@ async function answering(answer: string | ((socket: Socket, head: string) => voi
   return { ...listening, url: new URL(`ws://127.0.0.1:${listening.port}/v1/agent`) };
 }
 
-interface Proxy extends AsyncDisposable {
-  readonly url: URL;
+interface TestProxy extends AsyncDisposable {
+  readonly proxy: Proxy;
   /** Request line and authorization of each CONNECT. */
   readonly asked: { readonly target: string; readonly authorization: string | undefined }[];
 }
 
 /** A proxy in as few lines as it takes. */
-async function connectProxy(isTls: boolean, refuse?: string): Promise<Proxy> {
-  const asked: Proxy['asked'][number][] = [];
+async function connectProxy(isTls: boolean, refuse?: string): Promise<TestProxy> {
+  const asked: TestProxy['asked'][number][] = [];
   const serve = (socket: Socket) => {
     socket.on('error', () => {});
     socket.once('data', (bytes) => {
@@ -73,7 +75,7 @@ async function connectProxy(isTls: boolean, refuse?: string): Promise<Proxy> {
   const listening = await listen(server);
   const scheme = isTls ? 'https' : 'http';
   return {
-    url: new URL(`${scheme}://user:p%40ss@localhost:${listening.port}`),
+    proxy: parseProxyUrl(`${scheme}://user:p%40ss@localhost:${listening.port}`),
     asked,
     [Symbol.asyncDispose]: () => listening[Symbol.asyncDispose](),
   };
@@ -129,10 +131,18 @@ describe('connectWebSocket', () => {
     expect(error).toMatchObject({ code: 'tls', message: expect.stringContaining('--server-name') });
   });
 
+  it('asks a proxy for an IPv6 address in brackets, with the port of its scheme', async () => {
+    await using proxy = await connectProxy(false, 'HTTP/1.1 403 Forbidden\r\n\r\n');
+    await failure({ url: new URL('wss://[fd00::1]/'), proxy: proxy.proxy });
+    await failure({ url: new URL('ws://[fd00:0:0::2]:6443/'), proxy: proxy.proxy });
+    const targets = proxy.asked.map(({ target }) => target);
+    expect(targets).toEqual(['[fd00::1]:443', '[fd00::2]:6443']);
+  });
+
   it('trusts a CA for a proxy that it does not trust for the server', async () => {
     await using server = await linkServer('wss');
     await using proxy = await connectProxy(true);
-    const given = { url: server.url, proxy: proxy.url, proxyCa: serverCa };
+    const given = { url: server.url, proxy: proxy.proxy, proxyCa: serverCa };
     await expectTraffic(await connectWebSocket({ ...given, ca: serverCa }), server);
     const error = await failure(given);
     expect(error).toMatchObject({
@@ -143,7 +153,7 @@ describe('connectWebSocket', () => {
     const other = await failure({ ...given, proxyCa: undefined });
     expect(other).toMatchObject({
       code: 'tls',
-      message: expect.stringMatching(/to the proxy localhost:.*give the CA .* with --ca-file$/),
+      message: expect.stringMatching(/to the proxy localhost:.*give the CA .* with --ca-file/),
     });
     expect(proxy.asked).toHaveLength(2);
   });
@@ -151,8 +161,7 @@ describe('connectWebSocket', () => {
   it('says that the URL of a proxy must have a name of its certificate', async () => {
     await using server = await linkServer('wss');
     await using proxy = await connectProxy(true);
-    const named = new URL(proxy.url);
-    named.hostname = notLoopback;
+    const named = { ...proxy.proxy, host: notLoopback };
     const error = await failure({ url: server.url, proxy: named, proxyCa: serverCa });
     expect(error).toMatchObject({
       code: 'tls',
@@ -170,7 +179,7 @@ describe('connectWebSocket', () => {
     async (proxyScheme, scheme) => {
       await using server = await linkServer(scheme);
       await using proxy = await connectProxy(proxyScheme === 'https');
-      const link = await connectWebSocket({ url: server.url, ca: serverCa, proxy: proxy.url });
+      const link = await connectWebSocket({ url: server.url, ca: serverCa, proxy: proxy.proxy });
       expect(proxy.asked).toEqual([
         {
           target: `localhost:${server.port}`,
@@ -180,6 +189,52 @@ describe('connectWebSocket', () => {
       await expectTraffic(link, server);
     },
   );
+
+  it.each(['ws', 'wss'] as const)('goes through a SOCKS proxy to %s', async (scheme) => {
+    await using server = await linkServer(scheme);
+    const credentials = { user: 'ann', password: 'p@ss' };
+    await using socks = await startSocksProxy({ credentials });
+    const { proxy } = socks;
+    await expectTraffic(await connectWebSocket({ url: server.url, ca: serverCa, proxy }), server);
+    expect(socks.asked).toEqual([`name localhost:${server.port}`]);
+  });
+
+  it('says who it is to the server and to the proxy, but shows its headers only to the server', async () => {
+    await using server = await linkServer('ws');
+    await using proxy = await startConnectProxy();
+    const headers = { 'X-Gateway-Key': 'secret' };
+    const given = { url: server.url, proxy: proxy.proxy, headers };
+    (await connectWebSocket({ ...given, userAgent: 'culvert-agent/1.2.3' })).close();
+    expect(server.request?.headers).toMatchObject({
+      'user-agent': 'culvert-agent/1.2.3',
+      'x-gateway-key': 'secret',
+    });
+    expect(proxy.userAgents).toEqual(['culvert-agent/1.2.3']);
+    expect(proxy.heads[0]).not.toContain('secret');
+
+    (await connectWebSocket({ url: server.url })).close();
+    expect(server.request?.headers['user-agent']).toMatch(/^culvert\/\d+\./);
+    const own = { 'user-agent': 'gateway' };
+    (await connectWebSocket({ url: server.url, headers: own })).close();
+    expect(server.request?.headers['user-agent']).toBe('gateway');
+  });
+
+  it('skips interim responses before the 101', async () => {
+    await using server = await answering((socket, head) => {
+      const key = /Sec-WebSocket-Key: (.*)\r\n/.exec(head)![1]!;
+      const answer =
+        'HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nconnection: upgrade\r\n' +
+        `sec-websocket-accept: ${acceptKey(key)}\r\nsec-websocket-protocol: culvert.v1\r\n\r\n`;
+      socket.write('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r');
+      setImmediate(() => socket.write(`\n${answer}`));
+    });
+    (await connectWebSocket({ url: server.url })).close();
+    await using endless = await answering('HTTP/1.1 102 Processing\r\n\r\n'.repeat(2000));
+    expect(await failure({ url: endless.url })).toMatchObject({
+      code: 'not_websocket',
+      message: expect.stringContaining('16384 bytes'),
+    });
+  });
 
   it('reads frames that came with the answer', async () => {
     await using server = await answering((socket, head) => {
@@ -389,6 +444,11 @@ describe('connectWebSocket says what went wrong', () => {
   it.each([
     ['HTTP/1.1 407 X\r\n\r\n', { code: 'proxy', status: 407 }, /user and password/],
     [
+      'HTTP/1.1 407 X\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n',
+      { code: 'proxy', status: 407 },
+      /only offers Negotiate, NTLM authentication, and only Basic is supported/,
+    ],
+    [
       'HTTP/1.1 403 X\r\nRetry-After: 3\r\n\r\n',
       { code: 'proxy', status: 403, retryAfterMs: 3000 },
       /allows CONNECT/,
@@ -398,7 +458,7 @@ describe('connectWebSocket says what went wrong', () => {
     ['', { code: 'proxy' }, /is it an HTTP proxy/],
   ])('a proxy that answers %s', async (answer, expected, words) => {
     await using proxy = await connectProxy(false, answer);
-    const error = await failure({ url: new URL('wss://broker.example/'), proxy: proxy.url });
+    const error = await failure({ url: new URL('wss://broker.example/'), proxy: proxy.proxy });
     expect(error).toMatchObject(expected);
     expect(error.message).toMatch(words);
     expect(error.message).not.toContain('p%40ss');
@@ -406,7 +466,7 @@ describe('connectWebSocket says what went wrong', () => {
 
   it('a proxy that cannot be reached', async () => {
     const { port } = await answeringPortThatCloses();
-    const proxy = new URL(`http://127.0.0.1:${port}`);
+    const proxy = parseProxyUrl(`http://127.0.0.1:${port}`);
     const error = await failure({ url: new URL('wss://broker.example/'), proxy });
     expect(error.code).toBe('connect');
     expect(error.message).toContain(`the proxy 127.0.0.1:${port}`);
@@ -416,7 +476,7 @@ describe('connectWebSocket says what went wrong', () => {
     await using silent = await listen(createTcpServer());
     await using unanswering = await startUnansweringPort();
     await using half = await answering((socket) => socket.write('HTTP/1.1 101 Swi'));
-    const proxy = new URL(`http://127.0.0.1:${silent.port}`);
+    const proxy = parseProxyUrl(`http://127.0.0.1:${silent.port}`);
     const at = (scheme: string, port: number) => new URL(`${scheme}://127.0.0.1:${port}/`);
     const cases: [Omit<ConnectOptions, 'clock'>, RegExp][] = [
       [{ url: at('ws', unanswering.port) }, /timed out while connecting to/],

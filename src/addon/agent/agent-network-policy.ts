@@ -1,4 +1,5 @@
 import { parseHostMaybePort } from '../../base/options-values.ts';
+import { parseProxyUrl, ProxyUrlError } from '../../base/proxy.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { apiServerEgress, dnsEgress, tcp } from '../network-egress.ts';
 import { agentStatusPort } from './agent-names.ts';
@@ -47,12 +48,13 @@ function apiServerPortOf(setting: string | undefined): number[] {
   return port === undefined ? [] : [port];
 }
 
-const defaultProxyPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
-
-/** None where there is no proxy, or its URL says nothing that can be read: the agent reports that one. */
+/** None where there is no proxy, or its URL cannot be used: the agent reports that one. */
 function proxyPort(proxy: string): number[] {
-  const url = URL.parse(proxy.includes('://') ? proxy : `http://${proxy}`);
-  if (proxy === '' || url === null) return [];
-  const port = url.port === '' ? defaultProxyPorts[url.protocol] : Number(url.port);
-  return port === undefined ? [] : [port];
+  if (proxy === '') return [];
+  try {
+    return [parseProxyUrl(proxy).port];
+  } catch (thrown) {
+    if (thrown instanceof ProxyUrlError) return [];
+    throw thrown;
+  }
 }

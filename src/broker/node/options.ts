@@ -35,6 +35,9 @@ export interface BrokerOptions {
   readonly redisUrl: Secret | undefined;
   /** PEM file with the CA of `rediss://`. */
   readonly redisCa: string | undefined;
+  /** PEM files with the client certificate for `rediss://` and its key. */
+  readonly redisCert?: string | undefined;
+  readonly redisKey?: string | undefined;
   readonly redisPrefix: string;
   /** Where other replicas reach this one; with `redisUrl`. */
   readonly replicaAddress: URL | undefined;
@@ -128,8 +131,14 @@ export const replicaTable = {
     name: 'redis-ca',
     kind: 'file',
     holdsCasOf: 'servers',
-    help: 'Certificates (PEM) to trust for rediss://.',
+    help: 'Certificates (PEM) to trust for rediss:// besides the well-known ones. Read again when they change.',
   },
+  redisCert: {
+    name: 'redis-cert',
+    kind: 'file',
+    help: 'A client certificate (PEM) for a rediss:// that asks for one; with --redis-key. Read again when it changes.',
+  },
+  redisKey: { name: 'redis-key', kind: 'file', help: 'The key (PEM) of --redis-cert.' },
   redisPrefix: {
     name: 'redis-prefix',
     kind: 'string',
@@ -179,6 +188,25 @@ export function hubAccess(values: {
   return values.kubernetes ? { from: 'pod' } : undefined;
 }
 
+function checkRedisTls({ values, given, label, problem }: OptionsDraft<typeof allTable>): void {
+  if (given('redisCert') !== given('redisKey')) {
+    const [present, absent] = given('redisCert')
+      ? (['redisCert', 'redisKey'] as const)
+      : (['redisKey', 'redisCert'] as const);
+    problem(`${label(present)} needs ${label(absent)} as well`);
+  }
+  const isTls = /^\s*rediss/.test(values.redisUrl?.reveal() ?? 'rediss');
+  for (const key of ['redisCa', 'redisCert', 'redisKey'] as const) {
+    if (given(key) && !given('redisUrl')) {
+      problem(`${label(key)} is for ${label('redisUrl')}, which is not given`);
+    } else if (given(key) && !isTls) {
+      problem(
+        `${label(key)} is for TLS, but ${label('redisUrl')} has none, use rediss:// (or rediss+sentinel://, rediss+cluster://)`,
+      );
+    }
+  }
+}
+
 /** Problems between the options of `brokerTable` and `replicaTable`. */
 export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
   const { values, given, label, problem, warn } = draft;
@@ -197,6 +225,7 @@ export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
       : (['tlsKey', 'tlsCert'] as const);
     problem(`${label(present)} needs ${label(absent)} as well`);
   }
+  checkRedisTls(draft);
   for (const key of ['replicaAddress', 'replicaKeyFile'] as const) {
     if (given('redisUrl') && !given(key))
       problem(`${label('redisUrl')} needs ${label(key)} as well`);

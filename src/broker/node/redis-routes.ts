@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { AgentRecord } from '../directory.ts';
-import type { RedisConnection, RedisError } from './redis-connection.ts';
+import type { RedisError } from './redis-connection.ts';
 import { decodeEntry, type StoredTunnel } from './redis-entry.ts';
 import { RouteCache, type Route } from './redis-route-cache.ts';
 import type { RedisStore } from './redis-store.ts';
@@ -17,7 +17,8 @@ const reconnectMs = 5_000;
 const maxKeysLogged = 1_000;
 
 export interface RedisRoutesOptions {
-  readonly connection: RedisConnection;
+  /** Whether Redis tells of changes. */
+  readonly isTold: () => boolean;
   readonly store: RedisStore;
   readonly upkeep: RedisUpkeep;
   readonly clock: Clock;
@@ -88,7 +89,7 @@ export class RedisRoutes {
   }
 
   #maxAgeMs(route: Route): number {
-    const sure = this.#options.connection.subscribed && route.lostAtMs === undefined;
+    const sure = this.#options.isTold() && route.lostAtMs === undefined;
     if (!sure) return unsureTtlMs;
     return route.tunnels.length > 0 ? routeTtlMs : unsureTtlMs;
   }

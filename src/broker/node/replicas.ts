@@ -4,6 +4,7 @@ import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { isLoopback } from '../../base/options-values.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
+import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { connectWebSocket } from '../../websocket/connect.ts';
 import { proofHeader } from '../authenticator.ts';
@@ -29,7 +30,8 @@ export interface Replicas {
 
 /** @throws Error when a file cannot be read or the Redis URL is malformed; a Redis that is away is no error */
 export async function joinReplicas(options: BrokerOptions, log: Logger): Promise<Replicas> {
-  const { redisUrl, redisCa, redisPrefix, replicaId, replicaKeyFile, replicaCa } = options;
+  const { redisUrl, redisCa, redisCert, redisKey, redisPrefix } = options;
+  const { replicaId, replicaKeyFile, replicaCa } = options;
   if (redisUrl === undefined || replicaKeyFile === undefined) {
     const none = { keys: undefined, forward: undefined, files: [] };
     return { directory: new MemoryDirectory(), ...none };
@@ -38,20 +40,25 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
   const ca = replicaCa === undefined ? undefined : await openCa(replicaCa, log);
   const directory = await RedisDirectory.connect({
     redis: redisUrl.reveal(),
-    ...(redisCa === undefined ? {} : { tls: { caFile: redisCa } }),
+    tls: {
+      ...(redisCa !== undefined && { caFile: redisCa }),
+      ...(redisCert !== undefined && { certFile: redisCert }),
+      ...(redisKey !== undefined && { keyFile: redisKey }),
+    },
     keyPrefix: redisPrefix,
     replica: replicaId,
     clock: systemClock,
     log,
   });
   const keys = () => keyFile.value;
+  const files = [keyFile, ...(ca === undefined ? [] : [ca]), ...directory.files];
   const forward = makeForward({
     keys,
     ca: () => ca?.value,
     serverName: options.replicaServerName,
     allowPlain: options.allowPlainReplicas === true,
   });
-  return { directory, keys, forward, files: ca === undefined ? [keyFile] : [keyFile, ca] };
+  return { directory, keys, forward, files };
 }
 
 function openKeys(path: string, log: Logger): Promise<ReloadedFiles<ReplicaKeys>> {
@@ -103,6 +110,7 @@ export function makeForward({ keys, ca, serverName, allowPlain }: ForwardOptions
       return await connectWebSocket({
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
         headers: proof.headers,
+        userAgent: `culvert-broker/${version}`,
         // An entry in the directory may be forged: who answers there must be a replica before it gets a session's bytes.
         checkAnswer: (headers) =>
           isAnswer(headers.get(proofHeader.toLowerCase()), proof)

@@ -387,6 +387,8 @@ describe('the NetworkPolicy of the agent', () => {
     [{ httpsProxy: 'https://proxy', httpProxy: 'http://proxy' }, [6443, 443, 80]],
     [{ httpsProxy: 'proxy:3128' }, [6443, 443, 3128]],
     [{ httpsProxy: 'http://[broken' }, [6443, 443]],
+    [{ httpsProxy: 'http://user:22#rest@proxy:3128' }, [6443, 443]],
+    [{ httpsProxy: 'socks5h://proxy' }, [6443, 443, 1080]],
   ])('lets it to the proxy of %j', (proxyConfig, ports) => {
     expect(policyPorts(configuredInput({ proxyConfig }))).toEqual([dns, ports]);
   });

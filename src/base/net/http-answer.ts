@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { HandshakeError } from './handshake-error.ts';
+import { RouteError } from './route-error.ts';
 import { untilSocket } from './until-socket.ts';
 
 const maxHeadBytes = 16 * 1024;
@@ -15,28 +15,37 @@ export interface HttpAnswer {
 }
 
 /**
- * Reads the head of a response and leaves the socket paused.
+ * Reads the head of the final response and leaves the socket paused. Interim responses before it are skipped (RFC 9110, section 15.2:
+ * a client must be able to parse any number of them); 101 is a final one. All heads together are at most 16 KiB.
  *
- * @throws HandshakeError `not_websocket` what came is not HTTP, or longer than 16 KiB; the signal's reason; the socket's error
+ * @throws RouteError `not_http` what came is not HTTP, or longer than 16 KiB; the signal's reason; the socket's error
  */
 export function readAnswer(socket: Socket, signal: AbortSignal): Promise<HttpAnswer> {
   let received: Buffer = Buffer.alloc(0);
+  /** Of interim responses, which are no longer in `received`. */
+  let skippedBytes = 0;
   return untilSocket(socket, signal, (resolve, reject) => {
+    const refuse = (message: string) => reject(new RouteError('not_http', message));
     const onData = (bytes: Buffer) => {
       received = Buffer.concat([received, bytes]);
-      const end = received.indexOf('\r\n\r\n');
-      const looksRight = 'HTTP/1.'.startsWith(received.toString('latin1', 0, 7));
-      if (!looksRight) {
-        reject(new HandshakeError('not_websocket', 'what answered does not speak HTTP/1.1'));
-      } else if (end >= 0 ? end > maxHeadBytes : received.length > maxHeadBytes) {
-        const message = `the response has a head of more than ${maxHeadBytes} bytes`;
-        reject(new HandshakeError('not_websocket', message));
-      } else if (end >= 0) {
-        socket.pause();
-        const answer = parseHead(received.toString('latin1', 0, end), received.subarray(end + 4));
-        if (answer === undefined) {
-          reject(new HandshakeError('not_websocket', 'the response has no proper status line'));
-        } else resolve(answer);
+      for (;;) {
+        if (!'HTTP/1.'.startsWith(received.toString('latin1', 0, 7))) {
+          return refuse('what answered does not speak HTTP/1.1');
+        }
+        const end = received.indexOf('\r\n\r\n');
+        if (skippedBytes + (end < 0 ? received.length : end) > maxHeadBytes) {
+          return refuse(`the response has a head of more than ${maxHeadBytes} bytes`);
+        }
+        if (end < 0) return;
+        const rest = received.subarray(end + 4);
+        const answer = parseHead(received.toString('latin1', 0, end), rest);
+        if (answer === undefined) return refuse('the response has no proper status line');
+        if (answer.status >= 200 || answer.status === 101) {
+          socket.pause();
+          return resolve(answer);
+        }
+        received = rest;
+        skippedBytes += end + 4;
       }
     };
     socket.on('data', onData);

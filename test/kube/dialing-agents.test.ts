@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -12,7 +12,14 @@ import { inClusterConfig } from '../../src/kube/in-cluster-config.ts';
 import type { KubeConfig, KubeEndpoint } from '../../src/kube/kube-endpoint.ts';
 import { RestKubeApi } from '../../src/kube/rest-kube-api.ts';
 import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { type ConnectProxy, notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
+import {
+  type ConnectProxy,
+  notLoopback,
+  notLoopback6,
+  startConnectProxy,
+} from '../support/connect-proxy.ts';
+import { startSocksProxy } from '../support/socks-proxy.ts';
+import { startTarget } from '../support/target.ts';
 
 const signal = new AbortController().signal;
 const mapRef = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default', name: 'a' };
@@ -99,6 +106,22 @@ describe('an API server behind a proxy', () => {
     expect(await api.get(mapRef, { signal })).toEqual(map);
     expect(await api.get(mapRef, { signal })).toEqual(map);
     expect(proxy.asked).toEqual([`${notLoopback}:${port}`]);
+    expect(proxy.userAgents).toEqual(['test']);
+  });
+
+  it('is reached at an IPv6 address, which is in brackets in CONNECT', async () => {
+    const forwarder = createTcpServer((socket) => {
+      const onward = connectTcp(port, '127.0.0.1');
+      for (const end of [socket, onward]) end.on('error', () => {});
+      socket.pipe(onward).pipe(socket);
+    });
+    forwarder.listen(0, '::1');
+    await once(forwarder, 'listening');
+    onTestFinished(() => void forwarder.close());
+    const authority = `${notLoopback6}:${(forwarder.address() as AddressInfo).port}`;
+    const { api } = await start({ server: new URL(`https://${authority}`) });
+    expect(await api.get(mapRef, { signal })).toEqual(map);
+    expect(proxy.asked).toEqual([authority]);
   });
 
   it('is watched through it, and goes on being watched while the credentials change', async () => {
@@ -133,7 +156,7 @@ describe('an API server behind a proxy', () => {
 
   it('goes by the proxy of its kubeconfig before that of the environment', async () => {
     const { api, config } = await start({}, () => ({ HTTPS_PROXY: 'http://127.0.0.1:1' }));
-    config.now = { ...config.now, proxy: proxy.url };
+    config.now = { ...config.now, proxy: proxy.proxy };
     await api.get(mapRef, { signal });
     expect(proxy.asked).toHaveLength(1);
   });
@@ -141,11 +164,14 @@ describe('an API server behind a proxy', () => {
   it('trusts an https:// proxy whom the CA of the kubeconfig has signed for', async () => {
     const { api, config } = await start({}, () => ({}));
     await using tlsProxy = await startConnectProxy(certificates.server);
-    config.now = { ...config.now, proxy: tlsProxy.url };
+    config.now = { ...config.now, proxy: tlsProxy.proxy };
     expect(await api.get(mapRef, { signal })).toEqual(map);
     expect(tlsProxy.asked).toHaveLength(1);
     config.now = { ...config.now, ca: undefined, verify: false };
-    const refused = { code: 'unavailable', message: expect.stringContaining('did not connect') };
+    const refused = {
+      code: 'unavailable',
+      message: expect.stringContaining('no TLS connection to the proxy'),
+    };
     await expect(api.get(mapRef, { signal })).rejects.toMatchObject(refused);
   });
 
@@ -167,7 +193,7 @@ describe('an API server behind a proxy', () => {
       await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
         code: 'unavailable',
         message: expect.stringMatching(
-          /^cannot .*the proxy 127\.0\.0\.1:\d+ did not connect .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
+          /^cannot .*no TLS connection to the proxy 127\.0\.0\.1:\d+ .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
         ),
       });
       expect(tlsProxy.asked).toEqual([]);
@@ -198,12 +224,45 @@ describe('an API server behind a proxy', () => {
     });
   });
 
+  it('is reached through a SOCKS proxy, with user and password', async () => {
+    const credentials = { user: 'ann', password: 'pass word' };
+    await using socks = await startSocksProxy({ credentials });
+    const { api, config } = await start({}, () => ({ HTTPS_PROXY: socks.url }));
+    expect(await api.get(mapRef, { signal })).toEqual(map);
+    expect(socks.asked).toEqual([`ipv4 ${notLoopback}:${port}`]);
+    config.now = { ...config.now, server: new URL(`https://api.example:${port}`) };
+    expect(await api.get(mapRef, { signal })).toEqual(map);
+    expect(socks.asked.at(-1)).toBe(`name api.example:${port}`);
+  });
+
+  it('without TLS is reached through a SOCKS proxy', async () => {
+    const target = await startTarget({ mode: 'http' });
+    onTestFinished(() => target[Symbol.asyncDispose]());
+    await using socks = await startSocksProxy();
+    const server = new URL(`http://${notLoopback}:${target.port}`);
+    const { api } = await start({ server, proxy: socks.proxy }, () => ({}));
+    // The target knows nothing of Kubernetes; that it answered is enough.
+    await expect(api.get(mapRef, { signal })).rejects.toMatchObject({ code: 'not_served' });
+    expect(socks.asked).toEqual([`ipv4 ${notLoopback}:${target.port}`]);
+  });
+
+  it('says what the SOCKS proxy says', async () => {
+    await using socks = await startSocksProxy({ reply: () => 2 });
+    const { api } = await start({}, () => ({ HTTPS_PROXY: socks.url }));
+    await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringMatching(
+        /the proxy 127\.0\.0\.1:\d+ did not connect to .*: not allowed/,
+      ),
+    });
+  });
+
   it('is not reached with a wrong password, which is not repeated', async () => {
     const { api } = await start({}, (url) => ({ HTTPS_PROXY: url.replace('pass', 'wrong') }));
     const failure = await api.get(mapRef, { signal }).catch((thrown: unknown) => thrown as Error);
     expect(failure).toMatchObject({ code: 'unavailable' });
     expect((failure as Error).message).toContain('407');
-    expect((failure as Error).message).toContain("put user and password into the proxy's URL");
+    expect((failure as Error).message).toContain('did not accept the user and password');
     expect((failure as Error).message).not.toContain('wrong');
   });
 
@@ -211,12 +270,12 @@ describe('an API server behind a proxy', () => {
     const { api } = await start({}, () => ({ HTTPS_PROXY: 'http://127.0.0.1:1' }));
     await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
       code: 'unavailable',
-      message: expect.stringContaining('the proxy 127.0.0.1:1 did not connect'),
+      message: expect.stringContaining('through a proxy: the proxy 127.0.0.1:1 cannot be reached'),
     });
-    const { api: other } = await start({}, () => ({ HTTPS_PROXY: 'socks5://ann:secret@proxy:1' }));
+    const { api: other } = await start({}, () => ({ HTTPS_PROXY: 'socks4://ann:secret@proxy:1' }));
     await expect(other.get(mapRef, { signal })).rejects.toMatchObject({
       code: 'bad_config',
-      message: expect.stringMatching(/^(?!.*secret).*begins with socks5:.*correct HTTPS_PROXY/),
+      message: expect.stringMatching(/^(?!.*secret).*begins with socks4:.*correct HTTPS_PROXY/),
     });
   });
 });

@@ -1,0 +1,81 @@
+import { isIP, type Socket } from 'node:net';
+import { formatHostPort, type HostPort } from '../options-values.ts';
+import type { Proxy } from '../proxy.ts';
+import type { Attempt } from './attempt.ts';
+import { systemNames } from './name-resolver.ts';
+import { openTcp, nameNotFound } from './open-tcp.ts';
+import { connectTls, trustOf } from './connect-tls.ts';
+import { askToConnect } from './http-connect.ts';
+import { RouteError } from './route-error.ts';
+import { askSocksToConnect } from './socks5.ts';
+
+/** With `socks5://`, at most so many addresses of a name are tried, one after the other. */
+const maxAddresses = 4;
+
+export interface ProxyRoute {
+  readonly proxy: Proxy;
+  readonly destination: HostPort;
+  /** PEM; trusted for an https:// proxy, and for nothing else, besides the well-known CAs. */
+  readonly cas: readonly (string | undefined)[];
+  /** Sent in CONNECT: some proxies refuse a request without it. */
+  readonly userAgent: string;
+}
+
+/**
+ * Opens a connection through a proxy. This is the only place that speaks to proxies: WebSocket links and the Kubernetes client use it.
+ *
+ * @returns a connection to the destination on which nothing has been sent
+ * @throws RouteError `dns`, `connect`, `tls`, `proxy`; or the signal's reason
+ */
+export async function connectThroughProxy(route: ProxyRoute, attempt: Attempt): Promise<Socket> {
+  const { proxy, destination } = route;
+  if (proxy.scheme !== 'socks5' || isIP(destination.host) !== 0) {
+    return await connectTo(destination, route, attempt);
+  }
+  let failure: unknown;
+  for (const host of await addressesOf(destination, attempt)) {
+    try {
+      return await connectTo({ host, port: destination.port }, route, attempt);
+    } catch (thrown) {
+      attempt.signal.throwIfAborted();
+      failure ??= thrown;
+      // Only the proxy's answer about this address says something about the next one.
+      if (!(thrown instanceof RouteError && thrown.code === 'proxy')) break;
+    }
+  }
+  throw failure;
+}
+
+async function connectTo(
+  destination: HostPort,
+  { proxy, cas, userAgent }: ProxyRoute,
+  attempt: Attempt,
+): Promise<Socket> {
+  const { progress, signal } = attempt;
+  const what = `the proxy ${formatHostPort(proxy)}`;
+  let socket = await openTcp(proxy, what, attempt);
+  if (proxy.scheme === 'https') {
+    const peer = { serverName: proxy.host, what, isProxy: true, isPinned: false };
+    socket = await connectTls(socket, peer, trustOf(cas), attempt);
+  }
+  progress.step = `waiting for ${what} to connect to ${formatHostPort(destination)}`;
+  if (proxy.scheme === 'http' || proxy.scheme === 'https') {
+    await askToConnect(socket, proxy, destination, { what, userAgent, signal });
+  } else {
+    const { credentials } = proxy;
+    await askSocksToConnect(socket, { what, credentials, destination, signal });
+  }
+  return socket;
+}
+
+async function addressesOf({ host }: HostPort, { progress, signal }: Attempt): Promise<string[]> {
+  progress.step = `looking up the name ${host}`;
+  try {
+    const { addresses, late } = await systemNames.lookup(host, signal);
+    const found = addresses.length > 0 ? addresses : ((await late) ?? []);
+    return found.slice(0, maxAddresses);
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw nameNotFound(`${host} (socks5h:// lets the proxy resolve it)`, cause);
+  }
+}

@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { challengeAdvice, offeredSchemes } from '../../../src/base/net/proxy-challenge.ts';
+
+describe('Proxy-Authenticate', () => {
+  it.each<[string | undefined, string[]]>([
+    [undefined, []],
+    ['', []],
+    ['Basic realm="proxy"', ['Basic']],
+    ['NTLM', ['NTLM']],
+    ['Negotiate, NTLM', ['Negotiate', 'NTLM']],
+    ['Negotiate TlRMTVNTUAAB==, NTLM TlRMTVNTUAAB', ['Negotiate', 'NTLM']],
+    ['Digest realm="a, Basic b", nonce="x\\", Basic", qop="auth", algorithm=MD5', ['Digest']],
+    ['Digest realm="a", nonce = "b", Basic realm="c"', ['Digest', 'Basic']],
+    ['basic realm=x, BASIC realm=y', ['basic', 'BASIC']],
+    ['Kerberos\u001b[31m, <script>, "Basic"', []],
+    [
+      Array.from({ length: 99 }, (_, i) => `S${i}`).join(','),
+      Array.from({ length: 8 }, (_, i) => `S${i}`),
+    ],
+  ])('%j offers %j', (header, schemes) => {
+    expect(offeredSchemes(header)).toEqual(schemes);
+  });
+
+  it.each<[string | undefined, boolean, RegExp]>([
+    [undefined, false, /^put user and password into/],
+    ['Basic realm="x"', false, /^put user and password into/],
+    ['NTLM, basic realm="x"', true, /^it did not accept the user and password/],
+    ['NTLM, Negotiate', true, /^it only offers NTLM, Negotiate authentication, .* only Basic is/],
+    ['Digest realm="x", qop="auth"', false, /^it only offers Digest authentication/],
+  ])('%j leads to advice', (header, showed, sentence) => {
+    expect(challengeAdvice(header, showed)).toMatch(sentence);
+  });
+});
