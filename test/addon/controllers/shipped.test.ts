@@ -40,6 +40,15 @@ function secretTextsOf(secret: KubeObject): readonly string[] {
     .filter((text) => !text.includes('BEGIN CERTIFICATE'));
 }
 
+function isPrivateKey(text: string): boolean {
+  try {
+    createPrivateKey(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 it('nothing that clusters are given holds a key, a password or a token of the hub', async () => {
   const { ofHub, ofClusters } = await shipped();
   const names = ofHub.map(({ metadata }) => metadata.name).sort();
@@ -67,7 +76,7 @@ it('nothing that clusters are given holds a key, a password or a token of the hu
     }
     for (const text of texts) {
       expect(text).not.toMatch(/PRIVATE KEY|eyJ[\w-]{10,}\./);
-      expect(() => createPrivateKey(text)).toThrow();
+      expect(isPrivateKey(text)).toBe(false);
     }
   }
 });
