@@ -21,6 +21,7 @@ import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
+import { socketLimitProblem } from './socket-limit.ts';
 import { OpenTargets, TcpTarget } from './tcp-target.ts';
 import { TunnelKeeper } from './tunnel-keeper.ts';
 
@@ -101,6 +102,8 @@ class Agent implements RunningAgent {
   readonly #ca: LastGoodCa;
   readonly #lease: LeaseKeeper | undefined;
   #status: StatusServer | undefined;
+  /** Dials that have no outcome yet. */
+  #dialing = 0;
   readonly #running: Promise<unknown>;
 
   constructor(
@@ -254,13 +257,14 @@ class Agent implements RunningAgent {
   }
 
   #accept(target: Target, timeoutMs: number, stream: Stream): StreamHandler {
+    const counts = { connected: this.#targets.size, dialing: this.#dialing };
+    const problem = socketLimitProblem(target, counts);
+    if (problem !== undefined) return this.#refuse(target, stream, problem);
     const destination = this.#policy.resolve(target.host, target.port);
     if (destination === undefined) {
       const refusal = this.#policy.refusal(target.host, target.port);
       this.#log.warn('destination refused', { host: target.host, port: target.port });
-      this.#dials.add(target, { durationMs: 0, error: refusal });
-      stream.reset(refusal);
-      return refusedStream;
+      return this.#refuse(target, stream, refusal);
     }
     const own = this.#options.dialTimeoutMs;
     const limitMs = timeoutMs === 0 ? own : Math.min(own, timeoutMs);
@@ -268,9 +272,19 @@ class Agent implements RunningAgent {
       timeoutMs: limitMs,
       clock: this.#clock,
       addressRefusal: (address) => this.#policy.addressRefusal(destination, address),
-      onDialed: (outcome) => this.#dials.add(target, outcome),
+      onDialed: (outcome) => {
+        this.#dialing--;
+        this.#dials.add(target, outcome);
+      },
     };
+    this.#dialing++;
     return new TcpTarget(stream, destination, dial, this.#targets);
+  }
+
+  #refuse(target: Target, stream: Stream, why: TunnelError): StreamHandler {
+    this.#dials.add(target, { durationMs: 0, error: why });
+    stream.reset(why);
+    return refusedStream;
   }
 }
 

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import type { Clock, Timer } from '../base/clock.ts';
 import { keepAlive } from '../base/net/keep-alive.ts';
 import type { HostPort } from '../base/options-values.ts';
 import { TunnelError } from '../tunnel/errors.ts';
@@ -16,6 +17,18 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** How long a target may take nothing of the last bytes of an ended stream, in milliseconds. */
 const lingerMs = 60_000;
+
+/** How much of what a target sends is still read, and dropped, after a stop: a target that is done shows its end within it. In bytes. */
+const readAfterStopBytes = 64 * 1024;
+
+/**
+ * How long a connection whose client has closed stays open once the kernel has all bytes of the client: one second, and one more for
+ * each 128 KiB that the client wrote, but at most 30, in milliseconds. Then it is closed. With unread bytes of the target that is a
+ * RST, which discards what the kernel has not delivered yet, and Node cannot tell how much that is.
+ */
+function closeDelayMs(writtenBytes: number): number {
+  return Math.min(1_000 * (1 + Math.floor(writtenBytes / (128 * 1024))), 30_000);
+}
 
 // Made once: an abort without a reason makes one each time, with a stack.
 const streamEnded = new Error('the stream has ended');
@@ -61,12 +74,18 @@ export class TcpTarget implements StreamHandler {
   #dialing: AbortController | undefined;
   #socket: Socket | undefined;
   #writer: SocketWriter | undefined;
+  readonly #clock: Clock;
+  /** The client wants no more. */
+  #stopped = false;
+  #leftToReadBytes = readAfterStopBytes;
+  #closeTimer: Timer | undefined;
 
   /** Starts to dial; the stream is accepted or reset with the reason. */
   constructor(stream: Stream, destination: HostPort, options: DialOptions, open: OpenTargets) {
     this.#stream = stream;
     this.#open = open;
     this.#destination = destination;
+    this.#clock = options.clock;
     this.#dial(options).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
   }
 
@@ -80,6 +99,14 @@ export class TcpTarget implements StreamHandler {
 
   onWritable(): void {
     this.#socket!.resume();
+  }
+
+  /** The semantics of close(2): what the client wrote is delivered, the target is not read, and what it still sends gets RST. */
+  onStop(): void {
+    this.#stopped = true;
+    // It may be paused, and then its end does not show.
+    this.#socket?.resume();
+    this.#closeSoon();
   }
 
   onClose(error: TunnelError | undefined): void {
@@ -125,8 +152,12 @@ export class TcpTarget implements StreamHandler {
     keepAlive(socket);
     this.#writer = new SocketWriter(socket, (bytes) => stream.consumed(bytes));
     this.#open.add(this);
-    socket.on('close', () => this.#open.delete(this));
+    socket.on('close', () => {
+      this.#closeTimer?.cancel();
+      this.#open.delete(this);
+    });
     socket.on('end', () => stream.fin());
+    socket.on('finish', () => this.#closeSoon());
     socket.on('error', (error) => {
       stream.reset(targetReset(address, this.#destination.port, error));
     });
@@ -134,8 +165,20 @@ export class TcpTarget implements StreamHandler {
     socket.resume();
   }
 
+  /** Once nothing more is read, and the kernel has all that was written. */
+  #closeSoon(): void {
+    const socket = this.#socket;
+    if (!this.#stopped || socket?.writableFinished !== true || socket.destroyed) return;
+    const delayMs = closeDelayMs(socket.bytesWritten);
+    this.#closeTimer ??= this.#clock.setTimer(delayMs, () => socket.destroy());
+  }
+
   /** True: read on. */
   #onRead(bytes: number): boolean {
+    if (this.#stopped) {
+      this.#leftToReadBytes -= bytes;
+      return this.#leftToReadBytes > 0;
+    }
     // A target that speaks first may do so before the promise of the connect has settled.
     return this.#stream.write(readBuffer.subarray(0, bytes));
   }

@@ -2,48 +2,10 @@ import { closeSync, openSync } from 'node:fs';
 import { devNull } from 'node:os';
 import type { Server, Socket } from 'node:net';
 import { addressGroup } from './address-group.ts';
+import type { ConnectionLimits, ConnectionRefusal } from './connection-limits.ts';
 import { describeError } from './error.ts';
 import type { Logger } from './logger.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
-
-/** Bounds on the connections of one listener. */
-export interface ConnectionLimits {
-  /** Connections in total. It stays below the limit of open files, so that probes, reloads and dials have descriptors left. */
-  readonly maxConnections: number;
-  /** Connections that have not shown a credential yet: in a TLS handshake, sending a request, waiting for its answer, or idle. */
-  readonly maxUnauthenticated: number;
-  /** The same for one address (IPv6: one /64). Trusted proxies are exempt. */
-  readonly maxUnauthenticatedPerAddress: number;
-  /** Connections of one address, with and without a credential. Trusted proxies are exempt. Default: unlimited. */
-  readonly maxPerAddress?: number;
-  /**
-   * How long a connection may take to its next whole request, in milliseconds: from when it was accepted, or from the end of the last
-   * answer. The TLS handshake is a part of it.
-   */
-  readonly requestTimeoutMs: number;
-  /** How long a request may take until the client has taken the whole answer, in milliseconds. */
-  readonly answerTimeoutMs: number;
-}
-
-/** Why a connection was closed by its guard. */
-export type ConnectionRefusal =
-  /** The listener has `maxConnections`, and none of them could be given up. */
-  | 'total'
-  /** It was the one that had waited longest when there were too many without a credential. */
-  | 'unauthenticated'
-  /** The same, for one address. */
-  | 'address'
-  /** No whole request came in time. */
-  | 'slow_request'
-  /** The client did not take the answer in time. */
-  | 'slow_answer'
-  /** It sent several requests at once. */
-  | 'pipelined'
-  /**
-   * The process had no descriptor left. Node closes what it cannot accept and does not say so, so this counts the seconds in which that
-   * was so.
-   */
-  | 'accept_failed';
 
 /** A connection that has not shown a credential, or has. */
 interface Connection {
@@ -77,6 +39,8 @@ export interface ConnectionGuardParts {
   readonly listener: string;
   readonly log: Logger;
   readonly trustedProxies?: TrustedProxies | undefined;
+  /** Called for each connection that the guard closes. */
+  readonly onClosed?: (why: ConnectionRefusal) => void;
 }
 
 /**
@@ -89,6 +53,7 @@ export class ConnectionGuard implements Disposable {
   readonly #listener: string;
   readonly #log: Logger;
   readonly #trustedProxies: TrustedProxies | undefined;
+  readonly #onClosed: ((why: ConnectionRefusal) => void) | undefined;
   readonly #connections = new Map<string, Connection>();
   readonly #addresses = new Map<string, Address>();
   /** Of all addresses, the longest first. */
@@ -107,6 +72,7 @@ export class ConnectionGuard implements Disposable {
     this.#listener = parts.listener;
     this.#log = parts.log;
     this.#trustedProxies = parts.trustedProxies;
+    this.#onClosed = parts.onClosed;
     server.on('connection', (socket: Socket) => this.#accept(socket));
     server.on('error', (error: Error) => this.#acceptFailed(error));
     this.#sweep = setInterval(() => {
@@ -304,6 +270,7 @@ export class ConnectionGuard implements Disposable {
   #countRefusal(why: ConnectionRefusal): void {
     this.#refusals.set(why, (this.#refusals.get(why) ?? 0) + 1);
     this.#unlogged.set(why, (this.#unlogged.get(why) ?? 0) + 1);
+    this.#onClosed?.(why);
   }
 
   /** One line about many connections: who makes them must not fill the log. */

@@ -1,4 +1,5 @@
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { type CaUse, readCaCertificates } from './ca-certificates.ts';
 import { describeError } from './error.ts';
 import { aliasAsNameText, isClusterAlias, isDnsLabel } from './enrolment-token-subject.ts';
@@ -70,7 +71,7 @@ export function parseChoice(text: string, choices: readonly string[]): string {
 export function parseUrl(text: string, protocols: readonly string[]): URL {
   const wanted = protocols.map((protocol) => `${protocol}//`).join(' or ');
   // "localhost:8080" parses as a URL of scheme "localhost:", so the protocol is what tells.
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const url = URL.parse(withBrackets(text)) ?? undefined;
   if (url === undefined || !protocols.includes(url.protocol) || url.hostname === '') {
     throw new ValueProblem(`is not a URL that starts with ${wanted}`);
   }
@@ -78,6 +79,16 @@ export function parseUrl(text: string, protocols: readonly string[]): URL {
     throw new ValueProblem('carries a user or password; credentials do not belong into a URL');
   }
   return url;
+}
+
+/**
+ * A URL with brackets around its IPv6 address, where they lack. Kubernetes puts the addresses of pods into arguments without them:
+ * `wss://$(POD_IP):8091` becomes `wss://fd00::1:8091`. The last number is the port.
+ */
+function withBrackets(text: string): string {
+  const [, scheme, host, rest] =
+    /^([a-z]+:\/\/)([\da-fA-F:.]+)(:\d{1,5}(?:\/.*)?)$/.exec(text) ?? [];
+  return host !== undefined && isIPv6(host) ? `${scheme}[${host}]${rest}` : text;
 }
 
 export function parseHostPort(text: string): HostPort {

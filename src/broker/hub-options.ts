@@ -67,6 +67,8 @@ export interface HubOptions {
    * whose sockets outlive the memory of this hub.
    */
   readonly keep?: (link: Link, kept: KeptAgent | KeptDialer) => void;
+  /** The only cluster that is dialled here: without an agent of it the broker is not ready. Undefined: any may be. */
+  readonly onlyCluster?: string | undefined;
   /** What this broker asks of the sessions that it carries; WELCOME tells it. */
   readonly sessionLimits?: {
     /** No receive window of a stream shall grow beyond this, in bytes. */

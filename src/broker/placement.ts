@@ -107,10 +107,12 @@ export class Placement {
     return here === undefined ? { records } : { place: { here }, records };
   }
 
-  /** Whether another process is connected, and was before the wanted one could have been lost. */
+  /** Whether another process is connected: for longer than the wanted one can have been away, or in its place. */
   #hasOthers({ cluster, process }: PlaceWish, records: readonly AgentRecord[]): boolean {
     for (const port of this.#tunnels.of(records[0]?.cluster ?? cluster)) {
-      if (!port.draining && port.standsForMs > hubLimits.otherAgentAgeMs) return true;
+      if (port.draining || port.doubtful || !port.standing) continue;
+      if (port.standsForMs > hubLimits.otherAgentAgeMs || port.agent === process!.agent)
+        return true;
     }
     return records.some(
       (record) =>

@@ -8,6 +8,7 @@ import {
   type Identity,
   type Peer,
 } from './authenticator.ts';
+import { ReviewQueue } from './review-queue.ts';
 
 /** Asks the hub's API server whose token this is. */
 export interface TokenReviewer {
@@ -22,13 +23,18 @@ export interface TokenReviewer {
 /** The ServiceAccount that the token driver of a registration gives to the agents of a cluster, in the namespace of the cluster. */
 const agentServiceAccount = 'cluster-proxy-agent';
 
-/** How long an answer of the API server holds, in milliseconds. A token that was refused may be one that is not known yet. */
-const holdMs = { good: 60_000, bad: 10_000 };
-const maxHeld = 10_000;
+/**
+ * How long an answer of the API server holds, in milliseconds, and how many answers are kept. A token that was refused may be one that is
+ * not known yet. Anyone can make tokens that are refused, so those answers do not take the place of good ones.
+ */
+const held = {
+  good: { forMs: 60_000, most: 10_000 },
+  bad: { forMs: 10_000, most: 2_000 },
+} as const;
 
 interface Held {
-  readonly user: Promise<string | undefined>;
-  untilMs: number;
+  readonly user: string | undefined;
+  readonly untilMs: number;
 }
 
 /** Knows agents by the token of their ServiceAccount on the hub. Everybody else is for the next authenticator. */
@@ -36,8 +42,12 @@ export class TokenReviewAuthenticator implements Authenticator {
   readonly #reviewer: TokenReviewer;
   readonly #next: Authenticator;
   readonly #clock: Clock;
-  /** Answers, by a digest that nobody can make from a token without this process's key. */
-  readonly #held = new Map<string, Held>();
+  readonly #queue = new ReviewQueue();
+  // By a digest that nobody can make from a token without this process's key, the oldest first.
+  readonly #good = new Map<string, Held>();
+  readonly #bad = new Map<string, Held>();
+  /** Questions that have no answer yet. */
+  readonly #open = new Map<string, Promise<string | undefined>>();
   readonly #key = crypto.subtle.generateKey({ name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
 
   constructor(reviewer: TokenReviewer, next: Authenticator, clock: Clock) {
@@ -56,35 +66,42 @@ export class TokenReviewAuthenticator implements Authenticator {
         `the token in ${credentialHeader} is neither made with an agent's certificate nor of a ServiceAccount ${agentServiceAccount}`,
       );
     }
-    const cluster = clusterOf(await this.#userOf(token));
+    const cluster = clusterOf(await this.#userOf(token, peer.address));
     if (cluster !== undefined) return { kind: 'agent', cluster, registered: true };
     throw new AuthenticationError(
       `the API server of the hub does not know the token of ${claimed}/${agentServiceAccount}; is it expired, or of another hub?`,
     );
   }
 
-  async #userOf(token: string): Promise<string | undefined> {
+  async #userOf(token: string, address: string | undefined): Promise<string | undefined> {
     const digest = await this.#digestOf(token);
-    const held = this.#held.get(digest);
-    if (held !== undefined && held.untilMs > this.#clock.now()) return await held.user;
+    const known = this.#good.get(digest) ?? this.#bad.get(digest);
+    if (known !== undefined && known.untilMs > this.#clock.now()) return known.user;
     // Whoever comes while the question is on its way gets its answer.
-    const entry: Held = { user: this.#reviewer.userOf(token), untilMs: Infinity };
-    this.#held.set(digest, entry);
-    this.#dropOldest();
-    try {
-      const user = await entry.user;
-      entry.untilMs = this.#clock.now() + (user === undefined ? holdMs.bad : holdMs.good);
-      return user;
-    } catch (thrown) {
-      if (this.#held.get(digest) === entry) this.#held.delete(digest);
-      throw thrown;
+    let open = this.#open.get(digest);
+    if (open === undefined) {
+      open = this.#ask(digest, token, address).finally(() => this.#open.delete(digest));
+      this.#open.set(digest, open);
     }
+    return await open;
   }
 
-  #dropOldest(): void {
-    if (this.#held.size <= maxHeld) return;
-    const [oldest] = this.#held.keys();
-    this.#held.delete(oldest!);
+  async #ask(
+    digest: string,
+    token: string,
+    address: string | undefined,
+  ): Promise<string | undefined> {
+    const user = await this.#queue.run(address, () => this.#reviewer.userOf(token));
+    const [answers, { forMs, most }] =
+      user === undefined ? [this.#bad, held.bad] : [this.#good, held.good];
+    this.#good.delete(digest);
+    this.#bad.delete(digest);
+    answers.set(digest, { user, untilMs: this.#clock.now() + forMs });
+    if (answers.size > most) {
+      const [oldest] = answers.keys();
+      answers.delete(oldest!);
+    }
+    return user;
   }
 
   async #digestOf(token: string): Promise<string> {
@@ -95,14 +112,21 @@ export class TokenReviewAuthenticator implements Authenticator {
 
 /** The user that a ServiceAccount token claims, believed by nobody. */
 function claimedUser(token: string): string | undefined {
+  const { sub } = unverifiedClaims(token);
+  return typeof sub === 'string' ? sub : undefined;
+}
+
+/** What a token claims, believed by nobody: only the API server knows whether it is true. Empty for what is no token. */
+export function unverifiedClaims(token: string): {
+  readonly sub?: unknown;
+  readonly aud?: unknown;
+} {
   try {
     const [, body = ''] = token.split('.', 2);
-    const claims = JSON.parse(atob(body.replaceAll('-', '+').replaceAll('_', '/'))) as {
-      readonly sub?: unknown;
-    };
-    return typeof claims.sub === 'string' ? claims.sub : undefined;
+    const claims: unknown = JSON.parse(atob(body.replaceAll('-', '+').replaceAll('_', '/')));
+    return typeof claims === 'object' && claims !== null ? claims : {};
   } catch {
-    return undefined;
+    return {};
   }
 }
 

@@ -57,7 +57,7 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     replicaKeyFile,
     replicaCa,
   } = values;
-  const { agentCa, statusListen, replicaServerName } = values;
+  const { agentCa, allowPlainReplicas, statusListen, replicaServerName } = values;
   const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
   const choice = tlsChoice(values);
   const options: BrokerOptions = Object.freeze({
@@ -77,6 +77,7 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     redisKey,
     redisPrefix,
     replicaAddress,
+    allowPlainReplicas,
     replicaKeyFile,
     replicaCa,
     replicaServerName,
@@ -126,7 +127,9 @@ export const brokerCommand: Command = {
     return await runUntilStopped(
       async (parts) => {
         const metrics = new Metrics();
-        const broker = parts.use(await startBroker(options, { log, metrics }));
+        const broker = parts.use(
+          await startBroker(options, { log, metrics, onlyCluster: front?.cluster }),
+        );
         log.info('broker listens', { url: broker.url });
         if (front === undefined) return broker;
         const bridge = parts.use(

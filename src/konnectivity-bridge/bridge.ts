@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from '../base/clock.ts';
+import type { ConnectionRefusal } from '../base/connection-limits.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ReloadedFiles } from '../base/reloaded-files.ts';
 import type { Dialer } from '../dialer/dialer.ts';
@@ -66,6 +67,7 @@ export async function startBridge(
 class Bridge implements RunningBridge {
   readonly #context: BridgeContext;
   readonly #clientRefused: (why: ClientRefusal) => void;
+  readonly #connectionClosed: (why: ConnectionRefusal) => void;
   readonly #fronts: Front[] = [];
   #tls: ReloadedFiles<TlsMaterial> | undefined;
   #onIdle: (() => void) | undefined;
@@ -96,6 +98,11 @@ class Bridge implements RunningBridge {
       'Connections closed although their certificate comes from the client CA, by reason',
       'reason',
     );
+    this.#connectionClosed = metrics.counter(
+      'closed_connection_count',
+      'Connections of konnectivity clients that were closed by their limits, by reason',
+      'reason',
+    );
     exposeGauges(metrics, this.#context);
     metrics.gauge(
       'tls_files_stale',
@@ -116,6 +123,7 @@ class Bridge implements RunningBridge {
       clock,
       log,
       clientRefused: this.#clientRefused,
+      connectionClosed: this.#connectionClosed,
       accept: (stream: ConstructorParameters<typeof ProxyStream>[1]) =>
         new ProxyStream(this.#context, stream),
     };

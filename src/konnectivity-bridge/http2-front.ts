@@ -11,11 +11,16 @@ import {
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
+import { ConnectionGuard } from '../base/connection-guard.ts';
+import type { ConnectionRefusal } from '../base/connection-limits.ts';
 import { isAgentName } from '../base/agent-subject.ts';
 import { asError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
+import { formatPeer } from '../base/net/format-peer.ts';
+import { listenAt } from '../base/net/listen.ts';
 import { trustClientsOf } from '../base/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
+import { ClientWatch } from './client-watch.ts';
 import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
 import type { ClientRefusal } from './metrics.ts';
@@ -38,6 +43,8 @@ export interface Http2FrontOptions {
   readonly accept: AcceptCall;
   /** Told of each connection that is closed although its certificate comes from the client CA. */
   readonly clientRefused: (why: ClientRefusal) => void;
+  /** Told of each connection that is closed because of the limits. */
+  readonly connectionClosed: (why: ConnectionRefusal) => void;
 }
 
 /** gRPC on node:http2: a third of the cost per byte of @grpc/grpc-js (docs/benchmarks.md). @throws BridgeError `listen_failed` */
@@ -52,9 +59,13 @@ class Http2Front implements Front {
   readonly #server: Http2Server | Http2SecureServer;
   /** Every TCP or Unix connection, also before its handshake and after the end of its session. */
   readonly #sockets = new Set<Socket>();
+  /** The connection whose session is being made: node:http2 does not let the session's user destroy it. */
+  #newSocket: Socket | undefined;
   #accepting = true;
   #address = '';
   readonly #closed = Promise.withResolvers<void>();
+  /** Undefined for a Unix socket, whose clients have no address and are the owner's own. */
+  readonly #guard: ConnectionGuard | undefined;
 
   constructor(options: Http2FrontOptions) {
     this.#options = options;
@@ -63,6 +74,10 @@ class Http2Front implements Front {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
+    // Before the server's own listener, which makes the session and says so at once.
+    const isReady = options.tls ? 'secureConnection' : 'connection';
+    this.#server.prependListener(isReady, (socket: Socket) => (this.#newSocket = socket));
+    this.#guard = this.#guardOf(options);
     this.#server.on('session', (session) => this.#onSession(session));
     this.#server.on('secureConnection', (socket: TLSSocket) => this.#refuseAgents(socket));
     this.#server.once('close', () => this.#closed.resolve());
@@ -78,16 +93,16 @@ class Http2Front implements Front {
   }
 
   async listen(): Promise<void> {
-    const { listen } = this.#options;
-    const listening = once(this.#server, 'listening');
+    const { listen, log } = this.#options;
     try {
       if (typeof listen === 'string') {
         await removeStaleSocket(listen);
+        const listening = once(this.#server, 'listening');
         withSocketMode(() => this.#server.listen(listen));
+        await listening;
       } else {
-        this.#server.listen(listen.port, listen.host);
+        await listenAt(this.#server, listen, log);
       }
-      await listening;
     } catch (error) {
       if (error instanceof BridgeError) throw error;
       throw new BridgeError(
@@ -113,9 +128,32 @@ class Http2Front implements Front {
 
   async close(): Promise<void> {
     this.stopAccepting();
+    this.#guard?.[Symbol.dispose]();
     // Not the sessions: one that was told GOAWAY would wait for its client to hang up.
     for (const socket of this.#sockets) socket.destroy();
     await this.#closed.promise;
+  }
+
+  #guardOf({ listen, limits, log, connectionClosed }: Http2FrontOptions) {
+    if (typeof listen === 'string') {
+      this.#server.maxConnections = limits.maxConnections;
+      this.#server.on('drop', () => connectionClosed('total'));
+      return undefined;
+    }
+    return new ConnectionGuard(this.#server, {
+      limits: {
+        maxConnections: limits.maxConnections,
+        maxUnauthenticated: limits.maxHandshakes,
+        maxUnauthenticatedPerAddress: Math.ceil(limits.maxHandshakes / 2),
+        maxPerAddress: limits.maxConnectionsPerAddress,
+        // The handshake and the first frame have this long each; their own timers say so before.
+        requestTimeoutMs: 3 * limits.handshakeTimeoutMs,
+        answerTimeoutMs: Infinity,
+      },
+      listener: 'konnectivity clients',
+      log,
+      onClosed: connectionClosed,
+    });
   }
 
   /**
@@ -131,7 +169,7 @@ class Http2Front implements Front {
     if (!names.some(isAgentName)) return;
     this.#options.clientRefused('agent_certificate');
     this.#options.log.warn('konnectivity client refused: its certificate is that of an agent', {
-      peer: `${socket.remoteAddress}:${socket.remotePort}`,
+      peer: formatPeer(socket),
       subject: names,
     });
     socket.destroy();
@@ -144,15 +182,41 @@ class Http2Front implements Front {
       this.#options.log.debug('konnectivity connection said nothing', { peer });
       session.destroy();
     });
-    session.once('remoteSettings', () => timer.cancel());
+    session.once('remoteSettings', () => {
+      timer.cancel();
+      this.#guard?.authenticated(session.socket as Socket);
+    });
     session.once('close', () => timer.cancel());
     // Told by 'sessionError' of the server; without a listener it would be thrown.
     session.on('error', () => {});
-    session.on('stream', (stream, headers) => this.#onStream(stream, headers, peer));
+    const watch = this.#watch(session, this.#newSocket!, peer);
+    session.on('stream', (stream, headers) => {
+      watch.callBegan();
+      stream.once('close', () => watch.callEnded());
+      this.#onStream(stream, headers, peer, () => watch.progressed());
+    });
     session.setLocalWindowSize(4 * limits.windowBytes);
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, peer: string): void {
+  #watch(session: ServerHttp2Session, socket: Socket, peer: string): ClientWatch {
+    const { limits, clock, log } = this.#options;
+    const onDead = (silentMs: number): void => {
+      log.warn('konnectivity client does not answer: its connection is closed', {
+        peer,
+        silentMs: Math.round(silentMs),
+      });
+      // Not the session, which would wait until its last write is done.
+      socket.destroy();
+    };
+    return new ClientWatch({ session, socket, limits, clock, onDead });
+  }
+
+  #onStream(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    peer: string,
+    onProgress: () => void,
+  ): void {
     // The reason is in 'close', which always follows.
     stream.on('error', () => {});
     if (headers[':method'] !== 'POST') return answer(stream, { ':status': 405 });
@@ -162,12 +226,13 @@ class Http2Front implements Front {
       return refuse(stream, GrpcStatus.unimplemented, `unknown method ${headers[':path']}`);
     }
     if (!this.#accepting) return refuse(stream, GrpcStatus.unavailable, 'the bridge is draining');
-    const call = new Http2FrontStream(
-      stream,
+    const { pool, limits } = this.#options;
+    const call = new Http2FrontStream(stream, {
       peer,
-      this.#options.pool,
-      this.#options.limits.lingerMs,
-    );
+      pool,
+      lingerMs: limits.lingerMs,
+      onProgress,
+    });
     call.handle(this.#options.accept(call));
   }
 
@@ -234,7 +299,7 @@ function addressOf(address: AddressInfo | string | null): string {
 function peerOf(session: ServerHttp2Session, listener: string): string {
   const socket = session.socket as TLSSocket;
   if (socket.remoteAddress === undefined) return listener;
-  const address = `${socket.remoteAddress}:${socket.remotePort}`;
+  const address = formatPeer(socket);
   const name = session.encrypted ? socket.getPeerCertificate().subject?.CN : undefined;
   return name === undefined ? address : `${name} (${address})`;
 }

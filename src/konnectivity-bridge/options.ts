@@ -1,3 +1,4 @@
+import { connectionShare } from '../base/open-file-limit.ts';
 import { isLoopback } from '../base/options-values.ts';
 import type { TlsChoice } from '../base/tls-choice.ts';
 import { BridgeError } from './bridge-error.ts';
@@ -51,11 +52,24 @@ export interface BridgeLimits {
   readonly handshakeTimeoutMs: number;
   /** How long a client may keep its half of a call open after our answer was complete, in milliseconds. */
   readonly lingerMs: number;
+  /** How long a client with open calls may send nothing before it gets a PING, in milliseconds. */
+  readonly pingIntervalMs: number;
+  /** How long after the PING a client may go on sending nothing, in milliseconds. Then its connection is closed. */
+  readonly pingTimeoutMs: number;
   /** Calls that one HTTP/2 connection may have open: a reusable tunnel has one per proxied connection. */
   readonly maxStreamsPerConnection: number;
+  /** Connections to one listener. They stay below the limit of open files. */
+  readonly maxConnections: number;
+  /** Those of them whose TLS handshake, or first HTTP/2 frame, has not come. */
+  readonly maxHandshakes: number;
+  /** Connections of one address (IPv6: one /64). */
+  readonly maxConnectionsPerAddress: number;
   /** HTTP/2 receive window of one call, in bytes. The whole connection has four times as much. */
   readonly windowBytes: number;
 }
+
+/** A quarter of the descriptors: agents and dialers have half in the process of a broker, and links to brokers in that of a bridge. */
+const maxConnections = connectionShare(1 / 4);
 
 export const defaultBridgeLimits: BridgeLimits = {
   dialTimeoutMs: 10_000,
@@ -65,7 +79,12 @@ export const defaultBridgeLimits: BridgeLimits = {
   maxQueuedBytes: 256 * 1024,
   handshakeTimeoutMs: 4_000,
   lingerMs: 5_000,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 20_000,
   maxStreamsPerConnection: 4096,
+  maxConnections,
+  maxHandshakes: Math.min(1024, Math.ceil(maxConnections / 4)),
+  maxConnectionsPerAddress: Math.ceil(maxConnections / 2),
   windowBytes: 1024 * 1024,
 };
 

@@ -87,12 +87,6 @@ export async function ask(
   };
 }
 
-/** The value of a metric without labels, or with exactly these. */
-export function metricIn(body: string, name: string): number {
-  const line = body.split('\n').find((one) => one.startsWith(`${name} `));
-  return line === undefined ? 0 : Number(line.slice(name.length + 1));
-}
-
 /** How many lines a program has logged so far about an event. */
 export function linesAbout(program: Program, event: string): number {
   return program.output.split('\n').filter((line) => line.includes(`"event":"${event}"`)).length;

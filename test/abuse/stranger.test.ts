@@ -7,11 +7,26 @@ import { ground } from '../ground/ground.ts';
 import { startNginx } from '../ground/services.ts';
 import { echo, openClient } from '../support/front-client.ts';
 import { openSockets } from '../support/open-files.ts';
-import { handshakeText } from '../support/raw-websocket.ts';
+import { startProgram } from '../support/process.ts';
+import { connectTo, handshakeText, RawWebSocket } from '../support/raw-websocket.ts';
 import { startTarget, type TestTarget } from '../support/target.ts';
-import { logged, startWorld, type World } from '../support/world.ts';
+import {
+  culvert,
+  logged,
+  loggedLine,
+  startCulvert,
+  startWorld,
+  type World,
+} from '../support/world.ts';
 import { costOfAttack } from './attack-cost.ts';
-import { addressOf, ask, type Address, Stranger } from './stranger-world.ts';
+import {
+  addressOf,
+  ask,
+  type Address,
+  linesAbout,
+  Stranger,
+  withOpenFiles,
+} from './stranger-world.ts';
 
 const mib = 1024 * 1024;
 /** What a stranger may cost at most. One who piles up answers costs hundreds. */
@@ -38,7 +53,7 @@ async function startPlace(options: { readonly plain?: boolean }): Promise<Place>
 beforeAll(async () => {
   target = await startTarget({ mode: 'echo' });
   [plain, secure] = await Promise.all([startPlace({ plain: true }), startPlace({})]);
-});
+}, 60_000);
 afterAll(async () => {
   await Promise.all([
     plain?.world[Symbol.asyncDispose](),
@@ -267,6 +282,125 @@ describeWith({ nginx: await ground.debian('nginx') }, 'a stranger behind nginx',
       expect(await through(ordinary(path))).toBe('400');
       expect(await through(handshakeText(path))).toBe('400');
     }
+  });
+});
+
+describe('a stranger who opens more connections than a broker has descriptors', () => {
+  const openFiles = 256;
+
+  it(
+    'keeps out neither probes nor agents nor konnectivity clients, and is logged in a few lines',
+    { timeout: 60_000 },
+    async () => {
+      const { tokens } = plain.world;
+      const listens = ['--listen', '--status-listen', '--konnectivity-listen'];
+      await using broker = startProgram(
+        withOpenFiles(
+          openFiles,
+          culvert('broker', [
+            ...listens.flatMap((name) => [name, '127.0.0.1:0']),
+            ...['--token-public-key', tokens.publicKeyFile],
+          ]),
+        ),
+      );
+      const main = addressOf(await logged(broker, 'broker listens', 'url'));
+      const status = (await logged(broker, 'status listens', 'address')) as Address;
+      const listening = await loggedLine(broker, 'konnectivity bridge listens');
+      const [front] = listening['addresses'] as [Address];
+      const token = await tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+      await using agent = startCulvert('agent', [
+        ...['--broker-url', `ws://${main}`, '--cluster', 'cluster1', '--tunnels', '1'],
+        ...['--token-file', await tokens.file(token), '--kube-apiserver', '127.0.0.1'],
+      ]);
+      await loggedLine(agent, 'connected to the broker');
+      const client = await openClient({ address: front });
+      const connection = await client.dial(`cluster1:${target.port}`);
+
+      using stranger = new Stranger();
+      let agents = 0;
+      const probe = async (): Promise<void> => {
+        expect(await ask(status, '/healthz')).toMatchObject({ status: 200 });
+        expect(await ask(status, '/readyz')).toMatchObject({ status: 200 });
+        expect(await echo(connection, 'still there')).toBe('still there');
+        const fresh = await client.dial(`cluster1:${target.port}`);
+        expect(await echo(fresh, 'hello')).toBe('hello');
+        fresh.destroy();
+        const headers = {
+          Authorization: `Bearer ${token}`,
+          'Culvert-Cluster': 'cluster1',
+          'Culvert-Agent': `agent-${++agents}`,
+        };
+        using tunnel = await RawWebSocket.open(
+          await connectTo(`ws://${main}`, ''),
+          '/v1/agent',
+          headers,
+        );
+        expect(tunnel.address).not.toBe('');
+      };
+      const attack = async (): Promise<void> => {
+        for (let round = 0; round < 10; round++) {
+          for (let at = 0; at < 80; at++) {
+            for (const address of [main, status, front]) stranger.connect(address);
+          }
+          await sleep(300);
+        }
+      };
+      const cost = await costOfAttack(broker, attack, probe);
+      expect(cost.failedProbes).toEqual([]);
+      expect(cost.goodProbes).toBeGreaterThan(1);
+      expect(await openSockets(broker)).toBeLessThan(openFiles - 32);
+      await broker.waitForLine(/connections closed by their limits/);
+      expect(linesAbout(broker, 'connections closed by their limits')).toBeLessThan(12);
+      client.close();
+    },
+  );
+});
+
+describe('a stranger without a credential', () => {
+  const agentOf = (cluster: string, token: string) => ({
+    Authorization: `Bearer ${token}`,
+    'Culvert-Cluster': cluster,
+    'Culvert-Agent': 'agent-1',
+  });
+
+  it.each([
+    ['no credential', {}],
+    ['a bad credential', { Authorization: 'Bearer a.b.c' }],
+  ])('who shows %s many times does not use up the accept rate of agents', async (_, shown) => {
+    const { tokens } = plain.world;
+    await using broker = startCulvert('broker', [
+      ...['--listen', '127.0.0.1:0', '--accept-rate', '25'],
+      ...['--token-public-key', tokens.publicKeyFile],
+    ]);
+    const url = await logged(broker, 'broker listens', 'url');
+    using stranger = new Stranger();
+    const requests = Array.from({ length: 300 }, () =>
+      stranger.say(addressOf(url), handshakeText('/v1/agent', shown)),
+    );
+    const clusters = Array.from({ length: 20 }, (__, at) => `c${at}`);
+    const letIn = clusters.map(async (cluster) => {
+      const token = await tokens.issue({ kind: 'agent', cluster });
+      using socket = await RawWebSocket.open(
+        await connectTo(url, ''),
+        '/v1/agent',
+        agentOf(cluster, token),
+      );
+      return socket.address !== '';
+    });
+    expect(await Promise.all(letIn)).toEqual(clusters.map(() => true));
+    for (const answer of await Promise.all(requests)) expect(answer).toMatch(/^HTTP\/1\.1 401 /);
+  });
+
+  it('cannot ask for the status again and again, nor can who has one', async () => {
+    const token = await plain.world.tokens.issue({ kind: 'dialer', name: 'curious' });
+    const headers = { Authorization: `Bearer ${token}` };
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => ask(plain.main, '/v1/status', headers)),
+    );
+    const refused = answers.filter(({ status }) => status === 503);
+    expect(refused.length).toBeGreaterThan(50);
+    for (const { retryAfter } of refused) expect(Number(retryAfter)).toBeGreaterThan(0);
+    expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThan(0);
   });
 });
 

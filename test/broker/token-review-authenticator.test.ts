@@ -25,7 +25,9 @@ function world(answer: (token: string) => Promise<string | undefined>) {
   };
   const next = refuseAll('for the next');
   const authenticator = new TokenReviewAuthenticator(reviewer, next, clock);
-  return { clock, asked, ask: (token: string) => authenticator.authenticate(shown(token), noTls) };
+  const ask = (token: string, address?: string) =>
+    authenticator.authenticate(shown(token), { ...noTls, address });
+  return { clock, asked, ask };
 }
 
 describe('an agent with a token of the hub', () => {
@@ -100,6 +102,67 @@ describe('an agent with a token of the hub', () => {
   });
 });
 
+describe('a stranger with many tokens', () => {
+  const stranger = '192.0.2.1';
+  const good = tokenOf(userOf('c1'), 'good');
+  const bad = (at: number) => tokenOf(userOf('c1'), `bad ${at}`);
+
+  /** An API server that answers when it is told to, and how many questions it has at a time. */
+  function slowServer() {
+    const open: (() => void)[] = [];
+    const counts = { most: 0, refused: 0 };
+    const { ask, asked } = world(async (token) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      open.push(resolve);
+      counts.most = Math.max(counts.most, open.length);
+      await promise;
+      return token === good ? userOf('c1') : undefined;
+    });
+    const flood = Array.from({ length: 1500 }, async (_, at) => {
+      await ask(bad(at), stranger).catch((error: unknown) => {
+        if (error instanceof AuthenticationUnavailableError) counts.refused++;
+      });
+    });
+    /** Answers every question until `done` has settled. */
+    const answerUntil = async (done: Promise<unknown>): Promise<void> => {
+      const state = { settled: false };
+      const settle = () => (state.settled = true);
+      done.then(settle, settle);
+      while (!state.settled) {
+        for (const resolve of open.splice(0)) resolve();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    return { ask, asked, counts, flood: Promise.all(flood), answerUntil };
+  }
+
+  it('has few questions asked at a time, and no more than a number of them', async () => {
+    const { asked, counts, flood, answerUntil } = slowServer();
+    await expect.poll(() => counts.refused).toBe(1364);
+    await answerUntil(flood);
+    expect(counts).toEqual({ most: 16, refused: 1364 });
+    expect(asked).toHaveLength(136);
+  });
+
+  it('does not keep out an agent at another address', async () => {
+    const { ask, counts, flood, answerUntil } = slowServer();
+    await expect.poll(() => counts.refused).toBe(1364);
+    const asking = ask(good, '192.0.2.2');
+    await answerUntil(asking);
+    expect(await asking).toMatchObject({ cluster: 'c1' });
+    await answerUntil(flood);
+  });
+
+  it('does not make the broker forget a good token', async () => {
+    const { ask, asked } = world(async (token) => (token === good ? userOf('c1') : undefined));
+    await ask(good);
+    for (let at = 0; at < 12_000; at++) await ask(bad(at)).catch(() => {});
+    const before = asked.length;
+    await ask(good);
+    expect(asked).toHaveLength(before);
+  });
+});
+
 describe('the API server', () => {
   interface Asked {
     readonly spec: { readonly token: string; readonly audiences?: readonly string[] };
@@ -127,25 +190,37 @@ describe('the API server', () => {
     return Object.assign(new MemoryKubeApi(), { create: create as KubeApi['create'], asked });
   }
 
-  it('is asked about a token for the broker first', async () => {
-    const server = serverWith(['culvert-broker', undefined]);
-    expect(await new KubeTokenReviewer(server).userOf('t')).toBe(userOf('c1'));
-    expect(server.asked).toEqual([{ spec: { token: 't', audiences: ['culvert-broker'] } }]);
-  });
+  const tokenFor = (aud?: unknown) => `${encode({ alg: 'RS256' })}.${encode({ aud })}.sig`;
 
-  it('is asked about a token for itself then', async () => {
-    const server = serverWith([undefined]);
-    expect(await new KubeTokenReviewer(server).userOf('t')).toBe(userOf('c1'));
-    expect(server.asked.map(({ spec }) => spec.audiences)).toEqual([['culvert-broker'], undefined]);
-  });
+  it.each([['culvert-broker'], [['other', 'culvert-broker']]])(
+    'is asked once about a token with the audience %s, as one for the broker',
+    async (aud) => {
+      const server = serverWith(['culvert-broker', undefined]);
+      const token = tokenFor(aud);
+      expect(await new KubeTokenReviewer(server).userOf(token)).toBe(userOf('c1'));
+      expect(server.asked).toEqual([{ spec: { token, audiences: ['culvert-broker'] } }]);
+    },
+  );
 
-  it('that knows it for neither says so', async () => {
-    expect(await new KubeTokenReviewer(serverWith(['other'])).userOf('t')).toBeUndefined();
+  it.each([[undefined], ['https://kubernetes.default.svc'], [['other']], [7]])(
+    'is asked once about a token with the audience %s, as one for itself',
+    async (aud) => {
+      const server = serverWith([undefined]);
+      const token = tokenFor(aud);
+      expect(await new KubeTokenReviewer(server).userOf(token)).toBe(userOf('c1'));
+      expect(server.asked).toEqual([{ spec: { token } }]);
+    },
+  );
+
+  it('that does not know the token says so, and is asked once', async () => {
+    const server = serverWith(['other']);
+    expect(await new KubeTokenReviewer(server).userOf('t')).toBeUndefined();
+    expect(server.asked).toHaveLength(1);
   });
 
   it('that does not look at audiences is not believed about ours', async () => {
     const server = serverWith(['culvert-broker'], { audiences: [] });
-    expect(await new KubeTokenReviewer(server).userOf('t')).toBeUndefined();
+    expect(await new KubeTokenReviewer(server).userOf(tokenFor('culvert-broker'))).toBeUndefined();
   });
 
   it.each([

@@ -32,6 +32,25 @@ function problemsOf(read: () => unknown): readonly string[] {
 }
 
 describe('readBrokerOptions', () => {
+  it.each([
+    ['ws://10.0.0.7:8080', false],
+    ['ws://broker-0.brokers:8080', false],
+    ['ws://[fd00::7]:8080', false],
+    ['ws://127.0.0.1:8080', true],
+    ['ws://[::1]:8080', true],
+    ['wss://10.0.0.7:8443', true],
+  ])('takes the replica address %s without a flag: %s', (address, isTaken) => {
+    const flags = [
+      ...['--redis-url', 'redis://redis:6379', '--replica-key-file', key],
+      ...['--replica-address', address],
+    ];
+    const problems = problemsOf(() => readBrokerOptions(flags, {}));
+    expect(problems.filter((problem) => !problem.includes('is not encrypted'))).toEqual([]);
+    expect(problems).toHaveLength(isTaken ? 0 : 1);
+    const allowed = readBrokerOptions([...flags, '--allow-plain-replicas'], {});
+    expect(allowed.options.allowPlainReplicas).toBe(true);
+  });
+
   const problems = (...argv: string[]) => problemsOf(() => readBrokerOptions(argv, {}));
 
   it('starts on loopback without credentials, and warns', () => {

@@ -320,6 +320,22 @@ describe('TCP in the clear', () => {
     await expect.poll(() => bridge.metrics.read('grpc_connections')).toBe(0);
   });
 
+  it('ends a call whose client goes on sending after the answer', async () => {
+    const limits = { lingerMs: 50 };
+    await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
+    using session = connectRaw(bridge.address);
+    const call = new RawCall(session);
+    const upload = setInterval(() => {
+      if (call.stream.writable) call.stream.write(Buffer.from([0, 0, 0, 0, 0]));
+    }, 5);
+    try {
+      expect(await call.closed).toBe(0);
+      await expect.poll(() => bridge.metrics.read('grpc_connections')).toBe(0);
+    } finally {
+      clearInterval(upload);
+    }
+  });
+
   it('answers a compressed packet with UNIMPLEMENTED', async () => {
     await using bridge = await startTestBridge(new ScriptedDialer());
     using session = connectRaw(bridge.address);

@@ -7,6 +7,7 @@ import { guardedServerOptions, guardHttpServer } from '../../base/guarded-http.t
 import type { Logger } from '../../base/logger.ts';
 import { exposeFiles } from '../../base/file-metrics.ts';
 import { Metrics } from '../../base/metrics.ts';
+import { listenAt } from '../../base/net/listen.ts';
 import { connectionShare } from '../../base/open-file-limit.ts';
 import { startStatusServer } from '../../base/status-server.ts';
 import { version } from '../../base/version.ts';
@@ -42,6 +43,8 @@ export interface RunningBroker extends AsyncDisposable {
 
 export interface BrokerParts {
   readonly log: Logger;
+  /** The only cluster that the bridge in this process dials: without an agent of it the broker is not ready. */
+  readonly onlyCluster?: string | undefined;
   /** What its /metrics answers, with what others in the process count (default: its own alone). */
   readonly metrics?: Metrics;
 }
@@ -64,6 +67,7 @@ export async function startBroker(
     address,
     directory,
     ...(forward === undefined ? {} : { forward }),
+    onlyCluster: deps.onlyCluster,
     clock: systemClock,
     log,
   });
@@ -130,9 +134,10 @@ export async function startBroker(
   });
   starting.use(guard);
   exposeConnections(metrics.group('culvert_broker'), guard);
-  await listen(server, options);
+  await listenAt(server, options.listen, log);
   starting.defer(() => closeServer(server));
-  const unready = (): string | undefined => (hub.draining ? 'draining' : undefined);
+  hub.expectAgents();
+  const unready = (): string | undefined => hub.unready;
   if (options.statusListen !== undefined) {
     starting.use(
       await startStatusServer(
@@ -222,12 +227,4 @@ async function closeServer(server: Server): Promise<void> {
   server.close(() => resolve());
   server.closeAllConnections();
   await promise;
-}
-
-async function listen(server: Server, options: BrokerOptions): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(options.listen.port, options.listen.host, resolve);
-  await promise;
-  server.removeListener('error', reject);
 }

@@ -2,7 +2,7 @@ import type { KubeApi, NewKubeObject } from '../../kube/kube-api.ts';
 import { isKubeError, KubeError } from '../../kube/kube-error.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { AuthenticationUnavailableError } from '../authenticator.ts';
-import type { TokenReviewer } from '../token-review-authenticator.ts';
+import { type TokenReviewer, unverifiedClaims } from '../token-review-authenticator.ts';
 
 /** What tokens for the broker alone are made out to. */
 const audience = 'culvert-broker';
@@ -16,7 +16,10 @@ interface TokenReview extends KubeObject {
   };
 }
 
-/** Asks the API server of the hub whose token this is: first as one for us, then as one for the API server. */
+/**
+ * Asks the API server of the hub whose token this is, with one question: as a token for us where it claims to be one, else as a token
+ * for the API server.
+ */
 export class KubeTokenReviewer implements TokenReviewer {
   readonly #api: KubeApi;
 
@@ -25,7 +28,9 @@ export class KubeTokenReviewer implements TokenReviewer {
   }
 
   async userOf(token: string): Promise<string | undefined> {
-    return (await this.#review(token, [audience])) ?? (await this.#review(token, []));
+    const { aud } = unverifiedClaims(token);
+    const isForUs = aud === audience || (Array.isArray(aud) && aud.includes(audience));
+    return await this.#review(token, isForUs ? [audience] : []);
   }
 
   async #review(token: string, audiences: readonly string[]): Promise<string | undefined> {

@@ -41,6 +41,8 @@ export interface BrokerOptions {
   readonly redisPrefix: string;
   /** Where other replicas reach this one; with `redisUrl`. */
   readonly replicaAddress: URL | undefined;
+  /** Whether replicas may be reached by ws:// beyond loopback (default: no). */
+  readonly allowPlainReplicas?: boolean | undefined;
   /** File with the key that the replicas share, or several, a line each; with `redisUrl`. */
   readonly replicaKeyFile: string | undefined;
   /** PEM file with the CA of the other replicas' certificates. */
@@ -148,7 +150,12 @@ export const replicaTable = {
     name: 'replica-address',
     kind: 'url',
     protocols: ['ws:', 'wss:'],
-    help: 'Where the other replicas reach this one, such as ws://10.0.0.7:8080. Needed with --redis-url.',
+    help: 'Where the other replicas reach this one, such as wss://10.0.0.7:8443. Needed with --redis-url.',
+  },
+  allowPlainReplicas: {
+    name: 'allow-plain-replicas',
+    kind: 'boolean',
+    help: 'Lets replicas reach each other by ws:// also beyond loopback. Whoever can listen there sees to whom clients talk, and may take over sessions: only for a network that is encrypted itself.',
   },
   replicaKeyFile: {
     name: 'replica-key-file',
@@ -224,6 +231,13 @@ export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
       problem(`${label('redisUrl')} needs ${label(key)} as well`);
     if (given(key) && !given('redisUrl'))
       problem(`${label(key)} is for several replicas, give ${label('redisUrl')} as well`);
+  }
+  const { replicaAddress } = values;
+  const isPlain = replicaAddress?.protocol === 'ws:' && !isLoopback(replicaAddress.hostname);
+  if (isPlain && values.allowPlainReplicas !== true) {
+    problem(
+      `${label('replicaAddress')}=${replicaAddress.origin} is not encrypted, use wss:// with ${label('tlsCert')}, or allow it with --allow-plain-replicas`,
+    );
   }
   if (given('kubernetes') && given('kubeconfig')) {
     problem(`${label('kubernetes')} and ${label('kubeconfig')} are both given, keep one`);

@@ -1,5 +1,9 @@
-import type { ConnectionOptions } from 'node:tls';
-import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { once } from 'node:events';
+import { Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { AbstractConnector, Cluster, Redis, type RedisOptions } from 'ioredis';
+import { asError } from '../../base/error.ts';
+import { connectTcp } from '../../base/net/connect-tcp.ts';
 import { redisScripts } from './redis-scripts.ts';
 import type { RedisNode, RedisTarget } from './redis-target.ts';
 
@@ -31,8 +35,8 @@ export function makeClient(options: RedisClientOptions, retryDelayMs: () => numb
     enableOfflineQueue: false,
     clusterRetryStrategy: retryDelayMs,
     redisOptions: commonOptions(options),
-    // A certificate is for the name that a node gives itself, not for what the name resolves to.
-    ...(target.tls === true && { dnsLookup: (host, found) => found(null, host) }),
+    // The connector resolves names. A certificate is for the name that a node gives itself, too, not for what it resolves to.
+    dnsLookup: (host, found) => found(null, host),
   });
 }
 
@@ -84,6 +88,8 @@ function serverOptions(options: RedisClientOptions): ServerOptions {
 function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): ServerOptions {
   const { username, password, family } = target;
   return {
+    // The sentinel connector of ioredis makes its connections itself.
+    ...(target.kind !== 'sentinel' && { Connector: RedisConnector }),
     lazyConnect: true,
     replyMapping: 'legacy',
     connectTimeout: commandTimeoutMs,
@@ -100,4 +106,57 @@ function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): S
     ...(password !== undefined && { password: password.reveal() }),
     ...(tls && { tls }),
   };
+}
+
+const defaultConnectTimeoutMs = 10_000;
+
+/** What ioredis tells a connector, as far as it is needed here. */
+interface ConnectorOptions {
+  readonly host?: string;
+  readonly port?: number;
+  /** 4 or 6; 0 and undefined: both. */
+  readonly family?: 0 | 4 | 6;
+  readonly tls?: ConnectionOptions;
+  readonly connectTimeout?: number;
+  readonly disconnectTimeout?: number;
+}
+
+/**
+ * Connects ioredis to a server, in the way of all our connections: a slow name delays nothing else, and of several addresses the first one that
+ * answers is used. Node alone gives an address up after 250 ms.
+ */
+class RedisConnector extends AbstractConnector {
+  readonly #options: ConnectorOptions;
+
+  /** ioredis makes it, with all its options. */
+  constructor(options: unknown) {
+    const known = options as ConnectorOptions;
+    super(known.disconnectTimeout ?? 0);
+    this.#options = known;
+  }
+
+  /** Resolves also when there is no connection, with a socket that is closed: then ioredis tries again. */
+  override async connect(): ReturnType<AbstractConnector['connect']> {
+    this.connecting = true;
+    const { host = '127.0.0.1', port = 6379, family, tls, connectTimeout } = this.#options;
+    const timeoutMs = connectTimeout ?? defaultConnectTimeoutMs;
+    let stream: Socket | undefined;
+    try {
+      const wanted = family === 4 || family === 6 ? { family } : {};
+      stream = await connectTcp({ host, port }, { ...wanted, timeoutMs });
+      if (tls !== undefined) {
+        stream = connectTls({ host, ...tls, socket: stream });
+        // What comes before ioredis listens is thrown below.
+        stream.on('error', () => {});
+        await once(stream, 'secureConnect', { signal: AbortSignal.timeout(timeoutMs) });
+      }
+      if (!this.connecting) stream.destroy();
+    } catch (thrown) {
+      stream ??= new Socket();
+      stream.destroy();
+      this.firstError = asError(thrown);
+    }
+    this.stream = stream;
+    return stream;
+  }
 }
