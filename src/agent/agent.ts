@@ -8,8 +8,6 @@ import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
 import { SlabPool } from '../tunnel/slab.ts';
-import type { Stream } from '../tunnel/stream.ts';
-import type { StreamHandler, Target } from '../tunnel/stream-handler.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
 import type { WebSocketLink } from '../websocket/websocket-link.ts';
@@ -82,7 +80,6 @@ interface OwnParts {
 class Agent implements RunningAgent {
   readonly #options: AgentOptions;
   readonly #log: Logger;
-  readonly #policy: DestinationPolicy;
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
@@ -106,7 +103,6 @@ class Agent implements RunningAgent {
     { log, clock = systemClock }: AgentParts,
   ) {
     this.#options = options;
-    this.#policy = policy;
     this.#clusters = clusters;
     this.#ca = ca;
     this.#routes = new BrokerRoutes(options, clusters.hubConfig, ca);
