@@ -20,8 +20,6 @@ export interface DialOptions {
   readonly hasRoom?: () => boolean;
   /** Told how many sockets the dial has more or fewer; the one that it ends with is not its own any more. */
   readonly onSockets?: (change: number) => void;
-  /** Told of the connection that the dial ends with. */
-  readonly onConnected?: (socket: Socket) => void;
   /** Told once of every dial. */
   readonly onDialed?: (outcome: DialOutcome) => void;
 }
@@ -64,7 +62,6 @@ export async function dialTarget(
   const timer = clock.setTimer(timeoutMs, () => dialing.abort(timedOut));
   try {
     const dialed = await dialWithin(destination, options, connect, dialing.signal);
-    options.onConnected?.(dialed.socket);
     onDialed?.({ durationMs: clock.now() - startedAtMs, address: dialed.address });
     return dialed;
   } catch (thrown) {

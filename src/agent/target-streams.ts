@@ -1,6 +1,5 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import { RetransmissionWatch } from '../base/net/retransmission-watch.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler, Target } from '../tunnel/stream-handler.ts';
@@ -22,8 +21,7 @@ export interface TargetStreamsOptions {
 export class TargetStreams {
   readonly dials: DialRecords;
   readonly #options: TargetStreamsOptions;
-  readonly #open = new OpenTargets();
-  readonly #watch: RetransmissionWatch;
+  readonly #open: OpenTargets;
   /** Dials that have not ended. */
   #dialing = 0;
   /** Sockets of dials that have not ended. */
@@ -32,7 +30,7 @@ export class TargetStreams {
   constructor(options: TargetStreamsOptions) {
     this.#options = options;
     this.dials = new DialRecords(options.log);
-    this.#watch = new RetransmissionWatch({ clock: options.clock });
+    this.#open = new OpenTargets(options.clock);
   }
 
   /** @param timeoutMs how long the dialer waits; 0: it does not say */
@@ -53,7 +51,6 @@ export class TargetStreams {
       addressRefusal: (address) => policy.addressRefusal(destination, address),
       hasRoom: () => hasSocketRoom(this.#open.size + this.#dialing + this.#connecting),
       onSockets: (change) => (this.#connecting += change),
-      onConnected: (socket) => this.#watch.add(socket),
       onDialed: (outcome) => {
         this.#dialing--;
         this.dials.add(target, outcome);

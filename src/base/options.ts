@@ -74,7 +74,7 @@ function valueOf(option: Option, given: Given | undefined, problems: string[]): 
     } catch (thrown) {
       if (!(thrown instanceof values.ValueProblem)) throw thrown;
       // A URL may be malformed and still hold a password.
-      const shown = JSON.stringify(text).replace(/\/\/[^/]*@/, '//[redacted]@');
+      const shown = JSON.stringify(text).replace(/\/\/.*@/, '//[redacted]@');
       problems.push(`${label}${option.secret ? '' : `=${shown}`} ${thrown.message}`);
     }
   }

@@ -23,8 +23,12 @@ export class Connection implements StreamHandler {
   readonly #context: BridgeContext;
   readonly #front: FrontStream;
   readonly #random: bigint;
-  readonly #tunnel: TunnelStream;
-  readonly #target: TargetWriter;
+  readonly #destination: Destination;
+  readonly #readOn: () => void;
+  #tunnel: TunnelStream;
+  #target: TargetWriter;
+  /** The agent was lost before it answered, and another one is asked. */
+  #redialed = false;
   #state: State = 'dialing';
   #connectId = 0;
   #writer: PacketWriter | undefined;
@@ -45,15 +49,12 @@ export class Connection implements StreamHandler {
     this.#context = context;
     this.#front = front;
     this.#random = random;
+    this.#destination = destination;
+    this.#readOn = readOn;
     const { dialTimeoutMs, dialGraceMs } = context.limits;
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
-    this.#tunnel = context.dialer.open(
-      destination.cluster,
-      destination.target,
-      this,
-      dialTimeoutMs,
-    );
+    this.#tunnel = this.#dial();
     this.#target = new TargetWriter(this.#tunnel, context.clock, readOn);
   }
 
@@ -156,6 +157,9 @@ export class Connection implements StreamHandler {
   }
 
   onClose(error: TunnelError | undefined): void {
+    if (this.#state === 'dialing' && error?.code === 'agent_lost' && !this.#redialed) {
+      return this.#dialAgain();
+    }
     this.#tunnelClosed = true;
     this.#writer?.detachTunnel();
     this.#target.discard();
@@ -172,6 +176,19 @@ export class Connection implements StreamHandler {
       case 'over':
         break;
     }
+  }
+
+  #dial(): TunnelStream {
+    const { dialer, limits } = this.#context;
+    const { cluster, target } = this.#destination;
+    return dialer.open(cluster, target, this, limits.dialTimeoutMs);
+  }
+
+  /** Nothing has been sent yet, so nothing is lost. The time for the dial goes on. */
+  #dialAgain(): void {
+    this.#redialed = true;
+    this.#tunnel = this.#dial();
+    this.#target = new TargetWriter(this.#tunnel, this.#context.clock, this.#readOn);
   }
 
   #failDial(error: TunnelError | undefined): void {

@@ -81,6 +81,11 @@ export class Session implements StreamOwner {
     return true;
   }
 
+  /** Ends the streams that have not been answered, so that another agent can be asked. */
+  failUnanswered(error: TunnelError): void {
+    for (const stream of this.#streams.values()) if (!stream.accepted) stream.fail(error);
+  }
+
   /**
    * Sends through `link` from now on, with `number` in the frames.
    *

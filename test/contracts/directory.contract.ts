@@ -46,6 +46,25 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([second, first]);
     });
 
+    it('keeps the tunnels of two processes with the same agent id side by side', async () => {
+      const directory = await make();
+      const fenced: AgentRecord[] = [];
+      directory.onFenced((claim) => fenced.push(claim));
+      const one = await directory.claim({ ...agent, instance: 'one' });
+      const two = await directory.claim({ ...agent, instance: 'two' });
+      expect(await directory.locate('c1')).toEqual([two, one]);
+      await directory.release(one);
+      expect(await directory.locate('c1')).toEqual([two]);
+      expect(fenced).toEqual([]);
+    });
+
+    it('replaces the claim of a process that connects again', async () => {
+      const directory = await make();
+      await directory.claim({ ...agent, instance: 'one' });
+      const again = await directory.claim({ ...agent, instance: 'one' });
+      expect(await directory.locate('c1')).toEqual([again]);
+    });
+
     it('tells whoever made a claim that a newer one has fenced it out', async () => {
       const directory = await make();
       const fenced = Promise.withResolvers<AgentRecord>();
@@ -195,6 +214,17 @@ export function describeSharedDirectory(
       expect(moved.epoch).toBeGreaterThan(old.epoch);
       expect(await fenced.promise).toEqual(old);
       expect(await first.locate('c1')).toEqual([moved]);
+    });
+
+    it('tells a replica that another process with the id of its agent has connected elsewhere', async () => {
+      const [first, second] = await make();
+      const other = Promise.withResolvers<AgentRecord>();
+      first.onOtherProcess(other.resolve);
+      const claim = await first.claim({ ...onFirst, instance: 'one' });
+      await second.claim({ ...onSecond, agent: 'b', instance: 'two' });
+      const newer = await second.claim({ ...onSecond, instance: 'three' });
+      expect(await other.promise).toEqual(claim);
+      await expect.poll(async () => (await first.locate('c1')).slice(0, 1), soon).toEqual([newer]);
     });
 
     it('ignores a release by a replica that the agent has left', async () => {

@@ -140,7 +140,7 @@ users:
     }
 
     beforeAll(async () => {
-      const texts = { 'ca.crt': 'CA of the file', 'c.crt': 'CERT', 'c.key': 'KEY', tok: ' t2\n' };
+      const texts = { 'ca.crt': ca, 'c.crt': 'CERT', 'c.key': 'KEY', tok: ' t2\n' };
       await mkdir(join(directory, 'pki'));
       for (const [name, text] of Object.entries(texts)) {
         await writeFile(join(directory, 'pki', name), text);
@@ -221,7 +221,7 @@ users:
           cluster: { ...cluster, 'certificate-authority': 'pki/ca.crt' },
           user: { 'client-certificate': './pki/c.crt', 'client-key': 'pki/../pki/c.key' },
         }),
-        { ca: 'CA of the file', cert: 'CERT', key: 'KEY' },
+        { ca: '@ca@', cert: 'CERT', key: 'KEY' },
       ],
       [
         'certificate-authority-data beats certificate-authority',
@@ -229,10 +229,10 @@ users:
           cluster: {
             ...cluster,
             'certificate-authority': 'pki/nowhere',
-            'certificate-authority-data': base64('CA of the data'),
+            'certificate-authority-data': '@ca@',
           },
         }),
-        { ca: 'CA of the data' },
+        { ca: '@ca@' },
       ],
       [
         'client-certificate-data and client-key-data beat the files',
@@ -249,9 +249,9 @@ users:
       [
         'base64 may be broken into lines',
         kubeconfig({
-          cluster: { ...cluster, 'certificate-authority-data': 'Q0Eg\nb2YgdGhl\r\nIGRhdGE=\n' },
+          cluster: { ...cluster, 'certificate-authority-data': '@ca in lines@' },
         }),
-        { ca: 'CA of the data' },
+        { ca: '@ca@' },
       ],
       [
         'insecure-skip-tls-verify turns the check off',
@@ -284,7 +284,14 @@ users:
       ['JSON with a byte order mark', `\uFEFF${JSON.stringify(kubeconfig({}))}`, {}],
       ['namespace is that of the context', kubeconfig({ namespace: 'ns' }), { namespace: 'ns' }],
     ])('%s', async (_, content, expected) => {
-      expect(await readAll(content)).toEqual({ ...nothing, ...expected });
+      const text = typeof content === 'string' ? content : JSON.stringify(content);
+      const lines = base64(ca).replaceAll(/.{60}/g, String.raw`$&\r\n`);
+      const given = text.replace('@ca in lines@', lines).replace('@ca@', base64(ca));
+      const read = await readAll(given);
+      expect({ ...read, ca: read.ca === ca ? '@ca@' : read.ca }).toEqual({
+        ...nothing,
+        ...expected,
+      });
     });
   });
 
@@ -427,7 +434,7 @@ users:
       kubeconfig({
         cluster: {
           ...cluster,
-          'certificate-authority-data': base64('CA'),
+          'certificate-authority-data': '@ca@',
           'insecure-skip-tls-verify': true,
         },
       }),
@@ -439,7 +446,8 @@ users:
       /neither true nor false/,
     ],
   ])('is refused with %s', async (_, content, sentence) => {
-    const call = kubeconfigFile(await written(content)).endpoint();
+    const text = typeof content === 'string' ? content : JSON.stringify(content);
+    const call = kubeconfigFile(await written(text.replace('@ca@', base64(ca)))).endpoint();
     const failure = await call.catch((thrown: unknown) => thrown);
     expect(failure).toMatchObject({ code: 'bad_config' });
     expect((failure as Error).message).toMatch(sentence);

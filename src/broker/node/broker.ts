@@ -42,6 +42,8 @@ export interface RunningBroker extends AsyncDisposable {
 
 export interface BrokerParts {
   readonly log: Logger;
+  /** The only cluster that the bridge in this process dials: without an agent of it the broker is not ready. */
+  readonly onlyCluster?: string | undefined;
   /** What its /metrics answers, with what others in the process count (default: its own alone). */
   readonly metrics?: Metrics;
 }
@@ -64,6 +66,7 @@ export async function startBroker(
     address,
     directory,
     ...(forward === undefined ? {} : { forward }),
+    onlyCluster: deps.onlyCluster,
     clock: systemClock,
     log,
   });
@@ -129,7 +132,8 @@ export async function startBroker(
   exposeConnections(metrics.group('culvert_broker'), guard);
   await listenAt(server, options.listen, log);
   starting.defer(() => closeServer(server));
-  const unready = (): string | undefined => (hub.draining ? 'draining' : undefined);
+  hub.expectAgents();
+  const unready = (): string | undefined => hub.unready;
   if (options.statusListen !== undefined) {
     starting.use(
       await startStatusServer(

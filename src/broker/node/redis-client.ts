@@ -1,28 +1,15 @@
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { AbstractConnector, Cluster, Redis, type RedisOptions } from 'ioredis';
 import { asError } from '../../base/error.ts';
 import { connectTcp } from '../../base/net/connect-tcp.ts';
-import { LastGoodCa } from '../../base/last-good-ca.ts';
-import { trustServersOf } from '../../base/tls-trust.ts';
 import { redisScripts } from './redis-scripts.ts';
 import type { RedisNode, RedisTarget } from './redis-target.ts';
 
 // The one door to ioredis.
 export type RedisClient = Redis | Cluster;
 export type RedisSubscriber = Redis;
-
-/** Files in PEM for `rediss://`; without a CA the system's are trusted. */
-export interface RedisTlsFiles {
-  readonly caFile?: string;
-  /** A client certificate, for a Redis that asks for one. */
-  readonly certFile?: string;
-  readonly keyFile?: string;
-  /** The name in Redis's certificate, where it is not the host's. */
-  readonly serverName?: string;
-}
 
 export interface RedisClientOptions {
   readonly target: RedisTarget;
@@ -77,25 +64,6 @@ export function clusterNodes(client: RedisClient): RedisNode[] {
   });
 }
 
-/** @throws Error a file cannot be read */
-export async function readTls(
-  target: RedisTarget,
-  files: RedisTlsFiles = {},
-): Promise<ConnectionOptions | undefined> {
-  if (target.tls !== true) return undefined;
-  const read = async (path: string | undefined) =>
-    path === undefined ? undefined : await readFile(path);
-  const [cert, key] = await Promise.all([files.certFile, files.keyFile].map(read));
-  const { caFile } = files;
-  const ca = caFile === undefined ? undefined : await new LastGoodCa('--redis-ca').readFile(caFile);
-  return {
-    ...(ca && trustServersOf([ca], 'nothing')),
-    ...(cert && { cert }),
-    ...(key && { key }),
-    ...(files.serverName !== undefined && { servername: files.serverName }),
-  };
-}
-
 type ServerOptions = RedisOptions & { readonly replyMapping: 'legacy' };
 
 function serverOptions(options: RedisClientOptions): ServerOptions {
@@ -103,10 +71,13 @@ function serverOptions(options: RedisClientOptions): ServerOptions {
   const common = commonOptions(options);
   if (target.kind === 'single') return { ...common, ...target.node, db: target.db ?? 0 };
   if (target.kind === 'cluster') return common;
+  const { sentinelUsername, sentinelPassword } = target;
   return {
     ...common,
     sentinels: target.sentinels.map((node) => ({ ...node })),
     name: target.masterName,
+    ...(sentinelUsername !== undefined && { sentinelUsername }),
+    ...(sentinelPassword !== undefined && { sentinelPassword: sentinelPassword.reveal() }),
     db: target.db ?? 0,
     sentinelCommandTimeout: commandTimeoutMs,
     failoverDetector: true,
@@ -115,7 +86,7 @@ function serverOptions(options: RedisClientOptions): ServerOptions {
 }
 
 function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): ServerOptions {
-  const { username, password } = target;
+  const { username, password, family } = target;
   return {
     // The sentinel connector of ioredis makes its connections itself.
     ...(target.kind !== 'sentinel' && { Connector: RedisConnector }),
@@ -130,6 +101,7 @@ function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): S
     maxRetriesPerRequest: 0,
     // A master that has become a replica keeps its connections.
     reconnectOnError: (error) => error.message.includes('READONLY'),
+    ...(family !== undefined && { family }),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password: password.reveal() }),
     ...(tls && { tls }),

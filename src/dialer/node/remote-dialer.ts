@@ -8,6 +8,7 @@ import { TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
 import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';
 import type { WebSocketLink } from '../../websocket/websocket-link.ts';
 import { PooledDialer } from '../pooled-dialer.ts';
+import { BrokerReach } from './broker-reach.ts';
 import type { SessionMetrics } from '../session-metrics.ts';
 
 export interface RemoteDialerOptions extends BrokerLinkOptions {
@@ -19,11 +20,48 @@ export interface RemoteDialerOptions extends BrokerLinkOptions {
 
 const software = `culvert-bridge/${version}`;
 
-/** A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled. */
-export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
-  const { log, metrics, ca = new LastGoodCa('--ca-file', log) } = options;
+/** Asked for by a dialer that only wants to know whether it is let in, where it has no cluster of its own. */
+const anyCluster = 'readiness';
+
+/**
+ * Watches whether this dialer's broker can be reached; for readiness.
+ *
+ * @param cluster the one that is dialled, where there is only one
+ */
+export function watchBroker(options: RemoteDialerOptions, cluster = anyCluster): BrokerReach {
+  const { log } = options;
+  const link = withCa(options);
+  return new BrokerReach({
+    connect: (signal) => connectToBroker(link, cluster, signal),
+    clock: systemClock,
+    log,
+  });
+}
+
+/**
+ * A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled.
+ *
+ * @param reach hears how attempts to connect end
+ */
+export function createRemoteDialer(
+  options: RemoteDialerOptions,
+  reach?: BrokerReach,
+): PooledDialer {
+  const { log, metrics } = options;
+  const own = withCa(options);
+  const connect = async (cluster: string, signal: AbortSignal): Promise<WebSocketLink> => {
+    try {
+      const link = await connectToBroker(own, cluster, signal);
+      reach?.settled(undefined);
+      return link;
+    } catch (thrown) {
+      // Given up by us, which says nothing of the broker.
+      if (!signal.aborted) reach?.settled(TunnelError.from(thrown, 'link_lost'));
+      throw thrown;
+    }
+  };
   return new PooledDialer({
-    connect: (cluster, signal) => connectToBroker({ ...options, ca }, cluster, signal),
+    connect,
     clock: systemClock,
     log,
     software,
@@ -31,8 +69,14 @@ export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
   });
 }
 
+type LinkOptions = RemoteDialerOptions & { readonly ca: LastGoodCa };
+
+function withCa(options: RemoteDialerOptions): LinkOptions {
+  return { ...options, ca: options.ca ?? new LastGoodCa('--ca-file', options.log) };
+}
+
 async function connectToBroker(
-  options: RemoteDialerOptions & { readonly ca: LastGoodCa },
+  options: LinkOptions,
   cluster: string,
   signal: AbortSignal,
 ): Promise<WebSocketLink> {
