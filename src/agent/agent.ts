@@ -89,6 +89,7 @@ class Agent implements RunningAgent {
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
+  readonly #grantBudget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #targets = new OpenTargets();
   readonly #dials: DialRecords;
   readonly #sessions: SessionStore;
@@ -129,6 +130,7 @@ class Agent implements RunningAgent {
           limits: defaultLimits,
           pool: this.#pool,
           budget: this.#budget,
+          grantBudget: this.#grantBudget,
           log: sessionLog,
           accept: (target, timeoutMs, stream) => this.#accept(target, timeoutMs, stream),
           ...events,
