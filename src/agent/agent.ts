@@ -84,6 +84,7 @@ class Agent implements RunningAgent {
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
+  readonly #grantBudget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #targets: TargetStreams;
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
@@ -122,6 +123,7 @@ class Agent implements RunningAgent {
           limits: defaultLimits,
           pool: this.#pool,
           budget: this.#budget,
+          grantBudget: this.#grantBudget,
           log: sessionLog,
           accept: (target, timeoutMs, stream) => this.#targets.accept(target, timeoutMs, stream),
           ...events,

@@ -34,6 +34,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   readonly #options: PooledDialerOptions;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
+  readonly #grantBudget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #current = new Map<string, ClusterSession>();
   readonly #sessions = new Set<ClusterSession>();
   readonly #observeGap: (gapSeconds: number) => void;
@@ -107,6 +108,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
       connect: (signal) => this.#options.connect(cluster, signal),
       pool: this.#pool,
       budget: this.#budget,
+      grantBudget: this.#grantBudget,
       log: log.child({ cluster }),
       onResumed: (gapMs, resentBytes) => {
         this.resumedCount++;

@@ -27,6 +27,8 @@ export interface SessionOptions {
   readonly pool: SlabPool;
   /** The process's budget of receive windows. */
   readonly budget: WindowBudget;
+  /** What all other ends together may make this process keep with their grants (default: only each session is limited). */
+  readonly grantBudget?: WindowBudget;
   readonly log: Logger;
   /** The other end broke the rules of the session itself: whoever made the session ends it. */
   readonly onBroken?: (error: TunnelError) => void;
@@ -44,6 +46,8 @@ export class Session implements StreamOwner {
   readonly roundTrip = new RoundTrip();
   readonly budget: WindowBudget;
   readonly #options: SessionOptions;
+  /** Bytes that the other end has granted and not acknowledged: what it can make this end keep. */
+  readonly #grants: WindowBudget;
   readonly #streams = new Map<number, Stream>();
   #ended: Stream[] = [];
   /** Streams whose received bytes the other end has not heard of. */
@@ -63,6 +67,8 @@ export class Session implements StreamOwner {
     this.#options = options;
     this.#maxWindowBytes = options.limits.maxWindowBytes;
     this.budget = new WindowBudget(options.limits.sessionBudgetBytes, options.budget);
+    // An honest end grants its own budget, and lets up to half of that go unacknowledged.
+    this.#grants = new WindowBudget(2 * options.limits.sessionBudgetBytes, options.grantBudget);
     this.#sync = new SessionSync(options.limits.maxStreams);
   }
 
@@ -236,6 +242,8 @@ export class Session implements StreamOwner {
   ended(stream: Stream): void {
     this.#streams.delete(stream.number);
     this.#unacknowledged.delete(stream);
+    this.#grants.giveBack(stream.grantedBytes);
+    stream.grantedBytes = 0;
     stream.answerTimer?.cancel();
     if (this.#ended.push(stream) > 1) return;
     // Handlers are never called from inside a verb, so the last word comes after the present call.
@@ -283,7 +291,8 @@ export class Session implements StreamOwner {
       case FrameType.credit: {
         const stream = this.#streams.get(number);
         if (stream === undefined) return this.#unknown(number, type);
-        applyFrame(stream, type, payload, this.#options.limits.maxWindowBytes);
+        applyFrame(stream, type, payload, this.#maxKeptBytes(stream));
+        this.#countGrant(stream);
         if (type === FrameType.credit) this.#endIfDone(stream);
         return;
       }
@@ -320,10 +329,24 @@ export class Session implements StreamOwner {
     }
     this.#add(number, (stream) => {
       stream.announced = true;
-      stream.limit = Math.min(open.window, limits.maxWindowBytes);
+      stream.limit = Math.min(open.window, this.#maxKeptBytes(stream));
+      this.#countGrant(stream);
       stream.peerKnowsStop = open.stop === true;
       return accept(open.target, open.timeoutMs, stream);
     });
+  }
+
+  /** How far beyond what it has received the other end may let this one send; never less than the smallest window. */
+  #maxKeptBytes({ grantedBytes }: Stream): number {
+    const { minWindowBytes, maxWindowBytes } = this.#options.limits;
+    const freeBytes = this.#grants.freeBytes + grantedBytes;
+    return Math.min(maxWindowBytes, Math.max(minWindowBytes, freeBytes));
+  }
+
+  #countGrant(stream: Stream): void {
+    const bytes = stream.ended ? 0 : Math.max(0, stream.limit - stream.sending.received);
+    this.#grants.take(bytes - stream.grantedBytes);
+    stream.grantedBytes = bytes;
   }
 
   /** A frame for a stream that is not there: one that has ended is normal, one that never was is answered. */
@@ -371,11 +394,11 @@ export class Session implements StreamOwner {
 
   /** Returns how many bytes go out again. */
   #reconcile(theirs: TheirStreams): number {
-    const { maxWindowBytes } = this.#options.limits;
     let resentBytes = 0;
     for (const stream of this.#streams.values()) {
       try {
-        resentBytes += reconcile(stream, theirs, maxWindowBytes);
+        resentBytes += reconcile(stream, theirs, this.#maxKeptBytes(stream));
+        this.#countGrant(stream);
       } catch (thrown) {
         const { code, message } = TunnelError.from(thrown);
         this.#breach(stream, code, message);

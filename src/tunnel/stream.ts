@@ -41,6 +41,8 @@ export class Stream implements TunnelStream {
   accepted = false;
   /** How far the other end lets us send. */
   limit = 0;
+  /** Of that, what it has not acknowledged, as the session counts it. */
+  grantedBytes = 0;
   finAsked = false;
   finSent = false;
   finReceived = false;

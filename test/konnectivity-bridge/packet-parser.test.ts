@@ -197,3 +197,19 @@ function yieldedBytes(bytes: Uint8Array, chunkSize: number): number {
   }
   return payloadBytes;
 }
+
+describe('a parser that is told to stop', () => {
+  it('looks at nothing more, not even in the piece that it was given', () => {
+    let packets = 0;
+    const parser = new PacketParser({
+      onPayload: () => {},
+      onPacket: () => {
+        packets++;
+        if (packets === 2) parser.stop();
+      },
+    });
+    parser.push(Buffer.concat([close, close, close, Buffer.from('no packet at all')]));
+    parser.push(close);
+    expect(packets).toBe(2);
+  });
+});

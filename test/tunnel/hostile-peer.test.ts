@@ -189,6 +189,40 @@ describe('a peer that grants', () => {
     expect(scripted.sent().reduce((sum, { payload }) => sum + payload.length, 0)).toBe(100_000);
   });
 
+  it.each(['in OPEN', 'in CREDIT'])(
+    'on many streams, %s, makes this end keep two budgets of a session, and a smallest window of each stream',
+    (where) => {
+      const limits = { maxWindowBytes: 512 * 1024, sessionBudgetBytes: 1024 * 1024 };
+      const scripted = new ScriptedSession('agent', limits);
+      let sentBytes = 0;
+      for (let number = 1; number <= 100; number++) {
+        const stream = scripted.receiveOpen(number, where === 'in OPEN' ? 0xffff_ffff : 0);
+        scripted.receive(FrameType.credit, number, offsets(0, Number.MAX_SAFE_INTEGER));
+        stream.send({ bytes: 1024 * 1024 });
+        for (const { type, payload } of scripted.sent()) {
+          if (type === FrameType.data) sentBytes += payload.length;
+        }
+      }
+      expect(sentBytes).toBe(2 * 1024 * 1024 + 96 * 16 * 1024);
+    },
+  );
+
+  it('has its grants counted anew when it acknowledges, and when a stream ends', () => {
+    const limits = { maxWindowBytes: 512 * 1024, sessionBudgetBytes: 256 * 1024 };
+    const scripted = new ScriptedSession('agent', limits);
+    const sentBy = (number: number) => {
+      scripted.receiveOpen(number, 0xffff_ffff).send({ bytes: 600 * 1024 });
+      const data = scripted.sent().filter(({ type }) => type === FrameType.data);
+      return data.reduce((sum, { payload }) => sum + payload.length, 0) / 1024;
+    };
+    expect(sentBy(1)).toBe(512);
+    expect(sentBy(2)).toBe(16);
+    scripted.receive(FrameType.reset, 1, { code: 'reset', message: 'done' });
+    expect(sentBy(3)).toBe(496);
+    scripted.receive(FrameType.credit, 3, offsets(496 * 1024, 496 * 1024));
+    expect(sentBy(4)).toBe(496);
+  });
+
   it('in OPEN more than a largest window gets one', () => {
     const scripted = new ScriptedSession('agent', { maxWindowBytes: 512 * 1024 });
     scripted.receiveOpen(1, 0xffff_ffff).send({ bytes: 10 * 1024 * 1024 });

@@ -1,0 +1,16 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { createConsoleLogger } from '../../src/broker/edge/console-logger.ts';
+
+afterEach(() => void vi.restoreAllMocks());
+
+describe('the log of the edge', () => {
+  it('hides credentials and cuts long texts, as on Node', () => {
+    const write = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const log = createConsoleLogger('info', { token: 'sesame', replica: 'edge' });
+    log.child({ password: 'sesame' }).warn('refused', { path: 'x'.repeat(14_000) });
+    const line = String(write.mock.calls[0]![0]);
+    expect(line).not.toContain('sesame');
+    expect(line.length).toBeLessThan(1000);
+    expect(JSON.parse(line)).toMatchObject({ level: 'warn', event: 'refused', replica: 'edge' });
+  });
+});
