@@ -2,6 +2,8 @@ import process from 'node:process';
 import { Backoff } from '../base/backoff.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
+import { exposeFiles } from '../base/file-metrics.ts';
+import { LastGoodCa } from '../base/last-good-ca.ts';
 import type { Logger } from '../base/logger.ts';
 import { readProxyEnvironment } from '../base/proxy-environment.ts';
 import { sleep } from '../base/sleep.ts';
@@ -56,7 +58,8 @@ const maxDiscoveryMs = 15_000;
 export async function startAddon(options: AddonOptions, parts: AddonParts): Promise<RunningAddon> {
   await using starting = new AsyncDisposableStack();
   const { log } = parts;
-  const api = parts.api ?? openHub(options);
+  const ca = new LastGoodCa("CA of the hub's API server", log);
+  const api = parts.api ?? openHub(options, ca);
   if (parts.api === undefined) starting.defer(() => api.close());
   const addon = new Addon(options, api, parts);
   starting.defer(() => addon.stop());
@@ -65,6 +68,7 @@ export async function startAddon(options: AddonOptions, parts: AddonParts): Prom
   const unready = () => addon.unready;
   const health = await serve(options.healthListen, { unready });
   const counted = addonMetrics(() => addon.numbers);
+  exposeFiles(counted.group('culvert_addon'), [ca]);
   const metrics = await serve(options.metricsListen, {
     unready,
     metrics: () => counted.render(),
@@ -73,9 +77,11 @@ export async function startAddon(options: AddonOptions, parts: AddonParts): Prom
   return new StartedAddon(addon, { health, metrics }, starting.move());
 }
 
-function openHub({ kubeconfig }: AddonOptions): KubeApi {
+function openHub({ kubeconfig }: AddonOptions, ca: LastGoodCa): KubeApi {
   const config =
-    kubeconfig === undefined ? inClusterConfig(process.env) : kubeconfigFile(kubeconfig);
+    kubeconfig === undefined
+      ? inClusterConfig(process.env, { ca })
+      : kubeconfigFile(kubeconfig, { ca });
   const userAgent = `culvert-addon/${version}`;
   const proxies = readProxyEnvironment(process.env);
   return new RestKubeApi({ config, fieldManager, userAgent, proxies });

@@ -7,13 +7,16 @@ export interface AgentNumbers {
   readonly streams: number;
   readonly leaseRenewedAt: Date | undefined;
   readonly dials: DialRecords;
+  /** CA files that have changed into something that cannot be used. */
+  readonly staleFiles: number;
 }
 
 /** The text of /metrics. So few numbers do not pay for a library in every managed cluster. */
-export function agentMetrics({ tunnels, streams, leaseRenewedAt, dials }: AgentNumbers): {
+export function agentMetrics(numbers: AgentNumbers): {
   readonly contentType: string;
   readonly text: string;
 } {
+  const { tunnels, streams, leaseRenewedAt, dials, staleFiles } = numbers;
   const gauges: readonly (readonly [string, string, number])[] = [
     ['tunnels', 'Tunnels to brokers that stand', tunnels],
     ['streams', 'Streams that are open', streams],
@@ -21,6 +24,11 @@ export function agentMetrics({ tunnels, streams, leaseRenewedAt, dials }: AgentN
       'lease_renewed_timestamp_seconds',
       'When the lease was renewed last; 0: not yet',
       (leaseRenewedAt?.getTime() ?? 0) / 1000,
+    ],
+    [
+      'files_stale',
+      'CA files and kubeconfigs whose CA has changed into something that cannot be used; the last good one stays',
+      staleFiles,
     ],
   ];
   const lines = [

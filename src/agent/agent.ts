@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { clusterAlias } from '../base/cluster-alias.ts';
+import { LastGoodCa } from '../base/last-good-ca.ts';
 import type { Logger } from '../base/logger.ts';
 import { startStatusServer, type StatusServer } from '../base/status-server.ts';
 import { version } from '../base/version.ts';
@@ -62,8 +63,9 @@ const leaveMs = 2_000;
 export async function startAgent(options: AgentOptions, parts: AgentParts): Promise<RunningAgent> {
   const alias = await clusterAlias(options.cluster);
   const policy = new DestinationPolicy({ ...options, clusterAlias: alias });
-  const clusters = parts.clusters ?? (await connectClusters(options));
-  const agent = new Agent(options, { policy, clusters }, parts);
+  const ca = new LastGoodCa('--ca-file', parts.log);
+  const clusters = parts.clusters ?? (await connectClusters(options, ca, parts.log));
+  const agent = new Agent(options, { policy, clusters, ca }, parts);
   try {
     await agent.listen();
   } catch (thrown) {
@@ -73,6 +75,13 @@ export async function startAgent(options: AgentOptions, parts: AgentParts): Prom
   return agent;
 }
 
+interface OwnParts {
+  readonly policy: DestinationPolicy;
+  readonly clusters: KubeClusters;
+  /** What --ca-file holds. */
+  readonly ca: LastGoodCa;
+}
+
 class Agent implements RunningAgent {
   readonly #options: AgentOptions;
   readonly #log: Logger;
@@ -80,7 +89,7 @@ class Agent implements RunningAgent {
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
-  readonly #targets = new OpenTargets();
+  readonly #targets: OpenTargets;
   readonly #dials: DialRecords;
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
@@ -90,6 +99,7 @@ class Agent implements RunningAgent {
   /** Tells this process apart from others with the same agent id, before it and beside it. */
   readonly #instance = crypto.randomUUID();
   readonly #clusters: KubeClusters;
+  readonly #ca: LastGoodCa;
   readonly #lease: LeaseKeeper | undefined;
   #status: StatusServer | undefined;
   /** Dials that have no outcome yet. */
@@ -98,14 +108,16 @@ class Agent implements RunningAgent {
 
   constructor(
     options: AgentOptions,
-    { policy, clusters }: { readonly policy: DestinationPolicy; readonly clusters: KubeClusters },
+    { policy, clusters, ca }: OwnParts,
     { log, clock = systemClock }: AgentParts,
   ) {
     this.#options = options;
     this.#policy = policy;
     this.#clusters = clusters;
-    this.#routes = new BrokerRoutes(options, clusters.hubConfig);
+    this.#ca = ca;
+    this.#routes = new BrokerRoutes(options, clusters.hubConfig, ca);
     this.#clock = clock;
+    this.#targets = new OpenTargets(clock);
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#dials = new DialRecords(this.#log);
     this.#sessions = new SessionStore({
@@ -157,13 +169,16 @@ class Agent implements RunningAgent {
     if (statusListen === undefined) return;
     const source = {
       unready: () => this.#unready(),
-      metrics: async () =>
-        agentMetrics({
+      metrics: async () => {
+        await this.#ca.look();
+        return agentMetrics({
           tunnels: this.tunnelCount,
           streams: this.streamCount,
           leaseRenewedAt: this.#lease?.renewedAt,
           dials: this.#dials,
-        }),
+          staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
+        });
+      },
     };
     this.#status = await startStatusServer(statusListen, source, this.#log);
   }

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { credentialHeader } from '../base/certificate-token.ts';
+import type { LastGoodCa } from '../base/last-good-ca.ts';
 import type { Secret } from '../base/secret.ts';
 import type { KubeConfig } from '../kube/kube-endpoint.ts';
 import type { ConnectOptions } from '../websocket/connect.ts';
@@ -25,10 +25,12 @@ export type BrokerRoute = Pick<
 export class BrokerRoutes {
   readonly #options: AgentOptions;
   readonly #hub: KubeConfig | undefined;
+  readonly #ca: LastGoodCa;
 
-  /** @param hub what `hubKubeconfig` says */
-  constructor(options: AgentOptions, hub: KubeConfig | undefined) {
+  /** @param hub what `hubKubeconfig` says @param ca what `caFile` holds */
+  constructor(options: AgentOptions, hub: KubeConfig | undefined, ca: LastGoodCa) {
     this.#options = options;
+    this.#ca = ca;
     this.#hub = hub;
   }
 
@@ -94,7 +96,7 @@ export class BrokerRoutes {
 
   async #givenCa(): Promise<string | undefined> {
     const { caFile } = this.#options;
-    return caFile === undefined ? undefined : await readFile(caFile, 'utf8');
+    return caFile === undefined ? undefined : await this.#ca.readFile(caFile);
   }
 
   /** The certificate's key signs for us; without one, the token that the hub gave us. */

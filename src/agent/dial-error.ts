@@ -1,5 +1,5 @@
 import type { ConnectAttempt } from '../base/net/connect-first.ts';
-import { NameError } from '../base/net/name-error.ts';
+import type { NameError } from '../base/net/name-error.ts';
 import { formatHostPort } from '../base/options-values.ts';
 import { TunnelError, type TunnelErrorCode } from '../tunnel/errors.ts';
 

@@ -1,5 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import process from 'node:process';
+import { LastGoodCa } from '../base/last-good-ca.ts';
+import type { Logger } from '../base/logger.ts';
+import type { FileStatus } from '../base/reloaded-files.ts';
 import { version } from '../base/version.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
 import type { KubeConfig } from '../kube/kube-endpoint.ts';
@@ -11,21 +13,36 @@ export interface KubeClusters {
   readonly here: KubeApi | undefined;
   readonly hub: KubeApi | undefined;
   readonly hubConfig: KubeConfig | undefined;
+  /** How the CAs of the API servers are doing. */
+  readonly files: readonly FileStatus[];
   /** Idempotent. */
   close(): void;
 }
 
-const none: KubeClusters = { here: undefined, hub: undefined, hubConfig: undefined, close() {} };
+const none: KubeClusters = {
+  here: undefined,
+  hub: undefined,
+  hubConfig: undefined,
+  files: [],
+  close() {},
+};
 
-/** An agent that knows nothing of Kubernetes loads none of it. */
-export async function connectClusters(options: AgentOptions): Promise<KubeClusters> {
+/** An agent that knows nothing of Kubernetes loads none of it. @param ca what --ca-file holds */
+export async function connectClusters(
+  options: AgentOptions,
+  ca: LastGoodCa,
+  log: Logger,
+): Promise<KubeClusters> {
   const { hubKubeconfig, lease, proxies, caFile } = options;
+  const hubCa = new LastGoodCa('CA of --hub-kubeconfig', log);
+  const hereCa = new LastGoodCa("CA of the pod's ServiceAccount", log);
   if (hubKubeconfig === undefined && lease === undefined) return none;
   const { kubeconfigFile } = await import('../kube/kubeconfig-file.ts');
   const { inClusterConfig } = await import('../kube/in-cluster-config.ts');
   const { RestKubeApi } = await import('../kube/rest-kube-api.ts');
   const fieldManager = `culvert-agent/${version}`;
-  const hubConfig = hubKubeconfig === undefined ? undefined : kubeconfigFile(hubKubeconfig);
+  const hubConfig =
+    hubKubeconfig === undefined ? undefined : kubeconfigFile(hubKubeconfig, { ca: hubCa });
   const hub =
     hubConfig === undefined || lease === undefined
       ? undefined
@@ -33,17 +50,18 @@ export async function connectClusters(options: AgentOptions): Promise<KubeCluste
           config: hubConfig,
           fieldManager,
           proxies,
-          proxyCa: caFile === undefined ? undefined : () => readFile(caFile, 'utf8'),
+          proxyCa: caFile === undefined ? undefined : () => ca.readFile(caFile),
         });
   // Beside us in the same cluster: the proxies are for the way out of it.
   const here =
     lease === undefined
       ? undefined
-      : new RestKubeApi({ config: inClusterConfig(process.env), fieldManager });
+      : new RestKubeApi({ config: inClusterConfig(process.env, { ca: hereCa }), fieldManager });
   return {
     here,
     hub,
     hubConfig,
+    files: [hubCa, hereCa],
     close() {
       here?.close();
       hub?.close();

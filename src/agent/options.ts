@@ -104,7 +104,7 @@ export const agentTable = {
   ...agentHealthTable,
   cluster: {
     name: 'cluster',
-    kind: 'dnsLabel',
+    kind: 'clusterName',
     required: true,
     help: 'The cluster that this agent speaks for, as its token names it.',
   },

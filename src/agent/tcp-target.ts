@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import type { Clock, Timer } from '../base/clock.ts';
 import { keepAlive } from '../base/net/keep-alive.ts';
 import type { HostPort } from '../base/options-values.ts';
 import { TunnelError } from '../tunnel/errors.ts';
@@ -7,6 +8,7 @@ import type { StreamHandler } from '../tunnel/stream-handler.ts';
 import { targetReset } from './dial-error.ts';
 import { type DialOptions, dialTarget } from './dial-target.ts';
 import { SocketWriter } from './socket-writer.ts';
+import { UnacknowledgedWatch } from './unacknowledged-watch.ts';
 
 /**
  * One buffer for what all targets send: a read is copied into the stream's slab before the callback returns, so nobody
@@ -17,6 +19,18 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** How long a target may take nothing of the last bytes of an ended stream, in milliseconds. */
 const lingerMs = 60_000;
 
+/** How much of what a target sends is still read, and dropped, after a stop: a target that is done shows its end within it. In bytes. */
+const readAfterStopBytes = 64 * 1024;
+
+/**
+ * How long a connection whose client has closed stays open once the kernel has all bytes of the client: one second, and one more for
+ * each 128 KiB that the client wrote, but at most 30, in milliseconds. Then it is closed. With unread bytes of the target that is a
+ * RST, which discards what the kernel has not delivered yet, and Node cannot tell how much that is.
+ */
+function closeDelayMs(writtenBytes: number): number {
+  return Math.min(1_000 * (1 + Math.floor(writtenBytes / (128 * 1024))), 30_000);
+}
+
 // Made once: an abort without a reason makes one each time, with a stack.
 const streamEnded = new Error('the stream has ended');
 
@@ -25,8 +39,14 @@ const streamEnded = new Error('the stream has ended');
  * leaves waits for it.
  */
 export class OpenTargets {
+  /** Finds those whose target is gone without a word. */
+  readonly watch: UnacknowledgedWatch;
   readonly #targets = new Set<TcpTarget>();
   #waiters: (() => void)[] = [];
+
+  constructor(clock: Clock) {
+    this.watch = new UnacknowledgedWatch(clock);
+  }
 
   get size(): number {
     return this.#targets.size;
@@ -61,12 +81,18 @@ export class TcpTarget implements StreamHandler {
   #dialing: AbortController | undefined;
   #socket: Socket | undefined;
   #writer: SocketWriter | undefined;
+  readonly #clock: Clock;
+  /** The client wants no more. */
+  #stopped = false;
+  #leftToReadBytes = readAfterStopBytes;
+  #closeTimer: Timer | undefined;
 
   /** Starts to dial; the stream is accepted or reset with the reason. */
   constructor(stream: Stream, destination: HostPort, options: DialOptions, open: OpenTargets) {
     this.#stream = stream;
     this.#open = open;
     this.#destination = destination;
+    this.#clock = options.clock;
     this.#dial(options).catch((thrown: unknown) => stream.reset(TunnelError.from(thrown)));
   }
 
@@ -80,6 +106,14 @@ export class TcpTarget implements StreamHandler {
 
   onWritable(): void {
     this.#socket!.resume();
+  }
+
+  /** The semantics of close(2): what the client wrote is delivered, the target is not read, and what it still sends gets RST. */
+  onStop(): void {
+    this.#stopped = true;
+    // It may be paused, and then its end does not show.
+    this.#socket?.resume();
+    this.#closeSoon();
   }
 
   onClose(error: TunnelError | undefined): void {
@@ -125,8 +159,18 @@ export class TcpTarget implements StreamHandler {
     keepAlive(socket);
     this.#writer = new SocketWriter(socket, (bytes) => stream.consumed(bytes));
     this.#open.add(this);
-    socket.on('close', () => this.#open.delete(this));
+    this.#open.watch.add(socket, (silentMs) => {
+      const seconds = Math.round(silentMs / 1000);
+      const cause = new Error(`read: connection timed out: no acknowledgement for ${seconds} s`);
+      stream.reset(targetReset(address, this.#destination.port, cause));
+      socket.destroy();
+    });
+    socket.on('close', () => {
+      this.#closeTimer?.cancel();
+      this.#open.delete(this);
+    });
     socket.on('end', () => stream.fin());
+    socket.on('finish', () => this.#closeSoon());
     socket.on('error', (error) => {
       stream.reset(targetReset(address, this.#destination.port, error));
     });
@@ -134,8 +178,20 @@ export class TcpTarget implements StreamHandler {
     socket.resume();
   }
 
+  /** Once nothing more is read, and the kernel has all that was written. */
+  #closeSoon(): void {
+    const socket = this.#socket;
+    if (!this.#stopped || socket?.writableFinished !== true || socket.destroyed) return;
+    const delayMs = closeDelayMs(socket.bytesWritten);
+    this.#closeTimer ??= this.#clock.setTimer(delayMs, () => socket.destroy());
+  }
+
   /** True: read on. */
   #onRead(bytes: number): boolean {
+    if (this.#stopped) {
+      this.#leftToReadBytes -= bytes;
+      return this.#leftToReadBytes > 0;
+    }
     // A target that speaks first may do so before the promise of the connect has settled.
     return this.#stream.write(readBuffer.subarray(0, bytes));
   }

@@ -1,4 +1,4 @@
-import { isDnsLabel } from './enrolment-token-subject.ts';
+import { isClusterName } from './enrolment-token-subject.ts';
 
 /** The add-on as Open Cluster Management knows it; it stands in names that clusters are recognised by. */
 export const addOnName = 'cluster-proxy';
@@ -58,6 +58,6 @@ export function clusterOfSubject({ commonName, organizations }: AgentSubject): s
     .filter((group) => group.startsWith(clusterPrefix) && group.endsWith(suffix))
     .map((group) => group.slice(clusterPrefix.length, -suffix.length));
   const [cluster = ''] = clusters;
-  if (clusters.length !== 1 || !isDnsLabel(cluster)) return undefined;
+  if (clusters.length !== 1 || !isClusterName(cluster)) return undefined;
   return commonName.startsWith(`${clusterGroup(cluster)}:agent:`) ? cluster : undefined;
 }

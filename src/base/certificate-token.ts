@@ -1,5 +1,5 @@
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
-import { isDnsLabel } from './enrolment-token-subject.ts';
+import { isClusterName } from './enrolment-token-subject.ts';
 import { Secret } from './secret.ts';
 
 // The runtimes name the type of a WebCrypto key differently.
@@ -121,7 +121,7 @@ function clusterIn({ sub, iat, exp }: JWTPayload, cluster: string, now: Date): s
       'the token was made in the future, compare the clocks',
     );
   }
-  if (sub === cluster && isDnsLabel(sub)) return sub;
+  if (sub === cluster && isClusterName(sub)) return sub;
   throw new CertificateTokenError(
     'bad_claims',
     `the token names another cluster than its certificate, which speaks for ${cluster}`,

@@ -10,7 +10,7 @@ import {
   jwtVerify,
   SignJWT,
 } from 'jose';
-import { isCallerName, isDnsLabel, type TokenSubject } from './enrolment-token-subject.ts';
+import { isCallerName, isClusterName, type TokenSubject } from './enrolment-token-subject.ts';
 import { publicKeyBlocks } from './public-key-blocks.ts';
 import { Secret } from './secret.ts';
 
@@ -150,7 +150,7 @@ export class TokenVerifier {
 
 function parseSubject(claims: JWTPayload): TokenSubject {
   const { sub, cluster, name } = claims;
-  if (sub === 'agent' && typeof cluster === 'string' && isDnsLabel(cluster)) {
+  if (sub === 'agent' && typeof cluster === 'string' && isClusterName(cluster)) {
     return { kind: 'agent', cluster };
   }
   if (sub === 'dialer' && typeof name === 'string' && isCallerName(name)) {
@@ -158,7 +158,7 @@ function parseSubject(claims: JWTPayload): TokenSubject {
   }
   throw new TokenError(
     'bad_claims',
-    'the token needs sub "agent" and a DNS label as cluster, or sub "dialer" and a name without spaces',
+    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" and a name without spaces',
   );
 }
 

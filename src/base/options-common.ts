@@ -54,6 +54,7 @@ export const brokerLinkTable = {
   caFile: {
     name: 'ca-file',
     kind: 'file',
+    holdsCasOf: 'servers',
     help: 'Certificates (PEM) to trust besides the well-known ones, for a broker, or an https:// proxy on the way, with a private CA.',
   },
   serverName: {

@@ -1,9 +1,12 @@
+import type { CaUse } from './ca-certificates.ts';
 import type { HostMaybePort, HostPort } from './options-values.ts';
 import type { Secret } from './secret.ts';
 
 /** How the text of an option becomes a value. `file` is a path that must be readable at the start. */
 type OptionKind =
-  | { readonly kind: 'string' | 'hostPort' | 'hostMaybePort' | 'dnsLabel' | 'file' }
+  | { readonly kind: 'string' | 'hostPort' | 'hostMaybePort' | 'dnsLabel' | 'clusterName' }
+  /** `holdsCasOf`: a file of CA certificates, which are read at the start too. */
+  | { readonly kind: 'file'; readonly holdsCasOf?: CaUse }
   | { readonly kind: 'bytes' | 'boolean' | 'destination' }
   | { readonly kind: 'url'; readonly protocols: readonly string[] }
   | { readonly kind: 'choice'; readonly choices: readonly string[] }
@@ -34,6 +37,7 @@ export type OptionsTable = Readonly<Record<string, Option>>;
 interface ParsedBy {
   string: string;
   dnsLabel: string;
+  clusterName: string;
   file: string;
   hostPort: HostPort;
   hostMaybePort: HostMaybePort;

@@ -1,5 +1,8 @@
-import { accessSync, constants, statSync } from 'node:fs';
-import { isDnsLabel } from './enrolment-token-subject.ts';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
+import { type CaUse, readCaCertificates } from './ca-certificates.ts';
+import { describeError } from './error.ts';
+import { aliasAsNameText, isClusterAlias, isDnsLabel } from './enrolment-token-subject.ts';
 import { didYouMean } from './option-problems.ts';
 
 /** A host name or address (IPv6 without its brackets) and a port; port 0 lets the system choose when listening. */
@@ -68,7 +71,7 @@ export function parseChoice(text: string, choices: readonly string[]): string {
 export function parseUrl(text: string, protocols: readonly string[]): URL {
   const wanted = protocols.map((protocol) => `${protocol}//`).join(' or ');
   // "localhost:8080" parses as a URL of scheme "localhost:", so the protocol is what tells.
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const url = URL.parse(withBrackets(text)) ?? undefined;
   if (url === undefined || !protocols.includes(url.protocol) || url.hostname === '') {
     throw new ValueProblem(`is not a URL that starts with ${wanted}`);
   }
@@ -76,6 +79,16 @@ export function parseUrl(text: string, protocols: readonly string[]): URL {
     throw new ValueProblem('carries a user or password; credentials do not belong into a URL');
   }
   return url;
+}
+
+/**
+ * A URL with brackets around its IPv6 address, where they lack. Kubernetes puts the addresses of pods into arguments without them:
+ * `wss://$(POD_IP):8091` becomes `wss://fd00::1:8091`. The last number is the port.
+ */
+function withBrackets(text: string): string {
+  const [, scheme, host, rest] =
+    /^([a-z]+:\/\/)([\da-fA-F:.]+)(:\d{1,5}(?:\/.*)?)$/.exec(text) ?? [];
+  return host !== undefined && isIPv6(host) ? `${scheme}[${host}]${rest}` : text;
 }
 
 export function parseHostPort(text: string): HostPort {
@@ -102,12 +115,32 @@ export function parseDnsLabel(text: string): string {
   );
 }
 
-/** The path of a file that can be read now; it is read again whenever it is needed, so that rotation works. */
-export function parseFile(path: string): string {
+/** The name of a cluster, as it stands in tokens and certificates. */
+export function parseClusterName(text: string): string {
+  if (isClusterAlias(text)) throw new ValueProblem(`is no name for a cluster: ${aliasAsNameText}`);
+  return parseDnsLabel(text);
+}
+
+/**
+ * The path of a file that can be read now; it is read again whenever it is needed, so that rotation works.
+ *
+ * @param holdsCasOf the file must hold CA certificates for this use
+ */
+export function parseFile(path: string, holdsCasOf?: CaUse): string {
+  checkReadable(path);
+  if (holdsCasOf === undefined) return path;
+  try {
+    readCaCertificates(readFileSync(path, 'utf8'), holdsCasOf);
+    return path;
+  } catch (thrown) {
+    throw new ValueProblem(`cannot be used: ${describeError(thrown)}`);
+  }
+}
+
+function checkReadable(path: string): void {
   try {
     if (statSync(path).isDirectory()) throw new ValueProblem('is a directory, a file is needed');
     accessSync(path, constants.R_OK);
-    return path;
   } catch (thrown) {
     if (thrown instanceof ValueProblem) throw thrown;
     const code = (thrown as NodeJS.ErrnoException).code;

@@ -74,7 +74,7 @@ function valueOf(option: Option, given: Given | undefined, problems: string[]): 
     } catch (thrown) {
       if (!(thrown instanceof values.ValueProblem)) throw thrown;
       // A URL may be malformed and still hold a password.
-      const shown = JSON.stringify(text).replace(/\/\/[^/]*@/, '//[redacted]@');
+      const shown = JSON.stringify(text).replace(/\/\/.*@/, '//[redacted]@');
       problems.push(`${label}${option.secret ? '' : `=${shown}`} ${thrown.message}`);
     }
   }
@@ -91,7 +91,8 @@ const parsers: {
 } = {
   string: (text) => text,
   dnsLabel: values.parseDnsLabel,
-  file: values.parseFile,
+  clusterName: values.parseClusterName,
+  file: (path, { holdsCasOf }) => values.parseFile(path, holdsCasOf),
   hostPort: (text) => Object.freeze(values.parseHostPort(text)),
   hostMaybePort: (text) => Object.freeze(values.parseHostMaybePort(text)),
   bytes: values.parseBytes,

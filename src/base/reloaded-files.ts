@@ -18,7 +18,7 @@ export interface ReloadedFilesOptions<T> {
 }
 
 /** How files that may change are doing, whatever is made of them. */
-export interface ReloadStatus extends Disposable {
+export interface FileStatus {
   readonly what: string;
   /** How often new contents were taken, and how often they were refused. */
   readonly reloads: number;
@@ -26,6 +26,9 @@ export interface ReloadStatus extends Disposable {
   /** What the files hold now is not what is used. */
   readonly stale: boolean;
 }
+
+/** The same, for files that are looked at until that is disposed of. */
+export type ReloadStatus = FileStatus & Disposable;
 
 /**
  * What some files hold, and goes on holding when they change: they are read again every few seconds, all together. Files that do

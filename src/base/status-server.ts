@@ -1,10 +1,10 @@
-import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ConnectionLimits } from './connection-limits.ts';
 import { describeError } from './error.ts';
 import { guardedServerOptions, guardHttpServer } from './guarded-http.ts';
 import type { Logger } from './logger.ts';
+import { listenAt } from './net/listen.ts';
 import { connectionShare } from './open-file-limit.ts';
 import { formatHostPort, type HostPort } from './options-values.ts';
 
@@ -65,8 +65,7 @@ export async function startStatusServer(
     },
   });
   try {
-    server.listen(listen.port, listen.host);
-    await once(server, 'listening');
+    await listenAt(server, listen, log);
   } catch (thrown) {
     guard[Symbol.dispose]();
     throw thrown;

@@ -155,7 +155,7 @@ export class Admission {
 
   /** Why /v1/status is not answered to whoever has the credential; undefined: it is. */
   statusRefusal(identity: Identity): Refusal | undefined {
-    const name = identity.kind === 'dialer' || identity.kind === 'replica' ? identity.name : '';
+    const name = identity.kind === 'dialer' ? identity.name : '';
     if (this.#status.take(name)) return undefined;
     const message = `more than ${this.#limits.status.perSecond} requests for the status per second with one credential`;
     return this.#overloaded(message, retryS.refusals);

@@ -39,11 +39,14 @@ export class AgentCertificates {
   /**
    * A certificate of any of the CAs is accepted, so that a new one can be introduced before the old one goes.
    *
-   * @throws X509Error a certificate of the bundle cannot be read, or none of them is a CA
+   * @throws X509Error there is no certificate in the bundle, or one that cannot be read or is not that of a CA
    */
   static fromPem(bundle: string, now: () => Date = () => new Date()): AgentCertificates {
-    const authorities = parseCertificates(bundle).filter(({ isAuthority }) => isAuthority);
-    if (authorities.length === 0) throw new X509Error('none of the certificates is of a CA');
+    const authorities = parseCertificates(bundle);
+    const other = authorities.find(({ isAuthority }) => !isAuthority);
+    if (other !== undefined) {
+      throw new X509Error(`the certificate of ${nameOf(other)} is not that of a CA`);
+    }
     return new AgentCertificates(authorities, now);
   }
 

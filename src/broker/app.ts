@@ -1,5 +1,5 @@
 import { Hono, type Context } from 'hono';
-import { isDnsLabel } from '../base/enrolment-token-subject.ts';
+import { isClusterName, isDnsLabel } from '../base/enrolment-token-subject.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import type { AcceptRate } from './accept-rate.ts';
@@ -109,8 +109,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     if (identity instanceof Response) return identity;
     const cluster = c.req.header('Culvert-Cluster') ?? '';
     const agent = c.req.header('Culvert-Agent') ?? '';
-    if (!isDnsLabel(cluster) || !agentId.test(agent)) {
-      const message = 'Culvert-Cluster must be a DNS label and Culvert-Agent a short name';
+    if (!isClusterName(cluster) || !agentId.test(agent)) {
+      const message =
+        'Culvert-Cluster must be the name of a cluster (a DNS label that is no alias) and Culvert-Agent a short name';
       return reject(c, { status: 400, code: 'protocol_error', message });
     }
     const speaksFor = identity.kind === 'agent' ? identity.cluster : undefined;
@@ -157,6 +158,10 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `an agent's credential (of ${identity.cluster}) opens no session`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
     }
+    if (identity.kind === 'replica' && (identity.cluster ?? cluster) !== cluster) {
+      const message = `the proof of the replica is for cluster ${identity.cluster}, not for ${cluster}`;
+      return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
+    }
     const forwarded = identity.kind === 'replica';
     const dialer = identity.kind === 'anyone' ? 'anyone' : identity.name;
     const tooMany =
@@ -171,8 +176,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   const forDialers = async (c: Context<Env>): Promise<Response | undefined> => {
     const identity = await identify(c);
     if (identity instanceof Response) return identity;
-    if (identity.kind === 'agent') {
-      return reject(c, { status: 403, code: 'forbidden', message: 'not for agents' });
+    if (identity.kind === 'agent' || identity.kind === 'replica') {
+      const message = `not for ${identity.kind}s`;
+      return reject(c, { status: 403, code: 'forbidden', message });
     }
     const tooOften = admission.statusRefusal(identity);
     return tooOften === undefined ? undefined : reject(c, tooOften);
@@ -185,7 +191,10 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   });
   app.get('/healthz', (c) => c.text('ok'));
   // What is degraded, and where the directory is, are not for strangers: the status port says so.
-  app.get('/readyz', (c) => (hub.draining ? c.text('draining', 503) : c.text('ok')));
+  app.get('/readyz', (c) => {
+    const { unready } = hub;
+    return unready === undefined ? c.text('ok') : c.text(unready, 503);
+  });
   if (metrics !== undefined) {
     app.get('/metrics', async (c) => {
       const { contentType, text } = await metrics();

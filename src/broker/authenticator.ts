@@ -4,8 +4,16 @@ export type Identity =
   | { readonly kind: 'agent'; readonly cluster: string; readonly registered?: true }
   /** Opens streams into clusters. */
   | { readonly kind: 'dialer'; readonly name: string }
-  /** Another replica, which forwards a dialer that it has authenticated as `name`; `answer` proves to it who we are. */
-  | { readonly kind: 'replica'; readonly name: string; readonly answer: string }
+  /**
+   * Another replica, which forwards a session with `cluster` (undefined: a replica of culvert 0.1, with any) of a dialer that it has
+   * authenticated as `name`; `answer` proves to it who we are.
+   */
+  | {
+      readonly kind: 'replica';
+      readonly name: string;
+      readonly cluster: string | undefined;
+      readonly answer: string;
+    }
   /** No credentials are configured: the broker listens on loopback only, and everybody may be anybody. */
   | { readonly kind: 'anyone' };
 

@@ -58,9 +58,15 @@ export interface Directory {
   /**
    * The tunnels of the agents that speak for a cluster, newest claim first, those that retire last; none where it is unknown.
    *
-   * @param cluster its name, or its alias (see base/cluster-alias.ts); a name wins over an equal alias
+   * @param cluster its name, or its alias (see base/cluster-alias.ts); what has the form of an alias is never the name of a cluster
    */
   locate(cluster: string): Promise<readonly AgentRecord[]>;
+
+  /**
+   * When a tunnel of the cluster was given up last at another replica, by the clock, as `locate` has just learnt; -Infinity: not known, or
+   * there are no other replicas.
+   */
+  releasedAtMs(cluster: string): number;
 
   /** The replica of this record says that it does not hold the tunnel: what is cached of its cluster is looked up anew. */
   distrust(record: AgentRecord): void;

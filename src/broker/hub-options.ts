@@ -42,6 +42,13 @@ export const hubLimits = {
    * its streams.
    */
   maxQueuedControlBytes: 8 * 1024 * 1024,
+  /**
+   * Dials of one dialer: so many at once, and so many in a second from then on. Its link is not read faster. All sessions of an agent
+   * share its tunnel, so without a limit the others would wait until the agent has refused the dials of one.
+   */
+  dialBurst: 10_000,
+  dialsPerSecond: 5_000,
+  dialPauseMs: 50,
 } as const;
 
 /** @throws TunnelError why the owner cannot be reached */
@@ -67,6 +74,8 @@ export interface HubOptions {
    * whose sockets outlive the memory of this hub.
    */
   readonly keep?: (link: Link, kept: KeptAgent | KeptDialer) => void;
+  /** The only cluster that is dialled here: without an agent of it the broker is not ready. Undefined: any may be. */
+  readonly onlyCluster?: string | undefined;
   /** What this broker asks of the sessions that it carries; WELCOME tells it. */
   readonly sessionLimits?: {
     /** No receive window of a stream shall grow beyond this, in bytes. */

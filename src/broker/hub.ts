@@ -43,6 +43,17 @@ export class Hub implements AgentHub, DialerHub {
     return this.#draining;
   }
 
+  /** Why nobody should be sent here, in a sentence without names; undefined: somebody may. */
+  get unready(): string | undefined {
+    if (this.#draining) return 'draining';
+    const { onlyCluster, forward } = this.options;
+    // Another replica may have the agent, and sessions are sent on.
+    if (onlyCluster === undefined || forward !== undefined) return undefined;
+    return this.#tunnels.choose(onlyCluster, undefined) === undefined
+      ? 'no agent is connected'
+      : undefined;
+  }
+
   get dialerCount(): number {
     return this.#dialers.size;
   }
@@ -158,7 +169,7 @@ export class Hub implements AgentHub, DialerHub {
     if (this.#sharedIds.has(name)) return;
     if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
     this.#sharedIds.add(name);
-    const why = 'they work side by side; give each process an id of its own with --agent-id';
+    const why = 'they work side by side; give each process an id of its own (--agent-id)';
     this.options.log.warn('two processes have the same agent id', { cluster, agent, why });
   }
 

@@ -1,4 +1,5 @@
 import { clusterAlias } from '../base/cluster-alias.ts';
+import { isClusterAlias } from '../base/enrolment-token-subject.ts';
 import {
   byPreference,
   processName,
@@ -45,10 +46,13 @@ export class MemoryDirectory implements Directory {
   }
 
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
-    const records =
-      this.#byCluster.get(cluster) ??
-      this.#byCluster.get(this.#clusterOfAlias.get(cluster) ?? cluster);
+    const name = isClusterAlias(cluster) ? this.#clusterOfAlias.get(cluster) : cluster;
+    const records = name === undefined ? undefined : this.#byCluster.get(name);
     return [...(records?.values() ?? [])].sort(byPreference);
+  }
+
+  releasedAtMs(): number {
+    return -Infinity;
   }
 
   distrust(): void {

@@ -77,7 +77,9 @@ export class Placement {
       if (process !== undefined) throw this.#hasOthers(wish, records) ? goneAlone(wish) : none;
       // A tunnel that its replica does not hold any more was there a moment ago.
       const knownMs = records.length > 0 ? arrivedAtMs + hubLimits.agentReturnMs : -Infinity;
-      const untilMs = Math.max(knownMs, this.#returning.untilMs(cluster));
+      const releasedAtMs = this.#options.directory.releasedAtMs(cluster);
+      const elsewhereMs = releasedAtMs + hubLimits.agentReturnMs;
+      const untilMs = Math.max(knownMs, elsewhereMs, this.#returning.untilMs(cluster));
       if (!(await this.#returning.wait(cluster, untilMs, signal))) throw none;
     }
   }
@@ -107,10 +109,12 @@ export class Placement {
     return here === undefined ? { records } : { place: { here }, records };
   }
 
-  /** Whether another process is connected, and was before the wanted one could have been lost. */
+  /** Whether another process is connected: for longer than the wanted one can have been away, or in its place. */
   #hasOthers({ cluster, process }: PlaceWish, records: readonly AgentRecord[]): boolean {
     for (const port of this.#tunnels.of(records[0]?.cluster ?? cluster)) {
-      if (!port.draining && port.standsForMs > hubLimits.otherAgentAgeMs) return true;
+      if (port.draining || port.doubtful || !port.standing) continue;
+      if (port.standsForMs > hubLimits.otherAgentAgeMs || port.agent === process!.agent)
+        return true;
     }
     return records.some(
       (record) =>

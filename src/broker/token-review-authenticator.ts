@@ -1,6 +1,6 @@
 import { credentialHeader } from '../base/certificate-token.ts';
 import type { Clock } from '../base/clock.ts';
-import { isDnsLabel } from '../base/enrolment-token-subject.ts';
+import { isClusterName } from '../base/enrolment-token-subject.ts';
 import {
   AuthenticationError,
   type Authenticator,
@@ -133,5 +133,5 @@ export function unverifiedClaims(token: string): {
 function clusterOf(user: string | undefined): string | undefined {
   const [, cluster = ''] =
     /^system:serviceaccount:([^:]+):cluster-proxy-agent$/.exec(user ?? '') ?? [];
-  return isDnsLabel(cluster) ? cluster : undefined;
+  return isClusterName(cluster) ? cluster : undefined;
 }

@@ -25,7 +25,7 @@ const statusTable = {
   statusListen: {
     name: 'status-listen',
     kind: 'hostPort',
-    help: 'Serves /healthz, /readyz and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
+    help: 'Serves /healthz, /readyz (the broker can be reached) and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
   },
 } as const satisfies OptionsTable;
 
@@ -97,20 +97,30 @@ export const bridgeCommand: Command = {
   async run(argv, { env, signals }) {
     const { options, ...read } = readBridgeOptions(argv, env);
     const log = await startProgramLog('bridge', read);
+    const { exposeFiles } = await import('../base/file-metrics.ts');
+    const { LastGoodCa } = await import('../base/last-good-ca.ts');
     const { Metrics } = await import('../base/metrics.ts');
-    const { createRemoteDialer } = await import('../dialer/node/remote-dialer.ts');
+    const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
         const metrics = new Metrics();
         const ofSessions = metrics.group('culvert_session');
-        const dialer = parts.use(createRemoteDialer({ ...options.link, log, metrics: ofSessions }));
+        const ca = new LastGoodCa('--ca-file', log);
+        const link = { ...options.link, log, metrics: ofSessions, ca };
+        const reach = parts.use(watchBroker(link, options.front.cluster));
+        const dialer = parts.use(createRemoteDialer(link, reach));
         const ofBridge = metrics.group('culvert_bridge');
+        exposeFiles(ofBridge, [ca]);
         const bridge = parts.use(
           await startBridge(options.front, { dialer, log, metrics: ofBridge }),
         );
         if (options.statusListen !== undefined) {
-          const source = { unready: () => undefined, metrics: () => metrics.render() };
+          const render = async () => {
+            await ca.look();
+            return await metrics.render();
+          };
+          const source = { unready: () => reach.unready, metrics: render };
           parts.use(await startStatusServer(options.statusListen, source, log));
         }
         return together(bridge, dialer);

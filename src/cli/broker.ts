@@ -47,8 +47,17 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     checkTlsChoice(draft);
   });
   const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
-  const { redisUrl, redisCa, redisPrefix, replicaAddress, replicaKeyFile, replicaCa } = values;
-  const { agentCa, statusListen, replicaServerName } = values;
+  const {
+    redisUrl,
+    redisCa,
+    redisCert,
+    redisKey,
+    redisPrefix,
+    replicaAddress,
+    replicaKeyFile,
+    replicaCa,
+  } = values;
+  const { agentCa, allowPlainReplicas, statusListen, replicaServerName } = values;
   const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
   const choice = tlsChoice(values);
   const options: BrokerOptions = Object.freeze({
@@ -64,8 +73,11 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
     replicaId,
     redisUrl,
     redisCa,
+    redisCert,
+    redisKey,
     redisPrefix,
     replicaAddress,
+    allowPlainReplicas,
     replicaKeyFile,
     replicaCa,
     replicaServerName,
@@ -115,7 +127,9 @@ export const brokerCommand: Command = {
     return await runUntilStopped(
       async (parts) => {
         const metrics = new Metrics();
-        const broker = parts.use(await startBroker(options, { log, metrics }));
+        const broker = parts.use(
+          await startBroker(options, { log, metrics, onlyCluster: front?.cluster }),
+        );
         log.info('broker listens', { url: broker.url });
         if (front === undefined) return broker;
         const bridge = parts.use(

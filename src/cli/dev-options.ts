@@ -13,7 +13,7 @@ export const localTable = {
   },
   cluster: {
     name: 'cluster',
-    kind: 'dnsLabel',
+    kind: 'clusterName',
     default: 'dev',
     help: 'The name of the cluster that the built-in agent speaks for.',
   },

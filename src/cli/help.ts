@@ -8,6 +8,7 @@ const placeholders: Record<Option['kind'], string> = {
   hostPort: 'HOST:PORT',
   hostMaybePort: 'HOST[:PORT]',
   dnsLabel: 'NAME',
+  clusterName: 'NAME',
   file: 'FILE',
   bytes: 'SIZE',
   boolean: '',

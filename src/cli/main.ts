@@ -1,6 +1,11 @@
 #!/usr/bin/env node
+import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runCli } from './run.ts';
+
+// For connections that libraries make themselves (ioredis to sentinels): Node gives the first address of a name up after this time, in
+// milliseconds, and its default of 250 ms is too short for a slow link. It is less than half of what a connection to Redis may take.
+setDefaultAutoSelectFamilyAttemptTimeout(700);
 
 const { env, stdout, stderr } = process;
 const code = await runCli(process.argv.slice(2), { env, stdout, stderr, signals: process });

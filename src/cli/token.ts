@@ -35,7 +35,7 @@ const keygenTable = {
 const agentTokenTable = {
   cluster: {
     name: 'cluster',
-    kind: 'dnsLabel',
+    kind: 'clusterName',
     required: true,
     help: 'The cluster that the holder may speak for, and no other.',
   },

@@ -265,8 +265,11 @@ export class ClusterSession {
       return this.#onRefused(error);
     }
     // The broker says that other agents are there while ours is not: nobody gains from waiting long.
-    const isReplaceable = error.code === 'agent_lost' && this.#lost?.error.code === 'agent_lost';
-    if (!attached && isReplaceable) this.#giveUpAfter(otherAgentGraceMs);
+    if (!attached && error.code === 'agent_lost') {
+      if (this.session.unanswered && this.session.streamCount > 0) return this.#beginAnew(error);
+      this.session.failUnanswered(error);
+      if (this.#lost?.error.code === 'agent_lost') this.#giveUpAfter(otherAgentGraceMs);
+    }
     this.#log.debug('session not resumed yet', { code: error.code, why: error.message });
     this.#retry();
   }
@@ -286,7 +289,11 @@ export class ClusterSession {
       return this.#end(new TunnelError('agent_lost', sentence, { cause: error }));
     }
     if (this.session.streamCount === 0) return this.#end(error);
-    // It may never have heard of the session: the link was lost behind WELCOME. Nothing was answered, so nothing is lost.
+    this.#beginAnew(error);
+  }
+
+  /** The agent may never have heard of the session: the link was lost behind WELCOME. Nothing was answered, so nothing is lost. */
+  #beginAnew(error: TunnelError): void {
     this.#log.info('session begins anew', { why: error.message });
     this.#keepOn();
     this.#stillSinceMs = undefined;

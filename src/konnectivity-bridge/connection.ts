@@ -23,8 +23,12 @@ export class Connection implements StreamHandler {
   readonly #context: BridgeContext;
   readonly #front: FrontStream;
   readonly #random: bigint;
-  readonly #tunnel: TunnelStream;
-  readonly #target: TargetWriter;
+  readonly #destination: Destination;
+  readonly #readOn: () => void;
+  #tunnel: TunnelStream;
+  #target: TargetWriter;
+  /** The agent was lost before it answered, and another one is asked. */
+  #redialed = false;
   #state: State = 'dialing';
   #connectId = 0;
   #writer: PacketWriter | undefined;
@@ -45,15 +49,12 @@ export class Connection implements StreamHandler {
     this.#context = context;
     this.#front = front;
     this.#random = random;
+    this.#destination = destination;
+    this.#readOn = readOn;
     const { dialTimeoutMs, dialGraceMs } = context.limits;
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
-    this.#tunnel = context.dialer.open(
-      destination.cluster,
-      destination.target,
-      this,
-      dialTimeoutMs,
-    );
+    this.#tunnel = this.#dial();
     this.#target = new TargetWriter(this.#tunnel, context.clock, readOn);
   }
 
@@ -85,6 +86,7 @@ export class Connection implements StreamHandler {
 
   /** CLOSE_REQ: the client waits in Close for the answer, the target may take its time with what was written. */
   closeByClient(): void {
+    this.#tunnel.stopReceiving();
     this.#writer!.discard();
     this.#closeForClient('');
   }
@@ -139,7 +141,6 @@ export class Connection implements StreamHandler {
 
   onData(bytes: Uint8Array): void {
     if (this.#state === 'open') this.#writer!.write(bytes);
-    else if (this.#state === 'flushing') this.#tunnel.consumed(bytes.length);
   }
 
   /** konnectivity has no half-close: a target that sends no more ends the connection. */
@@ -151,7 +152,14 @@ export class Connection implements StreamHandler {
     this.#target.onWritable();
   }
 
+  onStop(): void {
+    this.#target.onWritable();
+  }
+
   onClose(error: TunnelError | undefined): void {
+    if (this.#state === 'dialing' && error?.code === 'agent_lost' && !this.#redialed) {
+      return this.#dialAgain();
+    }
     this.#tunnelClosed = true;
     this.#writer?.detachTunnel();
     this.#target.discard();
@@ -168,6 +176,19 @@ export class Connection implements StreamHandler {
       case 'over':
         break;
     }
+  }
+
+  #dial(): TunnelStream {
+    const { dialer, limits } = this.#context;
+    const { cluster, target } = this.#destination;
+    return dialer.open(cluster, target, this, limits.dialTimeoutMs);
+  }
+
+  /** Nothing has been sent yet, so nothing is lost. The time for the dial goes on. */
+  #dialAgain(): void {
+    this.#redialed = true;
+    this.#tunnel = this.#dial();
+    this.#target = new TargetWriter(this.#tunnel, this.#context.clock, this.#readOn);
   }
 
   #failDial(error: TunnelError | undefined): void {

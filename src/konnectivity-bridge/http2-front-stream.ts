@@ -2,12 +2,22 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { FrontHandler, FrontStream, GrpcStatus } from './front.ts';
 import type { PacketBuffer, PacketBufferPool } from './packet-buffer.ts';
 
+export interface Http2FrontStreamOptions {
+  readonly peer: string;
+  readonly pool: PacketBufferPool;
+  /** `BridgeLimits.lingerMs`. */
+  readonly lingerMs: number;
+  /** Bytes have left the process, and more of this call wait. */
+  readonly onProgress: () => void;
+}
+
 /** A call on node:http2. The response's head is sent at once; a status follows in the trailers. */
 export class Http2FrontStream implements FrontStream {
   readonly peer: string;
   readonly #stream: ServerHttp2Stream;
   readonly #pool: PacketBufferPool;
   readonly #lingerMs: number;
+  readonly #onProgress: () => void;
   #handler: FrontHandler | undefined;
   #queuedBytes = 0;
   /** What has been written and not yet taken: sizes, and the buffers that are ours to recycle, both in order. */
@@ -16,11 +26,12 @@ export class Http2FrontStream implements FrontStream {
   #status: GrpcStatus | undefined;
   #message = '';
 
-  constructor(stream: ServerHttp2Stream, peer: string, pool: PacketBufferPool, lingerMs: number) {
-    this.peer = peer;
+  constructor(stream: ServerHttp2Stream, options: Http2FrontStreamOptions) {
+    this.peer = options.peer;
     this.#stream = stream;
-    this.#pool = pool;
-    this.#lingerMs = lingerMs;
+    this.#pool = options.pool;
+    this.#lingerMs = options.lingerMs;
+    this.#onProgress = options.onProgress;
     stream.respond(
       { ':status': 200, 'content-type': 'application/grpc' },
       { waitForTrailers: true },
@@ -100,6 +111,7 @@ export class Http2FrontStream implements FrontStream {
       return;
     }
     if (buffer) this.#pool.recycle(buffer);
+    if (this.#queuedBytes > 0) this.#onProgress();
     this.#handler?.onSent();
   };
 

@@ -16,9 +16,14 @@ import type { ConnectionRefusal } from '../base/connection-limits.ts';
 import { isAgentName } from '../base/agent-subject.ts';
 import { asError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
+import { formatPeer } from '../base/net/format-peer.ts';
+import { listenAt } from '../base/net/listen.ts';
+import { trustClientsOf } from '../base/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
+import { ClientWatch } from './client-watch.ts';
 import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
+import { interceptHttp1, refuseHttp1 } from './http1-refusal.ts';
 import type { ClientRefusal } from './metrics.ts';
 import type { BridgeLimits, TcpAddress } from './options.ts';
 import type { PacketBufferPool } from './packet-buffer.ts';
@@ -55,7 +60,10 @@ class Http2Front implements Front {
   readonly #server: Http2Server | Http2SecureServer;
   /** Every TCP or Unix connection, also before its handshake and after the end of its session. */
   readonly #sockets = new Set<Socket>();
+  /** The connection whose session is being made: node:http2 does not let the session's user destroy it. */
+  #newSocket: Socket | undefined;
   #accepting = true;
+  #warnedOfHttp1 = false;
   #address = '';
   readonly #closed = Promise.withResolvers<void>();
   /** Undefined for a Unix socket, whose clients have no address and are the owner's own. */
@@ -64,10 +72,18 @@ class Http2Front implements Front {
   constructor(options: Http2FrontOptions) {
     this.#options = options;
     this.#server = createHttp2Server(options);
+    if (options.tls === undefined) {
+      const timeoutMs = options.limits.handshakeTimeoutMs;
+      const onHttp1 = (socket: Socket) => this.#refuseHttp1(socket);
+      interceptHttp1(this.#server, { clock: options.clock, timeoutMs, onHttp1 });
+    }
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
+    // Before the server's own listener, which makes the session and says so at once.
+    const isReady = options.tls ? 'secureConnection' : 'connection';
+    this.#server.prependListener(isReady, (socket: Socket) => (this.#newSocket = socket));
     this.#guard = this.#guardOf(options);
     this.#server.on('session', (session) => this.#onSession(session));
     this.#server.on('secureConnection', (socket: TLSSocket) => this.#refuseAgents(socket));
@@ -75,8 +91,8 @@ class Http2Front implements Front {
     // Each failure has been told to its session already, or there was never one.
     this.#server.on('sessionError', (error: Error) => this.#logFailure(error));
     this.#server.on('tlsClientError', (error: Error) => this.#logFailure(error));
-    // A client that did not negotiate h2 would get an HTTP/1.1 answer and ten seconds to read it.
-    this.#server.on('unknownProtocol', (socket) => socket.destroy());
+    // A client that did not negotiate h2 would get another HTTP/1.1 answer and ten seconds to read it.
+    this.#server.on('unknownProtocol', (socket) => this.#refuseHttp1(socket));
   }
 
   get address(): string {
@@ -84,16 +100,16 @@ class Http2Front implements Front {
   }
 
   async listen(): Promise<void> {
-    const { listen } = this.#options;
-    const listening = once(this.#server, 'listening');
+    const { listen, log } = this.#options;
     try {
       if (typeof listen === 'string') {
         await removeStaleSocket(listen);
+        const listening = once(this.#server, 'listening');
         withSocketMode(() => this.#server.listen(listen));
+        await listening;
       } else {
-        this.#server.listen(listen.port, listen.host);
+        await listenAt(this.#server, listen, log);
       }
-      await listening;
     } catch (error) {
       if (error instanceof BridgeError) throw error;
       throw new BridgeError(
@@ -160,7 +176,7 @@ class Http2Front implements Front {
     if (!names.some(isAgentName)) return;
     this.#options.clientRefused('agent_certificate');
     this.#options.log.warn('konnectivity client refused: its certificate is that of an agent', {
-      peer: `${socket.remoteAddress}:${socket.remotePort}`,
+      peer: formatPeer(socket),
       subject: names,
     });
     socket.destroy();
@@ -180,13 +196,38 @@ class Http2Front implements Front {
     session.once('close', () => timer.cancel());
     // Told by 'sessionError' of the server; without a listener it would be thrown.
     session.on('error', () => {});
-    session.on('stream', (stream, headers) => this.#onStream(stream, headers, peer));
+    const watch = this.#watch(session, this.#newSocket!, peer);
+    session.on('stream', (stream, headers) => {
+      watch.callBegan();
+      stream.once('close', () => watch.callEnded());
+      this.#onStream(stream, headers, peer, () => watch.progressed());
+    });
     session.setLocalWindowSize(4 * limits.windowBytes);
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, peer: string): void {
+  #watch(session: ServerHttp2Session, socket: Socket, peer: string): ClientWatch {
+    const { limits, clock, log } = this.#options;
+    const onDead = (silentMs: number): void => {
+      log.warn('konnectivity client does not answer: its connection is closed', {
+        peer,
+        silentMs: Math.round(silentMs),
+      });
+      // Not the session, which would wait until its last write is done.
+      socket.destroy();
+    };
+    return new ClientWatch({ session, socket, limits, clock, onDead });
+  }
+
+  #onStream(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    peer: string,
+    onProgress: () => void,
+  ): void {
     // The reason is in 'close', which always follows.
     stream.on('error', () => {});
+    // Cancelled before it got here.
+    if (stream.destroyed) return;
     if (headers[':method'] !== 'POST') return answer(stream, { ':status': 405 });
     if (!headers['content-type']?.startsWith('application/grpc'))
       return answer(stream, { ':status': 415 });
@@ -194,13 +235,25 @@ class Http2Front implements Front {
       return refuse(stream, GrpcStatus.unimplemented, `unknown method ${headers[':path']}`);
     }
     if (!this.#accepting) return refuse(stream, GrpcStatus.unavailable, 'the bridge is draining');
-    const call = new Http2FrontStream(
-      stream,
+    const { pool, limits } = this.#options;
+    const call = new Http2FrontStream(stream, {
       peer,
-      this.#options.pool,
-      this.#options.limits.lingerMs,
-    );
+      pool,
+      lingerMs: limits.lingerMs,
+      onProgress,
+    });
     call.handle(this.#options.accept(call));
+  }
+
+  #refuseHttp1(socket: Socket): void {
+    refuseHttp1(socket);
+    if (this.#warnedOfHttp1) return;
+    this.#warnedOfHttp1 = true;
+    const why = 'this socket speaks gRPC: set proxyProtocol: GRPC in the egress selector';
+    this.#options.log.warn('konnectivity client refused: it speaks HTTP/1', {
+      listener: this.#address,
+      why,
+    });
   }
 
   #logFailure(error: Error): void {
@@ -221,8 +274,9 @@ function createHttp2Server(options: Http2FrontOptions): Http2Server | Http2Secur
     // In megabytes. Beyond it new streams are refused; the default of 10 is too little for a reusable tunnel.
     maxSessionMemory: 1024,
     // A client cancels every call that it is done with; the defaults (1000, 33 per second) are made for browsers.
-    streamResetBurst: 100_000,
-    streamResetRate: 10_000,
+    // Each call that is made and reset costs about 5 KiB until the garbage is collected, so the burst is not larger than needed.
+    streamResetBurst: 10_000,
+    streamResetRate: 2_000,
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
   };
@@ -238,7 +292,7 @@ function createHttp2Server(options: Http2FrontOptions): Http2Server | Http2Secur
 }
 
 function secureContext({ cert, key, clientCa, choice }: TlsMaterial) {
-  return { cert, key, ca: clientCa, ...choice };
+  return { cert, key, ...trustClientsOf(clientCa), ...choice };
 }
 
 function answer(stream: ServerHttp2Stream, headers: Record<string, string | number>): void {
@@ -266,7 +320,7 @@ function addressOf(address: AddressInfo | string | null): string {
 function peerOf(session: ServerHttp2Session, listener: string): string {
   const socket = session.socket as TLSSocket;
   if (socket.remoteAddress === undefined) return listener;
-  const address = `${socket.remoteAddress}:${socket.remotePort}`;
+  const address = formatPeer(socket);
   const name = session.encrypted ? socket.getPeerCertificate().subject?.CN : undefined;
   return name === undefined ? address : `${name} (${address})`;
 }

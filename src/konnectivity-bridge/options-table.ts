@@ -23,7 +23,8 @@ export const bridgeFrontTable = {
   konnectivityClientCa: {
     name: 'konnectivity-client-ca',
     kind: 'file',
-    help: 'The CA (PEM) that certificates of konnectivity clients must come from; clients without one are refused.',
+    holdsCasOf: 'clients',
+    help: 'The CAs (PEM), roots or intermediates, that certificates of konnectivity clients must come from; clients without one are refused.',
   },
   konnectivityUds: {
     name: 'konnectivity-uds',
@@ -33,7 +34,7 @@ export const bridgeFrontTable = {
   },
   cluster: {
     name: 'cluster',
-    kind: 'dnsLabel',
+    kind: 'clusterName',
     help: 'Single-cluster mode, for the egress selector of a kube-apiserver: every destination goes to this cluster.',
   },
 } as const satisfies OptionsTable;

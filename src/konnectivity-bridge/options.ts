@@ -52,6 +52,10 @@ export interface BridgeLimits {
   readonly handshakeTimeoutMs: number;
   /** How long a client may keep its half of a call open after our answer was complete, in milliseconds. */
   readonly lingerMs: number;
+  /** How long a client with open calls may send nothing before it gets a PING, in milliseconds. */
+  readonly pingIntervalMs: number;
+  /** How long after the PING a client may go on sending nothing, in milliseconds. Then its connection is closed. */
+  readonly pingTimeoutMs: number;
   /** Calls that one HTTP/2 connection may have open: a reusable tunnel has one per proxied connection. */
   readonly maxStreamsPerConnection: number;
   /** Connections to one listener. They stay below the limit of open files. */
@@ -75,6 +79,8 @@ export const defaultBridgeLimits: BridgeLimits = {
   maxQueuedBytes: 256 * 1024,
   handshakeTimeoutMs: 4_000,
   lingerMs: 5_000,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 20_000,
   maxStreamsPerConnection: 4096,
   maxConnections,
   maxHandshakes: Math.min(1024, Math.ceil(maxConnections / 4)),

@@ -4,6 +4,7 @@ import { describeError } from '../base/error.ts';
 import type { Logger } from '../base/logger.ts';
 import { ReloadedFiles } from '../base/reloaded-files.ts';
 import { defaultTlsChoice, type TlsChoice } from '../base/tls-choice.ts';
+import { trustClientsOf } from '../base/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
 import type { TlsFiles } from './options.ts';
 
@@ -33,7 +34,7 @@ export async function openTlsFiles(
       paths: [files.certFile, files.keyFile, files.clientCaFile],
       make: ([cert = '', key = '', clientCa = '']) => {
         // Throws where a server could not be made of them, such as a key that belongs to another certificate.
-        createSecureContext({ cert, key, ca: clientCa, ...choice });
+        createSecureContext({ cert, key, ...trustClientsOf(clientCa), ...choice });
         return { cert, key, clientCa, choice };
       },
       ...parts,

@@ -1,5 +1,7 @@
 import type { Duplex } from 'node:stream';
-import { connectivityState, credentials } from '@grpc/grpc-js';
+import { createSecureContext } from 'node:tls';
+import { type ChannelCredentials, connectivityState, credentials } from '@grpc/grpc-js';
+import { trustServersOf } from '../base/tls-trust.ts';
 import { KonnectivityConnection } from './konnectivity-connection.ts';
 import { ProxyService, type ProxyServiceClient } from './proxy-service.ts';
 
@@ -37,7 +39,7 @@ export class KonnectivityClient implements AsyncDisposable {
     const { address, tls } = options;
     this.#service = new ProxyService(
       address,
-      tls ? credentials.createSsl(tls.ca, tls.key, tls.cert) : credentials.createInsecure(),
+      tls ? secureCredentials(tls) : credentials.createInsecure(),
       {
         ...(tls?.serverName !== undefined && { 'grpc.ssl_target_name_override': tls.serverName }),
         // Large enough for one bulk stream over a long way; the default is HTTP/2's 64 KiB.
@@ -75,4 +77,13 @@ export class KonnectivityClient implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }
+}
+
+function secureCredentials({
+  ca,
+  cert,
+  key,
+}: NonNullable<KonnectivityClientOptions['tls']>): ChannelCredentials {
+  const trusted = trustServersOf([ca.toString()], 'nothing');
+  return credentials.createFromSecureContext(createSecureContext({ ...trusted, cert, key }));
 }

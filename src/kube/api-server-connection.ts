@@ -1,6 +1,7 @@
 import { type Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { type AgentOptions, request as requestHttps } from 'node:https';
 import { describeError } from '../base/error.ts';
+import { RouteError } from '../base/net/route-error.ts';
 import { formatHostPort } from '../base/options-values.ts';
 import {
   type ProxyEnvironment,
@@ -8,11 +9,10 @@ import {
   proxyFor,
 } from '../base/proxy-environment.ts';
 import { proxyFingerprint } from '../base/proxy.ts';
-import { RouteError } from '../base/net/route-error.ts';
-import { DialingHttpAgent, DialingHttpsAgent } from './dialing-agents.ts';
+import { trustServersOf } from '../base/tls-trust.ts';
+import { DialingHttpAgent, DialingHttpsAgent, type ProxyAccess } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
-import { ProxiedHttpAgent, ProxiedHttpsAgent, type ProxyAccess } from './proxied-agent.ts';
 
 export interface ApiServerConnectionOptions {
   readonly config: KubeConfig;
@@ -122,19 +122,13 @@ export class ApiServerConnection {
     // The server closes what was idle for 90 s.
     const common: AgentOptions = { keepAlive: true, keepAliveMsecs: 30_000, timeout: 60_000 };
     const options: AgentOptions = { ...common, rejectUnauthorized: verify };
-    if (ca !== undefined) options.ca = ca;
+    if (ca !== undefined) Object.assign(options, trustServersOf([ca], 'nothing'));
     if (serverName !== undefined) options.servername = serverName;
     if (cert !== undefined) Object.assign(options, { cert, key });
-    let agent: HttpAgent;
-    if (server.protocol === 'http:') {
-      agent =
-        access === undefined ? new DialingHttpAgent(common) : new ProxiedHttpAgent(access, common);
-    } else {
-      agent =
-        access === undefined
-          ? new DialingHttpsAgent(options)
-          : new ProxiedHttpsAgent(access, options);
-    }
+    const agent =
+      server.protocol === 'http:'
+        ? new DialingHttpAgent(common, access)
+        : new DialingHttpsAgent(options, access);
     this.#known = { print, agent };
     return agent;
   }

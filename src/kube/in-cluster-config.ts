@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
+import { LastGoodCa } from '../base/last-good-ca.ts';
 import { readSecretFile } from '../base/secret-file.ts';
+import { X509Error } from '../base/x509/reading.ts';
 import type { KubeConfig } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
 import { RereadingConfig, type RereadOptions } from './rereading-config.ts';
 
+const what = "CA of the pod's ServiceAccount";
 const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /**
@@ -17,16 +20,17 @@ export function inClusterConfig(
   env: Readonly<Record<string, string | undefined>>,
   options: RereadOptions & { readonly directory?: string } = {},
 ): KubeConfig {
-  const { directory = serviceAccountDirectory } = options;
+  const { directory = serviceAccountDirectory, ca: lastGood = new LastGoodCa(what) } = options;
   return new RereadingConfig(async () => {
     const server = serverOf(env);
     try {
-      const ca = await readFile(join(directory, 'ca.crt'), 'utf8');
+      const ca = await lastGood.readFile(join(directory, 'ca.crt'));
       const token = await readSecretFile(join(directory, 'token'));
       const namespace = (await readFile(join(directory, 'namespace'), 'utf8')).trim();
       const none = { serverName: undefined, certificate: undefined, proxy: undefined };
       return { server, ca, token, namespace, verify: true, ...none };
     } catch (cause) {
+      if (cause instanceof X509Error) throw new KubeError('bad_config', cause.message, { cause });
       const message = `the pod's ServiceAccount cannot be read from ${directory}; set automountServiceAccountToken: true`;
       throw new KubeError('bad_config', message, { cause });
     }

@@ -1,5 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
+import { describeError } from '../base/error.ts';
+import { LastGoodCa } from '../base/last-good-ca.ts';
 import { type Proxy, parseProxyUrl, ProxyUrlError } from '../base/proxy.ts';
 import { Secret } from '../base/secret.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
@@ -42,18 +44,23 @@ export function kubeconfigFile(path: string, options: RereadOptions = {}): KubeC
       throw new KubeError('bad_config', message, { cause });
     }
   };
-  return new RereadingConfig(() => read(path, askPlugin), options);
+  const { ca = new LastGoodCa('CA of the kubeconfig') } = options;
+  return new RereadingConfig(() => read(path, askPlugin, ca), options);
 }
 
 type Credentials = Pick<KubeEndpoint, 'certificate' | 'token'>;
 type AskPlugin = (text: string) => Promise<Credentials>;
 
-async function read(path: string, askPlugin: AskPlugin): Promise<KubeEndpoint> {
+async function read(
+  path: string,
+  askPlugin: AskPlugin,
+  lastGood: LastGoodCa,
+): Promise<KubeEndpoint> {
   const text = await readText(path, path, 'kubeconfig');
   const { context, cluster, user } = pick(parseText(path, text), path);
   const serverUrl = cluster.text('server');
   const verify = !cluster.flag('insecure-skip-tls-verify');
-  const ca = await cluster.pem('certificate-authority', 'certificate authority');
+  const ca = await readCa(path, cluster, lastGood);
   if (ca !== undefined && !verify) {
     throw bad(
       path,
@@ -115,6 +122,24 @@ async function tokenOf(path: string, user: KubeconfigEntry): Promise<string | un
   }
   if (token !== undefined) return token;
   throw bad(path, `the token file ${file} of its user is empty; write the token into it`);
+}
+
+/** Undefined where the kubeconfig names none. An empty file is an error: client-go would trust every public CA. */
+async function readCa(
+  path: string,
+  cluster: KubeconfigEntry,
+  lastGood: LastGoodCa,
+): Promise<string | undefined> {
+  const file = cluster.text('certificate-authority');
+  const hasData = cluster.has('certificate-authority-data');
+  if (!hasData && file === undefined) return undefined;
+  const data = hasData ? await cluster.pem('certificate-authority', 'CA') : undefined;
+  try {
+    if (data !== undefined) return lastGood.take(data, `${path} (certificate-authority-data)`);
+    return await lastGood.readFile(resolve(dirname(path), file!));
+  } catch (cause) {
+    throw bad(path, describeError(cause));
+  }
 }
 
 function parseText(path: string, text: string): Kubeconfig {

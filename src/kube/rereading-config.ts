@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from '../base/clock.ts';
+import type { LastGoodCa } from '../base/last-good-ca.ts';
 import { proxyFingerprint } from '../base/proxy.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 
@@ -6,6 +7,8 @@ export interface RereadOptions {
   readonly clock?: Clock | undefined;
   /** How old what was read may be, in milliseconds (default 10_000). */
   readonly maxAgeMs?: number | undefined;
+  /** Keeps the last good CA, and tells the caller when it is stale (default: one that logs nothing). */
+  readonly ca?: LastGoodCa | undefined;
 }
 
 /** Reads again what is older than `maxAgeMs`: a handful of small files, cheaper than watching them and right on every file system. */

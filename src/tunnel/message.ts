@@ -13,7 +13,7 @@ const packr = new Packr({
   encodeUndefinedAsNil: true,
 });
 
-export const protocolVersion = { major: 1, minor: 0 } as const;
+export const protocolVersion = { major: 1, minor: 1 } as const;
 
 /** HELLO, the first frame on a link, from the end that dialed. Unknown fields are ignored, so minors may add some. */
 export interface Hello {
@@ -61,6 +61,16 @@ export interface Open {
   readonly window: number;
   /** How long the agent may take to connect, in milliseconds; 0 leaves it to the agent. */
   readonly timeoutMs: number;
+  /** The dialer knows what a CREDIT with a limit of 0 means (version 1.1). */
+  readonly stop?: true;
+}
+
+/** OPENED, agent to dialer. */
+export interface Opened {
+  /** How far the dialer may send at once, in bytes. */
+  readonly window: number;
+  /** The agent knows what a CREDIT with a limit of 0 means (version 1.1). */
+  readonly stop?: true;
 }
 
 /** REFUSED, RESET and GOAWAY, DETACH where something went wrong. */
@@ -208,16 +218,22 @@ export function decodeOpen(payload: Uint8Array): Open {
     },
     window: whole(type, fields, 'window', maxU32),
     timeoutMs: whole(type, fields, 'timeoutMs', maxU32),
+    ...knowsStop(fields),
   };
 }
 
-export function encodeOpen(open: Open): Uint8Array {
-  return encodeMessage({ ...open.target, window: open.window, timeoutMs: open.timeoutMs });
+export function encodeOpen({ target, ...rest }: Open): Uint8Array {
+  return encodeMessage({ ...target, ...rest });
 }
 
-/** OPENED carries one number: how far the dialer may send at once, in bytes. */
-export function decodeOpened(payload: Uint8Array): number {
-  return whole(FrameType.opened, decodeControlMap(FrameType.opened, payload), 'window', maxU32);
+export function decodeOpened(payload: Uint8Array): Opened {
+  const type = FrameType.opened;
+  const fields = decodeControlMap(type, payload);
+  return { window: whole(type, fields, 'window', maxU32), ...knowsStop(fields) };
+}
+
+function knowsStop(fields: ControlMap): { stop?: true } {
+  return fields.get('stop') === true ? { stop: true } : {};
 }
 
 export function decodeFailure(type: FrameType, payload: Uint8Array): Failure {

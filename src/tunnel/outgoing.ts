@@ -182,11 +182,12 @@ export class Outgoing {
     if ((owed & Owed.open) !== 0) {
       stream.announced = true;
       const { openTarget: target, openTimeoutMs: timeoutMs } = stream;
-      const open = encodeOpen({ target: target!, window: stream.receiving.limit, timeoutMs });
+      const window = stream.receiving.limit;
+      const open = encodeOpen({ target: target!, window, timeoutMs, stop: true });
       link.sendCopy(FrameType.open, this.#number, stream.number, open);
     }
     if ((owed & Owed.opened) !== 0) {
-      const opened = encodeMessage({ window: stream.receiving.limit });
+      const opened = encodeMessage({ window: stream.receiving.limit, stop: true });
       link.sendCopy(FrameType.opened, this.#number, stream.number, opened);
     }
     if ((owed & Owed.credit) !== 0) {

@@ -25,6 +25,7 @@ export class ReceiveWindow {
   #toldLimit: number;
   #measuredFrom = 0;
   #measuredSinceMs = 0;
+  #stopped = false;
 
   constructor(options: ReceiveWindowOptions) {
     this.#options = options;
@@ -40,8 +41,9 @@ export class ReceiveWindow {
     return this.#received;
   }
 
+  /** How far the other end may send, as CREDIT and SYNC say it: 0 after `stop`. */
   get limit(): number {
-    return this.#limit;
+    return this.#stopped ? 0 : this.#limit;
   }
 
   get windowBytes(): number {
@@ -61,11 +63,13 @@ export class ReceiveWindow {
   /** Bytes arrived. True: tell the other end now, it keeps a copy until it knows. */
   arrived(bytes: number): boolean {
     this.#received += bytes;
-    return this.#received - this.#toldReceived >= this.#windowBytes / 2;
+    // The sender keeps no copy after a stop, so the next delayed acknowledgement is soon enough.
+    return !this.#stopped && this.#received - this.#toldReceived >= this.#windowBytes / 2;
   }
 
   /** The reader took bytes. True: tell the other end now, a quarter of the window is free again. */
   take(bytes: number, nowMs: number, roundTripMs: number | undefined): boolean {
+    if (this.#stopped) return false;
     this.#taken = Math.min(this.#taken + bytes, this.#received);
     this.#limit = this.#taken + this.#windowBytes;
     if (this.#limit - this.#toldLimit < this.#windowBytes / 4) return false;
@@ -82,6 +86,15 @@ export class ReceiveWindow {
   told(): void {
     this.#toldReceived = this.#received;
     this.#toldLimit = this.#limit;
+  }
+
+  /**
+   * The reader wants no more. The window goes back to the budgets, because bytes that still arrive are dropped and not kept.
+   * The sender may use the credit that it has until it hears of the stop. Idempotent.
+   */
+  stop(): void {
+    this.#stopped = true;
+    this.close();
   }
 
   /** Gives the window back to the budgets; the stream has ended. Idempotent. */

@@ -46,6 +46,7 @@ export class SendBuffer {
   #written = 0;
   #sent = 0;
   #received = 0;
+  #stopped = false;
 
   constructor(pool: SlabPool) {
     this.#pool = pool;
@@ -127,6 +128,10 @@ export class SendBuffer {
    * header of the next link.
    */
   rewind(offset: number): number {
+    if (this.#stopped) {
+      this.#received = this.#sent = this.#written = offset;
+      return 0;
+    }
     const againBytes = this.#sent - offset;
     this.acknowledge(offset);
     const sent = this.#chunks.splice(0, this.#nextUnsent);
@@ -137,13 +142,27 @@ export class SendBuffer {
     return againBytes;
   }
 
+  /**
+   * The other end wants no more. All bytes are forgotten, also those that it has not acknowledged: they are not sent again.
+   * The direction ends at `sent`, which is lower after a `rewind`. Idempotent.
+   */
+  stop(): void {
+    this.#stopped = true;
+    this.#dropChunks();
+    this.#written = this.#sent;
+  }
+
   /** Forgets everything; the stream has ended. Idempotent. */
   clear(): void {
+    this.#dropChunks();
+    this.#received = this.#sent = this.#written;
+  }
+
+  #dropChunks(): void {
     for (const chunk of this.#chunks) chunk.slab.release();
     this.#chunks = [];
     this.#nextUnsent = 0;
     this.#dropTail();
-    this.#received = this.#sent = this.#written;
   }
 
   /** A chunk that takes more bytes: the last one while it is unsent, else a new one in the same slab or in a fresh one. */

@@ -81,6 +81,11 @@ export class Session implements StreamOwner {
     return true;
   }
 
+  /** Ends the streams that have not been answered, so that another agent can be asked. */
+  failUnanswered(error: TunnelError): void {
+    for (const stream of this.#streams.values()) if (!stream.accepted) stream.fail(error);
+  }
+
   /**
    * Sends through `link` from now on, with `number` in the frames.
    *
@@ -153,7 +158,8 @@ export class Session implements StreamOwner {
     }
     if (stream.receiving.arrived(bytes.length)) stream.owesCredit();
     else this.#acknowledgeLater(stream);
-    stream.handler.onData(bytes);
+    if (stream.receivingStopped) stream.dropped(bytes.length);
+    else stream.handler.onData(bytes);
   }
 
   /** A frame of another type for this session. A malformed one ends its stream, never the session. */
@@ -315,6 +321,7 @@ export class Session implements StreamOwner {
     this.#add(number, (stream) => {
       stream.announced = true;
       stream.limit = Math.min(open.window, limits.maxWindowBytes);
+      stream.peerKnowsStop = open.stop === true;
       return accept(open.target, open.timeoutMs, stream);
     });
   }

@@ -30,6 +30,12 @@ export interface StreamHandler {
   onWritable(): void;
 
   /**
+   * The other end wants no more bytes (its `stopReceiving`). What was written and not sent has been dropped, and the own
+   * direction has ended. `write` drops what it gets from now on, and `onWritable` is not called any more.
+   */
+  onStop?(): void;
+
+  /**
    * The last call. No error: both directions ended in order. Otherwise the stream was refused, reset by either end, or its
    * session was lost; `error.code` says which, with the code that the other end gave.
    */
@@ -55,4 +61,11 @@ export interface TunnelStream {
 
   /** Gives back window: `bytes` of what `onData` brought have been taken by the reader. */
   consumed(bytes: number): void;
+
+  /**
+   * Asks the other end to send no more, like QUIC's STOP_SENDING (RFC 9000, section 3.5). `onData` is not called any more:
+   * what still arrives is dropped. The own direction stays open, so `stopReceiving` and `fin` together are close(2): what
+   * was written is delivered and nothing more is read. Idempotent.
+   */
+  stopReceiving(): void;
 }

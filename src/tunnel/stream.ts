@@ -1,5 +1,6 @@
 import type { Timer } from '../base/clock.ts';
 import { TunnelError } from './errors.ts';
+import type { Opened } from './message.ts';
 import { SendBuffer } from './send-buffer.ts';
 import type { ReceiveWindow } from './receive-window.ts';
 import type { Block, SlabPool } from './slab.ts';
@@ -44,6 +45,12 @@ export class Stream implements TunnelStream {
   finSent = false;
   finReceived = false;
   finAcknowledged = false;
+  /** The other end has said that it understands a stop. */
+  peerKnowsStop = false;
+  /** This end wants no more bytes. */
+  receivingStopped = false;
+  /** The other end wants no more bytes. */
+  sendingStopped = false;
   /** Why the stream ended before its time. */
   failure: TunnelError | undefined;
   ended = false;
@@ -77,6 +84,7 @@ export class Stream implements TunnelStream {
 
   write(bytes: Uint8Array): boolean {
     if (this.ended) return false;
+    if (this.sendingStopped) return true;
     if (this.finAsked)
       throw new TunnelError('internal', `write after fin on stream ${this.number}`);
     this.sending.append(bytes);
@@ -100,8 +108,18 @@ export class Stream implements TunnelStream {
   }
 
   consumed(bytes: number): void {
-    if (this.ended) return;
-    if (this.#owner.grant(this, bytes)) this.#owe(Owed.credit);
+    if (!this.receivingStopped) this.#grant(bytes);
+  }
+
+  stopReceiving(): void {
+    if (this.receivingStopped || this.ended) return;
+    this.receivingStopped = true;
+    if (this.accepted) this.#sayStop();
+  }
+
+  /** Bytes arrived that nobody wants. A peer that does not know a stop gets credit for them, since only its FIN ends the stream. */
+  dropped(bytes: number): void {
+    if (!this.peerKnowsStop) this.#grant(bytes);
   }
 
   /** The agent's side: connected to the target. */
@@ -109,14 +127,17 @@ export class Stream implements TunnelStream {
     if (this.ended || this.accepted) return;
     this.accepted = true;
     this.#owe(Owed.opened);
+    if (this.receivingStopped) this.#sayStop();
     this.#begin();
   }
 
   /** The dialer's side: OPENED arrived, with the agent's window. */
-  opened(limit: number, maxKeptBytes: number): void {
+  opened({ window, stop }: Opened, maxKeptBytes: number): void {
     this.answerTimer?.cancel();
     this.accepted = true;
-    this.limit = Math.min(limit, maxKeptBytes);
+    this.peerKnowsStop = stop === true;
+    this.limit = Math.min(window, maxKeptBytes);
+    if (this.receivingStopped) this.#sayStop();
     this.#begin();
   }
 
@@ -137,7 +158,7 @@ export class Stream implements TunnelStream {
   }
 
   /**
-   * CREDIT arrived.
+   * CREDIT arrived. A `limit` of 0 is a stop: the other end wants no more.
    *
    * @param maxKeptBytes how much a peer that grants without acknowledging can make this end keep
    * @throws TunnelError `protocol_error` for bytes that were never sent
@@ -151,7 +172,8 @@ export class Stream implements TunnelStream {
     this.limit = Math.max(this.limit, Math.min(limit, received + maxKeptBytes));
     this.sending.acknowledge(received);
     if (this.finSent && received > this.sending.written) this.finAcknowledged = true;
-    if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
+    if (limit === 0) this.#stopSending();
+    else if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
   }
 
   /**
@@ -168,6 +190,7 @@ export class Stream implements TunnelStream {
       const sentence = `says that it has ${received} bytes, but ${sending.sent} were sent and ${sending.received} acknowledged`;
       throw new TunnelError('protocol_error', sentence);
     }
+    if (limit === 0) this.#stopSending();
     const againBytes = sending.rewind(bytes);
     this.finSent = this.finAcknowledged = hasFin;
     this.limit = Math.max(this.limit, Math.min(limit, bytes + maxKeptBytes));
@@ -207,6 +230,27 @@ export class Stream implements TunnelStream {
     else if (this.finAsked && !this.finSent && this.sending.unsentBytes === 0) {
       this.#owe(Owed.fin);
     }
+  }
+
+  #grant(bytes: number): void {
+    if (!this.ended && this.#owner.grant(this, bytes)) this.#owe(Owed.credit);
+  }
+
+  #sayStop(): void {
+    if (!this.peerKnowsStop) return this.#grant(this.receiving.unreadBytes);
+    this.receiving.stop();
+    this.#owe(Owed.credit);
+  }
+
+  /** Drops what the other end does not want, and ends this direction behind what was sent. */
+  #stopSending(): void {
+    if (this.sendingStopped || !this.peerKnowsStop || this.ended) return;
+    this.sendingStopped = true;
+    this.#writerWaits = false;
+    this.sending.stop();
+    this.finAsked = true;
+    if (this.accepted && !this.finSent) this.#owe(Owed.fin);
+    this.handler.onStop?.();
   }
 
   #owe(bit: number): void {

@@ -1,6 +1,7 @@
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
+import { formatPeer } from '../base/net/format-peer.ts';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { acceptKey, culvertProtocol, hasToken, isHandshakeKey } from './handshake-key.ts';
@@ -64,7 +65,7 @@ export function acceptWebSocket(
   };
   return new WebSocketLink(socket, new SocketInput(socket, head), {
     role: 'server',
-    peer: `${socket.remoteAddress}:${socket.remotePort}`,
+    peer: formatPeer(socket),
     keepAlive,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   });

@@ -22,7 +22,10 @@ export interface KeepAliveActions {
 }
 
 const jitter = 0.2;
-const silentIntervals = 3;
+/** With the longest interval between two pings, so that each end finds a dead peer within a minute. */
+const silentIntervals = 2.5;
+/** After a ping without an answer the next one has this part of an interval for its answer. */
+const lastChance = 0.5;
 
 /** Tells a dead peer from a silent one, with one timer per link. Any byte counts as a sign of life. */
 export class KeepAlive {
@@ -63,7 +66,7 @@ export class KeepAlive {
     // One that is on its way will tell.
     if (this.#heardAtMs < this.#pingedAtMs) return;
     this.#timer.cancel();
-    this.#ask();
+    this.#ask(false);
   }
 
   /** Bytes came in. */
@@ -88,8 +91,9 @@ export class KeepAlive {
     this.#timer = undefined;
   }
 
-  #planPing(): void {
-    const delayMs = this.#intervalMs * (1 - jitter + 2 * jitter * this.#random());
+  #planPing(isLastChance = false): void {
+    const part = isLastChance ? lastChance : 1 - jitter + 2 * jitter * this.#random();
+    const delayMs = this.#intervalMs * part;
     this.#timer = this.#clock.setTimer(delayMs, () => this.#ping());
   }
 
@@ -101,12 +105,12 @@ export class KeepAlive {
       this.#die(`the other end left pings unanswered, nothing came from it for ${silentMs} ms`);
       return;
     }
-    this.#ask();
+    this.#ask(this.#missed > 0);
   }
 
-  #ask(): void {
+  #ask(isLastChance: boolean): void {
     this.#pingedAtMs = this.#clock.now();
-    this.#planPing();
+    this.#planPing(isLastChance);
     this.#actions.ping();
   }
 

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { connectClusters } from '../../src/agent/kube-clusters.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
+import { LastGoodCa } from '../../src/base/last-good-ca.ts';
 import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
@@ -178,7 +179,8 @@ describe('an agent that reaches its broker through the API server of the hub', (
       ],
       { HTTPS_PROXY: proxy.url.href },
     );
-    const clusters = await connectClusters(options);
+    const ca = new LastGoodCa('--ca-file');
+    const clusters = await connectClusters(options, ca, silentLogger);
     onTestFinished(() => clusters.close());
     const ended = new AbortController();
     const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name: 'cluster-proxy' };
@@ -231,7 +233,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
         event: 'no connection to the broker',
         code: 'tls',
         why: expect.stringMatching(
-          /^no TLS connection to the proxy 127\.0\.0\.1:\d+ .*; .*give the CA that issued its certificate with --ca-file/,
+          /^no TLS connection to the proxy 127\.0\.0\.1:\d+ .*; .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
         ),
       };
       await expect
@@ -289,7 +291,7 @@ describe('the health of an agent', () => {
     const { kubeconfigFile } = await import('../../src/kube/kubeconfig-file.ts');
     const here = new MemoryKubeApi({ namespaces: ['agents'] });
     const hubConfig = kubeconfigFile(options.hubKubeconfig!);
-    const clusters = { here, hub: undefined, hubConfig, close() {} };
+    const clusters = { here, hub: undefined, hubConfig, files: [], close() {} };
     await using agent = await startAgent(options, { log: silentLogger, clusters });
     await agent.connected;
     const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/base/option-problems.ts';
+import { parseUrl, ValueProblem } from '../../src/base/options-values.ts';
 import { readOptions } from '../../src/base/options.ts';
 import type { Env, OptionsTable } from '../../src/base/options-table.ts';
 import { Secret } from '../../src/base/secret.ts';
@@ -232,4 +233,18 @@ describe('readOptions', () => {
       }) as Error,
     );
   });
+});
+
+it.each([
+  // Kubernetes makes these of `wss://$(POD_IP):8091`.
+  ['wss://fd00:10:244::5:8091', 'wss://[fd00:10:244::5]:8091/'],
+  ['wss://::1:8091/path', 'wss://[::1]:8091/path'],
+  ['wss://10.244.0.5:8091', 'wss://10.244.0.5:8091/'],
+  ['wss://[fd00::5]:8091', 'wss://[fd00::5]:8091/'],
+])('reads the URL %s as %s', (given, url) => {
+  expect(parseUrl(given, ['wss:']).href).toBe(url);
+});
+
+it.each(['wss://fd00::5:x', 'wss://1:2:3:8091'])('reads no URL in %s', (given) => {
+  expect(() => parseUrl(given, ['wss:'])).toThrow(ValueProblem);
 });

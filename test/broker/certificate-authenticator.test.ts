@@ -182,8 +182,10 @@ describe('who shows something else', () => {
   });
 });
 
-it('does not begin with a bundle that holds no CA', async () => {
+it('refuses a bundle without a certificate, or with one that is not that of a CA', async () => {
   expect(() => AgentCertificates.fromPem('garbage')).toThrow(X509Error);
   const { certificate } = await agents.issue();
-  expect(() => AgentCertificates.fromPem(certificate.pem)).toThrow('none of the certificates');
+  expect(() => AgentCertificates.fromPem(certificate.pem)).toThrow('is not that of a CA');
+  const both = `${agents.pem}${certificate.pem}`;
+  expect(() => AgentCertificates.fromPem(both)).toThrow('is not that of a CA');
 });

@@ -10,7 +10,8 @@ import { Hub } from '../../src/broker/hub.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { makeForward } from '../../src/broker/node/replicas.ts';
 import { upgradeHandler } from '../../src/broker/node/upgrade.ts';
-import { ReplicaAuthenticator, ReplicaKeys } from '../../src/broker/replica-authenticator.ts';
+import { ReplicaAuthenticator } from '../../src/broker/replica-authenticator.ts';
+import { ReplicaKeys } from '../../src/broker/replica-keys.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
@@ -50,11 +51,12 @@ async function makeReplica() {
   const log = new RecordingLogger();
   const directory = new MemoryDirectory();
   let forwards = 0;
-  const forward = makeForward(
-    () => key,
-    () => undefined,
-    undefined,
-  );
+  const forward = makeForward({
+    keys: () => key,
+    ca: () => undefined,
+    serverName: undefined,
+    allowPlain: false,
+  });
   const server = { address: '' };
   server.address = await serve((request, socket, head) =>
     upgrades.emit('upgrade', request, socket, head),
@@ -123,7 +125,7 @@ describe('a poisoned directory entry', () => {
       }),
     'that points at a replica of another deployment': async (received) => {
       const other = await ReplicaKeys.fromText('another key of replicas');
-      const { answer } = await other.prove('ws://elsewhere', 'somebody');
+      const { answer } = await other.prove('ws://elsewhere', 'bad', 'somebody');
       return serve((request, socket, head) => {
         received.push(JSON.stringify(request.headers));
         acceptWebSocket(request, socket, head, { headers: { 'Culvert-Replica': answer } });
@@ -166,6 +168,16 @@ describe('a poisoned directory entry', () => {
     await replica.poison('ws://127.0.0.1:1', 'r1');
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
     expect(replica.forwards()).toBe(0);
+    await replica.dial('good').next(FrameType.welcome);
+  });
+
+  it('that points at an address without TLS beyond loopback: no_agent, and nobody is called', async () => {
+    const replica = await makeReplica();
+    await replica.poison('ws://192.0.2.1:8080');
+    expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(replica.warnings()).toMatchObject([
+      { fields: { why: expect.stringContaining('ws://192.0.2.1:8080 is not encrypted') } },
+    ]);
     await replica.dial('good').next(FrameType.welcome);
   });
 

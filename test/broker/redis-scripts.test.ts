@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger } from '../../src/base/logger.ts';
 import { RedisConnection } from '../../src/broker/node/redis-connection.ts';
 import { aliasOf } from '../../src/broker/node/redis-entry.ts';
 import { redisScripts, ScriptStatus } from '../../src/broker/node/redis-scripts.ts';
@@ -20,8 +21,19 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
   beforeAll(async () => {
     server = await RedisServer.start(redis);
     const target = parseRedisUrl(server.url);
-    connection = await RedisConnection.create({ target, channel: 'none', commandTimeoutMs: 5_000 });
-    await connection.open({ onReady() {}, onLost() {}, onSubscribed() {}, onMessage() {} });
+    connection = await RedisConnection.create({
+      target,
+      channel: 'none',
+      commandTimeoutMs: 5_000,
+      log: silentLogger,
+    });
+    await connection.open({
+      onReady() {},
+      onLost() {},
+      onSubscribed() {},
+      onSubscribeRefused() {},
+      onMessage() {},
+    });
   });
   afterAll(async () => {
     connection?.close();
@@ -36,6 +48,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
       holder,
       expiryMs: 60_000,
       commandTimeoutMs: 5_000,
+      onTold() {},
     });
   /** Two processes, and the entry that both are about. */
   function twoStores() {
@@ -109,6 +122,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
       holder: 'ours',
       expiryMs: 60_000,
       commandTimeoutMs: 1_000,
+      onTold() {},
     });
     await store.ping();
     aheadMs = -3600_000;

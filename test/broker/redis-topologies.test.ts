@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Directory } from '../../src/broker/directory.ts';
@@ -51,6 +53,27 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis with TLS', (
     const { directory } = await start(newPrefix(), { caFile: certificates.stranger.ca });
     expect(directory.degraded).toMatch(/certificate/);
   });
+
+  it('is believed by its intermediate CA alone', async () => {
+    const intermediate = await certificates.serverAuthority.createIntermediate('redis-ca');
+    const { ca, cert, key } = await intermediate.issue({ name: 'redis', usage: 'server' });
+    await server.call('CONFIG', 'SET', 'tls-cert-file', cert, 'tls-key-file', key);
+    const { directory } = await start(newPrefix(), { caFile: ca });
+    expect(directory.degraded).toBeUndefined();
+    const { server: before } = certificates;
+    await server.call('CONFIG', 'SET', 'tls-cert-file', before.cert, 'tls-key-file', before.key);
+  });
+
+  it.each(['', 'text'])(
+    'is not asked with a CA file that holds no certificate (%j)',
+    async (nothing) => {
+      const caFile = join(certificates.directory, 'nothing.crt');
+      await writeFile(caFile, nothing);
+      await expect(start(newPrefix(), { caFile })).rejects.toThrow(
+        /--redis-ca=.*nothing\.crt cannot be used/,
+      );
+    },
+  );
 
   it('gets a client certificate when it asks for one', async () => {
     await server.call('CONFIG', 'SET', 'tls-auth-clients', 'yes');

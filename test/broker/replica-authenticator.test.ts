@@ -2,14 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp } from '../../src/broker/app.ts';
-import { type Authenticator, AuthenticationError } from '../../src/broker/authenticator.ts';
+import {
+  type Authenticator,
+  AuthenticationError,
+  AuthenticationUnavailableError,
+} from '../../src/broker/authenticator.ts';
 import { Hub } from '../../src/broker/hub.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
-import {
-  isAnswer,
-  ReplicaAuthenticator,
-  ReplicaKeys,
-} from '../../src/broker/replica-authenticator.ts';
+import { ReplicaAuthenticator } from '../../src/broker/replica-authenticator.ts';
+import { isAnswer, ReplicaKeys } from '../../src/broker/replica-keys.ts';
 import { RecordingLogger } from '../support/linked-sessions.ts';
 
 const address = 'ws://10.0.0.1:8080';
@@ -20,20 +21,36 @@ const nobody: Authenticator = {
   authenticate: () => Promise.reject(new AuthenticationError('there is no token')),
 };
 
-/** Asks a replica at `address` for a session with these headers. */
-async function ask(headers: Record<string, string>) {
+type ShownHeaders = Readonly<Record<string, string>>;
+
+/** A replica at `address` that is asked for sessions; `clock.nowS` is its time. */
+function makeReplica(keys = () => key) {
+  const clock = { nowS };
+  const authenticator = new ReplicaAuthenticator(keys, address, nobody, { nowS: () => clock.nowS });
+  const asked = (headers: ShownHeaders, path?: string) => askAt(authenticator, headers, path);
+  return { clock, ask: asked };
+}
+
+/** Asks a replica that has just started for a session with these headers. */
+const ask = (headers: ShownHeaders) => makeReplica().ask(headers);
+
+async function askAt(
+  authenticator: Authenticator,
+  headers: ShownHeaders,
+  path = '/v1/clusters/c1/session',
+) {
   const log = new RecordingLogger();
   const directory = new MemoryDirectory();
   const app = createApp({
     hub: new Hub({ replica: 'r1', address, directory, clock: systemClock, log }),
-    authenticator: new ReplicaAuthenticator(() => key, address, nobody),
+    authenticator,
     acceptRate: new AcceptRate(100, systemClock),
     metrics: async () => ({ contentType: '', text: '' }),
     log,
   });
   let answered: Readonly<Record<string, string>> | undefined;
   const response = await app.request(
-    '/v1/clusters/c1/session',
+    path,
     { headers },
     {
       upgrade: (_, added = {}) => {
@@ -47,7 +64,7 @@ async function ask(headers: Record<string, string>) {
 
 describe('a replica that calls another', () => {
   it('is let in with the key that they share, and gets the proof that the other one has it too', async () => {
-    const proof = await key.prove(address, 'bridge ü');
+    const proof = await key.prove(address, 'c1', 'bridge ü');
     const { answered, lines } = await ask(proof.headers);
     expect(lines).toEqual([]);
     expect(isAnswer(answered?.['Culvert-Replica'], proof)).toBe(true);
@@ -61,22 +78,22 @@ describe('a replica that calls another', () => {
     ReplicaKeys.fromText('the key of the replicas', () => nowS + seconds);
   const zeros = '0'.repeat(64);
   const forged: Record<string, () => Promise<Record<string, string>>> = {
-    'a wrong key': async () => ({ ...(await (await wrong()).prove(address, 'b')).headers }),
+    'a wrong key': async () => ({ ...(await (await wrong()).prove(address, 'c1', 'b')).headers }),
     'a proof for another address': async () => ({
-      ...(await key.prove('ws://10.0.0.2:8080', 'b')).headers,
+      ...(await key.prove('ws://10.0.0.2:8080', 'c1', 'b')).headers,
     }),
     'a proof that was made for another dialer': async () => ({
-      ...(await key.prove(address, 'b')).headers,
+      ...(await key.prove(address, 'c1', 'b')).headers,
       'Culvert-Dialer': 'somebody-else',
     }),
     'a proof that is too old': async () => ({
-      ...(await (await at(-61)).prove(address, 'b')).headers,
+      ...(await (await at(-61)).prove(address, 'c1', 'b')).headers,
     }),
     'a proof from the future': async () => ({
-      ...(await (await at(61)).prove(address, 'b')).headers,
+      ...(await (await at(61)).prove(address, 'c1', 'b')).headers,
     }),
     'an answer in place of a proof': async () => {
-      const { headers, answer } = await key.prove(address, 'b');
+      const { headers, answer } = await key.prove(address, 'c1', 'b');
       const seconds = headers['Culvert-Replica']!.split(' ')[0]!;
       return { ...headers, 'Culvert-Replica': `${seconds} ${answer}` };
     },
@@ -84,7 +101,7 @@ describe('a replica that calls another', () => {
     'no proof': async () => ({ 'Culvert-Replica': 'x' }),
     'an endless proof': async () => ({ 'Culvert-Replica': `${nowS} ${'0'.repeat(10_000)}` }),
     'a name that cannot be read': async () => ({
-      ...(await key.prove(address, 'b')).headers,
+      ...(await key.prove(address, 'c1', 'b')).headers,
       'Culvert-Dialer': '%E0%A4%A',
     }),
     'a name and no proof': async () => ({ 'Culvert-Dialer': 'b' }),
@@ -98,19 +115,19 @@ describe('a replica that calls another', () => {
       { event: 'connection refused', fields: { status: 401, code: 'unauthorized' } },
     ]);
     // Nobody else notices.
-    expect((await ask((await key.prove(address, 'b')).headers)).answered).toBeDefined();
+    expect((await ask((await key.prove(address, 'c1', 'b')).headers)).answered).toBeDefined();
   });
 
   it('is known by each of several keys, and answered with the one that it has', async () => {
     const fromText = (text: string) => ReplicaKeys.fromText(text, () => nowS);
     const both = await fromText(' the new key of the replicas\n\nthe key of the replicas\r\n');
     for (const caller of [key, await fromText('the new key of the replicas'), both]) {
-      const proof = await caller.prove(address, 'b');
+      const proof = await caller.prove(address, 'c1', 'b');
       const verified = await both.verify(new Headers(proof.headers), address);
       expect(isAnswer(verified?.answer, proof)).toBe(true);
     }
     // It signs with the first.
-    const { headers } = await both.prove(address, 'b');
+    const { headers } = await both.prove(address, 'c1', 'b');
     await expect(key.verify(new Headers(headers), address)).rejects.toThrow(/is not ours/);
   });
 
@@ -123,13 +140,151 @@ describe('a replica that calls another', () => {
   });
 
   it('believes no answer but that of its own call', async () => {
-    const proof = await key.prove(address, 'b');
-    const other = await key.prove(address, 'c');
-    const stranger = await (await wrong()).prove(address, 'b');
+    const proof = await key.prove(address, 'c1', 'b');
+    const other = await key.prove(address, 'c1', 'c');
+    const stranger = await (await wrong()).prove(address, 'c1', 'b');
     expect(isAnswer(proof.answer, proof)).toBe(true);
     for (const given of [undefined, '', 'x', other.answer, stranger.answer, `${proof.answer}0`]) {
       expect(isAnswer(given, proof)).toBe(false);
     }
     expect(isAnswer(proof.headers['Culvert-Replica']!.split(' ')[1], proof)).toBe(false);
+  });
+});
+
+describe('a proof that somebody has overheard', () => {
+  it('is not taken a second time, for as long as it would be good', async () => {
+    const { ask, clock } = makeReplica();
+    const { headers } = await key.prove(address, 'c1', 'b');
+    expect((await ask(headers)).answered).toBeDefined();
+    for (const laterS of [0, 1, 59, 60]) {
+      clock.nowS = nowS + laterS;
+      const { response, answered, lines } = await ask(headers);
+      expect([response.status, answered]).toEqual([401, undefined]);
+      expect(lines).toMatchObject([
+        { fields: { why: 'the proof of the replica has been used before' } },
+      ]);
+    }
+  });
+
+  it('is not taken a second time when its clock is ahead of ours', async () => {
+    let shownS = nowS;
+    const keys = await ReplicaKeys.fromText('the key of the replicas', () => shownS);
+    const authenticator = new ReplicaAuthenticator(() => keys, address, nobody, {
+      nowS: () => shownS,
+    });
+    const ahead = await ReplicaKeys.fromText('the key of the replicas', () => nowS + 60);
+    const { headers } = await ahead.prove(address, 'c1', 'b');
+    expect((await askAt(authenticator, headers)).answered).toBeDefined();
+    // By its own time it is good until then.
+    shownS = nowS + 120;
+    expect((await askAt(authenticator, headers)).response.status).toBe(401);
+    shownS = nowS + 121;
+    expect((await askAt(authenticator, headers)).lines).toMatchObject([
+      { fields: { why: expect.stringContaining('too old') } },
+    ]);
+  });
+
+  it('is not taken a second time after the keys have been read again', async () => {
+    const again = await ReplicaKeys.fromText(
+      'a new key of the replicas\nthe key of the replicas',
+      () => nowS,
+    );
+    let keys = key;
+    const { ask } = makeReplica(() => keys);
+    const { headers } = await key.prove(address, 'c1', 'b');
+    expect((await ask(headers)).answered).toBeDefined();
+    keys = again;
+    expect((await ask(headers)).response.status).toBe(401);
+  });
+
+  it('is not taken by a replica that has been restarted since', async () => {
+    const { headers } = await key.prove(address, 'c1', 'b');
+    const restarted = new ReplicaAuthenticator(() => key, address, nobody, {
+      nowS: () => nowS + 6,
+    });
+    expect((await askAt(restarted, headers)).lines).toMatchObject([
+      { fields: { why: expect.stringContaining('before this broker started') } },
+    ]);
+  });
+
+  it('opens no session with another cluster, and nothing else', async () => {
+    const shown = async () => (await key.prove(address, 'c1', 'b')).headers;
+    for (const path of ['/v1/clusters/c2/session', '/v1/agent', '/v1/status', '/v1/clusters']) {
+      const { response, answered } = await makeReplica().ask(
+        { ...(await shown()), 'Culvert-Cluster': 'c1', 'Culvert-Agent': 'a' },
+        path,
+      );
+      expect([path, response.status, answered]).toEqual([path, 403, undefined]);
+    }
+  });
+
+  it.each([
+    ['cluster', (name: string) => name.replace('cluster%3Dc1', 'cluster%3Dc2')],
+    ['nonce', (name: string) => name.replace(/nonce%3D./, 'nonce%3Dx')],
+    ['binding', (name: string) => name.replace(/%3B.*/, '')],
+  ])('cannot be given another %s', async (_, change) => {
+    const { headers } = await key.prove(address, 'c1', 'b');
+    const changed = change(headers['Culvert-Dialer']!);
+    expect(changed).not.toBe(headers['Culvert-Dialer']);
+    const { response } = await ask({ ...headers, 'Culvert-Dialer': changed });
+    expect(response.status).toBe(401);
+  });
+
+  it('is remembered for two minutes and not longer, and so are all others up to a bound', async () => {
+    const clock = { nowS };
+    const options = { nowS: () => clock.nowS, maxProofs: 3 };
+    const authenticator = new ReplicaAuthenticator(() => keys, address, nobody, options);
+    const keys = await ReplicaKeys.fromText('the key of the replicas', () => clock.nowS);
+    const forward = async () => {
+      const { headers } = await keys.prove(address, 'c1', 'b');
+      return authenticator.authenticate(new Headers(headers), { certificates: [] });
+    };
+    for (let proof = 0; proof < 3; proof++) await forward();
+    await expect(forward()).rejects.toBeInstanceOf(AuthenticationUnavailableError);
+    clock.nowS = nowS + 120;
+    await expect(forward()).rejects.toBeInstanceOf(AuthenticationUnavailableError);
+    clock.nowS = nowS + 121;
+    for (let proof = 0; proof < 3; proof++) await forward();
+  });
+});
+
+describe('a replica of culvert 0.1', () => {
+  /** Signs as that version does. */
+  async function earlierHeaders(dialer: string): Promise<ShownHeaders> {
+    const bytes = (text: string) => new TextEncoder().encode(text);
+    const algorithm = { name: 'HMAC', hash: 'SHA-256' };
+    const hmac = await crypto.subtle.importKey(
+      'raw',
+      bytes('the key of the replicas'),
+      algorithm,
+      false,
+      ['sign'],
+    );
+    const mac = await crypto.subtle.sign(
+      'HMAC',
+      hmac,
+      bytes(`culvert replica\n${nowS}\n${address}\n${dialer}`),
+    );
+    const hex = Buffer.from(mac).toString('hex');
+    return { 'Culvert-Replica': `${nowS} ${hex}`, 'Culvert-Dialer': encodeURIComponent(dialer) };
+  }
+
+  it('is let in during a rolling upgrade, with its proof that is not bound', async () => {
+    const { ask } = makeReplica();
+    const headers = await earlierHeaders('bridge');
+    // It makes the same proof for each session that it forwards within a second.
+    for (const path of ['/v1/clusters/c1/session', '/v1/clusters/c2/session']) {
+      expect((await ask(headers, path)).answered).toBeDefined();
+    }
+  });
+
+  it('understands our proof: what it is bound to stands in the name of the dialer', async () => {
+    const { headers } = await key.prove(address, 'c1', 'x'.repeat(500));
+    const dialer = decodeURIComponent(headers['Culvert-Dialer']!);
+    expect(dialer).toMatch(/^x{128};cluster=c1;nonce=[0-9a-f]{32}$/);
+    // It reads 256 characters of the name, and signs those.
+    const longest = await key.prove(address, 'c'.repeat(63), 'x'.repeat(500));
+    expect(decodeURIComponent(longest.headers['Culvert-Dialer']!).length).toBeLessThanOrEqual(256);
+    expect(await earlierHeaders(dialer)).toEqual(headers);
   });
 });

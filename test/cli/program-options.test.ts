@@ -8,6 +8,7 @@ import { ConfigError } from '../../src/base/option-problems.ts';
 import type { Env } from '../../src/base/options-table.ts';
 import { readBridgeOptions } from '../../src/cli/bridge.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { makeTestCertificates } from '../support/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -15,7 +16,10 @@ const file = (name: string, text = 'x') => {
   writeFileSync(join(folder, name), text);
   return join(folder, name);
 };
-const [cert, key, ca] = [file('tls.crt'), file('tls.key'), file('ca.crt')];
+const certificates = await makeTestCertificates();
+afterAll(() => certificates[Symbol.asyncDispose]());
+const { ca } = certificates.client;
+const [cert, key] = [file('tls.crt'), file('tls.key')];
 
 function problemsOf(read: () => unknown): readonly string[] {
   try {
@@ -28,6 +32,25 @@ function problemsOf(read: () => unknown): readonly string[] {
 }
 
 describe('readBrokerOptions', () => {
+  it.each([
+    ['ws://10.0.0.7:8080', false],
+    ['ws://broker-0.brokers:8080', false],
+    ['ws://[fd00::7]:8080', false],
+    ['ws://127.0.0.1:8080', true],
+    ['ws://[::1]:8080', true],
+    ['wss://10.0.0.7:8443', true],
+  ])('takes the replica address %s without a flag: %s', (address, isTaken) => {
+    const flags = [
+      ...['--redis-url', 'redis://redis:6379', '--replica-key-file', key],
+      ...['--replica-address', address],
+    ];
+    const problems = problemsOf(() => readBrokerOptions(flags, {}));
+    expect(problems.filter((problem) => !problem.includes('is not encrypted'))).toEqual([]);
+    expect(problems).toHaveLength(isTaken ? 0 : 1);
+    const allowed = readBrokerOptions([...flags, '--allow-plain-replicas'], {});
+    expect(allowed.options.allowPlainReplicas).toBe(true);
+  });
+
   const problems = (...argv: string[]) => problemsOf(() => readBrokerOptions(argv, {}));
 
   it('starts on loopback without credentials, and warns', () => {
@@ -124,6 +147,22 @@ describe('readBrokerOptions', () => {
     const others = tls.filter(([other]) => other !== flag).flat();
     expect(problems('--konnectivity-listen', '127.0.0.1:0', ...others)).toEqual([
       `TLS on --konnectivity-listen also needs ${flag}`,
+    ]);
+  });
+
+  it('wants both halves of a client certificate for Redis, and TLS for its files', () => {
+    const replica = ['--replica-address', 'ws://127.0.0.1:1', '--replica-key-file', key];
+    const withUrl = (url: string, ...argv: string[]) =>
+      problemsOf(() => readBrokerOptions([...replica, ...argv], { CULVERT_REDIS_URL: url }));
+    expect(withUrl('rediss://r', '--redis-cert', cert)).toEqual([
+      '--redis-cert needs --redis-key as well',
+    ]);
+    expect(withUrl(' rediss+cluster://r', '--redis-cert', cert, '--redis-key', key)).toEqual([]);
+    expect(withUrl('redis://:hunter2@r', '--redis-ca', ca)).toEqual([
+      '--redis-ca is for TLS, but CULVERT_REDIS_URL has none, use rediss:// (or rediss+sentinel://, rediss+cluster://)',
+    ]);
+    expect(problems('--redis-ca', ca)).toEqual([
+      '--redis-ca is for --redis-url, which is not given',
     ]);
   });
 

@@ -46,6 +46,25 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([second, first]);
     });
 
+    it('keeps the tunnels of two processes with the same agent id side by side', async () => {
+      const directory = await make();
+      const fenced: AgentRecord[] = [];
+      directory.onFenced((claim) => fenced.push(claim));
+      const one = await directory.claim({ ...agent, instance: 'one' });
+      const two = await directory.claim({ ...agent, instance: 'two' });
+      expect(await directory.locate('c1')).toEqual([two, one]);
+      await directory.release(one);
+      expect(await directory.locate('c1')).toEqual([two]);
+      expect(fenced).toEqual([]);
+    });
+
+    it('replaces the claim of a process that connects again', async () => {
+      const directory = await make();
+      await directory.claim({ ...agent, instance: 'one' });
+      const again = await directory.claim({ ...agent, instance: 'one' });
+      expect(await directory.locate('c1')).toEqual([again]);
+    });
+
     it('tells whoever made a claim that a newer one has fenced it out', async () => {
       const directory = await make();
       const fenced = Promise.withResolvers<AgentRecord>();
@@ -93,12 +112,13 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate(await clusterAlias('c1'))).toEqual([]);
     });
 
-    it('prefers a cluster that is named like the alias of another one', async () => {
+    it('never leads an alias to a cluster that is named like it', async () => {
       const directory = await make();
-      await directory.claim(agent);
       const alias = await clusterAlias('c1');
-      const impostor = await directory.claim({ ...agent, cluster: alias });
-      expect(await directory.locate(alias)).toEqual([impostor]);
+      await directory.claim({ ...agent, cluster: alias });
+      expect(await directory.locate(alias)).toEqual([]);
+      const claim = await directory.claim(agent);
+      expect(await directory.locate(alias)).toEqual([claim]);
     });
 
     it('shows a claim and its release at once, whatever was located before', async () => {
@@ -194,6 +214,17 @@ export function describeSharedDirectory(
       expect(moved.epoch).toBeGreaterThan(old.epoch);
       expect(await fenced.promise).toEqual(old);
       expect(await first.locate('c1')).toEqual([moved]);
+    });
+
+    it('tells a replica that another process with the id of its agent has connected elsewhere', async () => {
+      const [first, second] = await make();
+      const other = Promise.withResolvers<AgentRecord>();
+      first.onOtherProcess(other.resolve);
+      const claim = await first.claim({ ...onFirst, instance: 'one' });
+      await second.claim({ ...onSecond, agent: 'b', instance: 'two' });
+      const newer = await second.claim({ ...onSecond, instance: 'three' });
+      expect(await other.promise).toEqual(claim);
+      await expect.poll(async () => (await first.locate('c1')).slice(0, 1), soon).toEqual([newer]);
     });
 
     it('ignores a release by a replica that the agent has left', async () => {

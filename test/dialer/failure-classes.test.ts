@@ -1,3 +1,4 @@
+import { hubLimits } from '../../src/broker/hub-options.ts';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Fleet, type Transfer } from '../support/simulated-fleet.ts';
 
@@ -78,12 +79,14 @@ describe('failure class', () => {
     first!.open = false;
     fleet.startAgent('agent-a');
     await fleet.clock.advance(200);
-    expect([first!.hub!.agentCount, second!.hub!.agentCount]).toEqual([0, 1]);
-    expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1']);
     const transfer = fleet.open(0, nothing, nothing);
     await fleet.clock.advance(500);
     expect(transfer.dialed.events).toEqual(['opened']);
     expect(transfer.accepted).toHaveLength(1);
+    // The older one is asked, and its process does not answer.
+    await fleet.clock.advance(hubLimits.livenessTimeoutMs);
+    expect([first!.hub!.agentCount, second!.hub!.agentCount]).toEqual([0, 1]);
+    expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1']);
   });
 
   it('lost stdin EOF: a half-close that meets a dead network arrives, and so does the answer', async () => {

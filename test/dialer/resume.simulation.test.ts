@@ -31,6 +31,8 @@ interface Schedule {
     readonly dialer: number;
     readonly bytes: number;
     readonly back: number;
+    /** When the dialer wants no more, in milliseconds from the start of the transfer. */
+    readonly stopAfterMs: number | undefined;
   }[];
   readonly faults: readonly (Fault & { readonly atMs: number })[];
 }
@@ -65,10 +67,16 @@ function schedules(fault: fc.Arbitrary<Fault>): fc.Arbitrary<Schedule> {
     seed: fc.nat(),
     replicas: fc.integer({ min: 1, max: 3 }),
     tunnels: fc.integer({ min: 1, max: 2 }),
-    transfers: fc.array(fc.record({ atMs, dialer: fc.nat(1), bytes, back: bytes }), {
-      minLength: 1,
-      maxLength: 5,
-    }),
+    transfers: fc.array(
+      fc.record({
+        atMs,
+        dialer: fc.nat(1),
+        bytes,
+        back: bytes,
+        stopAfterMs: fc.option(ms(3_000), { nil: undefined, freq: 3 }),
+      }),
+      { minLength: 1, maxLength: 5 },
+    ),
     faults: fc
       .array(fc.tuple(fault, atMs), { minLength: 1, maxLength: 6 })
       .map((faults) => faults.map(([what, at]) => ({ ...what, atMs: at + 30 }))),
@@ -120,8 +128,12 @@ async function run(schedule: Schedule): Promise<Fleet> {
   const fleet = new Fleet(schedule.seed, { ...schedule, dialers: 2 });
   vi.spyOn(Math, 'random').mockImplementation(fleet.random);
   await fleet.clock.advance(100);
-  for (const { atMs, dialer, bytes, back } of schedule.transfers) {
-    fleet.clock.setTimer(atMs, () => void fleet.open(dialer, { bytes }, { bytes: back }));
+  for (const { atMs, dialer, bytes, back, stopAfterMs } of schedule.transfers) {
+    fleet.clock.setTimer(atMs, () => {
+      const { dialed } = fleet.open(dialer, { bytes }, { bytes: back });
+      if (stopAfterMs === undefined) return;
+      fleet.clock.setTimer(stopAfterMs, () => dialed.stopReceiving());
+    });
   }
   for (const fault of schedule.faults) fleet.clock.setTimer(fault.atMs, () => strike(fleet, fault));
   // Longer than every grace and timeout, one after another: what is not over then never will be.
@@ -141,12 +153,15 @@ function problemsOf(transfer: Transfer, at: number): string[] {
     const name = `stream ${at} at the ${stream === dialed ? 'dialer' : 'agent'}`;
     const { closes, events, firstWrongByte } = stream;
     if (closes.length !== 1) problems.push(`${name} ended ${closes.length} times`);
+    if (events.includes('data after stopReceiving'))
+      problems.push(`${name} was given what it did not want`);
     if (events.includes('after the end')) problems.push(`${name} was told something after its end`);
     if (firstWrongByte !== undefined)
       problems.push(`${name} got a wrong byte at ${firstWrongByte}`);
   }
   if (dialed.ending === 'ok') {
-    if (dialed.receivedBytes !== transfer.back.bytes) problems.push(`stream ${at} got too little`);
+    const gotAll = dialed.receivedBytes === transfer.back.bytes;
+    if (!gotAll && !dialed.wantsNoMore) problems.push(`stream ${at} got too little`);
     const complete = accepted.filter(({ ending }) => ending === 'ok');
     if (complete.length !== 1) problems.push(`stream ${at} was complete ${complete.length} times`);
     if (complete[0]?.receivedBytes !== dialed.writtenBytes)

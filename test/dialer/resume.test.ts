@@ -8,8 +8,11 @@ import { Fleet } from '../support/simulated-fleet.ts';
 const nothing = { bytes: 0, end: 'nothing' } as const;
 
 /** A fleet with one stream that stays open. */
-async function withStream(shape: Partial<{ replicas: number; tunnels: number }> = {}) {
-  const fleet = new Fleet(7, { replicas: 2, tunnels: 1, dialers: 1, ...shape });
+async function withStream({
+  seed = 7,
+  ...shape
+}: Partial<{ seed: number; replicas: number; tunnels: number }> = {}) {
+  const fleet = new Fleet(seed, { replicas: 2, tunnels: 1, dialers: 1, ...shape });
   vi.spyOn(Math, 'random').mockImplementation(fleet.random);
   await fleet.clock.advance(100);
   const transfer = fleet.open(0, nothing, nothing);
@@ -111,13 +114,49 @@ describe('a dialer whose link is lost', () => {
     expect(transfer.dialed.ending).toBe('agent_lost');
   });
 
-  it('gives up at once where the agent is back and has been restarted', async () => {
+  it('gives up within a second where the agent is dead and another one is connected; new dials go there at once', async () => {
+    const { fleet, transfer } = await withStream();
+    const dead = fleet.agent;
+    fleet.startAgent('agent-b');
+    await fleet.clock.advance(2_000);
+    dead.kill();
+    await fleet.clock.advance(100);
+    const next = fleet.open(0, nothing, nothing);
+    await fleet.clock.advance(300);
+    expect(next.dialed.events).toEqual(['opened']);
+    await fleet.clock.advance(800);
+    expect(transfer.dialed.ending).toBe('agent_lost');
+  });
+
+  it('keeps the streams of a live agent whose connection was cut, though another one is connected', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const { fleet, transfer } = await withStream({ seed });
+      const links = fleet.agentLinks.length;
+      fleet.startAgent('agent-b');
+      await fleet.clock.advance(2_000);
+      for (const link of fleet.agentLinks.slice(0, links)) link.cut();
+      await fleet.clock.advance(6_000);
+      expect(transfer.dialed.closes).toEqual([]);
+    }
+  });
+
+  it('keeps the streams of agents that were all cut off together, whichever returns first', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const { fleet, transfer } = await withStream({ seed });
+      fleet.startAgent('agent-b');
+      await fleet.clock.advance(2_000);
+      for (const link of fleet.agentLinks) link.cut();
+      await fleet.clock.advance(6_000);
+      expect(transfer.dialed.closes).toEqual([]);
+    }
+  });
+
+  it('gives up within a second where the agent is back and has been restarted', async () => {
     const { fleet, transfer, dialer } = await withStream();
     fleet.agent.kill();
     fleet.startAgent('agent-a');
     await fleet.clock.advance(1_500);
     expect(transfer.dialed.ending).toBe('agent_lost');
-    expect(transfer.dialed.closes[0]?.message).toContain('the agent is gone');
     expect(dialer.sessionCount).toBe(0);
   });
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { ground } from '../ground/ground.ts';
 import { startMicrosocks, startTinyproxy } from '../ground/services.ts';
 import { notLoopback } from '../support/connect-proxy.ts';
 import { isServed, openClient } from '../support/front-client.ts';
+import { InspectingProxy } from '../support/inspecting-proxy.ts';
 import { startIngress, type Ingress } from '../support/ingress.ts';
 import type { Program } from '../support/process.ts';
 import { startTarget } from '../support/target.ts';
@@ -105,6 +106,40 @@ describeWith({ microsocks: await ground.debian('microsocks') }, 'an agent behind
     expect(await whyOf(password)).toMatch(/has a #, .* write it as .*%2F/);
     expect(await whyOf('open%ses')).toMatch(/write % itself as %25/);
     expect(await whyOf('open')).toMatch(/did not accept the user and password/);
+  });
+});
+
+describe('an agent behind an http:// proxy that inspects TLS', () => {
+  it('is served with the authorities of broker and proxy, and refuses the proxy with those of the broker alone', async () => {
+    await using stack = new AsyncDisposableStack();
+    let proxy: InspectingProxy | undefined;
+    const world = await startWorld({
+      route: async ({ brokerUrl, certificates }) => {
+        const { server, clientAuthority, directory } = certificates;
+        const shown = await clientAuthority.issue({ name: 'proxy', usage: 'server' });
+        const authorities = [await readFile(server.ca, 'utf8'), await readFile(shown.ca, 'utf8')];
+        proxy = stack.use(await InspectingProxy.start(shown, authorities[0]!));
+        const bundle = join(directory, 'bundle.crt');
+        await writeFile(bundle, authorities.join('\n'));
+        return {
+          url: away(brokerUrl),
+          args: ['--ca-file', bundle, ...named],
+          env: { HTTPS_PROXY: proxy.url },
+        };
+      },
+    });
+    stack.use(world);
+    await expectServed(world);
+    expect(proxy!.read[0]).toBe('GET /v1/agent HTTP/1.1');
+
+    const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+    const other = world.startAgent(await world.tokens.file(token), {
+      url: away(world.brokerUrl),
+      args: ['--ca-file', world.certificates.server.ca, ...named],
+      env: { HTTPS_PROXY: proxy!.url },
+    });
+    expect((await loggedLine(other, failed))['why']).toContain('--ca-file');
+    expect(timesLogged(other, connected)).toBe(0);
   });
 });
 

@@ -146,13 +146,10 @@ describe('admission to the Worker', () => {
     expect((await get(worker, '/v1/clusters/cluster1/status')).status).toBe(401);
   });
 
-  it('prefers a cluster that is named like the alias of another one', async () => {
-    await broker.agent('cluster2');
+  it('lets in no agent of a cluster that is named like the alias of another one', async () => {
     const alias = await clusterAlias('cluster2');
-    await broker.agent(alias, { agentId: 'impostor' });
-    const dialer = await bearer({ kind: 'dialer', name: 'd' });
-    const answer = await get(worker, `/v1/clusters/${alias}/status`, dialer);
-    expect(await answer.json()).toMatchObject({ clusters: [{ cluster: alias }] });
+    const shown = await bearer({ kind: 'agent', cluster: 'cluster2' });
+    expect(await shake(worker, '/v1/agent', { ...agentOf(alias), ...shown })).toMatch(/^400 /);
   });
 });
 

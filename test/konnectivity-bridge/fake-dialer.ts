@@ -52,6 +52,7 @@ export class FakeStream implements TunnelStream {
   /** Why it was reset by its user. */
   resetBy: TunnelError | undefined;
   isFinished = false;
+  isStopped = false;
   isOver = false;
   /** Bytes that were handed over and not given back. */
   lentBytes = 0;
@@ -116,18 +117,24 @@ export class FakeStream implements TunnelStream {
     if (this.lentBytes < this.#windowBytes) this.#verb(() => this.#socket?.resume());
   }
 
+  /** The socket is read on, so that its end shows, and nothing of it is handed over. */
+  stopReceiving(): void {
+    this.isStopped = true;
+    this.#verb(() => this.#socket?.resume());
+  }
+
   #lend(bytes: Buffer): void {
     if (this.#inVerb) throw new Error('the fake calls back from inside a verb');
     // In two pieces: where a piece starts and ends says nothing.
     const middle = Math.ceil(bytes.length / 2);
     for (const piece of [bytes.subarray(0, middle), bytes.subarray(middle)]) {
-      if (piece.length === 0 || this.isOver) continue;
+      if (piece.length === 0 || this.isOver || this.isStopped) continue;
       this.lentBytes += piece.length;
       this.mostLentBytes = Math.max(this.mostLentBytes, this.lentBytes);
       this.#handler.onData(piece);
       piece.fill(0xee);
     }
-    if (this.lentBytes >= this.#windowBytes) this.#socket!.pause();
+    if (this.lentBytes >= this.#windowBytes && !this.isStopped) this.#socket!.pause();
   }
 
   #verb<T>(act: () => T): T {

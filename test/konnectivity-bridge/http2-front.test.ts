@@ -320,6 +320,22 @@ describe('TCP in the clear', () => {
     await expect.poll(() => bridge.metrics.read('grpc_connections')).toBe(0);
   });
 
+  it('ends a call whose client goes on sending after the answer', async () => {
+    const limits = { lingerMs: 50 };
+    await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
+    using session = connectRaw(bridge.address);
+    const call = new RawCall(session);
+    const upload = setInterval(() => {
+      if (call.stream.writable) call.stream.write(Buffer.from([0, 0, 0, 0, 0]));
+    }, 5);
+    try {
+      expect(await call.closed).toBe(0);
+      await expect.poll(() => bridge.metrics.read('grpc_connections')).toBe(0);
+    } finally {
+      clearInterval(upload);
+    }
+  });
+
   it('answers a compressed packet with UNIMPLEMENTED', async () => {
     await using bridge = await startTestBridge(new ScriptedDialer());
     using session = connectRaw(bridge.address);
@@ -341,6 +357,25 @@ describe('TCP in the clear', () => {
     const socket = connect(portOf(bridge.address), '127.0.0.1');
     socket.write(bytes);
     expect(await closed(socket)).toBe(true);
+  });
+
+  it('tells a client that speaks HTTP CONNECT what to set, and warns once', async () => {
+    const warnings: (LogFields | undefined)[] = [];
+    const log: Logger = {
+      ...silentLogger,
+      child: () => log,
+      warn: (_, fields) => void warnings.push(fields),
+    };
+    await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { log });
+    for (let i = 0; i < 2; i++) {
+      const socket = connect(portOf(bridge.address), '127.0.0.1');
+      socket.write('CONNECT 10.77.0.10:9443 HTTP/1.1\r\nHost: 10.77.0.10:9443\r\n\r\n');
+      const chunks: Buffer[] = [];
+      for await (const chunk of socket) chunks.push(chunk as Buffer);
+      const answer = Buffer.concat(chunks).toString();
+      expect(answer).toMatch(/^HTTP\/1\.1 501 .*proxyProtocol: GRPC/s);
+    }
+    expect(warnings).toHaveLength(1);
   });
 
   it.each([

@@ -39,6 +39,7 @@ export class ScriptedStream implements TunnelStream {
   readonly timeoutMs: number | undefined;
   readonly written: Buffer[] = [];
   isFinished = false;
+  isStopped = false;
   resetBy: TunnelError | undefined;
   consumedBytes = 0;
   /** What `write` answers. */
@@ -87,6 +88,11 @@ export class ScriptedStream implements TunnelStream {
 
   consumed(bytes: number): void {
     this.consumedBytes += bytes;
+    this.#changed();
+  }
+
+  stopReceiving(): void {
+    this.isStopped = true;
     this.#changed();
   }
 

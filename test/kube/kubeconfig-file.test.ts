@@ -1,14 +1,19 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { beforeAll, afterAll, describe, expect, it } from 'vitest';
 import { inClusterConfig } from '../../src/kube/in-cluster-config.ts';
 import { kubeconfigFile } from '../../src/kube/kubeconfig-file.ts';
+import { makeTestCertificates } from '../support/certificates.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 let directory: string;
 let files = 0;
+/** PEM, as it is written by us: with a line feed at its end. */
+let ca: string;
 beforeAll(async () => {
+  await using certificates = await makeTestCertificates();
+  ca = `${(await readFile(certificates.server.ca, 'utf8')).trim()}\n`;
   directory = await mkdtemp(join(tmpdir(), 'culvert-kubeconfig-'));
   await writeFile(join(directory, 'empty'), '\n');
 });
@@ -52,7 +57,7 @@ describe('a kubeconfig', () => {
 apiVersion: v1
 clusters:
 - cluster:
-    certificate-authority-data: ${base64('CA')}
+    certificate-authority-data: ${base64(ca)}
     server: https://api.example:6443
   name: default-cluster
 contexts:
@@ -70,7 +75,7 @@ users:
     client-key: tls.key
 `);
     const endpoint = await kubeconfigFile(path).endpoint();
-    expect(endpoint).toMatchObject({ ca: 'CA', namespace: 'cluster1', verify: true });
+    expect(endpoint).toMatchObject({ ca, namespace: 'cluster1', verify: true });
     expect(endpoint.server.href).toBe('https://api.example:6443/');
     expect(endpoint.certificate?.cert).toBe('CERT');
     expect(endpoint.certificate?.key.reveal()).toBe('KEY');
@@ -135,7 +140,7 @@ users:
     }
 
     beforeAll(async () => {
-      const texts = { 'ca.crt': 'CA of the file', 'c.crt': 'CERT', 'c.key': 'KEY', tok: ' t2\n' };
+      const texts = { 'ca.crt': ca, 'c.crt': 'CERT', 'c.key': 'KEY', tok: ' t2\n' };
       await mkdir(join(directory, 'pki'));
       for (const [name, text] of Object.entries(texts)) {
         await writeFile(join(directory, 'pki', name), text);
@@ -216,7 +221,7 @@ users:
           cluster: { ...cluster, 'certificate-authority': 'pki/ca.crt' },
           user: { 'client-certificate': './pki/c.crt', 'client-key': 'pki/../pki/c.key' },
         }),
-        { ca: 'CA of the file', cert: 'CERT', key: 'KEY' },
+        { ca: '@ca@', cert: 'CERT', key: 'KEY' },
       ],
       [
         'certificate-authority-data beats certificate-authority',
@@ -224,10 +229,10 @@ users:
           cluster: {
             ...cluster,
             'certificate-authority': 'pki/nowhere',
-            'certificate-authority-data': base64('CA of the data'),
+            'certificate-authority-data': '@ca@',
           },
         }),
-        { ca: 'CA of the data' },
+        { ca: '@ca@' },
       ],
       [
         'client-certificate-data and client-key-data beat the files',
@@ -244,9 +249,9 @@ users:
       [
         'base64 may be broken into lines',
         kubeconfig({
-          cluster: { ...cluster, 'certificate-authority-data': 'Q0Eg\nb2YgdGhl\r\nIGRhdGE=\n' },
+          cluster: { ...cluster, 'certificate-authority-data': '@ca in lines@' },
         }),
-        { ca: 'CA of the data' },
+        { ca: '@ca@' },
       ],
       [
         'insecure-skip-tls-verify turns the check off',
@@ -279,7 +284,14 @@ users:
       ['JSON with a byte order mark', `\uFEFF${JSON.stringify(kubeconfig({}))}`, {}],
       ['namespace is that of the context', kubeconfig({ namespace: 'ns' }), { namespace: 'ns' }],
     ])('%s', async (_, content, expected) => {
-      expect(await readAll(content)).toEqual({ ...nothing, ...expected });
+      const text = typeof content === 'string' ? content : JSON.stringify(content);
+      const lines = base64(ca).replaceAll(/.{60}/g, String.raw`$&\r\n`);
+      const given = text.replace('@ca in lines@', lines).replace('@ca@', base64(ca));
+      const read = await readAll(given);
+      expect({ ...read, ca: read.ca === ca ? '@ca@' : read.ca }).toEqual({
+        ...nothing,
+        ...expected,
+      });
     });
   });
 
@@ -422,7 +434,7 @@ users:
       kubeconfig({
         cluster: {
           ...cluster,
-          'certificate-authority-data': base64('CA'),
+          'certificate-authority-data': '@ca@',
           'insecure-skip-tls-verify': true,
         },
       }),
@@ -434,7 +446,8 @@ users:
       /neither true nor false/,
     ],
   ])('is refused with %s', async (_, content, sentence) => {
-    const call = kubeconfigFile(await written(content)).endpoint();
+    const text = typeof content === 'string' ? content : JSON.stringify(content);
+    const call = kubeconfigFile(await written(text.replace('@ca@', base64(ca)))).endpoint();
     const failure = await call.catch((thrown: unknown) => thrown);
     expect(failure).toMatchObject({ code: 'bad_config' });
     expect((failure as Error).message).toMatch(sentence);
@@ -454,7 +467,7 @@ users:
 describe('the configuration in a pod', () => {
   const volume = async () => {
     const at = await mkdtemp(join(directory, 'service-account-'));
-    await writeFile(join(at, 'ca.crt'), 'CA');
+    await writeFile(join(at, 'ca.crt'), ca);
     await writeFile(join(at, 'token'), 'one');
     await writeFile(join(at, 'namespace'), 'hub\n');
     return at;
@@ -468,7 +481,7 @@ describe('the configuration in a pod', () => {
     const env = { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: '6443' };
     const config = inClusterConfig(env, { directory: at, maxAgeMs: 0 });
     const endpoint = await config.endpoint();
-    expect(endpoint).toMatchObject({ ca: 'CA', namespace: 'hub', verify: true });
+    expect(endpoint).toMatchObject({ ca, namespace: 'hub', verify: true });
     expect(endpoint.server.href).toBe(url);
     expect(endpoint.token?.reveal()).toBe('one');
     await writeFile(join(at, 'token'), 'two');

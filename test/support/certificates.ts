@@ -61,6 +61,17 @@ class TestAuthority {
     return authority;
   }
 
+  /** An intermediate CA below this one. */
+  async createIntermediate(name: string): Promise<TestAuthority> {
+    const authority = new TestAuthority(this.#directory, name, await generateKeys());
+    const certificate = await this.#sign(`CN=${name}`, authority.#keys.publicKey, tomorrow(), [
+      new BasicConstraintsExtension(true, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+    ]);
+    await writeFile(authority.caFile, certificate);
+    return authority;
+  }
+
   async issue(options: IssueOptions): Promise<CertificateFiles> {
     const { name, usage, dnsNames = ['localhost'], notAfter = tomorrow() } = options;
     const { subject = `CN=${name}` } = options;

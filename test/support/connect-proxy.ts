@@ -24,6 +24,8 @@ export interface ConnectProxy extends AsyncDisposable {
 
 /** An address of this machine that is no loopback address to who looks for a proxy. */
 export const notLoopback = '0.0.0.0';
+/** The same with IPv6, as it is in a URL. */
+export const notLoopback6 = '[::]';
 
 const credentials = `Basic ${Buffer.from('ann:pass word').toString('base64')}`;
 
@@ -51,7 +53,7 @@ export async function startConnectProxy(tls?: CertificateFiles): Promise<Connect
       return;
     }
     const { hostname, port } = new URL(`http://${request.url}`);
-    const onward = connect(Number(port), hostname, () => {
+    const onward = connect(Number(port), hostname.replace(/^\[|\]$/g, ''), () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n');
       onward.write(head);
       socket.pipe(onward).pipe(socket);

@@ -38,7 +38,7 @@ export interface SendPlan {
  */
 export class RecordingStream implements StreamHandler {
   readonly stream: TunnelStream;
-  /** `opened`, `fin`, `writable`, `closed` or `closed: <code>`, in order; not data. */
+  /** `opened`, `fin`, `writable`, `stopped`, `closed` or `closed: <code>`, in order; not data. */
   readonly events: string[] = [];
   /** The errors of onClose; one entry, undefined where the stream ended in order. */
   readonly closes: (TunnelError | undefined)[] = [];
@@ -52,6 +52,7 @@ export class RecordingStream implements StreamHandler {
   readonly #sendsFrom: number;
   readonly #receivesFrom: number;
   #eager = true;
+  #wantsNoMore = false;
   #plan: SendPlan | undefined;
   #planEnd = 0;
 
@@ -112,6 +113,16 @@ export class RecordingStream implements StreamHandler {
     this.#goOn();
   }
 
+  stopReceiving(): void {
+    this.#wantsNoMore = true;
+    this.#guard.run('stopReceiving', () => this.stream.stopReceiving());
+  }
+
+  /** It has called `stopReceiving`. */
+  get wantsNoMore(): boolean {
+    return this.#wantsNoMore;
+  }
+
   // What the user is told.
 
   onOpened(): void {
@@ -126,6 +137,7 @@ export class RecordingStream implements StreamHandler {
       this.firstWrongByte = this.receivedBytes + wrong;
     }
     if (bytes.length === 0) this.events.push('empty piece');
+    if (this.#wantsNoMore) this.events.push('data after stopReceiving');
     this.receivedBytes += bytes.length;
     this.unreadBytes += bytes.length;
     this.peakUnreadBytes = Math.max(this.peakUnreadBytes, this.unreadBytes);
@@ -138,6 +150,12 @@ export class RecordingStream implements StreamHandler {
 
   onWritable(): void {
     this.#note('writable');
+    this.#goOn();
+  }
+
+  onStop(): void {
+    this.#note('stopped');
+    this.#planEnd = this.writtenBytes;
     this.#goOn();
   }
 

@@ -108,6 +108,7 @@ export class Replica {
 /** One process of an agent: it ends with its sessions and all that its targets were sent. */
 export class AgentProcess {
   readonly id: string;
+  readonly instance: string | undefined;
   readonly sessions: SessionStore;
   readonly pool = new SlabPool();
   readonly accepted: AcceptedHere[] = [];
@@ -115,9 +116,11 @@ export class AgentProcess {
   readonly #fleet: Fleet;
   readonly #tunnels = new Set<AgentTunnel>();
 
-  constructor(fleet: Fleet, id: string, tunnels: number) {
+  /** @param instance undefined: the agent does not tell one, as in culvert 0.1 */
+  constructor(fleet: Fleet, id: string, tunnels: number, instance: string | undefined) {
     this.#fleet = fleet;
     this.id = id;
+    this.instance = instance;
     const { clock } = fleet;
     this.sessions = new SessionStore({
       clock,
@@ -165,7 +168,7 @@ export class AgentProcess {
     const replica = this.#fleet.anyReplica(tunnel);
     if (replica === undefined) return this.#connectLater(tunnel);
     const [near, far] = this.#fleet.link([replica], 'agent');
-    replica.hub!.admitAgent(far, cluster, this.id, tunnel);
+    replica.hub!.admitAgent(far, cluster, this.id, tunnel, this.instance);
     let leaving = false;
     const made = new AgentTunnel(near, {
       software: 'simulated',
@@ -239,8 +242,10 @@ export class Fleet {
     return this.agents.at(-1)!;
   }
 
-  startAgent(id: string): void {
-    this.agents.push(new AgentProcess(this, id, this.#tunnels));
+  /** @param tells false: the agent names no instance, as in culvert 0.1 */
+  startAgent(id: string, tells = true): void {
+    const instance = tells ? `process-${this.agents.length}` : undefined;
+    this.agents.push(new AgentProcess(this, id, this.#tunnels, instance));
   }
 
   /** Opens a stream that sends by its plan, and is sent `back`. */
@@ -253,6 +258,7 @@ export class Fleet {
       onData: (bytes) => recording!.onData(bytes),
       onFin: () => recording!.onFin(),
       onWritable: () => recording!.onWritable(),
+      onStop: () => recording!.onStop(),
       onClose: (error) => recording!.onClose(error),
     };
     const target = { ...sampleTarget, host };

@@ -70,6 +70,8 @@ export interface Route {
 export interface WorldOptions {
   /** True: nothing is encrypted and konnectivity clients need no certificate; tokens are needed all the same. */
   readonly plain?: boolean;
+  /** Where the programs listen and the kube-apiserver is (default: 127.0.0.1), in brackets where it is IPv6. */
+  readonly host?: string;
   /** True: the broker alone has no TLS, as behind an ingress. */
   readonly plainBroker?: boolean;
   /** True: the bridge is a process of its own that dials the broker. */
@@ -190,7 +192,7 @@ export class World implements AsyncDisposable {
       ...this.#commonArgs,
       ...(plain || plainBroker ? [] : ['--tls-cert', server.cert, '--tls-key', server.key]),
     ];
-    await this.#startBroker('127.0.0.1:0', '127.0.0.1:0');
+    await this.#startBroker(`${this.#host}:0`, `${this.#host}:0`);
     const direct = {
       url: this.brokerUrl,
       args: this.brokerUrl.startsWith('wss:') ? ['--ca-file', server.ca] : [],
@@ -213,7 +215,7 @@ export class World implements AsyncDisposable {
     const own = this.#options.agentArgs ?? ['--allow', '*.svc:*'];
     const link = ['--broker-url', url, '--cluster', 'cluster1', '--token-file', tokenFile, ...args];
     // There is one broker: a second tunnel would only knock at its door now and then.
-    const server = own.includes('--kube-apiserver') ? [] : ['--kube-apiserver', '127.0.0.1'];
+    const server = own.includes('--kube-apiserver') ? [] : ['--kube-apiserver', this.#host];
     const flags = [...link, '--tunnels', '1', ...server, ...own, ...this.#commonArgs];
     const program = culvert('agent', flags, env);
     const { agentResolverConfig: file } = this.#options;
@@ -234,7 +236,7 @@ export class World implements AsyncDisposable {
     const program = this.#add(
       startCulvert(
         'bridge',
-        [...flags, ...this.#frontArgs('127.0.0.1:0'), ...this.#commonArgs],
+        [...flags, ...this.#frontArgs(`${this.#host}:0`), ...this.#commonArgs],
         env,
       ),
     );
@@ -252,6 +254,10 @@ export class World implements AsyncDisposable {
 
   get #commonArgs(): readonly string[] {
     return this.#options.commonArgs ?? [];
+  }
+
+  get #host(): string {
+    return this.#options.host ?? '127.0.0.1';
   }
 
   get #socketPath(): string {

@@ -56,20 +56,22 @@ const rows: Row[] = [
   {
     name: 'OPEN',
     decode: message.decodeOpen,
-    good: { kind: 'tcp', host: '::1', port: 443, window: 262_144, timeoutMs: 10_000 },
+    good: { kind: 'tcp', host: '::1', port: 443, window: 262_144, timeoutMs: 10_000, stop: true },
     decoded: {
       target: { kind: 'tcp', host: '::1', port: 443 },
       window: 262_144,
       timeoutMs: 10_000,
+      stop: true,
     },
+    optional: ['stop'],
     names: { host: 1024 },
     numbers: { port: 65_535, window: maxU32, timeoutMs: maxU32 },
   },
   {
     name: 'OPENED',
     decode: message.decodeOpened,
-    good: { window: 262_144 },
-    decoded: 262_144,
+    good: { window: 262_144, stop: true },
+    optional: ['stop'],
     numbers: { window: maxU32 },
   },
   ...(['refused', 'reset', 'detach'] as const).map((type) => ({

@@ -45,7 +45,7 @@ function told({ name, payloadBytes, control }: SentFrame): string {
     case 'OPEN':
       return `OPEN, window ${decodeOpen(control!).window}`;
     case 'OPENED':
-      return `OPENED, window ${decodeOpened(control!)}`;
+      return `OPENED, window ${decodeOpened(control!).window}`;
     case 'CREDIT':
       return `CREDIT received ${readOffset(control!, 0)}, limit ${readOffset(control!, 8)}`;
     case 'FIN':

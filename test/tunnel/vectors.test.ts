@@ -29,6 +29,7 @@ function encodePayload(type: FrameType, fields: Fields): Uint8Array {
         target: { kind: 'tcp', host, port },
         window: Number(fields['window']),
         timeoutMs: Number(fields['timeoutMs']),
+        ...(fields['stop'] === true ? { stop: true } : {}),
       });
     }
     case FrameType.refused:
@@ -61,7 +62,7 @@ function decodePayload(type: FrameType, payload: Uint8Array): Fields | object {
       return { ...target, ...rest };
     }
     case FrameType.opened:
-      return { window: message.decodeOpened(payload) };
+      return message.decodeOpened(payload);
     case FrameType.refused:
     case FrameType.reset:
     case FrameType.detach:

@@ -131,6 +131,14 @@ describe('connectWebSocket', () => {
     expect(error).toMatchObject({ code: 'tls', message: expect.stringContaining('--server-name') });
   });
 
+  it('asks a proxy for an IPv6 address in brackets, with the port of its scheme', async () => {
+    await using proxy = await connectProxy(false, 'HTTP/1.1 403 Forbidden\r\n\r\n');
+    await failure({ url: new URL('wss://[fd00::1]/'), proxy: proxy.proxy });
+    await failure({ url: new URL('ws://[fd00:0:0::2]:6443/'), proxy: proxy.proxy });
+    const targets = proxy.asked.map(({ target }) => target);
+    expect(targets).toEqual(['[fd00::1]:443', '[fd00::2]:6443']);
+  });
+
   it('trusts a CA for a proxy that it does not trust for the server', async () => {
     await using server = await linkServer('wss');
     await using proxy = await connectProxy(true);

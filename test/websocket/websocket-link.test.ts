@@ -5,6 +5,7 @@ import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import type { AcceptOptions } from '../../src/websocket/accept.ts';
 import { connectWebSocket } from '../../src/websocket/connect.ts';
 import { SocketInput } from '../../src/websocket/socket-input.ts';
+import { startFaultyProxy } from '../support/faulty-proxy.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 import { BulkOwner, RecordingOwner, turns } from './link-owners.ts';
 import { certificates, linkServer, serverCa } from './servers.ts';
@@ -275,14 +276,14 @@ describe('WebSocket link, byte by byte', () => {
     await ended.client.until(() => ended.client.ended);
   });
 
-  it('closes a peer that was silent for three intervals, and keeps one that pings', async () => {
+  it('closes a peer that was silent for two and a half intervals, and keeps one that pings', async () => {
     const clock = new VirtualClock();
     await using pair = await rawPair({ clock, keepAlive: { pingIntervalMs: 1000 } });
     for (let ping = 0; ping < 5; ping++) {
       const { bytesIn } = pair.link;
       pair.client.write('8184 00000000 70696e67');
       while (pair.link.bytesIn === bytesIn) await turns(1);
-      await clock.advance(2_900);
+      await clock.advance(2_400);
     }
     expect(pair.client.hex).toBe('8104706f6e67'.repeat(5));
     await clock.advance(100);
@@ -311,6 +312,33 @@ describe('WebSocket link, byte by byte', () => {
     await owner.closed();
     expect(owner.closes).toMatchObject([{ code: 'peer_unresponsive' }]);
   });
+
+  it.each(['ws', 'wss'] as const)(
+    'finds at both ends of %s within a minute that the other one has vanished, with a full send buffer',
+    async (scheme) => {
+      const clocks = [new VirtualClock(), new VirtualClock()] as const;
+      await using server = await linkServer(scheme, { clock: clocks[0] });
+      await using network = await startFaultyProxy(server.port);
+      const url = new URL(`${scheme}://localhost:${network.port}/v1/agent`);
+      const dialing = await connectWebSocket({ url, ca: serverCa, clock: clocks[1] });
+      const ends = [await server.accepted(), dialing] as const;
+      const owners = [new RecordingOwner(), new RecordingOwner()] as const;
+      for (const [at, link] of ends.entries()) link.attach(owners[at]!);
+      network.silence();
+      for (const link of ends) {
+        while (link.room > 0) {
+          link.sendCopy(FrameType.data, 1, 1, new Uint8Array(60_000));
+          await turns(1);
+        }
+      }
+      await turns();
+      for (const [at, owner] of owners.entries()) {
+        await clocks[at]!.advance(60_000);
+        await owner.closed();
+        expect(owner.closes).toMatchObject([{ code: 'peer_unresponsive' }]);
+      }
+    },
+  );
 
   it('half-dead TCP: asks at once when it is told to, and gives up after one ping without an answer', async () => {
     await using server = await linkServer('ws');

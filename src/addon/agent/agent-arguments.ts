@@ -21,7 +21,7 @@ export function agentArguments(values: AgentValues): readonly string[] {
     '--hub-kubeconfig=/etc/kubeconfig/kubeconfig',
     `--install-namespace=${installNamespace}`,
     `--lease=${installNamespace}/${addonName}`,
-    `--status-listen=0.0.0.0:${agentStatusPort}`,
+    `--status-listen=[::]:${agentStatusPort}`,
     ...[...settings].map(([name, value]) => `--${name}=${literal(value)}`),
     ...(leadsToApiserver ? [] : ['--enable-kube-api-proxy=false']),
     ...allow.map((target) => `--allow=${literal(target)}`),

@@ -1,5 +1,6 @@
-import { X509Certificate } from 'node:crypto';
+import { readCaCertificates } from '../../base/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
+import { pemBlocks, pemOf } from '../../base/x509/pem-blocks.ts';
 import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
@@ -28,26 +29,16 @@ export function trustedCertificates(
     findings.notices.push(`${where} has no effect, ${useless}`);
     return caBundle;
   }
-  const pem = Buffer.from(config.proxyConfig.caBundle, 'base64').toString('latin1');
-  const blocks = certificateBlocks(pem);
-  if (blocks.length === 0) {
+  const given = Buffer.from(config.proxyConfig.caBundle, 'base64').toString('utf8');
+  try {
+    const blocks = [caBundle, readCaCertificates(given, 'servers')].flatMap(pemBlocks);
+    return [...new Set(blocks.map(({ label, der }) => pemOf(label, der)))].join('');
+  } catch (thrown) {
     findings.problems.push(
-      `${where} holds no certificate; put PEM certificates there, encoded as base64 once`,
+      `${where} cannot be used: ${describeError(thrown)}; encode it as base64 once`,
     );
+    return caBundle;
   }
-  for (const [index, block] of blocks.entries()) {
-    try {
-      // Reading it is the check.
-      void new X509Certificate(block);
-    } catch (thrown) {
-      const reason = describeError(thrown);
-      findings.problems.push(
-        `${where}: certificate ${index + 1} of ${blocks.length} cannot be read (${reason}); correct it or take it away`,
-      );
-    }
-  }
-  const own = certificateBlocks(caBundle);
-  return [...new Set([...own, ...blocks])].map((block) => `${block}\n`).join('');
 }
 
 function uselessBecause(
@@ -60,10 +51,4 @@ function uselessBecause(
   if (httpsProxy === '') return 'there is no httpsProxy';
   if (isDirect) return undefined;
   return "agents go through the hub's kube-apiserver, and trust it by the kubeconfig of the klusterlet; give the klusterlet this CA";
-}
-
-/** The certificates of a PEM text, without what stands around them: each from BEGIN to END. */
-function certificateBlocks(pem: string): readonly string[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => block.replaceAll('\r', ''));
 }

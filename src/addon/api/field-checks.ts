@@ -81,7 +81,7 @@ export const redisUrlCheck: TextCheck = (text) => {
     return 'is no URL of a Redis: redis://, rediss://, redis+sentinel:// or redis+cluster://';
   }
   // Its value is not repeated: it holds a password.
-  return text.includes('@')
+  return text.includes('@') || text.includes('password')
     ? 'carries a user or password: put the whole URL into a Secret and name it in secretRef'
     : undefined;
 };

@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { aliasAsNameText, isClusterName } from '../../base/enrolment-token-subject.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
@@ -100,6 +101,7 @@ export class ClusterController {
       await this.#withdrawAccess(name, signal);
       return undefined;
     }
+    if (!isClusterName(name)) return await this.#refuseName(addon, signal);
     if (!cluster.isAccepted) await this.#withdrawAccess(name, signal);
     if (state.value?.fleet === undefined) {
       if (state.lack !== undefined) await this.#sayNoAgent(addon, state.lack, signal);
@@ -124,6 +126,16 @@ export class ClusterController {
     await this.#writeStatus(pass, access, manifests);
     failures.throwIfAny();
     return pass.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
+  }
+
+  /** A cluster with the alias of another cluster for its name gets no agent: dialers of the other cluster would reach it. */
+  async #refuseName(addon: ManagedClusterAddOn, signal: AbortSignal): Promise<undefined> {
+    await this.#withdrawAccess(addon.cluster, signal);
+    for (const work of this.#options.watches.works.byIndex(byCluster, addon.cluster)) {
+      if (isDeployWork(work.metadata.name)) await this.#delete(work, signal);
+    }
+    const why = `ManagedCluster ${addon.cluster} gets no agent: ${aliasAsNameText}`;
+    await this.#sayNoAgent(addon, why, signal);
   }
 
   /** All that the agent of a cluster may do on the hub, wherever it is. */

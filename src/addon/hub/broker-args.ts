@@ -35,15 +35,15 @@ export function brokerArgs(
   const { namespace, inClusterServiceName } = configuration.spec.proxyServer;
   const args = ['broker'];
   const flag = (name: string, value: string) => args.push(`--${name}=${value}`);
-  flag('listen', `0.0.0.0:${brokerPorts.agent}`);
+  flag('listen', `[::]:${brokerPorts.agent}`);
   flag('tls-cert', `${mountPaths.agentServer}tls.crt`);
   flag('tls-key', `${mountPaths.agentServer}tls.key`);
   flag('agent-ca', `${mountPaths.agentCa}ca.crt`);
-  flag('konnectivity-listen', `0.0.0.0:${brokerPorts.client}`);
+  flag('konnectivity-listen', `[::]:${brokerPorts.client}`);
   flag('konnectivity-tls-cert', `${mountPaths.server}tls.crt`);
   flag('konnectivity-tls-key', `${mountPaths.server}tls.key`);
   flag('konnectivity-client-ca', `${mountPaths.serverCa}ca.crt`);
-  flag('status-listen', `0.0.0.0:${brokerPorts.status}`);
+  flag('status-listen', `[::]:${brokerPorts.status}`);
   args.push('--kubernetes');
   if (enrolmentKeys !== undefined) {
     flag('token-public-key', `${mountPaths.enrolmentKeys}${enrolmentKeys.key}`);

@@ -71,8 +71,8 @@ export function brokerRedis(
 }
 
 function portsOf(url: string): readonly number[] {
-  const ports = [...url.matchAll(/:(\d{1,5})(?=[,/]|$)/g)].map(([, port]) => Number(port));
+  const ports = [...url.matchAll(/:(\d{1,5})(?=[,/?\s]|$)/g)].map(([, port]) => Number(port));
   // Sentinel and cluster lead to servers whose ports are not in the URL.
-  const isOne = /^rediss?:/.test(url);
+  const isOne = /^rediss?:/.test(url.trim());
   return isOne && ports.length > 0 ? ports : [...new Set([...ports, ...usualPorts])];
 }

@@ -1,4 +1,5 @@
 import { agentDnsName } from '../../base/agent-subject.ts';
+import { aliasAsNameText, isClusterName } from '../../base/enrolment-token-subject.ts';
 import { CertificateRequest, X509Error } from '../../base/x509.ts';
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
@@ -46,6 +47,9 @@ export async function checkCsr(
   { cluster, driver }: Pick<ManagedClusterAddOn, 'cluster' | 'driver'>,
   registrations: readonly Registration[],
 ): Promise<CheckedCsr | CsrRefusal> {
+  if (!isClusterName(cluster)) {
+    return refusal('ForeignSubject', `is for the agent of ${quote(cluster)}: ${aliasAsNameText}`);
+  }
   const registration = registrations.find(({ signer }) => signer === csr.signer);
   const hasToken = csr.signer === kubeClientSigner && driver === 'token';
   if (registration === undefined || hasToken) {

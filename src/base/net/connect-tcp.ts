@@ -4,12 +4,14 @@ import { describeError } from '../error.ts';
 import { formatHostPort, type HostPort } from '../options-values.ts';
 import { type ConnectAttempt, ConnectError, connectFirst } from './connect-first.ts';
 import { keepAlive } from './keep-alive.ts';
-import { type NameResolver, systemNames } from './name-resolver.ts';
+import { type FoundAddresses, type NameResolver, systemNames } from './name-resolver.ts';
 
 export interface ConnectTcpOptions {
   readonly signal?: AbortSignal;
   /** How long it may take, in milliseconds (default: until the signal aborts). */
   readonly timeoutMs?: number;
+  /** Only addresses of this family (default: both). */
+  readonly family?: 4 | 6;
   readonly names?: NameResolver;
   readonly clock?: Clock;
 }
@@ -25,8 +27,9 @@ const over = new Error('the connection attempt is over');
  */
 export async function connectTcp(
   { host, port }: HostPort,
-  { signal, timeoutMs, names = systemNames, clock = systemClock }: ConnectTcpOptions = {},
+  options: ConnectTcpOptions = {},
 ): Promise<Socket> {
+  const { signal, timeoutMs, clock = systemClock } = options;
   signal?.throwIfAborted();
   // Ends with the connect, so that no listener stays on a signal that lives longer.
   const connecting = new AbortController();
@@ -38,8 +41,7 @@ export async function connectTcp(
       ? undefined
       : clock.setTimer(timeoutMs, () => connecting.abort(new ConnectError('it took too long')));
   try {
-    const found =
-      isIP(host) === 0 ? await names.lookup(host, connecting.signal) : { addresses: [host] };
+    const found = await addressesOf(host, options, connecting.signal);
     const { socket } = await connectFirst(found, {
       connect: (address) => connect({ host: address, port, noDelay: true }),
       clock,
@@ -59,6 +61,18 @@ export async function connectTcp(
     signal?.removeEventListener('abort', onAbort);
     connecting.abort(over);
   }
+}
+
+async function addressesOf(
+  host: string,
+  { names = systemNames, family }: ConnectTcpOptions,
+  signal: AbortSignal,
+): Promise<FoundAddresses> {
+  if (isIP(host) !== 0) return { addresses: [host] };
+  const { addresses, late } = await names.lookup(host, signal);
+  if (family === undefined) return { addresses, late };
+  const wanted = (all: readonly string[]) => all.filter((address) => isIP(address) === family);
+  return { addresses: wanted(addresses), late: late?.then(wanted) };
 }
 
 function describeAttempts(port: number, attempts: readonly ConnectAttempt[]): string | undefined {

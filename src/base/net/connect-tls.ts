@@ -1,13 +1,8 @@
 import { isIP, type Socket } from 'node:net';
-import {
-  type ConnectionOptions,
-  connect,
-  createSecureContext,
-  getCACertificates,
-  type SecureContext,
-} from 'node:tls';
+import { type ConnectionOptions, connect, createSecureContext, type SecureContext } from 'node:tls';
 import { describeError } from '../error.ts';
 import type { Secret } from '../secret.ts';
+import { trustServersOf } from '../tls-trust.ts';
 import { type Attempt, keepSocket } from './attempt.ts';
 import { codeOf, RouteError } from './route-error.ts';
 import { untilSocket } from './until-socket.ts';
@@ -78,9 +73,9 @@ export function trustOf(
   shown?: ClientCertificate,
 ): ConnectionOptions {
   if (trust === 'anyone') return { rejectUnauthorized: false, ...shownBy(shown) };
-  const cas = given.filter((ca) => ca !== undefined);
-  if (cas.length === 0) return shownBy(shown);
-  return { secureContext: sharedContext(cas, trust, shown) };
+  const [first, ...others] = given.filter((ca) => ca !== undefined);
+  if (first === undefined) return shownBy(shown);
+  return { secureContext: sharedContext([first, ...others], trust, shown) };
 }
 
 function shownBy(certificate: ClientCertificate | undefined) {
@@ -93,15 +88,15 @@ const maxContexts = 4;
 
 /** Parsing the well-known certificates costs more than the rest of a TLS handshake, so connections share what comes of it. */
 function sharedContext(
-  cas: readonly string[],
+  cas: readonly [string, ...string[]],
   trust: 'with-well-known' | 'ca-only',
   shown: ClientCertificate | undefined,
 ): SecureContext {
   const key = [trust, ...cas, shown?.cert, shown?.key.reveal()].join('\n');
   const known = contexts.get(key);
   if (known !== undefined) return known;
-  const wellKnown = trust === 'ca-only' ? [] : getCACertificates('default');
-  const context = createSecureContext({ ca: [...wellKnown, ...cas], ...shownBy(shown) });
+  const trusted = trustServersOf(cas, trust === 'ca-only' ? 'nothing' : 'well-known');
+  const context = createSecureContext({ ...trusted, ...shownBy(shown) });
   contexts.set(key, context);
   const [oldest] = contexts.keys();
   if (contexts.size > maxContexts) contexts.delete(oldest!);
@@ -119,11 +114,11 @@ function tlsAdvice(code: string, { isProxy, isPinned }: TlsPeer): string {
   }
   if (/CERT|SIGNATURE|SIGNED/.test(code)) {
     if (isProxy) {
-      return "check the proxy's URL, and give the CA that issued its certificate with --ca-file, or in the kubeconfig";
+      return "check the proxy's URL, and give the CA that issued its certificate, the intermediate or the root, with --ca-file, or in the kubeconfig";
     }
     return isPinned
       ? 'the CA in the kubeconfig has not issued its certificate: have the kubeconfig renewed'
-      : 'give the CA that issued its certificate with --ca-file';
+      : 'give the CA that issued its certificate, the intermediate or the root, with --ca-file';
   }
   return 'check that TLS is spoken on that port';
 }

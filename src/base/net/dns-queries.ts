@@ -36,12 +36,19 @@ export class DnsQueries {
     signal.addEventListener('abort', cancel, { once: true });
     const ipv4 = answerOf(resolver.resolve4(name), name);
     const ipv6 = answerOf(resolver.resolve6(name), name);
-    void Promise.all([ipv4, ipv6]).then(() => {
-      signal.removeEventListener('abort', cancel);
-      if (this.#idle.length < idleResolvers) this.#idle.push(resolver);
-    });
+    void this.#keepAfter([ipv4, ipv6], resolver, () => signal.removeEventListener('abort', cancel));
     if (signal.aborted) cancel();
     return { ipv4, ipv6 };
+  }
+
+  async #keepAfter(
+    answers: readonly Promise<FamilyAnswer>[],
+    resolver: dns.Resolver,
+    release: () => void,
+  ): Promise<void> {
+    await Promise.all(answers);
+    release();
+    if (this.#idle.length < idleResolvers) this.#idle.push(resolver);
   }
 
   #makeResolver(): dns.Resolver {

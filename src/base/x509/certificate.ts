@@ -5,6 +5,7 @@ import {
   type DistinguishedName,
   nameOf,
 } from './names.ts';
+import { pemBlocks } from './pem-blocks.ts';
 import { copyOf, reading, X509Error } from './reading.ts';
 
 export type Purpose = 'serverAuth' | 'clientAuth';
@@ -80,12 +81,11 @@ export class Certificate {
   }
 }
 
-/** Certificates in PEM, in their order. Other blocks are passed over. @throws X509Error there is none, or one cannot be read */
+/** Certificates in PEM, in their order. Blocks of other kinds are passed over. @throws X509Error there is none, or a block cannot be read */
 export function parseCertificates(pem: string): readonly Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const blocks = pemBlocks(pem).filter(({ label }) => label === 'CERTIFICATE');
   if (blocks.length === 0) throw new X509Error('there is no certificate (PEM) in it');
-  const ders = blocks.map((block) => reading('PEM', () => x509.PemConverter.decodeFirst(block)));
-  return ders.map((der) => new Certificate(new Uint8Array(der)));
+  return blocks.map(({ der }) => new Certificate(der));
 }
 
 function sameBytes(a: ArrayBuffer, b: ArrayBuffer): boolean {

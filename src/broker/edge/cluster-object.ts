@@ -25,6 +25,8 @@ const stored = {
   aliasOf: 'aliasOf',
   /** In the cluster's object: true once the other one knows. */
   aliasTold: 'aliasTold',
+  /** When the cluster last had an agent, in milliseconds since 1970, to within a silence limit. */
+  agentSeenAtMs: 'agentSeenAtMs',
 } as const;
 
 /**
@@ -66,6 +68,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       sessionLimits: { maxWindow: maxWindowBytes },
     });
     for (const { link, kept } of agents) this.#hub.restoreAgent(link, kept);
+    // A new version, or the runtime has moved the object: its agents have lost their tunnels, too.
+    if (agents.length === 0) void ctx.blockConcurrencyWhile(() => this.#expectAgents());
     for (const { link, kept } of survivors) {
       if ('session' in kept) {
         link.watch(kept.session);
@@ -104,6 +108,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     const attachment: Attachment = { ...admitted, peer, acceptedAtMs: Date.now() };
     server.serializeAttachment(attachment);
     this.#admit(this.#linkOf(server, attachment), admitted);
+    if (admitted.role === 'agent') await this.#noteAgents();
     await this.#watchSilence();
     return new Response(null, {
       status: 101,
@@ -137,6 +142,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       const message = `the other end has been silent for ${Math.round(link.silentMs / 1000)} s`;
       link.close(new TunnelError('peer_unresponsive', message));
     }
+    if (this.#hub.agentCount > 0) await this.#noteAgents();
     await this.#watchSilence();
   }
 
@@ -144,9 +150,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     return brokerStatus(this.#hub);
   }
 
-  /** The cluster whose alias is the name of this object, unless agents speak for a cluster of this very name. */
+  /** The cluster whose alias is the name of this object. */
   async aliasOf(): Promise<string | undefined> {
-    if (this.#hub.agentCount > 0) return undefined;
     return await this.ctx.storage.get<string>(stored.aliasOf);
   }
 
@@ -185,6 +190,16 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     return this.ctx
       .getWebSockets()
       .filter(({ readyState }) => readyState === WebSocket.READY_STATE_OPEN);
+  }
+
+  async #noteAgents(): Promise<void> {
+    await this.ctx.storage.put(stored.agentSeenAtMs, Date.now());
+  }
+
+  /** Dials wait for agents that were there a moment ago; a name that was never a cluster's gets its answer at once. */
+  async #expectAgents(): Promise<void> {
+    const seenAtMs = (await this.ctx.storage.get<number>(stored.agentSeenAtMs)) ?? -Infinity;
+    if (Date.now() - seenAtMs < 2 * this.#silenceLimitMs) this.#hub.expectAgents();
   }
 
   /** An alarm wakes the object where a timer would keep it from sleeping. */

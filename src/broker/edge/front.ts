@@ -1,6 +1,7 @@
 import { systemClock } from '../../base/clock.ts';
 import { addressGroup } from '../../base/address-group.ts';
 import { describeError } from '../../base/error.ts';
+import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
 import { TokenVerifier } from '../../base/enrolment-token.ts';
 import type { Logger } from '../../base/logger.ts';
 import { requestTargetProblem } from '../../base/request-target.ts';
@@ -15,9 +16,6 @@ import { type Admitted, culvertProtocol, forObject } from './admitted.ts';
 import { createConsoleLogger } from './console-logger.ts';
 import type { EdgeEnv } from './env.ts';
 import { readEdgeOptions } from './edge-options.ts';
-
-/** `cluster-` and 48 hexadecimal digits: perhaps the alias of a cluster, see base/cluster-alias.ts. */
-const aliasShape = /^cluster-[0-9a-f]{48}$/;
 
 /** Known to the broker's app, but about one process, which the edge has not. */
 const elsewhere = new Set(['/v1/status', '/v1/clusters', '/metrics']);
@@ -152,11 +150,10 @@ export class Front {
   }
 
   /**
-   * The cluster behind a name. An alias leads to an object of its own, where the cluster's object has left its name; an agent that
-   * really speaks for a cluster of that name is preferred.
+   * The cluster behind a name. An alias leads to an object of its own, where the cluster's object has left its name.
    */
   async #resolve(name: string): Promise<string> {
-    if (!aliasShape.test(name)) return name;
+    if (!isClusterAlias(name)) return name;
     return (await this.#env.CLUSTER.getByName(name).aliasOf()) ?? name;
   }
 

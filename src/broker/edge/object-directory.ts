@@ -1,4 +1,5 @@
 import { clusterAlias } from '../../base/cluster-alias.ts';
+import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
 import {
   byPreference,
   processName,
@@ -64,9 +65,15 @@ export class ObjectDirectory implements Directory {
   }
 
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
-    const named = this.#entries.filter(({ record }) => record.cluster === cluster);
-    const found = named.length > 0 ? named : this.#entries.filter(({ alias }) => alias === cluster);
+    const isAlias = isClusterAlias(cluster);
+    const found = this.#entries.filter(({ record, alias }) =>
+      isAlias ? alias === cluster : record.cluster === cluster,
+    );
     return found.map(({ record }) => record).sort(byPreference);
+  }
+
+  releasedAtMs(): number {
+    return -Infinity;
   }
 
   distrust(): void {

@@ -5,7 +5,9 @@ import { getRequestListener } from '@hono/node-server';
 import { systemClock } from '../../base/clock.ts';
 import { guardedServerOptions, guardHttpServer } from '../../base/guarded-http.ts';
 import type { Logger } from '../../base/logger.ts';
+import { exposeFiles } from '../../base/file-metrics.ts';
 import { Metrics } from '../../base/metrics.ts';
+import { listenAt } from '../../base/net/listen.ts';
 import { connectionShare } from '../../base/open-file-limit.ts';
 import { startStatusServer } from '../../base/status-server.ts';
 import { version } from '../../base/version.ts';
@@ -23,7 +25,6 @@ import { type Credentials, openCredentials } from './credentials.ts';
 import { openHubCluster } from './hub-cluster.ts';
 import { exposeBroker, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
-import { exposeReloads } from './reload-metrics.ts';
 import { peerOf } from './peer.ts';
 import { joinReplicas } from './replicas.ts';
 import { upgradeHandler } from './upgrade.ts';
@@ -41,6 +42,8 @@ export interface RunningBroker extends AsyncDisposable {
 
 export interface BrokerParts {
   readonly log: Logger;
+  /** The only cluster that the bridge in this process dials: without an agent of it the broker is not ready. */
+  readonly onlyCluster?: string | undefined;
   /** What its /metrics answers, with what others in the process count (default: its own alone). */
   readonly metrics?: Metrics;
 }
@@ -63,6 +66,7 @@ export async function startBroker(
     address,
     directory,
     ...(forward === undefined ? {} : { forward }),
+    onlyCluster: deps.onlyCluster,
     clock: systemClock,
     log,
   });
@@ -82,7 +86,8 @@ export async function startBroker(
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
   exposeBroker(metrics.group('culvert_broker'), hub, rejections);
-  exposeReloads(metrics.group('culvert_broker'), [...credentials.files, ...files]);
+  const hubCa = hubCluster === undefined ? [] : [hubCluster.ca];
+  exposeFiles(metrics.group('culvert_broker'), [...credentials.files, ...files, ...hubCa]);
   const app = createApp(
     {
       hub,
@@ -125,9 +130,10 @@ export async function startBroker(
   });
   starting.use(guard);
   exposeConnections(metrics.group('culvert_broker'), guard);
-  await listen(server, options);
+  await listenAt(server, options.listen, log);
   starting.defer(() => closeServer(server));
-  const unready = (): string | undefined => (hub.draining ? 'draining' : undefined);
+  hub.expectAgents();
+  const unready = (): string | undefined => hub.unready;
   if (options.statusListen !== undefined) {
     starting.use(
       await startStatusServer(
@@ -217,12 +223,4 @@ async function closeServer(server: Server): Promise<void> {
   server.close(() => resolve());
   server.closeAllConnections();
   await promise;
-}
-
-async function listen(server: Server, options: BrokerOptions): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(options.listen.port, options.listen.host, resolve);
-  await promise;
-  server.removeListener('error', reject);
 }

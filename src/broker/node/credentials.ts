@@ -1,9 +1,11 @@
 import { createSecureContext } from 'node:tls';
+import { readCaCertificates } from '../../base/ca-certificates.ts';
 import type { Clock } from '../../base/clock.ts';
 import { TokenVerifier } from '../../base/enrolment-token.ts';
 import type { Logger } from '../../base/logger.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
 import { defaultTlsChoice, type TlsChoice } from '../../base/tls-choice.ts';
+import { trustClientsOf } from '../../base/tls-trust.ts';
 import type { AgentCertificates } from '../agent-certificates.ts';
 import { type Authenticator, openAuthenticator, refuseAll } from '../authenticator.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
@@ -23,7 +25,8 @@ export interface ServerTls extends TlsChoice {
   readonly cert: string;
   readonly key: string;
   /** The CAs that a client is told of when it is asked for a certificate; any certificate is taken, and judged afterwards. */
-  readonly ca?: string;
+  readonly ca?: string[];
+  readonly secureOptions?: number;
 }
 
 interface Parts {
@@ -85,7 +88,7 @@ async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
   return await ReloadedFiles.open({
     what: "CA of agents' certificates",
     paths: [path],
-    make: ([bundle = '']) => AgentCertificates.fromPem(bundle),
+    make: ([bundle = '']) => AgentCertificates.fromPem(readCaCertificates(bundle, 'clients')),
     clock,
     log,
   });
@@ -101,7 +104,7 @@ async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
       const tls = {
         cert,
         key,
-        ...(ca === undefined ? {} : { ca }),
+        ...(ca === undefined ? {} : trustClientsOf(ca)),
         ...tlsChoice,
       };
       // Throws where a server could not be made of them, such as a key that belongs to another certificate.

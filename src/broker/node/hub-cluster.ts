@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { systemClock } from '../../base/clock.ts';
+import { LastGoodCa } from '../../base/last-good-ca.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { ProxyEnvironment } from '../../base/proxy-environment.ts';
 import { version } from '../../base/version.ts';
@@ -14,6 +15,8 @@ import type { HubAccess } from './options.ts';
 export interface HubCluster extends AsyncDisposable {
   readonly reviewer: KubeTokenReviewer;
   readonly clusters: ManagedClusters;
+  /** Whose certificate the API server must have. */
+  readonly ca: LastGoodCa;
 }
 
 /** Begins to listen to the hub at once; one that is away is no error. */
@@ -22,13 +25,18 @@ export function openHubCluster(
   proxies: ProxyEnvironment | undefined,
   log: Logger,
 ): HubCluster {
-  const config = access.from === 'pod' ? inClusterConfig(process.env) : kubeconfigFile(access.path);
+  const ca = new LastGoodCa("CA of the hub's API server", log);
+  const config =
+    access.from === 'pod'
+      ? inClusterConfig(process.env, { ca })
+      : kubeconfigFile(access.path, { ca });
   const fieldManager = `culvert-broker/${version}`;
   const api = new RestKubeApi({ config, fieldManager, proxies });
   const clusters = new ManagedClusters(api, { clock: systemClock, log });
   return {
     reviewer: new KubeTokenReviewer(api),
     clusters,
+    ca,
     async [Symbol.asyncDispose]() {
       await clusters.close();
       api.close();

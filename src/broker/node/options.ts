@@ -35,9 +35,14 @@ export interface BrokerOptions {
   readonly redisUrl: Secret | undefined;
   /** PEM file with the CA of `rediss://`. */
   readonly redisCa: string | undefined;
+  /** PEM files with the client certificate for `rediss://` and its key. */
+  readonly redisCert?: string | undefined;
+  readonly redisKey?: string | undefined;
   readonly redisPrefix: string;
   /** Where other replicas reach this one; with `redisUrl`. */
   readonly replicaAddress: URL | undefined;
+  /** Whether replicas may be reached by ws:// beyond loopback (default: no). */
+  readonly allowPlainReplicas?: boolean | undefined;
   /** File with the key that the replicas share, or several, a line each; with `redisUrl`. */
   readonly replicaKeyFile: string | undefined;
   /** PEM file with the CA of the other replicas' certificates. */
@@ -83,6 +88,7 @@ export const brokerTable = {
   agentCa: {
     name: 'agent-ca',
     kind: 'file',
+    holdsCasOf: 'clients',
     help: "The CAs (PEM) that sign agents' certificates for their registration with the hub; agents show them in the TLS handshake or by a token.",
   },
   kubernetes: {
@@ -121,7 +127,18 @@ export const replicaTable = {
     placeholder: 'URL',
     help: 'The directory of several replicas: redis://, rediss://, redis+sentinel:// or redis+cluster://. Without it the broker is alone.',
   },
-  redisCa: { name: 'redis-ca', kind: 'file', help: 'Certificates (PEM) to trust for rediss://.' },
+  redisCa: {
+    name: 'redis-ca',
+    kind: 'file',
+    holdsCasOf: 'servers',
+    help: 'Certificates (PEM) to trust for rediss:// besides the well-known ones. Read again when they change.',
+  },
+  redisCert: {
+    name: 'redis-cert',
+    kind: 'file',
+    help: 'A client certificate (PEM) for a rediss:// that asks for one; with --redis-key. Read again when it changes.',
+  },
+  redisKey: { name: 'redis-key', kind: 'file', help: 'The key (PEM) of --redis-cert.' },
   redisPrefix: {
     name: 'redis-prefix',
     kind: 'string',
@@ -133,7 +150,12 @@ export const replicaTable = {
     name: 'replica-address',
     kind: 'url',
     protocols: ['ws:', 'wss:'],
-    help: 'Where the other replicas reach this one, such as ws://10.0.0.7:8080. Needed with --redis-url.',
+    help: 'Where the other replicas reach this one, such as wss://10.0.0.7:8443. Needed with --redis-url.',
+  },
+  allowPlainReplicas: {
+    name: 'allow-plain-replicas',
+    kind: 'boolean',
+    help: 'Lets replicas reach each other by ws:// also beyond loopback. Whoever can listen there sees to whom clients talk, and may take over sessions: only for a network that is encrypted itself.',
   },
   replicaKeyFile: {
     name: 'replica-key-file',
@@ -143,6 +165,7 @@ export const replicaTable = {
   replicaCa: {
     name: 'replica-ca',
     kind: 'file',
+    holdsCasOf: 'servers',
     help: "Certificates (PEM) to trust for the other replicas' wss:// addresses.",
   },
   replicaServerName: {
@@ -165,6 +188,25 @@ export function hubAccess(values: {
   return values.kubernetes ? { from: 'pod' } : undefined;
 }
 
+function checkRedisTls({ values, given, label, problem }: OptionsDraft<typeof allTable>): void {
+  if (given('redisCert') !== given('redisKey')) {
+    const [present, absent] = given('redisCert')
+      ? (['redisCert', 'redisKey'] as const)
+      : (['redisKey', 'redisCert'] as const);
+    problem(`${label(present)} needs ${label(absent)} as well`);
+  }
+  const isTls = /^\s*rediss/.test(values.redisUrl?.reveal() ?? 'rediss');
+  for (const key of ['redisCa', 'redisCert', 'redisKey'] as const) {
+    if (given(key) && !given('redisUrl')) {
+      problem(`${label(key)} is for ${label('redisUrl')}, which is not given`);
+    } else if (given(key) && !isTls) {
+      problem(
+        `${label(key)} is for TLS, but ${label('redisUrl')} has none, use rediss:// (or rediss+sentinel://, rediss+cluster://)`,
+      );
+    }
+  }
+}
+
 /** Problems between the options of `brokerTable` and `replicaTable`. */
 export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
   const { values, given, label, problem, warn } = draft;
@@ -183,11 +225,19 @@ export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
       : (['tlsKey', 'tlsCert'] as const);
     problem(`${label(present)} needs ${label(absent)} as well`);
   }
+  checkRedisTls(draft);
   for (const key of ['replicaAddress', 'replicaKeyFile'] as const) {
     if (given('redisUrl') && !given(key))
       problem(`${label('redisUrl')} needs ${label(key)} as well`);
     if (given(key) && !given('redisUrl'))
       problem(`${label(key)} is for several replicas, give ${label('redisUrl')} as well`);
+  }
+  const { replicaAddress } = values;
+  const isPlain = replicaAddress?.protocol === 'ws:' && !isLoopback(replicaAddress.hostname);
+  if (isPlain && values.allowPlainReplicas !== true) {
+    problem(
+      `${label('replicaAddress')}=${replicaAddress.origin} is not encrypted, use wss:// with ${label('tlsCert')}, or allow it with --allow-plain-replicas`,
+    );
   }
   if (given('kubernetes') && given('kubeconfig')) {
     problem(`${label('kubernetes')} and ${label('kubeconfig')} are both given, keep one`);

@@ -1,22 +1,15 @@
-import { readFile } from 'node:fs/promises';
-import type { ConnectionOptions } from 'node:tls';
-import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { once } from 'node:events';
+import { Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { AbstractConnector, Cluster, Redis, type RedisOptions } from 'ioredis';
+import { asError } from '../../base/error.ts';
+import { connectTcp } from '../../base/net/connect-tcp.ts';
 import { redisScripts } from './redis-scripts.ts';
 import type { RedisNode, RedisTarget } from './redis-target.ts';
 
 // The one door to ioredis.
 export type RedisClient = Redis | Cluster;
 export type RedisSubscriber = Redis;
-
-/** Files in PEM for `rediss://`; without a CA the system's are trusted. */
-export interface RedisTlsFiles {
-  readonly caFile?: string;
-  /** A client certificate, for a Redis that asks for one. */
-  readonly certFile?: string;
-  readonly keyFile?: string;
-  /** The name in Redis's certificate, where it is not the host's. */
-  readonly serverName?: string;
-}
 
 export interface RedisClientOptions {
   readonly target: RedisTarget;
@@ -42,8 +35,8 @@ export function makeClient(options: RedisClientOptions, retryDelayMs: () => numb
     enableOfflineQueue: false,
     clusterRetryStrategy: retryDelayMs,
     redisOptions: commonOptions(options),
-    // A certificate is for the name that a node gives itself, not for what the name resolves to.
-    ...(target.tls === true && { dnsLookup: (host, found) => found(null, host) }),
+    // The connector resolves names. A certificate is for the name that a node gives itself, too, not for what it resolves to.
+    dnsLookup: (host, found) => found(null, host),
   });
 }
 
@@ -71,25 +64,6 @@ export function clusterNodes(client: RedisClient): RedisNode[] {
   });
 }
 
-/** @throws Error a file cannot be read */
-export async function readTls(
-  target: RedisTarget,
-  files: RedisTlsFiles = {},
-): Promise<ConnectionOptions | undefined> {
-  if (target.tls !== true) return undefined;
-  const read = async (path: string | undefined) =>
-    path === undefined ? undefined : await readFile(path);
-  const [ca, cert, key] = await Promise.all(
-    [files.caFile, files.certFile, files.keyFile].map(read),
-  );
-  return {
-    ...(ca && { ca }),
-    ...(cert && { cert }),
-    ...(key && { key }),
-    ...(files.serverName !== undefined && { servername: files.serverName }),
-  };
-}
-
 type ServerOptions = RedisOptions & { readonly replyMapping: 'legacy' };
 
 function serverOptions(options: RedisClientOptions): ServerOptions {
@@ -97,10 +71,13 @@ function serverOptions(options: RedisClientOptions): ServerOptions {
   const common = commonOptions(options);
   if (target.kind === 'single') return { ...common, ...target.node, db: target.db ?? 0 };
   if (target.kind === 'cluster') return common;
+  const { sentinelUsername, sentinelPassword } = target;
   return {
     ...common,
     sentinels: target.sentinels.map((node) => ({ ...node })),
     name: target.masterName,
+    ...(sentinelUsername !== undefined && { sentinelUsername }),
+    ...(sentinelPassword !== undefined && { sentinelPassword: sentinelPassword.reveal() }),
     db: target.db ?? 0,
     sentinelCommandTimeout: commandTimeoutMs,
     failoverDetector: true,
@@ -109,8 +86,10 @@ function serverOptions(options: RedisClientOptions): ServerOptions {
 }
 
 function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): ServerOptions {
-  const { username, password } = target;
+  const { username, password, family } = target;
   return {
+    // The sentinel connector of ioredis makes its connections itself.
+    ...(target.kind !== 'sentinel' && { Connector: RedisConnector }),
     lazyConnect: true,
     replyMapping: 'legacy',
     connectTimeout: commandTimeoutMs,
@@ -122,8 +101,62 @@ function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): S
     maxRetriesPerRequest: 0,
     // A master that has become a replica keeps its connections.
     reconnectOnError: (error) => error.message.includes('READONLY'),
+    ...(family !== undefined && { family }),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password: password.reveal() }),
     ...(tls && { tls }),
   };
+}
+
+const defaultConnectTimeoutMs = 10_000;
+
+/** What ioredis tells a connector, as far as it is needed here. */
+interface ConnectorOptions {
+  readonly host?: string;
+  readonly port?: number;
+  /** 4 or 6; 0 and undefined: both. */
+  readonly family?: 0 | 4 | 6;
+  readonly tls?: ConnectionOptions;
+  readonly connectTimeout?: number;
+  readonly disconnectTimeout?: number;
+}
+
+/**
+ * Connects ioredis to a server, in the way of all our connections: a slow name delays nothing else, and of several addresses the first one that
+ * answers is used. Node alone gives an address up after 250 ms.
+ */
+class RedisConnector extends AbstractConnector {
+  readonly #options: ConnectorOptions;
+
+  /** ioredis makes it, with all its options. */
+  constructor(options: unknown) {
+    const known = options as ConnectorOptions;
+    super(known.disconnectTimeout ?? 0);
+    this.#options = known;
+  }
+
+  /** Resolves also when there is no connection, with a socket that is closed: then ioredis tries again. */
+  override async connect(): ReturnType<AbstractConnector['connect']> {
+    this.connecting = true;
+    const { host = '127.0.0.1', port = 6379, family, tls, connectTimeout } = this.#options;
+    const timeoutMs = connectTimeout ?? defaultConnectTimeoutMs;
+    let stream: Socket | undefined;
+    try {
+      const wanted = family === 4 || family === 6 ? { family } : {};
+      stream = await connectTcp({ host, port }, { ...wanted, timeoutMs });
+      if (tls !== undefined) {
+        stream = connectTls({ host, ...tls, socket: stream });
+        // What comes before ioredis listens is thrown below.
+        stream.on('error', () => {});
+        await once(stream, 'secureConnect', { signal: AbortSignal.timeout(timeoutMs) });
+      }
+      if (!this.connecting) stream.destroy();
+    } catch (thrown) {
+      stream ??= new Socket();
+      stream.destroy();
+      this.firstError = asError(thrown);
+    }
+    this.stream = stream;
+    return stream;
+  }
 }

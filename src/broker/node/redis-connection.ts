@@ -1,19 +1,20 @@
 import { Backoff } from '../../base/backoff.ts';
 import { systemClock } from '../../base/clock.ts';
 import { asError } from '../../base/error.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { ReloadStatus } from '../../base/reloaded-files.ts';
 import {
   clusterNodes,
   isCluster,
   makeClient,
   makeSubscriber,
-  readTls,
   type RedisClient,
   type RedisClientOptions,
   type RedisSubscriber,
-  type RedisTlsFiles,
 } from './redis-client.ts';
 import type { RedisScript } from './redis-scripts.ts';
 import type { RedisTarget } from './redis-target.ts';
+import { openRedisTls, type RedisTlsFiles } from './redis-tls.ts';
 
 /** `away`: no answer. `refused`: an answer, and it is an error. */
 export type RedisErrorCode = 'away' | 'refused';
@@ -36,6 +37,8 @@ export interface RedisListener {
   onLost(error: RedisError): void;
   /** Messages come from now on; some may have been missed before. */
   onSubscribed(): void;
+  /** Redis does not let us subscribe; it is tried again. */
+  onSubscribeRefused(error: RedisError): void;
   onMessage(message: string): void;
 }
 
@@ -46,17 +49,22 @@ export interface RedisConnectionOptions {
   readonly channel: string;
   /** How long an answer may take, in milliseconds. */
   readonly commandTimeoutMs: number;
+  readonly log: Logger;
 }
 
 type Arguments = readonly (string | number)[];
 type Scripted = Record<string, (key: string, ...args: Arguments) => Promise<unknown>>;
 
 const reconnect = { baseMs: 100, capMs: 2_000 };
+/** Between attempts to subscribe that a person has to make succeed, in milliseconds. */
+const refusedRetryMs = 30_000;
 /**
  * One connection for commands and one for messages, both made again whenever they are lost. A
  * command never waits: it is answered in time or fails, and while there is no connection it fails at once.
  */
 export class RedisConnection {
+  /** The files of TLS; undefined where there are none. */
+  readonly files: ReloadStatus | undefined;
   readonly #options: RedisClientOptions;
   readonly #channel: string;
   readonly #client: RedisClient;
@@ -64,18 +72,26 @@ export class RedisConnection {
   readonly #subscriberBackoff = new Backoff(reconnect);
   #subscriber: RedisSubscriber | undefined;
   #subscribed = false;
+  /** When the next attempt to subscribe is later than usual, in milliseconds: Redis has refused. */
+  #subscribeAgainMs = 0;
   #closed = false;
   #lastError: Error | undefined;
 
   /** @throws Error a file of `tls` cannot be read */
   static async create(options: RedisConnectionOptions): Promise<RedisConnection> {
     const { target, commandTimeoutMs, channel } = options;
-    const tls = await readTls(target, options.tls);
-    return new RedisConnection({ target, tls, commandTimeoutMs }, channel);
+    const tls = await openRedisTls(target, options.tls, options.log);
+    const client = { target, tls: tls?.options, commandTimeoutMs };
+    return new RedisConnection(client, channel, tls?.files);
   }
 
-  private constructor(options: RedisClientOptions, channel: string) {
+  private constructor(
+    options: RedisClientOptions,
+    channel: string,
+    files: ReloadStatus | undefined,
+  ) {
     this.#options = options;
+    this.files = files;
     this.#channel = channel;
     this.#client = makeClient(options, () => this.#backoff.nextDelayMs());
     this.#client.on('error', (error: Error & { readonly lastNodeError?: Error }) => {
@@ -154,6 +170,7 @@ export class RedisConnection {
     this.#subscribed = false;
     this.#client.disconnect();
     this.#subscriber?.disconnect();
+    this.files?.[Symbol.dispose]();
   }
 
   /** Resolves after the first attempt; later ones follow by themselves. */
@@ -166,7 +183,7 @@ export class RedisConnection {
     subscriber.once('end', () => {
       this.#subscribed = false;
       if (this.#closed) return;
-      systemClock.setTimer(this.#subscriberBackoff.nextDelayMs(), () => {
+      systemClock.setTimer(this.#subscriberBackoff.nextDelayMs(this.#subscribeAgainMs), () => {
         if (!this.#closed) void this.#subscribe(listener);
       });
     });
@@ -176,8 +193,12 @@ export class RedisConnection {
       if (this.#closed) return;
       this.#subscribed = true;
       this.#subscriberBackoff.reset();
+      this.#subscribeAgainMs = 0;
       listener.onSubscribed();
-    } catch {
+    } catch (thrown) {
+      const refused = (thrown as RedisError).code === 'refused';
+      this.#subscribeAgainMs = refused ? refusedRetryMs : 0;
+      if (refused && !this.#closed) listener.onSubscribeRefused(thrown as RedisError);
       subscriber.disconnect();
     }
   }

@@ -1,5 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
+import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { ReloadStatus } from '../../base/reloaded-files.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import {
   byPreference,
@@ -8,16 +10,14 @@ import {
   type AgentRecord,
   type Directory,
 } from '../directory.ts';
-import type { RedisTlsFiles } from './redis-client.ts';
 import { RedisConnection, type RedisError } from './redis-connection.ts';
 import { aliasOf, encodeClaim, fieldOf, processOfField, type StoredTunnel } from './redis-entry.ts';
 import { OwnClaims, type OwnClaim } from './redis-own-claims.ts';
 import { RedisRoutes } from './redis-routes.ts';
 import { RedisStore } from './redis-store.ts';
+import type { RedisTlsFiles } from './redis-tls.ts';
 import { describeTarget, parseRedisUrl, type RedisTarget } from './redis-target.ts';
 import { RedisUpkeep } from './redis-upkeep.ts';
-
-const aliasPattern = /^cluster-[0-9a-f]{48}$/;
 
 export interface RedisDirectoryOptions {
   /** A URL, see `parseRedisUrl`, or what it would say. */
@@ -54,6 +54,9 @@ export class RedisDirectory implements Directory {
   readonly #store: RedisStore;
   readonly #upkeep: RedisUpkeep;
   readonly #routes: RedisRoutes;
+  /** Why Redis does not tell of changes, and what is missing. */
+  #untold: string | undefined;
+  readonly #channel: string;
   #fenced: (claim: AgentRecord) => void = () => {};
   #otherProcess: (claim: AgentRecord) => void = () => {};
 
@@ -71,7 +74,13 @@ export class RedisDirectory implements Directory {
     }
     const target = typeof redis === 'string' ? parseRedisUrl(redis) : redis;
     const channel = RedisStore.channel(keyPrefix);
-    const connection = await RedisConnection.create({ target, tls, channel, commandTimeoutMs });
+    const connection = await RedisConnection.create({
+      target,
+      tls,
+      channel,
+      commandTimeoutMs,
+      log: options.log,
+    });
     const directory = new RedisDirectory(options, connection, keyPrefix, commandTimeoutMs);
     await directory.#open(target);
     return directory;
@@ -89,6 +98,7 @@ export class RedisDirectory implements Directory {
     this.#clock = clock;
     this.#log = log;
     this.#connection = connection;
+    this.#channel = RedisStore.channel(keyPrefix);
     const store = new RedisStore({
       connection,
       clock,
@@ -96,6 +106,10 @@ export class RedisDirectory implements Directory {
       holder: this.#holder,
       expiryMs: 3 * heartbeatMs,
       commandTimeoutMs,
+      onTold: (problem) => {
+        if (problem !== undefined) this.#onUntold(problem);
+        else if (connection.subscribed) this.#untold = undefined;
+      },
     });
     this.#store = store;
     this.#upkeep = new RedisUpkeep({
@@ -109,19 +123,32 @@ export class RedisDirectory implements Directory {
       onAnswering: () => this.#routes.expireAll(),
     });
     const upkeep = this.#upkeep;
-    this.#routes = new RedisRoutes({ connection, store, upkeep, clock, log, heartbeatMs });
+    this.#routes = new RedisRoutes({
+      isTold: () => connection.subscribed && this.#untold === undefined,
+      store,
+      upkeep,
+      clock,
+      log,
+      heartbeatMs,
+    });
   }
 
   get degraded(): string | undefined {
     const { away } = this.#upkeep;
     if (away === undefined) {
-      if (this.#connection.subscribed) return undefined;
-      return 'Redis does not tell of changes: every route is looked up again after a second';
+      const why = this.#untold === undefined ? '' : ` (${this.#untold})`;
+      if (this.#connection.subscribed && why === '') return undefined;
+      return `Redis does not tell of changes${why}: every route is looked up again after a second`;
     }
     let waiting = 0;
     for (const claim of this.#own) if (!claim.stored) waiting++;
     const fails = away.code === 'away' ? 'does not answer' : 'refuses commands';
     return `Redis ${fails} (${away.message}); known routes are used, changes that wait for it: ${waiting}`;
+  }
+
+  /** The files of TLS, which are read again when they change. */
+  get files(): readonly ReloadStatus[] {
+    return this.#connection.files === undefined ? [] : [this.#connection.files];
   }
 
   async claim(agent: AgentClaim): Promise<AgentRecord> {
@@ -167,11 +194,12 @@ export class RedisDirectory implements Directory {
 
   /** @throws TunnelError `no_agent` Redis is away and nothing is known here of this cluster */
   async locate(cluster: string): Promise<readonly AgentRecord[]> {
-    // Hardly any cluster is named like the alias of another one.
-    const rememberAbsence = aliasPattern.test(cluster);
-    const named = await this.#find(aliasOf(cluster), cluster, rememberAbsence);
-    if (named.length > 0 || !rememberAbsence) return named;
-    return this.#find(cluster, cluster, false);
+    return this.#find(isClusterAlias(cluster) ? cluster : aliasOf(cluster), cluster);
+  }
+
+  releasedAtMs(cluster: string): number {
+    const alias = isClusterAlias(cluster) ? cluster : aliasOf(cluster);
+    return this.#routes.releasedAtMs(alias) ?? -Infinity;
   }
 
   distrust(record: AgentRecord): void {
@@ -197,7 +225,11 @@ export class RedisDirectory implements Directory {
       await this.#connection.open({
         onReady: () => opening || void this.#upkeep.probe(),
         onLost: (error) => this.#upkeep.failed(error),
-        onSubscribed: () => this.#routes.expireAll(),
+        onSubscribed: () => {
+          this.#untold = undefined;
+          this.#routes.expireAll();
+        },
+        onSubscribeRefused: (error) => this.#onUntold(error.message),
         onMessage: (message) => this.#onMessage(message),
       });
       this.#log.info('directory opened', { redis: describeTarget(target) });
@@ -229,9 +261,9 @@ export class RedisDirectory implements Directory {
     }
   }
 
-  async #find(alias: string, cluster: string, rememberAbsence: boolean): Promise<AgentRecord[]> {
+  async #find(alias: string, cluster: string): Promise<AgentRecord[]> {
     try {
-      return this.#withOwn(alias, await this.#routes.find(alias, { rememberAbsence }));
+      return this.#withOwn(alias, await this.#routes.find(alias));
     } catch (thrown) {
       const own = this.#withOwn(alias, []);
       if (own.length > 0) return own;
@@ -271,6 +303,14 @@ export class RedisDirectory implements Directory {
     for (const { record } of this.#own.standing(alias)) {
       if (isOtherProcess(record, process)) this.#otherProcess(record);
     }
+  }
+
+  /** Redis does not let us subscribe or publish: a user without rights on channels. Everything else works, with older routes. */
+  #onUntold(why: string): void {
+    const missing = `grant its user +subscribe +publish &${this.#channel}`;
+    const isNews = this.#untold === undefined;
+    this.#untold = `${why}; ${missing}`;
+    if (isNews) this.#log.warn('redis does not tell of changes', { why: this.#untold });
   }
 
   /** Somebody else claims the same tunnel; whether that is newer than ours Redis knows for certain. */

@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { AgentRecord } from '../directory.ts';
-import type { RedisConnection, RedisError } from './redis-connection.ts';
+import type { RedisError } from './redis-connection.ts';
 import { decodeEntry, type StoredTunnel } from './redis-entry.ts';
 import { RouteCache, type Route } from './redis-route-cache.ts';
 import type { RedisStore } from './redis-store.ts';
@@ -17,7 +17,8 @@ const reconnectMs = 5_000;
 const maxKeysLogged = 1_000;
 
 export interface RedisRoutesOptions {
-  readonly connection: RedisConnection;
+  /** Whether Redis tells of changes. */
+  readonly isTold: () => boolean;
   readonly store: RedisStore;
   readonly upkeep: RedisUpkeep;
   readonly clock: Clock;
@@ -42,18 +43,18 @@ export class RedisRoutes {
     return this.#cache.get(alias)?.tunnels;
   }
 
+  /** When a tunnel of the cluster was released last, by the clock, as the last look-up has told. */
+  releasedAtMs(alias: string): number | undefined {
+    return this.#cache.get(alias)?.releasedAtMs;
+  }
+
   /**
    * The tunnels of a cluster; while Redis is away, those that are known.
    *
-   * @param options.rememberAbsence keeps the answer that there are none for as long as any other
    * @throws RedisError Redis is away and nothing is known
    */
-  async find(
-    alias: string,
-    options: { readonly rememberAbsence: boolean },
-  ): Promise<readonly StoredTunnel[]> {
-    const absentTtlMs = options.rememberAbsence ? routeTtlMs : unsureTtlMs;
-    const fresh = this.#cache.fresh(alias, (route) => this.#maxAgeMs(route, absentTtlMs));
+  async find(alias: string): Promise<readonly StoredTunnel[]> {
+    const fresh = this.#cache.fresh(alias, (route) => this.#maxAgeMs(route));
     if (fresh !== undefined) return fresh.tunnels;
     const { upkeep } = this.#options;
     const known = this.known(alias);
@@ -92,15 +93,15 @@ export class RedisRoutes {
     this.#options.log.warn(event, { key: key.slice(0, 200), why: describeError(thrown) });
   }
 
-  #maxAgeMs(route: Route, absentTtlMs: number): number {
-    const sure = this.#options.connection.subscribed && route.lostAtMs === undefined;
+  #maxAgeMs(route: Route): number {
+    const sure = this.#options.isTold() && route.lostAtMs === undefined;
     if (!sure) return unsureTtlMs;
-    return route.tunnels.length > 0 ? routeTtlMs : absentTtlMs;
+    return route.tunnels.length > 0 ? routeTtlMs : unsureTtlMs;
   }
 
   async #read(alias: string): Promise<Route> {
     const readAtMs = this.#options.clock.now();
-    const { known, entries } = await this.#options.store.read(alias);
+    const { known, releasedAtMs, entries } = await this.#options.store.read(alias);
     if (!known) return this.#believe(alias, readAtMs);
     const tunnels: StoredTunnel[] = [];
     for (const [field, value] of entries) {
@@ -110,7 +111,7 @@ export class RedisRoutes {
         this.warnOnce(`${alias}/${field}`, 'directory entry ignored', thrown);
       }
     }
-    return { tunnels, readAtMs };
+    return { tunnels, readAtMs, releasedAtMs };
   }
 
   /**

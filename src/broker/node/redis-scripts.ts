@@ -49,8 +49,10 @@ local function write(epoch, ttlMs, claim)
   redis.call('PEXPIRE', key, retentionMs)
 end
 
+-- What is written counts, whether or not it may be told; then the error is a further item of the answer.
 local function notify()
-  redis.call('PUBLISH', channel, holder .. ' ' .. string.match(key, '{(.*)}') .. ' ' .. field)
+  local told = redis.pcall('PUBLISH', channel, holder .. ' ' .. string.match(key, '{(.*)}') .. ' ' .. field)
+  return type(told) == 'table' and told.err or nil
 end
 `;
 
@@ -75,8 +77,7 @@ write(epoch, ttlMs, claim)
 for _, other in ipairs(redis.call('HRANDFIELD', key, 16)) do
   if other ~= 'epoch' and other ~= field then sweep(other) end
 end
-notify()
-return {${ScriptStatus.done}, now, epoch}`,
+return {${ScriptStatus.done}, now, epoch, notify()}`,
   },
 
   /** Says again that a claim stands: keeps it from expiring, or puts it where it is missing, unless a newer one stands. */
@@ -90,8 +91,9 @@ if storedEpoch and storedHolder ~= holder
 end
 write(epoch, ttlMs, claim)
 local said = storedEpoch and string.match(stored, '^%d+ %d+ %w+ (.*)$')
-if storedEpoch ~= epoch or storedHolder ~= holder or said ~= claim then notify() end
-return {${ScriptStatus.done}, now, epoch}`,
+local problem = nil
+if storedEpoch ~= epoch or storedHolder ~= holder or said ~= claim then problem = notify() end
+return {${ScriptStatus.done}, now, epoch, problem}`,
   },
 
   /** Takes a claim back, unless a newer one stands. */
@@ -103,16 +105,18 @@ if storedEpoch and (storedEpoch > epoch or (storedEpoch == epoch and storedHolde
   return {${ScriptStatus.fenced}, now, storedEpoch}
 end
 write(epoch, ttlMs, '-')
-notify()
-return {${ScriptStatus.done}, now, epoch}`,
+return {${ScriptStatus.done}, now, epoch, notify()}`,
   },
 
-  /** The tunnels of a cluster: whether anything is known of it at all, then fields and values by turns. */
+  /**
+   * The tunnels of a cluster: whether anything is known of it at all, when the release of a tunnel is forgotten that was released last
+   * (0: none is remembered), then fields and values by turns.
+   */
   read: {
     name: 'culvertRead',
     lua: `${prelude}${sweeping}
-if redis.call('TYPE', key).ok == 'none' then return {${ScriptStatus.done}, now, 0} end
-local answer = {${ScriptStatus.done}, now, 1}
+if redis.call('TYPE', key).ok == 'none' then return {${ScriptStatus.done}, now, 0, 0} end
+local answer = {${ScriptStatus.done}, now, 1, 0}
 local function add(field, value)
   answer[#answer + 1] = field
   answer[#answer + 1] = value
@@ -131,6 +135,8 @@ for _, field in ipairs(fields) do
       redis.call('HDEL', key, field)
     elseif not expiry or string.sub(value, -2) ~= ' -' then
       add(field, value)
+    else
+      answer[4] = math.max(answer[4], expiry)
     end
   end
 end

@@ -16,6 +16,8 @@ export interface RedisStoreOptions {
   /** What is not renewed for this long is gone, in milliseconds. */
   readonly expiryMs: number;
   readonly commandTimeoutMs: number;
+  /** The other replicas were told of something that was written; or why Redis does not let us tell them. */
+  readonly onTold: (problem: string | undefined) => void;
 }
 
 /** A claim as it is written: `text` under `field` of the cluster with this alias. */
@@ -63,6 +65,7 @@ export class RedisStore {
     const { alias, field, text } = claim;
     const args = [...this.#writing(field), this.#options.expiryMs, floor, text];
     const { rest } = await this.#run(redisScripts.claim, alias, args);
+    this.#checkTold(rest);
     return Number(rest[0]);
   }
 
@@ -81,21 +84,27 @@ export class RedisStore {
   /** Takes a claim back unless a newer one stands; @returns whether it did. */
   async release(claim: StoredClaim): Promise<boolean> {
     const args = [...this.#writing(claim.field), releasedMs, claim.record.epoch];
-    const { status } = await this.#run(redisScripts.release, claim.alias, args);
-    return status === ScriptStatus.done;
+    const { status, rest } = await this.#run(redisScripts.release, claim.alias, args);
+    const isDone = status === ScriptStatus.done;
+    if (isDone) this.#checkTold(rest);
+    return isDone;
   }
 
-  /** The entries of a cluster as they are; `known` is false where Redis has never heard of it, or has forgotten. */
+  /**
+   * The entries of a cluster as they are; `known` is false where Redis has never heard of it, or has forgotten; `releasedAtMs` is when a
+   * tunnel was released last, by the clock.
+   */
   async read(
     alias: string,
-  ): Promise<{ known: boolean; entries: [field: string, value: string][] }> {
+  ): Promise<{ known: boolean; releasedAtMs: number; entries: [field: string, value: string][] }> {
     const { rest } = await this.#run(redisScripts.read, alias, []);
-    const [known, ...flat] = rest;
+    const [known, forgottenAtMs, ...flat] = rest;
+    const releasedAtMs = Number(forgottenAtMs) - releasedMs - this.#offsetMs;
     const entries: [string, string][] = [];
     for (let at = 0; at + 1 < flat.length; at += 2) {
       entries.push([String(flat[at]), String(flat[at + 1])]);
     }
-    return { known: known === 1, entries };
+    return { known: known === 1, releasedAtMs, entries };
   }
 
   async #renew(claims: readonly StoredClaim[]): Promise<(RenewOutcome | 'late')[]> {
@@ -112,7 +121,9 @@ export class RedisStore {
     const answers = await this.#options.connection.runAll(redisScripts.renew, calls);
     return answers.map((answer) => {
       if (answer instanceof RedisError) return answer;
-      const { status } = this.#read(answer);
+      const { status, rest } = this.#read(answer);
+      // Without a problem nothing may have been told.
+      if (rest.length > 1) this.#checkTold(rest);
       if (status === ScriptStatus.late) return 'late';
       return status === ScriptStatus.done ? 'held' : 'fenced';
     });
@@ -138,6 +149,10 @@ export class RedisStore {
     const [status, nowMs, ...rest] = answer as unknown[];
     this.#offsetMs = Number(nowMs) - this.#options.clock.now();
     return { status: Number(status), rest };
+  }
+
+  #checkTold([, problem]: readonly unknown[]): void {
+    this.#options.onTold(typeof problem === 'string' ? problem : undefined);
   }
 
   #timing(): [sentAt: number, maxAgeMs: number] {

@@ -12,6 +12,8 @@ const pauseMs = 25;
 /** When Redis is back every replica says its claims again, each at some time within this. */
 const replaySpreadMs = 1_000;
 const firstProbeMs = 1_000;
+/** An outage may have several reasons, one after the other; each is logged once, and not more than so many. */
+const maxReasons = 8;
 
 export interface RedisUpkeepOptions {
   readonly connection: RedisConnection;
@@ -31,6 +33,8 @@ export class RedisUpkeep {
   readonly #options: RedisUpkeepOptions;
   readonly #probeBackoff: Backoff;
   #away: RedisError | undefined;
+  /** What has been logged of this outage. */
+  readonly #reasons = new Set<string>();
   #failedAtMs = -Infinity;
   #probeTimer: Timer | undefined;
   #roundTimer: Timer | undefined;
@@ -60,8 +64,11 @@ export class RedisUpkeep {
   /** A command has failed. */
   failed(error: RedisError): void {
     if (this.#closed) return;
-    if (this.#away === undefined) {
-      this.#options.log.warn('redis is away', { code: error.code, why: error.message });
+    if (this.#away === undefined) this.#reasons.clear();
+    if (!this.#reasons.has(error.message) && this.#reasons.size < maxReasons) {
+      this.#reasons.add(error.message);
+      const event = this.#away === undefined ? 'redis is away' : 'redis is away for another reason';
+      this.#options.log.warn(event, { code: error.code, why: error.message });
     }
     this.#away = error;
     this.#failedAtMs = this.#options.clock.now();

@@ -1,6 +1,8 @@
 import { systemClock } from '../../base/clock.ts';
+import { readCaCertificates } from '../../base/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
+import { isLoopback } from '../../base/options-values.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
@@ -9,7 +11,7 @@ import { proofHeader } from '../authenticator.ts';
 import type { Directory } from '../directory.ts';
 import type { Forward } from '../hub-options.ts';
 import { MemoryDirectory } from '../memory-directory.ts';
-import { isAnswer, ReplicaKeys } from '../replica-authenticator.ts';
+import { isAnswer, ReplicaKeys } from '../replica-keys.ts';
 import type { BrokerOptions } from './options.ts';
 import { RedisDirectory } from './redis-directory.ts';
 
@@ -28,7 +30,8 @@ export interface Replicas {
 
 /** @throws Error when a file cannot be read or the Redis URL is malformed; a Redis that is away is no error */
 export async function joinReplicas(options: BrokerOptions, log: Logger): Promise<Replicas> {
-  const { redisUrl, redisCa, redisPrefix, replicaId, replicaKeyFile, replicaCa } = options;
+  const { redisUrl, redisCa, redisCert, redisKey, redisPrefix } = options;
+  const { replicaId, replicaKeyFile, replicaCa } = options;
   if (redisUrl === undefined || replicaKeyFile === undefined) {
     const none = { keys: undefined, forward: undefined, files: [] };
     return { directory: new MemoryDirectory(), ...none };
@@ -37,15 +40,25 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
   const ca = replicaCa === undefined ? undefined : await openCa(replicaCa, log);
   const directory = await RedisDirectory.connect({
     redis: redisUrl.reveal(),
-    ...(redisCa === undefined ? {} : { tls: { caFile: redisCa } }),
+    tls: {
+      ...(redisCa !== undefined && { caFile: redisCa }),
+      ...(redisCert !== undefined && { certFile: redisCert }),
+      ...(redisKey !== undefined && { keyFile: redisKey }),
+    },
     keyPrefix: redisPrefix,
     replica: replicaId,
     clock: systemClock,
     log,
   });
   const keys = () => keyFile.value;
-  const forward = makeForward(keys, () => ca?.value, options.replicaServerName);
-  return { directory, keys, forward, files: ca === undefined ? [keyFile] : [keyFile, ca] };
+  const files = [keyFile, ...(ca === undefined ? [] : [ca]), ...directory.files];
+  const forward = makeForward({
+    keys,
+    ca: () => ca?.value,
+    serverName: options.replicaServerName,
+    allowPlain: options.allowPlainReplicas === true,
+  });
+  return { directory, keys, forward, files };
 }
 
 function openKeys(path: string, log: Logger): Promise<ReloadedFiles<ReplicaKeys>> {
@@ -62,25 +75,37 @@ function openCa(path: string, log: Logger): Promise<ReloadedFiles<string>> {
   return ReloadedFiles.open({
     what: 'CA of the other replicas',
     paths: [path],
-    make: ([ca = '']) => {
-      if (!ca.includes('-----BEGIN CERTIFICATE-----'))
-        throw new Error('there is no certificate in it');
-      return ca;
-    },
+    make: ([ca = '']) => readCaCertificates(ca, 'servers'),
     clock: systemClock,
     log,
   });
 }
 
+/** @throws Error the address is not encrypted, and others could listen */
+function checkEncrypted(address: string, allowPlain: boolean): void {
+  const { protocol, hostname } = new URL(address);
+  if (protocol === 'wss:' || allowPlain || isLoopback(hostname)) return;
+  throw new Error(
+    `its address ${address} is not encrypted; give it a wss:// one, or allow this with --allow-plain-replicas`,
+  );
+}
+
+export interface ForwardOptions {
+  /** Those of the moment. */
+  readonly keys: () => ReplicaKeys;
+  /** PEM; undefined: the well-known CAs. */
+  readonly ca: () => string | undefined;
+  readonly serverName: string | undefined;
+  /** Whether ws:// is taken also beyond loopback. */
+  readonly allowPlain: boolean;
+}
+
 /** Reaches other replicas at the addresses that the directory has for them. */
-export function makeForward(
-  keys: () => ReplicaKeys,
-  ca: () => string | undefined,
-  serverName: string | undefined,
-): Forward {
+export function makeForward({ keys, ca, serverName, allowPlain }: ForwardOptions): Forward {
   return async ({ address, replica }, { cluster, name }) => {
     try {
-      const proof = await keys().prove(address, name);
+      checkEncrypted(address, allowPlain);
+      const proof = await keys().prove(address, cluster, name);
       const base = address.replace(/\/?$/, '/');
       return await connectWebSocket({
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
+import { LastGoodCa } from '../../base/last-good-ca.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { BrokerLinkOptions } from '../../base/options-common.ts';
 import { version } from '../../base/version.ts';
@@ -8,20 +8,60 @@ import { TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
 import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';
 import type { WebSocketLink } from '../../websocket/websocket-link.ts';
 import { PooledDialer } from '../pooled-dialer.ts';
+import { BrokerReach } from './broker-reach.ts';
 import type { SessionMetrics } from '../session-metrics.ts';
 
 export interface RemoteDialerOptions extends BrokerLinkOptions {
   readonly log: Logger;
   readonly metrics?: SessionMetrics;
+  /** Reads `caFile`, for who asks how that is (default: one of its own). */
+  readonly ca?: LastGoodCa;
 }
 
 const software = `culvert-bridge/${version}`;
 
-/** A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled. */
-export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
+/** Asked for by a dialer that only wants to know whether it is let in, where it has no cluster of its own. */
+const anyCluster = 'readiness';
+
+/**
+ * Watches whether this dialer's broker can be reached; for readiness.
+ *
+ * @param cluster the one that is dialled, where there is only one
+ */
+export function watchBroker(options: RemoteDialerOptions, cluster = anyCluster): BrokerReach {
+  const { log } = options;
+  const link = withCa(options);
+  return new BrokerReach({
+    connect: (signal) => connectToBroker(link, cluster, signal),
+    clock: systemClock,
+    log,
+  });
+}
+
+/**
+ * A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled.
+ *
+ * @param reach hears how attempts to connect end
+ */
+export function createRemoteDialer(
+  options: RemoteDialerOptions,
+  reach?: BrokerReach,
+): PooledDialer {
   const { log, metrics } = options;
+  const own = withCa(options);
+  const connect = async (cluster: string, signal: AbortSignal): Promise<WebSocketLink> => {
+    try {
+      const link = await connectToBroker(own, cluster, signal);
+      reach?.settled(undefined);
+      return link;
+    } catch (thrown) {
+      // Given up by us, which says nothing of the broker.
+      if (!signal.aborted) reach?.settled(TunnelError.from(thrown, 'link_lost'));
+      throw thrown;
+    }
+  };
   return new PooledDialer({
-    connect: (cluster, signal) => connectToBroker(options, cluster, signal),
+    connect,
     clock: systemClock,
     log,
     software,
@@ -29,12 +69,18 @@ export function createRemoteDialer(options: RemoteDialerOptions): PooledDialer {
   });
 }
 
+type LinkOptions = RemoteDialerOptions & { readonly ca: LastGoodCa };
+
+function withCa(options: RemoteDialerOptions): LinkOptions {
+  return { ...options, ca: options.ca ?? new LastGoodCa('--ca-file', options.log) };
+}
+
 async function connectToBroker(
-  options: RemoteDialerOptions,
+  options: LinkOptions,
   cluster: string,
   signal: AbortSignal,
 ): Promise<WebSocketLink> {
-  const { brokerUrl, caFile, serverName, hostHeader, proxies } = options;
+  const { brokerUrl, ca, caFile, serverName, hostHeader, proxies } = options;
   const base = brokerUrl.href.replace(/\/?$/, '/');
   const url = new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base);
   const token = await options.readToken();
@@ -47,7 +93,7 @@ async function connectToBroker(
         ...(token && { Authorization: `Bearer ${token.reveal()}` }),
       },
       userAgent: software,
-      ca: caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
+      ca: caFile === undefined ? undefined : await ca.readFile(caFile),
       serverName,
       hostHeader,
       proxies,

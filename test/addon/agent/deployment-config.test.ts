@@ -346,13 +346,13 @@ describe('proxyConfig', () => {
   });
 
   it.each([
-    ['holds no certificate', () => 'garbage'],
-    ['holds no certificate', () => ca.slice(0, 200)],
+    ['there is no certificate', () => 'garbage'],
+    ['the CERTIFICATE that begins in line 1 is cut off', () => ca.slice(0, 200)],
     [
-      'certificate 2 of 2 cannot be read',
+      'the CERTIFICATE that begins in line 10 cannot be read',
       () => `${ca}\n-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n`,
     ],
-  ])('does not pass on a bundle that %s', (words, pem) => {
+  ])('does not pass on a bundle with a problem: %s', (words, pem) => {
     const input = proxied({ httpsProxy: 'https://proxy', caBundle: base64(pem()) });
     const where = 'AddOnDeploymentConfig config/deploy: spec.proxyConfig.caBundle';
     expect(problemsOf(input)).toContain(where);

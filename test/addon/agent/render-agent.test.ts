@@ -208,7 +208,7 @@ describe('the Deployment of the agent', () => {
         '--hub-kubeconfig=/etc/kubeconfig/kubeconfig',
         `--install-namespace=${installNamespace}`,
         `--lease=${installNamespace}/cluster-proxy`,
-        '--status-listen=0.0.0.0:8888',
+        '--status-listen=[::]:8888',
       ],
       livenessProbe: { httpGet: { path: '/healthz', port: 8888 } },
       readinessProbe: { httpGet: { path: '/readyz', port: 8888 } },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { clusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
 import { specHash } from '../../../src/addon/api/spec-hash.ts';
+import { clusterAlias } from '../../../src/base/cluster-alias.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { KubeError } from '../../../src/kube/kube-error.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
@@ -217,6 +218,33 @@ describe('a cluster', () => {
     });
     expect(access(world, 'cluster2')).not.toContain(undefined);
     expect(world.work('cluster1')).toBeDefined();
+  });
+
+  it('gets no agent when its name is the alias of another cluster, and its addon says why', async () => {
+    const alias = await clusterAlias('cluster1');
+    const world = await HubWorld.create({ clusters: ['cluster1'] });
+    // It had an agent while nobody looked at its name.
+    world.addCluster(alias);
+    world.api.put(addOn(alias));
+    world.api.put({
+      apiVersion: 'work.open-cluster-management.io/v1',
+      kind: 'ManifestWork',
+      metadata: {
+        name: 'addon-cluster-proxy-deploy-0',
+        namespace: alias,
+        labels: { 'open-cluster-management.io/addon-name': 'cluster-proxy' },
+      },
+    });
+    await world.start();
+    const applied = () => world.condition(world.addOn(alias), 'ManifestApplied');
+    await world.until(() => applied() !== undefined && world.work('cluster1') !== undefined);
+    await world.settle();
+    expect(applied()).toMatchObject({
+      status: 'False',
+      message: expect.stringContaining(`ManagedCluster ${alias} gets no agent: it has the form`),
+    });
+    expect(world.work(alias)).toBeUndefined();
+    expect(access(world, alias)).toEqual([undefined, undefined, undefined]);
   });
 
   it('that loses its addon loses its rights', async () => {

@@ -58,15 +58,15 @@ describe('the Deployment of the brokers', () => {
   it('starts culvert broker with both ports, its status and Redis', () => {
     expect(argsOf(plan())).toEqual([
       'broker',
-      '--listen=0.0.0.0:8091',
+      '--listen=[::]:8091',
       '--tls-cert=/etc/agent-pki/tls.crt',
       '--tls-key=/etc/agent-pki/tls.key',
       '--agent-ca=/etc/agent-ca/ca.crt',
-      '--konnectivity-listen=0.0.0.0:8090',
+      '--konnectivity-listen=[::]:8090',
       '--konnectivity-tls-cert=/etc/server-pki/tls.crt',
       '--konnectivity-tls-key=/etc/server-pki/tls.key',
       '--konnectivity-client-ca=/etc/server-ca-pki/ca.crt',
-      '--status-listen=0.0.0.0:8092',
+      '--status-listen=[::]:8092',
       '--kubernetes',
       '--replica-address=wss://$(POD_IP):8091',
       '--replica-ca=/etc/server-ca-pki/ca.crt',

@@ -114,7 +114,7 @@ describe('a broker that is started as the addon starts it', () => {
     const [, ...argv] = argsOf(of(data, { redis: undefined }))
       .filter((arg) => !arg.startsWith('--konnectivity'))
       .map((arg) =>
-        arg.replace(/0\.0\.0\.0:\d+$/, '127.0.0.1:0').replace('=/etc/', `=${directory}/etc/`),
+        arg.replace(/\[::\]:\d+$/, '127.0.0.1:0').replace('=/etc/', `=${directory}/etc/`),
       )
       .map((arg) => (arg === '--kubernetes' ? `--kubeconfig=${kubeconfig}` : arg))
       .filter((arg) => !arg.startsWith('--install-namespace'));

@@ -400,6 +400,7 @@ describe('the NetworkPolicy', () => {
 
   it.each([
     ['redis://r:6390/2', [6390]],
+    ['redis://r:6390?family=6', [6390]],
     ['redis://r', [6379, 6380, 26_379]],
     ['redis+sentinel://a:26400,b:26401/main', [26_400, 26_401, 6379, 6380, 26_379]],
   ])('lets brokers out to %s and to each other', (url, ports) => {

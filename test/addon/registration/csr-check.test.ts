@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { agentRegistrations } from '../../../src/addon/registration/agent-identity.ts';
 import { checkCsr } from '../../../src/addon/registration/csr-check.ts';
+import { clusterAlias } from '../../../src/base/cluster-alias.ts';
 import { agentDnsName, agentSubject } from '../../../src/base/agent-subject.ts';
 import {
   brokenPem,
@@ -40,6 +41,17 @@ describe('checkCsr', () => {
       t: 'refused',
       reason: 'ForeignSigner',
       sentence: expect.stringContaining(kubeSigner),
+    });
+  });
+
+  it('refuses what is for a cluster that is named like the alias of another one', async () => {
+    const alias = await clusterAlias('cluster1');
+    const addon = { ...addOn(), cluster: alias };
+    const request = await csr({ subject: agentSubject(alias, 'cluster-proxy') });
+    const registrations = agentRegistrations(alias, 'signer-1');
+    expect(await checkCsr(request, addon, registrations)).toMatchObject({
+      t: 'refused',
+      sentence: expect.stringContaining('it has the form of an alias'),
     });
   });
 

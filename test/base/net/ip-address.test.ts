@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { isInRange, parseIpAddress, parseIpRange } from '../../../src/base/net/ip-address.ts';
 

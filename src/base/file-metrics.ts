@@ -1,9 +1,9 @@
-import type { MetricsGroup } from '../../base/metrics.ts';
-import type { ReloadStatus } from '../../base/reloaded-files.ts';
+import type { MetricsGroup } from './metrics.ts';
+import type { FileStatus } from './reloaded-files.ts';
 
-/** How files that may change while the broker runs are doing. */
-export function exposeReloads(to: MetricsGroup, files: readonly ReloadStatus[]): void {
-  const each = (read: (file: ReloadStatus) => number) => () =>
+/** How files that may change while a program runs are doing. */
+export function exposeFiles(to: MetricsGroup, files: readonly FileStatus[]): void {
+  const each = (read: (file: FileStatus) => number) => () =>
     files.map((file) => [file.what, read(file)] as const);
   to.gauges(
     'files_stale',

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -12,9 +12,14 @@ import { inClusterConfig } from '../../src/kube/in-cluster-config.ts';
 import type { KubeConfig, KubeEndpoint } from '../../src/kube/kube-endpoint.ts';
 import { RestKubeApi } from '../../src/kube/rest-kube-api.ts';
 import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
+import {
+  type ConnectProxy,
+  notLoopback,
+  notLoopback6,
+  startConnectProxy,
+} from '../support/connect-proxy.ts';
 import { startSocksProxy } from '../support/socks-proxy.ts';
 import { startTarget } from '../support/target.ts';
-import { type ConnectProxy, notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
 
 const signal = new AbortController().signal;
 const mapRef = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default', name: 'a' };
@@ -104,6 +109,21 @@ describe('an API server behind a proxy', () => {
     expect(proxy.userAgents).toEqual(['test']);
   });
 
+  it('is reached at an IPv6 address, which is in brackets in CONNECT', async () => {
+    const forwarder = createTcpServer((socket) => {
+      const onward = connectTcp(port, '127.0.0.1');
+      for (const end of [socket, onward]) end.on('error', () => {});
+      socket.pipe(onward).pipe(socket);
+    });
+    forwarder.listen(0, '::1');
+    await once(forwarder, 'listening');
+    onTestFinished(() => void forwarder.close());
+    const authority = `${notLoopback6}:${(forwarder.address() as AddressInfo).port}`;
+    const { api } = await start({ server: new URL(`https://${authority}`) });
+    expect(await api.get(mapRef, { signal })).toEqual(map);
+    expect(proxy.asked).toEqual([authority]);
+  });
+
   it('is watched through it, and goes on being watched while the credentials change', async () => {
     const { api, config } = await start();
     const collection = { apiVersion: 'v1', kind: 'ConfigMap' };
@@ -173,7 +193,7 @@ describe('an API server behind a proxy', () => {
       await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
         code: 'unavailable',
         message: expect.stringMatching(
-          /^cannot .*no TLS connection to the proxy 127\.0\.0\.1:\d+ .*give the CA that issued its certificate with --ca-file/,
+          /^cannot .*no TLS connection to the proxy 127\.0\.0\.1:\d+ .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
         ),
       });
       expect(tlsProxy.asked).toEqual([]);

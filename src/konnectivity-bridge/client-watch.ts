@@ -1,0 +1,88 @@
+import type { ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Clock, Timer } from '../base/clock.ts';
+import type { BridgeLimits } from './options.ts';
+
+export interface ClientWatchOptions {
+  readonly session: ServerHttp2Session;
+  /** The session's connection; a TLSSocket where it has TLS. */
+  readonly socket: Socket;
+  readonly limits: Pick<BridgeLimits, 'pingIntervalMs' | 'pingTimeoutMs'>;
+  readonly clock: Clock;
+  /** The client has sent nothing for `silentMs`, not even the answer to a PING. */
+  readonly onDead: (silentMs: number) => void;
+}
+
+/**
+ * Finds out that the client of an HTTP/2 connection is gone although its system does not say so. TCP keepalive finds this only
+ * while nothing is on its way: with unacknowledged data the kernel sends again for 15 minutes.
+ *
+ * A client with open calls that sends nothing gets a PING (RFC 9113, section 6.7). Any byte counts as an answer, because the answer
+ * itself may be behind a long upload. A client that does not read its calls answers, because flow control does not apply to PING.
+ * On a slow link the PING may be behind a long download, so bytes that leave a queue count as well.
+ */
+export class ClientWatch {
+  readonly #options: ClientWatchOptions;
+  #calls = 0;
+  #timer: Timer | undefined;
+  #progressed = false;
+  #heardBytes = 0;
+  #heardAtMs = 0;
+  /** When the PING was sent that nothing has followed. */
+  #askedAtMs: number | undefined;
+
+  constructor(options: ClientWatchOptions) {
+    this.#options = options;
+  }
+
+  /** A call has begun. */
+  callBegan(): void {
+    this.#calls++;
+    if (this.#timer !== undefined) return;
+    this.#heard();
+    this.#plan();
+  }
+
+  /**
+   * Bytes have left the process while more of them wait. Then the kernel's buffer is full, and has room again only because the client's
+   * system has acknowledged something.
+   */
+  progressed(): void {
+    this.#progressed = true;
+  }
+
+  /** A call has ended. A connection without calls is not watched. */
+  callEnded(): void {
+    if (--this.#calls > 0) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #plan(): void {
+    const { clock, limits } = this.#options;
+    this.#timer = clock.setTimer(limits.pingIntervalMs, () => this.#look());
+  }
+
+  #heard(): void {
+    this.#heardBytes = this.#options.socket.bytesRead;
+    this.#heardAtMs = this.#options.clock.now();
+    this.#askedAtMs = undefined;
+    this.#progressed = false;
+  }
+
+  #look(): void {
+    const { session, socket, clock, limits, onDead } = this.#options;
+    if (session.destroyed) return;
+    const nowMs = clock.now();
+    if (socket.bytesRead !== this.#heardBytes || this.#progressed) {
+      this.#heard();
+    } else if (this.#askedAtMs === undefined) {
+      this.#askedAtMs = nowMs;
+      session.ping(() => {});
+    } else if (nowMs - this.#askedAtMs >= limits.pingTimeoutMs) {
+      onDead(nowMs - this.#heardAtMs);
+      return;
+    }
+    this.#plan();
+  }
+}

@@ -1,0 +1,139 @@
+import { importPKCS8, SignJWT } from 'jose';
+import { describe, expect, it } from 'vitest';
+import { readAgentOptions } from '../../src/agent/options.ts';
+import { agentSubject, clusterOfSubject } from '../../src/base/agent-subject.ts';
+import { clusterAlias } from '../../src/base/cluster-alias.ts';
+import { generateTokenKeyPair, issueToken, TokenVerifier } from '../../src/base/enrolment-token.ts';
+import { isClusterAlias, isClusterName } from '../../src/base/enrolment-token-subject.ts';
+import { ConfigError } from '../../src/base/option-problems.ts';
+import { silentLogger } from '../../src/base/logger.ts';
+import { AcceptRate } from '../../src/broker/accept-rate.ts';
+import { createApp, type RequestRuntime } from '../../src/broker/app.ts';
+import {
+  type Authenticator,
+  openAuthenticator,
+  refuseAll,
+} from '../../src/broker/authenticator.ts';
+import { Hub } from '../../src/broker/hub.ts';
+import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
+import { readBridgeOptions } from '../../src/cli/bridge.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+/** The attacker may name its cluster, and wants what is meant for the cluster `victim`. */
+const alias = await clusterAlias('victim');
+const longest = 'a'.repeat(63);
+
+describe('the name of a cluster', () => {
+  it.each([
+    'victim',
+    '1st',
+    longest,
+    'cluster-1',
+    alias.slice(0, -1),
+    `${alias}0`,
+    'cluster-proxy',
+  ])('may be %s', (name) =>
+    expect([isClusterName(name), isClusterAlias(name)]).toEqual([true, false]),
+  );
+
+  it.each([
+    alias,
+    alias.toUpperCase(),
+    `${alias}.`,
+    'Victim',
+    'victim.',
+    'victim.namespace',
+    'victim\n',
+    ' victim',
+    '-victim',
+    '',
+    `${longest}a`,
+    // Letters that look alike, or become a DNS label when they are made lower case or normalized.
+    'vıctim',
+    'ｖictim',
+    'KVICTIM',
+  ])('must not be %j', (name) => expect(isClusterName(name)).toBe(false));
+});
+
+describe('a cluster that is named like the alias of another one', () => {
+  it('gets no enrolment token, and one that was made otherwise is not accepted', async () => {
+    const keys = await generateTokenKeyPair();
+    const subject = { kind: 'agent', cluster: alias } as const;
+    await expect(issueToken(keys.privateKeyPem, subject, 60_000)).rejects.toMatchObject({
+      code: 'bad_claims',
+    });
+    const key = await importPKCS8(keys.privateKeyPem.reveal(), 'EdDSA');
+    const forged = await new SignJWT({ sub: 'agent', cluster: alias })
+      .setProtectedHeader({ alg: 'EdDSA' })
+      .setIssuer('culvert')
+      .setAudience('culvert-broker')
+      .setExpirationTime('1m')
+      .sign(key);
+    const verifier = await TokenVerifier.fromPem([keys.publicKeyPem]);
+    await expect(verifier.verify(forged)).rejects.toMatchObject({ code: 'bad_claims' });
+  });
+
+  it('is named by no certificate and by no ServiceAccount', async () => {
+    expect(clusterOfSubject(agentSubject('victim', 'a'))).toBe('victim');
+    expect(clusterOfSubject(agentSubject(alias, 'a'))).toBeUndefined();
+    const user = `system:serviceaccount:${alias}:cluster-proxy-agent`;
+    const reviewer = { userOf: async () => user };
+    const next = refuseAll('for the next');
+    const authenticator = new TokenReviewAuthenticator(reviewer, next, new VirtualClock());
+    const claims = Buffer.from(JSON.stringify({ sub: user })).toString('base64url');
+    const headers = new Headers({ 'Culvert-Authorization': `Bearer e30.${claims}.sig` });
+    const asked = authenticator.authenticate(headers, { certificates: [] });
+    await expect(asked).rejects.toThrow('nor of a ServiceAccount');
+  });
+
+  it.each<[string, Authenticator]>([
+    ['has not asked for credentials', openAuthenticator],
+    [
+      'has believed its credential',
+      { authenticate: async () => ({ kind: 'agent', cluster: alias }) },
+    ],
+  ])('does not get in where the broker %s', async (_, authenticator) => {
+    const clock = new VirtualClock();
+    const hub = new Hub({
+      replica: 'r',
+      address: '',
+      directory: new MemoryDirectory(),
+      clock,
+      log: silentLogger,
+    });
+    const metrics = async () => ({ contentType: 'text/plain', text: '' });
+    const acceptRate = new AcceptRate(100, clock);
+    const app = createApp({ hub, authenticator, acceptRate, metrics, log: silentLogger });
+    let upgrades = 0;
+    const runtime: RequestRuntime = {
+      upgrade() {
+        upgrades++;
+        return new Response(null, { status: 204 });
+      },
+    };
+    const headers = { 'Culvert-Cluster': alias, 'Culvert-Agent': 'a' };
+    const answer = await app.request('/v1/agent', { headers }, runtime);
+    expect([answer.status, upgrades]).toEqual([400, 0]);
+    hub.close();
+  });
+
+  it.each<[string, (argv: readonly string[]) => unknown]>([
+    ['agent', (argv) => readAgentOptions(['--broker-url', 'ws://127.0.0.1:1', ...argv], {})],
+    [
+      'bridge',
+      (argv) =>
+        readBridgeOptions(
+          [
+            ...['--broker-url', 'ws://127.0.0.1:1', '--konnectivity-listen', '127.0.0.1:0'],
+            ...argv,
+          ],
+          {},
+        ),
+    ],
+  ])('cannot be given to culvert %s', (_, read) => {
+    expect(() => read(['--cluster', 'victim'])).not.toThrow();
+    expect(() => read(['--cluster', alias])).toThrow(ConfigError);
+    expect(() => read(['--cluster', alias])).toThrow('another cluster may be addressed');
+  });
+});

@@ -1,0 +1,45 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it, onTestFinished } from 'vitest';
+import { describeWith } from '../ground/describe-with.ts';
+import { untilConnecting } from '../support/connecting-sockets.ts';
+import { DnsServer } from '../support/dns-server.ts';
+import { freeDnsHost, ownResolverConfigs } from '../support/own-resolver-config.ts';
+import { startUnansweringPort, type UnansweringPort } from '../support/unanswering-port.ts';
+import { startWorld, timesLogged } from '../support/world.ts';
+
+/** Answers when an attempt has lasted for longer than the 250 ms after which Node gives an address up. */
+async function answerLate(slow: UnansweringPort): Promise<void> {
+  await untilConnecting(slow.port, 1, AbortSignal.timeout(20_000));
+  await sleep(500);
+  slow.answer();
+}
+
+describeWith({ resolver: ownResolverConfigs() }, 'a slow link to a broker by name', () => {
+  it('carries the first attempt of an agent, although the name has an IPv6 address that is not usable', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'culvert-slow-link-'));
+    onTestFinished(() => rm(directory, { recursive: true, force: true }));
+    const host = freeDnsHost();
+    // Documentation addresses have no host.
+    const names = { 'broker.test': { addresses: ['127.0.0.1', '2001:db8::1'] } };
+    await using _dns = await DnsServer.start(names, { host, port: 53 });
+    const file = join(directory, 'resolv.conf');
+    await writeFile(file, `nameserver ${host}\n`);
+    await using parts = new AsyncDisposableStack();
+    await using world = await startWorld({
+      agentResolverConfig: file,
+      route: async ({ brokerUrl, certificates }) => {
+        const slow = parts.use(await startUnansweringPort(Number(new URL(brokerUrl).port)));
+        answerLate(slow).catch(() => {});
+        return {
+          url: `wss://broker.test:${slow.port}`,
+          args: ['--ca-file', certificates.server.ca, '--server-name', 'localhost'],
+        };
+      },
+    });
+    expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);
+    expect(timesLogged(world.agent, 'no connection to the broker')).toBe(0);
+  });
+});
