@@ -34,10 +34,10 @@ export interface MetricsText {
 }
 
 /**
- * A text is answered again until this many times as long has passed as it took to make: so making texts takes at most a twentieth of the
- * process's time, however many ask.
+ * A text is answered again until this many times as long has passed as it took to make, but not longer than `mostMs` milliseconds. So making
+ * texts takes at most a twentieth of the process's time, however many ask.
  */
-const reuseFactor = 20;
+const reuse = { factor: 20, mostMs: 250 } as const;
 
 /** The metrics of one process, its memory and event loop among them; the one door to prom-client. */
 export class Metrics {
@@ -66,7 +66,7 @@ export class Metrics {
     try {
       return { contentType, text: await this.#registry.metrics() };
     } finally {
-      const reuseMs = reuseFactor * (performance.now() - startedAtMs);
+      const reuseMs = Math.min(reuse.mostMs, reuse.factor * (performance.now() - startedAtMs));
       setTimeout(() => (this.#rendered = undefined), reuseMs).unref();
     }
   }

@@ -18,11 +18,6 @@ export class ReviewQueue {
   /** Questions of each address, asked or waiting. */
   readonly #ofAddress = new Map<string, number>();
 
-  /** How many questions are being asked. */
-  get asked(): number {
-    return this.#asked;
-  }
-
   /**
    * Calls `ask` when it is its turn.
    *

@@ -57,8 +57,9 @@ describe('a guarded server', () => {
     return socket;
   }
 
-  const isClosed = (socket: Socket) =>
-    expect.poll(() => socket.resume().destroyed, { timeout: 10_000 }).toBe(true);
+  const isClosed = async (socket: Socket): Promise<void> => {
+    await expect.poll(() => socket.resume().destroyed, { timeout: 10_000 }).toBe(true);
+  };
 
   it('answers a second request after the first, and closes the connection at a third', async () => {
     const started: string[] = [];

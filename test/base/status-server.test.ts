@@ -8,9 +8,10 @@ const metrics = async () => ({ contentType: 'text/plain; version=0.0.4', text: '
 describe('the status server', () => {
   it('answers probes and scrapers, and nothing else', async () => {
     let why: string | undefined = 'no tunnel yet';
+    let degraded: string | undefined;
     await using server = await startStatusServer(
       listen,
-      { unready: () => why, metrics },
+      { unready: () => why, degraded: () => degraded, metrics },
       silentLogger,
     );
     const ask = async (path: string) => {
@@ -23,6 +24,8 @@ describe('the status server', () => {
     why = undefined;
     expect(await ask('/ready')).toBe('200 ok');
     expect(await ask('/readyz?verbose')).toBe('200 ok');
+    degraded = 'Redis is away';
+    expect(await ask('/readyz')).toBe('200 ok, but degraded: Redis is away');
     expect(await ask('/metrics')).toBe('200 up 1');
     expect(await ask('/v1/status')).toBe('404 not found');
   });

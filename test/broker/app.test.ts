@@ -198,6 +198,15 @@ describe('the other routes', () => {
     expect([await ask('/healthz'), await ask('/readyz')]).toEqual([200, 503]);
   });
 
+  it('says nothing about the directory at /readyz', async () => {
+    const { hub, attempt } = makeApp();
+    Object.defineProperty(hub.options.directory, 'degraded', {
+      value: 'redis.example.com is away',
+    });
+    const { response } = await attempt({ path: '/readyz', upgrade: false });
+    expect(await response.text()).toBe('ok');
+  });
+
   it('serves metrics, and 404 as JSON elsewhere', async () => {
     const { attempt } = makeApp();
     const metrics = await attempt({ path: '/metrics', upgrade: false });

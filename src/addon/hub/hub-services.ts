@@ -74,7 +74,7 @@ export function agentIngress(configuration: ManagedProxyConfiguration): KubeObje
             paths: [
               {
                 path: '/v1/agent',
-                pathType: 'Prefix',
+                pathType: 'Exact',
                 backend: {
                   service: { name: inClusterServiceName, port: { name: agentPortName } },
                 },

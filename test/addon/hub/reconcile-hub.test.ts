@@ -311,7 +311,7 @@ describe('the Ingress', () => {
             paths: [
               {
                 path: '/v1/agent',
-                pathType: 'Prefix',
+                pathType: 'Exact',
                 backend: { service: { name: 'proxy-entrypoint', port: { name: 'agent-server' } } },
               },
             ],
