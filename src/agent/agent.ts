@@ -3,15 +3,14 @@ import { clusterAlias } from '../base/cluster-alias.ts';
 import { LastGoodCa } from '../base/last-good-ca.ts';
 import type { Logger } from '../base/logger.ts';
 import { startStatusServer, type StatusServer } from '../base/status-server.ts';
-import { version } from '../base/version.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
 import { SlabPool } from '../tunnel/slab.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
-import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
-import type { WebSocketLink } from '../websocket/websocket-link.ts';
 import { agentMetrics } from './agent-metrics.ts';
+import { BrokerClock } from './broker-clock.ts';
+import { BrokerConnector } from './broker-connector.ts';
 import { BrokerRoutes } from './broker-route.ts';
 import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
@@ -43,6 +42,8 @@ export interface AgentParts {
   readonly log: Logger;
   /** Times the attempts to connect and the streams (default: the system's). */
   readonly clock?: Clock;
+  /** The time of this machine in milliseconds since 1970 (default: the system's). */
+  readonly wallClock?: () => number;
   /** The clusters whose API servers are needed (default: as the options say). */
   readonly clusters?: KubeClusters;
 }
@@ -88,9 +89,8 @@ class Agent implements RunningAgent {
   readonly #keepers: readonly TunnelKeeper[];
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
-  readonly #routes: BrokerRoutes;
-  /** Tells this process apart from others with the same agent id, before it and beside it. */
-  readonly #instance = crypto.randomUUID();
+  readonly #brokerClock: BrokerClock;
+  readonly #connector: BrokerConnector;
   readonly #clusters: KubeClusters;
   readonly #ca: LastGoodCa;
   readonly #lease: LeaseKeeper | undefined;
@@ -100,14 +100,16 @@ class Agent implements RunningAgent {
   constructor(
     options: AgentOptions,
     { policy, clusters, ca }: OwnParts,
-    { log, clock = systemClock }: AgentParts,
+    { log, clock = systemClock, wallClock }: AgentParts,
   ) {
     this.#options = options;
     this.#clusters = clusters;
     this.#ca = ca;
-    this.#routes = new BrokerRoutes(options, clusters.hubConfig, ca);
     this.#clock = clock;
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
+    this.#brokerClock = new BrokerClock(this.#log, wallClock);
+    const routes = new BrokerRoutes(options, clusters.hubConfig, ca, () => this.#brokerClock.now());
+    this.#connector = new BrokerConnector(options, routes, this.#brokerClock);
     const { dialTimeoutMs } = options;
     this.#targets = new TargetStreams({ policy, dialTimeoutMs, clock, log: this.#log });
     this.#sessions = new SessionStore({
@@ -165,6 +167,7 @@ class Agent implements RunningAgent {
           tunnels: this.tunnelCount,
           streams: this.streamCount,
           leaseRenewedAt: this.#lease?.renewedAt,
+          brokerClockDifferenceMs: this.#brokerClock.differenceMs,
           dials: this.#targets.dials,
           staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
         });
@@ -196,28 +199,6 @@ class Agent implements RunningAgent {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  async #connect(tunnel: number, signal: AbortSignal): Promise<WebSocketLink> {
-    const { cluster, agentId } = this.#options;
-    const { headers, ...route } = await this.#routes.next();
-    try {
-      return await connectWebSocket({
-        ...route,
-        headers: {
-          'Culvert-Cluster': cluster,
-          'Culvert-Agent': agentId,
-          'Culvert-Instance': this.#instance,
-          'Culvert-Tunnel': `${tunnel}`,
-          ...headers,
-        },
-        userAgent: `culvert-agent/${version}`,
-        signal,
-      });
-    } catch (thrown) {
-      if (thrown instanceof HandshakeError && thrown.status === 401) this.#routes.refused();
-      throw thrown;
-    }
   }
 
   #unready(): string | undefined {
@@ -258,7 +239,7 @@ class Agent implements RunningAgent {
   #keeper(tunnel: number): TunnelKeeper {
     return new TunnelKeeper({
       tunnel,
-      connect: (slot, signal) => this.#connect(slot, signal),
+      connect: (slot, signal) => this.#connector.connect(slot, signal),
       sessions: this.#sessions,
       clock: this.#clock,
       log: this.#log,
