@@ -90,7 +90,7 @@ class Agent implements RunningAgent {
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
-  readonly #targets = new OpenTargets();
+  readonly #targets: OpenTargets;
   readonly #dials: DialRecords;
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
@@ -116,6 +116,7 @@ class Agent implements RunningAgent {
     this.#clusters = clusters;
     this.#ca = ca;
     this.#clock = clock;
+    this.#targets = new OpenTargets(clock);
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#brokerClock = new BrokerClock(this.#log, wallClock);
     const routes = new BrokerRoutes(options, clusters.hubConfig, ca, () => this.#brokerClock.now());

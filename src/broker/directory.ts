@@ -62,6 +62,12 @@ export interface Directory {
    */
   locate(cluster: string): Promise<readonly AgentRecord[]>;
 
+  /**
+   * When a tunnel of the cluster was given up last at another replica, by the clock, as `locate` has just learnt; -Infinity: not known, or
+   * there are no other replicas.
+   */
+  releasedAtMs(cluster: string): number;
+
   /** The replica of this record says that it does not hold the tunnel: what is cached of its cluster is looked up anew. */
   distrust(record: AgentRecord): void;
 

@@ -51,6 +51,10 @@ export class MemoryDirectory implements Directory {
     return [...(records?.values() ?? [])].sort(byPreference);
   }
 
+  releasedAtMs(): number {
+    return -Infinity;
+  }
+
   distrust(): void {
     // Nothing is cached.
   }

@@ -77,7 +77,9 @@ export class Placement {
       if (process !== undefined) throw this.#hasOthers(wish, records) ? goneAlone(wish) : none;
       // A tunnel that its replica does not hold any more was there a moment ago.
       const knownMs = records.length > 0 ? arrivedAtMs + hubLimits.agentReturnMs : -Infinity;
-      const untilMs = Math.max(knownMs, this.#returning.untilMs(cluster));
+      const releasedAtMs = this.#options.directory.releasedAtMs(cluster);
+      const elsewhereMs = releasedAtMs + hubLimits.agentReturnMs;
+      const untilMs = Math.max(knownMs, elsewhereMs, this.#returning.untilMs(cluster));
       if (!(await this.#returning.wait(cluster, untilMs, signal))) throw none;
     }
   }

@@ -23,6 +23,7 @@ import { BridgeError } from './bridge-error.ts';
 import { ClientWatch } from './client-watch.ts';
 import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
+import { interceptHttp1, refuseHttp1 } from './http1-refusal.ts';
 import type { ClientRefusal } from './metrics.ts';
 import type { BridgeLimits, TcpAddress } from './options.ts';
 import type { PacketBufferPool } from './packet-buffer.ts';
@@ -62,6 +63,7 @@ class Http2Front implements Front {
   /** The connection whose session is being made: node:http2 does not let the session's user destroy it. */
   #newSocket: Socket | undefined;
   #accepting = true;
+  #warnedOfHttp1 = false;
   #address = '';
   readonly #closed = Promise.withResolvers<void>();
   /** Undefined for a Unix socket, whose clients have no address and are the owner's own. */
@@ -70,6 +72,11 @@ class Http2Front implements Front {
   constructor(options: Http2FrontOptions) {
     this.#options = options;
     this.#server = createHttp2Server(options);
+    if (options.tls === undefined) {
+      const timeoutMs = options.limits.handshakeTimeoutMs;
+      const onHttp1 = (socket: Socket) => this.#refuseHttp1(socket);
+      interceptHttp1(this.#server, { clock: options.clock, timeoutMs, onHttp1 });
+    }
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
@@ -84,8 +91,8 @@ class Http2Front implements Front {
     // Each failure has been told to its session already, or there was never one.
     this.#server.on('sessionError', (error: Error) => this.#logFailure(error));
     this.#server.on('tlsClientError', (error: Error) => this.#logFailure(error));
-    // A client that did not negotiate h2 would get an HTTP/1.1 answer and ten seconds to read it.
-    this.#server.on('unknownProtocol', (socket) => socket.destroy());
+    // A client that did not negotiate h2 would get another HTTP/1.1 answer and ten seconds to read it.
+    this.#server.on('unknownProtocol', (socket) => this.#refuseHttp1(socket));
   }
 
   get address(): string {
@@ -184,7 +191,7 @@ class Http2Front implements Front {
     });
     session.once('remoteSettings', () => {
       timer.cancel();
-      this.#guard?.authenticated(session.socket as Socket);
+      this.#guard?.authenticated(session.socket);
     });
     session.once('close', () => timer.cancel());
     // Told by 'sessionError' of the server; without a listener it would be thrown.
@@ -219,6 +226,8 @@ class Http2Front implements Front {
   ): void {
     // The reason is in 'close', which always follows.
     stream.on('error', () => {});
+    // Cancelled before it got here.
+    if (stream.destroyed) return;
     if (headers[':method'] !== 'POST') return answer(stream, { ':status': 405 });
     if (!headers['content-type']?.startsWith('application/grpc'))
       return answer(stream, { ':status': 415 });
@@ -234,6 +243,17 @@ class Http2Front implements Front {
       onProgress,
     });
     call.handle(this.#options.accept(call));
+  }
+
+  #refuseHttp1(socket: Socket): void {
+    refuseHttp1(socket);
+    if (this.#warnedOfHttp1) return;
+    this.#warnedOfHttp1 = true;
+    const why = 'this socket speaks gRPC: set proxyProtocol: GRPC in the egress selector';
+    this.#options.log.warn('konnectivity client refused: it speaks HTTP/1', {
+      listener: this.#address,
+      why,
+    });
   }
 
   #logFailure(error: Error): void {
@@ -254,8 +274,9 @@ function createHttp2Server(options: Http2FrontOptions): Http2Server | Http2Secur
     // In megabytes. Beyond it new streams are refused; the default of 10 is too little for a reusable tunnel.
     maxSessionMemory: 1024,
     // A client cancels every call that it is done with; the defaults (1000, 33 per second) are made for browsers.
-    streamResetBurst: 100_000,
-    streamResetRate: 10_000,
+    // Each call that is made and reset costs about 5 KiB until the garbage is collected, so the burst is not larger than needed.
+    streamResetBurst: 10_000,
+    streamResetRate: 2_000,
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
   };

@@ -5,6 +5,7 @@ import type { AgentOptions } from '../../src/agent/options.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import type { TokenSubject } from '../../src/base/enrolment-token-subject.ts';
 import { Secret } from '../../src/base/secret.ts';
+import { hubLimits } from '../../src/broker/hub-options.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { patternAt } from '../support/pattern.ts';
@@ -225,6 +226,39 @@ export function describeBroker(
       await stream.write(patternAt(0, 100));
       stream.fin();
       expect((await stream.readAll()).length).toBe(100);
+    });
+
+    may('serves two processes with one agent id side by side', async () => {
+      const twins = [];
+      await using target = await startTarget({ mode: 'echo' });
+      const said = async (stream: DialedStream, word: string) => {
+        await stream.opened;
+        await stream.write(Buffer.from(word));
+        stream.fin();
+        return (await stream.readAll()).toString();
+      };
+      for (let i = 0; i < 2; i++) {
+        twins.push(await connectAgent('twins', undefined, { agentId: 'the-same' }));
+        await twins[i]!.connected;
+      }
+      // Longer than a process may take to answer that it lives.
+      await new Promise((resolve) => setTimeout(resolve, hubLimits.livenessTimeoutMs + 500));
+      expect(twins.map(({ tunnelCount }) => tunnelCount)).toEqual([1, 1]);
+      await twins[0]!.close();
+      expect(await said(open('twins', target), 'to the second')).toBe('to the second');
+    });
+
+    may('has a dial wait for an agent that returns', async () => {
+      const first = await connectAgent('returns');
+      await first.connected;
+      await using target = await startTarget({ mode: 'echo' });
+      await first.close();
+      const stream = open('returns', target);
+      const second = await connectAgent('returns');
+      await second.connected;
+      await stream.opened;
+      stream.fin();
+      expect(await stream.closed).toBeUndefined();
     });
 
     may('lets no dialer in with the token of an agent', async () => {

@@ -53,6 +53,20 @@ describe('a Durable Object that sleeps', () => {
     expect(dialer.resumedCount).toBe(0);
   });
 
+  it('has a dial wait for an agent that was there before it slept, and answers at once for a name that never was', async () => {
+    const first = await broker.agent('returns');
+    await first.close();
+    await broker.worker.putToSleep('returns');
+    await using target = await startTarget({ mode: 'echo' });
+    const waiting = open('returns', target.port);
+    const unknown = open('never', target.port);
+    expect(await unknown.closed).toMatchObject({ code: 'no_agent' });
+    await broker.agent('returns');
+    await waiting.opened;
+    waiting.fin();
+    expect(await waiting.closed).toBeUndefined();
+  });
+
   it('keeps sessions of several dialers apart, and takes new ones', async () => {
     await broker.agent('several');
     await using target = await startTarget({ mode: 'echo' });

@@ -97,6 +97,10 @@ export class DirectoryView implements Directory {
     return this.#directory.locate(cluster);
   }
 
+  releasedAtMs(): number {
+    return -Infinity;
+  }
+
   distrust(): void {
     // Nothing is cached.
   }

@@ -72,6 +72,10 @@ export class ObjectDirectory implements Directory {
     return found.map(({ record }) => record).sort(byPreference);
   }
 
+  releasedAtMs(): number {
+    return -Infinity;
+  }
+
   distrust(): void {
     // Nothing is cached.
   }

@@ -197,6 +197,11 @@ export class RedisDirectory implements Directory {
     return this.#find(isClusterAlias(cluster) ? cluster : aliasOf(cluster), cluster);
   }
 
+  releasedAtMs(cluster: string): number {
+    const alias = isClusterAlias(cluster) ? cluster : aliasOf(cluster);
+    return this.#routes.releasedAtMs(alias) ?? -Infinity;
+  }
+
   distrust(record: AgentRecord): void {
     this.#routes.drop(aliasOf(record.cluster), record);
   }

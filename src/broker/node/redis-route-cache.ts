@@ -11,6 +11,8 @@ export interface Route {
   readonly tunnels: readonly StoredTunnel[];
   /** When, by the clock. */
   readonly readAtMs: number;
+  /** When a tunnel of the cluster was released last, by the clock; undefined: not known. */
+  readonly releasedAtMs?: number;
   /** Since when Redis knows nothing of this cluster any more, and these tunnels are only what it said before. */
   readonly lostAtMs?: number;
 }

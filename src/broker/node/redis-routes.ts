@@ -43,6 +43,11 @@ export class RedisRoutes {
     return this.#cache.get(alias)?.tunnels;
   }
 
+  /** When a tunnel of the cluster was released last, by the clock, as the last look-up has told. */
+  releasedAtMs(alias: string): number | undefined {
+    return this.#cache.get(alias)?.releasedAtMs;
+  }
+
   /**
    * The tunnels of a cluster; while Redis is away, those that are known.
    *
@@ -96,7 +101,7 @@ export class RedisRoutes {
 
   async #read(alias: string): Promise<Route> {
     const readAtMs = this.#options.clock.now();
-    const { known, entries } = await this.#options.store.read(alias);
+    const { known, releasedAtMs, entries } = await this.#options.store.read(alias);
     if (!known) return this.#believe(alias, readAtMs);
     const tunnels: StoredTunnel[] = [];
     for (const [field, value] of entries) {
@@ -106,7 +111,7 @@ export class RedisRoutes {
         this.warnOnce(`${alias}/${field}`, 'directory entry ignored', thrown);
       }
     }
-    return { tunnels, readAtMs };
+    return { tunnels, readAtMs, releasedAtMs };
   }
 
   /**

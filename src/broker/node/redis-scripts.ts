@@ -108,12 +108,15 @@ write(epoch, ttlMs, '-')
 return {${ScriptStatus.done}, now, epoch, notify()}`,
   },
 
-  /** The tunnels of a cluster: whether anything is known of it at all, then fields and values by turns. */
+  /**
+   * The tunnels of a cluster: whether anything is known of it at all, when the release of a tunnel is forgotten that was released last
+   * (0: none is remembered), then fields and values by turns.
+   */
   read: {
     name: 'culvertRead',
     lua: `${prelude}${sweeping}
-if redis.call('TYPE', key).ok == 'none' then return {${ScriptStatus.done}, now, 0} end
-local answer = {${ScriptStatus.done}, now, 1}
+if redis.call('TYPE', key).ok == 'none' then return {${ScriptStatus.done}, now, 0, 0} end
+local answer = {${ScriptStatus.done}, now, 1, 0}
 local function add(field, value)
   answer[#answer + 1] = field
   answer[#answer + 1] = value
@@ -132,6 +135,8 @@ for _, field in ipairs(fields) do
       redis.call('HDEL', key, field)
     elseif not expiry or string.sub(value, -2) ~= ' -' then
       add(field, value)
+    else
+      answer[4] = math.max(answer[4], expiry)
     end
   end
 end

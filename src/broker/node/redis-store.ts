@@ -90,17 +90,21 @@ export class RedisStore {
     return isDone;
   }
 
-  /** The entries of a cluster as they are; `known` is false where Redis has never heard of it, or has forgotten. */
+  /**
+   * The entries of a cluster as they are; `known` is false where Redis has never heard of it, or has forgotten; `releasedAtMs` is when a
+   * tunnel was released last, by the clock.
+   */
   async read(
     alias: string,
-  ): Promise<{ known: boolean; entries: [field: string, value: string][] }> {
+  ): Promise<{ known: boolean; releasedAtMs: number; entries: [field: string, value: string][] }> {
     const { rest } = await this.#run(redisScripts.read, alias, []);
-    const [known, ...flat] = rest;
+    const [known, forgottenAtMs, ...flat] = rest;
+    const releasedAtMs = Number(forgottenAtMs) - releasedMs - this.#offsetMs;
     const entries: [string, string][] = [];
     for (let at = 0; at + 1 < flat.length; at += 2) {
       entries.push([String(flat[at]), String(flat[at + 1])]);
     }
-    return { known: known === 1, entries };
+    return { known: known === 1, releasedAtMs, entries };
   }
 
   async #renew(claims: readonly StoredClaim[]): Promise<(RenewOutcome | 'late')[]> {
