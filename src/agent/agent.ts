@@ -7,22 +7,17 @@ import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
 import { SlabPool } from '../tunnel/slab.ts';
-import type { Stream } from '../tunnel/stream.ts';
-import type { StreamHandler, Target } from '../tunnel/stream-handler.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { agentMetrics } from './agent-metrics.ts';
 import { BrokerClock } from './broker-clock.ts';
 import { BrokerConnector } from './broker-connector.ts';
 import { BrokerRoutes } from './broker-route.ts';
-import { DialRecords } from './dial-records.ts';
-import type { DialOptions } from './dial-target.ts';
 import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
-import { socketLimitProblem } from './socket-limit.ts';
-import { OpenTargets, TcpTarget } from './tcp-target.ts';
+import { TargetStreams } from './target-streams.ts';
 import { TunnelKeeper } from './tunnel-keeper.ts';
 
 /** How long a broker may take to answer through a tunnel before it counts as silent, in milliseconds. */
@@ -86,12 +81,10 @@ interface OwnParts {
 class Agent implements RunningAgent {
   readonly #options: AgentOptions;
   readonly #log: Logger;
-  readonly #policy: DestinationPolicy;
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
-  readonly #targets: OpenTargets;
-  readonly #dials: DialRecords;
+  readonly #targets: TargetStreams;
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
   readonly #stop = new AbortController();
@@ -102,8 +95,6 @@ class Agent implements RunningAgent {
   readonly #ca: LastGoodCa;
   readonly #lease: LeaseKeeper | undefined;
   #status: StatusServer | undefined;
-  /** Dials that have no outcome yet. */
-  #dialing = 0;
   readonly #running: Promise<unknown>;
 
   constructor(
@@ -112,16 +103,15 @@ class Agent implements RunningAgent {
     { log, clock = systemClock, wallClock }: AgentParts,
   ) {
     this.#options = options;
-    this.#policy = policy;
     this.#clusters = clusters;
     this.#ca = ca;
     this.#clock = clock;
-    this.#targets = new OpenTargets(clock);
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#brokerClock = new BrokerClock(this.#log, wallClock);
     const routes = new BrokerRoutes(options, clusters.hubConfig, ca, () => this.#brokerClock.now());
     this.#connector = new BrokerConnector(options, routes, this.#brokerClock);
-    this.#dials = new DialRecords(this.#log);
+    const { dialTimeoutMs } = options;
+    this.#targets = new TargetStreams({ policy, dialTimeoutMs, clock, log: this.#log });
     this.#sessions = new SessionStore({
       clock,
       log: this.#log,
@@ -133,7 +123,7 @@ class Agent implements RunningAgent {
           pool: this.#pool,
           budget: this.#budget,
           log: sessionLog,
-          accept: (target, timeoutMs, stream) => this.#accept(target, timeoutMs, stream),
+          accept: (target, timeoutMs, stream) => this.#targets.accept(target, timeoutMs, stream),
           ...events,
         }),
     });
@@ -178,7 +168,7 @@ class Agent implements RunningAgent {
           streams: this.streamCount,
           leaseRenewedAt: this.#lease?.renewedAt,
           brokerClockDifferenceMs: this.#brokerClock.differenceMs,
-          dials: this.#dials,
+          dials: this.#targets.dials,
           staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
         });
       },
@@ -256,43 +246,4 @@ class Agent implements RunningAgent {
       onWelcome: () => this.#connected.resolve(),
     });
   }
-
-  #accept(target: Target, timeoutMs: number, stream: Stream): StreamHandler {
-    const counts = { connected: this.#targets.size, dialing: this.#dialing };
-    const problem = socketLimitProblem(target, counts);
-    if (problem !== undefined) return this.#refuse(target, stream, problem);
-    const destination = this.#policy.resolve(target.host, target.port);
-    if (destination === undefined) {
-      const refusal = this.#policy.refusal(target.host, target.port);
-      this.#log.warn('destination refused', { host: target.host, port: target.port });
-      return this.#refuse(target, stream, refusal);
-    }
-    const own = this.#options.dialTimeoutMs;
-    const limitMs = timeoutMs === 0 ? own : Math.min(own, timeoutMs);
-    const dial: DialOptions = {
-      timeoutMs: limitMs,
-      clock: this.#clock,
-      addressRefusal: (address) => this.#policy.addressRefusal(destination, address),
-      onDialed: (outcome) => {
-        this.#dialing--;
-        this.#dials.add(target, outcome);
-      },
-    };
-    this.#dialing++;
-    return new TcpTarget(stream, destination, dial, this.#targets);
-  }
-
-  #refuse(target: Target, stream: Stream, why: TunnelError): StreamHandler {
-    this.#dials.add(target, { durationMs: 0, error: why });
-    stream.reset(why);
-    return refusedStream;
-  }
 }
-
-/** The handler of a stream that was refused while it was made. */
-const refusedStream: StreamHandler = {
-  onData() {},
-  onFin() {},
-  onWritable() {},
-  onClose() {},
-};
