@@ -106,7 +106,7 @@ describeWith({ microsocks: await ground.debian('microsocks') }, 'an agent behind
     expect(await whyOf(password)).toMatch(/has a #, .* write it as .*%2F/);
     expect(await whyOf('open%ses')).toMatch(/write % itself as %25/);
     expect(await whyOf('open')).toMatch(/did not accept the user and password/);
-  });
+  }, 60_000);
 });
 
 describe('an agent behind an http:// proxy that inspects TLS', () => {
