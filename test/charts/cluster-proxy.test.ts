@@ -363,8 +363,8 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     [{ redis: { url: 'x' } }, "additional properties 'url' not allowed"],
     [{ unheardOf: 1 }, "additional properties 'unheardOf' not allowed"],
     [
-      { featureGates: { clusterProfileAccessProvider: true } },
-      "additional properties 'clusterProfileAccessProvider' not allowed",
+      { featureGates: { clusterProfiles: true } },
+      "additional properties 'clusterProfiles' not allowed",
     ],
     [{ replicas: 0 }, 'minimum: got 0, want 1'],
     [{ replicas: '2' }, 'got string, want integer'],

@@ -122,12 +122,36 @@ function objectsBefore(namespace: string): readonly KubeObject[] {
   ];
 }
 
+/** The values of Cluster Proxy's chart 0.10.0. */
+export const earlierValues = {
+  registry: 'quay.io/open-cluster-management',
+  image: 'cluster-proxy',
+  tag: null,
+  replicas: 1,
+  spokeAddonNamespace: 'open-cluster-management-cluster-proxy',
+  proxyServerImage: 'quay.io/open-cluster-management/cluster-proxy',
+  proxyAgentImage: 'quay.io/open-cluster-management/cluster-proxy',
+  proxyServer: {
+    entrypointLoadBalancer: false,
+    entrypointAddress: '',
+    port: 8091,
+    imagePullPolicy: 'IfNotPresent',
+  },
+  installByPlacement: { placementName: '', placementNamespace: '' },
+  enableKubeApiProxy: true,
+  enableServiceProxy: false,
+  enableImpersonation: true,
+  featureGates: { clusterProfileAccessProvider: false },
+  userServer: { enabled: false, additionalSANs: [] },
+};
+
 /** The path of a chart of version 0.11.0 with these objects; the caller removes it. */
-export async function writeEarlierChart(namespace: string): Promise<string> {
+export async function writeEarlierChart(namespace: string, values: object = {}): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'culvert-earlier-chart-'));
   await mkdir(join(directory, 'templates'));
   const chart = { apiVersion: 'v2', name: 'cluster-proxy', version: '0.11.0' };
   await writeFile(join(directory, 'Chart.yaml'), JSON.stringify(chart));
+  await writeFile(join(directory, 'values.yaml'), JSON.stringify(values));
   const objects = objectsBefore(namespace).map((object) => JSON.stringify(object));
   await writeFile(join(directory, 'templates', 'all.yaml'), objects.join('\n---\n'));
   return directory;

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeWith } from '../ground/describe-with.ts';
 import { startApiServer, type RunningApiServer } from '../ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../ground/kubernetes/programs.ts';
-import { earlierDefinition, writeEarlierChart } from './earlier-chart.ts';
+import { earlierDefinition, earlierValues, writeEarlierChart } from './earlier-chart.ts';
 import { chartDirectory, findHelm, Helm, type ChartName, type Values } from './helm.ts';
 import { merged, valuesOf } from './leaves.ts';
 
@@ -66,7 +66,7 @@ describeWith({ helm }, 'values that are missing', ({ helm }) => {
         // A user who removes resources wants none.
         const isWanted = /(^|\.)resources(\.|$)/.test(name) && Array.isArray(after);
         if (!isWanted && !isDeepStrictEqual(after, before))
-          changed.push(`${name}: ${String(after)}`);
+          changed.push(`${name}: ${JSON.stringify(after).slice(0, 500)}`);
       }
       expect(changed).toEqual([]);
     },
@@ -106,18 +106,25 @@ describeWith({ programs }, 'helm upgrade --reuse-values', ({ programs }) => {
     for (const directory of temporary) await rm(directory, { recursive: true });
   });
 
-  it('of a release of Cluster Proxy 0.11 gives what an upgrade without it gives', async () => {
-    const earlier = await writeEarlierChart(ns);
-    temporary.push(earlier);
-    const values = { proxyServer: { port: 443 } };
-    await onHub(['install', 'cluster-proxy', earlier], values);
-    const chart = chartDirectory('cluster-proxy');
-    await onHub(['upgrade', 'cluster-proxy', chart, '--reuse-values']);
-    const reused = await manifestOf('cluster-proxy');
-    await onHub(['upgrade', 'cluster-proxy', chart, '--reset-values'], values);
-    expect(withoutResources(reused)).toEqual(withoutResources(await manifestOf('cluster-proxy')));
-    expect(reused).toContain('port: 443');
-  });
+  it.each([
+    ['no values', {}],
+    ['the values of 0.10', earlierValues],
+  ])(
+    'of a release of Cluster Proxy with %s gives what an upgrade without it gives',
+    async (_, earlierDefaults) => {
+      const earlier = await writeEarlierChart(ns, earlierDefaults);
+      temporary.push(earlier);
+      const values = { proxyServer: { port: 443 } };
+      await onHub(['install', 'cluster-proxy', earlier], values);
+      const chart = chartDirectory('cluster-proxy');
+      await onHub(['upgrade', 'cluster-proxy', chart, '--reuse-values']);
+      const reused = await manifestOf('cluster-proxy');
+      await onHub(['upgrade', 'cluster-proxy', chart, '--reset-values'], values);
+      expect(withoutResources(reused)).toEqual(withoutResources(await manifestOf('cluster-proxy')));
+      expect(reused).toContain('port: 443');
+      await onHub(['uninstall', 'cluster-proxy']);
+    },
+  );
 
   it('of a release of the agent whose values were fewer installs what the chart says', async () => {
     const earlier = await mkdtemp(join(tmpdir(), 'culvert-earlier-agent-'));
