@@ -89,7 +89,7 @@ class Agent implements RunningAgent {
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
-  readonly #targets = new OpenTargets();
+  readonly #targets: OpenTargets;
   readonly #dials: DialRecords;
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
@@ -117,6 +117,7 @@ class Agent implements RunningAgent {
     this.#ca = ca;
     this.#routes = new BrokerRoutes(options, clusters.hubConfig, ca);
     this.#clock = clock;
+    this.#targets = new OpenTargets(clock);
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#dials = new DialRecords(this.#log);
     this.#sessions = new SessionStore({

@@ -8,6 +8,7 @@ import type { StreamHandler } from '../tunnel/stream-handler.ts';
 import { targetReset } from './dial-error.ts';
 import { type DialOptions, dialTarget } from './dial-target.ts';
 import { SocketWriter } from './socket-writer.ts';
+import { UnacknowledgedWatch } from './unacknowledged-watch.ts';
 
 /**
  * One buffer for what all targets send: a read is copied into the stream's slab before the callback returns, so nobody
@@ -38,8 +39,14 @@ const streamEnded = new Error('the stream has ended');
  * leaves waits for it.
  */
 export class OpenTargets {
+  /** Finds those whose target is gone without a word. */
+  readonly watch: UnacknowledgedWatch;
   readonly #targets = new Set<TcpTarget>();
   #waiters: (() => void)[] = [];
+
+  constructor(clock: Clock) {
+    this.watch = new UnacknowledgedWatch(clock);
+  }
 
   get size(): number {
     return this.#targets.size;
@@ -152,6 +159,12 @@ export class TcpTarget implements StreamHandler {
     keepAlive(socket);
     this.#writer = new SocketWriter(socket, (bytes) => stream.consumed(bytes));
     this.#open.add(this);
+    this.#open.watch.add(socket, (silentMs) => {
+      const seconds = Math.round(silentMs / 1000);
+      const cause = new Error(`read: connection timed out: no acknowledgement for ${seconds} s`);
+      stream.reset(targetReset(address, this.#destination.port, cause));
+      socket.destroy();
+    });
     socket.on('close', () => {
       this.#closeTimer?.cancel();
       this.#open.delete(this);

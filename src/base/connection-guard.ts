@@ -2,9 +2,10 @@ import { closeSync, openSync } from 'node:fs';
 import { devNull } from 'node:os';
 import type { Server, Socket } from 'node:net';
 import { addressGroup } from './address-group.ts';
+import { ClosedConnections } from './closed-connections.ts';
 import type { ConnectionLimits, ConnectionRefusal } from './connection-limits.ts';
 import { describeError } from './error.ts';
-import type { Logger } from './logger.ts';
+import type { LogFields, Logger } from './logger.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** A connection that has not shown a credential, or has. */
@@ -30,8 +31,6 @@ interface Address {
 }
 
 const sweepEveryMs = 1_000;
-/** There is at most one log line about closed connections in this time, in milliseconds. */
-const logEveryMs = 10_000;
 
 export interface ConnectionGuardParts {
   readonly limits: ConnectionLimits;
@@ -51,7 +50,6 @@ export interface ConnectionGuardParts {
 export class ConnectionGuard implements Disposable {
   readonly #limits: ConnectionLimits;
   readonly #listener: string;
-  readonly #log: Logger;
   readonly #trustedProxies: TrustedProxies | undefined;
   readonly #onClosed: ((why: ConnectionRefusal) => void) | undefined;
   readonly #connections = new Map<string, Connection>();
@@ -59,18 +57,17 @@ export class ConnectionGuard implements Disposable {
   /** Of all addresses, the longest first. */
   readonly #waiting = new Set<Connection>();
   #unauthenticated = 0;
+  #isEnforcing = false;
   readonly #sweep: NodeJS.Timeout;
-  readonly #refusals = new Map<ConnectionRefusal, number>();
-  readonly #unlogged = new Map<ConnectionRefusal, number>();
-  #loggedAtMs = -Infinity;
-  #acceptError = '';
+  readonly #closed: ClosedConnections;
+  #acceptError: string | undefined;
 
   /** Watches `server`, which has not begun to listen. */
   constructor(server: Server, parts: ConnectionGuardParts) {
     const { limits } = parts;
     this.#limits = limits;
     this.#listener = parts.listener;
-    this.#log = parts.log;
+    this.#closed = new ClosedConnections(parts.log);
     this.#trustedProxies = parts.trustedProxies;
     this.#onClosed = parts.onClosed;
     server.on('connection', (socket: Socket) => this.#accept(socket));
@@ -78,7 +75,7 @@ export class ConnectionGuard implements Disposable {
     this.#sweep = setInterval(() => {
       this.#closeSlow();
       this.#checkDescriptors();
-      this.#logRefusals();
+      this.#closed.logIfDue(() => this.#logFields());
     }, sweepEveryMs);
     this.#sweep.unref();
   }
@@ -95,7 +92,7 @@ export class ConnectionGuard implements Disposable {
 
   /** How many connections were closed, by reason. */
   get refusals(): ReadonlyMap<ConnectionRefusal, number> {
-    return this.#refusals;
+    return this.#closed.byReason;
   }
 
   /**
@@ -131,6 +128,8 @@ export class ConnectionGuard implements Disposable {
     const connection = this.#find(socket);
     if (connection === undefined || connection.state === 'closed') return;
     this.#setState(connection, 'authenticated');
+    const { maxPerAddress = Infinity } = this.#limits;
+    if ((connection.address?.total ?? 0) > maxPerAddress) this.#close(connection, 'address');
   }
 
   [Symbol.dispose](): void {
@@ -161,31 +160,49 @@ export class ConnectionGuard implements Disposable {
   }
 
   #makeRoom(newcomer: Connection): void {
-    const { maxConnections, maxUnauthenticated } = this.#limits;
-    const { maxUnauthenticatedPerAddress, maxPerAddress = Infinity } = this.#limits;
-    const { address } = newcomer;
-    if (address !== undefined) {
-      const isFull =
-        address.unauthenticated > maxUnauthenticatedPerAddress || address.total > maxPerAddress;
-      if (isFull) this.#closeLongest(address.waiting, newcomer, 'address');
-    }
-    if (newcomer.state === 'closed') return;
-    if (this.#unauthenticated > maxUnauthenticated) {
-      this.#closeLongest(this.#waiting, newcomer, 'unauthenticated');
-    }
+    const { maxConnections } = this.#limits;
     if (this.#connections.size > maxConnections) {
-      this.#closeLongest(this.#waiting, newcomer, 'total');
+      // The oldest one has had its chance to say something, unless all came in this very moment.
+      const [longest = newcomer] = this.#waiting;
+      this.#close(longest, 'total');
+    }
+    if (this.#unauthenticated > this.#limits.maxUnauthenticated || this.#isFull(newcomer.address)) {
+      this.#enforceSoon();
     }
   }
 
-  /** One that is being answered is not given up: then it is the newcomer. */
-  #closeLongest(
-    waiting: ReadonlySet<Connection>,
-    newcomer: Connection,
-    why: ConnectionRefusal,
-  ): void {
-    const [longest = newcomer] = waiting;
-    this.#close(longest, why);
+  #isFull(address: Address | undefined): boolean {
+    if (address === undefined) return false;
+    const { maxUnauthenticatedPerAddress, maxPerAddress = Infinity } = this.#limits;
+    return address.unauthenticated > maxUnauthenticatedPerAddress || address.total > maxPerAddress;
+  }
+
+  /**
+   * Many connections may be accepted in one turn of the event loop, an honest one among them. So the limits are enforced when what those
+   * have sent has been read: the honest one is being answered then, and no longer waits.
+   */
+  #enforceSoon(): void {
+    if (this.#isEnforcing) return;
+    this.#isEnforcing = true;
+    setImmediate(() =>
+      setImmediate(() => {
+        this.#isEnforcing = false;
+        this.#enforce();
+      }),
+    );
+  }
+
+  #enforce(): void {
+    for (const address of [...this.#addresses.values()]) {
+      for (const longest of address.waiting) {
+        if (!this.#isFull(address)) break;
+        this.#close(longest, 'address');
+      }
+    }
+    for (const longest of this.#waiting) {
+      if (this.#unauthenticated <= this.#limits.maxUnauthenticated) break;
+      this.#close(longest, 'unauthenticated');
+    }
   }
 
   #closeSlow(): void {
@@ -267,28 +284,23 @@ export class ConnectionGuard implements Disposable {
     return this.#connections.get(keyOf(remoteAddress, remotePort));
   }
 
-  #countRefusal(why: ConnectionRefusal): void {
-    this.#refusals.set(why, (this.#refusals.get(why) ?? 0) + 1);
-    this.#unlogged.set(why, (this.#unlogged.get(why) ?? 0) + 1);
-    this.#onClosed?.(why);
+  #logFields(): LogFields {
+    const { maxConnections, maxUnauthenticated } = this.#limits;
+    const acceptError = this.#acceptError;
+    this.#acceptError = undefined;
+    return {
+      listener: this.#listener,
+      open: this.#connections.size,
+      limit: maxConnections,
+      unauthenticated: this.#unauthenticated,
+      unauthenticatedLimit: maxUnauthenticated,
+      acceptError,
+    };
   }
 
-  /** One line about many connections: who makes them must not fill the log. */
-  #logRefusals(): void {
-    const nowMs = performance.now();
-    if (this.#unlogged.size === 0 || nowMs - this.#loggedAtMs < logEveryMs) return;
-    this.#loggedAtMs = nowMs;
-    this.#log.warn('connections closed by their limits', {
-      listener: this.#listener,
-      closed: Object.fromEntries(this.#unlogged),
-      open: this.#connections.size,
-      limit: this.#limits.maxConnections,
-      unauthenticated: this.#unauthenticated,
-      unauthenticatedLimit: this.#limits.maxUnauthenticated,
-      ...(this.#acceptError === '' ? {} : { acceptError: this.#acceptError }),
-    });
-    this.#unlogged.clear();
-    this.#acceptError = '';
+  #countRefusal(why: ConnectionRefusal): void {
+    this.#closed.add(why);
+    this.#onClosed?.(why);
   }
 }
 

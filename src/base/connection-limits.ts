@@ -1,8 +1,8 @@
 /** Bounds on the connections of one listener. */
 export interface ConnectionLimits {
-  /** Connections in total. It stays below the limit of open files, so that probes, reloads and dials have descriptors left. */
+  /** Connections in total, at any time. It stays below the limit of open files, so that probes, reloads and dials have descriptors left. */
   readonly maxConnections: number;
-  /** Connections that have not shown a credential yet: in a TLS handshake, sending a request, waiting for its answer, or idle. */
+  /** Connections beyond a moment that have not shown a credential yet: in a TLS handshake, sending a request, waiting for its answer, or idle. */
   readonly maxUnauthenticated: number;
   /** The same for one address (IPv6: one /64). Trusted proxies are exempt. */
   readonly maxUnauthenticatedPerAddress: number;
@@ -19,7 +19,7 @@ export interface ConnectionLimits {
 
 /** Why a connection was closed by its guard. */
 export type ConnectionRefusal =
-  /** The listener has `maxConnections`, and none of them could be given up. */
+  /** The listener had `maxConnections`; it was the one that had waited longest, or came last where none waited. */
   | 'total'
   /** It was the one that had waited longest when there were too many without a credential. */
   | 'unauthenticated'

@@ -30,11 +30,13 @@ export interface StatusServer extends AsyncDisposable {
  * nobody can keep a probe out.
  */
 function statusLimits(): ConnectionLimits {
-  const maxConnections = Math.min(64, connectionShare(1 / 8));
+  const maxConnections = Math.min(128, connectionShare(1 / 4));
+  const maxUnauthenticated = Math.ceil(maxConnections / 4);
   return {
+    // Most of them are for those that come in one moment: a probe among them is answered before the others are closed.
     maxConnections,
-    maxUnauthenticated: maxConnections,
-    maxUnauthenticatedPerAddress: maxConnections,
+    maxUnauthenticated,
+    maxUnauthenticatedPerAddress: maxUnauthenticated,
     requestTimeoutMs: 5_000,
     answerTimeoutMs: 5_000,
   };

@@ -11,7 +11,7 @@ import {
 import type { Hub } from './hub.ts';
 import { KeyedRates, type Rate } from './keyed-rates.ts';
 
-/** Bounds on who may connect, and how often. docs/configuration.md, "Limits of a broker", explains them. */
+/** Bounds on who may connect, and how often. docs/configuration.md, "Limits", has the same numbers. */
 export interface AdmissionLimits {
   /** Refused requests of one address. Above it, credentials from that address are not looked at. */
   readonly refusals: Rate;

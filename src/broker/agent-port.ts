@@ -191,10 +191,12 @@ export class AgentPort implements LinkOwner {
 
   /** Stops reading from a dialer until the tunnel has room: its frames all go into this tunnel. */
   pauseWhileFull(dialer: SessionDialer): void {
-    if (this.link.room > 0 || this.#waiting.has(dialer)) return;
+    if (this.link.room > 0) return;
+    // Also one that waits already: whoever limits its dials may have resumed it.
+    dialer.link.pause();
+    if (this.#waiting.has(dialer)) return;
     if (this.#waiting === noneWaiting) this.#waiting = new Set();
     this.#waiting.add(dialer);
-    dialer.link.pause();
     this.link.wake();
   }
 

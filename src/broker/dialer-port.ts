@@ -63,6 +63,9 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   readonly #hub: DialerHub;
   readonly #log: Logger;
   #helloTimer: Timer | undefined;
+  #dialsLeft: number = hubLimits.dialBurst;
+  #dialsCountedAtMs = 0;
+  #dialPause: Timer | undefined;
   #agent: AgentPort | undefined;
   #session = 0;
   /** The way to the replica that holds the agent; then `#agent` is not here. */
@@ -117,6 +120,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
+    if (type === FrameType.open) this.#limitDials();
     if (this.#forward !== undefined) return this.#forward.send(type, session, stream, payload);
     if (session === 0) return this.#onLinkFrame(type, payload);
     const agent = this.#own(session);
@@ -146,6 +150,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     this.#gone = true;
     this.#left.abort();
     this.#helloTimer?.cancel();
+    this.#dialPause?.cancel();
     this.#agent?.detach(this.#session, error);
     this.#forward?.close(error);
     this.#hub.dialerGone(this);
@@ -153,6 +158,22 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
       session: this.#session,
       code: error?.code,
       why: error?.message,
+    });
+  }
+
+  /** Stops reading for a moment from a dialer that dials faster than `hubLimits` allow. */
+  #limitDials(): void {
+    const { clock } = this.#hub.options;
+    const { dialBurst, dialsPerSecond, dialPauseMs } = hubLimits;
+    const nowMs = clock.now();
+    const newDials = ((nowMs - this.#dialsCountedAtMs) / 1000) * dialsPerSecond;
+    this.#dialsLeft = Math.min(dialBurst, this.#dialsLeft + newDials) - 1;
+    this.#dialsCountedAtMs = nowMs;
+    if (this.#dialsLeft > 0) return;
+    this.link.pause();
+    this.#dialPause ??= clock.setTimer(dialPauseMs, () => {
+      this.#dialPause = undefined;
+      this.link.resume();
     });
   }
 

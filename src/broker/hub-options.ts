@@ -42,6 +42,13 @@ export const hubLimits = {
    * its streams.
    */
   maxQueuedControlBytes: 8 * 1024 * 1024,
+  /**
+   * Dials of one dialer: so many at once, and so many in a second from then on. Its link is not read faster. All sessions of an agent
+   * share its tunnel, so without a limit the others would wait until the agent has refused the dials of one.
+   */
+  dialBurst: 10_000,
+  dialsPerSecond: 5_000,
+  dialPauseMs: 50,
 } as const;
 
 /** @throws TunnelError why the owner cannot be reached */

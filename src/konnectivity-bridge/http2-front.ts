@@ -274,8 +274,9 @@ function createHttp2Server(options: Http2FrontOptions): Http2Server | Http2Secur
     // In megabytes. Beyond it new streams are refused; the default of 10 is too little for a reusable tunnel.
     maxSessionMemory: 1024,
     // A client cancels every call that it is done with; the defaults (1000, 33 per second) are made for browsers.
-    streamResetBurst: 100_000,
-    streamResetRate: 10_000,
+    // Each call that is made and reset costs about 5 KiB until the garbage is collected, so the burst is not larger than needed.
+    streamResetBurst: 10_000,
+    streamResetRate: 2_000,
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
   };

@@ -52,6 +52,7 @@ export class PacketParser {
   #left = 0;
   #collected = new Uint8Array(0);
   #collectedLength = 0;
+  #stopped = false;
 
   constructor(handler: PacketHandler, limits: PacketLimits = defaultPacketLimits) {
     this.#handler = handler;
@@ -64,10 +65,15 @@ export class PacketParser {
    */
   push(chunk: Uint8Array): void {
     let at = 0;
-    while (at < chunk.length) {
+    while (at < chunk.length && !this.#stopped) {
       at =
         this.#mode === 'head' ? this.#readHead(chunk, at) : this.#readBody(chunk, at, chunk.length);
     }
+  }
+
+  /** Nothing more is wanted: what still comes is not looked at, and the rest of the present chunk neither. */
+  stop(): void {
+    this.#stopped = true;
   }
 
   #readHead(chunk: Uint8Array, at: number): number {

@@ -12,8 +12,8 @@ type DialRequest = Extract<ClientPacket, { kind: 'dial_request' }>;
 /** Answers to packets that belong to no connection of the call; a client in good faith causes a few at most. */
 const maxStrayAnswers = 1000;
 
-/** Packets that may wait for a client when such an answer is due; a client that lets more wait does not read. */
-const maxUnreadPackets = 100;
+/** So many of them are sent in any case. Beyond that a client with as many packets unread gets no more: it does not read. */
+const maxUnreadAnswers = 16;
 
 /**
  * One call of `ProxyService/Proxy`: finds the packets in it and what each means in the state the call is in. A call carries one
@@ -158,20 +158,22 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   }
 
   #answerStray(packet: Buffer): void {
-    const isUnread = this.#front.queuedPackets >= maxUnreadPackets;
-    if (++this.#strayAnswers <= maxStrayAnswers && !isUnread) {
+    const answers = ++this.#strayAnswers;
+    const isUnread = answers > maxUnreadAnswers && this.#front.queuedPackets >= maxUnreadAnswers;
+    if (answers <= maxStrayAnswers && !isUnread) {
       this.#front.send(packet);
       return;
     }
     this.#connection?.abandon();
     const sentence = isUnread
-      ? `the client sends packets for no connection and leaves ${maxUnreadPackets} packets unread`
+      ? `the client sends packets for no connection and leaves ${maxUnreadAnswers} answers unread`
       : `more than ${maxStrayAnswers} packets for no connection`;
     this.#end(GrpcStatus.resourceExhausted, sentence);
   }
 
   #end(status: GrpcStatus, message?: string): void {
     this.#isOver = true;
+    this.#parser.stop();
     this.#front.end(status, message);
   }
 

@@ -87,6 +87,22 @@ export async function ask(
   };
 }
 
+/** How many failures in a row make a kubelet restart a container (the default of `failureThreshold`). */
+const failureThreshold = 3;
+
+/** Probes as a kubelet does. @throws Error it would restart the container, or take its pod out of the Service */
+export async function probeLikeKubelet(address: Address, path: string): Promise<void> {
+  for (let failures = 0; ;) {
+    const answer = await ask(address, path).catch((thrown: unknown) => thrown);
+    if (typeof answer === 'object' && answer !== null && 'status' in answer) {
+      if (answer.status === 200) return;
+    }
+    if (++failures === failureThreshold) {
+      throw new Error(`${path} failed ${failures} times in a row`, { cause: answer });
+    }
+  }
+}
+
 /** How many lines a program has logged so far about an event. */
 export function linesAbout(program: Program, event: string): number {
   return program.output.split('\n').filter((line) => line.includes(`"event":"${event}"`)).length;

@@ -27,7 +27,7 @@ async function turns(): Promise<void> {
 
 describe('the targets that an agent still has', () => {
   it('are waited for, every one that still reads, and not for more', async () => {
-    const open = new OpenTargets();
+    const open = new OpenTargets(new VirtualClock());
     const [first, second] = [target(), target()];
     open.add(first);
     open.add(second);
@@ -43,7 +43,7 @@ describe('the targets that an agent still has', () => {
   });
 
   it('are waited for no longer than it may take', async () => {
-    const open = new OpenTargets();
+    const open = new OpenTargets(new VirtualClock());
     open.add(target());
     const limit = new AbortController();
     const waiting = open.closed(limit.signal);
@@ -68,7 +68,7 @@ describe('the targets that an agent still has', () => {
       reset() {},
       write: () => true,
     };
-    const open = new OpenTargets();
+    const open = new OpenTargets(new VirtualClock());
     const { port } = server.address() as AddressInfo;
     const made = new TcpTarget(
       stream as unknown as Stream,

@@ -33,7 +33,7 @@ async function connected() {
       return true;
     },
   };
-  const open = new OpenTargets();
+  const open = new OpenTargets(new VirtualClock());
   const { port } = server.address() as AddressInfo;
   const connection = once(server, 'connection') as Promise<[Socket]>;
   const target = new TcpTarget(

@@ -21,7 +21,7 @@ function dial(host: string, port: number) {
     consumed() {},
     write: () => true,
   };
-  const open = new OpenTargets();
+  const open = new OpenTargets(new VirtualClock());
   const limit = { timeoutMs, clock };
   const target = new TcpTarget(stream as unknown as Stream, { host, port }, limit, open);
   return { target, clock, over: over.promise, open };

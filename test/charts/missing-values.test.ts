@@ -63,7 +63,7 @@ describeWith({ helm }, 'values that are missing', ({ helm }) => {
       for (const name of names) {
         const values = merged(given[chart], valuesOf(name, null));
         const after = await helm.template(chart, values).catch(String);
-        // Whoever takes resources away wants none.
+        // A user who removes resources wants none.
         const isWanted = /(^|\.)resources(\.|$)/.test(name) && Array.isArray(after);
         if (!isWanted && !isDeepStrictEqual(after, before))
           changed.push(`${name}: ${String(after)}`);

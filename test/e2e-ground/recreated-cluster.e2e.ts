@@ -47,7 +47,7 @@ describe.each(['cluster1', '2nd-cluster'])(
 
     it('gets its agent, with a certificate of its own, by itself', async () => {
       if (cluster.plan.egress === 'proxy') {
-        // OCM took the configurations of its namespace with it: somebody has to write them again.
+        // The configurations in the namespace of the cluster were deleted with it. The user writes them again.
         await hub.apply(deploymentConfig(name, { proxyConfig: egressProxyConfig }));
         await installation.configure(name, 'e2e');
       }

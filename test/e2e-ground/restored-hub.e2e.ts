@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
 import { directoriesOf } from '../ground/kubernetes/state.ts';
 import { HubClient } from './support/client.ts';
-import { Installation } from './support/installation.ts';
+import { entrypointValues, Installation } from './support/installation.ts';
 import {
   agentCertificate,
   hubNamespace,
@@ -26,99 +26,103 @@ const watchers = {
   managed: ['ocm-registration', 'ocm-work'],
 };
 
-describe('a hub that is restored from a backup which is older than its CAs', () => {
-  let ground: Ground;
-  let hub: GroundCluster;
-  let installation: Installation;
-  let client: HubClient;
-  let store: string;
-  let before: readonly string[];
+describe.each(['PortForward', 'LoadBalancerService'] as const)(
+  'a hub with the entrypoint %s that is restored from a backup which is older than its CAs',
+  (type) => {
+    let ground: Ground;
+    let hub: GroundCluster;
+    let installation: Installation;
+    let client: HubClient;
+    let store: string;
+    let before: readonly string[];
 
-  const authorities = async () => {
-    const read = async (name: string) =>
-      certificatesIn(await secretOf(hub, hubNamespace, name), 'ca.crt')[0]!.fingerprint256;
-    return Promise.all(signers.map(read));
-  };
-  /** Waits until every agent shows a certificate of the agents' CA, and clients that read the Secrets are served. */
-  const served = async (what: string) => {
-    for (const cluster of ground.managed) {
+    const authorities = async () => {
+      const read = async (name: string) =>
+        certificatesIn(await secretOf(hub, hubNamespace, name), 'ca.crt')[0]!.fingerprint256;
+      return Promise.all(signers.map(read));
+    };
+    /** Waits until every agent shows a certificate of the agents' CA, and clients that read the Secrets are served. */
+    const served = async (what: string) => {
+      for (const cluster of ground.managed) {
+        await eventually(
+          ground,
+          async () => {
+            const [authority] = certificatesIn(
+              await secretOf(hub, hubNamespace, 'cluster-proxy-agent-signer'),
+              'ca.crt',
+            );
+            const leaf = await leafOf(cluster, installNamespace, agentCertificate);
+            if (!leaf.verify(authority!.publicKey)) return false;
+            await client.readSecrets();
+            const where = [`--namespace=${testNamespace}`];
+            return (await client.run('pods', cluster, where)).ok;
+          },
+          { what: `${what} in ${cluster.name}`, timeoutMs, pollMs: 2_000 },
+        );
+      }
+    };
+    const stopStore = async () => {
+      await hub.kill('kube-apiserver');
+      await hub.kill('etcd');
+    };
+    const startStore = async () => {
+      await hub.startAgain('etcd');
+      await hub.startAgain('kube-apiserver');
+      const ready = async () => (await hub.kubectl(['get', '--raw', '/readyz'])) === 'ok';
+      await eventually(ground, ready, { what: 'API server of the hub', timeoutMs });
+    };
+
+    beforeAll(async () => {
+      ground = await connectGround();
+      ({ hub } = ground);
+      store = join(directoriesOf(hub.name).root, 'etcd');
+      installation = new Installation(ground);
+      await installation.apply(entrypointValues[type]);
+      await installation.settle();
+      for (const cluster of ground.managed) await installation.agentRolledOut(cluster);
+      client = await HubClient.open(hub);
+      await served('tunnel');
+      before = await authorities();
+    }, 300_000);
+    afterAll(async () => {
+      await rm(`${store}.backup`, { recursive: true, force: true });
+      await client?.[Symbol.asyncDispose]();
+    });
+
+    it('has a backup, and gets other CAs afterwards', async () => {
+      await stopStore();
+      await cp(store, `${store}.backup`, { recursive: true });
+      await startStore();
+      const secrets = [...bundles, ...signers];
       await eventually(
         ground,
         async () => {
-          const [authority] = certificatesIn(
-            await secretOf(hub, hubNamespace, 'cluster-proxy-agent-signer'),
-            'ca.crt',
-          );
-          const leaf = await leafOf(cluster, installNamespace, agentCertificate);
-          if (!leaf.verify(authority!.publicKey)) return false;
-          await client.readSecrets();
-          const where = [`--namespace=${testNamespace}`];
-          return (await client.run('pods', cluster, where)).ok;
+          await hub.kubectl(['-n', hubNamespace, 'delete', 'secret', ...secrets]);
+          return true;
         },
-        { what: `${what} in ${cluster.name}`, timeoutMs, pollMs: 2_000 },
+        { what: 'end of the CAs', timeoutMs: 60_000 },
       );
-    }
-  };
-  const stopStore = async () => {
-    await hub.kill('kube-apiserver');
-    await hub.kill('etcd');
-  };
-  const startStore = async () => {
-    await hub.startAgain('etcd');
-    await hub.startAgain('kube-apiserver');
-    const ready = async () => (await hub.kubectl(['get', '--raw', '/readyz'])) === 'ok';
-    await eventually(ground, ready, { what: 'API server of the hub', timeoutMs });
-  };
+      await served('certificate of the new CA');
+      expect(await authorities()).not.toEqual(before);
+    });
 
-  beforeAll(async () => {
-    ground = await connectGround();
-    ({ hub } = ground);
-    store = join(directoriesOf(hub.name).root, 'etcd');
-    installation = new Installation(ground);
-    await installation.apply();
-    await installation.settle();
-    client = await HubClient.open(hub);
-    await served('tunnel');
-    before = await authorities();
-  }, 300_000);
-  afterAll(async () => {
-    await rm(`${store}.backup`, { recursive: true, force: true });
-    await client?.[Symbol.asyncDispose]();
-  });
-
-  it('has a backup, and gets other CAs afterwards', async () => {
-    await stopStore();
-    await cp(store, `${store}.backup`, { recursive: true });
-    await startStore();
-    const secrets = [...bundles, ...signers];
-    await eventually(
-      ground,
-      async () => {
-        await hub.kubectl(['-n', hubNamespace, 'delete', 'secret', ...secrets]);
-        return true;
-      },
-      { what: 'end of the CAs', timeoutMs: 60_000 },
-    );
-    await served('certificate of the new CA');
-    expect(await authorities()).not.toEqual(before);
-  });
-
-  it('is served again without anybody touching brokers, manager or agents', async () => {
-    await stopStore();
-    await rm(store, { recursive: true });
-    await cp(`${store}.backup`, store, { recursive: true });
-    await startStore();
-    for (const [cluster, programs] of [
-      [hub, watchers.hub] as const,
-      ...ground.managed.map((managed) => [managed, watchers.managed] as const),
-    ]) {
-      for (const program of programs) {
-        await cluster.kill(program);
-        await cluster.startAgain(program);
+    it('is served again without anybody touching brokers, manager or agents', async () => {
+      await stopStore();
+      await rm(store, { recursive: true });
+      await cp(`${store}.backup`, store, { recursive: true });
+      await startStore();
+      for (const [cluster, programs] of [
+        [hub, watchers.hub] as const,
+        ...ground.managed.map((managed) => [managed, watchers.managed] as const),
+      ]) {
+        for (const program of programs) {
+          await cluster.kill(program);
+          await cluster.startAgain(program);
+        }
       }
-    }
-    await served('certificate of the CA of the backup');
-    expect(await authorities()).toEqual(before);
-    await installation.settle();
-  });
-});
+      await served('certificate of the CA of the backup');
+      expect(await authorities()).toEqual(before);
+      await installation.settle();
+    });
+  },
+);

@@ -101,6 +101,16 @@ describe('admission to the Worker', () => {
     expect(await shake(worker, session, { ...dialer, ...other })).toMatch(/^400 /);
   });
 
+  it('answers 400 to a path that a proxy could read differently, as far as the runtime lets it through', async () => {
+    for (const path of ['//healthz', '/v1//agent', '/v1%2fagent', '/v1/%61gent', '/v1%5cagent']) {
+      expect(await shake(worker, path, agentOf('c1'))).toMatch(/^400 /);
+    }
+    // workerd resolves these before the Worker sees them, and so does the network in front of it: it is the only reader.
+    expect(await shake(worker, '/v1/agent/\\..\\..\\..\\nowhere', agentOf('c1'))).toMatch(
+      /^40[04] /,
+    );
+  });
+
   it('answers 409 to a second tunnel of an agent: there is no other replica', async () => {
     await broker.agent('c3', { agentId: 'a' });
     const token = await bearer({ kind: 'agent', cluster: 'c3' });

@@ -82,6 +82,9 @@ export const knownBombs: readonly (readonly [string, Uint8Array])[] = [
   ['large numbers as extensions', bomb([0xc8, 0x40, 0x00, 0x42])],
 ];
 
+/** The one of them that cost a general decoder most: it compiled a function for each of thousands of records. */
+export const costliestBomb: Uint8Array = knownBombs[0]![1];
+
 /** A map whose only value is a list of the piece again and again. */
 function bomb(repeated: readonly number[]): Uint8Array {
   return filled([0x81, 0xa1, 0x61, 0xdc, 0x60, 0x00], repeated, payloadBytes);

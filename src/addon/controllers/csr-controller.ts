@@ -166,7 +166,7 @@ export class CsrController {
 
   /** So that a rotation of the CA knows who has a certificate of the new one. The request tells it after a restart, too. */
   async #takeNote({ csr, signer, signal }: Pass, addon: ManagedClusterAddOn, certificate: string) {
-    // Kubernetes keeps requests for an hour: this one is of a cluster of the same name that was removed.
+    // Kubernetes keeps requests for an hour. This one belongs to an earlier cluster of the same name.
     if (csr.createdAtMs < addon.createdAtMs) return;
     const patch = await agentSignerPatch(addon, certificate, signer.authority, this.#nowMs);
     if (patch !== undefined) await this.#options.api.patch(addOnRef(addon), patch, { signal });

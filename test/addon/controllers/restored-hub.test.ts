@@ -53,7 +53,7 @@ async function restored(changesSince: number) {
   await world.settle();
 
   world.api.goAway();
-  // Shorter than what a leader bears: whoever loses the lead begins anew anyway.
+  // Too short for the manager to lose its lead. A manager that loses it starts all informers again in any case.
   await world.pass(3_000);
   restore();
   for (let count = 0; count < changesSince; count++) {
@@ -95,7 +95,7 @@ describe.each([
     expect(bundleOf(world, 'cluster2')).toContain(caOf(world, 'proxy-server-ca'));
   });
 
-  it('goes on with what somebody changes on it', async () => {
+  it('repairs what is deleted after the restore', async () => {
     const { world } = await restored(changes);
     for (const [kind, name, namespace] of [
       ['Deployment', 'cluster-proxy', hub],

@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import { silentLogger } from '../../src/base/logger.ts';
+import { AgentPort } from '../../src/broker/agent-port.ts';
+import { DialerPort } from '../../src/broker/dialer-port.ts';
+import { hubLimits } from '../../src/broker/hub-options.ts';
+import { Hub } from '../../src/broker/hub.ts';
+import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import type { Link } from '../../src/tunnel/link.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+function playedLink() {
+  const link = {
+    peer: 'test',
+    room: 256 * 1024,
+    paused: false,
+    sent: [] as FrameType[],
+    send() {},
+    sendCopy: (type: FrameType) => void link.sent.push(type),
+    wake() {},
+    pause: () => void (link.paused = true),
+    resume: () => void (link.paused = false),
+    close() {},
+  };
+  return link satisfies Link;
+}
+
+/** A dialer whose session is attached to an agent's tunnel. */
+function attached() {
+  const clock = new VirtualClock();
+  const options = { replica: 'r1', address: '', clock, log: silentLogger };
+  const hub = new Hub({ ...options, directory: new MemoryDirectory() });
+  const [agentLink, link] = [playedLink(), playedLink()];
+  const agent = new AgentPort(hub, agentLink, { cluster: 'c1', agent: 'a', tunnel: 0 });
+  const name = { cluster: 'c1', dialer: 'd', forwarded: false };
+  const port = new DialerPort(hub, link, name, { agent, session: 7 });
+  const dial = (count: number) => {
+    for (let at = 0; at < count; at++) port.onFrame(FrameType.open, 7, at, new Uint8Array(0));
+  };
+  return { clock, agent, agentLink, link, port, dial };
+}
+
+describe('a dialer that dials without end', () => {
+  it('may make a burst of dials, and is then read as fast as it may dial', async () => {
+    const { clock, link, dial, agentLink } = attached();
+    dial(hubLimits.dialBurst - 1);
+    expect(link.paused).toBe(false);
+    dial(1);
+    expect(link.paused).toBe(true);
+    // Frames that have been read already are not lost.
+    expect(agentLink.sent).toHaveLength(hubLimits.dialBurst);
+    await clock.advance(hubLimits.dialPauseMs);
+    expect(link.paused).toBe(false);
+    dial((hubLimits.dialsPerSecond * hubLimits.dialPauseMs) / 1000);
+    expect(link.paused).toBe(true);
+  });
+
+  it('is read without a pause while it dials no faster than that', async () => {
+    const { clock, link, dial } = attached();
+    for (let second = 0; second < 20; second++) {
+      dial(hubLimits.dialsPerSecond - 1);
+      expect(link.paused).toBe(false);
+      await clock.advance(1000);
+    }
+  });
+
+  it('stays paused while the tunnel of its agent is full', async () => {
+    const { clock, link, dial, agent, agentLink } = attached();
+    dial(hubLimits.dialBurst);
+    agentLink.room = 0;
+    dial(1);
+    await clock.advance(hubLimits.dialPauseMs);
+    dial(1);
+    expect(link.paused).toBe(true);
+    agentLink.room = 1;
+    agent.pull();
+    expect(link.paused).toBe(false);
+  });
+
+  it('leaves no timer behind', async () => {
+    const { clock, link, dial, port } = attached();
+    dial(hubLimits.dialBurst);
+    port.onClose(undefined);
+    await clock.advance(1000);
+    expect(link.paused).toBe(true);
+  });
+});
