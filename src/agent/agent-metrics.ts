@@ -6,6 +6,8 @@ export interface AgentNumbers {
   readonly tunnels: number;
   readonly streams: number;
   readonly leaseRenewedAt: Date | undefined;
+  /** What the broker's clock is ahead of this machine's; 0: not known. */
+  readonly brokerClockDifferenceMs: number;
   readonly dials: DialRecords;
   /** CA files that have changed into something that cannot be used. */
   readonly staleFiles: number;
@@ -16,7 +18,7 @@ export function agentMetrics(numbers: AgentNumbers): {
   readonly contentType: string;
   readonly text: string;
 } {
-  const { tunnels, streams, leaseRenewedAt, dials, staleFiles } = numbers;
+  const { tunnels, streams, leaseRenewedAt, dials, staleFiles, brokerClockDifferenceMs } = numbers;
   const gauges: readonly (readonly [string, string, number])[] = [
     ['tunnels', 'Tunnels to brokers that stand', tunnels],
     ['streams', 'Streams that are open', streams],
@@ -24,6 +26,11 @@ export function agentMetrics(numbers: AgentNumbers): {
       'lease_renewed_timestamp_seconds',
       'When the lease was renewed last; 0: not yet',
       (leaseRenewedAt?.getTime() ?? 0) / 1000,
+    ],
+    [
+      'broker_clock_difference_seconds',
+      'How far the clock of the broker is ahead of the one here; negative: behind, 0: not known',
+      brokerClockDifferenceMs / 1000,
     ],
     [
       'files_stale',

@@ -3,27 +3,21 @@ import { clusterAlias } from '../base/cluster-alias.ts';
 import { LastGoodCa } from '../base/last-good-ca.ts';
 import type { Logger } from '../base/logger.ts';
 import { startStatusServer, type StatusServer } from '../base/status-server.ts';
-import { version } from '../base/version.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
 import { SlabPool } from '../tunnel/slab.ts';
-import type { Stream } from '../tunnel/stream.ts';
-import type { StreamHandler, Target } from '../tunnel/stream-handler.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
-import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
-import type { WebSocketLink } from '../websocket/websocket-link.ts';
 import { agentMetrics } from './agent-metrics.ts';
+import { BrokerClock } from './broker-clock.ts';
+import { BrokerConnector } from './broker-connector.ts';
 import { BrokerRoutes } from './broker-route.ts';
-import { DialRecords } from './dial-records.ts';
-import type { DialOptions } from './dial-target.ts';
 import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
-import { socketLimitProblem } from './socket-limit.ts';
-import { OpenTargets, TcpTarget } from './tcp-target.ts';
+import { TargetStreams } from './target-streams.ts';
 import { TunnelKeeper } from './tunnel-keeper.ts';
 
 /** How long a broker may take to answer through a tunnel before it counts as silent, in milliseconds. */
@@ -48,6 +42,8 @@ export interface AgentParts {
   readonly log: Logger;
   /** Times the attempts to connect and the streams (default: the system's). */
   readonly clock?: Clock;
+  /** The time of this machine in milliseconds since 1970 (default: the system's). */
+  readonly wallClock?: () => number;
   /** The clusters whose API servers are needed (default: as the options say). */
   readonly clusters?: KubeClusters;
 }
@@ -85,41 +81,37 @@ interface OwnParts {
 class Agent implements RunningAgent {
   readonly #options: AgentOptions;
   readonly #log: Logger;
-  readonly #policy: DestinationPolicy;
   readonly #clock: Clock;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
-  readonly #targets: OpenTargets;
-  readonly #dials: DialRecords;
+  readonly #targets: TargetStreams;
   readonly #sessions: SessionStore;
   readonly #keepers: readonly TunnelKeeper[];
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
-  readonly #routes: BrokerRoutes;
-  /** Tells this process apart from others with the same agent id, before it and beside it. */
-  readonly #instance = crypto.randomUUID();
+  readonly #brokerClock: BrokerClock;
+  readonly #connector: BrokerConnector;
   readonly #clusters: KubeClusters;
   readonly #ca: LastGoodCa;
   readonly #lease: LeaseKeeper | undefined;
   #status: StatusServer | undefined;
-  /** Dials that have no outcome yet. */
-  #dialing = 0;
   readonly #running: Promise<unknown>;
 
   constructor(
     options: AgentOptions,
     { policy, clusters, ca }: OwnParts,
-    { log, clock = systemClock }: AgentParts,
+    { log, clock = systemClock, wallClock }: AgentParts,
   ) {
     this.#options = options;
-    this.#policy = policy;
     this.#clusters = clusters;
     this.#ca = ca;
-    this.#routes = new BrokerRoutes(options, clusters.hubConfig, ca);
     this.#clock = clock;
-    this.#targets = new OpenTargets(clock);
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
-    this.#dials = new DialRecords(this.#log);
+    this.#brokerClock = new BrokerClock(this.#log, wallClock);
+    const routes = new BrokerRoutes(options, clusters.hubConfig, ca, () => this.#brokerClock.now());
+    this.#connector = new BrokerConnector(options, routes, this.#brokerClock);
+    const { dialTimeoutMs } = options;
+    this.#targets = new TargetStreams({ policy, dialTimeoutMs, clock, log: this.#log });
     this.#sessions = new SessionStore({
       clock,
       log: this.#log,
@@ -131,7 +123,7 @@ class Agent implements RunningAgent {
           pool: this.#pool,
           budget: this.#budget,
           log: sessionLog,
-          accept: (target, timeoutMs, stream) => this.#accept(target, timeoutMs, stream),
+          accept: (target, timeoutMs, stream) => this.#targets.accept(target, timeoutMs, stream),
           ...events,
         }),
     });
@@ -175,7 +167,8 @@ class Agent implements RunningAgent {
           tunnels: this.tunnelCount,
           streams: this.streamCount,
           leaseRenewedAt: this.#lease?.renewedAt,
-          dials: this.#dials,
+          brokerClockDifferenceMs: this.#brokerClock.differenceMs,
+          dials: this.#targets.dials,
           staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
         });
       },
@@ -206,28 +199,6 @@ class Agent implements RunningAgent {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  async #connect(tunnel: number, signal: AbortSignal): Promise<WebSocketLink> {
-    const { cluster, agentId } = this.#options;
-    const { headers, ...route } = await this.#routes.next();
-    try {
-      return await connectWebSocket({
-        ...route,
-        headers: {
-          'Culvert-Cluster': cluster,
-          'Culvert-Agent': agentId,
-          'Culvert-Instance': this.#instance,
-          'Culvert-Tunnel': `${tunnel}`,
-          ...headers,
-        },
-        userAgent: `culvert-agent/${version}`,
-        signal,
-      });
-    } catch (thrown) {
-      if (thrown instanceof HandshakeError && thrown.status === 401) this.#routes.refused();
-      throw thrown;
-    }
   }
 
   #unready(): string | undefined {
@@ -268,50 +239,11 @@ class Agent implements RunningAgent {
   #keeper(tunnel: number): TunnelKeeper {
     return new TunnelKeeper({
       tunnel,
-      connect: (slot, signal) => this.#connect(slot, signal),
+      connect: (slot, signal) => this.#connector.connect(slot, signal),
       sessions: this.#sessions,
       clock: this.#clock,
       log: this.#log,
       onWelcome: () => this.#connected.resolve(),
     });
   }
-
-  #accept(target: Target, timeoutMs: number, stream: Stream): StreamHandler {
-    const counts = { connected: this.#targets.size, dialing: this.#dialing };
-    const problem = socketLimitProblem(target, counts);
-    if (problem !== undefined) return this.#refuse(target, stream, problem);
-    const destination = this.#policy.resolve(target.host, target.port);
-    if (destination === undefined) {
-      const refusal = this.#policy.refusal(target.host, target.port);
-      this.#log.warn('destination refused', { host: target.host, port: target.port });
-      return this.#refuse(target, stream, refusal);
-    }
-    const own = this.#options.dialTimeoutMs;
-    const limitMs = timeoutMs === 0 ? own : Math.min(own, timeoutMs);
-    const dial: DialOptions = {
-      timeoutMs: limitMs,
-      clock: this.#clock,
-      addressRefusal: (address) => this.#policy.addressRefusal(destination, address),
-      onDialed: (outcome) => {
-        this.#dialing--;
-        this.#dials.add(target, outcome);
-      },
-    };
-    this.#dialing++;
-    return new TcpTarget(stream, destination, dial, this.#targets);
-  }
-
-  #refuse(target: Target, stream: Stream, why: TunnelError): StreamHandler {
-    this.#dials.add(target, { durationMs: 0, error: why });
-    stream.reset(why);
-    return refusedStream;
-  }
 }
-
-/** The handler of a stream that was refused while it was made. */
-const refusedStream: StreamHandler = {
-  onData() {},
-  onFin() {},
-  onWritable() {},
-  onClose() {},
-};

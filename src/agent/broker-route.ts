@@ -26,12 +26,18 @@ export class BrokerRoutes {
   readonly #options: AgentOptions;
   readonly #hub: KubeConfig | undefined;
   readonly #ca: LastGoodCa;
+  readonly #now: () => Date;
 
-  /** @param hub what `hubKubeconfig` says @param ca what `caFile` holds */
-  constructor(options: AgentOptions, hub: KubeConfig | undefined, ca: LastGoodCa) {
+  /**
+   * @param hub what `hubKubeconfig` says
+   * @param ca what `caFile` holds
+   * @param now the time that tokens are made for
+   */
+  constructor(options: AgentOptions, hub: KubeConfig | undefined, ca: LastGoodCa, now: () => Date) {
     this.#options = options;
     this.#ca = ca;
     this.#hub = hub;
+    this.#now = now;
   }
 
   /**
@@ -102,7 +108,7 @@ export class BrokerRoutes {
   /** The certificate's key signs for us; without one, the token that the hub gave us. */
   async #credentials(registration: Registration | undefined): Promise<Record<string, string>> {
     if (registration !== undefined) {
-      const token = await registration.makeToken(this.#options.cluster);
+      const token = await registration.makeToken(this.#options.cluster, this.#now());
       return authorization(credentialHeader, token);
     }
     const token = this.#hub === undefined ? undefined : (await this.#hub.endpoint()).token;

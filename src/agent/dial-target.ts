@@ -16,6 +16,10 @@ export interface DialOptions {
   readonly names?: NameResolver;
   /** Why an address of the destination must not be connected to; undefined: it may (default: all may). */
   readonly addressRefusal?: (address: string) => TunnelError | undefined;
+  /** Whether the process has room for a third socket of a dial, and for further ones (default: it has). */
+  readonly hasRoom?: () => boolean;
+  /** Told how many sockets the dial has more or fewer; the one that it ends with is not its own any more. */
+  readonly onSockets?: (change: number) => void;
   /** Told once of every dial. */
   readonly onDialed?: (outcome: DialOutcome) => void;
 }
@@ -81,11 +85,28 @@ async function dialWithin(
   signal: AbortSignal,
 ): Promise<DialedTarget> {
   const { port } = destination;
-  const { clock, timeoutMs } = options;
+  const { clock, timeoutMs, hasRoom, onSockets } = options;
+  const counted = (address: string): Socket => {
+    const socket = connect(address);
+    onSockets?.(1);
+    // Whichever comes first: the dial is over for this socket then.
+    const release = (): void => {
+      socket.off('connect', release).off('close', release);
+      onSockets?.(-1);
+    };
+    return socket.on('connect', release).on('close', release);
+  };
   const found = permitted(await addressesOf(destination, options, signal), options);
   const attempts: ConnectAttempt[] = [];
   try {
-    return await connectFirst(found, { connect, clock, signal, withinMs: timeoutMs, attempts });
+    return await connectFirst(found, {
+      connect: counted,
+      clock,
+      signal,
+      withinMs: timeoutMs,
+      attempts,
+      ...(hasRoom === undefined ? {} : { hasRoom }),
+    });
   } catch (thrown) {
     const isTimeout = signal.reason === timedOut;
     if (isTimeout && attempts.length === 0) throw lookupTimeout(destination.host);

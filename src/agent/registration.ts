@@ -11,7 +11,7 @@ export interface Registration {
   /** For the TLS handshake. */
   readonly certificate: ClientCertificate;
   /** For the header, where TLS does not reach the broker. */
-  makeToken(this: void, cluster: string): Promise<Secret>;
+  makeToken(this: void, cluster: string, now: Date): Promise<Secret>;
 }
 
 /** No usable certificate is there; the sentence names the directory. */
@@ -50,8 +50,8 @@ function registrationOf(cert: string, keyPem: string): Registration {
   if (!leaf.checkPrivateKey(key)) throw new Error('tls.key is not the key of tls.crt');
   return {
     certificate: { cert, key: new Secret(keyPem) },
-    async makeToken(cluster) {
-      return await makeCertificateToken(toWebCrypto(key), leaf.raw, cluster);
+    async makeToken(cluster, now) {
+      return await makeCertificateToken(toWebCrypto(key), leaf.raw, cluster, now);
     },
   };
 }

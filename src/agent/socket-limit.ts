@@ -10,8 +10,13 @@ const maxOpenFiles = openFileLimit();
  */
 const maxTargetSockets = connectionShare(3 / 4, maxOpenFiles);
 
-/** A dial to a name with several addresses may have two sockets for a while. */
+/** Each dial has two sockets for certain: a lookup or an address, and a second address. More have to ask `hasSocketRoom`. */
 const socketsPerDial = 2;
+
+/** Whether a dial may have a further socket, with so many open already. */
+export function hasSocketRoom(openSockets: number): boolean {
+  return openSockets < maxTargetSockets;
+}
 
 /** Why another dial is not begun; undefined: it may be. */
 export function socketLimitProblem(

@@ -103,7 +103,7 @@ export async function verifyCertificateToken(
     });
     claims = verified.payload;
   } catch (thrown) {
-    throw asCertificateTokenError(thrown);
+    throw asCertificateTokenError(thrown, now);
   }
   return clusterIn(claims, proven.cluster, now);
 }
@@ -118,7 +118,7 @@ function clusterIn({ sub, iat, exp }: JWTPayload, cluster: string, now: Date): s
   if (iat! - now.getTime() / 1000 > clockToleranceSeconds) {
     throw new CertificateTokenError(
       'not_yet_valid',
-      'the token was made in the future, compare the clocks',
+      `the token was made at ${new Date(iat! * 1000).toISOString()}, and here it is ${now.toISOString()}: the clock of the agent is ahead, or that of the broker behind, by ${Math.round(iat! - now.getTime() / 1000)} s`,
     );
   }
   if (sub === cluster && isClusterName(sub)) return sub;
@@ -189,10 +189,14 @@ function unusableKey(): CertificateTokenError {
   );
 }
 
-function asCertificateTokenError(thrown: unknown): CertificateTokenError {
+function asCertificateTokenError(thrown: unknown, now: Date): CertificateTokenError {
   if (thrown instanceof errors.JWTExpired) {
     const at = new Date((thrown.payload.exp ?? 0) * 1000).toISOString();
-    return new CertificateTokenError('expired', `the token expired at ${at}, compare the clocks`);
+    const lateS = Math.round(now.getTime() / 1000 - (thrown.payload.exp ?? 0));
+    return new CertificateTokenError(
+      'expired',
+      `the token expired at ${at}, and here it is ${now.toISOString()}: it was late, or the clock of the agent is behind, or that of the broker ahead, by ${lateS} s or more`,
+    );
   }
   if (thrown instanceof errors.JWSSignatureVerificationFailed) {
     return new CertificateTokenError(

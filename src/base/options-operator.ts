@@ -48,7 +48,7 @@ export const agentOperatorTable = {
     name: 'allow',
     kind: 'destination',
     repeatable: true,
-    help: 'A destination that may be reached through this agent: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`. Without it only --kube-apiserver.',
+    help: 'A destination that may be reached through this agent: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`. Without it only --kube-apiserver. Loopback, link-local, metadata and other reserved addresses must be listed themselves, also for names that resolve to them.',
   },
   kubeApiserver: {
     name: 'kube-apiserver',

@@ -1,7 +1,9 @@
 import { Hono, type Context } from 'hono';
 import { isClusterName, isDnsLabel } from '../base/enrolment-token-subject.ts';
+import { formatTime, timeHeader } from '../base/broker-time.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
+import { AgentClocks } from './agent-clocks.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import type { Acceptance } from './accepted-clusters.ts';
 import { Admission, type AdmissionLimits, isRefusal, type Refusal } from './admission.ts';
@@ -37,6 +39,8 @@ export interface AppOptions {
   /** The text of /metrics; undefined: it is served elsewhere, and the answer is 404. */
   readonly metrics?: (() => Promise<MetricsText>) | undefined;
   readonly log: Logger;
+  /** Knows the time, and how far agents are from it (default: one of its own). */
+  readonly clocks?: AgentClocks | undefined;
 }
 
 interface MetricsText {
@@ -68,7 +72,7 @@ const agentInstance = /^[\w-]{1,64}$/;
 
 /** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
-  const { hub, acceptance, metrics, log } = options;
+  const { hub, acceptance, metrics, log, clocks = new AgentClocks(log) } = options;
   const admission = new Admission(options);
   const app = new Hono<Env>();
 
@@ -79,6 +83,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     rejections.add(status);
     log.warn('connection refused', { path: c.req.path, status, code, why: message, ...fields });
     if (status === 401) c.header('WWW-Authenticate', 'Bearer');
+    c.header(timeHeader, formatTime(clocks.now()));
     if (status === 401 || status === 403) admission.refused(c.req.raw.headers, peerOf(c));
     if ('retryAfterS' in rejection) c.header('Retry-After', String(rejection.retryAfterS));
     return c.json({ code, message }, status);
@@ -138,10 +143,14 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     }
     const tooMany = admission.agentRefusal(cluster) ?? admission.rateRefusal();
     if (tooMany !== undefined) return reject(c, tooMany, { cluster, agent });
-    return upgrade((link) => {
-      acceptance?.admitted(identity, link);
-      hub.admitAgent(link, cluster, agent, tunnel, instance);
-    });
+    clocks.observe(cluster, agent, c.req.header(timeHeader));
+    return upgrade(
+      (link) => {
+        acceptance?.admitted(identity, link);
+        hub.admitAgent(link, cluster, agent, tunnel, instance);
+      },
+      { [timeHeader]: formatTime(clocks.now()) },
+    );
   });
 
   app.get('/v1/clusters/:name/session', async (c) => {

@@ -49,6 +49,10 @@ export interface ConnectOptions {
   readonly proxies?: ProxyEnvironment | undefined;
   /** Says what is wrong with the headers of the answer (names in small letters), where something is; then no link is made. */
   readonly checkAnswer?: ((headers: ReadonlyMap<string, string>) => string | undefined) | undefined;
+  /** Told of every answer of the server (not of a proxy): its headers, and how long it took in milliseconds. */
+  readonly onAnswer?:
+    | ((headers: ReadonlyMap<string, string>, elapsedMs: number) => void)
+    | undefined;
   /** Aborting before the promise settles closes everything; afterwards it has no effect. */
   readonly signal?: AbortSignal | undefined;
   /** For everything together, in milliseconds (default 15_000). */
@@ -148,6 +152,7 @@ async function shakeHands(
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
   const { url, protocol = culvertProtocol, clock = systemClock } = options;
+  const sentMs = clock.now();
   socket.write(request.text);
   const answer = await readAnswer(socket, signal).catch((cause: unknown) => {
     signal.throwIfAborted();
@@ -155,6 +160,7 @@ async function shakeHands(
     const message = `${url.host} closed the connection instead of answering the WebSocket handshake; is it a culvert broker?`;
     throw new HandshakeError('not_websocket', message, { cause });
   });
+  options.onAnswer?.(answer.headers, clock.now() - sentMs);
   if (answer.status !== 101) {
     const enough = new AbortController();
     const timer = clock.setTimer(bodyTimeoutMs, () => enough.abort());

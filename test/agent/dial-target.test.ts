@@ -45,7 +45,7 @@ function dial(host: string, port: number, options: Partial<DialOptions>) {
       onDialed: (outcome) => outcomes.push(outcome),
       ...options,
     },
-    new OpenTargets(),
+    new OpenTargets(systemClock),
   );
   onTestFinished(() => target.onClose({ code: 'cancelled' } as TunnelError));
   return { over: over.promise, outcomes, target };

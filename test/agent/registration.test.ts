@@ -17,7 +17,7 @@ describe('what the registration has left in a directory', () => {
     async (kind) => {
       const directory = await agents.directory(join(root, kind), { kind, cluster: '1st' });
       const { certificate, makeToken } = await readRegistration(directory);
-      const token = await makeToken('1st');
+      const token = await makeToken('1st', new Date());
       const broker = AgentCertificates.fromPem(agents.pem);
       const proving = verifyCertificateToken(token.reveal(), (chain) => broker.prove(chain));
       expect(await proving).toBe('1st');
@@ -37,7 +37,7 @@ describe('what the registration has left in a directory', () => {
     const directory = await agents.directory(join(root, 'chain'));
     const issued = await agents.issue({ cluster: 'c7' });
     await putCertificate(directory, { ...issued, certPem: issued.certPem + agents.pem });
-    const token = await (await readRegistration(directory)).makeToken('c7');
+    const token = await (await readRegistration(directory)).makeToken('c7', new Date());
     const broker = AgentCertificates.fromPem(agents.pem);
     expect(await verifyCertificateToken(token.reveal(), (chain) => broker.prove(chain))).toBe('c7');
   });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { Destination } from '../../src/agent/destination-policy.ts';
+import type { HostPort } from '../../src/base/options-values.ts';
 import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
 import { UnacknowledgedWatch } from '../../src/agent/unacknowledged-watch.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
@@ -33,7 +33,7 @@ async function pass(clock: VirtualClock, tens: number, realMs: number): Promise<
 }
 
 /** A target with a stream that only keeps a record. */
-async function dialed(to: Destination, open: OpenTargets) {
+async function dialed(to: HostPort, open: OpenTargets) {
   const accepted = Promise.withResolvers<void>();
   const record = { receivedBytes: 0, ending: undefined as TunnelError | undefined };
   const stream = {

@@ -57,6 +57,17 @@ describe('a token that an agent makes', () => {
     );
   });
 
+  it('opens its own cluster for 90 s to whoever has overheard it, as often as they like, and no other', async () => {
+    const token = await makeCertificateToken(own.key, own.certificate.der, 'c1', at());
+    const show = (seconds: number) =>
+      codeOf(verifyCertificateToken(token.reveal(), trusting(), at(seconds)));
+    // 60 s, and 30 s for clocks that differ.
+    for (const seconds of [1, 1, 60, 89]) expect(await show(seconds)).toBe('accepted');
+    for (const seconds of [91, 3600]) expect(await show(seconds)).toBe('expired');
+    const other = verifyCertificateToken(token.reveal(), trusting('c2'), at(1));
+    expect(await codeOf(other)).toBe('bad_claims');
+  });
+
   it('is another one each time', async () => {
     const make = () => makeCertificateToken(own.key, own.certificate.der, 'c1', at());
     expect((await make()).reveal()).not.toBe((await make()).reveal());

@@ -1,16 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import type { KubeObject } from '../../src/kube/kube-object.ts';
 import { describeWith } from '../ground/describe-with.ts';
+import { makeTestCertificates } from '../support/certificates.ts';
 import { chartDirectory, findHelm, objectOf, type Values } from './helm.ts';
 import { merged, valueNames, valuesOf } from './leaves.ts';
 
 const helm = await findHelm();
-const folder = mkdtempSync(join(tmpdir(), 'culvert-agent-chart-'));
-afterAll(() => rmSync(folder, { recursive: true }));
 
 const pem = '-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----';
 const required = {
@@ -185,10 +181,17 @@ describeWith({ helm }, 'charts/agent', ({ helm }) => {
   it('starts the agent with options that it takes', async () => {
     const objects = await helm.template(
       'agent',
-      merged(required, { caBundle: pem, serverName: 's', hostHeader: 'h', allow: ['a.b:1'] }),
+      merged(required, {
+        caBundle: pem,
+        serverName: 's',
+        hostHeader: 'h',
+        headersSecretName: 'h',
+        allow: ['a.b:1'],
+      }),
     );
-    const file = join(folder, 'file');
-    writeFileSync(file, 'x');
+    // One file for all that it names: the CA file alone is read at the start.
+    await using certificates = await makeTestCertificates();
+    const file = certificates.server.ca;
     const [command, ...args] = agentArgs(objects).map((text) =>
       text.replace(/\/etc\/culvert\/.*/, file),
     );

@@ -81,6 +81,22 @@ describe('TCP with TLS', () => {
     expect(await dialThrough(peer, dialer)).not.toBe('0');
   });
 
+  it('serves a client of an intermediate CA that is alone in the client CA file, and no other of its root', async () => {
+    const own = await certificates.clientAuthority.createIntermediate('front-intermediate');
+    const other = await certificates.clientAuthority.createIntermediate('other-front-intermediate');
+    const served = await own.issue({ name: 'below-own', usage: 'client' });
+    const refused = await other.issue({ name: 'below-other', usage: 'client' });
+    const dialer = new ScriptedDialer();
+    const tls = { ...tlsFiles(), clientCaFile: own.caFile };
+    await using bridge = await startTestBridge(dialer, { listen: loopback, tls });
+    using peer = new ProxyPeer(bridge.address, await pems(served));
+    expect(await dialThrough(peer, dialer)).not.toBe('0');
+    using stranger = new ProxyPeer(bridge.address, await pems(refused));
+    const call = stranger.call();
+    call.dial('cluster1:443');
+    expect((await call.status).code).toBe(14);
+  });
+
   it.each([
     ['without a certificate', async () => ({ ca: await readFile(certificates.server.ca) })],
     ['with one of a CA that nobody trusts', () => pems(certificates.stranger)],

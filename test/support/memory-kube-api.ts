@@ -104,6 +104,11 @@ export class MemoryKubeApi implements KubeApi {
     return this.#store.objects.get(objectKey(ref))?.object as T | undefined;
   }
 
+  /** Everything that is stored, without a call. */
+  all(): readonly KubeObject[] {
+    return Array.from(this.#store.objects.values(), ({ object }) => object);
+  }
+
   /** Every call fails with `unavailable`, and every watch ends so, until `comeBack`. */
   goAway(): void {
     this.#isAway = true;

@@ -515,6 +515,18 @@ describe('connectWebSocket says what went wrong', () => {
     });
     await allClosed(silent.sockets);
 
+    for (const scheme of ['http', 'socks5', 'socks5h']) {
+      const proxy = parseProxyUrl(`${scheme}://user:pass@127.0.0.1:${silent.port}`);
+      for (let wait = 0; wait < 20; wait++) {
+        const abort = new AbortController();
+        const error = failure({ url, proxy, signal: abort.signal });
+        await turns(wait);
+        abort.abort(reason);
+        expect(await error).toMatchObject({ code: 'aborted', cause: reason });
+      }
+    }
+    await allClosed(silent.sockets);
+
     await using server = await linkServer('ws');
     const abort = new AbortController();
     const link = await connectWebSocket({ url: server.url, signal: abort.signal });

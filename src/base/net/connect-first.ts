@@ -22,6 +22,8 @@ export interface ConnectFirstOptions {
   readonly signal: AbortSignal;
   /** How long the caller waits at most, in milliseconds: with little time, attempts start closer to each other. */
   readonly withinMs: number;
+  /** Asked before a third attempt, or a further one, runs beside others; false: it waits (default: true). */
+  readonly hasRoom?: () => boolean;
   /** Gets each attempt when it starts, for the caller's messages. */
   readonly attempts: ConnectAttempt[];
 }
@@ -30,6 +32,8 @@ export interface ConnectFirstOptions {
 const attemptDelayMs = 300;
 /** The least that RFC 8305 recommends. */
 const shortestDelayMs = 100;
+/** Attempts at a time that need no permission. */
+const freeAttempts = 2;
 /** Names with more addresses than this have the first ones tried. Each attempt holds a socket. */
 const maxAddresses = 10;
 
@@ -98,6 +102,11 @@ class Race {
   #next(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
+    const { clock, hasRoom } = this.#options;
+    if (this.#running.size >= freeAttempts && hasRoom?.() === false) {
+      this.#timer = clock.setTimer(this.#delayMs, () => this.#next());
+      return;
+    }
     const address = this.#waiting.shift();
     if (address !== undefined) this.#try(address);
     else if (this.#running.size === 0 && !this.#isMoreExpected) {

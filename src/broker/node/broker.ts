@@ -17,13 +17,14 @@ import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import { Acceptance } from '../accepted-clusters.ts';
 import { defaultAdmissionLimits } from '../admission.ts';
+import { AgentClocks } from '../agent-clocks.ts';
 import { createApp, RejectionCounts } from '../app.ts';
 import { Hub } from '../hub.ts';
 import { ReplicaAuthenticator } from '../replica-authenticator.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
 import { type Credentials, openCredentials } from './credentials.ts';
 import { openHubCluster } from './hub-cluster.ts';
-import { exposeBroker, exposeConnections } from './metrics.ts';
+import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
 import { joinReplicas } from './replicas.ts';
@@ -88,9 +89,12 @@ export async function startBroker(
   exposeBroker(metrics.group('culvert_broker'), hub, rejections);
   const hubCa = hubCluster === undefined ? [] : [hubCluster.ca];
   exposeFiles(metrics.group('culvert_broker'), [...credentials.files, ...files, ...hubCa]);
+  const clocks = new AgentClocks(log);
+  exposeClocks(metrics.group('culvert_broker'), clocks);
   const app = createApp(
     {
       hub,
+      clocks,
       authenticator:
         keys === undefined ? authenticator : new ReplicaAuthenticator(keys, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),

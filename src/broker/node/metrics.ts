@@ -1,5 +1,6 @@
 import type { ConnectionGuard } from '../../base/connection-guard.ts';
 import type { MetricsGroup } from '../../base/metrics.ts';
+import type { AgentClocks } from '../agent-clocks.ts';
 import type { RejectionCounts } from '../app.ts';
 import type { Hub } from '../hub.ts';
 
@@ -19,6 +20,15 @@ export function exposeBroker(to: MetricsGroup, hub: Hub, rejections: RejectionCo
     'Connections that were refused before the upgrade, by HTTP status',
     'status',
     () => rejections.byStatus,
+  );
+}
+
+/** What agents say of their clocks. */
+export function exposeClocks(to: MetricsGroup, clocks: AgentClocks): void {
+  to.gauge(
+    'agent_clock_difference_seconds',
+    'How far the clock of the agent with the most wrong one is ahead; negative: behind, 0: all are within 30 s',
+    () => clocks.greatestDifferenceS(),
   );
 }
 

@@ -1,13 +1,23 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type RunningAddon, startAddon } from '../../../src/addon/addon.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { organizationalUnitOf } from '../../../src/addon/registration/agent-identity.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import { exportKeyPem, parseCertificates } from '../../../src/base/x509.ts';
 import { clusterOfSubject } from '../../../src/base/agent-subject.ts';
+import { ApiServerConnection } from '../../../src/kube/api-server-connection.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import { kubeconfigFile } from '../../../src/kube/kubeconfig-file.ts';
 import { findCondition, parseConditions } from '../../../src/addon/api/condition.ts';
 import { textIn } from '../../../src/addon/certificates/secret.ts';
-import { csrObject, type CsrParts, klusterlet, kubeSigner } from '../registration/csr-objects.ts';
+import {
+  csrObject,
+  type CsrParts,
+  keys,
+  klusterlet,
+  kubeSigner,
+} from '../registration/csr-objects.ts';
 import { MemoryLog } from './memory-log.ts';
 import { describeWith } from '../../ground/describe-with.ts';
 import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';
@@ -214,6 +224,62 @@ describeWith(
       await request('right-for-the-hub', { signer: kubeSigner });
       expect((await decided('right-for-the-hub')).conditions).toMatchObject([{ type: 'Approved' }]);
     });
+
+    it('gives agents credentials with which they read nothing of the hub but their lease', async () => {
+      const certificate = await eventually(async () => {
+        const base64 = fields((await get('csr', 'right-for-the-hub'))['status'])['certificate'];
+        return typeof base64 === 'string' ? base64 : undefined;
+      });
+      const keyPem = await exportKeyPem((await keys).privateKey);
+      const path = join(hub.server.directory, 'agent-of-cluster1');
+      const user = {
+        'client-certificate-data': certificate,
+        'client-key-data': Buffer.from(keyPem).toString('base64'),
+      };
+      const ofAgent = {
+        clusters: [
+          {
+            name: 'hub',
+            cluster: { server: hub.server.url, 'certificate-authority': hub.server.caFile },
+          },
+        ],
+        users: [{ name: 'agent', user }],
+        contexts: [{ name: 'hub', context: { cluster: 'hub', user: 'agent' } }],
+        'current-context': 'hub',
+      };
+      await writeFile(path, JSON.stringify(ofAgent));
+      const connection = new ApiServerConnection({
+        config: kubeconfigFile(path),
+        userAgent: 'stolen',
+      });
+      const statusOf = async (at: string): Promise<number> => {
+        const request = { method: 'GET', path: at, what: `get ${at}` } as const;
+        const answer = await connection.send(request, AbortSignal.timeout(10_000));
+        answer.resume();
+        return answer.statusCode!;
+      };
+      try {
+        const group = '/apis/cluster.open-cluster-management.io/v1';
+        const works = '/apis/work.open-cluster-management.io/v1/namespaces';
+        const leases = '/apis/coordination.k8s.io/v1/namespaces';
+        const forbidden = [
+          '/api/v1/pods',
+          ...['default', 'kube-system', hubNs, 'cluster1', 'cluster2'].flatMap((namespace) => [
+            `/api/v1/namespaces/${namespace}/pods`,
+            `/api/v1/namespaces/${namespace}/secrets`,
+          ]),
+          ...['/api/v1/nodes', '/api/v1/namespaces', `${group}/managedclusters`],
+          ...[`${works}/cluster1/manifestworks`, `${leases}/cluster1/leases`],
+          `/api/v1/namespaces/${hubNs}/services/https:proxy-entrypoint:proxy-server/proxy/`,
+          `${leases}/cluster2/leases/cluster-proxy`,
+        ];
+        for (const at of forbidden) expect([at, await statusOf(at)]).toEqual([at, 403]);
+        // It is a user of the hub all the same: its own lease it may read, which is not there yet.
+        expect(await statusOf(`${leases}/cluster1/leases/cluster-proxy`)).toBe(404);
+      } finally {
+        connection.close();
+      }
+    }, 60_000);
 
     it('takes note of the CA that has signed, on the addon, and leaves what is written by others to them', async () => {
       const ca = textIn(await get('secret', 'cluster-proxy-agent-signer', '-n', hubNs), 'ca.crt')!;

@@ -10,7 +10,11 @@ import { VirtualClock } from '../../support/virtual-clock.ts';
 /** A race whose sockets answer when the test says so. */
 function race(
   addresses: readonly string[],
-  { withinMs = 5_000, late }: { withinMs?: number; late?: Promise<readonly string[]> } = {},
+  {
+    withinMs = 5_000,
+    late,
+    hasRoom = () => true,
+  }: { withinMs?: number; late?: Promise<readonly string[]>; hasRoom?: () => boolean } = {},
 ) {
   const clock = new VirtualClock(5);
   const sockets = new Map<string, Socket>();
@@ -29,6 +33,7 @@ function race(
       clock,
       signal: over.signal,
       withinMs,
+      hasRoom,
       attempts,
     },
   );
@@ -117,5 +122,17 @@ describe('a race between addresses', () => {
     fail('10.0.0.1', 'ENETUNREACH');
     late.resolve([]);
     await expect(connected).rejects.toBeInstanceOf(ConnectError);
+  });
+
+  it('has two attempts at a time where the process has no room for more', async () => {
+    const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'];
+    const { clock, startedAtMs, fail, open } = race(addresses, { hasRoom: () => false });
+    await clock.advance(2_000);
+    expect(open()).toEqual(['10.0.0.1', '10.0.0.2']);
+    fail('10.0.0.1', 'EHOSTUNREACH');
+    expect(startedAtMs.at(-1)).toEqual(['10.0.0.3', 2_000]);
+    fail('10.0.0.2', 'EHOSTUNREACH');
+    fail('10.0.0.3', 'EHOSTUNREACH');
+    expect(startedAtMs.at(-1)).toEqual(['10.0.0.4', 2_000]);
   });
 });

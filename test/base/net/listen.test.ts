@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, Server } from 'node:net';
-import { expect, it, onTestFinished, vi } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { formatPeer } from '../../../src/base/net/format-peer.ts';
 import { listenAt } from '../../../src/base/net/listen.ts';
 import { RecordingLogger } from '../../support/linked-sessions.ts';
@@ -36,26 +36,30 @@ it('[::] is reached with IPv6 and with IPv4, and each peer is shown as it is', a
   expect(log.lines).toEqual([]);
 });
 
-/** As a kernel that knows no IPv6 answers. */
-function withoutIpv6(code: string): void {
-  const listen = Server.prototype.listen;
-  const spy = vi.spyOn(Server.prototype, 'listen').mockImplementation(function (
-    this: Server,
-    ...args: unknown[]
-  ) {
-    if (args[1] === '0.0.0.0') return Reflect.apply(listen, this, args) as Server;
-    const error = Object.assign(new Error(`listen ${code} ::`), { code });
-    process.nextTick(() => this.emit('error', error));
+/** A server as on a kernel that knows no IPv6. */
+class ServerWithoutIpv6 extends Server {
+  readonly #code: string;
+
+  constructor(code: string) {
+    super((socket) => socket.end());
+    this.#code = code;
+    onTestFinished(() => void this.close());
+  }
+
+  override listen(...args: unknown[]): this {
+    if (args[1] === '0.0.0.0') return super.listen(...(args as [number, string]));
+    const code = this.#code;
+    process.nextTick(() =>
+      this.emit('error', Object.assign(new Error(`listen ${code}`), { code })),
+    );
     return this;
-  });
-  onTestFinished(() => spy.mockRestore());
+  }
 }
 
 it.each(['EAFNOSUPPORT', 'EADDRNOTAVAIL'])(
   '[::] is every IPv4 address where there is no IPv6 (%s), with a warning',
   async (code) => {
-    withoutIpv6(code);
-    const { server } = makeServer();
+    const server = new ServerWithoutIpv6(code);
     const log = new RecordingLogger();
     await listenAt(server, { host: '::', port: 0 }, log);
     const { address, port } = server.address() as AddressInfo;
@@ -68,8 +72,7 @@ it.each(['EAFNOSUPPORT', 'EADDRNOTAVAIL'])(
 );
 
 it('another IPv6 address is not replaced', async () => {
-  withoutIpv6('EADDRNOTAVAIL');
-  const { server } = makeServer();
+  const server = new ServerWithoutIpv6('EADDRNOTAVAIL');
   const listening = listenAt(server, { host: '::1', port: 0 }, new RecordingLogger());
   await expect(listening).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' });
 });

@@ -1,0 +1,74 @@
+import { notableDifferenceMs } from '../base/broker-time.ts';
+import type { Logger } from '../base/logger.ts';
+
+/**
+ * The greatest correction, in milliseconds. A token that is signed for a later time can be kept and used then, so this bounds how long somebody
+ * who once stood between agent and broker (a gateway that ends TLS) can use what he saw. It is far more than clocks drift.
+ */
+export const maxCorrectionMs = 3_600_000;
+/** Smaller changes are measuring errors: a request takes a while. In milliseconds. */
+const stepMs = 5_000;
+
+/**
+ * The time for the tokens of an agent: that of the broker, as its answers say, where the clock of this machine differs. Tokens are valid for 60 s,
+ * so without a correction a clock that is a minute wrong keeps an agent out.
+ */
+export class BrokerClock {
+  readonly #wallClock: () => number;
+  readonly #log: Logger;
+  #correctionMs = 0;
+  #differenceMs = 0;
+  #isLogged = false;
+
+  /** @param wallClock milliseconds since 1970 */
+  constructor(log: Logger, wallClock: () => number = Date.now) {
+    this.#log = log;
+    this.#wallClock = wallClock;
+  }
+
+  /** What the clock of the broker was ahead of this machine's when it answered last, in milliseconds; 0: not known. */
+  get differenceMs(): number {
+    return this.#differenceMs;
+  }
+
+  /** Changes whenever tokens are made for another time than before. */
+  get correctionMs(): number {
+    return this.#correctionMs;
+  }
+
+  /** This machine's own. */
+  localTime(): Date {
+    return new Date(this.#wallClock());
+  }
+
+  /** The time for a token. */
+  now(): Date {
+    return new Date(this.#wallClock() + this.#correctionMs);
+  }
+
+  /**
+   * A broker has told its time, in an answer that has just come.
+   *
+   * @param elapsedMs since the request was sent
+   */
+  observe(brokerTimeMs: number, elapsedMs: number): void {
+    const differenceMs = Math.round(brokerTimeMs - (this.#wallClock() - elapsedMs / 2));
+    this.#differenceMs = differenceMs;
+    const isTooMuch = Math.abs(differenceMs) > maxCorrectionMs;
+    const wantedMs = isTooMuch || Math.abs(differenceMs) < stepMs ? 0 : differenceMs;
+    if (Math.abs(wantedMs - this.#correctionMs) >= stepMs) this.#correctionMs = wantedMs;
+    this.#report(isTooMuch);
+  }
+
+  #report(isTooMuch: boolean): void {
+    const isNotable = Math.abs(this.#differenceMs) > notableDifferenceMs;
+    if (isNotable && !this.#isLogged) {
+      const next = isTooMuch
+        ? `more than ${maxCorrectionMs / 1000} s are not corrected for, so the broker refuses this agent; set the clock`
+        : 'tokens are made for the time of the broker; set the clock that is wrong';
+      const differenceS = Math.round(this.#differenceMs / 1000);
+      this.#log.warn('the clocks of agent and broker differ', { brokerAheadS: differenceS, next });
+    }
+    this.#isLogged = isNotable;
+  }
+}
