@@ -12,10 +12,11 @@ import {
   type GoAway,
 } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
-import { processName, type AgentClaim, type AgentProcess } from './directory.ts';
+import type { AgentClaim } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 import { LivenessCheck } from './liveness-check.ts';
 import { TunnelClaim } from './tunnel-claim.ts';
+import { portKey, type KeptAgent, type TunnelName } from './tunnel-name.ts';
 
 /** What an agent's tunnel needs of the hub. */
 export interface AgentHub {
@@ -37,27 +38,6 @@ interface SessionDialer {
   /** Bytes of control frames that were queued since the dialer's link was last seen with room. */
   queuedControlBytes: number;
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
-}
-
-/** Which tunnel this is: an agent's process has several, to different replicas. */
-export interface TunnelName extends AgentProcess {
-  readonly cluster: string;
-  readonly tunnel: number;
-}
-
-/** Names a tunnel within its cluster. */
-export function portKey(name: TunnelName): string {
-  return `${name.tunnel}/${processName(name)}`;
-}
-
-/** What of a tunnel must outlive the hub's memory, once its agent has said HELLO. */
-export interface KeptAgent extends TunnelName {
-  readonly role: 'agent';
-  readonly epoch: number;
-  readonly software: string;
-  /** Milliseconds since 1970. */
-  readonly connectedAtMs: number;
-  readonly leaving: boolean;
 }
 
 // Most tunnels have neither at any time; one that gets some makes its own.

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
-import type { KeptAgent } from './agent-port.ts';
+import type { KeptAgent } from './tunnel-name.ts';
 import type { KeptDialer } from './dialer-port.ts';
 import type { AgentRecord, Directory } from './directory.ts';
 

@@ -1,4 +1,5 @@
-import { portKey, type AgentPort, type TunnelName } from './agent-port.ts';
+import { type AgentPort } from './agent-port.ts';
+import { portKey, type TunnelName } from './tunnel-name.ts';
 import { isProcess, type AgentProcess } from './directory.ts';
 import { hubLimits } from './hub-options.ts';
 

@@ -6,30 +6,7 @@ import type { AttachableLink } from '../tunnel/link.ts';
 import { protocolVersion, type GoAway, type Hello, type Welcome } from '../tunnel/message.ts';
 import { Session, type SessionOptions } from '../tunnel/session.ts';
 import { SessionLink } from './session-link.ts';
-
-/**
- * An agent whose connection the system closed is back within moments, or its process is dead: then its targets are gone too
- * and waiting longer is in vain. In milliseconds.
- */
-const agentGraceMs = 5_000;
-
-/**
- * The same where another agent of the cluster is connected, in milliseconds: what clients open again works there, and until this
- * session's streams end they do not. A live agent is back within this: its first attempt starts within 500 ms.
- */
-const otherAgentGraceMs = 1_000;
-
-/**
- * How long a new session looks for a first link, in milliseconds: dials wait through a broker's restart rather than fail, and
- * hear the true reason before their own patience ends.
- */
-const firstLinkMs = 8_000;
-
-/** Between attempts to get a lost session back, in milliseconds: a gap is noticed, so they are quick. */
-const retry = { baseMs: 100, capMs: 1_000 };
-
-/** How long a link may take from the first attempt to connect to WELCOME, in milliseconds. */
-const welcomeTimeoutMs = 10_000;
+import { sessionWaits } from './session-waits.ts';
 
 export interface ClusterSessionOptions extends Omit<
   SessionOptions,
@@ -64,7 +41,7 @@ export class ClusterSession {
   readonly #options: ClusterSessionOptions;
   readonly #log: Logger;
   #id = randomName();
-  readonly #backoff = new Backoff(retry);
+  readonly #backoff = new Backoff(sessionWaits.retry);
   readonly #startedMs: number;
   /** The agent's process that has the session. */
   #process: AgentProcess | undefined;
@@ -129,8 +106,8 @@ export class ClusterSession {
       ...this.#process,
     };
     const stop = new AbortController();
-    const timeout = clock.setTimer(welcomeTimeoutMs, () => {
-      const sentence = `no broker took the session in within ${welcomeTimeoutMs} ms`;
+    const timeout = clock.setTimer(sessionWaits.welcomeTimeoutMs, () => {
+      const sentence = `no broker took the session in within ${sessionWaits.welcomeTimeoutMs} ms`;
       this.#onAttemptFailed(attempt, new TunnelError('link_lost', sentence));
     });
     const attempt: Attempt = { stop, timeout, link: undefined };
@@ -235,7 +212,7 @@ export class ClusterSession {
     if (isFull || !isResumable(error.code)) return this.#onRefused(error);
     if (this.session.streamCount === 0) return this.#end(error);
     const { clock, limits } = this.#options;
-    const graceMs = error.code === 'agent_lost' ? agentGraceMs : limits.resumeGraceMs;
+    const graceMs = error.code === 'agent_lost' ? sessionWaits.agentGraceMs : limits.resumeGraceMs;
     this.#stillSinceMs ??= clock.now();
     this.#lost = { error, atMs: clock.now() };
     this.#giveUpAfter(graceMs);
@@ -268,7 +245,8 @@ export class ClusterSession {
     if (!attached && error.code === 'agent_lost') {
       if (this.session.unanswered && this.session.streamCount > 0) return this.#beginAnew(error);
       this.session.failUnanswered(error);
-      if (this.#lost?.error.code === 'agent_lost') this.#giveUpAfter(otherAgentGraceMs);
+      if (this.#lost?.error.code === 'agent_lost')
+        this.#giveUpAfter(sessionWaits.otherAgentGraceMs);
     }
     this.#log.debug('session not resumed yet', { code: error.code, why: error.message });
     this.#retry();
@@ -277,7 +255,7 @@ export class ClusterSession {
   /** Whether the first link may still come about: nobody has said no for good, and somebody waits. */
   #mayWait({ code }: TunnelError): boolean {
     const waitedMs = this.#options.clock.now() - this.#startedMs;
-    return isResumable(code) && this.session.streamCount > 0 && waitedMs < firstLinkMs;
+    return isResumable(code) && this.session.streamCount > 0 && waitedMs < sessionWaits.firstLinkMs;
   }
 
   /** There is no way back. */

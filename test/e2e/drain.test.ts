@@ -105,7 +105,8 @@ describe('a program that gets SIGTERM', () => {
     ['broker', 'this broker is shutting down'],
     // In gRPC's own words, so that clients look for another bridge.
     ['bridge', 'UNAVAILABLE'],
-  ])('has new dials told so (%s)', async (role, text) => {
+    // They wait for an agent, or for another broker, before they fail.
+  ])('has new dials told so (%s)', { timeout: 60_000 }, async (role, text) => {
     await using open = await worldWithStream();
     await drain(open.world, role);
     expect((await dialFailure(open.client, open.to)).message).toContain(text);

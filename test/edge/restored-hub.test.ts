@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import type { KeptAgent } from '../../src/broker/agent-port.ts';
+import type { KeptAgent } from '../../src/broker/tunnel-name.ts';
 import type { KeptDialer } from '../../src/broker/dialer-port.ts';
 import { ObjectDirectory } from '../../src/broker/edge/object-directory.ts';
 import { Hub } from '../../src/broker/hub.ts';

@@ -1,5 +1,5 @@
 import { credentialHeader } from '../../base/certificate-token.ts';
-import type { TunnelName } from '../agent-port.ts';
+import type { TunnelName } from '../tunnel-name.ts';
 
 /** Who was let in, as the Worker tells the object of the cluster. */
 export type Admitted =

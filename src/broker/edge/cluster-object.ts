@@ -5,7 +5,7 @@ import type { Logger } from '../../base/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { closeError } from '../../websocket/close-code.ts';
 import { sessionLimitProblem, tunnelLimitProblem } from '../admission.ts';
-import type { KeptAgent } from '../agent-port.ts';
+import type { KeptAgent } from '../tunnel-name.ts';
 import { Hub } from '../hub.ts';
 import { brokerStatus, type BrokerStatus } from '../status.ts';
 import { culvertProtocol, decodeAdmitted, type Admitted } from './admitted.ts';

@@ -5,7 +5,7 @@ import type { AttachableLink, LinkOwner } from '../../tunnel/link.ts';
 import { encodeMessage } from '../../tunnel/message.ts';
 import type { Block } from '../../tunnel/slab.ts';
 import { closePayload } from '../../websocket/close-code.ts';
-import type { KeptAgent } from '../agent-port.ts';
+import type { KeptAgent } from '../tunnel-name.ts';
 import type { KeptDialer } from '../dialer-port.ts';
 import type { Admitted } from './admitted.ts';
 import type { CreditGuard, SessionEnd } from './credit-guard.ts';
