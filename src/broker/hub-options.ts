@@ -38,6 +38,12 @@ export const hubLimits = {
    */
   maxBacklogBytes: 128 * 1024 * 1024,
   /**
+   * Bytes that may wait for all links together, where at least `largeBacklogBytes` wait for each. Beyond this the link with the largest
+   * backlog is closed.
+   */
+  maxTotalBacklogBytes: 512 * 1024 * 1024,
+  largeBacklogBytes: 1024 * 1024,
+  /**
    * Bytes of control frames that may wait for one dialer since its link last had room. An honest session needs a few frames for each of
    * its streams.
    */

@@ -8,6 +8,7 @@ import { DialerPort, type DialerHub, type KeptDialer } from './dialer-port.ts';
 import { isOtherProcess, processName, type AgentRecord } from './directory.ts';
 import { hubLimits, type HubOptions } from './hub-options.ts';
 import { Placement, type Place, type PlaceWish } from './placement.ts';
+import { RelayBacklog } from './relay-backlog.ts';
 import { TunnelTable } from './tunnel-table.ts';
 
 /** After so many it begins to tell again. */
@@ -26,6 +27,7 @@ export class Hub implements AgentHub, DialerHub {
   /** Tunnels that have not said HELLO yet. */
   readonly #newcomers = new Set<AgentPort>();
   readonly #dialers = new Set<DialerPort>();
+  readonly #backlog = new RelayBacklog(hubLimits);
   /** How many of them each dialer has for each cluster, by `sessionsKey`. */
   readonly #sessionCounts = new Map<string, number>();
   #draining = false;
@@ -196,9 +198,7 @@ export class Hub implements AgentHub, DialerHub {
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     this.relayedBytes += payload.length;
     link.sendCopy(type, session, stream, payload);
-    if (link.room > -hubLimits.maxBacklogBytes) return;
-    const sentence = `more than ${hubLimits.maxBacklogBytes} bytes wait for ${link.peer}`;
-    link.close(new TunnelError('overloaded', sentence));
+    this.#backlog.given(link, payload.length);
   }
 
   /**
