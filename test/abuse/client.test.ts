@@ -253,7 +253,7 @@ describe('a client that vanishes in the middle of a download', () => {
 });
 
 describeWith({ go: await ground.go() }, 'the Go client that ends 16 downloads', ({ go }) => {
-  it('leaves no target sending', { timeout: 60_000 }, async () => {
+  it('leaves no target sending', { timeout: 100_000 }, async () => {
     await using world = await startWorld();
     await using target = await SendingTarget.start();
     const to = `cluster1:${target.port}`;
@@ -261,6 +261,7 @@ describeWith({ go: await ground.go() }, 'the Go client that ends 16 downloads', 
     await runClient(go, world.front, 'isolation', ...args, '--streams', String(downloadCount));
     expect(target.connections.length).toBeGreaterThanOrEqual(downloadCount);
     expect(await rateAfterASecond(target)).toBeLessThan(mib);
-    await expect.poll(() => target.openCount, { timeout: 15_000 }).toBe(0);
+    // The client's process has ended. Node's TLS sometimes does not report a connection that breaks off during a write; then the PING does.
+    await expect.poll(() => target.openCount, { timeout: 60_000 }).toBe(0);
   });
 });
