@@ -93,12 +93,12 @@ export class Placement {
     // What is here is known better here than in any directory.
     let here = this.#tunnels.choose(cluster, process);
     here ??= await this.#tunnels.chooseSoon(cluster, process);
-    if (here !== undefined && !here.retiring) return { place: { here }, records: [] };
+    if (isFirstChoice(here, process)) return { place: { here }, records: [] };
     const { directory, replica, forward } = this.#options;
     const records = await directory.locate(cluster);
     // It may be here under another name: the session was asked for by the cluster's alias.
     here ??= this.#tunnels.choose(records[0]?.cluster ?? cluster, process);
-    if (here !== undefined && !here.retiring) return { place: { here }, records };
+    if (isFirstChoice(here, process)) return { place: { here }, records };
     for (const record of forward === undefined || forwarded ? [] : records) {
       if (record.replica === replica) continue;
       if (except?.replica === record.replica && record.epoch <= except.epoch) continue;
@@ -123,6 +123,15 @@ export class Placement {
         !isProcess(record, process!),
     );
   }
+}
+
+/** A tunnel that is no worse than one of another replica. A new session does not go to a process that may be dead. */
+function isFirstChoice(
+  port: AgentPort | undefined,
+  process: AgentProcess | undefined,
+): port is AgentPort {
+  if (port === undefined || port.retiring) return false;
+  return process !== undefined || !port.doubtful;
 }
 
 function goneAlone({ cluster, process }: PlaceWish): TunnelError {

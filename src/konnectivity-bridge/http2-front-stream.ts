@@ -1,10 +1,12 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { Clock, Timer } from '../base/clock.ts';
 import type { FrontHandler, FrontStream, GrpcStatus } from './front.ts';
 import type { PacketBuffer, PacketBufferPool } from './packet-buffer.ts';
 
 export interface Http2FrontStreamOptions {
   readonly peer: string;
   readonly pool: PacketBufferPool;
+  readonly clock: Clock;
   /** `BridgeLimits.lingerMs`. */
   readonly lingerMs: number;
   /** Bytes have left the process, and more of this call wait. */
@@ -16,7 +18,9 @@ export class Http2FrontStream implements FrontStream {
   readonly peer: string;
   readonly #stream: ServerHttp2Stream;
   readonly #pool: PacketBufferPool;
+  readonly #clock: Clock;
   readonly #lingerMs: number;
+  #lingerTimer: Timer | undefined;
   readonly #onProgress: () => void;
   #handler: FrontHandler | undefined;
   #queuedBytes = 0;
@@ -30,6 +34,7 @@ export class Http2FrontStream implements FrontStream {
     this.peer = options.peer;
     this.#stream = stream;
     this.#pool = options.pool;
+    this.#clock = options.clock;
     this.#lingerMs = options.lingerMs;
     this.#onProgress = options.onProgress;
     stream.respond(
@@ -98,8 +103,11 @@ export class Http2FrontStream implements FrontStream {
       'grpc-status': String(this.#status),
       ...(message !== '' && { 'grpc-message': message }),
     });
-    // Clients close their half now. One that does not would keep the stream for ever.
-    this.#stream.setTimeout(this.#lingerMs, () => this.#stream.close(constants.NGHTTP2_NO_ERROR));
+    // Clients close their half now. One that does not would keep the stream for ever. The timeout of the stream itself would not do:
+    // it begins again with each byte that the client sends.
+    this.#lingerTimer = this.#clock.setTimer(this.#lingerMs, () =>
+      this.#stream.close(constants.NGHTTP2_NO_ERROR),
+    );
   }
 
   readonly #onWritten = (error?: Error | null): void => {
@@ -116,6 +124,7 @@ export class Http2FrontStream implements FrontStream {
   };
 
   #onClose(): void {
+    this.#lingerTimer?.cancel();
     for (const buffer of this.#queuedBuffers) if (buffer) this.#pool.drop(buffer);
     this.#queuedBuffers.fill(undefined);
     const handler = this.#handler;

@@ -235,10 +235,11 @@ class Http2Front implements Front {
       return refuse(stream, GrpcStatus.unimplemented, `unknown method ${headers[':path']}`);
     }
     if (!this.#accepting) return refuse(stream, GrpcStatus.unavailable, 'the bridge is draining');
-    const { pool, limits } = this.#options;
+    const { pool, limits, clock } = this.#options;
     const call = new Http2FrontStream(stream, {
       peer,
       pool,
+      clock,
       lingerMs: limits.lingerMs,
       onProgress,
     });
