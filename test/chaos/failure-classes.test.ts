@@ -46,7 +46,15 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
   beforeAll(async () => {
     stack = new AsyncDisposableStack();
     const server = stack.use(await startRedis(redis));
-    const brokerArgs = ['--accept-rate', '60', '--drain-timeout', '10s'];
+    // The storm is of one cluster.
+    const brokerArgs = [
+      '--accept-rate',
+      '60',
+      '--drain-timeout',
+      '10s',
+      '--max-tunnels-per-cluster',
+      '200',
+    ];
     fleet = stack.use(
       await Fleet.start({ brokers: 3, redisPort: server.port, agents: {}, brokerArgs }),
     );
@@ -89,7 +97,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
         name.startsWith(`${cluster}/`),
       );
       if (holds(names)) return names;
-      await sleep(50);
+      await sleep(200);
     }
   };
 
