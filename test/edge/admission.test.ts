@@ -111,11 +111,16 @@ describe('admission to the Worker', () => {
     );
   });
 
-  it('answers 409 to a second tunnel of an agent: there is no other replica', async () => {
-    await broker.agent('c3', { agentId: 'a' });
+  it('answers 409 to a second tunnel of an agent process: there is no other replica', async () => {
     const token = await bearer({ kind: 'agent', cluster: 'c3' });
-    const second = { ...agentOf('c3'), ...token, 'Culvert-Tunnel': '1' };
-    expect(await shake(worker, '/v1/agent', second)).toMatch(/^409 /);
+    const process = { ...agentOf('c3'), ...token, 'Culvert-Instance': 'one' };
+    using raw = await openRaw('/v1/agent', process);
+    const hello = encodeMessage({ ...protocolVersion, software: 'test' });
+    raw.send({ payload: encodeFrame(FrameType.hello, 0, 0, hello) });
+    const second = { ...process, 'Culvert-Tunnel': '1' };
+    await expect.poll(() => shake(worker, '/v1/agent', second)).toMatch(/^409 /);
+    const other = { ...second, 'Culvert-Instance': 'two' };
+    expect(await shake(worker, '/v1/agent', other)).toMatch(/^101 /);
   });
 
   it('answers a close with a close, so that nobody waits', async () => {
