@@ -130,7 +130,8 @@ export async function directoryTunnels(port: number): Promise<string[]> {
           'cluster' | 'agent' | 'replica',
           string
         >;
-        names.push(tunnelName(cluster, agent, replica));
+        // The name of the agent's process: an id, and what tells its processes apart.
+        names.push(tunnelName(cluster, agent.replace(/@.*/, ''), replica));
       }
     }
     return names.sort();
