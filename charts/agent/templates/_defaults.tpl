@@ -13,6 +13,7 @@ kubeApiserver: kubernetes.default.svc
 caBundle: ''
 serverName: ''
 hostHeader: ''
+headersSecretName: ''
 proxy:
   httpsProxy: ''
   secretName: ''
