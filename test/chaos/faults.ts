@@ -8,6 +8,8 @@ import type { ChaosWorld } from './world.ts';
 
 const drainLimitMs = 20_000;
 const followLimitMs = 20_000;
+/** A broker answers 5 requests for its status in a second with one credential. */
+const statusPollMs = 250;
 
 /** Whom a fault hits, for the log and the table. */
 export function victimOf(world: ChaosWorld, { kind, victim, other }: PlannedFault): string {
@@ -105,7 +107,7 @@ async function agentsStandBeside(world: ChaosWorld, { port }: FleetProgram): Pro
     const stand = ({ id, cluster }: { readonly id: string; readonly cluster: string }) =>
       others.some((name) => name.startsWith(`${cluster}/${id}@`));
     if (world.agents.every(stand) || Date.now() > endMs) return;
-    await sleep(50);
+    await sleep(statusPollMs);
   }
 }
 

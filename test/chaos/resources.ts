@@ -80,6 +80,9 @@ export async function brokerStatuses({ tokens, brokers }: Fleet): Promise<Broker
       const options = { host: '127.0.0.1', port, path: '/v1/status', agent: false };
       const asking = get({ ...options, headers: { Authorization: `Bearer ${token}` } });
       const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+      if (answer.statusCode !== 200) {
+        throw new Error(`the status of a broker: ${answer.statusCode} ${await text(answer)}`);
+      }
       const status = (await json(answer)) as BrokerStatus;
       // Its socket is no longer there to be counted.
       if (!answer.closed) await once(answer, 'close');
