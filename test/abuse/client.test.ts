@@ -9,7 +9,7 @@ import type { KonnectivityClient } from '../../src/konnectivity-client/konnectiv
 import { describeWith } from '../ground/describe-with.ts';
 import { ground } from '../ground/ground.ts';
 import { runClient } from '../ground/konnectivity-client.ts';
-import { echo, ended, openClient } from '../support/front-client.ts';
+import { echo, ended, openClient, startDownload } from '../support/front-client.ts';
 import { patternAt, patternSha256 } from '../support/pattern.ts';
 import { startProgram } from '../support/process.ts';
 import { startTarget, type TestTarget } from '../support/target.ts';
@@ -114,21 +114,6 @@ async function roundTripMs(connection: Duplex): Promise<number> {
     times.push(performance.now() - startedAtMs);
   }
   return times.sort((a, b) => a - b)[times.length / 2]!;
-}
-
-/** Dials and reads at least a MiB. */
-async function startDownload(client: KonnectivityClient, to: string): Promise<Duplex> {
-  const connection = await client.dial(to);
-  connection.on('error', () => {});
-  let bytes = 0;
-  const enough = Promise.withResolvers<void>();
-  connection.on('data', (piece: Buffer) => {
-    bytes += piece.length;
-    if (bytes >= mib) enough.resolve();
-  });
-  connection.on('close', () => enough.reject(new Error(`it ended after ${bytes} bytes`)));
-  await enough.promise;
-  return connection;
 }
 
 /** Waits a minute, and ten seconds more because the machine may be busy. */

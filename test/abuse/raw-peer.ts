@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeFrame, frameHeaderBytes, FrameType, readU32 } from '../../src/tunnel/frame.ts';
 import { decodeWelcome, encodeMessage } from '../../src/tunnel/message.ts';
 import { connectTo, handshakeText, rawFrame } from '../support/raw-websocket.ts';
-import type { World } from '../support/world.ts';
+import type { TestTokens } from '../support/world.ts';
 
 /** A peer that takes nothing for this long is not written to any further, in milliseconds. */
 const stuckMs = 10_000;
@@ -21,6 +21,14 @@ export interface ReceivedFrame {
   readonly session: number;
   readonly stream: number;
   readonly payload: Buffer;
+}
+
+/** A broker, and the issuer of credentials for it. */
+export interface AttackedBroker {
+  readonly brokerUrl: string;
+  readonly tokens: TestTokens;
+  /** For wss:// URLs. */
+  readonly certificates?: { readonly server: { readonly ca: string } };
 }
 
 /** A link to a real broker on which a test may send anything, in any amount, with or without reading the answers. */
@@ -41,13 +49,16 @@ export class RawPeer implements Disposable {
   }
 
   /** Connects with a credential. An agent's role is its cluster, a dialer's the cluster that it wants. */
-  static async open(world: World, role: 'agent' | 'dialer', cluster: string): Promise<RawPeer> {
-    const { tokens, brokerUrl, certificates } = world;
+  static async open(
+    { brokerUrl, tokens, certificates }: AttackedBroker,
+    role: 'agent' | 'dialer',
+    cluster: string,
+  ): Promise<RawPeer> {
     const isAgent = role === 'agent';
     const token = await tokens.issue(
       isAgent ? { kind: 'agent', cluster } : { kind: 'dialer', name: 'hostile' },
     );
-    const socket = await connectTo(brokerUrl, certificates.server.ca);
+    const socket = await connectTo(brokerUrl, certificates?.server.ca ?? '');
     const path = isAgent ? '/v1/agent' : `/v1/clusters/${cluster}/session`;
     const names = isAgent ? { 'Culvert-Cluster': cluster, 'Culvert-Agent': 'one' } : {};
     socket.write(handshakeText(path, { Authorization: `Bearer ${token}`, ...names }));
@@ -146,11 +157,19 @@ export class RawPeer implements Disposable {
   async #write(bytes: Buffer): Promise<boolean> {
     if (this.#socket.destroyed) return false;
     if (this.#socket.write(bytes)) return true;
-    return await Promise.race([
-      once(this.#socket, 'drain').then(() => true),
-      once(this.#socket, 'close').then(() => false),
-      sleep(stuckMs, false, { ref: false }),
-    ]).catch(() => false);
+    const over = new AbortController();
+    const { signal } = over;
+    try {
+      return await Promise.race([
+        once(this.#socket, 'drain', { signal }).then(() => true),
+        once(this.#socket, 'close', { signal }).then(() => false),
+        sleep(stuckMs, false, { ref: false, signal }),
+      ]);
+    } catch {
+      return false;
+    } finally {
+      over.abort();
+    }
   }
 
   async #change(): Promise<void> {

@@ -25,11 +25,18 @@ export function withOpenFiles(limit: number, program: ProgramOptions): ProgramOp
 /** A TCP connection of a stranger. It never throws, and is remembered so that it ends with the test. */
 export class Stranger implements Disposable {
   readonly #sockets: Socket[] = [];
+  readonly #localAddress: string | undefined;
+
+  /** @param localAddress where its connections come from (default: the system's choice) */
+  constructor(localAddress?: string) {
+    this.#localAddress = localAddress;
+  }
 
   /** Connects; it may be closed by the other end at any time. */
   connect(address: Address): Socket {
     const { hostname: host, port } = new URL(`tcp://${address}`);
-    const socket = connect({ host, port: Number(port) });
+    const local = this.#localAddress === undefined ? {} : { localAddress: this.#localAddress };
+    const socket = connect({ host, port: Number(port), ...local });
     socket.on('error', () => {});
     this.#sockets.push(socket);
     return socket;

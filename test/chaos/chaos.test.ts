@@ -4,8 +4,8 @@ import { ground } from '../ground/ground.ts';
 import { runChaos } from './run.ts';
 
 // Of many, two that together have every kind of fault within their time but those that take minutes.
-const seeds = [2844, 266];
-const durationMs = 45_000;
+const seeds = [759, 5572];
+const durationMs = 60_000;
 
 describeWith(
   { go: await ground.go(), redis: await ground.debian('redis-server') },

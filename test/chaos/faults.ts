@@ -1,19 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FleetProgram } from '../support/fleet.ts';
 import { Redis } from 'ioredis';
+import { abuse, isAbuse } from './abuse.ts';
 import { brokerStatuses, liveTunnels } from './resources.ts';
 import type { PlannedFault } from './schedule.ts';
 import type { ChaosWorld } from './world.ts';
 
 const drainLimitMs = 20_000;
 const followLimitMs = 20_000;
+/** A broker answers 5 requests for its status in a second with one credential. */
+const statusPollMs = 250;
 
 /** Whom a fault hits, for the log and the table. */
 export function victimOf(world: ChaosWorld, { kind, victim, other }: PlannedFault): string {
   if (kind === 'rolling-restart') return 'all brokers';
-  if (kind.startsWith('broker')) return `broker ${victim}`;
+  if (kind === 'bridge-kill' || kind === 'abuse-client') return 'the bridge';
+  if (kind.startsWith('broker') || isAbuse(kind)) return `broker ${victim}`;
   if (kind.startsWith('redis')) return 'redis';
-  if (kind === 'bridge-kill') return 'the bridge';
   if (kind.startsWith('dialer')) return world.dialers[victim]!.name;
   const agent = world.agents[victim]!.id;
   return kind === 'both-silence' ? `${agent} and ${world.dialers[other]!.name}` : agent;
@@ -22,6 +25,7 @@ export function victimOf(world: ChaosWorld, { kind, victim, other }: PlannedFaul
 /** Makes one fault happen, waits as long as it lasts, and makes everything whole again. */
 export async function inflict(world: ChaosWorld, fault: PlannedFault): Promise<void> {
   const { kind, holdMs, direction } = fault;
+  if (isAbuse(kind)) return abuse(world, fault, kind);
   switch (kind) {
     case 'broker-kill': {
       const broker = world.fleet.brokers[fault.victim]!;
@@ -103,7 +107,7 @@ async function agentsStandBeside(world: ChaosWorld, { port }: FleetProgram): Pro
     const stand = ({ id, cluster }: { readonly id: string; readonly cluster: string }) =>
       others.some((name) => name.startsWith(`${cluster}/${id}@`));
     if (world.agents.every(stand) || Date.now() > endMs) return;
-    await sleep(50);
+    await sleep(statusPollMs);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Load } from './load.ts';
 import type { MemorySampler } from './resources.ts';
+import { isAbuse } from './abuse.ts';
 import type { FaultKind, PlannedFault } from './schedule.ts';
 import type { Transfer } from './transfers.ts';
 import type { ChaosAgent, ChaosWorld } from './world.ts';
@@ -9,6 +10,8 @@ const agentLostLimitMs = 8_000;
 const killGapLimitMs = 3_000;
 /** A process that lived through minutes of load must not grow faster; heaps settle before that. */
 const growthLimit = { fromS: 300, mibPerMinute: 6 };
+/** An agent's heap grows in steps while a dialer abuses it, and keeps its size. Growth counts from here, in MiB. */
+const abusedAgentMib = 320;
 
 /** A fault that happened. */
 export class FaultRecord {
@@ -91,6 +94,14 @@ export function judge(run: {
         row.expected++;
       }
     }
+    if (isAbuse(kind)) {
+      const began = ({ startedMs }: Transfer): boolean => startedMs >= record.beganMs;
+      for (const transfer of failed.filter((one) => one.dialFailed && began(one))) {
+        broken.push(
+          `a dial failed beside ${kind}: ${transfer.kind} to ${transfer.cluster}: ${transfer.error?.message}`,
+        );
+      }
+    }
     if (kind === 'agent-kill') broken.push(...streamsThatOutlived(record, world));
     if (kind === 'rolling-restart') {
       for (const { kind: what, cluster, error } of failed.filter(({ dialFailed }) => dialFailed)) {
@@ -107,7 +118,9 @@ export function judge(run: {
       `p99 of the gaps at brokers' kills is ${quantile(killGaps, 0.99)} ms, more than ${killGapLimitMs}`,
     );
   }
-  for (const { name, mibPerMinute, seconds } of memory.slopes()) {
+  const agents = new Set(world.agents.map(({ id }) => id));
+  for (const { name, mib, mibPerMinute, seconds } of memory.slopes()) {
+    if (agents.has(name) && mib < abusedAgentMib) continue;
     if (seconds < growthLimit.fromS || mibPerMinute <= growthLimit.mibPerMinute) continue;
     const rate = mibPerMinute.toFixed(1);
     broken.push(`${name} grew by ${rate} MiB a minute over ${Math.round(seconds)} s`);

@@ -4,6 +4,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { json, text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { processOfField } from '../../src/broker/node/redis-entry.ts';
 import type { BrokerStatus } from '../../src/broker/status.ts';
 import { openSockets } from '../support/open-files.ts';
 import type { Fleet, FleetProgram } from '../support/fleet.ts';
@@ -123,15 +124,12 @@ export async function directoryTunnels(port: number): Promise<string[]> {
     const [seconds] = await redis.time();
     for (const key of await redis.keys('culvert:{cluster-*}')) {
       for (const [field, value] of Object.entries(await redis.hgetall(key))) {
+        const process = processOfField(field);
         const [, expiry, text] = /^\d+ (\d+) \w+ (\{.*\})$/s.exec(value) ?? [];
-        if (field === 'epoch' || text === undefined || Number(expiry) < Number(seconds) * 1000)
+        if (process === undefined || text === undefined || Number(expiry) < Number(seconds) * 1000)
           continue;
-        const { cluster, agent, replica } = JSON.parse(text) as Record<
-          'cluster' | 'agent' | 'replica',
-          string
-        >;
-        // The name of the agent's process: an id, and what tells its processes apart.
-        names.push(tunnelName(cluster, agent.replace(/@.*/, ''), replica));
+        const { cluster, replica } = JSON.parse(text) as Record<'cluster' | 'replica', string>;
+        names.push(tunnelName(cluster, process.agent, replica));
       }
     }
     return names.sort();

@@ -23,14 +23,18 @@ export const faultKinds = [
   'dialer-forgotten',
   'agent-freeze',
   'bridge-kill',
+  'abuse-stranger',
+  'abuse-agent',
+  'abuse-dialer',
+  'abuse-client',
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 export interface PlannedFault {
   readonly kind: FaultKind;
-  /** Which of those that it can hit, by index; for `both-silence` the agent. */
+  /** Which of those that it can hit, by index; for `both-silence` the agent, for abuse the broker. */
   readonly victim: number;
-  /** Which dialer, for `both-silence`. */
+  /** Which dialer, for `both-silence`; which cluster, for abuse. */
   readonly other: number;
   /** How long it lasts, in milliseconds. */
   readonly holdMs: number;
@@ -103,7 +107,8 @@ function plan(
     random.integer(0, count - 1),
   ) as [number, number, number];
   const holdMs = holdOf(kind, random.next(), limits);
-  const victim = kind.startsWith('broker') ? broker : kind.startsWith('dialer') ? dialer : agent;
+  const isBroker = kind.startsWith('broker') || kind.startsWith('abuse');
+  const victim = isBroker ? broker : kind.startsWith('dialer') ? dialer : agent;
   return {
     kind,
     victim,
@@ -137,6 +142,11 @@ function holdOf(kind: FaultKind, length: number, limits: ScheduleLimits): number
     case 'agent-delay':
     case 'dialer-delay':
       return between(2_000, 5_000);
+    case 'abuse-stranger':
+    case 'abuse-agent':
+    case 'abuse-dialer':
+    case 'abuse-client':
+      return between(3_000, 5_000);
     case 'agent-forgotten':
     case 'dialer-forgotten':
       return noticedMs;

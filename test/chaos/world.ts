@@ -104,7 +104,7 @@ export class ChaosWorld implements AsyncDisposable {
         brokers: 3,
         redisPort: redis.port,
         agents: {},
-        brokerArgs: ['--drain-timeout', '10s'],
+        brokerArgs: ['--drain-timeout', '10s', '--max-connections', '256'],
         bridgeRoute: async (port) => (await network(port)).port,
       }),
     );

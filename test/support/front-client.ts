@@ -47,6 +47,21 @@ export async function echo(connection: Duplex, text: string): Promise<string> {
   }
 }
 
+/** Dials, and resolves once the first MiB has been read. @throws Error the connection ended before */
+export async function startDownload(client: KonnectivityClient, to: string): Promise<Duplex> {
+  const connection = await client.dial(to);
+  connection.on('error', () => {});
+  let bytes = 0;
+  const enough = Promise.withResolvers<void>();
+  connection.on('data', (piece: Buffer) => {
+    bytes += piece.length;
+    if (bytes >= 2 ** 20) enough.resolve();
+  });
+  connection.on('close', () => enough.reject(new Error(`it ended after ${bytes} bytes`)));
+  await enough.promise;
+  return connection;
+}
+
 /** Resolves when the connection is over, with what broke it off, if anything did. */
 export async function ended(connection: Duplex): Promise<Error | undefined> {
   const closed = Promise.withResolvers<void>();
