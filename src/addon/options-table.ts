@@ -77,12 +77,12 @@ export const addonAgentTable = {
     help: 'Make NetworkPolicies for brokers and agents.',
   },
   apiServerPort: {
-    name: 'api-server-port',
+    name: 'api-server-ports',
     kind: 'integer',
     min: 1,
     max: 65_535,
     repeatable: true,
-    help: 'What NetworkPolicies let out to: a TCP port at which kube-apiservers, of the hub and of managed clusters, listen themselves. Without one every TCP port.',
+    help: 'A TCP port at which the kube-apiservers of the hub and of managed clusters listen: NetworkPolicies allow egress to it. Without one they allow every TCP port.',
   },
   imagePullPolicy: {
     name: 'image-pull-policy',

@@ -223,7 +223,7 @@ const rows: readonly Row[] = [
     ['NetworkPolicy', 'cluster-proxy-redis-network-policy'],
     { spec: { egress: [] } },
   ],
-  ['networkPolicies.apiServerPorts', [8443, 6443], manager, arg('--api-server-port=8443')],
+  ['networkPolicies.apiServerPorts', [8443, 6443], manager, arg('--api-server-ports=8443')],
   ['featureGates.clusterProfile', true, manager, arg('--feature-gates=ClusterProfile=true')],
   ['enableServiceProxy', true, manager, arg('--enable-service-proxy=true')],
   [
