@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../src/base/logger.ts';
 import {
@@ -214,5 +214,14 @@ describe('docs/errors.md', () => {
     );
     // 500 is for what nobody foresaw, so nothing here can cause it.
     expect([...given, '500 internal no'].toSorted()).toEqual(documented.toSorted());
+  });
+});
+
+describe('docs/security.md', () => {
+  it('names only tests that exist', () => {
+    const named = read('docs/security.md').match(/test\/[\w./-]+\.ts\b/g) ?? [];
+    expect(named.length).toBeGreaterThan(40);
+    const missing = named.filter((path) => !existsSync(new URL(`../${path}`, import.meta.url)));
+    expect(missing).toEqual([]);
   });
 });
