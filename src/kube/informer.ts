@@ -148,7 +148,7 @@ export class Informer<T extends KubeObject = KubeObject> {
     }
     if (signal.aborted) return;
     const wasLong = this.#clock.now() - startedMs >= shortWatchMs;
-    if (isKubeError(thrown, 'gone') || isOutage(thrown, wasLong)) this.#version = undefined;
+    if (isKubeError(thrown, 'gone') || isOutage(thrown)) this.#version = undefined;
     if (thrown !== undefined && !isKubeError(thrown, 'gone')) this.#troubled(thrown);
     if (wasLong) this.#backoff.reset();
     if (wasLong && thrown === undefined) return;
@@ -244,10 +244,10 @@ export class Informer<T extends KubeObject = KubeObject> {
 }
 
 /**
- * Whether a turn ended because nobody answered: a watch that broke off after some time is none, and neither is a server that asks for
- * patience.
+ * Whether the server may have another history now, such as that of a backup: it gave no answer, or its watch broke off and did not end in
+ * order. A watch from a version that the server has not reached yet brings nothing, and no error. A server that asks for patience is no outage.
  */
-function isOutage(thrown: unknown, wasLong: boolean): boolean {
+function isOutage(thrown: unknown): boolean {
   if (!(thrown instanceof KubeError) || thrown.status === 429) return false;
-  return thrown.code === 'timeout' || (thrown.code === 'unavailable' && !wasLong);
+  return thrown.code === 'timeout' || thrown.code === 'unavailable';
 }

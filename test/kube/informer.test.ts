@@ -157,7 +157,18 @@ describe('an informer', () => {
     expect(changes).toEqual(['new default/a', 'changed default/a', 'changed default/a']);
   });
 
-  it('goes on where it was when a watch breaks off, with no second list', async () => {
+  it('goes on where it was when a watch ends in order, with no second list', async () => {
+    const { api, clock, changes } = follow({ objects: [configMap('a')] });
+    await clock.advance(5_000);
+    api.endWatches();
+    await clock.advance(10);
+    await api.apply(configMap('b'), forced);
+    await clock.advance(16_000);
+    expect(changes).toEqual(['new default/a', 'new default/b']);
+    expect(callsOf(api, 'list')).toBe(1);
+  });
+
+  it('lists again when a watch breaks off, although the server is back at once', async () => {
     const { api, clock, informer, changes } = follow({ objects: [configMap('a')] });
     await clock.advance(5_000);
     api.goAway();
@@ -167,7 +178,21 @@ describe('an informer', () => {
     api.comeBack();
     await clock.advance(16_000);
     expect(changes).toEqual(['new default/a', 'new default/b']);
-    expect(callsOf(api, 'list')).toBe(1);
+    expect(callsOf(api, 'list')).toBe(2);
+  });
+
+  it('shows what a backup has brought back when the server is back before anything was asked of it', async () => {
+    const { api, clock, informer } = follow({ objects: [configMap('a', {}, 'old')] });
+    await clock.advance(5_000);
+    const restore = api.backUp();
+    await api.apply(configMap('a', {}, 'new'), forced);
+    await clock.advance(10);
+    api.goAway();
+    await clock.advance(10);
+    restore();
+    api.comeBack();
+    await clock.advance(16_000);
+    expect(informer.get('default/a')).toMatchObject({ data: { x: 'old' } });
   });
 
   it('keeps what it knows during an outage, and lists once when the server comes back', async () => {
@@ -177,7 +202,7 @@ describe('an informer', () => {
     await clock.advance(60_000);
     expect(informer.problem).toContain('ConfigMaps');
     expect(informer.get('default/a')).toBeDefined();
-    const before = callsOf(api, 'watch');
+    const before = callsOf(api, 'list');
     api.put(configMap('b'));
     api.comeBack();
     api.calls.length = 0;
@@ -195,11 +220,10 @@ describe('an informer', () => {
     await clock.advance(5_000);
     await api.apply(configMap('b'), forced);
     await clock.advance(10);
-    api.goAway();
-    await clock.advance(10);
     api.compact();
-    api.put(configMap('c'));
-    api.comeBack();
+    api.endWatches();
+    await clock.advance(10);
+    await api.apply(configMap('c'), forced);
     await clock.advance(16_000);
     expect(changes).toEqual(['new default/a', 'new default/b', 'new default/c']);
     expect(callsOf(api, 'list')).toBe(1);
@@ -241,9 +265,7 @@ describe('an informer', () => {
     });
     await clock.advance(5_000);
     isBusy = true;
-    api.goAway();
-    await clock.advance(10);
-    api.comeBack();
+    api.endWatches();
     await clock.advance(5_000);
     isBusy = false;
     await clock.advance(16_000);

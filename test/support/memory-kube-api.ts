@@ -68,6 +68,7 @@ export class MemoryKubeApi implements KubeApi {
   readonly #intercept: (call: MemoryCall) => Error | undefined;
   readonly calls: MemoryCall[] = [];
   #isAway = false;
+  #endings = 0;
 
   constructor(options: MemoryKubeApiOptions = {}, store = new Store()) {
     this.#store = store;
@@ -117,6 +118,12 @@ export class MemoryKubeApi implements KubeApi {
 
   comeBack(): void {
     this.#isAway = false;
+  }
+
+  /** Ends every watch in order, as a server does after a while. */
+  endWatches(): void {
+    this.#endings++;
+    this.#wake();
   }
 
   /** Remembers what is stored. @returns puts it back, versions included, as a restored backup does */
@@ -173,6 +180,7 @@ export class MemoryKubeApi implements KubeApi {
     let version = Number(options.resourceVersion);
     if (version < this.#store.oldestVersion) throw tooOld(collection);
     using wakes = this.#wakes(options);
+    const endings = this.#endings;
     for (;;) {
       const waiting = wakes.next();
       for (const { version: at, old, now } of [...this.#store.happened]) {
@@ -187,7 +195,7 @@ export class MemoryKubeApi implements KubeApi {
       options.signal.throwIfAborted();
       if (this.#isAway) throw refused('unavailable', 'watch', collection, 'it is away');
       if (version < this.#store.oldestVersion) throw tooOld(collection);
-      if ((await waiting) === 'timeout') {
+      if (this.#endings !== endings || (await waiting) === 'timeout') {
         yield { type: 'bookmark', resourceVersion: String(this.#store.version) };
         return;
       }
