@@ -114,6 +114,7 @@ export class RedisConnection {
     this.#client.on('close', () => {
       if (!this.#closed) listener.onLost(this.#translate('the connection was lost'));
     });
+    this.#client.on('end', () => this.#connectAgain());
     const subscribed = this.#subscribe(listener);
     try {
       await this.#inTime(this.#client.connect());
@@ -171,6 +172,15 @@ export class RedisConnection {
     this.#client.disconnect();
     this.#subscriber?.disconnect();
     this.files?.[Symbol.dispose]();
+  }
+
+  /** A client of Sentinels that hears of a failover while it connects gives up: ioredis takes it for a wish to disconnect. */
+  #connectAgain(): void {
+    if (this.#closed) return;
+    systemClock.setTimer(this.#backoff.nextDelayMs(), () => {
+      // A failure is another 'end'.
+      if (!this.#closed && this.#client.status === 'end') this.#client.connect().catch(() => {});
+    });
   }
 
   /** Resolves after the first attempt; later ones follow by themselves. */
