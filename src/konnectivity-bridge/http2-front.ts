@@ -23,7 +23,7 @@ import { BridgeError } from './bridge-error.ts';
 import { ClientWatch } from './client-watch.ts';
 import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
-import { interceptHttp1, refuseHttp1 } from './http1-refusal.ts';
+import { refuseHttp1 } from './http1-refusal.ts';
 import type { ClientRefusal } from './metrics.ts';
 import type { BridgeLimits, TcpAddress } from './options.ts';
 import type { PacketBufferPool } from './packet-buffer.ts';
@@ -72,11 +72,6 @@ class Http2Front implements Front {
   constructor(options: Http2FrontOptions) {
     this.#options = options;
     this.#server = createHttp2Server(options);
-    if (options.tls === undefined) {
-      const timeoutMs = options.limits.handshakeTimeoutMs;
-      const onHttp1 = (socket: Socket) => this.#refuseHttp1(socket);
-      interceptHttp1(this.#server, { clock: options.clock, timeoutMs, onHttp1 });
-    }
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));

@@ -375,16 +375,22 @@ describe('TCP in the clear', () => {
     expect(await closed(socket)).toBe(true);
   });
 
-  it('tells a client that speaks HTTP CONNECT what to set, and warns once', async () => {
+  it('tells a client that speaks HTTP CONNECT over TLS what to set, and warns once', async () => {
     const warnings: (LogFields | undefined)[] = [];
     const log: Logger = {
       ...silentLogger,
       child: () => log,
       warn: (_, fields) => void warnings.push(fields),
     };
-    await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { log });
+    const options = { listen: loopback, tls: tlsFiles() };
+    await using bridge = await startTestBridge(new ScriptedDialer(), options, { log });
     for (let i = 0; i < 2; i++) {
-      const socket = connect(portOf(bridge.address), '127.0.0.1');
+      const socket = connectTls({
+        host: '127.0.0.1',
+        servername: 'localhost',
+        port: portOf(bridge.address),
+        ...(await pems(certificates.client)),
+      });
       socket.write('CONNECT 10.77.0.10:9443 HTTP/1.1\r\nHost: 10.77.0.10:9443\r\n\r\n');
       const chunks: Buffer[] = [];
       for await (const chunk of socket) chunks.push(chunk as Buffer);
