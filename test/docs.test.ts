@@ -90,6 +90,18 @@ describe('docs/configuration.md', () => {
     return [`## \`culvert ${name}\``, wrapped(about), ...blocks].join('\n\n');
   }
 
+  it.each(
+    commands.flatMap(({ name, groups }) =>
+      groups.map((group) => [name, group.title, group.table] as const),
+    ),
+  )('lists the options of %s, "%s", as the program has them', (name, title, table) => {
+    const section = sectionUnder(read('docs/configuration.md'), `## \`culvert ${name}\``);
+    const items = Object.values(table).map((option) =>
+      itemOf(option).slice(2).replaceAll(/\s+/g, ' '),
+    );
+    expect(itemsUnder(section, `### ${title}`)).toEqual(items);
+  });
+
   // A file that differs fails; `-u` writes it.
   it('lists the commands, their groups and their options as the programs have them', async () => {
     const [prose] = read('docs/configuration.md').split(generatedFrom);
