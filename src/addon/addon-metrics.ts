@@ -1,5 +1,5 @@
 import { Metrics } from '../base/metrics.ts';
-import type { ControllerStatus } from '../kube/controller.ts';
+import type { ControllerStatus } from '../kube/controllers/controller.ts';
 import type { RotationSeen, RotationsSeen } from './hub/rotation-status.ts';
 import type { CsrCounts } from './controllers/csr-controller.ts';
 

@@ -1,9 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { agentSignerName } from '../../base/agent-subject.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { refOf } from '../../kube/kube-ref.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { refOf } from '../../kube/client/kube-ref.ts';
 import {
   type CertificateSigningRequest,
   parseCertificateSigningRequest,
@@ -17,7 +17,7 @@ import {
 } from '../api/managed-cluster-addon.ts';
 import { addonName } from '../api/names.ts';
 import { signAgentCsr } from '../certificates/agent-csr.ts';
-import { Controller, keysFrom, type KeySource } from '../../kube/controller.ts';
+import { Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
 import { agentRegistrations } from '../registration/agent-identity.ts';
 import { agentSignerPatch } from '../registration/agent-signer.ts';
 import { approvalCondition, decideCsr, labelledCluster } from '../registration/csr-approval.ts';

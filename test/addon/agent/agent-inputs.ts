@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import type { AgentInput } from '../../../src/addon/agent/agent-input.ts';
 import { renderAgent } from '../../../src/addon/agent/render-agent.ts';
 import { parseAddOnDeploymentConfig } from '../../../src/addon/api/addon-deployment-config.ts';

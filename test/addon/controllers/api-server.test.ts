@@ -6,9 +6,9 @@ import { fields, items } from '../../../src/addon/api/fields.ts';
 import { organizationalUnitOf } from '../../../src/addon/registration/agent-identity.ts';
 import { exportKeyPem, parseCertificates } from '../../../src/base/x509.ts';
 import { clusterOfSubject } from '../../../src/base/agent-subject.ts';
-import { ApiServerConnection } from '../../../src/kube/api-server-connection.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
-import { kubeconfigFile } from '../../../src/kube/kubeconfig-file.ts';
+import { ApiServerConnection } from '../../../src/kube/client/api-server-connection.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
+import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';
 import { findCondition, parseConditions } from '../../../src/addon/api/condition.ts';
 import { textIn } from '../../../src/addon/certificates/secret.ts';
 import {

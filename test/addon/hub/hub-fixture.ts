@@ -5,7 +5,7 @@ import {
   reconcileHub,
 } from '../../../src/addon/hub/reconcile-hub.ts';
 import type { RedisSpec } from '../../../src/addon/api/configuration-spec.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { fields, type Fields } from '../../../src/addon/api/fields.ts';
 
 export const hub = 'open-cluster-management-cluster-proxy';

@@ -13,7 +13,7 @@ import {
 } from '../../../src/addon/registration/agent-signer.ts';
 import { checkCsr } from '../../../src/addon/registration/csr-check.ts';
 import { registrationJson } from '../../../src/addon/api/registration-config.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { csr } from './csr-objects.ts';
 import { addOn, addOnObject, nowMs } from './hub-objects.ts';
 

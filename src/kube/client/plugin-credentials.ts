@@ -1,7 +1,7 @@
 import type { RequestOptions } from 'node:https';
 import { dirname, resolve } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
-import { Secret } from '../base/secret.ts';
+import { Secret } from '../../base/secret.ts';
 import type { KubeEndpoint } from './kube-endpoint.ts';
 
 /** Runs the exec plugin or auth provider of a kubeconfig's user; it keeps what it got until that expires. */

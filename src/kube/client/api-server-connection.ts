@@ -1,15 +1,15 @@
 import { type Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { type AgentOptions, request as requestHttps } from 'node:https';
-import { describeError } from '../base/error.ts';
-import { RouteError } from '../base/net/route-error.ts';
-import { formatHostPort } from '../base/options-values.ts';
+import { describeError } from '../../base/error.ts';
+import { RouteError } from '../../base/net/route-error.ts';
+import { formatHostPort } from '../../base/options-values.ts';
 import {
   type ProxyEnvironment,
   ProxyEnvironmentError,
   proxyFor,
-} from '../base/proxy-environment.ts';
-import { proxyFingerprint } from '../base/proxy.ts';
-import { trustServersOf } from '../base/tls-trust.ts';
+} from '../../base/proxy-environment.ts';
+import { proxyFingerprint } from '../../base/proxy.ts';
+import { trustServersOf } from '../../base/tls-trust.ts';
 import { DialingHttpAgent, DialingHttpsAgent, type ProxyAccess } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
