@@ -43,8 +43,9 @@ interface KnownAgent {
 }
 
 /**
- * HTTP/1.1 to one API server over connections that are kept: new ones are made when what TLS shows changes, a renewed token goes
- * into the next request. @kubernetes/client-node opens a connection for each call, and importing it costs more memory than an agent may have.
+ * HTTP/1.1 to one API server over kept connections. A change of CA, client certificate or proxy makes
+ * new connections. A renewed token goes into the next request. ARCHITECTURE.md says why this is not
+ * a client library.
  */
 export class ApiServerConnection {
   readonly #options: ApiServerConnectionOptions;
