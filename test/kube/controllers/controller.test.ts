@@ -1,9 +1,13 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Controller, keysFrom, type ControllerOptions } from '../../src/kube/controller.ts';
-import { Informer } from '../../src/kube/informer.ts';
-import { KubeError } from '../../src/kube/kube-error.ts';
-import { MemoryKubeApi } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import {
+  Controller,
+  keysFrom,
+  type ControllerOptions,
+} from '../../../src/kube/controllers/controller.ts';
+import { Informer } from '../../../src/kube/controllers/informer.ts';
+import { KubeError } from '../../../src/kube/client/kube-error.ts';
+import { MemoryKubeApi } from '../../support/memory-kube-api.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 
 const configMap = (name: string, labels: Record<string, string> = {}) => ({
   apiVersion: 'v1',

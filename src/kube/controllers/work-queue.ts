@@ -1,5 +1,5 @@
-import { Backoff, type BackoffOptions } from '../base/backoff.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { Backoff, type BackoffOptions } from '../../base/backoff.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
 
 export interface WorkQueueOptions {
   readonly clock: Clock;

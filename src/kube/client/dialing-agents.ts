@@ -6,11 +6,11 @@ import {
 import { Agent as HttpsAgent, type AgentOptions as HttpsAgentOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { asError } from '../base/error.ts';
-import { connectTcp } from '../base/net/connect-tcp.ts';
-import { connectThroughProxy, type ProxyRoute } from '../base/net/connect-through-proxy.ts';
-import { RouteError } from '../base/net/route-error.ts';
-import type { HostPort } from '../base/options/option-parsers.ts';
+import { asError } from '../../base/error.ts';
+import { connectTcp } from '../../base/net/connect-tcp.ts';
+import { connectThroughProxy, type ProxyRoute } from '../../base/net/connect-through-proxy.ts';
+import { RouteError } from '../../base/net/route-error.ts';
+import type { HostPort } from '../../base/options/option-parsers.ts';
 
 const connectTimeoutMs = 15_000;
 

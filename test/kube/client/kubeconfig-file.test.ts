@@ -2,10 +2,10 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { beforeAll, afterAll, describe, expect, it } from 'vitest';
-import { inClusterConfig } from '../../src/kube/in-cluster-config.ts';
-import { kubeconfigFile } from '../../src/kube/kubeconfig-file.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { inClusterConfig } from '../../../src/kube/client/in-cluster-config.ts';
+import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';
+import { makeTestCertificates } from '../../support/certificates.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 
 let directory: string;
 let files = 0;

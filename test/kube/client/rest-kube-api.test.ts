@@ -1,18 +1,18 @@
-import { copyFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/base/clock.ts';
-import { Informer } from '../../src/kube/informer.ts';
-import type { KubeApi } from '../../src/kube/kube-api.ts';
-import { isKubeError } from '../../src/kube/kube-error.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
-import { kubeconfigFile } from '../../src/kube/kubeconfig-file.ts';
-import { LeaderElection, type Lease } from '../../src/kube/leader-election.ts';
-import { RestKubeApi } from '../../src/kube/rest-kube-api.ts';
-import { describeKubeApi } from '../contracts/kube-api.contract.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { startApiServer, type RunningApiServer } from '../ground/kubernetes/api-server.ts';
-import { apiServerPrograms, findPrograms } from '../ground/kubernetes/programs.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { Informer } from '../../../src/kube/controllers/informer.ts';
+import type { KubeApi } from '../../../src/kube/client/kube-api.ts';
+import { isKubeError } from '../../../src/kube/client/kube-error.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
+import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';
+import { LeaderElection, type Lease } from '../../../src/kube/controllers/leader-election.ts';
+import { RestKubeApi } from '../../../src/kube/client/rest-kube-api.ts';
+import { describeKubeApi } from '../../contracts/kube-api.contract.ts';
+import { describeWith } from '../../ground/describe-with.ts';
+import { startApiServer, type RunningApiServer } from '../../ground/kubernetes/api-server.ts';
+import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';
 import { signingRequest } from './signing-request.ts';
 
 const signal = new AbortController().signal;
@@ -80,6 +80,41 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
       expect(await whoAmI(client.api)).toBe('system:serviceaccount:default:fresh');
     });
 
+    it('runs an exec plugin with the same information as kubectl, and again when its token is refused', async () => {
+      const tokenFile = join(server.directory, 'plugin-token');
+      const plugin = join(server.directory, 'plugin.sh');
+      const seen = join(server.directory, 'plugin-info');
+      const apiVersion = 'client.authentication.k8s.io/v1';
+      const answer = `{"apiVersion":"${apiVersion}","kind":"ExecCredential","status":{"token":"%s"}}`;
+      const script = `echo "$KUBERNETES_EXEC_INFO" >> ${seen}; printf '${answer}' "$(cat ${tokenFile})"`;
+      await writeFile(plugin, `#!/bin/sh\n${script}\n`, { mode: 0o700 });
+      await writeFile(tokenFile, 'stale');
+      const exec = {
+        apiVersion,
+        command: './plugin.sh',
+        interactiveMode: 'Never',
+        provideClusterInfo: true,
+      };
+      const path = await kubeconfigOf({ exec });
+      using client = closing(clientOf(path));
+      await expect(whoAmI(client.api)).rejects.toMatchObject({ code: 'unauthorized' });
+      await createServiceAccount('plugged');
+      await writeFile(tokenFile, await server.token('default', 'plugged'));
+      expect(await whoAmI(client.api)).toBe('system:serviceaccount:default:plugged');
+      const kubectl = ['--kubeconfig', path, 'auth', 'whoami', '-o', 'name'];
+      await server.kubectl(kubectl).catch(() => {});
+      const runs = (await readFile(seen, 'utf8')).trim().split('\n');
+      // Ours: the first call, again after its 401, and again after the 401 of the second call.
+      expect(runs).toHaveLength(4);
+      const [ours, theirs] = [runs[0]!, runs[3]!].map((run) => {
+        // We end a CA with a line feed.
+        return JSON.parse(run, (field, value: string) =>
+          field === 'certificate-authority-data' ? atob(value).trim() : value,
+        ) as object;
+      });
+      expect(ours).toEqual(theirs);
+    });
+
     it('says what it may not do, and how to change that', async () => {
       using client = closing(clientOf(await server.kubeconfigFor({ user: 'nobody' })));
       const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'default', name: 'a' };
@@ -95,12 +130,15 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     return api.create({ apiVersion: 'v1', kind: 'ServiceAccount', metadata }, { signal });
   };
 
-  const tokenKubeconfig = async (tokenFile: string): Promise<string> => {
-    const path = join(server.directory, 'token.kubeconfig');
+  const tokenKubeconfig = (tokenFile: string) => kubeconfigOf({ tokenFile });
+
+  let kubeconfigs = 0;
+  const kubeconfigOf = async (user: object): Promise<string> => {
+    const path = join(server.directory, `written-${++kubeconfigs}.kubeconfig`);
     const cluster = { server: server.url, 'certificate-authority': server.caFile };
     const config = {
       clusters: [{ name: 'c', cluster }],
-      users: [{ name: 'u', user: { tokenFile } }],
+      users: [{ name: 'u', user }],
       contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
       'current-context': 'x',
     };

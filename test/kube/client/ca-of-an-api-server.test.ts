@@ -4,17 +4,17 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LastGoodCa } from '../../src/base/tls/last-good-ca.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
-import { ApiServerConnection } from '../../src/kube/api-server-connection.ts';
-import { inClusterConfig } from '../../src/kube/in-cluster-config.ts';
-import type { KubeConfig } from '../../src/kube/kube-endpoint.ts';
-import { kubeconfigFile } from '../../src/kube/kubeconfig-file.ts';
+import { LastGoodCa } from '../../../src/base/tls/last-good-ca.ts';
+import { type LogFields, type Logger, silentLogger } from '../../../src/base/log/logger.ts';
+import { ApiServerConnection } from '../../../src/kube/client/api-server-connection.ts';
+import { inClusterConfig } from '../../../src/kube/client/in-cluster-config.ts';
+import type { KubeConfig } from '../../../src/kube/client/kube-endpoint.ts';
+import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';
 import {
   type CertificateFiles,
   makeTestCertificates,
   type TestCertificates,
-} from '../support/certificates.ts';
+} from '../../support/certificates.ts';
 
 let directory: string;
 let certificates: TestCertificates;

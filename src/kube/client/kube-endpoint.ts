@@ -1,5 +1,5 @@
-import type { Proxy } from '../base/net/proxy.ts';
-import type { Secret } from '../base/secret.ts';
+import type { Proxy } from '../../base/net/proxy.ts';
+import type { Secret } from '../../base/secret.ts';
 
 /** Where an API server is and who we are to it; enough to make any connection, a WebSocket too. */
 export interface KubeEndpoint {

@@ -1,15 +1,15 @@
 import { type Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { type AgentOptions, request as requestHttps } from 'node:https';
-import { describeError } from '../base/error.ts';
-import { RouteError } from '../base/net/route-error.ts';
-import { formatHostPort } from '../base/options/option-parsers.ts';
+import { describeError } from '../../base/error.ts';
+import { RouteError } from '../../base/net/route-error.ts';
+import { formatHostPort } from '../../base/options/option-parsers.ts';
 import {
   type ProxyEnvironment,
   ProxyEnvironmentError,
   proxyFor,
-} from '../base/net/proxy-environment.ts';
-import { proxyFingerprint } from '../base/net/proxy.ts';
-import { trustServersOf } from '../base/tls/tls-trust.ts';
+} from '../../base/net/proxy-environment.ts';
+import { proxyFingerprint } from '../../base/net/proxy.ts';
+import { trustServersOf } from '../../base/tls/tls-trust.ts';
 import { DialingHttpAgent, DialingHttpsAgent, type ProxyAccess } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
@@ -43,8 +43,9 @@ interface KnownAgent {
 }
 
 /**
- * HTTP/1.1 to one API server over connections that are kept: new ones are made when what TLS shows changes, a renewed token goes
- * into the next request. @kubernetes/client-node opens a connection for each call, and importing it costs more memory than an agent may have.
+ * HTTP/1.1 to one API server over kept connections. A change of CA, client certificate or proxy makes
+ * new connections. A renewed token goes into the next request. ARCHITECTURE.md says why this is not
+ * a client library.
  */
 export class ApiServerConnection {
   readonly #options: ApiServerConnectionOptions;

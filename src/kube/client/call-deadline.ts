@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import type { Clock } from '../../base/clock.ts';
 
 /**
  * Runs `call` with a signal that aborts when the caller's does, with its reason, or with `late()` after `timeoutMs`.

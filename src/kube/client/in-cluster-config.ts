@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
-import { LastGoodCa } from '../base/tls/last-good-ca.ts';
-import { readSecretFile } from '../base/files/secret-file.ts';
-import { X509Error } from '../base/x509/reading.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import { readSecretFile } from '../../base/files/secret-file.ts';
+import { X509Error } from '../../base/x509/reading.ts';
 import type { KubeConfig } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
 import { RereadingConfig, type RereadOptions } from './rereading-config.ts';

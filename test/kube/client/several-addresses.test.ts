@@ -3,11 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { systemNames } from '../../src/base/net/name-resolver.ts';
-import type { KubeEndpoint } from '../../src/kube/kube-endpoint.ts';
-import { RestKubeApi } from '../../src/kube/rest-kube-api.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
+import { systemNames } from '../../../src/base/net/name-resolver.ts';
+import type { KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
+import { RestKubeApi } from '../../../src/kube/client/rest-kube-api.ts';
+import { makeTestCertificates } from '../../support/certificates.ts';
+import { startUnansweringPort } from '../../support/unanswering-port.ts';
 
 const { signal } = new AbortController();
 const kinds = { resources: [{ name: 'configmaps', kind: 'ConfigMap', namespaced: true }] };

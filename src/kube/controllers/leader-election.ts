@@ -1,10 +1,10 @@
-import { systemClock, type Clock } from '../base/clock.ts';
-import { silentLogger, type Logger } from '../base/log/logger.ts';
-import { sleep } from '../base/sleep.ts';
-import type { KubeApi } from './kube-api.ts';
-import { isKubeError } from './kube-error.ts';
-import type { KubeObject } from './kube-object.ts';
-import { find } from './kube-ref.ts';
+import { systemClock, type Clock } from '../../base/clock.ts';
+import { silentLogger, type Logger } from '../../base/log/logger.ts';
+import { sleep } from '../../base/sleep.ts';
+import type { KubeApi } from '../client/kube-api.ts';
+import { isKubeError } from '../client/kube-error.ts';
+import type { KubeObject } from '../client/kube-object.ts';
+import { find } from '../client/kube-ref.ts';
 
 export interface LeaderElectionOptions {
   readonly api: KubeApi;

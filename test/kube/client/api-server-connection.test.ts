@@ -10,10 +10,10 @@ import {
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Secret } from '../../src/base/secret.ts';
-import type { KubeConfig, KubeEndpoint } from '../../src/kube/kube-endpoint.ts';
-import { RestKubeApi, type RestKubeApiOptions } from '../../src/kube/rest-kube-api.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
+import { Secret } from '../../../src/base/secret.ts';
+import type { KubeConfig, KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
+import { RestKubeApi, type RestKubeApiOptions } from '../../../src/kube/client/rest-kube-api.ts';
+import { makeTestCertificates } from '../../support/certificates.ts';
 
 const signal = new AbortController().signal;
 const mapRef = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default', name: 'a' };

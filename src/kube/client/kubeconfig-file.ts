@@ -1,9 +1,11 @@
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
-import { describeError } from '../base/error.ts';
-import { LastGoodCa } from '../base/tls/last-good-ca.ts';
-import { type Proxy, parseProxyUrl, ProxyUrlError } from '../base/net/proxy.ts';
-import { Secret } from '../base/secret.ts';
+import { describeError } from '../../base/error.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import { type Proxy, parseProxyUrl, ProxyUrlError } from '../../base/net/proxy.ts';
+import { Secret } from '../../base/secret.ts';
+import { type Credentials, ExecCredentials } from './exec-credentials.ts';
+import { type ExecPlugin, parseExecPlugin } from './exec-plugin.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';
 import {
@@ -11,7 +13,6 @@ import {
   KubeconfigEntry,
   readKubeconfigPart as readText,
 } from './kubeconfig-entry.ts';
-import type { PluginCredentials } from './plugin-credentials.ts';
 import { RereadingConfig, type RereadOptions } from './rereading-config.ts';
 
 /** The parts of a kubeconfig that we read. Any field may be of any type: people and templates write them. */
@@ -28,32 +29,26 @@ interface NamedEntry {
 }
 
 /**
- * The current context of a kubeconfig, with the files that it names (relative ones lie beside it). All are read again when they change:
- * OCM rewrites an agent's whenever its certificate is renewed. Users with an exec plugin or an auth provider work too.
+ * The current context of a kubeconfig, with the files that it names. Relative paths start at the
+ * kubeconfig's folder. All files are read again when they change, because OCM rewrites an agent's
+ * kubeconfig whenever its certificate is renewed. Exec plugins are run.
  */
 export function kubeconfigFile(path: string, options: RereadOptions = {}): KubeConfig {
-  let plugin: PluginCredentials | undefined;
-  const askPlugin: AskPlugin = async (text) => {
-    try {
-      // It brings @kubernetes/client-node, 0.4 s and 83 MiB: only those wait for it who need its plugins.
-      const { PluginCredentials } = await import('./plugin-credentials.ts');
-      if (plugin?.text !== text) plugin = new PluginCredentials(path, text);
-      return await plugin.get();
-    } catch (cause) {
-      const message = `the plugin of the user in kubeconfig ${path} gave no credentials; run it by hand`;
-      throw new KubeError('bad_config', message, { cause });
-    }
-  };
   const { ca = new LastGoodCa('CA of the kubeconfig') } = options;
-  return new RereadingConfig(() => read(path, askPlugin, ca), options);
+  const plugins = new ExecCredentials();
+  const config = new RereadingConfig(() => read(path, plugins, ca), options);
+  return {
+    endpoint: () => config.endpoint(),
+    expire: () => {
+      plugins.forget();
+      config.expire();
+    },
+  };
 }
-
-type Credentials = Pick<KubeEndpoint, 'certificate' | 'token'>;
-type AskPlugin = (text: string) => Promise<Credentials>;
 
 async function read(
   path: string,
-  askPlugin: AskPlugin,
+  plugins: ExecCredentials,
   lastGood: LastGoodCa,
 ): Promise<KubeEndpoint> {
   const text = await readText(path, path, 'kubeconfig');
@@ -67,6 +62,7 @@ async function read(
       'its cluster has a certificate authority and insecure-skip-tls-verify: true, remove one of them',
     );
   }
+  checkUser(path, user);
   return {
     server: urlOf(path, serverUrl),
     ca,
@@ -74,15 +70,27 @@ async function read(
     verify,
     proxy: proxyOf(path, cluster.text('proxy-url')),
     namespace: context.text('namespace'),
-    ...(await credentialsOf(path, user, () => askPlugin(text))),
+    ...(user.has('exec')
+      ? await pluginCredentials(path, parseExecPlugin(path, user, cluster, ca), plugins)
+      : await credentialsOf(path, user)),
   };
 }
 
-async function credentialsOf(
+async function pluginCredentials(
   path: string,
-  user: KubeconfigEntry,
-  askPlugin: () => Promise<Credentials>,
+  plugin: ExecPlugin,
+  plugins: ExecCredentials,
 ): Promise<Credentials> {
+  try {
+    return await plugins.get(plugin);
+  } catch (cause) {
+    const message = `the plugin of the user in kubeconfig ${path} gave no credentials; run it by hand`;
+    throw new KubeError('bad_config', message, { cause });
+  }
+}
+
+/** @throws KubeError `bad_config` for credentials that client-go or the API server would not take */
+function checkUser(path: string, user: KubeconfigEntry): void {
   for (const field of ['as', 'as-uid', 'as-groups', 'as-user-extra']) {
     if (!user.has(field)) continue;
     throw bad(
@@ -96,7 +104,15 @@ async function credentialsOf(
       'its user has username and password, which Kubernetes does not accept since 1.19; use a token or a client certificate',
     );
   }
-  if (user.has('exec') || user.has('auth-provider')) return await askPlugin();
+  if (user.has('auth-provider')) {
+    throw bad(
+      path,
+      'its user has an auth-provider, which is not supported (Kubernetes 1.26 removed gcp and azure); use an exec plugin',
+    );
+  }
+}
+
+async function credentialsOf(path: string, user: KubeconfigEntry): Promise<Credentials> {
   const cert = await user.pem('client-certificate', 'client certificate');
   const key = await user.pem('client-key', 'client key');
   if ((cert === undefined) !== (key === undefined)) {

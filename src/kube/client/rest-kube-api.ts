@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { systemClock, type Clock } from '../base/clock.ts';
+import { systemClock, type Clock } from '../../base/clock.ts';
 import {
   ApiServerConnection,
   type ApiRequest,
@@ -26,7 +26,7 @@ import { describeRef, refOf } from './kube-ref.ts';
 import { readAnswer } from './read-answer.ts';
 import { ResourcePaths } from './resource-paths.ts';
 import { errorOf } from './status-error.ts';
-import { openWatch } from './watch.ts';
+import { openWatch } from './open-watch.ts';
 
 export interface RestKubeApiOptions extends Omit<ApiServerConnectionOptions, 'userAgent'> {
   /** Owns the fields that we apply. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import type { Clock, Timer } from '../base/clock.ts';
-import { describeError } from '../base/error.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
+import { describeError } from '../../base/error.ts';
 import type { WatchEvent } from './kube-api.ts';
 import { KubeError } from './kube-error.ts';
 import type { KubeObject } from './kube-object.ts';

@@ -34,6 +34,31 @@ export class KubeconfigEntry {
     throw this.#bad(`${field} of its ${this.#what} is not text, put it in quotes`);
   }
 
+  /** The value as it is in the file, of any type. */
+  value(field: string): unknown {
+    return this.#fields[field];
+  }
+
+  /** A list of texts, empty when the field is absent. @throws KubeError `bad_config` */
+  texts(field: string): readonly string[] {
+    return this.#list(field).map((item) => {
+      if (typeof item === 'string') return item;
+      throw this.#bad(
+        `${field} of its ${this.#what} has an item that is not text, put it in quotes`,
+      );
+    });
+  }
+
+  /** An object inside this one, without fields when it is absent. @param what names it in messages */
+  entry(field: string, what: string): KubeconfigEntry {
+    return new KubeconfigEntry(this.#path, what, this.#fields[field]);
+  }
+
+  /** A list of objects, empty when the field is absent. @throws KubeError `bad_config` */
+  entries(field: string, what: string): readonly KubeconfigEntry[] {
+    return this.#list(field).map((item) => new KubeconfigEntry(this.#path, what, item));
+  }
+
   /** @throws KubeError `bad_config` it is neither true nor false */
   flag(field: string): boolean {
     if (!this.has(field)) return false;
@@ -59,6 +84,13 @@ export class KubeconfigEntry {
     const file = this.text(field);
     if (file === undefined) return undefined;
     return await readKubeconfigPart(resolve(dirname(this.#path), file), this.#path, what);
+  }
+
+  #list(field: string): readonly unknown[] {
+    if (!this.has(field)) return [];
+    const value = this.#fields[field];
+    if (Array.isArray(value)) return value;
+    throw this.#bad(`${field} of its ${this.#what} is not a list`);
   }
 
   #bad(problem: string): KubeError {

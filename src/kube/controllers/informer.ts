@@ -1,13 +1,13 @@
-import { Backoff } from '../base/backoff.ts';
-import { systemClock, type Clock, type Timer } from '../base/clock.ts';
-import { describeError } from '../base/error.ts';
-import { silentLogger, type Logger } from '../base/log/logger.ts';
-import { sleep } from '../base/sleep.ts';
-import { unlessAborted } from './call-deadline.ts';
-import type { KubeApi, KubeCollection, Selectors, WatchEvent } from './kube-api.ts';
-import { isKubeError, KubeError } from './kube-error.ts';
-import type { KubeObject } from './kube-object.ts';
-import { describeRef, keyOf, listAll } from './kube-ref.ts';
+import { Backoff } from '../../base/backoff.ts';
+import { systemClock, type Clock, type Timer } from '../../base/clock.ts';
+import { describeError } from '../../base/error.ts';
+import { silentLogger, type Logger } from '../../base/log/logger.ts';
+import { sleep } from '../../base/sleep.ts';
+import { unlessAborted } from '../client/call-deadline.ts';
+import type { KubeApi, KubeCollection, Selectors, WatchEvent } from '../client/kube-api.ts';
+import { isKubeError, KubeError } from '../client/kube-error.ts';
+import type { KubeObject } from '../client/kube-object.ts';
+import { describeRef, keyOf, listAll } from '../client/kube-ref.ts';
 import { ObjectStore, type Indexers } from './object-store.ts';
 
 /** A resync gives the same object as `old` and as `now`. */

@@ -9,20 +9,20 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import {
   type ProxyEnvironment,
   readProxyEnvironment,
-} from '../../src/base/net/proxy-environment.ts';
-import { Secret } from '../../src/base/secret.ts';
-import { inClusterConfig } from '../../src/kube/in-cluster-config.ts';
-import type { KubeConfig, KubeEndpoint } from '../../src/kube/kube-endpoint.ts';
-import { RestKubeApi } from '../../src/kube/rest-kube-api.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
+} from '../../../src/base/net/proxy-environment.ts';
+import { Secret } from '../../../src/base/secret.ts';
+import { inClusterConfig } from '../../../src/kube/client/in-cluster-config.ts';
+import type { KubeConfig, KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
+import { RestKubeApi } from '../../../src/kube/client/rest-kube-api.ts';
+import { makeTestCertificates, type TestCertificates } from '../../support/certificates.ts';
 import {
   type ConnectProxy,
   notLoopback,
   notLoopback6,
   startConnectProxy,
-} from '../support/connect-proxy.ts';
-import { startSocksProxy } from '../support/socks-proxy.ts';
-import { startTarget } from '../support/target.ts';
+} from '../../support/connect-proxy.ts';
+import { startSocksProxy } from '../../support/socks-proxy.ts';
+import { startTarget } from '../../support/target.ts';
 
 const signal = new AbortController().signal;
 const mapRef = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default', name: 'a' };

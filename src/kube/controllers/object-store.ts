@@ -1,5 +1,5 @@
-import type { KubeObject } from './kube-object.ts';
-import { keyOf } from './kube-ref.ts';
+import type { KubeObject } from '../client/kube-object.ts';
+import { keyOf } from '../client/kube-ref.ts';
 
 /** By name of the index, the values under which an object is found. */
 export type Indexers<T extends KubeObject> = Readonly<

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { describeError } from '../base/error.ts';
+import { describeError } from '../../base/error.ts';
 import { KubeError } from './kube-error.ts';
 
 // A page of 500 objects of the largest size that etcd stores is larger, and nobody has one.

@@ -1,9 +1,9 @@
-import type { BackoffOptions } from '../base/backoff.ts';
-import { systemClock, type Clock } from '../base/clock.ts';
-import { silentLogger, type Logger } from '../base/log/logger.ts';
+import type { BackoffOptions } from '../../base/backoff.ts';
+import { systemClock, type Clock } from '../../base/clock.ts';
+import { silentLogger, type Logger } from '../../base/log/logger.ts';
 import type { Informer, ObjectChange } from './informer.ts';
-import { isKubeError, KubeError } from './kube-error.ts';
-import type { KubeObject } from './kube-object.ts';
+import { isKubeError, KubeError } from '../client/kube-error.ts';
+import type { KubeObject } from '../client/kube-object.ts';
 import { WorkQueue } from './work-queue.ts';
 
 /** What a reconcile wants besides being called on changes. */

@@ -1,10 +1,14 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Backoff } from '../../src/base/backoff.ts';
-import { Informer, type InformerOptions, type ObjectChange } from '../../src/kube/informer.ts';
-import { KubeError } from '../../src/kube/kube-error.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
-import { MemoryKubeApi, type MemoryCall } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { Backoff } from '../../../src/base/backoff.ts';
+import {
+  Informer,
+  type InformerOptions,
+  type ObjectChange,
+} from '../../../src/kube/controllers/informer.ts';
+import { KubeError } from '../../../src/kube/client/kube-error.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
+import { MemoryKubeApi, type MemoryCall } from '../../support/memory-kube-api.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 
 const forced = { signal: new AbortController().signal, force: true };
 const collection = { apiVersion: 'v1', kind: 'ConfigMap' };
