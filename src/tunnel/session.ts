@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
+import { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
@@ -60,7 +61,7 @@ export class Session implements StreamOwner {
   #maxWindowBytes: number;
   #nextStream = 1;
   #highestStream = 0;
-  #idleWaiters: (() => void)[] = [];
+  readonly #isIdle = new Condition(() => this.#streams.size === 0);
   #closed: TunnelError | undefined;
   readonly #sync: SessionSync;
   /** Bytes that were sent again, over all links. */
@@ -213,17 +214,7 @@ export class Session implements StreamOwner {
 
   /** Resolves when no stream is left, or rejects with the signal's reason. */
   async idle(signal: AbortSignal): Promise<void> {
-    if (this.#streams.size === 0) return;
-    signal.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    this.#idleWaiters.push(resolve);
-    try {
-      await promise;
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+    if (!(await this.#isIdle.wait(signal))) signal.throwIfAborted();
   }
 
   // What a stream asks for.
@@ -260,10 +251,7 @@ export class Session implements StreamOwner {
     const ended = this.#ended;
     this.#ended = [];
     for (const stream of ended) stream.handler.onClose(stream.failure);
-    if (this.#streams.size > 0) return;
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const resolve of waiters) resolve();
+    this.#isIdle.changed();
   }
 
   #add(number: number, handler: (stream: Stream) => StreamHandler): Stream {
