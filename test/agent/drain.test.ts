@@ -8,7 +8,7 @@ import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { OpenTargets } from '../../src/agent/open-targets.ts';
 import { TargetConnection } from '../../src/agent/target-connection.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
