@@ -125,7 +125,7 @@ class Agent implements RunningAgent {
           budget: this.#budget,
           grantBudget: this.#grantBudget,
           log: sessionLog,
-          accept: (target, timeoutMs, stream) => this.#targets.accept(target, timeoutMs, stream),
+          accept: (request, stream) => this.#targets.accept(request, stream),
           ...events,
         }),
     });

@@ -4,13 +4,9 @@ import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { defaultLimits } from '../../src/tunnel/limits.ts';
 import { type MemoryLink, memoryLinkPair } from '../../src/tunnel/memory-link.ts';
-import {
-  decodeFailure,
-  encodeMessage,
-  encodeOpen,
-  encodeSync,
-  type Sync,
-} from '../../src/tunnel/message.ts';
+import { decodeFailure, encodeMessage } from '../../src/tunnel/message.ts';
+import { encodeOpen } from '../../src/tunnel/open-message.ts';
+import { encodeSync, type Sync } from '../../src/tunnel/sync-message.ts';
 import { Session } from '../../src/tunnel/session.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
@@ -39,7 +35,7 @@ async function makeAgent() {
         budget: new WindowBudget(2 ** 30),
         log: sessionLog,
         ...events,
-        accept: (_target, _timeoutMs, stream) => {
+        accept: (_request, stream) => {
           stream.accept();
           const onClose = (error: { code: string } | undefined) => void ended.push(error?.code);
           return { onData() {}, onFin() {}, onWritable() {}, onClose };

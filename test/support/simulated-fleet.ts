@@ -133,7 +133,7 @@ export class AgentProcess {
           pool: this.pool,
           budget: new WindowBudget(2 ** 30),
           log,
-          accept: (target, _, stream) => {
+          accept: ({ target }, stream) => {
             const accepted = new AcceptedHere(stream, fleet.guard);
             fleet.onAccept(accepted, target.host);
             this.accepted.push(accepted);
