@@ -12,7 +12,7 @@ import {
 } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
 import type { Session } from '../tunnel/session.ts';
-import type { AgentSession, SessionCarrier, SessionStore } from './session-store.ts';
+import type { AcceptedSession, SessionCarrier, SessionStore } from './session-store.ts';
 
 /** Bytes of refused sessions that may wait for the broker beyond the room of the link. */
 const maxBacklogBytes = 4 * 1024 * 1024;
@@ -43,7 +43,7 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
   /** Who waits for the answer to which question. */
   readonly #onAnswers = new Map<number, () => void>();
   #asked = 0;
-  readonly #attached = new Map<number, AgentSession>();
+  readonly #attached = new Map<number, AcceptedSession>();
   /** Sessions with frames to send, in the order of their turns. */
   readonly #ready = new Set<Session>();
 
@@ -56,13 +56,13 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
   }
 
   /** The broker has taken us in, and the tunnel has not ended. */
-  get stands(): boolean {
+  get isEstablished(): boolean {
     return this.#welcomed && !this.#ended;
   }
 
   /** Asks the broker for an answer through the whole tunnel; `onAnswer` is called when it comes, if it does. */
   probe(onAnswer: () => void): void {
-    if (!this.stands) return;
+    if (!this.isEstablished) return;
     const asked = ++this.#asked;
     this.#onAnswers.set(asked, onAnswer);
     const payload = new Uint8Array(8);
@@ -124,7 +124,7 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     this.#options.onClosed(error);
   }
 
-  forget(number: number): void {
+  release(number: number): void {
     const entry = this.#attached.get(number);
     if (entry === undefined) return;
     this.#attached.delete(number);
@@ -153,12 +153,12 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     const { code, message } = decodeFailure(FrameType.detach, payload);
     const entry = this.#attached.get(number);
     if (entry === undefined) return;
-    this.forget(number);
+    this.release(number);
     this.#options.sessions.detach(entry, new TunnelError(code, message));
   }
 
   refuse(number: number, error: TunnelError): void {
-    this.forget(number);
+    this.release(number);
     this.link.sendCopy(FrameType.detach, number, 0, encodeFailure(error));
     if (this.link.room > -maxBacklogBytes) return;
     // A broker that attaches sessions and does not read the refusals.

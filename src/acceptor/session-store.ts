@@ -14,7 +14,7 @@ export interface SessionCarrier {
   /** How large windows may grow through its broker, in bytes. */
   readonly maxWindowBytes: number;
   /** The session has gone to another tunnel: frames with this number are no longer its. */
-  forget(number: number): void;
+  release(number: number): void;
   /** The session has ended for a reason that its dialer must hear. */
   refuse(number: number, error: TunnelError): void;
   /** The session has frames to send. */
@@ -22,7 +22,7 @@ export interface SessionCarrier {
 }
 
 /** A session, who made it, and where it is attached. */
-export interface AgentSession {
+export interface AcceptedSession {
   readonly id: string;
   /** As the broker authenticated it: nobody else may resume the session. */
   readonly dialer: string;
@@ -46,7 +46,7 @@ export interface SessionStoreOptions {
 /** The sessions of all dialers with this agent. They outlive the tunnels that carry them. */
 export class SessionStore {
   readonly #options: SessionStoreOptions;
-  readonly #byId = new Map<string, AgentSession>();
+  readonly #byId = new Map<string, AcceptedSession>();
   readonly #onLeft = new Set<() => void>();
   resumedCount = 0;
 
@@ -69,12 +69,12 @@ export class SessionStore {
    *
    * @throws TunnelError `unknown_session`, `forbidden` or `overloaded` when it cannot be taken
    */
-  attach(carrier: SessionCarrier, number: number, attach: Attach): AgentSession {
+  attach(carrier: SessionCarrier, number: number, attach: Attach): AcceptedSession {
     const entry = this.#find(number, attach);
     if (entry.carrier !== undefined) {
       // That link is dead, or about to be; where it is not, because this ATTACH comes late, the dialer comes again.
       entry.session.leave();
-      entry.carrier.forget(entry.number);
+      entry.carrier.release(entry.number);
     }
     entry.graceTimer?.cancel();
     entry.graceTimer = undefined;
@@ -94,7 +94,7 @@ export class SessionStore {
   }
 
   /** The session has no link any more; it waits for another, unless the reason is final. */
-  detach(entry: AgentSession, why: TunnelError): void {
+  detach(entry: AcceptedSession, why: TunnelError): void {
     entry.carrier = undefined;
     entry.session.detach();
     this.#options.log.info('session detached', {
@@ -140,7 +140,7 @@ export class SessionStore {
     for (const entry of this.#byId.values()) this.#end(entry, error);
   }
 
-  #find(number: number, attach: Attach): AgentSession {
+  #find(number: number, attach: Attach): AcceptedSession {
     const found = this.#byId.get(attach.session);
     try {
       return attach.resume ? this.#resumable(found, attach) : this.#create(found, attach);
@@ -152,7 +152,7 @@ export class SessionStore {
     }
   }
 
-  #create(found: AgentSession | undefined, attach: Attach): AgentSession {
+  #create(found: AcceptedSession | undefined, attach: Attach): AcceptedSession {
     if (found !== undefined) {
       throw new TunnelError('unknown_session', 'a new session has the name of an old one');
     }
@@ -166,7 +166,7 @@ export class SessionStore {
       onResumed: (resentBytes: number) =>
         log.info('session resumed', { session: entry.number, resentBytes }),
     };
-    const entry: AgentSession = {
+    const entry: AcceptedSession = {
       id,
       dialer,
       session: this.#options.makeSession(log, events),
@@ -178,7 +178,7 @@ export class SessionStore {
     return entry;
   }
 
-  #resumable(found: AgentSession | undefined, { dialer }: Attach): AgentSession {
+  #resumable(found: AcceptedSession | undefined, { dialer }: Attach): AcceptedSession {
     if (found === undefined) {
       throw new TunnelError('unknown_session', 'this agent does not have the session');
     }
@@ -189,13 +189,13 @@ export class SessionStore {
     return found;
   }
 
-  #onBroken(entry: AgentSession, error: TunnelError): void {
+  #onBroken(entry: AcceptedSession, error: TunnelError): void {
     entry.carrier?.refuse(entry.number, error);
     entry.carrier = undefined;
     this.#end(entry, error);
   }
 
-  #end(entry: AgentSession, error: TunnelError): void {
+  #end(entry: AcceptedSession, error: TunnelError): void {
     entry.graceTimer?.cancel();
     entry.graceTimer = undefined;
     this.#byId.delete(entry.id);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
-import type { SessionStore } from '../../src/agent/session-store.ts';
+import { AgentTunnel } from '../../src/acceptor/agent-tunnel.ts';
+import type { SessionStore } from '../../src/acceptor/session-store.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
@@ -70,14 +70,14 @@ describe('a tunnel that is asked whether its broker answers', () => {
     const answered: string[] = [];
     tunnel.probe(() => answered.push('early'));
     await settle();
-    expect([tunnel.stands, pings]).toEqual([false, []]);
+    expect([tunnel.isEstablished, pings]).toEqual([false, []]);
     await welcome();
-    expect(tunnel.stands).toBe(true);
+    expect(tunnel.isEstablished).toBe(true);
     far.close();
     await settle();
     tunnel.probe(() => answered.push('late'));
     await settle();
-    expect([tunnel.stands, pings, answered]).toEqual([false, [], []]);
+    expect([tunnel.isEstablished, pings, answered]).toEqual([false, [], []]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type SessionCarrier, SessionStore } from '../../src/agent/session-store.ts';
+import { type SessionCarrier, SessionStore } from '../../src/acceptor/session-store.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { TunnelError, tunnelErrorCodes } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
@@ -36,7 +36,7 @@ class Carrier implements SessionCarrier {
     close() {},
   };
 
-  forget(number: number): void {
+  release(number: number): void {
     this.told.push(`forget ${number}`);
   }
 

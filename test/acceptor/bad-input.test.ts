@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
-import { SessionStore } from '../../src/agent/session-store.ts';
+import { AgentTunnel } from '../../src/acceptor/agent-tunnel.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { defaultLimits } from '../../src/tunnel/limits.ts';
 import { type MemoryLink, memoryLinkPair } from '../../src/tunnel/memory-link.ts';

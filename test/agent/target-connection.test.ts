@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
-import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
+import { OpenTargets } from '../../src/agent/open-targets.ts';
+import { TargetConnection } from '../../src/agent/target-connection.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
 import { untilConnecting } from '../support/connecting-sockets.ts';
@@ -23,7 +24,7 @@ function dial(host: string, port: number) {
   };
   const open = new OpenTargets(new VirtualClock());
   const limit = { timeoutMs, clock };
-  const target = new TcpTarget(stream as unknown as Stream, { host, port }, limit, open);
+  const target = new TargetConnection(stream as unknown as Stream, { host, port }, limit, open);
   return { target, clock, over: over.promise, open };
 }
 
