@@ -170,7 +170,7 @@ describe('docs/errors.md', () => {
       createApp({
         relay,
         authenticator,
-        acceptance: new ClusterAdmission(nobody, {
+        clusterAdmission: new ClusterAdmission(nobody, {
           tunnels: relay,
           clock: systemClock,
           log: silentLogger,

@@ -26,7 +26,7 @@ const clusterStatusPath = /^\/v1\/clusters\/([a-z0-9-]{1,63})\/status$/;
 const noLink = {} as AttachableLink;
 
 /** The relay that the app admits to in a Worker: it notes who was let in, and where to. */
-class FrontRelay extends Relay {
+class EdgeRelay extends Relay {
   #admitted: Admitted | undefined;
 
   /** Who `admit`, which the app gave, lets in. */
@@ -54,10 +54,10 @@ class FrontRelay extends Relay {
  * What every request meets first: routes, credentials and rates, all decided by the broker's own app, before the Durable Object of
  * a cluster is woken.
  */
-export class Front {
+export class EdgeRouter {
   readonly #env: EdgeEnv;
   readonly #log: Logger;
-  readonly #relay: FrontRelay;
+  readonly #relay: EdgeRelay;
   readonly #app: ReturnType<typeof createApp>;
 
   private constructor(
@@ -67,7 +67,7 @@ export class Front {
   ) {
     this.#env = env;
     this.#log = log;
-    this.#relay = new FrontRelay({
+    this.#relay = new EdgeRelay({
       replica: 'edge',
       address: '',
       directory: new MemoryDirectory(),
@@ -78,14 +78,14 @@ export class Front {
   }
 
   /** @throws EdgeOptionsError or TokenError: the Worker's variables are not what they should be */
-  static async create(env: EdgeEnv): Promise<Front> {
+  static async create(env: EdgeEnv): Promise<EdgeRouter> {
     const { tokenPublicKeys, acceptRate, logLevel } = readEdgeOptions(env);
     const log = createConsoleLogger(logLevel);
     const authenticator =
       tokenPublicKeys.length === 0
         ? openAuthenticator
         : new TokenAuthenticator(await TokenVerifier.fromPem(tokenPublicKeys));
-    return new Front(env, log, {
+    return new EdgeRouter(env, log, {
       authenticator,
       acceptRate: new AcceptRate(acceptRate, systemClock),
     });
