@@ -18,6 +18,7 @@ const steps: readonly Step[] = [
       '--deny-warnings',
       'src',
       'test',
+      'testkit',
       'bench',
       'demo',
       'scripts',

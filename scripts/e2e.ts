@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { prepareClient } from '../test/e2e-ground/support/client.ts';
 import { prepareUpstream } from '../test/e2e-ground/support/upstream.ts';
-import { groundDown, groundUp } from '../test/ground/kubernetes/ground.ts';
-import { startedClusters } from '../test/ground/kubernetes/state.ts';
+import { groundDown, groundUp } from '../testkit/ground/kubernetes/ground.ts';
+import { startedClusters } from '../testkit/ground/kubernetes/state.ts';
 
 const report = (line: string) => console.log(`e2e: ${line}`);
 const isOwn = (await startedClusters()).length === 0;

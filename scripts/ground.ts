@@ -1,5 +1,5 @@
 // npm run ground -- up | down | status | image | k CLUSTER ARGUMENT... | in CLUSTER COMMAND...: a hub and two managed
-// clusters on this machine, for npm run e2e and for looking around; docs in test/ground/kubernetes/topology.ts.
+// clusters on this machine, for npm run e2e and for looking around; docs in testkit/ground/kubernetes/topology.ts.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -9,9 +9,9 @@ import {
   reloadOwnImage,
   type EnteredCommand,
   type GroundCluster,
-} from '../test/ground/kubernetes/ground.ts';
-import { unfitness } from '../test/ground/kubernetes/materials.ts';
-import { statusTable } from '../test/ground/kubernetes/status.ts';
+} from '../testkit/ground/kubernetes/ground.ts';
+import { unfitness } from '../testkit/ground/kubernetes/materials.ts';
+import { statusTable } from '../testkit/ground/kubernetes/status.ts';
 
 const usage = `usage: npm run ground -- COMMAND
   up                    start a hub and two managed clusters, registered with it

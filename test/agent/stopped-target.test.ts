@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const kibibyte = 1024;
 

@@ -36,6 +36,6 @@ export default defineConfig({
     sequence: { sequencer: InOrder },
     testTimeout: 240_000,
     hookTimeout: 180_000,
-    reporters: ['verbose', './test/support/reporter.ts'],
+    reporters: ['verbose', './testkit/reporter.ts'],
   },
 });

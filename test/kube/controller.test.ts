@@ -2,8 +2,8 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { Controller, keysFrom, type ControllerOptions } from '../../src/kube/controller.ts';
 import { Informer } from '../../src/kube/informer.ts';
 import { KubeError } from '../../src/kube/kube-error.ts';
-import { MemoryKubeApi } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { MemoryKubeApi } from '../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const configMap = (name: string, labels: Record<string, string> = {}) => ({
   apiVersion: 'v1',

@@ -3,8 +3,8 @@ import { Backoff } from '../../src/base/backoff.ts';
 import { Informer, type InformerOptions, type ObjectChange } from '../../src/kube/informer.ts';
 import { KubeError } from '../../src/kube/kube-error.ts';
 import type { KubeObject } from '../../src/kube/kube-object.ts';
-import { MemoryKubeApi, type MemoryCall } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { MemoryKubeApi, type MemoryCall } from '../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const forced = { signal: new AbortController().signal, force: true };
 const collection = { apiVersion: 'v1', kind: 'ConfigMap' };

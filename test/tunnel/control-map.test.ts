@@ -8,7 +8,7 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { controlMapLimits } from '../../src/tunnel/limits.ts';
 import * as message from '../../src/tunnel/message.ts';
-import { hostilePayload, knownBombs } from '../support/hostile-payload.ts';
+import { hostilePayload, knownBombs } from '../../testkit/stream/hostile-payload.ts';
 
 /** How much longer a hostile payload may take than a good one: generous, for a busy machine. */
 const maxTimeFactor = 20;

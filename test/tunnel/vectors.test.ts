@@ -4,7 +4,7 @@ import { FrameDecoder } from '../../src/tunnel/frame-decoder.ts';
 import { FrameType, encodeFrame, frameName } from '../../src/tunnel/frame.ts';
 import * as message from '../../src/tunnel/message.ts';
 import { readOffset } from '../../src/tunnel/offset.ts';
-import { offsets } from '../support/scripted-session.ts';
+import { offsets } from '../../testkit/stream/scripted-session.ts';
 import { type Vector, vectors } from './vectors.ts';
 
 type Fields = Vector['fields'];
