@@ -25,6 +25,10 @@ const steps: readonly Step[] = [
       'vitest.config.ts',
     ],
   },
+  {
+    name: 'imports, cycles, defaults, file lengths',
+    command: ['node', 'scripts/source-rules/main.ts'],
+  },
   { name: 'types', command: ['tsc', '-p', 'tsconfig.json'] },
   { name: 'types of the portable parts', command: ['tsc', '-p', 'tsconfig.portable.json'] },
   { name: 'dead code', command: ['knip'] },

@@ -10,7 +10,7 @@ import {
   startWorld,
   type World,
 } from '../../testkit/world/world.ts';
-import { ask, type Address, Stranger } from './stranger-world.ts';
+import { ask, type Address, Stranger } from '../../testkit/network/stranger.ts';
 
 /** The attacker is a pod in the managed cluster that has no credential, and looks for a way through the agent. */
 let world: World;

@@ -4,7 +4,7 @@ import { dialFailure, echo, openClient } from '../../testkit/world/front-client.
 import { startProgram, type Program } from '../../testkit/processes/process.ts';
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { culvert, logged, loggedLine, startWorld, type World } from '../../testkit/world/world.ts';
-import { type Address, probeLikeKubelet, withOpenFiles } from './stranger-world.ts';
+import { type Address, probeLikeKubelet, withOpenFiles } from '../../testkit/network/stranger.ts';
 
 /** 32 are reserved, and three quarters of the rest are for targets. */
 const openFiles = 128;

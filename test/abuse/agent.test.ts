@@ -8,7 +8,7 @@ import { costliestBomb, knownBombs } from '../../testkit/stream/hostile-payload.
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
 import { costOfAttack } from './attack-cost.ts';
-import { RawPeer } from './raw-peer.ts';
+import { RawPeer } from '../../testkit/link/raw-peer.ts';
 
 const mib = 1024 * 1024;
 /** Before there were limits an attack of this kind cost hundreds of MiB. */

@@ -9,7 +9,7 @@ import type { Program } from '../../testkit/processes/process.ts';
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
 import { costOfAttack } from './attack-cost.ts';
-import { RawPeer } from './raw-peer.ts';
+import { RawPeer } from '../../testkit/link/raw-peer.ts';
 
 const mib = 1024 * 1024;
 /** How much a process may grow. A busy agent keeps garbage of up to 100 MiB, whatever it does. */

@@ -27,7 +27,7 @@ import {
   probeLikeKubelet,
   Stranger,
   withOpenFiles,
-} from './stranger-world.ts';
+} from '../../testkit/network/stranger.ts';
 
 const mib = 1024 * 1024;
 /** What a stranger may cost at most. One who piles up answers costs hundreds. */

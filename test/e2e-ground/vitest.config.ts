@@ -30,7 +30,7 @@ export default defineConfig({
     name: 'e2e',
     root: new URL('../..', import.meta.url).pathname,
     include: ['test/e2e-ground/**/*.e2e.ts'],
-    globalSetup: ['test/e2e-ground/support/leave-nothing.ts'],
+    globalSetup: ['test/e2e-ground/support/prepare.ts', 'test/e2e-ground/support/leave-nothing.ts'],
     pool: 'forks',
     fileParallelism: false,
     sequence: { sequencer: InOrder },

@@ -7,10 +7,16 @@ import type { KubeObject } from '../../src/kube/kube-object.ts';
 import { chartDirectory, Helm, type Values } from '../kube/helm.ts';
 import { type RunningApiServer, startApiServer } from '../ground/kubernetes/api-server.ts';
 import type { ApiServerProgram, Programs } from '../ground/kubernetes/programs.ts';
-import { condition } from '../../test/addon/registration/hub-objects.ts';
 
 export const hubNs = 'hub-ns';
 const addonKind = 'managedclusteraddon';
+const configured = {
+  type: 'Configured',
+  status: 'True',
+  reason: 'Because',
+  message: '',
+  lastTransitionTime: '2026-11-22T11:00:00Z',
+};
 
 /** A real API server with OCM's types and our chart; the addon manager runs in this process, as the account that the chart gives it. */
 export class RealHub implements AsyncDisposable {
@@ -74,7 +80,7 @@ export class RealHub implements AsyncDisposable {
       metadata: { name: 'cluster-proxy', namespace: name },
       spec: {},
     });
-    await this.patchAddOnStatus(name, { conditions: [condition('Configured', 'True')] });
+    await this.patchAddOnStatus(name, { conditions: [configured] });
   }
 
   async patchAddOnStatus(cluster: string, status: object): Promise<void> {

@@ -3,7 +3,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Program, ProgramOptions } from '../../testkit/processes/process.ts';
+import type { Program, ProgramOptions } from '../processes/process.ts';
 
 /** Where something listens, without a scheme. */
 export type Address = `${string}:${number}`;

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeFrame, frameHeaderBytes, FrameType, readU32 } from '../../src/tunnel/frame.ts';
 import { decodeWelcome, encodeMessage } from '../../src/tunnel/message.ts';
-import { connectTo, handshakeText, rawFrame } from '../../testkit/link/raw-websocket.ts';
-import type { TestTokens } from '../../testkit/world/world.ts';
+import { connectTo, handshakeText, rawFrame } from './raw-websocket.ts';
+import type { TestTokens } from '../world/world.ts';
 
 /** A peer that takes nothing for this long is not written to any further, in milliseconds. */
 const stuckMs = 10_000;
