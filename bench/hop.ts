@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
 import { silentLogger } from '../src/base/logger.ts';
-import { RedisDirectory } from '../src/broker/node/redis-directory.ts';
+import { RedisDirectory } from '../src/broker/redis/redis-directory.ts';
 import type { DebianProgram } from '../testkit/ground/debian-programs.ts';
 import type { GoPrograms } from '../testkit/ground/go-programs.ts';
 import { startRedis } from '../testkit/ground/services.ts';

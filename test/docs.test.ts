@@ -10,11 +10,11 @@ import {
 import { defaultTextOf, envOf, type Option } from '../src/base/options-table.ts';
 import { certificateTokenErrorCodes } from '../src/base/certificate-token.ts';
 import { AcceptRate } from '../src/broker/accept-rate.ts';
-import { Acceptance } from '../src/broker/accepted-clusters.ts';
+import { ClusterAdmission } from '../src/broker/cluster-admission.ts';
 import { agentCertificateErrorCodes } from '../src/broker/agent-certificates.ts';
 import { createApp } from '../src/broker/app.ts';
 import { type Authenticator, AuthenticationUnavailableError } from '../src/broker/authenticator.ts';
-import { Hub } from '../src/broker/hub.ts';
+import { Relay } from '../src/broker/relay.ts';
 import { MemoryDirectory } from '../src/broker/memory-directory.ts';
 import { TokenAuthenticator } from '../src/broker/token-authenticator.ts';
 import { systemClock } from '../src/base/clock.ts';
@@ -162,12 +162,16 @@ describe('docs/errors.md', () => {
     };
     const byToken = new TokenAuthenticator(await TokenVerifier.fromPem([publicKeyPem]));
     const nobody = { isAccepted: () => false, onRevoked() {} };
-    const appWith = async (hub: Hub, perSecond: number, authenticator: Authenticator = byToken) =>
+    const appWith = async (
+      relay: Relay,
+      perSecond: number,
+      authenticator: Authenticator = byToken,
+    ) =>
       createApp({
-        hub,
+        relay,
         authenticator,
-        acceptance: new Acceptance(nobody, {
-          tunnels: hub,
+        acceptance: new ClusterAdmission(nobody, {
+          tunnels: relay,
           clock: systemClock,
           log: silentLogger,
         }),
@@ -175,7 +179,7 @@ describe('docs/errors.md', () => {
         metrics: async () => ({ contentType: '', text: '' }),
         log: silentLogger,
       });
-    const app = await appWith(new Hub(options), 100);
+    const app = await appWith(new Relay(options), 100);
     const token = await issueToken(privateKeyPem, { kind: 'agent', cluster: 'c1' }, 60_000);
     const agent = (cluster: string) => ({
       Authorization: `Bearer ${token.reveal()}`,
@@ -183,13 +187,15 @@ describe('docs/errors.md', () => {
       'Culvert-Agent': 'a',
     });
     const upgrade = { upgrade: () => new Response() };
-    const busy = await appWith(new Hub(options), 1);
+    const busy = await appWith(new Relay(options), 1);
     await busy.request('/v1/agent', { headers: agent('c1') }, upgrade);
-    const closing = new Hub(options);
+    const closing = new Relay(options);
     closing.close();
     const registered = { kind: 'agent', cluster: 'c1', registered: true } as const;
-    const revoked = await appWith(new Hub(options), 100, { authenticate: async () => registered });
-    const unasked = await appWith(new Hub(options), 100, {
+    const revoked = await appWith(new Relay(options), 100, {
+      authenticate: async () => registered,
+    });
+    const unasked = await appWith(new Relay(options), 100, {
       authenticate: () => Promise.reject(new AuthenticationUnavailableError('nobody answers')),
     });
     const answers = await Promise.all([

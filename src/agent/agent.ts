@@ -14,11 +14,11 @@ import { BrokerConnector } from './broker-connector.ts';
 import { BrokerRoutes } from './broker-route.ts';
 import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
+import { LeaseRenewer } from './lease-renewer.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from './session-store.ts';
 import { TargetStreams } from './target-streams.ts';
-import { TunnelKeeper } from './tunnel-keeper.ts';
+import { TunnelReconnector } from './tunnel-reconnector.ts';
 
 /** How long a broker may take to answer through a tunnel before it counts as silent, in milliseconds. */
 const probeTimeoutMs = 10_000;
@@ -87,14 +87,14 @@ class Agent implements RunningAgent {
   readonly #grantBudget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #targets: TargetStreams;
   readonly #sessions: SessionStore;
-  readonly #keepers: readonly TunnelKeeper[];
+  readonly #keepers: readonly TunnelReconnector[];
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
   readonly #brokerClock: BrokerClock;
   readonly #connector: BrokerConnector;
   readonly #clusters: KubeClusters;
   readonly #ca: LastGoodCa;
-  readonly #lease: LeaseKeeper | undefined;
+  readonly #lease: LeaseRenewer | undefined;
   #status: StatusServer | undefined;
   readonly #running: Promise<unknown>;
 
@@ -208,11 +208,11 @@ class Agent implements RunningAgent {
     return this.tunnelCount > 0 ? undefined : 'no tunnel to a broker stands';
   }
 
-  #leaseKeeper(): LeaseKeeper | undefined {
+  #leaseKeeper(): LeaseRenewer | undefined {
     const { lease, agentId, cluster } = this.#options;
     const { here, hub } = this.#clusters;
     if (lease === undefined || here === undefined) return undefined;
-    return new LeaseKeeper({
+    return new LeaseRenewer({
       lease,
       holder: agentId,
       here,
@@ -238,8 +238,8 @@ class Agent implements RunningAgent {
     return isAnswered;
   }
 
-  #keeper(tunnel: number): TunnelKeeper {
-    return new TunnelKeeper({
+  #keeper(tunnel: number): TunnelReconnector {
+    return new TunnelReconnector({
       tunnel,
       connect: (slot, signal) => this.#connector.connect(slot, signal),
       sessions: this.#sessions,

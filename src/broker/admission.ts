@@ -8,7 +8,7 @@ import {
   type Peer,
   proofHeader,
 } from './authenticator.ts';
-import type { Hub } from './hub.ts';
+import type { Relay } from './relay.ts';
 import { KeyedRates, type Rate } from './keyed-rates.ts';
 
 /** Bounds on who may connect, and how often. docs/configuration.md, "Limits", has the same numbers. */
@@ -57,7 +57,7 @@ const retryS = {
 } as const;
 
 export interface AdmissionParts {
-  readonly hub: Hub;
+  readonly relay: Relay;
   readonly authenticator: Authenticator;
   readonly acceptRate: AcceptRate;
   readonly limits?: AdmissionLimits | undefined;
@@ -69,7 +69,7 @@ export interface AdmissionParts {
  * credentials against themselves, and only what is let in counts against the accept rate.
  */
 export class Admission {
-  readonly #hub: Hub;
+  readonly #relay: Relay;
   readonly #authenticator: Authenticator;
   readonly #acceptRate: AcceptRate;
   readonly #limits: AdmissionLimits;
@@ -79,11 +79,11 @@ export class Admission {
   readonly #dialers: KeyedRates;
   readonly #status: KeyedRates;
 
-  constructor({ hub, authenticator, acceptRate, ...parts }: AdmissionParts) {
+  constructor({ relay, authenticator, acceptRate, ...parts }: AdmissionParts) {
     const limits = parts.limits ?? defaultAdmissionLimits;
-    const { clock } = hub.options;
+    const { clock } = relay.options;
     const ofDialer = Math.max(1, acceptRate.perSecond * limits.dialerPart);
-    this.#hub = hub;
+    this.#relay = relay;
     this.#authenticator = authenticator;
     this.#acceptRate = acceptRate;
     this.#limits = limits;
@@ -129,7 +129,7 @@ export class Admission {
 
   /** Why nobody is let in at the moment; undefined: somebody may be. */
   closed(): Refusal | undefined {
-    if (!this.#hub.draining) return undefined;
+    if (!this.#relay.draining) return undefined;
     const message = 'this broker is shutting down';
     return { status: 503, code: 'draining', message, retryAfterS: 1 };
   }
@@ -141,7 +141,7 @@ export class Admission {
       const message = `the agents of cluster ${cluster} connect more than ${perSecond} times per second`;
       return this.#overloaded(message, retryS.credential);
     }
-    return this.#full(tunnelLimitProblem(this.#hub, cluster, this.#limits));
+    return this.#full(tunnelLimitProblem(this.#relay, cluster, this.#limits));
   }
 
   /** Why another session of `dialer` with `cluster` is not taken; undefined: it may be. */
@@ -150,7 +150,7 @@ export class Admission {
       const message = `dialer ${dialer} uses more than its part of the accept rate`;
       return this.#overloaded(message, retryS.credential);
     }
-    return this.#full(sessionLimitProblem(this.#hub, { cluster, dialer }, this.#limits));
+    return this.#full(sessionLimitProblem(this.#relay, { cluster, dialer }, this.#limits));
   }
 
   /** Why /v1/status is not answered to whoever has the credential; undefined: it is. */
@@ -184,21 +184,21 @@ export class Admission {
 
 /** Why a cluster may have no further tunnel at this hub; undefined: it may. */
 export function tunnelLimitProblem(
-  hub: Hub,
+  relay: Relay,
   cluster: string,
   { maxTunnelsPerCluster: limit } = defaultAdmissionLimits,
 ): string | undefined {
-  if (hub.tunnelCount(cluster) < limit) return undefined;
+  if (relay.tunnelCount(cluster) < limit) return undefined;
   return `cluster ${cluster} has ${limit} tunnels here, its limit (--max-tunnels-per-cluster)`;
 }
 
 /** Why a dialer may have no further session with a cluster at this hub; undefined: it may. */
 export function sessionLimitProblem(
-  hub: Hub,
+  relay: Relay,
   { cluster, dialer }: { readonly cluster: string; readonly dialer: string },
   { maxSessionsPerDialer: limit } = defaultAdmissionLimits,
 ): string | undefined {
-  if (hub.sessionCount(cluster, dialer) < limit) return undefined;
+  if (relay.sessionCount(cluster, dialer) < limit) return undefined;
   return `dialer ${dialer} has ${limit} sessions with cluster ${cluster} here, its limit`;
 }
 

@@ -5,7 +5,7 @@ import type { Logger } from '../base/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import { AgentClocks } from './agent-clocks.ts';
 import type { AcceptRate } from './accept-rate.ts';
-import type { Acceptance } from './accepted-clusters.ts';
+import type { ClusterAdmission } from './cluster-admission.ts';
 import { Admission, type AdmissionLimits, isRefusal, type Refusal } from './admission.ts';
 import {
   type Authenticator,
@@ -14,7 +14,7 @@ import {
   unknownPeer,
   proofHeader,
 } from './authenticator.ts';
-import type { Hub } from './hub.ts';
+import type { Relay } from './relay.ts';
 import { brokerStatus } from './status.ts';
 
 /** What the runtime adds to a request; undefined where it is no WebSocket upgrade. */
@@ -29,11 +29,11 @@ export interface RequestRuntime {
 }
 
 export interface AppOptions {
-  readonly hub: Hub;
+  readonly relay: Relay;
   readonly authenticator: Authenticator;
   readonly acceptRate: AcceptRate;
   /** Which registered agents the hub still wants; undefined: nobody can tell. */
-  readonly acceptance?: Acceptance | undefined;
+  readonly acceptance?: ClusterAdmission | undefined;
   /** Default: `defaultAdmissionLimits`. */
   readonly limits?: AdmissionLimits | undefined;
   /** The text of /metrics; undefined: it is served elsewhere, and the answer is 404. */
@@ -72,7 +72,7 @@ const agentInstance = /^[\w-]{1,64}$/;
 
 /** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
-  const { hub, acceptance, metrics, log, clocks = new AgentClocks(log) } = options;
+  const { relay, acceptance, metrics, log, clocks = new AgentClocks(log) } = options;
   const admission = new Admission(options);
   const app = new Hono<Env>();
 
@@ -137,7 +137,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = 'Culvert-Instance must be 1 to 64 letters, digits, "-" or "_"';
       return reject(c, { status: 400, code: 'protocol_error', message });
     }
-    if (hub.holdsAnother(cluster, agent, tunnel, instance)) {
+    if (relay.holdsAnother(cluster, agent, tunnel, instance)) {
       const message = `agent ${agent} has a tunnel to this replica already, a second belongs on another`;
       return c.json({ code: 'already_here', message }, 409);
     }
@@ -147,7 +147,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     return upgrade(
       (link) => {
         acceptance?.admitted(identity, link);
-        hub.admitAgent(link, cluster, agent, tunnel, instance);
+        relay.admitAgent(link, cluster, agent, tunnel, instance);
       },
       { [timeHeader]: formatTime(clocks.now()) },
     );
@@ -178,7 +178,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       admission.rateRefusal();
     if (tooMany !== undefined) return reject(c, tooMany, { cluster, dialer });
     const answer = identity.kind === 'replica' ? { [proofHeader]: identity.answer } : {};
-    return upgrade((link) => hub.admitDialer(link, cluster, dialer, forwarded), answer);
+    return upgrade((link) => relay.admitDialer(link, cluster, dialer, forwarded), answer);
   });
 
   /** Names of clusters are for those who may dial them. */
@@ -193,15 +193,15 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     return tooOften === undefined ? undefined : reject(c, tooOften);
   };
 
-  app.get('/v1/status', async (c) => (await forDialers(c)) ?? c.json(brokerStatus(hub)));
+  app.get('/v1/status', async (c) => (await forDialers(c)) ?? c.json(brokerStatus(relay)));
   app.get('/v1/clusters', async (c) => {
     const refusal = await forDialers(c);
-    return refusal ?? c.json({ clusters: brokerStatus(hub).clusters });
+    return refusal ?? c.json({ clusters: brokerStatus(relay).clusters });
   });
   app.get('/healthz', (c) => c.text('ok'));
   // What is degraded, and where the directory is, are not for strangers: the status port says so.
   app.get('/readyz', (c) => {
-    const { unready } = hub;
+    const { unready } = relay;
     return unready === undefined ? c.text('ok') : c.text(unready, 503);
   });
   if (metrics !== undefined) {

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { FrameType } from '../tunnel/frame.ts';
 import type { Link } from '../tunnel/link.ts';
-import { hubLimits } from './hub-options.ts';
+import { relayLimits } from './relay-options.ts';
 
 const payload = new Uint8Array(8);
 
@@ -25,7 +25,7 @@ export class LivenessCheck {
   /** Sends PING. Of no effect while an answer is pending. */
   start(onAlive: () => void, onDead: () => void): void {
     if (this.pending) return;
-    const { livenessTimeoutMs } = hubLimits;
+    const { livenessTimeoutMs } = relayLimits;
     this.#onAlive = onAlive;
     this.#timer = this.#clock.setTimer(livenessTimeoutMs, () => {
       this.#timer = undefined;

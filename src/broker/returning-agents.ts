@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { clusterAlias } from '../base/cluster-alias.ts';
-import { hubLimits } from './hub-options.ts';
+import { relayLimits } from './relay-options.ts';
 
 /**
  * Knows which clusters are likely to have an agent again soon, and holds the sessions that wait for one. After a restart of the broker
@@ -27,7 +27,7 @@ export class ReturningAgents {
   lost(cluster: string): void {
     const nowMs = this.#clock.now();
     for (const [name, lostAtMs] of this.#lostAtMs) {
-      if (nowMs - lostAtMs < hubLimits.agentReturnMs) break;
+      if (nowMs - lostAtMs < relayLimits.agentReturnMs) break;
       this.#lostAtMs.delete(name);
     }
     this.#remember(cluster, nowMs);
@@ -47,7 +47,7 @@ export class ReturningAgents {
   /** Until when a session may wait for an agent of the cluster, by the clock. */
   untilMs(cluster: string): number {
     const lostAtMs = this.#lostAtMs.get(cluster) ?? -Infinity;
-    return Math.max(this.#startedAtMs, lostAtMs) + hubLimits.agentReturnMs;
+    return Math.max(this.#startedAtMs, lostAtMs) + relayLimits.agentReturnMs;
   }
 
   /**
@@ -58,13 +58,13 @@ export class ReturningAgents {
    */
   async wait(cluster: string, untilMs: number, signal: AbortSignal): Promise<boolean> {
     const leftMs = untilMs - this.#clock.now();
-    if (leftMs <= 0 || this.#waitingCount >= hubLimits.maxWaitingSessions) return false;
+    if (leftMs <= 0 || this.#waitingCount >= relayLimits.maxWaitingSessions) return false;
     const { promise, resolve } = Promise.withResolvers<void>();
     const waiting = this.#waiting.get(cluster) ?? new Set();
     this.#waiting.set(cluster, waiting.add(resolve));
     this.#waitingCount++;
     // Other replicas, and names that are aliases, do not wake anybody here.
-    const timer = this.#clock.setTimer(Math.min(leftMs, hubLimits.agentReturnPollMs), resolve);
+    const timer = this.#clock.setTimer(Math.min(leftMs, relayLimits.agentReturnPollMs), resolve);
     signal.addEventListener('abort', () => resolve(), { once: true });
     if (signal.aborted) resolve();
     await promise;

@@ -1,4 +1,4 @@
-import type { Hub } from './hub.ts';
+import type { Relay } from './relay.ts';
 
 export interface AgentStatus {
   readonly agent: string;
@@ -23,9 +23,9 @@ export interface BrokerStatus {
 }
 
 /** A snapshot of what this broker holds, for people and for `culvert status`. */
-export function brokerStatus(hub: Hub): BrokerStatus {
+export function brokerStatus(relay: Relay): BrokerStatus {
   const clusters = new Map<string, AgentStatus[]>();
-  for (const port of hub.agents()) {
+  for (const port of relay.agents()) {
     const agents = clusters.get(port.cluster) ?? [];
     agents.push({
       agent: port.agent,
@@ -37,10 +37,10 @@ export function brokerStatus(hub: Hub): BrokerStatus {
     clusters.set(port.cluster, agents);
   }
   return {
-    replica: hub.options.replica,
-    draining: hub.draining,
-    dialers: hub.dialerCount,
-    relayedBytes: hub.relayedBytes,
+    replica: relay.options.replica,
+    draining: relay.draining,
+    dialers: relay.dialerCount,
+    relayedBytes: relay.relayedBytes,
     clusters: Array.from(clusters, ([cluster, agents]) => ({ cluster, agents })),
   };
 }

@@ -6,7 +6,7 @@ import type { AgentClaim, AgentRecord, Directory } from './directory.ts';
  */
 export class TunnelClaim {
   /** It is made: sessions may be placed on the tunnel. */
-  standing = false;
+  established = false;
   /** 0 before it is made. */
   epoch = 0;
   readonly #directory: Directory;
@@ -22,13 +22,13 @@ export class TunnelClaim {
   /** It was made in an earlier life of this process; `record` is undefined where it has been withdrawn since. */
   restore(epoch: number, record: AgentRecord | undefined): void {
     this.epoch = epoch;
-    this.standing = true;
+    this.established = true;
     this.#record = record;
   }
 
   /** Resolves when it is made, or has ended before. */
   get made(): Promise<void> {
-    if (this.standing || this.#ended) return Promise.resolve();
+    if (this.established || this.#ended) return Promise.resolve();
     this.#made ??= Promise.withResolvers();
     return this.#made.promise;
   }
@@ -42,7 +42,7 @@ export class TunnelClaim {
     }
     this.#record = record;
     this.epoch = record.epoch;
-    this.standing = true;
+    this.established = true;
     this.#made?.resolve();
     return true;
   }

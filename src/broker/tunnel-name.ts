@@ -6,8 +6,8 @@ export interface TunnelName extends AgentProcess {
   readonly tunnel: number;
 }
 
-/** What of a tunnel must outlive the hub's memory, once its agent has said HELLO. */
-export interface KeptAgent extends TunnelName {
+/** What of a tunnel must outlive the memory of the relay, once its agent has said HELLO. */
+export interface AgentSnapshot extends TunnelName {
   readonly role: 'agent';
   readonly epoch: number;
   readonly software: string;
@@ -17,6 +17,6 @@ export interface KeptAgent extends TunnelName {
 }
 
 /** Names a tunnel within its cluster. */
-export function portKey(name: TunnelName): string {
+export function tunnelKey(name: TunnelName): string {
   return `${name.tunnel}/${processName(name)}`;
 }

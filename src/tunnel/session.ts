@@ -5,7 +5,7 @@ import { FrameType, frameName } from './frame.ts';
 import type { TunnelLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import { decodeOpen, decodeSync, encodeFailure } from './message.ts';
-import { Outgoing } from './outgoing.ts';
+import { SendScheduler } from './send-scheduler.ts';
 import { checkPing } from './ping.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { RoundTrip } from './round-trip.ts';
@@ -53,7 +53,7 @@ export class Session implements StreamOwner {
   /** Streams whose received bytes the other end has not heard of. */
   readonly #unacknowledged = new Set<Stream>();
   #acknowledgeTimer: Timer | undefined;
-  readonly #outgoing = new Outgoing((stream) => this.#sent(stream));
+  readonly #outgoing = new SendScheduler((stream) => this.#sent(stream));
   #maxWindowBytes: number;
   #nextStream = 1;
   #highestStream = 0;

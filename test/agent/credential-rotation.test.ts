@@ -9,7 +9,7 @@ import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
@@ -24,7 +24,7 @@ it('credential rotation while connected: streams outlive the old token, and the 
   );
   const tokenFile = join(directory, 'token');
   await writeFile(tokenFile, 'the-old-one');
-  const hub = new Hub({
+  const relay = new Relay({
     replica: 'r1',
     address: '',
     directory: new MemoryDirectory(),
@@ -36,7 +36,7 @@ it('credential rotation while connected: streams outlive the old token, and the 
   const server = createServer().on('upgrade', (request, socket, head) => {
     shown.push(request.headers.authorization);
     sockets.push(socket as Socket);
-    hub.admitAgent(acceptWebSocket(request, socket, head)!, 'c1', 'agent-0', 0);
+    relay.admitAgent(acceptWebSocket(request, socket, head)!, 'c1', 'agent-0', 0);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -56,7 +56,7 @@ it('credential rotation while connected: streams outlive the old token, and the 
     new PooledDialer({
       connect: async (cluster) => {
         const [near, far] = memoryLinkPair(queueMicrotask);
-        hub.admitDialer(far, cluster, 'test');
+        relay.admitDialer(far, cluster, 'test');
         return near;
       },
       clock: systemClock,

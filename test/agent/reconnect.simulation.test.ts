@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SessionStore } from '../../src/agent/session-store.ts';
-import { TunnelKeeper } from '../../src/agent/tunnel-keeper.ts';
+import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { HandshakeError } from '../../src/websocket/handshake-error.ts';
 import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
@@ -55,7 +55,7 @@ async function reconnect(agents: number, connect: Connect, clock: VirtualClock, 
   const running = Array.from({ length: agents }, () => {
     // One for each: removing one of 10,000 listeners from one signal is slow.
     const stop = new AbortController();
-    const keeper = new TunnelKeeper({
+    const keeper = new TunnelReconnector({
       tunnel: 0,
       async connect() {
         const second = Math.floor(clock.now() / 1000);

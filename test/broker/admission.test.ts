@@ -3,7 +3,7 @@ import { silentLogger } from '../../src/base/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { Admission, defaultAdmissionLimits } from '../../src/broker/admission.ts';
 import { AuthenticationError, type Authenticator } from '../../src/broker/authenticator.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
@@ -15,7 +15,7 @@ const bearer = (token: string) => new Headers({ Authorization: `Bearer ${token}`
 function setUp() {
   const clock = new VirtualClock();
   const directory = new MemoryDirectory();
-  const hub = new Hub({ replica: 'r', address: '', directory, clock, log: silentLogger });
+  const relay = new Relay({ replica: 'r', address: '', directory, clock, log: silentLogger });
   let asked = 0;
   const authenticator: Authenticator = {
     async authenticate(headers) {
@@ -25,14 +25,14 @@ function setUp() {
     },
   };
   const acceptRate = new AcceptRate(20, clock);
-  const admission = new Admission({ hub, authenticator, acceptRate });
+  const admission = new Admission({ relay, authenticator, acceptRate });
   /** As the app does with a request: whoever is refused is counted. */
   const identify = async (headers: Headers, peer: typeof stranger) => {
     const answer = await admission.identify(headers, peer);
     if ('status' in answer && answer.status === 401) admission.refused(headers, peer);
     return answer;
   };
-  return { clock, hub, admission, identify, acceptRate, asked: () => asked };
+  return { clock, relay, admission, identify, acceptRate, asked: () => asked };
 }
 
 describe('admission', () => {
@@ -95,18 +95,18 @@ describe('admission', () => {
   });
 
   it('limits the tunnels of a cluster and the sessions of a dialer, until some have ended', async () => {
-    const { clock, hub, admission } = setUp();
+    const { clock, relay, admission } = setUp();
     const { maxTunnelsPerCluster, maxSessionsPerDialer } = defaultAdmissionLimits;
     const tunnels = Array.from({ length: maxTunnelsPerCluster }, (_, at) => {
       const [near, far] = memoryLinkPair(queueMicrotask);
-      hub.admitAgent(far, 'c1', `a${at}`, 0);
+      relay.admitAgent(far, 'c1', `a${at}`, 0);
       return near;
     });
     expect(admission.agentRefusal('c1')?.message).toContain('--max-tunnels-per-cluster');
     expect(admission.agentRefusal('c2')).toBeUndefined();
     const sessions = Array.from({ length: maxSessionsPerDialer }, () => {
       const [near, far] = memoryLinkPair(queueMicrotask);
-      hub.admitDialer(far, 'c1', 'd');
+      relay.admitDialer(far, 'c1', 'd');
       return near;
     });
     expect(admission.dialerRefusal('c1', 'd')?.message).toContain('256 sessions');
@@ -118,6 +118,6 @@ describe('admission', () => {
     await clock.advance(1000);
     expect(admission.agentRefusal('c1')).toBeUndefined();
     expect(admission.dialerRefusal('c1', 'd')).toBeUndefined();
-    hub.close();
+    relay.close();
   });
 });

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
@@ -21,9 +21,9 @@ it.each([
   async (said, heard) => {
     const clock = new VirtualClock(20);
     const directory = new MemoryDirectory();
-    const hub = new Hub({ replica: 'r1', address: '', directory, clock, log: silentLogger });
+    const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitAgent(far, 'c1', 'a', 0);
+    relay.admitAgent(far, 'c1', 'a', 0);
     const agent = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 'test' }));
     await agent.next(FrameType.welcome);
@@ -32,7 +32,7 @@ it.each([
       connect: async (cluster) => {
         links++;
         const [mine, theirs] = memoryLinkPair(queueMicrotask);
-        hub.admitDialer(theirs, cluster, 'somebody');
+        relay.admitDialer(theirs, cluster, 'somebody');
         return mine;
       },
       clock,
@@ -46,6 +46,6 @@ it.each([
     near.sendCopy(FrameType.detach, session, 0, encodeMessage({ code: said, message: 'no' }));
     expect((await ended.promise)?.code).toBe(heard);
     expect(clock.now()).toBe(0);
-    expect([links, dialer.sessionCount, hub.dialerCount]).toEqual([1, 0, 0]);
+    expect([links, dialer.sessionCount, relay.dialerCount]).toEqual([1, 0, 0]);
   },
 );

@@ -7,7 +7,7 @@ import { silentLogger } from '../../src/base/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp, type RequestRuntime } from '../../src/broker/app.ts';
 import { openAuthenticator } from '../../src/broker/authenticator.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { TokenAuthenticator } from '../../src/broker/token-authenticator.ts';
 
@@ -33,7 +33,7 @@ function makeApp(options: { open?: boolean; acceptRate?: number } = {}) {
     warn: (event: string, fields?: LogFields) =>
       void lines.push(JSON.stringify({ event, ...fields })),
   };
-  const hub = new Hub({
+  const relay = new Relay({
     replica: 'r',
     address: '',
     directory: new MemoryDirectory(),
@@ -41,7 +41,7 @@ function makeApp(options: { open?: boolean; acceptRate?: number } = {}) {
     log,
   });
   const app = createApp({
-    hub,
+    relay,
     authenticator: options.open === true ? openAuthenticator : new TokenAuthenticator(verifier),
     acceptRate: new AcceptRate(options.acceptRate ?? 100, systemClock),
     metrics: async () => ({ contentType: 'text/plain', text: 'up 1\n' }),
@@ -58,7 +58,7 @@ function makeApp(options: { open?: boolean; acceptRate?: number } = {}) {
     const response = await app.request(path, { headers }, upgrade ? runtime : {});
     return { status: response.status, upgraded, response };
   };
-  return { hub, attempt, lines };
+  return { relay, attempt, lines };
 }
 
 const agentHeaders = (token: string, cluster = 'c1') => ({
@@ -145,8 +145,8 @@ describe('admission of agents', () => {
   });
 
   it('takes nobody while it drains', async () => {
-    const { hub, attempt } = makeApp({ open: true });
-    hub.close();
+    const { relay, attempt } = makeApp({ open: true });
+    relay.close();
     const headers = { 'Culvert-Cluster': 'c1', 'Culvert-Agent': 'a' };
     const answer = await attempt({ path: '/v1/agent', headers });
     expect(answer).toMatchObject({ status: 503, upgraded: false });
@@ -191,16 +191,16 @@ describe('the other routes', () => {
   });
 
   it('is healthy always and ready until it drains', async () => {
-    const { hub, attempt } = makeApp();
+    const { relay, attempt } = makeApp();
     const ask = async (path: string) => (await attempt({ path, upgrade: false })).status;
     expect([await ask('/healthz'), await ask('/readyz')]).toEqual([200, 200]);
-    hub.close();
+    relay.close();
     expect([await ask('/healthz'), await ask('/readyz')]).toEqual([200, 503]);
   });
 
   it('says nothing about the directory at /readyz', async () => {
-    const { hub, attempt } = makeApp();
-    Object.defineProperty(hub.options.directory, 'degraded', {
+    const { relay, attempt } = makeApp();
+    Object.defineProperty(relay.options.directory, 'degraded', {
       value: 'redis.example.com is away',
     });
     const { response } = await attempt({ path: '/readyz', upgrade: false });

@@ -14,7 +14,7 @@ import {
   openAuthenticator,
   refuseAll,
 } from '../../src/broker/authenticator.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
 import { readBridgeOptions } from '../../src/cli/bridge.ts';
@@ -95,7 +95,7 @@ describe('a cluster that is named like the alias of another one', () => {
     ],
   ])('does not get in where the broker %s', async (_, authenticator) => {
     const clock = new VirtualClock();
-    const hub = new Hub({
+    const relay = new Relay({
       replica: 'r',
       address: '',
       directory: new MemoryDirectory(),
@@ -104,7 +104,7 @@ describe('a cluster that is named like the alias of another one', () => {
     });
     const metrics = async () => ({ contentType: 'text/plain', text: '' });
     const acceptRate = new AcceptRate(100, clock);
-    const app = createApp({ hub, authenticator, acceptRate, metrics, log: silentLogger });
+    const app = createApp({ relay, authenticator, acceptRate, metrics, log: silentLogger });
     let upgrades = 0;
     const runtime: RequestRuntime = {
       upgrade() {
@@ -115,7 +115,7 @@ describe('a cluster that is named like the alias of another one', () => {
     const headers = { 'Culvert-Cluster': alias, 'Culvert-Agent': 'a' };
     const answer = await app.request('/v1/agent', { headers }, runtime);
     expect([answer.status, upgrades]).toEqual([400, 0]);
-    hub.close();
+    relay.close();
   });
 
   it.each<[string, (argv: readonly string[]) => unknown]>([

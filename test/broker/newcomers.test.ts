@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
@@ -8,36 +8,36 @@ import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
-function makeHub() {
+function makeRelay() {
   const clock = new VirtualClock(20);
   const directory = new MemoryDirectory();
-  const hub = new Hub({ replica: 'r1', address: '', directory, clock, log: silentLogger });
+  const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
   const admit = (who: 'agent' | 'dialer') => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    if (who === 'agent') hub.admitAgent(far, 'c1', 'a', 0);
-    else hub.admitDialer(far, 'c1', 'somebody');
+    if (who === 'agent') relay.admitAgent(far, 'c1', 'a', 0);
+    else relay.admitDialer(far, 'c1', 'somebody');
     return new PlayedLink(near);
   };
-  return { clock, hub, admit };
+  return { clock, relay, admit };
 }
 
 it.each(['agent', 'dialer'] as const)(
   'a link of an %s that has not said HELLO closes with the broker, and takes its timer along',
   async (who) => {
-    const { clock, hub, admit } = makeHub();
+    const { clock, relay, admit } = makeRelay();
     const newcomer = admit(who);
-    hub.close();
+    relay.close();
     expect(await newcomer.closed.promise).toMatchObject({ code: 'draining' });
     await clock.advance(0);
-    expect([clock.pendingTimers, hub.agentCount, hub.dialerCount]).toEqual([0, 0, 0]);
+    expect([clock.pendingTimers, relay.agentCount, relay.dialerCount]).toEqual([0, 0, 0]);
   },
 );
 
 it('an agent that has not said HELLO is sent elsewhere when a drain begins, not when it ends', async () => {
-  const { clock, hub, admit } = makeHub();
+  const { clock, relay, admit } = makeRelay();
   const newcomer = admit('agent');
   const dialer = admit('dialer');
-  const draining = hub.drain(new AbortController().signal, 10_000);
+  const draining = relay.drain(new AbortController().signal, 10_000);
   await clock.advance(0);
   expect(newcomer.ended?.error).toMatchObject({ code: 'draining' });
   // Somebody whom the drain waits for.
@@ -47,14 +47,14 @@ it('an agent that has not said HELLO is sent elsewhere when a drain begins, not 
 });
 
 it('a broker forgets a newcomer that leaves by itself, and one that says HELLO is none any more', async () => {
-  const { clock, hub, admit } = makeHub();
+  const { clock, relay, admit } = makeRelay();
   admit('agent').link.close();
   const agent = admit('agent');
   const hello = encodeMessage({ ...protocolVersion, software: 'test' });
   agent.link.sendCopy(FrameType.hello, 0, 0, hello);
   await agent.next(FrameType.welcome);
   // No forward: such a drain waits for the dialers alone, and tells the agent first.
-  await hub.drain(new AbortController().signal, 10_000);
+  await relay.drain(new AbortController().signal, 10_000);
   await clock.advance(0);
   expect(agent.frames.map(({ type }) => type)).toEqual([FrameType.goaway]);
   expect(agent.ended?.error).toMatchObject({ code: 'draining' });

@@ -6,7 +6,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp } from '../../src/broker/app.ts';
 import { openAuthenticator, unknownPeer } from '../../src/broker/authenticator.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { makeForward } from '../../src/broker/node/replicas.ts';
 import { upgradeHandler } from '../../src/broker/node/upgrade.ts';
@@ -61,7 +61,7 @@ async function makeReplica() {
   server.address = await serve((request, socket, head) =>
     upgrades.emit('upgrade', request, socket, head),
   );
-  const hub = new Hub({
+  const relay = new Relay({
     replica: 'r1',
     address: server.address,
     directory,
@@ -73,7 +73,7 @@ async function makeReplica() {
     log,
   });
   const app = createApp({
-    hub,
+    relay,
     authenticator: new ReplicaAuthenticator(() => key, server.address, openAuthenticator),
     acceptRate: new AcceptRate(100, systemClock),
     metrics: async () => ({ contentType: '', text: '' }),
@@ -87,14 +87,14 @@ async function makeReplica() {
   });
   const admitAgent = async (cluster: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitAgent(far, cluster, 'a', 0);
+    relay.admitAgent(far, cluster, 'a', 0);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await new PlayedLink(near).next(FrameType.welcome);
   };
   await admitAgent('good');
   const dial = (cluster: string) => {
     const [mine, theirs] = memoryLinkPair(queueMicrotask);
-    hub.admitDialer(theirs, cluster, 'somebody');
+    relay.admitDialer(theirs, cluster, 'somebody');
     const session = crypto.randomUUID().replaceAll('-', '');
     mine.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(mine);
@@ -102,7 +102,7 @@ async function makeReplica() {
   const poison = (address: string, replica = 'r2') =>
     directory.claim({ cluster: 'bad', agent: 'p', tunnel: 0, replica, address });
   const warnings = () => log.lines.filter(({ event }) => event.startsWith('replica did not'));
-  return { hub, server, admitAgent, dial, poison, warnings, forwards: () => forwards };
+  return { relay, server, admitAgent, dial, poison, warnings, forwards: () => forwards };
 }
 
 describe('a poisoned directory entry', () => {
@@ -159,7 +159,7 @@ describe('a poisoned directory entry', () => {
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
     expect(replica.forwards()).toBe(1);
     expect(replica.warnings()).toMatchObject([{ fields: { owner: 'r2', code: 'no_agent' } }]);
-    await expect.poll(() => replica.hub.dialerCount).toBe(0);
+    await expect.poll(() => replica.relay.dialerCount).toBe(0);
     await replica.dial('good').next(FrameType.welcome);
   });
 
@@ -184,7 +184,7 @@ describe('a poisoned directory entry', () => {
   it('beside a good one costs a dial one more call', async () => {
     const [owner, entrance] = [await makeReplica(), await makeReplica()];
     await owner.admitAgent('far');
-    const { directory } = entrance.hub.options;
+    const { directory } = entrance.relay.options;
     const claim = { cluster: 'far', agent: 'a', tunnel: 0 };
     await directory.claim({ ...claim, replica: 'r2', address: owner.server.address });
     // The newest is asked first.

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { TunnelKeeper } from '../../src/agent/tunnel-keeper.ts';
+import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
 import type { SessionStore } from '../../src/agent/session-store.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
@@ -59,7 +59,7 @@ async function storm(downMs: number): Promise<Storm> {
     return await promise;
   };
   const keepers = stops.map(({ signal }, agent) =>
-    new TunnelKeeper({
+    new TunnelReconnector({
       tunnel: 0,
       connect: () => connect(agent, signal),
       sessions: {} as SessionStore,

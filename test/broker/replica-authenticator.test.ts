@@ -7,7 +7,7 @@ import {
   AuthenticationError,
   AuthenticationUnavailableError,
 } from '../../src/broker/authenticator.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { ReplicaAuthenticator } from '../../src/broker/replica-authenticator.ts';
 import { isAnswer, ReplicaKeys } from '../../src/broker/replica-keys.ts';
@@ -42,7 +42,7 @@ async function askAt(
   const log = new RecordingLogger();
   const directory = new MemoryDirectory();
   const app = createApp({
-    hub: new Hub({ replica: 'r1', address, directory, clock: systemClock, log }),
+    relay: new Relay({ replica: 'r1', address, directory, clock: systemClock, log }),
     authenticator,
     acceptRate: new AcceptRate(100, systemClock),
     metrics: async () => ({ contentType: '', text: '' }),

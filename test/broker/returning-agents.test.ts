@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { clusterAlias } from '../../src/base/cluster-alias.ts';
 import { silentLogger } from '../../src/base/logger.ts';
-import { hubLimits } from '../../src/broker/hub-options.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { relayLimits } from '../../src/broker/relay-options.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
@@ -12,13 +12,13 @@ import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const version = { ...protocolVersion, software: 'test' };
 
-function makeHub() {
+function makeRelay() {
   const clock = new VirtualClock(20);
   const directory = new MemoryDirectory();
-  const hub = new Hub({ replica: 'r', address: '', directory, clock, log: silentLogger });
+  const relay = new Relay({ replica: 'r', address: '', directory, clock, log: silentLogger });
   const connect = async (cluster = 'c1') => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitAgent(far, cluster, 'a', 0, 'one');
+    relay.admitAgent(far, cluster, 'a', 0, 'one');
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await peer.next(FrameType.welcome);
@@ -26,7 +26,7 @@ function makeHub() {
   };
   const dial = (cluster = 'c1') => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitDialer(far, cluster, 'somebody');
+    relay.admitDialer(far, cluster, 'somebody');
     const session = crypto.randomUUID().replaceAll('-', '');
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(near);
@@ -36,20 +36,20 @@ function makeHub() {
     await agent.closed.promise;
     await clock.advance(0);
   };
-  return { clock, hub, connect, dial, lose };
+  return { clock, relay, connect, dial, lose };
 }
 
 describe('a dial while no agent of its cluster is connected', () => {
   it('is answered at once where the cluster is unknown', async () => {
-    const { clock, dial } = makeHub();
+    const { clock, dial } = makeRelay();
     const dialer = dial();
     await clock.advance(0);
     expect(dialer.ended?.error).toMatchObject({ code: 'no_agent' });
   });
 
   it('waits after the start of the broker, and reaches the agent that comes', async () => {
-    const { clock, hub, connect, dial } = makeHub();
-    hub.expectAgents();
+    const { clock, relay, connect, dial } = makeRelay();
+    relay.expectAgents();
     const dialer = dial();
     await clock.advance(2_000);
     expect(dialer.ended).toBeUndefined();
@@ -59,8 +59,8 @@ describe('a dial while no agent of its cluster is connected', () => {
   });
 
   it('waits 5 s after the start at most, however late it comes', async () => {
-    const { clock, hub, dial } = makeHub();
-    hub.expectAgents();
+    const { clock, relay, dial } = makeRelay();
+    relay.expectAgents();
     const early = dial();
     await clock.advance(4_000);
     const late = dial();
@@ -71,11 +71,11 @@ describe('a dial while no agent of its cluster is connected', () => {
     const later = dial();
     await clock.advance(0);
     expect(later.ended?.error).toMatchObject({ code: 'no_agent' });
-    expect([hub.dialerCount, clock.pendingTimers]).toEqual([0, 0]);
+    expect([relay.dialerCount, clock.pendingTimers]).toEqual([0, 0]);
   });
 
   it('waits 5 s after the last agent was lost, under the name and the alias of the cluster', async () => {
-    const { clock, connect, dial, lose } = makeHub();
+    const { clock, connect, dial, lose } = makeRelay();
     await lose(await connect());
     const byName = dial();
     const byAlias = dial(await clusterAlias('c1'));
@@ -84,13 +84,13 @@ describe('a dial while no agent of its cluster is connected', () => {
     expect(unknown.ended?.error).toMatchObject({ code: 'no_agent' });
     await connect();
     await byName.next(FrameType.welcome);
-    await clock.advance(hubLimits.agentReturnPollMs);
+    await clock.advance(relayLimits.agentReturnPollMs);
     await byAlias.next(FrameType.welcome);
     await clock.advance(60_000);
   });
 
   it('waits while the last agent leaves in order: a successor is often on its way', async () => {
-    const { clock, connect, dial } = makeHub();
+    const { clock, connect, dial } = makeRelay();
     const agent = await connect();
     const goAway = encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' });
     agent.link.sendCopy(FrameType.goaway, 0, 0, goAway);
@@ -101,29 +101,29 @@ describe('a dial while no agent of its cluster is connected', () => {
   });
 
   it('is answered at once beyond 1,000 that wait', async () => {
-    const { clock, hub, dial } = makeHub();
-    hub.expectAgents();
-    const dialers = Array.from({ length: hubLimits.maxWaitingSessions + 5 }, () => dial());
+    const { clock, relay, dial } = makeRelay();
+    relay.expectAgents();
+    const dialers = Array.from({ length: relayLimits.maxWaitingSessions + 5 }, () => dial());
     await clock.advance(100);
     expect(dialers.filter(({ ended }) => ended !== undefined)).toHaveLength(5);
   });
 
   it('leaves nothing behind when its dialer gives up', async () => {
-    const { clock, hub, dial } = makeHub();
-    hub.expectAgents();
+    const { clock, relay, dial } = makeRelay();
+    relay.expectAgents();
     const dialer = dial();
     await clock.advance(100);
     dialer.link.close();
     await clock.advance(0);
-    expect([hub.dialerCount, clock.pendingTimers]).toEqual([0, 0]);
+    expect([relay.dialerCount, clock.pendingTimers]).toEqual([0, 0]);
   });
 
   it('is told to go elsewhere when the broker drains', async () => {
-    const { clock, hub, dial } = makeHub();
-    hub.expectAgents();
+    const { clock, relay, dial } = makeRelay();
+    relay.expectAgents();
     const dialer = dial();
     await clock.advance(100);
-    void hub.drain(new AbortController().signal, 1_000);
+    void relay.drain(new AbortController().signal, 1_000);
     await clock.advance(0);
     expect(dialer.ended?.error).toMatchObject({ code: 'draining' });
   });

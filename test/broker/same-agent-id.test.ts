@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Hub } from '../../src/broker/hub.ts';
-import { hubLimits } from '../../src/broker/hub-options.ts';
+import { Relay } from '../../src/broker/relay.ts';
+import { relayLimits } from '../../src/broker/relay-options.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { decodeWelcome, encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
@@ -17,13 +17,17 @@ function makeBrokers(count = 1) {
   const clock = new VirtualClock(20);
   const directory = new SimulatedDirectory();
   const log = new RecordingLogger();
-  const hubs = Array.from(
+  const relays = Array.from(
     { length: count },
-    (_, at) => new Hub({ replica: `r${at}`, address: '', directory: directory.view(), clock, log }),
+    (_, at) =>
+      new Relay({ replica: `r${at}`, address: '', directory: directory.view(), clock, log }),
   );
-  const connect = async (instance: string | undefined, { hub = hubs[0]!, agent = 'a' } = {}) => {
+  const connect = async (
+    instance: string | undefined,
+    { relay = relays[0]!, agent = 'a' } = {},
+  ) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitAgent(far, 'c1', agent, 0, instance);
+    relay.admitAgent(far, 'c1', agent, 0, instance);
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await peer.next(FrameType.welcome);
@@ -32,7 +36,7 @@ function makeBrokers(count = 1) {
   let sessions = 0;
   const dial = (resume: { resume?: string; instance?: string } = {}) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hubs[0]!.admitDialer(far, 'c1', 'somebody');
+    relays[0]!.admitDialer(far, 'c1', 'somebody');
     const peer = new PlayedLink(near);
     const session = (++sessions).toString(16).padStart(32, '0');
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session, ...resume }));
@@ -44,7 +48,7 @@ function makeBrokers(count = 1) {
     peer.link.sendCopy(FrameType.pong, 0, 0, payload);
   };
   const warnings = () => log.lines.filter(({ event }) => event === warning).length;
-  return { clock, directory, hubs, hub: hubs[0]!, connect, dial, answer, warnings };
+  return { clock, directory, relays, relay: relays[0]!, connect, dial, answer, warnings };
 }
 
 /** The number of the session that this peer was welcomed or attached with. */
@@ -54,41 +58,41 @@ async function welcomeOf(dialer: PlayedLink) {
 
 describe('two processes with the same agent id', () => {
   it('work side by side when the first one answers, and one warning says so', async () => {
-    const { clock, hub, connect, dial, answer, warnings } = makeBrokers();
+    const { clock, relay, connect, dial, answer, warnings } = makeBrokers();
     const first = await connect('one');
     const second = await connect('two');
     await answer(first);
     await clock.advance(60_000);
-    expect([first.ended, second.ended, hub.agentCount]).toEqual([undefined, undefined, 2]);
+    expect([first.ended, second.ended, relay.agentCount]).toEqual([undefined, undefined, 2]);
     const instances = [await welcomeOf(dial()), await welcomeOf(dial())].map((w) => w.instance);
     expect(new Set(instances)).toEqual(new Set(['one', 'two']));
     expect(warnings()).toBe(1);
     await answer(await connect('three').then(() => first));
     await answer(second);
     await clock.advance(60_000);
-    expect([hub.agentCount, warnings()]).toEqual([3, 1]);
+    expect([relay.agentCount, warnings()]).toEqual([3, 1]);
   });
 
   it('lose the one that does not answer within 3 s, with its sessions; until then new sessions go to the other', async () => {
-    const { clock, hub, connect, dial, warnings } = makeBrokers();
+    const { clock, relay, connect, dial, warnings } = makeBrokers();
     const first = await connect('one');
     const old = dial();
     await welcomeOf(old);
     await connect('two');
     for (let i = 0; i < 3; i++) expect((await welcomeOf(dial())).instance).toBe('two');
     expect(old.ended).toBeUndefined();
-    await clock.advance(hubLimits.livenessTimeoutMs + 1);
+    await clock.advance(relayLimits.livenessTimeoutMs + 1);
     expect(await first.closed.promise).toMatchObject({ code: 'agent_lost' });
     expect(await old.closed.promise).toMatchObject({ code: 'agent_lost' });
-    expect([hub.agentCount, warnings()]).toEqual([1, 0]);
+    expect([relay.agentCount, warnings()]).toEqual([1, 0]);
   });
 
   it('at two replicas: the older one is asked there, too', async () => {
-    const { clock, hubs, connect } = makeBrokers(2);
-    const first = await connect('one', { hub: hubs[0]! });
-    await connect('two', { hub: hubs[1]! });
+    const { clock, relays, connect } = makeBrokers(2);
+    const first = await connect('one', { relay: relays[0]! });
+    await connect('two', { relay: relays[1]! });
     await first.next(FrameType.ping);
-    await clock.advance(hubLimits.livenessTimeoutMs + 1);
+    await clock.advance(relayLimits.livenessTimeoutMs + 1);
     expect(await first.closed.promise).toMatchObject({ code: 'agent_lost' });
   });
 
@@ -103,11 +107,11 @@ describe('two processes with the same agent id', () => {
   });
 
   it('may each have a second tunnel at another replica, and not at the same one', async () => {
-    const { hub, connect } = makeBrokers();
+    const { relay, connect } = makeBrokers();
     await connect('one');
-    expect(hub.holdsAnother('c1', 'a', 1, 'one')).toBe(true);
-    expect(hub.holdsAnother('c1', 'a', 1, 'two')).toBe(false);
-    expect(hub.holdsAnother('c1', 'a', 1)).toBe(false);
+    expect(relay.holdsAnother('c1', 'a', 1, 'one')).toBe(true);
+    expect(relay.holdsAnother('c1', 'a', 1, 'two')).toBe(false);
+    expect(relay.holdsAnother('c1', 'a', 1)).toBe(false);
   });
 
   it('are not asked when the first one leaves in order', async () => {
@@ -122,19 +126,19 @@ describe('two processes with the same agent id', () => {
 
 describe('one process', () => {
   it('that connects again takes the place of its own tunnel at once', async () => {
-    const { hub, connect } = makeBrokers();
+    const { relay, connect } = makeBrokers();
     const first = await connect('one');
     await connect('one');
     expect(await first.closed.promise).toMatchObject({ code: 'agent_lost' });
-    expect(hub.agentCount).toBe(1);
+    expect(relay.agentCount).toBe(1);
   });
 
   it('that tells no instance (culvert 0.1) takes the place of a tunnel with its id, as before', async () => {
-    const { hub, connect, dial } = makeBrokers();
+    const { relay, connect, dial } = makeBrokers();
     const first = await connect(undefined);
     await connect(undefined);
     expect(await first.closed.promise).toMatchObject({ code: 'agent_lost' });
-    expect(hub.agentCount).toBe(1);
+    expect(relay.agentCount).toBe(1);
     expect(await welcomeOf(dial())).not.toHaveProperty('instance');
     expect(await welcomeOf(dial({ resume: 'a' }))).toMatchObject({ agent: 'a' });
   });
@@ -152,7 +156,7 @@ describe('a session whose agent is gone', () => {
   it('hears agent_lost while another agent is connected for longer than dialers wait', async () => {
     const { clock, connect, dial } = makeBrokers();
     await connect('two', { agent: 'b' });
-    await clock.advance(hubLimits.otherAgentAgeMs + 1);
+    await clock.advance(relayLimits.otherAgentAgeMs + 1);
     expect(await answerTo(dial({ resume: 'a', instance: 'one' }))).toBe('agent_lost');
   });
 
@@ -176,7 +180,7 @@ describe('a session whose agent is gone', () => {
   it('is not told of an agent that is leaving', async () => {
     const { clock, connect, dial } = makeBrokers();
     const other = await connect('two', { agent: 'b' });
-    await clock.advance(hubLimits.otherAgentAgeMs + 1);
+    await clock.advance(relayLimits.otherAgentAgeMs + 1);
     const goAway = encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' });
     other.link.sendCopy(FrameType.goaway, 0, 0, goAway);
     expect(await answerTo(dial({ resume: 'a', instance: 'one' }))).toBe('no_agent');

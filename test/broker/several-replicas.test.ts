@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import { hubLimits } from '../../src/broker/hub-options.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { relayLimits } from '../../src/broker/relay-options.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
@@ -19,7 +19,7 @@ async function makeReplica() {
   const clock = new VirtualClock(20);
   const directory = new SimulatedDirectory().view();
   const asked: string[] = [];
-  const hub = new Hub({
+  const relay = new Relay({
     replica: 'r1',
     address: 'ws://r1',
     directory,
@@ -32,7 +32,7 @@ async function makeReplica() {
   });
   const connect = async (name: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitAgent(far, 'c1', name, 0);
+    relay.admitAgent(far, 'c1', name, 0);
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await peer.next(FrameType.welcome);
@@ -40,7 +40,7 @@ async function makeReplica() {
   };
   const dial = () => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitDialer(far, 'c1', 'somebody');
+    relay.admitDialer(far, 'c1', 'somebody');
     const session = crypto.randomUUID().replaceAll('-', '');
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(near);
@@ -49,10 +49,10 @@ async function makeReplica() {
   const drain = () => {
     const state = { drained: false };
     const limit = new AbortController();
-    void hub.drain(limit.signal, 10_000).then(() => (state.drained = true));
+    void relay.drain(limit.signal, 10_000).then(() => (state.drained = true));
     return { state, limit };
   };
-  return { clock, directory, asked, hub, agent, connect, dial, drain };
+  return { clock, directory, asked, relay, agent, connect, dial, drain };
 }
 
 describe('a replica that drains', () => {
@@ -90,7 +90,7 @@ describe('a replica that drains', () => {
   it('waits for an agent that does neither for a few seconds only', async () => {
     const { clock, drain } = await makeReplica();
     const { state } = drain();
-    await clock.advance(hubLimits.agentsLeaveMs - 1_000);
+    await clock.advance(relayLimits.agentsLeaveMs - 1_000);
     expect(state.drained).toBe(false);
     await clock.advance(2_000);
     expect(state.drained).toBe(true);
@@ -111,48 +111,48 @@ describe('a session that may go to another replica', () => {
   const { signal } = new AbortController();
 
   it('goes to a tunnel there that is given up only where there is none here, and it has not begun', async () => {
-    const { directory, hub, agent } = await makeReplica();
+    const { directory, relay, agent } = await makeReplica();
     await directory.retire(await directory.claim(elsewhere));
-    const [port] = hub.agents();
+    const [port] = relay.agents();
     port!.retire(7_000);
     // Both are given up: the one here saves a hop.
-    expect(await hub.place(wish, signal)).toEqual({ here: port });
+    expect(await relay.route(wish, signal)).toEqual({ here: port });
     agent.link.close();
     await agent.closed.promise;
-    expect(await hub.place(wish, signal)).toMatchObject({ elsewhere: { replica: 'r2' } });
-    await expect(hub.place({ ...wish, process: { agent: 'a' } }, signal)).rejects.toMatchObject({
+    expect(await relay.route(wish, signal)).toMatchObject({ elsewhere: { replica: 'r2' } });
+    await expect(relay.route({ ...wish, process: { agent: 'a' } }, signal)).rejects.toMatchObject({
       code: 'no_agent',
     });
     await directory.claim(elsewhere);
-    expect(await hub.place({ ...wish, process: { agent: 'a' } }, signal)).toMatchObject({
+    expect(await relay.route({ ...wish, process: { agent: 'a' } }, signal)).toMatchObject({
       elsewhere: { tunnel: 1 },
     });
-    await expect(hub.place({ ...wish, process: { agent: 'b' } }, signal)).rejects.toMatchObject({
+    await expect(relay.route({ ...wish, process: { agent: 'b' } }, signal)).rejects.toMatchObject({
       code: 'agent_lost',
     });
   });
 
   it('goes to a tunnel that stays, though it carries more than one that is given up', async () => {
-    const { hub, connect, dial } = await makeReplica();
+    const { relay, connect, dial } = await makeReplica();
     await dial().next(FrameType.welcome);
     await connect('b');
-    const [stays, leaves] = hub.agents();
+    const [stays, leaves] = relay.agents();
     leaves!.retire(7_000);
     expect([stays!.sessionCount, leaves!.sessionCount]).toEqual([1, 0]);
-    expect(await hub.place(wish, signal)).toEqual({ here: stays });
+    expect(await relay.route(wish, signal)).toEqual({ here: stays });
   });
 
   it('makes a replica doubt the entry of one that it asked in vain', async () => {
-    const { clock, directory, hub, agent, asked, dial } = await makeReplica();
+    const { clock, directory, relay, agent, asked, dial } = await makeReplica();
     agent.link.close();
     await agent.closed.promise;
     const entry = await directory.claim(elsewhere);
     const doubted = vi.spyOn(directory, 'distrust');
     const dialer = dial();
     // It waits for the agent to return, and asks the same replica for the same tunnel only once.
-    await clock.advance(hubLimits.agentReturnMs + hubLimits.agentReturnPollMs);
+    await clock.advance(relayLimits.agentReturnMs + relayLimits.agentReturnPollMs);
     expect(await dialer.closed.promise).toMatchObject({ code: 'no_agent' });
     expect([asked, doubted.mock.calls]).toEqual([['r2'], [[entry]]]);
-    expect(hub.dialerCount).toBe(0);
+    expect(relay.dialerCount).toBe(0);
   });
 });

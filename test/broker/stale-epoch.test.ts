@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import type { AgentRecord } from '../../src/broker/directory.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
@@ -26,10 +26,10 @@ it.each([
   const clock = new VirtualClock(20);
   const log = new RecordingLogger();
   const directory = new ToldDirectory();
-  const hub = new Hub({ replica: 'r1', address: 'ws://r1', directory, clock, log });
+  const relay = new Relay({ replica: 'r1', address: 'ws://r1', directory, clock, log });
   const connect = async (agent: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitAgent(far, 'c1', agent, 0);
+    relay.admitAgent(far, 'c1', agent, 0);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 'test' }));
     const peer = new PlayedLink(near);
     await peer.next(FrameType.welcome);
@@ -44,5 +44,5 @@ it.each([
   expect(agent.ended === undefined ? [] : [agent.ended.error?.code]).toEqual(ends);
   expect(log.lines.filter(({ event }) => event === 'agent disconnected')).toHaveLength(ends.length);
   expect(other.ended).toBeUndefined();
-  expect(hub.agentCount).toBe(2 - ends.length);
+  expect(relay.agentCount).toBe(2 - ends.length);
 });

@@ -29,12 +29,12 @@ describe("a tunnel's claim", () => {
     let heard = false;
     const waiting = claim.made.then(() => (heard = true));
     const making = claim.make(own);
-    expect([claim.standing, claim.epoch, heard]).toEqual([false, 0, false]);
+    expect([claim.established, claim.epoch, heard]).toEqual([false, 0, false]);
     directory.answer.resolve();
     expect(await making).toBe(true);
     await waiting;
     const [record] = await directory.locate('c1');
-    expect([claim.standing, claim.epoch]).toEqual([true, record?.epoch]);
+    expect([claim.established, claim.epoch]).toEqual([true, record?.epoch]);
     await claim.made;
   });
 
@@ -62,7 +62,7 @@ describe("a tunnel's claim", () => {
     await waiting;
     directory.answer.resolve();
     expect(await making).toBe(false);
-    expect(claim.standing).toBe(false);
+    expect(claim.established).toBe(false);
     expect(await directory.locate('c1')).toEqual([]);
     await claim.made;
   });
@@ -71,7 +71,7 @@ describe("a tunnel's claim", () => {
     const directory = new LateDirectory();
     const claim = new TunnelClaim(directory);
     claim.restore(7, { ...own, epoch: 7 });
-    expect([claim.standing, claim.epoch]).toEqual([true, 7]);
+    expect([claim.established, claim.epoch]).toEqual([true, 7]);
     await claim.withdraw();
     const gone = new TunnelClaim(directory);
     gone.restore(8, undefined);

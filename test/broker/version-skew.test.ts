@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
 import { SessionStore } from '../../src/agent/session-store.ts';
 import { silentLogger } from '../../src/base/logger.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
@@ -17,31 +17,31 @@ const session = 'a'.repeat(32);
 const skewed = { ...protocolVersion, minor: 0, software: 'other', colours: ['red', { deep: 1 }] };
 const nextMajor = { ...protocolVersion, major: protocolVersion.major + 1, software: 'new' };
 
-function makeHub() {
+function makeRelay() {
   const clock = new VirtualClock(20);
   const directory = new MemoryDirectory();
-  const hub = new Hub({ replica: 'r1', address: '', directory, clock, log: silentLogger });
+  const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
   const greet = (who: 'agent' | 'dialer', hello: object) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    if (who === 'agent') hub.admitAgent(far, 'c1', 'a', 0);
-    else hub.admitDialer(far, 'c1', 'somebody');
+    if (who === 'agent') relay.admitAgent(far, 'c1', 'a', 0);
+    else relay.admitDialer(far, 'c1', 'somebody');
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
     return peer;
   };
-  return { hub, greet };
+  return { relay, greet };
 }
 
 describe('version skew', () => {
   it('a HELLO with a lower or higher minor version and unknown fields works, of agents and dialers', async () => {
-    const { hub, greet } = makeHub();
+    const { relay, greet } = makeRelay();
     for (const minor of [0, 7]) {
       const agent = greet('agent', { ...skewed, minor });
       await agent.next(FrameType.welcome);
       const dialer = greet('dialer', { ...skewed, minor, session });
       await dialer.next(FrameType.welcome);
       await agent.next(FrameType.attach);
-      expect([hub.agentCount, hub.dialerCount]).toEqual([1, 1]);
+      expect([relay.agentCount, relay.dialerCount]).toEqual([1, 1]);
       dialer.link.close();
       await agent.next(FrameType.detach);
     }
@@ -50,7 +50,7 @@ describe('version skew', () => {
   it.each(['agent', 'dialer'] as const)(
     'an unknown major version (%s) is refused with a sentence, and nobody else hears of it',
     async (who) => {
-      const { hub, greet } = makeHub();
+      const { relay, greet } = makeRelay();
       const agent = greet('agent', skewed);
       await agent.next(FrameType.welcome);
       const other = greet(who, { ...nextMajor, session });
@@ -58,7 +58,7 @@ describe('version skew', () => {
         code: 'version_unsupported',
         message: expect.stringContaining('speaks culvert 2, this one 1'),
       });
-      expect([hub.agentCount, hub.dialerCount]).toEqual([1, 0]);
+      expect([relay.agentCount, relay.dialerCount]).toEqual([1, 0]);
       expect(agent.ended).toBeUndefined();
       await greet('dialer', { ...skewed, session }).next(FrameType.welcome);
     },

@@ -7,7 +7,7 @@
  *   60 s idle kill                     test/e2e/nginx-idle.test.ts
  *   credential rotation                test/agent/credential-rotation.test.ts
  *   version skew                       test/broker/version-skew.test.ts, test/tunnel/message.test.ts
- *   301, 403, 502, HTML (sentences)    test/websocket/connect.test.ts, test/agent/tunnel-keeper.test.ts
+ *   301, 403, 502, HTML (sentences)    test/websocket/connect.test.ts, test/agent/tunnel-reconnector.test.ts
  *
  * Those below that a virtual clock can show as well: test/dialer/failure-classes.test.ts. Bad input: test/agent/bad-input.test.ts,
  * test/broker/{poisoned-entry,stale-epoch,replica-authenticator}.test.ts.

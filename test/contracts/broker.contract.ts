@@ -5,7 +5,7 @@ import type { AgentOptions } from '../../src/agent/options.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import type { TokenSubject } from '../../src/base/enrolment-token-subject.ts';
 import { Secret } from '../../src/base/secret.ts';
-import { hubLimits } from '../../src/broker/hub-options.ts';
+import { relayLimits } from '../../src/broker/relay-options.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { patternAt } from '../../testkit/stream/pattern.ts';
@@ -242,7 +242,7 @@ export function describeBroker(
         await twins[i]!.connected;
       }
       // Longer than a process may take to answer that it lives.
-      await new Promise((resolve) => setTimeout(resolve, hubLimits.livenessTimeoutMs + 500));
+      await new Promise((resolve) => setTimeout(resolve, relayLimits.livenessTimeoutMs + 500));
       expect(twins.map(({ tunnelCount }) => tunnelCount)).toEqual([1, 1]);
       await twins[0]!.close();
       expect(await said(open('twins', target), 'to the second')).toBe('to the second');

@@ -1,4 +1,4 @@
-import { hubLimits } from '../../src/broker/hub-options.ts';
+import { relayLimits } from '../../src/broker/relay-options.ts';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Fleet, type Transfer } from '../../testkit/world/simulated-fleet.ts';
 
@@ -62,12 +62,12 @@ describe('failure class', () => {
     owner!.open = false;
     dead!.kill();
     const transfer = fleet.open(0, nothing, nothing);
-    while (entrance!.hub!.dialerCount === 0) await fleet.clock.advance(1);
+    while (entrance!.relay!.dialerCount === 0) await fleet.clock.advance(1);
     expect(fleet.directory.claimsOf('r1')).toHaveLength(1);
     await fleet.clock.advance(400);
     expect(transfer.dialed.events).toEqual(['opened']);
     // Through the entrance, in one hop.
-    expect([entrance!.hub!.dialerCount, owner!.hub!.dialerCount]).toEqual([1, 1]);
+    expect([entrance!.relay!.dialerCount, owner!.relay!.dialerCount]).toEqual([1, 1]);
   });
 
   it('duplicate registration: the newer tunnel of an agent wins at once, though the older one still stands', async () => {
@@ -75,7 +75,7 @@ describe('failure class', () => {
     const [first, second] = fleet.replicas;
     fleet.agentLinks.at(-1)!.silence(forEver, forEver);
     fleet.agent.close();
-    expect(first!.hub!.agentCount).toBe(1);
+    expect(first!.relay!.agentCount).toBe(1);
     first!.open = false;
     fleet.startAgent('agent-a');
     await fleet.clock.advance(200);
@@ -84,8 +84,8 @@ describe('failure class', () => {
     expect(transfer.dialed.events).toEqual(['opened']);
     expect(transfer.accepted).toHaveLength(1);
     // The older one is asked, and its process does not answer.
-    await fleet.clock.advance(hubLimits.livenessTimeoutMs);
-    expect([first!.hub!.agentCount, second!.hub!.agentCount]).toEqual([0, 1]);
+    await fleet.clock.advance(relayLimits.livenessTimeoutMs);
+    expect([first!.relay!.agentCount, second!.relay!.agentCount]).toEqual([0, 1]);
     expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1']);
   });
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { hubLimits } from '../../src/broker/hub-options.ts';
+import { relayLimits } from '../../src/broker/relay-options.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { decodeHello, encodeMessage } from '../../src/tunnel/message.ts';
@@ -34,7 +34,7 @@ async function intrude(fleet: Fleet, name: string, hello: object): Promise<objec
     onClose: (error: TunnelError | undefined) => void (seen.code = error?.code),
   };
   near.attach(owner);
-  fleet.anyReplica(0)!.hub!.admitDialer(far, 'c1', name);
+  fleet.anyReplica(0)!.relay!.admitDialer(far, 'c1', name);
   near.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   await fleet.clock.advance(1_000);
   return seen;
@@ -76,7 +76,7 @@ describe('a dialer whose link is lost', () => {
     while (fleet.dialerLinks.length === links) await fleet.clock.advance(1);
     dialer.close();
     await fleet.clock.advance(1_000);
-    expect(fleet.replicas[0]!.hub!.dialerCount).toBe(0);
+    expect(fleet.replicas[0]!.relay!.dialerCount).toBe(0);
   });
 
   it('half-dead TCP: finds a dead link one ping after a dial on it timed out, and later dials go elsewhere', async () => {
@@ -179,12 +179,12 @@ describe('a dialer whose link is lost', () => {
 describe('a broker that drains', () => {
   it('wrong shutdown order: loses its sessions to another before its links close, and once', async () => {
     const { fleet, transfer, dialer } = await withStream({ tunnels: 2 });
-    const replica = fleet.replicas.find(({ hub }) => hub!.dialerCount > 0)!;
+    const replica = fleet.replicas.find(({ relay }) => relay!.dialerCount > 0)!;
     const links = fleet.dialerLinks.length;
     void replica.drain(10_000);
     // The agents of this fleet do not leave by themselves, so the drain waits for them as long as it may.
-    await fleet.clock.advance(hubLimits.agentsLeaveMs + 1_000);
-    expect(replica.hub).toBeUndefined();
+    await fleet.clock.advance(relayLimits.agentsLeaveMs + 1_000);
+    expect(replica.relay).toBeUndefined();
     expect(dialer.resumedCount).toBe(1);
     expect(dialer.resumeGapMs).toBeLessThan(100);
     expect(fleet.dialerLinks).toHaveLength(links + 1);

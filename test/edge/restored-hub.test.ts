@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import type { KeptAgent } from '../../src/broker/tunnel-name.ts';
-import type { KeptDialer } from '../../src/broker/dialer-port.ts';
+import type { AgentSnapshot } from '../../src/broker/tunnel-name.ts';
+import type { DialerSnapshot } from '../../src/broker/dialer-connection.ts';
 import { ObjectDirectory } from '../../src/broker/edge/object-directory.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { Link } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
@@ -15,24 +15,24 @@ const replica = 'r';
 const hello = { ...protocolVersion, software: 'test' };
 const sessionName = '0123456789abcdef'.repeat(2);
 
-/** A hub that writes down what it is told to keep, and takes such things back. */
-function makeHub(survivors: readonly KeptAgent[] = []) {
+/** A relay that writes down what it is told to keep, and takes such things back. */
+function makeRelay(survivors: readonly AgentSnapshot[] = []) {
   const clock = new VirtualClock();
-  const kept = new Map<Link, KeptAgent | KeptDialer>();
+  const kept = new Map<Link, AgentSnapshot | DialerSnapshot>();
   const records = survivors.map(({ cluster, agent, tunnel, epoch }) => {
     return { cluster, agent, tunnel, epoch, replica, address: '' };
   });
-  const hub = new Hub({
+  const relay = new Relay({
     replica,
     address: '',
     directory: new ObjectDirectory({ survivors: records }),
     clock,
     log: silentLogger,
     maxTunnelAgeMs: Infinity,
-    keep: (link, what) => kept.set(link, what),
+    onSnapshot: (link, what) => kept.set(link, what),
     sessionLimits: { maxWindow: 1024 * 1024 },
   });
-  return { hub, clock, kept };
+  return { relay, clock, kept };
 }
 
 /** Both ends of a link; the far one is played by hand. */
@@ -43,15 +43,15 @@ function joined() {
   return { near, far, peer };
 }
 
-/** An agent and a dialer in a session, and what a hub was told to keep of them. */
+/** An agent and a dialer in a session, and what a relay was told to keep of them. */
 async function established() {
-  const { hub, clock, kept } = makeHub();
+  const { relay, clock, kept } = makeRelay();
   const agent = joined();
-  hub.admitAgent(agent.near, 'c1', 'a', 0);
+  relay.admitAgent(agent.near, 'c1', 'a', 0);
   agent.far.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   await agent.peer.until(() => agent.peer.frames.length === 1);
   const dialer = joined();
-  hub.admitDialer(dialer.near, 'c1', 'd');
+  relay.admitDialer(dialer.near, 'c1', 'd');
   const dialerHello = encodeMessage({ ...hello, session: sessionName });
   dialer.far.sendCopy(FrameType.hello, 0, 0, dialerHello);
   await dialer.peer.until(() => dialer.peer.frames.length === 1);
@@ -59,24 +59,24 @@ async function established() {
     clock,
     agent,
     dialer,
-    keptAgent: () => kept.get(agent.near) as KeptAgent,
-    keptDialer: () => kept.get(dialer.near) as KeptDialer,
+    keptAgent: () => kept.get(agent.near) as AgentSnapshot,
+    keptDialer: () => kept.get(dialer.near) as DialerSnapshot,
   };
 }
 
 async function restored() {
   const { keptAgent, keptDialer } = await established();
-  const { hub, kept } = makeHub([keptAgent()]);
+  const { relay, kept } = makeRelay([keptAgent()]);
   const [agent, dialer] = [joined(), joined()];
-  hub.restoreAgent(agent.near, keptAgent());
-  hub.restoreDialer(dialer.near, keptDialer());
+  relay.restoreAgent(agent.near, keptAgent());
+  relay.restoreDialer(dialer.near, keptDialer());
   const { session } = keptDialer();
-  return { hub, kept, agent, dialer, session, keptAgent: keptAgent(), keptDialer: keptDialer() };
+  return { relay, kept, agent, dialer, session, keptAgent: keptAgent(), keptDialer: keptDialer() };
 }
 
 const bytes = new Uint8Array(8);
 
-describe('a hub whose sockets outlive its memory', () => {
+describe('a relay whose sockets outlive its memory', () => {
   it('leaves no timer pending, which would keep the runtime from forgetting it', async () => {
     const { clock } = await established();
     expect(clock.pendingTimers).toBe(0);
@@ -107,14 +107,14 @@ describe('a hub whose sockets outlive its memory', () => {
   });
 
   it('finds the agent for new dialers, and gives them numbers that are free', async () => {
-    const { hub, agent, session } = await restored();
+    const { relay, agent, session } = await restored();
     const late = joined();
-    hub.admitDialer(late.near, 'c1', 'late');
+    relay.admitDialer(late.near, 'c1', 'late');
     late.far.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...hello, session: sessionName }));
     await agent.peer.until(() => agent.peer.frames.length === 1);
     expect(agent.peer.frames[0]!.type).toBe(FrameType.attach);
     expect(agent.peer.frames[0]!.session).not.toBe(session);
-    expect(hub.dialerCount).toBe(2);
+    expect(relay.dialerCount).toBe(2);
   });
 
   it('tells the agent of a dialer that leaves, and a dialer of an agent that leaves', async () => {
@@ -128,20 +128,20 @@ describe('a hub whose sockets outlive its memory', () => {
     second.agent.far.close();
     await second.dialer.peer.closed();
     expect(second.dialer.peer.closes).toMatchObject([{ code: 'agent_lost' }]);
-    expect(second.hub.agentCount).toBe(0);
-    expect(await second.hub.options.directory.locate('c1')).toEqual([]);
+    expect(second.relay.agentCount).toBe(0);
+    expect(await second.relay.options.directory.locate('c1')).toEqual([]);
   });
 
   it('closes a dialer whose tunnel is gone, or has been replaced', async () => {
     const { keptAgent, keptDialer } = await restored();
     for (const agents of [[], [{ ...keptAgent, epoch: keptAgent.epoch + 1 }]]) {
-      const { hub } = makeHub(agents);
-      for (const agent of agents) hub.restoreAgent(joined().near, agent);
+      const { relay } = makeRelay(agents);
+      for (const agent of agents) relay.restoreAgent(joined().near, agent);
       const dialer = joined();
-      hub.restoreDialer(dialer.near, keptDialer);
+      relay.restoreDialer(dialer.near, keptDialer);
       await dialer.peer.closed();
       expect(dialer.peer.closes).toMatchObject([{ code: 'agent_lost' }]);
-      expect(hub.dialerCount).toBe(0);
+      expect(relay.dialerCount).toBe(0);
     }
   });
 
@@ -152,10 +152,10 @@ describe('a hub whose sockets outlive its memory', () => {
     agent.far.sendCopy(FrameType.goaway, 0, 0, goAway);
     await dialer.peer.until(() => dialer.peer.frames.at(-1)?.type === FrameType.goaway);
     expect(keptAgent().leaving).toBe(true);
-    const { hub } = makeHub();
-    hub.restoreAgent(joined().near, keptAgent());
+    const { relay } = makeRelay();
+    relay.restoreAgent(joined().near, keptAgent());
     await expect(
-      hub.place(
+      relay.route(
         { cluster: 'c1', process: undefined, forwarded: false, except: undefined },
         new AbortController().signal,
       ),

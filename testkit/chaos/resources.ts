@@ -4,7 +4,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { json, text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { processOfField } from '../../src/broker/node/redis-entry.ts';
+import { processOfField } from '../../src/broker/redis/redis-entry.ts';
 import type { BrokerStatus } from '../../src/broker/status.ts';
 import { openSockets } from '../processes/open-files.ts';
 import type { Fleet, FleetProgram } from '../world/fleet.ts';

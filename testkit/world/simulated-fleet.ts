@@ -1,8 +1,8 @@
 import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
 import { SessionStore } from '../../src/agent/session-store.ts';
 import { silentLogger } from '../../src/base/logger.ts';
-import type { Forward } from '../../src/broker/hub-options.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import type { Forward } from '../../src/broker/relay-options.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
@@ -41,7 +41,7 @@ export function seededRandom(seed: number): () => number {
 /** A place where brokers run: one process after another, under one name. */
 export class Replica {
   readonly name: string;
-  hub: Hub | undefined;
+  relay: Relay | undefined;
   /** It takes connections. */
   open = false;
   readonly links = new Set<SimulatedLink>();
@@ -54,17 +54,17 @@ export class Replica {
   }
 
   start(): void {
-    if (this.hub !== undefined) return;
+    if (this.relay !== undefined) return;
     const { clock, directory } = this.#fleet;
     this.#view = directory.view();
     const forward: Forward = async (owner, dialer) => {
       const to = this.#fleet.replicas.find(({ name }) => name === owner.replica);
-      if (to?.hub === undefined) throw new TunnelError('link_lost', `${owner.replica} is down`);
+      if (to?.relay === undefined) throw new TunnelError('link_lost', `${owner.replica} is down`);
       const [near, far] = this.#fleet.link([this, to]);
-      to.hub.admitDialer(far, dialer.cluster, dialer.name, true);
+      to.relay.admitDialer(far, dialer.cluster, dialer.name, true);
       return near;
     };
-    this.hub = new Hub({
+    this.relay = new Relay({
       replica: this.name,
       address: `ws://${this.name}`,
       directory: this.#view,
@@ -77,10 +77,10 @@ export class Replica {
 
   /** kill -9: what it holds is gone at once, and the directory notices later. */
   kill(): void {
-    if (this.hub === undefined) return;
+    if (this.relay === undefined) return;
     const { clock, directory } = this.#fleet;
     this.#view!.die();
-    this.hub = undefined;
+    this.relay = undefined;
     this.open = false;
     const claims = directory.claimsOf(this.name);
     clock.setTimer(staleClaimMs, () => claims.forEach((claim) => directory.release(claim)));
@@ -90,18 +90,18 @@ export class Replica {
 
   /** SIGTERM: another process may take its place once it has gone. */
   async drain(deadlineMs: number): Promise<void> {
-    const hub = this.hub;
-    if (hub === undefined || !this.open) return;
+    const relay = this.relay;
+    if (relay === undefined || !this.open) return;
     this.open = false;
     const deadline = new AbortController();
     const timer = this.#fleet.clock.setTimer(deadlineMs, () => deadline.abort());
-    await hub.drain(deadline.signal, deadlineMs);
+    await relay.drain(deadline.signal, deadlineMs);
     timer.cancel();
     // What was said last leaves, then the process exits, unless it was killed before.
     const said = Promise.withResolvers<void>();
     this.#fleet.clock.setTimer(100, said.resolve);
     await said.promise;
-    if (this.hub === hub) this.kill();
+    if (this.relay === relay) this.kill();
   }
 }
 
@@ -168,7 +168,7 @@ export class AgentProcess {
     const replica = this.#fleet.anyReplica(tunnel);
     if (replica === undefined) return this.#connectLater(tunnel);
     const [near, far] = this.#fleet.link([replica], 'agent');
-    replica.hub!.admitAgent(far, cluster, this.id, tunnel, this.instance);
+    replica.relay!.admitAgent(far, cluster, this.id, tunnel, this.instance);
     let leaving = false;
     const made = new AgentTunnel(near, {
       software: 'simulated',
@@ -310,7 +310,7 @@ export class Fleet {
     const replica = this.anyReplica(Math.floor(this.random() * this.replicas.length));
     if (replica === undefined) throw new TunnelError('link_lost', 'no broker answers');
     const [near, far] = this.link([replica], 'dialer');
-    replica.hub!.admitDialer(far, cluster, name);
+    replica.relay!.admitDialer(far, cluster, name);
     return near;
   }
 
@@ -320,7 +320,7 @@ export class Fleet {
     await this.clock.advance(1_000);
     for (const agent of this.agents) agent.close();
     await this.clock.advance(1_000);
-    for (const { hub } of this.replicas) hub?.close();
+    for (const { relay } of this.replicas) relay?.close();
     await this.clock.advance(1_000);
   }
 

@@ -5,8 +5,8 @@ import type { Logger } from '../../base/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { closeError } from '../../websocket/close-code.ts';
 import { sessionLimitProblem, tunnelLimitProblem } from '../admission.ts';
-import type { KeptAgent } from '../tunnel-name.ts';
-import { Hub } from '../hub.ts';
+import type { AgentSnapshot } from '../tunnel-name.ts';
+import { Relay } from '../relay.ts';
 import { brokerStatus, type BrokerStatus } from '../status.ts';
 import { culvertProtocol, decodeAdmitted, type Admitted } from './admitted.ts';
 import { createConsoleLogger } from './console-logger.ts';
@@ -30,7 +30,7 @@ const stored = {
 } as const;
 
 /**
- * A cluster's Durable Object: its hub and its directory. Between frames it may be put to sleep: the runtime keeps the sockets and answers
+ * A cluster's Durable Object: its relay and its directory. Between frames it may be put to sleep: the runtime keeps the sockets and answers
  * pings, and the next message makes a new object, which takes the sockets back by what lies with them.
  */
 export class ClusterObject extends DurableObject<EdgeEnv> {
@@ -38,7 +38,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
   readonly #silenceLimitMs: number;
   readonly #guard = new CreditGuard();
   readonly #links = new WeakMap<WebSocket, EdgeLink>();
-  readonly #hub: Hub;
+  readonly #relay: Relay;
 
   constructor(ctx: DurableObjectState, env: EdgeEnv) {
     super(ctx, env);
@@ -49,7 +49,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair('ping', 'pong'));
     const survivors = this.#survivors();
     const agents = survivors.filter(isAgent).sort((a, b) => a.kept.epoch - b.kept.epoch);
-    this.#hub = new Hub({
+    this.#relay = new Relay({
       replica,
       address: '',
       directory: new ObjectDirectory({
@@ -64,16 +64,16 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       log: this.#log,
       // There is no other object to move to, and a timer would keep this one awake.
       maxTunnelAgeMs: Infinity,
-      keep: (link, kept) => (link as EdgeLink).keep(kept),
+      onSnapshot: (link, kept) => (link as EdgeLink).keep(kept),
       sessionLimits: { maxWindow: maxWindowBytes },
     });
-    for (const { link, kept } of agents) this.#hub.restoreAgent(link, kept);
+    for (const { link, kept } of agents) this.#relay.restoreAgent(link, kept);
     // A new version, or the runtime has moved the object: its agents have lost their tunnels, too.
     if (agents.length === 0) void ctx.blockConcurrencyWhile(() => this.#expectAgents());
     for (const { link, kept } of survivors) {
       if ('session' in kept) {
         link.watch(kept.session);
-        this.#hub.restoreDialer(link, kept);
+        this.#relay.restoreDialer(link, kept);
       } else if (!('epoch' in kept)) {
         this.#admit(link, kept);
       }
@@ -87,7 +87,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     const { cluster } = admitted;
     if (admitted.role === 'agent') {
       const { agent, instance, tunnel } = admitted;
-      if (this.#hub.holdsAnother(cluster, agent, tunnel, instance)) {
+      if (this.#relay.holdsAnother(cluster, agent, tunnel, instance)) {
         const message = `agent ${agent} has a tunnel already, and on the edge there is one place for a cluster`;
         // Not soon: each attempt wakes the object.
         const headers = { 'Retry-After': '3600' };
@@ -96,8 +96,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     }
     const problem =
       admitted.role === 'agent'
-        ? tunnelLimitProblem(this.#hub, cluster)
-        : sessionLimitProblem(this.#hub, admitted);
+        ? tunnelLimitProblem(this.#relay, cluster)
+        : sessionLimitProblem(this.#relay, admitted);
     if (problem !== undefined) {
       const headers = { 'Retry-After': '60' };
       return Response.json({ code: 'overloaded', message: problem }, { status: 503, headers });
@@ -142,12 +142,12 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       const message = `the other end has been silent for ${Math.round(link.silentMs / 1000)} s`;
       link.close(new TunnelError('peer_unresponsive', message));
     }
-    if (this.#hub.agentCount > 0) await this.#noteAgents();
+    if (this.#relay.agentCount > 0) await this.#noteAgents();
     await this.#watchSilence();
   }
 
   status(): BrokerStatus {
-    return brokerStatus(this.#hub);
+    return brokerStatus(this.#relay);
   }
 
   /** The cluster whose alias is the name of this object. */
@@ -164,9 +164,9 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     const { cluster } = admitted;
     if (admitted.role === 'agent') {
       const { agent, instance, tunnel } = admitted;
-      this.#hub.admitAgent(link, cluster, agent, tunnel, instance);
+      this.#relay.admitAgent(link, cluster, agent, tunnel, instance);
     } else {
-      this.#hub.admitDialer(link, cluster, admitted.dialer);
+      this.#relay.admitDialer(link, cluster, admitted.dialer);
     }
   }
 
@@ -199,7 +199,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
   /** Dials wait for agents that were there a moment ago; a name that was never a cluster's gets its answer at once. */
   async #expectAgents(): Promise<void> {
     const seenAtMs = (await this.ctx.storage.get<number>(stored.agentSeenAtMs)) ?? -Infinity;
-    if (Date.now() - seenAtMs < 2 * this.#silenceLimitMs) this.#hub.expectAgents();
+    if (Date.now() - seenAtMs < 2 * this.#silenceLimitMs) this.#relay.expectAgents();
   }
 
   /** An alarm wakes the object where a timer would keep it from sleeping. */
@@ -226,6 +226,6 @@ interface Survivor<Kept = Attachment> {
   readonly kept: Kept;
 }
 
-function isAgent(survivor: Survivor): survivor is Survivor<Attachment & KeptAgent> {
+function isAgent(survivor: Survivor): survivor is Survivor<Attachment & AgentSnapshot> {
   return survivor.kept.role === 'agent' && 'epoch' in survivor.kept;
 }

@@ -5,8 +5,8 @@ import type { AttachableLink, LinkOwner } from '../../tunnel/link.ts';
 import { encodeMessage } from '../../tunnel/message.ts';
 import type { Block } from '../../tunnel/slab.ts';
 import { closePayload } from '../../websocket/close-code.ts';
-import type { KeptAgent } from '../tunnel-name.ts';
-import type { KeptDialer } from '../dialer-port.ts';
+import type { AgentSnapshot } from '../tunnel-name.ts';
+import type { DialerSnapshot } from '../dialer-connection.ts';
 import type { Admitted } from './admitted.ts';
 import type { CreditGuard, SessionEnd } from './credit-guard.ts';
 import { ReadProof } from './read-proof.ts';
@@ -20,7 +20,7 @@ export interface EdgeSocket {
 }
 
 /** What lies with a socket while the object sleeps: who was let in, and what HELLO made of it. */
-export type Attachment = (Admitted | KeptAgent | KeptDialer) & {
+export type Attachment = (Admitted | AgentSnapshot | DialerSnapshot) & {
   readonly peer: string;
   readonly acceptedAtMs: number;
 };
@@ -130,7 +130,7 @@ export class EdgeLink implements AttachableLink {
   }
 
   /** Keeps what is needed to take the link back after a sleep. */
-  keep(kept: KeptAgent | KeptDialer): void {
+  keep(kept: AgentSnapshot | DialerSnapshot): void {
     const { peer } = this;
     const acceptedAtMs = this.#acceptedAtMs;
     this.#socket.serializeAttachment({ ...kept, peer, acceptedAtMs } satisfies Attachment);

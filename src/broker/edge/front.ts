@@ -9,7 +9,7 @@ import type { AttachableLink } from '../../tunnel/link.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import { createApp, type RequestRuntime } from '../app.ts';
 import { openAuthenticator, type Authenticator, type Peer } from '../authenticator.ts';
-import { Hub } from '../hub.ts';
+import { Relay } from '../relay.ts';
 import { MemoryDirectory } from '../memory-directory.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
 import { type Admitted, culvertProtocol, forObject } from './admitted.ts';
@@ -25,8 +25,8 @@ const clusterStatusPath = /^\/v1\/clusters\/([a-z0-9-]{1,63})\/status$/;
 /** Carries nothing: the Worker only learns from the app who was let in, and the link is made in the object. */
 const noLink = {} as AttachableLink;
 
-/** The hub that the app admits to in a Worker: it notes who was let in, and where to. */
-class FrontHub extends Hub {
+/** The relay that the app admits to in a Worker: it notes who was let in, and where to. */
+class FrontRelay extends Relay {
   #admitted: Admitted | undefined;
 
   /** Who `admit`, which the app gave, lets in. */
@@ -57,7 +57,7 @@ class FrontHub extends Hub {
 export class Front {
   readonly #env: EdgeEnv;
   readonly #log: Logger;
-  readonly #hub: FrontHub;
+  readonly #relay: FrontRelay;
   readonly #app: ReturnType<typeof createApp>;
 
   private constructor(
@@ -67,14 +67,14 @@ export class Front {
   ) {
     this.#env = env;
     this.#log = log;
-    this.#hub = new FrontHub({
+    this.#relay = new FrontRelay({
       replica: 'edge',
       address: '',
       directory: new MemoryDirectory(),
       clock: systemClock,
       log,
     });
-    this.#app = createApp({ ...parts, hub: this.#hub, log });
+    this.#app = createApp({ ...parts, relay: this.#relay, log });
   }
 
   /** @throws EdgeOptionsError or TokenError: the Worker's variables are not what they should be */
@@ -108,7 +108,7 @@ export class Front {
 
     let admitted: Admitted | undefined;
     const upgrade: RequestRuntime['upgrade'] = (admit) => {
-      admitted = this.#hub.take(admit);
+      admitted = this.#relay.take(admit);
       return new Response(null, { status: 204 });
     };
     const asksUpgrade = request.headers.get('Upgrade')?.toLowerCase() === 'websocket';

@@ -15,11 +15,11 @@ import { PooledDialer } from '../../dialer/pooled-dialer.ts';
 import type { Dialer } from '../../dialer/dialer.ts';
 import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import { AcceptRate } from '../accept-rate.ts';
-import { Acceptance } from '../accepted-clusters.ts';
+import { ClusterAdmission } from '../cluster-admission.ts';
 import { defaultAdmissionLimits } from '../admission.ts';
 import { AgentClocks } from '../agent-clocks.ts';
 import { createApp, RejectionCounts } from '../app.ts';
-import { Hub } from '../hub.ts';
+import { Relay } from '../relay.ts';
 import { ReplicaAuthenticator } from '../replica-authenticator.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
 import { type Credentials, openCredentials } from './credentials.ts';
@@ -62,7 +62,7 @@ export async function startBroker(
   const log = deps.log.child({ replica: options.replicaId });
   const address = options.replicaAddress?.href ?? '';
   const { directory, keys, forward, files } = await joinReplicas(options, log);
-  const hub = new Hub({
+  const relay = new Relay({
     replica: options.replicaId,
     address,
     directory,
@@ -81,19 +81,20 @@ export async function startBroker(
   const credentials = starting.use(
     await openCredentials(options, { ...parts, reviewer: hubCluster?.reviewer }),
   );
-  const acceptance = hubCluster && new Acceptance(hubCluster.clusters, { ...parts, tunnels: hub });
+  const acceptance =
+    hubCluster && new ClusterAdmission(hubCluster.clusters, { ...parts, tunnels: relay });
   if (acceptance !== undefined) starting.defer(() => acceptance.close());
   const { authenticator } = credentials;
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
-  exposeBroker(metrics.group('culvert_broker'), hub, rejections);
+  exposeBroker(metrics.group('culvert_broker'), relay, rejections);
   const hubCa = hubCluster === undefined ? [] : [hubCluster.ca];
   exposeFiles(metrics.group('culvert_broker'), [...credentials.files, ...files, ...hubCa]);
   const clocks = new AgentClocks(log);
   exposeClocks(metrics.group('culvert_broker'), clocks);
   const app = createApp(
     {
-      hub,
+      relay,
       clocks,
       authenticator:
         keys === undefined ? authenticator : new ReplicaAuthenticator(keys, address, authenticator),
@@ -136,8 +137,8 @@ export async function startBroker(
   exposeConnections(metrics.group('culvert_broker'), guard);
   await listenAt(server, options.listen, log);
   starting.defer(() => closeServer(server));
-  hub.expectAgents();
-  const unready = (): string | undefined => hub.unready;
+  relay.expectAgents();
+  const unready = (): string | undefined => relay.unready;
   if (options.statusListen !== undefined) {
     starting.use(
       await startStatusServer(
@@ -150,7 +151,7 @@ export async function startBroker(
   const dialer = new PooledDialer({
     connect: async (cluster) => {
       const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
-      hub.admitDialer(far, cluster, 'bridge');
+      relay.admitDialer(far, cluster, 'bridge');
       return near;
     },
     clock: systemClock,
@@ -158,13 +159,13 @@ export async function startBroker(
     software: `culvert-bridge/${version}`,
     metrics: metrics.group('culvert_session'),
   });
-  starting.defer(() => hub.close());
+  starting.defer(() => relay.close());
   starting.defer(() => dialer.close());
-  return new Broker(options, { hub, server, dialer, parts: starting.move() });
+  return new Broker(options, { relay, server, dialer, parts: starting.move() });
 }
 
 interface OwnParts {
-  readonly hub: Hub;
+  readonly relay: Relay;
   readonly server: Server;
   readonly dialer: PooledDialer;
   /** Everything that ends with the broker, in the order of its making. */
@@ -175,13 +176,13 @@ class Broker implements RunningBroker {
   readonly url: string;
   readonly dialer: PooledDialer;
   readonly #options: BrokerOptions;
-  readonly #hub: Hub;
+  readonly #relay: Relay;
   readonly #parts: AsyncDisposableStack;
   #closing: Promise<void> | undefined;
 
-  constructor(options: BrokerOptions, { hub, server, dialer, parts }: OwnParts) {
+  constructor(options: BrokerOptions, { relay, server, dialer, parts }: OwnParts) {
     this.#options = options;
-    this.#hub = hub;
+    this.#relay = relay;
     this.#parts = parts;
     this.dialer = dialer;
     const { address, family, port } = server.address() as AddressInfo;
@@ -192,7 +193,7 @@ class Broker implements RunningBroker {
   async drain(signal: AbortSignal): Promise<void> {
     // What the bridge in this process still has open ends with it, and its agents must hear that before their tunnels close.
     signal.addEventListener('abort', () => this.dialer.close(), { once: true });
-    await this.#hub.drain(signal, this.#options.drainTimeoutMs);
+    await this.#relay.drain(signal, this.#options.drainTimeoutMs);
     await this.close();
   }
 

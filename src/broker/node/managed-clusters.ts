@@ -3,7 +3,7 @@ import type { Logger } from '../../base/logger.ts';
 import { Informer } from '../../kube/informer.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
-import type { AcceptedClusters } from '../accepted-clusters.ts';
+import type { AcceptedClusters } from '../cluster-admission.ts';
 
 interface ManagedCluster extends KubeObject {
   readonly spec?: { readonly hubAcceptsClient?: boolean };

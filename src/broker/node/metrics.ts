@@ -2,19 +2,19 @@ import type { ConnectionGuard } from '../../base/connection-guard.ts';
 import type { MetricsGroup } from '../../base/metrics.ts';
 import type { AgentClocks } from '../agent-clocks.ts';
 import type { RejectionCounts } from '../app.ts';
-import type { Hub } from '../hub.ts';
+import type { Relay } from '../relay.ts';
 
 /** The broker's own metrics, read from what it holds when somebody asks. */
-export function exposeBroker(to: MetricsGroup, hub: Hub, rejections: RejectionCounts): void {
-  to.gauge('agents', 'Agents whose tunnel this broker holds', () => hub.agentCount);
-  to.gauge('sessions', 'Sessions of dialers that this broker carries', () => hub.dialerCount);
-  to.gauge('draining', '1 while this broker shuts down', () => (hub.draining ? 1 : 0));
+export function exposeBroker(to: MetricsGroup, relay: Relay, rejections: RejectionCounts): void {
+  to.gauge('agents', 'Agents whose tunnel this broker holds', () => relay.agentCount);
+  to.gauge('sessions', 'Sessions of dialers that this broker carries', () => relay.dialerCount);
+  to.gauge('draining', '1 while this broker shuts down', () => (relay.draining ? 1 : 0));
   to.total(
     'relayed_bytes',
     'Bytes of payload passed on in either direction',
-    () => hub.relayedBytes,
+    () => relay.relayedBytes,
   );
-  to.total('dropped_frames', 'Frames for sessions that had ended', () => hub.droppedFrames);
+  to.total('dropped_frames', 'Frames for sessions that had ended', () => relay.droppedFrames);
   to.totals(
     'rejected_connections',
     'Connections that were refused before the upgrade, by HTTP status',

@@ -9,11 +9,11 @@ import { TunnelError } from '../../tunnel/errors.ts';
 import { connectWebSocket } from '../../websocket/connect.ts';
 import { proofHeader } from '../authenticator.ts';
 import type { Directory } from '../directory.ts';
-import type { Forward } from '../hub-options.ts';
+import type { Forward } from '../relay-options.ts';
 import { MemoryDirectory } from '../memory-directory.ts';
 import { isAnswer, ReplicaKeys } from '../replica-keys.ts';
 import type { BrokerOptions } from './options.ts';
-import { RedisDirectory } from './redis-directory.ts';
+import { RedisDirectory } from '../redis/redis-directory.ts';
 
 /** How long the owner of a session may take to answer, in milliseconds. */
 const forwardTimeoutMs = 5_000;

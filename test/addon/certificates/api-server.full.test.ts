@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { LeaseKeeper } from '../../../src/agent/lease-keeper.ts';
+import { LeaseRenewer } from '../../../src/agent/lease-renewer.ts';
 import { parseCertificateSigningRequest } from '../../../src/addon/api/certificate-signing-request.ts';
 import { signAgentCsr } from '../../../src/addon/certificates/agent-csr.ts';
 import { defaultWaits } from '../../../src/addon/certificates/authority-plan.ts';
@@ -188,7 +188,7 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
 
   it('has leases as agents renew them', async () => {
     const stop = new AbortController();
-    const keeper = new LeaseKeeper({
+    const keeper = new LeaseRenewer({
       lease: { namespace: 'hub', name: 'cluster-proxy' },
       holder: 'pod-1',
       here: api,

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
 import { RedisError, type RedisConnection } from './redis-connection.ts';
-import type { OwnClaim, OwnClaims } from './redis-own-claims.ts';
+import type { OwnClaim, OwnClaims } from './own-claims.ts';
 import type { RedisStore } from './redis-store.ts';
 
 /** Claims are renewed so many at a time, with a pause between, so that look-ups and other replicas get their turn. */
@@ -15,7 +15,7 @@ const firstProbeMs = 1_000;
 /** An outage may have several reasons, one after the other; each is logged once, and not more than so many. */
 const maxReasons = 8;
 
-export interface RedisUpkeepOptions {
+export interface ClaimRenewerOptions {
   readonly connection: RedisConnection;
   readonly store: RedisStore;
   readonly own: OwnClaims;
@@ -29,8 +29,8 @@ export interface RedisUpkeepOptions {
 }
 
 /** Keeps what is claimed here true in Redis, and knows whether Redis is there. */
-export class RedisUpkeep {
-  readonly #options: RedisUpkeepOptions;
+export class ClaimRenewer {
+  readonly #options: ClaimRenewerOptions;
   readonly #probeBackoff: Backoff;
   #away: RedisError | undefined;
   /** What has been logged of this outage. */
@@ -42,7 +42,7 @@ export class RedisUpkeep {
   #inRound = false;
   #closed = false;
 
-  constructor(options: RedisUpkeepOptions) {
+  constructor(options: ClaimRenewerOptions) {
     this.#options = options;
     this.#probeBackoff = new Backoff({ baseMs: firstProbeMs, capMs: options.heartbeatMs });
   }

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { aliasOf, decodeEntry, encodeClaim, fieldOf } from '../../src/broker/node/redis-entry.ts';
+import {
+  aliasOf,
+  decodeEntry,
+  encodeClaim,
+  fieldOf,
+} from '../../../src/broker/redis/redis-entry.ts';
 
 const claim = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
 

@@ -4,9 +4,9 @@ import type { Logger } from '../../base/logger.ts';
 import type { AgentRecord } from '../directory.ts';
 import type { RedisError } from './redis-connection.ts';
 import { decodeEntry, type StoredTunnel } from './redis-entry.ts';
-import { RouteCache, type Route } from './redis-route-cache.ts';
+import { RouteCache, type Route } from './route-cache.ts';
 import type { RedisStore } from './redis-store.ts';
-import type { RedisUpkeep } from './redis-upkeep.ts';
+import type { ClaimRenewer } from './claim-renewer.ts';
 
 /** A cached route is used for this long while changes are told, in milliseconds, */
 const routeTtlMs = 10_000;
@@ -20,7 +20,7 @@ export interface RedisRoutesOptions {
   /** Whether Redis tells of changes. */
   readonly isTold: () => boolean;
   readonly store: RedisStore;
-  readonly upkeep: RedisUpkeep;
+  readonly upkeep: ClaimRenewer;
   readonly clock: Clock;
   readonly log: Logger;
   /** Within this every replica has said its claims again, in milliseconds. */

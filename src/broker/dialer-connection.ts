@@ -5,17 +5,17 @@ import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion, type GoAway } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
-import type { AgentPort } from './agent-port.ts';
+import type { AgentConnection } from './agent-connection.ts';
 import type { AgentProcess, AgentRecord } from './directory.ts';
-import { ForwardPort, type ForwardedDialer } from './forward-port.ts';
-import { hubLimits, type HubOptions } from './hub-options.ts';
-import type { Place, PlaceWish } from './placement.ts';
+import { ForwardedConnection, type ForwardedDialer } from './forwarded-connection.ts';
+import { relayLimits, type RelayOptions } from './relay-options.ts';
+import type { Route, RouteRequest } from './router.ts';
 
 /** What a dialer's link needs of the hub. */
-export interface DialerHub {
-  readonly options: HubOptions;
-  place(wish: PlaceWish, signal: AbortSignal): Promise<Place>;
-  dialerGone(port: DialerPort): void;
+export interface DialerRelay {
+  readonly options: RelayOptions;
+  route(wish: RouteRequest, signal: AbortSignal): Promise<Route>;
+  dialerGone(port: DialerConnection): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
@@ -27,8 +27,8 @@ export interface DialerName {
   readonly forwarded: boolean;
 }
 
-/** What of a dialer's link must outlive the hub's memory, once its session is attached. */
-export interface KeptDialer extends DialerName {
+/** What of a dialer's link must outlive the memory of the relay, once its session is attached. */
+export interface DialerSnapshot extends DialerName {
   readonly role: 'dialer';
   readonly session: number;
   /** The tunnel that carries the session. */
@@ -54,22 +54,22 @@ interface AskedOwner {
 }
 
 /** The broker's end of a dialer's link: one session with one agent of one cluster. */
-export class DialerPort implements LinkOwner, ForwardedDialer {
+export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly link: Link;
   readonly cluster: string;
   readonly dialer: string;
   queuedControlBytes = 0;
   readonly #forwarded: boolean;
-  readonly #hub: DialerHub;
+  readonly #relay: DialerRelay;
   readonly #log: Logger;
   #helloTimer: Timer | undefined;
-  #dialsLeft: number = hubLimits.dialBurst;
+  #dialsLeft: number = relayLimits.dialBurst;
   #dialsCountedAtMs = 0;
   #dialPause: Timer | undefined;
-  #agent: AgentPort | undefined;
+  #agent: AgentConnection | undefined;
   #session = 0;
   /** The way to the replica that holds the agent; then `#agent` is not here. */
-  #forward: ForwardPort | undefined;
+  #forward: ForwardedConnection | undefined;
   /** The replica that was asked to take the session, and what for. */
   #asked: AskedOwner | undefined;
   #gone = false;
@@ -78,24 +78,24 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
 
   /** @param attached the session has been attached before, and both ends know its number */
   constructor(
-    hub: DialerHub,
+    relay: DialerRelay,
     link: Link,
     { cluster, dialer, forwarded }: DialerName,
-    attached?: { readonly agent: AgentPort; readonly session: number },
+    attached?: { readonly agent: AgentConnection; readonly session: number },
   ) {
-    this.#hub = hub;
+    this.#relay = relay;
     this.link = link;
     this.cluster = cluster;
     this.dialer = dialer;
     this.#forwarded = forwarded;
-    this.#log = hub.options.log.child({ cluster, dialer, peer: link.peer });
+    this.#log = relay.options.log.child({ cluster, dialer, peer: link.peer });
     if (attached !== undefined) {
       this.#agent = attached.agent;
       this.#session = attached.session;
       attached.agent.adopt(this, attached.session);
       return;
     }
-    this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
+    this.#helloTimer = relay.options.clock.setTimer(relayLimits.helloTimeoutMs, () =>
       link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
     );
   }
@@ -115,7 +115,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
       return this.#forward.send(FrameType.data, session, stream, bytes);
     }
     const agent = this.#own(session);
-    this.#hub.relay(agent.link, FrameType.data, session, stream, bytes);
+    this.#relay.relay(agent.link, FrameType.data, session, stream, bytes);
     agent.pauseWhileFull(this);
   }
 
@@ -127,7 +127,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
-    this.#hub.relay(agent.link, type, session, stream, payload);
+    this.#relay.relay(agent.link, type, session, stream, payload);
     agent.pauseWhileFull(this);
   }
 
@@ -153,7 +153,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     this.#dialPause?.cancel();
     this.#agent?.detach(this.#session, error);
     this.#forward?.close(error);
-    this.#hub.dialerGone(this);
+    this.#relay.dialerGone(this);
     this.#log.info('dialer left', {
       session: this.#session,
       code: error?.code,
@@ -161,10 +161,10 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     });
   }
 
-  /** Stops reading for a moment from a dialer that dials faster than `hubLimits` allow. */
+  /** Stops reading for a moment from a dialer that dials faster than `relayLimits` allow. */
   #limitDials(): void {
-    const { clock } = this.#hub.options;
-    const { dialBurst, dialsPerSecond, dialPauseMs } = hubLimits;
+    const { clock } = this.#relay.options;
+    const { dialBurst, dialsPerSecond, dialPauseMs } = relayLimits;
     const nowMs = clock.now();
     const newDials = ((nowMs - this.#dialsCountedAtMs) / 1000) * dialsPerSecond;
     this.#dialsLeft = Math.min(dialBurst, this.#dialsLeft + newDials) - 1;
@@ -178,7 +178,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
   }
 
   /** The agent, if the frame belongs to the session of this link. A number of somebody else ends the link. */
-  #own(session: number): AgentPort {
+  #own(session: number): AgentConnection {
     if (this.#agent === undefined || session !== this.#session) {
       throw new TunnelError('unknown_session', `session ${session} is not the one of this link`);
     }
@@ -217,13 +217,13 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     const { cluster, dialer } = this;
     const { process, except } = wanted;
     const wish = { cluster, process, forwarded: this.#forwarded, except };
-    const place = await this.#hub.place(wish, this.#left.signal);
+    const place = await this.#relay.route(wish, this.#left.signal);
     if (this.#gone) return;
     if ('elsewhere' in place) return this.#goElsewhere(place.elsewhere, wanted);
     const agent = place.here;
     this.#agent = agent;
     this.#session = agent.attach(this, wanted.id, process !== undefined);
-    const { replica, sessionLimits, keep } = this.#hub.options;
+    const { replica, sessionLimits, onSnapshot: keep } = this.#relay.options;
     const session = this.#session;
     const { instance, tunnel, epoch } = agent;
     const reached = instance === undefined ? {} : { instance };
@@ -247,12 +247,12 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
     const { cluster, dialer: name } = this;
     let link: AttachableLink;
     try {
-      link = await this.#hub.options.forward!(owner, { cluster, name });
+      link = await this.#relay.options.forward!(owner, { cluster, name });
     } catch (thrown) {
       return this.#onOwnerFailed({ owner, wanted }, TunnelError.from(thrown));
     }
     if (this.#gone) return link.close();
-    this.#forward = new ForwardPort(this.#hub, link, this);
+    this.#forward = new ForwardedConnection(this.#relay, link, this);
     this.#asked = { owner, wanted };
     this.#forward.send(FrameType.hello, 0, 0, wanted.hello);
     this.#log.info('dialer forwarded', { owner: owner.replica, agent: owner.agent });
@@ -260,7 +260,7 @@ export class DialerPort implements LinkOwner, ForwardedDialer {
 
   /** The replica that the directory named is gone, or does not have the agent any more: the next one, once. */
   #onOwnerFailed({ owner, wanted }: AskedOwner, error: TunnelError): void {
-    this.#hub.options.directory.distrust(owner);
+    this.#relay.options.directory.distrust(owner);
     this.#log.warn('replica did not take the session', {
       owner: owner.replica,
       address: owner.address,

@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import { Acceptance } from '../../src/broker/accepted-clusters.ts';
+import { ClusterAdmission } from '../../src/broker/cluster-admission.ts';
 import type { Identity } from '../../src/broker/authenticator.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { ManagedClusters } from '../../src/broker/node/managed-clusters.ts';
 import type { KubeObject } from '../../src/kube/kube-object.ts';
@@ -39,7 +39,7 @@ function world() {
   ] as const)
     api.put(managedCluster(name, accepted));
   const clusters = new ManagedClusters(api, { clock, log: silentLogger });
-  const hub = new Hub({
+  const relay = new Relay({
     replica: 'r',
     address: '',
     directory: new MemoryDirectory(),
@@ -47,7 +47,7 @@ function world() {
     log: silentLogger,
     maxTunnelAgeMs: Infinity,
   });
-  const acceptance = new Acceptance(clusters, { tunnels: hub, clock, log: silentLogger });
+  const acceptance = new ClusterAdmission(clusters, { tunnels: relay, clock, log: silentLogger });
   onTestFinished(async () => {
     acceptance.close();
     await clusters.close();
@@ -64,7 +64,7 @@ function world() {
     };
     near.attach(owner);
     acceptance.admitted(identity, far);
-    hub.admitAgent(far, identity.cluster, agent, 0);
+    relay.admitAgent(far, identity.cluster, agent, 0);
     const hello = () =>
       near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 't' }));
     return { state, hello };
@@ -150,7 +150,7 @@ describe('a registered agent', () => {
 });
 
 describe('an agent with an enrolment token', () => {
-  it('is not of the hub: it is let in and stays, whatever ManagedClusters there are', async () => {
+  it('is not of the relay: it is let in and stays, whatever ManagedClusters there are', async () => {
     const w = world();
     await w.clock.advance(10);
     expect(w.acceptance.refusal(enrolled('c3'))).toBeUndefined();

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { describeTarget, parseRedisUrl } from '../../src/broker/node/redis-target.ts';
+import { describeTarget, parseRedisUrl } from '../../../src/broker/redis/redis-target.ts';
 
 it.for([
   ['redis://r', { kind: 'single', node: { host: 'r', port: 6379 }, db: 0, tls: false }],

@@ -18,7 +18,7 @@ export interface ForwardHub {
  * as they are, session numbers too, because the owner gives them. Both links carry this session alone, so each is paused
  * while the other is full.
  */
-export class ForwardPort implements LinkOwner {
+export class ForwardedConnection implements LinkOwner {
   readonly #hub: ForwardHub;
   readonly #owner: AttachableLink;
   readonly #dialer: ForwardedDialer;

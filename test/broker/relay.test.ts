@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
-import type { HubOptions } from '../../src/broker/hub-options.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import type { RelayOptions } from '../../src/broker/relay-options.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
@@ -19,9 +19,9 @@ import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 
 const hello = encodeMessage({ ...protocolVersion, software: 'test' });
 
-function makeHub(more: Partial<HubOptions> = {}): Hub {
+function makeRelay(more: Partial<RelayOptions> = {}): Relay {
   const directory = new MemoryDirectory();
-  return new Hub({
+  return new Relay({
     ...more,
     replica: 'r1',
     address: '',
@@ -31,9 +31,9 @@ function makeHub(more: Partial<HubOptions> = {}): Hub {
   });
 }
 
-async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<PlayedLink> {
+async function connectAgent(relay: Relay, cluster = 'c1', agent = 'a'): Promise<PlayedLink> {
   const [near, far] = memoryLinkPair(queueMicrotask);
-  hub.admitAgent(far, cluster, agent, 0);
+  relay.admitAgent(far, cluster, agent, 0);
   const peer = new PlayedLink(near);
   near.sendCopy(FrameType.hello, 0, 0, hello);
   await peer.next(FrameType.welcome);
@@ -42,9 +42,9 @@ async function connectAgent(hub: Hub, cluster = 'c1', agent = 'a'): Promise<Play
 
 let sessions = 0;
 
-function connectDialer(hub: Hub, cluster = 'c1', forwarded = false): PlayedLink {
+function connectDialer(relay: Relay, cluster = 'c1', forwarded = false): PlayedLink {
   const [near, far] = memoryLinkPair(queueMicrotask);
-  hub.admitDialer(far, cluster, 'somebody', forwarded);
+  relay.admitDialer(far, cluster, 'somebody', forwarded);
   const peer = new PlayedLink(near);
   const session = (++sessions).toString(16).padStart(32, '0');
   const dialerHello = { ...protocolVersion, software: 'test', session };
@@ -58,11 +58,11 @@ async function welcomed(peer: PlayedLink): Promise<number> {
 
 const payload = new TextEncoder().encode('some bytes');
 
-describe('hub', () => {
+describe('relay', () => {
   it('announces a dialer to the agent and passes frames on unread, both ways', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const dialer = connectDialer(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const dialer = connectDialer(relay);
     const session = await welcomed(dialer);
     expect((await agent.next(FrameType.attach)).session).toBe(session);
 
@@ -80,21 +80,21 @@ describe('hub', () => {
       stream: 7,
       payload,
     });
-    expect(hub.relayedBytes).toBe(2 * payload.length);
+    expect(relay.relayedBytes).toBe(2 * payload.length);
   });
 
   it('answers no_agent where nobody speaks for the cluster', async () => {
-    const hub = makeHub();
-    await connectAgent(hub, 'another');
-    const dialer = connectDialer(hub);
+    const relay = makeRelay();
+    await connectAgent(relay, 'another');
+    const dialer = connectDialer(relay);
     expect(await dialer.closed.promise).toMatchObject({ code: 'no_agent' });
-    expect(hub.dialerCount).toBe(0);
+    expect(relay.dialerCount).toBe(0);
   });
 
   it('ends a link that uses the session number of somebody else, and nobody else hears of it', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const [victim, thief] = [connectDialer(hub), connectDialer(hub)];
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const [victim, thief] = [connectDialer(relay), connectDialer(relay)];
     const stolen = await welcomed(victim);
     const own = await welcomed(thief);
     thief.link.sendCopy(FrameType.data, stolen, 1, payload);
@@ -106,21 +106,21 @@ describe('hub', () => {
   });
 
   it('drops and counts frames of an agent for sessions that it does not have', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
     agent.link.sendCopy(FrameType.data, 12_345, 1, payload);
-    const dialer = connectDialer(hub);
+    const dialer = connectDialer(relay);
     await welcomed(dialer);
-    expect(hub.droppedFrames).toBe(1);
+    expect(relay.droppedFrames).toBe(1);
     expect(dialer.frames).toEqual([]);
   });
 
   it.each([FrameType.attach, FrameType.detach, FrameType.goaway, FrameType.welcome])(
     'ends the link of a dialer that sends link frame %i inside its session',
     async (type) => {
-      const hub = makeHub();
-      const agent = await connectAgent(hub);
-      const dialer = connectDialer(hub);
+      const relay = makeRelay();
+      const agent = await connectAgent(relay);
+      const dialer = connectDialer(relay);
       const session = await welcomed(dialer);
       dialer.link.sendCopy(type, session, 0, payload);
       expect(await dialer.closed.promise).toMatchObject({ code: 'protocol_error' });
@@ -129,52 +129,52 @@ describe('hub', () => {
   );
 
   it('ends the sessions of an agent that is lost with agent_lost, and forgets the cluster', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const dialer = connectDialer(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const dialer = connectDialer(relay);
     await welcomed(dialer);
     agent.link.close();
     expect(await dialer.closed.promise).toMatchObject({ code: 'agent_lost' });
-    expect(hub.agentCount).toBe(0);
-    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(relay.agentCount).toBe(0);
+    expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'no_agent' });
   });
 
   it('lets the newer of two tunnels of one agent win, whichever way the older one ends', async () => {
-    const hub = makeHub();
-    const old = await connectAgent(hub);
-    const young = await connectAgent(hub);
+    const relay = makeRelay();
+    const old = await connectAgent(relay);
+    const young = await connectAgent(relay);
     expect(await old.closed.promise).toMatchObject({ code: 'agent_lost' });
-    expect(hub.agentCount).toBe(1);
-    const session = await welcomed(connectDialer(hub));
+    expect(relay.agentCount).toBe(1);
+    const session = await welcomed(connectDialer(relay));
     expect((await young.next(FrameType.attach)).session).toBe(session);
   });
 
   it('gives a new session to the agent with the fewest', async () => {
-    const hub = makeHub();
-    const first = await connectAgent(hub, 'c1', 'a');
-    const second = await connectAgent(hub, 'c1', 'b');
-    for (let i = 0; i < 4; i++) await welcomed(connectDialer(hub));
+    const relay = makeRelay();
+    const first = await connectAgent(relay, 'c1', 'a');
+    const second = await connectAgent(relay, 'c1', 'b');
+    for (let i = 0; i < 4; i++) await welcomed(connectDialer(relay));
     for (const agent of [first, second]) {
       await agent.next(FrameType.attach);
       await agent.next(FrameType.attach);
     }
-    expect(Array.from(hub.agents(), (port) => port.sessionCount)).toEqual([2, 2]);
+    expect(Array.from(relay.agents(), (port) => port.sessionCount)).toEqual([2, 2]);
   });
 
   it('gives no session to an agent that has been silent for longer than two pings', async () => {
-    const hub = makeHub();
-    await connectAgent(hub, 'c1', 'silent');
-    const [silent] = hub.agents();
+    const relay = makeRelay();
+    await connectAgent(relay, 'c1', 'silent');
+    const [silent] = relay.agents();
     Object.defineProperty(silent!.link, 'silentMs', { value: 46_000, configurable: true });
-    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'no_agent' });
     Object.defineProperty(silent!.link, 'silentMs', { value: 44_000 });
-    await welcomed(connectDialer(hub));
+    await welcomed(connectDialer(relay));
   });
 
   it('passes the wish of an agent to leave on to its dialers and finds it no more', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const dialer = connectDialer(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const dialer = connectDialer(relay);
     await welcomed(dialer);
     agent.link.sendCopy(
       FrameType.goaway,
@@ -183,40 +183,40 @@ describe('hub', () => {
       encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' }),
     );
     await dialer.next(FrameType.goaway);
-    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'no_agent' });
   });
 
   it('refuses an unknown major version with a sentence', async () => {
-    const hub = makeHub();
+    const relay = makeRelay();
     const [near, far] = memoryLinkPair(queueMicrotask);
-    hub.admitAgent(far, 'c1', 'a', 0);
+    relay.admitAgent(far, 'c1', 'a', 0);
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ major: 2, minor: 0, software: 'new' }));
     expect(await peer.closed.promise).toMatchObject({ code: 'version_unsupported' });
-    expect(hub.agentCount).toBe(0);
+    expect(relay.agentCount).toBe(0);
   });
 
   it('drains: refuses newcomers, says GOAWAY, and closes when the dialers have left', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const dialer = connectDialer(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const dialer = connectDialer(relay);
     await welcomed(dialer);
-    const drained = hub.drain(new AbortController().signal, 1000);
+    const drained = relay.drain(new AbortController().signal, 1000);
     await dialer.next(FrameType.goaway);
     await agent.next(FrameType.goaway);
-    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'draining' });
+    expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'draining' });
     dialer.link.close();
     await drained;
     expect(await agent.closed.promise).toMatchObject({ code: 'draining' });
   });
 
   it('closes what is left when the time of a drain is up', async () => {
-    const hub = makeHub();
-    await connectAgent(hub);
-    const dialer = connectDialer(hub);
+    const relay = makeRelay();
+    await connectAgent(relay);
+    const dialer = connectDialer(relay);
     await welcomed(dialer);
     const limit = new AbortController();
-    const drained = hub.drain(limit.signal, 1000);
+    const drained = relay.drain(limit.signal, 1000);
     limit.abort();
     await drained;
     expect(await dialer.closed.promise).toMatchObject({ code: 'draining' });
@@ -232,48 +232,48 @@ describe('several replicas', () => {
     address: `ws://${replica}`,
   });
 
-  /** A hub that shares its directory with r2 and r3, and forwards as `reach` says. */
-  async function hubBeside(reach: (replica: string) => Promise<MemoryLink>): Promise<Hub> {
-    const hub = makeHub({ forward: ({ replica }) => reach(replica) });
-    await hub.options.directory.claim(elsewhere('r2'));
-    await hub.options.directory.claim(elsewhere('r3'));
-    return hub;
+  /** A relay that shares its directory with r2 and r3, and forwards as `reach` says. */
+  async function relayBeside(reach: (replica: string) => Promise<MemoryLink>): Promise<Relay> {
+    const relay = makeRelay({ forward: ({ replica }) => reach(replica) });
+    await relay.options.directory.claim(elsewhere('r2'));
+    await relay.options.directory.claim(elsewhere('r3'));
+    return relay;
   }
 
   it('asks the next replica, once, where the first cannot be reached', async () => {
     const asked: string[] = [];
-    const other = makeHub();
+    const other = makeRelay();
     await connectAgent(other);
-    const hub = await hubBeside(async (replica) => {
+    const relay = await relayBeside(async (replica) => {
       asked.push(replica);
       if (asked.length === 1) throw new TunnelError('link_lost', 'gone');
       const [near, far] = memoryLinkPair(queueMicrotask);
       other.admitDialer(far, 'c1', 'somebody', true);
       return near;
     });
-    await welcomed(connectDialer(hub));
+    await welcomed(connectDialer(relay));
     expect(asked).toEqual(['r3', 'r2']);
   });
 
   it('asks the next replica, once, where the first does not have the agent any more', async () => {
     const asked: string[] = [];
-    const hub = await hubBeside(async (replica) => {
+    const relay = await relayBeside(async (replica) => {
       asked.push(replica);
       const [near, far] = memoryLinkPair(queueMicrotask);
-      makeHub().admitDialer(far, 'c1', 'somebody', true);
+      makeRelay().admitDialer(far, 'c1', 'somebody', true);
       return near;
     });
-    expect(await connectDialer(hub).closed.promise).toMatchObject({ code: 'no_agent' });
+    expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'no_agent' });
     expect(asked).toEqual(['r3', 'r2']);
   });
 
   const nobodyAsks = (): Promise<never> => Promise.reject(new Error('nobody asks'));
 
   it('drains no further until its agents have left', async () => {
-    const hub = await hubBeside(nobodyAsks);
-    const agent = await connectAgent(hub, 'c2');
+    const relay = await relayBeside(nobodyAsks);
+    const agent = await connectAgent(relay, 'c2');
     let drained = false;
-    const draining = hub.drain(new AbortController().signal, 1000).then(() => (drained = true));
+    const draining = relay.drain(new AbortController().signal, 1000).then(() => (drained = true));
     await agent.next(FrameType.goaway);
     expect(drained).toBe(false);
     agent.link.close();
@@ -281,14 +281,14 @@ describe('several replicas', () => {
   });
 
   it('drains to its end where its agents have a tunnel elsewhere', async () => {
-    const hub = await hubBeside(nobodyAsks);
-    const agent = await connectAgent(hub, 'c2', 'a');
-    const { directory } = hub.options;
+    const relay = await relayBeside(nobodyAsks);
+    const agent = await connectAgent(relay, 'c2', 'a');
+    const { directory } = relay.options;
     const other = { ...elsewhere('r2'), cluster: 'c2', agent: 'a', tunnel: 1 };
     const retiring = await directory.claim(other);
     await directory.retire(retiring);
     let drained = false;
-    const draining = hub.drain(new AbortController().signal, 1000).then(() => (drained = true));
+    const draining = relay.drain(new AbortController().signal, 1000).then(() => (drained = true));
     await agent.next(FrameType.goaway);
     expect(drained).toBe(false);
     await directory.claim(other);
@@ -298,30 +298,30 @@ describe('several replicas', () => {
 
   it('prefers a tunnel elsewhere to one here that retires, and asks to leave that at once where there is no other', async () => {
     const asked: string[] = [];
-    const hub = makeHub({
+    const relay = makeRelay({
       forward: ({ replica }) => {
         asked.push(replica);
         return Promise.reject(new TunnelError('link_lost', 'gone'));
       },
     });
-    await connectAgent(hub, 'c1', 'a');
-    const [port] = hub.agents();
+    await connectAgent(relay, 'c1', 'a');
+    const [port] = relay.agents();
     port!.retire(7_000);
-    const alone = connectDialer(hub);
+    const alone = connectDialer(relay);
     await welcomed(alone);
     expect(decodeGoAway((await alone.next(FrameType.goaway)).payload)).toMatchObject({
       deadlineMs: 7_000,
       scope: 'broker',
     });
-    await hub.options.directory.claim(elsewhere('r2'));
-    await welcomed(connectDialer(hub));
+    await relay.options.directory.claim(elsewhere('r2'));
+    await welcomed(connectDialer(relay));
     expect(asked).toEqual(['r2']);
   });
 
   it('sends no session that moves to a tunnel that retires', async () => {
-    const hub = await hubBeside(nobodyAsks);
-    await connectAgent(hub, 'c2', 'a');
-    const [port] = hub.agents();
+    const relay = await relayBeside(nobodyAsks);
+    await connectAgent(relay, 'c2', 'a');
+    const [port] = relay.agents();
     port!.retire(7_000);
     const wish = {
       cluster: 'c2',
@@ -330,16 +330,16 @@ describe('several replicas', () => {
       except: undefined,
     };
     const { signal } = new AbortController();
-    await expect(hub.place(wish, signal)).rejects.toMatchObject({ code: 'no_agent' });
-    await connectAgent(hub, 'c2', 'a');
-    expect(await hub.place(wish, signal)).toMatchObject({ here: { retiring: false } });
+    await expect(relay.route(wish, signal)).rejects.toMatchObject({ code: 'no_agent' });
+    await connectAgent(relay, 'c2', 'a');
+    expect(await relay.route(wish, signal)).toMatchObject({ here: { retiring: false } });
   });
 
   it('takes a new session from another replica while it drains, for it may hold the last tunnel', async () => {
-    const hub = await hubBeside(nobodyAsks);
-    const agent = await connectAgent(hub, 'c2', 'a');
-    const draining = hub.drain(new AbortController().signal, 1000);
-    const dialer = connectDialer(hub, 'c2', true);
+    const relay = await relayBeside(nobodyAsks);
+    const agent = await connectAgent(relay, 'c2', 'a');
+    const draining = relay.drain(new AbortController().signal, 1000);
+    const dialer = connectDialer(relay, 'c2', true);
     expect(await welcomed(dialer)).not.toBe(0);
     await dialer.next(FrameType.goaway);
     dialer.link.close();
@@ -358,11 +358,11 @@ describe('pooled dialer', () => {
     return promise;
   }
 
-  function dialerOf(hub: Hub): PooledDialer & { links: number } {
+  function dialerOf(relay: Relay): PooledDialer & { links: number } {
     const dialer = new PooledDialer({
       connect: async (cluster) => {
         const [near, far] = memoryLinkPair(queueMicrotask);
-        hub.admitDialer(far, cluster, 'pool');
+        relay.admitDialer(far, cluster, 'pool');
         counted.links++;
         return near;
       },
@@ -375,9 +375,9 @@ describe('pooled dialer', () => {
   }
 
   it('shares one session between the streams to a cluster', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const dialer = dialerOf(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const dialer = dialerOf(relay);
     void opened(dialer);
     void opened(dialer);
     expect((await agent.next(FrameType.open)).stream).toBe(1);
@@ -386,20 +386,20 @@ describe('pooled dialer', () => {
   });
 
   it('tells every waiting stream no_agent, and tries anew for the next', async () => {
-    const hub = makeHub();
-    const dialer = dialerOf(hub);
+    const relay = makeRelay();
+    const dialer = dialerOf(relay);
     const both = await Promise.all([opened(dialer), opened(dialer)]);
     expect(both.map((error) => error?.code)).toEqual(['no_agent', 'no_agent']);
-    const agent = await connectAgent(hub);
+    const agent = await connectAgent(relay);
     void opened(dialer);
     await agent.next(FrameType.open);
     expect(dialer.links).toBe(2);
   });
 
   it('tells open streams agent_lost when the agent goes', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const dialer = dialerOf(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const dialer = dialerOf(relay);
     const end = opened(dialer);
     const { session } = await agent.next(FrameType.open);
     const why = encodeMessage({ code: 'draining', message: 'bye' });
@@ -409,9 +409,9 @@ describe('pooled dialer', () => {
   });
 
   it('opens no new streams on a session that retires, and closes it when the last one ends', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const dialer = dialerOf(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const dialer = dialerOf(relay);
     const end = opened(dialer);
     const { session, stream } = await agent.next(FrameType.open);
     agent.link.sendCopy(
@@ -420,7 +420,7 @@ describe('pooled dialer', () => {
       0,
       encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' }),
     );
-    const other = await connectAgent(hub, 'c1', 'b');
+    const other = await connectAgent(relay, 'c1', 'b');
     void opened(dialer);
     await other.next(FrameType.open);
     const refused = encodeMessage({ code: 'refused', message: 'no' });
@@ -431,9 +431,9 @@ describe('pooled dialer', () => {
   });
 
   it('refuses new streams while it drains and ends when the open ones have', async () => {
-    const hub = makeHub();
-    const agent = await connectAgent(hub);
-    const dialer = dialerOf(hub);
+    const relay = makeRelay();
+    const agent = await connectAgent(relay);
+    const dialer = dialerOf(relay);
     const end = opened(dialer);
     const { session, stream } = await agent.next(FrameType.open);
     const drained = dialer.drain(new AbortController().signal);

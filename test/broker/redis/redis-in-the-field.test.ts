@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getCACertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
-import { parseRedisUrl } from '../../src/broker/node/redis-target.ts';
-import { openRedisTls } from '../../src/broker/node/redis-tls.ts';
-import { describeWith } from '../../testkit/ground/describe-with.ts';
-import { ground } from '../../testkit/ground/ground.ts';
-import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
-import { freePort } from '../../testkit/processes/process.ts';
+import { silentLogger } from '../../../src/base/logger.ts';
+import { parseRedisUrl } from '../../../src/broker/redis/redis-target.ts';
+import { openRedisTls } from '../../../src/broker/redis/redis-tls.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
+import {
+  makeTestCertificates,
+  type TestCertificates,
+} from '../../../testkit/world/certificates.ts';
+import { freePort } from '../../../testkit/processes/process.ts';
 import {
   FreezingProxy,
   newPrefix,
@@ -41,7 +44,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in the field
     /** As docs/operations.md has it. */
     let documented: string[];
     beforeAll(async () => {
-      const text = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+      const text = await readFile(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
       documented = /^ACL (SETUSER culvert .*)$/m.exec(text)![1]!.split(' ');
     });
     const allow = async (user: string, password: string, ...more: string[]) => {

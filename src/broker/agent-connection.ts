@@ -13,21 +13,21 @@ import {
 } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
 import type { AgentClaim } from './directory.ts';
-import { hubLimits, type HubOptions } from './hub-options.ts';
+import { relayLimits, type RelayOptions } from './relay-options.ts';
 import { LivenessCheck } from './liveness-check.ts';
 import { TunnelClaim } from './tunnel-claim.ts';
-import { portKey, type KeptAgent, type TunnelName } from './tunnel-name.ts';
+import { tunnelKey, type AgentSnapshot, type TunnelName } from './tunnel-name.ts';
 
 /** What an agent's tunnel needs of the hub. */
-export interface AgentHub {
-  readonly options: HubOptions;
+export interface AgentRelay {
+  readonly options: RelayOptions;
   droppedFrames: number;
-  register(port: AgentPort): void;
-  unregister(port: AgentPort): void;
+  register(port: AgentConnection): void;
+  unregister(port: AgentConnection): void;
   /** The agent takes no new sessions any more. */
-  leaves(port: AgentPort): void;
+  leaves(port: AgentConnection): void;
   /** The tunnel's process lives, while another one with the same agent id is connected. */
-  sharesItsId(port: AgentPort): void;
+  sharesItsId(port: AgentConnection): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
@@ -45,7 +45,7 @@ const noSessions = new Map<number, SessionDialer>();
 const noneWaiting = new Set<SessionDialer>();
 
 /** The broker's end of an agent's tunnel: every dialer's session with this agent runs over it. */
-export class AgentPort implements LinkOwner {
+export class AgentConnection implements LinkOwner {
   readonly link: Link;
   readonly cluster: string;
   readonly agent: string;
@@ -60,7 +60,7 @@ export class AgentPort implements LinkOwner {
   readonly #connectedAtMs: number;
   /** By the hub's clock. */
   #standsSinceMs = Infinity;
-  readonly #hub: AgentHub;
+  readonly #relay: AgentRelay;
   #sessions = noSessions;
   /** Dialers whose links are paused until the tunnel has room again. */
   #waiting = noneWaiting;
@@ -70,16 +70,16 @@ export class AgentPort implements LinkOwner {
   #gone = false;
 
   /** @param kept the tunnel has stood before, and its agent knows */
-  constructor(hub: AgentHub, link: Link, name: TunnelName, kept?: KeptAgent) {
-    this.#hub = hub;
+  constructor(relay: AgentRelay, link: Link, name: TunnelName, kept?: AgentSnapshot) {
+    this.#relay = relay;
     this.link = link;
     this.cluster = name.cluster;
     this.agent = name.agent;
     this.instance = name.instance;
     this.tunnel = name.tunnel;
-    this.key = portKey(name);
-    this.#claim = new TunnelClaim(hub.options.directory);
-    this.#liveness = new LivenessCheck(link, hub.options.clock);
+    this.key = tunnelKey(name);
+    this.#claim = new TunnelClaim(relay.options.directory);
+    this.#liveness = new LivenessCheck(link, relay.options.clock);
     this.#connectedAtMs = kept?.connectedAtMs ?? Date.now();
     if (kept !== undefined) {
       this.#standsSinceMs = -Infinity;
@@ -89,7 +89,7 @@ export class AgentPort implements LinkOwner {
       this.#claim.restore(epoch, leaving ? undefined : { ...this.#ownClaim, epoch });
       return;
     }
-    this.#helloTimer = hub.options.clock.setTimer(hubLimits.helloTimeoutMs, () =>
+    this.#helloTimer = relay.options.clock.setTimer(relayLimits.helloTimeoutMs, () =>
       link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
     );
   }
@@ -100,8 +100,8 @@ export class AgentPort implements LinkOwner {
   }
 
   /** Its claim is in the directory: sessions may be placed on it. */
-  get standing(): boolean {
-    return this.#claim.standing;
+  get established(): boolean {
+    return this.#claim.established;
   }
 
   /** Resolves when the tunnel stands, or is gone before. */
@@ -133,7 +133,7 @@ export class AgentPort implements LinkOwner {
 
   /** How long sessions could be placed on it, in milliseconds; negative before that. */
   get standsForMs(): number {
-    return this.#hub.options.clock.now() - this.#standsSinceMs;
+    return this.#relay.options.clock.now() - this.#standsSinceMs;
   }
 
   /** It has been asked whether it is alive: new sessions go to other tunnels, where there are some. */
@@ -148,9 +148,9 @@ export class AgentPort implements LinkOwner {
   checkAlive(): void {
     if (this.draining || this.#gone) return;
     this.#liveness.start(
-      () => this.#hub.sharesItsId(this),
+      () => this.#relay.sharesItsId(this),
       () => {
-        const { livenessTimeoutMs } = hubLimits;
+        const { livenessTimeoutMs } = relayLimits;
         const sentence = `agent ${this.agent} was started again, and this process does not answer within ${livenessTimeoutMs} ms`;
         this.link.close(new TunnelError('agent_lost', sentence));
       },
@@ -219,7 +219,7 @@ export class AgentPort implements LinkOwner {
   onData(session: number, stream: number, bytes: Uint8Array): void {
     const dialer = this.#sessions.get(session);
     if (dialer === undefined) return this.#unknownSession();
-    this.#hub.relay(dialer.link, FrameType.data, session, stream, bytes);
+    this.#relay.relay(dialer.link, FrameType.data, session, stream, bytes);
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
@@ -231,7 +231,7 @@ export class AgentPort implements LinkOwner {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
     if (dialer.link.room <= 0 && !this.#mayQueue(dialer, type, payload)) return;
-    this.#hub.relay(dialer.link, type, session, stream, payload);
+    this.#relay.relay(dialer.link, type, session, stream, payload);
   }
 
   pull(): void {
@@ -247,7 +247,7 @@ export class AgentPort implements LinkOwner {
     this.#helloTimer?.cancel();
     this.#ageTimer?.cancel();
     this.#liveness.cancel();
-    this.#hub.unregister(this);
+    this.#relay.unregister(this);
     this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
     // Silence is a network that may come back; a connection that was closed is a process that may have died.
     const code = error?.code === 'peer_unresponsive' ? 'link_lost' : 'agent_lost';
@@ -262,13 +262,13 @@ export class AgentPort implements LinkOwner {
   /** Not kept: it says a few lines in a tunnel's life, and there are thousands of tunnels. */
   get #log(): Logger {
     const { cluster, agent, tunnel, link } = this;
-    return this.#hub.options.log.child({ cluster, agent, tunnel, peer: link.peer });
+    return this.#relay.options.log.child({ cluster, agent, tunnel, peer: link.peer });
   }
 
   /** Sends what a dialer's coming and going makes us say. An agent that never reads it loses its tunnel. */
   #tell(type: FrameType, session: number, payload: Uint8Array): void {
     this.link.sendCopy(type, session, 0, payload);
-    const { maxBacklogBytes } = hubLimits;
+    const { maxBacklogBytes } = relayLimits;
     if (this.link.room > -maxBacklogBytes) return;
     const sentence = `more than ${maxBacklogBytes} bytes wait for ${this.link.peer}`;
     this.link.close(new TunnelError('overloaded', sentence));
@@ -282,7 +282,7 @@ export class AgentPort implements LinkOwner {
     // A PING or PONG that is lost delays a measurement and nothing else.
     if (type === FrameType.ping || type === FrameType.pong) return false;
     dialer.queuedControlBytes += frameHeaderBytes + length;
-    const { maxQueuedControlBytes } = hubLimits;
+    const { maxQueuedControlBytes } = relayLimits;
     if (dialer.queuedControlBytes <= maxQueuedControlBytes) return true;
     const sentence = `more than ${maxQueuedControlBytes} bytes of control frames wait for ${dialer.link.peer}`;
     dialer.link.close(new TunnelError('overloaded', sentence));
@@ -297,7 +297,7 @@ export class AgentPort implements LinkOwner {
 
   get #ownClaim(): AgentClaim {
     const { cluster, agent, instance, tunnel } = this;
-    const { replica, address } = this.#hub.options;
+    const { replica, address } = this.#relay.options;
     const process = instance === undefined ? { agent } : { agent, instance };
     return { cluster, ...process, tunnel, replica, address };
   }
@@ -326,9 +326,9 @@ export class AgentPort implements LinkOwner {
         if (this.leaving) return;
         this.#log.info('agent drains');
         this.leaving = true;
-        this.#hub.leaves(this);
+        this.#relay.leaves(this);
         this.#withdraw();
-        if (this.standing) this.#keep();
+        if (this.established) this.#keep();
         for (const dialer of this.#sessions.values()) dialer.sendGoAway(0, 'agent');
         return;
       default:
@@ -347,13 +347,13 @@ export class AgentPort implements LinkOwner {
 
   async #register(): Promise<void> {
     // Others learn of the claim before its answer is here: who they send meanwhile must find that it is on its way.
-    this.#hub.register(this);
+    this.#relay.register(this);
     if (!(await this.#claim.make(this.#ownClaim))) return;
-    this.#standsSinceMs = this.#hub.options.clock.now();
+    this.#standsSinceMs = this.#relay.options.clock.now();
     if (this.leaving) this.#withdraw();
     else if (this.retiring) this.#settle(this.#claim.retire());
     else this.#limitAge();
-    const { replica, sessionLimits } = this.#hub.options;
+    const { replica, sessionLimits } = this.#relay.options;
     const { agent } = this;
     const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
@@ -363,16 +363,16 @@ export class AgentPort implements LinkOwner {
 
   /** Tunnels are made anew now and then, so that agents spread over replicas that were added later. */
   #limitAge(): void {
-    const { ageJitter, retireMs } = hubLimits;
-    const { maxTunnelAgeMs = hubLimits.maxTunnelAgeMs } = this.#hub.options;
+    const { ageJitter, retireMs } = relayLimits;
+    const { maxTunnelAgeMs = relayLimits.maxTunnelAgeMs } = this.#relay.options;
     if (maxTunnelAgeMs === Infinity) return;
     const randomAgeMs = maxTunnelAgeMs * (1 + ageJitter * (2 * Math.random() - 1));
     // Whole seconds: Node keeps a list for each length of timer.
     const ageMs = Math.ceil(randomAgeMs / 1000) * 1000;
-    this.#ageTimer = this.#hub.options.clock.setTimer(ageMs, () => {
+    this.#ageTimer = this.#relay.options.clock.setTimer(ageMs, () => {
       this.retire(retireMs);
       const late = new TunnelError('draining', 'this tunnel has been replaced');
-      this.#ageTimer = this.#hub.options.clock.setTimer(retireMs, () => this.link.close(late));
+      this.#ageTimer = this.#relay.options.clock.setTimer(retireMs, () => this.link.close(late));
     });
   }
 
@@ -380,12 +380,18 @@ export class AgentPort implements LinkOwner {
     const { cluster, agent, instance, tunnel, epoch, software, leaving } = this;
     const connectedAtMs = this.#connectedAtMs;
     const name = { role: 'agent', cluster, agent, instance, tunnel } as const;
-    this.#hub.options.keep?.(this.link, { ...name, epoch, software, connectedAtMs, leaving });
+    this.#relay.options.onSnapshot?.(this.link, {
+      ...name,
+      epoch,
+      software,
+      connectedAtMs,
+      leaving,
+    });
   }
 
   /** A session that has just ended may still have frames on the way: they are dropped, and counted. */
   #unknownSession(): void {
-    this.#hub.droppedFrames++;
+    this.#relay.droppedFrames++;
   }
 
   #settle(work: Promise<void>): void {

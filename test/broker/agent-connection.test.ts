@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
-import { AgentPort } from '../../src/broker/agent-port.ts';
+import { AgentConnection } from '../../src/broker/agent-connection.ts';
 import type { AgentClaim, AgentRecord } from '../../src/broker/directory.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
@@ -22,9 +22,9 @@ class SlowDirectory extends MemoryDirectory {
   }
 }
 
-function makeHub(directory = new MemoryDirectory()): Hub {
+function makeRelay(directory = new MemoryDirectory()): Relay {
   const options = { replica: 'r1', address: '', clock: systemClock, log: silentLogger };
-  return new Hub({ ...options, directory });
+  return new Relay({ ...options, directory });
 }
 
 /** A link that is full, and remembers whether it was paused. */
@@ -73,13 +73,13 @@ function unreadLink(room = 256 * 1024) {
   return { link, sent, closes };
 }
 
-const portOf = (hub: Hub, agent: string) =>
-  new AgentPort(hub, fullLink(), { cluster: 'c1', agent, tunnel: 0 });
+const portOf = (relay: Relay, agent: string) =>
+  new AgentConnection(relay, fullLink(), { cluster: 'c1', agent, tunnel: 0 });
 
 describe('agent port', () => {
   it('shares neither sessions nor waiting dialers with another', () => {
-    const hub = makeHub();
-    const [one, two] = [portOf(hub, 'one'), portOf(hub, 'two')];
+    const relay = makeRelay();
+    const [one, two] = [portOf(relay, 'one'), portOf(relay, 'two')];
     const link = fullLink();
     const dialer = played(link);
     one.attach(dialer, '0'.repeat(32), false);
@@ -93,10 +93,10 @@ describe('agent port', () => {
 
   it('tells whoever waits for its claim once that is made, and at once from then on', async () => {
     const directory = new SlowDirectory();
-    const port = portOf(makeHub(directory), 'one');
+    const port = portOf(makeRelay(directory), 'one');
     port.onFrame(FrameType.hello, 0, 0, hello);
-    const standing = port.claimed.then(() => port.standing);
-    expect(port.standing).toBe(false);
+    const standing = port.claimed.then(() => port.established);
+    expect(port.established).toBe(false);
     directory.go.resolve();
     expect(await standing).toBe(true);
     await port.claimed;
@@ -104,12 +104,12 @@ describe('agent port', () => {
   });
 
   it('tells whoever waits for its claim when it is gone before', async () => {
-    const port = portOf(makeHub(new SlowDirectory()), 'one');
+    const port = portOf(makeRelay(new SlowDirectory()), 'one');
     port.onFrame(FrameType.hello, 0, 0, hello);
     const { claimed } = port;
     port.onClose(undefined);
     await claimed;
-    expect(port.standing).toBe(false);
+    expect(port.established).toBe(false);
     await port.claimed;
   });
 });
@@ -120,7 +120,7 @@ describe('an agent port whose peers do not read', () => {
 
   it('answers no more PINGs of the agent than its link has room for', () => {
     const { link, sent } = unreadLink(2000);
-    const port = new AgentPort(makeHub(), link, name);
+    const port = new AgentConnection(makeRelay(), link, name);
     for (let ask = 0; ask < 10_000; ask++) {
       port.onFrame(FrameType.ping, 0, 0, new Uint8Array(8));
     }
@@ -129,13 +129,13 @@ describe('an agent port whose peers do not read', () => {
   });
 
   it('refuses a PING of another length than 8 bytes', () => {
-    const port = new AgentPort(makeHub(), unreadLink().link, name);
+    const port = new AgentConnection(makeRelay(), unreadLink().link, name);
     expect(() => port.onFrame(FrameType.ping, 0, 0, new Uint8Array(9))).toThrow('8');
     port.onClose(undefined);
   });
 
   it('tells the dialers once that the agent goes, however often it says so', () => {
-    const port = portOf(makeHub(), 'one');
+    const port = portOf(makeRelay(), 'one');
     let goAways = 0;
     const dialer = { ...played(fullLink()), sendGoAway: () => void goAways++ };
     port.attach(dialer, '0'.repeat(32), false);
@@ -147,7 +147,7 @@ describe('an agent port whose peers do not read', () => {
   });
 
   it('passes PING and PONG on to a dialer only while its link has room', () => {
-    const port = portOf(makeHub(), 'one');
+    const port = portOf(makeRelay(), 'one');
     const { link, sent, closes } = unreadLink(1000);
     const session = port.attach(played(link), '0'.repeat(32), false);
     for (let answer = 0; answer < 10_000; answer++) {
@@ -158,7 +158,7 @@ describe('an agent port whose peers do not read', () => {
   });
 
   it('closes a dialer that lets 8 MiB of answers wait, and no other', () => {
-    const port = portOf(makeHub(), 'one');
+    const port = portOf(makeRelay(), 'one');
     const [unread, other] = [unreadLink(1000), unreadLink()];
     const session = port.attach(played(unread.link), '0'.repeat(32), false);
     const otherSession = port.attach(played(other.link), '1'.repeat(32), false);
@@ -175,7 +175,7 @@ describe('an agent port whose peers do not read', () => {
 
   it('loses the tunnel of an agent that never reads of the dialers that come and go', () => {
     const { link, closes } = unreadLink(-127.99 * 2 ** 20);
-    const port = new AgentPort(makeHub(), link, name);
+    const port = new AgentConnection(makeRelay(), link, name);
     for (let come = 0; come < 10_000 && closes.length === 0; come++) {
       const session = port.attach(played(fullLink()), '0'.repeat(32), false);
       port.detach(session, undefined);
@@ -187,14 +187,14 @@ describe('an agent port whose peers do not read', () => {
 
 describe('hub', () => {
   it('knows whether an agent has its other tunnel here', () => {
-    const hub = makeHub();
-    const port = portOf(hub, 'one');
+    const relay = makeRelay();
+    const port = portOf(relay, 'one');
     port.onFrame(FrameType.hello, 0, 0, hello);
-    expect(hub.holdsAnother('c1', 'one', 1)).toBe(true);
-    expect(hub.holdsAnother('c1', 'one', 0)).toBe(false);
-    expect(hub.holdsAnother('c1', 'two', 1)).toBe(false);
-    expect(hub.holdsAnother('c2', 'one', 1)).toBe(false);
+    expect(relay.holdsAnother('c1', 'one', 1)).toBe(true);
+    expect(relay.holdsAnother('c1', 'one', 0)).toBe(false);
+    expect(relay.holdsAnother('c1', 'two', 1)).toBe(false);
+    expect(relay.holdsAnother('c2', 'one', 1)).toBe(false);
     port.onClose(undefined);
-    expect(hub.holdsAnother('c1', 'one', 1)).toBe(false);
+    expect(relay.holdsAnother('c1', 'one', 1)).toBe(false);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SessionStore } from '../../src/agent/session-store.ts';
-import { TunnelKeeper } from '../../src/agent/tunnel-keeper.ts';
+import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
 import { silentLogger, type Logger } from '../../src/base/logger.ts';
 import { HandshakeError, type HandshakeErrorDetails } from '../../src/websocket/handshake-error.ts';
 import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
@@ -17,7 +17,7 @@ async function attemptsIn(
   const clock = new VirtualClock(20);
   const stop = new AbortController();
   let attempts = 0;
-  const keeper = new TunnelKeeper({
+  const keeper = new TunnelReconnector({
     tunnel: 0,
     connect: () => {
       attempts++;

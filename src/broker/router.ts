@@ -1,15 +1,15 @@
 import { TunnelError } from '../tunnel/errors.ts';
-import type { AgentPort } from './agent-port.ts';
+import type { AgentConnection } from './agent-connection.ts';
 import { isProcess, type AgentProcess, type AgentRecord } from './directory.ts';
-import { hubLimits, type HubOptions } from './hub-options.ts';
+import { relayLimits, type RelayOptions } from './relay-options.ts';
 import { ReturningAgents } from './returning-agents.ts';
 import type { TunnelTable } from './tunnel-table.ts';
 
 /** Where a session goes: to an agent's tunnel here, or to the replica that holds one. */
-export type Place = { readonly here: AgentPort } | { readonly elsewhere: AgentRecord };
+export type Route = { readonly here: AgentConnection } | { readonly elsewhere: AgentRecord };
 
 /** What a session needs of a place. */
-export interface PlaceWish {
+export interface RouteRequest {
   readonly cluster: string;
   /** The agent's process that has the session already. */
   readonly process: AgentProcess | undefined;
@@ -20,13 +20,13 @@ export interface PlaceWish {
 }
 
 /** Finds the tunnel for a dialer's session: one of this broker, else one of another replica. */
-export class Placement {
-  readonly #options: HubOptions;
+export class Router {
+  readonly #options: RelayOptions;
   readonly #tunnels: TunnelTable;
   readonly #returning: ReturningAgents;
   #draining = false;
 
-  constructor(options: HubOptions, tunnels: TunnelTable) {
+  constructor(options: RelayOptions, tunnels: TunnelTable) {
     this.#options = options;
     this.#tunnels = tunnels;
     this.#returning = new ReturningAgents(options.clock);
@@ -38,12 +38,12 @@ export class Placement {
   }
 
   /** A tunnel has come. */
-  came({ cluster }: AgentPort): void {
+  came({ cluster }: AgentConnection): void {
     this.#returning.came(cluster);
   }
 
   /** A tunnel takes no new sessions any more. */
-  lost({ cluster, key }: AgentPort): void {
+  lost({ cluster, key }: AgentConnection): void {
     for (const port of this.#tunnels.of(cluster)) if (port.key !== key && !port.leaving) return;
     this.#returning.lost(cluster);
   }
@@ -56,13 +56,13 @@ export class Placement {
 
   /**
    * Where a session to `wish.cluster` goes: to a tunnel here, else to the replica that holds one; to one that retires only where
-   * there is no other. With `wish.process`, only to that process. A new session waits up to `hubLimits.agentReturnMs` for a
+   * there is no other. With `wish.process`, only to that process. A new session waits up to `relayLimits.agentReturnMs` for a
    * cluster whose agents are likely to return.
    *
    * @throws TunnelError `no_agent`; `agent_lost` when the wanted process is not connected but another agent is; `draining` for
    *   a new session
    */
-  async place(wish: PlaceWish, signal: AbortSignal): Promise<Place> {
+  async route(wish: RouteRequest, signal: AbortSignal): Promise<Route> {
     const { cluster, process, forwarded } = wish;
     const arrivedAtMs = this.#options.clock.now();
     for (;;) {
@@ -76,9 +76,9 @@ export class Placement {
       if (forwarded) throw none;
       if (process !== undefined) throw this.#hasOthers(wish, records) ? goneAlone(wish) : none;
       // A tunnel that its replica does not hold any more was there a moment ago.
-      const knownMs = records.length > 0 ? arrivedAtMs + hubLimits.agentReturnMs : -Infinity;
+      const knownMs = records.length > 0 ? arrivedAtMs + relayLimits.agentReturnMs : -Infinity;
       const releasedAtMs = this.#options.directory.releasedAtMs(cluster);
-      const elsewhereMs = releasedAtMs + hubLimits.agentReturnMs;
+      const elsewhereMs = releasedAtMs + relayLimits.agentReturnMs;
       const untilMs = Math.max(knownMs, elsewhereMs, this.#returning.untilMs(cluster));
       if (!(await this.#returning.wait(cluster, untilMs, signal))) throw none;
     }
@@ -89,7 +89,7 @@ export class Placement {
     process,
     forwarded,
     except,
-  }: PlaceWish): Promise<{ place?: Place; records: readonly AgentRecord[] }> {
+  }: RouteRequest): Promise<{ place?: Route; records: readonly AgentRecord[] }> {
     // What is here is known better here than in any directory.
     let here = this.#tunnels.choose(cluster, process);
     here ??= await this.#tunnels.chooseSoon(cluster, process);
@@ -110,10 +110,10 @@ export class Placement {
   }
 
   /** Whether another process is connected: for longer than the wanted one can have been away, or in its place. */
-  #hasOthers({ cluster, process }: PlaceWish, records: readonly AgentRecord[]): boolean {
+  #hasOthers({ cluster, process }: RouteRequest, records: readonly AgentRecord[]): boolean {
     for (const port of this.#tunnels.of(records[0]?.cluster ?? cluster)) {
-      if (port.draining || port.doubtful || !port.standing) continue;
-      if (port.standsForMs > hubLimits.otherAgentAgeMs || port.agent === process!.agent)
+      if (port.draining || port.doubtful || !port.established) continue;
+      if (port.standsForMs > relayLimits.otherAgentAgeMs || port.agent === process!.agent)
         return true;
     }
     return records.some(
@@ -127,14 +127,14 @@ export class Placement {
 
 /** A tunnel that is no worse than one of another replica. A new session does not go to a process that may be dead. */
 function isFirstChoice(
-  port: AgentPort | undefined,
+  port: AgentConnection | undefined,
   process: AgentProcess | undefined,
-): port is AgentPort {
+): port is AgentConnection {
   if (port === undefined || port.retiring) return false;
   return process !== undefined || !port.doubtful;
 }
 
-function goneAlone({ cluster, process }: PlaceWish): TunnelError {
+function goneAlone({ cluster, process }: RouteRequest): TunnelError {
   const sentence = `agent ${process!.agent} is not connected, other agents of cluster ${cluster} are`;
   return new TunnelError('agent_lost', sentence);
 }

@@ -1,12 +1,12 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
-import type { KeptAgent } from './tunnel-name.ts';
-import type { KeptDialer } from './dialer-port.ts';
+import type { AgentSnapshot } from './tunnel-name.ts';
+import type { DialerSnapshot } from './dialer-connection.ts';
 import type { AgentRecord, Directory } from './directory.ts';
 
 /** Bounds on what a peer of the broker may make it hold or wait for. */
-export const hubLimits = {
+export const relayLimits = {
   /** The first frame must come within this, in milliseconds. */
   helloTimeoutMs: 10_000,
   /** A tunnel from which nothing has come for this long gets no sessions, in milliseconds. */
@@ -63,7 +63,7 @@ export type Forward = (
   dialer: { readonly cluster: string; readonly name: string },
 ) => Promise<AttachableLink>;
 
-export interface HubOptions {
+export interface RelayOptions {
   /** Names this broker among its replicas. */
   readonly replica: string;
   readonly directory: Directory;
@@ -73,13 +73,13 @@ export interface HubOptions {
   readonly forward?: Forward;
   readonly clock: Clock;
   readonly log: Logger;
-  /** When a tunnel is retired, in milliseconds; Infinity: never (default `hubLimits.maxTunnelAgeMs`). */
+  /** When a tunnel is retired, in milliseconds; Infinity: never (default `relayLimits.maxTunnelAgeMs`). */
   readonly maxTunnelAgeMs?: number;
   /**
    * Told whatever is needed to take a link back (`Hub.restoreAgent`, `Hub.restoreDialer`), each time that it changes; for runtimes
-   * whose sockets outlive the memory of this hub.
+   * whose sockets outlive the memory of this relay.
    */
-  readonly keep?: (link: Link, kept: KeptAgent | KeptDialer) => void;
+  readonly onSnapshot?: (link: Link, kept: AgentSnapshot | DialerSnapshot) => void;
   /** The only cluster that is dialled here: without an agent of it the broker is not ready. Undefined: any may be. */
   readonly onlyCluster?: string | undefined;
   /** What this broker asks of the sessions that it carries; WELCOME tells it. */

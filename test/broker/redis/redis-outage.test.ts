@@ -1,10 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/base/clock.ts';
-import type { AgentRecord, Directory } from '../../src/broker/directory.ts';
-import { aliasOf } from '../../src/broker/node/redis-entry.ts';
-import { describeWith } from '../../testkit/ground/describe-with.ts';
-import { ground } from '../../testkit/ground/ground.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import type { AgentRecord, Directory } from '../../../src/broker/directory.ts';
+import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
 import { clientOf, FreezingProxy, RedisServer, startReplica, soon, told } from './redis-ground.ts';
 
 const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1:8080' };

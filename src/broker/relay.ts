@@ -2,12 +2,12 @@ import { sleep } from '../base/sleep.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
-import { AgentPort, type AgentHub } from './agent-port.ts';
-import type { KeptAgent } from './tunnel-name.ts';
-import { DialerPort, type DialerHub, type KeptDialer } from './dialer-port.ts';
+import { AgentConnection, type AgentRelay } from './agent-connection.ts';
+import type { AgentSnapshot } from './tunnel-name.ts';
+import { DialerConnection, type DialerRelay, type DialerSnapshot } from './dialer-connection.ts';
 import { isOtherProcess, processName, type AgentRecord } from './directory.ts';
-import { hubLimits, type HubOptions } from './hub-options.ts';
-import { Placement, type Place, type PlaceWish } from './placement.ts';
+import { relayLimits, type RelayOptions } from './relay-options.ts';
+import { Router, type Route, type RouteRequest } from './router.ts';
 import { RelayBacklog } from './relay-backlog.ts';
 import { TunnelTable } from './tunnel-table.ts';
 
@@ -18,16 +18,16 @@ const maxSharedIds = 1_000;
  * The broker's middle: agents' tunnels on one side, dialers' links on the other, and a table of session numbers between
  * them. It keeps nothing about streams: it looks a session number up and passes bytes on.
  */
-export class Hub implements AgentHub, DialerHub {
-  readonly options: HubOptions;
+export class Relay implements AgentRelay, DialerRelay {
+  readonly options: RelayOptions;
   readonly #tunnels = new TunnelTable();
-  readonly #placement: Placement;
+  readonly #placement: Router;
   /** Agents, by cluster and id, of which two processes were seen: each is told of once. */
   readonly #sharedIds = new Set<string>();
   /** Tunnels that have not said HELLO yet. */
-  readonly #newcomers = new Set<AgentPort>();
-  readonly #dialers = new Set<DialerPort>();
-  readonly #backlog = new RelayBacklog(hubLimits);
+  readonly #newcomers = new Set<AgentConnection>();
+  readonly #dialers = new Set<DialerConnection>();
+  readonly #backlog = new RelayBacklog(relayLimits);
   /** How many of them each dialer has for each cluster, by `sessionsKey`. */
   readonly #sessionCounts = new Map<string, number>();
   #draining = false;
@@ -35,9 +35,9 @@ export class Hub implements AgentHub, DialerHub {
   relayedBytes = 0;
   droppedFrames = 0;
 
-  constructor(options: HubOptions) {
+  constructor(options: RelayOptions) {
     this.options = options;
-    this.#placement = new Placement(options, this.#tunnels);
+    this.#placement = new Router(options, this.#tunnels);
     options.directory.onFenced((claim) => this.#onFenced(claim));
     options.directory.onOtherProcess((claim) => this.#tunnels.get(claim)?.checkAlive());
   }
@@ -66,7 +66,7 @@ export class Hub implements AgentHub, DialerHub {
   }
 
   /** One entry per agent whose tunnel is here. */
-  agents(): Iterable<AgentPort> {
+  agents(): Iterable<AgentConnection> {
     return this.#tunnels;
   }
 
@@ -87,7 +87,7 @@ export class Hub implements AgentHub, DialerHub {
     tunnel: number,
     instance?: string,
   ): void {
-    const port = new AgentPort(this, link, { cluster, agent, instance, tunnel });
+    const port = new AgentConnection(this, link, { cluster, agent, instance, tunnel });
     this.#newcomers.add(port);
     link.attach(port);
   }
@@ -116,27 +116,27 @@ export class Hub implements AgentHub, DialerHub {
    * @param forwarded another replica sent it here: it is not sent on
    */
   admitDialer(link: AttachableLink, cluster: string, dialer: string, forwarded = false): void {
-    this.#addDialer(link, new DialerPort(this, link, { cluster, dialer, forwarded }));
+    this.#addDialer(link, new DialerConnection(this, link, { cluster, dialer, forwarded }));
   }
 
-  /** Takes back a tunnel that outlived an earlier hub, as `HubOptions.keep` was told; the directory has its claim. */
-  restoreAgent(link: AttachableLink, kept: KeptAgent): void {
-    const port = new AgentPort(this, link, kept, kept);
+  /** Takes back a tunnel that outlived an earlier relay, as `RelayOptions.onSnapshot` was told; the directory has its claim. */
+  restoreAgent(link: AttachableLink, kept: AgentSnapshot): void {
+    const port = new AgentConnection(this, link, kept, kept);
     link.attach(port);
     this.#tunnels.add(port);
   }
 
   /** Takes back a dialer's link; the tunnels have been taken back before. One whose tunnel is gone is closed. */
-  restoreDialer(link: AttachableLink, kept: KeptDialer): void {
+  restoreDialer(link: AttachableLink, kept: DialerSnapshot): void {
     const agent = this.#tunnels.get(kept);
     if (agent?.epoch !== kept.epoch) {
       const sentence = `the agent of cluster ${kept.cluster} was lost`;
       return link.close(new TunnelError('agent_lost', sentence));
     }
-    this.#addDialer(link, new DialerPort(this, link, kept, { agent, session: kept.session }));
+    this.#addDialer(link, new DialerConnection(this, link, kept, { agent, session: kept.session }));
   }
 
-  #addDialer(link: AttachableLink, port: DialerPort): void {
+  #addDialer(link: AttachableLink, port: DialerConnection): void {
     const key = sessionsKey(port);
     this.#dialers.add(port);
     this.#sessionCounts.set(key, (this.#sessionCounts.get(key) ?? 0) + 1);
@@ -144,7 +144,7 @@ export class Hub implements AgentHub, DialerHub {
   }
 
   /** The agent has said HELLO: it can be found once its claim is made. */
-  register(port: AgentPort): void {
+  register(port: AgentConnection): void {
     this.#newcomers.delete(port);
     const before = this.#tunnels.add(port);
     this.#placement.came(port);
@@ -158,16 +158,16 @@ export class Hub implements AgentHub, DialerHub {
   }
 
   /** The tunnel is gone. Idempotent, and of no effect on a newer tunnel of the same agent. */
-  unregister(port: AgentPort): void {
+  unregister(port: AgentConnection): void {
     this.#newcomers.delete(port);
     if (this.#tunnels.delete(port)) this.#placement.lost(port);
   }
 
-  leaves(port: AgentPort): void {
+  leaves(port: AgentConnection): void {
     this.#placement.lost(port);
   }
 
-  sharesItsId({ cluster, agent }: AgentPort): void {
+  sharesItsId({ cluster, agent }: AgentConnection): void {
     const name = `${cluster}/${agent}`;
     if (this.#sharedIds.has(name)) return;
     if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
@@ -176,7 +176,7 @@ export class Hub implements AgentHub, DialerHub {
     this.options.log.warn('two processes have the same agent id', { cluster, agent, why });
   }
 
-  dialerGone(port: DialerPort): void {
+  dialerGone(port: DialerConnection): void {
     if (this.#dialers.delete(port)) {
       const key = sessionsKey(port);
       const others = (this.#sessionCounts.get(key) ?? 1) - 1;
@@ -189,9 +189,9 @@ export class Hub implements AgentHub, DialerHub {
     for (const resolve of waiters) resolve();
   }
 
-  /** @throws TunnelError as `Placement.place` does */
-  place(wish: PlaceWish, signal: AbortSignal): Promise<Place> {
-    return this.#placement.place(wish, signal);
+  /** @throws TunnelError as `Router.route` does */
+  route(wish: RouteRequest, signal: AbortSignal): Promise<Route> {
+    return this.#placement.route(wish, signal);
   }
 
   /** Passes a frame on; the receiver of a backlog beyond every window is in breach and loses its link. */
@@ -227,17 +227,17 @@ export class Hub implements AgentHub, DialerHub {
   async #agentsSettle(signal: AbortSignal): Promise<void> {
     if (this.options.forward === undefined) return;
     const { clock } = this.options;
-    const giveUpAtMs = clock.now() + hubLimits.agentsLeaveMs;
+    const giveUpAtMs = clock.now() + relayLimits.agentsLeaveMs;
     let waiting = [...this.#tunnels];
     while (waiting.length > 0 && !signal.aborted && clock.now() < giveUpAtMs) {
       const settled = await Promise.all(waiting.map((port) => this.#isSettled(port)));
       waiting = waiting.filter((_, at) => !settled[at]);
       if (waiting.length === 0) return;
-      await sleep(clock, hubLimits.agentsLeavePollMs, signal).catch(() => {});
+      await sleep(clock, relayLimits.agentsLeavePollMs, signal).catch(() => {});
     }
   }
 
-  async #isSettled(port: AgentPort): Promise<boolean> {
+  async #isSettled(port: AgentConnection): Promise<boolean> {
     if (port.gone) return true;
     const { directory, replica } = this.options;
     const records = await directory.locate(port.cluster).catch(() => []);
@@ -272,7 +272,7 @@ export class Hub implements AgentHub, DialerHub {
   }
 }
 
-function sessionsKey({ cluster, dialer }: Pick<DialerPort, 'cluster' | 'dialer'>): string {
+function sessionsKey({ cluster, dialer }: Pick<DialerConnection, 'cluster' | 'dialer'>): string {
   // The name of a cluster has no slash.
   return `${cluster}/${dialer}`;
 }

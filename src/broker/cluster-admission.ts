@@ -21,7 +21,7 @@ interface Tunnels {
 const sweepEveryMs = 20_000;
 
 /** Keeps out, and throws out, agents whose registration counts no more. Enrolment tokens are not of the hub: they stay. */
-export class Acceptance {
+export class ClusterAdmission {
   readonly #accepted: AcceptedClusters;
   readonly #tunnels: Tunnels;
   readonly #clock: Clock;

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import { AgentPort } from '../../src/broker/agent-port.ts';
-import { DialerPort } from '../../src/broker/dialer-port.ts';
-import { hubLimits } from '../../src/broker/hub-options.ts';
-import { Hub } from '../../src/broker/hub.ts';
+import { AgentConnection } from '../../src/broker/agent-connection.ts';
+import { DialerConnection } from '../../src/broker/dialer-connection.ts';
+import { relayLimits } from '../../src/broker/relay-options.ts';
+import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { Link } from '../../src/tunnel/link.ts';
@@ -29,11 +29,11 @@ function playedLink() {
 function attached() {
   const clock = new VirtualClock();
   const options = { replica: 'r1', address: '', clock, log: silentLogger };
-  const hub = new Hub({ ...options, directory: new MemoryDirectory() });
+  const relay = new Relay({ ...options, directory: new MemoryDirectory() });
   const [agentLink, link] = [playedLink(), playedLink()];
-  const agent = new AgentPort(hub, agentLink, { cluster: 'c1', agent: 'a', tunnel: 0 });
+  const agent = new AgentConnection(relay, agentLink, { cluster: 'c1', agent: 'a', tunnel: 0 });
   const name = { cluster: 'c1', dialer: 'd', forwarded: false };
-  const port = new DialerPort(hub, link, name, { agent, session: 7 });
+  const port = new DialerConnection(relay, link, name, { agent, session: 7 });
   const dial = (count: number) => {
     for (let at = 0; at < count; at++) port.onFrame(FrameType.open, 7, at, new Uint8Array(0));
   };
@@ -43,22 +43,22 @@ function attached() {
 describe('a dialer that dials without end', () => {
   it('may make a burst of dials, and is then read as fast as it may dial', async () => {
     const { clock, link, dial, agentLink } = attached();
-    dial(hubLimits.dialBurst - 1);
+    dial(relayLimits.dialBurst - 1);
     expect(link.paused).toBe(false);
     dial(1);
     expect(link.paused).toBe(true);
     // Frames that have been read already are not lost.
-    expect(agentLink.sent).toHaveLength(hubLimits.dialBurst);
-    await clock.advance(hubLimits.dialPauseMs);
+    expect(agentLink.sent).toHaveLength(relayLimits.dialBurst);
+    await clock.advance(relayLimits.dialPauseMs);
     expect(link.paused).toBe(false);
-    dial((hubLimits.dialsPerSecond * hubLimits.dialPauseMs) / 1000);
+    dial((relayLimits.dialsPerSecond * relayLimits.dialPauseMs) / 1000);
     expect(link.paused).toBe(true);
   });
 
   it('is read without a pause while it dials no faster than that', async () => {
     const { clock, link, dial } = attached();
     for (let second = 0; second < 20; second++) {
-      dial(hubLimits.dialsPerSecond - 1);
+      dial(relayLimits.dialsPerSecond - 1);
       expect(link.paused).toBe(false);
       await clock.advance(1000);
     }
@@ -66,10 +66,10 @@ describe('a dialer that dials without end', () => {
 
   it('stays paused while the tunnel of its agent is full', async () => {
     const { clock, link, dial, agent, agentLink } = attached();
-    dial(hubLimits.dialBurst);
+    dial(relayLimits.dialBurst);
     agentLink.room = 0;
     dial(1);
-    await clock.advance(hubLimits.dialPauseMs);
+    await clock.advance(relayLimits.dialPauseMs);
     dial(1);
     expect(link.paused).toBe(true);
     agentLink.room = 1;
@@ -79,7 +79,7 @@ describe('a dialer that dials without end', () => {
 
   it('leaves no timer behind', async () => {
     const { clock, link, dial, port } = attached();
-    dial(hubLimits.dialBurst);
+    dial(relayLimits.dialBurst);
     port.onClose(undefined);
     await clock.advance(1000);
     expect(link.paused).toBe(true);

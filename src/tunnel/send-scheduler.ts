@@ -18,7 +18,7 @@ interface Reply {
  * What a session sends next: control before data, streams in turn, one frame for each pull. Control frames are not queued
  * as bytes but as facts (`Stream.owed`), so ten grants to one stream while the link is full become one CREDIT.
  */
-export class Outgoing {
+export class SendScheduler {
   #link: Link | undefined;
   #number = 0;
   #wake: (now: boolean) => void = () => {};

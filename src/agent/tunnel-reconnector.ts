@@ -31,7 +31,7 @@ const refusedRetryMs = 60_000;
 /** A second tunnel that a load balancer brings to the same replica tries again after this long, twice as long each time, up to so long. */
 const sameReplicaRetryMs = { first: 250, last: 60_000 };
 
-export interface TunnelKeeperOptions {
+export interface TunnelReconnectorOptions {
   /** 0 or 1: each belongs on another replica. */
   readonly tunnel: number;
   readonly connect: (tunnel: number, signal: AbortSignal) => Promise<WebSocketLink>;
@@ -53,8 +53,8 @@ interface Pause {
 }
 
 /** Keeps one tunnel to some broker, through any outage, until it is stopped. */
-export class TunnelKeeper {
-  readonly #options: TunnelKeeperOptions;
+export class TunnelReconnector {
+  readonly #options: TunnelReconnectorOptions;
   readonly #log: Logger;
   readonly #quick: Backoff;
   readonly #slow: Backoff;
@@ -64,7 +64,7 @@ export class TunnelKeeper {
   readonly #tunnels = new Set<AgentTunnel>();
   #sameReplica = 0;
 
-  constructor(options: TunnelKeeperOptions) {
+  constructor(options: TunnelReconnectorOptions) {
     this.#options = options;
     this.#log = options.log.child({ tunnel: options.tunnel });
     const random = options.random ?? Math.random;

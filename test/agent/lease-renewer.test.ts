@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { LeaseKeeper } from '../../src/agent/lease-keeper.ts';
+import { LeaseRenewer } from '../../src/agent/lease-renewer.ts';
 import type { LogFields, Logger } from '../../src/base/logger.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { KubeError, type KubeErrorCode } from '../../src/kube/kube-error.ts';
@@ -29,7 +29,7 @@ function world(
   const warnings: unknown[] = [];
   const warn = (event: string, fields?: LogFields) => void warnings.push([event, fields?.['why']]);
   const log: Logger = { ...silentLogger, warn };
-  const keeper = new LeaseKeeper({
+  const keeper = new LeaseRenewer({
     lease,
     holder: 'pod-1',
     here,

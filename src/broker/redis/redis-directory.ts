@@ -12,12 +12,12 @@ import {
 } from '../directory.ts';
 import { RedisConnection, type RedisError } from './redis-connection.ts';
 import { aliasOf, encodeClaim, fieldOf, processOfField, type StoredTunnel } from './redis-entry.ts';
-import { OwnClaims, type OwnClaim } from './redis-own-claims.ts';
+import { OwnClaims, type OwnClaim } from './own-claims.ts';
 import { RedisRoutes } from './redis-routes.ts';
 import { RedisStore } from './redis-store.ts';
 import type { RedisTlsFiles } from './redis-tls.ts';
 import { describeTarget, parseRedisUrl, type RedisTarget } from './redis-target.ts';
-import { RedisUpkeep } from './redis-upkeep.ts';
+import { ClaimRenewer } from './claim-renewer.ts';
 
 export interface RedisDirectoryOptions {
   /** A URL, see `parseRedisUrl`, or what it would say. */
@@ -52,7 +52,7 @@ export class RedisDirectory implements Directory {
   readonly #own = new OwnClaims();
   readonly #connection: RedisConnection;
   readonly #store: RedisStore;
-  readonly #upkeep: RedisUpkeep;
+  readonly #upkeep: ClaimRenewer;
   readonly #routes: RedisRoutes;
   /** Why Redis does not tell of changes, and what is missing. */
   #untold: string | undefined;
@@ -112,7 +112,7 @@ export class RedisDirectory implements Directory {
       },
     });
     this.#store = store;
-    this.#upkeep = new RedisUpkeep({
+    this.#upkeep = new ClaimRenewer({
       connection,
       store,
       own: this.#own,

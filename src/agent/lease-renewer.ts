@@ -15,7 +15,7 @@ const jitter = 0.25;
 /** Sooner than the next renewal: the broker has just not answered, or there is no tunnel yet. */
 const retryEveryMs = 5_000;
 
-export interface LeaseKeeperOptions {
+export interface LeaseRenewerOptions {
   readonly lease: LeaseName;
   /** Names this process in the lease. */
   readonly holder: string;
@@ -35,13 +35,13 @@ export interface LeaseKeeperOptions {
 }
 
 /** Renews a Lease once a minute, but only when the broker has just answered: what it says is that the cluster can be reached. */
-export class LeaseKeeper {
-  readonly #options: LeaseKeeperOptions;
+export class LeaseRenewer {
+  readonly #options: LeaseRenewerOptions;
   /** When the lease was renewed last; undefined: not yet. */
   renewedAt: Date | undefined;
   #failing = '';
 
-  constructor(options: LeaseKeeperOptions) {
+  constructor(options: LeaseRenewerOptions) {
     this.#options = options;
   }
 
