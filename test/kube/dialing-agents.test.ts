@@ -6,7 +6,10 @@ import { type AddressInfo, connect as connectTcp, createServer as createTcpServe
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type ProxyEnvironment, readProxyEnvironment } from '../../src/base/proxy-environment.ts';
+import {
+  type ProxyEnvironment,
+  readProxyEnvironment,
+} from '../../src/base/net/proxy-environment.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { inClusterConfig } from '../../src/kube/in-cluster-config.ts';
 import type { KubeConfig, KubeEndpoint } from '../../src/kube/kube-endpoint.ts';
