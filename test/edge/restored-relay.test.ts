@@ -8,7 +8,7 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import type { Link } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { decodeFailure, encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { RecordingOwner } from '../websocket/link-owners.ts';
 
 const replica = 'r';
