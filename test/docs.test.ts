@@ -20,7 +20,7 @@ import { TokenAuthenticator } from '../src/broker/token-authenticator.ts';
 import { systemClock } from '../src/base/clock.ts';
 import { commands } from '../src/cli/commands.ts';
 import { usageOf } from '../src/cli/help.ts';
-import { kubeErrorCodes } from '../src/kube/kube-error.ts';
+import { kubeErrorCodes } from '../src/kube/client/kube-error.ts';
 import { TunnelError, tunnelErrorCodes } from '../src/tunnel/errors.ts';
 import { closePayload } from '../src/websocket/close-code.ts';
 
@@ -170,7 +170,7 @@ describe('docs/errors.md', () => {
       createApp({
         relay,
         authenticator,
-        acceptance: new ClusterAdmission(nobody, {
+        clusterAdmission: new ClusterAdmission(nobody, {
           tunnels: relay,
           clock: systemClock,
           log: silentLogger,

@@ -18,6 +18,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/base': { imports: [] },
   'src/tunnel': { imports: base, isPortable: true },
   'src/acceptor': { imports: protocol, isPortable: true },
+  'src/stream-io': { imports: protocol, isPortable: true },
+  'src/stream-io/node': { imports: [...protocol, 'src/stream-io'] },
   'src/websocket': { imports: protocol },
   'src/kube': { imports: base },
 
@@ -38,7 +40,9 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'src/broker/edge': { imports: [...protocol, 'src/broker', 'src/websocket'], isPortable: true },
-  'src/agent': { imports: [...protocol, 'src/acceptor', 'src/websocket', 'src/kube'] },
+  'src/agent': {
+    imports: [...protocol, 'src/acceptor', 'src/stream-io/node', 'src/websocket', 'src/kube'],
+  },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer'] },
   'src/konnectivity-client': { imports: base },
   'src/addon': { imports: [...base, 'src/kube'] },

@@ -292,7 +292,7 @@ describe('the health of an agent', () => {
       ],
       {},
     );
-    const { kubeconfigFile } = await import('../../src/kube/kubeconfig-file.ts');
+    const { kubeconfigFile } = await import('../../src/kube/client/kubeconfig-file.ts');
     const here = new MemoryKubeApi({ namespaces: ['agents'] });
     const hubConfig = kubeconfigFile(options.hubKubeconfig!);
     const clusters = { here, hub: undefined, hubConfig, files: [], close() {} };

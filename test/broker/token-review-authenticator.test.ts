@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { AuthenticationUnavailableError, refuseAll } from '../../src/broker/authenticator.ts';
 import { KubeTokenReviewer } from '../../src/broker/node/kube-token-reviewer.ts';
 import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
-import type { KubeApi, NewKubeObject } from '../../src/kube/kube-api.ts';
-import { KubeError } from '../../src/kube/kube-error.ts';
+import type { KubeApi, NewKubeObject } from '../../src/kube/client/kube-api.ts';
+import { KubeError } from '../../src/kube/client/kube-error.ts';
 import { MemoryKubeApi } from '../../testkit/kube/memory-kube-api.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { chartDirectory, findHelm, objectOf, type Values } from '../../testkit/kube/helm.ts';

@@ -1,6 +1,6 @@
 import { expect, it, describe } from 'vitest';
 import { readAddonOptions } from '../../src/addon/options.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { chartDirectory, findHelm, objectOf, type Values } from '../../testkit/kube/helm.ts';
 import { valueNames, valuesOf } from './leaves.ts';

@@ -6,7 +6,7 @@ import { ownerOf } from '../../src/addon/hub/hub-object.ts';
 import { portForwardRoleName } from '../../src/addon/hub/hub-rbac.ts';
 import { reconcileHub } from '../../src/addon/hub/plan-hub.ts';
 import { hubAccess } from '../../src/addon/cluster/hub-access.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import {
   startApiServer,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { agentInput, manifest } from '../addon/cluster/agent-inputs.ts';
 import { eventually } from '../../testkit/world/real-hub.ts';
 import { deploymentOf, plan } from '../addon/hub/hub-fixture.ts';

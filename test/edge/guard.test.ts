@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import { encodeOpen } from '../../src/tunnel/message.ts';
+import { encodeOpen } from '../../src/tunnel/open-message.ts';
 import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
 import { patternAt } from '../../testkit/stream/pattern.ts';
 import { startTarget } from '../../testkit/world/target.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import type { Missing } from '../ground/cache.ts';
 import { findPrograms, kubernetesVersion } from '../ground/kubernetes/programs.ts';
 import { run } from '../ground/kubernetes/run.ts';

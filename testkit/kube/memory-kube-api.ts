@@ -11,9 +11,9 @@ import type {
   WatchEvent,
   WatchOptions,
   WriteOptions,
-} from '../../src/kube/kube-api.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
-import { refOf } from '../../src/kube/kube-ref.ts';
+} from '../../src/kube/client/kube-api.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
+import { refOf } from '../../src/kube/client/kube-ref.ts';
 import {
   applyFields,
   mergePatched,

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readAddonOptions, type AddonOptions } from '../../src/addon/options.ts';
-import { RestKubeApi } from '../../src/kube/rest-kube-api.ts';
-import { kubeconfigFile } from '../../src/kube/kubeconfig-file.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
+import { RestKubeApi } from '../../src/kube/client/rest-kube-api.ts';
+import { kubeconfigFile } from '../../src/kube/client/kubeconfig-file.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { chartDirectory, Helm, type Values } from '../kube/helm.ts';
 import { type RunningApiServer, startApiServer } from '../ground/kubernetes/api-server.ts';
 import type { ApiServerProgram, Programs } from '../ground/kubernetes/programs.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { portForwardRoleName, portForwardRoleObject } from '../../../src/addon/hub/hub-rbac.ts';
 import { clusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
 import { parseManagedCluster } from '../../../src/addon/api/managed-cluster.ts';

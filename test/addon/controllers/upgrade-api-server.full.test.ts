@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type RunningAddon, startAddon } from '../../../src/addon/addon.ts';
 import { findCondition, parseConditions } from '../../../src/addon/api/condition.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
 import { apiServerPrograms, findPrograms } from '../../../testkit/ground/kubernetes/programs.ts';
 import { upstreamObjects } from '../hub/upstream-objects.ts';

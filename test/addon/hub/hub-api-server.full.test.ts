@@ -9,7 +9,7 @@ import {
 import { fieldManager } from '../../../src/addon/compat/take-ownership.ts';
 import { noRotations } from '../../../src/addon/rotation/rotation-status.ts';
 import { nextStatus } from '../../../src/addon/hub/hub-status.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { generateTokenKeyPair } from '../../../src/base/tokens/enrolment-token.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
 import {

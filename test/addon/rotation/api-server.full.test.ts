@@ -15,10 +15,10 @@ import { clusterOfSubject } from '../../../src/base/names/agent-subject.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log/logger.ts';
 import { parseCertificates } from '../../../src/base/x509/index.ts';
-import type { KubeApi } from '../../../src/kube/kube-api.ts';
-import { find } from '../../../src/kube/kube-ref.ts';
-import { kubeconfigFile } from '../../../src/kube/kubeconfig-file.ts';
-import { RestKubeApi } from '../../../src/kube/rest-kube-api.ts';
+import type { KubeApi } from '../../../src/kube/client/kube-api.ts';
+import { find } from '../../../src/kube/client/kube-ref.ts';
+import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';
+import { RestKubeApi } from '../../../src/kube/client/rest-kube-api.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
 import { csrObject } from '../csr/csr-objects.ts';
 import {

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 
 export interface MemoryKind {
   readonly apiVersion: string;

@@ -1,5 +1,5 @@
-import type { KubeRef } from '../../../src/kube/kube-api.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeRef } from '../../../src/kube/client/kube-api.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import type { Tree } from './field-owners.ts';
 import type { MemoryKind } from './kinds.ts';
 

@@ -1,7 +1,7 @@
-import type { KubeCollection } from '../../../src/kube/kube-api.ts';
-import { KubeError, type KubeErrorCode } from '../../../src/kube/kube-error.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
-import { describeRef, refOf } from '../../../src/kube/kube-ref.ts';
+import type { KubeCollection } from '../../../src/kube/client/kube-api.ts';
+import { KubeError, type KubeErrorCode } from '../../../src/kube/client/kube-error.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
+import { describeRef, refOf } from '../../../src/kube/client/kube-ref.ts';
 
 /** @throws KubeError what is given names another uid or version than what is stored */
 export function checkVersions(given: KubeObject, stored: KubeObject, verb: string): void {

@@ -1,5 +1,5 @@
-import type { Selectors } from '../../../src/kube/kube-api.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { Selectors } from '../../../src/kube/client/kube-api.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 
 /** Whether an object is one of those that are asked for. */
 export function matcherOf(selectors: Selectors): (object: KubeObject) => boolean {

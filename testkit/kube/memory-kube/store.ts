@@ -1,5 +1,5 @@
-import type { KubeCollection, KubeRef } from '../../../src/kube/kube-api.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeCollection, KubeRef } from '../../../src/kube/client/kube-api.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import type { FieldOwners } from './field-owners.ts';
 import type { MemoryKind } from './kinds.ts';
 
