@@ -4,7 +4,7 @@
  *   half-dead TCP, to the millisecond  test/websocket/keep-alive.test.ts, test/dialer/resume.test.ts
  *   slow reader                        test/e2e/go-client.test.ts, test/tunnel/flow-control.test.ts
  *   leak per aborted stream            test/e2e/leaks.test.ts
- *   60 s idle kill                     test/e2e/nginx-idle.test.ts
+ *   60 s idle kill                     test/e2e/nginx-idle.full.test.ts
  *   credential rotation                test/agent/credential-rotation.test.ts
  *   version skew                       test/broker/version-skew.test.ts, test/tunnel/message.test.ts
  *   301, 403, 502, HTML (sentences)    test/websocket/connect.test.ts, test/agent/tunnel-reconnector.test.ts

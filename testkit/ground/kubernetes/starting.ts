@@ -1,10 +1,10 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import type { Report } from '../go-build.ts';
+import type { Report } from '../../../testkit/ground/go-build.ts';
 import {
   isAlive,
   recordOf,
   type ProcessRecord,
-} from './processes.ts';
+} from '../../../testkit/ground/kubernetes/processes.ts';
 import { stateDirectory } from './state.ts';
 
 // Beside the state directory, because `up` spends minutes on programs and images before it makes that directory.
