@@ -61,7 +61,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   // Everything outside src may import all of src. Nothing imports tests.
   testkit: { imports: ['src'] },
   test: { imports: ['src', 'testkit', 'scripts', 'bench', 'demo', 'vitest.config.ts'] },
-  scripts: { imports: ['src', 'testkit'] },
+  scripts: { imports: ['src', 'testkit', 'vitest.config.ts'] },
   bench: { imports: ['src', 'testkit', 'scripts', 'demo'] },
   demo: { imports: ['src'] },
 };
