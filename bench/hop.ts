@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
-import { silentLogger } from '../src/base/logger.ts';
+import { silentLogger } from '../src/base/log/logger.ts';
 import { RedisDirectory } from '../src/broker/redis/redis-directory.ts';
 import type { DebianProgram } from '../test/ground/debian-programs.ts';
 import type { GoPrograms } from '../test/ground/go-programs.ts';

@@ -1,14 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../src/base/logger.ts';
+import { silentLogger } from '../src/base/log/logger.ts';
 import {
   generateTokenKeyPair,
   issueToken,
   tokenErrorCodes,
   TokenVerifier,
-} from '../src/base/enrolment-token.ts';
-import { defaultTextOf, envOf, type Option } from '../src/base/options-table.ts';
-import { certificateTokenErrorCodes } from '../src/base/certificate-token.ts';
+} from '../src/base/tokens/enrolment-token.ts';
+import { defaultTextOf, envOf, type Option } from '../src/base/options/option-table.ts';
+import { certificateTokenErrorCodes } from '../src/base/tokens/certificate-token.ts';
 import { AcceptRate } from '../src/broker/accept-rate.ts';
 import { ClusterAdmission } from '../src/broker/cluster-admission.ts';
 import { agentCertificateErrorCodes } from '../src/broker/agent-certificates.ts';

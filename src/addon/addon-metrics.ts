@@ -1,4 +1,4 @@
-import { Metrics } from '../base/metrics.ts';
+import { Metrics } from '../base/metrics/metrics.ts';
 import type { ControllerStatus } from '../kube/controllers/controller.ts';
 import type { RotationSeen, RotationsSeen } from './hub/rotation-status.ts';
 import type { CsrCounts } from './controllers/csr-controller.ts';

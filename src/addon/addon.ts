@@ -2,12 +2,16 @@ import process from 'node:process';
 import { Backoff } from '../base/backoff.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import { exposeFiles } from '../base/file-metrics.ts';
-import { LastGoodCa } from '../base/last-good-ca.ts';
-import type { Logger } from '../base/logger.ts';
-import { readProxyEnvironment } from '../base/proxy-environment.ts';
+import { exposeFiles } from '../base/metrics/file-metrics.ts';
+import { LastGoodCa } from '../base/tls/last-good-ca.ts';
+import type { Logger } from '../base/log/logger.ts';
+import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
 import { sleep } from '../base/sleep.ts';
-import { startStatusServer, type StatusServer, type StatusSource } from '../base/status-server.ts';
+import {
+  startStatusServer,
+  type StatusServer,
+  type StatusSource,
+} from '../base/server/status-server.ts';
 import { inClusterConfig } from '../kube/client/in-cluster-config.ts';
 import type { KubeApi } from '../kube/client/kube-api.ts';
 import { kubeconfigFile } from '../kube/client/kubeconfig-file.ts';

@@ -1,8 +1,8 @@
 import { type Clock, systemClock } from '../base/clock.ts';
-import { clusterAlias } from '../base/cluster-alias.ts';
-import { LastGoodCa } from '../base/last-good-ca.ts';
-import type { Logger } from '../base/logger.ts';
-import { startStatusServer, type StatusServer } from '../base/status-server.ts';
+import { clusterAlias } from '../base/names/cluster-alias.ts';
+import { LastGoodCa } from '../base/tls/last-good-ca.ts';
+import type { Logger } from '../base/log/logger.ts';
+import { startStatusServer, type StatusServer } from '../base/server/status-server.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';

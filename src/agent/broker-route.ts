@@ -1,5 +1,5 @@
-import { credentialHeader } from '../base/certificate-token.ts';
-import type { LastGoodCa } from '../base/last-good-ca.ts';
+import { credentialHeader } from '../base/tokens/certificate-token.ts';
+import type { LastGoodCa } from '../base/tls/last-good-ca.ts';
 import type { Secret } from '../base/secret.ts';
 import type { KubeConfig } from '../kube/client/kube-endpoint.ts';
 import type { ConnectOptions } from '../websocket/connect.ts';

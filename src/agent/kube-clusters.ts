@@ -1,7 +1,7 @@
 import process from 'node:process';
-import { LastGoodCa } from '../base/last-good-ca.ts';
-import type { Logger } from '../base/logger.ts';
-import type { FileStatus } from '../base/reloaded-files.ts';
+import { LastGoodCa } from '../base/tls/last-good-ca.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { FileStatus } from '../base/files/reloaded-files.ts';
 import { version } from '../base/version.ts';
 import type { KubeApi } from '../kube/client/kube-api.ts';
 import type { KubeConfig } from '../kube/client/kube-endpoint.ts';

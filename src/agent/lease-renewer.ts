@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { sleep } from '../base/sleep.ts';
 import type { KubeApi } from '../kube/client/kube-api.ts';
 import { isKubeError } from '../kube/client/kube-error.ts';

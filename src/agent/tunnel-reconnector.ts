@@ -1,7 +1,7 @@
 import { Backoff } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { sleep } from '../base/sleep.ts';
 import { version } from '../base/version.ts';
 import type { TunnelError } from '../tunnel/errors.ts';

@@ -1,7 +1,7 @@
 import { Hono, type Context } from 'hono';
-import { isClusterName, isDnsLabel } from '../base/enrolment-token-subject.ts';
-import { formatTime, timeHeader } from '../base/broker-time.ts';
-import type { Logger } from '../base/logger.ts';
+import { isClusterName, isDnsLabel } from '../base/tokens/token-subject.ts';
+import { formatTime, timeHeader } from '../base/time-header.ts';
+import type { Logger } from '../base/log/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import { AgentClocks } from './agent-clocks.ts';
 import type { AcceptRate } from './accept-rate.ts';

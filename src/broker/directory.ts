@@ -58,7 +58,7 @@ export interface Directory {
   /**
    * The tunnels of the agents that speak for a cluster, newest claim first, those that retire last; none where it is unknown.
    *
-   * @param cluster its name, or its alias (see base/cluster-alias.ts); what has the form of an alias is never the name of a cluster
+   * @param cluster its name, or its alias (see base/names/cluster-alias.ts); what has the form of an alias is never the name of a cluster
    */
   locate(cluster: string): Promise<readonly AgentRecord[]>;
 

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
 import type { TunnelLimits } from './limits.ts';

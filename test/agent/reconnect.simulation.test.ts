@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { SessionStore } from '../../src/agent/session-store.ts';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { HandshakeError } from '../../src/websocket/handshake-error.ts';
 import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';

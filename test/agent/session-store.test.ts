@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type SessionCarrier, SessionStore } from '../../src/agent/session-store.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { TunnelError, tunnelErrorCodes } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { defaultLimits } from '../../src/tunnel/limits.ts';

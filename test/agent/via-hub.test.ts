@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { connectClusters } from '../../src/agent/kube-clusters.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { LastGoodCa } from '../../src/base/last-good-ca.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
+import { LastGoodCa } from '../../src/base/tls/last-good-ca.ts';
+import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import { AgentAuthority } from '../support/agent-authority.ts';

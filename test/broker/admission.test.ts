@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { Admission, defaultAdmissionLimits } from '../../src/broker/admission.ts';
 import { AuthenticationError, type Authenticator } from '../../src/broker/authenticator.ts';

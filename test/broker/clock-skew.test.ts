@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent } from '../../src/agent/agent.ts';
 import { maxCorrectionMs } from '../../src/agent/broker-clock.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
+import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
 import { AgentClocks } from '../../src/broker/agent-clocks.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';

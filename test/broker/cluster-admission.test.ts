@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { ClusterAdmission } from '../../src/broker/cluster-admission.ts';
 import type { Identity } from '../../src/broker/authenticator.ts';
 import { Relay } from '../../src/broker/relay.ts';

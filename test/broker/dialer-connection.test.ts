@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AgentConnection } from '../../src/broker/agent-connection.ts';
 import { DialerConnection } from '../../src/broker/dialer-connection.ts';
 import { relayLimits } from '../../src/broker/relay-options.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/logger.ts';
+import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { type RunningBroker, startBroker } from '../../src/broker/node/broker.ts';
 import { readBridgeOptions } from '../../src/cli/bridge.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { clusterAlias } from '../../src/base/cluster-alias.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { relayLimits } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { relayLimits } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';

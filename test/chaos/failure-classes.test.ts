@@ -18,7 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { describeWith } from '../ground/describe-with.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '../../src/base/secret.ts';
-import { createPinoLogger } from '../../src/base/pino-logger.ts';
+import { createPinoLogger } from '../../src/base/log/pino-logger.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import type { DebianProgram } from '../ground/debian-programs.ts';

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { problemOf } from '../../src/base/options.ts';
-import { agentOperatorTable } from '../../src/base/options-operator.ts';
+import { problemOf } from '../../src/base/options/read-options.ts';
+import { agentOperatorTable } from '../../src/base/options/passthrough-options.ts';
 import { type ChartName, chartDirectory } from './helm.ts';
 
 interface Schema {

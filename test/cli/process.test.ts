@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { generateTokenKeyPair } from '../../src/base/enrolment-token.ts';
+import { generateTokenKeyPair } from '../../src/base/tokens/enrolment-token.ts';
 import { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
 import { runProgram, startProgram } from '../support/process.ts';
 

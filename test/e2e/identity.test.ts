@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { silentLogger, type Logger } from '../../src/base/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { describeWith } from '../ground/describe-with.ts';
 import { ground } from '../ground/ground.ts';
 import { runClient, type FrontAccess } from '../ground/konnectivity-client.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import type { AgentSnapshot } from '../../src/broker/tunnel-name.ts';
 import type { DialerSnapshot } from '../../src/broker/dialer-connection.ts';
 import { ObjectDirectory } from '../../src/broker/edge/object-directory.ts';

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { agentSubject } from '../../src/base/agent-subject.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/logger.ts';
+import { agentSubject } from '../../src/base/names/agent-subject.ts';
+import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import type { BridgeFrontOptions, TlsFiles } from '../../src/konnectivity-bridge/options.ts';
 import {
   type CertificateFiles,

@@ -1,7 +1,7 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { agentSubject } from '../../src/base/agent-subject.ts';
+import { agentSubject } from '../../src/base/names/agent-subject.ts';
 import {
   type Certificate,
   type DistinguishedName,
@@ -9,7 +9,7 @@ import {
   issueCertificate,
   type Purpose,
   publicKeyDerOf,
-} from '../../src/base/x509.ts';
+} from '../../src/base/x509/index.ts';
 
 const dayMs = 24 * 3_600_000;
 

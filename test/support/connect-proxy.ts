@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { connect, type AddressInfo, type Socket } from 'node:net';
-import { type Proxy, parseProxyUrl } from '../../src/base/proxy.ts';
+import { type Proxy, parseProxyUrl } from '../../src/base/net/proxy.ts';
 import type { CertificateFiles } from './certificates.ts';
 
 /** An HTTP proxy on loopback that only opens tunnels, and only to who shows `ann` and `pass word`. */

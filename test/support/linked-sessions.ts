@@ -1,4 +1,4 @@
-import type { LogFields, Logger } from '../../src/base/logger.ts';
+import type { LogFields, Logger } from '../../src/base/log/logger.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';

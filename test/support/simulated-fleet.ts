@@ -1,6 +1,6 @@
 import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
 import { SessionStore } from '../../src/agent/session-store.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import type { Forward } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';

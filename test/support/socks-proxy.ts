@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { type Proxy, parseProxyUrl } from '../../src/base/proxy.ts';
+import { type Proxy, parseProxyUrl } from '../../src/base/net/proxy.ts';
 
 /** A SOCKS 5 server on loopback (RFC 1928, RFC 1929) that only knows CONNECT. */
 export interface SocksProxy extends AsyncDisposable {

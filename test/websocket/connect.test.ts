@@ -9,7 +9,7 @@ import {
   HandshakeError,
   type ConnectOptions,
 } from '../../src/websocket/connect.ts';
-import { type Proxy, parseProxyUrl } from '../../src/base/proxy.ts';
+import { type Proxy, parseProxyUrl } from '../../src/base/net/proxy.ts';
 import { acceptKey } from '../../src/websocket/handshake-key.ts';
 import { notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
 import { startSocksProxy } from '../support/socks-proxy.ts';

@@ -1,5 +1,5 @@
-import { parseHostMaybePort } from '../../base/options-values.ts';
-import { parseProxyUrl, ProxyUrlError } from '../../base/proxy.ts';
+import { parseHostMaybePort } from '../../base/options/option-parsers.ts';
+import { parseProxyUrl, ProxyUrlError } from '../../base/net/proxy.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { apiServerEgress, dnsEgress, tcp } from '../network-egress.ts';
 import { agentStatusPort } from './agent-names.ts';

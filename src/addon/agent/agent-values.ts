@@ -2,7 +2,7 @@ import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
-import { parseDurationMs } from '../../base/options-values.ts';
+import { parseDurationMs } from '../../base/options/option-parsers.ts';
 import type { Fields } from '../api/fields.ts';
 import { installNamespaceOf } from '../registration/deployment-config-reference.ts';
 import type { AgentEntrypoint, AgentInput } from './agent-input.ts';

@@ -1,5 +1,5 @@
-import { didYouMean } from '../../base/option-problems.ts';
-import { parseBoolean, parseHostPort, parseInteger } from '../../base/options-values.ts';
+import { didYouMean } from '../../base/options/option-problems.ts';
+import { parseBoolean, parseHostPort, parseInteger } from '../../base/options/option-parsers.ts';
 import { describeError } from '../../base/error.ts';
 import type { Findings } from './findings.ts';
 

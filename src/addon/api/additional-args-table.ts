@@ -1,8 +1,8 @@
-import { problemOf } from '../../base/options.ts';
-import { agentOperatorTable, brokerOperatorTable } from '../../base/options-operator.ts';
-import type { Option } from '../../base/options-table.ts';
-import { cipherSuitesProblem } from '../../base/tls-choice.ts';
-import { trustedProxiesProblem } from '../../base/trusted-proxies.ts';
+import { problemOf } from '../../base/options/read-options.ts';
+import { agentOperatorTable, brokerOperatorTable } from '../../base/options/passthrough-options.ts';
+import type { Option } from '../../base/options/option-table.ts';
+import { cipherSuitesProblem } from '../../base/tls/tls-policy.ts';
+import { trustedProxiesProblem } from '../../base/server/trusted-proxies.ts';
 import type { FlagRule, FlagRules } from './additional-args.ts';
 import type { TextCheck } from './field-reader.ts';
 

@@ -1,4 +1,4 @@
-import { issueCertificate } from '../../base/x509.ts';
+import { issueCertificate } from '../../base/x509/index.ts';
 import type { CheckedCsr } from '../registration/csr-check.ts';
 import type { Authority } from './authority.ts';
 import { clockSkewMs, leafLifetimeMs } from './lifetimes.ts';

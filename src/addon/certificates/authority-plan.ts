@@ -1,4 +1,4 @@
-import type { Certificate } from '../../base/x509.ts';
+import type { Certificate } from '../../base/x509/index.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Authority, type AuthorityKind, makeAuthority } from './authority.ts';
 import {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
-import { aliasAsNameText, isClusterName } from '../../base/enrolment-token-subject.ts';
-import type { Logger } from '../../base/logger.ts';
+import { aliasAsNameText, isClusterName } from '../../base/tokens/token-subject.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, keyOf, refOf } from '../../kube/client/kube-ref.ts';

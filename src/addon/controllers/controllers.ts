@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { Informer } from '../../kube/controllers/informer.ts';
 import { defaultSecretNames } from '../certificates/plan-certificates.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
-import { agentSignerName } from '../../base/agent-subject.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { agentSignerName } from '../../base/names/agent-subject.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { sleep } from '../../base/sleep.ts';
 import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
 import type { KubeApi, KubeCollection } from '../../kube/client/kube-api.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';

@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import { publicKeyBlocks } from '../../base/public-key-blocks.ts';
+import { publicKeyBlocks } from '../../base/tokens/public-key-blocks.ts';
 import type { SecretKey } from '../api/configuration-spec.ts';
 import type { FieldProblem } from '../api/field-reader.ts';
 import { textMap } from '../api/fields.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isCipherSuite } from '../../base/tls-choice.ts';
+import { isCipherSuite } from '../../base/tls/tls-policy.ts';
 import { textMap } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { FieldProblem } from '../api/field-reader.ts';

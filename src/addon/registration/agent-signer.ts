@@ -1,5 +1,5 @@
-import { agentSignerName } from '../../base/agent-subject.ts';
-import { type Certificate, parseCertificates, X509Error } from '../../base/x509.ts';
+import { agentSignerName } from '../../base/names/agent-subject.ts';
+import { type Certificate, parseCertificates, X509Error } from '../../base/x509/index.ts';
 import { kubeTime } from '../api/condition.ts';
 import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';

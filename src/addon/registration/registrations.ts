@@ -1,4 +1,4 @@
-import { clusterGroup } from '../../base/agent-subject.ts';
+import { clusterGroup } from '../../base/names/agent-subject.ts';
 import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
 import { agentServiceAccountUser } from './agent-identity.ts';

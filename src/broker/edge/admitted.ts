@@ -1,4 +1,4 @@
-import { credentialHeader } from '../../base/certificate-token.ts';
+import { credentialHeader } from '../../base/tokens/certificate-token.ts';
 import type { TunnelName } from '../tunnel-name.ts';
 
 /** Who was let in, as the Worker tells the object of the cluster. */

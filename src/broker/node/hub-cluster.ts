@@ -1,8 +1,8 @@
 import process from 'node:process';
 import { systemClock } from '../../base/clock.ts';
-import { LastGoodCa } from '../../base/last-good-ca.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { ProxyEnvironment } from '../../base/proxy-environment.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { ProxyEnvironment } from '../../base/net/proxy-environment.ts';
 import { version } from '../../base/version.ts';
 import { inClusterConfig } from '../../kube/client/in-cluster-config.ts';
 import { kubeconfigFile } from '../../kube/client/kubeconfig-file.ts';

@@ -2,14 +2,14 @@ import { type Agent as HttpAgent, type IncomingMessage, request as requestHttp }
 import { type AgentOptions, request as requestHttps } from 'node:https';
 import { describeError } from '../../base/error.ts';
 import { RouteError } from '../../base/net/route-error.ts';
-import { formatHostPort } from '../../base/options-values.ts';
+import { formatHostPort } from '../../base/options/option-parsers.ts';
 import {
   type ProxyEnvironment,
   ProxyEnvironmentError,
   proxyFor,
-} from '../../base/proxy-environment.ts';
-import { proxyFingerprint } from '../../base/proxy.ts';
-import { trustServersOf } from '../../base/tls-trust.ts';
+} from '../../base/net/proxy-environment.ts';
+import { proxyFingerprint } from '../../base/net/proxy.ts';
+import { trustServersOf } from '../../base/tls/tls-trust.ts';
 import { DialingHttpAgent, DialingHttpsAgent, type ProxyAccess } from './dialing-agents.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';

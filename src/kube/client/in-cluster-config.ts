@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
-import { LastGoodCa } from '../../base/last-good-ca.ts';
-import { readSecretFile } from '../../base/secret-file.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import { readSecretFile } from '../../base/files/secret-file.ts';
 import { X509Error } from '../../base/x509/reading.ts';
 import type { KubeConfig } from './kube-endpoint.ts';
 import { KubeError } from './kube-error.ts';

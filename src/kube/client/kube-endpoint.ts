@@ -1,4 +1,4 @@
-import type { Proxy } from '../../base/proxy.ts';
+import type { Proxy } from '../../base/net/proxy.ts';
 import type { Secret } from '../../base/secret.ts';
 
 /** Where an API server is and who we are to it; enough to make any connection, a WebSocket too. */

@@ -1,8 +1,8 @@
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { describeError } from '../../base/error.ts';
-import { LastGoodCa } from '../../base/last-good-ca.ts';
-import { type Proxy, parseProxyUrl, ProxyUrlError } from '../../base/proxy.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import { type Proxy, parseProxyUrl, ProxyUrlError } from '../../base/net/proxy.ts';
 import { Secret } from '../../base/secret.ts';
 import { type Credentials, ExecCredentials } from './exec-credentials.ts';
 import { type ExecPlugin, parseExecPlugin } from './exec-plugin.ts';

@@ -1,6 +1,6 @@
 import { systemClock, type Clock } from '../../base/clock.ts';
-import type { LastGoodCa } from '../../base/last-good-ca.ts';
-import { proxyFingerprint } from '../../base/proxy.ts';
+import type { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import { proxyFingerprint } from '../../base/net/proxy.ts';
 import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 
 export interface RereadOptions {

@@ -1,6 +1,6 @@
 import type { BackoffOptions } from '../../base/backoff.ts';
 import { systemClock, type Clock } from '../../base/clock.ts';
-import { silentLogger, type Logger } from '../../base/logger.ts';
+import { silentLogger, type Logger } from '../../base/log/logger.ts';
 import type { Informer, ObjectChange } from './informer.ts';
 import { isKubeError, KubeError } from '../client/kube-error.ts';
 import type { KubeObject } from '../client/kube-object.ts';

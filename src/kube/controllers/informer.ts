@@ -1,7 +1,7 @@
 import { Backoff } from '../../base/backoff.ts';
 import { systemClock, type Clock, type Timer } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import { silentLogger, type Logger } from '../../base/logger.ts';
+import { silentLogger, type Logger } from '../../base/log/logger.ts';
 import { sleep } from '../../base/sleep.ts';
 import { unlessAborted } from '../client/call-deadline.ts';
 import type { KubeApi, KubeCollection, Selectors, WatchEvent } from '../client/kube-api.ts';

@@ -1,5 +1,5 @@
 import { systemClock, type Clock } from '../../base/clock.ts';
-import { silentLogger, type Logger } from '../../base/logger.ts';
+import { silentLogger, type Logger } from '../../base/log/logger.ts';
 import { sleep } from '../../base/sleep.ts';
 import type { KubeApi } from '../client/kube-api.ts';
 import { isKubeError } from '../client/kube-error.ts';

@@ -4,7 +4,7 @@ import { agentValues } from '../../../src/addon/agent/agent-values.ts';
 import { Findings } from '../../../src/addon/agent/findings.ts';
 import type { Fields } from '../../../src/addon/api/fields.ts';
 import { readAgentOptions } from '../../../src/agent/options.ts';
-import { ConfigError } from '../../../src/base/option-problems.ts';
+import { ConfigError } from '../../../src/base/options/option-problems.ts';
 import { readBrokerOptions } from '../../../src/cli/broker.ts';
 import { agentInput } from '../agent/agent-inputs.ts';
 import { argsOf, configurationOf, plan, tlsProfile } from '../hub/hub-fixture.ts';

@@ -4,8 +4,12 @@ import { type Authority, makeAuthority } from '../../../src/addon/certificates/a
 import { dayMs, hourMs } from '../../../src/addon/certificates/lifetimes.ts';
 import { agentRegistrations } from '../../../src/addon/registration/agent-identity.ts';
 import { checkCsr } from '../../../src/addon/registration/csr-check.ts';
-import { agentDnsName, agentSubject, clusterOfSubject } from '../../../src/base/agent-subject.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import {
+  agentDnsName,
+  agentSubject,
+  clusterOfSubject,
+} from '../../../src/base/names/agent-subject.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { csr, registeredSubject } from '../registration/csr-objects.ts';
 
 const cluster = '1st';

@@ -11,10 +11,10 @@ import {
 import { annotations, textIn } from '../../../src/addon/certificates/secret.ts';
 import { agentRegistrations } from '../../../src/addon/registration/agent-identity.ts';
 import { type CheckedCsr, checkCsr } from '../../../src/addon/registration/csr-check.ts';
-import { clusterOfSubject } from '../../../src/base/agent-subject.ts';
+import { clusterOfSubject } from '../../../src/base/names/agent-subject.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import { silentLogger } from '../../../src/base/logger.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import { silentLogger } from '../../../src/base/log/logger.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import type { KubeApi } from '../../../src/kube/client/kube-api.ts';
 import { find } from '../../../src/kube/client/kube-ref.ts';
 import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';

@@ -6,7 +6,7 @@ import {
   planCertificates,
 } from '../../../src/addon/certificates/plan-certificates.ts';
 import { annotations, textIn } from '../../../src/addon/certificates/secret.ts';
-import { type Certificate, parseCertificates } from '../../../src/base/x509.ts';
+import { type Certificate, parseCertificates } from '../../../src/base/x509/index.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 
 export const start = new Date('2027-01-01T00:00:00Z');

@@ -4,7 +4,7 @@ import { makeAuthority, readAuthority } from '../../../src/addon/certificates/au
 import { defaultWaits } from '../../../src/addon/certificates/authority-plan.ts';
 import { dayMs } from '../../../src/addon/certificates/lifetimes.ts';
 import { makeSecret } from '../../../src/addon/certificates/secret.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { freshHub, Hub, isTrusted, leafNames, minuteMs, namesOf, start } from './kept-secrets.ts';
 
 describe('a hub without any certificate', () => {

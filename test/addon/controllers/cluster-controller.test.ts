@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { clusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
 import { specHash } from '../../../src/addon/api/spec-hash.ts';
-import { clusterAlias } from '../../../src/base/cluster-alias.ts';
+import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fields, text } from '../../../src/addon/api/fields.ts';
 import { textIn } from '../../../src/addon/certificates/secret.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
 import { tlsProfile } from '../hub/hub-fixture.ts';
 import { configuration, hub, HubWorld, isWrite } from './hub-world.ts';

@@ -7,7 +7,7 @@ import { makeSecret } from '../../../src/addon/certificates/secret.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import type { KubeApi, KubeRef } from '../../../src/kube/client/kube-api.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
-import { silentLogger, type Logger } from '../../../src/base/logger.ts';
+import { silentLogger, type Logger } from '../../../src/base/log/logger.ts';
 import { MemoryKubeApi, ocmKinds, type MemoryCall } from '../../support/memory-kube-api.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 import { cryptoIdle } from './pending-crypto.ts';

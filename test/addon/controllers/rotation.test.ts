@@ -3,8 +3,8 @@ import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster
 import { fields } from '../../../src/addon/api/fields.ts';
 import { dayMs } from '../../../src/addon/certificates/lifetimes.ts';
 import { annotations, textIn } from '../../../src/addon/certificates/secret.ts';
-import { agentSignerName } from '../../../src/base/agent-subject.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import { agentSignerName } from '../../../src/base/names/agent-subject.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { condition as said } from '../registration/hub-objects.ts';
 import { csrObject } from '../registration/csr-objects.ts';
 import { configuration, hub, HubWorld, isWrite } from './hub-world.ts';

@@ -10,7 +10,7 @@ import { fieldManager } from '../../../src/addon/hub/adopt.ts';
 import { noRotations } from '../../../src/addon/hub/rotation-status.ts';
 import { nextStatus } from '../../../src/addon/hub/hub-status.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
-import { generateTokenKeyPair } from '../../../src/base/enrolment-token.ts';
+import { generateTokenKeyPair } from '../../../src/base/tokens/enrolment-token.ts';
 import { describeWith } from '../../ground/describe-with.ts';
 import { type RunningApiServer, startApiServer } from '../../ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { clusterAlias } from '../../../src/base/cluster-alias.ts';
+import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
 import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
 import { describeDirectory, describeSharedDirectory } from '../../contracts/directory.contract.ts';
 import { describeWith } from '../../ground/describe-with.ts';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { expect, onTestFinished } from 'vitest';
-import type { Logger, LogFields } from '../../../src/base/logger.ts';
+import type { Logger, LogFields } from '../../../src/base/log/logger.ts';
 import {
   RedisDirectory,
   type RedisDirectoryOptions,

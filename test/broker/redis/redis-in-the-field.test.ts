@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getCACertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { silentLogger } from '../../../src/base/logger.ts';
+import { silentLogger } from '../../../src/base/log/logger.ts';
 import { parseRedisUrl } from '../../../src/broker/redis/redis-target.ts';
 import { openRedisTls } from '../../../src/broker/redis/redis-tls.ts';
 import { describeWith } from '../../ground/describe-with.ts';

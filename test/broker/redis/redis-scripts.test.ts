@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
-import { silentLogger } from '../../../src/base/logger.ts';
+import { silentLogger } from '../../../src/base/log/logger.ts';
 import { RedisConnection } from '../../../src/broker/redis/redis-connection.ts';
 import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
 import { redisScripts, ScriptStatus } from '../../../src/broker/redis/redis-scripts.ts';

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import {
   type ProxyEnvironment,
   readProxyEnvironment,
-} from '../../../src/base/proxy-environment.ts';
+} from '../../../src/base/net/proxy-environment.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import { inClusterConfig } from '../../../src/kube/client/in-cluster-config.ts';
 import type { KubeConfig, KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
