@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fields, items } from '../src/addon/api/fields.ts';
-import { keepFingerprint } from '../src/addon/controllers/kept-object.ts';
+import { keepFingerprint } from '../src/addon/runtime/cached-object.ts';
 import { Informer } from '../src/kube/controllers/informer.ts';
 import type { KubeApi } from '../src/kube/client/kube-api.ts';
 import type { KubeObject } from '../src/kube/client/kube-object.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SessionStore } from '../../src/agent/session-store.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { HandshakeError } from '../../src/websocket/handshake-error.ts';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
-import type { SessionStore } from '../../src/agent/session-store.ts';
+import type { SessionStore } from '../../src/acceptor/session-store.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { HandshakeError } from '../../src/websocket/handshake-error.ts';

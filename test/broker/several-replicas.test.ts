@@ -147,7 +147,7 @@ describe('a session that may go to another replica', () => {
     agent.link.close();
     await agent.closed.promise;
     const entry = await directory.claim(elsewhere);
-    const doubted = vi.spyOn(directory, 'distrust');
+    const doubted = vi.spyOn(directory, 'invalidate');
     const dialer = dial();
     // It waits for the agent to return, and asks the same replica for the same tunnel only once.
     await clock.advance(relayLimits.agentReturnMs + relayLimits.agentReturnPollMs);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
-import { SessionStore } from '../../src/agent/session-store.ts';
+import { AgentTunnel } from '../../src/acceptor/agent-tunnel.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';

@@ -9,7 +9,7 @@
  *   version skew                       test/broker/version-skew.test.ts, test/tunnel/message.test.ts
  *   301, 403, 502, HTML (sentences)    test/websocket/connect.test.ts, test/agent/tunnel-reconnector.test.ts
  *
- * Those below that a virtual clock can show as well: test/dialer/failure-classes.test.ts. Bad input: test/agent/bad-input.test.ts,
+ * Those below that a virtual clock can show as well: test/dialer/failure-classes.test.ts. Bad input: test/acceptor/bad-input.test.ts,
  * test/broker/{poisoned-entry,stale-epoch,replica-authenticator}.test.ts.
  */
 import { once } from 'node:events';

@@ -53,13 +53,13 @@ export class Helm {
     }
   }
 
-  /** What the chart becomes with these values, without its CRDs and without a cluster. */
+  /** The objects that an installation makes with these values, without CRDs and without the pod of `helm test`. */
   async template(
     chart: ChartName,
     values: Values = {},
     args: readonly string[] = [],
   ): Promise<readonly KubeObject[]> {
-    return objectsOf(await this.templateText(chart, values, args));
+    return objectsOf(await this.templateText(chart, values, ['--skip-tests', ...args]));
   }
 
   async templateText(

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManagedClusterAddOn } from '../../src/addon/api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../../src/addon/api/managed-cluster.ts';
-import { parseManagedProxyConfiguration } from '../../src/addon/api/managed-proxy-configuration.ts';
+import { parseManagedProxyConfiguration } from '../../src/addon/configuration/managed-proxy-configuration.ts';
 import { ownerOf } from '../../src/addon/hub/hub-object.ts';
 import { portForwardRoleName } from '../../src/addon/hub/hub-rbac.ts';
-import { reconcileHub } from '../../src/addon/hub/reconcile-hub.ts';
-import { hubAccess } from '../../src/addon/registration/hub-access.ts';
+import { reconcileHub } from '../../src/addon/hub/plan-hub.ts';
+import { hubAccess } from '../../src/addon/cluster/hub-access.ts';
 import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { describeWith } from '../ground/describe-with.ts';
 import { startApiServer, type RunningApiServer } from '../ground/kubernetes/api-server.ts';

@@ -5,7 +5,8 @@ import { describeWith } from '../ground/describe-with.ts';
 import { startApiServer, type RunningApiServer } from '../ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../ground/kubernetes/programs.ts';
 import { earlierDefinition, writeEarlierChart } from './earlier-chart.ts';
-import { chartDirectory, Helm, type Values } from './helm.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
+import { chartDirectory, Helm, objectsOf, type Values } from './helm.ts';
 
 const programs = await findPrograms(apiServerPrograms);
 const chart = chartDirectory('cluster-proxy');
@@ -117,15 +118,36 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
     }
   });
 
+  it('the pod of helm test passes where pods are restricted', async () => {
+    const file = 'templates/tests/request.yaml';
+    const text = await helm.templateText('cluster-proxy', everything, [`--show-only=${file}`]);
+    const [{ metadata, ...pod }] = objectsOf(text) as readonly [KubeObject];
+    expect(metadata.annotations).toMatchObject({ 'helm.sh/hook': 'test' });
+    const spec = { ...(pod['spec'] as object), serviceAccountName: 'default' };
+    const restricted = { ...pod, metadata: { name: metadata.name, namespace: 'restricted' }, spec };
+    await server.apply(restricted, ['--dry-run=server', '--validate=strict']);
+  });
+
   it.each([
-    [{}, ['2 brokers in hub-ns, with a Redis of their own', 'kubectl get managedclusteraddon -A']],
-    [{ redis: { enabled: false } }, ['1 broker in hub-ns. Agents come through']],
+    [
+      {},
+      [
+        'Broker: runs on this hub cluster and accepts tunnels from agents.',
+        '2 brokers in hub-ns, with a Redis of their own',
+        "Agents connect through the hub's kube-apiserver.",
+        'kubectl get managedclusteraddon -A',
+        'helm test noted -n hub-ns --logs',
+        'Optional: agents can have an address of their own',
+      ],
+    ],
+    [{ redis: { enabled: false } }, ['1 broker in hub-ns. Agents connect through']],
     [
       { proxyServer: { enrolment: { secretName: 'enrolment' } } },
       [
-        'create secret generic enrolment --from-file=public-keys.pem=culvert-token.key.pub',
+        'create secret generic enrolment',
+        '--from-file=public-keys.pem=culvert-token.key.pub',
         'culvert token agent --cluster NAME > token',
-        'give them an entrypoint as well',
+        'Set one of the optional values above as well',
       ],
     ],
     [
@@ -140,12 +162,14 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
       },
       [
         'Agents connect to h.example:443',
-        'WARNING: of proxyServer without effect, as agents connect by Hostname: entrypointIngress, entrypointLoadBalancer, entrypointLoadBalancerAnnotations.',
+        'WARNING: these values have no effect, because the entrypoint is Hostname:\n  proxyServer.entrypointIngress\n  proxyServer.entrypointLoadBalancer\n  proxyServer.entrypointLoadBalancerAnnotations\n',
       ],
     ],
     [
       { proxyServer: { port: 443 } },
-      ['WARNING: of proxyServer without effect, as agents connect by PortForward: port.'],
+      [
+        'WARNING: these values have no effect, because the entrypoint is PortForward:\n  proxyServer.port\n',
+      ],
     ],
     [{ enableKubeApiProxy: false }, ['(not the kube-apiservers: enableKubeApiProxy is false)']],
     [
@@ -159,16 +183,19 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
         exposedServices: [{ namespace: 'a', service: 'b' }],
       },
       [
-        'WARNING: without effect in this version: enableServiceProxy, exposedServices, featureGates.clusterProfile.',
-        'There is no user-server: nothing answers at cluster-proxy-addon-user:9092.',
+        'WARNING: these values have no effect in this version:\n  enableServiceProxy\n  exposedServices\n  featureGates.clusterProfile\n',
+        'There is no user-server: no program answers at cluster-proxy-addon-user:9092.',
       ],
     ],
-  ])('the notes of %j say what is so', async (values: Values, words) => {
+  ])('the notes for the values %j are true', async (values: Values, words) => {
     const shown = await onHub(['install', 'noted', chart, '--dry-run=server'], values);
-    const notes = shown.split('NOTES:')[1];
+    const notes = shown.split('NOTES:')[1]!;
     for (const word of words) expect(notes).toContain(word);
     const warns = words.some((word) => word.startsWith('WARNING'));
-    expect(notes?.includes('WARNING')).toBe(warns);
+    expect(notes.includes('WARNING')).toBe(warns);
+    expect(notes.split('\n').filter((line) => line.length > 120)).toEqual([]);
+    const proves = values['enableKubeApiProxy'] !== false;
+    expect(notes.includes('helm test noted')).toBe(proves);
   });
 
   describe('an installed release', () => {

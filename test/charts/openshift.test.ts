@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KubeObject } from '../../src/kube/client/kube-object.ts';
-import { agentInput, manifest } from '../addon/agent/agent-inputs.ts';
+import { agentInput, manifest } from '../addon/cluster/agent-inputs.ts';
 import { eventually } from '../addon/controllers/real-hub.ts';
 import { deploymentOf, plan } from '../addon/hub/hub-fixture.ts';
 import { describeWith } from '../ground/describe-with.ts';

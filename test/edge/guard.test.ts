@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import { encodeOpen } from '../../src/tunnel/message.ts';
+import { encodeOpen } from '../../src/tunnel/open-message.ts';
 import { DialedStream } from '../support/dialed-stream.ts';
 import { patternAt } from '../support/pattern.ts';
 import { startTarget } from '../support/target.ts';

@@ -1,6 +1,7 @@
 import type { Dialer } from '../../src/dialer/dialer.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
-import type { StreamHandler, Target, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { Target } from '../../src/tunnel/stream-request.ts';
 
 /** A stream with promises in front, for tests: what arrives is taken at once and kept. */
 export class DialedStream implements StreamHandler {

@@ -4,7 +4,7 @@ import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { Session } from '../../src/tunnel/session.ts';
 import { type Slab, SlabPool, frameOverheadBytes, maxDataBytes } from '../../src/tunnel/slab.ts';
-import type { Target } from '../../src/tunnel/stream-handler.ts';
+import type { StreamRequest, Target } from '../../src/tunnel/stream-request.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
 import { RecordingStream, VerbGuard } from './recording-stream.ts';
@@ -29,15 +29,13 @@ export interface LinkedSessionsOptions extends SimulatedLinkOptions {
 
 /** A stream at the agent's end, with what OPEN said. */
 export class AcceptedStream extends RecordingStream {
-  readonly target: Target;
-  readonly timeoutMs: number;
+  readonly request: StreamRequest;
   readonly #stream: Stream;
 
-  constructor(stream: Stream, guard: VerbGuard, target: Target, timeoutMs: number) {
+  constructor(stream: Stream, guard: VerbGuard, request: StreamRequest) {
     super(stream, 'agent', guard);
     this.#stream = stream;
-    this.target = target;
-    this.timeoutMs = timeoutMs;
+    this.request = request;
   }
 
   accept(): void {
@@ -101,7 +99,7 @@ export class SessionEnd<L extends AttachableLink = SimulatedLink> {
     link: L,
     clock: VirtualClock,
     options: LinkedSessionsOptions,
-    accept?: (target: Target, timeoutMs: number, stream: Stream) => RecordingStream,
+    accept?: (request: StreamRequest, stream: Stream) => RecordingStream,
   ) {
     this.link = link;
     this.#resumes = options.resumes === true;
@@ -161,8 +159,8 @@ export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
     const [dialerLink, agentLink] = joined(this.clock);
     this.dialer = new SessionEnd(dialerLink, this.clock, options);
     const onAccept = options.onAccept ?? ((stream) => stream.accept());
-    this.agent = new SessionEnd(agentLink, this.clock, options, (target, timeoutMs, stream) => {
-      const accepted = new AcceptedStream(stream, this.agent.guard, target, timeoutMs);
+    this.agent = new SessionEnd(agentLink, this.clock, options, (request, stream) => {
+      const accepted = new AcceptedStream(stream, this.agent.guard, request);
       this.accepted.set(stream.number, accepted);
       onAccept(accepted);
       return accepted;
@@ -173,9 +171,13 @@ export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
     return [this.dialer, this.agent];
   }
 
-  open(target = sampleTarget, timeoutMs = 0): RecordingStream {
+  open(
+    target = sampleTarget,
+    timeoutMs = 0,
+    origin: Pick<StreamRequest, 'caller' | 'trace'> = {},
+  ): RecordingStream {
     let recording: RecordingStream | undefined;
-    this.dialer.session.open(target, timeoutMs, (stream) => {
+    this.dialer.session.open({ target, timeoutMs, ...origin }, (stream) => {
       recording = new RecordingStream(stream, 'dialer', this.dialer.guard);
       return recording;
     });

@@ -2,7 +2,8 @@ import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
 import type { Link } from '../../src/tunnel/link.ts';
-import { decodeFailure, encodeMessage, encodeOpen } from '../../src/tunnel/message.ts';
+import { decodeFailure, encodeMessage } from '../../src/tunnel/message.ts';
+import { encodeOpen } from '../../src/tunnel/open-message.ts';
 import { writeOffset } from '../../src/tunnel/offset.ts';
 import { Session } from '../../src/tunnel/session.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
@@ -61,8 +62,8 @@ export class ScriptedSession {
     } else {
       this.session = new Session({
         ...common,
-        accept: (target, timeoutMs, stream) => {
-          const accepted = new AcceptedStream(stream, this.guard, target, timeoutMs);
+        accept: (request, stream) => {
+          const accepted = new AcceptedStream(stream, this.guard, request);
           this.streams.set(stream.number, accepted);
           onAccept(accepted);
           return accepted;
@@ -89,7 +90,7 @@ export class ScriptedSession {
 
   dialUnanswered(): RecordingStream {
     let recording: RecordingStream | undefined;
-    this.session.open(sampleTarget, 0, (stream) => {
+    this.session.open({ target: sampleTarget, timeoutMs: 0 }, (stream) => {
       recording = new RecordingStream(stream, 'dialer', this.guard);
       this.streams.set(stream.number, recording);
       return recording;

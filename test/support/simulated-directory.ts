@@ -101,7 +101,7 @@ export class DirectoryView implements Directory {
     return -Infinity;
   }
 
-  distrust(): void {
+  invalidate(): void {
     // Nothing is cached.
   }
 

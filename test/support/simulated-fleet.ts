@@ -1,5 +1,5 @@
-import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
-import { SessionStore } from '../../src/agent/session-store.ts';
+import { AgentTunnel } from '../../src/acceptor/agent-tunnel.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import type { Forward } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
@@ -133,7 +133,7 @@ export class AgentProcess {
           pool: this.pool,
           budget: new WindowBudget(2 ** 30),
           log,
-          accept: (target, _, stream) => {
+          accept: ({ target }, stream) => {
             const accepted = new AcceptedHere(stream, fleet.guard);
             fleet.onAccept(accepted, target.host);
             this.accepted.push(accepted);

@@ -7,7 +7,8 @@ import {
   defaultLimits,
   defaultProcessBudgetBytes,
 } from '../../src/tunnel/limits.ts';
-import { decodeOpen, decodeOpened, protocolVersion } from '../../src/tunnel/message.ts';
+import { protocolVersion } from '../../src/tunnel/message.ts';
+import { decodeOpen, decodeOpened } from '../../src/tunnel/open-message.ts';
 import { readOffset } from '../../src/tunnel/offset.ts';
 import { closePayload } from '../../src/websocket/close-code.ts';
 import { linkedSessions } from '../support/linked-sessions.ts';

@@ -1,12 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import {
-  decodeSync,
-  encodeMessage,
-  encodeOpen,
-  encodeSync,
-  type Sync,
-} from '../../src/tunnel/message.ts';
+import { encodeMessage } from '../../src/tunnel/message.ts';
+import { encodeOpen } from '../../src/tunnel/open-message.ts';
+import { decodeSync, encodeSync, type Sync } from '../../src/tunnel/sync-message.ts';
 import {
   type LinkedSessions,
   type LinkedSessionsOptions,

@@ -20,7 +20,7 @@ function makeStream(side: 'dialer' | 'agent'): Stream {
   const handler = { onData() {}, onFin() {}, onWritable() {}, onClose() {} };
   const stream = new Stream(1, () => handler, receiving, new SlabPool(), owner);
   stream.announced = true;
-  if (side === 'dialer') stream.openTarget = sampleTarget;
+  if (side === 'dialer') stream.openRequest = { target: sampleTarget, timeoutMs: 0 };
   return stream;
 }
 

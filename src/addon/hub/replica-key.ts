@@ -1,5 +1,5 @@
 import { textMap } from '../api/fields.ts';
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findObject, hubMeta, hubSecrets } from './hub-object.ts';
 

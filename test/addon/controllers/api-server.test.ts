@@ -3,21 +3,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type RunningAddon, startAddon } from '../../../src/addon/addon.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
-import { organizationalUnitOf } from '../../../src/addon/registration/agent-identity.ts';
+import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
 import { exportKeyPem, parseCertificates } from '../../../src/base/x509/index.ts';
 import { clusterOfSubject } from '../../../src/base/names/agent-subject.ts';
 import { ApiServerConnection } from '../../../src/kube/client/api-server-connection.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';
 import { findCondition, parseConditions } from '../../../src/addon/api/condition.ts';
-import { textIn } from '../../../src/addon/certificates/secret.ts';
-import {
-  csrObject,
-  type CsrParts,
-  keys,
-  klusterlet,
-  kubeSigner,
-} from '../registration/csr-objects.ts';
+import { textIn } from '../../../src/addon/rotation/secret.ts';
+import { csrObject, type CsrParts, keys, klusterlet, kubeSigner } from '../csr/csr-objects.ts';
 import { MemoryLog } from './memory-log.ts';
 import { describeWith } from '../../ground/describe-with.ts';
 import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';

@@ -2,8 +2,8 @@ import { onTestFinished } from 'vitest';
 import { startAddon, type RunningAddon } from '../../../src/addon/addon.ts';
 import type { AddonOptions } from '../../../src/addon/options.ts';
 import { readAddonOptions } from '../../../src/addon/options.ts';
-import { makeAuthority } from '../../../src/addon/certificates/authority.ts';
-import { makeSecret } from '../../../src/addon/certificates/secret.ts';
+import { makeAuthority } from '../../../src/addon/rotation/authority.ts';
+import { makeSecret } from '../../../src/addon/rotation/secret.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import type { KubeApi, KubeRef } from '../../../src/kube/client/kube-api.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
@@ -12,7 +12,7 @@ import { MemoryKubeApi, ocmKinds, type MemoryCall } from '../../support/memory-k
 import { VirtualClock } from '../../support/virtual-clock.ts';
 import { cryptoIdle } from './pending-crypto.ts';
 import { configurationObject, hub } from '../hub/hub-fixture.ts';
-import { condition } from '../registration/hub-objects.ts';
+import { condition } from '../api/hub-objects.ts';
 
 export { hub };
 export const startMs = Date.parse('2027-01-01T00:00:00Z');

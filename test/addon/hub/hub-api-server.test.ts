@@ -1,20 +1,20 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
+import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import {
   type HubObserved,
   type HubPlan,
   hubKinds,
   reconcileHub,
-} from '../../../src/addon/hub/reconcile-hub.ts';
-import { fieldManager } from '../../../src/addon/hub/adopt.ts';
-import { noRotations } from '../../../src/addon/hub/rotation-status.ts';
+} from '../../../src/addon/hub/plan-hub.ts';
+import { fieldManager } from '../../../src/addon/compat/take-ownership.ts';
+import { noRotations } from '../../../src/addon/rotation/rotation-status.ts';
 import { nextStatus } from '../../../src/addon/hub/hub-status.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { generateTokenKeyPair } from '../../../src/base/tokens/enrolment-token.ts';
 import { describeWith } from '../../ground/describe-with.ts';
 import { type RunningApiServer, startApiServer } from '../../ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';
-import { definitionText } from '../api/custom-resource-definition.ts';
+import { definitionText } from '../configuration/custom-resource-definition.ts';
 import { argsOf, configurationObject, hub, observe, secret } from './hub-fixture.ts';
 import { upstreamObjects, upstreamSamples } from './upstream-objects.ts';
 

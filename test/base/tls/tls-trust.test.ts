@@ -137,6 +137,6 @@ it('is the only place from which TLS is told what to trust', async () => {
   expect(found.sort()).toEqual([
     'src/broker/node/broker.ts',
     'src/broker/redis/redis-client.ts',
-    'src/kube/dialing-agents.ts',
+    'src/kube/client/dialing-agents.ts',
   ]);
 });

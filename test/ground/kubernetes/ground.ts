@@ -24,6 +24,7 @@ import { joinHub, startOcmHub } from './ocm.ts';
 import { kill, killNamed, namedRuns, processesWhere, startAgain } from './processes.ts';
 import type { Programs } from './programs.ts';
 import { makeSegment, removeCable, setCable } from './segment.ts';
+import { noGroundMessage, StartingGround } from './starting.ts';
 import { directoriesOf, fabricDirectory, startedClusters, stateDirectory } from './state.ts';
 import { addressesOf, entrypoints, hubPlan, managedPlans, type ClusterPlan } from './topology.ts';
 
@@ -79,7 +80,7 @@ export async function connectGround(): Promise<Ground> {
     (await startedClusters()).map(async (name) => handleOf(await reopen(name, programs))),
   );
   const hub = clusters.find(({ name }) => name === hubPlan.name);
-  if (hub === undefined) throw new Error('no ground is up: npm run ground -- up');
+  if (hub === undefined) throw new Error(await noGroundMessage());
   const managed = clusters
     .filter((cluster) => cluster !== hub)
     .sort((one, other) => one.plan.index - other.plan.index);
@@ -87,9 +88,11 @@ export async function connectGround(): Promise<Ground> {
 }
 
 /** Starts the hub and its two managed clusters. What fails leaves what runs already, for a look at it. */
-export async function groundUp(report: Report): Promise<void> {
+export async function groundUp(reportLine: Report): Promise<void> {
   const taken = `a ground is up already (${stateDirectory}): npm run ground -- down`;
   if (existsSync(stateDirectory)) throw new Error(taken);
+  using starting = await StartingGround.begin(reportLine);
+  const { report } = starting;
   const materials = await prepareMaterials(report);
   // That may take minutes, in which somebody else has come this far.
   await mkdir(stateDirectory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {

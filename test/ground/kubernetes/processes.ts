@@ -36,15 +36,20 @@ export async function startDaemon(options: DaemonOptions): Promise<ProcessRecord
     );
     await once(child, 'spawn');
     child.unref();
-    const { pid } = child;
-    const startTicks = pid === undefined ? undefined : await startTicksOf(pid);
-    if (pid === undefined || startTicks === undefined) {
-      throw new Error(`${command} ended at once: ${await readFile(logFile, 'utf8')}`);
-    }
-    return { pid, startTicks };
+    return await recordOf(child.pid!).catch(async (error: unknown) => {
+      const message = `${command} ended at once: ${await readFile(logFile, 'utf8')}`;
+      throw new Error(message, { cause: error });
+    });
   } finally {
     await log.close();
   }
+}
+
+/** The record of a process that runs. */
+export async function recordOf(pid: number): Promise<ProcessRecord> {
+  const startTicks = await startTicksOf(pid);
+  if (startTicks === undefined) throw new Error(`process ${pid} does not run`);
+  return { pid, startTicks };
 }
 
 /** A program of a cluster together with how it was started, so that it can be started again. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { findNamespaces } from './namespaces.ts';
 import { connectGround, type GroundCluster } from './ground.ts';
 import { namedRuns } from './processes.ts';
+import { noGroundMessage, startingStep } from './starting.ts';
 import { directoriesOf, startedClusters } from './state.ts';
 
 interface Conditions {
@@ -12,9 +13,10 @@ interface Conditions {
 /** A line per cluster that was started: what runs, and what the hub says of it. */
 export async function statusTable(): Promise<string> {
   const names = await startedClusters();
-  if (names.length === 0) return 'no ground is up: npm run ground -- up';
+  if (names.length === 0) return noGroundMessage();
+  const step = await startingStep();
   const lines = await Promise.all(names.map(statusOf));
-  return lines.join('\n');
+  return [...(step === undefined ? [] : [`the ground is starting: ${step}`]), ...lines].join('\n');
 }
 
 async function statusOf(name: string): Promise<string> {
