@@ -1,5 +1,5 @@
 import { Hono, type Context } from 'hono';
-import { isClusterName, isDnsLabel } from '../base/tokens/token-subject.ts';
+import { isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
 import { formatTime, timeHeader } from '../base/time-header.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';

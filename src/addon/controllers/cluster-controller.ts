@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { aliasAsNameText, isClusterName } from '../../base/tokens/token-subject.ts';
+import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';

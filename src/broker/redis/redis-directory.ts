@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { isClusterAlias } from '../../base/tokens/token-subject.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
