@@ -30,6 +30,6 @@ export class DialRecords {
       if (seconds <= bound) this.withinBound[index]!++;
     }
     const ms = Math.round(durationMs);
-    this.#log.debug('target dialed', { host, port, code, ms, address, why: error?.message });
+    this.#log.debug('target dialed', { host, port, code, ms, address, error: error?.message });
   }
 }

@@ -189,7 +189,7 @@ export class ClusterController {
     });
     if (rendered.t === 'failed') return rendered;
     if (rendered.t === 'waiting') {
-      this.#log.debug('no work yet', { cluster: cluster.name, why: rendered.message });
+      this.#log.debug('no work yet', { cluster: cluster.name, reason: rendered.message });
       return this.#unconfigured(pass) ?? { t: 'waiting' };
     }
     const existing = watches.works.byIndex(byCluster, cluster.name);

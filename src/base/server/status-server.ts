@@ -59,7 +59,7 @@ export async function startStatusServer(
     log,
     onRequest: (request, response) => {
       answer(source, request.url ?? '/', response).catch((thrown: unknown) => {
-        log.error('status request failed', { why: describeError(thrown) });
+        log.error('status request failed', { error: describeError(thrown) });
         response.destroy();
       });
     },

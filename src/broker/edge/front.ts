@@ -159,7 +159,7 @@ export class Front {
 
   /** The object is overloaded, or was just replaced by a new version of itself. */
   #unreachable(cluster: string, thrown: unknown): Response {
-    this.#log.error('cluster object failed', { cluster, why: describeError(thrown) });
+    this.#log.error('cluster object failed', { cluster, error: describeError(thrown) });
     const retryAfterS = 1 + Math.floor(Math.random() * 5);
     return Response.json(
       { code: 'overloaded', message: 'the object of the cluster cannot be reached' },

@@ -11,7 +11,7 @@ let front: Promise<Front> | undefined;
 function makeFront(env: EdgeEnv): Promise<Front> {
   const made = Front.create(env);
   made.catch((thrown: unknown) => {
-    createConsoleLogger('error').error('not configured', { why: describeError(thrown) });
+    createConsoleLogger('error').error('not configured', { error: describeError(thrown) });
   });
   return made;
 }

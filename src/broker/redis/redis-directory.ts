@@ -310,7 +310,7 @@ export class RedisDirectory implements Directory {
     const missing = `grant its user +subscribe +publish &${this.#channel}`;
     const isNews = this.#untold === undefined;
     this.#untold = `${why}; ${missing}`;
-    if (isNews) this.#log.warn('redis does not tell of changes', { why: this.#untold });
+    if (isNews) this.#log.warn('redis does not tell of changes', { reason: this.#untold });
   }
 
   /** Somebody else claims the same tunnel; whether that is newer than ours Redis knows for certain. */
