@@ -12,17 +12,17 @@ import {
   type StatusServer,
   type StatusSource,
 } from '../base/server/status-server.ts';
-import { inClusterConfig } from '../kube/in-cluster-config.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
-import { kubeconfigFile } from '../kube/kubeconfig-file.ts';
-import { LeaderElection } from '../kube/leader-election.ts';
-import { RestKubeApi } from '../kube/rest-kube-api.ts';
+import { inClusterConfig } from '../kube/client/in-cluster-config.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
+import { kubeconfigFile } from '../kube/client/kubeconfig-file.ts';
+import { LeaderElection } from '../kube/controllers/leader-election.ts';
+import { RestKubeApi } from '../kube/client/rest-kube-api.ts';
 import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
-import { Controllers } from './controllers/controllers.ts';
+import { Controllers } from './controllers.ts';
 import { version } from '../base/version.ts';
-import { fieldManager } from './hub/adopt.ts';
-import { noRotations } from './hub/rotation-status.ts';
+import { fieldManager } from './compat/take-ownership.ts';
+import { noRotations } from './rotation/rotation-status.ts';
 import type { ListenAddress } from './listen-address.ts';
 import type { AddonOptions } from './options.ts';
 

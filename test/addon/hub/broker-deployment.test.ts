@@ -15,7 +15,7 @@ import {
   redis,
   secret,
 } from './hub-fixture.ts';
-import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
+import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 
 const serverLabel = { 'proxy.open-cluster-management.io/component-name': 'proxy-server' };
 const withoutRedis = { settings: { redis: undefined } };
