@@ -9,8 +9,8 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { isMissing, prepareGround, ground } from '../test/ground/ground.ts';
-import { apiServerPrograms, findPrograms } from '../test/ground/kubernetes/programs.ts';
+import { isMissing, prepareGround, ground } from '../testkit/ground/ground.ts';
+import { apiServerPrograms, findPrograms } from '../testkit/ground/kubernetes/programs.ts';
 import { measureAddon } from './addon.ts';
 import { longMeasurements, measurements, type Scale } from './figures.ts';
 import { measureDirectory, measureHop } from './hop.ts';

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { once } from 'node:events';
-import type { GoPrograms } from '../test/ground/go-programs.ts';
-import { startUpstream } from '../test/ground/upstream.ts';
-import { makeTestCertificates } from '../test/support/certificates.ts';
-import { startProgram, type Program } from '../test/support/process.ts';
-import { logged, startCulvert } from '../test/support/world.ts';
+import type { GoPrograms } from '../testkit/ground/go-programs.ts';
+import { startUpstream } from '../testkit/ground/upstream.ts';
+import { makeTestCertificates } from '../testkit/world/certificates.ts';
+import { startProgram, type Program } from '../testkit/processes/process.ts';
+import { logged, startCulvert } from '../testkit/world/world.ts';
 
 /** One of the things that are measured side by side: a way from the load generator to its target. */
 export interface Peer {

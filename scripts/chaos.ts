@@ -1,7 +1,7 @@
-// npm run chaos -- --minutes N --seed S: real processes under load while a seeded script breaks them; test/chaos tells what must hold.
+// npm run chaos -- --minutes N --seed S: real processes under load while a seeded script breaks them; testkit/chaos tells what must hold.
 import { parseArgs } from 'node:util';
-import { runChaos } from '../test/chaos/run.ts';
-import { ground, isMissing, prepareGround } from '../test/ground/ground.ts';
+import { runChaos } from '../testkit/chaos/run.ts';
+import { ground, isMissing, prepareGround } from '../testkit/ground/ground.ts';
 
 const { values } = parseArgs({
   options: { minutes: { type: 'string', default: '1' }, seed: { type: 'string' } },

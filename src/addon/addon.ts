@@ -12,11 +12,11 @@ import {
   type StatusServer,
   type StatusSource,
 } from '../base/server/status-server.ts';
-import { inClusterConfig } from '../kube/in-cluster-config.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
-import { kubeconfigFile } from '../kube/kubeconfig-file.ts';
-import { LeaderElection } from '../kube/leader-election.ts';
-import { RestKubeApi } from '../kube/rest-kube-api.ts';
+import { inClusterConfig } from '../kube/client/in-cluster-config.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
+import { kubeconfigFile } from '../kube/client/kubeconfig-file.ts';
+import { LeaderElection } from '../kube/controllers/leader-election.ts';
+import { RestKubeApi } from '../kube/client/rest-kube-api.ts';
 import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
 import { Controllers } from './controllers.ts';

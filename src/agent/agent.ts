@@ -17,7 +17,7 @@ import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseRenewer } from './lease-renewer.ts';
 import type { AgentOptions } from './options.ts';
-import { SessionStore } from './session-store.ts';
+import { SessionStore } from '../acceptor/session-store.ts';
 import { TargetStreams } from './target-streams.ts';
 import { TunnelReconnector } from './tunnel-reconnector.ts';
 
@@ -156,7 +156,7 @@ class Agent implements RunningAgent {
   }
 
   get tunnelCount(): number {
-    return this.#keepers.reduce((count, keeper) => count + keeper.standing, 0);
+    return this.#keepers.reduce((count, keeper) => count + keeper.establishedCount, 0);
   }
 
   get statusAddress(): string | undefined {

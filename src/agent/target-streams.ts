@@ -7,8 +7,9 @@ import type { StreamRequest, Target } from '../tunnel/stream-request.ts';
 import type { DestinationPolicy } from './destination-policy.ts';
 import { DialRecords } from './dial-records.ts';
 import type { DialOptions } from './dial-target.ts';
+import { OpenTargets } from './open-targets.ts';
 import { hasSocketRoom, socketLimitProblem } from './socket-limit.ts';
-import { OpenTargets, TcpTarget } from './tcp-target.ts';
+import { TargetConnection } from './target-connection.ts';
 
 export interface TargetStreamsOptions {
   readonly policy: DestinationPolicy;
@@ -57,7 +58,7 @@ export class TargetStreams {
       },
     };
     this.#dialing++;
-    return new TcpTarget(stream, destination, dial, this.#open);
+    return new TargetConnection(stream, destination, dial, this.#open);
   }
 
   /** Resolves when no connection to a target is left, or when the signal aborts. */

@@ -33,7 +33,7 @@ export interface AppOptions {
   readonly authenticator: Authenticator;
   readonly acceptRate: AcceptRate;
   /** Which registered agents the hub still wants; undefined: nobody can tell. */
-  readonly acceptance?: ClusterAdmission | undefined;
+  readonly clusterAdmission?: ClusterAdmission | undefined;
   /** Default: `defaultAdmissionLimits`. */
   readonly limits?: AdmissionLimits | undefined;
   /** The text of /metrics; undefined: it is served elsewhere, and the answer is 404. */
@@ -72,7 +72,13 @@ const agentInstance = /^[\w-]{1,64}$/;
 
 /** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
-  const { relay, acceptance, metrics, log, clocks = new AgentClocks(log) } = options;
+  const {
+    relay,
+    clusterAdmission: acceptance,
+    metrics,
+    log,
+    clocks = new AgentClocks(log),
+  } = options;
   const admission = new Admission(options);
   const app = new Hono<Env>();
 

@@ -55,7 +55,7 @@ export class MemoryDirectory implements Directory {
     return -Infinity;
   }
 
-  distrust(): void {
+  invalidate(): void {
     // Nothing is cached.
   }
 

@@ -1,10 +1,16 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Program } from '../support/process.ts';
-import { handshakeText } from '../support/raw-websocket.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { logged, loggedLine, startCulvert, startWorld, type World } from '../support/world.ts';
-import { ask, type Address, Stranger } from './stranger-world.ts';
+import type { Program } from '../../testkit/processes/process.ts';
+import { handshakeText } from '../../testkit/link/raw-websocket.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import {
+  logged,
+  loggedLine,
+  startCulvert,
+  startWorld,
+  type World,
+} from '../../testkit/world/world.ts';
+import { ask, type Address, Stranger } from '../../testkit/network/stranger.ts';
 
 /** The attacker is a pod in the managed cluster that has no credential, and looks for a way through the agent. */
 let world: World;

@@ -3,12 +3,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { dialFailure, echo, openClient } from '../support/front-client.ts';
-import { costliestBomb, knownBombs } from '../support/hostile-payload.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { startWorld, timesLogged, type World } from '../support/world.ts';
+import { dialFailure, echo, openClient } from '../../testkit/world/front-client.ts';
+import { costliestBomb, knownBombs } from '../../testkit/stream/hostile-payload.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
 import { costOfAttack } from './attack-cost.ts';
-import { RawPeer } from './raw-peer.ts';
+import { RawPeer } from '../../testkit/link/raw-peer.ts';
 
 const mib = 1024 * 1024;
 /** Before there were limits an attack of this kind cost hundreds of MiB. */

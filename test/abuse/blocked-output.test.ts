@@ -6,11 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
-import { dialFailure, echo, openClient } from '../support/front-client.ts';
-import { connectTo, RawWebSocket } from '../support/raw-websocket.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { UnreadProgram } from '../support/unread-program.ts';
-import { culvert, TestTokens } from '../support/world.ts';
+import { dialFailure, echo, openClient } from '../../testkit/world/front-client.ts';
+import { connectTo, RawWebSocket } from '../../testkit/link/raw-websocket.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { UnreadProgram } from '../../testkit/processes/unread-program.ts';
+import { culvert, TestTokens } from '../../testkit/world/world.ts';
 
 /** More than a pipe holds: Linux gives it 64 KiB, a line has at least 150 bytes. */
 const sessions = 600;

@@ -6,18 +6,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { runClient } from '../ground/konnectivity-client.ts';
-import { echo, ended, openClient, startDownload } from '../support/front-client.ts';
-import { patternAt, patternSha256 } from '../support/pattern.ts';
-import { startProgram } from '../support/process.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { node, startWorld, type World } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { runClient } from '../../testkit/ground/konnectivity-client.ts';
+import { echo, ended, openClient, startDownload } from '../../testkit/world/front-client.ts';
+import { patternAt, patternSha256 } from '../../testkit/stream/pattern.ts';
+import { startProgram } from '../../testkit/processes/process.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { node, startWorld, type World } from '../../testkit/world/world.ts';
 
 const mib = 1024 * 1024;
 const downloadCount = 16;
-const clientProgram = fileURLToPath(new URL('../support/downloading-client.ts', import.meta.url));
+const clientProgram = fileURLToPath(
+  new URL('../../testkit/world/downloading-client.ts', import.meta.url),
+);
 
 /** What one connection to a `SendingTarget` has got, and how it ended. */
 interface Sending {

@@ -7,9 +7,9 @@ import {
   type CertificateFiles,
   makeTestCertificates,
   type TestCertificates,
-} from '../support/certificates.ts';
-import type { Program } from '../support/process.ts';
-import { logged, loggedLine, startCulvert, TestTokens } from '../support/world.ts';
+} from '../../testkit/world/certificates.ts';
+import type { Program } from '../../testkit/processes/process.ts';
+import { logged, loggedLine, startCulvert, TestTokens } from '../../testkit/world/world.ts';
 
 /** The attacker was a client once: it kept the TLS session of that time. */
 let directory: string;

@@ -2,12 +2,18 @@ import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/prom
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { CertificateFiles } from '../support/certificates.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { dialFailure, isServed, openClient } from '../support/front-client.ts';
-import type { Program } from '../support/process.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { logged, loggedLine, startCulvert, TestTokens, timesLogged } from '../support/world.ts';
+import type { CertificateFiles } from '../../testkit/world/certificates.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import { dialFailure, isServed, openClient } from '../../testkit/world/front-client.ts';
+import type { Program } from '../../testkit/processes/process.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import {
+  logged,
+  loggedLine,
+  startCulvert,
+  TestTokens,
+  timesLogged,
+} from '../../testkit/world/world.ts';
 
 /** Files are looked at every 5 s, and a machine may be busy. */
 const reloaded = { timeout: 30_000 };

@@ -2,14 +2,14 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { startNginx } from '../ground/services.ts';
-import { echo, openClient } from '../support/front-client.ts';
-import { openSockets } from '../support/open-files.ts';
-import { startProgram } from '../support/process.ts';
-import { connectTo, handshakeText, RawWebSocket } from '../support/raw-websocket.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { startNginx } from '../../testkit/ground/services.ts';
+import { echo, openClient } from '../../testkit/world/front-client.ts';
+import { openSockets } from '../../testkit/processes/open-files.ts';
+import { startProgram } from '../../testkit/processes/process.ts';
+import { connectTo, handshakeText, RawWebSocket } from '../../testkit/link/raw-websocket.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import {
   culvert,
   logged,
@@ -17,7 +17,7 @@ import {
   startCulvert,
   startWorld,
   type World,
-} from '../support/world.ts';
+} from '../../testkit/world/world.ts';
 import { costOfAttack } from './attack-cost.ts';
 import {
   addressOf,
@@ -27,7 +27,7 @@ import {
   probeLikeKubelet,
   Stranger,
   withOpenFiles,
-} from './stranger-world.ts';
+} from '../../testkit/network/stranger.ts';
 
 const mib = 1024 * 1024;
 /** What a stranger may cost at most. One who piles up answers costs hundreds. */

@@ -15,11 +15,11 @@ import { startBridge } from '../../src/konnectivity-bridge/bridge.ts';
 import { ConnectError } from '../../src/tunnel/connect-error.ts';
 import { connectWebSocket } from '../../src/websocket/connect.ts';
 import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
-import { AgentAuthority, type AgentCertificate } from '../support/agent-authority.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { isServed, openClient } from '../support/front-client.ts';
-import { startIngress } from '../support/ingress.ts';
-import { startTarget } from '../support/target.ts';
+import { AgentAuthority, type AgentCertificate } from '../../testkit/world/agent-authority.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import { isServed, openClient } from '../../testkit/world/front-client.ts';
+import { startIngress } from '../../testkit/network/ingress.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 
 /** Files are looked at every 5 s; a busy machine takes longer. */
 const reloaded = { timeout: 30_000, interval: 100 };

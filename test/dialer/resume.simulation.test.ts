@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
-import { Fleet, type Transfer } from '../support/simulated-fleet.ts';
+import { Fleet, type Transfer } from '../../testkit/world/simulated-fleet.ts';
 
 const timeoutMs = 120_000;
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground } from '../ground/kubernetes/ground.ts';
-import { ownImage } from '../ground/kubernetes/images.ts';
-import { Program } from '../support/process.ts';
+import { connectGround, type Ground } from '../../testkit/ground/kubernetes/ground.ts';
+import { ownImage } from '../../testkit/ground/kubernetes/images.ts';
+import { Program } from '../../testkit/processes/process.ts';
 import { HubClient } from './support/client.ts';
 import { inNetworkOf } from './support/in-network.ts';
 import { conditionOf, entrypointValues, Installation } from './support/installation.ts';

@@ -1,15 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { askBroker } from '../support/broker-http.ts';
-import { dialFailure, echo, ended, isServed, openClient } from '../support/front-client.ts';
-import type { Program } from '../support/process.ts';
-import { startTarget } from '../support/target.ts';
+import { askBroker } from '../../testkit/world/broker-http.ts';
+import {
+  dialFailure,
+  echo,
+  ended,
+  isServed,
+  openClient,
+} from '../../testkit/world/front-client.ts';
+import type { Program } from '../../testkit/processes/process.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 import {
   loggedLine,
   startWorld,
   timesLogged,
   type World,
   type WorldOptions,
-} from '../support/world.ts';
+} from '../../testkit/world/world.ts';
 
 const noAgent = 'No agent available';
 const inOrder = { code: 0, signal: null };

@@ -7,18 +7,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { patternSha256 } from '../support/pattern.ts';
-import { freePort } from '../support/process.ts';
-import { startTarget, targetBody } from '../support/target.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
-import { publish } from './cache.ts';
-import { describeWith } from './describe-with.ts';
-import { ground } from './ground.ts';
-import { frontFlags, runClient, type FrontAccess } from './konnectivity-client.ts';
-import { runLoad, startLoadTarget } from './load.ts';
-import { startMicrosocks, startNginx, startRedis, startTinyproxy } from './services.ts';
-import { startUpstream, type Upstream } from './upstream.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import { patternSha256 } from '../../testkit/stream/pattern.ts';
+import { freePort } from '../../testkit/processes/process.ts';
+import { startTarget, targetBody } from '../../testkit/world/target.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
+import { publish } from '../../testkit/ground/cache.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import {
+  frontFlags,
+  runClient,
+  type FrontAccess,
+} from '../../testkit/ground/konnectivity-client.ts';
+import { runLoad, startLoadTarget } from '../../testkit/ground/load.ts';
+import {
+  startMicrosocks,
+  startNginx,
+  startRedis,
+  startTinyproxy,
+} from '../../testkit/ground/services.ts';
+import { startUpstream, type Upstream } from '../../testkit/ground/upstream.ts';
 
 describe('the runtime', () => {
   it('is the Node that the lock file names', async () => {

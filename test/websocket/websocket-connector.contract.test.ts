@@ -5,7 +5,7 @@ import type { ServerRoute } from '../../src/base/net/server-route.ts';
 import { rejectUpgrade } from '../../src/websocket/accept.ts';
 import { WebSocketConnector } from '../../src/websocket/websocket-connector.ts';
 import { linkConnectorContract } from '../contracts/link-connector.contract.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { certificates, linkServer, listen, serverCa } from './servers.ts';
 
 afterAll(() => certificates[Symbol.asyncDispose]());

@@ -1,6 +1,6 @@
 import { parseHostMaybePort } from '../../base/options/option-parsers.ts';
 import { parseProxyUrl, ProxyUrlError } from '../../base/net/proxy.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { apiServerEgress, dnsEgress, tcp } from '../api/network-egress.ts';
 import { agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';

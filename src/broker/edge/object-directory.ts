@@ -76,7 +76,7 @@ export class ObjectDirectory implements Directory {
     return -Infinity;
   }
 
-  distrust(): void {
+  invalidate(): void {
     // Nothing is cached.
   }
 

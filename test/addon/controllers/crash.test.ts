@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fields } from '../../../src/addon/api/fields.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { hub, HubWorld, isWrite } from './hub-world.ts';
 
 const clusters = ['cluster1', '2nd-cluster'];

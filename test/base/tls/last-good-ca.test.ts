@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LastGoodCa } from '../../../src/base/tls/last-good-ca.ts';
 import { type LogFields, type Logger, silentLogger } from '../../../src/base/log/logger.ts';
-import { makeTestCertificates } from '../../support/certificates.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 
 let directory: string;
 let [first, second] = ['', ''];
