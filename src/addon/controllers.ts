@@ -1,9 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
-import type { Informer } from '../kube/informer.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
+import type { Informer } from '../kube/controllers/informer.ts';
 import { defaultSecretNames } from './rotation/plan-certificates.ts';
-import type { ControllerStatus } from '../kube/controller.ts';
+import type { ControllerStatus } from '../kube/controllers/controller.ts';
 import type { RotationsSeen } from './rotation/rotation-status.ts';
 import type { AddonOptions } from './options.ts';
 import { Applier } from './runtime/applier.ts';

@@ -1,5 +1,5 @@
 import { formatTime, parseTime, timeHeader } from '../base/time-header.ts';
-import { isLoopback } from '../base/options/option-parsers.ts';
+import { isLoopback } from '../base/net/host-port.ts';
 import { version } from '../base/version.ts';
 import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
 import type { WebSocketLink } from '../websocket/websocket-link.ts';

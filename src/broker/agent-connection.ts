@@ -25,9 +25,9 @@ export interface AgentRelay {
   register(port: AgentConnection): void;
   unregister(port: AgentConnection): void;
   /** The agent takes no new sessions any more. */
-  leaves(port: AgentConnection): void;
+  onAgentLeaving(port: AgentConnection): void;
   /** The tunnel's process lives, while another one with the same agent id is connected. */
-  sharesItsId(port: AgentConnection): void;
+  onSharedId(port: AgentConnection): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
@@ -59,7 +59,7 @@ export class AgentConnection implements LinkOwner {
   readonly #liveness: LivenessCheck;
   readonly #connectedAtMs: number;
   /** By the hub's clock. */
-  #standsSinceMs = Infinity;
+  #establishedAtMs = Infinity;
   readonly #relay: AgentRelay;
   #sessions = noSessions;
   /** Dialers whose links are paused until the tunnel has room again. */
@@ -67,7 +67,7 @@ export class AgentConnection implements LinkOwner {
   #helloTimer: Timer | undefined;
   #ageTimer: Timer | undefined;
   #retireDeadlineMs: number | undefined;
-  #gone = false;
+  closed = false;
 
   /** @param kept the tunnel has stood before, and its agent knows */
   constructor(relay: AgentRelay, link: Link, name: TunnelName, kept?: AgentSnapshot) {
@@ -82,7 +82,7 @@ export class AgentConnection implements LinkOwner {
     this.#liveness = new LivenessCheck(link, relay.options.clock);
     this.#connectedAtMs = kept?.connectedAtMs ?? Date.now();
     if (kept !== undefined) {
-      this.#standsSinceMs = -Infinity;
+      this.#establishedAtMs = -Infinity;
       const { epoch, leaving } = kept;
       this.software = kept.software;
       this.leaving = leaving;
@@ -128,16 +128,16 @@ export class AgentConnection implements LinkOwner {
   }
 
   get gone(): boolean {
-    return this.#gone;
+    return this.closed;
   }
 
   /** How long sessions could be placed on it, in milliseconds; negative before that. */
-  get standsForMs(): number {
-    return this.#relay.options.clock.now() - this.#standsSinceMs;
+  get establishedForMs(): number {
+    return this.#relay.options.clock.now() - this.#establishedAtMs;
   }
 
   /** It has been asked whether it is alive: new sessions go to other tunnels, where there are some. */
-  get doubtful(): boolean {
+  get livenessPending(): boolean {
     return this.#liveness.pending;
   }
 
@@ -146,9 +146,9 @@ export class AgentConnection implements LinkOwner {
    * tunnel; one that does not loses it, and its sessions with it.
    */
   checkAlive(): void {
-    if (this.draining || this.#gone) return;
+    if (this.draining || this.closed) return;
     this.#liveness.start(
-      () => this.#relay.sharesItsId(this),
+      () => this.#relay.onSharedId(this),
       () => {
         const { livenessTimeoutMs } = relayLimits;
         const sentence = `agent ${this.agent} was started again, and this process does not answer within ${livenessTimeoutMs} ms`;
@@ -242,13 +242,13 @@ export class AgentConnection implements LinkOwner {
   }
 
   onClose(error: TunnelError | undefined): void {
-    this.#gone = true;
+    this.closed = true;
     this.#claim.end();
     this.#helloTimer?.cancel();
     this.#ageTimer?.cancel();
     this.#liveness.cancel();
     this.#relay.unregister(this);
-    this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
+    this.#log.info('agent disconnected', { code: error?.code, error: error?.message });
     // Silence is a network that may come back; a connection that was closed is a process that may have died.
     const code = error?.code === 'peer_unresponsive' ? 'link_lost' : 'agent_lost';
     const sentence = `the agent of cluster ${this.cluster} was lost`;
@@ -326,7 +326,7 @@ export class AgentConnection implements LinkOwner {
         if (this.leaving) return;
         this.#log.info('agent drains');
         this.leaving = true;
-        this.#relay.leaves(this);
+        this.#relay.onAgentLeaving(this);
         this.#withdraw();
         if (this.established) this.#keep();
         for (const dialer of this.#sessions.values()) dialer.sendGoAway(0, 'agent');
@@ -349,7 +349,7 @@ export class AgentConnection implements LinkOwner {
     // Others learn of the claim before its answer is here: who they send meanwhile must find that it is on its way.
     this.#relay.register(this);
     if (!(await this.#claim.make(this.#ownClaim))) return;
-    this.#standsSinceMs = this.#relay.options.clock.now();
+    this.#establishedAtMs = this.#relay.options.clock.now();
     if (this.leaving) this.#withdraw();
     else if (this.retiring) this.#settle(this.#claim.retire());
     else this.#limitAge();
@@ -397,7 +397,7 @@ export class AgentConnection implements LinkOwner {
   #settle(work: Promise<void>): void {
     work.catch((thrown: unknown) => {
       const error = TunnelError.from(thrown);
-      this.#log.error('directory failed', { code: error.code, why: error.message });
+      this.#log.error('directory failed', { code: error.code, error: error.message });
       this.link.close(error);
     });
   }

@@ -15,7 +15,7 @@ import type { Route, RouteRequest } from './router.ts';
 export interface DialerRelay {
   readonly options: RelayOptions;
   route(wish: RouteRequest, signal: AbortSignal): Promise<Route>;
-  dialerGone(port: DialerConnection): void;
+  onDialerClosed(port: DialerConnection): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
@@ -153,11 +153,11 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.#dialPause?.cancel();
     this.#agent?.detach(this.#session, error);
     this.#forward?.close(error);
-    this.#relay.dialerGone(this);
+    this.#relay.onDialerClosed(this);
     this.#log.info('dialer left', {
       session: this.#session,
       code: error?.code,
-      why: error?.message,
+      error: error?.message,
     });
   }
 
@@ -260,12 +260,12 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
 
   /** The replica that the directory named is gone, or does not have the agent any more: the next one, once. */
   #onOwnerFailed({ owner, wanted }: AskedOwner, error: TunnelError): void {
-    this.#relay.options.directory.distrust(owner);
+    this.#relay.options.directory.invalidate(owner);
     this.#log.warn('replica did not take the session', {
       owner: owner.replica,
       address: owner.address,
       code: error.code,
-      why: error.message,
+      error: error.message,
     });
     this.#forward = undefined;
     this.#asked = undefined;

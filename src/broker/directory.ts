@@ -69,7 +69,7 @@ export interface Directory {
   releasedAtMs(cluster: string): number;
 
   /** The replica of this record says that it does not hold the tunnel: what is cached of its cluster is looked up anew. */
-  distrust(record: AgentRecord): void;
+  invalidate(record: AgentRecord): void;
 
   /** Calls `listener` when a claim made here is fenced out by a newer one made elsewhere. */
   onFenced(listener: (claim: AgentRecord) => void): void;

@@ -9,7 +9,7 @@ export interface ForwardedDialer {
   onForwardClosed(error: TunnelError | undefined): void;
 }
 
-export interface ForwardHub {
+export interface FrameRelay {
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
@@ -19,12 +19,12 @@ export interface ForwardHub {
  * while the other is full.
  */
 export class ForwardedConnection implements LinkOwner {
-  readonly #hub: ForwardHub;
+  readonly #relay: FrameRelay;
   readonly #owner: AttachableLink;
   readonly #dialer: ForwardedDialer;
 
-  constructor(hub: ForwardHub, owner: AttachableLink, dialer: ForwardedDialer) {
-    this.#hub = hub;
+  constructor(hub: FrameRelay, owner: AttachableLink, dialer: ForwardedDialer) {
+    this.#relay = hub;
     this.#owner = owner;
     this.#dialer = dialer;
     owner.attach(this);
@@ -32,7 +32,7 @@ export class ForwardedConnection implements LinkOwner {
 
   /** A frame from the dialer. */
   send(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
-    this.#hub.relay(this.#owner, type, session, stream, payload);
+    this.#relay.relay(this.#owner, type, session, stream, payload);
     if (this.#owner.room > 0) return;
     this.#dialer.link.pause();
     this.#owner.wake();
@@ -65,7 +65,7 @@ export class ForwardedConnection implements LinkOwner {
 
   #toDialer(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     const { link } = this.#dialer;
-    this.#hub.relay(link, type, session, stream, payload);
+    this.#relay.relay(link, type, session, stream, payload);
     if (link.room > 0) return;
     this.#owner.pause();
     link.wake();

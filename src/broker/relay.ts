@@ -21,7 +21,7 @@ const maxSharedIds = 1_000;
 export class Relay implements AgentRelay, DialerRelay {
   readonly options: RelayOptions;
   readonly #tunnels = new TunnelTable();
-  readonly #placement: Router;
+  readonly #router: Router;
   /** Agents, by cluster and id, of which two processes were seen: each is told of once. */
   readonly #sharedIds = new Set<string>();
   /** Tunnels that have not said HELLO yet. */
@@ -37,7 +37,7 @@ export class Relay implements AgentRelay, DialerRelay {
 
   constructor(options: RelayOptions) {
     this.options = options;
-    this.#placement = new Router(options, this.#tunnels);
+    this.#router = new Router(options, this.#tunnels);
     options.directory.onFenced((claim) => this.#onFenced(claim));
     options.directory.onOtherProcess((claim) => this.#tunnels.get(claim)?.checkAlive());
   }
@@ -72,7 +72,7 @@ export class Relay implements AgentRelay, DialerRelay {
 
   /** The broker has just started: dials wait some seconds for agents that have not come back yet. */
   expectAgents(): void {
-    this.#placement.expectAgents();
+    this.#router.expectAgents();
   }
 
   /**
@@ -147,7 +147,7 @@ export class Relay implements AgentRelay, DialerRelay {
   register(port: AgentConnection): void {
     this.#newcomers.delete(port);
     const before = this.#tunnels.add(port);
-    this.#placement.came(port);
+    this.#router.onAgentConnected(port);
     for (const other of this.#tunnels.of(port.cluster)) {
       if (isOtherProcess(other, port)) other.checkAlive();
     }
@@ -160,23 +160,23 @@ export class Relay implements AgentRelay, DialerRelay {
   /** The tunnel is gone. Idempotent, and of no effect on a newer tunnel of the same agent. */
   unregister(port: AgentConnection): void {
     this.#newcomers.delete(port);
-    if (this.#tunnels.delete(port)) this.#placement.lost(port);
+    if (this.#tunnels.delete(port)) this.#router.onAgentLost(port);
   }
 
-  leaves(port: AgentConnection): void {
-    this.#placement.lost(port);
+  onAgentLeaving(port: AgentConnection): void {
+    this.#router.onAgentLost(port);
   }
 
-  sharesItsId({ cluster, agent }: AgentConnection): void {
+  onSharedId({ cluster, agent }: AgentConnection): void {
     const name = `${cluster}/${agent}`;
     if (this.#sharedIds.has(name)) return;
     if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
     this.#sharedIds.add(name);
-    const why = 'they work side by side; give each process an id of its own (--agent-id)';
-    this.options.log.warn('two processes have the same agent id', { cluster, agent, why });
+    const reason = 'they work side by side; give each process an id of its own (--agent-id)';
+    this.options.log.warn('two processes have the same agent id', { cluster, agent, reason });
   }
 
-  dialerGone(port: DialerConnection): void {
+  onDialerClosed(port: DialerConnection): void {
     if (this.#dialers.delete(port)) {
       const key = sessionsKey(port);
       const others = (this.#sessionCounts.get(key) ?? 1) - 1;
@@ -191,7 +191,7 @@ export class Relay implements AgentRelay, DialerRelay {
 
   /** @throws TunnelError as `Router.route` does */
   route(wish: RouteRequest, signal: AbortSignal): Promise<Route> {
-    return this.#placement.route(wish, signal);
+    return this.#router.route(wish, signal);
   }
 
   /** Passes a frame on; the receiver of a backlog beyond every window is in breach and loses its link. */
@@ -207,7 +207,7 @@ export class Relay implements AgentRelay, DialerRelay {
    */
   async drain(signal: AbortSignal, deadlineMs: number): Promise<void> {
     this.#draining = true;
-    this.#placement.drain();
+    this.#router.drain();
     this.#closeNewcomers();
     for (const agent of this.agents()) agent.retire(deadlineMs);
     // Those whose agent is elsewhere, and whose link ends here.
@@ -264,7 +264,7 @@ export class Relay implements AgentRelay, DialerRelay {
 
   close(): void {
     this.#draining = true;
-    this.#placement.drain();
+    this.#router.drain();
     this.#closeNewcomers();
     const error = new TunnelError('draining', 'this broker is shutting down');
     for (const dialer of this.#dialers) dialer.link.close(error);

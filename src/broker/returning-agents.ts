@@ -24,7 +24,7 @@ export class ReturningAgents {
   }
 
   /** The last agent of the cluster is gone. */
-  lost(cluster: string): void {
+  onAgentLost(cluster: string): void {
     const nowMs = this.#clock.now();
     for (const [name, lostAtMs] of this.#lostAtMs) {
       if (nowMs - lostAtMs < relayLimits.agentReturnMs) break;
@@ -35,13 +35,13 @@ export class ReturningAgents {
   }
 
   /** An agent of the cluster is there. */
-  came(cluster: string): void {
+  onAgentConnected(cluster: string): void {
     for (const wake of this.#waiting.get(cluster) ?? []) wake();
   }
 
   /** Everybody who waits looks again. */
   wakeAll(): void {
-    for (const cluster of this.#waiting.keys()) this.came(cluster);
+    for (const cluster of this.#waiting.keys()) this.onAgentConnected(cluster);
   }
 
   /** Until when a session may wait for an agent of the cluster, by the clock. */

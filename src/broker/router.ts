@@ -38,14 +38,14 @@ export class Router {
   }
 
   /** A tunnel has come. */
-  came({ cluster }: AgentConnection): void {
-    this.#returning.came(cluster);
+  onAgentConnected({ cluster }: AgentConnection): void {
+    this.#returning.onAgentConnected(cluster);
   }
 
   /** A tunnel takes no new sessions any more. */
-  lost({ cluster, key }: AgentConnection): void {
+  onAgentLost({ cluster, key }: AgentConnection): void {
     for (const port of this.#tunnels.of(cluster)) if (port.key !== key && !port.leaving) return;
-    this.#returning.lost(cluster);
+    this.#returning.onAgentLost(cluster);
   }
 
   /** New sessions belong on other brokers from now on. */
@@ -112,8 +112,8 @@ export class Router {
   /** Whether another process is connected: for longer than the wanted one can have been away, or in its place. */
   #hasOthers({ cluster, process }: RouteRequest, records: readonly AgentRecord[]): boolean {
     for (const port of this.#tunnels.of(records[0]?.cluster ?? cluster)) {
-      if (port.draining || port.doubtful || !port.established) continue;
-      if (port.standsForMs > relayLimits.otherAgentAgeMs || port.agent === process!.agent)
+      if (port.draining || port.livenessPending || !port.established) continue;
+      if (port.establishedForMs > relayLimits.otherAgentAgeMs || port.agent === process!.agent)
         return true;
     }
     return records.some(
@@ -131,7 +131,7 @@ function isFirstChoice(
   process: AgentProcess | undefined,
 ): port is AgentConnection {
   if (port === undefined || port.retiring) return false;
-  return process !== undefined || !port.doubtful;
+  return process !== undefined || !port.livenessPending;
 }
 
 function goneAlone({ cluster, process }: RouteRequest): TunnelError {

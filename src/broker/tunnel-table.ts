@@ -78,5 +78,7 @@ export class TunnelTable {
 
 function isBetter(a: AgentConnection, b: AgentConnection): boolean {
   if (a.retiring !== b.retiring) return b.retiring;
-  return a.doubtful === b.doubtful ? a.sessionCount < b.sessionCount : b.doubtful;
+  return a.livenessPending === b.livenessPending
+    ? a.sessionCount < b.sessionCount
+    : b.livenessPending;
 }

@@ -216,7 +216,7 @@ export class ClusterSession {
     this.#stillSinceMs ??= clock.now();
     this.#lost = { error, atMs: clock.now() };
     this.#giveUpAfter(graceMs);
-    this.#log.warn('session lost its link', { code: error.code, why: error.message, graceMs });
+    this.#log.warn('session lost its link', { code: error.code, error: error.message, graceMs });
     this.#retry();
   }
 
@@ -248,7 +248,7 @@ export class ClusterSession {
       if (this.#lost?.error.code === 'agent_lost')
         this.#giveUpAfter(sessionWaits.otherAgentGraceMs);
     }
-    this.#log.debug('session not resumed yet', { code: error.code, why: error.message });
+    this.#log.debug('session not resumed yet', { code: error.code, error: error.message });
     this.#retry();
   }
 
@@ -272,7 +272,7 @@ export class ClusterSession {
 
   /** The agent may never have heard of the session: the link was lost behind WELCOME. Nothing was answered, so nothing is lost. */
   #beginAnew(error: TunnelError): void {
-    this.#log.info('session begins anew', { why: error.message });
+    this.#log.info('session begins anew', { error: error.message });
     this.#keepOn();
     this.#stillSinceMs = undefined;
     this.#process = undefined;

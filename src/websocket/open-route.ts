@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { HostPort } from '../base/options/option-parsers.ts';
+import type { HostPort } from '../base/net/host-port.ts';
 import type { Proxy } from '../base/net/proxy.ts';
 import type { Attempt } from '../base/net/attempt.ts';
 import { openTcp } from '../base/net/open-tcp.ts';

@@ -8,8 +8,8 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { seededRandom } from '../support/simulated-fleet.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { seededRandom } from '../../testkit/world/simulated-fleet.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** Answers HELLO with WELCOME, and then nothing. */
 function welcomingLink(): WebSocketLink {

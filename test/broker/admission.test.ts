@@ -6,7 +6,7 @@ import { AuthenticationError, type Authenticator } from '../../src/broker/authen
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const stranger = { address: '192.0.2.1', certificates: [] };
 const honest = { address: '192.0.2.2', certificates: [] };

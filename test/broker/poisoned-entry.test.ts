@@ -16,8 +16,8 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 import { acceptWebSocket } from '../../src/websocket/accept.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 
 const key = await ReplicaKeys.fromText('the key of the replicas');
 const version = { ...protocolVersion, software: 'test' };
@@ -176,7 +176,7 @@ describe('a poisoned directory entry', () => {
     await replica.poison('ws://192.0.2.1:8080');
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
     expect(replica.warnings()).toMatchObject([
-      { fields: { why: expect.stringContaining('ws://192.0.2.1:8080 is not encrypted') } },
+      { fields: { error: expect.stringContaining('ws://192.0.2.1:8080 is not encrypted') } },
     ]);
     await replica.dial('good').next(FrameType.welcome);
   });

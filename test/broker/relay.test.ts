@@ -15,7 +15,7 @@ import {
   protocolVersion,
 } from '../../src/tunnel/message.ts';
 import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
-import { PlayedLink } from '../support/played-link.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 
 const hello = encodeMessage({ ...protocolVersion, software: 'test' });
 

@@ -6,9 +6,9 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { SimulatedDirectory } from '../support/simulated-directory.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { SimulatedDirectory } from '../../testkit/world/simulated-directory.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const own = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
 const version = { ...protocolVersion, software: 'test' };
@@ -147,7 +147,7 @@ describe('a session that may go to another replica', () => {
     agent.link.close();
     await agent.closed.promise;
     const entry = await directory.claim(elsewhere);
-    const doubted = vi.spyOn(directory, 'distrust');
+    const doubted = vi.spyOn(directory, 'invalidate');
     const dialer = dial();
     // It waits for the agent to return, and asks the same replica for the same tunnel only once.
     await clock.advance(relayLimits.agentReturnMs + relayLimits.agentReturnPollMs);

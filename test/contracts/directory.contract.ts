@@ -144,7 +144,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
     it('locates a distrusted claim again when it stands nevertheless', async () => {
       const directory = await make();
       const claim = await directory.claim(agent);
-      directory.distrust(claim);
+      directory.invalidate(claim);
       expect(await directory.locate('c1')).toEqual([claim]);
     });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { TunnelError, type TunnelErrorCode } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
 import { agentHas, playedDialer, welcome, withStream } from './played-dialer.ts';
 
 describe('a new session that its agent will not have', () => {

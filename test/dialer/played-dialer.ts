@@ -6,9 +6,9 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 import { encodeSync } from '../../src/tunnel/sync-message.ts';
-import { RecordingLogger, sampleTarget } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { RecordingLogger, sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** The number that the played broker gives to every session. */
 export const sessionNumber = 77;

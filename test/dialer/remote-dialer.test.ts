@@ -8,7 +8,7 @@ import {
   type RemoteDialerOptions,
 } from '../../src/dialer/node/remote-dialer.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
 
 interface Answer {
   readonly status: number;

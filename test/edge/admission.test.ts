@@ -7,7 +7,12 @@ import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 import { startLocalWorker, type LocalWorker } from '../../scripts/local-worker.ts';
-import { connectTo, handshakeText, RawWebSocket, type Headers } from '../support/raw-websocket.ts';
+import {
+  connectTo,
+  handshakeText,
+  RawWebSocket,
+  type Headers,
+} from '../../testkit/link/raw-websocket.ts';
 import { EdgeBroker } from './edge-broker.ts';
 
 const agentOf = (cluster: string): Headers => ({

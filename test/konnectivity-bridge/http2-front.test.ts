@@ -13,7 +13,7 @@ import {
   type CertificateFiles,
   makeTestCertificates,
   type TestCertificates,
-} from '../support/certificates.ts';
+} from '../../testkit/world/certificates.ts';
 import { ProxyPeer } from './proxy-peer.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
 import { ScriptedDialer } from './scripted-dialer.ts';

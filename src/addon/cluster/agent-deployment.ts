@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import { agentSecrets } from '../api/agent-identity.ts';

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addonName, annotations, apiGroups } from '../api/names.ts';
 import { agentDeployment, agentPodLabels } from './agent-deployment.ts';
 import { agentNetworkPolicy } from './agent-network-policy.ts';

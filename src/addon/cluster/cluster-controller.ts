@@ -1,9 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
-import { aliasAsNameText, isClusterName } from '../../base/tokens/token-subject.ts';
+import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { describeRef, keyOf, refOf } from '../../kube/kube-ref.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { describeRef, keyOf, refOf } from '../../kube/client/kube-ref.ts';
 import { isDeployWork } from './manifest-works.ts';
 import { renderAgent } from './render-agent.ts';
 import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
@@ -18,7 +18,7 @@ import {
 import type { Fields } from '../api/fields.ts';
 import { parseManifestWork } from '../api/manifest-work.ts';
 import { addonName } from '../api/names.ts';
-import { Controller, type ReconcileResult } from '../../kube/controller.ts';
+import { Controller, type ReconcileResult } from '../../kube/controllers/controller.ts';
 import { type AccessOutcome, addOnStatusPatch, noAgentPatch } from './addon-status.ts';
 import type { ManagementAddOnProblems } from './management-addon-status.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
@@ -182,7 +182,7 @@ export class ClusterController {
     });
     if (rendered.t === 'failed') return rendered;
     if (rendered.t === 'waiting') {
-      this.#log.debug('no work yet', { cluster: cluster.name, why: rendered.message });
+      this.#log.debug('no work yet', { cluster: cluster.name, reason: rendered.message });
       return this.#unconfigured(pass) ?? { t: 'waiting' };
     }
     const existing = watches.works.byIndex(byCluster, cluster.name);

@@ -1,5 +1,5 @@
-import type { KubeObject, OwnerReference } from '../../kube/kube-object.ts';
-import type { KubeRef } from '../../kube/kube-api.ts';
+import type { KubeObject, OwnerReference } from '../../kube/client/kube-object.ts';
+import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { addonName, apiGroups, labels } from '../api/names.ts';

@@ -1,9 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { agentSignerName } from '../../base/names/agent-subject.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { refOf } from '../../kube/kube-ref.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { refOf } from '../../kube/client/kube-ref.ts';
 import {
   type CertificateSigningRequest,
   parseCertificateSigningRequest,
@@ -17,7 +17,7 @@ import {
 } from '../api/managed-cluster-addon.ts';
 import { addonName } from '../api/names.ts';
 import { signAgentCsr } from './sign-csr.ts';
-import { Controller, keysFrom, type KeySource } from '../../kube/controller.ts';
+import { Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import { agentSignerPatch } from './record-signer.ts';
 import { approvalCondition, decideCsr, labelledCluster } from './decide-csr.ts';

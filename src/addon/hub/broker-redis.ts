@@ -3,7 +3,7 @@ import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.t
 import type { FieldProblem } from '../configuration/field-reader.ts';
 import { textMap } from '../api/fields.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findObject } from './hub-object.ts';
 
 /** What several brokers need of Redis, as parts of their pods. */

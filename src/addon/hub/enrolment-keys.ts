@@ -4,7 +4,7 @@ import type { SecretKey } from '../configuration/configuration-spec.ts';
 import type { FieldProblem } from '../configuration/field-reader.ts';
 import { textMap } from '../api/fields.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findObject } from './hub-object.ts';
 
 /** Whose enrolment tokens brokers accept, besides agents that are registered with the hub. */

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { describeRef, refOf } from '../../kube/kube-ref.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import { parseConditions, withCondition } from '../api/condition.ts';
 import { sayProblems } from '../configuration/field-reader.ts';
 import { fields } from '../api/fields.ts';
@@ -13,11 +13,11 @@ import {
   parseManagedProxyConfiguration,
 } from '../configuration/managed-proxy-configuration.ts';
 import { proxyConfigurationName } from '../api/names.ts';
-import { Controller, keysFrom, type ReconcileResult } from '../../kube/controller.ts';
-import { findObject } from './hub-object.ts';
-import { nextStatus } from './hub-status.ts';
+import { Controller, keysFrom, type ReconcileResult } from '../../kube/controllers/controller.ts';
+import { findObject } from '../hub/hub-object.ts';
+import { nextStatus } from '../hub/hub-status.ts';
 import { type HubPlan, type HubSettings, reconcileHub } from './plan-hub.ts';
-import { tlsProfileName } from './tls-profile.ts';
+import { tlsProfileName } from '../hub/tls-profile.ts';
 import { type Applier, unseenMs } from '../runtime/applier.ts';
 import { Failures } from '../runtime/failures.ts';
 import {
@@ -147,8 +147,10 @@ export class HubController {
     const failures = new Failures();
     const isHeld = configuration.problems.length > 0 || configuration.isDeleted;
     if (isHeld) {
-      const why = sayProblems(configuration.problems) || 'it is being deleted';
-      this.#log.warn('the ManagedProxyConfiguration is not followed, what runs goes on', { why });
+      const reason = sayProblems(configuration.problems) || 'it is being deleted';
+      this.#log.warn('the ManagedProxyConfiguration is not followed, what runs goes on', {
+        reason,
+      });
     }
     await this.#adopt(plan, signal);
     const [home, ...rest] = plan.apply;

@@ -1,5 +1,5 @@
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { apiServerEgress, dnsEgress, tcp } from '../api/network-egress.ts';
 import { brokerPorts } from './broker-args.ts';
 import type { BrokerRedis } from './broker-redis.ts';

@@ -8,7 +8,7 @@ import {
 } from '../api/condition.ts';
 import { type FieldProblem, sayProblems } from '../configuration/field-reader.ts';
 import { fields, integer } from '../api/fields.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { isRolledOut } from './broker-rollout.ts';
 import type { HubPlan } from './plan-hub.ts';
 import { rotationConditions, type RotationsSeen } from '../rotation/rotation-status.ts';

@@ -1,9 +1,9 @@
 import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.ts';
 import type { FieldProblem } from '../configuration/field-reader.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import type { KubeRef } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { refOf } from '../../kube/kube-ref.ts';
+import type { KubeRef } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { refOf } from '../../kube/client/kube-ref.ts';
 import { type Adoption, adoptions } from '../compat/take-ownership.ts';
 import { brokerDeployment } from './broker-deployment.ts';
 import { type BrokerRedis, brokerRedis } from './broker-redis.ts';

@@ -1,7 +1,7 @@
 import type { Logger } from '../../base/log/logger.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { find } from '../../kube/kube-ref.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { find } from '../../kube/client/kube-ref.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { AuthorityPlan } from './authority-plan.ts';
 import { hubNames } from './hub-names.ts';

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { caBundleMark, isDeployWork } from '../cluster/manifest-works.ts';
 import { findCondition, parseConditions } from '../api/condition.ts';
 import { fields } from '../api/fields.ts';

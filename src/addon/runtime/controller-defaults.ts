@@ -1,4 +1,4 @@
-import type { ControllerOptions } from '../../kube/controller.ts';
+import type { ControllerOptions } from '../../kube/controllers/controller.ts';
 
 /**
  * What all controllers have in common: nobody tells us when a permission was given, so it is tried again every minute; and they have

@@ -1,7 +1,7 @@
 import { describeError } from '../../base/error.ts';
-import { KubeError } from '../../kube/kube-error.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { describeRef, refOf } from '../../kube/kube-ref.ts';
+import { KubeError } from '../../kube/client/kube-error.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import type { ObjectFailure } from '../hub/hub-status.ts';
 
 /** What the server says of one object, so that others may go on; anything else concerns all. */

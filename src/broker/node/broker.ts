@@ -99,7 +99,7 @@ export async function startBroker(
       authenticator:
         keys === undefined ? authenticator : new ReplicaAuthenticator(keys, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
-      acceptance,
+      clusterAdmission: acceptance,
       limits: {
         ...defaultAdmissionLimits,
         ...(options.maxTunnelsPerCluster === undefined

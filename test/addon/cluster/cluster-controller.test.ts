@@ -3,8 +3,8 @@ import { clusterManagementAddOn } from '../../../src/addon/api/cluster-managemen
 import { specHash } from '../../../src/addon/api/spec-hash.ts';
 import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
-import { KubeError } from '../../../src/kube/kube-error.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import { KubeError } from '../../../src/kube/client/kube-error.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { condition, deploymentConfigReference } from '../api/hub-objects.ts';
 import { addOn, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
 

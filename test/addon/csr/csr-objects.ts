@@ -18,7 +18,7 @@ import {
   type KeyPair,
   makeCertificateRequest,
 } from '../../../src/base/x509/index.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 
 export const kubeSigner = 'kubernetes.io/kube-apiserver-client';
 export const keys = generateKeys('ecdsa');

@@ -10,7 +10,7 @@ import {
 } from '../../../src/addon/csr/record-signer.ts';
 import { checkCsr } from '../../../src/addon/csr/verify-csr.ts';
 import { registrationJson } from '../../../src/addon/api/registration-config.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { csr } from './csr-objects.ts';
 import { addOn, addOnObject, nowMs } from '../api/hub-objects.ts';
 

@@ -8,7 +8,7 @@ import {
   type CertificateFiles,
   makeTestCertificates,
   type TestCertificates,
-} from '../../support/certificates.ts';
+} from '../../../testkit/world/certificates.ts';
 
 let certificates: TestCertificates;
 /** Both are issued by intermediate CAs; `ca` is such a CA alone. */
@@ -137,6 +137,6 @@ it('is the only place from which TLS is told what to trust', async () => {
   expect(found.sort()).toEqual([
     'src/broker/node/broker.ts',
     'src/broker/redis/redis-client.ts',
-    'src/kube/dialing-agents.ts',
+    'src/kube/client/dialing-agents.ts',
   ]);
 });
