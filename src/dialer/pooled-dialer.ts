@@ -101,7 +101,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
 
   #sessionFor(cluster: string): ClusterSession {
     const current = this.#current.get(cluster);
-    if (current !== undefined && !current.retired) return current;
+    if (current !== undefined && !current.isRetired) return current;
     // It keeps the streams that it has, and goes when they are done.
     current?.retire();
     const { clock, log, software, limits = defaultLimits } = this.#options;
