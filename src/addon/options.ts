@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { type OptionsDraft, readOptions } from '../base/options/read-options.ts';
 import { didYouMean } from '../base/options/option-problems.ts';
-import { processId, type ProgramOptions } from '../base/options/broker-link-options.ts';
+import { processId, type ProgramOptions } from '../base/options/process-options.ts';
 import { type Env, envOf, flagOf, type OptionValues } from '../base/options/option-table.ts';
 import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
 import { klogFlags } from './compat/additional-args-table.ts';

@@ -248,7 +248,7 @@ export class AgentConnection implements LinkOwner {
     this.#ageTimer?.cancel();
     this.#liveness.cancel();
     this.#relay.unregister(this);
-    this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
+    this.#log.info('agent disconnected', { code: error?.code, error: error?.message });
     // Silence is a network that may come back; a connection that was closed is a process that may have died.
     const code = error?.code === 'peer_unresponsive' ? 'link_lost' : 'agent_lost';
     const sentence = `the agent of cluster ${this.cluster} was lost`;
@@ -397,7 +397,7 @@ export class AgentConnection implements LinkOwner {
   #settle(work: Promise<void>): void {
     work.catch((thrown: unknown) => {
       const error = TunnelError.from(thrown);
-      this.#log.error('directory failed', { code: error.code, why: error.message });
+      this.#log.error('directory failed', { code: error.code, error: error.message });
       this.link.close(error);
     });
   }

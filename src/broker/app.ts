@@ -1,5 +1,5 @@
 import { Hono, type Context } from 'hono';
-import { isClusterName, isDnsLabel } from '../base/tokens/token-subject.ts';
+import { isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
 import { formatTime, timeHeader } from '../base/time-header.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
@@ -87,7 +87,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   const reject = (c: Context<Env>, rejection: Rejection, fields: Record<string, unknown> = {}) => {
     const { status, code, message } = rejection;
     rejections.add(status);
-    log.warn('connection refused', { path: c.req.path, status, code, why: message, ...fields });
+    log.warn('connection refused', { path: c.req.path, status, code, error: message, ...fields });
     if (status === 401) c.header('WWW-Authenticate', 'Bearer');
     c.header(timeHeader, formatTime(clocks.now()));
     if (status === 401 || status === 403) admission.refused(c.req.raw.headers, peerOf(c));
@@ -218,7 +218,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   }
   app.notFound((c) => c.json({ code: 'not_found', message: `no route ${c.req.path}` }, 404));
   app.onError((error, c) => {
-    log.error('request failed', { path: c.req.path, why: error.message });
+    log.error('request failed', { path: c.req.path, error: error.message });
     return c.json({ code: 'internal', message: 'the broker failed, see its log' }, 500);
   });
   return app;

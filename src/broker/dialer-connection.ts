@@ -157,7 +157,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.#log.info('dialer left', {
       session: this.#session,
       code: error?.code,
-      why: error?.message,
+      error: error?.message,
     });
   }
 
@@ -265,7 +265,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
       owner: owner.replica,
       address: owner.address,
       code: error.code,
-      why: error.message,
+      error: error.message,
     });
     this.#forward = undefined;
     this.#asked = undefined;

@@ -172,8 +172,8 @@ export class Relay implements AgentRelay, DialerRelay {
     if (this.#sharedIds.has(name)) return;
     if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
     this.#sharedIds.add(name);
-    const why = 'they work side by side; give each process an id of its own (--agent-id)';
-    this.options.log.warn('two processes have the same agent id', { cluster, agent, why });
+    const reason = 'they work side by side; give each process an id of its own (--agent-id)';
+    this.options.log.warn('two processes have the same agent id', { cluster, agent, reason });
   }
 
   onDialerClosed(port: DialerConnection): void {

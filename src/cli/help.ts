@@ -6,7 +6,7 @@ const width = 96;
 const placeholders: Record<Option['kind'], string> = {
   string: 'TEXT',
   hostPort: 'HOST:PORT',
-  hostMaybePort: 'HOST[:PORT]',
+  hostWithOptionalPort: 'HOST[:PORT]',
   dnsLabel: 'NAME',
   clusterName: 'NAME',
   file: 'FILE',

@@ -129,7 +129,7 @@ class Bridge implements RunningBridge {
     };
     if (options.listen) {
       this.#tls =
-        options.tls && (await openTlsFiles(options.tls, { clock, log, choice: options.tlsChoice }));
+        options.tls && (await openTlsFiles(options.tls, { clock, log, choice: options.tlsPolicy }));
       const tls = this.#tls?.value;
       const front = await startHttp2Front({
         ...shared,

@@ -24,11 +24,8 @@ export class Connection implements StreamHandler {
   readonly #front: FrontStream;
   readonly #random: bigint;
   readonly #destination: Destination;
-  readonly #readOn: () => void;
-  #tunnel: TunnelStream;
-  #target: TargetWriter;
-  /** The agent was lost before it answered, and another one is asked. */
-  #redialed = false;
+  readonly #tunnel: TunnelStream;
+  readonly #target: TargetWriter;
   #state: State = 'dialing';
   #connectId = 0;
   #writer: PacketWriter | undefined;
@@ -50,7 +47,6 @@ export class Connection implements StreamHandler {
     this.#front = front;
     this.#random = random;
     this.#destination = destination;
-    this.#readOn = readOn;
     const { dialTimeoutMs, dialGraceMs } = context.limits;
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
@@ -157,9 +153,6 @@ export class Connection implements StreamHandler {
   }
 
   onClose(error: TunnelError | undefined): void {
-    if (this.#state === 'dialing' && error?.code === 'agent_lost' && !this.#redialed) {
-      return this.#dialAgain();
-    }
     this.#tunnelClosed = true;
     this.#writer?.detachTunnel();
     this.#target.discard();
@@ -181,14 +174,7 @@ export class Connection implements StreamHandler {
   #dial(): TunnelStream {
     const { dialer, limits } = this.#context;
     const { cluster, target } = this.#destination;
-    return dialer.open(cluster, target, this, limits.dialTimeoutMs);
-  }
-
-  /** Nothing has been sent yet, so nothing is lost. The time for the dial goes on. */
-  #dialAgain(): void {
-    this.#redialed = true;
-    this.#tunnel = this.#dial();
-    this.#target = new TargetWriter(this.#tunnel, this.#context.clock, this.#readOn);
+    return dialer.open({ cluster, target, timeoutMs: limits.dialTimeoutMs }, this);
   }
 
   #failDial(error: TunnelError | undefined): void {

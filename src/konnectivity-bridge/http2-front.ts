@@ -245,10 +245,10 @@ class Http2Front implements Front {
     refuseHttp1(socket);
     if (this.#warnedOfHttp1) return;
     this.#warnedOfHttp1 = true;
-    const why = 'this socket speaks gRPC: set proxyProtocol: GRPC in the egress selector';
+    const reason = 'this socket speaks gRPC: set proxyProtocol: GRPC in the egress selector';
     this.#options.log.warn('konnectivity client refused: it speaks HTTP/1', {
       listener: this.#address,
-      why,
+      reason,
     });
   }
 

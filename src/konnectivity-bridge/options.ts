@@ -1,6 +1,6 @@
 import { connectionShare } from '../base/server/open-file-limit.ts';
-import { isLoopback } from '../base/options/option-parsers.ts';
-import type { TlsChoice } from '../base/tls/tls-policy.ts';
+import { isLoopback } from '../base/net/host-port.ts';
+import type { TlsPolicy } from '../base/tls/tls-policy.ts';
 import { BridgeError } from './bridge-error.ts';
 
 /** What a bridge is told about its fronts and its clusters; the command line's flags fill this in. */
@@ -12,7 +12,7 @@ export interface BridgeFrontOptions {
   /** Certificate and key for `listen`, and the CA that clients must have a certificate of; all three or none. */
   readonly tls?: TlsFiles;
   /** Versions and cipher suites of that TLS. */
-  readonly tlsChoice?: TlsChoice;
+  readonly tlsPolicy?: TlsPolicy;
   /** Single-cluster mode: every destination, whatever its name, goes to this cluster. */
   readonly cluster?: string;
 }

@@ -8,7 +8,7 @@ import {
   issueToken,
   TokenVerifier,
 } from '../../src/base/tokens/enrolment-token.ts';
-import { isClusterAlias, isClusterName } from '../../src/base/tokens/token-subject.ts';
+import { isClusterAlias, isClusterName } from '../../src/base/names/cluster-name.ts';
 import { ConfigError } from '../../src/base/options/option-problems.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';

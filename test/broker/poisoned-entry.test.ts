@@ -176,7 +176,7 @@ describe('a poisoned directory entry', () => {
     await replica.poison('ws://192.0.2.1:8080');
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
     expect(replica.warnings()).toMatchObject([
-      { fields: { why: expect.stringContaining('ws://192.0.2.1:8080 is not encrypted') } },
+      { fields: { error: expect.stringContaining('ws://192.0.2.1:8080 is not encrypted') } },
     ]);
     await replica.dial('good').next(FrameType.welcome);
   });

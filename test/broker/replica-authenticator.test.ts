@@ -161,7 +161,7 @@ describe('a proof that somebody has overheard', () => {
       const { response, answered, lines } = await ask(headers);
       expect([response.status, answered]).toEqual([401, undefined]);
       expect(lines).toMatchObject([
-        { fields: { why: 'the proof of the replica has been used before' } },
+        { fields: { error: 'the proof of the replica has been used before' } },
       ]);
     }
   });
@@ -180,7 +180,7 @@ describe('a proof that somebody has overheard', () => {
     expect((await askAt(authenticator, headers)).response.status).toBe(401);
     shownS = nowS + 121;
     expect((await askAt(authenticator, headers)).lines).toMatchObject([
-      { fields: { why: expect.stringContaining('too old') } },
+      { fields: { error: expect.stringContaining('too old') } },
     ]);
   });
 
@@ -203,7 +203,7 @@ describe('a proof that somebody has overheard', () => {
       nowS: () => nowS + 6,
     });
     expect((await askAt(restarted, headers)).lines).toMatchObject([
-      { fields: { why: expect.stringContaining('before this broker started') } },
+      { fields: { error: expect.stringContaining('before this broker started') } },
     ]);
   });
 

@@ -1,10 +1,10 @@
 import type { CaUse } from '../tls/ca-certificates.ts';
-import type { HostMaybePort, HostPort } from './option-parsers.ts';
+import type { HostWithOptionalPort, HostPort } from '../net/host-port.ts';
 import type { Secret } from '../secret.ts';
 
 /** How the text of an option becomes a value. `file` is a path that must be readable at the start. */
 type OptionKind =
-  | { readonly kind: 'string' | 'hostPort' | 'hostMaybePort' | 'dnsLabel' | 'clusterName' }
+  | { readonly kind: 'string' | 'hostPort' | 'hostWithOptionalPort' | 'dnsLabel' | 'clusterName' }
   /** `holdsCasOf`: a file of CA certificates, which are read at the start too. */
   | { readonly kind: 'file'; readonly holdsCasOf?: CaUse }
   | { readonly kind: 'bytes' | 'boolean' | 'destination' }
@@ -40,7 +40,7 @@ interface ParsedBy {
   clusterName: string;
   file: string;
   hostPort: HostPort;
-  hostMaybePort: HostMaybePort;
+  hostWithOptionalPort: HostWithOptionalPort;
   bytes: number;
   /** As it was given; `parseDestinationPattern` reads it. */
   destination: string;

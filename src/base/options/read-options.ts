@@ -4,6 +4,8 @@ import { type Given, givenByEnv, givenByFlags } from './parse-args.ts';
 import { envOf, labelOf } from './option-table.ts';
 import type { Env, Option, OptionsTable, OptionValue, OptionValues } from './option-table.ts';
 import * as values from './option-parsers.ts';
+import { parseHostWithOptionalPort, parseHostPort } from '../net/host-port.ts';
+import { ValueError } from '../value-error.ts';
 import { Secret } from '../secret.ts';
 
 /** What a program looks at to find problems between options. */
@@ -72,7 +74,7 @@ function valueOf(option: Option, given: Given | undefined, problems: string[]): 
     try {
       parsed.push(parse(option, text));
     } catch (thrown) {
-      if (!(thrown instanceof values.ValueProblem)) throw thrown;
+      if (!(thrown instanceof ValueError)) throw thrown;
       // A URL may be malformed and still hold a password.
       const shown = JSON.stringify(text).replace(/\/\/.*@/, '//[redacted]@');
       problems.push(`${label}${option.secret ? '' : `=${shown}`} ${thrown.message}`);
@@ -93,8 +95,8 @@ const parsers: {
   dnsLabel: values.parseDnsLabel,
   clusterName: values.parseClusterName,
   file: (path, { holdsCasOf }) => values.parseFile(path, holdsCasOf),
-  hostPort: (text) => Object.freeze(values.parseHostPort(text)),
-  hostMaybePort: (text) => Object.freeze(values.parseHostMaybePort(text)),
+  hostPort: (text) => Object.freeze(parseHostPort(text)),
+  hostWithOptionalPort: (text) => Object.freeze(parseHostWithOptionalPort(text)),
   bytes: values.parseBytes,
   destination(text) {
     parseDestinationPattern(text);
@@ -113,7 +115,7 @@ export function problemOf(option: Option, text: string): string | undefined {
     parse(option, text);
     return undefined;
   } catch (thrown) {
-    if (!(thrown instanceof values.ValueProblem)) throw thrown;
+    if (!(thrown instanceof ValueError)) throw thrown;
     return thrown.message;
   }
 }

@@ -216,7 +216,7 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
       await this.ctx.storage.put(stored.aliasTold, true);
     } catch (thrown) {
       // The cluster works under its own name; the next tunnel tries again.
-      this.#log.warn('alias not published', { cluster, alias, why: describeError(thrown) });
+      this.#log.warn('alias not published', { cluster, alias, error: describeError(thrown) });
     }
   }
 }

@@ -1,7 +1,7 @@
 import { systemClock } from '../../base/clock.ts';
 import { addressGroup } from '../../base/net/address-group.ts';
 import { describeError } from '../../base/error.ts';
-import { isClusterAlias } from '../../base/tokens/token-subject.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
 import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { requestTargetProblem } from '../../base/server/request-target.ts';
@@ -159,7 +159,7 @@ export class EdgeRouter {
 
   /** The object is overloaded, or was just replaced by a new version of itself. */
   #unreachable(cluster: string, thrown: unknown): Response {
-    this.#log.error('cluster object failed', { cluster, why: describeError(thrown) });
+    this.#log.error('cluster object failed', { cluster, error: describeError(thrown) });
     const retryAfterS = 1 + Math.floor(Math.random() * 5);
     return Response.json(
       { code: 'overloaded', message: 'the object of the cluster cannot be reached' },

@@ -34,7 +34,7 @@ export function upgradeHandler(
       return;
     }
     handleUpgrade(request, parts).catch((thrown: unknown) => {
-      parts.log.error('upgrade failed', { why: describeError(thrown) });
+      parts.log.error('upgrade failed', { error: describeError(thrown) });
       socket.destroy();
     });
   };
