@@ -21,6 +21,7 @@ const steps: readonly Step[] = [
       'testkit',
       'bench',
       'demo',
+      'examples',
       'scripts',
       'vitest.config.ts',
     ],
