@@ -2,9 +2,9 @@
 import { readAgentOptions } from '../src/agent/options.ts';
 import { startAgent } from '../src/agent/agent.ts';
 import { describeError } from '../src/base/error.ts';
-import { readOptions } from '../src/base/options.ts';
-import { formatHostPort } from '../src/base/options-values.ts';
-import { createPinoLogger } from '../src/base/pino-logger.ts';
+import { readOptions } from '../src/base/options/read-options.ts';
+import { formatHostPort } from '../src/base/options/option-parsers.ts';
+import { createPinoLogger } from '../src/base/log/pino-logger.ts';
 import { readBridgeOptions } from '../src/cli/bridge.ts';
 import { checkLoopback, localTable } from '../src/cli/dev-options.ts';
 import { runUntilStopped, together } from '../src/cli/run-until-stopped.ts';

@@ -2,23 +2,27 @@ import process from 'node:process';
 import { Backoff } from '../base/backoff.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import { exposeFiles } from '../base/file-metrics.ts';
-import { LastGoodCa } from '../base/last-good-ca.ts';
-import type { Logger } from '../base/logger.ts';
-import { readProxyEnvironment } from '../base/proxy-environment.ts';
+import { exposeFiles } from '../base/metrics/file-metrics.ts';
+import { LastGoodCa } from '../base/tls/last-good-ca.ts';
+import type { Logger } from '../base/log/logger.ts';
+import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
 import { sleep } from '../base/sleep.ts';
-import { startStatusServer, type StatusServer, type StatusSource } from '../base/status-server.ts';
-import { inClusterConfig } from '../kube/in-cluster-config.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
-import { kubeconfigFile } from '../kube/kubeconfig-file.ts';
-import { LeaderElection } from '../kube/leader-election.ts';
-import { RestKubeApi } from '../kube/rest-kube-api.ts';
+import {
+  startStatusServer,
+  type StatusServer,
+  type StatusSource,
+} from '../base/server/status-server.ts';
+import { inClusterConfig } from '../kube/client/in-cluster-config.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
+import { kubeconfigFile } from '../kube/client/kubeconfig-file.ts';
+import { LeaderElection } from '../kube/controllers/leader-election.ts';
+import { RestKubeApi } from '../kube/client/rest-kube-api.ts';
 import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
-import { Controllers } from './controllers/controllers.ts';
+import { Controllers } from './controllers.ts';
 import { version } from '../base/version.ts';
-import { fieldManager } from './hub/adopt.ts';
-import { noRotations } from './hub/rotation-status.ts';
+import { fieldManager } from './compat/take-ownership.ts';
+import { noRotations } from './rotation/rotation-status.ts';
 import type { ListenAddress } from './listen-address.ts';
 import type { AddonOptions } from './options.ts';
 

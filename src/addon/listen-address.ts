@@ -1,4 +1,4 @@
-import { type HostPort, parseHostPort, ValueProblem } from '../base/options-values.ts';
+import { type HostPort, parseHostPort, ValueProblem } from '../base/options/option-parsers.ts';
 
 /** Where to listen; without a host on every address of the machine. */
 export type ListenAddress = Partial<Pick<HostPort, 'host'>> & Pick<HostPort, 'port'>;

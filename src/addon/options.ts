@@ -1,12 +1,12 @@
 import { hostname } from 'node:os';
-import { type OptionsDraft, readOptions } from '../base/options.ts';
-import { didYouMean } from '../base/option-problems.ts';
-import { processId, type ProgramOptions } from '../base/options-common.ts';
-import { type Env, envOf, flagOf, type OptionValues } from '../base/options-table.ts';
-import { type ProgramFlag, takeFlags } from './api/additional-args.ts';
-import { klogFlags } from './api/additional-args-table.ts';
-import type { RedisSpec } from './api/configuration-spec.ts';
-import { objectNameCheck, redisUrlCheck } from './api/field-checks.ts';
+import { type OptionsDraft, readOptions } from '../base/options/read-options.ts';
+import { didYouMean } from '../base/options/option-problems.ts';
+import { processId, type ProgramOptions } from '../base/options/broker-link-options.ts';
+import { type Env, envOf, flagOf, type OptionValues } from '../base/options/option-table.ts';
+import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
+import { klogFlags } from './compat/additional-args-table.ts';
+import type { RedisSpec } from './configuration/configuration-spec.ts';
+import { objectNameCheck, redisUrlCheck } from './configuration/field-checks.ts';
 import {
   type FeatureGates,
   featureGateNames,

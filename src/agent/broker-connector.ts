@@ -1,5 +1,5 @@
-import { formatTime, parseTime, timeHeader } from '../base/broker-time.ts';
-import { isLoopback } from '../base/options-values.ts';
+import { formatTime, parseTime, timeHeader } from '../base/time-header.ts';
+import { isLoopback } from '../base/options/option-parsers.ts';
 import { version } from '../base/version.ts';
 import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
 import type { WebSocketLink } from '../websocket/websocket-link.ts';

@@ -1,5 +1,5 @@
-import type { Logger } from '../base/logger.ts';
-import type { HostPort } from '../base/options-values.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { HostPort } from '../base/options/option-parsers.ts';
 import type { TunnelErrorCode } from '../tunnel/errors.ts';
 import type { DialOutcome } from './dial-target.ts';
 

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { type OptionsDraft, readOptions } from '../base/options.ts';
+import { type OptionsDraft, readOptions } from '../base/options/read-options.ts';
 import {
   type BrokerLinkOptions,
   brokerAccessOptions,
@@ -7,11 +7,11 @@ import {
   checkBrokerLink,
   processId,
   type ProgramOptions,
-} from '../base/options-common.ts';
-import { agentOperatorTable } from '../base/options-operator.ts';
-import type { Env, OptionsTable } from '../base/options-table.ts';
-import { type HostMaybePort, type HostPort, isLoopback } from '../base/options-values.ts';
-import { readProxyEnvironment } from '../base/proxy-environment.ts';
+} from '../base/options/broker-link-options.ts';
+import { agentOperatorTable } from '../base/options/passthrough-options.ts';
+import type { Env, OptionsTable } from '../base/options/option-table.ts';
+import { type HostMaybePort, type HostPort, isLoopback } from '../base/options/option-parsers.ts';
+import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
 
 /** What `startAgent` is told. */
 export interface AgentOptions extends Omit<BrokerLinkOptions, 'brokerUrl'> {

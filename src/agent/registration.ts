@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeCertificateToken } from '../base/certificate-token.ts';
+import { makeCertificateToken } from '../base/tokens/certificate-token.ts';
 import { describeError } from '../base/error.ts';
 import { Secret } from '../base/secret.ts';
 import type { ClientCertificate } from '../websocket/connect.ts';

@@ -1,14 +1,14 @@
 import { Backoff } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { sleep } from '../base/sleep.ts';
 import { version } from '../base/version.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
 import { HandshakeError } from '../websocket/connect.ts';
 import type { WebSocketLink } from '../websocket/websocket-link.ts';
-import { AgentTunnel } from './agent-tunnel.ts';
-import type { SessionStore } from './session-store.ts';
+import { AgentTunnel } from '../acceptor/agent-tunnel.ts';
+import type { SessionStore } from '../acceptor/session-store.ts';
 
 /**
  * A tunnel that lived this long was healthy: the next outage starts with a short delay again. Dialers wait some seconds for an
@@ -73,9 +73,9 @@ export class TunnelReconnector {
   }
 
   /** How many tunnels stand: one, and for a while two when one takes the place of another. */
-  get standing(): number {
+  get establishedCount(): number {
     let count = 0;
-    for (const tunnel of this.#tunnels) if (tunnel.stands) count++;
+    for (const tunnel of this.#tunnels) if (tunnel.isEstablished) count++;
     return count;
   }
 

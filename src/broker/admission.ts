@@ -1,4 +1,4 @@
-import { credentialHeader } from '../base/certificate-token.ts';
+import { credentialHeader } from '../base/tokens/certificate-token.ts';
 import type { Clock } from '../base/clock.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import {

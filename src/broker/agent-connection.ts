@@ -1,4 +1,4 @@
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';

@@ -1,8 +1,8 @@
 import { Hono, type Context } from 'hono';
-import { formatTime, timeHeader } from '../base/broker-time.ts';
+import { formatTime, timeHeader } from '../base/time-header.ts';
 import type { Clock } from '../base/clock.ts';
-import { isClusterName, isDnsLabel } from '../base/enrolment-token-subject.ts';
-import type { Logger } from '../base/logger.ts';
+import { isClusterName, isDnsLabel } from '../base/tokens/token-subject.ts';
+import type { Logger } from '../base/log/logger.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import { Admission, type AdmissionLimits, isRefusal, type Refusal } from './admission.ts';
 import type { AdmittedClient } from './admitted-client.ts';

@@ -1,5 +1,5 @@
 import type { Timer } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';

@@ -59,7 +59,7 @@ export interface Directory {
    * Lists the tunnels of a cluster's agents: newest claim first, retiring tunnels last; empty where the
    * cluster is unknown.
    *
-   * @param cluster a name, or an alias (see base/cluster-alias.ts); no cluster's name has the form of an alias
+   * @param cluster a name, or an alias (see base/names/cluster-alias.ts); no cluster's name has the form of an alias
    */
   locate(cluster: string): Promise<readonly AgentRecord[]>;
 

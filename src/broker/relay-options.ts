@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
 import type { AgentRecord, Directory } from './directory.ts';
 import type { AgentSnapshot, DialerSnapshot } from './snapshots.ts';

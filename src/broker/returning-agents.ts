@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { clusterAlias } from '../base/cluster-alias.ts';
+import { clusterAlias } from '../base/names/cluster-alias.ts';
 import { relayLimits } from './relay-options.ts';
 
 /**

@@ -5,12 +5,12 @@ import {
   checkBrokerLink,
   processTable,
   type ProgramOptions,
-} from '../base/options-common.ts';
-import { readOptions } from '../base/options.ts';
-import { startStatusServer } from '../base/status-server.ts';
-import type { Env, OptionsTable } from '../base/options-table.ts';
-import type { HostPort } from '../base/options-values.ts';
-import { readProxyEnvironment } from '../base/proxy-environment.ts';
+} from '../base/options/broker-link-options.ts';
+import { readOptions } from '../base/options/read-options.ts';
+import { startStatusServer } from '../base/server/status-server.ts';
+import type { Env, OptionsTable } from '../base/options/option-table.ts';
+import type { HostPort } from '../base/options/option-parsers.ts';
+import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
 import {
   bridgeFrontOptions,
@@ -97,9 +97,9 @@ export const bridgeCommand: Command = {
   async run(argv, { env, signals }) {
     const { options, ...read } = readBridgeOptions(argv, env);
     const log = await startProgramLog('bridge', read);
-    const { exposeFiles } = await import('../base/file-metrics.ts');
-    const { LastGoodCa } = await import('../base/last-good-ca.ts');
-    const { Metrics } = await import('../base/metrics.ts');
+    const { exposeFiles } = await import('../base/metrics/file-metrics.ts');
+    const { LastGoodCa } = await import('../base/tls/last-good-ca.ts');
+    const { Metrics } = await import('../base/metrics/metrics.ts');
     const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(

@@ -1,10 +1,10 @@
-import { type ProgramOptions, processTable } from '../base/options-common.ts';
-import { connectionShare } from '../base/open-file-limit.ts';
-import { readOptions } from '../base/options.ts';
-import type { Env } from '../base/options-table.ts';
-import { readProxyEnvironment } from '../base/proxy-environment.ts';
-import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../base/tls-choice.ts';
-import { TrustedProxies } from '../base/trusted-proxies.ts';
+import { type ProgramOptions, processTable } from '../base/options/broker-link-options.ts';
+import { connectionShare } from '../base/server/open-file-limit.ts';
+import { readOptions } from '../base/options/read-options.ts';
+import type { Env } from '../base/options/option-table.ts';
+import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
+import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../base/tls/tls-policy.ts';
+import { TrustedProxies } from '../base/server/trusted-proxies.ts';
 import {
   type BrokerOptions,
   brokerTable,
@@ -121,7 +121,7 @@ export const brokerCommand: Command = {
   async run(argv, { env, signals }) {
     const { options, front, ...read } = readBrokerOptions(argv, env);
     const log = await startProgramLog('broker', read);
-    const { Metrics } = await import('../base/metrics.ts');
+    const { Metrics } = await import('../base/metrics/metrics.ts');
     const { startBroker } = await import('../broker/node/broker.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(

@@ -1,7 +1,7 @@
-import type { OptionsDraft } from '../base/options.ts';
-import { processTable } from '../base/options-common.ts';
-import type { OptionsTable } from '../base/options-table.ts';
-import { formatHostPort, type HostPort, isLoopback } from '../base/options-values.ts';
+import type { OptionsDraft } from '../base/options/read-options.ts';
+import { processTable } from '../base/options/broker-link-options.ts';
+import type { OptionsTable } from '../base/options/option-table.ts';
+import { formatHostPort, type HostPort, isLoopback } from '../base/options/option-parsers.ts';
 
 /** What every way to run everything on one machine has. */
 export const localTable = {

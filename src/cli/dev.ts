@@ -1,6 +1,6 @@
-import { readOptions } from '../base/options.ts';
-import type { OptionsTable } from '../base/options-table.ts';
-import { formatHostPort } from '../base/options-values.ts';
+import { readOptions } from '../base/options/read-options.ts';
+import type { OptionsTable } from '../base/options/option-table.ts';
+import { formatHostPort } from '../base/options/option-parsers.ts';
 import type { Command } from './command.ts';
 import { checkLoopback, localTable } from './dev-options.ts';
 import type { LocalWorld } from './local-world.ts';
@@ -36,7 +36,7 @@ export const devCommand: Command = {
     const { values } = readOptions(devTable, argv, env, (draft) =>
       checkLoopback(draft, ['listen', 'konnectivityListen']),
     );
-    const { createPinoLogger } = await import('../base/pino-logger.ts');
+    const { createPinoLogger } = await import('../base/log/pino-logger.ts');
     const { startLocalWorld } = await import('./local-world.ts');
     const log = createPinoLogger({ level: values.logLevel });
     const start = {

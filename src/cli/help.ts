@@ -1,4 +1,4 @@
-import { defaultTextOf, envOf, flagOf, type Option } from '../base/options-table.ts';
+import { defaultTextOf, envOf, flagOf, type Option } from '../base/options/option-table.ts';
 import type { Command } from './command.ts';
 
 const width = 96;

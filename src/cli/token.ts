@@ -1,8 +1,8 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { isCallerName, type TokenSubject } from '../base/enrolment-token-subject.ts';
-import { ConfigError } from '../base/option-problems.ts';
-import { readOptions } from '../base/options.ts';
-import type { OptionsTable } from '../base/options-table.ts';
+import { isCallerName, type TokenSubject } from '../base/tokens/token-subject.ts';
+import { ConfigError } from '../base/options/option-problems.ts';
+import { readOptions } from '../base/options/read-options.ts';
+import type { OptionsTable } from '../base/options/option-table.ts';
 import { Secret } from '../base/secret.ts';
 import type { Command, CommandIo } from './command.ts';
 
@@ -69,7 +69,7 @@ export const tokenKeygenCommand: Command = {
   async run(argv, { env, stderr }) {
     const { values } = readOptions(keygenTable, argv, env);
     const publicKey = `${values.key}.pub`;
-    const { generateTokenKeyPair } = await import('../base/enrolment-token.ts');
+    const { generateTokenKeyPair } = await import('../base/tokens/enrolment-token.ts');
     const pair = await generateTokenKeyPair();
     await writeNewFile(values.key, pair.privateKeyPem.reveal(), 0o600);
     try {
@@ -142,7 +142,7 @@ async function printToken(
   subject: TokenSubject,
   next: readonly string[],
 ): Promise<number> {
-  const { issueToken, TokenError } = await import('../base/enrolment-token.ts');
+  const { issueToken, TokenError } = await import('../base/tokens/enrolment-token.ts');
   const now = new Date();
   try {
     const token = await issueToken(new Secret(await readFile(key, 'utf8')), subject, ttlMs, now);

@@ -1,6 +1,6 @@
 import { Backoff } from '../base/backoff.ts';
 import type { Timer } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import { protocolVersion, type GoAway, type Hello, type Welcome } from '../tunnel/message.ts';

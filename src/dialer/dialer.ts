@@ -1,4 +1,5 @@
-import type { StreamHandler, Target, TunnelStream } from '../tunnel/stream-handler.ts';
+import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
+import type { Target } from '../tunnel/stream-request.ts';
 
 /**
  * Opens streams into clusters: the one thing that every client side uses, whether the broker is in this process or far away.

@@ -1,10 +1,11 @@
 import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes, type TunnelLimits } from '../tunnel/limits.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import { SlabPool } from '../tunnel/slab.ts';
-import type { StreamHandler, Target, TunnelStream } from '../tunnel/stream-handler.ts';
+import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
+import type { Target } from '../tunnel/stream-request.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { ClusterSession } from './cluster-session.ts';
 import type { Dialer } from './dialer.ts';
@@ -72,7 +73,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
 
   open(cluster: string, target: Target, handler: StreamHandler, timeoutMs = 10_000): TunnelStream {
     const { session } = this.#sessionFor(cluster);
-    const stream = session.open(target, timeoutMs, () => handler);
+    const stream = session.open({ target, timeoutMs }, () => handler);
     if (this.#draining) stream.reset(new TunnelError('draining', 'this dialer is shutting down'));
     return stream;
   }

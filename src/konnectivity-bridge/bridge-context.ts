@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import type { Connection } from './connection.ts';
 import type { ResolveDestination } from './destination.ts';

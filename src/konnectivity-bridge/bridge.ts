@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../base/clock.ts';
-import type { ConnectionRefusal } from '../base/connection-limits.ts';
-import type { Logger } from '../base/logger.ts';
-import type { ReloadedFiles } from '../base/reloaded-files.ts';
+import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { ReloadedFiles } from '../base/files/reloaded-files.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { BridgeContext } from './bridge-context.ts';

@@ -1,4 +1,4 @@
-import type { TcpTarget } from '../tunnel/stream-handler.ts';
+import type { TcpTarget } from '../tunnel/stream-request.ts';
 import { BridgeError } from './bridge-error.ts';
 import type { BridgeFrontOptions } from './options.ts';
 

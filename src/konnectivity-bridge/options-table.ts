@@ -1,7 +1,7 @@
-import type { OptionsDraft } from '../base/options.ts';
-import type { OptionsTable, OptionValues } from '../base/options-table.ts';
-import { formatHostPort, isLoopback } from '../base/options-values.ts';
-import { defaultTlsChoice } from '../base/tls-choice.ts';
+import type { OptionsDraft } from '../base/options/read-options.ts';
+import type { OptionsTable, OptionValues } from '../base/options/option-table.ts';
+import { formatHostPort, isLoopback } from '../base/options/option-parsers.ts';
+import { defaultTlsChoice } from '../base/tls/tls-policy.ts';
 import type { BridgeFrontOptions } from './options.ts';
 
 export const bridgeFrontTable = {

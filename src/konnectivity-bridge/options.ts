@@ -1,6 +1,6 @@
-import { connectionShare } from '../base/open-file-limit.ts';
-import { isLoopback } from '../base/options-values.ts';
-import type { TlsChoice } from '../base/tls-choice.ts';
+import { connectionShare } from '../base/server/open-file-limit.ts';
+import { isLoopback } from '../base/options/option-parsers.ts';
+import type { TlsChoice } from '../base/tls/tls-policy.ts';
 import { BridgeError } from './bridge-error.ts';
 
 /** What a bridge is told about its fronts and its clusters; the command line's flags fill this in. */

@@ -1,10 +1,10 @@
 import { createSecureContext } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import type { Logger } from '../base/logger.ts';
-import { ReloadedFiles } from '../base/reloaded-files.ts';
-import { defaultTlsChoice, type TlsChoice } from '../base/tls-choice.ts';
-import { trustClientsOf } from '../base/tls-trust.ts';
+import type { Logger } from '../base/log/logger.ts';
+import { ReloadedFiles } from '../base/files/reloaded-files.ts';
+import { defaultTlsChoice, type TlsChoice } from '../base/tls/tls-policy.ts';
+import { trustClientsOf } from '../base/tls/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
 import type { TlsFiles } from './options.ts';
 

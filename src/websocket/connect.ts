@@ -1,12 +1,12 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Socket } from 'node:net';
 import { systemClock, type Clock } from '../base/clock.ts';
-import type { Proxy } from '../base/proxy.ts';
+import type { Proxy } from '../base/net/proxy.ts';
 import {
   type ProxyEnvironment,
   ProxyEnvironmentError,
   proxyFor,
-} from '../base/proxy-environment.ts';
+} from '../base/net/proxy-environment.ts';
 import { version } from '../base/version.ts';
 import type { ClientCertificate, Trust } from '../base/net/connect-tls.ts';
 import { readAnswer, readBodyStart, type HttpAnswer } from '../base/net/http-answer.ts';

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import type { HostPort } from '../base/options-values.ts';
-import type { Proxy } from '../base/proxy.ts';
+import type { HostPort } from '../base/options/option-parsers.ts';
+import type { Proxy } from '../base/net/proxy.ts';
 import type { Attempt } from '../base/net/attempt.ts';
 import { openTcp } from '../base/net/open-tcp.ts';
 import { connectThroughProxy } from '../base/net/connect-through-proxy.ts';

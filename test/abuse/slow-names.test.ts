@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { DnsServer } from '../support/dns-server.ts';
-import { dialFailure, isServed, openClient } from '../support/front-client.ts';
-import { freeDnsHost, ownResolverConfigs } from '../support/own-resolver-config.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { logged, startWorld, type World } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { DnsServer } from '../../testkit/network/dns-server.ts';
+import { dialFailure, isServed, openClient } from '../../testkit/world/front-client.ts';
+import { freeDnsHost, ownResolverConfigs } from '../../testkit/network/own-resolver-config.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { logged, startWorld, type World } from '../../testkit/world/world.ts';
 
 const slowNames = 50;
 const goodDials = 30;

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/logger.ts';
+import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
-import { freePort } from '../support/process.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
+import { freePort } from '../../testkit/processes/process.ts';
 
 const soon = { timeout: 20_000 };
 

@@ -8,14 +8,14 @@ import { expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { acceptWebSocket } from '../../src/websocket/accept.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
-import { startTarget } from '../support/target.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 
 it('credential rotation while connected: streams outlive the old token, and the next tunnel shows the new one', async () => {
   await using stack = new AsyncDisposableStack();

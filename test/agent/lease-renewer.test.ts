@@ -1,11 +1,11 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { LeaseRenewer } from '../../src/agent/lease-renewer.ts';
-import type { LogFields, Logger } from '../../src/base/logger.ts';
-import { silentLogger } from '../../src/base/logger.ts';
-import { KubeError, type KubeErrorCode } from '../../src/kube/kube-error.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
-import { MemoryKubeApi } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import type { LogFields, Logger } from '../../src/base/log/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
+import { KubeError, type KubeErrorCode } from '../../src/kube/client/kube-error.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
+import { MemoryKubeApi } from '../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 interface Lease extends KubeObject {
   readonly spec: {

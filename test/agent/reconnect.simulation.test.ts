@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { SessionStore } from '../../src/agent/session-store.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { HandshakeError } from '../../src/websocket/handshake-error.ts';
 import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { seededRandom } from '../support/simulated-fleet.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { seededRandom } from '../../testkit/world/simulated-fleet.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** Answers HELLO with WELCOME, and then nothing. */
 function welcomingLink(): WebSocketLink {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { SessionStore } from '../../src/agent/session-store.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
-import { silentLogger, type Logger } from '../../src/base/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { HandshakeError, type HandshakeErrorDetails } from '../../src/websocket/handshake-error.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const minuteMs = 60_000;
 

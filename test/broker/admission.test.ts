@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { Admission, defaultAdmissionLimits } from '../../src/broker/admission.ts';
 import { AuthenticationError, type Authenticator } from '../../src/broker/authenticator.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const stranger = { address: '192.0.2.1', certificates: [] };
 const honest = { address: '192.0.2.2', certificates: [] };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AgentConnection } from '../../src/broker/agent-connection.ts';
 import type { AgentClaim, AgentRecord } from '../../src/broker/directory.ts';
 import { Relay } from '../../src/broker/relay.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
@@ -7,9 +7,9 @@ import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 it.each([
   ['overloaded', 'overloaded'],

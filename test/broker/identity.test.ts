@@ -6,19 +6,19 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { makeCertificateToken } from '../../src/base/certificate-token.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
+import { makeCertificateToken } from '../../src/base/tokens/certificate-token.ts';
+import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import { startBridge } from '../../src/konnectivity-bridge/bridge.ts';
 import { connectWebSocket, HandshakeError } from '../../src/websocket/connect.ts';
 import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
-import { AgentAuthority, type AgentCertificate } from '../support/agent-authority.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { isServed, openClient } from '../support/front-client.ts';
-import { startIngress } from '../support/ingress.ts';
-import { startTarget } from '../support/target.ts';
+import { AgentAuthority, type AgentCertificate } from '../../testkit/world/agent-authority.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import { isServed, openClient } from '../../testkit/world/front-client.ts';
+import { startIngress } from '../../testkit/network/ingress.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 
 /** Files are looked at every 5 s; a busy machine takes longer. */
 const reloaded = { timeout: 30_000, interval: 100 };

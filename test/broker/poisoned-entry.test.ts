@@ -16,8 +16,8 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 import { acceptWebSocket } from '../../src/websocket/accept.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 
 const key = await ReplicaKeys.fromText('the key of the replicas');
 const version = { ...protocolVersion, software: 'test' };

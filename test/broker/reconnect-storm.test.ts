@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
-import type { SessionStore } from '../../src/agent/session-store.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import type { SessionStore } from '../../src/acceptor/session-store.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { HandshakeError } from '../../src/websocket/handshake-error.ts';
 import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
-import { seededRandom } from '../support/simulated-fleet.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { seededRandom } from '../../testkit/world/simulated-fleet.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const agents = 10_000;
 const perSecond = 200;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import type { RelayOptions } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
@@ -15,7 +15,7 @@ import {
   protocolVersion,
 } from '../../src/tunnel/message.ts';
 import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
-import { PlayedLink } from '../support/played-link.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 
 const hello = encodeMessage({ ...protocolVersion, software: 'test' });
 

@@ -11,7 +11,7 @@ import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { ReplicaAuthenticator } from '../../src/broker/replica-authenticator.ts';
 import { isAnswer, ReplicaKeys } from '../../src/broker/replica-keys.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
 
 const address = 'ws://10.0.0.1:8080';
 const nowS = 1_700_000_000;

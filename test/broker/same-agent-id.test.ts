@@ -4,10 +4,10 @@ import { relayLimits } from '../../src/broker/relay-options.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { decodeWelcome, encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { SimulatedDirectory } from '../support/simulated-directory.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { SimulatedDirectory } from '../../testkit/world/simulated-directory.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const version = { ...protocolVersion, software: 'test' };
 const warning = 'two processes have the same agent id';

@@ -1,14 +1,14 @@
 import { describe, expect, it, vi } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { relayLimits } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { SimulatedDirectory } from '../support/simulated-directory.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { SimulatedDirectory } from '../../testkit/world/simulated-directory.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const own = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
 const version = { ...protocolVersion, software: 'test' };

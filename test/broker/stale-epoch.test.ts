@@ -5,9 +5,9 @@ import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** A directory whose word about other replicas is the test's. */
 class ToldDirectory extends MemoryDirectory {

@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
-import { SessionStore } from '../../src/agent/session-store.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { AgentTunnel } from '../../src/acceptor/agent-tunnel.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const session = 'a'.repeat(32);
 /** Of a peer with the lowest minor version, and fields of a later one. */

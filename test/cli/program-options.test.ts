@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { ConfigError } from '../../src/base/option-problems.ts';
-import type { Env } from '../../src/base/options-table.ts';
+import { ConfigError } from '../../src/base/options/option-problems.ts';
+import type { Env } from '../../src/base/options/option-table.ts';
 import { readBridgeOptions } from '../../src/cli/bridge.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { clusterAlias } from '../../src/base/cluster-alias.ts';
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
 import type { AgentRecord, Directory } from '../../src/broker/directory.ts';
 
 /** How long something that is on its way may take: a machine may be busy. */

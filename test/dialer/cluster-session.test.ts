@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { Metrics } from '../../src/base/metrics.ts';
+import { Metrics } from '../../src/base/metrics/metrics.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { TunnelError, type TunnelErrorCode } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
-import { encodeMessage, encodeSync, protocolVersion } from '../../src/tunnel/message.ts';
-import { RecordingLogger, sampleTarget } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
+import { encodeSync } from '../../src/tunnel/sync-message.ts';
+import { RecordingLogger, sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const number = 77;
 const welcome = encodeMessage({

@@ -3,7 +3,7 @@ import { relayLimits } from '../../src/broker/relay-options.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { decodeHello, encodeMessage } from '../../src/tunnel/message.ts';
-import { Fleet } from '../support/simulated-fleet.ts';
+import { Fleet } from '../../testkit/world/simulated-fleet.ts';
 
 const nothing = { bytes: 0, end: 'nothing' } as const;
 

@@ -5,17 +5,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { silentLogger, type Logger } from '../../src/base/logger.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { runClient, type FrontAccess } from '../ground/konnectivity-client.ts';
-import { AgentAuthority } from '../support/agent-authority.ts';
-import type { CertificateFiles } from '../support/certificates.ts';
-import { dialFailure, isServed, openClient } from '../support/front-client.ts';
-import { runProgram, type Program } from '../support/process.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
-import { culvert, loggedLine, startCulvert, startWorld, type World } from '../support/world.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { runClient, type FrontAccess } from '../../testkit/ground/konnectivity-client.ts';
+import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
+import type { CertificateFiles } from '../../testkit/world/certificates.ts';
+import { dialFailure, isServed, openClient } from '../../testkit/world/front-client.ts';
+import { runProgram, type Program } from '../../testkit/processes/process.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
+import {
+  culvert,
+  loggedLine,
+  startCulvert,
+  startWorld,
+  type World,
+} from '../../testkit/world/world.ts';
 
 const hourMs = 3_600_000;
 /** An agent that hammers comes back a few times within this. */

@@ -1,8 +1,8 @@
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import type { AgentOptions } from '../../src/agent/options.ts';
-import { generateTokenKeyPair, issueToken } from '../../src/base/enrolment-token.ts';
-import type { TokenSubject } from '../../src/base/enrolment-token-subject.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { generateTokenKeyPair, issueToken } from '../../src/base/tokens/enrolment-token.ts';
+import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';

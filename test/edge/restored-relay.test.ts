@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import type { AgentSnapshot, DialerSnapshot } from '../../src/broker/snapshots.ts';
 import { ObjectDirectory } from '../../src/broker/edge/object-directory.ts';
 import { Relay } from '../../src/broker/relay.ts';
@@ -7,7 +7,7 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import type { Link } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { decodeFailure, encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { RecordingOwner } from '../websocket/link-owners.ts';
 
 const replica = 'r';

@@ -1,7 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import type { Dialer } from '../../src/dialer/dialer.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
-import type { StreamHandler, Target, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { Target } from '../../src/tunnel/stream-request.ts';
 
 export interface Address {
   readonly host: string;

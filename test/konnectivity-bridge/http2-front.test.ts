@@ -6,14 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { agentSubject } from '../../src/base/agent-subject.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/logger.ts';
+import { agentSubject } from '../../src/base/names/agent-subject.ts';
+import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import type { BridgeFrontOptions, TlsFiles } from '../../src/konnectivity-bridge/options.ts';
 import {
   type CertificateFiles,
   makeTestCertificates,
   type TestCertificates,
-} from '../support/certificates.ts';
+} from '../../testkit/world/certificates.ts';
 import { ProxyPeer } from './proxy-peer.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
 import { ScriptedDialer } from './scripted-dialer.ts';

@@ -1,6 +1,7 @@
 import type { Dialer } from '../../src/dialer/dialer.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
-import type { StreamHandler, Target, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { Target } from '../../src/tunnel/stream-request.ts';
 
 /** A dialer whose agent is the test: nothing happens on a stream but what the test calls on its handler. */
 export class ScriptedDialer implements Dialer {

@@ -9,12 +9,12 @@ import {
   HandshakeError,
   type ConnectOptions,
 } from '../../src/websocket/connect.ts';
-import { type Proxy, parseProxyUrl } from '../../src/base/proxy.ts';
+import { type Proxy, parseProxyUrl } from '../../src/base/net/proxy.ts';
 import { acceptKey } from '../../src/websocket/handshake-key.ts';
-import { notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
-import { startSocksProxy } from '../support/socks-proxy.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { notLoopback, startConnectProxy } from '../../testkit/network/connect-proxy.ts';
+import { startSocksProxy } from '../../testkit/network/socks-proxy.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { RecordingOwner, turns } from './link-owners.ts';
 import { certificates, linkServer, listen, serverCa, serverTls } from './servers.ts';
 

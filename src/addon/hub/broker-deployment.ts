@@ -1,6 +1,6 @@
 import { annotations, labels } from '../api/names.ts';
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import {
   brokerArgs,

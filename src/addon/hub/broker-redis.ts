@@ -1,9 +1,9 @@
 import { createHmac } from 'node:crypto';
-import type { RedisSpec, SecretKey } from '../api/configuration-spec.ts';
-import type { FieldProblem } from '../api/field-reader.ts';
+import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.ts';
+import type { FieldProblem } from '../configuration/field-reader.ts';
 import { textMap } from '../api/fields.ts';
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findObject } from './hub-object.ts';
 
 /** What several brokers need of Redis, as parts of their pods. */

@@ -1,10 +1,10 @@
 import { createPublicKey } from 'node:crypto';
-import { publicKeyBlocks } from '../../base/public-key-blocks.ts';
-import type { SecretKey } from '../api/configuration-spec.ts';
-import type { FieldProblem } from '../api/field-reader.ts';
+import { publicKeyBlocks } from '../../base/tokens/public-key-blocks.ts';
+import type { SecretKey } from '../configuration/configuration-spec.ts';
+import type { FieldProblem } from '../configuration/field-reader.ts';
 import { textMap } from '../api/fields.ts';
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findObject } from './hub-object.ts';
 
 /** Whose enrolment tokens brokers accept, besides agents that are registered with the hub. */

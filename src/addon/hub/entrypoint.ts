@@ -1,7 +1,7 @@
 import { items, fields, text } from '../api/fields.ts';
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
-import { formatHostPort } from '../../base/options-values.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { formatHostPort } from '../../base/options/option-parsers.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findObject } from './hub-object.ts';
 
 /** Where agents connect to: `wss://host:port`. */

@@ -3,8 +3,8 @@ import {
   configurationApiVersion,
   configurationKind,
   type ManagedProxyConfiguration,
-} from '../api/managed-proxy-configuration.ts';
-import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/kube-object.ts';
+} from '../configuration/managed-proxy-configuration.ts';
+import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/client/kube-object.ts';
 
 /** Marks what `hubObjects` renders: an object with it that is no longer wanted is deleted, any other is left alone. */
 export const hubLabel = { 'proxy.open-cluster-management.io/part': 'hub' } as const;

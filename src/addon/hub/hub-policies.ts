@@ -1,6 +1,6 @@
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { apiServerEgress, dnsEgress, tcp } from '../network-egress.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { apiServerEgress, dnsEgress, tcp } from '../api/network-egress.ts';
 import { brokerPorts } from './broker-args.ts';
 import type { BrokerRedis } from './broker-redis.ts';
 import { hubMeta, serverLabel } from './hub-object.ts';

@@ -1,6 +1,6 @@
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { addonName, apiGroups } from '../api/names.ts';
-import type { KubeObject, OwnerReference } from '../../kube/kube-object.ts';
+import type { KubeObject, OwnerReference } from '../../kube/client/kube-object.ts';
 import { type Entrypoint, serviceProxyResource } from './entrypoint.ts';
 import { clusterMeta, hubLabel, hubMeta, ownerOf, serverAccount } from './hub-object.ts';
 

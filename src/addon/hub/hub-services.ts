@@ -1,5 +1,5 @@
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { brokerPorts } from './broker-args.ts';
 import { agentPortName } from './entrypoint.ts';
 import { hubMeta, serverLabel } from './hub-object.ts';

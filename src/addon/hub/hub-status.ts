@@ -6,12 +6,12 @@ import {
   withCondition,
   withoutCondition,
 } from '../api/condition.ts';
-import { type FieldProblem, sayProblems } from '../api/field-reader.ts';
+import { type FieldProblem, sayProblems } from '../configuration/field-reader.ts';
 import { fields, integer } from '../api/fields.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { isRolledOut } from './broker-rollout.ts';
-import type { HubPlan } from './reconcile-hub.ts';
-import { rotationConditions, type RotationsSeen } from './rotation-status.ts';
+import type { HubPlan } from './plan-hub.ts';
+import { rotationConditions, type RotationsSeen } from '../rotation/rotation-status.ts';
 
 /** `status` of a ManagedProxyConfiguration. */
 export interface ConfigurationStatus {

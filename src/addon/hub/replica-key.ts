@@ -1,6 +1,6 @@
 import { textMap } from '../api/fields.ts';
-import type { ManagedProxyConfiguration } from '../api/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findObject, hubMeta, hubSecrets } from './hub-object.ts';
 
 /** The Secret with the key that replicas know each other by: what there is stays, else `freshKey` is taken. */

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { isCipherSuite } from '../../base/tls-choice.ts';
+import { isCipherSuite } from '../../base/tls/tls-policy.ts';
 import { textMap } from '../api/fields.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import type { FieldProblem } from '../api/field-reader.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import type { FieldProblem } from '../configuration/field-reader.ts';
 
 /** The ConfigMap in the addon manager's namespace that sets TLS for all of OCM. */
 export const tlsProfileName = 'ocm-tls-profile';

@@ -1,7 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { closeError } from '../../websocket/close-code.ts';
 import { sessionLimitProblem, tunnelLimitProblem } from '../admission.ts';

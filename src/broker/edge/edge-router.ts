@@ -1,10 +1,10 @@
 import { systemClock } from '../../base/clock.ts';
-import { addressGroup } from '../../base/address-group.ts';
+import { addressGroup } from '../../base/net/address-group.ts';
 import { describeError } from '../../base/error.ts';
-import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
-import { TokenVerifier } from '../../base/enrolment-token.ts';
-import type { Logger } from '../../base/logger.ts';
-import { requestTargetProblem } from '../../base/request-target.ts';
+import { isClusterAlias } from '../../base/tokens/token-subject.ts';
+import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { requestTargetProblem } from '../../base/server/request-target.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import type { AdmittedClient } from '../admitted-client.ts';
 import { createApp, type RequestRuntime } from '../app.ts';

@@ -1,11 +1,11 @@
 import { createSecureContext } from 'node:tls';
-import { readCaCertificates } from '../../base/ca-certificates.ts';
+import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
 import type { Clock } from '../../base/clock.ts';
-import { TokenVerifier } from '../../base/enrolment-token.ts';
-import type { Logger } from '../../base/logger.ts';
-import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
-import { defaultTlsChoice, type TlsChoice } from '../../base/tls-choice.ts';
-import { trustClientsOf } from '../../base/tls-trust.ts';
+import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
+import { defaultTlsChoice, type TlsChoice } from '../../base/tls/tls-policy.ts';
+import { trustClientsOf } from '../../base/tls/tls-trust.ts';
 import type { AgentCertificates } from '../agent-certificates.ts';
 import { type Authenticator, openAuthenticator, refuseAll } from '../authenticator.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';

@@ -1,14 +1,14 @@
 import { hostname } from 'node:os';
-import { connectionShare } from '../../base/open-file-limit.ts';
-import type { OptionsDraft } from '../../base/options.ts';
-import { processId } from '../../base/options-common.ts';
-import { brokerOperatorTable } from '../../base/options-operator.ts';
-import type { OptionsTable } from '../../base/options-table.ts';
-import type { ProxyEnvironment } from '../../base/proxy-environment.ts';
+import { connectionShare } from '../../base/server/open-file-limit.ts';
+import type { OptionsDraft } from '../../base/options/read-options.ts';
+import { processId } from '../../base/options/broker-link-options.ts';
+import { brokerOperatorTable } from '../../base/options/passthrough-options.ts';
+import type { OptionsTable } from '../../base/options/option-table.ts';
+import type { ProxyEnvironment } from '../../base/net/proxy-environment.ts';
 import type { Secret } from '../../base/secret.ts';
-import type { TlsChoice } from '../../base/tls-choice.ts';
-import { type TrustedProxies, trustedProxiesProblem } from '../../base/trusted-proxies.ts';
-import { formatHostPort, type HostPort, isLoopback } from '../../base/options-values.ts';
+import type { TlsChoice } from '../../base/tls/tls-policy.ts';
+import { type TrustedProxies, trustedProxiesProblem } from '../../base/server/trusted-proxies.ts';
+import { formatHostPort, type HostPort, isLoopback } from '../../base/options/option-parsers.ts';
 
 /** What `startBroker` is told. The paths are of files that could be read at the start, and may change while running. */
 export interface BrokerOptions {

@@ -1,9 +1,9 @@
 import { systemClock } from '../../base/clock.ts';
-import { readCaCertificates } from '../../base/ca-certificates.ts';
+import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
-import { isLoopback } from '../../base/options-values.ts';
-import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { isLoopback } from '../../base/options/option-parsers.ts';
+import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { connectWebSocket } from '../../websocket/connect.ts';

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { describeError } from '../../base/error.ts';
-import type { UpgradeRequest } from '../../base/guarded-http.ts';
-import type { RequestProblem } from '../../base/http-request-problem.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { UpgradeRequest } from '../../base/server/guarded-http.ts';
+import type { RequestProblem } from '../../base/server/http-request-problem.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 import { acceptWebSocket, rejectUpgrade } from '../../websocket/accept.ts';
 import type { AdmittedClient } from '../admitted-client.ts';

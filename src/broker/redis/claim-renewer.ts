@@ -1,7 +1,7 @@
 import { Backoff } from '../../base/backoff.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { RedisError, type RedisConnection } from './redis-connection.ts';
 import type { OwnClaim, OwnClaims } from './own-claims.ts';
 import type { RedisStore } from './redis-store.ts';

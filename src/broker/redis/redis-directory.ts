@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
-import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { ReloadStatus } from '../../base/reloaded-files.ts';
+import { isClusterAlias } from '../../base/tokens/token-subject.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import {
   byPreference,

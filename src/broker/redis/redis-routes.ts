@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import type { AgentRecord } from '../directory.ts';
 import type { RedisError } from './redis-connection.ts';
 import { decodeEntry, type StoredTunnel } from './redis-entry.ts';

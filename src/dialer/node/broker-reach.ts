@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 

@@ -1,8 +1,8 @@
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import { LastGoodCa } from '../../base/last-good-ca.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { BrokerLinkOptions } from '../../base/options-common.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { BrokerLinkOptions } from '../../base/options/broker-link-options.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
 import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readBrokerOptions } from '../../../src/cli/broker.ts';
-import { ConfigError } from '../../../src/base/option-problems.ts';
+import { ConfigError } from '../../../src/base/options/option-problems.ts';
 import { fields } from '../../../src/addon/api/fields.ts';
 import {
   argsOf,
@@ -15,7 +15,7 @@ import {
   redis,
   secret,
 } from './hub-fixture.ts';
-import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
+import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 
 const serverLabel = { 'proxy.open-cluster-management.io/component-name': 'proxy-server' };
 const withoutRedis = { settings: { redis: undefined } };

@@ -7,13 +7,13 @@ import type { Fields } from '../../../src/addon/api/fields.ts';
 import { fields } from '../../../src/addon/api/fields.ts';
 import { startAgent } from '../../../src/agent/agent.ts';
 import { readAgentOptions } from '../../../src/agent/options.ts';
-import { generateTokenKeyPair, issueToken } from '../../../src/base/enrolment-token.ts';
-import { type LogFields, type Logger, silentLogger } from '../../../src/base/logger.ts';
+import { generateTokenKeyPair, issueToken } from '../../../src/base/tokens/enrolment-token.ts';
+import { type LogFields, type Logger, silentLogger } from '../../../src/base/log/logger.ts';
 import { startBroker } from '../../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../../src/cli/broker.ts';
-import { AgentAuthority } from '../../support/agent-authority.ts';
-import { makeTestCertificates } from '../../support/certificates.ts';
-import { freePort } from '../../support/process.ts';
+import { AgentAuthority } from '../../../testkit/world/agent-authority.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
+import { freePort } from '../../../testkit/processes/process.ts';
 import { argsOf, configurationOf, containerOf, hub, plan, podOf, secret } from './hub-fixture.ts';
 
 const pair = await generateTokenKeyPair();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { resolveEntrypoint, serverSans } from '../../../src/addon/hub/entrypoint.ts';
 import { portForwardRole } from '../../../src/addon/hub/hub-rbac.ts';
-import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
+import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import {
   configurationObject,
   configurationOf,

@@ -1,11 +1,7 @@
-import { parseManagedProxyConfiguration } from '../../../src/addon/api/managed-proxy-configuration.ts';
-import {
-  type HubObserved,
-  type HubPlan,
-  reconcileHub,
-} from '../../../src/addon/hub/reconcile-hub.ts';
-import type { RedisSpec } from '../../../src/addon/api/configuration-spec.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
+import { type HubObserved, type HubPlan, reconcileHub } from '../../../src/addon/hub/plan-hub.ts';
+import type { RedisSpec } from '../../../src/addon/configuration/configuration-spec.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { fields, type Fields } from '../../../src/addon/api/fields.ts';
 
 export const hub = 'open-cluster-management-cluster-proxy';

@@ -1,0 +1,78 @@
+import { describeError } from '../../base/error.ts';
+import { type ImageMirror, parseImageMirror } from '../api/addon-deployment-config.ts';
+import { fields, items } from '../api/fields.ts';
+import type { ManagedCluster } from '../api/managed-cluster.ts';
+import { annotations } from '../api/names.ts';
+import type { AgentVariables } from '../compat/customized-variables.ts';
+import type { Findings } from '../api/diagnostics.ts';
+
+/**
+ * The image of the agent: the fleet's, by way of a mirror, unless variables name another or parts of another. Those are taken as they
+ * are: who writes them knows what the cluster can pull.
+ */
+export function agentImage(
+  image: string,
+  registries: readonly ImageMirror[],
+  cluster: ManagedCluster,
+  variables: AgentVariables,
+  findings: Findings,
+): string {
+  if (variables.proxyAgentImage !== undefined) return variables.proxyAgentImage;
+  const parts = splitImage(mirrored(image, registries, cluster, findings));
+  const registry = variables.registry ?? parts.registry;
+  const name = variables.image ?? parts.name;
+  const version = variables.tag === undefined ? parts.version : `:${variables.tag}`;
+  return `${registry === '' ? '' : `${registry}/`}${name}${version}`;
+}
+
+/** The configuration's mirrors count; where none of them changes anything, those of the cluster do. */
+function mirrored(
+  image: string,
+  registries: readonly ImageMirror[],
+  cluster: ManagedCluster,
+  findings: Findings,
+): string {
+  const byConfig = throughMirrors(image, registries);
+  return byConfig === image ? throughMirrors(image, clusterMirrors(cluster, findings)) : byConfig;
+}
+
+function clusterMirrors(cluster: ManagedCluster, findings: Findings): readonly ImageMirror[] {
+  const annotation = cluster.annotations[annotations.imageRegistries];
+  if (annotation === undefined || annotation === '') return [];
+  try {
+    return items(fields(JSON.parse(annotation)).registries).map(parseImageMirror);
+  } catch (thrown) {
+    findings.problems.push(
+      `ManagedCluster ${cluster.name}: its annotation ${annotations.imageRegistries} is not JSON (${describeError(thrown)}); correct it or take it away`,
+    );
+    return [];
+  }
+}
+
+/** As OCM does it for all addons: of the mirrors whose source begins the image, the last one wins; an empty source is any registry. */
+function throughMirrors(image: string, mirrors: readonly ImageMirror[]): string {
+  const matching = mirrors.findLast(
+    ({ source, mirror }) => mirror !== '' && image.startsWith(withoutSlash(source)),
+  );
+  if (matching === undefined) return image;
+  const source = withoutSlash(matching.source);
+  const mirror = withoutSlash(matching.mirror);
+  if (source === '') return `${mirror}/${image.slice(image.lastIndexOf('/') + 1)}`;
+  return `${mirror}${image.slice(source.length)}`;
+}
+
+function withoutSlash(prefix: string): string {
+  return prefix.endsWith('/') ? prefix.slice(0, -1) : prefix;
+}
+
+/** `version` is `:TAG`, `@DIGEST`, both, or empty. A colon before the last slash belongs to a registry's port. */
+function splitImage(image: string): { registry: string; name: string; version: string } {
+  const slash = image.lastIndexOf('/');
+  const rest = image.slice(slash + 1);
+  const end = rest.search(/[:@]/);
+  return {
+    registry: slash < 0 ? '' : image.slice(0, slash),
+    name: end < 0 ? rest : rest.slice(0, end),
+    version: end < 0 ? '' : rest.slice(end),
+  };
+}

@@ -1,0 +1,49 @@
+import { isDeepStrictEqual } from 'node:util';
+import { keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
+import { labels } from '../api/names.ts';
+import {
+  type ManagementAddOnProblems,
+  managementAddOnProblems,
+} from './management-addon-status.ts';
+import type { HubStateCell } from '../hub/hub-state.ts';
+import { isSameButVersion } from '../runtime/cached-object.ts';
+import { byDeploymentConfig, type Watches } from '../runtime/watches.ts';
+
+/** What makes a cluster be looked at; keys are names of clusters. Only what concerns all of them names all. */
+export function clusterSources(watches: Watches, state: HubStateCell): readonly KeySource[] {
+  const { addOns, clusters, works, access, deploymentConfigs, managementAddOns } = watches;
+  const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
+  const all = () => addOns.list().map(inNamespace);
+  const hub: KeySource = {
+    follow: (add) =>
+      state.onChange(() => {
+        for (const cluster of all()) add(cluster);
+      }),
+    // The hub's side may be kept waiting for long; clusters that leave are not to wait with it.
+    synced: () => Promise.resolve(),
+  };
+  return [
+    keysFrom(addOns, ({ old, now }) => [inNamespace((now ?? old)!)]),
+    keysFrom(clusters, ({ key, old, now }) => (isSameButVersion(old, now) ? [] : [key])),
+    keysFrom(works, ({ old, now }) => [inNamespace((now ?? old)!)]),
+    ...Object.values(access).map((informer) =>
+      keysFrom(informer, ({ old, now }) =>
+        [old, now].flatMap((object) => object?.metadata.labels?.[labels.clusterName] ?? []),
+      ),
+    ),
+    keysFrom(deploymentConfigs, ({ key }) =>
+      addOns.byIndex(byDeploymentConfig, key).map(inNamespace),
+    ),
+    keysFrom(managementAddOns, ({ old, now }) =>
+      isDeepStrictEqual(problemsOf(old), problemsOf(now)) ? [] : all(),
+    ),
+    hub,
+  ];
+}
+
+/** What is wrong with the ClusterManagementAddOn, one that is missing included. */
+export function problemsOf(object: KubeObject | undefined): ManagementAddOnProblems {
+  return managementAddOnProblems(object && parseClusterManagementAddOn(object));
+}

@@ -1,0 +1,163 @@
+import { problemOf } from '../../base/options/read-options.ts';
+import { agentOperatorTable, brokerOperatorTable } from '../../base/options/passthrough-options.ts';
+import type { Option } from '../../base/options/option-table.ts';
+import { cipherSuitesProblem } from '../../base/tls/tls-policy.ts';
+import { trustedProxiesProblem } from '../../base/server/trusted-proxies.ts';
+import type { FlagRule, FlagRules } from './additional-args.ts';
+import type { TextCheck } from '../configuration/field-reader.ts';
+
+const only =
+  (form: RegExp): TextCheck =>
+  (text) =>
+    form.test(text) ? undefined : `is not possible, a value of the form ${form.source} is`;
+const goDuration = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
+const number = only(/^\d+$/);
+
+/** An option of ours: what the program takes is possible here. */
+const own = (option: Option, check: TextCheck = (text) => problemOf(option, text)): FlagRules => ({
+  [option.name]: {
+    fate: 'mapped',
+    check,
+    says: `--${option.name}`,
+    to: (value) => ({ name: option.name, value }),
+  },
+});
+const ignored = (why: string, check?: TextCheck): FlagRule => ({
+  fate: 'ignored',
+  why,
+  ...(check && { check }),
+});
+const refused = (why: string): FlagRule => ({ fate: 'refused', why });
+
+const all = (rule: FlagRule, names: string): FlagRules =>
+  Object.fromEntries(names.split(' ').map((name) => [name, rule]));
+
+const verbosity: FlagRule = {
+  fate: 'mapped',
+  check: number,
+  says: '--log-level debug from 4 on, info below',
+  to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
+};
+const logFile = ignored('logs are lines of JSON on the standard output');
+const channels = ignored('flow control is per stream, there is no such channel');
+const pings = ignored('links are probed every few seconds, whatever is configured');
+const leases = ignored('replicas find each other in Redis');
+const diagnostics = ignored('there is no admin port');
+const files = refused('the addon mounts its own certificates and sets this itself');
+
+const { drainTimeoutMs: drainTimeout } = brokerOperatorTable;
+
+/** What all programs of Kubernetes take: the flags of klog. */
+export const klogFlags: FlagRules = {
+  v: verbosity,
+  ...all(
+    logFile,
+    'logtostderr alsologtostderr stderrthreshold vmodule log_backtrace_at log_dir log_file log_file_max_size one_output ' +
+      'add_dir_header skip_headers skip_log_headers logging-format log-flush-frequency',
+  ),
+};
+
+const common: FlagRules = {
+  ...klogFlags,
+  ...all(pings, 'keepalive-time'),
+  ...all(channels, 'xfr-channel-size warn-on-channel-limit'),
+  ...all(leases, 'lease-namespace lease-label'),
+  ...all(
+    diagnostics,
+    'enable-profiling enable-contention-profiling admin-bind-address kube-api-content-type',
+  ),
+  ...own(brokerOperatorTable.logLevel),
+  ...own(drainTimeout),
+};
+
+/**
+ * `spec.proxyServer.additionalArgs`: every flag of konnectivity's proxy-server and those of `culvert broker` that an operator may set.
+ * A flag that stands in neither table is refused.
+ */
+export const proxyServerFlags: FlagRules = {
+  ...common,
+  ...own(brokerOperatorTable.acceptRate),
+  ...own(brokerOperatorTable.maxConnections),
+  ...own(brokerOperatorTable.maxTunnelsPerCluster),
+  ...own(brokerOperatorTable.trustedProxies, trustedProxiesProblem),
+  ...own(brokerOperatorTable.cipherSuites, cipherSuitesProblem),
+  ...own(brokerOperatorTable.tlsMinVersion),
+  'graceful-shutdown-timeout': {
+    fate: 'mapped',
+    check: (text) => goDuration(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
+    says: '--drain-timeout; 0 asks for nothing',
+    to(text) {
+      const ms = goDurationMs(text);
+      return ms === 0 ? undefined : { name: 'drain-timeout', value: `${ms}ms` };
+    },
+  },
+  ...all(pings, 'frontend-keepalive-time'),
+  ...all(leases, 'enable-lease-controller server-id'),
+  'server-count': ignored('the number of servers is spec.proxyServer.replicas', number),
+  'backend-dial-timeout': ignored('the limit of a dial is the --dial-timeout of the agent'),
+  'proxy-strategies': ignored('a destination names its cluster', only(/(^|,)destHost(,|$)/)),
+  mode: ignored('gRPC is what konnectivity clients are served', only(/^grpc$/)),
+  'server-port': ignored('that is the port', only(/^8090$/)),
+  'agent-port': ignored('that is the port', only(/^8091$/)),
+  'health-port': ignored('that is the port', only(/^8092$/)),
+  ...all(diagnostics, 'admin-port kubeconfig-qps kubeconfig-burst delete-existing-uds-file'),
+  ...all(
+    files,
+    'server-cert server-key server-ca-cert cluster-cert cluster-key cluster-ca-cert kubeconfig',
+  ),
+  ...all(
+    refused('the Services and the probes need the ports on the address of the pod'),
+    'server-bind-address agent-bind-address health-bind-address uds-name',
+  ),
+  ...all(
+    refused('agents prove themselves by the certificate or token of their registration'),
+    'agent-namespace agent-service-account authentication-audience',
+  ),
+  'token-public-key': refused(
+    'spec.proxyServer.enrolmentKeysSecretRef names a Secret with the keys',
+  ),
+};
+
+/** `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent and those of `culvert agent` that an operator may set. */
+export const proxyAgentFlags: FlagRules = {
+  ...common,
+  ...own(agentOperatorTable.dialTimeoutMs),
+  ...own(agentOperatorTable.tunnels),
+  ...own(agentOperatorTable.allow),
+  ...own(agentOperatorTable.kubeApiserver),
+  ...all(
+    ignored('an agent keeps its tunnels by itself, with a backoff of its own'),
+    'sync-interval sync-interval-cap probe-interval sync-forever',
+  ),
+  ...all(leases, 'count-server-leases server-count-source'),
+  ...all(diagnostics, 'admin-server-port health-server-host health-server-port'),
+  'agent-id': ignored('agents are named after their pods'),
+  ...all(files, 'agent-cert agent-key ca-cert kubeconfig service-account-token-path'),
+  ...all(
+    refused('agents connect where spec.proxyServer.entrypoint says'),
+    'proxy-server-host proxy-server-port',
+  ),
+  'agent-identifiers': refused(
+    'an agent speaks for its own cluster alone; other destinations are listed in spec.proxyAgent.allow',
+  ),
+  'alpn-proto': refused('agents speak HTTP/1.1; tell them apart by the name of the host'),
+};
+
+const goUnitsMs = {
+  h: 3_600_000,
+  m: 60_000,
+  s: 1000,
+  ms: 1,
+  us: 1e-3,
+  µs: 1e-3,
+  ns: 1e-6,
+} as const;
+
+/** `1m30s` as Go writes it, in whole milliseconds, rounded up: what asks for a little is not nothing. */
+function goDurationMs(text: string): number {
+  let ms = 0;
+  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)/g)) {
+    ms += Number(amount) * goUnitsMs[unit as keyof typeof goUnitsMs];
+  }
+  return Math.ceil(ms);
+}

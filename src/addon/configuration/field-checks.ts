@@ -1,0 +1,87 @@
+import { isIP } from 'node:net';
+import { problemOf } from '../../base/options/read-options.ts';
+import { agentOperatorTable } from '../../base/options/passthrough-options.ts';
+import { isDnsLabel } from '../../base/tokens/token-subject.ts';
+import type { TextCheck } from './field-reader.ts';
+
+const subdomain = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
+const qualifiedName = /^([A-Za-z0-9][A-Za-z0-9._-]{0,61})?[A-Za-z0-9]$/;
+const quantity = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?$/;
+
+const isSubdomain = (text: string): boolean => text.length <= 253 && subdomain.test(text);
+const isHost = (text: string): boolean =>
+  isIP(text) !== 0 || (!/^[\d.]+$/.test(text) && isSubdomain(text.toLowerCase()));
+
+const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));
+
+export const dnsLabelCheck: TextCheck = (text) =>
+  isDnsLabel(text)
+    ? undefined
+    : `is ${quoted(text)}, a DNS label is needed: lower case letters, digits and inner hyphens, at most 63`;
+
+/** A Service's name may not begin with a digit (RFC 1035). */
+export const serviceNameCheck: TextCheck = (text) =>
+  isDnsLabel(text) && /^[a-z]/.test(text)
+    ? undefined
+    : `is ${quoted(text)}, the name of a Service is needed: lower case letters, digits and inner hyphens, first a letter, at most 63`;
+
+/** What most objects may be called: a DNS subdomain. */
+export const objectNameCheck: TextCheck = (text) =>
+  isSubdomain(text)
+    ? undefined
+    : `is ${quoted(text)}, the name of an object is needed: lower case letters, digits, hyphens and dots`;
+
+export const hostCheck: TextCheck = (text) =>
+  isHost(text)
+    ? undefined
+    : `is ${quoted(text)}, a host name or an IP address is needed, without scheme and port`;
+
+/** Ingresses route by name; an address is none. */
+export const hostNameCheck: TextCheck = (text) =>
+  isIP(text) === 0 && isSubdomain(text)
+    ? undefined
+    : `is ${quoted(text)}, a host name in lower case is needed`;
+
+export const sanCheck: TextCheck = (text) =>
+  isHost(text.replace(/^\*\./, ''))
+    ? undefined
+    : `is ${quoted(text)}, a certificate can name a host, *.domain or an IP address`;
+
+export const annotationKeyCheck: TextCheck = (text) => {
+  const [name = '', prefix, ...more] = text.split('/').toReversed();
+  const isKey =
+    more.length === 0 && qualifiedName.test(name) && (prefix === undefined || isSubdomain(prefix));
+  return isKey ? undefined : `is ${quoted(text)}, the key of an annotation is needed`;
+};
+
+export const secretKeyCheck: TextCheck = (text) =>
+  /^[A-Za-z0-9._-]{1,253}$/.test(text)
+    ? undefined
+    : `is ${quoted(text)}, a key in a Secret is needed: letters, digits, dots, hyphens and underscores`;
+
+export const quantityCheck: TextCheck = (text) =>
+  quantity.test(text)
+    ? undefined
+    : `is ${quoted(text)}, a quantity is needed, such as 100m or 256Mi`;
+
+export const allowCheck: TextCheck = (text) => {
+  const wrong = problemOf(agentOperatorTable.allow, text);
+  return wrong && `is ${quoted(text)}: it ${wrong}`;
+};
+
+export const brokerUrlCheck: TextCheck = (text) => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== 'wss:') return 'is no URL that starts with wss://';
+  return url.username || url.password ? 'carries a user or password, which is no place' : undefined;
+};
+
+/** Sentinel and cluster URLs name several hosts, which no URL parser takes; the broker reads them whole. */
+export const redisUrlCheck: TextCheck = (text) => {
+  if (!/^(redis|rediss|rediss?\+sentinel|rediss?\+cluster):\/\/\S+$/.test(text)) {
+    return 'is no URL of a Redis: redis://, rediss://, redis+sentinel:// or redis+cluster://';
+  }
+  // Its value is not repeated: it holds a password.
+  return text.includes('@') || text.includes('password')
+    ? 'carries a user or password: put the whole URL into a Secret and name it in secretRef'
+    : undefined;
+};

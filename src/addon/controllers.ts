@@ -1,0 +1,93 @@
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
+import type { Informer } from '../kube/controllers/informer.ts';
+import { defaultSecretNames } from './rotation/plan-certificates.ts';
+import type { ControllerStatus } from '../kube/controllers/controller.ts';
+import type { RotationsSeen } from './rotation/rotation-status.ts';
+import type { AddonOptions } from './options.ts';
+import { Applier } from './runtime/applier.ts';
+import { ClusterController } from './cluster/cluster-controller.ts';
+import { configLookup } from './runtime/config-lookup.ts';
+import { CsrController, type CsrCounts } from './csr/csr-controller.ts';
+import { HubController } from './hub/hub-controller.ts';
+import { HubStateCell } from './hub/hub-state.ts';
+import { managementAddOnController } from './cluster/management-addon-controller.ts';
+import { Watches } from './runtime/watches.ts';
+
+export interface ControllersOptions {
+  readonly api: KubeApi;
+  readonly options: AddonOptions;
+  /** The version of OCM's addon API that the hub serves. */
+  readonly addonVersion: string;
+  readonly clock: Clock;
+  /** What time it is: for certificates, and for people. */
+  readonly wallClock: () => Date;
+  readonly log: Logger;
+}
+
+/** All that the addon manager does while it leads. */
+export class Controllers {
+  readonly #watches: Watches;
+  readonly #hub: HubController;
+  readonly #requests: CsrController;
+  readonly #all: readonly { run(signal: AbortSignal): Promise<void> }[];
+  readonly #statuses: readonly { readonly status: ControllerStatus }[];
+
+  constructor({ options, addonVersion, ...parts }: ControllersOptions) {
+    const { api, clock } = parts;
+    const { namespace, signerSecretNamespace: signerNamespace, signerSecretName } = options;
+    const signerSecrets = [signerSecretName, defaultSecretNames.agentSigner];
+    const where = { namespace, signerNamespace, signerSecrets };
+    const watches = new Watches({ ...parts, ...where, addonVersion });
+    const state = new HubStateCell();
+    const applier = new Applier(api, clock);
+    const findConfig = configLookup(watches);
+    const common = { ...parts, ...options, watches, state, applier, findConfig };
+    const hub = new HubController({ ...common, signerNamespace, settings: options });
+    const clusters = new ClusterController(common);
+    const requests = new CsrController(common);
+    const managementAddOn = managementAddOnController(common);
+    this.#watches = watches;
+    this.#hub = hub;
+    this.#requests = requests;
+    const controllers = [clusters.controller, requests.controller, managementAddOn];
+    this.#all = [watches, hub, ...controllers];
+    this.#statuses = [hub.controller, ...controllers];
+  }
+
+  get statuses(): readonly ControllerStatus[] {
+    return this.#statuses.map(({ status }) => status);
+  }
+
+  get informers(): readonly Informer[] {
+    return [...this.#watches.all, ...this.#hub.informers];
+  }
+
+  get requestCounts(): CsrCounts {
+    return this.#requests.counts;
+  }
+
+  /** How far rotations of CAs are, as last seen. */
+  get rotations(): RotationsSeen {
+    return this.#hub.rotations;
+  }
+
+  /** How many clusters have the addon. */
+  get clusterCount(): number {
+    return this.#watches.addOns.size;
+  }
+
+  /** What keeps it from working: why something has not been read yet. */
+  get unready(): string | undefined {
+    const unread = this.informers.filter(({ hasSynced }) => !hasSynced);
+    if (unread.length === 0) return undefined;
+    const problems = unread.flatMap(({ problem }) => problem ?? []);
+    return problems.join('; ') || `${unread.length} kinds of objects are still being read`;
+  }
+
+  /** Works until `signal` aborts and what ran has ended. Once. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#all.map((part) => part.run(signal)));
+  }
+}

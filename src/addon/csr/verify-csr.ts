@@ -1,0 +1,140 @@
+import { agentDnsName } from '../../base/names/agent-subject.ts';
+import { aliasAsNameText, isClusterName } from '../../base/tokens/token-subject.ts';
+import { CertificateRequest, X509Error } from '../../base/x509/index.ts';
+import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
+import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
+
+/** Why nobody may have what a request asks for. */
+export type CsrRefusalReason =
+  | 'ForeignSigner'
+  | 'Unreadable'
+  | 'Unproven'
+  | 'WeakKey'
+  | 'ForeignSubject';
+
+/** A request that asks for what its registration says and nothing more, by somebody who has the key. Only `checkCsr` makes one. */
+export interface CheckedCsr {
+  readonly t: 'passed';
+  readonly request: CertificateRequest;
+  readonly expirationSeconds: number | undefined;
+}
+
+export interface CsrRefusal {
+  readonly t: 'refused';
+  readonly reason: CsrRefusalReason;
+  /** Goes on after the request's name: `asks for more than ...`. */
+  readonly sentence: string;
+}
+
+const minRsaBits = 2048;
+const neededUsage = 'client auth';
+/** What the klusterlet asks for. */
+const allowedUsages: ReadonlySet<string> = new Set([
+  neededUsage,
+  'digital signature',
+  'key encipherment',
+]);
+
+/**
+ * Whether a request asks for a certificate of this cluster's agent and nothing else: what it says is read from its bytes and proven
+ * by its signature. Nothing is approved or signed without it. Who has made it is another question (`decideCsr`).
+ *
+ * @param registrations what the agent of that cluster is registered as (see `agentRegistrations`)
+ */
+export async function checkCsr(
+  csr: CertificateSigningRequest,
+  { cluster, driver }: Pick<ManagedClusterAddOn, 'cluster' | 'driver'>,
+  registrations: readonly Registration[],
+): Promise<CheckedCsr | CsrRefusal> {
+  if (!isClusterName(cluster)) {
+    return refusal('ForeignSubject', `is for the agent of ${quote(cluster)}: ${aliasAsNameText}`);
+  }
+  const registration = registrations.find(({ signer }) => signer === csr.signer);
+  const hasToken = csr.signer === kubeClientSigner && driver === 'token';
+  if (registration === undefined || hasToken) {
+    const sentence = `is for the signer ${quote(csr.signer)}, with which the agent of ${cluster} is not registered`;
+    return refusal('ForeignSigner', sentence);
+  }
+  const request = read(csr.pem);
+  if (request instanceof X509Error) {
+    return refusal('Unreadable', `holds no request that can be read: ${request.message}`);
+  }
+  if (!(await request.isProven())) {
+    return refusal('Unproven', 'is not signed with the key that it names');
+  }
+  const { name, bits = Infinity } = request.keyKind;
+  if (bits < minRsaBits) {
+    const sentence = `is for a ${name} key of ${bits} bits, at least ${minRsaBits} are needed`;
+    return refusal('WeakKey', sentence);
+  }
+  const excess = differences(request, registration, csr.usages);
+  if (excess.length > 0) {
+    const sentence = `asks for more than the agent of ${cluster} is: ${excess.join('; ')}`;
+    return refusal('ForeignSubject', sentence);
+  }
+  return { t: 'passed', request, expirationSeconds: csr.expirationSeconds };
+}
+
+function read(pem: string): CertificateRequest | X509Error {
+  try {
+    return new CertificateRequest(pem);
+  } catch (thrown) {
+    if (thrown instanceof X509Error) return thrown;
+    throw thrown;
+  }
+}
+
+function differences(
+  { subject, otherSubject, alternativeNames }: CertificateRequest,
+  registration: Registration,
+  usages: readonly string[],
+): readonly string[] {
+  const found: string[] = [];
+  const { commonName } = subject;
+  if (commonName !== registration.user) {
+    found.push(`its common name is ${quote(commonName)}, not ${quote(registration.user)}`);
+  }
+  const compare = (what: string, asked: readonly string[], allowed: readonly string[]) => {
+    if (isSameSet(asked, allowed)) return;
+    found.push(`its ${what} are ${quoteAll(asked)}, not ${quoteAll(allowed)}`);
+  };
+  compare('organizations', subject.organizations, registration.groups);
+  compare('organizational units', subject.organizationalUnits, registration.organizationalUnits);
+  compare('other parts of the subject', otherSubject, []);
+  const { dns, ips, others } = alternativeNames;
+  const foreignNames = dns.filter((name) => name !== agentDnsName);
+  compare('alternative names', [...foreignNames, ...ips, ...others], []);
+  const foreignUsages = usages.filter((usage) => !allowedUsages.has(usage));
+  compare('usages beyond those of a client', foreignUsages, []);
+  if (!usages.includes(neededUsage)) found.push(`its usages lack ${quote(neededUsage)}`);
+  return found;
+}
+
+/** In any order, and nothing twice. */
+function isSameSet(asked: readonly string[], allowed: readonly string[]): boolean {
+  return (
+    asked.length === allowed.length &&
+    new Set(asked).symmetricDifference(new Set(allowed)).size === 0
+  );
+}
+
+const quotedLength = 200;
+const quotedValues = 5;
+
+// What a request says is foreign text: quoted, it cannot pass for ours, and cut, it fills no log.
+function quote(value: string): string {
+  const isLong = value.length > quotedLength;
+  return JSON.stringify(isLong ? `${value.slice(0, quotedLength)}…` : value);
+}
+
+function quoteAll(values: readonly string[]): string {
+  if (values.length === 0) return 'none';
+  const shown = values.slice(0, quotedValues).map(quote).join(', ');
+  const more = values.length - quotedValues;
+  return more > 0 ? `${shown} and ${more} more` : shown;
+}
+
+function refusal(reason: CsrRefusalReason, sentence: string): CsrRefusal {
+  return { t: 'refused', reason, sentence };
+}

@@ -1,0 +1,87 @@
+import { createPrivateKey } from 'node:crypto';
+import {
+  type Certificate,
+  type CryptoKey,
+  exportKeyPem,
+  generateKeys,
+  importSigningKey,
+  issueCertificate,
+  parseCertificates,
+  publicKeyDerOf,
+  X509Error,
+} from '../../base/x509/index.ts';
+import { clockSkewMs, dayMs } from './lifetimes.ts';
+
+/** A CA that can sign. */
+export interface Authority {
+  readonly certificate: Certificate;
+  /** As it stands in its Secret, to the byte: others hash it. */
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly key: CryptoKey;
+}
+
+const authorityLifetimeMs = 3652 * dayMs;
+
+/** RSA (2048 bits) where programs of others must be able to sign with it after us, else ECDSA. */
+export type AuthorityKind = 'rsa' | 'ecdsa';
+
+export async function makeAuthority(
+  commonName: string,
+  kind: AuthorityKind,
+  now: Date,
+): Promise<Authority> {
+  const { privateKey } = await generateKeys(kind);
+  const content = {
+    subject: { commonName },
+    publicKeyDer: await publicKeyDerOf(privateKey),
+    notBefore: new Date(now.getTime() - clockSkewMs),
+    notAfter: new Date(now.getTime() + authorityLifetimeMs),
+  };
+  const certificate = await issueCertificate(content, privateKey);
+  return {
+    certificate,
+    certPem: certificate.pem,
+    keyPem: await exportKeyPem(privateKey),
+    key: privateKey,
+  };
+}
+
+/**
+ * Reads a CA: PEM of any of the usual kinds (PKCS#8, PKCS#1, SEC 1).
+ *
+ * @throws X509Error what is wrong with it; never with the key in it
+ */
+export async function readAuthority(
+  certPem: string | undefined,
+  keyPem: string | undefined,
+): Promise<Authority> {
+  if (certPem === undefined || keyPem === undefined) {
+    throw new X509Error(certPem === undefined ? 'it has no certificate' : 'it has no key');
+  }
+  const [certificate] = parseCertificates(certPem);
+  if (!certificate!.isAuthority) throw new X509Error('its certificate is not one of a CA');
+  const key = await readPrivateKey(keyPem);
+  await checkPair(certificate!, key);
+  return { certificate: certificate!, certPem, keyPem, key };
+}
+
+/** @throws X509Error */
+export async function readPrivateKey(pem: string): Promise<CryptoKey> {
+  let pkcs8: Buffer;
+  try {
+    pkcs8 = createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' });
+  } catch {
+    // Without the cause: parsers quote what they choke on, and this is a key.
+    throw new X509Error('its key is no private key (PEM)');
+  }
+  return await importSigningKey(pkcs8);
+}
+
+/** @throws X509Error the key is not that of the certificate */
+export async function checkPair(certificate: Certificate, key: CryptoKey): Promise<void> {
+  const own = Buffer.from(certificate.publicKeyDer);
+  if (!own.equals(await publicKeyDerOf(key))) {
+    throw new X509Error('its key belongs to another certificate');
+  }
+}

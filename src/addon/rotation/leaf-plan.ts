@@ -1,0 +1,128 @@
+import {
+  type AlternativeNames,
+  type Certificate,
+  exportKeyPem,
+  generateKeys,
+  issueCertificate,
+  parseCertificates,
+  type Purpose,
+  publicKeyDerOf,
+  X509Error,
+} from '../../base/x509/index.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { type Authority, checkPair, readPrivateKey } from './authority.ts';
+import type { HubNames } from './hub-names.ts';
+import { clockSkewMs, leafLifetimeMs, renewAt } from './lifetimes.ts';
+import { textIn } from './secret.ts';
+
+/** Why a certificate is made anew. */
+export type ReissueReason =
+  | 'missing'
+  | 'unreadable'
+  | 'expired'
+  | 'aged'
+  | 'other_issuer'
+  | 'other_names'
+  | 'other_purpose';
+
+export interface LeafWish {
+  readonly purpose: Purpose;
+  readonly names: HubNames;
+  readonly authority: Authority;
+  readonly now: Date;
+}
+
+export interface LeafPlan {
+  /** Undefined: the certificate that is there stays. */
+  readonly reissued: ReissueReason | undefined;
+  readonly certificate: Certificate;
+  /** `tls.crt` (with the CA behind it) and `tls.key`. */
+  readonly texts: Readonly<Record<'tls.crt' | 'tls.key', string>>;
+  readonly lookAgainAt: Date;
+}
+
+interface Leaf {
+  readonly certificate: Certificate;
+  readonly keyPem: string;
+}
+
+/** The certificate in a Secret, or a new one where that one is not what it should be. */
+export async function planLeaf(
+  observed: KubeObject | undefined,
+  wish: LeafWish,
+): Promise<LeafPlan> {
+  const found = observed === undefined ? 'missing' : await readLeaf(observed);
+  const reissued = typeof found === 'string' ? found : await whyReissue(found.certificate, wish);
+  const leaf = typeof found === 'string' || reissued !== undefined ? await issue(wish) : found;
+  return {
+    reissued,
+    certificate: leaf.certificate,
+    texts: {
+      'tls.crt': leaf.certificate.pem + wish.authority.certificate.pem,
+      'tls.key': leaf.keyPem,
+    },
+    lookAgainAt: renewAt(leaf.certificate),
+  };
+}
+
+/** The certificate that a Secret holds; undefined where it holds none that can be used. */
+export async function leafIn(observed: KubeObject | undefined): Promise<Certificate | undefined> {
+  const found = observed === undefined ? 'missing' : await readLeaf(observed);
+  return typeof found === 'string' ? undefined : found.certificate;
+}
+
+async function readLeaf(secret: KubeObject): Promise<Leaf | 'missing' | 'unreadable'> {
+  const certPem = textIn(secret, 'tls.crt');
+  const keyPem = textIn(secret, 'tls.key');
+  if (certPem === undefined || keyPem === undefined) return 'missing';
+  try {
+    const [certificate] = parseCertificates(certPem);
+    await checkPair(certificate!, await readPrivateKey(keyPem));
+    return { certificate: certificate!, keyPem };
+  } catch (thrown) {
+    if (thrown instanceof X509Error) return 'unreadable';
+    throw thrown;
+  }
+}
+
+async function whyReissue(
+  certificate: Certificate,
+  { authority, names, purpose, now }: LeafWish,
+): Promise<ReissueReason | undefined> {
+  if (certificate.notAfter <= now) return 'expired';
+  if (now >= renewAt(certificate)) return 'aged';
+  if (!(await certificate.isIssuedBy(authority.certificate))) return 'other_issuer';
+  if (!certificate.purposes.includes(purpose)) return 'other_purpose';
+  return sameNames(certificate.alternativeNames, names) ? undefined : 'other_names';
+}
+
+function sameNames(has: AlternativeNames, wanted: HubNames): boolean {
+  const same = (left: readonly string[], right: readonly string[]): boolean =>
+    new Set(left).symmetricDifference(new Set(right)).size === 0;
+  return same(has.dns, wanted.dns) && same(has.ips.map(address), wanted.ips.map(address));
+}
+
+/** One spelling for each address: IPv6 has several. */
+function address(ip: string): string {
+  return ip.includes(':') ? (URL.parse(`http://[${ip}]`)?.hostname ?? ip) : ip;
+}
+
+async function issue({ authority, names, purpose, now }: LeafWish): Promise<Leaf> {
+  const { privateKey } = await generateKeys('ecdsa');
+  const endsAtMs = Math.min(
+    now.getTime() + leafLifetimeMs,
+    authority.certificate.notAfter.getTime(),
+  );
+  const content = {
+    subject: { commonName: names.dns[0] ?? '' },
+    publicKeyDer: await publicKeyDerOf(privateKey),
+    notBefore: new Date(now.getTime() - clockSkewMs),
+    notAfter: new Date(endsAtMs),
+    purposes: [purpose],
+    alternativeNames: names,
+  };
+  return {
+    certificate: await issueCertificate(content, authority.key, authority.certificate),
+    keyPem: await exportKeyPem(privateKey),
+  };
+}

@@ -1,0 +1,125 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { parseConfigReference, parseConfigReferent } from '../api/config-reference.ts';
+import { fields, items } from '../api/fields.ts';
+import {
+  configurationApiVersion,
+  configurationKind,
+} from '../configuration/managed-proxy-configuration.ts';
+import { addonName, apiGroups, configKinds, labels, proxyConfigurationName } from '../api/names.ts';
+import { tlsProfileName } from '../hub/tls-profile.ts';
+import { keepFingerprint, keepManagedCluster, keepManifestWork } from './cached-object.ts';
+
+export interface WatchesOptions {
+  readonly api: KubeApi;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The version of OCM's addon API that the hub serves: `v1alpha1`. */
+  readonly addonVersion: string;
+  /** Where `ocm-tls-profile` is. */
+  readonly namespace: string;
+  readonly signerNamespace: string;
+  /** The Secrets of the CAs. */
+  readonly signerSecrets: readonly string[];
+}
+
+/** Names of the indexes. */
+export const byCluster = 'cluster';
+export const byDeploymentConfig = 'deployment config';
+
+const ofThisAddon = `${labels.addonName}=${addonName}`;
+const named = (name: string) => ({ fieldSelector: `metadata.name=${name}` });
+const labelledCluster = ({ metadata }: KubeObject): readonly string[] => {
+  const name = metadata.labels?.[labels.clusterName];
+  return name === undefined ? [] : [name];
+};
+
+/** Copies of everything on the hub that decides about agents, but for what is in the hub's own namespace (`HubNamespace`). */
+export class Watches {
+  readonly configurations: Informer;
+  readonly tlsProfiles: Informer;
+  readonly signers: readonly Informer[];
+  readonly managementAddOns: Informer;
+  readonly addOns: Informer;
+  readonly clusters: Informer;
+  readonly deploymentConfigs: Informer;
+  readonly works: Informer;
+  /** Roles and RoleBindings of clusters' agents, by the kind. */
+  readonly access: Readonly<Record<'Role' | 'RoleBinding', Informer>>;
+  readonly requests: Informer;
+  readonly all: readonly Informer[];
+
+  constructor({ api, clock, log, addonVersion, ...where }: WatchesOptions) {
+    const { namespace, signerNamespace, signerSecrets } = where;
+    const all: Informer[] = [];
+    const watch = (
+      apiVersion: string,
+      kind: string,
+      options: Partial<InformerOptions<KubeObject>> & { readonly namespace?: string },
+    ): Informer => {
+      const { namespace, ...rest } = options;
+      const collection = { apiVersion, kind, namespace };
+      const informer = new Informer({ api, clock, log, collection, ...rest });
+      all.push(informer);
+      return informer;
+    };
+    const addon = `${apiGroups.addon}/${addonVersion}`;
+    this.configurations = watch(configurationApiVersion, configurationKind, {
+      ...named(proxyConfigurationName),
+    });
+    this.tlsProfiles = watch('v1', 'ConfigMap', { namespace, ...named(tlsProfileName) });
+    this.signers = signerSecrets.map((name) =>
+      // Whoever needs a key asks for it.
+      watch('v1', 'Secret', {
+        namespace: signerNamespace,
+        keep: keepFingerprint,
+        ...named(name),
+      }),
+    );
+    this.managementAddOns = watch(addon, 'ClusterManagementAddOn', named(addonName));
+    this.addOns = watch(addon, 'ManagedClusterAddOn', {
+      ...named(addonName),
+      indexers: { [byDeploymentConfig]: deploymentConfigsOf },
+    });
+    this.clusters = watch('cluster.open-cluster-management.io/v1', 'ManagedCluster', {
+      keep: keepManagedCluster,
+    });
+    this.deploymentConfigs = watch(addon, 'AddOnDeploymentConfig', {});
+    this.works = watch('work.open-cluster-management.io/v1', 'ManifestWork', {
+      labelSelector: ofThisAddon,
+      keep: keepManifestWork,
+      indexers: { [byCluster]: ({ metadata }) => [metadata.namespace ?? ''] },
+    });
+    const accessTo = (kind: 'Role' | 'RoleBinding') =>
+      watch(`${apiGroups.rbac}/v1`, kind, {
+        labelSelector: ofThisAddon,
+        keep: keepFingerprint,
+        indexers: { [byCluster]: labelledCluster },
+      });
+    this.access = { Role: accessTo('Role'), RoleBinding: accessTo('RoleBinding') };
+    this.requests = watch('certificates.k8s.io/v1', 'CertificateSigningRequest', {
+      labelSelector: ofThisAddon,
+      indexers: { [byCluster]: labelledCluster },
+    });
+    this.all = all;
+  }
+
+  /** Follows the server until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.all.map((informer) => informer.run(signal)));
+  }
+}
+
+/** `namespace/name` of what an addon object refers to, by itself or as OCM has worked it out for it. */
+function deploymentConfigsOf({ spec, status }: KubeObject): readonly string[] {
+  const own = items(fields(spec)['configs']).map(parseConfigReferent);
+  const references = items(fields(status)['configReferences']);
+  const desired = references.flatMap((item) => parseConfigReference(item).desired ?? []);
+  const configs = [...own, ...desired].filter(({ resource }) => resource === deploymentConfigs);
+  return [...new Set(configs.map(({ namespace, name }) => `${namespace}/${name}`))];
+}
+
+const { resource: deploymentConfigs } = configKinds.deploymentConfig;

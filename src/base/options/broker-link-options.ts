@@ -1,0 +1,189 @@
+import {
+  GatewayHeaderError,
+  joinHeaders,
+  parseHeaderOption,
+  readHeaderFile,
+} from '../net/gateway-headers.ts';
+import type { OptionsDraft } from './read-options.ts';
+import type { OptionsTable, OptionValues } from './option-table.ts';
+import { isLoopback } from './option-parsers.ts';
+import type { ProxyEnvironment } from '../net/proxy-environment.ts';
+import { readSecretFile } from '../files/secret-file.ts';
+import type { Secret } from '../secret.ts';
+
+/** What every long-running program has. */
+export const processTable = {
+  drainTimeoutMs: {
+    name: 'drain-timeout',
+    kind: 'durationMs',
+    default: '30s',
+    help: 'How long open streams may go on after SIGTERM before they are reset.',
+  },
+  logLevel: {
+    name: 'log-level',
+    kind: 'choice',
+    choices: ['error', 'warn', 'info', 'debug'],
+    default: 'info',
+    help: 'The least important lines to log: error, warn, info or debug.',
+  },
+} as const satisfies OptionsTable;
+
+export type LogLevel = OptionValues<typeof processTable>['logLevel'];
+
+/** What every program has that connects to a broker. */
+export const brokerLinkTable = {
+  brokerUrl: {
+    name: 'broker-url',
+    kind: 'url',
+    protocols: ['ws:', 'wss:'],
+    required: true,
+    help: 'The broker to connect to: wss://HOST, or ws:// on loopback.',
+  },
+  tokenFile: {
+    name: 'token-file',
+    kind: 'file',
+    help: 'Holds the enrolment token that `culvert token` made. Read at every connect, so it can be replaced while running.',
+  },
+  token: {
+    name: 'token',
+    kind: 'string',
+    secret: true,
+    envOnly: true,
+    help: 'The enrolment token itself, where there is no file for it. Never a flag: command lines are public.',
+  },
+  caFile: {
+    name: 'ca-file',
+    kind: 'file',
+    holdsCasOf: 'servers',
+    help: 'Certificates (PEM) to trust besides the well-known ones, for a broker, or an https:// proxy on the way, with a private CA.',
+  },
+  serverName: {
+    name: 'server-name',
+    kind: 'string',
+    placeholder: 'NAME',
+    help: 'The name that the certificate of the broker must carry, where it is not the host of the URL.',
+  },
+  hostHeader: {
+    name: 'host-header',
+    kind: 'string',
+    placeholder: 'NAME',
+    help: 'The Host header to send, where an ingress routes by it and the URL names something else.',
+  },
+  header: {
+    name: 'header',
+    kind: 'string',
+    placeholder: 'NAME=VALUE',
+    repeatable: true,
+    secret: true,
+    help: 'A header for a gateway in front of the broker. Sent in the request that opens a link and never to a proxy. Command lines are public: use --header-file for secrets.',
+  },
+  headerFile: {
+    name: 'header-file',
+    kind: 'file',
+    help: 'Holds such headers, one on each line: `NAME: VALUE`. Read at every connect, and never logged.',
+  },
+} as const satisfies OptionsTable;
+
+/** How to reach a broker and what to show it. */
+export interface BrokerLinkOptions {
+  readonly brokerUrl: URL;
+  /** The token to show, read anew at each call so that a rotated file is used; undefined when none is configured. */
+  readToken(this: void): Promise<Secret | undefined>;
+  /** PEM file with certificates to trust besides the well-known ones. */
+  readonly caFile: string | undefined;
+  /** Name that the broker's certificate must carry, instead of the host of the URL. */
+  readonly serverName: string | undefined;
+  /** Host header to send, instead of the host of the URL. */
+  readonly hostHeader: string | undefined;
+  /**
+   * Headers for gateways in front of the broker, read anew at each call (default: none).
+   *
+   * @throws Error that names the file and the line, never a value
+   */
+  readonly readHeaders?: ((this: void) => Promise<Readonly<Record<string, string>>>) | undefined;
+  /** On the way to the broker. */
+  readonly proxies: ProxyEnvironment;
+}
+
+type LinkTable = typeof brokerLinkTable;
+
+/** Problems between the options of `brokerLinkTable`. */
+export function checkBrokerLink({ values, given, label, problem }: OptionsDraft<LinkTable>): void {
+  const fromEnvTwice = label('tokenFile').startsWith('CULVERT_') && given('token');
+  if (fromEnvTwice) problem(`${label('tokenFile')} and ${label('token')} are both set, keep one`);
+
+  checkHeaders(values.header, label('header'), problem);
+  const url = values.brokerUrl;
+  if (url?.protocol !== 'ws:') return;
+  const shown = `${label('brokerUrl')}=${url.origin}`;
+  if ((given('tokenFile') || given('token')) && !isLoopback(url.hostname)) {
+    problem(
+      `${shown} would send the token unencrypted, use wss:// (ws:// is for loopback addresses)`,
+    );
+  }
+  if (given('headerFile') && !isLoopback(url.hostname)) {
+    problem(
+      `${shown} would send what ${label('headerFile')} holds unencrypted, use wss:// (ws:// is for loopback addresses)`,
+    );
+  }
+  for (const key of ['caFile', 'serverName'] as const) {
+    if (given(key)) problem(`${label(key)} is for TLS, but ${shown} has none, use wss://`);
+  }
+}
+
+function checkHeaders(
+  given: readonly Secret[] | undefined,
+  label: string,
+  problem: (sentence: string) => void,
+): void {
+  try {
+    joinHeaders((given ?? []).map((text) => parseHeaderOption(text.reveal())));
+  } catch (thrown) {
+    if (!(thrown instanceof GatewayHeaderError)) throw thrown;
+    problem(`${label} ${thrown.message}`);
+  }
+}
+
+/** The fields of `BrokerLinkOptions`, for the `readXOptions` of programs. */
+export function brokerLinkOptions(
+  values: OptionValues<LinkTable>,
+  proxies: ProxyEnvironment,
+): BrokerLinkOptions {
+  return { brokerUrl: values.brokerUrl, ...brokerAccessOptions(values, proxies) };
+}
+
+/** All but where the broker is. */
+export function brokerAccessOptions(
+  values: Omit<OptionValues<LinkTable>, 'brokerUrl'>,
+  proxies: ProxyEnvironment,
+): Omit<BrokerLinkOptions, 'brokerUrl'> {
+  const { tokenFile, token, caFile, serverName, hostHeader, header, headerFile } = values;
+  const headers = header.map((text) => parseHeaderOption(text.reveal()));
+  return {
+    readToken: async () => (tokenFile === undefined ? token : readSecretFile(tokenFile)),
+    caFile,
+    serverName,
+    hostHeader,
+    readHeaders: async () => {
+      const fromFile = headerFile === undefined ? [] : await readHeaderFile(headerFile);
+      return joinHeaders([...headers, ...fromFile]);
+    },
+    proxies,
+  };
+}
+
+/** What a program's `readXOptions` returns: its options, and what its process needs to start with them. */
+export interface ProgramOptions<T> {
+  readonly options: T;
+  readonly logLevel: LogLevel;
+  /** Sentences to log at the start. */
+  readonly warnings: readonly string[];
+}
+
+/** A default for ids of processes: the host's name, and a few letters that tell two of them on one host apart. */
+export function processId(hostName: string): string {
+  const letters = Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  );
+  return `${hostName}-${letters.join('')}`;
+}

@@ -1,0 +1,409 @@
+import { describe, expect, it } from 'vitest';
+import { clusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
+import { specHash } from '../../../src/addon/api/spec-hash.ts';
+import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
+import { fields, items } from '../../../src/addon/api/fields.ts';
+import { KubeError } from '../../../src/kube/client/kube-error.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
+import { condition, deploymentConfigReference } from '../api/hub-objects.ts';
+import { addOn, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
+
+const live = { signal: new AbortController().signal };
+const clusters = ['cluster1', 'cluster2', 'cluster3'];
+
+async function running(
+  names: readonly string[] = clusters,
+  options: Parameters<HubWorld['start']>[0] = {},
+) {
+  const world = await HubWorld.create({ clusters: names });
+  const addon = await world.start(options);
+  await world.until(() => names.every((name) => world.work(name) !== undefined));
+  await world.settle();
+  world.api.calls.length = 0;
+  return { world, addon };
+}
+
+/** The work agent of the cluster says that it has done its part. */
+async function applied(world: HubWorld, cluster: string): Promise<void> {
+  const { generation } = world.work(cluster)!.metadata;
+  const conditions = [{ ...condition('Applied', 'True'), observedGeneration: generation }];
+  const ref = world.ref('ManifestWork', 'addon-cluster-proxy-deploy-0', cluster);
+  const patch = { status: { conditions } };
+  await world.api.as('klusterlet').patch(ref, patch, { ...live, subresource: 'status' });
+  await world.settle();
+}
+
+const deploymentConfig = (spec: object): KubeObject => ({
+  apiVersion: 'addon.open-cluster-management.io/v1alpha1',
+  kind: 'AddOnDeploymentConfig',
+  metadata: { name: 'deploy', namespace: 'config', generation: 2 },
+  spec,
+});
+const access = (world: HubWorld, cluster: string) => [
+  world.find('Role', 'cluster-proxy-addon-agent', cluster),
+  world.find('RoleBinding', 'cluster-proxy-addon-agent', cluster),
+  world.find('RoleBinding', `cluster-proxy-addon-agent:portforward:${cluster}`, hub),
+];
+const writesTo = (world: HubWorld) =>
+  world.api.calls
+    .filter(isWrite)
+    .map(({ kind, namespace, name }) => `${kind} ${namespace ?? ''}/${name}`);
+
+describe('a cluster', () => {
+  it('gets its agent and the rights of that agent, and its addon says so', async () => {
+    const { world } = await running();
+    expect(access(world, 'cluster2')).not.toContain(undefined);
+    const addon = world.addOn('cluster2')!;
+    expect(world.condition(addon, 'RegistrationApplied')).toMatchObject({ status: 'True' });
+    const status = fields(addon['status']);
+    expect(items(status['registrations']).map(({ signerName }) => signerName)).toEqual([
+      'kubernetes.io/kube-apiserver-client',
+      'open-cluster-management.io/proxy-agent-signer',
+    ]);
+    expect(status).toMatchObject({ namespace: hub, healthCheck: { mode: 'Lease' } });
+  });
+
+  it('waits for OCM to configure it', async () => {
+    const { world } = await running([]);
+    world.addCluster('late');
+    world.api.put(addOn('late', { conditions: [] }));
+    await world.until(
+      () => world.condition(world.addOn('late'), 'RegistrationApplied') !== undefined,
+    );
+    await world.settle();
+    expect(world.work('late')).toBeUndefined();
+    const conditions = [
+      ...items(fields(world.addOn('late')?.['status'])['conditions']),
+      condition('Configured', 'True'),
+    ];
+    const ref = world.ref('ManagedClusterAddOn', 'cluster-proxy', 'late');
+    await world.api
+      .as('ocm')
+      .patch(ref, { status: { conditions } }, { ...live, subresource: 'status' });
+    await world.until(() => world.work('late') !== undefined, { withinMs: 5_000 });
+  });
+
+  it('that changes makes nobody list anything, and touches no other', async () => {
+    const { world } = await running();
+    await world.api.delete(
+      world.ref('ManifestWork', 'addon-cluster-proxy-deploy-0', 'cluster2'),
+      live,
+    );
+    world.api.calls.length = 0;
+    await world.until(() => world.work('cluster2') !== undefined, { withinMs: 5_000 });
+    await world.settle();
+    expect(writesTo(world)).toEqual(['ManifestWork cluster2/addon-cluster-proxy-deploy-0']);
+    expect(world.api.calls.filter(({ verb }) => verb === 'list' || verb === 'watch')).toEqual([]);
+  });
+
+  it.each([
+    [
+      'ManifestWork',
+      'addon-cluster-proxy-deploy-0',
+      'cluster1',
+      { spec: { workload: { manifests: [] } } },
+    ],
+    ['RoleBinding', 'cluster-proxy-addon-agent', 'cluster1', { subjects: [] }],
+    ['Role', 'cluster-proxy-addon-agent', 'cluster1', { rules: [] }],
+  ])('has its %s put right that somebody has edited', async (kind, name, namespace, edit) => {
+    const { world } = await running();
+    const { metadata: _, ...before } = world.find(kind, name, namespace)!;
+    await world.api.as('person').patch(world.ref(kind, name, namespace), edit, live);
+    expect(world.find(kind, name, namespace)).not.toMatchObject(before);
+    await world.until(() => writesTo(world).length > 0);
+    await world.settle();
+    expect(world.find(kind, name, namespace)).toMatchObject(before);
+    expect(writesTo(world)).toEqual([`${kind} ${namespace}/${name}`]);
+  });
+
+  it('that nobody has changed costs no write when something is said about it', async () => {
+    const { world } = await running();
+    const work = world.work('cluster1')!;
+    const other = { ...work.metadata.labels, team: 'a' };
+    await world.api
+      .as('person')
+      .patch(
+        world.ref('ManagedCluster', 'cluster1'),
+        { status: { version: 'v2' } },
+        { ...live, subresource: 'status' },
+      );
+    world.api.put({ ...work, metadata: { ...work.metadata, labels: other } });
+    world.api.calls.length = 0;
+    await world.settle();
+    // A label is nobody's business: the server is asked once whether all is well, and changes nothing.
+    expect(writesTo(world)).toEqual(['ManifestWork cluster1/addon-cluster-proxy-deploy-0']);
+    expect(world.work('cluster1')?.metadata.labels).toEqual(other);
+  });
+
+  it('is not even looked at for what means nothing to its agent', async () => {
+    const world = await HubWorld.create({ clusters });
+    const addon = await world.start({ metricsListen: { host: '127.0.0.1', port: 0 } });
+    await world.until(() => world.work('cluster1') !== undefined);
+    await world.settle();
+    const looks = async () => {
+      const text = await (await fetch(`http://${addon.metricsAddress}/metrics`)).text();
+      return /reconciled_total\{controller="clusters"\} (\d+)/.exec(text)?.[1];
+    };
+    const before = await looks();
+    const status = { version: { kubernetes: 'v1.99.0' } };
+    world.api.put({ ...world.find('ManagedCluster', 'cluster1')!, status });
+    // The hub is looked at for it, and comes to the same.
+    await world.api.delete(world.ref('Service', 'proxy-entrypoint', hub), live);
+    await world.settle();
+    expect(world.find('Service', 'proxy-entrypoint', hub)).toBeDefined();
+    expect(await looks()).toBe(before);
+  });
+
+  it('follows the AddOnDeploymentConfig that it refers to, and no other cluster does', async () => {
+    const { world } = await running();
+    world.api.put(deploymentConfig({ agentInstallNamespace: 'agents' }));
+    const status = fields(world.addOn('cluster2')?.['status']);
+    const configReferences = [deploymentConfigReference];
+    world.api.put({ ...world.addOn('cluster2')!, status: { ...status, configReferences } });
+    await world.until(() => JSON.stringify(world.work('cluster2')).includes('"agents"'), {
+      withinMs: 5_000,
+    });
+    await world.settle();
+    world.api.calls.length = 0;
+    const changed = {
+      ...deploymentConfig({ agentInstallNamespace: 'agents2' }),
+      metadata: { name: 'deploy', namespace: 'config', generation: 3 },
+    };
+    world.api.put(changed);
+    await world.until(() => JSON.stringify(world.work('cluster2')).includes('"agents2"'), {
+      withinMs: 5_000,
+    });
+    await world.settle();
+    expect(new Set(writesTo(world))).toEqual(
+      new Set([
+        'ManifestWork cluster2/addon-cluster-proxy-deploy-0',
+        'ManagedClusterAddOn cluster2/cluster-proxy',
+      ]),
+    );
+    const [reference] = items(fields(world.addOn('cluster2')?.['status'])['configReferences']);
+    const stored = world.find('AddOnDeploymentConfig', 'deploy', 'config')!;
+    expect(reference).toMatchObject({ lastObservedGeneration: stored.metadata.generation });
+    expect(world.addOn('cluster2')?.['status']).toMatchObject({ namespace: 'agents2' });
+  });
+
+  it('says that its configuration is missing, and keeps what it has until it comes', async () => {
+    const { world } = await running();
+    const before = world.work('cluster1');
+    const status = fields(world.addOn('cluster1')?.['status']);
+    world.api.put({
+      ...world.addOn('cluster1')!,
+      status: { ...status, configReferences: [deploymentConfigReference] },
+    });
+    await world.until(
+      () => world.condition(world.addOn('cluster1'), 'ManifestApplied') !== undefined,
+    );
+    expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')?.['message']).toContain(
+      'AddOnDeploymentConfig config/deploy, which does not exist',
+    );
+    expect(world.work('cluster1')).toBe(before);
+    world.api.put(deploymentConfig({ agentInstallNamespace: 'agents' }));
+    await world.until(() => JSON.stringify(world.work('cluster1')).includes('"agents"'), {
+      withinMs: 5_000,
+    });
+  });
+
+  it('that is not accepted any more loses its rights, even while there is no configuration', async () => {
+    const { world } = await running();
+    await world.api.delete(world.ref('ManagedProxyConfiguration', 'cluster-proxy'), live);
+    await world.settle();
+    const patch = { spec: { hubAcceptsClient: false } };
+    await world.api.as('person').patch(world.ref('ManagedCluster', 'cluster1'), patch, live);
+    await world.until(() => access(world, 'cluster1').every((object) => object === undefined), {
+      withinMs: 5_000,
+    });
+    expect(access(world, 'cluster2')).not.toContain(undefined);
+    expect(world.work('cluster1')).toBeDefined();
+  });
+
+  it('gets no agent when its name is the alias of another cluster, and its addon says why', async () => {
+    const alias = await clusterAlias('cluster1');
+    const world = await HubWorld.create({ clusters: ['cluster1'] });
+    // It had an agent while nobody looked at its name.
+    world.addCluster(alias);
+    world.api.put(addOn(alias));
+    world.api.put({
+      apiVersion: 'work.open-cluster-management.io/v1',
+      kind: 'ManifestWork',
+      metadata: {
+        name: 'addon-cluster-proxy-deploy-0',
+        namespace: alias,
+        labels: { 'open-cluster-management.io/addon-name': 'cluster-proxy' },
+      },
+    });
+    await world.start();
+    const applied = () => world.condition(world.addOn(alias), 'ManifestApplied');
+    await world.until(() => applied() !== undefined && world.work('cluster1') !== undefined);
+    await world.settle();
+    expect(applied()).toMatchObject({
+      status: 'False',
+      message: expect.stringContaining(`ManagedCluster ${alias} gets no agent: it has the form`),
+    });
+    expect(world.work(alias)).toBeUndefined();
+    expect(access(world, alias)).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('that loses its addon loses its rights', async () => {
+    const { world } = await running();
+    await world.api.delete(world.ref('ManagedClusterAddOn', 'cluster-proxy', 'cluster3'), live);
+    await world.until(() => access(world, 'cluster3').every((object) => object === undefined), {
+      withinMs: 5_000,
+    });
+    expect(access(world, 'cluster2')).not.toContain(undefined);
+  });
+
+  it('is told what is in its way, while others go on', async () => {
+    const world = await HubWorld.create({ clusters });
+    let isForbidden = true;
+    world.intercept = ({ kind, namespace, verb }) =>
+      isForbidden && kind === 'ManifestWork' && namespace === 'cluster2' && verb === 'apply'
+        ? new KubeError(
+            'forbidden',
+            'User "manager" cannot patch resource "manifestworks" in the namespace "cluster2"',
+          )
+        : undefined;
+    await world.start();
+    await world.until(
+      () => world.work('cluster3') !== undefined && world.work('cluster1') !== undefined,
+    );
+    await world.until(
+      () => world.condition(world.addOn('cluster2'), 'ManifestApplied') !== undefined,
+    );
+    expect(world.condition(world.addOn('cluster2'), 'ManifestApplied')).toMatchObject({
+      status: 'False',
+      message: expect.stringContaining('cannot patch resource "manifestworks"'),
+    });
+    isForbidden = false;
+    await world.until(() => world.work('cluster2') !== undefined, { withinMs: 130_000 });
+    await world.settle();
+    expect(world.condition(world.addOn('cluster2'), 'ManifestApplied')?.['status']).not.toBe(
+      'False',
+    );
+  });
+
+  it('that OCM will not configure says why, and no longer when that is mended', async () => {
+    const world = await HubWorld.create({ clusters: ['cluster1'] });
+    world.api.put(addOn('cluster1', { conditions: [] }));
+    const placement = { namespace: hub, name: 'all' };
+    const managed = clusterManagementAddOn('v1alpha1', placement);
+    const annotations = { 'addon.open-cluster-management.io/lifecycle': 'self' };
+    world.api.put({ ...managed, metadata: { ...managed.metadata, annotations } });
+    await world.start();
+    const said = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
+    await world.until(() => said() !== undefined);
+    expect(said()).toMatchObject({
+      status: 'False',
+      message: expect.stringMatching(/lifecycle: self, .*set it to addon-manager$/),
+    });
+    world.api.put(managed);
+    const { conditions } = world.addOn('cluster1')!['status'] as { conditions: object[] };
+    const configured = [...conditions, condition('Configured', 'True')];
+    world.api.put(addOn('cluster1', { conditions: configured }));
+    await world.until(() => world.work('cluster1') !== undefined);
+    await world.settle();
+    expect(said()).toBeUndefined();
+  });
+
+  it('whose addon OCM does not keep to the configuration says so once it is applied', async () => {
+    const { world } = await running(['cluster1']);
+    const managed = clusterManagementAddOn('v1alpha1', { namespace: hub, name: 'all' });
+    world.api.put({ ...managed, spec: {} });
+    await applied(world, 'cluster1');
+    expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')).toMatchObject({
+      status: 'True',
+      message: expect.stringContaining('does not name ManagedProxyConfiguration cluster-proxy'),
+    });
+    world.api.put(managed);
+    await world.settle();
+    expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')?.['message']).toBe(
+      'manifests of addon are applied successfully',
+    );
+  });
+
+  it.each([true, false])(
+    'leads to its kube-apiserver as the manager is told: %s',
+    async (leads) => {
+      const { world } = await running(['cluster1'], { enableKubeApiProxy: leads });
+      const text = JSON.stringify(world.work('cluster1'));
+      expect(text.includes('--enable-kube-api-proxy=false')).toBe(!leads);
+    },
+  );
+
+  it('keeps the right to come through the kube-apiserver until it has the work that names another entrypoint', async () => {
+    const { world } = await running(['cluster1']);
+    const mayComeThrough = () => access(world, 'cluster1')[2] !== undefined;
+    const wayOf = (work: KubeObject | undefined) =>
+      /--broker-via-hub|--broker-url/.exec(JSON.stringify(work?.['spec']))?.[0];
+    const apply = () => applied(world, 'cluster1');
+    await apply();
+    expect(mayComeThrough()).toBe(true);
+    const entrypoint = { type: 'Hostname', hostname: { value: 'broker.example' } };
+    const patch = { spec: { proxyServer: { entrypoint } } };
+    const ref = world.ref('ManagedProxyConfiguration', 'cluster-proxy');
+    await world.api.as('person').patch(ref, patch, live);
+    await world.until(() => wayOf(world.work('cluster1')) === '--broker-url');
+    await world.settle();
+    expect(mayComeThrough()).toBe(true);
+    await apply();
+    await world.until(() => !mayComeThrough());
+    expect(access(world, 'cluster1').slice(0, 2)).not.toContain(undefined);
+  });
+
+  it('whose work does not change for a change of the configuration is not written', async () => {
+    const { world } = await running();
+    const before = clusters.map((name) => world.work(name));
+    // Only brokers are concerned.
+    const service = world.find('Service', 'proxy-entrypoint', hub)!;
+    await world.api.delete(world.ref('Service', service.metadata.name, hub), live);
+    await world.api.delete(world.ref('Secret', 'proxy-client', hub), live);
+    await world.settle();
+    expect(clusters.map((name) => world.work(name))).toEqual(before);
+    expect(writesTo(world).filter((line) => /ManifestWork|ManagedClusterAddOn/.test(line))).toEqual(
+      [],
+    );
+  });
+});
+
+describe('the ClusterManagementAddOn', () => {
+  it('gets the hashes of what OCM has it configured with', async () => {
+    const { world } = await running();
+    const desiredConfig = { name: 'cluster-proxy' };
+    const defaultConfigReferences = [
+      {
+        group: 'proxy.open-cluster-management.io',
+        resource: 'managedproxyconfigurations',
+        desiredConfig,
+      },
+    ];
+    world.api.put({
+      apiVersion: 'addon.open-cluster-management.io/v1alpha1',
+      kind: 'ClusterManagementAddOn',
+      metadata: { name: 'cluster-proxy' },
+      spec: {},
+      status: { defaultConfigReferences },
+    });
+    const references = () =>
+      items(
+        fields(world.find('ClusterManagementAddOn', 'cluster-proxy')?.['status'])[
+          'defaultConfigReferences'
+        ],
+      );
+    const expected = () => ({
+      desiredConfig: { ...desiredConfig, specHash: specHash(world.configuration!) },
+    });
+    await world.until(() => 'specHash' in fields(references()[0]?.['desiredConfig']), {
+      withinMs: 5_000,
+    });
+    expect(references()).toMatchObject([expected()]);
+    const patch = { spec: { proxyAgent: { replicas: 4 } } };
+    await world.api
+      .as('person')
+      .patch(world.ref('ManagedProxyConfiguration', 'cluster-proxy'), patch, live);
+    await world.settle();
+    expect(references()).toMatchObject([expected()]);
+  });
+});

@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { parseAddOnDeploymentConfig } from '../../../src/addon/api/addon-deployment-config.ts';
+import {
+  findDeploymentConfig,
+  installNamespaceOf,
+} from '../../../src/addon/cluster/deployment-config-reference.ts';
+import {
+  addOn,
+  deploymentConfigReference,
+  proxyConfigurationReference,
+} from '../api/hub-objects.ts';
+
+const config = (spec: object) =>
+  parseAddOnDeploymentConfig({
+    apiVersion: 'addon.open-cluster-management.io/v1alpha1',
+    kind: 'AddOnDeploymentConfig',
+    metadata: { name: 'deploy', namespace: 'config' },
+    spec,
+  });
+
+const referring = addOn({
+  status: { configReferences: [proxyConfigurationReference, deploymentConfigReference] },
+});
+
+describe('the install namespace', () => {
+  const namespaceFor = (addon: typeof referring, spec?: object) =>
+    installNamespaceOf(
+      findDeploymentConfig(addon, (namespace, name) =>
+        spec !== undefined && `${namespace}/${name}` === 'config/deploy' ? config(spec) : undefined,
+      ),
+      'default-ns',
+    );
+
+  it("is the addon's own where no configuration is referred to", () => {
+    expect(namespaceFor(addOn(), { agentInstallNamespace: 'elsewhere' })).toBe('default-ns');
+  });
+
+  it('is what the configuration says, or the default where it says nothing', () => {
+    expect(namespaceFor(referring, { agentInstallNamespace: 'elsewhere' })).toBe('elsewhere');
+    expect(namespaceFor(referring, { agentInstallNamespace: '' })).toBe('default-ns');
+    expect(namespaceFor(referring, {})).toBe('default-ns');
+  });
+
+  it('is not guessed where the configuration is missing', () => {
+    expect(namespaceFor(referring)).toBeUndefined();
+    expect(findDeploymentConfig(referring, () => undefined)).toEqual({
+      t: 'missing',
+      message:
+        'ManagedClusterAddOn cluster1/cluster-proxy refers to AddOnDeploymentConfig config/deploy, which does not exist; create it or take the reference away',
+    });
+  });
+});

@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest';
+import {
+  clusterManagementAddOn,
+  parseClusterManagementAddOn,
+} from '../../../src/addon/api/cluster-management-addon.ts';
+import {
+  configHashesPatch,
+  managementAddOnProblems,
+} from '../../../src/addon/cluster/management-addon-status.ts';
+import { deploymentConfigReference, proxyConfigurationReference } from '../api/hub-objects.ts';
+
+const placement = { namespace: 'hub', name: 'cluster-proxy-placement' };
+const object = (version = 'v1alpha1') => clusterManagementAddOn(version, placement);
+
+describe('clusterManagementAddOn', () => {
+  it.each(['v1alpha1', 'v1beta1'])('is one that OCM can configure by, in %s', (version) => {
+    const cma = object(version);
+    expect(cma).toMatchObject({
+      apiVersion: `addon.open-cluster-management.io/${version}`,
+      metadata: {
+        name: 'cluster-proxy',
+        annotations: { 'addon.open-cluster-management.io/lifecycle': 'addon-manager' },
+      },
+      spec: { installStrategy: { type: 'Placements', placements: [placement] } },
+    });
+    expect(managementAddOnProblems(parseClusterManagementAddOn(cma))).toEqual({});
+  });
+
+  it('names what keeps OCM from configuring it', () => {
+    const metadata = {
+      name: 'cluster-proxy',
+      annotations: { 'addon.open-cluster-management.io/lifecycle': 'self' },
+    };
+    const cma = parseClusterManagementAddOn({ ...object(), metadata, spec: {} });
+    expect(managementAddOnProblems(cma)).toEqual({
+      unconfigured: expect.stringContaining('lifecycle: self'),
+      unfollowed: expect.stringContaining('ManagedProxyConfiguration cluster-proxy'),
+    });
+    expect(managementAddOnProblems(undefined)).toEqual({
+      unconfigured: expect.stringContaining('is not there'),
+    });
+  });
+});
+
+describe('configHashesPatch', () => {
+  const status = {
+    defaultConfigReferences: [proxyConfigurationReference],
+    installProgressions: [
+      {
+        name: 'p',
+        namespace: 'hub',
+        configReferences: [deploymentConfigReference, { group: 'x', resource: 'y' }],
+      },
+    ],
+  };
+  const cma = parseClusterManagementAddOn({
+    ...object(),
+    metadata: { name: 'cluster-proxy', uid: 'u', resourceVersion: '3' },
+    status,
+  });
+
+  it('fills in the hashes of defaults and of placements', () => {
+    const patch = configHashesPatch(cma, ({ name }) => ({ generation: 1, specHash: `#${name}` }));
+    expect(patch).toEqual({
+      metadata: { uid: 'u', resourceVersion: '3' },
+      status: {
+        defaultConfigReferences: [
+          {
+            ...proxyConfigurationReference,
+            desiredConfig: { name: 'cluster-proxy', specHash: '#cluster-proxy' },
+          },
+        ],
+        installProgressions: [
+          {
+            name: 'p',
+            namespace: 'hub',
+            configReferences: [
+              {
+                ...deploymentConfigReference,
+                desiredConfig: { name: 'deploy', namespace: 'config', specHash: '#deploy' },
+              },
+              { group: 'x', resource: 'y' },
+            ],
+          },
+        ],
+      },
+    });
+  });
+
+  it('writes nothing when all are there, and none for what does not exist', () => {
+    const same = ({ name }: { name: string }) => ({
+      generation: 1,
+      specHash: name === 'deploy' ? 'aa' : 'bb',
+    });
+    expect(configHashesPatch(cma, same)).toBeUndefined();
+    expect(configHashesPatch(cma, () => undefined)).toBeUndefined();
+  });
+});

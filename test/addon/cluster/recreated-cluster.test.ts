@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest';
+import { fields, items } from '../../../src/addon/api/fields.ts';
+import { textIn } from '../../../src/addon/rotation/secret.ts';
+import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
+import { csrObject } from '../csr/csr-objects.ts';
+import { addOn, hub, HubWorld, managedCluster } from '../controllers/hub-world.ts';
+
+const live = { signal: new AbortController().signal };
+const cluster = 'cluster1';
+const workName = 'addon-cluster-proxy-deploy-0';
+const agentSigner = 'proxy.open-cluster-management.io/agent-signer';
+
+async function running() {
+  const world = await HubWorld.create({ clusters: [cluster, 'cluster2'] });
+  await world.start();
+  await world.until(() => world.work(cluster) !== undefined);
+  await world.settle();
+  return world;
+}
+
+/** What OCM and the garbage collector do when a ManagedCluster is deleted, apart from works, which the klusterlet lets go of. */
+async function remove(world: HubWorld): Promise<void> {
+  await world.api.delete(world.ref('ManagedClusterAddOn', 'cluster-proxy', cluster), live);
+  await world.api.delete(world.ref('ManagedCluster', cluster), live);
+}
+const removeWork = (world: HubWorld) =>
+  world.api.delete(world.ref('ManifestWork', workName, cluster), live);
+const register = (world: HubWorld) => {
+  world.api.put(managedCluster(cluster));
+  world.api.put(addOn(cluster));
+};
+const ownersOf = (world: HubWorld, kind: string, name: string) =>
+  world.find(kind, name, cluster)?.metadata.ownerReferences?.map(({ uid }) => uid);
+const unitOf = (world: HubWorld) =>
+  organizationalUnitOf(textIn(world.find('Secret', 'cluster-proxy-agent-signer', hub), 'ca.crt')!);
+async function request(world: HubWorld, name: string): Promise<void> {
+  const object = await csrObject({ unit: unitOf(world) });
+  world.api.put({ ...object, metadata: { ...object.metadata, name } });
+  await world.until(() => certificateOf(world, name) !== undefined, { withinMs: 5_000 });
+  await world.settle();
+}
+const certificateOf = (world: HubWorld, name: string) =>
+  fields(world.find('CertificateSigningRequest', name)?.['status'])['certificate'];
+
+function expectServed(world: HubWorld): void {
+  const { uid } = world.addOn(cluster)!.metadata;
+  expect(ownersOf(world, 'ManifestWork', workName)).toEqual([uid]);
+  for (const kind of ['Role', 'RoleBinding']) {
+    expect(ownersOf(world, kind, 'cluster-proxy-addon-agent')).toEqual([uid]);
+  }
+  const way = `cluster-proxy-addon-agent:portforward:${cluster}`;
+  expect(world.find('RoleBinding', way, hub)).toBeDefined();
+  const status = fields(world.addOn(cluster)?.['status']);
+  expect(items(status['registrations'])).toHaveLength(2);
+  expect(world.condition(world.addOn(cluster), 'RegistrationApplied')).toMatchObject({
+    status: 'True',
+  });
+}
+
+describe('a cluster that is deleted and made again', () => {
+  it.each([
+    ['in one moment', 0],
+    ['within the time in which a cache may be behind', 500],
+    ['some seconds later', 5_000],
+  ])('%s gets its agent, its rights and its registrations', async (_, pauseMs) => {
+    const world = await running();
+    const before = world.addOn(cluster)!.metadata.uid;
+    await remove(world);
+    await removeWork(world);
+    await world.pass(pauseMs);
+    register(world);
+    expect(world.addOn(cluster)!.metadata.uid).not.toBe(before);
+    const isServed = () => ownersOf(world, 'ManifestWork', workName)?.[0] !== undefined;
+    await world.until(isServed, { withinMs: 10_000 });
+    await world.settle();
+    expectServed(world);
+  });
+
+  it('gets its agent once the klusterlet has let go of the work of before', async () => {
+    const world = await running();
+    await remove(world);
+    register(world);
+    await world.settle();
+    // It is given to the new one already, and goes all the same.
+    await removeWork(world);
+    await world.until(() => world.work(cluster) !== undefined, { withinMs: 10_000 });
+    await world.settle();
+    expectServed(world);
+  });
+
+  it('gets its agent once its namespace is there again', async () => {
+    const world = await running();
+    await remove(world);
+    await removeWork(world);
+    await world.api.delete(world.ref('Namespace', cluster), live);
+    await world.settle();
+    world.addCluster(cluster);
+    await world.until(() => world.work(cluster) !== undefined, { withinMs: 60_000 });
+    await world.settle();
+    expectServed(world);
+  });
+
+  it('gets a certificate for the same request, and is not taken for having one before', async () => {
+    const world = await running();
+    await request(world, 'before');
+    expect(world.addOn(cluster)?.metadata.annotations).toHaveProperty([agentSigner]);
+    await remove(world);
+    await removeWork(world);
+    await world.settle();
+    register(world);
+    await world.until(() => world.work(cluster) !== undefined, { withinMs: 10_000 });
+    await world.settle();
+    expect(world.addOn(cluster)?.metadata.annotations ?? {}).not.toHaveProperty([agentSigner]);
+    await request(world, 'after');
+    expect(world.addOn(cluster)?.metadata.annotations).toMatchObject({
+      [agentSigner]: unitOf(world),
+    });
+  });
+});

@@ -1,0 +1,183 @@
+import { describe, expect, it } from 'vitest';
+import { clusterOfSubject } from '../../../src/base/names/agent-subject.ts';
+import { parseRegistration, registrationJson } from '../../../src/addon/api/registration-config.ts';
+import {
+  agentRegistrations,
+  agentSecrets,
+  organizationalUnitOf,
+} from '../../../src/addon/api/agent-identity.ts';
+import { hubSubject, nextRegistrations } from '../../../src/addon/cluster/registrations.ts';
+import { addOn } from '../api/hub-objects.ts';
+
+const group = 'system:open-cluster-management:cluster:7up:addon:cluster-proxy';
+const serviceAccount = 'system:serviceaccount:7up:cluster-proxy-agent';
+
+const desired = agentRegistrations('7up', 'signer-1');
+const kubeClientIn = (subject: object) => ({
+  signerName: 'kubernetes.io/kube-apiserver-client',
+  subject,
+});
+
+describe('agentRegistrations', () => {
+  it('registers the agent twice, in the name of its cluster', () => {
+    const groups = [
+      group,
+      'system:open-cluster-management:addon:cluster-proxy',
+      'system:authenticated',
+    ];
+    const user = `${group}:agent:cluster-proxy`;
+    expect(desired).toEqual([
+      {
+        signer: 'kubernetes.io/kube-apiserver-client',
+        user,
+        groups,
+        organizationalUnits: [],
+      },
+      {
+        signer: 'open-cluster-management.io/proxy-agent-signer',
+        user,
+        groups,
+        organizationalUnits: ['signer-1'],
+      },
+    ]);
+  });
+
+  it('gives a subject by which the broker knows the cluster', () => {
+    for (const { user, groups } of desired) {
+      expect(clusterOfSubject({ commonName: user, organizations: groups })).toBe('7up');
+    }
+  });
+
+  it('is found in Secrets of the names that Cluster Proxy has', () => {
+    expect(agentSecrets).toEqual({
+      hubKubeconfig: 'cluster-proxy-hub-kubeconfig',
+      certificate: 'cluster-proxy-open-cluster-management.io-proxy-agent-signer-client-cert',
+    });
+  });
+
+  it('names a CA in what fits into an organizational unit', () => {
+    expect(organizationalUnitOf('one')).not.toBe(organizationalUnitOf('two'));
+    expect(organizationalUnitOf('one')).toMatch(/^signer-[0-9a-f]{48}$/);
+  });
+});
+
+describe('registrations on the wire', () => {
+  const { user, groups } = desired[0]!;
+  const wire: [string, 'csr' | undefined, object[]][] = [
+    [
+      'v1alpha1',
+      'csr',
+      [
+        kubeClientIn({ user, groups }),
+        {
+          signerName: 'open-cluster-management.io/proxy-agent-signer',
+          subject: { user, groups, organizationUnit: ['signer-1'] },
+        },
+      ],
+    ],
+    [
+      'v1beta1',
+      'csr',
+      [
+        { type: 'kubeClient', kubeClient: { subject: { user, groups }, driver: 'csr' } },
+        {
+          type: 'customSigner',
+          customSigner: {
+            signerName: 'open-cluster-management.io/proxy-agent-signer',
+            subject: { user, groups, organizationUnits: ['signer-1'] },
+          },
+        },
+      ],
+    ],
+  ];
+  it.each(wire)('are written and read in %s', (version, driver, json) => {
+    expect(desired.map((one) => registrationJson(one, version, driver))).toEqual(json);
+    expect(json.map((item) => parseRegistration({ ...item }))).toEqual(desired);
+  });
+
+  it('leave the driver out where the klusterlet has not named it', () => {
+    expect(registrationJson(desired[0]!, 'v1beta1', undefined)).toEqual({
+      type: 'kubeClient',
+      kubeClient: { subject: { user, groups } },
+    });
+  });
+
+  it('tell the driver in either version', () => {
+    expect(addOn({ status: { kubeClientDriver: 'token' } }).driver).toBe('token');
+    const registrations = [{ type: 'kubeClient', kubeClient: { subject: {}, driver: 'token' } }];
+    expect(addOn({ version: 'v1beta1', status: { registrations } }).driver).toBe('token');
+    expect(addOn({ status: { kubeClientDriver: 'smoke' } }).driver).toBeUndefined();
+  });
+});
+
+describe('nextRegistrations', () => {
+  const token = (registrations: object[] = []) =>
+    addOn({ cluster: '7up', status: { kubeClientDriver: 'token', registrations } });
+  const kubeClient = { signer: 'kubernetes.io/kube-apiserver-client', organizationalUnits: [] };
+
+  it('is ours while certificates are used, whatever stands there', () => {
+    const addon = addOn({ status: { registrations: [kubeClientIn({ user: 'mallory' })] } });
+    expect(nextRegistrations(desired, addon)).toBe(desired);
+  });
+
+  it.each([
+    ['nothing', [], { user: '', groups: [] }],
+    ['our own', [kubeClientIn({ user: desired[0]!.user })], { user: '', groups: [] }],
+    [
+      "the klusterlet's",
+      [kubeClientIn({ user: serviceAccount })],
+      { user: serviceAccount, groups: [] },
+    ],
+  ])('with tokens, makes of %s what the klusterlet is left to say', (_, present, subject) => {
+    expect(nextRegistrations(desired, token(present))).toEqual([
+      { ...kubeClient, ...subject },
+      desired[1],
+    ]);
+  });
+});
+
+describe('hubSubject', () => {
+  const addon = (driver: string | undefined, user?: string) =>
+    addOn({
+      cluster: '7up',
+      status: {
+        kubeClientDriver: driver,
+        ...(user !== undefined && { registrations: [kubeClientIn({ user })] }),
+      },
+    });
+  const apiGroup = 'rbac.authorization.k8s.io';
+
+  it.each(['csr', undefined])('is the group of the cluster alone with the driver %s', (driver) => {
+    expect(hubSubject(addon(driver, 'mallory'))).toEqual({
+      t: 'known',
+      subject: { kind: 'Group', apiGroup, name: group },
+    });
+  });
+
+  it("is the cluster's ServiceAccount with tokens", () => {
+    expect(hubSubject(addon('token', serviceAccount))).toEqual({
+      t: 'known',
+      subject: { kind: 'User', apiGroup, name: serviceAccount },
+    });
+  });
+
+  it.each([undefined, '', `${group}:agent:cluster-proxy`])(
+    'waits for the klusterlet at %j',
+    (user) => {
+      const subject = hubSubject(addon('token', user));
+      expect(subject.t).toBe('pending');
+    },
+  );
+
+  it.each([
+    'system:admin',
+    'system:serviceaccount:other:cluster-proxy-agent',
+    'system:open-cluster-management:cluster:other:addon:cluster-proxy:agent:x',
+  ])('gives nothing to %s', (user) => {
+    const subject = hubSubject(addon('token', user));
+    expect(subject).toMatchObject({
+      t: 'foreign',
+      message: expect.stringContaining(`ManagedClusterAddOn 7up/cluster-proxy`),
+    });
+  });
+});

@@ -1,0 +1,357 @@
+import { describe, expect, it } from 'vitest';
+import { isDeployWork } from '../../../src/addon/cluster/manifest-works.ts';
+import { renderAgent } from '../../../src/addon/cluster/render-agent.ts';
+import { addOn, condition, managedCluster } from '../api/hub-objects.ts';
+import {
+  agentInput,
+  configuredInput,
+  deployment,
+  installNamespace,
+  manifest,
+  manifestsOf,
+  problemsOf,
+  readyConditions,
+  rendered,
+  trusted,
+  variables,
+} from './agent-inputs.ts';
+
+const deleted = { deletionTimestamp: '2026-11-22T11:00:00Z' };
+
+describe('renderAgent', () => {
+  it('puts everything into one ManifestWork that goes with the addon', () => {
+    const { works, notices } = rendered(agentInput());
+    expect(notices).toEqual([]);
+    expect(works).toHaveLength(1);
+    expect(works[0]).toMatchObject({
+      apiVersion: 'work.open-cluster-management.io/v1',
+      metadata: {
+        name: 'addon-cluster-proxy-deploy-0',
+        namespace: 'cluster1',
+        labels: { 'open-cluster-management.io/addon-name': 'cluster-proxy' },
+        ownerReferences: [
+          {
+            apiVersion: 'addon.open-cluster-management.io/v1alpha1',
+            kind: 'ManagedClusterAddOn',
+            name: 'cluster-proxy',
+            controller: true,
+          },
+        ],
+      },
+      spec: {
+        deleteOption: {
+          propagationPolicy: 'SelectivelyOrphan',
+          selectivelyOrphans: {
+            orphaningRules: [{ group: '', resource: 'namespaces', name: installNamespace }],
+          },
+        },
+      },
+    });
+    expect(isDeployWork(works[0]!.metadata.name)).toBe(true);
+    expect(isDeployWork('addon-cluster-proxy-pre-delete')).toBe(false);
+  });
+
+  it('says which bundle of the hub it brings', () => {
+    const mark = (caBundle: string) =>
+      rendered(agentInput({ caBundle })).works[0]!.metadata.annotations?.[
+        'proxy.open-cluster-management.io/ca-bundle'
+      ];
+    const { caBundle } = agentInput();
+    expect(mark(caBundle)).toMatch(/^[0-9a-f]{16}$/);
+    expect(mark(`${caBundle}${caBundle}`)).not.toBe(mark(caBundle));
+  });
+
+  it('says by which configurations, as OCM compares it with the status', () => {
+    const { works } = rendered(agentInput());
+    const annotation =
+      works[0]!.metadata.annotations?.['open-cluster-management.io/config-spec-hash'];
+    expect(JSON.parse(annotation ?? '')).toEqual({
+      'addondeploymentconfigs.addon.open-cluster-management.io/config/deploy': 'aa',
+      'managedproxyconfigurations.proxy.open-cluster-management.io//cluster-proxy': 'bb',
+    });
+    const bare = agentInput({ addon: addOn({ status: { conditions: readyConditions } }) });
+    expect(rendered(bare).works[0]!.metadata.annotations).not.toHaveProperty([
+      'open-cluster-management.io/config-spec-hash',
+    ]);
+  });
+
+  const exact = (hasNetworkPolicies: boolean) =>
+    manifestsOf(rendered(agentInput({ hasNetworkPolicies })).works).map(({ kind, metadata }) =>
+      [kind, metadata.namespace, metadata.name].filter((part) => part !== undefined).join(' '),
+    );
+  it('renders these objects, and no other', () => {
+    const objects = [
+      `Namespace ${installNamespace}`,
+      `ServiceAccount ${installNamespace} cluster-proxy`,
+      `Role ${installNamespace} cluster-proxy-addon-agent`,
+      `RoleBinding ${installNamespace} cluster-proxy-addon-agent`,
+      `Deployment ${installNamespace} cluster-proxy-proxy-agent`,
+      `Secret ${installNamespace} cluster-proxy-ca`,
+    ];
+    expect(exact(false)).toEqual(objects);
+    expect(exact(true)).toEqual(
+      objects.toSpliced(
+        4,
+        0,
+        `NetworkPolicy ${installNamespace} cluster-proxy-proxy-agent-network-policy`,
+      ),
+    );
+  });
+
+  it('gives the agent nothing but its lease', () => {
+    expect(manifest(agentInput(), 'Role')['rules']).toEqual([
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
+      {
+        apiGroups: ['coordination.k8s.io'],
+        resources: ['leases'],
+        resourceNames: ['cluster-proxy'],
+        verbs: ['get', 'update', 'patch'],
+      },
+    ]);
+  });
+
+  it('gives the same bytes for the same input', () => {
+    const input = () => configuredInput(variables({ replicas: '3' }));
+    expect(JSON.stringify(rendered(input()))).toBe(JSON.stringify(rendered(input())));
+  });
+
+  it('leaves the namespace behind when the addon goes', () => {
+    expect(manifest(agentInput(), 'Namespace').metadata.annotations).toEqual({
+      'addon.open-cluster-management.io/deletion-orphan': '',
+    });
+  });
+
+  it('moves everything to the namespace of the configuration', () => {
+    const input = configuredInput({ agentInstallNamespace: 'elsewhere' });
+    const { works } = rendered(input);
+    const namespaces = manifestsOf(works).map(
+      ({ metadata }) => metadata.namespace ?? metadata.name,
+    );
+    expect(new Set(namespaces)).toEqual(new Set(['elsewhere']));
+    expect(manifest(input, 'RoleBinding')['subjects']).toEqual([
+      { kind: 'ServiceAccount', name: 'cluster-proxy', namespace: 'elsewhere' },
+    ]);
+    const { args } = deployment(input).container;
+    expect(args).toContain('--lease=elsewhere/cluster-proxy');
+    expect(args).toContain('--install-namespace=elsewhere');
+    expect(JSON.stringify(works)).not.toContain(installNamespace);
+  });
+
+  it('overflows into further ManifestWorks, the large Secret first', () => {
+    const caBundle = 'x'.repeat(383_000);
+    const { works } = rendered(agentInput({ caBundle }));
+    expect(works.map(({ metadata }) => metadata.name)).toEqual([
+      'addon-cluster-proxy-deploy-0',
+      'addon-cluster-proxy-deploy-1',
+    ]);
+    expect(manifestsOf([works[1]!]).map(({ kind }) => kind)).toEqual(['Secret']);
+    for (const work of works) {
+      expect(work['spec']).toHaveProperty('deleteOption');
+      expect(work.metadata.annotations).toBeDefined();
+    }
+  });
+
+  const registered = readyConditions[0]!;
+  it.each([
+    [
+      'the addon is going',
+      { addon: addOn({ metadata: deleted, status: { conditions: readyConditions } }) },
+    ],
+    ['the cluster is going', { cluster: managedCluster({ metadata: deleted }) }],
+    [
+      'nobody has registered the addon',
+      { addon: addOn({ status: { conditions: readyConditions.slice(1) } }) },
+    ],
+    [
+      "OCM has not said that it is the cluster's turn",
+      { addon: addOn({ status: { conditions: [registered] } }) },
+    ],
+    [
+      "OCM has said that it is not the cluster's turn",
+      { addon: addOn({ status: { conditions: [registered, condition('Configured', 'False')] } }) },
+    ],
+  ])('waits while %s', (_, parts) => {
+    expect(renderAgent(agentInput(parts)).t).toBe('waiting');
+  });
+
+  it('is not held up by rights that are still missing', () => {
+    const conditions = [condition('RegistrationApplied', 'False'), readyConditions[1]];
+    const addon = addOn({ status: { conditions } });
+    expect(renderAgent(agentInput({ addon })).t).toBe('rendered');
+  });
+
+  it('fails with a sentence where the entrypoint or the configuration is missing', () => {
+    const input = agentInput({
+      entrypoint: new Error('Service hub/lb has no address yet'),
+      deploymentConfig: { t: 'missing', message: 'AddOnDeploymentConfig a/b does not exist' },
+    });
+    expect(problemsOf(input)).toBe(
+      'AddOnDeploymentConfig a/b does not exist; Service hub/lb has no address yet',
+    );
+  });
+});
+
+describe('the Deployment of the agent', () => {
+  it('runs one container with the files of both registrations', () => {
+    const { object, pod, container } = deployment(agentInput());
+    expect(pod.containers).toHaveLength(1);
+    expect(container).toMatchObject({
+      name: 'proxy-agent',
+      image: 'quay.io/open-cluster-management/cluster-proxy:v1',
+      args: [
+        'agent',
+        '--cluster=cluster1',
+        '--agent-id=$(POD_NAME)',
+        '--broker-url=wss://proxy.example.com:443',
+        '--ca-file=/etc/ca/ca.crt',
+        '--certificate-dir=/etc/tls',
+        '--hub-kubeconfig=/etc/kubeconfig/kubeconfig',
+        `--install-namespace=${installNamespace}`,
+        `--lease=${installNamespace}/cluster-proxy`,
+        '--status-listen=[::]:8888',
+      ],
+      livenessProbe: { httpGet: { path: '/healthz', port: 8888 } },
+      readinessProbe: { httpGet: { path: '/readyz', port: 8888 } },
+      securityContext: {
+        allowPrivilegeEscalation: false,
+        capabilities: { drop: ['ALL'] },
+        readOnlyRootFilesystem: true,
+        runAsNonRoot: true,
+      },
+    });
+    expect(pod).toMatchObject({
+      serviceAccountName: 'cluster-proxy',
+      terminationGracePeriodSeconds: 40,
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+      volumes: [
+        { name: 'ca', secret: { secretName: 'cluster-proxy-ca' } },
+        {
+          name: 'hub',
+          secret: {
+            secretName: 'cluster-proxy-open-cluster-management.io-proxy-agent-signer-client-cert',
+          },
+        },
+        { name: 'hub-kubeconfig', secret: { secretName: 'cluster-proxy-hub-kubeconfig' } },
+      ],
+    });
+    expect(pod).not.toHaveProperty('hostAliases');
+    expect(object['spec']).toMatchObject({
+      replicas: 2,
+      // Immutable: another selector could not take over what Cluster Proxy has deployed.
+      selector: {
+        matchLabels: {
+          'open-cluster-management.io/addon': 'cluster-proxy',
+          'proxy.open-cluster-management.io/component-name': 'proxy-agent',
+        },
+      },
+      strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+    });
+  });
+
+  const hashOf = (input: ReturnType<typeof agentInput>) =>
+    deployment(input).template.metadata.annotations[
+      'proxy.open-cluster-management.io/rendered-hash'
+    ];
+  const proxy = agentInput().proxy;
+  it.each([
+    ['generation', { proxy: { ...proxy, generation: 4 } }],
+    ['certificate authorities', { caBundle: 'other' }],
+    ['network policies', { hasNetworkPolicies: true }],
+    ['replicas', { proxy: { ...proxy, replicas: 5 } }],
+  ])('keeps its pods when only %s change', (_, parts) => {
+    const before = deployment(agentInput()).template;
+    expect(deployment(agentInput(parts)).template).toEqual(before);
+  });
+
+  it.each([
+    ['image', { proxy: { ...proxy, image: 'other:v2' } }],
+    ['entrypoint', { entrypoint: { t: 'direct' as const, host: 'b.example.com', port: 443 } }],
+    ['settings', { proxy: { ...proxy, flags: [{ name: 'tunnels', value: '1' }] } }],
+  ])('replaces its pods when the %s changes', (_, parts) => {
+    expect(hashOf(agentInput(parts))).not.toBe(hashOf(agentInput()));
+  });
+
+  it('carries the generation of the configuration where it rolls nothing', () => {
+    const { object, template } = deployment(agentInput());
+    const key = 'proxy.open-cluster-management.io/configuration-generation';
+    expect(object.metadata.annotations?.[key]).toBe('3');
+    expect(template.metadata.annotations).not.toHaveProperty(key);
+  });
+
+  it('passes settings on, the last of each, and all targets', () => {
+    const flags = [
+      { name: 'log-level', value: 'info' },
+      { name: 'allow', value: 'db:5432' },
+      { name: 'log-level', value: 'debug' },
+      { name: 'drain-timeout', value: '2m' },
+    ];
+    const input = agentInput({ proxy: { ...proxy, flags, allow: ['*.svc:443', 'db:5432'] } });
+    const { container, pod } = deployment(input);
+    expect(container.args.slice(10)).toEqual([
+      '--log-level=debug',
+      '--drain-timeout=2m',
+      '--allow=*.svc:443',
+      '--allow=db:5432',
+    ]);
+    expect(pod.terminationGracePeriodSeconds).toBe(130);
+  });
+
+  it('keeps dollars from being read as references', () => {
+    const flags = [{ name: 'host-header', value: 'a$(HOME)$$' }];
+    const { args } = deployment(agentInput({ proxy: { ...proxy, flags } })).container;
+    expect(args).toContain('--host-header=a$$(HOME)$$$$');
+  });
+
+  it('names the Secrets to pull its image with', () => {
+    const input = agentInput({ proxy: { ...proxy, imagePullSecrets: ['one', 'two'] } });
+    expect(deployment(input).pod.imagePullSecrets).toEqual([{ name: 'one' }, { name: 'two' }]);
+  });
+});
+
+describe('the way to the broker', () => {
+  const brokerArg = (input: ReturnType<typeof agentInput>) => deployment(input).container.args[3];
+
+  it.each([
+    ['10.0.0.9', 8091, 'wss://10.0.0.9:8091'],
+    ['fd00::1', 8091, 'wss://[fd00::1]:8091'],
+    ['elb.example.com', 443, 'wss://elb.example.com:443'],
+  ])('leads to %s', (host, port, url) => {
+    const input = agentInput({ entrypoint: { t: 'direct', host, port } });
+    expect(brokerArg(input)).toBe(`--broker-url=${url}`);
+  });
+
+  const viaHub = agentInput({
+    entrypoint: { t: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' },
+  });
+  it("leads through the hub's kube-apiserver", () => {
+    expect(brokerArg(viaHub)).toBe('--broker-via-hub=hub/https:proxy-entrypoint:agent-server');
+  });
+
+  it.each([
+    [{ serviceEntryPoint: 'own.example.com' }, 'own.example.com:443', {}],
+    [{ serviceEntryPoint: 'own', serviceEntryPointPort: '9443' }, 'own:9443', {}],
+    [{ serviceEntryPoint: 'fd00::2' }, '[fd00::2]:443', {}],
+    [{ serviceEntryPointPort: '9443' }, 'proxy.example.com:9443', {}],
+    [{ serviceEntryPoint: 'own' }, 'own:8091', { entrypoint: viaHub.entrypoint }],
+    [{ serviceEntryPoint: 'own' }, 'own:8091', { entrypoint: new Error('not yet') }],
+  ])('is changed for a cluster by %j', (values, address, parts) => {
+    expect(brokerArg(configuredInput(variables(values), parts))).toBe(
+      `--broker-url=wss://${address}`,
+    );
+  });
+
+  it('takes a port alone for nothing where there is no host to it', () => {
+    const parts = { entrypoint: viaHub.entrypoint };
+    const input = configuredInput(variables({ serviceEntryPointPort: '9443' }), parts);
+    expect(brokerArg(input)).toMatch(/^--broker-via-hub=/);
+    expect(rendered(input).notices).toEqual([
+      expect.stringContaining('AddOnDeploymentConfig config/deploy: serviceEntryPointPort'),
+    ]);
+  });
+});
+
+describe('the CA Secret', () => {
+  it('holds what agents trust the broker by', () => {
+    expect(trusted(agentInput())).toBe(agentInput().caBundle);
+  });
+});

@@ -1,0 +1,149 @@
+import { describe, expect, it } from 'vitest';
+import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
+import {
+  type Schema,
+  definition,
+  fieldsOf,
+  nameOf,
+  objectWith,
+  specSchema,
+  valueAt,
+} from './custom-resource-definition.ts';
+
+const all = [...fieldsOf(specSchema)];
+
+/** An object with every field of the schema. */
+function sampleOf(schema: Schema): unknown {
+  if (schema.type === 'object') {
+    const fields = Object.entries(schema.properties ?? {});
+    return Object.fromEntries(fields.map(([name, child]) => [name, sampleOf(child)]));
+  }
+  if (schema.type === 'array') return [sampleOf(schema.items ?? {})];
+  return schema.type === 'integer' ? 1 : 'name';
+}
+
+function* pathsOf(value: unknown, path: string): Generator<string> {
+  yield path;
+  if (Array.isArray(value))
+    for (const [at, item] of value.entries()) yield* pathsOf(item, `${path}[${at}]`);
+  else if (typeof value === 'object' && value !== null) {
+    for (const [name, child] of Object.entries(value)) yield* pathsOf(child, `${path}.${name}`);
+  }
+}
+
+describe('the CRD and the code', () => {
+  it('names the resource as Cluster Proxy does', () => {
+    expect(definition.metadata.name).toBe(
+      'managedproxyconfigurations.proxy.open-cluster-management.io',
+    );
+    expect(definition.spec).toMatchObject({
+      group: 'proxy.open-cluster-management.io',
+      scope: 'Cluster',
+    });
+    expect(definition.spec.versions).toMatchObject([
+      { name: 'v1alpha1', served: true, storage: true, subresources: { status: {} } },
+    ]);
+  });
+
+  it.each(all.filter(({ schema }) => schema.default !== undefined))(
+    'agree on the default of $path',
+    ({ path, schema }) => {
+      // Only a parent that is there has fields; what lies in it is left out.
+      const configuration = parseManagedProxyConfiguration(objectWith(path.slice(0, -1), {}));
+      expect(valueAt(configuration, path)).toEqual(schema.default);
+    },
+  );
+
+  const wrong = { string: 7, integer: 'seven', object: 'text', array: 'text' } as const;
+  it.each(all.filter(({ schema }) => schema.type !== undefined && schema.type in wrong))(
+    'agree on the type of $path',
+    ({ path, schema }) => {
+      const value = wrong[schema.type as keyof typeof wrong];
+      const { problems } = parseManagedProxyConfiguration(objectWith(path, value));
+      expect(problems.map(({ field }) => field)).toContain(nameOf(path));
+    },
+  );
+
+  it.each(all.filter(({ schema }) => schema.enum !== undefined))(
+    'agree on the values of $path',
+    ({ path, schema }) => {
+      const named = (value: string) =>
+        parseManagedProxyConfiguration(objectWith(path, value)).problems.map(({ field }) => field);
+      for (const value of schema.enum ?? []) expect(named(value)).not.toContain(nameOf(path));
+      expect(named('Other')).toContain(nameOf(path));
+    },
+  );
+
+  it('agree on maps of texts', () => {
+    for (const { path } of all.filter(({ schema }) => schema.additionalProperties)) {
+      const { problems } = parseManagedProxyConfiguration(objectWith([...path, 'key'], {}));
+      expect(problems.map(({ field }) => field)).toContain(`${nameOf(path)}.key`);
+    }
+  });
+
+  it('agree on what there is: the code reads no field that the API server would drop', () => {
+    const { spec } = parseManagedProxyConfiguration(objectWith(['spec'], sampleOf(specSchema)));
+    const known = new Set(all.map(({ path }) => nameOf(path)));
+    // A list of {key, value} is read into a map.
+    const read = [...pathsOf(spec, 'spec')].filter((path) => !/annotations\./.test(path));
+    expect(read.filter((path) => !known.has(path))).toEqual([]);
+    expect(read).toContain('spec.proxyServer.redis.secretRef.key');
+  });
+
+  // Field names, types and defaults that objects in the wild rely on.
+  const upstream: Readonly<Record<string, readonly [string, unknown?]>> = {
+    'authentication.signer.type': ['string', 'SelfSigned'],
+    'authentication.signer.selfSigned.additionalSANs': ['array'],
+    'authentication.dump.secrets.signingProxyServerSecretName': ['string', 'proxy-server'],
+    'authentication.dump.secrets.signingProxyClientSecretName': ['string', 'proxy-client'],
+    'authentication.dump.secrets.signingAgentServerSecretName': ['string', 'agent-server'],
+    'proxyServer.image': ['string'],
+    'proxyServer.replicas': ['integer', 3],
+    'proxyServer.inClusterServiceName': ['string', 'proxy-entrypoint'],
+    'proxyServer.namespace': ['string', 'open-cluster-management-cluster-proxy'],
+    'proxyServer.entrypoint.type': ['string'],
+    'proxyServer.entrypoint.loadBalancerService.name': ['string', 'proxy-agent-entrypoint'],
+    'proxyServer.entrypoint.loadBalancerService.annotations': ['array'],
+    'proxyServer.entrypoint.hostname.value': ['string'],
+    'proxyServer.entrypoint.port': ['integer', 8091],
+    'proxyServer.additionalArgs': ['array'],
+    'proxyServer.nodePlacement.nodeSelector': ['object'],
+    'proxyServer.nodePlacement.tolerations': ['array'],
+    'proxyAgent.image': ['string'],
+    'proxyAgent.replicas': ['integer', 3],
+    'proxyAgent.additionalArgs': ['array'],
+    'proxyAgent.additionalServiceProxyArgs': ['array'],
+    'proxyAgent.imagePullSecrets': ['array'],
+    'proxyAgent.additionalServiceCAConfigMap': ['string'],
+    'deploy.ports.proxyServer': ['integer', 8090],
+    'deploy.ports.agentServer': ['integer', 8091],
+    'deploy.ports.healthServer': ['integer', 8092],
+    'deploy.ports.adminServer': ['integer', 8095],
+    'userServer.additionalSANs': ['array'],
+  };
+  it.each(Object.entries(upstream))('keep %s', (name, [type, value]) => {
+    const found = all.find(({ path }) => nameOf(path) === `spec.${name}`);
+    expect(found?.schema).toMatchObject({ type });
+    expect(found?.schema.default).toEqual(value);
+  });
+
+  it('require no more than Cluster Proxy does of what it knows', () => {
+    const isNew = /redis|ingress|edge|enrolment/;
+    const required = all
+      .filter(({ path }) => !isNew.test(nameOf(path)))
+      .flatMap(({ path, schema }) =>
+        (schema.required ?? []).map((key) => `${nameOf(path)}.${key}`),
+      );
+    expect(required.sort()).toEqual([
+      'spec.authentication',
+      'spec.deploy.ports',
+      'spec.proxyAgent',
+      'spec.proxyAgent.image',
+      'spec.proxyServer',
+      'spec.proxyServer.entrypoint.hostname.value',
+      'spec.proxyServer.entrypoint.loadBalancerService.annotations[0].key',
+      'spec.proxyServer.entrypoint.type',
+      'spec.proxyServer.image',
+    ]);
+  });
+});

@@ -1,0 +1,233 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { makeAuthority, readAuthority } from '../../../src/addon/rotation/authority.ts';
+import { defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { dayMs } from '../../../src/addon/rotation/lifetimes.ts';
+import { makeSecret } from '../../../src/addon/rotation/secret.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
+import { freshHub, Hub, isTrusted, leafNames, minuteMs, namesOf, start } from './kept-secrets.ts';
+
+describe('a hub without any certificate', () => {
+  it('gets two CAs, their bundles and three certificates, in the order in which they may be applied', async () => {
+    const { secrets } = await new Hub().plan();
+    expect(secrets.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)).toEqual([
+      'signers/cluster-proxy-signer',
+      'signers/cluster-proxy-agent-signer',
+      'hub/proxy-server-ca',
+      'hub/agent-ca',
+      'hub/proxy-server',
+      'hub/agent-server',
+      'hub/proxy-client',
+    ]);
+  });
+
+  it('has what Cluster Proxy has in them: names, purposes, lifetimes, the CA behind the certificate', async () => {
+    const hub = new Hub();
+    hub.wish = { names: namesOf(['proxy.example.com', '10.1.2.3', '2001:DB8::1']) };
+    await hub.reconcile();
+    const dns = [
+      '10.1.2.3',
+      '127.0.0.1',
+      '2001:DB8::1',
+      'localhost',
+      'proxy-entrypoint.hub',
+      'proxy-entrypoint.hub.svc',
+      'proxy.example.com',
+    ];
+    for (const name of leafNames) {
+      const leaf = hub.leaf(name);
+      expect(leaf.subject.commonName).toBe('10.1.2.3');
+      expect(leaf.alternativeNames.dns).toEqual(dns);
+      expect(leaf.alternativeNames.ips).toHaveLength(3);
+      const client = name === 'proxy-client';
+      expect(leaf.purposes).toEqual([client ? 'clientAuth' : 'serverAuth']);
+      expect(Math.round((leaf.notAfter.getTime() - start.getTime()) / dayMs)).toBe(180);
+      const [, behind] = parseCertificates(hub.text(name, 'tls.crt'));
+      expect(behind!.equals(hub.bundle()[0]!)).toBe(true);
+      expect(hub.text(name, 'ca.crt')).toBe(hub.text('proxy-server-ca', 'ca.crt'));
+    }
+    const [authority] = hub.bundle();
+    expect(authority!.title).toBe('CN=open-cluster-management:cluster-proxy');
+    expect(authority!.isAuthority).toBe(true);
+    const years = (authority!.notAfter.getTime() - start.getTime()) / (365.25 * dayMs);
+    expect(years).toBeCloseTo(10, 1);
+  });
+
+  it('keeps agents apart: their CA is trusted in another bundle', async () => {
+    const hub = await freshHub();
+    const [ofServers] = hub.bundle('proxy-server-ca');
+    const [ofAgents] = hub.bundle('agent-ca');
+    expect(ofAgents!.equals(ofServers!)).toBe(false);
+    for (const name of leafNames) expect(await hub.leaf(name).isIssuedBy(ofAgents!)).toBe(false);
+  });
+
+  it('stays as it is when nothing changes', async () => {
+    const hub = await freshHub();
+    const before = structuredClone([...hub.secrets]);
+    hub.pass(dayMs);
+    const { lookAgainAt } = await hub.reconcile();
+    expect([...hub.secrets]).toEqual(before);
+    // 80 % of 180 days.
+    expect(Math.round((lookAgainAt.getTime() - start.getTime()) / dayMs)).toBe(144);
+  });
+});
+
+describe('a certificate', () => {
+  interface Case {
+    readonly reason: string | undefined;
+    readonly change: (hub: Hub) => void | Promise<void>;
+  }
+  const cases: readonly (readonly [string, Case])[] = [
+    ['is kept on day 143', { reason: undefined, change: (hub) => hub.pass(143 * dayMs) }],
+    ['is made anew on day 144', { reason: 'aged', change: (hub) => hub.pass(144 * dayMs) }],
+    ['is made anew when it has expired', { reason: 'expired', change: (h) => h.pass(181 * dayMs) }],
+    [
+      'is made anew when its Secret is gone',
+      { reason: 'missing', change: (hub) => void hub.secrets.delete('agent-server') },
+    ],
+    [
+      'is made anew when its Secret is empty',
+      { reason: 'missing', change: (hub) => hub.replaceText('agent-server', 'tls.crt', '') },
+    ],
+    [
+      'is made anew when it cannot be read',
+      {
+        reason: 'unreadable',
+        change: (hub) => hub.replaceText('agent-server', 'tls.crt', 'no certificate'),
+      },
+    ],
+    [
+      'is made anew when its key is another one',
+      {
+        reason: 'unreadable',
+        change: (hub) =>
+          hub.replaceText('agent-server', 'tls.key', hub.text('proxy-server', 'tls.key')),
+      },
+    ],
+    [
+      'is made anew when a name is added',
+      { reason: 'other_names', change: (hub) => void (hub.wish = { names: namesOf(['foo']) }) },
+    ],
+    [
+      'is made anew when it is for something else',
+      {
+        reason: 'other_purpose',
+        change: (hub) => {
+          for (const key of ['tls.crt', 'tls.key'])
+            hub.replaceText('agent-server', key, hub.text('proxy-client', key));
+        },
+      },
+    ],
+    [
+      'is made anew when its CA has the right name and another key',
+      {
+        reason: 'other_issuer',
+        change: async (hub) => {
+          const commonName = 'open-cluster-management:cluster-proxy';
+          const impostor = await makeAuthority(commonName, 'rsa', hub.now);
+          hub.replaceText('cluster-proxy-signer', 'ca.crt', impostor.certPem);
+          hub.replaceText('cluster-proxy-signer', 'ca.key', impostor.keyPem);
+        },
+      },
+    ],
+  ];
+
+  it.each(cases)('%s', async (_, { reason, change }) => {
+    const hub = await freshHub();
+    const before = hub.text('agent-server', 'tls.crt');
+    await change(hub);
+    const { leaves } = await hub.reconcile();
+    expect(leaves.agentServer?.reissued).toBe(reason);
+    expect(hub.text('agent-server', 'tls.crt') === before).toBe(reason === undefined);
+    expect(await isTrusted(hub.leaf('agent-server'), hub.bundle())).toBe(true);
+    expect((await hub.plan()).leaves.agentServer?.reissued).toBeUndefined();
+  });
+});
+
+describe('the Secrets of Cluster Proxy', () => {
+  it('are taken over: its CA goes on signing, and a client certificate that it has issued stays', async () => {
+    const hub = await freshHub();
+    // As it stores them: an RSA key, also in PKCS#1, and Secrets of other types.
+    const commonName = 'open-cluster-management:cluster-proxy';
+    const theirs = await makeAuthority(commonName, 'rsa', hub.now);
+    hub.replaceText('cluster-proxy-signer', 'ca.crt', theirs.certPem);
+    hub.replaceText('cluster-proxy-signer', 'ca.key', theirs.keyPem);
+    hub.secrets.delete('proxy-server-ca');
+    await hub.reconcile();
+    const issued = hub.text('proxy-client', 'tls.crt');
+    hub.secrets.delete('agent-ca');
+    hub.secrets.delete('cluster-proxy-agent-signer');
+    const tls = hub.secrets.get('proxy-server')!;
+    hub.secrets.set('proxy-server', { ...tls, type: 'kubernetes.io/tls' });
+
+    const { problems, secrets } = await hub.reconcile();
+    expect(problems).toEqual([]);
+    expect(hub.text('cluster-proxy-signer', 'ca.crt')).toBe(theirs.certPem);
+    expect(hub.text('proxy-client', 'tls.crt')).toBe(issued);
+    const types = secrets.map(({ metadata, type }) => `${metadata.name} ${String(type)}`);
+    expect(types).toContain('proxy-server kubernetes.io/tls');
+    expect(types).toContain('proxy-client Opaque');
+  });
+
+  it.each(['pkcs1', 'pkcs8'] as const)('hold keys in %s, which are read', async (type) => {
+    const { keyPem, certPem } = await makeAuthority('x', 'rsa', start);
+    const { createPrivateKey } = await import('node:crypto');
+    const stored = createPrivateKey(keyPem).export({ type, format: 'pem' });
+    expect((await readAuthority(certPem, String(stored))).certPem).toBe(certPem);
+  });
+});
+
+describe('a CA that cannot be read', () => {
+  const others = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  });
+  it.each([
+    ['ca.crt', 'garbage', 'there is no certificate'],
+    ['ca.key', '', 'it has no key'],
+    ['ca.key', 'garbage', 'no private key'],
+    ['ca.key', others.privateKey, 'belongs to another certificate'],
+  ])('because of %s is left alone and reported, and nothing else stops', async (key, text, why) => {
+    const hub = await freshHub();
+    const good = hub.text('cluster-proxy-signer', key);
+    hub.replaceText('cluster-proxy-signer', key, text);
+    hub.secrets.delete('agent-ca');
+    const { problems, secrets, lookAgainAt } = await hub.reconcile();
+    expect(problems).toEqual([
+      { secret: 'signers/cluster-proxy-signer', sentence: expect.stringContaining(why) },
+    ]);
+    expect(problems[0]!.sentence).toMatch(/put it back, or delete the Secret/);
+    expect(problems[0]!.sentence).not.toContain('PRIVATE');
+    expect(secrets.map(({ metadata }) => metadata.name)).toEqual([
+      'cluster-proxy-agent-signer',
+      'agent-ca',
+    ]);
+    expect(lookAgainAt.getTime() - hub.now.getTime()).toBe(minuteMs);
+
+    hub.replaceText('cluster-proxy-signer', key, good);
+    expect((await hub.reconcile()).problems).toEqual([]);
+  });
+});
+
+describe('a CA whose Secret was deleted', () => {
+  it('is replaced, and what it has signed stays trusted meanwhile', async () => {
+    const hub = await freshHub();
+    const old = hub.leaf('proxy-client');
+    hub.secrets.delete('cluster-proxy-signer');
+    const { konnectivity } = await hub.reconcile();
+    expect(konnectivity?.stage).toBe('retiring');
+    expect(await isTrusted(old, hub.bundle())).toBe(true);
+    expect(await isTrusted(hub.leaf('proxy-client'), hub.bundle().slice(0, 1))).toBe(true);
+    hub.pass(defaultWaits.requested.retireMs);
+    expect((await hub.reconcile()).konnectivity?.stage).toBe('steady');
+    expect(hub.bundle()).toHaveLength(1);
+  });
+});
+
+it('gives new Secrets no type of their own choosing to those that exist', () => {
+  const metadata = { name: 'a', namespace: 'b' };
+  const observed = { apiVersion: 'v1', kind: 'Secret', metadata, type: 'kubernetes.io/tls' };
+  expect(makeSecret(metadata, {}, observed)['type']).toBe('kubernetes.io/tls');
+  expect(makeSecret(metadata, {}, undefined)['type']).toBe('Opaque');
+});

@@ -1,0 +1,310 @@
+import { describe, expect, it } from 'vitest';
+import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster-addon.ts';
+import { fields } from '../../../src/addon/api/fields.ts';
+import { dayMs } from '../../../src/addon/rotation/lifetimes.ts';
+import { annotations, textIn } from '../../../src/addon/rotation/secret.ts';
+import { agentSignerName } from '../../../src/base/names/agent-subject.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
+import { condition as said } from '../api/hub-objects.ts';
+import { csrObject } from '../csr/csr-objects.ts';
+import { configuration, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
+import { MemoryLog } from '../controllers/memory-log.ts';
+
+const live = { signal: new AbortController().signal };
+const agentSigner = 'cluster-proxy-agent-signer';
+const alone = { leaderElect: false };
+/** Longer than the hub waits between two looks. */
+const look = { withinMs: 3_700_000, stepMs: 10_000 };
+
+async function installed(clusters: readonly string[], log = new MemoryLog()) {
+  const world = await HubWorld.create({ clusters });
+  const addon = await world.start(alone, log);
+  await world.until(() => clusters.every((cluster) => world.work(cluster) !== undefined));
+  await world.settle();
+  return { world, addon, log };
+}
+const addOn = (world: HubWorld, cluster: string) => parseManagedClusterAddOn(world.addOn(cluster)!);
+const recorded = (world: HubWorld, cluster: string) =>
+  addOn(world, cluster).agentSigner?.organizationalUnit;
+/** What the klusterlet of a cluster has been told to ask for. */
+const unitFor = (world: HubWorld, cluster: string) =>
+  addOn(world, cluster).registrations.find(({ signer }) => signer === agentSignerName)
+    ?.organizationalUnits[0];
+const condition = (world: HubWorld, type = 'AgentSignerRotating') =>
+  world.condition(world.configuration, type);
+const bundle = (world: HubWorld, name = 'agent-ca') =>
+  parseCertificates(textIn(world.find('Secret', name, hub), 'ca.crt')!);
+const leaf = (world: HubWorld, name: string) =>
+  parseCertificates(textIn(world.find('Secret', name, hub), 'tls.crt')!)[0]!;
+
+/** Whether the work of a cluster holds what is to be trusted now. */
+function brings(world: HubWorld, cluster: string): boolean {
+  const trusted = bundle(world, 'proxy-server-ca')
+    .map(({ pem }) => pem)
+    .join('');
+  return JSON.stringify(world.work(cluster)).includes(Buffer.from(trusted).toString('base64'));
+}
+
+let requests = 0;
+/** Does what the klusterlet does when it is told of another subject. */
+async function ask(world: HubWorld, cluster: string): Promise<void> {
+  const object = await csrObject({ cluster, unit: unitFor(world, cluster) });
+  const name = `${object.metadata.name}-${requests++}`;
+  world.api.put({ ...object, metadata: { ...object.metadata, name } });
+}
+
+async function askAndHear(world: HubWorld, cluster: string): Promise<void> {
+  await ask(world, cluster);
+  const unit = unitFor(world, cluster);
+  await world.until(() => recorded(world, cluster) === unit, { withinMs: 5_000 });
+}
+
+const rotate = (world: HubWorld, signer = agentSigner) =>
+  world.api
+    .as('person')
+    .patch(
+      world.ref('Secret', signer, hub),
+      { metadata: { annotations: { [annotations.rotateCa]: 'now' } } },
+      live,
+    );
+
+/** Until the next CA of the agents signs, and the klusterlets have been told. */
+async function rotated(world: HubWorld, clusters: readonly string[]): Promise<void> {
+  const before = unitFor(world, clusters[0]!);
+  await rotate(world);
+  await world.until(() => condition(world)?.['reason'] === 'Distributing');
+  await world.until(() => condition(world)?.['reason'] === 'Retiring', { stepMs: 1_000 });
+  await world.until(() => clusters.every((cluster) => unitFor(world, cluster) !== before));
+}
+
+describe("a rotation of the agents' CA", () => {
+  it('keeps the old one until each cluster has a certificate of the new one, and says for whom', async () => {
+    const clusters = ['cluster1', 'cluster2', 'refused'];
+    const { world, log } = await installed(clusters);
+    for (const cluster of clusters) await askAndHear(world, cluster);
+    expect(condition(world)).toMatchObject({ status: 'False', reason: 'Steady' });
+    // Not a cluster of ours any more.
+    const refuse = { spec: { hubAcceptsClient: false } };
+    await world.api.as('person').patch(world.ref('ManagedCluster', 'refused'), refuse, live);
+    await rotated(world, ['cluster1', 'cluster2']);
+    await world.until(() => String(condition(world)?.['message']).endsWith(': cluster1, cluster2'));
+    expect(log.infos.join('\n')).toMatch(/rotation of a CA has gone on.*retiring/);
+
+    await askAndHear(world, 'cluster1');
+    // Its klusterlet fetches it, and its agent reads it.
+    await world.until(() => String(condition(world)?.['message']).endsWith(': cluster2'), {
+      withinMs: 720_000,
+      stepMs: 5_000,
+    });
+    await world.until(() => false, look).catch(() => {});
+    expect(condition(world)?.['reason']).toBe('Retiring');
+    expect(bundle(world)).toHaveLength(2);
+
+    await askAndHear(world, 'cluster2');
+    await world.until(() => condition(world)?.['reason'] === 'Steady', {
+      withinMs: 720_000,
+      stepMs: 5_000,
+    });
+    expect(bundle(world)).toHaveLength(1);
+    expect(log.warnings.join('\n')).not.toContain('does not wait');
+  });
+
+  it('goes on after a day without a cluster that is away, which gets its certificate when it returns', async () => {
+    const { world, log } = await installed(['here', 'away']);
+    await rotated(world, ['here', 'away']);
+    await askAndHear(world, 'here');
+    world.wallAheadMs = dayMs;
+    await world.until(() => condition(world)?.['reason'] === 'Retiring', look);
+    world.wallAheadMs = dayMs + 3_600_000;
+    await world.until(() => condition(world)?.['reason'] === 'Steady', look);
+    expect(bundle(world)).toHaveLength(1);
+    expect(log.warnings.join('\n')).toMatch(/does not wait for clusters any longer.*away/);
+    await askAndHear(world, 'away');
+  });
+
+  it('learns after a restart who was signed for when it was killed', async () => {
+    const { world, addon } = await installed(['cluster1']);
+    world.intercept = ({ verb, kind, subresource }) =>
+      verb === 'patch' && kind === 'ManagedClusterAddOn' && subresource === undefined
+        ? new Error('killed')
+        : undefined;
+    await ask(world, 'cluster1');
+    const signed = () =>
+      world.api.calls.some(
+        ({ kind, verb, subresource }) =>
+          kind === 'CertificateSigningRequest' && verb === 'patch' && subresource === 'status',
+      );
+    await world.until(signed, { withinMs: 5_000 });
+    await world.settle();
+    await world.stop(addon);
+    expect(recorded(world, 'cluster1')).toBeUndefined();
+    world.intercept = () => undefined;
+    await world.start(alone);
+    await world.until(() => recorded(world, 'cluster1') !== undefined);
+    expect(recorded(world, 'cluster1')).toBe(unitFor(world, 'cluster1'));
+  });
+
+  it('looks at the hub once a minute and writes nothing else while a fleet gets its certificates', async () => {
+    const clusters = Array.from({ length: 40 }, (_, index) => `cluster-${index}`);
+    const { world } = await installed(clusters);
+    await rotated(world, clusters);
+    await world.settle();
+    const before = world.api.calls.length;
+    const startedMs = world.clock.now();
+    for (const cluster of clusters) await ask(world, cluster);
+    await world.until(() =>
+      clusters.every((cluster) => recorded(world, cluster) === unitFor(world, cluster)),
+    );
+    await world.settle();
+    const calls = world.api.calls.slice(before);
+    const looks = calls.filter(({ verb, name }) => verb === 'get' && name === agentSigner).length;
+    // A status that was written is looked at once more.
+    expect(looks).toBeLessThanOrEqual(2 * Math.ceil((world.clock.now() - startedMs) / 60_000));
+    const written = calls.filter(isWrite).map(({ kind, subresource }) => `${kind} ${subresource}`);
+    expect(new Set(written).difference(new Set(['ManagedProxyConfiguration status']))).toEqual(
+      new Set([
+        'CertificateSigningRequest approval',
+        'CertificateSigningRequest status',
+        'ManagedClusterAddOn undefined',
+      ]),
+    );
+    expect(written.filter((what) => what === 'ManagedClusterAddOn undefined')).toHaveLength(40);
+  });
+});
+
+describe("a rotation of the brokers' CA", () => {
+  /** Does what the work agent of a cluster does. */
+  const takeOver = async (world: HubWorld, cluster: string) => {
+    const { name, generation = 0 } = world.work(cluster)!.metadata;
+    const applied = { ...said('Applied', 'True'), observedGeneration: generation };
+    await world.api
+      .as('work-agent')
+      .patch(
+        world.ref('ManifestWork', name, cluster),
+        { status: { conditions: [applied] } },
+        { ...live, subresource: 'status' },
+      );
+  };
+
+  it('waits for a cluster that nobody has told, because the manager was killed before it could', async () => {
+    const { world, addon } = await installed(['cluster1']);
+    await takeOver(world, 'cluster1');
+    world.intercept = ({ verb, kind }) =>
+      verb === 'apply' && kind === 'ManifestWork' ? new Error('killed') : undefined;
+    await rotate(world, 'cluster-proxy-signer');
+    await world.until(() => bundle(world, 'proxy-server-ca').length === 2);
+    await world.stop(addon);
+    world.wallAheadMs = 3_600_000;
+    await world.start(alone);
+    await world.settle();
+    expect(condition(world, 'SignerRotating')).toMatchObject({
+      reason: 'Distributing',
+      message: expect.stringMatching(/waits for 1 cluster without what is trusted now: cluster1$/),
+    });
+    world.intercept = () => undefined;
+    await world.until(() => brings(world, 'cluster1'));
+    await takeOver(world, 'cluster1');
+    await world.until(() => condition(world, 'SignerRotating')?.['reason'] === 'Retiring', {
+      withinMs: 120_000,
+    });
+  });
+});
+
+describe('while the configuration is wrong', () => {
+  const ref = (world: HubWorld) => world.ref('ManagedProxyConfiguration', 'cluster-proxy');
+  const patch = (world: HubWorld, spec: object) =>
+    world.api.as('person').patch(ref(world), { spec }, live);
+  const wrong = {
+    authentication: { signer: { selfSigned: { additionalSANs: ['later.example'] } } },
+    proxyServer: { entrypoint: { type: 'Hostname', port: 0 } },
+  };
+  const spoil = async (world: HubWorld, spec: object = wrong) => {
+    await patch(world, spec);
+    await world.until(() => condition(world, 'Valid')?.['status'] === 'False');
+  };
+  const expiry = (world: HubWorld, type = 'ProxyServerSecretSigned') =>
+    String(condition(world, type)?.['message']).slice('Expiry:'.length, 'Expiry:2027-01-01'.length);
+  const day = (date: Date) => date.toISOString().slice(0, 10);
+
+  it('certificates are renewed in time, with the names that they have, and the status says until when', async () => {
+    const { world } = await installed(['cluster1']);
+    await spoil(world);
+    const before = leaf(world, 'agent-server');
+    expect(expiry(world)).toBe(day(before.notAfter));
+    const deployment = world.find('Deployment', 'cluster-proxy', hub);
+    world.wallAheadMs = 145 * dayMs;
+    await world.until(() => leaf(world, 'agent-server').notAfter > before.notAfter, look);
+    const after = leaf(world, 'agent-server');
+    expect(after.alternativeNames).toEqual(before.alternativeNames);
+    await world.until(() => expiry(world) === day(after.notAfter), { withinMs: 5_000 });
+    expect(world.find('Deployment', 'cluster-proxy', hub)).toEqual(deployment);
+  });
+
+  it('a rotation goes on and reaches the clusters, who are told nothing else', async () => {
+    const { world } = await installed(['cluster1']);
+    await spoil(world);
+    await rotate(world, 'cluster-proxy-signer');
+    await world.until(() => bundle(world, 'proxy-server-ca').length === 2);
+    const next = bundle(world, 'proxy-server-ca')[1]!;
+    await world.until(() => brings(world, 'cluster1'));
+    expect(JSON.stringify(world.work('cluster1'))).not.toContain('later.example');
+    await world.until(() => condition(world, 'SignerRotating')?.['reason'] === 'Distributing');
+    // It waits for the cluster, as always.
+    world.wallAheadMs = dayMs + 3_600_000;
+    await world.until(() => condition(world, 'SignerRotating')?.['reason'] === 'Retiring', look);
+    expect(await leaf(world, 'proxy-client').isIssuedBy(next)).toBe(true);
+  });
+
+  it('after a restart no rotation goes on, as nobody can tell the clusters; certificates are renewed and signed', async () => {
+    const { world, addon } = await installed(['cluster1']);
+    await rotate(world);
+    await world.until(() => condition(world)?.['reason'] === 'Distributing');
+    await spoil(world);
+    await world.stop(addon);
+    const before = leaf(world, 'proxy-server');
+    world.wallAheadMs = 145 * dayMs;
+    await world.start(alone);
+    await world.until(() => leaf(world, 'proxy-server').notAfter > before.notAfter);
+    await askAndHear(world, 'cluster1');
+    expect(condition(world)?.['reason']).toBe('Distributing');
+    expect(condition(world)?.['message']).toContain('stays so until Valid');
+    const right = { type: 'PortForward', port: 443 };
+    await patch(world, { ...wrong, proxyServer: { entrypoint: right } });
+    await world.until(() => condition(world)?.['reason'] === 'Retiring');
+    expect(leaf(world, 'proxy-server').alternativeNames.dns).toContain('later.example');
+  });
+
+  it("somebody else's Secret that it names stays as it is", async () => {
+    const { world } = await installed(['cluster1']);
+    const { data } = world.find('Secret', 'proxy-server', hub)!;
+    const theirs = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'mine', namespace: hub } };
+    world.api.put({ ...theirs, data });
+    await spoil(world, {
+      ...wrong,
+      authentication: { dump: { secrets: { signingProxyServerSecretName: 'mine' } } },
+    });
+    const before = leaf(world, 'agent-server');
+    world.wallAheadMs = 145 * dayMs;
+    await world.until(() => leaf(world, 'agent-server').notAfter > before.notAfter, look);
+    expect(fields(world.find('Secret', 'mine', hub)?.['data'])).toEqual(data);
+    expect(expiry(world)).toBe(day(before.notAfter));
+  });
+
+  it('and is being deleted, nothing is renewed, and the status says until when it lasts', async () => {
+    const made = configuration();
+    const metadata = { ...made.metadata, finalizers: ['somebody.example/waits'] };
+    const world = await HubWorld.create({ configuration: { ...made, metadata } });
+    await world.start(alone);
+    await world.until(() => condition(world, 'HubApplied') !== undefined);
+    await world.settle();
+    const before = leaf(world, 'proxy-server');
+    await world.api.delete(ref(world), live);
+    await world.settle();
+    const writes = world.writes;
+    world.wallAheadMs = 145 * dayMs;
+    await world.until(() => false, look).catch(() => {});
+    expect(world.writes).toBe(writes);
+    expect(leaf(world, 'proxy-server').equals(before)).toBe(true);
+    expect(expiry(world)).toBe(day(before.notAfter));
+  });
+});

@@ -1,0 +1,350 @@
+import { describe, expect, it } from 'vitest';
+import { type ClustersBehind, defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { dayMs, hourMs } from '../../../src/addon/rotation/lifetimes.ts';
+import { annotations } from '../../../src/addon/rotation/secret.ts';
+import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
+import { freshHub, Hub, isTrusted, leafNames, minuteMs, namesOf } from './kept-secrets.ts';
+
+/** For what must not be asked. */
+const forbidden = (): never => {
+  throw new Error('nobody asks for that here');
+};
+
+describe('the rotation of a CA', () => {
+  const { distributeMs, retireMs } = defaultWaits.requested;
+  const rotate = (hub: Hub, value = 'please') =>
+    hub.annotate('cluster-proxy-signer', annotations.rotateCa, value);
+  const stageOf = async (hub: Hub) => (await hub.reconcile()).konnectivity!.stage;
+
+  it('is asked for by an annotation, and done once for each value of it', async () => {
+    const hub = await freshHub();
+    rotate(hub, 'one');
+    expect(await stageOf(hub)).toBe('distributing');
+    hub.pass(distributeMs);
+    expect(await stageOf(hub)).toBe('retiring');
+    hub.pass(retireMs);
+    expect(await stageOf(hub)).toBe('steady');
+    hub.pass(dayMs);
+    expect(await stageOf(hub)).toBe('steady');
+    rotate(hub, 'two');
+    expect(await stageOf(hub)).toBe('distributing');
+    // Asked for while one is under way: that one first, then another.
+    rotate(hub, 'three');
+    hub.pass(distributeMs);
+    expect(await stageOf(hub)).toBe('retiring');
+    hub.pass(retireMs);
+    expect(await stageOf(hub)).toBe('steady');
+    expect(await stageOf(hub)).toBe('distributing');
+  });
+
+  it('is due by itself after 80 % of its lifetime, and takes its time then', async () => {
+    const hub = await freshHub();
+    hub.pass(0.81 * 3652 * dayMs);
+    expect(await stageOf(hub)).toBe('distributing');
+    hub.pass(29 * dayMs);
+    expect(await stageOf(hub)).toBe('distributing');
+    hub.pass(dayMs);
+    expect(await stageOf(hub)).toBe('retiring');
+    // Certificates are renewed on the way; that does not begin the wait again.
+    for (const days of [100, 79]) {
+      hub.pass(days * dayMs);
+      expect(await stageOf(hub)).toBe('retiring');
+    }
+    hub.pass(dayMs);
+    expect(await stageOf(hub)).toBe('steady');
+    expect(hub.bundle()).toHaveLength(1);
+  });
+
+  it('changes in each stage what it should and nothing else', async () => {
+    const hub = await freshHub();
+    const [first] = hub.bundle();
+    const before = hub.leaf('agent-server');
+    rotate(hub);
+    await hub.reconcile();
+    const [signing, next] = hub.bundle();
+    expect(signing!.equals(first!)).toBe(true);
+    expect(next!.title).not.toBe(first!.title);
+    expect(hub.leaf('agent-server').equals(before)).toBe(true);
+    expect(hub.text('cluster-proxy-signer', 'next.key')).toContain('PRIVATE KEY');
+
+    hub.pass(distributeMs);
+    await hub.reconcile();
+    expect(hub.bundle().map(({ title }) => title)).toEqual([next!.title, first!.title]);
+    for (const name of leafNames) expect(await hub.leaf(name).isIssuedBy(next!)).toBe(true);
+    expect(hub.text('cluster-proxy-signer', 'ca.crt')).toBe(next!.pem);
+    expect(hub.text('cluster-proxy-signer', 'next.crt')).toBe('');
+    expect(hub.text('cluster-proxy-signer', 'previous.crt')).toBe(first!.pem);
+
+    hub.pass(retireMs);
+    await hub.reconcile();
+    expect(hub.bundle().map(({ title }) => title)).toEqual([next!.title]);
+    expect(hub.text('cluster-proxy-signer', 'previous.crt')).toBe('');
+    // The other CA has not moved.
+    expect(hub.bundle('agent-ca')).toHaveLength(1);
+  });
+
+  it('waits from when the bundle was there, however long its maker was away', async () => {
+    const hub = await freshHub();
+    rotate(hub);
+    // Killed after it has stored the next CA, and before anybody was told.
+    await hub.reconcile(1);
+    expect(hub.bundle()).toHaveLength(1);
+    hub.pass(dayMs);
+    expect(await stageOf(hub)).toBe('distributing');
+    hub.pass(distributeMs - 1);
+    expect(await stageOf(hub)).toBe('distributing');
+    hub.pass(1);
+    expect(await stageOf(hub)).toBe('retiring');
+  });
+
+  it('waits again when somebody has edited the bundle', async () => {
+    const hub = await freshHub();
+    rotate(hub);
+    await hub.reconcile();
+    hub.pass(distributeMs - 1);
+    hub.replaceText('proxy-server-ca', 'ca.crt', hub.bundle()[0]!.pem);
+    expect(await stageOf(hub)).toBe('distributing');
+    hub.pass(distributeMs - 1);
+    expect(await stageOf(hub)).toBe('distributing');
+  });
+
+  it('drops the old CA only when what it had signed has been gone for long enough', async () => {
+    const hub = await freshHub();
+    rotate(hub);
+    await hub.reconcile();
+    hub.pass(distributeMs);
+    // Killed after the bundles, again and again: the old certificates are still shown.
+    for (let time = 0; time < 3; time++) {
+      await hub.reconcile(4);
+      hub.pass(retireMs);
+      expect(await isTrusted(hub.leaf('agent-server'), hub.bundle())).toBe(true);
+    }
+    expect(await stageOf(hub)).toBe('retiring');
+    hub.pass(retireMs - 1);
+    expect(await stageOf(hub)).toBe('retiring');
+    hub.pass(1);
+    expect(await stageOf(hub)).toBe('steady');
+  });
+
+  it('is held back for clusters that have not taken over the bundle, for a day', async () => {
+    const hub = await freshHub();
+    hub.wish = { behind: { bundle: () => ['c1', 'c2'], agentCertificate: forbidden } };
+    rotate(hub);
+    const begun = await hub.reconcile();
+    expect(begun.konnectivity?.wait).toEqual({
+      until: new Date(hub.now.getTime() + distributeMs),
+      atLatest: new Date(hub.now.getTime() + distributeMs + dayMs),
+      behind: ['c1', 'c2'],
+    });
+    hub.pass(distributeMs + 23 * hourMs);
+    const plan = await hub.reconcile();
+    expect(plan.konnectivity?.stage).toBe('distributing');
+    expect(plan.konnectivity?.leftBehind).toEqual([]);
+    expect(plan.lookAgainAt.getTime() - hub.now.getTime()).toBe(minuteMs);
+    hub.pass(hourMs);
+    const gone = await hub.reconcile();
+    expect(gone.konnectivity).toMatchObject({ stage: 'retiring', leftBehind: ['c1', 'c2'] });
+    // What comes after does not depend on them: who has not heard of the new CA is refused with or without the old one.
+    expect(gone.konnectivity?.wait?.behind).toEqual([]);
+  });
+
+  it('of the agents keeps the old CA for clusters without a certificate of the new one, and goes on when they have it', async () => {
+    const hub = await freshHub();
+    let behind: readonly string[] = [];
+    const asked: string[] = [];
+    const agentCertificate: ClustersBehind = ({ signing }) => {
+      asked.push(signing.certPem);
+      return behind;
+    };
+    hub.wish = { behind: { bundle: forbidden, agentCertificate } };
+    await hub.reconcile();
+    hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
+    await hub.reconcile();
+    // They show what the old one has signed, and nobody has asked them for another.
+    behind = ['c1'];
+    hub.pass(distributeMs - 1);
+    await hub.reconcile();
+    expect(asked).toEqual([]);
+    hub.pass(1);
+    const swapped = await hub.reconcile();
+    expect(swapped.agents).toMatchObject({ stage: 'retiring', wait: { behind: ['c1'] } });
+    expect(new Set(asked)).toEqual(new Set([hub.text('cluster-proxy-agent-signer', 'ca.crt')]));
+    hub.pass(retireMs + 20 * hourMs);
+    const held = await hub.reconcile();
+    expect(held.agents?.stage).toBe('retiring');
+    expect(held.lookAgainAt.getTime() - hub.now.getTime()).toBe(minuteMs);
+    expect(hub.bundle('agent-ca')).toHaveLength(2);
+    behind = [];
+    expect((await hub.reconcile()).agents).toMatchObject({ stage: 'steady', leftBehind: [] });
+    expect(hub.bundle('agent-ca')).toHaveLength(1);
+  });
+
+  it('of the agents does not wait longer than a day for a cluster that is away', async () => {
+    const hub = await freshHub();
+    hub.wish = { behind: { bundle: forbidden, agentCertificate: () => ['away'] } };
+    hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
+    await hub.reconcile();
+    hub.pass(distributeMs);
+    await hub.reconcile();
+    hub.pass(retireMs + dayMs - 1);
+    expect((await hub.reconcile()).agents?.stage).toBe('retiring');
+    hub.pass(1);
+    expect((await hub.reconcile()).agents).toMatchObject({
+      stage: 'steady',
+      leftBehind: ['away'],
+    });
+  });
+
+  it('goes on when the next CA was lost on the way', async () => {
+    const hub = await freshHub();
+    rotate(hub);
+    await hub.reconcile();
+    hub.replaceText('cluster-proxy-signer', 'next.key', 'garbage');
+    expect(await stageOf(hub)).toBe('distributing');
+    hub.pass(distributeMs);
+    expect(await stageOf(hub)).toBe('retiring');
+    expect(await isTrusted(hub.leaf('agent-server'), hub.bundle())).toBe(true);
+  });
+
+  it('of the agents changes their registration when the new CA signs, not before', async () => {
+    const hub = await freshHub();
+    const unit = () => organizationalUnitOf(hub.text('cluster-proxy-agent-signer', 'ca.crt'));
+    const before = unit();
+    hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
+    await hub.reconcile();
+    expect(unit()).toBe(before);
+    expect(hub.bundle('agent-ca')).toHaveLength(2);
+    hub.pass(distributeMs);
+    const { agents } = await hub.reconcile();
+    expect(unit()).not.toBe(before);
+    expect(agents!.signing.certificate.equals(hub.bundle('agent-ca')[0]!)).toBe(true);
+    hub.pass(retireMs);
+    await hub.reconcile();
+    expect(hub.bundle('agent-ca')).toHaveLength(1);
+  });
+
+  it('never lets anybody be refused who is one stage behind, wherever its maker is killed', async () => {
+    for (const killedAfter of [1, 2, 3, 4, 5, 6, Infinity]) {
+      const hub = await freshHub();
+      // What readers have loaded: each takes what is there at every step, or is one step behind.
+      let bundles = [hub.bundle()];
+      let leaves = leafNames.map((name) => hub.leaf(name));
+      rotate(hub, `killed after ${killedAfter}`);
+      for (let step = 0; step < 12; step++) {
+        await hub.reconcile(step % 2 === 0 ? killedAfter : Infinity);
+        const nowLeaves = leafNames.map((name) => hub.leaf(name));
+        for (const bundle of [...bundles.slice(-1), hub.bundle()]) {
+          for (const leaf of [...leaves, ...nowLeaves]) {
+            expect(await isTrusted(leaf, bundle), `step ${step}, ${killedAfter}`).toBe(true);
+          }
+        }
+        bundles = [...bundles, hub.bundle()];
+        leaves = nowLeaves;
+        hub.pass(distributeMs);
+      }
+      expect(bundles.some((bundle) => bundle.length === 2)).toBe(true);
+      expect(hub.bundle()).toHaveLength(1);
+    }
+  });
+});
+
+describe('while nobody can say which names the hub has', () => {
+  const { distributeMs, retireMs } = defaultWaits.requested;
+
+  it('certificates are renewed by age, with the names that they have', async () => {
+    const hub = await freshHub();
+    hub.wish = { names: namesOf(['proxy.example.com', '2001:db8::1']) };
+    await hub.reconcile();
+    const before = hub.leaf('agent-server');
+    hub.wish = { names: undefined };
+    hub.pass(143 * dayMs);
+    expect((await hub.reconcile()).leaves.agentServer?.reissued).toBeUndefined();
+    hub.pass(dayMs);
+    const { leaves } = await hub.reconcile();
+    for (const { reissued } of Object.values(leaves)) expect(reissued).toBe('aged');
+    const after = hub.leaf('agent-server');
+    expect(after.notAfter > before.notAfter).toBe(true);
+    expect(after.alternativeNames).toEqual(before.alternativeNames);
+    expect(after.subject).toEqual(before.subject);
+    expect(await isTrusted(after, hub.bundle())).toBe(true);
+    expect((await hub.plan()).leaves.agentServer?.reissued).toBeUndefined();
+  });
+
+  it('rotations go on, up to their end', async () => {
+    const hub = await freshHub();
+    hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
+    await hub.reconcile();
+    hub.wish = { names: undefined };
+    const before = hub.leaf('proxy-client');
+    hub.pass(distributeMs);
+    await hub.reconcile();
+    expect(hub.leaf('proxy-client').equals(before)).toBe(false);
+    expect(hub.leaf('proxy-client').alternativeNames).toEqual(before.alternativeNames);
+    hub.pass(retireMs);
+    expect((await hub.reconcile()).konnectivity?.stage).toBe('steady');
+    expect(hub.bundle()).toHaveLength(1);
+  });
+
+  it.each([
+    ['cluster-proxy-signer', ['cluster-proxy-agent-signer', 'agent-ca']],
+    [
+      'proxy-server',
+      [
+        'cluster-proxy-signer',
+        'cluster-proxy-agent-signer',
+        'proxy-server-ca',
+        'agent-ca',
+        'agent-server',
+        'proxy-client',
+      ],
+    ],
+    ['agent-ca', ['cluster-proxy-signer', 'proxy-server-ca', ...leafNames]],
+  ])('%s is not made where it is not there', async (missing, planned) => {
+    const hub = await freshHub();
+    hub.secrets.delete(missing);
+    hub.wish = { names: undefined };
+    const { secrets, problems } = await hub.plan();
+    expect(secrets.map(({ metadata }) => metadata.name)).toEqual(planned);
+    expect(problems).toEqual([]);
+  });
+
+  it('nothing is made of nothing', async () => {
+    const hub = new Hub();
+    hub.wish = { names: undefined };
+    expect((await hub.plan()).secrets).toEqual([]);
+  });
+});
+
+describe('a rotation that stands still', () => {
+  const { distributeMs } = defaultWaits.requested;
+  const still = { standsStill: true };
+
+  it('neither begins nor goes on, and certificates are renewed all the same', async () => {
+    const hub = await freshHub();
+    hub.wish = still;
+    hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
+    expect((await hub.reconcile()).konnectivity).toMatchObject({ stage: 'steady' });
+    hub.wish = {};
+    await hub.reconcile();
+    hub.wish = still;
+    hub.pass(distributeMs + 150 * dayMs);
+    const plan = await hub.reconcile();
+    expect(plan.konnectivity).toMatchObject({ stage: 'distributing', wait: undefined });
+    expect(plan.leaves.agentServer?.reissued).toBe('aged');
+    expect(plan.lookAgainAt.getTime() - hub.now.getTime()).toBe(hourMs);
+    hub.wish = {};
+    expect((await hub.reconcile()).konnectivity?.stage).toBe('retiring');
+  });
+
+  it('is that of the konnectivity side while the CA of the agents cannot be read', async () => {
+    const hub = await freshHub();
+    hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
+    await hub.reconcile();
+    const good = hub.text('cluster-proxy-agent-signer', 'ca.crt');
+    hub.replaceText('cluster-proxy-agent-signer', 'ca.crt', 'garbage');
+    hub.pass(distributeMs);
+    expect((await hub.reconcile()).konnectivity?.stage).toBe('distributing');
+    hub.replaceText('cluster-proxy-agent-signer', 'ca.crt', good);
+    expect((await hub.reconcile()).konnectivity?.stage).toBe('retiring');
+  });
+});
