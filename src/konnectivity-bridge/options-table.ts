@@ -1,5 +1,5 @@
 import type { OptionsDraft } from '../base/options/read-options.ts';
-import type { OptionsTable, OptionValues } from '../base/options/option-table.ts';
+import type { OptionsTable, OptionsOf } from '../base/options/option-table.ts';
 import { formatHostPort, isLoopback } from '../base/net/host-port.ts';
 import { defaultTlsPolicy } from '../base/tls/tls-policy.ts';
 import type { BridgeFrontOptions } from './options.ts';
@@ -44,7 +44,7 @@ const tlsKeys = ['konnectivityTlsCert', 'konnectivityTlsKey', 'konnectivityClien
 
 /** What the bridge is told; undefined where the options ask for no front at all. */
 export function bridgeFrontOptions(
-  values: OptionValues<FrontTable>,
+  values: OptionsOf<FrontTable>,
   tlsPolicy = defaultTlsPolicy,
 ): BridgeFrontOptions | undefined {
   const { konnectivityListen: listen, konnectivityUds: udsPath, cluster } = values;
