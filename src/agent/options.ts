@@ -116,7 +116,7 @@ export const agentTable = {
     name: 'agent-id',
     kind: 'string',
     placeholder: 'ID',
-    default: { says: 'the host name and random letters', make: () => processId(hostname()) },
+    default: { help: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'Names this process among the agents of the cluster.',
   },
   ...agentOperatorTable,

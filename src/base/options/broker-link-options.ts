@@ -5,7 +5,7 @@ import {
   readHeaderFile,
 } from '../net/gateway-headers.ts';
 import type { OptionsDraft } from './read-options.ts';
-import type { OptionsTable, OptionValues } from './option-table.ts';
+import type { OptionsTable, OptionsOf } from './option-table.ts';
 import { isLoopback } from '../net/host-port.ts';
 import type { ProxyEnvironment } from '../net/proxy-environment.ts';
 import { readSecretFile } from '../files/secret-file.ts';
@@ -127,7 +127,7 @@ function checkHeaders(
 
 /** The fields of `BrokerLinkOptions`, for the `readXOptions` of programs. */
 export function brokerLinkOptions(
-  values: OptionValues<LinkTable>,
+  values: OptionsOf<LinkTable>,
   proxies: ProxyEnvironment,
 ): BrokerLinkOptions {
   return { brokerUrl: values.brokerUrl, ...brokerAccessOptions(values, proxies) };
@@ -135,7 +135,7 @@ export function brokerLinkOptions(
 
 /** All but where the broker is. */
 export function brokerAccessOptions(
-  values: Omit<OptionValues<LinkTable>, 'brokerUrl'>,
+  values: Omit<OptionsOf<LinkTable>, 'brokerUrl'>,
   proxies: ProxyEnvironment,
 ): Omit<BrokerLinkOptions, 'brokerUrl'> {
   const { tokenFile, token, caFile, serverName, hostHeader, header, headerFile } = values;

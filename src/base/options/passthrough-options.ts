@@ -20,7 +20,7 @@ export const brokerOperatorTable = {
     kind: 'integer',
     min: 1,
     default: {
-      says: 'half of the open files that the process may have',
+      help: 'half of the open files that the process may have',
       make: () => String(connectionShare(brokerShare)),
     },
     help: 'Connections to --listen at a time, agents and dialers together. What the open file limit does not allow is cut down, with a warning.',

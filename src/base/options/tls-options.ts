@@ -1,5 +1,5 @@
 import { isCipherSuite, opensslCiphers, type TlsPolicy } from '../tls/tls-policy.ts';
-import type { OptionsTable, OptionValues } from './option-table.ts';
+import type { OptionsTable, OptionsOf } from './option-table.ts';
 import type { OptionsDraft } from './read-options.ts';
 
 /** The flags have the names that Kubernetes' programs use. */
@@ -19,7 +19,7 @@ export const tlsTable = {
   },
 } as const satisfies OptionsTable;
 
-export function tlsPolicyOf(values: OptionValues<typeof tlsTable>): TlsPolicy {
+export function tlsPolicyOf(values: OptionsOf<typeof tlsTable>): TlsPolicy {
   const minVersion = values.tlsMinVersion === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2';
   const suites = suitesIn(values.cipherSuites);
   return suites.length === 0 ? { minVersion } : { minVersion, ciphers: opensslCiphers(suites) };

@@ -110,7 +110,7 @@ export const brokerTable = {
     name: 'replica-id',
     kind: 'string',
     placeholder: 'ID',
-    default: { says: 'the host name and random letters', make: () => processId(hostname()) },
+    default: { help: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'Names this process among the replicas of the broker.',
   },
   acceptRate: brokerOperatorTable.acceptRate,
