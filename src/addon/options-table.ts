@@ -50,7 +50,7 @@ export const addonAgentTable = {
     name: 'agent-image-name',
     kind: 'string',
     placeholder: 'IMAGE',
-    help: 'The image of agents. Without it, the one that the ManagedProxyConfiguration names.',
+    help: 'The image of agents. The default is the image that the ManagedProxyConfiguration names.',
   },
   agentInstallNamespace: {
     name: 'agent-install-namespace',

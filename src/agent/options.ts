@@ -72,13 +72,13 @@ export const agentLinkTable = {
     name: 'hub-kubeconfig',
     kind: 'string',
     placeholder: 'FILE',
-    help: 'A kubeconfig for the hub, read anew when it changes. Its token is shown to the broker where there is no certificate.',
+    help: 'A kubeconfig for the hub, read again when it changes. The agent shows its token to the broker if it has no certificate.',
   },
   certificateDir: {
     name: 'certificate-dir',
     kind: 'string',
     placeholder: 'DIR',
-    help: 'Holds tls.crt and tls.key of the registration with the hub: shown to the broker, and read anew at every connect.',
+    help: 'Holds tls.crt and tls.key of the registration with the hub: shown to the broker, and read again at every connect.',
   },
   ...otherLinkTable,
 } as const satisfies OptionsTable;
@@ -94,7 +94,7 @@ export const agentHealthTable = {
   statusListen: {
     name: 'status-listen',
     kind: 'hostPort',
-    help: 'Serves /healthz, /readyz (a tunnel stands) and /metrics over plain HTTP, for probes.',
+    help: 'Serves /healthz, /readyz (a tunnel is established) and /metrics over plain HTTP, for probes.',
   },
 } as const satisfies OptionsTable;
 

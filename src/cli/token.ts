@@ -59,7 +59,7 @@ export const tokenKeygenCommand: Command = {
   name: 'token keygen',
   summary: 'make the key pair that enrolment tokens are signed with',
   about:
-    'Makes an Ed25519 key pair. The private key signs enrolment tokens and stays with you: whoever has it can speak for any ' +
+    'Makes an Ed25519 key pair. The private key signs enrolment tokens. Keep it safe, because its owner can speak for any ' +
     'cluster. Brokers get the public key.',
   groups: [{ title: 'Options', table: keygenTable }],
   examples: [

@@ -54,7 +54,7 @@ export const agentOperatorTable = {
     name: 'kube-apiserver',
     kind: 'hostWithOptionalPort',
     default: 'kubernetes.default.svc',
-    help: 'What the name of the cluster stands for as a destination. Without a port, the one asked for is used.',
+    help: 'The address that the name of the cluster means as a destination. Without a port, the port of the client is used.',
   },
   dialTimeoutMs: {
     name: 'dial-timeout',

@@ -155,7 +155,7 @@ export const replicaTable = {
   allowPlainReplicas: {
     name: 'allow-plain-replicas',
     kind: 'boolean',
-    help: 'Lets replicas reach each other by ws:// also beyond loopback. Whoever can listen there sees to whom clients talk, and may take over sessions: only for a network that is encrypted itself.',
+    help: 'Lets replicas reach each other by ws:// also beyond loopback. For networks that are encrypted themselves, because an attacker who can read the network sees which clusters clients talk to, and can take over sessions.',
   },
   replicaKeyFile: {
     name: 'replica-key-file',
