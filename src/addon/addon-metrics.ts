@@ -1,7 +1,7 @@
 import { Metrics } from '../base/metrics.ts';
 import type { ControllerStatus } from '../kube/controller.ts';
-import type { RotationSeen, RotationsSeen } from './rotation/rotation-status.ts';
 import type { CsrCounts } from './csr/csr-controller.ts';
+import type { RotationSeen, RotationsSeen } from './rotation/rotation-status.ts';
 
 /** What an addon manager counts, at one moment. */
 export interface AddonNumbers {

@@ -8,6 +8,7 @@ import type { Logger } from '../base/logger.ts';
 import { readProxyEnvironment } from '../base/proxy-environment.ts';
 import { sleep } from '../base/sleep.ts';
 import { startStatusServer, type StatusServer, type StatusSource } from '../base/status-server.ts';
+import { version } from '../base/version.ts';
 import { inClusterConfig } from '../kube/in-cluster-config.ts';
 import type { KubeApi } from '../kube/kube-api.ts';
 import { kubeconfigFile } from '../kube/kubeconfig-file.ts';
@@ -15,12 +16,11 @@ import { LeaderElection } from '../kube/leader-election.ts';
 import { RestKubeApi } from '../kube/rest-kube-api.ts';
 import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
-import { Controllers } from './controllers.ts';
-import { version } from '../base/version.ts';
 import { fieldManager } from './compat/take-ownership.ts';
-import { noRotations } from './rotation/rotation-status.ts';
+import { Controllers } from './controllers.ts';
 import type { ListenAddress } from './listen-address.ts';
 import type { AddonOptions } from './options.ts';
+import { noRotations } from './rotation/rotation-status.ts';
 
 export interface AddonParts {
   readonly log: Logger;

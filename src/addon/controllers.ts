@@ -1,18 +1,18 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
-import type { Informer } from '../kube/informer.ts';
-import { defaultSecretNames } from './rotation/plan-certificates.ts';
 import type { ControllerStatus } from '../kube/controller.ts';
-import type { RotationsSeen } from './rotation/rotation-status.ts';
-import type { AddonOptions } from './options.ts';
-import { Applier } from './runtime/applier.ts';
+import type { Informer } from '../kube/informer.ts';
+import type { KubeApi } from '../kube/kube-api.ts';
 import { ClusterController } from './cluster/cluster-controller.ts';
-import { configLookup } from './runtime/config-lookup.ts';
+import { managementAddOnController } from './cluster/management-addon-controller.ts';
 import { CsrController, type CsrCounts } from './csr/csr-controller.ts';
 import { HubController } from './hub/hub-controller.ts';
 import { HubStateCell } from './hub/hub-state.ts';
-import { managementAddOnController } from './cluster/management-addon-controller.ts';
+import type { AddonOptions } from './options.ts';
+import { defaultSecretNames } from './rotation/plan-certificates.ts';
+import type { RotationsSeen } from './rotation/rotation-status.ts';
+import { Applier } from './runtime/applier.ts';
+import { configLookup } from './runtime/config-lookup.ts';
 import { Watches } from './runtime/watches.ts';
 
 export interface ControllersOptions {

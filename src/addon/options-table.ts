@@ -1,6 +1,6 @@
-import { defaultInstallNamespace } from './api/names.ts';
 import { processTable } from '../base/options-common.ts';
 import type { OptionsTable } from '../base/options-table.ts';
+import { defaultInstallNamespace } from './api/names.ts';
 
 export const addonTable = {
   metricsBindAddress: {

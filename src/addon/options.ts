@@ -1,10 +1,10 @@
 import { hostname } from 'node:os';
-import { type OptionsDraft, readOptions } from '../base/options.ts';
 import { didYouMean } from '../base/option-problems.ts';
 import { processId, type ProgramOptions } from '../base/options-common.ts';
 import { type Env, envOf, flagOf, type OptionValues } from '../base/options-table.ts';
-import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
+import { type OptionsDraft, readOptions } from '../base/options.ts';
 import { klogFlags } from './compat/additional-args-table.ts';
+import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
 import type { RedisSpec } from './configuration/configuration-spec.ts';
 import { objectNameCheck, redisUrlCheck } from './configuration/field-checks.ts';
 import {
@@ -13,6 +13,7 @@ import {
   isFeatureGate,
   parseFeatureGates,
 } from './feature-gates.ts';
+import { isListenAddress, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import {
   addonAgentTable,
   addonCertificatesTable,
@@ -20,7 +21,6 @@ import {
   addonRedisTable,
   addonTable,
 } from './options-table.ts';
-import { isListenAddress, type ListenAddress, parseListenAddress } from './listen-address.ts';
 
 /** What the addon manager is told. The names of its flags are those of Cluster Proxy's manager. */
 export interface AddonOptions {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManagedClusterAddOn } from '../../src/addon/api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../../src/addon/api/managed-cluster.ts';
 import { parseManagedProxyConfiguration } from '../../src/addon/configuration/managed-proxy-configuration.ts';
-import { ownerOf } from '../../src/addon/hub/hub-object.ts';
+import { ownerOf } from '../../src/addon/configuration/owned-metadata.ts';
 import { portForwardRoleName } from '../../src/addon/hub/hub-rbac.ts';
 import { reconcileHub } from '../../src/addon/hub/plan-hub.ts';
 import { hubAccess } from '../../src/addon/cluster/hub-access.ts';

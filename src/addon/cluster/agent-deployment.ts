@@ -1,7 +1,7 @@
 import type { KubeObject } from '../../kube/kube-object.ts';
+import { agentSecrets } from '../api/agent-identity.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
-import { agentSecrets } from '../api/agent-identity.ts';
 import { agentArguments } from './agent-arguments.ts';
 import {
   agentCaSecret,

@@ -1,8 +1,8 @@
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { addonName, annotations, apiGroups } from '../api/names.ts';
 import { agentDeployment, agentPodLabels } from './agent-deployment.ts';
-import { agentNetworkPolicy } from './agent-network-policy.ts';
 import { agentCaSecret, agentServiceAccount } from './agent-names.ts';
+import { agentNetworkPolicy } from './agent-network-policy.ts';
 import type { AgentValues } from './agent-values.ts';
 
 const roleName = 'cluster-proxy-addon-agent';

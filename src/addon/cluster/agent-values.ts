@@ -1,15 +1,16 @@
+import { parseDurationMs } from '../../base/options-values.ts';
 import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
-import { parseDurationMs } from '../../base/options-values.ts';
-import type { Fields } from '../api/fields.ts';
-import { installNamespaceOf } from './deployment-config-reference.ts';
-import type { AgentEntrypoint, AgentInput } from './agent-input.ts';
-import { agentDeploymentName } from './agent-names.ts';
-import { readVariables } from '../compat/customized-variables.ts';
 import type { Findings } from '../api/diagnostics.ts';
+import type { Fields } from '../api/fields.ts';
+import { readVariables } from '../compat/customized-variables.ts';
+import type { AgentEntrypoint } from '../hub/hub-state.ts';
 import { agentImage } from './agent-image.ts';
+import type { AgentInput } from './agent-input.ts';
+import { agentDeploymentName } from './agent-names.ts';
+import { installNamespaceOf } from './deployment-config-reference.ts';
 import { nodePlacementOf } from './node-placement.ts';
 import { agentResources } from './resource-requirements.ts';
 import { trustedCertificates } from './trusted-certificates.ts';

@@ -3,13 +3,13 @@ import { keysFrom, type KeySource } from '../../kube/controller.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import { labels } from '../api/names.ts';
+import type { HubStateCell } from '../hub/hub-state.ts';
+import { isSameButVersion } from '../runtime/cached-object.ts';
+import { byDeploymentConfig, type Watches } from '../runtime/watches.ts';
 import {
   type ManagementAddOnProblems,
   managementAddOnProblems,
 } from './management-addon-status.ts';
-import type { HubStateCell } from '../hub/hub-state.ts';
-import { isSameButVersion } from '../runtime/cached-object.ts';
-import { byDeploymentConfig, type Watches } from '../runtime/watches.ts';
 
 /** What makes a cluster be looked at; keys are names of clusters. Only what concerns all of them names all. */
 export function clusterSources(watches: Watches, state: HubStateCell): readonly KeySource[] {

@@ -1,14 +1,14 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
+import { Controller, keysFrom } from '../../kube/controller.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import { refOf } from '../../kube/kube-ref.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
 import { addonName } from '../api/names.ts';
-import { Controller, keysFrom } from '../../kube/controller.ts';
-import { configHashesPatch } from './management-addon-status.ts';
-import type { Watches } from '../runtime/watches.ts';
 import { controllerDefaults } from '../runtime/controller-defaults.ts';
+import type { Watches } from '../runtime/watches.ts';
+import { configHashesPatch } from './management-addon-status.ts';
 
 export interface ManagementAddOnControllerOptions {
   readonly api: KubeApi;

@@ -1,7 +1,7 @@
 import { clusterGroup } from '../../base/agent-subject.ts';
+import { agentServiceAccountUser } from '../api/agent-identity.ts';
 import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
-import { agentServiceAccountUser } from '../api/agent-identity.ts';
 
 /**
  * What belongs into `status.registrations`: ours, but for the subject of a klusterlet that uses tokens. That one the klusterlet

@@ -1,9 +1,9 @@
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { findCondition, isTrue } from '../api/condition.ts';
+import { Findings } from '../api/diagnostics.ts';
 import type { AgentInput } from './agent-input.ts';
 import { agentObjects } from './agent-objects.ts';
 import { agentValues } from './agent-values.ts';
-import { Findings } from '../api/diagnostics.ts';
 import { manifestWorks } from './manifest-works.ts';
 
 /** What is to be in the cluster's namespace on the hub. */

@@ -1,10 +1,10 @@
-import { problemOf } from '../../base/options.ts';
 import { agentOperatorTable, brokerOperatorTable } from '../../base/options-operator.ts';
 import type { Option } from '../../base/options-table.ts';
+import { problemOf } from '../../base/options.ts';
 import { cipherSuitesProblem } from '../../base/tls-choice.ts';
 import { trustedProxiesProblem } from '../../base/trusted-proxies.ts';
+import type { TextCheck } from '../api/field-problem.ts';
 import type { FlagRule, FlagRules } from './additional-args.ts';
-import type { TextCheck } from '../configuration/field-reader.ts';
 
 const only =
   (form: RegExp): TextCheck =>

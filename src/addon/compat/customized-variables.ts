@@ -1,6 +1,6 @@
+import { describeError } from '../../base/error.ts';
 import { didYouMean } from '../../base/option-problems.ts';
 import { parseBoolean, parseHostPort, parseInteger } from '../../base/options-values.ts';
-import { describeError } from '../../base/error.ts';
 import type { Findings } from '../api/diagnostics.ts';
 
 const maxReplicas = 100;

@@ -1,9 +1,8 @@
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { describeRef, refOf } from '../../kube/kube-ref.ts';
-import { configurationKind } from '../configuration/managed-proxy-configuration.ts';
 import { fields, items, textMap } from '../api/fields.ts';
+import { configurationKind, hubLabel, serverLabel } from '../api/names.ts';
 import { fieldManager, isUpstreamWrite } from './take-ownership.ts';
-import { hubLabel, serverLabel } from '../hub/hub-object.ts';
 
 const [[partLabel, partValue]] = Object.entries(hubLabel) as [[string, string]];
 

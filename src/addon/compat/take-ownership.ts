@@ -1,7 +1,7 @@
-import { fields, isFields, items, text, type Fields } from '../api/fields.ts';
 import type { KubeRef } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { refOf } from '../../kube/kube-ref.ts';
+import { fields, isFields, items, text, type Fields } from '../api/fields.ts';
 
 /** Who owns the fields that the addon applies. */
 export const fieldManager = 'culvert-addon';

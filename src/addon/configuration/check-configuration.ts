@@ -1,10 +1,11 @@
+import type { FieldProblem } from '../api/field-problem.ts';
 import {
   defaultBalancerName,
   fixedPorts,
   type EntrypointSpec,
   type ManagedProxyConfigurationSpec,
 } from './configuration-spec.ts';
-import type { FieldProblem, FieldReader } from './field-reader.ts';
+import type { FieldReader } from './field-reader.ts';
 
 /** Secrets of the hub's namespace that nothing else may be called. */
 const takenSecrets = ['proxy-server-ca', 'agent-ca', 'cluster-proxy-replica-key'];

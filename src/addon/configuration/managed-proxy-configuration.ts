@@ -1,13 +1,11 @@
-import { type ProgramFlag, readAdditionalArgs } from '../compat/additional-args.ts';
+import type { FieldProblem } from '../api/field-problem.ts';
+import { proxyConfigurationName } from '../api/names.ts';
 import { proxyAgentFlags, proxyServerFlags } from '../compat/additional-args-table.ts';
+import { type ProgramFlag, readAdditionalArgs } from '../compat/additional-args.ts';
 import { checkConfiguration, ignoredFields } from './check-configuration.ts';
 import type { ManagedProxyConfigurationSpec } from './configuration-spec.ts';
-import { type FieldProblem, FieldReader } from './field-reader.ts';
-import { apiGroups, proxyConfigurationName } from '../api/names.ts';
+import { FieldReader } from './field-reader.ts';
 import { readConfigurationSpec } from './read-configuration-spec.ts';
-
-export const configurationApiVersion = `${apiGroups.proxy}/v1alpha1`;
-export const configurationKind = 'ManagedProxyConfiguration';
 
 /** A ManagedProxyConfiguration that has been read; nothing in it is missing and nothing was thrown. */
 export interface ManagedProxyConfiguration {

@@ -1,32 +1,32 @@
+import { agentSignerName } from '../../base/agent-subject.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
-import { agentSignerName } from '../../base/agent-subject.ts';
+import { Controller, keysFrom, type KeySource } from '../../kube/controller.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { refOf } from '../../kube/kube-ref.ts';
+import { agentRegistrations } from '../api/agent-identity.ts';
 import {
   type CertificateSigningRequest,
   parseCertificateSigningRequest,
 } from '../api/certificate-signing-request.ts';
 import { kubeTime } from '../api/condition.ts';
-import { parseManagedCluster } from '../api/managed-cluster.ts';
+import { servedAgent } from '../api/eligibility.ts';
 import {
   addOnRef,
   type ManagedClusterAddOn,
   parseManagedClusterAddOn,
 } from '../api/managed-cluster-addon.ts';
+import { parseManagedCluster } from '../api/managed-cluster.ts';
 import { addonName } from '../api/names.ts';
-import { signAgentCsr } from './sign-csr.ts';
-import { Controller, keysFrom, type KeySource } from '../../kube/controller.ts';
-import { agentRegistrations } from '../api/agent-identity.ts';
-import { agentSignerPatch } from './record-signer.ts';
-import { approvalCondition, decideCsr, labelledCluster } from './decide-csr.ts';
-import { checkCsr } from './verify-csr.ts';
-import { servedAgent } from '../api/eligibility.ts';
 import type { AgentSigner, HubStateCell } from '../hub/hub-state.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
-import { byCluster, type Watches } from '../runtime/watches.ts';
 import { controllerDefaults } from '../runtime/controller-defaults.ts';
+import { byCluster, type Watches } from '../runtime/watches.ts';
+import { approvalCondition, decideCsr, labelledCluster } from './decide-csr.ts';
+import { agentSignerPatch } from './record-signer.ts';
+import { signAgentCsr } from './sign-csr.ts';
+import { checkCsr } from './verify-csr.ts';
 
 export interface CsrControllerOptions {
   readonly api: KubeApi;

@@ -1,7 +1,7 @@
 import { issueCertificate } from '../../base/x509.ts';
-import type { CheckedCsr } from './verify-csr.ts';
 import type { Authority } from '../rotation/authority.ts';
 import { clockSkewMs, leafLifetimeMs } from '../rotation/lifetimes.ts';
+import type { CheckedCsr } from './verify-csr.ts';
 
 const minLifetimeMs = 10 * 60_000;
 

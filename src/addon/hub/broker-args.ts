@@ -1,7 +1,7 @@
+import { parseDurationMs } from '../../base/options-values.ts';
 import type { ProgramFlag } from '../compat/additional-args.ts';
 import type { SecretKey } from '../configuration/configuration-spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import { parseDurationMs } from '../../base/options-values.ts';
 import type { BrokerRedis } from './broker-redis.ts';
 import type { TlsProfile } from './tls-profile.ts';
 

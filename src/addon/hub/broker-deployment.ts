@@ -1,7 +1,8 @@
-import { annotations, labels } from '../api/names.ts';
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
+import { serverAccount, hubSecrets, annotations, labels, serverLabel } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 import {
   brokerArgs,
   type BrokerArgsOptions,
@@ -11,7 +12,6 @@ import {
   terminationGraceSeconds,
 } from './broker-args.ts';
 import { servedGeneration } from './broker-rollout.ts';
-import { hubMeta, hubSecrets, serverAccount, serverLabel } from './hub-object.ts';
 import { tlsProfileHash } from './tls-profile.ts';
 
 export interface BrokerDeploymentOptions extends BrokerArgsOptions {

@@ -1,6 +1,6 @@
+import type { KubeObject } from '../../kube/kube-object.ts';
 import { fields, integer } from '../api/fields.ts';
 import { annotations } from '../api/names.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
 
 /** Whether that many pods serve, all of them from the newest template. */
 export function isRolledOut(deployment: KubeObject | undefined, replicas: number): boolean {

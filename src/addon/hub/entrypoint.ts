@@ -1,8 +1,8 @@
-import { items, fields, text } from '../api/fields.ts';
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { formatHostPort } from '../../base/options-values.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
-import { findObject } from './hub-object.ts';
+import { items, fields, text } from '../api/fields.ts';
+import { findObject } from '../api/objects.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 
 /** Where agents connect to: `wss://host:port`. */
 export interface DirectEntrypoint {

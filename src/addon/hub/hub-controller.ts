@@ -2,36 +2,35 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/logger.ts';
+import { Controller, keysFrom, type ReconcileResult } from '../../kube/controller.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { describeRef, refOf } from '../../kube/kube-ref.ts';
 import { parseConditions, withCondition } from '../api/condition.ts';
-import { sayProblems } from '../configuration/field-reader.ts';
+import { sayProblems } from '../api/field-problem.ts';
 import { fields } from '../api/fields.ts';
+import { proxyConfigurationName, tlsProfileName } from '../api/names.ts';
+import { findObject } from '../api/objects.ts';
+import { inTheWay } from '../compat/name-conflict.ts';
 import {
   type ManagedProxyConfiguration,
   parseManagedProxyConfiguration,
 } from '../configuration/managed-proxy-configuration.ts';
-import { proxyConfigurationName } from '../api/names.ts';
-import { Controller, keysFrom, type ReconcileResult } from '../../kube/controller.ts';
-import { findObject } from './hub-object.ts';
-import { nextStatus } from './hub-status.ts';
-import { type HubPlan, type HubSettings, reconcileHub } from './plan-hub.ts';
-import { tlsProfileName } from './tls-profile.ts';
-import { type Applier, unseenMs } from '../runtime/applier.ts';
-import { Failures } from '../runtime/failures.ts';
 import {
   type CertificatesAim,
   HubCertificates,
   type HubCertificatesResult,
 } from '../rotation/hub-certificates.ts';
 import { fleetBehind } from '../rotation/rotation-laggards.ts';
-import { HubNamespace } from './hub-namespace.ts';
-import type { HubStateCell } from './hub-state.ts';
-import { heldStateOf, hubStateOf, lackOf, noConfiguration, unreadHub } from './hub-state-of.ts';
-import { inTheWay } from '../compat/name-conflict.ts';
-import type { Watches } from '../runtime/watches.ts';
+import { type Applier, unseenMs } from '../runtime/applier.ts';
 import { controllerDefaults } from '../runtime/controller-defaults.ts';
+import { Failures } from '../runtime/failures.ts';
+import type { Watches } from '../runtime/watches.ts';
+import { HubNamespace } from './hub-namespace.ts';
+import { heldStateOf, hubStateOf, lackOf, noConfiguration, unreadHub } from './hub-state-of.ts';
+import type { HubStateCell } from './hub-state.ts';
+import { nextStatus } from './hub-status.ts';
+import { type HubPlan, type HubSettings, reconcileHub } from './plan-hub.ts';
 
 export interface HubControllerOptions {
   readonly api: KubeApi;

@@ -5,8 +5,7 @@ import { Informer, type InformerOptions } from '../../kube/informer.ts';
 import type { KubeApi, KubeCollection } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { describeRef } from '../../kube/kube-ref.ts';
-import { labels } from '../api/names.ts';
-import { hubLabel } from './hub-object.ts';
+import { hubLabel, labels } from '../api/names.ts';
 import { hubKinds } from './plan-hub.ts';
 
 export interface HubNamespaceOptions {

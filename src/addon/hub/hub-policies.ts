@@ -1,9 +1,10 @@
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
+import { serverLabel } from '../api/names.ts';
 import { apiServerEgress, dnsEgress, tcp } from '../api/network-egress.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 import { brokerPorts } from './broker-args.ts';
 import type { BrokerRedis } from './broker-redis.ts';
-import { hubMeta, serverLabel } from './hub-object.ts';
 
 /** Drains and node upgrades take one broker at a time. */
 export function disruptionBudget(configuration: ManagedProxyConfiguration): KubeObject {

@@ -1,8 +1,8 @@
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import { addonName, apiGroups } from '../api/names.ts';
 import type { KubeObject, OwnerReference } from '../../kube/kube-object.ts';
+import { serverAccount, addonName, apiGroups, hubLabel } from '../api/names.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { clusterMeta, hubMeta, ownerOf } from '../configuration/owned-metadata.ts';
 import { type Entrypoint, serviceProxyResource } from './entrypoint.ts';
-import { clusterMeta, hubLabel, hubMeta, ownerOf, serverAccount } from './hub-object.ts';
 
 const rbac = `${apiGroups.rbac}/v1`;
 const brokerRoleName = 'open-cluster-management:cluster-proxy:proxy-server';

@@ -1,8 +1,9 @@
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
+import { serverLabel } from '../api/names.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 import { brokerPorts } from './broker-args.ts';
 import { agentPortName } from './entrypoint.ts';
-import { hubMeta, serverLabel } from './hub-object.ts';
 
 /** Inside the hub: konnectivity clients on 8090, agents on 8091 (from an ingress, or through the kube-apiserver). */
 export function entrypointService(configuration: ManagedProxyConfiguration): KubeObject {

@@ -1,10 +1,12 @@
-import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.ts';
-import type { FieldProblem } from '../configuration/field-reader.ts';
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeRef } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { refOf } from '../../kube/kube-ref.ts';
+import type { FieldProblem } from '../api/field-problem.ts';
+import { hubLabel } from '../api/names.ts';
+import { findObject, findSame } from '../api/objects.ts';
 import { type Adoption, adoptions } from '../compat/take-ownership.ts';
+import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { brokerDeployment } from './broker-deployment.ts';
 import { type BrokerRedis, brokerRedis } from './broker-redis.ts';
 import { enrolmentKeys } from './enrolment-keys.ts';
@@ -14,7 +16,6 @@ import {
   resolveEntrypoint,
   serverSans,
 } from './entrypoint.ts';
-import { findObject, hubLabel } from './hub-object.ts';
 import { brokerNetworkPolicy, disruptionBudget } from './hub-policies.ts';
 import { brokerAccounts, portForwardRoleName, portForwardRoleObject } from './hub-rbac.ts';
 import { agentIngress, entrypointService, loadBalancerService } from './hub-services.ts';
@@ -185,7 +186,7 @@ function unwanted(
   const { namespace } = configuration.spec.proxyServer;
   const [[label, value]] = Object.entries(hubLabel) as [[string, string]];
   const isOurs = ({ metadata }: KubeObject) => metadata.labels?.[label] === value;
-  const isWanted = (object: KubeObject) => wanted.some((one) => isSame(one, object));
+  const isWanted = (object: KubeObject) => findSame(wanted, object) !== undefined;
   const isTunnelRole = ({ kind, metadata }: KubeObject) =>
     kind === 'Role' && metadata.name === portForwardRoleName && metadata.namespace === namespace;
   const stale = objects.filter(
@@ -206,8 +207,3 @@ function unwanted(
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
     .map(refOf);
 }
-
-const isSame = (a: KubeObject, b: KubeObject): boolean =>
-  a.kind === b.kind &&
-  a.metadata.name === b.metadata.name &&
-  a.metadata.namespace === b.metadata.namespace;

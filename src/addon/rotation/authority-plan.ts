@@ -1,6 +1,5 @@
 import type { Certificate } from '../../base/x509.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
-import { type Authority, type AuthorityKind, makeAuthority } from './authority.ts';
 import {
   authoritySecret,
   type AuthorityState,
@@ -11,6 +10,7 @@ import {
   stageOf,
   timeIn,
 } from './authority-state.ts';
+import { type Authority, type AuthorityKind, makeAuthority } from './authority.ts';
 import { dayMs, hourMs, renewAt } from './lifetimes.ts';
 import { annotationOf, annotations, textIn } from './secret.ts';
 

@@ -2,7 +2,11 @@ import type { Logger } from '../../base/logger.ts';
 import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { find } from '../../kube/kube-ref.ts';
+import { isOfTheHub } from '../compat/name-conflict.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
+import type { Applier } from '../runtime/applier.ts';
+import type { Failures } from '../runtime/failures.ts';
 import type { AuthorityPlan } from './authority-plan.ts';
 import { hubNames } from './hub-names.ts';
 import { leafIn } from './leaf-plan.ts';
@@ -14,13 +18,8 @@ import {
   planCertificates,
   type SecretNames,
 } from './plan-certificates.ts';
-import { textIn } from './secret.ts';
-import { hubMeta } from '../hub/hub-object.ts';
-import type { CertificateExpiries } from '../hub/hub-status.ts';
-import type { Applier } from '../runtime/applier.ts';
 import { noRotations, type RotationsSeen, sayClusters } from './rotation-status.ts';
-import type { Failures } from '../runtime/failures.ts';
-import { isOfTheHub } from '../compat/name-conflict.ts';
+import { textIn } from './secret.ts';
 
 export interface HubCertificatesOptions {
   readonly api: KubeApi;
@@ -30,6 +29,13 @@ export interface HubCertificatesOptions {
   readonly wallClock: () => Date;
   readonly behind: FleetBehind;
   readonly log: Logger;
+}
+
+/** When the leaf in each Secret ends, in milliseconds since 1970; undefined where there is none that can be read. */
+export interface CertificateExpiries {
+  readonly proxyServer: number | undefined;
+  readonly agentServer: number | undefined;
+  readonly proxyClient: number | undefined;
 }
 
 /** What certificates are for. */

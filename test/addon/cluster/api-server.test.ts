@@ -15,7 +15,7 @@ import { hubSubject } from '../../../src/addon/cluster/registrations.ts';
 import { type RunningApiServer, startApiServer } from '../../ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../ground/kubernetes/programs.ts';
 import { describeWith } from '../../ground/describe-with.ts';
-import { condition, nowMs } from '../api/hub-objects.ts';
+import { condition, nowMs } from '../api/ocm-objects.ts';
 import { agentInput, configuredInput, manifestsOf, rendered } from './agent-inputs.ts';
 
 const programs = await findPrograms(apiServerPrograms);

@@ -5,7 +5,7 @@ import { clusterAlias } from '../../../src/base/cluster-alias.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { KubeError } from '../../../src/kube/kube-error.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
-import { condition, deploymentConfigReference } from '../api/hub-objects.ts';
+import { condition, deploymentConfigReference } from '../api/ocm-objects.ts';
 import { addOn, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
 
 const live = { signal: new AbortController().signal };

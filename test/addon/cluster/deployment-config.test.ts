@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { managedCluster } from '../api/hub-objects.ts';
+import { managedCluster } from '../api/ocm-objects.ts';
 import { makeTestCertificates } from '../../support/certificates.ts';
 import {
   agentInput,

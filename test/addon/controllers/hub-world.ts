@@ -12,7 +12,7 @@ import { MemoryKubeApi, ocmKinds, type MemoryCall } from '../../support/memory-k
 import { VirtualClock } from '../../support/virtual-clock.ts';
 import { cryptoIdle } from './pending-crypto.ts';
 import { configurationObject, hub } from '../hub/hub-fixture.ts';
-import { condition } from '../api/hub-objects.ts';
+import { condition } from '../api/ocm-objects.ts';
 
 export { hub };
 export const startMs = Date.parse('2027-01-01T00:00:00Z');

@@ -7,7 +7,7 @@ import type { KubeObject } from '../../../src/kube/kube-object.ts';
 import { chartDirectory, Helm, type Values } from '../../charts/helm.ts';
 import { type RunningApiServer, startApiServer } from '../../ground/kubernetes/api-server.ts';
 import type { ApiServerProgram, Programs } from '../../ground/kubernetes/programs.ts';
-import { condition } from '../api/hub-objects.ts';
+import { condition } from '../api/ocm-objects.ts';
 
 export const hubNs = 'hub-ns';
 const addonKind = 'managedclusteraddon';
