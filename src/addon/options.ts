@@ -5,8 +5,8 @@ import { type Env, envOf, flagOf, type OptionValues } from '../base/options-tabl
 import { type OptionsDraft, readOptions } from '../base/options.ts';
 import { klogFlags } from './compat/additional-args-table.ts';
 import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
-import type { RedisSpec } from './configuration/configuration-spec.ts';
-import { objectNameCheck, redisUrlCheck } from './configuration/field-checks.ts';
+import type { RedisSpec } from './configuration/spec.ts';
+import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
 import {
   type FeatureGates,
   featureGateNames,

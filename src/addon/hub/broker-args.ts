@@ -1,6 +1,6 @@
 import { parseDurationMs } from '../../base/options-values.ts';
 import type { ProgramFlag } from '../compat/additional-args.ts';
-import type { SecretKey } from '../configuration/configuration-spec.ts';
+import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { BrokerRedis } from './broker-redis.ts';
 import type { TlsProfile } from './tls-profile.ts';

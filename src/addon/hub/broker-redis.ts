@@ -3,7 +3,7 @@ import type { KubeObject } from '../../kube/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
 import { textMap } from '../api/fields.ts';
 import { findObject } from '../api/objects.ts';
-import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.ts';
+import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 
 /** What several brokers need of Redis, as parts of their pods. */

@@ -4,7 +4,7 @@ import type { KubeObject } from '../../kube/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
 import { textMap } from '../api/fields.ts';
 import { findObject } from '../api/objects.ts';
-import type { SecretKey } from '../configuration/configuration-spec.ts';
+import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 
 /** Whose enrolment tokens brokers accept, besides agents that are registered with the hub. */

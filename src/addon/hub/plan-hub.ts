@@ -5,7 +5,7 @@ import type { FieldProblem } from '../api/field-problem.ts';
 import { hubLabel } from '../api/names.ts';
 import { findObject, findSame } from '../api/objects.ts';
 import { type Adoption, adoptions } from '../compat/take-ownership.ts';
-import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.ts';
+import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { brokerDeployment } from './broker-deployment.ts';
 import { type BrokerRedis, brokerRedis } from './broker-redis.ts';

@@ -1,6 +1,6 @@
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { type HubObserved, type HubPlan, reconcileHub } from '../../../src/addon/hub/plan-hub.ts';
-import type { RedisSpec } from '../../../src/addon/configuration/configuration-spec.ts';
+import type { RedisSpec } from '../../../src/addon/configuration/spec.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
 import { fields, type Fields } from '../../../src/addon/api/fields.ts';
 
