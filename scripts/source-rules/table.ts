@@ -23,8 +23,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/websocket': { imports: protocol },
   'src/kube': { imports: base },
 
-  'src/dialer': { imports: protocol, isPortable: true },
-  'src/dialer/node': { imports: [...protocol, 'src/dialer', 'src/websocket'] },
+  'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
+  'src/dialer/node': {
+    imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
+  },
 
   // Programs never import each other: they meet on the wire.
   'src/broker': { imports: protocol, isPortable: true },
@@ -76,7 +78,6 @@ export const packageRooms: Readonly<Record<string, string>> = {
   '@grpc/grpc-js': 'src/konnectivity-client',
   '@grpc/proto-loader': 'src/konnectivity-client',
   '@hono/node-server': 'src/broker/node',
-  '@kubernetes/client-node': 'src/kube',
   '@peculiar/x509': 'src/base/x509',
   'cloudflare:workers': 'src/broker/edge',
   hono: 'src/broker',
