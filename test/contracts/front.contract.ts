@@ -103,7 +103,7 @@ class Owner implements OwnerOfBytes {
 interface Scene extends AsyncDisposable {
   readonly front: Front;
   /** The next call that the front accepts. */
-  next(): Promise<AcceptedCall>;
+  readonly next: () => Promise<AcceptedCall>;
 }
 
 /** What every `Front` promises to the bridge. Clients speak node:http2 and literal bytes. */
