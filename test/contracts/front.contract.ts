@@ -301,10 +301,9 @@ export function describeFront(name: string, startFront: StartFront): void {
           certificates.server.ca,
           certificates.client,
         );
-        using raw = connectRaw(secure.front.address, socket);
-        new RawCall(raw);
+        const named = await callOf(secure, connectRaw(secure.front.address, socket));
         const name = new RegExp(`^.+ \\(127\\.0\\.0\\.1:${socket.localPort}\\)$`);
-        expect((await secure.next()).stream.peer).toMatch(name);
+        expect(named.call.stream.peer).toMatch(name);
       });
     });
 
