@@ -8,10 +8,10 @@ import { keepFingerprint } from '../src/addon/runtime/cached-object.ts';
 import { Informer } from '../src/kube/controllers/informer.ts';
 import type { KubeApi } from '../src/kube/client/kube-api.ts';
 import type { KubeObject } from '../src/kube/client/kube-object.ts';
-import { managerEnv, RealHub } from '../test/addon/controllers/real-hub.ts';
-import type { ApiServerProgram, Programs } from '../test/ground/kubernetes/programs.ts';
-import { run } from '../test/ground/kubernetes/run.ts';
-import { startProgram } from '../test/support/process.ts';
+import { managerEnv, RealHub } from '../testkit/world/real-hub.ts';
+import type { ApiServerProgram, Programs } from '../testkit/ground/kubernetes/programs.ts';
+import { run } from '../testkit/ground/kubernetes/run.ts';
+import { startProgram } from '../testkit/processes/process.ts';
 import { cpuSeconds, residentBytes } from './cpu.ts';
 import type { ScaleRow } from './report.ts';
 

@@ -1,5 +1,5 @@
 // npm run ground -- COMMAND: a hub cluster and two managed clusters on this machine, for npm run e2e and for trying things
-// out. test/ground/kubernetes/topology.ts describes them.
+// out. testkit/ground/kubernetes/topology.ts describes them.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -9,9 +9,9 @@ import {
   reloadOwnImage,
   type EnteredCommand,
   type GroundCluster,
-} from '../test/ground/kubernetes/ground.ts';
-import { unfitness } from '../test/ground/kubernetes/materials.ts';
-import { statusTable } from '../test/ground/kubernetes/status.ts';
+} from '../testkit/ground/kubernetes/ground.ts';
+import { unfitness } from '../testkit/ground/kubernetes/materials.ts';
+import { statusTable } from '../testkit/ground/kubernetes/status.ts';
 
 const usage = `usage: npm run ground -- COMMAND
   up                    start a hub and two managed clusters that are registered with it
@@ -22,7 +22,7 @@ const usage = `usage: npm run ground -- COMMAND
   image                 build our image again and load it into every node
   down                  stop and remove everything`;
 
-const proxyFile = 'test/ground/kubernetes/second-cluster-proxy.yaml';
+const proxyFile = 'testkit/ground/kubernetes/second-cluster-proxy.yaml';
 const nextSteps = `
 The clusters are in networks of their own. \`k\` and \`helm\` run kubectl and helm there:
 

@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
 import { type OptionsDraft, readOptions } from '../base/options/read-options.ts';
 import { didYouMean } from '../base/options/option-problems.ts';
-import { processId, type ProgramOptions } from '../base/options/broker-link-options.ts';
-import { type Env, envOf, flagOf, type OptionValues } from '../base/options/option-table.ts';
+import { processId, type ProgramOptions } from '../base/options/process-options.ts';
+import { type Env, envOf, flagOf, type OptionsOf } from '../base/options/option-table.ts';
 import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
 import { klogFlags } from './compat/additional-args-table.ts';
 import type { RedisSpec } from './configuration/configuration-spec.ts';
@@ -125,7 +125,7 @@ function logLevelArgs(
   return [`${flagOf(logLevel)}=${level.value}`];
 }
 
-function redisOf(values: OptionValues<typeof addonRedisTable>): RedisSpec | undefined {
+function redisOf(values: OptionsOf<typeof addonRedisTable>): RedisSpec | undefined {
   const { redisUrl: url, redisSecretName: secret, redisCaSecretName: ca } = values;
   if (url === undefined && secret === undefined) return undefined;
   return Object.freeze({

@@ -135,8 +135,7 @@ class Bridge implements RunningBridge {
     };
     if (options.listen !== undefined) {
       if (options.tls !== undefined) {
-        const choice = options.tlsChoice;
-        this.#tls = await openTlsFiles(options.tls, { clock, log, choice });
+        this.#tls = await openTlsFiles(options.tls, { clock, log, choice: options.tlsPolicy });
       }
       const front = await this.#startFront({
         ...shared,

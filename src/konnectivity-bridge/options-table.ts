@@ -1,7 +1,7 @@
 import type { OptionsDraft } from '../base/options/read-options.ts';
-import type { OptionsTable, OptionValues } from '../base/options/option-table.ts';
-import { formatHostPort, isLoopback } from '../base/options/option-parsers.ts';
-import { defaultTlsChoice } from '../base/tls/tls-policy.ts';
+import type { OptionsTable, OptionsOf } from '../base/options/option-table.ts';
+import { formatHostPort, isLoopback } from '../base/net/host-port.ts';
+import { defaultTlsPolicy } from '../base/tls/tls-policy.ts';
 import type { BridgeFrontOptions } from './options.ts';
 
 export const bridgeFrontTable = {
@@ -44,8 +44,8 @@ const tlsKeys = ['konnectivityTlsCert', 'konnectivityTlsKey', 'konnectivityClien
 
 /** The fronts that the options ask for, or undefined if they ask for none. */
 export function bridgeFrontOptions(
-  values: OptionValues<FrontTable>,
-  tlsChoice = defaultTlsChoice,
+  values: OptionsOf<FrontTable>,
+  tlsPolicy = defaultTlsPolicy,
 ): BridgeFrontOptions | undefined {
   const { konnectivityListen: listen, konnectivityUds: udsPath, cluster } = values;
   if (listen === undefined && udsPath === undefined) return undefined;
@@ -55,7 +55,7 @@ export function bridgeFrontOptions(
     ...(udsPath !== undefined && { udsPath }),
     ...(certFile &&
       keyFile &&
-      clientCaFile && { tls: { certFile, keyFile, clientCaFile }, tlsChoice }),
+      clientCaFile && { tls: { certFile, keyFile, clientCaFile }, tlsPolicy }),
     ...(cluster !== undefined && { cluster }),
   });
 }

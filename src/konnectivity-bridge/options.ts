@@ -1,6 +1,6 @@
 import { connectionShare } from '../base/server/open-file-limit.ts';
-import { isLoopback } from '../base/options/option-parsers.ts';
-import type { TlsChoice } from '../base/tls/tls-policy.ts';
+import { isLoopback } from '../base/net/host-port.ts';
+import type { TlsPolicy } from '../base/tls/tls-policy.ts';
 import { BridgeError } from './bridge-error.ts';
 
 /** The fronts and clusters of a bridge, as the command line's options give them. */
@@ -12,7 +12,7 @@ export interface BridgeFrontOptions {
   /** Certificate and key for `listen`, and the CA of clients' certificates. All three or none. */
   readonly tls?: TlsFiles;
   /** TLS versions and cipher suites for `listen`. */
-  readonly tlsChoice?: TlsChoice;
+  readonly tlsPolicy?: TlsPolicy;
   /** Single-cluster mode: every destination is in this cluster. */
   readonly cluster?: string;
 }

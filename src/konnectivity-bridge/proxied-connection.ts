@@ -43,10 +43,8 @@ export class ProxiedConnection implements StreamHandler {
   readonly #context: ConnectionContext;
   readonly #destination: Destination;
   readonly #handler: ConnectionHandler;
-  #tunnel: TunnelStream;
-  #target: TargetWriter;
-  /** The first agent was lost before it answered, and another one was asked. */
-  #wasRedialed = false;
+  readonly #tunnel: TunnelStream;
+  readonly #target: TargetWriter;
   #state: State = 'dialing';
   /** Limits the states `dialing` and `flushing`. */
   #timer: Timer;
@@ -147,10 +145,6 @@ export class ProxiedConnection implements StreamHandler {
   }
 
   onClose(error: TunnelError | undefined): void {
-    if (this.#state === 'dialing' && error?.code === 'agent_lost' && !this.#wasRedialed) {
-      this.#dialAgain();
-      return;
-    }
     this.#isTunnelClosed = true;
     this.#handler.onTunnelClosed();
     this.#target.discard();
@@ -175,14 +169,7 @@ export class ProxiedConnection implements StreamHandler {
   #dial(): TunnelStream {
     const { dialer, limits } = this.#context;
     const { cluster, target } = this.#destination;
-    return dialer.open(cluster, target, this, limits.dialTimeoutMs);
-  }
-
-  /** Nothing has been sent yet, so nothing is lost. The time limit of the dial stays the same. */
-  #dialAgain(): void {
-    this.#wasRedialed = true;
-    this.#tunnel = this.#dial();
-    this.#target = new TargetWriter(this.#tunnel, this.#context.clock, this.#onWritable);
+    return dialer.open({ cluster, target, timeoutMs: limits.dialTimeoutMs }, this);
   }
 
   #onDialTimeout(): void {

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
 import type { Logger } from '../base/log/logger.ts';
 import { ReloadedFiles } from '../base/files/reloaded-files.ts';
-import { defaultTlsChoice, type TlsChoice } from '../base/tls/tls-policy.ts';
+import { defaultTlsPolicy, type TlsPolicy } from '../base/tls/tls-policy.ts';
 import { trustClientsOf } from '../base/tls/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
 import type { TlsFiles } from './options.ts';
@@ -13,7 +13,7 @@ export interface TlsMaterial {
   readonly cert: string;
   readonly key: string;
   readonly clientCa: string;
-  readonly choice: TlsChoice;
+  readonly choice: TlsPolicy;
 }
 
 /**
@@ -24,9 +24,9 @@ export interface TlsMaterial {
 export async function openTlsFiles(
   files: TlsFiles,
   {
-    choice = defaultTlsChoice,
+    choice = defaultTlsPolicy,
     ...parts
-  }: { readonly clock: Clock; readonly log: Logger; readonly choice?: TlsChoice | undefined },
+  }: { readonly clock: Clock; readonly log: Logger; readonly choice?: TlsPolicy | undefined },
 ): Promise<ReloadedFiles<TlsMaterial>> {
   try {
     return await ReloadedFiles.open({

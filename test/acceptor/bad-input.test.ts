@@ -10,9 +10,9 @@ import { encodeSync, type Sync } from '../../src/tunnel/sync-message.ts';
 import { Session } from '../../src/tunnel/session.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
-import { RecordingLogger, sampleTarget } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { RecordingLogger, sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const [mine, other] = ['a'.repeat(32), 'b'.repeat(32)];
 const open = encodeOpen({ target: sampleTarget, window: 1_000, timeoutMs: 0 });

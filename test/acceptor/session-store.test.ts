@@ -9,8 +9,8 @@ import { decodeSync, encodeSync } from '../../src/tunnel/sync-message.ts';
 import { Session } from '../../src/tunnel/session.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const graceMs = 30_000;
 const id = 'a'.repeat(32);

@@ -11,7 +11,7 @@ import { NameError } from '../../src/base/net/name-error.ts';
 import type { NameResolver } from '../../src/base/net/name-resolver.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
 
 async function listen(host: string, port = 0): Promise<Server> {
   const server = createServer((socket) => socket.resume().on('error', () => {}));

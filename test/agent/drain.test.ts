@@ -12,10 +12,10 @@ import { silentLogger } from '../../src/base/log/logger.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
-import { startFaultyProxy } from '../support/faulty-proxy.ts';
-import { TestTokens } from '../support/world.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
+import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
+import { TestTokens } from '../../testkit/world/world.ts';
 
 afterEach(() => vi.restoreAllMocks());
 

@@ -5,9 +5,9 @@ import { OpenTargets } from '../../src/agent/open-targets.ts';
 import { TargetConnection } from '../../src/agent/target-connection.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
-import { untilConnecting } from '../support/connecting-sockets.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { untilConnecting } from '../../testkit/network/connecting-sockets.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const timeoutMs = 5_000;
 

@@ -9,11 +9,15 @@ import { LastGoodCa } from '../../src/base/tls/last-good-ca.ts';
 import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
-import { AgentAuthority } from '../support/agent-authority.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { type ConnectProxy, notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
-import { MemoryKubeApi } from '../support/memory-kube-api.ts';
-import { startServiceProxy, type ServiceProxy } from '../support/service-proxy.ts';
+import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import {
+  type ConnectProxy,
+  notLoopback,
+  startConnectProxy,
+} from '../../testkit/network/connect-proxy.ts';
+import { MemoryKubeApi } from '../../testkit/kube/memory-kube-api.ts';
+import { startServiceProxy, type ServiceProxy } from '../../testkit/network/service-proxy.ts';
 
 const service = 'https:proxy-entrypoint:agent-server';
 let directory: string;
@@ -232,7 +236,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
       const failed = {
         event: 'no connection to the broker',
         code: 'tls',
-        why: expect.stringMatching(
+        error: expect.stringMatching(
           /^no TLS connection to the proxy 127\.0\.0\.1:\d+ .*; .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
         ),
       };
@@ -254,7 +258,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
     const failed = expect.objectContaining({
       event: 'no connection to the broker',
       code: 'tls',
-      why: expect.stringMatching(/has not issued its certificate: have the kubeconfig renewed$/),
+      error: expect.stringMatching(/has not issued its certificate: have the kubeconfig renewed$/),
     });
     await expect.poll(() => lines, { timeout: 10_000 }).toContainEqual(failed);
     expect(hub.passed).toEqual([]);

@@ -6,11 +6,11 @@ import { Secret } from '../../src/base/secret.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import type { BrokerOptions } from '../../src/broker/node/options.ts';
 import { describeBroker, type BrokerUnderTest } from '../contracts/broker.contract.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { startRedis } from '../ground/services.ts';
-import { freePort } from '../support/process.ts';
-import { TestTokens } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { startRedis } from '../../testkit/ground/services.ts';
+import { freePort } from '../../testkit/processes/process.ts';
+import { TestTokens } from '../../testkit/world/world.ts';
 
 const alone = {
   tlsCert: undefined,

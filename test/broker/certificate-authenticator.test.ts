@@ -8,7 +8,7 @@ import {
   AgentAuthority,
   type AgentCertificate,
   type AgentCertificateOptions,
-} from '../support/agent-authority.ts';
+} from '../../testkit/world/agent-authority.ts';
 
 const hourMs = 3_600_000;
 let agents: AgentAuthority;

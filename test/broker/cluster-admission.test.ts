@@ -10,8 +10,8 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { MemoryKubeApi, ocmKinds } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { MemoryKubeApi, ocmKinds } from '../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const apiVersion = 'cluster.open-cluster-management.io/v1';
 const forced = { signal: new AbortController().signal, force: true };
@@ -63,8 +63,9 @@ function world() {
       onClose: (error) => (state.closedBy = error?.code ?? 'closed'),
     };
     near.attach(owner);
-    acceptance.admitted(identity, far);
-    relay.admitAgent(far, identity.cluster, agent, 0);
+    const client = { ...identity, agent, tunnel: 0 };
+    acceptance.admitted(client, far);
+    relay.admit(far, client);
     const hello = () =>
       near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 't' }));
     return { state, hello };

@@ -5,8 +5,8 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { version } from '../../src/base/version.ts';
-import { run } from '../ground/kubernetes/run.ts';
-import { startProgram } from '../support/process.ts';
+import { run } from '../../testkit/ground/kubernetes/run.ts';
+import { startProgram } from '../../testkit/processes/process.ts';
 
 const script = fileURLToPath(new URL('../../scripts/build.ts', import.meta.url));
 const node = process.execPath;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import type { KubeObject } from '../../src/kube/client/kube-object.ts';
-import { chartDirectory } from './helm.ts';
+import { chartDirectory } from '../../testkit/kube/helm.ts';
 
 const labels = {
   'open-cluster-management.io/addon': 'cluster-proxy',

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runProgram } from '../support/process.ts';
-import { node, startWorld, type World } from '../support/world.ts';
+import { runProgram } from '../../testkit/processes/process.ts';
+import { node, startWorld, type World } from '../../testkit/world/world.ts';
 
 const script = fileURLToPath(
   new URL('../../charts/cluster-proxy/files/request.mjs', import.meta.url),

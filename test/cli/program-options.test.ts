@@ -8,7 +8,7 @@ import { ConfigError } from '../../src/base/options/option-problems.ts';
 import type { Env } from '../../src/base/options/option-table.ts';
 import { readBridgeOptions } from '../../src/cli/bridge.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -8,10 +8,10 @@ import { Secret } from '../../src/base/secret.ts';
 import { relayLimits } from '../../src/broker/relay-options.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
-import { patternAt } from '../support/pattern.ts';
-import { freePort } from '../support/process.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
+import { freePort } from '../../testkit/processes/process.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
 
 /** A broker, in whatever form, that the contract's agents and dialers connect to. */
 export interface BrokerUnderTest extends AsyncDisposable {

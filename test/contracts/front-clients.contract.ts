@@ -18,7 +18,7 @@ import {
   type CertificateFiles,
   makeTestCertificates,
   type TestCertificates,
-} from '../support/certificates.ts';
+} from '../../testkit/world/certificates.ts';
 import { ManualClock } from '../konnectivity-bridge/manual-clock.ts';
 import { ProxyPeer } from '../konnectivity-bridge/proxy-peer.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';

@@ -6,7 +6,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
-import { defaultTlsChoice } from '../../src/base/tls/tls-policy.ts';
+import { defaultTlsPolicy } from '../../src/base/tls/tls-policy.ts';
 import {
   type Front,
   type FrontHandler,
@@ -19,8 +19,8 @@ import {
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { endOf } from '../konnectivity-bridge/socket-end.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';
-import { type CertificateFiles, makeTestCertificates } from '../support/certificates.ts';
-import { patternAt } from '../support/pattern.ts';
+import { type CertificateFiles, makeTestCertificates } from '../../testkit/world/certificates.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
 
 const kib = 1024;
 const mib = 1024 * kib;
@@ -367,7 +367,7 @@ async function materialOf({ cert, key }: CertificateFiles, clientCaFile: string)
   const [certPem, keyPem, clientCa] = await Promise.all(
     [cert, key, clientCaFile].map((path) => readFile(path, 'utf8')),
   );
-  return { cert: certPem!, key: keyPem!, clientCa: clientCa!, choice: defaultTlsChoice };
+  return { cert: certPem!, key: keyPem!, clientCa: clientCa!, choice: defaultTlsPolicy };
 }
 
 async function secureConnect(

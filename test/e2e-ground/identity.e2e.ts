@@ -11,7 +11,11 @@ import {
   parseCertificates,
   publicKeyDerOf,
 } from '../../src/base/x509/index.ts';
-import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
+import {
+  connectGround,
+  type Ground,
+  type GroundCluster,
+} from '../../testkit/ground/kubernetes/ground.ts';
 import { HubClient } from './support/client.ts';
 import { expectAccepted, expectRefused, HandMadeAgents } from './support/hand-made-agents.ts';
 import { Installation, type WithConditions } from './support/installation.ts';

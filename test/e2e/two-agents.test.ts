@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { echo, ended, isServed, openClient } from '../support/front-client.ts';
-import type { Program } from '../support/process.ts';
-import { startTarget } from '../support/target.ts';
-import { loggedLine, startWorld, timesLogged, type World } from '../support/world.ts';
+import { echo, ended, isServed, openClient } from '../../testkit/world/front-client.ts';
+import type { Program } from '../../testkit/processes/process.ts';
+import { startTarget } from '../../testkit/world/target.ts';
+import { loggedLine, startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
 
 const warning = 'two processes have the same agent id';
 

@@ -4,7 +4,7 @@ import { readAgentOptions } from '../../src/agent/options.ts';
 import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { startTestBridge, type TestBridge } from './test-bridge.ts';
 
 let broker: RunningBroker;

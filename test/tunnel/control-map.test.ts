@@ -10,7 +10,7 @@ import { controlMapLimits } from '../../src/tunnel/limits.ts';
 import * as linkMessages from '../../src/tunnel/message.ts';
 import * as openMessages from '../../src/tunnel/open-message.ts';
 import * as syncMessages from '../../src/tunnel/sync-message.ts';
-import { hostilePayload, knownBombs } from '../support/hostile-payload.ts';
+import { hostilePayload, knownBombs } from '../../testkit/stream/hostile-payload.ts';
 
 const message = { ...linkMessages, ...openMessages, ...syncMessages };
 

@@ -4,8 +4,8 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import { decodeFailure, encodeMessage } from '../../src/tunnel/message.ts';
 import { encodeOpen } from '../../src/tunnel/open-message.ts';
 import { callerLimits } from '../../src/tunnel/stream-request.ts';
-import { linkedSessions, sampleTarget } from '../support/linked-sessions.ts';
-import { ScriptedSession } from '../support/scripted-session.ts';
+import { linkedSessions, sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { ScriptedSession } from '../../testkit/stream/scripted-session.ts';
 
 const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 const caller = { user: 'system:serviceaccount:ci:deployer', groups: ['system:serviceaccounts'] };

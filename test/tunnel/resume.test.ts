@@ -8,10 +8,10 @@ import {
   type LinkedSessionsOptions,
   linkedSessions,
   sampleTarget,
-} from '../support/linked-sessions.ts';
-import type { RecordingStream } from '../support/recording-stream.ts';
-import { ScriptedSession, offsets } from '../support/scripted-session.ts';
-import type { SimulatedLink } from '../support/simulated-link.ts';
+} from '../../testkit/link/linked-sessions.ts';
+import type { RecordingStream } from '../../testkit/stream/recording-stream.ts';
+import { ScriptedSession, offsets } from '../../testkit/stream/scripted-session.ts';
+import type { SimulatedLink } from '../../testkit/link/simulated-link.ts';
 
 const kibibyte = 1024;
 

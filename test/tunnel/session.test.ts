@@ -2,7 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { tunnelErrorCodes } from '../../src/tunnel/errors.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
-import { LinkedSessions, linkedSessions, sampleTarget } from '../support/linked-sessions.ts';
+import {
+  LinkedSessions,
+  linkedSessions,
+  sampleTarget,
+} from '../../testkit/link/linked-sessions.ts';
 
 const kibibyte = 1024;
 

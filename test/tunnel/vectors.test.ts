@@ -7,7 +7,7 @@ import * as openMessages from '../../src/tunnel/open-message.ts';
 import type { StreamRequest } from '../../src/tunnel/stream-request.ts';
 import * as syncMessages from '../../src/tunnel/sync-message.ts';
 import { readOffset } from '../../src/tunnel/offset.ts';
-import { offsets } from '../support/scripted-session.ts';
+import { offsets } from '../../testkit/stream/scripted-session.ts';
 import { type Vector, vectors } from './vectors.ts';
 
 const message = { ...linkMessages, ...openMessages, ...syncMessages };

@@ -2,7 +2,8 @@ import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
-import { parseDurationMs } from '../../base/options/option-parsers.ts';
+import { processTable } from '../../base/options/process-options.ts';
+import { valueAmong } from '../../base/options/read-options.ts';
 import type { Fields } from '../api/fields.ts';
 import { installNamespaceOf } from './deployment-config-reference.ts';
 import type { AgentEntrypoint, AgentInput } from './agent-input.ts';
@@ -90,12 +91,10 @@ function flagsOf(
   if (serviceDomain !== undefined) {
     settings.set('kube-apiserver', `kubernetes.default.${serviceDomain}`);
   }
-  const drainTimeout = settings.get('drain-timeout');
   return {
     settings,
     allow: [...new Set([...allow, ...targets])],
-    drainTimeoutMs:
-      drainTimeout === undefined ? defaultDrainTimeoutMs : parseDurationMs(drainTimeout),
+    drainTimeoutMs: valueAmong(processTable.drainTimeoutMs, settings),
   };
 }
 
@@ -133,5 +132,3 @@ function entrypointOf(
 }
 
 const defaultEntrypointPort = 8091;
-/** The agent's own. */
-const defaultDrainTimeoutMs = 30_000;

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { aliasAsNameText, isClusterName } from '../../base/tokens/token-subject.ts';
+import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
@@ -182,7 +182,7 @@ export class ClusterController {
     });
     if (rendered.t === 'failed') return rendered;
     if (rendered.t === 'waiting') {
-      this.#log.debug('no work yet', { cluster: cluster.name, why: rendered.message });
+      this.#log.debug('no work yet', { cluster: cluster.name, reason: rendered.message });
       return this.#unconfigured(pass) ?? { t: 'waiting' };
     }
     const existing = watches.works.byIndex(byCluster, cluster.name);

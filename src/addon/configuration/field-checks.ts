@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { problemOf } from '../../base/options/read-options.ts';
 import { agentOperatorTable } from '../../base/options/passthrough-options.ts';
-import { isDnsLabel } from '../../base/tokens/token-subject.ts';
+import { isDnsLabel } from '../../base/names/cluster-name.ts';
 import type { TextCheck } from './field-reader.ts';
 
 const subdomain = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;

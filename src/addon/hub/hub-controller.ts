@@ -147,8 +147,10 @@ export class HubController {
     const failures = new Failures();
     const isHeld = configuration.problems.length > 0 || configuration.isDeleted;
     if (isHeld) {
-      const why = sayProblems(configuration.problems) || 'it is being deleted';
-      this.#log.warn('the ManagedProxyConfiguration is not followed, what runs goes on', { why });
+      const reason = sayProblems(configuration.problems) || 'it is being deleted';
+      this.#log.warn('the ManagedProxyConfiguration is not followed, what runs goes on', {
+        reason,
+      });
     }
     await this.#adopt(plan, signal);
     const [home, ...rest] = plan.apply;

@@ -2,11 +2,13 @@ import { systemClock } from '../../base/clock.ts';
 import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import { isLoopback } from '../../base/options/option-parsers.ts';
+import { isLoopback } from '../../base/net/host-port.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
-import { connectWebSocket } from '../../websocket/connect.ts';
+import type { ServerRoute } from '../../base/net/server-route.ts';
+import type { LinkConnector } from '../../tunnel/link-connector.ts';
+import { WebSocketConnector } from '../../websocket/websocket-connector.ts';
 import { proofHeader } from '../authenticator.ts';
 import type { Directory } from '../directory.ts';
 import type { Forward } from '../relay-options.ts';
@@ -98,16 +100,24 @@ export interface ForwardOptions {
   readonly serverName: string | undefined;
   /** Whether ws:// is taken also beyond loopback. */
   readonly allowPlain: boolean;
+  /** Makes the links (default: over WebSockets). */
+  readonly connector?: LinkConnector<ServerRoute>;
 }
 
 /** Reaches other replicas at the addresses that the directory has for them. */
-export function makeForward({ keys, ca, serverName, allowPlain }: ForwardOptions): Forward {
+export function makeForward({
+  keys,
+  ca,
+  serverName,
+  allowPlain,
+  connector = new WebSocketConnector(),
+}: ForwardOptions): Forward {
   return async ({ address, replica }, { cluster, name }) => {
     try {
       checkEncrypted(address, allowPlain);
       const proof = await keys().prove(address, cluster, name);
       const base = address.replace(/\/?$/, '/');
-      return await connectWebSocket({
+      const route: ServerRoute = {
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
         headers: proof.headers,
         userAgent: `culvert-broker/${version}`,
@@ -118,8 +128,8 @@ export function makeForward({ keys, ca, serverName, allowPlain }: ForwardOptions
             : 'it does not prove that it has a key of the replicas',
         ca: ca(),
         serverName,
-        signal: AbortSignal.timeout(forwardTimeoutMs),
-      });
+      };
+      return await connector.connect(route, AbortSignal.timeout(forwardTimeoutMs));
     } catch (thrown) {
       const sentence = `replica ${replica} cannot be reached: ${describeError(thrown)}`;
       throw new TunnelError('link_lost', sentence, { cause: thrown });

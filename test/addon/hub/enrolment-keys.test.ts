@@ -11,9 +11,9 @@ import { generateTokenKeyPair, issueToken } from '../../../src/base/tokens/enrol
 import { type LogFields, type Logger, silentLogger } from '../../../src/base/log/logger.ts';
 import { startBroker } from '../../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../../src/cli/broker.ts';
-import { AgentAuthority } from '../../support/agent-authority.ts';
-import { makeTestCertificates } from '../../support/certificates.ts';
-import { freePort } from '../../support/process.ts';
+import { AgentAuthority } from '../../../testkit/world/agent-authority.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
+import { freePort } from '../../../testkit/processes/process.ts';
 import { argsOf, configurationOf, containerOf, hub, plan, podOf, secret } from './hub-fixture.ts';
 
 const pair = await generateTokenKeyPair();

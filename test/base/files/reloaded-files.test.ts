@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { LogFields, Logger } from '../../../src/base/log/logger.ts';
 import { silentLogger } from '../../../src/base/log/logger.ts';
 import { ReloadedFiles } from '../../../src/base/files/reloaded-files.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 let directory: string;
 beforeEach(async () => (directory = await mkdtemp(join(tmpdir(), 'culvert-reload-'))));
@@ -92,7 +92,7 @@ describe('files that do not fit', () => {
     expect(lines).toEqual([
       [
         'changed files are not usable, the last good ones stay',
-        { what: 'two words', paths: [path], why: 'bad is bad' },
+        { what: 'two words', paths: [path], error: 'bad is bad' },
       ],
     ]);
     await put('a', 'two');

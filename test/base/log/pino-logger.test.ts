@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { LogLevel } from '../../../src/base/options/broker-link-options.ts';
+import type { LogLevel } from '../../../src/base/log/log-level.ts';
 import { createPinoLogger } from '../../../src/base/log/pino-logger.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import { logFieldLimits } from '../../../src/base/log/log-fields.ts';
 import { TunnelError } from '../../../src/tunnel/errors.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 function captured(level: LogLevel = 'debug', clock = new VirtualClock()) {
   const lines: Record<string, unknown>[] = [];

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, Server } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
 import { formatPeer } from '../../../src/base/net/format-peer.ts';
 import { listenAt } from '../../../src/base/server/listen.ts';
-import { RecordingLogger } from '../../support/linked-sessions.ts';
+import { RecordingLogger } from '../../../testkit/link/linked-sessions.ts';
 
 function makeServer() {
   const peers: string[] = [];

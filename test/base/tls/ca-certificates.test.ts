@@ -3,7 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCaCertificates } from '../../../src/base/tls/ca-certificates.ts';
 import { parseCertificates } from '../../../src/base/x509/index.ts';
-import { makeTestCertificates, type TestCertificates } from '../../support/certificates.ts';
+import {
+  makeTestCertificates,
+  type TestCertificates,
+} from '../../../testkit/world/certificates.ts';
 
 let certificates: TestCertificates;
 let root: string;

@@ -8,7 +8,7 @@ import {
   type CertificateFiles,
   makeTestCertificates,
   type TestCertificates,
-} from '../../support/certificates.ts';
+} from '../../../testkit/world/certificates.ts';
 
 let certificates: TestCertificates;
 /** Both are issued by intermediate CAs; `ca` is such a CA alone. */

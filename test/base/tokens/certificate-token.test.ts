@@ -5,7 +5,7 @@ import {
   makeCertificateToken,
   verifyCertificateToken,
 } from '../../../src/base/tokens/certificate-token.ts';
-import { AgentAuthority, type AgentCertificate } from '../../support/agent-authority.ts';
+import { AgentAuthority, type AgentCertificate } from '../../../testkit/world/agent-authority.ts';
 
 const nowMs = 1_800_000_000_000;
 const at = (seconds = 0) => new Date(nowMs + seconds * 1000);

@@ -15,7 +15,7 @@ import {
   publicKeyDerOf,
   X509Error,
 } from '../../../src/base/x509/index.ts';
-import { describeWith } from '../../ground/describe-with.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
 
 const run = promisify(execFile);
 const hourMs = 3_600_000;

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
 import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
 import { describeDirectory, describeSharedDirectory } from '../../contracts/directory.contract.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
 import { clientOf, newPrefix, RedisServer, startReplica, told, soon } from './redis-ground.ts';
 
 const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1:8080' };

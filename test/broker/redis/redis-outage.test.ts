@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { AgentRecord, Directory } from '../../../src/broker/directory.ts';
 import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
 import { clientOf, FreezingProxy, RedisServer, startReplica, soon, told } from './redis-ground.ts';
 
 const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1:8080' };

@@ -6,8 +6,8 @@ import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
 import { redisScripts, ScriptStatus } from '../../../src/broker/redis/redis-scripts.ts';
 import { RedisStore } from '../../../src/broker/redis/redis-store.ts';
 import { parseRedisUrl } from '../../../src/broker/redis/redis-target.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
 import { clientOf, newPrefix, RedisServer } from './redis-ground.ts';
 
 const alias = aliasOf('c1');

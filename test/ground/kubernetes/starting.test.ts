@@ -2,7 +2,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noGroundMessage, StartingGround, startingStep } from './starting.ts';
+import {
+  noGroundMessage,
+  StartingGround,
+  startingStep,
+} from '../../../testkit/ground/kubernetes/starting.ts';
 
 describe('a ground that is starting', () => {
   let directory: string;

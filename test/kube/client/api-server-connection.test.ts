@@ -13,7 +13,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { Secret } from '../../../src/base/secret.ts';
 import type { KubeConfig, KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
 import { RestKubeApi, type RestKubeApiOptions } from '../../../src/kube/client/rest-kube-api.ts';
-import { makeTestCertificates } from '../../support/certificates.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 
 const signal = new AbortController().signal;
 const mapRef = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default', name: 'a' };

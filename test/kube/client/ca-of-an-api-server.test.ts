@@ -14,7 +14,7 @@ import {
   type CertificateFiles,
   makeTestCertificates,
   type TestCertificates,
-} from '../../support/certificates.ts';
+} from '../../../testkit/world/certificates.ts';
 
 let directory: string;
 let certificates: TestCertificates;

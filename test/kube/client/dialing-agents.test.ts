@@ -14,15 +14,18 @@ import { Secret } from '../../../src/base/secret.ts';
 import { inClusterConfig } from '../../../src/kube/client/in-cluster-config.ts';
 import type { KubeConfig, KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
 import { RestKubeApi } from '../../../src/kube/client/rest-kube-api.ts';
-import { makeTestCertificates, type TestCertificates } from '../../support/certificates.ts';
+import {
+  makeTestCertificates,
+  type TestCertificates,
+} from '../../../testkit/world/certificates.ts';
 import {
   type ConnectProxy,
   notLoopback,
   notLoopback6,
   startConnectProxy,
-} from '../../support/connect-proxy.ts';
-import { startSocksProxy } from '../../support/socks-proxy.ts';
-import { startTarget } from '../../support/target.ts';
+} from '../../../testkit/network/connect-proxy.ts';
+import { startSocksProxy } from '../../../testkit/network/socks-proxy.ts';
+import { startTarget } from '../../../testkit/world/target.ts';
 
 const signal = new AbortController().signal;
 const mapRef = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default', name: 'a' };

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { beforeAll, afterAll, describe, expect, it } from 'vitest';
 import { inClusterConfig } from '../../../src/kube/client/in-cluster-config.ts';
 import { kubeconfigFile } from '../../../src/kube/client/kubeconfig-file.ts';
-import { makeTestCertificates } from '../../support/certificates.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 let directory: string;
 let files = 0;

@@ -6,8 +6,8 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { systemNames } from '../../../src/base/net/name-resolver.ts';
 import type { KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
 import { RestKubeApi } from '../../../src/kube/client/rest-kube-api.ts';
-import { makeTestCertificates } from '../../support/certificates.ts';
-import { startUnansweringPort } from '../../support/unanswering-port.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
+import { startUnansweringPort } from '../../../testkit/network/unanswering-port.ts';
 
 const { signal } = new AbortController();
 const kinds = { resources: [{ name: 'configmaps', kind: 'ConfigMap', namespaced: true }] };

@@ -6,8 +6,8 @@ import {
 } from '../../../src/kube/controllers/controller.ts';
 import { Informer } from '../../../src/kube/controllers/informer.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
-import { MemoryKubeApi } from '../../support/memory-kube-api.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { MemoryKubeApi } from '../../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 const configMap = (name: string, labels: Record<string, string> = {}) => ({
   apiVersion: 'v1',

@@ -7,8 +7,8 @@ import {
 } from '../../../src/kube/controllers/informer.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
-import { MemoryKubeApi, type MemoryCall } from '../../support/memory-kube-api.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { MemoryKubeApi, type MemoryCall } from '../../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 const forced = { signal: new AbortController().signal, force: true };
 const collection = { apiVersion: 'v1', kind: 'ConfigMap' };

@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { LeaderElection, type Lease } from '../../../src/kube/controllers/leader-election.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
-import { MemoryKubeApi, type MemoryCall } from '../../support/memory-kube-api.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { MemoryKubeApi, type MemoryCall } from '../../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 const lease = { namespace: 'default', name: 'leader' };
 const leaseRef = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', ...lease };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { WorkQueue } from '../../../src/kube/controllers/work-queue.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 function newQueue() {
   const clock = new VirtualClock();
