@@ -9,11 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentSubject } from '../../src/base/names/agent-subject.ts';
 import type { StartFront } from '../../src/konnectivity-bridge/front.ts';
 import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
-import {
-  type BridgeFrontOptions,
-  defaultBridgeLimits,
-  type TlsFiles,
-} from '../../src/konnectivity-bridge/options.ts';
+import { type BridgeFrontOptions, type TlsFiles } from '../../src/konnectivity-bridge/options.ts';
 import {
   type CertificateFiles,
   makeTestCertificates,
@@ -58,7 +54,7 @@ async function dialThrough(peer: ProxyPeer, dialer: ScriptedDialer): Promise<str
 }
 
 const noBytes = Buffer.alloc(0);
-/** No timer of the front fires during a test. */
+/** No real timer of the front fires during a test. */
 const noTimeouts = { handshakeTimeoutMs: 3_600_000 };
 /** A front sends this before it has read anything. */
 const onlyGreeting = [Http2Frame.settings, Http2Frame.windowUpdate];
@@ -276,7 +272,8 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       it('A front with TLS closes a connection that sends nothing after its handshake', async () => {
         const clock = new ManualClock();
         const options = { listen: loopback, tls: tlsFiles() };
-        await using bridge = await startTestBridge(new ScriptedDialer(), options, { clock });
+        const parts = { clock, limits: noTimeouts };
+        await using bridge = await startTestBridge(new ScriptedDialer(), options, parts);
         const socket = connectTls({
           host: '127.0.0.1',
           servername: 'localhost',
@@ -287,7 +284,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         const end = endOf(socket);
         // The front's SETTINGS come after its timer was set.
         await once(socket, 'data');
-        clock.advance(defaultBridgeLimits.handshakeTimeoutMs - 1);
+        clock.advance(noTimeouts.handshakeTimeoutMs - 1);
         using other = new ProxyPeer(bridge.address, await pems(certificates.client));
         expect((await answered(other)).code).toBe(0);
         expect(socket.closed).toBe(false);
@@ -467,12 +464,13 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         'A front in the clear closes a connection that %s, after the handshake timeout',
         async (_, bytes) => {
           const clock = new ManualClock();
-          await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { clock });
+          const parts = { clock, limits: noTimeouts };
+          await using bridge = await startTestBridge(new ScriptedDialer(), undefined, parts);
           const socket = connect(portOf(bridge.address), '127.0.0.1');
           socket.write(bytes);
           const end = endOf(socket);
           await once(socket, 'data');
-          clock.advance(defaultBridgeLimits.handshakeTimeoutMs - 1);
+          clock.advance(noTimeouts.handshakeTimeoutMs - 1);
           expect((await answered(bridge.peer)).code).toBe(0);
           expect(socket.closed).toBe(false);
           clock.advance(1);
@@ -482,14 +480,15 @@ export function describeFrontClients(name: string, startFront: StartFront): void
 
       it('A front keeps a connection open that is idle after its preface', async () => {
         const clock = new ManualClock();
-        await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { clock });
+        const parts = { clock, limits: noTimeouts };
+        await using bridge = await startTestBridge(new ScriptedDialer(), undefined, parts);
         using session = connectRaw(bridge.address);
         // The answer comes after the front has read our preface.
         await new Promise((resolve) => session.ping(resolve));
         const silent = connect(portOf(bridge.address), '127.0.0.1');
         const end = endOf(silent);
         await once(silent, 'data');
-        clock.advance(defaultBridgeLimits.handshakeTimeoutMs);
+        clock.advance(noTimeouts.handshakeTimeoutMs);
         await end;
         const error = await new Promise((resolve) => session.ping(resolve));
         expect(error).toBeNull();
