@@ -8,7 +8,6 @@ import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
 import { Metrics } from '../../base/metrics/metrics.ts';
 import { listenAt } from '../../base/server/listen.ts';
-import { connectionShare } from '../../base/server/open-file-limit.ts';
 import { startStatusServer } from '../../base/server/status-server.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
@@ -102,9 +101,7 @@ export async function startBroker(
       clusterAdmission: acceptance,
       limits: {
         ...defaultAdmissionLimits,
-        ...(options.maxTunnelsPerCluster === undefined
-          ? {}
-          : { maxTunnelsPerCluster: options.maxTunnelsPerCluster }),
+        maxTunnelsPerCluster: options.maxTunnelsPerCluster,
       },
       // Where probes and scrapers have a port of their own, strangers do not get to see it here.
       metrics: options.statusListen === undefined ? () => metrics.render() : undefined,
@@ -112,7 +109,7 @@ export async function startBroker(
     },
     rejections,
   );
-  const { maxConnections = connectionShare(1), trustedProxies } = options;
+  const { maxConnections, trustedProxies } = options;
   const limits = brokerConnectionLimits(maxConnections);
   const server = makeServer(credentials, limits.requestTimeoutMs);
   const of = (message: IncomingMessage) => peerOf(message, trustedProxies);

@@ -56,7 +56,7 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
     keys,
     ca: () => ca?.value,
     serverName: options.replicaServerName,
-    allowPlain: options.allowPlainReplicas === true,
+    allowPlain: options.allowPlainReplicas,
   });
   return { directory, keys, forward, files };
 }
