@@ -94,6 +94,6 @@ export class TargetConnection implements StreamHandler {
     });
     stream.accept();
     if (this.#isStopped) pump.onStop();
-    pump.start();
+    pump.onOpened();
   }
 }

@@ -2,32 +2,31 @@ import { createServer as createHttpServer, type IncomingMessage, type Server } f
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import { systemClock } from '../../base/clock.ts';
-import { guardedServerOptions, guardHttpServer } from '../../base/server/guarded-http.ts';
-import type { Logger } from '../../base/log/logger.ts';
-import { exposeFiles } from '../../base/metrics/file-metrics.ts';
-import { Metrics } from '../../base/metrics/metrics.ts';
-import { listenAt } from '../../base/server/listen.ts';
-import { startStatusServer } from '../../base/server/status-server.ts';
-import { version } from '../../base/version.ts';
-import { PooledDialer } from '../../dialer/pooled-dialer.ts';
-import type { Dialer } from '../../dialer/dialer.ts';
-import { memoryLinkPair } from '../../tunnel/memory-link.ts';
-import { AcceptRate } from '../accept-rate.ts';
-import { ClusterAdmission } from '../cluster-admission.ts';
-import { defaultAdmissionLimits } from '../admission.ts';
-import { AgentClocks } from '../agent-clocks.ts';
-import { createApp, RejectionCounts } from '../app.ts';
-import { Relay } from '../relay.ts';
-import { ReplicaAuthenticator } from '../replica-authenticator.ts';
-import { brokerConnectionLimits } from './connection-limits.ts';
-import { type Credentials, openCredentials } from './credentials.ts';
-import { openHubCluster } from './hub-cluster.ts';
-import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
-import type { BrokerOptions } from './options.ts';
-import { peerOf } from './peer.ts';
-import { joinReplicas } from './replicas.ts';
-import { upgradeHandler } from './upgrade.ts';
+import { systemClock } from './@@/clock.ts#src/base/clock.ts';
+import { guardedServerOptions, guardHttpServer } from './@@/guarded-http.ts#src/base/server/guarded-http.ts';
+import type { Logger } from './@@/logger.ts#src/base/log/logger.ts';
+import { exposeFiles } from './@@/file-metrics.ts#src/base/metrics/file-metrics.ts';
+import { Metrics, exposeBroker, exposeClocks, exposeConnections } from './@@/metrics.ts#src/broker/node/metrics.ts';
+import { listenAt } from './@@/listen.ts#src/base/server/listen.ts';
+import { startStatusServer } from './@@/status-server.ts#src/base/server/status-server.ts';
+import { version } from './@@/version.ts#src/base/version.ts';
+import { PooledDialer } from './@@/pooled-dialer.ts#src/dialer/pooled-dialer.ts';
+import type { Dialer } from './@@/dialer.ts#src/dialer/dialer.ts';
+import { memoryLinkPair } from './@@/memory-link.ts#src/tunnel/memory-link.ts';
+import { AcceptRate } from './@@/accept-rate.ts#src/broker/accept-rate.ts';
+import { ClusterAdmission } from './@@/cluster-admission.ts#src/broker/cluster-admission.ts';
+import { defaultAdmissionLimits } from './@@/admission.ts#src/broker/admission.ts';
+import { AgentClocks } from './@@/agent-clocks.ts#src/broker/agent-clocks.ts';
+import { createApp, RejectionCounts } from './@@/app.ts#src/broker/app.ts';
+import { Relay } from './@@/relay.ts#src/broker/relay.ts';
+import { ReplicaAuthenticator } from './@@/replica-authenticator.ts#src/broker/replica-authenticator.ts';
+import { brokerConnectionLimits } from './@@/connection-limits.ts#src/broker/node/connection-limits.ts';
+import { type Credentials, openCredentials } from './@@/credentials.ts#src/broker/node/credentials.ts';
+import { openHubCluster } from './@@/hub-cluster.ts#src/broker/node/hub-cluster.ts';
+import type { BrokerOptions } from './@@/options.ts#src/broker/node/options.ts';
+import { peerOf } from './@@/peer.ts#src/broker/node/peer.ts';
+import { joinReplicas } from './@@/replicas.ts#src/broker/node/replicas.ts';
+import { upgradeHandler } from './@@/upgrade.ts#src/broker/node/upgrade.ts';
 
 export interface RunningBroker extends AsyncDisposable {
   /** Where agents and remote dialers connect: `ws://` or `wss://`. */
@@ -80,9 +79,9 @@ export async function startBroker(
   const credentials = starting.use(
     await openCredentials(options, { ...parts, reviewer: hubCluster?.reviewer }),
   );
-  const acceptance =
+  const clusterAdmission =
     hubCluster && new ClusterAdmission(hubCluster.clusters, { ...parts, tunnels: relay });
-  if (acceptance !== undefined) starting.defer(() => acceptance.close());
+  if (clusterAdmission !== undefined) starting.defer(() => clusterAdmission.close());
   const { authenticator } = credentials;
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
@@ -94,11 +93,12 @@ export async function startBroker(
   const app = createApp(
     {
       relay,
-      clocks,
+      agentClocks: clocks,
+      clock: systemClock,
       authenticator:
         keys === undefined ? authenticator : new ReplicaAuthenticator(keys, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
-      clusterAdmission: acceptance,
+      clusterAdmission,
       limits: {
         ...defaultAdmissionLimits,
         maxTunnelsPerCluster: options.maxTunnelsPerCluster,
@@ -127,7 +127,10 @@ export async function startBroker(
       app,
       log,
       peerOf: of,
-      onAdmitted: (socket) => guard.authenticated(socket),
+      onLink: (link, client) => {
+        clusterAdmission?.admitted(client, link);
+        relay.admit(link, client);
+      },
     }),
   });
   starting.use(guard);
@@ -148,7 +151,7 @@ export async function startBroker(
   const dialer = new PooledDialer({
     connect: async (cluster) => {
       const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
-      relay.admitDialer(far, cluster, 'bridge');
+      relay.admit(far, { kind: 'dialer', cluster, dialer: 'bridge' });
       return near;
     },
     clock: systemClock,
