@@ -1,20 +1,28 @@
 import { importPKCS8, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
-import { readAgentOptions } from './@@/options.ts#src/agent/options.ts';
-import { agentSubject, clusterOfSubject } from './@@/agent-subject.ts#src/base/names/agent-subject.ts';
-import { clusterAlias } from './@@/cluster-alias.ts#src/base/names/cluster-alias.ts';
-import { generateTokenKeyPair, issueToken, TokenVerifier } from './@@/enrolment-token.ts#src/base/tokens/enrolment-token.ts';
-import { isClusterAlias, isClusterName } from './@@/cluster-name.ts#src/base/names/cluster-name.ts';
-import { ConfigError } from './@@/option-problems.ts#src/base/options/option-problems.ts';
-import { silentLogger } from './@@/logger.ts#src/base/log/logger.ts';
-import { AcceptRate } from './@@/accept-rate.ts#src/broker/accept-rate.ts';
-import { createApp, type RequestRuntime } from './@@/app.ts#src/broker/app.ts';
-import { type Authenticator, openAuthenticator, refuseAll } from './@@/authenticator.ts#src/broker/authenticator.ts';
-import { Relay } from './@@/relay.ts#src/broker/relay.ts';
-import { MemoryDirectory } from './@@/memory-directory.ts#src/broker/memory-directory.ts';
-import { TokenReviewAuthenticator } from './@@/token-review-authenticator.ts#src/broker/token-review-authenticator.ts';
-import { readBridgeOptions } from './@@/read-options.ts#src/konnectivity-bridge/read-options.ts';
-import { VirtualClock } from './@@/virtual-clock.ts#testkit/clock/virtual-clock.ts';
+import { readAgentOptions } from '../../src/agent/options.ts';
+import { agentSubject, clusterOfSubject } from '../../src/base/names/agent-subject.ts';
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
+import {
+  generateTokenKeyPair,
+  issueToken,
+  TokenVerifier,
+} from '../../src/base/tokens/enrolment-token.ts';
+import { isClusterAlias, isClusterName } from '../../src/base/names/cluster-name.ts';
+import { ConfigError } from '../../src/base/options/option-problems.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
+import { AcceptRate } from '../../src/broker/accept-rate.ts';
+import { createApp, type RequestRuntime } from '../../src/broker/app.ts';
+import {
+  type Authenticator,
+  openAuthenticator,
+  refuseAll,
+} from '../../src/broker/authenticator.ts';
+import { Relay } from '../../src/broker/relay.ts';
+import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
+import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** The attacker may name its cluster, and wants what is meant for the cluster `victim`. */
 const alias = await clusterAlias('victim');

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readAgentOptions } from './@@/options.ts#src/agent/options.ts';
-import { ConfigError } from './@@/option-problems.ts#src/base/options/option-problems.ts';
-import type { Env } from './@@/option-table.ts#src/base/options/option-table.ts';
-import { readBridgeOptions } from './@@/read-options.ts#src/konnectivity-bridge/read-options.ts';
-import { readBrokerOptions } from './@@/broker.ts#src/cli/broker.ts';
-import { makeTestCertificates } from './@@/certificates.ts#testkit/world/certificates.ts';
+import { readAgentOptions } from '../../src/agent/options.ts';
+import { ConfigError } from '../../src/base/options/option-problems.ts';
+import type { Env } from '../../src/base/options/option-table.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
+import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));
