@@ -60,6 +60,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
 
+  // The entries of the npm package; nothing imports them.
+  'src/exports': {
+    imports: [...protocol, 'src/dialer', 'src/dialer/node', 'src/konnectivity-client'],
+  },
+
   // Everything outside src may import all of src. Nothing imports tests.
   testkit: { imports: ['src'] },
   test: { imports: ['src', 'testkit', 'scripts', 'bench', 'demo', 'vitest.config.ts'] },
