@@ -1,10 +1,10 @@
-import { defaultInstallNamespace } from './@@/names.ts#src/addon/api/names.ts';
-import { processTable } from './@@/process-options.ts#src/base/options/process-options.ts';
-import type { OptionsTable } from './@@/option-table.ts#src/base/options/option-table.ts';
-import { ValueError } from './@@/value-error.ts#src/base/value-error.ts';
-import { objectNameCheck, redisUrlCheck } from './@@/field-checks.ts';
-import type { TextCheck } from './@@/field-reader.ts';
-import { parseListenAddress } from './@@/listen-address.ts#src/addon/listen-address.ts';
+import { defaultInstallNamespace } from './api/names.ts';
+import { processTable } from '../base/options/process-options.ts';
+import type { OptionsTable } from '../base/options/option-table.ts';
+import { ValueError } from '../base/value-error.ts';
+import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
+import type { TextCheck } from './api/field-problem.ts';
+import { parseListenAddress } from './listen-address.ts';
 
 /** A parser that refuses what `check` finds wrong. The sentences of these checks name the text themselves, unless it is a secret. */
 const checked =

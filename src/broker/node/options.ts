@@ -6,9 +6,9 @@ import type { OptionsTable, Env, OptionsOf } from './@@/option-table.ts#src/base
 import { type ProxyEnvironment, readProxyEnvironment } from './@@/proxy-environment.ts#src/base/net/proxy-environment.ts';
 import type { TlsPolicy } from './@@/tls-policy.ts#src/base/tls/tls-policy.ts';
 import { formatHostPort, isLoopback } from './@@/host-port.ts#src/base/net/host-port.ts';
-import { checkTogether } from './@@/check-together.ts';
+import { checkTogether } from './@@/check-together.ts#src/base/options/check-together.ts';
 import { brokerPassthroughTable } from './@@/passthrough-options.ts#src/base/options/passthrough-options.ts';
-import { tlsPolicyOf, tlsTable } from './@@/tls-options.ts';
+import { tlsPolicyOf, tlsTable } from './@@/tls-options.ts#src/base/options/tls-options.ts';
 
 /** How the broker reaches the hub's API server: as the pod that it runs in, or with a kubeconfig. */
 export type HubAccess =
