@@ -5,8 +5,6 @@ import { processId, type ProgramOptions } from '../base/options/process-options.
 import { type Env, envOf, flagOf, type OptionsOf } from '../base/options/option-table.ts';
 import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
 import { klogFlags } from './compat/additional-args-table.ts';
-import type { RedisSpec } from './configuration/configuration-spec.ts';
-import { objectNameCheck, redisUrlCheck } from './configuration/field-checks.ts';
 import {
   type FeatureGates,
   featureGateNames,
@@ -21,6 +19,8 @@ import {
   addonTable,
 } from './options-table.ts';
 import { isListenAddress, type ListenAddress, parseListenAddress } from './listen-address.ts';
+import type { RedisSpec } from './configuration/spec.ts';
+import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
 
 /** What the addon manager is told. The names of its flags are those of Cluster Proxy's manager. */
 export interface AddonOptions {
