@@ -1,5 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * `npm test` runs the files named `*.test.ts`, which take a few minutes together. `npm run test:full` runs `*.full.test.ts`:
+ * tests that need an API server, helm or upstream's programs, that attack, kill or freeze running programs for long, or
+ * that wait for limits of a minute. test/suites.test.ts checks that each file runs in exactly one project of one suite.
+ */
+export const suites = { quick: ['quick'], full: ['full', 'chaos'] } as const;
+
 const shared = {
   // Tests use real sockets and child processes. With one process per file, a leak stays in its file.
   pool: 'forks',
@@ -7,11 +14,11 @@ const shared = {
   hookTimeout: 20_000,
 } as const;
 
-// Every test file belongs to one of these projects; test/suites.test.ts checks that.
-// `npm test` runs `quick`, `npm run test:full` runs the others.
 export default defineConfig({
   test: {
     reporters: ['default', './testkit/reporter.ts'],
+    // Tests wait for peers and timers for half of their time, so there is work for more processes than CPUs.
+    maxWorkers: 4,
     projects: [
       {
         test: {
@@ -23,12 +30,13 @@ export default defineConfig({
         },
       },
       {
-        // Real API servers, helm, and limits that are minutes long.
         test: {
           ...shared,
           name: 'full',
           include: ['test/**/*.full.test.ts'],
           exclude: ['test/chaos/**'],
+          // API servers and attacks measure CPU time and memory, so they share the machine with one other file.
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },

@@ -13,7 +13,7 @@ if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
   process.exit(2);
 }
 
-await prepareGround((line) => console.log(`test ground: ${line}`));
+await prepareGround('quick', (line) => console.log(`test ground: ${line}`));
 const [go, redis] = [await ground.go(), await ground.debian('redis-server')];
 for (const needed of [go, redis]) {
   if (!isMissing(needed)) continue;

@@ -3,7 +3,7 @@ import { readAgentOptions } from '../src/agent/options.ts';
 import { startAgent } from '../src/agent/agent.ts';
 import { describeError } from '../src/base/error.ts';
 import { readOptions } from '../src/base/options/read-options.ts';
-import { formatHostPort } from '../src/base/options/option-parsers.ts';
+import { formatHostPort } from '../src/base/net/host-port.ts';
 import { createPinoLogger } from '../src/base/log/pino-logger.ts';
 import { readBridgeOptions } from '../src/cli/bridge.ts';
 import { checkLoopback, localTable } from '../src/cli/dev-options.ts';

@@ -1,10 +1,11 @@
-// npm test and npm run test:full: prepare real peers, then run one of the two suites. Arguments go to vitest: npm test -- test/tunnel
+// npm test and npm run test:full: prepare the real programs that a suite needs, then run the suite. Arguments go to vitest:
+// npm test -- test/tunnel
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { prepareGround } from '../testkit/ground/ground.ts';
-
-/** The projects of vitest.config.ts that make up each suite. */
-const projectsOf = { quick: ['quick'], full: ['full', 'chaos'] } as const;
+import { suites } from '../vitest.config.ts';
 
 const [suite = '', ...args] = process.argv.slice(2);
 if (suite !== 'quick' && suite !== 'full') {
@@ -12,10 +13,16 @@ if (suite !== 'quick' && suite !== 'full') {
   process.exit(2);
 }
 
-await prepareGround((line) => console.log(`test ground: ${line}`));
+await prepareGround(suite, (line) => console.log(`test ground: ${line}`));
 
-const projects = projectsOf[suite].flatMap((name) => ['--project', name]);
-const child = spawn('vitest', ['run', ...projects, ...args], { stdio: 'inherit' });
+const projectDirectory = fileURLToPath(new URL('..', import.meta.url));
+const env = {
+  ...process.env,
+  // Hundreds of processes start from the same sources. With this cache they parse and strip them once.
+  NODE_COMPILE_CACHE: join(projectDirectory, 'node_modules/.cache/compiled'),
+};
+const projects = suites[suite].flatMap((name) => ['--project', name]);
+const child = spawn('vitest', ['run', ...projects, ...args], { stdio: 'inherit', env });
 process.on('SIGTERM', () => child.kill('SIGTERM'));
 const [code] = (await once(child, 'exit')) as [number | null];
 process.exitCode = code ?? 1;

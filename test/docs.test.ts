@@ -90,6 +90,18 @@ describe('docs/configuration.md', () => {
     return [`## \`culvert ${name}\``, wrapped(about), ...blocks].join('\n\n');
   }
 
+  it.each(
+    commands.flatMap(({ name, groups }) =>
+      groups.map((group) => [name, group.title, group.table] as const),
+    ),
+  )('lists the options of %s, "%s", as the program has them', (name, title, table) => {
+    const section = sectionUnder(read('docs/configuration.md'), `## \`culvert ${name}\``);
+    const items = Object.values(table).map((option) =>
+      itemOf(option).slice(2).replaceAll(/\s+/g, ' '),
+    );
+    expect(itemsUnder(section, `### ${title}`)).toEqual(items);
+  });
+
   // A file that differs fails; `-u` writes it.
   it('lists the commands, their groups and their options as the programs have them', async () => {
     const [prose] = read('docs/configuration.md').split(generatedFrom);
@@ -190,6 +202,7 @@ describe('docs/errors.md', () => {
           log: silentLogger,
         }),
         acceptRate: new AcceptRate(perSecond, systemClock),
+        clock: systemClock,
         metrics: async () => ({ contentType: '', text: '' }),
         log: silentLogger,
       });
@@ -200,7 +213,7 @@ describe('docs/errors.md', () => {
       'Culvert-Cluster': cluster,
       'Culvert-Agent': 'a',
     });
-    const upgrade = { upgrade: () => new Response() };
+    const upgrade = { acceptLink: () => new Response() };
     const busy = await appWith(new Relay(options), 1);
     await busy.request('/v1/agent', { headers: agent('c1') }, upgrade);
     const closing = new Relay(options);

@@ -1,4 +1,5 @@
-import { type HostPort, parseHostPort, ValueProblem } from '../base/options/option-parsers.ts';
+import { type HostPort, parseHostPort } from '../base/net/host-port.ts';
+import { ValueError } from '../base/value-error.ts';
 
 /** Where to listen; without a host on every address of the machine. */
 export type ListenAddress = Partial<Pick<HostPort, 'host'>> & Pick<HostPort, 'port'>;
@@ -16,7 +17,7 @@ export function isListenAddress(text: string): boolean {
     parseListenAddress(text);
     return true;
   } catch (thrown) {
-    if (thrown instanceof ValueProblem) return false;
+    if (thrown instanceof ValueError) return false;
     throw thrown;
   }
 }

@@ -1,5 +1,5 @@
 import { defaultInstallNamespace } from './api/names.ts';
-import { processTable } from '../base/options/broker-link-options.ts';
+import { processTable } from '../base/options/process-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
 
 export const addonTable = {

@@ -1,12 +1,10 @@
 import { hostname } from 'node:os';
 import { type OptionsDraft, readOptions } from '../base/options/read-options.ts';
 import { didYouMean } from '../base/options/option-problems.ts';
-import { processId, type ProgramOptions } from '../base/options/broker-link-options.ts';
-import { type Env, envOf, flagOf, type OptionValues } from '../base/options/option-table.ts';
+import { processId, type ProgramOptions } from '../base/options/process-options.ts';
+import { type Env, envOf, flagOf, type OptionsOf } from '../base/options/option-table.ts';
 import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
 import { klogFlags } from './compat/additional-args-table.ts';
-import type { RedisSpec } from './configuration/configuration-spec.ts';
-import { objectNameCheck, redisUrlCheck } from './configuration/field-checks.ts';
 import {
   type FeatureGates,
   featureGateNames,
@@ -21,6 +19,8 @@ import {
   addonTable,
 } from './options-table.ts';
 import { isListenAddress, type ListenAddress, parseListenAddress } from './listen-address.ts';
+import type { RedisSpec } from './configuration/spec.ts';
+import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
 
 /** What the addon manager is told. The names of its flags are those of Cluster Proxy's manager. */
 export interface AddonOptions {
@@ -125,7 +125,7 @@ function logLevelArgs(
   return [`${flagOf(logLevel)}=${level.value}`];
 }
 
-function redisOf(values: OptionValues<typeof addonRedisTable>): RedisSpec | undefined {
+function redisOf(values: OptionsOf<typeof addonRedisTable>): RedisSpec | undefined {
   const { redisUrl: url, redisSecretName: secret, redisCaSecretName: ca } = values;
   if (url === undefined && secret === undefined) return undefined;
   return Object.freeze({

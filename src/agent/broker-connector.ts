@@ -1,6 +1,6 @@
 import type { ServerRoute } from '../base/net/server-route.ts';
 import { formatTime, parseTime, timeHeader } from '../base/time-header.ts';
-import { isLoopback } from '../base/options/option-parsers.ts';
+import { isLoopback } from '../base/net/host-port.ts';
 import { version } from '../base/version.ts';
 import { ConnectError } from '../tunnel/connect-error.ts';
 import type { LinkConnector } from '../tunnel/link-connector.ts';

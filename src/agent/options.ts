@@ -5,12 +5,11 @@ import {
   brokerAccessOptions,
   brokerLinkTable,
   checkBrokerLink,
-  processId,
-  type ProgramOptions,
 } from '../base/options/broker-link-options.ts';
+import { processId, type ProgramOptions } from '../base/options/process-options.ts';
 import { agentOperatorTable } from '../base/options/passthrough-options.ts';
 import type { Env, OptionsTable } from '../base/options/option-table.ts';
-import { type HostMaybePort, type HostPort, isLoopback } from '../base/options/option-parsers.ts';
+import { type HostWithOptionalPort, type HostPort, isLoopback } from '../base/net/host-port.ts';
 import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
 
 /** What `startAgent` is told. */
@@ -36,7 +35,7 @@ export interface AgentOptions extends Omit<BrokerLinkOptions, 'brokerUrl'> {
   /** Destinations that may be dialled besides `kubeApiserver`: `host:port`, `*.suffix:port`, `host:*`, `CIDR:port`. */
   readonly allow: readonly string[];
   /** What the cluster's own name stands for; without a port, the one that was asked for is used. Undefined: for nothing. */
-  readonly kubeApiserver: HostMaybePort | undefined;
+  readonly kubeApiserver: HostWithOptionalPort | undefined;
   /** How many tunnels to keep, each to another replica of the broker: 1 or 2. */
   readonly tunnels: number;
   /** How long a target may take to accept a connection, in milliseconds. */
@@ -117,7 +116,7 @@ export const agentTable = {
     name: 'agent-id',
     kind: 'string',
     placeholder: 'ID',
-    default: { says: 'the host name and random letters', make: () => processId(hostname()) },
+    default: { help: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'Names this process among the agents of the cluster.',
   },
   ...agentOperatorTable,

@@ -151,7 +151,10 @@ export class TunnelReconnector {
       },
       onClosed: (error) => {
         this.#tunnels.delete(tunnel);
-        log.warn('the tunnel ended', { code: error?.code, why: describeError(error ?? 'closed') });
+        log.warn('the tunnel ended', {
+          code: error?.code,
+          error: describeError(error ?? 'closed'),
+        });
         resolve(0);
       },
     });
@@ -172,7 +175,7 @@ export class TunnelReconnector {
       return { atLeastMs: Math.max(retryAfterMs, nextMs), busy: true };
     }
     // The broker's own no. A proxy or firewall that says 401 or 403 is another matter, and may say something else soon.
-    this.#log.warn('no connection to the broker', { code, status, why: describeError(thrown) });
+    this.#log.warn('no connection to the broker', { code, status, error: describeError(thrown) });
     if (failure?.isRefusal === true)
       return { atLeastMs: Math.max(refusedRetryMs, retryAfterMs), busy: true };
     // A broker that shuts down says when to come back, and a successor is often there by then.

@@ -3,13 +3,12 @@ import {
   brokerLinkOptions,
   brokerLinkTable,
   checkBrokerLink,
-  processTable,
-  type ProgramOptions,
 } from '../base/options/broker-link-options.ts';
+import { processTable, type ProgramOptions } from '../base/options/process-options.ts';
 import { readOptions } from '../base/options/read-options.ts';
 import { startStatusServer } from '../base/server/status-server.ts';
 import type { Env, OptionsTable } from '../base/options/option-table.ts';
-import type { HostPort } from '../base/options/option-parsers.ts';
+import type { HostPort } from '../base/net/host-port.ts';
 import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
 import {

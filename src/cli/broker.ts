@@ -1,9 +1,9 @@
-import { type ProgramOptions, processTable } from '../base/options/broker-link-options.ts';
+import { type ProgramOptions, processTable } from '../base/options/process-options.ts';
 import { connectionShare } from '../base/server/open-file-limit.ts';
 import { readOptions } from '../base/options/read-options.ts';
 import type { Env } from '../base/options/option-table.ts';
 import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
-import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../base/tls/tls-policy.ts';
+import { checkTlsPolicy, tlsPolicyOf, tlsTable } from '../base/options/tls-options.ts';
 import { TrustedProxies } from '../base/server/trusted-proxies.ts';
 import {
   type BrokerOptions,
@@ -26,7 +26,7 @@ const allTable = {
   ...brokerTable,
   ...replicaTable,
   ...bridgeFrontTable,
-  ...tlsChoiceTable,
+  ...tlsTable,
   ...processTable,
 } as const;
 
@@ -44,7 +44,7 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
   const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
     checkBroker(draft);
     checkBridgeFront(draft);
-    checkTlsChoice(draft);
+    checkTlsPolicy(draft);
   });
   const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
   const {
@@ -59,12 +59,12 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
   } = values;
   const { agentCa, allowPlainReplicas, statusListen, replicaServerName } = values;
   const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
-  const choice = tlsChoice(values);
+  const choice = tlsPolicyOf(values);
   const options: BrokerOptions = Object.freeze({
     listen,
     tlsCert,
     tlsKey,
-    tlsChoice: choice,
+    tlsPolicy: choice,
     tokenPublicKey,
     agentCa,
     hub: hubAccess(values),
@@ -105,7 +105,7 @@ export const brokerCommand: Command = {
     { title: 'Agents and dialers', table: brokerTable },
     { title: 'Several replicas', table: replicaTable },
     { title: 'Konnectivity clients', table: bridgeFrontTable },
-    { title: 'TLS', table: tlsChoiceTable },
+    { title: 'TLS', table: tlsTable },
     { title: 'The process', table: processTable },
   ],
   examples: [

@@ -1,7 +1,7 @@
 import type { OptionsDraft } from '../base/options/read-options.ts';
-import { processTable } from '../base/options/broker-link-options.ts';
+import { processTable } from '../base/options/process-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
-import { formatHostPort, type HostPort, isLoopback } from '../base/options/option-parsers.ts';
+import { formatHostPort, type HostPort, isLoopback } from '../base/net/host-port.ts';
 
 /** What every way to run everything on one machine has. */
 export const localTable = {

@@ -1,6 +1,6 @@
 import { readOptions } from '../base/options/read-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
-import { formatHostPort } from '../base/options/option-parsers.ts';
+import { formatHostPort } from '../base/net/host-port.ts';
 import type { Command } from './command.ts';
 import { checkLoopback, localTable } from './dev-options.ts';
 import type { LocalWorld } from './local-world.ts';

@@ -8,7 +8,7 @@ import {
   issueToken,
   TokenVerifier,
 } from '../../src/base/tokens/enrolment-token.ts';
-import { isClusterAlias, isClusterName } from '../../src/base/tokens/token-subject.ts';
+import { isClusterAlias, isClusterName } from '../../src/base/names/cluster-name.ts';
 import { ConfigError } from '../../src/base/options/option-problems.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
@@ -108,10 +108,10 @@ describe('a cluster that is named like the alias of another one', () => {
     });
     const metrics = async () => ({ contentType: 'text/plain', text: '' });
     const acceptRate = new AcceptRate(100, clock);
-    const app = createApp({ relay, authenticator, acceptRate, metrics, log: silentLogger });
+    const app = createApp({ relay, authenticator, acceptRate, clock, metrics, log: silentLogger });
     let upgrades = 0;
     const runtime: RequestRuntime = {
-      upgrade() {
+      acceptLink() {
         upgrades++;
         return new Response(null, { status: 204 });
       },

@@ -232,7 +232,7 @@ describe('somebody who comes as an agent', () => {
     const line = world.lines.find(({ event }) => event === 'connection refused');
     expect(line).toMatchObject({ status, path: '/v1/agent' });
     // The agent hears the beginning of it.
-    expect(refusal).toContain(String(line?.['why']).slice(0, 100));
+    expect(refusal).toContain(String(line?.['error']).slice(0, 100));
     const token = shown.headers?.['Culvert-Authorization']?.split('.').at(-1) ?? 'no token at all';
     expect(JSON.stringify(world.lines)).not.toContain(token);
     expect(await world.metrics()).toContain(

@@ -74,7 +74,7 @@ class Replica {
 
   /** Why it could not reach another replica, the last time. */
   get failure(): unknown {
-    return this.#lines.findLast(([event]) => event.startsWith('replica did not'))?.[1]?.['why'];
+    return this.#lines.findLast(([event]) => event.startsWith('replica did not'))?.[1]?.['error'];
   }
 }
 

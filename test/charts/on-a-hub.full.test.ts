@@ -139,11 +139,15 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
         '2 brokers in hub-ns, with a Redis of their own',
         "Agents connect through the hub's kube-apiserver.",
         'kubectl get managedclusteraddon -A',
-        'helm test noted -n hub-ns --logs',
+        'helm test noted -n hub-ns --logs --hide-notes',
         'Optional: agents can have an address of their own',
       ],
     ],
-    [{ redis: { enabled: false } }, ['1 broker in hub-ns. Agents connect through']],
+    [
+      { redis: { enabled: false } },
+      ["1 broker in hub-ns.\nAgents connect through the hub's kube-apiserver."],
+    ],
+    [{ proxyServer: { entrypointLoadBalancer: true } }, ['load balancer of the Service']],
     [
       { proxyServer: { enrolment: { secretName: 'enrolment' } } },
       [

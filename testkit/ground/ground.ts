@@ -6,28 +6,51 @@ import {
   type DebianProgram,
   type DebianProgramName,
 } from './debian-programs.ts';
-import { findGoPrograms, prepareGoPrograms, type GoPrograms, type Report } from './go-programs.ts';
+import {
+  findGoPrograms,
+  findUpstreamPrograms,
+  prepareGoPrograms,
+  prepareUpstreamPrograms,
+  type GoPrograms,
+  type Report,
+  type UpstreamPrograms,
+} from './go-programs.ts';
 import { apiServerPrograms, preparePrograms } from './kubernetes/programs.ts';
 
 export { isMissing, type Missing } from './cache.ts';
 export type { DebianProgram } from './debian-programs.ts';
-export type { GoPrograms } from './go-programs.ts';
 
 const reasonsVariable = 'GROUND_MISSING';
 
 /** What is real and not ours. Looking up never builds or downloads; `prepareGround` does, once, before the tests. */
 export const ground = {
   go: async (): Promise<GoPrograms | Missing> => explained(await findGoPrograms()),
+  upstream: async (): Promise<UpstreamPrograms | Missing> =>
+    explained(await findUpstreamPrograms()),
   debian: async (name: DebianProgramName): Promise<DebianProgram | Missing> =>
     explained(await findDebianProgram(name)),
 };
 
-/** Builds and fetches what is not in the cache yet. Reports in one line each what it does and what stays missing. */
-export async function prepareGround(report: Report): Promise<readonly Missing[]> {
-  const results: (object | Missing)[] = [await prepareGoPrograms(report)];
-  // One after the other: they share apt's package lists.
-  for (const name of debianProgramNames) results.push(await prepareDebianProgram(name, report));
-  results.push(await preparePrograms(apiServerPrograms, report));
+/** The real programs that each suite of tests needs. A suite that comes later needs those of the earlier ones, too. */
+export const groundSuites = ['quick', 'bench', 'full'] as const;
+export type GroundSuite = (typeof groundSuites)[number];
+
+/**
+ * Builds and fetches what is not in the cache yet. Reports in one line each what it does and what stays missing.
+ *
+ * @param suite `quick` takes half a minute on an empty cache, `bench` two and a half, `full` up to a quarter of an hour
+ */
+export async function prepareGround(
+  suite: GroundSuite,
+  report: Report,
+): Promise<readonly Missing[]> {
+  const [goPrograms, debianPrograms] = await Promise.all([
+    prepareGoPrograms(report),
+    prepareDebianPrograms(report),
+  ]);
+  const results: (object | Missing)[] = [goPrograms, ...debianPrograms];
+  if (suite !== 'quick') results.push(await prepareUpstreamPrograms(report));
+  if (suite === 'full') results.push(await preparePrograms(apiServerPrograms, report));
   const missing = results.filter(isMissing).map(({ missing, reason }) => ({
     missing,
     reason: reason.replaceAll(/\s+/g, ' ').trim(),
@@ -36,6 +59,13 @@ export async function prepareGround(report: Report): Promise<readonly Missing[]>
   // The tests run in other processes; there a lookup tells the true reason instead of "not prepared".
   process.env[reasonsVariable] = JSON.stringify(missing);
   return missing;
+}
+
+async function prepareDebianPrograms(report: Report): Promise<readonly (object | Missing)[]> {
+  const results: (object | Missing)[] = [];
+  // One after the other, because they share apt's package lists.
+  for (const name of debianProgramNames) results.push(await prepareDebianProgram(name, report));
+  return results;
 }
 
 function explained<T extends object>(found: T | Missing): T | Missing {

@@ -1,6 +1,6 @@
 import type { TestCertificates } from '../world/certificates.ts';
 import { freePort, startProgram, type Program } from '../processes/process.ts';
-import type { GoPrograms } from './go-programs.ts';
+import type { UpstreamPrograms } from './go-programs.ts';
 
 // Less than a hook may take, so that the failure is told with the server's output.
 const readyTimeoutMs = 15_000;
@@ -24,15 +24,15 @@ export interface UpstreamOptions {
 
 /** Starts both and resolves when the server has the agent. */
 export async function startUpstream(
-  go: GoPrograms,
+  programs: UpstreamPrograms,
   certificates: TestCertificates,
   options: UpstreamOptions = {},
 ): Promise<Upstream> {
   const ports = await serverPorts();
   await using started = new AsyncDisposableStack();
-  const server = started.use(startServer(go, certificates, ports, options));
+  const server = started.use(startServer(programs, certificates, ports, options));
   await server.waitForPort(ports.agent);
-  const agent = started.use(await startAgent(go, certificates, ports.agent, options));
+  const agent = started.use(await startAgent(programs, certificates, ports.agent, options));
   // /readyz answers 200 only once an agent is connected.
   await ready(server, `http://127.0.0.1:${ports.health}/readyz`);
   const running = started.move();
@@ -67,14 +67,14 @@ async function serverPorts(): Promise<ServerPorts> {
 }
 
 function startServer(
-  go: GoPrograms,
+  programs: UpstreamPrograms,
   certificates: TestCertificates,
   ports: ServerPorts,
   { udsPath, verbosity = 4 }: UpstreamOptions,
 ): Program {
   const { server, client, agent } = certificates;
   return startProgram({
-    command: go.server,
+    command: programs.server,
     name: 'upstream proxy-server',
     args: [
       `--v=${verbosity}`,
@@ -101,13 +101,13 @@ function startServer(
 }
 
 async function startAgent(
-  go: GoPrograms,
+  programs: UpstreamPrograms,
   { server, agent }: TestCertificates,
   serverPort: number,
   { verbosity = 4 }: UpstreamOptions,
 ): Promise<Program> {
   return startProgram({
-    command: go.agent,
+    command: programs.agent,
     name: 'upstream proxy-agent',
     args: [
       `--v=${verbosity}`,

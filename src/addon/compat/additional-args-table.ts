@@ -1,10 +1,10 @@
 import { problemOf } from '../../base/options/read-options.ts';
 import { agentOperatorTable, brokerOperatorTable } from '../../base/options/passthrough-options.ts';
 import type { Option } from '../../base/options/option-table.ts';
-import { cipherSuitesProblem } from '../../base/tls/tls-policy.ts';
+import { cipherSuitesProblem } from '../../base/options/tls-options.ts';
 import { trustedProxiesProblem } from '../../base/server/trusted-proxies.ts';
 import type { FlagRule, FlagRules } from './additional-args.ts';
-import type { TextCheck } from '../configuration/field-reader.ts';
+import type { TextCheck } from '../api/field-problem.ts';
 
 const only =
   (form: RegExp): TextCheck =>

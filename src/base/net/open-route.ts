@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { HostPort } from '../options/option-parsers.ts';
+import type { HostPort } from './host-port.ts';
 import type { Attempt } from './attempt.ts';
 import { openTcp } from './open-tcp.ts';
 import { connectThroughProxy } from './connect-through-proxy.ts';

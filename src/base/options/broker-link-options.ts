@@ -5,30 +5,11 @@ import {
   readHeaderFile,
 } from '../net/gateway-headers.ts';
 import type { OptionsDraft } from './read-options.ts';
-import type { OptionsTable, OptionValues } from './option-table.ts';
-import { isLoopback } from './option-parsers.ts';
+import type { OptionsTable, OptionsOf } from './option-table.ts';
+import { isLoopback } from '../net/host-port.ts';
 import type { ProxyEnvironment } from '../net/proxy-environment.ts';
 import { readSecretFile } from '../files/secret-file.ts';
 import type { Secret } from '../secret.ts';
-
-/** What every long-running program has. */
-export const processTable = {
-  drainTimeoutMs: {
-    name: 'drain-timeout',
-    kind: 'durationMs',
-    default: '30s',
-    help: 'How long open streams may go on after SIGTERM before they are reset.',
-  },
-  logLevel: {
-    name: 'log-level',
-    kind: 'choice',
-    choices: ['error', 'warn', 'info', 'debug'],
-    default: 'info',
-    help: 'The least important lines to log: error, warn, info or debug.',
-  },
-} as const satisfies OptionsTable;
-
-export type LogLevel = OptionValues<typeof processTable>['logLevel'];
 
 /** What every program has that connects to a broker. */
 export const brokerLinkTable = {
@@ -146,7 +127,7 @@ function checkHeaders(
 
 /** The fields of `BrokerLinkOptions`, for the `readXOptions` of programs. */
 export function brokerLinkOptions(
-  values: OptionValues<LinkTable>,
+  values: OptionsOf<LinkTable>,
   proxies: ProxyEnvironment,
 ): BrokerLinkOptions {
   return { brokerUrl: values.brokerUrl, ...brokerAccessOptions(values, proxies) };
@@ -154,7 +135,7 @@ export function brokerLinkOptions(
 
 /** All but where the broker is. */
 export function brokerAccessOptions(
-  values: Omit<OptionValues<LinkTable>, 'brokerUrl'>,
+  values: Omit<OptionsOf<LinkTable>, 'brokerUrl'>,
   proxies: ProxyEnvironment,
 ): Omit<BrokerLinkOptions, 'brokerUrl'> {
   const { tokenFile, token, caFile, serverName, hostHeader, header, headerFile } = values;
@@ -170,20 +151,4 @@ export function brokerAccessOptions(
     },
     proxies,
   };
-}
-
-/** What a program's `readXOptions` returns: its options, and what its process needs to start with them. */
-export interface ProgramOptions<T> {
-  readonly options: T;
-  readonly logLevel: LogLevel;
-  /** Sentences to log at the start. */
-  readonly warnings: readonly string[];
-}
-
-/** A default for ids of processes: the host's name, and a few letters that tell two of them on one host apart. */
-export function processId(hostName: string): string {
-  const letters = Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) =>
-    byte.toString(16).padStart(2, '0'),
-  );
-  return `${hostName}-${letters.join('')}`;
 }

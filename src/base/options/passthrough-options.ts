@@ -1,7 +1,7 @@
-import { processTable } from './broker-link-options.ts';
+import { processTable } from './process-options.ts';
 import { connectionShare } from '../server/open-file-limit.ts';
 import type { OptionsTable } from './option-table.ts';
-import { tlsChoiceTable } from '../tls/tls-policy.ts';
+import { tlsTable } from './tls-options.ts';
 
 /** The part of a process's descriptors for connections of agents and dialers; those of konnectivity clients have another. */
 const brokerShare = 1 / 2;
@@ -20,7 +20,7 @@ export const brokerOperatorTable = {
     kind: 'integer',
     min: 1,
     default: {
-      says: 'half of the open files that the process may have',
+      help: 'half of the open files that the process may have',
       make: () => String(connectionShare(brokerShare)),
     },
     help: 'Connections to --listen at a time, agents and dialers together. What the open file limit does not allow is cut down, with a warning.',
@@ -38,7 +38,7 @@ export const brokerOperatorTable = {
     placeholder: 'CIDRS',
     help: 'Addresses and networks of load balancers and ingresses in front of --listen, with commas between them (10.0.0.0/8,fd00::/8). They have no limit per address, and X-Forwarded-For names their clients, who have one each.',
   },
-  ...tlsChoiceTable,
+  ...tlsTable,
   ...processTable,
 } as const satisfies OptionsTable;
 
@@ -52,7 +52,7 @@ export const agentOperatorTable = {
   },
   kubeApiserver: {
     name: 'kube-apiserver',
-    kind: 'hostMaybePort',
+    kind: 'hostWithOptionalPort',
     default: 'kubernetes.default.svc',
     help: 'What the name of the cluster stands for as a destination. Without a port, the one asked for is used.',
   },

@@ -6,7 +6,7 @@ import { guardedServerOptions, guardHttpServer } from './guarded-http.ts';
 import type { Logger } from '../log/logger.ts';
 import { listenAt } from './listen.ts';
 import { connectionShare } from './open-file-limit.ts';
-import { formatHostPort, type HostPort } from '../options/option-parsers.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 
 /** What probes and scrapers ask of a program. */
 export interface StatusSource {
@@ -59,7 +59,7 @@ export async function startStatusServer(
     log,
     onRequest: (request, response) => {
       answer(source, request.url ?? '/', response).catch((thrown: unknown) => {
-        log.error('status request failed', { why: describeError(thrown) });
+        log.error('status request failed', { error: describeError(thrown) });
         response.destroy();
       });
     },

@@ -11,7 +11,7 @@ let router: Promise<EdgeRouter> | undefined;
 function makeRouter(env: EdgeEnv): Promise<EdgeRouter> {
   const made = EdgeRouter.create(env);
   made.catch((thrown: unknown) => {
-    createConsoleLogger('error').error('not configured', { why: describeError(thrown) });
+    createConsoleLogger('error').error('not configured', { error: describeError(thrown) });
   });
   return made;
 }

@@ -81,9 +81,9 @@ export async function startBroker(
   const credentials = starting.use(
     await openCredentials(options, { ...parts, reviewer: hubCluster?.reviewer }),
   );
-  const acceptance =
+  const clusterAdmission =
     hubCluster && new ClusterAdmission(hubCluster.clusters, { ...parts, tunnels: relay });
-  if (acceptance !== undefined) starting.defer(() => acceptance.close());
+  if (clusterAdmission !== undefined) starting.defer(() => clusterAdmission.close());
   const { authenticator } = credentials;
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
@@ -95,11 +95,12 @@ export async function startBroker(
   const app = createApp(
     {
       relay,
-      clocks,
+      agentClocks: clocks,
+      clock: systemClock,
       authenticator:
         keys === undefined ? authenticator : new ReplicaAuthenticator(keys, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
-      clusterAdmission: acceptance,
+      clusterAdmission,
       limits: {
         ...defaultAdmissionLimits,
         ...(options.maxTunnelsPerCluster === undefined
@@ -130,7 +131,10 @@ export async function startBroker(
       app,
       log,
       peerOf: of,
-      onAdmitted: (socket) => guard.authenticated(socket),
+      onLink: (link, client) => {
+        clusterAdmission?.admitted(client, link);
+        relay.admit(link, client);
+      },
     }),
   });
   starting.use(guard);
@@ -151,7 +155,7 @@ export async function startBroker(
   const dialer = new PooledDialer({
     connect: async (cluster) => {
       const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
-      relay.admitDialer(far, cluster, 'bridge');
+      relay.admit(far, { kind: 'dialer', cluster, dialer: 'bridge' });
       return near;
     },
     clock: systemClock,

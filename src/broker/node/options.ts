@@ -1,14 +1,14 @@
 import { hostname } from 'node:os';
 import { connectionShare } from '../../base/server/open-file-limit.ts';
 import type { OptionsDraft } from '../../base/options/read-options.ts';
-import { processId } from '../../base/options/broker-link-options.ts';
+import { processId } from '../../base/options/process-options.ts';
 import { brokerOperatorTable } from '../../base/options/passthrough-options.ts';
 import type { OptionsTable } from '../../base/options/option-table.ts';
 import type { ProxyEnvironment } from '../../base/net/proxy-environment.ts';
 import type { Secret } from '../../base/secret.ts';
-import type { TlsChoice } from '../../base/tls/tls-policy.ts';
+import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
 import { type TrustedProxies, trustedProxiesProblem } from '../../base/server/trusted-proxies.ts';
-import { formatHostPort, type HostPort, isLoopback } from '../../base/options/option-parsers.ts';
+import { formatHostPort, type HostPort, isLoopback } from '../../base/net/host-port.ts';
 
 /** What `startBroker` is told. The paths are of files that could be read at the start, and may change while running. */
 export interface BrokerOptions {
@@ -18,7 +18,7 @@ export interface BrokerOptions {
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   /** Versions and cipher suites of that TLS. */
-  readonly tlsChoice?: TlsChoice | undefined;
+  readonly tlsPolicy?: TlsPolicy | undefined;
   /** PEM files with the public keys of enrolment tokens; a token of any of them is accepted. Empty: no credentials are asked for. */
   readonly tokenPublicKey: readonly string[];
   /** PEM file with the CAs of agents' registration certificates; undefined: no certificate makes anybody an agent. */
@@ -110,7 +110,7 @@ export const brokerTable = {
     name: 'replica-id',
     kind: 'string',
     placeholder: 'ID',
-    default: { says: 'the host name and random letters', make: () => processId(hostname()) },
+    default: { help: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'Names this process among the replicas of the broker.',
   },
   acceptRate: brokerOperatorTable.acceptRate,

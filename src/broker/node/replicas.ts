@@ -2,7 +2,7 @@ import { systemClock } from '../../base/clock.ts';
 import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import { isLoopback } from '../../base/options/option-parsers.ts';
+import { isLoopback } from '../../base/net/host-port.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';

@@ -68,7 +68,7 @@ export class ClaimRenewer {
     if (!this.#reasons.has(error.message) && this.#reasons.size < maxReasons) {
       this.#reasons.add(error.message);
       const event = this.#away === undefined ? 'redis is away' : 'redis is away for another reason';
-      this.#options.log.warn(event, { code: error.code, why: error.message });
+      this.#options.log.warn(event, { code: error.code, error: error.message });
     }
     this.#away = error;
     this.#failedAtMs = this.#options.clock.now();
@@ -203,7 +203,7 @@ export class ClaimRenewer {
   #track(work: Promise<unknown>): void {
     work.catch((thrown: unknown) => {
       if (thrown instanceof RedisError) this.failed(thrown);
-      else this.#options.log.error('directory failed', { why: describeError(thrown) });
+      else this.#options.log.error('directory failed', { error: describeError(thrown) });
     });
   }
 }

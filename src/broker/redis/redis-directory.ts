@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { isClusterAlias } from '../../base/tokens/token-subject.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
@@ -310,7 +310,7 @@ export class RedisDirectory implements Directory {
     const missing = `grant its user +subscribe +publish &${this.#channel}`;
     const isNews = this.#untold === undefined;
     this.#untold = `${why}; ${missing}`;
-    if (isNews) this.#log.warn('redis does not tell of changes', { why: this.#untold });
+    if (isNews) this.#log.warn('redis does not tell of changes', { reason: this.#untold });
   }
 
   /** Somebody else claims the same tunnel; whether that is newer than ours Redis knows for certain. */

@@ -90,7 +90,7 @@ export class RedisRoutes {
     if (this.#keysLogged.has(key)) return;
     if (this.#keysLogged.size >= maxKeysLogged) this.#keysLogged.clear();
     this.#keysLogged.add(key);
-    this.#options.log.warn(event, { key: key.slice(0, 200), why: describeError(thrown) });
+    this.#options.log.warn(event, { key: key.slice(0, 200), error: describeError(thrown) });
   }
 
   #maxAgeMs(route: Route): number {

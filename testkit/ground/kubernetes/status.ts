@@ -28,7 +28,14 @@ async function statusOf(name: string): Promise<string> {
     ended.length === 0
       ? `${programs.length} programs run`
       : `${ended.join(', ')} ended, ${programs.length - ended.length} programs run`;
-  const facts = await conditionsOf(name).catch((error: unknown) => [String(error)]);
+  const facts = await conditionsOf(name).catch((error: unknown) => {
+    // Without the command line of kubectl: what the server said.
+    return [
+      String(error)
+        .replace(/^.* ended with code \d+: /s, '')
+        .trim(),
+    ];
+  });
   return `${name}: ${[processes, ...facts].join('; ')}`;
 }
 

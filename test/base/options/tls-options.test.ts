@@ -1,10 +1,10 @@
 import { createSecureContext } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { readOptions } from '../../../src/base/options/read-options.ts';
-import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../../../src/base/tls/tls-policy.ts';
+import { checkTlsPolicy, tlsPolicyOf, tlsTable } from '../../../src/base/options/tls-options.ts';
 
 const chosen = (...argv: string[]) =>
-  tlsChoice(readOptions(tlsChoiceTable, argv, {}, checkTlsChoice).values);
+  tlsPolicyOf(readOptions(tlsTable, argv, {}, checkTlsPolicy).values);
 
 describe('the choice of TLS', () => {
   it.each([

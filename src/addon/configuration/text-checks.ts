@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import { problemOf } from '../../base/options/read-options.ts';
 import { agentOperatorTable } from '../../base/options/passthrough-options.ts';
-import { isDnsLabel } from '../../base/tokens/token-subject.ts';
-import type { TextCheck } from './field-reader.ts';
+import { isDnsLabel } from '../../base/names/cluster-name.ts';
+import type { TextCheck } from '../api/field-problem.ts';
 
 const subdomain = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 const qualifiedName = /^([A-Za-z0-9][A-Za-z0-9._-]{0,61})?[A-Za-z0-9]$/;

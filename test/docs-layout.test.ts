@@ -1,0 +1,89 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+
+const root = new URL('../', import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
+
+const docs = readdirSync(new URL('docs', root)).filter((name) => name.endsWith('.md'));
+/** What a newcomer reads, and what is written for every reader. */
+const pages = [
+  ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
+  ...docs.map((name) => `docs/${name}`),
+  ...['charts/agent/README.md', 'examples/go-client-go/README.md', 'examples/typescript/README.md'],
+];
+const notes = ['cluster-proxy', 'agent'].map((chart) => `charts/${chart}/templates/NOTES.txt`);
+
+describe('the layout of documents', () => {
+  it('no line of a table is longer than 160 characters', () => {
+    const long = pages.flatMap((page) =>
+      read(page)
+        .split('\n')
+        .filter((line) => line.startsWith('|') && line.length > 160)
+        .map((line) => `${page}: ${line}`),
+    );
+    expect(long).toEqual([]);
+  });
+
+  it('no line of prose is longer than 125 characters', () => {
+    const long = pages.flatMap((page) =>
+      read(page)
+        // Code and links cannot be wrapped.
+        .replaceAll(/^( *```).*?^\1$/gms, '')
+        .split('\n')
+        .filter((line) => !/^[|<#]|^\s*\S+$/.test(line) && line.length > 125)
+        .map((line) => `${page}: ${line}`),
+    );
+    expect(long).toEqual([]);
+  });
+
+  it('docs/README.md links every page of docs', () => {
+    const linked = new Set(read('docs/README.md').match(/(?<=\]\()[\w-]+\.md(?=\))/g));
+    expect([...linked].toSorted()).toEqual(docs.filter((name) => name !== 'README.md').toSorted());
+  });
+
+  it('no page and no Helm note uses a word that docs/style.md avoids', () => {
+    const avoided = read('docs/style.md')
+      .split('\n## ')
+      .find((section) => section.startsWith('Words to avoid'))!
+      .split('\n')
+      .filter((line) => /^\| [a-z]/.test(line))
+      .map((line) => line.split('|')[1]!.trim())
+      .filter((word) => word !== 'avoid');
+    expect(avoided.length).toBeGreaterThan(10);
+    const used = [...pages, ...notes]
+      .filter((page) => page !== 'docs/style.md')
+      .flatMap((page) => {
+        const text = read(page).replaceAll(/\s+/g, ' ');
+        return avoided
+          .filter((word) => new RegExp(`\\b${word}\\b`, 'i').test(text))
+          .map((word) => `${page}: ${word}`);
+      });
+    expect(used).toEqual([]);
+  });
+
+  it('every relative link leads to a file, and its anchor to a heading', () => {
+    const broken = pages.flatMap((page) =>
+      Array.from(read(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)/g))
+        .filter(([, path, anchor]) => {
+          const target = path === '' ? new URL(page, root) : new URL(path!, new URL(page, root));
+          if (!existsSync(target)) return true;
+          return anchor !== undefined && !anchorsOf(readFileSync(target, 'utf8')).has(anchor);
+        })
+        .map(([link]) => `${page}: ${link}`),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  /** As GitHub makes them. */
+  function anchorsOf(text: string): ReadonlySet<string> {
+    const headings = Array.from(text.matchAll(/^#+ (.+)$/gm), ([, heading]) => heading!);
+    return new Set(
+      headings.map((heading) =>
+        heading
+          .toLowerCase()
+          .replaceAll(/[^\w\s-]/g, '')
+          .replaceAll(' ', '-'),
+      ),
+    );
+  }
+});
