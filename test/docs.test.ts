@@ -140,7 +140,7 @@ describe('docs/errors.md', () => {
     [
       'connecting',
       '## Connecting to a broker',
-      unionIn('src/websocket/handshake-error.ts', 'HandshakeErrorCode'),
+      unionIn('src/tunnel/connect-error.ts', 'ConnectErrorCode'),
     ],
     [
       'the bridge',
@@ -202,6 +202,7 @@ describe('docs/errors.md', () => {
           log: silentLogger,
         }),
         acceptRate: new AcceptRate(perSecond, systemClock),
+        clock: systemClock,
         metrics: async () => ({ contentType: '', text: '' }),
         log: silentLogger,
       });
@@ -212,7 +213,7 @@ describe('docs/errors.md', () => {
       'Culvert-Cluster': cluster,
       'Culvert-Agent': 'a',
     });
-    const upgrade = { upgrade: () => new Response() };
+    const upgrade = { acceptLink: () => new Response() };
     const busy = await appWith(new Relay(options), 1);
     await busy.request('/v1/agent', { headers: agent('c1') }, upgrade);
     const closing = new Relay(options);

@@ -3,7 +3,9 @@ import type { Command } from './command.ts';
 
 const width = 96;
 
+/** By kind. The rows of kind `parsed` have placeholders of their own. */
 const placeholders: Record<Option['kind'], string> = {
+  parsed: 'TEXT',
   string: 'TEXT',
   hostPort: 'HOST:PORT',
   hostWithOptionalPort: 'HOST[:PORT]',

@@ -8,7 +8,7 @@ import { trustClientsOf } from '../base/tls/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
 import type { TlsFiles } from './options.ts';
 
-/** What the files of `TlsFiles` hold, as PEM. */
+/** The contents of `TlsFiles`, as PEM. */
 export interface TlsMaterial {
   readonly cert: string;
   readonly key: string;
@@ -17,7 +17,7 @@ export interface TlsMaterial {
 }
 
 /**
- * Certificate, key and client CA, as the files are at the moment: the one place where they enter.
+ * Reads certificate, key and client CA, and reads them again when the files change.
  *
  * @throws BridgeError `invalid_options`
  */
@@ -33,7 +33,7 @@ export async function openTlsFiles(
       what: 'certificate, key and client CA of the konnectivity bridge',
       paths: [files.certFile, files.keyFile, files.clientCaFile],
       make: ([cert = '', key = '', clientCa = '']) => {
-        // Throws where a server could not be made of them, such as a key that belongs to another certificate.
+        // Throws if a server cannot use them, for example a key of another certificate.
         createSecureContext({ cert, key, ...trustClientsOf(clientCa), ...choice });
         return { cert, key, clientCa, choice };
       },

@@ -36,7 +36,12 @@ it('credential rotation while connected: streams outlive the old token, and the 
   const server = createServer().on('upgrade', (request, socket, head) => {
     shown.push(request.headers.authorization);
     sockets.push(socket as Socket);
-    relay.admitAgent(acceptWebSocket(request, socket, head)!, 'c1', 'agent-0', 0);
+    relay.admit(acceptWebSocket(request, socket, head)!, {
+      kind: 'agent',
+      cluster: 'c1',
+      agent: 'agent-0',
+      tunnel: 0,
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -56,7 +61,7 @@ it('credential rotation while connected: streams outlive the old token, and the 
     new PooledDialer({
       connect: async (cluster) => {
         const [near, far] = memoryLinkPair(queueMicrotask);
-        relay.admitDialer(far, cluster, 'test');
+        relay.admit(far, { kind: 'dialer', cluster, dialer: 'test' });
         return near;
       },
       clock: systemClock,

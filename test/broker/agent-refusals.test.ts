@@ -23,7 +23,7 @@ it.each([
     const directory = new MemoryDirectory();
     const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', 'a', 0);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
     const agent = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 'test' }));
     await agent.next(FrameType.welcome);
@@ -32,7 +32,7 @@ it.each([
       connect: async (cluster) => {
         links++;
         const [mine, theirs] = memoryLinkPair(queueMicrotask);
-        relay.admitDialer(theirs, cluster, 'somebody');
+        relay.admit(theirs, { kind: 'dialer', cluster, dialer: 'somebody' });
         return mine;
       },
       clock,

@@ -48,13 +48,14 @@ function makeApp(options: { open?: boolean; acceptRate?: number } = {}) {
     relay,
     authenticator: options.open === true ? openAuthenticator : new TokenAuthenticator(verifier),
     acceptRate: new AcceptRate(options.acceptRate ?? 100, systemClock),
+    clock: systemClock,
     metrics: async () => ({ contentType: 'text/plain', text: 'up 1\n' }),
     log,
   });
   const attempt = async ({ path, headers = {}, upgrade = true }: Attempt) => {
     let upgraded = false;
     const runtime: RequestRuntime = {
-      upgrade() {
+      acceptLink() {
         upgraded = true;
         return new Response(null, { status: 204 });
       },

@@ -63,8 +63,9 @@ function world() {
       onClose: (error) => (state.closedBy = error?.code ?? 'closed'),
     };
     near.attach(owner);
-    acceptance.admitted(identity, far);
-    relay.admitAgent(far, identity.cluster, agent, 0);
+    const client = { ...identity, agent, tunnel: 0 };
+    acceptance.admitted(client, far);
+    relay.admit(far, client);
     const hello = () =>
       near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 't' }));
     return { state, hello };

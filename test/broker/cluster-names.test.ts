@@ -21,7 +21,7 @@ import {
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
-import { readBridgeOptions } from '../../src/cli/bridge.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** The attacker may name its cluster, and wants what is meant for the cluster `victim`. */
@@ -108,10 +108,10 @@ describe('a cluster that is named like the alias of another one', () => {
     });
     const metrics = async () => ({ contentType: 'text/plain', text: '' });
     const acceptRate = new AcceptRate(100, clock);
-    const app = createApp({ relay, authenticator, acceptRate, metrics, log: silentLogger });
+    const app = createApp({ relay, authenticator, acceptRate, clock, metrics, log: silentLogger });
     let upgrades = 0;
     const runtime: RequestRuntime = {
-      upgrade() {
+      acceptLink() {
         upgrades++;
         return new Response(null, { status: 204 });
       },

@@ -76,25 +76,31 @@ async function makeReplica() {
     relay,
     authenticator: new ReplicaAuthenticator(() => key, server.address, openAuthenticator),
     acceptRate: new AcceptRate(100, systemClock),
+    clock: systemClock,
     metrics: async () => ({ contentType: '', text: '' }),
     log,
   });
   const upgrades = createServer();
   const peerOf = () => unknownPeer;
-  const upgrade = upgradeHandler({ app, log, peerOf, onAdmitted: () => {} });
+  const upgrade = upgradeHandler({
+    app,
+    log,
+    peerOf,
+    onLink: (link, client) => relay.admit(link, client),
+  });
   upgrades.on('upgrade', (message, socket, head) => {
-    upgrade({ message, socket: socket as Socket, head }, undefined);
+    upgrade({ message, socket: socket as Socket, head, authenticated() {} }, undefined);
   });
   const admitAgent = async (cluster: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, cluster, 'a', 0);
+    relay.admit(far, { kind: 'agent', cluster, agent: 'a', tunnel: 0 });
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await new PlayedLink(near).next(FrameType.welcome);
   };
   await admitAgent('good');
   const dial = (cluster: string) => {
     const [mine, theirs] = memoryLinkPair(queueMicrotask);
-    relay.admitDialer(theirs, cluster, 'somebody');
+    relay.admit(theirs, { kind: 'dialer', cluster, dialer: 'somebody' });
     const session = crypto.randomUUID().replaceAll('-', '');
     mine.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(mine);

@@ -33,7 +33,7 @@ function makeRelay(more: Partial<RelayOptions> = {}): Relay {
 
 async function connectAgent(relay: Relay, cluster = 'c1', agent = 'a'): Promise<PlayedLink> {
   const [near, far] = memoryLinkPair(queueMicrotask);
-  relay.admitAgent(far, cluster, agent, 0);
+  relay.admit(far, { kind: 'agent', cluster, agent, tunnel: 0 });
   const peer = new PlayedLink(near);
   near.sendCopy(FrameType.hello, 0, 0, hello);
   await peer.next(FrameType.welcome);
@@ -44,7 +44,7 @@ let sessions = 0;
 
 function connectDialer(relay: Relay, cluster = 'c1', forwarded = false): PlayedLink {
   const [near, far] = memoryLinkPair(queueMicrotask);
-  relay.admitDialer(far, cluster, 'somebody', forwarded);
+  relay.admit(far, { kind: 'dialer', cluster, dialer: 'somebody', forwarded });
   const peer = new PlayedLink(near);
   const session = (++sessions).toString(16).padStart(32, '0');
   const dialerHello = { ...protocolVersion, software: 'test', session };
@@ -158,7 +158,7 @@ describe('relay', () => {
       await agent.next(FrameType.attach);
       await agent.next(FrameType.attach);
     }
-    expect(Array.from(relay.agents(), (port) => port.sessionCount)).toEqual([2, 2]);
+    expect(Array.from(relay.agents(), (port) => port.sessions.size)).toEqual([2, 2]);
   });
 
   it('gives no session to an agent that has been silent for longer than two pings', async () => {
@@ -189,7 +189,7 @@ describe('relay', () => {
   it('refuses an unknown major version with a sentence', async () => {
     const relay = makeRelay();
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', 'a', 0);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ major: 2, minor: 0, software: 'new' }));
     expect(await peer.closed.promise).toMatchObject({ code: 'version_unsupported' });
@@ -248,7 +248,7 @@ describe('several replicas', () => {
       asked.push(replica);
       if (asked.length === 1) throw new TunnelError('link_lost', 'gone');
       const [near, far] = memoryLinkPair(queueMicrotask);
-      other.admitDialer(far, 'c1', 'somebody', true);
+      other.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'somebody', forwarded: true });
       return near;
     });
     await welcomed(connectDialer(relay));
@@ -260,7 +260,12 @@ describe('several replicas', () => {
     const relay = await relayBeside(async (replica) => {
       asked.push(replica);
       const [near, far] = memoryLinkPair(queueMicrotask);
-      makeRelay().admitDialer(far, 'c1', 'somebody', true);
+      makeRelay().admit(far, {
+        kind: 'dialer',
+        cluster: 'c1',
+        dialer: 'somebody',
+        forwarded: true,
+      });
       return near;
     });
     expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'no_agent' });
@@ -332,7 +337,10 @@ describe('several replicas', () => {
     const { signal } = new AbortController();
     await expect(relay.route(wish, signal)).rejects.toMatchObject({ code: 'no_agent' });
     await connectAgent(relay, 'c2', 'a');
-    expect(await relay.route(wish, signal)).toMatchObject({ here: { retiring: false } });
+    expect(await relay.route(wish, signal)).toMatchObject({
+      kind: 'local',
+      agent: { retiring: false },
+    });
   });
 
   it('takes a new session from another replica while it drains, for it may hold the last tunnel', async () => {
@@ -362,7 +370,7 @@ describe('pooled dialer', () => {
     const dialer = new PooledDialer({
       connect: async (cluster) => {
         const [near, far] = memoryLinkPair(queueMicrotask);
-        relay.admitDialer(far, cluster, 'pool');
+        relay.admit(far, { kind: 'dialer', cluster, dialer: 'pool' });
         counted.links++;
         return near;
       },

@@ -45,6 +45,7 @@ async function askAt(
     relay: new Relay({ replica: 'r1', address, directory, clock: systemClock, log }),
     authenticator,
     acceptRate: new AcceptRate(100, systemClock),
+    clock: systemClock,
     metrics: async () => ({ contentType: '', text: '' }),
     log,
   });
@@ -53,7 +54,7 @@ async function askAt(
     path,
     { headers },
     {
-      upgrade: (_, added = {}) => {
+      acceptLink: (_: unknown, added: Readonly<Record<string, string>> = {}) => {
         answered = added;
         return new Response(null, { status: 204 });
       },

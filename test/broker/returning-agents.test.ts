@@ -18,7 +18,7 @@ function makeRelay() {
   const relay = new Relay({ replica: 'r', address: '', directory, clock, log: silentLogger });
   const connect = async (cluster = 'c1') => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, cluster, 'a', 0, 'one');
+    relay.admit(far, { kind: 'agent', cluster, agent: 'a', tunnel: 0, instance: 'one' });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await peer.next(FrameType.welcome);
@@ -26,7 +26,7 @@ function makeRelay() {
   };
   const dial = (cluster = 'c1') => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitDialer(far, cluster, 'somebody');
+    relay.admit(far, { kind: 'dialer', cluster, dialer: 'somebody' });
     const session = crypto.randomUUID().replaceAll('-', '');
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(near);

@@ -32,7 +32,7 @@ async function makeReplica() {
   });
   const connect = async (name: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', name, 0);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent: name, tunnel: 0 });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await peer.next(FrameType.welcome);
@@ -40,7 +40,7 @@ async function makeReplica() {
   };
   const dial = () => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitDialer(far, 'c1', 'somebody');
+    relay.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'somebody' });
     const session = crypto.randomUUID().replaceAll('-', '');
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(near);
@@ -116,16 +116,19 @@ describe('a session that may go to another replica', () => {
     const [port] = relay.agents();
     port!.retire(7_000);
     // Both are given up: the one here saves a hop.
-    expect(await relay.route(wish, signal)).toEqual({ here: port });
+    expect(await relay.route(wish, signal)).toEqual({ kind: 'local', agent: port });
     agent.link.close();
     await agent.closed.promise;
-    expect(await relay.route(wish, signal)).toMatchObject({ elsewhere: { replica: 'r2' } });
+    expect(await relay.route(wish, signal)).toMatchObject({
+      kind: 'remote',
+      owner: { replica: 'r2' },
+    });
     await expect(relay.route({ ...wish, process: { agent: 'a' } }, signal)).rejects.toMatchObject({
       code: 'no_agent',
     });
     await directory.claim(elsewhere);
     expect(await relay.route({ ...wish, process: { agent: 'a' } }, signal)).toMatchObject({
-      elsewhere: { tunnel: 1 },
+      owner: { tunnel: 1 },
     });
     await expect(relay.route({ ...wish, process: { agent: 'b' } }, signal)).rejects.toMatchObject({
       code: 'agent_lost',
@@ -138,8 +141,8 @@ describe('a session that may go to another replica', () => {
     await connect('b');
     const [stays, leaves] = relay.agents();
     leaves!.retire(7_000);
-    expect([stays!.sessionCount, leaves!.sessionCount]).toEqual([1, 0]);
-    expect(await relay.route(wish, signal)).toEqual({ here: stays });
+    expect([stays!.sessions.size, leaves!.sessions.size]).toEqual([1, 0]);
+    expect(await relay.route(wish, signal)).toEqual({ kind: 'local', agent: stays });
   });
 
   it('makes a replica doubt the entry of one that it asked in vain', async () => {

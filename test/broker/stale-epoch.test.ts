@@ -29,7 +29,7 @@ it.each([
   const relay = new Relay({ replica: 'r1', address: 'ws://r1', directory, clock, log });
   const connect = async (agent: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', agent, 0);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent, tunnel: 0 });
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 'test' }));
     const peer = new PlayedLink(near);
     await peer.next(FrameType.welcome);

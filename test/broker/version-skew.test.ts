@@ -23,8 +23,8 @@ function makeRelay() {
   const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
   const greet = (who: 'agent' | 'dialer', hello: object) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    if (who === 'agent') relay.admitAgent(far, 'c1', 'a', 0);
-    else relay.admitDialer(far, 'c1', 'somebody');
+    if (who === 'agent') relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
+    else relay.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'somebody' });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
     return peer;

@@ -34,7 +34,7 @@ async function intrude(fleet: Fleet, name: string, hello: object): Promise<objec
     onClose: (error: TunnelError | undefined) => void (seen.code = error?.code),
   };
   near.attach(owner);
-  fleet.anyReplica(0)!.relay!.admitDialer(far, 'c1', name);
+  fleet.anyReplica(0)!.relay!.admit(far, { kind: 'dialer', cluster: 'c1', dialer: name });
   near.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   await fleet.clock.advance(1_000);
   return seen;

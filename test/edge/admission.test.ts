@@ -86,7 +86,7 @@ describe('admission to the Worker', () => {
   });
 
   it('believes nobody who says that he was let in', async () => {
-    const admitted = { role: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 };
+    const admitted = { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 };
     const forged = { 'Culvert-Admitted': encodeURIComponent(JSON.stringify(admitted)) };
     expect(await shake(worker, session, forged)).toMatch(/^401 /);
     const dialer = await bearer({ kind: 'dialer', name: 'd' });

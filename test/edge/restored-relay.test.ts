@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/log/logger.ts';
-import type { AgentSnapshot } from '../../src/broker/tunnel-name.ts';
-import type { DialerSnapshot } from '../../src/broker/dialer-connection.ts';
+import type { AgentSnapshot, DialerSnapshot } from '../../src/broker/snapshots.ts';
 import { ObjectDirectory } from '../../src/broker/edge/object-directory.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
@@ -47,11 +46,11 @@ function joined() {
 async function established() {
   const { relay, clock, kept } = makeRelay();
   const agent = joined();
-  relay.admitAgent(agent.near, 'c1', 'a', 0);
+  relay.admit(agent.near, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
   agent.far.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   await agent.peer.until(() => agent.peer.frames.length === 1);
   const dialer = joined();
-  relay.admitDialer(dialer.near, 'c1', 'd');
+  relay.admit(dialer.near, { kind: 'dialer', cluster: 'c1', dialer: 'd' });
   const dialerHello = encodeMessage({ ...hello, session: sessionName });
   dialer.far.sendCopy(FrameType.hello, 0, 0, dialerHello);
   await dialer.peer.until(() => dialer.peer.frames.length === 1);
@@ -109,7 +108,7 @@ describe('a relay whose sockets outlive its memory', () => {
   it('finds the agent for new dialers, and gives them numbers that are free', async () => {
     const { relay, agent, session } = await restored();
     const late = joined();
-    relay.admitDialer(late.near, 'c1', 'late');
+    relay.admit(late.near, { kind: 'dialer', cluster: 'c1', dialer: 'late' });
     late.far.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...hello, session: sessionName }));
     await agent.peer.until(() => agent.peer.frames.length === 1);
     expect(agent.peer.frames[0]!.type).toBe(FrameType.attach);

@@ -61,7 +61,12 @@ export class Replica {
       const to = this.#fleet.replicas.find(({ name }) => name === owner.replica);
       if (to?.relay === undefined) throw new TunnelError('link_lost', `${owner.replica} is down`);
       const [near, far] = this.#fleet.link([this, to]);
-      to.relay.admitDialer(far, dialer.cluster, dialer.name, true);
+      to.relay.admit(far, {
+        kind: 'dialer',
+        cluster: dialer.cluster,
+        dialer: dialer.name,
+        forwarded: true,
+      });
       return near;
     };
     this.relay = new Relay({
@@ -168,7 +173,13 @@ export class AgentProcess {
     const replica = this.#fleet.anyReplica(tunnel);
     if (replica === undefined) return this.#connectLater(tunnel);
     const [near, far] = this.#fleet.link([replica], 'agent');
-    replica.relay!.admitAgent(far, cluster, this.id, tunnel, this.instance);
+    replica.relay!.admit(far, {
+      kind: 'agent',
+      cluster,
+      agent: this.id,
+      tunnel,
+      instance: this.instance,
+    });
     let leaving = false;
     const made = new AgentTunnel(near, {
       software: 'simulated',
@@ -313,7 +324,7 @@ export class Fleet {
     const replica = this.anyReplica(Math.floor(this.random() * this.replicas.length));
     if (replica === undefined) throw new TunnelError('link_lost', 'no broker answers');
     const [near, far] = this.link([replica], 'dialer');
-    replica.relay!.admitDialer(far, cluster, name);
+    replica.relay!.admit(far, { kind: 'dialer', cluster, dialer: name });
     return near;
   }
 

@@ -22,6 +22,8 @@ export interface UpgradeRequest {
   readonly message: IncomingMessage;
   readonly socket: Socket;
   readonly head: Buffer;
+  /** Call it when the client has shown a credential that counts: the limits for strangers end. */
+  authenticated(): void;
 }
 
 export interface GuardedHttpParts extends ConnectionGuardParts {
@@ -66,7 +68,10 @@ export function guardHttpServer(server: Server, parts: GuardedHttpParts): Connec
         return;
       }
       socket.on('error', destroySocket);
-      guard.begin(socket, () => onUpgrade({ message, socket, head }, requestProblem(message)));
+      const authenticated = (): void => guard.authenticated(socket);
+      guard.begin(socket, () =>
+        onUpgrade({ message, socket, head, authenticated }, requestProblem(message)),
+      );
     });
   }
   return guard;

@@ -35,7 +35,7 @@ const table = {
   id: {
     name: 'id',
     kind: 'string',
-    default: { says: 'made', make: () => 'made-up' },
+    default: { help: 'made', make: () => 'made-up' },
     help: '',
   },
 } as const satisfies OptionsTable;
