@@ -44,7 +44,7 @@ export async function startMemoryTunnel(
   });
   const welcome = Promise.withResolvers<void>();
   const [near, far] = memoryLinkPair(queueMicrotask);
-  relay.admitAgent(far, 'c1', 'a', 0);
+  relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
   const tunnel = new AgentTunnel(near, {
     software: 'test',
     sessions,
@@ -56,7 +56,7 @@ export async function startMemoryTunnel(
   const dialer = new PooledDialer({
     connect: async (cluster) => {
       const [mine, theirs] = memoryLinkPair(queueMicrotask);
-      relay.admitDialer(theirs, cluster, 'test');
+      relay.admit(theirs, { kind: 'dialer', cluster, dialer: 'test' });
       return mine;
     },
     clock,
