@@ -1,12 +1,14 @@
 // Sends one HTTP request to a Service in a managed cluster, through a broker, with the TypeScript dialer. README.md has the
 // commands.
 import { parseArgs } from 'node:util';
-import { readSecretFile } from '../../src/base/files/secret-file.ts';
-import { createPinoLogger } from '../../src/base/log/pino-logger.ts';
-import { readProxyEnvironment } from '../../src/base/net/proxy-environment.ts';
-import type { Dialer } from '../../src/dialer/dialer.ts';
-import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
-import type { Target } from '../../src/tunnel/stream-request.ts';
+import {
+  createRemoteDialer,
+  type Dialer,
+  readProxyEnvironment,
+  readSecretFile,
+  silentLogger,
+  type Target,
+} from '../../src/exports/dialer.ts';
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +31,7 @@ const dialer = createRemoteDialer({
   serverName: undefined,
   hostHeader: undefined,
   proxies: readProxyEnvironment(process.env),
-  log: createPinoLogger({ level: 'warn' }),
+  log: silentLogger,
 });
 
 try {
