@@ -1,17 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import {
-  aliasOf,
-  decodeEntry,
-  encodeClaim,
-  fieldOf,
-} from '../../../src/broker/redis/redis-entry.ts';
+import { aliasOf, decodeEntry, encodeClaim } from '../../../src/broker/redis/redis-entry.ts';
+import { tunnelKey } from '../../../src/broker/tunnel-name.ts';
 
 const claim = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
 
 describe('an entry of the directory in Redis', () => {
   it.each([claim, { ...claim, instance: 'one' }])('is read as it was written', (written) => {
     const value = `7 9 holder ${encodeClaim(written)}`;
-    const { record } = decodeEntry(aliasOf('c1'), fieldOf(written), value);
+    const { record } = decodeEntry(aliasOf('c1'), tunnelKey(written), value);
     expect(record).toEqual({ ...written, epoch: 7 });
   });
 
@@ -19,7 +15,7 @@ describe('an entry of the directory in Redis', () => {
     const written = { ...claim, instance: 'one' };
     const { agent, tunnel } = JSON.parse(encodeClaim(written)) as typeof claim;
     // What that version checks.
-    expect(`${tunnel}/${agent}`).toBe(fieldOf(written));
+    expect(`${tunnel}/${agent}`).toBe(tunnelKey(written));
   });
 
   it('is refused where its field names another process', () => {

@@ -102,7 +102,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in the field
         /^Redis does not tell of changes \(.*; grant its user \+subscribe \+publish &culvert:changes\)/,
       );
       const lines = logged(first, untold);
-      expect(lines[0]?.['why']).toMatch(/NOPERM|permission|user executing/i);
+      expect(lines[0]?.['error']).toMatch(/NOPERM|permission|user executing/i);
       expect(lines).toHaveLength(1);
       expect(logged(first, away)).toEqual([]);
     });
@@ -159,7 +159,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in the field
     const reasons = () =>
       [away, `${away} for another reason`]
         .flatMap((event) => logged(replica, event))
-        .map(({ why }) => String(why));
+        .map(({ error }) => String(error));
     expect(reasons()).toEqual([]);
     proxy.freeze();
     await replica.directory.claim(onFirst);

@@ -54,6 +54,18 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in trouble',
     startReplica({ redis: url, replica, heartbeatMs, commandTimeoutMs: 250 });
 
   describe('killed and started again', () => {
+    it('orders claims of one tunnel that are made at the same time while Redis is away', async () => {
+      await using server = await RedisServer.start(redis);
+      const { directory } = await still(server.url, 'r1');
+      const fenced = fencedBy(directory);
+      await server.kill();
+      const claims = await Promise.all([directory.claim(onFirst), directory.claim(onFirst)]);
+      const [older, newer] = claims.toSorted((a, b) => a.epoch - b.epoch);
+      expect(newer!.epoch).toBeGreaterThan(older!.epoch);
+      expect(await directory.locate('c1')).toEqual([newer]);
+      expect(fenced).toEqual([older]);
+    });
+
     it('known routes answer all the time, and what was claimed meanwhile is claimed when it is back', async () => {
       await using server = await RedisServer.start(redis);
       const first = await live(server.url, 'r1');

@@ -48,7 +48,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
       holder,
       expiryMs: 60_000,
       commandTimeoutMs: 5_000,
-      onPublished() {},
+      health: { published() {}, notificationsRefused() {} },
     });
   /** Two processes, and the entry that both are about. */
   function twoStores() {
@@ -122,7 +122,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
       holder: 'ours',
       expiryMs: 60_000,
       commandTimeoutMs: 1_000,
-      onPublished() {},
+      health: { published() {}, notificationsRefused() {} },
     });
     await store.ping();
     aheadMs = -3600_000;
