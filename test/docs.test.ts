@@ -140,7 +140,7 @@ describe('docs/errors.md', () => {
     [
       'connecting',
       '## Connecting to a broker',
-      unionIn('src/websocket/handshake-error.ts', 'HandshakeErrorCode'),
+      unionIn('src/tunnel/connect-error.ts', 'ConnectErrorCode'),
     ],
     [
       'the bridge',

@@ -101,7 +101,7 @@ export class SessionStore {
       session: entry.number,
       streams: entry.session.streamCount,
       code: why.code,
-      why: why.message,
+      error: why.message,
     });
     const { clock, resumeGraceMs } = this.#options;
     // Also without streams: the dialer may have one whose OPEN got lost.
@@ -147,7 +147,7 @@ export class SessionStore {
     } catch (thrown) {
       const { code, message } = TunnelError.from(thrown);
       const { dialer } = attach;
-      this.#options.log.warn('session refused', { session: number, dialer, code, why: message });
+      this.#options.log.warn('session refused', { session: number, dialer, code, error: message });
       throw thrown;
     }
   }

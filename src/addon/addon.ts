@@ -182,25 +182,25 @@ class Addon {
     for (;;) {
       const problem = await this.#lookFor(signal);
       if ('version' in problem) return problem.version;
-      if (problem.why !== this.#problem) this.#log.warn('waiting for the hub', problem);
-      this.#problem = problem.why;
+      if (problem.reason !== this.#problem) this.#log.warn('waiting for the hub', problem);
+      this.#problem = problem.reason;
       await sleep(this.#clock, backoff.nextDelayMs(), signal);
     }
   }
 
-  async #lookFor(signal: AbortSignal): Promise<{ version: string } | { why: string }> {
+  async #lookFor(signal: AbortSignal): Promise<{ version: string } | { reason: string }> {
     try {
       for (const version of ['v1alpha1', 'v1beta1']) {
         const apiVersion = `${apiGroups.addon}/${version}`;
         const kind = { apiVersion, kind: 'ManagedClusterAddOn' };
         if (await this.#api.serves(kind, { signal })) return { version };
       }
-      const why =
+      const reason =
         'the hub does not know ManagedClusterAddOns; install Open Cluster Management on it';
-      return { why };
+      return { reason };
     } catch (thrown) {
       signal.throwIfAborted();
-      return { why: describeError(thrown) };
+      return { reason: describeError(thrown) };
     }
   }
 }

@@ -10,6 +10,7 @@ import { SlabPool } from '../tunnel/slab.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { agentMetrics } from './agent-metrics.ts';
 import { BrokerClock } from './broker-clock.ts';
+import { WebSocketConnector } from '../websocket/websocket-connector.ts';
 import { BrokerConnector } from './broker-connector.ts';
 import { BrokerRoutes } from './broker-route.ts';
 import { connectClusters, type KubeClusters } from './kube-clusters.ts';
@@ -110,7 +111,12 @@ class Agent implements RunningAgent {
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#brokerClock = new BrokerClock(this.#log, wallClock);
     const routes = new BrokerRoutes(options, clusters.hubConfig, ca, () => this.#brokerClock.now());
-    this.#connector = new BrokerConnector(options, routes, this.#brokerClock);
+    this.#connector = new BrokerConnector(
+      options,
+      routes,
+      this.#brokerClock,
+      new WebSocketConnector(),
+    );
     const { dialTimeoutMs } = options;
     this.#targets = new TargetStreams({ policy, dialTimeoutMs, clock, log: this.#log });
     this.#sessions = new SessionStore({

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { type ConnectAttempt, ConnectError, connectFirst } from '../base/net/connect-first.ts';
 import { NameError } from '../base/net/name-error.ts';
 import { type FoundAddresses, type NameResolver, systemNames } from '../base/net/name-resolver.ts';
-import type { HostPort } from '../base/options/option-parsers.ts';
+import type { HostPort } from '../base/net/host-port.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { attemptsError, lookupError, lookupTimeout } from './dial-error.ts';
 

@@ -99,10 +99,10 @@ export class LeaseRenewer {
   }
 
   /** Said once for each reason. */
-  #fail(why: string): false {
+  #fail(reason: string): false {
     const { log, lease } = this.#options;
-    if (this.#failing !== why) log.warn('lease not renewed', { ...lease, why });
-    this.#failing = why;
+    if (this.#failing !== reason) log.warn('lease not renewed', { ...lease, reason });
+    this.#failing = reason;
     return false;
   }
 }

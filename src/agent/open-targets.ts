@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
+import { Condition } from '../base/condition.ts';
 import { UnacknowledgedWatch } from './unacknowledged-watch.ts';
 
 /**
@@ -9,7 +10,7 @@ import { UnacknowledgedWatch } from './unacknowledged-watch.ts';
 export class OpenTargets {
   readonly #watch: UnacknowledgedWatch;
   readonly #sockets = new Set<Socket>();
-  #waiters: (() => void)[] = [];
+  readonly #isEmpty = new Condition(() => this.#sockets.size === 0);
 
   constructor(clock: Clock) {
     this.#watch = new UnacknowledgedWatch(clock);
@@ -28,16 +29,11 @@ export class OpenTargets {
 
   /** Resolves when no connection is left, or when the signal aborts. */
   async closed(signal: AbortSignal): Promise<void> {
-    if (this.#sockets.size === 0 || signal.aborted) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiters.push(resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
+    await this.#isEmpty.wait(signal);
   }
 
   #delete(socket: Socket): void {
     this.#sockets.delete(socket);
-    if (this.#sockets.size > 0) return;
-    for (const resolve of this.#waiters.splice(0)) resolve();
+    this.#isEmpty.changed();
   }
 }

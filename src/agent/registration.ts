@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { makeCertificateToken } from '../base/tokens/certificate-token.ts';
 import { describeError } from '../base/error.ts';
 import { Secret } from '../base/secret.ts';
-import type { ClientCertificate } from '../websocket/connect.ts';
+import type { ClientCertificate } from '../base/net/connect-tls.ts';
 
 /** What the registration with the hub has put into a directory, as it is at the moment. */
 export interface Registration {

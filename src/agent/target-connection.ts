@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { keepAlive } from '../base/net/keep-alive.ts';
-import type { HostPort } from '../base/options/option-parsers.ts';
+import type { HostPort } from '../base/net/host-port.ts';
 import { SocketPump } from '../stream-io/node/socket-pump.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
@@ -94,6 +94,6 @@ export class TargetConnection implements StreamHandler {
     });
     stream.accept();
     if (this.#isStopped) pump.onStop();
-    pump.start();
+    pump.onOpened();
   }
 }

@@ -1,7 +1,7 @@
 import { Hono, type Context } from 'hono';
 import { formatTime, timeHeader } from '../base/time-header.ts';
 import type { Clock } from '../base/clock.ts';
-import { isClusterName, isDnsLabel } from '../base/tokens/token-subject.ts';
+import { isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import { Admission, type AdmissionLimits, isRefusal, type Refusal } from './admission.ts';
@@ -85,7 +85,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   const reject = (c: Context<Env>, rejection: Rejection, fields: Record<string, unknown> = {}) => {
     const { status, code, message } = rejection;
     rejections.add(status);
-    log.warn('connection refused', { path: c.req.path, status, code, reason: message, ...fields });
+    log.warn('connection refused', { path: c.req.path, status, code, error: message, ...fields });
     if (status === 401) c.header('WWW-Authenticate', 'Bearer');
     c.header(timeHeader, formatTime(agentClocks.now()));
     if (status === 401 || status === 403) admission.refused(c.req.raw.headers, peerOf(c));

@@ -1,5 +1,5 @@
 import { clusterAlias } from '../base/names/cluster-alias.ts';
-import { isClusterAlias } from '../base/tokens/token-subject.ts';
+import { isClusterAlias } from '../base/names/cluster-name.ts';
 import { byPreference, type AgentClaim, type AgentRecord, type Directory } from './directory.ts';
 import { tunnelKey } from './tunnel-name.ts';
 

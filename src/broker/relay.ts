@@ -172,8 +172,8 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
     if (this.#sharedIds.has(name)) return;
     if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
     this.#sharedIds.add(name);
-    const hint = 'both work side by side; give each process its own id (--agent-id)';
-    this.options.log.warn('two processes have the same agent id', { cluster, agent, hint });
+    const reason = 'both work side by side; give each process its own id (--agent-id)';
+    this.options.log.warn('two processes have the same agent id', { cluster, agent, reason });
   }
 
   onDialerClosed(dialer: DialerConnection): void {

@@ -1,6 +1,5 @@
 import { credentialHeader } from '../base/tokens/certificate-token.ts';
 import type { Clock } from '../base/clock.ts';
-import { isClusterName } from '../base/tokens/token-subject.ts';
 import {
   AuthenticationError,
   type Authenticator,
@@ -9,6 +8,7 @@ import {
   type Peer,
 } from './authenticator.ts';
 import { ReviewQueue } from './review-queue.ts';
+import { isClusterName } from '../base/names/cluster-name.ts';
 
 /** Asks the hub cluster's API server about tokens. */
 export interface TokenReviewer {

@@ -1,5 +1,5 @@
 import type { Logger } from '../base/log/logger.ts';
-import type { ProgramOptions } from '../base/options/broker-link-options.ts';
+import type { ProgramOptions } from '../base/options/process-options.ts';
 import { version } from '../base/version.ts';
 
 /** The logger of a long-running command, with the first lines written: what runs, and what its options warn of. */

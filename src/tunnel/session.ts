@@ -187,7 +187,7 @@ export class Session implements StreamOwner {
       this.#options.log.warn('bad frame from peer', {
         stream: number,
         code: error.code,
-        why: error.message,
+        error: error.message,
       });
       this.#outgoing.reply(FrameType.reset, number, encodeFailure(error));
     }
@@ -382,7 +382,7 @@ export class Session implements StreamOwner {
     this.#options.log.warn('stream reset for a breach', {
       stream: stream.number,
       code,
-      why: error.message,
+      error: error.message,
     });
     stream.reset(error);
   }
@@ -398,7 +398,7 @@ export class Session implements StreamOwner {
       this.#options.onResumed?.(resentBytes);
     } catch (thrown) {
       const error = TunnelError.from(thrown);
-      this.#options.log.warn('session broken by peer', { code: error.code, why: error.message });
+      this.#options.log.warn('session broken by peer', { code: error.code, error: error.message });
       this.#options.onBroken?.(error);
     }
   }

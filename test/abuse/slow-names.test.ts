@@ -89,7 +89,7 @@ describeWith({ resolver: ownResolverConfigs() }, 'a dialer of hostile names', ()
 
   it('is seen at the agent: each dial is counted, and logged at debug', async () => {
     const line =
-      /"code":"forbidden_target".*"why":"[^"]*169\.254\.169\.254.*"event":"target dialed"/;
+      /"code":"forbidden_target".*"error":"[^"]*169\.254\.169\.254.*"event":"target dialed"/;
     expect(world.agent.output).toMatch(line);
     const address = await logged(world.agent, 'status listens', 'address');
     const metrics = await (await fetch(`http://${address}/metrics`)).text();

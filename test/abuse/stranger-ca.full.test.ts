@@ -121,7 +121,7 @@ describe('a client CA file that holds no certificate', () => {
       expect(await isStale()).toBe('1');
       await expectFront();
     }
-    expect(broker.output).toMatch(/"why":"[^"]*it is empty/);
+    expect(broker.output).toMatch(/"error":"[^"]*it is empty/);
 
     await replace(clientCa, `# renewed\r\n${good}`);
     await loggedLine(broker, 'files reloaded');

@@ -54,8 +54,8 @@ it('an agent whose CA file has become empty connects again with the last good ve
   parts.use(await serve());
   await expect.poll(() => agent.tunnelCount, soon).toBe(1);
   expect(await staleFiles()).toBe('1');
-  const why = expect.stringContaining('it is empty');
-  expect(lines).toMatchObject([{ what: '--ca-file', paths: [caFile], why }]);
+  const emptyFile = expect.stringContaining('it is empty');
+  expect(lines).toMatchObject([{ what: '--ca-file', paths: [caFile], error: emptyFile }]);
 
   await copyFile(certificates.server.ca, caFile);
   expect(await staleFiles()).toBe('0');

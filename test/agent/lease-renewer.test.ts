@@ -27,7 +27,8 @@ function world(
   const here = new MemoryKubeApi({ namespaces: ['agents'], intercept });
   const hub = new MemoryKubeApi({ namespaces: ['c1'] });
   const warnings: unknown[] = [];
-  const warn = (event: string, fields?: LogFields) => void warnings.push([event, fields?.['why']]);
+  const warn = (event: string, fields?: LogFields) =>
+    void warnings.push([event, fields?.['reason']]);
   const log: Logger = { ...silentLogger, warn };
   const keeper = new LeaseRenewer({
     lease,

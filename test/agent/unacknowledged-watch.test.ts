@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { HostPort } from '../../src/base/options/option-parsers.ts';
+import type { HostPort } from '../../src/base/net/host-port.ts';
 import { OpenTargets } from '../../src/agent/open-targets.ts';
 import { TargetConnection } from '../../src/agent/target-connection.ts';
 import { UnacknowledgedWatch } from '../../src/agent/unacknowledged-watch.ts';

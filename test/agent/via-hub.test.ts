@@ -236,7 +236,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
       const failed = {
         event: 'no connection to the broker',
         code: 'tls',
-        why: expect.stringMatching(
+        error: expect.stringMatching(
           /^no TLS connection to the proxy 127\.0\.0\.1:\d+ .*; .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
         ),
       };
@@ -258,7 +258,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
     const failed = expect.objectContaining({
       event: 'no connection to the broker',
       code: 'tls',
-      why: expect.stringMatching(/has not issued its certificate: have the kubeconfig renewed$/),
+      error: expect.stringMatching(/has not issued its certificate: have the kubeconfig renewed$/),
     });
     await expect.poll(() => lines, { timeout: 10_000 }).toContainEqual(failed);
     expect(hub.passed).toEqual([]);

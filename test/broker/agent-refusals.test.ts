@@ -12,13 +12,13 @@ import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 it.each([
-  ['overloaded', 'overloaded'],
-  ['forbidden', 'forbidden'],
-  ['draining', 'agent_lost'],
-  ['unknown_session', 'agent_lost'],
+  ['overloaded', 'overloaded', 1],
+  ['forbidden', 'forbidden', 1],
+  ['draining', 'agent_lost', 2],
+  ['unknown_session', 'agent_lost', 2],
 ])(
-  'an agent that refuses a new session with %s: the dial hears %s, at once and for good',
-  async (said, heard) => {
+  'A dial to an agent that refuses a new session with %s ends with %s at once, after %i attempts',
+  async (said, heard, attempts) => {
     const clock = new VirtualClock(20);
     const directory = new MemoryDirectory();
     const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
@@ -41,11 +41,13 @@ it.each([
     });
     const ended = Promise.withResolvers<TunnelError | undefined>();
     const handler = { onData() {}, onFin() {}, onWritable() {}, onClose: ended.resolve };
-    dialer.open('c1', sampleTarget, handler);
-    const { session } = await agent.next(FrameType.attach);
-    near.sendCopy(FrameType.detach, session, 0, encodeMessage({ code: said, message: 'no' }));
+    dialer.open({ cluster: 'c1', target: sampleTarget }, handler);
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const { session } = await agent.next(FrameType.attach);
+      near.sendCopy(FrameType.detach, session, 0, encodeMessage({ code: said, message: 'no' }));
+    }
     expect((await ended.promise)?.code).toBe(heard);
     expect(clock.now()).toBe(0);
-    expect([links, dialer.sessionCount, relay.dialerCount]).toEqual([1, 0, 0]);
+    expect([links, dialer.sessionCount, relay.dialerCount]).toEqual([attempts, 0, 0]);
   },
 );

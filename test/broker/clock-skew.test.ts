@@ -95,7 +95,7 @@ describe('an agent whose clock is wrong', () => {
   it('by more than is corrected is refused, and both clocks are in the message', async () => {
     const { ofAgent } = await start(maxCorrectionMs + 600_000);
     await expect.poll(() => named(ofAgent, 'no connection to the broker').length).toBe(1);
-    expect(named(ofAgent, 'no connection to the broker')[0]?.['why']).toMatch(
+    expect(named(ofAgent, 'no connection to the broker')[0]?.['error']).toMatch(
       /not_yet_valid\): the token was made at 20.*Z, and here it is 20.*Z: the clock of the agent is ahead/,
     );
     expect(named(ofAgent, differs)[0]?.['next']).toMatch(/set the clock/);

@@ -8,7 +8,8 @@ import { silentLogger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
-import { connectWebSocket, HandshakeError } from '../../src/websocket/connect.ts';
+import { ConnectError } from '../../src/tunnel/connect-error.ts';
+import { connectWebSocket } from '../../src/websocket/connect.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import {
   startApiServer,
@@ -99,7 +100,7 @@ describeWith({ programs }, 'a broker that asks the API server of the hub', ({ pr
       link.close();
       return 'in';
     } catch (thrown) {
-      if (thrown instanceof HandshakeError) return `${thrown.status}: ${thrown.message}`;
+      if (thrown instanceof ConnectError) return `${thrown.status}: ${thrown.message}`;
       throw thrown;
     }
   }

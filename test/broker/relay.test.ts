@@ -362,7 +362,7 @@ describe('pooled dialer', () => {
   function opened(dialer: PooledDialer): Promise<TunnelError | undefined> {
     const { promise, resolve } = Promise.withResolvers<TunnelError | undefined>();
     const handler: StreamHandler = { onData() {}, onFin() {}, onWritable() {}, onClose: resolve };
-    dialer.open('c1', target, handler);
+    dialer.open({ cluster: 'c1', target }, handler);
     return promise;
   }
 
@@ -409,7 +409,8 @@ describe('pooled dialer', () => {
     const agent = await connectAgent(relay);
     const dialer = dialerOf(relay);
     const end = opened(dialer);
-    const { session } = await agent.next(FrameType.open);
+    const { session, stream } = await agent.next(FrameType.open);
+    agent.link.sendCopy(FrameType.opened, session, stream, encodeMessage({ window: 1_000 }));
     const why = encodeMessage({ code: 'draining', message: 'bye' });
     agent.link.sendCopy(FrameType.detach, session, 0, why);
     expect(await end).toMatchObject({ code: 'agent_lost' });

@@ -162,7 +162,7 @@ describe('a proof that somebody has overheard', () => {
       const { response, answered, lines } = await ask(headers);
       expect([response.status, answered]).toEqual([401, undefined]);
       expect(lines).toMatchObject([
-        { fields: { reason: 'the proof of the replica has been used before' } },
+        { fields: { error: 'the proof of the replica has been used before' } },
       ]);
     }
   });
@@ -181,7 +181,7 @@ describe('a proof that somebody has overheard', () => {
     expect((await askAt(authenticator, headers)).response.status).toBe(401);
     shownS = nowS + 121;
     expect((await askAt(authenticator, headers)).lines).toMatchObject([
-      { fields: { reason: expect.stringContaining('too old') } },
+      { fields: { error: expect.stringContaining('too old') } },
     ]);
   });
 
@@ -204,7 +204,7 @@ describe('a proof that somebody has overheard', () => {
       nowS: () => nowS + 6,
     });
     expect((await askAt(restarted, headers)).lines).toMatchObject([
-      { fields: { reason: expect.stringContaining('before this broker started') } },
+      { fields: { error: expect.stringContaining('before this broker started') } },
     ]);
   });
 

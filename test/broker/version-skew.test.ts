@@ -109,7 +109,10 @@ describe('version skew', () => {
       });
       const ends: (string | undefined)[] = [];
       const onClose = (error: { code: string } | undefined) => void ends.push(error?.code);
-      dialer.open('c1', sampleTarget, { onData() {}, onFin() {}, onWritable() {}, onClose });
+      dialer.open(
+        { cluster: 'c1', target: sampleTarget },
+        { onData() {}, onFin() {}, onWritable() {}, onClose },
+      );
       await toDialer.broker.next(FrameType.hello);
       toDialer.broker.link.sendCopy(FrameType.welcome, 0, 0, welcome);
       await clock.advance(0);

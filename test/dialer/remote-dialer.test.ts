@@ -50,7 +50,7 @@ async function dialThrough(
   });
   const ended = Promise.withResolvers<TunnelError | undefined>();
   const handler = { onData() {}, onFin() {}, onWritable() {}, onClose: ended.resolve };
-  dialer.open('c1', sampleTarget, handler);
+  dialer.open({ cluster: 'c1', target: sampleTarget }, handler);
   const error = await ended.promise;
   server.close();
   return [error?.code, asked, heads];

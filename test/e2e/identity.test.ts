@@ -92,7 +92,7 @@ describe('an agent whose credential does not let it in', () => {
     for (const { agent, status, why } of started) {
       const line = await loggedLine(agent, 'no connection to the broker');
       expect(line).toMatchObject({ code: 'rejected', status });
-      expect(line['why']).toContain(why);
+      expect(line['error']).toContain(why);
       const { delayMs } = await loggedLine(agent, 'next attempt');
       expect(delayMs).toBeGreaterThanOrEqual(60_000);
     }
@@ -261,7 +261,7 @@ describe('agents with certificates of their registration', () => {
     const line = await loggedLine(liar, 'no connection to the broker');
     // The certificate is good; what it speaks for is another matter.
     expect(line).toMatchObject({ code: 'rejected', status: 403 });
-    expect(line['why']).toContain('speaks for cluster 1st only, not for 2nd');
+    expect(line['error']).toContain('speaks for cluster 1st only, not for 2nd');
     const own = { cert: join(root, '1st', 'tls.crt'), key: join(root, '1st', 'tls.key'), ca: '' };
     const tls = { serverCa: world.certificates.server.ca, client: own };
     await using target = await startTarget({ mode: 'echo' });

@@ -30,7 +30,7 @@ export class DialedStream implements StreamHandler {
     // Whoever waits for one of them hears it.
     for (const promise of [this.opened, this.closed, this.#finished.promise])
       promise.catch(() => {});
-    this.#stream = dialer.open(cluster, { kind: 'tcp', host: cluster, port }, this);
+    this.#stream = dialer.open({ cluster, target: { kind: 'tcp', host: cluster, port } }, this);
   }
 
   /** Resolves when the other end has sent its last byte. */

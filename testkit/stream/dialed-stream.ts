@@ -14,7 +14,7 @@ export class DialedStream implements StreamHandler {
   #arrived = Promise.withResolvers<void>();
 
   private constructor(dialer: Dialer, cluster: string, target: Target) {
-    this.#stream = dialer.open(cluster, target, this);
+    this.#stream = dialer.open({ cluster, target }, this);
     // Whoever waits for one of them sees the failure; nobody has to.
     this.#opened.promise.catch(() => {});
     this.#finReceived.promise.catch(() => {});

@@ -273,7 +273,10 @@ export class Fleet {
       onClose: (error) => recording!.onClose(error),
     };
     const target = { ...sampleTarget, host };
-    const stream: TunnelStream = this.dialers[dialer]!.open(cluster, target, handler, timeoutMs);
+    const stream: TunnelStream = this.dialers[dialer]!.open(
+      { cluster, target, timeoutMs },
+      handler,
+    );
     recording = new RecordingStream(stream, 'dialer', this.guard);
     const transfer: Transfer = { dialed: recording, accepted: [], back };
     this.transfers.push(transfer);

@@ -1,4 +1,4 @@
-import { formatHostPort } from '../../base/options/option-parsers.ts';
+import { formatHostPort } from '../../base/net/host-port.ts';
 import { addonName } from '../api/names.ts';
 import { agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';

@@ -1,4 +1,4 @@
-import { parseHostMaybePort } from '../../base/options/option-parsers.ts';
+import { parseHostWithOptionalPort } from '../../base/net/host-port.ts';
 import { parseProxyUrl, ProxyUrlError } from '../../base/net/proxy.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { apiServerEgress, dnsEgress, tcp } from '../api/network-egress.ts';
@@ -44,7 +44,7 @@ export function agentNetworkPolicy(
 
 /** Of the agent's setting, where it names one; the port of a Service is not what a policy sees. */
 function apiServerPortOf(setting: string | undefined): number[] {
-  const port = setting === undefined ? undefined : parseHostMaybePort(setting).port;
+  const port = setting === undefined ? undefined : parseHostWithOptionalPort(setting).port;
   return port === undefined ? [] : [port];
 }
 

@@ -2,10 +2,11 @@ import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
-import { parseDurationMs } from '../../base/options/option-parsers.ts';
+import { processTable } from '../../base/options/process-options.ts';
+import { valueAmong } from '../../base/options/read-options.ts';
 import type { Fields } from '../api/fields.ts';
 import { installNamespaceOf } from './deployment-config-reference.ts';
-import type { AgentEntrypoint, AgentInput } from './agent-input.ts';
+import type { AgentInput } from './agent-input.ts';
 import { agentDeploymentName } from './agent-names.ts';
 import { readVariables } from '../compat/customized-variables.ts';
 import type { Findings } from '../api/diagnostics.ts';
@@ -13,6 +14,7 @@ import { agentImage } from './agent-image.ts';
 import { nodePlacementOf } from './node-placement.ts';
 import { agentResources } from './resource-requirements.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
+import type { AgentEntrypoint } from '../hub/hub-state.ts';
 
 /** The agent of one cluster, with every wish weighed. */
 export interface AgentValues {
@@ -90,12 +92,10 @@ function flagsOf(
   if (serviceDomain !== undefined) {
     settings.set('kube-apiserver', `kubernetes.default.${serviceDomain}`);
   }
-  const drainTimeout = settings.get('drain-timeout');
   return {
     settings,
     allow: [...new Set([...allow, ...targets])],
-    drainTimeoutMs:
-      drainTimeout === undefined ? defaultDrainTimeoutMs : parseDurationMs(drainTimeout),
+    drainTimeoutMs: valueAmong(processTable.drainTimeoutMs, settings),
   };
 }
 
@@ -133,5 +133,3 @@ function entrypointOf(
 }
 
 const defaultEntrypointPort = 8091;
-/** The agent's own. */
-const defaultDrainTimeoutMs = 30_000;

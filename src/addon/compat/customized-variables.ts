@@ -1,5 +1,6 @@
 import { didYouMean } from '../../base/options/option-problems.ts';
-import { parseBoolean, parseHostPort, parseInteger } from '../../base/options/option-parsers.ts';
+import { parseBoolean, parseInteger } from '../../base/options/option-parsers.ts';
+import { parseHostPort } from '../../base/net/host-port.ts';
 import { describeError } from '../../base/error.ts';
 import type { Findings } from '../api/diagnostics.ts';
 

@@ -1,5 +1,5 @@
 import { agentDnsName } from '../../base/names/agent-subject.ts';
-import { aliasAsNameText, isClusterName } from '../../base/tokens/token-subject.ts';
+import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 import { CertificateRequest, X509Error } from '../../base/x509/index.ts';
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';

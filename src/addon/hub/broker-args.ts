@@ -1,9 +1,10 @@
 import type { ProgramFlag } from '../compat/additional-args.ts';
-import type { SecretKey } from '../configuration/configuration-spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import { parseDurationMs } from '../../base/options/option-parsers.ts';
+import { processTable } from '../../base/options/process-options.ts';
+import { valueAmong } from '../../base/options/read-options.ts';
 import type { BrokerRedis } from './broker-redis.ts';
 import type { TlsProfile } from './tls-profile.ts';
+import type { SecretKey } from '../configuration/spec.ts';
 
 /** Where the pod's volumes are mounted: with upstream's slashes, by which the API server tells mounts apart at an upgrade. */
 export const mountPaths = {
@@ -88,8 +89,6 @@ function lastOfEach(flags: readonly ProgramFlag[]): readonly ProgramFlag[] {
   return [...new Map(flags.map((flag) => [flag.name, flag])).values()];
 }
 
-const defaultDrainMs = 30_000;
-
 /**
  * How long a broker that is to end goes on as if nothing were, in seconds. From the beginning of it no Service leads to it any more, but
  * every node needs a moment to hear that, and konnectivity clients do not dial again when they are refused.
@@ -98,7 +97,7 @@ export const leaveSeconds = 5;
 
 /** How long a broker's pod may take to end, in seconds: to be left, to drain, and a little more. */
 export function terminationGraceSeconds({ brokerFlags }: ManagedProxyConfiguration): number {
-  const given = brokerFlags.findLast(({ name }) => name === 'drain-timeout');
-  const drainMs = given === undefined ? defaultDrainMs : parseDurationMs(given.value);
+  const flags = brokerFlags.map(({ name, value }) => [name, value] as const);
+  const drainMs = valueAmong(processTable.drainTimeoutMs, flags);
   return leaveSeconds + Math.ceil(drainMs / 1000) + 15;
 }

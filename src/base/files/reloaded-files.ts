@@ -117,7 +117,7 @@ export class ReloadedFiles<T> implements ReloadStatus {
       log.error('changed files are not usable, the last good ones stay', {
         what,
         paths,
-        why: describeError(thrown),
+        error: describeError(thrown),
       });
     }
     this.#tried = key;

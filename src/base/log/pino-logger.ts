@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../clock.ts';
 import { printableFields } from './log-fields.ts';
 import { standardLogOutput } from './log-output.ts';
 import type { LogFields, Logger } from './logger.ts';
-import type { LogLevel } from '../options/broker-link-options.ts';
+import type { LogLevel } from './log-level.ts';
 import { defaultRepeatLimits, RepeatedLines, type RepeatLimits } from './repeated-lines.ts';
 
 export interface PinoLoggerOptions {

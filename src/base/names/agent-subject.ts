@@ -1,4 +1,4 @@
-import { isClusterName } from '../tokens/token-subject.ts';
+import { isClusterName } from './cluster-name.ts';
 
 /** The add-on as Open Cluster Management knows it; it stands in names that clusters are recognised by. */
 export const addOnName = 'cluster-proxy';

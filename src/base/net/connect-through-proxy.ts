@@ -1,5 +1,5 @@
 import { isIP, type Socket } from 'node:net';
-import { formatHostPort, type HostPort } from '../options/option-parsers.ts';
+import { formatHostPort, type HostPort } from './host-port.ts';
 import type { Proxy } from './proxy.ts';
 import type { Attempt } from './attempt.ts';
 import { systemNames } from './name-resolver.ts';

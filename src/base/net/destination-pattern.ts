@@ -1,5 +1,5 @@
 import { type IpRange, isInRange, parseIpAddress, parseIpRange } from './ip-address.ts';
-import { ValueProblem } from '../options/option-parsers.ts';
+import { ValueError } from '../value-error.ts';
 
 /** A destination, or several, that an operator lets agents dial. */
 export interface DestinationPattern {
@@ -21,16 +21,14 @@ const localhost: readonly IpRange[] = [parseIpRange('127.0.0.0/8')!, parseIpRang
  * Reads what an operator lets agents dial: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`, with brackets around IPv6. A range of IPv6
  * addresses never includes IPv4 addresses, also not as `::ffff:a.b.c.d`.
  *
- * @throws ValueProblem it is none of them
+ * @throws ValueError it is none of them
  */
 export function parseDestinationPattern(text: string): DestinationPattern {
   const match = /^(?:\[([^\]\s]+)\](\/\d+)?|([^:[\]\s]+)):(\*|\d{1,5})$/.exec(text);
   const portText = match?.[4];
   const hostText = match?.[1] === undefined ? match?.[3] : match[1] + (match[2] ?? '');
   if (hostText === undefined || portText === undefined || Number(portText) > 65_535) {
-    throw new ValueProblem(
-      'is no destination: write host:port, *.suffix:port, host:* or CIDR:port',
-    );
+    throw new ValueError('is no destination: write host:port, *.suffix:port, host:* or CIDR:port');
   }
   const { matches, ranges } = parseHosts(hostText.toLowerCase());
   const wanted = portText === '*' ? undefined : Number(portText);
@@ -42,7 +40,7 @@ function parseHosts(text: string): Hosts {
   if (text === '*') return { matches: () => true, ranges: [] };
   const [name, suffix] = text.startsWith('*.') ? [text.slice(2), text.slice(1)] : [text];
   if (name.includes('*')) {
-    throw new ValueProblem('has a star in a place where none counts: * or *.suffix is possible');
+    throw new ValueError('has a star in a place where none counts: * or *.suffix is possible');
   }
   if (suffix !== undefined) return { matches: (host) => host.endsWith(suffix), ranges: [] };
   if (text.includes('/')) return hostsOf(parseIpRange(text));
@@ -54,7 +52,7 @@ function parseHosts(text: string): Hosts {
 }
 
 function hostsOf(range: IpRange | undefined): Hosts {
-  if (range === undefined) throw new ValueProblem('holds a malformed CIDR');
+  if (range === undefined) throw new ValueError('holds a malformed CIDR');
   const matches = (host: string): boolean => {
     const address = parseIpAddress(host);
     return address !== undefined && isInRange(address, range);

@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { isLoopback } from '../options/option-parsers.ts';
+import { isLoopback } from './host-port.ts';
 import { type Proxy, parseProxyUrl, ProxyUrlError, type ProxyUrlErrorCode } from './proxy.ts';
 import { Secret } from '../secret.ts';
 

@@ -1,4 +1,4 @@
-import type { HostPort } from '../options/option-parsers.ts';
+import type { HostPort } from './host-port.ts';
 import { Secret } from '../secret.ts';
 
 /**

@@ -2,25 +2,9 @@ import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { type CaUse, readCaCertificates } from '../tls/ca-certificates.ts';
 import { describeError } from '../error.ts';
-import { aliasAsNameText, isClusterAlias, isDnsLabel } from '../tokens/token-subject.ts';
+import { aliasAsNameText, isClusterAlias, isDnsLabel } from '../names/cluster-name.ts';
+import { ValueError } from '../value-error.ts';
 import { didYouMean } from './option-problems.ts';
-
-/** A host name or address (IPv6 without its brackets) and a port; port 0 lets the system choose when listening. */
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Where the port may be left out. */
-export interface HostMaybePort {
-  readonly host: string;
-  readonly port: number | undefined;
-}
-
-/** Thrown by a parser; the reader puts the option's name and its value in front. Never contains the value of a secret. */
-export class ValueProblem extends Error {
-  override readonly name = 'ValueProblem';
-}
 
 const unitsMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const unitsBytes = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
@@ -30,42 +14,42 @@ const longestTimerMs = 2 ** 31 - 1;
 
 export function parseDurationMs(text: string, minMs = 0, maxMs = longestTimerMs): number {
   const parts = /^(\d+)(ms|s|m|h|d)?$/.exec(text);
-  if (parts === null) throw new ValueProblem('is not a duration (10s, 500ms, 2m)');
-  if (parts[2] === undefined) throw new ValueProblem('needs a unit (10s, 500ms)');
+  if (parts === null) throw new ValueError('is not a duration (10s, 500ms, 2m)');
+  if (parts[2] === undefined) throw new ValueError('needs a unit (10s, 500ms)');
   const durationMs = Number(parts[1]) * unitsMs[parts[2] as keyof typeof unitsMs];
-  if (durationMs < minMs) throw new ValueProblem(`is too short, at least ${minMs}ms`);
+  if (durationMs < minMs) throw new ValueError(`is too short, at least ${minMs}ms`);
   if (durationMs > maxMs) {
-    throw new ValueProblem(`is too long, at most ${Math.floor(maxMs / unitsMs.h)}h`);
+    throw new ValueError(`is too long, at most ${Math.floor(maxMs / unitsMs.h)}h`);
   }
   return durationMs;
 }
 
 export function parseBytes(text: string): number {
   const parts = /^(\d+)(B|KiB|MiB|GiB)?$/.exec(text);
-  if (parts === null) throw new ValueProblem('is not a size (64KiB, 16MiB, 1GiB)');
-  if (parts[2] === undefined) throw new ValueProblem('needs a unit (64KiB, 16MiB)');
+  if (parts === null) throw new ValueError('is not a size (64KiB, 16MiB, 1GiB)');
+  if (parts[2] === undefined) throw new ValueError('needs a unit (64KiB, 16MiB)');
   const bytes = Number(parts[1]) * unitsBytes[parts[2] as keyof typeof unitsBytes];
-  if (!Number.isSafeInteger(bytes)) throw new ValueProblem('is larger than any memory');
+  if (!Number.isSafeInteger(bytes)) throw new ValueError('is larger than any memory');
   return bytes;
 }
 
 export function parseInteger(text: string, min: number, max = Number.MAX_SAFE_INTEGER): number {
   const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(value)) throw new ValueProblem('is not a whole number');
-  if (value < min) throw new ValueProblem(`is too small, at least ${min}`);
-  if (value > max) throw new ValueProblem(`is too large, at most ${max}`);
+  if (!Number.isSafeInteger(value)) throw new ValueError('is not a whole number');
+  if (value < min) throw new ValueError(`is too small, at least ${min}`);
+  if (value > max) throw new ValueError(`is too large, at most ${max}`);
   return value;
 }
 
 export function parseBoolean(text: string): boolean {
   if (text === 'true' || text === '1') return true;
   if (text === 'false' || text === '0') return false;
-  throw new ValueProblem('is neither true nor false');
+  throw new ValueError('is neither true nor false');
 }
 
 export function parseChoice(text: string, choices: readonly string[]): string {
   if (choices.includes(text)) return text;
-  throw new ValueProblem(`is none of ${choices.join(', ')}${didYouMean(text, choices)}`);
+  throw new ValueError(`is none of ${choices.join(', ')}${didYouMean(text, choices)}`);
 }
 
 export function parseUrl(text: string, protocols: readonly string[]): URL {
@@ -73,10 +57,10 @@ export function parseUrl(text: string, protocols: readonly string[]): URL {
   // "localhost:8080" parses as a URL of scheme "localhost:", so the protocol is what tells.
   const url = URL.parse(withBrackets(text)) ?? undefined;
   if (url === undefined || !protocols.includes(url.protocol) || url.hostname === '') {
-    throw new ValueProblem(`is not a URL that starts with ${wanted}`);
+    throw new ValueError(`is not a URL that starts with ${wanted}`);
   }
   if (url.username !== '' || url.password !== '') {
-    throw new ValueProblem('carries a user or password; credentials do not belong into a URL');
+    throw new ValueError('carries a user or password; credentials do not belong into a URL');
   }
   return url;
 }
@@ -91,33 +75,16 @@ function withBrackets(text: string): string {
   return host !== undefined && isIPv6(host) ? `${scheme}[${host}]${rest}` : text;
 }
 
-export function parseHostPort(text: string): HostPort {
-  const { host, port } = parseHostMaybePort(text);
-  if (port === undefined) throw new ValueProblem('needs a port (127.0.0.1:8080, [::1]:8080)');
-  return { host, port };
-}
-
-export function parseHostMaybePort(text: string): HostMaybePort {
-  const parts = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:/[\]]+))(?::(\d{1,5}))?$/.exec(text);
-  const host = parts?.[1] ?? parts?.[2];
-  if (host === undefined) {
-    throw new ValueProblem('is not HOST:PORT (127.0.0.1:8080, [::1]:8080, name:443)');
-  }
-  const port = parts?.[3] === undefined ? undefined : Number(parts[3]);
-  if (port !== undefined && port > 65_535) throw new ValueProblem('has a port above 65535');
-  return { host, port };
-}
-
 export function parseDnsLabel(text: string): string {
   if (isDnsLabel(text)) return text;
-  throw new ValueProblem(
+  throw new ValueError(
     'is not a DNS label (lower case letters, digits and inner hyphens, at most 63)',
   );
 }
 
 /** The name of a cluster, as it stands in tokens and certificates. */
 export function parseClusterName(text: string): string {
-  if (isClusterAlias(text)) throw new ValueProblem(`is no name for a cluster: ${aliasAsNameText}`);
+  if (isClusterAlias(text)) throw new ValueError(`is no name for a cluster: ${aliasAsNameText}`);
   return parseDnsLabel(text);
 }
 
@@ -133,30 +100,18 @@ export function parseFile(path: string, holdsCasOf?: CaUse): string {
     readCaCertificates(readFileSync(path, 'utf8'), holdsCasOf);
     return path;
   } catch (thrown) {
-    throw new ValueProblem(`cannot be used: ${describeError(thrown)}`);
+    throw new ValueError(`cannot be used: ${describeError(thrown)}`);
   }
 }
 
 function checkReadable(path: string): void {
   try {
-    if (statSync(path).isDirectory()) throw new ValueProblem('is a directory, a file is needed');
+    if (statSync(path).isDirectory()) throw new ValueError('is a directory, a file is needed');
     accessSync(path, constants.R_OK);
   } catch (thrown) {
-    if (thrown instanceof ValueProblem) throw thrown;
+    if (thrown instanceof ValueError) throw thrown;
     const code = (thrown as NodeJS.ErrnoException).code;
     const why = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'not allowed' : code;
-    throw new ValueProblem(`cannot be read: ${why}`);
+    throw new ValueError(`cannot be read: ${why}`);
   }
-}
-
-/** Whether only this machine can reach what listens on, or is at, `host`. */
-export function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
-  return bare === 'localhost' || bare === '::1' || /^127(\.\d{1,3}){3}$/.test(bare);
-}
-
-/** `host:port`, with the brackets that an IPv6 address needs. */
-export function formatHostPort({ host, port }: HostMaybePort): string {
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  return port === undefined ? bracketed : `${bracketed}:${port}`;
 }

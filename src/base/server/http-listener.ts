@@ -3,7 +3,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import type { Logger } from '../log/logger.ts';
-import type { HostPort } from '../options/option-parsers.ts';
+import type { HostPort } from '../net/host-port.ts';
 import type { ConnectionGuard } from './connection-guard.ts';
 import type { ConnectionLimits } from './connection-limits.ts';
 import { guardedServerOptions, guardHttpServer, type HttpHandler } from './guarded-http.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { Server } from 'node:net';
 import type { Logger } from '../log/logger.ts';
-import type { HostPort } from '../options/option-parsers.ts';
+import type { HostPort } from '../net/host-port.ts';
 
 /** What the kernel says where IPv6 is switched off. */
 const noIpv6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);

@@ -4,7 +4,7 @@ import { describeError } from '../error.ts';
 import { openHttpListener } from './http-listener.ts';
 import type { Logger } from '../log/logger.ts';
 import { connectionShare } from './open-file-limit.ts';
-import { formatHostPort, type HostPort } from '../options/option-parsers.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 
 /** What probes and scrapers ask of a program. */
 export interface StatusSource {
@@ -58,7 +58,7 @@ export async function startStatusServer(
     handler: {
       onRequest: (request, response) => {
         answer(source, request.url ?? '/', response).catch((thrown: unknown) => {
-          log.error('status request failed', { why: describeError(thrown) });
+          log.error('status request failed', { error: describeError(thrown) });
           response.destroy();
         });
       },

@@ -71,9 +71,9 @@ export class LastGoodCa implements FileStatus {
     return pem;
   }
 
-  #refused(tried: string, from: string, why: string): string {
+  #refused(tried: string, from: string, error: string): string {
     if (this.#good === undefined) {
-      throw new X509Error(`${this.what}=${from} cannot be used: ${why}`);
+      throw new X509Error(`${this.what}=${from} cannot be used: ${error}`);
     }
     if (tried === this.#tried) return this.#good;
     this.#tried = tried;
@@ -82,7 +82,7 @@ export class LastGoodCa implements FileStatus {
     this.#log.error('changed files are not usable, the last good ones stay', {
       what: this.what,
       paths: [from],
-      why,
+      error,
     });
     return this.#good;
   }

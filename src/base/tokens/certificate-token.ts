@@ -1,5 +1,5 @@
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
-import { isClusterName } from './token-subject.ts';
+import { isClusterName } from '../names/cluster-name.ts';
 import { Secret } from '../secret.ts';
 
 // The runtimes name the type of a WebCrypto key differently.

@@ -10,7 +10,8 @@ import {
   jwtVerify,
   SignJWT,
 } from 'jose';
-import { isCallerName, isClusterName, type TokenSubject } from './token-subject.ts';
+import { isCallerName, type TokenSubject } from './token-subject.ts';
+import { isClusterName } from '../names/cluster-name.ts';
 import { publicKeyBlocks } from './public-key-blocks.ts';
 import { Secret } from '../secret.ts';
 

@@ -1,3 +1,5 @@
+import { type LogLevel, logLevels } from '../../base/log/log-level.ts';
+
 /** The Worker's options, from its variables and secrets. */
 export interface EdgeOptions {
   /** Public keys of enrolment tokens, PEM. Empty: the operator allows all clients without a credential. */
@@ -8,9 +10,6 @@ export interface EdgeOptions {
   /** A peer that was silent for longer is dead, in milliseconds. */
   readonly silenceLimitMs: number;
 }
-
-export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
-export type LogLevel = (typeof logLevels)[number];
 
 /** Variables are wrong. The message names them, and never contains the value of a secret. */
 export class EdgeOptionsError extends Error {

@@ -1,7 +1,7 @@
 import { systemClock } from '../../base/clock.ts';
 import { addressGroup } from '../../base/net/address-group.ts';
 import { describeError } from '../../base/error.ts';
-import { isClusterAlias } from '../../base/tokens/token-subject.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
 import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { requestTargetProblem } from '../../base/server/request-target.ts';

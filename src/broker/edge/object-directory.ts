@@ -1,7 +1,7 @@
 import { clusterAlias } from '../../base/names/cluster-alias.ts';
-import { isClusterAlias } from '../../base/tokens/token-subject.ts';
 import { byPreference, type AgentClaim, type AgentRecord, type Directory } from '../directory.ts';
 import { tunnelKey } from '../tunnel-name.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
 
 export interface ObjectDirectoryOptions {
   /** Claims of tunnels whose sockets outlived the object's memory. */

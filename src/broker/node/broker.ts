@@ -2,9 +2,8 @@ import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
 import { Metrics } from '../../base/metrics/metrics.ts';
-import { formatHostPort } from '../../base/options/option-parsers.ts';
+import { formatHostPort } from '../../base/net/host-port.ts';
 import { type HttpListener, openHttpListener } from '../../base/server/http-listener.ts';
-import { connectionShare } from '../../base/server/open-file-limit.ts';
 import { startStatusServer } from '../../base/server/status-server.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
@@ -103,7 +102,7 @@ function makeRelay(
 /** Opens the port of agents, remote dialers and other replicas. */
 async function openBrokerListener(core: Core): Promise<HttpListener> {
   const { options, relay, access, metrics, log } = core;
-  const { maxConnections = connectionShare(1), trustedProxies } = options;
+  const { maxConnections, trustedProxies } = options;
   const group = metrics.group('culvert_broker');
   const listener = await openHttpListener({
     name: 'agents and dialers',
@@ -133,10 +132,7 @@ function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typ
   exposeBroker(group, relay, rejections);
   const agentClocks = new AgentClocks(log);
   exposeClocks(group, agentClocks);
-  const limits = {
-    ...defaultAdmissionLimits,
-    ...(maxTunnelsPerCluster === undefined ? {} : { maxTunnelsPerCluster }),
-  };
+  const limits = { ...defaultAdmissionLimits, maxTunnelsPerCluster };
   return createApp(
     {
       ...{ relay, limits, agentClocks, log },

@@ -4,13 +4,13 @@ import type { Clock } from '../../base/clock.ts';
 import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
-import { defaultTlsChoice, type TlsChoice } from '../../base/tls/tls-policy.ts';
 import { trustClientsOf } from '../../base/tls/tls-trust.ts';
 import type { AgentCertificates } from '../agent-certificates.ts';
 import { type Authenticator, openAuthenticator, refuseAll } from '../authenticator.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
 import { type TokenReviewer, TokenReviewAuthenticator } from '../token-review-authenticator.ts';
 import type { BrokerOptions } from './options.ts';
+import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
 
 /** The credentials in the broker's files, as they are now. */
 export interface Credentials extends Disposable {
@@ -21,7 +21,7 @@ export interface Credentials extends Disposable {
   readonly files: readonly ReloadStatus[];
 }
 
-export interface ServerTls extends TlsChoice {
+export interface ServerTls extends TlsPolicy {
   readonly cert: string;
   readonly key: string;
   /** The CAs that clients are told when they are asked for a certificate. Every certificate is accepted, and the authenticators check it. */
@@ -95,7 +95,7 @@ async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
 }
 
 async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
-  const { tlsCert, tlsKey, agentCa, tlsChoice = defaultTlsChoice } = options;
+  const { tlsCert, tlsKey, agentCa, tlsPolicy } = options;
   if (tlsCert === undefined || tlsKey === undefined) return undefined;
   return await ReloadedFiles.open<ServerTls>({
     what: 'certificate and key of --listen',
@@ -105,7 +105,7 @@ async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
         cert,
         key,
         ...(ca === undefined ? {} : trustClientsOf(ca)),
-        ...tlsChoice,
+        ...tlsPolicy,
       };
       // Throws where no server can be made, for example for a key that belongs to another certificate.
       createSecureContext(tls);

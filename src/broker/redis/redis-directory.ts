@@ -1,5 +1,4 @@
 import type { Clock } from '../../base/clock.ts';
-import { isClusterAlias } from '../../base/tokens/token-subject.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
@@ -21,6 +20,7 @@ import { RedisRoutes } from './redis-routes.ts';
 import { parseChange, RedisStore } from './redis-store.ts';
 import { describeTarget, parseRedisUrl, type RedisTarget } from './redis-target.ts';
 import type { RedisTlsFiles } from './redis-tls.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
 
 export interface RedisDirectoryOptions {
   /** A URL, see `parseRedisUrl`, or its parsed form. */

@@ -48,7 +48,7 @@ export class BrokerReach implements Disposable {
     this.#logged = error.message;
     this.#options.log.warn('broker not reached, dials fail', {
       code: error.code,
-      why: error.message,
+      error: error.message,
     });
   }
 

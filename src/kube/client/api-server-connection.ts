@@ -2,7 +2,7 @@ import { type Agent as HttpAgent, type IncomingMessage, request as requestHttp }
 import { type AgentOptions, request as requestHttps } from 'node:https';
 import { describeError } from '../../base/error.ts';
 import { RouteError } from '../../base/net/route-error.ts';
-import { formatHostPort } from '../../base/options/option-parsers.ts';
+import { formatHostPort } from '../../base/net/host-port.ts';
 import {
   type ProxyEnvironment,
   ProxyEnvironmentError,

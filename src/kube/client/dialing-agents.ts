@@ -10,7 +10,7 @@ import { asError } from '../../base/error.ts';
 import { connectTcp } from '../../base/net/connect-tcp.ts';
 import { connectThroughProxy, type ProxyRoute } from '../../base/net/connect-through-proxy.ts';
 import { RouteError } from '../../base/net/route-error.ts';
-import type { HostPort } from '../../base/options/option-parsers.ts';
+import type { HostPort } from '../../base/net/host-port.ts';
 
 const connectTimeoutMs = 15_000;
 

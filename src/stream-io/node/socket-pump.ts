@@ -38,7 +38,7 @@ export interface SocketPumpOptions {
  *     const pump = new SocketPump(socket, { clock });
  *     pump.bind(dialer.open(options, pump));
  *
- * The end that accepts a stream binds the pump, accepts the stream and calls `start`.
+ * The end that accepts a stream binds the pump, accepts the stream and calls `onOpened`.
  *
  * The socket must allow half-open connections (`allowHalfOpen`), and no other code may read it. A stream that is refused resets the
  * socket; a front that answers its client in that case handles `onClose` itself until `onOpened`.
@@ -68,8 +68,8 @@ export class SocketPump implements StreamHandler {
     this.#stream = stream;
   }
 
-  /** Starts to read the socket. */
-  start(): void {
+  /** Starts to read the socket. The end that accepts the stream calls this after `Stream.accept`. */
+  onOpened(): void {
     const { socket } = this;
     const onRead = (bytes: Uint8Array): boolean => this.#onRead(bytes);
     let isWanted = true;
@@ -81,10 +81,6 @@ export class SocketPump implements StreamHandler {
       socket.on('data', (bytes: Buffer) => void (onRead(bytes) || socket.pause()));
     }
     if (isWanted) socket.resume();
-  }
-
-  onOpened(): void {
-    this.start();
   }
 
   onData(bytes: Uint8Array): void {

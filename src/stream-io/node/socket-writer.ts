@@ -1,21 +1,22 @@
 import type { Socket } from 'node:net';
+import { atEndOfTurn, type TurnTask } from '../../base/end-of-turn.ts';
 
 const bufferBytes = 64 * 1024;
-const maxSpare = 64;
-const spare: Buffer[] = [];
+const maxSpareBuffers = 64;
+const spareBuffers: Buffer[] = [];
 
 /**
- * Writes borrowed pieces to a target's socket: they are copied into recycled buffers and go out once per turn of the event
- * loop, or when 64 KiB are together. `onTaken` says how many bytes the kernel has taken, and only then: that is what
- * gives the sender new credit, so a target that does not read stalls its own sender and fills nothing of ours.
+ * Writes borrowed pieces to a socket. They are copied into recycled buffers, which go out once per turn of the event loop, or when
+ * 64 KiB are together. `onTaken` gets the number of bytes that the kernel has taken, and not before it has: that gives the sender new
+ * credit, so a peer that does not read stalls its own sender and does not fill this process.
  */
-export class SocketWriter {
+export class SocketWriter implements TurnTask {
   readonly #socket: Socket;
   readonly #onTaken: (bytes: number) => void;
   #buffer: Buffer | undefined;
   #filled = 0;
-  #scheduled = false;
-  #ending = false;
+  #isScheduled = false;
+  #isEnding = false;
 
   constructor(socket: Socket, onTaken: (bytes: number) => void) {
     this.#socket = socket;
@@ -26,7 +27,7 @@ export class SocketWriter {
   write(bytes: Uint8Array): void {
     let at = 0;
     while (at < bytes.length) {
-      const buffer = (this.#buffer ??= spare.pop() ?? Buffer.allocUnsafeSlow(bufferBytes));
+      const buffer = (this.#buffer ??= spareBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes));
       const pieceBytes = Math.min(bufferBytes - this.#filled, bytes.length - at);
       const piece = pieceBytes === bytes.length ? bytes : bytes.subarray(at, at + pieceBytes);
       buffer.set(piece, this.#filled);
@@ -39,25 +40,27 @@ export class SocketWriter {
 
   /** Half-closes the socket once everything is written. */
   end(): void {
-    this.#ending = true;
+    this.#isEnding = true;
     this.#flush();
     this.#socket.end();
   }
 
-  /** Forgets what has not been given to the socket. */
+  /** Drops what has not been given to the socket. */
   discard(): void {
     this.#recycle(this.#buffer);
     this.#buffer = undefined;
     this.#filled = 0;
   }
 
+  endTurn(): void {
+    this.#isScheduled = false;
+    if (!this.#isEnding) this.#flush();
+  }
+
   #schedule(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      if (!this.#ending) this.#flush();
-    });
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    atEndOfTurn(this);
   }
 
   #flush(): void {
@@ -73,6 +76,6 @@ export class SocketWriter {
   }
 
   #recycle(buffer: Buffer | undefined): void {
-    if (buffer !== undefined && spare.length < maxSpare) spare.push(buffer);
+    if (buffer !== undefined && spareBuffers.length < maxSpareBuffers) spareBuffers.push(buffer);
   }
 }

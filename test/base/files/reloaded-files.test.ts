@@ -92,7 +92,7 @@ describe('files that do not fit', () => {
     expect(lines).toEqual([
       [
         'changed files are not usable, the last good ones stay',
-        { what: 'two words', paths: [path], why: 'bad is bad' },
+        { what: 'two words', paths: [path], error: 'bad is bad' },
       ],
     ]);
     await put('a', 'two');

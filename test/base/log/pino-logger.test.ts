@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { LogLevel } from '../../../src/base/options/broker-link-options.ts';
+import type { LogLevel } from '../../../src/base/log/log-level.ts';
 import { createPinoLogger } from '../../../src/base/log/pino-logger.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import { logFieldLimits } from '../../../src/base/log/log-fields.ts';

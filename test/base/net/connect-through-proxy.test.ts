@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { HostPort } from '../../../src/base/options/option-parsers.ts';
+import type { HostPort } from '../../../src/base/net/host-port.ts';
 import { type Proxy, parseProxyUrl } from '../../../src/base/net/proxy.ts';
 import { connectThroughProxy } from '../../../src/base/net/connect-through-proxy.ts';
 import { RouteError } from '../../../src/base/net/route-error.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseDestinationPattern } from '../../../src/base/net/destination-pattern.ts';
-import { ValueProblem } from '../../../src/base/options/option-parsers.ts';
+import { ValueError } from '../../../src/base/value-error.ts';
 
 describe('parseDestinationPattern', () => {
   it.each([
@@ -42,6 +42,6 @@ describe('parseDestinationPattern', () => {
     '*.*.svc:80',
     '**:80',
   ])('refuses %j', (pattern) => {
-    expect(() => parseDestinationPattern(pattern)).toThrow(ValueProblem);
+    expect(() => parseDestinationPattern(pattern)).toThrow(ValueError);
   });
 });

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/base/options/option-problems.ts';
-import { parseUrl, ValueProblem } from '../../../src/base/options/option-parsers.ts';
+import { parseUrl } from '../../../src/base/options/option-parsers.ts';
+import { ValueError } from '../../../src/base/value-error.ts';
 import { readOptions } from '../../../src/base/options/read-options.ts';
 import type { Env, OptionsTable } from '../../../src/base/options/option-table.ts';
 import { Secret } from '../../../src/base/secret.ts';
@@ -34,7 +35,7 @@ const table = {
   id: {
     name: 'id',
     kind: 'string',
-    default: { says: 'made', make: () => 'made-up' },
+    default: { help: 'made', make: () => 'made-up' },
     help: '',
   },
 } as const satisfies OptionsTable;
@@ -246,5 +247,5 @@ it.each([
 });
 
 it.each(['wss://fd00::5:x', 'wss://1:2:3:8091'])('reads no URL in %s', (given) => {
-  expect(() => parseUrl(given, ['wss:'])).toThrow(ValueProblem);
+  expect(() => parseUrl(given, ['wss:'])).toThrow(ValueError);
 });

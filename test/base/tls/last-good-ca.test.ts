@@ -52,9 +52,9 @@ it('keeps the last good version, says so once for each change, and takes the nex
     Array.from({ length: 3 }, () => 'changed files are not usable, the last good ones stay'),
   );
   expect(lines.map(([, fields]) => fields)).toMatchObject([
-    { what: '--ca-file', paths: [path], why: expect.stringContaining('it is empty') },
-    { what: '--ca-file', paths: [path], why: expect.stringContaining('is cut off') },
-    { what: '--ca-file', paths: [path], why: expect.stringContaining('ENOENT') },
+    { what: '--ca-file', paths: [path], error: expect.stringContaining('it is empty') },
+    { what: '--ca-file', paths: [path], error: expect.stringContaining('is cut off') },
+    { what: '--ca-file', paths: [path], error: expect.stringContaining('ENOENT') },
   ]);
   const two = await put(second);
   expect(two).not.toBe(one);

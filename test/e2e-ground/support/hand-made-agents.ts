@@ -128,7 +128,7 @@ export async function expectRefused(
   await using agent = await agents.start(name, cluster, shown);
   const line = await loggedLine(agent, 'no connection to the broker');
   expect(line).toMatchObject({ code: 'rejected', status });
-  expect(line['reason']).toMatch(why);
+  expect(line['error']).toMatch(why);
   expect(await agents.counted(status)).toBeGreaterThan(before);
   expect(await agents.log()).toMatch(why);
 }

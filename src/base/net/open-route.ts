@@ -1,31 +1,16 @@
 import type { Socket } from 'node:net';
-import type { HostPort } from '../base/options/option-parsers.ts';
-import type { Proxy } from '../base/net/proxy.ts';
-import type { Attempt } from '../base/net/attempt.ts';
-import { openTcp } from '../base/net/open-tcp.ts';
-import { connectThroughProxy } from '../base/net/connect-through-proxy.ts';
-import {
-  type ClientCertificate,
-  connectTls,
-  type Trust,
-  trustOf,
-} from '../base/net/connect-tls.ts';
-import { RouteError } from '../base/net/route-error.ts';
+import type { HostPort } from './host-port.ts';
+import type { Attempt } from './attempt.ts';
+import { openTcp } from './open-tcp.ts';
+import { connectThroughProxy } from './connect-through-proxy.ts';
+import { connectTls, trustOf } from './connect-tls.ts';
+import { RouteError } from './route-error.ts';
+import type { ServerRoute } from './server-route.ts';
 
-export interface Route {
-  readonly url: URL;
-  readonly proxy?: Proxy | undefined;
-  /** Sent to an HTTP proxy. */
-  readonly userAgent: string;
-  readonly ca?: string | undefined;
-  /** PEM; trusted for an https:// proxy, and for nothing else, besides `ca` and the well-known CAs. */
-  readonly proxyCa?: string | undefined;
-  readonly serverName?: string | undefined;
-  /** Shown to the server (not to a proxy) when it asks. */
-  readonly clientCertificate?: ClientCertificate | undefined;
-  /** Default: `with-well-known`. */
-  readonly trust?: Trust | undefined;
-}
+export type Route = Pick<
+  ServerRoute,
+  'url' | 'proxy' | 'ca' | 'proxyCa' | 'serverName' | 'clientCertificate' | 'trust'
+> & { readonly userAgent: string };
 
 /**
  * Opens the connection that the handshake is written to: TCP, a proxy's tunnel in it, TLS in that, as the route needs.

@@ -61,8 +61,8 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a
     });
     const line = await loggedLine(agent, failed);
     expect(line).toMatchObject({ code: 'proxy' });
-    expect(line['why']).toContain(`the proxy 127.0.0.1:${proxy.port} answered 40`);
-    expect(line['why']).toContain('user and password');
+    expect(line['error']).toContain(`the proxy 127.0.0.1:${proxy.port} answered 40`);
+    expect(line['error']).toContain('user and password');
     await expect.poll(() => timesLogged(agent, failed), { timeout: 10_000 }).toBeGreaterThan(1);
     expect(agent.output).not.toMatch(/sesame/);
   });
@@ -101,7 +101,7 @@ describeWith({ microsocks: await ground.debian('microsocks') }, 'an agent behind
       const line = await loggedLine(agent, failed);
       expect(line).toMatchObject({ code: 'proxy' });
       expect(agent.output).not.toMatch(/open(?!ing)|ses@|%ses/);
-      return line['why'];
+      return line['error'];
     };
     expect(await whyOf(password)).toMatch(/has a #, .* write it as .*%2F/);
     expect(await whyOf('open%ses')).toMatch(/write % itself as %25/);
@@ -138,7 +138,7 @@ describe('an agent behind an http:// proxy that inspects TLS', () => {
       args: ['--ca-file', world.certificates.server.ca, ...named],
       env: { HTTPS_PROXY: proxy!.url },
     });
-    expect((await loggedLine(other, failed))['why']).toContain('--ca-file');
+    expect((await loggedLine(other, failed))['error']).toContain('--ca-file');
     expect(timesLogged(other, connected)).toBe(0);
   });
 });
@@ -159,8 +159,8 @@ describe('an agent before a broker with TLS', () => {
 
   it('says that the certificate is not trusted, and how it would be', async () => {
     const line = await loggedLine(start(world.brokerUrl), failed);
-    expect(line['why']).toMatch(/^no TLS connection to 127\.0\.0\.1:\d+ \(.*certificate.*\)/);
-    expect(line['why']).toContain('--ca-file');
+    expect(line['error']).toMatch(/^no TLS connection to 127\.0\.0\.1:\d+ \(.*certificate.*\)/);
+    expect(line['error']).toContain('--ca-file');
   });
 
   it('expects the name that --server-name gives, and says what is there instead', async () => {
@@ -168,8 +168,8 @@ describe('an agent before a broker with TLS', () => {
     await loggedLine(known, connected);
     const misnamed = start(world.brokerUrl, ...caFile(), '--server-name', 'elsewhere.test');
     const line = await loggedLine(misnamed, failed);
-    expect(line['why']).toContain('elsewhere.test');
-    expect(line['why']).toContain('--server-name');
+    expect(line['error']).toContain('elsewhere.test');
+    expect(line['error']).toContain('--server-name');
   });
 
   it('sends --host-header and --server-name to an ingress that goes by them', async () => {
