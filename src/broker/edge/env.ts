@@ -1,8 +1,17 @@
-import type { ClusterObject } from './cluster-object.ts';
+import type { BrokerStatus } from '../status.ts';
+
+/** What the Worker, and the objects of other names, call on the object of a name. */
+export interface ClusterObjectCalls extends Rpc.DurableObjectBranded {
+  status(): BrokerStatus;
+  /** The cluster whose alias is this object's name; undefined: there is none. */
+  aliasOf(): Promise<string | undefined>;
+  /** Tells the object that its name is the alias of this cluster. */
+  becomeAliasOf(cluster: string): Promise<void>;
+}
 
 /** The Worker's environment, from wrangler.toml, `wrangler secret put` and `--var`. */
 export interface EdgeEnv {
-  readonly CLUSTER: DurableObjectNamespace<ClusterObject>;
+  readonly CLUSTER: DurableObjectNamespace<ClusterObjectCalls>;
   /** Public keys of enrolment tokens, concatenated PEM. A token of any of the keys is accepted. */
   readonly CULVERT_TOKEN_PUBLIC_KEY?: string;
   /** "true" and no key: all clients are admitted, as any cluster. For tests on your own machine. */
