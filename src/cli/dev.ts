@@ -11,7 +11,7 @@ const devTable = {
     name: 'listen',
     ...loopbackAddress,
     default: '127.0.0.1:8080',
-    help: 'Where agents connect; loopback only, nobody is asked for credentials. Port 0 takes any free one.',
+    help: 'Where agents connect; loopback only, no client is asked for credentials. Port 0 takes any free one.',
   },
   ...localTable,
 } as const satisfies OptionsTable;

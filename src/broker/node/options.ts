@@ -217,7 +217,7 @@ export function checkBroker(draft: OptionsDraft<typeof allBrokerTable>): void {
     );
   } else {
     problem(
-      `${label('listen')}=${address} can be reached from other machines but nobody is asked for credentials, ` +
+      `${label('listen')}=${address} can be reached from other machines but no client is asked for credentials, ` +
         'give --agent-ca, --kubernetes or --token-public-key (culvert token keygen makes a key), or listen on 127.0.0.1',
     );
   }
