@@ -2,9 +2,9 @@ import { defaultInstallNamespace } from './api/names.ts';
 import { processTable } from '../base/options/process-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
 import { ValueError } from '../base/value-error.ts';
-import { objectNameCheck, redisUrlCheck } from './configuration/field-checks.ts';
-import type { TextCheck } from './configuration/field-reader.ts';
+import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
 import { parseListenAddress } from './listen-address.ts';
+import type { TextCheck } from './api/field-problem.ts';
 
 /** A parser that refuses what `check` finds wrong. The sentences of these checks name the text themselves, unless it is a secret. */
 const checked =

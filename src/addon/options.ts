@@ -1,17 +1,15 @@
 import { hostname } from 'node:os';
-import { didYouMean } from '../base/options/option-problems.ts';
-import { type Env, envOf, flagOf, type OptionsOf } from '../base/options/option-table.ts';
-import { brokerPassthroughTable } from '../base/options/passthrough-options.ts';
-import { processId, type ProgramOptions } from '../base/options/process-options.ts';
 import {
-  defaultOf,
-  omitOptions,
   type OptionsDraft,
   readOptions,
+  defaultOf,
+  omitOptions,
 } from '../base/options/read-options.ts';
+import { didYouMean } from '../base/options/option-problems.ts';
+import { processId, type ProgramOptions } from '../base/options/process-options.ts';
+import { type Env, envOf, flagOf, type OptionsOf } from '../base/options/option-table.ts';
 import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
 import { klogFlags } from './compat/additional-args-table.ts';
-import type { RedisSpec } from './configuration/configuration-spec.ts';
 import {
   type FeatureGates,
   featureGateNames,
@@ -19,6 +17,9 @@ import {
   parseFeatureGates,
 } from './feature-gates.ts';
 import { addonProcessTable, allAddonTable } from './options-table.ts';
+import type { RedisSpec } from './configuration/spec.ts';
+import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
+import { brokerPassthroughTable } from '../base/options/passthrough-options.ts';
 
 type AddonValues = OptionsOf<typeof allAddonTable>;
 

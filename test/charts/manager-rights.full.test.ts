@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManagedClusterAddOn } from '../../src/addon/api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../../src/addon/api/managed-cluster.ts';
 import { parseManagedProxyConfiguration } from '../../src/addon/configuration/managed-proxy-configuration.ts';
-import { ownerOf } from '../../src/addon/hub/hub-object.ts';
 import { portForwardRoleName } from '../../src/addon/hub/hub-rbac.ts';
 import { reconcileHub } from '../../src/addon/hub/plan-hub.ts';
 import { hubAccess } from '../../src/addon/cluster/hub-access.ts';
@@ -14,6 +13,7 @@ import {
 } from '../../testkit/ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../testkit/ground/kubernetes/programs.ts';
 import { chartDirectory, Helm, type Values } from '../../testkit/kube/helm.ts';
+import { ownerOf } from '../../src/addon/configuration/owned-metadata.ts';
 
 const programs = await findPrograms(apiServerPrograms);
 const ns = 'hub-ns';

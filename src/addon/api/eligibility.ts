@@ -1,5 +1,5 @@
-import type { ManagedCluster } from './managed-cluster.ts';
 import type { ManagedClusterAddOn } from './managed-cluster-addon.ts';
+import type { ManagedCluster } from './managed-cluster.ts';
 import { addonName } from './names.ts';
 
 /** Whether the hub gives certificates to the agent of a cluster. */

@@ -1,6 +1,8 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Condition, findCondition, parseConditions } from './condition.ts';
 import { fields, items, text } from './fields.ts';
+import { addonName } from './names.ts';
+import { contentHash } from './spec-hash.ts';
 
 /** What the work agent of a cluster says about a ManifestWork. */
 export interface ManifestWorkState {
@@ -34,4 +36,16 @@ export function parseManifestWork({ metadata, status }: KubeObject): ManifestWor
       };
     }),
   };
+}
+
+export const workNamePrefix = `addon-${addonName}-deploy`;
+
+/** Whether a ManifestWork of this name is one of `manifestWorks`, of this or an earlier rendering. */
+export function isDeployWork(name: string): boolean {
+  return name.startsWith(`${workNamePrefix}-`);
+}
+
+/** Stands for a bundle: a rotation asks whether a cluster has been told of it. */
+export function caBundleMark(pem: string): string {
+  return contentHash(pem).slice(0, 16);
 }

@@ -15,6 +15,12 @@ export const apiGroups = {
   rbac: 'rbac.authorization.k8s.io',
 } as const;
 
+export const configurationApiVersion = `${apiGroups.proxy}/v1alpha1`;
+export const configurationKind = 'ManagedProxyConfiguration';
+
+/** The ConfigMap in the addon manager's namespace that sets TLS for all of OCM. */
+export const tlsProfileName = 'ocm-tls-profile';
+
 export const labels = {
   addonName: 'open-cluster-management.io/addon-name',
   clusterName: 'open-cluster-management.io/cluster-name',
@@ -22,6 +28,25 @@ export const labels = {
   addon: 'open-cluster-management.io/addon',
   component: 'proxy.open-cluster-management.io/component-name',
   localCluster: 'local-cluster',
+} as const;
+
+/** Marks the hub's objects. An object with this label that is no longer wanted is deleted. Any other object is left alone. */
+export const hubLabel = { 'proxy.open-cluster-management.io/part': 'hub' } as const;
+
+/** Selects the pods that serve :8090 and :8091. clusteradm selects by it, too. */
+export const serverLabel = { [labels.component]: 'proxy-server' } as const;
+
+/** The ServiceAccount of the brokers' pods. `cluster-proxy` is the addon manager's, which may do far more. */
+export const serverAccount = 'cluster-proxy-proxy-server';
+
+/** Secrets in the namespace of the brokers whose names are fixed. */
+export const hubSecrets = {
+  /** `ca.crt`: the CAs that brokers and konnectivity clients trust. */
+  serverCa: 'proxy-server-ca',
+  /** `ca.crt`: the CAs that brokers trust for agents. */
+  agentCa: 'agent-ca',
+  /** `key`: the key by which replicas recognize each other. */
+  replicaKey: 'cluster-proxy-replica-key',
 } as const;
 
 export const annotations = {

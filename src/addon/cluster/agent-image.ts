@@ -1,10 +1,10 @@
 import { describeError } from '../../base/error.ts';
 import { type ImageMirror, parseImageMirror } from '../api/addon-deployment-config.ts';
+import type { Findings } from '../api/diagnostics.ts';
 import { fields, items } from '../api/fields.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { annotations } from '../api/names.ts';
 import type { AgentVariables } from '../compat/customized-variables.ts';
-import type { Findings } from '../api/diagnostics.ts';
 
 /**
  * The image of the agent: the fleet's, by way of a mirror, unless variables name another or parts of another. Those are taken as they

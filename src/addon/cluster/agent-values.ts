@@ -6,7 +6,7 @@ import { processTable } from '../../base/options/process-options.ts';
 import { valueAmong } from '../../base/options/read-options.ts';
 import type { Fields } from '../api/fields.ts';
 import { installNamespaceOf } from './deployment-config-reference.ts';
-import type { AgentEntrypoint, AgentInput } from './agent-input.ts';
+import type { AgentInput } from './agent-input.ts';
 import { agentDeploymentName } from './agent-names.ts';
 import { readVariables } from '../compat/customized-variables.ts';
 import type { Findings } from '../api/diagnostics.ts';
@@ -14,6 +14,7 @@ import { agentImage } from './agent-image.ts';
 import { nodePlacementOf } from './node-placement.ts';
 import { agentResources } from './resource-requirements.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
+import type { AgentEntrypoint } from '../hub/hub-state.ts';
 
 /** The agent of one cluster, with every wish weighed. */
 export interface AgentValues {

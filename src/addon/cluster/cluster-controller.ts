@@ -4,7 +4,6 @@ import type { Logger } from '../../base/log/logger.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, keyOf, refOf } from '../../kube/client/kube-ref.ts';
-import { isDeployWork } from './manifest-works.ts';
 import { renderAgent } from './render-agent.ts';
 import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
@@ -16,7 +15,7 @@ import {
   parseManagedClusterAddOn,
 } from '../api/managed-cluster-addon.ts';
 import type { Fields } from '../api/fields.ts';
-import { parseManifestWork } from '../api/manifest-work.ts';
+import { parseManifestWork, isDeployWork } from '../api/manifest-work.ts';
 import { addonName } from '../api/names.ts';
 import { Controller, type ReconcileResult } from '../../kube/controllers/controller.ts';
 import { type AccessOutcome, addOnStatusPatch, noAgentPatch } from './addon-status.ts';
@@ -31,6 +30,7 @@ import { Failures } from '../runtime/failures.ts';
 import type { FleetState, HubStateCell } from '../hub/hub-state.ts';
 import { byCluster, type Watches } from '../runtime/watches.ts';
 import { controllerDefaults } from '../runtime/controller-defaults.ts';
+import { findSame } from '../api/objects.ts';
 
 export interface ClusterControllerOptions {
   readonly api: KubeApi;
@@ -200,7 +200,7 @@ export class ClusterController {
       pass.failures.addAll(failures);
       return { t: 'failed', message: failures.toString() };
     }
-    const stored = rendered.works.map((work) => existing.find((one) => isSame(one, work)) ?? work);
+    const stored = rendered.works.map((work) => findSame(existing, work) ?? work);
     const notices = rendered.notices.concat(this.#managementAddOn.unfollowed ?? []);
     return { t: 'stored', works: stored.map(parseManifestWork), notices };
   }
@@ -261,7 +261,7 @@ export class ClusterController {
   }
 
   async #apply(object: KubeObject, existing: readonly KubeObject[], pass: Pass): Promise<void> {
-    const live = existing.find((one) => isSame(one, object));
+    const live = findSame(existing, object);
     const applied = await this.#options.applier.apply(object, live, pass.signal);
     if (applied === 'unseen') pass.isUnseen = true;
     if (applied !== 'written') return;
@@ -275,8 +275,4 @@ export class ClusterController {
     this.#options.applier.forget(object);
     if (isThere) this.#log.info('deleted', { object: describeRef(refOf(object)) });
   }
-}
-
-function isSame(a: KubeObject, b: KubeObject): boolean {
-  return a.kind === b.kind && keyOf(a) === keyOf(b);
 }

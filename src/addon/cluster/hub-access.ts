@@ -1,20 +1,13 @@
-import type { KubeObject, OwnerReference } from '../../kube/client/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { addonName, apiGroups, labels } from '../api/names.ts';
 import type { RbacSubject } from './registrations.ts';
+import type { TunnelRole } from '../hub/hub-state.ts';
 
 const apiVersion = `${apiGroups.rbac}/v1`;
 const leaseRole = 'cluster-proxy-addon-agent';
-
-/** The Role on the hub that lets agents through the kube-apiserver to the one port that takes them; it is made with the hub's objects. */
-export interface TunnelRole {
-  readonly namespace: string;
-  readonly name: string;
-  /** The ManagedProxyConfiguration. */
-  readonly owner: OwnerReference;
-}
 
 /**
  * What the agent of one cluster may do on the hub: keep a lease in its cluster's own namespace and, where the entrypoint is

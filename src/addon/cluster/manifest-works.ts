@@ -2,17 +2,10 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { ConfigReference } from '../api/config-reference.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
-import { contentHash } from '../api/spec-hash.ts';
+import { caBundleMark, workNamePrefix } from '../api/manifest-work.ts';
 
 /** How much a ManifestWork may carry: it has to fit into one object of the hub's etcd, with room for its status. */
 const maxManifestBytes = 500 * 1024;
-
-const workNamePrefix = `addon-${addonName}-deploy`;
-
-/** Whether a ManifestWork of this name is one of `manifestWorks`, of this or an earlier rendering. */
-export function isDeployWork(name: string): boolean {
-  return name.startsWith(`${workNamePrefix}-`);
-}
 
 /**
  * The ManifestWorks that bring `objects` to the cluster: `addon-cluster-proxy-deploy-0` and, where they do not fit into one, more.
@@ -42,11 +35,6 @@ export function manifestWorks(
     },
     spec: { workload: { manifests }, ...(deleteOption && { deleteOption }) },
   }));
-}
-
-/** Stands for a bundle: a rotation asks whether a cluster has been told of it. */
-export function caBundleMark(pem: string): string {
-  return contentHash(pem).slice(0, 16);
 }
 
 /** In the order given, so that an object seldom changes its ManifestWork: moving between two, it could be deleted in between. */

@@ -1,9 +1,9 @@
 import { describeError } from '../../base/error.ts';
 import type { AddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
+import type { Findings } from '../api/diagnostics.ts';
 import { type Fields, isFields, textMap } from '../api/fields.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { annotations, labels } from '../api/names.ts';
-import type { Findings } from '../api/diagnostics.ts';
 
 export interface NodePlacement {
   readonly nodeSelector: Readonly<Record<string, string>>;

@@ -3,8 +3,9 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { AccessOutcome } from './addon-status.ts';
-import { hubAccess, hubAccessRefs, type TunnelRole } from './hub-access.ts';
+import { hubAccess, hubAccessRefs } from './hub-access.ts';
 import { hubSubject } from './registrations.ts';
+import type { TunnelRole } from '../hub/hub-state.ts';
 
 /** What is to be done about the rights of one cluster's agent on the hub. */
 export interface HubAccessPlan {

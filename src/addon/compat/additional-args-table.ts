@@ -1,11 +1,11 @@
 import { problemOf } from '../../base/options/read-options.ts';
+import type { Option } from '../../base/options/option-table.ts';
+import type { FlagRule, FlagRules } from './additional-args.ts';
+import type { TextCheck } from '../api/field-problem.ts';
 import {
   agentPassthroughTable,
   brokerPassthroughTable,
 } from '../../base/options/passthrough-options.ts';
-import type { Option } from '../../base/options/option-table.ts';
-import type { FlagRule, FlagRules } from './additional-args.ts';
-import type { TextCheck } from '../configuration/field-reader.ts';
 
 const only =
   (form: RegExp): TextCheck =>

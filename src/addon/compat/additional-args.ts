@@ -1,5 +1,5 @@
 import { nearMiss } from '../../base/options/option-problems.ts';
-import type { FieldProblem, TextCheck } from '../configuration/field-reader.ts';
+import type { FieldProblem, TextCheck } from '../api/field-problem.ts';
 
 /** A flag of `culvert broker` or `culvert agent`, without its dashes. */
 export interface ProgramFlag {

@@ -1,9 +1,8 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
-import { configurationKind } from '../configuration/managed-proxy-configuration.ts';
 import { fields, items, textMap } from '../api/fields.ts';
 import { fieldManager, isUpstreamWrite } from './take-ownership.ts';
-import { hubLabel, serverLabel } from '../hub/hub-object.ts';
+import { configurationKind, hubLabel, serverLabel } from '../api/names.ts';
 
 const [[partLabel, partValue]] = Object.entries(hubLabel) as [[string, string]];
 

@@ -1,39 +1,34 @@
-import { type ProgramFlag, readAdditionalArgs } from '../compat/additional-args.ts';
+import type { FieldProblem } from '../api/field-problem.ts';
+import { fields, integer, text } from '../api/fields.ts';
+import { proxyConfigurationName } from '../api/names.ts';
 import { proxyAgentFlags, proxyServerFlags } from '../compat/additional-args-table.ts';
-import { checkConfiguration, ignoredFields } from './check-configuration.ts';
-import type { ManagedProxyConfigurationSpec } from './configuration-spec.ts';
-import { type FieldProblem, FieldReader } from './field-reader.ts';
-import { apiGroups, proxyConfigurationName } from '../api/names.ts';
-import { readConfigurationSpec } from './read-configuration-spec.ts';
+import { type ProgramFlag, readAdditionalArgs } from '../compat/additional-args.ts';
+import { checkSpec, ignoredFields } from './check-spec.ts';
+import { type ConfigurationSpec, readSpec } from './spec.ts';
 
-export const configurationApiVersion = `${apiGroups.proxy}/v1alpha1`;
-export const configurationKind = 'ManagedProxyConfiguration';
-
-/** A ManagedProxyConfiguration that has been read; nothing in it is missing and nothing was thrown. */
+/** A ManagedProxyConfiguration with all defaults. */
 export interface ManagedProxyConfiguration {
   readonly name: string;
   readonly uid: string;
   readonly generation: number;
-  /** It is going away, and what it owns with it. */
+  /** The object is being deleted, and so is everything that it owns. */
   readonly isDeleted: boolean;
-  readonly spec: ManagedProxyConfigurationSpec;
+  readonly spec: ConfigurationSpec;
   /** `spec.proxyServer.additionalArgs` as flags of `culvert broker`. */
   readonly brokerFlags: readonly ProgramFlag[];
   /** `spec.proxyAgent.additionalArgs` as flags of `culvert agent`. */
   readonly agentFlags: readonly ProgramFlag[];
-  /** Not empty: what it asks for is not to be carried out until somebody has corrected it. */
+  /** While there are problems, nothing that the object asks for is carried out. */
   readonly problems: readonly FieldProblem[];
   /** Fields that are accepted and have no effect. */
   readonly ignored: readonly FieldProblem[];
 }
 
-/** Reads an object as the API server returned it, or anything else: nothing is thrown, what is wrong is listed in `problems`. */
+/** Reads an object as the API server returned it, or any other value. Errors are not thrown, but listed in `problems`. */
 export function parseManagedProxyConfiguration(object: unknown): ManagedProxyConfiguration {
+  const metadata = fields(fields(object)['metadata']);
   const problems: FieldProblem[] = [];
-  const root = new FieldReader(object, '', problems);
-  const metadata = root.child('metadata');
-  const reader = root.child('spec');
-  const spec = readConfigurationSpec(reader);
+  const spec = readSpec(fields(object)['spec'], problems);
   const { proxyServer, proxyAgent } = spec;
   const broker = readAdditionalArgs(
     proxyServer.additionalArgs,
@@ -46,12 +41,12 @@ export function parseManagedProxyConfiguration(object: unknown): ManagedProxyCon
     'spec.proxyAgent.additionalArgs',
   );
   problems.push(...broker.problems, ...agent.problems);
-  checkConfiguration(spec, reader);
+  checkSpec(spec, problems);
   return {
-    name: metadata.text('name', proxyConfigurationName),
-    uid: metadata.text('uid', ''),
-    generation: metadata.integer('generation', 0, 0, Number.MAX_SAFE_INTEGER),
-    isDeleted: metadata.has('deletionTimestamp'),
+    name: text(metadata['name']) || proxyConfigurationName,
+    uid: text(metadata['uid']),
+    generation: integer(metadata['generation']) ?? 0,
+    isDeleted: metadata['deletionTimestamp'] !== undefined,
     spec,
     brokerFlags: broker.flags,
     agentFlags: agent.flags,

@@ -1,11 +1,11 @@
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
 import { kubeTime } from '../api/condition.ts';
-import type { ManagedCluster } from '../api/managed-cluster.ts';
+import { servedAgent } from '../api/eligibility.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 import type { Registration } from '../api/registration-config.ts';
 import { checkCsr } from './verify-csr.ts';
-import { servedAgent } from '../api/eligibility.ts';
 
 /** What to do with a request. A person can read `message`; `reason` is for programs and counters. */
 export type CsrDecision =

@@ -1,4 +1,3 @@
-import { agentSignerName } from '../../base/names/agent-subject.ts';
 import { type Certificate, parseCertificates, X509Error } from '../../base/x509/index.ts';
 import { kubeTime } from '../api/condition.ts';
 import type { Fields } from '../api/fields.ts';
@@ -6,12 +5,6 @@ import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { annotations } from '../api/names.ts';
 import type { Authority } from '../rotation/authority.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
-
-/**
- * How long it may take from the signature until the agent shows the certificate, in milliseconds: the klusterlet fetches it, the
- * kubelet brings the Secret into the pod, and the agent reads it.
- */
-export const deliveryMs = 10 * 60_000;
 
 /**
  * What takes note on a ManagedClusterAddOn that `signing` has signed `certificate` for its agent: a JSON merge patch, or undefined where
@@ -39,21 +32,6 @@ export async function agentSignerPatch(
       },
     },
   };
-}
-
-/**
- * Whether the agent of a cluster may show a certificate of another CA than the one that `organizationalUnit` stands for. Also where it has
- * a token for the hub: its certificate for the broker it gets by a request all the same.
- */
-export function mayShowAnother(
-  { agentSigner, registrations }: ManagedClusterAddOn,
-  organizationalUnit: string,
-  nowMs: number,
-): boolean {
-  // Nobody has told its klusterlet to ask for one yet.
-  if (!registrations.some(({ signer }) => signer === agentSignerName)) return false;
-  if (agentSigner?.organizationalUnit !== organizationalUnit) return true;
-  return nowMs - agentSigner.sinceMs < deliveryMs;
 }
 
 function read(pem: string): Certificate | undefined {

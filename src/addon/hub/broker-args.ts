@@ -1,10 +1,10 @@
 import type { ProgramFlag } from '../compat/additional-args.ts';
-import type { SecretKey } from '../configuration/configuration-spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { processTable } from '../../base/options/process-options.ts';
 import { valueAmong } from '../../base/options/read-options.ts';
 import type { BrokerRedis } from './broker-redis.ts';
 import type { TlsProfile } from './tls-profile.ts';
+import type { SecretKey } from '../configuration/spec.ts';
 
 /** Where the pod's volumes are mounted: with upstream's slashes, by which the API server tells mounts apart at an upgrade. */
 export const mountPaths = {

@@ -1,4 +1,4 @@
-import { annotations, labels } from '../api/names.ts';
+import { annotations, labels, serverAccount, hubSecrets, serverLabel } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { contentHash } from '../api/spec-hash.ts';
@@ -11,8 +11,8 @@ import {
   terminationGraceSeconds,
 } from './broker-args.ts';
 import { servedGeneration } from './broker-rollout.ts';
-import { hubMeta, hubSecrets, serverAccount, serverLabel } from './hub-object.ts';
 import { tlsProfileHash } from './tls-profile.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 
 export interface BrokerDeploymentOptions extends BrokerArgsOptions {
   readonly replicas: number;

@@ -1,10 +1,10 @@
 import { createHmac } from 'node:crypto';
-import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.ts';
-import type { FieldProblem } from '../configuration/field-reader.ts';
 import { textMap } from '../api/fields.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { findObject } from './hub-object.ts';
+import type { FieldProblem } from '../api/field-problem.ts';
+import { findObject } from '../api/objects.ts';
+import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
 
 /** What several brokers need of Redis, as parts of their pods. */
 export interface BrokerRedis {

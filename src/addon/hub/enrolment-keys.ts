@@ -1,11 +1,11 @@
 import { createPublicKey } from 'node:crypto';
 import { publicKeyBlocks } from '../../base/tokens/public-key-blocks.ts';
-import type { SecretKey } from '../configuration/configuration-spec.ts';
-import type { FieldProblem } from '../configuration/field-reader.ts';
 import { textMap } from '../api/fields.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { findObject } from './hub-object.ts';
+import type { FieldProblem } from '../api/field-problem.ts';
+import { findObject } from '../api/objects.ts';
+import type { SecretKey } from '../configuration/spec.ts';
 
 /** Whose enrolment tokens brokers accept, besides agents that are registered with the hub. */
 export interface EnrolmentKeys {

@@ -2,7 +2,7 @@ import { items, fields, text } from '../api/fields.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { findObject } from './hub-object.ts';
+import { findObject } from '../api/objects.ts';
 
 /** Where agents connect to: `wss://host:port`. */
 export interface DirectEntrypoint {
@@ -49,9 +49,7 @@ export function resolveEntrypoint(
     return { kind: type, namespace, resource, viaHub: `${namespace}/${resource}` };
   }
   if (type === 'Hostname') {
-    return hostname.value === undefined
-      ? missing('hostname.value')
-      : direct(type, hostname.value, port);
+    return hostname.value === '' ? missing('hostname.value') : direct(type, hostname.value, port);
   }
   if (type === 'Ingress') {
     return ingress.host === undefined
@@ -105,7 +103,7 @@ export function serverSans(
     `${service}.${namespace}`,
     `${service}.${namespace}.svc`,
   ];
-  if (entrypoint.type === 'Hostname') sans.push(entrypoint.hostname.value ?? '');
+  if (entrypoint.type === 'Hostname') sans.push(entrypoint.hostname.value);
   // For an ingress that passes TLS through.
   if (entrypoint.type === 'Ingress') sans.push(entrypoint.ingress.host ?? '');
   if (entrypoint.type === 'LoadBalancerService') {

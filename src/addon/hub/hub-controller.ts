@@ -6,18 +6,15 @@ import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import { parseConditions, withCondition } from '../api/condition.ts';
-import { sayProblems } from '../configuration/field-reader.ts';
 import { fields } from '../api/fields.ts';
 import {
   type ManagedProxyConfiguration,
   parseManagedProxyConfiguration,
 } from '../configuration/managed-proxy-configuration.ts';
-import { proxyConfigurationName } from '../api/names.ts';
+import { proxyConfigurationName, tlsProfileName } from '../api/names.ts';
 import { Controller, keysFrom, type ReconcileResult } from '../../kube/controllers/controller.ts';
-import { findObject } from '../hub/hub-object.ts';
-import { nextStatus } from '../hub/hub-status.ts';
+import { nextStatus } from './hub-status.ts';
 import { type HubPlan, type HubSettings, reconcileHub } from './plan-hub.ts';
-import { tlsProfileName } from '../hub/tls-profile.ts';
 import { type Applier, unseenMs } from '../runtime/applier.ts';
 import { Failures } from '../runtime/failures.ts';
 import {
@@ -32,6 +29,8 @@ import { heldStateOf, hubStateOf, lackOf, noConfiguration, unreadHub } from './h
 import { inTheWay } from '../compat/name-conflict.ts';
 import type { Watches } from '../runtime/watches.ts';
 import { controllerDefaults } from '../runtime/controller-defaults.ts';
+import { sayProblems } from '../api/field-problem.ts';
+import { findObject } from '../api/objects.ts';
 
 export interface HubControllerOptions {
   readonly api: KubeApi;

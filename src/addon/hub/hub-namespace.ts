@@ -5,8 +5,7 @@ import { Informer, type InformerOptions } from '../../kube/controllers/informer.
 import type { KubeApi, KubeCollection } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef } from '../../kube/client/kube-ref.ts';
-import { labels } from '../api/names.ts';
-import { hubLabel } from './hub-object.ts';
+import { labels, hubLabel } from '../api/names.ts';
 import { hubKinds } from './plan-hub.ts';
 
 export interface HubNamespaceOptions {

@@ -3,7 +3,8 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { apiServerEgress, dnsEgress, tcp } from '../api/network-egress.ts';
 import { brokerPorts } from './broker-args.ts';
 import type { BrokerRedis } from './broker-redis.ts';
-import { hubMeta, serverLabel } from './hub-object.ts';
+import { serverLabel } from '../api/names.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 
 /** Drains and node upgrades take one broker at a time. */
 export function disruptionBudget(configuration: ManagedProxyConfiguration): KubeObject {

@@ -1,8 +1,8 @@
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import { addonName, apiGroups } from '../api/names.ts';
+import { addonName, apiGroups, serverAccount, hubLabel } from '../api/names.ts';
 import type { KubeObject, OwnerReference } from '../../kube/client/kube-object.ts';
 import { type Entrypoint, serviceProxyResource } from './entrypoint.ts';
-import { clusterMeta, hubLabel, hubMeta, ownerOf, serverAccount } from './hub-object.ts';
+import { clusterMeta, hubMeta, ownerOf } from '../configuration/owned-metadata.ts';
 
 const rbac = `${apiGroups.rbac}/v1`;
 const brokerRoleName = 'open-cluster-management:cluster-proxy:proxy-server';

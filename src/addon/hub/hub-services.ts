@@ -2,7 +2,8 @@ import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-c
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { brokerPorts } from './broker-args.ts';
 import { agentPortName } from './entrypoint.ts';
-import { hubMeta, serverLabel } from './hub-object.ts';
+import { serverLabel } from '../api/names.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 
 /** Inside the hub: konnectivity clients on 8090, agents on 8091 (from an ingress, or through the kube-apiserver). */
 export function entrypointService(configuration: ManagedProxyConfiguration): KubeObject {

@@ -1,13 +1,12 @@
-import type { AgentEntrypoint } from '../cluster/agent-input.ts';
-import { sayProblems } from '../configuration/field-reader.ts';
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import { proxyConfigurationName } from '../api/names.ts';
-import { portForwardRole } from './hub-rbac.ts';
-import type { ObjectFailure } from './hub-status.ts';
-import type { HubPlan } from './plan-hub.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
+import { sayProblems } from '../api/field-problem.ts';
+import { proxyConfigurationName } from '../api/names.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { HubCertificatesResult } from '../rotation/hub-certificates.ts';
-import type { AgentSigner, HubState } from './hub-state.ts';
+import type { ObjectFailure } from '../runtime/failures.ts';
+import { portForwardRole } from './hub-rbac.ts';
+import type { AgentEntrypoint, AgentSigner, HubState } from './hub-state.ts';
+import type { HubPlan } from './plan-hub.ts';
 
 /**
  * What there is to start from; undefined while a CA cannot be read or stored: then all stays as it is.

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { AgentEntrypoint, AgentInput } from '../cluster/agent-input.ts';
+import type { OwnerReference } from '../../kube/client/kube-object.ts';
 import type { Authority } from '../rotation/authority.ts';
-import type { TunnelRole } from '../cluster/hub-access.ts';
 
 /** Who signs agents' certificates. */
 export interface AgentSigner {
@@ -10,10 +9,41 @@ export interface AgentSigner {
   readonly organizationalUnit: string;
 }
 
+/** Where the agents of the fleet connect to, as the ManagedProxyConfiguration has it. */
+export type AgentEntrypoint =
+  /** A host that leads to the brokers. */
+  | { readonly t: 'direct'; readonly host: string; readonly port: number }
+  /** PortForward: through the hub's kube-apiserver. */
+  | {
+      readonly t: 'via-hub';
+      /** `NAMESPACE/SCHEME:SERVICE:PORTNAME`, as the agent's flag takes it. */
+      readonly viaHub: string;
+    };
+
+/** What the ManagedProxyConfiguration says about agents, with its defaults filled in. */
+export interface AgentSettings {
+  readonly generation: number;
+  readonly image: string;
+  readonly replicas: number;
+  /** Destinations besides the kube-apiserver, as the agent's `--allow` takes them. */
+  readonly allow: readonly string[];
+  /** Settings of the agent, by the names of its flags without dashes. */
+  readonly flags: readonly { readonly name: string; readonly value: string }[];
+  readonly imagePullSecrets: readonly string[];
+}
+
+/** The Role on the hub that lets agents through the kube-apiserver to the one port that takes them; it is made with the hub's objects. */
+export interface TunnelRole {
+  readonly namespace: string;
+  readonly name: string;
+  /** The ManagedProxyConfiguration. */
+  readonly owner: OwnerReference;
+}
+
 /** What every cluster's side starts from. */
 export interface FleetState {
   readonly hubNamespace: string;
-  readonly proxy: AgentInput['proxy'];
+  readonly proxy: AgentSettings;
   readonly entrypoint: AgentEntrypoint | Error;
   /** Undefined: agents do not go through the kube-apiserver. */
   readonly tunnel: TunnelRole | undefined;

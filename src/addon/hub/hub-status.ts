@@ -6,32 +6,19 @@ import {
   withCondition,
   withoutCondition,
 } from '../api/condition.ts';
-import { type FieldProblem, sayProblems } from '../configuration/field-reader.ts';
 import { fields, integer } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { isRolledOut } from './broker-rollout.ts';
 import type { HubPlan } from './plan-hub.ts';
 import { rotationConditions, type RotationsSeen } from '../rotation/rotation-status.ts';
+import { sayProblems, type FieldProblem } from '../api/field-problem.ts';
+import type { CertificateExpiries } from '../rotation/hub-certificates.ts';
+import type { ObjectFailure } from '../runtime/failures.ts';
 
 /** `status` of a ManagedProxyConfiguration. */
 export interface ConfigurationStatus {
   readonly lastObservedGeneration: number;
   readonly conditions: readonly Condition[];
-}
-
-/** When the leaf in each Secret ends, in milliseconds since 1970; undefined where there is none that can be read. */
-export interface CertificateExpiries {
-  readonly proxyServer: number | undefined;
-  readonly agentServer: number | undefined;
-  readonly proxyClient: number | undefined;
-}
-
-/** An object that could not be applied or deleted. */
-export interface ObjectFailure {
-  /** `Service hub/proxy-entrypoint` */
-  readonly object: string;
-  /** What the API server said, and what to do. */
-  readonly sentence: string;
 }
 
 export interface HubStatusObserved {

@@ -1,5 +1,3 @@
-import type { RedisSpec, SecretKey } from '../configuration/configuration-spec.ts';
-import type { FieldProblem } from '../configuration/field-reader.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
@@ -14,12 +12,15 @@ import {
   resolveEntrypoint,
   serverSans,
 } from './entrypoint.ts';
-import { findObject, hubLabel } from './hub-object.ts';
 import { brokerNetworkPolicy, disruptionBudget } from './hub-policies.ts';
 import { brokerAccounts, portForwardRoleName, portForwardRoleObject } from './hub-rbac.ts';
 import { agentIngress, entrypointService, loadBalancerService } from './hub-services.ts';
 import { replicaKeySecret } from './replica-key.ts';
 import { readTlsProfile, type TlsProfile } from './tls-profile.ts';
+import type { FieldProblem } from '../api/field-problem.ts';
+import { hubLabel } from '../api/names.ts';
+import { findObject, findSame } from '../api/objects.ts';
+import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
 
 /** What the addon manager was told at its start. */
 export interface HubSettings {
@@ -185,7 +186,7 @@ function unwanted(
   const { namespace } = configuration.spec.proxyServer;
   const [[label, value]] = Object.entries(hubLabel) as [[string, string]];
   const isOurs = ({ metadata }: KubeObject) => metadata.labels?.[label] === value;
-  const isWanted = (object: KubeObject) => wanted.some((one) => isSame(one, object));
+  const isWanted = (object: KubeObject) => findSame(wanted, object) !== undefined;
   const isTunnelRole = ({ kind, metadata }: KubeObject) =>
     kind === 'Role' && metadata.name === portForwardRoleName && metadata.namespace === namespace;
   const stale = objects.filter(
@@ -206,8 +207,3 @@ function unwanted(
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
     .map(refOf);
 }
-
-const isSame = (a: KubeObject, b: KubeObject): boolean =>
-  a.kind === b.kind &&
-  a.metadata.name === b.metadata.name &&
-  a.metadata.namespace === b.metadata.namespace;

@@ -1,7 +1,9 @@
 import { textMap } from '../api/fields.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { findObject, hubMeta, hubSecrets } from './hub-object.ts';
+import { hubSecrets } from '../api/names.ts';
+import { findObject } from '../api/objects.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 
 /** The Secret with the key that replicas know each other by: what there is stays, else `freshKey` is taken. */
 export function replicaKeySecret(

@@ -2,10 +2,7 @@ import { createHash } from 'node:crypto';
 import { isCipherSuite } from '../../base/tls/tls-policy.ts';
 import { textMap } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import type { FieldProblem } from '../configuration/field-reader.ts';
-
-/** The ConfigMap in the addon manager's namespace that sets TLS for all of OCM. */
-export const tlsProfileName = 'ocm-tls-profile';
+import type { FieldProblem } from '../api/field-problem.ts';
 
 /** TLS of the ports that the hub serves, in the names that Go and IANA use. */
 export interface TlsProfile {

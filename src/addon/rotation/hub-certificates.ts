@@ -15,12 +15,11 @@ import {
   type SecretNames,
 } from './plan-certificates.ts';
 import { textIn } from './secret.ts';
-import { hubMeta } from '../hub/hub-object.ts';
-import type { CertificateExpiries } from '../hub/hub-status.ts';
 import type { Applier } from '../runtime/applier.ts';
 import { noRotations, type RotationsSeen, sayClusters } from './rotation-status.ts';
 import type { Failures } from '../runtime/failures.ts';
 import { isOfTheHub } from '../compat/name-conflict.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 
 export interface HubCertificatesOptions {
   readonly api: KubeApi;
@@ -30,6 +29,13 @@ export interface HubCertificatesOptions {
   readonly wallClock: () => Date;
   readonly behind: FleetBehind;
   readonly log: Logger;
+}
+
+/** When the leaf in each Secret ends, in milliseconds since 1970; undefined where there is none that can be read. */
+export interface CertificateExpiries {
+  readonly proxyServer: number | undefined;
+  readonly agentServer: number | undefined;
+  readonly proxyClient: number | undefined;
 }
 
 /** What certificates are for. */

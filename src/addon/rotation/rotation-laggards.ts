@@ -1,5 +1,4 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { caBundleMark, isDeployWork } from '../cluster/manifest-works.ts';
 import { findCondition, parseConditions } from '../api/condition.ts';
 import { fields } from '../api/fields.ts';
 import { parseManagedCluster } from '../api/managed-cluster.ts';
@@ -10,9 +9,10 @@ import {
 import { annotations } from '../api/names.ts';
 import type { FleetBehind } from './plan-certificates.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
-import { mayShowAnother } from '../csr/record-signer.ts';
 import { servedAgent } from '../api/eligibility.ts';
 import { byCluster, type Watches } from '../runtime/watches.ts';
+import { agentSignerName } from '../../base/names/agent-subject.ts';
+import { caBundleMark, isDeployWork } from '../api/manifest-work.ts';
 
 /** Who has not followed a rotation, seen the copies that `watches` keeps: of clusters whose agents are served, names in order. */
 export function fleetBehind(
@@ -55,3 +55,24 @@ function isWorkBehind({ metadata, status }: KubeObject, mark: string): boolean {
   const hasApplied = applied?.status === 'True';
   return !hasApplied || (applied.observedGeneration ?? 0) < (metadata.generation ?? 0);
 }
+
+/**
+ * Whether the agent of a cluster may show a certificate of another CA than the one that `organizationalUnit` stands for. Also where it has
+ * a token for the hub: its certificate for the broker it gets by a request all the same.
+ */
+export function mayShowAnother(
+  { agentSigner, registrations }: ManagedClusterAddOn,
+  organizationalUnit: string,
+  nowMs: number,
+): boolean {
+  // Nobody has told its klusterlet to ask for one yet.
+  if (!registrations.some(({ signer }) => signer === agentSignerName)) return false;
+  if (agentSigner?.organizationalUnit !== organizationalUnit) return true;
+  return nowMs - agentSigner.sinceMs < deliveryMs;
+}
+
+/**
+ * How long it may take from the signature until the agent shows the certificate, in milliseconds: the klusterlet fetches it, the
+ * kubelet brings the Secret into the pod, and the agent reads it.
+ */
+export const deliveryMs = 10 * 60_000;

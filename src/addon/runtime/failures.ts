@@ -2,7 +2,14 @@ import { describeError } from '../../base/error.ts';
 import { KubeError } from '../../kube/client/kube-error.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
-import type { ObjectFailure } from '../hub/hub-status.ts';
+
+/** An object that could not be applied or deleted. */
+export interface ObjectFailure {
+  /** `Service hub/proxy-entrypoint` */
+  readonly object: string;
+  /** What the API server said, and what to do. */
+  readonly sentence: string;
+}
 
 /** What the server says of one object, so that others may go on; anything else concerns all. */
 const ofOneObject: ReadonlySet<string> = new Set([

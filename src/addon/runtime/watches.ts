@@ -6,11 +6,15 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { parseConfigReference, parseConfigReferent } from '../api/config-reference.ts';
 import { fields, items } from '../api/fields.ts';
 import {
+  addonName,
+  apiGroups,
+  configKinds,
+  labels,
+  proxyConfigurationName,
   configurationApiVersion,
   configurationKind,
-} from '../configuration/managed-proxy-configuration.ts';
-import { addonName, apiGroups, configKinds, labels, proxyConfigurationName } from '../api/names.ts';
-import { tlsProfileName } from '../hub/tls-profile.ts';
+  tlsProfileName,
+} from '../api/names.ts';
 import { keepFingerprint, keepManagedCluster, keepManifestWork } from './cached-object.ts';
 
 export interface WatchesOptions {

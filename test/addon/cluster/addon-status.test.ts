@@ -13,7 +13,7 @@ import {
   deploymentConfigReference,
   nowMs,
   proxyConfigurationReference,
-} from '../api/hub-objects.ts';
+} from '../api/ocm-objects.ts';
 
 type AddOnParts = NonNullable<Parameters<typeof addOn>[0]>;
 

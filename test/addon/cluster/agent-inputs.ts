@@ -8,7 +8,7 @@ import {
   deploymentConfigReference,
   managedCluster,
   proxyConfigurationReference,
-} from '../api/hub-objects.ts';
+} from '../api/ocm-objects.ts';
 
 export const installNamespace = 'open-cluster-management-cluster-proxy';
 

@@ -18,8 +18,8 @@ import {
 } from '../../../testkit/ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../../testkit/ground/kubernetes/programs.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
-import { condition, nowMs } from '../api/hub-objects.ts';
 import { agentInput, configuredInput, manifestsOf, rendered } from './agent-inputs.ts';
+import { condition, nowMs } from '../api/ocm-objects.ts';
 
 const programs = await findPrograms(apiServerPrograms);
 

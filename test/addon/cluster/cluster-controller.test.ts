@@ -5,8 +5,8 @@ import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
-import { condition, deploymentConfigReference } from '../api/hub-objects.ts';
 import { addOn, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
+import { condition, deploymentConfigReference } from '../api/ocm-objects.ts';
 
 const live = { signal: new AbortController().signal };
 const clusters = ['cluster1', 'cluster2', 'cluster3'];

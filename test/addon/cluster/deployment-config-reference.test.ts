@@ -8,7 +8,7 @@ import {
   addOn,
   deploymentConfigReference,
   proxyConfigurationReference,
-} from '../api/hub-objects.ts';
+} from '../api/ocm-objects.ts';
 
 const config = (spec: object) =>
   parseAddOnDeploymentConfig({

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { managedCluster } from '../api/hub-objects.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 import {
   agentInput,
@@ -12,6 +11,7 @@ import {
   trusted,
   variables,
 } from './agent-inputs.ts';
+import { managedCluster } from '../api/ocm-objects.ts';
 
 describe('customizedVariables', () => {
   it('set the replicas, and nothing else changes them', () => {

@@ -3,7 +3,7 @@ import { refOf } from '../../../src/kube/client/kube-ref.ts';
 import { hubAccess, hubAccessRefs } from '../../../src/addon/cluster/hub-access.ts';
 import { planHubAccess } from '../../../src/addon/cluster/plan-hub-access.ts';
 import { hubSubject } from '../../../src/addon/cluster/registrations.ts';
-import { addOn, managedCluster } from '../api/hub-objects.ts';
+import { addOn, managedCluster } from '../api/ocm-objects.ts';
 
 const owner = {
   apiVersion: 'proxy.open-cluster-management.io/v1alpha1',

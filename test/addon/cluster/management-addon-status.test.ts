@@ -7,7 +7,7 @@ import {
   configHashesPatch,
   managementAddOnProblems,
 } from '../../../src/addon/cluster/management-addon-status.ts';
-import { deploymentConfigReference, proxyConfigurationReference } from '../api/hub-objects.ts';
+import { deploymentConfigReference, proxyConfigurationReference } from '../api/ocm-objects.ts';
 
 const placement = { namespace: 'hub', name: 'cluster-proxy-placement' };
 const object = (version = 'v1alpha1') => clusterManagementAddOn(version, placement);

@@ -7,7 +7,7 @@ import {
   organizationalUnitOf,
 } from '../../../src/addon/api/agent-identity.ts';
 import { hubSubject, nextRegistrations } from '../../../src/addon/cluster/registrations.ts';
-import { addOn } from '../api/hub-objects.ts';
+import { addOn } from '../api/ocm-objects.ts';
 
 const group = 'system:open-cluster-management:cluster:7up:addon:cluster-proxy';
 const serviceAccount = 'system:serviceaccount:7up:cluster-proxy-agent';

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { isDeployWork } from '../../../src/addon/cluster/manifest-works.ts';
 import { renderAgent } from '../../../src/addon/cluster/render-agent.ts';
-import { addOn, condition, managedCluster } from '../api/hub-objects.ts';
+import { addOn, condition, managedCluster } from '../api/ocm-objects.ts';
 import {
   agentInput,
   configuredInput,
@@ -15,6 +14,7 @@ import {
   trusted,
   variables,
 } from './agent-inputs.ts';
+import { isDeployWork } from '../../../src/addon/api/manifest-work.ts';
 
 const deleted = { deletionTimestamp: '2026-11-22T11:00:00Z' };
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
+import { specSchema as generatedSchema } from '../../../src/addon/configuration/spec-schema.generated.ts';
+import { specSchemaOfCrd } from '../../../scripts/crd-schema.ts';
 import {
   type Schema,
   definition,
@@ -32,6 +34,10 @@ function* pathsOf(value: unknown, path: string): Generator<string> {
 }
 
 describe('the CRD and the code', () => {
+  it('The generated schema module is what "npm run crd-schema" makes of the CRD', () => {
+    expect(generatedSchema).toEqual(specSchemaOfCrd());
+  });
+
   it('names the resource as Cluster Proxy does', () => {
     expect(definition.metadata.name).toBe(
       'managedproxyconfigurations.proxy.open-cluster-management.io',

@@ -1,7 +1,6 @@
 import { onTestFinished } from 'vitest';
 import { startAddon, type RunningAddon } from '../../../src/addon/addon.ts';
-import type { AddonOptions } from '../../../src/addon/options.ts';
-import { readAddonOptions } from '../../../src/addon/options.ts';
+import { type AddonOptions, readAddonOptions } from '../../../src/addon/options.ts';
 import { makeAuthority } from '../../../src/addon/rotation/authority.ts';
 import { makeSecret } from '../../../src/addon/rotation/secret.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
@@ -12,7 +11,7 @@ import { MemoryKubeApi, ocmKinds, type MemoryCall } from '../../../testkit/kube/
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 import { cryptoIdle } from './pending-crypto.ts';
 import { configurationObject, hub } from '../hub/hub-fixture.ts';
-import { condition } from '../api/hub-objects.ts';
+import { condition } from '../api/ocm-objects.ts';
 
 export { hub };
 export const startMs = Date.parse('2027-01-01T00:00:00Z');

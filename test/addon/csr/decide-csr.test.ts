@@ -7,7 +7,7 @@ import {
   labelledCluster,
 } from '../../../src/addon/csr/decide-csr.ts';
 import { csr, type CsrParts, klusterlet, kubeSigner } from './csr-objects.ts';
-import { addOn, managedCluster, nowMs } from '../api/hub-objects.ts';
+import { addOn, managedCluster, nowMs } from '../api/ocm-objects.ts';
 
 type Owners = Partial<Pick<CsrInput, 'cluster' | 'addon'>>;
 const decide = async (parts: CsrParts = {}, owners: Owners = {}) =>

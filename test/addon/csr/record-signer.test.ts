@@ -3,16 +3,13 @@ import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster
 import { signAgentCsr } from '../../../src/addon/csr/sign-csr.ts';
 import { makeAuthority } from '../../../src/addon/rotation/authority.ts';
 import { agentRegistrations, organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
-import {
-  agentSignerPatch,
-  deliveryMs,
-  mayShowAnother,
-} from '../../../src/addon/csr/record-signer.ts';
+import { agentSignerPatch } from '../../../src/addon/csr/record-signer.ts';
 import { checkCsr } from '../../../src/addon/csr/verify-csr.ts';
 import { registrationJson } from '../../../src/addon/api/registration-config.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { csr } from './csr-objects.ts';
-import { addOn, addOnObject, nowMs } from '../api/hub-objects.ts';
+import { addOn, addOnObject, nowMs } from '../api/ocm-objects.ts';
+import { deliveryMs, mayShowAnother } from '../../../src/addon/rotation/rotation-laggards.ts';
 
 const now = new Date(nowMs);
 const [old, signing] = await Promise.all(

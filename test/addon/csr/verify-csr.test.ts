@@ -13,7 +13,7 @@ import {
   registeredSubject,
   weakKeys,
 } from './csr-objects.ts';
-import { addOn } from '../api/hub-objects.ts';
+import { addOn } from '../api/ocm-objects.ts';
 
 const withToken = addOn({ status: { kubeClientDriver: 'token' } });
 const check = async (parts: CsrParts = {}, addon = addOn()) =>

@@ -1,8 +1,8 @@
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { type HubObserved, type HubPlan, reconcileHub } from '../../../src/addon/hub/plan-hub.ts';
-import type { RedisSpec } from '../../../src/addon/configuration/configuration-spec.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { fields, type Fields } from '../../../src/addon/api/fields.ts';
+import type { RedisSpec } from '../../../src/addon/configuration/spec.ts';
 
 export const hub = 'open-cluster-management-cluster-proxy';
 export const uid = '6b0c4f7e-0000-4000-8000-000000000001';

@@ -1,0 +1,190 @@
+import type { FieldProblem, TextCheck } from '../api/field-problem.ts';
+
+/** The part of an OpenAPI v3 schema that decides how a value is read. */
+export interface Schema {
+  readonly type: 'object' | 'array' | 'string' | 'integer' | 'integer-or-string';
+  readonly default?: string | number;
+  readonly enum?: readonly string[];
+  readonly required?: readonly string[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly additionalProperties?: Schema;
+}
+
+type TextMap = Readonly<Record<string, string>>;
+
+/** A list of {key, value} whose key is required. It is read as a map, in which the last value of a key counts. */
+interface Pairs {
+  readonly type: 'array';
+  readonly items: { readonly required: readonly ['key']; readonly properties: { value: unknown } };
+}
+
+/** A value that was read by a schema, with the defaults of the schema. */
+export type Value<S, Optional extends string> = S extends Pairs
+  ? TextMap
+  : S extends { additionalProperties: unknown }
+    ? TextMap
+    : S extends { items: infer I }
+      ? readonly Value<I, Optional>[]
+      : S extends { properties: infer P }
+        ? { readonly [K in keyof P]: Property<P[K], K, S, Optional> }
+        : S extends { enum: readonly (infer E)[] }
+          ? E
+          : S extends { type: 'integer' }
+            ? number
+            : string;
+
+/** A leaf without a default may be missing, and so may an object whose name is in `Optional`. */
+type Property<S, K, Parent, Optional extends string> =
+  | Value<S, Optional>
+  | (S extends { default: unknown }
+      ? never
+      : S extends { type: 'object' }
+        ? K extends Optional
+          ? undefined
+          : never
+        : S extends { type: 'array' }
+          ? never
+          : Parent extends { required: readonly (infer R)[] }
+            ? K extends R
+              ? never
+              : undefined
+            : undefined);
+
+/** What a schema does not state about one field. */
+export interface Rule {
+  readonly check?: TextCheck;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  /** For a field that a schema requires although objects of earlier versions may lack it. */
+  readonly default?: string;
+}
+
+/** The rules for the fields of an object, in the shape of its schema. */
+export type Rules<S> = S extends Pairs
+  ? Rule
+  : S extends { additionalProperties: unknown }
+    ? Rule
+    : S extends { items: infer I }
+      ? Rules<I>
+      : S extends { properties: infer P }
+        ? { readonly [K in keyof P]?: Rules<P[K]> }
+        : Rule;
+
+type AnyRules = Rule & Readonly<Record<string, unknown>>;
+
+/**
+ * Reads values that no API server has checked. A field that is missing, null or an empty text gets the default of its schema, and so do
+ * the fields of an object that is missing. A field that is wrong gets the default as well, and becomes a problem.
+ */
+export class SchemaReader {
+  readonly #problems: FieldProblem[];
+  readonly #optional: readonly string[];
+
+  /** @param optional names of objects that stay undefined when they are missing */
+  constructor(problems: FieldProblem[], optional: readonly string[]) {
+    this.#problems = problems;
+    this.#optional = optional;
+  }
+
+  read(schema: Schema, rules: AnyRules = {}, value: unknown, path: string): unknown {
+    if (schema.additionalProperties) return this.#readMap(schema, rules, value, path);
+    if (schema.type === 'object') return this.#readObject(schema, rules, value, path);
+    if (schema.type === 'array') return this.#readList(schema, rules, value, path);
+    const fallback = rules.default ?? schema.default;
+    if (isMissing(value) || (value === '' && schema.type === 'string')) return fallback;
+    const sentence = problemOf(schema, rules, value);
+    return sentence === undefined ? value : (this.#problem(path, sentence) ?? fallback);
+  }
+
+  #readObject(schema: Schema, rules: AnyRules, value: unknown, path: string): object {
+    const { properties = {}, required = [] } = schema;
+    const given = this.#fieldsOf(value, path);
+    const read = Object.entries(properties).map(([name, child]) => {
+      const field = `${path}.${name}`;
+      const isAbsent = child.type === 'object' && this.#optional.includes(name);
+      if (isAbsent && isMissing(given[name])) return [name, undefined];
+      const found = this.read(child, rules[name] as AnyRules | undefined, given[name], field);
+      if (found !== undefined || !required.includes(name)) return [name, found];
+      if (isMissing(given[name]) || given[name] === '') this.#problem(field, 'is missing');
+      return [name, ''];
+    });
+    return Object.fromEntries(read);
+  }
+
+  #readList(schema: Schema, rules: AnyRules, value: unknown, path: string): unknown {
+    const items = schema.items!;
+    if (!isMissing(value) && !Array.isArray(value)) {
+      this.#problem(path, `is ${shown(value)}, a list is needed`);
+    }
+    const list: readonly unknown[] = Array.isArray(value) ? value : [];
+    const isPairs = items.required?.[0] === 'key';
+    const itemRules = isPairs ? { key: rules } : rules;
+    const read = list.flatMap((item, index) => {
+      const at = `${path}[${index}]`;
+      if (items.type === 'object') return [withoutMissing(this.read(items, itemRules, item, at))];
+      const sentence = problemOf(items, itemRules, item);
+      return sentence === undefined ? [item] : (this.#problem(at, sentence) ?? []);
+    });
+    if (!isPairs) return read;
+    const pairs = read as readonly { readonly key: string; readonly value?: string }[];
+    const named = pairs.filter(({ key }) => key !== '');
+    return Object.fromEntries(named.map(({ key, value: text = '' }) => [key, text]));
+  }
+
+  #readMap(schema: Schema, rules: AnyRules, value: unknown, path: string): TextMap {
+    const entries = Object.entries(this.#fieldsOf(value, path)).flatMap(([name, item]) => {
+      const sentence = problemOf(schema.additionalProperties!, rules, item);
+      if (sentence === undefined) return [[name, String(item)] as const];
+      return this.#problem(`${path}.${name}`, sentence) ?? [];
+    });
+    return Object.fromEntries(entries);
+  }
+
+  #fieldsOf(value: unknown, path: string): Readonly<Record<string, unknown>> {
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+    if (!isMissing(value)) this.#problem(path, `is ${shown(value)}, an object is needed`);
+    return {};
+  }
+
+  #problem(field: string, sentence: string): undefined {
+    this.#problems.push({ field, sentence });
+    return undefined;
+  }
+}
+
+/** The sentence about a text or a number that is wrong, to follow its field. */
+function problemOf(schema: Schema, rules: AnyRules, value: unknown): string | undefined {
+  if (schema.type === 'integer') {
+    const minimum = rules.minimum ?? schema.minimum ?? Number.MIN_SAFE_INTEGER;
+    const maximum = rules.maximum ?? schema.maximum ?? Number.MAX_SAFE_INTEGER;
+    const isInside =
+      Number.isInteger(value) && Number(value) >= minimum && Number(value) <= maximum;
+    if (isInside) return undefined;
+    return `is ${shown(value)}, a whole number from ${minimum} to ${maximum} is needed`;
+  }
+  const isNumber = schema.type === 'integer-or-string' && typeof value === 'number';
+  const text = isNumber ? String(value) : value;
+  if (typeof text !== 'string') return `is ${shown(value)}, a text is needed`;
+  if (schema.enum?.includes(text) === false) {
+    return `is ${shown(value)}, one of ${schema.enum.join(', ')} is needed`;
+  }
+  return rules.check?.(text);
+}
+
+function isMissing(value: unknown): boolean {
+  return value === undefined || value === null;
+}
+
+function withoutMissing(object: unknown): object {
+  return Object.fromEntries(
+    Object.entries(object as object).filter(([, value]) => value !== undefined),
+  );
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

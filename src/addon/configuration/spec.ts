@@ -1,0 +1,82 @@
+import type { FieldProblem } from '../api/field-problem.ts';
+import { type Rules, SchemaReader, type Value } from './schema.ts';
+import { specSchema } from './spec-schema.generated.ts';
+import * as checks from './text-checks.ts';
+
+/** Objects whose absence has a meaning. Any other object that is missing is read as an empty one. */
+const optionalObjects = [
+  'redis',
+  'secretRef',
+  'caSecretRef',
+  'enrolmentKeysSecretRef',
+  'resources',
+  'userServer',
+] as const;
+
+/** `spec` of a ManagedProxyConfiguration, with the defaults of the CRD. */
+export type ConfigurationSpec = Value<typeof specSchema, (typeof optionalObjects)[number]>;
+export type EntrypointSpec = ConfigurationSpec['proxyServer']['entrypoint'];
+export type RedisSpec = NonNullable<ConfigurationSpec['proxyServer']['redis']>;
+/** A key in a Secret of the brokers' namespace. */
+export type SecretKey = NonNullable<ConfigurationSpec['proxyServer']['enrolmentKeysSecretRef']>;
+
+const port = { minimum: 1, maximum: 65_535 };
+const replicas = { minimum: 0, maximum: 1000 };
+const objectName = { check: checks.objectNameCheck };
+const serviceName = { check: checks.serviceNameCheck };
+const annotations = { check: checks.annotationKeyCheck };
+const quantities = { check: checks.quantityCheck };
+const secretKey = { name: objectName, key: { check: checks.secretKeyCheck } };
+
+/**
+ * What the CRD does not state. The API server would refuse objects for it. The addon stores them and names the field in the condition
+ * Valid instead, so that an update of the CRD breaks nobody's objects.
+ */
+const rules: Rules<typeof specSchema> = {
+  authentication: {
+    signer: { selfSigned: { additionalSANs: { check: checks.sanCheck } } },
+    dump: {
+      secrets: {
+        signingProxyServerSecretName: objectName,
+        signingProxyClientSecretName: objectName,
+        signingAgentServerSecretName: objectName,
+      },
+    },
+  },
+  proxyServer: {
+    replicas,
+    inClusterServiceName: serviceName,
+    namespace: { check: checks.dnsLabelCheck },
+    entrypoint: {
+      type: { default: 'PortForward' },
+      port,
+      hostname: { value: { check: checks.hostCheck, default: '' } },
+      loadBalancerService: { name: serviceName, annotations },
+      ingress: {
+        host: { check: checks.hostNameCheck },
+        className: objectName,
+        tlsSecretName: objectName,
+        annotations,
+      },
+      edge: { brokerUrl: { check: checks.brokerUrlCheck } },
+    },
+    redis: { url: { check: checks.redisUrlCheck }, secretRef: secretKey, caSecretRef: secretKey },
+    enrolmentKeysSecretRef: secretKey,
+    resources: { requests: quantities, limits: quantities },
+  },
+  proxyAgent: {
+    replicas,
+    imagePullSecrets: objectName,
+    additionalServiceCAConfigMap: objectName,
+    allow: { check: checks.allowCheck },
+  },
+  deploy: {
+    ports: { proxyServer: port, agentServer: port, healthServer: port, adminServer: port },
+  },
+};
+
+/** Reads `spec` of a ManagedProxyConfiguration. Fields that are wrong get their defaults and are added to `problems`. */
+export function readSpec(value: unknown, problems: FieldProblem[]): ConfigurationSpec {
+  const reader = new SchemaReader(problems, optionalObjects);
+  return reader.read(specSchema, rules, value, 'spec') as ConfigurationSpec;
+}
