@@ -6,7 +6,8 @@ import {
   TokenVerifier,
 } from '../../src/base/tokens/enrolment-token.ts';
 import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
-import type { LogFields, Logger } from '../../src/base/log/logger.ts';
+import type { Logger } from '../../src/base/log/logger.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp, type RequestRuntime } from '../../src/broker/app.ts';

@@ -1,5 +1,6 @@
-import { printableFields } from '../../base/log/log-fields.ts';
-import type { LogFields, Logger } from '../../base/log/logger.ts';
+import { printableFields } from '../../base/log/printable-fields.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { LogFields } from '../../base/log/log-field.ts';
 import { logLevels, type LogLevel } from '../../base/log/log-level.ts';
 
 /** One JSON object per line to the console, which is where the runtime collects logs from; it never blocks. */
