@@ -46,7 +46,7 @@ export function addonMetrics(now: () => AddonNumbers): Metrics {
     'ca_rotation_clusters_behind',
     'Clusters that the rotation of a CA waits for',
     'ca',
-    rotating(({ wait }) => wait?.behind.length ?? 0),
+    rotating(({ wait }) => wait?.laggards.length ?? 0),
   );
   return metrics;
 }

@@ -4,7 +4,7 @@ import { parseManagedCluster } from '../../src/addon/api/managed-cluster.ts';
 import { parseManagedProxyConfiguration } from '../../src/addon/configuration/managed-proxy-configuration.ts';
 import { ownerOf } from '../../src/addon/configuration/owned-metadata.ts';
 import { portForwardRoleName } from '../../src/addon/hub/hub-rbac.ts';
-import { reconcileHub } from '../../src/addon/hub/plan-hub.ts';
+import { planHub } from '../../src/addon/hub/plan-hub.ts';
 import { hubAccess } from '../../src/addon/cluster/hub-access.ts';
 import type { KubeObject } from '../../src/kube/kube-object.ts';
 import { describeWith } from '../ground/describe-with.ts';
@@ -96,7 +96,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
       await upgrade(values);
       const observed = await configuration();
       expect(observed.spec.proxyServer.entrypoint.type).toBe(type);
-      const plan = reconcileHub({
+      const plan = planHub({
         configuration: observed,
         settings,
         objects: [],
@@ -119,7 +119,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
   it('can give the agent of a cluster its rights, and bring its ManifestWork', async () => {
     await upgrade({});
     const observed = await configuration();
-    const plan = reconcileHub({
+    const plan = planHub({
       configuration: observed,
       settings,
       objects: [],

@@ -10,6 +10,6 @@ export interface FieldProblem {
 export type TextCheck = (text: string) => string | undefined;
 
 /** The problems as one text: each sentence begins with its field. */
-export function sayProblems(problems: readonly FieldProblem[]): string {
+export function formatProblems(problems: readonly FieldProblem[]): string {
   return problems.map(({ field, sentence }) => `${field} ${sentence}`).join('; ');
 }

@@ -1,7 +1,7 @@
 import { describeError } from '../../base/error.ts';
 import { didYouMean } from '../../base/option-problems.ts';
 import { parseBoolean, parseHostPort, parseInteger } from '../../base/options-values.ts';
-import type { Findings } from '../api/diagnostics.ts';
+import type { Diagnostics } from '../api/diagnostics.ts';
 
 const maxReplicas = 100;
 const dnsName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
@@ -61,19 +61,19 @@ const withoutEffect: Readonly<Record<string, string>> = {
 export function readVariables(
   given: readonly { readonly name: string; readonly value: string }[],
   where: string,
-  findings: Findings,
+  diagnostics: Diagnostics,
 ): AgentVariables {
   const variables: Record<string, string | number | boolean> = {};
   for (const { name, value } of given) {
     if (!Object.hasOwn(readers, name)) {
-      findings.notices.push(`${where}: ${noticeOf(name)}`);
+      diagnostics.notices.push(`${where}: ${noticeOf(name)}`);
       continue;
     }
     try {
       variables[name] = readers[name as keyof typeof readers](value);
     } catch (thrown) {
       const problem = `customizedVariables ${name}=${JSON.stringify(value)} ${describeError(thrown)}`;
-      findings.problems.push(`${where}: ${problem}`);
+      diagnostics.problems.push(`${where}: ${problem}`);
     }
   }
   return variables;

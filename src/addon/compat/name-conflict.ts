@@ -22,13 +22,13 @@ const guarded: ReadonlySet<string> = new Set([
  * Why `live` must not be overwritten: it is somebody's own, and has only the name in common with what we make. Undefined: it is ours, or
  * Cluster Proxy's.
  */
-export function inTheWay(live: KubeObject | undefined): string | undefined {
-  if (live === undefined || !guarded.has(live.kind) || isOfTheHub(live)) return undefined;
+export function nameConflict(live: KubeObject | undefined): string | undefined {
+  if (live === undefined || !guarded.has(live.kind) || isHubObject(live)) return undefined;
   return `${describeRef(refOf(live))} is in the way: somebody else made it, so it is left as it is; delete it, or have it taken over with the label ${partLabel}=${partValue}`;
 }
 
 /** Whether we, or Cluster Proxy, have made `live` or taken it over. */
-export function isOfTheHub(live: KubeObject): boolean {
+export function isHubObject(live: KubeObject): boolean {
   const { labels, ownerReferences = [] } = live.metadata;
   const isMarked = labels?.[partLabel] === partValue;
   const isOwned = ownerReferences.some(({ kind }) => kind === configurationKind);

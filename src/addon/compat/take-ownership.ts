@@ -7,7 +7,7 @@ import { fields, isFields, items, text, type Fields } from '../api/fields.ts';
 export const fieldManager = 'culvert-addon';
 
 /** A JSON merge patch of one live object; it carries the resourceVersion, so that it is refused when the object has changed. */
-export interface Adoption {
+export interface OwnershipPatch {
   readonly ref: KubeRef;
   readonly patch: { readonly metadata: Readonly<Record<string, unknown>> };
 }
@@ -29,10 +29,10 @@ function isUpdate(entry: Fields): boolean {
  * load balancer, a command, a volume) and what somebody adds by hand to a Service's ports or to the pods of the brokers. Their ownership
  * is handed to us here; the next apply then drops what we do not want. Statuses and everybody else's fields stay theirs.
  */
-export function adoptions(
+export function ownershipPatches(
   wanted: readonly KubeObject[],
   observed: readonly KubeObject[],
-): readonly Adoption[] {
+): readonly OwnershipPatch[] {
   return wanted.flatMap((object) => {
     const live = observed.find(
       ({ kind, metadata }) =>

@@ -36,11 +36,11 @@ const maxHeldBackMs = dayMs;
 const lookAgainMs = 60_000;
 
 /** Names of the managed clusters that have not followed a stage, seen what signs and what is to be trusted in it. */
-export type ClustersBehind = (
+export type FindLaggards = (
   now: Readonly<Pick<AuthorityPlan, 'signing' | 'bundlePem'>>,
 ) => readonly string[];
 
-export interface AuthorityWish {
+export interface AuthoritySpec {
   readonly namespace: string;
   readonly name: string;
   readonly commonName: string;
@@ -48,9 +48,9 @@ export interface AuthorityWish {
   readonly now: Date;
   readonly waits: Readonly<Record<'requested' | 'age', RotationWaits>>;
   /** A rotation stays where it is, and none is begun: those who would have to follow cannot be told. */
-  readonly standsStill: boolean;
+  readonly paused: boolean;
   /** Who is asked for in which stage: it goes on while there is one, for a day at most. Not called in other stages. */
-  readonly behind: Partial<Record<RotationStage, ClustersBehind>>;
+  readonly laggards: Partial<Record<RotationStage, FindLaggards>>;
 }
 
 export interface ObservedAuthority {
@@ -67,7 +67,7 @@ export interface AuthorityPlan {
   /** Undefined: no stage lasts, or it stands still. */
   readonly wait: RotationWait | undefined;
   /** Clusters for which the stage before has been held back for a day, and which it did not wait for any longer. */
-  readonly leftBehind: readonly string[];
+  readonly skippedLaggards: readonly string[];
   /** Signs from now on. */
   readonly signing: Authority;
   /** PEM of all that is to be trusted, the signing one first. */
@@ -83,10 +83,10 @@ export interface AuthorityPlan {
 export interface RotationWait {
   /** When its own time is over. */
   readonly until: Date;
-  /** When it ends though clusters are behind. */
+  /** When the stage ends even if laggards are left. */
   readonly atLatest: Date;
   /** Names of clusters. */
-  readonly behind: readonly string[];
+  readonly laggards: readonly string[];
 }
 
 /**
@@ -97,44 +97,44 @@ export interface RotationWait {
  */
 export async function planAuthority(
   observed: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityPlan> {
-  const read = await readState(observed, wish);
-  const begun = wish.standsStill ? read : await begin(read, observed, wish);
-  const state = wish.standsStill ? read : await advance(begun, observed, wish);
-  const bundlePem = bundleOf(state, wish.now);
-  const trustedSince = sinceWhen(observed.bundle, bundlePem) ?? wish.now;
-  const wait = waitFor(state, trustedSince, wish);
+  const read = await readState(observed, spec);
+  const begun = spec.paused ? read : await begin(read, observed, spec);
+  const state = spec.paused ? read : await advance(begun, observed, spec);
+  const bundlePem = bundleOf(state, spec.now);
+  const trustedSince = sinceWhen(observed.bundle, bundlePem) ?? spec.now;
+  const wait = waitFor(state, trustedSince, spec);
   return {
     stage: stageOf(state),
     wait,
-    leftBehind: stageOf(state) === stageOf(begun) ? [] : clustersBehind(begun, wish),
+    skippedLaggards: stageOf(state) === stageOf(begun) ? [] : laggardsOf(begun, spec),
     signing: state.signing,
     bundlePem,
     trustedSince,
-    secret: authoritySecret(state, wish, observed.signer),
-    lookAgainAt: lookAgainAt(state, wait, wish),
+    secret: authoritySecret(state, spec, observed.signer),
+    lookAgainAt: lookAgainAt(state, wait, spec),
   };
 }
 
 async function readState(
   observed: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   const { signer } = observed;
-  if (signer === undefined) return await recover(observed, wish);
+  if (signer === undefined) return await recover(observed, spec);
   const state = await readAuthorityState(signer);
-  return state.signing.certificate.notAfter > wish.now ? state : await recover(observed, wish);
+  return state.signing.certificate.notAfter > spec.now ? state : await recover(observed, spec);
 }
 
 /** Without a CA there must be a new one at once. What the bundle trusts stays trusted: certificates of the lost CA are in use. */
 async function recover(
   { bundle, signer }: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   const previous = readBundle(textIn(bundle, 'ca.crt'));
   return {
-    signing: await makeAuthority(nameOfNext(wish, previous.length === 0), wish.kind, wish.now),
+    signing: await makeAuthority(nameOfNext(spec, previous.length === 0), spec.kind, spec.now),
     next: undefined,
     previous,
     reason: previous.length === 0 ? undefined : 'recovery',
@@ -147,17 +147,17 @@ async function recover(
 async function begin(
   state: AuthorityState,
   { signer }: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   if (stageOf(state) !== 'steady') return state;
   const asked = annotationOf(signer, annotations.rotateCa);
   // One that was begun and whose next CA was lost since is begun again.
   const isAsked =
     (asked !== undefined && asked !== state.rotatedFor) || state.reason === 'requested';
-  if (!isAsked && wish.now < renewAt(state.signing.certificate)) return state;
+  if (!isAsked && spec.now < renewAt(state.signing.certificate)) return state;
   return {
     ...state,
-    next: await makeAuthority(nameOfNext(wish, false), wish.kind, wish.now),
+    next: await makeAuthority(nameOfNext(spec, false), spec.kind, spec.now),
     reason: isAsked ? 'requested' : 'age',
     rotatedFor: asked ?? state.rotatedFor,
   };
@@ -167,13 +167,13 @@ async function begin(
 async function advance(
   state: AuthorityState,
   observed: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   const stage = stageOf(state);
   if (stage === 'steady') return state;
-  if (stage === 'retiring') return await retire(state, observed, wish);
-  const since = sinceWhen(observed.bundle, bundleOf(state, wish.now));
-  if (!isOver([since], state, wish)) return state;
+  if (stage === 'retiring') return await retire(state, observed, spec);
+  const since = sinceWhen(observed.bundle, bundleOf(state, spec.now));
+  if (!isOver([since], state, spec)) return state;
   const previous = [state.signing.certificate, ...state.previous];
   return { ...state, signing: state.next!, next: undefined, previous };
 }
@@ -182,14 +182,14 @@ async function advance(
 async function retire(
   state: AuthorityState,
   { bundle, leaves }: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   const { certificate } = state.signing;
   const areReissued = await Promise.all(leaves.map((leaf) => leaf.isIssuedBy(certificate)));
   if (areReissued.includes(false)) return { ...state, reissuedSince: undefined };
-  const reissuedSince = state.reissuedSince ?? wish.now;
-  const trustedSince = sinceWhen(bundle, bundleOf(state, wish.now));
-  if (!isOver([trustedSince, reissuedSince], state, wish)) return { ...state, reissuedSince };
+  const reissuedSince = state.reissuedSince ?? spec.now;
+  const trustedSince = sinceWhen(bundle, bundleOf(state, spec.now));
+  if (!isOver([trustedSince, reissuedSince], state, spec)) return { ...state, reissuedSince };
   return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
 }
 
@@ -197,21 +197,21 @@ async function retire(
 function isOver(
   since: readonly (Date | undefined)[],
   state: AuthorityState,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): boolean {
-  const heldBackMs = clustersBehind(state, wish).length > 0 ? maxHeldBackMs : 0;
-  const neededMs = ownTimeMs(state, wish) + heldBackMs;
+  const heldBackMs = laggardsOf(state, spec).length > 0 ? maxHeldBackMs : 0;
+  const neededMs = ownTimeMs(state, spec) + heldBackMs;
   return since.every(
-    (moment) => moment !== undefined && wish.now.getTime() - moment.getTime() >= neededMs,
+    (moment) => moment !== undefined && spec.now.getTime() - moment.getTime() >= neededMs,
   );
 }
 
-function clustersBehind(state: AuthorityState, { behind, now }: AuthorityWish): readonly string[] {
+function laggardsOf(state: AuthorityState, { laggards, now }: AuthoritySpec): readonly string[] {
   const { signing } = state;
-  return behind[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
+  return laggards[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
 }
 
-function ownTimeMs(state: AuthorityState, { waits }: AuthorityWish): number {
+function ownTimeMs(state: AuthorityState, { waits }: AuthoritySpec): number {
   const { distributeMs, retireMs } = waits[state.reason === 'age' ? 'age' : 'requested'];
   return stageOf(state) === 'distributing' ? distributeMs : retireMs;
 }
@@ -225,31 +225,31 @@ function sinceWhen(bundle: KubeObject | undefined, pem: string): Date | undefine
 function waitFor(
   state: AuthorityState,
   trustedSince: Date,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): RotationWait | undefined {
-  if (stageOf(state) === 'steady' || wish.standsStill) return undefined;
+  if (stageOf(state) === 'steady' || spec.paused) return undefined;
   const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
-  const untilMs = fromMs + ownTimeMs(state, wish);
+  const untilMs = fromMs + ownTimeMs(state, spec);
   return {
     until: new Date(untilMs),
     atLatest: new Date(untilMs + maxHeldBackMs),
-    behind: clustersBehind(state, wish),
+    laggards: laggardsOf(state, spec),
   };
 }
 
 function lookAgainAt(
   state: AuthorityState,
   wait: RotationWait | undefined,
-  { now, standsStill }: AuthorityWish,
+  { now, paused }: AuthoritySpec,
 ): Date {
-  if (standsStill) return new Date(now.getTime() + hourMs);
+  if (paused) return new Date(now.getTime() + hourMs);
   if (wait === undefined) return renewAt(state.signing.certificate);
   const soonMs = now.getTime() + lookAgainMs;
-  // Whoever is behind now may have followed by then.
-  return new Date(wait.behind.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
+  // The laggards may have followed by then.
+  return new Date(wait.laggards.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
 }
 
 /** Programs look for the issuer of a certificate by name first: two CAs of one name in a bundle would lead some astray. */
-function nameOfNext({ commonName, now }: AuthorityWish, isFirst: boolean): string {
+function nameOfNext({ commonName, now }: AuthoritySpec, isFirst: boolean): string {
   return isFirst ? commonName : `${commonName}@${Math.floor(now.getTime() / 1000)}`;
 }

@@ -1,11 +1,9 @@
-import type { Logger } from '../../base/logger.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
 import type { KubeObject } from '../../kube/kube-object.ts';
 import { find } from '../../kube/kube-ref.ts';
-import { isOfTheHub } from '../compat/name-conflict.ts';
+import { isHubObject } from '../compat/name-conflict.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
-import type { Applier } from '../runtime/applier.ts';
+import type { ControllerContext } from '../runtime/controller-context.ts';
 import type { Failures } from '../runtime/failures.ts';
 import type { AuthorityPlan } from './authority-plan.ts';
 import { hubNames } from './hub-names.ts';
@@ -13,22 +11,18 @@ import { leafIn } from './leaf-plan.ts';
 import {
   type CertificatesPlan,
   defaultSecretNames,
-  type FleetBehind,
+  type RotationLaggards,
   type ObservedCertificates,
   planCertificates,
   type SecretNames,
 } from './plan-certificates.ts';
-import { noRotations, type RotationsSeen, sayClusters } from './rotation-status.ts';
+import { noRotations, type RotationsSeen, formatClusters } from './rotation-status.ts';
 import { textIn } from './secret.ts';
 
-export interface HubCertificatesOptions {
-  readonly api: KubeApi;
-  readonly applier: Applier;
+export interface HubCertificatesOptions extends ControllerContext {
   readonly signerNamespace: string;
   readonly signerSecretName: string;
-  readonly wallClock: () => Date;
-  readonly behind: FleetBehind;
-  readonly log: Logger;
+  readonly laggards: RotationLaggards;
 }
 
 /** When the leaf in each Secret ends, in milliseconds since 1970; undefined where there is none that can be read. */
@@ -39,16 +33,16 @@ export interface CertificateExpiries {
 }
 
 /** What certificates are for. */
-export type CertificatesAim =
+export type CertificatesMode =
   /** What the configuration says, with these names in the certificates. */
-  | { readonly t: 'follow'; readonly sans: readonly string[] }
+  | { readonly kind: 'follow'; readonly sans: readonly string[] }
   /**
-   * What is there stays good: the configuration cannot be followed. `standsStill`: nothing is known that clusters could be told, so no
+   * What is there stays good: the configuration cannot be followed. `paused`: nothing is known that clusters could be told, so no
    * rotation begins or goes on.
    */
-  | { readonly t: 'hold'; readonly standsStill: boolean };
+  | { readonly kind: 'hold'; readonly paused: boolean };
 
-/** What there is now: a plan that could not be stored is no more than a wish. */
+/** What there is now: a plan that could not be stored is no more than a spec. */
 export interface HubCertificatesResult {
   /** The CA of agents' certificates; undefined: there is none that is stored, and trusted by brokers. */
   readonly agents: AuthorityPlan | undefined;
@@ -73,12 +67,10 @@ function secretNamesOf({ spec }: ManagedProxyConfiguration, signer: string): Sec
 /** Makes the Secrets what they shall be. All are asked for: what a cache does not know yet would be made a second time. */
 export class HubCertificates {
   readonly #options: HubCertificatesOptions;
-  readonly #log: Logger;
   #rotations = noRotations;
 
   constructor(options: HubCertificatesOptions) {
     this.#options = options;
-    this.#log = options.log.child({ controller: 'hub' });
   }
 
   /** As they were last seen. */
@@ -89,25 +81,25 @@ export class HubCertificates {
   /** @param failures takes what is in the way */
   async reconcile(
     configuration: ManagedProxyConfiguration,
-    aim: CertificatesAim,
+    mode: CertificatesMode,
     failures: Failures,
     signal: AbortSignal,
   ): Promise<HubCertificatesResult> {
-    const { signerNamespace, signerSecretName, wallClock, behind } = this.#options;
+    const { signerNamespace, signerSecretName, wallClock, laggards } = this.#options;
     const { namespace } = configuration.spec.proxyServer;
     const secretNames = secretNamesOf(configuration, signerSecretName);
     const found = await this.#observe(configuration, signal);
-    const observed = aim.t === 'follow' ? found : withoutForeign(found);
+    const observed = mode.kind === 'follow' ? found : withoutForeign(found);
     const { labels, ownerReferences } = hubMeta(configuration, '');
     const plan = await planCertificates(observed, {
       now: wallClock(),
       signerNamespace,
       hubNamespace: namespace,
-      names: aim.t === 'follow' ? hubNames(aim.sans) : undefined,
-      standsStill: aim.t === 'hold' && aim.standsStill,
+      names: mode.kind === 'follow' ? hubNames(mode.sans) : undefined,
+      paused: mode.kind === 'hold' && mode.paused,
       secretNames,
       metadata: { ...(labels && { labels }), ...(ownerReferences && { ownerReferences }) },
-      behind,
+      laggards,
     });
     for (const { secret, sentence } of plan.problems) failures.add(`Secret ${secret}`, sentence);
     const stored = await this.#apply(plan, Object.values(observed), failures, signal);
@@ -138,18 +130,18 @@ export class HubCertificates {
     const seen = (of: 'konnectivity' | 'agents', name: string) => {
       const authority = plan[of];
       if (authority === undefined) return undefined;
-      const { stage, wait, leftBehind } = authority;
+      const { stage, wait, skippedLaggards } = authority;
       const secret = `${signerNamespace}/${name}`;
-      const clusters = (behind: readonly string[]) =>
-        behind.length === 0 ? {} : { clusters: behind.length, names: sayClusters(behind) };
+      const clusters = (laggards: readonly string[]) =>
+        laggards.length === 0 ? {} : { clusters: laggards.length, names: formatClusters(laggards) };
       if (stage !== (this.#rotations[of]?.stage ?? 'steady')) {
         const atLatest = wait?.atLatest.toISOString();
-        const said = { secret, stage, atLatest, ...clusters(wait?.behind ?? []) };
-        this.#log.info('rotation of a CA has gone on', said);
+        const said = { secret, stage, atLatest, ...clusters(wait?.laggards ?? []) };
+        this.#options.log.info('rotation of a CA has gone on', said);
       }
-      if (leftBehind.length > 0) {
-        const said = { secret, stage, ...clusters(leftBehind) };
-        this.#log.warn('rotation of a CA does not wait for clusters any longer', said);
+      if (skippedLaggards.length > 0) {
+        const said = { secret, stage, ...clusters(skippedLaggards) };
+        this.#options.log.warn('rotation of a CA does not wait for clusters any longer', said);
       }
       return { secret, stage, wait };
     };
@@ -199,7 +191,7 @@ export class HubCertificates {
 /** A wrong configuration may name what is somebody else's. The CAs are not found through it. */
 function withoutForeign(found: ObservedCertificates): ObservedCertificates {
   const { signer, agentSigner, ...others } = found;
-  const own = Object.entries(others).filter(([, secret]) => secret && isOfTheHub(secret));
+  const own = Object.entries(others).filter(([, secret]) => secret && isHubObject(secret));
   return { signer, agentSigner, ...Object.fromEntries(own) };
 }
 

@@ -25,7 +25,7 @@ export type ReissueReason =
   | 'other_names'
   | 'other_purpose';
 
-export interface LeafWish {
+export interface LeafSpec {
   readonly purpose: Purpose;
   readonly names: HubNames;
   readonly authority: Authority;
@@ -49,16 +49,16 @@ interface Leaf {
 /** The certificate in a Secret, or a new one where that one is not what it should be. */
 export async function planLeaf(
   observed: KubeObject | undefined,
-  wish: LeafWish,
+  spec: LeafSpec,
 ): Promise<LeafPlan> {
   const found = observed === undefined ? 'missing' : await readLeaf(observed);
-  const reissued = typeof found === 'string' ? found : await whyReissue(found.certificate, wish);
-  const leaf = typeof found === 'string' || reissued !== undefined ? await issue(wish) : found;
+  const reissued = typeof found === 'string' ? found : await whyReissue(found.certificate, spec);
+  const leaf = typeof found === 'string' || reissued !== undefined ? await issue(spec) : found;
   return {
     reissued,
     certificate: leaf.certificate,
     texts: {
-      'tls.crt': leaf.certificate.pem + wish.authority.certificate.pem,
+      'tls.crt': leaf.certificate.pem + spec.authority.certificate.pem,
       'tls.key': leaf.keyPem,
     },
     lookAgainAt: renewAt(leaf.certificate),
@@ -87,7 +87,7 @@ async function readLeaf(secret: KubeObject): Promise<Leaf | 'missing' | 'unreada
 
 async function whyReissue(
   certificate: Certificate,
-  { authority, names, purpose, now }: LeafWish,
+  { authority, names, purpose, now }: LeafSpec,
 ): Promise<ReissueReason | undefined> {
   if (certificate.notAfter <= now) return 'expired';
   if (now >= renewAt(certificate)) return 'aged';
@@ -107,7 +107,7 @@ function address(ip: string): string {
   return ip.includes(':') ? (URL.parse(`http://[${ip}]`)?.hostname ?? ip) : ip;
 }
 
-async function issue({ authority, names, purpose, now }: LeafWish): Promise<Leaf> {
+async function issue({ authority, names, purpose, now }: LeafSpec): Promise<Leaf> {
   const { privateKey } = await generateKeys('ecdsa');
   const endsAtMs = Math.min(
     now.getTime() + leafLifetimeMs,

@@ -2,8 +2,8 @@ import { type Certificate, type Purpose, X509Error } from '../../base/x509.ts';
 import type { KubeObject, ObjectMeta } from '../../kube/kube-object.ts';
 import {
   type AuthorityPlan,
-  type AuthorityWish,
-  type ClustersBehind,
+  type AuthoritySpec,
+  type FindLaggards,
   defaultWaits,
   type ObservedAuthority,
   planAuthority,
@@ -29,7 +29,7 @@ export interface ObservedCertificates {
   readonly proxyClient?: KubeObject | undefined;
 }
 
-export interface CertificatesWish {
+export interface CertificatesSpec {
   readonly now: Date;
   readonly signerNamespace: string;
   readonly hubNamespace: string;
@@ -39,22 +39,22 @@ export interface CertificatesWish {
    */
   readonly names: HubNames | undefined;
   /** Default: rotations go on and begin. True: they stay where they are, because nobody can tell the clusters. */
-  readonly standsStill?: boolean | undefined;
+  readonly paused?: boolean | undefined;
   /** Names of Secrets, where they are not the usual ones. */
   readonly secretNames?: Partial<SecretNames> | undefined;
   /** Goes onto the Secrets in the hub's namespace. Those of the CAs belong to nobody: they outlive an uninstall, as they always have. */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'> | undefined;
   readonly waits?: Readonly<Record<'requested' | 'age', RotationWaits>> | undefined;
   /** Asked only while a rotation would wait for them. */
-  readonly behind?: FleetBehind | undefined;
+  readonly laggards?: RotationLaggards | undefined;
 }
 
 /** Names of the managed clusters that have not followed a rotation yet. */
-export interface FleetBehind {
+export interface RotationLaggards {
   /** Have not taken over the newest bundle of the konnectivity side. */
-  readonly bundle: ClustersBehind;
+  readonly bundle: FindLaggards;
   /** Their agents may not yet show a certificate of the agents' CA that signs now. */
-  readonly agentCertificate: ClustersBehind;
+  readonly agentCertificate: FindLaggards;
 }
 
 export interface SecretNames {
@@ -113,17 +113,17 @@ const mendedMs = 60_000;
 /** What all certificates of the hub shall be, seen what they are. Deterministic but for the keys that it makes. */
 export async function planCertificates(
   observed: ObservedCertificates,
-  wish: CertificatesWish,
+  spec: CertificatesSpec,
 ): Promise<CertificatesPlan> {
-  const names = { ...defaultSecretNames, ...wish.secretNames };
+  const names = { ...defaultSecretNames, ...spec.secretNames };
   const problems: CertificateProblem[] = [];
   const plan = async (
-    of: Pick<AuthorityWish, 'name' | 'commonName' | 'kind' | 'behind' | 'standsStill'>,
+    of: Pick<AuthoritySpec, 'name' | 'commonName' | 'kind' | 'laggards' | 'paused'>,
     seen: ObservedAuthority,
   ): Promise<AuthorityPlan | undefined> => {
     const isThere = seen.signer !== undefined && seen.bundle !== undefined;
-    if (wish.names === undefined && !isThere) return undefined;
-    const { now, signerNamespace: namespace, waits = defaultWaits } = wish;
+    if (spec.names === undefined && !isThere) return undefined;
+    const { now, signerNamespace: namespace, waits = defaultWaits } = spec;
     try {
       return await planAuthority(seen, { ...of, namespace, now, waits });
     } catch (thrown) {
@@ -135,15 +135,15 @@ export async function planCertificates(
     }
   };
 
-  const { behind, standsStill = false } = wish;
+  const { laggards, paused = false } = spec;
   const agents = await plan(
     {
       name: names.agentSigner,
       commonName: 'open-cluster-management:cluster-proxy:agents',
       kind: 'ecdsa',
-      standsStill,
+      paused,
       // Clusters show what this one signs; those who trust it are on the hub.
-      behind: behind === undefined ? {} : { retiring: behind.agentCertificate },
+      laggards: laggards === undefined ? {} : { retiring: laggards.agentCertificate },
     },
     { signer: observed.agentSigner, bundle: observed.agentCa, leaves: [] },
   );
@@ -154,9 +154,9 @@ export async function planCertificates(
       commonName: 'open-cluster-management:cluster-proxy',
       kind: 'rsa',
       // Clusters hear of no bundle while it cannot be said who signs for their agents.
-      standsStill: standsStill || agents === undefined,
+      paused: paused || agents === undefined,
       // Clusters trust what this one signs, and show nothing of it.
-      behind: behind === undefined ? {} : { distributing: behind.bundle },
+      laggards: laggards === undefined ? {} : { distributing: laggards.bundle },
     },
     {
       signer: observed.signer,
@@ -165,7 +165,7 @@ export async function planCertificates(
     },
   );
   const leafPlans =
-    konnectivity === undefined ? {} : await planLeaves(observed, konnectivity, wish);
+    konnectivity === undefined ? {} : await planLeaves(observed, konnectivity, spec);
   const bundles = [
     { authority: konnectivity, name: names.serverCa, seen: observed.serverCa },
     { authority: agents, name: names.agentCa, seen: observed.agentCa },
@@ -173,22 +173,22 @@ export async function planCertificates(
   const secrets = [
     ...[konnectivity, agents].flatMap((authority) => authority?.secret ?? []),
     ...bundles.flatMap(({ authority, name, seen }) =>
-      authority === undefined ? [] : bundleSecret(authority, name, wish, seen),
+      authority === undefined ? [] : bundleSecret(authority, name, spec, seen),
     ),
     ...Object.entries(leafPlans).map(([leaf, { texts }]) => {
       const key = leaf as LeafName;
       const content = { ...texts, 'ca.crt': konnectivity!.bundlePem };
-      return makeSecret(hubMetadata(names[key], wish), content, observed[key]);
+      return makeSecret(hubMetadata(names[key], spec), content, observed[key]);
     }),
   ];
-  const mended = problems.map(() => new Date(wish.now.getTime() + mendedMs));
+  const mended = problems.map(() => new Date(spec.now.getTime() + mendedMs));
   const authorities = [konnectivity, agents].flatMap((authority) => authority?.lookAgainAt ?? []);
   const certificates = Object.values(leafPlans).map(({ lookAgainAt }) => lookAgainAt);
   const [first, ...others] = [...mended, ...authorities, ...certificates];
   return {
     secrets,
     problems,
-    lookAgainAt: earliest(first ?? new Date(wish.now.getTime() + dayMs), ...others),
+    lookAgainAt: earliest(first ?? new Date(spec.now.getTime() + dayMs), ...others),
     konnectivity,
     agents,
     leaves: leafPlans,
@@ -204,14 +204,14 @@ async function leavesIn(observed: ObservedCertificates): Promise<readonly Certif
 async function planLeaves(
   observed: ObservedCertificates,
   { signing }: AuthorityPlan,
-  { now, names }: CertificatesWish,
+  { now, names }: CertificatesSpec,
 ): Promise<Partial<Record<LeafName, LeafPlan>>> {
   const plans: Partial<Record<LeafName, LeafPlan>> = {};
   for (const [leaf, purpose] of Object.entries(purposes) as [LeafName, Purpose][]) {
     const wanted = names ?? (await leafIn(observed[leaf]))?.alternativeNames;
     if (wanted === undefined) continue;
-    const wish = { purpose, names: wanted, authority: signing, now };
-    plans[leaf] = await planLeaf(observed[leaf], wish);
+    const spec = { purpose, names: wanted, authority: signing, now };
+    plans[leaf] = await planLeaf(observed[leaf], spec);
   }
   return plans;
 }
@@ -219,14 +219,14 @@ async function planLeaves(
 function bundleSecret(
   { bundlePem, trustedSince }: AuthorityPlan,
   name: string,
-  wish: CertificatesWish,
+  spec: CertificatesSpec,
   seen: KubeObject | undefined,
 ): KubeObject {
   const since = { [annotations.trustedSince]: trustedSince.toISOString() };
-  const metadata = { ...hubMetadata(name, wish), annotations: since };
+  const metadata = { ...hubMetadata(name, spec), annotations: since };
   return makeSecret(metadata, { 'ca.crt': bundlePem }, seen);
 }
 
-function hubMetadata(name: string, { hubNamespace, metadata }: CertificatesWish): ObjectMeta {
+function hubMetadata(name: string, { hubNamespace, metadata }: CertificatesSpec): ObjectMeta {
   return { name, namespace: hubNamespace, ...metadata };
 }

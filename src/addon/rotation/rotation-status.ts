@@ -27,7 +27,7 @@ export function rotationConditions(rotations: RotationsSeen): readonly Condition
 }
 
 /** The first three, and how many more there are. */
-export function sayClusters(names: readonly string[]): string {
+export function formatClusters(names: readonly string[]): string {
   const more = names.length - saidClusters;
   const said = names.slice(0, saidClusters).join(', ');
   return more > 0 ? `${said} and ${more} more` : said;
@@ -49,10 +49,10 @@ function rotating(type: string, { secret, stage, wait }: RotationSeen, late: str
 
 function goesOn(wait: RotationSeen['wait'], late: string): string {
   if (wait === undefined) return 'it stays so until Valid and HubApplied are True';
-  const { until, atLatest, behind } = wait;
+  const { until, atLatest, laggards } = wait;
   const own = `it goes on at ${kubeTime(until.getTime())}`;
-  if (behind.length === 0) return own;
-  const count = behind.length === 1 ? '1 cluster' : `${behind.length} clusters`;
+  if (laggards.length === 0) return own;
+  const count = laggards.length === 1 ? '1 cluster' : `${laggards.length} clusters`;
   const latest = kubeTime(atLatest.getTime());
-  return `${own}, or until ${latest} waits for ${count} ${late}: ${sayClusters(behind)}`;
+  return `${own}, or until ${latest} waits for ${count} ${late}: ${formatClusters(laggards)}`;
 }

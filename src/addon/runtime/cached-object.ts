@@ -4,7 +4,7 @@ import { annotations } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
 
 /** An object of which only as much is kept as is looked at; `fingerprint` stands for the rest. */
-export interface KeptObject extends KubeObject {
+export interface CachedObject extends KubeObject {
   readonly fingerprint: string;
 }
 
@@ -23,13 +23,13 @@ export function fingerprintOf(object: KubeObject): string {
 }
 
 /** For objects of which we only ask whether they are there and as we left them: of thousands, each saves kilobytes. */
-export function keepFingerprint(object: KubeObject): KeptObject {
+export function trimToFingerprint(object: KubeObject): CachedObject {
   const { apiVersion, kind, metadata } = object;
   return { apiVersion, kind, metadata: shortMeta(metadata), fingerprint: fingerprintOf(object) };
 }
 
 /** A ManifestWork without its manifests, and without what the work agent says of the values it was asked for. */
-export function keepManifestWork(object: KubeObject): KeptObject {
+export function trimManifestWork(object: KubeObject): CachedObject {
   const { conditions, resourceStatus } = fields(object['status']);
   const manifests = items(fields(resourceStatus)['manifests']).map(
     ({ resourceMeta, conditions }) => {
@@ -39,7 +39,7 @@ export function keepManifestWork(object: KubeObject): KeptObject {
   );
   const { generation, annotations: written = {} } = object.metadata;
   const mark = written[annotations.caBundle];
-  const kept = keepFingerprint(object);
+  const kept = trimToFingerprint(object);
   return {
     ...kept,
     metadata: {
@@ -52,7 +52,7 @@ export function keepManifestWork(object: KubeObject): KeptObject {
 }
 
 /** What an agent depends on; the rest of a ManagedCluster changes often, and means nothing to us. */
-export function keepManagedCluster(object: KubeObject): KubeObject {
+export function trimManagedCluster(object: KubeObject): KubeObject {
   const { apiVersion, kind, metadata, spec } = object;
   const { [lastApplied]: _, ...annotations } = metadata.annotations ?? {};
   const { hubAcceptsClient } = fields(spec);
@@ -77,7 +77,7 @@ function plain({ metadata, ...rest }: KubeObject): object {
   return { ...rest, metadata: others };
 }
 
-function isKept(object: KubeObject): object is KeptObject {
+function isKept(object: KubeObject): object is CachedObject {
   return typeof object['fingerprint'] === 'string';
 }
 

@@ -15,7 +15,7 @@ import {
   proxyConfigurationName,
   tlsProfileName,
 } from '../api/names.ts';
-import { keepFingerprint, keepManagedCluster, keepManifestWork } from './cached-object.ts';
+import { trimToFingerprint, trimManagedCluster, trimManifestWork } from './cached-object.ts';
 
 export interface WatchesOptions {
   readonly api: KubeApi;
@@ -79,7 +79,7 @@ export class Watches {
       // Whoever needs a key asks for it.
       watch('v1', 'Secret', {
         namespace: signerNamespace,
-        keep: keepFingerprint,
+        keep: trimToFingerprint,
         ...named(name),
       }),
     );
@@ -89,18 +89,18 @@ export class Watches {
       indexers: { [byDeploymentConfig]: deploymentConfigsOf },
     });
     this.clusters = watch('cluster.open-cluster-management.io/v1', 'ManagedCluster', {
-      keep: keepManagedCluster,
+      keep: trimManagedCluster,
     });
     this.deploymentConfigs = watch(addon, 'AddOnDeploymentConfig', {});
     this.works = watch('work.open-cluster-management.io/v1', 'ManifestWork', {
       labelSelector: ofThisAddon,
-      keep: keepManifestWork,
+      keep: trimManifestWork,
       indexers: { [byCluster]: ({ metadata }) => [metadata.namespace ?? ''] },
     });
     const accessTo = (kind: 'Role' | 'RoleBinding') =>
       watch(`${apiGroups.rbac}/v1`, kind, {
         labelSelector: ofThisAddon,
-        keep: keepFingerprint,
+        keep: trimToFingerprint,
         indexers: { [byCluster]: labelledCluster },
       });
     this.access = { Role: accessTo('Role'), RoleBinding: accessTo('RoleBinding') };

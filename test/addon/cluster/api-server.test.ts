@@ -64,7 +64,7 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
   ) => {
     const { addon, cluster } = await observed(name);
     const known = hubSubject(addon);
-    if (known.t !== 'known') throw new Error(known.message);
+    if (known.kind !== 'known') throw new Error(known.message);
     return hubAccess(cluster, addon, known.subject, tunnel);
   };
 
@@ -214,8 +214,8 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
           generation: config.metadata.generation ?? 0,
           specHash: specHash(config),
         }),
-        access: { t: 'applied' },
-        manifests: { t: 'failed', message: 'why' },
+        access: { kind: 'applied' },
+        manifests: { kind: 'failed', message: 'why' },
         nowMs,
       });
     const patch = await next();

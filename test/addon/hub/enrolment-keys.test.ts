@@ -55,7 +55,7 @@ describe('the public keys of enrolment tokens', () => {
 
   const until = '; until then brokers accept no enrolment tokens';
   it.each([
-    ['is not there', undefined, `which is not there; create it with the key public-keys.pem`],
+    ['is not there', undefined, `which does not exist; create it with the key public-keys.pem`],
     ['lacks the key', { 'a.pem': 'x' }, `which Secret ${hub}/enrolment does not have; add it`],
     ['holds garbage', { 'public-keys.pem': 'x' }, 'which is not Ed25519 public keys in PEM'],
     ['is empty', { 'public-keys.pem': '' }, 'which is not Ed25519 public keys in PEM'],

@@ -272,7 +272,7 @@ describe('the hub', () => {
     const missing = {
       status: 'False',
       message: expect.stringMatching(
-        /^ManagedProxyConfiguration cluster-proxy is not there, .*create it/,
+        /^ManagedProxyConfiguration cluster-proxy does not exist, .*create it/,
       ),
     };
     expect(said()).toMatchObject(missing);

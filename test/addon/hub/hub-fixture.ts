@@ -1,5 +1,5 @@
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
-import { type HubObserved, type HubPlan, reconcileHub } from '../../../src/addon/hub/plan-hub.ts';
+import { type HubObserved, type HubPlan, planHub } from '../../../src/addon/hub/plan-hub.ts';
 import type { RedisSpec } from '../../../src/addon/configuration/spec.ts';
 import type { KubeObject } from '../../../src/kube/kube-object.ts';
 import { fields, type Fields } from '../../../src/addon/api/fields.ts';
@@ -66,8 +66,7 @@ export function observe(
   };
 }
 
-export const plan = (...parameters: Parameters<typeof observe>) =>
-  reconcileHub(observe(...parameters));
+export const plan = (...parameters: Parameters<typeof observe>) => planHub(observe(...parameters));
 
 export function rendered({ apply }: HubPlan, kind: string, name?: string): KubeObject {
   const found = apply.filter(

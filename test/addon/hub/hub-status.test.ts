@@ -171,7 +171,7 @@ describe('nextStatus', () => {
     expect(now['IgnoredFields']).toMatchObject({
       status: 'True',
       message:
-        'spec.userServer is for the user-server, which there is not yet: no certificate is issued',
+        'spec.userServer is ignored, because there is no user-server yet: no certificate is issued',
     });
   });
 
@@ -181,8 +181,8 @@ describe('nextStatus', () => {
       status: 'False',
       reason: 'Invalid',
       message:
-        'spec.proxyServer.replicas is "x", a whole number from 0 to 1000 is needed; spec.proxyServer.namespace is "A", ' +
-        'a DNS label is needed: lower case letters, digits and inner hyphens, at most 63',
+        'spec.proxyServer.namespace is "A", a DNS label is needed: lower case letters, digits and inner hyphens, at most 63; ' +
+        'spec.proxyServer.replicas is "x", a whole number from 0 to 1000 is needed',
     });
   });
 
@@ -206,7 +206,7 @@ describe('nextStatus', () => {
     expect(conditionsOf({ plan: waiting })['EntrypointReady']).toMatchObject({
       status: 'False',
       reason: 'Pending',
-      message: `Service ${hub}/proxy-agent-entrypoint is not there yet`,
+      message: `Service ${hub}/proxy-agent-entrypoint does not exist yet`,
     });
     const direct = plan(
       entrypointOf({ type: 'Hostname', hostname: { value: 'hub.example' }, port: 443 }),
@@ -245,7 +245,7 @@ describe('nextStatus', () => {
     ],
     [
       'the next one is made known',
-      { secret: 'hub/s', stage: 'distributing', wait: { until, atLatest, behind: [] } },
+      { secret: 'hub/s', stage: 'distributing', wait: { until, atLatest, laggards: [] } },
       {
         status: 'True',
         reason: 'Distributing',
@@ -258,7 +258,7 @@ describe('nextStatus', () => {
       {
         secret: 'hub/s',
         stage: 'retiring',
-        wait: { until, atLatest, behind: ['a', 'b', 'c', 'd', 'e'] },
+        wait: { until, atLatest, laggards: ['a', 'b', 'c', 'd', 'e'] },
       },
       {
         status: 'True',
@@ -284,7 +284,7 @@ describe('nextStatus', () => {
   });
 
   it('names a single cluster that a bundle waits for', () => {
-    const wait = { until, atLatest, behind: ['c1'] };
+    const wait = { until, atLatest, laggards: ['c1'] };
     const konnectivity = { secret: 'hub/s', stage: 'distributing', wait } as const;
     expect(
       conditionsOf({ rotations: { konnectivity, agents: undefined } })['SignerRotating']?.message,
