@@ -1,33 +1,54 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * `npm test` runs the files named `*.test.ts`, which take a few minutes together. `npm run test:full` runs `*.full.test.ts`:
+ * tests that need an API server, helm or upstream's programs, that attack, kill or freeze running programs for long, or
+ * that wait for limits of a minute. test/suites.test.ts checks that each file runs in exactly one project of one suite.
+ */
+export const suites = { quick: ['quick'], full: ['full', 'chaos'] } as const;
+
 const shared = {
-  // Real sockets and child processes: a process of its own per file keeps what leaks where it leaked.
+  // Tests use real sockets and child processes. With one process per file, a leak stays in its file.
   pool: 'forks',
-  testTimeout: 20_000,
-  hookTimeout: 20_000,
+  // Only tests that hang take this long. On a busy machine a test of one second can take twenty.
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
 } as const;
 
 export default defineConfig({
   test: {
-    reporters: ['default', './test/support/reporter.ts'],
+    reporters: ['default', './testkit/reporter.ts'],
+    // Tests wait for peers and timers for half of their time, so there is work for more processes than CPUs.
+    maxWorkers: 4,
     projects: [
       {
         test: {
           ...shared,
-          name: 'node',
+          name: 'quick',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/chaos/**'],
+          exclude: ['test/**/*.full.test.ts'],
           sequence: { groupOrder: 0 },
         },
       },
       {
-        // A dozen processes that are killed and stopped: by themselves, and one file at a time.
+        test: {
+          ...shared,
+          name: 'full',
+          include: ['test/**/*.full.test.ts'],
+          exclude: ['test/chaos/**'],
+          // API servers and attacks measure CPU time and memory, so they share the machine with one other file.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        // Chaos tests kill and freeze a dozen processes each. They run alone, one file at a time.
         test: {
           ...shared,
           name: 'chaos',
-          include: ['test/chaos/**/*.test.ts'],
+          include: ['test/chaos/**/*.full.test.ts'],
           fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

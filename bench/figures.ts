@@ -1,4 +1,4 @@
-import type { GoPrograms } from '../test/ground/go-programs.ts';
+import type { GoPrograms } from '../testkit/ground/go-programs.ts';
 import { runLoad, type LoadResult } from './load.ts';
 import type { Peer, Peers } from './peers.ts';
 

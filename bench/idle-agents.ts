@@ -7,7 +7,8 @@ import { Backoff } from '../src/base/backoff.ts';
 import { FrameType } from '../src/tunnel/frame.ts';
 import type { LinkOwner } from '../src/tunnel/link.ts';
 import { encodeMessage, protocolVersion } from '../src/tunnel/message.ts';
-import { connectWebSocket, HandshakeError } from '../src/websocket/connect.ts';
+import { ConnectError } from '../src/tunnel/connect-error.ts';
+import { connectWebSocket } from '../src/websocket/connect.ts';
 
 const [url, tokensFile, countText, caFile] = process.argv.slice(2);
 const count = Number(countText);
@@ -54,7 +55,7 @@ class IdleAgent implements LinkOwner {
       link.attach(this);
       link.sendCopy(FrameType.hello, 0, 0, hello);
     } catch (thrown) {
-      const after = thrown instanceof HandshakeError ? (thrown.retryAfterMs ?? 0) : 0;
+      const after = thrown instanceof ConnectError ? (thrown.retryAfterMs ?? 0) : 0;
       refused++;
       this.#again(after);
     } finally {

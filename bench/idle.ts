@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { makeTestCertificates } from '../test/support/certificates.ts';
-import { freePort, type Program } from '../test/support/process.ts';
-import { startCulvert, TestTokens } from '../test/support/world.ts';
+import { makeTestCertificates } from '../testkit/world/certificates.ts';
+import { freePort, type Program } from '../testkit/processes/process.ts';
+import { startCulvert, TestTokens } from '../testkit/world/world.ts';
 import { cpuSeconds, residentBytes } from './cpu.ts';
 import type { ScaleRow } from './report.ts';
 

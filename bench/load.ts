@@ -1,5 +1,5 @@
-import type { GoPrograms } from '../test/ground/go-programs.ts';
-import { startProgram } from '../test/support/process.ts';
+import type { GoPrograms } from '../testkit/ground/go-programs.ts';
+import { startProgram } from '../testkit/processes/process.ts';
 import { cpuSeconds } from './cpu.ts';
 import type { Peer } from './peers.ts';
 

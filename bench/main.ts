@@ -9,8 +9,8 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { isMissing, prepareGround, ground } from '../test/ground/ground.ts';
-import { apiServerPrograms, findPrograms } from '../test/ground/kubernetes/programs.ts';
+import { isMissing, prepareGround, ground } from '../testkit/ground/ground.ts';
+import { apiServerPrograms, findPrograms } from '../testkit/ground/kubernetes/programs.ts';
 import { measureAddon } from './addon.ts';
 import { longMeasurements, measurements, type Scale } from './figures.ts';
 import { measureDirectory, measureHop } from './hop.ts';
@@ -44,10 +44,11 @@ if (positionals[0] === 'addon') {
   process.exit(reportScale(await measureAddon(programs, Number(values.clusters))));
 }
 
-await prepareGround((line) => console.log(`test ground: ${line}`));
-const go = await ground.go();
-if (isMissing(go)) {
-  console.error(`the load generator and the peer are Go programs: ${go.missing} (${go.reason})`);
+await prepareGround('bench', (line) => console.log(`test ground: ${line}`));
+const [go, upstream] = [await ground.go(), await ground.upstream()];
+if (isMissing(go) || isMissing(upstream)) {
+  const { missing, reason } = [go, upstream].find(isMissing)!;
+  console.error(`the load generator and the peer are Go programs: ${missing} (${reason})`);
   process.exit(2);
 }
 
@@ -62,7 +63,7 @@ if (positionals[0] === 'scale') {
 const samples: Samples = new Map();
 const all = values.quick ? measurements : [...measurements, ...longMeasurements];
 {
-  await using peers = await startPeers(go);
+  await using peers = await startPeers(go, upstream);
   for (let repetition = 1; repetition <= repetitions; repetition++) {
     console.log(`repetition ${repetition} of ${repetitions} ...`);
     // Peers take turns within each measurement, so that a noisy minute of the machine touches all of them.

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { once } from 'node:events';
-import type { GoPrograms } from '../test/ground/go-programs.ts';
-import { startUpstream } from '../test/ground/upstream.ts';
-import { makeTestCertificates } from '../test/support/certificates.ts';
-import { startProgram, type Program } from '../test/support/process.ts';
-import { logged, startCulvert } from '../test/support/world.ts';
+import type { GoPrograms, UpstreamPrograms } from '../testkit/ground/go-programs.ts';
+import { startUpstream } from '../testkit/ground/upstream.ts';
+import { makeTestCertificates } from '../testkit/world/certificates.ts';
+import { startProgram, type Program } from '../testkit/processes/process.ts';
+import { logged, startCulvert } from '../testkit/world/world.ts';
 
 /** One of the things that are measured side by side: a way from the load generator to its target. */
 export interface Peer {
@@ -31,7 +31,7 @@ export interface Peers extends AsyncDisposable {
 }
 
 /** Starts everything that is measured, once; who is not measured at the moment is idle. */
-export async function startPeers(go: GoPrograms): Promise<Peers> {
+export async function startPeers(go: GoPrograms, programs: UpstreamPrograms): Promise<Peers> {
   await using stack = new AsyncDisposableStack();
   const certificates = stack.use(await makeTestCertificates());
   const directory = await mkdtemp(join(tmpdir(), 'culvert-bench-'));
@@ -65,7 +65,7 @@ export async function startPeers(go: GoPrograms): Promise<Peers> {
   await logged(bridge, 'konnectivity bridge listens', 'addresses');
 
   const udsPath = join(directory, 'upstream.sock');
-  const startTheirs = () => startUpstream(go, certificates, { udsPath, verbosity: 0 });
+  const startTheirs = () => startUpstream(programs, certificates, { udsPath, verbosity: 0 });
   let upstream = await startTheirs();
   stack.defer(() => upstream[Symbol.asyncDispose]());
   const relay = stack.use(await startRelay(Number(port)));

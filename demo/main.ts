@@ -2,11 +2,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { generateTokenKeyPair, issueToken } from '../src/base/enrolment-token.ts';
+import { generateTokenKeyPair, issueToken } from '../src/base/tokens/enrolment-token.ts';
 import { describeError } from '../src/base/error.ts';
-import { readOptions } from '../src/base/options.ts';
-import type { OptionsTable } from '../src/base/options-table.ts';
-import { createPinoLogger } from '../src/base/pino-logger.ts';
+import { readOptions } from '../src/base/options/read-options.ts';
+import type { OptionsTable } from '../src/base/options/option-table.ts';
+import { createPinoLogger } from '../src/base/log/pino-logger.ts';
 import { type LocalWorld, startLocalWorld } from '../src/cli/local-world.ts';
 import { sampleGreeting } from '../src/cli/sample-target.ts';
 import { KonnectivityClient } from '../src/konnectivity-client/konnectivity-client.ts';

@@ -1,7 +1,7 @@
-// npm run chaos -- --minutes N --seed S: real processes under load while a seeded script breaks them; test/chaos tells what must hold.
+// npm run chaos -- --minutes N --seed S: real processes under load while a seeded script breaks them; testkit/chaos tells what must hold.
 import { parseArgs } from 'node:util';
-import { runChaos } from '../test/chaos/run.ts';
-import { ground, isMissing, prepareGround } from '../test/ground/ground.ts';
+import { runChaos } from '../testkit/chaos/run.ts';
+import { ground, isMissing, prepareGround } from '../testkit/ground/ground.ts';
 
 const { values } = parseArgs({
   options: { minutes: { type: 'string', default: '1' }, seed: { type: 'string' } },
@@ -13,7 +13,7 @@ if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
   process.exit(2);
 }
 
-await prepareGround((line) => console.log(`test ground: ${line}`));
+await prepareGround('quick', (line) => console.log(`test ground: ${line}`));
 const [go, redis] = [await ground.go(), await ground.debian('redis-server')];
 for (const needed of [go, redis]) {
   if (!isMissing(needed)) continue;

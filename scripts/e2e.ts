@@ -2,10 +2,8 @@
 // With CI=true it brings the clusters up itself, where there are none, and takes them down again.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { prepareClient } from '../test/e2e-ground/support/client.ts';
-import { prepareUpstream } from '../test/e2e-ground/support/upstream.ts';
-import { groundDown, groundUp } from '../test/ground/kubernetes/ground.ts';
-import { startedClusters } from '../test/ground/kubernetes/state.ts';
+import { groundDown, groundUp } from '../testkit/ground/kubernetes/ground.ts';
+import { startedClusters } from '../testkit/ground/kubernetes/state.ts';
 
 const report = (line: string) => console.log(`e2e: ${line}`);
 const isOwn = (await startedClusters()).length === 0;
@@ -15,8 +13,6 @@ if (isOwn && process.env['CI'] !== 'true') {
 }
 
 try {
-  await prepareClient(report);
-  await prepareUpstream(report);
   if (isOwn) await groundUp(report);
   const config = ['--config', 'test/e2e-ground/vitest.config.ts'];
   const child = spawn('vitest', ['run', ...config, ...process.argv.slice(2)], { stdio: 'inherit' });

@@ -1,5 +1,5 @@
-// npm run ground -- up | down | status | image | k CLUSTER ARGUMENT... | in CLUSTER COMMAND...: a hub and two managed
-// clusters on this machine, for npm run e2e and for looking around; docs in test/ground/kubernetes/topology.ts.
+// npm run ground -- COMMAND: a hub cluster and two managed clusters on this machine, for npm run e2e and for trying things
+// out. testkit/ground/kubernetes/topology.ts describes them.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -9,17 +9,33 @@ import {
   reloadOwnImage,
   type EnteredCommand,
   type GroundCluster,
-} from '../test/ground/kubernetes/ground.ts';
-import { unfitness } from '../test/ground/kubernetes/materials.ts';
-import { statusTable } from '../test/ground/kubernetes/status.ts';
+} from '../testkit/ground/kubernetes/ground.ts';
+import { unfitness } from '../testkit/ground/kubernetes/materials.ts';
+import { statusTable } from '../testkit/ground/kubernetes/status.ts';
 
 const usage = `usage: npm run ground -- COMMAND
-  up                    start a hub and two managed clusters, registered with it
-  status                what runs
-  k CLUSTER ARGS...     kubectl, on hub, cluster1 or 2nd-cluster
-  in CLUSTER COMMAND... run a command where the node is
-  image                 build our image again and give it to every node
-  down                  end all of it`;
+  up                    start a hub and two managed clusters that are registered with it
+  status                show what runs, also while it starts
+  k CLUSTER ARGS...     run kubectl in hub, cluster1 or 2nd-cluster
+  helm ARGS...          run helm on the hub
+  in CLUSTER COMMAND... run a command in the network and the mounts of a cluster's node
+  image                 build our image again and load it into every node
+  down                  stop and remove everything`;
+
+const proxyFile = 'testkit/ground/kubernetes/second-cluster-proxy.yaml';
+const nextSteps = `
+The clusters are in networks of their own. \`k\` and \`helm\` run kubectl and helm there:
+
+  npm run ground -- k hub get managedclusters
+  npm run ground -- helm install cluster-proxy charts/cluster-proxy -n cluster-proxy --create-namespace \\
+    --set registry=localhost --set image=culvert --set tag=ground --set proxyServer.port=443 \\
+    --set proxyServer.entrypointLoadBalancer=true
+
+2nd-cluster reaches the hub only through an HTTP proxy. Its agent connects after this command:
+
+  npm run ground -- k hub apply --server-side -f ${proxyFile}
+
+Remove this release before \`npm run e2e\`. The kubeconfigs, for use inside those networks:`;
 
 const startedAt = Date.now();
 const report = (line: string) => {
@@ -41,6 +57,7 @@ async function main(): Promise<number> {
     case 'up':
       await groundUp(report);
       report('the ground is up: npm run ground -- status');
+      console.log(await whatNext());
       return 0;
     case 'down':
       await groundDown();
@@ -55,8 +72,12 @@ async function main(): Promise<number> {
     case 'k': {
       const { hub, managed, programs } = await connectGround();
       const cluster = find([hub, ...managed], name);
-      const kubectl = [`--kubeconfig=${cluster.kubeconfigFile}`, ...rest];
-      return attach(cluster.enter(programs.kubectl, kubectl));
+      return attach(enterHere(cluster, programs.kubectl, rest));
+    }
+    case 'helm': {
+      const { hub, programs } = await connectGround();
+      const args = [name, ...rest].filter((arg) => arg !== undefined);
+      return attach(enterHere(hub, programs.helm, args));
     }
     case 'in': {
       const { hub, managed } = await connectGround();
@@ -68,6 +89,22 @@ async function main(): Promise<number> {
       console.error(usage);
       return 2;
   }
+}
+
+/** Runs kubectl or helm where the node is. Paths in `args` are relative to the directory of the caller. */
+function enterHere(
+  cluster: GroundCluster,
+  program: string,
+  args: readonly string[],
+): EnteredCommand {
+  const settings = [`--chdir=${process.cwd()}`, `KUBECONFIG=${cluster.kubeconfigFile}`];
+  return cluster.enter('env', [...settings, program, ...args]);
+}
+
+async function whatNext(): Promise<string> {
+  const { hub, managed } = await connectGround();
+  const files = [hub, ...managed].map((each) => `  ${each.name}: ${each.kubeconfigFile}`);
+  return [nextSteps, '', ...files].join('\n');
 }
 
 function find(clusters: readonly GroundCluster[], name: string | undefined): GroundCluster {

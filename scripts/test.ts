@@ -1,11 +1,28 @@
-// npm test: prepares the test ground, then runs the tests. Arguments go to vitest: npm test -- test/tunnel
+// npm test and npm run test:full: prepare the real programs that a suite needs, then run the suite. Arguments go to vitest:
+// npm test -- test/tunnel
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { prepareGround } from '../test/ground/ground.ts';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { prepareGround } from '../testkit/ground/ground.ts';
+import { suites } from '../vitest.config.ts';
 
-await prepareGround((line) => console.log(`test ground: ${line}`));
+const [suite = '', ...args] = process.argv.slice(2);
+if (suite !== 'quick' && suite !== 'full') {
+  console.error('usage: scripts/test.ts quick | full [ARGUMENT...]');
+  process.exit(2);
+}
 
-const child = spawn('vitest', ['run', ...process.argv.slice(2)], { stdio: 'inherit' });
+await prepareGround(suite, (line) => console.log(`test ground: ${line}`));
+
+const projectDirectory = fileURLToPath(new URL('..', import.meta.url));
+const env = {
+  ...process.env,
+  // Hundreds of processes start from the same sources. With this cache they parse and strip them once.
+  NODE_COMPILE_CACHE: join(projectDirectory, 'node_modules/.cache/compiled'),
+};
+const projects = suites[suite].flatMap((name) => ['--project', name]);
+const child = spawn('vitest', ['run', ...projects, ...args], { stdio: 'inherit', env });
 process.on('SIGTERM', () => child.kill('SIGTERM'));
 const [code] = (await once(child, 'exit')) as [number | null];
 process.exitCode = code ?? 1;

@@ -1,5 +1,5 @@
-import { Metrics } from '../base/metrics.ts';
-import type { ControllerStatus } from '../kube/controller.ts';
+import { Metrics } from '../base/metrics/metrics.ts';
+import type { ControllerStatus } from '../kube/controllers/controller.ts';
 import type { CsrCounts } from './csr/csr-controller.ts';
 import type { RotationSeen, RotationsSeen } from './rotation/rotation-status.ts';
 

@@ -2,25 +2,29 @@ import process from 'node:process';
 import { Backoff } from '../base/backoff.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import { exposeFiles } from '../base/file-metrics.ts';
-import { LastGoodCa } from '../base/last-good-ca.ts';
-import type { Logger } from '../base/logger.ts';
-import { readProxyEnvironment } from '../base/proxy-environment.ts';
+import { exposeFiles } from '../base/metrics/file-metrics.ts';
+import { LastGoodCa } from '../base/tls/last-good-ca.ts';
+import type { Logger } from '../base/log/logger.ts';
+import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
 import { sleep } from '../base/sleep.ts';
-import { startStatusServer, type StatusServer, type StatusSource } from '../base/status-server.ts';
-import { version } from '../base/version.ts';
-import { inClusterConfig } from '../kube/in-cluster-config.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
-import { kubeconfigFile } from '../kube/kubeconfig-file.ts';
-import { LeaderElection } from '../kube/leader-election.ts';
-import { RestKubeApi } from '../kube/rest-kube-api.ts';
+import {
+  startStatusServer,
+  type StatusServer,
+  type StatusSource,
+} from '../base/server/status-server.ts';
+import { inClusterConfig } from '../kube/client/in-cluster-config.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
+import { kubeconfigFile } from '../kube/client/kubeconfig-file.ts';
+import { LeaderElection } from '../kube/controllers/leader-election.ts';
+import { RestKubeApi } from '../kube/client/rest-kube-api.ts';
 import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
-import { fieldManager } from './compat/take-ownership.ts';
 import { Controllers } from './controllers.ts';
+import { version } from '../base/version.ts';
+import { fieldManager } from './compat/take-ownership.ts';
+import { noRotations } from './rotation/rotation-status.ts';
 import type { ListenAddress } from './listen-address.ts';
 import type { AddonOptions } from './options.ts';
-import { noRotations } from './rotation/rotation-status.ts';
 
 export interface AddonParts {
   readonly log: Logger;
@@ -178,25 +182,25 @@ class Addon {
     for (;;) {
       const problem = await this.#lookFor(signal);
       if ('version' in problem) return problem.version;
-      if (problem.why !== this.#problem) this.#log.warn('waiting for the hub', problem);
-      this.#problem = problem.why;
+      if (problem.reason !== this.#problem) this.#log.warn('waiting for the hub', problem);
+      this.#problem = problem.reason;
       await sleep(this.#clock, backoff.nextDelayMs(), signal);
     }
   }
 
-  async #lookFor(signal: AbortSignal): Promise<{ version: string } | { why: string }> {
+  async #lookFor(signal: AbortSignal): Promise<{ version: string } | { reason: string }> {
     try {
       for (const version of ['v1alpha1', 'v1beta1']) {
         const apiVersion = `${apiGroups.addon}/${version}`;
         const kind = { apiVersion, kind: 'ManagedClusterAddOn' };
         if (await this.#api.serves(kind, { signal })) return { version };
       }
-      const why =
+      const reason =
         'the hub does not know ManagedClusterAddOns; install Open Cluster Management on it';
-      return { why };
+      return { reason };
     } catch (thrown) {
       signal.throwIfAborted();
-      return { why: describeError(thrown) };
+      return { reason: describeError(thrown) };
     }
   }
 }

@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
-import type { ControllerStatus } from '../kube/controller.ts';
-import type { Informer } from '../kube/informer.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { ControllerStatus } from '../kube/controllers/controller.ts';
+import type { Informer } from '../kube/controllers/informer.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
 import { ClusterController } from './cluster/cluster-controller.ts';
 import { managementAddOnController } from './cluster/management-addon-controller.ts';
 import { CsrController, type CsrCounts } from './csr/csr-controller.ts';

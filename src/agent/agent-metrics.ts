@@ -1,4 +1,4 @@
-import { droppedLinesHelp, droppedLogLines } from '../base/log-output.ts';
+import { droppedLinesHelp, droppedLogLines } from '../base/log/log-output.ts';
 import { dialBucketsSeconds, type DialRecords } from './dial-records.ts';
 
 /** What an agent counts, at one moment. */

@@ -1,8 +1,8 @@
 import { type Clock, systemClock } from '../base/clock.ts';
-import { clusterAlias } from '../base/cluster-alias.ts';
-import { LastGoodCa } from '../base/last-good-ca.ts';
-import type { Logger } from '../base/logger.ts';
-import { startStatusServer, type StatusServer } from '../base/status-server.ts';
+import { clusterAlias } from '../base/names/cluster-alias.ts';
+import { LastGoodCa } from '../base/tls/last-good-ca.ts';
+import type { Logger } from '../base/log/logger.ts';
+import { startStatusServer, type StatusServer } from '../base/server/status-server.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { Session } from '../tunnel/session.ts';
@@ -10,13 +10,14 @@ import { SlabPool } from '../tunnel/slab.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { agentMetrics } from './agent-metrics.ts';
 import { BrokerClock } from './broker-clock.ts';
+import { WebSocketConnector } from '../websocket/websocket-connector.ts';
 import { BrokerConnector } from './broker-connector.ts';
 import { BrokerRoutes } from './broker-route.ts';
 import { connectClusters, type KubeClusters } from './kube-clusters.ts';
 import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseRenewer } from './lease-renewer.ts';
 import type { AgentOptions } from './options.ts';
-import { SessionStore } from './session-store.ts';
+import { SessionStore } from '../acceptor/session-store.ts';
 import { TargetStreams } from './target-streams.ts';
 import { TunnelReconnector } from './tunnel-reconnector.ts';
 
@@ -110,7 +111,12 @@ class Agent implements RunningAgent {
     this.#log = log.child({ cluster: options.cluster, agent: options.agentId });
     this.#brokerClock = new BrokerClock(this.#log, wallClock);
     const routes = new BrokerRoutes(options, clusters.hubConfig, ca, () => this.#brokerClock.now());
-    this.#connector = new BrokerConnector(options, routes, this.#brokerClock);
+    this.#connector = new BrokerConnector(
+      options,
+      routes,
+      this.#brokerClock,
+      new WebSocketConnector(),
+    );
     const { dialTimeoutMs } = options;
     this.#targets = new TargetStreams({ policy, dialTimeoutMs, clock, log: this.#log });
     this.#sessions = new SessionStore({
@@ -125,7 +131,7 @@ class Agent implements RunningAgent {
           budget: this.#budget,
           grantBudget: this.#grantBudget,
           log: sessionLog,
-          accept: (target, timeoutMs, stream) => this.#targets.accept(target, timeoutMs, stream),
+          accept: (request, stream) => this.#targets.accept(request, stream),
           ...events,
         }),
     });
@@ -150,7 +156,7 @@ class Agent implements RunningAgent {
   }
 
   get tunnelCount(): number {
-    return this.#keepers.reduce((count, keeper) => count + keeper.standing, 0);
+    return this.#keepers.reduce((count, keeper) => count + keeper.establishedCount, 0);
   }
 
   get statusAddress(): string | undefined {

@@ -1,5 +1,5 @@
-import { notableDifferenceMs } from '../base/broker-time.ts';
-import type { Logger } from '../base/logger.ts';
+import { notableDifferenceMs } from '../base/time-header.ts';
+import type { Logger } from '../base/log/logger.ts';
 
 /**
  * The greatest correction, in milliseconds. A token that is signed for a later time can be kept and used then, so this bounds how long somebody

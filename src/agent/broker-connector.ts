@@ -1,8 +1,10 @@
-import { formatTime, parseTime, timeHeader } from '../base/broker-time.ts';
-import { isLoopback } from '../base/options-values.ts';
+import type { ServerRoute } from '../base/net/server-route.ts';
+import { formatTime, parseTime, timeHeader } from '../base/time-header.ts';
+import { isLoopback } from '../base/net/host-port.ts';
 import { version } from '../base/version.ts';
-import { connectWebSocket, HandshakeError } from '../websocket/connect.ts';
-import type { WebSocketLink } from '../websocket/websocket-link.ts';
+import { ConnectError } from '../tunnel/connect-error.ts';
+import type { LinkConnector } from '../tunnel/link-connector.ts';
+import type { AttachableLink } from '../tunnel/link.ts';
 import type { BrokerClock } from './broker-clock.ts';
 import type { BrokerRoutes } from './broker-route.ts';
 import type { AgentOptions } from './options.ts';
@@ -12,6 +14,7 @@ export class BrokerConnector {
   readonly #options: Pick<AgentOptions, 'cluster' | 'agentId'>;
   readonly #routes: BrokerRoutes;
   readonly #clock: BrokerClock;
+  readonly #connector: LinkConnector<ServerRoute>;
   /** Tells this process apart from others with the same agent id, before it and beside it. */
   readonly #instance = crypto.randomUUID();
 
@@ -19,19 +22,21 @@ export class BrokerConnector {
     options: Pick<AgentOptions, 'cluster' | 'agentId'>,
     routes: BrokerRoutes,
     clock: BrokerClock,
+    connector: LinkConnector<ServerRoute>,
   ) {
     this.#options = options;
     this.#routes = routes;
     this.#clock = clock;
+    this.#connector = connector;
   }
 
-  /** @throws HandshakeError; what `BrokerRoutes.next` throws */
-  async connect(tunnel: number, signal: AbortSignal): Promise<WebSocketLink> {
+  /** @throws ConnectError; what `BrokerRoutes.next` throws */
+  async connect(tunnel: number, signal: AbortSignal): Promise<AttachableLink> {
     const { correctionMs } = this.#clock;
     try {
       return await this.#connectOnce(tunnel, signal);
     } catch (thrown) {
-      if (!(thrown instanceof HandshakeError && thrown.status === 401)) throw thrown;
+      if (!(thrown instanceof ConnectError && thrown.status === 401)) throw thrown;
       this.#routes.refused();
       // Where the answer has changed our idea of the time, the token was made for another one. Once: the next answer is no news.
       if (this.#clock.correctionMs === correctionMs) throw thrown;
@@ -39,13 +44,13 @@ export class BrokerConnector {
     }
   }
 
-  async #connectOnce(tunnel: number, signal: AbortSignal): Promise<WebSocketLink> {
+  async #connectOnce(tunnel: number, signal: AbortSignal): Promise<AttachableLink> {
     const { cluster, agentId } = this.#options;
     const { headers, ...route } = await this.#routes.next();
     const { protocol, hostname } = route.url;
     // Without TLS, or with whatever certificate, the time may be anybody's.
     const isProven = route.trust !== 'anyone' && (protocol === 'wss:' || isLoopback(hostname));
-    return await connectWebSocket({
+    const full: ServerRoute = {
       ...route,
       headers: {
         'Culvert-Cluster': cluster,
@@ -60,7 +65,7 @@ export class BrokerConnector {
         const brokerTimeMs = parseTime(answered.get(timeHeader.toLowerCase()));
         if (isProven && brokerTimeMs !== undefined) this.#clock.observe(brokerTimeMs, elapsedMs);
       },
-      signal,
-    });
+    };
+    return await this.#connector.connect(full, signal);
   }
 }

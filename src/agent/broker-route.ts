@@ -1,25 +1,10 @@
-import { credentialHeader } from '../base/certificate-token.ts';
-import type { LastGoodCa } from '../base/last-good-ca.ts';
+import { credentialHeader } from '../base/tokens/certificate-token.ts';
+import type { ServerRoute } from '../base/net/server-route.ts';
+import type { LastGoodCa } from '../base/tls/last-good-ca.ts';
 import type { Secret } from '../base/secret.ts';
-import type { KubeConfig } from '../kube/kube-endpoint.ts';
-import type { ConnectOptions } from '../websocket/connect.ts';
+import type { KubeConfig } from '../kube/client/kube-endpoint.ts';
 import type { AgentOptions, HubService } from './options.ts';
 import { readRegistration, type Registration } from './registration.ts';
-
-/** Where a tunnel is made to, and what is shown on the way; all of it may change between two connects. */
-export type BrokerRoute = Pick<
-  ConnectOptions,
-  | 'url'
-  | 'headers'
-  | 'ca'
-  | 'proxyCa'
-  | 'trust'
-  | 'clientCertificate'
-  | 'serverName'
-  | 'hostHeader'
-  | 'proxy'
-  | 'proxies'
->;
 
 /** Reads everything anew: certificates, tokens and kubeconfigs are replaced while agents run. */
 export class BrokerRoutes {
@@ -43,7 +28,7 @@ export class BrokerRoutes {
   /**
    * @throws RegistrationError, KubeError `bad_config`, or an Error that names the file that cannot be read
    */
-  async next(): Promise<BrokerRoute> {
+  async next(): Promise<ServerRoute> {
     const { certificateDir, brokerViaHub } = this.#options;
     const registration =
       certificateDir === undefined ? undefined : await readRegistration(certificateDir);
@@ -61,7 +46,7 @@ export class BrokerRoutes {
   async #direct(
     headers: Record<string, string>,
     registration: Registration | undefined,
-  ): Promise<BrokerRoute> {
+  ): Promise<ServerRoute> {
     const { brokerUrl, serverName, hostHeader, proxies } = this.#options;
     const url = under(brokerUrl!, 'v1/agent');
     const token = await this.#options.readToken();
@@ -81,7 +66,7 @@ export class BrokerRoutes {
   async #viaHub(
     { namespace, service }: HubService,
     headers: Record<string, string>,
-  ): Promise<BrokerRoute> {
+  ): Promise<ServerRoute> {
     const { server, ca, serverName, verify, certificate, token, proxy } =
       await this.#hub!.endpoint();
     const base = new URL(server);

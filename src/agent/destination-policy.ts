@@ -1,5 +1,8 @@
-import { type DestinationPattern, parseDestinationPattern } from '../base/destination-pattern.ts';
-import { isDnsLabel } from '../base/enrolment-token-subject.ts';
+import {
+  type DestinationPattern,
+  parseDestinationPattern,
+} from '../base/net/destination-pattern.ts';
+import { isDnsLabel } from '../base/names/cluster-name.ts';
 import { describeError } from '../base/error.ts';
 import { isInRange, parseIpAddress } from '../base/net/ip-address.ts';
 import type { TunnelError } from '../tunnel/errors.ts';

@@ -1,6 +1,6 @@
 import type { ConnectAttempt } from '../base/net/connect-first.ts';
 import type { NameError } from '../base/net/name-error.ts';
-import { formatHostPort } from '../base/options-values.ts';
+import { formatHostPort } from '../base/net/host-port.ts';
 import { TunnelError, type TunnelErrorCode } from '../tunnel/errors.ts';
 
 /**

@@ -1,5 +1,5 @@
-import type { Logger } from '../base/logger.ts';
-import type { HostPort } from '../base/options-values.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { HostPort } from '../base/net/host-port.ts';
 import type { TunnelErrorCode } from '../tunnel/errors.ts';
 import type { DialOutcome } from './dial-target.ts';
 
@@ -30,6 +30,6 @@ export class DialRecords {
       if (seconds <= bound) this.withinBound[index]!++;
     }
     const ms = Math.round(durationMs);
-    this.#log.debug('target dialed', { host, port, code, ms, address, why: error?.message });
+    this.#log.debug('target dialed', { host, port, code, ms, address, error: error?.message });
   }
 }

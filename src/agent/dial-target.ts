@@ -3,32 +3,32 @@ import type { Clock } from '../base/clock.ts';
 import { type ConnectAttempt, ConnectError, connectFirst } from '../base/net/connect-first.ts';
 import { NameError } from '../base/net/name-error.ts';
 import { type FoundAddresses, type NameResolver, systemNames } from '../base/net/name-resolver.ts';
-import type { HostPort } from '../base/options-values.ts';
+import type { HostPort } from '../base/net/host-port.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { attemptsError, lookupError, lookupTimeout } from './dial-error.ts';
 
-/** How a target is dialled. */
+/** How a target is dialed. */
 export interface DialOptions {
-  /** How long it may take, in milliseconds: the lookup of its name, and all its addresses. */
+  /** How long the dial may take, in milliseconds: the lookup of the name, and all addresses. */
   readonly timeoutMs: number;
   readonly clock: Clock;
-  /** Default: the system's. */
+  /** Resolves names (default: the system's configuration). */
   readonly names?: NameResolver;
-  /** Why an address of the destination must not be connected to; undefined: it may (default: all may). */
+  /** Why an address of the destination must not be dialed; undefined: it may (default: all may). */
   readonly addressRefusal?: (address: string) => TunnelError | undefined;
-  /** Whether the process has room for a third socket of a dial, and for further ones (default: it has). */
+  /** Whether the process has room for a third socket of this dial, or a further one (default: yes). */
   readonly hasRoom?: () => boolean;
-  /** Told how many sockets the dial has more or fewer; the one that it ends with is not its own any more. */
+  /** Called with the change whenever the dial has more or fewer sockets. A connected socket no longer counts. */
   readonly onSockets?: (change: number) => void;
-  /** Told once of every dial. */
+  /** Called once when the dial has ended. */
   readonly onDialed?: (outcome: DialOutcome) => void;
 }
 
 export interface DialOutcome {
   readonly durationMs: number;
-  /** The one that answered. */
+  /** The address that answered. */
   readonly address?: string;
-  /** Why there is no connection; `cancelled`: the stream ended before. */
+  /** Why there is no connection; `cancelled`: the stream ended before the dial. */
   readonly error?: TunnelError;
 }
 
@@ -37,7 +37,7 @@ export interface DialedTarget {
   readonly address: string;
 }
 
-// Why a dial was given up. Made once: an abort without a reason makes one each time, with a stack.
+// Reasons of aborts. Made once, because an abort without a reason makes an error each time, with a stack.
 const timedOut = new Error('the dial took too long');
 const dialOver = new Error('the dial is over');
 
@@ -45,19 +45,17 @@ const dialOver = new Error('the dial is over');
  * Connects to a destination. Each address of a name is checked and then connected to as it is: the name is never looked up a second time.
  *
  * @param connect starts a connection to an address
- * @throws TunnelError; or the signal's reason
+ * @param dialing cancels the dial when the caller aborts it; the dial aborts it itself when its time is over, and after a lookup
+ * @throws TunnelError `cancelled` after an abort; any other code says why there is no connection
  */
 export async function dialTarget(
   destination: HostPort,
   options: DialOptions,
   connect: (address: string) => Socket,
-  signal: AbortSignal,
+  dialing: AbortController,
 ): Promise<DialedTarget> {
   const { clock, timeoutMs, onDialed } = options;
   const startedAtMs = clock.now();
-  const dialing = new AbortController();
-  const onAbort = (): void => dialing.abort(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
   // AbortSignal.timeout would live on for its whole time after each dial.
   const timer = clock.setTimer(timeoutMs, () => dialing.abort(timedOut));
   try {
@@ -65,16 +63,17 @@ export async function dialTarget(
     onDialed?.({ durationMs: clock.now() - startedAtMs, address: dialed.address });
     return dialed;
   } catch (thrown) {
-    const error = signal.aborted
-      ? new TunnelError('cancelled', 'the stream ended during the dial')
-      : TunnelError.from(thrown);
+    const { aborted, reason } = dialing.signal;
+    const error =
+      aborted && reason !== timedOut
+        ? new TunnelError('cancelled', 'the stream ended during the dial')
+        : TunnelError.from(thrown);
     onDialed?.({ durationMs: clock.now() - startedAtMs, error });
     throw error;
   } finally {
     timer.cancel();
-    signal.removeEventListener('abort', onAbort);
-    // Ends what is still open of the lookup.
-    dialing.abort(dialOver);
+    // Ends the rest of the lookup. An address has none, and an abort costs more than a timer.
+    if (isIP(destination.host) === 0) dialing.abort(dialOver);
   }
 }
 
@@ -89,7 +88,7 @@ async function dialWithin(
   const counted = (address: string): Socket => {
     const socket = connect(address);
     onSockets?.(1);
-    // Whichever comes first: the dial is over for this socket then.
+    // The first of the two events ends the dial of this socket.
     const release = (): void => {
       socket.off('connect', release).off('close', release);
       onSockets?.(-1);

@@ -1,10 +1,10 @@
 import process from 'node:process';
-import { LastGoodCa } from '../base/last-good-ca.ts';
-import type { Logger } from '../base/logger.ts';
-import type { FileStatus } from '../base/reloaded-files.ts';
+import { LastGoodCa } from '../base/tls/last-good-ca.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { FileStatus } from '../base/files/reloaded-files.ts';
 import { version } from '../base/version.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
-import type { KubeConfig } from '../kube/kube-endpoint.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
+import type { KubeConfig } from '../kube/client/kube-endpoint.ts';
 import type { AgentOptions } from './options.ts';
 
 /** The API servers that an agent has to do with, as far as it needs them. */
@@ -37,9 +37,9 @@ export async function connectClusters(
   const hubCa = new LastGoodCa('CA of --hub-kubeconfig', log);
   const hereCa = new LastGoodCa("CA of the pod's ServiceAccount", log);
   if (hubKubeconfig === undefined && lease === undefined) return none;
-  const { kubeconfigFile } = await import('../kube/kubeconfig-file.ts');
-  const { inClusterConfig } = await import('../kube/in-cluster-config.ts');
-  const { RestKubeApi } = await import('../kube/rest-kube-api.ts');
+  const { kubeconfigFile } = await import('../kube/client/kubeconfig-file.ts');
+  const { inClusterConfig } = await import('../kube/client/in-cluster-config.ts');
+  const { RestKubeApi } = await import('../kube/client/rest-kube-api.ts');
   const fieldManager = `culvert-agent/${version}`;
   const hubConfig =
     hubKubeconfig === undefined ? undefined : kubeconfigFile(hubKubeconfig, { ca: hubCa });

@@ -1,10 +1,10 @@
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { sleep } from '../base/sleep.ts';
-import type { KubeApi } from '../kube/kube-api.ts';
-import { isKubeError } from '../kube/kube-error.ts';
-import type { KubeObject } from '../kube/kube-object.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
+import { isKubeError } from '../kube/client/kube-error.ts';
+import type { KubeObject } from '../kube/client/kube-object.ts';
 import type { LeaseName } from './options.ts';
 
 /** What watches the lease counts an agent as gone after five of these. */
@@ -99,10 +99,10 @@ export class LeaseRenewer {
   }
 
   /** Said once for each reason. */
-  #fail(why: string): false {
+  #fail(reason: string): false {
     const { log, lease } = this.#options;
-    if (this.#failing !== why) log.warn('lease not renewed', { ...lease, why });
-    this.#failing = why;
+    if (this.#failing !== reason) log.warn('lease not renewed', { ...lease, reason });
+    this.#failing = reason;
     return false;
   }
 }

@@ -1,10 +1,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeCertificateToken } from '../base/certificate-token.ts';
+import { makeCertificateToken } from '../base/tokens/certificate-token.ts';
 import { describeError } from '../base/error.ts';
 import { Secret } from '../base/secret.ts';
-import type { ClientCertificate } from '../websocket/connect.ts';
+import type { ClientCertificate } from '../base/net/connect-tls.ts';
 
 /** What the registration with the hub has put into a directory, as it is at the moment. */
 export interface Registration {

@@ -1,5 +1,5 @@
-import { connectionShare, openFileLimit } from '../base/open-file-limit.ts';
-import { formatHostPort, type HostPort } from '../base/options-values.ts';
+import { connectionShare, openFileLimit } from '../base/server/open-file-limit.ts';
+import { formatHostPort, type HostPort } from '../base/net/host-port.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 
 const maxOpenFiles = openFileLimit();

@@ -1,13 +1,15 @@
 import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
-import type { StreamHandler, Target } from '../tunnel/stream-handler.ts';
+import type { StreamHandler } from '../tunnel/stream-handler.ts';
+import type { StreamRequest, Target } from '../tunnel/stream-request.ts';
 import type { DestinationPolicy } from './destination-policy.ts';
 import { DialRecords } from './dial-records.ts';
 import type { DialOptions } from './dial-target.ts';
+import { OpenTargets } from './open-targets.ts';
 import { hasSocketRoom, socketLimitProblem } from './socket-limit.ts';
-import { OpenTargets, TcpTarget } from './tcp-target.ts';
+import { TargetConnection } from './target-connection.ts';
 
 export interface TargetStreamsOptions {
   readonly policy: DestinationPolicy;
@@ -33,8 +35,7 @@ export class TargetStreams {
     this.#open = new OpenTargets(options.clock);
   }
 
-  /** @param timeoutMs how long the dialer waits; 0: it does not say */
-  accept(target: Target, timeoutMs: number, stream: Stream): StreamHandler {
+  accept({ target, timeoutMs }: StreamRequest, stream: Stream): StreamHandler {
     const { policy, dialTimeoutMs, clock, log } = this.#options;
     const counts = { connected: this.#open.size, dialing: this.#dialing };
     const problem = socketLimitProblem(target, counts);
@@ -57,7 +58,7 @@ export class TargetStreams {
       },
     };
     this.#dialing++;
-    return new TcpTarget(stream, destination, dial, this.#open);
+    return new TargetConnection(stream, destination, dial, this.#open);
   }
 
   /** Resolves when no connection to a target is left, or when the signal aborts. */

@@ -1,14 +1,14 @@
 import { Backoff } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { sleep } from '../base/sleep.ts';
 import { version } from '../base/version.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
-import { HandshakeError } from '../websocket/connect.ts';
-import type { WebSocketLink } from '../websocket/websocket-link.ts';
-import { AgentTunnel } from './agent-tunnel.ts';
-import type { SessionStore } from './session-store.ts';
+import { ConnectError } from '../tunnel/connect-error.ts';
+import type { AttachableLink } from '../tunnel/link.ts';
+import { AgentTunnel } from '../acceptor/agent-tunnel.ts';
+import type { SessionStore } from '../acceptor/session-store.ts';
 
 /**
  * A tunnel that lived this long was healthy: the next outage starts with a short delay again. Dialers wait some seconds for an
@@ -34,7 +34,7 @@ const sameReplicaRetryMs = { first: 250, last: 60_000 };
 export interface TunnelReconnectorOptions {
   /** 0 or 1: each belongs on another replica. */
   readonly tunnel: number;
-  readonly connect: (tunnel: number, signal: AbortSignal) => Promise<WebSocketLink>;
+  readonly connect: (tunnel: number, signal: AbortSignal) => Promise<AttachableLink>;
   readonly sessions: SessionStore;
   readonly clock: Clock;
   readonly log: Logger;
@@ -73,9 +73,9 @@ export class TunnelReconnector {
   }
 
   /** How many tunnels stand: one, and for a while two when one takes the place of another. */
-  get standing(): number {
+  get establishedCount(): number {
     let count = 0;
-    for (const tunnel of this.#tunnels) if (tunnel.stands) count++;
+    for (const tunnel of this.#tunnels) if (tunnel.isEstablished) count++;
     return count;
   }
 
@@ -131,7 +131,7 @@ export class TunnelReconnector {
   }
 
   /** Serves a tunnel until it ends or its broker asks to leave; says how long to wait before the next. */
-  #serve(link: WebSocketLink, signal: AbortSignal): Promise<number> {
+  #serve(link: AttachableLink, signal: AbortSignal): Promise<number> {
     const { promise, resolve } = Promise.withResolvers<number>();
     const log = this.#log.child({ broker: link.peer });
     const tunnel = new AgentTunnel(link, {
@@ -151,7 +151,10 @@ export class TunnelReconnector {
       },
       onClosed: (error) => {
         this.#tunnels.delete(tunnel);
-        log.warn('the tunnel ended', { code: error?.code, why: describeError(error ?? 'closed') });
+        log.warn('the tunnel ended', {
+          code: error?.code,
+          error: describeError(error ?? 'closed'),
+        });
         resolve(0);
       },
     });
@@ -161,7 +164,7 @@ export class TunnelReconnector {
   }
 
   #reportFailure(thrown: unknown): Pause {
-    const failure = thrown instanceof HandshakeError ? thrown : undefined;
+    const failure = thrown instanceof ConnectError ? thrown : undefined;
     const { code, status, brokerCode, retryAfterMs = 0 } = failure ?? {};
     if (brokerCode === 'already_here') {
       // One replica, or a load balancer that sends us there again: no failure, the first tunnel stands.
@@ -172,9 +175,9 @@ export class TunnelReconnector {
       return { atLeastMs: Math.max(retryAfterMs, nextMs), busy: true };
     }
     // The broker's own no. A proxy or firewall that says 401 or 403 is another matter, and may say something else soon.
-    const refused = brokerCode === 'unauthorized' || brokerCode === 'forbidden';
-    this.#log.warn('no connection to the broker', { code, status, why: describeError(thrown) });
-    if (refused) return { atLeastMs: Math.max(refusedRetryMs, retryAfterMs), busy: true };
+    this.#log.warn('no connection to the broker', { code, status, error: describeError(thrown) });
+    if (failure?.isRefusal === true)
+      return { atLeastMs: Math.max(refusedRetryMs, retryAfterMs), busy: true };
     // A broker that shuts down says when to come back, and a successor is often there by then.
     const busy = code === 'timeout' || (retryAfterMs > 0 && brokerCode !== 'draining');
     return { atLeastMs: retryAfterMs, busy };

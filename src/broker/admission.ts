@@ -1,4 +1,5 @@
-import { credentialHeader } from '../base/certificate-token.ts';
+import { credentialHeader } from '../base/tokens/certificate-token.ts';
+import type { Clock } from '../base/clock.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import {
   AuthenticationError,
@@ -8,12 +9,12 @@ import {
   type Peer,
   proofHeader,
 } from './authenticator.ts';
-import type { Relay } from './relay.ts';
 import { KeyedRates, type Rate } from './keyed-rates.ts';
+import type { RelayAccess } from './relay-access.ts';
 
-/** Bounds on who may connect, and how often. docs/configuration.md, "Limits", has the same numbers. */
+/** Limits on how often clients may connect. docs/configuration.md, "Limits", has the same numbers. */
 export interface AdmissionLimits {
-  /** Refused requests of one address. Above it, credentials from that address are not looked at. */
+  /** Refused requests of one address. Above this rate, the broker does not check credentials from that address. */
   readonly refusals: Rate;
   /** Connections of the agents of one cluster. */
   readonly agents: Rate;
@@ -21,7 +22,7 @@ export interface AdmissionLimits {
   readonly dialerPart: number;
   /** Requests for /v1/status and /v1/clusters with one credential. */
   readonly status: Rate;
-  /** Tunnels of one cluster to this process, also those that have not said HELLO. */
+  /** Tunnels of one cluster to this process, including tunnels whose agent has not sent HELLO. */
   readonly maxTunnelsPerCluster: number;
   /** Sessions of one dialer with one cluster in this process. */
   readonly maxSessionsPerDialer: number;
@@ -36,11 +37,11 @@ export const defaultAdmissionLimits: AdmissionLimits = {
   maxSessionsPerDialer: 256,
 };
 
-/** Why somebody is not let in, as an HTTP answer. */
+/** Why a client is refused, as an HTTP answer. */
 export interface Refusal {
   readonly status: 401 | 503;
   readonly code: 'unauthorized' | 'unavailable' | 'overloaded' | 'draining';
-  /** A sentence with the values and the next step; it never holds a credential. */
+  /** A sentence with the values and the next step. It never contains a credential. */
   readonly message: string;
   readonly retryAfterS?: number;
 }
@@ -48,7 +49,7 @@ export interface Refusal {
 /** The headers that may carry a credential. */
 const credentialHeaders = ['Authorization', credentialHeader, proofHeader];
 
-/** When a refused client may ask again, in seconds: from the first to the second, by chance. */
+/** When a refused client may ask again, in seconds: a random number from the first to the second. */
 const retryS = {
   unavailable: [3, 10],
   refusals: [1, 10],
@@ -57,19 +58,21 @@ const retryS = {
 } as const;
 
 export interface AdmissionParts {
-  readonly relay: Relay;
+  readonly relay: RelayAccess;
   readonly authenticator: Authenticator;
   readonly acceptRate: AcceptRate;
+  readonly clock: Clock;
   readonly limits?: AdmissionLimits | undefined;
   readonly random?: () => number;
 }
 
 /**
- * Decides who is let in. There are separate budgets, so that nobody uses up another's: refused requests count against their address, good
- * credentials against themselves, and only what is let in counts against the accept rate.
+ * Decides which clients are admitted. Separate budgets keep clients from using up each other's: a refused
+ * request counts against its address, a good credential against itself, and only an admitted client counts
+ * against the accept rate.
  */
 export class Admission {
-  readonly #relay: Relay;
+  readonly #relay: RelayAccess;
   readonly #authenticator: Authenticator;
   readonly #acceptRate: AcceptRate;
   readonly #limits: AdmissionLimits;
@@ -79,9 +82,8 @@ export class Admission {
   readonly #dialers: KeyedRates;
   readonly #status: KeyedRates;
 
-  constructor({ relay, authenticator, acceptRate, ...parts }: AdmissionParts) {
+  constructor({ relay, authenticator, acceptRate, clock, ...parts }: AdmissionParts) {
     const limits = parts.limits ?? defaultAdmissionLimits;
-    const { clock } = relay.options;
     const ofDialer = Math.max(1, acceptRate.perSecond * limits.dialerPart);
     this.#relay = relay;
     this.#authenticator = authenticator;
@@ -95,8 +97,8 @@ export class Admission {
   }
 
   /**
-   * Who sent the request, or why that is not known. A request without any credential costs nothing, so it is refused before any budget:
-   * whoever sends many of them does not keep out agents behind the same address.
+   * The identity behind a request, or why it is refused. A request without any credential uses no budget, because
+   * it costs nothing to refuse. So many such requests do not keep out agents behind the same address.
    */
   async identify(headers: Headers, peer: Peer): Promise<Identity | Refusal> {
     const { address } = peer;
@@ -122,19 +124,19 @@ export class Admission {
     }
   }
 
-  /** A request was refused because of the credential that it showed. */
+  /** Counts a request that was refused because of its credential. */
   refused(headers: Headers, peer: Peer): void {
     if (peer.address !== undefined && showsAny(headers, peer)) this.#refusals.take(peer.address);
   }
 
-  /** Why nobody is let in at the moment; undefined: somebody may be. */
+  /** Why no client is admitted at the moment; undefined: clients may be admitted. */
   closed(): Refusal | undefined {
     if (!this.#relay.draining) return undefined;
     const message = 'this broker is shutting down';
     return { status: 503, code: 'draining', message, retryAfterS: 1 };
   }
 
-  /** Why another connection of an agent of `cluster` is not taken; undefined: it may be. */
+  /** Why another connection of an agent of `cluster` is refused; undefined: it may be admitted. */
   agentRefusal(cluster: string): Refusal | undefined {
     if (!this.#agents.take(cluster)) {
       const { perSecond } = this.#limits.agents;
@@ -144,7 +146,7 @@ export class Admission {
     return this.#full(tunnelLimitProblem(this.#relay, cluster, this.#limits));
   }
 
-  /** Why another session of `dialer` with `cluster` is not taken; undefined: it may be. */
+  /** Why another session of `dialer` with `cluster` is refused; undefined: it may be admitted. */
   dialerRefusal(cluster: string, dialer: string): Refusal | undefined {
     if (!this.#dialers.take(dialer)) {
       const message = `dialer ${dialer} uses more than its part of the accept rate`;
@@ -153,7 +155,7 @@ export class Admission {
     return this.#full(sessionLimitProblem(this.#relay, { cluster, dialer }, this.#limits));
   }
 
-  /** Why /v1/status is not answered to whoever has the credential; undefined: it is. */
+  /** Why /v1/status is not answered for this credential; undefined: it is answered. */
   statusRefusal(identity: Identity): Refusal | undefined {
     const name = identity.kind === 'dialer' ? identity.name : '';
     if (this.#status.take(name)) return undefined;
@@ -161,7 +163,7 @@ export class Admission {
     return this.#overloaded(message, retryS.refusals);
   }
 
-  /** The last question, which uses up a part of the accept rate; undefined: the connection is let in. */
+  /** The last check, which uses up a part of the accept rate; undefined: the client is admitted. */
   rateRefusal(): Refusal | undefined {
     const retryAfterS = this.#acceptRate.admit();
     if (retryAfterS === 0) return undefined;
@@ -182,9 +184,9 @@ export class Admission {
   }
 }
 
-/** Why a cluster may have no further tunnel at this hub; undefined: it may. */
+/** Why a cluster may have no further tunnel at this broker; undefined: it may. */
 export function tunnelLimitProblem(
-  relay: Relay,
+  relay: RelayAccess,
   cluster: string,
   { maxTunnelsPerCluster: limit } = defaultAdmissionLimits,
 ): string | undefined {
@@ -192,9 +194,9 @@ export function tunnelLimitProblem(
   return `cluster ${cluster} has ${limit} tunnels here, its limit (--max-tunnels-per-cluster)`;
 }
 
-/** Why a dialer may have no further session with a cluster at this hub; undefined: it may. */
+/** Why a dialer may have no further session with a cluster at this broker; undefined: it may. */
 export function sessionLimitProblem(
-  relay: Relay,
+  relay: RelayAccess,
   { cluster, dialer }: { readonly cluster: string; readonly dialer: string },
   { maxSessionsPerDialer: limit } = defaultAdmissionLimits,
 ): string | undefined {

@@ -1,6 +1,6 @@
-import { clusterOfSubject } from '../base/agent-subject.ts';
-import type { ProvenCertificate } from '../base/certificate-token.ts';
-import { Certificate, parseCertificates, X509Error } from '../base/x509.ts';
+import { clusterOfSubject } from '../base/names/agent-subject.ts';
+import type { ProvenCertificate } from '../base/tokens/certificate-token.ts';
+import { Certificate, parseCertificates, X509Error } from '../base/x509/index.ts';
 
 /** Why a certificate makes nobody an agent. docs/errors.md explains each. */
 export const agentCertificateErrorCodes = [

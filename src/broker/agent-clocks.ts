@@ -1,5 +1,5 @@
-import { notableDifferenceMs, parseTime } from '../base/broker-time.ts';
-import type { Logger } from '../base/logger.ts';
+import { notableDifferenceMs, parseTime } from '../base/time-header.ts';
+import type { Logger } from '../base/log/logger.ts';
 
 const maxAgents = 1_000;
 /** Agents make their tunnels anew every half an hour, so one that was not seen for this long is gone, in milliseconds. */

@@ -1,76 +1,58 @@
-import type { Timer } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
-import { isResumable, TunnelError } from '../tunnel/errors.ts';
-import { FrameType, frameHeaderBytes, frameName } from '../tunnel/frame.ts';
+import type { Logger } from '../base/log/logger.ts';
+import { TunnelError } from '../tunnel/errors.ts';
+import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
-import {
-  decodeFailure,
-  decodeHello,
-  encodeFailure,
-  encodeMessage,
-  protocolVersion,
-  type GoAway,
-} from '../tunnel/message.ts';
+import { decodeHello, encodeMessage, protocolVersion } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
+import { AgeLimit } from './age-limit.ts';
+import { AttachedSessions } from './attached-sessions.ts';
 import type { AgentClaim } from './directory.ts';
-import { relayLimits, type RelayOptions } from './relay-options.ts';
 import { LivenessCheck } from './liveness-check.ts';
+import { mayQueueControl } from './queued-control.ts';
+import { relayLimits, type RelayOptions } from './relay-options.ts';
+import type { AgentSnapshot } from './snapshots.ts';
+import type { AgentStatus } from './status.ts';
 import { TunnelClaim } from './tunnel-claim.ts';
-import { tunnelKey, type AgentSnapshot, type TunnelName } from './tunnel-name.ts';
+import { tunnelKey, type TunnelName } from './tunnel-name.ts';
+import { closed, leaving, serving, type TunnelState } from './tunnel-state.ts';
 
-/** What an agent's tunnel needs of the hub. */
+/** What an agent's tunnel needs of the relay. */
 export interface AgentRelay {
   readonly options: RelayOptions;
   droppedFrames: number;
-  register(port: AgentConnection): void;
-  unregister(port: AgentConnection): void;
+  register(agent: AgentConnection): void;
+  unregister(agent: AgentConnection): void;
   /** The agent takes no new sessions any more. */
-  leaves(port: AgentConnection): void;
-  /** The tunnel's process lives, while another one with the same agent id is connected. */
-  sharesItsId(port: AgentConnection): void;
+  onAgentLeaving(agent: AgentConnection): void;
+  /** The tunnel's process is alive, while another process with the same agent id is connected. */
+  onSharedId(agent: AgentConnection): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
-/** What a tunnel knows of a dialer whose session it carries. */
-interface SessionDialer {
-  readonly link: Link;
-  readonly dialer: string;
-  /** Bytes of control frames that were queued since the dialer's link was last seen with room. */
-  queuedControlBytes: number;
-  sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
-}
-
-// Most tunnels have neither at any time; one that gets some makes its own.
-const noSessions = new Map<number, SessionDialer>();
-const noneWaiting = new Set<SessionDialer>();
-
-/** The broker's end of an agent's tunnel: every dialer's session with this agent runs over it. */
-export class AgentConnection implements LinkOwner {
+/** The broker's end of an agent's tunnel. It carries every dialer's session with this agent. */
+export class AgentConnection implements LinkOwner, TunnelName {
   readonly link: Link;
   readonly cluster: string;
   readonly agent: string;
   readonly instance: string | undefined;
   readonly tunnel: number;
+  /** `tunnelKey` of this tunnel. */
   readonly key: string;
-  /** The agent asked not to get new sessions. */
-  leaving = false;
-  software = '';
-  readonly #claim: TunnelClaim;
-  readonly #liveness: LivenessCheck;
-  readonly #connectedAtMs: number;
-  /** By the hub's clock. */
-  #standsSinceMs = Infinity;
   readonly #relay: AgentRelay;
-  #sessions = noSessions;
-  /** Dialers whose links are paused until the tunnel has room again. */
-  #waiting = noneWaiting;
-  #helloTimer: Timer | undefined;
-  #ageTimer: Timer | undefined;
-  #retireDeadlineMs: number | undefined;
-  #gone = false;
+  /** The tunnel's claim in the directory. */
+  readonly claim: TunnelClaim;
+  readonly sessions: AttachedSessions;
+  readonly #liveness: LivenessCheck;
+  readonly #ageLimit: AgeLimit;
+  readonly #connectedAtMs: number;
+  #state: TunnelState;
+  #software = '';
+  /** By the relay's clock; Infinity before the claim is made. */
+  #establishedAtMs = Infinity;
 
-  /** @param kept the tunnel has stood before, and its agent knows */
-  constructor(relay: AgentRelay, link: Link, name: TunnelName, kept?: AgentSnapshot) {
+  /** @param snapshot takes back a tunnel that outlived an earlier relay; its agent knows the tunnel */
+  constructor(relay: AgentRelay, link: Link, name: TunnelName, snapshot?: AgentSnapshot) {
+    const { clock, directory, maxTunnelAgeMs } = relay.options;
     this.#relay = relay;
     this.link = link;
     this.cluster = name.cluster;
@@ -78,239 +60,134 @@ export class AgentConnection implements LinkOwner {
     this.instance = name.instance;
     this.tunnel = name.tunnel;
     this.key = tunnelKey(name);
-    this.#claim = new TunnelClaim(relay.options.directory);
-    this.#liveness = new LivenessCheck(link, relay.options.clock);
-    this.#connectedAtMs = kept?.connectedAtMs ?? Date.now();
-    if (kept !== undefined) {
-      this.#standsSinceMs = -Infinity;
-      const { epoch, leaving } = kept;
-      this.software = kept.software;
-      this.leaving = leaving;
-      this.#claim.restore(epoch, leaving ? undefined : { ...this.#ownClaim, epoch });
+    this.claim = new TunnelClaim(directory);
+    this.sessions = new AttachedSessions(link);
+    this.#liveness = new LivenessCheck(link, clock);
+    this.#ageLimit = new AgeLimit(clock, maxTunnelAgeMs ?? relayLimits.maxTunnelAgeMs, this);
+    this.#connectedAtMs = snapshot?.connectedAtMs ?? Date.now();
+    if (snapshot !== undefined) {
+      this.#establishedAtMs = -Infinity;
+      this.#software = snapshot.software;
+      this.#state = snapshot.leaving ? leaving : serving;
+      const { epoch } = snapshot;
+      this.claim.restore(epoch, snapshot.leaving ? undefined : { ...this.#ownClaim, epoch });
       return;
     }
-    this.#helloTimer = relay.options.clock.setTimer(relayLimits.helloTimeoutMs, () =>
+    const timer = clock.setTimer(relayLimits.helloTimeoutMs, () =>
       link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
     );
+    this.#state = { kind: 'greeting', timer };
   }
 
-  /** Of this tunnel's claim in the directory; 0 before it is made. */
-  get epoch(): number {
-    return this.#claim.epoch;
+  /** How long the tunnel has been established, in milliseconds; negative before that. */
+  get establishedForMs(): number {
+    return this.#relay.options.clock.now() - this.#establishedAtMs;
   }
 
-  /** Its claim is in the directory: sessions may be placed on it. */
-  get established(): boolean {
-    return this.#claim.established;
+  /** The agent takes no new sessions. Sessions that it has already may come back. */
+  get leaving(): boolean {
+    return this.#state.kind === 'leaving';
   }
 
-  /** Resolves when the tunnel stands, or is gone before. */
-  get claimed(): Promise<void> {
-    return this.#claim.made;
-  }
-
-  get connectedAt(): Date {
-    return new Date(this.#connectedAtMs);
-  }
-
-  /** This broker gives the tunnel up: its sessions are to move within this many milliseconds from when that was said. */
+  /** This broker gives the tunnel up: its sessions must move within this time, in milliseconds from GOAWAY. */
   get retireDeadlineMs(): number | undefined {
-    return this.#retireDeadlineMs;
+    return 'deadlineMs' in this.#state ? this.#state.deadlineMs : undefined;
   }
 
   get retiring(): boolean {
-    return this.#retireDeadlineMs !== undefined;
+    return this.retireDeadlineMs !== undefined;
   }
 
-  /** It closes once its sessions have left. */
+  /** The tunnel closes once its sessions have left. */
   get draining(): boolean {
-    return this.leaving || this.retiring;
+    return 'deadlineMs' in this.#state;
   }
 
-  get gone(): boolean {
-    return this.#gone;
+  get closed(): boolean {
+    return this.#state.kind === 'closed';
   }
 
-  /** How long sessions could be placed on it, in milliseconds; negative before that. */
-  get standsForMs(): number {
-    return this.#relay.options.clock.now() - this.#standsSinceMs;
-  }
-
-  /** It has been asked whether it is alive: new sessions go to other tunnels, where there are some. */
-  get doubtful(): boolean {
+  /** The process was asked whether it is alive. Until it answers, new sessions prefer other tunnels. */
+  get livenessPending(): boolean {
     return this.#liveness.pending;
   }
 
+  get status(): AgentStatus {
+    return {
+      agent: this.agent,
+      software: this.#software,
+      connectedAt: new Date(this.#connectedAtMs).toISOString(),
+      sessions: this.sessions.size,
+      draining: this.draining,
+    };
+  }
+
   /**
-   * Another process with the same agent id has connected: it may be this one after a restart. A process that answers keeps its
-   * tunnel; one that does not loses it, and its sessions with it.
+   * Another process with the same agent id has connected, perhaps this process after a restart. A process
+   * that answers keeps its tunnel. A process that does not answer loses its tunnel and its sessions.
    */
   checkAlive(): void {
-    if (this.draining || this.#gone) return;
+    if (this.draining || this.closed) return;
     this.#liveness.start(
-      () => this.#relay.sharesItsId(this),
+      () => this.#relay.onSharedId(this),
       () => {
         const { livenessTimeoutMs } = relayLimits;
-        const sentence = `agent ${this.agent} was started again, and this process does not answer within ${livenessTimeoutMs} ms`;
+        const sentence = `agent ${this.agent} was restarted, and this process does not answer within ${livenessTimeoutMs} ms`;
         this.link.close(new TunnelError('agent_lost', sentence));
       },
     );
   }
 
-  get sessionCount(): number {
-    return this.#sessions.size;
-  }
-
-  /** A dialer's session begins: the agent hears ATTACH before any frame of it. */
-  attach(dialer: SessionDialer, id: string, resume: boolean): number {
-    let session = 0;
-    while (session === 0 || this.#sessions.has(session)) {
-      session = crypto.getRandomValues(new Uint32Array(1))[0]!;
-    }
-    this.adopt(dialer, session);
-    const attach = encodeMessage({ dialer: dialer.dialer, session: id, resume });
-    this.#tell(FrameType.attach, session, attach);
-    return session;
-  }
-
-  /** A dialer's session that the agent knows already, under this number. */
-  adopt(dialer: SessionDialer, session: number): void {
-    if (this.#sessions === noSessions) this.#sessions = new Map();
-    this.#sessions.set(session, dialer);
-  }
-
-  /** A dialer's session ends. Idempotent. */
-  detach(session: number, error: TunnelError | undefined): void {
-    const dialer = this.#sessions.get(session);
-    if (dialer === undefined) return;
-    this.#sessions.delete(session);
-    this.#waiting.delete(dialer);
-    const why = error ?? new TunnelError('cancelled', 'the dialer left');
-    this.#tell(FrameType.detach, session, encodeFailure(why));
-  }
-
-  /** Stops reading from a dialer until the tunnel has room: its frames all go into this tunnel. */
-  pauseWhileFull(dialer: SessionDialer): void {
-    if (this.link.room > 0) return;
-    // Also one that waits already: whoever limits its dials may have resumed it.
-    dialer.link.pause();
-    if (this.#waiting.has(dialer)) return;
-    if (this.#waiting === noneWaiting) this.#waiting = new Set();
-    this.#waiting.add(dialer);
-    this.link.wake();
-  }
-
   /**
-   * Gives the tunnel up in order: the agent makes another one, its dialers move their sessions there, and then it closes.
-   * Until then it can be found, so that there is always a way to the cluster. For a broker that drains, and for a tunnel
-   * that has lived long enough.
+   * Gives the tunnel up in order: the agent makes another tunnel, its dialers move their sessions there, and
+   * then the agent closes this one. Until then it can be found, so the cluster stays reachable. For a
+   * broker that drains, and for a tunnel at its age limit.
    */
   retire(deadlineMs: number): void {
-    if (this.leaving || this.retiring) return;
-    this.#retireDeadlineMs = deadlineMs;
-    this.#ageTimer?.cancel();
-    this.#settle(this.#claim.retire());
+    if (this.#state.kind !== 'serving') return;
+    this.#state = { kind: 'retiring', deadlineMs };
+    this.#ageLimit.cancel();
+    this.#closeIfFailed(this.claim.retire());
     const goAway = encodeMessage({ deadlineMs, retryAfterMs: 0, scope: 'broker' });
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
-    for (const dialer of this.#sessions.values()) dialer.sendGoAway(deadlineMs, 'broker');
-    this.#log.info('tunnel retires', { deadlineMs, sessions: this.#sessions.size });
+    this.sessions.sendGoAway(deadlineMs, 'broker');
+    this.#log.info('tunnel retires', { deadlineMs, sessions: this.sessions.size });
   }
 
   onData(session: number, stream: number, bytes: Uint8Array): void {
-    const dialer = this.#sessions.get(session);
-    if (dialer === undefined) return this.#unknownSession();
+    const dialer = this.sessions.get(session);
+    if (dialer === undefined) return this.#dropFrame();
     this.#relay.relay(dialer.link, FrameType.data, session, stream, bytes);
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     if (session === 0) return this.#onLinkFrame(type, payload);
-    const dialer = this.#sessions.get(session);
-    if (dialer === undefined) return this.#unknownSession();
-    if (type === FrameType.detach) return this.#onDetach(session, dialer, payload);
+    const dialer = this.sessions.get(session);
+    if (dialer === undefined) return this.#dropFrame();
+    if (type === FrameType.detach) return this.sessions.onDetach(session, dialer, payload);
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
-    if (dialer.link.room <= 0 && !this.#mayQueue(dialer, type, payload)) return;
+    if (dialer.link.room <= 0 && !mayQueueControl(dialer, type, payload.length)) return;
     this.#relay.relay(dialer.link, type, session, stream, payload);
   }
 
   pull(): void {
-    for (const dialer of this.#waiting) {
-      this.#waiting.delete(dialer);
-      dialer.link.resume();
-    }
+    this.sessions.resume();
   }
 
   onClose(error: TunnelError | undefined): void {
-    this.#gone = true;
-    this.#claim.end();
-    this.#helloTimer?.cancel();
-    this.#ageTimer?.cancel();
+    if (this.#state.kind === 'greeting') this.#state.timer.cancel();
+    this.#state = closed;
+    this.claim.end();
     this.#liveness.cancel();
     this.#relay.unregister(this);
-    this.#log.info('agent disconnected', { code: error?.code, why: error?.message });
-    // Silence is a network that may come back; a connection that was closed is a process that may have died.
+    this.#log.info('agent disconnected', { code: error?.code, error: error?.message });
+    // A silent network may come back. If the connection was closed, its process may be dead.
     const code = error?.code === 'peer_unresponsive' ? 'link_lost' : 'agent_lost';
     const sentence = `the agent of cluster ${this.cluster} was lost`;
-    const lost = new TunnelError(code, sentence, { cause: error });
-    for (const dialer of this.#sessions.values()) dialer.link.close(lost);
-    this.#sessions.clear();
-    this.#waiting.clear();
+    this.sessions.close(new TunnelError(code, sentence, { cause: error }));
     this.#withdraw();
-  }
-
-  /** Not kept: it says a few lines in a tunnel's life, and there are thousands of tunnels. */
-  get #log(): Logger {
-    const { cluster, agent, tunnel, link } = this;
-    return this.#relay.options.log.child({ cluster, agent, tunnel, peer: link.peer });
-  }
-
-  /** Sends what a dialer's coming and going makes us say. An agent that never reads it loses its tunnel. */
-  #tell(type: FrameType, session: number, payload: Uint8Array): void {
-    this.link.sendCopy(type, session, 0, payload);
-    const { maxBacklogBytes } = relayLimits;
-    if (this.link.room > -maxBacklogBytes) return;
-    const sentence = `more than ${maxBacklogBytes} bytes wait for ${this.link.peer}`;
-    this.link.close(new TunnelError('overloaded', sentence));
-  }
-
-  /**
-   * Whether a control frame may wait for a dialer whose link is full. The dialer can make the agent send any number of them
-   * without a window (an answer to each OPEN or PING), so they are limited apart from DATA.
-   */
-  #mayQueue(dialer: SessionDialer, type: FrameType, { length }: Uint8Array): boolean {
-    // A PING or PONG that is lost delays a measurement and nothing else.
-    if (type === FrameType.ping || type === FrameType.pong) return false;
-    dialer.queuedControlBytes += frameHeaderBytes + length;
-    const { maxQueuedControlBytes } = relayLimits;
-    if (dialer.queuedControlBytes <= maxQueuedControlBytes) return true;
-    const sentence = `more than ${maxQueuedControlBytes} bytes of control frames wait for ${dialer.link.peer}`;
-    dialer.link.close(new TunnelError('overloaded', sentence));
-    return false;
-  }
-
-  /** From now on the tunnel cannot be found. Idempotent. */
-  #withdraw(): void {
-    this.#ageTimer?.cancel();
-    this.#settle(this.#claim.withdraw());
-  }
-
-  get #ownClaim(): AgentClaim {
-    const { cluster, agent, instance, tunnel } = this;
-    const { replica, address } = this.#relay.options;
-    const process = instance === undefined ? { agent } : { agent, instance };
-    return { cluster, ...process, tunnel, replica, address };
-  }
-
-  /** The agent will not have the session, or is done with it. */
-  #onDetach(session: number, dialer: SessionDialer, payload: Uint8Array): void {
-    const { code, message } = decodeFailure(FrameType.detach, payload);
-    this.#sessions.delete(session);
-    this.#waiting.delete(dialer);
-    // The agent's word is final: a code that usually means "try again" must not make the dialer do so. From an agent that holds
-    // as many sessions as it may, a dialer takes `overloaded` as final too.
-    const isAgain = isResumable(code) && code !== 'overloaded';
-    dialer.link.close(new TunnelError(isAgain ? 'unknown_session' : code, message));
   }
 
   #onLinkFrame(type: FrameType, payload: Uint8Array): void {
@@ -322,15 +199,7 @@ export class AgentConnection implements LinkOwner {
       case FrameType.pong:
         return this.#liveness.answered();
       case FrameType.goaway:
-        // Repeated, it would be an answer to each dialer for every frame of the agent.
-        if (this.leaving) return;
-        this.#log.info('agent drains');
-        this.leaving = true;
-        this.#relay.leaves(this);
-        this.#withdraw();
-        if (this.established) this.#keep();
-        for (const dialer of this.#sessions.values()) dialer.sendGoAway(0, 'agent');
-        return;
+        return this.#onGoAway();
       default:
         throw new TunnelError('protocol_error', `an agent does not send ${frameName(type)}`);
     }
@@ -338,67 +207,90 @@ export class AgentConnection implements LinkOwner {
 
   #onHello(payload: Uint8Array): void {
     const hello = decodeHello(payload);
-    if (this.#helloTimer === undefined) throw new TunnelError('protocol_error', 'a second HELLO');
-    this.#helloTimer.cancel();
-    this.#helloTimer = undefined;
-    this.software = hello.software;
-    this.#settle(this.#register());
+    if (this.#state.kind !== 'greeting') throw new TunnelError('protocol_error', 'a second HELLO');
+    this.#state.timer.cancel();
+    this.#state = serving;
+    this.#software = hello.software;
+    this.#closeIfFailed(this.#register());
   }
 
   async #register(): Promise<void> {
-    // Others learn of the claim before its answer is here: who they send meanwhile must find that it is on its way.
+    // Other replicas learn of the claim before its answer arrives here. The sessions that they send in the
+    // meantime must find that the claim is on its way.
     this.#relay.register(this);
-    if (!(await this.#claim.make(this.#ownClaim))) return;
-    this.#standsSinceMs = this.#relay.options.clock.now();
+    if (!(await this.claim.make(this.#ownClaim))) return;
+    const { clock, replica, sessionLimits } = this.#relay.options;
+    this.#establishedAtMs = clock.now();
     if (this.leaving) this.#withdraw();
-    else if (this.retiring) this.#settle(this.#claim.retire());
-    else this.#limitAge();
-    const { replica, sessionLimits } = this.#relay.options;
+    else if (this.retiring) this.#closeIfFailed(this.claim.retire());
+    else this.#ageLimit.start();
     const { agent } = this;
     const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
-    this.#keep();
-    this.#log.info('agent connected', { software: this.software });
+    this.#takeSnapshot();
+    this.#log.info('agent connected', { software: this.#software });
   }
 
-  /** Tunnels are made anew now and then, so that agents spread over replicas that were added later. */
-  #limitAge(): void {
-    const { ageJitter, retireMs } = relayLimits;
-    const { maxTunnelAgeMs = relayLimits.maxTunnelAgeMs } = this.#relay.options;
-    if (maxTunnelAgeMs === Infinity) return;
-    const randomAgeMs = maxTunnelAgeMs * (1 + ageJitter * (2 * Math.random() - 1));
-    // Whole seconds: Node keeps a list for each length of timer.
-    const ageMs = Math.ceil(randomAgeMs / 1000) * 1000;
-    this.#ageTimer = this.#relay.options.clock.setTimer(ageMs, () => {
-      this.retire(retireMs);
-      const late = new TunnelError('draining', 'this tunnel has been replaced');
-      this.#ageTimer = this.#relay.options.clock.setTimer(retireMs, () => this.link.close(late));
-    });
+  #onGoAway(): void {
+    if (this.#state.kind === 'greeting') {
+      throw new TunnelError('protocol_error', 'GOAWAY came before HELLO');
+    }
+    // Without this check, each GOAWAY of an agent would send one to every dialer.
+    if (this.leaving) return;
+    this.#log.info('agent drains');
+    const { retireDeadlineMs } = this;
+    this.#state =
+      retireDeadlineMs === undefined ? leaving : { kind: 'leaving', deadlineMs: retireDeadlineMs };
+    this.#relay.onAgentLeaving(this);
+    this.#withdraw();
+    if (this.claim.established) this.#takeSnapshot();
+    this.sessions.sendGoAway(0, 'agent');
   }
 
-  #keep(): void {
-    const { cluster, agent, instance, tunnel, epoch, software, leaving } = this;
-    const connectedAtMs = this.#connectedAtMs;
-    const name = { role: 'agent', cluster, agent, instance, tunnel } as const;
+  /** From now on the tunnel cannot be found. Idempotent. */
+  #withdraw(): void {
+    this.#ageLimit.cancel();
+    this.#closeIfFailed(this.claim.withdraw());
+  }
+
+  get #ownClaim(): AgentClaim {
+    const { cluster, agent, instance, tunnel } = this;
+    const { replica, address } = this.#relay.options;
+    const process = instance === undefined ? { agent } : { agent, instance };
+    return { cluster, ...process, tunnel, replica, address };
+  }
+
+  #takeSnapshot(): void {
+    const { cluster, agent, instance, tunnel } = this;
     this.#relay.options.onSnapshot?.(this.link, {
-      ...name,
-      epoch,
-      software,
-      connectedAtMs,
-      leaving,
+      kind: 'agent',
+      cluster,
+      agent,
+      instance,
+      tunnel,
+      epoch: this.claim.epoch,
+      software: this.#software,
+      connectedAtMs: this.#connectedAtMs,
+      leaving: this.leaving,
     });
   }
 
-  /** A session that has just ended may still have frames on the way: they are dropped, and counted. */
-  #unknownSession(): void {
+  /** A session that has just ended may still have frames on the way. They are dropped and counted. */
+  #dropFrame(): void {
     this.#relay.droppedFrames++;
   }
 
-  #settle(work: Promise<void>): void {
+  #closeIfFailed(work: Promise<void>): void {
     work.catch((thrown: unknown) => {
       const error = TunnelError.from(thrown);
-      this.#log.error('directory failed', { code: error.code, why: error.message });
+      this.#log.error('directory failed', { code: error.code, error: error.message });
       this.link.close(error);
     });
+  }
+
+  /** Made for each line, because a tunnel logs few lines and there are thousands of tunnels. */
+  get #log(): Logger {
+    const { cluster, agent, tunnel, link } = this;
+    return this.#relay.options.log.child({ cluster, agent, tunnel, peer: link.peer });
   }
 }

@@ -1,12 +1,12 @@
 import { Hono, type Context } from 'hono';
-import { isClusterName, isDnsLabel } from '../base/enrolment-token-subject.ts';
-import { formatTime, timeHeader } from '../base/broker-time.ts';
-import type { Logger } from '../base/logger.ts';
-import type { AttachableLink } from '../tunnel/link.ts';
-import { AgentClocks } from './agent-clocks.ts';
+import { formatTime, timeHeader } from '../base/time-header.ts';
+import type { Clock } from '../base/clock.ts';
+import { isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
+import type { Logger } from '../base/log/logger.ts';
 import type { AcceptRate } from './accept-rate.ts';
-import type { ClusterAdmission } from './cluster-admission.ts';
 import { Admission, type AdmissionLimits, isRefusal, type Refusal } from './admission.ts';
+import type { AdmittedClient } from './admitted-client.ts';
+import { AgentClocks } from './agent-clocks.ts';
 import {
   type Authenticator,
   type Identity,
@@ -14,33 +14,37 @@ import {
   unknownPeer,
   proofHeader,
 } from './authenticator.ts';
-import type { Relay } from './relay.ts';
-import { brokerStatus } from './status.ts';
+import type { ClusterAdmission } from './cluster-admission.ts';
+import type { RelayAccess } from './relay-access.ts';
 
-/** What the runtime adds to a request; undefined where it is no WebSocket upgrade. */
+/** What the runtime adds to a request. */
 export interface RequestRuntime {
-  /** Accepts the upgrade, with `headers` in the answer: `admit` gets the link once that is on its way. */
-  readonly upgrade?: (
-    admit: (link: AttachableLink) => void,
+  /**
+   * Accepts the upgrade to a culvert link, with `headers` in the answer. The runtime makes the link and
+   * admits `client` with it. Undefined: the request asks for no upgrade.
+   */
+  readonly acceptLink?: (
+    client: AdmittedClient,
     headers?: Readonly<Record<string, string>>,
   ) => Response;
-  /** Where the request comes from and what its connection proves; undefined: nothing is known. */
+  /** The address of the request, and what its connection proves; undefined: nothing is known. */
   readonly peer?: Peer;
 }
 
 export interface AppOptions {
-  readonly relay: Relay;
+  readonly relay: RelayAccess;
   readonly authenticator: Authenticator;
   readonly acceptRate: AcceptRate;
-  /** Which registered agents the hub still wants; undefined: nobody can tell. */
-  readonly acceptance?: ClusterAdmission | undefined;
+  /** Knows which registered agents the hub cluster accepts; undefined: credentials alone decide. */
+  readonly clusterAdmission?: Pick<ClusterAdmission, 'refusal'> | undefined;
   /** Default: `defaultAdmissionLimits`. */
   readonly limits?: AdmissionLimits | undefined;
-  /** The text of /metrics; undefined: it is served elsewhere, and the answer is 404. */
+  /** The text of /metrics; undefined: another port serves it, and the answer here is 404. */
   readonly metrics?: (() => Promise<MetricsText>) | undefined;
+  readonly clock: Clock;
   readonly log: Logger;
-  /** Knows the time, and how far agents are from it (default: one of its own). */
-  readonly clocks?: AgentClocks | undefined;
+  /** Tells the time of day, and how far agents' clocks are from it (default: its own). */
+  readonly agentClocks?: AgentClocks | undefined;
 }
 
 interface MetricsText {
@@ -48,7 +52,7 @@ interface MetricsText {
   readonly text: string;
 }
 
-/** The answers that count: why connections were not let in, by HTTP status. */
+/** Counts requests that were refused, by HTTP status. */
 export class RejectionCounts {
   readonly byStatus = new Map<number, number>();
 
@@ -70,9 +74,9 @@ const agentId = /^[\w.:-]{1,253}$/;
 /** Random, from the agent's process; absent in agents of culvert 0.1. */
 const agentInstance = /^[\w-]{1,64}$/;
 
-/** The routes of the broker, on any runtime. Everything about admission is decided here, before an upgrade is answered. */
+/** The HTTP routes of the broker, on any runtime. Admission is decided here, before an upgrade is answered. */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
-  const { relay, acceptance, metrics, log, clocks = new AgentClocks(log) } = options;
+  const { relay, clusterAdmission, metrics, log, agentClocks = new AgentClocks(log) } = options;
   const admission = new Admission(options);
   const app = new Hono<Env>();
 
@@ -81,22 +85,22 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   const reject = (c: Context<Env>, rejection: Rejection, fields: Record<string, unknown> = {}) => {
     const { status, code, message } = rejection;
     rejections.add(status);
-    log.warn('connection refused', { path: c.req.path, status, code, why: message, ...fields });
+    log.warn('connection refused', { path: c.req.path, status, code, error: message, ...fields });
     if (status === 401) c.header('WWW-Authenticate', 'Bearer');
-    c.header(timeHeader, formatTime(clocks.now()));
+    c.header(timeHeader, formatTime(agentClocks.now()));
     if (status === 401 || status === 403) admission.refused(c.req.raw.headers, peerOf(c));
     if ('retryAfterS' in rejection) c.header('Retry-After', String(rejection.retryAfterS));
     return c.json({ code, message }, status);
   };
 
-  /** Who sent the request; a Response is the refusal. */
+  /** The identity behind a request; a Response is the refusal. */
   const identify = async (c: Context<Env>): Promise<Identity | Response> => {
     const answer = await admission.identify(c.req.raw.headers, peerOf(c));
     return isRefusal(answer) ? reject(c, answer) : answer;
   };
 
   /** The checks that agents and dialers have in common; a Response is the refusal. */
-  const admit = async (c: Context<Env>): Promise<Identity | Response> => {
+  const identifyNewClient = async (c: Context<Env>): Promise<Identity | Response> => {
     const closed = admission.closed();
     return closed === undefined ? await identify(c) : reject(c, closed);
   };
@@ -108,9 +112,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   };
 
   app.get('/v1/agent', async (c) => {
-    const upgrade = c.env.upgrade;
-    if (upgrade === undefined) return reject(c, needsUpgrade);
-    const identity = await admit(c);
+    const { acceptLink } = c.env;
+    if (acceptLink === undefined) return reject(c, needsUpgrade);
+    const identity = await identifyNewClient(c);
     if (identity instanceof Response) return identity;
     const cluster = c.req.header('Culvert-Cluster') ?? '';
     const agent = c.req.header('Culvert-Agent') ?? '';
@@ -126,7 +130,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `the credential speaks for ${whose}, not for ${cluster}`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster, agent });
     }
-    const refusal = acceptance?.refusal(identity);
+    const refusal = clusterAdmission?.refusal(identity);
     if (refusal !== undefined) {
       const rejection = { status: 403, code: 'forbidden', message: refusal } as const;
       return reject(c, rejection, { cluster, agent });
@@ -137,26 +141,31 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = 'Culvert-Instance must be 1 to 64 letters, digits, "-" or "_"';
       return reject(c, { status: 400, code: 'protocol_error', message });
     }
-    if (relay.holdsAnother(cluster, agent, tunnel, instance)) {
+    if (relay.holdsAnother({ cluster, agent, instance, tunnel })) {
       const message = `agent ${agent} has a tunnel to this replica already, a second belongs on another`;
       return c.json({ code: 'already_here', message }, 409);
     }
     const tooMany = admission.agentRefusal(cluster) ?? admission.rateRefusal();
     if (tooMany !== undefined) return reject(c, tooMany, { cluster, agent });
-    clocks.observe(cluster, agent, c.req.header(timeHeader));
-    return upgrade(
-      (link) => {
-        acceptance?.admitted(identity, link);
-        relay.admitAgent(link, cluster, agent, tunnel, instance);
+    agentClocks.observe(cluster, agent, c.req.header(timeHeader));
+    const isRegistered = identity.kind === 'agent' && identity.registered === true;
+    return acceptLink(
+      {
+        kind: 'agent',
+        cluster,
+        agent,
+        instance,
+        tunnel,
+        ...(isRegistered ? { registered: true } : {}),
       },
-      { [timeHeader]: formatTime(clocks.now()) },
+      { [timeHeader]: formatTime(agentClocks.now()) },
     );
   });
 
   app.get('/v1/clusters/:name/session', async (c) => {
-    const upgrade = c.env.upgrade;
-    if (upgrade === undefined) return reject(c, needsUpgrade);
-    const identity = await admit(c);
+    const { acceptLink } = c.env;
+    if (acceptLink === undefined) return reject(c, needsUpgrade);
+    const identity = await identifyNewClient(c);
     if (identity instanceof Response) return identity;
     const cluster = c.req.param('name');
     if (!isDnsLabel(cluster)) {
@@ -171,18 +180,18 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `the proof of the replica is for cluster ${identity.cluster}, not for ${cluster}`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
     }
-    const forwarded = identity.kind === 'replica';
     const dialer = identity.kind === 'anyone' ? 'anyone' : identity.name;
     const tooMany =
       (identity.kind === 'dialer' ? admission.dialerRefusal(cluster, dialer) : undefined) ??
       admission.rateRefusal();
     if (tooMany !== undefined) return reject(c, tooMany, { cluster, dialer });
+    const forwarded = identity.kind === 'replica';
     const answer = identity.kind === 'replica' ? { [proofHeader]: identity.answer } : {};
-    return upgrade((link) => relay.admitDialer(link, cluster, dialer, forwarded), answer);
+    return acceptLink({ kind: 'dialer', cluster, dialer, forwarded }, answer);
   });
 
-  /** Names of clusters are for those who may dial them. */
-  const forDialers = async (c: Context<Env>): Promise<Response | undefined> => {
+  /** Refuses clients that may not dial, because they may not know the names of clusters either. */
+  const refuseUnlessDialer = async (c: Context<Env>): Promise<Response | undefined> => {
     const identity = await identify(c);
     if (identity instanceof Response) return identity;
     if (identity.kind === 'agent' || identity.kind === 'replica') {
@@ -193,13 +202,13 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     return tooOften === undefined ? undefined : reject(c, tooOften);
   };
 
-  app.get('/v1/status', async (c) => (await forDialers(c)) ?? c.json(brokerStatus(relay)));
+  app.get('/v1/status', async (c) => (await refuseUnlessDialer(c)) ?? c.json(relay.status()));
   app.get('/v1/clusters', async (c) => {
-    const refusal = await forDialers(c);
-    return refusal ?? c.json({ clusters: brokerStatus(relay).clusters });
+    const refusal = await refuseUnlessDialer(c);
+    return refusal ?? c.json({ clusters: relay.status().clusters });
   });
   app.get('/healthz', (c) => c.text('ok'));
-  // What is degraded, and where the directory is, are not for strangers: the status port says so.
+  // Strangers must not learn what is degraded, or where the directory is. The status port tells it.
   app.get('/readyz', (c) => {
     const { unready } = relay;
     return unready === undefined ? c.text('ok') : c.text(unready, 503);
@@ -212,7 +221,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
   }
   app.notFound((c) => c.json({ code: 'not_found', message: `no route ${c.req.path}` }, 404));
   app.onError((error, c) => {
-    log.error('request failed', { path: c.req.path, why: error.message });
+    log.error('request failed', { path: c.req.path, error: error.message });
     return c.json({ code: 'internal', message: 'the broker failed, see its log' }, 500);
   });
   return app;

@@ -2,7 +2,7 @@ import {
   CertificateTokenError,
   credentialHeader,
   verifyCertificateToken,
-} from '../base/certificate-token.ts';
+} from '../base/tokens/certificate-token.ts';
 import { AgentCertificateError, type AgentCertificates } from './agent-certificates.ts';
 import {
   AuthenticationError,

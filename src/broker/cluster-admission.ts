@@ -1,32 +1,39 @@
 import type { Clock, Timer } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Link } from '../tunnel/link.ts';
+import type { AdmittedClient } from './admitted-client.ts';
 import type { Identity } from './authenticator.ts';
 
-/** Which clusters the hub accepts: those whose administrator has said so, and has not taken it back. */
+/** The clusters that the hub cluster's administrator accepts (`ManagedCluster.spec.hubAcceptsClient`). */
 export interface AcceptedClusters {
-  /** Undefined while the hub has not been heard: then credentials alone decide. */
+  /** Undefined until the hub cluster has answered. Until then, credentials alone decide. */
   isAccepted(cluster: string): boolean | undefined;
-  /** `listener` hears of each cluster that is accepted no longer. */
+  /** Calls `listener` with each cluster that is no longer accepted. */
   onRevoked(listener: (cluster: string) => void): void;
 }
 
-/** The tunnels of the hub, as far as this concerns them. */
+/** The tunnels of the relay. */
 interface Tunnels {
   agents(): Iterable<{ readonly cluster: string; readonly link: Link }>;
 }
 
-/** Also closes tunnels that came while the hub had not been heard, and those that said HELLO after the word about them. */
+/**
+ * The sweep closes tunnels that were admitted before the hub cluster had answered, and tunnels whose HELLO
+ * came after their cluster was revoked.
+ */
 const sweepEveryMs = 20_000;
 
-/** Keeps out, and throws out, agents whose registration counts no more. Enrolment tokens are not of the hub: they stay. */
+/**
+ * Refuses and disconnects agents whose cluster the hub cluster no longer accepts. Agents with enrolment
+ * tokens are not affected, because the hub cluster does not issue those.
+ */
 export class ClusterAdmission {
   readonly #accepted: AcceptedClusters;
   readonly #tunnels: Tunnels;
   readonly #clock: Clock;
   readonly #log: Logger;
-  /** Links that came by a registration. */
+  /** Links of agents that a registration with the hub cluster admitted. */
   readonly #registered = new WeakSet<Link>();
   #timer: Timer | undefined;
 
@@ -42,7 +49,7 @@ export class ClusterAdmission {
     this.#planSweep();
   }
 
-  /** Why an agent with this identity is not let in; undefined: it is. */
+  /** Why an agent with this identity is refused; undefined: it is admitted. */
   refusal(identity: Identity): string | undefined {
     if (identity.kind !== 'agent' || identity.registered !== true) return undefined;
     return this.#accepted.isAccepted(identity.cluster) === false
@@ -50,12 +57,12 @@ export class ClusterAdmission {
       : undefined;
   }
 
-  /** The agent has been let in, over this link. */
-  admitted(identity: Identity, link: Link): void {
-    if (identity.kind === 'agent' && identity.registered === true) this.#registered.add(link);
+  /** The client was admitted, and this is its link. */
+  admitted(client: AdmittedClient, link: Link): void {
+    if (client.kind === 'agent' && client.registered === true) this.#registered.add(link);
   }
 
-  /** Watches no longer. Idempotent. */
+  /** Idempotent. */
   close(): void {
     this.#timer?.cancel();
   }

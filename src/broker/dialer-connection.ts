@@ -1,57 +1,62 @@
 import type { Timer } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion, type GoAway } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
 import type { AgentConnection } from './agent-connection.ts';
+import { DialRate } from './dial-rate.ts';
 import type { AgentProcess, AgentRecord } from './directory.ts';
 import { ForwardedConnection, type ForwardedDialer } from './forwarded-connection.ts';
 import { relayLimits, type RelayOptions } from './relay-options.ts';
 import type { Route, RouteRequest } from './router.ts';
 
-/** What a dialer's link needs of the hub. */
+/** What a dialer's link needs of the relay. */
 export interface DialerRelay {
   readonly options: RelayOptions;
-  route(wish: RouteRequest, signal: AbortSignal): Promise<Route>;
-  dialerGone(port: DialerConnection): void;
+  route(request: RouteRequest, signal: AbortSignal): Promise<Route>;
+  onDialerClosed(dialer: DialerConnection): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
-/** Who dials what. */
+/** The dialer and the cluster that it dials. */
 export interface DialerName {
   readonly cluster: string;
   readonly dialer: string;
-  /** Another replica sent it here: it is not sent on. */
-  readonly forwarded: boolean;
+  /** Another replica forwarded the session, so this replica does not forward it again. */
+  readonly forwarded?: boolean;
 }
 
-/** What of a dialer's link must outlive the memory of the relay, once its session is attached. */
-export interface DialerSnapshot extends DialerName {
-  readonly role: 'dialer';
-  readonly session: number;
-  /** The tunnel that carries the session. */
-  readonly agent: string;
-  readonly instance?: string | undefined;
-  readonly tunnel: number;
-  readonly epoch: number;
-}
-
-/** The session that a dialer asks for: its name, and the agent's process that has it already. */
-interface WantedSession {
+/** The session that a dialer asks for. */
+interface RequestedSession {
   readonly id: string;
+  /** The agent's process that has the session already. */
   readonly process: AgentProcess | undefined;
-  /** HELLO as it came, for the owner. */
+  /** The payload of HELLO, for the replica that holds the tunnel. */
   readonly hello: Uint8Array;
-  /** A tunnel whose replica was asked in vain. */
+  /** A tunnel whose replica failed to take the session. */
   readonly except?: AgentRecord;
 }
 
-interface AskedOwner {
-  readonly owner: AgentRecord;
-  readonly wanted: WantedSession;
-}
+type State =
+  /** HELLO has not come. */
+  | { readonly kind: 'greeting'; readonly timer: Timer }
+  /** A tunnel for the session is being looked for. */
+  | { readonly kind: 'routing' }
+  /** The agent's tunnel is here. */
+  | { readonly kind: 'attached'; readonly agent: AgentConnection; readonly session: number }
+  /** The agent's tunnel is at another replica, `owner`. */
+  | {
+      readonly kind: 'forwarding';
+      readonly to: ForwardedConnection;
+      readonly owner: AgentRecord;
+      readonly requested: RequestedSession;
+    }
+  | { readonly kind: 'closed' };
+
+const routing: State = { kind: 'routing' };
+const closed: State = { kind: 'closed' };
 
 /** The broker's end of a dialer's link: one session with one agent of one cluster. */
 export class DialerConnection implements LinkOwner, ForwardedDialer {
@@ -62,47 +67,40 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly #forwarded: boolean;
   readonly #relay: DialerRelay;
   readonly #log: Logger;
-  #helloTimer: Timer | undefined;
-  #dialsLeft: number = relayLimits.dialBurst;
-  #dialsCountedAtMs = 0;
-  #dialPause: Timer | undefined;
-  #agent: AgentConnection | undefined;
-  #session = 0;
-  /** The way to the replica that holds the agent; then `#agent` is not here. */
-  #forward: ForwardedConnection | undefined;
-  /** The replica that was asked to take the session, and what for. */
-  #asked: AskedOwner | undefined;
-  #gone = false;
+  readonly #dialRate: DialRate;
+  #state: State;
   /** Aborts when the link is gone. */
-  readonly #left = new AbortController();
+  readonly #gone = new AbortController();
 
-  /** @param attached the session has been attached before, and both ends know its number */
+  /** @param attached takes back a session whose number both ends know */
   constructor(
     relay: DialerRelay,
     link: Link,
-    { cluster, dialer, forwarded }: DialerName,
+    { cluster, dialer, forwarded = false }: DialerName,
     attached?: { readonly agent: AgentConnection; readonly session: number },
   ) {
+    const { clock, log } = relay.options;
     this.#relay = relay;
     this.link = link;
     this.cluster = cluster;
     this.dialer = dialer;
     this.#forwarded = forwarded;
-    this.#log = relay.options.log.child({ cluster, dialer, peer: link.peer });
+    this.#log = log.child({ cluster, dialer, peer: link.peer });
+    this.#dialRate = new DialRate(link, clock);
     if (attached !== undefined) {
-      this.#agent = attached.agent;
-      this.#session = attached.session;
-      attached.agent.adopt(this, attached.session);
+      this.#state = { kind: 'attached', ...attached };
+      attached.agent.sessions.restore(this, attached.session);
       return;
     }
-    this.#helloTimer = relay.options.clock.setTimer(relayLimits.helloTimeoutMs, () =>
+    const timer = clock.setTimer(relayLimits.helloTimeoutMs, () =>
       link.close(new TunnelError('protocol_error', 'no HELLO came in time')),
     );
+    this.#state = { kind: 'greeting', timer };
   }
 
   /** The agent is at another replica. */
-  get forwards(): boolean {
-    return this.#forward !== undefined;
+  get isForwarding(): boolean {
+    return this.#state.kind === 'forwarding';
   }
 
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void {
@@ -111,78 +109,65 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   }
 
   onData(session: number, stream: number, bytes: Uint8Array): void {
-    if (this.#forward !== undefined) {
-      return this.#forward.send(FrameType.data, session, stream, bytes);
+    if (this.#state.kind === 'forwarding') {
+      return this.#state.to.send(FrameType.data, session, stream, bytes);
     }
-    const agent = this.#own(session);
+    const agent = this.#agentOf(session);
     this.#relay.relay(agent.link, FrameType.data, session, stream, bytes);
-    agent.pauseWhileFull(this);
+    agent.sessions.pauseWhileFull(this);
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
-    if (type === FrameType.open) this.#limitDials();
-    if (this.#forward !== undefined) return this.#forward.send(type, session, stream, payload);
+    if (type === FrameType.open) this.#dialRate.count();
+    if (this.#state.kind === 'forwarding') {
+      return this.#state.to.send(type, session, stream, payload);
+    }
     if (session === 0) return this.#onLinkFrame(type, payload);
-    const agent = this.#own(session);
+    const agent = this.#agentOf(session);
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
     this.#relay.relay(agent.link, type, session, stream, payload);
-    agent.pauseWhileFull(this);
+    agent.sessions.pauseWhileFull(this);
   }
 
   pull(): void {
     this.queuedControlBytes = 0;
-    // Frames for a dialer are pushed by its agent's tunnel, which cannot be paused for one of many; a forwarded one can.
-    this.#forward?.resume();
+    // An agent's tunnel cannot be paused for one of many dialers, but a forwarded link carries this session alone.
+    if (this.#state.kind === 'forwarding') this.#state.to.resume();
   }
 
   onForwardClosed(error: TunnelError | undefined): void {
-    const asked = this.#asked;
-    // Said before WELCOME only: afterwards the agent's end of the session would be known.
-    if (error?.code === 'no_agent' && asked !== undefined) return this.#onOwnerFailed(asked, error);
+    const state = this.#state;
+    // `no_agent` comes before WELCOME only. After WELCOME, the owner's end of the session would be lost.
+    if (error?.code === 'no_agent' && state.kind === 'forwarding') {
+      return this.#onOwnerFailed(state.owner, state.requested, error);
+    }
     const lost =
       error ?? new TunnelError('link_lost', 'the replica that holds the agent closed the link');
     this.link.close(lost);
   }
 
   onClose(error: TunnelError | undefined): void {
-    this.#gone = true;
-    this.#left.abort();
-    this.#helloTimer?.cancel();
-    this.#dialPause?.cancel();
-    this.#agent?.detach(this.#session, error);
-    this.#forward?.close(error);
-    this.#relay.dialerGone(this);
-    this.#log.info('dialer left', {
-      session: this.#session,
-      code: error?.code,
-      why: error?.message,
-    });
+    const state = this.#state;
+    this.#state = closed;
+    this.#gone.abort();
+    this.#dialRate.cancel();
+    if (state.kind === 'greeting') state.timer.cancel();
+    if (state.kind === 'attached') state.agent.sessions.detach(state.session, error);
+    if (state.kind === 'forwarding') state.to.close(error);
+    this.#relay.onDialerClosed(this);
+    const session = state.kind === 'attached' ? state.session : 0;
+    this.#log.info('dialer left', { session, code: error?.code, error: error?.message });
   }
 
-  /** Stops reading for a moment from a dialer that dials faster than `relayLimits` allow. */
-  #limitDials(): void {
-    const { clock } = this.#relay.options;
-    const { dialBurst, dialsPerSecond, dialPauseMs } = relayLimits;
-    const nowMs = clock.now();
-    const newDials = ((nowMs - this.#dialsCountedAtMs) / 1000) * dialsPerSecond;
-    this.#dialsLeft = Math.min(dialBurst, this.#dialsLeft + newDials) - 1;
-    this.#dialsCountedAtMs = nowMs;
-    if (this.#dialsLeft > 0) return;
-    this.link.pause();
-    this.#dialPause ??= clock.setTimer(dialPauseMs, () => {
-      this.#dialPause = undefined;
-      this.link.resume();
-    });
-  }
-
-  /** The agent, if the frame belongs to the session of this link. A number of somebody else ends the link. */
-  #own(session: number): AgentConnection {
-    if (this.#agent === undefined || session !== this.#session) {
+  /** The agent, if the frame belongs to this link's session. A frame of another session ends the link. */
+  #agentOf(session: number): AgentConnection {
+    const state = this.#state;
+    if (state.kind !== 'attached' || session !== state.session) {
       throw new TunnelError('unknown_session', `session ${session} is not the one of this link`);
     }
-    return this.#agent;
+    return state.agent;
   }
 
   #onLinkFrame(type: FrameType, payload: Uint8Array): void {
@@ -201,76 +186,78 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     if (hello.session === undefined) {
       throw new TunnelError('protocol_error', 'HELLO of a dialer names no session');
     }
-    if (this.#helloTimer === undefined) throw new TunnelError('protocol_error', 'a second HELLO');
-    this.#helloTimer.cancel();
-    this.#helloTimer = undefined;
+    if (this.#state.kind !== 'greeting') throw new TunnelError('protocol_error', 'a second HELLO');
+    this.#state.timer.cancel();
     const { session: id, resume: agent, instance } = hello;
     const process = agent === undefined ? undefined : { agent, instance };
-    this.#place({ id, process, hello: new Uint8Array(payload) });
+    this.#findAgent({ id, process, hello: new Uint8Array(payload) });
   }
 
-  #place(wanted: WantedSession): void {
-    this.#welcome(wanted).catch((thrown: unknown) => this.link.close(TunnelError.from(thrown)));
+  #findAgent(requested: RequestedSession): void {
+    this.#state = routing;
+    this.#route(requested).catch((thrown: unknown) => this.link.close(TunnelError.from(thrown)));
   }
 
-  async #welcome(wanted: WantedSession): Promise<void> {
+  async #route(requested: RequestedSession): Promise<void> {
+    const { process, except } = requested;
+    const route = await this.#relay.route(
+      { cluster: this.cluster, process, forwarded: this.#forwarded, except },
+      this.#gone.signal,
+    );
+    if (this.#gone.signal.aborted) return;
+    if (route.kind === 'remote') await this.#forward(route.owner, requested);
+    else this.#attach(route.agent, requested);
+  }
+
+  #attach(agent: AgentConnection, { id, process }: RequestedSession): void {
     const { cluster, dialer } = this;
-    const { process, except } = wanted;
-    const wish = { cluster, process, forwarded: this.#forwarded, except };
-    const place = await this.#relay.route(wish, this.#left.signal);
-    if (this.#gone) return;
-    if ('elsewhere' in place) return this.#goElsewhere(place.elsewhere, wanted);
-    const agent = place.here;
-    this.#agent = agent;
-    this.#session = agent.attach(this, wanted.id, process !== undefined);
-    const { replica, sessionLimits, onSnapshot: keep } = this.#relay.options;
-    const session = this.#session;
-    const { instance, tunnel, epoch } = agent;
-    const reached = instance === undefined ? {} : { instance };
-    const welcome = {
-      ...protocolVersion,
-      replica,
-      session,
-      agent: agent.agent,
-      ...reached,
-      ...sessionLimits,
-    };
+    const { replica, sessionLimits, onSnapshot } = this.#relay.options;
+    const session = agent.sessions.attach(this, id, process !== undefined);
+    this.#state = { kind: 'attached', agent, session };
+    const { agent: agentId, instance, tunnel, retireDeadlineMs } = agent;
+    const reached = instance === undefined ? { agent: agentId } : { agent: agentId, instance };
+    const welcome = { ...protocolVersion, replica, session, ...reached, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
-    const { retireDeadlineMs } = agent;
     if (retireDeadlineMs !== undefined) this.sendGoAway(retireDeadlineMs, 'broker');
-    const name = { role: 'dialer', cluster, dialer, forwarded: this.#forwarded } as const;
-    keep?.(this.link, { ...name, session, agent: agent.agent, ...reached, tunnel, epoch });
-    this.#log.info('dialer attached', { session: this.#session, agent: agent.agent });
+    onSnapshot?.(this.link, {
+      kind: 'dialer',
+      cluster,
+      dialer,
+      forwarded: this.#forwarded,
+      session,
+      ...reached,
+      tunnel,
+      epoch: agent.claim.epoch,
+    });
+    this.#log.info('dialer attached', { session, agent: agentId });
   }
 
-  async #goElsewhere(owner: AgentRecord, wanted: WantedSession): Promise<void> {
+  async #forward(owner: AgentRecord, requested: RequestedSession): Promise<void> {
     const { cluster, dialer: name } = this;
     let link: AttachableLink;
     try {
       link = await this.#relay.options.forward!(owner, { cluster, name });
     } catch (thrown) {
-      return this.#onOwnerFailed({ owner, wanted }, TunnelError.from(thrown));
+      return this.#onOwnerFailed(owner, requested, TunnelError.from(thrown));
     }
-    if (this.#gone) return link.close();
-    this.#forward = new ForwardedConnection(this.#relay, link, this);
-    this.#asked = { owner, wanted };
-    this.#forward.send(FrameType.hello, 0, 0, wanted.hello);
+    if (this.#gone.signal.aborted) return link.close();
+    const to = new ForwardedConnection(this.#relay, link, this);
+    this.#state = { kind: 'forwarding', to, owner, requested };
+    to.send(FrameType.hello, 0, 0, requested.hello);
     this.#log.info('dialer forwarded', { owner: owner.replica, agent: owner.agent });
   }
 
-  /** The replica that the directory named is gone, or does not have the agent any more: the next one, once. */
-  #onOwnerFailed({ owner, wanted }: AskedOwner, error: TunnelError): void {
-    this.#relay.options.directory.distrust(owner);
+  /** The replica that the directory named is gone, or does not have the agent any more. Another one is tried, once. */
+  #onOwnerFailed(owner: AgentRecord, requested: RequestedSession, error: TunnelError): void {
+    this.#relay.options.directory.invalidate(owner);
     this.#log.warn('replica did not take the session', {
       owner: owner.replica,
       address: owner.address,
       code: error.code,
-      why: error.message,
+      error: error.message,
     });
-    this.#forward = undefined;
-    this.#asked = undefined;
-    if (this.#gone) return;
-    if (wanted.except !== undefined) return this.link.close(error);
-    this.#place({ ...wanted, except: owner });
+    if (this.#gone.signal.aborted) return;
+    if (requested.except !== undefined) return this.link.close(error);
+    this.#findAgent({ ...requested, except: owner });
   }
 }

@@ -1,89 +1,90 @@
-/** A process of an agent. Two that run at the same time may have the same id. */
+/** A process of an agent. Two processes that run at the same time may have the same agent id. */
 export interface AgentProcess {
   readonly agent: string;
-  /** Random, made when the process starts; undefined: an agent that does not tell (culvert 0.1). */
+  /** Random, made when the process starts; undefined: an agent of culvert 0.1, which does not tell. */
   readonly instance?: string | undefined;
 }
 
-/** Names a process within its cluster. Neither ids nor instances contain `@`. */
+/** Names a process within its cluster. Neither agent ids nor instances contain `@`. */
 export function processName({ agent, instance }: AgentProcess): string {
   return instance === undefined ? agent : `${agent}@${instance}`;
 }
 
-/** Whether `process` is the wanted one; who wants no instance in particular takes any with that id. */
+/** Whether `process` is the wanted process. Without an instance, every process with that agent id is wanted. */
 export function isProcess(process: AgentProcess, wanted: AgentProcess): boolean {
   if (process.agent !== wanted.agent) return false;
   return wanted.instance === undefined || process.instance === wanted.instance;
 }
 
-/** Whether both have the same id but are not the same process. */
+/** Whether both have the same agent id but are different processes. */
 export function isOtherProcess(a: AgentProcess, b: AgentProcess): boolean {
   return a.agent === b.agent && a.instance !== b.instance;
 }
 
-/** One tunnel of an agent, as the directory knows it: who holds it, and which of several claims is the newest. */
+/** A claim in the directory: this replica holds this tunnel of an agent. */
 export interface AgentRecord extends AgentProcess {
   readonly cluster: string;
-  /** An agent keeps up to two tunnels, to different replicas: 0 and 1. */
+  /** 0 or 1: an agent keeps up to two tunnels, to different replicas. */
   readonly tunnel: number;
   /** The broker replica that holds the tunnel. */
   readonly replica: string;
-  /** Where other replicas reach that one: `ws://` or `wss://`; empty where there are no others. */
+  /** Where other replicas reach that replica: `ws://` or `wss://`; empty: there are no other replicas. */
   readonly address: string;
-  /** Higher wins: a tunnel that is made again raises it, so an owner that has not noticed yet is known to be stale. */
+  /** Orders claims of the same tunnel. The highest epoch wins, so an owner that has not noticed a newer claim is known to be stale. */
   readonly epoch: number;
-  /** The replica is about to give the tunnel up, and its agent makes another: only who finds nothing else uses it. */
+  /** The replica gives the tunnel up, and the agent makes another one. Sessions use it only if they find nothing else. */
   readonly retiring?: true;
 }
 
 export type AgentClaim = Omit<AgentRecord, 'epoch' | 'retiring'>;
 
 /**
- * Who holds which cluster's tunnels. The contract suite is test/contracts/directory.contract.ts; every implementation
- * passes it. A directory is asked when a dialer's session begins, never when bytes move.
+ * Knows which replica holds which tunnel. The relay asks it when a dialer's session begins, never when
+ * bytes move. The contract suite is test/contracts/directory.contract.ts; every implementation passes it.
  */
 export interface Directory {
   /**
-   * Says that `replica` holds this tunnel from now on, until `release`; an older claim for the same tunnel of the same process
-   * is fenced out. Where the directory's store is away the claim stands here, and is made there when it is back.
+   * Claims a tunnel for a replica, until `release`. An older claim for the same tunnel of the same process is
+   * fenced. While the directory's store is away the claim is valid here, and it is stored later.
    */
   claim(agent: AgentClaim): Promise<AgentRecord>;
 
-  /** Says that the tunnel of this claim is being given up: it is still found, after those that stay. Idempotent. */
+  /** Marks a claim as retiring: sessions find the tunnel after all others. Idempotent. */
   retire(claim: AgentRecord): Promise<void>;
 
-  /** Takes a claim back, unless a newer one stands. Idempotent. */
+  /** Releases a claim, unless there is a newer one. Idempotent. */
   release(claim: AgentRecord): Promise<void>;
 
   /**
-   * The tunnels of the agents that speak for a cluster, newest claim first, those that retire last; none where it is unknown.
+   * Lists the tunnels of a cluster's agents: newest claim first, retiring tunnels last; empty where the
+   * cluster is unknown.
    *
-   * @param cluster its name, or its alias (see base/cluster-alias.ts); what has the form of an alias is never the name of a cluster
+   * @param cluster a name, or an alias (see base/names/cluster-alias.ts); no cluster's name has the form of an alias
    */
   locate(cluster: string): Promise<readonly AgentRecord[]>;
 
   /**
-   * When a tunnel of the cluster was given up last at another replica, by the clock, as `locate` has just learnt; -Infinity: not known, or
-   * there are no other replicas.
+   * When another replica last released a tunnel of the cluster, by the clock, as the last `locate` has
+   * learned; -Infinity: unknown, or there are no other replicas.
    */
   releasedAtMs(cluster: string): number;
 
-  /** The replica of this record says that it does not hold the tunnel: what is cached of its cluster is looked up anew. */
-  distrust(record: AgentRecord): void;
+  /** The replica of this record reports that it does not hold the tunnel, so cached routes of the cluster are looked up again. */
+  invalidate(record: AgentRecord): void;
 
-  /** Calls `listener` when a claim made here is fenced out by a newer one made elsewhere. */
+  /** Calls `listener` when a claim made here is fenced by a newer claim. */
   onFenced(listener: (claim: AgentRecord) => void): void;
 
   /**
-   * Calls `listener` with a claim made here when another replica claims a tunnel of another process with the same agent id: that
-   * process may have taken the place of the one here.
+   * Calls `listener` with a claim made here when another replica claims a tunnel of another process with
+   * the same agent id. That process may have replaced the process here.
    */
   onOtherProcess(listener: (claim: AgentRecord) => void): void;
 
-  /** What does not work at the moment, in a sentence; undefined while all is well. */
+  /** What does not work at the moment, as a sentence; undefined: everything works. */
   readonly degraded: string | undefined;
 
-  /** Lets go of the store; claims made here expire there by themselves. Idempotent. */
+  /** Disconnects from the store, where claims made here expire by themselves. Idempotent. */
   close(): Promise<void>;
 }
 

@@ -5,34 +5,35 @@ import type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';
 /** The dialer's side of a forwarded session. */
 export interface ForwardedDialer {
   readonly link: Link;
-  /** The owner's end is gone, with its reason. */
+  /** The link to the replica that holds the tunnel is gone. */
   onForwardClosed(error: TunnelError | undefined): void;
 }
 
-export interface ForwardHub {
+/** The relay, which counts and limits what is passed on. */
+export interface FrameRelay {
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
 
 /**
- * The one hop from the replica that a dialer reached to the one that holds the agent's tunnel: frames pass in both directions
- * as they are, session numbers too, because the owner gives them. Both links carry this session alone, so each is paused
- * while the other is full.
+ * The hop from the replica that a dialer reached to the replica that holds the agent's tunnel, its owner.
+ * Frames pass unchanged in both directions, even their session numbers, because the owner assigns these.
+ * Both links carry this session alone, so each is paused while the other is full.
  */
 export class ForwardedConnection implements LinkOwner {
-  readonly #hub: ForwardHub;
+  readonly #relay: FrameRelay;
   readonly #owner: AttachableLink;
   readonly #dialer: ForwardedDialer;
 
-  constructor(hub: ForwardHub, owner: AttachableLink, dialer: ForwardedDialer) {
-    this.#hub = hub;
+  constructor(relay: FrameRelay, owner: AttachableLink, dialer: ForwardedDialer) {
+    this.#relay = relay;
     this.#owner = owner;
     this.#dialer = dialer;
     owner.attach(this);
   }
 
-  /** A frame from the dialer. */
+  /** Passes on a frame from the dialer. */
   send(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
-    this.#hub.relay(this.#owner, type, session, stream, payload);
+    this.#relay.relay(this.#owner, type, session, stream, payload);
     if (this.#owner.room > 0) return;
     this.#dialer.link.pause();
     this.#owner.wake();
@@ -65,7 +66,7 @@ export class ForwardedConnection implements LinkOwner {
 
   #toDialer(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     const { link } = this.#dialer;
-    this.#hub.relay(link, type, session, stream, payload);
+    this.#relay.relay(link, type, session, stream, payload);
     if (link.room > 0) return;
     this.#owner.pause();
     link.wake();

@@ -5,7 +5,7 @@ import { relayLimits } from './relay-options.ts';
 
 const payload = new Uint8Array(8);
 
-/** Asks an agent through its tunnel whether its process is still alive. There is one question at a time. */
+/** Asks an agent through its tunnel whether its process is alive. One check runs at a time. */
 export class LivenessCheck {
   readonly #link: Link;
   readonly #clock: Clock;
@@ -17,19 +17,19 @@ export class LivenessCheck {
     this.#clock = clock;
   }
 
-  /** The answer has not come yet. */
+  /** A check runs, and its answer has not come. */
   get pending(): boolean {
     return this.#timer !== undefined;
   }
 
-  /** Sends PING. Of no effect while an answer is pending. */
+  /** Sends PING. Without effect while a check is pending. */
   start(onAlive: () => void, onDead: () => void): void {
     if (this.pending) return;
     const { livenessTimeoutMs } = relayLimits;
     this.#onAlive = onAlive;
     this.#timer = this.#clock.setTimer(livenessTimeoutMs, () => {
       this.#timer = undefined;
-      // The answer may be late behind other bytes, and these prove as much.
+      // The PONG may be late behind other bytes, and other bytes prove as much.
       const isHeard = (this.#link.silentMs ?? Infinity) < livenessTimeoutMs;
       if (isHeard) onAlive();
       else onDead();

@@ -1,17 +1,12 @@
-import { clusterAlias } from '../base/cluster-alias.ts';
-import { isClusterAlias } from '../base/enrolment-token-subject.ts';
-import {
-  byPreference,
-  processName,
-  type AgentClaim,
-  type AgentRecord,
-  type Directory,
-} from './directory.ts';
+import { clusterAlias } from '../base/names/cluster-alias.ts';
+import { isClusterAlias } from '../base/names/cluster-name.ts';
+import { byPreference, type AgentClaim, type AgentRecord, type Directory } from './directory.ts';
+import { tunnelKey } from './tunnel-name.ts';
 
-/** The directory of a broker that is alone: everything in this process. */
+/** The directory of a broker without other replicas. It keeps everything in this process. */
 export class MemoryDirectory implements Directory {
   readonly degraded = undefined;
-  /** Records by cluster, and there by agent and tunnel. */
+  /** By cluster, and within it by `tunnelKey`. */
   readonly #byCluster = new Map<string, Map<string, AgentRecord>>();
   readonly #clusterOfAlias = new Map<string, string>();
   #fenced: (claim: AgentRecord) => void = () => {};
@@ -21,8 +16,8 @@ export class MemoryDirectory implements Directory {
     const alias = await clusterAlias(agent.cluster);
     const record: AgentRecord = { ...agent, epoch: ++this.#epoch };
     const records = this.#byCluster.get(agent.cluster) ?? new Map<string, AgentRecord>();
-    const older = records.get(keyOf(agent));
-    records.set(keyOf(agent), record);
+    const older = records.get(tunnelKey(agent));
+    records.set(tunnelKey(agent), record);
     this.#byCluster.set(agent.cluster, records);
     this.#clusterOfAlias.set(alias, agent.cluster);
     if (older !== undefined) this.#fenced(older);
@@ -31,15 +26,15 @@ export class MemoryDirectory implements Directory {
 
   async retire(claim: AgentRecord): Promise<void> {
     const records = this.#byCluster.get(claim.cluster);
-    const key = keyOf(claim);
+    const key = tunnelKey(claim);
     if (records?.get(key)?.epoch === claim.epoch) records.set(key, { ...claim, retiring: true });
   }
 
   async release(claim: AgentRecord): Promise<void> {
     const alias = await clusterAlias(claim.cluster);
     const records = this.#byCluster.get(claim.cluster);
-    if (records?.get(keyOf(claim))?.epoch !== claim.epoch) return;
-    records.delete(keyOf(claim));
+    if (records?.get(tunnelKey(claim))?.epoch !== claim.epoch) return;
+    records.delete(tunnelKey(claim));
     if (records.size > 0) return;
     this.#byCluster.delete(claim.cluster);
     this.#clusterOfAlias.delete(alias);
@@ -55,7 +50,7 @@ export class MemoryDirectory implements Directory {
     return -Infinity;
   }
 
-  distrust(): void {
+  invalidate(): void {
     // Nothing is cached.
   }
 
@@ -71,8 +66,4 @@ export class MemoryDirectory implements Directory {
     this.#byCluster.clear();
     this.#clusterOfAlias.clear();
   }
-}
-
-function keyOf(claim: AgentClaim): string {
-  return `${claim.tunnel}/${processName(claim)}`;
 }

@@ -2,42 +2,46 @@ import { sleep } from '../base/sleep.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
+import type { AdmittedClient } from './admitted-client.ts';
 import { AgentConnection, type AgentRelay } from './agent-connection.ts';
-import type { AgentSnapshot } from './tunnel-name.ts';
-import { DialerConnection, type DialerRelay, type DialerSnapshot } from './dialer-connection.ts';
+import { DialerConnection, type DialerRelay } from './dialer-connection.ts';
 import { isOtherProcess, processName, type AgentRecord } from './directory.ts';
+import type { RelayAccess } from './relay-access.ts';
+import { RelayBacklog } from './relay-backlog.ts';
 import { relayLimits, type RelayOptions } from './relay-options.ts';
 import { Router, type Route, type RouteRequest } from './router.ts';
-import { RelayBacklog } from './relay-backlog.ts';
+import type { AgentSnapshot, DialerSnapshot } from './snapshots.ts';
+import { clusterStatuses, type BrokerStatus } from './status.ts';
+import type { TunnelName } from './tunnel-name.ts';
 import { TunnelTable } from './tunnel-table.ts';
 
-/** After so many it begins to tell again. */
+/** After so many agent ids that two processes share, the relay forgets which of them it has logged. */
 const maxSharedIds = 1_000;
 
 /**
- * The broker's middle: agents' tunnels on one side, dialers' links on the other, and a table of session numbers between
- * them. It keeps nothing about streams: it looks a session number up and passes bytes on.
+ * The middle of a broker: agents' tunnels on one side, dialers' links on the other, and session numbers
+ * between them. It looks up a session number and passes bytes on. It keeps nothing about streams.
  */
-export class Relay implements AgentRelay, DialerRelay {
+export class Relay implements AgentRelay, DialerRelay, RelayAccess {
   readonly options: RelayOptions;
   readonly #tunnels = new TunnelTable();
-  readonly #placement: Router;
-  /** Agents, by cluster and id, of which two processes were seen: each is told of once. */
+  readonly #router: Router;
+  /** `<cluster>/<agent id>` of agents that two processes run, and that were logged. */
   readonly #sharedIds = new Set<string>();
-  /** Tunnels that have not said HELLO yet. */
+  /** Tunnels whose agent has not sent HELLO yet. */
   readonly #newcomers = new Set<AgentConnection>();
   readonly #dialers = new Set<DialerConnection>();
   readonly #backlog = new RelayBacklog(relayLimits);
-  /** How many of them each dialer has for each cluster, by `sessionsKey`. */
+  /** The number of dialers' links, by `sessionsKey`. */
   readonly #sessionCounts = new Map<string, number>();
   #draining = false;
-  #emptied: (() => void)[] = [];
+  #onDialersGone: (() => void)[] = [];
   relayedBytes = 0;
   droppedFrames = 0;
 
   constructor(options: RelayOptions) {
     this.options = options;
-    this.#placement = new Router(options, this.#tunnels);
+    this.#router = new Router(options, this.#tunnels);
     options.directory.onFenced((claim) => this.#onFenced(claim));
     options.directory.onOtherProcess((claim) => this.#tunnels.get(claim)?.checkAlive());
   }
@@ -46,11 +50,10 @@ export class Relay implements AgentRelay, DialerRelay {
     return this.#draining;
   }
 
-  /** Why nobody should be sent here, in a sentence without names; undefined: somebody may. */
   get unready(): string | undefined {
     if (this.#draining) return 'draining';
     const { onlyCluster, forward } = this.options;
-    // Another replica may have the agent, and sessions are sent on.
+    // Another replica may have the agent, and this one forwards sessions to it.
     if (onlyCluster === undefined || forward !== undefined) return undefined;
     return this.#tunnels.choose(onlyCluster, undefined) === undefined
       ? 'no agent is connected'
@@ -65,136 +68,133 @@ export class Relay implements AgentRelay, DialerRelay {
     return this.#tunnels.size;
   }
 
-  /** One entry per agent whose tunnel is here. */
-  agents(): Iterable<AgentConnection> {
-    return this.#tunnels;
-  }
-
-  /** The broker has just started: dials wait some seconds for agents that have not come back yet. */
-  expectAgents(): void {
-    this.#placement.expectAgents();
-  }
-
-  /**
-   * Takes an agent's tunnel; who it speaks for has been proven.
-   *
-   * @param instance tells processes with the same agent id apart; undefined: the agent does not say
-   */
-  admitAgent(
-    link: AttachableLink,
-    cluster: string,
-    agent: string,
-    tunnel: number,
-    instance?: string,
-  ): void {
-    const port = new AgentConnection(this, link, { cluster, agent, instance, tunnel });
-    this.#newcomers.add(port);
-    link.attach(port);
-  }
-
-  /** Tunnels of a cluster here, also those that have not said HELLO. */
   tunnelCount(cluster: string): number {
     let count = this.#tunnels.count(cluster);
-    for (const port of this.#newcomers) if (port.cluster === cluster) count++;
+    for (const newcomer of this.#newcomers) if (newcomer.cluster === cluster) count++;
     return count;
   }
 
-  /** Links that `dialer` has here for its sessions with `cluster`. */
   sessionCount(cluster: string, dialer: string): number {
     return this.#sessionCounts.get(sessionsKey({ cluster, dialer })) ?? 0;
   }
 
-  /** Whether the agent's process has another tunnel here already: a second one belongs on another replica. */
-  holdsAnother(cluster: string, agent: string, tunnel: number, instance?: string): boolean {
-    const other = { cluster, agent, instance, tunnel: tunnel === 0 ? 1 : 0 };
-    return this.#tunnels.get(other) !== undefined;
+  holdsAnother(name: TunnelName): boolean {
+    return this.#tunnels.get({ ...name, tunnel: name.tunnel === 0 ? 1 : 0 }) !== undefined;
+  }
+
+  /** The tunnels here whose agents have sent HELLO. */
+  agents(): Iterable<AgentConnection> {
+    return this.#tunnels;
+  }
+
+  status(): BrokerStatus {
+    return {
+      replica: this.options.replica,
+      draining: this.#draining,
+      dialers: this.dialerCount,
+      relayedBytes: this.relayedBytes,
+      clusters: clusterStatuses(
+        Array.from(this.#tunnels, ({ cluster, status }) => ({ cluster, ...status })),
+      ),
+    };
+  }
+
+  /** The broker has just started: for some seconds, dials wait for agents that have not come back yet. */
+  expectAgents(): void {
+    this.#router.expectAgents();
+  }
+
+  /** Takes the link of a client whose credential was accepted. */
+  admit(link: AttachableLink, client: AdmittedClient): void {
+    if (client.kind === 'dialer') {
+      this.#addDialer(link, new DialerConnection(this, link, client));
+      return;
+    }
+    const agent = new AgentConnection(this, link, client);
+    this.#newcomers.add(agent);
+    link.attach(agent);
   }
 
   /**
-   * Takes a dialer's link to a cluster; who it is has been proven.
-   *
-   * @param forwarded another replica sent it here: it is not sent on
+   * Takes back a tunnel that outlived an earlier relay, from what that relay gave to
+   * `RelayOptions.onSnapshot`. The directory has its claim already.
    */
-  admitDialer(link: AttachableLink, cluster: string, dialer: string, forwarded = false): void {
-    this.#addDialer(link, new DialerConnection(this, link, { cluster, dialer, forwarded }));
+  restoreAgent(link: AttachableLink, snapshot: AgentSnapshot): void {
+    const agent = new AgentConnection(this, link, snapshot, snapshot);
+    link.attach(agent);
+    this.#tunnels.add(agent);
   }
 
-  /** Takes back a tunnel that outlived an earlier relay, as `RelayOptions.onSnapshot` was told; the directory has its claim. */
-  restoreAgent(link: AttachableLink, kept: AgentSnapshot): void {
-    const port = new AgentConnection(this, link, kept, kept);
-    link.attach(port);
-    this.#tunnels.add(port);
-  }
-
-  /** Takes back a dialer's link; the tunnels have been taken back before. One whose tunnel is gone is closed. */
-  restoreDialer(link: AttachableLink, kept: DialerSnapshot): void {
-    const agent = this.#tunnels.get(kept);
-    if (agent?.epoch !== kept.epoch) {
-      const sentence = `the agent of cluster ${kept.cluster} was lost`;
+  /** Takes back a dialer's link, after all tunnels. A link whose tunnel is gone is closed. */
+  restoreDialer(link: AttachableLink, snapshot: DialerSnapshot): void {
+    const agent = this.#tunnels.get(snapshot);
+    if (agent?.claim.epoch !== snapshot.epoch) {
+      const sentence = `the agent of cluster ${snapshot.cluster} was lost`;
       return link.close(new TunnelError('agent_lost', sentence));
     }
-    this.#addDialer(link, new DialerConnection(this, link, kept, { agent, session: kept.session }));
+    const { session } = snapshot;
+    this.#addDialer(link, new DialerConnection(this, link, snapshot, { agent, session }));
   }
 
-  #addDialer(link: AttachableLink, port: DialerConnection): void {
-    const key = sessionsKey(port);
-    this.#dialers.add(port);
+  #addDialer(link: AttachableLink, dialer: DialerConnection): void {
+    const key = sessionsKey(dialer);
+    this.#dialers.add(dialer);
     this.#sessionCounts.set(key, (this.#sessionCounts.get(key) ?? 0) + 1);
-    link.attach(port);
+    link.attach(dialer);
   }
 
-  /** The agent has said HELLO: it can be found once its claim is made. */
-  register(port: AgentConnection): void {
-    this.#newcomers.delete(port);
-    const before = this.#tunnels.add(port);
-    this.#placement.came(port);
-    for (const other of this.#tunnels.of(port.cluster)) {
-      if (isOtherProcess(other, port)) other.checkAlive();
+  /** The agent has sent HELLO. Sessions find its tunnel once the claim is made. */
+  register(agent: AgentConnection): void {
+    this.#newcomers.delete(agent);
+    const replaced = this.#tunnels.add(agent);
+    this.#router.onAgentConnected(agent);
+    for (const other of this.#tunnels.of(agent.cluster)) {
+      if (isOtherProcess(other, agent)) other.checkAlive();
     }
-    // One that retires goes when its sessions have moved.
-    if (before === undefined || before.draining) return;
-    const sentence = `agent ${port.agent} connected again, this tunnel is replaced`;
-    before.link.close(new TunnelError('agent_lost', sentence));
+    // A tunnel that drains closes when its sessions have moved.
+    if (replaced === undefined || replaced.draining) return;
+    const sentence = `agent ${agent.agent} connected again, this tunnel is replaced`;
+    replaced.link.close(new TunnelError('agent_lost', sentence));
   }
 
-  /** The tunnel is gone. Idempotent, and of no effect on a newer tunnel of the same agent. */
-  unregister(port: AgentConnection): void {
-    this.#newcomers.delete(port);
-    if (this.#tunnels.delete(port)) this.#placement.lost(port);
+  /** The tunnel is gone. Idempotent, and without effect on a newer tunnel of the same name. */
+  unregister(agent: AgentConnection): void {
+    this.#newcomers.delete(agent);
+    if (this.#tunnels.delete(agent)) this.#router.onAgentLost(agent);
   }
 
-  leaves(port: AgentConnection): void {
-    this.#placement.lost(port);
+  onAgentLeaving(agent: AgentConnection): void {
+    this.#router.onAgentLost(agent);
   }
 
-  sharesItsId({ cluster, agent }: AgentConnection): void {
+  onSharedId({ cluster, agent }: AgentConnection): void {
     const name = `${cluster}/${agent}`;
     if (this.#sharedIds.has(name)) return;
     if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
     this.#sharedIds.add(name);
-    const why = 'they work side by side; give each process an id of its own (--agent-id)';
-    this.options.log.warn('two processes have the same agent id', { cluster, agent, why });
+    const reason = 'both work side by side; give each process its own id (--agent-id)';
+    this.options.log.warn('two processes have the same agent id', { cluster, agent, reason });
   }
 
-  dialerGone(port: DialerConnection): void {
-    if (this.#dialers.delete(port)) {
-      const key = sessionsKey(port);
+  onDialerClosed(dialer: DialerConnection): void {
+    if (this.#dialers.delete(dialer)) {
+      const key = sessionsKey(dialer);
       const others = (this.#sessionCounts.get(key) ?? 1) - 1;
       if (others > 0) this.#sessionCounts.set(key, others);
       else this.#sessionCounts.delete(key);
     }
     if (this.#dialers.size > 0) return;
-    const waiters = this.#emptied;
-    this.#emptied = [];
+    const waiters = this.#onDialersGone;
+    this.#onDialersGone = [];
     for (const resolve of waiters) resolve();
   }
 
   /** @throws TunnelError as `Router.route` does */
-  route(wish: RouteRequest, signal: AbortSignal): Promise<Route> {
-    return this.#placement.route(wish, signal);
+  route(request: RouteRequest, signal: AbortSignal): Promise<Route> {
+    return this.#router.route(request, signal);
   }
 
-  /** Passes a frame on; the receiver of a backlog beyond every window is in breach and loses its link. */
+  /** Passes a frame on. A receiver whose backlog exceeds its limits loses its link. */
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     this.relayedBytes += payload.length;
     link.sendCopy(type, session, stream, payload);
@@ -202,61 +202,64 @@ export class Relay implements AgentRelay, DialerRelay {
   }
 
   /**
-   * Stops being found, tells both sides to go elsewhere, and waits until the dialers have left; then, or when `signal`
-   * aborts, closes what is left.
+   * Drains the broker: new sessions go elsewhere, agents and dialers are told to move, and the relay waits
+   * until the dialers have left. Then, or when `signal` aborts, it closes the links that remain.
+   *
+   * @param deadlineMs the time in which sessions must move, in milliseconds, as GOAWAY tells it
    */
   async drain(signal: AbortSignal, deadlineMs: number): Promise<void> {
     this.#draining = true;
-    this.#placement.drain();
+    this.#router.drain();
     this.#closeNewcomers();
     for (const agent of this.agents()) agent.retire(deadlineMs);
-    // Those whose agent is elsewhere, and whose link ends here.
-    for (const dialer of this.#dialers)
-      if (dialer.forwards) dialer.sendGoAway(deadlineMs, 'broker');
+    // Dialers whose agent is at another replica do not learn it from a tunnel here.
+    for (const dialer of this.#dialers) {
+      if (dialer.isForwarding) dialer.sendGoAway(deadlineMs, 'broker');
+    }
     if (this.#dialers.size > 0 && !signal.aborted) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      this.#emptied.push(resolve);
+      this.#onDialersGone.push(resolve);
       signal.addEventListener('abort', () => resolve(), { once: true });
       await promise;
     }
-    await this.#agentsSettle(signal);
+    await this.#agentsMoved(signal);
     this.close();
   }
 
-  /** Waits until the agents here have a tunnel elsewhere; where there is no other replica they never will. */
-  async #agentsSettle(signal: AbortSignal): Promise<void> {
+  /** Waits until the agents here have a tunnel to another replica. Without other replicas they never will. */
+  async #agentsMoved(signal: AbortSignal): Promise<void> {
     if (this.options.forward === undefined) return;
     const { clock } = this.options;
     const giveUpAtMs = clock.now() + relayLimits.agentsLeaveMs;
     let waiting = [...this.#tunnels];
     while (waiting.length > 0 && !signal.aborted && clock.now() < giveUpAtMs) {
-      const settled = await Promise.all(waiting.map((port) => this.#isSettled(port)));
-      waiting = waiting.filter((_, at) => !settled[at]);
+      const moved = await Promise.all(waiting.map((agent) => this.#hasMoved(agent)));
+      waiting = waiting.filter((_, at) => !moved[at]);
       if (waiting.length === 0) return;
       await sleep(clock, relayLimits.agentsLeavePollMs, signal).catch(() => {});
     }
   }
 
-  async #isSettled(port: AgentConnection): Promise<boolean> {
-    if (port.gone) return true;
+  async #hasMoved(agent: AgentConnection): Promise<boolean> {
+    if (agent.closed) return true;
     const { directory, replica } = this.options;
-    const records = await directory.locate(port.cluster).catch(() => []);
-    const name = processName(port);
+    const records = await directory.locate(agent.cluster).catch(() => []);
+    const name = processName(agent);
     return records.some(
       (record) => processName(record) === name && record.replica !== replica && !record.retiring,
     );
   }
 
-  /** A newer tunnel of an agent stands elsewhere: the one here is dead, whether it has noticed or not. */
+  /** Another replica has a newer tunnel of the same name. So the tunnel here is dead, even if it has not noticed yet. */
   #onFenced(claim: AgentRecord): void {
-    const port = this.#tunnels.get(claim);
-    // One that drains has told its agent to go elsewhere, and its streams are moving.
-    if (port === undefined || port.draining || port.epoch !== claim.epoch) return;
+    const agent = this.#tunnels.get(claim);
+    // A tunnel that drains has told its agent to connect elsewhere, and its streams are moving.
+    if (agent === undefined || agent.draining || agent.claim.epoch !== claim.epoch) return;
     const sentence = `agent ${claim.agent} connected again elsewhere, this tunnel is replaced`;
-    port.link.close(new TunnelError('agent_lost', sentence));
+    agent.link.close(new TunnelError('agent_lost', sentence));
   }
 
-  /** Nothing is lost with them, and one that said HELLO now would find nobody. */
+  /** Newcomers have no sessions to lose, and after a HELLO now no session would find them. */
   #closeNewcomers(): void {
     const error = new TunnelError('draining', 'this broker is shutting down');
     for (const { link } of this.#newcomers) link.close(error);
@@ -264,7 +267,7 @@ export class Relay implements AgentRelay, DialerRelay {
 
   close(): void {
     this.#draining = true;
-    this.#placement.drain();
+    this.#router.drain();
     this.#closeNewcomers();
     const error = new TunnelError('draining', 'this broker is shutting down');
     for (const dialer of this.#dialers) dialer.link.close(error);
@@ -272,7 +275,7 @@ export class Relay implements AgentRelay, DialerRelay {
   }
 }
 
-function sessionsKey({ cluster, dialer }: Pick<DialerConnection, 'cluster' | 'dialer'>): string {
+function sessionsKey(of: { readonly cluster: string; readonly dialer: string }): string {
   // The name of a cluster has no slash.
-  return `${cluster}/${dialer}`;
+  return `${of.cluster}/${of.dialer}`;
 }

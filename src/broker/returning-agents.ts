@@ -1,15 +1,16 @@
 import type { Clock } from '../base/clock.ts';
-import { clusterAlias } from '../base/cluster-alias.ts';
+import { clusterAlias } from '../base/names/cluster-alias.ts';
 import { relayLimits } from './relay-options.ts';
 
 /**
- * Knows which clusters are likely to have an agent again soon, and holds the sessions that wait for one. After a restart of the broker
- * that is every cluster; later it is a cluster whose last agent was lost a moment ago.
+ * Knows which clusters are likely to have an agent again soon, and holds the sessions that wait for one.
+ * After a restart of the broker that is every cluster. Later it is a cluster whose last agent was lost a
+ * moment ago.
  */
 export class ReturningAgents {
   readonly #clock: Clock;
   #startedAtMs = -Infinity;
-  /** By name and by alias, in the order of their times. */
+  /** By name and by alias, oldest first. */
   readonly #lostAtMs = new Map<string, number>();
   readonly #waiting = new Map<string, Set<() => void>>();
   #waitingCount = 0;
@@ -18,13 +19,13 @@ export class ReturningAgents {
     this.#clock = clock;
   }
 
-  /** The broker has just started: agents of any cluster may be on their way. */
+  /** The broker has just started, so agents of any cluster may be on their way. */
   expectAll(): void {
     this.#startedAtMs = this.#clock.now();
   }
 
   /** The last agent of the cluster is gone. */
-  lost(cluster: string): void {
+  onAgentLost(cluster: string): void {
     const nowMs = this.#clock.now();
     for (const [name, lostAtMs] of this.#lostAtMs) {
       if (nowMs - lostAtMs < relayLimits.agentReturnMs) break;
@@ -34,14 +35,14 @@ export class ReturningAgents {
     void clusterAlias(cluster).then((alias) => this.#remember(alias, nowMs));
   }
 
-  /** An agent of the cluster is there. */
-  came(cluster: string): void {
+  /** Wakes the sessions that wait for an agent of the cluster. */
+  onAgentConnected(cluster: string): void {
     for (const wake of this.#waiting.get(cluster) ?? []) wake();
   }
 
-  /** Everybody who waits looks again. */
+  /** Wakes all sessions. */
   wakeAll(): void {
-    for (const cluster of this.#waiting.keys()) this.came(cluster);
+    for (const cluster of this.#waiting.keys()) this.onAgentConnected(cluster);
   }
 
   /** Until when a session may wait for an agent of the cluster, by the clock. */
@@ -54,7 +55,7 @@ export class ReturningAgents {
    * Waits until it is worth looking for an agent again.
    *
    * @param cluster the name that the dialer uses
-   * @returns false: the time is over, too many wait already, or the signal has aborted
+   * @returns false: the time is over, too many sessions wait already, or the signal has aborted
    */
   async wait(cluster: string, untilMs: number, signal: AbortSignal): Promise<boolean> {
     const leftMs = untilMs - this.#clock.now();
@@ -63,7 +64,7 @@ export class ReturningAgents {
     const waiting = this.#waiting.get(cluster) ?? new Set();
     this.#waiting.set(cluster, waiting.add(resolve));
     this.#waitingCount++;
-    // Other replicas, and names that are aliases, do not wake anybody here.
+    // An agent that connects to another replica, or under a name whose alias is waited for, wakes no session here.
     const timer = this.#clock.setTimer(Math.min(leftMs, relayLimits.agentReturnPollMs), resolve);
     signal.addEventListener('abort', () => resolve(), { once: true });
     if (signal.aborted) resolve();

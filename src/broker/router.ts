@@ -5,21 +5,29 @@ import { relayLimits, type RelayOptions } from './relay-options.ts';
 import { ReturningAgents } from './returning-agents.ts';
 import type { TunnelTable } from './tunnel-table.ts';
 
-/** Where a session goes: to an agent's tunnel here, or to the replica that holds one. */
-export type Route = { readonly here: AgentConnection } | { readonly elsewhere: AgentRecord };
+/** Where a session goes: to an agent's tunnel here, or to the replica that holds a tunnel. */
+export type Route =
+  | { readonly kind: 'local'; readonly agent: AgentConnection }
+  | { readonly kind: 'remote'; readonly owner: AgentRecord };
 
-/** What a session needs of a place. */
+/** What a session needs. */
 export interface RouteRequest {
   readonly cluster: string;
   /** The agent's process that has the session already. */
   readonly process: AgentProcess | undefined;
-  /** Another replica sent the session here: it is not sent on. */
+  /** Another replica forwarded the session, so it is not forwarded again. */
   readonly forwarded: boolean;
-  /** A tunnel whose replica was asked in vain. */
+  /** A tunnel whose replica failed to take the session. */
   readonly except: AgentRecord | undefined;
 }
 
-/** Finds the tunnel for a dialer's session: one of this broker, else one of another replica. */
+interface Found {
+  readonly route?: Route;
+  /** What the directory answered; empty where it was not asked. */
+  readonly records: readonly AgentRecord[];
+}
+
+/** Finds the tunnel for a dialer's session: first among this broker's tunnels, then at other replicas. */
 export class Router {
   readonly #options: RelayOptions;
   readonly #tunnels: TunnelTable;
@@ -32,50 +40,55 @@ export class Router {
     this.#returning = new ReturningAgents(options.clock);
   }
 
-  /** Agents of any cluster are expected in the next seconds: the broker has just started. */
+  /** The broker has just started: agents of any cluster are expected in the next seconds. */
   expectAgents(): void {
     this.#returning.expectAll();
   }
 
-  /** A tunnel has come. */
-  came({ cluster }: AgentConnection): void {
-    this.#returning.came(cluster);
+  /** The tunnel table has a new tunnel. */
+  onAgentConnected({ cluster }: AgentConnection): void {
+    this.#returning.onAgentConnected(cluster);
   }
 
   /** A tunnel takes no new sessions any more. */
-  lost({ cluster, key }: AgentConnection): void {
-    for (const port of this.#tunnels.of(cluster)) if (port.key !== key && !port.leaving) return;
-    this.#returning.lost(cluster);
+  onAgentLost({ cluster, key }: AgentConnection): void {
+    for (const agent of this.#tunnels.of(cluster)) {
+      if (agent.key !== key && !agent.leaving) return;
+    }
+    this.#returning.onAgentLost(cluster);
   }
 
-  /** New sessions belong on other brokers from now on. */
+  /** From now on, new sessions belong on other brokers. */
   drain(): void {
     this.#draining = true;
     this.#returning.wakeAll();
   }
 
   /**
-   * Where a session to `wish.cluster` goes: to a tunnel here, else to the replica that holds one; to one that retires only where
-   * there is no other. With `wish.process`, only to that process. A new session waits up to `relayLimits.agentReturnMs` for a
-   * cluster whose agents are likely to return.
+   * Finds the route for a session: a tunnel here, else the replica that holds a tunnel, and a retiring
+   * tunnel only where there is no other. With `process`, only a tunnel of that process. A new session
+   * waits up to `relayLimits.agentReturnMs` for a cluster whose agents are likely to return, or until
+   * `signal` aborts.
    *
-   * @throws TunnelError `no_agent`; `agent_lost` when the wanted process is not connected but another agent is; `draining` for
-   *   a new session
+   * @throws TunnelError `no_agent`; `agent_lost` the requested process is not connected but another
+   *   agent is; `draining` for a new session
    */
-  async route(wish: RouteRequest, signal: AbortSignal): Promise<Route> {
-    const { cluster, process, forwarded } = wish;
+  async route(request: RouteRequest, signal: AbortSignal): Promise<Route> {
+    const { cluster, process, forwarded } = request;
     const arrivedAtMs = this.#options.clock.now();
     for (;;) {
       if (this.#draining && process === undefined && !forwarded) {
         throw new TunnelError('draining', 'this broker is shutting down, dial again');
       }
-      const { place, records } = await this.#find(wish);
-      if (place !== undefined) return place;
+      const { route, records } = await this.#find(request);
+      if (route !== undefined) return route;
       const none = new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
-      // A replica that sends its dialers on knows what to do next.
+      // The replica that forwarded the session decides what to do next.
       if (forwarded) throw none;
-      if (process !== undefined) throw this.#hasOthers(wish, records) ? goneAlone(wish) : none;
-      // A tunnel that its replica does not hold any more was there a moment ago.
+      if (process !== undefined) {
+        throw this.#hasOtherAgents(cluster, process, records) ? agentLost(cluster, process) : none;
+      }
+      // The directory has a tunnel that its replica does not hold any more, so the agent was connected a moment ago.
       const knownMs = records.length > 0 ? arrivedAtMs + relayLimits.agentReturnMs : -Infinity;
       const releasedAtMs = this.#options.directory.releasedAtMs(cluster);
       const elsewhereMs = releasedAtMs + relayLimits.agentReturnMs;
@@ -84,57 +97,63 @@ export class Router {
     }
   }
 
-  async #find({
-    cluster,
-    process,
-    forwarded,
-    except,
-  }: RouteRequest): Promise<{ place?: Route; records: readonly AgentRecord[] }> {
-    // What is here is known better here than in any directory.
-    let here = this.#tunnels.choose(cluster, process);
-    here ??= await this.#tunnels.chooseSoon(cluster, process);
-    if (isFirstChoice(here, process)) return { place: { here }, records: [] };
+  async #find({ cluster, process, forwarded, except }: RouteRequest): Promise<Found> {
+    // The tunnels here are known better here than in any directory.
+    let local = this.#tunnels.choose(cluster, process);
+    local ??= await this.#tunnels.chooseSoon(cluster, process);
+    if (isFirstChoice(local, process)) return { route: toLocal(local), records: [] };
     const { directory, replica, forward } = this.#options;
     const records = await directory.locate(cluster);
-    // It may be here under another name: the session was asked for by the cluster's alias.
-    here ??= this.#tunnels.choose(records[0]?.cluster ?? cluster, process);
-    if (isFirstChoice(here, process)) return { place: { here }, records };
+    // A session may ask for the cluster's alias, while the tunnels here are known under its name.
+    local ??= this.#tunnels.choose(records[0]?.cluster ?? cluster, process);
+    if (isFirstChoice(local, process)) return { route: toLocal(local), records };
     for (const record of forward === undefined || forwarded ? [] : records) {
       if (record.replica === replica) continue;
       if (except?.replica === record.replica && record.epoch <= except.epoch) continue;
       if (process !== undefined && !isProcess(record, process)) continue;
-      if (record.retiring && (here !== undefined || process !== undefined)) continue;
-      return { place: { elsewhere: record }, records };
+      if (record.retiring && (local !== undefined || process !== undefined)) continue;
+      return { route: { kind: 'remote', owner: record }, records };
     }
-    return here === undefined ? { records } : { place: { here }, records };
+    return local === undefined ? { records } : { route: toLocal(local), records };
   }
 
-  /** Whether another process is connected: for longer than the wanted one can have been away, or in its place. */
-  #hasOthers({ cluster, process }: RouteRequest, records: readonly AgentRecord[]): boolean {
-    for (const port of this.#tunnels.of(records[0]?.cluster ?? cluster)) {
-      if (port.draining || port.doubtful || !port.established) continue;
-      if (port.standsForMs > relayLimits.otherAgentAgeMs || port.agent === process!.agent)
-        return true;
+  /**
+   * Whether another agent is connected, so that a dialer need not wait for `process`. An agent here counts if
+   * it has been connected for longer than `process` can have been away, or has the same agent id.
+   */
+  #hasOtherAgents(
+    cluster: string,
+    process: AgentProcess,
+    records: readonly AgentRecord[],
+  ): boolean {
+    for (const agent of this.#tunnels.of(records[0]?.cluster ?? cluster)) {
+      if (agent.draining || agent.livenessPending || !agent.claim.established) continue;
+      if (agent.establishedForMs > relayLimits.otherAgentAgeMs) return true;
+      if (agent.agent === process.agent) return true;
     }
     return records.some(
       (record) =>
         record.replica !== this.#options.replica &&
         record.retiring !== true &&
-        !isProcess(record, process!),
+        !isProcess(record, process),
     );
   }
 }
 
-/** A tunnel that is no worse than one of another replica. A new session does not go to a process that may be dead. */
-function isFirstChoice(
-  port: AgentConnection | undefined,
-  process: AgentProcess | undefined,
-): port is AgentConnection {
-  if (port === undefined || port.retiring) return false;
-  return process !== undefined || !port.doubtful;
+function toLocal(agent: AgentConnection): Route {
+  return { kind: 'local', agent };
 }
 
-function goneAlone({ cluster, process }: RouteRequest): TunnelError {
-  const sentence = `agent ${process!.agent} is not connected, other agents of cluster ${cluster} are`;
+/** Whether no tunnel of another replica can be better. A new session does not go to a process that may be dead. */
+function isFirstChoice(
+  agent: AgentConnection | undefined,
+  process: AgentProcess | undefined,
+): agent is AgentConnection {
+  if (agent === undefined || agent.retiring) return false;
+  return process !== undefined || !agent.livenessPending;
+}
+
+function agentLost(cluster: string, { agent }: AgentProcess): TunnelError {
+  const sentence = `agent ${agent} is not connected, other agents of cluster ${cluster} are`;
   return new TunnelError('agent_lost', sentence);
 }

@@ -1,5 +1,3 @@
-import type { Relay } from './relay.ts';
-
 export interface AgentStatus {
   readonly agent: string;
   readonly software: string;
@@ -22,25 +20,15 @@ export interface BrokerStatus {
   readonly clusters: readonly ClusterStatus[];
 }
 
-/** A snapshot of what this broker holds, for people and for `culvert status`. */
-export function brokerStatus(relay: Relay): BrokerStatus {
-  const clusters = new Map<string, AgentStatus[]>();
-  for (const port of relay.agents()) {
-    const agents = clusters.get(port.cluster) ?? [];
-    agents.push({
-      agent: port.agent,
-      software: port.software,
-      connectedAt: port.connectedAt.toISOString(),
-      sessions: port.sessionCount,
-      draining: port.draining,
-    });
-    clusters.set(port.cluster, agents);
+/** The agents of a broker, grouped by cluster. */
+export function clusterStatuses(
+  agents: Iterable<AgentStatus & { readonly cluster: string }>,
+): ClusterStatus[] {
+  const byCluster = new Map<string, AgentStatus[]>();
+  for (const { cluster, ...agent } of agents) {
+    const others = byCluster.get(cluster) ?? [];
+    others.push(agent);
+    byCluster.set(cluster, others);
   }
-  return {
-    replica: relay.options.replica,
-    draining: relay.draining,
-    dialers: relay.dialerCount,
-    relayedBytes: relay.relayedBytes,
-    clusters: Array.from(clusters, ([cluster, agents]) => ({ cluster, agents })),
-  };
+  return Array.from(byCluster, ([cluster, of]) => ({ cluster, agents: of }));
 }

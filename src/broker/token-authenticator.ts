@@ -1,4 +1,4 @@
-import { TokenError, type TokenVerifier } from '../base/enrolment-token.ts';
+import { TokenError, type TokenVerifier } from '../base/tokens/enrolment-token.ts';
 import {
   AuthenticationError,
   type Authenticator,

@@ -1,6 +1,6 @@
-import { credentialHeader } from '../base/certificate-token.ts';
+import { credentialHeader } from '../base/tokens/certificate-token.ts';
 import type { Clock } from '../base/clock.ts';
-import { isClusterName } from '../base/enrolment-token-subject.ts';
+import { isClusterName } from '../base/names/cluster-name.ts';
 import {
   AuthenticationError,
   type Authenticator,

@@ -1,17 +1,17 @@
 import type { AgentClaim, AgentRecord, Directory } from './directory.ts';
 
 /**
- * What the directory knows of a tunnel: nothing, then that it is here, perhaps that it retires, and nothing again. Answers of the
- * directory come late: what has been said of the tunnel meanwhile counts.
+ * A tunnel's claim in the directory: first absent, then made, perhaps retired, and finally withdrawn.
+ * The directory answers late, so whatever has happened to the tunnel in the meantime decides.
  */
 export class TunnelClaim {
-  /** It is made: sessions may be placed on the tunnel. */
+  /** The claim is made: sessions may be placed on the tunnel. */
   established = false;
-  /** 0 before it is made. */
+  /** 0 before the claim is made. */
   epoch = 0;
   readonly #directory: Directory;
   #record: AgentRecord | undefined;
-  /** Made when somebody waits. */
+  /** Created when a session waits for the claim. */
   #made: PromiseWithResolvers<void> | undefined;
   #ended = false;
 
@@ -19,21 +19,21 @@ export class TunnelClaim {
     this.#directory = directory;
   }
 
-  /** It was made in an earlier life of this process; `record` is undefined where it has been withdrawn since. */
+  /** Takes back a claim that an earlier relay has made. @param record undefined: that relay has withdrawn the claim */
   restore(epoch: number, record: AgentRecord | undefined): void {
     this.epoch = epoch;
     this.established = true;
     this.#record = record;
   }
 
-  /** Resolves when it is made, or has ended before. */
+  /** Resolves when the claim is made, or when the tunnel is gone before that. */
   get made(): Promise<void> {
     if (this.established || this.#ended) return Promise.resolve();
     this.#made ??= Promise.withResolvers();
     return this.#made.promise;
   }
 
-  /** False: the tunnel was gone before the directory answered, and the claim is taken back. */
+  /** @returns false: the tunnel was gone before the directory answered, and the claim was released */
   async make(claim: AgentClaim): Promise<boolean> {
     const record = await this.#directory.claim(claim);
     if (this.#ended) {
@@ -47,19 +47,19 @@ export class TunnelClaim {
     return true;
   }
 
-  /** From now on the tunnel is found after others. */
+  /** From now on, sessions find other tunnels first. */
   async retire(): Promise<void> {
     if (this.#record !== undefined) await this.#directory.retire(this.#record);
   }
 
-  /** From now on the tunnel cannot be found. Idempotent. */
+  /** From now on, sessions do not find the tunnel. Idempotent. */
   async withdraw(): Promise<void> {
     const record = this.#record;
     this.#record = undefined;
     if (record !== undefined) await this.#directory.release(record);
   }
 
-  /** The tunnel is gone: nobody waits for the claim any more. `withdraw` follows. */
+  /** The tunnel is gone: sessions stop waiting for its claim. Call `withdraw` afterwards. */
   end(): void {
     this.#ended = true;
     this.#made?.resolve();

@@ -1,21 +1,21 @@
-import { type AgentConnection } from './agent-connection.ts';
-import { tunnelKey, type TunnelName } from './tunnel-name.ts';
+import type { AgentConnection } from './agent-connection.ts';
 import { isProcess, type AgentProcess } from './directory.ts';
 import { relayLimits } from './relay-options.ts';
+import { tunnelKey, type TunnelName } from './tunnel-name.ts';
 
-/** The tunnels here that have said HELLO, by cluster. */
+/** The tunnels here whose agents have sent HELLO, by cluster. */
 export class TunnelTable {
-  /** By cluster, and there by `AgentConnection.key`. */
+  /** By cluster, and within it by `AgentConnection.key`. */
   readonly #clusters = new Map<string, Map<string, AgentConnection>>();
 
   get size(): number {
     let count = 0;
-    for (const ports of this.#clusters.values()) count += ports.size;
+    for (const tunnels of this.#clusters.values()) count += tunnels.size;
     return count;
   }
 
   *[Symbol.iterator](): Iterator<AgentConnection> {
-    for (const ports of this.#clusters.values()) yield* ports.values();
+    for (const tunnels of this.#clusters.values()) yield* tunnels.values();
   }
 
   get(name: TunnelName): AgentConnection | undefined {
@@ -30,53 +30,54 @@ export class TunnelTable {
     return this.#clusters.get(cluster)?.values() ?? [];
   }
 
-  /** @returns the tunnel whose place it takes */
-  add(port: AgentConnection): AgentConnection | undefined {
-    const ports = this.#clusters.get(port.cluster) ?? new Map<string, AgentConnection>();
-    const before = ports.get(port.key);
-    ports.set(port.key, port);
-    this.#clusters.set(port.cluster, ports);
-    return before;
+  /** @returns the tunnel of the same name that it replaces */
+  add(agent: AgentConnection): AgentConnection | undefined {
+    const tunnels = this.#clusters.get(agent.cluster) ?? new Map<string, AgentConnection>();
+    const replaced = tunnels.get(agent.key);
+    tunnels.set(agent.key, agent);
+    this.#clusters.set(agent.cluster, tunnels);
+    return replaced;
   }
 
-  /** Idempotent, and of no effect on a tunnel that took its place. @returns whether it was there */
-  delete(port: AgentConnection): boolean {
-    const ports = this.#clusters.get(port.cluster);
-    if (ports?.get(port.key) !== port) return false;
-    ports.delete(port.key);
-    if (ports.size === 0) this.#clusters.delete(port.cluster);
+  /** Idempotent, and without effect on a tunnel that has replaced this one. @returns whether it was there */
+  delete(agent: AgentConnection): boolean {
+    const tunnels = this.#clusters.get(agent.cluster);
+    if (tunnels?.get(agent.key) !== agent) return false;
+    tunnels.delete(agent.key);
+    if (tunnels.size === 0) this.#clusters.delete(agent.cluster);
     return true;
   }
 
   /**
-   * For a session of a cluster: the tunnel with the fewest sessions, one that retires only where there is no other. With
-   * `process`, only one of that process: it has the session already. That goes to a tunnel that stays, for else it would have
-   * to move again at once.
+   * Chooses the tunnel for a session: the one with the fewest sessions, and a retiring tunnel only where
+   * there is no other. With `process`, only a tunnel of that process, because the process has the session
+   * already. Such a session never goes to a retiring tunnel, because it would have to move again at once.
    */
   choose(cluster: string, process: AgentProcess | undefined): AgentConnection | undefined {
     let best: AgentConnection | undefined;
-    for (const port of this.of(cluster)) {
-      if (!port.established) continue;
-      if (process === undefined ? port.leaving : !isProcess(port, process)) continue;
-      if (process !== undefined && port.retiring) continue;
-      // Pings come every 20 s: it may be dead, and has only to be heard again.
-      if ((port.link.silentMs ?? 0) > relayLimits.maxSilentMs) continue;
-      if (best === undefined || isBetter(port, best)) best = port;
+    for (const agent of this.of(cluster)) {
+      if (!agent.claim.established) continue;
+      if (process === undefined ? agent.leaving : !isProcess(agent, process)) continue;
+      if (process !== undefined && agent.retiring) continue;
+      // Pings come every 20 s, so a tunnel that was silent for longer may be dead.
+      if ((agent.link.silentMs ?? 0) > relayLimits.maxSilentMs) continue;
+      if (best === undefined || isBetter(agent, best)) best = agent;
     }
     return best;
   }
 
-  /** As `choose`, once the tunnels stand that are being claimed. */
+  /** Like `choose`, after the claims that are on their way have been made. */
   async chooseSoon(
     cluster: string,
     process: AgentProcess | undefined,
   ): Promise<AgentConnection | undefined> {
-    await Promise.all(Array.from(this.of(cluster), ({ claimed }) => claimed));
+    await Promise.all(Array.from(this.of(cluster), ({ claim }) => claim.made));
     return this.choose(cluster, process);
   }
 }
 
 function isBetter(a: AgentConnection, b: AgentConnection): boolean {
   if (a.retiring !== b.retiring) return b.retiring;
-  return a.doubtful === b.doubtful ? a.sessionCount < b.sessionCount : b.doubtful;
+  if (a.livenessPending !== b.livenessPending) return b.livenessPending;
+  return a.sessions.size < b.sessions.size;
 }

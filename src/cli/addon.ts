@@ -1,5 +1,11 @@
 import { readAddonOptions } from '../addon/options.ts';
-import { addonAgentTable, addonCertificatesTable, addonProcessTable, addonRedisTable, addonTable } from '../addon/options-table.ts';
+import {
+  addonAgentTable,
+  addonCertificatesTable,
+  addonProcessTable,
+  addonRedisTable,
+  addonTable,
+} from '../addon/options-table.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped } from './run-until-stopped.ts';

@@ -4,7 +4,7 @@ import {
   agentTable,
   readAgentOptions,
 } from '../agent/options.ts';
-import { processTable } from '../base/options-common.ts';
+import { processTable } from '../base/options/process-options.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped } from './run-until-stopped.ts';

@@ -1,15 +1,13 @@
-import { type ProgramOptions, processTable } from '../base/options-common.ts';
-import { connectionShare } from '../base/open-file-limit.ts';
-import { readOptions } from '../base/options.ts';
-import type { Env } from '../base/options-table.ts';
-import { readProxyEnvironment } from '../base/proxy-environment.ts';
-import { checkTlsChoice, tlsChoice, tlsChoiceTable } from '../base/tls-choice.ts';
-import { TrustedProxies } from '../base/trusted-proxies.ts';
+import type { Env } from '../base/options/option-table.ts';
+import { type ProgramOptions, processTable } from '../base/options/process-options.ts';
+import { readOptions } from '../base/options/read-options.ts';
+import { tlsTable } from '../base/options/tls-options.ts';
 import {
+  allBrokerTable,
   type BrokerOptions,
+  brokerOptions,
   brokerTable,
   checkBroker,
-  hubAccess,
   replicaTable,
 } from '../broker/node/options.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
@@ -22,77 +20,26 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
 
-const allTable = {
-  ...brokerTable,
-  ...replicaTable,
-  ...bridgeFrontTable,
-  ...tlsChoiceTable,
-  ...processTable,
-} as const;
+const allTable = { ...allBrokerTable, ...bridgeFrontTable } as const;
 
-/** A broker, with a bridge in its process where a front for konnectivity clients is asked for. */
+/** A broker, and the front of a bridge in its process when one is asked for. */
 export interface BrokerProgramOptions extends ProgramOptions<BrokerOptions> {
   readonly front: BridgeFrontOptions | undefined;
 }
 
 /**
- * Reads what `culvert broker` is given.
+ * Reads the options of `culvert broker`. This is the only program made of two rooms that do not import each other.
  *
- * @throws ConfigError with every problem there is
+ * @throws ConfigError with all problems together
  */
 export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProgramOptions {
   const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
     checkBroker(draft);
     checkBridgeFront(draft);
-    checkTlsChoice(draft);
   });
-  const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
-  const {
-    redisUrl,
-    redisCa,
-    redisCert,
-    redisKey,
-    redisPrefix,
-    replicaAddress,
-    replicaKeyFile,
-    replicaCa,
-  } = values;
-  const { agentCa, allowPlainReplicas, statusListen, replicaServerName } = values;
-  const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
-  const choice = tlsChoice(values);
-  const options: BrokerOptions = Object.freeze({
-    listen,
-    tlsCert,
-    tlsKey,
-    tlsChoice: choice,
-    tokenPublicKey,
-    agentCa,
-    hub: hubAccess(values),
-    proxies: readProxyEnvironment(env),
-    statusListen,
-    replicaId,
-    redisUrl,
-    redisCa,
-    redisCert,
-    redisKey,
-    redisPrefix,
-    replicaAddress,
-    allowPlainReplicas,
-    replicaKeyFile,
-    replicaCa,
-    replicaServerName,
-    acceptRate,
-    maxConnections: Math.min(maxConnections, connectionShare(1)),
-    maxTunnelsPerCluster,
-    trustedProxies: trustedProxies === undefined ? undefined : TrustedProxies.parse(trustedProxies),
-    drainTimeoutMs,
-  });
-  return {
-    options,
-    front: bridgeFrontOptions(values, choice),
-    logLevel: values.logLevel,
-    warnings,
-  };
+  const options = brokerOptions(values, env);
+  const front = bridgeFrontOptions(values, options.tlsPolicy);
+  return { options, front, logLevel: values.logLevel, warnings };
 }
 
 export const brokerCommand: Command = {
@@ -105,7 +52,7 @@ export const brokerCommand: Command = {
     { title: 'Agents and dialers', table: brokerTable },
     { title: 'Several replicas', table: replicaTable },
     { title: 'Konnectivity clients', table: bridgeFrontTable },
-    { title: 'TLS', table: tlsChoiceTable },
+    { title: 'TLS', table: tlsTable },
     { title: 'The process', table: processTable },
   ],
   examples: [
@@ -121,7 +68,7 @@ export const brokerCommand: Command = {
   async run(argv, { env, signals }) {
     const { options, front, ...read } = readBrokerOptions(argv, env);
     const log = await startProgramLog('broker', read);
-    const { Metrics } = await import('../base/metrics.ts');
+    const { Metrics } = await import('../base/metrics/metrics.ts');
     const { startBroker } = await import('../broker/node/broker.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(

@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events';
-import type { Env, OptionsTable } from '../base/options-table.ts';
+import type { Env, OptionsTable } from '../base/options/option-table.ts';
 
 /** What a command sees of the process that it runs in. */
 export interface CommandIo {

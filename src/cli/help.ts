@@ -1,12 +1,14 @@
-import { defaultTextOf, envOf, flagOf, type Option } from '../base/options-table.ts';
+import { defaultTextOf, envOf, flagOf, type Option } from '../base/options/option-table.ts';
 import type { Command } from './command.ts';
 
 const width = 96;
 
+/** By kind. The rows of kind `parsed` have placeholders of their own. */
 const placeholders: Record<Option['kind'], string> = {
+  parsed: 'TEXT',
   string: 'TEXT',
   hostPort: 'HOST:PORT',
-  hostMaybePort: 'HOST[:PORT]',
+  hostWithOptionalPort: 'HOST[:PORT]',
   dnsLabel: 'NAME',
   clusterName: 'NAME',
   file: 'FILE',

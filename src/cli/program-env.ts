@@ -1,4 +1,4 @@
-import { type Env, envOf } from '../base/options-table.ts';
+import { type Env, envOf } from '../base/options/option-table.ts';
 import { type Command, optionsOf } from './command.ts';
 
 /**

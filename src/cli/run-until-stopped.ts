@@ -1,4 +1,4 @@
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import type { CommandIo } from './command.ts';
 
 /** What the mains of broker, agent and bridge have in common, besides being disposable. */

@@ -1,5 +1,5 @@
 import { describeError } from '../base/error.ts';
-import { ConfigError, didYouMean } from '../base/option-problems.ts';
+import { ConfigError, didYouMean } from '../base/options/option-problems.ts';
 import { version } from '../base/version.ts';
 import type { Command, CommandIo } from './command.ts';
 import { commands } from './commands.ts';

@@ -1,13 +1,14 @@
 import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes, type TunnelLimits } from '../tunnel/limits.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import { SlabPool } from '../tunnel/slab.ts';
-import type { StreamHandler, Target, TunnelStream } from '../tunnel/stream-handler.ts';
+import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { ClusterSession } from './cluster-session.ts';
-import type { Dialer } from './dialer.ts';
+import type { Dialer, OpenOptions } from './dialer.ts';
+import { type OpenStream, PooledStream } from './pooled-stream.ts';
 import { noSessionMetrics, resumeGapBuckets, type SessionMetrics } from './session-metrics.ts';
 
 export interface PooledDialerOptions {
@@ -38,7 +39,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   readonly #current = new Map<string, ClusterSession>();
   readonly #sessions = new Set<ClusterSession>();
   readonly #observeGap: (gapSeconds: number) => void;
-  #draining = false;
+  #isDraining = false;
 
   constructor(options: PooledDialerOptions) {
     this.#options = options;
@@ -70,15 +71,18 @@ export class PooledDialer implements Dialer, AsyncDisposable {
     return count;
   }
 
-  open(cluster: string, target: Target, handler: StreamHandler, timeoutMs = 10_000): TunnelStream {
-    const { session } = this.#sessionFor(cluster);
-    const stream = session.open(target, timeoutMs, () => handler);
-    if (this.#draining) stream.reset(new TunnelError('draining', 'this dialer is shutting down'));
-    return stream;
+  open(options: OpenOptions, handler: StreamHandler): TunnelStream {
+    const openStream: OpenStream = (request, streamHandler) => {
+      const { session } = this.#sessionFor(options.cluster);
+      const stream = session.open(request, () => streamHandler);
+      if (this.#isDraining) stream.reset(drainingError());
+      return stream;
+    };
+    return new PooledStream(openStream, this.#options.clock, options, handler);
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    this.#draining = true;
+    this.#isDraining = true;
     const idle = Array.from(this.#sessions, ({ session }) => session.idle(signal));
     await Promise.allSettled(idle);
     this.close();
@@ -86,7 +90,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
 
   /** Ends every session now. Idempotent. */
   close(): void {
-    this.#draining = true;
+    this.#isDraining = true;
     const error = new TunnelError('link_lost', 'the dialer was closed');
     for (const session of this.#sessions) session.close(error);
   }
@@ -97,7 +101,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
 
   #sessionFor(cluster: string): ClusterSession {
     const current = this.#current.get(cluster);
-    if (current !== undefined && !current.retired) return current;
+    if (current !== undefined && !current.isRetired) return current;
     // It keeps the streams that it has, and goes when they are done.
     current?.retire();
     const { clock, log, software, limits = defaultLimits } = this.#options;
@@ -125,4 +129,8 @@ export class PooledDialer implements Dialer, AsyncDisposable {
     this.#current.set(cluster, made);
     return made;
   }
+}
+
+function drainingError(): TunnelError {
+  return new TunnelError('draining', 'this dialer is shutting down');
 }

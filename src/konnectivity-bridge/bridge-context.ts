@@ -1,30 +1,37 @@
 import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import type { Logger } from '../base/log/logger.ts';
 import type { Dialer } from '../dialer/dialer.ts';
-import type { Connection } from './connection.ts';
+import type { TunnelError } from '../tunnel/errors.ts';
 import type { ResolveDestination } from './destination.ts';
 import type { DialFailureReason } from './metrics.ts';
 import type { BridgeLimits } from './options.ts';
-import type { TurnFlusher } from './packet-writer.ts';
-import type { ProxyStream } from './proxy-stream.ts';
 import type { PacketBufferPool } from './packet-buffer.ts';
 
-/** What all calls of one bridge share. */
-export interface BridgeContext {
+/** A connection whose client has closed and whose target still takes what was written. */
+export interface FlushingConnection {
+  /** Resets the target. */
+  endFlush(error: TunnelError): void;
+}
+
+/** What all proxied connections of a bridge share, whatever protocol their clients speak. */
+export interface ConnectionContext {
   readonly dialer: Dialer;
-  readonly resolve: ResolveDestination;
   readonly limits: BridgeLimits;
-  readonly pool: PacketBufferPool;
-  readonly turn: TurnFlusher;
   readonly clock: Clock;
   readonly log: Logger;
   readonly dialFailed: (reason: DialFailureReason) => void;
-  /** Calls that are not over. */
-  readonly calls: Set<ProxyStream>;
-  /** Connections by what they are doing; each is in one of these at most. */
-  readonly pendingDials: Set<Connection>;
-  readonly established: Set<Connection>;
-  readonly flushing: Set<Connection>;
-  /** A call or a connection is over. */
-  readonly onLeft: () => void;
+  /** Connections by state. A connection is in one of these sets at most. */
+  readonly pendingDials: Set<object>;
+  readonly established: Set<object>;
+  readonly flushing: Set<FlushingConnection>;
+  /** A call or a connection has ended. */
+  readonly onEnded: () => void;
+}
+
+/** What all calls of konnectivity clients share. */
+export interface BridgeContext extends ConnectionContext {
+  readonly resolve: ResolveDestination;
+  readonly pool: PacketBufferPool;
+  /** Calls that have not ended. */
+  readonly calls: Set<object>;
 }

@@ -1,18 +1,18 @@
-/** Every way in which a client's packets, a destination or the bridge's own configuration can be wrong. */
+/** What can be wrong with a client's packets, a destination or the bridge's options. */
 export type BridgeErrorCode =
-  // What a client sent.
+  // A client's packets.
   | 'malformed_packet'
   | 'packet_too_large'
   | 'compressed_packet'
-  // What a client asked for.
+  // A client's destination.
   | 'invalid_address'
   | 'unsupported_network'
   | 'unknown_destination'
-  // What the bridge was started with.
+  // The start of the bridge.
   | 'invalid_options'
   | 'listen_failed';
 
-/** The one error class of the bridge: callers branch on `code`, people read the sentence. */
+/** The error class of the bridge. Callers branch on `code`, and `message` is for people. */
 export class BridgeError extends Error {
   override readonly name = 'BridgeError';
   readonly code: BridgeErrorCode;

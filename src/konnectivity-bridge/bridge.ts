@@ -1,12 +1,13 @@
 import { type Clock, systemClock } from '../base/clock.ts';
-import type { ConnectionRefusal } from '../base/connection-limits.ts';
-import type { Logger } from '../base/logger.ts';
-import type { ReloadedFiles } from '../base/reloaded-files.ts';
+import { Condition } from '../base/condition.ts';
+import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { ReloadedFiles } from '../base/files/reloaded-files.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import { destinationResolver } from './destination.ts';
-import type { Front } from './front.ts';
+import type { AcceptCall, Front, StartFront } from './front.ts';
 import { startHttp2Front } from './http2-front.ts';
 import { type BridgeMetrics, type ClientRefusal, noMetrics } from './metrics.ts';
 import {
@@ -15,37 +16,39 @@ import {
   checkFrontOptions,
   defaultBridgeLimits,
 } from './options.ts';
-import { TurnFlusher } from './packet-writer.ts';
 import { ProxyStream } from './proxy-stream.ts';
 import { PacketBufferPool } from './packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from './tls-files.ts';
 
 export interface BridgeParts {
-  /** Belongs to the caller: the bridge neither drains nor closes it. */
+  /** Belongs to the caller. The bridge neither drains nor closes it. */
   readonly dialer: Dialer;
   readonly log: Logger;
   readonly metrics?: BridgeMetrics;
   readonly clock?: Clock;
   /** Overrides of `defaultBridgeLimits`. */
   readonly limits?: Partial<BridgeLimits>;
+  /** The implementation of HTTP/2 (default: node:http2). */
+  readonly startFront?: StartFront;
 }
 
 export interface RunningBridge extends AsyncDisposable {
-  /** Where it listens, TCP first: `host:port`, or the path of the Unix socket. */
+  /** Addresses of the listeners, TCP first: `host:port`, or the path of the Unix socket. */
   readonly addresses: readonly string[];
 
   /**
-   * Takes no new calls and waits until those that are open have ended; then, or when `signal` aborts, ends everything.
-   * Clients are told (GOAWAY) in a way that leaves open calls alone.
+   * Takes no new calls and waits until open calls have ended. Then, or when `signal` aborts, ends
+   * everything. Clients get a GOAWAY that leaves open calls alone.
    */
   drain(signal: AbortSignal): Promise<void>;
 
-  /** Ends everything at once; open connections are reset. Idempotent. */
+  /** Ends everything at once. Open connections are reset. Idempotent. */
   close(): Promise<void>;
 }
 
 /**
- * Starts a konnectivity bridge: takes dials of konnectivity clients and makes them through `parts.dialer`.
+ * Starts a konnectivity bridge, which accepts dials of konnectivity clients and makes them through
+ * `parts.dialer`.
  *
  * @throws BridgeError `invalid_options`, `listen_failed`
  */
@@ -66,20 +69,24 @@ export async function startBridge(
 
 class Bridge implements RunningBridge {
   readonly #context: BridgeContext;
-  readonly #clientRefused: (why: ClientRefusal) => void;
-  readonly #connectionClosed: (why: ConnectionRefusal) => void;
+  readonly #clientRefused: (reason: ClientRefusal) => void;
+  readonly #connectionClosed: (reason: ConnectionRefusal) => void;
+  readonly #startFront: StartFront;
   readonly #fronts: Front[] = [];
   #tls: ReloadedFiles<TlsMaterial> | undefined;
-  #onIdle: (() => void) | undefined;
+  /** No call is open and nothing is being flushed. */
+  readonly #idle = new Condition(
+    () => this.#context.calls.size === 0 && this.#context.flushing.size === 0,
+  );
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
+    this.#startFront = parts.startFront ?? startHttp2Front;
     this.#context = {
       dialer: parts.dialer,
       resolve: destinationResolver(options),
       limits: { ...defaultBridgeLimits, ...parts.limits },
       pool: new PacketBufferPool(),
-      turn: new TurnFlusher(),
       clock: parts.clock ?? systemClock,
       log: parts.log.child({ subsystem: 'konnectivity-bridge' }),
       dialFailed: metrics.counter(
@@ -91,7 +98,7 @@ class Bridge implements RunningBridge {
       pendingDials: new Set(),
       established: new Set(),
       flushing: new Set(),
-      onLeft: () => this.#checkIdle(),
+      onEnded: () => this.#idle.changed(),
     };
     this.#clientRefused = metrics.counter(
       'client_refusal_count',
@@ -106,7 +113,7 @@ class Bridge implements RunningBridge {
     exposeGauges(metrics, this.#context);
     metrics.gauge(
       'tls_files_stale',
-      '1 while certificate, key or client CA have changed into something that cannot be used',
+      '1 while certificate, key or client CA have changed and cannot be used',
       () => (this.#tls?.stale === true ? 1 : 0),
     );
   }
@@ -116,31 +123,30 @@ class Bridge implements RunningBridge {
   }
 
   async listen(options: BridgeFrontOptions): Promise<void> {
-    const { limits, pool, clock, log } = this.#context;
+    const { limits, clock, log } = this.#context;
+    const accept: AcceptCall = (stream) => new ProxyStream(this.#context, stream);
     const shared = {
       limits,
-      pool,
       clock,
       log,
+      accept,
       clientRefused: this.#clientRefused,
       connectionClosed: this.#connectionClosed,
-      accept: (stream: ConstructorParameters<typeof ProxyStream>[1]) =>
-        new ProxyStream(this.#context, stream),
     };
-    if (options.listen) {
-      this.#tls =
-        options.tls && (await openTlsFiles(options.tls, { clock, log, choice: options.tlsChoice }));
-      const tls = this.#tls?.value;
-      const front = await startHttp2Front({
+    if (options.listen !== undefined) {
+      if (options.tls !== undefined) {
+        this.#tls = await openTlsFiles(options.tls, { clock, log, choice: options.tlsPolicy });
+      }
+      const front = await this.#startFront({
         ...shared,
         listen: options.listen,
-        ...(tls && { tls }),
+        tls: this.#tls?.value,
       });
       this.#fronts.push(front);
       this.#tls?.onChange((material) => front.setTls(material));
     }
     if (options.udsPath !== undefined) {
-      this.#fronts.push(await startHttp2Front({ ...shared, listen: options.udsPath }));
+      this.#fronts.push(await this.#startFront({ ...shared, listen: options.udsPath }));
     }
     log.info('konnectivity bridge listens', {
       addresses: this.addresses,
@@ -152,7 +158,7 @@ class Bridge implements RunningBridge {
     const { log, calls, flushing } = this.#context;
     for (const front of this.#fronts) front.stopAccepting();
     log.info('konnectivity bridge drains', { calls: calls.size, flushing: flushing.size });
-    await this.#idle(signal);
+    await this.#idle.wait(signal);
     await this.close();
   }
 
@@ -166,46 +172,28 @@ class Bridge implements RunningBridge {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-
-  /** Resolves when no call is open and nothing is being flushed, or when `signal` aborts. */
-  async #idle(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#onIdle = resolve;
-    this.#checkIdle();
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
-  }
-
-  #checkIdle(): void {
-    if (this.#context.calls.size === 0 && this.#context.flushing.size === 0) this.#onIdle?.();
-  }
 }
 
 function exposeGauges(metrics: BridgeMetrics, context: BridgeContext): void {
-  metrics.gauge(
-    'grpc_connections',
-    'Calls of ProxyService/Proxy that are open',
-    () => context.calls.size,
-  );
+  metrics.gauge('grpc_connections', 'Open calls of ProxyService/Proxy', () => context.calls.size);
   metrics.gauge(
     'pending_backend_dials',
-    'Dials that wait for their agent',
+    'Dials that wait for an answer of the agent',
     () => context.pendingDials.size,
   );
   metrics.gauge(
     'established_connections',
-    'Connections that are open between a client and a target',
+    'Open connections between a client and a target',
     () => context.established.size,
   );
   metrics.gauge(
     'flushing_connections',
-    'Connections whose client has closed and whose target still takes what was written',
+    'Connections whose client has closed and whose target still receives what was written',
     () => context.flushing.size,
   );
   metrics.gauge(
     'buffered_bytes',
-    'Memory that holds bytes on their way to clients',
+    'Memory for bytes on their way to clients, in bytes',
     () => context.pool.inUseBytes,
   );
 }

@@ -5,7 +5,7 @@ import type { BridgeLimits } from './options.ts';
 
 export interface ClientWatchOptions {
   readonly session: ServerHttp2Session;
-  /** The session's connection; a TLSSocket where it has TLS. */
+  /** The session's connection: a TLSSocket if it has TLS. */
   readonly socket: Socket;
   readonly limits: Pick<BridgeLimits, 'pingIntervalMs' | 'pingTimeoutMs'>;
   readonly clock: Clock;
@@ -14,12 +14,14 @@ export interface ClientWatchOptions {
 }
 
 /**
- * Finds out that the client of an HTTP/2 connection is gone although its system does not say so. TCP keepalive finds this only
- * while nothing is on its way: with unacknowledged data the kernel sends again for 15 minutes.
+ * Detects that the client of an HTTP/2 connection is gone without a word from its system. TCP
+ * keepalive detects this only while no data is on its way, because the kernel retransmits
+ * unacknowledged data for 15 minutes.
  *
- * A client with open calls that sends nothing gets a PING (RFC 9113, section 6.7). Any byte counts as an answer, because the answer
- * itself may be behind a long upload. A client that does not read its calls answers, because flow control does not apply to PING.
- * On a slow link the PING may be behind a long download, so bytes that leave a queue count as well.
+ * A client with open calls that sends nothing gets a PING (RFC 9113, section 6.7). Any byte counts
+ * as an answer, because the answer itself may be behind a long upload. A client that does not read
+ * its calls still answers, because flow control does not apply to PING. On a slow link the PING may
+ * be behind a long download, so bytes that leave a queue count too.
  */
 export class ClientWatch {
   readonly #options: ClientWatchOptions;
@@ -28,8 +30,8 @@ export class ClientWatch {
   #progressed = false;
   #heardBytes = 0;
   #heardAtMs = 0;
-  /** When the PING was sent that nothing has followed. */
-  #askedAtMs: number | undefined;
+  /** When the PING was sent that has no answer yet. */
+  #pingAtMs: number | undefined;
 
   constructor(options: ClientWatchOptions) {
     this.#options = options;
@@ -40,12 +42,12 @@ export class ClientWatch {
     this.#calls++;
     if (this.#timer !== undefined) return;
     this.#heard();
-    this.#plan();
+    this.#schedule();
   }
 
   /**
-   * Bytes have left the process while more of them wait. Then the kernel's buffer is full, and has room again only because the client's
-   * system has acknowledged something.
+   * Bytes have left the process while more bytes are queued. The kernel's buffer was full then, and
+   * has room again only because the client's system has acknowledged something.
    */
   progressed(): void {
     this.#progressed = true;
@@ -58,31 +60,31 @@ export class ClientWatch {
     this.#timer = undefined;
   }
 
-  #plan(): void {
+  #schedule(): void {
     const { clock, limits } = this.#options;
-    this.#timer = clock.setTimer(limits.pingIntervalMs, () => this.#look());
+    this.#timer = clock.setTimer(limits.pingIntervalMs, () => this.#check());
   }
 
   #heard(): void {
     this.#heardBytes = this.#options.socket.bytesRead;
     this.#heardAtMs = this.#options.clock.now();
-    this.#askedAtMs = undefined;
+    this.#pingAtMs = undefined;
     this.#progressed = false;
   }
 
-  #look(): void {
+  #check(): void {
     const { session, socket, clock, limits, onDead } = this.#options;
     if (session.destroyed) return;
     const nowMs = clock.now();
     if (socket.bytesRead !== this.#heardBytes || this.#progressed) {
       this.#heard();
-    } else if (this.#askedAtMs === undefined) {
-      this.#askedAtMs = nowMs;
+    } else if (this.#pingAtMs === undefined) {
+      this.#pingAtMs = nowMs;
       session.ping(() => {});
-    } else if (nowMs - this.#askedAtMs >= limits.pingTimeoutMs) {
+    } else if (nowMs - this.#pingAtMs >= limits.pingTimeoutMs) {
       onDead(nowMs - this.#heardAtMs);
       return;
     }
-    this.#plan();
+    this.#schedule();
   }
 }

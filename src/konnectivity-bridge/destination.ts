@@ -1,19 +1,20 @@
-import type { TcpTarget } from '../tunnel/stream-handler.ts';
+import type { TcpTarget } from '../tunnel/stream-request.ts';
 import { BridgeError } from './bridge-error.ts';
 import type { BridgeFrontOptions } from './options.ts';
 
-/** Where a client's address leads. */
+/** The cluster and target that a client's address means. */
 export interface Destination {
   readonly cluster: string;
   readonly target: TcpTarget;
 }
 
-/** Finds the destination of an address. @throws BridgeError with the text that the client shall see */
+/** Finds the destination of an address. @throws BridgeError with the text that the client gets */
 export type ResolveDestination = (network: string, address: string) => Destination;
 
 /**
- * Names of clusters and of Kubernetes namespaces and services: DNS labels. A cluster is not called `a.b`: it has a namespace of its name on
- * the hub, and brokers let nobody in for it. So the dots alone say which part of a name is the cluster.
+ * A DNS label, which names of clusters, namespaces and services are. A managed cluster has a
+ * namespace of its name on the hub cluster, so its name has no dot. The dots of an address
+ * therefore show which part is the cluster.
  */
 const label = '[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?';
 const clusterName = new RegExp(`^${label}$`);
@@ -22,10 +23,12 @@ const hashedName = /^(cluster-[0-9a-f]{48})\.open-cluster-management\.proxy$/;
 const serviceName = new RegExp(`^(${label}\\.${label}\\.svc)\\.(${label})$`);
 
 /**
- * The names that clients of Cluster Proxy use, compared exactly, with any port:
- * `<cluster>`, `<cluster>.<install namespace>` and `cluster-<48 hex of sha256>.open-cluster-management.proxy` lead to the
- * cluster's kube-apiserver, `<service>.<namespace>.svc.<cluster>` to a service. Whether a namespace is the right one only the cluster's agent
- * knows, so it gets the whole name. In single-cluster mode every host is the target's own name.
+ * Resolves the names that clients of Cluster Proxy use, compared exactly, with any port.
+ * `<cluster>`, `<cluster>.<install namespace>` and `cluster-<48 hex of
+ * sha256>.open-cluster-management.proxy` mean the cluster's kube-apiserver.
+ * `<service>.<namespace>.svc.<cluster>` means a service. The agent gets the whole name, because
+ * only the agent knows its install namespace. In single-cluster mode every host is the target's own
+ * name.
  */
 export function destinationResolver(
   options: Pick<BridgeFrontOptions, 'cluster'>,
@@ -37,25 +40,28 @@ export function destinationResolver(
     const { host, port } = parseAddress(address);
     if (options.cluster !== undefined) return destination(options.cluster, host, port);
     const service = serviceName.exec(host);
-    if (service) return destination(service[2]!, service[1]!, port);
+    if (service !== null) return destination(service[2]!, service[1]!, port);
     const hashed = hashedName.exec(host);
-    // The broker knows a cluster by this alias as well; the agent takes it for its kube-apiserver like its name.
-    if (hashed) return destination(hashed[1]!, hashed[1]!, port);
+    // The broker knows this alias of the cluster, and the agent takes it for its kube-apiserver.
+    if (hashed !== null) return destination(hashed[1]!, hashed[1]!, port);
     const namespaced = namespacedName.exec(host);
-    if (namespaced) return destination(namespaced[1]!, host, port);
+    if (namespaced !== null) return destination(namespaced[1]!, host, port);
     if (clusterName.test(host)) return destination(host, host, port);
     throw new BridgeError('unknown_destination', noAgentText);
   };
 }
 
-/** What clients are told, to the letter, where nobody speaks for a destination. */
+/** What clients get when a destination has no agent. Clients compare this text. */
 export const noAgentText = 'No agent available';
 
 function destination(cluster: string, host: string, port: number): Destination {
   return { cluster, target: { kind: 'tcp', host, port } };
 }
 
-/** Splits `host:port` or `[v6]:port`; the complaints have the shape of Go's, which operators match on. */
+/**
+ * Splits `host:port` or `[v6]:port`. Errors have the words of Go's net package, because operators
+ * search logs for them.
+ */
 export function parseAddress(address: string): TcpAddressParts {
   const colon = address.lastIndexOf(':');
   if (address === '') throw invalid('missing address');

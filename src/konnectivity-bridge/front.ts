@@ -1,4 +1,8 @@
-import type { PacketBuffer } from './packet-buffer.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
+import type { ClientRefusal } from './metrics.ts';
+import type { BridgeLimits, TcpAddress } from './options.ts';
 import type { TlsMaterial } from './tls-files.ts';
 
 /** The gRPC statuses with which the bridge ends a call. */
@@ -12,52 +16,80 @@ export const GrpcStatus = {
 export type GrpcStatus = (typeof GrpcStatus)[keyof typeof GrpcStatus];
 
 /**
- * One call of `/ProxyService/Proxy`, as a transport gives it to the bridge: two byte streams of gRPC messages and a status.
- * After the call is over, every verb does nothing.
+ * Learns what became of bytes that were given to `send`: one of the two, once. An object, so that
+ * no packet needs a closure.
+ */
+export interface OwnerOfBytes {
+  /** The bytes have left the process, or were never queued. Their memory can be used again. */
+  onReleased(): void;
+
+  /**
+   * The call has ended while the bytes were queued. The kernel may still read them, so their memory
+   * must not be used again.
+   */
+  onAbandoned(): void;
+}
+
+/**
+ * One call of `/ProxyService/Proxy` as a transport offers it to the bridge: two byte streams of
+ * gRPC messages and a status. After the end of the call, every method does nothing. The contract
+ * suite is test/contracts/front.contract.ts.
  */
 export interface FrontStream {
-  /** Who is at the other end, for logs. */
+  /** The client's address and name, for logs. */
   readonly peer: string;
 
-  /** Bytes that were given to `send` and are still in this process. */
+  /** How many bytes of all `send`s are still in this process. */
   readonly queuedBytes: number;
 
-  /** How many `send`s those are. */
+  /** How many `send`s these bytes belong to. */
   readonly queuedPackets: number;
 
   /**
-   * Sends `bytes` after all that was sent before, by reference: they must stay as they are. Where they lie in `buffer`, that
-   * goes back to the pool as soon as they have left the process.
+   * Sends `bytes` after all earlier ones, by reference: they must not change until `owner` has been
+   * told.
    */
-  send(bytes: Uint8Array, buffer?: PacketBuffer): void;
+  send(bytes: Uint8Array, owner?: OwnerOfBytes): void;
 
-  /** No more `onData` until `resume`, except for what has been read already. The client is held back by HTTP/2's window. */
+  /**
+   * Stops `onData` until `resume`, except for bytes that have been read already. HTTP/2's window
+   * holds the client back.
+   */
   pause(): void;
   resume(): void;
 
-  /** Ends the call with a status after all that was sent; nothing that the client still sends is read. Idempotent. */
+  /**
+   * Ends the call with a status after all sent bytes. What the client still sends is dropped.
+   * Idempotent.
+   */
   end(status: GrpcStatus, message?: string): void;
 
-  /** Ends the call at once; what was not sent yet is lost. Idempotent. */
+  /** Ends the call at once. Queued bytes are lost. Idempotent. */
   abort(): void;
 }
 
-/** The bridge's end of a call. None of these is called from inside a verb of the stream. */
+/** The bridge's end of a call. A front never calls it from inside a method of `FrontStream`. */
 export interface FrontHandler {
   /** Bytes from the client, in order. Borrowed: valid until this returns. */
   onData(bytes: Uint8Array): void;
 
-  /** Some of what was given to `send` has left the process. */
+  /** Some sent bytes have left the process. */
   onSent(): void;
 
-  /** The client will send no more: the call has ended, was cancelled, or its connection is gone. The last `onData` came before. */
+  /**
+   * The client sends no more, because it ended or cancelled the call, or its connection is gone.
+   * Comes after the last `onData`.
+   */
   onEnd(): void;
 
-  /** The call is over in both directions. The last call, made once, after `onEnd` or instead of it. */
+  /**
+   * The call has ended in both directions. Comes once, as the last event, after `onEnd` or instead
+   * of it.
+   */
   onClose(): void;
 }
 
-/** Takes a new call; returns who handles it. The stream may be used at once. */
+/** Takes a new call and returns its handler. The stream can be used at once. */
 export type AcceptCall = (stream: FrontStream) => FrontHandler;
 
 /** A listener that takes calls. */
@@ -65,12 +97,35 @@ export interface Front {
   /** `host:port` or the path of a Unix socket. */
   readonly address: string;
 
-  /** Handshakes from now on use this; connections that stand are left alone. For a front that was started with TLS. */
+  /**
+   * Later handshakes use `material`, established connections stay as they are. Only for a front
+   * that was started with TLS.
+   */
   setTls(material: TlsMaterial): void;
 
-  /** Takes no new connections and calls; those that are open go on. Idempotent. */
+  /** Takes no new connections and calls. Open calls continue. Idempotent. */
   stopAccepting(): void;
 
-  /** Ends everything at once; resolves when the listener and every connection are gone. Idempotent. */
+  /**
+   * Ends everything at once. Resolves when the listener and all connections are closed. Idempotent.
+   */
   close(): Promise<void>;
 }
+
+export interface FrontOptions {
+  /** A TCP address, or the path of a Unix socket. */
+  readonly listen: TcpAddress | string;
+  /** Without it the front speaks HTTP/2 in the clear (with prior knowledge). */
+  readonly tls?: TlsMaterial | undefined;
+  readonly limits: BridgeLimits;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly accept: AcceptCall;
+  /** Counts a connection that is closed although its certificate comes from the client CA. */
+  readonly clientRefused: (reason: ClientRefusal) => void;
+  /** Counts a connection that is closed because of the limits. */
+  readonly connectionClosed: (reason: ConnectionRefusal) => void;
+}
+
+/** Starts a front. @throws BridgeError `listen_failed` */
+export type StartFront = (options: FrontOptions) => Promise<Front>;

@@ -13,8 +13,10 @@ const refusal = [
 ].join('\r\n');
 
 /**
- * Tells a client that has not negotiated HTTP/2, such as a kube-apiserver with `proxyProtocol: HTTPConnect`, what is spoken here, and hangs
- * up. Without TLS nothing is negotiated. To look at the first bytes before node:http2 does would cost uploads a third of their speed.
+ * Answers a client that has not negotiated HTTP/2, such as a kube-apiserver with `proxyProtocol:
+ * HTTPConnect`, with the setting that it needs, and hangs up. Only for TLS, because nothing is
+ * negotiated without it. Reading the first bytes before node:http2 does would cost uploads a third
+ * of their speed.
  */
 export function refuseHttp1(socket: Socket): void {
   socket.on('error', () => {});

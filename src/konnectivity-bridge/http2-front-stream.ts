@@ -1,39 +1,38 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Clock, Timer } from '../base/clock.ts';
-import type { FrontHandler, FrontStream, GrpcStatus } from './front.ts';
-import type { PacketBuffer, PacketBufferPool } from './packet-buffer.ts';
+import type { FrontHandler, FrontStream, GrpcStatus, OwnerOfBytes } from './front.ts';
 
 export interface Http2FrontStreamOptions {
   readonly peer: string;
-  readonly pool: PacketBufferPool;
   readonly clock: Clock;
   /** `BridgeLimits.lingerMs`. */
   readonly lingerMs: number;
-  /** Bytes have left the process, and more of this call wait. */
+  /** Bytes have left the process while more bytes of this call are queued. */
   readonly onProgress: () => void;
 }
 
-/** A call on node:http2. The response's head is sent at once; a status follows in the trailers. */
+/**
+ * A call on node:http2. The head of the response is sent at once, and the status follows in the
+ * trailers.
+ */
 export class Http2FrontStream implements FrontStream {
   readonly peer: string;
   readonly #stream: ServerHttp2Stream;
-  readonly #pool: PacketBufferPool;
   readonly #clock: Clock;
   readonly #lingerMs: number;
   #lingerTimer: Timer | undefined;
   readonly #onProgress: () => void;
   #handler: FrontHandler | undefined;
   #queuedBytes = 0;
-  /** What has been written and not yet taken: sizes, and the buffers that are ours to recycle, both in order. */
+  /** What has been written and not yet taken: sizes and owners, both in order. */
   readonly #queuedSizes: number[] = [];
-  readonly #queuedBuffers: (PacketBuffer | undefined)[] = [];
+  readonly #queuedOwners: (OwnerOfBytes | undefined)[] = [];
   #status: GrpcStatus | undefined;
   #message = '';
 
   constructor(stream: ServerHttp2Stream, options: Http2FrontStreamOptions) {
     this.peer = options.peer;
     this.#stream = stream;
-    this.#pool = options.pool;
     this.#clock = options.clock;
     this.#lingerMs = options.lingerMs;
     this.#onProgress = options.onProgress;
@@ -64,14 +63,14 @@ export class Http2FrontStream implements FrontStream {
     return this.#queuedSizes.length;
   }
 
-  send(bytes: Uint8Array, buffer?: PacketBuffer): void {
+  send(bytes: Uint8Array, owner?: OwnerOfBytes): void {
     if (this.#status !== undefined || this.#stream.destroyed || this.#stream.closed) {
-      if (buffer) this.#pool.recycle(buffer);
+      owner?.onReleased();
       return;
     }
     this.#queuedBytes += bytes.length;
     this.#queuedSizes.push(bytes.length);
-    this.#queuedBuffers.push(buffer);
+    this.#queuedOwners.push(owner);
     this.#stream.write(bytes, this.#onWritten);
   }
 
@@ -103,8 +102,9 @@ export class Http2FrontStream implements FrontStream {
       'grpc-status': String(this.#status),
       ...(message !== '' && { 'grpc-message': message }),
     });
-    // Clients close their half now. One that does not would keep the stream for ever. The timeout of the stream itself would not do:
-    // it begins again with each byte that the client sends.
+    // Clients close their half now. A client that does not would keep the stream for ever. The
+    // stream's own timeout does not help, because it starts again with each byte that the client
+    // sends.
     this.#lingerTimer = this.#clock.setTimer(this.#lingerMs, () =>
       this.#stream.close(constants.NGHTTP2_NO_ERROR),
     );
@@ -112,21 +112,21 @@ export class Http2FrontStream implements FrontStream {
 
   readonly #onWritten = (error?: Error | null): void => {
     this.#queuedBytes -= this.#queuedSizes.shift()!;
-    const buffer = this.#queuedBuffers.shift();
-    // A write that failed may still be half in the socket's hands, so its buffer is not filled again.
+    const owner = this.#queuedOwners.shift();
+    // Of a write that failed, the socket may still hold a part.
     if (error) {
-      if (buffer) this.#pool.drop(buffer);
+      owner?.onAbandoned();
       return;
     }
-    if (buffer) this.#pool.recycle(buffer);
+    owner?.onReleased();
     if (this.#queuedBytes > 0) this.#onProgress();
     this.#handler?.onSent();
   };
 
   #onClose(): void {
     this.#lingerTimer?.cancel();
-    for (const buffer of this.#queuedBuffers) if (buffer) this.#pool.drop(buffer);
-    this.#queuedBuffers.fill(undefined);
+    for (const owner of this.#queuedOwners) owner?.onAbandoned();
+    this.#queuedOwners.fill(undefined);
     const handler = this.#handler;
     this.#handler = undefined;
     handler?.onClose();

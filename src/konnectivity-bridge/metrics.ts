@@ -1,20 +1,20 @@
 /**
- * Where the bridge's numbers go. Names are without a prefix; whoever passes this maps them to a metrics library. Gauges are
- * read when somebody looks, so they are views of what the bridge holds and cannot drift.
+ * Receives the bridge's metrics. Names have no prefix, and the caller maps them to a metrics
+ * library. Gauges are read at each scrape, so they show what the bridge holds and cannot drift.
  */
 export interface BridgeMetrics {
   gauge(name: string, help: string, read: () => number): void;
-  /** Returns what counts one more; `label` names what the argument of that stands for. */
+  /** Returns a function that adds one. Its argument is the value of the label `label`. */
   counter(name: string, help: string, label: string): (value: string) => void;
 }
 
-/** Counts nothing; for library users who pass no metrics. */
+/** Discards all metrics, for library users who pass none. */
 export const noMetrics: BridgeMetrics = {
   gauge() {},
   counter: () => () => {},
 };
 
-/** Why a client that showed a certificate of the client CA was turned away all the same. */
+/** Why a client with a certificate of the client CA was refused. */
 export type ClientRefusal = 'agent_certificate';
 
 /** Why a dial failed, in the words of upstream's `dial_failure_count`. */

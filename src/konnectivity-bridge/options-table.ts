@@ -1,7 +1,7 @@
-import type { OptionsDraft } from '../base/options.ts';
-import type { OptionsTable, OptionValues } from '../base/options-table.ts';
-import { formatHostPort, isLoopback } from '../base/options-values.ts';
-import { defaultTlsChoice } from '../base/tls-choice.ts';
+import type { OptionsDraft } from '../base/options/read-options.ts';
+import type { OptionsTable, OptionsOf } from '../base/options/option-table.ts';
+import { formatHostPort, isLoopback } from '../base/net/host-port.ts';
+import { defaultTlsPolicy } from '../base/tls/tls-policy.ts';
 import type { BridgeFrontOptions } from './options.ts';
 
 export const bridgeFrontTable = {
@@ -24,28 +24,28 @@ export const bridgeFrontTable = {
     name: 'konnectivity-client-ca',
     kind: 'file',
     holdsCasOf: 'clients',
-    help: 'The CAs (PEM), roots or intermediates, that certificates of konnectivity clients must come from; clients without one are refused.',
+    help: 'The CAs (PEM), roots or intermediates, that certificates of konnectivity clients must come from; clients without such a certificate are refused.',
   },
   konnectivityUds: {
     name: 'konnectivity-uds',
     kind: 'string',
     placeholder: 'PATH',
-    help: 'A Unix socket where konnectivity clients connect; its owner and group may.',
+    help: 'A Unix socket where konnectivity clients connect. Its owner and group have access.',
   },
   cluster: {
     name: 'cluster',
     kind: 'clusterName',
-    help: 'Single-cluster mode, for the egress selector of a kube-apiserver: every destination goes to this cluster.',
+    help: 'Single-cluster mode, for the egress selector of a kube-apiserver: every destination is in this cluster.',
   },
 } as const satisfies OptionsTable;
 
 type FrontTable = typeof bridgeFrontTable;
 const tlsKeys = ['konnectivityTlsCert', 'konnectivityTlsKey', 'konnectivityClientCa'] as const;
 
-/** What the bridge is told; undefined where the options ask for no front at all. */
+/** The fronts that the options ask for, or undefined if they ask for none. */
 export function bridgeFrontOptions(
-  values: OptionValues<FrontTable>,
-  tlsChoice = defaultTlsChoice,
+  values: OptionsOf<FrontTable>,
+  tlsPolicy = defaultTlsPolicy,
 ): BridgeFrontOptions | undefined {
   const { konnectivityListen: listen, konnectivityUds: udsPath, cluster } = values;
   if (listen === undefined && udsPath === undefined) return undefined;
@@ -55,7 +55,7 @@ export function bridgeFrontOptions(
     ...(udsPath !== undefined && { udsPath }),
     ...(certFile &&
       keyFile &&
-      clientCaFile && { tls: { certFile, keyFile, clientCaFile }, tlsChoice }),
+      clientCaFile && { tls: { certFile, keyFile, clientCaFile }, tlsPolicy }),
     ...(cluster !== undefined && { cluster }),
   });
 }
@@ -93,7 +93,7 @@ function checkTcpFront({ values, given, label, problem, warn }: OptionsDraft<Fro
     );
   } else {
     problem(
-      `${label('konnectivityListen')}=${address} can be reached from other machines but nobody is asked for credentials, ` +
+      `${label('konnectivityListen')}=${address} can be reached from other machines but no client is asked for credentials, ` +
         `give ${needed}, or listen on 127.0.0.1`,
     );
   }

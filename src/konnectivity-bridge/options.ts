@@ -1,19 +1,19 @@
-import { connectionShare } from '../base/open-file-limit.ts';
-import { isLoopback } from '../base/options-values.ts';
-import type { TlsChoice } from '../base/tls-choice.ts';
+import { connectionShare } from '../base/server/open-file-limit.ts';
+import { isLoopback } from '../base/net/host-port.ts';
+import type { TlsPolicy } from '../base/tls/tls-policy.ts';
 import { BridgeError } from './bridge-error.ts';
 
-/** What a bridge is told about its fronts and its clusters; the command line's flags fill this in. */
+/** The fronts and clusters of a bridge, as the command line's options give them. */
 export interface BridgeFrontOptions {
   /** gRPC over TCP. Without TLS only on a loopback address. */
   readonly listen?: TcpAddress;
-  /** gRPC over a Unix socket, mode 0770: what kube-apiserver's egress selector dials. */
+  /** gRPC over a Unix socket with mode 0770, for kube-apiserver's egress selector. */
   readonly udsPath?: string;
-  /** Certificate and key for `listen`, and the CA that clients must have a certificate of; all three or none. */
+  /** Certificate and key for `listen`, and the CA of clients' certificates. All three or none. */
   readonly tls?: TlsFiles;
-  /** Versions and cipher suites of that TLS. */
-  readonly tlsChoice?: TlsChoice;
-  /** Single-cluster mode: every destination, whatever its name, goes to this cluster. */
+  /** TLS versions and cipher suites for `listen`. */
+  readonly tlsPolicy?: TlsPolicy;
+  /** Single-cluster mode: every destination is in this cluster. */
   readonly cluster?: string;
 }
 
@@ -30,37 +30,52 @@ export interface TlsFiles {
   readonly clientCaFile: string;
 }
 
-/** Every bound on a client and every time that the bridge waits, in one place. */
+/** All limits on a client and all timeouts of the bridge. */
 export interface BridgeLimits {
-  /** How long the agent may take to connect to a target, in milliseconds. A client gives up after 30 s. */
+  /**
+   * How long the agent may take to connect to a target, in milliseconds. A client gives up after
+   * 30 s.
+   */
   readonly dialTimeoutMs: number;
-  /** How long after `dialTimeoutMs` the bridge answers in place of a dialer that says nothing, in milliseconds. */
+  /**
+   * How long after `dialTimeoutMs` the bridge answers in place of a silent dialer, in milliseconds.
+   */
   readonly dialGraceMs: number;
   /**
-   * How long a target's first bytes are held after DIAL_RSP while the client says nothing, in milliseconds. The Go client drops
-   * what comes before it has registered the connection, which on a starved machine takes it more than 50 ms.
+   * How long a target's first bytes are held after DIAL_RSP while the client sends nothing, in
+   * milliseconds. The Go client drops bytes that come before it has registered the connection,
+   * which takes more than 50 ms on a busy machine.
    */
   readonly holdMs: number;
   /**
-   * How long a target may take what a client wrote before its CLOSE_REQ, and close, in milliseconds. The client does not
-   * wait for this; then the connection is reset.
+   * How long a target has to take what a client wrote before its CLOSE_REQ, and to close, in
+   * milliseconds. Then the connection is reset. The client does not wait for this.
    */
   readonly flushTimeoutMs: number;
-  /** Bytes on their way to a client above which its target's window is not given back. */
+  /** With more bytes queued for a client, its target's window is not given back. */
   readonly maxQueuedBytes: number;
-  /** How long a connection may take for its TLS handshake, and again for the first HTTP/2 frame, in milliseconds. */
+  /**
+   * How long a connection may take for its TLS handshake, and again for the first HTTP/2 frame, in
+   * milliseconds.
+   */
   readonly handshakeTimeoutMs: number;
-  /** How long a client may keep its half of a call open after our answer was complete, in milliseconds. */
+  /**
+   * How long a client may keep its half of a call open after our answer was complete, in
+   * milliseconds.
+   */
   readonly lingerMs: number;
   /** How long a client with open calls may send nothing before it gets a PING, in milliseconds. */
   readonly pingIntervalMs: number;
-  /** How long after the PING a client may go on sending nothing, in milliseconds. Then its connection is closed. */
+  /**
+   * How long a client may send nothing after the PING, in milliseconds. Then its connection is
+   * closed.
+   */
   readonly pingTimeoutMs: number;
-  /** Calls that one HTTP/2 connection may have open: a reusable tunnel has one per proxied connection. */
+  /** Open calls of one HTTP/2 connection. A reusable tunnel has a call per proxied connection. */
   readonly maxStreamsPerConnection: number;
   /** Connections to one listener. They stay below the limit of open files. */
   readonly maxConnections: number;
-  /** Those of them whose TLS handshake, or first HTTP/2 frame, has not come. */
+  /** Connections to one listener whose TLS handshake or first HTTP/2 frame has not come yet. */
   readonly maxHandshakes: number;
   /** Connections of one address (IPv6: one /64). */
   readonly maxConnectionsPerAddress: number;
@@ -68,7 +83,10 @@ export interface BridgeLimits {
   readonly windowBytes: number;
 }
 
-/** A quarter of the descriptors: agents and dialers have half in the process of a broker, and links to brokers in that of a bridge. */
+/**
+ * A quarter of the file descriptors. Half is for agents and dialers in a broker's process, and for
+ * links to brokers in a bridge's.
+ */
 const maxConnections = connectionShare(1 / 4);
 
 export const defaultBridgeLimits: BridgeLimits = {
@@ -90,13 +108,17 @@ export const defaultBridgeLimits: BridgeLimits = {
 
 /** @throws BridgeError `invalid_options` naming what is missing */
 export function checkFrontOptions(options: BridgeFrontOptions): void {
-  if (!options.listen && options.udsPath === undefined) {
+  if (options.listen === undefined && options.udsPath === undefined) {
     throw new BridgeError(
       'invalid_options',
       'the bridge has neither a TCP address nor a Unix socket to listen on',
     );
   }
-  if (options.listen && !options.tls && !isLoopback(options.listen.host)) {
+  if (
+    options.listen !== undefined &&
+    options.tls === undefined &&
+    !isLoopback(options.listen.host)
+  ) {
     throw new BridgeError(
       'invalid_options',
       `without a certificate, its key and a client CA the bridge listens on loopback only, not on ${options.listen.host}`,

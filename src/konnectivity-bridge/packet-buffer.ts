@@ -1,16 +1,25 @@
+import type { OwnerOfBytes } from './front.ts';
 import { dataHeaderMaxBytes } from './packet.ts';
 
-/** Payload of a DATA packet that we send: large enough to spare a client's ten slots, far below gRPC's 4 MiB. */
+/**
+ * Largest payload of a DATA packet that we send. Large, because a client has ten slots for packets,
+ * and far below gRPC's 4 MiB.
+ */
 export const maxPayloadBytes = 64 * 1024;
 const smallPayloadBytes = 4 * 1024;
 
-/** Memory for one DATA packet to a client: room for its header, then its payload. Belongs to a `PacketBufferPool`. */
-export class PacketBuffer {
+/**
+ * Memory of a pool for one DATA packet to a client: room for its header, then its payload. As an
+ * `OwnerOfBytes` it returns to its pool when a front has sent it.
+ */
+export class PacketBuffer implements OwnerOfBytes {
   readonly bytes: Buffer;
-  /** Where the payload ends; it starts at `dataHeaderMaxBytes`. */
+  /** Where the payload ends. It starts at `dataHeaderMaxBytes`. */
   end = dataHeaderMaxBytes;
+  readonly #pool: PacketBufferPool;
 
-  constructor(capacityBytes: number) {
+  constructor(pool: PacketBufferPool, capacityBytes: number) {
+    this.#pool = pool;
     this.bytes = Buffer.allocUnsafeSlow(dataHeaderMaxBytes + capacityBytes);
   }
 
@@ -22,9 +31,17 @@ export class PacketBuffer {
     return this.bytes.length - this.end;
   }
 
-  /** Room for a whole packet, however little of it is used. */
+  /** Whether there is room for a packet of the largest size. */
   get isLarge(): boolean {
     return this.bytes.length === dataHeaderMaxBytes + maxPayloadBytes;
+  }
+
+  onReleased(): void {
+    this.#pool.recycle(this);
+  }
+
+  onAbandoned(): void {
+    this.#pool.drop(this);
   }
 
   /** Copies `from[at..]` as far as there is room; returns how many bytes that were. */
@@ -38,8 +55,9 @@ export class PacketBuffer {
 }
 
 /**
- * Recycles the buffers of all connections of a bridge: refilling one costs a tenth of allocating it. Two sizes, because an
- * interactive connection must not pin 64 KiB for a few bytes.
+ * Recycles the buffers of all connections of a bridge, because refilling a buffer costs a tenth of
+ * allocating it. It has two sizes, because an interactive connection must not pin 64 KiB for a few
+ * bytes.
  */
 export class PacketBufferPool {
   readonly #small: PacketBuffer[] = [];
@@ -57,25 +75,28 @@ export class PacketBufferPool {
     return this.#inUseBytes;
   }
 
-  /** An empty buffer with room for `payloadBytes`, or for `maxPayloadBytes` where that is less. */
+  /** An empty buffer with room for `payloadBytes`, but at most for `maxPayloadBytes`. */
   take(payloadBytes: number): PacketBuffer {
     const isSmall = payloadBytes <= smallPayloadBytes;
     const buffer =
       (isSmall ? this.#small : this.#large).pop() ??
-      new PacketBuffer(isSmall ? smallPayloadBytes : maxPayloadBytes);
+      new PacketBuffer(this, isSmall ? smallPayloadBytes : maxPayloadBytes);
     buffer.end = dataHeaderMaxBytes;
     this.#inUseBytes += buffer.bytes.length;
     return buffer;
   }
 
-  /** Takes back a buffer that nobody reads any more. */
+  /** Takes back a buffer that is no longer read. */
   recycle(buffer: PacketBuffer): void {
     this.drop(buffer);
     const home = buffer.isLarge ? this.#large : this.#small;
     if ((home.length + 1) * buffer.bytes.length <= this.#keepBytes) home.push(buffer);
   }
 
-  /** Forgets a buffer that the kernel may still be reading; refilling it would show one client's bytes to another. */
+  /**
+   * Gives up a buffer that the kernel may still read. Refilling it would show one client's bytes to
+   * another client.
+   */
   drop(buffer: PacketBuffer): void {
     this.#inUseBytes -= buffer.bytes.length;
   }

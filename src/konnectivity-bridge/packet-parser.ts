@@ -1,21 +1,30 @@
 import { BridgeError } from './bridge-error.ts';
 import { checkConnectId, type ClientPacket, decodePacket, grpcPrefixBytes } from './packet.ts';
 
-/** What comes out of the parser, in the order in which it came in. */
+/** Receives the packets of a stream in order. */
 export interface PacketHandler {
-  /** A piece of the payload of a DATA packet, never empty. `bytes` is borrowed: valid until this returns. */
+  /**
+   * A piece of the payload of a DATA packet, never empty. `bytes` is borrowed: valid until this
+   * returns.
+   */
   onPayload(connectId: number, bytes: Uint8Array): void;
   /** A whole packet of any other type. */
   onPacket(packet: Exclude<ClientPacket, { kind: 'data' }>): void;
 }
 
-/** Every bound on what a client sends on one stream. */
+/** Limits on what a client sends on one stream. */
 export interface PacketLimits {
-  /** A whole DATA message, in bytes. It is never buffered: a client writes what its application wrote, of any size. */
+  /**
+   * A whole DATA message, in bytes. It is never buffered. A client puts one write of its
+   * application into one message, of any size.
+   */
   readonly maxDataBytes: number;
-  /** A whole message of any other type, in bytes; these are buffered. */
+  /** A whole message of any other type, in bytes. It is buffered. */
   readonly maxPacketBytes: number;
-  /** A DATA message whose fields do not come in the order of their numbers, in bytes; it has to be buffered. */
+  /**
+   * A DATA message whose fields do not come in the order of their numbers, in bytes. It must be
+   * buffered.
+   */
   readonly maxReorderedDataBytes: number;
 }
 
@@ -25,7 +34,10 @@ export const defaultPacketLimits: PacketLimits = {
   maxReorderedDataBytes: 1024 * 1024,
 };
 
-/** Longer than all that precedes the payload of a DATA packet in its usual shape: 3 + 5 + 1 + 10 + 1 + 5 bytes. */
+/**
+ * Longer than all that precedes the payload of a DATA packet in its usual shape: 3 + 5 + 1 + 10 + 1
+ * + 5 bytes.
+ */
 const headBytes = 32;
 const typeDataHead = 0x0804;
 const dataField = 0x22;
@@ -36,9 +48,9 @@ const firstCollectBytes = 4096;
 type Mode = 'head' | 'payload' | 'collect';
 
 /**
- * Takes the bytes of one gRPC stream in pieces of any size and finds the packets in them. The payload of DATA goes on
- * piece by piece as it arrives (cut-through): one `Write` of a client is one packet of any size, and buffering those whole cost
- * more than all the rest of the bridge.
+ * Finds the packets in the bytes of one gRPC stream, which come in pieces of any size. The payload
+ * of DATA is passed on piece by piece as it arrives (cut-through). One `Write` of a client is one
+ * packet of any size, and buffering whole packets cost more than the rest of the bridge.
  */
 export class PacketParser {
   readonly #handler: PacketHandler;
@@ -48,7 +60,10 @@ export class PacketParser {
   readonly #head = new Uint8Array(grpcPrefixBytes + headBytes);
   #headLength = 0;
   #connectId = 0;
-  /** Bytes of the current message's payload (mode `payload`) or of all of it (mode `collect`) that are still to come. */
+  /**
+   * Bytes of the current message that are missing: of its payload (mode `payload`) or of all of it
+   * (mode `collect`).
+   */
   #left = 0;
   #collected = new Uint8Array(0);
   #collectedLength = 0;
@@ -60,8 +75,8 @@ export class PacketParser {
   }
 
   /**
-   * @throws BridgeError `malformed_packet`, `packet_too_large` or `compressed_packet`; the stream is lost then, and the
-   *   parser must not be used again
+   * @throws BridgeError `malformed_packet`, `packet_too_large` or `compressed_packet`. The stream
+   *   is lost then, and the parser must not be used again.
    */
   push(chunk: Uint8Array): void {
     let at = 0;
@@ -71,7 +86,7 @@ export class PacketParser {
     }
   }
 
-  /** Nothing more is wanted: what still comes is not looked at, and the rest of the present chunk neither. */
+  /** Ignores what still comes, and the rest of the current chunk. */
   stop(): void {
     this.#stopped = true;
   }
@@ -99,7 +114,10 @@ export class PacketParser {
     return at;
   }
 
-  /** Looks at a message's first bytes, up to `end`, and decides how the rest is read; returns where the rest starts. */
+  /**
+   * Decides from a message's first bytes, up to `end`, how the rest is read. Returns where the rest
+   * starts.
+   */
   #startMessage(bytes: Uint8Array, at: number, end: number): number {
     if (bytes[at] !== 0) {
       throw new BridgeError(
@@ -127,8 +145,9 @@ export class PacketParser {
   }
 
   /**
-   * Reads what precedes the payload of a DATA packet whose fields come in the order of their numbers, with the payload as
-   * the last; returns where the payload starts, or 0 when the message is anything else.
+   * Reads what precedes the payload of a DATA packet whose fields come in the order of their
+   * numbers, with the payload as the last. Returns where the payload starts, or 0 for any other
+   * message.
    */
   #readDataHead(bytes: Uint8Array, start: number, end: number, messageBytes: number): number {
     if (end - start < 4) return 0;
@@ -171,7 +190,10 @@ export class PacketParser {
     return at + length;
   }
 
-  /** Grows with what has arrived, not with what was announced: five bytes must not cost a megabyte. */
+  /**
+   * Grows with what has arrived and not with the announced length, because five bytes must not cost
+   * a megabyte.
+   */
   #collect(piece: Uint8Array): void {
     const length = this.#collectedLength + piece.length;
     if (length > this.#collected.length) {
@@ -186,7 +208,7 @@ export class PacketParser {
   #finishCollecting(): void {
     this.#mode = 'head';
     const packet = decodePacket(this.#collected.subarray(0, this.#collectedLength));
-    // A client's packets other than DATA are few: nothing is kept for the next one.
+    // A client sends few packets other than DATA, so the memory is not kept for the next.
     this.#collected = new Uint8Array(0);
     if (packet.kind !== 'data') {
       if (this.#collectedLength > this.#limits.maxPacketBytes) {
@@ -209,10 +231,10 @@ function headLengthOf(bytes: Uint8Array, at: number): number {
   return grpcPrefixBytes + Math.min(messageBytesOf(bytes, at), headBytes);
 }
 
-/** The value that the last `readVarint` found: two results without an object per packet. */
+/** The value that the last `readVarint` found. A second result without an object per packet. */
 let varintValue = 0;
 
-/** Returns where the varint ends, or -1 when it does not end before `end` or is longer than any. */
+/** Returns where the varint ends, or -1 if it does not end before `end` or is too long. */
 function readVarint(bytes: Uint8Array, at: number, end: number): number {
   let scale = 1;
   varintValue = 0;
@@ -227,6 +249,6 @@ function readVarint(bytes: Uint8Array, at: number, end: number): number {
 function tooLarge(gotBytes: number, limitBytes: number): BridgeError {
   return new BridgeError(
     'packet_too_large',
-    `a packet of ${gotBytes} bytes is longer than the ${limitBytes} that are accepted`,
+    `a packet of ${gotBytes} bytes is longer than the limit of ${limitBytes}`,
   );
 }

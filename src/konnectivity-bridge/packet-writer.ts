@@ -1,22 +1,27 @@
+import { atEndOfTurn, type TurnTask } from '../base/end-of-turn.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 import type { FrontStream } from './front.ts';
 import { dataHeaderMaxBytes, writeDataHeader } from './packet.ts';
 import { maxPayloadBytes, type PacketBuffer, type PacketBufferPool } from './packet-buffer.ts';
 
-/** Packets on their way above which one that is not full waits for more: a slow client gets fewer and larger ones. */
+/**
+ * With as many packets queued, a packet that is not full waits for more bytes, so that a slow
+ * client gets fewer and larger packets.
+ */
 const maxQueuedPartials = 4;
 
 /**
- * The way from a target to its client. Gathers what arrives within one turn of the event loop into DATA packets of at most
- * 64 KiB (a client pays per packet, and has ten slots of them), and gives the tunnel's window back as the packets leave.
+ * Sends a target's bytes to its client. Gathers the bytes of one turn of the event loop into DATA
+ * packets of at most 64 KiB, because a client pays per packet and has ten slots for them. Gives the
+ * tunnel's window back as packets leave the process.
  *
- * It starts out holding everything: the Go client drops DATA that comes too close behind DIAL_RSP. What is held is bounded
- * by the tunnel's window, because none of that is given back meanwhile.
+ * A new writer holds everything until `release`, because the Go client drops DATA that comes too
+ * close behind DIAL_RSP. Held bytes are bounded by the tunnel's window, because none of it is given
+ * back meanwhile.
  */
-export class PacketWriter {
+export class PacketWriter implements TurnTask {
   readonly #front: FrontStream;
   readonly #pool: PacketBufferPool;
-  readonly #turn: TurnFlusher;
   readonly #connectId: number;
   readonly #maxQueuedBytes: number;
   #tunnel: TunnelStream | undefined;
@@ -24,20 +29,18 @@ export class PacketWriter {
   #filling: PacketBuffer | undefined;
   #isWaitingForTurn = false;
   /** Bytes that were sent to the client and whose window has not been given back. */
-  #owedBytes = 0;
+  #unreportedBytes = 0;
 
   constructor(options: {
     readonly front: FrontStream;
     readonly tunnel: TunnelStream;
     readonly pool: PacketBufferPool;
-    readonly turn: TurnFlusher;
     readonly connectId: number;
     readonly maxQueuedBytes: number;
   }) {
     this.#front = options.front;
     this.#tunnel = options.tunnel;
     this.#pool = options.pool;
-    this.#turn = options.turn;
     this.#connectId = options.connectId;
     this.#maxQueuedBytes = options.maxQueuedBytes;
   }
@@ -53,23 +56,22 @@ export class PacketWriter {
       at += buffer.append(bytes, at);
       if (buffer.payloadBytes === maxPayloadBytes) this.#passOn(buffer);
     }
-    if (this.#filling && !this.#held && !this.#isWaitingForTurn) {
+    if (this.#filling !== undefined && this.#held === undefined && !this.#isWaitingForTurn) {
       this.#isWaitingForTurn = true;
-      this.#turn.add(this);
+      atEndOfTurn(this);
     }
   }
 
   /** Ends the hold; what was held is sent. Idempotent. */
   release(): void {
     const held = this.#held;
-    if (!held) return;
+    if (held === undefined) return;
     this.#held = undefined;
     for (const buffer of held) this.#send(buffer);
     this.#sendFilling();
   }
 
-  /** The turn is over. */
-  onTurnEnd(): void {
+  endTurn(): void {
     this.#isWaitingForTurn = false;
     if (this.#front.queuedPackets < maxQueuedPartials) this.#sendFilling();
   }
@@ -78,7 +80,7 @@ export class PacketWriter {
   onSent(): void {
     if (!this.#isWaitingForTurn && this.#front.queuedPackets < maxQueuedPartials)
       this.#sendFilling();
-    this.#payBack();
+    this.#reportConsumed();
   }
 
   /** Sends everything that has been written. */
@@ -87,14 +89,17 @@ export class PacketWriter {
     this.#sendFilling();
   }
 
-  /** Forgets what has not been sent, as the client wants no more, and gives back all of the window. */
+  /**
+   * Drops what has not been sent, because the client wants no more, and gives back all of the
+   * window.
+   */
   discard(): void {
     for (const buffer of this.#held ?? []) this.#recycle(buffer);
     this.#held = undefined;
-    if (this.#filling) this.#recycle(this.#filling);
+    if (this.#filling !== undefined) this.#recycle(this.#filling);
     this.#filling = undefined;
-    if (this.#owedBytes > 0) this.#tunnel?.consumed(this.#owedBytes);
-    this.#owedBytes = 0;
+    if (this.#unreportedBytes > 0) this.#tunnel?.consumed(this.#unreportedBytes);
+    this.#unreportedBytes = 0;
   }
 
   /** The tunnel's stream is gone: there is no window to give back. */
@@ -104,11 +109,11 @@ export class PacketWriter {
 
   #bufferFor(bytes: number): PacketBuffer {
     const filling = this.#filling;
-    if (filling && filling.roomBytes > 0) {
+    if (filling !== undefined && filling.roomBytes > 0) {
       if (filling.roomBytes >= bytes || filling.isLarge) return filling;
     }
     const buffer = this.#pool.take((filling?.payloadBytes ?? 0) + bytes);
-    if (filling) {
+    if (filling !== undefined) {
       buffer.append(filling.bytes.subarray(dataHeaderMaxBytes, filling.end), 0);
       this.#pool.recycle(filling);
     }
@@ -118,49 +123,33 @@ export class PacketWriter {
 
   #passOn(buffer: PacketBuffer): void {
     this.#filling = undefined;
-    if (this.#held) this.#held.push(buffer);
+    if (this.#held !== undefined) this.#held.push(buffer);
     else this.#send(buffer);
   }
 
   #sendFilling(): void {
     const buffer = this.#filling;
-    if (!buffer || this.#held) return;
+    if (buffer === undefined || this.#held !== undefined) return;
     this.#filling = undefined;
     this.#send(buffer);
   }
 
   #send(buffer: PacketBuffer): void {
-    this.#owedBytes += buffer.payloadBytes;
+    this.#unreportedBytes += buffer.payloadBytes;
     const start = writeDataHeader(buffer.bytes, dataHeaderMaxBytes, buffer.end, this.#connectId);
     this.#front.send(buffer.bytes.subarray(start, buffer.end), buffer);
-    this.#payBack();
+    this.#reportConsumed();
   }
 
-  #payBack(): void {
-    if (this.#owedBytes === 0 || this.#front.queuedBytes > this.#maxQueuedBytes) return;
-    const owedBytes = this.#owedBytes;
-    this.#owedBytes = 0;
-    this.#tunnel?.consumed(owedBytes);
+  #reportConsumed(): void {
+    if (this.#unreportedBytes === 0 || this.#front.queuedBytes > this.#maxQueuedBytes) return;
+    const unreportedBytes = this.#unreportedBytes;
+    this.#unreportedBytes = 0;
+    this.#tunnel?.consumed(unreportedBytes);
   }
 
   #recycle(buffer: PacketBuffer): void {
-    this.#owedBytes += buffer.payloadBytes;
+    this.#unreportedBytes += buffer.payloadBytes;
     this.#pool.recycle(buffer);
   }
-}
-
-/** Calls writers once at the end of the turn in which they got something: one immediate for all of them. */
-export class TurnFlusher {
-  #waiting: PacketWriter[] = [];
-  #running: PacketWriter[] = [];
-
-  add(writer: PacketWriter): void {
-    if (this.#waiting.push(writer) === 1) setImmediate(this.#run);
-  }
-
-  readonly #run = (): void => {
-    [this.#waiting, this.#running] = [this.#running, this.#waiting];
-    for (const writer of this.#running) writer.onTurnEnd();
-    this.#running.length = 0;
-  };
 }

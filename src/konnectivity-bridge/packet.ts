@@ -8,7 +8,10 @@ import {
   writeVarint64,
 } from './protobuf.ts';
 
-/** The `type` of a konnectivity Packet. DIAL_REQ is the default of proto3: on the wire its field is absent. */
+/**
+ * The `type` of a konnectivity Packet. DIAL_REQ is the default of proto3: on the wire its field is
+ * absent.
+ */
 export const PacketType = {
   dialRequest: 0,
   dialResponse: 1,
@@ -19,7 +22,10 @@ export const PacketType = {
   drain: 6,
 } as const;
 
-/** A client's packet, decoded. `random` is all 64 bits: a client drops its tunnel when one of them is lost. */
+/**
+ * A client's packet, decoded. `random` has all 64 bits, because a client drops its tunnel when one
+ * bit is lost.
+ */
 export type ClientPacket =
   | {
       readonly kind: 'dial_request';
@@ -30,10 +36,10 @@ export type ClientPacket =
   | { readonly kind: 'data'; readonly connectId: number; readonly payload: Uint8Array }
   | { readonly kind: 'close_request'; readonly connectId: number }
   | { readonly kind: 'dial_close'; readonly random: bigint }
-  /** A type that clients do not send, or that a later protocol has: to be ignored. */
+  /** A type that clients do not send, or of a later protocol. Ignored. */
   | { readonly kind: 'other' };
 
-/** Numbers of the oneof's fields in Packet; they differ from the numbers of the types. */
+/** Numbers of the oneof's fields in Packet. They differ from the numbers of the types. */
 const Field = {
   type: 1,
   dialRequest: 2,
@@ -47,7 +53,8 @@ const Field = {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Decodes one whole packet; fields may come in any order, unknown ones are skipped. A payload is a view into `bytes`.
+ * Decodes one whole packet. Fields may come in any order, and unknown fields are skipped. A payload
+ * is a view into `bytes`.
  *
  * @throws BridgeError `malformed_packet`
  */
@@ -67,7 +74,7 @@ export function decodePacket(bytes: Uint8Array): ClientPacket {
       number >= Field.dialRequest &&
       number <= Field.closeDial
     ) {
-      // A oneof: the last of different members counts, the same member twice is merged.
+      // A oneof: the last member counts, and the same member twice is merged.
       if (number !== payloadField) fields = new PayloadFields();
       payloadField = number;
       fields.read(number, reader.bytes());
@@ -97,7 +104,10 @@ class PayloadFields {
     }
   }
 
-  /** A packet whose payload is not the one of its type has that payload's defaults, as in every protobuf library. */
+  /**
+   * A packet whose payload does not match its type has the defaults of its type, as in every
+   * protobuf library.
+   */
   toPacket(type: number, member: number): ClientPacket {
     const given = member === payloadFieldOf(type) ? this : new PayloadFields();
     switch (type) {
@@ -164,10 +174,10 @@ function checkFieldNumber(number: number): void {
   if (number === 0) throw new BridgeError('malformed_packet', 'a packet has a field with number 0');
 }
 
-/** Ids are ours to give, so one that a number cannot hold exactly was never given. */
+/** The bridge assigns ids, so an id that a number cannot hold exactly was never assigned. */
 export function checkConnectId(id: number): number {
   if (Number.isSafeInteger(id)) return id;
-  throw new BridgeError('malformed_packet', `connect id ${id} is larger than any that exists`);
+  throw new BridgeError('malformed_packet', `connect id ${id} is larger than any assigned id`);
 }
 
 function decodeText(bytes: Uint8Array): string {
@@ -180,15 +190,16 @@ function decodeText(bytes: Uint8Array): string {
   }
 }
 
-/** gRPC's own framing in front of each packet: a flag for compression and the length. */
+/** gRPC's frame header before each packet: a compression flag and the length. */
 export const grpcPrefixBytes = 5;
 
 /** Room that `writeDataHeader` may take in front of a payload of up to 4 GiB. */
 export const dataHeaderMaxBytes = grpcPrefixBytes + 2 + 1 + 6 + 1 + 8 + 1 + 5;
 
 /**
- * Turns the payload `into[payloadStart, payloadEnd)` into a DATA packet by writing all that precedes it, gRPC's prefix
- * included, so that the whole goes out as one piece. Returns where the packet starts.
+ * Turns the payload `into[payloadStart, payloadEnd)` into a DATA packet: writes everything that
+ * precedes it, with gRPC's prefix, so that the packet is one piece. Returns where the packet
+ * starts.
  */
 export function writeDataHeader(
   into: Uint8Array,
@@ -217,17 +228,23 @@ export function encodeDialResponse(random: bigint, connectId: number): Buffer {
   return encodeSmall(PacketType.dialResponse, Field.dialResponse, '', connectId, random);
 }
 
-/** DIAL_RSP for a dial that failed, with gRPC's prefix. The client's DialContext returns exactly `error`. */
+/**
+ * DIAL_RSP for a dial that failed, with gRPC's prefix. The client's DialContext returns exactly
+ * `error`.
+ */
 export function encodeDialError(random: bigint, error: string): Buffer {
   return encodeSmall(PacketType.dialResponse, Field.dialResponse, error, 0, random);
 }
 
-/** CLOSE_RSP, with gRPC's prefix; no error is the empty string. */
+/** CLOSE_RSP, with gRPC's prefix. An empty `error` means none. */
 export function encodeCloseResponse(connectId: number, error: string): Buffer {
   return encodeSmall(PacketType.closeResponse, Field.closeResponse, error, connectId, 0n);
 }
 
-/** Both answers have the same shape: error 1, connect id 2, and DIAL_RSP's random 3; defaults are left out. */
+/**
+ * Both answers have the same shape: error 1, connect id 2, and DIAL_RSP's random 3. Defaults are
+ * left out.
+ */
 function encodeSmall(
   type: number,
   field: number,

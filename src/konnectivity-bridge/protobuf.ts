@@ -1,12 +1,18 @@
 import { BridgeError } from './bridge-error.ts';
 
-/** The wire types of protobuf that konnectivity's packets can hold; groups (3 and 4) are not among them. */
+/**
+ * The wire types of protobuf that konnectivity's packets can hold; groups (3 and 4) are not among
+ * them.
+ */
 export const WireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
 /** The longest varint: 64 bits in groups of seven. */
 export const maxVarintBytes = 10;
 
-/** Reads one protobuf message that is there as a whole. Every method throws BridgeError `malformed_packet`. */
+/**
+ * Reads one protobuf message that is there as a whole. Every method throws BridgeError
+ * `malformed_packet`.
+ */
 export class ProtoReader {
   readonly #bytes: Uint8Array;
   #at = 0;

@@ -1,31 +1,36 @@
 import type { BridgeContext } from './bridge-context.ts';
 import { BridgeError } from './bridge-error.ts';
-import { Connection } from './connection.ts';
 import type { Destination } from './destination.ts';
 import { type FrontHandler, type FrontStream, GrpcStatus } from './front.ts';
 import { type ClientPacket, encodeCloseResponse, encodeDialError } from './packet.ts';
+import { PacketConnection } from './packet-connection.ts';
 import { type PacketHandler, PacketParser } from './packet-parser.ts';
 
 type ControlPacket = Exclude<ClientPacket, { kind: 'data' }>;
 type DialRequest = Extract<ClientPacket, { kind: 'dial_request' }>;
 
-/** Answers to packets that belong to no connection of the call; a client in good faith causes a few at most. */
+/**
+ * Most answers to packets that belong to no connection of the call. An honest client causes a few.
+ */
 const maxStrayAnswers = 1000;
 
-/** So many of them are sent in any case. Beyond that a client with as many packets unread gets no more: it does not read. */
+/**
+ * So many of these answers are always sent. After that, a client with as many unread packets gets
+ * no more, because it does not read.
+ */
 const maxUnreadAnswers = 16;
 
 /**
- * One call of `ProxyService/Proxy`: finds the packets in it and what each means in the state the call is in. A call carries one
- * connection in its life, as every client does it (a reusable tunnel opens a call per dial); a second DIAL_REQ is refused by its
- * own DIAL_RSP and the first connection goes on.
+ * One call of `ProxyService/Proxy`: handles its packets according to the state of the call. A call
+ * carries one connection in its life, as in every client (a reusable tunnel opens a call per dial).
+ * A second DIAL_REQ is refused by its own DIAL_RSP, and the first connection continues.
  */
 export class ProxyStream implements FrontHandler, PacketHandler {
   readonly #context: BridgeContext;
   readonly #front: FrontStream;
   readonly #parser = new PacketParser(this);
-  #connection: Connection | undefined;
-  #isOver = false;
+  #connection: PacketConnection | undefined;
+  #hasEnded = false;
   #strayAnswers = 0;
   #strayConnectId = 0;
 
@@ -36,7 +41,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   }
 
   onData(bytes: Uint8Array): void {
-    if (this.#isOver) return;
+    if (this.#hasEnded) return;
     try {
       this.#parser.push(bytes);
     } catch (error) {
@@ -55,30 +60,33 @@ export class ProxyStream implements FrontHandler, PacketHandler {
     this.#connection?.onSent();
   }
 
-  /** Without a CLOSE_REQ before it, every end of a call means: abort. After one, the target still gets what was written. */
+  /**
+   * The end of a call without a CLOSE_REQ means abort. After a CLOSE_REQ the target still gets what
+   * was written.
+   */
   onEnd(): void {
     this.#connection?.abandon();
     this.#end(GrpcStatus.ok);
   }
 
   onClose(): void {
-    this.#isOver = true;
+    this.#hasEnded = true;
     this.#connection?.abandon();
     this.#context.calls.delete(this);
-    this.#context.onLeft();
+    this.#context.onEnded();
   }
 
   onPayload(connectId: number, bytes: Uint8Array): void {
     const connection = this.#connection;
-    if (connection?.isOpen && connection.connectId === connectId) {
-      if (!connection.write(bytes)) this.#front.pause();
+    if (connection?.isOpenAs(connectId) === true) {
+      connection.write(bytes);
     } else if (connectId !== 0) {
       this.#onStrayPayload(connectId);
     }
   }
 
   onPacket(packet: ControlPacket): void {
-    if (this.#isOver || this.#connection?.isOverForClient) return;
+    if (this.#hasEnded || this.#connection?.isClientClosed === true) return;
     switch (packet.kind) {
       case 'dial_request':
         this.#onDialRequest(packet);
@@ -87,8 +95,9 @@ export class ProxyStream implements FrontHandler, PacketHandler {
         this.#onCloseRequest(packet.connectId);
         break;
       case 'dial_close':
-        // Also when DIAL_RSP crosses it: the client has given up the connection that it never saw.
-        if (!this.#connection?.isDialOf(packet.random)) return;
+        // Also when DIAL_RSP crosses it, because the client has given up a connection that it never
+        // saw.
+        if (this.#connection?.isDialOf(packet.random) !== true) return;
         this.#connection.abandon();
         this.#end(GrpcStatus.ok);
         break;
@@ -98,7 +107,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   }
 
   #onDialRequest(request: DialRequest): void {
-    if (this.#connection) {
+    if (this.#connection !== undefined) {
       this.#answerStray(
         encodeDialError(
           request.random,
@@ -125,33 +134,33 @@ export class ProxyStream implements FrontHandler, PacketHandler {
       address: request.address,
       cluster: destination.cluster,
     });
-    this.#connection = new Connection(
+    this.#connection = new PacketConnection(
       this.#context,
       this.#front,
       request.random,
       destination,
-      this.#readOn,
     );
   }
 
   #onCloseRequest(connectId: number): void {
     const connection = this.#connection;
-    if (connection?.isOpen && connection.connectId === connectId) {
+    if (connection?.isOpenAs(connectId) === true) {
       connection.closeByClient();
     } else {
-      const text = connection ? 'Unknown connectID' : 'backend uninitialized';
+      const text = connection !== undefined ? 'Unknown connectID' : 'backend uninitialized';
       this.#answerStray(encodeCloseResponse(connectId, text));
     }
   }
 
   #onStrayPayload(connectId: number): void {
-    if (this.#isOver || this.#connection?.isOverForClient) return;
-    if (!this.#connection) {
+    if (this.#hasEnded || this.#connection?.isClientClosed === true) return;
+    if (this.#connection === undefined) {
       this.#front.send(encodeCloseResponse(connectId, 'backend not initialized'));
       this.#end(GrpcStatus.ok);
       return;
     }
-    // Ids count within their call only: nobody reaches another client's connection by guessing one.
+    // Ids are valid within their call only, so no client reaches another client's connection by
+    // guessing.
     if (connectId === this.#strayConnectId) return;
     this.#strayConnectId = connectId;
     this.#answerStray(encodeCloseResponse(connectId, 'unrecognized connectID'));
@@ -172,12 +181,10 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   }
 
   #end(status: GrpcStatus, message?: string): void {
-    this.#isOver = true;
+    this.#hasEnded = true;
     this.#parser.stop();
     this.#front.end(status, message);
   }
-
-  readonly #readOn = (): void => this.#front.resume();
 }
 
 function statusOf(error: BridgeError): GrpcStatus {

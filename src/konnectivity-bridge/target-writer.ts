@@ -1,41 +1,46 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 
-/** How long a target may take nothing before its client is read on, in milliseconds. */
+/** How long a target may take nothing before its client is read again, in milliseconds. */
 const patienceMs = 100;
-/** How much of what a client wrote is kept for a target that takes nothing, in bytes. */
+/** How many bytes of a client are kept for a target that takes nothing. */
 const maxBacklogBytes = 1024 * 1024;
 
 /**
- * The way from a client to its target. Where the tunnel has no room the client is not read, so HTTP/2 holds it back. But a CLOSE_REQ
- * would wait behind that, and Close in the client with it, for a target that may never read again. So after a while the client is read
- * on, as far as a bounded backlog goes. Fast targets never come to that, and their bytes are not copied.
+ * Writes a client's bytes to its target. While the tunnel has no room, the client is not read, and
+ * HTTP/2 holds it back. But then a CLOSE_REQ, and with it Close in the client, would wait for a
+ * target that may never read again. So after `patienceMs` the client is read again, into a bounded
+ * backlog. A target that reads never causes a backlog, and its bytes are not copied here.
  */
 export class TargetWriter {
   readonly #tunnel: TunnelStream;
   readonly #clock: Clock;
-  readonly #readOn: () => void;
+  readonly #resumeClient: () => void;
   readonly #backlog: Uint8Array[] = [];
   #backlogBytes = 0;
   #isBlocked = false;
-  /** Out of patience: the client is read although the tunnel has no room. */
-  #isReadingOn = false;
-  #finWanted = false;
+  /** The client is read although the tunnel has no room. */
+  #isBuffering = false;
+  #isFinRequested = false;
   #timer: Timer | undefined;
   #blockCount = 0;
   #blockCountAtTimer = 0;
 
-  /** @param readOn the client may be read again */
-  constructor(tunnel: TunnelStream, clock: Clock, readOn: () => void) {
+  /** @param resumeClient called when the client can be read again */
+  constructor(tunnel: TunnelStream, clock: Clock, resumeClient: () => void) {
     this.#tunnel = tunnel;
     this.#clock = clock;
-    this.#readOn = readOn;
+    this.#resumeClient = resumeClient;
   }
 
-  /** Takes bytes from the client. False: stop reading until `readOn`. */
+  /**
+   * Takes bytes from the client. False: stop reading from the client until `resumeClient` is
+   * called.
+   */
   write(bytes: Uint8Array): boolean {
-    // The rest of what had been read when the tunnel was full goes the same way: it takes all that it is given.
-    if (!this.#isReadingOn) {
+    // Bytes that had been read before the client was paused are written too, because the tunnel
+    // takes all it is given.
+    if (!this.#isBuffering) {
       if (this.#tunnel.write(bytes)) return true;
       if (!this.#isBlocked) this.#block();
       return false;
@@ -53,19 +58,19 @@ export class TargetWriter {
       this.#backlogBytes -= bytes.length;
       if (!this.#tunnel.write(bytes)) this.#block();
     }
-    if (!this.#isBlocked) this.#isReadingOn = false;
-    if (this.#finWanted && this.#backlog.length === 0) this.#tunnel.fin();
-    else if (!this.#isBlocked || this.#isReadingOn) this.#readOn();
+    if (!this.#isBlocked) this.#isBuffering = false;
+    if (this.#isFinRequested && this.#backlog.length === 0) this.#tunnel.fin();
+    else if (!this.#isBlocked || this.#isBuffering) this.#resumeClient();
   }
 
-  /** Nothing more is written; what was written goes first. */
+  /** Ends the stream to the target after everything that was written. */
   fin(): void {
     this.#timer?.cancel();
-    this.#finWanted = true;
+    this.#isFinRequested = true;
     if (this.#backlog.length === 0) this.#tunnel.fin();
   }
 
-  /** The target is gone, or the client has no claim any more. */
+  /** Drops the backlog, because the target or the client is gone. */
   discard(): void {
     this.#timer?.cancel();
     this.#backlog.length = 0;
@@ -74,10 +79,14 @@ export class TargetWriter {
   #block(): void {
     this.#isBlocked = true;
     this.#blockCount++;
-    if (!this.#timer && !this.#finWanted && !this.#isReadingOn) this.#startTimer();
+    if (this.#timer === undefined && !this.#isFinRequested && !this.#isBuffering)
+      this.#startTimer();
   }
 
-  /** One timer looks at all blocks within its time: bulk is blocked and let go hundreds of times a second. */
+  /**
+   * One timer covers all blocks within its time, because bulk transfers block and continue hundreds
+   * of times a second.
+   */
   #startTimer(): void {
     this.#blockCountAtTimer = this.#blockCount;
     this.#timer = this.#clock.setTimer(patienceMs, this.#onTimer);
@@ -90,7 +99,7 @@ export class TargetWriter {
       this.#startTimer();
       return;
     }
-    this.#isReadingOn = true;
-    if (this.#backlogBytes < maxBacklogBytes) this.#readOn();
+    this.#isBuffering = true;
+    if (this.#backlogBytes < maxBacklogBytes) this.#resumeClient();
   };
 }

@@ -1,39 +1,39 @@
 import { createSecureContext } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/error.ts';
-import type { Logger } from '../base/logger.ts';
-import { ReloadedFiles } from '../base/reloaded-files.ts';
-import { defaultTlsChoice, type TlsChoice } from '../base/tls-choice.ts';
-import { trustClientsOf } from '../base/tls-trust.ts';
+import type { Logger } from '../base/log/logger.ts';
+import { ReloadedFiles } from '../base/files/reloaded-files.ts';
+import { defaultTlsPolicy, type TlsPolicy } from '../base/tls/tls-policy.ts';
+import { trustClientsOf } from '../base/tls/tls-trust.ts';
 import { BridgeError } from './bridge-error.ts';
 import type { TlsFiles } from './options.ts';
 
-/** What the files of `TlsFiles` hold, as PEM. */
+/** The contents of `TlsFiles`, as PEM. */
 export interface TlsMaterial {
   readonly cert: string;
   readonly key: string;
   readonly clientCa: string;
-  readonly choice: TlsChoice;
+  readonly choice: TlsPolicy;
 }
 
 /**
- * Certificate, key and client CA, as the files are at the moment: the one place where they enter.
+ * Reads certificate, key and client CA, and reads them again when the files change.
  *
  * @throws BridgeError `invalid_options`
  */
 export async function openTlsFiles(
   files: TlsFiles,
   {
-    choice = defaultTlsChoice,
+    choice = defaultTlsPolicy,
     ...parts
-  }: { readonly clock: Clock; readonly log: Logger; readonly choice?: TlsChoice | undefined },
+  }: { readonly clock: Clock; readonly log: Logger; readonly choice?: TlsPolicy | undefined },
 ): Promise<ReloadedFiles<TlsMaterial>> {
   try {
     return await ReloadedFiles.open({
       what: 'certificate, key and client CA of the konnectivity bridge',
       paths: [files.certFile, files.keyFile, files.clientCaFile],
       make: ([cert = '', key = '', clientCa = '']) => {
-        // Throws where a server could not be made of them, such as a key that belongs to another certificate.
+        // Throws if a server cannot use them, for example a key of another certificate.
         createSecureContext({ cert, key, ...trustClientsOf(clientCa), ...choice });
         return { cert, key, clientCa, choice };
       },

@@ -3,9 +3,11 @@ import { connect } from 'node:net';
 import { BridgeError } from './bridge-error.ts';
 
 /**
- * Removes what a bridge that was killed has left at `path`, and nothing else: only a socket on which nobody listens.
+ * Removes the socket that a killed bridge has left at `path`. Removes nothing but a socket without
+ * a listener.
  *
- * @throws BridgeError `listen_failed` when something else is there
+ * @throws BridgeError `listen_failed` if there is a file of another kind, or a socket with a
+ *   listener
  */
 export async function removeStaleSocket(path: string): Promise<void> {
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
@@ -14,7 +16,7 @@ export async function removeStaleSocket(path: string): Promise<void> {
       cause: error,
     });
   });
-  if (!found) return;
+  if (found === undefined) return;
   if (!found.isSocket()) {
     throw new BridgeError(
       'listen_failed',
@@ -37,12 +39,16 @@ async function isListening(path: string): Promise<boolean> {
       probe.destroy();
       resolve(true);
     });
-    // A full backlog or missing rights mean that somebody is there; only a refusal means that nobody is.
+    // A full backlog or missing rights mean that there is a listener. Only a refusal means that
+    // there is none.
     probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'));
   });
 }
 
-/** Runs `bind`, which creates the socket, so that only owner and group may connect (mode 0770), never anybody else before. */
+/**
+ * Runs `bind`, which creates the socket, with mode 0770 from the first moment: only owner and group
+ * can connect.
+ */
 export function withSocketMode(bind: () => void): void {
   const before = process.umask(0o007);
   try {

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import { type ChannelCredentials, connectivityState, credentials } from '@grpc/grpc-js';
-import { trustServersOf } from '../base/tls-trust.ts';
+import { trustServersOf } from '../base/tls/tls-trust.ts';
 import { KonnectivityConnection } from './konnectivity-connection.ts';
 import { ProxyService, type ProxyServiceClient } from './proxy-service.ts';
 

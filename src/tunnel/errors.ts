@@ -10,6 +10,7 @@ export const tunnelErrorCodes = [
   'timeout',
   'unreachable',
   'forbidden_target',
+  'unsupported_target',
   'dial_failed',
   'stream_limit',
   'cancelled',

@@ -1,7 +1,8 @@
 import { FrameType, writeFrameHeader } from './frame.ts';
 import type { Link } from './link.ts';
-import { encodeFailure, encodeMessage, encodeOpen } from './message.ts';
+import { encodeFailure, encodeMessage } from './message.ts';
 import { writeOffset } from './offset.ts';
+import { encodeOpen } from './open-message.ts';
 import { maxDataBytes } from './slab.ts';
 import { Owed, type Stream } from './stream.ts';
 
@@ -181,9 +182,8 @@ export class SendScheduler {
     stream.owed = 0;
     if ((owed & Owed.open) !== 0) {
       stream.announced = true;
-      const { openTarget: target, openTimeoutMs: timeoutMs } = stream;
       const window = stream.receiving.limit;
-      const open = encodeOpen({ target: target!, window, timeoutMs, stop: true });
+      const open = encodeOpen({ ...stream.openRequest!, window, stop: true });
       link.sendCopy(FrameType.open, this.#number, stream.number, open);
     }
     if ((owed & Owed.opened) !== 0) {
@@ -207,7 +207,7 @@ export class SendScheduler {
     // A stream that the other end never heard of needs no word about its end.
     if ((owed & Owed.reset) !== 0 && stream.announced) {
       const type =
-        stream.accepted || stream.openTarget !== undefined ? FrameType.reset : FrameType.refused;
+        stream.accepted || stream.openRequest !== undefined ? FrameType.reset : FrameType.refused;
       link.sendCopy(type, this.#number, stream.number, encodeFailure(stream.failure!));
     }
   }

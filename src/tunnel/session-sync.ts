@@ -1,12 +1,7 @@
 import { TunnelError } from './errors.ts';
-import {
-  encodeSync,
-  maxSyncMessageLength,
-  type Failure,
-  type Sync,
-  type SyncStream,
-} from './message.ts';
+import type { Failure } from './message.ts';
 import type { Stream } from './stream.ts';
+import { encodeSync, maxSyncMessageLength, type Sync, type SyncStream } from './sync-message.ts';
 
 /** How many sent RESETs are remembered: the last ones may have got lost with a link. */
 const maxRememberedEndings = 256;
@@ -123,7 +118,7 @@ export function reconcile(stream: Stream, theirs: TheirStreams, maxKeptBytes: nu
   const row = theirs.streams.get(stream.number);
   if (row !== undefined) return stream.resync(row.received, row.limit, maxKeptBytes);
   if (!stream.announced) return 0;
-  if (stream.openTarget !== undefined && !stream.accepted) {
+  if (stream.openRequest !== undefined && !stream.accepted) {
     stream.reopen();
   } else if (stream.finReceived && stream.finSent) {
     // An end forgets a stream when both directions are complete there: only its last acknowledgement got lost.

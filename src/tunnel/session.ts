@@ -1,10 +1,12 @@
 import type { Clock, Timer } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import { Condition } from '../base/condition.ts';
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
 import type { TunnelLimits } from './limits.ts';
 import type { Link } from './link.ts';
-import { decodeOpen, decodeSync, encodeFailure } from './message.ts';
+import { encodeFailure } from './message.ts';
+import { decodeOpen, type Open } from './open-message.ts';
 import { SendScheduler } from './send-scheduler.ts';
 import { checkPing } from './ping.ts';
 import { ReceiveWindow } from './receive-window.ts';
@@ -13,15 +15,17 @@ import { movedSync, noStreams, reconcile, SessionSync, type TheirStreams } from 
 import type { SlabPool } from './slab.ts';
 import { Owed, Stream, type StreamOwner } from './stream.ts';
 import { applyFrame } from './stream-frame.ts';
-import type { StreamHandler, Target } from './stream-handler.ts';
+import type { StreamHandler } from './stream-handler.ts';
+import { callerProblem, isTraceparent, type StreamRequest } from './stream-request.ts';
+import { decodeSync } from './sync-message.ts';
 import { WindowBudget } from './window-budget.ts';
 
 /** How much longer than the agent the dialer waits for the answer to OPEN, in milliseconds. */
 const answerGraceMs = 2_000;
 
 export interface SessionOptions {
-  /** Decides about streams that the other end opens; undefined on the dialer's side, which opens them. */
-  readonly accept?: (target: Target, timeoutMs: number, stream: Stream) => StreamHandler;
+  /** Decides about each stream that the other end opens; undefined at the end that opens them. */
+  readonly accept?: (request: StreamRequest, stream: Stream) => StreamHandler;
   readonly clock: Clock;
   readonly limits: TunnelLimits;
   readonly pool: SlabPool;
@@ -57,7 +61,7 @@ export class Session implements StreamOwner {
   #maxWindowBytes: number;
   #nextStream = 1;
   #highestStream = 0;
-  #idleWaiters: (() => void)[] = [];
+  readonly #isIdle = new Condition(() => this.#streams.size === 0);
   #closed: TunnelError | undefined;
   readonly #sync: SessionSync;
   /** Bytes that were sent again, over all links. */
@@ -125,17 +129,20 @@ export class Session implements StreamOwner {
   }
 
   /**
-   * Opens a stream; the dialer's side. What happens is told to the handler, see `StreamHandler`; once the session is
-   * closed that is only `onClose`, with the error that closed it.
+   * Opens a stream and returns at once. The handler learns what happens to it. A stream of a closed session ends with the
+   * error that closed the session, and one whose caller exceeds `callerLimits` ends with `dial_failed`. An invalid trace
+   * is not sent.
    *
-   * @param timeoutMs how long the agent may take to connect, in milliseconds; 0 leaves it to the agent
+   * @param handler makes the handler of the new stream
    */
-  open(target: Target, timeoutMs: number, handler: (stream: Stream) => StreamHandler): Stream {
+  open(request: StreamRequest, handler: (stream: Stream) => StreamHandler): Stream {
     const stream = this.#add(this.#nextStream++, handler);
-    if (this.#closed !== undefined) stream.fail(this.#closed);
+    const problem = this.#closed ?? requestProblem(request);
+    if (problem !== undefined) stream.fail(problem);
     if (stream.ended) return stream;
-    stream.openTarget = target;
-    stream.openTimeoutMs = timeoutMs;
+    const { timeoutMs, trace } = request;
+    const isTraced = trace !== undefined && isTraceparent(trace);
+    stream.openRequest = isTraced ? request : { ...request, trace: undefined };
     stream.owed = Owed.open;
     this.owes(stream);
     if (timeoutMs > 0) {
@@ -180,7 +187,7 @@ export class Session implements StreamOwner {
       this.#options.log.warn('bad frame from peer', {
         stream: number,
         code: error.code,
-        why: error.message,
+        error: error.message,
       });
       this.#outgoing.reply(FrameType.reset, number, encodeFailure(error));
     }
@@ -207,17 +214,7 @@ export class Session implements StreamOwner {
 
   /** Resolves when no stream is left, or rejects with the signal's reason. */
   async idle(signal: AbortSignal): Promise<void> {
-    if (this.#streams.size === 0) return;
-    signal.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    this.#idleWaiters.push(resolve);
-    try {
-      await promise;
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+    if (!(await this.#isIdle.wait(signal))) signal.throwIfAborted();
   }
 
   // What a stream asks for.
@@ -254,10 +251,7 @@ export class Session implements StreamOwner {
     const ended = this.#ended;
     this.#ended = [];
     for (const stream of ended) stream.handler.onClose(stream.failure);
-    if (this.#streams.size > 0) return;
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const resolve of waiters) resolve();
+    this.#isIdle.changed();
   }
 
   #add(number: number, handler: (stream: Stream) => StreamHandler): Stream {
@@ -318,22 +312,39 @@ export class Session implements StreamOwner {
       throw new TunnelError('protocol_error', `stream number ${number} has been used before`);
     }
     this.#highestStream = number;
-    const open = decodeOpen(payload);
+    const open = this.#decodeOpen(number, payload);
+    if (open === undefined) return;
     // Streams that ended here and whose end the other end has not read count as well: they are no longer in the map.
     const streams = Math.max(this.#streams.size, this.#outgoing.owingStreams);
     if (streams >= limits.maxStreams) {
       const sentence = `the session has ${limits.maxStreams} streams open, its limit`;
-      const refusal = new TunnelError('stream_limit', sentence);
-      this.#sync.sentEnding(number, refusal);
-      return this.#outgoing.reply(FrameType.refused, number, encodeFailure(refusal));
+      return this.#refuse(number, new TunnelError('stream_limit', sentence));
     }
     this.#add(number, (stream) => {
       stream.announced = true;
       stream.limit = Math.min(open.window, this.#maxKeptBytes(stream));
       this.#countGrant(stream);
       stream.peerKnowsStop = open.stop === true;
-      return accept(open.target, open.timeoutMs, stream);
+      return accept(open, stream);
     });
+  }
+
+  /** Undefined: the target is of a kind that only a later version knows, and the stream is refused. */
+  #decodeOpen(number: number, payload: Uint8Array): Open | undefined {
+    try {
+      return decodeOpen(payload);
+    } catch (thrown) {
+      const error = TunnelError.from(thrown);
+      if (error.code !== 'unsupported_target') throw error;
+      this.#options.log.warn('stream refused', { stream: number, code: error.code });
+      this.#refuse(number, error);
+      return undefined;
+    }
+  }
+
+  #refuse(number: number, error: TunnelError): void {
+    this.#sync.sentEnding(number, error);
+    this.#outgoing.reply(FrameType.refused, number, encodeFailure(error));
   }
 
   /** How far beyond what it has received the other end may let this one send; never less than the smallest window. */
@@ -371,7 +382,7 @@ export class Session implements StreamOwner {
     this.#options.log.warn('stream reset for a breach', {
       stream: stream.number,
       code,
-      why: error.message,
+      error: error.message,
     });
     stream.reset(error);
   }
@@ -387,7 +398,7 @@ export class Session implements StreamOwner {
       this.#options.onResumed?.(resentBytes);
     } catch (thrown) {
       const error = TunnelError.from(thrown);
-      this.#options.log.warn('session broken by peer', { code: error.code, why: error.message });
+      this.#options.log.warn('session broken by peer', { code: error.code, error: error.message });
       this.#options.onBroken?.(error);
     }
   }
@@ -431,4 +442,9 @@ export class Session implements StreamOwner {
       this.#unacknowledged.clear();
     });
   }
+}
+
+function requestProblem({ caller }: StreamRequest): TunnelError | undefined {
+  const problem = caller === undefined ? undefined : callerProblem(caller);
+  return problem === undefined ? undefined : new TunnelError('dial_failed', `OPEN ${problem}`);
 }

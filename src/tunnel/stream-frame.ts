@@ -1,6 +1,7 @@
 import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
-import { decodeFailure, decodeOpened } from './message.ts';
+import { decodeFailure } from './message.ts';
+import { decodeOpened } from './open-message.ts';
 import { readOffset } from './offset.ts';
 import type { Stream } from './stream.ts';
 
@@ -35,7 +36,7 @@ export function applyFrame(
 }
 
 function onOpened(stream: Stream, payload: Uint8Array, maxWindowBytes: number): void {
-  if (stream.openTarget === undefined) {
+  if (stream.openRequest === undefined) {
     throw new TunnelError('protocol_error', 'OPENED is for the dialer, this end is the agent');
   }
   if (stream.accepted) return;

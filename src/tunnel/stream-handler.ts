@@ -1,14 +1,5 @@
 import type { TunnelError } from './errors.ts';
 
-/** Where an agent shall connect to. `host` is a name or address as the agent's network knows it, or the cluster's own name. */
-export interface TcpTarget {
-  readonly kind: 'tcp';
-  readonly host: string;
-  readonly port: number;
-}
-
-export type Target = TcpTarget;
-
 /**
  * What the user of a stream is told. Callbacks rather than promises: this is the data path, and one promise per piece costs
  * more than the piece (docs/benchmarks.md). They are never called from inside `write`, `fin`, `reset` or `consumed`.

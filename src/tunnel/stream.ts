@@ -1,10 +1,11 @@
 import type { Timer } from '../base/clock.ts';
 import { TunnelError } from './errors.ts';
-import type { Opened } from './message.ts';
+import type { Opened } from './open-message.ts';
 import { SendBuffer } from './send-buffer.ts';
 import type { ReceiveWindow } from './receive-window.ts';
 import type { Block, SlabPool } from './slab.ts';
-import type { StreamHandler, Target, TunnelStream } from './stream-handler.ts';
+import type { StreamHandler, TunnelStream } from './stream-handler.ts';
+import type { StreamRequest } from './stream-request.ts';
 
 /** A writer stops when this much waits unsent, in bytes, and goes on at half: enough for one turn, little enough to stay fair. */
 const unsentHighBytes = 256 * 1024;
@@ -59,8 +60,7 @@ export class Stream implements TunnelStream {
   /** The other end has heard of the stream. */
   announced = false;
   /** The dialer's side: what OPEN says, and the timer that ends the wait for the answer. */
-  openTarget: Target | undefined;
-  openTimeoutMs = 0;
+  openRequest: StreamRequest | undefined;
   answerTimer: Timer | undefined;
   readonly #owner: StreamOwner;
   #writerWaits = false;
@@ -200,7 +200,7 @@ export class Stream implements TunnelStream {
     // A FIN that was due is not, where bytes go out again before it.
     this.owed &= ~Owed.fin;
     // The agent's answer to OPEN may be what got lost; saying it twice changes nothing.
-    if (this.accepted && this.openTarget === undefined) this.#owe(Owed.opened);
+    if (this.accepted && this.openRequest === undefined) this.#owe(Owed.opened);
     this.#begin();
     return againBytes;
   }

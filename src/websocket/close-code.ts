@@ -27,6 +27,7 @@ const closeCodes = {
   version_unsupported: 4016,
   peer_unresponsive: 4017,
   overloaded: 4018,
+  unsupported_target: 4019,
 } satisfies Record<TunnelErrorCode, number>;
 
 const orderly = 1000;

@@ -1,63 +1,28 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Socket } from 'node:net';
 import { systemClock, type Clock } from '../base/clock.ts';
-import type { Proxy } from '../base/proxy.ts';
-import {
-  type ProxyEnvironment,
-  ProxyEnvironmentError,
-  proxyFor,
-} from '../base/proxy-environment.ts';
+import type { Proxy } from '../base/net/proxy.ts';
+import { ProxyEnvironmentError, proxyFor } from '../base/net/proxy-environment.ts';
 import { version } from '../base/version.ts';
-import type { ClientCertificate, Trust } from '../base/net/connect-tls.ts';
 import { readAnswer, readBodyStart, type HttpAnswer } from '../base/net/http-answer.ts';
+import { hostPortOf, openRoute } from '../base/net/open-route.ts';
 import { RouteError } from '../base/net/route-error.ts';
-import { HandshakeError } from './handshake-error.ts';
+import type { ServerRoute } from '../base/net/server-route.ts';
+import { ConnectError } from '../tunnel/connect-error.ts';
 import { acceptKey, culvertProtocol, hasToken, newHandshakeKey } from './handshake-key.ts';
 import type { KeepAliveOptions } from './keep-alive.ts';
-import { hostPortOf, openRoute } from './open-route.ts';
 import { refusal } from './refusal.ts';
 import { SocketInput } from './socket-input.ts';
 import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 
-export { HandshakeError } from './handshake-error.ts';
-export type { ClientCertificate } from '../base/net/connect-tls.ts';
-
-export interface ConnectOptions {
-  /** ws:// or wss:// */
-  readonly url: URL;
+export interface ConnectOptions extends ServerRoute {
   /** The sub-protocol that both ends must name (default `culvert.v1`). */
   readonly protocol?: string | undefined;
-  /** Sent in the upgrade request. They are never sent to a proxy. */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** Sent to the server and to an HTTP proxy (default: `culvert/<version>`). Firewalls and proxies refuse requests without one. */
-  readonly userAgent?: string | undefined;
-  /** CA certificates in PEM that are trusted besides the well-known ones. */
-  readonly ca?: string | undefined;
-  /** CA certificates in PEM that are trusted for an https:// proxy, and for nothing else, besides `ca` and the well-known ones. */
-  readonly proxyCa?: string | undefined;
-  /** The name in the server's certificate, also sent as SNI (default: the URL's host). */
-  readonly serverName?: string | undefined;
-  /** Shown to the server when it asks for one. */
-  readonly clientCertificate?: ClientCertificate | undefined;
-  /** What is trusted: `ca` besides the well-known CAs (default), `ca` alone, or whoever answers. */
-  readonly trust?: Trust | undefined;
-  /** The Host header (default: the URL's host and port). */
-  readonly hostHeader?: string | undefined;
-  /** It beats the environment's. */
-  readonly proxy?: Proxy | undefined;
-  /** The environment's proxies (default: none). */
-  readonly proxies?: ProxyEnvironment | undefined;
-  /** Says what is wrong with the headers of the answer (names in small letters), where something is; then no link is made. */
-  readonly checkAnswer?: ((headers: ReadonlyMap<string, string>) => string | undefined) | undefined;
-  /** Told of every answer of the server (not of a proxy): its headers, and how long it took in milliseconds. */
-  readonly onAnswer?:
-    | ((headers: ReadonlyMap<string, string>, elapsedMs: number) => void)
-    | undefined;
   /** Aborting before the promise settles closes everything; afterwards it has no effect. */
   readonly signal?: AbortSignal | undefined;
   /** For everything together, in milliseconds (default 15_000). */
   readonly timeoutMs?: number | undefined;
-  /** Default: a ping every 20 s, given up after two without an answer. */
+  /** Default: a ping every 20 s; the link closes after two without an answer. */
   readonly keepAlive?: Omit<KeepAliveOptions, 'role' | 'clock'> | undefined;
   readonly limits?: WebSocketLinkOptions['limits'];
   readonly clock?: Clock | undefined;
@@ -68,7 +33,7 @@ const bodyTimeoutMs = 1_000;
 /**
  * Connects to a server, through a proxy if need be, and does the WebSocket handshake.
  *
- * @throws HandshakeError says which step failed; nothing is left open then
+ * @throws ConnectError says which step failed; nothing is left open then
  */
 export async function connectWebSocket(options: ConnectOptions): Promise<WebSocketLink> {
   const { url, signal, timeoutMs = 15_000, clock = systemClock } = options;
@@ -77,12 +42,12 @@ export async function connectWebSocket(options: ConnectOptions): Promise<WebSock
   const opened: Socket[] = [];
   const timer = clock.setTimer(timeoutMs, () => {
     const message = `no connection to ${url.host} within ${timeoutMs / 1000} s: timed out while ${progress.step}`;
-    ended.abort(new HandshakeError('timeout', message));
+    ended.abort(new ConnectError('timeout', message));
   });
   const onAbort = () => {
     const cause: unknown = signal?.reason;
     const message = `connecting to ${url.host} was aborted`;
-    ended.abort(new HandshakeError('aborted', message, { cause }));
+    ended.abort(new ConnectError('aborted', message, { cause }));
   };
   if (signal?.aborted) onAbort();
   signal?.addEventListener('abort', onAbort);
@@ -105,7 +70,7 @@ export async function connectWebSocket(options: ConnectOptions): Promise<WebSock
 
 function handshakeError({ code, message, status, retryAfterMs, cause }: RouteError) {
   const ownCode = code === 'not_http' ? 'not_websocket' : code;
-  return new HandshakeError(ownCode, message, { status, retryAfterMs, cause });
+  return new ConnectError(ownCode, message, { status, retryAfterMs, cause });
 }
 
 function proxyOf({ url, proxy, proxies = {} }: ConnectOptions): Proxy | undefined {
@@ -113,7 +78,7 @@ function proxyOf({ url, proxy, proxies = {} }: ConnectOptions): Proxy | undefine
     return proxy ?? proxyFor(url, proxies);
   } catch (cause) {
     if (!(cause instanceof ProxyEnvironmentError)) throw cause;
-    throw new HandshakeError('proxy', cause.message, { cause });
+    throw new ConnectError('proxy', cause.message, { cause });
   }
 }
 
@@ -158,7 +123,7 @@ async function shakeHands(
     signal.throwIfAborted();
     if (cause instanceof RouteError) throw cause;
     const message = `${url.host} closed the connection instead of answering the WebSocket handshake; is it a culvert broker?`;
-    throw new HandshakeError('not_websocket', message, { cause });
+    throw new ConnectError('not_websocket', message, { cause });
   });
   options.onAnswer?.(answer.headers, clock.now() - sentMs);
   if (answer.status !== 101) {
@@ -173,7 +138,7 @@ async function shakeHands(
     answerProblem(answer, request.key, protocol) ?? options.checkAnswer?.(answer.headers);
   if (problem === undefined) return answer;
   const message = `${url.host}${url.pathname} answered the WebSocket handshake wrongly: ${problem}`;
-  throw new HandshakeError('not_websocket', message, { status: 101 });
+  throw new ConnectError('not_websocket', message, { status: 101 });
 }
 
 function answerProblem(answer: HttpAnswer, key: string, protocol: string): string | undefined {

@@ -1,13 +1,13 @@
-import { HandshakeError, type HandshakeErrorDetails } from './handshake-error.ts';
 import { retryAfterMs, type HttpAnswer } from '../base/net/http-answer.ts';
+import { ConnectError, type ConnectErrorDetails } from '../tunnel/connect-error.ts';
 
 const maxQuotedLength = 160;
 
 /** What an HTTP answer other than 101 means, in words. The body is quoted only where it is a broker's own sentence. */
-export function refusal(url: URL, answer: HttpAnswer, body: string): HandshakeError {
+export function refusal(url: URL, answer: HttpAnswer, body: string): ConnectError {
   const { status } = answer;
   const { code: brokerCode, message: sentence } = brokerAnswer(answer, body);
-  const details: HandshakeErrorDetails = {
+  const details: ConnectErrorDetails = {
     status,
     brokerCode,
     retryAfterMs: retryAfterMs(answer),
@@ -17,14 +17,14 @@ export function refusal(url: URL, answer: HttpAnswer, body: string): HandshakeEr
   const said = `${where} answered ${status}${quoted}`;
   if (status < 300) {
     const message = `${said} instead of opening a WebSocket; a login page or a web server answers there, check the URL`;
-    return new HandshakeError('not_websocket', message, details);
+    return new ConnectError('not_websocket', message, details);
   }
-  return new HandshakeError('rejected', `${said}; ${advice(answer, details)}`, details);
+  return new ConnectError('rejected', `${said}; ${advice(answer, details)}`, details);
 }
 
 function advice(
   answer: HttpAnswer,
-  { brokerCode, retryAfterMs }: Pick<HandshakeErrorDetails, 'brokerCode' | 'retryAfterMs'>,
+  { brokerCode, retryAfterMs }: Pick<ConnectErrorDetails, 'brokerCode' | 'retryAfterMs'>,
 ): string {
   const later =
     retryAfterMs === undefined

@@ -1,25 +1,5 @@
-import { Socket } from 'node:net';
-
-/**
- * All sockets of a process read into the same memory: libuv fills it right before the callback, and whoever gets the bytes only
- * borrows them. Fresh memory for each read costs twice the CPU (docs/benchmarks.md).
- */
-const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
-
-/** The fields in which Node keeps the `onread` option that a socket was created with. */
-interface StaticReadFields {
-  readonly buffer: symbol;
-  readonly callback: symbol;
-}
-
-const staticReadFields = findStaticReadFields();
-
-function findStaticReadFields(): StaticReadFields | undefined {
-  const fields = Object.getOwnPropertySymbols(new Socket());
-  const buffer = fields.find((field) => field.description === 'kBuffer');
-  const callback = fields.find((field) => field.description === 'kBufferCb');
-  return buffer === undefined || callback === undefined ? undefined : { buffer, callback };
-}
+import type { Socket } from 'node:net';
+import { useStaticReads } from '../base/net/static-reads.ts';
 
 /**
  * The bytes that come out of a socket. They are borrowed by the consumer; until there is one they are kept, and the socket is paused.
@@ -38,8 +18,8 @@ export class SocketInput {
     for (let bytes = read(socket); bytes !== null; bytes = read(socket)) this.#keep(bytes);
     socket.on('data', (bytes: Uint8Array) => this.#take(bytes));
     socket.pause();
-    this.isStatic = switchToStaticReads(socket, (count) => {
-      this.#take(readBuffer.subarray(0, count));
+    this.isStatic = useStaticReads(socket, (bytes) => {
+      this.#take(bytes);
       return this.#consumer !== undefined;
     });
   }
@@ -65,26 +45,4 @@ export class SocketInput {
 
 function read(socket: Socket): Uint8Array | null {
   return socket.read() as Uint8Array | null;
-}
-
-/**
- * Does to an existing socket what the `onread` option of `net.connect` does to a new one: accepted sockets and TLS inside a proxy's
- * tunnel offer no other way. It leans on Node's own fields, so it looks before it leaps, and 'data' events stay as the other way.
- */
-function switchToStaticReads(socket: Socket, onRead: (count: number) => boolean): boolean {
-  const fields = socket as unknown as Record<symbol, unknown>;
-  const { _handle: handle } = socket as unknown as {
-    _handle?: { useUserBuffer?: (memory: Uint8Array) => void };
-  };
-  if (
-    staticReadFields === undefined ||
-    fields[staticReadFields.buffer] !== null ||
-    typeof handle?.useUserBuffer !== 'function'
-  ) {
-    return false;
-  }
-  fields[staticReadFields.buffer] = readBuffer;
-  fields[staticReadFields.callback] = onRead;
-  handle.useUserBuffer(readBuffer);
-  return true;
 }

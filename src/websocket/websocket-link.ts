@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { systemClock, type Clock, type Timer } from '../base/clock.ts';
+import { atEndOfTurn } from '../base/end-of-turn.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameDecoder, type FrameLimits } from '../tunnel/frame-decoder.ts';
 import { frameHeaderBytes, writeFrameHeader, type FrameType } from '../tunnel/frame.ts';
@@ -8,7 +9,6 @@ import { defaultLimits } from '../tunnel/limits.ts';
 import type { AttachableLink, LinkOwner } from '../tunnel/link.ts';
 import type { Block } from '../tunnel/slab.ts';
 import { closeError, closePayload } from './close-code.ts';
-import { atEndOfTurn } from './end-of-turn.ts';
 import { KeepAlive, type KeepAliveActions, type KeepAliveOptions } from './keep-alive.ts';
 import { applyMask, randomMaskKey } from './mask.ts';
 import {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { dialFailure, echo, openClient } from '../support/front-client.ts';
-import { startProgram, type Program } from '../support/process.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { culvert, logged, loggedLine, startWorld, type World } from '../support/world.ts';
-import { type Address, probeLikeKubelet, withOpenFiles } from './stranger-world.ts';
+import { dialFailure, echo, openClient } from '../../testkit/world/front-client.ts';
+import { startProgram, type Program } from '../../testkit/processes/process.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { culvert, logged, loggedLine, startWorld, type World } from '../../testkit/world/world.ts';
+import { type Address, probeLikeKubelet, withOpenFiles } from '../../testkit/network/stranger.ts';
 
 /** 32 are reserved, and three quarters of the rest are for targets. */
 const openFiles = 128;

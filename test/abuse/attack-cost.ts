@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Program } from '../support/process.ts';
+import type { Program } from '../../testkit/processes/process.ts';
 
 const sampleMs = 20;
 const pageBytes = 4096;

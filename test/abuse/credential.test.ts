@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { echo, openClient } from '../support/front-client.ts';
-import { connectTo, RawWebSocket } from '../support/raw-websocket.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { logged, startWorld, type World } from '../support/world.ts';
-import { addressOf, type Address, ask } from './stranger-world.ts';
+import { echo, openClient } from '../../testkit/world/front-client.ts';
+import { connectTo, RawWebSocket } from '../../testkit/link/raw-websocket.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { logged, startWorld, type World } from '../../testkit/world/world.ts';
+import { addressOf, type Address, ask } from '../../testkit/network/stranger.ts';
 
 describe('who holds the credential of one cluster', () => {
   let target: TestTarget;

@@ -5,9 +5,9 @@ import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
 import { request } from '../konnectivity-bridge/wire.ts';
-import { echo, openClient } from '../support/front-client.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { startWorld, type World } from '../support/world.ts';
+import { echo, openClient } from '../../testkit/world/front-client.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { startWorld, type World } from '../../testkit/world/world.ts';
 import { costOfAttack } from './attack-cost.ts';
 
 const mib = 1024 * 1024;

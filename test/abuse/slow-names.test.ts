@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { DnsServer } from '../support/dns-server.ts';
-import { dialFailure, isServed, openClient } from '../support/front-client.ts';
-import { freeDnsHost, ownResolverConfigs } from '../support/own-resolver-config.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { logged, startWorld, type World } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { DnsServer } from '../../testkit/network/dns-server.ts';
+import { dialFailure, isServed, openClient } from '../../testkit/world/front-client.ts';
+import { freeDnsHost, ownResolverConfigs } from '../../testkit/network/own-resolver-config.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { logged, startWorld, type World } from '../../testkit/world/world.ts';
 
 const slowNames = 50;
 const goodDials = 30;
@@ -89,7 +89,7 @@ describeWith({ resolver: ownResolverConfigs() }, 'a dialer of hostile names', ()
 
   it('is seen at the agent: each dial is counted, and logged at debug', async () => {
     const line =
-      /"code":"forbidden_target".*"why":"[^"]*169\.254\.169\.254.*"event":"target dialed"/;
+      /"code":"forbidden_target".*"error":"[^"]*169\.254\.169\.254.*"event":"target dialed"/;
     expect(world.agent.output).toMatch(line);
     const address = await logged(world.agent, 'status listens', 'address');
     const metrics = await (await fetch(`http://${address}/metrics`)).text();

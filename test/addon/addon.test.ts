@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fields } from '../../src/addon/api/fields.ts';
-import { KubeError } from '../../src/kube/kube-error.ts';
-import { MemoryKubeApi } from '../support/memory-kube-api.ts';
+import { KubeError } from '../../src/kube/client/kube-error.ts';
+import { MemoryKubeApi } from '../../testkit/kube/memory-kube-api.ts';
 import { MemoryLog } from './controllers/memory-log.ts';
 import { configuration, hub, HubWorld, isWrite } from './controllers/hub-world.ts';
 

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readAddonOptions } from '../../src/addon/options.ts';
-import { ConfigError } from '../../src/base/option-problems.ts';
-import type { Env } from '../../src/base/options-table.ts';
+import { ConfigError } from '../../src/base/options/option-problems.ts';
+import type { Env } from '../../src/base/options/option-table.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-addon-options-'));
 const kubeconfig = join(folder, 'kubeconfig');

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerClock, maxCorrectionMs } from '../../src/agent/broker-clock.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
+import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
 
 const localMs = Date.parse('2026-01-01T00:00:00Z');
 

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/logger.ts';
+import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
-import { freePort } from '../support/process.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
+import { freePort } from '../../testkit/processes/process.ts';
 
 const soon = { timeout: 20_000 };
 
@@ -54,8 +54,8 @@ it('an agent whose CA file has become empty connects again with the last good ve
   parts.use(await serve());
   await expect.poll(() => agent.tunnelCount, soon).toBe(1);
   expect(await staleFiles()).toBe('1');
-  const why = expect.stringContaining('it is empty');
-  expect(lines).toMatchObject([{ what: '--ca-file', paths: [caFile], why }]);
+  const emptyFile = expect.stringContaining('it is empty');
+  expect(lines).toMatchObject([{ what: '--ca-file', paths: [caFile], error: emptyFile }]);
 
   await copyFile(certificates.server.ca, caFile);
   expect(await staleFiles()).toBe('0');

@@ -8,14 +8,14 @@ import { expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { acceptWebSocket } from '../../src/websocket/accept.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
-import { startTarget } from '../support/target.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 
 it('credential rotation while connected: streams outlive the old token, and the next tunnel shows the new one', async () => {
   await using stack = new AsyncDisposableStack();
@@ -36,7 +36,12 @@ it('credential rotation while connected: streams outlive the old token, and the 
   const server = createServer().on('upgrade', (request, socket, head) => {
     shown.push(request.headers.authorization);
     sockets.push(socket as Socket);
-    relay.admitAgent(acceptWebSocket(request, socket, head)!, 'c1', 'agent-0', 0);
+    relay.admit(acceptWebSocket(request, socket, head)!, {
+      kind: 'agent',
+      cluster: 'c1',
+      agent: 'agent-0',
+      tunnel: 0,
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -56,7 +61,7 @@ it('credential rotation while connected: streams outlive the old token, and the 
     new PooledDialer({
       connect: async (cluster) => {
         const [near, far] = memoryLinkPair(queueMicrotask);
-        relay.admitDialer(far, cluster, 'test');
+        relay.admit(far, { kind: 'dialer', cluster, dialer: 'test' });
         return near;
       },
       clock: systemClock,

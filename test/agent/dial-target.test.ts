@@ -4,13 +4,14 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { DestinationPolicy } from '../../src/agent/destination-policy.ts';
 import type { DialOptions, DialOutcome } from '../../src/agent/dial-target.ts';
-import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
+import { OpenTargets } from '../../src/agent/open-targets.ts';
+import { TargetConnection } from '../../src/agent/target-connection.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { NameError } from '../../src/base/net/name-error.ts';
 import type { NameResolver } from '../../src/base/net/name-resolver.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
 
 async function listen(host: string, port = 0): Promise<Server> {
   const server = createServer((socket) => socket.resume().on('error', () => {}));
@@ -36,7 +37,7 @@ function dial(host: string, port: number, options: Partial<DialOptions>) {
     consumed() {},
     write: () => true,
   };
-  const target = new TcpTarget(
+  const target = new TargetConnection(
     stream as unknown as Stream,
     { host, port },
     {

@@ -1,24 +1,23 @@
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { OpenTargets } from '../../src/agent/open-targets.ts';
+import { TargetConnection } from '../../src/agent/target-connection.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
-import { startFaultyProxy } from '../support/faulty-proxy.ts';
-import { TestTokens } from '../support/world.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
+import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
+import { TestTokens } from '../../testkit/world/world.ts';
 
 afterEach(() => vi.restoreAllMocks());
-
-const target = (): TcpTarget => ({}) as TcpTarget;
 
 /** Whatever could happen has happened. */
 async function turns(): Promise<void> {
@@ -28,23 +27,23 @@ async function turns(): Promise<void> {
 describe('the targets that an agent still has', () => {
   it('are waited for, every one that still reads, and not for more', async () => {
     const open = new OpenTargets(new VirtualClock());
-    const [first, second] = [target(), target()];
-    open.add(first);
-    open.add(second);
+    const [first, second] = [new Socket(), new Socket()];
+    open.add(first, () => {});
+    open.add(second, () => {});
     let closed = false;
     const waiting = open.closed(new AbortController().signal).then(() => (closed = true));
-    open.delete(first);
-    open.delete(first);
+    first.destroy();
+    first.destroy();
     await turns();
     expect(closed).toBe(false);
-    open.delete(second);
+    second.destroy();
     await waiting;
     await open.closed(new AbortController().signal);
   });
 
   it('are waited for no longer than it may take', async () => {
     const open = new OpenTargets(new VirtualClock());
-    open.add(target());
+    open.add(new Socket(), () => {});
     const limit = new AbortController();
     const waiting = open.closed(limit.signal);
     limit.abort();
@@ -70,7 +69,7 @@ describe('the targets that an agent still has', () => {
     };
     const open = new OpenTargets(new VirtualClock());
     const { port } = server.address() as AddressInfo;
-    const made = new TcpTarget(
+    const made = new TargetConnection(
       stream as unknown as Stream,
       { host: '127.0.0.1', port },
       { timeoutMs: 5_000, clock: new VirtualClock() },

@@ -1,11 +1,11 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { LeaseRenewer } from '../../src/agent/lease-renewer.ts';
-import type { LogFields, Logger } from '../../src/base/logger.ts';
-import { silentLogger } from '../../src/base/logger.ts';
-import { KubeError, type KubeErrorCode } from '../../src/kube/kube-error.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
-import { MemoryKubeApi } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import type { LogFields, Logger } from '../../src/base/log/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
+import { KubeError, type KubeErrorCode } from '../../src/kube/client/kube-error.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
+import { MemoryKubeApi } from '../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 interface Lease extends KubeObject {
   readonly spec: {
@@ -27,7 +27,8 @@ function world(
   const here = new MemoryKubeApi({ namespaces: ['agents'], intercept });
   const hub = new MemoryKubeApi({ namespaces: ['c1'] });
   const warnings: unknown[] = [];
-  const warn = (event: string, fields?: LogFields) => void warnings.push([event, fields?.['why']]);
+  const warn = (event: string, fields?: LogFields) =>
+    void warnings.push([event, fields?.['reason']]);
   const log: Logger = { ...silentLogger, warn };
   const keeper = new LeaseRenewer({
     lease,

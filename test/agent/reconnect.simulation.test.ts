@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { SessionStore } from '../../src/agent/session-store.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
-import { silentLogger } from '../../src/base/logger.ts';
-import { HandshakeError } from '../../src/websocket/handshake-error.ts';
-import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
+import { ConnectError } from '../../src/tunnel/connect-error.ts';
+import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { seededRandom } from '../support/simulated-fleet.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { seededRandom } from '../../testkit/world/simulated-fleet.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** Answers HELLO with WELCOME, and then nothing. */
-function welcomingLink(): WebSocketLink {
+function welcomingLink(): AttachableLink {
   let owner: LinkOwner;
   const welcome = { ...protocolVersion, replica: 'r', session: 0, agent: 'a' };
   const link = {
@@ -28,7 +28,7 @@ function welcomingLink(): WebSocketLink {
       owner.onClose(undefined);
     },
   };
-  return link as unknown as WebSocketLink;
+  return link as unknown as AttachableLink;
 }
 
 interface Fleet {
@@ -92,7 +92,7 @@ function sum({ attempts }: Fleet, from: number, to: number): number {
 
 function refusedUntil(backMs: number): Connect {
   return async (nowMs) => {
-    if (nowMs < backMs) throw new HandshakeError('connect', 'connection refused');
+    if (nowMs < backMs) throw new ConnectError('connect', 'connection refused');
   };
 }
 
@@ -111,7 +111,7 @@ describe('a broker that was away', () => {
   it('behind a gateway that answers 503 without Retry-After: the same', async () => {
     const clock = new VirtualClock(20);
     const connect: Connect = async (nowMs) => {
-      if (nowMs < 20_000) throw new HandshakeError('rejected', 'no backend', { status: 503 });
+      if (nowMs < 20_000) throw new ConnectError('rejected', 'no backend', { status: 503 });
     };
     const { connectedMs } = await reconnect(200, connect, clock, 200_000);
     expect(Math.max(...connectedMs)).toBeLessThanOrEqual(22_000);
@@ -121,7 +121,7 @@ describe('a broker that was away', () => {
     const clock = new VirtualClock(20);
     const details = { status: 503, brokerCode: 'draining', retryAfterMs: 1_000 };
     const connect: Connect = async (nowMs) => {
-      if (nowMs < 30_000) throw new HandshakeError('rejected', 'draining', details);
+      if (nowMs < 30_000) throw new ConnectError('rejected', 'draining', details);
     };
     const { connectedMs } = await reconnect(200, connect, clock, 200_000);
     expect(Math.max(...connectedMs)).toBeLessThanOrEqual(32_000);
@@ -159,14 +159,14 @@ describe('a storm of 10,000 agents', { timeout: 60_000 }, () => {
     let handshakes = 0;
     // One after another; who waits longer than 15 s gives up, and the broker's work was for nothing.
     const connect: Connect = async (nowMs) => {
-      if (nowMs < backMs) throw new HandshakeError('connect', 'connection refused');
+      if (nowMs < backMs) throw new ConnectError('connect', 'connection refused');
       handshakes++;
       freeAtMs = Math.max(freeAtMs, nowMs) + 1;
       const waitMs = freeAtMs - nowMs;
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       clock.setTimer(Math.min(waitMs, 15_000), () => {
         if (waitMs <= 15_000) resolve();
-        else reject(new HandshakeError('timeout', 'no answer within 15 s'));
+        else reject(new ConnectError('timeout', 'no answer within 15 s'));
       });
       await promise;
     };
@@ -180,7 +180,7 @@ describe('a storm of 10,000 agents', { timeout: 60_000 }, () => {
     const clock = new VirtualClock(20);
     const timesOut: Connect = async () => {
       const { promise, reject } = Promise.withResolvers<void>();
-      clock.setTimer(15_000, () => reject(new HandshakeError('timeout', 'no answer')));
+      clock.setTimer(15_000, () => reject(new ConnectError('timeout', 'no answer')));
       await promise;
     };
     const fleet = await reconnect(200, timesOut, clock, 400_000);

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readRegistration, RegistrationError } from '../../src/agent/registration.ts';
-import { verifyCertificateToken } from '../../src/base/certificate-token.ts';
+import { verifyCertificateToken } from '../../src/base/tokens/certificate-token.ts';
 import { AgentCertificates } from '../../src/broker/agent-certificates.ts';
-import { AgentAuthority, putCertificate } from '../support/agent-authority.ts';
+import { AgentAuthority, putCertificate } from '../../testkit/world/agent-authority.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'culvert-registration-'));
 afterAll(() => rm(root, { recursive: true }));

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
+import { OpenTargets } from '../../src/agent/open-targets.ts';
+import { TargetConnection } from '../../src/agent/target-connection.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const kibibyte = 1024;
 
@@ -36,7 +37,7 @@ async function connected() {
   const open = new OpenTargets(new VirtualClock());
   const { port } = server.address() as AddressInfo;
   const connection = once(server, 'connection') as Promise<[Socket]>;
-  const target = new TcpTarget(
+  const target = new TargetConnection(
     stream as unknown as Stream,
     { host: '127.0.0.1', port },
     { timeoutMs: 5_000, clock },

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { SessionStore } from '../../src/agent/session-store.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
-import { silentLogger, type Logger } from '../../src/base/logger.ts';
-import { HandshakeError, type HandshakeErrorDetails } from '../../src/websocket/handshake-error.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
+import { ConnectError, type ConnectErrorDetails } from '../../src/tunnel/connect-error.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const minuteMs = 60_000;
 
 /** How often an agent tries within some minutes, where each attempt ends like this. */
 async function attemptsIn(
   minutes: number,
-  details: HandshakeErrorDetails,
+  details: ConnectErrorDetails,
   log: Logger = silentLogger,
 ): Promise<number> {
   const clock = new VirtualClock(20);
@@ -21,7 +21,7 @@ async function attemptsIn(
     tunnel: 0,
     connect: () => {
       attempts++;
-      return Promise.reject(new HandshakeError('rejected', 'no', details));
+      return Promise.reject(new ConnectError('rejected', 'no', details));
     },
     sessions: new SessionStore({
       makeSession: () => {

@@ -2,16 +2,17 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { HostPort } from '../../src/base/options-values.ts';
-import { OpenTargets, TcpTarget } from '../../src/agent/tcp-target.ts';
+import type { HostPort } from '../../src/base/net/host-port.ts';
+import { OpenTargets } from '../../src/agent/open-targets.ts';
+import { TargetConnection } from '../../src/agent/target-connection.ts';
 import { UnacknowledgedWatch } from '../../src/agent/unacknowledged-watch.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { networkNamespaces } from '../support/network-namespace.ts';
-import { startProgram } from '../support/process.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
-import { node } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { networkNamespaces } from '../../testkit/network/network-namespace.ts';
+import { startProgram } from '../../testkit/processes/process.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
+import { node } from '../../testkit/world/world.ts';
 
 const mib = 1024 * 1024;
 
@@ -44,7 +45,7 @@ async function dialed(to: HostPort, open: OpenTargets) {
     write: (bytes: Uint8Array) => (record.receivedBytes += bytes.length) > 0,
   };
   const limit = { timeoutMs: 5_000, clock: new VirtualClock() };
-  const target = new TcpTarget(stream as unknown as Stream, to, limit, open);
+  const target = new TargetConnection(stream as unknown as Stream, to, limit, open);
   await accepted.promise;
   return Object.assign(record, { target });
 }

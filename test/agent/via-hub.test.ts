@@ -5,15 +5,19 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { connectClusters } from '../../src/agent/kube-clusters.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { LastGoodCa } from '../../src/base/last-good-ca.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
+import { LastGoodCa } from '../../src/base/tls/last-good-ca.ts';
+import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
-import { AgentAuthority } from '../support/agent-authority.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { type ConnectProxy, notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
-import { MemoryKubeApi } from '../support/memory-kube-api.ts';
-import { startServiceProxy, type ServiceProxy } from '../support/service-proxy.ts';
+import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import {
+  type ConnectProxy,
+  notLoopback,
+  startConnectProxy,
+} from '../../testkit/network/connect-proxy.ts';
+import { MemoryKubeApi } from '../../testkit/kube/memory-kube-api.ts';
+import { startServiceProxy, type ServiceProxy } from '../../testkit/network/service-proxy.ts';
 
 const service = 'https:proxy-entrypoint:agent-server';
 let directory: string;
@@ -232,7 +236,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
       const failed = {
         event: 'no connection to the broker',
         code: 'tls',
-        why: expect.stringMatching(
+        error: expect.stringMatching(
           /^no TLS connection to the proxy 127\.0\.0\.1:\d+ .*; .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
         ),
       };
@@ -254,7 +258,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
     const failed = expect.objectContaining({
       event: 'no connection to the broker',
       code: 'tls',
-      why: expect.stringMatching(/has not issued its certificate: have the kubeconfig renewed$/),
+      error: expect.stringMatching(/has not issued its certificate: have the kubeconfig renewed$/),
     });
     await expect.poll(() => lines, { timeout: 10_000 }).toContainEqual(failed);
     expect(hub.passed).toEqual([]);
@@ -288,7 +292,7 @@ describe('the health of an agent', () => {
       ],
       {},
     );
-    const { kubeconfigFile } = await import('../../src/kube/kubeconfig-file.ts');
+    const { kubeconfigFile } = await import('../../src/kube/client/kubeconfig-file.ts');
     const here = new MemoryKubeApi({ namespaces: ['agents'] });
     const hubConfig = kubeconfigFile(options.hubKubeconfig!);
     const clusters = { here, hub: undefined, hubConfig, files: [], close() {} };

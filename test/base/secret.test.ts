@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { readSecretFile } from '../../src/base/secret-file.ts';
+import { readSecretFile } from '../../src/base/files/secret-file.ts';
 import { Secret } from '../../src/base/secret.ts';
 
 describe('Secret', () => {

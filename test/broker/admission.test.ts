@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { Admission, defaultAdmissionLimits } from '../../src/broker/admission.ts';
 import { AuthenticationError, type Authenticator } from '../../src/broker/authenticator.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const stranger = { address: '192.0.2.1', certificates: [] };
 const honest = { address: '192.0.2.2', certificates: [] };
@@ -25,7 +25,7 @@ function setUp() {
     },
   };
   const acceptRate = new AcceptRate(20, clock);
-  const admission = new Admission({ relay, authenticator, acceptRate });
+  const admission = new Admission({ relay, authenticator, acceptRate, clock });
   /** As the app does with a request: whoever is refused is counted. */
   const identify = async (headers: Headers, peer: typeof stranger) => {
     const answer = await admission.identify(headers, peer);
@@ -99,14 +99,14 @@ describe('admission', () => {
     const { maxTunnelsPerCluster, maxSessionsPerDialer } = defaultAdmissionLimits;
     const tunnels = Array.from({ length: maxTunnelsPerCluster }, (_, at) => {
       const [near, far] = memoryLinkPair(queueMicrotask);
-      relay.admitAgent(far, 'c1', `a${at}`, 0);
+      relay.admit(far, { kind: 'agent', cluster: 'c1', agent: `a${at}`, tunnel: 0 });
       return near;
     });
     expect(admission.agentRefusal('c1')?.message).toContain('--max-tunnels-per-cluster');
     expect(admission.agentRefusal('c2')).toBeUndefined();
     const sessions = Array.from({ length: maxSessionsPerDialer }, () => {
       const [near, far] = memoryLinkPair(queueMicrotask);
-      relay.admitDialer(far, 'c1', 'd');
+      relay.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'd' });
       return near;
     });
     expect(admission.dialerRefusal('c1', 'd')?.message).toContain('256 sessions');

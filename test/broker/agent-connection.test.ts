@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AgentConnection } from '../../src/broker/agent-connection.ts';
 import type { AgentClaim, AgentRecord } from '../../src/broker/directory.ts';
 import { Relay } from '../../src/broker/relay.ts';
@@ -82,9 +82,9 @@ describe('agent port', () => {
     const [one, two] = [portOf(relay, 'one'), portOf(relay, 'two')];
     const link = fullLink();
     const dialer = played(link);
-    one.attach(dialer, '0'.repeat(32), false);
-    one.pauseWhileFull(dialer);
-    expect([one.sessionCount, two.sessionCount]).toEqual([1, 0]);
+    one.sessions.attach(dialer, '0'.repeat(32), false);
+    one.sessions.pauseWhileFull(dialer);
+    expect([one.sessions.size, two.sessions.size]).toEqual([1, 0]);
     two.pull();
     expect(link.paused).toBe(true);
     one.pull();
@@ -95,22 +95,22 @@ describe('agent port', () => {
     const directory = new SlowDirectory();
     const port = portOf(makeRelay(directory), 'one');
     port.onFrame(FrameType.hello, 0, 0, hello);
-    const standing = port.claimed.then(() => port.established);
-    expect(port.established).toBe(false);
+    const standing = port.claim.made.then(() => port.claim.established);
+    expect(port.claim.established).toBe(false);
     directory.go.resolve();
     expect(await standing).toBe(true);
-    await port.claimed;
+    await port.claim.made;
     port.onClose(undefined);
   });
 
   it('tells whoever waits for its claim when it is gone before', async () => {
     const port = portOf(makeRelay(new SlowDirectory()), 'one');
     port.onFrame(FrameType.hello, 0, 0, hello);
-    const { claimed } = port;
+    const { made } = port.claim;
     port.onClose(undefined);
-    await claimed;
-    expect(port.established).toBe(false);
-    await port.claimed;
+    await made;
+    expect(port.claim.established).toBe(false);
+    await port.claim.made;
   });
 });
 
@@ -138,7 +138,8 @@ describe('an agent port whose peers do not read', () => {
     const port = portOf(makeRelay(), 'one');
     let goAways = 0;
     const dialer = { ...played(fullLink()), sendGoAway: () => void goAways++ };
-    port.attach(dialer, '0'.repeat(32), false);
+    port.onFrame(FrameType.hello, 0, 0, hello);
+    port.sessions.attach(dialer, '0'.repeat(32), false);
     for (let again = 0; again < 1000; again++) {
       port.onFrame(FrameType.goaway, 0, 0, new Uint8Array(0));
     }
@@ -146,10 +147,17 @@ describe('an agent port whose peers do not read', () => {
     port.onClose(undefined);
   });
 
+  it('ends a tunnel whose agent sends GOAWAY before HELLO', () => {
+    const port = portOf(makeRelay(), 'one');
+    const goAway = () => port.onFrame(FrameType.goaway, 0, 0, new Uint8Array(0));
+    expect(goAway).toThrow('GOAWAY came before HELLO');
+    port.onClose(undefined);
+  });
+
   it('passes PING and PONG on to a dialer only while its link has room', () => {
     const port = portOf(makeRelay(), 'one');
     const { link, sent, closes } = unreadLink(1000);
-    const session = port.attach(played(link), '0'.repeat(32), false);
+    const session = port.sessions.attach(played(link), '0'.repeat(32), false);
     for (let answer = 0; answer < 10_000; answer++) {
       port.onFrame(FrameType.pong, session, 0, new Uint8Array(8));
     }
@@ -160,8 +168,8 @@ describe('an agent port whose peers do not read', () => {
   it('closes a dialer that lets 8 MiB of answers wait, and no other', () => {
     const port = portOf(makeRelay(), 'one');
     const [unread, other] = [unreadLink(1000), unreadLink()];
-    const session = port.attach(played(unread.link), '0'.repeat(32), false);
-    const otherSession = port.attach(played(other.link), '1'.repeat(32), false);
+    const session = port.sessions.attach(played(unread.link), '0'.repeat(32), false);
+    const otherSession = port.sessions.attach(played(other.link), '1'.repeat(32), false);
     let answers = 0;
     while (unread.closes.length === 0 && answers < 1_000_000) {
       port.onFrame(FrameType.refused, session, ++answers, failure);
@@ -177,8 +185,8 @@ describe('an agent port whose peers do not read', () => {
     const { link, closes } = unreadLink(-127.99 * 2 ** 20);
     const port = new AgentConnection(makeRelay(), link, name);
     for (let come = 0; come < 10_000 && closes.length === 0; come++) {
-      const session = port.attach(played(fullLink()), '0'.repeat(32), false);
-      port.detach(session, undefined);
+      const session = port.sessions.attach(played(fullLink()), '0'.repeat(32), false);
+      port.sessions.detach(session, undefined);
     }
     expect(closes[0]?.code).toBe('overloaded');
     port.onClose(undefined);
@@ -189,12 +197,14 @@ describe('hub', () => {
   it('knows whether an agent has its other tunnel here', () => {
     const relay = makeRelay();
     const port = portOf(relay, 'one');
+    const holdsAnother = (cluster: string, agent: string, tunnel: number) =>
+      relay.holdsAnother({ cluster, agent, tunnel });
     port.onFrame(FrameType.hello, 0, 0, hello);
-    expect(relay.holdsAnother('c1', 'one', 1)).toBe(true);
-    expect(relay.holdsAnother('c1', 'one', 0)).toBe(false);
-    expect(relay.holdsAnother('c1', 'two', 1)).toBe(false);
-    expect(relay.holdsAnother('c2', 'one', 1)).toBe(false);
+    expect(holdsAnother('c1', 'one', 1)).toBe(true);
+    expect(holdsAnother('c1', 'one', 0)).toBe(false);
+    expect(holdsAnother('c1', 'two', 1)).toBe(false);
+    expect(holdsAnother('c2', 'one', 1)).toBe(false);
     port.onClose(undefined);
-    expect(relay.holdsAnother('c1', 'one', 1)).toBe(false);
+    expect(holdsAnother('c1', 'one', 1)).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
@@ -7,23 +7,23 @@ import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 it.each([
-  ['overloaded', 'overloaded'],
-  ['forbidden', 'forbidden'],
-  ['draining', 'agent_lost'],
-  ['unknown_session', 'agent_lost'],
+  ['overloaded', 'overloaded', 1],
+  ['forbidden', 'forbidden', 1],
+  ['draining', 'agent_lost', 2],
+  ['unknown_session', 'agent_lost', 2],
 ])(
-  'an agent that refuses a new session with %s: the dial hears %s, at once and for good',
-  async (said, heard) => {
+  'A dial to an agent that refuses a new session with %s ends with %s at once, after %i attempts',
+  async (said, heard, attempts) => {
     const clock = new VirtualClock(20);
     const directory = new MemoryDirectory();
     const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', 'a', 0);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
     const agent = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 'test' }));
     await agent.next(FrameType.welcome);
@@ -32,7 +32,7 @@ it.each([
       connect: async (cluster) => {
         links++;
         const [mine, theirs] = memoryLinkPair(queueMicrotask);
-        relay.admitDialer(theirs, cluster, 'somebody');
+        relay.admit(theirs, { kind: 'dialer', cluster, dialer: 'somebody' });
         return mine;
       },
       clock,
@@ -41,11 +41,13 @@ it.each([
     });
     const ended = Promise.withResolvers<TunnelError | undefined>();
     const handler = { onData() {}, onFin() {}, onWritable() {}, onClose: ended.resolve };
-    dialer.open('c1', sampleTarget, handler);
-    const { session } = await agent.next(FrameType.attach);
-    near.sendCopy(FrameType.detach, session, 0, encodeMessage({ code: said, message: 'no' }));
+    dialer.open({ cluster: 'c1', target: sampleTarget }, handler);
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const { session } = await agent.next(FrameType.attach);
+      near.sendCopy(FrameType.detach, session, 0, encodeMessage({ code: said, message: 'no' }));
+    }
     expect((await ended.promise)?.code).toBe(heard);
     expect(clock.now()).toBe(0);
-    expect([links, dialer.sessionCount, relay.dialerCount]).toEqual([1, 0, 0]);
+    expect([links, dialer.sessionCount, relay.dialerCount]).toEqual([attempts, 0, 0]);
   },
 );

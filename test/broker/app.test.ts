@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { generateTokenKeyPair, issueToken, TokenVerifier } from '../../src/base/enrolment-token.ts';
-import type { TokenSubject } from '../../src/base/enrolment-token-subject.ts';
-import type { LogFields, Logger } from '../../src/base/logger.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import {
+  generateTokenKeyPair,
+  issueToken,
+  TokenVerifier,
+} from '../../src/base/tokens/enrolment-token.ts';
+import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
+import type { LogFields, Logger } from '../../src/base/log/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp, type RequestRuntime } from '../../src/broker/app.ts';
 import { openAuthenticator } from '../../src/broker/authenticator.ts';
@@ -44,13 +48,14 @@ function makeApp(options: { open?: boolean; acceptRate?: number } = {}) {
     relay,
     authenticator: options.open === true ? openAuthenticator : new TokenAuthenticator(verifier),
     acceptRate: new AcceptRate(options.acceptRate ?? 100, systemClock),
+    clock: systemClock,
     metrics: async () => ({ contentType: 'text/plain', text: 'up 1\n' }),
     log,
   });
   const attempt = async ({ path, headers = {}, upgrade = true }: Attempt) => {
     let upgraded = false;
     const runtime: RequestRuntime = {
-      upgrade() {
+      acceptLink() {
         upgraded = true;
         return new Response(null, { status: 204 });
       },

@@ -1,29 +1,19 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import type { BrokerOptions } from '../../src/broker/node/options.ts';
+import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { describeBroker, type BrokerUnderTest } from '../contracts/broker.contract.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { startRedis } from '../ground/services.ts';
-import { freePort } from '../support/process.ts';
-import { TestTokens } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { startRedis } from '../../testkit/ground/services.ts';
+import { freePort } from '../../testkit/processes/process.ts';
+import { TestTokens } from '../../testkit/world/world.ts';
 
-const alone = {
-  tlsCert: undefined,
-  tlsKey: undefined,
-  redisUrl: undefined,
-  redisCa: undefined,
-  redisPrefix: 'culvert:',
-  replicaAddress: undefined,
-  replicaKeyFile: undefined,
-  replicaCa: undefined,
-  acceptRate: 1000,
-  drainTimeoutMs: 1000,
-};
+const { options: alone } = readBrokerOptions(['--accept-rate=1000', '--drain-timeout=1s'], {});
 
 async function makeBroker(
   options: Partial<BrokerOptions> & Pick<BrokerOptions, 'tokenPublicKey'>,

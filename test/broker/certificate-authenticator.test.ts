@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { makeCertificateToken } from '../../src/base/certificate-token.ts';
-import { X509Error } from '../../src/base/x509.ts';
+import { makeCertificateToken } from '../../src/base/tokens/certificate-token.ts';
+import { X509Error } from '../../src/base/x509/index.ts';
 import { AgentCertificates } from '../../src/broker/agent-certificates.ts';
 import { AuthenticationError, type Identity, refuseAll } from '../../src/broker/authenticator.ts';
 import { CertificateAuthenticator } from '../../src/broker/certificate-authenticator.ts';
@@ -8,7 +8,7 @@ import {
   AgentAuthority,
   type AgentCertificate,
   type AgentCertificateOptions,
-} from '../support/agent-authority.ts';
+} from '../../testkit/world/agent-authority.ts';
 
 const hourMs = 3_600_000;
 let agents: AgentAuthority;
@@ -117,8 +117,8 @@ describe('a certificate', () => {
 
   it('that an agent makes with its own as a CA is of no use', async () => {
     const agent = await agents.issue();
-    const { issueCertificate, publicKeyDerOf } = await import('../../src/base/x509.ts');
-    const { agentSubject } = await import('../../src/base/agent-subject.ts');
+    const { issueCertificate, publicKeyDerOf } = await import('../../src/base/x509/index.ts');
+    const { agentSubject } = await import('../../src/base/names/agent-subject.ts');
     const content = {
       subject: agentSubject('c2', 'x'),
       publicKeyDer: await publicKeyDerOf(agent.key),

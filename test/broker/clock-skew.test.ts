@@ -5,13 +5,13 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent } from '../../src/agent/agent.ts';
 import { maxCorrectionMs } from '../../src/agent/broker-clock.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
+import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
 import { AgentClocks } from '../../src/broker/agent-clocks.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
-import { AgentAuthority } from '../support/agent-authority.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { startIngress } from '../support/ingress.ts';
+import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import { startIngress } from '../../testkit/network/ingress.ts';
 
 const differs = 'the clocks of agent and broker differ';
 const agentDiffers = 'the clock of an agent differs';
@@ -95,7 +95,7 @@ describe('an agent whose clock is wrong', () => {
   it('by more than is corrected is refused, and both clocks are in the message', async () => {
     const { ofAgent } = await start(maxCorrectionMs + 600_000);
     await expect.poll(() => named(ofAgent, 'no connection to the broker').length).toBe(1);
-    expect(named(ofAgent, 'no connection to the broker')[0]?.['why']).toMatch(
+    expect(named(ofAgent, 'no connection to the broker')[0]?.['error']).toMatch(
       /not_yet_valid\): the token was made at 20.*Z, and here it is 20.*Z: the clock of the agent is ahead/,
     );
     expect(named(ofAgent, differs)[0]?.['next']).toMatch(/set the clock/);

@@ -1,17 +1,17 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { ClusterAdmission } from '../../src/broker/cluster-admission.ts';
 import type { Identity } from '../../src/broker/authenticator.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { ManagedClusters } from '../../src/broker/node/managed-clusters.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { MemoryKubeApi, ocmKinds } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { MemoryKubeApi, ocmKinds } from '../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const apiVersion = 'cluster.open-cluster-management.io/v1';
 const forced = { signal: new AbortController().signal, force: true };
@@ -63,8 +63,9 @@ function world() {
       onClose: (error) => (state.closedBy = error?.code ?? 'closed'),
     };
     near.attach(owner);
-    acceptance.admitted(identity, far);
-    relay.admitAgent(far, identity.cluster, agent, 0);
+    const client = { ...identity, agent, tunnel: 0 };
+    acceptance.admitted(client, far);
+    relay.admit(far, client);
     const hello = () =>
       near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 't' }));
     return { state, hello };

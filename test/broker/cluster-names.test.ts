@@ -1,12 +1,16 @@
 import { importPKCS8, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { agentSubject, clusterOfSubject } from '../../src/base/agent-subject.ts';
-import { clusterAlias } from '../../src/base/cluster-alias.ts';
-import { generateTokenKeyPair, issueToken, TokenVerifier } from '../../src/base/enrolment-token.ts';
-import { isClusterAlias, isClusterName } from '../../src/base/enrolment-token-subject.ts';
-import { ConfigError } from '../../src/base/option-problems.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { agentSubject, clusterOfSubject } from '../../src/base/names/agent-subject.ts';
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
+import {
+  generateTokenKeyPair,
+  issueToken,
+  TokenVerifier,
+} from '../../src/base/tokens/enrolment-token.ts';
+import { isClusterAlias, isClusterName } from '../../src/base/names/cluster-name.ts';
+import { ConfigError } from '../../src/base/options/option-problems.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp, type RequestRuntime } from '../../src/broker/app.ts';
 import {
@@ -17,8 +21,8 @@ import {
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
-import { readBridgeOptions } from '../../src/cli/bridge.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** The attacker may name its cluster, and wants what is meant for the cluster `victim`. */
 const alias = await clusterAlias('victim');
@@ -104,10 +108,10 @@ describe('a cluster that is named like the alias of another one', () => {
     });
     const metrics = async () => ({ contentType: 'text/plain', text: '' });
     const acceptRate = new AcceptRate(100, clock);
-    const app = createApp({ relay, authenticator, acceptRate, metrics, log: silentLogger });
+    const app = createApp({ relay, authenticator, acceptRate, clock, metrics, log: silentLogger });
     let upgrades = 0;
     const runtime: RequestRuntime = {
-      upgrade() {
+      acceptLink() {
         upgrades++;
         return new Response(null, { status: 204 });
       },

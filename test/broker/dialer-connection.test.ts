@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AgentConnection } from '../../src/broker/agent-connection.ts';
 import { DialerConnection } from '../../src/broker/dialer-connection.ts';
 import { relayLimits } from '../../src/broker/relay-options.ts';
@@ -7,7 +7,7 @@ import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { Link } from '../../src/tunnel/link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 function playedLink() {
   const link = {

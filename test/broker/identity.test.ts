@@ -6,19 +6,20 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { makeCertificateToken } from '../../src/base/certificate-token.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/logger.ts';
+import { makeCertificateToken } from '../../src/base/tokens/certificate-token.ts';
+import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import { startBridge } from '../../src/konnectivity-bridge/bridge.ts';
-import { connectWebSocket, HandshakeError } from '../../src/websocket/connect.ts';
+import { ConnectError } from '../../src/tunnel/connect-error.ts';
+import { connectWebSocket } from '../../src/websocket/connect.ts';
 import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
-import { AgentAuthority, type AgentCertificate } from '../support/agent-authority.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { isServed, openClient } from '../support/front-client.ts';
-import { startIngress } from '../support/ingress.ts';
-import { startTarget } from '../support/target.ts';
+import { AgentAuthority, type AgentCertificate } from '../../testkit/world/agent-authority.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import { isServed, openClient } from '../../testkit/world/front-client.ts';
+import { startIngress } from '../../testkit/network/ingress.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 
 /** Files are looked at every 5 s; a busy machine takes longer. */
 const reloaded = { timeout: 30_000, interval: 100 };
@@ -111,7 +112,7 @@ async function refusalOf(connecting: Promise<WebSocketLink>): Promise<string> {
     await connecting;
     return 'let in';
   } catch (thrown) {
-    if (thrown instanceof HandshakeError) return `${thrown.status}: ${thrown.message}`;
+    if (thrown instanceof ConnectError) return `${thrown.status}: ${thrown.message}`;
     throw thrown;
   }
 }
@@ -231,7 +232,7 @@ describe('somebody who comes as an agent', () => {
     const line = world.lines.find(({ event }) => event === 'connection refused');
     expect(line).toMatchObject({ status, path: '/v1/agent' });
     // The agent hears the beginning of it.
-    expect(refusal).toContain(String(line?.['why']).slice(0, 100));
+    expect(refusal).toContain(String(line?.['error']).slice(0, 100));
     const token = shown.headers?.['Culvert-Authorization']?.split('.').at(-1) ?? 'no token at all';
     expect(JSON.stringify(world.lines)).not.toContain(token);
     expect(await world.metrics()).toContain(

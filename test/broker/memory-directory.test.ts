@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { clusterAlias } from '../../src/base/cluster-alias.ts';
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { describeDirectory } from '../contracts/directory.contract.ts';
 

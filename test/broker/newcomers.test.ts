@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 function makeRelay() {
   const clock = new VirtualClock(20);
@@ -14,8 +14,8 @@ function makeRelay() {
   const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
   const admit = (who: 'agent' | 'dialer') => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    if (who === 'agent') relay.admitAgent(far, 'c1', 'a', 0);
-    else relay.admitDialer(far, 'c1', 'somebody');
+    if (who === 'agent') relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
+    else relay.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'somebody' });
     return new PlayedLink(near);
   };
   return { clock, relay, admit };

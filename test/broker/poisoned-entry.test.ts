@@ -16,8 +16,8 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 import { acceptWebSocket } from '../../src/websocket/accept.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 
 const key = await ReplicaKeys.fromText('the key of the replicas');
 const version = { ...protocolVersion, software: 'test' };
@@ -76,25 +76,31 @@ async function makeReplica() {
     relay,
     authenticator: new ReplicaAuthenticator(() => key, server.address, openAuthenticator),
     acceptRate: new AcceptRate(100, systemClock),
+    clock: systemClock,
     metrics: async () => ({ contentType: '', text: '' }),
     log,
   });
   const upgrades = createServer();
   const peerOf = () => unknownPeer;
-  const upgrade = upgradeHandler({ app, log, peerOf, onAdmitted: () => {} });
+  const upgrade = upgradeHandler({
+    app,
+    log,
+    peerOf,
+    onLink: (link, client) => relay.admit(link, client),
+  });
   upgrades.on('upgrade', (message, socket, head) => {
-    upgrade({ message, socket: socket as Socket, head }, undefined);
+    upgrade({ message, socket: socket as Socket, head, authenticated() {} }, undefined);
   });
   const admitAgent = async (cluster: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, cluster, 'a', 0);
+    relay.admit(far, { kind: 'agent', cluster, agent: 'a', tunnel: 0 });
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await new PlayedLink(near).next(FrameType.welcome);
   };
   await admitAgent('good');
   const dial = (cluster: string) => {
     const [mine, theirs] = memoryLinkPair(queueMicrotask);
-    relay.admitDialer(theirs, cluster, 'somebody');
+    relay.admit(theirs, { kind: 'dialer', cluster, dialer: 'somebody' });
     const session = crypto.randomUUID().replaceAll('-', '');
     mine.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(mine);
@@ -176,7 +182,7 @@ describe('a poisoned directory entry', () => {
     await replica.poison('ws://192.0.2.1:8080');
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
     expect(replica.warnings()).toMatchObject([
-      { fields: { why: expect.stringContaining('ws://192.0.2.1:8080 is not encrypted') } },
+      { fields: { error: expect.stringContaining('ws://192.0.2.1:8080 is not encrypted') } },
     ]);
     await replica.dial('good').next(FrameType.welcome);
   });

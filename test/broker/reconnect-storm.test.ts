@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
-import type { SessionStore } from '../../src/agent/session-store.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import type { SessionStore } from '../../src/acceptor/session-store.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
-import { HandshakeError } from '../../src/websocket/handshake-error.ts';
-import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
-import { seededRandom } from '../support/simulated-fleet.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { ConnectError } from '../../src/tunnel/connect-error.ts';
+import type { AttachableLink } from '../../src/tunnel/link.ts';
+import { seededRandom } from '../../testkit/world/simulated-fleet.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const agents = 10_000;
 const perSecond = 200;
@@ -37,15 +37,15 @@ async function storm(downMs: number): Promise<Storm> {
     seconds[second]!++;
   };
   let inside = 0;
-  const connect = async (agent: number, signal: AbortSignal): Promise<WebSocketLink> => {
+  const connect = async (agent: number, signal: AbortSignal): Promise<AttachableLink> => {
     if (clock.now() < downMs) {
-      throw new HandshakeError('connect', 'connect: connection refused');
+      throw new ConnectError('connect', 'connect: connection refused');
     }
     count(attempts);
     ofAgent[agent]!++;
     const retryAfterS = rate.admit();
     if (retryAfterS > 0) {
-      throw new HandshakeError('rejected', 'answered with 503', {
+      throw new ConnectError('rejected', 'answered with 503', {
         status: 503,
         brokerCode: 'overloaded',
         retryAfterMs: retryAfterS * 1000,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import type { RelayOptions } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
@@ -15,7 +15,7 @@ import {
   protocolVersion,
 } from '../../src/tunnel/message.ts';
 import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
-import { PlayedLink } from '../support/played-link.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
 
 const hello = encodeMessage({ ...protocolVersion, software: 'test' });
 
@@ -33,7 +33,7 @@ function makeRelay(more: Partial<RelayOptions> = {}): Relay {
 
 async function connectAgent(relay: Relay, cluster = 'c1', agent = 'a'): Promise<PlayedLink> {
   const [near, far] = memoryLinkPair(queueMicrotask);
-  relay.admitAgent(far, cluster, agent, 0);
+  relay.admit(far, { kind: 'agent', cluster, agent, tunnel: 0 });
   const peer = new PlayedLink(near);
   near.sendCopy(FrameType.hello, 0, 0, hello);
   await peer.next(FrameType.welcome);
@@ -44,7 +44,7 @@ let sessions = 0;
 
 function connectDialer(relay: Relay, cluster = 'c1', forwarded = false): PlayedLink {
   const [near, far] = memoryLinkPair(queueMicrotask);
-  relay.admitDialer(far, cluster, 'somebody', forwarded);
+  relay.admit(far, { kind: 'dialer', cluster, dialer: 'somebody', forwarded });
   const peer = new PlayedLink(near);
   const session = (++sessions).toString(16).padStart(32, '0');
   const dialerHello = { ...protocolVersion, software: 'test', session };
@@ -158,7 +158,7 @@ describe('relay', () => {
       await agent.next(FrameType.attach);
       await agent.next(FrameType.attach);
     }
-    expect(Array.from(relay.agents(), (port) => port.sessionCount)).toEqual([2, 2]);
+    expect(Array.from(relay.agents(), (port) => port.sessions.size)).toEqual([2, 2]);
   });
 
   it('gives no session to an agent that has been silent for longer than two pings', async () => {
@@ -189,7 +189,7 @@ describe('relay', () => {
   it('refuses an unknown major version with a sentence', async () => {
     const relay = makeRelay();
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', 'a', 0);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ major: 2, minor: 0, software: 'new' }));
     expect(await peer.closed.promise).toMatchObject({ code: 'version_unsupported' });
@@ -248,7 +248,7 @@ describe('several replicas', () => {
       asked.push(replica);
       if (asked.length === 1) throw new TunnelError('link_lost', 'gone');
       const [near, far] = memoryLinkPair(queueMicrotask);
-      other.admitDialer(far, 'c1', 'somebody', true);
+      other.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'somebody', forwarded: true });
       return near;
     });
     await welcomed(connectDialer(relay));
@@ -260,7 +260,12 @@ describe('several replicas', () => {
     const relay = await relayBeside(async (replica) => {
       asked.push(replica);
       const [near, far] = memoryLinkPair(queueMicrotask);
-      makeRelay().admitDialer(far, 'c1', 'somebody', true);
+      makeRelay().admit(far, {
+        kind: 'dialer',
+        cluster: 'c1',
+        dialer: 'somebody',
+        forwarded: true,
+      });
       return near;
     });
     expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'no_agent' });
@@ -332,7 +337,10 @@ describe('several replicas', () => {
     const { signal } = new AbortController();
     await expect(relay.route(wish, signal)).rejects.toMatchObject({ code: 'no_agent' });
     await connectAgent(relay, 'c2', 'a');
-    expect(await relay.route(wish, signal)).toMatchObject({ here: { retiring: false } });
+    expect(await relay.route(wish, signal)).toMatchObject({
+      kind: 'local',
+      agent: { retiring: false },
+    });
   });
 
   it('takes a new session from another replica while it drains, for it may hold the last tunnel', async () => {
@@ -354,7 +362,7 @@ describe('pooled dialer', () => {
   function opened(dialer: PooledDialer): Promise<TunnelError | undefined> {
     const { promise, resolve } = Promise.withResolvers<TunnelError | undefined>();
     const handler: StreamHandler = { onData() {}, onFin() {}, onWritable() {}, onClose: resolve };
-    dialer.open('c1', target, handler);
+    dialer.open({ cluster: 'c1', target }, handler);
     return promise;
   }
 
@@ -362,7 +370,7 @@ describe('pooled dialer', () => {
     const dialer = new PooledDialer({
       connect: async (cluster) => {
         const [near, far] = memoryLinkPair(queueMicrotask);
-        relay.admitDialer(far, cluster, 'pool');
+        relay.admit(far, { kind: 'dialer', cluster, dialer: 'pool' });
         counted.links++;
         return near;
       },
@@ -401,7 +409,8 @@ describe('pooled dialer', () => {
     const agent = await connectAgent(relay);
     const dialer = dialerOf(relay);
     const end = opened(dialer);
-    const { session } = await agent.next(FrameType.open);
+    const { session, stream } = await agent.next(FrameType.open);
+    agent.link.sendCopy(FrameType.opened, session, stream, encodeMessage({ window: 1_000 }));
     const why = encodeMessage({ code: 'draining', message: 'bye' });
     agent.link.sendCopy(FrameType.detach, session, 0, why);
     expect(await end).toMatchObject({ code: 'agent_lost' });

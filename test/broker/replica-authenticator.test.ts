@@ -11,7 +11,7 @@ import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { ReplicaAuthenticator } from '../../src/broker/replica-authenticator.ts';
 import { isAnswer, ReplicaKeys } from '../../src/broker/replica-keys.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
 
 const address = 'ws://10.0.0.1:8080';
 const nowS = 1_700_000_000;
@@ -45,6 +45,7 @@ async function askAt(
     relay: new Relay({ replica: 'r1', address, directory, clock: systemClock, log }),
     authenticator,
     acceptRate: new AcceptRate(100, systemClock),
+    clock: systemClock,
     metrics: async () => ({ contentType: '', text: '' }),
     log,
   });
@@ -53,7 +54,7 @@ async function askAt(
     path,
     { headers },
     {
-      upgrade: (_, added = {}) => {
+      acceptLink: (_: unknown, added: Readonly<Record<string, string>> = {}) => {
         answered = added;
         return new Response(null, { status: 204 });
       },
@@ -161,7 +162,7 @@ describe('a proof that somebody has overheard', () => {
       const { response, answered, lines } = await ask(headers);
       expect([response.status, answered]).toEqual([401, undefined]);
       expect(lines).toMatchObject([
-        { fields: { why: 'the proof of the replica has been used before' } },
+        { fields: { error: 'the proof of the replica has been used before' } },
       ]);
     }
   });
@@ -180,7 +181,7 @@ describe('a proof that somebody has overheard', () => {
     expect((await askAt(authenticator, headers)).response.status).toBe(401);
     shownS = nowS + 121;
     expect((await askAt(authenticator, headers)).lines).toMatchObject([
-      { fields: { why: expect.stringContaining('too old') } },
+      { fields: { error: expect.stringContaining('too old') } },
     ]);
   });
 
@@ -203,7 +204,7 @@ describe('a proof that somebody has overheard', () => {
       nowS: () => nowS + 6,
     });
     expect((await askAt(restarted, headers)).lines).toMatchObject([
-      { fields: { why: expect.stringContaining('before this broker started') } },
+      { fields: { error: expect.stringContaining('before this broker started') } },
     ]);
   });
 

@@ -4,18 +4,18 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/logger.ts';
+import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { type RunningBroker, startBroker } from '../../src/broker/node/broker.ts';
-import { readBridgeOptions } from '../../src/cli/bridge.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { type Service, startRedis } from '../ground/services.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
-import { freePort } from '../support/process.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { type Service, startRedis } from '../../testkit/ground/services.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
+import { freePort } from '../../testkit/processes/process.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 
 /** Files are looked at every 5 s, and a machine may be busy. */
 const reloaded = { timeout: 20_000 };
@@ -74,7 +74,7 @@ class Replica {
 
   /** Why it could not reach another replica, the last time. */
   get failure(): unknown {
-    return this.#lines.findLast(([event]) => event.startsWith('replica did not'))?.[1]?.['why'];
+    return this.#lines.findLast(([event]) => event.startsWith('replica did not'))?.[1]?.['error'];
   }
 }
 

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { clusterAlias } from '../../src/base/cluster-alias.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { relayLimits } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const version = { ...protocolVersion, software: 'test' };
 
@@ -18,7 +18,7 @@ function makeRelay() {
   const relay = new Relay({ replica: 'r', address: '', directory, clock, log: silentLogger });
   const connect = async (cluster = 'c1') => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, cluster, 'a', 0, 'one');
+    relay.admit(far, { kind: 'agent', cluster, agent: 'a', tunnel: 0, instance: 'one' });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await peer.next(FrameType.welcome);
@@ -26,7 +26,7 @@ function makeRelay() {
   };
   const dial = (cluster = 'c1') => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitDialer(far, cluster, 'somebody');
+    relay.admit(far, { kind: 'dialer', cluster, dialer: 'somebody' });
     const session = crypto.randomUUID().replaceAll('-', '');
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(near);

@@ -4,10 +4,10 @@ import { relayLimits } from '../../src/broker/relay-options.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { decodeWelcome, encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { SimulatedDirectory } from '../support/simulated-directory.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { SimulatedDirectory } from '../../testkit/world/simulated-directory.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const version = { ...protocolVersion, software: 'test' };
 const warning = 'two processes have the same agent id';
@@ -27,7 +27,7 @@ function makeBrokers(count = 1) {
     { relay = relays[0]!, agent = 'a' } = {},
   ) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', agent, 0, instance);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent, tunnel: 0, instance });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await peer.next(FrameType.welcome);
@@ -36,7 +36,7 @@ function makeBrokers(count = 1) {
   let sessions = 0;
   const dial = (resume: { resume?: string; instance?: string } = {}) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relays[0]!.admitDialer(far, 'c1', 'somebody');
+    relays[0]!.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'somebody' });
     const peer = new PlayedLink(near);
     const session = (++sessions).toString(16).padStart(32, '0');
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session, ...resume }));
@@ -109,9 +109,13 @@ describe('two processes with the same agent id', () => {
   it('may each have a second tunnel at another replica, and not at the same one', async () => {
     const { relay, connect } = makeBrokers();
     await connect('one');
-    expect(relay.holdsAnother('c1', 'a', 1, 'one')).toBe(true);
-    expect(relay.holdsAnother('c1', 'a', 1, 'two')).toBe(false);
-    expect(relay.holdsAnother('c1', 'a', 1)).toBe(false);
+    expect(relay.holdsAnother({ cluster: 'c1', agent: 'a', tunnel: 1, instance: 'one' })).toBe(
+      true,
+    );
+    expect(relay.holdsAnother({ cluster: 'c1', agent: 'a', tunnel: 1, instance: 'two' })).toBe(
+      false,
+    );
+    expect(relay.holdsAnother({ cluster: 'c1', agent: 'a', tunnel: 1 })).toBe(false);
   });
 
   it('are not asked when the first one leaves in order', async () => {

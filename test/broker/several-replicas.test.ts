@@ -1,14 +1,14 @@
 import { describe, expect, it, vi } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { relayLimits } from '../../src/broker/relay-options.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { SimulatedDirectory } from '../support/simulated-directory.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { SimulatedDirectory } from '../../testkit/world/simulated-directory.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const own = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
 const version = { ...protocolVersion, software: 'test' };
@@ -32,7 +32,7 @@ async function makeReplica() {
   });
   const connect = async (name: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', name, 0);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent: name, tunnel: 0 });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(version));
     await peer.next(FrameType.welcome);
@@ -40,7 +40,7 @@ async function makeReplica() {
   };
   const dial = () => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitDialer(far, 'c1', 'somebody');
+    relay.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'somebody' });
     const session = crypto.randomUUID().replaceAll('-', '');
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...version, session }));
     return new PlayedLink(near);
@@ -116,16 +116,19 @@ describe('a session that may go to another replica', () => {
     const [port] = relay.agents();
     port!.retire(7_000);
     // Both are given up: the one here saves a hop.
-    expect(await relay.route(wish, signal)).toEqual({ here: port });
+    expect(await relay.route(wish, signal)).toEqual({ kind: 'local', agent: port });
     agent.link.close();
     await agent.closed.promise;
-    expect(await relay.route(wish, signal)).toMatchObject({ elsewhere: { replica: 'r2' } });
+    expect(await relay.route(wish, signal)).toMatchObject({
+      kind: 'remote',
+      owner: { replica: 'r2' },
+    });
     await expect(relay.route({ ...wish, process: { agent: 'a' } }, signal)).rejects.toMatchObject({
       code: 'no_agent',
     });
     await directory.claim(elsewhere);
     expect(await relay.route({ ...wish, process: { agent: 'a' } }, signal)).toMatchObject({
-      elsewhere: { tunnel: 1 },
+      owner: { tunnel: 1 },
     });
     await expect(relay.route({ ...wish, process: { agent: 'b' } }, signal)).rejects.toMatchObject({
       code: 'agent_lost',
@@ -138,8 +141,8 @@ describe('a session that may go to another replica', () => {
     await connect('b');
     const [stays, leaves] = relay.agents();
     leaves!.retire(7_000);
-    expect([stays!.sessionCount, leaves!.sessionCount]).toEqual([1, 0]);
-    expect(await relay.route(wish, signal)).toEqual({ here: stays });
+    expect([stays!.sessions.size, leaves!.sessions.size]).toEqual([1, 0]);
+    expect(await relay.route(wish, signal)).toEqual({ kind: 'local', agent: stays });
   });
 
   it('makes a replica doubt the entry of one that it asked in vain', async () => {
@@ -147,7 +150,7 @@ describe('a session that may go to another replica', () => {
     agent.link.close();
     await agent.closed.promise;
     const entry = await directory.claim(elsewhere);
-    const doubted = vi.spyOn(directory, 'distrust');
+    const doubted = vi.spyOn(directory, 'invalidate');
     const dialer = dial();
     // It waits for the agent to return, and asks the same replica for the same tunnel only once.
     await clock.advance(relayLimits.agentReturnMs + relayLimits.agentReturnPollMs);

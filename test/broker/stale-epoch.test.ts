@@ -5,9 +5,9 @@ import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** A directory whose word about other replicas is the test's. */
 class ToldDirectory extends MemoryDirectory {
@@ -29,7 +29,7 @@ it.each([
   const relay = new Relay({ replica: 'r1', address: 'ws://r1', directory, clock, log });
   const connect = async (agent: string) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    relay.admitAgent(far, 'c1', agent, 0);
+    relay.admit(far, { kind: 'agent', cluster: 'c1', agent, tunnel: 0 });
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage({ ...protocolVersion, software: 'test' }));
     const peer = new PlayedLink(near);
     await peer.next(FrameType.welcome);

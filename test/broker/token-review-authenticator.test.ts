@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { AuthenticationUnavailableError, refuseAll } from '../../src/broker/authenticator.ts';
 import { KubeTokenReviewer } from '../../src/broker/node/kube-token-reviewer.ts';
 import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
-import type { KubeApi, NewKubeObject } from '../../src/kube/kube-api.ts';
-import { KubeError } from '../../src/kube/kube-error.ts';
-import { MemoryKubeApi } from '../support/memory-kube-api.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import type { KubeApi, NewKubeObject } from '../../src/kube/client/kube-api.ts';
+import { KubeError } from '../../src/kube/client/kube-error.ts';
+import { MemoryKubeApi } from '../../testkit/kube/memory-kube-api.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 const tokenOf = (sub: string, salt = '') =>

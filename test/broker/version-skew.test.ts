@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { AgentTunnel } from '../../src/agent/agent-tunnel.ts';
-import { SessionStore } from '../../src/agent/session-store.ts';
-import { silentLogger } from '../../src/base/logger.ts';
+import { AgentTunnel } from '../../src/acceptor/agent-tunnel.ts';
+import { SessionStore } from '../../src/acceptor/session-store.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const session = 'a'.repeat(32);
 /** Of a peer with the lowest minor version, and fields of a later one. */
@@ -23,8 +23,8 @@ function makeRelay() {
   const relay = new Relay({ replica: 'r1', address: '', directory, clock, log: silentLogger });
   const greet = (who: 'agent' | 'dialer', hello: object) => {
     const [near, far] = memoryLinkPair(queueMicrotask);
-    if (who === 'agent') relay.admitAgent(far, 'c1', 'a', 0);
-    else relay.admitDialer(far, 'c1', 'somebody');
+    if (who === 'agent') relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
+    else relay.admit(far, { kind: 'dialer', cluster: 'c1', dialer: 'somebody' });
     const peer = new PlayedLink(near);
     near.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
     return peer;
@@ -109,7 +109,10 @@ describe('version skew', () => {
       });
       const ends: (string | undefined)[] = [];
       const onClose = (error: { code: string } | undefined) => void ends.push(error?.code);
-      dialer.open('c1', sampleTarget, { onData() {}, onFin() {}, onWritable() {}, onClose });
+      dialer.open(
+        { cluster: 'c1', target: sampleTarget },
+        { onData() {}, onFin() {}, onWritable() {}, onClose },
+      );
       await toDialer.broker.next(FrameType.hello);
       toDialer.broker.link.sendCopy(FrameType.welcome, 0, 0, welcome);
       await clock.advance(0);

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { isAbuse } from './abuse.ts';
-import { faultKinds, longLimits, schedule, shortLimits, type PlannedFault } from './schedule.ts';
+import { isAbuse } from '../../testkit/chaos/abuse.ts';
+import {
+  faultKinds,
+  longLimits,
+  schedule,
+  shortLimits,
+  type PlannedFault,
+} from '../../testkit/chaos/schedule.ts';
 
 const size = { brokers: 3, agents: 4, dialers: 2 };
 /** More than one turn of the deck. */

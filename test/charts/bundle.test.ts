@@ -5,8 +5,8 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { version } from '../../src/base/version.ts';
-import { run } from '../ground/kubernetes/run.ts';
-import { startProgram } from '../support/process.ts';
+import { run } from '../../testkit/ground/kubernetes/run.ts';
+import { startProgram } from '../../testkit/processes/process.ts';
 
 const script = fileURLToPath(new URL('../../scripts/build.ts', import.meta.url));
 const node = process.execPath;
@@ -36,7 +36,7 @@ describe('the bundle', () => {
   });
 
   it.each([
-    ['the Kubernetes client', 'loadFromOptions', ['agent', 'broker', 'bridge']],
+    ['the addon manager', 'ManagedProxyConfiguration', ['agent', 'broker', 'bridge']],
     ['X.509', 'reflect-metadata', ['agent', 'bridge']],
     ['Redis', 'SentinelConnector', ['agent', 'bridge']],
   ])('starts without %s where it is not needed', (_what, mark, programs) => {

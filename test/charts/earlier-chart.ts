@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
-import { chartDirectory } from './helm.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
+import { chartDirectory } from '../../testkit/kube/helm.ts';
 
 const labels = {
   'open-cluster-management.io/addon': 'cluster-proxy',

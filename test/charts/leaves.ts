@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { chartDirectory, type ChartName, type Values } from './helm.ts';
+import { chartDirectory, type ChartName, type Values } from '../../testkit/kube/helm.ts';
 
 /** The names of all values of a chart, `redis.external.url`; objects that are empty by default count as one value. */
 export function valueNames(chart: ChartName): readonly string[] {

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import type { Env } from '../../src/base/options-table.ts';
+import type { Env } from '../../src/base/options/option-table.ts';
 import { runCli } from '../../src/cli/run.ts';
 
 export interface CliResult {

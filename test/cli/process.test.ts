@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { generateTokenKeyPair } from '../../src/base/enrolment-token.ts';
+import { generateTokenKeyPair } from '../../src/base/tokens/enrolment-token.ts';
 import { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { runProgram, startProgram } from '../support/process.ts';
+import { runProgram, startProgram } from '../../testkit/processes/process.ts';
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'culvert-process-'));

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { ConfigError } from '../../src/base/option-problems.ts';
-import type { Env } from '../../src/base/options-table.ts';
-import { readBridgeOptions } from '../../src/cli/bridge.ts';
+import { ConfigError } from '../../src/base/options/option-problems.ts';
+import type { Env } from '../../src/base/options/option-table.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -74,7 +74,7 @@ describe('readBrokerOptions', () => {
     'refuses to listen on %s without credentials, and says what to do',
     (address) => {
       expect(problems('--listen', address)).toEqual([
-        `--listen=${address} can be reached from other machines but nobody is asked for credentials, ` +
+        `--listen=${address} can be reached from other machines but no client is asked for credentials, ` +
           'give --agent-ca, --kubernetes or --token-public-key (culvert token keygen makes a key), or listen on 127.0.0.1',
       ]);
       const { warnings } = readBrokerOptions(['--listen', address, '--token-public-key', key], {});
@@ -136,7 +136,7 @@ describe('readBrokerOptions', () => {
   it('asks konnectivity clients for certificates wherever other machines can reach it', () => {
     const tcp = ['--konnectivity-listen', '0.0.0.0:8090'];
     expect(problems(...tcp)).toEqual([
-      '--konnectivity-listen=0.0.0.0:8090 can be reached from other machines but nobody is asked for credentials, ' +
+      '--konnectivity-listen=0.0.0.0:8090 can be reached from other machines but no client is asked for credentials, ' +
         'give --konnectivity-tls-cert and --konnectivity-tls-key and --konnectivity-client-ca, or listen on 127.0.0.1',
     ]);
     const { front } = readBrokerOptions([...tcp, ...tls.flat()], {});

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import { type Drainable, runUntilStopped, together } from '../../src/cli/run-until-stopped.ts';
 
 interface Plan {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { defaultTextOf, envOf, flagOf, type Option } from '../../src/base/options-table.ts';
+import { defaultTextOf, envOf, flagOf, type Option } from '../../src/base/options/option-table.ts';
 import { optionsOf } from '../../src/cli/command.ts';
 import { commands } from '../../src/cli/commands.ts';
 import { cli } from './captured-cli.ts';

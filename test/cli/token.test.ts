@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { TokenVerifier } from '../../src/base/enrolment-token.ts';
+import { TokenVerifier } from '../../src/base/tokens/enrolment-token.ts';
 import { cli } from './captured-cli.ts';
 
 let folder: string;

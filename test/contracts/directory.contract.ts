@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { clusterAlias } from '../../src/base/cluster-alias.ts';
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
 import type { AgentRecord, Directory } from '../../src/broker/directory.ts';
 
 /** How long something that is on its way may take: a machine may be busy. */
@@ -144,7 +144,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
     it('locates a distrusted claim again when it stands nevertheless', async () => {
       const directory = await make();
       const claim = await directory.claim(agent);
-      directory.distrust(claim);
+      directory.invalidate(claim);
       expect(await directory.locate('c1')).toEqual([claim]);
     });
 

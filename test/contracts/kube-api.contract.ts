@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { KubeApi, KubeRef, WatchEvent } from '../../src/kube/kube-api.ts';
-import { isKubeError, type KubeErrorCode } from '../../src/kube/kube-error.ts';
-import type { KubeObject } from '../../src/kube/kube-object.ts';
-import { find, listAll, refOf } from '../../src/kube/kube-ref.ts';
+import type { KubeApi, KubeRef, WatchEvent } from '../../src/kube/client/kube-api.ts';
+import { isKubeError, type KubeErrorCode } from '../../src/kube/client/kube-error.ts';
+import type { KubeObject } from '../../src/kube/client/kube-object.ts';
+import { find, listAll, refOf } from '../../src/kube/client/kube-ref.ts';
 
 /** Two field managers on one API server, which others may use too. */
 export interface KubeApiPair {

@@ -3,7 +3,7 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { maxDataBytes, SlabPool } from '../../src/tunnel/slab.ts';
-import { patternAt } from '../support/pattern.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
 import {
   BulkOwner,
   CheckingOwner,

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { BrokerReach } from '../../src/dialer/node/broker-reach.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
-import { RecordingLogger } from '../support/linked-sessions.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const unauthorized = new TunnelError('unauthorized', 'the token is not accepted');
 

@@ -1,75 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { Metrics } from '../../src/base/metrics.ts';
-import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { TunnelError, type TunnelErrorCode } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import { memoryLinkPair, type MemoryLink } from '../../src/tunnel/memory-link.ts';
-import { encodeMessage, encodeSync, protocolVersion } from '../../src/tunnel/message.ts';
-import { RecordingLogger, sampleTarget } from '../support/linked-sessions.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
-
-const number = 77;
-const welcome = encodeMessage({
-  ...protocolVersion,
-  replica: 'r1',
-  session: number,
-  agent: 'agent-a',
-});
-const agentHas = (received: number): Uint8Array =>
-  encodeSync({
-    streams: [{ stream: 1, received, limit: 1_000_000 }],
-    failures: [],
-    last: true,
-    moved: false,
-  });
-
-/** A dialer whose broker and agent are played by hand. */
-function playedDialer() {
-  const clock = new VirtualClock(20);
-  const log = new RecordingLogger();
-  const metrics = new Metrics();
-  const links: PlayedLink<MemoryLink>[] = [];
-  const dialer = new PooledDialer({
-    connect: async () => {
-      const [near, far] = memoryLinkPair(queueMicrotask);
-      links.push(new PlayedLink(far));
-      return near;
-    },
-    clock,
-    log,
-    software: 'test',
-    metrics: metrics.group('culvert_session'),
-  });
-  const ends: (string | undefined)[] = [];
-  const open = (timeoutMs?: number) => {
-    const onClose = (error: TunnelError | undefined) => void ends.push(error?.code);
-    const handler = { onData() {}, onFin() {}, onWritable() {}, onClose };
-    return dialer.open('c1', sampleTarget, handler, timeoutMs);
-  };
-  const linked = async (count: number): Promise<PlayedLink<MemoryLink>> => {
-    while (links.length < count) await clock.advance(50);
-    await clock.advance(0);
-    return links.at(-1)!;
-  };
-  const say = async (type: FrameType, payload: Uint8Array, session = number, stream = 0) => {
-    links.at(-1)!.link.sendCopy(type, session, stream, payload);
-    await clock.advance(0);
-  };
-  return { clock, log, metrics, links, dialer, ends, open, linked, say };
-}
-
-/** One stream is open, and 300 bytes went out on it. */
-async function withStream() {
-  const played = playedDialer();
-  const stream = played.open();
-  await played.linked(1);
-  await played.say(FrameType.welcome, welcome, 0);
-  await played.say(FrameType.opened, encodeMessage({ window: 1_000_000 }), number, 1);
-  stream.write(new Uint8Array(300));
-  await played.clock.advance(0);
-  return { ...played, stream };
-}
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { agentHas, playedDialer, welcome, withStream } from './played-dialer.ts';
 
 describe('a new session that its agent will not have', () => {
   const refuse = async (code: TunnelErrorCode) => {
@@ -104,7 +37,10 @@ describe('SYNC', () => {
     const { clock, log, dialer, ends, links, linked, say } = await withStream();
     const others: (string | undefined)[] = [];
     const onClose = (error: TunnelError | undefined) => void others.push(error?.code);
-    dialer.open('c2', sampleTarget, { onData() {}, onFin() {}, onWritable() {}, onClose });
+    dialer.open(
+      { cluster: 'c2', target: sampleTarget },
+      { onData() {}, onFin() {}, onWritable() {}, onClose },
+    );
     const elsewhere = await linked(2);
     await say(FrameType.welcome, welcome, 0);
     links[0]!.link.close(new TunnelError('link_lost', 'gone'));

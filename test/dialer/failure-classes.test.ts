@@ -1,6 +1,6 @@
 import { relayLimits } from '../../src/broker/relay-options.ts';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { Fleet, type Transfer } from '../support/simulated-fleet.ts';
+import { Fleet, type Transfer } from '../../testkit/world/simulated-fleet.ts';
 
 const nothing = { bytes: 0, end: 'nothing' } as const;
 const forEver = 1e9;
@@ -18,7 +18,7 @@ function endings(transfers: readonly Transfer[]): (string | undefined)[] {
 
 afterEach(() => vi.restoreAllMocks());
 
-/** The same failures on real processes: test/chaos/failure-classes.test.ts. */
+/** The same failures on real processes: test/chaos/failure-classes.full.test.ts. */
 describe('failure class', () => {
   it('tunnel gone while the replica lives: a dial hears no_agent long before it would time out', async () => {
     const fleet = await makeFleet();

@@ -2,13 +2,13 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import {
   createRemoteDialer,
   type RemoteDialerOptions,
 } from '../../src/dialer/node/remote-dialer.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
 
 interface Answer {
   readonly status: number;
@@ -50,7 +50,7 @@ async function dialThrough(
   });
   const ended = Promise.withResolvers<TunnelError | undefined>();
   const handler = { onData() {}, onFin() {}, onWritable() {}, onClose: ended.resolve };
-  dialer.open('c1', sampleTarget, handler);
+  dialer.open({ cluster: 'c1', target: sampleTarget }, handler);
   const error = await ended.promise;
   server.close();
   return [error?.code, asked, heads];

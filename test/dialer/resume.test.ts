@@ -3,7 +3,7 @@ import { relayLimits } from '../../src/broker/relay-options.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { decodeHello, encodeMessage } from '../../src/tunnel/message.ts';
-import { Fleet } from '../support/simulated-fleet.ts';
+import { Fleet } from '../../testkit/world/simulated-fleet.ts';
 
 const nothing = { bytes: 0, end: 'nothing' } as const;
 
@@ -34,7 +34,7 @@ async function intrude(fleet: Fleet, name: string, hello: object): Promise<objec
     onClose: (error: TunnelError | undefined) => void (seen.code = error?.code),
   };
   near.attach(owner);
-  fleet.anyReplica(0)!.relay!.admitDialer(far, 'c1', name);
+  fleet.anyReplica(0)!.relay!.admit(far, { kind: 'dialer', cluster: 'c1', dialer: name });
   near.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   await fleet.clock.advance(1_000);
   return seen;

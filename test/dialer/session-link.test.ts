@@ -3,10 +3,10 @@ import { SessionLink } from '../../src/dialer/session-link.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage, protocolVersion, type GoAway } from '../../src/tunnel/message.ts';
-import { ScriptedSession } from '../support/scripted-session.ts';
-import { simulatedLinkPair } from '../support/simulated-link.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { ScriptedSession } from '../../testkit/stream/scripted-session.ts';
+import { simulatedLinkPair } from '../../testkit/link/simulated-link.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** A dialer's link to a broker that the test plays. */
 async function linked() {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground } from '../ground/kubernetes/ground.ts';
-import { patternSha256 } from '../support/pattern.ts';
+import { connectGround, type Ground } from '../../testkit/ground/kubernetes/ground.ts';
+import { patternSha256 } from '../../testkit/stream/pattern.ts';
 import { HubClient } from './support/client.ts';
 import { agentArguments } from './support/deployments.ts';
 import { entrypointValues, Installation, type EntrypointValues } from './support/installation.ts';

@@ -5,7 +5,7 @@ import {
   removeCluster,
   type Ground,
   type GroundCluster,
-} from '../ground/kubernetes/ground.ts';
+} from '../../testkit/ground/kubernetes/ground.ts';
 import { HubClient, type RunningLoad } from './support/client.ts';
 import { Installation } from './support/installation.ts';
 import { expectAccepted, expectRefused, HandMadeAgents } from './support/hand-made-agents.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground } from '../ground/kubernetes/ground.ts';
+import { connectGround, type Ground } from '../../testkit/ground/kubernetes/ground.ts';
 import { helm } from './support/helm.ts';
 import { chart, Installation, ourImage, removeEverything } from './support/installation.ts';
 import { hubNamespace, release } from './support/names.ts';

@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { agentSignerName, agentSubject } from '../../src/base/agent-subject.ts';
+import { agentSignerName, agentSubject } from '../../src/base/names/agent-subject.ts';
 import {
   exportKeyPem,
   generateKeys,
@@ -10,8 +10,12 @@ import {
   makeCertificateRequest,
   parseCertificates,
   publicKeyDerOf,
-} from '../../src/base/x509.ts';
-import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
+} from '../../src/base/x509/index.ts';
+import {
+  connectGround,
+  type Ground,
+  type GroundCluster,
+} from '../../testkit/ground/kubernetes/ground.ts';
 import { HubClient } from './support/client.ts';
 import { expectAccepted, expectRefused, HandMadeAgents } from './support/hand-made-agents.ts';
 import { Installation, type WithConditions } from './support/installation.ts';

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground } from '../ground/kubernetes/ground.ts';
-import { ownImage } from '../ground/kubernetes/images.ts';
-import { Program } from '../support/process.ts';
+import { connectGround, type Ground } from '../../testkit/ground/kubernetes/ground.ts';
+import { ownImage } from '../../testkit/ground/kubernetes/images.ts';
+import { Program } from '../../testkit/processes/process.ts';
 import { HubClient } from './support/client.ts';
+import { helm } from './support/helm.ts';
 import { inNetworkOf } from './support/in-network.ts';
 import { conditionOf, entrypointValues, Installation } from './support/installation.ts';
 import type { WithConditions } from './support/installation.ts';
@@ -11,6 +12,7 @@ import {
   brokerPods,
   hubNamespace,
   installNamespace,
+  release,
   testNamespace,
 } from './support/names.ts';
 import { eventually } from './support/state.ts';
@@ -48,6 +50,13 @@ describe('helm install', () => {
     const table = await ground.hub.kubectl(['get', 'managedclusteraddon', '-A']);
     for (const { name } of ground.managed) {
       expect(table).toMatch(new RegExp(`^${name} +${addon} +True`, 'm'));
+    }
+  });
+
+  it('helm test sends a request to every cluster', async () => {
+    const shown = await helm(ground, ['test', release, '--logs', '--hide-notes']);
+    for (const { name } of ground.managed) {
+      expect(shown).toContain(`${name}: GET /version answered 200`);
     }
   });
 

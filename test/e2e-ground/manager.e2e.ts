@@ -1,6 +1,10 @@
 import type { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
+import {
+  connectGround,
+  type Ground,
+  type GroundCluster,
+} from '../../testkit/ground/kubernetes/ground.ts';
 import { HubClient, type RunningLoad } from './support/client.ts';
 import { agentArguments, agentDeployment, isRolledOut } from './support/deployments.ts';
 import { entrypointValues, Installation } from './support/installation.ts';

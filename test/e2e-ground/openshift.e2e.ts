@@ -1,10 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
+import {
+  connectGround,
+  type Ground,
+  type GroundCluster,
+} from '../../testkit/ground/kubernetes/ground.ts';
 import {
   namespaceUser,
   openShiftAdmission,
   openShiftAdmissionNames,
-} from '../ground/kubernetes/openshift-admission.ts';
+} from '../../testkit/ground/kubernetes/openshift-admission.ts';
 import { HubClient } from './support/client.ts';
 import { Installation, removeEverything } from './support/installation.ts';
 import { hubNamespace, installNamespace, testNamespace } from './support/names.ts';

@@ -1,8 +1,12 @@
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
-import { directoriesOf } from '../ground/kubernetes/state.ts';
+import {
+  connectGround,
+  type Ground,
+  type GroundCluster,
+} from '../../testkit/ground/kubernetes/ground.ts';
+import { directoriesOf } from '../../testkit/ground/kubernetes/state.ts';
 import { HubClient } from './support/client.ts';
 import { entrypointValues, Installation } from './support/installation.ts';
 import {

@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
-import { node } from '../support/world.ts';
+import {
+  connectGround,
+  type Ground,
+  type GroundCluster,
+} from '../../testkit/ground/kubernetes/ground.ts';
+import { node } from '../../testkit/world/world.ts';
 import { HubClient, type RunningLoad } from './support/client.ts';
 import type { Deployment } from './support/deployments.ts';
 import { isRolledOut } from './support/deployments.ts';

@@ -1,5 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { connectGround, type Ground, type GroundCluster } from '../ground/kubernetes/ground.ts';
+import {
+  connectGround,
+  type Ground,
+  type GroundCluster,
+} from '../../testkit/ground/kubernetes/ground.ts';
 import { Installation } from './support/installation.ts';
 import { leftIn, nothing } from './support/left.ts';
 import { hubNamespace, installNamespace } from './support/names.ts';

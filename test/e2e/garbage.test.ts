@@ -6,12 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import type { FrontAccess } from '../ground/konnectivity-client.ts';
-import { isServed, openClient } from '../support/front-client.ts';
-import { openSockets, untilSockets } from '../support/open-files.ts';
-import { connectTo, handshakeText } from '../support/raw-websocket.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { startWorld, type World } from '../support/world.ts';
+import type { FrontAccess } from '../../testkit/ground/konnectivity-client.ts';
+import { isServed, openClient } from '../../testkit/world/front-client.ts';
+import { openSockets, untilSockets } from '../../testkit/processes/open-files.ts';
+import { connectTo, handshakeText } from '../../testkit/link/raw-websocket.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { startWorld, type World } from '../../testkit/world/world.ts';
 
 /** The promise is ten seconds; the rest is for a slow machine. */
 const guardMs = 12_000;

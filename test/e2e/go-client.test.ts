@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { frontFlags, runClient, type ClientRun } from '../ground/konnectivity-client.ts';
-import { untilConnecting } from '../support/connecting-sockets.ts';
-import { patternAt } from '../support/pattern.ts';
-import { freePort, startProgram } from '../support/process.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
-import { startTarget, targetBody, type TestTarget } from '../support/target.ts';
-import { startWorld, type World } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { frontFlags, runClient, type ClientRun } from '../../testkit/ground/konnectivity-client.ts';
+import { untilConnecting } from '../../testkit/network/connecting-sockets.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
+import { freePort, startProgram } from '../../testkit/processes/process.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
+import { startTarget, targetBody, type TestTarget } from '../../testkit/world/target.ts';
+import { startWorld, type World } from '../../testkit/world/world.ts';
 
 const mib = 1024 * 1024;
 
@@ -154,7 +154,7 @@ for (const bridgeApart of [false, true]) {
         await using stalled = await startTarget({ mode: 'never-reads' });
         const stalledTo = direction === 'up' ? through(stalled) : through(fast);
         const args = ['--to', through(fast), '--stalled-to', stalledTo, '--direction', direction];
-        const result = await run('isolation', ...args, '--streams', '8', '--window', '1s');
+        const result = await run('isolation', ...args, '--streams', '8', '--window', '3s');
         expect(result).toMatchObject({ ok: true, streams: 8 });
         for (const rate of result['duringBytesPerSecond'] as number[])
           expect(rate).toBeGreaterThan(0);

@@ -4,12 +4,12 @@ import type { KonnectivityClient } from '../../src/konnectivity-client/konnectiv
 import type { TunnelErrorCode } from '../../src/tunnel/errors.ts';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
-import { askBroker } from '../support/broker-http.ts';
-import { echo, isServed, openClient } from '../support/front-client.ts';
-import { openSockets, untilSockets } from '../support/open-files.ts';
-import { connectTo, RawWebSocket, type RawFrame } from '../support/raw-websocket.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { logged, startWorld, timesLogged, type World } from '../support/world.ts';
+import { askBroker } from '../../testkit/world/broker-http.ts';
+import { echo, isServed, openClient } from '../../testkit/world/front-client.ts';
+import { openSockets, untilSockets } from '../../testkit/processes/open-files.ts';
+import { connectTo, RawWebSocket, type RawFrame } from '../../testkit/link/raw-websocket.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { logged, startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
 
 const hello = encodeFrame(
   FrameType.hello,

@@ -5,17 +5,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { silentLogger, type Logger } from '../../src/base/logger.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { runClient, type FrontAccess } from '../ground/konnectivity-client.ts';
-import { AgentAuthority } from '../support/agent-authority.ts';
-import type { CertificateFiles } from '../support/certificates.ts';
-import { dialFailure, isServed, openClient } from '../support/front-client.ts';
-import { runProgram, type Program } from '../support/process.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
-import { culvert, loggedLine, startCulvert, startWorld, type World } from '../support/world.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { runClient, type FrontAccess } from '../../testkit/ground/konnectivity-client.ts';
+import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
+import type { CertificateFiles } from '../../testkit/world/certificates.ts';
+import { dialFailure, isServed, openClient } from '../../testkit/world/front-client.ts';
+import { runProgram, type Program } from '../../testkit/processes/process.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
+import {
+  culvert,
+  loggedLine,
+  startCulvert,
+  startWorld,
+  type World,
+} from '../../testkit/world/world.ts';
 
 const hourMs = 3_600_000;
 /** An agent that hammers comes back a few times within this. */
@@ -86,7 +92,7 @@ describe('an agent whose credential does not let it in', () => {
     for (const { agent, status, why } of started) {
       const line = await loggedLine(agent, 'no connection to the broker');
       expect(line).toMatchObject({ code: 'rejected', status });
-      expect(line['why']).toContain(why);
+      expect(line['error']).toContain(why);
       const { delayMs } = await loggedLine(agent, 'next attempt');
       expect(delayMs).toBeGreaterThanOrEqual(60_000);
     }
@@ -255,7 +261,7 @@ describe('agents with certificates of their registration', () => {
     const line = await loggedLine(liar, 'no connection to the broker');
     // The certificate is good; what it speaks for is another matter.
     expect(line).toMatchObject({ code: 'rejected', status: 403 });
-    expect(line['why']).toContain('speaks for cluster 1st only, not for 2nd');
+    expect(line['error']).toContain('speaks for cluster 1st only, not for 2nd');
     const own = { cert: join(root, '1st', 'tls.crt'), key: join(root, '1st', 'tls.key'), ca: '' };
     const tls = { serverCa: world.certificates.server.ca, client: own };
     await using target = await startTarget({ mode: 'echo' });

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { isServed, openClient } from '../support/front-client.ts';
-import { logged, startCulvert, startWorld } from '../support/world.ts';
+import { isServed, openClient } from '../../testkit/world/front-client.ts';
+import { logged, startCulvert, startWorld } from '../../testkit/world/world.ts';
 
 async function startEcho(host: string): Promise<number> {
   const server = createServer((socket) => socket.on('error', () => {}).pipe(socket));

@@ -3,16 +3,18 @@ import { expect, it } from 'vitest';
 import type { BrokerStatus } from '../../src/broker/status.ts';
 import { DialError } from '../../src/konnectivity-client/dial-error.ts';
 import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { askBroker } from '../support/broker-http.ts';
-import { untilConnecting } from '../support/connecting-sockets.ts';
-import { isServed, openClient } from '../support/front-client.ts';
-import { openSockets, untilSockets } from '../support/open-files.ts';
-import { freePort, startProgram } from '../support/process.ts';
-import { startTarget } from '../support/target.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
-import { loggedLine, node, startWorld, type World } from '../support/world.ts';
+import { askBroker } from '../../testkit/world/broker-http.ts';
+import { untilConnecting } from '../../testkit/network/connecting-sockets.ts';
+import { isServed, openClient } from '../../testkit/world/front-client.ts';
+import { openSockets, untilSockets } from '../../testkit/processes/open-files.ts';
+import { freePort, startProgram } from '../../testkit/processes/process.ts';
+import { startTarget } from '../../testkit/world/target.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
+import { loggedLine, node, startWorld, type World } from '../../testkit/world/world.ts';
 
-const hangingClient = fileURLToPath(new URL('../support/hanging-client.ts', import.meta.url));
+const hangingClient = fileURLToPath(
+  new URL('../../testkit/world/hanging-client.ts', import.meta.url),
+);
 /** Of the 300 dials, how many of each kind. */
 const counts = { served: 150, refused: 50, cancelled: 50, killed: 50 };
 

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { askBroker } from '../support/broker-http.ts';
-import { echo, openClient } from '../support/front-client.ts';
-import { startTarget } from '../support/target.ts';
-import { logged, loggedLine, startCulvert, startWorld } from '../support/world.ts';
+import { askBroker } from '../../testkit/world/broker-http.ts';
+import { echo, openClient } from '../../testkit/world/front-client.ts';
+import { startTarget } from '../../testkit/world/target.ts';
+import { logged, loggedLine, startCulvert, startWorld } from '../../testkit/world/world.ts';
 
 it('count a resume where the session lives: at a bridge alone, and at the agent in its log', async () => {
   await using world = await startWorld({ plain: true });

@@ -1,8 +1,14 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { freePort, type Program } from '../support/process.ts';
-import { logged, loggedLine, startCulvert, startWorld, timesLogged } from '../support/world.ts';
+import { freePort, type Program } from '../../testkit/processes/process.ts';
+import {
+  logged,
+  loggedLine,
+  startCulvert,
+  startWorld,
+  timesLogged,
+} from '../../testkit/world/world.ts';
 
 const commonArgs = ['--status-listen', '127.0.0.1:0'];
 const soon = { timeout: 30_000 };

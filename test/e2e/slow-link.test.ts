@@ -3,12 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
-import { describeWith } from '../ground/describe-with.ts';
-import { untilConnecting } from '../support/connecting-sockets.ts';
-import { DnsServer } from '../support/dns-server.ts';
-import { freeDnsHost, ownResolverConfigs } from '../support/own-resolver-config.ts';
-import { startUnansweringPort, type UnansweringPort } from '../support/unanswering-port.ts';
-import { startWorld, timesLogged } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { untilConnecting } from '../../testkit/network/connecting-sockets.ts';
+import { DnsServer } from '../../testkit/network/dns-server.ts';
+import { freeDnsHost, ownResolverConfigs } from '../../testkit/network/own-resolver-config.ts';
+import {
+  startUnansweringPort,
+  type UnansweringPort,
+} from '../../testkit/network/unanswering-port.ts';
+import { startWorld, timesLogged } from '../../testkit/world/world.ts';
 
 /** Answers when an attempt has lasted for longer than the 250 ms after which Node gives an address up. */
 async function answerLate(slow: UnansweringPort): Promise<void> {

@@ -1,13 +1,18 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { clusterAlias } from '../../src/base/cluster-alias.ts';
-import { generateTokenKeyPair, issueToken } from '../../src/base/enrolment-token.ts';
-import type { TokenSubject } from '../../src/base/enrolment-token-subject.ts';
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
+import { generateTokenKeyPair, issueToken } from '../../src/base/tokens/enrolment-token.ts';
+import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 import { startLocalWorker, type LocalWorker } from '../../scripts/local-worker.ts';
-import { connectTo, handshakeText, RawWebSocket, type Headers } from '../support/raw-websocket.ts';
+import {
+  connectTo,
+  handshakeText,
+  RawWebSocket,
+  type Headers,
+} from '../../testkit/link/raw-websocket.ts';
 import { EdgeBroker } from './edge-broker.ts';
 
 const agentOf = (cluster: string): Headers => ({
@@ -81,7 +86,7 @@ describe('admission to the Worker', () => {
   });
 
   it('believes nobody who says that he was let in', async () => {
-    const admitted = { role: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 };
+    const admitted = { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 };
     const forged = { 'Culvert-Admitted': encodeURIComponent(JSON.stringify(admitted)) };
     expect(await shake(worker, session, forged)).toMatch(/^401 /);
     const dialer = await bearer({ kind: 'dialer', name: 'd' });

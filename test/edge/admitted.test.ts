@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
-import { type Admitted, decodeAdmitted, forObject } from '../../src/broker/edge/admitted.ts';
+import type { AdmittedClient } from '../../src/broker/admitted-client.ts';
+import { decodeAdmitted, forObject } from '../../src/broker/edge/admitted.ts';
 
-const admitted: Admitted = { role: 'dialer', cluster: 'c1', dialer: 'größer, "a"' };
+const admitted: AdmittedClient = { kind: 'dialer', cluster: 'c1', dialer: 'größer, "a"' };
 
 it('says who was let in, whatever the client says of itself', () => {
   const forged = new Headers({ 'Culvert-Admitted': 'somebody else', Upgrade: 'websocket' });

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { describeBroker } from '../contracts/broker.contract.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
-import { patternAt, patternSha256 } from '../support/pattern.ts';
-import { startTarget, type TestTarget } from '../support/target.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
+import { patternAt, patternSha256 } from '../../testkit/stream/pattern.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { EdgeBroker } from './edge-broker.ts';
 
 const mib = 1024 * 1024;

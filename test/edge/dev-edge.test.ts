@@ -3,12 +3,12 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sampleGreeting } from '../../src/cli/sample-target.ts';
-import { describeWith } from '../ground/describe-with.ts';
-import { ground } from '../ground/ground.ts';
-import { runClient } from '../ground/konnectivity-client.ts';
-import { dialFailure, openClient } from '../support/front-client.ts';
-import { startProgram, type Program } from '../support/process.ts';
-import { node } from '../support/world.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { runClient } from '../../testkit/ground/konnectivity-client.ts';
+import { dialFailure, openClient } from '../../testkit/world/front-client.ts';
+import { startProgram, type Program } from '../../testkit/processes/process.ts';
+import { node } from '../../testkit/world/world.ts';
 
 const script = join(fileURLToPath(new URL('../..', import.meta.url)), 'scripts/dev-edge.ts');
 let program: Program;

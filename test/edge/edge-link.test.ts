@@ -5,7 +5,7 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { decodeGoAway } from '../../src/tunnel/message.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
-import { patternAt } from '../support/pattern.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
 import { RecordingOwner, sendBlock, turns } from '../websocket/link-owners.ts';
 
 /** What a link does to its socket. */

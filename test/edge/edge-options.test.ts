@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { generateTokenKeyPair } from '../../src/base/enrolment-token.ts';
+import { generateTokenKeyPair } from '../../src/base/tokens/enrolment-token.ts';
 import { readEdgeOptions } from '../../src/broker/edge/edge-options.ts';
 
 const { publicKeyPem: first } = await generateTokenKeyPair();

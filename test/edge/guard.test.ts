@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import { encodeOpen } from '../../src/tunnel/message.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
-import { patternAt } from '../support/pattern.ts';
-import { startTarget } from '../support/target.ts';
+import { encodeOpen } from '../../src/tunnel/open-message.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 import { turns } from '../websocket/link-owners.ts';
 import { EdgeBroker, type RawPeer } from './edge-broker.ts';
 

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
-import { DialedStream } from '../support/dialed-stream.ts';
-import { patternAt } from '../support/pattern.ts';
-import { startTarget } from '../support/target.ts';
+import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 import { EdgeBroker } from './edge-broker.ts';
 
 describe('a Durable Object that sleeps', () => {

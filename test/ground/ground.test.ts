@@ -6,19 +6,18 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
-import { patternSha256 } from '../support/pattern.ts';
-import { freePort } from '../support/process.ts';
-import { startTarget, targetBody } from '../support/target.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
-import { publish } from './cache.ts';
-import { describeWith } from './describe-with.ts';
-import { ground } from './ground.ts';
-import { frontFlags, runClient, type FrontAccess } from './konnectivity-client.ts';
-import { runLoad, startLoadTarget } from './load.ts';
-import { startMicrosocks, startNginx, startRedis, startTinyproxy } from './services.ts';
-import { startUpstream, type Upstream } from './upstream.ts';
+import { describe, expect, it } from 'vitest';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
+import { startTarget, targetBody } from '../../testkit/world/target.ts';
+import { publish } from '../../testkit/ground/cache.ts';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import {
+  startMicrosocks,
+  startNginx,
+  startRedis,
+  startTinyproxy,
+} from '../../testkit/ground/services.ts';
 
 describe('the runtime', () => {
   it('is the Node that the lock file names', async () => {
@@ -49,102 +48,6 @@ describe('the cache', () => {
     await expect(failing).rejects.toThrow('no network');
     expect(await readdir(parent)).toEqual([]);
     await rm(parent, { recursive: true });
-  });
-});
-
-describeWith({ go: await ground.go() }, 'upstream konnectivity', ({ go }) => {
-  let certificates: TestCertificates;
-  let upstream: Upstream;
-  let front: FrontAccess;
-
-  beforeAll(async () => {
-    certificates = await makeTestCertificates();
-    upstream = await startUpstream(go, certificates);
-    const { server, client } = certificates;
-    front = { address: upstream.front, tls: { serverCa: server.ca, client } };
-  });
-
-  afterAll(async () => {
-    await upstream?.[Symbol.asyncDispose]();
-    await certificates?.[Symbol.asyncDispose]();
-  });
-
-  it('carries a GET of the Go client over mTLS', async () => {
-    await using target = await startTarget({ mode: 'http' });
-    const got = await runClient(go, front, 'get', `http://${target.address}/`);
-    expect(got).toMatchObject({ ok: true, status: 200, body: targetBody });
-  });
-
-  it('turns away a client whose certificate another CA issued', async () => {
-    await using target = await startTarget({ mode: 'http' });
-    const tls = { serverCa: certificates.server.ca, client: certificates.agent };
-    const got = await runClient(go, { ...front, tls }, 'get', `http://${target.address}/`);
-    expect(got.ok).toBe(false);
-    expect(target.acceptedCount).toBe(0);
-  });
-
-  it('brings down every byte to the Go client', async () => {
-    const bytes = 3_000_001;
-    await using source = await startTarget({ mode: 'source', bytes, afterFirstByte: true });
-    const down = ['--direction', 'down', '--to', source.address, '--bytes', `${bytes}`];
-    expect(await runClient(go, front, 'hash', ...down)).toMatchObject({
-      ok: true,
-      bytes,
-      sha256: patternSha256(bytes),
-    });
-  });
-
-  it('sends up the pattern that we check it against', async () => {
-    const bytes = 300_001;
-    await using sink = await startTarget({ mode: 'sink' });
-    const up = ['--direction', 'up', '--to', sink.address, '--bytes', `${bytes}`];
-    // Upstream may cut what is written just before a close; the client's own sum is not touched by that.
-    expect(await runClient(go, front, 'hash', ...up)).toMatchObject({
-      ok: true,
-      sha256: patternSha256(bytes),
-    });
-  });
-
-  it('echoes on many connections at once', async () => {
-    await using target = await startTarget({ mode: 'echo' });
-    const got = await runClient(go, front, 'parallel', '--to', target.address, '--count', '20');
-    expect(got).toMatchObject({ ok: true, passed: 20, failed: 0 });
-  });
-
-  it('tells why a dial failed', async () => {
-    const to = `127.0.0.1:${await freePort()}`;
-    const got = await runClient(go, front, 'dial-error', '--to', to);
-    expect(got).toMatchObject({ ok: true, isDialFailure: true, reason: 'endpoint' });
-    expect(got['dialError']).toContain('connection refused');
-  });
-
-  it('tells how a cancelled dial ended', async () => {
-    await using silent = await startUnansweringPort();
-    const args = ['--to', silent.address, '--after', '100ms'];
-    const got = await runClient(go, front, 'cancel', ...args);
-    expect(got).toMatchObject({ ok: true, isDialFailure: true, reason: 'context' });
-  });
-
-  it('serves the load generator, as a front and beside one', async () => {
-    await using target = await startLoadTarget(go);
-    const window = ['--to', target.address, '--seconds', '0.2', '--warmup', '0.1'];
-    for (const way of [frontFlags(front), ['--direct']]) {
-      const common = [...way, ...window];
-      let steady = 0;
-      for (const bulk of ['blast', 'drain']) {
-        const { mbPerSecond } = await runLoad(
-          go,
-          [bulk, ...common, '--streams', '3', '--stalled', '0'],
-          () => steady++,
-        );
-        expect(mbPerSecond).toBeGreaterThan(0);
-      }
-      expect(steady).toBe(2);
-      const pingpong = await runLoad(go, ['pingpong', ...common, '--count', '50']);
-      expect(pingpong.p50Micros).toBeGreaterThan(0);
-      const dial = await runLoad(go, ['dial', ...common, '--count', '10']);
-      expect(dial.p50Micros).toBeGreaterThan(0);
-    }
   });
 });
 

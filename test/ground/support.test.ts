@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { patternAt, patternSha256 } from '../support/pattern.ts';
-import { freePort, runProgram, startProgram } from '../support/process.ts';
-import { startTarget } from '../support/target.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
+import { patternAt, patternSha256 } from '../../testkit/stream/pattern.ts';
+import { freePort, runProgram, startProgram } from '../../testkit/processes/process.ts';
+import { startTarget } from '../../testkit/world/target.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
 
 const node = (script: string, name = 'a script') => ({
   command: process.execPath,
@@ -52,7 +52,7 @@ describe('a program', () => {
   });
 
   it('goes with a test process that is stopped by SIGTERM', async () => {
-    const support = new URL('../support/process.ts', import.meta.url).href;
+    const support = new URL('../../testkit/processes/process.ts', import.meta.url).href;
     const port = await freePort();
     const listen = `require('net').createServer().listen(${port}, '127.0.0.1')`;
     const script = `

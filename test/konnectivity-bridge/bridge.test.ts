@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { startTarget } from '../support/target.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 import { FakeDialer } from './fake-dialer.ts';
 import { ProxyPeer } from './proxy-peer.ts';
 import { ScriptedDialer } from './scripted-dialer.ts';

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { makeTestCertificates } from '../support/certificates.ts';
-import { startFaultyProxy } from '../support/faulty-proxy.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
+import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
 import { ManualClock } from './manual-clock.ts';
 import { ProxyPeer } from './proxy-peer.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
@@ -14,7 +14,10 @@ import { request } from './wire.ts';
 const listen = { host: '127.0.0.1', port: 0 };
 const portOf = (address: string): number => Number(address.slice(address.lastIndexOf(':') + 1));
 
-/** Lets time pass in steps, with turns of the event loop between them, until the stream is reset. Returns the time in milliseconds. */
+/**
+ * Lets time pass in steps, with turns of the event loop between them, until the stream is reset.
+ * Returns the time in milliseconds.
+ */
 async function untilReset(clock: ManualClock, stream: ScriptedStream): Promise<number> {
   const startMs = clock.now();
   while (stream.resetBy === undefined && clock.now() - startMs < 200_000) {

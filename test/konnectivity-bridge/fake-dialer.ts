@@ -1,7 +1,8 @@
 import { connect, type Socket } from 'node:net';
-import type { Dialer } from '../../src/dialer/dialer.ts';
+import type { Dialer, OpenOptions } from '../../src/dialer/dialer.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
-import type { StreamHandler, Target, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { Target } from '../../src/tunnel/stream-request.ts';
 
 export interface Address {
   readonly host: string;
@@ -12,8 +13,9 @@ export interface Address {
 export type Locate = (cluster: string, target: Target) => Address | undefined;
 
 /**
- * A dialer whose agent is a TCP socket of this process. Keeps the contract of `StreamHandler` strictly: what it lends is
- * overwritten as soon as the borrower has returned, the window is counted, and misuse throws.
+ * A dialer whose agent is a TCP socket of this process. Keeps the contract of `StreamHandler`
+ * strictly: what it lends is overwritten as soon as the borrower has returned, the window is
+ * counted, and misuse throws.
  */
 export class FakeDialer implements Dialer {
   readonly opened: FakeStream[] = [];
@@ -35,7 +37,7 @@ export class FakeDialer implements Dialer {
     return this.opened.filter((stream) => !stream.isOver);
   }
 
-  open(cluster: string, target: Target, handler: StreamHandler): TunnelStream {
+  open({ cluster, target }: OpenOptions, handler: StreamHandler): TunnelStream {
     const address = this.#locate(cluster, target);
     const stream = new FakeStream(this.opened.length + 1, handler, this.#windowBytes);
     this.opened.push(stream);

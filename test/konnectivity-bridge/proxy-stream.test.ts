@@ -36,7 +36,9 @@ async function open({ dialer, clock, bridge }: Scene): Promise<Open> {
   return { call, stream, id };
 }
 
-/** Resolves when everything that the client sent before has been read: the answer comes after it. */
+/**
+ * Resolves when everything that the client sent before has been read: the answer comes after it.
+ */
 async function roundTrip(call: PeerCall): Promise<void> {
   call.close('999');
   const { closeResponse } = await call.expect('CLOSE_RSP');
@@ -85,6 +87,7 @@ describe('a dial (rule 1)', () => {
       'error_response',
     ],
     ['link_lost', 'the agent is gone', 'the agent is gone', 'backend_close'],
+    ['agent_lost', 'the agent is gone', 'the agent is gone', 'backend_close'],
   ] as const)(
     'that ends with %s is answered with the reason',
     async (code, sentence, text, reason) => {
@@ -100,30 +103,6 @@ describe('a dial (rule 1)', () => {
       expect(s.bridge.metrics.read('pending_backend_dials')).toBe(0);
     },
   );
-
-  it('whose agent is lost before it answers goes to another one', async () => {
-    await using s = await scene();
-    const call = s.bridge.peer.call();
-    call.dial('cluster1:443', '6');
-    const first = await s.dialer.next();
-    first.handler.onClose(new TunnelError('agent_lost', 'the agent is gone'));
-    const again = await s.dialer.next();
-    expect(again).toMatchObject({ cluster: 'cluster1', target: { port: 443 } });
-    again.handler.onOpened!();
-    call.data(await call.opened(), 'hello');
-    await again.until(() => again.written.length > 0);
-    expect(Buffer.concat(again.written).toString()).toBe('hello');
-  });
-
-  it('whose agent is lost twice fails: there is no third attempt', async () => {
-    await using s = await scene();
-    const call = s.bridge.peer.call();
-    call.dial('cluster1:443', '7');
-    const lost = new TunnelError('agent_lost', 'the agent is gone');
-    for (let i = 0; i < 2; i++) (await s.dialer.next()).handler.onClose(lost);
-    expect((await call.expect('DIAL_RSP')).dialResponse.error).toBe('the agent is gone');
-    expect(s.dialer.openedCount).toBe(2);
-  });
 
   it('to a name that leads nowhere is answered without a dialer', async () => {
     await using s = await scene();
@@ -201,7 +180,8 @@ describe('relaying (rule 2)', () => {
     for (let sent = 0; sent < total; sent += 65_536) call.data(id, Buffer.alloc(65_536));
     await stream.until(() => stream.writtenBytes > 0);
     await roundTripOfAnotherCall(s);
-    // What Node had read already when it was paused, never the window after window that the client has.
+    // What Node had read already when it was paused, never the window after window that the client
+    // has.
     expect(stream.writtenBytes).toBeLessThan(1024 * 1024);
     stream.hasRoom = true;
     stream.handler.onWritable();

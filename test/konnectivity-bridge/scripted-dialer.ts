@@ -1,8 +1,12 @@
-import type { Dialer } from '../../src/dialer/dialer.ts';
+import type { Dialer, OpenOptions } from '../../src/dialer/dialer.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
-import type { StreamHandler, Target, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import type { Target } from '../../src/tunnel/stream-request.ts';
 
-/** A dialer whose agent is the test: nothing happens on a stream but what the test calls on its handler. */
+/**
+ * A dialer whose agent is the test: nothing happens on a stream but what the test calls on its
+ * handler.
+ */
 export class ScriptedDialer implements Dialer {
   readonly #streams: ScriptedStream[] = [];
   readonly #waiting: ((stream: ScriptedStream) => void)[] = [];
@@ -13,8 +17,8 @@ export class ScriptedDialer implements Dialer {
   }
   #opened = 0;
 
-  open(cluster: string, target: Target, handler: StreamHandler, timeoutMs?: number): TunnelStream {
-    const stream = new ScriptedStream(++this.#opened, cluster, target, handler, timeoutMs);
+  open(options: OpenOptions, handler: StreamHandler): TunnelStream {
+    const stream = new ScriptedStream(++this.#opened, options, handler);
     const waiting = this.#waiting.shift();
     if (waiting) waiting(stream);
     else this.#streams.push(stream);
@@ -46,13 +50,7 @@ export class ScriptedStream implements TunnelStream {
   hasRoom = true;
   readonly #watchers = new Set<() => void>();
 
-  constructor(
-    number: number,
-    cluster: string,
-    target: Target,
-    handler: StreamHandler,
-    timeoutMs: number | undefined,
-  ) {
+  constructor(number: number, { cluster, target, timeoutMs }: OpenOptions, handler: StreamHandler) {
     this.number = number;
     this.cluster = cluster;
     this.target = target;

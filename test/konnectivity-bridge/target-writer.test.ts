@@ -6,7 +6,7 @@ import { ScriptedDialer } from './scripted-dialer.ts';
 async function blocked() {
   const dialer = new ScriptedDialer();
   const clock = new ManualClock();
-  dialer.open('cluster1', { kind: 'tcp', host: 'x', port: 1 }, {} as never);
+  dialer.open({ cluster: 'cluster1', target: { kind: 'tcp', host: 'x', port: 1 } }, {} as never);
   const stream = await dialer.next();
   let readOnCount = 0;
   const writer = new TargetWriter(stream, clock, () => readOnCount++);

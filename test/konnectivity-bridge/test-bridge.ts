@@ -1,4 +1,4 @@
-import { silentLogger } from '../../src/base/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
 import type { Dialer } from '../../src/dialer/dialer.ts';
 import {
   type BridgeParts,

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
-import { patternAt, patternSha256 } from '../support/pattern.ts';
-import { startTarget } from '../support/target.ts';
+import { patternAt, patternSha256 } from '../../testkit/stream/pattern.ts';
+import { startTarget } from '../../testkit/world/target.ts';
 import { FakeDialer } from './fake-dialer.ts';
 import { ManualClock } from './manual-clock.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
@@ -15,8 +15,8 @@ import { startTestBridge } from './test-bridge.ts';
 import { bytesField, grpcMessage, response, varintField } from './wire.ts';
 
 /**
- * What a konnectivity server must do because of what its clients are. The traps of HTTP CONNECT (9) and of standard agents
- * (10) are for when the bridge speaks those.
+ * What a konnectivity server must do because of what its clients are. The traps of HTTP CONNECT (9)
+ * and of standard agents (10) are for when the bridge speaks those.
  */
 
 /** DIAL_REQ as Go writes it: the type is 0 and therefore absent. */

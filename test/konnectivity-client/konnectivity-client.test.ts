@@ -16,9 +16,14 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FakeDialer } from '../konnectivity-bridge/fake-dialer.ts';
 import { ScriptedDialer } from '../konnectivity-bridge/scripted-dialer.ts';
 import { startTestBridge, type TestBridge } from '../konnectivity-bridge/test-bridge.ts';
-import { makeTestCertificates } from '../support/certificates.ts';
-import { patternAt, patternSha256 } from '../support/pattern.ts';
-import { startTarget, targetBody, type TargetMode, type TestTarget } from '../support/target.ts';
+import { makeTestCertificates } from '../../testkit/world/certificates.ts';
+import { patternAt, patternSha256 } from '../../testkit/stream/pattern.ts';
+import {
+  startTarget,
+  targetBody,
+  type TargetMode,
+  type TestTarget,
+} from '../../testkit/world/target.ts';
 
 interface Scene extends AsyncDisposable {
   readonly target: TestTarget;

@@ -7,8 +7,12 @@ import { decodeControlMap } from '../../src/tunnel/control-map.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { controlMapLimits } from '../../src/tunnel/limits.ts';
-import * as message from '../../src/tunnel/message.ts';
-import { hostilePayload, knownBombs } from '../support/hostile-payload.ts';
+import * as linkMessages from '../../src/tunnel/message.ts';
+import * as openMessages from '../../src/tunnel/open-message.ts';
+import * as syncMessages from '../../src/tunnel/sync-message.ts';
+import { hostilePayload, knownBombs } from '../../testkit/stream/hostile-payload.ts';
+
+const message = { ...linkMessages, ...openMessages, ...syncMessages };
 
 /** How much longer a hostile payload may take than a good one: generous, for a busy machine. */
 const maxTimeFactor = 20;

@@ -8,8 +8,8 @@ import {
   linkedSessions,
   slabBoundBytes,
   unsentHighBytes,
-} from '../support/linked-sessions.ts';
-import type { RecordingStream } from '../support/recording-stream.ts';
+} from '../../testkit/link/linked-sessions.ts';
+import type { RecordingStream } from '../../testkit/stream/recording-stream.ts';
 
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;

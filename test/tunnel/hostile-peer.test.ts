@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
-import { ScriptedSession, offsets } from '../support/scripted-session.ts';
+import { ScriptedSession, offsets } from '../../testkit/stream/scripted-session.ts';
 
 const windowBytes = 256 * 1024;
 const garbage = Uint8Array.of(0xc1);

@@ -2,7 +2,12 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import * as message from '../../src/tunnel/message.ts';
+import * as linkMessages from '../../src/tunnel/message.ts';
+import * as openMessages from '../../src/tunnel/open-message.ts';
+import { callerLimits } from '../../src/tunnel/stream-request.ts';
+import * as syncMessages from '../../src/tunnel/sync-message.ts';
+
+const message = { ...linkMessages, ...openMessages, ...syncMessages };
 
 const { encodeMessage } = message;
 
@@ -56,14 +61,26 @@ const rows: Row[] = [
   {
     name: 'OPEN',
     decode: message.decodeOpen,
-    good: { kind: 'tcp', host: '::1', port: 443, window: 262_144, timeoutMs: 10_000, stop: true },
+    good: {
+      kind: 'tcp',
+      host: '::1',
+      port: 443,
+      window: 262_144,
+      timeoutMs: 10_000,
+      stop: true,
+      caller: 'ada',
+      callerGroups: ['admins', 'dev'],
+      trace: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    },
     decoded: {
       target: { kind: 'tcp', host: '::1', port: 443 },
       window: 262_144,
       timeoutMs: 10_000,
       stop: true,
+      caller: { user: 'ada', groups: ['admins', 'dev'] },
+      trace: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
     },
-    optional: ['stop'],
+    optional: ['stop', 'caller', 'callerGroups', 'trace'],
     names: { host: 1024 },
     numbers: { port: 65_535, window: maxU32, timeoutMs: maxU32 },
   },
@@ -188,7 +205,12 @@ describe.each(rows)('$name', (row) => {
   });
 
   it('answers any garbage with its result or a typed error', () => {
-    const codes = new Set(['nothing thrown', 'protocol_error', 'version_unsupported']);
+    const codes = new Set([
+      'nothing thrown',
+      'protocol_error',
+      'version_unsupported',
+      ...(name === 'OPEN' ? ['unsupported_target'] : []),
+    ]);
     const mutated = fc
       .tuple(fc.nat(200), fc.integer({ min: 0, max: 255 }))
       .map(([at, value]) => encodeMessage(good).with(at % encodeMessage(good).length, value));
@@ -286,9 +308,75 @@ describe('SYNC', () => {
 });
 
 describe('OPEN', () => {
-  it('names no kind of target but tcp', () => {
-    const open = { kind: 'http', host: 'h', port: 1, window: 1, timeoutMs: 0 };
-    expect(codeOf(() => message.decodeOpen(encodeMessage(open)))).toBe('protocol_error');
+  const fields = { kind: 'tcp', host: 'kube', port: 6443, window: 1, timeoutMs: 2 };
+  const target = { kind: 'tcp', host: 'kube', port: 6443 } as const;
+  const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const decodeFields = (more: object) => message.decodeOpen(encodeMessage({ ...fields, ...more }));
+
+  it('OPEN with a kind of target that this version does not know has a code of its own', () => {
+    expect(codeOf(() => decodeFields({ kind: 'http' }))).toBe('unsupported_target');
+    const { host: _, port: __, ...other } = fields;
+    const open = { ...other, kind: 'http', path: '/' };
+    expect(codeOf(() => message.decodeOpen(encodeMessage(open)))).toBe('unsupported_target');
+  });
+
+  it.each([undefined, null])('OPEN with %s for caller and trace has neither', (nothing) => {
+    const open = decodeFields({ caller: nothing, callerGroups: nothing, trace: nothing });
+    expect(open).toEqual({ target, window: 1, timeoutMs: 2 });
+  });
+
+  it('OPEN carries the caller within its limits', () => {
+    const { maxGroups, maxNameLength, maxTotalLength } = callerLimits;
+    const groups = Array<string>(maxGroups).fill('g');
+    for (const caller of [
+      { user: 'u' },
+      { user: 'u', groups: [] },
+      { user: 'u', groups },
+      { user: 'u'.repeat(maxNameLength), groups: ['g'.repeat(maxNameLength)] },
+      { user: 'u'.repeat(maxNameLength), groups: Array<string>(7).fill('g'.repeat(512)) },
+    ]) {
+      const open = { target, window: 1, timeoutMs: 2, caller };
+      expect(message.decodeOpen(message.encodeOpen(open))).toEqual(open);
+    }
+    expect(maxTotalLength).toBe(8 * maxNameLength);
+  });
+
+  it.each([
+    ['a number', { caller: 7 }],
+    ['no character', { caller: '' }],
+    ['a user that is too long', { caller: 'u'.repeat(513) }],
+    ['groups that are no list', { caller: 'u', callerGroups: 'g' }],
+    ['a group that is no text', { caller: 'u', callerGroups: ['g', 7] }],
+    ['a group without a character', { caller: 'u', callerGroups: [''] }],
+    ['a group that is too long', { caller: 'u', callerGroups: ['g'.repeat(513)] }],
+    ['too many groups', { caller: 'u', callerGroups: Array<string>(129).fill('g') }],
+    [
+      'too many characters together',
+      { caller: 'u', callerGroups: Array<string>(8).fill('g'.repeat(512)) },
+    ],
+  ])('OPEN whose caller has %s is malformed', (_, more) => {
+    expect(codeOf(() => decodeFields(more))).toBe('protocol_error');
+  });
+
+  it('OPEN carries a valid traceparent', () => {
+    for (const valid of [trace, trace.replace(/^00/, '01'), trace.replace(/01$/, '00')]) {
+      expect(decodeFields({ trace: valid }).trace).toBe(valid);
+    }
+  });
+
+  it.each([
+    7,
+    '',
+    'x',
+    trace.toUpperCase(),
+    trace.replace(/^00/, 'ff'),
+    trace.replace(/-[0-9a-f]{32}-/, `-${'0'.repeat(32)}-`),
+    trace.replace(/-[0-9a-f]{16}-/, `-${'0'.repeat(16)}-`),
+    `${trace}-more`,
+    `${trace}\n`,
+    trace.slice(1),
+  ])('OPEN with the invalid traceparent %j opens its stream without a trace', (invalid) => {
+    expect(decodeFields({ trace: invalid })).toEqual({ target, window: 1, timeoutMs: 2 });
   });
 
   it('is encoded from what it is decoded to', () => {

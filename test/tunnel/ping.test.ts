@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { answerPing } from '../../src/tunnel/ping.ts';
-import { PlayedLink } from '../support/played-link.ts';
-import { simulatedLinkPair } from '../support/simulated-link.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { PlayedLink } from '../../testkit/link/scripted-link.ts';
+import { simulatedLinkPair } from '../../testkit/link/simulated-link.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const payload = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 

@@ -7,11 +7,12 @@ import {
   defaultLimits,
   defaultProcessBudgetBytes,
 } from '../../src/tunnel/limits.ts';
-import { decodeOpen, decodeOpened, protocolVersion } from '../../src/tunnel/message.ts';
+import { protocolVersion } from '../../src/tunnel/message.ts';
+import { decodeOpen, decodeOpened } from '../../src/tunnel/open-message.ts';
 import { readOffset } from '../../src/tunnel/offset.ts';
 import { closePayload } from '../../src/websocket/close-code.ts';
-import { linkedSessions } from '../support/linked-sessions.ts';
-import type { SentFrame } from '../support/simulated-link.ts';
+import { linkedSessions } from '../../testkit/link/linked-sessions.ts';
+import type { SentFrame } from '../../testkit/link/simulated-link.ts';
 import { vectors } from './vectors.ts';
 
 const text = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8');

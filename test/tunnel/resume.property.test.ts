@@ -7,7 +7,7 @@ import {
   orderlyProblemsOf,
   run,
   scenario,
-} from '../support/session-scenario.ts';
+} from '../../testkit/stream/session-scenario.ts';
 
 const timeoutMs = 120_000;
 

@@ -1,21 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import {
-  decodeSync,
-  encodeMessage,
-  encodeOpen,
-  encodeSync,
-  type Sync,
-} from '../../src/tunnel/message.ts';
+import { encodeMessage } from '../../src/tunnel/message.ts';
+import { encodeOpen } from '../../src/tunnel/open-message.ts';
+import { decodeSync, encodeSync, type Sync } from '../../src/tunnel/sync-message.ts';
 import {
   type LinkedSessions,
   type LinkedSessionsOptions,
   linkedSessions,
   sampleTarget,
-} from '../support/linked-sessions.ts';
-import type { RecordingStream } from '../support/recording-stream.ts';
-import { ScriptedSession, offsets } from '../support/scripted-session.ts';
-import type { SimulatedLink } from '../support/simulated-link.ts';
+} from '../../testkit/link/linked-sessions.ts';
+import type { RecordingStream } from '../../testkit/stream/recording-stream.ts';
+import { ScriptedSession, offsets } from '../../testkit/stream/scripted-session.ts';
+import type { SimulatedLink } from '../../testkit/link/simulated-link.ts';
 
 const kibibyte = 1024;
 

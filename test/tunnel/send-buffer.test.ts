@@ -8,7 +8,7 @@ import {
   headroomBytes,
   maxDataBytes,
 } from '../../src/tunnel/slab.ts';
-import { patternAt } from '../support/pattern.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
 
 const smallSlabBytes = 4 * 1024;
 const largeSlabBytes = maxDataBytes + frameOverheadBytes;

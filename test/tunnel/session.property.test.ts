@@ -9,7 +9,7 @@ import {
   run,
   scenario,
   type Scenario,
-} from '../support/session-scenario.ts';
+} from '../../testkit/stream/session-scenario.ts';
 
 const timeoutMs = 120_000;
 

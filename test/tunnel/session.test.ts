@@ -2,7 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { tunnelErrorCodes } from '../../src/tunnel/errors.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
-import { LinkedSessions, linkedSessions } from '../support/linked-sessions.ts';
+import {
+  LinkedSessions,
+  linkedSessions,
+  sampleTarget,
+} from '../../testkit/link/linked-sessions.ts';
 
 const kibibyte = 1024;
 
@@ -34,7 +38,7 @@ describe('opening a stream', () => {
     const dialed = sessions.open(target, 7_000);
     await sessions.clock.advance(100);
     const accepted = sessions.accepted.get(dialed.stream.number)!;
-    expect(accepted).toMatchObject({ target, timeoutMs: 7_000 });
+    expect(accepted).toMatchObject({ request: { target, timeoutMs: 7_000 } });
     expect(dialed.events).toEqual([]);
     accepted.accept();
     await sessions.clock.advance(100);
@@ -162,7 +166,7 @@ describe('opening a stream', () => {
   it('does nothing more where the handler ends the stream while it is made', async () => {
     const sessions = linkedSessions();
     const closes: unknown[] = [];
-    sessions.dialer.session.open({ kind: 'tcp', host: 'h', port: 1 }, 0, (stream) => {
+    sessions.dialer.session.open({ target: sampleTarget, timeoutMs: 0 }, (stream) => {
       queueMicrotask(() => closes.push('later'));
       stream.reset(new Error('no') as never);
       return { onData() {}, onFin() {}, onWritable() {}, onClose: (error) => closes.push(error) };

@@ -2,8 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
 import { readOffset } from '../../src/tunnel/offset.ts';
-import { type LinkedSessions, linkedSessions } from '../support/linked-sessions.ts';
-import { ScriptedSession, offsets, type ScriptedFrame } from '../support/scripted-session.ts';
+import { type LinkedSessions, linkedSessions } from '../../testkit/link/linked-sessions.ts';
+import {
+  ScriptedSession,
+  offsets,
+  type ScriptedFrame,
+} from '../../testkit/stream/scripted-session.ts';
 
 const kibibyte = 1024;
 const windowBytes = 256 * kibibyte;

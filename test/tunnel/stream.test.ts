@@ -3,8 +3,8 @@ import { ReceiveWindow } from '../../src/tunnel/receive-window.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
 import { Owed, Stream, type StreamOwner } from '../../src/tunnel/stream.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
-import { sampleTarget } from '../support/linked-sessions.ts';
-import { patternAt } from '../support/pattern.ts';
+import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
 
 const kept = 1024 * 1024;
 
@@ -20,7 +20,7 @@ function makeStream(side: 'dialer' | 'agent'): Stream {
   const handler = { onData() {}, onFin() {}, onWritable() {}, onClose() {} };
   const stream = new Stream(1, () => handler, receiving, new SlabPool(), owner);
   stream.announced = true;
-  if (side === 'dialer') stream.openTarget = sampleTarget;
+  if (side === 'dialer') stream.openRequest = { target: sampleTarget, timeoutMs: 0 };
   return stream;
 }
 

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { FrameType, frameName } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
 import { maxDataBytes } from '../../src/tunnel/slab.ts';
-import { linkedSessions } from '../support/linked-sessions.ts';
-import { ScriptedSession, offsets } from '../support/scripted-session.ts';
+import { linkedSessions } from '../../testkit/link/linked-sessions.ts';
+import { ScriptedSession, offsets } from '../../testkit/stream/scripted-session.ts';
 
 const mebibyte = 1024 * 1024;
 

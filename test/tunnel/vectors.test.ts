@@ -2,16 +2,31 @@ import { describe, expect, it } from 'vitest';
 import { TunnelError, parseErrorCode } from '../../src/tunnel/errors.ts';
 import { FrameDecoder } from '../../src/tunnel/frame-decoder.ts';
 import { FrameType, encodeFrame, frameName } from '../../src/tunnel/frame.ts';
-import * as message from '../../src/tunnel/message.ts';
+import * as linkMessages from '../../src/tunnel/message.ts';
+import * as openMessages from '../../src/tunnel/open-message.ts';
+import type { StreamRequest } from '../../src/tunnel/stream-request.ts';
+import * as syncMessages from '../../src/tunnel/sync-message.ts';
 import { readOffset } from '../../src/tunnel/offset.ts';
-import { offsets } from '../support/scripted-session.ts';
+import { offsets } from '../../testkit/stream/scripted-session.ts';
 import { type Vector, vectors } from './vectors.ts';
+
+const message = { ...linkMessages, ...openMessages, ...syncMessages };
 
 type Fields = Vector['fields'];
 
 const bytesOf = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const typeOf = (name: string): FrameType => FrameType[name.toLowerCase() as keyof typeof FrameType];
+
+function originOf({
+  caller,
+  callerGroups,
+  trace,
+}: Fields): Pick<StreamRequest, 'caller' | 'trace'> {
+  if (typeof caller !== 'string') return {};
+  const groups = callerGroups as readonly string[];
+  return { caller: { user: caller, groups }, trace: String(trace) };
+}
 
 function encodePayload(type: FrameType, fields: Fields): Uint8Array {
   switch (type) {
@@ -30,6 +45,7 @@ function encodePayload(type: FrameType, fields: Fields): Uint8Array {
         window: Number(fields['window']),
         timeoutMs: Number(fields['timeoutMs']),
         ...(fields['stop'] === true ? { stop: true } : {}),
+        ...originOf(fields),
       });
     }
     case FrameType.refused:
@@ -39,7 +55,7 @@ function encodePayload(type: FrameType, fields: Fields): Uint8Array {
       return message.encodeFailure(new TunnelError(code, String(fields['message'])));
     }
     case FrameType.sync:
-      return message.encodeSync(fields as unknown as message.Sync);
+      return message.encodeSync(fields as unknown as syncMessages.Sync);
     default:
       return message.encodeMessage(fields);
   }
@@ -58,8 +74,9 @@ function decodePayload(type: FrameType, payload: Uint8Array): Fields | object {
     case FrameType.sync:
       return message.decodeSync(payload);
     case FrameType.open: {
-      const { target, ...rest } = message.decodeOpen(payload);
-      return { ...target, ...rest };
+      const { target, caller, ...rest } = message.decodeOpen(payload);
+      if (caller === undefined) return { ...target, ...rest };
+      return { ...target, ...rest, caller: caller.user, callerGroups: caller.groups };
     }
     case FrameType.opened:
       return message.decodeOpened(payload);

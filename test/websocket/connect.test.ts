@@ -4,26 +4,22 @@ import { connect as connectTcp, createServer as createTcpServer, type Socket } f
 import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, describe, expect, it } from 'vitest';
 import { FrameType } from '../../src/tunnel/frame.ts';
-import {
-  connectWebSocket,
-  HandshakeError,
-  type ConnectOptions,
-} from '../../src/websocket/connect.ts';
-import { type Proxy, parseProxyUrl } from '../../src/base/proxy.ts';
+import { ConnectError } from '../../src/tunnel/connect-error.ts';
+import { connectWebSocket, type ConnectOptions } from '../../src/websocket/connect.ts';
+import { type Proxy, parseProxyUrl } from '../../src/base/net/proxy.ts';
 import { acceptKey } from '../../src/websocket/handshake-key.ts';
-import { notLoopback, startConnectProxy } from '../support/connect-proxy.ts';
-import { startSocksProxy } from '../support/socks-proxy.ts';
-import { startUnansweringPort } from '../support/unanswering-port.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { notLoopback, startConnectProxy } from '../../testkit/network/connect-proxy.ts';
+import { startSocksProxy } from '../../testkit/network/socks-proxy.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { RecordingOwner, turns } from './link-owners.ts';
 import { certificates, linkServer, listen, serverCa, serverTls } from './servers.ts';
 
 afterAll(() => certificates[Symbol.asyncDispose]());
 
-async function failure(options: ConnectOptions): Promise<HandshakeError> {
+async function failure(options: ConnectOptions): Promise<ConnectError> {
   const outcome = await connectWebSocket(options).catch((thrown: unknown) => thrown);
-  if (!(outcome instanceof HandshakeError))
-    throw new Error('no HandshakeError', { cause: outcome });
+  if (!(outcome instanceof ConnectError)) throw new Error('no ConnectError', { cause: outcome });
   return outcome;
 }
 
@@ -255,7 +251,7 @@ describe('connectWebSocket', () => {
 });
 
 describe('connectWebSocket says what went wrong', () => {
-  it.each<[string, number, string, Partial<HandshakeError>, RegExp]>([
+  it.each<[string, number, string, Partial<ConnectError>, RegExp]>([
     [
       'a redirect',
       301,

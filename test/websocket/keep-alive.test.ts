@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import { KeepAlive, type KeepAliveOptions } from '../../src/websocket/keep-alive.ts';
-import { VirtualClock } from '../support/virtual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 function start(role: KeepAliveOptions['role'], options: Partial<KeepAliveOptions> = {}) {
   const clock = new VirtualClock();

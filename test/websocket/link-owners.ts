@@ -7,7 +7,7 @@ import {
   maxDataBytes,
   type SlabPool,
 } from '../../src/tunnel/slab.ts';
-import { patternAt } from '../support/pattern.ts';
+import { patternAt } from '../../testkit/stream/pattern.ts';
 
 export interface RecordedFrame {
   readonly type: FrameType;

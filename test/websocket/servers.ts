@@ -4,7 +4,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { acceptWebSocket, type AcceptOptions } from '../../src/websocket/accept.ts';
 import type { WebSocketLink } from '../../src/websocket/websocket-link.ts';
-import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts';
+import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
 
 export const certificates: TestCertificates = await makeTestCertificates();
 export const serverCa = readFileSync(certificates.server.ca, 'utf8');

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Fields, fields, items, text, textMap } from './fields.ts';
 
 /** How the agents of some clusters are to be deployed: OCM's common knobs. */

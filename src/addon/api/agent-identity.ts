@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { agentSignerName, agentSubject } from '../../base/agent-subject.ts';
+import { agentSignerName, agentSubject } from '../../base/names/agent-subject.ts';
 import { addonName } from './names.ts';
 import { kubeClientSigner, type Registration } from './registration-config.ts';
 

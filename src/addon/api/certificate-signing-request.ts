@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Condition, isTrue, parseConditions } from './condition.ts';
 import { fields, integer, text, texts } from './fields.ts';
 

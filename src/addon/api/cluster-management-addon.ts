@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Fields, fields } from './fields.ts';
 import { addonName, annotations, apiGroups, configKinds, proxyConfigurationName } from './names.ts';
 

@@ -1,5 +1,5 @@
-import type { KubeRef } from '../../kube/kube-api.ts';
-import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/kube-object.ts';
+import type { KubeRef } from '../../kube/client/kube-api.ts';
+import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/client/kube-object.ts';
 import { type Condition, parseConditions } from './condition.ts';
 import {
   type ConfigReference,

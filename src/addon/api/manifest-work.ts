@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Condition, findCondition, parseConditions } from './condition.ts';
 import { fields, items, text } from './fields.ts';
 import { addonName } from './names.ts';

@@ -1,4 +1,4 @@
-import { addOnName } from '../../base/agent-subject.ts';
+import { addOnName } from '../../base/names/agent-subject.ts';
 
 /** Names that an OCM hub, its users and other software know this addon by. They are what Cluster Proxy calls them. */
 export const addonName = addOnName;

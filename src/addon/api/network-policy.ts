@@ -1,4 +1,4 @@
-import type { KubeObject, ObjectMeta } from '../../kube/kube-object.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 
 /** A port of a NetworkPolicy. Without a number it is every port of the protocol. */
 export interface PolicyPort {

@@ -1,4 +1,4 @@
-import type { KubeObject, ObjectMeta } from '../../kube/kube-object.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import { addonName, apiGroups } from './names.ts';
 
 // Builders for objects on the hub and in managed clusters, and lookups among live objects.

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 
 /**
  * The hash of a configuration as OCM writes it into `desiredConfig.specHash`: hex sha256 of the JSON of everything but apiVersion,

@@ -1,8 +1,8 @@
-import { formatHostPort } from '../../base/options-values.ts';
 import { addonName } from '../api/names.ts';
 import { agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
 import { escapeDollar } from './escape-dollar.ts';
+import { formatHostPort } from '../../base/net/host-port.ts';
 
 /** The command line of `culvert agent` in its container. */
 export function agentArguments(values: AgentValues): readonly string[] {

@@ -1,10 +1,10 @@
-import { parseHostMaybePort } from '../../base/options-values.ts';
-import { parseProxyUrl, ProxyUrlError } from '../../base/proxy.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import { parseProxyUrl, ProxyUrlError } from '../../base/net/proxy.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { apiServerEgress, networkPolicy } from '../api/network-policy.ts';
 import { agentPodLabels } from './agent-deployment.ts';
 import { agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
+import { parseHostWithOptionalPort } from '../../base/net/host-port.ts';
 
 /**
  * The NetworkPolicy of agents. It limits ports, because a policy can name neither the hub nor a kube-apiserver. An agent with targets
@@ -16,7 +16,7 @@ export function agentNetworkPolicy(values: AgentValues): KubeObject {
   const apiServer = settings.get('kube-apiserver');
   const others = [
     // The setting may name a Service without a port. A policy does not see the port of a Service.
-    ...(apiServer === undefined ? [] : [parseHostMaybePort(apiServer).port]),
+    ...(apiServer === undefined ? [] : [parseHostWithOptionalPort(apiServer).port]),
     ...(entrypoint.kind === 'direct' ? [entrypoint.port] : []),
     ...[HTTP_PROXY, HTTPS_PROXY].map(proxyPort),
   ].filter((port) => port !== undefined);

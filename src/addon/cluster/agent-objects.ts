@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addonName, annotations } from '../api/names.ts';
 import { leaseRules, role, roleBinding, secret, serviceAccount } from '../api/objects.ts';
 import { agentDeployment } from './agent-deployment.ts';

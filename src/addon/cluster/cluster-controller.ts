@@ -1,7 +1,6 @@
-import { aliasAsNameText, isClusterName } from '../../base/enrolment-token-subject.ts';
-import { Controller, type ReconcileResult } from '../../kube/controller.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { keyOf } from '../../kube/kube-ref.ts';
+import { Controller, type ReconcileResult } from '../../kube/controllers/controller.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { keyOf } from '../../kube/client/kube-ref.ts';
 import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
@@ -34,6 +33,7 @@ import { findDeploymentConfig, installNamespaceOf } from './deployment-config-re
 import { planHubAccess } from './hub-access.ts';
 import type { ManagementAddOnProblems } from './management-addon-status.ts';
 import { renderAgent } from './render-agent.ts';
+import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 
 export interface ClusterControllerOptions extends ControllerContext {
   readonly state: Observable<HubState>;

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import { keysFrom, type KeySource } from '../../kube/controller.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import { keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import { labels } from '../api/names.ts';
 import type { HubState } from '../hub/hub-state.ts';

@@ -1,5 +1,5 @@
-import type { KubeRef } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeRef } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addonName, apiGroups, labels } from '../api/names.ts';

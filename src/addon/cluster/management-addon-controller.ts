@@ -1,5 +1,5 @@
-import { Controller, keysFrom } from '../../kube/controller.ts';
-import { refOf } from '../../kube/kube-ref.ts';
+import { Controller, keysFrom } from '../../kube/controllers/controller.ts';
+import { refOf } from '../../kube/client/kube-ref.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
 import { addonName } from '../api/names.ts';

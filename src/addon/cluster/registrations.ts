@@ -1,4 +1,4 @@
-import { clusterGroup } from '../../base/agent-subject.ts';
+import { clusterGroup } from '../../base/names/agent-subject.ts';
 import { agentServiceAccountUser } from '../api/agent-identity.ts';
 import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { apiGroups } from '../api/names.ts';

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findCondition, isTrue } from '../api/condition.ts';
 import { Diagnostics } from '../api/diagnostics.ts';
 import type { AgentInput } from './agent-input.ts';

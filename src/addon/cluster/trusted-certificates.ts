@@ -1,4 +1,4 @@
-import { readCaCertificates } from '../../base/ca-certificates.ts';
+import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
 import { pemBlocks, pemOf } from '../../base/x509/pem-blocks.ts';
 import {

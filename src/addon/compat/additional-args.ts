@@ -1,4 +1,4 @@
-import { nearMiss } from '../../base/option-problems.ts';
+import { nearMiss } from '../../base/options/option-problems.ts';
 import type { FieldProblem, TextCheck } from '../api/field-problem.ts';
 
 /** A flag of `culvert broker` or `culvert agent`, without its dashes. */

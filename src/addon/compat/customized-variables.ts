@@ -1,7 +1,8 @@
 import { describeError } from '../../base/error.ts';
-import { didYouMean } from '../../base/option-problems.ts';
-import { parseBoolean, parseHostPort, parseInteger } from '../../base/options-values.ts';
+import { didYouMean } from '../../base/options/option-problems.ts';
+import { parseBoolean, parseInteger } from '../../base/options/option-parsers.ts';
 import type { Diagnostics } from '../api/diagnostics.ts';
+import { parseHostPort } from '../../base/net/host-port.ts';
 
 const maxReplicas = 100;
 const dnsName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;

@@ -1,5 +1,5 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { describeRef, refOf } from '../../kube/kube-ref.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import { fields, items, textMap } from '../api/fields.ts';
 import { configurationKind, hubLabel, serverLabel } from '../api/names.ts';
 import { fieldManager, isUpstreamWrite } from './take-ownership.ts';

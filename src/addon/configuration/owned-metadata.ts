@@ -1,4 +1,4 @@
-import type { ObjectMeta, OwnerReference } from '../../kube/kube-object.ts';
+import type { ObjectMeta, OwnerReference } from '../../kube/client/kube-object.ts';
 import { configurationApiVersion, configurationKind, hubLabel } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from './managed-proxy-configuration.ts';
 

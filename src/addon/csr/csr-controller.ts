@@ -1,7 +1,7 @@
-import { agentSignerName } from '../../base/agent-subject.ts';
-import type { Logger } from '../../base/logger.ts';
-import { Controller, keysFrom, type KeySource } from '../../kube/controller.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import { agentSignerName } from '../../base/names/agent-subject.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import {
   type CertificateSigningRequest,

@@ -1,4 +1,4 @@
-import { type Certificate, parseCertificates, X509Error } from '../../base/x509.ts';
+import { type Certificate, parseCertificates, X509Error } from '../../base/x509/index.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
 import { kubeTime } from '../api/condition.ts';
 import type { Fields } from '../api/fields.ts';

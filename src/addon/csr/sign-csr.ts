@@ -1,4 +1,4 @@
-import { issueCertificate } from '../../base/x509.ts';
+import { issueCertificate } from '../../base/x509/index.ts';
 import type { Authority } from '../rotation/authority.ts';
 import { clockSkewMs, leafLifetimeMs } from '../rotation/lifetimes.ts';
 import type { VerifiedCsr } from './verify-csr.ts';

@@ -1,9 +1,9 @@
-import { agentDnsName } from '../../base/agent-subject.ts';
-import { aliasAsNameText, isClusterName } from '../../base/enrolment-token-subject.ts';
-import { CertificateRequest, X509Error } from '../../base/x509.ts';
+import { agentDnsName } from '../../base/names/agent-subject.ts';
+import { CertificateRequest, X509Error } from '../../base/x509/index.ts';
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
+import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 
 /** Why a request is refused. */
 export type CsrRefusalReason =

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { annotations, hubSecrets, labels, serverAccount, serverLabel } from '../api/names.ts';
 import { containerSecurity, deployment, podSettings } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';

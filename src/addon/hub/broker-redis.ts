@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { RedisSpec } from '../configuration/spec.ts';

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { fields, integer } from '../api/fields.ts';
 import { annotations } from '../api/names.ts';
 

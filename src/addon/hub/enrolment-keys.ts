@@ -1,6 +1,6 @@
 import { createPublicKey } from 'node:crypto';
-import { publicKeyBlocks } from '../../base/public-key-blocks.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import { publicKeyBlocks } from '../../base/tokens/public-key-blocks.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { SecretKey } from '../configuration/spec.ts';

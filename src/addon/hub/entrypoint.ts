@@ -1,8 +1,8 @@
-import { formatHostPort } from '../../base/options-values.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { items, fields, text } from '../api/fields.ts';
 import { findObject } from '../api/objects.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { formatHostPort } from '../../base/net/host-port.ts';
 
 /** An address that agents connect to: `wss://host:port`. */
 export interface DirectEntrypoint {

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { describeError } from '../../base/error.ts';
-import { Controller, keysFrom, type ReconcileResult } from '../../kube/controller.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { describeRef, refOf } from '../../kube/kube-ref.ts';
+import { Controller, keysFrom, type ReconcileResult } from '../../kube/controllers/controller.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import { condition, parseConditions, withCondition } from '../api/condition.ts';
 import { formatProblems } from '../api/field-problem.ts';
 import { fields } from '../api/fields.ts';

@@ -1,10 +1,10 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { sleep } from '../../base/sleep.ts';
-import { Informer, type InformerOptions } from '../../kube/informer.ts';
-import type { KubeApi, KubeCollection } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { describeRef } from '../../kube/kube-ref.ts';
+import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
+import type { KubeApi, KubeCollection } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { describeRef } from '../../kube/client/kube-ref.ts';
 import { hubLabel, labels } from '../api/names.ts';
 import { hubKinds } from './plan-hub.ts';
 

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { serverLabel } from '../api/names.ts';
 import { apiServerEgress, networkPolicy, tcp } from '../api/network-policy.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';

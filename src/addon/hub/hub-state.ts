@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { OwnerReference } from '../../kube/kube-object.ts';
+import type { OwnerReference } from '../../kube/client/kube-object.ts';
 import type { Authority } from '../rotation/authority.ts';
 import { Observable } from '../runtime/observable.ts';
 

@@ -1,6 +1,6 @@
-import type { KubeRef } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { refOf } from '../../kube/kube-ref.ts';
+import type { KubeRef } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { refOf } from '../../kube/client/kube-ref.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
 import { hubLabel } from '../api/names.ts';
 import { findObject, findSame } from '../api/objects.ts';

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { textMap } from '../api/fields.ts';
 import { findObject } from '../api/objects.ts';
 import type { SecretKey } from '../configuration/spec.ts';

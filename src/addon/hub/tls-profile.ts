@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { isCipherSuite } from '../../base/tls-choice.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import { isCipherSuite } from '../../base/tls/tls-policy.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
 import { textMap } from '../api/fields.ts';
 

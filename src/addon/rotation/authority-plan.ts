@@ -1,5 +1,5 @@
-import type { Certificate } from '../../base/x509.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { Certificate } from '../../base/x509/index.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import {
   authoritySecret,
   type AuthorityState,

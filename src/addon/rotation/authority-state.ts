@@ -1,5 +1,5 @@
-import { type Certificate, parseCertificates, X509Error } from '../../base/x509.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import { type Certificate, parseCertificates, X509Error } from '../../base/x509/index.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Authority, readAuthority } from './authority.ts';
 import { annotationOf, annotations, makeSecret, textIn } from './secret.ts';
 

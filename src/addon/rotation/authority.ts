@@ -9,7 +9,7 @@ import {
   parseCertificates,
   publicKeyDerOf,
   X509Error,
-} from '../../base/x509.ts';
+} from '../../base/x509/index.ts';
 import { clockSkewMs, dayMs } from './lifetimes.ts';
 
 /** A CA that can sign. */

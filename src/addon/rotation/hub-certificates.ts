@@ -1,5 +1,5 @@
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { find } from '../../kube/kube-ref.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { find } from '../../kube/client/kube-ref.ts';
 import { isHubObject } from '../compat/name-conflict.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';

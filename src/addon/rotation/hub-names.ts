@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { AlternativeNames } from '../../base/x509.ts';
+import type { AlternativeNames } from '../../base/x509/index.ts';
 
 export type HubNames = Pick<AlternativeNames, 'dns' | 'ips'>;
 

@@ -8,8 +8,8 @@ import {
   type Purpose,
   publicKeyDerOf,
   X509Error,
-} from '../../base/x509.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+} from '../../base/x509/index.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Authority, checkPair, readPrivateKey } from './authority.ts';
 import type { HubNames } from './hub-names.ts';
 import { clockSkewMs, leafLifetimeMs, renewAt } from './lifetimes.ts';

@@ -1,5 +1,5 @@
-import { type Certificate, type Purpose, X509Error } from '../../base/x509.ts';
-import type { KubeObject, ObjectMeta } from '../../kube/kube-object.ts';
+import { type Certificate, type Purpose, X509Error } from '../../base/x509/index.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import {
   type AuthorityPlan,
   type AuthoritySpec,

@@ -1,5 +1,5 @@
-import { agentSignerName } from '../../base/agent-subject.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import { agentSignerName } from '../../base/names/agent-subject.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
 import { findCondition, parseConditions } from '../api/condition.ts';
 import { agentEligibility } from '../api/eligibility.ts';

@@ -1,4 +1,4 @@
-import type { KubeObject, ObjectMeta } from '../../kube/kube-object.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 
 /** The prefix of annotations that say how far a rotation is. */
 const annotationPrefix = 'proxy.open-cluster-management.io';

@@ -1,7 +1,7 @@
 import { systemClock, type Clock } from '../../base/clock.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { keyOf } from '../../kube/kube-ref.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { keyOf } from '../../kube/client/kube-ref.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import { fingerprintOf } from './cached-object.ts';
 

@@ -1,4 +1,4 @@
-import type { KubeObject, ObjectMeta } from '../../kube/kube-object.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import { fields, items } from '../api/fields.ts';
 import { annotations } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';

@@ -1,5 +1,5 @@
-import type { Informer } from '../../kube/informer.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { Informer } from '../../kube/controllers/informer.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type ConfigLookup, type ConfigState, isSameKind } from '../api/config-reference.ts';
 import { configKinds } from '../api/names.ts';
 import { specHash } from '../api/spec-hash.ts';

@@ -1,9 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { ControllerOptions } from '../../kube/controller.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { refOf } from '../../kube/kube-ref.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { ControllerOptions } from '../../kube/controllers/controller.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { refOf } from '../../kube/client/kube-ref.ts';
 import type { Applier } from './applier.ts';
 import type { Watches } from './watches.ts';
 

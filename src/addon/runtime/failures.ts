@@ -1,7 +1,7 @@
 import { describeError } from '../../base/error.ts';
-import { KubeError } from '../../kube/kube-error.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { describeRef, refOf } from '../../kube/kube-ref.ts';
+import { KubeError } from '../../kube/client/kube-error.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 
 /** An object that could not be applied or deleted. */
 export interface ObjectFailure {

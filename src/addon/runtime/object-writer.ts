@@ -1,7 +1,7 @@
-import type { Logger } from '../../base/logger.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
-import { describeRef, refOf } from '../../kube/kube-ref.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import type { Applier } from './applier.ts';
 
 /** Applies and deletes the objects of one reconcile, and logs it. */

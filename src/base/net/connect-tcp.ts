@@ -1,7 +1,7 @@
 import { connect, isIP, type Socket } from 'node:net';
 import { type Clock, systemClock } from '../clock.ts';
 import { describeError } from '../error.ts';
-import { formatHostPort, type HostPort } from '../options-values.ts';
+import { formatHostPort, type HostPort } from './host-port.ts';
 import { type ConnectAttempt, ConnectError, connectFirst } from './connect-first.ts';
 import { keepAlive } from './keep-alive.ts';
 import { type FoundAddresses, type NameResolver, systemNames } from './name-resolver.ts';

@@ -1,6 +1,6 @@
 import { isIP, type Socket } from 'node:net';
-import { formatHostPort, type HostPort } from '../options-values.ts';
-import type { Proxy } from '../proxy.ts';
+import { formatHostPort, type HostPort } from './host-port.ts';
+import type { Proxy } from './proxy.ts';
 import type { Attempt } from './attempt.ts';
 import { systemNames } from './name-resolver.ts';
 import { openTcp, nameNotFound } from './open-tcp.ts';

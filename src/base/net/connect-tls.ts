@@ -2,7 +2,7 @@ import { isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, createSecureContext, type SecureContext } from 'node:tls';
 import { describeError } from '../error.ts';
 import type { Secret } from '../secret.ts';
-import { trustServersOf } from '../tls-trust.ts';
+import { trustServersOf } from '../tls/tls-trust.ts';
 import { type Attempt, keepSocket } from './attempt.ts';
 import { codeOf, RouteError } from './route-error.ts';
 import { untilSocket } from './until-socket.ts';

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import { withoutMapping } from '../address-group.ts';
-import { formatHostPort } from '../options-values.ts';
+import { withoutMapping } from './address-group.ts';
+import { formatHostPort } from './host-port.ts';
 
 /** Who is at the other end, for logs. A listener at `[::]` sees IPv4 peers as `::ffff:10.0.0.1`; they are shown as 10.0.0.1. */
 export function formatPeer({

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { describeError } from '../error.ts';
-import { formatHostPort, type HostPort } from '../options-values.ts';
-import type { Proxy } from '../proxy.ts';
+import { formatHostPort, type HostPort } from './host-port.ts';
+import type { Proxy } from './proxy.ts';
 import { readAnswer, retryAfterMs } from './http-answer.ts';
 import { challengeAdvice } from './proxy-challenge.ts';
 import { RouteError } from './route-error.ts';

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { describeError } from '../error.ts';
-import type { HostPort } from '../options-values.ts';
+import type { HostPort } from './host-port.ts';
 import { type Attempt, keepSocket } from './attempt.ts';
 import { connectTcp } from './connect-tcp.ts';
 import { NameError } from './name-error.ts';

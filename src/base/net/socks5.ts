@@ -1,7 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import { describeError } from '../error.ts';
-import { formatHostPort, type HostPort } from '../options-values.ts';
-import type { ProxyCredentials } from '../proxy.ts';
+import { formatHostPort, type HostPort } from './host-port.ts';
+import type { ProxyCredentials } from './proxy.ts';
 import { RouteError } from './route-error.ts';
 import { untilSocket } from './until-socket.ts';
 

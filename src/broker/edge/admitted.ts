@@ -1,28 +1,27 @@
-import { credentialHeader } from '../../base/certificate-token.ts';
-import type { TunnelName } from '../tunnel-name.ts';
+import { credentialHeader } from '../../base/tokens/certificate-token.ts';
+import type { AdmittedClient } from '../admitted-client.ts';
 
-/** Who was let in, as the Worker tells the object of the cluster. */
-export type Admitted =
-  | ({ readonly role: 'agent' } & TunnelName)
-  | { readonly role: 'dialer'; readonly cluster: string; readonly dialer: string };
-
-/** On requests from the Worker to an object, which nobody else can reach; what a client sends under this name is overwritten. */
+/**
+ * On requests from the Worker to an object: the client that the Worker has admitted. No client can reach an
+ * object, and the Worker overwrites what a client sends under this name.
+ */
 const admittedHeader = 'Culvert-Admitted';
 
-/** The sub-protocol that both ends must name. */
+/** The WebSocket sub-protocol that both ends must name. */
 export const culvertProtocol = 'culvert.v1';
 
-/** What of a client's headers the object gets, and who was let in. */
-export function forObject(of: Headers, admitted: Admitted): Headers {
+/** The headers of a request from the Worker to an object: those of the client, and the admitted client. */
+export function forObject(of: Headers, admitted: AdmittedClient): Headers {
   const headers = new Headers(of);
-  // Header values are Latin-1 to some and UTF-8 to others: this is ASCII.
+  // Some runtimes read header values as Latin-1 and others as UTF-8, so the value is ASCII.
   headers.set(admittedHeader, encodeURIComponent(JSON.stringify(admitted)));
-  // The object has no use for credentials, and what it does not have it cannot tell.
+  // The object does not need credentials, and cannot leak what it does not have.
   for (const name of ['Authorization', credentialHeader]) headers.delete(name);
   return headers;
 }
 
-export function decodeAdmitted(request: { readonly headers: Headers }): Admitted | undefined {
+/** Undefined: the request does not come from the Worker. */
+export function decodeAdmitted(request: { readonly headers: Headers }): AdmittedClient | undefined {
   const text = request.headers.get(admittedHeader);
-  return text === null ? undefined : (JSON.parse(decodeURIComponent(text)) as Admitted);
+  return text === null ? undefined : (JSON.parse(decodeURIComponent(text)) as AdmittedClient);
 }

@@ -1,6 +1,6 @@
-import { printableFields } from '../../base/log-fields.ts';
-import type { LogFields, Logger } from '../../base/logger.ts';
-import { logLevels, type LogLevel } from './edge-options.ts';
+import { printableFields } from '../../base/log/log-fields.ts';
+import type { LogFields, Logger } from '../../base/log/logger.ts';
+import { logLevels, type LogLevel } from '../../base/log/log-level.ts';
 
 /** One JSON object per line to the console, which is where the runtime collects logs from; it never blocks. */
 export function createConsoleLogger(level: LogLevel, fields: LogFields = {}): Logger {

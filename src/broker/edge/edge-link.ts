@@ -5,9 +5,8 @@ import type { AttachableLink, LinkOwner } from '../../tunnel/link.ts';
 import { encodeMessage } from '../../tunnel/message.ts';
 import type { Block } from '../../tunnel/slab.ts';
 import { closePayload } from '../../websocket/close-code.ts';
-import type { AgentSnapshot } from '../tunnel-name.ts';
-import type { DialerSnapshot } from '../dialer-connection.ts';
-import type { Admitted } from './admitted.ts';
+import type { AdmittedClient } from '../admitted-client.ts';
+import type { AgentSnapshot, DialerSnapshot } from '../snapshots.ts';
 import type { CreditGuard, SessionEnd } from './credit-guard.ts';
 import { ReadProof } from './read-proof.ts';
 
@@ -19,8 +18,8 @@ export interface EdgeSocket {
   serializeAttachment(value: unknown): void;
 }
 
-/** What lies with a socket while the object sleeps: who was let in, and what HELLO made of it. */
-export type Attachment = (Admitted | AgentSnapshot | DialerSnapshot) & {
+/** What the runtime keeps with a socket while the object sleeps: the admitted client, and after HELLO its snapshot. */
+export type Attachment = (AdmittedClient | AgentSnapshot | DialerSnapshot) & {
   readonly peer: string;
   readonly acceptedAtMs: number;
 };
@@ -35,17 +34,17 @@ export interface EdgeLinkOptions {
   readonly guard: CreditGuard;
 }
 
-/** Who is asked to come back does so after this, in milliseconds. */
+/** When a client that was told to reconnect should do so, in milliseconds. */
 const retryAfterMs = 1_000;
 
 /**
- * A link over a WebSocket of a Durable Object. The runtime delivers whole messages and takes whole messages; it neither stops reading
- * nor says what waits, so pausing does nothing and room is what `CreditGuard` counts.
+ * A link over a WebSocket of a Durable Object. The runtime delivers and takes whole messages. It cannot stop
+ * reading, so pausing does nothing. It does not tell how much waits in a socket, so `CreditGuard` counts it.
  */
 export class EdgeLink implements AttachableLink {
   readonly peer: string;
   readonly end: SessionEnd;
-  /** When the last message came; pings, which the runtime answers, are not among them. */
+  /** When the last message came. The runtime answers pings, so they do not count here. */
   #heardAtMs: number;
   readonly #socket: EdgeSocket;
   readonly #acceptedAtMs: number;
@@ -55,7 +54,7 @@ export class EdgeLink implements AttachableLink {
   readonly #proof = new ReadProof((token) => this.#put(frameOf(FrameType.ping, 0, 0, token)));
   #owner: LinkOwner | undefined;
   #open = true;
-  #why: TunnelError | undefined;
+  #closeReason: TunnelError | undefined;
   #session: number | undefined;
   #wantsPull = false;
 
@@ -78,7 +77,7 @@ export class EdgeLink implements AttachableLink {
 
   attach(owner: LinkOwner): void {
     this.#owner = owner;
-    if (!this.#open) queueMicrotask(() => owner.onClose(this.#why));
+    if (!this.#open) queueMicrotask(() => owner.onClose(this.#closeReason));
   }
 
   get room(): number {
@@ -90,14 +89,14 @@ export class EdgeLink implements AttachableLink {
   }
 
   send(block: Block): void {
-    // By reference nothing can be kept: when the runtime has sent a message is not told.
+    // The runtime does not tell when a message has been sent, so the block cannot be kept by reference.
     if (this.#open) this.#put(block.slab.bytes.slice(block.start, block.end));
   }
 
   sendCopy(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     if (!this.#open) return;
     this.#guard.passing(this.end, type, session, stream, payload.length);
-    // The guard may have cut off this very session.
+    // The guard may have closed this link.
     if (!this.#open) return;
     const frame = frameOf(type, session, stream, payload);
     this.#put(frame);
@@ -111,17 +110,17 @@ export class EdgeLink implements AttachableLink {
   }
 
   pause(): void {
-    // The runtime reads on.
+    // The runtime cannot stop reading.
   }
 
   resume(): void {
-    // It never stopped.
+    // Reading never stopped.
   }
 
   close(error?: TunnelError): void {
     if (!this.#open) return;
-    // Some clients hear of a close only when the connection ends, which may be ten seconds later: so it is said in a frame first.
-    if (error?.code === 'draining' || error?.code === 'overloaded') this.#sayGoAway();
+    // Some clients learn of a close only when the connection ends, perhaps ten seconds later. A frame reaches them at once.
+    if (error?.code === 'draining' || error?.code === 'overloaded') this.#sendGoAway();
     const payload = closePayload(error);
     const code = new DataView(payload.buffer, payload.byteOffset).getUint16(0);
     this.#shut(error);
@@ -130,14 +129,14 @@ export class EdgeLink implements AttachableLink {
   }
 
   /** Keeps what is needed to take the link back after a sleep. */
-  keep(kept: AgentSnapshot | DialerSnapshot): void {
+  keep(snapshot: AgentSnapshot | DialerSnapshot): void {
     const { peer } = this;
     const acceptedAtMs = this.#acceptedAtMs;
-    this.#socket.serializeAttachment({ ...kept, peer, acceptedAtMs } satisfies Attachment);
-    if (kept.role === 'dialer') this.watch(kept.session);
+    this.#socket.serializeAttachment({ ...snapshot, peer, acceptedAtMs } satisfies Attachment);
+    if (snapshot.kind === 'dialer') this.watch(snapshot.session);
   }
 
-  /** This socket of a dialer carries this session from now on. */
+  /** From now on, this dialer's socket carries this session. */
   watch(session: number): void {
     this.#session = session;
     if (this.#open) this.#guard.begin(session, this);
@@ -162,7 +161,7 @@ export class EdgeLink implements AttachableLink {
     this.#owner?.onClose(error);
   }
 
-  /** Control frames have no credit: an end that does not read them loses its link. */
+  /** Control frames have no credit, so an end that does not read them loses its link. */
   #count(controlBytes: number): void {
     try {
       this.#proof.sent(controlBytes);
@@ -173,17 +172,17 @@ export class EdgeLink implements AttachableLink {
 
   #shut(error: TunnelError | undefined): void {
     this.#open = false;
-    this.#why = error;
+    this.#closeReason = error;
     if (this.#session !== undefined) this.#guard.end(this.#session);
   }
 
-  #sayGoAway(): void {
+  #sendGoAway(): void {
     const goAway = encodeMessage({ deadlineMs: 0, retryAfterMs, scope: 'broker' });
     this.#put(frameOf(FrameType.goaway, 0, 0, goAway));
   }
 
   #put(frame: Uint8Array): void {
-    // The runtime tells of a socket that broke in an event of its own.
+    // The runtime reports a broken socket in an event of its own.
     attempt(() => this.#socket.send(frame));
   }
 
@@ -198,7 +197,7 @@ export class EdgeLink implements AttachableLink {
   }
 }
 
-/** A DATA frame is passed on as it came: its payload lies behind a header in a message that nobody else uses. */
+/** A DATA frame is passed on in the buffer in which it came, because nothing else uses that message. */
 function frameOf(
   type: FrameType,
   session: number,
@@ -219,7 +218,7 @@ function frameOf(
   return frame;
 }
 
-/** A socket that is closing throws; there is nothing more to do about it then. */
+/** Ignores the error of a socket that is closing, because there is nothing more to do for it. */
 function attempt(action: () => void): void {
   try {
     action();

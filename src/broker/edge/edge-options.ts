@@ -1,3 +1,5 @@
+import { type LogLevel, logLevels } from '../../base/log/log-level.ts';
+
 /** What the Worker is told by its variables and secrets. */
 export interface EdgeOptions {
   /** Public keys of enrolment tokens, PEM. None: everybody may be anybody, and the operator has said so. */
@@ -8,9 +10,6 @@ export interface EdgeOptions {
   /** A peer that was silent for so long is dead, in milliseconds. */
   readonly silenceLimitMs: number;
 }
-
-export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
-export type LogLevel = (typeof logLevels)[number];
 
 /** The variables are not what they should be; the sentences say which, and never repeat a value of a secret. */
 export class EdgeOptionsError extends Error {

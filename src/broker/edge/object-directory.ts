@@ -1,12 +1,7 @@
-import { clusterAlias } from '../../base/cluster-alias.ts';
-import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
-import {
-  byPreference,
-  processName,
-  type AgentClaim,
-  type AgentRecord,
-  type Directory,
-} from '../directory.ts';
+import { clusterAlias } from '../../base/names/cluster-alias.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
+import { byPreference, type AgentClaim, type AgentRecord, type Directory } from '../directory.ts';
+import { tunnelKey } from '../tunnel-name.ts';
 
 export interface ObjectDirectoryOptions {
   /** Claims of tunnels whose sockets outlived the object's memory. */
@@ -76,7 +71,7 @@ export class ObjectDirectory implements Directory {
     return -Infinity;
   }
 
-  distrust(): void {
+  invalidate(): void {
     // Nothing is cached.
   }
 
@@ -94,5 +89,5 @@ export class ObjectDirectory implements Directory {
 }
 
 function isSameTunnel(a: AgentClaim, b: AgentClaim): boolean {
-  return a.cluster === b.cluster && a.tunnel === b.tunnel && processName(a) === processName(b);
+  return a.cluster === b.cluster && tunnelKey(a) === tunnelKey(b);
 }

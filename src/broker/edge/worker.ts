@@ -1,17 +1,17 @@
 import { describeError } from '../../base/error.ts';
 import { createConsoleLogger } from './console-logger.ts';
 import type { EdgeEnv } from './env.ts';
-import { Front } from './front.ts';
+import { EdgeRouter } from './edge-router.ts';
 
 export { ClusterObject } from './cluster-object.ts';
 
 /** One per isolate: variables and secrets do not change while it lives. */
-let front: Promise<Front> | undefined;
+let router: Promise<EdgeRouter> | undefined;
 
-function makeFront(env: EdgeEnv): Promise<Front> {
-  const made = Front.create(env);
+function makeRouter(env: EdgeEnv): Promise<EdgeRouter> {
+  const made = EdgeRouter.create(env);
   made.catch((thrown: unknown) => {
-    createConsoleLogger('error').error('not configured', { why: describeError(thrown) });
+    createConsoleLogger('error').error('not configured', { error: describeError(thrown) });
   });
   return made;
 }
@@ -20,9 +20,9 @@ function makeFront(env: EdgeEnv): Promise<Front> {
 export default {
   async fetch(request, env): Promise<Response> {
     if (new URL(request.url).pathname === '/healthz') return new Response('ok');
-    front ??= makeFront(env);
+    router ??= makeRouter(env);
     try {
-      return await (await front).fetch(request);
+      return await (await router).fetch(request);
     } catch (thrown) {
       const message = describeError(thrown);
       return Response.json({ code: 'not_configured', message }, { status: 503 });

@@ -3,13 +3,13 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { systemClock } from '../../base/clock.ts';
-import { guardedServerOptions, guardHttpServer } from '../../base/guarded-http.ts';
-import type { Logger } from '../../base/logger.ts';
-import { exposeFiles } from '../../base/file-metrics.ts';
-import { Metrics } from '../../base/metrics.ts';
-import { listenAt } from '../../base/net/listen.ts';
-import { connectionShare } from '../../base/open-file-limit.ts';
-import { startStatusServer } from '../../base/status-server.ts';
+import { guardedServerOptions, guardHttpServer } from '../../base/server/guarded-http.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { exposeFiles } from '../../base/metrics/file-metrics.ts';
+import { Metrics } from '../../base/metrics/metrics.ts';
+import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
+import { listenAt } from '../../base/server/listen.ts';
+import { startStatusServer } from '../../base/server/status-server.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
 import type { Dialer } from '../../dialer/dialer.ts';
@@ -24,7 +24,6 @@ import { ReplicaAuthenticator } from '../replica-authenticator.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
 import { type Credentials, openCredentials } from './credentials.ts';
 import { openHubCluster } from './hub-cluster.ts';
-import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
 import { joinReplicas } from './replicas.ts';
@@ -81,9 +80,9 @@ export async function startBroker(
   const credentials = starting.use(
     await openCredentials(options, { ...parts, reviewer: hubCluster?.reviewer }),
   );
-  const acceptance =
+  const clusterAdmission =
     hubCluster && new ClusterAdmission(hubCluster.clusters, { ...parts, tunnels: relay });
-  if (acceptance !== undefined) starting.defer(() => acceptance.close());
+  if (clusterAdmission !== undefined) starting.defer(() => clusterAdmission.close());
   const { authenticator } = credentials;
   const rejections = new RejectionCounts();
   const metrics = deps.metrics ?? new Metrics();
@@ -95,16 +94,15 @@ export async function startBroker(
   const app = createApp(
     {
       relay,
-      clocks,
+      agentClocks: clocks,
+      clock: systemClock,
       authenticator:
         keys === undefined ? authenticator : new ReplicaAuthenticator(keys, address, authenticator),
       acceptRate: new AcceptRate(options.acceptRate, systemClock),
-      acceptance,
+      clusterAdmission,
       limits: {
         ...defaultAdmissionLimits,
-        ...(options.maxTunnelsPerCluster === undefined
-          ? {}
-          : { maxTunnelsPerCluster: options.maxTunnelsPerCluster }),
+        maxTunnelsPerCluster: options.maxTunnelsPerCluster,
       },
       // Where probes and scrapers have a port of their own, strangers do not get to see it here.
       metrics: options.statusListen === undefined ? () => metrics.render() : undefined,
@@ -112,7 +110,7 @@ export async function startBroker(
     },
     rejections,
   );
-  const { maxConnections = connectionShare(1), trustedProxies } = options;
+  const { maxConnections, trustedProxies } = options;
   const limits = brokerConnectionLimits(maxConnections);
   const server = makeServer(credentials, limits.requestTimeoutMs);
   const of = (message: IncomingMessage) => peerOf(message, trustedProxies);
@@ -130,7 +128,10 @@ export async function startBroker(
       app,
       log,
       peerOf: of,
-      onAdmitted: (socket) => guard.authenticated(socket),
+      onLink: (link, client) => {
+        clusterAdmission?.admitted(client, link);
+        relay.admit(link, client);
+      },
     }),
   });
   starting.use(guard);
@@ -151,7 +152,7 @@ export async function startBroker(
   const dialer = new PooledDialer({
     connect: async (cluster) => {
       const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
-      relay.admitDialer(far, cluster, 'bridge');
+      relay.admit(far, { kind: 'dialer', cluster, dialer: 'bridge' });
       return near;
     },
     clock: systemClock,

@@ -1,4 +1,4 @@
-import type { ConnectionLimits } from '../../base/connection-limits.ts';
+import type { ConnectionLimits } from '../../base/server/connection-limits.ts';
 
 /** Connections that may wait without a credential, by part of all and at most. */
 const unauthenticated = { part: 1 / 4, most: 4096 } as const;

@@ -1,11 +1,11 @@
 import { createSecureContext } from 'node:tls';
-import { readCaCertificates } from '../../base/ca-certificates.ts';
+import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
 import type { Clock } from '../../base/clock.ts';
-import { TokenVerifier } from '../../base/enrolment-token.ts';
-import type { Logger } from '../../base/logger.ts';
-import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
-import { defaultTlsChoice, type TlsChoice } from '../../base/tls-choice.ts';
-import { trustClientsOf } from '../../base/tls-trust.ts';
+import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
+import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
+import { trustClientsOf } from '../../base/tls/tls-trust.ts';
 import type { AgentCertificates } from '../agent-certificates.ts';
 import { type Authenticator, openAuthenticator, refuseAll } from '../authenticator.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
@@ -21,7 +21,7 @@ export interface Credentials extends Disposable {
   readonly files: readonly ReloadStatus[];
 }
 
-export interface ServerTls extends TlsChoice {
+export interface ServerTls extends TlsPolicy {
   readonly cert: string;
   readonly key: string;
   /** The CAs that a client is told of when it is asked for a certificate; any certificate is taken, and judged afterwards. */
@@ -95,7 +95,7 @@ async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
 }
 
 async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
-  const { tlsCert, tlsKey, agentCa, tlsChoice = defaultTlsChoice } = options;
+  const { tlsCert, tlsKey, agentCa, tlsPolicy } = options;
   if (tlsCert === undefined || tlsKey === undefined) return undefined;
   return await ReloadedFiles.open<ServerTls>({
     what: 'certificate and key of --listen',
@@ -105,7 +105,7 @@ async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
         cert,
         key,
         ...(ca === undefined ? {} : trustClientsOf(ca)),
-        ...tlsChoice,
+        ...tlsPolicy,
       };
       // Throws where a server could not be made of them, such as a key that belongs to another certificate.
       createSecureContext(tls);

@@ -1,12 +1,12 @@
 import process from 'node:process';
 import { systemClock } from '../../base/clock.ts';
-import { LastGoodCa } from '../../base/last-good-ca.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { ProxyEnvironment } from '../../base/proxy-environment.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { ProxyEnvironment } from '../../base/net/proxy-environment.ts';
 import { version } from '../../base/version.ts';
-import { inClusterConfig } from '../../kube/in-cluster-config.ts';
-import { kubeconfigFile } from '../../kube/kubeconfig-file.ts';
-import { RestKubeApi } from '../../kube/rest-kube-api.ts';
+import { inClusterConfig } from '../../kube/client/in-cluster-config.ts';
+import { kubeconfigFile } from '../../kube/client/kubeconfig-file.ts';
+import { RestKubeApi } from '../../kube/client/rest-kube-api.ts';
 import { KubeTokenReviewer } from './kube-token-reviewer.ts';
 import { ManagedClusters } from './managed-clusters.ts';
 import type { HubAccess } from './options.ts';

@@ -1,6 +1,6 @@
-import type { KubeApi, NewKubeObject } from '../../kube/kube-api.ts';
-import { isKubeError, KubeError } from '../../kube/kube-error.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { KubeApi, NewKubeObject } from '../../kube/client/kube-api.ts';
+import { isKubeError, KubeError } from '../../kube/client/kube-error.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { AuthenticationUnavailableError } from '../authenticator.ts';
 import { type TokenReviewer, unverifiedClaims } from '../token-review-authenticator.ts';
 

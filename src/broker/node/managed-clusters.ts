@@ -1,8 +1,8 @@
 import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
-import { Informer } from '../../kube/informer.ts';
-import type { KubeApi } from '../../kube/kube-api.ts';
-import type { KubeObject } from '../../kube/kube-object.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { Informer } from '../../kube/controllers/informer.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { AcceptedClusters } from '../cluster-admission.ts';
 
 interface ManagedCluster extends KubeObject {

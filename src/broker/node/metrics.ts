@@ -1,5 +1,5 @@
-import type { ConnectionGuard } from '../../base/connection-guard.ts';
-import type { MetricsGroup } from '../../base/metrics.ts';
+import type { ConnectionGuard } from '../../base/server/connection-guard.ts';
+import type { MetricsGroup } from '../../base/metrics/metrics.ts';
 import type { AgentClocks } from '../agent-clocks.ts';
 import type { RejectionCounts } from '../app.ts';
 import type { Relay } from '../relay.ts';

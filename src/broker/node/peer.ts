@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
-import { addressGroup } from '../../base/address-group.ts';
-import type { TrustedProxies } from '../../base/trusted-proxies.ts';
+import { addressGroup } from '../../base/net/address-group.ts';
+import type { TrustedProxies } from '../../base/server/trusted-proxies.ts';
 import type { Peer } from '../authenticator.ts';
 
 /** More certificates than this nobody needs to show. */

@@ -1,12 +1,11 @@
 import { systemClock } from '../../base/clock.ts';
-import { readCaCertificates } from '../../base/ca-certificates.ts';
+import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
-import { isLoopback } from '../../base/options-values.ts';
-import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { isLoopback } from '../../base/net/host-port.ts';
+import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
-import { connectWebSocket } from '../../websocket/connect.ts';
 import { proofHeader } from '../authenticator.ts';
 import type { Directory } from '../directory.ts';
 import type { Forward } from '../relay-options.ts';
@@ -14,6 +13,9 @@ import { MemoryDirectory } from '../memory-directory.ts';
 import { isAnswer, ReplicaKeys } from '../replica-keys.ts';
 import type { BrokerOptions } from './options.ts';
 import { RedisDirectory } from '../redis/redis-directory.ts';
+import type { ServerRoute } from '../../base/net/server-route.ts';
+import type { LinkConnector } from '../../tunnel/link-connector.ts';
+import { WebSocketConnector } from '../../websocket/websocket-connector.ts';
 
 /** How long the owner of a session may take to answer, in milliseconds. */
 const forwardTimeoutMs = 5_000;
@@ -56,7 +58,7 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
     keys,
     ca: () => ca?.value,
     serverName: options.replicaServerName,
-    allowPlain: options.allowPlainReplicas === true,
+    allowPlain: options.allowPlainReplicas,
   });
   return { directory, keys, forward, files };
 }
@@ -98,16 +100,24 @@ export interface ForwardOptions {
   readonly serverName: string | undefined;
   /** Whether ws:// is taken also beyond loopback. */
   readonly allowPlain: boolean;
+  /** Makes the links (default: over WebSockets). */
+  readonly connector?: LinkConnector<ServerRoute>;
 }
 
 /** Reaches other replicas at the addresses that the directory has for them. */
-export function makeForward({ keys, ca, serverName, allowPlain }: ForwardOptions): Forward {
+export function makeForward({
+  keys,
+  ca,
+  serverName,
+  allowPlain,
+  connector = new WebSocketConnector(),
+}: ForwardOptions): Forward {
   return async ({ address, replica }, { cluster, name }) => {
     try {
       checkEncrypted(address, allowPlain);
       const proof = await keys().prove(address, cluster, name);
       const base = address.replace(/\/?$/, '/');
-      return await connectWebSocket({
+      const route: ServerRoute = {
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
         headers: proof.headers,
         userAgent: `culvert-broker/${version}`,
@@ -118,8 +128,8 @@ export function makeForward({ keys, ca, serverName, allowPlain }: ForwardOptions
             : 'it does not prove that it has a key of the replicas',
         ca: ca(),
         serverName,
-        signal: AbortSignal.timeout(forwardTimeoutMs),
-      });
+      };
+      return await connector.connect(route, AbortSignal.timeout(forwardTimeoutMs));
     } catch (thrown) {
       const sentence = `replica ${replica} cannot be reached: ${describeError(thrown)}`;
       throw new TunnelError('link_lost', sentence, { cause: thrown });

@@ -1,7 +1,7 @@
 import { Backoff } from '../../base/backoff.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { RedisError, type RedisConnection } from './redis-connection.ts';
 import type { OwnClaim, OwnClaims } from './own-claims.ts';
 import type { RedisStore } from './redis-store.ts';
@@ -68,7 +68,7 @@ export class ClaimRenewer {
     if (!this.#reasons.has(error.message) && this.#reasons.size < maxReasons) {
       this.#reasons.add(error.message);
       const event = this.#away === undefined ? 'redis is away' : 'redis is away for another reason';
-      this.#options.log.warn(event, { code: error.code, why: error.message });
+      this.#options.log.warn(event, { code: error.code, error: error.message });
     }
     this.#away = error;
     this.#failedAtMs = this.#options.clock.now();
@@ -94,7 +94,7 @@ export class ClaimRenewer {
   }
 
   /** Says everything again at once: Redis has lost something. */
-  hurry(): void {
+  renewNow(): void {
     this.#roundIn(0);
   }
 
@@ -143,7 +143,7 @@ export class ClaimRenewer {
     try {
       await connection.checkSubscriber();
       await store.ping();
-      if (!(await this.#sayAll([...own])) || this.#away === undefined) return;
+      if (!(await this.#renewAll([...own])) || this.#away === undefined) return;
       this.#away = undefined;
       this.#probeBackoff.reset();
       log.info('redis is back');
@@ -154,7 +154,7 @@ export class ClaimRenewer {
   }
 
   /** @returns whether Redis took all of it */
-  async #sayAll(claims: readonly OwnClaim[]): Promise<boolean> {
+  async #renewAll(claims: readonly OwnClaim[]): Promise<boolean> {
     const { clock, heartbeatMs, own } = this.#options;
     let failures = 0;
     for (let from = 0; from < claims.length && !this.#closed; from += batchSize) {
@@ -203,7 +203,7 @@ export class ClaimRenewer {
   #track(work: Promise<unknown>): void {
     work.catch((thrown: unknown) => {
       if (thrown instanceof RedisError) this.failed(thrown);
-      else this.#options.log.error('directory failed', { why: describeError(thrown) });
+      else this.#options.log.error('directory failed', { error: describeError(thrown) });
     });
   }
 }

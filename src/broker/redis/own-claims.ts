@@ -42,7 +42,7 @@ export class OwnClaims {
   }
 
   /** The claims of one cluster that stand. */
-  *standing(alias: string): Iterable<OwnClaim> {
+  *unreleased(alias: string): Iterable<OwnClaim> {
     for (const claim of this.#byAlias.get(alias)?.values() ?? []) {
       if (claim.state !== 'released') yield claim;
     }

@@ -1,8 +1,8 @@
 import { Backoff } from '../../base/backoff.ts';
 import { systemClock } from '../../base/clock.ts';
 import { asError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { ReloadStatus } from '../../base/reloaded-files.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { ReloadStatus } from '../../base/files/reloaded-files.ts';
 import {
   clusterNodes,
   isCluster,

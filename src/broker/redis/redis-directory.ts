@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
-import { isClusterAlias } from '../../base/enrolment-token-subject.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { ReloadStatus } from '../../base/reloaded-files.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import {
   byPreference,
@@ -106,7 +106,7 @@ export class RedisDirectory implements Directory {
       holder: this.#holder,
       expiryMs: 3 * heartbeatMs,
       commandTimeoutMs,
-      onTold: (problem) => {
+      onPublished: (problem) => {
         if (problem !== undefined) this.#onUntold(problem);
         else if (connection.subscribed) this.#untold = undefined;
       },
@@ -124,7 +124,7 @@ export class RedisDirectory implements Directory {
     });
     const upkeep = this.#upkeep;
     this.#routes = new RedisRoutes({
-      isTold: () => connection.subscribed && this.#untold === undefined,
+      hasNotifications: () => connection.subscribed && this.#untold === undefined,
       store,
       upkeep,
       clock,
@@ -202,7 +202,7 @@ export class RedisDirectory implements Directory {
     return this.#routes.releasedAtMs(alias) ?? -Infinity;
   }
 
-  distrust(record: AgentRecord): void {
+  invalidate(record: AgentRecord): void {
     this.#routes.drop(aliasOf(record.cluster), record);
   }
 
@@ -247,7 +247,7 @@ export class RedisDirectory implements Directory {
     claim: Pick<OwnClaim, 'alias' | 'field' | 'text'>,
   ): Promise<{ readonly epoch: number; readonly stored: boolean }> {
     let floor = 0;
-    for (const { record } of this.#own.standing(claim.alias)) {
+    for (const { record } of this.#own.unreleased(claim.alias)) {
       floor = Math.max(floor, record.epoch + 1);
     }
     for (const { record } of this.#routes.known(claim.alias) ?? []) {
@@ -279,7 +279,7 @@ export class RedisDirectory implements Directory {
       // What we do not hold is not here, and neither is what was claimed under our name before we started.
       if (holder !== this.#holder && record.replica !== this.#replica) byField.set(field, record);
     }
-    for (const own of this.#own.standing(alias)) {
+    for (const own of this.#own.unreleased(alias)) {
       const other = byField.get(own.field);
       if (other === undefined || other.epoch < own.record.epoch) byField.set(own.field, own.record);
       else this.#verify(own);
@@ -300,7 +300,7 @@ export class RedisDirectory implements Directory {
     if (own !== undefined) return this.#verify(own);
     const process = processOfField(field);
     if (process === undefined) return;
-    for (const { record } of this.#own.standing(alias)) {
+    for (const { record } of this.#own.unreleased(alias)) {
       if (isOtherProcess(record, process)) this.#otherProcess(record);
     }
   }
@@ -310,7 +310,7 @@ export class RedisDirectory implements Directory {
     const missing = `grant its user +subscribe +publish &${this.#channel}`;
     const isNews = this.#untold === undefined;
     this.#untold = `${why}; ${missing}`;
-    if (isNews) this.#log.warn('redis does not tell of changes', { why: this.#untold });
+    if (isNews) this.#log.warn('redis does not tell of changes', { reason: this.#untold });
   }
 
   /** Somebody else claims the same tunnel; whether that is newer than ours Redis knows for certain. */

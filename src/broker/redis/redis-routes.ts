@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import type { AgentRecord } from '../directory.ts';
 import type { RedisError } from './redis-connection.ts';
 import { decodeEntry, type StoredTunnel } from './redis-entry.ts';
@@ -18,7 +18,7 @@ const maxKeysLogged = 1_000;
 
 export interface RedisRoutesOptions {
   /** Whether Redis tells of changes. */
-  readonly isTold: () => boolean;
+  readonly hasNotifications: () => boolean;
   readonly store: RedisStore;
   readonly upkeep: ClaimRenewer;
   readonly clock: Clock;
@@ -90,11 +90,11 @@ export class RedisRoutes {
     if (this.#keysLogged.has(key)) return;
     if (this.#keysLogged.size >= maxKeysLogged) this.#keysLogged.clear();
     this.#keysLogged.add(key);
-    this.#options.log.warn(event, { key: key.slice(0, 200), why: describeError(thrown) });
+    this.#options.log.warn(event, { key: key.slice(0, 200), error: describeError(thrown) });
   }
 
   #maxAgeMs(route: Route): number {
-    const sure = this.#options.isTold() && route.lostAtMs === undefined;
+    const sure = this.#options.hasNotifications() && route.lostAtMs === undefined;
     if (!sure) return unsureTtlMs;
     return route.tunnels.length > 0 ? routeTtlMs : unsureTtlMs;
   }
@@ -102,7 +102,7 @@ export class RedisRoutes {
   async #read(alias: string): Promise<Route> {
     const readAtMs = this.#options.clock.now();
     const { known, releasedAtMs, entries } = await this.#options.store.read(alias);
-    if (!known) return this.#believe(alias, readAtMs);
+    if (!known) return this.#keepAfterFlush(alias, readAtMs);
     const tunnels: StoredTunnel[] = [];
     for (const [field, value] of entries) {
       try {
@@ -118,11 +118,11 @@ export class RedisRoutes {
    * Redis knows nothing of a cluster. It remembers even those without a tunnel: if it knew of this one, it was flushed or came
    * back empty, and until every replica has had time to say its claims again what it said before is more likely to be true.
    */
-  #believe(alias: string, readAtMs: number): Route {
+  #keepAfterFlush(alias: string, readAtMs: number): Route {
     const last = this.#cache.get(alias);
     const nothing = { tunnels: [], readAtMs };
     if (last === undefined || last.tunnels.length === 0) return nothing;
-    this.#options.upkeep.hurry();
+    this.#options.upkeep.renewNow();
     const lostAtMs = last.lostAtMs ?? readAtMs;
     if (readAtMs - lostAtMs > Math.max(this.#options.heartbeatMs, reconnectMs)) return nothing;
     return { tunnels: last.tunnels, readAtMs, lostAtMs };

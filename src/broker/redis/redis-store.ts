@@ -17,7 +17,7 @@ export interface RedisStoreOptions {
   readonly expiryMs: number;
   readonly commandTimeoutMs: number;
   /** The other replicas were told of something that was written; or why Redis does not let us tell them. */
-  readonly onTold: (problem: string | undefined) => void;
+  readonly onPublished: (problem: string | undefined) => void;
 }
 
 /** A claim as it is written: `text` under `field` of the cluster with this alias. */
@@ -65,7 +65,7 @@ export class RedisStore {
     const { alias, field, text } = claim;
     const args = [...this.#writing(field), this.#options.expiryMs, floor, text];
     const { rest } = await this.#run(redisScripts.claim, alias, args);
-    this.#checkTold(rest);
+    this.#checkPublished(rest);
     return Number(rest[0]);
   }
 
@@ -86,7 +86,7 @@ export class RedisStore {
     const args = [...this.#writing(claim.field), releasedMs, claim.record.epoch];
     const { status, rest } = await this.#run(redisScripts.release, claim.alias, args);
     const isDone = status === ScriptStatus.done;
-    if (isDone) this.#checkTold(rest);
+    if (isDone) this.#checkPublished(rest);
     return isDone;
   }
 
@@ -123,7 +123,7 @@ export class RedisStore {
       if (answer instanceof RedisError) return answer;
       const { status, rest } = this.#read(answer);
       // Without a problem nothing may have been told.
-      if (rest.length > 1) this.#checkTold(rest);
+      if (rest.length > 1) this.#checkPublished(rest);
       if (status === ScriptStatus.late) return 'late';
       return status === ScriptStatus.done ? 'held' : 'fenced';
     });
@@ -151,8 +151,8 @@ export class RedisStore {
     return { status: Number(status), rest };
   }
 
-  #checkTold([, problem]: readonly unknown[]): void {
-    this.#options.onTold(typeof problem === 'string' ? problem : undefined);
+  #checkPublished([, problem]: readonly unknown[]): void {
+    this.#options.onPublished(typeof problem === 'string' ? problem : undefined);
   }
 
   #timing(): [sentAt: number, maxAgeMs: number] {

@@ -1,9 +1,9 @@
 import { createSecureContext, type ConnectionOptions } from 'node:tls';
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import type { Logger } from '../../base/logger.ts';
-import { ReloadedFiles, type ReloadStatus } from '../../base/reloaded-files.ts';
-import { trustServersOf } from '../../base/tls-trust.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
+import { trustServersOf } from '../../base/tls/tls-trust.ts';
 import type { RedisTarget } from './redis-target.ts';
 
 /** Files in PEM for `rediss://`. */

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../base/clock.ts';
-import type { Logger } from '../../base/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 
@@ -48,7 +48,7 @@ export class BrokerReach implements Disposable {
     this.#logged = error.message;
     this.#options.log.warn('broker not reached, dials fail', {
       code: error.code,
-      why: error.message,
+      error: error.message,
     });
   }
 

@@ -1,12 +1,15 @@
 import { systemClock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
-import { LastGoodCa } from '../../base/last-good-ca.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { BrokerLinkOptions } from '../../base/options-common.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { BrokerLinkOptions } from '../../base/options/broker-link-options.ts';
+import type { ServerRoute } from '../../base/net/server-route.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
-import { connectWebSocket, HandshakeError } from '../../websocket/connect.ts';
-import type { WebSocketLink } from '../../websocket/websocket-link.ts';
+import { ConnectError } from '../../tunnel/connect-error.ts';
+import type { LinkConnector } from '../../tunnel/link-connector.ts';
+import type { AttachableLink } from '../../tunnel/link.ts';
+import { WebSocketConnector } from '../../websocket/websocket-connector.ts';
 import { PooledDialer } from '../pooled-dialer.ts';
 import { BrokerReach } from './broker-reach.ts';
 import type { SessionMetrics } from '../session-metrics.ts';
@@ -16,6 +19,8 @@ export interface RemoteDialerOptions extends BrokerLinkOptions {
   readonly metrics?: SessionMetrics;
   /** Reads `caFile`, for who asks how that is (default: one of its own). */
   readonly ca?: LastGoodCa;
+  /** Makes the links (default: over WebSockets). */
+  readonly connector?: LinkConnector<ServerRoute>;
 }
 
 const software = `culvert-bridge/${version}`;
@@ -30,7 +35,7 @@ const anyCluster = 'readiness';
  */
 export function watchBroker(options: RemoteDialerOptions, cluster = anyCluster): BrokerReach {
   const { log } = options;
-  const link = withCa(options);
+  const link = withDefaults(options);
   return new BrokerReach({
     connect: (signal) => connectToBroker(link, cluster, signal),
     clock: systemClock,
@@ -48,8 +53,8 @@ export function createRemoteDialer(
   reach?: BrokerReach,
 ): PooledDialer {
   const { log, metrics } = options;
-  const own = withCa(options);
-  const connect = async (cluster: string, signal: AbortSignal): Promise<WebSocketLink> => {
+  const own = withDefaults(options);
+  const connect = async (cluster: string, signal: AbortSignal): Promise<AttachableLink> => {
     try {
       const link = await connectToBroker(own, cluster, signal);
       reach?.settled(undefined);
@@ -69,24 +74,28 @@ export function createRemoteDialer(
   });
 }
 
-type LinkOptions = RemoteDialerOptions & { readonly ca: LastGoodCa };
+type LinkOptions = RemoteDialerOptions & Required<Pick<RemoteDialerOptions, 'ca' | 'connector'>>;
 
-function withCa(options: RemoteDialerOptions): LinkOptions {
-  return { ...options, ca: options.ca ?? new LastGoodCa('--ca-file', options.log) };
+function withDefaults(options: RemoteDialerOptions): LinkOptions {
+  return {
+    ...options,
+    ca: options.ca ?? new LastGoodCa('--ca-file', options.log),
+    connector: options.connector ?? new WebSocketConnector(),
+  };
 }
 
 async function connectToBroker(
   options: LinkOptions,
   cluster: string,
   signal: AbortSignal,
-): Promise<WebSocketLink> {
-  const { brokerUrl, ca, caFile, serverName, hostHeader, proxies } = options;
+): Promise<AttachableLink> {
+  const { brokerUrl, ca, caFile, connector, serverName, hostHeader, proxies } = options;
   const base = brokerUrl.href.replace(/\/?$/, '/');
   const url = new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base);
   const token = await options.readToken();
   const forGateways = await options.readHeaders?.();
   try {
-    return await connectWebSocket({
+    const route: ServerRoute = {
       url,
       headers: {
         ...forGateways,
@@ -97,8 +106,8 @@ async function connectToBroker(
       serverName,
       hostHeader,
       proxies,
-      signal,
-    });
+    };
+    return await connector.connect(route, signal);
   } catch (thrown) {
     const sentence = `no connection to the broker: ${describeError(thrown)}`;
     throw new TunnelError(codeOf(thrown), sentence, { cause: thrown });
@@ -107,7 +116,7 @@ async function connectToBroker(
 
 /** What is final is the broker's own word alone: a proxy or firewall on the way may say something else soon. */
 function codeOf(thrown: unknown): TunnelErrorCode {
-  if (!(thrown instanceof HandshakeError)) return 'link_lost';
+  if (!(thrown instanceof ConnectError)) return 'link_lost';
   const { status, brokerCode } = thrown;
   if (status === 429 || status === 503) return 'overloaded';
   if (brokerCode === 'unauthorized' || brokerCode === 'forbidden') return brokerCode;

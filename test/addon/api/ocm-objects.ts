@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { parseManagedCluster } from '../../../src/addon/api/managed-cluster.ts';
 import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster-addon.ts';
 

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import type { AgentInput } from '../../../src/addon/cluster/agent-input.ts';
 import { renderAgent } from '../../../src/addon/cluster/render-agent.ts';
 import { parseAddOnDeploymentConfig } from '../../../src/addon/api/addon-deployment-config.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { managedCluster } from '../api/ocm-objects.ts';
-import { makeTestCertificates } from '../../support/certificates.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 import {
   agentInput,
   configuredInput,

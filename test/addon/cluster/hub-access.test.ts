@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { refOf } from '../../../src/kube/kube-ref.ts';
+import { refOf } from '../../../src/kube/client/kube-ref.ts';
 import { hubAccess, hubAccessRefs, planHubAccess } from '../../../src/addon/cluster/hub-access.ts';
 import { hubSubject } from '../../../src/addon/cluster/registrations.ts';
 import { addOn, managedCluster } from '../api/ocm-objects.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { clusterOfSubject } from '../../../src/base/agent-subject.ts';
+import { clusterOfSubject } from '../../../src/base/names/agent-subject.ts';
 import { parseRegistration, registrationJson } from '../../../src/addon/api/registration-config.ts';
 import {
   agentRegistrations,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { nameConflict } from '../../../src/addon/compat/name-conflict.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { hub, uid } from '../hub/hub-fixture.ts';
 import { upstreamObjects } from '../hub/upstream-objects.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ownershipPatches } from '../../../src/addon/compat/take-ownership.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { hub, plan } from '../hub/hub-fixture.ts';
 
 const service = (managedFields: readonly object[], name = 'proxy-entrypoint'): KubeObject => ({

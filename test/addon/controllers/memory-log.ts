@@ -1,4 +1,4 @@
-import type { LogFields, Logger } from '../../../src/base/logger.ts';
+import type { LogFields, Logger } from '../../../src/base/log/logger.ts';
 import { describeError } from '../../../src/base/error.ts';
 
 /** Keeps what is said aloud. */

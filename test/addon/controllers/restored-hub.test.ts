@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { textIn } from '../../../src/addon/rotation/secret.ts';
 import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { csrObject } from '../csr/csr-objects.ts';
 import { hub, HubWorld, namespaceObject } from './hub-world.ts';
 

@@ -1,8 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { fields, items } from '../../../src/addon/api/fields.ts';
-import { readCaCertificates } from '../../../src/base/ca-certificates.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import { readCaCertificates } from '../../../src/base/tls/ca-certificates.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { hub, HubWorld } from './hub-world.ts';
 
 const clusters = ['cluster1', 'cluster2'];

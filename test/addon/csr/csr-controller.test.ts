@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { textIn } from '../../../src/addon/rotation/secret.ts';
 import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { csrObject, type CsrParts, klusterlet, kubeSigner, mixedKeys } from './csr-objects.ts';
 import { addOn, hub, HubWorld, managedCluster } from '../controllers/hub-world.ts';
 

@@ -10,15 +10,15 @@ import {
   parseCertificateSigningRequest,
 } from '../../../src/addon/api/certificate-signing-request.ts';
 import { agentRegistrations } from '../../../src/addon/api/agent-identity.ts';
-import { agentDnsName, agentSignerName } from '../../../src/base/agent-subject.ts';
+import { agentDnsName, agentSignerName } from '../../../src/base/names/agent-subject.ts';
 import {
   type DistinguishedName,
   generateKeys,
   importSigningKey,
   type KeyPair,
   makeCertificateRequest,
-} from '../../../src/base/x509.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+} from '../../../src/base/x509/index.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 
 export const kubeSigner = 'kubernetes.io/kube-apiserver-client';
 export const keys = generateKeys('ecdsa');

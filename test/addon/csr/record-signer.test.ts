@@ -6,7 +6,7 @@ import { agentRegistrations, organizationalUnitOf } from '../../../src/addon/api
 import { signerRecordPatch } from '../../../src/addon/csr/record-signer.ts';
 import { verifyCsr } from '../../../src/addon/csr/verify-csr.ts';
 import { registrationJson } from '../../../src/addon/api/registration-config.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { csr } from './csr-objects.ts';
 import { addOn, addOnObject, nowMs } from '../api/ocm-objects.ts';
 import {

@@ -4,8 +4,12 @@ import { type Authority, makeAuthority } from '../../../src/addon/rotation/autho
 import { dayMs, hourMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { agentRegistrations } from '../../../src/addon/api/agent-identity.ts';
 import { verifyCsr } from '../../../src/addon/csr/verify-csr.ts';
-import { agentDnsName, agentSubject, clusterOfSubject } from '../../../src/base/agent-subject.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import {
+  agentDnsName,
+  agentSubject,
+  clusterOfSubject,
+} from '../../../src/base/names/agent-subject.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { csr, registeredSubject } from './csr-objects.ts';
 
 const cluster = '1st';

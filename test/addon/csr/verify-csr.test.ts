@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { agentRegistrations } from '../../../src/addon/api/agent-identity.ts';
 import { verifyCsr } from '../../../src/addon/csr/verify-csr.ts';
-import { clusterAlias } from '../../../src/base/cluster-alias.ts';
-import { agentDnsName, agentSubject } from '../../../src/base/agent-subject.ts';
+import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
+import { agentDnsName, agentSubject } from '../../../src/base/names/agent-subject.ts';
 import {
   brokenPem,
   csr,

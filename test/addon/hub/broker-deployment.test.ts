@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readBrokerOptions } from '../../../src/cli/broker.ts';
-import { ConfigError } from '../../../src/base/option-problems.ts';
+import { ConfigError } from '../../../src/base/options/option-problems.ts';
 import { fields } from '../../../src/addon/api/fields.ts';
 import {
   argsOf,

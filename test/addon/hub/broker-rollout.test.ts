@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { configurationOf, deploymentOf, plan } from './hub-fixture.ts';
 
 const annotation = 'proxy.open-cluster-management.io/configuration-generation';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { fields, text } from '../../../src/addon/api/fields.ts';
 import { textIn } from '../../../src/addon/rotation/secret.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
-import { KubeError } from '../../../src/kube/kube-error.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
+import { KubeError } from '../../../src/kube/client/kube-error.ts';
 import { tlsProfile } from './hub-fixture.ts';
 import { configuration, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
 

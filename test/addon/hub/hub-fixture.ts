@@ -1,7 +1,7 @@
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { type HubObserved, type HubPlan, planHub } from '../../../src/addon/hub/plan-hub.ts';
 import type { RedisSpec } from '../../../src/addon/configuration/spec.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { fields, type Fields } from '../../../src/addon/api/fields.ts';
 
 export const hub = 'open-cluster-management-cluster-proxy';

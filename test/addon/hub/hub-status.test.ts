@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type HubStatusObserved, nextStatus } from '../../../src/addon/hub/hub-status.ts';
 import { noRotations, type RotationSeen } from '../../../src/addon/rotation/rotation-status.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { configurationObject, configurationOf, entrypointOf, hub, plan } from './hub-fixture.ts';
 

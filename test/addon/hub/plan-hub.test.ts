@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { hubKinds } from '../../../src/addon/hub/plan-hub.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import {
   configurationObject,
   configurationOf,

@@ -1,4 +1,4 @@
-import type { KubeObject, ObjectMeta } from '../../../src/kube/kube-object.ts';
+import type { KubeObject, ObjectMeta } from '../../../src/kube/client/kube-object.ts';
 
 const group = 'proxy.open-cluster-management.io/v1alpha1';
 const serverLabel = { 'proxy.open-cluster-management.io/component-name': 'proxy-server' };

@@ -6,8 +6,8 @@ import {
   planCertificates,
 } from '../../../src/addon/rotation/plan-certificates.ts';
 import { annotations, textIn } from '../../../src/addon/rotation/secret.ts';
-import { type Certificate, parseCertificates } from '../../../src/base/x509.ts';
-import type { KubeObject } from '../../../src/kube/kube-object.ts';
+import { type Certificate, parseCertificates } from '../../../src/base/x509/index.ts';
+import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 
 export const start = new Date('2027-01-01T00:00:00Z');
 export const namesOf = (additional: readonly string[] = []) =>

@@ -4,7 +4,7 @@ import { makeAuthority, readAuthority } from '../../../src/addon/rotation/author
 import { defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
 import { dayMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { makeSecret } from '../../../src/addon/rotation/secret.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { freshHub, Hub, isTrusted, leafNames, minuteMs, namesOf, start } from './kept-secrets.ts';
 
 describe('a hub without any certificate', () => {

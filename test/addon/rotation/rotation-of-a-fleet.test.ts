@@ -3,12 +3,12 @@ import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster
 import { fields } from '../../../src/addon/api/fields.ts';
 import { dayMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { annotations, textIn } from '../../../src/addon/rotation/secret.ts';
-import { agentSignerName } from '../../../src/base/agent-subject.ts';
-import { parseCertificates } from '../../../src/base/x509.ts';
-import { condition as said } from '../api/ocm-objects.ts';
+import { agentSignerName } from '../../../src/base/names/agent-subject.ts';
+import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { csrObject } from '../csr/csr-objects.ts';
 import { configuration, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
 import { MemoryLog } from '../controllers/memory-log.ts';
+import { condition as said } from '../api/ocm-objects.ts';
 
 const live = { signal: new AbortController().signal };
 const agentSigner = 'cluster-proxy-agent-signer';

@@ -5,7 +5,7 @@ import {
   ConnectError,
   connectFirst,
 } from '../../../src/base/net/connect-first.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 /** A race whose sockets answer when the test says so. */
 function race(

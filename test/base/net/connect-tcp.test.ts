@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { connectTcp } from '../../../src/base/net/connect-tcp.ts';
 import type { NameResolver } from '../../../src/base/net/name-resolver.ts';
-import { untilConnecting } from '../../support/connecting-sockets.ts';
-import { startUnansweringPort } from '../../support/unanswering-port.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { untilConnecting } from '../../../testkit/network/connecting-sockets.ts';
+import { startUnansweringPort } from '../../../testkit/network/unanswering-port.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 const namesWith = (...addresses: string[]): NameResolver => ({
   lookup: async () => ({ addresses }),

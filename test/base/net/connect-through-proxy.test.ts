@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { HostPort } from '../../../src/base/options-values.ts';
-import { type Proxy, parseProxyUrl } from '../../../src/base/proxy.ts';
+import type { HostPort } from '../../../src/base/net/host-port.ts';
+import { type Proxy, parseProxyUrl } from '../../../src/base/net/proxy.ts';
 import { connectThroughProxy } from '../../../src/base/net/connect-through-proxy.ts';
 import { RouteError } from '../../../src/base/net/route-error.ts';
-import { startSocksProxy, type SocksProxyOptions } from '../../support/socks-proxy.ts';
-import { startTarget } from '../../support/target.ts';
+import { startSocksProxy, type SocksProxyOptions } from '../../../testkit/network/socks-proxy.ts';
+import { startTarget } from '../../../testkit/world/target.ts';
 
 let target: Awaited<ReturnType<typeof startTarget>>;
 beforeAll(async () => void (target = await startTarget({ mode: 'echo' })));

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NameError } from '../../../src/base/net/name-error.ts';
 import { SystemNameResolver } from '../../../src/base/net/name-resolver.ts';
-import { type DnsRecord, DnsServer } from '../../support/dns-server.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import { type DnsRecord, DnsServer } from '../../../testkit/network/dns-server.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 let directory: string;
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { clusterAlias } from '../../../src/base/cluster-alias.ts';
+import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
 import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
 import { describeDirectory, describeSharedDirectory } from '../../contracts/directory.contract.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
 import { clientOf, newPrefix, RedisServer, startReplica, told, soon } from './redis-ground.ts';
 
 const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1:8080' };
@@ -95,7 +95,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       // Without telling anybody.
       await client.hdel(`${prefix}{${aliasOf('c1')}}`, '0/a');
       expect(await second.directory.locate('c1')).toEqual([claim]);
-      second.directory.distrust(claim);
+      second.directory.invalidate(claim);
       expect(await second.directory.locate('c1')).toEqual([]);
     });
 
@@ -121,7 +121,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       await expect
         .poll(async () => {
           await second.clock.advance(1_001);
-          second.directory.distrust({ ...onFirst, epoch: 0 });
+          second.directory.invalidate({ ...onFirst, epoch: 0 });
           return second.directory.locate('c1');
         }, soon)
         .toEqual([]);
@@ -229,7 +229,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       const claim = await first.directory.claim(onFirst);
       await clientOf(server).hset(`${prefix}{${aliasOf('c1')}}`, '0/p', poison);
       for (let times = 0; times < 3; times++) {
-        second.directory.distrust(claim);
+        second.directory.invalidate(claim);
         expect(await second.directory.locate('c1')).toEqual([claim]);
       }
       const told = second.lines.filter(({ event }) => event === 'directory entry ignored');

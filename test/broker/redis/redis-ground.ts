@@ -6,14 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { expect, onTestFinished } from 'vitest';
-import type { Logger, LogFields } from '../../../src/base/logger.ts';
+import type { Logger, LogFields } from '../../../src/base/log/logger.ts';
 import {
   RedisDirectory,
   type RedisDirectoryOptions,
 } from '../../../src/broker/redis/redis-directory.ts';
-import type { DebianProgram } from '../../ground/ground.ts';
-import { freePort, startProgram, type Program } from '../../support/process.ts';
-import { VirtualClock } from '../../support/virtual-clock.ts';
+import type { DebianProgram } from '../../../testkit/ground/ground.ts';
+import { freePort, startProgram, type Program } from '../../../testkit/processes/process.ts';
+import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
 /** How long something that is on its way may take: a machine may be busy. */
 export const soon = { timeout: 10_000 };

@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getCACertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { silentLogger } from '../../../src/base/logger.ts';
+import { silentLogger } from '../../../src/base/log/logger.ts';
 import { parseRedisUrl } from '../../../src/broker/redis/redis-target.ts';
 import { openRedisTls } from '../../../src/broker/redis/redis-tls.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
-import { makeTestCertificates, type TestCertificates } from '../../support/certificates.ts';
-import { freePort } from '../../support/process.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
+import {
+  makeTestCertificates,
+  type TestCertificates,
+} from '../../../testkit/world/certificates.ts';
+import { freePort } from '../../../testkit/processes/process.ts';
 import {
   FreezingProxy,
   newPrefix,
@@ -99,7 +102,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in the field
         /^Redis does not tell of changes \(.*; grant its user \+subscribe \+publish &culvert:changes\)/,
       );
       const lines = logged(first, untold);
-      expect(lines[0]?.['why']).toMatch(/NOPERM|permission|user executing/i);
+      expect(lines[0]?.['reason']).toMatch(/NOPERM|permission|user executing/i);
       expect(lines).toHaveLength(1);
       expect(logged(first, away)).toEqual([]);
     });
@@ -156,7 +159,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in the field
     const reasons = () =>
       [away, `${away} for another reason`]
         .flatMap((event) => logged(replica, event))
-        .map(({ why }) => String(why));
+        .map(({ error }) => String(error));
     expect(reasons()).toEqual([]);
     proxy.freeze();
     await replica.directory.claim(onFirst);

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { systemNames } from '../../../src/base/net/name-resolver.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
-import { startUnansweringPort } from '../../support/unanswering-port.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
+import { startUnansweringPort } from '../../../testkit/network/unanswering-port.ts';
 import { newPrefix, RedisServer, soon, startReplica } from './redis-ground.ts';
 
 describeWith({ redis: await ground.debian('redis-server') }, 'Redis by name', ({ redis }) => {

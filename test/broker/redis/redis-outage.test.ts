@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { AgentRecord, Directory } from '../../../src/broker/directory.ts';
 import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
 import { clientOf, FreezingProxy, RedisServer, startReplica, soon, told } from './redis-ground.ts';
 
 const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1:8080' };
@@ -94,7 +94,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in trouble',
       expect(await second.directory.locate('c1')).toEqual([two, one]);
       await server.kill();
       await expect.poll(() => second.directory.degraded, soon).toBeDefined();
-      second.directory.distrust(one);
+      second.directory.invalidate(one);
       expect(await second.directory.locate('c1')).toEqual([two]);
     });
 
@@ -145,7 +145,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in trouble',
       expect(claim.epoch).toBeGreaterThan(before.epoch);
       expect(first.directory.degraded).toContain('no answer within 250 ms');
       expect(await first.directory.locate('c1')).toEqual([claim]);
-      second.directory.distrust({ ...before, epoch: 0 });
+      second.directory.invalidate({ ...before, epoch: 0 });
       expect(await second.directory.locate('c1')).toEqual([before]);
       await expect(second.directory.locate('c2')).rejects.toMatchObject({ code: 'no_agent' });
 
@@ -195,7 +195,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in trouble',
       await gone.directory.close();
       await client.flushall();
       await second.clock.advance(9_000);
-      second.directory.distrust({ ...claim, epoch: 0 });
+      second.directory.invalidate({ ...claim, epoch: 0 });
       expect(await second.directory.locate('c1')).toEqual([claim]);
       for (let seconds = 0; seconds < 10; seconds++) {
         await second.clock.advance(1_000);
@@ -214,7 +214,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis in trouble',
       const claim = await first.directory.claim(onFirst);
       await expect.poll(() => second.directory.locate('c1'), soon).toEqual([claim]);
       await client.flushall();
-      second.directory.distrust({ ...claim, epoch: 0 });
+      second.directory.invalidate({ ...claim, epoch: 0 });
       await second.directory.locate('c1');
       await second.clock.advance(0);
       await expect.poll(() => first.directory.locate('c2'), soon).toEqual([mine]);

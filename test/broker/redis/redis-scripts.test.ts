@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
-import { silentLogger } from '../../../src/base/logger.ts';
+import { silentLogger } from '../../../src/base/log/logger.ts';
 import { RedisConnection } from '../../../src/broker/redis/redis-connection.ts';
 import { aliasOf } from '../../../src/broker/redis/redis-entry.ts';
 import { redisScripts, ScriptStatus } from '../../../src/broker/redis/redis-scripts.ts';
 import { RedisStore } from '../../../src/broker/redis/redis-store.ts';
 import { parseRedisUrl } from '../../../src/broker/redis/redis-target.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
 import { clientOf, newPrefix, RedisServer } from './redis-ground.ts';
 
 const alias = aliasOf('c1');
@@ -48,7 +48,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
       holder,
       expiryMs: 60_000,
       commandTimeoutMs: 5_000,
-      onTold() {},
+      onPublished() {},
     });
   /** Two processes, and the entry that both are about. */
   function twoStores() {
@@ -122,7 +122,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
       holder: 'ours',
       expiryMs: 60_000,
       commandTimeoutMs: 1_000,
-      onTold() {},
+      onPublished() {},
     });
     await store.ping();
     aheadMs = -3600_000;

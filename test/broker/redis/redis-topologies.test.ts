@@ -4,10 +4,13 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { Directory } from '../../../src/broker/directory.ts';
 import { describeDirectory, describeSharedDirectory } from '../../contracts/directory.contract.ts';
-import { describeWith } from '../../ground/describe-with.ts';
-import { ground } from '../../ground/ground.ts';
-import { makeTestCertificates, type TestCertificates } from '../../support/certificates.ts';
-import { freePort } from '../../support/process.ts';
+import { describeWith } from '../../../testkit/ground/describe-with.ts';
+import { ground } from '../../../testkit/ground/ground.ts';
+import {
+  makeTestCertificates,
+  type TestCertificates,
+} from '../../../testkit/world/certificates.ts';
+import { freePort } from '../../../testkit/processes/process.ts';
 import { newPrefix, RedisServer, startReplica, soon } from './redis-ground.ts';
 
 const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1:8080' };

@@ -57,4 +57,4 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-replace culvert.test/ground => ../../ground/go
+replace culvert.test/ground => ../../../testkit/ground/go

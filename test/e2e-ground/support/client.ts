@@ -6,8 +6,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
-import { findGoBuild, prepareGoBuild, type GoBuild, type Report } from '../../ground/go-build.ts';
-import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
+import {
+  findGoBuild,
+  prepareGoBuild,
+  type GoBuild,
+  type Report,
+} from '../../../testkit/ground/go-build.ts';
+import type { GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
 import { hubNamespace } from './names.ts';
 import { secretOf, textIn } from './secrets.ts';
 

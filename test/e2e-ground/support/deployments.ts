@@ -1,4 +1,4 @@
-import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
+import type { GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
 import { installNamespace } from './names.ts';
 
 export interface Deployment {

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { Ground } from '../../ground/kubernetes/ground.ts';
+import type { Ground } from '../../../testkit/ground/kubernetes/ground.ts';
 import type { RunningLoad } from './client.ts';
 import { eventually } from './state.ts';
 

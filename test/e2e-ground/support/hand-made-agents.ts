@@ -2,10 +2,10 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
-import { writeKubeconfig } from '../../ground/kubernetes/kubeconfig.ts';
-import { Program } from '../../support/process.ts';
-import { culvert, loggedLine } from '../../support/world.ts';
+import type { GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
+import { writeKubeconfig } from '../../../testkit/ground/kubernetes/kubeconfig.ts';
+import { Program } from '../../../testkit/processes/process.ts';
+import { culvert, loggedLine } from '../../../testkit/world/world.ts';
 import { inNetworkOf } from './in-network.ts';
 import { brokerPods, hubNamespace } from './names.ts';
 import { secretOf, textIn } from './secrets.ts';
@@ -128,7 +128,7 @@ export async function expectRefused(
   await using agent = await agents.start(name, cluster, shown);
   const line = await loggedLine(agent, 'no connection to the broker');
   expect(line).toMatchObject({ code: 'rejected', status });
-  expect(line['why']).toMatch(why);
+  expect(line['error']).toMatch(why);
   expect(await agents.counted(status)).toBeGreaterThan(before);
   expect(await agents.log()).toMatch(why);
 }

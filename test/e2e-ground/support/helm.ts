@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Ground } from '../../ground/kubernetes/ground.ts';
+import type { Ground } from '../../../testkit/ground/kubernetes/ground.ts';
 import { hubNamespace } from './names.ts';
 
 export type Values = Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-import type { EnteredCommand, GroundCluster } from '../../ground/kubernetes/ground.ts';
+import type { EnteredCommand, GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
 
 /**
  * The command line of a program in the network of a cluster's node, with this machine's files and processes. Without a process namespace

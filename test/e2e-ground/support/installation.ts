@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
-import type { Ground, GroundCluster } from '../../ground/kubernetes/ground.ts';
-import { egressProxyUrl, entrypoints } from '../../ground/kubernetes/topology.ts';
+import type { Ground, GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
+import { egressProxyUrl, entrypoints } from '../../../testkit/ground/kubernetes/topology.ts';
 import { agentDeployment, isRolledOut } from './deployments.ts';
 import { helm, type Values } from './helm.ts';
 import { addon, hubNamespace, installNamespace, release } from './names.ts';

@@ -1,4 +1,4 @@
-import { connectGround } from '../../ground/kubernetes/ground.ts';
+import { connectGround } from '../../../testkit/ground/kubernetes/ground.ts';
 import { removeEverything } from './installation.ts';
 import { removeTarget, startTarget } from './target.ts';
 

@@ -1,4 +1,4 @@
-import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
+import type { GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
 
 /** What Kubernetes puts into every namespace. */
 const ofEveryNamespace = ['configmap/kube-root-ca.crt', 'serviceaccount/default'];

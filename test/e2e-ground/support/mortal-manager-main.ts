@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { writeKubeconfig } from '../../ground/kubernetes/kubeconfig.ts';
+import { writeKubeconfig } from '../../../testkit/ground/kubernetes/kubeconfig.ts';
 import { KillingProxy } from './killing-proxy.ts';
 import type { MortalManagerEvent, MortalManagerOptions } from './mortal-manager.ts';
 

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Ground, GroundCluster } from '../../ground/kubernetes/ground.ts';
-import { hasCondition } from '../../ground/kubernetes/ocm.ts';
-import { directoriesOf } from '../../ground/kubernetes/state.ts';
+import type { Ground, GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
+import { hasCondition } from '../../../testkit/ground/kubernetes/ocm.ts';
+import { directoriesOf } from '../../../testkit/ground/kubernetes/state.ts';
 import { eventually } from './state.ts';
 
 const timeoutMs = 120_000;

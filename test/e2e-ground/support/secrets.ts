@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { dirname, join } from 'node:path';
-import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
+import type { GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
 
 export interface Secret {
   readonly metadata: {

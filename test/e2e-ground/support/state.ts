@@ -1,6 +1,6 @@
 import { describeError } from '../../../src/base/error.ts';
-import type { Ground, GroundCluster } from '../../ground/kubernetes/ground.ts';
-import { waitFor, type WaitOptions } from '../../ground/kubernetes/wait.ts';
+import type { Ground, GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
+import { waitFor, type WaitOptions } from '../../../testkit/ground/kubernetes/wait.ts';
 import { addon, hubNamespace, installNamespace } from './names.ts';
 
 const logLines = 12;

@@ -1,8 +1,8 @@
-import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
-import { ownImage } from '../../ground/kubernetes/images.ts';
+import type { GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
+import { ownImage } from '../../../testkit/ground/kubernetes/images.ts';
 import { testNamespace } from './names.ts';
 
-// The pattern is that of test/support/pattern.ts, which a pod has not. Without a number of bytes the body does not end, and
+// The pattern is that of testkit/stream/pattern.ts, which a pod has not. Without a number of bytes the body does not end, and
 // is slow, so that it can go on for minutes.
 const serve = `
 const period = 65521;

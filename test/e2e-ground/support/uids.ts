@@ -1,4 +1,4 @@
-import type { GroundCluster } from '../../ground/kubernetes/ground.ts';
+import type { GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
 
 const inNamespaces = [
   ...['deployments', 'services', 'secrets', 'configmaps', 'serviceaccounts', 'roles'],

@@ -1,10 +1,19 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findGoBuild, prepareGoBuild, type GoBuild, type Report } from '../../ground/go-build.ts';
-import { isMissing } from '../../ground/cache.ts';
-import type { Ground, GroundCluster } from '../../ground/kubernetes/ground.ts';
-import { filesImage, ImageBuilder, type ImageFile } from '../../ground/kubernetes/image-builder.ts';
-import { run } from '../../ground/kubernetes/run.ts';
+import {
+  findGoBuild,
+  prepareGoBuild,
+  type GoBuild,
+  type Report,
+} from '../../../testkit/ground/go-build.ts';
+import { isMissing } from '../../../testkit/ground/cache.ts';
+import type { Ground, GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
+import {
+  filesImage,
+  ImageBuilder,
+  type ImageFile,
+} from '../../../testkit/ground/kubernetes/image-builder.ts';
+import { run } from '../../../testkit/ground/kubernetes/run.ts';
 import { agentDeploymentName } from './deployments.ts';
 import { addon, hubNamespace, installNamespace } from './names.ts';
 
@@ -18,7 +27,9 @@ const image = `quay.io/open-cluster-management/cluster-proxy:${upstreamVersion}`
 const build: GoBuild = {
   title: `Cluster Proxy ${upstreamVersion}`,
   name: 'cluster-proxy',
-  moduleDirectory: fileURLToPath(new URL('../../ground/kubernetes/go/ocm', import.meta.url)),
+  moduleDirectory: fileURLToPath(
+    new URL('../../../testkit/ground/kubernetes/go/ocm', import.meta.url),
+  ),
   // By the names that its charts call. Those of the user-server and of the service proxy are not needed.
   packages: {
     manager: `${upstream}/cmd/addon-manager`,

@@ -2,18 +2,18 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ClusterPki } from './cluster-pki.ts';
+import { ClusterPki } from '../../../testkit/ground/kubernetes/cluster-pki.ts';
 import {
   addManagedCluster,
   connectGround,
   removeCluster,
   type Ground,
   type GroundCluster,
-} from './ground.ts';
-import { ownImage } from './images.ts';
-import { hasCondition } from './ocm.ts';
-import { egressProxyUrl, entrypoints } from './topology.ts';
-import { waitFor } from './wait.ts';
+} from '../../../testkit/ground/kubernetes/ground.ts';
+import { ownImage } from '../../../testkit/ground/kubernetes/images.ts';
+import { hasCondition } from '../../../testkit/ground/kubernetes/ocm.ts';
+import { egressProxyUrl, entrypoints } from '../../../testkit/ground/kubernetes/topology.ts';
+import { waitFor } from '../../../testkit/ground/kubernetes/wait.ts';
 
 const namespace = 'ground-test';
 const labels = { app: 'target' };

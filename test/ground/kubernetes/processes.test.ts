@@ -13,7 +13,7 @@ import {
   startAgain,
   startDaemon,
   startNamed,
-} from './processes.ts';
+} from '../../../testkit/ground/kubernetes/processes.ts';
 
 describe('a process that outlives its starter', () => {
   let directory: string;

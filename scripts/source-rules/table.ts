@@ -1,0 +1,94 @@
+/**
+ * Which folder may import which, and where each package is imported. `npm run check` enforces this table, type imports
+ * and dynamic imports included. ARCHITECTURE.md says what each room is for.
+ */
+
+export interface Room {
+  /** Other rooms that it may import. Itself is always allowed; a room below it (`src/broker/node`) is another room. */
+  readonly imports: readonly string[];
+  /** True when it must run on any runtime, so that it imports no `node:*`. */
+  readonly isPortable?: true;
+}
+
+const base = ['src/base'];
+const protocol = [...base, 'src/tunnel'];
+
+/** The longest folder that contains a file is its room. */
+export const rooms: Readonly<Record<string, Room>> = {
+  'src/base': { imports: [] },
+  'src/tunnel': { imports: base, isPortable: true },
+  'src/acceptor': { imports: protocol, isPortable: true },
+  'src/stream-io': { imports: protocol, isPortable: true },
+  'src/stream-io/node': { imports: [...protocol, 'src/stream-io'] },
+  'src/websocket': { imports: protocol },
+  'src/kube': { imports: base },
+
+  'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
+  'src/dialer/node': {
+    imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
+  },
+
+  // Programs never import each other: they meet on the wire.
+  'src/broker': { imports: protocol, isPortable: true },
+  'src/broker/redis': { imports: [...protocol, 'src/broker'] },
+  'src/broker/node': {
+    imports: [
+      ...protocol,
+      'src/broker',
+      'src/broker/redis',
+      'src/dialer',
+      'src/kube',
+      'src/websocket',
+    ],
+  },
+  'src/broker/edge': { imports: [...protocol, 'src/broker', 'src/websocket'], isPortable: true },
+  'src/agent': {
+    imports: [...protocol, 'src/acceptor', 'src/stream-io/node', 'src/websocket', 'src/kube'],
+  },
+  'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer'] },
+  'src/konnectivity-client': { imports: base },
+  'src/addon': { imports: [...base, 'src/kube'] },
+  // Starts programs, and is the only place with more than one program in a process.
+  'src/cli': {
+    imports: [
+      ...base,
+      'src/addon',
+      'src/agent',
+      'src/broker/node',
+      'src/dialer/node',
+      'src/konnectivity-bridge',
+    ],
+  },
+
+  // The entries of the npm package; nothing imports them.
+  'src/exports': {
+    imports: [...protocol, 'src/dialer', 'src/dialer/node', 'src/konnectivity-client'],
+  },
+
+  // Everything outside src may import all of src. Nothing imports tests.
+  testkit: { imports: ['src'] },
+  test: { imports: ['src', 'testkit', 'scripts', 'bench', 'demo', 'vitest.config.ts'] },
+  scripts: { imports: ['src', 'testkit', 'vitest.config.ts'] },
+  bench: { imports: ['src', 'testkit', 'scripts', 'demo'] },
+  demo: { imports: ['src'] },
+  examples: { imports: ['src'] },
+};
+
+/** The only folder under src that imports each package; packages that are missing here may not be imported at all. */
+export const packageRooms: Readonly<Record<string, string>> = {
+  '@grpc/grpc-js': 'src/konnectivity-client',
+  '@grpc/proto-loader': 'src/konnectivity-client',
+  '@hono/node-server': 'src/broker/node',
+  '@peculiar/x509': 'src/base/x509',
+  'cloudflare:workers': 'src/broker/edge',
+  hono: 'src/broker',
+  ioredis: 'src/broker',
+  jose: 'src/base',
+  msgpackr: 'src/tunnel',
+  pino: 'src/base',
+  'prom-client': 'src/base',
+  'reflect-metadata': 'src/base/x509',
+  yaml: 'src/kube',
+};
+
+export const maxSourceLines = 300;

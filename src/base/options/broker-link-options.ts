@@ -1,0 +1,142 @@
+import {
+  GatewayHeaderError,
+  joinHeaders,
+  parseHeaderOption,
+  readHeaderFile,
+} from '../net/gateway-headers.ts';
+import type { OptionsDraft } from './read-options.ts';
+import type { Env, OptionsOf, OptionsTable } from './option-table.ts';
+import { isLoopback } from '../net/host-port.ts';
+import { type ProxyEnvironment, readProxyEnvironment } from '../net/proxy-environment.ts';
+import { readSecretFile } from '../files/secret-file.ts';
+import type { Secret } from '../secret.ts';
+
+/** Options of every program that connects to a broker. */
+export const brokerLinkTable = {
+  brokerUrl: {
+    name: 'broker-url',
+    kind: 'url',
+    protocols: ['ws:', 'wss:'],
+    required: true,
+    help: 'The broker to connect to: wss://HOST, or ws:// on loopback.',
+  },
+  tokenFile: {
+    name: 'token-file',
+    kind: 'file',
+    help: 'Holds the enrolment token that `culvert token` made. Read at every connect, so it can be replaced while running.',
+  },
+  token: {
+    name: 'token',
+    kind: 'string',
+    secret: true,
+    envOnly: true,
+    help: 'The enrolment token itself, where there is no file for it. Never a flag: command lines are public.',
+  },
+  caFile: {
+    name: 'ca-file',
+    kind: 'file',
+    holdsCasOf: 'servers',
+    help: 'Certificates (PEM) to trust besides the well-known ones, for a broker, or an https:// proxy on the way, with a private CA.',
+  },
+  serverName: {
+    name: 'server-name',
+    kind: 'string',
+    placeholder: 'NAME',
+    help: 'The name that the certificate of the broker must carry, where it is not the host of the URL.',
+  },
+  hostHeader: {
+    name: 'host-header',
+    kind: 'string',
+    placeholder: 'NAME',
+    help: 'The Host header to send, where an ingress routes by it and the URL names something else.',
+  },
+  header: {
+    name: 'header',
+    kind: 'string',
+    placeholder: 'NAME=VALUE',
+    repeatable: true,
+    secret: true,
+    help: 'A header for a gateway in front of the broker. Sent in the request that opens a link and never to a proxy. Command lines are public: use --header-file for secrets.',
+  },
+  headerFile: {
+    name: 'header-file',
+    kind: 'file',
+    help: 'Holds such headers, one on each line: `NAME: VALUE`. Read at every connect, and never logged.',
+  },
+} as const satisfies OptionsTable;
+
+type LinkTable = typeof brokerLinkTable;
+type LinkValues = Omit<OptionsOf<LinkTable>, 'brokerUrl'>;
+
+/** How a program reaches a broker whose address it has from elsewhere, and the credentials that it sends. */
+export interface BrokerAccess extends Pick<LinkValues, 'caFile' | 'serverName' | 'hostHeader'> {
+  /** The token to send. The file is read again at each call, so that a rotated token is used. Undefined: no token is configured. */
+  readToken(this: void): Promise<Secret | undefined>;
+  /**
+   * Headers for gateways in front of the broker, read again at each call (default: none).
+   *
+   * @throws Error that names the file and the line, never a value
+   */
+  readonly readHeaders?: ((this: void) => Promise<Readonly<Record<string, string>>>) | undefined;
+  /** Proxies on the way to the broker. */
+  readonly proxies: ProxyEnvironment;
+}
+
+/** How a program reaches a broker, and the credentials that it sends. */
+export interface BrokerLinkOptions extends BrokerAccess {
+  readonly brokerUrl: URL;
+}
+
+/** Reports options of `brokerLinkTable` that do not fit together. */
+export function checkBrokerLink({ values, given, label, problem }: OptionsDraft<LinkTable>): void {
+  const fromEnvTwice = label('tokenFile').startsWith('CULVERT_') && given('token');
+  if (fromEnvTwice) problem(`${label('tokenFile')} and ${label('token')} are both set, keep one`);
+
+  checkHeaders(values.header, label('header'), problem);
+  const url = values.brokerUrl;
+  if (url?.protocol !== 'ws:') return;
+  const shown = `${label('brokerUrl')}=${url.origin}`;
+  if ((given('tokenFile') || given('token')) && !isLoopback(url.hostname)) {
+    problem(
+      `${shown} would send the token unencrypted, use wss:// (ws:// is for loopback addresses)`,
+    );
+  }
+  if (given('headerFile') && !isLoopback(url.hostname)) {
+    problem(
+      `${shown} would send what ${label('headerFile')} holds unencrypted, use wss:// (ws:// is for loopback addresses)`,
+    );
+  }
+  for (const key of ['caFile', 'serverName'] as const) {
+    if (given(key)) problem(`${label(key)} is for TLS, but ${shown} has none, use wss://`);
+  }
+}
+
+function checkHeaders(
+  given: readonly Secret[] | undefined,
+  label: string,
+  problem: (sentence: string) => void,
+): void {
+  try {
+    joinHeaders((given ?? []).map((text) => parseHeaderOption(text.reveal())));
+  } catch (thrown) {
+    if (!(thrown instanceof GatewayHeaderError)) throw thrown;
+    problem(`${label} ${thrown.message}`);
+  }
+}
+
+/** The part of a program's options that says how to reach its broker. */
+export function brokerAccess(values: LinkValues, env: Env): BrokerAccess {
+  const { tokenFile, token, caFile, serverName, hostHeader, header, headerFile } = values;
+  const headers = header.map((text) => parseHeaderOption(text.reveal()));
+  return {
+    readToken: async () => (tokenFile === undefined ? token : readSecretFile(tokenFile)),
+    caFile,
+    serverName,
+    hostHeader,
+    readHeaders: async () => {
+      const fromFile = headerFile === undefined ? [] : await readHeaderFile(headerFile);
+      return joinHeaders([...headers, ...fromFile]);
+    },
+    proxies: readProxyEnvironment(env),
+  };
+}

@@ -1,0 +1,108 @@
+import { parseArgs } from 'node:util';
+import { didYouMean, nearMiss } from './option-problems.ts';
+import { type Env, envOf, flagOf, type OptionsTable } from './option-table.ts';
+
+/** What a user wrote for one option, and where. No texts: it was there, but with a problem already reported. */
+export interface Given {
+  /** `--listen` or `CULVERT_LISTEN`. */
+  readonly label: string;
+  readonly texts: readonly string[];
+}
+
+/** By option name, what the command line gives. Adds a problem for each unknown flag, missing value and stray argument. */
+export function givenByFlags(
+  table: OptionsTable,
+  argv: readonly string[],
+  problems: string[],
+): Map<string, Given> {
+  const byName = new Map(
+    Object.values(table)
+      .filter((option) => !option.envOnly)
+      .map((option) => [option.name, option]),
+  );
+  const flags = [...byName.values()].map(flagOf);
+  const given = new Map<string, Given>();
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: Object.fromEntries(
+      [...byName].map(([name, { kind }]) => [
+        name,
+        { type: kind === 'boolean' ? 'boolean' : 'string' } as const,
+      ]),
+    ),
+    strict: false,
+    tokens: true,
+  });
+
+  // The argument behind a flag that is not understood is probably its value: one slip, one problem.
+  let excusedIndex = -1;
+  for (const token of tokens) {
+    if (token.kind === 'option-terminator') continue;
+    if (token.kind === 'positional') {
+      if (token.index === excusedIndex) continue;
+      problems.push(
+        `unexpected argument ${JSON.stringify(token.value)}${didYouMean(token.value, flags)}`,
+      );
+      continue;
+    }
+    const option = byName.get(token.name);
+    if (option === undefined) {
+      problems.push(`unknown option ${token.rawName}${didYouMean(token.rawName, flags)}`);
+      excusedIndex = token.index + 1;
+      const meant = nearMiss(token.rawName, flags);
+      if (meant !== undefined) markMeant(given, meant.slice(2), meant);
+      continue;
+    }
+    const label = flagOf(option);
+    const before = given.get(option.name);
+    const text = token.value ?? (option.kind === 'boolean' ? 'true' : '');
+    // "--listen --tls-cert x": parseArgs takes the second flag for the value of the first.
+    const swallowed = token.inlineValue === false && text.startsWith('--');
+    if (text === '' || swallowed) {
+      problems.push(`${label} needs a value${swallowed ? `, the next argument is ${text}` : ''}`);
+      given.set(option.name, { label, texts: [] });
+      if (swallowed) {
+        markMeant(given, text.slice(2), text);
+        excusedIndex = token.index + 2;
+      }
+      continue;
+    }
+    if (before !== undefined && before.texts.length > 0 && !option.repeatable) {
+      problems.push(`${label} is given twice, keep one`);
+      continue;
+    }
+    given.set(option.name, { label, texts: [...(before?.texts ?? []), text] });
+  }
+  return given;
+}
+
+// A Service named culvert-something puts such variables into every pod of its namespace; nobody wrote them.
+const kubernetesServiceEnv =
+  /^CULVERT(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
+
+/** By option name, what the environment gives. Adds a problem for each CULVERT_ variable that is no option's. */
+export function givenByEnv(table: OptionsTable, env: Env, problems: string[]): Map<string, Given> {
+  const byEnv = new Map(Object.values(table).map((option) => [envOf(option), option]));
+  const given = new Map<string, Given>();
+  for (const [label, text] of Object.entries(env)) {
+    if (!label.startsWith('CULVERT_') || text === undefined || text === '') continue;
+    const option = byEnv.get(label);
+    if (option === undefined) {
+      if (kubernetesServiceEnv.test(label)) continue;
+      problems.push(`unknown variable ${label}${didYouMean(label, byEnv.keys())}`);
+      const meant = nearMiss(label, byEnv.keys());
+      if (meant !== undefined) markMeant(given, byEnv.get(meant)!.name, meant);
+      continue;
+    }
+    const parts = option.repeatable ? text.split(',').map((part) => part.trim()) : [text];
+    const texts = parts.filter((part) => part !== '');
+    if (texts.length === 0) problems.push(`${label}=${JSON.stringify(text)} names nothing`);
+    given.set(option.name, { label, texts });
+  }
+  return given;
+}
+
+/** What was meant counts as given, so that one slip is not also reported as a missing option. */
+function markMeant(given: Map<string, Given>, name: string, label: string): void {
+  if (!given.has(name)) given.set(name, { label, texts: [] });
+}

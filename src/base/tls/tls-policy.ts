@@ -1,0 +1,46 @@
+/** The versions and cipher suites that the servers of a program accept, in the names of node:tls. */
+export interface TlsPolicy {
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Undefined: the suites that Node enables. */
+  readonly ciphers?: string;
+}
+
+export const defaultTlsPolicy: TlsPolicy = { minVersion: 'TLSv1.2' };
+
+/** OpenSSL's names of the TLS 1.2 suites that Go's crypto/tls implements, by their IANA names. */
+const opensslNames: Readonly<Record<string, string>> = {
+  TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: 'ECDHE-ECDSA-AES128-GCM-SHA256',
+  TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: 'ECDHE-ECDSA-AES256-GCM-SHA384',
+  TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: 'ECDHE-ECDSA-CHACHA20-POLY1305',
+  TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA: 'ECDHE-ECDSA-AES128-SHA',
+  TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA: 'ECDHE-ECDSA-AES256-SHA',
+  TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256: 'ECDHE-ECDSA-AES128-SHA256',
+  TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: 'ECDHE-RSA-AES128-GCM-SHA256',
+  TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384: 'ECDHE-RSA-AES256-GCM-SHA384',
+  TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256: 'ECDHE-RSA-CHACHA20-POLY1305',
+  TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA: 'ECDHE-RSA-AES128-SHA',
+  TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA: 'ECDHE-RSA-AES256-SHA',
+  TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256: 'ECDHE-RSA-AES128-SHA256',
+  TLS_RSA_WITH_AES_128_GCM_SHA256: 'AES128-GCM-SHA256',
+  TLS_RSA_WITH_AES_256_GCM_SHA384: 'AES256-GCM-SHA384',
+  TLS_RSA_WITH_AES_128_CBC_SHA: 'AES128-SHA',
+  TLS_RSA_WITH_AES_256_CBC_SHA: 'AES256-SHA',
+  TLS_RSA_WITH_AES_128_CBC_SHA256: 'AES128-SHA256',
+};
+
+/** TLS 1.3, where OpenSSL uses the IANA names. A list without them would switch them off. */
+const newestSuites = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+];
+
+/** OpenSSL's cipher list for TLS 1.2 suites in IANA names. The list always holds the suites of TLS 1.3. */
+export function opensslCiphers(suites: readonly string[]): string {
+  return [...newestSuites, ...suites.flatMap((suite) => opensslNames[suite] ?? [])].join(':');
+}
+
+/** Whether `name` is the IANA name of a suite that both Go's crypto/tls and OpenSSL implement. */
+export function isCipherSuite(name: string): boolean {
+  return Object.hasOwn(opensslNames, name) || newestSuites.includes(name);
+}

@@ -1,0 +1,14 @@
+// What base has for certificates; the package behind it is imported in x509/library.ts alone.
+export { Certificate, parseCertificates, type Purpose } from './certificate.ts';
+export { CertificateRequest, makeCertificateRequest } from './certificate-request.ts';
+export { issueCertificate, type CertificateContent } from './issue-certificate.ts';
+export {
+  type CryptoKey,
+  exportKeyPem,
+  generateKeys,
+  importSigningKey,
+  type KeyPair,
+  publicKeyDerOf,
+} from './keys.ts';
+export type { AlternativeNames, DistinguishedName } from './names.ts';
+export { X509Error } from './reading.ts';

@@ -1,0 +1,20 @@
+import type { TunnelName } from './tunnel-name.ts';
+
+/** An agent whose credential was accepted, and the tunnel that its link will be. */
+export interface AdmittedAgent extends TunnelName {
+  readonly kind: 'agent';
+  /** The credential is a registration with the hub cluster, which can revoke it. */
+  readonly registered?: true;
+}
+
+/** A dialer whose credential was accepted, and the cluster that its session is for. */
+export interface AdmittedDialer {
+  readonly kind: 'dialer';
+  readonly cluster: string;
+  readonly dialer: string;
+  /** Another replica forwarded the session, so this replica must not forward it again. */
+  readonly forwarded?: boolean;
+}
+
+/** A client that passed admission. Its link comes into being after the upgrade. */
+export type AdmittedClient = AdmittedAgent | AdmittedDialer;

@@ -1,0 +1,145 @@
+import type { Timer } from '../base/clock.ts';
+import type { TunnelStream } from '../tunnel/stream-handler.ts';
+import type { BridgeContext } from './bridge-context.ts';
+import type { Destination } from './destination.ts';
+import { type FrontStream, GrpcStatus } from './front.ts';
+import { encodeCloseResponse, encodeDialError, encodeDialResponse } from './packet.ts';
+import { PacketWriter } from './packet-writer.ts';
+import { type ConnectionHandler, ProxiedConnection } from './proxied-connection.ts';
+
+/**
+ * Unique in the process, so that log lines are unambiguous. Never 0, which clients take for "no
+ * connection".
+ */
+let lastConnectId = 0;
+
+/**
+ * A proxied connection in konnectivity's packets: one DIAL_REQ of a call and everything that
+ * follows from it.
+ */
+export class PacketConnection implements ConnectionHandler {
+  readonly #context: BridgeContext;
+  readonly #front: FrontStream;
+  readonly #random: bigint;
+  readonly #connection: ProxiedConnection;
+  #connectId = 0;
+  #writer: PacketWriter | undefined;
+  /** Ends the hold (see `PacketWriter`). */
+  #holdTimer: Timer | undefined;
+  /** The target closed while its bytes are held. The text goes into CLOSE_RSP. */
+  #heldCloseText: string | undefined;
+
+  /** Dials `destination` at once. @param random the number by which the client knows its dial */
+  constructor(
+    context: BridgeContext,
+    front: FrontStream,
+    random: bigint,
+    destination: Destination,
+  ) {
+    this.#context = context;
+    this.#front = front;
+    this.#random = random;
+    this.#connection = new ProxiedConnection(context, destination, this);
+  }
+
+  /** Whether the connection is open under this id. */
+  isOpenAs(connectId: number): boolean {
+    return this.#connection.isOpen && this.#connectId === connectId;
+  }
+
+  /** Whether the client has got its last packet. */
+  get isClientClosed(): boolean {
+    return this.#connection.isClientClosed;
+  }
+
+  isDialOf(random: bigint): boolean {
+    return this.#random === random;
+  }
+
+  /** DATA from the client, while open. */
+  write(bytes: Uint8Array): void {
+    const mayContinue = this.#connection.write(bytes);
+    // The client has shown that it knows the connection.
+    if (this.#writer!.isHolding) this.#endHold();
+    if (!mayContinue && !this.isClientClosed) this.#front.pause();
+  }
+
+  /**
+   * CLOSE_REQ. The client waits in Close for the answer, so the answer does not wait for the
+   * target.
+   */
+  closeByClient(): void {
+    this.#connection.stopReceiving();
+    this.#writer!.discard();
+    this.#closeClient('');
+  }
+
+  /** DIAL_CLS, or the call has ended: there is no client left to answer. */
+  abandon(): void {
+    this.#holdTimer?.cancel();
+    if (this.#connection.isOpen) this.#writer!.discard();
+    this.#connection.abandon();
+  }
+
+  /** Some of what was sent to the client has left the process. */
+  onSent(): void {
+    this.#writer?.onSent();
+  }
+
+  onOpened(tunnel: TunnelStream): void {
+    const { pool, limits, clock } = this.#context;
+    this.#connectId = ++lastConnectId;
+    this.#writer = new PacketWriter({
+      front: this.#front,
+      tunnel,
+      pool,
+      connectId: this.#connectId,
+      maxQueuedBytes: limits.maxQueuedBytes,
+    });
+    this.#front.send(encodeDialResponse(this.#random, this.#connectId));
+    this.#holdTimer = clock.setTimer(limits.holdMs, () => this.#endHold());
+  }
+
+  onRefused(text: string): void {
+    this.#front.send(encodeDialError(this.#random, text));
+    this.#front.end(GrpcStatus.ok);
+  }
+
+  onData(bytes: Uint8Array): void {
+    this.#writer!.write(bytes);
+  }
+
+  /**
+   * A client that has not registered the connection yet would miss CLOSE_RSP too, so that is held
+   * with the rest.
+   */
+  onTargetClosed(text: string): void {
+    if (this.#writer!.isHolding) {
+      this.#heldCloseText ??= text;
+      return;
+    }
+    this.#writer!.flush();
+    this.#closeClient(text);
+  }
+
+  onTunnelClosed(): void {
+    this.#writer?.detachTunnel();
+  }
+
+  onWritable(): void {
+    this.#front.resume();
+  }
+
+  #endHold(): void {
+    this.#holdTimer?.cancel();
+    this.#writer!.release();
+    if (this.#heldCloseText !== undefined) this.onTargetClosed(this.#heldCloseText);
+  }
+
+  #closeClient(text: string): void {
+    this.#holdTimer?.cancel();
+    this.#front.send(encodeCloseResponse(this.#connectId, text));
+    this.#front.end(GrpcStatus.ok);
+    this.#connection.closeClient();
+  }
+}

@@ -1,0 +1,112 @@
+import { decodeControlMap, malformed, type ControlMap } from './control-map.ts';
+import { TunnelError } from './errors.ts';
+import { FrameType } from './frame.ts';
+import { encodeMessage } from './message.ts';
+import { maxU32, nameOf, wholeOf } from './message-fields.ts';
+import {
+  callerProblem,
+  isTraceparent,
+  type Caller,
+  type StreamRequest,
+  type Target,
+} from './stream-request.ts';
+
+/** OPEN, dialer to agent. */
+export interface Open extends StreamRequest {
+  /** How far the agent may send at once, in bytes. */
+  readonly window: number;
+  /** The dialer knows what a CREDIT with a limit of 0 means (version 1.1). */
+  readonly stop?: true;
+}
+
+/** OPENED, agent to dialer. */
+export interface Opened {
+  /** How far the dialer may send at once, in bytes. */
+  readonly window: number;
+  /** The agent knows what a CREDIT with a limit of 0 means (version 1.1). */
+  readonly stop?: true;
+}
+
+/**
+ * Decodes OPEN.
+ *
+ * @throws TunnelError `unsupported_target` for a kind of target that this version does not know; `protocol_error` for a
+ *   malformed payload
+ */
+export function decodeOpen(payload: Uint8Array): Open {
+  const type = FrameType.open;
+  const fields = decodeControlMap(type, payload);
+  return {
+    target: targetOf(fields),
+    window: wholeOf(type, fields, 'window', maxU32),
+    timeoutMs: wholeOf(type, fields, 'timeoutMs', maxU32),
+    ...knowsStop(fields),
+    ...callerOf(fields),
+    ...traceOf(fields),
+  };
+}
+
+export function encodeOpen({ target, window, timeoutMs, stop, caller, trace }: Open): Uint8Array {
+  return encodeMessage({
+    ...target,
+    window,
+    timeoutMs,
+    ...(stop === undefined ? {} : { stop }),
+    ...(caller === undefined ? {} : { caller: caller.user }),
+    ...(caller?.groups === undefined ? {} : { callerGroups: caller.groups }),
+    ...(trace === undefined ? {} : { trace }),
+  });
+}
+
+export function decodeOpened(payload: Uint8Array): Opened {
+  const type = FrameType.opened;
+  const fields = decodeControlMap(type, payload);
+  return { window: wholeOf(type, fields, 'window', maxU32), ...knowsStop(fields) };
+}
+
+function targetOf(fields: ControlMap): Target {
+  const type = FrameType.open;
+  const kind = nameOf(type, fields, 'kind', 64);
+  switch (kind) {
+    case 'tcp':
+      return {
+        kind,
+        host: nameOf(type, fields, 'host', 1024),
+        port: wholeOf(type, fields, 'port', 65_535),
+      };
+    default: {
+      const sentence = `this end does not support targets of kind "${kind}", it may be older than the dialer`;
+      throw new TunnelError('unsupported_target', sentence);
+    }
+  }
+}
+
+/** The caller is two flat fields, because no message needs a decoder for nested maps. */
+function callerOf(fields: ControlMap): { caller?: Caller } {
+  const type = FrameType.open;
+  const user = fields.get('caller') ?? undefined;
+  if (user === undefined) return {};
+  if (typeof user !== 'string') throw malformed(type, 'needs "caller" as text');
+  const groups = fields.get('callerGroups') ?? undefined;
+  if (groups !== undefined && !isTextList(groups)) {
+    throw malformed(type, 'needs "callerGroups" as a list of texts');
+  }
+  const caller = groups === undefined ? { user } : { user, groups };
+  const problem = callerProblem(caller);
+  if (problem !== undefined) throw malformed(type, problem);
+  return { caller };
+}
+
+function isTextList(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+/** An invalid `traceparent` starts a new trace, as W3C Trace Context says (section 3.2). It must not fail the dial. */
+function traceOf(fields: ControlMap): { trace?: string } {
+  const trace = fields.get('trace');
+  return typeof trace === 'string' && isTraceparent(trace) ? { trace } : {};
+}
+
+function knowsStop(fields: ControlMap): { stop?: true } {
+  return fields.get('stop') === true ? { stop: true } : {};
+}

@@ -1,0 +1,62 @@
+/** A TCP connection. `host` is a name or address as the acceptor's network knows it, or the cluster's own name. */
+export interface TcpTarget {
+  readonly kind: 'tcp';
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The destination of a stream. An acceptor refuses a kind that it does not know with `unsupported_target`. */
+export type Target = TcpTarget;
+
+/** The authenticated person or program for which a stream is opened, within `callerLimits`. */
+export interface Caller {
+  readonly user: string;
+  readonly groups?: readonly string[] | undefined;
+}
+
+/** What an opener asks of an acceptor. */
+export interface StreamRequest {
+  readonly target: Target;
+  /** How long the acceptor may take to connect, in milliseconds; 0 leaves it to the acceptor. */
+  readonly timeoutMs: number;
+  /** Undefined: the opener does not know, or is older than version 1.2. */
+  readonly caller?: Caller | undefined;
+  /** The trace that the stream belongs to: a W3C `traceparent`, which `isTraceparent` accepts. */
+  readonly trace?: string | undefined;
+}
+
+/** Limits on a caller. An acceptor keeps one for each stream, so they bound its memory. */
+export const callerLimits = {
+  /** Characters of `user`, and of each group. */
+  maxNameLength: 512,
+  maxGroups: 128,
+  /** Characters of `user` and all groups together. */
+  maxTotalLength: 4096,
+} as const;
+
+/** Returns what is wrong with a caller; undefined for a valid one. */
+export function callerProblem({ user, groups = [] }: Caller): string | undefined {
+  const { maxNameLength, maxGroups, maxTotalLength } = callerLimits;
+  if (groups.length > maxGroups) {
+    return `has a caller with ${groups.length} groups, at most ${maxGroups} are allowed`;
+  }
+  let totalLength = 0;
+  for (const name of [user, ...groups]) {
+    if (name.length === 0 || name.length > maxNameLength) {
+      return `needs the names of a caller as text of 1 to ${maxNameLength} characters`;
+    }
+    totalLength += name.length;
+  }
+  if (totalLength <= maxTotalLength) return undefined;
+  return `has a caller of ${totalLength} characters, at most ${maxTotalLength} are allowed`;
+}
+
+const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/**
+ * Whether a text is a valid `traceparent` (W3C Trace Context, section 3.2). Further
+ * fields, which a later version of that header may have, are not accepted.
+ */
+export function isTraceparent(text: string): boolean {
+  return traceparent.test(text);
+}

@@ -1,0 +1,180 @@
+import type { Duplex } from 'node:stream';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
+import { encodeMessage } from '../../src/tunnel/message.ts';
+import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
+import { dialFailure, echo, openClient } from '../../testkit/world/front-client.ts';
+import { costliestBomb, knownBombs } from '../../testkit/stream/hostile-payload.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
+import { costOfAttack } from './attack-cost.ts';
+import { RawPeer } from '../../testkit/link/raw-peer.ts';
+
+const mib = 1024 * 1024;
+/** Before there were limits an attack of this kind cost hundreds of MiB. */
+const maxGrownBytes = 64 * mib;
+const floodFrames = 5_000_000;
+
+let world: World;
+let target: TestTarget;
+let client: KonnectivityClient;
+/** A connection of an honest client to another cluster's agent. */
+let victim: Duplex;
+
+beforeAll(async () => {
+  world = await startWorld({ plain: true, commonArgs: ['--log-level', 'info'] });
+  target = await startTarget({ mode: 'echo' });
+  client = await openClient(world.front);
+});
+beforeEach(async () => {
+  victim = await client.dial(`cluster1:${target.port}`);
+});
+afterAll(async () => {
+  client?.close();
+  await Promise.all([world?.[Symbol.asyncDispose](), target?.close()]);
+});
+
+let clusters = 0;
+/** A broker takes few connections in a second from one cluster, so each is from another. */
+const openAnother = () => RawPeer.open(world, 'agent', `hostile-${++clusters}`);
+const open = () => RawPeer.open(world, 'agent', 'hostile');
+const probe = () => echo(victim, 'undisturbed');
+const ping = encodeFrame(FrameType.ping, 0, 0, new Uint8Array(8));
+
+/** CPU time of the broker for one HELLO per connection, in seconds. */
+async function cpuOfHellos(count: number, payload: (at: number) => Uint8Array): Promise<number> {
+  const cost = await costOfAttack(
+    world.broker,
+    async () => {
+      for (let at = 0; at < count; at++) {
+        using link = await openAnother();
+        link.send(encodeFrame(FrameType.hello, 0, 0, payload(at)));
+        await link.closed();
+      }
+    },
+    probe,
+  );
+  expect(cost.failedProbes).toEqual([]);
+  expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
+  return cost.cpuSeconds;
+}
+
+describe('a hostile agent', { timeout: 90_000 }, () => {
+  it('costs the broker no more with a HELLO made to be expensive than with a plain one', async () => {
+    const hello = { major: 9, minor: 0, software: 'x'.repeat(65_000) };
+    const plain = await cpuOfHellos(100, () => encodeMessage(hello));
+    const bombs = await cpuOfHellos(100, () => costliestBomb);
+    expect(bombs).toBeLessThan(0.5 + 3 * plain);
+  });
+
+  it('costs the bridge nothing but a failed dial with an OPENED made to be expensive', async () => {
+    using link = await open();
+    await link.hello();
+    const cost = await costOfAttack(
+      world.bridge,
+      async () => {
+        for (const [, bomb] of knownBombs) {
+          const failure = dialFailure(client, 'hostile:1');
+          const { session, stream } = await link.next(FrameType.open);
+          link.send(encodeFrame(FrameType.opened, session, stream, bomb));
+          expect((await failure).message).toContain('payload of OPENED');
+        }
+      },
+      probe,
+    );
+    expect(cost.failedProbes).toEqual([]);
+    expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
+    expect(cost.cpuSeconds).toBeLessThan(2);
+  });
+
+  it.each([
+    ['before HELLO', false],
+    ['after HELLO', true],
+  ])('fills no memory with PINGs whose answers it never reads, %s', async (_, greets) => {
+    using link = await open();
+    if (greets) await link.hello();
+    link.stopReading();
+    const cost = await costOfAttack(world.broker, () => link.floodSame(floodFrames, ping), probe);
+    expect(cost.failedProbes).toEqual([]);
+    expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
+  });
+
+  it('is disconnected for PINGs that are not 8 bytes, whose answers would cost more', async () => {
+    using link = await open();
+    link.stopReading();
+    const large = encodeFrame(FrameType.ping, 0, 0, new Uint8Array(60_000));
+    const cost = await costOfAttack(world.broker, () => link.floodSame(5000, large), probe);
+    expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
+    link.readOn();
+    expect(await link.closed()).toMatch(/^protocol_error: |^lost$/);
+  });
+
+  it('fills no memory with WebSocket pings whose answers it never reads', async () => {
+    using link = await open();
+    await link.hello();
+    link.stopReading();
+    const attack = () => link.floodPings(1_000_000);
+    const cost = await costOfAttack(world.broker, attack, probe);
+    expect(cost.failedProbes).toEqual([]);
+    expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
+  });
+
+  it('reaches nobody with a million frames for sessions that are not its own', async () => {
+    using link = await open();
+    await link.hello();
+    const frame = (at: number) => encodeFrame(FrameType.credit, at + 1, 1, new Uint8Array(16));
+    const cost = await costOfAttack(world.broker, () => link.flood(1_000_000, frame), probe);
+    expect(cost.failedProbes).toEqual([]);
+    expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
+  });
+
+  it('loses only the stream whose credit it overruns, and the client keeps no more than a window', async () => {
+    using link = await open();
+    await link.hello();
+    const dialing = client.dial('hostile:1');
+    const { session, stream } = await link.next(FrameType.open);
+    link.send(encodeFrame(FrameType.opened, session, stream, encodeMessage({ window: 65_536 })));
+    const connection = await dialing;
+    const broken = new Promise((resolve) => connection.on('error', resolve).on('close', resolve));
+    // The client never reads, so there is no credit beyond the first window.
+    connection.pause();
+    const data = encodeFrame(FrameType.data, session, stream, new Uint8Array(32 * 1024));
+    const cost = await costOfAttack(
+      world.bridge,
+      async () => {
+        await link.floodSame(10_000, data);
+        const reset = await link.next(FrameType.reset);
+        expect(reset).toMatchObject({ session, stream });
+        expect(reset.payload.toString('latin1')).toContain('window_exceeded');
+      },
+      probe,
+    );
+    connection.resume();
+    await broken;
+    expect(cost.failedProbes).toEqual([]);
+    expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
+    expect(link.isOpen).toBe(true);
+  });
+
+  it('tells dialers once that it goes, however often it says so', async () => {
+    using link = await open();
+    await link.hello();
+    using dialer = await RawPeer.open(world, 'dialer', 'hostile');
+    await dialer.hello();
+    const goAway = encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' });
+    const frame = encodeFrame(FrameType.goaway, 0, 0, goAway);
+    await link.floodSame(100_000, frame);
+    await dialer.next(FrameType.goaway);
+    // An answer to this PING comes behind every frame that was sent before.
+    link.send(ping);
+    await link.next(FrameType.pong);
+    dialer.send(ping);
+    await dialer.next(FrameType.pong);
+    expect(dialer.waiting(FrameType.goaway)).toBe(0);
+  });
+
+  it('has disturbed nobody: the agent beside it has kept its tunnel all the time', async () => {
+    expect(await echo(victim, 'undisturbed')).toBe('undisturbed');
+    expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);
+  });
+});

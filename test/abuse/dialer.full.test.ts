@@ -1,0 +1,173 @@
+import type { Duplex } from 'node:stream';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
+import { encodeMessage } from '../../src/tunnel/message.ts';
+import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
+import { echo, openClient } from '../../testkit/world/front-client.ts';
+import { costliestBomb } from '../../testkit/stream/hostile-payload.ts';
+import type { Program } from '../../testkit/processes/process.ts';
+import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import { startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
+import { costOfAttack } from './attack-cost.ts';
+import { RawPeer } from '../../testkit/link/raw-peer.ts';
+
+const mib = 1024 * 1024;
+/** How much a process may grow. A busy agent keeps garbage of up to 100 MiB, whatever it does. */
+const maxGrownBytes = { broker: 64 * mib, agent: 192 * mib };
+
+let world: World;
+let target: TestTarget;
+let sink: TestTarget;
+let client: KonnectivityClient;
+/** A connection of an honest client to the same agent. */
+let victim: Duplex;
+
+beforeAll(async () => {
+  world = await startWorld({ plain: true, commonArgs: ['--log-level', 'info'] });
+  target = await startTarget({ mode: 'echo' });
+  sink = await startTarget({ mode: 'never-reads' });
+  client = await openClient(world.front);
+});
+beforeEach(async () => {
+  victim = await client.dial(`cluster1:${target.port}`);
+});
+afterAll(async () => {
+  client?.close();
+  await Promise.all([world?.[Symbol.asyncDispose](), target?.close(), sink?.close()]);
+});
+
+const connect = () => RawPeer.open(world, 'dialer', 'cluster1');
+const probe = () => echo(victim, 'undisturbed');
+
+/** An OPEN that the agent's list of destinations forbids, so it is answered at once. */
+function forbiddenOpen(session: number, stream: number): Uint8Array {
+  const open = { kind: 'tcp', host: 'no.example', port: 1, window: 65_536, timeoutMs: 0 };
+  return encodeFrame(FrameType.open, session, stream, encodeMessage(open));
+}
+
+/** Runs an attack and checks broker, agent and honest client; resolves with the CPU time of each in seconds, and how often the client was served. */
+async function expectNoHarm(
+  attack: () => Promise<unknown>,
+): Promise<{ broker: number; agent: number; goodProbes: number }> {
+  const measured = async (name: 'broker' | 'agent', run: () => Promise<unknown>) => {
+    const program: Program = world[name];
+    const cost = await costOfAttack(program, run, probe);
+    expect(cost.failedProbes).toEqual([]);
+    expect(cost.grownBytes).toBeLessThan(maxGrownBytes[name]);
+    goodProbes = cost.goodProbes;
+    return cost.cpuSeconds;
+  };
+  let broker = 0;
+  let goodProbes = 0;
+  const agent = await measured('agent', async () => {
+    broker = await measured('broker', attack);
+  });
+  return { broker, agent, goodProbes };
+}
+
+describe('a hostile dialer', { timeout: 90_000 }, () => {
+  it('costs the broker no more with a HELLO made to be expensive than with a plain one', async () => {
+    const hellos = (payload: (at: number) => Uint8Array) => async () => {
+      for (let at = 0; at < 100; at++) {
+        using link = await connect();
+        link.send(encodeFrame(FrameType.hello, 0, 0, payload(at)));
+        await link.closed();
+      }
+    };
+    const hello = { major: 9, minor: 0, software: 'x'.repeat(65_000) };
+    const plain = await expectNoHarm(hellos(() => encodeMessage(hello)));
+    const bombs = await expectNoHarm(hellos(() => costliestBomb));
+    expect(bombs.broker).toBeLessThan(0.5 + 3 * plain.broker);
+  });
+
+  it('costs the agent no more with an OPEN made to be expensive than with a plain one', async () => {
+    using link = await connect();
+    const session = await link.hello();
+    let stream = 0;
+    const opens = (payload: (at: number) => Uint8Array) => async () => {
+      for (let at = 0; at < 100; at++) {
+        link.send(encodeFrame(FrameType.open, session, ++stream, payload(at)));
+        await link.next(FrameType.reset);
+      }
+    };
+    const open = { kind: 'none', host: 'x'.repeat(65_000) };
+    const plain = await expectNoHarm(opens(() => encodeMessage(open)));
+    const bombs = await expectNoHarm(opens(() => costliestBomb));
+    expect(bombs.agent).toBeLessThan(0.5 + 3 * plain.agent);
+  });
+
+  it('fills no memory with PINGs to the broker whose answers it never reads', async () => {
+    using link = await connect();
+    await link.hello();
+    link.stopReading();
+    const ping = encodeFrame(FrameType.ping, 0, 0, new Uint8Array(8));
+    await expectNoHarm(() => link.floodSame(5_000_000, ping));
+  });
+
+  it('fills no memory with PINGs to the agent whose answers it never reads', async () => {
+    using link = await connect();
+    const session = await link.hello();
+    link.stopReading();
+    const ping = encodeFrame(FrameType.ping, session, 0, new Uint8Array(8));
+    await expectNoHarm(() => link.floodSame(4_000_000, ping));
+  });
+
+  it('fills no memory with dials whose refusals it never reads, and no honest dial waits for them', async () => {
+    using link = await connect();
+    const session = await link.hello();
+    link.stopReading();
+    const attack = () => link.flood(300_000, (at) => forbiddenOpen(session, at + 1));
+    const { goodProbes } = await expectNoHarm(attack);
+    // Behind all these dials in the agent's tunnel there would be time for two or three.
+    expect(goodProbes).toBeGreaterThan(20);
+  });
+
+  it('fills no memory of the agent with dials that it sends before it says what it has', async () => {
+    using first = await connect();
+    const name = crypto.randomUUID().replaceAll('-', '');
+    const firstSession = await first.hello({ session: name });
+    first.send(forbiddenOpen(firstSession, 1));
+    await first.next(FrameType.refused);
+    using link = await connect();
+    const session = await link.hello({ session: name, resume: first.agent });
+    // No SYNC follows, so the agent may not answer any of them yet.
+    await expectNoHarm(() => link.flood(200_000, (at) => forbiddenOpen(session, at + 2)));
+  });
+
+  it('loses only the stream whose credit it overruns', async () => {
+    using link = await connect();
+    const session = await link.hello();
+    const to = { kind: 'tcp', host: 'cluster1', window: 65_536, timeoutMs: 0 };
+    for (const [at, { port }] of [sink, target].entries()) {
+      const open = encodeMessage({ ...to, port });
+      link.send(encodeFrame(FrameType.open, session, at + 1, open));
+      expect((await link.next(FrameType.opened)).stream).toBe(at + 1);
+    }
+    const data = encodeFrame(FrameType.data, session, 1, new Uint8Array(32 * 1024));
+    await expectNoHarm(async () => {
+      await link.floodSame(10_000, data);
+      const reset = await link.next(FrameType.reset);
+      expect(reset.stream).toBe(1);
+      expect(reset.payload.toString('latin1')).toContain('window_exceeded');
+    });
+    link.send(encodeFrame(FrameType.data, session, 2, Buffer.from('still here')));
+    expect((await link.next(FrameType.data)).payload.toString()).toBe('still here');
+  });
+
+  it('is stopped by flow control when it sends without end to a target that does not read', async () => {
+    const connection = await client.dial(`cluster1:${sink.port}`);
+    connection.on('error', () => {});
+    await expectNoHarm(async () => {
+      for (let at = 0; at < 2000 && connection.writableLength < 8 * mib; at++) {
+        connection.write(Buffer.alloc(64 * 1024));
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    });
+    connection.destroy();
+  });
+
+  it('has disturbed nobody: the agent has kept its tunnel all the time', async () => {
+    expect(await echo(victim, 'undisturbed')).toBe('undisturbed');
+    expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);
+  });
+});

@@ -1,0 +1,77 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { expect, it, onTestFinished } from 'vitest';
+import { OpenTargets } from '../../src/agent/open-targets.ts';
+import { TargetConnection } from '../../src/agent/target-connection.ts';
+import type { TunnelError } from '../../src/tunnel/errors.ts';
+import type { Stream } from '../../src/tunnel/stream.ts';
+import { untilConnecting } from '../../testkit/network/connecting-sockets.ts';
+import { startUnansweringPort } from '../../testkit/network/unanswering-port.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
+
+const timeoutMs = 5_000;
+
+/** A target whose stream only notes what becomes of the dial. */
+function dial(host: string, port: number) {
+  const clock = new VirtualClock();
+  const over = Promise.withResolvers<TunnelError | 'accepted'>();
+  const stream = {
+    accept: () => over.resolve('accepted'),
+    reset: over.resolve,
+    fin() {},
+    consumed() {},
+    write: () => true,
+  };
+  const open = new OpenTargets(new VirtualClock());
+  const limit = { timeoutMs, clock };
+  const target = new TargetConnection(stream as unknown as Stream, { host, port }, limit, open);
+  return { target, clock, over: over.promise, open };
+}
+
+it('leaves nothing behind of a dial that came about', async () => {
+  const server = createServer((socket) => socket.resume());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const { clock, over, target } = dial('127.0.0.1', (server.address() as AddressInfo).port);
+  expect(clock.pendingTimers).toBe(1);
+  expect(await over).toBe('accepted');
+  expect(clock.pendingTimers).toBe(0);
+  target.onFin();
+});
+
+it('gives up after its time, and says of whom it heard nothing', async () => {
+  await using silent = await startUnansweringPort();
+  const { clock, over } = dial('127.0.0.1', silent.port);
+  await untilConnecting(silent.port, 1);
+  await clock.advance(timeoutMs - 1);
+  expect(clock.pendingTimers).toBe(1);
+  await clock.advance(1);
+  const message = `dial tcp 127.0.0.1:${silent.port}: i/o timeout`;
+  expect(await over).toMatchObject({ code: 'timeout', message });
+  await untilConnecting(silent.port, 0);
+});
+
+it('gives up when its stream ends, and says nothing more of it', async () => {
+  await using silent = await startUnansweringPort();
+  const { target, clock, over, open } = dial('127.0.0.1', silent.port);
+  let said = false;
+  void over.then(() => (said = true));
+  await untilConnecting(silent.port, 1);
+  target.onClose(undefined);
+  await untilConnecting(silent.port, 0);
+  expect([said, clock.pendingTimers, open.size]).toEqual([false, 0, 0]);
+});
+
+it('gives up on a name that is not answered for in time', async () => {
+  const { clock, over } = dial('somewhere.invalid', 1);
+  // A lookup is answered in a later turn at the soonest.
+  await clock.advance(timeoutMs);
+  const message = 'dial tcp: lookup somewhere.invalid: i/o timeout';
+  expect(await over).toMatchObject({ code: 'timeout', message });
+});
+
+it('says that nobody listens', async () => {
+  const { over } = dial('127.0.0.1', 1);
+  expect(await over).toMatchObject({ code: 'refused' });
+});

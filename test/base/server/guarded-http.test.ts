@@ -1,0 +1,143 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ConnectionGuard } from '../../../src/base/server/connection-guard.ts';
+import type { ConnectionLimits } from '../../../src/base/server/connection-limits.ts';
+import { guardedServerOptions, guardHttpServer } from '../../../src/base/server/guarded-http.ts';
+import { silentLogger } from '../../../src/base/log/logger.ts';
+import { TrustedProxies } from '../../../src/base/server/trusted-proxies.ts';
+
+const generous: ConnectionLimits = {
+  maxConnections: 100,
+  maxUnauthenticated: 100,
+  maxUnauthenticatedPerAddress: 100,
+  requestTimeoutMs: 60_000,
+  answerTimeoutMs: 60_000,
+};
+const request = 'GET /path HTTP/1.1\r\nHost: test\r\n\r\n';
+
+describe('a guarded server', () => {
+  const ends = new AsyncDisposableStack();
+  const sockets: Socket[] = [];
+  let server: Server;
+  let guard: ConnectionGuard;
+  afterEach(async () => {
+    for (const socket of sockets.splice(0)) socket.destroy();
+    guard[Symbol.dispose]();
+    server.close();
+    server.closeAllConnections();
+    await ends.disposeAsync();
+  });
+
+  async function serve(
+    limits: Partial<ConnectionLimits>,
+    onRequest: RequestListener,
+    trustedProxies?: TrustedProxies,
+  ): Promise<void> {
+    server = createServer(guardedServerOptions);
+    guard = guardHttpServer(server, {
+      limits: { ...generous, ...limits },
+      listener: 'test',
+      log: silentLogger,
+      trustedProxies,
+      onRequest,
+      onUpgrade: ({ socket }) => guard.authenticated(socket),
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+  }
+
+  async function open(from = '127.0.0.1'): Promise<Socket> {
+    const { port } = server.address() as AddressInfo;
+    const socket = connect({ host: '127.0.0.1', port, localAddress: from });
+    socket.on('error', () => {});
+    sockets.push(socket);
+    await once(socket, 'connect');
+    return socket;
+  }
+
+  const isClosed = async (socket: Socket): Promise<void> => {
+    await expect.poll(() => socket.resume().destroyed, { timeout: 10_000 }).toBe(true);
+  };
+
+  it('answers a second request after the first, and closes the connection at a third', async () => {
+    const started: string[] = [];
+    const answers: (() => void)[] = [];
+    await serve({}, (message, response) => {
+      started.push(message.url!);
+      answers.push(() => response.end(message.url));
+    });
+    const patient = await open();
+    patient.write(request.replace('/path', '/1') + request.replace('/path', '/2'));
+    await expect.poll(() => started).toEqual(['/1']);
+    answers[0]!();
+    await expect.poll(() => started).toEqual(['/1', '/2']);
+    answers[1]!();
+    let received = '';
+    patient.on('data', (bytes: Buffer) => (received += bytes.toString()));
+    await expect.poll(() => received).toMatch(/\/1[^]*\/2/);
+
+    const greedy = await open();
+    greedy.write(request.repeat(3));
+    await isClosed(greedy);
+    expect(started).toHaveLength(3);
+    expect(guard.refusals).toEqual(new Map([['pipelined', 1]]));
+  });
+
+  it('closes a connection whose answer is not taken', async () => {
+    const answer = Buffer.alloc(64 * 1024 * 1024);
+    await serve({ answerTimeoutMs: 500 }, (_, response) => response.end(answer));
+    const socket = await open();
+    socket.pause();
+    socket.write(request);
+    await expect.poll(() => guard.refusals.get('slow_answer'), { timeout: 10_000 }).toBe(1);
+    expect(guard.count).toBe(0);
+  });
+
+  it('gives up the connection that has waited longest when one address has too many', async () => {
+    await serve({ maxUnauthenticatedPerAddress: 2 }, (_, response) => response.end());
+    const first = await open('127.0.0.2');
+    await open('127.0.0.2');
+    const honest = await open('127.0.0.3');
+    await open('127.0.0.2');
+    await isClosed(first);
+    expect(guard.refusals).toEqual(new Map([['address', 1]]));
+    expect([guard.count, honest.destroyed]).toEqual([3, false]);
+  });
+
+  it('does not count connections of trusted proxies by their address', async () => {
+    const proxies = TrustedProxies.parse('127.0.0.2');
+    await serve({ maxUnauthenticatedPerAddress: 1 }, (_, response) => response.end(), proxies);
+    for (let at = 0; at < 5; at++) await open('127.0.0.2');
+    const first = await open('127.0.0.3');
+    await open('127.0.0.3');
+    await isClosed(first);
+    expect(guard.count).toBe(6);
+  });
+
+  it('gives up no connection that is being answered, or has shown a credential', async () => {
+    await serve({ maxUnauthenticated: 2 }, () => {});
+    const upgraded = await open();
+    upgraded.write(request.replace('Host', 'Connection: Upgrade\r\nUpgrade: test\r\nHost'));
+    await expect.poll(() => [guard.count, guard.unauthenticatedCount]).toEqual([1, 0]);
+    const answering = await open();
+    answering.write(request);
+    const waiting = await open();
+    await expect.poll(() => guard.unauthenticatedCount).toBe(2);
+    await open();
+    await isClosed(waiting);
+    expect([upgraded.destroyed, answering.destroyed]).toEqual([false, false]);
+    expect(guard.refusals).toEqual(new Map([['unauthenticated', 1]]));
+  });
+
+  it('never has more connections than its limit', async () => {
+    await serve({ maxConnections: 5 }, (_, response) => response.end());
+    for (let at = 0; at < 20; at++) {
+      await open();
+      expect(guard.count).toBeLessThanOrEqual(5);
+    }
+    await expect.poll(() => guard.refusals.get('total')).toBe(15);
+    expect(guard.count).toBe(5);
+  });
+});

@@ -1,0 +1,143 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { inspect } from 'node:util';
+import { SignJWT, importPKCS8, type JWTPayload } from 'jose';
+import { describe, expect, it } from 'vitest';
+import {
+  generateTokenKeyPair,
+  issueToken,
+  TokenError,
+  TokenVerifier,
+} from '../../../src/base/tokens/enrolment-token.ts';
+import { Secret } from '../../../src/base/secret.ts';
+
+const now = new Date('2026-11-22T12:00:00Z');
+const hourMs = 3_600_000;
+const pair = await generateTokenKeyPair();
+const otherPair = await generateTokenKeyPair();
+const verifier = await TokenVerifier.fromPem([pair.publicKeyPem], () => now);
+const agent = { kind: 'agent', cluster: '1st-cluster' } as const;
+
+const good = { sub: 'agent', cluster: 'c1', iss: 'culvert', aud: 'culvert-broker' };
+const inAnHour = Math.floor(now.getTime() / 1000) + 3600;
+const dialerClaims = { ...good, sub: 'dialer', exp: inAnHour };
+const longLabel = 'a'.repeat(64);
+
+/** A token with claims of the test's choosing, properly signed. */
+async function forge(claims: JWTPayload, key = pair): Promise<string> {
+  const privateKey = await importPKCS8(key.privateKeyPem.reveal(), 'EdDSA');
+  return new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA' }).sign(privateKey);
+}
+
+async function failureOf(token: string, by = verifier): Promise<TokenError> {
+  const thrown: unknown = await by.verify(token).catch((error: unknown) => error);
+  if (thrown instanceof TokenError) return thrown;
+  throw new Error(`accepted, or failed without a code: ${inspect(thrown)}`);
+}
+
+describe('enrolment tokens', () => {
+  it('tell the verifier which cluster an agent speaks for', async () => {
+    const token = await issueToken(pair.privateKeyPem, agent, hourMs, now);
+    expect(await verifier.verify(token.reveal())).toEqual(agent);
+  });
+
+  it('tell the verifier which caller a dialer is', async () => {
+    const dialer = { kind: 'dialer', name: 'bridge-1' } as const;
+    const token = await issueToken(pair.privateKeyPem, dialer, hourMs, now);
+    expect(await verifier.verify(token.reveal())).toEqual(dialer);
+  });
+
+  it.each([
+    ['', [otherPair.publicKeyPem, pair.publicKeyPem]],
+    [' of one file', [`${otherPair.publicKeyPem}\n${pair.publicKeyPem}`]],
+  ])('are accepted from any of several keys%s, so that keys can rotate', async (_where, pems) => {
+    const both = await TokenVerifier.fromPem(pems, () => now);
+    for (const { privateKeyPem } of [pair, otherPair]) {
+      const token = await issueToken(privateKeyPem, agent, hourMs, now);
+      expect(await both.verify(token.reveal())).toEqual(agent);
+    }
+  });
+
+  it('expire, with 30 s for clocks that differ', async () => {
+    const token = (await issueToken(pair.privateKeyPem, agent, hourMs, now)).reveal();
+    const after = (seconds: number) =>
+      TokenVerifier.fromPem(
+        [pair.publicKeyPem],
+        () => new Date(now.getTime() + hourMs + seconds * 1000),
+      );
+    expect(await (await after(29)).verify(token)).toEqual(agent);
+    const failure = await failureOf(token, await after(31));
+    expect(failure.code).toBe('expired');
+    expect(failure.message).toContain('2026-11-22T13:00:00.000Z');
+  });
+
+  it.each([
+    ['malformed', 'a text that is no token', () => 'not.a.token'],
+    ['malformed', 'nothing', () => ''],
+    ['malformed', 'more than any token', () => 'x'.repeat(5000)],
+    ['wrong_key', 'another key', () => forge({ ...good, exp: inAnHour }, otherPair)],
+    ['expired', 'the past', () => forge({ ...good, exp: inAnHour - 7200 })],
+    ['not_yet_valid', 'the future', () => forge({ ...good, exp: inAnHour, nbf: inAnHour })],
+    ['wrong_issuer', 'another issuer', () => forge({ ...good, exp: inAnHour, iss: 'someone' })],
+    ['wrong_audience', 'another use', () => forge({ ...good, exp: inAnHour, aud: 'someone' })],
+    ['bad_claims', 'no expiry', () => forge(good)],
+    ['bad_claims', 'no label', () => forge({ ...good, exp: inAnHour, cluster: 'Not A Label' })],
+    ['bad_claims', 'a long label', () => forge({ ...good, exp: inAnHour, cluster: longLabel })],
+    ['bad_claims', 'another role', () => forge({ ...good, exp: inAnHour, sub: 'admin' })],
+    ['bad_claims', 'an agent as dialer', () => forge({ ...good, exp: inAnHour, sub: 'dialer' })],
+    ['bad_claims', 'a name with spaces', () => forge({ ...dialerClaims, name: 'two words' })],
+  ])('fail as %s: %s', async (code, _, token) => {
+    expect((await failureOf(await token())).code).toBe(code);
+  });
+
+  it('must be signed with EdDSA, whatever they say themselves', async () => {
+    const shared = new TextEncoder().encode(pair.publicKeyPem);
+    const confused = await new SignJWT({ ...good, exp: inAnHour })
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(shared);
+    expect((await failureOf(confused)).code).toBe('wrong_algorithm');
+    const [, claims] = confused.split('.');
+    const header = Buffer.from('{"alg":"none"}').toString('base64url');
+    expect((await failureOf(`${header}.${claims}.`)).code).toBe('wrong_algorithm');
+  });
+
+  it('do not appear in the error that refuses them', async () => {
+    const token = await forge({ ...good, exp: inAnHour - 7200 });
+    const printed = inspect(await failureOf(token), { depth: 9, showHidden: true });
+    for (const part of token.split('.')) expect(printed).not.toContain(part);
+  });
+
+  it('are not issued with a name that no verifier would accept', async () => {
+    const subject = { kind: 'agent', cluster: 'Not A Label' } as const;
+    await expect(issueToken(pair.privateKeyPem, subject, hourMs)).rejects.toMatchObject({
+      code: 'bad_claims',
+    });
+  });
+});
+
+describe('keys of enrolment tokens', () => {
+  const rsa = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  });
+
+  it.each([
+    ['the private key of the pair', pair.privateKeyPem.reveal(), 'this is the private one'],
+    ['a key of another kind', rsa.publicKey, 'not an Ed25519 public key'],
+    ['no key', 'hello', 'not an Ed25519 public key'],
+  ])('are refused by the verifier: %s', async (_, pem, why) => {
+    const failure: unknown = await TokenVerifier.fromPem([pem]).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'bad_key', message: expect.stringContaining(why) });
+    expect(inspect(failure, { depth: 9 })).not.toContain(pem.split('\n')[1] ?? pem);
+  });
+
+  it('are refused when there is none, instead of accepting everybody', async () => {
+    await expect(TokenVerifier.fromPem([])).rejects.toMatchObject({ code: 'bad_key' });
+  });
+
+  it('are refused by the issuer when public', async () => {
+    await expect(issueToken(new Secret(pair.publicKeyPem), agent, hourMs)).rejects.toMatchObject({
+      code: 'bad_key',
+    });
+  });
+});

@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import { TunnelError } from '../../src/tunnel/errors.ts';
+import { decodeFailure, encodeMessage } from '../../src/tunnel/message.ts';
+import { FrameType } from '../../src/tunnel/frame.ts';
+import { decodeOpen } from '../../src/tunnel/open-message.ts';
+import type { TunnelStream } from '../../src/tunnel/stream-handler.ts';
+import { playedDialer, sessionNumber, welcome, withStream } from './played-dialer.ts';
+
+const opened = encodeMessage({ window: 1_000_000 });
+const agentLost = new TunnelError('agent_lost', 'the agent is gone');
+
+/**
+ * A dial whose agent is lost before it answers, while the session has another stream that is open. The broker has a second
+ * agent of the cluster.
+ */
+async function lostDial(act: (stream: TunnelStream) => void = () => {}) {
+  const played = await withStream();
+  act(played.open());
+  await played.clock.advance(0);
+  played.links[0]!.link.close(agentLost);
+  const attempt = await played.linked(2);
+  attempt.link.close(agentLost);
+  await played.clock.advance(0);
+  return played;
+}
+
+describe('a dial whose agent is lost before it answers', () => {
+  it('is repeated at another agent by the dialer, within the time that is left', async () => {
+    const { links, say, ends, openedCount } = await lostDial();
+    expect(links).toHaveLength(3);
+    await say(FrameType.welcome, welcome, 0);
+    const open = await links[2]!.next(FrameType.open);
+    expect(decodeOpen(open.payload).timeoutMs).toBeLessThan(10_000);
+    await say(FrameType.opened, opened, sessionNumber, open.stream);
+    // The older stream counts as well.
+    expect([openedCount(), ends]).toEqual([2, []]);
+  });
+
+  it('fails if the second agent is lost as well, because there is no third attempt', async () => {
+    const { links, say, ends, clock } = await lostDial();
+    await say(FrameType.welcome, welcome, 0);
+    links[2]!.link.close(agentLost);
+    await clock.advance(60_000);
+    // The first one is the older stream.
+    expect(ends).toEqual(['agent_lost', 'agent_lost']);
+  });
+
+  it.each([
+    ['written', (stream: TunnelStream) => stream.write(new Uint8Array(1))],
+    ['ended its direction', (stream: TunnelStream) => stream.fin()],
+    ['asked for no more bytes', (stream: TunnelStream) => stream.stopReceiving()],
+  ])('is not repeated if its user has already %s', async (_, act) => {
+    const { links, ends } = await lostDial(act);
+    expect([links.length, ends]).toEqual([2, ['agent_lost']]);
+  });
+});
+
+describe('a dial with a signal', () => {
+  it('is reset at the agent when the signal aborts, and ends with the reason as the cause', async () => {
+    const { open, linked, links, say, clock, ends, errors } = playedDialer();
+    const controller = new AbortController();
+    open({ signal: controller.signal });
+    await linked(1);
+    await say(FrameType.welcome, welcome, 0);
+    const reason = new Error('the user went away');
+    controller.abort(reason);
+    await clock.advance(0);
+    expect(ends).toEqual(['cancelled']);
+    expect(errors[0]!.cause).toBe(reason);
+    const reset = await links[0]!.next(FrameType.reset);
+    expect(decodeFailure(FrameType.reset, reset.payload).code).toBe('cancelled');
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('is not cancelled by an abort after it was opened', async () => {
+    const { open, linked, say, clock, ends, openedCount } = playedDialer();
+    const controller = new AbortController();
+    open({ signal: controller.signal });
+    await linked(1);
+    await say(FrameType.welcome, welcome, 0);
+    await say(FrameType.opened, opened, sessionNumber, 1);
+    controller.abort();
+    await clock.advance(0);
+    expect([openedCount(), ends]).toEqual([1, []]);
+  });
+
+  it('ends without an OPEN if the signal is aborted already', async () => {
+    const { open, linked, links, say, clock, ends } = playedDialer();
+    open({ signal: AbortSignal.abort() });
+    await clock.advance(0);
+    expect(ends).toEqual(['cancelled']);
+    await linked(1);
+    await say(FrameType.welcome, welcome, 0);
+    expect(links[0]!.frames.map(({ type }) => type)).toEqual([FrameType.hello]);
+  });
+});
+
+it('A dialer sends caller, trace and time limit of a stream to the agent', async () => {
+  const { open, linked, links, say } = playedDialer();
+  const caller = { user: 'alice', groups: ['developers'] };
+  const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  open({ caller, trace, timeoutMs: 1_234 });
+  await linked(1);
+  await say(FrameType.welcome, welcome, 0);
+  const { payload } = await links[0]!.next(FrameType.open);
+  expect(decodeOpen(payload)).toMatchObject({ caller, trace, timeoutMs: 1_234 });
+});

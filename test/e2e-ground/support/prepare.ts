@@ -1,0 +1,9 @@
+import { prepareClient } from './client.ts';
+import { prepareUpstream } from './upstream.ts';
+
+/** Builds what the tests need besides the clusters. With everything in the cache it takes a fraction of a second. */
+export async function setup(): Promise<void> {
+  const report = (line: string) => console.log(`e2e: ${line}`);
+  await prepareClient(report);
+  await prepareUpstream(report);
+}

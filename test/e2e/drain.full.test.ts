@@ -1,0 +1,160 @@
+import { describe, expect, it } from 'vitest';
+import { askBroker } from '../../testkit/world/broker-http.ts';
+import {
+  dialFailure,
+  echo,
+  ended,
+  isServed,
+  openClient,
+} from '../../testkit/world/front-client.ts';
+import type { Program } from '../../testkit/processes/process.ts';
+import { startTarget } from '../../testkit/world/target.ts';
+import {
+  loggedLine,
+  startWorld,
+  timesLogged,
+  type World,
+  type WorldOptions,
+} from '../../testkit/world/world.ts';
+
+const noAgent = 'No agent available';
+const inOrder = { code: 0, signal: null };
+
+/** A world with a stream open in it, through which a word has gone. */
+async function worldWithStream(options: WorldOptions = {}) {
+  await using stack = new AsyncDisposableStack();
+  const world = stack.use(await startWorld({ bridgeApart: true, ...options }));
+  const target = stack.use(await startTarget({ mode: 'echo' }));
+  const client = stack.use(await openClient(world.front));
+  const to = `cluster1:${target.port}`;
+  const connection = await client.dial(to);
+  // How it ends is looked at where it matters.
+  connection.on('error', () => {});
+  expect(await echo(connection, 'before')).toBe('before');
+  const running = stack.move();
+  return {
+    world,
+    target,
+    client,
+    to,
+    connection,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+type Role = 'agent' | 'broker' | 'bridge';
+const roles: readonly Role[] = ['agent', 'broker', 'bridge'];
+/** The programs, and the broker once more with the bridge in its process. */
+const programs: readonly [string, Role, WorldOptions][] = [
+  ['agent', 'agent', {}],
+  ['broker', 'broker', {}],
+  ['broker with its own bridge', 'broker', { bridgeApart: false }],
+  ['bridge', 'bridge', {}],
+];
+
+/** Sends SIGTERM and resolves when those who open new streams have heard of it. */
+async function drain(world: World, role: Role): Promise<Program> {
+  world[role].kill('SIGTERM');
+  await loggedLine(world[role], 'draining');
+  const heard = role === 'bridge' ? 'konnectivity bridge drains' : 'session is asked to leave';
+  await loggedLine(world.bridge, heard);
+  return world[role];
+}
+
+describe('a program that gets SIGTERM', () => {
+  it.each(programs)('lets an open stream come to its end (%s)', async (_, role, options) => {
+    await using open = await worldWithStream(options);
+    const { world, connection, target } = open;
+    const program = await drain(world, role);
+    expect(await echo(connection, 'while it drains')).toBe('while it drains');
+    connection.end('and the last words');
+    expect(await ended(connection)).toBeUndefined();
+    expect((await target.waitForReports(1))[0]).toMatchObject({ receivedBytes: 39, end: 'fin' });
+    expect(await program.exited).toEqual(inOrder);
+  });
+
+  it.each(programs.filter(([name]) => name !== 'broker'))(
+    'leaves after --drain-timeout though a stream goes on (%s)',
+    async (_, role, options) => {
+      const commonArgs = ['--drain-timeout', '700ms'];
+      await using open = await worldWithStream({ ...options, commonArgs });
+      const { world, connection, target } = open;
+      const program = await drain(world, role);
+      expect(timesLogged(program, 'stopped')).toBe(0);
+      await ended(connection);
+      // Cut off, not ended: the target must not take it for complete.
+      expect((await target.waitForReports(1))[0]).toMatchObject({ end: 'reset' });
+      expect(await program.exited).toEqual(inOrder);
+      expect(timesLogged(program, 'stopped')).toBe(1);
+    },
+  );
+
+  it('leaves after --drain-timeout, and the stream goes on when a broker is back (broker)', async () => {
+    await using open = await worldWithStream({ commonArgs: ['--drain-timeout', '700ms'] });
+    const { world, connection } = open;
+    const program = await drain(world, 'broker');
+    expect(await program.exited).toEqual(inOrder);
+    await world.restartBroker();
+    expect(await echo(connection, 'where was I')).toBe('where was I');
+  });
+
+  it.each(roles)('leaves at once at the second one, with exit code 1 (%s)', async (role) => {
+    await using open = await worldWithStream();
+    const program = await drain(open.world, role);
+    program.kill('SIGTERM');
+    expect(await program.exited).toEqual({ code: 1, signal: null });
+    expect(timesLogged(program, 'second signal, leaving at once')).toBe(1);
+  });
+
+  it.each<[Role, string]>([
+    ['agent', noAgent],
+    ['broker', 'this broker is shutting down'],
+    // In gRPC's own words, so that clients look for another bridge.
+    ['bridge', 'UNAVAILABLE'],
+    // They wait for an agent, or for another broker, before they fail.
+  ])('has new dials told so (%s)', { timeout: 60_000 }, async (role, text) => {
+    await using open = await worldWithStream();
+    await drain(open.world, role);
+    expect((await dialFailure(open.client, open.to)).message).toContain(text);
+    expect(await echo(open.connection, 'goes on')).toBe('goes on');
+  });
+
+  it('is not ready any more, but healthy, while it drains (broker)', async () => {
+    await using open = await worldWithStream();
+    const { world } = open;
+    const ask = async (path: string) => (await askBroker(world, path)).status;
+    expect([await ask('/healthz'), await ask('/readyz')]).toEqual([200, 200]);
+    await drain(world, 'broker');
+    expect([await ask('/healthz'), await ask('/readyz')]).toEqual([200, 503]);
+  });
+
+  it.each(roles)('leaves at once where no stream is open (%s)', async (role) => {
+    await using world = await startWorld({ bridgeApart: true });
+    expect(await world[role].stop()).toEqual(inOrder);
+  });
+});
+
+describe('a broker that is killed', () => {
+  it('has its streams wait for it, and go on when it is back', { timeout: 30_000 }, async () => {
+    await using open = await worldWithStream();
+    const { world, client, connection, to } = open;
+    world.broker.kill('SIGKILL');
+    await world.broker.exited;
+    expect((await dialFailure(client, to)).message).toContain('no connection to the broker');
+    await world.restartBroker();
+    expect(await echo(connection, 'where was I')).toBe('where was I');
+    expect(await isServed(client, to)).toBe(true);
+  });
+});
+
+describe('an agent that is killed', () => {
+  it('has its streams ended at once, and another one takes its place', async () => {
+    await using open = await worldWithStream();
+    const { world, client, connection, to } = open;
+    world.agent.kill('SIGKILL');
+    expect((await ended(connection))?.message).toContain('the agent of cluster cluster1 was lost');
+    expect((await dialFailure(client, to)).message).toBe(noAgent);
+    await world.restartAgent();
+    expect(await isServed(client, to)).toBe(true);
+  });
+});

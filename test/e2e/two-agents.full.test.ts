@@ -1,0 +1,136 @@
+import { once } from 'node:events';
+import { connect as connectHttp2, createServer, type ClientHttp2Session } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
+import { echo, ended, isServed, openClient } from '../../testkit/world/front-client.ts';
+import type { Program } from '../../testkit/processes/process.ts';
+import { startTarget } from '../../testkit/world/target.ts';
+import { loggedLine, startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
+
+const warning = 'two processes have the same agent id';
+
+/** Starts another agent and waits until the broker has it. */
+async function addAgent(world: World): Promise<Program> {
+  const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
+  const agent = world.startAgent(await world.tokens.file(token));
+  await loggedLine(agent, 'connected to the broker');
+  return agent;
+}
+
+/** An HTTP/2 server whose answers need no time. */
+async function startHttp2Target() {
+  const server = createServer((_, response) => void response.end('ok'));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return { to: `cluster1:${port}`, [Symbol.dispose]: () => void server.close() };
+}
+
+/** Sends requests as kube-apiserver does: all over one connection, and over a new one once that has ended. */
+class MultiplexingClient {
+  readonly #client: KonnectivityClient;
+  readonly #to: string;
+  #session: Promise<ClientHttp2Session> | undefined;
+  connections = 0;
+
+  constructor(client: KonnectivityClient, to: string) {
+    this.#client = client;
+    this.#to = to;
+  }
+
+  /** @throws Error the connection has ended before the answer */
+  async get(): Promise<void> {
+    this.#session ??= this.#connect();
+    const request = (await this.#session).request({ ':path': '/' });
+    request.resume();
+    await once(request, 'end');
+    if (request.rstCode !== 0) throw new Error(`reset with ${request.rstCode}`);
+  }
+
+  async close(): Promise<void> {
+    (await this.#session)?.destroy();
+  }
+
+  async #connect(): Promise<ClientHttp2Session> {
+    const connection = await this.#client.dial(this.#to);
+    this.connections++;
+    const session = connectHttp2(`http://${this.#to}`, { createConnection: () => connection });
+    session.on('error', () => {});
+    session.on('close', () => (this.#session = undefined));
+    return session;
+  }
+}
+
+describe.each([false, true])(
+  'two agent processes of a cluster (bridge apart: %s)',
+  { timeout: 90_000 },
+  (bridgeApart) => {
+    it('with the same agent id serve side by side; either may be killed and started again', async () => {
+      const agentArgs = ['--allow', '*.svc:*', '--agent-id', 'the-same'];
+      await using world = await startWorld({ bridgeApart, agentArgs });
+      await using target = await startTarget({ mode: 'echo' });
+      await using client = await openClient(world.front);
+      const to = `cluster1:${target.port}`;
+      const open = async () => {
+        const connection = await client.dial(to);
+        connection.on('error', () => {});
+        return connection;
+      };
+      const first = world.agent;
+      const onFirst = await open();
+      expect(await echo(onFirst, 'before')).toBe('before');
+      const second = await addAgent(world);
+      await loggedLine(world.broker, warning);
+      expect(await echo(onFirst, 'still there')).toBe('still there');
+
+      first.kill('SIGKILL');
+      await first.exited;
+      expect(await isServed(client, to)).toBe(true);
+      await ended(onFirst);
+
+      const onSecond = await open();
+      expect(await echo(onSecond, 'on the second')).toBe('on the second');
+      const third = await addAgent(world);
+      expect(await echo(onSecond, 'still there')).toBe('still there');
+      second.kill('SIGKILL');
+      await second.exited;
+      expect(await isServed(client, to)).toBe(true);
+      await ended(onSecond);
+      third.kill('SIGKILL');
+      await third.exited;
+      await addAgent(world);
+      expect(await isServed(client, to)).toBe(true);
+      expect(timesLogged(world.broker, warning)).toBe(1);
+    });
+
+    it('with ids of their own: when one is killed, a connection through it ends long before a lone agent would be given up', async () => {
+      await using world = await startWorld({ bridgeApart });
+      const first = world.agent;
+      using target = await startHttp2Target();
+      await using client = await openClient(world.front);
+      const requests = new MultiplexingClient(client, target.to);
+      await requests.get();
+      await addAgent(world);
+      // So long that the broker knows it was there before.
+      for (let i = 0; i < 20; i++) {
+        await requests.get();
+        await sleep(100);
+      }
+      expect(requests.connections).toBe(1);
+      first.kill('SIGKILL');
+      const killedAtMs = performance.now();
+      for (let isBack = false; !isBack; await sleep(20)) {
+        isBack = await requests.get().then(
+          () => true,
+          () => false,
+        );
+      }
+      const gapMs = performance.now() - killedAtMs;
+      expect(requests.connections).toBe(2);
+      expect(gapMs).toBeLessThan(4_000);
+      await requests.close();
+    });
+  },
+);

@@ -1,0 +1,308 @@
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { Secret } from '../../../src/base/secret.ts';
+import type { KubeConfig, KubeEndpoint } from '../../../src/kube/client/kube-endpoint.ts';
+import { RestKubeApi, type RestKubeApiOptions } from '../../../src/kube/client/rest-kube-api.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
+
+const signal = new AbortController().signal;
+const mapRef = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default', name: 'a' };
+const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { namespace: 'default', name: 'a' } };
+const kinds = { resources: [{ name: 'configmaps', kind: 'ConfigMap', namespaced: true }] };
+
+const nobody: Omit<KubeEndpoint, 'server'> = {
+  ca: undefined,
+  serverName: undefined,
+  verify: true,
+  certificate: undefined,
+  token: undefined,
+  proxy: undefined,
+  namespace: undefined,
+};
+
+function fixed(endpoint: KubeEndpoint): KubeConfig {
+  return { endpoint: () => Promise.resolve(endpoint), expire() {} };
+}
+
+async function listen(server: Server): Promise<number> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => sockets.add(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    await once(server, 'close');
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** A server that knows ConfigMaps, and answers all else as `answer` says. */
+async function serve(answer: RequestListener, options: Partial<RestKubeApiOptions> = {}) {
+  const seen: { connections: number; paths: string[] } = { connections: 0, paths: [] };
+  const server = createHttpServer((request, response) => {
+    seen.paths.push(`${request.method} ${request.url}`);
+    if (request.url?.endsWith('/api/v1')) response.end(JSON.stringify(kinds));
+    else answer(request, response);
+  });
+  server.on('connection', () => seen.connections++);
+  const port = await listen(server);
+  const config = fixed({ ...nobody, server: new URL(`http://127.0.0.1:${port}`) });
+  const api = new RestKubeApi({ config, fieldManager: 'test', ...options });
+  onTestFinished(() => api.close());
+  return { api, port, seen };
+}
+
+const json = (response: ServerResponse, body: unknown, status = 200) => {
+  response.writeHead(status, { 'Content-Type': 'application/json' });
+  response.end(JSON.stringify(body));
+};
+
+describe('a connection to an API server', () => {
+  it('is kept for the next call', async () => {
+    const { api, seen } = await serve((_, response) => json(response, map));
+    for (let call = 0; call < 5; call++) await api.get(mapRef, { signal });
+    expect(seen.connections).toBe(1);
+  });
+
+  it('is made anew, once, when the server closed it just as it was taken', async () => {
+    let calls = 0;
+    const { api, seen } = await serve((request, response) => {
+      if (++calls === 2) request.socket.destroy();
+      else json(response, map);
+    });
+    await api.get(mapRef, { signal });
+    expect(await api.get(mapRef, { signal })).toEqual(map);
+    expect(seen.connections).toBe(2);
+  });
+
+  it('does not send a POST twice', async () => {
+    let posts = 0;
+    const { api } = await serve((request, response) => {
+      if (request.method !== 'POST') return json(response, map);
+      posts++;
+      return void request.socket.destroy();
+    });
+    await api.get(mapRef, { signal });
+    await expect(api.create(map, { signal })).rejects.toMatchObject({ code: 'unavailable' });
+    expect(posts).toBe(1);
+  });
+
+  it('begins every path with that of its URL', async () => {
+    const { seen, port } = await serve((_, response) => json(response, map));
+    const server = new URL(`http://127.0.0.1:${port}/k8s/clusters/c-1/`);
+    const api = new RestKubeApi({ config: fixed({ ...nobody, server }), fieldManager: 'test' });
+    await api.get(mapRef, { signal });
+    api.close();
+    expect(seen.paths).toEqual([
+      'GET /k8s/clusters/c-1/api/v1',
+      'GET /k8s/clusters/c-1/api/v1/namespaces/default/configmaps/a',
+    ]);
+  });
+
+  it('carries the token and says who asks', async () => {
+    let head: IncomingMessage['headers'] = {};
+    const { port } = await serve((request, response) => {
+      head = request.headers;
+      json(response, map);
+    });
+    const endpoint = { ...nobody, server: new URL(`http://127.0.0.1:${port}`) };
+    const config = fixed({ ...endpoint, token: new Secret('s3cret') });
+    const api = new RestKubeApi({ config, fieldManager: 'culvert-test' });
+    await api.get(mapRef, { signal });
+    api.close();
+    expect(head).toMatchObject({ authorization: 'Bearer s3cret', 'user-agent': 'culvert-test' });
+  });
+});
+
+describe('what an API server answers', () => {
+  it.each([
+    [
+      'a page of a proxy',
+      502,
+      'text/html',
+      '<html>',
+      'unavailable',
+      /502 without a Kubernetes Status/,
+    ],
+    ['a success that is no JSON', 200, 'text/html', '<html>', 'bad_response', /not JSON/],
+    ['a redirect', 302, 'text/html', '', 'bad_response', /302 without a Kubernetes Status/],
+    [
+      'a path that is not there',
+      404,
+      'text/plain',
+      '404 page not found',
+      'not_served',
+      /install its CRD/,
+    ],
+  ])('is understood when it is %s', async (_, status, type, body, code, message) => {
+    const { api } = await serve((_, response) => {
+      response.writeHead(status, { 'Content-Type': type });
+      response.end(body);
+    });
+    const call = api.get(mapRef, { signal });
+    await expect(call).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+
+  it('says when to come again', async () => {
+    const { api } = await serve((_, response) => {
+      response.setHeader('Retry-After', '7');
+      json(response, { kind: 'Status', code: 429, reason: 'TooManyRequests' }, 429);
+    });
+    const call = api.get(mapRef, { signal });
+    await expect(call).rejects.toMatchObject({ code: 'unavailable', retryAfterMs: 7_000 });
+  });
+
+  it('may not come at all', async () => {
+    const { api } = await serve(() => {});
+    const call = api.get(mapRef, { signal, timeoutMs: 50 });
+    await expect(call).rejects.toMatchObject({
+      code: 'timeout',
+      message: expect.stringContaining('get ConfigMap default/a: no answer within 0.05 s'),
+    });
+  });
+
+  it('may break off', async () => {
+    const { api } = await serve((_, response) => {
+      response.writeHead(200, { 'Content-Length': 100 });
+      response.write('{"kind":');
+      setImmediate(() => response.destroy());
+    });
+    const call = api.get(mapRef, { signal });
+    await expect(call).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('broke off'),
+    });
+  });
+
+  it('is not waited for when the caller gives up', async () => {
+    const asked = Promise.withResolvers<IncomingMessage>();
+    const { api } = await serve((request) => asked.resolve(request));
+    const stop = new AbortController();
+    const reason = new Error('enough');
+    const call = api.get(mapRef, { signal: stop.signal });
+    const closed = once((await asked.promise).socket, 'close');
+    stop.abort(reason);
+    await expect(call).rejects.toBe(reason);
+    await closed;
+  });
+});
+
+describe('a watch', () => {
+  const collection = { apiVersion: 'v1', kind: 'ConfigMap' };
+  const watchAll = async (api: RestKubeApi) => {
+    const types: string[] = [];
+    const options = { signal, resourceVersion: '1' };
+    for await (const event of api.watch(collection, options)) types.push(event.type);
+    return types;
+  };
+
+  it('reads events wherever they are cut', async () => {
+    const { api } = await serve((_, response) => {
+      const object = { ...map, data: { text: 'größer' } };
+      const bytes = Buffer.from(`${JSON.stringify({ type: 'ADDED', object })}\n`.repeat(3));
+      const send = (at: number): void => {
+        if (at >= bytes.length) return void response.end();
+        response.write(bytes.subarray(at, at + 7));
+        setImmediate(() => send(at + 7));
+      };
+      send(0);
+    });
+    const texts: unknown[] = [];
+    for await (const event of api.watch(collection, { signal, resourceVersion: '1' })) {
+      if (event.type === 'added') texts.push(event.object['data']);
+    }
+    expect(texts).toEqual(Array.from({ length: 3 }, () => ({ text: 'größer' })));
+  });
+
+  it('ends when nothing was heard for long, as if the server had ended it', async () => {
+    const { api } = await serve(
+      (_, response) => {
+        response.write(`${JSON.stringify({ type: 'ADDED', object: map })}\n`);
+      },
+      { maxSilenceMs: 100 },
+    );
+    expect(await watchAll(api)).toEqual(['added']);
+  });
+
+  it.each([
+    ['gone', { type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } }],
+    ['unavailable', { type: 'ERROR', object: { kind: 'Status', code: 500 } }],
+    ['bad_response', { type: 'SURPRISE', object: map }],
+  ])('says %s of such an event', async (code, event) => {
+    const { api } = await serve((_, response) => response.end(`${JSON.stringify(event)}\n`));
+    await expect(watchAll(api)).rejects.toMatchObject({ code });
+  });
+
+  it('says bad_response of what is not JSON', async () => {
+    const { api } = await serve((_, response) => response.end('<html>\n'));
+    await expect(watchAll(api)).rejects.toMatchObject({ code: 'bad_response' });
+  });
+
+  it('says unavailable when it breaks off', async () => {
+    const { api } = await serve((_, response) => {
+      response.write(`${JSON.stringify({ type: 'ADDED', object: map })}\n`);
+      setTimeout(() => response.destroy(), 20);
+    });
+    await expect(watchAll(api)).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
+  it('closes its connection when the reader stops', async () => {
+    const closed = Promise.withResolvers<void>();
+    const { api } = await serve((request, response) => {
+      request.socket.on('close', () => closed.resolve());
+      response.write(`${JSON.stringify({ type: 'ADDED', object: map })}\n`);
+    });
+    for await (const event of api.watch(collection, { signal, resourceVersion: '1' })) {
+      expect(event.type).toBe('added');
+      break;
+    }
+    await closed.promise;
+  });
+});
+
+describe('an API server with TLS', () => {
+  const start = async (given: Partial<KubeEndpoint>) => {
+    await using certificates = await makeTestCertificates();
+    const files = certificates.server;
+    const [cert, key, ca] = await Promise.all(
+      [files.cert, files.key, files.ca].map((path) => readFile(path, 'utf8')),
+    );
+    const port = await listen(
+      createHttpsServer({ cert, key }, (request, response) =>
+        json(response, request.url === '/api/v1' ? kinds : map),
+      ),
+    );
+    const server = new URL(`https://localhost:${port}`);
+    const config = fixed({ ...nobody, server, ca, ...given });
+    const api = new RestKubeApi({ config, fieldManager: 'test' });
+    onTestFinished(() => api.close());
+    return api;
+  };
+
+  it('is believed when the CA of the kubeconfig has signed for it, or where nobody asks', async () => {
+    expect(await (await start({})).get(mapRef, { signal })).toEqual(map);
+    const stranger = await start({ ca: undefined });
+    await expect(stranger.get(mapRef, { signal })).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('check the CA'),
+    });
+    const careless = await start({ ca: undefined, verify: false });
+    expect(await careless.get(mapRef, { signal })).toEqual(map);
+  });
+
+  it('must have the name that the kubeconfig gives it', async () => {
+    const api = await start({ serverName: 'elsewhere.example' });
+    await expect(api.get(mapRef, { signal })).rejects.toMatchObject({ code: 'unavailable' });
+  });
+});

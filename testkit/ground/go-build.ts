@@ -1,0 +1,105 @@
+import { existsSync } from 'node:fs';
+import { glob } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runProgram } from '../processes/process.ts';
+import { cacheDirectory, cacheKey, publish, type Missing } from './cache.ts';
+
+export type Report = (line: string) => void;
+
+/** Go executables that are built together, once, into a directory of the cache. */
+export interface GoBuild {
+  /** What people call it, in reports and reasons. */
+  readonly title: string;
+  /** Names its directory in the cache; without one the directory is the key alone. */
+  readonly name?: string;
+  /** Where go.mod and go.sum lie; every Go file below counts for the key. */
+  readonly moduleDirectory: string;
+  /** Name of the executable to the package it is built from. */
+  readonly packages: Readonly<Record<string, string>>;
+  /** For the linker, besides -s -w: part of the key. */
+  readonly linkerFlags?: string;
+  /** Said when a build begins. */
+  readonly duration: string;
+}
+
+const buildFlags = ['-mod=readonly', '-trimpath', '-buildvcs=false'];
+// Without these a machine's own settings would decide whether the build is the same everywhere.
+const buildEnvironment = { CGO_ENABLED: '0', GOFLAGS: undefined, GOWORK: 'off' };
+const buildTimeoutMs = 20 * 60_000;
+const progressIntervalMs = 20_000;
+
+/** The directory that holds the executables, or why it is not there; builds nothing. */
+export async function findGoBuild(build: GoBuild): Promise<string | Missing> {
+  const version = await goVersion(build);
+  if (version === undefined) return missing(build, 'there is no Go on the PATH');
+  const directory = await buildDirectory(build, version);
+  return existsSync(directory) ? directory : missing(build, 'not built yet: run npm test');
+}
+
+/** Builds what is not built yet, through Go's own module client and nothing but the committed go.sum. */
+export async function prepareGoBuild(build: GoBuild, report: Report): Promise<string | Missing> {
+  const version = await goVersion(build);
+  if (version === undefined) return missing(build, 'there is no Go on the PATH');
+  const directory = await buildDirectory(build, version);
+  try {
+    await publish(directory, (partial) => buildInto(partial, build, version, report));
+    return directory;
+  } catch (error) {
+    return missing(build, `the build failed: ${String(error)}`);
+  }
+}
+
+async function buildInto(
+  directory: string,
+  build: GoBuild,
+  version: string,
+  report: Report,
+): Promise<void> {
+  report(`building ${build.title} with ${version}, ${build.duration} the first time ...`);
+  const startedAt = Date.now();
+  const elapsed = () => `${Math.round((Date.now() - startedAt) / 1000)} s`;
+  const progress = setInterval(() => report(`still building, ${elapsed()}`), progressIntervalMs);
+  try {
+    for (const [name, path] of Object.entries(build.packages)) {
+      const linker = `-ldflags=-s -w ${build.linkerFlags ?? ''}`.trimEnd();
+      const { code, output } = await runProgram({
+        command: 'nice',
+        args: ['go', 'build', ...buildFlags, linker, '-o', join(directory, name), path],
+        cwd: build.moduleDirectory,
+        env: buildEnvironment,
+        timeoutMs: buildTimeoutMs,
+      });
+      if (code !== 0) {
+        throw new Error(`go build ${path} ended with code ${code}: ${output.slice(-2000)}`);
+      }
+    }
+  } finally {
+    clearInterval(progress);
+  }
+  report(`built ${build.title} in ${elapsed()}`);
+}
+
+async function buildDirectory(build: GoBuild, version: string): Promise<string> {
+  const { moduleDirectory, name, linkerFlags } = build;
+  const files = [join(moduleDirectory, 'go.mod'), join(moduleDirectory, 'go.sum')];
+  for await (const source of glob('**/*.go', { cwd: moduleDirectory })) {
+    files.push(join(moduleDirectory, source));
+  }
+  const texts = [version, process.arch, ...(linkerFlags === undefined ? [] : [linkerFlags])];
+  const key = await cacheKey({ texts, files });
+  return join(cacheDirectory(), 'go', name === undefined ? key : `${name}-${key}`);
+}
+
+async function goVersion({ moduleDirectory }: GoBuild): Promise<string | undefined> {
+  try {
+    const options = { command: 'go', args: ['env', 'GOVERSION'], cwd: moduleDirectory };
+    const { code, stdout } = await runProgram({ ...options, env: buildEnvironment });
+    return code === 0 ? stdout.trim() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function missing({ title }: GoBuild, reason: string): Missing {
+  return { missing: title, reason };
+}

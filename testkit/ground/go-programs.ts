@@ -1,0 +1,67 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { isMissing, type Missing } from './cache.ts';
+import { findGoBuild, prepareGoBuild, type GoBuild, type Report } from './go-build.ts';
+
+export type { Report } from './go-build.ts';
+
+/** Paths of our programs on the unmodified konnectivity client, built from testkit/ground/go. */
+export interface GoPrograms {
+  /** The test client. */
+  readonly client: string;
+  /** The load generator and its targets. */
+  readonly load: string;
+}
+
+/** Paths of the programs of a konnectivity server and agent, at the version of testkit/ground/go/go.mod. */
+export interface UpstreamPrograms {
+  readonly server: string;
+  readonly agent: string;
+}
+
+const moduleDirectory = fileURLToPath(new URL('go', import.meta.url));
+const upstream = 'sigs.k8s.io/apiserver-network-proxy/cmd';
+// Two builds, because `npm test` needs only the first and the second takes most of the time.
+const clientBuild: GoBuild = {
+  title: 'the Go konnectivity client',
+  name: 'client',
+  moduleDirectory,
+  packages: { client: './client', load: './load' },
+  duration: 'about half a minute',
+};
+const upstreamBuild: GoBuild = {
+  title: 'konnectivity server and agent',
+  name: 'upstream',
+  moduleDirectory,
+  packages: { server: `${upstream}/server`, agent: `${upstream}/agent` },
+  duration: 'about two minutes',
+};
+
+/** The built programs, or why they are missing. Builds nothing. */
+export async function findGoPrograms(): Promise<GoPrograms | Missing> {
+  return pathsIn(await findGoBuild(clientBuild), 'client', 'load');
+}
+
+export async function findUpstreamPrograms(): Promise<UpstreamPrograms | Missing> {
+  return pathsIn(await findGoBuild(upstreamBuild), 'server', 'agent');
+}
+
+/** Builds what is not built yet, with Go's own module client and the committed go.sum. */
+export async function prepareGoPrograms(report: Report): Promise<GoPrograms | Missing> {
+  return pathsIn(await prepareGoBuild(clientBuild, report), 'client', 'load');
+}
+
+export async function prepareUpstreamPrograms(report: Report): Promise<UpstreamPrograms | Missing> {
+  return pathsIn(await prepareGoBuild(upstreamBuild, report), 'server', 'agent');
+}
+
+function pathsIn<Name extends string>(
+  directory: string | Missing,
+  ...names: readonly Name[]
+): Readonly<Record<Name, string>> | Missing {
+  if (typeof directory !== 'string' && isMissing(directory)) return directory;
+  return Object.fromEntries(names.map((name) => [name, join(directory, name)])) as Record<
+    Name,
+    string
+  >;
+}

@@ -1,0 +1,137 @@
+import type { TestCertificates } from '../world/certificates.ts';
+import { freePort, startProgram, type Program } from '../processes/process.ts';
+import type { UpstreamPrograms } from './go-programs.ts';
+
+// Less than a hook may take, so that the failure is told with the server's output.
+const readyTimeoutMs = 15_000;
+// Upstream's server refuses to listen on what it calls ephemeral ports.
+const highestServerPort = 49_151;
+
+/** Upstream's proxy-server with one proxy-agent connected to it, over mTLS on loopback. */
+export interface Upstream extends AsyncDisposable {
+  /** Where konnectivity clients with a certificate of the client CA connect: `127.0.0.1:PORT`. */
+  readonly front: string;
+  readonly server: Program;
+  readonly agent: Program;
+}
+
+export interface UpstreamOptions {
+  /** Clients connect to this Unix socket, without TLS, instead of to a port. */
+  readonly udsPath?: string;
+  /** How much both log; their own default is 4, which is two lines for each packet. */
+  readonly verbosity?: number;
+}
+
+/** Starts both and resolves when the server has the agent. */
+export async function startUpstream(
+  programs: UpstreamPrograms,
+  certificates: TestCertificates,
+  options: UpstreamOptions = {},
+): Promise<Upstream> {
+  const ports = await serverPorts();
+  await using started = new AsyncDisposableStack();
+  const server = started.use(startServer(programs, certificates, ports, options));
+  await server.waitForPort(ports.agent);
+  const agent = started.use(await startAgent(programs, certificates, ports.agent, options));
+  // /readyz answers 200 only once an agent is connected.
+  await ready(server, `http://127.0.0.1:${ports.health}/readyz`);
+  const running = started.move();
+  return {
+    front: options.udsPath === undefined ? `127.0.0.1:${ports.front}` : `unix:${options.udsPath}`,
+    server,
+    agent,
+    [Symbol.asyncDispose]: async () => {
+      // The agent takes many seconds over a SIGTERM, and neither has anything to save.
+      agent.kill('SIGKILL');
+      server.kill('SIGKILL');
+      await running.disposeAsync();
+    },
+  };
+}
+
+interface ServerPorts {
+  readonly front: number;
+  readonly agent: number;
+  readonly admin: number;
+  readonly health: number;
+}
+
+async function serverPorts(): Promise<ServerPorts> {
+  const [front, agent, admin, health] = await Promise.all([
+    freePort(highestServerPort),
+    freePort(highestServerPort),
+    freePort(highestServerPort),
+    freePort(highestServerPort),
+  ]);
+  return { front, agent, admin, health };
+}
+
+function startServer(
+  programs: UpstreamPrograms,
+  certificates: TestCertificates,
+  ports: ServerPorts,
+  { udsPath, verbosity = 4 }: UpstreamOptions,
+): Program {
+  const { server, client, agent } = certificates;
+  return startProgram({
+    command: programs.server,
+    name: 'upstream proxy-server',
+    args: [
+      `--v=${verbosity}`,
+      ...(udsPath === undefined
+        ? [
+            '--server-bind-address=127.0.0.1',
+            `--server-port=${ports.front}`,
+            `--server-cert=${server.cert}`,
+            `--server-key=${server.key}`,
+            `--server-ca-cert=${client.ca}`,
+          ]
+        : ['--server-port=0', `--uds-name=${udsPath}`]),
+      '--agent-bind-address=127.0.0.1',
+      `--agent-port=${ports.agent}`,
+      `--cluster-cert=${server.cert}`,
+      `--cluster-key=${server.key}`,
+      `--cluster-ca-cert=${agent.ca}`,
+      '--admin-bind-address=127.0.0.1',
+      `--admin-port=${ports.admin}`,
+      '--health-bind-address=127.0.0.1',
+      `--health-port=${ports.health}`,
+    ],
+  });
+}
+
+async function startAgent(
+  programs: UpstreamPrograms,
+  { server, agent }: TestCertificates,
+  serverPort: number,
+  { verbosity = 4 }: UpstreamOptions,
+): Promise<Program> {
+  return startProgram({
+    command: programs.agent,
+    name: 'upstream proxy-agent',
+    args: [
+      `--v=${verbosity}`,
+      '--proxy-server-host=127.0.0.1',
+      `--proxy-server-port=${serverPort}`,
+      `--ca-cert=${server.ca}`,
+      `--agent-cert=${agent.cert}`,
+      `--agent-key=${agent.key}`,
+      '--health-server-host=127.0.0.1',
+      `--health-server-port=${await freePort()}`,
+      '--admin-bind-address=127.0.0.1',
+      `--admin-server-port=${await freePort()}`,
+    ],
+  });
+}
+
+async function ready(program: Program, url: string): Promise<void> {
+  const deadline = AbortSignal.timeout(readyTimeoutMs);
+  for (;;) {
+    const answer = await fetch(url, { signal: deadline }).catch(() => undefined);
+    if (answer?.ok) return;
+    if (deadline.aborted) {
+      throw new Error(`${program.name} is not ready at ${url}; its output:\n${program.output}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
