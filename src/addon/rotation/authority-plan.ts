@@ -14,28 +14,28 @@ import { type Authority, type AuthorityKind, makeAuthority } from './authority.t
 import { dayMs, hourMs, renewAt } from './lifetimes.ts';
 import { annotationOf, annotations, textIn } from './secret.ts';
 
-/** How long a stage lasts at least, in milliseconds, so that everybody has loaded what changed with it. */
+/** The minimum time of a stage, in milliseconds. In it every program loads the files that changed. */
 export interface RotationWaits {
   readonly distributeMs: number;
   readonly retireMs: number;
 }
 
 /**
- * Who asks for a rotation wants it done; one by age has years, and waits for those who keep copies of a bundle or a client's
- * certificate elsewhere.
+ * A requested rotation is fast. A rotation by age has years, and waits for people who keep copies of a bundle or of a client's certificate
+ * elsewhere.
  */
 export const defaultWaits: Readonly<Record<'requested' | 'age', RotationWaits>> = {
   requested: { distributeMs: 10 * 60_000, retireMs: hourMs },
   age: { distributeMs: 30 * dayMs, retireMs: 180 * dayMs },
 };
 
-/** The longest that a stage is held back for those who have not followed, beyond its own time, in milliseconds. */
-const maxHeldBackMs = dayMs;
+/** The longest time that a stage waits for laggards beyond its own time, in milliseconds. */
+const maxExtraWaitMs = dayMs;
 
-/** How soon to look again who has followed, in milliseconds. */
-const lookAgainMs = 60_000;
+/** The interval in which laggards are counted, in milliseconds. */
+const laggardsIntervalMs = 60_000;
 
-/** Names of the managed clusters that have not followed a stage, seen what signs and what is to be trusted in it. */
+/** The names of managed clusters that have not followed a stage. The argument has the CA that signs and the bundle in that stage. */
 export type FindLaggards = (
   now: Readonly<Pick<AuthorityPlan, 'signing' | 'bundlePem'>>,
 ) => readonly string[];
@@ -47,41 +47,41 @@ export interface AuthoritySpec {
   readonly kind: AuthorityKind;
   readonly now: Date;
   readonly waits: Readonly<Record<'requested' | 'age', RotationWaits>>;
-  /** A rotation stays where it is, and none is begun: those who would have to follow cannot be told. */
+  /** No rotation begins or continues, because clusters cannot learn of it. */
   readonly paused: boolean;
-  /** Who is asked for in which stage: it goes on while there is one, for a day at most. Not called in other stages. */
+  /** The clusters for which each stage waits, for a day at most. */
   readonly laggards: Partial<Record<RotationStage, FindLaggards>>;
 }
 
 export interface ObservedAuthority {
-  /** The Secret with the CA, asked for and not from a cache: one that is only not known yet would be replaced. */
+  /** The Secret with the CA, from the API server. A cache may not have it yet, and then the CA would be replaced. */
   readonly signer: KubeObject | undefined;
   /** The Secret with the bundle that others trust, under `ca.crt`. */
   readonly bundle: KubeObject | undefined;
-  /** What it has signed, as far as it is known here. */
+  /** The certificates that the CA has signed, as far as they are on the hub. */
   readonly leaves: readonly Certificate[];
 }
 
 export interface AuthorityPlan {
   readonly stage: RotationStage;
-  /** Undefined: no stage lasts, or it stands still. */
+  /** Undefined: the stage is `steady`, or the rotation is paused. */
   readonly wait: RotationWait | undefined;
-  /** Clusters for which the stage before has been held back for a day, and which it did not wait for any longer. */
+  /** Clusters for which the previous stage waited for a day, and which it then left behind. */
   readonly skippedLaggards: readonly string[];
-  /** Signs from now on. */
+  /** The CA that signs. */
   readonly signing: Authority;
-  /** PEM of all that is to be trusted, the signing one first. */
+  /** PEM of all trusted CAs, the signing one first. */
   readonly bundlePem: string;
-  /** Since when the bundle holds that. */
+  /** The time since which the bundle has been like this. */
   readonly trustedSince: Date;
-  /** What the Secret with the CA shall be. */
+  /** The Secret with the CA, for server-side apply. */
   readonly secret: KubeObject;
   readonly lookAgainAt: Date;
 }
 
-/** How long the stage that lasts will last. */
+/** The end of the current stage. */
 export interface RotationWait {
-  /** When its own time is over. */
+  /** The end of its own time. */
   readonly until: Date;
   /** When the stage ends even if laggards are left. */
   readonly atLatest: Date;
@@ -90,10 +90,10 @@ export interface RotationWait {
 }
 
 /**
- * Where the rotation of a CA stands, and one step further where it is time. All that it knows is in the two Secrets, so whoever
- * was interrupted goes on where he was; the waiting counts from when the bundle was really there.
+ * Plans the rotation of a CA, and moves it to the next stage when it is time. Its whole state is in the two Secrets, so a new process
+ * continues where another was interrupted. The waiting time counts from when the bundle was stored.
  *
- * @throws X509Error the CA's Secret is there and cannot be read: replacing it would cut everybody off, so a person decides
+ * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a person must decide.
  */
 export async function planAuthority(
   observed: ObservedAuthority,
@@ -127,7 +127,7 @@ async function readState(
   return state.signing.certificate.notAfter > spec.now ? state : await recover(observed, spec);
 }
 
-/** Without a CA there must be a new one at once. What the bundle trusts stays trusted: certificates of the lost CA are in use. */
+/** Makes a new CA at once when there is none. The CAs in the bundle stay trusted, because certificates of the lost CA are in use. */
 async function recover(
   { bundle, signer }: ObservedAuthority,
   spec: AuthoritySpec,
@@ -143,7 +143,7 @@ async function recover(
   };
 }
 
-/** Begins a rotation where one is due and none is under way. */
+/** Begins a rotation that is due, unless one is under way. */
 async function begin(
   state: AuthorityState,
   { signer }: ObservedAuthority,
@@ -151,7 +151,7 @@ async function begin(
 ): Promise<AuthorityState> {
   if (stageOf(state) !== 'steady') return state;
   const asked = annotationOf(signer, annotations.rotateCa);
-  // One that was begun and whose next CA was lost since is begun again.
+  // A requested rotation begins again when its next CA was lost.
   const isAsked =
     (asked !== undefined && asked !== state.rotatedFor) || state.reason === 'requested';
   if (!isAsked && spec.now < renewAt(state.signing.certificate)) return state;
@@ -163,7 +163,7 @@ async function begin(
   };
 }
 
-/** One step, where the stage has lasted long enough. */
+/** Moves to the next stage when the current one has lasted long enough. */
 async function advance(
   state: AuthorityState,
   observed: ObservedAuthority,
@@ -178,7 +178,7 @@ async function advance(
   return { ...state, signing: state.next!, next: undefined, previous };
 }
 
-/** The CA before goes when nothing of it has been shown for long enough, and its successor has been trusted as long. */
+/** Removes the previous CA when its certificates have been unused, and the new CA trusted, for long enough. */
 async function retire(
   state: AuthorityState,
   { bundle, leaves }: ObservedAuthority,
@@ -193,13 +193,13 @@ async function retire(
   return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
 }
 
-/** Whether the stage has lasted long enough since each of these moments; undefined: it has not begun. */
+/** Whether the stage has lasted long enough since each of these times. Undefined: the time is not known. */
 function isOver(
   since: readonly (Date | undefined)[],
   state: AuthorityState,
   spec: AuthoritySpec,
 ): boolean {
-  const heldBackMs = laggardsOf(state, spec).length > 0 ? maxHeldBackMs : 0;
+  const heldBackMs = laggardsOf(state, spec).length > 0 ? maxExtraWaitMs : 0;
   const neededMs = ownTimeMs(state, spec) + heldBackMs;
   return since.every(
     (moment) => moment !== undefined && spec.now.getTime() - moment.getTime() >= neededMs,
@@ -216,7 +216,7 @@ function ownTimeMs(state: AuthorityState, { waits }: AuthoritySpec): number {
   return stageOf(state) === 'distributing' ? distributeMs : retireMs;
 }
 
-/** Since when the bundle that is there holds `pem`; undefined where it does not, or nobody knows. */
+/** The time since which the stored bundle has been `pem`. Undefined: it is another bundle, or the time is not known. */
 function sinceWhen(bundle: KubeObject | undefined, pem: string): Date | undefined {
   if (textIn(bundle, 'ca.crt') !== pem) return undefined;
   return timeIn(bundle, annotations.trustedSince);
@@ -232,7 +232,7 @@ function waitFor(
   const untilMs = fromMs + ownTimeMs(state, spec);
   return {
     until: new Date(untilMs),
-    atLatest: new Date(untilMs + maxHeldBackMs),
+    atLatest: new Date(untilMs + maxExtraWaitMs),
     laggards: laggardsOf(state, spec),
   };
 }
@@ -244,12 +244,12 @@ function lookAgainAt(
 ): Date {
   if (paused) return new Date(now.getTime() + hourMs);
   if (wait === undefined) return renewAt(state.signing.certificate);
-  const soonMs = now.getTime() + lookAgainMs;
+  const soonMs = now.getTime() + laggardsIntervalMs;
   // The laggards may have followed by then.
   return new Date(wait.laggards.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
 }
 
-/** Programs look for the issuer of a certificate by name first: two CAs of one name in a bundle would lead some astray. */
+/** Each CA has its own name, because programs find the issuer of a certificate by name first. */
 function nameOfNext({ commonName, now }: AuthoritySpec, isFirst: boolean): string {
   return isFirst ? commonName : `${commonName}@${Math.floor(now.getTime() / 1000)}`;
 }

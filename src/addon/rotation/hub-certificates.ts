@@ -25,28 +25,28 @@ export interface HubCertificatesOptions extends ControllerContext {
   readonly laggards: RotationLaggards;
 }
 
-/** When the leaf in each Secret ends, in milliseconds since 1970; undefined where there is none that can be read. */
+/** When the certificate in each Secret expires, in milliseconds since 1970. Undefined: there is none that can be read. */
 export interface CertificateExpiries {
   readonly proxyServer: number | undefined;
   readonly agentServer: number | undefined;
   readonly proxyClient: number | undefined;
 }
 
-/** What certificates are for. */
+/** The basis of the certificates. */
 export type CertificatesMode =
-  /** What the configuration says, with these names in the certificates. */
+  /** The configuration is valid. `sans` are the names in the certificates. */
   | { readonly kind: 'follow'; readonly sans: readonly string[] }
   /**
-   * What is there stays good: the configuration cannot be followed. `paused`: nothing is known that clusters could be told, so no
-   * rotation begins or goes on.
+   * The configuration has problems, so existing certificates are renewed with their names. `paused`: clusters cannot learn of changes, so no
+   * rotation begins or continues.
    */
   | { readonly kind: 'hold'; readonly paused: boolean };
 
-/** What there is now: a plan that could not be stored is no more than a spec. */
+/** The stored certificates. A plan that could not be stored is left out. */
 export interface HubCertificatesResult {
-  /** The CA of agents' certificates; undefined: there is none that is stored, and trusted by brokers. */
+  /** The CA of agents' certificates. Undefined: no CA is stored and trusted by brokers. */
   readonly agents: AuthorityPlan | undefined;
-  /** PEM: what agents trust brokers by; undefined: nothing is there. */
+  /** PEM of the CAs by which agents trust brokers. Undefined: there are none. */
   readonly caBundle: string | undefined;
   readonly expiries: CertificateExpiries;
   readonly lookAgainAt: Date;
@@ -64,7 +64,7 @@ function secretNamesOf({ spec }: ManagedProxyConfiguration, signer: string): Sec
   };
 }
 
-/** Makes the Secrets what they shall be. All are asked for: what a cache does not know yet would be made a second time. */
+/** Reconciles the Secrets with certificates. They are read from the API server, because a cache may not have a new Secret yet. */
 export class HubCertificates {
   readonly #options: HubCertificatesOptions;
   #rotations = noRotations;
@@ -73,12 +73,12 @@ export class HubCertificates {
     this.#options = options;
   }
 
-  /** As they were last seen. */
+  /** The rotations after the last reconcile. */
   get rotations(): RotationsSeen {
     return this.#rotations;
   }
 
-  /** @param failures takes what is in the way */
+  /** @param failures collects the problems of single Secrets */
   async reconcile(
     configuration: ManagedProxyConfiguration,
     mode: CertificatesMode,
@@ -103,12 +103,12 @@ export class HubCertificates {
     });
     for (const { secret, sentence } of plan.problems) failures.add(`Secret ${secret}`, sentence);
     const stored = await this.#apply(plan, Object.values(observed), failures, signal);
-    if (stored.size === plan.secrets.length) this.#tell(plan, secretNames);
+    if (stored.size === plan.secrets.length) this.#logRotations(plan, secretNames);
     const isStored = (key: keyof SecretNames) => stored.has(secretNames[key]);
     const { konnectivity, agents, leaves, lookAgainAt } = plan;
     const seen = textIn(observed.serverCa, 'ca.crt');
     return {
-      // Who is told of a CA asks for a certificate of it, anew for each: one that is forgotten again must never be told.
+      // Klusterlets ask for a certificate of each CA that they learn of. So they must not learn of a CA that is not stored.
       agents: isStored('agentSigner') && isStored('agentCa') ? agents : undefined,
       caBundle: isStored('serverCa') ? konnectivity?.bundlePem : seen,
       expiries: await expiriesOf(leaves, found, isStored),
@@ -116,7 +116,7 @@ export class HubCertificates {
     };
   }
 
-  /** Until when the certificates are good that are there. */
+  /** When the existing certificates expire. */
   async expiries(
     configuration: ManagedProxyConfiguration,
     signal: AbortSignal,
@@ -124,8 +124,8 @@ export class HubCertificates {
     return await expiriesOf({}, await this.#observe(configuration, signal), () => false);
   }
 
-  /** Says in the log when a rotation has come a stage further, and whom it has left behind. */
-  #tell(plan: CertificatesPlan, names: SecretNames): void {
+  /** Logs each new stage of a rotation, and the clusters that it left behind. */
+  #logRotations(plan: CertificatesPlan, names: SecretNames): void {
     const { signerNamespace } = this.#options;
     const seen = (of: 'konnectivity' | 'agents', name: string) => {
       const authority = plan[of];
@@ -136,12 +136,12 @@ export class HubCertificates {
         laggards.length === 0 ? {} : { clusters: laggards.length, names: formatClusters(laggards) };
       if (stage !== (this.#rotations[of]?.stage ?? 'steady')) {
         const atLatest = wait?.atLatest.toISOString();
-        const said = { secret, stage, atLatest, ...clusters(wait?.laggards ?? []) };
-        this.#options.log.info('rotation of a CA has gone on', said);
+        const entered = { secret, stage, atLatest, ...clusters(wait?.laggards ?? []) };
+        this.#options.log.info('CA rotation entered the next stage', entered);
       }
       if (skippedLaggards.length > 0) {
-        const said = { secret, stage, ...clusters(skippedLaggards) };
-        this.#options.log.warn('rotation of a CA does not wait for clusters any longer', said);
+        const left = { secret, stage, ...clusters(skippedLaggards) };
+        this.#options.log.warn('CA rotation no longer waits for clusters', left);
       }
       return { secret, stage, wait };
     };
@@ -167,7 +167,7 @@ export class HubCertificates {
     return Object.fromEntries(await Promise.all(Object.entries(names).map(read)));
   }
 
-  /** In order, and not beyond the first that fails: nothing is shown before it is trusted. @returns the names of those that are stored */
+  /** Applies Secrets in order up to the first failure, so that no certificate is used before it is trusted. @returns the stored names */
   async #apply(
     { secrets }: CertificatesPlan,
     observed: readonly (KubeObject | undefined)[],
@@ -188,14 +188,14 @@ export class HubCertificates {
   }
 }
 
-/** A wrong configuration may name what is somebody else's. The CAs are not found through it. */
+/** Leaves out Secrets of other programs, which a wrong configuration can name. It does not name the CAs. */
 function withoutForeign(found: ObservedCertificates): ObservedCertificates {
   const { signer, agentSigner, ...others } = found;
   const own = Object.entries(others).filter(([, secret]) => secret && isHubObject(secret));
   return { signer, agentSigner, ...Object.fromEntries(own) };
 }
 
-/** Until when the certificates are good: those that were planned and stored, else those that are there. */
+/** When the certificates expire: the planned ones that were stored, or else the existing ones. */
 async function expiriesOf(
   leaves: CertificatesPlan['leaves'],
   observed: ObservedCertificates,

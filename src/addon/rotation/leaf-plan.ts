@@ -15,7 +15,7 @@ import type { HubNames } from './hub-names.ts';
 import { clockSkewMs, leafLifetimeMs, renewAt } from './lifetimes.ts';
 import { textIn } from './secret.ts';
 
-/** Why a certificate is made anew. */
+/** Why a certificate is issued again. */
 export type ReissueReason =
   | 'missing'
   | 'unreadable'
@@ -33,10 +33,10 @@ export interface LeafSpec {
 }
 
 export interface LeafPlan {
-  /** Undefined: the certificate that is there stays. */
+  /** Undefined: the existing certificate stays. */
   readonly reissued: ReissueReason | undefined;
   readonly certificate: Certificate;
-  /** `tls.crt` (with the CA behind it) and `tls.key`. */
+  /** `tls.crt` (the certificate, then the CA) and `tls.key`. */
   readonly texts: Readonly<Record<'tls.crt' | 'tls.key', string>>;
   readonly lookAgainAt: Date;
 }
@@ -46,13 +46,13 @@ interface Leaf {
   readonly keyPem: string;
 }
 
-/** The certificate in a Secret, or a new one where that one is not what it should be. */
+/** Plans a leaf certificate: the one in the Secret, or a new one when that one does not match `spec`. */
 export async function planLeaf(
   observed: KubeObject | undefined,
   spec: LeafSpec,
 ): Promise<LeafPlan> {
   const found = observed === undefined ? 'missing' : await readLeaf(observed);
-  const reissued = typeof found === 'string' ? found : await whyReissue(found.certificate, spec);
+  const reissued = typeof found === 'string' ? found : await reissueReason(found.certificate, spec);
   const leaf = typeof found === 'string' || reissued !== undefined ? await issue(spec) : found;
   return {
     reissued,
@@ -65,7 +65,7 @@ export async function planLeaf(
   };
 }
 
-/** The certificate that a Secret holds; undefined where it holds none that can be used. */
+/** The certificate in a Secret. Undefined: there is none, or it cannot be used. */
 export async function leafIn(observed: KubeObject | undefined): Promise<Certificate | undefined> {
   const found = observed === undefined ? 'missing' : await readLeaf(observed);
   return typeof found === 'string' ? undefined : found.certificate;
@@ -85,7 +85,7 @@ async function readLeaf(secret: KubeObject): Promise<Leaf | 'missing' | 'unreada
   }
 }
 
-async function whyReissue(
+async function reissueReason(
   certificate: Certificate,
   { authority, names, purpose, now }: LeafSpec,
 ): Promise<ReissueReason | undefined> {

@@ -1,3 +1,4 @@
+import { secret } from '../api/objects.ts';
 import { type Certificate, type Purpose, X509Error } from '../../base/x509/index.ts';
 import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import {
@@ -12,13 +13,13 @@ import {
 import type { HubNames } from './hub-names.ts';
 import { type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
 import { dayMs, earliest } from './lifetimes.ts';
-import { annotations, makeSecret } from './secret.ts';
+import { annotations } from './secret.ts';
 
 /** The Secrets as they are; undefined where there is none. Those of the CAs are asked for, not taken from a cache. */
 export interface ObservedCertificates {
   /** `cluster-proxy-signer`: signs what the hub's servers and konnectivity clients show. */
   readonly signer?: KubeObject | undefined;
-  /** `cluster-proxy-agent-signer`: signs what agents show, and nothing else. */
+  /** `cluster-proxy-agent-signer`, which signs the certificates of agents alone. */
   readonly agentSigner?: KubeObject | undefined;
   /** `proxy-server-ca` */
   readonly serverCa?: KubeObject | undefined;
@@ -34,8 +35,8 @@ export interface CertificatesSpec {
   readonly signerNamespace: string;
   readonly hubNamespace: string;
   /**
-   * Of the hub's servers and its client. Undefined: nobody can say at the moment. Then what is there is renewed with the names that it
-   * has, and nothing is made that is not there.
+   * The names of the hub's servers and its client. Undefined: they are not known, because the configuration has problems. Then existing
+   * certificates are renewed with their names, and no new ones are made.
    */
   readonly names: HubNames | undefined;
   /** Default: rotations go on and begin. True: they stay where they are, because nobody can tell the clusters. */
@@ -45,15 +46,15 @@ export interface CertificatesSpec {
   /** Goes onto the Secrets in the hub's namespace. Those of the CAs belong to nobody: they outlive an uninstall, as they always have. */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'> | undefined;
   readonly waits?: Readonly<Record<'requested' | 'age', RotationWaits>> | undefined;
-  /** Asked only while a rotation would wait for them. */
+  /** Called only in stages that wait for clusters. */
   readonly laggards?: RotationLaggards | undefined;
 }
 
-/** Names of the managed clusters that have not followed a rotation yet. */
+/** The managed clusters that have not followed a rotation yet. */
 export interface RotationLaggards {
-  /** Have not taken over the newest bundle of the konnectivity side. */
+  /** Clusters that have not applied the newest bundle for konnectivity. */
   readonly bundle: FindLaggards;
-  /** Their agents may not yet show a certificate of the agents' CA that signs now. */
+  /** Clusters whose agents may not use a certificate of the current agents' CA yet. */
   readonly agentCertificate: FindLaggards;
 }
 
@@ -84,33 +85,33 @@ const purposes = {
 } as const satisfies Record<string, Purpose>;
 type LeafName = keyof typeof purposes;
 
-/** What is in the way, for a condition. */
+/** A CA that cannot be used, for a condition. */
 export interface CertificateProblem {
   /** `namespace/name` of the Secret. */
   readonly secret: string;
-  /** Names the Secret, what is wrong with it and the next step. */
+  /** Names the Secret, the problem and the next step. */
   readonly sentence: string;
 }
 
 export interface CertificatesPlan {
   /**
-   * What the Secrets shall be, to be applied in this order and not beyond the first that fails: a CA is stored before anybody is
-   * told to trust it, and trusted before it has signed what is shown.
+   * The Secrets, to be applied in this order up to the first that fails. A CA is stored before it is in a bundle, and it is in the bundle
+   * before a certificate of it is used.
    */
   readonly secrets: readonly KubeObject[];
   readonly problems: readonly CertificateProblem[];
   readonly lookAgainAt: Date;
-  /** Undefined: it cannot be read, see `problems`. */
+  /** Undefined: the CA cannot be read, see `problems`. */
   readonly konnectivity: AuthorityPlan | undefined;
   readonly agents: AuthorityPlan | undefined;
-  /** Those that are planned: all where `konnectivity` is and the names are given. */
+  /** The planned leaf certificates: all of them when `konnectivity` and the names are known. */
   readonly leaves: Readonly<Partial<Record<LeafName, LeafPlan>>>;
 }
 
-/** How soon to look again at a Secret that a person has to mend, in milliseconds; a watch is usually earlier. */
-const mendedMs = 60_000;
+/** The interval in which a Secret that a person must correct is read again, in milliseconds. A watch is usually earlier. */
+const correctedMs = 60_000;
 
-/** What all certificates of the hub shall be, seen what they are. Deterministic but for the keys that it makes. */
+/** Plans all certificates of the hub from those that exist. Only the keys are random. */
 export async function planCertificates(
   observed: ObservedCertificates,
   spec: CertificatesSpec,
@@ -129,7 +130,7 @@ export async function planCertificates(
     } catch (thrown) {
       if (!(thrown instanceof X509Error)) throw thrown;
       const secret = `${namespace}/${of.name}`;
-      const sentence = `the CA in Secret ${secret} cannot be used (${thrown.message}): put it back, or delete the Secret to have a new CA made`;
+      const sentence = `the CA in Secret ${secret} cannot be used (${thrown.message}): restore it, or delete the Secret to get a new CA`;
       problems.push({ secret, sentence });
       return undefined;
     }
@@ -142,7 +143,7 @@ export async function planCertificates(
       commonName: 'open-cluster-management:cluster-proxy:agents',
       kind: 'ecdsa',
       paused,
-      // Clusters show what this one signs; those who trust it are on the hub.
+      // Agents use certificates of this CA. The programs that trust it are on the hub.
       laggards: laggards === undefined ? {} : { retiring: laggards.agentCertificate },
     },
     { signer: observed.agentSigner, bundle: observed.agentCa, leaves: [] },
@@ -150,12 +151,12 @@ export async function planCertificates(
   const konnectivity = await plan(
     {
       name: names.signer,
-      // RSA, and the name: so that Cluster Proxy itself can go on with it, if somebody wants to go back.
+      // The name and RSA are those of Cluster Proxy, so that it can use the CA after a rollback.
       commonName: 'open-cluster-management:cluster-proxy',
       kind: 'rsa',
-      // Clusters hear of no bundle while it cannot be said who signs for their agents.
+      // Clusters do not get a bundle while no CA signs for their agents.
       paused: paused || agents === undefined,
-      // Clusters trust what this one signs, and show nothing of it.
+      // Agents trust certificates of this CA, and have none.
       laggards: laggards === undefined ? {} : { distributing: laggards.bundle },
     },
     {
@@ -178,13 +179,13 @@ export async function planCertificates(
     ...Object.entries(leafPlans).map(([leaf, { texts }]) => {
       const key = leaf as LeafName;
       const content = { ...texts, 'ca.crt': konnectivity!.bundlePem };
-      return makeSecret(hubMetadata(names[key], spec), content, observed[key]);
+      return secret(hubMetadata(names[key], spec), content, observed[key]?.['type']);
     }),
   ];
-  const mended = problems.map(() => new Date(spec.now.getTime() + mendedMs));
+  const corrected = problems.map(() => new Date(spec.now.getTime() + correctedMs));
   const authorities = [konnectivity, agents].flatMap((authority) => authority?.lookAgainAt ?? []);
   const certificates = Object.values(leafPlans).map(({ lookAgainAt }) => lookAgainAt);
-  const [first, ...others] = [...mended, ...authorities, ...certificates];
+  const [first, ...others] = [...corrected, ...authorities, ...certificates];
   return {
     secrets,
     problems,
@@ -224,7 +225,7 @@ function bundleSecret(
 ): KubeObject {
   const since = { [annotations.trustedSince]: trustedSince.toISOString() };
   const metadata = { ...hubMetadata(name, spec), annotations: since };
-  return makeSecret(metadata, { 'ca.crt': bundlePem }, seen);
+  return secret(metadata, { 'ca.crt': bundlePem }, seen?.['type']);
 }
 
 function hubMetadata(name: string, { hubNamespace, metadata }: CertificatesSpec): ObjectMeta {

@@ -14,7 +14,7 @@ import { annotations } from '../api/names.ts';
 import { byCluster, type Watches } from '../runtime/watches.ts';
 import type { RotationLaggards } from './plan-certificates.ts';
 
-/** Who has not followed a rotation, seen the copies that `watches` keeps: of clusters whose agents are served, names in order. */
+/** The clusters that have not followed a rotation, from cached objects. Only clusters with eligible agents count. Names are sorted. */
 export function rotationLaggards(
   watches: Pick<Watches, 'addOns' | 'clusters' | 'works'>,
   wallClock: () => Date,
@@ -50,7 +50,7 @@ export function rotationLaggards(
   };
 }
 
-/** Whether a ManifestWork does not bring the bundle, or the cluster has not taken over the newest of it. */
+/** Whether a ManifestWork has another bundle, or the cluster has not applied its newest generation. */
 function isWorkBehind({ metadata, status }: KubeObject, mark: string): boolean {
   if (metadata.annotations?.[annotations.caBundle] !== mark) return true;
   const applied = findCondition(parseConditions(fields(status)['conditions']), 'Applied');
@@ -59,22 +59,22 @@ function isWorkBehind({ metadata, status }: KubeObject, mark: string): boolean {
 }
 
 /**
- * Whether the agent of a cluster may show a certificate of another CA than the one that `organizationalUnit` stands for. Also where it has
- * a token for the hub: its certificate for the broker it gets by a request all the same.
+ * Whether the agent of a cluster may still use a certificate of another CA than that of `organizationalUnit`. This applies to an agent with a
+ * token for the hub as well, because its certificate for the broker always comes from a request.
  */
 export function mayUseOtherSigner(
   { agentSigner, registrations }: ManagedClusterAddOn,
   organizationalUnit: string,
   nowMs: number,
 ): boolean {
-  // Nobody has told its klusterlet to ask for one yet.
+  // The klusterlet has not been told yet to request a certificate.
   if (!registrations.some(({ signer }) => signer === agentSignerName)) return false;
   if (agentSigner?.organizationalUnit !== organizationalUnit) return true;
   return nowMs - agentSigner.sinceMs < certificateDeliveryMs;
 }
 
 /**
- * How long it may take from the signature until the agent shows the certificate, in milliseconds: the klusterlet fetches it, the
- * kubelet brings the Secret into the pod, and the agent reads it.
+ * The longest time from the signature until the agent uses the certificate, in milliseconds. The klusterlet fetches it, the kubelet updates
+ * the Secret in the pod, and the agent reads it.
  */
 export const certificateDeliveryMs = 10 * 60_000;

@@ -3,14 +3,14 @@ import { fields, items } from '../api/fields.ts';
 import { annotations } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
 
-/** An object of which only as much is kept as is looked at; `fingerprint` stands for the rest. */
+/** A cached object with only the fields that are used. `fingerprint` identifies the rest. */
 export interface CachedObject extends KubeObject {
   readonly fingerprint: string;
 }
 
 /**
- * Stands for everything in an object but its status and the server's own bookkeeping: two that are equal have been edited by nobody in
- * between.
+ * Identifies the content of an object, without its status and the metadata that the API server maintains. Equal fingerprints mean that no
+ * program has edited the object in between.
  */
 export function fingerprintOf(object: KubeObject): string {
   if (isKept(object)) return object.fingerprint;
@@ -22,13 +22,13 @@ export function fingerprintOf(object: KubeObject): string {
   });
 }
 
-/** For objects of which we only ask whether they are there and as we left them: of thousands, each saves kilobytes. */
+/** Keeps metadata and fingerprint. That saves kilobytes for each of thousands of objects. */
 export function trimToFingerprint(object: KubeObject): CachedObject {
   const { apiVersion, kind, metadata } = object;
   return { apiVersion, kind, metadata: shortMeta(metadata), fingerprint: fingerprintOf(object) };
 }
 
-/** A ManifestWork without its manifests, and without what the work agent says of the values it was asked for. */
+/** Keeps a ManifestWork without its manifests and without the feedback values from the work agent. */
 export function trimManifestWork(object: KubeObject): CachedObject {
   const { conditions, resourceStatus } = fields(object['status']);
   const manifests = items(fields(resourceStatus)['manifests']).map(
@@ -51,7 +51,7 @@ export function trimManifestWork(object: KubeObject): CachedObject {
   };
 }
 
-/** What an agent depends on; the rest of a ManagedCluster changes often, and means nothing to us. */
+/** Keeps the fields of a ManagedCluster that agents depend on. The others change often. */
 export function trimManagedCluster(object: KubeObject): KubeObject {
   const { apiVersion, kind, metadata, spec } = object;
   const { [lastApplied]: _, ...annotations } = metadata.annotations ?? {};
@@ -64,10 +64,10 @@ export function trimManagedCluster(object: KubeObject): KubeObject {
   };
 }
 
-/** Repeats the whole object. */
+/** This annotation of kubectl repeats the whole object. */
 const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration';
 
-/** Whether what is kept of an object is the same in both. */
+/** Whether two cached objects are equal except for their resourceVersion. */
 export function isSameButVersion(a: KubeObject | undefined, b: KubeObject | undefined): boolean {
   return a !== undefined && b !== undefined && contentHash(plain(a)) === contentHash(plain(b));
 }

@@ -36,6 +36,6 @@ describe('an object that has a name of ours', () => {
       ),
     ],
   ])('is left alone where it %s', (_what, object) => {
-    expect(nameConflict(object)).toContain('somebody else made it');
+    expect(nameConflict(object)).toContain('another program made it');
   });
 });

@@ -250,7 +250,7 @@ describe('nextStatus', () => {
         status: 'True',
         reason: 'Distributing',
         message:
-          'The next CA in Secret hub/s is trusted and signs nothing yet; it goes on at 2026-11-22T19:00:00Z',
+          'The next CA in Secret hub/s is trusted and signs nothing yet; the next stage begins at 2026-11-22T19:00:00Z',
       },
     ],
     [
@@ -264,7 +264,7 @@ describe('nextStatus', () => {
         status: 'True',
         reason: 'Retiring',
         message:
-          'The new CA in Secret hub/s signs, and the one before is still trusted; it goes on at 2026-11-22T19:00:00Z, or until 2026-11-23T19:00:00Z waits for 5 clusters without a certificate of the new one in use: a, b, c and 2 more',
+          'The new CA in Secret hub/s signs, and the previous CA is still trusted; the next stage begins at 2026-11-22T19:00:00Z, or at the latest at 2026-11-23T19:00:00Z while it waits for 5 clusters without a certificate of the new CA: a, b, c and 2 more',
       },
     ],
     [
@@ -274,7 +274,7 @@ describe('nextStatus', () => {
         status: 'True',
         reason: 'Retiring',
         message:
-          'The new CA in Secret hub/s signs, and the one before is still trusted; it stays so until Valid and HubApplied are True',
+          'The new CA in Secret hub/s signs, and the previous CA is still trusted; the rotation is paused until Valid and HubApplied are True',
       },
     ],
   ])('says of a rotation that %s', (_, agents, condition) => {
@@ -288,6 +288,6 @@ describe('nextStatus', () => {
     const konnectivity = { secret: 'hub/s', stage: 'distributing', wait } as const;
     expect(
       conditionsOf({ rotations: { konnectivity, agents: undefined } })['SignerRotating']?.message,
-    ).toMatch(/waits for 1 cluster without what is trusted now: c1$/);
+    ).toMatch(/waits for 1 cluster without the newest CA bundle: c1$/);
   });
 });
