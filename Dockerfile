@@ -9,7 +9,7 @@ WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
 # The bundler needs no package's install script.
 RUN npm ci --ignore-scripts
-COPY scripts/build.ts scripts/
+COPY scripts/build.ts scripts/bundle.ts scripts/
 COPY src/ src/
 RUN node scripts/build.ts
 

@@ -10,8 +10,9 @@ export const suites = { quick: ['quick'], full: ['full', 'chaos'] } as const;
 const shared = {
   // Tests use real sockets and child processes. With one process per file, a leak stays in its file.
   pool: 'forks',
-  testTimeout: 20_000,
-  hookTimeout: 20_000,
+  // Only tests that hang take this long. On a busy machine a test of one second can take twenty.
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
 } as const;
 
 export default defineConfig({

@@ -60,12 +60,24 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
 
+  // The entries of the npm package; nothing imports them.
+  'src/exports': {
+    imports: [
+      ...protocol,
+      'src/dialer',
+      'src/dialer/node',
+      'src/konnectivity-client',
+      'src/stream-io',
+    ],
+  },
+
   // Everything outside src may import all of src. Nothing imports tests.
   testkit: { imports: ['src'] },
   test: { imports: ['src', 'testkit', 'scripts', 'bench', 'demo', 'vitest.config.ts'] },
   scripts: { imports: ['src', 'testkit', 'vitest.config.ts'] },
   bench: { imports: ['src', 'testkit', 'scripts', 'demo'] },
   demo: { imports: ['src'] },
+  examples: { imports: ['src'] },
 };
 
 /** The only folder under src that imports each package; packages that are missing here may not be imported at all. */

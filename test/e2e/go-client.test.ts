@@ -154,7 +154,7 @@ for (const bridgeApart of [false, true]) {
         await using stalled = await startTarget({ mode: 'never-reads' });
         const stalledTo = direction === 'up' ? through(stalled) : through(fast);
         const args = ['--to', through(fast), '--stalled-to', stalledTo, '--direction', direction];
-        const result = await run('isolation', ...args, '--streams', '8', '--window', '1s');
+        const result = await run('isolation', ...args, '--streams', '8', '--window', '3s');
         expect(result).toMatchObject({ ok: true, streams: 8 });
         for (const rate of result['duringBytesPerSecond'] as number[])
           expect(rate).toBeGreaterThan(0);

@@ -9,6 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const keptOutputChars = 64 * 1024;
 const defaultKillAfterMs = 5000;
 const keptLines = 2000;
+/** Less than a test may take, so that the failure says what did not come. A busy machine is no failure. */
+const defaultWaitMs = 45_000;
 const portPollMs = 25;
 /** Where everything that programs write is kept, for whoever looks into a failure. */
 const logDirectory = process.env['PROGRAM_LOGS'];
@@ -28,7 +30,7 @@ export interface ProgramOptions {
 }
 
 export interface WaitOptions {
-  /** How long to wait, in milliseconds (default 15_000). */
+  /** How long to wait, in milliseconds (default 45_000). */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -193,7 +195,7 @@ export class Program implements AsyncDisposable {
   }
 
   async #unlessOver<T>(awaited: Promise<T>, what: string, options: WaitOptions): Promise<T> {
-    const { timeoutMs = 15_000, signal } = options;
+    const { timeoutMs = defaultWaitMs, signal } = options;
     const over = Promise.withResolvers<never>();
     const fail = (why: string, cause?: unknown) =>
       over.reject(new Error(`${this.name}: ${why}; its output:\n${this.#output}`, { cause }));
