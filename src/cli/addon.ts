@@ -21,7 +21,7 @@ export const addonCommand: Command = {
     'and an agent in every cluster that has the addon. POD_NAMESPACE must name the namespace that it runs in, and POD_NAME may name ' +
     'this process. Several may run; with --leader-elect one of them works. The flags are those of Cluster Proxy; those of klog are accepted with a warning.',
   groups: [
-    { title: 'Where it runs', table: addonTable },
+    { title: 'The manager', table: addonTable },
     { title: 'Certificates', table: addonCertificatesTable },
     { title: 'What it deploys', table: addonAgentTable },
     { title: 'Redis', table: addonRedisTable },

@@ -16,7 +16,7 @@ export const bridgeCommand: Command = {
   groups: [
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'The broker', table: brokerLinkTable },
-    { title: 'How it is', table: bridgeStatusTable },
+    { title: 'Health and metrics', table: bridgeStatusTable },
     { title: 'The process', table: processTable },
   ],
   examples: [

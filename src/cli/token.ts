@@ -29,7 +29,7 @@ const keygenTable = {
     kind: 'string',
     placeholder: 'FILE',
     default: defaultKey,
-    help: 'Where the private key is written. The public one gets the same name with .pub. Existing files are not replaced.',
+    help: 'The file of the private key. The file of the public key has the same name with .pub. Existing files are not replaced.',
   },
 } as const satisfies OptionsTable;
 
@@ -38,7 +38,7 @@ const agentTokenTable = {
     name: 'cluster',
     kind: 'clusterName',
     required: true,
-    help: 'The cluster that the holder may speak for, and no other.',
+    help: 'The cluster that the owner of the token may speak for.',
   },
   ttlMs: ttlOption,
   key: keyOption,
@@ -51,7 +51,7 @@ const dialerTokenTable = {
     parse: parseCallerName,
     placeholder: 'NAME',
     required: true,
-    help: 'Who the holder is, in the logs of brokers and agents.',
+    help: "The name of the token's owner in the logs of brokers and agents.",
   },
   ttlMs: ttlOption,
   key: keyOption,
