@@ -95,8 +95,8 @@ export const tokenAgentCommand: Command = {
   name: 'token agent',
   summary: 'issue the token that the agents of one cluster show to a broker',
   about:
-    'Prints a token that names one cluster. Its agents show it to the broker; for any other cluster the broker answers 403. ' +
-    'The token alone goes to stdout.',
+    'Prints a token that names one cluster. The agents of that cluster show it to the broker. For any other cluster the broker answers 403. ' +
+    'Only the token goes to stdout.',
   groups: [{ title: 'Options', table: agentTokenTable }],
   examples: [
     { says: 'valid for 30 days', line: 'culvert token agent --cluster prod-1 > prod-1.token' },
@@ -118,7 +118,7 @@ export const tokenDialerCommand: Command = {
   name: 'token dialer',
   summary: 'issue the token that a bridge elsewhere shows to a broker',
   about:
-    'Prints a token for a caller that opens streams into clusters, such as `culvert bridge`. The token alone goes to stdout.',
+    'Prints a token for a caller that opens streams into clusters, such as `culvert bridge`. Only the token goes to stdout.',
   groups: [{ title: 'Options', table: dialerTokenTable }],
   examples: [
     { says: 'valid for 30 days', line: 'culvert token dialer --name bridge-1 > bridge-1.token' },
