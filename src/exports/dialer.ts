@@ -5,6 +5,7 @@ export { type ProxyEnvironment, readProxyEnvironment } from '../base/net/proxy-e
 export { Secret } from '../base/secret.ts';
 export type { Dialer, OpenOptions } from '../dialer/dialer.ts';
 export { createRemoteDialer, type RemoteDialerOptions } from '../dialer/node/remote-dialer.ts';
+export type { WebStreamPair } from '../stream-io/web-streams.ts';
 export { TunnelError, type TunnelErrorCode } from '../tunnel/errors.ts';
 export type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
-export type { Target } from '../tunnel/stream-request.ts';
+export type { Caller, Target } from '../tunnel/stream-request.ts';
