@@ -9,7 +9,12 @@ const docs = readdirSync(new URL('docs', root)).filter((name) => name.endsWith('
 const pages = [
   ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
   ...docs.map((name) => `docs/${name}`),
-  ...['charts/agent/README.md', 'examples/go-client-go/README.md', 'examples/typescript/README.md'],
+  ...[
+    'charts/agent/README.md',
+    'charts/cluster-proxy/README.md',
+    'examples/go-client-go/README.md',
+    'examples/typescript/README.md',
+  ],
 ];
 const notes = ['cluster-proxy', 'agent'].map((chart) => `charts/${chart}/templates/NOTES.txt`);
 
