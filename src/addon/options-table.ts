@@ -24,7 +24,7 @@ export const addonTable = {
     parse: parseListenAddress,
     placeholder: '[HOST]:PORT',
     default: ':58080',
-    help: 'The address of /metrics. Without a host: every address. 0: metrics are not served.',
+    help: 'Where metrics are served; without a host on every address, 0 for nowhere.',
   },
   healthListen: {
     name: 'health-probe-bind-address',
@@ -32,17 +32,17 @@ export const addonTable = {
     parse: parseListenAddress,
     placeholder: '[HOST]:PORT',
     default: ':58081',
-    help: 'The address of /healthz and /readyz. Without a host: every address. 0: they are not served.',
+    help: 'Where /healthz and /readyz are answered; without a host on every address, 0 for nowhere.',
   },
   leaderElect: {
     name: 'leader-elect',
     kind: 'boolean',
-    help: 'Work only while this process holds a lease. Other processes wait to take over.',
+    help: 'Work only while holding a lease, so that several can stand ready.',
   },
   kubeconfig: {
     name: 'kubeconfig',
     kind: 'file',
-    help: 'A kubeconfig for the hub, for a manager outside of it. In a pod the ServiceAccount is used.',
+    help: 'How to reach the hub from outside of it. In a pod the ServiceAccount is used.',
   },
 } as const satisfies OptionsTable;
 
@@ -59,7 +59,7 @@ export const addonCertificatesTable = {
     parse: parseObjectName,
     placeholder: 'NAME',
     default: 'cluster-proxy-signer',
-    help: 'The Secret with the CA of brokers and konnectivity clients. The manager makes it if it does not exist.',
+    help: 'The Secret with the CA of brokers and konnectivity clients. It is made where there is none.',
   },
 } as const satisfies OptionsTable;
 
@@ -74,25 +74,25 @@ export const addonAgentTable = {
     name: 'agent-install-namespace',
     kind: 'dnsLabel',
     default: defaultInstallNamespace,
-    help: 'The namespace in which agents are installed, unless an AddOnDeploymentConfig names another one.',
+    help: 'Where agents are installed, unless an AddOnDeploymentConfig names another namespace.',
   },
   enableKubeApiProxy: {
     name: 'enable-kube-api-proxy',
     kind: 'boolean',
     default: 'true',
-    help: 'Whether the name of a cluster leads to its kube-apiserver. Otherwise agents reach only the destinations of spec.proxyAgent.allow. An AddOnDeploymentConfig can override this.',
+    help: 'Whether the name of a cluster leads to its kube-apiserver. Otherwise agents reach only what spec.proxyAgent.allow names; an AddOnDeploymentConfig may say otherwise.',
   },
   enableServiceProxy: {
     name: 'enable-service-proxy',
     kind: 'boolean',
     default: 'true',
-    help: 'Accepted for existing deployments. It has no effect, because there is no user-server yet.',
+    help: 'Accepted for the sake of existing deployments: there is no user-server yet, so it does nothing.',
   },
   enableNetworkPolicies: {
     name: 'enable-network-policies',
     kind: 'boolean',
     default: 'false',
-    help: 'Makes NetworkPolicies for brokers and agents.',
+    help: 'Make NetworkPolicies for brokers and agents.',
   },
   apiServerPorts: {
     name: 'api-server-ports',
@@ -100,14 +100,14 @@ export const addonAgentTable = {
     min: 1,
     max: 65_535,
     repeatable: true,
-    help: 'A TCP port at which the kube-apiservers of the hub and of managed clusters listen. NetworkPolicies allow egress to it. Without this option they allow every TCP port.',
+    help: 'A TCP port at which the kube-apiservers of the hub and of managed clusters listen: NetworkPolicies allow egress to it. Without one they allow every TCP port.',
   },
   imagePullPolicy: {
     name: 'image-pull-policy',
     kind: 'choice',
     choices: ['Always', 'IfNotPresent', 'Never'],
     default: 'IfNotPresent',
-    help: 'The pull policy of the brokers: Always, IfNotPresent or Never.',
+    help: 'Of the brokers: Always, IfNotPresent or Never.',
   },
   imagePullSecrets: {
     name: 'image-pull-secrets',
@@ -115,14 +115,14 @@ export const addonAgentTable = {
     parse: parseObjectName,
     placeholder: 'NAME',
     repeatable: true,
-    help: "A Secret in the brokers' namespace, for pulling their image.",
+    help: 'A Secret beside the brokers that their image is pulled with.',
   },
   featureGates: {
     name: 'feature-gates',
     kind: 'string',
     placeholder: 'NAME=BOOL',
     repeatable: true,
-    help: 'Features that are not stable yet. ClusterProfile=true is accepted and has no effect yet.',
+    help: 'Switches of what is not settled: ClusterProfile=true is accepted and does nothing yet.',
   },
 } as const satisfies OptionsTable;
 
@@ -133,21 +133,21 @@ export const addonRedisTable = {
     kind: 'parsed',
     parse: parseRedisUrl,
     placeholder: 'URL',
-    help: "The URL of the brokers' Redis, without password. The ManagedProxyConfiguration can name another one.",
+    help: 'The Redis of several brokers, without password. The ManagedProxyConfiguration may name another.',
   },
   redisSecretName: {
     name: 'redis-secret-name',
     kind: 'parsed',
     parse: parseObjectName,
     placeholder: 'NAME',
-    help: "A Secret in the brokers' namespace, instead of --redis-url. Its key url has the URL with the password.",
+    help: 'Instead of --redis-url: a Secret beside the brokers with the whole URL, password included, in its key url.',
   },
   redisCaSecretName: {
     name: 'redis-ca-secret-name',
     kind: 'parsed',
     parse: parseObjectName,
     placeholder: 'NAME',
-    help: "A Secret in the brokers' namespace. Its key ca.crt is trusted for rediss://.",
+    help: 'A Secret beside the brokers whose key ca.crt is trusted for rediss://.',
   },
 } as const satisfies OptionsTable;
 

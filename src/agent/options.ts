@@ -35,7 +35,7 @@ export const agentLinkTable = {
     kind: 'parsed',
     parse: parseHubService,
     placeholder: 'NAMESPACE/SCHEME:SERVICE:PORT',
-    help: "The Service of the broker, instead of --broker-url. The agent reaches it through the hub's kube-apiserver, with --hub-kubeconfig.",
+    help: 'Instead of --broker-url: the Service of the broker, reached through the kube-apiserver of the hub with --hub-kubeconfig.',
   },
   hubKubeconfig: {
     name: 'hub-kubeconfig',
@@ -47,7 +47,7 @@ export const agentLinkTable = {
     name: 'certificate-dir',
     kind: 'string',
     placeholder: 'DIR',
-    help: 'Holds tls.crt and tls.key of the registration with the hub. The agent shows the certificate to the broker, and reads both files again at every connect.',
+    help: 'Holds tls.crt and tls.key of the registration with the hub: shown to the broker, and read again at every connect.',
   },
   ...otherLinkTable,
 } as const satisfies OptionsTable;
@@ -59,7 +59,7 @@ export const agentHealthTable = {
     kind: 'parsed',
     parse: parseLeaseName,
     placeholder: 'NAMESPACE/NAME',
-    help: "A Lease in the agent's cluster. The agent renews it every minute while the broker answers through a tunnel.",
+    help: 'A Lease in the cluster that this runs in, renewed every minute while the broker answers through a tunnel.',
   },
   statusListen: {
     name: 'status-listen',
@@ -80,7 +80,7 @@ export const agentTable = {
   installNamespace: {
     name: 'install-namespace',
     kind: 'dnsLabel',
-    help: 'The namespace in which this agent runs. CLUSTER.NAMESPACE is then a destination like CLUSTER. The agent refuses any other namespace.',
+    help: 'The namespace that this runs in: CLUSTER.NAMESPACE then is a destination like CLUSTER. No other namespace is.',
   },
   agentId: {
     name: 'agent-id',
@@ -94,7 +94,7 @@ export const agentTable = {
     name: 'enable-kube-api-proxy',
     kind: 'boolean',
     default: 'true',
-    help: 'Whether the name of the cluster leads to --kube-apiserver. Otherwise clients reach only the destinations of --allow.',
+    help: 'Whether the name of the cluster leads to --kube-apiserver. Otherwise only what --allow names is reached.',
   },
 } as const satisfies OptionsTable;
 

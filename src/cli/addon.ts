@@ -17,12 +17,11 @@ export const addonCommand: Command = {
   name: 'addon',
   summary: 'manage brokers, agents and certificates on a hub of Open Cluster Management',
   about:
-    'Runs on the hub. It makes the objects that the ManagedProxyConfiguration cluster-proxy describes: brokers and their ' +
-    'certificates, and an agent in every cluster that has the addon. POD_NAMESPACE must name the namespace of this pod, and ' +
-    'POD_NAME can name this process. Several managers may run. With --leader-elect one of them works at a time. The flags ' +
-    'are the flags of Cluster Proxy. The flags of klog are accepted with a warning.',
+    'Runs on the hub. It keeps everything that the ManagedProxyConfiguration cluster-proxy asks for: brokers and their certificates, ' +
+    'and an agent in every cluster that has the addon. POD_NAMESPACE must name the namespace that it runs in, and POD_NAME may name ' +
+    'this process. Several may run; with --leader-elect one of them works. The flags are those of Cluster Proxy; those of klog are accepted with a warning.',
   groups: [
-    { title: 'The manager', table: addonTable },
+    { title: 'Where it runs', table: addonTable },
     { title: 'Certificates', table: addonCertificatesTable },
     { title: 'What it deploys', table: addonAgentTable },
     { title: 'Redis', table: addonRedisTable },

@@ -16,9 +16,9 @@ export const agentCommand: Command = {
   name: 'agent',
   summary: 'connect a cluster to a broker, from inside the cluster',
   about:
-    'Runs in a cluster and connects outbound to a broker by WebSocket. It connects streams to the kube-apiserver and to ' +
-    'the destinations of --allow. The hub cannot widen that list. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured on the ' +
-    'way to the broker. Run several agents for availability.',
+    'Runs in a cluster and makes one outbound WebSocket connection to a broker. Streams that arrive through it are ' +
+    'connected to the kube-apiserver and to the destinations named by --allow, and to nothing else: the hub cannot widen ' +
+    'that list. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured on the way to the broker. Run several for availability.',
   groups: [
     {
       title: 'What it serves',

@@ -11,12 +11,12 @@ export const bridgeCommand: Command = {
   name: 'bridge',
   summary: 'serve konnectivity clients near them, through a broker elsewhere',
   about:
-    'Serves konnectivity clients like `culvert broker --konnectivity-listen`, but in a process of its own. The bridge runs ' +
-    'near its clients and connects outbound to a broker that may be far away.',
+    'Serves konnectivity clients as `culvert broker --konnectivity-listen` does, but from a process of its own: near its ' +
+    'clients, and connecting outbound to a broker that may be far away.',
   groups: [
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'The broker', table: brokerLinkTable },
-    { title: 'Health and metrics', table: bridgeStatusTable },
+    { title: 'How it is', table: bridgeStatusTable },
     { title: 'The process', table: processTable },
   ],
   examples: [

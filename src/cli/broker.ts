@@ -46,8 +46,8 @@ export const brokerCommand: Command = {
   name: 'broker',
   summary: 'accept the tunnels of agents, and konnectivity clients beside them',
   about:
-    'Runs on the hub. Agents connect to --listen over WebSockets, and the broker finds them by the name of their cluster. ' +
-    'With --konnectivity-listen or --konnectivity-uds the same process also serves unchanged konnectivity clients.',
+    'Runs on the hub. Agents connect to --listen over WebSockets and are found there by the name of their cluster. Given ' +
+    '--konnectivity-listen or --konnectivity-uds it also serves konnectivity clients, unchanged, from the same process.',
   groups: [
     { title: 'Agents and dialers', table: brokerTable },
     { title: 'Several replicas', table: replicaTable },

@@ -16,7 +16,7 @@ export const localTable = {
     name: 'konnectivity-listen',
     ...loopbackAddress,
     default: '127.0.0.1:8090',
-    help: 'The address at which konnectivity clients connect (plain gRPC). Loopback only.',
+    help: 'Where konnectivity clients connect (plain gRPC); loopback only.',
   },
   cluster: {
     name: 'cluster',

@@ -11,7 +11,7 @@ const devTable = {
     name: 'listen',
     ...loopbackAddress,
     default: '127.0.0.1:8080',
-    help: 'The address at which agents connect. Loopback only, because no client is asked for credentials. Port 0 takes any free port.',
+    help: 'Where agents connect; loopback only, no client is asked for credentials. Port 0 takes any free one.',
   },
   ...localTable,
 } as const satisfies OptionsTable;

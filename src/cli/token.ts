@@ -29,7 +29,7 @@ const keygenTable = {
     kind: 'string',
     placeholder: 'FILE',
     default: defaultKey,
-    help: 'The file of the private key. The file of the public key has the same name with .pub. Existing files are not replaced.',
+    help: 'Where the private key is written. The public one gets the same name with .pub. Existing files are not replaced.',
   },
 } as const satisfies OptionsTable;
 
@@ -38,7 +38,7 @@ const agentTokenTable = {
     name: 'cluster',
     kind: 'clusterName',
     required: true,
-    help: 'The cluster that the owner of the token may speak for.',
+    help: 'The cluster that the holder may speak for, and no other.',
   },
   ttlMs: ttlOption,
   key: keyOption,
@@ -51,7 +51,7 @@ const dialerTokenTable = {
     parse: parseCallerName,
     placeholder: 'NAME',
     required: true,
-    help: "The name of the token's owner in the logs of brokers and agents.",
+    help: 'Who the holder is, in the logs of brokers and agents.',
   },
   ttlMs: ttlOption,
   key: keyOption,
@@ -95,8 +95,8 @@ export const tokenAgentCommand: Command = {
   name: 'token agent',
   summary: 'issue the token that the agents of one cluster show to a broker',
   about:
-    'Prints a token that names one cluster. The agents of that cluster show it to the broker. For any other cluster the broker answers 403. ' +
-    'Only the token goes to stdout.',
+    'Prints a token that names one cluster. Its agents show it to the broker; for any other cluster the broker answers 403. ' +
+    'The token alone goes to stdout.',
   groups: [{ title: 'Options', table: agentTokenTable }],
   examples: [
     { says: 'valid for 30 days', line: 'culvert token agent --cluster prod-1 > prod-1.token' },
@@ -118,7 +118,7 @@ export const tokenDialerCommand: Command = {
   name: 'token dialer',
   summary: 'issue the token that a bridge elsewhere shows to a broker',
   about:
-    'Prints a token for a caller that opens streams into clusters, such as `culvert bridge`. Only the token goes to stdout.',
+    'Prints a token for a caller that opens streams into clusters, such as `culvert bridge`. The token alone goes to stdout.',
   groups: [{ title: 'Options', table: dialerTokenTable }],
   examples: [
     { says: 'valid for 30 days', line: 'culvert token dialer --name bridge-1 > bridge-1.token' },

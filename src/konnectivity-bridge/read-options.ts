@@ -14,7 +14,7 @@ export const bridgeStatusTable = {
   statusListen: {
     name: 'status-listen',
     kind: 'hostPort',
-    help: 'Serves /healthz, /readyz (the broker can be reached) and /metrics over plain HTTP, to every client that can reach the address. Without it they are not served.',
+    help: 'Serves /healthz, /readyz (the broker can be reached) and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
   },
 } as const satisfies OptionsTable;
 

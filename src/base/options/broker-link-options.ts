@@ -23,32 +23,32 @@ export const brokerLinkTable = {
   tokenFile: {
     name: 'token-file',
     kind: 'file',
-    help: 'Holds the enrolment token that `culvert token` made. The file is read at every connect, so it can be replaced without a restart.',
+    help: 'Holds the enrolment token that `culvert token` made. Read at every connect, so it can be replaced while running.',
   },
   token: {
     name: 'token',
     kind: 'string',
     secret: true,
     envOnly: true,
-    help: 'The enrolment token itself, instead of a file. It is never a flag, because other users can read command lines.',
+    help: 'The enrolment token itself, where there is no file for it. Never a flag: command lines are public.',
   },
   caFile: {
     name: 'ca-file',
     kind: 'file',
     holdsCasOf: 'servers',
-    help: 'Certificates (PEM) to trust besides the well-known CAs, for a broker or an https:// proxy with a private CA.',
+    help: 'Certificates (PEM) to trust besides the well-known ones, for a broker, or an https:// proxy on the way, with a private CA.',
   },
   serverName: {
     name: 'server-name',
     kind: 'string',
     placeholder: 'NAME',
-    help: "The name in the broker's certificate, if it is not the host of the URL.",
+    help: 'The name that the certificate of the broker must carry, where it is not the host of the URL.',
   },
   hostHeader: {
     name: 'host-header',
     kind: 'string',
     placeholder: 'NAME',
-    help: 'The Host header, if an ingress routes by it and the URL has another name.',
+    help: 'The Host header to send, where an ingress routes by it and the URL names something else.',
   },
   header: {
     name: 'header',
@@ -56,12 +56,12 @@ export const brokerLinkTable = {
     placeholder: 'NAME=VALUE',
     repeatable: true,
     secret: true,
-    help: 'A header for a gateway in front of the broker. It is sent in the request that opens a link, and never to a proxy. Use --header-file for secrets, because other users can read command lines.',
+    help: 'A header for a gateway in front of the broker. Sent in the request that opens a link and never to a proxy. Command lines are public: use --header-file for secrets.',
   },
   headerFile: {
     name: 'header-file',
     kind: 'file',
-    help: 'Holds such headers, one on each line: `NAME: VALUE`. The file is read at every connect, and its values are never logged.',
+    help: 'Holds such headers, one on each line: `NAME: VALUE`. Read at every connect, and never logged.',
   },
 } as const satisfies OptionsTable;
 

@@ -25,30 +25,30 @@ export const brokerTable = {
   tlsCert: {
     name: 'tls-cert',
     kind: 'file',
-    help: 'Certificate chain (PEM) for --listen. Omit it if an ingress ends TLS in front of the broker.',
+    help: 'Certificate chain (PEM) for --listen. Leave it out where an ingress ends TLS in front of the broker.',
   },
   tlsKey: { name: 'tls-key', kind: 'file', help: 'Private key (PEM) of --tls-cert.' },
   tokenPublicKey: {
     name: 'token-public-key',
     kind: 'file',
     repeatable: true,
-    help: 'Public key (PEM) of enrolment tokens, made by `culvert token keygen`. The broker accepts several keys at a time, also in one file, so that keys can be rotated.',
+    help: 'Public key (PEM) of enrolment tokens, made by `culvert token keygen`. Several are accepted side by side, for rotation, also in one file.',
   },
   agentCa: {
     name: 'agent-ca',
     kind: 'file',
     holdsCasOf: 'clients',
-    help: "The CAs (PEM) that sign the agents' certificates for their registration with the hub. Agents show the certificates in the TLS handshake or by a token.",
+    help: "The CAs (PEM) that sign agents' certificates for their registration with the hub; agents show them in the TLS handshake or by a token.",
   },
   kubernetes: {
     name: 'kubernetes',
     kind: 'boolean',
-    help: "Asks the API server of this pod's cluster about the agents' ServiceAccount tokens, and about accepted ManagedClusters.",
+    help: "Asks the API server of the cluster that this runs in about agents' ServiceAccount tokens, and which ManagedClusters are accepted.",
   },
   kubeconfig: {
     name: 'kubeconfig',
     kind: 'file',
-    help: 'The same as --kubernetes, with the current context of this kubeconfig.',
+    help: 'The same as --kubernetes, as the current context of this kubeconfig.',
   },
   statusListen: {
     name: 'status-listen',
@@ -74,18 +74,18 @@ export const replicaTable = {
     kind: 'string',
     secret: true,
     placeholder: 'URL',
-    help: 'The directory of several replicas: redis://, rediss://, redis+sentinel:// or redis+cluster://. Without it there is only one broker.',
+    help: 'The directory of several replicas: redis://, rediss://, redis+sentinel:// or redis+cluster://. Without it the broker is alone.',
   },
   redisCa: {
     name: 'redis-ca',
     kind: 'file',
     holdsCasOf: 'servers',
-    help: 'Certificates (PEM) to trust for rediss:// besides the well-known CAs. Read again when they change.',
+    help: 'Certificates (PEM) to trust for rediss:// besides the well-known ones. Read again when they change.',
   },
   redisCert: {
     name: 'redis-cert',
     kind: 'file',
-    help: 'A client certificate (PEM) for a rediss:// server that requires it. Needs --redis-key. Read again when it changes.',
+    help: 'A client certificate (PEM) for a rediss:// that asks for one; with --redis-key. Read again when it changes.',
   },
   redisKey: { name: 'redis-key', kind: 'file', help: 'The key (PEM) of --redis-cert.' },
   redisPrefix: brokerPassthroughTable.redisPrefix,
@@ -93,17 +93,17 @@ export const replicaTable = {
     name: 'replica-address',
     kind: 'url',
     protocols: ['ws:', 'wss:'],
-    help: 'The address at which other replicas reach this replica, such as wss://10.0.0.7:8443. Needed with --redis-url.',
+    help: 'Where the other replicas reach this one, such as wss://10.0.0.7:8443. Needed with --redis-url.',
   },
   allowPlainReplicas: {
     name: 'allow-plain-replicas',
     kind: 'boolean',
-    help: 'Allows ws:// between replicas, also beyond loopback. For networks that are encrypted themselves, because an attacker who can read the network sees which clusters clients talk to, and can take over sessions.',
+    help: 'Lets replicas reach each other by ws:// also beyond loopback. For networks that are encrypted themselves, because an attacker who can read the network sees which clusters clients talk to, and can take over sessions.',
   },
   replicaKeyFile: {
     name: 'replica-key-file',
     kind: 'file',
-    help: 'Holds the key with which replicas authenticate each other. Needed with --redis-url. Each line is a key of 16 characters or more. The first key signs, and all keys are accepted. Read again when it changes.',
+    help: 'Holds the key that the replicas share to know each other. Needed with --redis-url. A key on each line, of 16 characters or more: the first signs, all are accepted. Read again when it changes.',
   },
   replicaCa: {
     name: 'replica-ca',
@@ -115,7 +115,7 @@ export const replicaTable = {
     name: 'replica-server-name',
     kind: 'string',
     placeholder: 'NAME',
-    help: 'The name in the certificates of the other replicas, if it is not the host of their addresses.',
+    help: 'The name that the certificates of the other replicas carry, where it is not the host of their addresses.',
   },
 } as const satisfies OptionsTable;
 
