@@ -80,7 +80,7 @@ class Replica {
 
 const real = { redis: await ground.debian('redis-server') };
 
-describeWith(real, 'two replicas with TLS between them', ({ redis }) => {
+describeWith(real, 'Two replicas with TLS between them', ({ redis }) => {
   let directory: string;
   let certificates: TestCertificates;
   let store: Service;
@@ -150,7 +150,7 @@ describeWith(real, 'two replicas with TLS between them', ({ redis }) => {
     return stream;
   }
 
-  it('change their key one after the other, and refuse nobody who has either', async () => {
+  it('Two replicas change their key one after the other without refusing each other', async () => {
     await startEntrance();
     const standing = await dial();
     await Promise.all([holder.putKeys(oldKey, newKey), entrance.putKeys(oldKey, newKey)]);
@@ -168,7 +168,7 @@ describeWith(real, 'two replicas with TLS between them', ({ redis }) => {
     expect((await standing.readAll()).toString()).toBe('still here');
   }, 90_000);
 
-  it('trust another CA when it is in the file, and nobody when it is not', async () => {
+  it('Two replicas trust another CA only while it is in the file', async () => {
     await startEntrance();
     await dial();
     const renewed = await certificates.clientAuthority.issue({
@@ -183,7 +183,7 @@ describeWith(real, 'two replicas with TLS between them', ({ redis }) => {
     await dial();
   }, 60_000);
 
-  it('expect the name that they are told, and not that of the address', async () => {
+  it('Two replicas expect the configured server name instead of the address', async () => {
     await startEntrance('localhost');
     await expect(dial()).rejects.toMatchObject({ code: 'no_agent' });
     expect(entrance.failure).toMatch(/replica\.internal/);

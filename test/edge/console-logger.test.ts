@@ -3,8 +3,8 @@ import { createConsoleLogger } from '../../src/broker/edge/console-logger.ts';
 
 afterEach(() => void vi.restoreAllMocks());
 
-describe('the log of the edge', () => {
-  it('hides credentials and cuts long texts, as on Node', () => {
+describe('The console logger', () => {
+  it('The console logger hides credentials and cuts long texts, as on Node', () => {
     const write = vi.spyOn(console, 'warn').mockImplementation(() => {});
     const log = createConsoleLogger('info', { token: 'sesame', replica: 'edge' });
     log.child({ password: 'sesame' }).warn('refused', { path: 'x'.repeat(14_000) });
