@@ -3,7 +3,13 @@
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import { connect } from '../../src/dialer/node/connect.ts';
-import { createRemoteDialer, readProxyEnvironment, readSecretFile, silentLogger, type Target } from '../../src/exports/dialer.ts';
+import {
+  createRemoteDialer,
+  readProxyEnvironment,
+  readSecretFile,
+  silentLogger,
+  type Target,
+} from '../../src/exports/dialer.ts';
 
 const { values } = parseArgs({
   options: {
