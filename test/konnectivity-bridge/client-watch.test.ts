@@ -4,7 +4,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
-import { ManualClock } from './manual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { ProxyPeer } from './proxy-peer.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
 import { ScriptedDialer, type ScriptedStream } from './scripted-dialer.ts';
@@ -15,10 +15,10 @@ const listen = { host: '127.0.0.1', port: 0 };
 const portOf = (address: string): number => Number(address.slice(address.lastIndexOf(':') + 1));
 
 /** Lets time pass in steps, with turns of the event loop between them, until the stream is reset. Returns the time in milliseconds. */
-async function untilReset(clock: ManualClock, stream: ScriptedStream): Promise<number> {
+async function untilReset(clock: VirtualClock, stream: ScriptedStream): Promise<number> {
   const startMs = clock.now();
   while (stream.resetBy === undefined && clock.now() - startMs < 200_000) {
-    clock.advance(1_000);
+    clock.advanceSync(1_000);
     for (let count = 0; count < 20; count++) await turn();
   }
   return clock.now() - startMs;
@@ -30,7 +30,7 @@ it.each(['TLS', 'plain text'])(
     await using certificates = await makeTestCertificates();
     const { server, client } = certificates;
     const tls = { certFile: server.cert, keyFile: server.key, clientCaFile: client.ca };
-    const clock = new ManualClock();
+    const clock = new VirtualClock();
     const dialer = new ScriptedDialer();
     const options = how === 'TLS' ? { listen, tls } : { listen };
     await using bridge = await startTestBridge(dialer, options, { clock });
@@ -66,7 +66,7 @@ it.each(['TLS', 'plain text'])(
 );
 
 it('a client that reads nothing of its call, but answers PING, is kept', async () => {
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   const dialer = new ScriptedDialer();
   await using bridge = await startTestBridge(dialer, { listen }, { clock });
   using session = connectRaw(bridge.address);
@@ -85,7 +85,7 @@ it('a client that reads nothing of its call, but answers PING, is kept', async (
   session.on('ping', (payload) => pings.push(payload));
   while (pings.length < 20) {
     const before = pings.length;
-    clock.advance(10_000);
+    clock.advanceSync(10_000);
     // The bridge asks only if nothing has come since it looked last.
     await Promise.race([once(session, 'ping'), sleep(200)]);
     // The answer to this comes after our answer to the bridge's PING has arrived there.
@@ -96,7 +96,7 @@ it('a client that reads nothing of its call, but answers PING, is kept', async (
 });
 
 it('a connection without calls gets no PING and costs no timer', async () => {
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   await using bridge = await startTestBridge(new ScriptedDialer(), { listen }, { clock });
   using session = connectRaw(bridge.address);
   let pings = 0;
@@ -105,7 +105,7 @@ it('a connection without calls gets no PING and costs no timer', async () => {
   call.stream.end();
   await call.closed;
   await expect.poll(() => clock.pendingTimers).toBe(0);
-  for (let count = 0; count < 60; count++) clock.advance(10_000);
+  for (let count = 0; count < 60; count++) clock.advanceSync(10_000);
   await new Promise((resolve) => session.ping(resolve));
   expect(pings).toBe(0);
 });
