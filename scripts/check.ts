@@ -22,6 +22,7 @@ const steps: readonly Step[] = [
       'testkit',
       'bench',
       'demo',
+      'examples',
       'scripts',
       'vitest.config.ts',
     ],

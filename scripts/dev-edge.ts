@@ -5,8 +5,8 @@ import { describeError } from '../src/base/error.ts';
 import { readOptions } from '../src/base/options/read-options.ts';
 import { formatHostPort } from '../src/base/net/host-port.ts';
 import { createPinoLogger } from '../src/base/log/pino-logger.ts';
-import { readBridgeOptions } from '../src/cli/bridge.ts';
-import { checkLoopback, localTable } from '../src/cli/dev-options.ts';
+import { readBridgeOptions } from '../src/konnectivity-bridge/read-options.ts';
+import { localTable } from '../src/cli/dev-options.ts';
 import { runUntilStopped, together } from '../src/cli/run-until-stopped.ts';
 import { startSampleTarget, type SampleTarget } from '../src/cli/sample-target.ts';
 import { createRemoteDialer } from '../src/dialer/node/remote-dialer.ts';
@@ -21,9 +21,7 @@ try {
 }
 
 async function devEdge(argv: readonly string[]): Promise<number> {
-  const { values } = readOptions(localTable, argv, {}, (draft) =>
-    checkLoopback(draft, ['konnectivityListen']),
-  );
+  const { values } = readOptions(localTable, argv, {});
   const { cluster, konnectivityListen, logLevel } = values;
   const log = createPinoLogger({ level: logLevel });
   return await runUntilStopped(

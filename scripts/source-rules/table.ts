@@ -71,6 +71,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   scripts: { imports: ['src', 'testkit', 'vitest.config.ts'] },
   bench: { imports: ['src', 'testkit', 'scripts', 'demo'] },
   demo: { imports: ['src'] },
+  examples: { imports: ['src'] },
 };
 
 /** The only folder under src that imports each package; packages that are missing here may not be imported at all. */

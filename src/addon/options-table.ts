@@ -1,18 +1,35 @@
 import { defaultInstallNamespace } from './api/names.ts';
 import { processTable } from '../base/options/process-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
+import { ValueError } from '../base/value-error.ts';
+import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
+import type { TextCheck } from './api/field-problem.ts';
+import { parseListenAddress } from './listen-address.ts';
+
+/** A parser that refuses what `check` finds wrong. The sentences of these checks name the text themselves, unless it is a secret. */
+const checked =
+  (check: TextCheck) =>
+  (text: string): string => {
+    const problem = check(text);
+    if (problem !== undefined) throw new ValueError(problem, { withoutText: true });
+    return text;
+  };
+const parseObjectName = checked(objectNameCheck);
+const parseRedisUrl = checked(redisUrlCheck);
 
 export const addonTable = {
-  metricsBindAddress: {
+  metricsListen: {
     name: 'metrics-bind-address',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseListenAddress,
     placeholder: '[HOST]:PORT',
     default: ':58080',
     help: 'Where metrics are served; without a host on every address, 0 for nowhere.',
   },
-  healthProbeBindAddress: {
+  healthListen: {
     name: 'health-probe-bind-address',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseListenAddress,
     placeholder: '[HOST]:PORT',
     default: ':58081',
     help: 'Where /healthz and /readyz are answered; without a host on every address, 0 for nowhere.',
@@ -38,7 +55,8 @@ export const addonCertificatesTable = {
   },
   signerSecretName: {
     name: 'signer-secret-name',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseObjectName,
     placeholder: 'NAME',
     default: 'cluster-proxy-signer',
     help: 'The Secret with the CA of brokers and konnectivity clients. It is made where there is none.',
@@ -46,11 +64,11 @@ export const addonCertificatesTable = {
 } as const satisfies OptionsTable;
 
 export const addonAgentTable = {
-  agentImageName: {
+  agentImage: {
     name: 'agent-image-name',
     kind: 'string',
     placeholder: 'IMAGE',
-    help: 'The image of agents. Without it, the one that the ManagedProxyConfiguration names.',
+    help: 'The image of agents. The default is the image that the ManagedProxyConfiguration names.',
   },
   agentInstallNamespace: {
     name: 'agent-install-namespace',
@@ -76,7 +94,7 @@ export const addonAgentTable = {
     default: 'false',
     help: 'Make NetworkPolicies for brokers and agents.',
   },
-  apiServerPort: {
+  apiServerPorts: {
     name: 'api-server-ports',
     kind: 'integer',
     min: 1,
@@ -93,7 +111,8 @@ export const addonAgentTable = {
   },
   imagePullSecrets: {
     name: 'image-pull-secrets',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseObjectName,
     placeholder: 'NAME',
     repeatable: true,
     help: 'A Secret beside the brokers that their image is pulled with.',
@@ -111,25 +130,36 @@ export const addonAgentTable = {
 export const addonRedisTable = {
   redisUrl: {
     name: 'redis-url',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseRedisUrl,
     placeholder: 'URL',
     help: 'The Redis of several brokers, without password. The ManagedProxyConfiguration may name another.',
   },
   redisSecretName: {
     name: 'redis-secret-name',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseObjectName,
     placeholder: 'NAME',
     help: 'Instead of --redis-url: a Secret beside the brokers with the whole URL, password included, in its key url.',
   },
   redisCaSecretName: {
     name: 'redis-ca-secret-name',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseObjectName,
     placeholder: 'NAME',
     help: 'A Secret beside the brokers whose key ca.crt is trusted for rediss://.',
   },
 } as const satisfies OptionsTable;
 
-/** What every process has, except for what only a process with streams has. */
+/** A part of the options of every process: the addon manager has no streams to drain. */
 export const addonProcessTable = {
   logLevel: processTable.logLevel,
 } as const satisfies OptionsTable;
+
+export const allAddonTable = {
+  ...addonTable,
+  ...addonCertificatesTable,
+  ...addonAgentTable,
+  ...addonRedisTable,
+  ...addonProcessTable,
+} as const;

@@ -1,5 +1,10 @@
 import { hostname } from 'node:os';
-import { type OptionsDraft, readOptions } from '../base/options/read-options.ts';
+import {
+  type OptionsDraft,
+  readOptions,
+  defaultOf,
+  omitOptions,
+} from '../base/options/read-options.ts';
 import { didYouMean } from '../base/options/option-problems.ts';
 import { processId, type ProgramOptions } from '../base/options/process-options.ts';
 import { type Env, envOf, flagOf, type OptionsOf } from '../base/options/option-table.ts';
@@ -11,70 +16,40 @@ import {
   isFeatureGate,
   parseFeatureGates,
 } from './feature-gates.ts';
-import {
-  addonAgentTable,
-  addonCertificatesTable,
-  addonProcessTable,
-  addonRedisTable,
-  addonTable,
-} from './options-table.ts';
-import { isListenAddress, type ListenAddress, parseListenAddress } from './listen-address.ts';
+import { addonProcessTable, allAddonTable } from './options-table.ts';
 import type { RedisSpec } from './configuration/spec.ts';
 import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
+import { brokerPassthroughTable } from '../base/options/passthrough-options.ts';
 
-/** What the addon manager is told. The names of its flags are those of Cluster Proxy's manager. */
-export interface AddonOptions {
-  /** A kubeconfig file; undefined inside a pod, whose ServiceAccount is used. */
-  readonly kubeconfig: string | undefined;
-  /** Where this process runs: its lease and the ConfigMap `ocm-tls-profile` are there. */
+type AddonValues = OptionsOf<typeof allAddonTable>;
+
+/** Rows that `startAddon` gets in another form or not at all. */
+const derivedKeys = [
+  ...(['redisUrl', 'redisSecretName', 'redisCaSecretName', 'featureGates'] as const),
+  ...(['enableServiceProxy', 'logLevel'] as const),
+] as const;
+
+/** The options of `startAddon`: a property for each row of `allAddonTable`, and what the pod's environment says. */
+export interface AddonOptions extends Omit<AddonValues, (typeof derivedKeys)[number]> {
+  /** The namespace of this process. Its lease and the ConfigMap `ocm-tls-profile` are there. */
   readonly namespace: string;
-  /** Names this process among the candidates for leadership; unique. */
+  /** The name of this process among the candidates for leadership. It must be unique. */
   readonly identity: string;
-  /** Undefined: no metrics are served. */
-  readonly metricsListen: ListenAddress | undefined;
-  /** Undefined: no probes are answered. */
-  readonly healthListen: ListenAddress | undefined;
-  /** Whether to work only while holding the lease `cluster-proxy-addon-manager`. */
-  readonly leaderElect: boolean;
-  readonly signerSecretNamespace: string;
-  /** The Secret with the CA of the konnectivity side. */
-  readonly signerSecretName: string;
-  /** The image of agents; undefined: what the ManagedProxyConfiguration names. */
-  readonly agentImage: string | undefined;
-  /** Whether agents lead to their kube-apiservers, unless an AddOnDeploymentConfig says otherwise. */
-  readonly enableKubeApiProxy: boolean;
-  readonly enableNetworkPolicies: boolean;
-  /** What NetworkPolicies let out to: ports of kube-apiservers; empty: every TCP port. */
-  readonly apiServerPorts: readonly number[];
-  /** Where agents are installed, unless an AddOnDeploymentConfig says otherwise. */
-  readonly agentInstallNamespace: string;
-  /** Of the brokers. */
-  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
-  /** Of the brokers: names of Secrets in their namespace. */
-  readonly imagePullSecrets: readonly string[];
-  /** The Redis of the brokers, where the ManagedProxyConfiguration names none. */
+  /** The Redis of the brokers, unless the ManagedProxyConfiguration names another. */
   readonly redis: RedisSpec | undefined;
   readonly featureGates: FeatureGates;
 }
 
-const allTable = {
-  ...addonTable,
-  ...addonCertificatesTable,
-  ...addonAgentTable,
-  ...addonRedisTable,
-  ...addonProcessTable,
-} as const;
-
 /**
- * Reads what `culvert addon` is given. POD_NAMESPACE and POD_NAME come from the pod and have no flags.
+ * Reads the options of `culvert addon`. POD_NAMESPACE and POD_NAME come from the pod and have no flags.
  *
- * @throws ConfigError with every problem there is
+ * @throws ConfigError with all problems together
  */
 export function readAddonOptions(argv: readonly string[], env: Env): ProgramOptions<AddonOptions> {
   const klog = takeFlags(argv, klogFlags);
   const level = klog.flags.findLast(({ name }) => name === addonProcessTable.logLevel.name);
   const ours = [...klog.rest, ...logLevelArgs(level, klog.rest, env)];
-  const { values, warnings } = readOptions(allTable, ours, env, (draft) => {
+  const { values, warnings } = readOptions(allAddonTable, ours, env, (draft) => {
     checkAddon(draft);
     for (const { sentence } of klog.problems) draft.problem(sentence);
     for (const { sentence } of klog.ignored) draft.warn(`${sentence}; remove it`);
@@ -88,32 +63,17 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
       );
     }
   });
-  const { kubeconfig, leaderElect, signerSecretNamespace, signerSecretName } = values;
-  const { agentInstallNamespace, enableNetworkPolicies, imagePullPolicy } = values;
-  const { enableKubeApiProxy, imagePullSecrets, apiServerPort: apiServerPorts } = values;
   const options: AddonOptions = Object.freeze({
-    kubeconfig,
+    ...omitOptions(values, derivedKeys),
     namespace: env['POD_NAMESPACE']!,
     identity: env['POD_NAME'] || processId(hostname()),
-    metricsListen: parseListenAddress(values.metricsBindAddress),
-    healthListen: parseListenAddress(values.healthProbeBindAddress),
-    leaderElect,
-    signerSecretNamespace,
-    signerSecretName,
-    agentImage: values.agentImageName,
-    enableKubeApiProxy,
-    enableNetworkPolicies,
-    apiServerPorts,
-    agentInstallNamespace,
-    imagePullPolicy,
-    imagePullSecrets,
     redis: redisOf(values),
     featureGates: parseFeatureGates(values.featureGates),
   });
   return { options, logLevel: values.logLevel, warnings };
 }
 
-/** What `--v` comes to, where nobody says it in our words. */
+/** The flag that `--v` stands for, unless `--log-level` or its variable is set. */
 function logLevelArgs(
   level: ProgramFlag | undefined,
   argv: readonly string[],
@@ -125,36 +85,24 @@ function logLevelArgs(
   return [`${flagOf(logLevel)}=${level.value}`];
 }
 
-function redisOf(values: OptionsOf<typeof addonRedisTable>): RedisSpec | undefined {
+function redisOf(values: AddonValues): RedisSpec | undefined {
   const { redisUrl: url, redisSecretName: secret, redisCaSecretName: ca } = values;
   if (url === undefined && secret === undefined) return undefined;
   return Object.freeze({
     url,
     secretRef: secret === undefined ? undefined : { name: secret, key: 'url' },
     caSecretRef: ca === undefined ? undefined : { name: ca, key: 'ca.crt' },
-    prefix: 'culvert:',
+    prefix: defaultOf(brokerPassthroughTable.redisPrefix),
   });
 }
 
-function checkAddon({ values, given, label, problem, warn }: OptionsDraft<typeof allTable>): void {
-  for (const key of ['metricsBindAddress', 'healthProbeBindAddress'] as const) {
-    const text = values[key];
-    if (text === undefined || isListenAddress(text)) continue;
-    problem(
-      `${label(key)}=${JSON.stringify(text)} is not [HOST]:PORT (:58080, 127.0.0.1:58080), nor 0 for nowhere`,
-    );
-  }
-  for (const key of ['signerSecretName', 'redisSecretName', 'redisCaSecretName'] as const) {
-    const name = values[key];
-    const wrong = name === undefined ? undefined : objectNameCheck(name);
-    if (wrong !== undefined) problem(`${label(key)} ${wrong}`);
-  }
-  for (const name of values.imagePullSecrets ?? []) {
-    const wrong = objectNameCheck(name);
-    if (wrong !== undefined) problem(`${label('imagePullSecrets')} ${wrong}`);
-  }
-  const wrongUrl = values.redisUrl === undefined ? undefined : redisUrlCheck(values.redisUrl);
-  if (wrongUrl !== undefined) problem(`${label('redisUrl')} ${wrongUrl}`);
+function checkAddon({
+  values,
+  given,
+  label,
+  problem,
+  warn,
+}: OptionsDraft<typeof allAddonTable>): void {
   if (given('redisUrl') && given('redisSecretName')) {
     problem(`${label('redisUrl')} and ${label('redisSecretName')} both name a Redis, keep one`);
   }

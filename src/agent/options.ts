@@ -1,50 +1,18 @@
 import { hostname } from 'node:os';
-import { type OptionsDraft, readOptions } from '../base/options/read-options.ts';
+import { type OptionsDraft, readOptions, omitOptions } from '../base/options/read-options.ts';
 import {
-  type BrokerLinkOptions,
-  brokerAccessOptions,
   brokerLinkTable,
   checkBrokerLink,
+  type BrokerAccess,
+  brokerAccess,
 } from '../base/options/broker-link-options.ts';
 import { processId, type ProgramOptions } from '../base/options/process-options.ts';
-import { agentOperatorTable } from '../base/options/passthrough-options.ts';
-import type { Env, OptionsTable } from '../base/options/option-table.ts';
-import { type HostWithOptionalPort, type HostPort, isLoopback } from '../base/net/host-port.ts';
-import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
+import type { Env, OptionsTable, OptionsOf } from '../base/options/option-table.ts';
+import { type HostWithOptionalPort, isLoopback } from '../base/net/host-port.ts';
+import { agentPassthroughTable } from '../base/options/passthrough-options.ts';
+import { ValueError } from '../base/value-error.ts';
 
-/** What `startAgent` is told. */
-export interface AgentOptions extends Omit<BrokerLinkOptions, 'brokerUrl'> {
-  /** Where the broker is; undefined where `brokerViaHub` says it. */
-  readonly brokerUrl: URL | undefined;
-  /** The broker's Service, reached through the API server of the hub; with `hubKubeconfig`. */
-  readonly brokerViaHub?: HubService | undefined;
-  /** How the agent is known to the API server of the hub. */
-  readonly hubKubeconfig?: string | undefined;
-  /** Directory with `tls.crt` and `tls.key` of the registration, read anew at each connect. */
-  readonly certificateDir?: string | undefined;
-  /** Renewed in this cluster while a tunnel works. */
-  readonly lease?: LeaseName | undefined;
-  /** Where probes ask, without TLS. */
-  readonly statusListen?: HostPort | undefined;
-  /** The cluster that this agent speaks for; a DNS label, as in its token. */
-  readonly cluster: string;
-  /** The namespace that the agent runs in, the second half of the cluster's name `<cluster>.<install namespace>`. */
-  readonly installNamespace?: string | undefined;
-  /** Names this process among the agents of the cluster; unique. */
-  readonly agentId: string;
-  /** Destinations that may be dialled besides `kubeApiserver`: `host:port`, `*.suffix:port`, `host:*`, `CIDR:port`. */
-  readonly allow: readonly string[];
-  /** What the cluster's own name stands for; without a port, the one that was asked for is used. Undefined: for nothing. */
-  readonly kubeApiserver: HostWithOptionalPort | undefined;
-  /** How many tunnels to keep, each to another replica of the broker: 1 or 2. */
-  readonly tunnels: number;
-  /** How long a target may take to accept a connection, in milliseconds. */
-  readonly dialTimeoutMs: number;
-  /** How long streams may go on after a drain began, in milliseconds. */
-  readonly drainTimeoutMs: number;
-}
-
-/** `NAMESPACE/SCHEME:SERVICE:PORTNAME` */
+/** A Service of the hub cluster, written `NAMESPACE/SCHEME:SERVICE:PORTNAME`. */
 export interface HubService {
   readonly namespace: string;
   /** `https:proxy-entrypoint:agent-server`, as the API server's service proxy takes it. */
@@ -64,7 +32,8 @@ export const agentLinkTable = {
   brokerUrl: optionalUrl,
   brokerViaHub: {
     name: 'broker-via-hub',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseHubService,
     placeholder: 'NAMESPACE/SCHEME:SERVICE:PORT',
     help: 'Instead of --broker-url: the Service of the broker, reached through the kube-apiserver of the hub with --hub-kubeconfig.',
   },
@@ -72,13 +41,13 @@ export const agentLinkTable = {
     name: 'hub-kubeconfig',
     kind: 'string',
     placeholder: 'FILE',
-    help: 'A kubeconfig for the hub, read anew when it changes. Its token is shown to the broker where there is no certificate.',
+    help: 'A kubeconfig for the hub, read again when it changes. The agent shows its token to the broker if it has no certificate.',
   },
   certificateDir: {
     name: 'certificate-dir',
     kind: 'string',
     placeholder: 'DIR',
-    help: 'Holds tls.crt and tls.key of the registration with the hub: shown to the broker, and read anew at every connect.',
+    help: 'Holds tls.crt and tls.key of the registration with the hub: shown to the broker, and read again at every connect.',
   },
   ...otherLinkTable,
 } as const satisfies OptionsTable;
@@ -87,14 +56,15 @@ export const agentLinkTable = {
 export const agentHealthTable = {
   lease: {
     name: 'lease',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseLeaseName,
     placeholder: 'NAMESPACE/NAME',
     help: 'A Lease in the cluster that this runs in, renewed every minute while the broker answers through a tunnel.',
   },
   statusListen: {
     name: 'status-listen',
     kind: 'hostPort',
-    help: 'Serves /healthz, /readyz (a tunnel stands) and /metrics over plain HTTP, for probes.',
+    help: 'Serves /healthz, /readyz (a tunnel is established) and /metrics over plain HTTP, for probes.',
   },
 } as const satisfies OptionsTable;
 
@@ -119,7 +89,7 @@ export const agentTable = {
     default: { help: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'Names this process among the agents of the cluster.',
   },
-  ...agentOperatorTable,
+  ...agentPassthroughTable,
   enableKubeApiProxy: {
     name: 'enable-kube-api-proxy',
     kind: 'boolean',
@@ -128,45 +98,32 @@ export const agentTable = {
   },
 } as const satisfies OptionsTable;
 
+/** Rows that `startAgent` gets in another form. */
+const derivedKeys = [
+  ...(['token', 'tokenFile', 'header', 'headerFile'] as const),
+  ...(['kubeApiserver', 'enableKubeApiProxy', 'logLevel'] as const),
+] as const;
+
+/** The options of `startAgent`: a property for each row of `agentTable`. `readToken` and `readHeaders` replace the rows with credentials. */
+export interface AgentOptions
+  extends BrokerAccess, Omit<OptionsOf<typeof agentTable>, (typeof derivedKeys)[number]> {
+  /** The destination that the cluster's own name leads to. Without a port, the client's port is used. Undefined: it leads nowhere. */
+  readonly kubeApiserver: HostWithOptionalPort | undefined;
+}
+
 /**
- * Reads what `culvert agent` is given.
+ * Reads the options of `culvert agent`.
  *
- * @throws ConfigError with every problem there is
+ * @throws ConfigError with all problems together
  */
 export function readAgentOptions(argv: readonly string[], env: Env): ProgramOptions<AgentOptions> {
   const { values, warnings } = readOptions(agentTable, argv, env, checkAgent);
-  const {
-    cluster,
-    installNamespace,
-    agentId,
-    allow,
-    kubeApiserver,
-    dialTimeoutMs,
-    tunnels,
-    drainTimeoutMs,
-    logLevel,
-    hubKubeconfig,
-    certificateDir,
-    statusListen,
-  } = values;
   const options: AgentOptions = Object.freeze({
-    ...brokerAccessOptions(values, readProxyEnvironment(env)),
-    brokerUrl: values.brokerUrl,
-    brokerViaHub: parseHubService(values.brokerViaHub),
-    hubKubeconfig,
-    certificateDir,
-    lease: parseLeaseName(values.lease),
-    statusListen,
-    cluster,
-    installNamespace,
-    agentId,
-    allow,
-    kubeApiserver: values.enableKubeApiProxy ? kubeApiserver : undefined,
-    dialTimeoutMs,
-    tunnels,
-    drainTimeoutMs,
+    ...omitOptions(values, derivedKeys),
+    ...brokerAccess(values, env),
+    kubeApiserver: values.enableKubeApiProxy ? values.kubeApiserver : undefined,
   });
-  return { options, logLevel, warnings };
+  return { options, logLevel: values.logLevel, warnings };
 }
 
 function checkAgent(draft: OptionsDraft<typeof agentTable>): void {
@@ -175,7 +132,7 @@ function checkAgent(draft: OptionsDraft<typeof agentTable>): void {
 }
 
 function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agentTable>): void {
-  const { brokerUrl, brokerViaHub, lease } = values;
+  const { brokerUrl } = values;
   if (given('brokerUrl') === given('brokerViaHub')) {
     problem(
       given('brokerUrl')
@@ -185,14 +142,6 @@ function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agent
   }
   if (given('brokerViaHub') && !given('hubKubeconfig')) {
     problem(`${label('brokerViaHub')} needs ${label('hubKubeconfig')} as well`);
-  }
-  if (brokerViaHub !== undefined && parseHubService(brokerViaHub) === undefined) {
-    problem(
-      `${label('brokerViaHub')}=${JSON.stringify(brokerViaHub)} is not NAMESPACE/SCHEME:SERVICE:PORT (hub/https:proxy-entrypoint:agent-server)`,
-    );
-  }
-  if (lease !== undefined && parseLeaseName(lease) === undefined) {
-    problem(`${label('lease')}=${JSON.stringify(lease)} is not NAMESPACE/NAME`);
   }
   for (const key of ['tokenFile', 'token'] as const) {
     if (!given('brokerViaHub') || !given(key)) continue;
@@ -215,13 +164,21 @@ function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agent
   }
 }
 
-function parseHubService(text = ''): HubService | undefined {
+function parseHubService(text: string): HubService {
   const [, namespace, service] =
     /^([a-z0-9-]{1,63})\/(https?:[a-z0-9-]{1,63}:[a-z0-9-]{1,63})$/.exec(text) ?? [];
-  return namespace === undefined || service === undefined ? undefined : { namespace, service };
+  if (namespace === undefined || service === undefined) {
+    throw new ValueError(
+      'is not NAMESPACE/SCHEME:SERVICE:PORT (hub/https:proxy-entrypoint:agent-server)',
+    );
+  }
+  return { namespace, service };
 }
 
-function parseLeaseName(text = ''): LeaseName | undefined {
+function parseLeaseName(text: string): LeaseName {
   const [, namespace, name] = /^([a-z0-9-]{1,63})\/([a-z0-9.-]{1,253})$/.exec(text) ?? [];
-  return namespace === undefined || name === undefined ? undefined : { namespace, name };
+  if (namespace === undefined || name === undefined) {
+    throw new ValueError('is not NAMESPACE/NAME');
+  }
+  return { namespace, name };
 }

@@ -1,75 +1,11 @@
-import {
-  type BrokerLinkOptions,
-  brokerLinkOptions,
-  brokerLinkTable,
-  checkBrokerLink,
-} from '../base/options/broker-link-options.ts';
-import { processTable, type ProgramOptions } from '../base/options/process-options.ts';
-import { readOptions } from '../base/options/read-options.ts';
+import { brokerLinkTable } from '../base/options/broker-link-options.ts';
+import { processTable } from '../base/options/process-options.ts';
 import { startStatusServer } from '../base/server/status-server.ts';
-import type { Env, OptionsTable } from '../base/options/option-table.ts';
-import type { HostPort } from '../base/net/host-port.ts';
-import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
-import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
-import {
-  bridgeFrontOptions,
-  bridgeFrontTable,
-  checkBridgeFront,
-} from '../konnectivity-bridge/options-table.ts';
+import { bridgeFrontTable } from '../konnectivity-bridge/options-table.ts';
+import { bridgeStatusTable, readBridgeOptions } from '../konnectivity-bridge/read-options.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
-
-const statusTable = {
-  statusListen: {
-    name: 'status-listen',
-    kind: 'hostPort',
-    help: 'Serves /healthz, /readyz (the broker can be reached) and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
-  },
-} as const satisfies OptionsTable;
-
-const allTable = {
-  ...bridgeFrontTable,
-  ...brokerLinkTable,
-  ...statusTable,
-  ...processTable,
-} as const;
-
-/** A bridge alone: its front, and how it reaches the broker. */
-export interface BridgeProgramOptions {
-  readonly front: BridgeFrontOptions;
-  readonly link: BrokerLinkOptions;
-  readonly statusListen: HostPort | undefined;
-  readonly drainTimeoutMs: number;
-}
-
-/**
- * Reads what `culvert bridge` is given.
- *
- * @throws ConfigError with every problem there is
- */
-export function readBridgeOptions(
-  argv: readonly string[],
-  env: Env,
-): ProgramOptions<BridgeProgramOptions> {
-  const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
-    checkBrokerLink(draft);
-    checkBridgeFront(draft);
-    if (!draft.given('konnectivityListen') && !draft.given('konnectivityUds')) {
-      draft.problem(
-        'nothing to listen on, give --konnectivity-listen (127.0.0.1:8090) or --konnectivity-uds',
-      );
-    }
-  });
-  const front = bridgeFrontOptions(values)!;
-  const link = brokerLinkOptions(values, readProxyEnvironment(env));
-  const { statusListen, drainTimeoutMs, logLevel } = values;
-  return {
-    options: Object.freeze({ front, link, statusListen, drainTimeoutMs }),
-    logLevel,
-    warnings,
-  };
-}
 
 export const bridgeCommand: Command = {
   name: 'bridge',
@@ -80,7 +16,7 @@ export const bridgeCommand: Command = {
   groups: [
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'The broker', table: brokerLinkTable },
-    { title: 'How it is', table: statusTable },
+    { title: 'How it is', table: bridgeStatusTable },
     { title: 'The process', table: processTable },
   ],
   examples: [

@@ -1,15 +1,13 @@
-import { type ProgramOptions, processTable } from '../base/options/process-options.ts';
-import { connectionShare } from '../base/server/open-file-limit.ts';
-import { readOptions } from '../base/options/read-options.ts';
 import type { Env } from '../base/options/option-table.ts';
-import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
-import { checkTlsPolicy, tlsPolicyOf, tlsTable } from '../base/options/tls-options.ts';
-import { TrustedProxies } from '../base/server/trusted-proxies.ts';
+import { type ProgramOptions, processTable } from '../base/options/process-options.ts';
+import { readOptions } from '../base/options/read-options.ts';
+import { tlsTable } from '../base/options/tls-options.ts';
 import {
+  allBrokerTable,
   type BrokerOptions,
+  brokerOptions,
   brokerTable,
   checkBroker,
-  hubAccess,
   replicaTable,
 } from '../broker/node/options.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
@@ -22,77 +20,26 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
 
-const allTable = {
-  ...brokerTable,
-  ...replicaTable,
-  ...bridgeFrontTable,
-  ...tlsTable,
-  ...processTable,
-} as const;
+const allTable = { ...allBrokerTable, ...bridgeFrontTable } as const;
 
-/** A broker, with a bridge in its process where a front for konnectivity clients is asked for. */
+/** A broker, and the front of a bridge in its process when one is asked for. */
 export interface BrokerProgramOptions extends ProgramOptions<BrokerOptions> {
   readonly front: BridgeFrontOptions | undefined;
 }
 
 /**
- * Reads what `culvert broker` is given.
+ * Reads the options of `culvert broker`. This is the only program made of two rooms that do not import each other.
  *
- * @throws ConfigError with every problem there is
+ * @throws ConfigError with all problems together
  */
 export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProgramOptions {
   const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
     checkBroker(draft);
     checkBridgeFront(draft);
-    checkTlsPolicy(draft);
   });
-  const { listen, tlsCert, tlsKey, tokenPublicKey, replicaId, acceptRate, drainTimeoutMs } = values;
-  const {
-    redisUrl,
-    redisCa,
-    redisCert,
-    redisKey,
-    redisPrefix,
-    replicaAddress,
-    replicaKeyFile,
-    replicaCa,
-  } = values;
-  const { agentCa, allowPlainReplicas, statusListen, replicaServerName } = values;
-  const { maxConnections, maxTunnelsPerCluster, trustedProxies } = values;
-  const choice = tlsPolicyOf(values);
-  const options: BrokerOptions = Object.freeze({
-    listen,
-    tlsCert,
-    tlsKey,
-    tlsPolicy: choice,
-    tokenPublicKey,
-    agentCa,
-    hub: hubAccess(values),
-    proxies: readProxyEnvironment(env),
-    statusListen,
-    replicaId,
-    redisUrl,
-    redisCa,
-    redisCert,
-    redisKey,
-    redisPrefix,
-    replicaAddress,
-    allowPlainReplicas,
-    replicaKeyFile,
-    replicaCa,
-    replicaServerName,
-    acceptRate,
-    maxConnections: Math.min(maxConnections, connectionShare(1)),
-    maxTunnelsPerCluster,
-    trustedProxies: trustedProxies === undefined ? undefined : TrustedProxies.parse(trustedProxies),
-    drainTimeoutMs,
-  });
-  return {
-    options,
-    front: bridgeFrontOptions(values, choice),
-    logLevel: values.logLevel,
-    warnings,
-  };
+  const options = brokerOptions(values, env);
+  const front = bridgeFrontOptions(values, options.tlsPolicy);
+  return { options, front, logLevel: values.logLevel, warnings };
 }
 
 export const brokerCommand: Command = {

@@ -1,13 +1,20 @@
-import type { OptionsDraft } from '../base/options/read-options.ts';
-import { processTable } from '../base/options/process-options.ts';
+import { type HostPort, isLoopback, parseHostPort } from '../base/net/host-port.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
-import { formatHostPort, type HostPort, isLoopback } from '../base/net/host-port.ts';
+import { processTable } from '../base/options/process-options.ts';
+import { ValueError } from '../base/value-error.ts';
 
-/** What every way to run everything on one machine has. */
+/** An address that other machines cannot reach, because `culvert dev` asks for no credentials. */
+export const loopbackAddress = {
+  kind: 'parsed',
+  parse: parseLoopbackAddress,
+  placeholder: 'HOST:PORT',
+} as const;
+
+/** Options of the commands that run everything on one machine. */
 export const localTable = {
   konnectivityListen: {
     name: 'konnectivity-listen',
-    kind: 'hostPort',
+    ...loopbackAddress,
     default: '127.0.0.1:8090',
     help: 'Where konnectivity clients connect (plain gRPC); loopback only.',
   },
@@ -21,16 +28,10 @@ export const localTable = {
   logLevel: { ...processTable.logLevel, default: 'warn' },
 } as const satisfies OptionsTable;
 
-/** Nobody is asked for credentials, so none of these addresses may be reached from other machines. */
-export function checkLoopback<T extends OptionsTable>(
-  { values, label, problem }: OptionsDraft<T>,
-  keys: readonly (keyof T & string)[],
-): void {
-  for (const key of keys) {
-    const address = values[key] as HostPort | undefined;
-    if (address === undefined || isLoopback(address.host)) continue;
-    problem(
-      `${label(key)}=${formatHostPort(address)} is not loopback; for other machines run culvert broker and agent with tokens`,
-    );
-  }
+function parseLoopbackAddress(text: string): HostPort {
+  const address = parseHostPort(text);
+  if (isLoopback(address.host)) return address;
+  throw new ValueError(
+    'is not loopback; for other machines run culvert broker and agent with tokens',
+  );
 }

@@ -2,16 +2,16 @@ import { readOptions } from '../base/options/read-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
 import { formatHostPort } from '../base/net/host-port.ts';
 import type { Command } from './command.ts';
-import { checkLoopback, localTable } from './dev-options.ts';
+import { localTable, loopbackAddress } from './dev-options.ts';
 import type { LocalWorld } from './local-world.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
 
 const devTable = {
   listen: {
     name: 'listen',
-    kind: 'hostPort',
+    ...loopbackAddress,
     default: '127.0.0.1:8080',
-    help: 'Where agents connect; loopback only, nobody is asked for credentials. Port 0 takes any free one.',
+    help: 'Where agents connect; loopback only, no client is asked for credentials. Port 0 takes any free one.',
   },
   ...localTable,
 } as const satisfies OptionsTable;
@@ -33,9 +33,7 @@ export const devCommand: Command = {
     },
   ],
   async run(argv, { env, stdout, signals }) {
-    const { values } = readOptions(devTable, argv, env, (draft) =>
-      checkLoopback(draft, ['listen', 'konnectivityListen']),
-    );
+    const { values } = readOptions(devTable, argv, env);
     const { createPinoLogger } = await import('../base/log/pino-logger.ts');
     const { startLocalWorld } = await import('./local-world.ts');
     const log = createPinoLogger({ level: values.logLevel });

@@ -5,6 +5,7 @@ import { readOptions } from '../base/options/read-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
 import { Secret } from '../base/secret.ts';
 import type { Command, CommandIo } from './command.ts';
+import { ValueError } from '../base/value-error.ts';
 
 const defaultKey = 'culvert-token.key';
 const keyOption = {
@@ -46,7 +47,8 @@ const agentTokenTable = {
 const dialerTokenTable = {
   name: {
     name: 'name',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseCallerName,
     placeholder: 'NAME',
     required: true,
     help: 'Who the holder is, in the logs of brokers and agents.',
@@ -59,7 +61,7 @@ export const tokenKeygenCommand: Command = {
   name: 'token keygen',
   summary: 'make the key pair that enrolment tokens are signed with',
   about:
-    'Makes an Ed25519 key pair. The private key signs enrolment tokens and stays with you: whoever has it can speak for any ' +
+    'Makes an Ed25519 key pair. The private key signs enrolment tokens. Keep it safe, because its owner can speak for any ' +
     'cluster. Brokers get the public key.',
   groups: [{ title: 'Options', table: keygenTable }],
   examples: [
@@ -123,18 +125,17 @@ export const tokenDialerCommand: Command = {
     { says: 'valid for a day', line: 'culvert token dialer --name ci --ttl 24h > ci.token' },
   ],
   async run(argv, io) {
-    const { values } = readOptions(dialerTokenTable, argv, io.env, (draft) => {
-      const name = draft.values.name;
-      if (name === undefined || isCallerName(name)) return;
-      draft.problem(
-        `${draft.label('name')}=${JSON.stringify(name)} is not a caller's name (letters, digits and ._:@-, at most 128)`,
-      );
-    });
+    const { values } = readOptions(dialerTokenTable, argv, io.env);
     return await printToken(io, values, { kind: 'dialer', name: values.name }, [
       'culvert bridge --broker-url wss://BROKER --token-file FILE --konnectivity-listen 127.0.0.1:8090',
     ]);
   },
 };
+
+function parseCallerName(text: string): string {
+  if (isCallerName(text)) return text;
+  throw new ValueError("is not a caller's name (letters, digits and ._:@-, at most 128)");
+}
 
 async function printToken(
   { stdout, stderr }: CommandIo,

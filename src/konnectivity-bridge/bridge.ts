@@ -7,7 +7,7 @@ import type { Dialer } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import { destinationResolver } from './destination.ts';
-import type { Front } from './front.ts';
+import type { AcceptCall, Front, StartFront } from './front.ts';
 import { startHttp2Front } from './http2-front.ts';
 import { type BridgeMetrics, type ClientRefusal, noMetrics } from './metrics.ts';
 import {
@@ -28,6 +28,8 @@ export interface BridgeParts {
   readonly clock?: Clock;
   /** Overrides of `defaultBridgeLimits`. */
   readonly limits?: Partial<BridgeLimits>;
+  /** The implementation of HTTP/2 (default: node:http2). */
+  readonly startFront?: StartFront;
 }
 
 export interface RunningBridge extends AsyncDisposable {
@@ -69,6 +71,7 @@ class Bridge implements RunningBridge {
   readonly #context: BridgeContext;
   readonly #clientRefused: (reason: ClientRefusal) => void;
   readonly #connectionClosed: (reason: ConnectionRefusal) => void;
+  readonly #startFront: StartFront;
   readonly #fronts: Front[] = [];
   #tls: ReloadedFiles<TlsMaterial> | undefined;
   /** No call is open and nothing is being flushed. */
@@ -78,6 +81,7 @@ class Bridge implements RunningBridge {
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
+    this.#startFront = parts.startFront ?? startHttp2Front;
     this.#context = {
       dialer: parts.dialer,
       resolve: destinationResolver(options),
@@ -120,29 +124,29 @@ class Bridge implements RunningBridge {
 
   async listen(options: BridgeFrontOptions): Promise<void> {
     const { limits, clock, log } = this.#context;
+    const accept: AcceptCall = (stream) => new ProxyStream(this.#context, stream);
     const shared = {
       limits,
       clock,
       log,
+      accept,
       clientRefused: this.#clientRefused,
       connectionClosed: this.#connectionClosed,
-      accept: (stream: ConstructorParameters<typeof ProxyStream>[1]) =>
-        new ProxyStream(this.#context, stream),
     };
     if (options.listen !== undefined) {
-      this.#tls =
-        options.tls && (await openTlsFiles(options.tls, { clock, log, choice: options.tlsPolicy }));
-      const tls = this.#tls?.value;
-      const front = await startHttp2Front({
+      if (options.tls !== undefined) {
+        this.#tls = await openTlsFiles(options.tls, { clock, log, choice: options.tlsPolicy });
+      }
+      const front = await this.#startFront({
         ...shared,
         listen: options.listen,
-        ...(tls && { tls }),
+        tls: this.#tls?.value,
       });
       this.#fronts.push(front);
       this.#tls?.onChange((material) => front.setTls(material));
     }
     if (options.udsPath !== undefined) {
-      this.#fronts.push(await startHttp2Front({ ...shared, listen: options.udsPath }));
+      this.#fronts.push(await this.#startFront({ ...shared, listen: options.udsPath }));
     }
     log.info('konnectivity bridge listens', {
       addresses: this.addresses,

@@ -1,3 +1,8 @@
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log/logger.ts';
+import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
+import type { ClientRefusal } from './metrics.ts';
+import type { BridgeLimits, TcpAddress } from './options.ts';
 import type { TlsMaterial } from './tls-files.ts';
 
 /** The gRPC statuses with which the bridge ends a call. */
@@ -106,3 +111,21 @@ export interface Front {
    */
   close(): Promise<void>;
 }
+
+export interface FrontOptions {
+  /** A TCP address, or the path of a Unix socket. */
+  readonly listen: TcpAddress | string;
+  /** Without it the front speaks HTTP/2 in the clear (with prior knowledge). */
+  readonly tls?: TlsMaterial | undefined;
+  readonly limits: BridgeLimits;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly accept: AcceptCall;
+  /** Counts a connection that is closed although its certificate comes from the client CA. */
+  readonly clientRefused: (reason: ClientRefusal) => void;
+  /** Counts a connection that is closed because of the limits. */
+  readonly connectionClosed: (reason: ConnectionRefusal) => void;
+}
+
+/** Starts a front. @throws BridgeError `listen_failed` */
+export type StartFront = (options: FrontOptions) => Promise<Front>;

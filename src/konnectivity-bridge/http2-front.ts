@@ -8,41 +8,21 @@ import type {
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { Clock } from '../base/clock.ts';
 import { ConnectionGuard } from '../base/server/connection-guard.ts';
-import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
 import { isAgentName } from '../base/names/agent-subject.ts';
 import { asError } from '../base/error.ts';
-import type { Logger } from '../base/log/logger.ts';
 import { formatPeer } from '../base/net/format-peer.ts';
 import { listenAt } from '../base/server/listen.ts';
 import { BridgeError } from './bridge-error.ts';
 import { ClientWatch } from './client-watch.ts';
-import { type AcceptCall, type Front, GrpcStatus } from './front.ts';
+import { type Front, type FrontOptions, GrpcStatus } from './front.ts';
 import { Http2FrontStream } from './http2-front-stream.ts';
 import { refuseHttp1 } from './http1-refusal.ts';
 import { answer, createHttp2Server, refuse, secureContext } from './http2-server.ts';
-import type { ClientRefusal } from './metrics.ts';
-import type { BridgeLimits, TcpAddress } from './options.ts';
 import type { TlsMaterial } from './tls-files.ts';
 import { removeStaleSocket, withSocketMode } from './unix-socket.ts';
 
 const proxyPath = '/ProxyService/Proxy';
-
-export interface Http2FrontOptions {
-  /** A TCP address, or the path of a Unix socket. */
-  readonly listen: TcpAddress | string;
-  /** Without it the front speaks HTTP/2 in the clear (with prior knowledge). */
-  readonly tls?: TlsMaterial;
-  readonly limits: BridgeLimits;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly accept: AcceptCall;
-  /** Counts a connection that is closed although its certificate comes from the client CA. */
-  readonly clientRefused: (reason: ClientRefusal) => void;
-  /** Counts a connection that is closed because of the limits. */
-  readonly connectionClosed: (reason: ConnectionRefusal) => void;
-}
 
 /**
  * Listens for gRPC on node:http2, at a third of the cost per byte of @grpc/grpc-js
@@ -50,14 +30,14 @@ export interface Http2FrontOptions {
  *
  * @throws BridgeError `listen_failed`
  */
-export async function startHttp2Front(options: Http2FrontOptions): Promise<Front> {
+export async function startHttp2Front(options: FrontOptions): Promise<Front> {
   const front = new Http2Front(options);
   await front.listen();
   return front;
 }
 
 class Http2Front implements Front {
-  readonly #options: Http2FrontOptions;
+  readonly #options: FrontOptions;
   readonly #server: Http2Server | Http2SecureServer;
   /**
    * All TCP or Unix connections, also before their handshakes and after the end of their sessions.
@@ -75,7 +55,7 @@ class Http2Front implements Front {
   /** Undefined for a Unix socket, whose clients have no address and are the owner's own. */
   readonly #guard: ConnectionGuard | undefined;
 
-  constructor(options: Http2FrontOptions) {
+  constructor(options: FrontOptions) {
     this.#options = options;
     this.#server = createHttp2Server(options.limits, options.tls);
     this.#server.on('connection', (socket: Socket) => {
@@ -144,7 +124,7 @@ class Http2Front implements Front {
     await this.#closed.promise;
   }
 
-  #guardOf({ listen, limits, log, connectionClosed }: Http2FrontOptions) {
+  #guardOf({ listen, limits, log, connectionClosed }: FrontOptions) {
     if (typeof listen === 'string') {
       this.#server.maxConnections = limits.maxConnections;
       this.#server.on('drop', () => connectionClosed('total'));

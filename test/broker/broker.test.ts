@@ -5,6 +5,7 @@ import { silentLogger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import type { BrokerOptions } from '../../src/broker/node/options.ts';
+import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { describeBroker, type BrokerUnderTest } from '../contracts/broker.contract.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { ground } from '../../testkit/ground/ground.ts';
@@ -12,18 +13,7 @@ import { startRedis } from '../../testkit/ground/services.ts';
 import { freePort } from '../../testkit/processes/process.ts';
 import { TestTokens } from '../../testkit/world/world.ts';
 
-const alone = {
-  tlsCert: undefined,
-  tlsKey: undefined,
-  redisUrl: undefined,
-  redisCa: undefined,
-  redisPrefix: 'culvert:',
-  replicaAddress: undefined,
-  replicaKeyFile: undefined,
-  replicaCa: undefined,
-  acceptRate: 1000,
-  drainTimeoutMs: 1000,
-};
+const { options: alone } = readBrokerOptions(['--accept-rate=1000', '--drain-timeout=1s'], {});
 
 async function makeBroker(
   options: Partial<BrokerOptions> & Pick<BrokerOptions, 'tokenPublicKey'>,

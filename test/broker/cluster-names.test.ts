@@ -21,7 +21,7 @@ import {
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { TokenReviewAuthenticator } from '../../src/broker/token-review-authenticator.ts';
-import { readBridgeOptions } from '../../src/cli/bridge.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 /** The attacker may name its cluster, and wants what is meant for the cluster `victim`. */

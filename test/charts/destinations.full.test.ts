@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { problemOf } from '../../src/base/options/read-options.ts';
-import { agentOperatorTable } from '../../src/base/options/passthrough-options.ts';
+import { agentPassthroughTable } from '../../src/base/options/passthrough-options.ts';
 import { type ChartName, chartDirectory } from '../../testkit/kube/helm.ts';
 
 interface Schema {
@@ -21,6 +21,6 @@ describe.each<ChartName>(['cluster-proxy', 'agent'])('the schema of the chart %s
     const file = join(chartDirectory(chart), 'values.schema.json');
     const schema = JSON.parse(await readFile(file, 'utf8')) as Schema;
     const isTaken = new RegExp(schema.definitions.destinations.items.pattern, 'u').test(pattern);
-    expect(isTaken).toBe(problemOf(agentOperatorTable.allow, pattern) === undefined);
+    expect(isTaken).toBe(problemOf(agentPassthroughTable.allow, pattern) === undefined);
   });
 });

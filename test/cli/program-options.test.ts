@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { ConfigError } from '../../src/base/options/option-problems.ts';
 import type { Env } from '../../src/base/options/option-table.ts';
-import { readBridgeOptions } from '../../src/cli/bridge.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
-import type { AgentOptions } from '../../src/agent/options.ts';
+import { type AgentOptions, readAgentOptions } from '../../src/agent/options.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { Secret } from '../../src/base/secret.ts';
@@ -70,23 +70,15 @@ export function describeBroker(
       more: Partial<AgentOptions> = {},
     ): Promise<RunningAgent> {
       const shown = new Secret(token ?? (await broker.issueToken({ kind: 'agent', cluster })));
+      const { options } = readAgentOptions(
+        [
+          ...['--broker-url', broker.agentUrl, '--cluster', cluster, '--tunnels=1'],
+          ...['--kube-apiserver=127.0.0.1', '--drain-timeout=1s'],
+        ],
+        {},
+      );
       const agent = await startAgent(
-        {
-          brokerUrl: new URL(broker.agentUrl),
-          readToken: async () => shown,
-          caFile: undefined,
-          serverName: undefined,
-          hostHeader: undefined,
-          proxies,
-          cluster,
-          agentId: `agent-${crypto.randomUUID().slice(0, 8)}`,
-          allow: [],
-          kubeApiserver: { host: '127.0.0.1', port: undefined },
-          dialTimeoutMs: 5_000,
-          tunnels: 1,
-          drainTimeoutMs: 1_000,
-          ...more,
-        },
+        { ...options, readToken: async () => shown, proxies, ...more },
         { log: silentLogger },
       );
       agents.push(agent);

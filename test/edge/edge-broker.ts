@@ -1,5 +1,5 @@
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
-import type { AgentOptions } from '../../src/agent/options.ts';
+import { type AgentOptions, readAgentOptions } from '../../src/agent/options.ts';
 import { generateTokenKeyPair, issueToken } from '../../src/base/tokens/enrolment-token.ts';
 import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
@@ -55,16 +55,17 @@ export class EdgeBroker implements BrokerUnderTest {
   /** A connected agent. */
   async agent(cluster: string, options: Partial<AgentOptions> = {}): Promise<RunningAgent> {
     const token = new Secret(await this.issueToken({ kind: 'agent', cluster }));
+    const { options: own } = readAgentOptions(
+      [
+        ...['--broker-url', this.worker.url, '--cluster', cluster, '--tunnels=1'],
+        ...['--kube-apiserver=127.0.0.1', '--drain-timeout=1s'],
+      ],
+      {},
+    );
     const agent = await startAgent(
       {
+        ...own,
         ...this.#link(token),
-        cluster,
-        agentId: `agent-${crypto.randomUUID().slice(0, 8)}`,
-        allow: [],
-        kubeApiserver: { host: '127.0.0.1', port: undefined },
-        dialTimeoutMs: 5_000,
-        tunnels: 1,
-        drainTimeoutMs: 1_000,
         ...options,
       },
       { log: silentLogger },

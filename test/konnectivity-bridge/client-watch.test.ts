@@ -14,7 +14,10 @@ import { request } from './wire.ts';
 const listen = { host: '127.0.0.1', port: 0 };
 const portOf = (address: string): number => Number(address.slice(address.lastIndexOf(':') + 1));
 
-/** Lets time pass in steps, with turns of the event loop between them, until the stream is reset. Returns the time in milliseconds. */
+/**
+ * Lets time pass in steps, with turns of the event loop between them, until the stream is reset.
+ * Returns the time in milliseconds.
+ */
 async function untilReset(clock: VirtualClock, stream: ScriptedStream): Promise<number> {
   const startMs = clock.now();
   while (stream.resetBy === undefined && clock.now() - startMs < 200_000) {

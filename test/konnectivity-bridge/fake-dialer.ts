@@ -13,8 +13,9 @@ export interface Address {
 export type Locate = (cluster: string, target: Target) => Address | undefined;
 
 /**
- * A dialer whose agent is a TCP socket of this process. Keeps the contract of `StreamHandler` strictly: what it lends is
- * overwritten as soon as the borrower has returned, the window is counted, and misuse throws.
+ * A dialer whose agent is a TCP socket of this process. Keeps the contract of `StreamHandler`
+ * strictly: what it lends is overwritten as soon as the borrower has returned, the window is
+ * counted, and misuse throws.
  */
 export class FakeDialer implements Dialer {
   readonly opened: FakeStream[] = [];

@@ -9,7 +9,10 @@ import {
 } from '../../src/konnectivity-bridge/packet-parser.ts';
 import { bytesField, grpcMessage, request, varintField } from './wire.ts';
 
-/** Writes down what comes: payload pieces of one connection are joined, and borrowed bytes are copied. */
+/**
+ * Writes down what comes: payload pieces of one connection are joined, and borrowed bytes are
+ * copied.
+ */
 class Recorder implements PacketHandler {
   readonly seen: (string | ClientPacket)[] = [];
   pieces = 0;

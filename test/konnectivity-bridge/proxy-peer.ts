@@ -7,7 +7,10 @@ import {
   type ResponsePacket,
 } from '../../src/konnectivity-client/proxy-service.ts';
 
-/** grpc-js as an independent client that sends what the test says, packet by packet. One HTTP/2 connection. */
+/**
+ * grpc-js as an independent client that sends what the test says, packet by packet. One HTTP/2
+ * connection.
+ */
 export class ProxyPeer implements Disposable {
   readonly service: ProxyServiceClient;
 

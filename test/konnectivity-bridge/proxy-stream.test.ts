@@ -36,7 +36,9 @@ async function open({ dialer, clock, bridge }: Scene): Promise<Open> {
   return { call, stream, id };
 }
 
-/** Resolves when everything that the client sent before has been read: the answer comes after it. */
+/**
+ * Resolves when everything that the client sent before has been read: the answer comes after it.
+ */
 async function roundTrip(call: PeerCall): Promise<void> {
   call.close('999');
   const { closeResponse } = await call.expect('CLOSE_RSP');
@@ -178,7 +180,8 @@ describe('relaying (rule 2)', () => {
     for (let sent = 0; sent < total; sent += 65_536) call.data(id, Buffer.alloc(65_536));
     await stream.until(() => stream.writtenBytes > 0);
     await roundTripOfAnotherCall(s);
-    // What Node had read already when it was paused, never the window after window that the client has.
+    // What Node had read already when it was paused, never the window after window that the client
+    // has.
     expect(stream.writtenBytes).toBeLessThan(1024 * 1024);
     stream.hasRoom = true;
     stream.handler.onWritable();

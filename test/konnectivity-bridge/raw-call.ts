@@ -1,5 +1,5 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
-import { connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket } from 'node:net';
 
 /** A call made with node:http2 and literal bytes, for what grpc-js would not send. */
 export class RawCall {
@@ -36,11 +36,13 @@ export class RawCall {
   }
 }
 
-/** An HTTP/2 connection in the clear, to `host:port` or to a Unix socket. */
-export function connectRaw(address: string): ClientHttp2Session & Disposable {
-  const session = address.startsWith('/')
-    ? connect('http://localhost', { createConnection: () => connectSocket(address) })
-    : connect(`http://${address}`);
+/** An HTTP/2 connection to `host:port` or to a Unix socket: in the clear, or over `socket`. */
+export function connectRaw(address: string, socket?: Socket): ClientHttp2Session & Disposable {
+  const connection = () => socket ?? connectSocket(address);
+  const session =
+    socket !== undefined || address.startsWith('/')
+      ? connect('http://localhost', { createConnection: connection })
+      : connect(`http://${address}`);
   session.on('error', () => {});
   return Object.assign(session, { [Symbol.dispose]: () => session.destroy() });
 }

@@ -3,7 +3,10 @@ import type { TunnelError } from '../../src/tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
 import type { Target } from '../../src/tunnel/stream-request.ts';
 
-/** A dialer whose agent is the test: nothing happens on a stream but what the test calls on its handler. */
+/**
+ * A dialer whose agent is the test: nothing happens on a stream but what the test calls on its
+ * handler.
+ */
 export class ScriptedDialer implements Dialer {
   readonly #streams: ScriptedStream[] = [];
   readonly #waiting: ((stream: ScriptedStream) => void)[] = [];

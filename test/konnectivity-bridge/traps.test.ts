@@ -15,8 +15,8 @@ import { startTestBridge } from './test-bridge.ts';
 import { bytesField, grpcMessage, response, varintField } from './wire.ts';
 
 /**
- * What a konnectivity server must do because of what its clients are. The traps of HTTP CONNECT (9) and of standard agents
- * (10) are for when the bridge speaks those.
+ * What a konnectivity server must do because of what its clients are. The traps of HTTP CONNECT (9)
+ * and of standard agents (10) are for when the bridge speaks those.
  */
 
 /** DIAL_REQ as Go writes it: the type is 0 and therefore absent. */

@@ -1,10 +1,11 @@
 import { problemOf } from '../../base/options/read-options.ts';
-import { agentOperatorTable, brokerOperatorTable } from '../../base/options/passthrough-options.ts';
 import type { Option } from '../../base/options/option-table.ts';
-import { cipherSuitesProblem } from '../../base/options/tls-options.ts';
-import { trustedProxiesProblem } from '../../base/server/trusted-proxies.ts';
 import type { FlagRule, FlagRules } from './additional-args.ts';
 import type { TextCheck } from '../api/field-problem.ts';
+import {
+  agentPassthroughTable,
+  brokerPassthroughTable,
+} from '../../base/options/passthrough-options.ts';
 
 const only =
   (form: RegExp): TextCheck =>
@@ -14,10 +15,10 @@ const goDuration = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
 const number = only(/^\d+$/);
 
 /** An option of ours: what the program takes is possible here. */
-const own = (option: Option, check: TextCheck = (text) => problemOf(option, text)): FlagRules => ({
+const own = (option: Option): FlagRules => ({
   [option.name]: {
     fate: 'mapped',
-    check,
+    check: (text) => problemOf(option, text),
     says: `--${option.name}`,
     to: (value) => ({ name: option.name, value }),
   },
@@ -45,7 +46,7 @@ const leases = ignored('replicas find each other in Redis');
 const diagnostics = ignored('there is no admin port');
 const files = refused('the addon mounts its own certificates and sets this itself');
 
-const { drainTimeoutMs: drainTimeout } = brokerOperatorTable;
+const { drainTimeoutMs: drainTimeout } = brokerPassthroughTable;
 
 /** What all programs of Kubernetes take: the flags of klog. */
 export const klogFlags: FlagRules = {
@@ -66,7 +67,7 @@ const common: FlagRules = {
     diagnostics,
     'enable-profiling enable-contention-profiling admin-bind-address kube-api-content-type',
   ),
-  ...own(brokerOperatorTable.logLevel),
+  ...own(brokerPassthroughTable.logLevel),
   ...own(drainTimeout),
 };
 
@@ -76,12 +77,12 @@ const common: FlagRules = {
  */
 export const proxyServerFlags: FlagRules = {
   ...common,
-  ...own(brokerOperatorTable.acceptRate),
-  ...own(brokerOperatorTable.maxConnections),
-  ...own(brokerOperatorTable.maxTunnelsPerCluster),
-  ...own(brokerOperatorTable.trustedProxies, trustedProxiesProblem),
-  ...own(brokerOperatorTable.cipherSuites, cipherSuitesProblem),
-  ...own(brokerOperatorTable.tlsMinVersion),
+  ...own(brokerPassthroughTable.acceptRate),
+  ...own(brokerPassthroughTable.maxConnections),
+  ...own(brokerPassthroughTable.maxTunnelsPerCluster),
+  ...own(brokerPassthroughTable.trustedProxies),
+  ...own(brokerPassthroughTable.cipherSuites),
+  ...own(brokerPassthroughTable.tlsMinVersion),
   'graceful-shutdown-timeout': {
     fate: 'mapped',
     check: (text) => goDuration(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
@@ -121,10 +122,10 @@ export const proxyServerFlags: FlagRules = {
 /** `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent and those of `culvert agent` that an operator may set. */
 export const proxyAgentFlags: FlagRules = {
   ...common,
-  ...own(agentOperatorTable.dialTimeoutMs),
-  ...own(agentOperatorTable.tunnels),
-  ...own(agentOperatorTable.allow),
-  ...own(agentOperatorTable.kubeApiserver),
+  ...own(agentPassthroughTable.dialTimeoutMs),
+  ...own(agentPassthroughTable.tunnels),
+  ...own(agentPassthroughTable.allow),
+  ...own(agentPassthroughTable.kubeApiserver),
   ...all(
     ignored('an agent keeps its tunnels by itself, with a backoff of its own'),
     'sync-interval sync-interval-cap probe-interval sync-forever',

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import { problemOf } from '../../base/options/read-options.ts';
-import { agentOperatorTable } from '../../base/options/passthrough-options.ts';
 import { isDnsLabel } from '../../base/names/cluster-name.ts';
 import type { TextCheck } from '../api/field-problem.ts';
+import { agentPassthroughTable } from '../../base/options/passthrough-options.ts';
 
 const subdomain = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 const qualifiedName = /^([A-Za-z0-9][A-Za-z0-9._-]{0,61})?[A-Za-z0-9]$/;
@@ -65,7 +65,7 @@ export const quantityCheck: TextCheck = (text) =>
     : `is ${quoted(text)}, a quantity is needed, such as 100m or 256Mi`;
 
 export const allowCheck: TextCheck = (text) => {
-  const wrong = problemOf(agentOperatorTable.allow, text);
+  const wrong = problemOf(agentPassthroughTable.allow, text);
   return wrong && `is ${quoted(text)}: it ${wrong}`;
 };
 

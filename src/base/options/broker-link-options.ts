@@ -5,13 +5,13 @@ import {
   readHeaderFile,
 } from '../net/gateway-headers.ts';
 import type { OptionsDraft } from './read-options.ts';
-import type { OptionsTable, OptionsOf } from './option-table.ts';
+import type { Env, OptionsOf, OptionsTable } from './option-table.ts';
 import { isLoopback } from '../net/host-port.ts';
-import type { ProxyEnvironment } from '../net/proxy-environment.ts';
+import { type ProxyEnvironment, readProxyEnvironment } from '../net/proxy-environment.ts';
 import { readSecretFile } from '../files/secret-file.ts';
 import type { Secret } from '../secret.ts';
 
-/** What every program has that connects to a broker. */
+/** Options of every program that connects to a broker. */
 export const brokerLinkTable = {
   brokerUrl: {
     name: 'broker-url',
@@ -65,30 +65,29 @@ export const brokerLinkTable = {
   },
 } as const satisfies OptionsTable;
 
-/** How to reach a broker and what to show it. */
-export interface BrokerLinkOptions {
-  readonly brokerUrl: URL;
-  /** The token to show, read anew at each call so that a rotated file is used; undefined when none is configured. */
+type LinkTable = typeof brokerLinkTable;
+type LinkValues = Omit<OptionsOf<LinkTable>, 'brokerUrl'>;
+
+/** How a program reaches a broker whose address it has from elsewhere, and the credentials that it sends. */
+export interface BrokerAccess extends Pick<LinkValues, 'caFile' | 'serverName' | 'hostHeader'> {
+  /** The token to send. The file is read again at each call, so that a rotated token is used. Undefined: no token is configured. */
   readToken(this: void): Promise<Secret | undefined>;
-  /** PEM file with certificates to trust besides the well-known ones. */
-  readonly caFile: string | undefined;
-  /** Name that the broker's certificate must carry, instead of the host of the URL. */
-  readonly serverName: string | undefined;
-  /** Host header to send, instead of the host of the URL. */
-  readonly hostHeader: string | undefined;
   /**
-   * Headers for gateways in front of the broker, read anew at each call (default: none).
+   * Headers for gateways in front of the broker, read again at each call (default: none).
    *
    * @throws Error that names the file and the line, never a value
    */
   readonly readHeaders?: ((this: void) => Promise<Readonly<Record<string, string>>>) | undefined;
-  /** On the way to the broker. */
+  /** Proxies on the way to the broker. */
   readonly proxies: ProxyEnvironment;
 }
 
-type LinkTable = typeof brokerLinkTable;
+/** How a program reaches a broker, and the credentials that it sends. */
+export interface BrokerLinkOptions extends BrokerAccess {
+  readonly brokerUrl: URL;
+}
 
-/** Problems between the options of `brokerLinkTable`. */
+/** Reports options of `brokerLinkTable` that do not fit together. */
 export function checkBrokerLink({ values, given, label, problem }: OptionsDraft<LinkTable>): void {
   const fromEnvTwice = label('tokenFile').startsWith('CULVERT_') && given('token');
   if (fromEnvTwice) problem(`${label('tokenFile')} and ${label('token')} are both set, keep one`);
@@ -125,19 +124,8 @@ function checkHeaders(
   }
 }
 
-/** The fields of `BrokerLinkOptions`, for the `readXOptions` of programs. */
-export function brokerLinkOptions(
-  values: OptionsOf<LinkTable>,
-  proxies: ProxyEnvironment,
-): BrokerLinkOptions {
-  return { brokerUrl: values.brokerUrl, ...brokerAccessOptions(values, proxies) };
-}
-
-/** All but where the broker is. */
-export function brokerAccessOptions(
-  values: Omit<OptionsOf<LinkTable>, 'brokerUrl'>,
-  proxies: ProxyEnvironment,
-): Omit<BrokerLinkOptions, 'brokerUrl'> {
+/** The part of a program's options that says how to reach its broker. */
+export function brokerAccess(values: LinkValues, env: Env): BrokerAccess {
   const { tokenFile, token, caFile, serverName, hostHeader, header, headerFile } = values;
   const headers = header.map((text) => parseHeaderOption(text.reveal()));
   return {
@@ -149,6 +137,6 @@ export function brokerAccessOptions(
       const fromFile = headerFile === undefined ? [] : await readHeaderFile(headerFile);
       return joinHeaders([...headers, ...fromFile]);
     },
-    proxies,
+    proxies: readProxyEnvironment(env),
   };
 }

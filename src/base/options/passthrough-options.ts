@@ -2,12 +2,13 @@ import { processTable } from './process-options.ts';
 import { connectionShare } from '../server/open-file-limit.ts';
 import type { OptionsTable } from './option-table.ts';
 import { tlsTable } from './tls-options.ts';
+import { TrustedProxies } from '../server/trusted-proxies.ts';
 
-/** The part of a process's descriptors for connections of agents and dialers; those of konnectivity clients have another. */
+/** The part of a process's file descriptors for connections of agents and dialers. Konnectivity clients have a part of their own. */
 const brokerShare = 1 / 2;
 
-/** Options of a broker that whoever starts it for somebody else passes on: who only passes them on checks them by these rows. */
-export const brokerOperatorTable = {
+/** Options of a broker that the addon manager passes to the brokers it deploys, after it has checked them by these rows. */
+export const brokerPassthroughTable = {
   acceptRate: {
     name: 'accept-rate',
     kind: 'integer',
@@ -34,16 +35,24 @@ export const brokerOperatorTable = {
   },
   trustedProxies: {
     name: 'trusted-proxies',
-    kind: 'string',
+    kind: 'parsed',
+    parse: (text) => TrustedProxies.parse(text),
     placeholder: 'CIDRS',
     help: 'Addresses and networks of load balancers and ingresses in front of --listen, with commas between them (10.0.0.0/8,fd00::/8). They have no limit per address, and X-Forwarded-For names their clients, who have one each.',
+  },
+  redisPrefix: {
+    name: 'redis-prefix',
+    kind: 'string',
+    placeholder: 'TEXT',
+    default: 'culvert:',
+    help: 'Starts every key in Redis, so that several deployments can share one.',
   },
   ...tlsTable,
   ...processTable,
 } as const satisfies OptionsTable;
 
-/** The same of an agent. */
-export const agentOperatorTable = {
+/** Options of an agent that the addon manager passes to the agents it deploys, after it has checked them by these rows. */
+export const agentPassthroughTable = {
   allow: {
     name: 'allow',
     kind: 'destination',
@@ -54,7 +63,7 @@ export const agentOperatorTable = {
     name: 'kube-apiserver',
     kind: 'hostWithOptionalPort',
     default: 'kubernetes.default.svc',
-    help: 'What the name of the cluster stands for as a destination. Without a port, the one asked for is used.',
+    help: 'The address that the name of the cluster means as a destination. Without a port, the port of the client is used.',
   },
   dialTimeoutMs: {
     name: 'dial-timeout',

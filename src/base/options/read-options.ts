@@ -95,6 +95,16 @@ export function pickOptions<T extends OptionsTable>(table: T, values: OptionsOf<
   return Object.fromEntries(keys.map((key) => [key, values[key]])) as OptionsOf<T>;
 }
 
+/** The values of a table's options without some of them. */
+export function omitOptions<V extends object, K extends keyof V & string>(
+  values: V,
+  keys: readonly K[],
+): Omit<V, K> {
+  const omitted: readonly string[] = keys;
+  const kept = Object.entries(values).filter(([key]) => !omitted.includes(key));
+  return Object.fromEntries(kept) as Omit<V, K>;
+}
+
 /** An option that always has one value. */
 type DefaultedOption = Option & { readonly default: unknown; readonly repeatable?: never };
 

@@ -1,6 +1,6 @@
 import { isCipherSuite, opensslCiphers, type TlsPolicy } from '../tls/tls-policy.ts';
+import { ValueError } from '../value-error.ts';
 import type { OptionsTable, OptionsOf } from './option-table.ts';
-import type { OptionsDraft } from './read-options.ts';
 
 /** The flags have the names that Kubernetes' programs use. */
 export const tlsTable = {
@@ -13,34 +13,31 @@ export const tlsTable = {
   },
   cipherSuites: {
     name: 'cipher-suites',
-    kind: 'string',
+    kind: 'parsed',
+    parse: parseCipherSuites,
     placeholder: 'NAMES',
     help: 'The cipher suites of TLS 1.2, by their IANA names and separated by commas. Those of TLS 1.3 cannot be chosen.',
   },
 } as const satisfies OptionsTable;
 
-export function tlsPolicyOf(values: OptionsOf<typeof tlsTable>): TlsPolicy {
-  const minVersion = values.tlsMinVersion === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2';
-  const suites = suitesIn(values.cipherSuites);
-  return suites.length === 0 ? { minVersion } : { minVersion, ciphers: opensslCiphers(suites) };
+export function tlsPolicyOf({
+  tlsMinVersion,
+  cipherSuites = [],
+}: Pick<OptionsOf<typeof tlsTable>, 'tlsMinVersion' | 'cipherSuites'>): TlsPolicy {
+  const minVersion = tlsMinVersion === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2';
+  return cipherSuites.length === 0
+    ? { minVersion }
+    : { minVersion, ciphers: opensslCiphers(cipherSuites) };
 }
 
-export function checkTlsPolicy({ values, label, problem }: OptionsDraft<typeof tlsTable>): void {
-  const wrong = cipherSuitesProblem(values.cipherSuites ?? '');
-  if (wrong !== undefined) problem(`${label('cipherSuites')} ${wrong}`);
-}
-
-/** What is wrong with a list of suites, to be put after it; undefined: nothing. */
-export function cipherSuitesProblem(text: string): string | undefined {
-  const unknown = suitesIn(text).filter((suite) => !isCipherSuite(suite));
-  if (unknown.length === 0) return undefined;
+function parseCipherSuites(text: string): readonly string[] {
+  const names = text.split(',').map((name) => name.trim());
+  const suites = names.filter((name) => name !== '');
+  const unknown = suites.filter((suite) => !isCipherSuite(suite));
+  if (unknown.length === 0) return suites;
   const [which, what] = unknown.length === 1 ? ['is', 'suite'] : ['are', 'suites'];
-  return `names ${unknown.join(', ')}, which ${which} no cipher ${what} that ${which} known here`;
-}
-
-function suitesIn(text: string | undefined): readonly string[] {
-  return (text ?? '')
-    .split(',')
-    .map((suite) => suite.trim())
-    .filter((suite) => suite !== '');
+  throw new ValueError(
+    `names ${unknown.join(', ')}, which ${which} no cipher ${what} that ${which} known here`,
+    { withoutText: true },
+  );
 }

@@ -1,17 +1,8 @@
 import { BlockList, isIP } from 'node:net';
 import { withoutMapping } from '../net/address-group.ts';
-import { describeError } from '../error.ts';
+import { ValueError } from '../value-error.ts';
 
-/** Why `text` is no value of --trusted-proxies; undefined: it is one. */
-export function trustedProxiesProblem(text: string): string | undefined {
-  try {
-    return void TrustedProxies.parse(text);
-  } catch (thrown) {
-    return describeError(thrown);
-  }
-}
-
-/** Networks whose members are believed about the addresses of their clients. */
+/** Networks of proxies. The broker believes what they say about the addresses of their clients. */
 export class TrustedProxies {
   readonly #list = new BlockList();
   readonly #isEmpty: boolean;
@@ -24,8 +15,9 @@ export class TrustedProxies {
       const bits = prefix === undefined ? (family === 4 ? 32 : 128) : Number(prefix);
       const isPrefix = /^\d{1,3}$/.test(prefix ?? '0') && bits <= (family === 4 ? 32 : 128);
       if (family === 0 || !isPrefix) {
-        throw new RangeError(
-          `"${network}" is neither an address nor a CIDR (10.0.0.0/8, fd00::/8)`,
+        throw new ValueError(
+          `names "${network}", which is neither an address nor a CIDR (10.0.0.0/8, fd00::/8)`,
+          { withoutText: true },
         );
       }
       this.#list.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6');
@@ -35,7 +27,7 @@ export class TrustedProxies {
   /**
    * Reads a list of addresses and CIDRs with commas between them.
    *
-   * @throws RangeError naming one that is neither
+   * @throws ValueError an entry is neither an address nor a CIDR
    */
   static parse(text: string): TrustedProxies {
     const networks = text.split(',').map((network) => network.trim());

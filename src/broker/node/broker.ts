@@ -7,8 +7,8 @@ import { guardedServerOptions, guardHttpServer } from '../../base/server/guarded
 import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
 import { Metrics } from '../../base/metrics/metrics.ts';
+import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import { listenAt } from '../../base/server/listen.ts';
-import { connectionShare } from '../../base/server/open-file-limit.ts';
 import { startStatusServer } from '../../base/server/status-server.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
@@ -24,7 +24,6 @@ import { ReplicaAuthenticator } from '../replica-authenticator.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
 import { type Credentials, openCredentials } from './credentials.ts';
 import { openHubCluster } from './hub-cluster.ts';
-import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
 import { joinReplicas } from './replicas.ts';
@@ -103,9 +102,7 @@ export async function startBroker(
       clusterAdmission,
       limits: {
         ...defaultAdmissionLimits,
-        ...(options.maxTunnelsPerCluster === undefined
-          ? {}
-          : { maxTunnelsPerCluster: options.maxTunnelsPerCluster }),
+        maxTunnelsPerCluster: options.maxTunnelsPerCluster,
       },
       // Where probes and scrapers have a port of their own, strangers do not get to see it here.
       metrics: options.statusListen === undefined ? () => metrics.render() : undefined,
@@ -113,7 +110,7 @@ export async function startBroker(
     },
     rejections,
   );
-  const { maxConnections = connectionShare(1), trustedProxies } = options;
+  const { maxConnections, trustedProxies } = options;
   const limits = brokerConnectionLimits(maxConnections);
   const server = makeServer(credentials, limits.requestTimeoutMs);
   const of = (message: IncomingMessage) => peerOf(message, trustedProxies);

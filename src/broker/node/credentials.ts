@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
-import { defaultTlsPolicy, type TlsPolicy } from '../../base/tls/tls-policy.ts';
+import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
 import { trustClientsOf } from '../../base/tls/tls-trust.ts';
 import type { AgentCertificates } from '../agent-certificates.ts';
 import { type Authenticator, openAuthenticator, refuseAll } from '../authenticator.ts';
@@ -95,7 +95,7 @@ async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
 }
 
 async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
-  const { tlsCert, tlsKey, agentCa, tlsPolicy = defaultTlsPolicy } = options;
+  const { tlsCert, tlsKey, agentCa, tlsPolicy } = options;
   if (tlsCert === undefined || tlsKey === undefined) return undefined;
   return await ReloadedFiles.open<ServerTls>({
     what: 'certificate and key of --listen',

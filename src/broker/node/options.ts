@@ -1,67 +1,16 @@
 import { hostname } from 'node:os';
 import { connectionShare } from '../../base/server/open-file-limit.ts';
-import type { OptionsDraft } from '../../base/options/read-options.ts';
-import { processId } from '../../base/options/process-options.ts';
-import { brokerOperatorTable } from '../../base/options/passthrough-options.ts';
-import type { OptionsTable } from '../../base/options/option-table.ts';
-import type { ProxyEnvironment } from '../../base/net/proxy-environment.ts';
-import type { Secret } from '../../base/secret.ts';
+import { type OptionsDraft, omitOptions, pickOptions } from '../../base/options/read-options.ts';
+import { processId, processTable } from '../../base/options/process-options.ts';
+import type { OptionsTable, Env, OptionsOf } from '../../base/options/option-table.ts';
+import { type ProxyEnvironment, readProxyEnvironment } from '../../base/net/proxy-environment.ts';
 import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
-import { type TrustedProxies, trustedProxiesProblem } from '../../base/server/trusted-proxies.ts';
-import { formatHostPort, type HostPort, isLoopback } from '../../base/net/host-port.ts';
+import { formatHostPort, isLoopback } from '../../base/net/host-port.ts';
+import { checkTogether } from '../../base/options/check-together.ts';
+import { brokerPassthroughTable } from '../../base/options/passthrough-options.ts';
+import { tlsPolicyOf, tlsTable } from '../../base/options/tls-options.ts';
 
-/** What `startBroker` is told. The paths are of files that could be read at the start, and may change while running. */
-export interface BrokerOptions {
-  /** Port 0 lets the system choose. */
-  readonly listen: HostPort;
-  /** PEM file; with `tlsKey`, or neither: then TLS ends in front of the broker. */
-  readonly tlsCert: string | undefined;
-  readonly tlsKey: string | undefined;
-  /** Versions and cipher suites of that TLS. */
-  readonly tlsPolicy?: TlsPolicy | undefined;
-  /** PEM files with the public keys of enrolment tokens; a token of any of them is accepted. Empty: no credentials are asked for. */
-  readonly tokenPublicKey: readonly string[];
-  /** PEM file with the CAs of agents' registration certificates; undefined: no certificate makes anybody an agent. */
-  readonly agentCa?: string | undefined;
-  /** The hub's API server checks tokens of agents and says which clusters are accepted; undefined: neither is asked. */
-  readonly hub?: HubAccess | undefined;
-  /** On the way to the hub's API server (default: none). */
-  readonly proxies?: ProxyEnvironment | undefined;
-  /** Where probes ask, without TLS. */
-  readonly statusListen?: HostPort | undefined;
-  /** Names this process among the replicas; unique. */
-  readonly replicaId: string;
-  /** Where the directory of several replicas is; undefined for a broker that is alone. */
-  readonly redisUrl: Secret | undefined;
-  /** PEM file with the CA of `rediss://`. */
-  readonly redisCa: string | undefined;
-  /** PEM files with the client certificate for `rediss://` and its key. */
-  readonly redisCert?: string | undefined;
-  readonly redisKey?: string | undefined;
-  readonly redisPrefix: string;
-  /** Where other replicas reach this one; with `redisUrl`. */
-  readonly replicaAddress: URL | undefined;
-  /** Whether replicas may be reached by ws:// beyond loopback (default: no). */
-  readonly allowPlainReplicas?: boolean | undefined;
-  /** File with the key that the replicas share, or several, a line each; with `redisUrl`. */
-  readonly replicaKeyFile: string | undefined;
-  /** PEM file with the CA of the other replicas' certificates. */
-  readonly replicaCa: string | undefined;
-  /** The name in the other replicas' certificates, where it is not the host of their addresses. */
-  readonly replicaServerName?: string | undefined;
-  /** WebSocket upgrades with a good credential per second; above it the answer is 503 with Retry-After. */
-  readonly acceptRate: number;
-  /** Connections to `listen` at a time (default: as many as the limit of open files allows). */
-  readonly maxConnections?: number;
-  /** Tunnels of one cluster (default: `defaultAdmissionLimits.maxTunnelsPerCluster`). */
-  readonly maxTunnelsPerCluster?: number;
-  /** Whose X-Forwarded-For is believed (default: nobody's). */
-  readonly trustedProxies?: TrustedProxies | undefined;
-  /** How long streams may go on after a drain began, in milliseconds. */
-  readonly drainTimeoutMs: number;
-}
-
-/** How the hub's API server is reached: as the pod that this runs in, or as a kubeconfig says. */
+/** How the broker reaches the hub's API server: as the pod that it runs in, or with a kubeconfig. */
 export type HubAccess =
   | { readonly from: 'pod' }
   | { readonly from: 'kubeconfig'; readonly path: string };
@@ -113,10 +62,10 @@ export const brokerTable = {
     default: { help: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'Names this process among the replicas of the broker.',
   },
-  acceptRate: brokerOperatorTable.acceptRate,
-  maxConnections: brokerOperatorTable.maxConnections,
-  maxTunnelsPerCluster: brokerOperatorTable.maxTunnelsPerCluster,
-  trustedProxies: brokerOperatorTable.trustedProxies,
+  acceptRate: brokerPassthroughTable.acceptRate,
+  maxConnections: brokerPassthroughTable.maxConnections,
+  maxTunnelsPerCluster: brokerPassthroughTable.maxTunnelsPerCluster,
+  trustedProxies: brokerPassthroughTable.trustedProxies,
 } as const satisfies OptionsTable;
 
 export const replicaTable = {
@@ -139,13 +88,7 @@ export const replicaTable = {
     help: 'A client certificate (PEM) for a rediss:// that asks for one; with --redis-key. Read again when it changes.',
   },
   redisKey: { name: 'redis-key', kind: 'file', help: 'The key (PEM) of --redis-cert.' },
-  redisPrefix: {
-    name: 'redis-prefix',
-    kind: 'string',
-    placeholder: 'TEXT',
-    default: 'culvert:',
-    help: 'Starts every key in Redis, so that several deployments can share one.',
-  },
+  redisPrefix: brokerPassthroughTable.redisPrefix,
   replicaAddress: {
     name: 'replica-address',
     kind: 'url',
@@ -155,7 +98,7 @@ export const replicaTable = {
   allowPlainReplicas: {
     name: 'allow-plain-replicas',
     kind: 'boolean',
-    help: 'Lets replicas reach each other by ws:// also beyond loopback. Whoever can listen there sees to whom clients talk, and may take over sessions: only for a network that is encrypted itself.',
+    help: 'Lets replicas reach each other by ws:// also beyond loopback. For networks that are encrypted themselves, because an attacker who can read the network sees which clusters clients talk to, and can take over sessions.',
   },
   replicaKeyFile: {
     name: 'replica-key-file',
@@ -176,25 +119,53 @@ export const replicaTable = {
   },
 } as const satisfies OptionsTable;
 
-/** The two tables together: what `checkBroker` looks at. */
-const allTable = { ...brokerTable, ...replicaTable };
+/** All options of a broker. `culvert broker` adds the options of a bridge. */
+export const allBrokerTable = {
+  ...brokerTable,
+  ...replicaTable,
+  ...tlsTable,
+  ...processTable,
+} as const;
 
-/** The hub's API server, where one of the two options names it. */
-export function hubAccess(values: {
-  readonly kubernetes: boolean;
-  readonly kubeconfig: string | undefined;
-}): HubAccess | undefined {
-  if (values.kubeconfig !== undefined) return { from: 'kubeconfig', path: values.kubeconfig };
-  return values.kubernetes ? { from: 'pod' } : undefined;
+type BrokerValues = OptionsOf<typeof allBrokerTable>;
+
+/** Rows that `startBroker` gets in another form. */
+const derivedKeys = [
+  ...(['kubernetes', 'kubeconfig'] as const),
+  ...(['tlsMinVersion', 'cipherSuites', 'logLevel'] as const),
+] as const;
+
+/**
+ * The options of `startBroker`: a property for each row of `allBrokerTable`. `hub` and `tlsPolicy` replace the rows that they are made of.
+ * Paths name files that can be read at the start and may change later.
+ */
+export interface BrokerOptions extends Omit<BrokerValues, (typeof derivedKeys)[number]> {
+  /** The hub's API server checks tokens of agents and says which clusters are accepted. Undefined: the broker does not ask it. */
+  readonly hub: HubAccess | undefined;
+  /** Versions and cipher suites for `tlsCert`. */
+  readonly tlsPolicy: TlsPolicy;
+  /** Proxies on the way to the hub's API server. */
+  readonly proxies: ProxyEnvironment;
 }
 
-function checkRedisTls({ values, given, label, problem }: OptionsDraft<typeof allTable>): void {
-  if (given('redisCert') !== given('redisKey')) {
-    const [present, absent] = given('redisCert')
-      ? (['redisCert', 'redisKey'] as const)
-      : (['redisKey', 'redisCert'] as const);
-    problem(`${label(present)} needs ${label(absent)} as well`);
-  }
+export function brokerOptions(values: BrokerValues, env: Env): BrokerOptions {
+  return Object.freeze({
+    ...omitOptions(pickOptions(allBrokerTable, values), derivedKeys),
+    maxConnections: Math.min(values.maxConnections, connectionShare(1)),
+    hub: hubAccess(values),
+    tlsPolicy: tlsPolicyOf(values),
+    proxies: readProxyEnvironment(env),
+  });
+}
+
+function hubAccess({ kubernetes, kubeconfig }: BrokerValues): HubAccess | undefined {
+  if (kubeconfig !== undefined) return { from: 'kubeconfig', path: kubeconfig };
+  return kubernetes ? { from: 'pod' } : undefined;
+}
+
+function checkRedisTls(draft: OptionsDraft<typeof allBrokerTable>): void {
+  const { values, given, label, problem } = draft;
+  checkTogether(draft, 'redisCert', 'redisKey');
   const isTls = /^\s*rediss/.test(values.redisUrl?.reveal() ?? 'rediss');
   for (const key of ['redisCa', 'redisCert', 'redisKey'] as const) {
     if (given(key) && !given('redisUrl')) {
@@ -207,11 +178,9 @@ function checkRedisTls({ values, given, label, problem }: OptionsDraft<typeof al
   }
 }
 
-/** Problems between the options of `brokerTable` and `replicaTable`. */
-export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
+/** Reports options of a broker that do not fit together. */
+export function checkBroker(draft: OptionsDraft<typeof allBrokerTable>): void {
   const { values, given, label, problem, warn } = draft;
-  const trusted = values.trustedProxies && trustedProxiesProblem(values.trustedProxies);
-  if (trusted !== undefined) problem(`${label('trustedProxies')}: ${trusted}`);
   const { maxConnections = 0 } = values;
   const possible = connectionShare(1);
   if (maxConnections > possible) {
@@ -219,12 +188,7 @@ export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
       `${label('maxConnections')}=${maxConnections} is more than the open file limit allows, ${possible} are; raise the limit (ulimit -n)`,
     );
   }
-  if (given('tlsCert') !== given('tlsKey')) {
-    const [present, absent] = given('tlsCert')
-      ? (['tlsCert', 'tlsKey'] as const)
-      : (['tlsKey', 'tlsCert'] as const);
-    problem(`${label(present)} needs ${label(absent)} as well`);
-  }
+  checkTogether(draft, 'tlsCert', 'tlsKey');
   checkRedisTls(draft);
   for (const key of ['replicaAddress', 'replicaKeyFile'] as const) {
     if (given('redisUrl') && !given(key))
@@ -253,7 +217,7 @@ export function checkBroker(draft: OptionsDraft<typeof allTable>): void {
     );
   } else {
     problem(
-      `${label('listen')}=${address} can be reached from other machines but nobody is asked for credentials, ` +
+      `${label('listen')}=${address} can be reached from other machines but no client is asked for credentials, ` +
         'give --agent-ca, --kubernetes or --token-public-key (culvert token keygen makes a key), or listen on 127.0.0.1',
     );
   }

@@ -6,9 +6,6 @@ import { isLoopback } from '../../base/net/host-port.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
-import type { ServerRoute } from '../../base/net/server-route.ts';
-import type { LinkConnector } from '../../tunnel/link-connector.ts';
-import { WebSocketConnector } from '../../websocket/websocket-connector.ts';
 import { proofHeader } from '../authenticator.ts';
 import type { Directory } from '../directory.ts';
 import type { Forward } from '../relay-options.ts';
@@ -16,6 +13,9 @@ import { MemoryDirectory } from '../memory-directory.ts';
 import { isAnswer, ReplicaKeys } from '../replica-keys.ts';
 import type { BrokerOptions } from './options.ts';
 import { RedisDirectory } from '../redis/redis-directory.ts';
+import type { ServerRoute } from '../../base/net/server-route.ts';
+import type { LinkConnector } from '../../tunnel/link-connector.ts';
+import { WebSocketConnector } from '../../websocket/websocket-connector.ts';
 
 /** How long the owner of a session may take to answer, in milliseconds. */
 const forwardTimeoutMs = 5_000;
@@ -58,7 +58,7 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
     keys,
     ca: () => ca?.value,
     serverName: options.replicaServerName,
-    allowPlain: options.allowPlainReplicas === true,
+    allowPlain: options.allowPlainReplicas,
   });
   return { directory, keys, forward, files };
 }

@@ -1,10 +1,9 @@
 import { createSecureContext } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { readOptions } from '../../../src/base/options/read-options.ts';
-import { checkTlsPolicy, tlsPolicyOf, tlsTable } from '../../../src/base/options/tls-options.ts';
+import { tlsPolicyOf, tlsTable } from '../../../src/base/options/tls-options.ts';
 
-const chosen = (...argv: string[]) =>
-  tlsPolicyOf(readOptions(tlsTable, argv, {}, checkTlsPolicy).values);
+const chosen = (...argv: string[]) => tlsPolicyOf(readOptions(tlsTable, argv, {}).values);
 
 describe('the choice of TLS', () => {
   it.each([

@@ -1,0 +1,76 @@
+// Sends one HTTP request to a Service in a managed cluster, through a broker, with the TypeScript dialer. README.md has the
+// commands.
+import { parseArgs } from 'node:util';
+import { readSecretFile } from '../../src/base/files/secret-file.ts';
+import { createPinoLogger } from '../../src/base/log/pino-logger.ts';
+import { readProxyEnvironment } from '../../src/base/net/proxy-environment.ts';
+import type { Dialer } from '../../src/dialer/dialer.ts';
+import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
+import type { Target } from '../../src/tunnel/stream-request.ts';
+
+const { values } = parseArgs({
+  options: {
+    'broker-url': { type: 'string', default: 'ws://127.0.0.1:8080' },
+    'token-file': { type: 'string' },
+    'ca-file': { type: 'string' },
+    cluster: { type: 'string', default: 'dev' },
+    host: { type: 'string' },
+    port: { type: 'string', default: '80' },
+    path: { type: 'string', default: '/' },
+  },
+});
+const { cluster, path, 'token-file': tokenFile } = values;
+
+const dialer = createRemoteDialer({
+  brokerUrl: new URL(values['broker-url']),
+  // The dialer reads the token for each connection, so a rotated file needs no restart.
+  readToken: async () => (tokenFile === undefined ? undefined : readSecretFile(tokenFile)),
+  caFile: values['ca-file'],
+  serverName: undefined,
+  hostHeader: undefined,
+  proxies: readProxyEnvironment(process.env),
+  log: createPinoLogger({ level: 'warn' }),
+});
+
+try {
+  // The name of the cluster means its kube-apiserver. Another host must be in the agent's `--allow`.
+  const target: Target = { kind: 'tcp', host: values.host ?? cluster, port: Number(values.port) };
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${target.host}\r\nConnection: close\r\n\r\n`;
+  process.stdout.write(await exchange(dialer, target, request));
+} catch (error) {
+  process.stderr.write(`${String(error)}\n`);
+  process.exitCode = 1;
+} finally {
+  await dialer.drain(AbortSignal.timeout(1000));
+}
+
+/** Sends a request over a stream of its own. Returns everything that the target sends until it closes. */
+function exchange(dialer: Dialer, target: Target, request: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const decoder = new TextDecoder();
+  let answer = '';
+  const stream = dialer.open(
+    { cluster, target, signal: AbortSignal.timeout(10_000) },
+    {
+      onOpened() {
+        stream.write(new TextEncoder().encode(request));
+        // The target sees the end of the request. It can still answer.
+        stream.fin();
+      },
+      onData(bytes) {
+        // The bytes are valid until this function returns, so they are copied into the text.
+        answer += decoder.decode(bytes, { stream: true });
+        // The target may send this many more bytes. A slow reader calls this later.
+        stream.consumed(bytes.length);
+      },
+      onFin() {},
+      // This request is smaller than the window, so `write` never asks to wait.
+      onWritable() {},
+      onClose(error) {
+        if (error === undefined) resolve(answer);
+        else reject(error);
+      },
+    },
+  );
+  return promise;
+}

@@ -1,0 +1,60 @@
+import {
+  type BrokerLinkOptions,
+  brokerAccess,
+  brokerLinkTable,
+  checkBrokerLink,
+} from '../base/options/broker-link-options.ts';
+import type { Env, OptionsOf, OptionsTable } from '../base/options/option-table.ts';
+import { type ProgramOptions, processTable } from '../base/options/process-options.ts';
+import { readOptions } from '../base/options/read-options.ts';
+import type { BridgeFrontOptions } from './options.ts';
+import { bridgeFrontOptions, bridgeFrontTable, checkBridgeFront } from './options-table.ts';
+
+export const bridgeStatusTable = {
+  statusListen: {
+    name: 'status-listen',
+    kind: 'hostPort',
+    help: 'Serves /healthz, /readyz (the broker can be reached) and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
+  },
+} as const satisfies OptionsTable;
+
+const allTable = {
+  ...bridgeFrontTable,
+  ...brokerLinkTable,
+  ...bridgeStatusTable,
+  ...processTable,
+} as const;
+
+/** A bridge in a process of its own: its front, and how it reaches the broker. */
+export interface BridgeProgramOptions extends Pick<
+  OptionsOf<typeof allTable>,
+  'statusListen' | 'drainTimeoutMs'
+> {
+  readonly front: BridgeFrontOptions;
+  readonly link: BrokerLinkOptions;
+}
+
+/**
+ * Reads the options of `culvert bridge`.
+ *
+ * @throws ConfigError with all problems together
+ */
+export function readBridgeOptions(
+  argv: readonly string[],
+  env: Env,
+): ProgramOptions<BridgeProgramOptions> {
+  const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
+    checkBrokerLink(draft);
+    checkBridgeFront(draft);
+    if (!draft.given('konnectivityListen') && !draft.given('konnectivityUds')) {
+      draft.problem(
+        'nothing to listen on, give --konnectivity-listen (127.0.0.1:8090) or --konnectivity-uds',
+      );
+    }
+  });
+  const front = bridgeFrontOptions(values)!;
+  const link = { brokerUrl: values.brokerUrl, ...brokerAccess(values, env) };
+  const { statusListen, drainTimeoutMs, logLevel } = values;
+  const options = Object.freeze({ front, link, statusListen, drainTimeoutMs });
+  return { options, logLevel, warnings };
+}
