@@ -147,7 +147,7 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     await using s = await speaking(Buffer.from('go away'));
     s.stream.handler.onFin();
     s.stream.handler.onClose(new TunnelError('agent_lost', 'the agent is gone'));
-    s.clock.advance(defaultBridgeLimits.holdMs);
+    s.clock.advanceSync(defaultBridgeLimits.holdMs);
     expect((await s.call.read(7)).toString()).toBe('go away');
     expect((await s.call.expect('CLOSE_RSP')).closeResponse.error).toBe('');
   });
