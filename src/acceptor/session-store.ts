@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
+import { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/log/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { Link } from '../tunnel/link.ts';
@@ -47,7 +48,7 @@ export interface SessionStoreOptions {
 export class SessionStore {
   readonly #options: SessionStoreOptions;
   readonly #byId = new Map<string, AcceptedSession>();
-  readonly #onLeft = new Set<() => void>();
+  readonly #isDetached = new Condition(() => !this.#isCarried);
   resumedCount = 0;
 
   constructor(options: SessionStoreOptions) {
@@ -58,6 +59,11 @@ export class SessionStore {
     let count = 0;
     for (const { session } of this.#byId.values()) count += session.streamCount;
     return count;
+  }
+
+  get #isCarried(): boolean {
+    for (const { carrier } of this.#byId.values()) if (carrier !== undefined) return true;
+    return false;
   }
 
   get size(): number {
@@ -106,27 +112,18 @@ export class SessionStore {
     const { clock, resumeGraceMs } = this.#options;
     // Also without streams: the dialer may have one whose OPEN got lost.
     if (!isResumable(why.code)) return this.#end(entry, why);
-    for (const look of this.#onLeft) look();
+    this.#isDetached.changed();
     entry.graceTimer = clock.setTimer(resumeGraceMs, () => {
       const sentence = `no link came back within ${resumeGraceMs} ms`;
       this.#end(entry, new TunnelError('link_lost', sentence, { cause: why }));
     });
   }
 
-  /** Resolves when no tunnel carries a session any more, when `atMostMs` are over, or when the signal aborts. */
-  async left(atMostMs: number, signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const look = () => {
-      const isCarried = Array.from(this.#byId.values()).some(({ carrier }) => carrier);
-      if (!isCarried || signal.aborted) resolve();
-    };
-    const timer = this.#options.clock.setTimer(atMostMs, resolve);
-    signal.addEventListener('abort', look, { once: true });
-    this.#onLeft.add(look);
-    look();
-    await promise;
-    this.#onLeft.delete(look);
-    signal.removeEventListener('abort', look);
+  /** Resolves when no tunnel carries a session any more, when `atMostMs` have passed, or when the signal aborts. */
+  async untilDetached(atMostMs: number, signal: AbortSignal): Promise<void> {
+    const limit = new AbortController();
+    const timer = this.#options.clock.setTimer(atMostMs, () => limit.abort());
+    await this.#isDetached.wait(AbortSignal.any([signal, limit.signal]));
     timer.cancel();
   }
 
@@ -199,7 +196,7 @@ export class SessionStore {
     entry.graceTimer?.cancel();
     entry.graceTimer = undefined;
     this.#byId.delete(entry.id);
-    for (const look of this.#onLeft) look();
+    this.#isDetached.changed();
     entry.session.close(error);
   }
 }

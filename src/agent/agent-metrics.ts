@@ -51,7 +51,7 @@ export function agentMetrics(numbers: AgentNumbers): {
   return { contentType: 'text/plain; version=0.0.4', text: `${lines.join('\n')}\n` };
 }
 
-function dialLines({ countByCode, withinBound, secondsInAll, count }: DialRecords): string[] {
+function dialLines({ countByCode, withinBound, totalSeconds, count }: DialRecords): string[] {
   const duration = 'culvert_agent_dial_duration_seconds';
   return [
     ...head('dials_total', 'Dials of targets, by their result: ok, or the error code', 'counter'),
@@ -68,7 +68,7 @@ function dialLines({ countByCode, withinBound, secondsInAll, count }: DialRecord
       (le, index) => `${duration}_bucket{le="${le}"} ${withinBound[index]}`,
     ),
     `${duration}_bucket{le="+Inf"} ${count}`,
-    `${duration}_sum ${secondsInAll}`,
+    `${duration}_sum ${totalSeconds}`,
     `${duration}_count ${count}`,
   ];
 }
