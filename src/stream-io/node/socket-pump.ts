@@ -73,9 +73,7 @@ export class SocketPump implements StreamHandler {
     const onRead = (bytes: Uint8Array): boolean => this.#onRead(bytes);
     let isWanted = true;
     // A peer that speaks first may do so before this.
-    for (let early = readFrom(socket); early !== null; early = readFrom(socket)) {
-      isWanted = onRead(early);
-    }
+    while (socket.readableLength > 0) isWanted = onRead(socket.read() as Buffer);
     if (!useStaticReads(socket, onRead)) {
       socket.on('data', (bytes: Buffer) => void (onRead(bytes) || socket.pause()));
     }
@@ -133,10 +131,6 @@ export class SocketPump implements StreamHandler {
     }
     return this.#stream!.write(bytes);
   }
-}
-
-function readFrom(socket: Socket): Buffer | null {
-  return socket.read() as Buffer | null;
 }
 
 function socketError(cause: Error): TunnelError {
