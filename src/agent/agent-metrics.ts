@@ -1,15 +1,15 @@
 import { droppedLinesHelp, droppedLogLines } from '../base/log/log-output.ts';
 import { dialBucketsSeconds, type DialRecords } from './dial-records.ts';
 
-/** What an agent counts, at one moment. */
+/** The numbers of an agent at one moment. */
 export interface AgentNumbers {
   readonly tunnels: number;
   readonly streams: number;
   readonly leaseRenewedAt: Date | undefined;
-  /** What the broker's clock is ahead of this machine's; 0: not known. */
+  /** How far the broker's clock is ahead of this machine's; 0: not known. */
   readonly brokerClockDifferenceMs: number;
   readonly dials: DialRecords;
-  /** CA files that have changed into something that cannot be used. */
+  /** CA files whose new contents cannot be used. */
   readonly staleFiles: number;
 }
 
@@ -20,7 +20,7 @@ export function agentMetrics(numbers: AgentNumbers): {
 } {
   const { tunnels, streams, leaseRenewedAt, dials, staleFiles, brokerClockDifferenceMs } = numbers;
   const gauges: readonly (readonly [string, string, number])[] = [
-    ['tunnels', 'Tunnels to brokers that stand', tunnels],
+    ['tunnels', 'Tunnels to brokers that are established', tunnels],
     ['streams', 'Streams that are open', streams],
     [
       'lease_renewed_timestamp_seconds',
