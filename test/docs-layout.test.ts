@@ -74,6 +74,24 @@ describe('the layout of documents', () => {
     expect(broken).toEqual([]);
   });
 
+  it('CONTRIBUTING.md and ARCHITECTURE.md name only files and folders that exist', () => {
+    const named = ['CONTRIBUTING.md', 'ARCHITECTURE.md'].flatMap((page) =>
+      Array.from(read(page).matchAll(/`([\w.-]+(?:\/[\w.-]+)*\/?)`/g), ([, path]) => path!)
+        .filter((path) => /\/|\.(ts|json|md)$/.test(path))
+        .map((path) => ({ page, path })),
+    );
+    expect(named.length).toBeGreaterThan(40);
+    const files = ['.', 'src', 'src/addon', 'src/kube', 'src/base', 'src/broker'];
+    const below = (path: string) =>
+      files.some((folder) => existsSync(new URL(`${folder}/${path}`, root))) ||
+      readdirSync(new URL('src', root), { recursive: true, encoding: 'utf8' }).some((file) =>
+        file.endsWith(`/${path}`),
+      );
+    // Names of packages, versions of the protocol and paths outside the repository.
+    const isForeign = (path: string) => /^(node:|@|~)/.test(path);
+    expect(named.filter(({ path }) => !isForeign(path) && !below(path))).toEqual([]);
+  });
+
   /** As GitHub makes them. */
   function anchorsOf(text: string): ReadonlySet<string> {
     const headings = Array.from(text.matchAll(/^#+ (.+)$/gm), ([, heading]) => heading!);

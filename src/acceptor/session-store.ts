@@ -4,7 +4,8 @@ import type { Logger } from '../base/log/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { Link } from '../tunnel/link.ts';
 import type { Attach } from '../tunnel/message.ts';
-import type { Session, SessionOptions } from '../tunnel/session.ts';
+import type { SessionOptions } from '../tunnel/session-options.ts';
+import type { Session } from '../tunnel/session.ts';
 
 /** Sessions that an acceptor keeps, with or without a link. A broker that attaches more breaks the protocol. */
 const maxSessions = 10_000;

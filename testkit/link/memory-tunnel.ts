@@ -7,7 +7,8 @@ import { Relay } from '../../src/broker/relay.ts';
 import { PooledDialer } from '../../src/dialer/pooled-dialer.ts';
 import { defaultLimits } from '../../src/tunnel/limits.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
-import { Session, type SessionOptions } from '../../src/tunnel/session.ts';
+import { Session } from '../../src/tunnel/session.ts';
+import type { SessionOptions } from '../../src/tunnel/session-options.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
 
