@@ -51,6 +51,7 @@ describe('destination names', () => {
     ['', 'dial tcp: missing address'],
     ['::1:443', 'dial tcp: address ::1:443: too many colons in address'],
     ['x:70000', 'dial tcp: address 70000: invalid port'],
+    ['x:65536', 'dial tcp: address 65536: invalid port'],
     ['x:0', 'dial tcp: address 0: invalid port'],
     ['x:', 'dial tcp: lookup tcp/: unknown port'],
     ['x:web', 'dial tcp: lookup tcp/web: unknown port'],

@@ -19,6 +19,7 @@ const text = fc.string({ unit: 'binary', maxLength: 300 });
 describe('encoding', () => {
   it('The packet encoder writes DIAL_RSP as the bytes that the Go server writes', () => {
     expect(encodeDialResponse(5n, 1)).toEqual(hex('00 00000008 0801 1a04 1001 1805'));
+    expect(encodeDialResponse(128n, 128)).toEqual(hex('00 0000000a 0801 1a06 108001 188001'));
     expect(encodeDialError(5n, 'No')).toEqual(hex('00 0000000a 0801 1a06 0a024e6f 1805'));
   });
 
@@ -150,6 +151,9 @@ describe('decoding', () => {
     expect(
       decodePacket(Buffer.concat([dial([bytesField(1, 'tcp')]), bytesField(4, varintField(1, 9))])),
     ).toEqual({ kind: 'dial_request', network: '', address: '', random: 0n });
+    expect(
+      decodePacket(Buffer.concat([bytesField(7, varintField(1, 9)), dial([bytesField(1, 'tcp')])])),
+    ).toEqual({ kind: 'dial_request', network: 'tcp', address: '', random: 0n });
   });
 
   it('The packet decoder keeps types that it does not know apart', () => {

@@ -474,6 +474,17 @@ describe('packets out of place (rules 7 and 8)', () => {
     expect(stream.resetBy?.code).toBe('reset');
   });
 
+  it('The bridge ends the call of a client that reads none of the answers to its stray packets', async () => {
+    await using s = await scene();
+    const { call, stream } = await open(s);
+    call.grpc.pause();
+    // Fills HTTP/2's window, so that answers stay queued.
+    for (let i = 0; i < 64; i++) stream.arrive(Buffer.alloc(65_536));
+    for (let i = 1000; i < 1040; i++) call.close(String(i));
+    await stream.until(() => stream.resetBy !== undefined);
+    expect(stream.resetBy?.code).toBe('reset');
+  });
+
   it('The bridge ends the call of a client that sends a malformed packet, and resets its target', async () => {
     await using s = await scene();
     const { call, stream } = await open(s);
