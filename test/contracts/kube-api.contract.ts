@@ -180,7 +180,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(await api.apply(disputed, forced)).toMatchObject({ data: { x: '2' } });
       });
 
-      it('The Kubernetes API does not write to another version than the one that is named', async () => {
+      it('The Kubernetes API writes to no other version than the given one', async () => {
         const space = await newSpace();
         const first = await api.apply(configMap(space, 'a', { x: '1' }), forced);
         await api.apply(configMap(space, 'a', { x: '2' }), forced);

@@ -115,7 +115,7 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     s.call.data(s.id, 'EHLO');
     expect((await s.call.read(9)).toString()).toBe('220 ready');
     expect(s.stream.text).toBe('EHLO');
-    // The one that watches the client of an open call.
+    // The timer of the watch on a client with open calls.
     expect(s.clock.pendingTimers).toBe(1);
   });
 

@@ -97,7 +97,10 @@ users:
     expect(endpoint.token?.reveal()).toBe('t');
   });
 
-  /** What client-go makes of each: tools/clientcmd/api/v1/types.go documents the fields, transport and rest what beats what. */
+  /**
+   * What client-go makes of each: tools/clientcmd/api/v1/types.go documents the fields, transport
+   * and rest what beats what.
+   */
   describe('as client-go reads it', () => {
     interface Read {
       readonly server: string;
