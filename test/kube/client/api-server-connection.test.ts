@@ -55,6 +55,8 @@ async function serve(answer: RequestListener, options: Partial<RestKubeApiOption
     if (request.url?.endsWith('/api/v1')) response.end(JSON.stringify(kinds));
     else answer(request, response);
   });
+  // The server closes no idle connection.
+  server.keepAliveTimeout = 0;
   server.on('connection', () => seen.connections++);
   const port = await listen(server);
   const config = fixed({ ...nobody, server: new URL(`http://127.0.0.1:${port}`) });
@@ -122,6 +124,27 @@ describe('a connection to an API server', () => {
     await api.get(mapRef, { signal });
     api.close();
     expect(head).toMatchObject({ authorization: 'Bearer s3cret', 'user-agent': 'culvert-test' });
+  });
+});
+
+describe('the end of a connection', () => {
+  it('A refused request is not sent again with the same credentials', async () => {
+    const { api, seen } = await serve((_, response) => json(response, {}, 401));
+    await expect(api.get(mapRef, { signal })).rejects.toMatchObject({ code: 'unauthorized' });
+    expect(seen.paths).toHaveLength(2);
+  });
+
+  it('Closing the client closes its idle connection', async () => {
+    let socket: Socket | undefined;
+    const { api } = await serve((request, response) => {
+      socket = request.socket;
+      json(response, map);
+    });
+    await api.get(mapRef, { signal });
+    const closed = once(socket!, 'close');
+    api.close();
+    await closed;
+    expect(socket!.destroyed).toBe(true);
   });
 });
 
