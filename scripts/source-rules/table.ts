@@ -21,7 +21,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/stream-io': { imports: protocol, isPortable: true },
   'src/stream-io/node': { imports: [...protocol, 'src/stream-io'] },
   'src/websocket': { imports: protocol },
-  'src/kube': { imports: base },
+  'src/kube/client': { imports: base },
+  'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
 
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
@@ -37,17 +38,24 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/broker',
       'src/broker/redis',
       'src/dialer',
-      'src/kube',
+      'src/kube/client',
+      'src/kube/controllers',
       'src/websocket',
     ],
   },
   'src/broker/edge': { imports: [...protocol, 'src/broker', 'src/websocket'], isPortable: true },
   'src/agent': {
-    imports: [...protocol, 'src/acceptor', 'src/stream-io/node', 'src/websocket', 'src/kube'],
+    imports: [
+      ...protocol,
+      'src/acceptor',
+      'src/stream-io/node',
+      'src/websocket',
+      'src/kube/client',
+    ],
   },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer'] },
   'src/konnectivity-client': { imports: base },
-  'src/addon': { imports: [...base, 'src/kube'] },
+  'src/addon': { imports: [...base, 'src/kube/client', 'src/kube/controllers'] },
   // Starts programs, and is the only place with more than one program in a process.
   'src/cli': {
     imports: [
@@ -94,7 +102,7 @@ export const packageRooms: Readonly<Record<string, string>> = {
   pino: 'src/base',
   'prom-client': 'src/base',
   'reflect-metadata': 'src/base/x509',
-  yaml: 'src/kube',
+  yaml: 'src/kube/client',
 };
 
 export const maxSourceLines = 300;

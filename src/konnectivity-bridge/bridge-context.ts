@@ -13,7 +13,7 @@ export interface FlushingConnection {
   endFlush(error: TunnelError): void;
 }
 
-/** What all proxied connections of a bridge share, whatever protocol their clients speak. */
+/** State that all proxied connections of a bridge share, for any client protocol. */
 export interface ConnectionContext {
   readonly dialer: Dialer;
   readonly limits: BridgeLimits;
@@ -28,7 +28,7 @@ export interface ConnectionContext {
   readonly onEnded: () => void;
 }
 
-/** What all calls of konnectivity clients share. */
+/** State that all calls of konnectivity clients share. */
 export interface BridgeContext extends ConnectionContext {
   readonly resolve: ResolveDestination;
   readonly pool: PacketBufferPool;

@@ -1,4 +1,4 @@
-/** What can be wrong with a client's packets, a destination or the bridge's options. */
+/** Problems of a client's packets, of a destination, or of the bridge's options. */
 export type BridgeErrorCode =
   // A client's packets.
   | 'malformed_packet'

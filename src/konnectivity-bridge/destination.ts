@@ -51,7 +51,7 @@ export function destinationResolver(
   };
 }
 
-/** What clients get when a destination has no agent. Clients compare this text. */
+/** The error for a destination without an agent. Clients compare this text. */
 export const noAgentText = 'No agent available';
 
 function destination(cluster: string, host: string, port: number): Destination {

@@ -24,7 +24,7 @@ export class Http2FrontStream implements FrontStream {
   readonly #onProgress: () => void;
   #handler: FrontHandler | undefined;
   #queuedBytes = 0;
-  /** What has been written and not yet taken: sizes and owners, both in order. */
+  /** Sizes and owners of writes that are not complete, both in order. */
   readonly #queuedSizes: number[] = [];
   readonly #queuedOwners: (OwnerOfBytes | undefined)[] = [];
   #status: GrpcStatus | undefined;

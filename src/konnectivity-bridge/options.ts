@@ -33,8 +33,8 @@ export interface TlsFiles {
 /** All limits on a client and all timeouts of the bridge. */
 export interface BridgeLimits {
   /**
-   * How long the agent may take to connect to a target, in milliseconds. A client gives up after
-   * 30 s.
+   * How long the agent may take to connect to a target, in milliseconds. A client waits
+   * for 30 s.
    */
   readonly dialTimeoutMs: number;
   /**

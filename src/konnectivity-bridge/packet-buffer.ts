@@ -94,7 +94,7 @@ export class PacketBufferPool {
   }
 
   /**
-   * Gives up a buffer that the kernel may still read. Refilling it would show one client's bytes to
+   * Drops a buffer that the kernel may still read. Refilling it would show one client's bytes to
    * another client.
    */
   drop(buffer: PacketBuffer): void {

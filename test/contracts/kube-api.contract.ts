@@ -63,7 +63,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
     });
 
     describe('reading and creating', () => {
-      it('gets what was created, as the server completed it', async () => {
+      it('The Kubernetes API gets what was created, as the server completed it', async () => {
         const space = await newSpace();
         const created = await api.create(configMap(space, 'a', { x: '1' }), { signal });
         const got = await api.get(mapRef(space, 'a'), { signal });
@@ -73,7 +73,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(got.metadata.resourceVersion).toBeTruthy();
       });
 
-      it('says not_found of what is not there, and names it', async () => {
+      it('The Kubernetes API reports not_found for a missing object, with its name', async () => {
         const space = await newSpace();
         const missing = api.get(mapRef(space, 'a'), { signal });
         await expect(missing).rejects.toMatchObject({
@@ -83,7 +83,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(await find(api, mapRef(space, 'a'), { signal })).toBeUndefined();
       });
 
-      it('says already_exists where the name is taken', async () => {
+      it('The Kubernetes API reports already_exists for a name in use', async () => {
         const space = await newSpace();
         await api.create(configMap(space, 'a', {}), { signal });
         expect(await codeOf(api.create(configMap(space, 'a', {}), { signal }))).toBe(
@@ -91,7 +91,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         );
       });
 
-      it('says not_found of a namespace that is not there', async () => {
+      it('The Kubernetes API reports not_found for a missing namespace', async () => {
         const call = api.create(configMap('nowhere', 'a', {}), { signal });
         await expect(call).rejects.toMatchObject({
           code: 'not_found',
@@ -99,7 +99,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         });
       });
 
-      it('makes a name up where only its beginning is given', async () => {
+      it('The Kubernetes API generates a name from generateName', async () => {
         const space = await newSpace();
         const metadata = { namespace: space, generateName: 'some-' };
         const created = await api.create(
@@ -116,11 +116,11 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
           'no namespace where one is needed',
           { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a' } },
         ],
-      ])('says invalid of %s', async (_, object) => {
+      ])('The Kubernetes API reports invalid for %s', async (_, object) => {
         expect(await codeOf(api.apply(object, forced))).toBe('invalid');
       });
 
-      it('stores nothing in a dry run', async () => {
+      it('The Kubernetes API stores nothing in a dry run', async () => {
         const space = await newSpace();
         const dry = { ...forced, dryRun: true };
         expect(await api.apply(configMap(space, 'a', { x: '1' }), dry)).toMatchObject({
@@ -131,7 +131,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(await codeOf(api.get(mapRef(space, 'b'), { signal }))).toBe('not_found');
       });
 
-      it('rejects with the reason of a signal that has aborted', async () => {
+      it('The Kubernetes API rejects with the reason of a signal that has aborted', async () => {
         const reason = new Error('enough');
         const call = api.get(mapRef('default', 'a'), { signal: AbortSignal.abort(reason) });
         await expect(call).rejects.toBe(reason);
@@ -139,7 +139,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
     });
 
     describe('apply', () => {
-      it('creates, changes, and leaves alone what is already so', async () => {
+      it('The Kubernetes API creates, changes, and leaves unchanged objects alone', async () => {
         const space = await newSpace();
         const first = await api.apply(configMap(space, 'a', { x: '1' }), forced);
         const same = await api.apply(configMap(space, 'a', { x: '1' }), forced);
@@ -149,7 +149,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(changed.metadata.uid).toBe(first.metadata.uid);
       });
 
-      it('takes away what it applied before and no longer names, and nothing of others', async () => {
+      it('The Kubernetes API removes fields that it applied before and no longer names, and no fields of others', async () => {
         const space = await newSpace();
         await api.apply(configMap(space, 'a', { mine: '1', shared: '1' }), forced);
         await other.apply(configMap(space, 'a', { theirs: '1', shared: '1' }), unforced);
@@ -157,7 +157,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(left['data']).toEqual({ new: '1', theirs: '1', shared: '1' });
       });
 
-      it('keeps labels of others', async () => {
+      it('The Kubernetes API keeps labels of others', async () => {
         const space = await newSpace();
         const map = configMap(space, 'a', {});
         const labelled = (labels: Record<string, string>) => ({
@@ -169,7 +169,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(both.metadata.labels).toEqual({ theirs: 'x', mine: 'y' });
       });
 
-      it('says conflict, with the manager and the field, unless it is forced', async () => {
+      it('The Kubernetes API reports a conflict, with the manager and the field, unless it is forced', async () => {
         const space = await newSpace();
         await other.apply(configMap(space, 'a', { x: '1' }), forced);
         const disputed = configMap(space, 'a', { x: '2' });
@@ -180,7 +180,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(await api.apply(disputed, forced)).toMatchObject({ data: { x: '2' } });
       });
 
-      it('does not write to another version than the one that is named', async () => {
+      it('The Kubernetes API writes to no other version than the given one', async () => {
         const space = await newSpace();
         const first = await api.apply(configMap(space, 'a', { x: '1' }), forced);
         await api.apply(configMap(space, 'a', { x: '2' }), forced);
@@ -190,7 +190,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(await codeOf(api.apply(old, forced))).toBe('conflict');
       });
 
-      it('does not write to an object that was deleted, or made again since', async () => {
+      it('The Kubernetes API does not write to an object that was deleted, or made again since', async () => {
         const space = await newSpace();
         const { metadata } = await api.apply(configMap(space, 'a', {}), forced);
         const map = configMap(space, 'a', {});
@@ -211,7 +211,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         ...content,
       });
 
-      it('does not serve a kind until its definition is there', async () => {
+      it('The Kubernetes API does not serve a kind until its definition is there', async () => {
         expect(await api.serves(widgets, { signal })).toBe(false);
         expect(await codeOf(api.list(widgets, { signal }))).toBe('not_served');
         await expect(api.get({ ...widgets, name: 'a' }, { signal })).rejects.toMatchObject({
@@ -228,7 +228,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
           .toBe('no error');
       });
 
-      it('writes a status by its subresource alone', async () => {
+      it('The Kubernetes API writes a status by its subresource alone', async () => {
         const both = widget('a', { spec: { size: 1 }, status: { seen: 'no' } });
         const made = await api.apply(both, forced);
         expect(made['status']).toBeUndefined();
@@ -240,7 +240,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(kept).toMatchObject({ spec: { size: 3 }, ...status });
       });
 
-      it('counts generations by what is asked for, not by status', async () => {
+      it('The Kubernetes API counts generations by spec, not by status', async () => {
         const made = await api.apply(widget('g', { spec: { size: 1 } }), forced);
         expect(made.metadata.generation).toBe(1);
         const asStatus = { ...forced, subresource: 'status' };
@@ -250,7 +250,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(changed.metadata.generation).toBe(2);
       });
 
-      it('says not_found of the status of what is not there', async () => {
+      it('The Kubernetes API reports not_found for the status of a missing object', async () => {
         const asStatus = { ...forced, subresource: 'status' };
         const call = api.apply(widget('none', { status: { seen: 'yes' } }), asStatus);
         expect(await codeOf(call)).toBe('not_found');
@@ -258,7 +258,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
     });
 
     describe('update and patch', () => {
-      it('overwrites nobody who wrote in between', async () => {
+      it('The Kubernetes API overwrites no change of another writer', async () => {
         const space = await newSpace();
         const first = await api.create(configMap(space, 'a', { x: '1' }), { signal });
         const second = await api.update({ ...first, data: { x: '2' } }, { signal });
@@ -268,12 +268,12 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         );
       });
 
-      it('says not_found of an update of nothing', async () => {
+      it('The Kubernetes API reports not_found for an update of a missing object', async () => {
         const space = await newSpace();
         expect(await codeOf(api.patch(mapRef(space, 'a'), {}, { signal }))).toBe('not_found');
       });
 
-      it('merges a patch, where null takes away', async () => {
+      it('The Kubernetes API merges a patch, in which null removes a field', async () => {
         const space = await newSpace();
         await api.create(configMap(space, 'a', { x: '1', y: '1' }), { signal });
         const patched = await api.patch(
@@ -286,14 +286,14 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
     });
 
     describe('delete', () => {
-      it('says whether there was anything', async () => {
+      it('The Kubernetes API reports whether the object existed', async () => {
         const space = await newSpace();
         await api.create(configMap(space, 'a', {}), { signal });
         expect(await api.delete(mapRef(space, 'a'), { signal })).toBe(true);
         expect(await api.delete(mapRef(space, 'a'), { signal })).toBe(false);
       });
 
-      it('deletes only the object with the uid', async () => {
+      it('The Kubernetes API deletes only the object with the uid', async () => {
         const space = await newSpace();
         const { metadata } = await api.create(configMap(space, 'a', {}), { signal });
         const uid = '11111111-2222-3333-4444-555555555555';
@@ -301,7 +301,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(await api.delete(mapRef(space, 'a'), { signal, uid: metadata.uid })).toBe(true);
       });
 
-      it('leaves an object with a finalizer until that is taken away', async () => {
+      it('The Kubernetes API keeps an object until its finalizer is removed', async () => {
         const space = await newSpace();
         const map = configMap(space, 'a', {});
         const metadata = { ...map.metadata, finalizers: ['culvert.example/held'] };
@@ -315,7 +315,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
     });
 
     describe('list', () => {
-      it('gives all pages, each object with its kind', async () => {
+      it('The Kubernetes API lists all pages, each object with its kind', async () => {
         const space = await newSpace();
         const names = ['a', 'b', 'c', 'd', 'e'];
         for (const name of names) await api.create(configMap(space, name, {}), { signal });
@@ -328,7 +328,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
           expect(item).toMatchObject({ apiVersion: 'v1', kind: 'ConfigMap' });
       });
 
-      it('reaches over all namespaces', async () => {
+      it('The Kubernetes API lists all namespaces', async () => {
         const [here, there] = [await newSpace(), await newSpace()];
         for (const space of [here, there]) {
           await api.create(configMap(space, 'everywhere', {}), { signal });
@@ -345,7 +345,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         ['color in (red, blue)', ['a', 'b']],
         ['color,color notin (red)', ['b']],
         ['!color', ['c']],
-      ])('selects by labels: %s', async (labelSelector, names) => {
+      ])('The Kubernetes API selects by labels: %s', async (labelSelector, names) => {
         const space = await newSpace();
         const colors = { a: { color: 'red' }, b: { color: 'blue' }, c: {} };
         for (const [name, labels] of Object.entries(colors)) {
@@ -367,7 +367,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       const brief = (event: WatchEvent) =>
         event.type === 'bookmark' ? 'bookmark' : `${event.type} ${event.object.metadata.name}`;
 
-      it('tells everything since the version, in order', async () => {
+      it('The Kubernetes API tells all changes since the version, in order', async () => {
         const space = await newSpace();
         const { resourceVersion } = await api.list(collectionIn(space), { signal });
         const told: string[] = [];
@@ -385,7 +385,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(told).toEqual(['added a', 'modified a', 'added b', 'deleted a']);
       });
 
-      it('tells that an object leaves the selector as its deletion', async () => {
+      it('The Kubernetes API tells an object that leaves the selector as deleted', async () => {
         const space = await newSpace();
         const { resourceVersion } = await api.list(collectionIn(space), { signal });
         const map = configMap(space, 'a', {});
@@ -404,7 +404,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(told).toEqual(['added a', 'deleted a']);
       });
 
-      it('ends by itself', async () => {
+      it('The Kubernetes API ends a watch by itself', async () => {
         const { resourceVersion } = await api.list(collectionIn('default'), { signal });
         const options = { signal, resourceVersion, timeoutMs: 1_000 };
         for await (const event of api.watch(collectionIn('default'), options)) {
@@ -412,7 +412,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         }
       });
 
-      it('rejects with the reason when it is aborted', async () => {
+      it('The Kubernetes API rejects a watch with the reason when it is aborted', async () => {
         const { resourceVersion } = await api.list(collectionIn('default'), { signal });
         const stop = new AbortController();
         const reason = new Error('enough');
@@ -423,7 +423,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         await expect(next).rejects.toBe(reason);
       });
 
-      it('says gone of a version that the server has forgotten', async () => {
+      it('The Kubernetes API reports gone for a version that the server no longer knows', async () => {
         const space = await newSpace();
         const { resourceVersion } = await api.list(collectionIn(space), { signal });
         await api.create(configMap(space, 'a', {}), { signal });
@@ -432,7 +432,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
         expect(await codeOf(watch[Symbol.asyncIterator]().next())).toBe('gone');
       }, 60_000);
 
-      it('says not_served of a kind that is not', async () => {
+      it('The Kubernetes API reports not_served for an unknown kind', async () => {
         const unknown = { apiVersion: 'nobody.example/v1', kind: 'Nothing' };
         const watch = api.watch(unknown, { signal, resourceVersion: '1' });
         expect(await codeOf(watch[Symbol.asyncIterator]().next())).toBe('not_served');

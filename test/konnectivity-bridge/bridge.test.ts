@@ -8,7 +8,7 @@ import { startTestBridge } from './test-bridge.ts';
 const forever = new AbortController().signal;
 
 describe('draining', () => {
-  it('takes no new calls, lets the open ones go on, and ends with the last of them', async () => {
+  it('A draining bridge takes no new calls, lets open calls continue, and ends with the last call', async () => {
     await using target = await startTarget({ mode: 'echo' });
     await using bridge = await startTestBridge(
       FakeDialer.to({ host: '127.0.0.1', port: target.port }),
@@ -30,7 +30,7 @@ describe('draining', () => {
     expect(bridge.metrics.read('grpc_connections')).toBe(0);
   });
 
-  it('waits for what a client that has closed had written', async () => {
+  it('A draining bridge waits until the bytes of a closed client are delivered', async () => {
     const dialer = new ScriptedDialer();
     await using bridge = await startTestBridge(dialer);
     const call = bridge.peer.call();
@@ -47,7 +47,7 @@ describe('draining', () => {
     await drained;
   });
 
-  it('resets what is left when its time is up', async () => {
+  it('A draining bridge resets open connections when its time is up', async () => {
     const dialer = new ScriptedDialer();
     await using bridge = await startTestBridge(dialer);
     const [open, dialing, closing] = [bridge.peer.call(), bridge.peer.call(), bridge.peer.call()];
@@ -73,7 +73,7 @@ describe('draining', () => {
     expect((await open.status).code).not.toBe(0);
   });
 
-  it('is over at once when nothing is open, also for a connection that is idle', async () => {
+  it('A draining bridge ends at once when no call is open, even with an idle connection', async () => {
     await using bridge = await startTestBridge(new ScriptedDialer());
     const call = bridge.peer.call();
     call.dial('nowhere');
@@ -85,13 +85,13 @@ describe('draining', () => {
 });
 
 describe('starting', () => {
-  it('needs somewhere to listen', async () => {
+  it('A bridge needs an address to listen on', async () => {
     await expect(startTestBridge(new ScriptedDialer(), {})).rejects.toThrow(
       expect.objectContaining({ code: 'invalid_options' }),
     );
   });
 
-  it('closes the listener it has when it cannot have the other', async () => {
+  it('A bridge closes its first listener when the second one fails', async () => {
     const dialer = new ScriptedDialer();
     const options = {
       listen: { host: '127.0.0.1', port: 0 },
@@ -102,7 +102,7 @@ describe('starting', () => {
     );
   });
 
-  it('sends every destination to the one cluster in single-cluster mode', async () => {
+  it('A bridge sends every destination to the one cluster in single-cluster mode', async () => {
     const dialer = new ScriptedDialer();
     await using bridge = await startTestBridge(dialer, {
       listen: { host: '127.0.0.1', port: 0 },

@@ -32,7 +32,7 @@ async function untilReset(clock: VirtualClock, stream: ScriptedStream): Promise<
 }
 
 it.each(['TLS', 'plain text'])(
-  'a client that vanishes in the middle of a download is given up within a minute (%s)',
+  'A client that vanishes in the middle of a download is given up within a minute (%s)',
   async (how) => {
     await using certificates = await makeTestCertificates();
     const { server, client } = certificates;
@@ -72,7 +72,7 @@ it.each(['TLS', 'plain text'])(
   },
 );
 
-it('a client that reads nothing of its call, but answers PING, is kept', async () => {
+it('A client that reads nothing of its call, but answers PING, is kept', async () => {
   const clock = new VirtualClock();
   const dialer = new ScriptedDialer();
   await using bridge = await startTestBridge(dialer, { listen }, { clock });
@@ -102,7 +102,7 @@ it('a client that reads nothing of its call, but answers PING, is kept', async (
   expect(call.stream.closed).toBe(false);
 });
 
-it('a connection without calls gets no PING and costs no timer', async () => {
+it('A connection without calls gets no PING and costs no timer', async () => {
   const clock = new VirtualClock();
   await using bridge = await startTestBridge(new ScriptedDialer(), { listen }, { clock });
   using session = connectRaw(bridge.address);
@@ -117,7 +117,7 @@ it('a connection without calls gets no PING and costs no timer', async () => {
   expect(pings).toBe(0);
 });
 
-it('a client that sends nothing is kept while bytes leave its queue, as on a slow link', () => {
+it('A client that sends nothing is kept while bytes leave its queue, as on a slow link', () => {
   const clock = new VirtualClock();
   const deaths: number[] = [];
   let pings = 0;

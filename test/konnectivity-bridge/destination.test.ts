@@ -16,7 +16,7 @@ describe('destination names', () => {
     ['cluster1.svc:443', to('cluster1', 'cluster1.svc', 443)],
     [`${hashed}.open-cluster-management.proxy:443`, to(hashed, hashed, 443)],
     ['web.default.svc.cluster1:80', to('cluster1', 'web.default.svc', 80)],
-  ])('leads %s to its cluster', (address, destination) => {
+  ])('The destination resolver leads %s to its cluster', (address, destination) => {
     expect(resolve('tcp', address)).toEqual(destination);
   });
 
@@ -34,11 +34,11 @@ describe('destination names', () => {
     `${hashed.toUpperCase()}.open-cluster-management.proxy:443`,
     '.proxies:443',
     `${'a'.repeat(64)}:443`,
-  ])('has exactly "No agent available" for %s', (address) => {
+  ])('The destination resolver has exactly "No agent available" for %s', (address) => {
     expect(() => resolve('tcp', address)).toThrow(/^No agent available$/);
   });
 
-  it('sends everything to the one cluster in single-cluster mode', () => {
+  it('The destination resolver sends everything to the one cluster in single-cluster mode', () => {
     const resolve = destinationResolver({ cluster: 'only' });
     expect(resolve('tcp', '10.0.0.7:10250')).toEqual(to('only', '10.0.0.7', 10_250));
     expect(resolve('tcp', '[fd00::7]:10250')).toEqual(to('only', 'fd00::7', 10_250));
@@ -51,12 +51,13 @@ describe('destination names', () => {
     ['', 'dial tcp: missing address'],
     ['::1:443', 'dial tcp: address ::1:443: too many colons in address'],
     ['x:70000', 'dial tcp: address 70000: invalid port'],
+    ['x:65536', 'dial tcp: address 65536: invalid port'],
     ['x:0', 'dial tcp: address 0: invalid port'],
     ['x:', 'dial tcp: lookup tcp/: unknown port'],
     ['x:web', 'dial tcp: lookup tcp/web: unknown port'],
     [':443', 'dial tcp: address :443: missing host in address'],
     ['[x]y:443', 'dial tcp: address [x]y:443: unexpected bracket in address'],
-  ])('says what is wrong with %j as Go does', (address, text) => {
+  ])('The destination resolver reports the problem of %j in the words of Go', (address, text) => {
     expect(() => resolve('tcp', address)).toThrow(
       expect.objectContaining({ code: 'invalid_address', message: text }),
     );

@@ -71,7 +71,7 @@ describe('agents in different namespaces', () => {
     ['c2:443', 'c2'],
     ['c2.open-cluster-management-agent-addon:6443', 'c2'],
     ['c3:443', 'c3'],
-  ])('are reached by %s', async (address, cluster) => {
+  ])('Agents in different namespaces are reached by %s', async (address, cluster) => {
     expect(await dialled(address)).toBe(cluster);
   });
 
@@ -81,11 +81,11 @@ describe('agents in different namespaces', () => {
     ['c3.proxies:443', /was not told its namespace \(--install-namespace\), dial c3$/],
     ['proxies.c1:443', /^No agent available$/],
     ['c4.proxies:443', /^No agent available$/],
-  ])('are not reached by %s', async (address, error) => {
+  ])('Agents in different namespaces are not reached by %s', async (address, error) => {
     expect(await dialled(address)).toMatch(error);
   });
 
-  it('keep their names, whatever another cluster is called', async () => {
+  it('Agents in different namespaces keep their names, whatever the name of another cluster', async () => {
     const { promise: refused, resolve } = Promise.withResolvers<string>();
     const log: Logger = { ...silentLogger, warn: resolve, child: () => log };
     const { connected } = await agentOf('c1.other', [], log);

@@ -97,11 +97,11 @@ function parse(chunks: Iterable<Uint8Array>, limits = defaultPacketLimits): Reco
 }
 
 describe('PacketParser', () => {
-  it('finds the packets in one chunk', () => {
+  it('The packet parser finds the packets in one chunk', () => {
     expect(parse([conversation]).seen).toEqual(meaning);
   });
 
-  it('finds the same packets split at every offset, and byte by byte', () => {
+  it('The packet parser finds the same packets split at every offset, and byte by byte', () => {
     for (let at = 1; at < conversation.length; at++) {
       expect(parse([conversation.subarray(0, at), conversation.subarray(at)]).seen).toEqual(
         meaning,
@@ -110,7 +110,7 @@ describe('PacketParser', () => {
     expect(parse([...conversation].map((byte) => Uint8Array.of(byte))).seen).toEqual(meaning);
   });
 
-  it('finds the same packets however they are split', () => {
+  it('The packet parser finds the same packets however they are split', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(conversation.length), { maxLength: 40 }), (cuts) => {
         const edges = [0, ...cuts.sort((a, b) => a - b), conversation.length];
@@ -120,7 +120,7 @@ describe('PacketParser', () => {
     );
   });
 
-  it('hands a large payload on as it arrives, in pieces that it does not keep', () => {
+  it('The packet parser passes a large payload on as it arrives, in pieces that it does not keep', () => {
     const message = data('7', Buffer.alloc(5_000_000, 'p'));
     const recorder = new Recorder();
     const parser = new PacketParser(recorder);
@@ -158,11 +158,11 @@ describe('PacketParser', () => {
       ),
       'packet_too_large',
     ],
-  ])('refuses %s', (_, bytes, code) => {
+  ])('The packet parser refuses %s', (_, bytes, code) => {
     expect(() => parse([bytes])).toThrow(expect.objectContaining({ name: 'BridgeError', code }));
   });
 
-  it('throws nothing but typed errors at mutated and random bytes, and yields no more than it got', () => {
+  it('The packet parser throws only typed errors for mutated and random bytes, and yields no more bytes than it got', () => {
     const mutations = fc.array(
       fc.record({ at: fc.nat(conversation.length - 1), byte: fc.nat(255) }),
       { minLength: 1, maxLength: 8 },
@@ -202,7 +202,7 @@ function yieldedBytes(bytes: Uint8Array, chunkSize: number): number {
 }
 
 describe('a parser that is told to stop', () => {
-  it('looks at nothing more, not even in the piece that it was given', () => {
+  it('A stopped packet parser ignores all further bytes, even in the current piece', () => {
     let packets = 0;
     const parser = new PacketParser({
       onPayload: () => {},

@@ -17,16 +17,17 @@ const connectIds = fc.maxSafeNat();
 const text = fc.string({ unit: 'binary', maxLength: 300 });
 
 describe('encoding', () => {
-  it('writes DIAL_RSP as the bytes that the Go server writes', () => {
+  it('The packet encoder writes DIAL_RSP as the bytes that the Go server writes', () => {
     expect(encodeDialResponse(5n, 1)).toEqual(hex('00 00000008 0801 1a04 1001 1805'));
+    expect(encodeDialResponse(128n, 128)).toEqual(hex('00 0000000a 0801 1a06 108001 188001'));
     expect(encodeDialError(5n, 'No')).toEqual(hex('00 0000000a 0801 1a06 0a024e6f 1805'));
   });
 
-  it('writes CLOSE_RSP and leaves out an empty error', () => {
+  it('The packet encoder writes CLOSE_RSP and leaves out an empty error', () => {
     expect(encodeCloseResponse(300, '')).toEqual(hex('00 00000007 0803 3203 10ac02'));
   });
 
-  it('writes the header of DATA right in front of the payload', () => {
+  it('The packet encoder writes the header of DATA right in front of the payload', () => {
     const bytes = Buffer.alloc(dataHeaderMaxBytes + 3, 0xff);
     bytes.write('abc', dataHeaderMaxBytes);
     const start = writeDataHeader(bytes, dataHeaderMaxBytes, bytes.length, 2);
@@ -34,7 +35,7 @@ describe('encoding', () => {
     expect(bytes.subarray(0, start).every((byte) => byte === 0xff)).toBe(true);
   });
 
-  it('is read by protobufjs as what was meant, for any random, id and text', () => {
+  it('The packet encoder writes packets that protobufjs reads correctly, for any random, id and text', () => {
     fc.assert(
       fc.property(random63, connectIds, text, (random, connectId, error) => {
         expect(response(encodeDialResponse(random, connectId))).toMatchObject({
@@ -52,7 +53,7 @@ describe('encoding', () => {
     );
   });
 
-  it('frames a payload of any length so that protobufjs finds it', () => {
+  it('The packet encoder frames a payload of any length so that protobufjs finds it', () => {
     fc.assert(
       fc.property(connectIds, fc.integer({ min: 1, max: 70_000 }), (connectId, length) => {
         const bytes = Buffer.alloc(dataHeaderMaxBytes + length, 7);
@@ -67,7 +68,7 @@ describe('encoding', () => {
 });
 
 describe('decoding', () => {
-  it('takes an absent type for DIAL_REQ (trap 2)', () => {
+  it('The packet decoder reads an absent type as DIAL_REQ (trap 2)', () => {
     const packet = hex('12 0e 0a03746370 1205613a343433 1807');
     expect(decodePacket(packet)).toEqual({
       kind: 'dial_request',
@@ -77,7 +78,7 @@ describe('decoding', () => {
     });
   });
 
-  it('reads what protobufjs writes, with all 63 bits of random (trap 3)', () => {
+  it('The packet decoder reads what protobufjs writes, with all 63 bits of random (trap 3)', () => {
     fc.assert(
       fc.property(random63, text, text, (random, protocol, address) => {
         const packet = codec.requestSerialize({
@@ -107,7 +108,7 @@ describe('decoding', () => {
     );
   });
 
-  it('takes fields in any order, with unknown ones between them', () => {
+  it('The packet decoder reads fields in any order, with unknown ones between them', () => {
     const unknown = [
       varintField(99, 2n ** 64n - 1n),
       bytesField(100, 'whatever'),
@@ -142,7 +143,7 @@ describe('decoding', () => {
     );
   });
 
-  it('counts the last of several payloads and merges the same one', () => {
+  it('The packet decoder uses the last of several payloads and merges equal ones', () => {
     const dial = (fields: Buffer[]): Buffer => bytesField(2, Buffer.concat(fields));
     expect(
       decodePacket(Buffer.concat([dial([bytesField(1, 'tcp')]), dial([bytesField(2, 'a:1')])])),
@@ -150,9 +151,12 @@ describe('decoding', () => {
     expect(
       decodePacket(Buffer.concat([dial([bytesField(1, 'tcp')]), bytesField(4, varintField(1, 9))])),
     ).toEqual({ kind: 'dial_request', network: '', address: '', random: 0n });
+    expect(
+      decodePacket(Buffer.concat([bytesField(7, varintField(1, 9)), dial([bytesField(1, 'tcp')])])),
+    ).toEqual({ kind: 'dial_request', network: 'tcp', address: '', random: 0n });
   });
 
-  it('keeps types that it does not know apart', () => {
+  it('The packet decoder keeps types that it does not know apart', () => {
     for (const type of [1, 3, 6, 99]) {
       expect(decodePacket(varintField(1, type))).toEqual({ kind: 'other' });
     }
@@ -169,13 +173,13 @@ describe('decoding', () => {
       'a connect id beyond 2^53',
       Buffer.concat([varintField(1, 2), bytesField(5, varintField(1, 2n ** 60n))]),
     ],
-  ])('refuses %s with a typed error', (_, packet) => {
+  ])('The packet decoder refuses %s with a typed error', (_, packet) => {
     expect(() => decodePacket(packet)).toThrow(
       expect.objectContaining({ name: 'BridgeError', code: 'malformed_packet' }),
     );
   });
 
-  it('answers any bytes with a packet or a typed error', () => {
+  it('The packet decoder answers any bytes with a packet or a typed error', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
         expect(outcomeOf(bytes)).toMatch(/^(packet|malformed_packet)$/);

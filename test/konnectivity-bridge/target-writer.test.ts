@@ -16,7 +16,7 @@ async function blocked() {
 }
 
 describe('TargetWriter', () => {
-  it('stops the client while the tunnel has no room, passes on what was read already, and lets it go on', async () => {
+  it('The target writer stops the client while the tunnel has no room, passes on bytes that were read already, and lets it continue', async () => {
     const { stream, writer, readOnCount } = await blocked();
     expect(writer.write(Buffer.from('second '))).toBe(false);
     expect(stream.text).toBe('first second ');
@@ -28,7 +28,7 @@ describe('TargetWriter', () => {
     expect(stream.text).toBe('first second third');
   });
 
-  it('reads a client on after 100 ms without room, until 1 MiB waits', async () => {
+  it('The target writer reads a client again after 100 ms without room, until 1 MiB is queued', async () => {
     const { clock, writer, readOnCount } = await blocked();
     clock.advanceSync(99);
     expect(readOnCount()).toBe(0);
@@ -38,7 +38,7 @@ describe('TargetWriter', () => {
     expect(writer.write(Buffer.alloc(65_536))).toBe(false);
   });
 
-  it('keeps what comes meanwhile in order', async () => {
+  it('The target writer keeps what comes meanwhile in order', async () => {
     const { stream, clock, writer } = await blocked();
     clock.advanceSync(100);
     for (const text of ['a', 'b', 'c']) writer.write(Buffer.from(text));
@@ -51,7 +51,7 @@ describe('TargetWriter', () => {
     expect(stream.text).toBe('first abcd');
   });
 
-  it('has patience with a target that takes a little now and then', async () => {
+  it('The target writer waits for a target that takes a little now and then', async () => {
     const { stream, clock, writer, readOnCount } = await blocked();
     clock.advanceSync(60);
     stream.hasRoom = true;
@@ -65,7 +65,7 @@ describe('TargetWriter', () => {
     expect(readOnCount()).toBe(2);
   });
 
-  it('finishes only when what waits has been passed on', async () => {
+  it('The target writer finishes only when its backlog has been passed on', async () => {
     const { stream, clock, writer } = await blocked();
     clock.advanceSync(100);
     writer.write(Buffer.from('second'));
@@ -78,7 +78,7 @@ describe('TargetWriter', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('forgets what waits when nobody wants it any more', async () => {
+  it('The target writer drops its backlog when it is discarded', async () => {
     const { stream, clock, writer } = await blocked();
     clock.advanceSync(100);
     writer.write(Buffer.from('second'));

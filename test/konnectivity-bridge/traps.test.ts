@@ -26,7 +26,7 @@ function goDialRequest(address: string, random: bigint): Buffer {
 }
 
 describe('trap 1: kube-apiserver puts the path of the socket into :authority', () => {
-  it('is served when the path is percent-encoded; a raw one is refused and harms no other call', async () => {
+  it('The bridge serves a percent-encoded path, and refuses a raw path without harm to other calls', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-bridge-'));
     const udsPath = join(directory, 'bridge.sock');
     const dialer = new ScriptedDialer();
@@ -45,7 +45,7 @@ describe('trap 1: kube-apiserver puts the path of the socket into :authority', (
 });
 
 describe('trap 2: the type of DIAL_REQ is absent on the wire', () => {
-  it('dials all the same', async () => {
+  it('The bridge dials for a request without a type', async () => {
     const dialer = new ScriptedDialer();
     await using bridge = await startTestBridge(dialer);
     using session = connectRaw(bridge.address);
@@ -58,7 +58,7 @@ describe('trap 2: the type of DIAL_REQ is absent on the wire', () => {
 
 describe('trap 3: random is a full 63-bit number', () => {
   it.each([1n, 2n ** 53n + 1n, 2n ** 63n - 1n, 0x7fed_cba9_8765_4321n])(
-    'comes back as %d',
+    'The bridge returns the random number %d',
     async (random) => {
       const dialer = new ScriptedDialer();
       await using bridge = await startTestBridge(dialer);
@@ -97,7 +97,7 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     };
   }
 
-  it('holds a target’s first bytes, and their window, for as long as it may', async () => {
+  it('The bridge holds a target’s first bytes, and their window, for the whole hold', async () => {
     await using s = await speaking(Buffer.from('220 ready'));
     s.clock.advanceSync(defaultBridgeLimits.holdMs - 1);
     s.call.close('998');
@@ -110,23 +110,23 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     expect((await s.call.read(4)).toString()).toBe('more');
   });
 
-  it('sends them with the client’s first DATA, without waiting', async () => {
+  it('The bridge sends held bytes with the client’s first DATA, without waiting', async () => {
     await using s = await speaking(Buffer.from('220 ready'));
     s.call.data(s.id, 'EHLO');
     expect((await s.call.read(9)).toString()).toBe('220 ready');
     expect(s.stream.text).toBe('EHLO');
-    // The one that watches the client of an open call.
+    // The timer of the watch on a client with open calls.
     expect(s.clock.pendingTimers).toBe(1);
   });
 
-  it('keeps all of a long greeting, in packets of at most 64 KiB', async () => {
+  it('The bridge keeps all of a long greeting, in packets of at most 64 KiB', async () => {
     const banner = Buffer.concat([patternAt(0, 150_000), patternAt(150_000, 50_000)]);
     await using s = await speaking(banner);
     s.clock.advanceSync(defaultBridgeLimits.holdMs);
     expect((await s.call.read(200_000)).equals(banner)).toBe(true);
   });
 
-  it('holds the CLOSE_RSP of a target that speaks and closes, and delivers both', async () => {
+  it('The bridge holds the CLOSE_RSP of a target that speaks and closes, and delivers both', async () => {
     await using s = await speaking(Buffer.from('go away'));
     s.stream.handler.onFin();
     s.stream.handler.onClose(undefined);
@@ -159,7 +159,7 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     await expect.poll(() => s.clock.pendingTimers).toBe(0);
   });
 
-  it('discards what it holds when the client closes first', async () => {
+  it('The bridge discards what it holds when the client closes first', async () => {
     await using s = await speaking(Buffer.from('220 ready'));
     s.call.close(s.id);
     await s.call.expect('CLOSE_RSP');
@@ -171,7 +171,7 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
 });
 
 describe('trap 5: an empty DATA reads as the end of the stream', () => {
-  it('is neither sent on to a target nor to a client', async () => {
+  it('The bridge passes an empty DATA on neither to a target nor to a client', async () => {
     await using target = await startTarget({ mode: 'echo' });
     await using bridge = await startTestBridge(
       FakeDialer.to({ host: '127.0.0.1', port: target.port }),
@@ -193,7 +193,7 @@ describe('trap 5: an empty DATA reads as the end of the stream', () => {
 });
 
 describe('trap 6: a client that does not read is killed by itself after 10 s', () => {
-  it('holds up nobody else meanwhile, on its own connection or another', async () => {
+  it('The bridge delays no other call of a client that does not read, on the same or another connection', async () => {
     await using target = await startTarget({
       mode: 'source',
       bytes: 64 * 1024 * 1024,
@@ -219,7 +219,7 @@ describe('trap 6: a client that does not read is killed by itself after 10 s', (
 });
 
 describe('trap 7: messages of more than 4 MiB', () => {
-  it('takes a client’s write of 20 MB, whole', async () => {
+  it('The bridge accepts a client’s write of 20 MB', async () => {
     await using target = await startTarget({ mode: 'sink' });
     await using bridge = await startTestBridge(
       FakeDialer.to({ host: '127.0.0.1', port: target.port }),
@@ -242,7 +242,7 @@ describe('trap 7: messages of more than 4 MiB', () => {
     });
   });
 
-  it('never sends more than 64 KiB in one', async () => {
+  it('The bridge never sends more than 64 KiB in one packet', async () => {
     await using target = await startTarget({
       mode: 'source',
       bytes: 20_000_000,
@@ -264,7 +264,7 @@ describe('trap 7: messages of more than 4 MiB', () => {
 });
 
 describe('trap 8: Close waits for CLOSE_RSP', () => {
-  it('has it at once although the target takes nothing, and what was written still arrives', async () => {
+  it('The bridge answers CLOSE_REQ at once although the target takes nothing, and still delivers what was written', async () => {
     const dialer = new ScriptedDialer();
     await using bridge = await startTestBridge(dialer);
     const call = bridge.peer.call();

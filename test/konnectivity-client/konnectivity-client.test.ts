@@ -82,7 +82,7 @@ async function sha256(stream: Duplex): Promise<string> {
 }
 
 describe('a connection', () => {
-  it('carries HTTP', async () => {
+  it('A connection of the client carries HTTP', async () => {
     await using s = await scene({ mode: 'http' });
     const connection = await s.client.dial('cluster1:80');
     const agent = new Agent();
@@ -92,7 +92,7 @@ describe('a connection', () => {
     expect(await text(response)).toBe(targetBody);
   });
 
-  it('delivers all that was written before end', async () => {
+  it('A connection of the client delivers all that was written before end', async () => {
     await using s = await scene({ mode: 'sink' });
     const connection = await s.client.dial('cluster1:80');
     await pipeline(pattern(16 * 1024 * 1024), connection);
@@ -104,7 +104,7 @@ describe('a connection', () => {
     });
   });
 
-  it('delivers all that a target sends before it closes, also to a reader that starts late', async () => {
+  it('A connection of the client delivers all that a target sends before it closes, also to a reader that starts late', async () => {
     await using s = await scene({ mode: 'source', bytes: 16 * 1024 * 1024, afterFirstByte: true });
     const connection = await s.client.dial('cluster1:80');
     connection.write('x');
@@ -112,7 +112,7 @@ describe('a connection', () => {
     expect(await sha256(connection)).toBe(patternSha256(16 * 1024 * 1024));
   });
 
-  it('loses no byte of a target that speaks first', async () => {
+  it('A connection of the client loses no byte of a target that speaks first', async () => {
     await using s = await scene({ mode: 'source', bytes: 1000 });
     const dials = Array.from({ length: 50 }, async () => {
       const connection = await s.client.dial('cluster1:80');
@@ -123,7 +123,7 @@ describe('a connection', () => {
     expect(new Set(await Promise.all(dials))).toEqual(new Set([patternSha256(1000)]));
   });
 
-  it('ends for both when the client ends it', async () => {
+  it('A connection of the client ends for both when the client ends it', async () => {
     await using s = await scene({ mode: 'echo' });
     const connection = await s.client.dial('cluster1:80');
     connection.resume().end('bye');
@@ -134,7 +134,7 @@ describe('a connection', () => {
     await expect.poll(() => s.dialer.live.length).toBe(0);
   });
 
-  it('resets the target when the client destroys it', async () => {
+  it('A connection of the client resets the target when the client destroys it', async () => {
     await using s = await scene({ mode: 'echo' });
     const connection = await s.client.dial('cluster1:80');
     connection.destroy();
@@ -142,7 +142,7 @@ describe('a connection', () => {
     await s.target.waitForReports(1);
   });
 
-  it('fails with the reason when the target resets it', async () => {
+  it('A connection of the client fails with the reason when the target resets it', async () => {
     await using s = await scripted();
     const dialing = s.client.dial('cluster1:80');
     const stream = await s.dialer.next();
@@ -155,7 +155,7 @@ describe('a connection', () => {
     expect((await failed)[0]).toMatchObject({ message: 'connection reset by peer' });
   });
 
-  it('fails when the server goes away', async () => {
+  it('A connection of the client fails when the server goes away', async () => {
     await using s = await scene({ mode: 'echo' });
     const connection = await s.client.dial('cluster1:80');
     const failed = once(connection, 'error');
@@ -163,7 +163,7 @@ describe('a connection', () => {
     expect((await failed)[0]).toMatchObject({ message: 'tunnel closed' });
   });
 
-  it('holds a target back that sends more than its reader takes', async () => {
+  it('A connection of the client holds back a target that sends more than its reader takes', async () => {
     await using s = await scripted();
     const open = async () => {
       const dialing = s.client.dial('cluster1:80');
@@ -185,7 +185,7 @@ describe('a connection', () => {
 });
 
 describe('dials', () => {
-  it('share one connection and do not disturb each other', async () => {
+  it('Dials share one connection and do not disturb each other', async () => {
     await using s = await scene({ mode: 'echo' });
     const answers = Array.from({ length: 100 }, async (_, i) => {
       const connection = await s.client.dial('cluster1:80');
@@ -199,14 +199,14 @@ describe('dials', () => {
     );
   });
 
-  it('that the server refuses fail with its text', async () => {
+  it('Dials that the server refuses fail with its text', async () => {
     await using s = await scripted();
     await expect(s.client.dial('10.0.0.1:443')).rejects.toThrow(
       expect.objectContaining({ reason: 'endpoint', message: 'No agent available' }),
     );
   });
 
-  it('that nobody answers fail in time, and are given up at the server', async () => {
+  it('Dials that get no answer fail in time, and are cancelled at the server', async () => {
     await using s = await scripted();
     const dialing = s.client.dial('cluster1:443', { timeoutMs: 50 });
     const stream = await s.dialer.next();
@@ -216,7 +216,7 @@ describe('dials', () => {
     await stream.until(() => stream.resetBy?.code === 'cancelled');
   });
 
-  it('are given up at the server when the signal aborts, before and after they are sent', async () => {
+  it('Dials are cancelled at the server when the signal aborts, before and after they are sent', async () => {
     await using s = await scripted();
     const abort = new AbortController();
     const dialing = s.client.dial('cluster1:443', { signal: abort.signal });
@@ -234,7 +234,7 @@ describe('dials', () => {
     );
   });
 
-  it('fail when the server goes away before it answers', async () => {
+  it('Dials fail when the server goes away before it answers', async () => {
     await using s = await scripted();
     const dialing = s.client.dial('cluster1:443');
     await s.dialer.next();
@@ -242,7 +242,7 @@ describe('dials', () => {
     expect(failed).toMatchObject({ status: 'rejected', reason: { reason: 'tunnelclosed' } });
   });
 
-  it('fail with streamsetup where no server is', async () => {
+  it('Dials fail with streamsetup without a server', async () => {
     const client = new KonnectivityClient({ address: 'unix:/does/not/exist.sock' });
     await expect(client.dial('cluster1:443')).rejects.toThrow(
       expect.objectContaining({ reason: 'streamsetup' }),
@@ -250,7 +250,7 @@ describe('dials', () => {
     client.close();
   });
 
-  it('go through again when the server is back', async () => {
+  it('Dials work again when the server is back', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-client-'));
     const udsPath = join(directory, 'bridge.sock');
     await using target = await startTarget({ mode: 'echo' });
@@ -269,7 +269,7 @@ describe('dials', () => {
 });
 
 describe('TLS', () => {
-  it('takes the server for who it says it is, and shows the client’s certificate', async () => {
+  it('A client with TLS checks the server’s certificate and presents its own', async () => {
     await using certificates = await makeTestCertificates();
     const { server, client: own } = certificates;
     await using target = await startTarget({ mode: 'echo' });

@@ -55,7 +55,7 @@ export interface ApplyOptions extends WriteOptions {
 export interface DeleteOptions extends CallOptions {
   /** Deletes only the object with this uid. Another object of the same name is a `conflict`. */
   readonly uid?: string | undefined;
-  /** What happens to the objects that it owns (default Background). */
+  /** How the objects that it owns are deleted (default Background). */
   readonly propagation?: 'Background' | 'Foreground' | 'Orphan' | undefined;
   readonly dryRun?: boolean | undefined;
 }

@@ -55,6 +55,8 @@ async function serve(answer: RequestListener, options: Partial<RestKubeApiOption
     if (request.url?.endsWith('/api/v1')) response.end(JSON.stringify(kinds));
     else answer(request, response);
   });
+  // The server closes no idle connection.
+  server.keepAliveTimeout = 0;
   server.on('connection', () => seen.connections++);
   const port = await listen(server);
   const config = fixed({ ...nobody, server: new URL(`http://127.0.0.1:${port}`) });
@@ -69,13 +71,13 @@ const json = (response: ServerResponse, body: unknown, status = 200) => {
 };
 
 describe('a connection to an API server', () => {
-  it('is kept for the next call', async () => {
+  it('A connection to an API server is kept for the next call', async () => {
     const { api, seen } = await serve((_, response) => json(response, map));
     for (let call = 0; call < 5; call++) await api.get(mapRef, { signal });
     expect(seen.connections).toBe(1);
   });
 
-  it('is made anew, once, when the server closed it just as it was taken', async () => {
+  it('A connection to an API server is opened again, once, if the server closed it just as it was used', async () => {
     let calls = 0;
     const { api, seen } = await serve((request, response) => {
       if (++calls === 2) request.socket.destroy();
@@ -86,7 +88,7 @@ describe('a connection to an API server', () => {
     expect(seen.connections).toBe(2);
   });
 
-  it('does not send a POST twice', async () => {
+  it('A connection to an API server does not send a POST twice', async () => {
     let posts = 0;
     const { api } = await serve((request, response) => {
       if (request.method !== 'POST') return json(response, map);
@@ -98,7 +100,7 @@ describe('a connection to an API server', () => {
     expect(posts).toBe(1);
   });
 
-  it('begins every path with that of its URL', async () => {
+  it('A connection to an API server puts the path of its URL before every path', async () => {
     const { seen, port } = await serve((_, response) => json(response, map));
     const server = new URL(`http://127.0.0.1:${port}/k8s/clusters/c-1/`);
     const api = new RestKubeApi({ config: fixed({ ...nobody, server }), fieldManager: 'test' });
@@ -110,7 +112,7 @@ describe('a connection to an API server', () => {
     ]);
   });
 
-  it('carries the token and says who asks', async () => {
+  it('A connection to an API server sends the token and the user agent', async () => {
     let head: IncomingMessage['headers'] = {};
     const { port } = await serve((request, response) => {
       head = request.headers;
@@ -122,6 +124,27 @@ describe('a connection to an API server', () => {
     await api.get(mapRef, { signal });
     api.close();
     expect(head).toMatchObject({ authorization: 'Bearer s3cret', 'user-agent': 'culvert-test' });
+  });
+});
+
+describe('the end of a connection', () => {
+  it('A refused request is not sent again with the same credentials', async () => {
+    const { api, seen } = await serve((_, response) => json(response, {}, 401));
+    await expect(api.get(mapRef, { signal })).rejects.toMatchObject({ code: 'unauthorized' });
+    expect(seen.paths).toHaveLength(2);
+  });
+
+  it('Closing the client closes its idle connection', async () => {
+    let socket: Socket | undefined;
+    const { api } = await serve((request, response) => {
+      socket = request.socket;
+      json(response, map);
+    });
+    await api.get(mapRef, { signal });
+    const closed = once(socket!, 'close');
+    api.close();
+    await closed;
+    expect(socket!.destroyed).toBe(true);
   });
 });
 
@@ -145,16 +168,19 @@ describe('what an API server answers', () => {
       'not_served',
       /install its CRD/,
     ],
-  ])('is understood when it is %s', async (_, status, type, body, code, message) => {
-    const { api } = await serve((_, response) => {
-      response.writeHead(status, { 'Content-Type': type });
-      response.end(body);
-    });
-    const call = api.get(mapRef, { signal });
-    await expect(call).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
-  });
+  ])(
+    'The answer of an API server is understood when it is %s',
+    async (_, status, type, body, code, message) => {
+      const { api } = await serve((_, response) => {
+        response.writeHead(status, { 'Content-Type': type });
+        response.end(body);
+      });
+      const call = api.get(mapRef, { signal });
+      await expect(call).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    },
+  );
 
-  it('says when to come again', async () => {
+  it('The answer of an API server can ask for a later retry', async () => {
     const { api } = await serve((_, response) => {
       response.setHeader('Retry-After', '7');
       json(response, { kind: 'Status', code: 429, reason: 'TooManyRequests' }, 429);
@@ -163,7 +189,7 @@ describe('what an API server answers', () => {
     await expect(call).rejects.toMatchObject({ code: 'unavailable', retryAfterMs: 7_000 });
   });
 
-  it('may not come at all', async () => {
+  it('The answer of an API server can be missing', async () => {
     const { api } = await serve(() => {});
     const call = api.get(mapRef, { signal, timeoutMs: 50 });
     await expect(call).rejects.toMatchObject({
@@ -172,7 +198,7 @@ describe('what an API server answers', () => {
     });
   });
 
-  it('may break off', async () => {
+  it('The answer of an API server can break off', async () => {
     const { api } = await serve((_, response) => {
       response.writeHead(200, { 'Content-Length': 100 });
       response.write('{"kind":');
@@ -185,7 +211,7 @@ describe('what an API server answers', () => {
     });
   });
 
-  it('is not waited for when the caller gives up', async () => {
+  it('The answer of an API server is not waited for when the caller gives up', async () => {
     const asked = Promise.withResolvers<IncomingMessage>();
     const { api } = await serve((request) => asked.resolve(request));
     const stop = new AbortController();
@@ -207,7 +233,7 @@ describe('a watch', () => {
     return types;
   };
 
-  it('reads events wherever they are cut', async () => {
+  it('A watch reads events wherever they are cut', async () => {
     const { api } = await serve((_, response) => {
       const object = { ...map, data: { text: 'größer' } };
       const bytes = Buffer.from(`${JSON.stringify({ type: 'ADDED', object })}\n`.repeat(3));
@@ -225,7 +251,7 @@ describe('a watch', () => {
     expect(texts).toEqual(Array.from({ length: 3 }, () => ({ text: 'größer' })));
   });
 
-  it('ends when nothing was heard for long, as if the server had ended it', async () => {
+  it('A watch ends after a long silence, as if the server had ended it', async () => {
     const { api } = await serve(
       (_, response) => {
         response.write(`${JSON.stringify({ type: 'ADDED', object: map })}\n`);
@@ -239,17 +265,17 @@ describe('a watch', () => {
     ['gone', { type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } }],
     ['unavailable', { type: 'ERROR', object: { kind: 'Status', code: 500 } }],
     ['bad_response', { type: 'SURPRISE', object: map }],
-  ])('says %s of such an event', async (code, event) => {
+  ])('A watch reports %s for such an event', async (code, event) => {
     const { api } = await serve((_, response) => response.end(`${JSON.stringify(event)}\n`));
     await expect(watchAll(api)).rejects.toMatchObject({ code });
   });
 
-  it('says bad_response of what is not JSON', async () => {
+  it('A watch reports bad_response for a line that is not JSON', async () => {
     const { api } = await serve((_, response) => response.end('<html>\n'));
     await expect(watchAll(api)).rejects.toMatchObject({ code: 'bad_response' });
   });
 
-  it('says unavailable when it breaks off', async () => {
+  it('A watch reports unavailable when it breaks off', async () => {
     const { api } = await serve((_, response) => {
       response.write(`${JSON.stringify({ type: 'ADDED', object: map })}\n`);
       setTimeout(() => response.destroy(), 20);
@@ -257,7 +283,7 @@ describe('a watch', () => {
     await expect(watchAll(api)).rejects.toMatchObject({ code: 'unavailable' });
   });
 
-  it('closes its connection when the reader stops', async () => {
+  it('A watch closes its connection when the reader stops', async () => {
     const closed = Promise.withResolvers<void>();
     const { api } = await serve((request, response) => {
       request.socket.on('close', () => closed.resolve());
@@ -290,7 +316,7 @@ describe('an API server with TLS', () => {
     return api;
   };
 
-  it('is believed when the CA of the kubeconfig has signed for it, or where nobody asks', async () => {
+  it('An API server with TLS is trusted with a certificate of the CA of the kubeconfig, or without a check', async () => {
     expect(await (await start({})).get(mapRef, { signal })).toEqual(map);
     const stranger = await start({ ca: undefined });
     await expect(stranger.get(mapRef, { signal })).rejects.toMatchObject({
@@ -301,7 +327,7 @@ describe('an API server with TLS', () => {
     expect(await careless.get(mapRef, { signal })).toEqual(map);
   });
 
-  it('must have the name that the kubeconfig gives it', async () => {
+  it('An API server with TLS must have the name that the kubeconfig gives it', async () => {
     const api = await start({ serverName: 'elsewhere.example' });
     await expect(api.get(mapRef, { signal })).rejects.toMatchObject({ code: 'unavailable' });
   });

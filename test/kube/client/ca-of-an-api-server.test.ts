@@ -69,19 +69,19 @@ async function kubeconfig(name: string, cluster: object): Promise<string> {
 const base64 = async (path: string) => (await readFile(path)).toString('base64');
 
 describe('the CA in a kubeconfig', () => {
-  it('may be the intermediate that issued the certificate, in the kubeconfig or in a file', async () => {
+  it('The CA in a kubeconfig may be the intermediate that issued the certificate, in the kubeconfig or in a file', async () => {
     const data = await kubeconfig('data', { 'certificate-authority-data': await base64(shown.ca) });
     expect(await statusOf(kubeconfigFile(data))).toBe(200);
     const file = await kubeconfig('file', { 'certificate-authority': shown.ca });
     expect(await statusOf(kubeconfigFile(file))).toBe(200);
   });
 
-  it('may be the certificate of the server itself', async () => {
+  it('The CA in a kubeconfig may be the certificate of the server itself', async () => {
     const path = await kubeconfig('leaf', { 'certificate-authority': shown.cert });
     expect(await statusOf(kubeconfigFile(path))).toBe(200);
   });
 
-  it('is not trusted for what another CA has issued', async () => {
+  it('The CA in a kubeconfig is not trusted for certificates of another CA', async () => {
     const { ca } = certificates.stranger;
     const path = await kubeconfig('other', { 'certificate-authority': ca });
     await expect(statusOf(kubeconfigFile(path))).rejects.toThrow('check the CA');
@@ -91,7 +91,7 @@ describe('the CA in a kubeconfig', () => {
     ['is empty', ''],
     ['there is no certificate', 'text'],
     ['is cut off', '-----BEGIN CERTIFICATE-----\nMIIB\n'],
-  ])('must hold a certificate: %s', async (reason, text) => {
+  ])('The CA in a kubeconfig must hold a certificate: %s', async (reason, text) => {
     const file = join(directory, 'bad.crt');
     await writeFile(file, text);
     const path = await kubeconfig('bad', { 'certificate-authority': file });
@@ -104,7 +104,7 @@ describe('the CA in a kubeconfig', () => {
 });
 
 describe('the CA in a pod', () => {
-  it('may be the intermediate, and stays in use when its file becomes empty', async () => {
+  it('The CA in a pod may be the intermediate, and stays in use when its file becomes empty', async () => {
     const put = (name: string, text: string | Buffer) => writeFile(join(directory, name), text);
     await put('ca.crt', await readFile(shown.ca));
     await put('token', 'token');
@@ -126,7 +126,7 @@ describe('the CA in a pod', () => {
     ]);
   });
 
-  it('must hold a certificate from the beginning', async () => {
+  it('The CA in a pod must hold a certificate when culvert starts', async () => {
     const empty = await mkdtemp(join(directory, 'empty-'));
     await writeFile(join(empty, 'ca.crt'), '');
     const env = { KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: `${port}` };

@@ -107,7 +107,7 @@ function connect(
 }
 
 describe('an API server behind a proxy', () => {
-  it('is reached by CONNECT, with user and password, and the connection is kept', async () => {
+  it('An API server behind a proxy is reached by CONNECT, with user and password, and the connection is kept', async () => {
     const { api } = await start();
     expect(await api.get(mapRef, { signal })).toEqual(map);
     expect(await api.get(mapRef, { signal })).toEqual(map);
@@ -115,7 +115,7 @@ describe('an API server behind a proxy', () => {
     expect(proxy.userAgents).toEqual(['test']);
   });
 
-  it('is reached at an IPv6 address, which is in brackets in CONNECT', async () => {
+  it('An API server behind a proxy is reached at an IPv6 address, which is in brackets in CONNECT', async () => {
     const forwarder = createTcpServer((socket) => {
       const onward = connectTcp(port, '127.0.0.1');
       for (const end of [socket, onward]) end.on('error', () => {});
@@ -130,7 +130,7 @@ describe('an API server behind a proxy', () => {
     expect(proxy.asked).toEqual([authority]);
   });
 
-  it('is watched through it, and goes on being watched while the credentials change', async () => {
+  it('An API server behind a proxy is watched through the proxy, even while the credentials change', async () => {
     const { api, config } = await start();
     const collection = { apiVersion: 'v1', kind: 'ConfigMap' };
     const events = api.watch(collection, { signal, resourceVersion: '1' });
@@ -160,14 +160,14 @@ describe('an API server behind a proxy', () => {
     await expect(third).rejects.toMatchObject({ code: 'unavailable' });
   });
 
-  it('goes by the proxy of its kubeconfig before that of the environment', async () => {
+  it('An API server behind a proxy is reached through the proxy of its kubeconfig, not of the environment', async () => {
     const { api, config } = await start({}, () => ({ HTTPS_PROXY: 'http://127.0.0.1:1' }));
     config.now = { ...config.now, proxy: proxy.proxy };
     await api.get(mapRef, { signal });
     expect(proxy.asked).toHaveLength(1);
   });
 
-  it('trusts an https:// proxy whom the CA of the kubeconfig has signed for', async () => {
+  it('An API server behind a proxy is reached through an https:// proxy with a certificate of the CA of the kubeconfig', async () => {
     const { api, config } = await start({}, () => ({}));
     await using tlsProxy = await startConnectProxy(certificates.server);
     config.now = { ...config.now, proxy: tlsProxy.proxy };
@@ -193,7 +193,7 @@ describe('an API server behind a proxy', () => {
       return { tlsProxy, api: connect(config, proxies, proxyCa), config };
     }
 
-    it('trusts a CA that is for the proxy alone, as its file is now', async () => {
+    it('An API server behind a proxy is reached through a proxy of another CA, whose file is read again', async () => {
       let file = certificates.stranger.ca;
       const { tlsProxy, api } = await startApart(() => readFile(file, 'utf8'));
       await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
@@ -208,7 +208,7 @@ describe('an API server behind a proxy', () => {
       expect(tlsProxy.asked).toHaveLength(1);
     });
 
-    it('does not take a CA that is for the proxy for one of the API server', async () => {
+    it('An API server behind a proxy is not trusted with the CA of the proxy', async () => {
       const both = async () => `${await readFile(certificates.client.ca, 'utf8')}\n${ca}`;
       const { tlsProxy, api, config } = await startApart(both);
       expect(await api.get(mapRef, { signal })).toEqual(map);
@@ -220,7 +220,7 @@ describe('an API server behind a proxy', () => {
       expect(tlsProxy.asked).toHaveLength(2);
     });
 
-    it('says which file it cannot read', async () => {
+    it('An API server behind a proxy is reported with the CA file that cannot be read', async () => {
       const file = join(certificates.directory, 'missing.crt');
       const { api } = await startApart(() => readFile(file, 'utf8'));
       await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
@@ -230,7 +230,7 @@ describe('an API server behind a proxy', () => {
     });
   });
 
-  it('is reached through a SOCKS proxy, with user and password', async () => {
+  it('An API server behind a proxy is reached through a SOCKS proxy, with user and password', async () => {
     const credentials = { user: 'ann', password: 'pass word' };
     await using socks = await startSocksProxy({ credentials });
     const { api, config } = await start({}, () => ({ HTTPS_PROXY: socks.url }));
@@ -241,7 +241,7 @@ describe('an API server behind a proxy', () => {
     expect(socks.asked.at(-1)).toBe(`name api.example:${port}`);
   });
 
-  it('without TLS is reached through a SOCKS proxy', async () => {
+  it('An API server without TLS is reached through a SOCKS proxy', async () => {
     const target = await startTarget({ mode: 'http' });
     onTestFinished(() => target[Symbol.asyncDispose]());
     await using socks = await startSocksProxy();
@@ -252,7 +252,7 @@ describe('an API server behind a proxy', () => {
     expect(socks.asked).toEqual([`ipv4 ${notLoopback}:${target.port}`]);
   });
 
-  it('says what the SOCKS proxy says', async () => {
+  it('An API server behind a proxy is reported with the refusal of the SOCKS proxy', async () => {
     await using socks = await startSocksProxy({ reply: () => 2 });
     const { api } = await start({}, () => ({ HTTPS_PROXY: socks.url }));
     await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
@@ -263,7 +263,7 @@ describe('an API server behind a proxy', () => {
     });
   });
 
-  it('is not reached with a wrong password, which is not repeated', async () => {
+  it('An API server behind a proxy is not reached with a wrong password, which no message repeats', async () => {
     const { api } = await start({}, (url) => ({ HTTPS_PROXY: url.replace('pass', 'wrong') }));
     const failure = await api.get(mapRef, { signal }).catch((thrown: unknown) => thrown as Error);
     expect(failure).toMatchObject({ code: 'unavailable' });
@@ -272,7 +272,7 @@ describe('an API server behind a proxy', () => {
     expect((failure as Error).message).not.toContain('wrong');
   });
 
-  it('is not reached through a proxy that is not there, or is none', async () => {
+  it('An API server behind a proxy is not reached through a missing proxy, or a server that is no proxy', async () => {
     const { api } = await start({}, () => ({ HTTPS_PROXY: 'http://127.0.0.1:1' }));
     await expect(api.get(mapRef, { signal })).rejects.toMatchObject({
       code: 'unavailable',
@@ -305,7 +305,7 @@ describe('an API server that needs no proxy', () => {
   });
 });
 
-it('asks the proxy for the API server of its own cluster too, unless NO_PROXY has it', async () => {
+it('An API server that needs no proxy asks the proxy for the API server of its own cluster too, unless NO_PROXY has it', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'culvert-in-cluster-'));
   onTestFinished(() => rm(directory, { recursive: true }));
   const files = { 'ca.crt': ca, token: 'token', namespace: 'default' };

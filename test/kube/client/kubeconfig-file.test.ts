@@ -50,7 +50,7 @@ const endpointOf = async (parts: Parts) =>
   kubeconfigFile(await written(kubeconfig(parts))).endpoint();
 
 describe('a kubeconfig', () => {
-  it('is YAML, as OCM writes it, with files that lie beside it', async () => {
+  it('A kubeconfig is YAML, as OCM writes it, with files in the same folder', async () => {
     await writeFile(join(directory, 'tls.crt'), 'CERT');
     await writeFile(join(directory, 'tls.key'), 'KEY');
     const path = await written(`
@@ -81,7 +81,7 @@ users:
     expect(endpoint.certificate?.key.reveal()).toBe('KEY');
   });
 
-  it('has what it says inline', async () => {
+  it('A kubeconfig can hold its data inline', async () => {
     const endpoint = await endpointOf({
       cluster: {
         ...cluster,
@@ -97,7 +97,10 @@ users:
     expect(endpoint.token?.reveal()).toBe('t');
   });
 
-  /** What client-go makes of each: tools/clientcmd/api/v1/types.go documents the fields, transport and rest what beats what. */
+  /**
+   * What client-go makes of each: tools/clientcmd/api/v1/types.go documents the fields, transport
+   * and rest what beats what.
+   */
   describe('as client-go reads it', () => {
     interface Read {
       readonly server: string;
@@ -295,7 +298,7 @@ users:
     });
   });
 
-  it('is read again when it is old, and is the same object while it says the same', async () => {
+  it('A kubeconfig is read again when it is old, and stays the same object while nothing changes', async () => {
     const path = await written(kubeconfig({ user: { token: 'one' } }));
     const clock = new VirtualClock();
     const config = kubeconfigFile(path, { clock, maxAgeMs: 10_000 });
@@ -314,7 +317,7 @@ users:
     expect((await config.endpoint()).token?.reveal()).toBe('three');
   });
 
-  it('notices a file beside it that is rewritten', async () => {
+  it('A kubeconfig uses a rewritten file in the same folder', async () => {
     const tokenFile = join(directory, 'a-token');
     await writeFile(tokenFile, 'one\n');
     const path = await written(kubeconfig({ user: { tokenFile: 'a-token' } }));
@@ -324,7 +327,7 @@ users:
     expect((await config.endpoint()).token?.reveal()).toBe('two');
   });
 
-  it('may have a user with a plugin', async () => {
+  it('A kubeconfig may have a user with a plugin', async () => {
     const plugin = join(directory, 'plugin.sh');
     const status = { token: 'from-plugin' };
     const apiVersion = 'client.authentication.k8s.io/v1';
@@ -335,7 +338,7 @@ users:
     expect((await endpointOf({ user: { exec } })).token?.reveal()).toBe('from-plugin');
   });
 
-  it('may have a user with a plugin, a byte order mark and CRLF', async () => {
+  it('A kubeconfig may have a user with a plugin, a byte order mark and CRLF', async () => {
     const plugin = join(directory, 'plugin-2.sh');
     const apiVersion = 'client.authentication.k8s.io/v1';
     const status = { token: 'from-plugin' };
@@ -348,7 +351,7 @@ users:
     expect((await kubeconfigFile(path).endpoint()).token?.reveal()).toBe('from-plugin');
   });
 
-  it('says which plugin gave nothing', async () => {
+  it('A kubeconfig names the plugin that gave no credentials', async () => {
     const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: '/nowhere/plugin' };
     await expect(endpointOf({ user: { exec } })).rejects.toMatchObject({
       code: 'bad_config',
@@ -445,7 +448,7 @@ users:
       kubeconfig({ cluster: { ...cluster, 'insecure-skip-tls-verify': 'yes' } }),
       /neither true nor false/,
     ],
-  ])('is refused with %s', async (_, content, sentence) => {
+  ])('A kubeconfig is refused with %s', async (_, content, sentence) => {
     const text = typeof content === 'string' ? content : JSON.stringify(content);
     const call = kubeconfigFile(await written(text.replace('@ca@', base64(ca)))).endpoint();
     const failure = await call.catch((thrown: unknown) => thrown);
@@ -454,7 +457,7 @@ users:
     expect((failure as Error).message).not.toContain('hidden');
   });
 
-  it('is refused by its path when it is not there, and used when it is', async () => {
+  it('A kubeconfig is refused with its path while it does not exist, and used later', async () => {
     const path = join(directory, 'later', 'kubeconfig');
     const config = kubeconfigFile(path);
     await expect(config.endpoint()).rejects.toThrow(`the kubeconfig ${path} cannot be read`);
@@ -476,7 +479,7 @@ describe('the configuration in a pod', () => {
   it.each([
     ['10.0.0.1', 'https://10.0.0.1:6443/'],
     ['fd00::1', 'https://[fd00::1]:6443/'],
-  ])('is in its environment and its volume: %s', async (host, url) => {
+  ])('The configuration in a pod is in its environment and its volume: %s', async (host, url) => {
     const at = await volume();
     const env = { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: '6443' };
     const config = inClusterConfig(env, { directory: at, maxAgeMs: 0 });
@@ -488,14 +491,14 @@ describe('the configuration in a pod', () => {
     expect((await config.endpoint()).token?.reveal()).toBe('two');
   });
 
-  it('is refused outside of a pod', async () => {
+  it('The configuration in a pod is refused outside of a pod', async () => {
     await expect(inClusterConfig({}).endpoint()).rejects.toMatchObject({
       code: 'bad_config',
       message: expect.stringContaining('Outside of one give --kubeconfig'),
     });
   });
 
-  it('is refused without a ServiceAccount', async () => {
+  it('The configuration in a pod is refused without a ServiceAccount', async () => {
     const env = { KUBERNETES_SERVICE_HOST: '10.0.0.1', KUBERNETES_SERVICE_PORT: '443' };
     const config = inClusterConfig(env, { directory: join(directory, 'none') });
     await expect(config.endpoint()).rejects.toThrow('automountServiceAccountToken: true');

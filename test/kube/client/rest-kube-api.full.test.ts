@@ -61,7 +61,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
   };
 
   describe('who it is', () => {
-    it('is who the client certificate names, and somebody else when the kubeconfig is rewritten', async () => {
+    it('The REST client has the identity of its client certificate, and another one when the kubeconfig is rewritten', async () => {
       const path = join(server.directory, 'rewritten.kubeconfig');
       await copyFile(await server.kubeconfigFor({ user: 'ann' }), path);
       using client = closing(clientOf(path, 0));
@@ -70,7 +70,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
       expect(await whoAmI(client.api)).toBe('bob');
     });
 
-    it('reads a token file again at once when the token is refused', async () => {
+    it('The REST client reads a token file again at once when the token is refused', async () => {
       const tokenFile = join(server.directory, 'token');
       await writeFile(tokenFile, 'stale');
       using client = closing(clientOf(await tokenKubeconfig(tokenFile)));
@@ -83,7 +83,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
       expect(await whoAmI(client.api)).toBe('system:serviceaccount:default:fresh');
     });
 
-    it('runs an exec plugin with the same information as kubectl, and again when its token is refused', async () => {
+    it('The REST client runs an exec plugin with the same information as kubectl, and again when its token is refused', async () => {
       const tokenFile = join(server.directory, 'plugin-token');
       const plugin = join(server.directory, 'plugin.sh');
       const seen = join(server.directory, 'plugin-info');
@@ -118,7 +118,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
       expect(ours).toEqual(theirs);
     });
 
-    it('says what it may not do, and how to change that', async () => {
+    it('The REST client reports which permission is missing, and how to grant it', async () => {
       using client = closing(clientOf(await server.kubeconfigFor({ user: 'nobody' })));
       const ref = { apiVersion: 'v1', kind: 'Secret', namespace: 'default', name: 'a' };
       await expect(client.api.get(ref, { signal })).rejects.toMatchObject({
@@ -150,7 +150,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
   };
 
   describe('objects that are not stored', () => {
-    it('asks for a token and has it reviewed', async () => {
+    it('The REST client asks for a token and has it reviewed', async () => {
       await createServiceAccount('reviewed');
       const authentication = { apiVersion: 'authentication.k8s.io/v1' };
       const { status } = await api.createSubresource<KubeObject & { status: { token: string } }>(
@@ -170,7 +170,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
       });
     });
 
-    it('asks whether somebody may do something', async () => {
+    it('The REST client creates a SubjectAccessReview', async () => {
       const resourceAttributes = { verb: 'get', resource: 'secrets', namespace: 'default' };
       const review = {
         apiVersion: 'authorization.k8s.io/v1',
@@ -181,7 +181,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     });
   });
 
-  it('approves a certificate signing request', async () => {
+  it('The REST client approves a certificate signing request', async () => {
     const csr = await api.create(
       {
         apiVersion: 'certificates.k8s.io/v1',
@@ -203,7 +203,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     await expect(again).rejects.toMatchObject({ code: 'conflict' });
   });
 
-  it('notices that a definition is gone', async () => {
+  it('The REST client notices that a definition is gone', async () => {
     const definition = definitionOf('gone.culvert.example');
     const things = { apiVersion: 'gone.culvert.example/v1', kind: 'Thing' };
     await api.create(definition, { signal });
@@ -218,7 +218,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     expect(await api.serves(things, { signal })).toBe(false);
   });
 
-  it('says invalid of a field that the schema does not have', async () => {
+  it('The REST client reports invalid for a field that the schema does not have', async () => {
     const object = {
       apiVersion: 'v1',
       kind: 'ConfigMap',
@@ -231,7 +231,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     });
   });
 
-  it('follows a collection over a restart of the server', async () => {
+  it('The REST client follows a collection over a restart of the server', async () => {
     const collection = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default' };
     const map = (name: string) => ({
       apiVersion: 'v1',
@@ -260,7 +260,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     await running;
   }, 60_000);
 
-  it('elects one leader, whom kubectl can read', async () => {
+  it('The REST client elects one leader, and kubectl can read its Lease', async () => {
     const lease = { namespace: 'default', name: 'elected' };
     const stop = new AbortController();
     const leaders: string[] = [];

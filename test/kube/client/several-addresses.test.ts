@@ -18,7 +18,7 @@ const answer: RequestListener = (request, response) => {
 };
 
 it.each(['http', 'https'])(
-  'an API server by name is reached over %s at its second address when the first one never answers',
+  'An API server by name is reached over %s at its second address when the first one never answers',
   async (scheme) => {
     await using certificates = await makeTestCertificates();
     const { server: files } = certificates;

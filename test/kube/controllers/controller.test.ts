@@ -36,7 +36,7 @@ function start(given: Pick<ControllerOptions, 'reconcile'> & Partial<ControllerO
 }
 
 describe('a controller', () => {
-  it('reconciles what is there when it starts, and what changes', async () => {
+  it('A controller reconciles existing objects when it starts, and changed objects', async () => {
     const seen: string[] = [];
     const reconcile = (key: string) => Promise.resolve(void seen.push(key));
     const { api, clock, controller } = start({ reconcile });
@@ -55,7 +55,7 @@ describe('a controller', () => {
     });
   });
 
-  it('works on nothing before all its sources have synced', async () => {
+  it('A controller works on nothing before all its sources have synced', async () => {
     const seen: string[] = [];
     const synced = Promise.withResolvers<void>();
     const slow = { follow: () => () => {}, synced: () => synced.promise };
@@ -75,7 +75,7 @@ describe('a controller', () => {
     expect(seen).toEqual(['a']);
   });
 
-  it('makes keys of changes as the source says', async () => {
+  it('A controller derives keys from changes as its source defines', async () => {
     const seen: string[] = [];
     const api = new MemoryKubeApi();
     const informer = new Informer({ api, collection: { apiVersion: 'v1', kind: 'ConfigMap' } });
@@ -93,7 +93,7 @@ describe('a controller', () => {
     await running;
   });
 
-  it('tries again what failed, later each time, and tells how often', async () => {
+  it('A controller retries a failed key with growing delays, and counts the attempts', async () => {
     const atMs: number[] = [];
     let fails = 3;
     const reconcile = () => {
@@ -109,7 +109,7 @@ describe('a controller', () => {
     expect(controller.status).toMatchObject({ failing: 0, retries: 3, reconciled: 1 });
   });
 
-  it('waits as long as the API server asks for', async () => {
+  it('A controller waits as long as the API server asks', async () => {
     const atMs: number[] = [];
     const reconcile = () => {
       atMs.push(clock.now());
@@ -122,7 +122,7 @@ describe('a controller', () => {
     expect(atMs).toEqual([0, 5_100]);
   });
 
-  it('looks again when a reconcile says so', async () => {
+  it('A controller reconciles again after the delay that a reconcile returns', async () => {
     const atMs: number[] = [];
     const reconcile = () => {
       atMs.push(clock.now());
@@ -134,7 +134,7 @@ describe('a controller', () => {
     expect(atMs).toEqual([0, 1_000, 2_000]);
   });
 
-  it('gives one key to one worker at a time, and different keys to as many as there are', async () => {
+  it('A controller gives a key to one worker at a time, and different keys to all workers', async () => {
     const running = new Map<string, number>();
     let most = 0;
     const reconcile = async (key: string) => {
@@ -157,7 +157,7 @@ describe('a controller', () => {
     expect(controller.status.reconciled).toBe(4);
   });
 
-  it('gives up a reconcile that hangs, and tries again', async () => {
+  it('A controller aborts a reconcile that hangs, and retries', async () => {
     let calls = 0;
     const reconcile = (_: string, signal: AbortSignal) => {
       if (++calls > 1) return Promise.resolve(undefined);
@@ -173,7 +173,7 @@ describe('a controller', () => {
     expect([calls, controller.status.retries, controller.status.running]).toEqual([2, 1, 0]);
   });
 
-  it('ends with what runs when it is stopped, and cuts that after a while', async () => {
+  it('A controller waits for running reconciles when it is stopped, and aborts them after a while', async () => {
     const cut: string[] = [];
     const reconcile = async (key: string, signal: AbortSignal) => {
       signal.addEventListener('abort', () => cut.push(key));

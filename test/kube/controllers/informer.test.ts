@@ -50,7 +50,7 @@ const callsOf = ({ calls }: MemoryKubeApi, verb: MemoryCall['verb']) =>
   calls.filter((call) => call.verb === verb).length;
 
 describe('an informer', () => {
-  it('lists, then follows', async () => {
+  it('An informer lists, then follows', async () => {
     const { api, clock, informer, changes } = follow({ objects: [configMap('a')] });
     expect(informer.hasSynced).toBe(false);
     await clock.advance(10);
@@ -70,7 +70,7 @@ describe('an informer', () => {
     expect(callsOf(api, 'list')).toBe(1);
   });
 
-  it('lists page by page', async () => {
+  it('An informer lists page by page', async () => {
     const objects = Array.from({ length: 1_203 }, (_, index) => configMap(`m${index}`));
     const { api, clock, informer } = follow({ objects });
     await clock.advance(10);
@@ -78,7 +78,7 @@ describe('an informer', () => {
     expect(callsOf(api, 'list')).toBe(3);
   });
 
-  it('tells a late listener what is there', async () => {
+  it('An informer tells a late listener all existing objects', async () => {
     const { clock, informer } = follow({ objects: [configMap('a')] });
     await clock.advance(10);
     const late: string[] = [];
@@ -88,7 +88,7 @@ describe('an informer', () => {
     expect(late).toEqual(['new default/a']);
   });
 
-  it('has the old and the new object in a change', async () => {
+  it('An informer has the old and the new object in a change', async () => {
     const { api, clock, informer } = follow({ objects: [configMap('a', {}, '1')] });
     await clock.advance(10);
     const changes: ObjectChange[] = [];
@@ -98,7 +98,7 @@ describe('an informer', () => {
     expect(changes.at(-1)).toMatchObject({ old: { data: { x: '1' } }, now: { data: { x: '2' } } });
   });
 
-  it('survives a listener that throws', async () => {
+  it('An informer survives a listener that throws', async () => {
     const { api, clock, informer, changes } = follow();
     informer.onChange(() => {
       throw new Error('a defect');
@@ -111,7 +111,7 @@ describe('an informer', () => {
     expect(changes).toEqual(['new default/a', 'new default/b']);
   });
 
-  it('sees what its selectors select', async () => {
+  it('An informer sees only objects that its selectors match', async () => {
     const { api, clock, informer } = follow({
       labelSelector: 'color=red',
       objects: [configMap('a', { color: 'red' }), configMap('b')],
@@ -123,7 +123,7 @@ describe('an informer', () => {
     expect(informer.keys()).toEqual(['default/c']);
   });
 
-  it('finds objects by index, also when what they are filed under changes', async () => {
+  it('An informer finds objects by index, also when their index values change', async () => {
     const indexers = { color: ({ metadata }: KubeObject) => Object.values(metadata.labels ?? {}) };
     const objects = [configMap('a', { color: 'red' }), configMap('b', { color: 'red' })];
     const { api, clock, informer } = follow({ indexers, objects });
@@ -138,7 +138,7 @@ describe('an informer', () => {
     expect(() => informer.byIndex('size', 'x')).toThrow('there is no index size');
   });
 
-  it('keeps of an object what it is told to, and by default not who manages which field', async () => {
+  it('An informer keeps the requested part of an object, and by default no managedFields', async () => {
     const managedFields = [{ manager: 'somebody' }];
     const map = configMap('a', {}, '1');
     const managed: KubeObject = { ...map, metadata: { ...map.metadata, managedFields } as never };
@@ -155,13 +155,13 @@ describe('an informer', () => {
     for (const object of trimmed.informer.list()) expect(object).not.toHaveProperty('data');
   });
 
-  it('tells everything again when it resyncs', async () => {
+  it('An informer tells everything again when it resyncs', async () => {
     const { clock, changes } = follow({ objects: [configMap('a')], resyncEveryMs: 60_000 });
     await clock.advance(130_000);
     expect(changes).toEqual(['new default/a', 'changed default/a', 'changed default/a']);
   });
 
-  it('goes on where it was when a watch ends in order, with no second list', async () => {
+  it('An informer continues where it was when a watch ends in order, with no second list', async () => {
     const { api, clock, changes } = follow({ objects: [configMap('a')] });
     await clock.advance(5_000);
     api.endWatches();
@@ -172,7 +172,7 @@ describe('an informer', () => {
     expect(callsOf(api, 'list')).toBe(1);
   });
 
-  it('lists again when a watch breaks off, although the server is back at once', async () => {
+  it('An informer lists again when a watch breaks off, although the server is back at once', async () => {
     const { api, clock, informer, changes } = follow({ objects: [configMap('a')] });
     await clock.advance(5_000);
     api.goAway();
@@ -185,7 +185,7 @@ describe('an informer', () => {
     expect(callsOf(api, 'list')).toBe(2);
   });
 
-  it('shows what a backup has brought back when the server is back before anything was asked of it', async () => {
+  it('An informer shows the objects of a restored backup when the server is back before the next request', async () => {
     const { api, clock, informer } = follow({ objects: [configMap('a', {}, 'old')] });
     await clock.advance(5_000);
     const restore = api.backUp();
@@ -199,7 +199,7 @@ describe('an informer', () => {
     expect(informer.get('default/a')).toMatchObject({ data: { x: 'old' } });
   });
 
-  it('keeps what it knows during an outage, and lists once when the server comes back', async () => {
+  it('An informer keeps its objects during an outage, and lists once when the server comes back', async () => {
     const { api, clock, informer, changes } = follow({ objects: [configMap('a')] });
     await clock.advance(5_000);
     api.goAway();
@@ -219,7 +219,7 @@ describe('an informer', () => {
     expect(informer.problem).toBeUndefined();
   });
 
-  it('goes on from the last change that it saw, whatever the server has forgotten before that', async () => {
+  it('An informer continues from the last change that it saw, whatever older versions the server no longer knows', async () => {
     const { api, clock, changes } = follow({ objects: [configMap('a')] });
     await clock.advance(5_000);
     await api.apply(configMap('b'), forced);
@@ -237,7 +237,7 @@ describe('an informer', () => {
     ['fewer', 0],
     ['more', 20],
   ])(
-    'shows what a backup has brought back, with %s changes since than it saw before',
+    'An informer shows what a backup has brought back, with %s changes since than it saw before',
     async (_, changesSince) => {
       const { api, clock, informer } = follow({ objects: [configMap('a', {}, 'old')] });
       await clock.advance(5_000);
@@ -261,7 +261,7 @@ describe('an informer', () => {
     },
   );
 
-  it('lists no more than before for a server that asks for patience', async () => {
+  it('An informer lists no more often for a server that answers 429', async () => {
     let isBusy = false;
     const { api, clock } = follow({
       objects: [configMap('a')],
@@ -276,7 +276,7 @@ describe('an informer', () => {
     expect(callsOf(api, 'list')).toBe(1);
   });
 
-  it('waits longer and longer for a server that is away', async () => {
+  it('An informer waits longer and longer for a server that is away', async () => {
     const atMs: number[] = [];
     const { clock } = follow({
       intercept: () => {
@@ -290,7 +290,7 @@ describe('an informer', () => {
     expect(Math.max(...gaps)).toBe(14_850);
   });
 
-  it('waits as long as the server asks for', async () => {
+  it('An informer waits as long as the server asks', async () => {
     const atMs: number[] = [];
     const { clock } = follow({
       intercept: () => {
@@ -302,7 +302,7 @@ describe('an informer', () => {
     expect(atMs.map(Math.round)).toEqual([0, 20_495]);
   });
 
-  it('lists again when the server has forgotten, and tells what happened meanwhile as a sum', async () => {
+  it('An informer lists again when its version is gone, and tells changes of that time as one change', async () => {
     const { api, clock, informer, changes } = follow({
       objects: [configMap('a'), configMap('b'), configMap('c')],
     });
@@ -322,7 +322,7 @@ describe('an informer', () => {
     expect(callsOf(api, 'list')).toBe(2);
   });
 
-  it('begins the list again when the server forgets between two pages', async () => {
+  it('An informer begins the list again when the continue token expires', async () => {
     let lists = 0;
     const objects = Array.from({ length: 600 }, (_, index) => configMap(`m${index}`));
     const { clock, informer } = follow({
@@ -334,7 +334,7 @@ describe('an informer', () => {
     expect([informer.size, lists]).toEqual([600, 4]);
   });
 
-  it('waits for a kind that is not served yet, and then follows it', async () => {
+  it('An informer waits for a kind that is not served yet, and then follows it', async () => {
     const widgets = { apiVersion: 'x.example/v1', kind: 'Widget' };
     const { api, clock, informer } = follow({ collection: widgets });
     await clock.advance(1_000);
@@ -356,7 +356,7 @@ describe('an informer', () => {
     expect(informer.keys()).toEqual(['a']);
   });
 
-  it('does not hurry when every watch ends at once', async () => {
+  it('An informer waits longer when every watch ends at once', async () => {
     const { api, clock } = follow({
       intercept: ({ verb }) => (verb === 'watch' ? new KubeError('gone', 'too old') : undefined),
     });
@@ -364,7 +364,7 @@ describe('an informer', () => {
     expect(callsOf(api, 'list')).toBeLessThan(12);
   });
 
-  it('lets go of whoever waits for it', async () => {
+  it('An informer releases its waiters when their signal aborts', async () => {
     const { informer } = follow({ intercept: () => new KubeError('unavailable', 'away') });
     const stop = new AbortController();
     const reason = new Error('enough');

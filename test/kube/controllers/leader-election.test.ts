@@ -61,7 +61,7 @@ function world() {
 }
 
 describe('a leader election', () => {
-  it('leads at once where nobody does, and says so in the Lease', async () => {
+  it('A candidate leads at once if there is no leader, and writes its name to the Lease', async () => {
     const { clock, told, join, stored } = world();
     const { election } = join('one');
     await clock.advance(10);
@@ -75,7 +75,7 @@ describe('a leader election', () => {
     expect(stored()?.spec?.renewTime).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
   });
 
-  it('renews every two seconds, and keeps the others waiting', async () => {
+  it('A candidate renews every two seconds, and keeps the others waiting', async () => {
     const { api, clock, told, join } = world();
     const one = join('one');
     await clock.advance(10);
@@ -90,7 +90,7 @@ describe('a leader election', () => {
     expect(api.calls.filter(({ verb }) => verb === 'update')).toHaveLength(30);
   });
 
-  it('gives the Lease back when it is stopped, after its work has ended, and the next one leads soon', async () => {
+  it('A candidate releases the Lease when it is stopped, after its work has ended, and the next candidate leads soon', async () => {
     const { clock, told, join, stored } = world();
     const one = join('one');
     await clock.advance(10);
@@ -105,7 +105,7 @@ describe('a leader election', () => {
     expect(stored()?.spec).toMatchObject({ holderIdentity: 'two', leaseTransitions: 1 });
   });
 
-  it('takes over from a leader that is silent for longer than the lease, not sooner', async () => {
+  it('A candidate takes over from a leader that is silent for longer than the lease, not sooner', async () => {
     const { clock, told, join } = world();
     const one = join('one');
     await clock.advance(10);
@@ -119,7 +119,7 @@ describe('a leader election', () => {
     expect(told).toContainEqual(expect.stringContaining('two leads'));
   });
 
-  it('stops leading before another may begin, when it cannot renew', async () => {
+  it('A candidate stops leading before another may begin, when it cannot renew', async () => {
     const { clock, told, join } = world();
     const one = join('one');
     await clock.advance(10);
@@ -138,7 +138,7 @@ describe('a leader election', () => {
     expect(one.election.isLeading).toBe(false);
   });
 
-  it('rides over failures that are shorter than its time to renew', async () => {
+  it('A candidate survives failures that are shorter than its time to renew', async () => {
     const { clock, told, join } = world();
     const one = join('one');
     await clock.advance(5_000);
@@ -149,7 +149,7 @@ describe('a leader election', () => {
     expect(told).toEqual(['one leads at 0']);
   });
 
-  it('stops leading at once when somebody else has taken the Lease', async () => {
+  it('A candidate stops leading at once when another process has taken the Lease', async () => {
     const { api, clock, told, join, stored } = world();
     const one = join('one');
     await clock.advance(3_000);
@@ -159,7 +159,7 @@ describe('a leader election', () => {
     expect(one.election.leader).toBe('thief');
   });
 
-  it('leads again after it was lost and found', async () => {
+  it('A candidate leads again after the Lease was lost and found', async () => {
     const { clock, told, join } = world();
     const one = join('one');
     await clock.advance(5_000);
@@ -174,7 +174,7 @@ describe('a leader election', () => {
     ]);
   });
 
-  it('lets one of two lead that begin at the same moment', async () => {
+  it('A leader election lets one of two candidates lead that begin at the same moment', async () => {
     const { clock, told, join } = world();
     join('one');
     join('two');
@@ -182,7 +182,7 @@ describe('a leader election', () => {
     expect(told).toHaveLength(1);
   });
 
-  it('goes on leading when a backup brings back an older Lease of its own', async () => {
+  it('A candidate continues to lead when a backup brings back an older Lease of its own', async () => {
     const { clock, api, told, join, stored } = world();
     join('a');
     await clock.advance(5_000);
@@ -194,7 +194,7 @@ describe('a leader election', () => {
     expect(Date.parse(stored()!.spec!.renewTime!)).toBeGreaterThan(clock.now() - 3_000);
   });
 
-  it('leads again some seconds after a backup has brought back the Lease of a holder that is gone', async () => {
+  it('A candidate leads again some seconds after a backup has brought back the Lease of a holder that no longer exists', async () => {
     const { clock, api, told, join, stored } = world();
     const gone = join('gone');
     await clock.advance(5_000);
@@ -211,7 +211,7 @@ describe('a leader election', () => {
     expect(stored()?.spec?.holderIdentity).toBe('a');
   });
 
-  it('does not compare clocks: a Lease from the future or the past is waited for alike', async () => {
+  it('A candidate waits for a Lease from the future or the past alike, because clocks are not compared', async () => {
     const { api, clock, told, join } = world();
     api.put({
       ...leaseRef,
@@ -229,7 +229,7 @@ describe('a leader election', () => {
     expect(told).toEqual([expect.stringContaining('one leads')]);
   });
 
-  it('ends with its work, and gives the Lease back', async () => {
+  it('A candidate ends with its work, and releases the Lease', async () => {
     const { clock, join, stored } = world();
     const failure = new Error('a defect');
     const one = join('one', () => Promise.reject(failure));
@@ -238,7 +238,7 @@ describe('a leader election', () => {
     expect(stored()?.spec?.holderIdentity).toBe('');
   });
 
-  it('writes nothing while it waits', async () => {
+  it('A candidate writes nothing while it waits', async () => {
     const { api, clock, join } = world();
     const one = join('one');
     await clock.advance(10);

@@ -17,7 +17,7 @@ async function takeAll(queue: WorkQueue): Promise<string[]> {
 }
 
 describe('a work queue', () => {
-  it('gives keys out in the order they came, each once', async () => {
+  it('A work queue returns keys in their order, each key once', async () => {
     const { queue } = newQueue();
     for (const key of ['a', 'b', 'a', 'c', 'b']) queue.add(key);
     expect(queue.depth).toBe(3);
@@ -25,7 +25,7 @@ describe('a work queue', () => {
     expect(queue.running).toBe(3);
   });
 
-  it('gives a waiting worker the next key, and one key to one worker', async () => {
+  it('A work queue gives the next key to a waiting worker, and each key to one worker', async () => {
     const { queue } = newQueue();
     const workers = [queue.take(), queue.take()];
     queue.add('a');
@@ -33,7 +33,7 @@ describe('a work queue', () => {
     expect(await Promise.all(workers)).toEqual(['a', 'b']);
   });
 
-  it('holds a key back while it is worked on, and gives it out once more afterwards', async () => {
+  it('A work queue holds back a key while a worker has it, and returns it once more afterwards', async () => {
     const { queue } = newQueue();
     queue.add('a');
     await queue.take();
@@ -47,7 +47,7 @@ describe('a work queue', () => {
     expect(queue.depth).toBe(0);
   });
 
-  it('adds a key later, at the earliest time that was asked for', async () => {
+  it('A work queue adds a key later, at the earliest time that was asked for', async () => {
     const { clock, queue } = newQueue();
     queue.addAfter('a', 500);
     queue.addAfter('a', 200);
@@ -61,7 +61,7 @@ describe('a work queue', () => {
     expect(await takeAll(queue)).toEqual(['a']);
   });
 
-  it('waits longer after each failure of a key, up to the cap, and from the start after a success', () => {
+  it('A work queue waits longer after each failure of a key, up to the cap, and from the start after a success', () => {
     const { queue } = newQueue();
     const delays = Array.from({ length: 6 }, () => queue.retry('a'));
     expect(delays).toEqual([100, 200, 400, 800, 1_000, 1_000]);
@@ -73,12 +73,12 @@ describe('a work queue', () => {
     expect(queue.retry('a')).toBe(100);
   });
 
-  it('waits at least as long as somebody asked for', () => {
+  it('A work queue waits at least as long as the caller asks', () => {
     const { queue } = newQueue();
     expect(queue.retry('a', 5_000)).toBe(5_100);
   });
 
-  it('sends workers home when it is closed, and forgets what waits', async () => {
+  it('A work queue ends its workers when it is closed, and drops waiting keys', async () => {
     const { clock, queue } = newQueue();
     const waiting = queue.take();
     queue.addAfter('later', 100);
@@ -90,7 +90,7 @@ describe('a work queue', () => {
     expect([queue.depth, queue.delayed, clock.pendingTimers]).toEqual([0, 0, 0]);
   });
 
-  it('does not queue a key again that ends after the close', async () => {
+  it('A work queue does not queue a key again that ends after the close', async () => {
     const { queue } = newQueue();
     queue.add('a');
     await queue.take();
