@@ -50,7 +50,7 @@ const writesTo = (world: HubWorld) =>
     .map(({ kind, namespace, name }) => `${kind} ${namespace ?? ''}/${name}`);
 
 describe('a cluster', () => {
-  it('gets its agent and the rights of that agent, and its addon says so', async () => {
+  it('A cluster gets its agent and the rights of that agent, and its addon reports both', async () => {
     const { world } = await running();
     expect(access(world, 'cluster2')).not.toContain(undefined);
     const addon = world.addOn('cluster2')!;
@@ -63,7 +63,7 @@ describe('a cluster', () => {
     expect(status).toMatchObject({ namespace: hub, healthCheck: { mode: 'Lease' } });
   });
 
-  it('waits for OCM to configure it', async () => {
+  it('A cluster gets no agent before OCM has configured its addon', async () => {
     const { world } = await running([]);
     world.addCluster('late');
     world.api.put(addOn('late', { conditions: [] }));
@@ -83,7 +83,7 @@ describe('a cluster', () => {
     await world.until(() => world.work('late') !== undefined, { withinMs: 5_000 });
   });
 
-  it('that changes makes nobody list anything, and touches no other', async () => {
+  it('A change of one cluster causes no list requests and touches no other cluster', async () => {
     const { world } = await running();
     await world.api.delete(
       world.ref('ManifestWork', 'addon-cluster-proxy-deploy-0', 'cluster2'),
@@ -116,7 +116,7 @@ describe('a cluster', () => {
     expect(writesTo(world)).toEqual([`${kind} ${namespace}/${name}`]);
   });
 
-  it('that nobody has changed costs no write when something is said about it', async () => {
+  it('An event without a change causes no write for the cluster', async () => {
     const { world } = await running();
     const work = world.work('cluster1')!;
     const other = { ...work.metadata.labels, team: 'a' };
@@ -135,7 +135,7 @@ describe('a cluster', () => {
     expect(world.work('cluster1')?.metadata.labels).toEqual(other);
   });
 
-  it('is not even looked at for what means nothing to its agent', async () => {
+  it('A cluster is not reconciled for changes that do not concern its agent', async () => {
     const world = await HubWorld.create({ clusters });
     const addon = await world.start({ metricsListen: { host: '127.0.0.1', port: 0 } });
     await world.until(() => world.work('cluster1') !== undefined);
@@ -154,7 +154,7 @@ describe('a cluster', () => {
     expect(await looks()).toBe(before);
   });
 
-  it('follows the AddOnDeploymentConfig that it refers to, and no other cluster does', async () => {
+  it('A cluster follows its own AddOnDeploymentConfig, and no other cluster follows it', async () => {
     const { world } = await running();
     world.api.put(deploymentConfig({ agentInstallNamespace: 'agents' }));
     const status = fields(world.addOn('cluster2')?.['status']);
@@ -186,7 +186,7 @@ describe('a cluster', () => {
     expect(world.addOn('cluster2')?.['status']).toMatchObject({ namespace: 'agents2' });
   });
 
-  it('says that its configuration is missing, and keeps what it has until it comes', async () => {
+  it('A cluster reports that its configuration is missing, and keeps its agent until the configuration exists', async () => {
     const { world } = await running();
     const before = world.work('cluster1');
     const status = fields(world.addOn('cluster1')?.['status']);
@@ -207,7 +207,7 @@ describe('a cluster', () => {
     });
   });
 
-  it('that is not accepted any more loses its rights, even while there is no configuration', async () => {
+  it('A cluster that is no longer accepted loses its rights even without a configuration', async () => {
     const { world } = await running();
     await world.api.delete(world.ref('ManagedProxyConfiguration', 'cluster-proxy'), live);
     await world.settle();
@@ -220,7 +220,7 @@ describe('a cluster', () => {
     expect(world.work('cluster1')).toBeDefined();
   });
 
-  it('gets no agent when its name is the alias of another cluster, and its addon says why', async () => {
+  it('A cluster whose name is the alias of another cluster gets no agent, and its addon reports why', async () => {
     const alias = await clusterAlias('cluster1');
     const world = await HubWorld.create({ clusters: ['cluster1'] });
     // It had an agent while nobody looked at its name.
@@ -247,7 +247,7 @@ describe('a cluster', () => {
     expect(access(world, alias)).toEqual([undefined, undefined, undefined]);
   });
 
-  it('that loses its addon loses its rights', async () => {
+  it('A cluster that loses its addon loses its rights', async () => {
     const { world } = await running();
     await world.api.delete(world.ref('ManagedClusterAddOn', 'cluster-proxy', 'cluster3'), live);
     await world.until(() => access(world, 'cluster3').every((object) => object === undefined), {
@@ -256,7 +256,7 @@ describe('a cluster', () => {
     expect(access(world, 'cluster2')).not.toContain(undefined);
   });
 
-  it('is told what is in its way, while others go on', async () => {
+  it('A cluster reports a failure, while other clusters continue', async () => {
     const world = await HubWorld.create({ clusters });
     let isForbidden = true;
     world.intercept = ({ kind, namespace, verb }) =>
@@ -285,7 +285,7 @@ describe('a cluster', () => {
     );
   });
 
-  it('that OCM will not configure says why, and no longer when that is mended', async () => {
+  it('A cluster that OCM will not configure reports why, until that is corrected', async () => {
     const world = await HubWorld.create({ clusters: ['cluster1'] });
     world.api.put(addOn('cluster1', { conditions: [] }));
     const placement = { namespace: hub, name: 'all' };
@@ -308,7 +308,7 @@ describe('a cluster', () => {
     expect(said()).toBeUndefined();
   });
 
-  it('whose addon OCM does not keep to the configuration says so once it is applied', async () => {
+  it('A cluster reports that OCM does not follow the configuration after its agent is applied', async () => {
     const { world } = await running(['cluster1']);
     const managed = clusterManagementAddOn('v1alpha1', { namespace: hub, name: 'all' });
     world.api.put({ ...managed, spec: {} });
@@ -333,7 +333,7 @@ describe('a cluster', () => {
     },
   );
 
-  it('keeps the right to come through the kube-apiserver until it has the work that names another entrypoint', async () => {
+  it('A cluster keeps the right to use the kube-apiserver until it has applied the work with the new entrypoint', async () => {
     const { world } = await running(['cluster1']);
     const mayComeThrough = () => access(world, 'cluster1')[2] !== undefined;
     const wayOf = (work: KubeObject | undefined) =>
@@ -353,7 +353,7 @@ describe('a cluster', () => {
     expect(access(world, 'cluster1').slice(0, 2)).not.toContain(undefined);
   });
 
-  it('whose work does not change for a change of the configuration is not written', async () => {
+  it('A configuration change that does not change the work of a cluster causes no write', async () => {
     const { world } = await running();
     const before = clusters.map((name) => world.work(name));
     // Only brokers are concerned.
@@ -369,7 +369,7 @@ describe('a cluster', () => {
 });
 
 describe('the ClusterManagementAddOn', () => {
-  it('gets the hashes of what OCM has it configured with', async () => {
+  it('The ClusterManagementAddOn gets the hashes of the configurations that OCM selected', async () => {
     const { world } = await running();
     const desiredConfig = { name: 'cluster-proxy' };
     const defaultConfigReferences = [

@@ -76,7 +76,7 @@ describe('a cluster that is deleted and made again', () => {
     expectServed(world);
   });
 
-  it('gets its agent once the klusterlet has let go of the work of before', async () => {
+  it('A recreated cluster gets its agent after the klusterlet has released the earlier work', async () => {
     const world = await running();
     await remove(world);
     register(world);
@@ -88,7 +88,7 @@ describe('a cluster that is deleted and made again', () => {
     expectServed(world);
   });
 
-  it('gets its agent once its namespace is there again', async () => {
+  it('A recreated cluster gets its agent when its namespace exists again', async () => {
     const world = await running();
     await remove(world);
     await removeWork(world);
@@ -100,7 +100,7 @@ describe('a cluster that is deleted and made again', () => {
     expectServed(world);
   });
 
-  it('gets a certificate for the same request, and is not taken for having one before', async () => {
+  it('A recreated cluster gets a certificate for the same request, and has no record of an earlier one', async () => {
     const world = await running();
     await request(world, 'before');
     expect(world.addOn(cluster)?.metadata.annotations).toHaveProperty([agentSigner]);

@@ -13,7 +13,7 @@ const by = (object: KubeObject, writer: object): KubeObject => ({
 const upstream = upstreamObjects(hub, uid);
 const balancer = upstream.find(({ metadata }) => metadata.name === 'proxy-agent-entrypoint')!;
 
-describe('an object that has a name of ours', () => {
+describe('an object with a name of the addon', () => {
   it.each(upstream.map((object) => [object.kind, object.metadata.name, object] as const))(
     'is taken over from Cluster Proxy: %s %s',
     (_kind, _name, object) => {

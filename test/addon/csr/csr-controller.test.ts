@@ -33,7 +33,7 @@ const certificate = (world: HubWorld, name: string) =>
   fields(csr(world, name)?.['status'])['certificate'];
 
 describe('a request for a certificate', () => {
-  it('of the klusterlet for its own agent is approved and signed by the CA that brokers trust', async () => {
+  it('A request of a klusterlet for its own agent is approved and signed by the CA that brokers trust', async () => {
     const world = await running();
     await request(world, 'good');
     await world.until(() => certificate(world, 'good') !== undefined, { withinMs: 5_000 });
@@ -47,7 +47,7 @@ describe('a request for a certificate', () => {
     expect(conditions(world, 'good')).toEqual(['Approved AutoApprovedByHubCSRApprovingController']);
   });
 
-  it('for the kube-apiserver is approved, and signed by others', async () => {
+  it('A request for the kube-apiserver is approved, and another signer signs it', async () => {
     const world = await running();
     await request(world, 'kube', { signer: kubeSigner });
     await world.until(() => conditions(world, 'kube').length > 0, { withinMs: 5_000 });
@@ -70,14 +70,14 @@ describe('a request for a certificate', () => {
     expect(certificate(world, 'bad')).toBeUndefined();
   });
 
-  it('that is not signed with its own key is denied', async () => {
+  it('A request that is not signed with its own key is denied', async () => {
     const world = await running();
     await request(world, 'bad', { keys: await mixedKeys() });
     await world.until(() => conditions(world, 'bad').length > 0, { withinMs: 5_000 });
     expect(conditions(world, 'bad')).toEqual(['Denied Unproven']);
   });
 
-  it('that no klusterlet made is left to people; approved by one it is signed', async () => {
+  it('A request that no klusterlet made is left to people, and is signed when a person approves it', async () => {
     const world = await running();
     await request(world, 'strange', {
       spec: { username: 'kubernetes-admin', groups: ['system:masters'] },
@@ -92,7 +92,7 @@ describe('a request for a certificate', () => {
     await world.until(() => certificate(world, 'strange') !== undefined, { withinMs: 5_000 });
   });
 
-  it('that somebody approved who should not have is not signed, and says why', async () => {
+  it('A request that was approved wrongly is not signed, and reports why', async () => {
     const world = await running();
     await request(world, 'wrong', {
       subject: { organizations: ['system:masters'] },
@@ -107,7 +107,7 @@ describe('a request for a certificate', () => {
     expect(certificate(world, 'wrong')).toBeUndefined();
   });
 
-  it('of a cluster that is not accepted waits until it is', async () => {
+  it('A request of a cluster waits until the hub accepts the cluster', async () => {
     const world = await running();
     world.addCluster('cluster2');
     world.api.put(managedCluster('cluster2', false));
@@ -122,7 +122,7 @@ describe('a request for a certificate', () => {
     expect(certificate(world, 'earlier')).toBeDefined();
   });
 
-  it('that comes before its addon waits for it', async () => {
+  it('A request that comes before its addon waits for the addon', async () => {
     const world = await running();
     world.addCluster('cluster3');
     await world.api.delete(world.ref('ManagedClusterAddOn', 'cluster-proxy', 'cluster3'), live);
@@ -133,7 +133,7 @@ describe('a request for a certificate', () => {
     await world.until(() => certificate(world, 'first') !== undefined, { withinMs: 5_000 });
   });
 
-  it('with other labels is nobody of ours', async () => {
+  it('A request with other labels is not touched', async () => {
     const world = await running();
     await request(world, 'other');
     const object = csr(world, 'other')!;

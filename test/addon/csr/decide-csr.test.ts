@@ -111,7 +111,7 @@ describe('decideCsr', () => {
     expect(await decide(parts, owners)).toMatchObject({ kind: 'leave', reason });
   });
 
-  it('knows the cluster of a request by its labels, of this addon alone', async () => {
+  it('The cluster of a request is in its labels, if they name this addon', async () => {
     expect(labelledCluster(await csr())).toBe('cluster1');
     const ofAnother = await csr({ metadata: { name, labels: labels('other') } });
     expect(labelledCluster(ofAnother)).toBeUndefined();

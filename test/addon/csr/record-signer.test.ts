@@ -54,8 +54,8 @@ const registered = (driver: 'csr' | 'token' = 'csr') =>
     },
   });
 
-describe('which CA has signed for an agent', () => {
-  it('is written down once, for the one that signs now', async () => {
+describe('the record of the CA that signed for an agent', () => {
+  it('The signer of a certificate is recorded once, if it is the CA that signs now', async () => {
     const object = registered();
     const certificate = await signedBy(signing!);
     const before = parseManagedClusterAddOn(object);
@@ -96,7 +96,7 @@ describe('which CA has signed for an agent', () => {
     },
   );
 
-  it('says nothing of an agent that has never been registered, and stands without its time', () => {
+  it('An agent that was never registered is no laggard, and a record without its time counts as recent', () => {
     expect(mayUseOtherSigner(addOn(), unit, nowMs)).toBe(false);
     const object = registered();
     const annotations = { 'proxy.open-cluster-management.io/agent-signer': unit };

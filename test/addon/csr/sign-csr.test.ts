@@ -34,7 +34,7 @@ describe('a request that is signed', () => {
     return parseCertificates(await signCsr(checked, authority, at))[0]!;
   };
 
-  it('becomes a certificate of that cluster, for clients alone, for 180 days', async () => {
+  it('A signed request becomes a client certificate of its cluster for 180 days', async () => {
     const certificate = await signed();
     expect(clusterOfSubject(certificate.subject)).toBe(cluster);
     expect(certificate.subject).toEqual(subject);
@@ -54,7 +54,7 @@ describe('a request that is signed', () => {
     expect(certificate.notAfter.getTime() - now.getTime()).toBe(lastsMs);
   });
 
-  it('does not outlive the CA', async () => {
+  it('A signed certificate does not outlive its CA', async () => {
     const end = authority.certificate.notAfter;
     const certificate = await signed({}, new Date(end.getTime() - dayMs));
     expect(certificate.notAfter).toEqual(end);

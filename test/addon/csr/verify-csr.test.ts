@@ -44,7 +44,7 @@ describe('verifyCsr', () => {
     });
   });
 
-  it('refuses what is for a cluster that is named like the alias of another one', async () => {
+  it('verifyCsr refuses a request for a cluster whose name is the alias of another one', async () => {
     const alias = await clusterAlias('cluster1');
     const addon = { ...addOn(), cluster: alias };
     const request = await csr({ subject: agentSubject(alias, 'cluster-proxy') });
@@ -165,7 +165,7 @@ describe('verifyCsr', () => {
     });
   });
 
-  it('quotes what a request says and keeps it short', async () => {
+  it('verifyCsr quotes and shortens the content of a request in messages', async () => {
     const many = Array.from({ length: 50 }, (_, n) => `${n}\n${'x'.repeat(4000)}`);
     const refusal = await check({ subject: { organizations: many } });
     const { sentence } = refusal as Extract<typeof refusal, { kind: 'refused' }>;

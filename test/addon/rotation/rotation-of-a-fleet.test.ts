@@ -78,7 +78,7 @@ async function rotated(world: HubWorld, clusters: readonly string[]): Promise<vo
 }
 
 describe("a rotation of the agents' CA", () => {
-  it('keeps the old one until each cluster has a certificate of the new one, and says for whom', async () => {
+  it("A rotation of the agents' CA keeps the old CA until each cluster has a certificate of the new one, and names the clusters", async () => {
     const clusters = ['cluster1', 'cluster2', 'refused'];
     const { world, log } = await installed(clusters);
     for (const cluster of clusters) await askAndHear(world, cluster);
@@ -109,7 +109,7 @@ describe("a rotation of the agents' CA", () => {
     expect(log.warnings.join('\n')).not.toContain('no longer waits');
   });
 
-  it('goes on after a day without a cluster that is away, which gets its certificate when it returns', async () => {
+  it('A rotation continues after a day without an absent cluster, which gets its certificate when it returns', async () => {
     const { world, log } = await installed(['here', 'away']);
     await rotated(world, ['here', 'away']);
     await askAndHear(world, 'here');
@@ -122,7 +122,7 @@ describe("a rotation of the agents' CA", () => {
     await askAndHear(world, 'away');
   });
 
-  it('learns after a restart who was signed for when it was killed', async () => {
+  it('A rotation learns after a restart which certificates were signed when the manager was killed', async () => {
     const { world, addon } = await installed(['cluster1']);
     world.intercept = ({ verb, kind, subresource }) =>
       verb === 'patch' && kind === 'ManagedClusterAddOn' && subresource === undefined
@@ -144,7 +144,7 @@ describe("a rotation of the agents' CA", () => {
     expect(recorded(world, 'cluster1')).toBe(unitFor(world, 'cluster1'));
   });
 
-  it('looks at the hub once a minute and writes nothing else while a fleet gets its certificates', async () => {
+  it('The hub is read once a minute and nothing else is written while a fleet gets its certificates', async () => {
     const clusters = Array.from({ length: 40 }, (_, index) => `cluster-${index}`);
     const { world } = await installed(clusters);
     await rotated(world, clusters);
@@ -186,7 +186,7 @@ describe("a rotation of the brokers' CA", () => {
       );
   };
 
-  it('waits for a cluster that nobody has told, because the manager was killed before it could', async () => {
+  it("A rotation of the brokers' CA waits for a cluster without the bundle, because the manager was killed", async () => {
     const { world, addon } = await installed(['cluster1']);
     await takeOver(world, 'cluster1');
     world.intercept = ({ verb, kind }) =>
@@ -226,7 +226,7 @@ describe('while the configuration is wrong', () => {
     String(condition(world, type)?.['message']).slice('Expiry:'.length, 'Expiry:2027-01-01'.length);
   const day = (date: Date) => date.toISOString().slice(0, 10);
 
-  it('certificates are renewed in time, with the names that they have, and the status says until when', async () => {
+  it('While the configuration is wrong, certificates are renewed with their names, and the status has their expiry', async () => {
     const { world } = await installed(['cluster1']);
     await spoil(world);
     const before = leaf(world, 'agent-server');
@@ -240,7 +240,7 @@ describe('while the configuration is wrong', () => {
     expect(world.find('Deployment', 'cluster-proxy', hub)).toEqual(deployment);
   });
 
-  it('a rotation goes on and reaches the clusters, who are told nothing else', async () => {
+  it('While the configuration is wrong, a rotation continues and changes only the bundle of clusters', async () => {
     const { world } = await installed(['cluster1']);
     await spoil(world);
     await rotate(world, 'cluster-proxy-signer');
@@ -255,7 +255,7 @@ describe('while the configuration is wrong', () => {
     expect(await leaf(world, 'proxy-client').isIssuedBy(next)).toBe(true);
   });
 
-  it('after a restart no rotation goes on, as nobody can tell the clusters; certificates are renewed and signed', async () => {
+  it('After a restart with a wrong configuration, rotations are paused, and certificates are renewed and signed', async () => {
     const { world, addon } = await installed(['cluster1']);
     await rotate(world);
     await world.until(() => condition(world)?.['reason'] === 'Distributing');
@@ -274,7 +274,7 @@ describe('while the configuration is wrong', () => {
     expect(leaf(world, 'proxy-server').alternativeNames.dns).toContain('later.example');
   });
 
-  it("somebody else's Secret that it names stays as it is", async () => {
+  it("A wrong configuration that names another program's Secret does not change it", async () => {
     const { world } = await installed(['cluster1']);
     const { data } = world.find('Secret', 'proxy-server', hub)!;
     const theirs = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'mine', namespace: hub } };
@@ -290,7 +290,7 @@ describe('while the configuration is wrong', () => {
     expect(expiry(world)).toBe(day(before.notAfter));
   });
 
-  it('and is being deleted, nothing is renewed, and the status says until when it lasts', async () => {
+  it('When a wrong configuration is being deleted, nothing is renewed, and the status has the expiry', async () => {
     const made = configuration();
     const metadata = { ...made.metadata, finalizers: ['somebody.example/waits'] };
     const world = await HubWorld.create({ configuration: { ...made, metadata } });

@@ -16,7 +16,7 @@ describe('the rotation of a CA', () => {
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, value);
   const stageOf = async (hub: Hub) => (await hub.reconcile()).konnectivity!.stage;
 
-  it('is asked for by an annotation, and done once for each value of it', async () => {
+  it('A rotation is requested by an annotation, once for each value', async () => {
     const hub = await freshHub();
     rotate(hub, 'one');
     expect(await stageOf(hub)).toBe('distributing');
@@ -37,7 +37,7 @@ describe('the rotation of a CA', () => {
     expect(await stageOf(hub)).toBe('distributing');
   });
 
-  it('is due by itself after 80 % of its lifetime, and takes its time then', async () => {
+  it('A rotation by age begins after 80 % of the lifetime, and is slow', async () => {
     const hub = await freshHub();
     hub.pass(0.81 * 3652 * dayMs);
     expect(await stageOf(hub)).toBe('distributing');
@@ -55,7 +55,7 @@ describe('the rotation of a CA', () => {
     expect(hub.bundle()).toHaveLength(1);
   });
 
-  it('changes in each stage what it should and nothing else', async () => {
+  it('Each stage of a rotation changes only what belongs to it', async () => {
     const hub = await freshHub();
     const [first] = hub.bundle();
     const before = hub.leaf('agent-server');
@@ -83,7 +83,7 @@ describe('the rotation of a CA', () => {
     expect(hub.bundle('agent-ca')).toHaveLength(1);
   });
 
-  it('waits from when the bundle was there, however long its maker was away', async () => {
+  it('A stage lasts from when the bundle was stored, however long the manager was away', async () => {
     const hub = await freshHub();
     rotate(hub);
     // Killed after it has stored the next CA, and before anybody was told.
@@ -97,7 +97,7 @@ describe('the rotation of a CA', () => {
     expect(await stageOf(hub)).toBe('retiring');
   });
 
-  it('waits again when somebody has edited the bundle', async () => {
+  it('A stage begins again when a person has edited the bundle', async () => {
     const hub = await freshHub();
     rotate(hub);
     await hub.reconcile();
@@ -108,7 +108,7 @@ describe('the rotation of a CA', () => {
     expect(await stageOf(hub)).toBe('distributing');
   });
 
-  it('drops the old CA only when what it had signed has been gone for long enough', async () => {
+  it('A rotation drops the old CA only when its certificates have been unused for long enough', async () => {
     const hub = await freshHub();
     rotate(hub);
     await hub.reconcile();
@@ -126,7 +126,7 @@ describe('the rotation of a CA', () => {
     expect(await stageOf(hub)).toBe('steady');
   });
 
-  it('is held back for clusters that have not taken over the bundle, for a day', async () => {
+  it('A rotation waits at most a day for clusters that have not applied the bundle', async () => {
     const hub = await freshHub();
     hub.wish = { laggards: { bundle: () => ['c1', 'c2'], agentCertificate: forbidden } };
     rotate(hub);
@@ -148,7 +148,7 @@ describe('the rotation of a CA', () => {
     expect(gone.konnectivity?.wait?.laggards).toEqual([]);
   });
 
-  it('of the agents keeps the old CA for clusters without a certificate of the new one, and goes on when they have it', async () => {
+  it("A rotation of the agents' CA keeps the old CA until clusters have a certificate of the new one", async () => {
     const hub = await freshHub();
     let behind: readonly string[] = [];
     const asked: string[] = [];
@@ -179,7 +179,7 @@ describe('the rotation of a CA', () => {
     expect(hub.bundle('agent-ca')).toHaveLength(1);
   });
 
-  it('of the agents does not wait longer than a day for a cluster that is away', async () => {
+  it("A rotation of the agents' CA waits at most a day for an absent cluster", async () => {
     const hub = await freshHub();
     hub.wish = { laggards: { bundle: forbidden, agentCertificate: () => ['away'] } };
     hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
@@ -195,7 +195,7 @@ describe('the rotation of a CA', () => {
     });
   });
 
-  it('goes on when the next CA was lost on the way', async () => {
+  it('A rotation continues when its next CA was lost', async () => {
     const hub = await freshHub();
     rotate(hub);
     await hub.reconcile();
@@ -206,7 +206,7 @@ describe('the rotation of a CA', () => {
     expect(await isTrusted(hub.leaf('agent-server'), hub.bundle())).toBe(true);
   });
 
-  it('of the agents changes their registration when the new CA signs, not before', async () => {
+  it("A rotation of the agents' CA changes their registration when the new CA signs", async () => {
     const hub = await freshHub();
     const unit = () => organizationalUnitOf(hub.text('cluster-proxy-agent-signer', 'ca.crt'));
     const before = unit();
@@ -223,7 +223,7 @@ describe('the rotation of a CA', () => {
     expect(hub.bundle('agent-ca')).toHaveLength(1);
   });
 
-  it('never lets anybody be refused who is one stage behind, wherever its maker is killed', async () => {
+  it('A rotation never refuses a program that is one stage late, wherever the manager is killed', async () => {
     for (const killedAfter of [1, 2, 3, 4, 5, 6, Infinity]) {
       const hub = await freshHub();
       // What readers have loaded: each takes what is there at every step, or is one step behind.
@@ -248,10 +248,10 @@ describe('the rotation of a CA', () => {
   });
 });
 
-describe('while nobody can say which names the hub has', () => {
+describe('while the names of the hub are not known', () => {
   const { distributeMs, retireMs } = defaultWaits.requested;
 
-  it('certificates are renewed by age, with the names that they have', async () => {
+  it('Without known names, certificates are renewed by age with their names', async () => {
     const hub = await freshHub();
     hub.wish = { names: namesOf(['proxy.example.com', '2001:db8::1']) };
     await hub.reconcile();
@@ -270,7 +270,7 @@ describe('while nobody can say which names the hub has', () => {
     expect((await hub.plan()).leaves.agentServer?.reissued).toBeUndefined();
   });
 
-  it('rotations go on, up to their end', async () => {
+  it('Without known names, rotations continue to their end', async () => {
     const hub = await freshHub();
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
@@ -308,18 +308,18 @@ describe('while nobody can say which names the hub has', () => {
     expect(problems).toEqual([]);
   });
 
-  it('nothing is made of nothing', async () => {
+  it('Without known names, no new CA or certificate is made', async () => {
     const hub = new Hub();
     hub.wish = { names: undefined };
     expect((await hub.plan()).secrets).toEqual([]);
   });
 });
 
-describe('a rotation that stands still', () => {
+describe('a paused rotation', () => {
   const { distributeMs } = defaultWaits.requested;
   const still = { paused: true };
 
-  it('neither begins nor goes on, and certificates are renewed all the same', async () => {
+  it('A paused rotation neither begins nor continues, and certificates are still renewed', async () => {
     const hub = await freshHub();
     hub.wish = still;
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
@@ -336,7 +336,7 @@ describe('a rotation that stands still', () => {
     expect((await hub.reconcile()).konnectivity?.stage).toBe('retiring');
   });
 
-  it('is that of the konnectivity side while the CA of the agents cannot be read', async () => {
+  it("The rotation of the brokers' CA is paused while the agents' CA cannot be read", async () => {
     const hub = await freshHub();
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
