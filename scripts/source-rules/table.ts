@@ -62,7 +62,13 @@ export const rooms: Readonly<Record<string, Room>> = {
 
   // The entries of the npm package; nothing imports them.
   'src/exports': {
-    imports: [...protocol, 'src/dialer', 'src/dialer/node', 'src/konnectivity-client'],
+    imports: [
+      ...protocol,
+      'src/dialer',
+      'src/dialer/node',
+      'src/konnectivity-client',
+      'src/stream-io',
+    ],
   },
 
   // Everything outside src may import all of src. Nothing imports tests.
@@ -82,7 +88,7 @@ export const packageRooms: Readonly<Record<string, string>> = {
   '@peculiar/x509': 'src/base/x509',
   'cloudflare:workers': 'src/broker/edge',
   hono: 'src/broker',
-  ioredis: 'src/broker',
+  ioredis: 'src/broker/redis',
   jose: 'src/base',
   msgpackr: 'src/tunnel',
   pino: 'src/base',

@@ -3,7 +3,8 @@ import type { Logger } from '../base/log/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { Link } from '../tunnel/link.ts';
 import type { Attach } from '../tunnel/message.ts';
-import type { Session, SessionOptions } from '../tunnel/session.ts';
+import type { SessionOptions } from '../tunnel/session-options.ts';
+import type { Session } from '../tunnel/session.ts';
 
 /** Sessions that an agent keeps, with a link or waiting for one; a broker that attaches more is in breach. */
 const maxSessions = 10_000;

@@ -3,10 +3,11 @@ import type { Logger } from '../base/log/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import { protocolVersion, type GoAway, type Hello, type Welcome } from '../tunnel/message.ts';
-import { Session, type SessionOptions } from '../tunnel/session.ts';
-import { LinkAttempts } from './link-attempts.ts';
+import type { SessionOptions } from '../tunnel/session-options.ts';
+import { Session } from '../tunnel/session.ts';
 import type { SessionLink } from './session-link.ts';
 import { sessionWaits } from './session-waits.ts';
+import { LinkAttempts } from './link-attempts.ts';
 
 export interface ClusterSessionOptions extends Omit<
   SessionOptions,

@@ -20,9 +20,10 @@ export class ReceiveWindow {
   #received = 0;
   #taken = 0;
   #limit: number;
-  /** `received` and `limit` as the other end last heard them. */
-  #toldReceived = 0;
-  #toldLimit: number;
+  #hasFin = false;
+  /** `received` and `limit` as the last CREDIT told the other end. */
+  #advertisedReceived = 0;
+  #advertisedLimit: number;
   #measuredFrom = 0;
   #measuredSinceMs = 0;
   #stopped = false;
@@ -34,11 +35,21 @@ export class ReceiveWindow {
       Math.min(options.initialBytes, options.budget.freeBytes),
     );
     options.budget.take(this.#windowBytes);
-    this.#limit = this.#toldLimit = this.#windowBytes;
+    this.#limit = this.#advertisedLimit = this.#windowBytes;
   }
 
   get received(): number {
     return this.#received;
+  }
+
+  /** The other end has sent its FIN. */
+  get hasFin(): boolean {
+    return this.#hasFin;
+  }
+
+  /** The offset that CREDIT and SYNC report. A FIN counts as one more byte, so that its sender learns that it arrived. */
+  get receivedOffset(): number {
+    return this.#received + (this.#hasFin ? 1 : 0);
   }
 
   /** How far the other end may send, as CREDIT and SYNC say it: 0 after `stop`. */
@@ -64,7 +75,11 @@ export class ReceiveWindow {
   arrived(bytes: number): boolean {
     this.#received += bytes;
     // The sender keeps no copy after a stop, so the next delayed acknowledgement is soon enough.
-    return !this.#stopped && this.#received - this.#toldReceived >= this.#windowBytes / 2;
+    return !this.#stopped && this.#received - this.#advertisedReceived >= this.#windowBytes / 2;
+  }
+
+  finArrived(): void {
+    this.#hasFin = true;
   }
 
   /** The reader took bytes. True: tell the other end now, a quarter of the window is free again. */
@@ -72,20 +87,20 @@ export class ReceiveWindow {
     if (this.#stopped) return false;
     this.#taken = Math.min(this.#taken + bytes, this.#received);
     this.#limit = this.#taken + this.#windowBytes;
-    if (this.#limit - this.#toldLimit < this.#windowBytes / 4) return false;
+    if (this.#limit - this.#advertisedLimit < this.#windowBytes / 4) return false;
     this.#adapt(nowMs, roundTripMs);
     return true;
   }
 
-  /** Something arrived or was taken that the other end has not heard of. */
-  get untold(): boolean {
-    return this.#received !== this.#toldReceived;
+  /** Bytes arrived that no CREDIT has acknowledged. */
+  get hasUnadvertised(): boolean {
+    return this.#received !== this.#advertisedReceived;
   }
 
-  /** A CREDIT frame with the present numbers goes out. */
-  told(): void {
-    this.#toldReceived = this.#received;
-    this.#toldLimit = this.#limit;
+  /** A CREDIT with the present numbers is sent. */
+  advertised(): void {
+    this.#advertisedReceived = this.#received;
+    this.#advertisedLimit = this.#limit;
   }
 
   /**

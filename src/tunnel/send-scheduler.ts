@@ -4,7 +4,8 @@ import { encodeFailure, encodeMessage } from './message.ts';
 import { writeOffset } from './offset.ts';
 import { encodeOpen } from './open-message.ts';
 import { maxDataBytes } from './slab.ts';
-import { Owed, type Stream } from './stream.ts';
+import { PendingControl } from './pending-control.ts';
+import type { Stream } from './stream.ts';
 
 /** Answers that wait for room on the link; a peer that asks for more without reading loses the surplus. */
 const maxReplies = 1024;
@@ -24,7 +25,7 @@ export class SendScheduler {
   #number = 0;
   #wake: (now: boolean) => void = () => {};
   #replies: Reply[] = [];
-  #owing: Stream[] = [];
+  #pending: Stream[] = [];
   #data: Stream[] = [];
   /** On a new link nothing of a stream goes out before the other end has said what it has. */
   #inStep = true;
@@ -45,17 +46,19 @@ export class SendScheduler {
 
   get hasFrames(): boolean {
     if (this.#replies.length > 0) return true;
-    return this.#inStep && (this.#owing.length > 0 || this.#data.length > 0);
+    return this.#inStep && (this.#pending.length > 0 || this.#data.length > 0);
   }
 
   /** Streams, ended ones among them, whose control frames have not gone out. */
-  get owingStreams(): number {
-    return this.#owing.length;
+  get pendingStreams(): number {
+    return this.#pending.length;
   }
 
   /** Ended streams whose RESET has not gone out. */
   get unsentEndings(): readonly Stream[] {
-    return this.#owing.filter(({ owed }) => (owed & Owed.reset) !== 0);
+    return this.#pending.filter(
+      ({ pendingControl }) => (pendingControl & PendingControl.reset) !== 0,
+    );
   }
 
   /** Only `reply` frames go out until `resume`. */
@@ -77,7 +80,7 @@ export class SendScheduler {
   resume(): void {
     this.#inStep = true;
     // An OPEN that is sent again must not come behind that of a later stream: numbers only rise.
-    this.#owing.sort((a, b) => a.number - b.number);
+    this.#pending.sort((a, b) => a.number - b.number);
     if (this.hasFrames) this.#ask(false);
   }
 
@@ -85,7 +88,7 @@ export class SendScheduler {
   close(): void {
     this.#link = undefined;
     this.#replies = [];
-    this.#owing = [];
+    this.#pending = [];
     this.#data = [];
   }
 
@@ -107,8 +110,8 @@ export class SendScheduler {
   }
 
   /** The stream has control frames to send. */
-  owes(stream: Stream): void {
-    this.#owing.push(stream);
+  schedule(stream: Stream): void {
+    this.#pending.push(stream);
     this.#ask(false);
   }
 
@@ -128,10 +131,10 @@ export class SendScheduler {
       return true;
     }
     if (!this.#inStep) return false;
-    const owing = this.#owing.shift();
-    if (owing !== undefined) {
-      this.#sendOwed(link, owing);
-      this.#sent(owing);
+    const pending = this.#pending.shift();
+    if (pending !== undefined) {
+      this.#sendControl(link, pending);
+      this.#sent(pending);
       return true;
     }
     const sender = this.#data.shift();
@@ -159,55 +162,51 @@ export class SendScheduler {
   }
 
   #enqueue(stream: Stream): void {
-    if (stream.queued) return;
-    stream.queued = true;
-    this.#data.push(stream);
+    if (stream.sending.enqueue()) this.#data.push(stream);
   }
 
   #sendData(link: Link, stream: Stream): void {
-    stream.queued = false;
-    if (stream.ended) return;
+    stream.sending.dequeued();
+    if (stream.isEnded) return;
     const block = stream.nextData();
     if (block !== undefined) {
       const { slab, start } = block;
       writeFrameHeader(slab.bytes, start, FrameType.data, this.#number, stream.number);
       link.send(block);
-      if (stream.sending.unsentBytes > 0 && stream.creditBytes > 0) this.#enqueue(stream);
+      if (stream.sending.hasData) this.#enqueue(stream);
     }
     this.#tellWriter(stream);
   }
 
-  #sendOwed(link: Link, stream: Stream): void {
-    const { owed } = stream;
-    stream.owed = 0;
-    if ((owed & Owed.open) !== 0) {
-      stream.announced = true;
+  #sendControl(link: Link, stream: Stream): void {
+    const control = stream.takePendingControl();
+    if ((control & PendingControl.open) !== 0) {
+      stream.openSent();
       const window = stream.receiving.limit;
-      const open = encodeOpen({ ...stream.openRequest!, window, stop: true });
+      const open = encodeOpen({ ...stream.request!, window, stop: true });
       link.sendCopy(FrameType.open, this.#number, stream.number, open);
     }
-    if ((owed & Owed.opened) !== 0) {
+    if ((control & PendingControl.opened) !== 0) {
       const opened = encodeMessage({ window: stream.receiving.limit, stop: true });
       link.sendCopy(FrameType.opened, this.#number, stream.number, opened);
     }
-    if ((owed & Owed.credit) !== 0) {
+    if ((control & PendingControl.credit) !== 0) {
       const credit = new Uint8Array(16);
-      // A FIN counts as one more byte, so that its sender learns that it arrived.
-      writeOffset(credit, 0, stream.receiving.received + (stream.finReceived ? 1 : 0));
+      writeOffset(credit, 0, stream.receiving.receivedOffset);
       writeOffset(credit, 8, stream.receiving.limit);
-      stream.receiving.told();
+      stream.receiving.advertised();
       link.sendCopy(FrameType.credit, this.#number, stream.number, credit);
     }
-    if ((owed & Owed.fin) !== 0) {
+    if ((control & PendingControl.fin) !== 0) {
       const length = new Uint8Array(8);
       writeOffset(length, 0, stream.sending.written);
-      stream.finSent = true;
+      stream.sending.finSent();
       link.sendCopy(FrameType.fin, this.#number, stream.number, length);
     }
     // A stream that the other end never heard of needs no word about its end.
-    if ((owed & Owed.reset) !== 0 && stream.announced) {
+    if ((control & PendingControl.reset) !== 0 && stream.isAnnounced) {
       const type =
-        stream.accepted || stream.openRequest !== undefined ? FrameType.reset : FrameType.refused;
+        stream.isAccepted || stream.role === 'opener' ? FrameType.reset : FrameType.refused;
       link.sendCopy(type, this.#number, stream.number, encodeFailure(stream.failure!));
     }
   }

@@ -1,25 +1,34 @@
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from './errors.ts';
+import { FrameType } from './frame.ts';
 import type { Failure } from './message.ts';
+import type { PeerGrants } from './peer-grants.ts';
+import type { SendScheduler } from './send-scheduler.ts';
 import type { Stream } from './stream.ts';
-import { encodeSync, maxSyncMessageLength, type Sync, type SyncStream } from './sync-message.ts';
+import { resetForBreach } from './stream-frame.ts';
+import type { StreamTable } from './stream-table.ts';
+import {
+  decodeSync,
+  encodeSync,
+  maxSyncMessageLength,
+  type Sync,
+  type SyncStream,
+} from './sync-message.ts';
 
-/** How many sent RESETs are remembered: the last ones may have got lost with a link. */
+/** How many sent RESETs are remembered, because the last ones may be lost with a link. */
 const maxRememberedEndings = 256;
 
 /** Rows in one SYNC frame, which stay far below `maxControlBytes`: a stream is up to 24 bytes, a failure up to 420. */
 const streamsPerFrame = 1000;
 const failuresPerFrame = 100;
 
-/** What the other end has, once it has told all. */
-export interface TheirStreams {
-  readonly streams: ReadonlyMap<number, SyncStream>;
-  readonly failures: ReadonlyMap<number, Failure>;
+/** What the other end has, as its SYNC frames report it. */
+interface PeerState {
+  readonly streams: Map<number, SyncStream>;
+  readonly failures: Map<number, Failure>;
 }
 
-/** An other end that is new: it has heard of no stream. */
-export const noStreams: TheirStreams = { streams: new Map(), failures: new Map() };
-
-/** The frame that takes leave of a link: the session goes on over another. */
+/** The frame that takes leave of a link, because the session continues on another one. */
 export const movedSync: Uint8Array = encodeSync({
   streams: [],
   failures: [],
@@ -27,21 +36,29 @@ export const movedSync: Uint8Array = encodeSync({
   moved: true,
 });
 
+export interface SessionSyncOptions {
+  readonly maxStreams: number;
+  readonly streams: StreamTable;
+  readonly scheduler: SendScheduler;
+  readonly grants: PeerGrants;
+  readonly log: Logger;
+}
+
 /**
- * What the two ends of a session tell each other on a new link before anything else goes out: the state of each stream, and how
- * streams ended whose RESET the other end may never have got (docs/protocol.md, "Resume").
+ * What the two ends of a session tell each other on a new link before they send anything else: the state of each stream, and how
+ * streams ended whose RESET may have been lost (docs/protocol.md, "Resume").
  */
 export class SessionSync {
-  readonly #maxStreams: number;
+  readonly #options: SessionSyncOptions;
   readonly #endings = new Map<number, Failure>();
-  /** What the other end has told so far; undefined while both ends are in step. */
-  #told: { streams: Map<number, SyncStream>; failures: Map<number, Failure> } | undefined;
+  /** What the other end has reported so far; undefined once both ends agree. */
+  #peer: PeerState | undefined;
 
-  constructor(maxStreams: number) {
-    this.#maxStreams = maxStreams;
+  constructor(options: SessionSyncOptions) {
+    this.#options = options;
   }
 
-  /** RESET or REFUSED went out on the present link. */
+  /** RESET or REFUSED was sent on the present link. */
   sentEnding(stream: number, { code, message }: Failure): void {
     this.#endings.set(stream, { code, message: message.slice(0, maxSyncMessageLength) });
     if (this.#endings.size <= maxRememberedEndings) return;
@@ -49,79 +66,101 @@ export class SessionSync {
     this.#endings.delete(oldest!);
   }
 
-  /**
-   * The session is on a new link. Returns the payloads of the SYNC frames to send.
-   *
-   * @param unsent streams that have ended while there was no link to say so
-   */
-  begin(streams: Iterable<Stream>, unsent: Iterable<Stream>): Uint8Array[] {
-    this.#told = { streams: new Map(), failures: new Map() };
+  /** The session is on a link to an end that is new to it and knows no stream. */
+  startFresh(): void {
+    this.#reconcile({ streams: new Map(), failures: new Map() });
+  }
+
+  /** The session is on a new link to the end that it had before: reports what this end has. */
+  begin(): void {
+    const { streams, scheduler } = this.#options;
+    this.#peer = { streams: new Map(), failures: new Map() };
     const failures = new Map(this.#endings);
-    for (const { number, failure } of unsent) failures.set(number, failure!);
-    return syncFrames(
+    // Streams that ended while there was no link for their RESET.
+    for (const { number, failure } of scheduler.unsentEndings) failures.set(number, failure!);
+    const frames = syncFrames(
       Array.from(streams)
-        .filter(({ announced }) => announced)
-        .map(({ number, receiving, finReceived }) => ({
-          stream: number,
-          received: receiving.received + (finReceived ? 1 : 0),
-          limit: receiving.limit,
-        })),
+        .filter(({ isAnnounced }) => isAnnounced)
+        .map(({ number, receiving: { receivedOffset, limit } }) => {
+          return { stream: number, received: receivedOffset, limit };
+        }),
       Array.from(failures, ([stream, { code, message }]) => ({
         stream,
         code,
         message: message.slice(0, maxSyncMessageLength),
       })),
     );
+    for (const payload of frames) scheduler.reply(FrameType.sync, 0, payload);
   }
 
-  /** The link is gone: what the other end began to tell does not count. */
+  /** The link is gone, and with it what the other end has reported so far. */
   abandon(): void {
-    this.#told = undefined;
+    this.#peer = undefined;
   }
 
   /**
-   * SYNC arrived. Returns what the other end has, with the last of its frames.
+   * SYNC arrived. With the last of its frames, the streams continue.
    *
-   * @throws TunnelError `protocol_error` for one that is malformed, not expected, or endless
+   * @returns how many bytes are sent again; undefined when more frames follow; `moved` when the session is on another link
+   * @throws TunnelError `protocol_error` for a frame that is malformed, not expected, or one too many
    */
-  receive({ streams, failures, last }: Sync): TheirStreams | undefined {
-    const told = this.#told;
-    if (told === undefined) {
+  onSync(payload: Uint8Array): number | 'moved' | undefined {
+    const sync = decodeSync(payload);
+    if (sync.moved) return 'moved';
+    const peer = this.#peer;
+    if (peer === undefined) {
       throw new TunnelError('protocol_error', 'SYNC on a link that is in step');
     }
-    for (const row of streams) told.streams.set(row.stream, row);
-    for (const failure of failures) told.failures.set(failure.stream, failure);
-    this.#bound(told.streams.size, this.#maxStreams, 'streams');
-    this.#bound(told.failures.size, this.#maxStreams + maxRememberedEndings, 'failures');
-    if (!last) return undefined;
-    this.#told = undefined;
-    return told;
+    for (const row of sync.streams) peer.streams.set(row.stream, row);
+    for (const failure of sync.failures) peer.failures.set(failure.stream, failure);
+    const { maxStreams } = this.#options;
+    checkCount(peer.streams.size, maxStreams, 'streams');
+    checkCount(peer.failures.size, maxStreams + maxRememberedEndings, 'failures');
+    if (!sync.last) return undefined;
+    this.#peer = undefined;
+    return this.#reconcile(peer);
   }
 
-  #bound(size: number, max: number, what: string): void {
-    if (size <= max) return;
-    throw new TunnelError('protocol_error', `SYNC names ${size} ${what}, at most ${max} can be`);
+  #reconcile(peer: PeerState): number {
+    const { streams, scheduler, grants, log } = this.#options;
+    let resentBytes = 0;
+    for (const stream of streams) {
+      try {
+        resentBytes += reconcile(stream, peer, grants.maxKeptBytes(stream));
+        grants.update(stream);
+      } catch (thrown) {
+        resetForBreach(stream, TunnelError.from(thrown), log);
+      }
+    }
+    scheduler.resume();
+    return resentBytes;
   }
 }
 
+function checkCount(count: number, max: number, what: string): void {
+  if (count <= max) return;
+  throw new TunnelError('protocol_error', `SYNC names ${count} ${what}, at most ${max} can be`);
+}
+
 /**
- * Makes a stream go on from what the other end has of it, or ends it. Returns how many bytes go out again.
+ * Continues a stream from what the other end has of it, or ends the stream. Returns how many bytes are sent again.
  *
- * @throws TunnelError `protocol_error` where the other end cannot have what it says
+ * @throws TunnelError `protocol_error` if the other end cannot have what it reports
  */
-export function reconcile(stream: Stream, theirs: TheirStreams, maxKeptBytes: number): number {
-  const failure = theirs.failures.get(stream.number);
+function reconcile(stream: Stream, peer: PeerState, maxKeptBytes: number): number {
+  const failure = peer.failures.get(stream.number);
   if (failure !== undefined) {
     stream.fail(new TunnelError(failure.code, failure.message));
     return 0;
   }
-  const row = theirs.streams.get(stream.number);
+  const row = peer.streams.get(stream.number);
   if (row !== undefined) return stream.resync(row.received, row.limit, maxKeptBytes);
-  if (!stream.announced) return 0;
-  if (stream.openRequest !== undefined && !stream.accepted) {
-    stream.reopen();
-  } else if (stream.finReceived && stream.finSent) {
-    // An end forgets a stream when both directions are complete there: only its last acknowledgement got lost.
+  if (!stream.isAnnounced) return 0;
+  if (stream.role === 'opener' && !stream.isAccepted) {
+    // OPEN may have been lost with the old link.
+    stream.open(stream.request!);
+  } else if (stream.receiving.hasFin && stream.sending.hasSentFin) {
+    // An end forgets a stream when both directions are complete there. Only its last acknowledgement was lost.
     stream.fail(undefined);
   } else {
     stream.fail(new TunnelError('link_lost', 'the other end no longer has the stream'));

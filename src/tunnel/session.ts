@@ -1,79 +1,70 @@
-import type { Clock, Timer } from '../base/clock.ts';
-import { Condition } from '../base/condition.ts';
-import type { Logger } from '../base/log/logger.ts';
+import type { Timer } from '../base/clock.ts';
+import { DelayedAcks } from './delayed-acks.ts';
 import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
-import type { TunnelLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import { encodeFailure } from './message.ts';
-import { decodeOpen, type Open } from './open-message.ts';
-import { SendScheduler } from './send-scheduler.ts';
+import { PeerGrants } from './peer-grants.ts';
 import { checkPing } from './ping.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { RoundTrip } from './round-trip.ts';
-import { movedSync, noStreams, reconcile, SessionSync, type TheirStreams } from './session-sync.ts';
-import type { SlabPool } from './slab.ts';
-import { Owed, Stream, type StreamOwner } from './stream.ts';
-import { applyFrame } from './stream-frame.ts';
+import { SendScheduler } from './send-scheduler.ts';
+import type { SessionOptions } from './session-options.ts';
+import { movedSync, SessionSync } from './session-sync.ts';
+import { Stream, type StreamOwner } from './stream.ts';
+import { StreamAcceptor, type MakeStream } from './stream-acceptor.ts';
+import { applyFrame, resetForBreach } from './stream-frame.ts';
 import type { StreamHandler } from './stream-handler.ts';
-import { callerProblem, isTraceparent, type StreamRequest } from './stream-request.ts';
-import { decodeSync } from './sync-message.ts';
+import {
+  requestProblem,
+  sendableRequest,
+  type StreamRequest,
+  type StreamRole,
+} from './stream-request.ts';
+import { StreamTable } from './stream-table.ts';
 import { WindowBudget } from './window-budget.ts';
 
-/** How much longer than the agent the dialer waits for the answer to OPEN, in milliseconds. */
+/** How much longer than the acceptor the opener waits for the answer to OPEN, in milliseconds. */
 const answerGraceMs = 2_000;
 
-export interface SessionOptions {
-  /** Decides about each stream that the other end opens; undefined at the end that opens them. */
-  readonly accept?: (request: StreamRequest, stream: Stream) => StreamHandler;
-  readonly clock: Clock;
-  readonly limits: TunnelLimits;
-  readonly pool: SlabPool;
-  /** The process's budget of receive windows. */
-  readonly budget: WindowBudget;
-  /** What all other ends together may make this process keep with their grants (default: only each session is limited). */
-  readonly grantBudget?: WindowBudget;
-  readonly log: Logger;
-  /** The other end broke the rules of the session itself: whoever made the session ends it. */
-  readonly onBroken?: (error: TunnelError) => void;
-  /** The other end has the session on another link: what is sent on this one goes nowhere. */
-  readonly onMoved?: () => void;
-  /** The other end has said on a further link what it has: streams go on, `resentBytes` go out again. */
-  readonly onResumed?: (resentBytes: number) => void;
-}
-
 /**
- * The relation between one dialer and one agent: its streams, their credit, and what goes out next. It has no socket and
- * no clock of its own; a link (or a demultiplexer in front of one) brings frames in and pulls frames out.
+ * The relation between one dialer and one agent: its streams, their credit, and the order in which frames are sent. It has no
+ * socket and no clock of its own; a link (or a demultiplexer in front of one) brings frames in and pulls frames out.
  */
 export class Session implements StreamOwner {
   readonly roundTrip = new RoundTrip();
   readonly budget: WindowBudget;
-  readonly #options: SessionOptions;
-  /** Bytes that the other end has granted and not acknowledged: what it can make this end keep. */
-  readonly #grants: WindowBudget;
-  readonly #streams = new Map<number, Stream>();
-  #ended: Stream[] = [];
-  /** Streams whose received bytes the other end has not heard of. */
-  readonly #unacknowledged = new Set<Stream>();
-  #acknowledgeTimer: Timer | undefined;
-  readonly #outgoing = new SendScheduler((stream) => this.#sent(stream));
-  #maxWindowBytes: number;
-  #nextStream = 1;
-  #highestStream = 0;
-  readonly #isIdle = new Condition(() => this.#streams.size === 0);
-  #closed: TunnelError | undefined;
-  readonly #sync: SessionSync;
   /** Bytes that were sent again, over all links. */
   resentBytes = 0;
+  readonly #options: SessionOptions;
+  readonly #streams = new StreamTable();
+  readonly #scheduler = new SendScheduler((stream) => this.#controlSent(stream));
+  readonly #sync: SessionSync;
+  readonly #acks: DelayedAcks;
+  readonly #grants: PeerGrants;
+  readonly #acceptor: StreamAcceptor | undefined;
+  #maxWindowBytes: number;
+  #nextStream = 1;
+  #closed: TunnelError | undefined;
 
   constructor(options: SessionOptions) {
+    const { accept, clock, limits, grantBudget, log } = options;
     this.#options = options;
-    this.#maxWindowBytes = options.limits.maxWindowBytes;
-    this.budget = new WindowBudget(options.limits.sessionBudgetBytes, options.budget);
-    // An honest end grants its own budget, and lets up to half of that go unacknowledged.
-    this.#grants = new WindowBudget(2 * options.limits.sessionBudgetBytes, options.grantBudget);
-    this.#sync = new SessionSync(options.limits.maxStreams);
+    this.#maxWindowBytes = limits.maxWindowBytes;
+    this.budget = new WindowBudget(limits.sessionBudgetBytes, options.budget);
+    this.#acks = new DelayedAcks(clock, limits.ackDelayMs);
+    this.#grants = new PeerGrants(limits, grantBudget);
+    const parts = {
+      log,
+      maxStreams: limits.maxStreams,
+      streams: this.#streams,
+      scheduler: this.#scheduler,
+      grants: this.#grants,
+    };
+    this.#sync = new SessionSync(parts);
+    if (accept === undefined) return;
+    const make: MakeStream = (number, handler) => this.#add(number, 'acceptor', handler);
+    this.#acceptor = new StreamAcceptor({ ...parts, accept, sync: this.#sync, make });
   }
 
   get streamCount(): number {
@@ -82,38 +73,37 @@ export class Session implements StreamOwner {
 
   /** Frames wait for the link. */
   get hasFrames(): boolean {
-    return this.#outgoing.hasFrames;
+    return this.#scheduler.hasFrames;
   }
 
-  /** No stream has been answered: another agent can as well be asked. */
+  /** No stream has been answered, so that another agent can be asked instead. */
   get unanswered(): boolean {
-    for (const { accepted } of this.#streams.values()) if (accepted) return false;
+    for (const { isAccepted } of this.#streams) if (isAccepted) return false;
     return true;
   }
 
   /** Ends the streams that have not been answered, so that another agent can be asked. */
   failUnanswered(error: TunnelError): void {
-    for (const stream of this.#streams.values()) if (!stream.accepted) stream.fail(error);
+    for (const stream of this.#streams) if (!stream.isAccepted) stream.fail(error);
   }
 
   /**
    * Sends through `link` from now on, with `number` in the frames.
    *
-   * @param wake asks for `pullFrame` calls; `now` where it should happen before this turn goes on
-   * @param resume the other end has the session already: both first tell what they have (docs/protocol.md, "Resume");
-   *   else it is new, and hears of every stream from its OPEN on
+   * @param wake asks for `pullFrame` calls; `now`: before this turn continues
+   * @param resume the other end has the session already: both first report what they have (docs/protocol.md, "Resume").
+   *   Otherwise it is new, and learns of every stream from its OPEN on
    */
   attach(link: Link, number: number, wake: (now: boolean) => void, resume = false): void {
     this.detach();
-    this.#outgoing.attach(link, number, wake);
-    if (!resume) return void this.#reconcile(noStreams);
-    const frames = this.#sync.begin(this.#streams.values(), this.#outgoing.unsentEndings);
-    for (const payload of frames) this.#outgoing.reply(FrameType.sync, 0, payload);
+    this.#scheduler.attach(link, number, wake);
+    if (resume) this.#sync.begin();
+    else this.#sync.startFresh();
   }
 
   /** Tells the other end that this link no longer carries the session; `attach` to another follows. */
   leave(): void {
-    this.#outgoing.sendNow(FrameType.sync, movedSync);
+    this.#scheduler.sendNow(FrameType.sync, movedSync);
   }
 
   /** A broker on the way cannot hold more than this of a stream: windows grow no further. */
@@ -121,9 +111,9 @@ export class Session implements StreamOwner {
     this.#maxWindowBytes = Math.min(this.#maxWindowBytes, maxBytes);
   }
 
-  /** The link is gone. Streams live on, nothing of them is lost, and `attach` makes them go on. Idempotent. */
+  /** The link is gone. Streams stay open and lose nothing, and `attach` continues them. Idempotent. */
   detach(): void {
-    this.#outgoing.detach();
+    this.#scheduler.detach();
     this.#sync.abandon();
     this.roundTrip.forget();
   }
@@ -136,23 +126,13 @@ export class Session implements StreamOwner {
    * @param handler makes the handler of the new stream
    */
   open(request: StreamRequest, handler: (stream: Stream) => StreamHandler): Stream {
-    const stream = this.#add(this.#nextStream++, handler);
+    const stream = this.#add(this.#nextStream++, 'opener', handler);
     const problem = this.#closed ?? requestProblem(request);
     if (problem !== undefined) stream.fail(problem);
-    if (stream.ended) return stream;
-    const { timeoutMs, trace } = request;
-    const isTraced = trace !== undefined && isTraceparent(trace);
-    stream.openRequest = isTraced ? request : { ...request, trace: undefined };
-    stream.owed = Owed.open;
-    this.owes(stream);
-    if (timeoutMs > 0) {
-      stream.answerTimer = this.#options.clock.setTimer(timeoutMs + answerGraceMs, () => {
-        const sentence = `the agent did not answer the dial within ${timeoutMs + answerGraceMs} ms`;
-        stream.reset(new TunnelError('timeout', sentence));
-        // An agent answers in time, if only with a timeout of its own: the link may be dead, and other dials wait on it.
-        this.#outgoing.probe();
-      });
-    }
+    if (stream.isEnded) return stream;
+    const { timeoutMs } = request;
+    const timer = timeoutMs > 0 ? this.#limitAnswer(stream, timeoutMs + answerGraceMs) : undefined;
+    stream.open(sendableRequest(request), timer);
     return stream;
   }
 
@@ -160,19 +140,19 @@ export class Session implements StreamOwner {
   onData(number: number, bytes: Uint8Array): void {
     const stream = this.#streams.get(number);
     if (stream === undefined) return this.#unknown(number, FrameType.data);
-    if (!stream.accepted || stream.finReceived) {
-      const when = stream.accepted ? 'after its FIN' : 'before OPENED';
+    const { receiving } = stream;
+    if (!stream.isAccepted || receiving.hasFin) {
+      const when = stream.isAccepted ? 'after its FIN' : 'before OPENED';
       return this.#breach(stream, 'protocol_error', `sent data ${when}`);
     }
-    const room = stream.receiving.roomBytes;
-    if (bytes.length > room) {
-      const sentence = `sent ${bytes.length} bytes with ${room} of credit left`;
+    const { roomBytes } = receiving;
+    if (bytes.length > roomBytes) {
+      const sentence = `sent ${bytes.length} bytes with ${roomBytes} of credit left`;
       return this.#breach(stream, 'window_exceeded', sentence);
     }
-    if (stream.receiving.arrived(bytes.length)) stream.owesCredit();
-    else this.#acknowledgeLater(stream);
-    if (stream.receivingStopped) stream.dropped(bytes.length);
-    else stream.handler.onData(bytes);
+    if (receiving.arrived(bytes.length)) stream.scheduleCredit();
+    else this.#acks.add(stream);
+    stream.dataArrived(bytes);
   }
 
   /** A frame of another type for this session. A malformed one ends its stream, never the session. */
@@ -182,79 +162,53 @@ export class Session implements StreamOwner {
       this.#dispatch(type, number, payload);
     } catch (thrown) {
       const error = TunnelError.from(thrown);
+      const { code, message } = error;
       const stream = this.#streams.get(number);
-      if (stream !== undefined) return this.#breach(stream, error.code, error.message);
-      this.#options.log.warn('bad frame from peer', {
-        stream: number,
-        code: error.code,
-        error: error.message,
-      });
-      this.#outgoing.reply(FrameType.reset, number, encodeFailure(error));
+      if (stream !== undefined) return this.#breach(stream, code, message);
+      this.#options.log.warn('bad frame from peer', { stream: number, code, error: message });
+      this.#scheduler.reply(FrameType.reset, number, encodeFailure(error));
     }
   }
 
   /** Sends one frame over the link, or the control frames of one stream. False: there was nothing to send. */
   pullFrame(): boolean {
-    return this.#outgoing.pullFrame();
+    return this.#scheduler.pullFrame();
   }
 
-  /** Ends every stream with `error`; the link is gone, or the session is. Idempotent. */
+  /** Ends every stream with `error`, because the link or the session is gone. Idempotent. */
   close(error: TunnelError): void {
     this.#closed ??= error;
-    this.#outgoing.close();
-    this.#acknowledgeTimer?.cancel();
-    this.#acknowledgeTimer = undefined;
-    for (const stream of this.#streams.values()) {
-      // An agent's target has said and heard everything by then: only the dialer's last word is missing, and may have got
-      // lost with a dialer that was done.
-      const done = this.#options.accept !== undefined && stream.finReceived && stream.finSent;
-      stream.fail(done ? undefined : error);
+    this.#scheduler.close();
+    this.#acks.stop();
+    for (const stream of this.#streams) {
+      // The acceptor's target has sent and received everything by then. Only the opener's last CREDIT is missing, which may
+      // have been lost with an opener that was done.
+      const isComplete = stream.receiving.hasFin && stream.sending.hasSentFin;
+      stream.fail(stream.role === 'acceptor' && isComplete ? undefined : error);
     }
   }
 
   /** Resolves when no stream is left, or rejects with the signal's reason. */
   async idle(signal: AbortSignal): Promise<void> {
-    if (!(await this.#isIdle.wait(signal))) signal.throwIfAborted();
-  }
-
-  // What a stream asks for.
-
-  owes(stream: Stream): void {
-    this.#outgoing.owes(stream);
-  }
-
-  hasData(stream: Stream): void {
-    this.#outgoing.hasData(stream);
+    if (!(await this.#streams.isEmpty.wait(signal))) signal.throwIfAborted();
   }
 
   grant(stream: Stream, bytes: number): boolean {
     const nowMs = this.#options.clock.now();
-    const tell = stream.receiving.take(bytes, nowMs, this.roundTrip.ms);
-    if (tell && this.roundTrip.due(nowMs)) {
-      this.#outgoing.reply(FrameType.ping, 0, this.roundTrip.ask(nowMs));
+    const isDue = stream.receiving.take(bytes, nowMs, this.roundTrip.ms);
+    if (isDue && this.roundTrip.due(nowMs)) {
+      this.#scheduler.reply(FrameType.ping, 0, this.roundTrip.ask(nowMs));
     }
-    return tell;
+    return isDue;
   }
 
   ended(stream: Stream): void {
-    this.#streams.delete(stream.number);
-    this.#unacknowledged.delete(stream);
-    this.#grants.giveBack(stream.grantedBytes);
-    stream.grantedBytes = 0;
-    stream.answerTimer?.cancel();
-    if (this.#ended.push(stream) > 1) return;
-    // Handlers are never called from inside a verb, so the last word comes after the present call.
-    queueMicrotask(() => this.#sayClosed());
+    this.#acks.delete(stream);
+    this.#grants.update(stream);
+    this.#streams.end(stream);
   }
 
-  #sayClosed(): void {
-    const ended = this.#ended;
-    this.#ended = [];
-    for (const stream of ended) stream.handler.onClose(stream.failure);
-    this.#isIdle.changed();
-  }
-
-  #add(number: number, handler: (stream: Stream) => StreamHandler): Stream {
+  #add(number: number, role: StreamRole, handler: (stream: Stream) => StreamHandler): Stream {
     const { limits, pool } = this.#options;
     const receiving = new ReceiveWindow({
       initialBytes: limits.initialWindowBytes,
@@ -262,20 +216,31 @@ export class Session implements StreamOwner {
       maxBytes: () => this.#maxWindowBytes,
       budget: this.budget,
     });
-    this.#highestStream = Math.max(this.#highestStream, number);
-    const stream = new Stream(number, handler, receiving, pool, this);
+    this.#streams.use(number);
+    const parts = { receiving, pool, owner: this, scheduler: this.#scheduler };
+    const stream = new Stream({ number, role, ...parts }, handler);
     // A handler may end the stream while it is made.
-    if (!stream.ended) this.#streams.set(number, stream);
+    if (!stream.isEnded) this.#streams.add(stream);
     return stream;
+  }
+
+  #limitAnswer(stream: Stream, waitMs: number): Timer {
+    return this.#options.clock.setTimer(waitMs, () => {
+      const sentence = `the agent did not answer the dial within ${waitMs} ms`;
+      stream.reset(new TunnelError('timeout', sentence));
+      // An agent answers in time, if only with a timeout of its own. So the link may be dead, and other dials wait on it.
+      this.#scheduler.probe();
+    });
   }
 
   #dispatch(type: FrameType, number: number, payload: Uint8Array): void {
     switch (type) {
       case FrameType.open:
-        return this.#onOpen(number, payload);
+        if (this.#acceptor !== undefined) return this.#acceptor.onOpen(number, payload);
+        throw new TunnelError('protocol_error', 'OPEN is for the agent, this end is the dialer');
       case FrameType.ping:
         checkPing(payload);
-        return this.#outgoing.reply(FrameType.pong, 0, new Uint8Array(payload));
+        return this.#scheduler.reply(FrameType.pong, 0, new Uint8Array(payload));
       case FrameType.pong:
         return this.roundTrip.answer(payload, this.#options.clock.now());
       case FrameType.opened:
@@ -285,166 +250,50 @@ export class Session implements StreamOwner {
       case FrameType.credit: {
         const stream = this.#streams.get(number);
         if (stream === undefined) return this.#unknown(number, type);
-        applyFrame(stream, type, payload, this.#maxKeptBytes(stream));
-        this.#countGrant(stream);
-        if (type === FrameType.credit) this.#endIfDone(stream);
+        applyFrame(stream, type, payload, this.#grants.maxKeptBytes(stream));
+        this.#grants.update(stream);
+        if (type === FrameType.credit && stream.isDone) stream.fail(undefined);
         return;
       }
-      case FrameType.data:
-      case FrameType.hello:
-      case FrameType.welcome:
-      case FrameType.attach:
-      case FrameType.detach:
-      case FrameType.goaway:
-      case FrameType.sync:
+      default:
         throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
     }
   }
 
-  #onOpen(number: number, payload: Uint8Array): void {
-    const { accept, limits } = this.#options;
-    if (accept === undefined) {
-      throw new TunnelError('protocol_error', 'OPEN is for the agent, this end is the dialer');
-    }
-    if (number <= this.#highestStream) {
-      // An OPEN that is repeated for a live stream changes nothing; a used number never comes back.
-      if (this.#streams.has(number)) return;
-      throw new TunnelError('protocol_error', `stream number ${number} has been used before`);
-    }
-    this.#highestStream = number;
-    const open = this.#decodeOpen(number, payload);
-    if (open === undefined) return;
-    // Streams that ended here and whose end the other end has not read count as well: they are no longer in the map.
-    const streams = Math.max(this.#streams.size, this.#outgoing.owingStreams);
-    if (streams >= limits.maxStreams) {
-      const sentence = `the session has ${limits.maxStreams} streams open, its limit`;
-      return this.#refuse(number, new TunnelError('stream_limit', sentence));
-    }
-    this.#add(number, (stream) => {
-      stream.announced = true;
-      stream.limit = Math.min(open.window, this.#maxKeptBytes(stream));
-      this.#countGrant(stream);
-      stream.peerKnowsStop = open.stop === true;
-      return accept(open, stream);
-    });
-  }
-
-  /** Undefined: the target is of a kind that only a later version knows, and the stream is refused. */
-  #decodeOpen(number: number, payload: Uint8Array): Open | undefined {
-    try {
-      return decodeOpen(payload);
-    } catch (thrown) {
-      const error = TunnelError.from(thrown);
-      if (error.code !== 'unsupported_target') throw error;
-      this.#options.log.warn('stream refused', { stream: number, code: error.code });
-      this.#refuse(number, error);
-      return undefined;
-    }
-  }
-
-  #refuse(number: number, error: TunnelError): void {
-    this.#sync.sentEnding(number, error);
-    this.#outgoing.reply(FrameType.refused, number, encodeFailure(error));
-  }
-
-  /** How far beyond what it has received the other end may let this one send; never less than the smallest window. */
-  #maxKeptBytes({ grantedBytes }: Stream): number {
-    const { minWindowBytes, maxWindowBytes } = this.#options.limits;
-    const freeBytes = this.#grants.freeBytes + grantedBytes;
-    return Math.min(maxWindowBytes, Math.max(minWindowBytes, freeBytes));
-  }
-
-  #countGrant(stream: Stream): void {
-    const bytes = stream.ended ? 0 : Math.max(0, stream.limit - stream.sending.received);
-    this.#grants.take(bytes - stream.grantedBytes);
-    stream.grantedBytes = bytes;
-  }
-
-  /** A frame for a stream that is not there: one that has ended is normal, one that never was is answered. */
+  /** A frame for a stream that this end does not have. It may have ended; a stream that never was is reset. */
   #unknown(number: number, type: FrameType): void {
-    if (number <= this.#highestStream || type === FrameType.reset) return;
-    // The number is used up: one answer and one line in the log, whatever follows on it.
-    this.#highestStream = number;
-    const sentence = `${frameName(type)} for stream ${number}, which was never opened`;
-    this.#options.log.warn('frame for an unknown stream', {
-      stream: number,
-      type: frameName(type),
-    });
-    this.#outgoing.reply(
-      FrameType.reset,
-      number,
-      encodeFailure(new TunnelError('unknown_stream', sentence)),
-    );
+    if (this.#streams.isUsed(number) || type === FrameType.reset) return;
+    // The number is used up, so that further frames with it get no answer and no log line.
+    this.#streams.use(number);
+    const name = frameName(type);
+    this.#options.log.warn('frame for an unknown stream', { stream: number, type: name });
+    const sentence = `${name} for stream ${number}, which was never opened`;
+    const error = new TunnelError('unknown_stream', sentence);
+    this.#scheduler.reply(FrameType.reset, number, encodeFailure(error));
   }
 
-  #breach(stream: Stream, code: TunnelError['code'], what: string): void {
-    const error = new TunnelError(code, `stream ${stream.number} ${what}`);
-    this.#options.log.warn('stream reset for a breach', {
-      stream: stream.number,
-      code,
-      error: error.message,
-    });
-    stream.reset(error);
+  #breach(stream: Stream, code: TunnelError['code'], message: string): void {
+    resetForBreach(stream, { code, message }, this.#options.log);
   }
 
-  /** SYNC is about the session, so a bad one ends the session and not a stream. */
+  /** SYNC is about the session, so a malformed one ends the session and not a stream. */
   #onSync(payload: Uint8Array): void {
+    const { log, onMoved, onResumed, onBroken } = this.#options;
     try {
-      const sync = decodeSync(payload);
-      if (sync.moved) return this.#options.onMoved?.();
-      const theirs = this.#sync.receive(sync);
-      if (theirs === undefined) return;
-      const resentBytes = this.#reconcile(theirs);
-      this.#options.onResumed?.(resentBytes);
+      const outcome = this.#sync.onSync(payload);
+      if (outcome === 'moved') return onMoved?.();
+      if (outcome === undefined) return;
+      this.resentBytes += outcome;
+      onResumed?.(outcome);
     } catch (thrown) {
       const error = TunnelError.from(thrown);
-      this.#options.log.warn('session broken by peer', { code: error.code, error: error.message });
-      this.#options.onBroken?.(error);
+      log.warn('session broken by peer', { code: error.code, error: error.message });
+      onBroken?.(error);
     }
   }
 
-  /** Returns how many bytes go out again. */
-  #reconcile(theirs: TheirStreams): number {
-    let resentBytes = 0;
-    for (const stream of this.#streams.values()) {
-      try {
-        resentBytes += reconcile(stream, theirs, this.#maxKeptBytes(stream));
-        this.#countGrant(stream);
-      } catch (thrown) {
-        const { code, message } = TunnelError.from(thrown);
-        this.#breach(stream, code, message);
-      }
-    }
-    this.resentBytes += resentBytes;
-    this.#outgoing.resume();
-    return resentBytes;
-  }
-
-  /** The control frames of a stream went out. */
-  #sent(stream: Stream): void {
+  #controlSent(stream: Stream): void {
     if (stream.failure !== undefined) this.#sync.sentEnding(stream.number, stream.failure);
-    else this.#endIfDone(stream);
+    else if (stream.isDone) stream.fail(undefined);
   }
-
-  /** Both directions have ended and the other end knows all that it must know. */
-  #endIfDone(stream: Stream): void {
-    if (!stream.finAcknowledged || !stream.finReceived || (stream.owed & Owed.credit) !== 0) return;
-    stream.fail(undefined);
-  }
-
-  #acknowledgeLater(stream: Stream): void {
-    this.#unacknowledged.add(stream);
-    this.#acknowledgeTimer ??= this.#options.clock.setTimer(this.#options.limits.ackDelayMs, () => {
-      this.#acknowledgeTimer = undefined;
-      for (const waiting of this.#unacknowledged) {
-        if (waiting.receiving.untold) waiting.owesCredit();
-      }
-      this.#unacknowledged.clear();
-    });
-  }
-}
-
-function requestProblem({ caller }: StreamRequest): TunnelError | undefined {
-  const problem = caller === undefined ? undefined : callerProblem(caller);
-  return problem === undefined ? undefined : new TunnelError('dial_failed', `OPEN ${problem}`);
 }

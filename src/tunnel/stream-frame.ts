@@ -1,24 +1,25 @@
+import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from './errors.ts';
 import { FrameType, frameName } from './frame.ts';
 import { decodeFailure } from './message.ts';
-import { decodeOpened } from './open-message.ts';
 import { readOffset } from './offset.ts';
+import { decodeOpened } from './open-message.ts';
 import type { Stream } from './stream.ts';
 
 /**
- * What a frame of the other end, DATA aside, does to the stream that it names.
+ * Applies a frame of the other end, other than DATA, to the stream that it names.
  *
- * @throws TunnelError `protocol_error` where it is malformed, or may not come now
+ * @throws TunnelError `protocol_error` for a frame that is malformed, or not allowed now
  */
 export function applyFrame(
   stream: Stream,
   type: FrameType,
   payload: Uint8Array,
-  maxWindowBytes: number,
+  maxKeptBytes: number,
 ): void {
   switch (type) {
     case FrameType.opened:
-      return onOpened(stream, payload, maxWindowBytes);
+      return onOpened(stream, payload, maxKeptBytes);
     case FrameType.refused:
     case FrameType.reset: {
       const { code, message } = decodeFailure(type, payload);
@@ -26,7 +27,7 @@ export function applyFrame(
     }
     case FrameType.credit:
       if (payload.length !== 16) throw new TunnelError('protocol_error', 'CREDIT is not 16 bytes');
-      stream.credit(readOffset(payload, 0), readOffset(payload, 8), maxWindowBytes);
+      stream.creditArrived(readOffset(payload, 0), readOffset(payload, 8), maxKeptBytes);
       return stream.wakeWriter();
     case FrameType.fin:
       return onFin(stream, payload);
@@ -35,25 +36,31 @@ export function applyFrame(
   }
 }
 
-function onOpened(stream: Stream, payload: Uint8Array, maxWindowBytes: number): void {
-  if (stream.openRequest === undefined) {
+/** The other end broke the rules of one stream. Its session continues. */
+export function resetForBreach(
+  stream: Stream,
+  { code, message }: Pick<TunnelError, 'code' | 'message'>,
+  log: Logger,
+): void {
+  const error = new TunnelError(code, `stream ${stream.number} ${message}`);
+  log.warn('stream reset for a breach', { stream: stream.number, code, error: error.message });
+  stream.reset(error);
+}
+
+function onOpened(stream: Stream, payload: Uint8Array, maxKeptBytes: number): void {
+  if (stream.role === 'acceptor') {
     throw new TunnelError('protocol_error', 'OPENED is for the dialer, this end is the agent');
   }
-  if (stream.accepted) return;
-  stream.opened(decodeOpened(payload), maxWindowBytes);
-  stream.handler.onOpened?.();
+  if (!stream.isAccepted) stream.openedArrived(decodeOpened(payload), maxKeptBytes);
 }
 
 function onFin(stream: Stream, payload: Uint8Array): void {
   if (payload.length !== 8) throw new TunnelError('protocol_error', 'FIN is not 8 bytes');
-  if (!stream.accepted) throw new TunnelError('protocol_error', 'FIN before OPENED');
+  if (!stream.isAccepted) throw new TunnelError('protocol_error', 'FIN before OPENED');
   const length = readOffset(payload, 0);
   if (length !== stream.receiving.received) {
     const sentence = `FIN at ${length} after ${stream.receiving.received} bytes`;
     throw new TunnelError('protocol_error', sentence);
   }
-  if (stream.finReceived) return;
-  stream.finReceived = true;
-  stream.owesCredit();
-  stream.handler.onFin();
+  stream.finArrived();
 }

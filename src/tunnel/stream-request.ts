@@ -1,3 +1,5 @@
+import { TunnelError } from './errors.ts';
+
 /** A TCP connection. `host` is a name or address as the acceptor's network knows it, or the cluster's own name. */
 export interface TcpTarget {
   readonly kind: 'tcp';
@@ -13,6 +15,9 @@ export interface Caller {
   readonly user: string;
   readonly groups?: readonly string[] | undefined;
 }
+
+/** The end that sends OPEN, or the end that receives it. */
+export type StreamRole = 'opener' | 'acceptor';
 
 /** What an opener asks of an acceptor. */
 export interface StreamRequest {
@@ -59,4 +64,16 @@ const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{
  */
 export function isTraceparent(text: string): boolean {
   return traceparent.test(text);
+}
+
+/** Returns the error that ends a stream before OPEN is sent; undefined for a request that can be sent. */
+export function requestProblem({ caller }: StreamRequest): TunnelError | undefined {
+  const problem = caller === undefined ? undefined : callerProblem(caller);
+  return problem === undefined ? undefined : new TunnelError('dial_failed', `OPEN ${problem}`);
+}
+
+/** Drops an invalid trace. */
+export function sendableRequest(request: StreamRequest): StreamRequest {
+  const { trace } = request;
+  return trace === undefined || isTraceparent(trace) ? request : { ...request, trace: undefined };
 }

@@ -1,264 +1,300 @@
 import type { Timer } from '../base/clock.ts';
 import { TunnelError } from './errors.ts';
 import type { Opened } from './open-message.ts';
-import { SendBuffer } from './send-buffer.ts';
+import { PendingControl } from './pending-control.ts';
 import type { ReceiveWindow } from './receive-window.ts';
+import { SendDirection } from './send-direction.ts';
 import type { Block, SlabPool } from './slab.ts';
 import type { StreamHandler, TunnelStream } from './stream-handler.ts';
-import type { StreamRequest } from './stream-request.ts';
+import type { StreamRequest, StreamRole } from './stream-request.ts';
 
-/** A writer stops when this much waits unsent, in bytes, and goes on at half: enough for one turn, little enough to stay fair. */
-const unsentHighBytes = 256 * 1024;
-
-/** Control frames that a stream owes the other end; they go before any data. */
-export const Owed = { open: 1, opened: 2, credit: 4, fin: 8, reset: 16 } as const;
-
-/** What a stream needs of its session. */
-export interface StreamOwner {
-  /** The stream has a control frame to send. */
-  owes(stream: Stream): void;
+/** The part of a session that sends frames. */
+export interface StreamScheduler {
+  /** The stream has its first pending control frame. */
+  schedule(stream: Stream): void;
   /** The stream has data and credit. */
   hasData(stream: Stream): void;
-  /** Bytes were given or taken: `stream.handler` has been told nothing yet. */
+}
+
+/** The other parts of a session that a stream calls. */
+export interface StreamOwner {
+  /** The reader has taken bytes. True: the new limit is worth a CREDIT. */
   grant(stream: Stream, bytes: number): boolean;
-  /** The stream has ended on this side; `onClose` follows later, never from inside a verb. */
+  /** The stream has ended on this side. `onClose` follows later, never from inside a verb. */
   ended(stream: Stream): void;
 }
 
+export interface StreamOptions {
+  readonly number: number;
+  readonly role: StreamRole;
+  readonly receiving: ReceiveWindow;
+  readonly pool: SlabPool;
+  readonly owner: StreamOwner;
+  readonly scheduler: StreamScheduler;
+}
+
 /**
- * Both directions of one stream. The state is a set of facts rather than a list of phases, because the two directions
- * end by themselves: whether it was accepted, our FIN (asked, sent, acknowledged), their FIN, and how it ended.
+ * Both directions of one stream. The state is a set of facts rather than a list of phases, because the two directions end
+ * independently: whether the stream was accepted, our FIN (requested, sent, acknowledged), their FIN, and how it ended.
+ *
+ * Users of a stream see it as `TunnelStream`. The other verbs are for the session and its parts, which call them when frames
+ * arrive or were sent.
  */
 export class Stream implements TunnelStream {
   readonly number: number;
+  readonly role: StreamRole;
   readonly handler: StreamHandler;
   readonly receiving: ReceiveWindow;
-  readonly sending: SendBuffer;
-  /** Bits of `Owed`. */
-  owed = 0;
-  /** In the session's queue of streams with data. */
-  queued = false;
-  /** The agent has connected. */
-  accepted = false;
-  /** How far the other end lets us send. */
-  limit = 0;
-  /** Of that, what it has not acknowledged, as the session counts it. */
-  grantedBytes = 0;
-  finAsked = false;
-  finSent = false;
-  finReceived = false;
-  finAcknowledged = false;
-  /** The other end has said that it understands a stop. */
-  peerKnowsStop = false;
-  /** This end wants no more bytes. */
-  receivingStopped = false;
-  /** The other end wants no more bytes. */
-  sendingStopped = false;
-  /** Why the stream ended before its time. */
-  failure: TunnelError | undefined;
-  ended = false;
-  /** The other end has heard of the stream. */
-  announced = false;
-  /** The dialer's side: what OPEN says, and the timer that ends the wait for the answer. */
-  openRequest: StreamRequest | undefined;
-  answerTimer: Timer | undefined;
+  readonly sending: SendDirection;
   readonly #owner: StreamOwner;
-  #writerWaits = false;
+  readonly #scheduler: StreamScheduler;
+  /** The opener's. */
+  #request: StreamRequest | undefined;
+  /** The opener's: ends the wait for the answer. */
+  #answerTimer: Timer | undefined;
+  /** Bits of `PendingControl`. */
+  #pendingControl = 0;
+  #isAnnounced = false;
+  #peerKnowsStop = false;
+  /** This end wants no more bytes. */
+  #isReceivingStopped = false;
+  #isEnded = false;
+  #failure: TunnelError | undefined;
 
   constructor(
-    number: number,
+    { number, role, receiving, pool, owner, scheduler }: StreamOptions,
     handler: (stream: Stream) => StreamHandler,
-    receiving: ReceiveWindow,
-    pool: SlabPool,
-    owner: StreamOwner,
   ) {
     this.number = number;
+    this.role = role;
     this.receiving = receiving;
-    this.sending = new SendBuffer(pool);
+    this.sending = new SendDirection(pool);
     this.#owner = owner;
+    this.#scheduler = scheduler;
     this.handler = handler(this);
   }
 
-  /** How much may be sent now; nothing before OPENED, also where the agent's target speaks first. */
-  get creditBytes(): number {
-    return this.accepted ? this.limit - this.sending.sent : 0;
+  /** The opener's: the content of OPEN. */
+  get request(): StreamRequest | undefined {
+    return this.#request;
+  }
+
+  get pendingControl(): number {
+    return this.#pendingControl;
+  }
+
+  /** The other end can know the stream, because OPEN was sent or received. */
+  get isAnnounced(): boolean {
+    return this.#isAnnounced;
+  }
+
+  /** The acceptor has connected to the target. */
+  get isAccepted(): boolean {
+    return this.sending.isOpen;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** The reason for an early end; undefined for a stream that is open or ended in order. */
+  get failure(): TunnelError | undefined {
+    return this.#failure;
+  }
+
+  /** Both directions have ended, and the other end knows everything that it must know. */
+  get isDone(): boolean {
+    const owesCredit = (this.#pendingControl & PendingControl.credit) !== 0;
+    return this.sending.isFinAcknowledged && this.receiving.hasFin && !owesCredit;
   }
 
   write(bytes: Uint8Array): boolean {
-    if (this.ended) return false;
-    if (this.sendingStopped) return true;
-    if (this.finAsked)
+    const { sending } = this;
+    if (this.#isEnded) return false;
+    if (sending.isStopped) return true;
+    if (sending.isFinRequested) {
       throw new TunnelError('internal', `write after fin on stream ${this.number}`);
-    this.sending.append(bytes);
-    if (this.creditBytes > 0) this.#owner.hasData(this);
-    if (this.sending.unsentBytes < unsentHighBytes && this.sending.written < this.limit)
-      return true;
-    this.#writerWaits = true;
-    return false;
+    }
+    sending.append(bytes);
+    if (sending.hasData) this.#scheduler.hasData(this);
+    return sending.hasRoom();
   }
 
   fin(): void {
-    if (this.finAsked || this.ended) return;
-    this.finAsked = true;
-    if (this.accepted && this.sending.unsentBytes === 0) this.#owe(Owed.fin);
+    if (this.sending.isFinRequested || this.#isEnded) return;
+    this.sending.requestFin();
+    if (this.sending.isFinDue) this.#schedule(PendingControl.fin);
   }
 
   reset(error: TunnelError): void {
-    if (this.ended) return;
+    if (this.#isEnded) return;
     this.fail(error);
-    this.#owe(Owed.reset);
+    this.#schedule(PendingControl.reset);
   }
 
   consumed(bytes: number): void {
-    if (!this.receivingStopped) this.#grant(bytes);
+    if (!this.#isReceivingStopped) this.#grant(bytes);
   }
 
   stopReceiving(): void {
-    if (this.receivingStopped || this.ended) return;
-    this.receivingStopped = true;
-    if (this.accepted) this.#sayStop();
+    if (this.#isReceivingStopped || this.#isEnded) return;
+    this.#isReceivingStopped = true;
+    if (this.isAccepted) this.#sendStop();
   }
 
-  /** Bytes arrived that nobody wants. A peer that does not know a stop gets credit for them, since only its FIN ends the stream. */
-  dropped(bytes: number): void {
-    if (!this.peerKnowsStop) this.#grant(bytes);
-  }
-
-  /** The agent's side: connected to the target. */
+  /** The acceptor has connected to the target. Idempotent. */
   accept(): void {
-    if (this.ended || this.accepted) return;
-    this.accepted = true;
-    this.#owe(Owed.opened);
-    if (this.receivingStopped) this.#sayStop();
+    if (this.#isEnded || this.isAccepted) return;
+    this.sending.open();
+    this.#schedule(PendingControl.opened);
+    if (this.#isReceivingStopped) this.#sendStop();
     this.#begin();
   }
 
-  /** The dialer's side: OPENED arrived, with the agent's window. */
-  opened({ window, stop }: Opened, maxKeptBytes: number): void {
-    this.answerTimer?.cancel();
-    this.accepted = true;
-    this.peerKnowsStop = stop === true;
-    this.limit = Math.min(window, maxKeptBytes);
-    if (this.receivingStopped) this.#sayStop();
-    this.#begin();
-  }
-
-  /** The next DATA frame within the credit, still without its header. Says so when that was the last before a FIN. */
-  nextData(): Block | undefined {
-    const block = this.sending.next(this.creditBytes);
-    if (this.finAsked && !this.finSent && this.sending.unsentBytes === 0) this.#owe(Owed.fin);
-    return block;
-  }
-
-  /** After data went out or credit came in: tells a writer that waits, once it is worth it. */
-  wakeWriter(): void {
-    if (!this.#writerWaits || this.ended || this.finAsked) return;
-    if (this.sending.unsentBytes > unsentHighBytes / 2 || this.sending.written >= this.limit)
-      return;
-    this.#writerWaits = false;
-    this.handler.onWritable();
-  }
-
-  /**
-   * CREDIT arrived. A `limit` of 0 is a stop: the other end wants no more.
-   *
-   * @param maxKeptBytes how much a peer that grants without acknowledging can make this end keep
-   * @throws TunnelError `protocol_error` for bytes that were never sent
-   */
-  credit(received: number, limit: number, maxKeptBytes: number): void {
-    const { sent } = this.sending;
-    if (received > sent + (this.finSent ? 1 : 0)) {
-      const sentence = `has received ${received} bytes of the ${sent} that were sent`;
-      throw new TunnelError('protocol_error', sentence);
-    }
-    this.limit = Math.max(this.limit, Math.min(limit, received + maxKeptBytes));
-    this.sending.acknowledge(received);
-    if (this.finSent && received > this.sending.written) this.finAcknowledged = true;
-    if (limit === 0) this.#stopSending();
-    else if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
-  }
-
-  /**
-   * The session is on a new link, and the other end has told what it has of this stream. Returns how many bytes go out again.
-   *
-   * @throws TunnelError `protocol_error` for bytes that were never sent, or that it had said to have
-   */
-  resync(received: number, limit: number, maxKeptBytes: number): number {
-    const { sending } = this;
-    const hasFin = this.finSent && received === sending.written + 1;
-    const bytes = hasFin ? sending.written : received;
-    const forgets = bytes < sending.received || (this.finAcknowledged && !hasFin);
-    if (bytes > sending.sent || forgets) {
-      const sentence = `says that it has ${received} bytes, but ${sending.sent} were sent and ${sending.received} acknowledged`;
-      throw new TunnelError('protocol_error', sentence);
-    }
-    if (limit === 0) this.#stopSending();
-    const againBytes = sending.rewind(bytes);
-    this.finSent = this.finAcknowledged = hasFin;
-    this.limit = Math.max(this.limit, Math.min(limit, bytes + maxKeptBytes));
-    this.#owe(Owed.credit);
-    // A FIN that was due is not, where bytes go out again before it.
-    this.owed &= ~Owed.fin;
-    // The agent's answer to OPEN may be what got lost; saying it twice changes nothing.
-    if (this.accepted && this.openRequest === undefined) this.#owe(Owed.opened);
-    this.#begin();
-    return againBytes;
-  }
-
-  /** The dialer's side: OPEN goes out again, it may have got lost. */
-  reopen(): void {
-    this.#owe(Owed.open);
-  }
-
-  owesCredit(): void {
-    this.#owe(Owed.credit);
-  }
-
-  /** Ends both directions on this side. */
+  /** Ends both directions on this side, and sends nothing. Idempotent. */
   fail(error: TunnelError | undefined): void {
-    if (this.ended) return;
-    this.ended = true;
-    this.failure = error;
-    this.owed = 0;
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#failure = error;
+    this.#pendingControl = 0;
+    this.#answerTimer?.cancel();
     this.sending.clear();
     this.receiving.close();
     this.#owner.ended(this);
   }
 
-  /** Sends what was given before the stream was open. */
+  /**
+   * The opener's: OPEN has to be sent, or sent again on a new link.
+   *
+   * @param answerTimer is cancelled by the answer, or by the end of the stream
+   */
+  open(request: StreamRequest, answerTimer = this.#answerTimer): void {
+    this.#request = request;
+    this.#answerTimer = answerTimer;
+    this.#schedule(PendingControl.open);
+  }
+
+  scheduleCredit(): void {
+    this.#schedule(PendingControl.credit);
+  }
+
+  /** Returns the pending control frames, which the caller sends now. */
+  takePendingControl(): number {
+    const pending = this.#pendingControl;
+    this.#pendingControl = 0;
+    return pending;
+  }
+
+  /** Returns the next DATA frame within the credit, without its header, and schedules the FIN that follows the last one. */
+  nextData(): Block | undefined {
+    const block = this.sending.next();
+    if (this.sending.isFinDue) this.#schedule(PendingControl.fin);
+    return block;
+  }
+
+  openSent(): void {
+    this.#isAnnounced = true;
+  }
+
+  /** Data was sent, or credit arrived: calls `onWritable` once enough room is free. */
+  wakeWriter(): void {
+    if (!this.#isEnded && this.sending.takeWaitingWriter()) this.handler.onWritable();
+  }
+
+  /**
+   * The acceptor's: OPEN arrived.
+   *
+   * @param maxKeptBytes bounds what this end keeps for a peer that grants without acknowledging; so do those below
+   */
+  openArrived({ window, stop }: Opened, maxKeptBytes: number): void {
+    this.#isAnnounced = true;
+    this.sending.setLimit(Math.min(window, maxKeptBytes));
+    this.#peerKnowsStop = stop === true;
+  }
+
+  /** The opener's: OPENED arrived, with the acceptor's window. */
+  openedArrived({ window, stop }: Opened, maxKeptBytes: number): void {
+    this.#answerTimer?.cancel();
+    this.sending.open();
+    this.#peerKnowsStop = stop === true;
+    this.sending.setLimit(Math.min(window, maxKeptBytes));
+    if (this.#isReceivingStopped) this.#sendStop();
+    this.#begin();
+    this.handler.onOpened?.();
+  }
+
+  /** DATA arrived, which `receiving` has counted. After a stop the bytes are dropped. */
+  dataArrived(bytes: Uint8Array): void {
+    if (!this.#isReceivingStopped) this.handler.onData(bytes);
+    // A peer that does not know a stop gets credit for dropped bytes, since only its FIN ends the stream.
+    else if (!this.#peerKnowsStop) this.#grant(bytes.length);
+  }
+
+  finArrived(): void {
+    if (this.receiving.hasFin) return;
+    this.receiving.finArrived();
+    this.scheduleCredit();
+    this.handler.onFin();
+  }
+
+  /**
+   * CREDIT arrived. A `limit` of 0 is a stop: the other end wants no more bytes.
+   *
+   * @throws TunnelError `protocol_error` for bytes that were never sent
+   */
+  creditArrived(received: number, limit: number, maxKeptBytes: number): void {
+    this.sending.acknowledge(received, limit, maxKeptBytes);
+    if (limit === 0) this.#stopSending();
+    else if (this.sending.hasData) this.#scheduler.hasData(this);
+  }
+
+  /**
+   * The session is on a new link, and SYNC has reported what the other end has of this stream. Returns how many bytes are sent
+   * again.
+   *
+   * @throws TunnelError `protocol_error` for bytes that were never sent, or that it acknowledged before
+   */
+  resync(received: number, limit: number, maxKeptBytes: number): number {
+    this.sending.checkReceived(received);
+    if (limit === 0) this.#stopSending();
+    const againBytes = this.sending.rewind(received, limit, maxKeptBytes);
+    this.scheduleCredit();
+    // A pending FIN waits for the bytes that are sent again before it.
+    this.#pendingControl &= ~PendingControl.fin;
+    // The answer to OPEN may have been lost with the link. To repeat it changes nothing.
+    if (this.isAccepted && this.role === 'acceptor') this.#schedule(PendingControl.opened);
+    this.#begin();
+    return againBytes;
+  }
+
+  /** Sends what was written before the stream was open. */
   #begin(): void {
-    if (!this.accepted) return;
-    if (this.sending.unsentBytes > 0 && this.creditBytes > 0) this.#owner.hasData(this);
-    else if (this.finAsked && !this.finSent && this.sending.unsentBytes === 0) {
-      this.#owe(Owed.fin);
-    }
+    if (this.sending.hasData) this.#scheduler.hasData(this);
+    else if (this.sending.isFinDue) this.#schedule(PendingControl.fin);
   }
 
   #grant(bytes: number): void {
-    if (!this.ended && this.#owner.grant(this, bytes)) this.#owe(Owed.credit);
+    if (!this.#isEnded && this.#owner.grant(this, bytes)) this.scheduleCredit();
   }
 
-  #sayStop(): void {
-    if (!this.peerKnowsStop) return this.#grant(this.receiving.unreadBytes);
+  #sendStop(): void {
+    if (!this.#peerKnowsStop) return this.#grant(this.receiving.unreadBytes);
     this.receiving.stop();
-    this.#owe(Owed.credit);
+    this.scheduleCredit();
   }
 
   /** Drops what the other end does not want, and ends this direction behind what was sent. */
   #stopSending(): void {
-    if (this.sendingStopped || !this.peerKnowsStop || this.ended) return;
-    this.sendingStopped = true;
-    this.#writerWaits = false;
+    if (this.sending.isStopped || !this.#peerKnowsStop || this.#isEnded) return;
     this.sending.stop();
-    this.finAsked = true;
-    if (this.accepted && !this.finSent) this.#owe(Owed.fin);
+    if (this.sending.isFinDue) this.#schedule(PendingControl.fin);
     this.handler.onStop?.();
   }
 
-  #owe(bit: number): void {
-    if ((this.owed & bit) !== 0) return;
-    const first = this.owed === 0;
-    this.owed |= bit;
-    if (first) this.#owner.owes(this);
+  #schedule(bit: number): void {
+    if ((this.#pendingControl & bit) !== 0) return;
+    const isFirst = this.#pendingControl === 0;
+    this.#pendingControl |= bit;
+    if (isFirst) this.#scheduler.schedule(this);
   }
 }

@@ -36,7 +36,7 @@ describe('the bundle', () => {
   });
 
   it.each([
-    ['the addon manager', 'ManagedProxyConfiguration', ['agent', 'broker', 'bridge']],
+    ['the addon manager', 'ClusterManagementAddOn', ['agent', 'broker', 'bridge']],
     ['X.509', 'reflect-metadata', ['agent', 'bridge']],
     ['Redis', 'SentinelConnector', ['agent', 'bridge']],
   ])('starts without %s where it is not needed', (_what, mark, programs) => {

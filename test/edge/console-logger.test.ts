@@ -1,14 +1,14 @@
-import type { LogFields } from '../../src/base/log/log-field.ts';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createConsoleLogger } from '../../src/broker/edge/console-logger.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 afterEach(() => void vi.restoreAllMocks());
 
 /** Fields that no program logs. */
 const withSecret = (fields: Record<string, unknown>): LogFields => fields;
 
-describe('the log of the edge', () => {
-  it('hides credentials and cuts long texts, as on Node', () => {
+describe('The console logger', () => {
+  it('The console logger hides credentials and cuts long texts, as on Node', () => {
     const write = vi.spyOn(console, 'warn').mockImplementation(() => {});
     const log = createConsoleLogger('info', withSecret({ token: 'sesame', replica: 'edge' }));
     log.child(withSecret({ password: 'sesame' })).warn('refused', { path: 'x'.repeat(14_000) });

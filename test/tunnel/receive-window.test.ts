@@ -13,7 +13,7 @@ function windowOf(initialBytes: number, budget = roomy(), maxBytes = 16 * mebiby
 function cycle(window: ReceiveWindow, nowMs: number, roundTripMs: number | undefined): void {
   const half = window.windowBytes / 2;
   window.arrived(half);
-  if (window.take(half, nowMs, roundTripMs)) window.told();
+  if (window.take(half, nowMs, roundTripMs)) window.advertised();
 }
 
 describe('ReceiveWindow', () => {
@@ -32,7 +32,7 @@ describe('ReceiveWindow', () => {
     window.arrived(1000);
     expect(window.take(249, 0, undefined)).toBe(false);
     expect(window.take(1, 0, undefined)).toBe(true);
-    window.told();
+    window.advertised();
     expect(window.take(249, 0, undefined)).toBe(false);
     expect(window.take(1, 0, undefined)).toBe(true);
   });
@@ -40,10 +40,10 @@ describe('ReceiveWindow', () => {
   it('acknowledges at once when half a window has arrived since the sender last heard', () => {
     const window = windowOf(1000);
     expect(window.arrived(499)).toBe(false);
-    expect(window.untold).toBe(true);
+    expect(window.hasUnadvertised).toBe(true);
     expect(window.arrived(1)).toBe(true);
-    window.told();
-    expect(window.untold).toBe(false);
+    window.advertised();
+    expect(window.hasUnadvertised).toBe(false);
     expect(window.arrived(499)).toBe(false);
   });
 

@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest';
+import { PendingControl } from '../../src/tunnel/pending-control.ts';
 import { ReceiveWindow } from '../../src/tunnel/receive-window.ts';
 import { SlabPool } from '../../src/tunnel/slab.ts';
-import { Owed, Stream, type StreamOwner } from '../../src/tunnel/stream.ts';
+import { Stream } from '../../src/tunnel/stream.ts';
+import type { StreamRole } from '../../src/tunnel/stream-request.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
 import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
 import { patternAt } from '../../testkit/stream/pattern.ts';
 
 const kept = 1024 * 1024;
 
-/** A stream of a session that does nothing by itself; what it owes is in `owed`. */
-function makeStream(side: 'dialer' | 'agent'): Stream {
-  const owner: StreamOwner = { owes() {}, hasData() {}, grant: () => false, ended() {} };
+/** A stream of a session that does nothing by itself. The other end knows the stream, and understands a stop. */
+function makeStream(role: StreamRole, windowBytes = 0): Stream {
   const receiving = new ReceiveWindow({
     initialBytes: 1000,
     minBytes: 1000,
@@ -18,29 +19,38 @@ function makeStream(side: 'dialer' | 'agent'): Stream {
     budget: new WindowBudget(1000),
   });
   const handler = { onData() {}, onFin() {}, onWritable() {}, onClose() {} };
-  const stream = new Stream(1, () => handler, receiving, new SlabPool(), owner);
-  stream.announced = true;
-  if (side === 'dialer') stream.openRequest = { target: sampleTarget, timeoutMs: 0 };
+  const owner = { grant: () => false, ended() {} };
+  const scheduler = { schedule() {}, hasData() {} };
+  const pool = new SlabPool();
+  const stream = new Stream({ number: 1, role, receiving, pool, owner, scheduler }, () => handler);
+  if (role === 'opener') {
+    stream.open({ target: sampleTarget, timeoutMs: 0 });
+    stream.openSent();
+  } else {
+    stream.openArrived({ window: windowBytes }, kept);
+  }
+  stream.takePendingControl();
   return stream;
 }
 
-/** It was given `written` bytes and has sent `sent` of them. */
-function sending(written: number, sent: number, side: 'dialer' | 'agent' = 'dialer'): Stream {
-  const stream = makeStream(side);
-  stream.limit = 10_000;
-  stream.accepted = true;
+/** A stream that was given `written` bytes and has sent `sent` of them. */
+function sending(written: number, sent: number, role: StreamRole = 'opener'): Stream {
+  const stream = makeStream(role, sent);
+  if (role === 'opener') stream.openedArrived({ window: sent }, kept);
+  else stream.accept();
   stream.write(patternAt(0, written));
-  stream.sending.next(sent);
-  stream.owed = 0;
+  stream.nextData();
+  stream.creditArrived(0, 10_000, kept);
+  stream.takePendingControl();
   return stream;
 }
 
-/** A FIN behind 10 bytes has gone out. */
+/** A stream that has sent a FIN behind 10 bytes. */
 function finished(): Stream {
   const stream = sending(10, 10);
   stream.fin();
-  stream.finSent = true;
-  stream.owed = 0;
+  stream.sending.finSent();
+  stream.takePendingControl();
   return stream;
 }
 
@@ -49,7 +59,7 @@ describe('a stream on a new link', () => {
     const stream = sending(1000, 700);
     expect(stream.resync(400, 10_000, kept)).toBe(300);
     expect(stream.sending).toMatchObject({ sent: 400, unsentBytes: 600 });
-    expect(stream.owed).toBe(Owed.credit);
+    expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
   it('sends nothing again where the other end has everything', () => {
@@ -59,68 +69,71 @@ describe('a stream on a new link', () => {
   it('takes a grant that got lost with the old link, and never a lower one', () => {
     const stream = sending(1000, 700);
     stream.resync(700, 20_000, kept);
-    expect(stream.limit).toBe(20_000);
+    expect(stream.sending.limit).toBe(20_000);
     stream.resync(700, 800, kept);
-    expect(stream.limit).toBe(20_000);
+    expect(stream.sending.limit).toBe(20_000);
   });
 
   it('trusts no grant beyond what it would keep', () => {
     const stream = sending(1000, 700);
     stream.resync(500, Number.MAX_SAFE_INTEGER, kept);
-    expect(stream.limit).toBe(500 + kept);
+    expect(stream.sending.limit).toBe(500 + kept);
   });
 
   it('does not send a FIN again that has arrived', () => {
     const stream = finished();
     expect(stream.resync(11, 10_000, kept)).toBe(0);
-    expect(stream).toMatchObject({ finSent: true, finAcknowledged: true, owed: Owed.credit });
+    expect(stream.sending).toMatchObject({ hasSentFin: true, isFinAcknowledged: true });
+    expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
   it('sends a FIN again that got lost, at once where no byte is missing', () => {
     const stream = finished();
     stream.resync(10, 10_000, kept);
-    expect(stream).toMatchObject({ finSent: false, owed: Owed.credit | Owed.fin });
+    expect(stream.sending.hasSentFin).toBe(false);
+    expect(stream.pendingControl).toBe(PendingControl.credit | PendingControl.fin);
   });
 
   it('sends a FIN again behind the bytes that are missing', () => {
     const stream = finished();
     stream.resync(4, 10_000, kept);
-    expect(stream).toMatchObject({ finSent: false, owed: Owed.credit });
+    expect(stream.sending.hasSentFin).toBe(false);
+    expect(stream.pendingControl).toBe(PendingControl.credit);
     expect(stream.nextData()).toBeDefined();
-    expect(stream.owed).toBe(Owed.credit | Owed.fin);
+    expect(stream.pendingControl).toBe(PendingControl.credit | PendingControl.fin);
   });
 
   it('keeps a FIN that was due already behind the bytes that are missing', () => {
     const stream = sending(10, 10);
     stream.fin();
-    expect(stream.owed).toBe(Owed.fin);
+    expect(stream.pendingControl).toBe(PendingControl.fin);
     stream.resync(4, 10_000, kept);
-    expect(stream.owed).toBe(Owed.credit);
+    expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
   it('sends no FIN that was not asked for', () => {
     const stream = sending(10, 10);
     stream.resync(10, 10_000, kept);
-    expect(stream.owed).toBe(Owed.credit);
+    expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
-  it.each(['dialer', 'agent'] as const)('keeps a FIN back until OPENED, at the %s', (side) => {
-    const stream = makeStream(side);
+  it.each(['opener', 'acceptor'] as const)('keeps a FIN back until OPENED, at the %s', (role) => {
+    const stream = makeStream(role);
     stream.fin();
     stream.resync(0, 1000, kept);
-    expect(stream.owed).toBe(Owed.credit);
+    expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
   it('repeats OPENED at the agent, which the dialer may not have heard', () => {
-    const stream = sending(10, 5, 'agent');
+    const stream = sending(10, 5, 'acceptor');
     stream.resync(0, 1000, kept);
-    expect(stream.owed).toBe(Owed.credit | Owed.opened);
+    expect(stream.pendingControl).toBe(PendingControl.credit | PendingControl.opened);
   });
 
   it('says nothing of OPENED at an agent that is still dialing', () => {
-    const stream = makeStream('agent');
+    const stream = makeStream('acceptor');
     stream.resync(0, 1000, kept);
-    expect(stream.owed).toBe(Owed.credit);
+    expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
   it.each([
@@ -132,19 +145,19 @@ describe('a stream on a new link', () => {
     const { sent } = stream.sending;
     expect(() => stream.resync(received, 1000, kept)).toThrow(`says that it has ${received} bytes`);
     expect(stream.sending.sent).toBe(sent);
-    expect(stream.owed).toBe(0);
+    expect(stream.pendingControl).toBe(0);
   });
 
   it('refuses an offset before what was acknowledged', () => {
     const stream = sending(1000, 700);
-    stream.credit(300, 10_000, kept);
+    stream.creditArrived(300, 10_000, kept);
     expect(() => stream.resync(299, 10_000, kept)).toThrow('300 acknowledged');
     expect(stream.resync(300, 10_000, kept)).toBe(400);
   });
 
   it('refuses to send a FIN again that was acknowledged', () => {
     const stream = finished();
-    stream.credit(11, 10_000, kept);
+    stream.creditArrived(11, 10_000, kept);
     expect(() => stream.resync(10, 10_000, kept)).toThrow('says that it has 10 bytes');
   });
 });

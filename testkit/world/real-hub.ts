@@ -7,7 +7,6 @@ import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { chartDirectory, Helm, type Values } from '../kube/helm.ts';
 import { type RunningApiServer, startApiServer } from '../ground/kubernetes/api-server.ts';
 import type { ApiServerProgram, Programs } from '../ground/kubernetes/programs.ts';
-import { condition } from '../../test/addon/api/ocm-objects.ts';
 
 export const hubNs = 'hub-ns';
 const addonKind = 'managedclusteraddon';
