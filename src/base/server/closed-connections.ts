@@ -2,12 +2,12 @@ import type { ConnectionRefusal } from './connection-limits.ts';
 import type { Logger } from '../log/logger.ts';
 import type { LogFields } from '../log/log-field.ts';
 
-/** There is at most one line in this time, in milliseconds: who makes the connections must not fill the log. */
+/** At most one line is logged in this time, in milliseconds, so that an attacker cannot fill the log. */
 const logEveryMs = 10_000;
 
-/** Counts the connections of a listener that were closed by its limits, and logs how many there were. */
+/** Counts the connections that the limits of a listener closed, and logs their number. */
 export class ClosedConnections {
-  /** How many there were, by reason. */
+  /** The number of closed connections, by reason. */
   readonly byReason = new Map<ConnectionRefusal, number>();
   readonly #log: Logger;
   readonly #unlogged = new Map<ConnectionRefusal, number>();
@@ -17,12 +17,12 @@ export class ClosedConnections {
     this.#log = log;
   }
 
-  add(why: ConnectionRefusal): void {
-    this.byReason.set(why, (this.byReason.get(why) ?? 0) + 1);
-    this.#unlogged.set(why, (this.#unlogged.get(why) ?? 0) + 1);
+  add(reason: ConnectionRefusal): void {
+    this.byReason.set(reason, (this.byReason.get(reason) ?? 0) + 1);
+    this.#unlogged.set(reason, (this.#unlogged.get(reason) ?? 0) + 1);
   }
 
-  /** Logs what has not been logged, unless there was a line a moment ago. */
+  /** Logs the connections that are not logged yet, unless the last line is too recent. */
   logIfDue(fields: () => LogFields): void {
     const nowMs = performance.now();
     if (this.#unlogged.size === 0 || nowMs - this.#loggedAtMs < logEveryMs) return;
