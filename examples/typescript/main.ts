@@ -2,12 +2,8 @@
 // commands.
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
-import { readSecretFile } from '../../src/base/files/secret-file.ts';
-import { createPinoLogger } from '../../src/base/log/pino-logger.ts';
-import { readProxyEnvironment } from '../../src/base/net/proxy-environment.ts';
 import { connect } from '../../src/dialer/node/connect.ts';
-import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
-import type { Target } from '../../src/tunnel/stream-request.ts';
+import { createRemoteDialer, readProxyEnvironment, readSecretFile, silentLogger, type Target } from '../../src/exports/dialer.ts';
 
 const { values } = parseArgs({
   options: {
@@ -30,7 +26,7 @@ const dialer = createRemoteDialer({
   serverName: undefined,
   hostHeader: undefined,
   proxies: readProxyEnvironment(process.env),
-  log: createPinoLogger({ level: 'warn' }),
+  log: silentLogger,
 });
 
 try {

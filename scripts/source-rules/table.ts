@@ -88,7 +88,7 @@ export const packageRooms: Readonly<Record<string, string>> = {
   '@peculiar/x509': 'src/base/x509',
   'cloudflare:workers': 'src/broker/edge',
   hono: 'src/broker',
-  ioredis: 'src/broker',
+  ioredis: 'src/broker/redis',
   jose: 'src/base',
   msgpackr: 'src/tunnel',
   pino: 'src/base',

@@ -1,15 +1,15 @@
 import type { Clock } from '../base/clock.ts';
 
-/** The part of the rate that is given to those who were told when to come again; the rest is for newcomers. */
+/** The part of the rate for clients that were told when to come again. The rest is for new clients. */
 const bookedPart = 0.9;
 
-/** Nobody is told to wait longer than this, in milliseconds. */
+/** No client is told to wait longer than this, in milliseconds. */
 const maxWaitMs = 300_000;
 
 /**
- * A token bucket over connections with a good credential. After a restart every agent of a fleet comes back at once. Each one over the
- * rate is given a place in a queue: the time when everyone who was refused before has been served. So the next attempts come at the rate
- * that can be served, instead of all at once.
+ * A token bucket for connections with a valid credential. After a restart, every agent of a fleet reconnects
+ * at once. Each client over the rate gets a place in a queue: the time at which all clients that were refused
+ * before it have been served. So clients retry at the rate at which they can be served.
  */
 export class AcceptRate {
   readonly perSecond: number;
@@ -17,7 +17,7 @@ export class AcceptRate {
   readonly #random: () => number;
   #tokens: number;
   #filledAtMs: number;
-  /** The place of the last one in the queue. */
+  /** The place of the last client in the queue, by the clock. */
   #bookedUntilMs = 0;
 
   constructor(perSecond: number, clock: Clock, random: () => number = Math.random) {
@@ -42,11 +42,11 @@ export class AcceptRate {
     this.#bookedUntilMs = Math.max(this.#bookedUntilMs, nowMs) + betweenMs;
     const waitMs = this.#bookedUntilMs - nowMs;
     if (waitMs > maxWaitMs) {
-      // The queue is longer than anyone waits: the others come back at any time of its second half.
+      // The queue is full, so this client comes back at a random time in its second half.
       this.#bookedUntilMs = nowMs + maxWaitMs;
       return Math.ceil((maxWaitMs * (1 + this.#random())) / 2000);
     }
-    // Whole seconds: the fraction decides by chance between the two next to it.
+    // Retry-After has whole seconds. The fraction is the probability of the larger neighbour.
     return Math.max(1, Math.floor(waitMs / 1000 + this.#random()));
   }
 }

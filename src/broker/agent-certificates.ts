@@ -2,7 +2,7 @@ import { clusterOfSubject } from '../base/names/agent-subject.ts';
 import type { ProvenCertificate } from '../base/tokens/certificate-token.ts';
 import { Certificate, parseCertificates, X509Error } from '../base/x509/index.ts';
 
-/** Why a certificate makes nobody an agent. docs/errors.md explains each. */
+/** Why a certificate is not accepted. docs/errors.md explains each code. */
 export const agentCertificateErrorCodes = [
   'malformed',
   'unknown_ca',
@@ -26,7 +26,7 @@ export class AgentCertificateError extends Error {
 const clockToleranceMs = 30_000;
 const maxShownCharacters = 120;
 
-/** Tells which cluster a certificate speaks for, by the CAs that sign those of agents and nothing else. */
+/** Tells which cluster a certificate speaks for. Its CAs sign certificates of agents and nothing else. */
 export class AgentCertificates {
   readonly #authorities: readonly Certificate[];
   readonly #now: () => Date;
@@ -37,9 +37,9 @@ export class AgentCertificates {
   }
 
   /**
-   * A certificate of any of the CAs is accepted, so that a new one can be introduced before the old one goes.
+   * Accepts certificates of all CAs in the bundle, so that a new CA can be introduced before the old one is removed.
    *
-   * @throws X509Error there is no certificate in the bundle, or one that cannot be read or is not that of a CA
+   * @throws X509Error the bundle has no certificate, or has one that cannot be read or is not a CA's
    */
   static fromPem(bundle: string, now: () => Date = () => new Date()): AgentCertificates {
     const authorities = parseCertificates(bundle);
@@ -51,10 +51,10 @@ export class AgentCertificates {
   }
 
   /**
-   * Only the first certificate of a chain counts: it must be of one of the CAs themselves.
+   * Verifies a certificate. Only the first of the chain counts, and a CA itself must have issued it.
    *
    * @param chain DER
-   * @throws AgentCertificateError with the code that says why not
+   * @throws AgentCertificateError why the certificate is not accepted
    */
   async prove(chain: readonly Uint8Array[]): Promise<ProvenCertificate> {
     const leaf = read(chain[0]);
@@ -101,7 +101,7 @@ export class AgentCertificates {
   }
 }
 
-/** What a stranger wrote does not go into a log at any length. */
+/** Limits the length of the name, because a stranger chose it and it is logged. */
 function nameOf({ subject: { commonName } }: Certificate): string {
   const shown =
     commonName.length <= maxShownCharacters

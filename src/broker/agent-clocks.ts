@@ -2,7 +2,7 @@ import { notableDifferenceMs, parseTime } from '../base/time-header.ts';
 import type { Logger } from '../base/log/logger.ts';
 
 const maxAgents = 1_000;
-/** Agents make their tunnels anew every half an hour, so one that was not seen for this long is gone, in milliseconds. */
+/** Agents replace their tunnels every half an hour, so an agent that was not seen for this long is gone, in milliseconds. */
 const forgottenAfterMs = 3_600_000;
 
 interface Seen {
@@ -10,7 +10,7 @@ interface Seen {
   readonly atMs: number;
 }
 
-/** The agents whose clock differs from this broker's, by what they said of it when they connected last. */
+/** The agents whose clock differs from this broker's, as measured when they last connected. */
 export class AgentClocks {
   readonly #log: Logger;
   readonly #wallClock: () => number;
@@ -22,14 +22,14 @@ export class AgentClocks {
     this.#wallClock = wallClock;
   }
 
-  /** The time of this broker. */
+  /** This broker's time of day. */
   now(): Date {
     return new Date(this.#wallClock());
   }
 
-  /** An agent that has proven who it is has said what time it is. @param said what its header holds */
-  observe(cluster: string, agent: string, said: string | undefined): void {
-    const theirsMs = parseTime(said);
+  /** Compares the clock of an authenticated agent. @param header the value of its time header */
+  observe(cluster: string, agent: string, header: string | undefined): void {
+    const theirsMs = parseTime(header);
     if (theirsMs === undefined) return;
     const atMs = this.#wallClock();
     const differenceMs = theirsMs - atMs;
@@ -46,7 +46,7 @@ export class AgentClocks {
     if (this.#wrong.size > maxAgents) this.#wrong.delete(oldest!);
   }
 
-  /** The difference that is the greatest, ahead or behind, in seconds; 0 where all are within 30 s. */
+  /** The greatest difference, ahead (positive) or behind (negative), in seconds; 0: all are within 30 s. */
   greatestDifferenceS(): number {
     const oldestMs = this.#wallClock() - forgottenAfterMs;
     let greatestMs = 0;

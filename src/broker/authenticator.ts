@@ -1,12 +1,12 @@
-/** Who is at the other end, proven before the upgrade. */
+/** The identity of the other end, proven before the upgrade. */
 export type Identity =
-  /** Speaks for one cluster and no other. `registered`: by what its registration with the hub gave it, so the hub can revoke it. */
+  /** Speaks for one cluster and no other. `registered`: its credential comes from a registration with the hub cluster, which can revoke it. */
   | { readonly kind: 'agent'; readonly cluster: string; readonly registered?: true }
   /** Opens streams into clusters. */
   | { readonly kind: 'dialer'; readonly name: string }
   /**
-   * Another replica, which forwards a session with `cluster` (undefined: a replica of culvert 0.1, with any) of a dialer that it has
-   * authenticated as `name`; `answer` proves to it who we are.
+   * Another replica. It forwards a session with `cluster` of a dialer that it has authenticated as `name`. A replica
+   * of culvert 0.1 names no cluster. `answer` proves our identity to it.
    */
   | {
       readonly kind: 'replica';
@@ -14,56 +14,56 @@ export type Identity =
       readonly cluster: string | undefined;
       readonly answer: string;
     }
-  /** No credentials are configured: the broker listens on loopback only, and everybody may be anybody. */
+  /** No credentials are configured. The broker listens on loopback only, and each client may have any identity. */
   | { readonly kind: 'anyone' };
 
 /**
- * What one replica shows to another: seconds since 1970, and the proof that it has the key they share. The answer has a header
- * of the same name, with the proof that the other one has it too.
+ * The header with which a replica proves to another that it has their shared key. The answer has a header of the
+ * same name, which proves the same of the other replica.
  */
 export const proofHeader = 'Culvert-Replica';
 
-/** Nobody we know: 401. The sentence never holds a credential. */
+/** The credential is missing or not valid: 401. The message never contains a credential. */
 export class AuthenticationError extends Error {
   override readonly name = 'AuthenticationError';
 }
 
-/** Whoever decides about the credential cannot be asked now: 503. */
+/** The credential cannot be checked now: 503. */
 export class AuthenticationUnavailableError extends Error {
   override readonly name = 'AuthenticationUnavailableError';
 }
 
-/** Where a request comes from, and what its connection itself proves about the other end. */
+/** The address of a request, and what its connection proves about the other end. */
 export interface Peer {
-  /** What limits per address count by (`addressGroup`); undefined: not known. */
+  /** The key for limits per address (`addressGroup`); undefined: unknown. */
   readonly address?: string | undefined;
-  /** The certificates of a TLS handshake (DER, the peer's own first). It has the key; whether to trust them is not decided. */
+  /** The certificates of the TLS handshake (DER, the peer's own first). The peer has the key, but no CA was checked. */
   readonly certificates: readonly Uint8Array[];
 }
 
-/** A connection of which nothing is known. */
+/** A connection about which nothing is known. */
 export const unknownPeer: Peer = { certificates: [] };
 
-/** Decides who sent a request, from its headers and its connection. */
+/** Finds the identity behind a request, from its headers and its connection. */
 export interface Authenticator {
   /**
-   * @throws AuthenticationError without a credential that counts
+   * @throws AuthenticationError the credential is missing or not valid
    * @throws AuthenticationUnavailableError the credential cannot be checked now
    */
   authenticate(headers: Headers, peer: Peer): Promise<Identity>;
 }
 
-/** For a broker without credentials, which its options let listen on loopback only. */
+/** Accepts all requests. The options allow it only for a broker that listens on loopback. */
 export const openAuthenticator: Authenticator = {
   authenticate: () => Promise.resolve({ kind: 'anyone' }),
 };
 
-/** The end of a chain of authenticators: nothing that any of them knows was shown. */
+/** The end of a chain of authenticators: none of them knows the credential. */
 export function refuseAll(sentence: string): Authenticator {
   return { authenticate: () => Promise.reject(new AuthenticationError(sentence)) };
 }
 
-/** The token in the value of a header; undefined where there is none. */
+/** The bearer token in a header's value; undefined: there is none. */
 export function bearerToken(header: string | null): string | undefined {
   return /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
 }

@@ -13,14 +13,15 @@ import {
 } from './authenticator.ts';
 
 /**
- * Knows agents by the certificate of their registration: shown in the TLS handshake, or, where TLS ends in front of the broker,
- * proven by a token that is signed with its key. Who shows neither is for the next authenticator.
+ * Authenticates agents by the certificate of their registration. An agent shows the certificate in the TLS
+ * handshake. Where TLS ends in front of the broker, it sends a token that is signed with the certificate's
+ * key. A request with neither goes to the next authenticator.
  */
 export class CertificateAuthenticator implements Authenticator {
   readonly #certificates: () => AgentCertificates;
   readonly #next: Authenticator;
 
-  /** @param certificates the CAs of the moment: they change while the broker runs */
+  /** @param certificates returns the current CAs, which may change while the broker runs */
   constructor(certificates: () => AgentCertificates, next: Authenticator) {
     this.#certificates = certificates;
     this.#next = next;
@@ -28,7 +29,7 @@ export class CertificateAuthenticator implements Authenticator {
 
   async authenticate(headers: Headers, peer: Peer): Promise<Identity> {
     const token = bearerToken(headers.get(credentialHeader));
-    // A token of another kind (of a ServiceAccount, say) carries no certificate.
+    // Other tokens, such as those of ServiceAccounts, carry no certificate.
     const carriesCertificate = token !== undefined && hasCertificate(token);
     if (peer.certificates.length === 0 && !carriesCertificate) {
       return await this.#next.authenticate(headers, peer);
@@ -45,7 +46,7 @@ export class CertificateAuthenticator implements Authenticator {
         refusals.push(refusalOf(thrown));
       }
     }
-    // What was shown in the handshake may be that of a proxy on the way, so another credential still counts.
+    // The certificate in the handshake may be a proxy's, so another credential still counts.
     if (!carriesCertificate && hasOther(headers))
       return await this.#next.authenticate(headers, peer);
     throw new AuthenticationError(refusals.join('; '));
@@ -66,7 +67,7 @@ function hasOther(headers: Headers): boolean {
   return headers.has('Authorization') || headers.has(credentialHeader);
 }
 
-/** Looks, without believing anything, whether the head of a token has a field for certificates. */
+/** Whether the head of a token has a field for certificates. The token is not verified. */
 function hasCertificate(token: string): boolean {
   try {
     const [head = ''] = token.split('.', 1);

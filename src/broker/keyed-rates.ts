@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 
-/** A token bucket's size and speed. */
+/** The size and speed of a token bucket. */
 export interface Rate {
   readonly perSecond: number;
   /** How many may come at once after a quiet time. */
@@ -12,14 +12,14 @@ interface Bucket {
   filledAtMs: number;
 }
 
-/** Keys that are remembered. A forgotten one starts with a full bucket. */
+/** How many keys are remembered. A forgotten key starts with a full bucket. */
 const maxKeys = 10_000;
 
-/** A token bucket for each key, such as an address or a credential. Keeps the 10 000 keys that were used last. */
+/** A token bucket for each key, such as an address or a credential. Only the most recently used keys are remembered. */
 export class KeyedRates {
   readonly #rate: Rate;
   readonly #clock: Clock;
-  /** The longest unused first. */
+  /** Least recently used first. */
   readonly #buckets = new Map<string, Bucket>();
 
   constructor(rate: Rate, clock: Clock) {
@@ -27,7 +27,7 @@ export class KeyedRates {
     this.#clock = clock;
   }
 
-  /** Takes a token. @returns false: there is none */
+  /** Takes a token. @returns false: the bucket is empty */
   take(key: string): boolean {
     const bucket = this.#filled(key);
     if (bucket.tokens < 1) return false;

@@ -4,18 +4,19 @@ import type { Link } from '../tunnel/link.ts';
 export interface RelayBacklogLimits {
   /** Bytes that may wait for one link beyond its room. */
   readonly maxBacklogBytes: number;
-  /** Bytes that may wait for all links together. Backlogs of less than `largeBacklogBytes` do not count. */
+  /** Bytes that may wait for all links together. Backlogs below `largeBacklogBytes` do not count. */
   readonly maxTotalBacklogBytes: number;
   readonly largeBacklogBytes: number;
 }
 
 /**
- * Limits the bytes that wait for peers which do not read. Credit limits each session; this limits what a peer with many sessions
- * can make the broker hold. The link with the largest backlog is closed with `overloaded`, so its session may resume.
+ * Limits the bytes that wait for peers that do not read. Credit limits each session, but a peer with many
+ * sessions could make the broker hold more. The link with the largest backlog is closed with `overloaded`, so
+ * its session may resume.
  */
 export class RelayBacklog {
   readonly #limits: RelayBacklogLimits;
-  /** Links that had a large backlog when a frame was given to them. */
+  /** Links that had a large backlog when they last got a frame. */
   readonly #large = new Set<Link>();
   #uncountedBytes = 0;
 
@@ -33,7 +34,7 @@ export class RelayBacklog {
     }
     this.#large.add(link);
     this.#uncountedBytes += bytes;
-    // Counting costs time, so it is done once per so many bytes.
+    // Counting costs time, so it happens once per `largeBacklogBytes`.
     if (this.#uncountedBytes >= largeBacklogBytes) this.#count();
   }
 

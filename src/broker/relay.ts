@@ -1,3 +1,4 @@
+import { Condition } from '../base/condition.ts';
 import { sleep } from '../base/sleep.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
@@ -34,8 +35,8 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
   readonly #backlog = new RelayBacklog(relayLimits);
   /** The number of dialers' links, by `sessionsKey`. */
   readonly #sessionCounts = new Map<string, number>();
+  readonly #dialersGone = new Condition(() => this.#dialers.size === 0);
   #draining = false;
-  #onDialersGone: (() => void)[] = [];
   relayedBytes = 0;
   droppedFrames = 0;
 
@@ -183,10 +184,7 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
       if (others > 0) this.#sessionCounts.set(key, others);
       else this.#sessionCounts.delete(key);
     }
-    if (this.#dialers.size > 0) return;
-    const waiters = this.#onDialersGone;
-    this.#onDialersGone = [];
-    for (const resolve of waiters) resolve();
+    this.#dialersGone.changed();
   }
 
   /** @throws TunnelError as `Router.route` does */
@@ -216,12 +214,7 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
     for (const dialer of this.#dialers) {
       if (dialer.isForwarding) dialer.sendGoAway(deadlineMs, 'broker');
     }
-    if (this.#dialers.size > 0 && !signal.aborted) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#onDialersGone.push(resolve);
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      await promise;
-    }
+    await this.#dialersGone.wait(signal);
     await this.#agentsMoved(signal);
     this.close();
   }

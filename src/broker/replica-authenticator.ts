@@ -8,17 +8,17 @@ import {
 import { proofAgeS, type ReplicaKeys } from './replica-keys.ts';
 
 /**
- * How many proofs are remembered. Only a replica can make one, and a proof is remembered for two minutes, so this is a thousand forwarded
- * sessions per second all the time. It takes some 15 MiB.
+ * How many proofs are remembered. Only a replica can make a proof, and each is remembered for two minutes, so
+ * this allows a thousand forwarded sessions per second all the time. It takes about 15 MiB.
  */
 const maxRemembered = 120_000;
 
-/** How far behind ours the clock of a replica may be when we start, in seconds. */
+/** How far another replica's clock may be behind ours when this process starts, in seconds. */
 const startToleranceS = 5;
 
 /**
- * Knows the other replicas by the keys they share; everybody else is for the next authenticator. A proof is good for one request: it is
- * remembered for as long as it could be shown again, also when the keys change.
+ * Authenticates the other replicas by the keys that they share. Other requests go to the next authenticator. A
+ * proof is valid for one request: it is remembered until it has expired, even when the keys change.
  */
 export class ReplicaAuthenticator implements Authenticator {
   readonly #keys: () => ReplicaKeys;
@@ -27,12 +27,12 @@ export class ReplicaAuthenticator implements Authenticator {
   readonly #nowS: () => number;
   readonly #startedS: number;
   readonly #maxProofs: number;
-  /** When each nonce may be forgotten, in seconds since 1970. In the order of that. */
+  /** When each nonce may be forgotten, in seconds since 1970, earliest first. */
   readonly #used = new Map<string, number>();
 
   /**
-   * @param keys those of the moment
-   * @param address where other replicas reach this one, as they have it from the directory
+   * @param keys returns the current keys
+   * @param address this replica's address in the directory
    */
   constructor(
     keys: () => ReplicaKeys,
@@ -53,7 +53,7 @@ export class ReplicaAuthenticator implements Authenticator {
     if (proven === undefined) return this.#next.authenticate(headers, peer);
     const { dialer: name, answer, seconds, bound } = proven;
     if (bound === undefined) return { kind: 'replica', name, cluster: undefined, answer };
-    // What was used before we started has been forgotten. An honest replica learns our address after we started.
+    // Proofs that were used before this process started are not remembered. An honest replica learns our address later.
     if (seconds < this.#startedS - startToleranceS) {
       throw new AuthenticationError(
         'the proof of the replica was made before this broker started, or the clocks differ by more than 5 s',
@@ -76,7 +76,7 @@ export class ReplicaAuthenticator implements Authenticator {
       const message = `${this.#maxProofs} sessions were forwarded here within two minutes, more cannot be checked`;
       throw new AuthenticationUnavailableError(message);
     }
-    // It may have been made by a clock that is ahead of ours.
+    // The clock that made it may be ahead of ours.
     this.#used.set(nonce, nowS + 2 * proofAgeS + 1);
   }
 }

@@ -3,16 +3,16 @@ import { AuthenticationError, proofHeader } from './authenticator.ts';
 /** The dialer that the first replica has authenticated. */
 const dialerHeader = 'Culvert-Dialer';
 
-/** A proof is good for this long before and after it was made, in seconds. */
+/** A proof is valid for this long before and after it was made, in seconds. */
 export const proofAgeS = 60;
 
 /**
- * What a proof is bound to stands behind the name of the dialer, and so in the signed text: replicas of culvert 0.1 take it for a part of the
- * name, which they only log. So both versions understand each other, and nobody can take the binding away from a proof.
+ * The dialer's name is followed by what the proof is bound to, so the binding is part of the signed text and
+ * cannot be removed. Replicas of culvert 0.1 take it for a part of the name, which they only log.
  */
 const boundDialer = /^(.*);cluster=([a-z0-9-]{1,63});nonce=([0-9a-f]{32})$/s;
 
-/** With the binding a name has at most 256 characters, which is what replicas read. */
+/** With the binding, the name has at most 256 characters. Replicas read no more. */
 const maxDialerLength = 128;
 
 const minKeyLength = 16;
@@ -22,8 +22,8 @@ type HmacKey = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /**
- * The keys that the replicas of one deployment share: the first signs, each is accepted. They never travel: who has one signs for
- * one address, for a minute.
+ * The keys that the replicas of a deployment share. The first key signs, and all keys are accepted. Keys are
+ * never sent: a replica signs the address that it calls, for one minute.
  */
 export class ReplicaKeys {
   readonly #keys: readonly [HmacKey, ...HmacKey[]];
@@ -35,8 +35,8 @@ export class ReplicaKeys {
   }
 
   /**
-   * @param text a key on each line; empty lines and white space around a key do not count
-   * @throws Error there is no key, or one that could be guessed
+   * @param text one key per line; empty lines and white space around a key do not count
+   * @throws Error there is no key, or a key could be guessed
    */
   static async fromText(
     text: string,
@@ -44,7 +44,7 @@ export class ReplicaKeys {
   ): Promise<ReplicaKeys> {
     const lines = text.split('\n').map((line) => line.trim());
     const keys = lines.filter((line) => line !== '');
-    // Each line counts: neither the frame of a PEM file nor the short rest of a wrapped key may open anything.
+    // Each line is a key, so the frame of a PEM file or the short rest of a wrapped key must not become one.
     if (keys.some((key) => key.length < minKeyLength || key.startsWith('-----'))) {
       const message = `a line of the keys of the replicas has fewer than ${minKeyLength} characters or is PEM; make a key with openssl rand -hex 32`;
       throw new Error(message);
@@ -55,8 +55,8 @@ export class ReplicaKeys {
   }
 
   /**
-   * What a request to the replica at `address` for a session with `cluster` on behalf of `dialer` shows, and what only another replica answers to
-   * it. Each proof is good for one request.
+   * Makes the proof for a request to the replica at `address`, for a session with `cluster` on behalf of `dialer`,
+   * and the answer that only another replica can give. A proof is valid for one request.
    */
   async prove(address: string, cluster: string, dialer: string): Promise<ReplicaProof> {
     const seconds = this.#nowS();
@@ -71,10 +71,11 @@ export class ReplicaKeys {
   }
 
   /**
-   * Who the request to us, at `address`, is made for, and our answer; undefined where it is not from a replica. Whether the proof has been used
-   * before is for the caller.
+   * Verifies the proof of a request to this replica, at `address`. The caller must check whether the proof was used
+   * before.
    *
-   * @throws AuthenticationError the proof is not good
+   * @returns undefined: the request is not from a replica
+   * @throws AuthenticationError the proof is not valid
    */
   async verify(headers: Headers, address: string): Promise<VerifiedProof | undefined> {
     const proof = headers.get(proofHeader);
@@ -105,7 +106,7 @@ export class ReplicaKeys {
     return { dialer: name, answer, seconds, bound: { cluster, nonce } };
   }
 
-  /** The one of our keys that `mac` was made with; WebCrypto compares in constant time. */
+  /** The key that made `mac`. WebCrypto compares in constant time. */
   async #signerOf(text: Bytes, mac: Bytes): Promise<HmacKey | undefined> {
     for (const key of this.#keys) {
       if (await crypto.subtle.verify('HMAC', key, mac, text)) return key;
@@ -128,24 +129,24 @@ function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** What a proof says that is signed with one of our keys, for our address, and not too old. */
+/** A proof that is signed with one of our keys, for our address, and not too old. */
 export interface VerifiedProof {
   readonly dialer: string;
   /** Proves to the caller that we have the key too. */
   readonly answer: string;
   /** When the caller made it, in seconds since 1970. */
   readonly seconds: number;
-  /** Undefined: the proof is that of a replica of culvert 0.1, for any cluster and as often as somebody shows it. */
+  /** Undefined: a replica of culvert 0.1 made the proof. It is valid for any cluster, and more than once. */
   readonly bound: { readonly cluster: string; readonly nonce: string } | undefined;
 }
 
-/** What a replica shows to another, and what the other one has to answer. */
+/** What a replica sends to another replica, and what the other replica must answer. */
 export interface ReplicaProof {
   readonly headers: Readonly<Record<string, string>>;
   readonly answer: string;
 }
 
-/** Whether the answer is the one that only a replica can give; in constant time. */
+/** Whether `given` is the answer that only a replica can give. Compares in constant time. */
 export function isAnswer(given: string | undefined, { answer }: ReplicaProof): boolean {
   if (given?.length !== answer.length) return false;
   let difference = 0;

@@ -1,28 +1,28 @@
 import { AuthenticationUnavailableError } from './authenticator.ts';
 
-/** Bounds on the questions to the hub's API server about tokens. */
+/** Limits on TokenReviews at the hub cluster's API server. */
 export const reviewLimits = {
-  /** Questions that are asked at a time. */
+  /** Reviews that run at a time. */
   maxAsked: 16,
-  /** Questions that wait for their turn. */
+  /** Reviews that wait for their turn. */
   maxWaiting: 256,
-  /** The part of those two that the requests of one address may use. */
+  /** The part of both limits that the requests of one address may use. */
   addressPart: 1 / 2,
 } as const;
 
-/** Asks a few questions at a time. The others wait in their order, and beyond a bound they are not asked at all. */
+/** Runs a few reviews at a time. Others wait in order, and beyond a limit they fail at once. */
 export class ReviewQueue {
   #asked = 0;
-  /** Call one to let its question be asked. */
+  /** Each function starts a review that waits. */
   readonly #waiting: (() => void)[] = [];
-  /** Questions of each address, asked or waiting. */
+  /** Reviews of each address that run or wait. */
   readonly #ofAddress = new Map<string, number>();
 
   /**
    * Calls `ask` when it is its turn.
    *
-   * @param address whose request it is for; undefined: not known, and not limited
-   * @throws AuthenticationUnavailableError too many questions wait, in total or of this address; what `ask` throws
+   * @param address of the client; undefined: unknown, and not limited
+   * @throws AuthenticationUnavailableError too many reviews wait, in total or of this address; what `ask` throws
    */
   async run<T>(address: string | undefined, ask: () => Promise<T>): Promise<T> {
     const { maxAsked, maxWaiting, addressPart } = reviewLimits;
@@ -40,7 +40,7 @@ export class ReviewQueue {
       try {
         return await ask();
       } finally {
-        // The place of this question goes to the one that has waited longest.
+        // The review that has waited longest takes the place of this one.
         const next = this.#waiting.shift();
         if (next === undefined) this.#asked--;
         else next();

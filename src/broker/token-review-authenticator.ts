@@ -1,6 +1,5 @@
 import { credentialHeader } from '../base/tokens/certificate-token.ts';
 import type { Clock } from '../base/clock.ts';
-import { isClusterName } from '../base/names/cluster-name.ts';
 import {
   AuthenticationError,
   type Authenticator,
@@ -9,44 +8,46 @@ import {
   type Peer,
 } from './authenticator.ts';
 import { ReviewQueue } from './review-queue.ts';
+import { isClusterName } from '../base/names/cluster-name.ts';
 
-/** Asks the hub's API server whose token this is. */
+/** Asks the hub cluster's API server about tokens. */
 export interface TokenReviewer {
   /**
-   * The name of the user; undefined: the token is nobody's.
+   * The name of the token's user; undefined: the API server does not know the token.
    *
    * @throws AuthenticationUnavailableError the API server does not answer
    */
   userOf(token: string): Promise<string | undefined>;
 }
 
-/** The ServiceAccount that the token driver of a registration gives to the agents of a cluster, in the namespace of the cluster. */
+/** The ServiceAccount of a cluster's agents, in the namespace of the cluster, when a registration uses the token driver. */
 const agentServiceAccount = 'cluster-proxy-agent';
 
 /**
- * How long an answer of the API server holds, in milliseconds, and how many answers are kept. A token that was refused may be one that is
- * not known yet. Anyone can make tokens that are refused, so those answers do not take the place of good ones.
+ * How long an answer of the API server is valid, in milliseconds, and how many answers are kept. A refused
+ * token may be unknown only for the moment. Anyone can make tokens that are refused, so refusals have a table
+ * of their own.
  */
-const held = {
+const kept = {
   good: { forMs: 60_000, most: 10_000 },
   bad: { forMs: 10_000, most: 2_000 },
 } as const;
 
-interface Held {
+interface Answer {
   readonly user: string | undefined;
   readonly untilMs: number;
 }
 
-/** Knows agents by the token of their ServiceAccount on the hub. Everybody else is for the next authenticator. */
+/** Authenticates agents by the token of their ServiceAccount on the hub cluster. Other requests go to the next authenticator. */
 export class TokenReviewAuthenticator implements Authenticator {
   readonly #reviewer: TokenReviewer;
   readonly #next: Authenticator;
   readonly #clock: Clock;
   readonly #queue = new ReviewQueue();
-  // By a digest that nobody can make from a token without this process's key, the oldest first.
-  readonly #good = new Map<string, Held>();
-  readonly #bad = new Map<string, Held>();
-  /** Questions that have no answer yet. */
+  // By a keyed digest of the token, so that a table of digests is useless without this process's key; oldest first.
+  readonly #good = new Map<string, Answer>();
+  readonly #bad = new Map<string, Answer>();
+  /** Reviews that have no answer yet. */
   readonly #open = new Map<string, Promise<string | undefined>>();
   readonly #key = crypto.subtle.generateKey({ name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
 
@@ -59,7 +60,7 @@ export class TokenReviewAuthenticator implements Authenticator {
   async authenticate(headers: Headers, peer: Peer): Promise<Identity> {
     const token = bearerToken(headers.get(credentialHeader));
     if (token === undefined) return await this.#next.authenticate(headers, peer);
-    // Only what claims to be such a token is worth a question to the API server.
+    // The API server is asked only about tokens that claim to be of such a ServiceAccount.
     const claimed = clusterOf(claimedUser(token));
     if (claimed === undefined) {
       throw new AuthenticationError(
@@ -77,7 +78,7 @@ export class TokenReviewAuthenticator implements Authenticator {
     const digest = await this.#digestOf(token);
     const known = this.#good.get(digest) ?? this.#bad.get(digest);
     if (known !== undefined && known.untilMs > this.#clock.now()) return known.user;
-    // Whoever comes while the question is on its way gets its answer.
+    // Requests with the same token share one review.
     let open = this.#open.get(digest);
     if (open === undefined) {
       open = this.#ask(digest, token, address).finally(() => this.#open.delete(digest));
@@ -93,7 +94,7 @@ export class TokenReviewAuthenticator implements Authenticator {
   ): Promise<string | undefined> {
     const user = await this.#queue.run(address, () => this.#reviewer.userOf(token));
     const [answers, { forMs, most }] =
-      user === undefined ? [this.#bad, held.bad] : [this.#good, held.good];
+      user === undefined ? [this.#bad, kept.bad] : [this.#good, kept.good];
     this.#good.delete(digest);
     this.#bad.delete(digest);
     answers.set(digest, { user, untilMs: this.#clock.now() + forMs });
@@ -110,13 +111,13 @@ export class TokenReviewAuthenticator implements Authenticator {
   }
 }
 
-/** The user that a ServiceAccount token claims, believed by nobody. */
+/** The user that a ServiceAccount token claims. The token is not verified. */
 function claimedUser(token: string): string | undefined {
   const { sub } = unverifiedClaims(token);
   return typeof sub === 'string' ? sub : undefined;
 }
 
-/** What a token claims, believed by nobody: only the API server knows whether it is true. Empty for what is no token. */
+/** The claims of a token that is not verified: only the API server knows whether they are true. Empty where the text is no token. */
 export function unverifiedClaims(token: string): {
   readonly sub?: unknown;
   readonly aud?: unknown;

@@ -12,13 +12,13 @@ function settableClock(): Clock & { nowMs: number } {
   };
 }
 
-it('admits a second worth of connections at once and refuses the next', () => {
+it('The accept rate admits the connections of one second at once and refuses the next', () => {
   const rate = new AcceptRate(3, settableClock());
   expect([rate.admit(), rate.admit(), rate.admit()]).toEqual([0, 0, 0]);
   expect(rate.admit()).toBeGreaterThan(0);
 });
 
-it('admits again as time passes, and never saves up more than a second', () => {
+it('The accept rate admits again as time passes, and never saves up more than one second', () => {
   const clock = settableClock();
   const rate = new AcceptRate(2, clock);
   rate.admit();

@@ -35,10 +35,10 @@ function setUp() {
   return { clock, relay, admission, identify, acceptRate, asked: () => asked };
 }
 
-describe('admission', () => {
+describe('Admission', () => {
   const { refusals } = defaultAdmissionLimits;
 
-  it('looks at no more credentials of an address that had too many refused, and at those of others', async () => {
+  it('Admission stops checking credentials of an address with too many refused requests, and still checks those of others', async () => {
     const { identify, asked, clock } = setUp();
     for (let at = 0; at < refusals.burst; at++) {
       expect(await identify(bearer(`bad ${at}`), stranger)).toMatchObject({ status: 401 });
@@ -56,7 +56,7 @@ describe('admission', () => {
     expect(await identify(bearer('good'), stranger)).toMatchObject({ kind: 'agent' });
   });
 
-  it('refuses requests without a credential at no cost for those with one from the same address', async () => {
+  it('Admission refuses requests without a credential and does not count them against their address', async () => {
     const { identify } = setUp();
     for (let at = 0; at < 10 * refusals.burst; at++) {
       expect(await identify(new Headers(), stranger)).toMatchObject({ status: 401 });
@@ -64,7 +64,7 @@ describe('admission', () => {
     expect(await identify(bearer('good'), stranger)).toMatchObject({ kind: 'agent' });
   });
 
-  it('leaves the accept rate to those who are let in', async () => {
+  it('Admission uses up the accept rate only for clients that it admits', async () => {
     const { identify, admission } = setUp();
     for (let at = 0; at < 100; at++) {
       await identify(bearer('bad'), stranger);
@@ -77,7 +77,7 @@ describe('admission', () => {
     expect(admission.rateRefusal()).toMatchObject({ status: 503, code: 'overloaded' });
   });
 
-  it('limits how often the agents of one cluster connect, and nobody else for it', () => {
+  it('Admission limits how often the agents of one cluster connect, without limiting other clusters', () => {
     const { admission } = setUp();
     const { burst } = defaultAdmissionLimits.agents;
     for (let at = 0; at < burst; at++) expect(admission.agentRefusal('c1')).toBeUndefined();
@@ -85,7 +85,7 @@ describe('admission', () => {
     expect(admission.agentRefusal('c2')).toBeUndefined();
   });
 
-  it('limits the part of the accept rate that one dialer uses', () => {
+  it('Admission limits the part of the accept rate that one dialer uses', () => {
     const { admission, acceptRate } = setUp();
     const admitted = Array.from({ length: 100 }, () => admission.dialerRefusal('c1', 'd'));
     expect(admitted.filter((refusal) => refusal === undefined)).toHaveLength(
@@ -94,7 +94,7 @@ describe('admission', () => {
     expect(admission.dialerRefusal('c1', 'other')).toBeUndefined();
   });
 
-  it('limits the tunnels of a cluster and the sessions of a dialer, until some have ended', async () => {
+  it('Admission limits the tunnels of a cluster and the sessions of a dialer until some have ended', async () => {
     const { clock, relay, admission } = setUp();
     const { maxTunnelsPerCluster, maxSessionsPerDialer } = defaultAdmissionLimits;
     const tunnels = Array.from({ length: maxTunnelsPerCluster }, (_, at) => {

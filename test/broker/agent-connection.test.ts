@@ -76,8 +76,8 @@ function unreadLink(room = 256 * 1024) {
 const portOf = (relay: Relay, agent: string) =>
   new AgentConnection(relay, fullLink(), { cluster: 'c1', agent, tunnel: 0 });
 
-describe('agent port', () => {
-  it('shares neither sessions nor waiting dialers with another', () => {
+describe('AgentConnection', () => {
+  it('An agent connection shares neither sessions nor paused dialers with another', () => {
     const relay = makeRelay();
     const [one, two] = [portOf(relay, 'one'), portOf(relay, 'two')];
     const link = fullLink();
@@ -91,7 +91,7 @@ describe('agent port', () => {
     expect(link.paused).toBe(false);
   });
 
-  it('tells whoever waits for its claim once that is made, and at once from then on', async () => {
+  it('An agent connection resolves waiting callers when its claim is made, and later callers at once', async () => {
     const directory = new SlowDirectory();
     const port = portOf(makeRelay(directory), 'one');
     port.onFrame(FrameType.hello, 0, 0, hello);
@@ -103,7 +103,7 @@ describe('agent port', () => {
     port.onClose(undefined);
   });
 
-  it('tells whoever waits for its claim when it is gone before', async () => {
+  it('An agent connection resolves waiting callers when it closes before its claim is made', async () => {
     const port = portOf(makeRelay(new SlowDirectory()), 'one');
     port.onFrame(FrameType.hello, 0, 0, hello);
     const { made } = port.claim;
@@ -114,11 +114,11 @@ describe('agent port', () => {
   });
 });
 
-describe('an agent port whose peers do not read', () => {
+describe('An agent connection whose peers do not read', () => {
   const name = { cluster: 'c1', agent: 'a', tunnel: 0 };
   const failure = encodeMessage({ code: 'refused', message: 'connection refused' });
 
-  it('answers no more PINGs of the agent than its link has room for', () => {
+  it('An agent connection answers no more PINGs than its link has room for', () => {
     const { link, sent } = unreadLink(2000);
     const port = new AgentConnection(makeRelay(), link, name);
     for (let ask = 0; ask < 10_000; ask++) {
@@ -128,13 +128,13 @@ describe('an agent port whose peers do not read', () => {
     port.onClose(undefined);
   });
 
-  it('refuses a PING of another length than 8 bytes', () => {
+  it('An agent connection refuses a PING that does not have 8 bytes', () => {
     const port = new AgentConnection(makeRelay(), unreadLink().link, name);
     expect(() => port.onFrame(FrameType.ping, 0, 0, new Uint8Array(9))).toThrow('8');
     port.onClose(undefined);
   });
 
-  it('tells the dialers once that the agent goes, however often it says so', () => {
+  it('An agent connection sends one GOAWAY to each dialer, however many the agent sends', () => {
     const port = portOf(makeRelay(), 'one');
     let goAways = 0;
     const dialer = { ...played(fullLink()), sendGoAway: () => void goAways++ };
@@ -147,14 +147,14 @@ describe('an agent port whose peers do not read', () => {
     port.onClose(undefined);
   });
 
-  it('ends a tunnel whose agent sends GOAWAY before HELLO', () => {
+  it('An agent connection refuses GOAWAY before HELLO', () => {
     const port = portOf(makeRelay(), 'one');
     const goAway = () => port.onFrame(FrameType.goaway, 0, 0, new Uint8Array(0));
     expect(goAway).toThrow('GOAWAY came before HELLO');
     port.onClose(undefined);
   });
 
-  it('passes PING and PONG on to a dialer only while its link has room', () => {
+  it("An agent connection passes PING and PONG to a dialer only while the dialer's link has room", () => {
     const port = portOf(makeRelay(), 'one');
     const { link, sent, closes } = unreadLink(1000);
     const session = port.sessions.attach(played(link), '0'.repeat(32), false);
@@ -165,7 +165,7 @@ describe('an agent port whose peers do not read', () => {
     port.onClose(undefined);
   });
 
-  it('closes a dialer that lets 8 MiB of answers wait, and no other', () => {
+  it('An agent connection closes only the dialer for which 8 MiB of control frames wait', () => {
     const port = portOf(makeRelay(), 'one');
     const [unread, other] = [unreadLink(1000), unreadLink()];
     const session = port.sessions.attach(played(unread.link), '0'.repeat(32), false);
@@ -181,7 +181,7 @@ describe('an agent port whose peers do not read', () => {
     port.onClose(undefined);
   });
 
-  it('loses the tunnel of an agent that never reads of the dialers that come and go', () => {
+  it('An agent connection closes when its agent never reads ATTACH and DETACH', () => {
     const { link, closes } = unreadLink(-127.99 * 2 ** 20);
     const port = new AgentConnection(makeRelay(), link, name);
     for (let come = 0; come < 10_000 && closes.length === 0; come++) {
@@ -193,8 +193,8 @@ describe('an agent port whose peers do not read', () => {
   });
 });
 
-describe('hub', () => {
-  it('knows whether an agent has its other tunnel here', () => {
+describe('Relay.holdsAnother', () => {
+  it("The relay knows whether an agent's process has its other tunnel here", () => {
     const relay = makeRelay();
     const port = portOf(relay, 'one');
     const holdsAnother = (cluster: string, agent: string, tunnel: number) =>

@@ -6,14 +6,14 @@ import {
   TokenVerifier,
 } from '../../src/base/tokens/enrolment-token.ts';
 import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
-import type { LogFields, Logger } from '../../src/base/log/logger.ts';
-import { silentLogger } from '../../src/base/log/logger.ts';
+import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp, type RequestRuntime } from '../../src/broker/app.ts';
 import { openAuthenticator } from '../../src/broker/authenticator.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { TokenAuthenticator } from '../../src/broker/token-authenticator.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 const hourMs = 3_600_000;
 const keys = await generateTokenKeyPair();
@@ -72,8 +72,8 @@ const agentHeaders = (token: string, cluster = 'c1') => ({
   'Culvert-Agent': 'agent-1',
 });
 
-describe('admission of agents', () => {
-  it('lets an agent in as the cluster that its token names', async () => {
+describe('The route for agents', () => {
+  it('The route for agents admits an agent as the cluster that its token names', async () => {
     const { attempt } = makeApp();
     const token = await tokenFor({ kind: 'agent', cluster: 'c1' });
     expect(await attempt({ path: '/v1/agent', headers: agentHeaders(token) })).toMatchObject({
@@ -81,7 +81,7 @@ describe('admission of agents', () => {
     });
   });
 
-  it('answers 403 to a token of another cluster, before the upgrade', async () => {
+  it('The route for agents answers 403 to a token of another cluster, before the upgrade', async () => {
     const { attempt, lines } = makeApp();
     const token = await tokenFor({ kind: 'agent', cluster: 'c1' });
     const answer = await attempt({ path: '/v1/agent', headers: agentHeaders(token, 'c2') });
@@ -90,7 +90,7 @@ describe('admission of agents', () => {
     expect(lines.join()).toContain('c1 only, not for c2');
   });
 
-  it('answers 403 to the token of a dialer', async () => {
+  it('The route for agents answers 403 to the token of a dialer', async () => {
     const { attempt } = makeApp();
     const token = await tokenFor({ kind: 'dialer', name: 'bridge' });
     const answer = await attempt({ path: '/v1/agent', headers: agentHeaders(token) });
@@ -135,12 +135,12 @@ describe('admission of agents', () => {
     },
   );
 
-  it('answers 426 to a request that is no upgrade', async () => {
+  it('The route for agents answers 426 to a request that is no upgrade', async () => {
     const { attempt } = makeApp();
     expect(await attempt({ path: '/v1/agent', upgrade: false })).toMatchObject({ status: 426 });
   });
 
-  it('tells those over the accept rate when to come back', async () => {
+  it('The route for agents answers 503 with Retry-After above the accept rate', async () => {
     const { attempt } = makeApp({ open: true, acceptRate: 1 });
     const headers = { 'Culvert-Cluster': 'c1', 'Culvert-Agent': 'a' };
     expect(await attempt({ path: '/v1/agent', headers })).toMatchObject({ upgraded: true });
@@ -149,7 +149,7 @@ describe('admission of agents', () => {
     expect(Number(second.response.headers.get('Retry-After'))).toBeGreaterThan(0);
   });
 
-  it('takes nobody while it drains', async () => {
+  it('The route for agents answers 503 while the broker drains', async () => {
     const { relay, attempt } = makeApp({ open: true });
     relay.close();
     const headers = { 'Culvert-Cluster': 'c1', 'Culvert-Agent': 'a' };
@@ -159,31 +159,31 @@ describe('admission of agents', () => {
   });
 });
 
-describe('admission of dialers', () => {
+describe('The route for dialers', () => {
   const path = '/v1/clusters/c1/session';
 
-  it('lets a dialer in by its token', async () => {
+  it('The route for dialers admits a dialer by its token', async () => {
     const { attempt } = makeApp();
     const token = await tokenFor({ kind: 'dialer', name: 'bridge' });
     const headers = { Authorization: `Bearer ${token}` };
     expect(await attempt({ path, headers })).toMatchObject({ upgraded: true });
   });
 
-  it('answers 403 to the token of an agent, even of that cluster', async () => {
+  it('The route for dialers answers 403 to the token of an agent, even of that cluster', async () => {
     const { attempt } = makeApp();
     const token = await tokenFor({ kind: 'agent', cluster: 'c1' });
     const headers = { Authorization: `Bearer ${token}` };
     expect(await attempt({ path, headers })).toMatchObject({ status: 403, upgraded: false });
   });
 
-  it('answers 401 without a token', async () => {
+  it('The route for dialers answers 401 without a token', async () => {
     const { attempt } = makeApp();
     expect(await attempt({ path })).toMatchObject({ status: 401, upgraded: false });
   });
 });
 
-describe('the other routes', () => {
-  it('shows names of clusters to dialers only', async () => {
+describe('Other routes of the broker', () => {
+  it('The status shows names of clusters to dialers only', async () => {
     const { attempt } = makeApp();
     const ask = (headers: Record<string, string>) =>
       attempt({ path: '/v1/status', headers, upgrade: false });
@@ -195,7 +195,7 @@ describe('the other routes', () => {
     expect(await answer.response.json()).toMatchObject({ replica: 'r', clusters: [] });
   });
 
-  it('is healthy always and ready until it drains', async () => {
+  it('The broker is healthy always and ready until it drains', async () => {
     const { relay, attempt } = makeApp();
     const ask = async (path: string) => (await attempt({ path, upgrade: false })).status;
     expect([await ask('/healthz'), await ask('/readyz')]).toEqual([200, 200]);
@@ -203,7 +203,7 @@ describe('the other routes', () => {
     expect([await ask('/healthz'), await ask('/readyz')]).toEqual([200, 503]);
   });
 
-  it('says nothing about the directory at /readyz', async () => {
+  it('The answer of /readyz says nothing about the directory', async () => {
     const { relay, attempt } = makeApp();
     Object.defineProperty(relay.options.directory, 'degraded', {
       value: 'redis.example.com is away',
@@ -212,7 +212,7 @@ describe('the other routes', () => {
     expect(await response.text()).toBe('ok');
   });
 
-  it('serves metrics, and 404 as JSON elsewhere', async () => {
+  it('The app serves metrics, and answers unknown paths with 404 as JSON', async () => {
     const { attempt } = makeApp();
     const metrics = await attempt({ path: '/metrics', upgrade: false });
     expect(await metrics.response.text()).toBe('up 1\n');

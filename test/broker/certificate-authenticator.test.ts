@@ -34,27 +34,27 @@ const tokenOf = async ({ key, certificate }: AgentCertificate, cluster = 'c1') =
 };
 const c1: Identity = { kind: 'agent', cluster: 'c1', registered: true };
 
-describe('an agent', () => {
-  it('is known by the certificate of its TLS handshake', async () => {
+describe('An agent with a certificate', () => {
+  it('An agent is authenticated by the certificate of its TLS handshake', async () => {
     const shown = tlsOf(await agents.issue());
     expect(await authenticator().authenticate(new Headers(), shown)).toEqual(c1);
   });
 
   it.each(['ec', 'p384', 'rsa', 'ed25519'] as const)(
-    'is known by a token with a key of %s where TLS ends before the broker',
+    'An agent is authenticated by a token with a key of %s where TLS ends before the broker',
     async (kind) => {
       const headers = await tokenOf(await agents.issue({ kind }));
       expect(await authenticator().authenticate(headers, noTls)).toEqual(c1);
     },
   );
 
-  it('is known by its token behind a proxy that shows a certificate of its own', async () => {
+  it('An agent is authenticated by its token behind a proxy that shows its own certificate', async () => {
     const proxy = tlsOf(await strangers.issue({ cluster: 'c9' }));
     const headers = await tokenOf(await agents.issue());
     expect(await authenticator().authenticate(headers, proxy)).toEqual(c1);
   });
 
-  it('is known while either CA of a rotation signs', async () => {
+  it('An agent is authenticated by either CA of a rotation', async () => {
     const both = authenticator(nobody, strangers.pem + agents.pem);
     for (const ca of [agents, strangers]) {
       expect(await both.authenticate(new Headers(), tlsOf(await ca.issue()))).toEqual(c1);
@@ -91,7 +91,7 @@ const cases: readonly (readonly [
   ],
 ];
 
-describe('a certificate', () => {
+describe('A certificate', () => {
   const issue = async ({ by, ...options }: (typeof cases)[number][2]) => {
     const old = await AgentAuthority.create('old', new Date(Date.now() - minute));
     const issuers = { stranger: strangers, old };
@@ -102,20 +102,20 @@ describe('a certificate', () => {
     };
   };
 
-  it.each(cases)('%s makes nobody an agent in the handshake: %s', async (_, code, options) => {
+  it.each(cases)('A certificate %s is refused in the handshake: %s', async (_, code, options) => {
     const { shown, known } = await issue(options);
     const refused = known.authenticate(new Headers(), tlsOf(shown));
     await expect(refused).rejects.toThrow(AuthenticationError);
     await expect(refused).rejects.toThrow(`the certificate is refused (${code})`);
   });
 
-  it.each(cases)('%s makes nobody an agent in a token: %s', async (_, code, options) => {
+  it.each(cases)('A certificate %s is refused in a token: %s', async (_, code, options) => {
     const { shown, known } = await issue(options);
     const refused = known.authenticate(await tokenOf(shown), noTls);
     await expect(refused).rejects.toThrow(`the certificate is refused (${code})`);
   });
 
-  it('that an agent makes with its own as a CA is of no use', async () => {
+  it('A certificate that an agent has signed with its own certificate is refused', async () => {
     const agent = await agents.issue();
     const { issueCertificate, publicKeyDerOf } = await import('../../src/base/x509/index.ts');
     const { agentSubject } = await import('../../src/base/names/agent-subject.ts');
@@ -134,31 +134,31 @@ describe('a certificate', () => {
     await expect(authenticator().authenticate(token, noTls)).rejects.toThrow('unknown_ca');
   });
 
-  it('is judged by what is shown first: the chain behind it lends nothing', async () => {
+  it('A certificate is judged alone, whatever chain follows it', async () => {
     const chain = tlsOf(await strangers.issue(), await agents.issue());
     await expect(authenticator().authenticate(new Headers(), chain)).rejects.toThrow('unknown_ca');
   });
 
-  it('that is garbage is refused in words', async () => {
+  it('A certificate that cannot be parsed is refused with a sentence', async () => {
     const garbage = { certificates: [new Uint8Array([1, 2, 3])] };
     await expect(authenticator().authenticate(new Headers(), garbage)).rejects.toThrow('malformed');
   });
 });
 
-describe('a token', () => {
-  it('that names another cluster than its certificate is refused', async () => {
+describe('A token with a certificate', () => {
+  it('A token that names another cluster than its certificate is refused', async () => {
     const headers = await tokenOf(await agents.issue({ cluster: 'c1' }), 'c2');
     await expect(authenticator().authenticate(headers, noTls)).rejects.toThrow('bad_claims');
   });
 
-  it('of another agent, taken together with an own certificate, opens what the certificate opens', async () => {
+  it('A stolen token beside an own certificate gives only the rights of the certificate', async () => {
     const taken = await tokenOf(await agents.issue({ cluster: 'c2' }), 'c2');
     const own = tlsOf(await agents.issue({ cluster: 'c1' }));
     expect(await authenticator().authenticate(taken, own)).toEqual(c1);
   });
 });
 
-describe('who shows something else', () => {
+describe('A client without a valid certificate', () => {
   const other: Identity = { kind: 'dialer', name: 'somebody' };
   const next = { authenticate: () => Promise.resolve(other) };
 
@@ -172,7 +172,7 @@ describe('who shows something else', () => {
     expect(await authenticator(next).authenticate(shown, noTls)).toEqual(other);
   });
 
-  it('besides a certificate that counts for nothing is for the next as well', async () => {
+  it('Another credential beside a certificate that is not valid goes to the next authenticator', async () => {
     const proxy = tlsOf(await strangers.issue());
     const headers = new Headers({ Authorization: 'Bearer a.b.c' });
     expect(await authenticator(next).authenticate(headers, proxy)).toEqual(other);
@@ -182,7 +182,7 @@ describe('who shows something else', () => {
   });
 });
 
-it('refuses a bundle without a certificate, or with one that is not that of a CA', async () => {
+it('AgentCertificates refuses a bundle without a CA certificate', async () => {
   expect(() => AgentCertificates.fromPem('garbage')).toThrow(X509Error);
   const { certificate } = await agents.issue();
   expect(() => AgentCertificates.fromPem(certificate.pem)).toThrow('is not that of a CA');

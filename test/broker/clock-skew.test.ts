@@ -5,13 +5,14 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent } from '../../src/agent/agent.ts';
 import { maxCorrectionMs } from '../../src/agent/broker-clock.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { AgentClocks } from '../../src/broker/agent-clocks.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
 import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
 import { startIngress } from '../../testkit/network/ingress.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 const differs = 'the clocks of agent and broker differ';
 const agentDiffers = 'the clock of an agent differs';
@@ -29,14 +30,14 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-function recorder(): { readonly lines: LogFields[]; readonly log: Logger } {
-  const lines: LogFields[] = [];
+function recorder(): { readonly lines: Record<string, unknown>[]; readonly log: Logger } {
+  const lines: Record<string, unknown>[] = [];
   const say = (event: string, fields?: LogFields) => void lines.push({ event, ...fields });
   const log: Logger = { ...silentLogger, info: say, warn: say, error: say, child: () => log };
   return { lines, log };
 }
 
-const numberOf = async (lines: readonly LogFields[], metric: string) => {
+const numberOf = async (lines: readonly Record<string, unknown>[], metric: string) => {
   const address = String(lines.find(({ event }) => event === 'status listens')?.['address']);
   const text = await (await fetch(`http://${address}/metrics`)).text();
   return Number(new RegExp(`^${metric} (.*)$`, 'm').exec(text)?.[1]);
@@ -70,12 +71,12 @@ async function start(skewMs: number) {
   return { agent, ofAgent: ofAgent.lines, ofBroker: ofBroker.lines };
 }
 
-const named = (lines: readonly LogFields[], wanted: string) =>
+const named = (lines: readonly Record<string, unknown>[], wanted: string) =>
   lines.filter(({ event }) => event === wanted);
 
-describe('an agent whose clock is wrong', () => {
+describe('An agent whose clock is wrong', () => {
   it.each([-30 * 60_000, -3 * 60_000, 3 * 60_000, 30 * 60_000])(
-    'by %d ms gets in at once, and both ends say so once',
+    'An agent whose clock is wrong by %d ms connects at once, and both ends log it once',
     async (skewMs) => {
       const { agent, ofAgent, ofBroker } = await start(skewMs);
       await agent.connected;
@@ -92,7 +93,7 @@ describe('an agent whose clock is wrong', () => {
     },
   );
 
-  it('by more than is corrected is refused, and both clocks are in the message', async () => {
+  it('An agent whose clock is too wrong to be corrected is refused with both times in the message', async () => {
     const { ofAgent } = await start(maxCorrectionMs + 600_000);
     await expect.poll(() => named(ofAgent, 'no connection to the broker').length).toBe(1);
     expect(named(ofAgent, 'no connection to the broker')[0]?.['error']).toMatch(
@@ -101,14 +102,14 @@ describe('an agent whose clock is wrong', () => {
     expect(named(ofAgent, differs)[0]?.['next']).toMatch(/set the clock/);
   });
 
-  it('only a little is no news', async () => {
+  it('An agent whose clock is slightly wrong is not logged', async () => {
     const { agent, ofAgent, ofBroker } = await start(2_000);
     await agent.connected;
     expect([...named(ofAgent, differs), ...named(ofBroker, agentDiffers)]).toEqual([]);
   });
 });
 
-describe('the clocks of agents', () => {
+describe('AgentClocks', () => {
   const startMs = Date.parse('2026-01-01T00:00:00Z');
   const make = () => {
     const { lines, log } = recorder();
@@ -119,7 +120,7 @@ describe('the clocks of agents', () => {
     return { clocks, lines, observe, pass: (ms: number) => void (nowMs += ms) };
   };
 
-  it('are known by the greatest difference, of those that were seen within an hour', () => {
+  it('AgentClocks reports the greatest difference among agents seen within an hour', () => {
     const { clocks, lines, observe, pass } = make();
     observe('a', 40_000);
     observe('b', -90_000);
@@ -133,7 +134,7 @@ describe('the clocks of agents', () => {
     expect(clocks.greatestDifferenceS()).toBe(0);
   });
 
-  it('are not remembered without end, and nothing is made of what is no time', () => {
+  it('AgentClocks forgets the oldest agents, and ignores malformed times', () => {
     const { clocks, lines, observe } = make();
     for (const said of [undefined, '', 'yesterday', '2026', '1e99', '2026-01-01T00:00:00+09:00']) {
       clocks.observe('c1', 'x', said);

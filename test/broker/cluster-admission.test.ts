@@ -76,8 +76,8 @@ function world() {
   return { clock, api, acceptance, tunnel, set, remove };
 }
 
-describe('a registered agent', () => {
-  it('is let in while the hub accepts its cluster', async () => {
+describe('A registered agent', () => {
+  it('A registered agent is admitted while the hub cluster accepts its cluster', async () => {
     const { clock, acceptance } = world();
     await clock.advance(10);
     expect(acceptance.refusal(registered('c1'))).toBeUndefined();
@@ -106,7 +106,7 @@ describe('a registered agent', () => {
     expect(w.acceptance.refusal(registered('c1'))).toBeUndefined();
   });
 
-  it('loses its tunnel within a minute when it has said HELLO after its cluster was revoked', async () => {
+  it('A registered agent loses its tunnel within a minute if its HELLO came after its cluster was revoked', async () => {
     const w = world();
     await w.clock.advance(10);
     const late = w.tunnel(registered('c1'));
@@ -119,7 +119,7 @@ describe('a registered agent', () => {
     expect(late.state.closedBy).toBe('forbidden');
   });
 
-  it('is let in while the hub has not been heard, and looked at again when it is', async () => {
+  it('A registered agent is admitted before the hub cluster has answered, and checked again afterwards', async () => {
     const w = world();
     w.api.goAway();
     await w.clock.advance(60_000);
@@ -133,7 +133,7 @@ describe('a registered agent', () => {
     expect(early.state.closedBy).toBe('forbidden');
   });
 
-  it('keeps its tunnel while the API server is away', async () => {
+  it('A registered agent keeps its tunnel while the API server is away', async () => {
     const w = world();
     await w.clock.advance(10);
     const own = w.tunnel(registered('c1'));
@@ -150,8 +150,8 @@ describe('a registered agent', () => {
   });
 });
 
-describe('an agent with an enrolment token', () => {
-  it('is not of the relay: it is let in and stays, whatever ManagedClusters there are', async () => {
+describe('An agent with an enrolment token', () => {
+  it('An agent with an enrolment token is admitted and stays, whatever ManagedClusters there are', async () => {
     const w = world();
     await w.clock.advance(10);
     expect(w.acceptance.refusal(enrolled('c3'))).toBeUndefined();

@@ -28,7 +28,7 @@ import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 const alias = await clusterAlias('victim');
 const longest = 'a'.repeat(63);
 
-describe('the name of a cluster', () => {
+describe('The name of a cluster', () => {
   it.each([
     'victim',
     '1st',
@@ -37,7 +37,7 @@ describe('the name of a cluster', () => {
     alias.slice(0, -1),
     `${alias}0`,
     'cluster-proxy',
-  ])('may be %s', (name) =>
+  ])('The name of a cluster may be %s', (name) =>
     expect([isClusterName(name), isClusterAlias(name)]).toEqual([true, false]),
   );
 
@@ -57,11 +57,11 @@ describe('the name of a cluster', () => {
     'vıctim',
     'ｖictim',
     'KVICTIM',
-  ])('must not be %j', (name) => expect(isClusterName(name)).toBe(false));
+  ])('The name of a cluster must not be %j', (name) => expect(isClusterName(name)).toBe(false));
 });
 
-describe('a cluster that is named like the alias of another one', () => {
-  it('gets no enrolment token, and one that was made otherwise is not accepted', async () => {
+describe('A cluster that is named like the alias of another', () => {
+  it('A cluster that is named like an alias gets no enrolment token, and a forged token is refused', async () => {
     const keys = await generateTokenKeyPair();
     const subject = { kind: 'agent', cluster: alias } as const;
     await expect(issueToken(keys.privateKeyPem, subject, 60_000)).rejects.toMatchObject({
@@ -78,7 +78,7 @@ describe('a cluster that is named like the alias of another one', () => {
     await expect(verifier.verify(forged)).rejects.toMatchObject({ code: 'bad_claims' });
   });
 
-  it('is named by no certificate and by no ServiceAccount', async () => {
+  it('A cluster that is named like an alias cannot be named by a certificate or a ServiceAccount', async () => {
     expect(clusterOfSubject(agentSubject('victim', 'a'))).toBe('victim');
     expect(clusterOfSubject(agentSubject(alias, 'a'))).toBeUndefined();
     const user = `system:serviceaccount:${alias}:cluster-proxy-agent`;
@@ -97,30 +97,40 @@ describe('a cluster that is named like the alias of another one', () => {
       'has believed its credential',
       { authenticate: async () => ({ kind: 'agent', cluster: alias }) },
     ],
-  ])('does not get in where the broker %s', async (_, authenticator) => {
-    const clock = new VirtualClock();
-    const relay = new Relay({
-      replica: 'r',
-      address: '',
-      directory: new MemoryDirectory(),
-      clock,
-      log: silentLogger,
-    });
-    const metrics = async () => ({ contentType: 'text/plain', text: '' });
-    const acceptRate = new AcceptRate(100, clock);
-    const app = createApp({ relay, authenticator, acceptRate, clock, metrics, log: silentLogger });
-    let upgrades = 0;
-    const runtime: RequestRuntime = {
-      acceptLink() {
-        upgrades++;
-        return new Response(null, { status: 204 });
-      },
-    };
-    const headers = { 'Culvert-Cluster': alias, 'Culvert-Agent': 'a' };
-    const answer = await app.request('/v1/agent', { headers }, runtime);
-    expect([answer.status, upgrades]).toEqual([400, 0]);
-    relay.close();
-  });
+  ])(
+    'A cluster that is named like an alias is refused where the broker %s',
+    async (_, authenticator) => {
+      const clock = new VirtualClock();
+      const relay = new Relay({
+        replica: 'r',
+        address: '',
+        directory: new MemoryDirectory(),
+        clock,
+        log: silentLogger,
+      });
+      const metrics = async () => ({ contentType: 'text/plain', text: '' });
+      const acceptRate = new AcceptRate(100, clock);
+      const app = createApp({
+        relay,
+        authenticator,
+        acceptRate,
+        clock,
+        metrics,
+        log: silentLogger,
+      });
+      let upgrades = 0;
+      const runtime: RequestRuntime = {
+        acceptLink() {
+          upgrades++;
+          return new Response(null, { status: 204 });
+        },
+      };
+      const headers = { 'Culvert-Cluster': alias, 'Culvert-Agent': 'a' };
+      const answer = await app.request('/v1/agent', { headers }, runtime);
+      expect([answer.status, upgrades]).toEqual([400, 0]);
+      relay.close();
+    },
+  );
 
   it.each<[string, (argv: readonly string[]) => unknown]>([
     ['agent', (argv) => readAgentOptions(['--broker-url', 'ws://127.0.0.1:1', ...argv], {})],
@@ -135,7 +145,7 @@ describe('a cluster that is named like the alias of another one', () => {
           {},
         ),
     ],
-  ])('cannot be given to culvert %s', (_, read) => {
+  ])('A cluster that is named like an alias cannot be an option of culvert %s', (_, read) => {
     expect(() => read(['--cluster', 'victim'])).not.toThrow();
     expect(() => read(['--cluster', alias])).toThrow(ConfigError);
     expect(() => read(['--cluster', alias])).toThrow('another cluster may be addressed');

@@ -40,8 +40,8 @@ function attached() {
   return { clock, agent, agentLink, link, port, dial };
 }
 
-describe('a dialer that dials without end', () => {
-  it('may make a burst of dials, and is then read as fast as it may dial', async () => {
+describe('A dialer that dials without end', () => {
+  it('A dialer that dials without end may make a burst, and is then read as fast as it may dial', async () => {
     const { clock, link, dial, agentLink } = attached();
     dial(relayLimits.dialBurst - 1);
     expect(link.paused).toBe(false);
@@ -55,7 +55,7 @@ describe('a dialer that dials without end', () => {
     expect(link.paused).toBe(true);
   });
 
-  it('is read without a pause while it dials no faster than that', async () => {
+  it('A dialer within the dial rate is read without a pause', async () => {
     const { clock, link, dial } = attached();
     for (let second = 0; second < 20; second++) {
       dial(relayLimits.dialsPerSecond - 1);
@@ -64,7 +64,7 @@ describe('a dialer that dials without end', () => {
     }
   });
 
-  it('stays paused while the tunnel of its agent is full', async () => {
+  it("A dialer that dials too fast stays paused while its agent's tunnel is full", async () => {
     const { clock, link, dial, agent, agentLink } = attached();
     dial(relayLimits.dialBurst);
     agentLink.room = 0;
@@ -77,7 +77,7 @@ describe('a dialer that dials without end', () => {
     expect(link.paused).toBe(false);
   });
 
-  it('leaves no timer behind', async () => {
+  it('A dialer that dials too fast leaves no timer behind', async () => {
     const { clock, link, dial, port } = attached();
     dial(relayLimits.dialBurst);
     port.onClose(undefined);

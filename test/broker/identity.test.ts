@@ -7,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { makeCertificateToken } from '../../src/base/tokens/certificate-token.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBridge } from '../../src/konnectivity-bridge/bridge.ts';
 import { ConnectError } from '../../src/tunnel/connect-error.ts';
 import { connectWebSocket } from '../../src/websocket/connect.ts';
@@ -20,6 +20,7 @@ import { makeTestCertificates, type TestCertificates } from '../../testkit/world
 import { isServed, openClient } from '../../testkit/world/front-client.ts';
 import { startIngress } from '../../testkit/network/ingress.ts';
 import { startTarget } from '../../testkit/world/target.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 /** Files are looked at every 5 s; a busy machine takes longer. */
 const reloaded = { timeout: 30_000, interval: 100 };
@@ -42,7 +43,7 @@ afterAll(async () => {
 interface World {
   readonly broker: RunningBroker;
   readonly port: number;
-  readonly lines: readonly LogFields[];
+  readonly lines: readonly Record<string, unknown>[];
   /** Paths of files that the broker was given, to be changed. */
   readonly files: Readonly<Record<'cert' | 'key' | 'agentCa', string>>;
   metrics(): Promise<string>;
@@ -59,7 +60,7 @@ async function startWorld(plain = false): Promise<World> {
   const tls = plain ? [] : ['--tls-cert', files.cert, '--tls-key', files.key];
   const listen = ['--listen', '127.0.0.1:0', '--status-listen', '127.0.0.1:0'];
   const { options } = readBrokerOptions([...listen, ...tls, '--agent-ca', files.agentCa], {});
-  const lines: LogFields[] = [];
+  const lines: Record<string, unknown>[] = [];
   const say = (event: string, fields?: LogFields) => void lines.push({ event, ...fields });
   const log: Logger = { ...silentLogger, info: say, warn: say, error: say, child: () => log };
   const broker = await startBroker(options, { log });
@@ -122,8 +123,8 @@ async function tokenHeader({ key, certificate }: AgentCertificate, cluster = 'c1
   return { 'Culvert-Authorization': `Bearer ${token.reveal()}` };
 }
 
-describe('an agent with the certificate of its registration', () => {
-  it('serves streams over a tunnel of mutual TLS', async () => {
+describe('An agent with the certificate of its registration', () => {
+  it('An agent with a registration certificate serves streams over mutual TLS', async () => {
     const world = await startWorld();
     const agent = await agentOf(
       '1st',
@@ -141,7 +142,7 @@ describe('an agent with the certificate of its registration', () => {
     expect(await isServed(client, `1st:${target.port}`)).toBe(true);
   });
 
-  it('gets in where an ingress ends TLS, by the token that is signed with its key', async () => {
+  it('An agent with a registration certificate is admitted behind an ingress by a token that is signed with its key', async () => {
     const world = await startWorld(true);
     await using ingress = await startIngress({
       tls: certificates.server,
@@ -161,7 +162,7 @@ describe('an agent with the certificate of its registration', () => {
     expect(agent.tunnelCount).toBe(1);
   });
 
-  it('shows the certificate that is there when it connects', async () => {
+  it('An agent reads its certificate again when it connects', async () => {
     const world = await startWorld();
     const path = await agents.directory(join(directory, 'late'), { cluster: 'c2' });
     const agent = await agentOf('c3', world.broker.url, path);
@@ -172,7 +173,7 @@ describe('an agent with the certificate of its registration', () => {
   });
 });
 
-describe('somebody who comes as an agent', () => {
+describe('A client that connects as an agent', () => {
   const cases: readonly (readonly [string, string, () => Promise<Shown>])[] = [
     [
       "with the certificate of cluster 1 and cluster 2's name",
@@ -223,24 +224,28 @@ describe('somebody who comes as an agent', () => {
     ],
   ];
 
-  it.each(cases)('%s is refused, logged and counted', async (_, expected, make) => {
-    const world = await startWorld();
-    const shown = await make();
-    const refusal = await refusalOf(knock(world, shown));
-    expect(refusal).toMatch(new RegExp(`^${expected}`));
-    const status = Number(refusal.slice(0, 3));
-    const line = world.lines.find(({ event }) => event === 'connection refused');
-    expect(line).toMatchObject({ status, path: '/v1/agent' });
-    // The agent hears the beginning of it.
-    expect(refusal).toContain(String(line?.['error']).slice(0, 100));
-    const token = shown.headers?.['Culvert-Authorization']?.split('.').at(-1) ?? 'no token at all';
-    expect(JSON.stringify(world.lines)).not.toContain(token);
-    expect(await world.metrics()).toContain(
-      `culvert_broker_rejected_connections_total{status="${status}"} 1`,
-    );
-  });
+  it.each(cases)(
+    'A client that connects as an agent %s is refused, logged and counted',
+    async (_, expected, make) => {
+      const world = await startWorld();
+      const shown = await make();
+      const refusal = await refusalOf(knock(world, shown));
+      expect(refusal).toMatch(new RegExp(`^${expected}`));
+      const status = Number(refusal.slice(0, 3));
+      const line = world.lines.find(({ event }) => event === 'connection refused');
+      expect(line).toMatchObject({ status, path: '/v1/agent' });
+      // The agent hears the beginning of it.
+      expect(refusal).toContain(String(line?.['error']).slice(0, 100));
+      const token =
+        shown.headers?.['Culvert-Authorization']?.split('.').at(-1) ?? 'no token at all';
+      expect(JSON.stringify(world.lines)).not.toContain(token);
+      expect(await world.metrics()).toContain(
+        `culvert_broker_rejected_connections_total{status="${status}"} 1`,
+      );
+    },
+  );
 
-  it('opens no session of a dialer with the certificate of an agent', async () => {
+  it("A client with an agent's certificate cannot open a dialer's session", async () => {
     const { port } = await startWorld();
     const { certPem, keyPem } = await agents.issue();
     const connecting = connectWebSocket({
@@ -260,8 +265,8 @@ async function hold(port: number): Promise<{ socket: TLSSocket; serial: string }
   return { socket, serial: socket.getPeerCertificate().serialNumber };
 }
 
-describe('a broker whose files change', () => {
-  it('shows the new certificate to who comes, and leaves alone who is there', async () => {
+describe('A broker whose files change', () => {
+  it('A broker uses a changed certificate for new connections and keeps established ones', async () => {
     const world = await startWorld();
     const before = await hold(world.port);
     const agent = await agentOf(
@@ -284,7 +289,7 @@ describe('a broker whose files change', () => {
     expect(world.lines.filter(({ event }) => event === 'tunnel retires')).toEqual([]);
   });
 
-  it('keeps the last good certificate when the new one does not fit its key', async () => {
+  it('A broker keeps its certificate when the changed one does not match its key', async () => {
     const world = await startWorld();
     const { serial } = await hold(world.port);
     const { cert } = await certificates.serverAuthority.issue({ name: 'odd', usage: 'server' });
@@ -297,7 +302,7 @@ describe('a broker whose files change', () => {
     ).toHaveLength(1);
   });
 
-  it('trusts the CAs that are in the bundle now', async () => {
+  it('A broker trusts the CAs that its bundle contains now', async () => {
     const world = await startWorld();
     const next = await AgentAuthority.create('next');
     const [old, young] = [await agents.issue(), await next.issue()];
@@ -312,7 +317,7 @@ describe('a broker whose files change', () => {
   });
 });
 
-describe('the front for konnectivity clients', () => {
+describe('The front for konnectivity clients', () => {
   interface Front {
     readonly address: string;
     readonly files: Readonly<Record<'certFile' | 'keyFile' | 'clientCaFile', string>>;
@@ -346,7 +351,7 @@ describe('the front for konnectivity clients', () => {
   }
   const letIn = 'No agent available';
 
-  it('lets a client in, and no agent', async () => {
+  it("The front admits a client with a client certificate, and refuses an agent's", async () => {
     const front = await startFront();
     expect(await ask(front, certificates.client)).toContain(letIn);
     const path = await agents.directory(join(directory, 'not-a-client'));
@@ -354,7 +359,7 @@ describe('the front for konnectivity clients', () => {
     expect(await ask(front, agent)).not.toContain(letIn);
   });
 
-  it('takes new files in place: certificate, key and the CA of clients', async () => {
+  it('The front uses changed files: certificate, key and the CA of clients', async () => {
     const front = await startFront();
     const port = Number(front.address.split(':')[1]);
     const serialNow = async (): Promise<string> => {

@@ -22,7 +22,7 @@ function makeRelay() {
 }
 
 it.each(['agent', 'dialer'] as const)(
-  'a link of an %s that has not said HELLO closes with the broker, and takes its timer along',
+  'The link of an %s that has not sent HELLO closes with the broker and leaves no timer',
   async (who) => {
     const { clock, relay, admit } = makeRelay();
     const newcomer = admit(who);
@@ -33,7 +33,7 @@ it.each(['agent', 'dialer'] as const)(
   },
 );
 
-it('an agent that has not said HELLO is sent elsewhere when a drain begins, not when it ends', async () => {
+it('An agent that has not sent HELLO is sent elsewhere when a drain begins', async () => {
   const { clock, relay, admit } = makeRelay();
   const newcomer = admit('agent');
   const dialer = admit('dialer');
@@ -46,7 +46,7 @@ it('an agent that has not said HELLO is sent elsewhere when a drain begins, not 
   await draining;
 });
 
-it('a broker forgets a newcomer that leaves by itself, and one that says HELLO is none any more', async () => {
+it('A broker forgets an agent that leaves before HELLO', async () => {
   const { clock, relay, admit } = makeRelay();
   admit('agent').link.close();
   const agent = admit('agent');

@@ -111,7 +111,7 @@ async function makeReplica() {
   return { relay, server, admitAgent, dial, poison, warnings, forwards: () => forwards };
 }
 
-describe('a poisoned directory entry', () => {
+describe('A forged directory entry', () => {
   /** Strangers who take the call, by what they do with it; what they were sent is kept. */
   const strangers: Record<string, (received: string[]) => Promise<string>> = {
     'that points at a port on loopback where nobody listens': async () => 'ws://127.0.0.1:1',
@@ -140,7 +140,7 @@ describe('a poisoned directory entry', () => {
   };
 
   it.each(Object.keys(strangers))(
-    '%s: no_agent, logged once, and it gets nothing',
+    'A forged directory entry %s gets no data: the dial ends with no_agent, logged once',
     async (what) => {
       const replica = await makeReplica();
       const received: string[] = [];
@@ -159,7 +159,7 @@ describe('a poisoned directory entry', () => {
     },
   );
 
-  it('that points at the replica that reads it: one hop to itself, no_agent, logged once', async () => {
+  it("A forged directory entry with the reader's own address costs one hop and ends with no_agent, logged once", async () => {
     const replica = await makeReplica();
     await replica.poison(replica.server.address);
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
@@ -169,7 +169,7 @@ describe('a poisoned directory entry', () => {
     await replica.dial('good').next(FrameType.welcome);
   });
 
-  it('under the name of the replica that reads it: no_agent, and nobody is called', async () => {
+  it("A forged directory entry under the reader's own name ends with no_agent without a call", async () => {
     const replica = await makeReplica();
     await replica.poison('ws://127.0.0.1:1', 'r1');
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
@@ -177,7 +177,7 @@ describe('a poisoned directory entry', () => {
     await replica.dial('good').next(FrameType.welcome);
   });
 
-  it('that points at an address without TLS beyond loopback: no_agent, and nobody is called', async () => {
+  it('A forged directory entry with an unencrypted address ends with no_agent without a call', async () => {
     const replica = await makeReplica();
     await replica.poison('ws://192.0.2.1:8080');
     expect(await replica.dial('bad').closed.promise).toMatchObject({ code: 'no_agent' });
@@ -187,7 +187,7 @@ describe('a poisoned directory entry', () => {
     await replica.dial('good').next(FrameType.welcome);
   });
 
-  it('beside a good one costs a dial one more call', async () => {
+  it('A forged directory entry beside a valid one costs a dial one more call', async () => {
     const [owner, entrance] = [await makeReplica(), await makeReplica()];
     await owner.admitAgent('far');
     const { directory } = entrance.relay.options;

@@ -77,7 +77,7 @@ async function storm(downMs: number): Promise<Storm> {
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
 
 it(
-  'ten thousand agents come back at the rate that the broker accepts, each after few attempts',
+  'Ten thousand agents reconnect at the accept rate, each after few attempts',
   { timeout: 120_000 },
   async () => {
     const { attempts, admitted, mostOfOneAgent } = await storm(5_000);

@@ -26,8 +26,8 @@ function give(backlog: RelayBacklog, link: FullLink, bytes: number): void {
   backlog.given(link as unknown as Link, bytes);
 }
 
-describe('the backlog of a relay', () => {
-  it('closes one link for which more bytes wait than one link may have', () => {
+describe('RelayBacklog', () => {
+  it('The backlog closes a link for which too many bytes wait', () => {
     const backlog = new RelayBacklog(limits);
     const link = new FullLink('a');
     give(backlog, link, 99);
@@ -39,7 +39,7 @@ describe('the backlog of a relay', () => {
     });
   });
 
-  it('closes the link with the largest backlog when too many bytes wait for all links', () => {
+  it('The backlog closes the link with the largest backlog when too many bytes wait for all links', () => {
     const backlog = new RelayBacklog(limits);
     const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => new FullLink(name));
     give(backlog, a!, 60);
@@ -54,7 +54,7 @@ describe('the backlog of a relay', () => {
     expect([a, c, d].map((link) => link!.closedWith)).toEqual([undefined, undefined, undefined]);
   });
 
-  it('keeps a link that reads again, and does not count links that have been read', () => {
+  it('The backlog keeps a link that reads again, and stops counting it', () => {
     const backlog = new RelayBacklog(limits);
     const links = Array.from({ length: 20 }, (_, at) => new FullLink(`${at}`));
     for (const link of links) {
@@ -64,7 +64,7 @@ describe('the backlog of a relay', () => {
     expect(links.filter(({ closedWith }) => closedWith !== undefined)).toEqual([]);
   });
 
-  it('does not count backlogs that are not large', () => {
+  it('The backlog counts only large backlogs', () => {
     const backlog = new RelayBacklog(limits);
     const links = Array.from({ length: 100 }, (_, at) => new FullLink(`${at}`));
     for (const link of links) give(backlog, link, 9);

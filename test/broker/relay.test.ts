@@ -58,8 +58,8 @@ async function welcomed(peer: PlayedLink): Promise<number> {
 
 const payload = new TextEncoder().encode('some bytes');
 
-describe('relay', () => {
-  it('announces a dialer to the agent and passes frames on unread, both ways', async () => {
+describe('Relay', () => {
+  it('The relay announces a dialer to the agent and passes frames on in both directions', async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const dialer = connectDialer(relay);
@@ -83,7 +83,7 @@ describe('relay', () => {
     expect(relay.relayedBytes).toBe(2 * payload.length);
   });
 
-  it('answers no_agent where nobody speaks for the cluster', async () => {
+  it('The relay answers no_agent for a cluster without an agent', async () => {
     const relay = makeRelay();
     await connectAgent(relay, 'another');
     const dialer = connectDialer(relay);
@@ -91,7 +91,7 @@ describe('relay', () => {
     expect(relay.dialerCount).toBe(0);
   });
 
-  it('ends a link that uses the session number of somebody else, and nobody else hears of it', async () => {
+  it("The relay closes a link that uses another dialer's session number, and passes nothing on", async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const [victim, thief] = [connectDialer(relay), connectDialer(relay)];
@@ -105,7 +105,7 @@ describe('relay', () => {
     expect(await agent.next(FrameType.open)).toMatchObject({ session: stolen });
   });
 
-  it('drops and counts frames of an agent for sessions that it does not have', async () => {
+  it("The relay drops and counts an agent's frames for unknown sessions", async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     agent.link.sendCopy(FrameType.data, 12_345, 1, payload);
@@ -116,7 +116,7 @@ describe('relay', () => {
   });
 
   it.each([FrameType.attach, FrameType.detach, FrameType.goaway, FrameType.welcome])(
-    'ends the link of a dialer that sends link frame %i inside its session',
+    'The relay closes the link of a dialer that sends link frame %i inside its session',
     async (type) => {
       const relay = makeRelay();
       const agent = await connectAgent(relay);
@@ -128,7 +128,7 @@ describe('relay', () => {
     },
   );
 
-  it('ends the sessions of an agent that is lost with agent_lost, and forgets the cluster', async () => {
+  it('The relay ends the sessions of a lost agent with agent_lost and forgets the cluster', async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const dialer = connectDialer(relay);
@@ -139,7 +139,7 @@ describe('relay', () => {
     expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'no_agent' });
   });
 
-  it('lets the newer of two tunnels of one agent win, whichever way the older one ends', async () => {
+  it('The relay keeps the newer of two tunnels of one agent, however the older one ends', async () => {
     const relay = makeRelay();
     const old = await connectAgent(relay);
     const young = await connectAgent(relay);
@@ -149,7 +149,7 @@ describe('relay', () => {
     expect((await young.next(FrameType.attach)).session).toBe(session);
   });
 
-  it('gives a new session to the agent with the fewest', async () => {
+  it('The relay gives a new session to the agent with the fewest sessions', async () => {
     const relay = makeRelay();
     const first = await connectAgent(relay, 'c1', 'a');
     const second = await connectAgent(relay, 'c1', 'b');
@@ -161,7 +161,7 @@ describe('relay', () => {
     expect(Array.from(relay.agents(), (port) => port.sessions.size)).toEqual([2, 2]);
   });
 
-  it('gives no session to an agent that has been silent for longer than two pings', async () => {
+  it('The relay gives no session to an agent that was silent for longer than two pings', async () => {
     const relay = makeRelay();
     await connectAgent(relay, 'c1', 'silent');
     const [silent] = relay.agents();
@@ -171,7 +171,7 @@ describe('relay', () => {
     await welcomed(connectDialer(relay));
   });
 
-  it('passes the wish of an agent to leave on to its dialers and finds it no more', async () => {
+  it("The relay passes an agent's GOAWAY to its dialers and gives it no new sessions", async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const dialer = connectDialer(relay);
@@ -186,7 +186,7 @@ describe('relay', () => {
     expect(await connectDialer(relay).closed.promise).toMatchObject({ code: 'no_agent' });
   });
 
-  it('refuses an unknown major version with a sentence', async () => {
+  it('The relay refuses an unknown major version with a sentence', async () => {
     const relay = makeRelay();
     const [near, far] = memoryLinkPair(queueMicrotask);
     relay.admit(far, { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 });
@@ -196,7 +196,7 @@ describe('relay', () => {
     expect(relay.agentCount).toBe(0);
   });
 
-  it('drains: refuses newcomers, says GOAWAY, and closes when the dialers have left', async () => {
+  it('A drain refuses new clients, sends GOAWAY, and closes when the dialers have left', async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const dialer = connectDialer(relay);
@@ -210,7 +210,7 @@ describe('relay', () => {
     expect(await agent.closed.promise).toMatchObject({ code: 'draining' });
   });
 
-  it('closes what is left when the time of a drain is up', async () => {
+  it('A drain closes the remaining links when its time is up', async () => {
     const relay = makeRelay();
     await connectAgent(relay);
     const dialer = connectDialer(relay);
@@ -223,7 +223,7 @@ describe('relay', () => {
   });
 });
 
-describe('several replicas', () => {
+describe('A relay with other replicas', () => {
   const elsewhere = (replica: string) => ({
     cluster: 'c1',
     agent: `at-${replica}`,
@@ -240,7 +240,7 @@ describe('several replicas', () => {
     return relay;
   }
 
-  it('asks the next replica, once, where the first cannot be reached', async () => {
+  it('The relay asks one more replica when the first cannot be reached', async () => {
     const asked: string[] = [];
     const other = makeRelay();
     await connectAgent(other);
@@ -255,7 +255,7 @@ describe('several replicas', () => {
     expect(asked).toEqual(['r3', 'r2']);
   });
 
-  it('asks the next replica, once, where the first does not have the agent any more', async () => {
+  it('The relay asks one more replica when the first does not have the agent any more', async () => {
     const asked: string[] = [];
     const relay = await relayBeside(async (replica) => {
       asked.push(replica);
@@ -274,7 +274,7 @@ describe('several replicas', () => {
 
   const nobodyAsks = (): Promise<never> => Promise.reject(new Error('nobody asks'));
 
-  it('drains no further until its agents have left', async () => {
+  it('A drain with other replicas waits until the agents have left', async () => {
     const relay = await relayBeside(nobodyAsks);
     const agent = await connectAgent(relay, 'c2');
     let drained = false;
@@ -285,7 +285,7 @@ describe('several replicas', () => {
     await draining;
   });
 
-  it('drains to its end where its agents have a tunnel elsewhere', async () => {
+  it('A drain with other replicas ends when the agents have a tunnel elsewhere', async () => {
     const relay = await relayBeside(nobodyAsks);
     const agent = await connectAgent(relay, 'c2', 'a');
     const { directory } = relay.options;
@@ -301,7 +301,7 @@ describe('several replicas', () => {
     expect(await agent.closed.promise).toMatchObject({ code: 'draining' });
   });
 
-  it('prefers a tunnel elsewhere to one here that retires, and asks to leave that at once where there is no other', async () => {
+  it("The relay prefers another replica's tunnel to its own retiring one, and sends GOAWAY at once where there is no other", async () => {
     const asked: string[] = [];
     const relay = makeRelay({
       forward: ({ replica }) => {
@@ -323,7 +323,7 @@ describe('several replicas', () => {
     expect(asked).toEqual(['r2']);
   });
 
-  it('sends no session that moves to a tunnel that retires', async () => {
+  it('The relay gives no moving session to a retiring tunnel', async () => {
     const relay = await relayBeside(nobodyAsks);
     await connectAgent(relay, 'c2', 'a');
     const [port] = relay.agents();
@@ -343,7 +343,7 @@ describe('several replicas', () => {
     });
   });
 
-  it('takes a new session from another replica while it drains, for it may hold the last tunnel', async () => {
+  it('A draining relay takes a forwarded session, because it may hold the last tunnel', async () => {
     const relay = await relayBeside(nobodyAsks);
     const agent = await connectAgent(relay, 'c2', 'a');
     const draining = relay.drain(new AbortController().signal, 1000);
@@ -356,7 +356,7 @@ describe('several replicas', () => {
   });
 });
 
-describe('pooled dialer', () => {
+describe('PooledDialer on a relay', () => {
   const target = { kind: 'tcp', host: 'c1', port: 80 } as const;
 
   function opened(dialer: PooledDialer): Promise<TunnelError | undefined> {
@@ -382,7 +382,7 @@ describe('pooled dialer', () => {
     return counted;
   }
 
-  it('shares one session between the streams to a cluster', async () => {
+  it('The pooled dialer shares one session between the streams to a cluster', async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const dialer = dialerOf(relay);
@@ -393,7 +393,7 @@ describe('pooled dialer', () => {
     expect(dialer.links).toBe(1);
   });
 
-  it('tells every waiting stream no_agent, and tries anew for the next', async () => {
+  it('The pooled dialer ends every waiting stream with no_agent, and tries again for the next stream', async () => {
     const relay = makeRelay();
     const dialer = dialerOf(relay);
     const both = await Promise.all([opened(dialer), opened(dialer)]);
@@ -404,7 +404,7 @@ describe('pooled dialer', () => {
     expect(dialer.links).toBe(2);
   });
 
-  it('tells open streams agent_lost when the agent goes', async () => {
+  it('The pooled dialer ends open streams with agent_lost when the agent goes', async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const dialer = dialerOf(relay);
@@ -417,7 +417,7 @@ describe('pooled dialer', () => {
     expect(dialer.sessionCount).toBe(0);
   });
 
-  it('opens no new streams on a session that retires, and closes it when the last one ends', async () => {
+  it('The pooled dialer opens no new streams on a retiring session, and closes it when the last stream ends', async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const dialer = dialerOf(relay);
@@ -439,7 +439,7 @@ describe('pooled dialer', () => {
     expect(dialer.sessionCount).toBe(1);
   });
 
-  it('refuses new streams while it drains and ends when the open ones have', async () => {
+  it('The pooled dialer refuses new streams while it drains, and ends with the open streams', async () => {
     const relay = makeRelay();
     const agent = await connectAgent(relay);
     const dialer = dialerOf(relay);

@@ -63,8 +63,8 @@ async function askAt(
   return { response, answered, lines: log.lines };
 }
 
-describe('a replica that calls another', () => {
-  it('is let in with the key that they share, and gets the proof that the other one has it too', async () => {
+describe('A replica that calls another', () => {
+  it('A replica is admitted with the shared key, and gets the proof that the other replica has it too', async () => {
     const proof = await key.prove(address, 'c1', 'bridge ü');
     const { answered, lines } = await ask(proof.headers);
     expect(lines).toEqual([]);
@@ -108,18 +108,21 @@ describe('a replica that calls another', () => {
     'a name and no proof': async () => ({ 'Culvert-Dialer': 'b' }),
   };
 
-  it.each(Object.keys(forged))('is not let in with %s: unauthorized, logged once', async (what) => {
-    const { response, answered, lines } = await ask(await forged[what]!());
-    expect([response.status, answered]).toEqual([401, undefined]);
-    expect(await response.json()).toMatchObject({ code: 'unauthorized' });
-    expect(lines).toMatchObject([
-      { event: 'connection refused', fields: { status: 401, code: 'unauthorized' } },
-    ]);
-    // Nobody else notices.
-    expect((await ask((await key.prove(address, 'c1', 'b')).headers)).answered).toBeDefined();
-  });
+  it.each(Object.keys(forged))(
+    'A replica with %s is refused with unauthorized, logged once',
+    async (what) => {
+      const { response, answered, lines } = await ask(await forged[what]!());
+      expect([response.status, answered]).toEqual([401, undefined]);
+      expect(await response.json()).toMatchObject({ code: 'unauthorized' });
+      expect(lines).toMatchObject([
+        { event: 'connection refused', fields: { status: 401, code: 'unauthorized' } },
+      ]);
+      // Nobody else notices.
+      expect((await ask((await key.prove(address, 'c1', 'b')).headers)).answered).toBeDefined();
+    },
+  );
 
-  it('is known by each of several keys, and answered with the one that it has', async () => {
+  it('A replica is authenticated by each of several keys, and answered with its own', async () => {
     const fromText = (text: string) => ReplicaKeys.fromText(text, () => nowS);
     const both = await fromText(' the new key of the replicas\n\nthe key of the replicas\r\n');
     for (const caller of [key, await fromText('the new key of the replicas'), both]) {
@@ -140,7 +143,7 @@ describe('a replica that calls another', () => {
     await expect(ReplicaKeys.fromText(text)).rejects.toThrow(why);
   });
 
-  it('believes no answer but that of its own call', async () => {
+  it('A replica accepts only the answer to its own call', async () => {
     const proof = await key.prove(address, 'c1', 'b');
     const other = await key.prove(address, 'c1', 'c');
     const stranger = await (await wrong()).prove(address, 'c1', 'b');
@@ -152,8 +155,8 @@ describe('a replica that calls another', () => {
   });
 });
 
-describe('a proof that somebody has overheard', () => {
-  it('is not taken a second time, for as long as it would be good', async () => {
+describe('An overheard proof of a replica', () => {
+  it('An overheard proof is refused as long as it is valid', async () => {
     const { ask, clock } = makeReplica();
     const { headers } = await key.prove(address, 'c1', 'b');
     expect((await ask(headers)).answered).toBeDefined();
@@ -167,7 +170,7 @@ describe('a proof that somebody has overheard', () => {
     }
   });
 
-  it('is not taken a second time when its clock is ahead of ours', async () => {
+  it('An overheard proof is refused when its clock is ahead of ours', async () => {
     let shownS = nowS;
     const keys = await ReplicaKeys.fromText('the key of the replicas', () => shownS);
     const authenticator = new ReplicaAuthenticator(() => keys, address, nobody, {
@@ -185,7 +188,7 @@ describe('a proof that somebody has overheard', () => {
     ]);
   });
 
-  it('is not taken a second time after the keys have been read again', async () => {
+  it('An overheard proof is refused after the keys were read again', async () => {
     const again = await ReplicaKeys.fromText(
       'a new key of the replicas\nthe key of the replicas',
       () => nowS,
@@ -198,7 +201,7 @@ describe('a proof that somebody has overheard', () => {
     expect((await ask(headers)).response.status).toBe(401);
   });
 
-  it('is not taken by a replica that has been restarted since', async () => {
+  it('An overheard proof is refused by a replica that was restarted since', async () => {
     const { headers } = await key.prove(address, 'c1', 'b');
     const restarted = new ReplicaAuthenticator(() => key, address, nobody, {
       nowS: () => nowS + 6,
@@ -208,7 +211,7 @@ describe('a proof that somebody has overheard', () => {
     ]);
   });
 
-  it('opens no session with another cluster, and nothing else', async () => {
+  it('An overheard proof opens no session with another cluster, and nothing else', async () => {
     const shown = async () => (await key.prove(address, 'c1', 'b')).headers;
     for (const path of ['/v1/clusters/c2/session', '/v1/agent', '/v1/status', '/v1/clusters']) {
       const { response, answered } = await makeReplica().ask(
@@ -231,7 +234,7 @@ describe('a proof that somebody has overheard', () => {
     expect(response.status).toBe(401);
   });
 
-  it('is remembered for two minutes and not longer, and so are all others up to a bound', async () => {
+  it('A proof is remembered for two minutes, up to a limit of proofs', async () => {
     const clock = { nowS };
     const options = { nowS: () => clock.nowS, maxProofs: 3 };
     const authenticator = new ReplicaAuthenticator(() => keys, address, nobody, options);
@@ -249,7 +252,7 @@ describe('a proof that somebody has overheard', () => {
   });
 });
 
-describe('a replica of culvert 0.1', () => {
+describe('A replica of culvert 0.1', () => {
   /** Signs as that version does. */
   async function earlierHeaders(dialer: string): Promise<ShownHeaders> {
     const bytes = (text: string) => new TextEncoder().encode(text);
@@ -270,7 +273,7 @@ describe('a replica of culvert 0.1', () => {
     return { 'Culvert-Replica': `${nowS} ${hex}`, 'Culvert-Dialer': encodeURIComponent(dialer) };
   }
 
-  it('is let in during a rolling upgrade, with its proof that is not bound', async () => {
+  it('A replica of culvert 0.1 is admitted during a rolling upgrade with its unbound proof', async () => {
     const { ask } = makeReplica();
     const headers = await earlierHeaders('bridge');
     // It makes the same proof for each session that it forwards within a second.
@@ -279,7 +282,7 @@ describe('a replica of culvert 0.1', () => {
     }
   });
 
-  it('understands our proof: what it is bound to stands in the name of the dialer', async () => {
+  it("A replica of culvert 0.1 understands our proof, whose binding is in the dialer's name", async () => {
     const { headers } = await key.prove(address, 'c1', 'x'.repeat(500));
     const dialer = decodeURIComponent(headers['Culvert-Dialer']!);
     expect(dialer).toMatch(/^x{128};cluster=c1;nonce=[0-9a-f]{32}$/);

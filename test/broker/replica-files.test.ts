@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
+import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { type RunningBroker, startBroker } from '../../src/broker/node/broker.ts';
-import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { ground } from '../../testkit/ground/ground.ts';
@@ -16,6 +16,7 @@ import { makeTestCertificates, type TestCertificates } from '../../testkit/world
 import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
 import { freePort } from '../../testkit/processes/process.ts';
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 /** Files are looked at every 5 s, and a machine may be busy. */
 const reloaded = { timeout: 20_000 };
@@ -80,7 +81,7 @@ class Replica {
 
 const real = { redis: await ground.debian('redis-server') };
 
-describeWith(real, 'two replicas with TLS between them', ({ redis }) => {
+describeWith(real, 'Two replicas with TLS between them', ({ redis }) => {
   let directory: string;
   let certificates: TestCertificates;
   let store: Service;
@@ -150,7 +151,7 @@ describeWith(real, 'two replicas with TLS between them', ({ redis }) => {
     return stream;
   }
 
-  it('change their key one after the other, and refuse nobody who has either', async () => {
+  it('Two replicas change their key one after the other without refusing each other', async () => {
     await startEntrance();
     const standing = await dial();
     await Promise.all([holder.putKeys(oldKey, newKey), entrance.putKeys(oldKey, newKey)]);
@@ -168,7 +169,7 @@ describeWith(real, 'two replicas with TLS between them', ({ redis }) => {
     expect((await standing.readAll()).toString()).toBe('still here');
   }, 90_000);
 
-  it('trust another CA when it is in the file, and nobody when it is not', async () => {
+  it('Two replicas trust another CA only while it is in the file', async () => {
     await startEntrance();
     await dial();
     const renewed = await certificates.clientAuthority.issue({
@@ -183,7 +184,7 @@ describeWith(real, 'two replicas with TLS between them', ({ redis }) => {
     await dial();
   }, 60_000);
 
-  it('expect the name that they are told, and not that of the address', async () => {
+  it('Two replicas expect the configured server name instead of the address', async () => {
     await startEntrance('localhost');
     await expect(dial()).rejects.toMatchObject({ code: 'no_agent' });
     expect(entrance.failure).toMatch(/replica\.internal/);

@@ -39,15 +39,15 @@ function makeRelay() {
   return { clock, relay, connect, dial, lose };
 }
 
-describe('a dial while no agent of its cluster is connected', () => {
-  it('is answered at once where the cluster is unknown', async () => {
+describe('A dial without a connected agent', () => {
+  it('A dial to an unknown cluster is answered at once', async () => {
     const { clock, dial } = makeRelay();
     const dialer = dial();
     await clock.advance(0);
     expect(dialer.ended?.error).toMatchObject({ code: 'no_agent' });
   });
 
-  it('waits after the start of the broker, and reaches the agent that comes', async () => {
+  it("A dial waits after the broker's start, and reaches the agent that connects", async () => {
     const { clock, relay, connect, dial } = makeRelay();
     relay.expectAgents();
     const dialer = dial();
@@ -58,7 +58,7 @@ describe('a dial while no agent of its cluster is connected', () => {
     expect(clock.now()).toBe(2_000);
   });
 
-  it('waits 5 s after the start at most, however late it comes', async () => {
+  it("A dial waits at most until 5 s after the broker's start", async () => {
     const { clock, relay, dial } = makeRelay();
     relay.expectAgents();
     const early = dial();
@@ -74,7 +74,7 @@ describe('a dial while no agent of its cluster is connected', () => {
     expect([relay.dialerCount, clock.pendingTimers]).toEqual([0, 0]);
   });
 
-  it('waits 5 s after the last agent was lost, under the name and the alias of the cluster', async () => {
+  it('A dial waits until 5 s after the last agent was lost, by name and by alias', async () => {
     const { clock, connect, dial, lose } = makeRelay();
     await lose(await connect());
     const byName = dial();
@@ -89,7 +89,7 @@ describe('a dial while no agent of its cluster is connected', () => {
     await clock.advance(60_000);
   });
 
-  it('waits while the last agent leaves in order: a successor is often on its way', async () => {
+  it('A dial waits after the last agent left in order, because a successor is often on its way', async () => {
     const { clock, connect, dial } = makeRelay();
     const agent = await connect();
     const goAway = encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' });
@@ -100,7 +100,7 @@ describe('a dial while no agent of its cluster is connected', () => {
     expect(dialer.ended).toBeUndefined();
   });
 
-  it('is answered at once beyond 1,000 that wait', async () => {
+  it('A dial is answered at once when 1,000 dials wait', async () => {
     const { clock, relay, dial } = makeRelay();
     relay.expectAgents();
     const dialers = Array.from({ length: relayLimits.maxWaitingSessions + 5 }, () => dial());
@@ -108,7 +108,7 @@ describe('a dial while no agent of its cluster is connected', () => {
     expect(dialers.filter(({ ended }) => ended !== undefined)).toHaveLength(5);
   });
 
-  it('leaves nothing behind when its dialer gives up', async () => {
+  it('A dial leaves nothing behind when its dialer gives up', async () => {
     const { clock, relay, dial } = makeRelay();
     relay.expectAgents();
     const dialer = dial();
@@ -118,7 +118,7 @@ describe('a dial while no agent of its cluster is connected', () => {
     expect([relay.dialerCount, clock.pendingTimers]).toEqual([0, 0]);
   });
 
-  it('is told to go elsewhere when the broker drains', async () => {
+  it('A dial that waits is sent elsewhere when the broker drains', async () => {
     const { clock, relay, dial } = makeRelay();
     relay.expectAgents();
     const dialer = dial();

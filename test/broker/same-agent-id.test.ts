@@ -56,8 +56,8 @@ async function welcomeOf(dialer: PlayedLink) {
   return decodeWelcome((await dialer.next(FrameType.welcome)).payload);
 }
 
-describe('two processes with the same agent id', () => {
-  it('work side by side when the first one answers, and one warning says so', async () => {
+describe('Two processes with the same agent id', () => {
+  it('Two processes with the same agent id work side by side when the first answers, with one warning', async () => {
     const { clock, relay, connect, dial, answer, warnings } = makeBrokers();
     const first = await connect('one');
     const second = await connect('two');
@@ -73,7 +73,7 @@ describe('two processes with the same agent id', () => {
     expect([relay.agentCount, warnings()]).toEqual([3, 1]);
   });
 
-  it('lose the one that does not answer within 3 s, with its sessions; until then new sessions go to the other', async () => {
+  it('A process that does not answer within 3 s loses its tunnel, and new sessions go to the other process meanwhile', async () => {
     const { clock, relay, connect, dial, warnings } = makeBrokers();
     const first = await connect('one');
     const old = dial();
@@ -87,7 +87,7 @@ describe('two processes with the same agent id', () => {
     expect([relay.agentCount, warnings()]).toEqual([1, 0]);
   });
 
-  it('at two replicas: the older one is asked there, too', async () => {
+  it('The older of two processes at different replicas is checked there', async () => {
     const { clock, relays, connect } = makeBrokers(2);
     const first = await connect('one', { relay: relays[0]! });
     await connect('two', { relay: relays[1]! });
@@ -96,7 +96,7 @@ describe('two processes with the same agent id', () => {
     expect(await first.closed.promise).toMatchObject({ code: 'agent_lost' });
   });
 
-  it('get back the sessions that each of them has', async () => {
+  it('Two processes with the same agent id get back their own sessions', async () => {
     const { connect, dial, answer } = makeBrokers();
     const agents = { one: await connect('one'), two: await connect('two') };
     await answer(agents.one);
@@ -106,7 +106,7 @@ describe('two processes with the same agent id', () => {
     }
   });
 
-  it('may each have a second tunnel at another replica, and not at the same one', async () => {
+  it('Two processes with the same agent id may each have a second tunnel, but at another replica', async () => {
     const { relay, connect } = makeBrokers();
     await connect('one');
     expect(relay.holdsAnother({ cluster: 'c1', agent: 'a', tunnel: 1, instance: 'one' })).toBe(
@@ -118,7 +118,7 @@ describe('two processes with the same agent id', () => {
     expect(relay.holdsAnother({ cluster: 'c1', agent: 'a', tunnel: 1 })).toBe(false);
   });
 
-  it('are not asked when the first one leaves in order', async () => {
+  it('A process that leaves in order is not checked', async () => {
     const { connect } = makeBrokers();
     const first = await connect('one');
     const goAway = encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' });
@@ -128,8 +128,8 @@ describe('two processes with the same agent id', () => {
   });
 });
 
-describe('one process', () => {
-  it('that connects again takes the place of its own tunnel at once', async () => {
+describe('One process of an agent', () => {
+  it('A process that connects again replaces its own tunnel at once', async () => {
     const { relay, connect } = makeBrokers();
     const first = await connect('one');
     await connect('one');
@@ -137,7 +137,7 @@ describe('one process', () => {
     expect(relay.agentCount).toBe(1);
   });
 
-  it('that tells no instance (culvert 0.1) takes the place of a tunnel with its id, as before', async () => {
+  it('A process of culvert 0.1 replaces a tunnel with its agent id', async () => {
     const { relay, connect, dial } = makeBrokers();
     const first = await connect(undefined);
     await connect(undefined);
@@ -147,41 +147,41 @@ describe('one process', () => {
     expect(await welcomeOf(dial({ resume: 'a' }))).toMatchObject({ agent: 'a' });
   });
 
-  it('is found by a dialer that names no instance (culvert 0.1)', async () => {
+  it('A process is found by a dialer of culvert 0.1, which names no instance', async () => {
     const { connect, dial } = makeBrokers();
     await connect('one');
     expect(await welcomeOf(dial({ resume: 'a' }))).toMatchObject({ agent: 'a', instance: 'one' });
   });
 });
 
-describe('a session whose agent is gone', () => {
+describe('A session whose agent is gone', () => {
   const answerTo = async (dialer: PlayedLink) => (await dialer.closed.promise)?.code;
 
-  it('hears agent_lost while another agent is connected for longer than dialers wait', async () => {
+  it('A session gets agent_lost when another agent was connected for longer than dialers wait', async () => {
     const { clock, connect, dial } = makeBrokers();
     await connect('two', { agent: 'b' });
     await clock.advance(relayLimits.otherAgentAgeMs + 1);
     expect(await answerTo(dial({ resume: 'a', instance: 'one' }))).toBe('agent_lost');
   });
 
-  it('hears no_agent when all agents were cut off and another one was first to return', async () => {
+  it('A session gets no_agent when all agents were cut off and another agent returned first', async () => {
     const { connect, dial } = makeBrokers();
     await connect('two', { agent: 'b' });
     expect(await answerTo(dial({ resume: 'a', instance: 'one' }))).toBe('no_agent');
   });
 
-  it('hears agent_lost when another process has its id: it was started again', async () => {
+  it("A session gets agent_lost when another process has its agent's id", async () => {
     const { connect, dial } = makeBrokers();
     await connect('two');
     expect(await answerTo(dial({ resume: 'a', instance: 'one' }))).toBe('agent_lost');
   });
 
-  it('hears no_agent when no other agent is there', async () => {
+  it('A session gets no_agent when no other agent is connected', async () => {
     const { dial } = makeBrokers();
     expect(await answerTo(dial({ resume: 'a', instance: 'one' }))).toBe('no_agent');
   });
 
-  it('is not told of an agent that is leaving', async () => {
+  it('A session gets no_agent when the only other agent is leaving', async () => {
     const { clock, connect, dial } = makeBrokers();
     const other = await connect('two', { agent: 'b' });
     await clock.advance(relayLimits.otherAgentAgeMs + 1);

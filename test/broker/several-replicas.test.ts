@@ -55,8 +55,8 @@ async function makeReplica() {
   return { clock, directory, asked, relay, agent, connect, dial, drain };
 }
 
-describe('a replica that drains', () => {
-  it('waits until its agent has a tunnel at another replica that stays', async () => {
+describe('A replica that drains', () => {
+  it('A draining replica waits until its agent has a tunnel at a replica that stays', async () => {
     const { clock, directory, agent, drain } = await makeReplica();
     const { state } = drain();
     await clock.advance(500);
@@ -77,7 +77,7 @@ describe('a replica that drains', () => {
     expect(agent.ended?.error).toMatchObject({ code: 'draining' });
   });
 
-  it('waits until its agent has left', async () => {
+  it('A draining replica waits until its agent has left', async () => {
     const { clock, agent, drain } = await makeReplica();
     const { state } = drain();
     await clock.advance(500);
@@ -87,7 +87,7 @@ describe('a replica that drains', () => {
     expect(state.drained).toBe(true);
   });
 
-  it('waits for an agent that does neither for a few seconds only', async () => {
+  it('A draining replica waits only a few seconds for an agent that does not move', async () => {
     const { clock, drain } = await makeReplica();
     const { state } = drain();
     await clock.advance(relayLimits.agentsLeaveMs - 1_000);
@@ -96,7 +96,7 @@ describe('a replica that drains', () => {
     expect(state.drained).toBe(true);
   });
 
-  it('waits no longer than it is told', async () => {
+  it('A draining replica stops waiting when its time is up', async () => {
     const { clock, drain } = await makeReplica();
     const { state, limit } = drain();
     await clock.advance(100);
@@ -106,11 +106,11 @@ describe('a replica that drains', () => {
   });
 });
 
-describe('a session that may go to another replica', () => {
+describe('A session that may go to another replica', () => {
   const wish = { cluster: 'c1', process: undefined, forwarded: false, except: undefined };
   const { signal } = new AbortController();
 
-  it('goes to a tunnel there that is given up only where there is none here, and it has not begun', async () => {
+  it("A session goes to another replica's retiring tunnel only if it is new and there is no tunnel here", async () => {
     const { directory, relay, agent } = await makeReplica();
     await directory.retire(await directory.claim(elsewhere));
     const [port] = relay.agents();
@@ -135,7 +135,7 @@ describe('a session that may go to another replica', () => {
     });
   });
 
-  it('goes to a tunnel that stays, though it carries more than one that is given up', async () => {
+  it('A session prefers a tunnel that stays to a retiring one with fewer sessions', async () => {
     const { relay, connect, dial } = await makeReplica();
     await dial().next(FrameType.welcome);
     await connect('b');
@@ -145,7 +145,7 @@ describe('a session that may go to another replica', () => {
     expect(await relay.route(wish, signal)).toEqual({ kind: 'local', agent: stays });
   });
 
-  it('makes a replica doubt the entry of one that it asked in vain', async () => {
+  it('A session invalidates the directory entry of a replica that failed to take it', async () => {
     const { clock, directory, relay, agent, asked, dial } = await makeReplica();
     agent.link.close();
     await agent.closed.promise;

@@ -30,17 +30,17 @@ function world(answer: (token: string) => Promise<string | undefined>) {
   return { clock, asked, ask };
 }
 
-describe('an agent with a token of the hub', () => {
+describe('An agent with a ServiceAccount token of the hub cluster', () => {
   const token = tokenOf(userOf('c1'));
 
-  it('is known by what the API server says, not by what the token claims', async () => {
+  it("An agent is authenticated by the API server's answer, not by the token's claims", async () => {
     const { ask } = world(async () => userOf('c1'));
     expect(await ask(token)).toEqual({ kind: 'agent', cluster: 'c1', registered: true });
     const lying = world(async () => userOf('c1'));
     expect(await lying.ask(tokenOf(userOf('c2')))).toMatchObject({ cluster: 'c1' });
   });
 
-  it('is looked up once a minute, and once for all who ask at the same time', async () => {
+  it("An agent's token is reviewed once a minute, and once for concurrent requests", async () => {
     const { ask, asked, clock } = world(async () => userOf('c1'));
     await Promise.all([ask(token), ask(token), ask(token)]);
     await clock.advance(59_000);
@@ -53,7 +53,7 @@ describe('an agent with a token of the hub', () => {
     expect(asked).toHaveLength(3);
   });
 
-  it('that is refused is asked for again sooner', async () => {
+  it("An agent's token that was refused is reviewed again sooner", async () => {
     const { ask, asked, clock } = world(async () => undefined);
     await expect(ask(token)).rejects.toThrow(
       'the API server of the hub does not know the token of c1',
@@ -65,7 +65,7 @@ describe('an agent with a token of the hub', () => {
     expect(asked).toHaveLength(2);
   });
 
-  it('is asked for again at once when nobody could be asked', async () => {
+  it("An agent's token is reviewed again at once when the API server did not answer", async () => {
     let away = true;
     const { ask } = world(async () => {
       if (away) throw new AuthenticationUnavailableError('away');

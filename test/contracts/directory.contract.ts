@@ -10,12 +10,12 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
   describe(`directory: ${name}`, () => {
     const agent = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
 
-    it('knows nothing of a cluster that nobody claimed', async () => {
+    it('The directory knows nothing of a cluster without claims', async () => {
       const directory = await make();
       expect(await directory.locate('c1')).toEqual([]);
     });
 
-    it('locates a claimed agent under the name of its cluster and under the alias', async () => {
+    it("The directory locates an agent by its cluster's name and alias", async () => {
       const directory = await make();
       const claim = await directory.claim(agent);
       expect(claim).toMatchObject(agent);
@@ -23,7 +23,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate(await clusterAlias('c1'))).toEqual([claim]);
     });
 
-    it('lists several agents of a cluster, the newest claim first', async () => {
+    it('The directory lists the agents of a cluster, newest claim first', async () => {
       const directory = await make();
       const first = await directory.claim(agent);
       const second = await directory.claim({ ...agent, agent: 'b', replica: 'r2' });
@@ -31,7 +31,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([second, first]);
     });
 
-    it('replaces the claim of an agent that connects again, with a higher epoch', async () => {
+    it('The directory replaces the claim of an agent that connects again, with a higher epoch', async () => {
       const directory = await make();
       const old = await directory.claim(agent);
       const moved = await directory.claim({ ...agent, replica: 'r2' });
@@ -39,14 +39,14 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([moved]);
     });
 
-    it('keeps the two tunnels of one agent side by side', async () => {
+    it('The directory keeps the two tunnels of one agent side by side', async () => {
       const directory = await make();
       const first = await directory.claim(agent);
       const second = await directory.claim({ ...agent, tunnel: 1, replica: 'r2' });
       expect(await directory.locate('c1')).toEqual([second, first]);
     });
 
-    it('keeps the tunnels of two processes with the same agent id side by side', async () => {
+    it('The directory keeps the tunnels of two processes with the same agent id side by side', async () => {
       const directory = await make();
       const fenced: AgentRecord[] = [];
       directory.onFenced((claim) => fenced.push(claim));
@@ -58,14 +58,14 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(fenced).toEqual([]);
     });
 
-    it('replaces the claim of a process that connects again', async () => {
+    it('The directory replaces the claim of a process that connects again', async () => {
       const directory = await make();
       await directory.claim({ ...agent, instance: 'one' });
       const again = await directory.claim({ ...agent, instance: 'one' });
       expect(await directory.locate('c1')).toEqual([again]);
     });
 
-    it('tells whoever made a claim that a newer one has fenced it out', async () => {
+    it('The directory reports that a newer claim has fenced an older one', async () => {
       const directory = await make();
       const fenced = Promise.withResolvers<AgentRecord>();
       directory.onFenced(fenced.resolve);
@@ -74,7 +74,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await fenced.promise).toEqual(old);
     });
 
-    it('ignores a release by the owner of an older claim', async () => {
+    it('The directory ignores a release by the owner of an older claim', async () => {
       const directory = await make();
       const old = await directory.claim(agent);
       const moved = await directory.claim({ ...agent, replica: 'r2' });
@@ -82,7 +82,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([moved]);
     });
 
-    it('lists a claim that retires after those that stay, until it is released', async () => {
+    it('The directory lists a retiring claim last until it is released', async () => {
       const directory = await make();
       const stays = await directory.claim({ ...agent, agent: 'b' });
       const retires = await directory.claim(agent);
@@ -94,7 +94,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([stays]);
     });
 
-    it('retires no newer claim of the same tunnel', async () => {
+    it('The directory does not retire a newer claim of the same tunnel', async () => {
       const directory = await make();
       const old = await directory.claim(agent);
       await directory.retire(old);
@@ -103,7 +103,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([moved]);
     });
 
-    it('forgets a released claim, name and alias, and a second release does nothing', async () => {
+    it('The directory forgets a released claim by name and alias, and a second release does nothing', async () => {
       const directory = await make();
       const claim = await directory.claim(agent);
       await directory.release(claim);
@@ -112,7 +112,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate(await clusterAlias('c1'))).toEqual([]);
     });
 
-    it('never leads an alias to a cluster that is named like it', async () => {
+    it('The directory never resolves an alias to a cluster that is named like it', async () => {
       const directory = await make();
       const alias = await clusterAlias('c1');
       await directory.claim({ ...agent, cluster: alias });
@@ -121,7 +121,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate(alias)).toEqual([claim]);
     });
 
-    it('shows a claim and its release at once, whatever was located before', async () => {
+    it('The directory shows a claim and its release at once, whatever was located before', async () => {
       const directory = await make();
       expect(await directory.locate('c1')).toEqual([]);
       const claim = await directory.claim(agent);
@@ -130,7 +130,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([]);
     });
 
-    it('keeps a newer claim of two that were made at the same time', async () => {
+    it('The directory keeps the newer of two claims that were made at the same time', async () => {
       const directory = await make();
       const fenced: AgentRecord[] = [];
       directory.onFenced((claim) => fenced.push(claim));
@@ -141,14 +141,14 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(fenced).toEqual([older]);
     });
 
-    it('locates a distrusted claim again when it stands nevertheless', async () => {
+    it('The directory locates an invalidated claim again when it is still valid', async () => {
       const directory = await make();
       const claim = await directory.claim(agent);
       directory.invalidate(claim);
       expect(await directory.locate('c1')).toEqual([claim]);
     });
 
-    it('is not degraded while all is well, and closes twice', async () => {
+    it('The directory is not degraded in normal operation, and can be closed twice', async () => {
       const directory = await make();
       await directory.claim(agent);
       expect(directory.degraded).toBeUndefined();
@@ -156,7 +156,7 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       await directory.close();
     });
 
-    it('keeps the agents of different clusters apart', async () => {
+    it('The directory keeps the agents of different clusters apart', async () => {
       const directory = await make();
       await directory.claim(agent);
       const other = await directory.claim({ ...agent, cluster: '2nd' });
@@ -177,14 +177,14 @@ export function describeSharedDirectory(
     const onFirst = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r1', address: 'ws://r1' };
     const onSecond = { ...onFirst, replica: 'r2', address: 'ws://r2' };
 
-    it('locates what another replica claimed, by name and by alias', async () => {
+    it("The directory locates another replica's claim by name and by alias", async () => {
       const [first, second] = await make();
       const claim = await first.claim(onFirst);
       expect(await second.locate('c1')).toEqual([claim]);
       expect(await second.locate(await clusterAlias('c1'))).toEqual([claim]);
     });
 
-    it('tells a replica of claims and releases elsewhere', async () => {
+    it('The directory tells a replica of claims and releases at other replicas', async () => {
       const [first, second] = await make();
       expect(await second.locate('c1')).toEqual([]);
       const claim = await first.claim(onFirst);
@@ -195,7 +195,7 @@ export function describeSharedDirectory(
       await expect.poll(() => second.locate('c1'), soon).toEqual([other]);
     });
 
-    it('tells a replica of claims elsewhere that retire', async () => {
+    it('The directory tells a replica of retiring claims at other replicas', async () => {
       const [first, second] = await make();
       const claim = await first.claim(onFirst);
       expect(await second.locate('c1')).toEqual([claim]);
@@ -205,7 +205,7 @@ export function describeSharedDirectory(
       expect(await first.locate('c1')).toEqual([retiring]);
     });
 
-    it('fences out the claim of a replica that the agent has left', async () => {
+    it('The directory fences the claim of a replica that the agent has left', async () => {
       const [first, second] = await make();
       const fenced = Promise.withResolvers<AgentRecord>();
       first.onFenced(fenced.resolve);
@@ -216,7 +216,7 @@ export function describeSharedDirectory(
       expect(await first.locate('c1')).toEqual([moved]);
     });
 
-    it('tells a replica that another process with the id of its agent has connected elsewhere', async () => {
+    it('The directory reports another process with the same agent id at another replica', async () => {
       const [first, second] = await make();
       const other = Promise.withResolvers<AgentRecord>();
       first.onOtherProcess(other.resolve);
@@ -227,7 +227,7 @@ export function describeSharedDirectory(
       await expect.poll(async () => (await first.locate('c1')).slice(0, 1), soon).toEqual([newer]);
     });
 
-    it('ignores a release by a replica that the agent has left', async () => {
+    it('The directory ignores a release by a replica that the agent has left', async () => {
       const [first, second] = await make();
       const old = await first.claim(onFirst);
       const moved = await second.claim(onSecond);
@@ -236,7 +236,7 @@ export function describeSharedDirectory(
       expect(await second.locate('c1')).toEqual([moved]);
     });
 
-    it('gives higher epochs to an agent that goes to and fro', async () => {
+    it('The directory assigns higher epochs to an agent that moves back and forth', async () => {
       const [first, second] = await make();
       const epochs: number[] = [];
       for (let times = 0; times < 3; times++) {
@@ -245,7 +245,7 @@ export function describeSharedDirectory(
       expect(epochs).toEqual([...new Set(epochs)].toSorted((a, b) => a - b));
     });
 
-    it('lists the tunnels of one agent to two replicas', async () => {
+    it('The directory lists the tunnels of one agent to two replicas', async () => {
       const [first, second] = await make();
       const one = await first.claim(onFirst);
       const two = await second.claim({ ...onSecond, tunnel: 1 });

@@ -34,7 +34,7 @@ async function shake(worker: LocalWorker, path: string, headers: Headers = {}): 
 const get = (worker: LocalWorker, path: string, headers: Headers = {}) =>
   fetch(`${worker.url.replace('ws', 'http')}${path}`, { headers });
 
-describe('admission to the Worker', () => {
+describe('Admission to the Worker', () => {
   let broker: EdgeBroker;
   let worker: LocalWorker;
 
@@ -51,14 +51,14 @@ describe('admission to the Worker', () => {
   const openRaw = async (path: string, headers: Headers) =>
     RawWebSocket.open(await connectTo(worker.url, ''), path, headers);
 
-  it('lets an agent in as the cluster that its token names, with the sub-protocol named', async () => {
+  it('The Worker admits an agent as the cluster that its token names, with the sub-protocol', async () => {
     const headers = { ...agentOf('c1'), ...(await bearer({ kind: 'agent', cluster: 'c1' })) };
     const answer = await shake(worker, '/v1/agent', headers);
     expect(answer).toMatch(/^101 /);
     expect(answer).toMatch(/sec-websocket-protocol: culvert\.v1/i);
   });
 
-  it('answers 401 without a token, with garbage, an expired one and one of another key', async () => {
+  it('The Worker answers 401 to a missing, malformed, expired or foreign token', async () => {
     const { privateKeyPem } = await generateTokenKeyPair();
     const subject = { kind: 'agent', cluster: 'c1' } as const;
     const foreign = (await issueToken(privateKeyPem, subject, 60_000)).reveal();
@@ -76,7 +76,7 @@ describe('admission to the Worker', () => {
     expect(worker.logLines().join('\n')).not.toContain(foreign);
   });
 
-  it('answers 403 to tokens of others', async () => {
+  it('The Worker answers 403 to tokens of other clients', async () => {
     const agent = await bearer({ kind: 'agent', cluster: 'c1' });
     const dialer = await bearer({ kind: 'dialer', name: 'd' });
     expect(await shake(worker, '/v1/agent', { ...agentOf('c2'), ...agent })).toMatch(/^403 /);
@@ -85,7 +85,7 @@ describe('admission to the Worker', () => {
     expect((await get(worker, '/v1/clusters/c1/status', agent)).status).toBe(403);
   });
 
-  it('believes nobody who says that he was let in', async () => {
+  it('The Worker ignores a forged header of an admitted client', async () => {
     const admitted = { kind: 'agent', cluster: 'c1', agent: 'a', tunnel: 0 };
     const forged = { 'Culvert-Admitted': encodeURIComponent(JSON.stringify(admitted)) };
     expect(await shake(worker, session, forged)).toMatch(/^401 /);
@@ -97,7 +97,7 @@ describe('admission to the Worker', () => {
     expect(await raw.closeReason).toBe('protocol_error: HELLO of a dialer names no session');
   });
 
-  it('answers 426 to a request that is no upgrade, and 400 to a name or protocol that is none', async () => {
+  it('The Worker answers 426 without an upgrade, and 400 to a malformed name or protocol', async () => {
     const dialer = await bearer({ kind: 'dialer', name: 'd' });
     expect((await get(worker, '/v1/agent')).status).toBe(426);
     expect((await get(worker, session, dialer)).status).toBe(426);
@@ -106,7 +106,7 @@ describe('admission to the Worker', () => {
     expect(await shake(worker, session, { ...dialer, ...other })).toMatch(/^400 /);
   });
 
-  it('answers 400 to a path that a proxy could read differently, as far as the runtime lets it through', async () => {
+  it('The Worker answers 400 to an ambiguous path', async () => {
     for (const path of ['//healthz', '/v1//agent', '/v1%2fagent', '/v1/%61gent', '/v1%5cagent']) {
       expect(await shake(worker, path, agentOf('c1'))).toMatch(/^400 /);
     }
@@ -116,7 +116,7 @@ describe('admission to the Worker', () => {
     );
   });
 
-  it('answers 409 to a second tunnel of an agent process: there is no other replica', async () => {
+  it("The Worker answers 409 to a second tunnel of an agent's process, because there is no other replica", async () => {
     const token = await bearer({ kind: 'agent', cluster: 'c3' });
     const process = { ...agentOf('c3'), ...token, 'Culvert-Instance': 'one' };
     using raw = await openRaw('/v1/agent', process);
@@ -128,13 +128,13 @@ describe('admission to the Worker', () => {
     expect(await shake(worker, '/v1/agent', other)).toMatch(/^101 /);
   });
 
-  it('answers a close with a close, so that nobody waits', async () => {
+  it('The Worker answers a close frame, so that the other end does not wait', async () => {
     using raw = await openRaw(session, await bearer({ kind: 'dialer', name: 'd' }));
     raw.send({ first: 0x88, payload: Uint8Array.of(0x03, 0xe8) });
     expect(await raw.closeReason).toBe('');
   });
 
-  it('is healthy and ready, and says where else to look', async () => {
+  it('The Worker is healthy and ready, and tells where the status is', async () => {
     expect((await get(worker, '/healthz')).status).toBe(200);
     expect((await get(worker, '/readyz')).status).toBe(200);
     expect((await get(worker, '/nowhere')).status).toBe(404);
@@ -143,7 +143,7 @@ describe('admission to the Worker', () => {
     expect(await answer.json()).toMatchObject({ code: 'not_here' });
   });
 
-  it('shows the status of a cluster to dialers, under its alias too', async () => {
+  it('The Worker shows the status of a cluster to dialers, also under its alias', async () => {
     await broker.agent('cluster1', { agentId: 'seen' });
     const dialer = await bearer({ kind: 'dialer', name: 'd' });
     const alias = 'cluster-a140791d2b20a847f2c74c62c384f93fb83691d871e80385';
@@ -156,14 +156,14 @@ describe('admission to the Worker', () => {
     expect((await get(worker, '/v1/clusters/cluster1/status')).status).toBe(401);
   });
 
-  it('lets in no agent of a cluster that is named like the alias of another one', async () => {
+  it('The Worker refuses an agent of a cluster that is named like the alias of another', async () => {
     const alias = await clusterAlias('cluster2');
     const shown = await bearer({ kind: 'agent', cluster: 'cluster2' });
     expect(await shake(worker, '/v1/agent', { ...agentOf(alias), ...shown })).toMatch(/^400 /);
   });
 });
 
-describe('the variables of the Worker', () => {
+describe('The variables of the Worker', () => {
   async function withWorker<T>(
     vars: Record<string, string>,
     use: (worker: LocalWorker) => Promise<T>,
@@ -172,7 +172,7 @@ describe('the variables of the Worker', () => {
     return await use(worker);
   }
 
-  it('let nobody in without a key, and say so', async () => {
+  it('The Worker without a key refuses all clients with the reason', async () => {
     await withWorker({}, async (worker) => {
       const answer = await shake(worker, '/v1/agent', agentOf('c1'));
       expect(answer).toMatch(/^503 /);
@@ -183,7 +183,7 @@ describe('the variables of the Worker', () => {
     });
   });
 
-  it('let everybody in without a key where they say so, up to the accept rate', async () => {
+  it('The Worker with CULVERT_OPEN admits all clients up to the accept rate', async () => {
     const vars = { CULVERT_OPEN: 'true', CULVERT_ACCEPT_RATE: '1' };
     await withWorker(vars, async (worker) => {
       expect(await shake(worker, '/v1/agent', agentOf('c1'))).toMatch(/^101 /);
@@ -192,7 +192,7 @@ describe('the variables of the Worker', () => {
     });
   });
 
-  it('ask for a token where there is a key, whatever else they say', async () => {
+  it('The Worker with a key requires a token, whatever the other variables are', async () => {
     const { publicKeyPem } = await generateTokenKeyPair();
     const vars = { CULVERT_TOKEN_PUBLIC_KEY: publicKeyPem, CULVERT_OPEN: 'true' };
     await withWorker(vars, async (worker) => {

@@ -4,7 +4,7 @@ import { decodeAdmitted, forObject } from '../../src/broker/edge/admitted.ts';
 
 const admitted: AdmittedClient = { kind: 'dialer', cluster: 'c1', dialer: 'größer, "a"' };
 
-it('says who was let in, whatever the client says of itself', () => {
+it('The request to an object names the admitted client and overwrites a forged header', () => {
   const forged = new Headers({ 'Culvert-Admitted': 'somebody else', Upgrade: 'websocket' });
   const headers = forObject(forged, admitted);
   expect(decodeAdmitted({ headers })).toEqual(admitted);
@@ -12,7 +12,7 @@ it('says who was let in, whatever the client says of itself', () => {
 });
 
 it.each(['Authorization', 'Culvert-Authorization'])(
-  'takes %s off what an object gets, and leaves the request as it was',
+  "The request to an object does not contain %s, and the client's request is unchanged",
   (name) => {
     const request = new Headers({ [name.toLowerCase()]: 'Bearer secret' });
     const headers = forObject(request, admitted);

@@ -12,7 +12,7 @@ const piece = 64 * 1024;
 
 describeBroker('the Worker', () => EdgeBroker.start());
 
-describe('streams through the Worker', () => {
+describe('Streams through the Worker', () => {
   let broker: EdgeBroker;
   let dialer: PooledDialer;
 
@@ -25,7 +25,7 @@ describe('streams through the Worker', () => {
   const open = (cluster: string, { port }: TestTarget) =>
     DialedStream.open(dialer, cluster, { kind: 'tcp', host: cluster, port });
 
-  it('carries 8 MiB up, unchanged', async () => {
+  it('A stream through the Worker carries 8 MiB up, unchanged', async () => {
     await broker.agent('up');
     await using target = await startTarget({ mode: 'sink' });
     const stream = open('up', target);
@@ -41,7 +41,7 @@ describe('streams through the Worker', () => {
     expect(await stream.closed).toBeUndefined();
   });
 
-  it('carries 8 MiB down, unchanged', async () => {
+  it('A stream through the Worker carries 8 MiB down, unchanged', async () => {
     await broker.agent('down');
     await using target = await startTarget({ mode: 'source', bytes: 8 * mib });
     const stream = open('down', target);
@@ -51,7 +51,7 @@ describe('streams through the Worker', () => {
     expect(await stream.closed).toBeUndefined();
   });
 
-  it('loses every socket, as at a deployment, and no stream', async () => {
+  it('A stream survives the loss of every socket, as at a deployment', async () => {
     await broker.agent('deployed');
     await using target = await startTarget({ mode: 'echo' });
     const streams = Array.from({ length: 5 }, () => open('deployed', target));
@@ -71,7 +71,7 @@ describe('streams through the Worker', () => {
     expect(target.acceptedCount).toBe(5);
   });
 
-  it('takes an agent in again whose tunnel was replaced', async () => {
+  it('The Worker admits an agent again whose tunnel was replaced', async () => {
     const agentId = 'the-same';
     const first = await broker.agent('again', { agentId });
     await first.close();

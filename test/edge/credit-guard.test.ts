@@ -32,8 +32,8 @@ function guarded(sessions = 3) {
   return { guard, cutOff, data, pass, credit, waiting };
 }
 
-describe('credit guard', () => {
-  it('counts what is passed on and not acknowledged, in both directions', () => {
+describe('CreditGuard', () => {
+  it('The credit guard counts bytes that are passed on and not acknowledged, in both directions', () => {
     const { data, pass, credit, waiting } = guarded();
     pass('agent', FrameType.open, 1, 1);
     data('agent', 1, 1, 400);
@@ -47,7 +47,7 @@ describe('credit guard', () => {
     expect(waiting()).toBe(0);
   });
 
-  it('is not moved by a CREDIT that says less, the same, more than was sent, or nothing', () => {
+  it('The credit guard ignores a CREDIT that repeats, goes back, exceeds what was sent, or is malformed', () => {
     const { guard, data, pass, credit, waiting } = guarded();
     pass('agent', FrameType.open, 1, 1);
     data('agent', 1, 1, 400);
@@ -60,7 +60,7 @@ describe('credit guard', () => {
     expect(waiting()).toBe(0);
   });
 
-  it('takes the first CREDIT after a sleep for everything, because it does not know where the stream is', () => {
+  it('The credit guard takes the first CREDIT after a sleep as an acknowledgement of all bytes', () => {
     const { data, credit, waiting } = guarded();
     data('agent', 1, 1, 400);
     credit('agent', 1, 1, 5_000_000);
@@ -70,7 +70,7 @@ describe('credit guard', () => {
     expect(waiting()).toBe(300);
   });
 
-  it('forgets a stream that was reset or refused, and one that ended and is acknowledged', () => {
+  it('The credit guard forgets a stream that was reset, refused or completely acknowledged', () => {
     const { data, pass, credit, waiting, cutOff } = guarded();
     for (let stream = 1; stream <= 100; stream++) {
       pass('agent', FrameType.open, 1, stream);
@@ -91,7 +91,7 @@ describe('credit guard', () => {
     expect(cutOff).toEqual([]);
   });
 
-  it('cuts off a session over its bound, and no other', () => {
+  it('The credit guard closes only the session that exceeds its limit', () => {
     const { data, cutOff, waiting } = guarded();
     data('agent', 2, 1, 900);
     data('agent', 1, 1, 600);
@@ -104,7 +104,7 @@ describe('credit guard', () => {
     expect(waiting()).toBe(900);
   });
 
-  it('cuts off the session with the most when all together are over the bound', () => {
+  it('The credit guard closes the session with the most bytes when all together exceed the limit', () => {
     const { data, cutOff } = guarded(4);
     data('agent', 1, 1, 500);
     data('agent', 2, 1, 900);
@@ -113,7 +113,7 @@ describe('credit guard', () => {
     expect(cutOff).toEqual([2]);
   });
 
-  it('cuts off a session with more streams than any may have', () => {
+  it('The credit guard closes a session with too many streams', () => {
     const { data, cutOff, waiting } = guarded();
     for (let stream = 1; stream <= 6; stream++) data('agent', 1, stream, 1);
     expect(cutOff).toEqual([]);

@@ -26,14 +26,14 @@ beforeAll(async () => {
 afterAll(() => program?.stop());
 
 describe('konnectivity through the Worker, as npm run dev:edge starts it', () => {
-  it('brings a GET of the TypeScript client to the service behind the agent', async () => {
+  it('The TypeScript client reads the service behind the agent through the Worker', async () => {
     await using client = await openClient({ address });
     const connection = await client.dial('dev:80');
     connection.write('GET / HTTP/1.1\r\nHost: dev\r\nConnection: close\r\n\r\n');
     expect(await text(connection)).toMatch(new RegExp(`^HTTP/1.1 200 [^]*${sampleGreeting}`));
   });
 
-  it('carries a megabyte to it', async () => {
+  it('The TypeScript client sends a megabyte through the Worker', async () => {
     await using client = await openClient({ address });
     const connection = await client.dial('dev:80');
     connection.write('GET /bytes/1000000 HTTP/1.1\r\nHost: dev\r\nConnection: close\r\n\r\n');
@@ -41,7 +41,7 @@ describe('konnectivity through the Worker, as npm run dev:edge starts it', () =>
     expect(answer.length - answer.indexOf('\r\n\r\n') - 4).toBe(1_000_000);
   });
 
-  it('tells a client that dials a cluster without an agent', async () => {
+  it('The TypeScript client gets an error for a cluster without an agent through the Worker', async () => {
     await using client = await openClient({ address });
     expect(await dialFailure(client, 'nobody:80')).toMatchObject({
       reason: 'endpoint',
@@ -54,14 +54,14 @@ describeWith(
   { go: await ground.go() },
   'the Go konnectivity client through the Worker',
   ({ go }) => {
-    it('reads the service behind the agent', async () => {
+    it('The Go client reads the service behind the agent through the Worker', async () => {
       const result = await runClient(go, { address }, 'get', 'http://dev:80/');
       expect(result).toMatchObject({ ok: true, status: 200, body: sampleGreeting });
     });
   },
 );
 
-it('ends in order when it is told to', async () => {
+it('npm run dev:edge ends in order on a signal', async () => {
   program.kill('SIGTERM');
   expect(await program.exited).toMatchObject({ code: 0 });
 });

@@ -44,11 +44,11 @@ function linked() {
 
 const frame = (type: FrameType, payload: Uint8Array) => encodeFrame(type, 0xfedc_ba98, 7, payload);
 
-describe('edge link whose other end does not read control frames', () => {
+describe('An edge link whose other end does not read control frames', () => {
   const answer = new Uint8Array(1024);
   const isPing = (sent: Uint8Array | undefined) => sent?.[0] === FrameType.ping;
 
-  it('is closed when the other end proves nothing', async () => {
+  it('An edge link closes when the other end does not prove that it reads', async () => {
     const { link, socket, owner } = linked();
     for (let sent = 0; sent < 10_000; sent++) link.sendCopy(FrameType.refused, 7, sent, answer);
     await turns();
@@ -58,7 +58,7 @@ describe('edge link whose other end does not read control frames', () => {
     expect(sentBytes).toBeLessThan(4.1 * 2 ** 20);
   });
 
-  it('stays open when each PING is answered, and tells its owner nothing of it', () => {
+  it('An edge link stays open when each PING is answered, without telling its owner', () => {
     const { link, socket, owner } = linked();
     for (let sent = 0; sent < 10_000; sent++) {
       link.sendCopy(FrameType.refused, 7, sent, answer);
@@ -68,7 +68,7 @@ describe('edge link whose other end does not read control frames', () => {
     expect([socket.closes, owner.frames]).toEqual([[], []]);
   });
 
-  it('is closed when the answers are made up', () => {
+  it('An edge link closes when the PONGs do not match', () => {
     const { link, socket } = linked();
     for (let sent = 0; sent < 10_000; sent++) {
       link.sendCopy(FrameType.refused, 7, sent, answer);
@@ -78,8 +78,8 @@ describe('edge link whose other end does not read control frames', () => {
   });
 });
 
-describe('edge link', () => {
-  it('delivers a message as one frame', () => {
+describe('EdgeLink', () => {
+  it('An edge link delivers a message as one frame', () => {
     const { link, owner } = linked();
     link.receive(frame(FrameType.data, patternAt(0, 100)));
     link.receive(frame(FrameType.reset, patternAt(0, 20)));
@@ -89,7 +89,7 @@ describe('edge link', () => {
     ]);
   });
 
-  it('sends frames by reference and copied', () => {
+  it('An edge link sends frames by reference and copied', () => {
     const { link, socket } = linked();
     const pool = new SlabPool();
     link.sendCopy(FrameType.open, 0xfedc_ba98, 7, patternAt(0, 50));
@@ -101,7 +101,7 @@ describe('edge link', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
-  it('passes a DATA message on in the memory it came in, and never writes before another payload', () => {
+  it('An edge link reuses the buffer of a whole DATA message, and never writes before another payload', () => {
     const { link, socket } = linked();
     const message = frame(FrameType.data, patternAt(0, 1000));
     const copy = message.slice();
@@ -119,7 +119,7 @@ describe('edge link', () => {
     expect(message).toEqual(copy);
   });
 
-  it('closes with the number and the sentence that the protocol has, and tells its owner later, once', async () => {
+  it("An edge link closes with the protocol's code and sentence, and tells its owner later, once", async () => {
     const { link, socket, owner } = linked();
     const error = new TunnelError('unknown_session', 'not yours');
     link.close(error);
@@ -132,16 +132,19 @@ describe('edge link', () => {
     expect(socket.sent).toEqual([]);
   });
 
-  it.each(['draining', 'overloaded'] as const)('says GOAWAY before it closes as %s', (code) => {
-    const { link, socket } = linked();
-    link.close(new TunnelError(code, 'come back'));
-    expect(socket.sent).toHaveLength(1);
-    expect(socket.sent[0]![0]).toBe(FrameType.goaway);
-    expect(decodeGoAway(socket.sent[0]!.subarray(12))).toMatchObject({ scope: 'broker' });
-    expect(socket.closes).toHaveLength(1);
-  });
+  it.each(['draining', 'overloaded'] as const)(
+    'An edge link sends GOAWAY before it closes as %s',
+    (code) => {
+      const { link, socket } = linked();
+      link.close(new TunnelError(code, 'come back'));
+      expect(socket.sent).toHaveLength(1);
+      expect(socket.sent[0]![0]).toBe(FrameType.goaway);
+      expect(decodeGoAway(socket.sent[0]!.subarray(12))).toMatchObject({ scope: 'broker' });
+      expect(socket.closes).toHaveLength(1);
+    },
+  );
 
-  it('closes on a message that is no frame, and hears nothing more', async () => {
+  it('An edge link closes on a message that is no frame, and ignores later messages', async () => {
     const { link, socket, owner } = linked();
     link.receive(patternAt(0, 5));
     link.receive(frame(FrameType.data, patternAt(0, 10)));
@@ -152,7 +155,7 @@ describe('edge link', () => {
     expect(socket.sent).toEqual([]);
   });
 
-  it('survives a socket that throws, which the runtime tells of by itself', () => {
+  it('An edge link ignores a socket that throws, because the runtime reports it', () => {
     const { link, socket, owner } = linked();
     socket.broken = true;
     link.sendCopy(FrameType.ping, 0, 0, new Uint8Array(8));
@@ -160,7 +163,7 @@ describe('edge link', () => {
     expect(owner.closes).toMatchObject([{ code: 'link_lost' }]);
   });
 
-  it('has the room that the guard counts, and asks its owner when it is woken', async () => {
+  it('An edge link has the room that the guard counts, and pulls when it is woken', async () => {
     const { link, guard, owner } = linked();
     expect(link.room).toBe(guard.roomBytes);
     link.wake();
@@ -173,7 +176,7 @@ describe('edge link', () => {
     expect(link.room).toBe(0);
   });
 
-  it('counts silence from the last message or the last ping, else from when it was accepted', () => {
+  it('An edge link counts silence from the last message or ping, else from its acceptance', () => {
     const { link, pings } = linked();
     expect(link.silentMs).toBeGreaterThanOrEqual(100_000);
     pings.lastAtMs = Date.now() - 50_000;
@@ -183,7 +186,7 @@ describe('edge link', () => {
     expect(link.silentMs).toBeLessThan(50_000);
   });
 
-  it('ends the watch over its session with itself', () => {
+  it('An edge link ends the count of its session when it closes', () => {
     const { link, guard } = linked();
     const free = guard.roomBytes;
     link.watch(5);

@@ -5,7 +5,7 @@ import { readEdgeOptions } from '../../src/broker/edge/edge-options.ts';
 const { publicKeyPem: first } = await generateTokenKeyPair();
 const { publicKeyPem: second } = await generateTokenKeyPair();
 
-it('reads several keys from one text, with line ends spelled out or not', () => {
+it('The edge options accept several keys in one text, with escaped line ends or real ones', () => {
   const { tokenPublicKeys } = readEdgeOptions({
     CULVERT_TOKEN_PUBLIC_KEY: `${first}\n${second.replaceAll('\n', '\\n')}`,
     CLUSTER: {},
@@ -13,7 +13,7 @@ it('reads several keys from one text, with line ends spelled out or not', () => 
   expect(tokenPublicKeys.map((key) => key.trim())).toEqual([first.trim(), second.trim()]);
 });
 
-it('has defaults for what is not set or empty', () => {
+it('The edge options have defaults for variables that are not set or empty', () => {
   expect(readEdgeOptions({ CULVERT_OPEN: 'true', CULVERT_ACCEPT_RATE: '' })).toEqual({
     tokenPublicKeys: [],
     acceptRate: 200,
@@ -22,7 +22,7 @@ it('has defaults for what is not set or empty', () => {
   });
 });
 
-it('reports all problems together, and never a value', () => {
+it('The edge options report all problems together, without values', () => {
   const read = () =>
     readEdgeOptions({
       CULVERT_TOKEN_PUBLIC_KEY: 'no key at all',

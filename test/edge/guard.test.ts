@@ -26,14 +26,14 @@ async function flood({ link, received }: RawPeer, session: number, bytes: number
   return sentBytes;
 }
 
-describe('a peer of the Worker that ignores credit', () => {
+describe('A peer of the Worker that ignores credit', () => {
   let broker: EdgeBroker;
   beforeAll(async () => {
     broker = await EdgeBroker.start();
   }, 30_000);
   afterAll(() => broker?.[Symbol.asyncDispose]());
 
-  it('loses its link as a dialer, and others go on', async () => {
+  it('A dialer that ignores credit loses its link, and other sessions continue', async () => {
     await broker.agent('guarded');
     await using echo = await startTarget({ mode: 'echo' });
     const { port } = echo;
@@ -52,7 +52,7 @@ describe('a peer of the Worker that ignores credit', () => {
     expect(Buffer.compare(await stream.readAll(), patternAt(0, 1000))).toBe(0);
   });
 
-  it('costs, as an agent, the session that it floods, and its other sessions go on', async () => {
+  it('An agent that ignores credit loses the flooded session, and its other sessions continue', async () => {
     const agent = await broker.rawAgent('flooding');
     const [flooded, other] = [
       await broker.rawDialer('flooding'),

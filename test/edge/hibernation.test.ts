@@ -7,7 +7,7 @@ import { patternAt } from '../../testkit/stream/pattern.ts';
 import { startTarget } from '../../testkit/world/target.ts';
 import { EdgeBroker } from './edge-broker.ts';
 
-describe('a Durable Object that sleeps', () => {
+describe('A Durable Object that sleeps', () => {
   let broker: EdgeBroker;
   let dialer: PooledDialer;
 
@@ -20,7 +20,7 @@ describe('a Durable Object that sleeps', () => {
   const open = (cluster: string, port: number, through = dialer) =>
     DialedStream.open(through, cluster, { kind: 'tcp', host: cluster, port });
 
-  it('passes on the next byte of the dialer, and the answer to it', async () => {
+  it("A Durable Object that slept passes on the dialer's next byte and the answer", async () => {
     await broker.agent('first');
     await using target = await startTarget({ mode: 'echo' });
     const stream = open('first', target.port);
@@ -35,7 +35,7 @@ describe('a Durable Object that sleeps', () => {
     expect(dialer.resumedCount).toBe(0);
   });
 
-  it('passes on the next byte of the agent', async () => {
+  it("A Durable Object that slept passes on the agent's next byte", async () => {
     await broker.agent('second');
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -53,7 +53,7 @@ describe('a Durable Object that sleeps', () => {
     expect(dialer.resumedCount).toBe(0);
   });
 
-  it('has a dial wait for an agent that was there before it slept, and answers at once for a name that never was', async () => {
+  it('A dial after a sleep waits for an agent that was connected before, and an unknown name is answered at once', async () => {
     const first = await broker.agent('returns');
     await first.close();
     await broker.worker.putToSleep('returns');
@@ -67,7 +67,7 @@ describe('a Durable Object that sleeps', () => {
     expect(await waiting.closed).toBeUndefined();
   });
 
-  it('keeps sessions of several dialers apart, and takes new ones', async () => {
+  it('A Durable Object that slept keeps the sessions of dialers apart and takes new ones', async () => {
     await broker.agent('several');
     await using target = await startTarget({ mode: 'echo' });
     const dialers = [dialer, await broker.dialer('second'), await broker.dialer('third')];
@@ -84,7 +84,7 @@ describe('a Durable Object that sleeps', () => {
     expect(await Promise.all(echoed)).toEqual([0, 0, 0, 0]);
   });
 
-  it('still knows its agents, and tells them apart', async () => {
+  it('A Durable Object that slept still knows its agents', async () => {
     await Promise.all([
       broker.agent('known', { agentId: 'a' }),
       broker.agent('known', { agentId: 'b' }),
@@ -101,7 +101,7 @@ describe('a Durable Object that sleeps', () => {
     expect(clusters[0]!.agents[0]!.software).toMatch(/^culvert-agent\//);
   });
 
-  it('ends the streams of an agent that leaves', async () => {
+  it('A Durable Object that slept ends the streams of an agent that leaves', async () => {
     const agent = await broker.agent('leaves');
     await using target = await startTarget({ mode: 'echo' });
     const stream = open('leaves', target.port);
@@ -112,7 +112,7 @@ describe('a Durable Object that sleeps', () => {
     expect(await open('leaves', target.port).closed).toMatchObject({ code: 'no_agent' });
   });
 
-  it('tells the agent of a dialer that leaves', async () => {
+  it('A Durable Object that slept tells the agent that a dialer left', async () => {
     const agent = await broker.agent('left');
     await using target = await startTarget({ mode: 'echo' });
     const leaving = await broker.dialer('leaving');
@@ -125,7 +125,7 @@ describe('a Durable Object that sleeps', () => {
     expect(agent.streamCount).toBe(0);
   });
 
-  it('lets sessions go on when the sockets that it took back are lost', async () => {
+  it('Sessions continue when the sockets that a Durable Object took back are lost', async () => {
     await broker.agent('resumed');
     await using target = await startTarget({ mode: 'echo' });
     const stream = open('resumed', target.port);

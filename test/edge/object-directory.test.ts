@@ -6,7 +6,7 @@ describeDirectory('Durable Object', () => Promise.resolve(new ObjectDirectory())
 
 const record = { cluster: 'c1', agent: 'a', tunnel: 0, replica: 'r', address: '', epoch: 7 };
 
-it('has the claims of survivors, and gives higher epochs than theirs', async () => {
+it('The object directory has the claims of surviving sockets and assigns higher epochs', async () => {
   const other = { ...record, agent: 'b', epoch: 3 };
   const directory = new ObjectDirectory({ survivors: [record, other] });
   expect(await directory.locate('c1')).toEqual([record, other]);
@@ -15,7 +15,7 @@ it('has the claims of survivors, and gives higher epochs than theirs', async () 
   expect(await directory.locate('c1')).toEqual([{ ...record, epoch: 8 }, other]);
 });
 
-it('publishes the alias before a claim stands', async () => {
+it('The object directory publishes the alias before a claim is made', async () => {
   const published: string[] = [];
   const directory = new ObjectDirectory({
     publishAlias: async (alias, cluster) => {

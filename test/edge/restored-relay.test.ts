@@ -75,19 +75,19 @@ async function restored() {
 
 const bytes = new Uint8Array(8);
 
-describe('a relay whose sockets outlive its memory', () => {
-  it('leaves no timer pending, which would keep the runtime from forgetting it', async () => {
+describe('A relay whose sockets outlive its memory', () => {
+  it('A relay for hibernation leaves no timer, which would keep the object awake', async () => {
     const { clock } = await established();
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('tells both ends the largest window', async () => {
+  it('A relay tells both ends the largest window', async () => {
     const { agent, dialer } = await established();
     const told = [agent, dialer].map(({ peer }) => Buffer.from(peer.frames[0]!.payload));
     for (const payload of told) expect(payload.toString('latin1')).toContain('maxWindow');
   });
 
-  it('passes frames of a session on in both directions, under its old number', async () => {
+  it("A restored relay passes a session's frames on in both directions, under its old number", async () => {
     const { agent, dialer, session } = await restored();
     dialer.far.sendCopy(FrameType.data, session, 3, bytes);
     await agent.peer.until(() => agent.peer.dataBytes === 8);
@@ -97,7 +97,7 @@ describe('a relay whose sockets outlive its memory', () => {
     expect(agent.peer.frames).toMatchObject([{ type: FrameType.data, session, stream: 3 }]);
   });
 
-  it('greets nobody twice, and takes no second HELLO', async () => {
+  it('A restored relay sends no second WELCOME and refuses a second HELLO', async () => {
     const { agent } = await restored();
     agent.far.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
     await agent.peer.closed();
@@ -105,7 +105,7 @@ describe('a relay whose sockets outlive its memory', () => {
     expect(agent.peer.frames).toEqual([]);
   });
 
-  it('finds the agent for new dialers, and gives them numbers that are free', async () => {
+  it('A restored relay finds the agent for new dialers and gives them free session numbers', async () => {
     const { relay, agent, session } = await restored();
     const late = joined();
     relay.admit(late.near, { kind: 'dialer', cluster: 'c1', dialer: 'late' });
@@ -116,7 +116,7 @@ describe('a relay whose sockets outlive its memory', () => {
     expect(relay.dialerCount).toBe(2);
   });
 
-  it('tells the agent of a dialer that leaves, and a dialer of an agent that leaves', async () => {
+  it('A restored relay tells each end that the other has left', async () => {
     const first = await restored();
     first.dialer.far.close();
     await first.agent.peer.until(() => first.agent.peer.frames.length === 1);
@@ -131,7 +131,7 @@ describe('a relay whose sockets outlive its memory', () => {
     expect(await second.relay.options.directory.locate('c1')).toEqual([]);
   });
 
-  it('closes a dialer whose tunnel is gone, or has been replaced', async () => {
+  it('A restored relay closes a dialer whose tunnel is gone or was replaced', async () => {
     const { keptAgent, keptDialer } = await restored();
     for (const agents of [[], [{ ...keptAgent, epoch: keptAgent.epoch + 1 }]]) {
       const { relay } = makeRelay(agents);
@@ -144,7 +144,7 @@ describe('a relay whose sockets outlive its memory', () => {
     }
   });
 
-  it('keeps that an agent drains', async () => {
+  it('A restored relay remembers that an agent is leaving', async () => {
     const { agent, dialer, keptAgent } = await established();
     expect(keptAgent().leaving).toBe(false);
     const goAway = encodeMessage({ deadlineMs: 0, retryAfterMs: 0, scope: 'agent' });

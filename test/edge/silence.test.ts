@@ -9,7 +9,7 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(() => broker?.[Symbol.asyncDispose]());
 
-it('closes the socket of a peer that is silent, asleep or not, and none that pings', async () => {
+it('The object closes the socket of a silent peer, asleep or not, and keeps the socket of a peer that pings', async () => {
   const silent = await broker.rawAgent('silence', { pingIntervalMs: 600_000 });
   const pinging = await broker.rawAgent('silence', { pingIntervalMs: 200 });
   const pingingDialer = await broker.rawDialer('silence');

@@ -4,7 +4,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { json, text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { processOfField } from '../../src/broker/redis/redis-entry.ts';
+import { processOfTunnelKey } from '../../src/broker/tunnel-name.ts';
 import type { BrokerStatus } from '../../src/broker/status.ts';
 import { openSockets } from '../processes/open-files.ts';
 import type { Fleet, FleetProgram } from '../world/fleet.ts';
@@ -124,7 +124,7 @@ export async function directoryTunnels(port: number): Promise<string[]> {
     const [seconds] = await redis.time();
     for (const key of await redis.keys('culvert:{cluster-*}')) {
       for (const [field, value] of Object.entries(await redis.hgetall(key))) {
-        const process = processOfField(field);
+        const process = processOfTunnelKey(field);
         const [, expiry, text] = /^\d+ (\d+) \w+ (\{.*\})$/s.exec(value) ?? [];
         if (process === undefined || text === undefined || Number(expiry) < Number(seconds) * 1000)
           continue;

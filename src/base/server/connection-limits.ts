@@ -13,7 +13,12 @@ export interface ConnectionLimits {
    * answer. The TLS handshake is a part of it.
    */
   readonly requestTimeoutMs: number;
-  /** How long a request may take until the client has taken the whole answer, in milliseconds. */
+  /**
+   * How long a request may take with its whole body, in milliseconds; Infinity: no limit, for uploads of users
+   * (default `requestTimeoutMs`). Where it is longer, `requestTimeoutMs` is for the head alone.
+   */
+  readonly bodyTimeoutMs?: number;
+  /** How long a request may take from its head until the client has taken the whole answer, in milliseconds; Infinity: no limit. */
   readonly answerTimeoutMs: number;
 }
 

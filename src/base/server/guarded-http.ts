@@ -26,21 +26,28 @@ export interface UpgradeRequest {
   authenticated(): void;
 }
 
-export interface GuardedHttpParts extends ConnectionGuardParts {
+/** What a listener does with requests. */
+export interface HttpHandler {
+  /** Whether requests may have a body (default: no). An upgrade request never has one. */
+  readonly acceptsBodies?: boolean;
   readonly onRequest: RequestListener;
   /** Undefined: nothing can be upgraded here, and a request for it is answered like any other. */
   readonly onUpgrade?: (request: UpgradeRequest, problem: RequestProblem | undefined) => void;
 }
+
+export type GuardedHttpParts = ConnectionGuardParts & HttpHandler;
 
 /**
  * Serves requests within the limits of a `ConnectionGuard`: one request at a time on a connection, and only ones that every proxy on the
  * way reads like this server.
  */
 export function guardHttpServer(server: Server, parts: GuardedHttpParts): ConnectionGuard {
-  const { limits, onRequest, onUpgrade } = parts;
+  const { limits, acceptsBodies, onRequest, onUpgrade } = parts;
   const guard = new ConnectionGuard(server, parts);
   server.headersTimeout = limits.requestTimeoutMs;
-  server.requestTimeout = limits.requestTimeoutMs;
+  const { bodyTimeoutMs = limits.requestTimeoutMs } = limits;
+  // Node takes 0 for no timeout.
+  server.requestTimeout = bodyTimeoutMs === Infinity ? 0 : bodyTimeoutMs;
   server.keepAliveTimeout = Math.min(idleTimeoutMs, limits.requestTimeoutMs);
   server.maxRequestsPerSocket = maxRequestsPerConnection;
   // One more than allowed, so that too many are seen instead of cut.
@@ -49,7 +56,7 @@ export function guardHttpServer(server: Server, parts: GuardedHttpParts): Connec
     const { socket } = message;
     guard.begin(socket, () => {
       response.once('close', () => guard.end(socket));
-      const problem = requestProblem(message);
+      const problem = requestProblem(message, acceptsBodies);
       if (problem === undefined) {
         onRequest(message, response);
         return;

@@ -19,8 +19,13 @@ export interface RequestProblem {
 /**
  * Looks for what proxies and servers read differently (RFC 9112, sections 3, 6 and 11.2). Node's parser refuses most of it (two
  * lengths, a length beside Transfer-Encoding, bare line feeds, folded headers). It accepts what is checked here, above all in an upgrade.
+ *
+ * @param acceptsBodies whether the request may have a body
  */
-export function requestProblem(message: IncomingMessage): RequestProblem | undefined {
+export function requestProblem(
+  message: IncomingMessage,
+  acceptsBodies = false,
+): RequestProblem | undefined {
   const { rawHeaders, headers, httpVersion } = message;
   if (rawHeaders.length > 2 * headLimits.maxHeaders) {
     const sentence = `the request has more than ${headLimits.maxHeaders} header fields`;
@@ -39,7 +44,7 @@ export function requestProblem(message: IncomingMessage): RequestProblem | undef
   }
   const hasBody =
     headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
-  if (hasBody) {
+  if (hasBody && !acceptsBodies) {
     return { status: 400, message: 'no request of this server has a body' };
   }
   const problem = requestTargetProblem(message.url ?? '');

@@ -1,10 +1,8 @@
-import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { ServerResponse } from 'node:http';
 import type { ConnectionLimits } from './connection-limits.ts';
 import { describeError } from '../error.ts';
-import { guardedServerOptions, guardHttpServer } from './guarded-http.ts';
+import { openHttpListener } from './http-listener.ts';
 import type { Logger } from '../log/logger.ts';
-import { listenAt } from './listen.ts';
 import { connectionShare } from './open-file-limit.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 
@@ -52,35 +50,23 @@ export async function startStatusServer(
   source: StatusSource,
   log: Logger,
 ): Promise<StatusServer> {
-  const server = createServer(guardedServerOptions);
-  const guard = guardHttpServer(server, {
+  const listener = await openHttpListener({
+    name: 'status',
+    address: listen,
     limits: statusLimits(),
-    listener: 'status',
     log,
-    onRequest: (request, response) => {
-      answer(source, request.url ?? '/', response).catch((thrown: unknown) => {
-        log.error('status request failed', { error: describeError(thrown) });
-        response.destroy();
-      });
+    handler: {
+      onRequest: (request, response) => {
+        answer(source, request.url ?? '/', response).catch((thrown: unknown) => {
+          log.error('status request failed', { error: describeError(thrown) });
+          response.destroy();
+        });
+      },
     },
   });
-  try {
-    await listenAt(server, listen, log);
-  } catch (thrown) {
-    guard[Symbol.dispose]();
-    throw thrown;
-  }
-  const { address: host, port } = server.address() as AddressInfo;
-  const address = formatHostPort({ host, port });
+  const address = formatHostPort(listener.address);
   log.info('status listens', { address });
-  const close = async (): Promise<void> => {
-    guard[Symbol.dispose]();
-    if (!server.listening) return;
-    const closed = Promise.withResolvers<void>();
-    server.close(() => closed.resolve());
-    server.closeAllConnections();
-    await closed.promise;
-  };
+  const close = (): Promise<void> => listener.close();
   return { address, close, [Symbol.asyncDispose]: close };
 }
 

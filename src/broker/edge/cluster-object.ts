@@ -13,7 +13,7 @@ import { createConsoleLogger } from './console-logger.ts';
 import { CreditGuard } from './credit-guard.ts';
 import { EdgeLink, type Attachment } from './edge-link.ts';
 import { readEdgeOptions } from './edge-options.ts';
-import type { EdgeEnv } from './env.ts';
+import type { ClusterObjectCalls, EdgeEnv } from './env.ts';
 import { ObjectDirectory } from './object-directory.ts';
 
 /** The largest receive window of a stream over the edge. An object has 128 MiB for all streams. */
@@ -34,7 +34,7 @@ const stored = {
  * The runtime then keeps the sockets and answers pings. The next message makes a new object, which takes
  * the sockets back from their attachments.
  */
-export class ClusterObject extends DurableObject<EdgeEnv> {
+export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObjectCalls {
   readonly #log: Logger;
   readonly #silenceLimitMs: number;
   readonly #guard = new CreditGuard();
@@ -147,7 +147,6 @@ export class ClusterObject extends DurableObject<EdgeEnv> {
     return this.#relay.status();
   }
 
-  /** The cluster whose alias is this object's name. */
   async aliasOf(): Promise<string | undefined> {
     return await this.ctx.storage.get<string>(stored.aliasOf);
   }

@@ -1,8 +1,9 @@
-import { printableFields } from '../../base/log/log-fields.ts';
-import type { LogFields, Logger } from '../../base/log/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { logLevels, type LogLevel } from '../../base/log/log-level.ts';
+import { printableFields } from '../../base/log/printable-fields.ts';
+import type { LogFields } from '../../base/log/log-field.ts';
 
-/** One JSON object per line to the console, which is where the runtime collects logs from; it never blocks. */
+/** Writes one JSON object per line to the console, from which the runtime collects logs. It never blocks. */
 export function createConsoleLogger(level: LogLevel, fields: LogFields = {}): Logger {
   const own = printableFields(fields);
   const least = logLevels.indexOf(level);

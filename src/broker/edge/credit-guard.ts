@@ -4,22 +4,22 @@ import { defaultLimits } from '../../tunnel/limits.ts';
 import type { Link } from '../../tunnel/link.ts';
 import { readOffset } from '../../tunnel/offset.ts';
 
-/** The end of a session that frames go to, or come from. */
+/** An end of a session. */
 export type SessionEnd = 'agent' | 'dialer';
 
 export interface GuardLimits {
-  /** Bytes of one session that were passed on and not acknowledged yet. */
+  /** Bytes of one session that were passed on and not acknowledged. */
   readonly sessionBytes: number;
-  /** The same for all sessions of an object. An object has 128 MiB of memory for everything. */
+  /** The same for all sessions of an object. An object has 128 MiB of memory. */
   readonly objectBytes: number;
-  /** Directions of streams of a session that are watched at a time. */
+  /** Directions of a session's streams that are counted at a time. */
   readonly maxFlows: number;
 }
 
 const mib = 1024 * 1024;
 
 export const guardLimits: GuardLimits = {
-  // One stream whose window has grown to 16 MiB has up to 24 MiB on the way: only half a window is told at a time.
+  // A stream whose window has grown to 16 MiB has up to 24 MiB on its way, because a receiver grants half a window at a time.
   sessionBytes: 32 * mib,
   objectBytes: 64 * mib,
   maxFlows: 2 * defaultLimits.maxStreams,
@@ -27,26 +27,26 @@ export const guardLimits: GuardLimits = {
 
 /** One direction of a stream. */
 interface Flow {
-  /** Passed on and not acknowledged, in bytes. */
+  /** Bytes that were passed on and not acknowledged. */
   waitingBytes: number;
-  /** The offset that was acknowledged last; unknown after a sleep, until the next CREDIT. */
+  /** The last acknowledged offset; undefined: unknown after a sleep, until the next CREDIT. */
   received: number | undefined;
   finished: boolean;
 }
 
 interface Account {
   readonly dialer: Link;
-  /** By stream number, per end that the bytes go to. */
+  /** By the end that the bytes go to, and the stream's number. */
   readonly flows: Readonly<Record<SessionEnd, Map<number, Flow>>>;
   waitingBytes: number;
 }
 
 /**
- * The runtime takes every byte that it is given and does not say how many wait in a socket. So what is on its way is counted from
- * outside: DATA that was passed on, less what CREDIT acknowledges. A session beyond its bound loses its dialer's link: honest peers
- * stay far below, and go on over another link where they do not.
+ * The runtime takes every byte and does not tell how many wait in a socket. So this counts the bytes on
+ * their way: DATA that was passed on, minus what CREDIT acknowledges. A session beyond its limit loses its
+ * dialer's link. Honest peers stay far below the limit, and otherwise resume over another link.
  *
- * It is all forgotten when the object sleeps, and nothing is on its way then.
+ * The counts are lost when the object sleeps, but then no bytes are on their way.
  */
 export class CreditGuard {
   readonly #limits: GuardLimits;
@@ -67,13 +67,13 @@ export class CreditGuard {
     this.#accounts.set(session, { dialer, flows, waitingBytes: 0 });
   }
 
-  /** The session has no link any more. Idempotent. */
+  /** The session's link is gone. Idempotent. */
   end(session: number): void {
     this.#waitingBytes -= this.#accounts.get(session)?.waitingBytes ?? 0;
     this.#accounts.delete(session);
   }
 
-  /** A frame is about to be passed to this end. */
+  /** Counts a frame that is about to be passed to this end. */
   passing(to: SessionEnd, type: FrameType, session: number, stream: number, bytes: number): void {
     const account = this.#accounts.get(session);
     if (account === undefined) return;
@@ -105,11 +105,11 @@ export class CreditGuard {
     }
   }
 
-  /** This end has acknowledged bytes of a stream. */
+  /** Counts bytes of a stream that this end has acknowledged. */
   credited(from: SessionEnd, session: number, stream: number, credit: Uint8Array): void {
     const account = this.#accounts.get(session);
     const flow = account?.flows[from].get(stream);
-    // A malformed CREDIT is a matter of the two ends.
+    // The ends of the session handle a malformed CREDIT.
     if (account === undefined || flow === undefined || credit.length !== 16) return;
     const received = readOffset(credit, 0);
     const newBytes = flow.received === undefined ? Infinity : received - flow.received;
@@ -119,7 +119,7 @@ export class CreditGuard {
     if (flow.finished && flow.waitingBytes === 0) this.#drop(account, from, stream);
   }
 
-  /** Undefined: the session has too many of them and was cut off. */
+  /** Undefined: the session has too many directions, and was cut off. */
   #flow(account: Account, to: SessionEnd, stream: number): Flow | undefined {
     const flows = account.flows[to];
     const found = flows.get(stream);

@@ -1,17 +1,17 @@
 import { type LogLevel, logLevels } from '../../base/log/log-level.ts';
 
-/** What the Worker is told by its variables and secrets. */
+/** The Worker's options, from its variables and secrets. */
 export interface EdgeOptions {
-  /** Public keys of enrolment tokens, PEM. None: everybody may be anybody, and the operator has said so. */
+  /** Public keys of enrolment tokens, PEM. Empty: the operator allows all clients without a credential. */
   readonly tokenPublicKeys: readonly string[];
-  /** WebSocket upgrades per second that one isolate lets in. */
+  /** WebSocket upgrades per second that one isolate admits. */
   readonly acceptRate: number;
   readonly logLevel: LogLevel;
-  /** A peer that was silent for so long is dead, in milliseconds. */
+  /** A peer that was silent for longer is dead, in milliseconds. */
   readonly silenceLimitMs: number;
 }
 
-/** The variables are not what they should be; the sentences say which, and never repeat a value of a secret. */
+/** Variables are wrong. The message names them, and never contains the value of a secret. */
 export class EdgeOptionsError extends Error {
   override readonly name = 'EdgeOptionsError';
 }
@@ -27,9 +27,9 @@ const variables = {
 const pem = /-----BEGIN [A-Z ]+-----[^-]+-----END [A-Z ]+-----/g;
 
 /**
- * Reads the variables in the Worker's environment; an empty one counts as not set.
+ * Reads the variables of the Worker's environment. An empty variable counts as not set.
  *
- * @throws EdgeOptionsError with every problem there is
+ * @throws EdgeOptionsError all problems together
  */
 export function readEdgeOptions(env: object): EdgeOptions {
   const problems: string[] = [];
@@ -41,7 +41,7 @@ export function readEdgeOptions(env: object): EdgeOptions {
     else problems.push(known ? `${name} is not text` : `${name} is unknown`);
   }
 
-  /** The value of a variable, or undefined with a problem noted. */
+  /** Reads a variable. If `parse` returns undefined, notes a problem and returns the default. */
   const read = <T>(name: string, otherwise: T, parse: (text: string) => T | undefined): T => {
     const text = texts.get(name);
     const value = text === undefined ? otherwise : parse(text);

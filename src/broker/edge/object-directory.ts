@@ -1,12 +1,12 @@
 import { clusterAlias } from '../../base/names/cluster-alias.ts';
-import { isClusterAlias } from '../../base/names/cluster-name.ts';
 import { byPreference, type AgentClaim, type AgentRecord, type Directory } from '../directory.ts';
 import { tunnelKey } from '../tunnel-name.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
 
 export interface ObjectDirectoryOptions {
   /** Claims of tunnels whose sockets outlived the object's memory. */
   readonly survivors?: readonly AgentRecord[];
-  /** Makes the alias known outside of this object; settles when it can be found, and never rejects. */
+  /** Publishes the alias outside of this object. Resolves when dialers can find it, and never rejects. */
   readonly publishAlias?: (alias: string, cluster: string) => Promise<void>;
 }
 
@@ -16,8 +16,9 @@ interface Entry {
 }
 
 /**
- * The directory of a Durable Object: the object holds the tunnels itself, so it is right by construction and needs no store. What
- * must outlive its memory lies with the sockets; epochs go on above those of the survivors.
+ * The directory of a Durable Object. The object holds all tunnels of its cluster, so the directory is right by
+ * construction and needs no store. Claims that must outlive the object's memory are attached to the sockets.
+ * New epochs are above those of the claims that survived.
  */
 export class ObjectDirectory implements Directory {
   readonly degraded = undefined;
@@ -29,7 +30,7 @@ export class ObjectDirectory implements Directory {
 
   constructor({ survivors = [], publishAlias }: ObjectDirectoryOptions = {}) {
     const records = [...survivors].sort((a, b) => a.epoch - b.epoch);
-    // Dialers come with the name of the cluster here: aliases are resolved before they reach an object.
+    // Dialers name the cluster here, because the Worker resolves aliases.
     this.#entries = records.map((record) => ({ record, alias: '' }));
     this.#epoch = records.at(-1)?.epoch ?? 0;
     this.#publishAlias = publishAlias;

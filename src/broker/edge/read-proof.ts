@@ -1,22 +1,23 @@
 import { TunnelError } from '../../tunnel/errors.ts';
 
-/** Control bytes after which the other end is asked to prove that it reads. */
+/** After this many control bytes, the other end must prove that it reads. */
 const askAfterBytes = 256 * 1024;
 
-/** Control bytes that may be on their way without a proof. An honest end answers within a round trip. */
+/** Control bytes that may be sent without a proof. An honest end answers within a round trip. */
 const maxUnprovenBytes = 4 * 1024 * 1024;
 
 const tokenBytes = 8;
 
 /**
- * Limits the control frames that wait for one end of a link. The runtime does not tell how much waits in a socket, and credit counts
- * DATA only. So the other end is sent a PING with a random token now and then: its PONG proves that it has read everything before.
+ * Limits the control frames that wait for one end of a link. The runtime does not tell how much waits in a
+ * socket, and credit counts DATA only. So the other end gets a PING with a random token from time to time. Its
+ * PONG proves that it has read everything before.
  */
 export class ReadProof {
   readonly #sendPing: (token: Uint8Array) => void;
   #unprovenBytes = 0;
   #token: Uint8Array | undefined;
-  /** Of the unproven bytes, those that were sent before the PING. */
+  /** The unproven bytes that were sent before the PING. */
   #provenByAnswer = 0;
 
   constructor(sendPing: (token: Uint8Array) => void) {
@@ -36,7 +37,7 @@ export class ReadProof {
     this.#sendPing(this.#token);
   }
 
-  /** A PONG came. One that does not repeat the token proves nothing. */
+  /** A PONG came. It proves nothing unless it repeats the token. */
   answered(payload: Uint8Array): void {
     const token = this.#token;
     if (token === undefined || payload.length !== tokenBytes) return;

@@ -5,7 +5,7 @@ import { EdgeRouter } from './edge-router.ts';
 
 export { ClusterObject } from './cluster-object.ts';
 
-/** One per isolate: variables and secrets do not change while it lives. */
+/** One per isolate, because variables and secrets do not change while it lives. */
 let router: Promise<EdgeRouter> | undefined;
 
 function makeRouter(env: EdgeEnv): Promise<EdgeRouter> {
@@ -16,7 +16,7 @@ function makeRouter(env: EdgeEnv): Promise<EdgeRouter> {
   return made;
 }
 
-// oxlint-disable-next-line import/no-default-export -- where the runtime looks for it
+// oxlint-disable-next-line import/no-default-export -- the runtime expects it
 export default {
   async fetch(request, env): Promise<Response> {
     if (new URL(request.url).pathname === '/healthz') return new Response('ok');

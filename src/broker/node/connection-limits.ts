@@ -1,11 +1,11 @@
 import type { ConnectionLimits } from '../../base/server/connection-limits.ts';
 
-/** Connections that may wait without a credential, by part of all and at most. */
+/** Connections that may wait without a credential: a part of all connections, and at most this many. */
 const unauthenticated = { part: 1 / 4, most: 4096 } as const;
 
 /**
- * Bounds on the connections of a broker's listener. Those of agents and dialers, which have shown a credential, are bounded by their
- * number alone; the limits of `AdmissionLimits` say how many one credential may have.
+ * Limits on the connections of a broker's listener. The timeouts are for clients that have not shown a
+ * credential. `AdmissionLimits` says how many connections one credential may have.
  */
 export function brokerConnectionLimits(maxConnections: number): ConnectionLimits {
   const { part, most } = unauthenticated;

@@ -4,27 +4,27 @@ import type { Clock } from '../../base/clock.ts';
 import { TokenVerifier } from '../../base/tokens/enrolment-token.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
-import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
 import { trustClientsOf } from '../../base/tls/tls-trust.ts';
 import type { AgentCertificates } from '../agent-certificates.ts';
 import { type Authenticator, openAuthenticator, refuseAll } from '../authenticator.ts';
 import { TokenAuthenticator } from '../token-authenticator.ts';
 import { type TokenReviewer, TokenReviewAuthenticator } from '../token-review-authenticator.ts';
 import type { BrokerOptions } from './options.ts';
+import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
 
-/** What of the broker's files is in force at the moment. */
+/** The credentials in the broker's files, as they are now. */
 export interface Credentials extends Disposable {
   readonly authenticator: Authenticator;
-  /** Certificate and key of the listener, and whose client certificates it asks for; undefined: no TLS. */
+  /** Certificate and key of the listener, and the CAs of client certificates; undefined: no TLS. */
   readonly tls: ReloadedFiles<ServerTls> | undefined;
-  /** All that is read again when it changes. */
+  /** The files that are read again when they change. */
   readonly files: readonly ReloadStatus[];
 }
 
 export interface ServerTls extends TlsPolicy {
   readonly cert: string;
   readonly key: string;
-  /** The CAs that a client is told of when it is asked for a certificate; any certificate is taken, and judged afterwards. */
+  /** The CAs that clients are told when they are asked for a certificate. Every certificate is accepted, and the authenticators check it. */
   readonly ca?: string[];
   readonly secureOptions?: number;
 }
@@ -32,7 +32,7 @@ export interface ServerTls extends TlsPolicy {
 interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
-  /** The API server of the hub, where it may be asked about tokens. */
+  /** Reviews tokens at the hub cluster's API server; undefined: it may not be asked. */
   readonly reviewer: TokenReviewer | undefined;
 }
 
@@ -83,7 +83,7 @@ async function openTokenKeys(paths: readonly string[], { clock, log }: Parts) {
 
 async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
   if (path === undefined) return undefined;
-  // Reading certificates takes a quarter of a second to load and some memory: only where they are used.
+  // The module takes a quarter of a second to load and some memory, so it is loaded only where it is used.
   const { AgentCertificates } = await import('../agent-certificates.ts');
   return await ReloadedFiles.open({
     what: "CA of agents' certificates",
@@ -107,7 +107,7 @@ async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
         ...(ca === undefined ? {} : trustClientsOf(ca)),
         ...tlsPolicy,
       };
-      // Throws where a server could not be made of them, such as a key that belongs to another certificate.
+      // Throws where no server can be made, for example for a key that belongs to another certificate.
       createSecureContext(tls);
       return tls;
     },

@@ -11,15 +11,15 @@ import { KubeTokenReviewer } from './kube-token-reviewer.ts';
 import { ManagedClusters } from './managed-clusters.ts';
 import type { HubAccess } from './options.ts';
 
-/** The API server of the hub, for what a broker asks of it. */
+/** What a broker asks the hub cluster's API server. */
 export interface HubCluster extends AsyncDisposable {
   readonly reviewer: KubeTokenReviewer;
   readonly clusters: ManagedClusters;
-  /** Whose certificate the API server must have. */
+  /** The CA of the API server's certificate. */
   readonly ca: LastGoodCa;
 }
 
-/** Begins to listen to the hub at once; one that is away is no error. */
+/** Starts to watch the hub cluster. An API server that does not answer is no error. */
 export function openHubCluster(
   access: HubAccess,
   proxies: ProxyEnvironment | undefined,

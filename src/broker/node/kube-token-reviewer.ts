@@ -4,7 +4,7 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { AuthenticationUnavailableError } from '../authenticator.ts';
 import { type TokenReviewer, unverifiedClaims } from '../token-review-authenticator.ts';
 
-/** What tokens for the broker alone are made out to. */
+/** The audience of tokens that are for the broker alone. */
 const audience = 'culvert-broker';
 const timeoutMs = 5_000;
 
@@ -17,8 +17,8 @@ interface TokenReview extends KubeObject {
 }
 
 /**
- * Asks the API server of the hub whose token this is, with one question: as a token for us where it claims to be one, else as a token
- * for the API server.
+ * Reviews tokens at the hub cluster's API server, with one request each. A token that claims our audience is
+ * reviewed for it, any other token for the API server's own audience.
  */
 export class KubeTokenReviewer implements TokenReviewer {
   readonly #api: KubeApi;
@@ -43,7 +43,7 @@ export class KubeTokenReviewer implements TokenReviewer {
       const options = { signal: new AbortController().signal, timeoutMs };
       const { status } = await this.#api.create<TokenReview>(review, options);
       if (status?.authenticated !== true) return undefined;
-      // A server that knows no audiences leaves them out: it has not looked at ours.
+      // A server that does not know audiences omits them, so it has not checked ours.
       const forUs = audiences.every((wanted) => status.audiences?.includes(wanted));
       return forUs ? status.user?.username : undefined;
     } catch (thrown) {

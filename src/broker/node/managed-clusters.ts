@@ -11,14 +11,14 @@ interface ManagedCluster extends KubeObject {
 
 const collection = { apiVersion: 'cluster.open-cluster-management.io/v1', kind: 'ManagedCluster' };
 
-/** Which ManagedClusters the hub accepts. While the API server is away, what was last heard holds. */
+/** Which ManagedClusters the hub cluster accepts. While its API server does not answer, the last known state is valid. */
 export class ManagedClusters implements AcceptedClusters, AsyncDisposable {
   readonly #informer: Informer<ManagedCluster>;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
   constructor(api: KubeApi, { clock, log }: { readonly clock: Clock; readonly log: Logger }) {
-    this.#informer = new Informer({ api, collection, keep: essence, clock, log });
+    this.#informer = new Informer({ api, collection, keep: neededFields, clock, log });
     this.#running = this.#informer.run(this.#stop.signal);
   }
 
@@ -32,7 +32,7 @@ export class ManagedClusters implements AcceptedClusters, AsyncDisposable {
     });
   }
 
-  /** Listens no more. Idempotent. */
+  /** Idempotent. */
   async close(): Promise<void> {
     this.#stop.abort(new Error('the broker is shutting down'));
     await this.#running;
@@ -43,8 +43,8 @@ export class ManagedClusters implements AcceptedClusters, AsyncDisposable {
   }
 }
 
-/** There may be thousands, and a broker has no use for the rest. */
-function essence({ apiVersion, kind, metadata, spec }: ManagedCluster): ManagedCluster {
+/** The fields that the broker needs, because there may be thousands of clusters. */
+function neededFields({ apiVersion, kind, metadata, spec }: ManagedCluster): ManagedCluster {
   const { name, uid, resourceVersion, deletionTimestamp } = metadata;
   return {
     apiVersion,
@@ -59,7 +59,7 @@ function essence({ apiVersion, kind, metadata, spec }: ManagedCluster): ManagedC
   };
 }
 
-/** One that is being deleted is on its way out: its registration goes with it. */
+/** A cluster that is being deleted is not accepted, because its registration is deleted, too. */
 function isAccepted(cluster: ManagedCluster | undefined): boolean {
   return (
     cluster?.spec?.hubAcceptsClient === true && cluster.metadata.deletionTimestamp === undefined

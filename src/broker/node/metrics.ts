@@ -4,7 +4,7 @@ import type { AgentClocks } from '../agent-clocks.ts';
 import type { RejectionCounts } from '../app.ts';
 import type { Relay } from '../relay.ts';
 
-/** The broker's own metrics, read from what it holds when somebody asks. */
+/** The broker's metrics, which are read from the relay when a scraper asks. */
 export function exposeBroker(to: MetricsGroup, relay: Relay, rejections: RejectionCounts): void {
   to.gauge('agents', 'Agents whose tunnel this broker holds', () => relay.agentCount);
   to.gauge('sessions', 'Sessions of dialers that this broker carries', () => relay.dialerCount);
@@ -23,7 +23,7 @@ export function exposeBroker(to: MetricsGroup, relay: Relay, rejections: Rejecti
   );
 }
 
-/** What agents say of their clocks. */
+/** How far agents' clocks are off. */
 export function exposeClocks(to: MetricsGroup, clocks: AgentClocks): void {
   to.gauge(
     'agent_clock_difference_seconds',
@@ -32,7 +32,7 @@ export function exposeClocks(to: MetricsGroup, clocks: AgentClocks): void {
   );
 }
 
-/** What the connections of the listener are doing. */
+/** The connections of the broker's listener. */
 export function exposeConnections(to: MetricsGroup, guard: ConnectionGuard): void {
   to.gauge('connections', 'Connections to --listen', () => guard.count);
   to.gauge(

@@ -4,10 +4,10 @@ import { addressGroup } from '../../base/net/address-group.ts';
 import type { TrustedProxies } from '../../base/server/trusted-proxies.ts';
 import type { Peer } from '../authenticator.ts';
 
-/** More certificates than this nobody needs to show. */
+/** No client needs a longer chain. */
 const maxChainLength = 5;
 
-/** Where a request comes from, and what the TLS handshake of its connection proves; whether to trust that is for authenticators. */
+/** The address of a request, and the certificates of its TLS handshake. Authenticators decide whether to trust these. */
 export function peerOf(
   { socket, headers }: IncomingMessage,
   trustedProxies: TrustedProxies | undefined,

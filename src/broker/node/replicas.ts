@@ -2,7 +2,6 @@ import { systemClock } from '../../base/clock.ts';
 import { readCaCertificates } from '../../base/tls/ca-certificates.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import { isLoopback } from '../../base/net/host-port.ts';
 import { ReloadedFiles, type ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { version } from '../../base/version.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
@@ -13,33 +12,42 @@ import { MemoryDirectory } from '../memory-directory.ts';
 import { isAnswer, ReplicaKeys } from '../replica-keys.ts';
 import type { BrokerOptions } from './options.ts';
 import { RedisDirectory } from '../redis/redis-directory.ts';
+import { isLoopback } from '../../base/net/host-port.ts';
 import type { ServerRoute } from '../../base/net/server-route.ts';
 import type { LinkConnector } from '../../tunnel/link-connector.ts';
 import { WebSocketConnector } from '../../websocket/websocket-connector.ts';
 
-/** How long the owner of a session may take to answer, in milliseconds. */
+/** How long the replica that holds a tunnel may take to answer, in milliseconds. */
 const forwardTimeoutMs = 5_000;
 
-/** What a broker shares with its replicas; a broker that is alone shares nothing. */
-export interface Replicas {
+/** What a broker shares with other replicas. A broker without other replicas shares nothing. */
+export interface Replicas extends AsyncDisposable {
   readonly directory: Directory;
-  /** Those of the moment. */
+  /** The current keys; undefined: there are no other replicas. */
   readonly keys: (() => ReplicaKeys) | undefined;
   readonly forward: Forward | undefined;
-  /** All that is read again when it changes. */
+  /** The files that are read again when they change. */
   readonly files: readonly ReloadStatus[];
 }
 
-/** @throws Error when a file cannot be read or the Redis URL is malformed; a Redis that is away is no error */
+/** @throws Error a file cannot be read, or the Redis URL is malformed; a Redis that does not answer is no error */
 export async function joinReplicas(options: BrokerOptions, log: Logger): Promise<Replicas> {
   const { redisUrl, redisCa, redisCert, redisKey, redisPrefix } = options;
   const { replicaId, replicaKeyFile, replicaCa } = options;
   if (redisUrl === undefined || replicaKeyFile === undefined) {
-    const none = { keys: undefined, forward: undefined, files: [] };
-    return { directory: new MemoryDirectory(), ...none };
+    const directory = new MemoryDirectory();
+    const end = () => directory.close();
+    return {
+      directory,
+      keys: undefined,
+      forward: undefined,
+      files: [],
+      [Symbol.asyncDispose]: end,
+    };
   }
-  const keyFile = await openKeys(replicaKeyFile, log);
-  const ca = replicaCa === undefined ? undefined : await openCa(replicaCa, log);
+  await using parts = new AsyncDisposableStack();
+  const keyFile = parts.use(await openKeys(replicaKeyFile, log));
+  const ca = replicaCa === undefined ? undefined : parts.use(await openCa(replicaCa, log));
   const directory = await RedisDirectory.connect({
     redis: redisUrl.reveal(),
     tls: {
@@ -52,6 +60,7 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
     clock: systemClock,
     log,
   });
+  parts.defer(() => directory.close());
   const keys = () => keyFile.value;
   const files = [keyFile, ...(ca === undefined ? [] : [ca]), ...directory.files];
   const forward = makeForward({
@@ -60,7 +69,8 @@ export async function joinReplicas(options: BrokerOptions, log: Logger): Promise
     serverName: options.replicaServerName,
     allowPlain: options.allowPlainReplicas,
   });
-  return { directory, keys, forward, files };
+  const joined = parts.move();
+  return { directory, keys, forward, files, [Symbol.asyncDispose]: () => joined.disposeAsync() };
 }
 
 function openKeys(path: string, log: Logger): Promise<ReloadedFiles<ReplicaKeys>> {
@@ -83,7 +93,7 @@ function openCa(path: string, log: Logger): Promise<ReloadedFiles<string>> {
   });
 }
 
-/** @throws Error the address is not encrypted, and others could listen */
+/** @throws Error the address is not encrypted, and is not on loopback */
 function checkEncrypted(address: string, allowPlain: boolean): void {
   const { protocol, hostname } = new URL(address);
   if (protocol === 'wss:' || allowPlain || isLoopback(hostname)) return;
@@ -93,12 +103,12 @@ function checkEncrypted(address: string, allowPlain: boolean): void {
 }
 
 export interface ForwardOptions {
-  /** Those of the moment. */
+  /** The current keys. */
   readonly keys: () => ReplicaKeys;
   /** PEM; undefined: the well-known CAs. */
   readonly ca: () => string | undefined;
   readonly serverName: string | undefined;
-  /** Whether ws:// is taken also beyond loopback. */
+  /** Whether ws:// is allowed beyond loopback. */
   readonly allowPlain: boolean;
   /** Makes the links (default: over WebSockets). */
   readonly connector?: LinkConnector<ServerRoute>;
@@ -121,7 +131,7 @@ export function makeForward({
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
         headers: proof.headers,
         userAgent: `culvert-broker/${version}`,
-        // An entry in the directory may be forged: who answers there must be a replica before it gets a session's bytes.
+        // An entry in the directory may be forged, so the server must prove that it is a replica before it gets a session's bytes.
         checkAnswer: (headers) =>
           isAnswer(headers.get(proofHeader.toLowerCase()), proof)
             ? undefined

@@ -2,40 +2,35 @@ import { Backoff } from '../../base/backoff.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import { RedisError, type RedisConnection } from './redis-connection.ts';
 import type { OwnClaim, OwnClaims } from './own-claims.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import { RedisError } from './redis-error.ts';
+import { recentFailureMs, type RedisHealth } from './redis-health.ts';
 import type { RedisStore } from './redis-store.ts';
 
-/** Claims are renewed so many at a time, with a pause between, so that look-ups and other replicas get their turn. */
+/** Claims are renewed in batches with pauses between, so that look-ups and other replicas get their turn. */
 const batchSize = 500;
 const pauseMs = 25;
-/** When Redis is back every replica says its claims again, each at some time within this. */
-const replaySpreadMs = 1_000;
-const firstProbeMs = 1_000;
-/** An outage may have several reasons, one after the other; each is logged once, and not more than so many. */
-const maxReasons = 8;
+/** When Redis is back, each replica renews its claims at a random time within this, in milliseconds. */
+const renewalSpreadMs = 1_000;
 
 export interface ClaimRenewerOptions {
-  readonly connection: RedisConnection;
+  readonly connection: Pick<RedisConnection, 'checkSubscriber'>;
   readonly store: RedisStore;
   readonly own: OwnClaims;
+  readonly health: RedisHealth;
   readonly clock: Clock;
   readonly log: Logger;
+  /** How often all claims are renewed, in milliseconds. */
   readonly heartbeatMs: number;
-  /** A newer claim stands: this one is not among our own any more. */
+  /** Redis has a newer claim for the same tunnel, so this claim has been removed from `own`. */
   readonly onFenced: (claim: OwnClaim) => void;
-  /** Redis answers, perhaps after it has lost or been told something. */
-  readonly onAnswering: () => void;
 }
 
-/** Keeps what is claimed here true in Redis, and knows whether Redis is there. */
+/** Keeps the claims made here alive in Redis, and stores again what Redis has lost or missed. */
 export class ClaimRenewer {
   readonly #options: ClaimRenewerOptions;
   readonly #probeBackoff: Backoff;
-  #away: RedisError | undefined;
-  /** What has been logged of this outage. */
-  readonly #reasons = new Set<string>();
-  #failedAtMs = -Infinity;
   #probeTimer: Timer | undefined;
   #roundTimer: Timer | undefined;
   #roundDueMs = Infinity;
@@ -44,88 +39,73 @@ export class ClaimRenewer {
 
   constructor(options: ClaimRenewerOptions) {
     this.#options = options;
-    this.#probeBackoff = new Backoff({ baseMs: firstProbeMs, capMs: options.heartbeatMs });
-  }
-
-  /** Why Redis is away or was, until all that was claimed meanwhile is there. */
-  get away(): RedisError | undefined {
-    return this.#away;
-  }
-
-  /** Redis did not answer a moment ago: who has another answer need not wait for it. */
-  get failedLately(): boolean {
-    return this.#options.clock.now() - this.#failedAtMs < firstProbeMs;
+    this.#probeBackoff = new Backoff({ baseMs: recentFailureMs, capMs: options.heartbeatMs });
+    options.health.watch({
+      onFailed: () => this.#probeLater(),
+      onDataLost: () => this.renewNow(),
+    });
   }
 
   start(): void {
     this.#roundIn(this.#options.heartbeatMs);
   }
 
-  /** A command has failed. */
-  failed(error: RedisError): void {
-    if (this.#closed) return;
-    if (this.#away === undefined) this.#reasons.clear();
-    if (!this.#reasons.has(error.message) && this.#reasons.size < maxReasons) {
-      this.#reasons.add(error.message);
-      const event = this.#away === undefined ? 'redis is away' : 'redis is away for another reason';
-      this.#options.log.warn(event, { code: error.code, error: error.message });
-    }
-    this.#away = error;
-    this.#failedAtMs = this.#options.clock.now();
-    this.#probeTimer ??= this.#options.clock.setTimer(this.#probeBackoff.nextDelayMs(), () => {
-      void this.probe();
-    });
-  }
-
-  /** Tries whether Redis answers; if so everything claimed here is said again soon. Never rejects. */
+  /** Tries whether Redis answers. If it does, all claims are renewed soon. Never rejects. */
   async probe(): Promise<void> {
-    const { store, own, onAnswering, heartbeatMs } = this.#options;
+    const { store, own, health, heartbeatMs } = this.#options;
     this.#probeTimer?.cancel();
     this.#probeTimer = undefined;
     try {
       await store.ping();
     } catch (thrown) {
-      return this.failed(thrown as RedisError);
+      return health.failed(thrown as RedisError);
     }
-    this.#failedAtMs = -Infinity;
-    onAnswering();
-    if (own.isEmpty && this.#away === undefined) return;
-    this.#roundIn(Math.random() * Math.min(replaySpreadMs, heartbeatMs / 4));
+    health.answered();
+    if (own.isEmpty && health.outage === undefined) return;
+    this.#roundIn(Math.random() * Math.min(renewalSpreadMs, heartbeatMs / 4));
   }
 
-  /** Says everything again at once: Redis has lost something. */
+  /** Renews all claims without delay. */
   renewNow(): void {
     this.#roundIn(0);
   }
 
-  /** Says that these claims stand, or learns that they do not. */
+  /** Renews these claims, or learns that a newer claim has fenced them. */
   renew(claims: readonly OwnClaim[]): void {
     this.#track(this.#renew(claims));
   }
 
+  /** Releases a claim. If Redis does not answer, the next round tries again. Never rejects. */
   async release(claim: OwnClaim): Promise<void> {
-    const { store, own } = this.#options;
+    const { store, own, health } = this.#options;
     try {
       await store.release(claim);
       own.delete(claim);
     } catch (thrown) {
-      this.failed(thrown as RedisError);
+      health.failed(thrown as RedisError);
     }
   }
 
+  /** Idempotent. */
   close(): void {
     this.#closed = true;
     this.#probeTimer?.cancel();
     this.#roundTimer?.cancel();
   }
 
+  #probeLater(): void {
+    if (this.#closed) return;
+    this.#probeTimer ??= this.#options.clock.setTimer(this.#probeBackoff.nextDelayMs(), () => {
+      void this.probe();
+    });
+  }
+
   /** The next round begins in `delayMs` or earlier. */
   #roundIn(delayMs: number): void {
-    const { clock } = this.#options;
-    const dueMs = clock.now() + delayMs;
+    const dueMs = this.#options.clock.now() + delayMs;
     if (this.#closed || dueMs >= this.#roundDueMs) return;
     this.#roundDueMs = dueMs;
-    // One that is running sets the timer when it ends.
+    // A round that is running sets the timer when it ends.
     if (!this.#inRound) this.#setRoundTimer();
   }
 
@@ -137,25 +117,24 @@ export class ClaimRenewer {
   }
 
   async #round(): Promise<void> {
-    const { connection, store, clock, heartbeatMs, own, log } = this.#options;
+    const { connection, store, clock, heartbeatMs, own, health } = this.#options;
     this.#inRound = true;
     this.#roundDueMs = clock.now() + heartbeatMs;
     try {
       await connection.checkSubscriber();
       await store.ping();
-      if (!(await this.#renewAll([...own])) || this.#away === undefined) return;
-      this.#away = undefined;
+      if (!(await this.#renewAll([...own])) || health.outage === undefined) return;
       this.#probeBackoff.reset();
-      log.info('redis is back');
+      health.recovered();
     } finally {
       this.#inRound = false;
       if (!this.#closed) this.#setRoundTimer();
     }
   }
 
-  /** @returns whether Redis took all of it */
+  /** @returns whether Redis took all claims and releases */
   async #renewAll(claims: readonly OwnClaim[]): Promise<boolean> {
-    const { clock, heartbeatMs, own } = this.#options;
+    const { clock, heartbeatMs, own, health } = this.#options;
     let failures = 0;
     for (let from = 0; from < claims.length && !this.#closed; from += batchSize) {
       if (from > 0) await this.#pause();
@@ -163,16 +142,16 @@ export class ClaimRenewer {
       failures += await this.#renew(batch.filter(({ state }) => state === 'held'));
       for (const claim of batch) {
         if (claim.state !== 'released') continue;
-        // After so long Redis has forgotten it by itself.
+        // The claim has expired in Redis after this time.
         if (clock.now() - claim.releasedAtMs > 3 * heartbeatMs) own.delete(claim);
         else await this.release(claim);
-        if (this.failedLately) return false;
+        if (health.failedRecently) return false;
       }
     }
     return failures === 0;
   }
 
-  /** @returns how many of them Redis did not take; @throws RedisError it took none */
+  /** @returns how many of the claims Redis did not take; @throws RedisError it took none */
   async #renew(claims: readonly OwnClaim[]): Promise<number> {
     if (claims.length === 0) return 0;
     const outcomes = await this.#options.store.renew(claims);
@@ -180,18 +159,18 @@ export class ClaimRenewer {
     for (const [index, outcome] of outcomes.entries()) {
       const claim = claims[index]!;
       if (outcome === 'held') claim.stored = true;
-      else if (outcome === 'fenced') this.#fencedOut(claim);
+      else if (outcome === 'fenced') this.#onFenced(claim);
       else errors.push(outcome);
     }
     if (errors.length === claims.length) throw errors[0]!;
-    // In a cluster some nodes may be away.
-    if (errors.length > 0) this.failed(errors[0]!);
+    // In Redis Cluster some nodes may be away.
+    if (errors.length > 0) this.#options.health.failed(errors[0]!);
     return errors.length;
   }
 
-  #fencedOut(claim: OwnClaim): void {
-    const stood = claim.state === 'held';
-    if (this.#options.own.delete(claim) && stood) this.#options.onFenced(claim);
+  #onFenced(claim: OwnClaim): void {
+    const wasHeld = claim.state === 'held';
+    if (this.#options.own.delete(claim) && wasHeld) this.#options.onFenced(claim);
   }
 
   async #pause(): Promise<void> {
@@ -201,9 +180,10 @@ export class ClaimRenewer {
   }
 
   #track(work: Promise<unknown>): void {
+    const { health, log } = this.#options;
     work.catch((thrown: unknown) => {
-      if (thrown instanceof RedisError) this.failed(thrown);
-      else this.#options.log.error('directory failed', { error: describeError(thrown) });
+      if (thrown instanceof RedisError) health.failed(thrown);
+      else log.error('directory failed', { error: describeError(thrown) });
     });
   }
 }

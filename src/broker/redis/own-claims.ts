@@ -1,20 +1,22 @@
 import type { AgentRecord } from '../directory.ts';
 
-/** A claim that was made here. */
+/** A claim that this process has made. */
 export interface OwnClaim {
+  /** The cluster's alias. */
   readonly alias: string;
+  /** `tunnelKey` of the tunnel. */
   readonly field: string;
-  /** As it is written in Redis. */
+  /** The claim as it is stored in Redis. */
   text: string;
   record: AgentRecord;
-  /** `superseded`: a newer one for the same tunnel is being made here, so this one is not to be said again. */
+  /** `superseded`: this process makes a newer claim for the same tunnel, so this claim is not renewed. */
   state: 'held' | 'superseded' | 'released';
-  /** Whether Redis has it, as far as is known; a released one waits for Redis to hear of it. */
+  /** Whether Redis has this claim, or its release, as far as is known. */
   stored: boolean;
   releasedAtMs: number;
 }
 
-/** The claims made here, by the alias of their cluster and there by tunnel. */
+/** The claims that this process has made, by the alias of their cluster and within it by tunnel. */
 export class OwnClaims {
   readonly #byAlias = new Map<string, Map<string, OwnClaim>>();
 
@@ -32,7 +34,7 @@ export class OwnClaims {
     this.#byAlias.set(claim.alias, claims);
   }
 
-  /** Idempotent, and of no effect on a claim that took its place. */
+  /** Idempotent, and without effect on a claim that has replaced this one. */
   delete(claim: OwnClaim): boolean {
     const claims = this.#byAlias.get(claim.alias);
     if (claims?.get(claim.field) !== claim) return false;
@@ -41,7 +43,7 @@ export class OwnClaims {
     return true;
   }
 
-  /** The claims of one cluster that stand. */
+  /** The claims of one cluster that are not released. */
   *unreleased(alias: string): Iterable<OwnClaim> {
     for (const claim of this.#byAlias.get(alias)?.values() ?? []) {
       if (claim.state !== 'released') yield claim;

@@ -7,7 +7,7 @@ import { connectTcp } from '../../base/net/connect-tcp.ts';
 import { redisScripts } from './redis-scripts.ts';
 import type { RedisNode, RedisTarget } from './redis-target.ts';
 
-// The one door to ioredis.
+// The only file that imports ioredis.
 export type RedisClient = Redis | Cluster;
 export type RedisSubscriber = Redis;
 
@@ -22,7 +22,7 @@ const scripts = Object.fromEntries(
   Object.values(redisScripts).map(({ name, lua }) => [name, { lua, numberOfKeys: 1 }]),
 );
 
-/** A client for commands that connects when it is told to, and again after `retryDelayMs()` whenever that is lost. */
+/** Makes a client for commands. It connects on request, and reconnects after `retryDelayMs()`. */
 export function makeClient(options: RedisClientOptions, retryDelayMs: () => number): RedisClient {
   const { target } = options;
   if (target.kind !== 'cluster') {
@@ -35,12 +35,12 @@ export function makeClient(options: RedisClientOptions, retryDelayMs: () => numb
     enableOfflineQueue: false,
     clusterRetryStrategy: retryDelayMs,
     redisOptions: commonOptions(options),
-    // The connector resolves names. A certificate is for the name that a node gives itself, too, not for what it resolves to.
+    // The connector resolves names. A certificate is for a node's name, not for the address that it resolves to.
     dnsLookup: (host, found) => found(null, host),
   });
 }
 
-/** A client for messages, for one connection. In a cluster every node passes every message on, so any of `nodes` will do. */
+/** Makes a client for messages that connects once. In Redis Cluster every node passes on every message, so it uses any of `nodes`. */
 export function makeSubscriber(
   options: RedisClientOptions,
   nodes: readonly RedisNode[],
@@ -93,13 +93,13 @@ function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): S
     lazyConnect: true,
     replyMapping: 'legacy',
     connectTimeout: commandTimeoutMs,
-    // A connection on which nothing comes back is lost, and what waits on it fails.
+    // A connection without any answer is lost, and its commands fail.
     socketTimeout: 2 * commandTimeoutMs,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
-    // A master that has become a replica keeps its connections.
+    // A master that has become a replica keeps its connections, so they must be replaced.
     reconnectOnError: (error) => error.message.includes('READONLY'),
     ...(family !== undefined && { family }),
     ...(username !== undefined && { username }),
@@ -110,7 +110,7 @@ function commonOptions({ target, tls, commandTimeoutMs }: RedisClientOptions): S
 
 const defaultConnectTimeoutMs = 10_000;
 
-/** What ioredis tells a connector, as far as it is needed here. */
+/** The options that ioredis passes to a connector. */
 interface ConnectorOptions {
   readonly host?: string;
   readonly port?: number;
@@ -122,20 +122,20 @@ interface ConnectorOptions {
 }
 
 /**
- * Connects ioredis to a server, in the way of all our connections: a slow name delays nothing else, and of several addresses the first one that
- * answers is used. Node alone gives an address up after 250 ms.
+ * Connects ioredis to a server in the same way as all our connections: a slow name lookup delays nothing else, and
+ * of several addresses the first that answers is used. Node alone gives up an address after 250 ms.
  */
 class RedisConnector extends AbstractConnector {
   readonly #options: ConnectorOptions;
 
-  /** ioredis makes it, with all its options. */
+  /** ioredis calls it with all its options. */
   constructor(options: unknown) {
     const known = options as ConnectorOptions;
     super(known.disconnectTimeout ?? 0);
     this.#options = known;
   }
 
-  /** Resolves also when there is no connection, with a socket that is closed: then ioredis tries again. */
+  /** Resolves with a closed socket if the connection fails, so that ioredis tries again. */
   override async connect(): ReturnType<AbstractConnector['connect']> {
     this.connecting = true;
     const { host = '127.0.0.1', port = 6379, family, tls, connectTimeout } = this.#options;
@@ -146,7 +146,7 @@ class RedisConnector extends AbstractConnector {
       stream = await connectTcp({ host, port }, { ...wanted, timeoutMs });
       if (tls !== undefined) {
         stream = connectTls({ host, ...tls, socket: stream });
-        // What comes before ioredis listens is thrown below.
+        // An error before ioredis listens is thrown below.
         stream.on('error', () => {});
         await once(stream, 'secureConnect', { signal: AbortSignal.timeout(timeoutMs) });
       }

@@ -12,32 +12,19 @@ import {
   type RedisClientOptions,
   type RedisSubscriber,
 } from './redis-client.ts';
+import { RedisError } from './redis-error.ts';
 import type { RedisScript } from './redis-scripts.ts';
 import type { RedisTarget } from './redis-target.ts';
 import { openRedisTls, type RedisTlsFiles } from './redis-tls.ts';
 
-/** `away`: no answer. `refused`: an answer, and it is an error. */
-export type RedisErrorCode = 'away' | 'refused';
-
-/** Everything that Redis or the way to it can do wrong; its messages hold no credentials. */
-export class RedisError extends Error {
-  override readonly name = 'RedisError';
-  readonly code: RedisErrorCode;
-
-  constructor(code: RedisErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-}
-
-/** What a connection tells. */
+/** Learns what happens to a connection. */
 export interface RedisListener {
-  /** Commands are answered, for the first time or again: whatever was there before may be lost. */
+  /** Redis answers commands, for the first time or again. It may have lost data in between. */
   onReady(): void;
   onLost(error: RedisError): void;
-  /** Messages come from now on; some may have been missed before. */
+  /** Messages arrive from now on. Earlier messages may have been missed. */
   onSubscribed(): void;
-  /** Redis does not let us subscribe; it is tried again. */
+  /** Redis refuses to subscribe. The connection tries again. */
   onSubscribeRefused(error: RedisError): void;
   onMessage(message: string): void;
 }
@@ -45,7 +32,7 @@ export interface RedisListener {
 export interface RedisConnectionOptions {
   readonly target: RedisTarget;
   readonly tls?: RedisTlsFiles | undefined;
-  /** Subscribed to for as long as the connection lives. */
+  /** The channel to subscribe to. */
   readonly channel: string;
   /** How long an answer may take, in milliseconds. */
   readonly commandTimeoutMs: number;
@@ -56,14 +43,15 @@ type Arguments = readonly (string | number)[];
 type Scripted = Record<string, (key: string, ...args: Arguments) => Promise<unknown>>;
 
 const reconnect = { baseMs: 100, capMs: 2_000 };
-/** Between attempts to subscribe that a person has to make succeed, in milliseconds. */
+/** The delay after Redis has refused to subscribe, in milliseconds. An administrator must grant the right first. */
 const refusedRetryMs = 30_000;
+
 /**
- * One connection for commands and one for messages, both made again whenever they are lost. A
- * command never waits: it is answered in time or fails, and while there is no connection it fails at once.
+ * One connection for commands and one for messages. Both reconnect when they are lost. A command never
+ * waits for a connection: it is answered in time or fails, and without a connection it fails at once.
  */
 export class RedisConnection {
-  /** The files of TLS; undefined where there are none. */
+  /** The files of TLS; undefined: there are none. */
   readonly files: ReloadStatus | undefined;
   readonly #options: RedisClientOptions;
   readonly #channel: string;
@@ -72,7 +60,7 @@ export class RedisConnection {
   readonly #subscriberBackoff = new Backoff(reconnect);
   #subscriber: RedisSubscriber | undefined;
   #subscribed = false;
-  /** When the next attempt to subscribe is later than usual, in milliseconds: Redis has refused. */
+  /** The least delay of the next attempt to subscribe, in milliseconds. */
   #subscribeAgainMs = 0;
   #closed = false;
   #lastError: Error | undefined;
@@ -99,12 +87,12 @@ export class RedisConnection {
     });
   }
 
-  /** Whether messages come. */
+  /** Whether messages arrive. */
   get subscribed(): boolean {
     return this.#subscribed;
   }
 
-  /** Begins to connect, and goes on for as long as it takes; resolves after the first attempt. @throws RedisError it failed */
+  /** Connects, and reconnects until `close`. Resolves after the first attempt. @throws RedisError the first attempt failed */
   async open(listener: RedisListener): Promise<void> {
     this.#client.on('ready', () => {
       this.#backoff.reset();
@@ -129,9 +117,9 @@ export class RedisConnection {
   }
 
   /**
-   * Runs a script once for each of `calls`, in one go where that is possible.
+   * Runs a script once for each of `calls`, in one round trip where that is possible.
    *
-   * @returns an answer or an error for each
+   * @returns an answer or an error for each call
    * @throws RedisError no answer came in time
    */
   async runAll(
@@ -139,7 +127,7 @@ export class RedisConnection {
     calls: readonly { readonly key: string; readonly args: Arguments }[],
   ): Promise<unknown[]> {
     if (isCluster(this.#client)) {
-      // A pipeline goes to one node and is on its own when slots have moved.
+      // A pipeline goes to one node, and does not follow slots that have moved.
       const scripted = this.#client as unknown as Scripted;
       const running = calls.map(({ key, args }) =>
         this.#inTime(scripted[script.name]!(key, ...args)).catch((error: unknown) => error),
@@ -154,7 +142,7 @@ export class RedisConnection {
     return (results ?? []).map(([error, answer]) => (error ? this.#translate(error) : answer));
   }
 
-  /** Makes sure that the connection for messages lives, or replaces it. */
+  /** Replaces the connection for messages if it does not answer. */
   async checkSubscriber(): Promise<void> {
     const subscriber = this.#subscriber;
     if (subscriber === undefined || !this.#subscribed) return;
@@ -174,7 +162,7 @@ export class RedisConnection {
     this.files?.[Symbol.dispose]();
   }
 
-  /** A client of Sentinels that hears of a failover while it connects gives up: ioredis takes it for a wish to disconnect. */
+  /** Reconnects after ioredis has given up: a client of Sentinels does so when a failover happens while it connects. */
   #connectAgain(): void {
     if (this.#closed) return;
     systemClock.setTimer(this.#backoff.nextDelayMs(), () => {
@@ -183,11 +171,11 @@ export class RedisConnection {
     });
   }
 
-  /** Resolves after the first attempt; later ones follow by themselves. */
+  /** Resolves after the first attempt. Later attempts follow until `close`. */
   async #subscribe(listener: RedisListener): Promise<void> {
     const subscriber = makeSubscriber(this.#options, clusterNodes(this.#client));
     this.#subscriber = subscriber;
-    // The other connection tells why Redis is away.
+    // The connection for commands reports why Redis is away.
     subscriber.on('error', () => {});
     subscriber.on('message', (_channel, message) => listener.onMessage(message));
     subscriber.once('end', () => {
@@ -213,7 +201,7 @@ export class RedisConnection {
     }
   }
 
-  // Redis is a real thing even where a test's time is not.
+  // Uses the system clock even where a test's clock is virtual, because Redis is real.
   async #inTime<T>(answer: Promise<T>): Promise<T> {
     const { commandTimeoutMs } = this.#options;
     const late = Promise.withResolvers<never>();
@@ -231,14 +219,14 @@ export class RedisConnection {
     }
   }
 
-  /** Where errors of ioredis and of the network become ours. */
+  /** Turns errors of ioredis and of the network into ours. */
   #translate(thrown: unknown): RedisError {
     if (thrown instanceof RedisError) return thrown;
     const error = asError(thrown);
-    // What ended the connection says more than that there is none.
-    const why = error.name === 'ReplyError' ? error : (this.#lastError ?? error);
-    // Not kept as the cause: an error of Redis carries the command, which at a handshake has the password in it.
-    if (why.name === 'ReplyError') return new RedisError('refused', why.message);
-    return new RedisError('away', why.message, { cause: why });
+    // The error that ended the connection tells more than "there is no connection".
+    const cause = error.name === 'ReplyError' ? error : (this.#lastError ?? error);
+    // Not kept as the cause, because an error of Redis contains the command, which in a handshake contains the password.
+    if (cause.name === 'ReplyError') return new RedisError('refused', cause.message);
+    return new RedisError('away', cause.message, { cause });
   }
 }

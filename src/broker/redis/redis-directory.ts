@@ -1,5 +1,4 @@
 import type { Clock } from '../../base/clock.ts';
-import { isClusterAlias } from '../../base/names/cluster-name.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { ReloadStatus } from '../../base/files/reloaded-files.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
@@ -10,58 +9,60 @@ import {
   type AgentRecord,
   type Directory,
 } from '../directory.ts';
-import { RedisConnection, type RedisError } from './redis-connection.ts';
-import { aliasOf, encodeClaim, fieldOf, processOfField, type StoredTunnel } from './redis-entry.ts';
-import { OwnClaims, type OwnClaim } from './own-claims.ts';
-import { RedisRoutes } from './redis-routes.ts';
-import { RedisStore } from './redis-store.ts';
-import type { RedisTlsFiles } from './redis-tls.ts';
-import { describeTarget, parseRedisUrl, type RedisTarget } from './redis-target.ts';
+import { processOfTunnelKey, tunnelKey } from '../tunnel-name.ts';
 import { ClaimRenewer } from './claim-renewer.ts';
+import { OwnClaims, type OwnClaim } from './own-claims.ts';
+import { RedisConnection } from './redis-connection.ts';
+import { aliasOf, encodeClaim, type StoredTunnel } from './redis-entry.ts';
+import type { RedisError } from './redis-error.ts';
+import { RedisHealth } from './redis-health.ts';
+import { RedisRoutes } from './redis-routes.ts';
+import { parseChange, RedisStore } from './redis-store.ts';
+import { describeTarget, parseRedisUrl, type RedisTarget } from './redis-target.ts';
+import type { RedisTlsFiles } from './redis-tls.ts';
+import { isClusterAlias } from '../../base/names/cluster-name.ts';
 
 export interface RedisDirectoryOptions {
-  /** A URL, see `parseRedisUrl`, or what it would say. */
+  /** A URL, see `parseRedisUrl`, or its parsed form. */
   readonly redis: string | RedisTarget;
   /** Files for `rediss://`. */
   readonly tls?: RedisTlsFiles;
-  /** Starts every key and the channel: several deployments share one Redis (default `culvert:`). */
+  /** The prefix of every key and of the channel, so that deployments can share one Redis (default `culvert:`). */
   readonly keyPrefix?: string;
   /** Names this broker among its replicas. */
   readonly replica: string;
   readonly clock: Clock;
   readonly log: Logger;
-  /** How often a replica says that its claims stand; they expire after three of these (default 10_000 ms). */
+  /** How often a replica renews its claims, in milliseconds; they expire after three times as long (default 10_000). */
   readonly heartbeatMs?: number;
   /** How long Redis may take to answer, in milliseconds (default 1_500). */
   readonly commandTimeoutMs?: number;
 }
 
 /**
- * The directory of several replicas, in Redis 6.2 or later or in Valkey. There is one hash for each cluster; it never holds
- * a byte of a stream.
+ * The directory of several replicas, in Redis 6.2 or later or in Valkey. Each cluster has one hash. Redis
+ * never holds a byte of a stream.
  *
- * While Redis is away claims are made here and said again when it is back, and look-ups answer from what is known. Whose
- * claim is newer is decided by epochs, which Redis gives out by its own clock.
+ * While Redis is away, claims are made here and stored later, and look-ups answer from what is known. Epochs
+ * decide which claim is newer, and Redis assigns them by its own clock.
  */
 export class RedisDirectory implements Directory {
   readonly #replica: string;
-  /** Names this process in what it writes: a replica's name may be that of one before it. */
-  readonly #holder = crypto.randomUUID().replaceAll('-', '').slice(0, 16);
+  /** Names this process in what it stores, because a replica's name may be that of an earlier process. */
+  readonly #holder: string;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #own = new OwnClaims();
   readonly #connection: RedisConnection;
+  readonly #health: RedisHealth;
   readonly #store: RedisStore;
-  readonly #upkeep: ClaimRenewer;
+  readonly #own = new OwnClaims();
   readonly #routes: RedisRoutes;
-  /** Why Redis does not tell of changes, and what is missing. */
-  #untold: string | undefined;
-  readonly #channel: string;
+  readonly #renewer: ClaimRenewer;
   #fenced: (claim: AgentRecord) => void = () => {};
   #otherProcess: (claim: AgentRecord) => void = () => {};
 
   /**
-   * Connects, or starts degraded where Redis does not answer.
+   * Connects to Redis. If Redis does not answer, the directory starts degraded.
    *
    * @throws Error the URL or the prefix is malformed, or a TLS file cannot be read
    */
@@ -75,11 +76,7 @@ export class RedisDirectory implements Directory {
     const target = typeof redis === 'string' ? parseRedisUrl(redis) : redis;
     const channel = RedisStore.channel(keyPrefix);
     const connection = await RedisConnection.create({
-      target,
-      tls,
-      channel,
-      commandTimeoutMs,
-      log: options.log,
+      ...{ target, tls, channel, commandTimeoutMs, log: options.log },
     });
     const directory = new RedisDirectory(options, connection, keyPrefix, commandTimeoutMs);
     await directory.#open(target);
@@ -94,56 +91,35 @@ export class RedisDirectory implements Directory {
   ) {
     const { replica, clock, heartbeatMs = 10_000 } = options;
     const log = options.log.child({ subsystem: 'directory' });
+    const holder = crypto.randomUUID().replaceAll('-', '').slice(0, 16);
+    const channel = RedisStore.channel(keyPrefix);
+    const health = new RedisHealth({ connection, channel, clock, log });
+    const parts = { connection, health, clock, log };
+    const expiryMs = 3 * heartbeatMs;
+    const store = new RedisStore({ ...parts, keyPrefix, holder, expiryMs, commandTimeoutMs });
     this.#replica = replica;
+    this.#holder = holder;
     this.#clock = clock;
     this.#log = log;
     this.#connection = connection;
-    this.#channel = RedisStore.channel(keyPrefix);
-    const store = new RedisStore({
-      connection,
-      clock,
-      keyPrefix,
-      holder: this.#holder,
-      expiryMs: 3 * heartbeatMs,
-      commandTimeoutMs,
-      onPublished: (problem) => {
-        if (problem !== undefined) this.#onUntold(problem);
-        else if (connection.subscribed) this.#untold = undefined;
-      },
-    });
+    this.#health = health;
     this.#store = store;
-    this.#upkeep = new ClaimRenewer({
-      connection,
-      store,
-      own: this.#own,
-      clock,
-      log,
-      heartbeatMs,
-      onFenced: (claim) => this.#onFenced(claim),
-      onAnswering: () => this.#routes.expireAll(),
-    });
-    const upkeep = this.#upkeep;
-    this.#routes = new RedisRoutes({
-      hasNotifications: () => connection.subscribed && this.#untold === undefined,
-      store,
-      upkeep,
-      clock,
-      log,
-      heartbeatMs,
-    });
+    this.#routes = new RedisRoutes({ ...parts, store, heartbeatMs });
+    const onFenced = (claim: OwnClaim) => this.#onFenced(claim);
+    this.#renewer = new ClaimRenewer({ ...parts, store, own: this.#own, heartbeatMs, onFenced });
   }
 
   get degraded(): string | undefined {
-    const { away } = this.#upkeep;
-    if (away === undefined) {
-      const why = this.#untold === undefined ? '' : ` (${this.#untold})`;
-      if (this.#connection.subscribed && why === '') return undefined;
-      return `Redis does not tell of changes${why}: every route is looked up again after a second`;
+    const { outage, tellsOfChanges, notificationProblem } = this.#health;
+    if (outage === undefined) {
+      if (tellsOfChanges) return undefined;
+      const reason = notificationProblem === undefined ? '' : ` (${notificationProblem})`;
+      return `Redis does not tell of changes${reason}: every route is looked up again after a second`;
     }
     let waiting = 0;
     for (const claim of this.#own) if (!claim.stored) waiting++;
-    const fails = away.code === 'away' ? 'does not answer' : 'refuses commands';
-    return `Redis ${fails} (${away.message}); known routes are used, changes that wait for it: ${waiting}`;
+    const fails = outage.code === 'away' ? 'does not answer' : 'refuses commands';
+    return `Redis ${fails} (${outage.message}); known routes are used, changes that wait for it: ${waiting}`;
   }
 
   /** The files of TLS, which are read again when they change. */
@@ -154,18 +130,20 @@ export class RedisDirectory implements Directory {
   async claim(agent: AgentClaim): Promise<AgentRecord> {
     const text = encodeClaim(agent);
     const alias = aliasOf(agent.cluster);
-    const field = fieldOf(agent);
+    const field = tunnelKey(agent);
     const older = this.#own.get(alias, field);
     if (older?.state === 'held') older.state = 'superseded';
-    const made = await this.#makeEpoch({ alias, field, text });
-    const record: AgentRecord = { ...agent, epoch: made.epoch };
+    const epochOfRedis = await this.#claimInRedis({ alias, field, text });
+    // While Redis is away, an estimate of Redis's time orders claims.
+    const epoch = epochOfRedis ?? Math.max(this.#leastEpoch(alias), this.#store.nowMs);
+    const record: AgentRecord = { ...agent, epoch };
     const before = this.#own.get(alias, field);
-    if (before !== undefined && before.record.epoch > made.epoch) {
-      // That one was made here while this one was on its way.
+    if (before !== undefined && before.record.epoch > epoch) {
+      // This process has made a newer claim while this one was on its way.
       this.#fenced(record);
       return record;
     }
-    const { stored } = made;
+    const stored = epochOfRedis !== undefined;
     this.#own.set({ alias, field, text, record, state: 'held', stored, releasedAtMs: Infinity });
     this.#routes.expire(alias);
     if (before !== undefined && before.state !== 'released') this.#fenced(before.record);
@@ -173,23 +151,23 @@ export class RedisDirectory implements Directory {
   }
 
   async retire(claim: AgentRecord): Promise<void> {
-    const own = this.#own.get(aliasOf(claim.cluster), fieldOf(claim));
+    const own = this.#own.get(aliasOf(claim.cluster), tunnelKey(claim));
     if (own === undefined || own.record.epoch !== claim.epoch || own.state !== 'held') return;
     own.record = { ...own.record, retiring: true };
     own.text = encodeClaim(own.record);
     own.stored = false;
     this.#routes.expire(own.alias);
-    this.#upkeep.renew([own]);
+    this.#renewer.renew([own]);
   }
 
   async release(claim: AgentRecord): Promise<void> {
-    const own = this.#own.get(aliasOf(claim.cluster), fieldOf(claim));
+    const own = this.#own.get(aliasOf(claim.cluster), tunnelKey(claim));
     if (own === undefined || own.record.epoch !== claim.epoch || own.state === 'released') return;
     own.state = 'released';
     own.stored = false;
     own.releasedAtMs = this.#clock.now();
     this.#routes.expire(own.alias);
-    await this.#upkeep.release(own);
+    await this.#renewer.release(own);
   }
 
   /** @throws TunnelError `no_agent` Redis is away and nothing is known here of this cluster */
@@ -215,7 +193,8 @@ export class RedisDirectory implements Directory {
   }
 
   async close(): Promise<void> {
-    this.#upkeep.close();
+    this.#health.close();
+    this.#renewer.close();
     this.#connection.close();
   }
 
@@ -223,60 +202,59 @@ export class RedisDirectory implements Directory {
     let opening = true;
     try {
       await this.#connection.open({
-        onReady: () => opening || void this.#upkeep.probe(),
-        onLost: (error) => this.#upkeep.failed(error),
+        onReady: () => opening || void this.#renewer.probe(),
+        onLost: (error) => this.#health.failed(error),
         onSubscribed: () => {
-          this.#untold = undefined;
+          this.#health.subscribed();
           this.#routes.expireAll();
         },
-        onSubscribeRefused: (error) => this.#onUntold(error.message),
+        onSubscribeRefused: (error) => this.#health.notificationsRefused(error.message),
         onMessage: (message) => this.#onMessage(message),
       });
       this.#log.info('directory opened', { redis: describeTarget(target) });
-      await this.#upkeep.probe();
+      await this.#renewer.probe();
     } catch (thrown) {
-      this.#upkeep.failed(thrown as RedisError);
+      this.#health.failed(thrown as RedisError);
     } finally {
       opening = false;
     }
-    this.#upkeep.start();
+    this.#renewer.start();
   }
 
-  /** The epoch of a new claim: Redis's, or one by our idea of Redis's time until Redis can be told. */
-  async #makeEpoch(
+  /** @returns the epoch of the claim; undefined: Redis is away */
+  async #claimInRedis(
     claim: Pick<OwnClaim, 'alias' | 'field' | 'text'>,
-  ): Promise<{ readonly epoch: number; readonly stored: boolean }> {
-    let floor = 0;
-    for (const { record } of this.#own.unreleased(claim.alias)) {
-      floor = Math.max(floor, record.epoch + 1);
-    }
-    for (const { record } of this.#routes.known(claim.alias) ?? []) {
-      floor = Math.max(floor, record.epoch + 1);
-    }
+  ): Promise<number | undefined> {
     try {
-      return { epoch: await this.#store.claim(claim, floor), stored: true };
+      return await this.#store.claim(claim, this.#leastEpoch(claim.alias));
     } catch (thrown) {
-      this.#upkeep.failed(thrown as RedisError);
-      return { epoch: Math.max(floor, this.#store.nowMs), stored: false };
+      this.#health.failed(thrown as RedisError);
+      return undefined;
     }
+  }
+
+  /** A new claim's epoch must be above those of all known claims of its cluster. */
+  #leastEpoch(alias: string): number {
+    const known = [...this.#own.unreleased(alias), ...(this.#routes.known(alias) ?? [])];
+    return known.reduce((least, { record }) => Math.max(least, record.epoch + 1), 0);
   }
 
   async #find(alias: string, cluster: string): Promise<AgentRecord[]> {
     try {
-      return this.#withOwn(alias, await this.#routes.find(alias));
+      return this.#addOwn(alias, await this.#routes.find(alias));
     } catch (thrown) {
-      const own = this.#withOwn(alias, []);
+      const own = this.#addOwn(alias, []);
       if (own.length > 0) return own;
       const sentence = `no route to cluster ${cluster} is known here, and Redis cannot be asked`;
       throw new TunnelError('no_agent', sentence, { cause: thrown });
     }
   }
 
-  /** Of our own claims we know more than Redis does. */
-  #withOwn(alias: string, tunnels: readonly StoredTunnel[]): AgentRecord[] {
+  /** Adds the claims made here, because this process knows them better than Redis. */
+  #addOwn(alias: string, tunnels: readonly StoredTunnel[]): AgentRecord[] {
     const byField = new Map<string, AgentRecord>();
     for (const { field, holder, record } of tunnels) {
-      // What we do not hold is not here, and neither is what was claimed under our name before we started.
+      // Stored claims of this process or of this replica's name do not count. They are stale or of an earlier process.
       if (holder !== this.#holder && record.replica !== this.#replica) byField.set(field, record);
     }
     for (const own of this.#own.unreleased(alias)) {
@@ -288,39 +266,31 @@ export class RedisDirectory implements Directory {
   }
 
   #onMessage(message: string): void {
-    const [, holder, alias, field] =
-      /^(\w{1,64}) (cluster-[0-9a-f]{48}) (.{1,512})$/s.exec(message) ?? [];
-    if (alias === undefined || field === undefined) {
+    const change = parseChange(message);
+    if (change === undefined) {
       this.#routes.warnOnce('', 'directory message ignored', 'it is not one of ours');
       return;
     }
+    const { holder, alias, field } = change;
     if (holder === this.#holder) return;
     this.#routes.expire(alias);
     const own = this.#own.get(alias, field);
     if (own !== undefined) return this.#verify(own);
-    const process = processOfField(field);
+    const process = processOfTunnelKey(field);
     if (process === undefined) return;
     for (const { record } of this.#own.unreleased(alias)) {
       if (isOtherProcess(record, process)) this.#otherProcess(record);
     }
   }
 
-  /** Redis does not let us subscribe or publish: a user without rights on channels. Everything else works, with older routes. */
-  #onUntold(why: string): void {
-    const missing = `grant its user +subscribe +publish &${this.#channel}`;
-    const isNews = this.#untold === undefined;
-    this.#untold = `${why}; ${missing}`;
-    if (isNews) this.#log.warn('redis does not tell of changes', { reason: this.#untold });
-  }
-
-  /** Somebody else claims the same tunnel; whether that is newer than ours Redis knows for certain. */
+  /** Another replica claims the same tunnel. Redis knows which claim is newer, and renewing ours asks it. */
   #verify(own: OwnClaim): void {
-    if (own.state === 'held') this.#upkeep.renew([own]);
+    if (own.state === 'held') this.#renewer.renew([own]);
   }
 
   #onFenced({ alias, record }: OwnClaim): void {
     const { cluster, agent, tunnel } = record;
-    this.#log.info('claim fenced out by a newer one', { cluster, agent, tunnel });
+    this.#log.info('claim fenced by a newer one', { cluster, agent, tunnel });
     this.#routes.expire(alias);
     this.#fenced(record);
   }

@@ -2,32 +2,30 @@ import type { Clock } from '../../base/clock.ts';
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { AgentRecord } from '../directory.ts';
-import type { RedisError } from './redis-connection.ts';
 import { decodeEntry, type StoredTunnel } from './redis-entry.ts';
-import { RouteCache, type Route } from './route-cache.ts';
+import type { RedisError } from './redis-error.ts';
+import type { RedisHealth } from './redis-health.ts';
 import type { RedisStore } from './redis-store.ts';
-import type { ClaimRenewer } from './claim-renewer.ts';
+import { RouteCache, type CachedRoute } from './route-cache.ts';
 
-/** A cached route is used for this long while changes are told, in milliseconds, */
+/** How long a cached route is fresh while Redis tells of changes, in milliseconds. */
 const routeTtlMs = 10_000;
-/** and for this long while they are not, or where there was none. */
+/** How long a route is fresh while Redis does not tell of changes, or without a tunnel, in milliseconds. */
 const unsureTtlMs = 1_000;
-/** Within this every replica that lost its connection has it again, in milliseconds. */
+/** Replicas that lost their connection to Redis have it again within this time, in milliseconds. */
 const reconnectMs = 5_000;
 const maxKeysLogged = 1_000;
 
 export interface RedisRoutesOptions {
-  /** Whether Redis tells of changes. */
-  readonly hasNotifications: () => boolean;
   readonly store: RedisStore;
-  readonly upkeep: ClaimRenewer;
+  readonly health: RedisHealth;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Within this every replica has said its claims again, in milliseconds. */
+  /** Every replica renews its claims within this time, in milliseconds. */
   readonly heartbeatMs: number;
 }
 
-/** The tunnels of clusters as other replicas have written them: from the cache while that is fresh, else from Redis. */
+/** The tunnels of clusters as replicas have stored them: from a cache while it is fresh, else from Redis. */
 export class RedisRoutes {
   readonly #options: RedisRoutesOptions;
   readonly #cache: RouteCache;
@@ -36,56 +34,57 @@ export class RedisRoutes {
   constructor(options: RedisRoutesOptions) {
     this.#options = options;
     this.#cache = new RouteCache(options.clock);
+    options.health.watch({ onAnswering: () => this.expireAll() });
   }
 
-  /** The last that is known of a cluster, however old. */
+  /** The last known tunnels of a cluster, however old. */
   known(alias: string): readonly StoredTunnel[] | undefined {
     return this.#cache.get(alias)?.tunnels;
   }
 
-  /** When a tunnel of the cluster was released last, by the clock, as the last look-up has told. */
+  /** When a tunnel of the cluster was last released, by the clock, as the last look-up has learned. */
   releasedAtMs(alias: string): number | undefined {
     return this.#cache.get(alias)?.releasedAtMs;
   }
 
   /**
-   * The tunnels of a cluster; while Redis is away, those that are known.
+   * The tunnels of a cluster. While Redis is away, the last known tunnels.
    *
-   * @throws RedisError Redis is away and nothing is known
+   * @throws RedisError Redis is away, and no tunnels are known
    */
   async find(alias: string): Promise<readonly StoredTunnel[]> {
     const fresh = this.#cache.fresh(alias, (route) => this.#maxAgeMs(route));
     if (fresh !== undefined) return fresh.tunnels;
-    const { upkeep } = this.#options;
+    const { health } = this.#options;
     const known = this.known(alias);
-    if (known !== undefined && upkeep.failedLately) return known;
+    if (known !== undefined && health.failedRecently) return known;
     try {
       return (await this.#cache.load(alias, () => this.#read(alias))).tunnels;
     } catch (thrown) {
-      upkeep.failed(thrown as RedisError);
-      // It may have changed while we waited.
+      health.failed(thrown as RedisError);
+      // The cache may have changed in the meantime.
       const tunnels = this.known(alias);
       if (tunnels === undefined) throw thrown;
       return tunnels;
     }
   }
 
-  /** Something has changed in this cluster. */
+  /** A tunnel of this cluster has changed. */
   expire(alias: string): void {
     this.#cache.expire(alias);
   }
 
-  /** Anything may have changed. */
+  /** Tunnels of any cluster may have changed. */
   expireAll(): void {
     this.#cache.expireAll();
   }
 
-  /** Does not believe in this tunnel any more unless Redis says so again. */
+  /** Removes a tunnel from the cache, which its replica does not hold any more, until Redis lists it again. */
   drop(alias: string, record: AgentRecord): void {
     this.#cache.drop(alias, record);
   }
 
-  /** Warns of the same key once. */
+  /** Logs a warning once for each key. */
   warnOnce(key: string, event: string, thrown: unknown): void {
     if (this.#keysLogged.has(key)) return;
     if (this.#keysLogged.size >= maxKeysLogged) this.#keysLogged.clear();
@@ -93,13 +92,12 @@ export class RedisRoutes {
     this.#options.log.warn(event, { key: key.slice(0, 200), error: describeError(thrown) });
   }
 
-  #maxAgeMs(route: Route): number {
-    const sure = this.#options.hasNotifications() && route.lostAtMs === undefined;
-    if (!sure) return unsureTtlMs;
-    return route.tunnels.length > 0 ? routeTtlMs : unsureTtlMs;
+  #maxAgeMs(route: CachedRoute): number {
+    const isSure = this.#options.health.tellsOfChanges && route.lostAtMs === undefined;
+    return isSure && route.tunnels.length > 0 ? routeTtlMs : unsureTtlMs;
   }
 
-  async #read(alias: string): Promise<Route> {
+  async #read(alias: string): Promise<CachedRoute> {
     const readAtMs = this.#options.clock.now();
     const { known, releasedAtMs, entries } = await this.#options.store.read(alias);
     if (!known) return this.#keepAfterFlush(alias, readAtMs);
@@ -115,16 +113,19 @@ export class RedisRoutes {
   }
 
   /**
-   * Redis knows nothing of a cluster. It remembers even those without a tunnel: if it knew of this one, it was flushed or came
-   * back empty, and until every replica has had time to say its claims again what it said before is more likely to be true.
+   * A heuristic for a Redis that was flushed or came back empty. Redis remembers even clusters without a
+   * tunnel, so if it has forgotten a cluster with cached tunnels, it has lost its data. Each replica then
+   * needs up to a heartbeat, and perhaps a reconnect, to store its claims again. Until that time has
+   * passed, the cached tunnels are more likely to be right than Redis's answer. A wrong guess costs a dial
+   * one hop to a replica that answers `no_agent`.
    */
-  #keepAfterFlush(alias: string, readAtMs: number): Route {
+  #keepAfterFlush(alias: string, readAtMs: number): CachedRoute {
     const last = this.#cache.get(alias);
-    const nothing = { tunnels: [], readAtMs };
-    if (last === undefined || last.tunnels.length === 0) return nothing;
-    this.#options.upkeep.renewNow();
+    const none = { tunnels: [], readAtMs };
+    if (last === undefined || last.tunnels.length === 0) return none;
+    this.#options.health.dataLost();
     const lostAtMs = last.lostAtMs ?? readAtMs;
-    if (readAtMs - lostAtMs > Math.max(this.#options.heartbeatMs, reconnectMs)) return nothing;
+    if (readAtMs - lostAtMs > Math.max(this.#options.heartbeatMs, reconnectMs)) return none;
     return { tunnels: last.tunnels, readAtMs, lostAtMs };
   }
 }

@@ -1,24 +1,24 @@
 import { entryLimits } from './redis-entry.ts';
 
-/** A Lua script over the one key of a cluster. */
+/** A Lua script with one key, the cluster's. */
 export interface RedisScript {
   readonly name: string;
   readonly lua: string;
 }
 
-/** The first item of every script's answer; the second is Redis's time in milliseconds. */
+/** The first item of every script's answer. The second item is Redis's time in milliseconds. */
 export const ScriptStatus = { late: -1, fenced: 0, done: 1 } as const;
 
-// The key of a cluster is a hash. Its field `epoch` is the highest epoch ever given to a claim in this cluster; every
-// other field is a tunnel with `<epoch> <expiry> <holder> <claim as JSON>`, or `-` for the claim when it was released: an
-// owner that slept through a newer claim and its release must not take the silence for leave to come back.
+// The key of a cluster is a hash. Its field `epoch` is the highest epoch of any claim in this cluster. Every other
+// field is a tunnel with `<epoch> <expiry> <holder> <claim as JSON>`. A released claim stays as a tombstone with `-`
+// instead of the JSON, so that a stale owner cannot claim again after a newer claim was released.
 //
 // All times are Redis's own, so the clocks of replicas need not agree.
 const prelude = `
 local key, sentAt, maxAgeMs = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- Whoever sent this has given up waiting and acts as if it had not happened.
+-- The sender has timed out, and acts as if the command had failed.
 if now - sentAt > maxAgeMs then return {${ScriptStatus.late}, now} end
 
 local function digits(number) return string.format('%.0f', number) end
@@ -34,7 +34,7 @@ end
 const writing = `
 local field, holder, channel, retentionMs = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 
--- What is not a hash is not ours, yet it has our key.
+-- Another program has stored something else under our key.
 local kind = redis.call('TYPE', key).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
 
@@ -49,10 +49,10 @@ local function write(epoch, ttlMs, claim)
   redis.call('PEXPIRE', key, retentionMs)
 end
 
--- What is written counts, whether or not it may be told; then the error is a further item of the answer.
+-- A change is valid even if it may not be published. Then the error is another item of the answer.
 local function notify()
-  local told = redis.pcall('PUBLISH', channel, holder .. ' ' .. string.match(key, '{(.*)}') .. ' ' .. field)
-  return type(told) == 'table' and told.err or nil
+  local published = redis.pcall('PUBLISH', channel, holder .. ' ' .. string.match(key, '{(.*)}') .. ' ' .. field)
+  return type(published) == 'table' and published.err or nil
 end
 `;
 
@@ -65,8 +65,9 @@ end
 
 export const redisScripts = {
   /**
-   * A new claim. Its epoch is above every earlier one, and not below the time: a store that has lost everything gives out
-   * none that a living owner has already. Looks at some other fields too, or what nobody looks up would pile up.
+   * Makes a new claim. Its epoch is above every earlier epoch, and not below Redis's time. So even a Redis that has
+   * lost its data assigns no epoch that a live owner has already. The script also removes some expired fields,
+   * because fields that are never looked up would pile up.
    */
   claim: {
     name: 'culvertClaim',
@@ -80,7 +81,7 @@ end
 return {${ScriptStatus.done}, now, epoch, notify()}`,
   },
 
-  /** Says again that a claim stands: keeps it from expiring, or puts it where it is missing, unless a newer one stands. */
+  /** Renews a claim before it expires, or stores it where it is missing, unless there is a newer claim. */
   renew: {
     name: 'culvertRenew',
     lua: `${prelude}${writing}
@@ -90,13 +91,13 @@ if storedEpoch and storedHolder ~= holder
   return {${ScriptStatus.fenced}, now, storedEpoch}
 end
 write(epoch, ttlMs, claim)
-local said = storedEpoch and string.match(stored, '^%d+ %d+ %w+ (.*)$')
+local storedClaim = storedEpoch and string.match(stored, '^%d+ %d+ %w+ (.*)$')
 local problem = nil
-if storedEpoch ~= epoch or storedHolder ~= holder or said ~= claim then problem = notify() end
+if storedEpoch ~= epoch or storedHolder ~= holder or storedClaim ~= claim then problem = notify() end
 return {${ScriptStatus.done}, now, epoch, problem}`,
   },
 
-  /** Takes a claim back, unless a newer one stands. */
+  /** Releases a claim, unless there is a newer one. */
   release: {
     name: 'culvertRelease',
     lua: `${prelude}${writing}
@@ -109,8 +110,8 @@ return {${ScriptStatus.done}, now, epoch, notify()}`,
   },
 
   /**
-   * The tunnels of a cluster: whether anything is known of it at all, when the release of a tunnel is forgotten that was released last
-   * (0: none is remembered), then fields and values by turns.
+   * Reads the tunnels of a cluster. The answer has: whether the key exists, when the tombstone of the last released
+   * tunnel expires (0: there is none), then fields and values alternately.
    */
   read: {
     name: 'culvertRead',
@@ -143,7 +144,7 @@ end
 return answer`,
   },
 
-  /** Whether Redis takes what is written. */
+  /** Checks that Redis accepts writes. */
   ping: {
     name: 'culvertPing',
     lua: `${prelude}

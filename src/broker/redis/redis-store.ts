@@ -1,10 +1,12 @@
 import type { Clock } from '../../base/clock.ts';
-import { RedisError, type RedisConnection } from './redis-connection.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import { RedisError } from './redis-error.ts';
+import type { RedisHealth } from './redis-health.ts';
 import { redisScripts, ScriptStatus, type RedisScript } from './redis-scripts.ts';
 
-/** Highest epochs, and the tunnels that were let go, are remembered for this long after the last word of a cluster. */
+/** Redis remembers the highest epoch and the released tunnels of a cluster for this long after its last change, in milliseconds. */
 const retentionMs = 24 * 3600_000;
-/** For this long after its release a tunnel cannot come back by an older claim, in milliseconds. */
+/** For this long after its release, an older claim of the tunnel is refused, in milliseconds. */
 const releasedMs = 10 * 60_000;
 
 export interface RedisStoreOptions {
@@ -13,14 +15,30 @@ export interface RedisStoreOptions {
   readonly keyPrefix: string;
   /** Names this process in what it writes: letters and digits. */
   readonly holder: string;
-  /** What is not renewed for this long is gone, in milliseconds. */
+  /** A claim that is not renewed for this long expires, in milliseconds. */
   readonly expiryMs: number;
   readonly commandTimeoutMs: number;
-  /** The other replicas were told of something that was written; or why Redis does not let us tell them. */
-  readonly onPublished: (problem: string | undefined) => void;
+  /** Learns whether Redis tells the other replicas of changes. */
+  readonly health: Pick<RedisHealth, 'published' | 'notificationsRefused'>;
 }
 
-/** A claim as it is written: `text` under `field` of the cluster with this alias. */
+/** A change that a script has published. */
+export interface Change {
+  /** Names the process that made it. */
+  readonly holder: string;
+  readonly alias: string;
+  readonly field: string;
+}
+
+/** Undefined: the message is not one of the scripts'. */
+export function parseChange(message: string): Change | undefined {
+  const [, holder, alias, field] =
+    /^(\w{1,64}) (cluster-[0-9a-f]{48}) (.{1,512})$/s.exec(message) ?? [];
+  if (holder === undefined || alias === undefined || field === undefined) return undefined;
+  return { holder, alias, field };
+}
+
+/** A claim as it is stored: `text` under `field` of the cluster with this alias. */
 export interface StoredClaim {
   readonly alias: string;
   readonly field: string;
@@ -35,10 +53,10 @@ interface Reply {
   readonly rest: readonly unknown[];
 }
 
-/** What the directory asks of Redis, as scripts that run whole or not at all. Every method rejects with RedisError. */
+/** The directory's operations in Redis. Each is a script, so it runs completely or not at all. Every method rejects with RedisError. */
 export class RedisStore {
   readonly #options: RedisStoreOptions;
-  /** What Redis's time is ahead of the clock; the wall clock's until Redis has told. */
+  /** How far Redis's time is ahead of the clock, in milliseconds. Before the first answer, how far the wall clock is. */
   #offsetMs: number;
 
   constructor(options: RedisStoreOptions) {
@@ -46,12 +64,12 @@ export class RedisStore {
     this.#offsetMs = Date.now() - options.clock.now();
   }
 
-  /** The channel on which changes are told, as `<holder> <alias> <field>`. */
+  /** The channel on which the scripts publish changes. */
   static channel(keyPrefix: string): string {
     return `${keyPrefix}changes`;
   }
 
-  /** Redis's time in milliseconds, as well as it is known here. */
+  /** An estimate of Redis's time, in milliseconds since 1970. */
   get nowMs(): number {
     return Math.round(this.#options.clock.now() + this.#offsetMs);
   }
@@ -69,11 +87,11 @@ export class RedisStore {
     return Number(rest[0]);
   }
 
-  /** Keeps claims, or puts them where they are missing; those that a newer one fences out are told. */
+  /** Renews claims, and stores claims that are missing. `fenced`: Redis has a newer claim for the same tunnel. */
   async renew(claims: readonly StoredClaim[]): Promise<RenewOutcome[]> {
     const outcomes = await this.#renew(claims);
     const late = claims.filter((_, index) => outcomes[index] === 'late');
-    // Those were sent by a wrong idea of Redis's time, which the answer has put right.
+    // The estimate of Redis's time was wrong, and the answer has corrected it.
     const again = late.length > 0 ? await this.#renew(late) : [];
     return outcomes.map((outcome) => {
       const settled = outcome === 'late' ? again.shift() : outcome;
@@ -81,7 +99,7 @@ export class RedisStore {
     });
   }
 
-  /** Takes a claim back unless a newer one stands; @returns whether it did. */
+  /** Releases a claim, unless there is a newer one. @returns whether it did */
   async release(claim: StoredClaim): Promise<boolean> {
     const args = [...this.#writing(claim.field), releasedMs, claim.record.epoch];
     const { status, rest } = await this.#run(redisScripts.release, claim.alias, args);
@@ -91,8 +109,8 @@ export class RedisStore {
   }
 
   /**
-   * The entries of a cluster as they are; `known` is false where Redis has never heard of it, or has forgotten; `releasedAtMs` is when a
-   * tunnel was released last, by the clock.
+   * Reads the entries of a cluster. `known` is false for a cluster that was never stored, or was lost.
+   * `releasedAtMs` is when a tunnel was last released, by the clock.
    */
   async read(
     alias: string,
@@ -122,7 +140,7 @@ export class RedisStore {
     return answers.map((answer) => {
       if (answer instanceof RedisError) return answer;
       const { status, rest } = this.#read(answer);
-      // Without a problem nothing may have been told.
+      // A renewal that changes nothing publishes nothing.
       if (rest.length > 1) this.#checkPublished(rest);
       if (status === ScriptStatus.late) return 'late';
       return status === ScriptStatus.done ? 'held' : 'fenced';
@@ -138,7 +156,7 @@ export class RedisStore {
     for (let attempt = 0; attempt < 2; attempt++) {
       const answer = await connection.run(script, this.#key(alias), [...this.#timing(), ...args]);
       const reply = this.#read(answer);
-      // Late by a wrong idea of Redis's time, as after a failover to a server whose clock is ahead, is not late.
+      // The estimate of Redis's time was wrong, for example after a failover. Retry once with the corrected offset.
       if (reply.status !== ScriptStatus.late) return reply;
     }
     throw tooLate();
@@ -152,7 +170,9 @@ export class RedisStore {
   }
 
   #checkPublished([, problem]: readonly unknown[]): void {
-    this.#options.onPublished(typeof problem === 'string' ? problem : undefined);
+    const { health } = this.#options;
+    if (typeof problem === 'string') health.notificationsRefused(problem);
+    else health.published();
   }
 
   #timing(): [sentAt: number, maxAgeMs: number] {
@@ -164,7 +184,7 @@ export class RedisStore {
     return [field, holder, RedisStore.channel(keyPrefix), retentionMs];
   }
 
-  /** Braces: in Redis Cluster everything of one cluster is on one node. */
+  /** The braces keep all data of one cluster on one node of Redis Cluster. */
   #key(alias: string): string {
     return `${this.#options.keyPrefix}{${alias}}`;
   }

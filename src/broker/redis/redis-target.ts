@@ -13,7 +13,7 @@ interface RedisAccess {
   readonly family?: 4 | 6;
 }
 
-/** Where Redis (or Valkey) is, and who we are there. */
+/** The address of Redis or Valkey, and our user there. */
 export type RedisTarget = RedisAccess &
   (
     | { readonly kind: 'single'; readonly node: RedisNode; readonly db?: number }
@@ -21,19 +21,19 @@ export type RedisTarget = RedisAccess &
         readonly kind: 'sentinel';
         readonly sentinels: readonly RedisNode[];
         readonly masterName: string;
-        /** Who we are to the sentinels, which do not share the users of Redis. */
+        /** Our user at the sentinels, which have users of their own. */
         readonly sentinelUsername?: string;
         readonly sentinelPassword?: Secret;
         readonly db?: number;
       }
-    /** Some nodes of the cluster; they tell of the others. */
+    /** Some nodes of the cluster, which know the other nodes. */
     | { readonly kind: 'cluster'; readonly clusterNodes: readonly RedisNode[] }
   );
 
 const forms =
   'redis://[user:password@]host[:port][/db], redis+sentinel://[user:password@]host[:port],host[:port]/master[/db] or ' +
   'redis+cluster://[user:password@]host[:port],host[:port], with rediss for TLS';
-/** Everything up to the last @ is the user and the password: nothing behind it may contain one. */
+/** Everything up to the last @ is the user and the password, because the rest must not contain an @. */
 const shape =
   /^redis(s?)(?:\+(sentinel|cluster))?:\/\/(?:(.*)@)?([^@/?#]+)(?:\/([^@/?#]*))?(?:\/(\d+))?\/?(?:\?([^@#]*))?$/s;
 const defaultPorts = { single: 6379, sentinel: 26379, cluster: 6379 } as const;
@@ -112,7 +112,7 @@ function parseQuery(query: string | undefined, kind: RedisTarget['kind']) {
   };
 }
 
-/** How logs name it: without the password. */
+/** Names the target in logs, without the password. */
 export function describeTarget(target: RedisTarget): string {
   if (target.kind === 'single') return formatNode(target.node);
   if (target.kind === 'cluster') {
@@ -149,7 +149,7 @@ function decode(text: string, what: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    // Without the cause, which may quote what it could not decode.
+    // Not kept as the cause, which may quote the password.
     throw new Error(
       `the ${what} in the Redis URL has a % that is not part of an encoded character; write % itself as %25`,
     );

@@ -13,15 +13,15 @@ export interface RedisTlsFiles {
   /** A client certificate, for a Redis that asks for one. */
   readonly certFile?: string;
   readonly keyFile?: string;
-  /** The name in Redis's certificate, where it is not the host's. */
+  /** The name in Redis's certificate (default: the host). */
   readonly serverName?: string;
 }
 
-/** TLS for the connections to Redis. Files are read again when they change, and are in force for the next connection. */
+/** TLS for the connections to Redis. Files are read again when they change, for the next connection. */
 export interface RedisTls {
-  /** ioredis looks at this object whenever it connects, so it is changed in place. */
+  /** Changed in place, because ioredis reads this object whenever it connects. */
   readonly options: ConnectionOptions;
-  /** Undefined where no file is used. */
+  /** Undefined: no file is used. */
   readonly files: ReloadStatus | undefined;
 }
 
@@ -61,7 +61,7 @@ function optionsOf(
   caFile: string | undefined,
 ): ConnectionOptions {
   const options = { ...shown, ...(ca !== undefined && trustOf(ca, caFile)) };
-  // Throws where the key is not the certificate's.
+  // Throws if the key does not belong to the certificate.
   createSecureContext(options);
   return options;
 }

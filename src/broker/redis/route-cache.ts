@@ -1,40 +1,44 @@
 import type { Clock } from '../../base/clock.ts';
 import type { AgentRecord } from '../directory.ts';
-import { fieldOf, type StoredTunnel } from './redis-entry.ts';
+import { tunnelKey } from '../tunnel-name.ts';
+import type { StoredTunnel } from './redis-entry.ts';
 
-/** The least recently used clusters beyond these are forgotten. Those without a tunnel, which anybody can ask for, apart. */
+/**
+ * How many clusters the cache keeps; it forgets the least recently used. Clusters without a tunnel have their
+ * own limit, because dialers can ask for any name.
+ */
 const maxRoutes = 10_000;
 const maxAbsent = 1_000;
 
-/** What Redis said of a cluster. */
-export interface Route {
+/** What Redis answered for a cluster. */
+export interface CachedRoute {
   readonly tunnels: readonly StoredTunnel[];
-  /** When, by the clock. */
+  /** When Redis was asked, by the clock; -Infinity: expired. */
   readonly readAtMs: number;
-  /** When a tunnel of the cluster was released last, by the clock; undefined: not known. */
+  /** When a tunnel of the cluster was last released, by the clock; undefined: unknown. */
   readonly releasedAtMs?: number;
-  /** Since when Redis knows nothing of this cluster any more, and these tunnels are only what it said before. */
+  /** When Redis was first seen without this cluster's data. Then the tunnels are those of an earlier answer. */
   readonly lostAtMs?: number;
 }
 
-/** What Redis said lately, by the alias of the cluster. Even what is not fresh is kept, for the time that Redis is away. */
+/** Redis's answers, by the alias of the cluster. Expired answers are kept for the time that Redis is away. */
 export class RouteCache {
   readonly #clock: Clock;
-  readonly #routes = new Map<string, Route>();
-  readonly #absent = new Map<string, Route>();
-  readonly #loading = new Map<string, Promise<Route>>();
+  readonly #routes = new Map<string, CachedRoute>();
+  readonly #absent = new Map<string, CachedRoute>();
+  readonly #loading = new Map<string, Promise<CachedRoute>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** The last that is known, however old. */
-  get(alias: string): Route | undefined {
+  /** The last answer, however old. */
+  get(alias: string): CachedRoute | undefined {
     return this.#routes.get(alias) ?? this.#absent.get(alias);
   }
 
-  /** What is known, not older than `maxAgeMs` says. */
-  fresh(alias: string, maxAgeMs: (route: Route) => number): Route | undefined {
+  /** The last answer, unless it is older than `maxAgeMs`. */
+  fresh(alias: string, maxAgeMs: (route: CachedRoute) => number): CachedRoute | undefined {
     const route = this.get(alias);
     if (route === undefined || this.#clock.now() - route.readAtMs > maxAgeMs(route)) {
       return undefined;
@@ -43,8 +47,8 @@ export class RouteCache {
     return route;
   }
 
-  /** Asks by `load`, once for all who ask at the same time. Rejects as `load` does. */
-  async load(alias: string, load: () => Promise<Route>): Promise<Route> {
+  /** Calls `load` once for all callers that ask at the same time. Rejects as `load` does. */
+  async load(alias: string, load: () => Promise<CachedRoute>): Promise<CachedRoute> {
     const begun = this.#loading.get(alias);
     if (begun !== undefined) return begun;
     const loading = load();
@@ -53,7 +57,7 @@ export class RouteCache {
       const route = await loading;
       const known = this.get(alias)?.readAtMs ?? -Infinity;
       if (this.#loading.get(alias) === loading) this.#put(alias, route);
-      // It expired on the way: good enough for those who asked before, and while there is nothing better.
+      // The answer expired on the way. It is good enough for the callers that asked before, and until there is a better one.
       else if (known < route.readAtMs) this.#put(alias, { ...route, readAtMs: -Infinity });
       return route;
     } finally {
@@ -61,7 +65,7 @@ export class RouteCache {
     }
   }
 
-  /** What is known of this cluster is not fresh any more. */
+  /** The answer for this cluster is no longer fresh. */
   expire(alias: string): void {
     this.#loading.delete(alias);
     this.#absent.delete(alias);
@@ -69,25 +73,25 @@ export class RouteCache {
     if (route !== undefined) this.#routes.set(alias, { ...route, readAtMs: -Infinity });
   }
 
-  /** Nothing is fresh any more. */
+  /** No answer is fresh any more. */
   expireAll(): void {
     this.#loading.clear();
     this.#absent.clear();
     for (const alias of this.#routes.keys()) this.expire(alias);
   }
 
-  /** Forgets a tunnel, this claim or an older one, even for the time that Redis is away. */
+  /** Forgets a tunnel with this epoch or an older one, even for the time that Redis is away. */
   drop(alias: string, record: AgentRecord): void {
     this.expire(alias);
     const route = this.#routes.get(alias);
     if (route === undefined) return;
-    const field = fieldOf(record);
+    const field = tunnelKey(record);
     const stays = (tunnel: StoredTunnel) =>
       tunnel.field !== field || tunnel.record.epoch > record.epoch;
     this.#routes.set(alias, { ...route, tunnels: route.tunnels.filter(stays) });
   }
 
-  #put(alias: string, route: Route): void {
+  #put(alias: string, route: CachedRoute): void {
     const [into, other, most] =
       route.tunnels.length > 0
         ? [this.#routes, this.#absent, maxRoutes]

@@ -29,11 +29,11 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
     return [(await start(prefix, 'r1')).directory, (await start(prefix, 'r2')).directory];
   });
 
-  it('names a cluster in its keys as everybody else does', async () => {
+  it("The directory uses the cluster's alias in its keys", async () => {
     expect(aliasOf('c1')).toBe(await clusterAlias('c1'));
   });
 
-  describe('a look-up', () => {
+  describe('A look-up in Redis', () => {
     /** How many commands of the directory Redis has seen. */
     async function countScripts(client: ReturnType<typeof clientOf>): Promise<number> {
       const stats = await client.info('commandstats');
@@ -41,7 +41,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       return calls.reduce((sum, [, count]) => sum + Number(count), 0);
     }
 
-    it('asks Redis nothing for a cached route, by name or by alias, and again when it is old', async () => {
+    it('A look-up answers from the cache by name or alias, and asks Redis again when the route is old', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const first = await start(prefix, 'r1', never);
@@ -62,7 +62,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(await countScripts(client)).toBe(before + 1);
     });
 
-    it('asks Redis once for many who ask at the same time', async () => {
+    it('A look-up asks Redis once for concurrent callers', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const { directory } = await start(prefix, 'r1', never);
@@ -71,7 +71,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(await countScripts(client)).toBe(before + 1);
     });
 
-    it('remembers for a second that there is no agent', async () => {
+    it('A look-up remembers for a second that there is no agent', async () => {
       const client = clientOf(server);
       const { directory, clock } = await start(newPrefix(), 'r1', never);
       await directory.locate('c1');
@@ -84,7 +84,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(await countScripts(client)).toBe(before + 1);
     });
 
-    it('asks anew after distrust, and stops believing a route that is gone', async () => {
+    it('A look-up asks again after a route was invalidated, and drops a route that is gone', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const first = await start(prefix, 'r1', never);
@@ -99,7 +99,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(await second.directory.locate('c1')).toEqual([]);
     });
 
-    it('does not find claims that were made under its own name before it started', async () => {
+    it("A look-up ignores claims that were made under the replica's own name before it started", async () => {
       const prefix = newPrefix();
       const before = await start(prefix, 'r1', never);
       await before.directory.claim(onFirst);
@@ -109,8 +109,8 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
     });
   });
 
-  describe('a claim', () => {
-    it('expires three heartbeats after the last word of its replica, and leaves nothing behind', async () => {
+  describe('A claim in Redis', () => {
+    it('A claim expires three heartbeats after its last renewal and leaves nothing behind', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const first = await start(prefix, 'r1', 40);
@@ -128,7 +128,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(await client.hexists(key, '0/a')).toBe(0);
     });
 
-    it('stays for as long as its replica says so', async () => {
+    it('A claim stays as long as its replica renews it', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const first = await start(prefix, 'r1', 100);
@@ -140,7 +140,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       await expect.poll(expiry, soon).toBeGreaterThan(before);
     });
 
-    it('sweeps away what nobody looks up', async () => {
+    it('A claim removes expired entries that are never looked up', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const key = `${prefix}{${aliasOf('c1')}}`;
@@ -150,7 +150,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect((await client.hkeys(key)).toSorted()).toEqual(['0/a', 'epoch']);
     });
 
-    it('gets an epoch that is not below the time, so that none is given out twice by an empty store', async () => {
+    it('A claim gets an epoch that is not below the time, so an empty Redis repeats none', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const first = await start(prefix, 'r1', never);
@@ -161,7 +161,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(after.epoch).toBeGreaterThan(before.epoch);
     });
 
-    it('gets an epoch above the one that Redis remembers, even when its clock went back', async () => {
+    it("A claim gets an epoch above the stored one, even after Redis's clock went back", async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const ahead = Date.now() + 3600_000;
@@ -170,7 +170,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect((await directory.claim(onFirst)).epoch).toBe(ahead + 1);
     });
 
-    it('is refused when its names are too long to be read back', async () => {
+    it('A claim is refused when its names are too long to be read back', async () => {
       const { directory } = await start(newPrefix(), 'r1', never);
       await expect(directory.claim({ ...onFirst, agent: 'x'.repeat(600) })).rejects.toMatchObject({
         code: 'protocol_error',
@@ -181,8 +181,8 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
     });
   });
 
-  describe('deployments that share one Redis', () => {
-    it('see nothing of each other', async () => {
+  describe('Deployments that share one Redis', () => {
+    it('Deployments that share one Redis do not see each other', async () => {
       const one = await start(newPrefix(), 'r1', never);
       const other = await start(newPrefix(), 'r1', never);
       const fenced: unknown[] = [];
@@ -196,12 +196,12 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(fenced).toEqual([]);
     });
 
-    it('cannot have braces in their prefix, which would put a cluster on two nodes', async () => {
+    it('Deployments cannot have braces in their key prefix, because they would put a cluster on two nodes', async () => {
       await expect(start('a{b}:', 'r1')).rejects.toThrow('braces');
     });
   });
 
-  describe('poisoned entries', () => {
+  describe('Forged entries in Redis', () => {
     const good = (over: object = {}, epoch = Date.now()) =>
       `${epoch} ${Date.now() + 60_000} somebody ${JSON.stringify({ ...onFirst, agent: 'p', ...over })}`;
     const poisons: Record<string, string> = {
@@ -222,23 +222,26 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       huge: good({ address: `ws://${'x'.repeat(1_000_000)}` }),
     };
 
-    it.for(Object.entries(poisons))('are left out, and told once: %s', async ([, poison]) => {
-      const prefix = newPrefix();
-      const first = await start(prefix, 'r1', never);
-      const second = await start(prefix, 'r2', never);
-      const claim = await first.directory.claim(onFirst);
-      await clientOf(server).hset(`${prefix}{${aliasOf('c1')}}`, '0/p', poison);
-      for (let times = 0; times < 3; times++) {
-        second.directory.invalidate(claim);
-        expect(await second.directory.locate('c1')).toEqual([claim]);
-      }
-      const told = second.lines.filter(({ event }) => event === 'directory entry ignored');
-      expect(told).toHaveLength(1);
-      expect(told[0]!.fields).toMatchObject({ key: `${aliasOf('c1')}/0/p` });
-      expect(JSON.stringify(told)).not.toContain('secret');
-    });
+    it.for(Object.entries(poisons))(
+      'Forged entries are ignored and logged once: %s',
+      async ([, poison]) => {
+        const prefix = newPrefix();
+        const first = await start(prefix, 'r1', never);
+        const second = await start(prefix, 'r2', never);
+        const claim = await first.directory.claim(onFirst);
+        await clientOf(server).hset(`${prefix}{${aliasOf('c1')}}`, '0/p', poison);
+        for (let times = 0; times < 3; times++) {
+          second.directory.invalidate(claim);
+          expect(await second.directory.locate('c1')).toEqual([claim]);
+        }
+        const told = second.lines.filter(({ event }) => event === 'directory entry ignored');
+        expect(told).toHaveLength(1);
+        expect(told[0]!.fields).toMatchObject({ key: `${aliasOf('c1')}/0/p` });
+        expect(JSON.stringify(told)).not.toContain('secret');
+      },
+    );
 
-    it('give way to a claim of the same tunnel', async () => {
+    it('Forged entries are replaced by a claim of the same tunnel', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const key = `${prefix}{${aliasOf('c1')}}`;
@@ -249,7 +252,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(await second.directory.locate('c1')).toEqual([claim]);
     });
 
-    it('of a wrong type hold up neither look-ups nor claims', async () => {
+    it('Forged keys of a wrong type do not break look-ups or claims', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       await client.set(`${prefix}{${aliasOf('c1')}}`, 'a string');
@@ -261,7 +264,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect(second.directory.degraded).toBeUndefined();
     });
 
-    it('by the thousand do not hide the limits of a look-up', async () => {
+    it('Thousands of forged entries do not exceed the limits of a look-up', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const key = `${prefix}{${aliasOf('c1')}}`;
@@ -276,7 +279,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'on one Redis', ({ 
       expect((await second.directory.locate('c1')).length).toBeLessThanOrEqual(257);
     });
 
-    it('on the channel change nothing', async () => {
+    it('Forged messages on the channel change nothing', async () => {
       const prefix = newPrefix();
       const client = clientOf(server);
       const first = await start(prefix, 'r1', never);

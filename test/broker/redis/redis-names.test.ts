@@ -8,7 +8,7 @@ import { startUnansweringPort } from '../../../testkit/network/unanswering-port.
 import { newPrefix, RedisServer, soon, startReplica } from './redis-ground.ts';
 
 describeWith({ redis: await ground.debian('redis-server') }, 'Redis by name', ({ redis }) => {
-  it('is reached at its second address when the first one never answers', async () => {
+  it('Redis is reached at its second address when the first never answers', async () => {
     await using server = await RedisServer.start(redis);
     await using silent = await startUnansweringPort();
     const second = createServer((socket) => {

@@ -14,7 +14,7 @@ const alias = aliasOf('c1');
 const field = '0/a';
 const text = '{"a":1}';
 
-describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ redis }) => {
+describeWith({ redis: await ground.debian('redis-server') }, 'The Redis scripts', ({ redis }) => {
   let server: RedisServer;
   let connection: RedisConnection;
 
@@ -48,7 +48,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
       holder,
       expiryMs: 60_000,
       commandTimeoutMs: 5_000,
-      onPublished() {},
+      health: { published() {}, notificationsRefused() {} },
     });
   /** Two processes, and the entry that both are about. */
   function twoStores() {
@@ -62,7 +62,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
   }
   const claimed = (epoch: number) => ({ alias, field, text, record: { epoch } });
 
-  it('refuse the renewal and the release of an older claim of another process', async () => {
+  it('The scripts refuse to renew or release an older claim of another process', async () => {
     const { ours, theirs, entry } = twoStores();
     const old = await ours.claim({ alias, field, text }, 0);
     const newer = await theirs.claim({ alias, field, text }, 0);
@@ -74,7 +74,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
     expect(await theirs.release(claimed(newer))).toBe(true);
   });
 
-  it('refuse the release of an older claim of the same process', async () => {
+  it('The scripts refuse to release an older claim of the same process', async () => {
     const { ours, entry } = twoStores();
     const old = await ours.claim({ alias, field, text }, 0);
     await ours.claim({ alias, field, text }, 0);
@@ -83,7 +83,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
     expect(await entry()).toBe(before);
   });
 
-  it('decide alike on both sides between two claims of the same epoch', async () => {
+  it('The scripts choose the same winner for both claims of one epoch', async () => {
     const { ours, theirs, entry } = twoStores();
     const epoch = Date.now();
     expect(await ours.renew([claimed(epoch)])).toEqual(['held']);
@@ -94,13 +94,13 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
     expect(await entry()).toContain(text);
   });
 
-  it('give an epoch that is not below what the caller knows', async () => {
+  it("The scripts assign an epoch that is not below the caller's floor", async () => {
     const { ours } = twoStores();
     const floor = Date.now() + 1e6;
     expect(await ours.claim({ alias, field, text }, floor)).toBe(floor);
   });
 
-  it('do nothing for a caller who has given up waiting', async () => {
+  it('The scripts do nothing for a caller that has timed out', async () => {
     const key = `${newPrefix()}{${alias}}`;
     const client = clientOf(server);
     const late = [Date.now() - 2_000, 1_000];
@@ -112,7 +112,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
     expect(await client.exists(key)).toBe(0);
   });
 
-  it('are not late for a caller whose clock is wrong', async () => {
+  it('The scripts accept a caller whose clock is wrong', async () => {
     let aheadMs = 0;
     const clock = { ...systemClock, now: () => systemClock.now() + aheadMs };
     const store = new RedisStore({
@@ -122,7 +122,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
       holder: 'ours',
       expiryMs: 60_000,
       commandTimeoutMs: 1_000,
-      onPublished() {},
+      health: { published() {}, notificationsRefused() {} },
     });
     await store.ping();
     aheadMs = -3600_000;
@@ -132,7 +132,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'the scripts', ({ r
     expect(await store.renew([claimed(epoch)])).toEqual(['held']);
   });
 
-  it('are loaded again by a Redis that has forgotten them', async () => {
+  it('The scripts are loaded again by a Redis that has forgotten them', async () => {
     const { ours } = twoStores();
     await ours.ping();
     await server.call('SCRIPT', 'FLUSH');

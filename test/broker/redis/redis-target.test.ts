@@ -53,7 +53,7 @@ it.for([
   expect(parseRedisUrl(url)).toEqual(target);
 });
 
-it('reads a user and a password, and shows the password to nobody', () => {
+it('A Redis URL has a user and a password, and the password stays secret', () => {
   const target = parseRedisUrl('redis://ada:se%3Acret@r');
   expect(target.username).toBe('ada');
   expect(target.password?.reveal()).toBe('se:cret');
@@ -73,7 +73,7 @@ it.for([
   expect([target.username, target.password?.reveal()]).toEqual([user, password]);
 });
 
-it('reads who it is to sentinels', () => {
+it('A Redis URL has the user and password for Sentinels', () => {
   const url = 'redis+sentinel://:one@a/main/2?sentinel_user=eve&sentinel_password=t%26w+%3Do';
   const target = parseRedisUrl(url);
   expect(target).toMatchObject({ kind: 'sentinel', db: 2, sentinelUsername: 'eve' });

@@ -52,12 +52,12 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis with TLS', (
     async () => (await start(newPrefix(), { caFile: certificates.server.ca })).directory,
   );
 
-  it('is not believed under a CA that did not issue its certificate', async () => {
+  it('Redis is not trusted under a CA that did not issue its certificate', async () => {
     const { directory } = await start(newPrefix(), { caFile: certificates.stranger.ca });
     expect(directory.degraded).toMatch(/certificate/);
   });
 
-  it('is believed by its intermediate CA alone', async () => {
+  it('Redis is trusted by its intermediate CA alone', async () => {
     const intermediate = await certificates.serverAuthority.createIntermediate('redis-ca');
     const { ca, cert, key } = await intermediate.issue({ name: 'redis', usage: 'server' });
     await server.call('CONFIG', 'SET', 'tls-cert-file', cert, 'tls-key-file', key);
@@ -68,7 +68,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis with TLS', (
   });
 
   it.each(['', 'text'])(
-    'is not asked with a CA file that holds no certificate (%j)',
+    'The directory refuses a CA file without a certificate (%j)',
     async (nothing) => {
       const caFile = join(certificates.directory, 'nothing.crt');
       await writeFile(caFile, nothing);
@@ -78,7 +78,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis with TLS', (
     },
   );
 
-  it('gets a client certificate when it asks for one', async () => {
+  it('Redis gets a client certificate when it asks for one', async () => {
     await server.call('CONFIG', 'SET', 'tls-auth-clients', 'yes');
     const { ca } = certificates.server;
     const { cert, key } = certificates.client;
@@ -89,7 +89,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis with TLS', (
     expect(directory.degraded).toBeUndefined();
   });
 
-  it('needs the files that it was told of', async () => {
+  it('The directory fails to start without its TLS files', async () => {
     await expect(start(newPrefix(), { caFile: '/nowhere/ca.crt' })).rejects.toThrow(
       '/nowhere/ca.crt',
     );
@@ -136,7 +136,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis Cluster', ({
     return [(await start(prefix, 'r1')).directory, (await start(prefix, 'r2')).directory];
   });
 
-  it('without one of its nodes holds up only the clusters on that node', async () => {
+  it('Redis Cluster without one of its nodes delays only the clusters on that node', async () => {
     const live = (replica: string) =>
       startReplica({
         redis: url(),
@@ -176,7 +176,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Redis Cluster', ({
 });
 
 describeWith({ redis: await ground.debian('redis-server') }, 'Redis Sentinel', ({ redis }) => {
-  it('leads to the new master after a failover, with every claim', async () => {
+  it('Sentinel leads to the new master after a failover, with every claim', async () => {
     await using master = await RedisServer.start(redis, { 'repl-diskless-sync-delay': 0 });
     const replicaof = `127.0.0.1 ${master.port}`;
     await using replica = await RedisServer.start(redis, { replicaof });

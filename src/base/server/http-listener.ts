@@ -1,0 +1,89 @@
+import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { SecureContextOptions } from 'node:tls';
+import type { Logger } from '../log/logger.ts';
+import type { HostPort } from '../net/host-port.ts';
+import type { ConnectionGuard } from './connection-guard.ts';
+import type { ConnectionLimits } from './connection-limits.ts';
+import { guardedServerOptions, guardHttpServer, type HttpHandler } from './guarded-http.ts';
+import { listenAt } from './listen.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
+
+/** A certificate that may change while its listener is open. */
+export interface ListenerTls {
+  /** With `ca`, clients are asked for a certificate. Every certificate is accepted; the handler decides whether it counts. */
+  readonly value: SecureContextOptions;
+  onChange(listener: (changed: SecureContextOptions) => void): void;
+}
+
+export interface HttpListenerOptions {
+  /** Names the listener in logs. */
+  readonly name: string;
+  readonly address: HostPort;
+  /** Undefined: plain HTTP. */
+  readonly tls?: ListenerTls | undefined;
+  /** The limits and timeouts of this listener alone, so different kinds of traffic can have different listeners. */
+  readonly limits: ConnectionLimits;
+  /** Proxies whose connections are not limited per address. */
+  readonly trustedProxies?: TrustedProxies | undefined;
+  readonly handler: HttpHandler;
+  readonly log: Logger;
+}
+
+export interface HttpListener extends AsyncDisposable {
+  /** Where it listens; the port is never 0. */
+  readonly address: HostPort;
+  readonly connections: ConnectionGuard;
+  /** Closes the listener and all connections that were not upgraded. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves HTTP/1.1 at an address, within limits of its own.
+ *
+ * @throws Error the address is taken
+ */
+export async function openHttpListener(options: HttpListenerOptions): Promise<HttpListener> {
+  const { name, address, tls, limits, trustedProxies, handler, log } = options;
+  const server = makeServer(tls, limits.requestTimeoutMs);
+  const connections = guardHttpServer(server, {
+    ...handler,
+    ...{ limits, listener: name, trustedProxies, log },
+  });
+  try {
+    await listenAt(server, address, log);
+  } catch (thrown) {
+    connections[Symbol.dispose]();
+    throw thrown;
+  }
+  const { address: host, port } = server.address() as AddressInfo;
+  const close = async (): Promise<void> => {
+    await closeServer(server);
+    connections[Symbol.dispose]();
+  };
+  return { address: { host, port }, connections, close, [Symbol.asyncDispose]: close };
+}
+
+function makeServer(tls: ListenerTls | undefined, handshakeTimeoutMs: number): Server {
+  if (tls === undefined) return createHttpServer(guardedServerOptions);
+  const server = createHttpsServer({
+    ...guardedServerOptions,
+    ...tls.value,
+    requestCert: tls.value.ca !== undefined,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: handshakeTimeoutMs,
+  });
+  // Established connections keep the certificate of their handshake.
+  tls.onChange((changed) => server.setSecureContext(changed));
+  return server;
+}
+
+async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.close(() => resolve());
+  server.closeAllConnections();
+  await promise;
+}
