@@ -4,7 +4,6 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { Session } from '../../src/tunnel/session.ts';
-import { frameHeaderBytes } from '../../src/tunnel/frame.ts';
 import { type Slab, SlabPool, maxDataBytes } from '../../src/tunnel/slab.ts';
 import type { StreamRequest, Target } from '../../src/tunnel/stream-request.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
@@ -16,6 +15,7 @@ import {
   simulatedLinkPair,
 } from './simulated-link.ts';
 import { VirtualClock } from '../clock/virtual-clock.ts';
+import { frameHeaderBytes } from '../../src/tunnel/frame.ts';
 
 export const sampleTarget: Target = { kind: 'tcp', host: 'kube', port: 6443 };
 
