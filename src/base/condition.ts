@@ -1,6 +1,6 @@
 /**
- * A condition that callers wait for, such as "no stream is open". The owner of the state calls `changed` after each change
- * that can make the condition true.
+ * A condition that callers wait for, such as "no stream is open". The owner of the state calls
+ * `changed` after each change that can make the condition true.
  */
 export class Condition {
   readonly #isTrue: () => boolean;
@@ -18,7 +18,10 @@ export class Condition {
     for (const wake of waiters) wake();
   }
 
-  /** Resolves with true when the condition is true, at once if it is true already, or with false when the signal aborts. */
+  /**
+   * Resolves with true when the condition is true, at once if it is true already, or with false
+   * when the signal aborts.
+   */
   async wait(signal?: AbortSignal): Promise<boolean> {
     if (this.#isTrue()) return true;
     if (signal?.aborted === true) return false;

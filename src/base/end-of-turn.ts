@@ -8,8 +8,9 @@ let due: TurnTask[] = [];
 let running: TurnTask[] = [];
 
 /**
- * Calls `task.endTurn` once after all input of this turn has been read. One immediate of Node serves all tasks of the process.
- * Ticks and microtasks come too early, because they run between the records of one TLS read.
+ * Calls `task.endTurn` once after all input of this turn has been read. One immediate of Node
+ * serves all tasks of the process. Ticks and microtasks come too early, because they run between
+ * the records of one TLS read.
  */
 export function atEndOfTurn(task: TurnTask): void {
   if (due.push(task) === 1) setImmediate(runDue);

@@ -2,21 +2,27 @@ import { TunnelError } from './errors.ts';
 import { frameName, type FrameType } from './frame.ts';
 import { controlMapLimits } from './limits.ts';
 
-/** A field's value. No message has a nested map or binary data: those are skipped and read as null. */
+/**
+ * A field's value. No message has a nested map or binary data: those are skipped and read as null.
+ */
 export type ControlValue = null | boolean | number | string | readonly ControlValue[];
 
 /** The fields of a control frame by their names. */
 export type ControlMap = ReadonlyMap<string, ControlValue>;
 
-/** Text up to this length is decoded without a `TextDecoder` if it is ASCII, which is faster. In bytes. */
+/**
+ * Text up to this length is decoded without a `TextDecoder` if it is ASCII, which is faster. In
+ * bytes.
+ */
 const shortTextBytes = 48;
 
 const utf8 = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
 
 /**
- * Decodes the payload of a control frame. It accepts the subset of MessagePack that the protocol uses (docs/protocol.md,
- * "Messages") and nothing else, because a general decoder does more work for some payloads than for others of the same size.
- * Time and memory are proportional to the size of the payload, whatever it contains.
+ * Decodes the payload of a control frame. It accepts the subset of MessagePack that the protocol
+ * uses (docs/protocol.md, "Messages") and nothing else, because the work of a general decoder
+ * depends on more than the size of the payload. Time and memory are proportional to the size of the
+ * payload, whatever it contains.
  *
  * @throws TunnelError `protocol_error` the payload is not one map within `controlMapLimits`
  */
@@ -24,9 +30,11 @@ export function decodeControlMap(type: FrameType, payload: Uint8Array): ControlM
   return new ControlMapDecoder(type, payload).decode();
 }
 
-/** The error for a payload that the protocol does not allow. `why` follows "payload of HELLO". */
-export function malformed(type: FrameType, why: string): TunnelError {
-  return new TunnelError('protocol_error', `payload of ${frameName(type)} ${why}`);
+/**
+ * The error for a payload that the protocol does not allow. `problem` follows "payload of HELLO".
+ */
+export function malformed(type: FrameType, problem: string): TunnelError {
+  return new TunnelError('protocol_error', `payload of ${frameName(type)} ${problem}`);
 }
 
 class ControlMapDecoder {
@@ -137,7 +145,7 @@ class ControlMapDecoder {
     return null;
   }
 
-  /** A list or map begins: checks its depth, and that what it announces can be there (each value has at least one byte). */
+  /** A list or map begins: checks its depth and its length (each value has at least one byte). */
   #enter(announced: number, depth: number): void {
     if (depth > controlMapLimits.maxDepth) {
       throw this.#malformed(`is nested deeper than ${controlMapLimits.maxDepth}`);
@@ -215,7 +223,7 @@ class ControlMapDecoder {
     return this.#malformed('ends early');
   }
 
-  #malformed(why: string): TunnelError {
-    return malformed(this.#type, why);
+  #malformed(problem: string): TunnelError {
+    return malformed(this.#type, problem);
   }
 }

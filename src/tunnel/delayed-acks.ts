@@ -2,8 +2,8 @@ import type { Clock, Timer } from '../base/clock.ts';
 import type { Stream } from './stream.ts';
 
 /**
- * Acknowledges received bytes that are too few for a CREDIT of their own. One timer serves all streams of a session, so a
- * sender keeps a copy of its bytes no longer than the delay.
+ * Acknowledges received bytes that are too few for a CREDIT of their own. One timer serves all
+ * streams of a session, so a sender keeps a copy of its bytes no longer than the delay.
  */
 export class DelayedAcks {
   readonly #clock: Clock;

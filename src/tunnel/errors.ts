@@ -1,6 +1,7 @@
 /**
- * Every way in which a dial, a stream, a session or a link can end badly. The code travels on the wire (REFUSED, RESET)
- * and reaches the caller's API unchanged; docs/errors.md explains each, and a test compares the two lists.
+ * Every failure of a dial, a stream, a session or a link. The code travels on the wire (REFUSED,
+ * RESET) and reaches the caller's API unchanged; docs/errors.md explains each, and a test compares
+ * the two lists.
  */
 export const tunnelErrorCodes = [
   // The dial: answers to OPEN.
@@ -55,7 +56,10 @@ export class TunnelError extends Error {
   }
 }
 
-/** Ends of a link after which its session may go on over another one: nobody did anything wrong. */
+/**
+ * Ends of a link after which its session may continue on another link, because neither end was in
+ * breach.
+ */
 const resumable: ReadonlySet<TunnelErrorCode> = new Set([
   'link_lost',
   'agent_lost',
@@ -69,7 +73,7 @@ export function isResumable(code: TunnelErrorCode): boolean {
   return resumable.has(code);
 }
 
-/** A code read from the wire; one that this version does not know becomes `fallback`. */
+/** Reads a code from the wire. A code that this version does not know becomes `fallback`. */
 export function parseErrorCode(code: unknown, fallback: TunnelErrorCode): TunnelErrorCode {
   return typeof code === 'string' && known.has(code) ? (code as TunnelErrorCode) : fallback;
 }

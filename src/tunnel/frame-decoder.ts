@@ -8,15 +8,17 @@ export type FrameLimits = Pick<TunnelLimits, 'maxControlBytes' | 'maxDataFrameBy
 const firstControlBytes = 256;
 
 /**
- * Turns the bytes of messages, one frame per message, into calls of a link's owner. The bytes may arrive in any pieces: a DATA payload
- * is passed on as it comes, any other payload once it is whole. Bytes are borrowed in and out.
+ * Turns the bytes of messages, one frame per message, into calls of a link's owner. The bytes may
+ * arrive in any pieces: a DATA payload is passed on as it comes, any other payload once it is
+ * whole. Bytes are borrowed in and out.
  *
- * After an error it is spent: the stream of bytes has lost its meaning and the link must close.
+ * After an error it cannot be used, because the rest of the bytes has no meaning, and the link must
+ * close.
  */
 export class FrameDecoder {
   readonly #owner: Pick<LinkOwner, 'onData' | 'onFrame'>;
   readonly #limits: FrameLimits;
-  /** A header that came in pieces; made when that happens, for an idle link has none. */
+  /** A header that came in pieces. It is made when that happens, so that an idle link has none. */
   #header: Uint8Array | undefined;
   #headerBytes = 0;
   #type: FrameType = FrameType.data;
@@ -33,7 +35,8 @@ export class FrameDecoder {
   /**
    * Takes the next piece of the current message.
    *
-   * @param ends the message ends with this piece; a control payload that is whole in it is then passed on without a copy
+   * @param ends the message ends with this piece; a control payload that is whole in it is then
+   *   passed on without a copy
    * @throws TunnelError `protocol_error` not a frame of culvert.v1; `frame_too_large` over a limit
    */
   push(piece: Uint8Array, ends = false): void {
@@ -61,7 +64,10 @@ export class FrameDecoder {
     }
   }
 
-  /** The current message is complete. @throws TunnelError `protocol_error` it was too short to be a frame */
+  /**
+   * The current message is complete. @throws TunnelError `protocol_error` it was too short to be a
+   * frame
+   */
   endMessage(): void {
     if (this.#headerBytes < frameHeaderBytes) {
       const message = `message of ${this.#headerBytes} bytes is shorter than a frame header (${frameHeaderBytes})`;
@@ -74,7 +80,7 @@ export class FrameDecoder {
     this.#owner.onFrame(this.#type, this.#session, this.#stream, control);
   }
 
-  /** Takes header bytes from the front of `piece` and says how many. */
+  /** Takes header bytes from the front of `piece` and returns how many. */
   #takeHeader(piece: Uint8Array): number {
     let header = piece;
     let taken = frameHeaderBytes;
@@ -100,7 +106,9 @@ export class FrameDecoder {
     throw new TunnelError('frame_too_large', message);
   }
 
-  /** Copies a part of a control payload. Memory follows what arrived, never what a peer announces. */
+  /**
+   * Copies a part of a control payload. Memory follows what arrived, never what a peer announces.
+   */
   #keep(part: Uint8Array): void {
     const keptBytes = this.#payloadBytes;
     this.#grow(part.length, this.#limits.maxControlBytes);

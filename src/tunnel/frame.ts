@@ -1,6 +1,9 @@
 import { TunnelError } from './errors.ts';
 
-/** docs/protocol.md, "Frames": type u8, flags u8 (zero), reserved u16 (zero), session u32, stream u32, payload. */
+/**
+ * docs/protocol.md, "Frames": type u8, flags u8 (zero), reserved u16 (zero), session u32, stream
+ * u32, payload.
+ */
 export const frameHeaderBytes = 12;
 
 export const FrameType = {

@@ -3,28 +3,31 @@ import type { FrameType } from './frame.ts';
 import type { Block } from './slab.ts';
 
 /**
- * The seam between the protocol and whatever carries frames: a WebSocket on Node, one on the edge, or a function call
- * inside a process. The contract suite is test/contracts/link.contract.ts; every implementation passes it.
+ * The interface between the protocol and a transport of frames: a WebSocket on Node or on the edge,
+ * or function calls inside a process. Every implementation passes the contract suite in
+ * test/contracts/link.contract.ts.
  *
- * Sending is pulled. The owner never pushes bulk into a link: it calls `wake`, and the link calls `LinkOwner.pull` when it has
- * room, at most once per turn of the event loop. So control frames and other streams always get ahead of bulk that waits.
+ * Sending is pulled. The owner never pushes bulk data into a link: it calls `wake`, and the link
+ * calls `LinkOwner.pull` when it has room, at most once per turn of the event loop. So control
+ * frames and other streams get ahead of bulk data that waits.
  */
 export interface Link {
-  /** Where the other end is, for logs. */
+  /** The address of the other end, for logs. */
   readonly peer: string;
 
   /**
-   * Bytes that the link takes now without queueing more than it should; zero or less means: stop, `pull` will be called
-   * when there is room again. Not a hard limit: a frame larger than the room is taken whole.
+   * Bytes that the link takes now without queueing too much. At zero or less the owner stops, and
+   * `pull` is called when there is room again. This is no hard limit: the link takes a frame that
+   * is larger than the room.
    */
   readonly room: number;
 
-  /** Milliseconds since anything came from the other end; undefined where the transport cannot tell. */
+  /** Milliseconds since bytes came from the other end; undefined if the transport does not know. */
   readonly silentMs?: number;
 
   /**
-   * Sends the frame in `block`. The link either copies it before this returns, or retains the slab until it no longer needs the
-   * bytes. After close: does nothing.
+   * Sends the frame in `block`. The link either copies it before this returns, or retains the slab
+   * until it no longer needs the bytes. After close: does nothing.
    */
   send(block: Block): void;
 
@@ -32,52 +35,64 @@ export interface Link {
   sendCopy(type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 
   /**
-   * Says that the owner has something to send: `pull` follows, in this turn or at its end, as soon as there is room.
-   * `now` asks for it before this returns where there is room, which keeps bulk from piling up within one turn.
+   * The owner has frames to send. `pull` follows as soon as there is room, in this turn or at its
+   * end. With `now`, and room, it follows before this returns, so that bulk data does not pile up
+   * within one turn.
    */
   wake(now?: boolean): void;
 
   /**
-   * Stops reading, so that the other end's `room` runs out; a hint, frames already read still come, and a runtime that
-   * cannot (the edge) ignores it. For links all of whose frames go to one place that is full. Idempotent.
+   * Stops reading, so that the other end's `room` is used up. It is for links whose frames all go
+   * to one receiver, which is full. It is a hint: frames that were read already still come, and the
+   * edge cannot stop reading. Idempotent.
    */
   pause(): void;
 
-  /** Reads on after `pause`. Idempotent. */
+  /** Continues to read after `pause`. Idempotent. */
   resume(): void;
 
   /**
-   * Something that was due did not come. A transport that can asks its other end for a sign of life now, and closes with
-   * `peer_unresponsive` when none comes within one interval of its pings.
+   * An answer is late. A transport that can do so pings its other end now, and closes with
+   * `peer_unresponsive` when no bytes come within one interval of its pings.
    */
   probe?(): void;
 
   /**
-   * Ends the link: frames already given are still sent, then the peer learns the code, then `onClose` is called with
-   * this error (or none for an orderly end). Idempotent.
+   * Ends the link. It sends the frames that it was given, then tells the peer the code, and then
+   * calls `onClose` with this error (or none for an orderly end). Idempotent.
    */
   close(error?: TunnelError): void;
 }
 
-/** A link whose owner is still to be named, as every transport makes it; frames that came before are not lost. */
+/**
+ * A link that has no owner yet, as every transport makes it. Frames that come before `attach` are
+ * not lost.
+ */
 export interface AttachableLink extends Link {
   attach(owner: LinkOwner): void;
 }
 
-/** The upper end of a link: a session, or the broker's hub. Exceptions thrown from these are bugs and close the link. */
+/**
+ * The user of a link: a session, or the relay of a broker. An exception from these methods is a bug
+ * and closes the link.
+ */
 export interface LinkOwner {
   /**
-   * A piece of the payload of a DATA frame, in order, never empty. `bytes` is borrowed: it is valid until this returns,
-   * whoever needs it longer copies it. Where one frame ends and the next begins is not told: DATA is a byte stream.
+   * A piece of the payload of a DATA frame, in order, never empty. `bytes` is borrowed: it is valid
+   * until this returns, and an owner that needs it longer copies it. The boundaries of frames are
+   * lost, because DATA is a byte stream.
    */
   onData(session: number, stream: number, bytes: Uint8Array): void;
 
   /** A whole frame of any other type; `payload` is borrowed. */
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 
-  /** Send what you have, until `link.room` is used up. Called only while the link is open. */
+  /** Asks for frames, until `link.room` is used up. Called only while the link is open. */
   pull(): void;
 
-  /** The link is gone, with the reason; called once, nothing follows. No error: the other end closed in order. */
+  /**
+   * The link is gone. Called once, and no other call follows. No error: the other end closed in
+   * order.
+   */
   onClose(error: TunnelError | undefined): void;
 }

@@ -6,7 +6,10 @@ import type { AttachableLink, LinkOwner } from './link.ts';
 import { maxDataBytes, SlabPool, type Block, type Slab } from './slab.ts';
 
 export interface MemoryLinkOptions {
-  /** Bytes that may wait in each direction before the sender is no longer asked for more (default 256 KiB). */
+  /**
+   * Bytes that may wait in each direction before the sender is no longer asked for more (default
+   * 256 KiB).
+   */
   readonly roomBytes?: number;
   /** Bounds on what either end accepts (default `defaultLimits`). */
   readonly limits?: FrameLimits;
@@ -19,10 +22,12 @@ export interface MemoryLinkOptions {
 const keptPoolBytes = 1024 * 1024;
 
 /**
- * Two links joined by function calls, for a dialer and a broker in one process. What one end sends is delivered to the other's owner
- * from `schedule`, never from inside a call of the sender, so neither owner is re-entered.
+ * Two links joined by function calls, for a dialer and a broker in one process. What one end sends
+ * is delivered to the other's owner from `schedule`, never from inside a call of the sender, so
+ * neither owner is re-entered.
  *
- * @param schedule runs a function later, in the order given, once: at the end of the turn, or when a test says so
+ * @param schedule runs a function later, in the order given, once: at the end of the turn, or when
+ *   a test decides
  */
 export function memoryLinkPair(
   schedule: (run: () => void) => void,
@@ -54,7 +59,7 @@ export class MemoryLink implements AttachableLink {
   #owner: LinkOwner | undefined;
   #decoder: FrameDecoder | undefined;
   #state: 'open' | 'closing' | 'closed' = 'open';
-  #why: TunnelError | undefined;
+  #closeError: TunnelError | undefined;
 
   #queue: QueuedFrame[] = [];
   #queuedBytes = 0;
@@ -87,7 +92,7 @@ export class MemoryLink implements AttachableLink {
   attach(owner: LinkOwner): void {
     this.#owner = owner;
     this.#decoder = new FrameDecoder(owner, this.#limits);
-    if (this.#state === 'closed') this.#schedule(() => owner.onClose(this.#why));
+    if (this.#state === 'closed') this.#schedule(() => owner.onClose(this.#closeError));
     this.#other!.#scheduleTurn();
   }
 
@@ -133,14 +138,15 @@ export class MemoryLink implements AttachableLink {
   close(error?: TunnelError): void {
     if (this.#state !== 'open') return;
     this.#state = 'closing';
-    this.#why = error;
+    this.#closeError = error;
     this.#scheduleTurn();
   }
 
   #enqueue(bytes: Uint8Array, slab: Slab | undefined): void {
     this.#queue.push({ bytes, slab });
     this.#queuedBytes += bytes.length;
-    // Whoever fills the link is asked again when it has room, pulled or not: nobody has to remember to wake it.
+    // An owner that fills the link is asked again when there is room, so that it need not wake the
+    // link.
     if (this.room <= 0) this.#wantsPull = true;
     this.#scheduleTurn();
   }
@@ -170,15 +176,16 @@ export class MemoryLink implements AttachableLink {
   #runTurn(): void {
     this.#scheduled = false;
     const other = this.#other!;
-    // What comes for an end that does not read, or has no owner yet, waits; the reason of a close waits with it.
+    // Frames for an end that does not read, or has no owner yet, wait. The error of a close waits
+    // with them.
     if (other.#reads) {
       this.#deliver(other);
       if (this.#queue.length === 0) {
         this.#dropCopySlab();
-        if (this.#state !== 'open') other.#finish(this.#why);
+        if (this.#state !== 'open') other.#finish(this.#closeError);
       }
     }
-    if (this.#state === 'closing') this.#finish(this.#why);
+    if (this.#state === 'closing') this.#finish(this.#closeError);
     else if (this.#wantsPull && this.room > 0) this.#pull();
   }
 
@@ -222,12 +229,14 @@ export class MemoryLink implements AttachableLink {
     }
   }
 
-  /** @param why what the end gives its owner; one that closed by itself gives its own reason instead */
-  #finish(why: TunnelError | undefined): void {
+  /**
+   * @param given the error for the owner; an end that closed by itself has its own error instead
+   */
+  #finish(given: TunnelError | undefined): void {
     if (this.#state === 'closed') return;
-    const reason = this.#state === 'closing' ? this.#why : why;
+    const reason = this.#state === 'closing' ? this.#closeError : given;
     this.#state = 'closed';
-    this.#why = reason;
+    this.#closeError = reason;
     const other = this.#other!;
     if (other.#reads) this.#dropQueue();
     this.#owner?.onClose(reason);

@@ -3,7 +3,7 @@ import type { FrameType } from './frame.ts';
 
 export const maxU32 = 0xffff_ffff;
 
-/** A text that is only shown: cut where it is too long. */
+/** Reads a text that is only shown. It is cut if it is too long. */
 export function textOf(
   type: FrameType,
   fields: ControlMap,
@@ -23,7 +23,10 @@ export function wholeOf(type: FrameType, fields: ControlMap, name: string, max: 
   return value;
 }
 
-/** A text that is acted upon: cut short it would name something else, and an empty host means this machine to some resolvers. */
+/**
+ * Reads a text that the code acts upon. If it were cut, it would name something else; an empty host
+ * means this machine to some resolvers.
+ */
 export function nameOf(
   type: FrameType,
   fields: ControlMap,
@@ -40,7 +43,10 @@ export function nameOf(
 const utf8Encoder = new TextEncoder();
 const utf8Decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
 
-/** The first characters of a text. A plain `slice` would keep the whole text in memory as long as the result is used. */
+/**
+ * The first characters of a text. A plain `slice` would keep the whole text in memory as long as
+ * the result is used.
+ */
 export function cut(value: string, maxLength: number): string {
   if (value.length <= maxLength) return value;
   return utf8Decoder.decode(utf8Encoder.encode(value.slice(0, maxLength)));

@@ -4,8 +4,8 @@ import { TunnelError, parseErrorCode, type TunnelErrorCode } from './errors.ts';
 import { FrameType } from './frame.ts';
 import { maxU32, nameOf, textOf, wholeOf } from './message-fields.ts';
 
-// The package encodes only; `decodeControlMap` reads what peers send. No records: they need state that both ends share. Maps are
-// as small as they can be.
+// The package encodes only, because `decodeControlMap` reads what peers send. Records would need
+// state that both ends share.
 const packr = new Packr({
   useRecords: false,
   mapsAsObjects: true,
@@ -15,15 +15,21 @@ const packr = new Packr({
 
 export const protocolVersion = { major: 1, minor: 2 } as const;
 
-/** HELLO, the first frame on a link, from the end that dialed. Unknown fields are ignored, so minors may add some. */
+/**
+ * HELLO, the first frame on a link, from the end that dialed. Unknown fields are ignored, so minors
+ * may add some.
+ */
 export interface Hello {
   readonly major: number;
   readonly minor: number;
   /** The program and its version, for logs only. */
   readonly software: string;
-  /** A dialer's: the name of its session, 32 random hexadecimal digits; who knows it may resume the session. */
+  /**
+   * A dialer's: the name of its session, 32 random hexadecimal digits. It is half of what resuming
+   * takes.
+   */
   readonly session?: string;
-  /** A dialer's: the session exists already, with this agent, and shall go on. */
+  /** A dialer's: the session exists already, with this agent, and continues. */
   readonly resume?: string;
   /** Beside `resume`: the agent's process that has the session, as WELCOME named it. */
   readonly instance?: string;
@@ -38,35 +44,44 @@ export interface Welcome {
   readonly session: number;
   /** To a dialer: the agent that the session reached. */
   readonly agent: string;
-  /** To a dialer: the agent's process that the session reached; undefined: an agent that does not tell. */
+  /**
+   * To a dialer: the agent's process that the session reached; undefined: the agent does not tell.
+   */
   readonly instance?: string;
-  /** How large a stream's window may grow through this broker, in bytes; where it is not said, the ends decide. */
+  /**
+   * How large a stream's window may grow through this broker, in bytes; undefined: the ends decide.
+   */
   readonly maxWindow?: number;
 }
 
 /** ATTACH, broker to agent: a dialer's session appears. */
 export interface Attach {
-  /** Who the broker authenticated as the dialer; the agent's logs name it. */
+  /** The name of the dialer, as the broker authenticated it. The agent's logs name it. */
   readonly dialer: string;
   /** The session's name, from the dialer's HELLO. */
   readonly session: string;
-  /** The agent has the session already, and it shall go on here. */
+  /** The agent has the session already, and it continues here. */
   readonly resume: boolean;
 }
 
-/** REFUSED, RESET and GOAWAY, DETACH where something went wrong. */
+/** REFUSED and RESET, and DETACH after a failure. */
 export interface Failure {
   readonly code: TunnelErrorCode;
   readonly message: string;
 }
 
-/** GOAWAY, broker to the other end: attach elsewhere, this link closes at the deadline. */
+/**
+ * GOAWAY, to the other end of a link: connect elsewhere, because this link closes at the deadline.
+ */
 export interface GoAway {
   /** Milliseconds from now until the link closes. */
   readonly deadlineMs: number;
   /** Milliseconds to wait before the next attempt. */
   readonly retryAfterMs: number;
-  /** Who goes away: the broker, then sessions move; or the agent, then they end where they are. */
+  /**
+   * `broker`: the broker leaves, so sessions move. `agent`: the agent leaves, so sessions end where
+   * they are.
+   */
   readonly scope: 'broker' | 'agent';
 }
 

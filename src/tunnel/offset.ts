@@ -1,7 +1,10 @@
 import { TunnelError } from './errors.ts';
 import { readU32, writeU32 } from './frame.ts';
 
-/** Offsets count the bytes of one direction of a stream from its start; on the wire they are u64, here safe integers. */
+/**
+ * Offsets count the bytes of one direction of a stream from its start; on the wire they are u64,
+ * here safe integers.
+ */
 const u32Range = 0x1_0000_0000;
 
 export function writeOffset(into: Uint8Array, at: number, offset: number): void {

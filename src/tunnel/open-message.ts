@@ -30,8 +30,8 @@ export interface Opened {
 /**
  * Decodes OPEN.
  *
- * @throws TunnelError `unsupported_target` for a kind of target that this version does not know; `protocol_error` for a
- *   malformed payload
+ * @throws TunnelError `unsupported_target` for a kind of target that this version does not know;
+ *   `protocol_error` for a malformed payload
  */
 export function decodeOpen(payload: Uint8Array): Open {
   const type = FrameType.open;
@@ -101,7 +101,10 @@ function isTextList(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
-/** An invalid `traceparent` starts a new trace, as W3C Trace Context says (section 3.2). It must not fail the dial. */
+/**
+ * An invalid `traceparent` starts a new trace, as W3C Trace Context says (section 3.2). It must not
+ * fail the dial.
+ */
 function traceOf(fields: ControlMap): { trace?: string } {
   const trace = fields.get('trace');
   return typeof trace === 'string' && isTraceparent(trace) ? { trace } : {};

@@ -3,8 +3,8 @@ import type { Stream } from './stream.ts';
 import { WindowBudget } from './window-budget.ts';
 
 /**
- * Counts what the other end of a session has granted and not acknowledged. This end must keep so many bytes once users have
- * written them, so the sum bounds the memory that a peer can take.
+ * Counts what the other end of a session has granted and not acknowledged. This end must keep so
+ * many bytes once users have written them, so the sum bounds the memory that a peer can take.
  */
 export class PeerGrants {
   readonly #limits: TunnelLimits;
@@ -18,14 +18,20 @@ export class PeerGrants {
     this.#budget = new WindowBudget(2 * limits.sessionBudgetBytes, parent);
   }
 
-  /** How far beyond the acknowledged bytes this end lets a peer grant; never less than the smallest window. */
+  /**
+   * How far beyond the acknowledged bytes this end lets a peer grant; never less than the smallest
+   * window.
+   */
   maxKeptBytes(stream: Stream): number {
     const { minWindowBytes, maxWindowBytes } = this.#limits;
     const freeBytes = this.#budget.freeBytes + (this.#bytes.get(stream) ?? 0);
     return Math.min(maxWindowBytes, Math.max(minWindowBytes, freeBytes));
   }
 
-  /** Counts the stream again, after a frame that changed its limit or acknowledged bytes, or after its end. */
+  /**
+   * Counts the stream again, after a frame that changed its limit or acknowledged bytes, or after
+   * its end.
+   */
   update(stream: Stream): void {
     const before = this.#bytes.get(stream) ?? 0;
     const bytes = stream.isEnded ? 0 : stream.sending.grantedBytes;

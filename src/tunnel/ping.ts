@@ -12,8 +12,8 @@ export function checkPing(payload: Uint8Array): void {
 }
 
 /**
- * Answers a PING between the two ends of a link. While the link is full the PING is dropped: a peer that sends PINGs and does not
- * read would fill our memory with the answers.
+ * Answers a PING between the two ends of a link. While the link is full the PING is dropped:
+ * otherwise a peer that sends PINGs and does not read would fill the memory with answers.
  *
  * @throws TunnelError `protocol_error` the payload is not 8 bytes
  */

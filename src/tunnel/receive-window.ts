@@ -3,16 +3,18 @@ import type { WindowBudget } from './window-budget.ts';
 export interface ReceiveWindowOptions {
   readonly initialBytes: number;
   readonly minBytes: number;
-  /** How far it may grow; asked each time that it would. */
+  /** The largest window, asked each time that the window would grow. */
   readonly maxBytes: () => number;
   readonly budget: WindowBudget;
 }
 
 /**
- * How far the other end may send on one stream. Credit is returned when the reader *takes* bytes, not when they arrive:
- * otherwise a stalled reader fills our memory instead of stalling its sender (docs/protocol.md, "Flow control").
+ * The credit of the other end on one stream. Credit is returned when the reader *takes* bytes, not
+ * when they arrive: otherwise a stalled reader fills our memory instead of stalling its sender
+ * (docs/protocol.md, "Flow control").
  *
- * The window doubles when half of it was taken within two round trips: then it, and not the reader, is what limits.
+ * The window doubles when half of it was taken within two round trips, because then the window
+ * limits the sender, not the reader.
  */
 export class ReceiveWindow {
   readonly #options: ReceiveWindowOptions;
@@ -47,12 +49,17 @@ export class ReceiveWindow {
     return this.#hasFin;
   }
 
-  /** The offset that CREDIT and SYNC report. A FIN counts as one more byte, so that its sender learns that it arrived. */
+  /**
+   * The offset that CREDIT and SYNC report. A FIN counts as one more byte, so that its sender
+   * learns that it arrived.
+   */
   get receivedOffset(): number {
     return this.#received + (this.#hasFin ? 1 : 0);
   }
 
-  /** How far the other end may send, as CREDIT and SYNC say it: 0 after `stop`. */
+  /**
+   * The offset up to which the other end may send, as CREDIT and SYNC report it: 0 after `stop`.
+   */
   get limit(): number {
     return this.#stopped ? 0 : this.#limit;
   }
@@ -71,7 +78,7 @@ export class ReceiveWindow {
     return this.#limit - this.#received;
   }
 
-  /** Bytes arrived. True: tell the other end now, it keeps a copy until it knows. */
+  /** Bytes arrived. True: acknowledge them now, because the other end keeps a copy until then. */
   arrived(bytes: number): boolean {
     this.#received += bytes;
     // The sender keeps no copy after a stop, so the next delayed acknowledgement is soon enough.
@@ -82,7 +89,9 @@ export class ReceiveWindow {
     this.#hasFin = true;
   }
 
-  /** The reader took bytes. True: tell the other end now, a quarter of the window is free again. */
+  /**
+   * The reader took bytes. True: send CREDIT now, because a quarter of the window is free again.
+   */
   take(bytes: number, nowMs: number, roundTripMs: number | undefined): boolean {
     if (this.#stopped) return false;
     this.#taken = Math.min(this.#taken + bytes, this.#received);
@@ -104,8 +113,9 @@ export class ReceiveWindow {
   }
 
   /**
-   * The reader wants no more. The window goes back to the budgets, because bytes that still arrive are dropped and not kept.
-   * The sender may use the credit that it has until it hears of the stop. Idempotent.
+   * The reader wants no more bytes. The window returns to the budgets, because bytes that still
+   * arrive are dropped. The sender may use the credit that it has until it learns of the stop.
+   * Idempotent.
    */
   stop(): void {
     this.#stopped = true;

@@ -3,16 +3,23 @@ import { writeU32, readU32 } from './frame.ts';
 /** How often a session that moves bytes measures, in milliseconds. */
 const measureEveryMs = 200;
 
-/** A PING or PONG may be dropped on a full link: after so long without an answer another PING goes out, in milliseconds. */
+/**
+ * A full link may drop a PING or PONG. Another PING is sent after this time without an answer, in
+ * milliseconds.
+ */
 const lostAfterMs = 10_000;
 
-/** How fast the estimate may rise: a queue that the own window filled must not look like distance. */
+/**
+ * Limits how fast the estimate rises, because a queue that this end's own window filled is no
+ * distance.
+ */
 const riseFactor = 1.1;
 const riseMs = 0.1;
 
 /**
- * The round trip of a session, end to end, from PING and PONG: a minimum that follows a longer path slowly. Measured only
- * while bytes move, so an idle session stays silent and its broker may sleep.
+ * The round trip time of a session, from PING and PONG: a minimum that follows a longer path
+ * slowly. It is measured only while bytes move, so that an idle session stays silent and its broker
+ * may sleep.
  */
 export class RoundTrip {
   #estimateMs: number | undefined;
@@ -25,13 +32,13 @@ export class RoundTrip {
     return this.#estimateMs;
   }
 
-  /** Whether a PING should go out now. */
+  /** Whether a PING is due. */
   due(nowMs: number): boolean {
     const waitMs = this.#askedAtMs === undefined ? measureEveryMs : lostAfterMs;
     return nowMs - this.#lastMs >= waitMs;
   }
 
-  /** The payload of the PING that goes out now. */
+  /** Returns the payload of the PING that is sent now. */
   ask(nowMs: number): Uint8Array {
     this.#askedAtMs = this.#lastMs = nowMs;
     this.#token = (this.#token + 1) >>> 0;
@@ -40,7 +47,7 @@ export class RoundTrip {
     return payload;
   }
 
-  /** A PONG arrived; one that answers no question of ours is ignored. */
+  /** A PONG arrived. It is ignored if it does not answer the last PING. */
   answer(payload: Uint8Array, nowMs: number): void {
     if (this.#askedAtMs === undefined || payload.length !== 8) return;
     if (readU32(payload, 4) !== this.#token) return;
@@ -52,7 +59,7 @@ export class RoundTrip {
         : Math.min(sampleMs, this.#estimateMs * riseFactor + riseMs);
   }
 
-  /** The link changed: what was asked will not be answered. */
+  /** The link changed, so that the last PING gets no answer. */
   forget(): void {
     this.#askedAtMs = undefined;
   }

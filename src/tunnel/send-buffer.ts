@@ -25,14 +25,15 @@ class Chunk implements Block {
 }
 
 /**
- * What a stream has been given to send and the other end has not yet `received`. Bytes are copied once, into slabs laid
- * out as ready DATA frames, so that a link inside the process sends them as they lie; they stay until the other end says
- * that it has them, because a session that moves to another link sends them again.
+ * The bytes that were written to a stream and that the other end has not `received` yet. They are
+ * copied once, into slabs that are laid out as ready DATA frames, so that a link inside the process
+ * sends them as they lie; They stay until the other end acknowledges them, because a session that
+ * moves to another link sends them again.
  */
 export class SendBuffer {
   readonly #pool: SlabPool;
   #chunks: Chunk[] = [];
-  /** Index in `#chunks` of the first one that has not been sent. */
+  /** Index in `#chunks` of the first chunk that was not sent. */
   #nextUnsent = 0;
   /** The last slab of `#chunks`, while another chunk may be put behind its last one. */
   #tail: Slab | undefined;
@@ -89,8 +90,8 @@ export class SendBuffer {
   }
 
   /**
-   * The next frame to send, of at most `creditBytes` of payload; undefined when there is none or no credit. Its header
-   * is still to be written, at `start`.
+   * The next frame to send, of at most `creditBytes` of payload; undefined when there is none or no
+   * credit. Its header is still to be written, at `start`.
    */
   next(creditBytes: number): Block | undefined {
     const first = this.#chunks[this.#nextUnsent];
@@ -116,9 +117,9 @@ export class SendBuffer {
   }
 
   /**
-   * The other end has everything before `offset` and nothing behind it: what was sent since goes out again. Returns how many
-   * bytes that is. They are copied, because a link that is still there may not have written them yet, and would write the
-   * header of the next link.
+   * The other end has everything before `offset` and nothing behind it: bytes that were sent since
+   * are sent again. Returns how many they are. They are copied, because a link that is still there
+   * may not have written them yet, and would write the header of the next link.
    */
   rewind(offset: number): number {
     if (this.#stopped) {
@@ -136,8 +137,8 @@ export class SendBuffer {
   }
 
   /**
-   * The other end wants no more. All bytes are forgotten, also those that it has not acknowledged: they are not sent again.
-   * The direction ends at `sent`, which is lower after a `rewind`. Idempotent.
+   * The other end wants no more bytes. All are forgotten and none is sent again, acknowledged or
+   * not. The direction ends at `sent`, which is lower after a `rewind`. Idempotent.
    */
   stop(): void {
     this.#stopped = true;
@@ -158,7 +159,10 @@ export class SendBuffer {
     this.#dropTail();
   }
 
-  /** A chunk that takes more bytes: the last one while it is unsent, else a new one in the same slab or in a fresh one. */
+  /**
+   * A chunk that takes more bytes: the last one while it is unsent, else a new one in the same slab
+   * or in a fresh one.
+   */
   #openChunk(wantedBytes: number): Chunk {
     const last = this.#chunks.at(-1);
     const tail = this.#tail;
@@ -186,8 +190,9 @@ export class SendBuffer {
   }
 
   /**
-   * Cuts `bytes` off the front of the first unsent chunk. They move to a slab of their own, which leaves room where they were
-   * for the header of the rest: however small the credit comes, no byte is copied a third time.
+   * Cuts `bytes` off the front of the first unsent chunk and moves them to a slab of their own. The
+   * space that they leave takes the header of the rest. So no byte is copied a third time, however
+   * small the credit is.
    */
   #split(chunk: Chunk, bytes: number): Chunk {
     const from = chunk.start + frameHeaderBytes;
@@ -200,7 +205,7 @@ export class SendBuffer {
     return head;
   }
 
-  /** Moves what `chunks` have from `offset` on to slabs that nobody else holds. */
+  /** Moves what `chunks` have from `offset` on to slabs that no other part holds. */
   #copy(chunks: readonly Chunk[], offset: number): Chunk[] {
     const copies: Chunk[] = [];
     const end = chunks.at(-1)?.endOffset ?? offset;

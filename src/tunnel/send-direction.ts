@@ -3,14 +3,14 @@ import { SendBuffer } from './send-buffer.ts';
 import type { Block, SlabPool } from './slab.ts';
 
 /**
- * A writer stops when this much waits unsent, in bytes, and continues at half of it. That is enough for one turn of the event
- * loop, and little enough to stay fair to other streams.
+ * A writer stops when this much waits unsent, in bytes, and continues at half of it. That is enough
+ * for one turn of the event loop, and little enough to stay fair to other streams.
  */
 const unsentHighBytes = 256 * 1024;
 
 /**
- * The direction of a stream that this end sends: bytes that were written, the credit for them, and the FIN behind them. It
- * changes its own state only; the stream schedules what follows from it.
+ * The direction of a stream that this end sends: bytes that were written, the credit for them, and
+ * the FIN behind them. It changes its own state only; the stream schedules what follows from it.
  */
 export class SendDirection {
   readonly #buffer: SendBuffer;
@@ -48,7 +48,10 @@ export class SendDirection {
     return this.#limit;
   }
 
-  /** Bytes that the other end has granted and not acknowledged. This end must keep them once they are written. */
+  /**
+   * Bytes that the other end has granted and not acknowledged. This end must keep them once they
+   * are written.
+   */
   get grantedBytes(): number {
     return Math.max(0, this.#limit - this.#buffer.received);
   }
@@ -90,7 +93,9 @@ export class SendDirection {
     this.#buffer.append(bytes);
   }
 
-  /** Whether the writer may write more. If not, `takeWaitingWriter` becomes true once there is room. */
+  /**
+   * Whether the writer may write more. If not, `takeWaitingWriter` becomes true once there is room.
+   */
   hasRoom(): boolean {
     if (this.#buffer.unsentBytes < unsentHighBytes && this.#buffer.written < this.#limit) {
       return true;
@@ -108,7 +113,9 @@ export class SendDirection {
     return true;
   }
 
-  /** The stream enters the session's queue of streams with data. False: it is in the queue already. */
+  /**
+   * The stream enters the session's queue of streams with data. False: it is in the queue already.
+   */
   enqueue(): boolean {
     if (this.#isQueued) return false;
     this.#isQueued = true;
@@ -142,7 +149,8 @@ export class SendDirection {
   }
 
   /**
-   * The other end has `received` bytes, a FIN counting as one, and lets this end send up to `limit`.
+   * The other end has `received` bytes, a FIN counting as one, and lets this end send up to
+   * `limit`.
    *
    * @param maxKeptBytes bounds what this end keeps for a peer that grants without acknowledging
    * @throws TunnelError `protocol_error` for bytes that were never sent
@@ -158,7 +166,10 @@ export class SendDirection {
     if (this.#hasSentFin && received > this.#buffer.written) this.#isFinAcknowledged = true;
   }
 
-  /** @throws TunnelError `protocol_error` for bytes that were never sent, or that the other end acknowledged before */
+  /**
+   * @throws TunnelError `protocol_error` for bytes that were never sent, or that the other end
+   * acknowledged before
+   */
   checkReceived(received: number): void {
     const { sent, received: acknowledged } = this.#buffer;
     const hasFin = this.#hasFin(received);
@@ -178,7 +189,9 @@ export class SendDirection {
     return againBytes;
   }
 
-  /** The other end wants no more: drops what was not sent, and ends the direction behind what was. */
+  /**
+   * The other end wants no more: drops what was not sent, and ends the direction behind what was.
+   */
   stop(): void {
     this.#isStopped = true;
     this.#isWriterWaiting = false;

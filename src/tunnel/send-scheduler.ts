@@ -7,7 +7,10 @@ import { maxDataBytes } from './slab.ts';
 import { PendingControl } from './pending-control.ts';
 import type { Stream } from './stream.ts';
 
-/** Answers that wait for room on the link; a peer that asks for more without reading loses the surplus. */
+/**
+ * Answers that wait for room on the link. A peer that asks for more without reading loses the
+ * surplus.
+ */
 const maxReplies = 1024;
 
 interface Reply {
@@ -17,8 +20,9 @@ interface Reply {
 }
 
 /**
- * What a session sends next: control before data, streams in turn, one frame for each pull. Control frames are not queued
- * as bytes but as facts (`Stream.owed`), so ten grants to one stream while the link is full become one CREDIT.
+ * Chooses what a session sends next: control before data, streams in turn, one frame for each pull.
+ * Pending control is not stored as bytes but as facts (`Stream.pendingControl`), so that ten grants
+ * to one stream become one CREDIT while the link is full.
  */
 export class SendScheduler {
   #link: Link | undefined;
@@ -27,15 +31,15 @@ export class SendScheduler {
   #replies: Reply[] = [];
   #pending: Stream[] = [];
   #data: Stream[] = [];
-  /** On a new link nothing of a stream goes out before the other end has said what it has. */
+  /** On a new link no frame of a stream is sent before the other end has reported what it has. */
   #inStep = true;
-  /** The link is being asked to pull, so a verb of some stream may be running. */
+  /** The link is being asked to pull, so that a verb of a stream may be running. */
   #asking = false;
-  /** Streams whose writers are told once that verb has returned. */
+  /** Streams whose writers continue once that verb has returned. */
   #writable: Stream[] = [];
   readonly #sent: (stream: Stream) => void;
 
-  /** @param sent called after the control frames of a stream went out */
+  /** @param sent called after the control frames of a stream were sent */
   constructor(sent: (stream: Stream) => void) {
     this.#sent = sent;
   }
@@ -49,12 +53,12 @@ export class SendScheduler {
     return this.#inStep && (this.#pending.length > 0 || this.#data.length > 0);
   }
 
-  /** Streams, ended ones among them, whose control frames have not gone out. */
+  /** Number of streams, including ended ones, with control frames to send. */
   get pendingStreams(): number {
     return this.#pending.length;
   }
 
-  /** Ended streams whose RESET has not gone out. */
+  /** Ended streams whose RESET was not sent. */
   get unsentEndings(): readonly Stream[] {
     return this.#pending.filter(
       ({ pendingControl }) => (pendingControl & PendingControl.reset) !== 0,
@@ -69,14 +73,17 @@ export class SendScheduler {
     this.#inStep = false;
   }
 
-  /** The link is gone. What streams owe and have to send waits; answers to the old link's frames do not. */
+  /**
+   * The link is gone. Pending control and data wait for the next link; answers to frames of the old
+   * link are dropped.
+   */
   detach(): void {
     this.#link = undefined;
     this.#wake = () => {};
     this.#replies = [];
   }
 
-  /** Both ends know what the other has: streams go on. */
+  /** Both ends know what the other has, so that streams continue. */
   resume(): void {
     this.#inStep = true;
     // An OPEN that is sent again must not come behind that of a later stream: numbers only rise.
@@ -84,7 +91,7 @@ export class SendScheduler {
     if (this.hasFrames) this.#ask(false);
   }
 
-  /** Drops what waits; nothing is sent any more. */
+  /** Drops all frames that wait, and sends no more. */
   close(): void {
     this.#link = undefined;
     this.#replies = [];
@@ -97,12 +104,12 @@ export class SendScheduler {
     this.#link?.sendCopy(type, this.#number, 0, payload);
   }
 
-  /** An answer did not come: is the link still there? */
+  /** An answer is late, so that the link may be dead. */
   probe(): void {
     this.#link?.probe?.();
   }
 
-  /** A frame that belongs to no stream of ours. */
+  /** Sends a frame that belongs to no stream of this end. */
   reply(type: FrameType, stream: number, payload: Uint8Array): void {
     if (this.#replies.length >= maxReplies) return;
     this.#replies.push({ type, stream, payload });
@@ -150,7 +157,7 @@ export class SendScheduler {
     this.#asking = asking;
   }
 
-  /** Handlers are never called from inside a verb, their own or another stream's. */
+  /** Handlers are never called from inside a verb of any stream. */
   #tellWriter(stream: Stream): void {
     if (!this.#asking) return stream.wakeWriter();
     if (this.#writable.push(stream) > 1) return;
@@ -203,7 +210,7 @@ export class SendScheduler {
       stream.sending.finSent();
       link.sendCopy(FrameType.fin, this.#number, stream.number, length);
     }
-    // A stream that the other end never heard of needs no word about its end.
+    // The other end needs no RESET for a stream that it does not know.
     if ((control & PendingControl.reset) !== 0 && stream.isAnnounced) {
       const type =
         stream.isAccepted || stream.role === 'opener' ? FrameType.reset : FrameType.refused;

@@ -16,13 +16,19 @@ export interface SessionOptions {
   readonly pool: SlabPool;
   /** The process's budget of receive windows. */
   readonly budget: WindowBudget;
-  /** The process's budget of what peers make it keep with their grants (default: only each session is limited). */
+  /**
+   * The process's budget of what peers make it keep with their grants (default: only each session
+   * is limited).
+   */
   readonly grantBudget?: WindowBudget;
   readonly log: Logger;
   /** The other end broke the rules of the session itself. The owner ends the session. */
   readonly onBroken?: (error: TunnelError) => void;
   /** The other end has the session on another link, and reads nothing more on this one. */
   readonly onMoved?: () => void;
-  /** The other end has reported on a further link what it has: streams continue, and `resentBytes` are sent again. */
+  /**
+   * The other end has reported on a further link what it has: streams continue, and `resentBytes`
+   * are sent again.
+   */
   readonly onResumed?: (resentBytes: number) => void;
 }

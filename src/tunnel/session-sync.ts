@@ -18,7 +18,10 @@ import {
 /** How many sent RESETs are remembered, because the last ones may be lost with a link. */
 const maxRememberedEndings = 256;
 
-/** Rows in one SYNC frame, which stay far below `maxControlBytes`: a stream is up to 24 bytes, a failure up to 420. */
+/**
+ * Rows in one SYNC frame, which stay far below `maxControlBytes`: a stream is up to 24 bytes, a
+ * failure up to 420.
+ */
 const streamsPerFrame = 1000;
 const failuresPerFrame = 100;
 
@@ -45,8 +48,9 @@ export interface SessionSyncOptions {
 }
 
 /**
- * What the two ends of a session tell each other on a new link before they send anything else: the state of each stream, and how
- * streams ended whose RESET may have been lost (docs/protocol.md, "Resume").
+ * What the two ends of a session tell each other on a new link before they send anything else: the
+ * state of each stream, and how streams ended whose RESET may have been lost (docs/protocol.md,
+ * "Resume").
  */
 export class SessionSync {
   readonly #options: SessionSyncOptions;
@@ -101,8 +105,10 @@ export class SessionSync {
   /**
    * SYNC arrived. With the last of its frames, the streams continue.
    *
-   * @returns how many bytes are sent again; undefined when more frames follow; `moved` when the session is on another link
-   * @throws TunnelError `protocol_error` for a frame that is malformed, not expected, or one too many
+   * @returns how many bytes are sent again; undefined when more frames follow; `moved` when the
+   *   session is on another link
+   * @throws TunnelError `protocol_error` for a frame that is malformed, not expected, or one too
+   *   many
    */
   onSync(payload: Uint8Array): number | 'moved' | undefined {
     const sync = decodeSync(payload);
@@ -143,7 +149,8 @@ function checkCount(count: number, max: number, what: string): void {
 }
 
 /**
- * Continues a stream from what the other end has of it, or ends the stream. Returns how many bytes are sent again.
+ * Continues a stream from what the other end has of it, or ends the stream. Returns how many bytes
+ * are sent again.
  *
  * @throws TunnelError `protocol_error` if the other end cannot have what it reports
  */
@@ -160,7 +167,8 @@ function reconcile(stream: Stream, peer: PeerState, maxKeptBytes: number): numbe
     // OPEN may have been lost with the old link.
     stream.open(stream.request!);
   } else if (stream.receiving.hasFin && stream.sending.hasSentFin) {
-    // An end forgets a stream when both directions are complete there. Only its last acknowledgement was lost.
+    // An end forgets a stream when both directions are complete there. Only its last
+    // acknowledgement was lost.
     stream.fail(undefined);
   } else {
     stream.fail(new TunnelError('link_lost', 'the other end no longer has the stream'));

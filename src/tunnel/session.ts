@@ -15,12 +15,7 @@ import { Stream, type StreamOwner } from './stream.ts';
 import { StreamAcceptor, type MakeStream } from './stream-acceptor.ts';
 import { applyFrame, resetForBreach } from './stream-frame.ts';
 import type { StreamHandler } from './stream-handler.ts';
-import {
-  requestProblem,
-  sendableRequest,
-  type StreamRequest,
-  type StreamRole,
-} from './stream-request.ts';
+import { requestProblem, sendableRequest, type StreamRequest } from './stream-request.ts';
 import { StreamTable } from './stream-table.ts';
 import { WindowBudget } from './window-budget.ts';
 
@@ -28,8 +23,9 @@ import { WindowBudget } from './window-budget.ts';
 const answerGraceMs = 2_000;
 
 /**
- * The relation between one dialer and one agent: its streams, their credit, and the order in which frames are sent. It has no
- * socket and no clock of its own; a link (or a demultiplexer in front of one) brings frames in and pulls frames out.
+ * The relation between one dialer and one agent: its streams, their credit, and the order in which
+ * frames are sent. It has no socket and no clock of its own; a link (or a demultiplexer in front of
+ * one) brings frames in and pulls frames out.
  */
 export class Session implements StreamOwner {
   readonly roundTrip = new RoundTrip();
@@ -91,8 +87,8 @@ export class Session implements StreamOwner {
    * Sends through `link` from now on, with `number` in the frames.
    *
    * @param wake asks for `pullFrame` calls; `now`: before this turn continues
-   * @param resume the other end has the session already: both first report what they have (docs/protocol.md, "Resume").
-   *   Otherwise it is new, and learns of every stream from its OPEN on
+   * @param resume the other end has the session already, so both first report what they have
+   *   (docs/protocol.md, "Resume"); otherwise it knows no stream
    */
   attach(link: Link, number: number, wake: (now: boolean) => void, resume = false): void {
     this.detach();
@@ -101,7 +97,7 @@ export class Session implements StreamOwner {
     else this.#sync.startFresh();
   }
 
-  /** Tells the other end that this link no longer carries the session; `attach` to another follows. */
+  /** Tells the other end that the session leaves this link; `attach` to another follows. */
   leave(): void {
     this.#scheduler.sendNow(FrameType.sync, movedSync);
   }
@@ -111,7 +107,7 @@ export class Session implements StreamOwner {
     this.#maxWindowBytes = Math.min(this.#maxWindowBytes, maxBytes);
   }
 
-  /** The link is gone. Streams stay open and lose nothing, and `attach` continues them. Idempotent. */
+  /** The link is gone. Streams stay open, and `attach` continues them. Idempotent. */
   detach(): void {
     this.#scheduler.detach();
     this.#sync.abandon();
@@ -119,8 +115,8 @@ export class Session implements StreamOwner {
   }
 
   /**
-   * Opens a stream and returns at once. The handler learns what happens to it. A stream of a closed session ends with the
-   * error that closed the session, and one whose caller exceeds `callerLimits` ends with `dial_failed`. An invalid trace
+   * Opens a stream and returns at once. A stream of a closed session ends with the error of the
+   * session. A stream whose caller exceeds `callerLimits` ends with `dial_failed`. An invalid trace
    * is not sent.
    *
    * @param handler makes the handler of the new stream
@@ -155,22 +151,25 @@ export class Session implements StreamOwner {
     stream.dataArrived(bytes);
   }
 
-  /** A frame of another type for this session. A malformed one ends its stream, never the session. */
+  /** A frame of another type. A malformed one ends its stream, never the session. */
   onFrame(type: FrameType, number: number, payload: Uint8Array): void {
     if (type === FrameType.sync) return this.#onSync(payload);
     try {
       this.#dispatch(type, number, payload);
     } catch (thrown) {
       const error = TunnelError.from(thrown);
-      const { code, message } = error;
       const stream = this.#streams.get(number);
-      if (stream !== undefined) return this.#breach(stream, code, message);
+      if (stream !== undefined) return resetForBreach(stream, error, this.#options.log);
+      const { code, message } = error;
       this.#options.log.warn('bad frame from peer', { stream: number, code, error: message });
       this.#scheduler.reply(FrameType.reset, number, encodeFailure(error));
     }
   }
 
-  /** Sends one frame over the link, or the control frames of one stream. False: there was nothing to send. */
+  /**
+   * Sends one frame over the link, or the control frames of one stream. False: there was nothing to
+   * send.
+   */
   pullFrame(): boolean {
     return this.#scheduler.pullFrame();
   }
@@ -181,8 +180,8 @@ export class Session implements StreamOwner {
     this.#scheduler.close();
     this.#acks.stop();
     for (const stream of this.#streams) {
-      // The acceptor's target has sent and received everything by then. Only the opener's last CREDIT is missing, which may
-      // have been lost with an opener that was done.
+      // The acceptor's target has sent and received everything by then. Only the opener's last
+      // CREDIT is missing, which may have been lost with an opener that was done.
       const isComplete = stream.receiving.hasFin && stream.sending.hasSentFin;
       stream.fail(stream.role === 'acceptor' && isComplete ? undefined : error);
     }
@@ -208,7 +207,7 @@ export class Session implements StreamOwner {
     this.#streams.end(stream);
   }
 
-  #add(number: number, role: StreamRole, handler: (stream: Stream) => StreamHandler): Stream {
+  #add(number: number, role: Stream['role'], handler: (stream: Stream) => StreamHandler): Stream {
     const { limits, pool } = this.#options;
     const receiving = new ReceiveWindow({
       initialBytes: limits.initialWindowBytes,
@@ -228,7 +227,8 @@ export class Session implements StreamOwner {
     return this.#options.clock.setTimer(waitMs, () => {
       const sentence = `the agent did not answer the dial within ${waitMs} ms`;
       stream.reset(new TunnelError('timeout', sentence));
-      // An agent answers in time, if only with a timeout of its own. So the link may be dead, and other dials wait on it.
+      // An agent answers in time, if only with a timeout of its own. So the link may be dead, and
+      // other dials wait on it.
       this.#scheduler.probe();
     });
   }
@@ -260,7 +260,7 @@ export class Session implements StreamOwner {
     }
   }
 
-  /** A frame for a stream that this end does not have. It may have ended; a stream that never was is reset. */
+  /** A frame for a stream that this end does not have: ended, or never opened. */
   #unknown(number: number, type: FrameType): void {
     if (this.#streams.isUsed(number) || type === FrameType.reset) return;
     // The number is used up, so that further frames with it get no answer and no log line.

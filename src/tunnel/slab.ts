@@ -1,14 +1,18 @@
 import { frameHeaderBytes } from './frame.ts';
 
-/** The payload of one DATA frame never exceeds this: one bulk stream must not delay another's byte (docs/protocol.md). */
+/**
+ * The largest payload of a DATA frame, so that a bulk stream does not delay another stream
+ * (docs/protocol.md).
+ */
 export const maxDataBytes = 64 * 1024;
 
 const largeSlabBytes = maxDataBytes + frameHeaderBytes;
 const smallSlabBytes = 4 * 1024;
 
 /**
- * A recycled piece of memory with a reference count. A stream holds a reference while the peer may still need its
- * bytes; a link holds one while the kernel may still read them. The last `release` gives it back to its pool.
+ * A recycled piece of memory with a reference count. A stream holds a reference while the peer may
+ * still need its bytes; a link holds one while its receiver may still read them. The last `release`
+ * gives it back to its pool.
  */
 export class Slab {
   readonly bytes: Uint8Array;
@@ -32,8 +36,9 @@ export class Slab {
 }
 
 /**
- * Hands out slabs of two sizes: small ones for a few bytes (an interactive stream must not pin 64 KiB), large ones for bulk.
- * Refilling a recycled slab costs a tenth of allocating one (docs/benchmarks.md).
+ * Hands out slabs of two sizes: small ones for a few bytes (an interactive stream must not pin 64
+ * KiB), large ones for bulk. Refilling a recycled slab costs a tenth of allocating one
+ * (docs/benchmarks.md).
  */
 export class SlabPool {
   readonly #small: Uint8Array[] = [];
@@ -46,12 +51,15 @@ export class SlabPool {
     this.#keepBytes = keepBytes;
   }
 
-  /** Bytes of all slabs that somebody holds. */
+  /** Bytes of all slabs that are in use. */
   get inUseBytes(): number {
     return this.#inUseBytes;
   }
 
-  /** A slab with one reference, with room for at least a frame of `payloadBytes` where that is at most `maxDataBytes`. */
+  /**
+   * A slab with one reference, with room for at least a frame of `payloadBytes` where that is at
+   * most `maxDataBytes`.
+   */
   take(payloadBytes: number): Slab {
     const small = payloadBytes + frameHeaderBytes <= smallSlabBytes;
     const home = small ? this.#small : this.#large;

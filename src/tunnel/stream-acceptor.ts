@@ -44,7 +44,8 @@ export class StreamAcceptor {
     streams.use(number);
     const open = this.#decode(number, payload);
     if (open === undefined) return;
-    // Ended streams whose end the other end has not read count as well, although they are no longer in the table.
+    // Ended streams whose end the other end has not read count as well, although they are no longer
+    // in the table.
     if (Math.max(streams.size, scheduler.pendingStreams) >= maxStreams) {
       const sentence = `the session has ${maxStreams} streams open, its limit`;
       return this.#refuse(number, new TunnelError('stream_limit', sentence));
@@ -56,7 +57,9 @@ export class StreamAcceptor {
     });
   }
 
-  /** Undefined: the target is of a kind that only a later version knows, and the stream was refused. */
+  /**
+   * Undefined: the target is of a kind that only a later version knows, and the stream was refused.
+   */
   #decode(number: number, payload: Uint8Array): Open | undefined {
     try {
       return decodeOpen(payload);

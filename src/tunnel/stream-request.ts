@@ -1,13 +1,19 @@
 import { TunnelError } from './errors.ts';
 
-/** A TCP connection. `host` is a name or address as the acceptor's network knows it, or the cluster's own name. */
+/**
+ * A TCP connection. `host` is a name or address as the acceptor's network knows it, or the
+ * cluster's own name.
+ */
 export interface TcpTarget {
   readonly kind: 'tcp';
   readonly host: string;
   readonly port: number;
 }
 
-/** The destination of a stream. An acceptor refuses a kind that it does not know with `unsupported_target`. */
+/**
+ * The destination of a stream. An acceptor refuses a kind that it does not know with
+ * `unsupported_target`.
+ */
 export type Target = TcpTarget;
 
 /** The authenticated person or program for which a stream is opened, within `callerLimits`. */
@@ -66,7 +72,10 @@ export function isTraceparent(text: string): boolean {
   return traceparent.test(text);
 }
 
-/** Returns the error that ends a stream before OPEN is sent; undefined for a request that can be sent. */
+/**
+ * Returns the error that ends a stream before OPEN is sent; undefined for a request that can be
+ * sent.
+ */
 export function requestProblem({ caller }: StreamRequest): TunnelError | undefined {
   const problem = caller === undefined ? undefined : callerProblem(caller);
   return problem === undefined ? undefined : new TunnelError('dial_failed', `OPEN ${problem}`);

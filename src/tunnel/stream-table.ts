@@ -35,7 +35,10 @@ export class StreamTable {
     this.#streams.set(stream.number, stream);
   }
 
-  /** Calls `onClose` of the stream's handler after the present call, because handlers are never called from inside a verb. */
+  /**
+   * Calls `onClose` of the stream's handler after the present call, because handlers are never
+   * called from inside a verb.
+   */
   end(stream: Stream): void {
     this.#streams.delete(stream.number);
     if (this.#ended.push(stream) === 1) queueMicrotask(() => this.#closeHandlers());

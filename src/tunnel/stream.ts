@@ -34,11 +34,12 @@ export interface StreamOptions {
 }
 
 /**
- * Both directions of one stream. The state is a set of facts rather than a list of phases, because the two directions end
- * independently: whether the stream was accepted, our FIN (requested, sent, acknowledged), their FIN, and how it ended.
+ * Both directions of one stream. The state is a set of facts rather than a list of phases, because
+ * the two directions end independently: whether the stream was accepted, our FIN (requested, sent,
+ * acknowledged), their FIN, and how it ended.
  *
- * Users of a stream see it as `TunnelStream`. The other verbs are for the session and its parts, which call them when frames
- * arrive or were sent.
+ * Users of a stream see it as `TunnelStream`. The other verbs are for the session and its parts,
+ * which call them when frames arrive or were sent.
  */
 export class Stream implements TunnelStream {
   readonly number: number;
@@ -163,11 +164,7 @@ export class Stream implements TunnelStream {
     this.#owner.ended(this);
   }
 
-  /**
-   * The opener's: OPEN has to be sent, or sent again on a new link.
-   *
-   * @param answerTimer is cancelled by the answer, or by the end of the stream
-   */
+  /** The opener's: OPEN has to be sent. The answer, or the end of the stream, cancels the timer. */
   open(request: StreamRequest, answerTimer = this.#answerTimer): void {
     this.#request = request;
     this.#answerTimer = answerTimer;
@@ -185,7 +182,7 @@ export class Stream implements TunnelStream {
     return pending;
   }
 
-  /** Returns the next DATA frame within the credit, without its header, and schedules the FIN that follows the last one. */
+  /** Returns the next DATA frame, without its header, and schedules the FIN behind the last one. */
   nextData(): Block | undefined {
     const block = this.sending.next();
     if (this.sending.isFinDue) this.#schedule(PendingControl.fin);
@@ -204,7 +201,7 @@ export class Stream implements TunnelStream {
   /**
    * The acceptor's: OPEN arrived.
    *
-   * @param maxKeptBytes bounds what this end keeps for a peer that grants without acknowledging; so do those below
+   * @param maxKeptBytes bounds what this end keeps for a peer that grants and never acknowledges
    */
   openArrived({ window, stop }: Opened, maxKeptBytes: number): void {
     this.#isAnnounced = true;
@@ -226,7 +223,8 @@ export class Stream implements TunnelStream {
   /** DATA arrived, which `receiving` has counted. After a stop the bytes are dropped. */
   dataArrived(bytes: Uint8Array): void {
     if (!this.#isReceivingStopped) this.handler.onData(bytes);
-    // A peer that does not know a stop gets credit for dropped bytes, since only its FIN ends the stream.
+    // A peer that does not know a stop gets credit for dropped bytes, since only its FIN ends the
+    // stream.
     else if (!this.#peerKnowsStop) this.#grant(bytes.length);
   }
 
@@ -249,10 +247,11 @@ export class Stream implements TunnelStream {
   }
 
   /**
-   * The session is on a new link, and SYNC has reported what the other end has of this stream. Returns how many bytes are sent
-   * again.
+   * The session is on a new link, and SYNC has reported what the other end has of this stream.
+   * Returns how many bytes are sent again.
    *
-   * @throws TunnelError `protocol_error` for bytes that were never sent, or that it acknowledged before
+   * @throws TunnelError `protocol_error` for bytes that were never sent, or that it acknowledged
+   *   before
    */
   resync(received: number, limit: number, maxKeptBytes: number): number {
     this.sending.checkReceived(received);

@@ -11,7 +11,10 @@ export interface Sync {
   readonly failures: readonly (Failure & { readonly stream: number })[];
   /** No more SYNC follows. */
   readonly last: boolean;
-  /** The agent has the session on another link by now: this one is left, and nothing else in the message counts. */
+  /**
+   * The agent has the session on another link by now: this one is left, and nothing else in the
+   * message counts.
+   */
   readonly moved: boolean;
 }
 

@@ -1,5 +1,6 @@
 /**
- * Caps the sum of receive windows, per session and, as its parent, per process: the memory that peers may make us hold.
+ * Caps the sum of receive windows, per session and, as its parent, per process: the memory that
+ * peers may make us hold.
  */
 export class WindowBudget {
   readonly limitBytes: number;

@@ -12,9 +12,9 @@ import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 export interface AcceptOptions {
   /** The sub-protocol that the client must offer (default `culvert.v1`). */
   readonly protocol?: string;
-  /** Go into the answer besides those of the handshake. */
+  /** Further headers of the answer. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Default: answers pings, and gives up a peer that was silent for three intervals of 20 s. */
+  /** Default: answers pings, and closes after three silent intervals of 20 s. */
   readonly keepAlive?: Omit<KeepAliveOptions, 'role' | 'clock'>;
   readonly limits?: WebSocketLinkOptions['limits'];
   readonly clock?: Clock;
@@ -23,10 +23,10 @@ export interface AcceptOptions {
 const rejectTimeoutMs = 2_000;
 
 /**
- * Completes the handshake of a request that an http.Server's 'upgrade' event brought. Authenticate first: afterwards the client counts
- * itself connected.
+ * Completes the handshake of a request that an http.Server's 'upgrade' event brought. Authenticate
+ * first, because afterwards the client is connected.
  *
- * @returns undefined: the request was no handshake of ours and has been answered with 400 or 426
+ * @returns undefined for a request that is no such handshake; it was answered with 400 or 426
  */
 export function acceptWebSocket(
   request: IncomingMessage,
@@ -74,7 +74,7 @@ export function acceptWebSocket(
 /**
  * Answers an upgrade request with an error and closes its connection.
  *
- * @param headers also Retry-After; where they name no content type, `message` is wrapped as JSON
+ * @param headers also Retry-After; without a content type `message` is wrapped as JSON
  */
 export function rejectUpgrade(
   socket: Duplex,
@@ -99,7 +99,7 @@ export function rejectUpgrade(
   const timer = setTimeout(() => socket.destroy(), rejectTimeoutMs);
   socket.on('close', () => clearTimeout(timer));
   socket.on('error', () => socket.destroy());
-  // Unread bytes would make the kernel reset the connection and take the answer with it.
+  // Unread bytes would make the kernel reset the connection, and the answer would be lost.
   socket.resume();
   socket.end(`${answer}\r\n${body}`);
 }

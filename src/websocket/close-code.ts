@@ -1,6 +1,9 @@
 import { parseErrorCode, TunnelError, type TunnelErrorCode } from '../tunnel/errors.ts';
 
-/** What a close frame's number says, beside the text that names our code exactly. docs/protocol.md, "Closing". */
+/**
+ * The number in a close frame for each code; the text beside it begins with the code
+ * (docs/protocol.md, "Closing").
+ */
 const closeCodes = {
   protocol_error: 1002,
   frame_too_large: 1009,
@@ -33,7 +36,10 @@ const closeCodes = {
 const orderly = 1000;
 const maxReasonBytes = 123;
 
-/** Close codes of other implementations that have a meaning of ours (RFC 6455, section 7.4.1, and the IANA registry). */
+/**
+ * Close codes of other implementations that mean one of ours (RFC 6455, section 7.4.1, and the IANA
+ * registry).
+ */
 const foreignCodes = new Map<number, TunnelErrorCode>([
   [1001, 'draining'],
   [1002, 'protocol_error'],
@@ -46,7 +52,9 @@ const foreignCodes = new Map<number, TunnelErrorCode>([
   [1013, 'overloaded'],
 ]);
 
-/** The payload of a close frame: a code and `code: sentence`, cut to what a control frame carries. */
+/**
+ * The payload of a close frame: a code and `code: sentence`, cut to what a control frame carries.
+ */
 export function closePayload(error: TunnelError | undefined): Uint8Array {
   const payload = new Uint8Array(2 + maxReasonBytes);
   const code = error === undefined ? orderly : closeCodes[error.code];
@@ -59,7 +67,7 @@ export function closePayload(error: TunnelError | undefined): Uint8Array {
   return payload.subarray(0, 2 + written);
 }
 
-/** What a received close frame means; none for an orderly end. */
+/** Returns the error that a received close frame reports; undefined for an orderly end. */
 export function closeError(code: number | undefined, reason: string): TunnelError | undefined {
   if (code === undefined || code === orderly) return undefined;
   const named = /^([a-z_]+): (.*)$/s.exec(reason);

@@ -5,7 +5,7 @@ export const culvertProtocol = 'culvert.v1';
 
 const guid = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
-/** What a client sends as Sec-WebSocket-Key. */
+/** Makes a Sec-WebSocket-Key. */
 export function newHandshakeKey(): string {
   return randomBytes(16).toString('base64');
 }
@@ -15,7 +15,7 @@ export function isHandshakeKey(key: string | undefined): key is string {
   return key !== undefined && /^[A-Za-z0-9+/]{22}==$/.test(key);
 }
 
-/** What a server must answer as Sec-WebSocket-Accept (RFC 6455, section 4.2.2). */
+/** Returns the Sec-WebSocket-Accept that a server must answer (RFC 6455, section 4.2.2). */
 export function acceptKey(key: string): string {
   return createHash('sha1')
     .update(key + guid)

@@ -2,9 +2,15 @@ import { systemClock, type Clock, type Timer } from '../base/clock.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 
 export interface KeepAliveOptions {
-  /** `pings`: the dialing end, which asks. `answers`: the accepting end, which only watches for silence. */
+  /**
+   * `pings`: the dialing end, which asks. `answers`: the accepting end, which only watches for
+   * silence.
+   */
   readonly role: 'pings' | 'answers';
-  /** Time between two pings, in milliseconds; each is moved by up to 20 % so that many links do not beat together (default 20_000). */
+  /**
+   * Time between two pings, in milliseconds; each is moved by up to 20 %, so that many links do not
+   * ping at once (default 20_000).
+   */
   readonly pingIntervalMs?: number;
   /** Pings in a row without a sign of life after which the peer is dead (default 2). */
   readonly missedPings?: number;
@@ -15,19 +21,23 @@ export interface KeepAliveOptions {
 
 export interface KeepAliveActions {
   ping(): void;
-  /** Tells the other end that we live although it gets no answers, because we are not reading. */
+  /** Tells the other end that this end lives, although it does not read and so gives no answers. */
   reassure(): void;
-  /** Called once; nothing follows. */
+  /** Called once, and no other call follows. */
   dead(error: TunnelError): void;
 }
 
 const jitter = 0.2;
-/** With the longest interval between two pings, so that each end finds a dead peer within a minute. */
+/**
+ * With the longest interval between two pings, so that each end finds a dead peer within a minute.
+ */
 const silentIntervals = 2.5;
-/** After a ping without an answer the next one has this part of an interval for its answer. */
+/** The part of an interval in which the last ping must be answered. */
 const lastChance = 0.5;
 
-/** Tells a dead peer from a silent one, with one timer per link. Any byte counts as a sign of life. */
+/**
+ * Tells a dead peer from a silent one, with one timer per link. Any byte counts as a sign of life.
+ */
 export class KeepAlive {
   readonly #clock: Clock;
   readonly #intervalMs: number;
@@ -54,35 +64,35 @@ export class KeepAlive {
     else this.#planWatch(this.#intervalMs);
   }
 
-  /** Milliseconds since bytes came in, as far as we were reading. */
+  /** Milliseconds since bytes arrived, not counting the time in which this end did not read. */
   get silentMs(): number {
     return this.#paused ? 0 : this.#clock.now() - this.#heardAtMs;
   }
 
-  /** Something that was due did not come: asks at once, and one interval without a sign of life is enough. For the end that pings. */
+  /** An answer is late: pings at once, and gives the peer one interval. For the end that pings. */
   probe(): void {
     if (!this.#asks || this.#paused || this.#timer === undefined) return;
     this.#missed = this.#missedPings - 1;
-    // One that is on its way will tell.
+    // A ping that is on its way gets an answer as well.
     if (this.#heardAtMs < this.#pingedAtMs) return;
     this.#timer.cancel();
     this.#ask(false);
   }
 
-  /** Bytes came in. */
-  heard(): void {
+  /** Bytes arrived. */
+  bytesArrived(): void {
     this.#heardAtMs = this.#clock.now();
   }
 
-  /** We stop reading, so silence says nothing about the peer. */
+  /** This end stops reading, so that silence does not mean a dead peer. */
   pause(): void {
     this.#paused = true;
   }
 
-  /** We read again. */
+  /** This end reads again. */
   resume(): void {
     this.#paused = false;
-    this.heard();
+    this.bytesArrived();
   }
 
   /** Idempotent. */
@@ -116,7 +126,7 @@ export class KeepAlive {
 
   #watch(): void {
     if (this.#paused) {
-      this.heard();
+      this.bytesArrived();
       this.#actions.reassure();
     }
     const silentMs = this.#clock.now() - this.#heardAtMs;

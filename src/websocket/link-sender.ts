@@ -7,7 +7,10 @@ import type { WebSocketRole } from './message-parser.ts';
 import { MessageWriter } from './message-writer.ts';
 import { SocketOutput, type OutputOwner } from './socket-output.ts';
 
-/** What a link takes before it asks its owner to stop, queued or given to the socket within one turn. */
+/**
+ * What a link takes before it asks its owner to stop, queued or given to the socket within one
+ * turn.
+ */
 const highWaterBytes = 256 * 1024;
 const flushBytes = 64 * 1024;
 
@@ -22,8 +25,8 @@ export interface SenderOwner {
 }
 
 /**
- * The sending half of a link: writes messages, asks for frames when there is room, and gives the socket one batch per turn of the
- * event loop or when 64 KiB are together.
+ * The sending half of a link: writes messages, asks for frames when there is room, and gives the
+ * socket one batch per turn of the event loop or when 64 KiB are together.
  */
 export class LinkSender implements OutputOwner, TurnTask {
   readonly #owner: SenderOwner;
@@ -32,7 +35,10 @@ export class LinkSender implements OutputOwner, TurnTask {
   #wantsPull = false;
   #isPulling = false;
   #isTurnPlanned = false;
-  /** Bytes that the socket took at once in this turn. They count against `room`, so that one link cannot hog a turn. */
+  /**
+   * Bytes that the socket took at once in this turn. They count against `room`, so that one link
+   * cannot hog a turn.
+   */
   #turnBytes = 0;
 
   constructor(socket: Socket, role: WebSocketRole, owner: SenderOwner) {
@@ -115,7 +121,8 @@ export class LinkSender implements OutputOwner, TurnTask {
 
   #frameWritten(): void {
     if (this.#output.waitingBytes >= flushBytes) this.flush(true);
-    // An owner that fills the link is asked again when there is room, so that it need not wake the link.
+    // An owner that fills the link is asked again when there is room, so that it need not wake the
+    // link.
     if (this.room <= 0) this.#wantsPull = true;
     this.#planTurn();
   }

@@ -6,7 +6,8 @@ const wordwiseFromBytes = 32;
 const keyBytes = new Uint8Array(4);
 const keyWord = new Uint32Array(keyBytes.buffer);
 
-// The words of the memory masked last: reads and writes recycle theirs, so this is nearly always the one needed.
+// The words of the memory masked last: reads and writes recycle theirs, so this is nearly always
+// the one needed.
 let words: Uint32Array = new Uint32Array(0);
 
 function wordsOf(bytes: Uint8Array): Uint32Array {
@@ -17,7 +18,8 @@ function wordsOf(bytes: Uint8Array): Uint32Array {
 }
 
 /**
- * XORs `bytes` from `start` to `end` with a masking key, in place (RFC 6455, section 5.3; it is its own inverse).
+ * XORs `bytes` from `start` to `end` with a masking key, in place (RFC 6455, section 5.3; it is its
+ * own inverse).
  *
  * @param key four bytes, the first in the lowest eight bits
  * @param offset how far `start` is from the beginning of the frame's payload
@@ -46,7 +48,7 @@ export function applyMask(
   }
 }
 
-/** Masks all whole words from an aligned `at` and says where it stopped. */
+/** Masks all whole words from an aligned `at` and returns where it stopped. */
 function applyWords(bytes: Uint8Array, at: number, end: number, key: number): number {
   // Through bytes, so that the order of bytes in a word is the machine's own.
   for (let index = 0; index < 4; index++) keyBytes[index] = key >>> (8 * index);
@@ -66,7 +68,7 @@ function turnKey(key: number, byBytes: number): number {
 const randomKeys = new Uint32Array(1024);
 let nextKey = randomKeys.length;
 
-/** A key that nobody can predict; the random source is asked once for many. */
+/** Returns a key that no peer can predict. One call of the random source gives many keys. */
 export function randomMaskKey(): number {
   if (nextKey === randomKeys.length) {
     randomFillSync(randomKeys);

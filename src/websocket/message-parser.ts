@@ -9,26 +9,35 @@ import {
   Opcode,
 } from './message-header.ts';
 
-/** Which end of the connection we are: a server requires masked frames, a client refuses them (RFC 6455, section 5.1). */
+/**
+ * Which end of the connection we are: a server requires masked frames, a client refuses them (RFC
+ * 6455, section 5.1).
+ */
 export type WebSocketRole = 'client' | 'server';
 
-/** What a `MessageParser` found. All bytes are borrowed: valid until the method returns. */
+/**
+ * Receives the messages of a `MessageParser`. All bytes are borrowed: valid until the method
+ * returns.
+ */
 export interface MessageHandler {
-  /** A piece of a binary message, as it came. `ends`: the message ends with it; only then may it be empty. */
+  /**
+   * A piece of a binary message, as it came. `ends`: the message ends with it; only then may it be
+   * empty.
+   */
   onBinary(piece: Uint8Array, ends: boolean): void;
   /** The keep-alive texts are the only text messages of culvert.v1. */
   onText(text: 'ping' | 'pong'): void;
   onPing(payload: Uint8Array): void;
   onPong(): void;
-  /** The peer's last frame; whatever follows it is ignored. No code: the frame carried none. */
+  /** The peer's last frame. Bytes behind it are ignored. No code: the frame has none. */
   onCloseFrame(code: number | undefined, reason: string): void;
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Parses the frames of RFC 6455 without waiting for whole messages: each read is handed on at once, unmasked in place.
- * After an error it is spent and ignores what follows.
+ * Parses the frames of RFC 6455 without waiting for whole messages: each read is handed on at once,
+ * unmasked in place. After an error it ignores all further bytes.
  */
 export class MessageParser {
   readonly #handler: MessageHandler;
@@ -36,7 +45,9 @@ export class MessageParser {
   readonly #maxMessageBytes: number;
   #spent = false;
 
-  /** A header that a read cut in two; made when that happens, for an idle link has neither. */
+  /**
+   * A header that a read cut in two. It is made when that happens, so that an idle link has none.
+   */
   #header: Uint8Array | undefined;
   #headerBytes = 0;
 
@@ -57,7 +68,10 @@ export class MessageParser {
   #text: Uint8Array | undefined;
   #textBytes = 0;
 
-  /** @param maxDataFrameBytes payload of the largest frame accepted (default `defaultLimits.maxDataFrameBytes`) */
+  /**
+   * @param maxDataFrameBytes payload of the largest frame accepted (default
+   * `defaultLimits.maxDataFrameBytes`)
+   */
   constructor(
     role: WebSocketRole,
     handler: MessageHandler,
@@ -71,7 +85,7 @@ export class MessageParser {
   /**
    * Takes the next bytes of the connection, which it may change (unmasking).
    *
-   * @throws TunnelError `protocol_error`, `frame_too_large`, or whatever the handler throws
+   * @throws TunnelError `protocol_error`, `frame_too_large`, or an error of the handler
    */
   push(bytes: Uint8Array): void {
     let at = 0;
@@ -138,7 +152,7 @@ export class MessageParser {
     else this.#inFrame = true;
   }
 
-  /** Checks a frame against what may come now, and its length against what is allowed. */
+  /** Checks that a frame of this kind and length is allowed now. */
   #checkLength(length: number): void {
     const opcode = this.#opcode;
     if (opcode >= Opcode.close) {
@@ -254,7 +268,7 @@ function knownOpcode(opcode: number): Opcode {
   throw broken(`a frame has the unknown opcode ${opcode}`);
 }
 
-/** The codes that may stand in a close frame (RFC 6455, section 7.4, and the IANA registry). */
+/** The codes that are allowed in a close frame (RFC 6455, section 7.4, and the IANA registry). */
 function isCloseCode(code: number): boolean {
   if (code >= 3000) return code < 5000;
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);

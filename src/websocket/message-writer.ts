@@ -19,8 +19,9 @@ export class MessageWriter {
   readonly #isMaskRandom: boolean;
 
   /**
-   * @param isTls masks protect proxies on the way from payloads that look like HTTP (RFC 6455, section 10.3). No proxy sees
-   *   payloads inside TLS, so there the key is zero, which costs neither end anything
+   * @param isTls masks protect proxies on the way from payloads that look like HTTP (RFC 6455,
+   *   section 10.3). No proxy sees payloads inside TLS, so there the key is zero, which costs
+   *   neither end anything
    */
   constructor(output: SocketOutput, role: WebSocketRole, isTls: boolean) {
     this.#output = output;
@@ -59,7 +60,10 @@ export class MessageWriter {
     this.bytes += messageHeaderBytes(bytes, this.#isMasked) + bytes;
   }
 
-  /** Writes the header of a message and returns the key of its mask. `more` bytes after it stay in the same piece. */
+  /**
+   * Writes the header of a message and returns the key of its mask. `more` bytes after it stay in
+   * the same piece.
+   */
   #begin(opcode: Opcode, payloadBytes: number, more: number): number {
     const key = this.#isMaskRandom ? randomMaskKey() : 0;
     const at = this.#output.reserve(maxMessageHeaderBytes + more);

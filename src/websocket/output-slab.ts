@@ -3,7 +3,7 @@ const maxFree = 64;
 
 const free: OutputSlab[] = [];
 
-/** Memory that a socket's output is gathered in; recycled for the whole process, so that idle links hold none. */
+/** Memory for the output of a socket. The process recycles it, so that idle links hold none. */
 export class OutputSlab {
   readonly bytes = Buffer.allocUnsafeSlow(outputSlabBytes);
   #references = 0;
@@ -15,7 +15,7 @@ export class OutputSlab {
     return slab;
   }
 
-  /** Nobody else holds it, so its bytes may be written anew. */
+  /** No other part holds the slab, so that its bytes may be written again. */
   get isOnlyOnce(): boolean {
     return this.#references === 1;
   }

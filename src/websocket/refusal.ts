@@ -3,7 +3,9 @@ import { ConnectError, type ConnectErrorDetails } from '../tunnel/connect-error.
 
 const maxQuotedLength = 160;
 
-/** What an HTTP answer other than 101 means, in words. The body is quoted only where it is a broker's own sentence. */
+/**
+ * Explains an HTTP answer other than 101. The body is quoted only if it is a broker's own sentence.
+ */
 export function refusal(url: URL, answer: HttpAnswer, body: string): ConnectError {
   const { status } = answer;
   const { code: brokerCode, message: sentence } = brokerAnswer(answer, body);
@@ -36,7 +38,7 @@ function advice(
     case 303:
     case 307:
     case 308:
-      return `it has moved to ${newPlace(answer)}, set the broker's URL to that`;
+      return `it has moved to ${newLocation(answer)}, set the broker's URL to that`;
     case 401:
     case 403:
       if (brokerCode === undefined) {
@@ -61,10 +63,12 @@ function advice(
   }
 }
 
-/** Without the query, which may hold a secret. */
-function newPlace(answer: HttpAnswer): string {
+/** Without the query, because it may hold a secret. */
+function newLocation(answer: HttpAnswer): string {
   const location = URL.parse(answer.headers.get('location') ?? '');
-  return location === null ? 'another place' : printable(`${location.origin}${location.pathname}`);
+  return location === null
+    ? 'another address'
+    : printable(`${location.origin}${location.pathname}`);
 }
 
 function page(answer: HttpAnswer, body: string): string {
@@ -73,7 +77,7 @@ function page(answer: HttpAnswer, body: string): string {
   return title ? ` with a web page titled "${printable(title)}"` : ' with a web page';
 }
 
-/** What a broker says when it refuses: JSON with a code and a sentence. Nothing where it was somebody else. */
+/** Reads a broker's refusal: JSON with a code and a sentence. Empty if something else answered. */
 function brokerAnswer(answer: HttpAnswer, body: string): { code?: string; message?: string } {
   if (!/^application\/json\b/i.test(answer.headers.get('content-type') ?? '')) return {};
   try {
@@ -84,7 +88,7 @@ function brokerAnswer(answer: HttpAnswer, body: string): { code?: string; messag
   }
 }
 
-/** What a stranger wrote goes into a log on one line, and not at any length. */
+/** Makes text of an unknown server safe for a log: one line of limited length. */
 function printable(text: string): string {
   const line = text.replaceAll(/[^\P{C} ]+/gu, ' ').trim();
   return line.length <= maxQuotedLength ? line : `${line.slice(0, maxQuotedLength)}…`;

@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import { useStaticReads } from '../base/net/static-reads.ts';
 
 /**
- * The bytes that come out of a socket. They are borrowed by the consumer; until there is one they are kept, and the socket is paused.
+ * The bytes that a socket receives. The consumer borrows them. Until there is a consumer they are
+ * kept, and the socket is paused.
  */
 export class SocketInput {
   /** Whether reads go to the process's shared memory; false where this Node does not let us. */
@@ -11,7 +12,7 @@ export class SocketInput {
   #early: Uint8Array[] = [];
   #consumer: ((bytes: Uint8Array) => void) | undefined;
 
-  /** @param head bytes that somebody has read already */
+  /** @param head bytes that were read already */
   constructor(socket: Socket, head: Uint8Array) {
     this.#socket = socket;
     this.#keep(head);
@@ -24,7 +25,7 @@ export class SocketInput {
     });
   }
 
-  /** Gives all bytes to `consumer` from now on, first those that were kept. */
+  /** Gives all bytes to `consumer` from now on, beginning with the bytes that were kept. */
   start(consumer: (bytes: Uint8Array) => void): void {
     const early = this.#early;
     this.#early = [];

@@ -3,7 +3,10 @@ import { TLSSocket } from 'node:tls';
 import { applyMask } from './mask.ts';
 import { OutputSlab } from './output-slab.ts';
 
-/** Encryption cuts a write into records of this size, and a small one at its end costs each end as much as a full one. */
+/**
+ * Encryption cuts a write into records of this size. A small record at the end costs each end as
+ * much as a full one.
+ */
 const tlsRecordBytes = 16 * 1024;
 
 /** Bytes of an output slab, in the order in which they are sent. */
@@ -14,20 +17,21 @@ interface Segment {
 
 /** The user of an output. */
 export interface OutputOwner {
-  /** The socket had to wait and has now taken everything it was given. */
+  /** The socket had to wait, and has taken everything now. */
   onTaken(): void;
 }
 
 /**
- * Gathers the output of a socket: pieces are copied one behind the other into recycled slabs. At most one batch is with the
- * socket at a time. Bytes that come meanwhile wait here, where more can be gathered behind them.
+ * Gathers the output of a socket: pieces are copied one behind the other into recycled slabs. At
+ * most one batch is with the socket at a time. Bytes that come meanwhile wait here, where more can
+ * be gathered behind them.
  */
 export class SocketOutput {
   readonly #socket: Socket;
   readonly #isTls: boolean;
   readonly #owner: OutputOwner;
   #slab: OutputSlab | undefined;
-  /** Of the slab: up to here it has been put into segments. */
+  /** The end of the last segment in the slab. */
   #sealed = 0;
   #filled = 0;
   #waiting: Segment[] = [];
@@ -53,7 +57,10 @@ export class SocketOutput {
     return this.#waitingBytes + this.#inFlightBytes;
   }
 
-  /** Makes room for `bytes` in one piece (at most a slab's), to be written with `slabBytes` and `fill`. */
+  /**
+   * Makes room for `bytes` in one piece (at most a slab's), to be written with `slabBytes` and
+   * `fill`.
+   */
   reserve(bytes: number): number {
     if (this.#slab !== undefined && this.#filled + bytes > this.#slab.bytes.length) {
       this.#leaveSlab();
@@ -67,13 +74,15 @@ export class SocketOutput {
     return this.#slab!.bytes;
   }
 
-  /** Says that `bytes` were written at the reserved position. */
+  /** Counts `bytes` that were written at the reserved position. */
   fill(bytes: number): void {
     this.#filled += bytes;
     this.#waitingBytes += bytes;
   }
 
-  /** Copies bytes behind the rest, masked with `key` (0: as they are); `offset` as in `applyMask`. */
+  /**
+   * Copies bytes behind the rest, masked with `key` (0: as they are); `offset` as in `applyMask`.
+   */
   copy(from: Uint8Array, start: number, end: number, key: number, offset: number): void {
     let at = start;
     while (at < end) {
@@ -88,17 +97,18 @@ export class SocketOutput {
   }
 
   /**
-   * Gives the socket what waits, if it has taken what it was given before.
+   * Gives the socket the bytes that wait, if it has taken the last batch.
    *
-   * @param more the turn will bring more, so that what makes no whole TLS record may wait for it (over 16 KiB frames that saves a quarter
-   * of the CPU time at both ends)
+   * @param more the turn brings more bytes, so that an incomplete TLS record may wait for them
+   *   (with frames over 16 KiB that saves a quarter of the CPU time at both ends)
    * @returns how many bytes left the process at once
    */
   flush(more = false): number {
     if (this.#inFlight.length > 0 || this.#waitingBytes === 0 || this.#destroyed) return 0;
     this.#seal(more && this.#isTls ? tlsRecordBytes : 1);
     if (this.#waiting.length === 0) return 0;
-    // Node's TLS copies several pieces into fresh memory before it encrypts them, so there one piece at a time.
+    // Node's TLS copies several pieces into fresh memory before it encrypts them, so there one
+    // piece at a time.
     if (this.#isTls || this.#waiting.length === 1) {
       const segment = this.#waiting.shift()!;
       this.#inFlight.push(segment);
@@ -115,7 +125,7 @@ export class SocketOutput {
     return this.#settle() ? givenBytes : 0;
   }
 
-  /** Gives memory back when nothing is queued. */
+  /** Frees the slab when nothing is queued. */
   rest(): void {
     if (this.queuedBytes > 0 || this.#slab === undefined) return;
     this.#slab.release();
@@ -123,7 +133,7 @@ export class SocketOutput {
     this.#sealed = this.#filled = 0;
   }
 
-  /** The socket is closed: lets go of all memory. */
+  /** The socket is closed: frees all memory. */
   destroy(): void {
     this.#destroyed = true;
     for (const segment of this.#waiting) segment.memory.release();
@@ -140,7 +150,7 @@ export class SocketOutput {
     this.#socket.uncork();
   }
 
-  /** Turns what the slab holds beyond the last segment into one, as far as it makes a multiple of `unitBytes`. */
+  /** Makes a segment of the bytes behind the last one, cut to a multiple of `unitBytes`. */
   #seal(unitBytes = 1): void {
     const end = this.#filled - ((this.#filled - this.#sealed) % unitBytes);
     if (end === this.#sealed) return;
@@ -157,13 +167,14 @@ export class SocketOutput {
     this.#sealed = this.#filled = 0;
   }
 
-  /** Lets go of what was in flight if the socket has taken it all. */
+  /** Frees the batch in flight if the socket has taken all of it. */
   #settle(): boolean {
     if (this.#socket.writableLength > 0) return false;
     for (const segment of this.#inFlight) segment.memory.release();
     this.#inFlight.length = 0;
     this.#inFlightBytes = 0;
-    // Writing the same, still cached memory again beats taking turns with another slab.
+    // Writing the same memory again, which is still in the cache, is faster than alternating
+    // between two slabs.
     if (this.#slab !== undefined && this.#slab.isOnlyOnce && this.#filled === this.#sealed) {
       this.#sealed = this.#filled = 0;
     }
@@ -171,7 +182,8 @@ export class SocketOutput {
   }
 
   #endWrite(): void {
-    // A write that was taken at once has been settled by `flush` already, and its callback comes late.
+    // A write that was taken at once has been settled by `flush` already, and its callback comes
+    // late.
     if (this.#inFlight.length > 0 && this.#settle()) this.#owner.onTaken();
   }
 }

@@ -26,10 +26,11 @@ export interface WebSocketLinkOptions {
 }
 
 /**
- * A link over a socket on which the WebSocket handshake is done. `acceptWebSocket` and `connectWebSocket` make them.
+ * A link over a socket on which the WebSocket handshake is done. `acceptWebSocket` and
+ * `connectWebSocket` make them.
  *
- * A broker holds thousands that say nothing for hours, so what only some links need at some time is made then, and the link's parts
- * call it without a closure between.
+ * A broker holds thousands of links that are silent for hours. So parts that only some links need
+ * are made when they are needed, and the parts call the link without closures.
  */
 export class WebSocketLink
   implements AttachableLink, MessageHandler, KeepAliveActions, SenderOwner
@@ -52,10 +53,10 @@ export class WebSocketLink
   #keepAlive: KeepAlive | undefined;
 
   #state: 'open' | 'closing' | 'closed' = 'open';
-  #why: TunnelError | undefined;
+  #closeError: TunnelError | undefined;
   #socketError: Error | undefined;
   #closeTimer: Timer | undefined;
-  /** The other end will send nothing more that matters. */
+  /** Further bytes of the other end are ignored. */
   #inputEnded = false;
 
   #paused = false;
@@ -76,11 +77,11 @@ export class WebSocketLink
     socket.on('close', () => this.#onSocketClose());
   }
 
-  /** Names the owner; frames that came before wait for this. Call once. */
+  /** Sets the owner. Frames that came before wait for this. Call once. */
   attach(owner: LinkOwner): void {
     this.#owner = owner;
     if (this.#state === 'closed') {
-      setImmediate(() => owner.onClose(this.#why));
+      setImmediate(() => owner.onClose(this.#closeError));
       return;
     }
     this.#decoder = new FrameDecoder(owner, this.#limits);
@@ -141,7 +142,7 @@ export class WebSocketLink
     this.#beginClose(error, closePayload(error));
   }
 
-  // What the link's parts call: the sender, the keep-alive, the parser.
+  // The calls of the link's parts: the sender, the keep-alive, the parser.
 
   get canPull(): boolean {
     return this.#state === 'open' && this.#owner !== undefined;
@@ -185,7 +186,7 @@ export class WebSocketLink
   }
 
   onPong(): void {
-    // That something came is all that counts.
+    // Any received byte counts as a sign of life, so that there is nothing to do.
   }
 
   onCloseFrame(code: number | undefined, reason: string): void {
@@ -195,36 +196,39 @@ export class WebSocketLink
       const echo = code === undefined ? noBytes : Uint8Array.of(code >>> 8, code);
       this.#beginClose(error, echo);
     }
-    this.#finish(this.#why);
+    this.#finish(this.#closeError);
   }
 
   #receive(bytes: Uint8Array): void {
     this.bytesIn += bytes.length;
-    this.#keepAlive?.heard();
+    this.#keepAlive?.bytesArrived();
     if (this.#inputEnded) return;
     try {
       this.#parser.push(bytes);
     } catch (thrown) {
       this.#inputEnded = true;
       this.close(TunnelError.from(thrown));
-      this.#finish(this.#why);
+      this.#finish(this.#closeError);
     }
   }
 
-  /** A peer that asks but does not read gets no answers piled up for it: what is queued will show that we live. */
+  /**
+   * A full link sends no answer, because the bytes that wait are a sign of life, and answers would
+   * pile up.
+   */
   #answer(opcode: Opcode, payload: Uint8Array): void {
     if (this.room > 0) this.#sender.control(opcode, payload);
   }
 
-  #beginClose(why: TunnelError | undefined, payload: Uint8Array): void {
+  #beginClose(error: TunnelError | undefined, payload: Uint8Array): void {
     this.#state = 'closing';
-    this.#why = why;
+    this.#closeError = error;
     this.#keepAlive?.stop();
     this.#closeTimer = this.#clock.setTimer(closeTimeoutMs, () => this.#socket.destroy());
     this.#sender.control(Opcode.close, payload);
     this.#sender.flush();
     // Without an owner the link does not read, so that it would never see the answer of the peer.
-    if (this.#owner === undefined) this.#finish(why);
+    if (this.#owner === undefined) this.#finish(error);
     else this.resume();
   }
 
@@ -247,18 +251,18 @@ export class WebSocketLink
       cause === undefined
         ? new TunnelError('link_lost', message)
         : new TunnelError('link_lost', `${message}: ${cause.message}`, { cause });
-    this.#finish(this.#state === 'closing' ? this.#why : error);
+    this.#finish(this.#state === 'closing' ? this.#closeError : error);
   }
 
-  /** Tells the owner, once, and ends the socket as soon as it has taken our last bytes. */
+  /** Tells the owner, once, and ends the socket as soon as it has taken the last bytes. */
   #finish(error: TunnelError | undefined): void {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
-    this.#why = error;
+    this.#closeError = error;
     this.#inputEnded = true;
     this.#keepAlive?.stop();
     if (!this.#sender.hasQueued) this.#socket.end();
-    // Unread bytes would make the kernel reset the connection and take our close frame with it.
+    // Unread bytes would make the kernel reset the connection, and the close frame would be lost.
     if (this.#owner === undefined) this.#input.start(() => {});
     this.#owner?.onClose(error);
   }

@@ -54,19 +54,19 @@ function finished(): Stream {
   return stream;
 }
 
-describe('a stream on a new link', () => {
-  it('sends again what the other end does not have, and says what it has itself', () => {
+describe('A stream on a new link', () => {
+  it('The stream sends the bytes again that the other end does not have, and schedules CREDIT', () => {
     const stream = sending(1000, 700);
     expect(stream.resync(400, 10_000, kept)).toBe(300);
     expect(stream.sending).toMatchObject({ sent: 400, unsentBytes: 600 });
     expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
-  it('sends nothing again where the other end has everything', () => {
+  it('The stream sends no byte again if the other end has all of them', () => {
     expect(sending(1000, 700).resync(700, 10_000, kept)).toBe(0);
   });
 
-  it('takes a grant that got lost with the old link, and never a lower one', () => {
+  it('The stream accepts a grant that was lost with the old link, and never a lower one', () => {
     const stream = sending(1000, 700);
     stream.resync(700, 20_000, kept);
     expect(stream.sending.limit).toBe(20_000);
@@ -74,27 +74,27 @@ describe('a stream on a new link', () => {
     expect(stream.sending.limit).toBe(20_000);
   });
 
-  it('trusts no grant beyond what it would keep', () => {
+  it('The stream accepts no grant beyond the bytes that it is willing to keep', () => {
     const stream = sending(1000, 700);
     stream.resync(500, Number.MAX_SAFE_INTEGER, kept);
     expect(stream.sending.limit).toBe(500 + kept);
   });
 
-  it('does not send a FIN again that has arrived', () => {
+  it('The stream does not repeat a FIN that has arrived', () => {
     const stream = finished();
     expect(stream.resync(11, 10_000, kept)).toBe(0);
     expect(stream.sending).toMatchObject({ hasSentFin: true, isFinAcknowledged: true });
     expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
-  it('sends a FIN again that got lost, at once where no byte is missing', () => {
+  it('The stream repeats a lost FIN at once if no byte is missing', () => {
     const stream = finished();
     stream.resync(10, 10_000, kept);
     expect(stream.sending.hasSentFin).toBe(false);
     expect(stream.pendingControl).toBe(PendingControl.credit | PendingControl.fin);
   });
 
-  it('sends a FIN again behind the bytes that are missing', () => {
+  it('The stream repeats a lost FIN behind the missing bytes', () => {
     const stream = finished();
     stream.resync(4, 10_000, kept);
     expect(stream.sending.hasSentFin).toBe(false);
@@ -103,7 +103,7 @@ describe('a stream on a new link', () => {
     expect(stream.pendingControl).toBe(PendingControl.credit | PendingControl.fin);
   });
 
-  it('keeps a FIN that was due already behind the bytes that are missing', () => {
+  it('The stream holds a pending FIN back until the missing bytes are sent', () => {
     const stream = sending(10, 10);
     stream.fin();
     expect(stream.pendingControl).toBe(PendingControl.fin);
@@ -111,26 +111,29 @@ describe('a stream on a new link', () => {
     expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
-  it('sends no FIN that was not asked for', () => {
+  it('The stream sends no FIN that was not requested', () => {
     const stream = sending(10, 10);
     stream.resync(10, 10_000, kept);
     expect(stream.pendingControl).toBe(PendingControl.credit);
   });
 
-  it.each(['opener', 'acceptor'] as const)('keeps a FIN back until OPENED, at the %s', (role) => {
-    const stream = makeStream(role);
-    stream.fin();
-    stream.resync(0, 1000, kept);
-    expect(stream.pendingControl).toBe(PendingControl.credit);
-  });
+  it.each(['opener', 'acceptor'] as const)(
+    'The stream holds a FIN back until OPENED, at the %s',
+    (role) => {
+      const stream = makeStream(role);
+      stream.fin();
+      stream.resync(0, 1000, kept);
+      expect(stream.pendingControl).toBe(PendingControl.credit);
+    },
+  );
 
-  it('repeats OPENED at the agent, which the dialer may not have heard', () => {
+  it('The stream of an acceptor repeats OPENED, which may have been lost', () => {
     const stream = sending(10, 5, 'acceptor');
     stream.resync(0, 1000, kept);
     expect(stream.pendingControl).toBe(PendingControl.credit | PendingControl.opened);
   });
 
-  it('says nothing of OPENED at an agent that is still dialing', () => {
+  it('The stream of an acceptor that is still dialing sends no OPENED', () => {
     const stream = makeStream('acceptor');
     stream.resync(0, 1000, kept);
     expect(stream.pendingControl).toBe(PendingControl.credit);
@@ -141,21 +144,21 @@ describe('a stream on a new link', () => {
     ['is a FIN that was never sent', sending(700, 700), 701],
     ['is behind a FIN', finished(), 12],
     ['is less than nothing', sending(1000, 700), -1],
-  ])('refuses an offset that %s', (_, stream, received) => {
+  ])('The stream refuses an offset that %s', (_, stream, received) => {
     const { sent } = stream.sending;
     expect(() => stream.resync(received, 1000, kept)).toThrow(`says that it has ${received} bytes`);
     expect(stream.sending.sent).toBe(sent);
     expect(stream.pendingControl).toBe(0);
   });
 
-  it('refuses an offset before what was acknowledged', () => {
+  it('The stream refuses an offset below the acknowledged one', () => {
     const stream = sending(1000, 700);
     stream.creditArrived(300, 10_000, kept);
     expect(() => stream.resync(299, 10_000, kept)).toThrow('300 acknowledged');
     expect(stream.resync(300, 10_000, kept)).toBe(400);
   });
 
-  it('refuses to send a FIN again that was acknowledged', () => {
+  it('The stream refuses to repeat a FIN that was acknowledged', () => {
     const stream = finished();
     stream.creditArrived(11, 10_000, kept);
     expect(() => stream.resync(10, 10_000, kept)).toThrow('says that it has 10 bytes');

@@ -29,7 +29,7 @@ describe('keep-alive', () => {
     const { clock, events, keepAlive } = start('pings');
     for (let round = 0; round < 20; round++) {
       await clock.advance(29_000);
-      keepAlive.heard();
+      keepAlive.bytesArrived();
     }
     expect(events.length).toBeGreaterThan(20);
     expect(events.every((event) => event.startsWith('ping'))).toBe(true);
@@ -58,7 +58,7 @@ describe('keep-alive', () => {
   it('finds a peer that vanishes within a minute, however the intervals fall', async () => {
     const { clock, events, keepAlive } = start('pings', { random: () => 0.999_999 });
     await clock.advance(24_000);
-    keepAlive.heard();
+    keepAlive.bytesArrived();
     const vanishedAtMs = clock.now();
     await clock.runUntilIdle();
     expect(events.at(-1)).toMatch(/^peer_unresponsive/);
@@ -68,7 +68,7 @@ describe('keep-alive', () => {
   it('gives up a silent peer after two and a half intervals, to the millisecond, when it only answers', async () => {
     const { clock, events, keepAlive } = start('answers');
     await clock.advance(40_123);
-    keepAlive.heard();
+    keepAlive.bytesArrived();
     await clock.advance(49_999);
     expect(events).toEqual([]);
     await clock.advance(1);
@@ -116,7 +116,7 @@ describe('keep-alive', () => {
     await clock.advance(12_000);
     keepAlive.probe();
     await clock.advance(1_000);
-    keepAlive.heard();
+    keepAlive.bytesArrived();
     keepAlive.pause();
     keepAlive.probe();
     keepAlive.resume();
@@ -135,7 +135,7 @@ describe('keep-alive', () => {
       const { clock, events, keepAlive } = start(role);
       for (let tick = 0; tick < 10; tick++) {
         expect(clock.pendingTimers).toBe(1);
-        keepAlive.heard();
+        keepAlive.bytesArrived();
         await clock.advance(20_000);
       }
       keepAlive.stop();
