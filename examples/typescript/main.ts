@@ -2,8 +2,8 @@
 // commands.
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
-import { connect } from '../../src/dialer/node/connect.ts';
 import {
+  connect,
   createRemoteDialer,
   readProxyEnvironment,
   readSecretFile,
