@@ -2,7 +2,14 @@
 // commands.
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
-import { connect, createRemoteDialer, readProxyEnvironment, readSecretFile, silentLogger, type Target } from '../../src/exports/dialer.ts';
+import {
+  connect,
+  createRemoteDialer,
+  readProxyEnvironment,
+  readSecretFile,
+  silentLogger,
+  type Target,
+} from '../../src/exports/dialer.ts';
 
 const { values } = parseArgs({
   options: {
