@@ -60,7 +60,10 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     return this.#welcomed && !this.#ended;
   }
 
-  /** Asks the broker for an answer through the whole tunnel; `onAnswer` is called when it comes, if it does. */
+  /**
+   * Asks the broker for an answer through the whole tunnel; `onAnswer` is called when it comes, if
+   * it does.
+   */
   probe(onAnswer: () => void): void {
     if (!this.isEstablished) return;
     const asked = ++this.#asked;

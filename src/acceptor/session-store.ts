@@ -7,7 +7,10 @@ import type { Attach } from '../tunnel/message.ts';
 import type { SessionOptions } from '../tunnel/session-options.ts';
 import type { Session } from '../tunnel/session.ts';
 
-/** Sessions that an acceptor keeps, with or without a link. A broker that attaches more breaks the protocol. */
+/**
+ * Sessions that an acceptor keeps, with or without a link. A broker that attaches more breaks the
+ * protocol.
+ */
 const maxSessions = 10_000;
 
 /** The tunnel that carries a session at the moment. */
@@ -15,7 +18,9 @@ export interface SessionCarrier {
   readonly link: Link;
   /** How large windows may grow through its broker, in bytes. */
   readonly maxWindowBytes: number;
-  /** The session has moved to another tunnel, and frames with this number no longer belong to it. */
+  /**
+   * The session has moved to another tunnel, and frames with this number no longer belong to it.
+   */
   release(number: number): void;
   /** The session has ended for a reason that its dialer must learn. */
   refuse(number: number, error: TunnelError): void;
@@ -79,7 +84,8 @@ export class SessionStore {
   attach(carrier: SessionCarrier, number: number, attach: Attach): AcceptedSession {
     const entry = this.#find(number, attach);
     if (entry.carrier !== undefined) {
-      // The old link is dead or dies soon. If it is alive, because this ATTACH is late, the dialer attaches again.
+      // The old link is dead or dies soon. If it is alive, because this ATTACH is late, the dialer
+      // attaches again.
       entry.session.leave();
       entry.carrier.release(entry.number);
     }
@@ -111,7 +117,8 @@ export class SessionStore {
       error: reason.message,
     });
     const { clock, resumeGraceMs } = this.#options;
-    // A session without streams waits as well, because the dialer may have a stream whose OPEN was lost.
+    // A session without streams waits as well, because the dialer may have a stream whose OPEN was
+    // lost.
     if (!isResumable(reason.code)) return this.#end(entry, reason);
     this.#isDetached.changed();
     entry.graceTimer = clock.setTimer(resumeGraceMs, () => {
@@ -120,7 +127,10 @@ export class SessionStore {
     });
   }
 
-  /** Resolves when no tunnel carries a session any more, when `atMostMs` have passed, or when the signal aborts. */
+  /**
+   * Resolves when no tunnel carries a session any more, when `atMostMs` have passed, or when the
+   * signal aborts.
+   */
   async untilDetached(atMostMs: number, signal: AbortSignal): Promise<void> {
     const limit = new AbortController();
     const timer = this.#options.clock.setTimer(atMostMs, () => limit.abort());

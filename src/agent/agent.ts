@@ -21,7 +21,10 @@ import { SessionStore } from '../acceptor/session-store.ts';
 import { TargetStreams } from './target-streams.ts';
 import { TunnelReconnector } from './tunnel-reconnector.ts';
 
-/** How long a broker may take to answer through a tunnel before it counts as silent, in milliseconds. */
+/**
+ * How long a broker may take to answer through a tunnel before it counts as silent, in
+ * milliseconds.
+ */
 const probeTimeoutMs = 10_000;
 
 export interface RunningAgent extends AsyncDisposable {
@@ -49,7 +52,10 @@ export interface AgentParts {
   readonly clusters?: KubeClusters;
 }
 
-/** How long dialers have to learn that this agent shuts down, in milliseconds. Most need one round trip. */
+/**
+ * How long dialers have to learn that this agent shuts down, in milliseconds. Most need one round
+ * trip.
+ */
 const leaveMs = 2_000;
 
 /**
@@ -144,7 +150,8 @@ class Agent implements RunningAgent {
     const [first, ...others] = this.#reconnectors.map(
       (reconnector) => () => reconnector.run(signal),
     );
-    // Each tunnel belongs on another replica, so the first one must be established before the others.
+    // Each tunnel belongs on another replica, so the first one must be established before the
+    // others.
     const rest = this.connected.then(() => Promise.all(others.map((run) => run())));
     this.#lease = this.#makeLeaseRenewer();
     const lease = this.connected.then(() => this.#lease?.run(signal));
@@ -195,7 +202,8 @@ class Agent implements RunningAgent {
     this.#stop.abort(new TunnelError('draining', 'the agent is shutting down'));
     for (const reconnector of this.#reconnectors)
       reconnector.sendGoAway(this.#options.drainTimeoutMs);
-    // A dialer that does not know yet may have a stream on its way here. A dialer that knows, and has no stream, ends its session.
+    // A dialer that does not know yet may have a stream on its way here. A dialer that knows, and
+    // has no stream, ends its session.
     await this.#sessions.untilDetached(leaveMs, signal);
     await this.#sessions.idle(signal).catch(() => {});
     await this.#targets.closed(signal);
@@ -238,7 +246,9 @@ class Agent implements RunningAgent {
     });
   }
 
-  /** Whether a broker answers now. A question goes through each tunnel, and one answer is enough. */
+  /**
+   * Whether a broker answers now. A question goes through each tunnel, and one answer is enough.
+   */
   async #isAnswered(signal: AbortSignal): Promise<boolean> {
     if (this.tunnelCount === 0) return false;
     const { promise, resolve } = Promise.withResolvers<boolean>();

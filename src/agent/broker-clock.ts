@@ -2,16 +2,18 @@ import { notableDifferenceMs } from '../base/time-header.ts';
 import type { Logger } from '../base/log/logger.ts';
 
 /**
- * The greatest correction, in milliseconds. A token that is signed for a later time can be kept and used then. So this bounds how
- * long an attacker who was once between agent and broker (a gateway that ends TLS) can use a token. It is far more than clocks drift.
+ * The greatest correction, in milliseconds. A token that is signed for a later time can be kept and
+ * used then. So this bounds how long an attacker who was once between agent and broker (a gateway
+ * that ends TLS) can use a token. It is far more than clocks drift.
  */
 export const maxCorrectionMs = 3_600_000;
 /** Smaller changes are measuring errors: a request takes a while. In milliseconds. */
 const stepMs = 5_000;
 
 /**
- * The time for the tokens of an agent: that of the broker, as its answers say, where the clock of this machine differs. Tokens are valid for 60 s,
- * so without a correction a clock that is a minute wrong keeps an agent out.
+ * The time for the tokens of an agent: that of the broker, as its answers say, where the clock of
+ * this machine differs. Tokens are valid for 60 s, so without a correction a clock that is a minute
+ * wrong keeps an agent out.
  */
 export class BrokerClock {
   readonly #wallClock: () => number;
@@ -26,7 +28,10 @@ export class BrokerClock {
     this.#wallClock = wallClock;
   }
 
-  /** How far the broker's clock was ahead of this machine's at its last answer, in milliseconds; 0: not known. */
+  /**
+   * How far the broker's clock was ahead of this machine's at its last answer, in milliseconds; 0:
+   * not known.
+   */
   get differenceMs(): number {
     return this.#differenceMs;
   }

@@ -38,7 +38,8 @@ export class BrokerConnector {
     } catch (thrown) {
       if (!(thrown instanceof ConnectError && thrown.status === 401)) throw thrown;
       this.#routes.refused();
-      // Where the answer has changed our idea of the time, the token was made for another one. Once: the next answer is no news.
+      // Where the answer has changed our idea of the time, the token was made for another one.
+      // Once: the next answer is no news.
       if (this.#clock.correctionMs === correctionMs) throw thrown;
       return await this.#connectOnce(tunnel, signal);
     }

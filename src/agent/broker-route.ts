@@ -6,7 +6,10 @@ import type { KubeConfig } from '../kube/client/kube-endpoint.ts';
 import type { AgentOptions, HubService } from './options.ts';
 import { readRegistration, type Registration } from './registration.ts';
 
-/** Reads every file again for each route, because certificates, tokens and kubeconfigs are replaced while agents run. */
+/**
+ * Reads every file again for each route, because certificates, tokens and kubeconfigs are replaced
+ * while agents run.
+ */
 export class BrokerRoutes {
   readonly #options: AgentOptions;
   readonly #hub: KubeConfig | undefined;
@@ -26,7 +29,8 @@ export class BrokerRoutes {
   }
 
   /**
-   * @throws RegistrationError, KubeError `bad_config`, or an Error that names the file that cannot be read
+   * @throws RegistrationError, KubeError `bad_config`, or an Error that names the file that cannot
+   *   be read
    */
   async next(): Promise<ServerRoute> {
     const { certificateDir, brokerViaHub } = this.#options;
@@ -62,7 +66,10 @@ export class BrokerRoutes {
     };
   }
 
-  /** Through the API server's service proxy. It eats Authorization once it knows us; our own header passes. */
+  /**
+   * Through the API server's service proxy. It eats Authorization once it knows us; our own header
+   * passes.
+   */
   async #viaHub(
     { namespace, service }: HubService,
     headers: Record<string, string>,

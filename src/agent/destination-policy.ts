@@ -23,20 +23,26 @@ export interface Destination {
 }
 
 export interface DestinationPolicyOptions {
-  /** The name of the cluster's kube-apiserver, besides the cluster's alias and `<cluster>.<install namespace>`. */
+  /**
+   * The name of the cluster's kube-apiserver, besides the cluster's alias and `<cluster>.<install
+   * namespace>`.
+   */
   readonly cluster: string;
   /** The namespace of this agent; undefined: not known, and the cluster has no such name. */
   readonly installNamespace?: string | undefined;
   readonly clusterAlias: string;
-  /** The address of the kube-apiserver. Without a port, the requested one is used. Undefined: the cluster's names are refused. */
+  /**
+   * The address of the kube-apiserver. Without a port, the requested one is used. Undefined: the
+   * cluster's names are refused.
+   */
   readonly kubeApiserver: { readonly host: string; readonly port: number | undefined } | undefined;
   /** `host:port`, `*.suffix:port`, `host:*`, `CIDR:port`, with brackets around IPv6. */
   readonly allow: readonly string[];
 }
 
 /**
- * The destinations that this agent dials: the cluster's own kube-apiserver, and the list of its operator. The hub cannot widen the
- * list, because nothing that comes over the tunnel changes it.
+ * The destinations that this agent dials: the cluster's own kube-apiserver, and the list of its
+ * operator. The hub cannot widen the list, because nothing that comes over the tunnel changes it.
  */
 export class DestinationPolicy {
   readonly #options: DestinationPolicyOptions;
@@ -70,9 +76,11 @@ export class DestinationPolicy {
   }
 
   /**
-   * Why a destination must not be dialed at one of its addresses. Loopback, link-local, metadata and other reserved addresses are for the
-   * machine itself, so a rule for names or for all addresses does not include them: a rule must name the address, or a range of such
-   * addresses. Names may resolve to any address at any time. So every address is checked, and only checked addresses are connected to.
+   * Why a destination must not be dialed at one of its addresses. Loopback, link-local, metadata
+   * and other reserved addresses are for the machine itself, so a rule for names or for all
+   * addresses does not include them: a rule must name the address, or a range of such addresses.
+   * Names may resolve to any address at any time. So every address is checked, and only checked
+   * addresses are connected to.
    */
   addressRefusal(destination: Destination, address: string): TunnelError | undefined {
     const { host, port, isKubeApiserver } = destination;

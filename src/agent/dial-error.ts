@@ -4,8 +4,8 @@ import { formatHostPort } from '../base/net/host-port.ts';
 import { TunnelError, type TunnelErrorCode } from '../tunnel/errors.ts';
 
 /**
- * Dial failures read like Go's net package writes them: operators, tests and clients of Cluster Proxy match on the
- * substrings (`connection refused`, `no such host`, `i/o timeout`).
+ * Dial failures read like Go's net package writes them: operators, tests and clients of Cluster
+ * Proxy match on the substrings (`connection refused`, `no such host`, `i/o timeout`).
  */
 const byNodeCode: Readonly<Record<string, readonly [TunnelErrorCode, string]>> = {
   ECONNREFUSED: ['refused', 'connect: connection refused'],
@@ -28,9 +28,11 @@ export function connectError(address: string, port: number, cause: Error): Tunne
 }
 
 /**
- * A dial none of whose addresses could be connected to. The first address that says the most is the error; the others are named after it.
+ * A dial none of whose addresses could be connected to. The first address that says the most is the
+ * error; the others are named after it.
  *
- * @param isTimeout the dial's time is over: addresses without an answer count before addresses that failed
+ * @param isTimeout the dial's time is over: addresses without an answer count before addresses that
+ *   failed
  */
 export function attemptsError(
   port: number,
@@ -93,7 +95,10 @@ export function reservedAddress(
   return new TunnelError('forbidden_target', sentence);
 }
 
-/** `<cluster>.<namespace>` with another namespace than the agent's. The allowlist does not match it either. */
+/**
+ * `<cluster>.<namespace>` with another namespace than the agent's. The allowlist does not match it
+ * either.
+ */
 export function otherNamespace(
   target: { readonly host: string; readonly port: number },
   cluster: string,

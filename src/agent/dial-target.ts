@@ -16,9 +16,14 @@ export interface DialOptions {
   readonly names?: NameResolver;
   /** Why an address of the destination must not be dialed; undefined: it may (default: all may). */
   readonly addressRefusal?: (address: string) => TunnelError | undefined;
-  /** Whether the process has room for a third socket of this dial, or a further one (default: yes). */
+  /**
+   * Whether the process has room for a third socket of this dial, or a further one (default: yes).
+   */
   readonly hasRoom?: () => boolean;
-  /** Called with the change whenever the dial has more or fewer sockets. A connected socket no longer counts. */
+  /**
+   * Called with the change whenever the dial has more or fewer sockets. A connected socket no
+   * longer counts.
+   */
   readonly onSockets?: (change: number) => void;
   /** Called once when the dial has ended. */
   readonly onDialed?: (outcome: DialOutcome) => void;
@@ -37,15 +42,18 @@ export interface DialedTarget {
   readonly address: string;
 }
 
-// Reasons of aborts. Made once, because an abort without a reason makes an error each time, with a stack.
+// Reasons of aborts. Made once, because an abort without a reason makes an error each time, with a
+// stack.
 const timedOut = new Error('the dial took too long');
 const dialOver = new Error('the dial is over');
 
 /**
- * Connects to a destination. Each address of a name is checked and then connected to as it is: the name is never looked up a second time.
+ * Connects to a destination. Each address of a name is checked and then connected to as it is: the
+ * name is never looked up a second time.
  *
  * @param connect starts a connection to an address
- * @param dialing cancels the dial when the caller aborts it; the dial aborts it itself when its time is over, and after a lookup
+ * @param dialing cancels the dial when the caller aborts it; the dial aborts it itself when its
+ *   time is over, and after a lookup
  * @throws TunnelError `cancelled` after an abort; any other code says why there is no connection
  */
 export async function dialTarget(

@@ -21,7 +21,10 @@ export interface LeaseRenewerOptions {
   readonly holder: string;
   /** The cluster that this runs in. */
   readonly here: KubeApi;
-  /** The hub, where the lease is renewed instead when this cluster has no leases: in the namespace that has the cluster's name. */
+  /**
+   * The hub, where the lease is renewed instead when this cluster has no leases: in the namespace
+   * that has the cluster's name.
+   */
   readonly hub: KubeApi | undefined;
   readonly cluster: string;
   /** Whether a broker answers through a tunnel, asked now. */
@@ -34,7 +37,10 @@ export interface LeaseRenewerOptions {
   readonly now?: () => Date;
 }
 
-/** Renews a Lease once a minute, but only if the broker has just answered, because the Lease means that the cluster can be reached. */
+/**
+ * Renews a Lease once a minute, but only if the broker has just answered, because the Lease means
+ * that the cluster can be reached.
+ */
 export class LeaseRenewer {
   readonly #options: LeaseRenewerOptions;
   /** When the lease was renewed last; undefined: not yet. */

@@ -4,8 +4,8 @@ import { Condition } from '../base/condition.ts';
 import { UnacknowledgedWatch } from './unacknowledged-watch.ts';
 
 /**
- * The connections to targets. A connection may outlast its stream, while the target still reads the last bytes, and an agent that
- * shuts down waits for it.
+ * The connections to targets. A connection may outlast its stream, while the target still reads the
+ * last bytes, and an agent that shuts down waits for it.
  */
 export class OpenTargets {
   readonly #watch: UnacknowledgedWatch;
@@ -20,7 +20,10 @@ export class OpenTargets {
     return this.#sockets.size;
   }
 
-  /** Counts a connected socket until it closes. `onDead` is called once if its peer is gone without a word. */
+  /**
+   * Counts a connected socket until it closes. `onDead` is called once if its peer is gone without
+   * a word.
+   */
   add(socket: Socket, onDead: (silentMs: number) => void): void {
     this.#sockets.add(socket);
     this.#watch.add(socket, onDead);

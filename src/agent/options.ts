@@ -104,10 +104,16 @@ const derivedKeys = [
   ...(['kubeApiserver', 'enableKubeApiProxy', 'logLevel'] as const),
 ] as const;
 
-/** The options of `startAgent`: a property for each row of `agentTable`. `readToken` and `readHeaders` replace the rows with credentials. */
+/**
+ * The options of `startAgent`: a property for each row of `agentTable`. `readToken` and
+ * `readHeaders` replace the rows with credentials.
+ */
 export interface AgentOptions
   extends BrokerAccess, Omit<OptionsOf<typeof agentTable>, (typeof derivedKeys)[number]> {
-  /** The destination that the cluster's own name leads to. Without a port, the client's port is used. Undefined: it leads nowhere. */
+  /**
+   * The destination that the cluster's own name leads to. Without a port, the client's port is
+   * used. Undefined: it leads nowhere.
+   */
   readonly kubeApiserver: HostWithOptionalPort | undefined;
 }
 

@@ -6,7 +6,10 @@ import { describeError } from '../base/error.ts';
 import { Secret } from '../base/secret.ts';
 import type { ClientCertificate } from '../base/net/connect-tls.ts';
 
-/** The certificate and key that the registration with the hub has put into a directory, as they are now. */
+/**
+ * The certificate and key that the registration with the hub has put into a directory, as they are
+ * now.
+ */
 export interface Registration {
   /** For the TLS handshake. */
   readonly certificate: ClientCertificate;

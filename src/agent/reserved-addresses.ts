@@ -1,6 +1,9 @@
 import { type IpAddress, type IpRange, isInRange, parseIpRange } from '../base/net/ip-address.ts';
 
-/** A range that is no place of a service in the network: the machine itself, its link, or the cloud's own services. */
+/**
+ * A range that is no place of a service in the network: the machine itself, its link, or the
+ * cloud's own services.
+ */
 export interface ReservedRange {
   /** `loopback`, `link-local`, ... */
   readonly what: string;
@@ -28,14 +31,20 @@ const reserved: readonly ReservedRange[] = [
   named('metadata', 'fd20:ce::254/128'),
 ];
 
-/** Prefixes of IPv6 addresses that lead to the IPv4 address after them: compatible, NAT64 (RFC 6052), 6to4. */
+/**
+ * Prefixes of IPv6 addresses that lead to the IPv4 address after them: compatible, NAT64 (RFC
+ * 6052), 6to4.
+ */
 const translated: readonly IpRange[] = ['::/96', '64:ff9b::/96', '2002::/16'].map((text) =>
   parseIpRange(text)!,
 );
 /** NAT64 in a network's own prefix (RFC 8215): any /96 in it. */
 const localTranslated = parseIpRange('64:ff9b:1::/48')!;
 
-/** The reserved range that an address is in; for one that holds an IPv4 address, the range of the addresses that hold such. */
+/**
+ * The reserved range that an address is in; for one that holds an IPv4 address, the range of the
+ * addresses that hold such.
+ */
 export function reservedRangeOf(address: IpAddress): ReservedRange | undefined {
   const found = reserved.find(({ range }) => isInRange(address, range));
   if (found !== undefined || address.family === 4) return found;

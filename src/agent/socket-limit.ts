@@ -5,12 +5,15 @@ import { TunnelError } from '../tunnel/errors.ts';
 const maxOpenFiles = openFileLimit();
 
 /**
- * Sockets to targets that this process may have: three quarters of the descriptors that are not reserved. The rest is for probes, files
- * that are read again, tunnels and lookups.
+ * Sockets to targets that this process may have: three quarters of the descriptors that are not
+ * reserved. The rest is for probes, files that are read again, tunnels and lookups.
  */
 const maxTargetSockets = connectionShare(3 / 4, maxOpenFiles);
 
-/** Each dial has two sockets for certain: a lookup or an address, and a second address. More have to ask `hasSocketRoom`. */
+/**
+ * Each dial has two sockets for certain: a lookup or an address, and a second address. More have to
+ * ask `hasSocketRoom`.
+ */
 const socketsPerDial = 2;
 
 /** Whether a dial may have a further socket, with so many open already. */

@@ -13,7 +13,10 @@ import type { OpenTargets } from './open-targets.ts';
 // Made once, because an abort without a reason makes an error each time, with a stack.
 const streamEnded = new Error('the stream has ended');
 
-/** The agent's side of a stream: dials the target, then moves bytes between the stream and the connection. */
+/**
+ * The agent's side of a stream: dials the target, then moves bytes between the stream and the
+ * connection.
+ */
 export class TargetConnection implements StreamHandler {
   readonly #stream: Stream;
   readonly #destination: HostPort;

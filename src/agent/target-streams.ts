@@ -19,7 +19,10 @@ export interface TargetStreamsOptions {
   readonly log: Logger;
 }
 
-/** Accepts the streams that dialers open: dials the target of each if the operator's list allows it, or refuses it with the reason. */
+/**
+ * Accepts the streams that dialers open: dials the target of each if the operator's list allows it,
+ * or refuses it with the reason.
+ */
 export class TargetStreams {
   readonly dials: DialRecords;
   readonly #options: TargetStreamsOptions;

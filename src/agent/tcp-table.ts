@@ -1,6 +1,9 @@
 import { isIPv4, type Socket } from 'node:net';
 
-/** The state of a connection in the kernel's table (Linux, Documentation/networking/proc_net_tcp.rst). */
+/**
+ * The state of a connection in the kernel's table (Linux,
+ * Documentation/networking/proc_net_tcp.rst).
+ */
 export interface TcpState {
   /** Bytes that were sent and not acknowledged, or wait to be sent. */
   readonly unacknowledgedBytes: number;
@@ -48,7 +51,8 @@ function endpointKey(address: string, port: number): string {
 }
 
 function ipv6Bytes(address: string): number[] {
-  // The URL parser writes an IPv4 tail as two groups, and is the one place that knows all spellings.
+  // The URL parser writes an IPv4 tail as two groups, and is the one place that knows all
+  // spellings.
   const plain = new URL(`http://[${address.replace(/%.*$/, '')}]`).hostname.slice(1, -1);
   const [head = '', tail] = plain.split('::');
   const groups = (text: string): number[] =>

@@ -11,24 +11,32 @@ import { AgentTunnel } from '../acceptor/agent-tunnel.ts';
 import type { SessionStore } from '../acceptor/session-store.ts';
 
 /**
- * A tunnel that lived this long was healthy: the next outage starts with a short delay again. Dialers wait some seconds for an
- * agent whose connections were closed, so a few outages within minutes must not add up to a long delay. In milliseconds.
+ * A tunnel that lived this long was healthy: the next outage starts with a short delay again.
+ * Dialers wait some seconds for an agent whose connections were closed, so a few outages within
+ * minutes must not add up to a long delay. In milliseconds.
  */
 const healthyAfterMs = 2_000;
 
 /**
- * Delays in the first minute of an outage. Most outages are restarts, and an attempt without an answer costs the broker nothing,
- * so an agent is back within 2 s of the broker's return. Full jitter spreads 10,000 agents over the whole 1.5 s.
+ * Delays in the first minute of an outage. Most outages are restarts, and an attempt without an
+ * answer costs the broker nothing, so an agent is back within 2 s of the broker's return. Full
+ * jitter spreads 10,000 agents over the whole 1.5 s.
  */
 const firstMinute = { forMs: 60_000, backoff: { baseMs: 500, capMs: 1_500 } };
 
-/** Delays in a longer outage, and where the broker itself is busy: there each attempt makes things worse. */
+/**
+ * Delays in a longer outage, and where the broker itself is busy: there each attempt makes things
+ * worse.
+ */
 const later = { baseMs: 500, capMs: 30_000 };
 
 /** Between attempts that a person has to make succeed (a refused credential), in milliseconds. */
 const refusedRetryMs = 60_000;
 
-/** A second tunnel that a load balancer brings to the same replica tries again after this long, twice as long each time, up to so long. */
+/**
+ * A second tunnel that a load balancer brings to the same replica tries again after this long,
+ * twice as long each time, up to so long.
+ */
 const sameReplicaRetryMs = { first: 250, last: 60_000 };
 
 export interface TunnelReconnectorOptions {
@@ -130,7 +138,10 @@ export class TunnelReconnector {
     return Math.max(atLeastMs, this.#quick.nextDelayMs());
   }
 
-  /** Serves a tunnel until it ends or its broker asks to leave; says how long to wait before the next. */
+  /**
+   * Serves a tunnel until it ends or its broker asks to leave; says how long to wait before the
+   * next.
+   */
   #serve(link: AttachableLink, signal: AbortSignal): Promise<number> {
     const { promise, resolve } = Promise.withResolvers<number>();
     const log = this.#log.child({ broker: link.peer });
@@ -167,14 +178,16 @@ export class TunnelReconnector {
     const failure = thrown instanceof ConnectError ? thrown : undefined;
     const { code, status, brokerCode, retryAfterMs = 0 } = failure ?? {};
     if (brokerCode === 'already_here') {
-      // One replica, or a load balancer that sends us there again: no failure, because the first tunnel is established.
+      // One replica, or a load balancer that sends us there again: no failure, because the first
+      // tunnel is established.
       this.#log.debug('the other tunnel is at this replica');
       this.#resetBackoff();
       const { first, last } = sameReplicaRetryMs;
       const nextMs = Math.min(last, first * 2 ** this.#sameReplica++);
       return { atLeastMs: Math.max(retryAfterMs, nextMs), busy: true };
     }
-    // The broker's own no. A proxy or firewall that says 401 or 403 is another matter, and may say something else soon.
+    // The broker's own no. A proxy or firewall that says 401 or 403 is another matter, and may say
+    // something else soon.
     this.#log.warn('no connection to the broker', { code, status, error: describeError(thrown) });
     if (failure?.isRefusal === true)
       return { atLeastMs: Math.max(refusedRetryMs, retryAfterMs), busy: true };

@@ -6,10 +6,15 @@ import { readTcpTable, type TcpState, tcpTableKey } from './tcp-table.ts';
 /** Time between two looks, in milliseconds. */
 const lookIntervalMs = 10_000;
 
-/** How long bytes may go without an answer before the connection can count as dead, in milliseconds. */
+/**
+ * How long bytes may go without an answer before the connection can count as dead, in milliseconds.
+ */
 const patienceMs = 30_000;
 
-/** Retransmissions of the same bytes in a row that say that the other end is gone; 30 s without an acknowledgement are at least as many. */
+/**
+ * Retransmissions of the same bytes in a row that say that the other end is gone; 30 s without an
+ * acknowledgement are at least as many.
+ */
 const deadRetransmissions = 4;
 
 /** Unanswered probes of a closed window in a row that say the same. */
@@ -25,10 +30,11 @@ interface Watched {
 }
 
 /**
- * Finds connections whose other end is gone while bytes to it are unacknowledged. TCP keepalive does not run then, and the kernel sends
- * again for 15 minutes. Node has neither TCP_USER_TIMEOUT nor TCP_INFO, so this asks the kernel's table of connections (Linux), and only
- * while a connection has been written to and has brought nothing since. A live peer that does not read is kept: its kernel answers the
- * probes of its closed window. Without that table, no dead connection is found.
+ * Finds connections whose other end is gone while bytes to it are unacknowledged. TCP keepalive
+ * does not run then, and the kernel sends again for 15 minutes. Node has neither TCP_USER_TIMEOUT
+ * nor TCP_INFO, so this asks the kernel's table of connections (Linux), and only while a connection
+ * has been written to and has brought nothing since. A live peer that does not read is kept: its
+ * kernel answers the probes of its closed window. Without that table, no dead connection is found.
  */
 export class UnacknowledgedWatch {
   readonly #clock: Clock;
@@ -39,7 +45,10 @@ export class UnacknowledgedWatch {
     this.#clock = clock;
   }
 
-  /** Watches a connected socket until it closes. `onDead` is called once, where the other end is gone. */
+  /**
+   * Watches a connected socket until it closes. `onDead` is called once, where the other end is
+   * gone.
+   */
   add(socket: Socket, onDead: (silentMs: number) => void): void {
     this.#watched.set(socket, {
       socket,

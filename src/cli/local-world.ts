@@ -13,7 +13,10 @@ export interface LocalWorldOptions {
   readonly log: Logger;
 }
 
-/** A hub and a cluster in one process: broker with bridge, agent, and an HTTP server for the agent to reach. */
+/**
+ * A hub and a cluster in one process: broker with bridge, agent, and an HTTP server for the agent
+ * to reach.
+ */
 export interface LocalWorld extends Drainable, AsyncDisposable {
   /** Where agents connect: `ws://`. */
   readonly brokerUrl: string;
@@ -22,7 +25,9 @@ export interface LocalWorld extends Drainable, AsyncDisposable {
   readonly target: SampleTarget;
 }
 
-/** Starts everything and returns when the agent is connected; `signal` gives up the wait for that. */
+/**
+ * Starts everything and returns when the agent is connected; `signal` gives up the wait for that.
+ */
 export async function startLocalWorld(
   { cluster, brokerFlags, agentFlags, log }: LocalWorldOptions,
   signal: AbortSignal,
@@ -39,7 +44,8 @@ export async function startLocalWorld(
   const parts = { dialer: broker.dialer, log: log.child({ program: 'bridge' }) };
   const bridge = stack.use(await startBridge(front!, parts));
 
-  // The name of the cluster leads to the sample server. In a real cluster it leads to the kube-apiserver.
+  // The name of the cluster leads to the sample server. In a real cluster it leads to the
+  // kube-apiserver.
   const targetFlag = ['--kube-apiserver', `${target.host}:${target.port}`];
   const { options: agentOptions } = readAgentOptions(
     ['--broker-url', broker.url, '--cluster', cluster, ...targetFlag, ...agentFlags],
@@ -54,7 +60,8 @@ export async function startLocalWorld(
     frontAddresses: bridge.addresses,
     target,
     async drain(signal) {
-      // The streams of the bridge's clients run through the other two, which have to last until then.
+      // The streams of the bridge's clients run through the other two, which have to last until
+      // then.
       await bridge.drain(signal);
       await Promise.all([agent.drain(signal), broker.drain(signal)]);
     },

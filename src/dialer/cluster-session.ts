@@ -17,7 +17,7 @@ export interface ClusterSessionOptions extends Omit<
   readonly connect: (signal: AbortSignal) => Promise<AttachableLink>;
   /** The name and version of this program, for HELLO. */
   readonly software: string;
-  /** The session continues over another link. Its streams waited for `gapMs`, and `resentBytes` are sent again. */
+  /** The session continues on another link: streams waited `gapMs`, `resentBytes` go out again. */
   readonly onResumed: (gapMs: number, resentBytes: number) => void;
   /** The session has ended, and its streams have been told. */
   readonly onClosed: (session: ClusterSession) => void;
@@ -52,8 +52,9 @@ interface Loss {
 }
 
 /**
- * A dialer's session with one agent of a cluster. It outlives the links to brokers that carry it. When a link is lost, the session
- * makes another one, to any replica, and the streams continue where they were.
+ * A dialer's session with one agent of a cluster. It outlives the links to brokers that carry it.
+ * When a link is lost, the session makes another one, to any replica, and the streams continue
+ * where they were.
  */
 export class ClusterSession {
   readonly session: Session;
@@ -66,7 +67,10 @@ export class ClusterSession {
   #process: AgentProcess | undefined;
   /** Takes no new streams, and ends with its last stream. */
   #isRetired = false;
-  /** When the streams began to wait: at the loss of a link, or the move to one. Undefined: the agent has said SYNC since. */
+  /**
+   * When the streams began to wait: at the loss of a link, or the move to one. Undefined: the agent
+   * has said SYNC since.
+   */
   #waitingSinceMs: number | undefined;
 
   constructor(options: ClusterSessionOptions) {
@@ -93,7 +97,7 @@ export class ClusterSession {
     this.#links.start();
   }
 
-  /** New streams belong in another session, because this one waits for a link, or its broker or agent goes away. */
+  /** New streams belong in another session: this one has no link, or its broker or agent leaves. */
   get isRetired(): boolean {
     const { kind } = this.#state;
     return this.#isRetired || (kind !== 'connecting' && kind !== 'attached');
@@ -111,7 +115,7 @@ export class ClusterSession {
     this.#whenIdle(() => this.close(new TunnelError('cancelled', 'the session has retired')));
   }
 
-  /** Calls `then` once no stream is left. The end of the session ends every stream, so it counts as well. */
+  /** Calls `then` once no stream is left. The end of the session counts as well. */
   #whenIdle(then: () => void): void {
     void this.session.idle(new AbortController().signal).then(then);
   }
@@ -144,7 +148,8 @@ export class ClusterSession {
     this.#log.info('session is asked to leave', { scope, deadlineMs });
     if (scope === 'agent' || this.session.streamCount === 0) return this.retire();
     if (this.#state.kind !== 'attached') return;
-    // The broker goes away and the agent stays. The session moves while the link still works, or ends when nothing is left to move.
+    // The broker goes away and the agent stays. The session moves while the link still works, or
+    // ends when nothing is left to move.
     this.#enter({ ...this.#state, kind: 'moving' });
     this.#whenIdle(() => {
       if (this.#state.kind !== 'moving') return;
@@ -158,7 +163,7 @@ export class ClusterSession {
     this.#end(error);
   }
 
-  /** The agent has the session on another link: one that is still being made, or one that was dropped and arrived late. */
+  /** The agent has the session on another link: one that is being made, or a late one. */
   #onMoved(): void {
     if (!('link' in this.#state)) return;
     const { link } = this.#state;
@@ -174,7 +179,8 @@ export class ClusterSession {
 
   #onLost({ isResumed }: Attachment, error: TunnelError): void {
     this.session.detach();
-    // `overloaded` as the first answer means that the agent is full. Later it means that our backlog was too large: resume.
+    // `overloaded` as the first answer means that the agent is full. Later it means that our
+    // backlog was too large: resume.
     const isFull = error.code === 'overloaded' && !isResumed && this.session.unanswered;
     if (isFull || !isResumable(error.code)) return this.#onRefused(error, isResumed);
     if (this.session.streamCount === 0) return this.#end(error);
@@ -209,7 +215,8 @@ export class ClusterSession {
           return this.#onRefused(error, state.isResumed);
         }
         if (error.code !== 'agent_lost') break;
-        // The broker says that other agents are connected while ours is not. A long wait helps no client.
+        // The broker says that other agents are connected while ours is not. A long wait helps no
+        // client.
         if (this.session.unanswered && this.session.streamCount > 0) return this.#startOver(error);
         this.session.failUnanswered(error);
         if (state.error.code === 'agent_lost') {
@@ -228,7 +235,7 @@ export class ClusterSession {
     this.#links.startLater();
   }
 
-  /** Whether the first link may still come about: the error is not final, and a stream waits for the link. */
+  /** Whether to try again for a first link: the error is not final, and a stream waits. */
   #mayWait({ code }: TunnelError): boolean {
     const waitedMs = this.#options.clock.now() - this.#startedMs;
     return isResumable(code) && this.session.streamCount > 0 && waitedMs < sessionWaits.firstLinkMs;
@@ -242,7 +249,8 @@ export class ClusterSession {
   #onRefused(error: TunnelError, isResumed: boolean): void {
     if (error.code !== 'unknown_session') return this.#end(error);
     if (!isResumed || !this.session.unanswered) {
-      // An agent without the session has left or was restarted, and its connections to targets are gone.
+      // An agent without the session has left or was restarted, and its connections to targets are
+      // gone.
       const sentence = `the agent is gone: ${error.message}`;
       return this.#end(new TunnelError('agent_lost', sentence, { cause: error }));
     }
@@ -251,8 +259,8 @@ export class ClusterSession {
   }
 
   /**
-   * Starts the session again under another name. The agent may never have heard of it, if the link was lost right after WELCOME.
-   * No stream was answered, so no byte is lost.
+   * Starts the session again under another name. The agent may never have heard of it, if the link
+   * was lost right after WELCOME. No stream was answered, so no byte is lost.
    */
   #startOver(error: TunnelError): void {
     this.#log.info('session starts over', { code: error.code, error: error.message });

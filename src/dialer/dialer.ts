@@ -4,27 +4,32 @@ import type { Caller, Target } from '../tunnel/stream-request.ts';
 export interface OpenOptions {
   readonly cluster: string;
   readonly target: Target;
-  /** How long the agent may take to connect, in milliseconds (default 10_000; 0 leaves it to the agent). */
+  /**
+   * How long the agent may take to connect, in milliseconds (default 10_000; 0 leaves it to the
+   * agent).
+   */
   readonly timeoutMs?: number | undefined;
   /** The authenticated person or program for which the stream is opened (default: not known). */
   readonly caller?: Caller | undefined;
   /** A W3C `traceparent` (default: none). */
   readonly trace?: string | undefined;
   /**
-   * Cancels the dial. The stream then ends with code `cancelled`, and with the signal's reason as the cause. An abort after
-   * `onOpened` has no effect.
+   * Cancels the dial. The stream then ends with code `cancelled`, and with the signal's reason as
+   * the cause. An abort after `onOpened` has no effect.
    */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Opens streams into clusters. Every client uses this interface, whether the broker is in the same process or far away.
+ * Opens streams into clusters. Every client uses this interface, whether the broker is in the same
+ * process or far away.
  */
 export interface Dialer {
   /**
-   * Opens a stream to a target in a cluster and returns at once. `handler.onOpened` follows when the agent has connected, or
-   * `handler.onClose` with the reason: `no_agent` if no agent of the cluster is connected, see docs/errors.md for the others.
-   * `reset` before that cancels the dial. If the agent is lost before it has answered, the dialer asks another agent once.
+   * Opens a stream to a target in a cluster and returns at once. `handler.onOpened` follows when
+   * the agent has connected, or `handler.onClose` with the reason: `no_agent` if no agent of the
+   * cluster is connected, see docs/errors.md for the others. `reset` before that cancels the dial.
+   * If the agent is lost before it has answered, the dialer asks another agent once.
    */
   open(options: OpenOptions, handler: StreamHandler): TunnelStream;
 

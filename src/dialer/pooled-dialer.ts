@@ -15,7 +15,8 @@ export interface PooledDialerOptions {
   /**
    * Makes a link to a broker for a session with `cluster`.
    *
-   * @throws TunnelError the reason why there is none, which ends every stream that waits for the link
+   * @throws TunnelError the reason why there is none, which ends every stream that waits for the
+   *   link
    */
   readonly connect: (cluster: string, signal: AbortSignal) => Promise<AttachableLink>;
   readonly clock: Clock;
@@ -27,7 +28,10 @@ export interface PooledDialerOptions {
 
 /** A dialer with one session per cluster, which the first stream makes and later streams share. */
 export class PooledDialer implements Dialer, AsyncDisposable {
-  /** How many times a session continued over another link, and how long their streams waited in sum, in milliseconds. */
+  /**
+   * How many times a session continued over another link, and how long their streams waited in sum,
+   * in milliseconds.
+   */
   resumedCount = 0;
   resumeGapMs = 0;
   /** Bytes that were sent again then. */

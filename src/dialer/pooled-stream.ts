@@ -11,8 +11,9 @@ const defaultTimeoutMs = 10_000;
 export type OpenStream = (request: StreamRequest, handler: StreamHandler) => Stream;
 
 /**
- * A stream as the user of a pooled dialer sees it. It can change its stream in a session once, during the dial: an agent that was
- * lost before it answered has connected to nothing for which a byte could be lost, so another agent can be asked.
+ * A stream as the user of a pooled dialer sees it. It can change its stream in a session once,
+ * during the dial: an agent that was lost before it answered has connected to nothing for which a
+ * byte could be lost, so another agent can be asked.
  */
 export class PooledStream implements TunnelStream, StreamHandler {
   readonly #openStream: OpenStream;
@@ -101,7 +102,10 @@ export class PooledStream implements TunnelStream, StreamHandler {
     return this.#openStream({ target, timeoutMs, caller, trace }, this);
   }
 
-  /** Starts the dial again if that loses nothing, within the time that is left. Returns whether it did. */
+  /**
+   * Starts the dial again if that loses nothing, within the time that is left. Returns whether it
+   * did.
+   */
   #dialAgain(): boolean {
     const { timeoutMs = defaultTimeoutMs } = this.#options;
     const leftMs = timeoutMs - (this.#clock.now() - this.#startedMs);

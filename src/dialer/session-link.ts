@@ -18,7 +18,10 @@ export interface SessionLinkEvents {
   readonly onClosed: (error: TunnelError, link: SessionLink) => void;
 }
 
-/** One link of a dialer's session. It sends HELLO to the broker, and carries the session until it ends. */
+/**
+ * One link of a dialer's session. It sends HELLO to the broker, and carries the session until it
+ * ends.
+ */
 export class SessionLink implements LinkOwner {
   readonly link: AttachableLink;
   readonly #session: Session;
@@ -37,7 +40,10 @@ export class SessionLink implements LinkOwner {
     link.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   }
 
-  /** Takes the session off this link. The code tells the broker whether the session lives on. Idempotent. */
+  /**
+   * Takes the session off this link. The code tells the broker whether the session lives on.
+   * Idempotent.
+   */
   leave(error: TunnelError): void {
     this.#hasLeft = true;
     this.link.close(error);

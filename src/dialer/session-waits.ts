@@ -1,18 +1,19 @@
 /** How long a dialer's session waits, in milliseconds. */
 export const sessionWaits = {
   /**
-   * For an agent whose connection the system closed. It is back within moments, or its process is dead, and so are its connections to
-   * targets.
+   * For an agent whose connection the system closed. It is back within moments, or its process is
+   * dead, and so are its connections to targets.
    */
   agentGraceMs: 5_000,
   /**
-   * The same while another agent of the cluster is connected. Clients can open their connections again there, but only do so when this
-   * session's streams end. A live agent is back within this time, because its first attempt starts within 500 ms.
+   * The same while another agent of the cluster is connected. Clients can open their connections
+   * again there, but only do so when this session's streams end. A live agent is back within this
+   * time, because its first attempt starts within 500 ms.
    */
   otherAgentGraceMs: 1_000,
   /**
-   * For the first link of a new session. Dials wait through a broker's restart instead of failing, and get the true reason before their
-   * own time ends.
+   * For the first link of a new session. Dials wait through a broker's restart instead of failing,
+   * and get the true reason before their own time ends.
    */
   firstLinkMs: 8_000,
   /** Between attempts to resume a session. They are quick, because users notice a gap. */

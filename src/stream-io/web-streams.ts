@@ -1,7 +1,9 @@
 import { TunnelError } from '../tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
 
-/** `WritableStreamDefaultController.signal` of the Streams Standard, which the types of Node lack. */
+/**
+ * `WritableStreamDefaultController.signal` of the Streams Standard, which the types of Node lack.
+ */
 interface WithSignal {
   readonly signal: AbortSignal;
 }
@@ -12,17 +14,19 @@ export interface WebStreamPair {
 }
 
 /**
- * A stream as a pair of web streams, for any runtime. It costs some promises per piece, so the programs' own data path does not use it.
+ * A stream as a pair of web streams, for any runtime. It costs some promises per piece, so the
+ * programs' own data path does not use it.
  *
  * - Closing `writable` is a half-close, and the FIN of the other end closes `readable`.
- * - Window goes back to the other end when a reader takes a piece, so a slow reader stalls its sender. `writable` waits while the other
- *   end's window is used up.
- * - Aborting `writable` resets the stream, with the reason's message for the other end. Canceling `readable` asks the other end to send
- *   no more, and `writable` stays open. If the other end asks for that, `writable` fails with `reset`, and `readable` stays open.
+ * - Window goes back to the other end when a reader takes a piece, so a slow reader stalls its
+ *   sender. `writable` waits while the other end's window is used up.
+ * - Aborting `writable` resets the stream, with the reason's message for the other end. Canceling
+ *   `readable` asks the other end to send no more, and `writable` stays open. If the other end asks
+ *   for that, `writable` fails with `reset`, and `readable` stays open.
  * - A reset or a lost session errors both with the TunnelError.
  *
- * The opener passes this as the handler: `streams.bind(dialer.open(options, streams))`. The acceptor binds the stream, accepts it and
- * calls `onOpened`.
+ * The opener passes this as the handler: `streams.bind(dialer.open(options, streams))`. The
+ * acceptor binds the stream, accepts it and calls `onOpened`.
  */
 export class WebStreams implements StreamHandler, WebStreamPair {
   readonly readable: ReadableStream<Uint8Array>;

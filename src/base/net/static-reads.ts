@@ -1,8 +1,9 @@
 import { Socket } from 'node:net';
 
 /**
- * All sockets of a process read into the same memory. libuv fills it right before the callback, and the receiver only borrows the
- * bytes. Fresh memory for each read costs twice the CPU (docs/benchmarks.md).
+ * All sockets of a process read into the same memory. libuv fills it right before the callback, and
+ * the receiver only borrows the bytes. Fresh memory for each read costs twice the CPU
+ * (docs/benchmarks.md).
  */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
@@ -22,11 +23,12 @@ function findStaticReadFields(): StaticReadFields | undefined {
 }
 
 /**
- * Makes an existing socket read into the process's shared memory, as the `onread` option of `net.connect` does for a new one.
- * Accepted sockets and TLS inside a proxy's tunnel offer no other way. This uses fields of Node that are not public, so it checks
- * that they are there.
+ * Makes an existing socket read into the process's shared memory, as the `onread` option of
+ * `net.connect` does for a new one. Accepted sockets and TLS inside a proxy's tunnel offer no other
+ * way. This uses fields of Node that are not public, so it checks that they are there.
  *
- * @param onRead gets borrowed bytes, valid until it returns; false: stop reading until `socket.resume()`
+ * @param onRead gets borrowed bytes, valid until it returns; false: stop reading until
+ *   `socket.resume()`
  * @returns false when this version of Node does not offer it: listen to 'data' events instead
  */
 export function useStaticReads(socket: Socket, onRead: (bytes: Uint8Array) => boolean): boolean {

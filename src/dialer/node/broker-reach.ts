@@ -3,7 +3,10 @@ import type { Logger } from '../../base/log/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 
-/** Delay between attempts while the broker cannot be reached, in milliseconds. Dials do not change it. */
+/**
+ * Delay between attempts while the broker cannot be reached, in milliseconds. Dials do not change
+ * it.
+ */
 const retryMs = 2_000;
 
 export interface BrokerReachOptions {
@@ -14,8 +17,8 @@ export interface BrokerReachOptions {
 }
 
 /**
- * Whether a dialer reaches its broker and is accepted, as the last attempt showed: a dial, or an attempt of this class. It makes one
- * attempt at the start, and further ones only while they fail.
+ * Whether a dialer reaches its broker and is accepted, as the last attempt showed: a dial, or an
+ * attempt of this class. It makes one attempt at the start, and further ones only while they fail.
  */
 export class BrokerReach implements Disposable {
   readonly #options: BrokerReachOptions;

@@ -3,7 +3,8 @@ import { StreamDuplex } from '../../stream-io/node/stream-duplex.ts';
 import type { Dialer, OpenOptions } from '../dialer.ts';
 
 /**
- * Opens a stream as a Duplex of Node. An abort of `options.signal` cancels the dial; later it has no effect.
+ * Opens a stream as a Duplex of Node. An abort of `options.signal` cancels the dial; later it has
+ * no effect.
  *
  * @throws TunnelError the reason why there is no stream, see docs/errors.md
  */

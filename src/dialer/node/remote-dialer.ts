@@ -114,7 +114,10 @@ async function connectToBroker(
   }
 }
 
-/** Only the broker's own answer is final. A proxy or firewall on the way may answer something else soon. */
+/**
+ * Only the broker's own answer is final. A proxy or firewall on the way may answer something else
+ * soon.
+ */
 function codeOf(thrown: unknown): TunnelErrorCode {
   if (!(thrown instanceof ConnectError)) return 'link_lost';
   const { status, brokerCode } = thrown;

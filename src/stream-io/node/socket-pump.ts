@@ -5,19 +5,23 @@ import { TunnelError } from '../../tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../../tunnel/stream-handler.ts';
 import { SocketWriter } from './socket-writer.ts';
 
-/** How long the peer of the socket may take none of the last bytes of an ended stream, in milliseconds. */
+/**
+ * How long the peer of the socket may take none of the last bytes of an ended stream, in
+ * milliseconds.
+ */
 const lingerMs = 60_000;
 
 /**
- * How many bytes of the socket are still read, and dropped, after the other end of the stream asked for no more. A peer that has
- * finished shows its end within them.
+ * How many bytes of the socket are still read, and dropped, after the other end of the stream asked
+ * for no more. A peer that has finished shows its end within them.
  */
 const readAfterStopBytes = 64 * 1024;
 
 /**
- * How long a connection whose other end has closed stays open once the kernel has all bytes: one second, and one more for each
- * 128 KiB that were written, but at most 30 s. In milliseconds. Then it is closed. If the peer's bytes are unread, closing means a
- * RST, which discards what the kernel has not delivered yet, and Node cannot tell how much that is.
+ * How long a connection whose other end has closed stays open once the kernel has all bytes: one
+ * second, and one more for each 128 KiB that were written, but at most 30 s. In milliseconds. Then
+ * it is closed. If the peer's bytes are unread, closing means a RST, which discards what the kernel
+ * has not delivered yet, and Node cannot tell how much that is.
  */
 function closeDelayMs(writtenBytes: number): number {
   return Math.min(1_000 * (1 + Math.floor(writtenBytes / (128 * 1024))), 30_000);
@@ -25,23 +29,29 @@ function closeDelayMs(writtenBytes: number): number {
 
 export interface SocketPumpOptions {
   readonly clock: Clock;
-  /** Translates an error of the socket for the other end of the stream (default: `reset` with Node's sentence). */
+  /**
+   * Translates an error of the socket for the other end of the stream (default: `reset` with Node's
+   * sentence).
+   */
   readonly toTunnelError?: (error: Error) => TunnelError;
 }
 
 /**
- * Moves bytes between a stream and a connected socket, both ways, until both have ended. Half-close, resets and backpressure pass
- * through: FIN becomes FIN, a reset becomes a RST, and the peer of a socket that does not read stalls the sender of the stream.
+ * Moves bytes between a stream and a connected socket, both ways, until both have ended.
+ * Half-close, resets and backpressure pass through: FIN becomes FIN, a reset becomes a RST, and the
+ * peer of a socket that does not read stalls the sender of the stream.
  *
- * The end that opens streams passes the pump as the stream's handler, and reading starts when the stream is open:
+ * The end that opens streams passes the pump as the stream's handler, and reading starts when the
+ * stream is open:
  *
  *     const pump = new SocketPump(socket, { clock });
  *     pump.bind(dialer.open(options, pump));
  *
  * The end that accepts a stream binds the pump, accepts the stream and calls `onOpened`.
  *
- * The socket must allow half-open connections (`allowHalfOpen`), and no other code may read it. A stream that is refused resets the
- * socket; a front that answers its client in that case handles `onClose` itself until `onOpened`.
+ * The socket must allow half-open connections (`allowHalfOpen`), and no other code may read it. A
+ * stream that is refused resets the socket; a front that answers its client in that case handles
+ * `onClose` itself until `onOpened`.
  */
 export class SocketPump implements StreamHandler {
   readonly socket: Socket;
@@ -67,7 +77,9 @@ export class SocketPump implements StreamHandler {
     this.#stream = stream;
   }
 
-  /** Starts to read the socket. The end that accepts the stream calls this after `Stream.accept`. */
+  /**
+   * Starts to read the socket. The end that accepts the stream calls this after `Stream.accept`.
+   */
   onOpened(): void {
     const { socket } = this;
     const onRead = (bytes: Uint8Array): boolean => this.#onRead(bytes);
@@ -92,7 +104,10 @@ export class SocketPump implements StreamHandler {
     this.socket.resume();
   }
 
-  /** Works like close(2): the other end's bytes are delivered, the socket is read no more, and further bytes of the peer get a RST. */
+  /**
+   * Works like close(2): the other end's bytes are delivered, the socket is read no more, and
+   * further bytes of the peer get a RST.
+   */
   onStop(): void {
     this.#isStopped = true;
     // A paused socket does not show its end.
@@ -103,7 +118,8 @@ export class SocketPump implements StreamHandler {
   onClose(error: TunnelError | undefined): void {
     const { socket } = this;
     if (error === undefined) {
-      // Both directions are complete, but a slow peer may still be reading: the socket closes itself when the peer has all bytes.
+      // Both directions are complete, but a slow peer may still be reading: the socket closes
+      // itself when the peer has all bytes.
       socket.setTimeout(lingerMs, () => socket.resetAndDestroy());
       return;
     }
@@ -112,7 +128,9 @@ export class SocketPump implements StreamHandler {
     socket.resetAndDestroy();
   }
 
-  /** Closes the socket a while after the kernel has all that was written, if nothing more is read. */
+  /**
+   * Closes the socket a while after the kernel has all that was written, if nothing more is read.
+   */
   #closeSoon(): void {
     const { socket } = this;
     if (!this.#isStopped || !socket.writableFinished || socket.destroyed) return;

@@ -6,9 +6,10 @@ const maxSpareBuffers = 64;
 const spareBuffers: Buffer[] = [];
 
 /**
- * Writes borrowed pieces to a socket. They are copied into recycled buffers, which go out once per turn of the event loop, or when
- * 64 KiB are together. `onTaken` gets the number of bytes that the kernel has taken, and not before it has: that gives the sender new
- * credit, so a peer that does not read stalls its own sender and does not fill this process.
+ * Writes borrowed pieces to a socket. They are copied into recycled buffers, which go out once per
+ * turn of the event loop, or when 64 KiB are together. `onTaken` gets the number of bytes that the
+ * kernel has taken, and not before it has: that gives the sender new credit, so a peer that does
+ * not read stalls its own sender and does not fill this process.
  */
 export class SocketWriter implements TurnTask {
   readonly #socket: Socket;

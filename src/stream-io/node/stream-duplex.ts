@@ -5,20 +5,22 @@ import type { StreamHandler, TunnelStream } from '../../tunnel/stream-handler.ts
 type Callback = (error?: Error | null) => void;
 
 /**
- * A stream as a Duplex of Node, for users of the library, tests and samples. The programs' own data path does not use it, because each
- * piece is copied and passes through the queues of a Duplex.
+ * A stream as a Duplex of Node, for users of the library, tests and samples. The programs' own data
+ * path does not use it, because each piece is copied and passes through the queues of a Duplex.
  *
- * - `end()` is a half-close, and the FIN of the other end is `'end'`. Like a socket with `allowHalfOpen`, it stays writable after that.
- * - Window goes back to the other end when bytes leave the queue, so a slow reader stalls its sender.
- * - `destroy(error)`, and `destroy()` before `'finish'`, reset the stream. `destroy()` after it delivers what was written, and asks the
- *   other end to send no more.
+ * - `end()` is a half-close, and the FIN of the other end is `'end'`. Like a socket with
+ *   `allowHalfOpen`, it stays writable after that.
+ * - Window goes back to the other end when bytes leave the queue, so a slow reader stalls its
+ *   sender.
+ * - `destroy(error)`, and `destroy()` before `'finish'`, reset the stream. `destroy()` after it
+ *   delivers what was written, and asks the other end to send no more.
  * - If the other end asks for no more bytes, what is still written is dropped.
  * - A reset or a lost session destroys the Duplex with the TunnelError.
  *
  * Writes before the stream is open wait. `'connect'` follows when it is.
  *
- * The opener passes this as the handler: `duplex.bind(dialer.open(options, duplex))`. The acceptor binds the stream, accepts it and
- * calls `onOpened`.
+ * The opener passes this as the handler: `duplex.bind(dialer.open(options, duplex))`. The acceptor
+ * binds the stream, accepts it and calls `onOpened`.
  */
 export class StreamDuplex extends Duplex implements StreamHandler {
   readonly #opened = Promise.withResolvers<void>();
