@@ -1,12 +1,9 @@
 // Sends one HTTP request to a Service in a managed cluster, through a broker, with the TypeScript dialer. README.md has the
 // commands.
+import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
-import { readSecretFile } from '../../src/base/files/secret-file.ts';
-import { createPinoLogger } from '../../src/base/log/pino-logger.ts';
-import { readProxyEnvironment } from '../../src/base/net/proxy-environment.ts';
-import type { Dialer } from '../../src/dialer/dialer.ts';
-import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
-import type { Target } from '../../src/tunnel/stream-request.ts';
+import { connect } from '../../src/dialer/node/connect.ts';
+import { createRemoteDialer, readProxyEnvironment, readSecretFile, silentLogger, type Target } from '../../src/exports/dialer.ts';
 
 const { values } = parseArgs({
   options: {
@@ -29,48 +26,20 @@ const dialer = createRemoteDialer({
   serverName: undefined,
   hostHeader: undefined,
   proxies: readProxyEnvironment(process.env),
-  log: createPinoLogger({ level: 'warn' }),
+  log: silentLogger,
 });
 
 try {
   // The name of the cluster means its kube-apiserver. Another host must be in the agent's `--allow`.
   const target: Target = { kind: 'tcp', host: values.host ?? cluster, port: Number(values.port) };
   const request = `GET ${path} HTTP/1.1\r\nHost: ${target.host}\r\nConnection: close\r\n\r\n`;
-  process.stdout.write(await exchange(dialer, target, request));
+  const stream = await connect(dialer, { cluster, target, signal: AbortSignal.timeout(10_000) });
+  // The target sees the end of the request. It can still answer.
+  stream.end(request);
+  process.stdout.write(await text(stream));
 } catch (error) {
   process.stderr.write(`${String(error)}\n`);
   process.exitCode = 1;
 } finally {
   await dialer.drain(AbortSignal.timeout(1000));
-}
-
-/** Sends a request over a stream of its own. Returns everything that the target sends until it closes. */
-function exchange(dialer: Dialer, target: Target, request: string): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const decoder = new TextDecoder();
-  let answer = '';
-  const stream = dialer.open(
-    { cluster, target, signal: AbortSignal.timeout(10_000) },
-    {
-      onOpened() {
-        stream.write(new TextEncoder().encode(request));
-        // The target sees the end of the request. It can still answer.
-        stream.fin();
-      },
-      onData(bytes) {
-        // The bytes are valid until this function returns, so they are copied into the text.
-        answer += decoder.decode(bytes, { stream: true });
-        // The target may send this many more bytes. A slow reader calls this later.
-        stream.consumed(bytes.length);
-      },
-      onFin() {},
-      // This request is smaller than the window, so `write` never asks to wait.
-      onWritable() {},
-      onClose(error) {
-        if (error === undefined) resolve(answer);
-        else reject(error);
-      },
-    },
-  );
-  return promise;
 }

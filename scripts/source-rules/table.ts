@@ -62,7 +62,13 @@ export const rooms: Readonly<Record<string, Room>> = {
 
   // The entries of the npm package; nothing imports them.
   'src/exports': {
-    imports: [...protocol, 'src/dialer', 'src/dialer/node', 'src/konnectivity-client'],
+    imports: [
+      ...protocol,
+      'src/dialer',
+      'src/dialer/node',
+      'src/konnectivity-client',
+      'src/stream-io',
+    ],
   },
 
   // Everything outside src may import all of src. Nothing imports tests.

@@ -183,6 +183,9 @@ export class PacketParser {
     if (this.#mode === 'payload') {
       if (this.#left === 0) this.#mode = 'head';
       this.#handler.onPayload(this.#connectId, piece);
+    } else if (this.#left === 0 && this.#collectedLength === 0) {
+      // Almost every message comes in one piece and is not copied.
+      this.#finish(piece);
     } else {
       this.#collect(piece);
       if (this.#left === 0) this.#finishCollecting();
@@ -206,13 +209,18 @@ export class PacketParser {
   }
 
   #finishCollecting(): void {
-    this.#mode = 'head';
-    const packet = decodePacket(this.#collected.subarray(0, this.#collectedLength));
+    const message = this.#collected.subarray(0, this.#collectedLength);
     // A client sends few packets other than DATA, so the memory is not kept for the next.
     this.#collected = new Uint8Array(0);
+    this.#finish(message);
+  }
+
+  #finish(message: Uint8Array): void {
+    this.#mode = 'head';
+    const packet = decodePacket(message);
     if (packet.kind !== 'data') {
-      if (this.#collectedLength > this.#limits.maxPacketBytes) {
-        throw tooLarge(this.#collectedLength, this.#limits.maxPacketBytes);
+      if (message.length > this.#limits.maxPacketBytes) {
+        throw tooLarge(message.length, this.#limits.maxPacketBytes);
       }
       this.#handler.onPacket(packet);
     } else if (packet.payload.length > 0) {

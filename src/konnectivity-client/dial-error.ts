@@ -1,19 +1,19 @@
-/** Why a dial failed, in the words of the Go client's `GetDialFailureReason`. */
+/** Why a dial failed. The names are those of the Go client's `GetDialFailureReason`. */
 export type DialFailureReason =
-  /** The server said no; the message is what it said. */
+  /** The server refused the dial. The message is the server's. */
   | 'endpoint'
-  /** The server took the dial back. */
+  /** The server cancelled the dial. */
   | 'dialclosed'
-  /** The stream ended before an answer. */
+  /** The stream ended before the answer. */
   | 'tunnelclosed'
-  /** No stream could be opened at all. */
+  /** No stream could be opened. */
   | 'streamsetup'
   /** No answer in time. */
   | 'timeout'
   /** The caller's signal was aborted. */
   | 'context';
 
-/** A dial that did not lead to a connection. */
+/** A failed dial. */
 export class DialError extends Error {
   override readonly name = 'DialError';
   readonly reason: DialFailureReason;

@@ -8,28 +8,37 @@ import { ProxyService, type ProxyServiceClient } from './proxy-service.ts';
 export interface KonnectivityClientOptions {
   /** `host:port`, or `unix:/path` of a Unix socket. */
   readonly address: string;
-  /** Without it the connection is in the clear, which servers accept on a Unix socket or on loopback. */
+  /**
+   * Without it the connection is in the clear. Servers accept that on a Unix socket or on loopback.
+   */
   readonly tls?: {
     /** CA of the server's certificate, PEM. */
     readonly ca: Buffer;
     /** The client's own certificate and key, PEM. */
     readonly cert: Buffer;
     readonly key: Buffer;
-    /** Name to expect in the server's certificate (default: the host of `address`). */
+    /** The name in the server's certificate (default: the host of `address`). */
     readonly serverName?: string;
   };
 }
 
 export interface DialOptions {
-  /** Aborting it before the dial is answered gives the dial up (DialError `context`); afterwards it has no effect. */
+  /** An abort before the answer cancels the dial (DialError `context`). Later it has no effect. */
   readonly signal?: AbortSignal;
-  /** How long to wait for an answer, in milliseconds (default 30_000, as the Go client). */
+  /**
+   * How long to wait for an answer, in milliseconds (default 30_000, as in the Go client). Then the
+   * dial fails (DialError `timeout`).
+   */
   readonly timeoutMs?: number;
 }
 
 /**
- * Dials through a konnectivity server, this project's bridge or any other. One HTTP/2 connection, opened with the first dial
- * and again when it was lost; each dial is a stream on it.
+ * A TypeScript client for konnectivity servers: this project's bridge, or any other. No program of
+ * this project imports it. It is for programs of users that dial into clusters, for the demo, and
+ * for tests as a client that is independent of the bridge's own codec.
+ *
+ * It keeps one HTTP/2 connection, which the first dial opens, and which is opened again after a
+ * loss. Each dial is a stream on it.
  */
 export class KonnectivityClient implements AsyncDisposable {
   readonly #service: ProxyServiceClient;
@@ -39,12 +48,14 @@ export class KonnectivityClient implements AsyncDisposable {
     const { address, tls } = options;
     this.#service = new ProxyService(
       address,
-      tls ? secureCredentials(tls) : credentials.createInsecure(),
+      tls === undefined ? credentials.createInsecure() : secureCredentials(tls),
       {
         ...(tls?.serverName !== undefined && { 'grpc.ssl_target_name_override': tls.serverName }),
-        // Large enough for one bulk stream over a long way; the default is HTTP/2's 64 KiB.
+        // Large enough for one bulk stream on a path with high latency. The default is HTTP/2's
+        // 64 KiB.
         'grpc-node.flow_control_window': 4 * 1024 * 1024,
-        // Clients of one process do not share connections, so that closing one closes its own.
+        // Clients of one process do not share connections, so that closing a client closes its
+        // connection.
         'grpc.use_local_subchannel_pool': 1,
         'grpc.enable_http_proxy': 0,
         'grpc.enable_retries': 0,
@@ -57,7 +68,8 @@ export class KonnectivityClient implements AsyncDisposable {
    */
   async dial(address: string, options: DialOptions = {}): Promise<Duplex> {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? 30_000);
-    const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
+    const signal =
+      options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
     const connection = new KonnectivityConnection(this.#service.Proxy(), this.#isUnreachable);
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));
@@ -68,7 +80,7 @@ export class KonnectivityClient implements AsyncDisposable {
   readonly #isUnreachable = (): boolean =>
     this.#service.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE;
 
-  /** Ends every connection at once, and the client. Idempotent. */
+  /** Ends all connections and the client at once. Idempotent. */
   close(): void {
     for (const connection of this.#connections) connection.destroy();
     this.#service.close();

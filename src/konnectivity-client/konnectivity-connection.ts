@@ -3,14 +3,17 @@ import { Duplex } from 'node:stream';
 import { DialError } from './dial-error.ts';
 import type { ProxyCall, RequestPacket, ResponsePacket } from './proxy-service.ts';
 
-/** Some servers keep gRPC's limit of 4 MiB per message, and one large packet delays all that is behind it. */
+/**
+ * Some servers have gRPC's limit of 4 MiB per message, and a large packet delays all packets behind
+ * it.
+ */
 const maxWriteBytes = 64 * 1024;
 
 type State =
-  | { readonly t: 'dialing'; readonly random: string; readonly settle: Settle }
-  | { readonly t: 'open'; readonly connectId: string }
-  | { readonly t: 'closing'; readonly connectId: string; readonly onClosed: () => void }
-  | { readonly t: 'over' };
+  | { readonly kind: 'dialing'; readonly random: string; readonly settle: Settle }
+  | { readonly kind: 'open'; readonly connectId: string }
+  | { readonly kind: 'closing'; readonly connectId: string; readonly onClosed: () => void }
+  | { readonly kind: 'over' };
 
 interface Settle {
   resolve(): void;
@@ -18,15 +21,16 @@ interface Settle {
 }
 
 /**
- * A connection through a konnectivity server: one call of ProxyService/Proxy. konnectivity has no half-close, so `end()` closes
- * both directions: what was written is delivered, what the target would still send is lost. An end by the target ends both as well.
+ * A connection through a konnectivity server: one call of ProxyService/Proxy. konnectivity has no
+ * half-close, so `end()` closes both directions. Written bytes are delivered, and bytes that the
+ * target still sends are lost. An end by the target closes both directions too.
  */
 export class KonnectivityConnection extends Duplex {
   readonly #call: ProxyCall;
-  #state: State = { t: 'over' };
+  #state: State = { kind: 'over' };
   readonly #isUnreachable: () => boolean;
 
-  /** @param isUnreachable tells, after a call has failed, whether that was for want of a connection to the server */
+  /** @param isUnreachable whether a call failed because there is no connection to the server */
   constructor(call: ProxyCall, isUnreachable: () => boolean) {
     super({ allowHalfOpen: false });
     this.#call = call;
@@ -39,9 +43,9 @@ export class KonnectivityConnection extends Duplex {
   /** Resolves when the server has connected to `address`. @throws DialError */
   async dial(address: string, signal: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    // All 63 bits, as the Go client: a server that loses some of them is found out at once.
+    // All 63 bits, as in the Go client. With a server that loses bits, the first dial fails.
     const random = (randomBytes(8).readBigUInt64BE() >> 1n).toString();
-    this.#state = { t: 'dialing', random, settle: { resolve, reject } };
+    this.#state = { kind: 'dialing', random, settle: { resolve, reject } };
     const onAbort = (): void => this.#abandonDial(random, signal);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#send({ type: 'DIAL_REQ', dialRequest: { protocol: 'tcp', address, random } });
@@ -62,7 +66,7 @@ export class KonnectivityConnection extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
-    if (this.#state.t !== 'open') {
+    if (this.#state.kind !== 'open') {
       done(new Error('the connection is closed'));
       return;
     }
@@ -80,20 +84,20 @@ export class KonnectivityConnection extends Duplex {
   }
 
   override _final(done: () => void): void {
-    if (this.#state.t !== 'open') {
+    if (this.#state.kind !== 'open') {
       done();
       return;
     }
     const connectId = this.#state.connectId;
-    this.#state = { t: 'closing', connectId, onClosed: done };
+    this.#state = { kind: 'closing', connectId, onClosed: done };
     this.#send({ type: 'CLOSE_REQ', closeRequest: { connectID: connectId } });
-    // CLOSE_RSP is behind what nobody may want to read any more.
+    // CLOSE_RSP comes behind bytes that the reader may not want to read.
     this.#call.resume();
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    const onClosed = this.#state.t === 'closing' ? this.#state.onClosed : undefined;
-    this.#state = { t: 'over' };
+    const onClosed = this.#state.kind === 'closing' ? this.#state.onClosed : undefined;
+    this.#state = { kind: 'over' };
     this.#call.cancel();
     onClosed?.();
     done(error);
@@ -109,7 +113,7 @@ export class KonnectivityConnection extends Duplex {
         this.#onDialResponse(packet.dialResponse);
         break;
       case 'DIAL_CLS':
-        if (this.#state.t === 'dialing') {
+        if (this.#state.kind === 'dialing') {
           this.#state.settle.reject(new DialError('dialclosed', 'dial closed'));
         }
         break;
@@ -124,31 +128,32 @@ export class KonnectivityConnection extends Duplex {
   }
 
   #onDialResponse(response: { error: string; connectID: string; random: string }): void {
-    if (this.#state.t !== 'dialing' || response.random !== this.#state.random) return;
+    if (this.#state.kind !== 'dialing' || response.random !== this.#state.random) return;
     const { settle } = this.#state;
     if (response.error !== '') {
       settle.reject(new DialError('endpoint', response.error));
       return;
     }
-    this.#state = { t: 'open', connectId: response.connectID };
+    this.#state = { kind: 'open', connectId: response.connectID };
     settle.resolve();
   }
 
   #isMine(connectId: string): boolean {
     return (
-      (this.#state.t === 'open' || this.#state.t === 'closing') &&
+      (this.#state.kind === 'open' || this.#state.kind === 'closing') &&
       this.#state.connectId === connectId
     );
   }
 
   #onPayload(payload: Buffer): void {
-    if (this.#state.t === 'open' && payload.length > 0 && !this.push(payload)) this.#call.pause();
+    if (this.#state.kind === 'open' && payload.length > 0 && !this.push(payload))
+      this.#call.pause();
   }
 
   #onClosed(error: string): void {
-    const onClosed = this.#state.t === 'closing' ? this.#state.onClosed : undefined;
-    this.#state = { t: 'over' };
-    if (error !== '' && !onClosed) {
+    const onClosed = this.#state.kind === 'closing' ? this.#state.onClosed : undefined;
+    this.#state = { kind: 'over' };
+    if (error !== '' && onClosed === undefined) {
       this.destroy(new Error(error));
       return;
     }
@@ -158,13 +163,15 @@ export class KonnectivityConnection extends Duplex {
 
   #onCallEnd(error: Error | undefined): void {
     const state = this.#state;
-    if (state.t === 'over') return;
-    if (state.t === 'dialing') {
-      const reason = error && this.#isUnreachable() ? 'streamsetup' : 'tunnelclosed';
+    if (state.kind === 'over') return;
+    if (state.kind === 'dialing') {
+      const reason = error !== undefined && this.#isUnreachable() ? 'streamsetup' : 'tunnelclosed';
       state.settle.reject(
-        new DialError(reason, error ? `tunnel closed: ${error.message}` : 'tunnel closed', {
-          cause: error,
-        }),
+        new DialError(
+          reason,
+          error === undefined ? 'tunnel closed' : `tunnel closed: ${error.message}`,
+          { cause: error },
+        ),
       );
       return;
     }
@@ -172,14 +179,14 @@ export class KonnectivityConnection extends Duplex {
   }
 
   #abandonDial(random: string, signal: AbortSignal): void {
-    if (this.#state.t !== 'dialing') return;
+    if (this.#state.kind !== 'dialing') return;
     const { settle } = this.#state;
     const isTimeout =
       signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError';
     const error = isTimeout
       ? new DialError('timeout', 'dial timeout, backstop', { cause: signal.reason })
       : new DialError('context', 'dial timeout, context', { cause: signal.reason });
-    this.#state = { t: 'over' };
+    this.#state = { kind: 'over' };
     this.#send({ type: 'DIAL_CLS', closeDial: { random } });
     settle.reject(error);
   }

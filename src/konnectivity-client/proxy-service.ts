@@ -8,7 +8,10 @@ import {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-/** What a client sends. 64-bit numbers are decimal strings: as a number, `random` would lose its low bits. */
+/**
+ * A client's packet. 64-bit numbers are decimal strings, because `random` would lose its low bits
+ * as a number.
+ */
 export type RequestPacket =
   | {
       readonly type: 'DIAL_REQ';
@@ -25,7 +28,10 @@ export type RequestPacket =
   | { readonly type: 'CLOSE_REQ'; readonly closeRequest: { readonly connectID: string } }
   | { readonly type: 'DIAL_CLS'; readonly closeDial: { readonly random: string } };
 
-/** What a server sends. Types that the client has no use for are left out; they come with a `type` of their own. */
+/**
+ * A server's packet. Types that the client ignores are omitted. They come with a `type` of their
+ * own.
+ */
 export type ResponsePacket =
   | {
       readonly type: 'DIAL_RSP';

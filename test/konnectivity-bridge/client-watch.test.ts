@@ -1,9 +1,13 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import type { ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
+import { ClientWatch } from '../../src/konnectivity-bridge/client-watch.ts';
+import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { ManualClock } from './manual-clock.ts';
 import { ProxyPeer } from './proxy-peer.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
@@ -111,4 +115,31 @@ it('a connection without calls gets no PING and costs no timer', async () => {
   for (let count = 0; count < 60; count++) clock.advance(10_000);
   await new Promise((resolve) => session.ping(resolve));
   expect(pings).toBe(0);
+});
+
+it('a client that sends nothing is kept while bytes leave its queue, as on a slow link', () => {
+  const clock = new ManualClock();
+  const deaths: number[] = [];
+  let pings = 0;
+  const session = { destroyed: false, ping: () => pings++ } as unknown as ServerHttp2Session;
+  const watch = new ClientWatch({
+    session,
+    socket: { bytesRead: 0 } as Socket,
+    limits: defaultBridgeLimits,
+    clock,
+    onDead: (silentMs) => deaths.push(silentMs),
+  });
+  watch.callBegan();
+  for (let count = 0; count < 30; count++) {
+    watch.progressed();
+    clock.advance(10_000);
+  }
+  expect(pings).toBe(0);
+  // The PING is sent 10 s after the last progress, and is waited for 20 s.
+  for (let count = 0; count < 3; count++) {
+    expect(deaths).toEqual([]);
+    clock.advance(10_000);
+  }
+  expect(pings).toBe(1);
+  expect(deaths).toEqual([30_000]);
 });

@@ -261,6 +261,21 @@ describe('the end by the target (rule 3)', () => {
   });
 });
 
+describe('a target that reads no more', () => {
+  it('A client that was held back is read again when its target reads no more', async () => {
+    await using s = await scene();
+    const { call, stream, id } = await open(s);
+    stream.hasRoom = false;
+    call.data(id, 'x');
+    await stream.until(() => stream.text === 'x');
+    // From now on the tunnel drops what is written.
+    stream.hasRoom = true;
+    stream.handler.onStop!();
+    call.data(id, 'y');
+    await stream.until(() => stream.text === 'xy');
+  });
+});
+
 describe('the end by the client (rules 4 to 6)', () => {
   it('answers CLOSE_REQ at once, sends no more DATA, and lets the target have what was written', async () => {
     await using s = await scene();

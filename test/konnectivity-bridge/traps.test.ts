@@ -143,6 +143,22 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     expect(s.bridge.metrics.read('flushing_connections')).toBe(0);
   });
 
+  it('A held CLOSE_RSP has the reason of the first close', async () => {
+    await using s = await speaking(Buffer.from('go away'));
+    s.stream.handler.onFin();
+    s.stream.handler.onClose(new TunnelError('agent_lost', 'the agent is gone'));
+    s.clock.advance(defaultBridgeLimits.holdMs);
+    expect((await s.call.read(7)).toString()).toBe('go away');
+    expect((await s.call.expect('CLOSE_RSP')).closeResponse.error).toBe('');
+  });
+
+  it('A client that leaves during the hold leaves no timer behind', async () => {
+    await using s = await speaking(Buffer.from('220 ready'));
+    s.call.grpc.cancel();
+    await s.stream.until(() => s.stream.resetBy !== undefined);
+    await expect.poll(() => s.clock.pendingTimers).toBe(0);
+  });
+
   it('discards what it holds when the client closes first', async () => {
     await using s = await speaking(Buffer.from('220 ready'));
     s.call.close(s.id);

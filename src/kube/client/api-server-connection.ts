@@ -19,21 +19,22 @@ export interface ApiServerConnectionOptions {
   /** The environment's proxies, for a server whose kubeconfig names none (default: none). */
   readonly proxies?: ProxyEnvironment | undefined;
   /**
-   * PEM, trusted for an https:// proxy, and for nothing else, besides the kubeconfig's CA and the well-known ones; asked for whenever such a
-   * proxy is used. Rejects with an Error that names the file that cannot be read.
+   * Reads the CA of an https:// proxy, as PEM. It is trusted for the proxy alone, besides the
+   * kubeconfig's CA and the well-known CAs. Called whenever such a proxy is used. Rejects with an
+   * Error that names the file that cannot be read.
    */
   readonly proxyCa?: (() => Promise<string>) | undefined;
-  /** `culvert-addon/1.2.3`: what the server's audit log says of us. */
+  /** `culvert-addon/1.2.3`, for the server's audit log. */
   readonly userAgent: string;
 }
 
 export interface ApiRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** From `/api` on, with its query. */
+  /** Begins with `/api` and includes the query. */
   readonly path: string;
   readonly contentType?: string | undefined;
   readonly body?: string | undefined;
-  /** `get Secret hub/agent-server`, for sentences. */
+  /** `get Secret hub/agent-server`, for error messages. */
   readonly what: string;
 }
 
@@ -43,9 +44,9 @@ interface KnownAgent {
 }
 
 /**
- * HTTP/1.1 to one API server over kept connections. A change of CA, client certificate or proxy makes
- * new connections. A renewed token goes into the next request. ARCHITECTURE.md says why this is not
- * a client library.
+ * HTTP/1.1 to one API server over kept connections. A change of CA, client certificate or proxy
+ * makes new connections. A renewed token goes into the next request. ARCHITECTURE.md says why this
+ * is not a client library.
  */
 export class ApiServerConnection {
   readonly #options: ApiServerConnectionOptions;
@@ -56,7 +57,8 @@ export class ApiServerConnection {
   }
 
   /**
-   * The answer's head has arrived; whoever gets it reads or destroys the body. A 401 is asked again once, with files read anew.
+   * Resolves with the head of the answer. The caller reads or destroys the body. After a 401, the
+   * files are read again and the request is sent once more if they have changed.
    *
    * @throws KubeError `unavailable`, `bad_config`; or the signal's reason
    */
@@ -87,7 +89,8 @@ export class ApiServerConnection {
           const message = `cannot ${request.what}: ${thrown.message}`;
           throw new KubeError('bad_config', message, { cause: thrown });
         }
-        // The server closed an idle connection just as we took it: nobody is to blame and nothing happened, unless it was a POST.
+        // The server closed an idle connection just as we used it. Nothing has happened, unless it
+        // was a POST.
         const isStale = thrown instanceof ExchangeError && thrown.wasReused;
         if (!isRetry && isStale && request.method !== 'POST') continue;
         throw unreachable(endpoint, request, thrown);
@@ -120,7 +123,7 @@ export class ApiServerConnection {
     const print = JSON.stringify([server, ca, serverName, verify, cert, key, proxy, access?.cas]);
     if (this.#known?.print === print) return this.#known.agent;
     this.#retire();
-    // The server closes what was idle for 90 s.
+    // The server closes connections that were idle for 90 s.
     const common: AgentOptions = { keepAlive: true, keepAliveMsecs: 30_000, timeout: 60_000 };
     const options: AgentOptions = { ...common, rejectUnauthorized: verify };
     if (ca !== undefined) Object.assign(options, trustServersOf([ca], 'nothing'));
@@ -134,7 +137,7 @@ export class ApiServerConnection {
     return agent;
   }
 
-  /** Closes what is idle; what is in use ends with its request, a watch within ten minutes. */
+  /** Closes idle connections. Others end with their request, a watch within ten minutes. */
   #retire(): void {
     const idle = Object.values(this.#known?.agent.freeSockets ?? {}).flat();
     for (const socket of idle) socket?.destroy();
@@ -190,10 +193,10 @@ function unreachable({ server }: KubeEndpoint, { what }: ApiRequest, thrown: unk
     const message = `cannot ${what}: no connection to the API server ${host} through a proxy: ${thrown.cause.message}`;
     return new KubeError('unavailable', message, { cause: thrown });
   }
-  const why = describeError(thrown);
-  const advice = /certificate|CERT|self.signed/.test(why)
+  const problem = describeError(thrown);
+  const advice = /certificate|CERT|self.signed/.test(problem)
     ? "check the CA and the server's name in the kubeconfig"
-    : 'it is tried again, check the address and proxies and firewalls on the way';
-  const message = `cannot ${what}: no answer from the API server ${host} (${why}); ${advice}`;
+    : 'culvert tries again; check the address, and proxies and firewalls on the way';
+  const message = `cannot ${what}: no answer from the API server ${host} (${problem}); ${advice}`;
   return new KubeError('unavailable', message, { cause: thrown });
 }

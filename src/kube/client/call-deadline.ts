@@ -1,8 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
 
 /**
- * Runs `call` with a signal that aborts when the caller's does, with its reason, or with `late()` after `timeoutMs`.
- * Nothing stays attached to the caller's signal, which may live as long as the process.
+ * Runs `call` with a signal that aborts with the caller's signal and its reason, or with `late()`
+ * after `timeoutMs`. No listener stays on the caller's signal, which can live as long as the
+ * process.
  */
 export async function withinDeadline<T>(
   clock: Clock,
@@ -24,7 +25,10 @@ export async function withinDeadline<T>(
   }
 }
 
-/** What `promise` gives, or the signal's reason as soon as it aborts; the promise goes on for others who wait. */
+/**
+ * Settles as `promise` does, or rejects with the signal's reason as soon as it aborts. Other
+ * waiters for the promise are not affected.
+ */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   if (signal.aborted) return Promise.reject(signal.reason as Error);
   return new Promise((resolve, reject) => {

@@ -14,14 +14,14 @@ import type { HostPort } from '../../base/net/host-port.ts';
 
 const connectTimeoutMs = 15_000;
 
-/** A proxy, and how it is reached. */
+/** A proxy and the CAs to trust for it. */
 export type ProxyAccess = Omit<ProxyRoute, 'destination'>;
 
 type Done = (error: Error | null, socket: Duplex) => void;
 
 /**
- * An http agent whose connections wait for no slow name, and use the first address of a server that answers; or that go through a proxy.
- * Requests fail with a RouteError where the proxy does not connect.
+ * An HTTP agent that uses the first address of a server that answers, or that connects through a
+ * proxy. Requests fail with a RouteError if the proxy does not connect.
  */
 export class DialingHttpAgent extends HttpAgent {
   readonly #access: ProxyAccess | undefined;
@@ -32,12 +32,13 @@ export class DialingHttpAgent extends HttpAgent {
   }
 
   override createConnection(options: RequestOptions, done: Done = () => {}): undefined {
-    // The handshake with a proxy has paused it. Nothing is lost: a server speaks after the request.
+    // The handshake with a proxy has paused the socket. No data is lost, because a server answers
+    // after the request.
     void dial(this.#access, options, done, (socket) => socket.resume());
   }
 }
 
-/** The same with TLS. */
+/** A `DialingHttpAgent` with TLS. */
 export class DialingHttpsAgent extends HttpsAgent {
   readonly #access: ProxyAccess | undefined;
 
@@ -53,7 +54,10 @@ export class DialingHttpsAgent extends HttpsAgent {
   }
 }
 
-/** @param onTop makes what requests are written to; keys that do not fit make it throw */
+/**
+ * @param onTop makes the stream for requests from the socket. Throws if certificate and key do not
+ *   match.
+ */
 async function dial(
   access: ProxyAccess | undefined,
   options: RequestOptions,
@@ -66,7 +70,7 @@ async function dial(
   try {
     connection = onTop(await connect(access, destination));
   } catch (thrown) {
-    // Node hands the socket to a request only where there is no error.
+    // Node gives the socket to a request only if there is no error.
     done(asError(thrown), undefined as unknown as Duplex);
     return;
   }

@@ -13,8 +13,8 @@ interface HeldCredentials {
 }
 
 /**
- * The credentials that an exec plugin printed. They are held until they expire, until the kubeconfig
- * names another plugin, or until `forget`.
+ * The credentials that an exec plugin printed. They are held until they expire, until the
+ * kubeconfig names another plugin, or until `forget`.
  */
 export class ExecCredentials {
   readonly #nowMs: () => number;

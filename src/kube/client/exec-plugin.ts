@@ -83,7 +83,8 @@ function describeCluster(cluster: KubeconfigEntry, ca: string | undefined) {
  * Runs the plugin once, without a terminal.
  *
  * @returns what it printed
- * @throws Error with the plugin's stderr, when it cannot be started or ends with another code than 0
+ * @throws Error with the plugin's stderr, when it cannot be started or ends with another code than
+ *   0
  */
 export async function runExecPlugin(plugin: ExecPlugin): Promise<string> {
   const { apiVersion, command, args, env, cluster, installHint } = plugin;

@@ -12,7 +12,8 @@ const what = "CA of the pod's ServiceAccount";
 const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /**
- * What a pod finds in its environment and in its ServiceAccount's volume. The token there is renewed about every 50 minutes.
+ * Reads the address of the API server from the pod's environment, and credentials from its
+ * ServiceAccount's volume. The kubelet renews the token about every 50 minutes.
  *
  * @param env the process's environment
  */

@@ -1,33 +1,35 @@
-/** Every way in which a call to an API server can end badly. docs/errors.md explains each. */
+/** How a call to an API server can fail. docs/errors.md explains each code. */
 export const kubeErrorCodes = [
-  // What the server says of the object.
+  // The server refuses because of the object.
   'not_found',
   'already_exists',
   'conflict',
   'invalid',
-  // What it says of us.
+  // The server refuses because of our identity.
   'unauthorized',
   'forbidden',
-  // What it says of the request.
+  // The server refuses because of the request.
   'not_served',
   'gone',
-  // It did not answer, or not so that it could be understood.
+  // There is no answer, or no answer that we understand.
   'unavailable',
   'timeout',
   'bad_response',
-  // We do not know where it is or who we are.
+  // The server's address or our credentials are not known.
   'bad_config',
 ] as const;
 export type KubeErrorCode = (typeof kubeErrorCodes)[number];
 
 export interface KubeErrorOptions extends ErrorOptions {
-  /** The HTTP status, where there was an answer. */
+  /** The HTTP status, if there was an answer. */
   readonly status?: number | undefined;
-  /** What the server asks for before the next attempt, in milliseconds. */
+  /** How long the server asks to wait before the next attempt, in milliseconds. */
   readonly retryAfterMs?: number | undefined;
 }
 
-/** The one error class of the Kubernetes door: callers branch on `code`, people read the sentence. */
+/**
+ * The error class of the Kubernetes client. Callers branch on `code`, and `message` is for people.
+ */
 export class KubeError extends Error {
   override readonly name = 'KubeError';
   readonly code: KubeErrorCode;

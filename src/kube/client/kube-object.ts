@@ -1,4 +1,4 @@
-/** What every Kubernetes object has; the rest is what its kind says. */
+/** The fields of every Kubernetes object. Other fields depend on its kind. */
 export interface KubeObject {
   readonly apiVersion: string;
   readonly kind: string;

@@ -9,24 +9,24 @@ import type {
 import { isKubeError } from './kube-error.ts';
 import type { KubeObject } from './kube-object.ts';
 
-/** What to ask for to get this object again. */
+/** The reference to an object. */
 export function refOf({ apiVersion, kind, metadata }: KubeObject): KubeRef {
   return { apiVersion, kind, namespace: metadata.namespace, name: metadata.name };
 }
 
-/** `namespace/name`, or the name where there is no namespace: unique within a collection. */
+/** `namespace/name`, or the name if there is no namespace. Unique within a collection. */
 export function keyOf({ metadata: { namespace, name } }: Pick<KubeObject, 'metadata'>): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
 
-/** `Secret hub/agent-server`, as sentences name it. */
+/** `Secret hub/agent-server`, for messages. */
 export function describeRef(ref: KubeCollection & { readonly name?: string | undefined }): string {
   const { kind, namespace, name } = ref;
   if (name === undefined) return namespace === undefined ? `${kind}s` : `${kind}s in ${namespace}`;
   return namespace === undefined ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }
 
-/** The object, or undefined where there is none. A kind that is not served still throws. */
+/** The object, or undefined if it does not exist. A kind that is not served still throws. */
 export async function find<T extends KubeObject = KubeObject>(
   api: KubeApi,
   ref: KubeRef,
@@ -44,10 +44,12 @@ const pageObjects = 500;
 const maxAttempts = 3;
 
 /**
- * All objects of a collection, page by page; begins again when the server has forgotten where it was.
+ * Reads all objects of a collection, page by page. Begins again when the continue token has
+ * expired.
  *
- * @param keep what is kept of each: a page is garbage before the next one comes
- * @returns with the version from which a watch goes on
+ * @param keep returns the part of an object to keep, so that a page is garbage before the next
+ *   comes
+ * @returns the objects, and the version from which a watch continues
  */
 export async function listAll<T extends KubeObject = KubeObject>(
   api: KubeApi,

@@ -3,8 +3,8 @@ import { dirname, resolve } from 'node:path';
 import { KubeError } from './kube-error.ts';
 
 /**
- * The fields of one context, cluster or user of a kubeconfig. As in client-go, a field that is empty or null is absent, and a path is
- * relative to the kubeconfig.
+ * The fields of one context, cluster or user of a kubeconfig. As in client-go, a field that is
+ * empty or null is absent, and a path is relative to the kubeconfig.
  */
 export class KubeconfigEntry {
   readonly #path: string;
@@ -19,14 +19,20 @@ export class KubeconfigEntry {
     this.#fields = isObject ? (fields as Record<string, unknown>) : {};
   }
 
-  /** Whether a field is there and neither null, nor empty text, nor an empty list. An empty object counts as there. */
+  /**
+   * Whether a field is present and neither null, nor empty text, nor an empty list. An empty object
+   * is present.
+   */
   has(field: string): boolean {
     const value = this.#fields[field];
     if (Array.isArray(value)) return value.length > 0;
     return value !== undefined && value !== null && value !== '';
   }
 
-  /** @throws KubeError `bad_config` it is not text; its value is not repeated, as it may be a credential */
+  /**
+   * @throws KubeError `bad_config` if it is not text. The message does not repeat the value, which
+   *   may be a credential.
+   */
   text(field: string): string | undefined {
     if (!this.has(field)) return undefined;
     const value = this.#fields[field];
@@ -49,7 +55,11 @@ export class KubeconfigEntry {
     });
   }
 
-  /** An object inside this one, without fields when it is absent. @param what names it in messages */
+  /**
+   * An object inside this one, without fields when it is absent.
+   *
+   * @param what names it in messages
+   */
   entry(field: string, what: string): KubeconfigEntry {
     return new KubeconfigEntry(this.#path, what, this.#fields[field]);
   }
@@ -59,7 +69,7 @@ export class KubeconfigEntry {
     return this.#list(field).map((item) => new KubeconfigEntry(this.#path, what, item));
   }
 
-  /** @throws KubeError `bad_config` it is neither true nor false */
+  /** @throws KubeError `bad_config` if it is neither true nor false */
   flag(field: string): boolean {
     if (!this.has(field)) return false;
     const value = this.#fields[field];
@@ -68,7 +78,7 @@ export class KubeconfigEntry {
   }
 
   /**
-   * What `<field>-data` holds in base64, else what the file that `<field>` names holds.
+   * The contents of `<field>-data`, which is base64, or of the file that `<field>` names.
    *
    * @param what names the file in messages: `client key`
    * @throws KubeError `bad_config`

@@ -15,7 +15,10 @@ import {
 } from './kubeconfig-entry.ts';
 import { RereadingConfig, type RereadOptions } from './rereading-config.ts';
 
-/** The parts of a kubeconfig that we read. Any field may be of any type: people and templates write them. */
+/**
+ * The parts of a kubeconfig that we read. People and templates write them, so a field may be of any
+ * type.
+ */
 interface Kubeconfig {
   readonly clusters?: readonly NamedEntry[] | null;
   readonly users?: readonly NamedEntry[] | null;
@@ -89,7 +92,9 @@ async function pluginCredentials(
   }
 }
 
-/** @throws KubeError `bad_config` for credentials that client-go or the API server would not take */
+/**
+ * @throws KubeError `bad_config` for credentials that client-go or the API server would not take
+ */
 function checkUser(path: string, user: KubeconfigEntry): void {
   for (const field of ['as', 'as-uid', 'as-groups', 'as-user-extra']) {
     if (!user.has(field)) continue;
@@ -125,7 +130,10 @@ async function credentialsOf(path: string, user: KubeconfigEntry): Promise<Crede
   };
 }
 
-/** As in client-go, `tokenFile` beats `token`, which is used while the file cannot be read or is empty. */
+/**
+ * As in client-go, `tokenFile` has precedence. `token` is used while the file cannot be read or is
+ * empty.
+ */
 async function tokenOf(path: string, user: KubeconfigEntry): Promise<string | undefined> {
   const token = user.text('token')?.trim();
   const file = user.text('tokenFile');
@@ -140,7 +148,10 @@ async function tokenOf(path: string, user: KubeconfigEntry): Promise<string | un
   throw bad(path, `the token file ${file} of its user is empty; write the token into it`);
 }
 
-/** Undefined where the kubeconfig names none. An empty file is an error: client-go would trust every public CA. */
+/**
+ * Undefined if the kubeconfig names no CA. An empty file is an error, because client-go would then
+ * trust every public CA.
+ */
 async function readCa(
   path: string,
   cluster: KubeconfigEntry,
@@ -164,8 +175,8 @@ function parseText(path: string, text: string): Kubeconfig {
     // Editors on Windows put a byte order mark before the text.
     parsed = parse(text.replace(/^\uFEFF/, ''));
   } catch {
-    // The parser's sentence quotes the line, and in a kubeconfig that may be a key.
-    throw bad(path, 'it is not YAML; write it anew');
+    // The parser's message quotes the line, which may be a key.
+    throw bad(path, 'it is not YAML; write it again');
   }
   const lists = parsed as { readonly [list in 'clusters' | 'users' | 'contexts']?: unknown } | null;
   const areNamed = (list: unknown) =>
@@ -208,7 +219,7 @@ function urlOf(path: string, text: string | undefined): URL {
   throw bad(path, 'server of its cluster is not a URL that begins with https:// or http://');
 }
 
-/** client-go lets the proxy resolve names with `socks5://` as well. */
+/** In client-go the proxy resolves names with `socks5://` too. */
 function proxyOf(path: string, text: string | undefined): Proxy | undefined {
   if (text === undefined) return undefined;
   try {
@@ -216,7 +227,7 @@ function proxyOf(path: string, text: string | undefined): Proxy | undefined {
     return proxy.scheme === 'socks5' ? { ...proxy, scheme: 'socks5h' } : proxy;
   } catch (thrown) {
     if (!(thrown instanceof ProxyUrlError)) throw thrown;
-    // Not repeated: a proxy's URL may hold a password.
+    // The URL of a proxy may hold a password, so the message does not repeat it.
     throw bad(path, `proxy-url of its cluster ${thrown.message}`);
   }
 }

@@ -7,7 +7,7 @@ import type { KubeObject } from './kube-object.ts';
 import { errorOf } from './status-error.ts';
 import { watchLines } from './watch-lines.ts';
 
-// etcd takes 1.5 MiB; as JSON with escapes that may be several times as much.
+// An object in etcd has at most 1.5 MiB. As JSON with escapes it can be several times as long.
 const maxLineBytes = 16 * 1024 * 1024;
 
 interface WatchLimits {
@@ -23,7 +23,10 @@ interface RawEvent {
 
 const types = { ADDED: 'added', MODIFIED: 'modified', DELETED: 'deleted' } as const;
 
-/** The events in the answer to a watch, until the server ends it or is silent for long; the answer is destroyed whatever happens. */
+/**
+ * Yields the events of a watch until the server ends it or is silent for `maxSilenceMs`. Always
+ * destroys the answer.
+ */
 export async function* openWatch<T extends KubeObject>(
   answer: IncomingMessage,
   what: string,
@@ -35,8 +38,8 @@ export async function* openWatch<T extends KubeObject>(
   const heard = () => {
     silence?.cancel();
     silence = clock.setTimer(maxSilenceMs, () => {
-      // A server with nothing to tell may say nothing for long, a connection that is half dead says nothing for ever. To ask again
-      // costs little, so nobody has to find out which it is.
+      // A server without changes is silent, and so is a dead connection. A new watch costs little,
+      // so we do not distinguish them.
       isSilent = true;
       answer.destroy();
     });
@@ -46,7 +49,7 @@ export async function* openWatch<T extends KubeObject>(
     signal.throwIfAborted();
     heard();
     for await (const line of watchLines(answer, maxLineBytes)) {
-      // The reader takes its time: that is no silence.
+      // The reader's own time does not count as silence.
       silence?.cancel();
       yield eventOf<T>(line, what);
       heard();
@@ -55,7 +58,7 @@ export async function* openWatch<T extends KubeObject>(
     signal.throwIfAborted();
     if (isSilent) return;
     if (thrown instanceof KubeError) throw thrown;
-    const message = `cannot ${what}: the connection broke off (${describeError(thrown)}); it is tried again`;
+    const message = `cannot ${what}: the connection broke off (${describeError(thrown)}); culvert tries again`;
     throw new KubeError('unavailable', message, { cause: thrown });
   } finally {
     silence?.cancel();

@@ -2,10 +2,14 @@ import type { IncomingMessage } from 'node:http';
 import { describeError } from '../../base/error.ts';
 import { KubeError } from './kube-error.ts';
 
-// A page of 500 objects of the largest size that etcd stores is larger, and nobody has one.
+// A page of 500 objects of etcd's largest size would be larger, but does not occur.
 const maxAnswerBytes = 128 * 1024 * 1024;
 
-/** Parsed JSON, or the text that is none. @throws KubeError `unavailable` it broke off; or the signal's reason */
+/**
+ * Returns parsed JSON, or the text if it is not JSON.
+ *
+ * @throws KubeError `unavailable` if the answer broke off; or the signal's reason
+ */
 export async function readAnswer(
   answer: IncomingMessage,
   what: string,
@@ -25,7 +29,7 @@ export async function readAnswer(
   } catch (thrown) {
     answer.destroy();
     signal.throwIfAborted();
-    const message = `cannot ${what}: the answer broke off (${describeError(thrown)}); it is tried again`;
+    const message = `cannot ${what}: the answer broke off (${describeError(thrown)}); culvert tries again`;
     throw new KubeError('unavailable', message, { cause: thrown });
   } finally {
     signal.removeEventListener('abort', onAbort);

@@ -5,13 +5,16 @@ import type { KubeConfig, KubeEndpoint } from './kube-endpoint.ts';
 
 export interface RereadOptions {
   readonly clock?: Clock | undefined;
-  /** How old what was read may be, in milliseconds (default 10_000). */
+  /** After what time files are read again, in milliseconds (default 10_000). */
   readonly maxAgeMs?: number | undefined;
-  /** Keeps the last good CA, and tells the caller when it is stale (default: one that logs nothing). */
+  /** Keeps the last good CA and reports when it is stale (default: reports nothing). */
   readonly ca?: LastGoodCa | undefined;
 }
 
-/** Reads again what is older than `maxAgeMs`: a handful of small files, cheaper than watching them and right on every file system. */
+/**
+ * Reads files again after `maxAgeMs`. For a few small files this is cheaper than a watch, and
+ * correct on every file system.
+ */
 export class RereadingConfig implements KubeConfig {
   readonly #read: () => Promise<KubeEndpoint>;
   readonly #clock: Clock;
@@ -41,7 +44,7 @@ export class RereadingConfig implements KubeConfig {
   async #reread(): Promise<KubeEndpoint> {
     const endpoint = await this.#read();
     const { token, certificate, proxy } = endpoint;
-    // A Secret in JSON is always the same word.
+    // JSON shows every Secret as the same word, so secrets are compared separately.
     const secrets = [token, certificate?.key, proxyFingerprint(proxy)];
     const print = JSON.stringify([endpoint, ...secrets.map((secret) => secret?.reveal())]);
     if (this.#known?.print !== print) this.#known = { endpoint, print };

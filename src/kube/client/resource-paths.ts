@@ -11,10 +11,16 @@ interface Resource {
 }
 type Kinds = ReadonlyMap<string, Resource>;
 
-/** Asks the server for `/api/v1` or `/apis/GROUP/VERSION`; rejects with `not_served` where there is no such group or version. */
+/**
+ * Fetches `/api/v1` or `/apis/GROUP/VERSION`. Rejects with `not_served` if the server does not have
+ * the group or version.
+ */
 type Fetch = (path: string) => Promise<unknown>;
 
-/** Under which path the objects of a kind are: asked once for each group and version, and again for a kind that was not there. */
+/**
+ * Finds the path of a kind's objects. Asks once for each group and version, and again for a kind
+ * that was missing.
+ */
 export class ResourcePaths {
   readonly #fetch: Fetch;
   readonly #known = new Map<string, Kinds>();
@@ -25,8 +31,8 @@ export class ResourcePaths {
   }
 
   /**
-   * @param what the verb, for sentences
-   * @throws KubeError `not_served`, `invalid` where the namespace is missing or too much
+   * @param verb for messages
+   * @throws KubeError `not_served`, or `invalid` if the namespace is missing or not allowed
    */
   async pathOf(
     ref: KubeCollection & { readonly name?: string | undefined },
@@ -37,7 +43,7 @@ export class ResourcePaths {
     const resource = await this.#resource(apiVersion, kind, signal);
     const what = `cannot ${verb} ${describeRef(ref)} (${apiVersion})`;
     if (resource === undefined) {
-      const message = `${what}: the API server does not serve this kind; install its CRD, or wait until it is there`;
+      const message = `${what}: the API server does not serve this kind; install its CRD, or wait until it is installed`;
       throw new KubeError('not_served', message);
     }
     if (!resource.namespaced && namespace !== undefined) {
@@ -57,7 +63,7 @@ export class ResourcePaths {
     return (await this.#resource(apiVersion, kind, signal)) !== undefined;
   }
 
-  /** A path of it was not there after all. */
+  /** Drops what is known about a version, because one of its paths was missing. */
   forget(apiVersion: string): void {
     this.#known.delete(apiVersion);
   }
@@ -76,7 +82,7 @@ export class ResourcePaths {
   async #load(apiVersion: string): Promise<Kinds> {
     try {
       const list = (await this.#fetch(rootOf(apiVersion))) as { readonly resources?: Resource[] };
-      // `pods/status` is a subresource, and may be of another kind.
+      // `pods/status` is a subresource, which can be of another kind.
       const own = (list.resources ?? []).filter(({ name }) => !name.includes('/'));
       const kinds: Kinds = new Map(own.map((resource) => [resource.kind, resource]));
       this.#known.set(apiVersion, kinds);

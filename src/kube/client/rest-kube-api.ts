@@ -34,7 +34,10 @@ export interface RestKubeApiOptions extends Omit<ApiServerConnectionOptions, 'us
   /** Names us in the server's audit log, and to proxies (default: `fieldManager`). */
   readonly userAgent?: string | undefined;
   readonly clock?: Clock | undefined;
-  /** A watch that says nothing for as long ends, in case its connection is dead (default 150_000). */
+  /**
+   * A watch without any event for this time ends, in case its connection is dead, in milliseconds
+   * (default 150_000).
+   */
   readonly maxSilenceMs?: number | undefined;
 }
 
@@ -63,7 +66,7 @@ export class RestKubeApi implements KubeApi {
     this.#clock = clock;
     this.#maxSilenceMs = maxSilenceMs;
     this.#paths = new ResourcePaths((path) =>
-      // Not one caller's: several may wait for it.
+      // Not a caller's signal, because several callers can wait for the answer.
       this.#call(
         { method: 'GET', path, what: `discover ${path}` },
         { signal: new AbortController().signal },
@@ -84,7 +87,7 @@ export class RestKubeApi implements KubeApi {
     const body = await this.#callOn<RawList<T>>('GET', 'list', collection, options, { query });
     const { apiVersion, kind } = collection;
     return {
-      // In a list the server leaves both out.
+      // The server omits both in lists.
       items: (body.items ?? []).map((item) => ({ ...item, apiVersion, kind })),
       resourceVersion: body.metadata?.resourceVersion ?? '',
       continueToken: body.metadata?.continue || undefined,
@@ -245,7 +248,7 @@ export class RestKubeApi implements KubeApi {
     const late = () =>
       new KubeError(
         'timeout',
-        `cannot ${what}: no answer within ${timeoutMs / 1000} s; it is tried again, look at the API server and the way there`,
+        `cannot ${what}: no answer within ${timeoutMs / 1000} s; culvert tries again, check the API server and the network`,
       );
     return withinDeadline(this.#clock, signal, timeoutMs, late, call);
   }

@@ -1,6 +1,6 @@
 import { KubeError, type KubeErrorCode } from './kube-error.ts';
 
-/** What an API server answers where it does not answer with an object. */
+/** The answer of an API server to a failed request. */
 interface Status {
   readonly kind: 'Status';
   readonly message?: string;
@@ -18,7 +18,7 @@ export function isStatus(body: unknown): body is Status {
 
 /**
  * @param what the verb and the object: `get Secret hub/agent-server`
- * @param body parsed JSON, or the text that is none
+ * @param body parsed JSON, or the text if it is not JSON
  */
 export function errorOf(
   httpStatus: number,
@@ -29,16 +29,16 @@ export function errorOf(
   if (!isStatus(body)) return withoutStatus(httpStatus, what, retryAfterHeader);
   const status = body.code ?? httpStatus;
   const code = quirkOf(body) ?? codeOf(status, body.reason);
-  const said = body.message ?? body.reason ?? `status ${status}`;
+  const problem = body.message ?? body.reason ?? `status ${status}`;
   const retryAfterMs =
     retryAfterOf(retryAfterHeader) ?? retryAfterOf(body.details?.retryAfterSeconds);
-  return new KubeError(code, `cannot ${what}: ${said}; ${nextStep[code]}`, {
+  return new KubeError(code, `cannot ${what}: ${problem}; ${nextStep[code]}`, {
     status,
     retryAfterMs,
   });
 }
 
-/** Not the words of an API server: a path that it does not have, or a proxy before it. */
+/** An answer that is not an API server's Status: for an unknown path, or of a proxy. */
 function withoutStatus(status: number, what: string, retryAfterHeader?: string): KubeError {
   const retryAfterMs = retryAfterOf(retryAfterHeader);
   if (status === 404) {
@@ -50,11 +50,12 @@ function withoutStatus(status: number, what: string, retryAfterHeader?: string):
   return new KubeError(known ? code : 'bad_response', message, { status, retryAfterMs });
 }
 
-/** Where the server's status says less than it knows. */
+/** Cases in which the server's status is less exact than its message. */
 function quirkOf({ message = '', details }: Status): KubeErrorCode | undefined {
-  // A field that the schema does not have is answered by 500.
+  // The answer to a field that the schema does not have is 500.
   if (/failed to create typed (patch )?object/.test(message)) return 'invalid';
-  // The version is from before the store was put back: it would be waited for in vain.
+  // The version is newer than the store, which was restored from a backup. Waiting for it would not
+  // help.
   const isAhead = details?.causes?.some(({ reason }) => reason === 'ResourceVersionTooLarge');
   return isAhead ? 'gone' : undefined;
 }
@@ -85,17 +86,18 @@ function codeOf(status: number, reason: string | undefined): KubeErrorCode {
 }
 
 const nextStep: Readonly<Record<KubeErrorCode, string>> = {
-  not_found: 'create it, or wait until somebody does',
+  not_found: 'create it, or wait until it is created',
   already_exists: 'use it, or choose another name',
-  conflict: 'read it again, or find out who else writes it',
+  conflict: 'read it again, or find out which other client writes it',
   invalid: 'correct what the server names',
   unauthorized: 'check token and certificate: they may have expired, or belong to another cluster',
   forbidden: 'grant it with a Role or ClusterRole',
-  not_served: 'the API server does not serve this kind; install its CRD, or wait until it is there',
+  not_served:
+    'the API server does not serve this kind; install its CRD, or wait until it is installed',
   gone: 'list again',
-  unavailable: 'it is tried again, look at the API server',
-  timeout: 'it is tried again, look at the load of the API server',
-  bad_response: 'look at what answers there',
+  unavailable: 'culvert tries again, check the API server',
+  timeout: 'culvert tries again, check the load of the API server',
+  bad_response: 'check which server answers at this address',
   bad_config: 'correct the kubeconfig',
 };
 

@@ -1,4 +1,8 @@
-/** The lines of a stream of bytes, without their ends. @throws Error a line is longer than `maxBytes` */
+/**
+ * Yields the lines of a byte stream, without line ends.
+ *
+ * @throws Error if a line is longer than `maxBytes`
+ */
 export async function* watchLines(
   bytes: AsyncIterable<Uint8Array>,
   maxBytes: number,

@@ -6,17 +6,24 @@ import { isKubeError, KubeError } from '../client/kube-error.ts';
 import type { KubeObject } from '../client/kube-object.ts';
 import { WorkQueue } from './work-queue.ts';
 
-/** What a reconcile wants besides being called on changes. */
+/** The result of a reconcile. */
 export interface ReconcileResult {
-  /** Look again then, though nothing has changed: a certificate gets old. */
+  /**
+   * Reconciles the key again after this time without a change, for example because a certificate
+   * expires.
+   */
   readonly againAfterMs?: number | undefined;
 }
 
-/** Where keys come from. Made by `keysFrom`. */
+/** A source of keys. Made by `keysFrom`. */
 export interface KeySource {
-  /** Calls `add` for every key from now on, those of what is there already included. @returns ends it */
+  /**
+   * Calls `add` for every key from now on, and for all existing keys.
+   *
+   * @returns a function that stops it
+   */
   follow(add: (key: string) => void): () => void;
-  /** Resolves when what there is has been told. */
+  /** Resolves when `add` has been called for all existing keys. */
   synced(signal: AbortSignal): Promise<void>;
 }
 
@@ -25,15 +32,16 @@ export interface ControllerOptions {
   readonly name: string;
   readonly sources: readonly KeySource[];
   /**
-   * Brings what `key` names to what it should be. It is called again after a rejection, later each time; one key is never with two
-   * workers. Its signal aborts when it takes longer than `timeoutMs`, or when it did not end within `drainMs` after the stop.
+   * Brings the object of `key` to its desired state. After a rejection it is called again with a
+   * growing delay. Two workers never have the same key. Its signal aborts after `timeoutMs`, or if
+   * it has not ended within `drainMs` after a stop.
    */
   readonly reconcile: (key: string, signal: AbortSignal) => Promise<ReconcileResult | undefined>;
   /** Default 4. */
   readonly workers?: number | undefined;
   /** For one reconcile, in milliseconds (default 60_000). */
   readonly timeoutMs?: number | undefined;
-  /** How long a stop waits for reconciles that run (default 5_000). */
+  /** How long a stop waits for running reconciles, in milliseconds (default 5_000). */
   readonly drainMs?: number | undefined;
   readonly backoff?: BackoffOptions | undefined;
   readonly clock?: Clock | undefined;
@@ -54,7 +62,10 @@ export interface ControllerStatus {
   readonly retries: number;
 }
 
-/** The keys of an informer's objects, or those that `keys` makes of a change: the owner's, or all that a setting concerns. */
+/**
+ * The keys of an informer's objects, or the keys that `keys` derives from a change, such as the
+ * owner's key.
+ */
 export function keysFrom<T extends KubeObject>(
   informer: Informer<T>,
   keys: (change: ObjectChange<T>) => Iterable<string> = ({ key }) => [key],
@@ -68,7 +79,10 @@ export function keysFrom<T extends KubeObject>(
   };
 }
 
-/** Keys from its sources, through one queue, to workers that call `reconcile`. The informers run elsewhere: several share them. */
+/**
+ * Passes keys from its sources through one queue to workers that call `reconcile`. Informers are
+ * shared and run elsewhere.
+ */
 export class Controller {
   readonly #options: ControllerOptions;
   readonly #clock: Clock;
@@ -99,12 +113,15 @@ export class Controller {
     };
   }
 
-  /** For keys that come from elsewhere. */
+  /** Adds a key of no source. */
   add(key: string): void {
     this.#queue.add(key);
   }
 
-  /** Works from when all sources have synced until `signal` aborts and what ran has ended; never rejects. Once. */
+  /**
+   * Works from the time when all sources have synced until `signal` aborts and running reconciles
+   * have ended. Never rejects. Call it once.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { sources, workers = 4 } = this.#options;
     const ends = sources.map((source) => source.follow((key) => this.#queue.add(key)));
@@ -120,7 +137,7 @@ export class Controller {
     try {
       await Promise.all(sources.map((source) => source.synced(signal)));
       this.#isSynced = true;
-      this.#log.info('controller works', { keys: this.#queue.depth, workers });
+      this.#log.info('controller started', { keys: this.#queue.depth, workers });
       await Promise.all(Array.from({ length: workers }, () => this.#work(cut.signal)));
     } catch (thrown) {
       if (!signal.aborted) throw thrown;
@@ -142,7 +159,7 @@ export class Controller {
     const { reconcile, timeoutMs = 60_000 } = this.#options;
     const over = new AbortController();
     const timer = this.#clock.setTimer(timeoutMs, () =>
-      over.abort(new Error(`it took longer than ${timeoutMs / 1000} s`)),
+      over.abort(new Error(`the reconcile took longer than ${timeoutMs / 1000} s`)),
     );
     const onAbort = () => over.abort(signal.reason);
     if (signal.aborted) onAbort();
@@ -165,7 +182,7 @@ export class Controller {
     const atLeastMs = error instanceof KubeError ? error.retryAfterMs : undefined;
     const retryInMs = Math.round(this.#queue.retry(key, atLeastMs));
     const fields = { object: key, attempts: this.#queue.attemptsOf(key), retryInMs, error };
-    // Somebody else wrote at the same time: the next look sees it.
+    // Another client wrote at the same time. The next attempt sees its change.
     if (isKubeError(error, 'conflict')) this.#log.debug('reconcile met a conflict', fields);
     else this.#log.warn('reconcile failed', fields);
   }

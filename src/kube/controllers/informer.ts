@@ -10,33 +10,36 @@ import type { KubeObject } from '../client/kube-object.ts';
 import { describeRef, keyOf, listAll } from '../client/kube-ref.ts';
 import { ObjectStore, type Indexers } from './object-store.ts';
 
-/** A resync gives the same object as `old` and as `now`. */
+/** A change of one object. In a resync, `old` and `now` are the same object. */
 export interface ObjectChange<T extends KubeObject = KubeObject> {
   /** See `keyOf`. */
   readonly key: string;
-  /** Undefined: it is new here. */
+  /** Undefined for a new object. */
   readonly old: T | undefined;
-  /** Undefined: it is gone. */
+  /** Undefined for a deleted object. */
   readonly now: T | undefined;
 }
 
 export interface InformerOptions<T extends KubeObject> extends Selectors {
   readonly api: KubeApi;
   readonly collection: KubeCollection;
-  /** What is kept of an object, to keep memory small (default: all but who manages which field). Must keep name, namespace and versions. */
+  /**
+   * Returns the part of an object to keep in memory (default: all but `managedFields`). Must keep
+   * name, namespace and versions.
+   */
   readonly keep?: ((object: T) => T) | undefined;
   readonly indexers?: Indexers<T> | undefined;
-  /** How often every object is told again, in milliseconds (default: never). */
+  /** How often listeners are called for every object again, in milliseconds (default: never). */
   readonly resyncEveryMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly log?: Logger | undefined;
   readonly backoff?: Backoff | undefined;
 }
 
-/** A watch that ends sooner than this, twice in a row, is no reason to hurry. */
+/** After a watch that was shorter than this, the informer waits before it watches again. */
 const shortWatchMs = 1_000;
 
-/** Leaves out who manages which field: often half of an object, and nothing that we read. */
+/** Omits `managedFields`, which are often half of an object and which we do not read. */
 export function withoutManagedFields<T extends KubeObject>(object: T): T {
   const { managedFields: _, ...metadata } = object.metadata as KubeObject['metadata'] & {
     readonly managedFields?: unknown;
@@ -45,9 +48,11 @@ export function withoutManagedFields<T extends KubeObject>(object: T): T {
 }
 
 /**
- * A copy of a collection that follows the server: lists, then watches from there. A watch that breaks off goes on where it was. While
- * the server is away the copy keeps what it knows. It lists again when the server has forgotten that place, and when the server
- * comes back from an outage: its store may have been restored from a backup, and versions then stand for other changes.
+ * A copy of a collection that follows the server: it lists, then watches from the list's version. A
+ * watch that ends is continued from its last version. The copy stays as it is while the server is
+ * not reachable. The informer lists again when the server no longer knows the version, and after an
+ * outage, because the store may have been restored from a backup in which versions mean other
+ * changes.
  */
 export class Informer<T extends KubeObject = KubeObject> {
   readonly #options: InformerOptions<T>;
@@ -59,7 +64,7 @@ export class Informer<T extends KubeObject = KubeObject> {
   readonly #listeners = new Set<(change: ObjectChange<T>) => void>();
   readonly #listed = Promise.withResolvers<void>();
   #hasSynced = false;
-  /** Where the watch goes on; undefined: a list is needed. */
+  /** The version from which the watch continues. Undefined if a list is needed. */
   #version: string | undefined;
   #problem: string | undefined;
 
@@ -76,12 +81,12 @@ export class Informer<T extends KubeObject = KubeObject> {
     return this.#options.collection;
   }
 
-  /** Whether a list has been read once, so that what is not here did not exist. */
+  /** Whether a list has been read once, so that an object that is not here did not exist. */
   get hasSynced(): boolean {
     return this.#hasSynced;
   }
 
-  /** Why it does not follow the server at the moment, in a sentence. */
+  /** Why the informer does not follow the server at the moment. Undefined if it does. */
   get problem(): string | undefined {
     return this.#problem;
   }
@@ -103,16 +108,16 @@ export class Informer<T extends KubeObject = KubeObject> {
     return this.#store.list();
   }
 
-  /** The objects that an indexer files under `value`. @throws Error there is no such index */
+  /** The objects with this value in an index. @throws Error if there is no such index */
   byIndex(index: string, value: string): readonly T[] {
     return this.#store.byIndex(index, value);
   }
 
   /**
-   * Calls `listener` with each change, after it is in the copy, in order; of several changes during an outage with their sum. A listener
-   * that comes late is told of what is there already.
+   * Calls `listener` with each change, in order, after the copy has changed. Several changes during
+   * an outage are one change. A new listener is called for all existing objects.
    *
-   * @returns takes the listener away; idempotent
+   * @returns a function that removes the listener. Idempotent.
    */
   onChange(listener: (change: ObjectChange<T>) => void): () => void {
     this.#listeners.add(listener);
@@ -126,30 +131,30 @@ export class Informer<T extends KubeObject = KubeObject> {
     return unlessAborted(this.#listed.promise, signal);
   }
 
-  /** Follows the server until `signal` aborts; never rejects. At most one run at a time. */
+  /** Follows the server until `signal` aborts. Never rejects. Only one run at a time. */
   async run(signal: AbortSignal): Promise<void> {
     const resync = this.#startResync();
     try {
-      while (!signal.aborted) await this.#turn(signal);
+      while (!signal.aborted) await this.#listAndWatch(signal);
     } finally {
       resync?.cancel();
     }
   }
 
-  /** One list, where it is needed, and one watch; then a pause, unless the watch was a long one. */
-  async #turn(signal: AbortSignal): Promise<void> {
+  /** Lists if needed, watches once, and waits if the watch failed or was short. */
+  async #listAndWatch(signal: AbortSignal): Promise<void> {
     const startedMs = this.#clock.now();
     let thrown: unknown;
     try {
       this.#version ??= await this.#relist(signal);
-      await this.#follow(this.#version, signal);
+      await this.#watch(this.#version, signal);
     } catch (failure) {
       thrown = failure;
     }
     if (signal.aborted) return;
     const wasLong = this.#clock.now() - startedMs >= shortWatchMs;
     if (isKubeError(thrown, 'gone') || isOutage(thrown)) this.#version = undefined;
-    if (thrown !== undefined && !isKubeError(thrown, 'gone')) this.#troubled(thrown);
+    if (thrown !== undefined && !isKubeError(thrown, 'gone')) this.#reportProblem(thrown);
     if (wasLong) this.#backoff.reset();
     if (wasLong && thrown === undefined) return;
     const atLeastMs = thrown instanceof KubeError ? thrown.retryAfterMs : undefined;
@@ -171,17 +176,17 @@ export class Informer<T extends KubeObject = KubeObject> {
     return resourceVersion;
   }
 
-  async #follow(resourceVersion: string, signal: AbortSignal): Promise<void> {
+  async #watch(resourceVersion: string, signal: AbortSignal): Promise<void> {
     const { api, collection, labelSelector, fieldSelector } = this.#options;
     const options = { signal, resourceVersion, labelSelector, fieldSelector };
     for await (const event of api.watch<T>(collection, options)) {
       this.#version = this.#take(event) ?? this.#version;
-      this.#recovered();
+      this.#reportRecovery();
     }
-    this.#recovered();
+    this.#reportRecovery();
   }
 
-  /** @returns the version that has been reached */
+  /** @returns the version after the event */
   #take(event: WatchEvent<T>): string | undefined {
     if (event.type === 'bookmark') return event.resourceVersion;
     const { object } = event;
@@ -227,8 +232,8 @@ export class Informer<T extends KubeObject = KubeObject> {
     }
   }
 
-  #troubled(thrown: unknown): void {
-    // The first time a person may want to know; afterwards only what else it is.
+  #reportProblem(thrown: unknown): void {
+    // The first problem is a warning. Other problems of the same outage are details.
     const sentence = describeError(thrown);
     if (this.#problem === undefined) this.#log.warn('informer lost the server', { error: thrown });
     else if (this.#problem !== sentence)
@@ -236,7 +241,7 @@ export class Informer<T extends KubeObject = KubeObject> {
     this.#problem = sentence;
   }
 
-  #recovered(): void {
+  #reportRecovery(): void {
     if (this.#problem === undefined) return;
     this.#problem = undefined;
     this.#log.info('informer follows the server again', { objects: this.#store.size });
@@ -244,8 +249,10 @@ export class Informer<T extends KubeObject = KubeObject> {
 }
 
 /**
- * Whether the server may have another history now, such as that of a backup: it gave no answer, or its watch broke off and did not end in
- * order. A watch from a version that the server has not reached yet brings nothing, and no error. A server that asks for patience is no outage.
+ * Whether the server's history may have changed, for example by a restored backup: there was no
+ * answer, or a watch broke off. A watch from a version that the server has not reached yet brings
+ * neither events nor an error, so a list is needed. A server that asks for a later retry (429) has
+ * no outage.
  */
 function isOutage(thrown: unknown): boolean {
   if (!(thrown instanceof KubeError) || thrown.status === 429) return false;

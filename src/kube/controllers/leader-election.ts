@@ -9,16 +9,24 @@ import { find } from '../client/kube-ref.ts';
 export interface LeaderElectionOptions {
   readonly api: KubeApi;
   readonly lease: { readonly namespace: string; readonly name: string };
-  /** Who we are: unique for each process, such as pod name and a random part. */
+  /** Unique for each process, such as the pod's name and a random part. */
   readonly identity: string;
-  /** How long others wait after the last renewal that they saw, in milliseconds (default 15_000). */
+  /**
+   * How long other candidates wait after the last renewal that they saw, in milliseconds (default
+   * 15_000).
+   */
   readonly leaseMs?: number | undefined;
-  /** How long a leader tries to renew before it stops leading (default 10_000); less than `leaseMs`, by what it needs to stop. */
+  /**
+   * How long a leader tries to renew before it stops leading, in milliseconds (default 10_000).
+   * Less than `leaseMs`, by the time that it needs to stop.
+   */
   readonly renewWithinMs?: number | undefined;
-  /** Between attempts, to renew or to get it (default 2_000). */
+  /** Time between attempts to renew or to acquire the Lease, in milliseconds (default 2_000). */
   readonly retryEveryMs?: number | undefined;
   readonly clock?: Clock | undefined;
-  /** What time it is, for people who read the Lease (default: the system's). Nothing is decided by it. */
+  /**
+   * The time of day for people who read the Lease (default: the system's). Nothing depends on it.
+   */
   readonly wallClock?: (() => Date) | undefined;
   /** Uniform random number in [0, 1) (default Math.random). */
   readonly random?: (() => number) | undefined;
@@ -38,8 +46,9 @@ interface LeaseSpec {
 }
 
 /**
- * One leader among several processes, by a Lease, as client-go does it: clocks are not compared, a holder's time runs from when we saw it
- * renew. Two may lead for a moment if a process stands still for longer than the lease: writes must bear that.
+ * Elects one leader among several processes with a Lease, as client-go does. Clocks are not
+ * compared: a holder's time runs from the moment when we saw its renewal. Two processes can lead
+ * for a moment if the first was stopped for longer than the lease, so writes must be safe then.
  */
 export class LeaderElection {
   readonly #options: LeaderElectionOptions;
@@ -72,17 +81,18 @@ export class LeaderElection {
     return this.#isLeading;
   }
 
-  /** Who holds the Lease, as far as we saw. */
+  /** The last holder of the Lease that we saw. */
   get leader(): string | undefined {
     return this.#seen?.lease.spec?.holderIdentity || undefined;
   }
 
   /**
-   * Waits to lead, calls `lead`, and again whenever the lead was lost, until `signal` aborts; the Lease is given back then, when
-   * `lead` has ended.
+   * Acquires the Lease and calls `lead`, again after each loss of the Lease, until `signal` aborts.
+   * Then, when `lead` has ended, releases the Lease.
    *
-   * @param lead must end soon after its signal aborts: others begin `leaseMs - renewWithinMs` later. When it ends by itself, or
-   *   rejects, the Lease is given back and run ends with it.
+   * @param lead must end soon after its signal aborts, because others begin `leaseMs -
+   *   renewWithinMs` later. When it ends by itself, or rejects, the Lease is released and `run`
+   *   ends in the same way.
    */
   async run(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -95,13 +105,13 @@ export class LeaderElection {
         isOver.value = true;
         over.abort();
       });
-      // Handled below; without this a rejection during the wait would count as nobody's.
+      // Handled below. Without this, a rejection during the wait would be unhandled.
       led.catch(() => {});
       const lost = await this.#renew(AbortSignal.any([signal, over.signal]));
       this.#isLeading = false;
-      if (lost) this.#log.warn('lost the lead', { holder: this.leader });
+      if (lost) this.#log.warn('lost the lease', { holder: this.leader });
       const ownEnd = isOver.value;
-      over.abort(new Error('the lead was lost'));
+      over.abort(new Error('the lease was lost'));
       try {
         await led;
       } catch (thrown) {
@@ -120,13 +130,13 @@ export class LeaderElection {
         this.#isLeading = true;
         return;
       }
-      // Spread, so that those who wait do not all write at once.
+      // A random delay, so that candidates do not all write at once.
       const delayMs = this.#retryEveryMs * (1 + 1.2 * this.#random());
       await sleep(this.#clock, delayMs, signal).catch(() => {});
     }
   }
 
-  /** Renews until `signal` aborts. @returns whether the lead was lost before that */
+  /** Renews until `signal` aborts. @returns whether the lease was lost before that */
   async #renew(signal: AbortSignal): Promise<boolean> {
     let renewedMs = this.#clock.now();
     for (;;) {
@@ -146,15 +156,17 @@ export class LeaderElection {
     return this.leader !== undefined && this.leader !== this.#options.identity;
   }
 
-  /** Tries to get or to keep the Lease. What goes wrong is said in the log: there is another attempt soon. */
+  /**
+   * Tries to acquire or renew the Lease once. Logs errors, because another attempt follows soon.
+   */
   async #attempt(signal: AbortSignal, timeoutMs: number): Promise<boolean> {
     try {
       return await this.#tryOnce({ signal, timeoutMs });
     } catch (thrown) {
       if (signal.aborted) return false;
-      // Whoever was faster is seen by the next look.
+      // Another candidate was faster.
       if (isKubeError(thrown, 'conflict', 'already_exists'))
-        await this.#look({ signal, timeoutMs });
+        await this.#refresh({ signal, timeoutMs });
       else this.#log.warn('leader election failed', { error: thrown });
       return false;
     }
@@ -162,19 +174,20 @@ export class LeaderElection {
 
   async #tryOnce(call: { signal: AbortSignal; timeoutMs: number }): Promise<boolean> {
     const { api, identity } = this.#options;
-    // A leader writes what it wrote last; that nobody else did is what the version says.
+    // The leader reuses its last Lease. `resourceVersion` makes the write fail if another process
+    // changed it.
     const known = this.#isLeading ? this.#seen?.lease : await this.#read(call);
     if (known === undefined) {
-      this.#saw(await api.create<Lease>(this.#leaseBy(undefined), call));
+      this.#remember(await api.create<Lease>(this.#renewed(undefined), call));
       return true;
     }
     const holder = known.spec?.holderIdentity;
     if (holder && holder !== identity && this.#isValid()) return false;
-    this.#saw(await api.update<Lease>(this.#leaseBy(known), call));
+    this.#remember(await api.update<Lease>(this.#renewed(known), call));
     return true;
   }
 
-  async #look(call: { signal: AbortSignal; timeoutMs: number }): Promise<void> {
+  async #refresh(call: { signal: AbortSignal; timeoutMs: number }): Promise<void> {
     try {
       await this.#read(call);
     } catch (thrown) {
@@ -186,16 +199,16 @@ export class LeaderElection {
     const { api, lease } = this.#options;
     const found = await find<Lease>(api, { ...leaseKind, ...lease }, call);
     if (found === undefined) this.#seen = undefined;
-    else this.#saw(found);
+    else this.#remember(found);
     return found;
   }
 
-  #saw(lease: Lease): void {
+  #remember(lease: Lease): void {
     if (this.#seen?.lease.metadata.resourceVersion === lease.metadata.resourceVersion) return;
     this.#seen = { lease, atMs: this.#clock.now() };
   }
 
-  /** Whether the holder that we saw may still lead. */
+  /** Whether the last holder that we saw may still lead. */
   #isValid(): boolean {
     if (this.#seen === undefined) return false;
     const { lease, atMs } = this.#seen;
@@ -203,7 +216,7 @@ export class LeaderElection {
     return this.#clock.now() < atMs + durationMs;
   }
 
-  #leaseBy(before: Lease | undefined): Lease {
+  #renewed(before: Lease | undefined): Lease {
     const { identity, lease } = this.#options;
     const now = this.#now();
     const isOurs = before?.spec?.holderIdentity === identity;
@@ -221,7 +234,7 @@ export class LeaderElection {
     };
   }
 
-  /** Lets the next one begin at once. */
+  /** Releases the Lease, so that another candidate can lead at once. */
   async #release(): Promise<void> {
     const lease = this.#seen?.lease;
     if (lease?.spec?.holderIdentity !== this.#options.identity) return;
@@ -231,14 +244,14 @@ export class LeaderElection {
     };
     try {
       const call = { signal: new AbortController().signal, timeoutMs: this.#retryEveryMs };
-      this.#saw(await this.#options.api.update<Lease>(released, call));
-      this.#log.info('gave the lead back');
+      this.#remember(await this.#options.api.update<Lease>(released, call));
+      this.#log.info('released the lease');
     } catch (error) {
-      this.#log.warn('the lead could not be given back, it ends by itself', { error });
+      this.#log.warn('could not release the lease; it will expire', { error });
     }
   }
 
-  /** RFC 3339 with microseconds, as the API wants it. */
+  /** RFC 3339 with microseconds, as the API requires. */
   #now(): string {
     return this.#wallClock().toISOString().replace('Z', '000Z');
   }

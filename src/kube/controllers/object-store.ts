@@ -1,12 +1,12 @@
 import type { KubeObject } from '../client/kube-object.ts';
 import { keyOf } from '../client/kube-ref.ts';
 
-/** By name of the index, the values under which an object is found. */
+/** For each index, a function that returns an object's values. */
 export type Indexers<T extends KubeObject> = Readonly<
   Record<string, (object: T) => readonly string[]>
 >;
 
-/** Objects by key and by the values of indexes. */
+/** Objects by key and by values of indexes. */
 export class ObjectStore<T extends KubeObject> {
   readonly #objects = new Map<string, T>();
   readonly #indexers: Indexers<T>;
@@ -33,14 +33,14 @@ export class ObjectStore<T extends KubeObject> {
     return [...this.#objects.values()];
   }
 
-  /** @throws Error there is no such index */
+  /** @throws Error if there is no such index */
   byIndex(index: string, value: string): readonly T[] {
     const values = this.#indexes.get(index);
     if (values === undefined) throw new Error(`there is no index ${index}`);
     return Array.from(values.get(value) ?? [], (key) => this.#objects.get(key)!);
   }
 
-  /** @returns what was there before */
+  /** @returns the object before */
   set(object: T): T | undefined {
     const key = keyOf(object);
     const old = this.delete(key);
@@ -55,7 +55,7 @@ export class ObjectStore<T extends KubeObject> {
     return old;
   }
 
-  /** @returns what was there */
+  /** @returns the deleted object */
   delete(key: string): T | undefined {
     const old = this.#objects.get(key);
     if (old === undefined) return undefined;

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../base/clock.ts';
 
 export interface WorkQueueOptions {
   readonly clock: Clock;
-  /** Between attempts at one key (default: 500 ms, doubled up to 5 min, jittered). */
+  /** Delays between attempts at one key (default: 500 ms, doubled up to 5 min, jittered). */
   readonly backoff?: BackoffOptions | undefined;
 }
 
@@ -13,16 +13,17 @@ interface Delayed {
 }
 
 /**
- * Keys that wait to be worked on, each at most once. A key that is being worked on is not given out a second time: added meanwhile,
- * it is queued when its worker is done. So a worker sees a state that is at least as new as the last `add`.
+ * A queue of keys in which each key occurs once. Two workers never have the same key: a key that is
+ * added while a worker has it is queued when the worker is done. So a worker sees a state that is
+ * at least as new as the last `add`.
  */
 export class WorkQueue {
   readonly #clock: Clock;
   readonly #backoffOptions: BackoffOptions;
-  /** In the order in which they are given out. */
+  /** In the order of `take`. */
   readonly #ready = new Set<string>();
   readonly #running = new Set<string>();
-  /** Added while they were running. */
+  /** Keys that were added while a worker had them. */
   readonly #again = new Set<string>();
   readonly #delayed = new Map<string, Delayed>();
   readonly #failing = new Map<string, { readonly backoff: Backoff; attempts: number }>();
@@ -39,12 +40,12 @@ export class WorkQueue {
     return this.#ready.size;
   }
 
-  /** Keys whose time has not come. */
+  /** Keys that wait for their delay. */
   get delayed(): number {
     return this.#delayed.size;
   }
 
-  /** Keys that are being worked on. */
+  /** Keys that workers have. */
   get running(): number {
     return this.#running.size;
   }
@@ -54,7 +55,7 @@ export class WorkQueue {
     return this.#failing.size;
   }
 
-  /** Attempts that failed since the last success. */
+  /** Failed attempts since the last success. */
   attemptsOf(key: string): number {
     return this.#failing.get(key)?.attempts ?? 0;
   }
@@ -69,7 +70,7 @@ export class WorkQueue {
     this.#wakeOne();
   }
 
-  /** Adds the key `delayMs` from now, or sooner where that was asked for before. */
+  /** Adds the key after `delayMs`, or sooner if an earlier call asked for that. */
   addAfter(key: string, delayMs: number): void {
     if (this.#isClosed) return;
     const dueMs = this.#clock.now() + delayMs;
@@ -84,9 +85,9 @@ export class WorkQueue {
   }
 
   /**
-   * An attempt failed: adds the key after a delay that grows with every attempt until `succeeded`.
+   * Adds the key of a failed attempt after a delay that grows with every attempt until `succeeded`.
    *
-   * @param atLeastMs what somebody asked for
+   * @param atLeastMs the least delay, for example of a Retry-After
    * @returns the delay
    */
   retry(key: string, atLeastMs = 0): number {
@@ -101,12 +102,15 @@ export class WorkQueue {
     return delayMs;
   }
 
-  /** The next failure of this key is its first. */
+  /** Resets the delay of a key. */
   succeeded(key: string): void {
     this.#failing.delete(key);
   }
 
-  /** The next key, when there is one; `done` must follow. Undefined: the queue was closed. */
+  /**
+   * Resolves with the next key, for which `done` must be called, or with undefined when the queue
+   * is closed.
+   */
   async take(): Promise<string | undefined> {
     while (!this.#isClosed) {
       const [key] = this.#ready;
@@ -120,13 +124,16 @@ export class WorkQueue {
     return undefined;
   }
 
-  /** The worker has ended with this key. */
+  /** The worker has finished this key. */
   done(key: string): void {
     this.#running.delete(key);
     if (this.#again.delete(key)) this.add(key);
   }
 
-  /** Gives nothing out any more and forgets what waits: a next process finds it by itself. Idempotent. */
+  /**
+   * Returns no more keys and drops all waiting keys, which the next process finds by itself.
+   * Idempotent.
+   */
   close(): void {
     this.#isClosed = true;
     for (const { timer } of this.#delayed.values()) timer.cancel();

@@ -121,7 +121,7 @@ describe('the CA in a pod', () => {
     expect((await config.endpoint()).token?.reveal()).toBe('another token');
     expect(ca.stale).toBe(true);
     expect(lines).toMatchObject([
-      { what: "CA of the pod's ServiceAccount", why: expect.stringContaining('it is empty') },
+      { what: "CA of the pod's ServiceAccount", error: expect.stringContaining('it is empty') },
     ]);
   });
 
