@@ -2,7 +2,10 @@ import { printableFields } from '../../base/log/log-fields.ts';
 import type { LogFields, Logger } from '../../base/log/logger.ts';
 import { logLevels, type LogLevel } from '../../base/log/log-level.ts';
 
-/** Writes one JSON object per line to the console, from which the runtime collects logs. It never blocks. */
+/**
+ * Writes one JSON object per line to the console, from which the runtime collects logs. It never
+ * blocks.
+ */
 export function createConsoleLogger(level: LogLevel, fields: LogFields = {}): Logger {
   const own = printableFields(fields);
   const least = logLevels.indexOf(level);
