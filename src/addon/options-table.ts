@@ -3,8 +3,8 @@ import { processTable } from '../base/options/process-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
 import { ValueError } from '../base/value-error.ts';
 import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
-import type { TextCheck } from './api/field-problem.ts';
 import { parseListenAddress } from './listen-address.ts';
+import type { TextCheck } from './api/field-problem.ts';
 
 /** A parser that refuses what `check` finds wrong. The sentences of these checks name the text themselves, unless it is a secret. */
 const checked =
@@ -24,7 +24,7 @@ export const addonTable = {
     parse: parseListenAddress,
     placeholder: '[HOST]:PORT',
     default: ':58080',
-    help: 'Where metrics are served; without a host on every address, 0 for nowhere.',
+    help: 'The address of /metrics. Without a host: every address of the machine. 0: none.',
   },
   healthListen: {
     name: 'health-probe-bind-address',
@@ -32,17 +32,17 @@ export const addonTable = {
     parse: parseListenAddress,
     placeholder: '[HOST]:PORT',
     default: ':58081',
-    help: 'Where /healthz and /readyz are answered; without a host on every address, 0 for nowhere.',
+    help: 'The address of /healthz and /readyz. Without a host: every address of the machine. 0: none.',
   },
   leaderElect: {
     name: 'leader-elect',
     kind: 'boolean',
-    help: 'Work only while holding a lease, so that several can stand ready.',
+    help: 'Works only while this process holds a lease, so that several processes can be ready to take over.',
   },
   kubeconfig: {
     name: 'kubeconfig',
     kind: 'file',
-    help: 'How to reach the hub from outside of it. In a pod the ServiceAccount is used.',
+    help: 'A kubeconfig for the hub, outside a pod. In a pod, the ServiceAccount is used.',
   },
 } as const satisfies OptionsTable;
 
@@ -51,7 +51,7 @@ export const addonCertificatesTable = {
     name: 'signer-secret-namespace',
     kind: 'dnsLabel',
     default: 'default',
-    help: 'The namespace of the Secrets that hold CA keys.',
+    help: 'The namespace of the Secrets with the private keys of the CAs.',
   },
   signerSecretName: {
     name: 'signer-secret-name',
@@ -59,7 +59,7 @@ export const addonCertificatesTable = {
     parse: parseObjectName,
     placeholder: 'NAME',
     default: 'cluster-proxy-signer',
-    help: 'The Secret with the CA of brokers and konnectivity clients. It is made where there is none.',
+    help: 'The Secret with the CA of brokers and konnectivity clients. It is created when it does not exist.',
   },
 } as const satisfies OptionsTable;
 
@@ -68,31 +68,31 @@ export const addonAgentTable = {
     name: 'agent-image-name',
     kind: 'string',
     placeholder: 'IMAGE',
-    help: 'The image of agents. The default is the image that the ManagedProxyConfiguration names.',
+    help: 'The image of agents. Default: the image in the ManagedProxyConfiguration.',
   },
   agentInstallNamespace: {
     name: 'agent-install-namespace',
     kind: 'dnsLabel',
     default: defaultInstallNamespace,
-    help: 'Where agents are installed, unless an AddOnDeploymentConfig names another namespace.',
+    help: 'The namespace of agents, unless an AddOnDeploymentConfig names another namespace.',
   },
   enableKubeApiProxy: {
     name: 'enable-kube-api-proxy',
     kind: 'boolean',
     default: 'true',
-    help: 'Whether the name of a cluster leads to its kube-apiserver. Otherwise agents reach only what spec.proxyAgent.allow names; an AddOnDeploymentConfig may say otherwise.',
+    help: 'Whether the name of a cluster leads to its kube-apiserver. If false, clients reach only the destinations in spec.proxyAgent.allow. An AddOnDeploymentConfig can override this.',
   },
   enableServiceProxy: {
     name: 'enable-service-proxy',
     kind: 'boolean',
     default: 'true',
-    help: 'Accepted for the sake of existing deployments: there is no user-server yet, so it does nothing.',
+    help: 'Accepted for compatibility. It has no effect, because there is no user-server yet.',
   },
   enableNetworkPolicies: {
     name: 'enable-network-policies',
     kind: 'boolean',
     default: 'false',
-    help: 'Make NetworkPolicies for brokers and agents.',
+    help: 'Creates NetworkPolicies for brokers and agents.',
   },
   apiServerPorts: {
     name: 'api-server-ports',
@@ -100,14 +100,14 @@ export const addonAgentTable = {
     min: 1,
     max: 65_535,
     repeatable: true,
-    help: 'A TCP port at which the kube-apiservers of the hub and of managed clusters listen: NetworkPolicies allow egress to it. Without one they allow every TCP port.',
+    help: 'A TCP port of the kube-apiservers of the hub and of managed clusters. NetworkPolicies allow egress to it. Default: every TCP port.',
   },
   imagePullPolicy: {
     name: 'image-pull-policy',
     kind: 'choice',
     choices: ['Always', 'IfNotPresent', 'Never'],
     default: 'IfNotPresent',
-    help: 'Of the brokers: Always, IfNotPresent or Never.',
+    help: 'The image pull policy of brokers: Always, IfNotPresent or Never.',
   },
   imagePullSecrets: {
     name: 'image-pull-secrets',
@@ -115,14 +115,14 @@ export const addonAgentTable = {
     parse: parseObjectName,
     placeholder: 'NAME',
     repeatable: true,
-    help: 'A Secret beside the brokers that their image is pulled with.',
+    help: 'A Secret in the namespace of the brokers with credentials for their image registry.',
   },
   featureGates: {
     name: 'feature-gates',
     kind: 'string',
     placeholder: 'NAME=BOOL',
     repeatable: true,
-    help: 'Switches of what is not settled: ClusterProfile=true is accepted and does nothing yet.',
+    help: 'Switches for features that may still change. ClusterProfile=true is accepted and has no effect yet.',
   },
 } as const satisfies OptionsTable;
 
@@ -133,21 +133,21 @@ export const addonRedisTable = {
     kind: 'parsed',
     parse: parseRedisUrl,
     placeholder: 'URL',
-    help: 'The Redis of several brokers, without password. The ManagedProxyConfiguration may name another.',
+    help: 'The Redis that the brokers share, without a password. The ManagedProxyConfiguration can name another Redis.',
   },
   redisSecretName: {
     name: 'redis-secret-name',
     kind: 'parsed',
     parse: parseObjectName,
     placeholder: 'NAME',
-    help: 'Instead of --redis-url: a Secret beside the brokers with the whole URL, password included, in its key url.',
+    help: 'A Secret in the namespace of the brokers, instead of --redis-url. Its key `url` has the whole URL, including a password.',
   },
   redisCaSecretName: {
     name: 'redis-ca-secret-name',
     kind: 'parsed',
     parse: parseObjectName,
     placeholder: 'NAME',
-    help: 'A Secret beside the brokers whose key ca.crt is trusted for rediss://.',
+    help: 'A Secret in the namespace of the brokers. CA certificates in its key ca.crt are trusted for rediss://.',
   },
 } as const satisfies OptionsTable;
 

@@ -18,7 +18,6 @@ import {
 } from './feature-gates.ts';
 import { addonProcessTable, allAddonTable } from './options-table.ts';
 import type { RedisSpec } from './configuration/spec.ts';
-import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
 import { brokerPassthroughTable } from '../base/options/passthrough-options.ts';
 
 type AddonValues = OptionsOf<typeof allAddonTable>;

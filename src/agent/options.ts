@@ -1,15 +1,15 @@
 import { hostname } from 'node:os';
-import { type OptionsDraft, readOptions, omitOptions } from '../base/options/read-options.ts';
+import { type HostWithOptionalPort, isLoopback } from '../base/net/host-port.ts';
 import {
-  brokerLinkTable,
-  checkBrokerLink,
   type BrokerAccess,
   brokerAccess,
+  brokerLinkTable,
+  checkBrokerLink,
 } from '../base/options/broker-link-options.ts';
-import { processId, type ProgramOptions } from '../base/options/process-options.ts';
-import type { Env, OptionsTable, OptionsOf } from '../base/options/option-table.ts';
-import { type HostWithOptionalPort, isLoopback } from '../base/net/host-port.ts';
+import type { Env, OptionsOf, OptionsTable } from '../base/options/option-table.ts';
 import { agentPassthroughTable } from '../base/options/passthrough-options.ts';
+import { processId, type ProgramOptions } from '../base/options/process-options.ts';
+import { omitOptions, type OptionsDraft, readOptions } from '../base/options/read-options.ts';
 import { ValueError } from '../base/value-error.ts';
 
 /** A Service of the hub cluster, written `NAMESPACE/SCHEME:SERVICE:PORTNAME`. */
@@ -35,19 +35,19 @@ export const agentLinkTable = {
     kind: 'parsed',
     parse: parseHubService,
     placeholder: 'NAMESPACE/SCHEME:SERVICE:PORT',
-    help: 'Instead of --broker-url: the Service of the broker, reached through the kube-apiserver of the hub with --hub-kubeconfig.',
+    help: 'The Service of the broker on the hub, instead of --broker-url. The agent reaches it through the kube-apiserver of the hub and needs --hub-kubeconfig.',
   },
   hubKubeconfig: {
     name: 'hub-kubeconfig',
     kind: 'string',
     placeholder: 'FILE',
-    help: 'A kubeconfig for the hub, read again when it changes. The agent shows its token to the broker if it has no certificate.',
+    help: 'A kubeconfig for the hub. The file is read again when it changes. Without --certificate-dir, its token is also the credential for the broker.',
   },
   certificateDir: {
     name: 'certificate-dir',
     kind: 'string',
     placeholder: 'DIR',
-    help: 'Holds tls.crt and tls.key of the registration with the hub: shown to the broker, and read again at every connect.',
+    help: 'A directory with tls.crt and tls.key from the registration with the hub. They are the credential for the broker and are read again at every connect.',
   },
   ...otherLinkTable,
 } as const satisfies OptionsTable;
@@ -59,12 +59,12 @@ export const agentHealthTable = {
     kind: 'parsed',
     parse: parseLeaseName,
     placeholder: 'NAMESPACE/NAME',
-    help: 'A Lease in the cluster that this runs in, renewed every minute while the broker answers through a tunnel.',
+    help: 'A Lease in the cluster in which the agent runs. The agent renews it every minute while the broker answers through a tunnel.',
   },
   statusListen: {
     name: 'status-listen',
     kind: 'hostPort',
-    help: 'Serves /healthz, /readyz (a tunnel is established) and /metrics over plain HTTP, for probes.',
+    help: 'The address of /healthz, /readyz (at least one tunnel is established) and /metrics, over plain HTTP. Default: none.',
   },
 } as const satisfies OptionsTable;
 
@@ -75,26 +75,26 @@ export const agentTable = {
     name: 'cluster',
     kind: 'clusterName',
     required: true,
-    help: 'The cluster that this agent speaks for, as its token names it.',
+    help: 'The name of the cluster in which the agent runs, as in its token or certificate.',
   },
   installNamespace: {
     name: 'install-namespace',
     kind: 'dnsLabel',
-    help: 'The namespace that this runs in: CLUSTER.NAMESPACE then is a destination like CLUSTER. No other namespace is.',
+    help: 'The namespace in which the agent runs. Clients can then write CLUSTER.NAMESPACE instead of CLUSTER.',
   },
   agentId: {
     name: 'agent-id',
     kind: 'string',
     placeholder: 'ID',
     default: { help: 'the host name and random letters', make: () => processId(hostname()) },
-    help: 'Names this process among the agents of the cluster.',
+    help: 'The name of this process among the agents of the cluster. It must be unique.',
   },
   ...agentPassthroughTable,
   enableKubeApiProxy: {
     name: 'enable-kube-api-proxy',
     kind: 'boolean',
     default: 'true',
-    help: 'Whether the name of the cluster leads to --kube-apiserver. Otherwise only what --allow names is reached.',
+    help: 'Whether the name of the cluster leads to --kube-apiserver. If false, clients reach only the destinations of --allow.',
   },
 } as const satisfies OptionsTable;
 

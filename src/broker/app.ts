@@ -2,6 +2,7 @@ import { Hono, type Context } from 'hono';
 import { formatTime, timeHeader } from '../base/time-header.ts';
 import type { Clock } from '../base/clock.ts';
 import { isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
+import type { LogFields } from '../base/log/log-field.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import { Admission, type AdmissionLimits, isRefusal, type Refusal } from './admission.ts';
@@ -85,7 +86,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
 
   const peerOf = (c: Context<Env>): Peer => c.env.peer ?? unknownPeer;
 
-  const reject = (c: Context<Env>, rejection: Rejection, fields: Record<string, unknown> = {}) => {
+  const reject = (c: Context<Env>, rejection: Rejection, fields: LogFields = {}) => {
     const { status, code, message } = rejection;
     rejections.add(status);
     log.warn('connection refused', { path: c.req.path, status, code, error: message, ...fields });

@@ -10,30 +10,31 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
 
-/** What a stop may take, in milliseconds: reconciles that run are waited for, and then the lead is given back. */
+/** How long a stop may take, in milliseconds: the program waits for running reconciles and then releases its lease. */
 const drainTimeoutMs = 8_000;
 
 export const addonCommand: Command = {
   name: 'addon',
-  summary: 'manage brokers, agents and certificates on a hub of Open Cluster Management',
+  summary: 'run the addon manager of an Open Cluster Management hub: deploy brokers and agents',
   about:
-    'Runs on the hub. It keeps everything that the ManagedProxyConfiguration cluster-proxy asks for: brokers and their certificates, ' +
-    'and an agent in every cluster that has the addon. POD_NAMESPACE must name the namespace that it runs in, and POD_NAME may name ' +
-    'this process. Several may run; with --leader-elect one of them works. The flags are those of Cluster Proxy; those of klog are accepted with a warning.',
+    'The addon manager runs on an Open Cluster Management hub. It deploys what the ManagedProxyConfiguration cluster-proxy ' +
+    'describes: brokers, their certificates, and an agent in every cluster that has the addon. POD_NAMESPACE must hold the ' +
+    'namespace of the process, and POD_NAME can hold its name. Several addon managers may run if they use --leader-elect. ' +
+    'The flags are those of the Cluster Proxy manager. Flags of klog are accepted with a warning.',
   groups: [
-    { title: 'Where it runs', table: addonTable },
+    { title: 'The addon manager', table: addonTable },
     { title: 'Certificates', table: addonCertificatesTable },
-    { title: 'What it deploys', table: addonAgentTable },
+    { title: 'Brokers and agents', table: addonAgentTable },
     { title: 'Redis', table: addonRedisTable },
     { title: 'The process', table: addonProcessTable },
   ],
   examples: [
     {
-      says: 'as the chart starts it, in a pod beside others',
+      title: 'one of several addon managers on the hub, as the chart starts it',
       line: 'culvert addon --leader-elect --signer-secret-namespace open-cluster-management-addon --redis-url redis://cluster-proxy-redis:6379',
     },
     {
-      says: 'from outside of the hub, as a look at what it does',
+      title: 'an addon manager outside the hub, to see what it does',
       line: 'POD_NAMESPACE=open-cluster-management-addon culvert addon --kubeconfig hub.kubeconfig --signer-secret-namespace open-cluster-management-addon',
     },
   ],

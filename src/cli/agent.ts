@@ -14,14 +14,14 @@ const { enableKubeApiProxy, dialTimeoutMs, tunnels } = agentTable;
 
 export const agentCommand: Command = {
   name: 'agent',
-  summary: 'connect a cluster to a broker, from inside the cluster',
+  summary: 'run an agent: connect the cluster in which it runs to a broker',
   about:
-    'Runs in a cluster and makes one outbound WebSocket connection to a broker. Streams that arrive through it are ' +
-    'connected to the kube-apiserver and to the destinations named by --allow, and to nothing else: the hub cannot widen ' +
-    'that list. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured on the way to the broker. Run several for availability.',
+    'An agent runs in a managed cluster and makes outbound WebSocket connections to a broker. Through them, clients reach ' +
+    'the kube-apiserver of the cluster and the destinations of --allow, and nothing else. The hub cannot extend that list. ' +
+    'HTTP_PROXY, HTTPS_PROXY and NO_PROXY apply to the connections to the broker. Run several agents for availability.',
   groups: [
     {
-      title: 'What it serves',
+      title: 'The cluster',
       table: {
         cluster,
         installNamespace,
@@ -33,16 +33,16 @@ export const agentCommand: Command = {
       },
     },
     { title: 'The broker', table: { ...agentLinkTable, tunnels } },
-    { title: 'Health', table: agentHealthTable },
+    { title: 'Health and metrics', table: agentHealthTable },
     { title: 'The process', table: processTable },
   ],
   examples: [
     {
-      says: 'serve the kube-apiserver of the cluster it runs in',
+      title: 'an agent for the kube-apiserver of the cluster in which it runs',
       line: 'culvert agent --broker-url wss://broker.example.com --cluster prod-1 --token-file /var/run/culvert/token',
     },
     {
-      says: 'serve one host besides, through the proxy that the network demands',
+      title: 'an agent that also serves one host, in a network with a proxy',
       line: 'HTTPS_PROXY=http://proxy:3128 culvert agent --broker-url wss://broker.example.com --cluster prod-1 --token-file token --allow db.internal:5432',
     },
   ],

@@ -9,23 +9,24 @@ import { runUntilStopped, together } from './run-until-stopped.ts';
 
 export const bridgeCommand: Command = {
   name: 'bridge',
-  summary: 'serve konnectivity clients near them, through a broker elsewhere',
+  summary: 'run a bridge: serve konnectivity clients through a broker in another place',
   about:
-    'Serves konnectivity clients as `culvert broker --konnectivity-listen` does, but from a process of its own: near its ' +
-    'clients, and connecting outbound to a broker that may be far away.',
+    'A bridge serves konnectivity clients, as `culvert broker --konnectivity-listen` does, but in a separate process. It runs ' +
+    'near its clients and connects outbound to a broker, which can be in another network.',
   groups: [
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'The broker', table: brokerLinkTable },
-    { title: 'How it is', table: bridgeStatusTable },
+    { title: 'Health and metrics', table: bridgeStatusTable },
     { title: 'The process', table: processTable },
   ],
   examples: [
     {
-      says: 'a Unix socket for the egress selector of a kube-apiserver whose nodes are the cluster prod-1',
+      title:
+        'a Unix socket for the egress selector of a kube-apiserver whose nodes are in the cluster prod-1',
       line: 'culvert bridge --broker-url wss://broker.example.com --token-file token --konnectivity-uds /run/culvert/konnectivity.sock --cluster prod-1',
     },
     {
-      says: 'plain gRPC on loopback, for a client on the same machine',
+      title: 'gRPC without TLS on loopback, for a client on the same machine',
       line: 'culvert bridge --broker-url wss://broker.example.com --token-file token --konnectivity-listen 127.0.0.1:8090',
     },
   ],

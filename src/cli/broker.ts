@@ -44,10 +44,10 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
 
 export const brokerCommand: Command = {
   name: 'broker',
-  summary: 'accept the tunnels of agents, and konnectivity clients beside them',
+  summary: 'run a broker: accept tunnels of agents, and serve konnectivity clients',
   about:
-    'Runs on the hub. Agents connect to --listen over WebSockets and are found there by the name of their cluster. Given ' +
-    '--konnectivity-listen or --konnectivity-uds it also serves konnectivity clients, unchanged, from the same process.',
+    'A broker runs on the hub. Agents connect to --listen over WebSockets, each for the cluster in which it runs. With ' +
+    '--konnectivity-listen or --konnectivity-uds, the process also serves konnectivity clients, which reach a cluster by its name.',
   groups: [
     { title: 'Agents and dialers', table: brokerTable },
     { title: 'Several replicas', table: replicaTable },
@@ -57,11 +57,11 @@ export const brokerCommand: Command = {
   ],
   examples: [
     {
-      says: 'behind an ingress that ends TLS, with tokens made by `culvert token`',
+      title: 'a broker behind an ingress that terminates TLS, with tokens from `culvert token`',
       line: 'culvert broker --listen 0.0.0.0:8080 --token-public-key culvert-token.key.pub',
     },
     {
-      says: 'with a front for konnectivity clients that hold a certificate of ca.crt',
+      title: 'a broker that also serves konnectivity clients with a certificate of ca.crt',
       line: 'culvert broker --listen 0.0.0.0:8080 --token-public-key culvert-token.key.pub --konnectivity-listen 0.0.0.0:8090 --konnectivity-tls-cert tls.crt --konnectivity-tls-key tls.key --konnectivity-client-ca ca.crt',
     },
   ],

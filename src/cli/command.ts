@@ -30,7 +30,8 @@ export interface OptionGroup {
 }
 
 export interface Example {
-  readonly says: string;
+  /** Completes the sentence "This starts ..." or "This prints ...". Shown as a comment above the line. */
+  readonly title: string;
   readonly line: string;
 }
 

@@ -11,7 +11,7 @@ const devTable = {
     name: 'listen',
     ...loopbackAddress,
     default: '127.0.0.1:8080',
-    help: 'Where agents connect; loopback only, no client is asked for credentials. Port 0 takes any free one.',
+    help: 'The address at which agents connect without credentials, on loopback. Port 0 takes any free port.',
   },
   ...localTable,
 } as const satisfies OptionsTable;
@@ -20,15 +20,15 @@ const connectTimeoutMs = 10_000;
 
 export const devCommand: Command = {
   name: 'dev',
-  summary: 'run everything on this machine, to try it out',
+  summary: 'run broker, agent and bridge on this machine, to try them',
   about:
-    'Runs broker, konnectivity front, one agent and a small HTTP server for it to reach, in one process on loopback, and ' +
-    'says what to try next. Nothing else is needed: no cluster, no Redis, no keys. Ctrl-C ends it.',
+    'Runs a broker, a konnectivity listener, an agent and a small HTTP server as its target, in one process on loopback, and ' +
+    'prints what to try next. It needs no cluster, no Redis and no keys. Ctrl-C ends it.',
   groups: [{ title: 'Options', table: devTable }],
   examples: [
-    { says: 'everything on its usual ports', line: 'culvert dev' },
+    { title: 'everything on the default ports', line: 'culvert dev' },
     {
-      says: 'beside another one',
+      title: 'a second instance on free ports',
       line: 'culvert dev --listen 127.0.0.1:0 --konnectivity-listen 127.0.0.1:0',
     },
   ],

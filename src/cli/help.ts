@@ -31,17 +31,17 @@ export function usageOf(option: Option): string {
 export function overview(commands: readonly Command[]): string {
   const longest = Math.max(...commands.map(({ name }) => name.length));
   return [
-    'culvert carries TCP streams into Kubernetes clusters that only allow outbound HTTPS.',
+    'culvert carries TCP connections into Kubernetes clusters that allow only outbound HTTPS.',
     '',
     'Usage: culvert COMMAND [OPTIONS]',
     '',
     ...commands.map(({ name, summary }) => `  ${name.padEnd(longest)}  ${summary}`),
     '',
-    'See it work on this machine:      culvert dev',
-    'Every option of a command:        culvert COMMAND --help',
+    'Try it on this machine:           culvert dev',
+    'Options of a command:             culvert COMMAND --help',
     '',
-    'An option can also be set in the environment: --drain-timeout 10s is CULVERT_DRAIN_TIMEOUT=10s.',
-    'Flags beat the environment, the environment beats defaults.',
+    'Every option is also an environment variable: --drain-timeout 10s is CULVERT_DRAIN_TIMEOUT=10s.',
+    'Flags override the environment, and the environment overrides defaults.',
     '',
   ].join('\n');
 }
@@ -56,7 +56,7 @@ export function commandHelp({ name, about, groups, examples }: Command): string 
     }
   }
   lines.push('', 'Examples:');
-  for (const { says, line } of examples) lines.push(`  # ${says}`, ...fold(line), '');
+  for (const { title, line } of examples) lines.push(`  # ${title}`, ...fold(line), '');
   return lines.join('\n');
 }
 
@@ -66,13 +66,15 @@ function facts(option: Option): string {
     option.required ? 'required' : '',
     defaultText === undefined ? '' : `default: ${defaultText}`,
     option.repeatable ? 'may be repeated' : '',
-    option.envOnly ? '' : `env: ${envOf(option)}${option.repeatable ? ' (commas between)' : ''}`,
+    option.envOnly
+      ? ''
+      : `env: ${envOf(option)}${option.repeatable ? ' (separated by commas)' : ''}`,
   ];
-  const said = parts.filter((part) => part !== '').join('; ');
-  return said === '' ? '' : `[${said}]`;
+  const text = parts.filter((part) => part !== '').join('; ');
+  return text === '' ? '' : `[${text}]`;
 }
 
-/** A command line too long to read is continued before its flags, as a shell takes it. */
+/** Splits a long command line before its flags, with a backslash at the end of each line but the last. */
 function fold(line: string): string[] {
   if (line.length + 2 <= width) return [`  ${line}`];
   return line

@@ -3,16 +3,16 @@ import { isCallerName, type TokenSubject } from '../base/tokens/token-subject.ts
 import { ConfigError } from '../base/options/option-problems.ts';
 import { readOptions } from '../base/options/read-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
+import { ValueError } from '../base/value-error.ts';
 import { Secret } from '../base/secret.ts';
 import type { Command, CommandIo } from './command.ts';
-import { ValueError } from '../base/value-error.ts';
 
 const defaultKey = 'culvert-token.key';
 const keyOption = {
   name: 'key',
   kind: 'file',
   default: defaultKey,
-  help: 'The private key (PEM) that `culvert token keygen` made.',
+  help: 'The private key (PEM) from `culvert token keygen`.',
 } as const;
 const ttlOption = {
   name: 'ttl',
@@ -29,7 +29,7 @@ const keygenTable = {
     kind: 'string',
     placeholder: 'FILE',
     default: defaultKey,
-    help: 'Where the private key is written. The public one gets the same name with .pub. Existing files are not replaced.',
+    help: 'The file for the private key. The public key gets the same name with .pub. Existing files are not replaced.',
   },
 } as const satisfies OptionsTable;
 
@@ -38,7 +38,7 @@ const agentTokenTable = {
     name: 'cluster',
     kind: 'clusterName',
     required: true,
-    help: 'The cluster that the holder may speak for, and no other.',
+    help: 'The cluster whose agents may use the token.',
   },
   ttlMs: ttlOption,
   key: keyOption,
@@ -51,7 +51,7 @@ const dialerTokenTable = {
     parse: parseCallerName,
     placeholder: 'NAME',
     required: true,
-    help: 'Who the holder is, in the logs of brokers and agents.',
+    help: 'The name of the owner in the logs of brokers and agents.',
   },
   ttlMs: ttlOption,
   key: keyOption,
@@ -59,14 +59,17 @@ const dialerTokenTable = {
 
 export const tokenKeygenCommand: Command = {
   name: 'token keygen',
-  summary: 'make the key pair that enrolment tokens are signed with',
+  summary: 'create the key pair that signs enrolment tokens',
   about:
-    'Makes an Ed25519 key pair. The private key signs enrolment tokens. Keep it safe, because its owner can speak for any ' +
-    'cluster. Brokers get the public key.',
+    'Creates an Ed25519 key pair. The private key signs enrolment tokens. Keep it secret, because its owner can issue tokens ' +
+    'for every cluster. Brokers need only the public key.',
   groups: [{ title: 'Options', table: keygenTable }],
   examples: [
-    { says: 'the first step of a new installation', line: 'culvert token keygen' },
-    { says: 'the next key, for rotation', line: 'culvert token keygen --key culvert-token-2.key' },
+    { title: 'the key pair of a new installation', line: 'culvert token keygen' },
+    {
+      title: 'another key pair, for rotation',
+      line: 'culvert token keygen --key culvert-token-2.key',
+    },
   ],
   async run(argv, { env, stderr }) {
     const { values } = readOptions(keygenTable, argv, env);
@@ -77,7 +80,7 @@ export const tokenKeygenCommand: Command = {
     try {
       await writeNewFile(publicKey, pair.publicKeyPem, 0o644);
     } catch (thrown) {
-      // A private key beside the public key of another pair would only mislead.
+      // A private key next to the public key of another pair would mislead users.
       await rm(values.key);
       throw thrown;
     }
@@ -93,15 +96,18 @@ export const tokenKeygenCommand: Command = {
 
 export const tokenAgentCommand: Command = {
   name: 'token agent',
-  summary: 'issue the token that the agents of one cluster show to a broker',
+  summary: 'issue an enrolment token for the agents of one cluster',
   about:
-    'Prints a token that names one cluster. Its agents show it to the broker; for any other cluster the broker answers 403. ' +
-    'The token alone goes to stdout.',
+    'Prints a token for the agents of one cluster. With it, the broker refuses an agent of any other cluster with 403. ' +
+    'Only the token is written to stdout.',
   groups: [{ title: 'Options', table: agentTokenTable }],
   examples: [
-    { says: 'valid for 30 days', line: 'culvert token agent --cluster prod-1 > prod-1.token' },
     {
-      says: 'straight into a Kubernetes Secret',
+      title: 'a token that is valid for 30 days',
+      line: 'culvert token agent --cluster prod-1 > prod-1.token',
+    },
+    {
+      title: 'a token in a Kubernetes Secret',
       line: 'culvert token agent --cluster prod-1 --ttl 90d | kubectl create secret generic culvert-agent --from-file=token=/dev/stdin',
     },
   ],
@@ -116,13 +122,19 @@ export const tokenAgentCommand: Command = {
 
 export const tokenDialerCommand: Command = {
   name: 'token dialer',
-  summary: 'issue the token that a bridge elsewhere shows to a broker',
+  summary: 'issue an enrolment token for a bridge',
   about:
-    'Prints a token for a caller that opens streams into clusters, such as `culvert bridge`. The token alone goes to stdout.',
+    'Prints a token for a program that opens streams into clusters, such as `culvert bridge`. Only the token is written to stdout.',
   groups: [{ title: 'Options', table: dialerTokenTable }],
   examples: [
-    { says: 'valid for 30 days', line: 'culvert token dialer --name bridge-1 > bridge-1.token' },
-    { says: 'valid for a day', line: 'culvert token dialer --name ci --ttl 24h > ci.token' },
+    {
+      title: 'a token that is valid for 30 days',
+      line: 'culvert token dialer --name bridge-1 > bridge-1.token',
+    },
+    {
+      title: 'a token that is valid for one day',
+      line: 'culvert token dialer --name ci --ttl 24h > ci.token',
+    },
   ],
   async run(argv, io) {
     const { values } = readOptions(dialerTokenTable, argv, io.env);

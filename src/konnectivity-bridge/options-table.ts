@@ -8,7 +8,7 @@ export const bridgeFrontTable = {
   konnectivityListen: {
     name: 'konnectivity-listen',
     kind: 'hostPort',
-    help: 'Where konnectivity clients connect over TCP (gRPC). An address that other machines can reach needs the three TLS files.',
+    help: 'The address at which konnectivity clients connect over TCP (gRPC). An address that other machines can reach needs the three TLS files.',
   },
   konnectivityTlsCert: {
     name: 'konnectivity-tls-cert',
@@ -24,13 +24,13 @@ export const bridgeFrontTable = {
     name: 'konnectivity-client-ca',
     kind: 'file',
     holdsCasOf: 'clients',
-    help: 'The CAs (PEM), roots or intermediates, that certificates of konnectivity clients must come from; clients without such a certificate are refused.',
+    help: 'The CAs (PEM), roots or intermediates, that issue the certificates of konnectivity clients. Clients without such a certificate are refused.',
   },
   konnectivityUds: {
     name: 'konnectivity-uds',
     kind: 'string',
     placeholder: 'PATH',
-    help: 'A Unix socket where konnectivity clients connect. Its owner and group have access.',
+    help: 'The path of a Unix socket at which konnectivity clients connect. Its owner and group have access.',
   },
   cluster: {
     name: 'cluster',

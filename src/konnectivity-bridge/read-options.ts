@@ -14,7 +14,7 @@ export const bridgeStatusTable = {
   statusListen: {
     name: 'status-listen',
     kind: 'hostPort',
-    help: 'Serves /healthz, /readyz (the broker can be reached) and /metrics over plain HTTP, to everybody who can reach it; nowhere unless given.',
+    help: 'The address of /healthz, /readyz (the broker can be reached) and /metrics, over plain HTTP and without credentials. Default: none.',
   },
 } as const satisfies OptionsTable;
 

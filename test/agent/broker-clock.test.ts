@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerClock, maxCorrectionMs } from '../../src/agent/broker-clock.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 
 const localMs = Date.parse('2026-01-01T00:00:00Z');
 
 function start() {
-  const lines: LogFields[] = [];
+  const lines: Record<string, unknown>[] = [];
   const log: Logger = {
     ...silentLogger,
     warn: (event, fields) => lines.push({ event, ...fields }),

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { LeaseRenewer } from '../../src/agent/lease-renewer.ts';
-import type { LogFields, Logger } from '../../src/base/log/logger.ts';
+import type { Logger } from '../../src/base/log/logger.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { KubeError, type KubeErrorCode } from '../../src/kube/client/kube-error.ts';
 import type { KubeObject } from '../../src/kube/client/kube-object.ts';

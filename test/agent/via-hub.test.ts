@@ -6,7 +6,8 @@ import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { connectClusters } from '../../src/agent/kube-clusters.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { LastGoodCa } from '../../src/base/tls/last-good-ca.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
@@ -87,7 +88,7 @@ async function kubeconfig(
 
 interface Started {
   readonly agent: RunningAgent;
-  readonly lines: readonly LogFields[];
+  readonly lines: readonly Record<string, unknown>[];
 }
 async function startVia(
   file: string,
@@ -113,7 +114,7 @@ async function start(
     '127.0.0.1:0',
   ];
   const { options } = readAgentOptions([...own, ...argv], env);
-  const lines: LogFields[] = [];
+  const lines: Record<string, unknown>[] = [];
   const say = (event: string, fields?: LogFields) => void lines.push({ event, ...fields });
   const log: Logger = { ...silentLogger, info: say, warn: say, child: () => log };
   const agent = await startAgent(options, { log });

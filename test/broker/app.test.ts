@@ -6,14 +6,14 @@ import {
   TokenVerifier,
 } from '../../src/base/tokens/enrolment-token.ts';
 import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
-import type { LogFields, Logger } from '../../src/base/log/logger.ts';
-import { silentLogger } from '../../src/base/log/logger.ts';
+import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { AcceptRate } from '../../src/broker/accept-rate.ts';
 import { createApp, type RequestRuntime } from '../../src/broker/app.ts';
 import { openAuthenticator } from '../../src/broker/authenticator.ts';
 import { Relay } from '../../src/broker/relay.ts';
 import { MemoryDirectory } from '../../src/broker/memory-directory.ts';
 import { TokenAuthenticator } from '../../src/broker/token-authenticator.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 const hourMs = 3_600_000;
 const keys = await generateTokenKeyPair();

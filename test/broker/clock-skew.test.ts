@@ -5,13 +5,13 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent } from '../../src/agent/agent.ts';
 import { maxCorrectionMs } from '../../src/agent/broker-clock.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { AgentClocks } from '../../src/broker/agent-clocks.ts';
-import { startBroker } from '../../src/broker/node/broker.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { startBroker, readBrokerOptions } from '../../src/cli/broker.ts';
 import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
 import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
 import { startIngress } from '../../testkit/network/ingress.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 const differs = 'the clocks of agent and broker differ';
 const agentDiffers = 'the clock of an agent differs';
@@ -29,14 +29,14 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-function recorder(): { readonly lines: LogFields[]; readonly log: Logger } {
-  const lines: LogFields[] = [];
+function recorder(): { readonly lines: Record<string, unknown>[]; readonly log: Logger } {
+  const lines: Record<string, unknown>[] = [];
   const say = (event: string, fields?: LogFields) => void lines.push({ event, ...fields });
   const log: Logger = { ...silentLogger, info: say, warn: say, error: say, child: () => log };
   return { lines, log };
 }
 
-const numberOf = async (lines: readonly LogFields[], metric: string) => {
+const numberOf = async (lines: readonly Record<string, unknown>[], metric: string) => {
   const address = String(lines.find(({ event }) => event === 'status listens')?.['address']);
   const text = await (await fetch(`http://${address}/metrics`)).text();
   return Number(new RegExp(`^${metric} (.*)$`, 'm').exec(text)?.[1]);
@@ -70,7 +70,7 @@ async function start(skewMs: number) {
   return { agent, ofAgent: ofAgent.lines, ofBroker: ofBroker.lines };
 }
 
-const named = (lines: readonly LogFields[], wanted: string) =>
+const named = (lines: readonly Record<string, unknown>[], wanted: string) =>
   lines.filter(({ event }) => event === wanted);
 
 describe('An agent whose clock is wrong', () => {

@@ -7,10 +7,13 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { makeCertificateToken } from '../../src/base/tokens/certificate-token.ts';
-import { silentLogger, type LogFields, type Logger } from '../../src/base/log/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
-import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
+import {
+  readBrokerOptions,
+  startBroker,
+  type RunningBroker,
+} from '../../src/broker/node/broker.ts';
 import { startBridge } from '../../src/konnectivity-bridge/bridge.ts';
 import { ConnectError } from '../../src/tunnel/connect-error.ts';
 import { connectWebSocket } from '../../src/websocket/connect.ts';
@@ -20,6 +23,7 @@ import { makeTestCertificates, type TestCertificates } from '../../testkit/world
 import { isServed, openClient } from '../../testkit/world/front-client.ts';
 import { startIngress } from '../../testkit/network/ingress.ts';
 import { startTarget } from '../../testkit/world/target.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 /** Files are looked at every 5 s; a busy machine takes longer. */
 const reloaded = { timeout: 30_000, interval: 100 };
@@ -42,7 +46,7 @@ afterAll(async () => {
 interface World {
   readonly broker: RunningBroker;
   readonly port: number;
-  readonly lines: readonly LogFields[];
+  readonly lines: readonly Record<string, unknown>[];
   /** Paths of files that the broker was given, to be changed. */
   readonly files: Readonly<Record<'cert' | 'key' | 'agentCa', string>>;
   metrics(): Promise<string>;
@@ -59,7 +63,7 @@ async function startWorld(plain = false): Promise<World> {
   const tls = plain ? [] : ['--tls-cert', files.cert, '--tls-key', files.key];
   const listen = ['--listen', '127.0.0.1:0', '--status-listen', '127.0.0.1:0'];
   const { options } = readBrokerOptions([...listen, ...tls, '--agent-ca', files.agentCa], {});
-  const lines: LogFields[] = [];
+  const lines: Record<string, unknown>[] = [];
   const say = (event: string, fields?: LogFields) => void lines.push({ event, ...fields });
   const log: Logger = { ...silentLogger, info: say, warn: say, error: say, child: () => log };
   const broker = await startBroker(options, { log });

@@ -4,10 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
-import { type RunningBroker, startBroker } from '../../src/broker/node/broker.ts';
+import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
+import { type RunningBroker, startBroker, readBrokerOptions } from '../../src/cli/broker.ts';
 import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { ground } from '../../testkit/ground/ground.ts';
@@ -16,6 +15,7 @@ import { makeTestCertificates, type TestCertificates } from '../../testkit/world
 import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
 import { freePort } from '../../testkit/processes/process.ts';
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 /** Files are looked at every 5 s, and a machine may be busy. */
 const reloaded = { timeout: 20_000 };

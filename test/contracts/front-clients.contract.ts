@@ -8,7 +8,8 @@ import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentSubject } from '../../src/base/names/agent-subject.ts';
 import type { StartFront } from '../../src/konnectivity-bridge/front.ts';
-import { type LogFields, type Logger, silentLogger } from '../../src/base/log/logger.ts';
+import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 import { type BridgeFrontOptions, type TlsFiles } from '../../src/konnectivity-bridge/options.ts';
 import {
   type CertificateFiles,

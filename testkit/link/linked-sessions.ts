@@ -1,4 +1,5 @@
-import type { LogFields, Logger } from '../../src/base/log/logger.ts';
+import type { Logger } from '../../src/base/log/logger.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';

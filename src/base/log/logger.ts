@@ -1,8 +1,8 @@
-export type LogFields = Readonly<Record<string, unknown>>;
+import type { LogFields } from './log-field.ts';
 
 /**
- * Structured logging: a constant event and its fields. error = a person should look, warn = degraded but coping,
- * info = life cycle of a process, tunnel or session, debug = per stream. Credentials and URL queries never reach a field.
+ * Structured logging: a constant event and its fields. Levels: `error` needs a person, `warn` is degraded service, `info` is the life of
+ * processes, tunnels and sessions, `debug` is each stream. Fields never hold credentials or the query of a URL.
  */
 export interface Logger {
   error(event: string, fields?: LogFields): void;
@@ -13,7 +13,7 @@ export interface Logger {
   child(fields: LogFields): Logger;
 }
 
-/** Says nothing; for library users who pass no logger. */
+/** Drops every line. It is for users of the library who pass no logger. */
 export const silentLogger: Logger = {
   error() {},
   warn() {},

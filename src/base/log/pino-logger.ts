@@ -1,8 +1,9 @@
 import { type DestinationStream, pino, stdTimeFunctions } from 'pino';
 import { type Clock, systemClock } from '../clock.ts';
-import { printableFields } from './log-fields.ts';
+import { printableFields } from './printable-fields.ts';
 import { standardLogOutput } from './log-output.ts';
-import type { LogFields, Logger } from './logger.ts';
+import type { Logger } from './logger.ts';
+import type { LogFields } from './log-field.ts';
 import type { LogLevel } from './log-level.ts';
 import { defaultRepeatLimits, RepeatedLines, type RepeatLimits } from './repeated-lines.ts';
 

@@ -18,37 +18,37 @@ export const brokerLinkTable = {
     kind: 'url',
     protocols: ['ws:', 'wss:'],
     required: true,
-    help: 'The broker to connect to: wss://HOST, or ws:// on loopback.',
+    help: 'The URL of the broker: wss://HOST, or ws:// on loopback.',
   },
   tokenFile: {
     name: 'token-file',
     kind: 'file',
-    help: 'Holds the enrolment token that `culvert token` made. Read at every connect, so it can be replaced while running.',
+    help: 'A file with the enrolment token from `culvert token`. It is read again at every connect, so it can be replaced at any time.',
   },
   token: {
     name: 'token',
     kind: 'string',
     secret: true,
     envOnly: true,
-    help: 'The enrolment token itself, where there is no file for it. Never a flag: command lines are public.',
+    help: 'The enrolment token itself, instead of --token-file. There is no flag for it, because other users of a machine can read command lines.',
   },
   caFile: {
     name: 'ca-file',
     kind: 'file',
     holdsCasOf: 'servers',
-    help: 'Certificates (PEM) to trust besides the well-known ones, for a broker, or an https:// proxy on the way, with a private CA.',
+    help: 'CA certificates (PEM) to trust in addition to the well-known CAs, for the broker and for an https:// proxy on the way.',
   },
   serverName: {
     name: 'server-name',
     kind: 'string',
     placeholder: 'NAME',
-    help: 'The name that the certificate of the broker must carry, where it is not the host of the URL.',
+    help: 'The name in the certificate of the broker. Default: the host of the URL.',
   },
   hostHeader: {
     name: 'host-header',
     kind: 'string',
     placeholder: 'NAME',
-    help: 'The Host header to send, where an ingress routes by it and the URL names something else.',
+    help: 'The Host header to send, for an ingress that routes by a name other than the host of the URL.',
   },
   header: {
     name: 'header',
@@ -56,12 +56,12 @@ export const brokerLinkTable = {
     placeholder: 'NAME=VALUE',
     repeatable: true,
     secret: true,
-    help: 'A header for a gateway in front of the broker. Sent in the request that opens a link and never to a proxy. Command lines are public: use --header-file for secrets.',
+    help: 'A header for a gateway in front of the broker. It is sent with the request that opens a link, and never to a proxy. Other users of a machine can read command lines, so use --header-file for secrets.',
   },
   headerFile: {
     name: 'header-file',
     kind: 'file',
-    help: 'Holds such headers, one on each line: `NAME: VALUE`. Read at every connect, and never logged.',
+    help: 'A file with such headers, one per line: `NAME: VALUE`. It is read again at every connect and never logged.',
   },
 } as const satisfies OptionsTable;
 

@@ -1,8 +1,8 @@
 import { processTable } from './process-options.ts';
 import { connectionShare } from '../server/open-file-limit.ts';
+import { TrustedProxies } from '../server/trusted-proxies.ts';
 import type { OptionsTable } from './option-table.ts';
 import { tlsTable } from './tls-options.ts';
-import { TrustedProxies } from '../server/trusted-proxies.ts';
 
 /** The part of a process's file descriptors for connections of agents and dialers. Konnectivity clients have a part of their own. */
 const brokerShare = 1 / 2;
@@ -14,7 +14,7 @@ export const brokerPassthroughTable = {
     kind: 'integer',
     min: 1,
     default: '200',
-    help: 'Connections with a good credential that are accepted per second; the others are told when to come back.',
+    help: 'Connections with a valid credential that are accepted per second. The broker tells the others when to retry.',
   },
   maxConnections: {
     name: 'max-connections',
@@ -24,28 +24,28 @@ export const brokerPassthroughTable = {
       help: 'half of the open files that the process may have',
       make: () => String(connectionShare(brokerShare)),
     },
-    help: 'Connections to --listen at a time, agents and dialers together. What the open file limit does not allow is cut down, with a warning.',
+    help: 'The most connections to --listen at a time, of agents and dialers together. A number above the open file limit is reduced, with a warning.',
   },
   maxTunnelsPerCluster: {
     name: 'max-tunnels-per-cluster',
     kind: 'integer',
     min: 1,
     default: '64',
-    help: 'Tunnels that the agents of one cluster may have to this process. Each agent has one, or two while one takes the place of the other.',
+    help: 'The most tunnels from the agents of one cluster to this process. Each agent has one tunnel, or two while a new tunnel replaces the old one.',
   },
   trustedProxies: {
     name: 'trusted-proxies',
     kind: 'parsed',
     parse: (text) => TrustedProxies.parse(text),
     placeholder: 'CIDRS',
-    help: 'Addresses and networks of load balancers and ingresses in front of --listen, with commas between them (10.0.0.0/8,fd00::/8). They have no limit per address, and X-Forwarded-For names their clients, who have one each.',
+    help: 'Addresses and networks of load balancers and ingresses in front of --listen, separated by commas (10.0.0.0/8,fd00::/8). The limit per address does not apply to them. It applies to their clients, which X-Forwarded-For names.',
   },
   redisPrefix: {
     name: 'redis-prefix',
     kind: 'string',
     placeholder: 'TEXT',
     default: 'culvert:',
-    help: 'Starts every key in Redis, so that several deployments can share one.',
+    help: 'The prefix of every key in Redis, so that several deployments can share one Redis.',
   },
   ...tlsTable,
   ...processTable,
@@ -57,13 +57,13 @@ export const agentPassthroughTable = {
     name: 'allow',
     kind: 'destination',
     repeatable: true,
-    help: 'A destination that may be reached through this agent: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`. Without it only --kube-apiserver. Loopback, link-local, metadata and other reserved addresses must be listed themselves, also for names that resolve to them.',
+    help: 'A destination that clients may reach through this agent, in addition to --kube-apiserver: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`. Loopback, link-local, metadata and other reserved addresses must be listed as addresses, even if a listed name resolves to them.',
   },
   kubeApiserver: {
     name: 'kube-apiserver',
     kind: 'hostWithOptionalPort',
     default: 'kubernetes.default.svc',
-    help: 'The address that the name of the cluster means as a destination. Without a port, the port of the client is used.',
+    help: 'The destination that the name of the cluster leads to. Without a port, the port that the client asked for is used.',
   },
   dialTimeoutMs: {
     name: 'dial-timeout',
@@ -78,7 +78,7 @@ export const agentPassthroughTable = {
     min: 1,
     max: 2,
     default: '2',
-    help: 'Tunnels to keep, each to another replica of the broker, so that losing one replica is not noticed.',
+    help: 'The number of tunnels, each to a different replica of the broker. With two, the loss of one replica does not interrupt streams.',
   },
   ...processTable,
 } as const satisfies OptionsTable;

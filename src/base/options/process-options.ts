@@ -7,14 +7,14 @@ export const processTable = {
     name: 'drain-timeout',
     kind: 'durationMs',
     default: '30s',
-    help: 'How long open streams may go on after SIGTERM before they are reset.',
+    help: 'How long open streams may continue after SIGTERM before they are reset.',
   },
   logLevel: {
     name: 'log-level',
     kind: 'choice',
     choices: logLevels,
     default: 'info',
-    help: 'The least important lines to log: error, warn, info or debug.',
+    help: 'The least important level to log: error, warn, info or debug.',
   },
 } as const satisfies OptionsTable;
 

@@ -9,14 +9,14 @@ export const tlsTable = {
     kind: 'choice',
     choices: ['VersionTLS10', 'VersionTLS11', 'VersionTLS12', 'VersionTLS13'],
     default: 'VersionTLS12',
-    help: 'The oldest TLS that is spoken with agents, dialers and konnectivity clients. What is older than VersionTLS12 counts as that.',
+    help: 'The oldest TLS version for agents, dialers and konnectivity clients. Versions before VersionTLS12 mean VersionTLS12.',
   },
   cipherSuites: {
     name: 'cipher-suites',
     kind: 'parsed',
     parse: parseCipherSuites,
     placeholder: 'NAMES',
-    help: 'The cipher suites of TLS 1.2, by their IANA names and separated by commas. Those of TLS 1.3 cannot be chosen.',
+    help: 'IANA names of the TLS 1.2 cipher suites, separated by commas. The suites of TLS 1.3 cannot be chosen.',
   },
 } as const satisfies OptionsTable;
 

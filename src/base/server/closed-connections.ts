@@ -1,5 +1,6 @@
 import type { ConnectionRefusal } from './connection-limits.ts';
-import type { LogFields, Logger } from '../log/logger.ts';
+import type { Logger } from '../log/logger.ts';
+import type { LogFields } from '../log/log-field.ts';
 
 /** There is at most one line in this time, in milliseconds: who makes the connections must not fill the log. */
 const logEveryMs = 10_000;

@@ -5,7 +5,8 @@ import { addressGroup } from '../net/address-group.ts';
 import { ClosedConnections } from './closed-connections.ts';
 import type { ConnectionLimits, ConnectionRefusal } from './connection-limits.ts';
 import { describeError } from '../error.ts';
-import type { LogFields, Logger } from '../log/logger.ts';
+import type { Logger } from '../log/logger.ts';
+import type { LogFields } from '../log/log-field.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** A connection that has not shown a credential, or has. */

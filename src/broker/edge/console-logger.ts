@@ -1,6 +1,7 @@
-import { printableFields } from '../../base/log/log-fields.ts';
-import type { LogFields, Logger } from '../../base/log/logger.ts';
+import type { Logger } from '../../base/log/logger.ts';
 import { logLevels, type LogLevel } from '../../base/log/log-level.ts';
+import { printableFields } from '../../base/log/printable-fields.ts';
+import type { LogFields } from '../../base/log/log-field.ts';
 
 /**
  * Writes one JSON object per line to the console, from which the runtime collects logs. It never

@@ -1,14 +1,14 @@
 import { hostname } from 'node:os';
-import { connectionShare } from '../../base/server/open-file-limit.ts';
-import { type OptionsDraft, omitOptions, pickOptions } from '../../base/options/read-options.ts';
-import { processId, processTable } from '../../base/options/process-options.ts';
-import type { OptionsTable, Env, OptionsOf } from '../../base/options/option-table.ts';
-import { type ProxyEnvironment, readProxyEnvironment } from '../../base/net/proxy-environment.ts';
-import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
 import { formatHostPort, isLoopback } from '../../base/net/host-port.ts';
+import { type ProxyEnvironment, readProxyEnvironment } from '../../base/net/proxy-environment.ts';
 import { checkTogether } from '../../base/options/check-together.ts';
+import type { Env, OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
 import { brokerPassthroughTable } from '../../base/options/passthrough-options.ts';
+import { processId, processTable } from '../../base/options/process-options.ts';
+import { omitOptions, type OptionsDraft, pickOptions } from '../../base/options/read-options.ts';
 import { tlsPolicyOf, tlsTable } from '../../base/options/tls-options.ts';
+import { connectionShare } from '../../base/server/open-file-limit.ts';
+import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
 
 /**
  * How the broker reaches the hub's API server: as the pod that it runs in, or with a kubeconfig.
@@ -22,47 +22,47 @@ export const brokerTable = {
     name: 'listen',
     kind: 'hostPort',
     default: '127.0.0.1:8080',
-    help: 'Where agents and dialers connect. An address that other machines can reach needs credentials: --agent-ca, --kubernetes or --token-public-key.',
+    help: 'The address at which agents and dialers connect. An address that other machines can reach needs credentials: --agent-ca, --kubernetes or --token-public-key.',
   },
   tlsCert: {
     name: 'tls-cert',
     kind: 'file',
-    help: 'Certificate chain (PEM) for --listen. Leave it out where an ingress ends TLS in front of the broker.',
+    help: 'Certificate chain (PEM) for --listen. Not needed when an ingress in front of the broker terminates TLS.',
   },
   tlsKey: { name: 'tls-key', kind: 'file', help: 'Private key (PEM) of --tls-cert.' },
   tokenPublicKey: {
     name: 'token-public-key',
     kind: 'file',
     repeatable: true,
-    help: 'Public key (PEM) of enrolment tokens, made by `culvert token keygen`. Several are accepted side by side, for rotation, also in one file.',
+    help: 'Public key (PEM) that verifies enrolment tokens. `culvert token keygen` creates it. For rotation, a file may hold several keys.',
   },
   agentCa: {
     name: 'agent-ca',
     kind: 'file',
     holdsCasOf: 'clients',
-    help: "The CAs (PEM) that sign agents' certificates for their registration with the hub; agents show them in the TLS handshake or by a token.",
+    help: 'The CAs (PEM) that sign the registration certificates of agents. An agent shows its certificate in the TLS handshake or in a token.',
   },
   kubernetes: {
     name: 'kubernetes',
     kind: 'boolean',
-    help: "Asks the API server of the cluster that this runs in about agents' ServiceAccount tokens, and which ManagedClusters are accepted.",
+    help: 'Uses the API server of the cluster in which the broker runs, to verify ServiceAccount tokens of agents and to see which ManagedClusters are accepted.',
   },
   kubeconfig: {
     name: 'kubeconfig',
     kind: 'file',
-    help: 'The same as --kubernetes, as the current context of this kubeconfig.',
+    help: 'Like --kubernetes, but with the API server of the current context in this kubeconfig.',
   },
   statusListen: {
     name: 'status-listen',
     kind: 'hostPort',
-    help: 'Serves /healthz, /readyz and /metrics over plain HTTP, for probes that show no credential.',
+    help: 'The address of /healthz, /readyz and /metrics, over plain HTTP and without credentials. Default: none.',
   },
   replicaId: {
     name: 'replica-id',
     kind: 'string',
     placeholder: 'ID',
     default: { help: 'the host name and random letters', make: () => processId(hostname()) },
-    help: 'Names this process among the replicas of the broker.',
+    help: 'The name of this process among the replicas of the broker. It must be unique.',
   },
   acceptRate: brokerPassthroughTable.acceptRate,
   maxConnections: brokerPassthroughTable.maxConnections,
@@ -76,48 +76,48 @@ export const replicaTable = {
     kind: 'string',
     secret: true,
     placeholder: 'URL',
-    help: 'The directory of several replicas: redis://, rediss://, redis+sentinel:// or redis+cluster://. Without it the broker is alone.',
+    help: 'The Redis that replicas of the broker share: redis://, rediss://, redis+sentinel:// or redis+cluster://. A broker without it has no other replicas.',
   },
   redisCa: {
     name: 'redis-ca',
     kind: 'file',
     holdsCasOf: 'servers',
-    help: 'Certificates (PEM) to trust for rediss:// besides the well-known ones. Read again when they change.',
+    help: 'CA certificates (PEM) to trust for rediss://, in addition to the well-known CAs. The file is read again when it changes.',
   },
   redisCert: {
     name: 'redis-cert',
     kind: 'file',
-    help: 'A client certificate (PEM) for a rediss:// that asks for one; with --redis-key. Read again when it changes.',
+    help: 'Client certificate (PEM) for rediss://. It needs --redis-key. The file is read again when it changes.',
   },
-  redisKey: { name: 'redis-key', kind: 'file', help: 'The key (PEM) of --redis-cert.' },
+  redisKey: { name: 'redis-key', kind: 'file', help: 'Private key (PEM) of --redis-cert.' },
   redisPrefix: brokerPassthroughTable.redisPrefix,
   replicaAddress: {
     name: 'replica-address',
     kind: 'url',
     protocols: ['ws:', 'wss:'],
-    help: 'Where the other replicas reach this one, such as wss://10.0.0.7:8443. Needed with --redis-url.',
+    help: 'The URL at which the other replicas reach this one, for example wss://10.0.0.7:8443. Required with --redis-url.',
   },
   allowPlainReplicas: {
     name: 'allow-plain-replicas',
     kind: 'boolean',
-    help: 'Lets replicas reach each other by ws:// also beyond loopback. For networks that are encrypted themselves, because an attacker who can read the network sees which clusters clients talk to, and can take over sessions.',
+    help: 'Allows ws:// between replicas on different machines. An attacker who can read that network sees the destinations of clients and can take over sessions, so use it only on an encrypted network.',
   },
   replicaKeyFile: {
     name: 'replica-key-file',
     kind: 'file',
-    help: 'Holds the key that the replicas share to know each other. Needed with --redis-url. A key on each line, of 16 characters or more: the first signs, all are accepted. Read again when it changes.',
+    help: 'The secret keys by which replicas authenticate each other, one key of at least 16 characters per line. The first key signs, and all keys are accepted. Required with --redis-url. The file is read again when it changes.',
   },
   replicaCa: {
     name: 'replica-ca',
     kind: 'file',
     holdsCasOf: 'servers',
-    help: "Certificates (PEM) to trust for the other replicas' wss:// addresses.",
+    help: 'CA certificates (PEM) to trust for the wss:// addresses of the other replicas, in addition to the well-known CAs.',
   },
   replicaServerName: {
     name: 'replica-server-name',
     kind: 'string',
     placeholder: 'NAME',
-    help: 'The name that the certificates of the other replicas carry, where it is not the host of their addresses.',
+    help: 'The name in the certificates of the other replicas. Default: the host of their addresses.',
   },
 } as const satisfies OptionsTable;
 

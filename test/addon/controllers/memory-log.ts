@@ -1,4 +1,5 @@
-import type { LogFields, Logger } from '../../../src/base/log/logger.ts';
+import type { Logger } from '../../../src/base/log/logger.ts';
+import type { LogFields } from '../../../src/base/log/log-field.ts';
 import { describeError } from '../../../src/base/error.ts';
 
 /** Keeps what is said aloud. */

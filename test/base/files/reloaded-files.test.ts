@@ -2,7 +2,8 @@ import { mkdtemp, readlink, rename, rm, symlink, unlink, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { LogFields, Logger } from '../../../src/base/log/logger.ts';
+import type { Logger } from '../../../src/base/log/logger.ts';
+import type { LogFields } from '../../../src/base/log/log-field.ts';
 import { silentLogger } from '../../../src/base/log/logger.ts';
 import { ReloadedFiles } from '../../../src/base/files/reloaded-files.ts';
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LastGoodCa } from '../../../src/base/tls/last-good-ca.ts';
-import { type LogFields, type Logger, silentLogger } from '../../../src/base/log/logger.ts';
+import { type Logger, silentLogger } from '../../../src/base/log/logger.ts';
+import type { LogFields } from '../../../src/base/log/log-field.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 
 let directory: string;

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { expect, onTestFinished } from 'vitest';
-import type { Logger, LogFields } from '../../../src/base/log/logger.ts';
+import type { Logger } from '../../../src/base/log/logger.ts';
+import type { LogFields } from '../../../src/base/log/log-field.ts';
 import {
   RedisDirectory,
   type RedisDirectoryOptions,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LastGoodCa } from '../../../src/base/tls/last-good-ca.ts';
-import { type LogFields, type Logger, silentLogger } from '../../../src/base/log/logger.ts';
+import { type Logger, silentLogger } from '../../../src/base/log/logger.ts';
 import { ApiServerConnection } from '../../../src/kube/client/api-server-connection.ts';
 import { inClusterConfig } from '../../../src/kube/client/in-cluster-config.ts';
 import type { KubeConfig } from '../../../src/kube/client/kube-endpoint.ts';
@@ -15,6 +15,7 @@ import {
   makeTestCertificates,
   type TestCertificates,
 } from '../../../testkit/world/certificates.ts';
+import type { LogFields } from '../../../src/base/log/log-field.ts';
 
 let directory: string;
 let certificates: TestCertificates;

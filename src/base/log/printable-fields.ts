@@ -1,5 +1,5 @@
 import { describeError } from '../error.ts';
-import type { LogFields } from './logger.ts';
+import type { LogFields } from './log-field.ts';
 
 /** Limits on what one line can hold, because much of it is text from peers: paths, names, reasons, addresses. */
 export const logFieldLimits = {
@@ -60,7 +60,7 @@ class FieldPrinter {
     const own = Object.getPrototypeOf(value) as unknown;
     // Anything with a class of its own (Secret, Date) says by toJSON how it wants to be written.
     if (own !== Object.prototype && own !== null) return value;
-    return this.fields(value as LogFields, depth + 1);
+    return this.fields(value, depth + 1);
   }
 
   #list(list: readonly unknown[], depth: number): unknown[] {
