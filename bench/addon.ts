@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fields, items } from '../src/addon/api/fields.ts';
-import { keepFingerprint } from '../src/addon/runtime/cached-object.ts';
+import { trimToFingerprint } from '../src/addon/runtime/cached-object.ts';
 import { Informer } from '../src/kube/controllers/informer.ts';
 import type { KubeApi } from '../src/kube/client/kube-api.ts';
 import type { KubeObject } from '../src/kube/client/kube-object.ts';
@@ -145,7 +145,7 @@ class Watched implements AsyncDisposable {
 
   constructor(api: KubeApi) {
     const works = { apiVersion: 'work.open-cluster-management.io/v1', kind: 'ManifestWork' };
-    this.works = new Informer<KubeObject>({ api, collection: works, keep: keepFingerprint });
+    this.works = new Informer<KubeObject>({ api, collection: works, keep: trimToFingerprint });
     const addOns = { apiVersion: addonVersion, kind: 'ManagedClusterAddOn' };
     this.addOns = new Informer({ api, collection: addOns });
     this.addOns.onChange(({ key, now }) => {

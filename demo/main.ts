@@ -1,4 +1,4 @@
-// npm run demo: one request from end to end, on this machine alone, with every hop in words. `--check` says what was verified.
+// npm run demo: one request from end to end, on this machine alone, with every hop in words. `--check` prints what was verified.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ const cluster = 'demo';
 const limitMs = 60_000;
 
 const demoTable = {
-  check: { name: 'check', kind: 'boolean', help: 'Says what was verified.' },
+  check: { name: 'check', kind: 'boolean', help: 'Prints what was verified.' },
 } as const satisfies OptionsTable;
 
 const checked: string[] = [];
@@ -45,7 +45,7 @@ async function demo(signal: AbortSignal): Promise<void> {
     const front = world.frontAddresses[0]!;
     await using client = new KonnectivityClient({ address: front });
     console.log(`  broker    ${world.brokerUrl}, wants an enrolment token`);
-    console.log(`  agent     dialled out to it with a token for cluster "${cluster}"`);
+    console.log(`  agent     connected to it with a token for cluster "${cluster}"`);
     console.log(`  bridge    ${front}, speaks konnectivity (gRPC) in the broker's process`);
     console.log(
       `  service   http://${world.target.host}:${world.target.port}/, which only the agent is told about`,
@@ -95,7 +95,7 @@ GET http://${cluster}/ through the front door:
 
   konnectivity client  -- gRPC -->       bridge at ${frontAddresses[0]}
   bridge, broker       -- WebSocket -->  the agent of "${cluster}", over the connection it made itself
-  agent                -- TCP -->        ${target.host}:${target.port}, for the agent knows what "${cluster}" stands for
+  agent                -- TCP -->        ${target.host}:${target.port}, because "${cluster}" means this address to the agent
   and back:            ${answer.statusCode}, "${body.trim()}" after ${tookMs.toFixed(1)} ms`);
 }
 
@@ -117,7 +117,7 @@ async function showRefusals(
   verify('a cluster without agents is refused', unknown === 'No agent available');
   verify('a caller without a token gets 401', anonymous.status === 401);
   console.log(`
-What is refused, and how it reads:
+Refused dials, and their messages:
 
   db.prod.svc.${cluster}:5432    ${unlisted}
   elsewhere:443            ${unknown}
@@ -144,7 +144,7 @@ function showNext(): void {
 Try next:
 
   npm run culvert -- dev            the same, and it stays up for your own konnectivity client
-  npm run culvert -- token keygen   the first step towards two machines; each command says what comes next
-  npm run culvert -- agent --help   what an agent can be told
+  npm run culvert -- token keygen   the first step towards two machines; each command prints the next step
+  npm run culvert -- agent --help   the options of an agent
   npm test                          the real Go client against it, where Go is installed`);
 }

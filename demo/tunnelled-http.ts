@@ -16,7 +16,7 @@ export async function send(
   return response;
 }
 
-/** What is left of an answer, as text. */
+/** The rest of an answer, as text. */
 export async function textOf(response: IncomingMessage): Promise<string> {
   let text = '';
   response.setEncoding('utf8');

@@ -13,6 +13,11 @@ if (suite !== 'quick' && suite !== 'full') {
   process.exit(2);
 }
 
+if (suite === 'quick' && args.some((arg) => arg.endsWith('.full.test.ts'))) {
+  console.error('*.full.test.ts belongs to the full suite: npm run test:full -- FILE');
+  process.exit(2);
+}
+
 await prepareGround(suite, (line) => console.log(`test ground: ${line}`));
 
 const projectDirectory = fileURLToPath(new URL('..', import.meta.url));

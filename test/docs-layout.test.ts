@@ -9,7 +9,12 @@ const docs = readdirSync(new URL('docs', root)).filter((name) => name.endsWith('
 const pages = [
   ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
   ...docs.map((name) => `docs/${name}`),
-  ...['charts/agent/README.md', 'examples/go-client-go/README.md', 'examples/typescript/README.md'],
+  ...[
+    'charts/agent/README.md',
+    'charts/cluster-proxy/README.md',
+    'examples/go-client-go/README.md',
+    'examples/typescript/README.md',
+  ],
 ];
 const notes = ['cluster-proxy', 'agent'].map((chart) => `charts/${chart}/templates/NOTES.txt`);
 
@@ -87,9 +92,16 @@ describe('the layout of documents', () => {
       readdirSync(new URL('src', root), { recursive: true, encoding: 'utf8' }).some((file) =>
         file.endsWith(`/${path}`),
       );
-    // Names of packages, versions of the protocol and paths outside the repository.
-    const isForeign = (path: string) => /^(node:|@|~)/.test(path);
+    // Names of packages and their entries, and paths outside the repository.
+    const isForeign = (path: string) => /^(node:|@|~|culvert\/)/.test(path);
     expect(named.filter(({ path }) => !isForeign(path) && !below(path))).toEqual([]);
+  });
+
+  it('ARCHITECTURE.md describes every room of src', () => {
+    const text = read('ARCHITECTURE.md');
+    const rooms = readdirSync(new URL('src', root));
+    expect(rooms.length).toBeGreaterThan(10);
+    expect(rooms.filter((room) => !text.includes(`\`src/${room}\``))).toEqual([]);
   });
 
   /** As GitHub makes them. */

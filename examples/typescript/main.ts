@@ -2,8 +2,7 @@
 // commands.
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
-import { connect } from '../../src/dialer/node/connect.ts';
-import { createRemoteDialer, readProxyEnvironment, readSecretFile, silentLogger, type Target } from '../../src/exports/dialer.ts';
+import { connect, createRemoteDialer, readProxyEnvironment, readSecretFile, silentLogger, type Target } from '../../src/exports/dialer.ts';
 
 const { values } = parseArgs({
   options: {

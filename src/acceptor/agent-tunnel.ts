@@ -20,27 +20,27 @@ const maxBacklogBytes = 4 * 1024 * 1024;
 export interface AgentTunnelOptions {
   readonly software: string;
   readonly sessions: SessionStore;
-  /** The broker has taken us in. */
+  /** The broker has accepted the tunnel. */
   readonly onWelcome: (replica: string) => void;
-  /** The broker goes away and asks to come back elsewhere, or here, after `retryAfterMs`. */
+  /** The broker goes away. The agent should connect again after `retryAfterMs`. */
   readonly onGoAway: (retryAfterMs: number) => void;
-  /** The tunnel is gone; its sessions wait for another. */
+  /** The tunnel is gone, and its sessions wait for another one. */
   readonly onClosed: (error: TunnelError | undefined) => void;
 }
 
-/** The agent's end of one tunnel: the sessions attached to it, taken in turn when the link has room. */
+/** The agent's end of one tunnel. Its sessions take turns when the link has room. */
 export class AgentTunnel implements LinkOwner, SessionCarrier {
   readonly link: AttachableLink;
   readonly #options: AgentTunnelOptions;
-  /** What the broker can hold of a stream. */
+  /** The bytes of a stream that the broker can hold. */
   maxWindowBytes = Infinity;
-  /** Another tunnel stands in this one's place: it closes when it carries no session any more. */
+  /** Another tunnel has replaced this one, which closes when it carries no session. */
   #replaced = false;
   #welcomed = false;
   /** The broker has said GOAWAY. */
   #goingAway = false;
   #ended = false;
-  /** Who waits for the answer to which question. */
+  /** The callbacks of probes without an answer, by the number of the PING. */
   readonly #onAnswers = new Map<number, () => void>();
   #asked = 0;
   readonly #attached = new Map<number, AcceptedSession>();
@@ -55,7 +55,7 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     link.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   }
 
-  /** The broker has taken us in, and the tunnel has not ended. */
+  /** The broker has accepted the tunnel, and it has not ended. */
   get isEstablished(): boolean {
     return this.#welcomed && !this.#ended;
   }
@@ -76,13 +76,13 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     this.link.sendCopy(FrameType.goaway, 0, 0, goAway);
   }
 
-  /** Another tunnel stands in this one's place: closes as soon as its sessions have moved. */
+  /** Closes the tunnel as soon as its sessions have moved to the tunnel that replaces it. */
   leaveWhenEmpty(): void {
     this.#replaced = true;
     if (this.#attached.size === 0) this.link.close();
   }
 
-  /** Ends the tunnel in order: its sessions are over, and their dialers hear why. */
+  /** Ends the tunnel and its sessions in order. Their dialers get the error. */
   leave(error: TunnelError): void {
     for (const number of this.#attached.keys()) this.refuse(number, error);
     this.link.close();
@@ -140,7 +140,7 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
   #onAttach(number: number, payload: Uint8Array): void {
     const attach = decodeAttach(payload);
     if (number === 0 || this.#attached.has(number)) {
-      throw new TunnelError('protocol_error', `ATTACH of session ${number}, which is taken`);
+      throw new TunnelError('protocol_error', `ATTACH of session ${number}, which is in use`);
     }
     try {
       this.#attached.set(number, this.#options.sessions.attach(this, number, attach));

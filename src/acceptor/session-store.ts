@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
+import { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/log/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { Link } from '../tunnel/link.ts';
@@ -6,7 +7,7 @@ import type { Attach } from '../tunnel/message.ts';
 import type { SessionOptions } from '../tunnel/session-options.ts';
 import type { Session } from '../tunnel/session.ts';
 
-/** Sessions that an agent keeps, with a link or waiting for one; a broker that attaches more is in breach. */
+/** Sessions that an acceptor keeps, with or without a link. A broker that attaches more breaks the protocol. */
 const maxSessions = 10_000;
 
 /** The tunnel that carries a session at the moment. */
@@ -14,18 +15,18 @@ export interface SessionCarrier {
   readonly link: Link;
   /** How large windows may grow through its broker, in bytes. */
   readonly maxWindowBytes: number;
-  /** The session has gone to another tunnel: frames with this number are no longer its. */
+  /** The session has moved to another tunnel, and frames with this number no longer belong to it. */
   release(number: number): void;
-  /** The session has ended for a reason that its dialer must hear. */
+  /** The session has ended for a reason that its dialer must learn. */
   refuse(number: number, error: TunnelError): void;
   /** The session has frames to send. */
   wake(session: Session, now: boolean): void;
 }
 
-/** A session, who made it, and where it is attached. */
+/** A session, its dialer, and the tunnel that carries it. */
 export interface AcceptedSession {
   readonly id: string;
-  /** As the broker authenticated it: nobody else may resume the session. */
+  /** The dialer's name as the broker authenticated it. Only this dialer may resume the session. */
   readonly dialer: string;
   readonly session: Session;
   carrier: SessionCarrier | undefined;
@@ -48,7 +49,7 @@ export interface SessionStoreOptions {
 export class SessionStore {
   readonly #options: SessionStoreOptions;
   readonly #byId = new Map<string, AcceptedSession>();
-  readonly #onLeft = new Set<() => void>();
+  readonly #isDetached = new Condition(() => !this.#isCarried);
   resumedCount = 0;
 
   constructor(options: SessionStoreOptions) {
@@ -61,19 +62,24 @@ export class SessionStore {
     return count;
   }
 
+  get #isCarried(): boolean {
+    for (const { carrier } of this.#byId.values()) if (carrier !== undefined) return true;
+    return false;
+  }
+
   get size(): number {
     return this.#byId.size;
   }
 
   /**
-   * A dialer's session appears on a tunnel: a new one, or one that lost its link.
+   * Attaches a dialer's session to a tunnel: a new session, or one that lost its link.
    *
-   * @throws TunnelError `unknown_session`, `forbidden` or `overloaded` when it cannot be taken
+   * @throws TunnelError `unknown_session`, `forbidden` or `overloaded` if it is refused
    */
   attach(carrier: SessionCarrier, number: number, attach: Attach): AcceptedSession {
     const entry = this.#find(number, attach);
     if (entry.carrier !== undefined) {
-      // That link is dead, or about to be; where it is not, because this ATTACH comes late, the dialer comes again.
+      // The old link is dead or dies soon. If it is alive, because this ATTACH is late, the dialer attaches again.
       entry.session.leave();
       entry.carrier.release(entry.number);
     }
@@ -94,40 +100,31 @@ export class SessionStore {
     return entry;
   }
 
-  /** The session has no link any more; it waits for another, unless the reason is final. */
-  detach(entry: AcceptedSession, why: TunnelError): void {
+  /** Takes the session off its link. It waits for another one, unless the reason is final. */
+  detach(entry: AcceptedSession, reason: TunnelError): void {
     entry.carrier = undefined;
     entry.session.detach();
     this.#options.log.info('session detached', {
       session: entry.number,
       streams: entry.session.streamCount,
-      code: why.code,
-      error: why.message,
+      code: reason.code,
+      error: reason.message,
     });
     const { clock, resumeGraceMs } = this.#options;
-    // Also without streams: the dialer may have one whose OPEN got lost.
-    if (!isResumable(why.code)) return this.#end(entry, why);
-    for (const look of this.#onLeft) look();
+    // A session without streams waits as well, because the dialer may have a stream whose OPEN was lost.
+    if (!isResumable(reason.code)) return this.#end(entry, reason);
+    this.#isDetached.changed();
     entry.graceTimer = clock.setTimer(resumeGraceMs, () => {
       const sentence = `no link came back within ${resumeGraceMs} ms`;
-      this.#end(entry, new TunnelError('link_lost', sentence, { cause: why }));
+      this.#end(entry, new TunnelError('link_lost', sentence, { cause: reason }));
     });
   }
 
-  /** Resolves when no tunnel carries a session any more, when `atMostMs` are over, or when the signal aborts. */
-  async left(atMostMs: number, signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const look = () => {
-      const isCarried = Array.from(this.#byId.values()).some(({ carrier }) => carrier);
-      if (!isCarried || signal.aborted) resolve();
-    };
-    const timer = this.#options.clock.setTimer(atMostMs, resolve);
-    signal.addEventListener('abort', look, { once: true });
-    this.#onLeft.add(look);
-    look();
-    await promise;
-    this.#onLeft.delete(look);
-    signal.removeEventListener('abort', look);
+  /** Resolves when no tunnel carries a session any more, when `atMostMs` have passed, or when the signal aborts. */
+  async untilDetached(atMostMs: number, signal: AbortSignal): Promise<void> {
+    const limit = new AbortController();
+    const timer = this.#options.clock.setTimer(atMostMs, () => limit.abort());
+    await this.#isDetached.wait(AbortSignal.any([signal, limit.signal]));
     timer.cancel();
   }
 
@@ -200,7 +197,7 @@ export class SessionStore {
     entry.graceTimer?.cancel();
     entry.graceTimer = undefined;
     this.#byId.delete(entry.id);
-    for (const look of this.#onLeft) look();
+    this.#isDetached.changed();
     entry.session.close(error);
   }
 }

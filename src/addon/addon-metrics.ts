@@ -1,7 +1,7 @@
 import { Metrics } from '../base/metrics/metrics.ts';
 import type { ControllerStatus } from '../kube/controllers/controller.ts';
-import type { RotationSeen, RotationsSeen } from './rotation/rotation-status.ts';
 import type { CsrCounts } from './csr/csr-controller.ts';
+import type { RotationSeen, RotationsSeen } from './rotation/rotation-status.ts';
 
 /** What an addon manager counts, at one moment. */
 export interface AddonNumbers {
@@ -46,7 +46,7 @@ export function addonMetrics(now: () => AddonNumbers): Metrics {
     'ca_rotation_clusters_behind',
     'Clusters that the rotation of a CA waits for',
     'ca',
-    rotating(({ wait }) => wait?.behind.length ?? 0),
+    rotating(({ wait }) => wait?.laggards.length ?? 0),
   );
   return metrics;
 }

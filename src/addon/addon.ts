@@ -28,36 +28,36 @@ import type { AddonOptions } from './options.ts';
 
 export interface AddonParts {
   readonly log: Logger;
-  /** The hub (default: as the options say). It is not closed with the addon. */
+  /** The hub's API server. Default: from the options. The addon does not close it. */
   readonly api?: KubeApi;
   readonly clock?: Clock;
   readonly wallClock?: () => Date;
 }
 
 export interface RunningAddon extends AsyncDisposable {
-  /** Where probes ask (`host:port`); undefined: nowhere. */
+  /** The address for probes (`host:port`). Undefined: none. */
   readonly healthAddress: string | undefined;
   readonly metricsAddress: string | undefined;
-  /** Whether it works; others stand by. */
+  /** Whether this process works. Other replicas wait. */
   readonly isLeading: boolean;
-  /** What keeps it from being ready, as a sentence. */
+  /** Why it is not ready, as a sentence. Undefined: it is ready. */
   readonly unready: string | undefined;
-  /** Begins nothing new, ends what runs, and gives the lead back. */
+  /** Starts no new work, waits for running reconciles, and releases the lease. */
   drain(signal: AbortSignal): Promise<void>;
-  /** The same. Idempotent. */
+  /** The same as `drain`. Idempotent. */
   close(): Promise<void>;
 }
 
-/** The Lease that decides which of several works. */
+/** The Lease for leader election. */
 const leaseName = 'cluster-proxy-addon-manager';
 
-/** Between looks at a hub that does not answer, or not as one of OCM does, in milliseconds at most. */
+/** The longest delay between attempts to find the APIs of OCM on the hub, in milliseconds. */
 const maxDiscoveryMs = 15_000;
 
 /**
- * Starts the addon manager. A hub that is away, or that knows nothing of OCM yet, is no error: it is waited for.
+ * Starts the addon manager. It waits for a hub that does not answer or that does not have OCM yet.
  *
- * @throws Error an address is taken
+ * @throws Error an address is in use
  */
 export async function startAddon(options: AddonOptions, parts: AddonParts): Promise<RunningAddon> {
   await using starting = new AsyncDisposableStack();
@@ -91,7 +91,7 @@ function openHub({ kubeconfig }: AddonOptions, ca: LastGoodCa): KubeApi {
   return new RestKubeApi({ config, fieldManager, userAgent, proxies });
 }
 
-/** The controllers, from when this process leads until it does not. */
+/** Finds the hub, and runs the controllers while this process leads. */
 class Addon {
   readonly #options: AddonOptions;
   readonly #api: KubeApi;
@@ -136,8 +136,8 @@ class Addon {
   start(): void {
     this.#running = this.#run(this.#stop.signal).catch((error: unknown) => {
       if (this.#stop.signal.aborted) return;
-      this.#problem = `it has ended: ${describeError(error)}`;
-      this.#log.error('the addon manager has ended, restart it', { error });
+      this.#problem = `it ended: ${describeError(error)}`;
+      this.#log.error('addon manager ended unexpectedly, restart it', { error });
     });
   }
 
@@ -176,7 +176,7 @@ class Addon {
     }
   }
 
-  /** The version of OCM's addon API to speak: v1alpha1 while it is served, as it is what is stored then. */
+  /** The version of OCM's addon API. It is v1alpha1 while the hub serves it, because objects are stored in that version. */
   async #discover(signal: AbortSignal): Promise<string> {
     const backoff = new Backoff({ capMs: maxDiscoveryMs });
     for (;;) {

@@ -1,18 +1,18 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
-import type { KubeApi } from '../kube/client/kube-api.ts';
-import type { Informer } from '../kube/controllers/informer.ts';
-import { defaultSecretNames } from './rotation/plan-certificates.ts';
 import type { ControllerStatus } from '../kube/controllers/controller.ts';
-import type { RotationsSeen } from './rotation/rotation-status.ts';
-import type { AddonOptions } from './options.ts';
-import { Applier } from './runtime/applier.ts';
+import type { Informer } from '../kube/controllers/informer.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
 import { ClusterController } from './cluster/cluster-controller.ts';
-import { configLookup } from './runtime/config-lookup.ts';
+import { managementAddOnController } from './cluster/management-addon-controller.ts';
 import { CsrController, type CsrCounts } from './csr/csr-controller.ts';
 import { HubController } from './hub/hub-controller.ts';
-import { HubStateCell } from './hub/hub-state.ts';
-import { managementAddOnController } from './cluster/management-addon-controller.ts';
+import { observableHubState } from './hub/hub-state.ts';
+import type { AddonOptions } from './options.ts';
+import { defaultSecretNames } from './rotation/plan-certificates.ts';
+import type { RotationsSeen } from './rotation/rotation-status.ts';
+import { Applier } from './runtime/applier.ts';
+import { configLookup } from './runtime/config-lookup.ts';
 import { Watches } from './runtime/watches.ts';
 
 export interface ControllersOptions {
@@ -21,12 +21,12 @@ export interface ControllersOptions {
   /** The version of OCM's addon API that the hub serves. */
   readonly addonVersion: string;
   readonly clock: Clock;
-  /** What time it is: for certificates, and for people. */
+  /** The time of day, for certificates and conditions. */
   readonly wallClock: () => Date;
   readonly log: Logger;
 }
 
-/** All that the addon manager does while it leads. */
+/** The work of the addon manager while it leads. */
 export class Controllers {
   readonly #watches: Watches;
   readonly #hub: HubController;
@@ -40,7 +40,7 @@ export class Controllers {
     const signerSecrets = [signerSecretName, defaultSecretNames.agentSigner];
     const where = { namespace, signerNamespace, signerSecrets };
     const watches = new Watches({ ...parts, ...where, addonVersion });
-    const state = new HubStateCell();
+    const state = observableHubState();
     const applier = new Applier(api, clock);
     const findConfig = configLookup(watches);
     const common = { ...parts, ...options, watches, state, applier, findConfig };
@@ -68,17 +68,17 @@ export class Controllers {
     return this.#requests.counts;
   }
 
-  /** How far rotations of CAs are, as last seen. */
+  /** The rotations of the CAs. */
   get rotations(): RotationsSeen {
     return this.#hub.rotations;
   }
 
-  /** How many clusters have the addon. */
+  /** The number of clusters that have the addon. */
   get clusterCount(): number {
     return this.#watches.addOns.size;
   }
 
-  /** What keeps it from working: why something has not been read yet. */
+  /** Why the controllers do not work yet: objects that have not been read. */
   get unready(): string | undefined {
     const unread = this.informers.filter(({ hasSynced }) => !hasSynced);
     if (unread.length === 0) return undefined;
@@ -86,7 +86,7 @@ export class Controllers {
     return problems.join('; ') || `${unread.length} kinds of objects are still being read`;
   }
 
-  /** Works until `signal` aborts and what ran has ended. Once. */
+  /** Works until `signal` aborts, and ends when all reconciles have ended. It can run once. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(this.#all.map((part) => part.run(signal)));
   }

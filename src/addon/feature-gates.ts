@@ -1,4 +1,4 @@
-/** What is not settled enough to be on for everybody. */
+/** Features that are off by default. */
 export interface FeatureGates {
   /** Publish each cluster's address in its ClusterProfile. */
   readonly clusterProfile: boolean;

@@ -1,7 +1,7 @@
 import { type HostPort, parseHostPort } from '../base/net/host-port.ts';
 import { ValueError } from '../base/value-error.ts';
 
-/** Where to listen; without a host on every address of the machine. */
+/** An address to listen on. Without a host, it is every address of the machine. */
 export type ListenAddress = Partial<Pick<HostPort, 'host'>> & Pick<HostPort, 'port'>;
 
 /**

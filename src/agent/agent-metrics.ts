@@ -1,15 +1,15 @@
 import { droppedLinesHelp, droppedLogLines } from '../base/log/log-output.ts';
 import { dialBucketsSeconds, type DialRecords } from './dial-records.ts';
 
-/** What an agent counts, at one moment. */
+/** The numbers of an agent at one moment. */
 export interface AgentNumbers {
   readonly tunnels: number;
   readonly streams: number;
   readonly leaseRenewedAt: Date | undefined;
-  /** What the broker's clock is ahead of this machine's; 0: not known. */
+  /** How far the broker's clock is ahead of this machine's; 0: not known. */
   readonly brokerClockDifferenceMs: number;
   readonly dials: DialRecords;
-  /** CA files that have changed into something that cannot be used. */
+  /** CA files whose new contents cannot be used. */
   readonly staleFiles: number;
 }
 
@@ -20,7 +20,7 @@ export function agentMetrics(numbers: AgentNumbers): {
 } {
   const { tunnels, streams, leaseRenewedAt, dials, staleFiles, brokerClockDifferenceMs } = numbers;
   const gauges: readonly (readonly [string, string, number])[] = [
-    ['tunnels', 'Tunnels to brokers that stand', tunnels],
+    ['tunnels', 'Tunnels to brokers that are established', tunnels],
     ['streams', 'Streams that are open', streams],
     [
       'lease_renewed_timestamp_seconds',
@@ -51,7 +51,7 @@ export function agentMetrics(numbers: AgentNumbers): {
   return { contentType: 'text/plain; version=0.0.4', text: `${lines.join('\n')}\n` };
 }
 
-function dialLines({ countByCode, withinBound, secondsInAll, count }: DialRecords): string[] {
+function dialLines({ countByCode, withinBound, totalSeconds, count }: DialRecords): string[] {
   const duration = 'culvert_agent_dial_duration_seconds';
   return [
     ...head('dials_total', 'Dials of targets, by their result: ok, or the error code', 'counter'),
@@ -68,7 +68,7 @@ function dialLines({ countByCode, withinBound, secondsInAll, count }: DialRecord
       (le, index) => `${duration}_bucket{le="${le}"} ${withinBound[index]}`,
     ),
     `${duration}_bucket{le="+Inf"} ${count}`,
-    `${duration}_sum ${secondsInAll}`,
+    `${duration}_sum ${totalSeconds}`,
     `${duration}_count ${count}`,
   ];
 }

@@ -25,13 +25,13 @@ import { TunnelReconnector } from './tunnel-reconnector.ts';
 const probeTimeoutMs = 10_000;
 
 export interface RunningAgent extends AsyncDisposable {
-  /** Resolves when a broker has taken the agent in for the first time. */
+  /** Resolves when a broker has accepted the agent for the first time. */
   readonly connected: Promise<void>;
   /** How many streams are open. */
   readonly streamCount: number;
-  /** How many tunnels stand. */
+  /** How many tunnels are established. */
   readonly tunnelCount: number;
-  /** Where probes ask (`host:port`); undefined: nowhere. */
+  /** The address for probes (`host:port`); undefined: none. */
   readonly statusAddress: string | undefined;
   /** Takes no new sessions, lets streams end until `signal` aborts, then closes. */
   drain(signal: AbortSignal): Promise<void>;
@@ -49,13 +49,13 @@ export interface AgentParts {
   readonly clusters?: KubeClusters;
 }
 
-/** How long dialers get to hear that this agent goes, in milliseconds; most need one round trip. */
+/** How long dialers have to learn that this agent shuts down, in milliseconds. Most need one round trip. */
 const leaveMs = 2_000;
 
 /**
- * Starts an agent: it keeps a tunnel to the broker until it is closed, through any outage.
+ * Starts an agent. It keeps tunnels to brokers, through any outage, until it is closed.
  *
- * @throws RangeError for a destination pattern that is none
+ * @throws RangeError for an invalid destination pattern
  */
 export async function startAgent(options: AgentOptions, parts: AgentParts): Promise<RunningAgent> {
   const alias = await clusterAlias(options.cluster);
@@ -75,7 +75,7 @@ export async function startAgent(options: AgentOptions, parts: AgentParts): Prom
 interface OwnParts {
   readonly policy: DestinationPolicy;
   readonly clusters: KubeClusters;
-  /** What --ca-file holds. */
+  /** The certificates of --ca-file. */
   readonly ca: LastGoodCa;
 }
 
@@ -88,7 +88,7 @@ class Agent implements RunningAgent {
   readonly #grantBudget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #targets: TargetStreams;
   readonly #sessions: SessionStore;
-  readonly #keepers: readonly TunnelReconnector[];
+  readonly #reconnectors: readonly TunnelReconnector[];
   readonly #stop = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
   readonly #brokerClock: BrokerClock;
@@ -135,14 +135,18 @@ class Agent implements RunningAgent {
           ...events,
         }),
     });
-    // Nobody needs to wait for the first connection.
+    // Not every caller waits for the first connection.
     this.#connected.promise.catch(() => {});
     const { signal } = this.#stop;
-    this.#keepers = Array.from({ length: options.tunnels }, (_, tunnel) => this.#keeper(tunnel));
-    const [first, ...others] = this.#keepers.map((keeper) => () => keeper.run(signal));
-    // The others belong on other replicas, so the first one must stand before them.
+    this.#reconnectors = Array.from({ length: options.tunnels }, (_, tunnel) =>
+      this.#makeReconnector(tunnel),
+    );
+    const [first, ...others] = this.#reconnectors.map(
+      (reconnector) => () => reconnector.run(signal),
+    );
+    // Each tunnel belongs on another replica, so the first one must be established before the others.
     const rest = this.connected.then(() => Promise.all(others.map((run) => run())));
-    this.#lease = this.#leaseKeeper();
+    this.#lease = this.#makeLeaseRenewer();
     const lease = this.connected.then(() => this.#lease?.run(signal));
     this.#running = Promise.allSettled([first?.(), rest, lease]);
   }
@@ -156,14 +160,17 @@ class Agent implements RunningAgent {
   }
 
   get tunnelCount(): number {
-    return this.#keepers.reduce((count, keeper) => count + keeper.establishedCount, 0);
+    return this.#reconnectors.reduce(
+      (count, reconnector) => count + reconnector.establishedCount,
+      0,
+    );
   }
 
   get statusAddress(): string | undefined {
     return this.#status?.address;
   }
 
-  /** Answers probes, where they are asked for. */
+  /** Starts to answer probes, if the options ask for that. */
   async listen(): Promise<void> {
     const { statusListen } = this.#options;
     if (statusListen === undefined) return;
@@ -186,9 +193,10 @@ class Agent implements RunningAgent {
 
   async drain(signal: AbortSignal): Promise<void> {
     this.#stop.abort(new TunnelError('draining', 'the agent is shutting down'));
-    for (const keeper of this.#keepers) keeper.sendGoAway(this.#options.drainTimeoutMs);
-    // A dialer that has not heard yet may have a stream on its way to us; one that has heard and has none ends its session.
-    await this.#sessions.left(leaveMs, signal);
+    for (const reconnector of this.#reconnectors)
+      reconnector.sendGoAway(this.#options.drainTimeoutMs);
+    // A dialer that does not know yet may have a stream on its way here. A dialer that knows, and has no stream, ends its session.
+    await this.#sessions.untilDetached(leaveMs, signal);
     await this.#sessions.idle(signal).catch(() => {});
     await this.#targets.closed(signal);
     await this.close();
@@ -198,7 +206,7 @@ class Agent implements RunningAgent {
     const error = new TunnelError('draining', 'the agent is shutting down');
     this.#stop.abort(error);
     this.#connected.reject(error);
-    for (const keeper of this.#keepers) keeper.leave(error);
+    for (const reconnector of this.#reconnectors) reconnector.leave(error);
     this.#sessions.close(error);
     await this.#running;
     await this.#status?.close();
@@ -211,10 +219,10 @@ class Agent implements RunningAgent {
 
   #unready(): string | undefined {
     if (this.#stop.signal.aborted) return 'draining';
-    return this.tunnelCount > 0 ? undefined : 'no tunnel to a broker stands';
+    return this.tunnelCount > 0 ? undefined : 'no tunnel to a broker is established';
   }
 
-  #leaseKeeper(): LeaseRenewer | undefined {
+  #makeLeaseRenewer(): LeaseRenewer | undefined {
     const { lease, agentId, cluster } = this.#options;
     const { here, hub } = this.#clusters;
     if (lease === undefined || here === undefined) return undefined;
@@ -230,21 +238,21 @@ class Agent implements RunningAgent {
     });
   }
 
-  /** Whether a broker answers now: a question goes through each tunnel, and one answer is enough. */
+  /** Whether a broker answers now. A question goes through each tunnel, and one answer is enough. */
   async #isAnswered(signal: AbortSignal): Promise<boolean> {
     if (this.tunnelCount === 0) return false;
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const giveUp = (): void => resolve(false);
     const timer = this.#clock.setTimer(probeTimeoutMs, giveUp);
     signal.addEventListener('abort', giveUp, { once: true });
-    for (const keeper of this.#keepers) keeper.probe(() => resolve(true));
+    for (const reconnector of this.#reconnectors) reconnector.probe(() => resolve(true));
     const isAnswered = await promise;
     timer.cancel();
     signal.removeEventListener('abort', giveUp);
     return isAnswered;
   }
 
-  #keeper(tunnel: number): TunnelReconnector {
+  #makeReconnector(tunnel: number): TunnelReconnector {
     return new TunnelReconnector({
       tunnel,
       connect: (slot, signal) => this.#connector.connect(slot, signal),

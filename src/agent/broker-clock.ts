@@ -2,8 +2,8 @@ import { notableDifferenceMs } from '../base/time-header.ts';
 import type { Logger } from '../base/log/logger.ts';
 
 /**
- * The greatest correction, in milliseconds. A token that is signed for a later time can be kept and used then, so this bounds how long somebody
- * who once stood between agent and broker (a gateway that ends TLS) can use what he saw. It is far more than clocks drift.
+ * The greatest correction, in milliseconds. A token that is signed for a later time can be kept and used then. So this bounds how
+ * long an attacker who was once between agent and broker (a gateway that ends TLS) can use a token. It is far more than clocks drift.
  */
 export const maxCorrectionMs = 3_600_000;
 /** Smaller changes are measuring errors: a request takes a while. In milliseconds. */
@@ -26,22 +26,22 @@ export class BrokerClock {
     this.#wallClock = wallClock;
   }
 
-  /** What the clock of the broker was ahead of this machine's when it answered last, in milliseconds; 0: not known. */
+  /** How far the broker's clock was ahead of this machine's at its last answer, in milliseconds; 0: not known. */
   get differenceMs(): number {
     return this.#differenceMs;
   }
 
-  /** Changes whenever tokens are made for another time than before. */
+  /** The difference between the time in tokens and the time of this machine, in milliseconds. */
   get correctionMs(): number {
     return this.#correctionMs;
   }
 
-  /** This machine's own. */
+  /** The time of this machine. */
   localTime(): Date {
     return new Date(this.#wallClock());
   }
 
-  /** The time for a token. */
+  /** The time to use in a token. */
   now(): Date {
     return new Date(this.#wallClock() + this.#correctionMs);
   }

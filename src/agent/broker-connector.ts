@@ -30,7 +30,7 @@ export class BrokerConnector {
     this.#connector = connector;
   }
 
-  /** @throws ConnectError; what `BrokerRoutes.next` throws */
+  /** @throws ConnectError, and the errors of `BrokerRoutes.next` */
   async connect(tunnel: number, signal: AbortSignal): Promise<AttachableLink> {
     const { correctionMs } = this.#clock;
     try {

@@ -6,7 +6,7 @@ import type { KubeConfig } from '../kube/client/kube-endpoint.ts';
 import type { AgentOptions, HubService } from './options.ts';
 import { readRegistration, type Registration } from './registration.ts';
 
-/** Reads everything anew: certificates, tokens and kubeconfigs are replaced while agents run. */
+/** Reads every file again for each route, because certificates, tokens and kubeconfigs are replaced while agents run. */
 export class BrokerRoutes {
   readonly #options: AgentOptions;
   readonly #hub: KubeConfig | undefined;
@@ -14,8 +14,8 @@ export class BrokerRoutes {
   readonly #now: () => Date;
 
   /**
-   * @param hub what `hubKubeconfig` says
-   * @param ca what `caFile` holds
+   * @param hub the contents of `hubKubeconfig`
+   * @param ca the contents of `caFile`
    * @param now the time that tokens are made for
    */
   constructor(options: AgentOptions, hub: KubeConfig | undefined, ca: LastGoodCa, now: () => Date) {
@@ -38,7 +38,7 @@ export class BrokerRoutes {
       : await this.#viaHub(brokerViaHub, headers);
   }
 
-  /** The API server did not accept us: its kubeconfig is read anew whatever its age. */
+  /** The API server refused the credential, so its kubeconfig is read again whatever its age. */
   refused(): void {
     this.#hub?.expire();
   }

@@ -14,7 +14,7 @@ import {
 } from './dial-error.ts';
 import { reservedRangeOf } from './reserved-addresses.ts';
 
-/** A destination as it is really dialled. */
+/** A destination as it is really dialed. */
 export interface Destination {
   readonly host: string;
   readonly port: number;
@@ -23,20 +23,20 @@ export interface Destination {
 }
 
 export interface DestinationPolicyOptions {
-  /** The name that stands for the cluster's kube-apiserver, besides the cluster's alias and `<cluster>.<install namespace>`. */
+  /** The name of the cluster's kube-apiserver, besides the cluster's alias and `<cluster>.<install namespace>`. */
   readonly cluster: string;
-  /** Where this agent runs; undefined: nobody said, and the cluster has no such name. */
+  /** The namespace of this agent; undefined: not known, and the cluster has no such name. */
   readonly installNamespace?: string | undefined;
   readonly clusterAlias: string;
-  /** Where the kube-apiserver is; without a port, the one that was asked for is used. Undefined: the cluster's names lead nowhere. */
+  /** The address of the kube-apiserver. Without a port, the requested one is used. Undefined: the cluster's names are refused. */
   readonly kubeApiserver: { readonly host: string; readonly port: number | undefined } | undefined;
   /** `host:port`, `*.suffix:port`, `host:*`, `CIDR:port`, with brackets around IPv6. */
   readonly allow: readonly string[];
 }
 
 /**
- * What this agent dials for the hub: the cluster's own kube-apiserver, and what its operator lists. The hub cannot widen
- * it: nothing that comes over the tunnel changes the list.
+ * The destinations that this agent dials: the cluster's own kube-apiserver, and the list of its operator. The hub cannot widen the
+ * list, because nothing that comes over the tunnel changes it.
  */
 export class DestinationPolicy {
   readonly #options: DestinationPolicyOptions;
@@ -48,7 +48,7 @@ export class DestinationPolicy {
     this.#rules = options.allow.map(parseRule);
   }
 
-  /** Where a target is really dialled; undefined where that is not allowed. */
+  /** The destination to dial for a target; undefined: not allowed. */
   resolve(host: string, port: number): Destination | undefined {
     const { kubeApiserver } = this.#options;
     if (this.#isCluster(host)) {
@@ -70,9 +70,9 @@ export class DestinationPolicy {
   }
 
   /**
-   * Why a destination must not be dialled at an address that it has. Loopback, link-local, metadata and other reserved addresses are for the
+   * Why a destination must not be dialed at one of its addresses. Loopback, link-local, metadata and other reserved addresses are for the
    * machine itself, so a rule for names or for all addresses does not include them: a rule must name the address, or a range of such
-   * addresses. Names may resolve to anything at any time; so every address is checked, and only what was checked is connected to.
+   * addresses. Names may resolve to any address at any time. So every address is checked, and only checked addresses are connected to.
    */
   addressRefusal(destination: Destination, address: string): TunnelError | undefined {
     const { host, port, isKubeApiserver } = destination;
@@ -87,7 +87,7 @@ export class DestinationPolicy {
     return isListed ? undefined : reservedAddress({ host, port }, address, reserved.what);
   }
 
-  /** What is said of a target that `resolve` knows no destination for. */
+  /** The error for a target that `resolve` does not allow. */
   refusal(host: string, port: number): TunnelError {
     if (this.#isCluster(host)) return withheldApiserver(host, port);
     if (this.#rules.some(({ matches }) => matches(nameOf(host), port))) {

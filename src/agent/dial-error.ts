@@ -19,7 +19,7 @@ const byNodeCode: Readonly<Record<string, readonly [TunnelErrorCode, string]>> =
   ENFILE: ['dial_failed', 'socket: too many open files'],
 };
 
-/** A connect that failed, from Node's error; `address` is the one that was tried. */
+/** The error of a failed connect to `address`, made from Node's error. */
 export function connectError(address: string, port: number, cause: Error): TunnelError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   const [ours, text] = byNodeCode[code] ?? ['dial_failed', `connect: ${code || cause.message}`];
@@ -30,7 +30,7 @@ export function connectError(address: string, port: number, cause: Error): Tunne
 /**
  * A dial none of whose addresses could be connected to. The first address that says the most is the error; the others are named after it.
  *
- * @param isTimeout the dial's time is over: what has no answer yet counts before what has failed
+ * @param isTimeout the dial's time is over: addresses without an answer count before addresses that failed
  */
 export function attemptsError(
   port: number,
@@ -40,16 +40,16 @@ export function attemptsError(
   const errors = attempts.map(({ address, error }) =>
     error === undefined ? dialTimeout(address, port) : connectError(address, port, error),
   );
-  const told =
+  const main =
     errors.find(({ code }) => isTimeout && code === 'timeout') ??
-    // A machine without IPv6 says so of every IPv6 address.
+    // A machine without IPv6 reports every IPv6 address as unreachable.
     errors.find(({ code }) => code !== 'unreachable') ??
     errors[0]!;
-  const others = errors.filter((error) => error !== told);
-  if (others.length === 0) return told;
+  const others = errors.filter((error) => error !== main);
+  if (others.length === 0) return main;
   const also = others.map(({ message }) => message.replace(/^dial tcp /, '')).join(', ');
-  return new TunnelError(told.code, `${told.message} (also tried: ${also})`, {
-    cause: told.cause,
+  return new TunnelError(main.code, `${main.message} (also tried: ${also})`, {
+    cause: main.cause,
   });
 }
 
@@ -81,7 +81,7 @@ export function forbiddenTarget(host: string, port: number): TunnelError {
   return new TunnelError('forbidden_target', sentence);
 }
 
-/** A target whose rule does not name the reserved address that it has. */
+/** A target at a reserved address that no rule names. */
 export function reservedAddress(
   target: { readonly host: string; readonly port: number },
   address: string,
@@ -93,7 +93,7 @@ export function reservedAddress(
   return new TunnelError('forbidden_target', sentence);
 }
 
-/** `<cluster>.<namespace>` with another namespace than the agent's. It is no address that the allowlist knows either. */
+/** `<cluster>.<namespace>` with another namespace than the agent's. The allowlist does not match it either. */
 export function otherNamespace(
   target: { readonly host: string; readonly port: number },
   cluster: string,
@@ -107,14 +107,14 @@ export function otherNamespace(
   return new TunnelError('forbidden_target', sentence);
 }
 
-/** The cluster's own name, where it leads to no kube-apiserver. */
+/** The cluster's own name, if the agent does not forward it to the kube-apiserver. */
 export function withheldApiserver(host: string, port: number): TunnelError {
   const target = formatHostPort({ host, port });
   const sentence = `dial tcp ${target}: the agent does not lead to its kube-apiserver (--enable-kube-api-proxy=false)`;
   return new TunnelError('forbidden_target', sentence);
 }
 
-/** The target broke off in the middle. */
+/** The target ended the connection with an error. */
 export function targetReset(address: string, port: number, cause: Error): TunnelError {
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   const text = code === 'ECONNRESET' ? 'read: connection reset by peer' : cause.message;

@@ -27,7 +27,7 @@ const none: KubeClusters = {
   close() {},
 };
 
-/** An agent that knows nothing of Kubernetes loads none of it. @param ca what --ca-file holds */
+/** Loads the Kubernetes client only if the options need it. @param ca the contents of --ca-file */
 export async function connectClusters(
   options: AgentOptions,
   ca: LastGoodCa,

@@ -7,7 +7,7 @@ import { isKubeError } from '../kube/client/kube-error.ts';
 import type { KubeObject } from '../kube/client/kube-object.ts';
 import type { LeaseName } from './options.ts';
 
-/** What watches the lease counts an agent as gone after five of these. */
+/** A watcher of the lease counts an agent as gone after five of these. */
 const leaseDurationSeconds = 60;
 const renewEveryMs = 60_000;
 /** Added by chance, so that many agents do not renew together. */
@@ -34,7 +34,7 @@ export interface LeaseRenewerOptions {
   readonly now?: () => Date;
 }
 
-/** Renews a Lease once a minute, but only when the broker has just answered: what it says is that the cluster can be reached. */
+/** Renews a Lease once a minute, but only if the broker has just answered, because the Lease means that the cluster can be reached. */
 export class LeaseRenewer {
   readonly #options: LeaseRenewerOptions;
   /** When the lease was renewed last; undefined: not yet. */

@@ -27,7 +27,7 @@ export interface LeaseName {
 const { brokerUrl, ...otherLinkTable } = brokerLinkTable;
 const { required: _, ...optionalUrl } = brokerUrl;
 
-/** How an agent reaches its broker, and what it shows. */
+/** How an agent reaches its broker, and the credential that it presents. */
 export const agentLinkTable = {
   brokerUrl: optionalUrl,
   brokerViaHub: {
@@ -52,7 +52,7 @@ export const agentLinkTable = {
   ...otherLinkTable,
 } as const satisfies OptionsTable;
 
-/** What tells others how an agent is. */
+/** How an agent reports its state. */
 export const agentHealthTable = {
   lease: {
     name: 'lease',
@@ -136,7 +136,7 @@ function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agent
   if (given('brokerUrl') === given('brokerViaHub')) {
     problem(
       given('brokerUrl')
-        ? `${label('brokerUrl')} and ${label('brokerViaHub')} are both given, keep the one that agents shall take`
+        ? `${label('brokerUrl')} and ${label('brokerViaHub')} are both given, keep the one that agents should use`
         : `${label('brokerUrl')} is required (or CULVERT_BROKER_URL), or ${label('brokerViaHub')}`,
     );
   }

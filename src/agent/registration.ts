@@ -6,7 +6,7 @@ import { describeError } from '../base/error.ts';
 import { Secret } from '../base/secret.ts';
 import type { ClientCertificate } from '../base/net/connect-tls.ts';
 
-/** What the registration with the hub has put into a directory, as it is at the moment. */
+/** The certificate and key that the registration with the hub has put into a directory, as they are now. */
 export interface Registration {
   /** For the TLS handshake. */
   readonly certificate: ClientCertificate;
@@ -60,7 +60,7 @@ function privateKeyOf(pem: string): ReturnType<typeof createPrivateKey> {
   try {
     return createPrivateKey(pem);
   } catch {
-    // Without the cause: parsers quote what they choke on, and this is a key.
+    // Without the cause, because parsers quote the text that they cannot read, and this is a key.
     throw new Error('tls.key is no private key (PEM)');
   }
 }

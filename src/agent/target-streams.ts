@@ -3,7 +3,7 @@ import type { Logger } from '../base/log/logger.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler } from '../tunnel/stream-handler.ts';
-import type { StreamRequest, Target } from '../tunnel/stream-request.ts';
+import type { StreamRequest } from '../tunnel/stream-request.ts';
 import type { DestinationPolicy } from './destination-policy.ts';
 import { DialRecords } from './dial-records.ts';
 import type { DialOptions } from './dial-target.ts';
@@ -19,7 +19,7 @@ export interface TargetStreamsOptions {
   readonly log: Logger;
 }
 
-/** Takes the streams that dialers open: each is dialled under the operator's list, or refused with the reason. */
+/** Accepts the streams that dialers open: dials the target of each if the operator's list allows it, or refuses it with the reason. */
 export class TargetStreams {
   readonly dials: DialRecords;
   readonly #options: TargetStreamsOptions;
@@ -35,16 +35,17 @@ export class TargetStreams {
     this.#open = new OpenTargets(options.clock);
   }
 
-  accept({ target, timeoutMs }: StreamRequest, stream: Stream): StreamHandler {
+  accept(request: StreamRequest, stream: Stream): StreamHandler {
     const { policy, dialTimeoutMs, clock, log } = this.#options;
+    const { target, timeoutMs } = request;
     const counts = { connected: this.#open.size, dialing: this.#dialing };
     const problem = socketLimitProblem(target, counts);
-    if (problem !== undefined) return this.#refuse(target, stream, problem);
+    if (problem !== undefined) return this.#refuse(request, stream, problem);
     const destination = policy.resolve(target.host, target.port);
     if (destination === undefined) {
-      const refusal = policy.refusal(target.host, target.port);
-      log.warn('destination refused', { host: target.host, port: target.port });
-      return this.#refuse(target, stream, refusal);
+      const { host, port } = target;
+      log.warn('destination refused', { host, port, caller: request.caller?.user });
+      return this.#refuse(request, stream, policy.refusal(host, port));
     }
     const dial: DialOptions = {
       timeoutMs: timeoutMs === 0 ? dialTimeoutMs : Math.min(dialTimeoutMs, timeoutMs),
@@ -54,7 +55,7 @@ export class TargetStreams {
       onSockets: (change) => (this.#connecting += change),
       onDialed: (outcome) => {
         this.#dialing--;
-        this.dials.add(target, outcome);
+        this.dials.add(request, outcome);
       },
     };
     this.#dialing++;
@@ -66,9 +67,9 @@ export class TargetStreams {
     return this.#open.closed(signal);
   }
 
-  #refuse(target: Target, stream: Stream, why: TunnelError): StreamHandler {
-    this.dials.add(target, { durationMs: 0, error: why });
-    stream.reset(why);
+  #refuse(request: StreamRequest, stream: Stream, error: TunnelError): StreamHandler {
+    this.dials.add(request, { durationMs: 0, error });
+    stream.reset(error);
     return refusedStream;
   }
 }

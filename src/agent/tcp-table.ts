@@ -1,6 +1,6 @@
 import { isIPv4, type Socket } from 'node:net';
 
-/** What the kernel's table says of a connection (Linux, Documentation/networking/proc_net_tcp.rst). */
+/** The state of a connection in the kernel's table (Linux, Documentation/networking/proc_net_tcp.rst). */
 export interface TcpState {
   /** Bytes that were sent and not acknowledged, or wait to be sent. */
   readonly unacknowledgedBytes: number;

@@ -17,7 +17,7 @@ import type { SessionStore } from '../acceptor/session-store.ts';
 const healthyAfterMs = 2_000;
 
 /**
- * Delays in the first minute of an outage. Most outages are restarts, and an attempt that nobody answers costs the broker nothing,
+ * Delays in the first minute of an outage. Most outages are restarts, and an attempt without an answer costs the broker nothing,
  * so an agent is back within 2 s of the broker's return. Full jitter spreads 10,000 agents over the whole 1.5 s.
  */
 const firstMinute = { forMs: 60_000, backoff: { baseMs: 500, capMs: 1_500 } };
@@ -38,7 +38,7 @@ export interface TunnelReconnectorOptions {
   readonly sessions: SessionStore;
   readonly clock: Clock;
   readonly log: Logger;
-  /** A broker has taken the tunnel in. */
+  /** A broker has accepted the tunnel. */
   readonly onWelcome: () => void;
   /** Uniform random number in [0, 1) (default Math.random). */
   readonly random?: () => number;
@@ -46,9 +46,9 @@ export interface TunnelReconnectorOptions {
 
 /** How long to wait after a tunnel or an attempt. */
 interface Pause {
-  /** What the broker asked for, in milliseconds. */
+  /** The delay that the broker asked for, in milliseconds. */
   readonly atLeastMs: number;
-  /** The broker is there but has too much to do, or nobody knows: delays grow at once. */
+  /** The broker is overloaded, or may be. Delays grow at once. */
   readonly busy: boolean;
 }
 
@@ -72,7 +72,7 @@ export class TunnelReconnector {
     this.#slow = new Backoff({ ...later, random });
   }
 
-  /** How many tunnels stand: one, and for a while two when one takes the place of another. */
+  /** How many tunnels are established: one, or two while one replaces the other. */
   get establishedCount(): number {
     let count = 0;
     for (const tunnel of this.#tunnels) if (tunnel.isEstablished) count++;
@@ -143,7 +143,7 @@ export class TunnelReconnector {
         this.#options.onWelcome();
       },
       onGoAway: (retryAfterMs) => {
-        // The old tunnel goes on with its streams while the next one is made.
+        // The old tunnel keeps its streams while the next one is made.
         log.info('the broker goes away', { retryAfterMs });
         this.#resetBackoff();
         this.#sameReplica = 0;
@@ -167,7 +167,7 @@ export class TunnelReconnector {
     const failure = thrown instanceof ConnectError ? thrown : undefined;
     const { code, status, brokerCode, retryAfterMs = 0 } = failure ?? {};
     if (brokerCode === 'already_here') {
-      // One replica, or a load balancer that sends us there again: no failure, the first tunnel stands.
+      // One replica, or a load balancer that sends us there again: no failure, because the first tunnel is established.
       this.#log.debug('the other tunnel is at this replica');
       this.#resetBackoff();
       const { first, last } = sameReplicaRetryMs;

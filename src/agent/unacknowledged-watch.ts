@@ -28,7 +28,7 @@ interface Watched {
  * Finds connections whose other end is gone while bytes to it are unacknowledged. TCP keepalive does not run then, and the kernel sends
  * again for 15 minutes. Node has neither TCP_USER_TIMEOUT nor TCP_INFO, so this asks the kernel's table of connections (Linux), and only
  * while a connection has been written to and has brought nothing since. A live peer that does not read is kept: its kernel answers the
- * probes of its closed window. Where there is no such table nothing is found.
+ * probes of its closed window. Without that table, no dead connection is found.
  */
 export class UnacknowledgedWatch {
   readonly #clock: Clock;

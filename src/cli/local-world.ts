@@ -8,7 +8,7 @@ export interface LocalWorldOptions {
   readonly cluster: string;
   /** Flags of `culvert broker`; they must ask for a front, on loopback. */
   readonly brokerFlags: readonly string[];
-  /** Flags of `culvert agent` besides those that say where the broker and the target are. */
+  /** Flags of `culvert agent` besides the addresses of the broker and the target. */
   readonly agentFlags: readonly string[];
   readonly log: Logger;
 }
@@ -39,7 +39,7 @@ export async function startLocalWorld(
   const parts = { dialer: broker.dialer, log: log.child({ program: 'bridge' }) };
   const bridge = stack.use(await startBridge(front!, parts));
 
-  // The name of the cluster stands for the sample server, as it stands for the kube-apiserver in a real one.
+  // The name of the cluster leads to the sample server. In a real cluster it leads to the kube-apiserver.
   const targetFlag = ['--kube-apiserver', `${target.host}:${target.port}`];
   const { options: agentOptions } = readAgentOptions(
     ['--broker-url', broker.url, '--cluster', cluster, ...targetFlag, ...agentFlags],

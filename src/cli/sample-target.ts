@@ -3,13 +3,13 @@ import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
-/** A small HTTP server on loopback that stands for a service in a cluster. */
+/** A small HTTP server on loopback that plays a service in a cluster. */
 export interface SampleTarget extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
 }
 
-/** What the server answers at `/`. */
+/** The server's answer at `/`. */
 export const sampleGreeting = 'Hello from the other side of the culvert.\n';
 
 const pieceBytes = 64 * 1024;

@@ -158,7 +158,7 @@ export class ClusterSession {
     this.#end(error);
   }
 
-  /** The agent has the session on another link: one that is on its way here, or one that was given up and came late. */
+  /** The agent has the session on another link: one that is still being made, or one that was dropped and arrived late. */
   #onMoved(): void {
     if (!('link' in this.#state)) return;
     const { link } = this.#state;

@@ -15,7 +15,7 @@ export interface PooledDialerOptions {
   /**
    * Makes a link to a broker for a session with `cluster`.
    *
-   * @throws TunnelError why there is none; every stream that waits for it hears it
+   * @throws TunnelError the reason why there is none, which ends every stream that waits for the link
    */
   readonly connect: (cluster: string, signal: AbortSignal) => Promise<AttachableLink>;
   readonly clock: Clock;
@@ -25,12 +25,12 @@ export interface PooledDialerOptions {
   readonly metrics?: SessionMetrics;
 }
 
-/** One session per cluster, made when the first stream needs it and shared by all that follow. */
+/** A dialer with one session per cluster, which the first stream makes and later streams share. */
 export class PooledDialer implements Dialer, AsyncDisposable {
-  /** How many times a session went on over another link, and how long their streams stood still in sum, in milliseconds. */
+  /** How many times a session continued over another link, and how long their streams waited in sum, in milliseconds. */
   resumedCount = 0;
   resumeGapMs = 0;
-  /** Bytes that went out again then. */
+  /** Bytes that were sent again then. */
   resentBytes = 0;
   readonly #options: PooledDialerOptions;
   readonly #pool = new SlabPool();
@@ -46,17 +46,17 @@ export class PooledDialer implements Dialer, AsyncDisposable {
     const { metrics = noSessionMetrics } = options;
     metrics.total(
       'resumes',
-      'Times that a session went on over another link',
+      'Times that a session continued over another link',
       () => this.resumedCount,
     );
     metrics.total(
       'resent_bytes',
-      'Bytes that a dialer sent again when a session went on',
+      'Bytes that a dialer sent again when a session continued',
       () => this.resentBytes,
     );
     this.#observeGap = metrics.histogram(
       'resume_gap_seconds',
-      'How long the streams of a session stood still before it went on',
+      'How long the streams of a session waited before it continued',
       resumeGapBuckets,
     );
   }
@@ -102,7 +102,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   #sessionFor(cluster: string): ClusterSession {
     const current = this.#current.get(cluster);
     if (current !== undefined && !current.isRetired) return current;
-    // It keeps the streams that it has, and goes when they are done.
+    // The old session keeps its streams, and ends with the last one.
     current?.retire();
     const { clock, log, software, limits = defaultLimits } = this.#options;
     const made = new ClusterSession({

@@ -101,7 +101,7 @@ export class PooledStream implements TunnelStream, StreamHandler {
     return this.#openStream({ target, timeoutMs, caller, trace }, this);
   }
 
-  /** Whether the dial starts again. Its time goes on. */
+  /** Starts the dial again if that loses nothing, within the time that is left. Returns whether it did. */
   #dialAgain(): boolean {
     const { timeoutMs = defaultTimeoutMs } = this.#options;
     const leftMs = timeoutMs - (this.#clock.now() - this.#startedMs);

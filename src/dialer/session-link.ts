@@ -18,16 +18,16 @@ export interface SessionLinkEvents {
   readonly onClosed: (error: TunnelError, link: SessionLink) => void;
 }
 
-/** One link of a dialer's session: greets the broker, then carries the session until it ends. */
+/** One link of a dialer's session. It sends HELLO to the broker, and carries the session until it ends. */
 export class SessionLink implements LinkOwner {
   readonly link: AttachableLink;
   readonly #session: Session;
   readonly #events: SessionLinkEvents;
   #number = 0;
-  /** Who has said GOAWAY: the broker and the agent each count once, whatever they repeat. */
+  /** The ends that have said GOAWAY. A repeated GOAWAY of the broker or the agent is ignored. */
   readonly #goneAway = new Set<GoAway['scope']>();
-  /** Whoever made this is done with it: what still comes is dropped. */
-  #left = false;
+  /** The session has left this link, and further frames are dropped. */
+  #hasLeft = false;
 
   constructor(link: AttachableLink, session: Session, hello: Hello, events: SessionLinkEvents) {
     this.link = link;
@@ -37,10 +37,10 @@ export class SessionLink implements LinkOwner {
     link.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   }
 
-  /** Takes the session off this link; the broker hears why, and so whether the session lives on. Idempotent. */
-  leave(why: TunnelError): void {
-    this.#left = true;
-    this.link.close(why);
+  /** Takes the session off this link. The code tells the broker whether the session lives on. Idempotent. */
+  leave(error: TunnelError): void {
+    this.#hasLeft = true;
+    this.link.close(error);
   }
 
   onData(session: number, stream: number, bytes: Uint8Array): void {
@@ -48,12 +48,12 @@ export class SessionLink implements LinkOwner {
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
-    if (session === 0) return this.#left ? undefined : this.#onLinkFrame(type, payload);
+    if (session === 0) return this.#hasLeft ? undefined : this.#onLinkFrame(type, payload);
     if (this.#isOwn(session)) this.#session.onFrame(type, stream, payload);
   }
 
   pull(): void {
-    while (!this.#left && this.link.room > 0 && this.#session.pullFrame());
+    while (!this.#hasLeft && this.link.room > 0 && this.#session.pullFrame());
   }
 
   onClose(error: TunnelError | undefined): void {
@@ -64,7 +64,7 @@ export class SessionLink implements LinkOwner {
   }
 
   #isOwn(session: number): boolean {
-    if (this.#left) return false;
+    if (this.#hasLeft) return false;
     if (this.#number !== 0 && session === this.#number) return true;
     throw new TunnelError('unknown_session', `session ${session} is not ours`);
   }

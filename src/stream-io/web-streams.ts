@@ -42,7 +42,7 @@ export class WebStreams implements StreamHandler, WebStreamPair {
   #hasRoom: PromiseWithResolvers<void> | undefined;
 
   constructor() {
-    // A user who waits for something else sees the failure there.
+    // A user who does not wait for `opened` sees the failure in both streams.
     this.#opened.promise.catch(() => {});
     this.readable = new ReadableStream<Uint8Array>(
       {

@@ -23,8 +23,8 @@ export interface Link {
   readonly silentMs?: number;
 
   /**
-   * Sends the frame in `block` by reference. The link retains the slab until the bytes have left the process, and may
-   * write its own framing into the headroom before `block.start`. After close: does nothing.
+   * Sends the frame in `block`. The link either copies it before this returns, or retains the slab until it no longer needs the
+   * bytes. After close: does nothing.
    */
   send(block: Block): void;
 

@@ -1,12 +1,5 @@
 import { frameHeaderBytes } from './frame.ts';
-import {
-  type Block,
-  type Slab,
-  type SlabPool,
-  frameOverheadBytes,
-  headroomBytes,
-  maxDataBytes,
-} from './slab.ts';
+import { type Block, type Slab, type SlabPool, maxDataBytes } from './slab.ts';
 
 /** A DATA frame in a slab: its payload is the bytes [offset, offset + length) of the stream. */
 class Chunk implements Block {
@@ -33,7 +26,7 @@ class Chunk implements Block {
 
 /**
  * What a stream has been given to send and the other end has not yet `received`. Bytes are copied once, into slabs laid
- * out as ready DATA frames with headroom in front, so a link sends them as they lie; they stay until the other end says
+ * out as ready DATA frames, so that a link inside the process sends them as they lie; they stay until the other end says
  * that it has them, because a session that moves to another link sends them again.
  */
 export class SendBuffer {
@@ -174,16 +167,16 @@ export class SendBuffer {
       const unsent = this.#nextUnsent < this.#chunks.length;
       if (unsent && leftBytes > 0 && last.length < maxDataBytes) return last;
       // Behind a sent frame a new one needs its own header; it is not worth one for a few bytes.
-      if (leftBytes >= frameOverheadBytes + Math.min(wantedBytes, 1024)) {
+      if (leftBytes >= frameHeaderBytes + Math.min(wantedBytes, 1024)) {
         tail.retain();
-        return this.#push(tail, last.end + headroomBytes);
+        return this.#push(tail, last.end);
       }
     }
     this.#dropTail();
     const slab = this.#pool.take(wantedBytes);
     slab.retain();
     this.#tail = slab;
-    return this.#push(slab, headroomBytes);
+    return this.#push(slab, 0);
   }
 
   #push(slab: Slab, start: number): Chunk {
@@ -194,11 +187,11 @@ export class SendBuffer {
 
   /**
    * Cuts `bytes` off the front of the first unsent chunk. They move to a slab of their own, which leaves room where they were
-   * for the header and headroom of the rest: however small the credit comes, no byte is copied a third time.
+   * for the header of the rest: however small the credit comes, no byte is copied a third time.
    */
   #split(chunk: Chunk, bytes: number): Chunk {
     const from = chunk.start + frameHeaderBytes;
-    const head = new Chunk(this.#pool.take(bytes), headroomBytes, chunk.offset);
+    const head = new Chunk(this.#pool.take(bytes), 0, chunk.offset);
     head.slab.bytes.set(chunk.slab.bytes.subarray(from, from + bytes), head.end);
     head.end += bytes;
     const rest = new Chunk(chunk.slab, chunk.start + bytes, chunk.offset + bytes);
@@ -215,7 +208,7 @@ export class SendBuffer {
       for (let at = Math.max(offset, chunk.offset); at < chunk.endOffset;) {
         let copy = copies.at(-1);
         if (copy === undefined || copy.end === copy.slab.bytes.length) {
-          copy = new Chunk(this.#pool.take(Math.min(end - at, maxDataBytes)), headroomBytes, at);
+          copy = new Chunk(this.#pool.take(Math.min(end - at, maxDataBytes)), 0, at);
           copies.push(copy);
         }
         const from = chunk.end - (chunk.endOffset - at);

@@ -1,18 +1,9 @@
 import { frameHeaderBytes } from './frame.ts';
 
-/**
- * Free bytes kept in front of every frame in a slab, so that a transport can put its own framing there
- * (a masked WebSocket header is at most 14 bytes) and hand the whole to a socket as one piece.
- */
-export const headroomBytes = 14;
-
-/** What precedes a payload in a slab. */
-export const frameOverheadBytes = headroomBytes + frameHeaderBytes;
-
 /** The payload of one DATA frame never exceeds this: one bulk stream must not delay another's byte (docs/protocol.md). */
 export const maxDataBytes = 64 * 1024;
 
-const largeSlabBytes = maxDataBytes + frameOverheadBytes;
+const largeSlabBytes = maxDataBytes + frameHeaderBytes;
 const smallSlabBytes = 4 * 1024;
 
 /**
@@ -62,7 +53,7 @@ export class SlabPool {
 
   /** A slab with one reference, with room for at least a frame of `payloadBytes` where that is at most `maxDataBytes`. */
   take(payloadBytes: number): Slab {
-    const small = payloadBytes + frameOverheadBytes <= smallSlabBytes;
+    const small = payloadBytes + frameHeaderBytes <= smallSlabBytes;
     const home = small ? this.#small : this.#large;
     const sizeBytes = small ? smallSlabBytes : largeSlabBytes;
     const slab = new Slab(home.pop() ?? new Uint8Array(sizeBytes), home, this);
@@ -78,7 +69,7 @@ export class SlabPool {
   }
 }
 
-/** One frame in a slab: its header starts at `start`, its payload ends before `end`, `headroomBytes` before `start` are free. */
+/** One frame in a slab: its header begins at `start`, and its payload ends before `end`. */
 export interface Block {
   readonly slab: Slab;
   readonly start: number;

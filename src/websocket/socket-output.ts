@@ -1,27 +1,26 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Slab } from '../tunnel/slab.ts';
 import { applyMask } from './mask.ts';
 import { OutputSlab } from './output-slab.ts';
 
 /** Encryption cuts a write into records of this size, and a small one at its end costs each end as much as a full one. */
 const tlsRecordBytes = 16 * 1024;
 
-/** Bytes in order, and the memory that they must not outlive. */
+/** Bytes of an output slab, in the order in which they are sent. */
 interface Segment {
   readonly bytes: Buffer;
-  readonly memory: { release(): void };
+  readonly memory: OutputSlab;
 }
 
-/** Whoever fills an output. */
+/** The user of an output. */
 export interface OutputOwner {
   /** The socket had to wait and has now taken everything it was given. */
   onTaken(): void;
 }
 
 /**
- * Gathers what goes out of a socket: small pieces are copied one behind the other into recycled slabs, large ones may go by reference.
- * At most one batch is with the socket at a time; what comes meanwhile waits here, where it can still be gathered.
+ * Gathers the output of a socket: pieces are copied one behind the other into recycled slabs. At most one batch is with the
+ * socket at a time. Bytes that come meanwhile wait here, where more can be gathered behind them.
  */
 export class SocketOutput {
   readonly #socket: Socket;
@@ -86,16 +85,6 @@ export class SocketOutput {
       this.fill(count);
       at += count;
     }
-  }
-
-  /** Queues bytes of `slab` by reference, retaining it until they have left the process. */
-  reference(slab: Slab, start: number, end: number): void {
-    this.#seal();
-    slab.retain();
-    const { buffer, byteOffset } = slab.bytes;
-    const bytes = Buffer.from(buffer, byteOffset + start, end - start);
-    this.#waiting.push({ bytes, memory: slab });
-    this.#waitingBytes += bytes.length;
   }
 
   /**

@@ -1,33 +1,19 @@
 import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
 import { systemClock, type Clock, type Timer } from '../base/clock.ts';
-import { atEndOfTurn } from '../base/end-of-turn.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameDecoder, type FrameLimits } from '../tunnel/frame-decoder.ts';
-import { frameHeaderBytes, writeFrameHeader, type FrameType } from '../tunnel/frame.ts';
+import type { FrameType } from '../tunnel/frame.ts';
 import { defaultLimits } from '../tunnel/limits.ts';
 import type { AttachableLink, LinkOwner } from '../tunnel/link.ts';
 import type { Block } from '../tunnel/slab.ts';
 import { closeError, closePayload } from './close-code.ts';
 import { KeepAlive, type KeepAliveActions, type KeepAliveOptions } from './keep-alive.ts';
-import { applyMask, randomMaskKey } from './mask.ts';
-import {
-  maxMessageHeaderBytes,
-  messageHeaderBytes,
-  Opcode,
-  writeMessageHeader,
-} from './message-header.ts';
+import { LinkSender, type SenderOwner } from './link-sender.ts';
+import { Opcode } from './message-header.ts';
 import { MessageParser, type MessageHandler, type WebSocketRole } from './message-parser.ts';
 import type { SocketInput } from './socket-input.ts';
-import { SocketOutput, type OutputOwner } from './socket-output.ts';
 
-/** What a link takes before it asks its owner to stop, queued or given to the socket within one turn. */
-const highWaterBytes = 256 * 1024;
-const flushBytes = 64 * 1024;
 const closeTimeoutMs = 2_000;
-
-/** A block of at least this size goes by reference over a plain socket: an own piece costs as much as copying this. */
-const byReferenceFromBytes = 8 * 1024;
 
 const noBytes = new Uint8Array(0);
 
@@ -46,26 +32,21 @@ export interface WebSocketLinkOptions {
  * call it without a closure between.
  */
 export class WebSocketLink
-  implements AttachableLink, MessageHandler, KeepAliveActions, OutputOwner
+  implements AttachableLink, MessageHandler, KeepAliveActions, SenderOwner
 {
   readonly peer: string;
 
-  /** Since the handshake: bytes received, bytes of frames sent, and frames. */
+  /** Bytes and frames that were received since the handshake. */
   bytesIn = 0;
-  bytesOut = 0;
   framesIn = 0;
-  framesOut = 0;
 
   readonly #socket: Socket;
   readonly #input: SocketInput;
-  readonly #output: SocketOutput;
+  readonly #sender: LinkSender;
   readonly #parser: MessageParser;
   readonly #keepAliveOptions: KeepAliveOptions;
   readonly #limits: FrameLimits;
   readonly #clock: Clock;
-  readonly #masked: boolean;
-  readonly #randomMask: boolean;
-  readonly #byReferenceFromBytes: number;
   #owner: LinkOwner | undefined;
   #decoder: FrameDecoder | undefined;
   #keepAlive: KeepAlive | undefined;
@@ -78,11 +59,6 @@ export class WebSocketLink
   #inputEnded = false;
 
   #paused = false;
-  #wantsPull = false;
-  #pulling = false;
-  #turnPlanned = false;
-  /** Bytes that the socket took at once in this turn; they count against `room` until it ends, so that one owner cannot hog a turn. */
-  #turnBytes = 0;
 
   constructor(socket: Socket, input: SocketInput, options: WebSocketLinkOptions) {
     this.peer = options.peer;
@@ -91,14 +67,7 @@ export class WebSocketLink
     this.#keepAliveOptions = options.keepAlive;
     this.#limits = options.limits ?? defaultLimits;
     this.#clock = options.keepAlive.clock ?? systemClock;
-    const isTls = socket instanceof TLSSocket;
-    this.#masked = options.role === 'client';
-    // Masks protect proxies on the way from payloads that look like HTTP. Inside TLS no proxy sees them, so there the key is zero, which
-    // costs nothing at either end.
-    this.#randomMask = this.#masked && !isTls;
-    // TLS encrypts one contiguous piece at a time: whole records gathered from many frames cost less than a write for each block.
-    this.#byReferenceFromBytes = isTls || this.#randomMask ? Infinity : byReferenceFromBytes;
-    this.#output = new SocketOutput(socket, this);
+    this.#sender = new LinkSender(socket, options.role, this);
     this.#parser = new MessageParser(options.role, this, this.#limits.maxDataFrameBytes);
     socket.setNoDelay(true);
     socket.setTimeout(0);
@@ -120,6 +89,15 @@ export class WebSocketLink
     if (this.#paused) this.#socket.pause();
   }
 
+  /** Frames that were sent since the handshake, and the bytes of their messages. */
+  get framesOut(): number {
+    return this.#sender.frames;
+  }
+
+  get bytesOut(): number {
+    return this.#sender.bytes;
+  }
+
   get silentMs(): number {
     return this.#keepAlive?.silentMs ?? 0;
   }
@@ -129,43 +107,19 @@ export class WebSocketLink
   }
 
   get room(): number {
-    if (this.#state !== 'open') return 0;
-    return highWaterBytes - this.#output.queuedBytes - this.#turnBytes;
+    return this.#state === 'open' ? this.#sender.room : 0;
   }
 
-  send(block: Block): void {
-    if (this.#state !== 'open') return;
-    const payloadBytes = block.end - block.start;
-    const bytes = block.slab.bytes;
-    if (payloadBytes < this.#byReferenceFromBytes) {
-      const key = this.#beginMessage(Opcode.binary, payloadBytes, 0);
-      this.#output.copy(bytes, block.start, block.end, key, 0);
-    } else {
-      const start = block.start - messageHeaderBytes(payloadBytes, this.#masked);
-      writeMessageHeader(bytes, start, Opcode.binary, payloadBytes, this.#masked ? 0 : undefined);
-      this.#output.reference(block.slab, start, block.end);
-    }
-    this.#endMessage(payloadBytes);
+  send({ slab, start, end }: Block): void {
+    if (this.#state === 'open') this.#sender.frame(slab.bytes, start, end);
   }
 
   sendCopy(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
-    if (this.#state !== 'open') return;
-    const payloadBytes = frameHeaderBytes + payload.length;
-    const key = this.#beginMessage(Opcode.binary, payloadBytes, frameHeaderBytes);
-    const at = this.#output.reserve(frameHeaderBytes);
-    const into = this.#output.slabBytes;
-    writeFrameHeader(into, at, type, session, stream);
-    applyMask(into, at, at + frameHeaderBytes, key, 0);
-    this.#output.fill(frameHeaderBytes);
-    this.#output.copy(payload, 0, payload.length, key, frameHeaderBytes);
-    this.#endMessage(payloadBytes);
+    if (this.#state === 'open') this.#sender.frameOf(type, session, stream, payload);
   }
 
   wake(now = false): void {
-    if (this.#state !== 'open') return;
-    this.#wantsPull = true;
-    if (now && !this.#pulling && this.room > 0) this.#pull();
-    else this.#planTurn();
+    if (this.#state === 'open') this.#sender.wake(now);
   }
 
   pause(): void {
@@ -187,18 +141,26 @@ export class WebSocketLink
     this.#beginClose(error, closePayload(error));
   }
 
-  // What the link's parts call: the end of the turn, the keep-alive, the output, the parser.
+  // What the link's parts call: the sender, the keep-alive, the parser.
 
-  endTurn(): void {
-    this.#turnPlanned = false;
-    this.#turnBytes = 0;
-    this.#pullIfWanted();
-    this.#flush();
-    this.#output.rest();
+  get canPull(): boolean {
+    return this.#state === 'open' && this.#owner !== undefined;
+  }
+
+  pullFrames(): void {
+    try {
+      this.#owner!.pull();
+    } catch (thrown) {
+      this.close(TunnelError.from(thrown));
+    }
+  }
+
+  onDrained(): void {
+    if (this.#inputEnded) this.#socket.end();
   }
 
   ping(): void {
-    this.#sendControl(Opcode.text, pingText);
+    this.#sender.control(Opcode.text, pingText);
   }
 
   reassure(): void {
@@ -207,15 +169,6 @@ export class WebSocketLink
 
   dead(error: TunnelError): void {
     this.close(error);
-  }
-
-  /** The socket had to wait and is ready again. */
-  onTaken(): void {
-    this.#flush(this.#wantsPull);
-    this.#pullIfWanted();
-    this.#flush();
-    if (this.#inputEnded && this.#output.queuedBytes === 0) this.#socket.end();
-    if (!this.#turnPlanned) this.#output.rest();
   }
 
   onBinary(piece: Uint8Array, ends: boolean): void {
@@ -258,70 +211,9 @@ export class WebSocketLink
     }
   }
 
-  /** Writes the header of a message and returns the key to mask its payload with. `more` bytes after it stay in the same piece. */
-  #beginMessage(opcode: Opcode, payloadBytes: number, more: number): number {
-    const key = this.#randomMask ? randomMaskKey() : 0;
-    const at = this.#output.reserve(maxMessageHeaderBytes + more);
-    writeMessageHeader(
-      this.#output.slabBytes,
-      at,
-      opcode,
-      payloadBytes,
-      this.#masked ? key : undefined,
-    );
-    this.#output.fill(messageHeaderBytes(payloadBytes, this.#masked));
-    return key;
-  }
-
-  #endMessage(payloadBytes: number): void {
-    this.framesOut++;
-    this.bytesOut += messageHeaderBytes(payloadBytes, this.#masked) + payloadBytes;
-    if (this.#output.waitingBytes >= flushBytes) this.#flush(true);
-    // Whoever fills the link is asked again when it has room, pulled or not: nobody has to remember to wake it.
-    if (this.room <= 0) this.#wantsPull = true;
-    this.#planTurn();
-  }
-
-  #sendControl(opcode: Opcode, payload: Uint8Array): void {
-    const key = this.#beginMessage(opcode, payload.length, 0);
-    this.#output.copy(payload, 0, payload.length, key, 0);
-    this.#planTurn();
-  }
-
   /** A peer that asks but does not read gets no answers piled up for it: what is queued will show that we live. */
   #answer(opcode: Opcode, payload: Uint8Array): void {
-    if (this.room > 0) this.#sendControl(opcode, payload);
-  }
-
-  #planTurn(): void {
-    if (this.#turnPlanned) return;
-    this.#turnPlanned = true;
-    atEndOfTurn(this);
-  }
-
-  #flush(more = false): void {
-    const takenBytes = this.#output.flush(more);
-    if (takenBytes > 0) {
-      this.#turnBytes += takenBytes;
-      this.#planTurn();
-    }
-  }
-
-  #pullIfWanted(): void {
-    if (this.#wantsPull && this.#state === 'open' && this.room > 0) this.#pull();
-  }
-
-  #pull(): void {
-    if (this.#owner === undefined) return;
-    this.#wantsPull = false;
-    this.#pulling = true;
-    try {
-      this.#owner.pull();
-    } catch (thrown) {
-      this.close(TunnelError.from(thrown));
-    } finally {
-      this.#pulling = false;
-    }
+    if (this.room > 0) this.#sender.control(opcode, payload);
   }
 
   #beginClose(why: TunnelError | undefined, payload: Uint8Array): void {
@@ -329,9 +221,9 @@ export class WebSocketLink
     this.#why = why;
     this.#keepAlive?.stop();
     this.#closeTimer = this.#clock.setTimer(closeTimeoutMs, () => this.#socket.destroy());
-    this.#sendControl(Opcode.close, payload);
-    this.#flush();
-    // An end that nobody attached to understands nothing, so it would wait for the peer's answer in vain.
+    this.#sender.control(Opcode.close, payload);
+    this.#sender.flush();
+    // Without an owner the link does not read, so that it would never see the answer of the peer.
     if (this.#owner === undefined) this.#finish(why);
     else this.resume();
   }
@@ -345,7 +237,7 @@ export class WebSocketLink
   #onSocketClose(): void {
     this.#closeTimer?.cancel();
     this.#lose('the connection was lost');
-    this.#output.destroy();
+    this.#sender.destroy();
   }
 
   #lose(message: string): void {
@@ -365,7 +257,7 @@ export class WebSocketLink
     this.#why = error;
     this.#inputEnded = true;
     this.#keepAlive?.stop();
-    if (this.#output.queuedBytes === 0) this.#socket.end();
+    if (!this.#sender.hasQueued) this.#socket.end();
     // Unread bytes would make the kernel reset the connection and take our close frame with it.
     if (this.#owner === undefined) this.#input.start(() => {});
     this.#owner?.onClose(error);

@@ -1,44 +1,33 @@
-import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
-import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { dialFailure, echo, openClient } from '../../testkit/world/front-client.ts';
+import { dialFailure } from '../../testkit/world/front-client.ts';
 import { costliestBomb, knownBombs } from '../../testkit/stream/hostile-payload.ts';
-import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
-import { startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
+import { timesLogged, type World } from '../../testkit/world/world.ts';
 import { costOfAttack } from './attack-cost.ts';
 import { RawPeer } from '../../testkit/link/raw-peer.ts';
+import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
 const mib = 1024 * 1024;
 /** Before there were limits an attack of this kind cost hundreds of MiB. */
 const maxGrownBytes = 64 * mib;
 const floodFrames = 5_000_000;
 
+let abused: AbusedWorld;
 let world: World;
-let target: TestTarget;
-let client: KonnectivityClient;
-/** A connection of an honest client to another cluster's agent. */
-let victim: Duplex;
 
 beforeAll(async () => {
-  world = await startWorld({ plain: true, commonArgs: ['--log-level', 'info'] });
-  target = await startTarget({ mode: 'echo' });
-  client = await openClient(world.front);
+  abused = await startAbusedWorld();
+  ({ world } = abused);
 });
-beforeEach(async () => {
-  victim = await client.dial(`cluster1:${target.port}`);
-});
-afterAll(async () => {
-  client?.close();
-  await Promise.all([world?.[Symbol.asyncDispose](), target?.close()]);
-});
+beforeEach(() => abused.dialHonestly());
+afterAll(() => abused?.[Symbol.asyncDispose]());
 
 let clusters = 0;
 /** A broker takes few connections in a second from one cluster, so each is from another. */
 const openAnother = () => RawPeer.open(world, 'agent', `hostile-${++clusters}`);
 const open = () => RawPeer.open(world, 'agent', 'hostile');
-const probe = () => echo(victim, 'undisturbed');
+const probe = () => abused.probe();
 const ping = encodeFrame(FrameType.ping, 0, 0, new Uint8Array(8));
 
 /** CPU time of the broker for one HELLO per connection, in seconds. */
@@ -74,7 +63,7 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
       world.bridge,
       async () => {
         for (const [, bomb] of knownBombs) {
-          const failure = dialFailure(client, 'hostile:1');
+          const failure = dialFailure(abused.client, 'hostile:1');
           const { session, stream } = await link.next(FrameType.open);
           link.send(encodeFrame(FrameType.opened, session, stream, bomb));
           expect((await failure).message).toContain('payload of OPENED');
@@ -131,7 +120,7 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
   it('loses only the stream whose credit it overruns, and the client keeps no more than a window', async () => {
     using link = await open();
     await link.hello();
-    const dialing = client.dial('hostile:1');
+    const dialing = abused.client.dial('hostile:1');
     const { session, stream } = await link.next(FrameType.open);
     link.send(encodeFrame(FrameType.opened, session, stream, encodeMessage({ window: 65_536 })));
     const connection = await dialing;
@@ -174,7 +163,7 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
   });
 
   it('has disturbed nobody: the agent beside it has kept its tunnel all the time', async () => {
-    expect(await echo(victim, 'undisturbed')).toBe('undisturbed');
+    expect(await abused.probe()).toBe('undisturbed');
     expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);
   });
 });

@@ -1,43 +1,32 @@
-import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import { encodeMessage } from '../../src/tunnel/message.ts';
-import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
-import { echo, openClient } from '../../testkit/world/front-client.ts';
 import { costliestBomb } from '../../testkit/stream/hostile-payload.ts';
 import type { Program } from '../../testkit/processes/process.ts';
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
-import { startWorld, timesLogged, type World } from '../../testkit/world/world.ts';
+import { timesLogged, type World } from '../../testkit/world/world.ts';
 import { costOfAttack } from './attack-cost.ts';
 import { RawPeer } from '../../testkit/link/raw-peer.ts';
+import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
 const mib = 1024 * 1024;
 /** How much a process may grow. A busy agent keeps garbage of up to 100 MiB, whatever it does. */
 const maxGrownBytes = { broker: 64 * mib, agent: 192 * mib };
 
+let abused: AbusedWorld;
 let world: World;
-let target: TestTarget;
 let sink: TestTarget;
-let client: KonnectivityClient;
-/** A connection of an honest client to the same agent. */
-let victim: Duplex;
 
 beforeAll(async () => {
-  world = await startWorld({ plain: true, commonArgs: ['--log-level', 'info'] });
-  target = await startTarget({ mode: 'echo' });
+  abused = await startAbusedWorld();
+  ({ world } = abused);
   sink = await startTarget({ mode: 'never-reads' });
-  client = await openClient(world.front);
 });
-beforeEach(async () => {
-  victim = await client.dial(`cluster1:${target.port}`);
-});
-afterAll(async () => {
-  client?.close();
-  await Promise.all([world?.[Symbol.asyncDispose](), target?.close(), sink?.close()]);
-});
+beforeEach(() => abused.dialHonestly());
+afterAll(() => Promise.all([abused?.[Symbol.asyncDispose](), sink?.close()]));
 
 const connect = () => RawPeer.open(world, 'dialer', 'cluster1');
-const probe = () => echo(victim, 'undisturbed');
+const probe = () => abused.probe();
 
 /** An OPEN that the agent's list of destinations forbids, so it is answered at once. */
 function forbiddenOpen(session: number, stream: number): Uint8Array {
@@ -138,7 +127,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     using link = await connect();
     const session = await link.hello();
     const to = { kind: 'tcp', host: 'cluster1', window: 65_536, timeoutMs: 0 };
-    for (const [at, { port }] of [sink, target].entries()) {
+    for (const [at, { port }] of [sink, abused.target].entries()) {
       const open = encodeMessage({ ...to, port });
       link.send(encodeFrame(FrameType.open, session, at + 1, open));
       expect((await link.next(FrameType.opened)).stream).toBe(at + 1);
@@ -155,7 +144,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
   });
 
   it('is stopped by flow control when it sends without end to a target that does not read', async () => {
-    const connection = await client.dial(`cluster1:${sink.port}`);
+    const connection = await abused.client.dial(`cluster1:${sink.port}`);
     connection.on('error', () => {});
     await expectNoHarm(async () => {
       for (let at = 0; at < 2000 && connection.writableLength < 8 * mib; at++) {
@@ -167,7 +156,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
   });
 
   it('has disturbed nobody: the agent has kept its tunnel all the time', async () => {
-    expect(await echo(victim, 'undisturbed')).toBe('undisturbed');
+    expect(await abused.probe()).toBe('undisturbed');
     expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);
   });
 });

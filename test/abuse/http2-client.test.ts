@@ -1,14 +1,11 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { KonnectivityClient } from '../../src/konnectivity-client/konnectivity-client.ts';
 import { request } from '../konnectivity-bridge/wire.ts';
-import { echo, openClient } from '../../testkit/world/front-client.ts';
-import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
-import { startWorld, type World } from '../../testkit/world/world.ts';
+import type { World } from '../../testkit/world/world.ts';
 import { costOfAttack } from './attack-cost.ts';
+import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
 const mib = 1024 * 1024;
 /** Calls that are made and reset at once are garbage for a moment: up to 100 MiB. */
@@ -20,24 +17,15 @@ const frameType = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6 } as con
 const initialWindowSize = 4;
 const endHeaders = 0x4;
 
+let abused: AbusedWorld;
 let world: World;
-let target: TestTarget;
-let client: KonnectivityClient;
-/** A connection of an honest client through the same front. */
-let victim: Duplex;
 
 beforeAll(async () => {
-  world = await startWorld({ plain: true, commonArgs: ['--log-level', 'info'] });
-  target = await startTarget({ mode: 'echo' });
-  client = await openClient(world.front);
+  abused = await startAbusedWorld();
+  ({ world } = abused);
 });
-beforeEach(async () => {
-  victim = await client.dial(`cluster1:${target.port}`);
-});
-afterAll(async () => {
-  client?.close();
-  await Promise.all([world?.[Symbol.asyncDispose](), target?.close()]);
-});
+beforeEach(() => abused.dialHonestly());
+afterAll(() => abused?.[Symbol.asyncDispose]());
 
 /** A frame of RFC 9113, section 4.1. */
 function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
@@ -109,7 +97,7 @@ class SilentReader implements Disposable {
 }
 
 async function expectNoHarm(attack: () => Promise<unknown>): Promise<void> {
-  const cost = await costOfAttack(world.bridge, attack, () => echo(victim, 'undisturbed'));
+  const cost = await costOfAttack(world.bridge, attack, abused.probe);
   expect(cost.failedProbes).toEqual([]);
   expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
 }

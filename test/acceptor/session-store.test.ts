@@ -195,24 +195,26 @@ describe('SessionStore', () => {
     const first = store.attach(new Carrier(), 1, mine);
     const second = store.attach(new Carrier(), 2, { ...mine, session: 'b'.repeat(32) });
     let isLeft = false;
-    const left = store.left(1000, new AbortController().signal).then(() => (isLeft = true));
+    const left = store
+      .untilDetached(1000, new AbortController().signal)
+      .then(() => (isLeft = true));
     store.detach(first, lost('cancelled'));
     await clock.advance(0);
     expect(isLeft).toBe(false);
     store.detach(second, lost());
     await left;
     expect([store.size, clock.pendingTimers]).toEqual([1, 1]);
-    await store.left(1000, new AbortController().signal);
+    await store.untilDetached(1000, new AbortController().signal);
   });
 
   it('is waited for no longer than it may take, and not after an abort', async () => {
     const { clock, store } = makeStore();
     store.attach(new Carrier(), 1, mine);
-    const late = store.left(1000, new AbortController().signal);
+    const late = store.untilDetached(1000, new AbortController().signal);
     await clock.advance(1000);
     await late;
     const stop = new AbortController();
-    const aborted = store.left(1000, stop.signal);
+    const aborted = store.untilDetached(1000, stop.signal);
     stop.abort();
     await aborted;
     expect(clock.pendingTimers).toBe(0);

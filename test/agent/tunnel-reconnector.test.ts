@@ -3,15 +3,21 @@ import { SessionStore } from '../../src/acceptor/session-store.ts';
 import { TunnelReconnector } from '../../src/agent/tunnel-reconnector.ts';
 import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { ConnectError, type ConnectErrorDetails } from '../../src/tunnel/connect-error.ts';
+import type { AttachableLink } from '../../src/tunnel/link.ts';
+import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const minuteMs = 60_000;
 
 /** How often an agent tries within some minutes, where each attempt ends like this. */
-async function attemptsIn(
+const attemptsIn = (minutes: number, details: ConnectErrorDetails, log?: Logger): Promise<number> =>
+  connectionsIn(minutes, () => Promise.reject(new ConnectError('rejected', 'no', details)), log);
+
+/** How often an agent connects within some minutes. */
+async function connectionsIn(
   minutes: number,
-  details: ConnectErrorDetails,
+  connect: () => Promise<AttachableLink>,
   log: Logger = silentLogger,
 ): Promise<number> {
   const clock = new VirtualClock(20);
@@ -21,7 +27,7 @@ async function attemptsIn(
     tunnel: 0,
     connect: () => {
       attempts++;
-      return Promise.reject(new ConnectError('rejected', 'no', details));
+      return connect();
     },
     sessions: new SessionStore({
       makeSession: () => {
@@ -63,5 +69,17 @@ describe('upgrade answered by 401 or 403', () => {
     expect(warned.lines.map(({ event }) => event)).not.toContain('no connection to the broker');
     await attemptsIn(1, { status: 409 }, warned);
     expect(warned.lines.map(({ event }) => event)).toContain('no connection to the broker');
+  });
+});
+
+describe('a broker that accepts each connection and ends it at once', () => {
+  it('is tried less and less often, as one that cannot be reached', async () => {
+    const attempts = await connectionsIn(10, async () => {
+      const [near, far] = memoryLinkPair(queueMicrotask);
+      queueMicrotask(() => far.close());
+      return near;
+    });
+    expect(attempts).toBeGreaterThanOrEqual(20);
+    expect(attempts).toBeLessThanOrEqual(120);
   });
 });

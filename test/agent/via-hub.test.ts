@@ -279,7 +279,7 @@ describe('the health of an agent', () => {
     expect(await ask('/metrics')).toContain('culvert_agent_tunnels 1');
     hub.token = 'another';
     hub.breakOff();
-    await expect.poll(() => ask('/readyz')).toBe('503 no tunnel to a broker stands');
+    await expect.poll(() => ask('/readyz')).toBe('503 no tunnel to a broker is established');
     expect(await ask('/healthz')).toBe('200 ok');
   });
 

@@ -39,3 +39,15 @@ it('storm: is spread over as long as serving it takes', () => {
   expect(last).toBeGreaterThan(100);
   expect(last).toBeLessThanOrEqual(201);
 });
+
+it('tells no connection to wait longer than five minutes, however many are refused', () => {
+  const rate = new AcceptRate(1, settableClock(), () => 0.999);
+  const waits = Array.from({ length: 1000 }, () => rate.admit());
+  expect(Math.max(...waits)).toBe(300);
+});
+
+it('lets connections that find the queue full come back in the second half of five minutes', () => {
+  const rate = new AcceptRate(1, settableClock(), () => 0);
+  for (let i = 0; i < 1000; i++) rate.admit();
+  expect(rate.admit()).toBe(150);
+});

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
-import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
+import { type RunningBroker, startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker.ts';
 import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';

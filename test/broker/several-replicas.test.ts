@@ -113,10 +113,10 @@ describe('A session that may go to another replica', () => {
   it("A session goes to another replica's retiring tunnel only if it is new and there is no tunnel here", async () => {
     const { directory, relay, agent } = await makeReplica();
     await directory.retire(await directory.claim(elsewhere));
-    const [agent] = relay.agents();
-    agent!.retire(7_000);
+    const [tunnel] = relay.agents();
+    tunnel!.retire(7_000);
     // Both are given up: the one here saves a hop.
-    expect(await relay.route(request, signal)).toEqual({ kind: 'local', agent });
+    expect(await relay.route(request, signal)).toEqual({ kind: 'local', agent: tunnel });
     agent.link.close();
     await agent.closed.promise;
     expect(await relay.route(request, signal)).toMatchObject({

@@ -26,7 +26,7 @@ import { ground } from '../../testkit/ground/ground.ts';
 import { startRedis } from '../../testkit/ground/services.ts';
 import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
 import { Fleet } from '../../testkit/world/fleet.ts';
-import { DialedStream } from '../../testkit/chaos/dialed-stream.ts';
+import { CheckedStream } from '../../testkit/chaos/checked-stream.ts';
 import { PacedTarget } from '../../testkit/chaos/paced-target.ts';
 import { forgettable, surviveForgetting } from '../../testkit/chaos/half-dead.ts';
 import { brokerStatuses, liveTunnels } from '../../testkit/chaos/resources.ts';
@@ -74,7 +74,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
 
   /** Dials the echo target of a cluster; resolves when some bytes are back. */
   const isServed = async (from: PooledDialer, cluster: string): Promise<boolean> => {
-    const stream = new DialedStream(from, cluster, echo.port);
+    const stream = new CheckedStream(from, cluster, echo.port);
     await stream.opened;
     await stream.send(1000, fast);
     stream.fin();
@@ -151,7 +151,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
         [0, 1, 2].map((at) => fleet.startAgent('drained', `drained-${at}`)),
       );
       await using from = dialer();
-      const stream = new DialedStream(from, 'drained', echo.port);
+      const stream = new CheckedStream(from, 'drained', echo.port);
       await stream.opened;
       // Each with a session of its own, which the load balancer may bring to the broker that leaves.
       const over = new AbortController();
@@ -278,7 +278,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
     await using from = dialer(network.port);
     const script = { sendBytes: 100_000, sendAfter: 'fin', bytesPerSecond: fast } as const;
     await using target = await PacedTarget.start(addresses, script);
-    const stream = new DialedStream(from, 'eof', target.port);
+    const stream = new CheckedStream(from, 'eof', target.port);
     await stream.opened;
     network.silence();
     await stream.send(5000, fast);

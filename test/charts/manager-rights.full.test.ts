@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManagedClusterAddOn } from '../../src/addon/api/managed-cluster-addon.ts';
 import { parseManagedCluster } from '../../src/addon/api/managed-cluster.ts';
 import { parseManagedProxyConfiguration } from '../../src/addon/configuration/managed-proxy-configuration.ts';
+import { ownerOf } from '../../src/addon/configuration/owned-metadata.ts';
 import { portForwardRoleName } from '../../src/addon/hub/hub-rbac.ts';
-import { reconcileHub } from '../../src/addon/hub/plan-hub.ts';
+import { planHub } from '../../src/addon/hub/plan-hub.ts';
 import { hubAccess } from '../../src/addon/cluster/hub-access.ts';
 import type { KubeObject } from '../../src/kube/client/kube-object.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
@@ -13,7 +14,6 @@ import {
 } from '../../testkit/ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../testkit/ground/kubernetes/programs.ts';
 import { chartDirectory, Helm, type Values } from '../../testkit/kube/helm.ts';
-import { ownerOf } from '../../src/addon/configuration/owned-metadata.ts';
 
 const programs = await findPrograms(apiServerPrograms);
 const ns = 'hub-ns';
@@ -99,7 +99,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
       await upgrade(values);
       const observed = await configuration();
       expect(observed.spec.proxyServer.entrypoint.type).toBe(type);
-      const plan = reconcileHub({
+      const plan = planHub({
         configuration: observed,
         settings,
         objects: [],
@@ -122,7 +122,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
   it('can give the agent of a cluster its rights, and bring its ManifestWork', async () => {
     await upgrade({});
     const observed = await configuration();
-    const plan = reconcileHub({
+    const plan = planHub({
       configuration: observed,
       settings,
       objects: [],

@@ -272,7 +272,7 @@ describe('readAgentOptions', () => {
       hubKubeconfig: '/etc/kubeconfig/kubeconfig',
     });
     expect(problems([...withKubeconfig, '--broker-url', 'wss://hub'])).toEqual([
-      '--broker-url and --broker-via-hub are both given, keep the one that agents shall take',
+      '--broker-url and --broker-via-hub are both given, keep the one that agents should use',
     ]);
     expect(problems(viaHub)).toEqual(['--broker-via-hub needs --hub-kubeconfig as well']);
     expect(problems([...withKubeconfig, '--token-file', cert])).toEqual([

@@ -16,7 +16,7 @@ import {
   makeTestCertificates,
   type TestCertificates,
 } from '../../testkit/world/certificates.ts';
-import { ManualClock } from '../konnectivity-bridge/manual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { ProxyPeer } from '../konnectivity-bridge/proxy-peer.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';
 import { ScriptedDialer } from '../konnectivity-bridge/scripted-dialer.ts';
@@ -271,7 +271,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       });
 
       it('A front with TLS closes a connection that sends nothing after its handshake', async () => {
-        const clock = new ManualClock();
+        const clock = new VirtualClock();
         const options = { listen: loopback, tls: tlsFiles() };
         const parts = { clock, limits: noTimeouts };
         await using bridge = await startTestBridge(new ScriptedDialer(), options, parts);
@@ -285,11 +285,11 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         const end = endOf(socket);
         // The front's SETTINGS come after its timer was set.
         await once(socket, 'data');
-        clock.advance(noTimeouts.handshakeTimeoutMs - 1);
+        clock.advanceSync(noTimeouts.handshakeTimeoutMs - 1);
         using other = new ProxyPeer(bridge.address, await pems(certificates.client));
         expect((await answered(other)).code).toBe(0);
         expect(socket.closed).toBe(false);
-        clock.advance(1);
+        clock.advanceSync(1);
         expect(greetingOf((await end).answer)).toEqual(onlyGreeting);
       });
 
@@ -464,23 +464,23 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       ])(
         'A front in the clear closes a connection that %s, after the handshake timeout',
         async (_, bytes) => {
-          const clock = new ManualClock();
+          const clock = new VirtualClock();
           const parts = { clock, limits: noTimeouts };
           await using bridge = await startTestBridge(new ScriptedDialer(), undefined, parts);
           const socket = connect(portOf(bridge.address), '127.0.0.1');
           socket.write(bytes);
           const end = endOf(socket);
           await once(socket, 'data');
-          clock.advance(noTimeouts.handshakeTimeoutMs - 1);
+          clock.advanceSync(noTimeouts.handshakeTimeoutMs - 1);
           expect((await answered(bridge.peer)).code).toBe(0);
           expect(socket.closed).toBe(false);
-          clock.advance(1);
+          clock.advanceSync(1);
           expect(greetingOf((await end).answer)).toEqual(onlyGreeting);
         },
       );
 
       it('A front keeps a connection open that is idle after its preface', async () => {
-        const clock = new ManualClock();
+        const clock = new VirtualClock();
         const parts = { clock, limits: noTimeouts };
         await using bridge = await startTestBridge(new ScriptedDialer(), undefined, parts);
         using session = connectRaw(bridge.address);
@@ -489,7 +489,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         const silent = connect(portOf(bridge.address), '127.0.0.1');
         const end = endOf(silent);
         await once(silent, 'data');
-        clock.advance(noTimeouts.handshakeTimeoutMs);
+        clock.advanceSync(noTimeouts.handshakeTimeoutMs);
         await end;
         const error = await new Promise((resolve) => session.ping(resolve));
         expect(error).toBeNull();

@@ -105,3 +105,15 @@ it('A dialer sends caller, trace and time limit of a stream to the agent', async
   const { payload } = await links[0]!.next(FrameType.open);
   expect(decodeOpen(payload)).toMatchObject({ caller, trace, timeoutMs: 1_234 });
 });
+
+describe('a dialer that drains', () => {
+  it('refuses new streams with draining, and lets an open stream go on', async () => {
+    const { dialer, open, ends, clock } = await withStream();
+    const drained = dialer.drain(new AbortController().signal);
+    open();
+    await clock.advance(0);
+    expect(ends).toEqual(['draining']);
+    dialer.close();
+    await drained;
+  });
+});

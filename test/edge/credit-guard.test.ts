@@ -47,6 +47,17 @@ describe('CreditGuard', () => {
     expect(waiting()).toBe(0);
   });
 
+  it('The credit guard forgets a stream that ended in both directions with nothing on its way', () => {
+    const { pass, cutOff } = guarded();
+    for (let stream = 1; stream <= 2 * limits.maxFlows; stream++) {
+      pass('agent', FrameType.open, 1, stream);
+      pass('agent', FrameType.fin, 1, stream);
+      pass('dialer', FrameType.fin, 1, stream);
+    }
+    // A session with more directions than it may have is cut off.
+    expect(cutOff).toEqual([]);
+  });
+
   it('The credit guard ignores a CREDIT that repeats, goes back, exceeds what was sent, or is malformed', () => {
     const { guard, data, pass, credit, waiting } = guarded();
     pass('agent', FrameType.open, 1, 1);

@@ -8,7 +8,7 @@ import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
 import { ClientWatch } from '../../src/konnectivity-bridge/client-watch.ts';
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
-import { ManualClock } from './manual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { ProxyPeer } from './proxy-peer.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
 import { ScriptedDialer, type ScriptedStream } from './scripted-dialer.ts';
@@ -22,10 +22,10 @@ const portOf = (address: string): number => Number(address.slice(address.lastInd
  * Lets time pass in steps, with turns of the event loop between them, until the stream is reset.
  * Returns the time in milliseconds.
  */
-async function untilReset(clock: ManualClock, stream: ScriptedStream): Promise<number> {
+async function untilReset(clock: VirtualClock, stream: ScriptedStream): Promise<number> {
   const startMs = clock.now();
   while (stream.resetBy === undefined && clock.now() - startMs < 200_000) {
-    clock.advance(1_000);
+    clock.advanceSync(1_000);
     for (let count = 0; count < 20; count++) await turn();
   }
   return clock.now() - startMs;
@@ -37,7 +37,7 @@ it.each(['TLS', 'plain text'])(
     await using certificates = await makeTestCertificates();
     const { server, client } = certificates;
     const tls = { certFile: server.cert, keyFile: server.key, clientCaFile: client.ca };
-    const clock = new ManualClock();
+    const clock = new VirtualClock();
     const dialer = new ScriptedDialer();
     const options = how === 'TLS' ? { listen, tls } : { listen };
     await using bridge = await startTestBridge(dialer, options, { clock });
@@ -73,7 +73,7 @@ it.each(['TLS', 'plain text'])(
 );
 
 it('a client that reads nothing of its call, but answers PING, is kept', async () => {
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   const dialer = new ScriptedDialer();
   await using bridge = await startTestBridge(dialer, { listen }, { clock });
   using session = connectRaw(bridge.address);
@@ -92,7 +92,7 @@ it('a client that reads nothing of its call, but answers PING, is kept', async (
   session.on('ping', (payload) => pings.push(payload));
   while (pings.length < 20) {
     const before = pings.length;
-    clock.advance(10_000);
+    clock.advanceSync(10_000);
     // The bridge asks only if nothing has come since it looked last.
     await Promise.race([once(session, 'ping'), sleep(200)]);
     // The answer to this comes after our answer to the bridge's PING has arrived there.
@@ -103,7 +103,7 @@ it('a client that reads nothing of its call, but answers PING, is kept', async (
 });
 
 it('a connection without calls gets no PING and costs no timer', async () => {
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   await using bridge = await startTestBridge(new ScriptedDialer(), { listen }, { clock });
   using session = connectRaw(bridge.address);
   let pings = 0;
@@ -112,13 +112,13 @@ it('a connection without calls gets no PING and costs no timer', async () => {
   call.stream.end();
   await call.closed;
   await expect.poll(() => clock.pendingTimers).toBe(0);
-  for (let count = 0; count < 60; count++) clock.advance(10_000);
+  for (let count = 0; count < 60; count++) clock.advanceSync(10_000);
   await new Promise((resolve) => session.ping(resolve));
   expect(pings).toBe(0);
 });
 
 it('a client that sends nothing is kept while bytes leave its queue, as on a slow link', () => {
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   const deaths: number[] = [];
   let pings = 0;
   const session = { destroyed: false, ping: () => pings++ } as unknown as ServerHttp2Session;
@@ -132,13 +132,13 @@ it('a client that sends nothing is kept while bytes leave its queue, as on a slo
   watch.callBegan();
   for (let count = 0; count < 30; count++) {
     watch.progressed();
-    clock.advance(10_000);
+    clock.advanceSync(10_000);
   }
   expect(pings).toBe(0);
   // The PING is sent 10 s after the last progress, and is waited for 20 s.
   for (let count = 0; count < 3; count++) {
     expect(deaths).toEqual([]);
-    clock.advance(10_000);
+    clock.advanceSync(10_000);
   }
   expect(pings).toBe(1);
   expect(deaths).toEqual([30_000]);

@@ -1,20 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
-import { ManualClock } from './manual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import type { PeerCall } from './proxy-peer.ts';
 import { ScriptedDialer, type ScriptedStream } from './scripted-dialer.ts';
 import { startTestBridge, type TestBridge } from './test-bridge.ts';
 
 interface Scene extends AsyncDisposable {
   readonly dialer: ScriptedDialer;
-  readonly clock: ManualClock;
+  readonly clock: VirtualClock;
   readonly bridge: TestBridge;
 }
 
 async function scene(): Promise<Scene> {
   const dialer = new ScriptedDialer();
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   const bridge = await startTestBridge(dialer, undefined, { clock });
   return { dialer, clock, bridge, [Symbol.asyncDispose]: () => bridge[Symbol.asyncDispose]() };
 }
@@ -32,7 +32,7 @@ async function open({ dialer, clock, bridge }: Scene): Promise<Open> {
   const stream = await dialer.next();
   stream.handler.onOpened!();
   const id = await call.opened();
-  clock.advance(defaultBridgeLimits.holdMs);
+  clock.advanceSync(defaultBridgeLimits.holdMs);
   return { call, stream, id };
 }
 
@@ -122,9 +122,9 @@ describe('a dial (rule 1)', () => {
     const call = s.bridge.peer.call();
     call.dial('cluster1:443');
     const stream = await s.dialer.next();
-    s.clock.advance(14_999);
+    s.clock.advanceSync(14_999);
     expect(stream.resetBy).toBeUndefined();
-    s.clock.advance(1);
+    s.clock.advanceSync(1);
     expect((await call.expect('DIAL_RSP')).dialResponse.error).toBe(
       'timed out waiting for backend dial',
     );
@@ -324,9 +324,9 @@ describe('the end by the client (rules 4 to 6)', () => {
     const { call, stream, id } = await open(s);
     call.close(id);
     await call.expect('CLOSE_RSP');
-    s.clock.advance(119_999);
+    s.clock.advanceSync(119_999);
     expect(stream.resetBy).toBeUndefined();
-    s.clock.advance(1);
+    s.clock.advanceSync(1);
     expect(stream.resetBy?.code).toBe('timeout');
     expect(s.bridge.metrics.read('flushing_connections')).toBe(0);
     await expect.poll(() => s.clock.pendingTimers).toBe(0);

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { TargetWriter } from '../../src/konnectivity-bridge/target-writer.ts';
-import { ManualClock } from './manual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { ScriptedDialer } from './scripted-dialer.ts';
 
 async function blocked() {
   const dialer = new ScriptedDialer();
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   dialer.open({ cluster: 'cluster1', target: { kind: 'tcp', host: 'x', port: 1 } }, {} as never);
   const stream = await dialer.next();
   let readOnCount = 0;
@@ -30,9 +30,9 @@ describe('TargetWriter', () => {
 
   it('reads a client on after 100 ms without room, until 1 MiB waits', async () => {
     const { clock, writer, readOnCount } = await blocked();
-    clock.advance(99);
+    clock.advanceSync(99);
     expect(readOnCount()).toBe(0);
-    clock.advance(1);
+    clock.advanceSync(1);
     expect(readOnCount()).toBe(1);
     for (let i = 1; i < 16; i++) expect(writer.write(Buffer.alloc(65_536))).toBe(true);
     expect(writer.write(Buffer.alloc(65_536))).toBe(false);
@@ -40,7 +40,7 @@ describe('TargetWriter', () => {
 
   it('keeps what comes meanwhile in order', async () => {
     const { stream, clock, writer } = await blocked();
-    clock.advance(100);
+    clock.advanceSync(100);
     for (const text of ['a', 'b', 'c']) writer.write(Buffer.from(text));
     expect(stream.text).toBe('first ');
     writer.onWritable();
@@ -53,21 +53,21 @@ describe('TargetWriter', () => {
 
   it('has patience with a target that takes a little now and then', async () => {
     const { stream, clock, writer, readOnCount } = await blocked();
-    clock.advance(60);
+    clock.advanceSync(60);
     stream.hasRoom = true;
     writer.onWritable();
     expect(readOnCount()).toBe(1);
     stream.hasRoom = false;
     writer.write(Buffer.from('again'));
-    clock.advance(60);
+    clock.advanceSync(60);
     expect(readOnCount()).toBe(1);
-    clock.advance(100);
+    clock.advanceSync(100);
     expect(readOnCount()).toBe(2);
   });
 
   it('finishes only when what waits has been passed on', async () => {
     const { stream, clock, writer } = await blocked();
-    clock.advance(100);
+    clock.advanceSync(100);
     writer.write(Buffer.from('second'));
     writer.fin();
     expect(stream.isFinished).toBe(false);
@@ -80,7 +80,7 @@ describe('TargetWriter', () => {
 
   it('forgets what waits when nobody wants it any more', async () => {
     const { stream, clock, writer } = await blocked();
-    clock.advance(100);
+    clock.advanceSync(100);
     writer.write(Buffer.from('second'));
     writer.discard();
     stream.hasRoom = true;

@@ -8,7 +8,7 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { patternAt, patternSha256 } from '../../testkit/stream/pattern.ts';
 import { startTarget } from '../../testkit/world/target.ts';
 import { FakeDialer } from './fake-dialer.ts';
-import { ManualClock } from './manual-clock.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { connectRaw, RawCall } from './raw-call.ts';
 import { ScriptedDialer } from './scripted-dialer.ts';
 import { startTestBridge } from './test-bridge.ts';
@@ -76,7 +76,7 @@ describe('trap 3: random is a full 63-bit number', () => {
 describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
   async function speaking(banner: Buffer) {
     const dialer = new ScriptedDialer();
-    const clock = new ManualClock();
+    const clock = new VirtualClock();
     const bridge = await startTestBridge(dialer, undefined, { clock });
     const call = bridge.peer.call();
     call.dial('cluster1:443');
@@ -99,11 +99,11 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
 
   it('holds a target’s first bytes, and their window, for as long as it may', async () => {
     await using s = await speaking(Buffer.from('220 ready'));
-    s.clock.advance(defaultBridgeLimits.holdMs - 1);
+    s.clock.advanceSync(defaultBridgeLimits.holdMs - 1);
     s.call.close('998');
     await s.call.expect('CLOSE_RSP');
     expect(s.stream.consumedBytes).toBe(0);
-    s.clock.advance(1);
+    s.clock.advanceSync(1);
     expect((await s.call.read(9)).toString()).toBe('220 ready');
     expect(s.stream.consumedBytes).toBe(9);
     s.stream.arrive('more');
@@ -122,7 +122,7 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
   it('keeps all of a long greeting, in packets of at most 64 KiB', async () => {
     const banner = Buffer.concat([patternAt(0, 150_000), patternAt(150_000, 50_000)]);
     await using s = await speaking(banner);
-    s.clock.advance(defaultBridgeLimits.holdMs);
+    s.clock.advanceSync(defaultBridgeLimits.holdMs);
     expect((await s.call.read(200_000)).equals(banner)).toBe(true);
   });
 
@@ -132,7 +132,7 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     s.stream.handler.onClose(undefined);
     s.call.close('997');
     expect((await s.call.expect('CLOSE_RSP')).closeResponse.connectID).toBe('997');
-    s.clock.advance(defaultBridgeLimits.holdMs);
+    s.clock.advanceSync(defaultBridgeLimits.holdMs);
     expect((await s.call.read(7)).toString()).toBe('go away');
     expect((await s.call.expect('CLOSE_RSP')).closeResponse).toEqual({
       error: '',
@@ -147,7 +147,7 @@ describe('trap 4: a client drops what comes too close behind DIAL_RSP', () => {
     await using s = await speaking(Buffer.from('go away'));
     s.stream.handler.onFin();
     s.stream.handler.onClose(new TunnelError('agent_lost', 'the agent is gone'));
-    s.clock.advance(defaultBridgeLimits.holdMs);
+    s.clock.advanceSync(defaultBridgeLimits.holdMs);
     expect((await s.call.read(7)).toString()).toBe('go away');
     expect((await s.call.expect('CLOSE_RSP')).closeResponse.error).toBe('');
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { defaultLimits } from '../../src/tunnel/limits.ts';
-import { frameOverheadBytes, maxDataBytes } from '../../src/tunnel/slab.ts';
+import { frameHeaderBytes } from '../../src/tunnel/frame.ts';
+import { maxDataBytes } from '../../src/tunnel/slab.ts';
 import {
   type AcceptedStream,
   type LinkedSessions,
@@ -207,7 +208,7 @@ describe('memory', () => {
       dialed.write(1);
       await sessions.clock.advance(0.01);
       expect(sessions.dialer.pool.inUseBytes).toBeLessThanOrEqual(
-        1.35 * (bytes + frameOverheadBytes * bytes) + 4 * kibibyte,
+        1.35 * (bytes + frameHeaderBytes * bytes) + 4 * kibibyte,
       );
     }
   });

@@ -191,7 +191,7 @@ describe('frame decoder', () => {
     expect([...outcomes.keys()].toSorted()).toEqual(['frame_too_large', 'none', 'protocol_error']);
     for (const count of outcomes.values()) expect(count).toBeGreaterThan(1000);
     expect(longest).toBeLessThanOrEqual(limits.maxDataFrameBytes);
-  });
+  }, 120_000);
 });
 
 function generator(seed: number): () => number {

@@ -1,15 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { SlabPool, frameOverheadBytes, maxDataBytes } from '../../src/tunnel/slab.ts';
+import { frameHeaderBytes } from '../../src/tunnel/frame.ts';
+import { SlabPool, maxDataBytes } from '../../src/tunnel/slab.ts';
 
 const smallBytes = 4 * 1024;
-const largeBytes = maxDataBytes + frameOverheadBytes;
+const largeBytes = maxDataBytes + frameHeaderBytes;
 
 describe('SlabPool', () => {
   it('gives a small slab for a payload that fits one with its overhead, a large one from the next byte on', () => {
     const pool = new SlabPool();
     expect(pool.take(1).bytes.length).toBe(smallBytes);
-    expect(pool.take(smallBytes - frameOverheadBytes).bytes.length).toBe(smallBytes);
-    expect(pool.take(smallBytes - frameOverheadBytes + 1).bytes.length).toBe(largeBytes);
+    expect(pool.take(smallBytes - frameHeaderBytes).bytes.length).toBe(smallBytes);
+    expect(pool.take(smallBytes - frameHeaderBytes + 1).bytes.length).toBe(largeBytes);
     expect(pool.take(10 * maxDataBytes).bytes.length).toBe(largeBytes);
   });
 

@@ -1,12 +1,7 @@
 import type { TunnelError } from '../../src/tunnel/errors.ts';
-import { FrameType, writeFrameHeader } from '../../src/tunnel/frame.ts';
+import { frameHeaderBytes, FrameType, writeFrameHeader } from '../../src/tunnel/frame.ts';
 import type { Link, LinkOwner } from '../../src/tunnel/link.ts';
-import {
-  frameOverheadBytes,
-  headroomBytes,
-  maxDataBytes,
-  type SlabPool,
-} from '../../src/tunnel/slab.ts';
+import { maxDataBytes, type SlabPool } from '../../src/tunnel/slab.ts';
 import { patternAt } from '../../testkit/stream/pattern.ts';
 
 export interface RecordedFrame {
@@ -133,9 +128,9 @@ export function sendBlock(
   payload: Uint8Array,
 ): void {
   const slab = pool.take(payload.length);
-  writeFrameHeader(slab.bytes, headroomBytes, type, session, stream);
-  slab.bytes.set(payload, frameOverheadBytes);
-  link.send({ slab, start: headroomBytes, end: frameOverheadBytes + payload.length });
+  writeFrameHeader(slab.bytes, 0, type, session, stream);
+  slab.bytes.set(payload, frameHeaderBytes);
+  link.send({ slab, start: 0, end: frameHeaderBytes + payload.length });
   slab.release();
 }
 

@@ -218,5 +218,5 @@ describe('message parser', () => {
     for (const what of ['protocol_error', 'frame_too_large', 'binary', 'ping']) {
       expect(seen).toContain(what);
     }
-  });
+  }, 120_000);
 });

@@ -1,6 +1,6 @@
 import { startFaultyProxy } from '../network/faulty-proxy.ts';
 import type { Fleet } from '../world/fleet.ts';
-import { DialedStream } from './dialed-stream.ts';
+import { CheckedStream } from './checked-stream.ts';
 import { PacedTarget } from './paced-target.ts';
 import { dialThrough } from './world.ts';
 
@@ -25,7 +25,7 @@ export async function surviveForgetting(
   await using _agent = await fleet.startAgent(cluster, cluster, { brokerPort: agentNetwork.port });
   const token = await fleet.tokens.issue({ kind: 'dialer', name: 'test' });
   await using dialer = dialThrough(dialerNetwork.port, token);
-  const stream = new DialedStream(dialer, cluster, echo.port);
+  const stream = new CheckedStream(dialer, cluster, echo.port);
   await stream.opened;
   await stream.send(halfBytes, fast);
   if (whose !== 'dialer') agentNetwork.forget();

@@ -3,7 +3,7 @@ import type { GoPrograms } from '../ground/go-programs.ts';
 import { frontFlags, type ClientRun } from '../ground/konnectivity-client.ts';
 import { patternSha256 } from '../stream/pattern.ts';
 import { startProgram } from '../processes/process.ts';
-import { DialedStream, WrongBytesError } from './dialed-stream.ts';
+import { CheckedStream, WrongBytesError } from './checked-stream.ts';
 import { PacedTarget, type ArrivalReport } from './paced-target.ts';
 import type { ChaosWorld } from './world.ts';
 
@@ -139,9 +139,9 @@ async function open(
   world: ChaosWorld,
   transfer: Transfer,
   target: PacedTarget,
-): Promise<DialedStream> {
+): Promise<CheckedStream> {
   note(transfer, target);
-  const stream = new DialedStream(world.dialer, transfer.cluster, target.port);
+  const stream = new CheckedStream(world.dialer, transfer.cluster, target.port);
   await stream.opened;
   transfer.openedMs ??= performance.now();
   transfer.progress = () => `${stream.receivedBytes} bytes came down`;
@@ -149,7 +149,7 @@ async function open(
 }
 
 async function expectEnd(
-  stream: DialedStream,
+  stream: CheckedStream,
   target: PacedTarget,
   { down, up }: { readonly down: number; readonly up: number },
 ): Promise<void> {
@@ -243,7 +243,7 @@ export async function runGo(
 
 /** A dial that is answered with one echoed word by the dialer in this process. */
 export async function dialOnce(world: ChaosWorld, transfer: Transfer, port: number): Promise<void> {
-  const stream = new DialedStream(world.dialer, transfer.cluster, port);
+  const stream = new CheckedStream(world.dialer, transfer.cluster, port);
   await stream.opened;
   transfer.openedMs = performance.now();
   await stream.send(1000, bytesPerSecond);

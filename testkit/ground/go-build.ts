@@ -33,7 +33,9 @@ export async function findGoBuild(build: GoBuild): Promise<string | Missing> {
   const version = await goVersion(build);
   if (version === undefined) return missing(build, 'there is no Go on the PATH');
   const directory = await buildDirectory(build, version);
-  return existsSync(directory) ? directory : missing(build, 'not built yet: run npm test');
+  return existsSync(directory)
+    ? directory
+    : missing(build, 'not built yet: npm test and npm run test:full build what they need');
 }
 
 /** Builds what is not built yet, through Go's own module client and nothing but the committed go.sum. */

@@ -4,7 +4,7 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { Session } from '../../src/tunnel/session.ts';
-import { type Slab, SlabPool, frameOverheadBytes, maxDataBytes } from '../../src/tunnel/slab.ts';
+import { type Slab, SlabPool, maxDataBytes } from '../../src/tunnel/slab.ts';
 import type { StreamRequest, Target } from '../../src/tunnel/stream-request.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
@@ -15,6 +15,7 @@ import {
   simulatedLinkPair,
 } from './simulated-link.ts';
 import { VirtualClock } from '../clock/virtual-clock.ts';
+import { frameHeaderBytes } from '../../src/tunnel/frame.ts';
 
 export const sampleTarget: Target = { kind: 'tcp', host: 'kube', port: 6443 };
 
@@ -77,7 +78,7 @@ export class PeakPool extends SlabPool {
  * acknowledged and lie in `frames`.
  */
 export function slabBoundBytes(keptBytes: number, frames: number): number {
-  return 1.35 * (keptBytes + frameOverheadBytes * frames) + 8 * (maxDataBytes + frameOverheadBytes);
+  return 1.35 * (keptBytes + frameHeaderBytes * frames) + 8 * (maxDataBytes + frameHeaderBytes);
 }
 
 /** What a stream lets wait before its writer has to stop, in bytes. */

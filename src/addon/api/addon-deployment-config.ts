@@ -1,14 +1,14 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Fields, fields, items, text, textMap } from './fields.ts';
 
-/** How the agents of some clusters are to be deployed: OCM's common knobs. */
+/** OCM's settings for the agents of some clusters. */
 export interface AddOnDeploymentConfig {
   readonly namespace: string;
   readonly name: string;
-  /** Empty: not said. The API server fills in OCM's own default, so it seldom is. */
+  /** Empty: not set. The API server fills in a default of OCM, so it is seldom empty. */
   readonly agentInstallNamespace: string;
   readonly customizedVariables: readonly { readonly name: string; readonly value: string }[];
-  /** Given, it replaces both; empty means "any node" and "tolerate nothing". */
+  /** If present, it replaces the default as a whole. An empty placement means any node and no toleration. */
   readonly nodePlacement:
     | {
         readonly nodeSelector: Readonly<Record<string, string>>;

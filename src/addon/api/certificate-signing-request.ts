@@ -2,25 +2,25 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Condition, isTrue, parseConditions } from './condition.ts';
 import { fields, integer, text, texts } from './fields.ts';
 
-/** What we need of a CertificateSigningRequest. */
+/** The fields of a CertificateSigningRequest that the addon uses. */
 export interface CertificateSigningRequest {
   readonly name: string;
-  /** In milliseconds since 1970; NaN: not stored yet. */
+  /** In milliseconds since 1970. NaN: not stored yet. */
   readonly createdAtMs: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly signer: string;
-  /** Who created it: the API server fills this in. */
+  /** The creator of the request. The API server sets it. */
   readonly requester: { readonly user: string; readonly groups: readonly string[] };
   readonly usages: readonly string[];
-  /** What is asked for, PKCS#10 in PEM; nobody has read it. */
+  /** The request in PEM (PKCS#10). Its content is not verified. */
   readonly pem: string;
-  /** How long the certificate is wanted for; undefined: as long as the signer likes. */
+  /** The requested lifetime. Undefined: the signer decides. */
   readonly expirationSeconds: number | undefined;
   readonly conditions: readonly Condition[];
   /** Approved, and neither denied nor failed. */
   readonly isApproved: boolean;
-  /** What was signed, in PEM; undefined: nothing yet. */
+  /** The signed certificate in PEM. Undefined: none yet. */
   readonly certificate: string | undefined;
 }
 

@@ -2,7 +2,7 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Fields, fields } from './fields.ts';
 import { addonName, annotations, apiGroups, configKinds, proxyConfigurationName } from './names.ts';
 
-/** What we need of the ClusterManagementAddOn. */
+/** The fields of the ClusterManagementAddOn that the addon uses. */
 export interface ClusterManagementAddOn {
   readonly apiVersion: string;
   readonly name: string;

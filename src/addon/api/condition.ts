@@ -4,7 +4,7 @@ import { items, text } from './fields.ts';
 export interface Condition {
   readonly type: string;
   readonly status: 'True' | 'False' | 'Unknown';
-  /** CamelCase: it is matched by programs. */
+  /** In CamelCase, for programs. */
   readonly reason: string;
   /** For people. */
   readonly message: string;
@@ -13,10 +13,20 @@ export interface Condition {
   readonly observedGeneration?: number;
 }
 
-/** What a controller says; when the status last changed follows from what was said before. */
+/** A condition as a controller states it. `lastTransitionTime` follows from the condition before. */
 export type ConditionNow = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
-/** Any list of conditions, as its object carries it. */
+/** A condition that is true or false. */
+export function condition(
+  type: string,
+  isTrue: boolean,
+  reason: string,
+  message: string,
+): ConditionNow {
+  return { type, status: isTrue ? 'True' : 'False', reason, message };
+}
+
+/** The conditions in the status of an object. */
 export function parseConditions(value: unknown): readonly Condition[] {
   return items(value).filter((item): item is Condition & typeof item => text(item.type) !== '');
 }
@@ -32,7 +42,7 @@ export function isTrue(conditions: readonly Condition[], type: string): boolean 
   return findCondition(conditions, type)?.status === 'True';
 }
 
-/** The same list, and the very same one where nothing is new, with `now` in the place of its type. */
+/** The list with `now` instead of the condition of its type. The same list when nothing changes. */
 export function withCondition(
   conditions: readonly Condition[],
   now: ConditionNow,
@@ -48,7 +58,7 @@ export function withCondition(
   return conditions.map((condition) => (condition === before ? after : condition));
 }
 
-/** The same list, and the very same one where there is none of that type. */
+/** The list without conditions of that type. The same list when there are none. */
 export function withoutCondition(
   conditions: readonly Condition[],
   type: string,

@@ -6,13 +6,13 @@ export interface ConfigKind {
   readonly resource: string;
 }
 
-/** One configuration; cluster-scoped ones have an empty namespace. */
+/** A configuration. The namespace of a cluster-scoped one is empty. */
 export interface ConfigReferent extends ConfigKind {
   readonly namespace: string;
   readonly name: string;
 }
 
-/** An entry of `status.configReferences`: what OCM's addon manager wants this cluster to be configured with. */
+/** An entry of `status.configReferences`: a configuration that OCM's addon manager selected for this cluster. */
 export interface ConfigReference extends ConfigKind {
   readonly desired: (ConfigReferent & { readonly specHash: string }) | undefined;
   readonly lastObservedGeneration: number | undefined;
@@ -48,12 +48,12 @@ export function isSameConfig(a: ConfigReferent, b: ConfigReferent): boolean {
   return isSameKind(a, b) && a.namespace === b.namespace && a.name === b.name;
 }
 
-/** What is known of a configuration that exists: enough to fill in what OCM asks addons for. */
+/** The generation and the hash of a configuration, which OCM expects in statuses. */
 export interface ConfigState {
   readonly generation: number;
-  /** As `specHash` makes it. */
+  /** The result of `specHash`. */
   readonly specHash: string;
 }
 
-/** Looks a configuration up; undefined: there is none. */
+/** Looks up a configuration. Undefined: it does not exist. */
 export type ConfigLookup = (config: ConfigReferent) => ConfigState | undefined;

@@ -1,7 +1,7 @@
-/** What turned up while the wishes for an agent were read: sentences that name object, field and next step. */
-export class Findings {
-  /** Nothing can be rendered until these are put right. */
+/** Results of checking the configurations of an agent. Each sentence names the object, the field and the next step. */
+export class Diagnostics {
+  /** Nothing can be rendered until these are corrected. */
   readonly problems: string[] = [];
-  /** Accepted, but without the effect that somebody may expect. */
+  /** Settings that are accepted and have no effect. */
   readonly notices: string[] = [];
 }

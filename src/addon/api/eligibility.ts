@@ -2,34 +2,34 @@ import type { ManagedClusterAddOn } from './managed-cluster-addon.ts';
 import type { ManagedCluster } from './managed-cluster.ts';
 import { addonName } from './names.ts';
 
-/** Whether the hub gives certificates to the agent of a cluster. */
-export type ServedAgent =
-  | { readonly t: 'served'; readonly addon: ManagedClusterAddOn }
-  | { readonly t: 'unserved'; readonly reason: UnservedReason; readonly message: string };
+/** Whether the agent of a cluster may have certificates of the hub. */
+export type AgentEligibility =
+  | { readonly kind: 'eligible'; readonly addon: ManagedClusterAddOn }
+  | { readonly kind: 'ineligible'; readonly reason: IneligibleReason; readonly message: string };
 
-export type UnservedReason = 'NoCluster' | 'ClusterNotAccepted' | 'NoAddOn';
+export type IneligibleReason = 'NoCluster' | 'ClusterNotAccepted' | 'NoAddOn';
 
 /**
- * Served is the agent of a cluster that is accepted and has the addon, while neither is going away.
+ * An agent is eligible while its cluster is accepted and has the addon, and neither is being deleted.
  *
- * @param cluster undefined: unknown to the hub (or not seen yet); the addon likewise
+ * @param cluster undefined: the hub does not know the cluster, or the cache has not seen it yet. The same applies to the addon.
  */
-export function servedAgent(
+export function agentEligibility(
   name: string,
   cluster: ManagedCluster | undefined,
   addon: ManagedClusterAddOn | undefined,
-): ServedAgent {
-  const unserved = (reason: UnservedReason, message: string) =>
-    ({ t: 'unserved', reason, message }) as const;
+): AgentEligibility {
+  const ineligible = (reason: IneligibleReason, message: string) =>
+    ({ kind: 'ineligible', reason, message }) as const;
   if (cluster === undefined || cluster.isDeleting) {
-    return unserved('NoCluster', `there is no ManagedCluster ${name}`);
+    return ineligible('NoCluster', `there is no ManagedCluster ${name}`);
   }
   if (!cluster.isAccepted) {
     const message = `the hub does not accept ManagedCluster ${name}; set its spec.hubAcceptsClient to true`;
-    return unserved('ClusterNotAccepted', message);
+    return ineligible('ClusterNotAccepted', message);
   }
   if (addon === undefined || addon.isDeleting) {
-    return unserved('NoAddOn', `there is no ManagedClusterAddOn ${name}/${addonName}`);
+    return ineligible('NoAddOn', `there is no ManagedClusterAddOn ${name}/${addonName}`);
   }
-  return { t: 'served', addon };
+  return { kind: 'eligible', addon };
 }

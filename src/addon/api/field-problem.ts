@@ -1,15 +1,15 @@
-/** What is wrong with one field of an object: data for a condition, never thrown. */
+/** A problem with one field of an object, for a condition. It is never thrown. */
 export interface FieldProblem {
   /** `spec.proxyServer.replicas` */
   readonly field: string;
-  /** Goes on after the field's name: `is "three", a whole number is needed`. */
+  /** To follow the name of the field: `is "three", a whole number is needed`. */
   readonly sentence: string;
 }
 
-/** Says what is wrong with a text, as a FieldProblem's sentence; undefined where nothing is. */
+/** Checks a text. It returns the sentence of a FieldProblem, or undefined for a valid text. */
 export type TextCheck = (text: string) => string | undefined;
 
-/** The problems as one text: each sentence begins with its field. */
-export function sayProblems(problems: readonly FieldProblem[]): string {
+/** The problems as one text. Each sentence begins with its field. */
+export function formatProblems(problems: readonly FieldProblem[]): string {
   return problems.map(({ field, sentence }) => `${field} ${sentence}`).join('; ');
 }

@@ -1,10 +1,10 @@
 /**
- * Reads of objects that somebody else wrote. A field of the wrong type counts as absent: CRDs have checked what matters, and one
- * odd object must not stop the others.
+ * The fields of an object from another program. A field of the wrong type counts as absent, because CRDs check what matters, and one odd
+ * object must not stop the others.
  */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** What is in `value` when it is an object, else nothing. */
+/** The fields of `value`, or none when it is no object. */
 export function fields(value: unknown): Fields {
   return isFields(value) ? value : {};
 }
@@ -30,7 +30,7 @@ export function items(value: unknown): readonly Fields[] {
   return Array.isArray(value) ? value.filter(isFields) : [];
 }
 
-/** Labels, selectors: the entries whose value is a string. */
+/** The entries whose value is a string, for labels and selectors. */
 export function textMap(value: unknown): Readonly<Record<string, string>> {
   const entries = Object.entries(fields(value)).filter(
     (entry): entry is [string, string] => typeof entry[1] === 'string',

@@ -16,7 +16,7 @@ import {
   type Registration,
 } from './registration-config.ts';
 
-/** What we need of a ManagedClusterAddOn, whichever version of the API it came in. */
+/** The fields of a ManagedClusterAddOn that the addon uses, from either version of the API. */
 export interface ManagedClusterAddOn {
   /** `addon.open-cluster-management.io/v1alpha1` or `/v1beta1`. */
   readonly apiVersion: string;
@@ -25,27 +25,27 @@ export interface ManagedClusterAddOn {
   readonly cluster: string;
   readonly uid: string;
   readonly resourceVersion: string;
-  /** In milliseconds since 1970; NaN: not stored yet. */
+  /** In milliseconds since 1970. NaN: not stored yet. */
   readonly createdAtMs: number;
   readonly isDeleting: boolean;
-  /** Which CA has signed for its agent, as we have recorded it; undefined: it has not, or nobody has taken note. */
+  /** The CA that signed for its agent, as the addon recorded it. Undefined: there is no record. */
   readonly agentSigner: AgentSignerRecord | undefined;
-  /** What this addon object asks for itself, over the defaults of the ClusterManagementAddOn. */
+  /** Configurations of this object, which override the defaults of the ClusterManagementAddOn. */
   readonly configs: readonly ConfigReferent[];
-  /** `status` as it is, for what is written back unchanged. */
+  /** The whole `status`, for fields that are written back unchanged. */
   readonly status: Fields;
   readonly conditions: readonly Condition[];
   readonly configReferences: readonly ConfigReference[];
   readonly registrations: readonly Registration[];
   readonly driver: KubeClientDriver;
-  /** Where the klusterlet puts Secrets and looks for the lease; empty: not said yet. */
+  /** The namespace of the agent's Secrets and its lease. Empty: not set yet. */
   readonly installNamespace: string;
 }
 
 export interface AgentSignerRecord {
-  /** As in the subject of the certificate, see `organizationalUnitOf`. */
+  /** The unit in the subject of the certificate, see `organizationalUnitOf`. */
   readonly organizationalUnit: string;
-  /** Since when, in milliseconds since 1970; NaN: somebody has edited it. */
+  /** In milliseconds since 1970. NaN: a person has edited the annotation. */
   readonly sinceMs: number;
 }
 
@@ -88,7 +88,7 @@ export function addOnRef({ apiVersion, name, cluster }: ManagedClusterAddOn): Ku
   return { apiVersion, kind: 'ManagedClusterAddOn', namespace: cluster, name };
 }
 
-/** What makes an object in the cluster's namespace go with the addon. */
+/** The owner of objects that are deleted with the addon. */
 export function addOnOwner(addon: ManagedClusterAddOn): OwnerReference {
   const { apiVersion, name, uid } = addon;
   return { apiVersion, kind: 'ManagedClusterAddOn', name, uid };

@@ -1,11 +1,11 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { fields } from './fields.ts';
 
-/** What we need of a ManagedCluster. */
+/** The fields of a ManagedCluster that the addon uses. */
 export interface ManagedCluster {
   readonly name: string;
   readonly uid: string;
-  /** Whether the hub's administrator has accepted it; nothing of ours is for a cluster that is not. */
+  /** Whether an administrator of the hub has accepted the cluster. The addon makes nothing for other clusters. */
   readonly isAccepted: boolean;
   readonly isDeleting: boolean;
   readonly labels: Readonly<Record<string, string>>;

@@ -4,11 +4,11 @@ import { fields, items, text } from './fields.ts';
 import { addonName } from './names.ts';
 import { contentHash } from './spec-hash.ts';
 
-/** What the work agent of a cluster says about a ManifestWork. */
+/** The state of a ManifestWork, as the work agent of the cluster reports it. */
 export interface ManifestWorkState {
   readonly namespace: string;
   readonly name: string;
-  /** The cluster has exactly what is stored now, not only something earlier. */
+  /** The cluster has the newest generation. */
   readonly isApplied: boolean;
   readonly conditions: readonly Condition[];
   readonly manifests: readonly {
@@ -40,12 +40,12 @@ export function parseManifestWork({ metadata, status }: KubeObject): ManifestWor
 
 export const workNamePrefix = `addon-${addonName}-deploy`;
 
-/** Whether a ManifestWork of this name is one of `manifestWorks`, of this or an earlier rendering. */
+/** Whether a ManifestWork of this name contains the agent, in this or an earlier rendering. */
 export function isDeployWork(name: string): boolean {
   return name.startsWith(`${workNamePrefix}-`);
 }
 
-/** Stands for a bundle: a rotation asks whether a cluster has been told of it. */
+/** Identifies a CA bundle. By it a rotation finds the clusters that do not have the newest bundle. */
 export function caBundleMark(pem: string): string {
   return contentHash(pem).slice(0, 16);
 }

@@ -1,12 +1,12 @@
 import { addOnName } from '../../base/names/agent-subject.ts';
 
-/** Names that an OCM hub, its users and other software know this addon by. They are what Cluster Proxy calls them. */
+/** The name of the addon. All names in this file are public, and those of Cluster Proxy where it has one. */
 export const addonName = addOnName;
 
-/** The one ManagedProxyConfiguration that counts. */
+/** The name of the only ManagedProxyConfiguration that is used. */
 export const proxyConfigurationName = 'cluster-proxy';
 
-/** Where agents live, unless an AddOnDeploymentConfig says otherwise. */
+/** The namespace of agents. An AddOnDeploymentConfig can override it. */
 export const defaultInstallNamespace = 'open-cluster-management-cluster-proxy';
 
 export const apiGroups = {
@@ -24,7 +24,7 @@ export const tlsProfileName = 'ocm-tls-profile';
 export const labels = {
   addonName: 'open-cluster-management.io/addon-name',
   clusterName: 'open-cluster-management.io/cluster-name',
-  /** On pods of ours; NetworkPolicies and the agent's Deployment select by it. */
+  /** On the addon's pods. NetworkPolicies and the agent's Deployment select by it. */
   addon: 'open-cluster-management.io/addon',
   component: 'proxy.open-cluster-management.io/component-name',
   localCluster: 'local-cluster',
@@ -56,20 +56,20 @@ export const annotations = {
   configSpecHash: 'open-cluster-management.io/config-spec-hash',
   imageRegistries: 'open-cluster-management.io/image-registries',
   nodeSelector: 'open-cluster-management/nodeSelector',
-  /** Who asked, where a CSR came through the hub's gRPC server. */
+  /** The requester of a CSR that came through the hub's gRPC server. */
   csrUser: 'open-cluster-management.io/csr-user',
   configurationGeneration: 'proxy.open-cluster-management.io/configuration-generation',
-  /** On a ManagedClusterAddOn: the CA that has signed the newest certificate of its agent (see `organizationalUnitOf`). */
+  /** On a ManagedClusterAddOn: the CA of the newest certificate of its agent (see `organizationalUnitOf`). */
   agentSigner: 'proxy.open-cluster-management.io/agent-signer',
-  /** The first time that it did, RFC 3339. */
+  /** The time of the first certificate of that CA (RFC 3339). */
   agentSignerSince: 'proxy.open-cluster-management.io/agent-signer-since',
   renderedHash: 'proxy.open-cluster-management.io/rendered-hash',
-  /** On a ManifestWork: which bundle of the hub it brings (see `caBundleMark`). */
+  /** On a ManifestWork: the CA bundle of the hub in it (see `caBundleMark`). */
   caBundle: 'proxy.open-cluster-management.io/ca-bundle',
   workloadManagement: 'target.workload.openshift.io/management',
 } as const;
 
-/** Kinds of configuration that the addon takes. */
+/** Kinds of configuration that the addon supports. */
 export const configKinds = {
   proxyConfiguration: { group: apiGroups.proxy, resource: 'managedproxyconfigurations' },
   deploymentConfig: { group: apiGroups.addon, resource: 'addondeploymentconfigs' },

@@ -1,4 +1,114 @@
-import type { KubeObject } from '../../kube/client/kube-object.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
+import { addonName, apiGroups } from './names.ts';
+
+// Builders for objects on the hub and in managed clusters, and lookups among live objects.
+
+type Rules = readonly Readonly<
+  Record<'apiGroups' | 'resources' | 'verbs', readonly string[]> & {
+    resourceNames?: readonly string[];
+  }
+>[];
+
+export interface Subject {
+  readonly kind: 'User' | 'Group' | 'ServiceAccount';
+  readonly apiGroup?: string;
+  readonly name: string;
+  readonly namespace?: string;
+}
+
+const rbac = `${apiGroups.rbac}/v1`;
+const hasNamespace = ({ namespace }: ObjectMeta) => namespace !== undefined;
+
+/** A Role, or a ClusterRole without a namespace. */
+export function role(metadata: ObjectMeta, rules: Rules): KubeObject {
+  const kind = hasNamespace(metadata) ? 'Role' : 'ClusterRole';
+  return { apiVersion: rbac, kind, metadata, rules };
+}
+
+/** A RoleBinding to a Role, or a ClusterRoleBinding to a ClusterRole without a namespace. */
+export function roleBinding(metadata: ObjectMeta, roleName: string, subject: Subject): KubeObject {
+  const scope = hasNamespace(metadata) ? '' : 'Cluster';
+  return {
+    apiVersion: rbac,
+    kind: `${scope}RoleBinding`,
+    metadata,
+    roleRef: { apiGroup: apiGroups.rbac, kind: `${scope}Role`, name: roleName },
+    subjects: [subject],
+  };
+}
+
+/** The rights to keep the agent's lease. RBAC cannot limit `create` to a name, because the object has no name yet. */
+export const leaseRules: Rules = [
+  { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
+  {
+    apiGroups: ['coordination.k8s.io'],
+    resources: ['leases'],
+    resourceNames: [addonName],
+    verbs: ['get', 'update', 'patch'],
+  },
+];
+
+export function serviceAccount(metadata: ObjectMeta, more: object = {}): KubeObject {
+  return { apiVersion: 'v1', kind: 'ServiceAccount', metadata, ...more };
+}
+
+/** A Secret with `texts`. The API server refuses another type for an existing Secret, so `type` is that of the live one. */
+export function secret(
+  metadata: ObjectMeta,
+  texts: Readonly<Record<string, string>>,
+  type: unknown = 'Opaque',
+): KubeObject {
+  const encoded = Object.entries(texts).map(([key, text]) => [
+    key,
+    Buffer.from(text).toString('base64'),
+  ]);
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata,
+    type: typeof type === 'string' ? type : 'Opaque',
+    data: Object.fromEntries(encoded),
+  };
+}
+
+/** A Deployment that starts a new pod before it stops an old one, so that a new tunnel is ready before the old one closes. */
+export function deployment(
+  metadata: ObjectMeta,
+  podLabels: Readonly<Record<string, string>>,
+  replicas: number,
+  template: object,
+): KubeObject & { readonly spec: object } {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata,
+    spec: {
+      replicas,
+      selector: { matchLabels: podLabels },
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      template,
+    },
+  };
+}
+
+/** Settings of every pod: no root, and the Secrets for its image. */
+export function podSettings(imagePullSecrets: readonly string[]): object {
+  return {
+    ...(imagePullSecrets.length > 0 && {
+      imagePullSecrets: imagePullSecrets.map((name) => ({ name })),
+    }),
+    securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+  };
+}
+
+/** The security context of every container. */
+export const containerSecurity = {
+  allowPrivilegeEscalation: false,
+  capabilities: { drop: ['ALL'] },
+  privileged: false,
+  readOnlyRootFilesystem: true,
+  runAsNonRoot: true,
+} as const;
 
 /** The object of that kind and name among `objects`. Without a namespace, the object is one of the whole cluster. */
 export function findObject(
@@ -18,7 +128,7 @@ export function findObject(
 /** The object in `objects` that has the kind, the name and the namespace of `object`. */
 export function findSame(
   objects: readonly KubeObject[],
-  { kind, metadata }: KubeObject,
+  { kind, metadata }: Pick<KubeObject, 'kind' | 'metadata'>,
 ): KubeObject | undefined {
   return findObject(objects, kind, metadata.name, metadata.namespace);
 }

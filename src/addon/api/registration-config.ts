@@ -3,7 +3,7 @@ import { type Fields, fields, text, texts } from './fields.ts';
 /** The signer of client certificates for the hub's kube-apiserver. */
 export const kubeClientSigner = 'kubernetes.io/kube-apiserver-client';
 
-/** Who the agent is to the hub, as `signer` puts it into a certificate. */
+/** An identity of the agent, for the certificates of `signer`. */
 export interface Registration {
   readonly signer: string;
   readonly user: string;
@@ -12,8 +12,8 @@ export interface Registration {
 }
 
 /**
- * How the klusterlet gets the agent into the hub's kube-apiserver: with a certificate, or with a token of a ServiceAccount that OCM
- * makes. It says so itself; undefined: it has not yet, or is too old to.
+ * The agent's credential for the hub's kube-apiserver: a certificate, or a token of a ServiceAccount that OCM creates. The klusterlet reports
+ * it. Undefined: it has not yet, or it is too old to do so.
  */
 export type KubeClientDriver = 'csr' | 'token' | undefined;
 
@@ -21,7 +21,7 @@ export function parseDriver(value: unknown): KubeClientDriver {
   return value === 'csr' || value === 'token' ? value : undefined;
 }
 
-/** One of `status.registrations`, in either version of the API. */
+/** Reads an entry of `status.registrations`, from either version of the API. */
 export function parseRegistration(item: Fields): Registration {
   if (typeof item.signerName === 'string') return subjectOf(item.signerName, fields(item.subject));
   if (item.type === 'kubeClient') {
@@ -36,12 +36,12 @@ function subjectOf(signer: string, subject: Fields): Registration {
     signer,
     user: text(subject.user),
     groups: texts(subject.groups),
-    // v1alpha1 spells it in the singular, v1beta1 in the plural.
+    // v1alpha1 has the singular, v1beta1 the plural.
     organizationalUnits: texts(subject.organizationUnit ?? subject.organizationUnits),
   };
 }
 
-/** The same in the version of the object that it is written to. */
+/** An entry of `status.registrations`, for the version of the API that the object has. */
 export function registrationJson(
   registration: Registration,
   version: string,
@@ -55,7 +55,7 @@ export function registrationJson(
     return { signerName: signer, subject: { ...subject, ...unit } };
   }
   if (signer === kubeClientSigner) {
-    // The driver belongs to the klusterlet, but it stands in a list that is written as a whole.
+    // The klusterlet owns the driver, but the list is written as a whole.
     return { type: 'kubeClient', kubeClient: { subject, ...(driver && { driver }) } };
   }
   const units = hasUnits && { organizationUnits: organizationalUnits };

@@ -12,7 +12,7 @@ export function specHash(object: KubeObject): string {
   return createHash('sha256').update(goJson(config)).digest('hex');
 }
 
-/** Hex sha256 of any JSON value, whatever the order of its keys. */
+/** The hex sha256 of a JSON value. It does not depend on the order of keys. */
 export function contentHash(value: unknown): string {
   return createHash('sha256').update(goJson(value)).digest('hex');
 }

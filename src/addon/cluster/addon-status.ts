@@ -1,5 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Condition, type ConditionNow, withCondition } from '../api/condition.ts';
+import {
+  type Condition,
+  type ConditionNow,
+  condition,
+  findCondition,
+  isTrue,
+  withCondition,
+  withoutCondition,
+} from '../api/condition.ts';
 import {
   type ConfigLookup,
   type ConfigReferent,
@@ -11,37 +19,51 @@ import { type Fields, fields, items } from '../api/fields.ts';
 import { type ManagedClusterAddOn, versionOf } from '../api/managed-cluster-addon.ts';
 import { configKinds } from '../api/names.ts';
 import { type Registration, registrationJson } from '../api/registration-config.ts';
-import { type ManifestsOutcome, withManifestApplied } from './manifest-applied.ts';
+import type { ManifestWorkState } from '../api/manifest-work.ts';
 import { nextRegistrations } from './registrations.ts';
 
-/** How far the rights of `hubAccess` have come. */
+/** The state of the agent's rights on the hub. */
 export type AccessOutcome =
-  | { readonly t: 'applied' }
-  | { readonly t: 'pending'; readonly message: string }
-  | { readonly t: 'failed'; readonly message: string };
+  | { readonly kind: 'applied' }
+  | { readonly kind: 'pending'; readonly message: string }
+  | { readonly kind: 'failed'; readonly message: string };
+
+/** The state of the agent's objects on their way to the cluster. */
+export type ManifestsOutcome =
+  /** Nothing is rendered, because OCM has not configured the addon yet or the addon is being removed. */
+  | { readonly kind: 'waiting' }
+  /** The objects cannot be rendered or stored. The cluster keeps those that it has. */
+  | { readonly kind: 'failed'; readonly message: string }
+  | {
+      readonly kind: 'stored';
+      readonly works: readonly ManifestWorkState[];
+      /** Sentences about settings that are accepted and have no effect. */
+      readonly notices: readonly string[];
+    };
 
 export interface AddOnStatusInput {
   readonly addon: ManagedClusterAddOn;
-  /** As `agentRegistrations` makes them for this cluster. */
+  /** Those of `agentRegistrations` for this cluster. */
   readonly registrations: readonly Registration[];
-  /** See `installNamespaceOf`; undefined leaves what is there. */
+  /** See `installNamespaceOf`. Undefined: the namespace in the status stays. */
   readonly installNamespace: string | undefined;
   readonly findConfig: ConfigLookup;
   readonly access: AccessOutcome;
   readonly manifests: ManifestsOutcome;
-  /** Wall clock, for conditions. */
+  /** The time of day, for conditions. */
   readonly nowMs: number;
 }
 
 /**
- * What to write into the status of a ManagedClusterAddOn: a JSON merge patch of its `status` subresource, or undefined where all is
- * said already, or the addon is being removed.
+ * The status of a ManagedClusterAddOn, as a JSON merge patch of its `status` subresource.
  *
- * Written are the parts that OCM leaves to an addon: supportedConfigs, registrations, namespace, healthCheck, the observed
- * generations, the hashes of configurations that the addon object itself refers to, and the conditions RegistrationApplied and
- * ManifestApplied. Configured, Progressing and all other references and hashes are written by OCM's addon manager; Available and
- * ClusterCertificateRotated by the klusterlet. As several write to the same lists, the patch holds the version that it was made
- * from: a conflict means to look again.
+ * The patch contains what OCM leaves to an addon: supportedConfigs, registrations, namespace, healthCheck, the observed generations, the
+ * hashes of configurations that the addon object refers to by itself, and the conditions RegistrationApplied and ManifestApplied.
+ * OCM's addon manager writes Configured, Progressing and all other references and hashes. The klusterlet writes Available and
+ * ClusterCertificateRotated. Because several programs write the same lists, the patch has a resourceVersion, and a conflict repeats the
+ * reconcile.
+ *
+ * @returns undefined when nothing changes, or the addon is being removed
  */
 export function addOnStatusPatch(input: AddOnStatusInput): Fields | undefined {
   const { addon, nowMs } = input;
@@ -64,28 +86,76 @@ export function addOnStatusPatch(input: AddOnStatusInput): Fields | undefined {
   };
 }
 
-/** The same where no agent can be rendered for any cluster: the condition ManifestApplied alone, with the reason. */
-export function noAgentPatch(
+/** The status of an addon that gets no agent now: the condition ManifestApplied with the reason. */
+export function blockedStatusPatch(
   { isDeleting, conditions, uid, resourceVersion }: ManagedClusterAddOn,
   message: string,
   nowMs: number,
 ): Fields | undefined {
-  const after = withManifestApplied(conditions, { t: 'failed', message }, nowMs);
+  const after = withManifestApplied(conditions, { kind: 'failed', message }, nowMs);
   if (isDeleting || after === conditions) return undefined;
   return { metadata: { uid, resourceVersion }, status: { conditions: after } };
 }
 
 function registrationApplied(access: AccessOutcome): ConditionNow {
   const type = 'RegistrationApplied';
-  if (access.t === 'applied') {
+  if (access.kind === 'applied') {
     const message = 'Registration of the addon agent is configured';
-    return { type, status: 'True', reason: 'SetPermissionApplied', message };
+    return condition(type, true, 'SetPermissionApplied', message);
   }
-  const reason = access.t === 'pending' ? 'PermissionConfigPending' : 'SetPermissionFailed';
-  return { type, status: 'False', reason, message: access.message };
+  const reason = access.kind === 'pending' ? 'PermissionConfigPending' : 'SetPermissionFailed';
+  return condition(type, false, reason, access.message);
 }
 
-// Each of the following gives back what it was given where nothing is to be changed: identity is how a change is found.
+const manifestApplied = 'ManifestApplied';
+
+/** The conditions with ManifestApplied for `outcome`. */
+function withManifestApplied(
+  conditions: readonly Condition[],
+  outcome: ManifestsOutcome,
+  nowMs: number,
+): readonly Condition[] {
+  if (outcome.kind === 'waiting') return conditions;
+  const now =
+    outcome.kind === 'failed'
+      ? condition(manifestApplied, false, 'ManifestWorkApplyFailed', outcome.message)
+      : appliedCondition(outcome.works, outcome.notices);
+  if (now !== undefined) return withCondition(conditions, now, nowMs);
+  // The work agent has not answered yet. An earlier failure is outdated, an earlier success may still be true.
+  const isFalse = findCondition(conditions, manifestApplied)?.status === 'False';
+  return isFalse ? withoutCondition(conditions, manifestApplied) : conditions;
+}
+
+function appliedCondition(
+  works: readonly ManifestWorkState[],
+  notices: readonly string[],
+): ConditionNow | undefined {
+  const failures = works.flatMap(failuresOf);
+  if (failures.length > 0) {
+    return condition(manifestApplied, false, 'AddonManifestAppliedFailed', failures.join('; '));
+  }
+  if (works.length === 0 || !works.every((work) => isTrue(work.conditions, 'Applied'))) {
+    return undefined;
+  }
+  const message = ['manifests of addon are applied successfully', ...notices].join('; ');
+  return condition(manifestApplied, true, 'AddonManifestApplied', message);
+}
+
+function failuresOf({ namespace, name, conditions, manifests }: ManifestWorkState): string[] {
+  const applied = findCondition(conditions, 'Applied');
+  if (applied?.status !== 'False') return [];
+  const where = `ManifestWork ${namespace}/${name}`;
+  const failed = manifests.flatMap(({ object, conditions }) => {
+    const found = findCondition(conditions, 'Applied');
+    return found?.status === 'False'
+      ? [`${where}: the work agent could not apply ${object}: ${found.message}`]
+      : [];
+  });
+  if (failed.length > 0) return failed;
+  return [`${where}: the work agent could not apply it: ${applied.message}`];
+}
+
+// Each of these functions returns its argument when nothing changes. A change is found by identity.
 
 function nextConditions(
   raw: unknown,
@@ -112,7 +182,7 @@ function nextRegistrationList({ addon, registrations }: AddOnStatusInput): unkno
   return next.map((registration) => registrationJson(registration, versionOf(addon), addon.driver));
 }
 
-/** By the lease. "Customized" would tell the klusterlet to look away. */
+/** `Lease` makes the klusterlet check the agent's lease. With `Customized` it would check nothing. */
 function nextHealthCheck(before: unknown): unknown {
   return fields(before).mode === 'Lease' ? before : { mode: 'Lease' };
 }
@@ -133,7 +203,7 @@ function withConfigState(
   if (desired === undefined || !isSupported(desired)) return item;
   const state = findConfig(desired);
   if (state === undefined) return item;
-  // Hashes of defaults come through the ClusterManagementAddOn, at the pace of the rollout: not from here.
+  // OCM copies hashes of default configurations from the ClusterManagementAddOn, at the pace of the rollout.
   const isOwn = ownConfigs.some((config) => isSameConfig(config, desired));
   const specHash = isOwn ? state.specHash : desired.specHash;
   const isSame = lastObservedGeneration === state.generation && specHash === desired.specHash;

@@ -1,14 +1,14 @@
-import { formatHostPort } from '../../base/net/host-port.ts';
 import { addonName } from '../api/names.ts';
 import { agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
-import { literal } from './escape-dollar.ts';
+import { escapeDollar } from './escape-dollar.ts';
+import { formatHostPort } from '../../base/net/host-port.ts';
 
 /** The command line of `culvert agent` in its container. */
 export function agentArguments(values: AgentValues): readonly string[] {
   const { entrypoint, installNamespace, settings, allow, leadsToApiserver } = values;
   const broker =
-    entrypoint.t === 'direct'
+    entrypoint.kind === 'direct'
       ? `--broker-url=wss://${formatHostPort(entrypoint)}`
       : `--broker-via-hub=${entrypoint.viaHub}`;
   return [
@@ -22,8 +22,8 @@ export function agentArguments(values: AgentValues): readonly string[] {
     `--install-namespace=${installNamespace}`,
     `--lease=${installNamespace}/${addonName}`,
     `--status-listen=[::]:${agentStatusPort}`,
-    ...[...settings].map(([name, value]) => `--${name}=${literal(value)}`),
+    ...[...settings].map(([name, value]) => `--${name}=${escapeDollar(value)}`),
     ...(leadsToApiserver ? [] : ['--enable-kube-api-proxy=false']),
-    ...allow.map((target) => `--allow=${literal(target)}`),
+    ...allow.map((target) => `--allow=${escapeDollar(target)}`),
   ];
 }

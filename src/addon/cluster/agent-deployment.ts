@@ -1,7 +1,8 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { addonName, annotations, labels } from '../api/names.ts';
-import { contentHash } from '../api/spec-hash.ts';
 import { agentSecrets } from '../api/agent-identity.ts';
+import { addonName, annotations, labels } from '../api/names.ts';
+import { containerSecurity, deployment, podSettings } from '../api/objects.ts';
+import { contentHash } from '../api/spec-hash.ts';
 import { agentArguments } from './agent-arguments.ts';
 import {
   agentCaSecret,
@@ -10,84 +11,69 @@ import {
   agentStatusPort,
 } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
-import { literal } from './escape-dollar.ts';
+import { escapeDollar } from './escape-dollar.ts';
 
-/** Cluster Proxy's selector: it cannot be changed in a Deployment that is there already. */
+/** Cluster Proxy's selector. The API server does not allow a Deployment to change its selector. */
 export const agentPodLabels = {
   [labels.addon]: addonName,
   [labels.component]: 'proxy-agent',
 } as const;
 
-/** What a process may take after its streams have had their time, before the kubelet kills it. */
+/** Time for the process to exit after its drain, before the kubelet kills it. */
 const exitGraceSeconds = 10;
+
+/** Secrets that the agent reads, by the names of their volumes. The agent reads the files again when they change. */
+const mounts = [
+  { name: 'ca', secretName: agentCaSecret, mountPath: '/etc/ca' },
+  { name: 'hub', secretName: agentSecrets.certificate, mountPath: '/etc/tls' },
+  { name: 'hub-kubeconfig', secretName: agentSecrets.hubKubeconfig, mountPath: '/etc/kubeconfig' },
+];
 
 /**
  * The Deployment of the agent.
  *
- * The generation of the ManagedProxyConfiguration stands on the Deployment alone. In the pods it would replace every agent of every
- * cluster at each edit, also of what only concerns the hub. They carry a hash of their own specification instead. Certificates and
- * authorities are no part of it: the agent reads those files again.
+ * The generation of the ManagedProxyConfiguration is an annotation of the Deployment alone. In the pod template, each edit would replace
+ * the agents of all clusters, even an edit that concerns only the hub. The template has a hash of the pod spec instead.
  */
 export function agentDeployment(values: AgentValues): KubeObject {
   const spec = podSpec(values);
-  return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
+  const metadata = {
+    name: values.deploymentName,
+    namespace: values.installNamespace,
+    labels: agentPodLabels,
+    annotations: { [annotations.configurationGeneration]: String(values.generation) },
+  };
+  return deployment(metadata, agentPodLabels, values.replicas, {
     metadata: {
-      name: values.deploymentName,
-      namespace: values.installNamespace,
       labels: agentPodLabels,
-      annotations: { [annotations.configurationGeneration]: String(values.generation) },
-    },
-    spec: {
-      replicas: values.replicas,
-      selector: { matchLabels: agentPodLabels },
-      // A new agent must hold its tunnel before an old one lets go.
-      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-      template: {
-        metadata: {
-          labels: agentPodLabels,
-          annotations: {
-            [annotations.workloadManagement]: '{"effect": "PreferredDuringScheduling"}',
-            [annotations.renderedHash]: contentHash(spec).slice(0, 16),
-          },
-        },
-        spec,
+      annotations: {
+        [annotations.workloadManagement]: '{"effect": "PreferredDuringScheduling"}',
+        [annotations.renderedHash]: contentHash(spec).slice(0, 16),
       },
     },
-  };
+    spec,
+  });
 }
 
 function podSpec(values: AgentValues): object {
   const { imagePullSecrets, nodeSelector, tolerations } = values;
+  const podAffinityTerm = {
+    topologyKey: 'kubernetes.io/hostname',
+    labelSelector: { matchLabels: agentPodLabels },
+  };
   return {
     serviceAccountName: agentServiceAccount,
     terminationGracePeriodSeconds: Math.ceil(values.drainTimeoutMs / 1000) + exitGraceSeconds,
-    securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    ...podSettings(imagePullSecrets),
     ...(Object.keys(nodeSelector).length > 0 && { nodeSelector }),
     ...(tolerations.length > 0 && { tolerations }),
-    ...(imagePullSecrets.length > 0 && {
-      imagePullSecrets: imagePullSecrets.map((name) => ({ name })),
-    }),
     affinity: {
       podAntiAffinity: {
-        preferredDuringSchedulingIgnoredDuringExecution: [
-          {
-            weight: 100,
-            podAffinityTerm: {
-              topologyKey: 'kubernetes.io/hostname',
-              labelSelector: { matchLabels: agentPodLabels },
-            },
-          },
-        ],
+        preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm }],
       },
     },
     containers: [container(values)],
-    volumes: [
-      { name: 'ca', secret: { secretName: agentCaSecret } },
-      { name: 'hub', secret: { secretName: agentSecrets.certificate } },
-      { name: 'hub-kubeconfig', secret: { secretName: agentSecrets.hubKubeconfig } },
-    ],
+    volumes: mounts.map(({ name, secretName }) => ({ name, secret: { secretName } })),
   };
 }
 
@@ -106,24 +92,14 @@ function container(values: AgentValues): object {
       { name: 'POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
       ...Object.entries(values.proxyEnvironment).map(([name, value]) => ({
         name,
-        value: literal(value),
+        value: escapeDollar(value),
       })),
     ],
     ports: [{ name: 'status', containerPort: agentStatusPort, protocol: 'TCP' }],
     livenessProbe: { ...probe('/healthz'), initialDelaySeconds: 10 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
     resources: values.resources,
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      capabilities: { drop: ['ALL'] },
-      privileged: false,
-      readOnlyRootFilesystem: true,
-      runAsNonRoot: true,
-    },
-    volumeMounts: [
-      { name: 'ca', mountPath: '/etc/ca', readOnly: true },
-      { name: 'hub', mountPath: '/etc/tls', readOnly: true },
-      { name: 'hub-kubeconfig', mountPath: '/etc/kubeconfig', readOnly: true },
-    ],
+    securityContext: containerSecurity,
+    volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
   };
 }

@@ -1,55 +1,57 @@
 import { describeError } from '../../base/error.ts';
 import { type ImageMirror, parseImageMirror } from '../api/addon-deployment-config.ts';
-import type { Findings } from '../api/diagnostics.ts';
+import type { Diagnostics } from '../api/diagnostics.ts';
 import { fields, items } from '../api/fields.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { annotations } from '../api/names.ts';
 import type { AgentVariables } from '../compat/customized-variables.ts';
 
 /**
- * The image of the agent: the fleet's, by way of a mirror, unless variables name another or parts of another. Those are taken as they
- * are: who writes them knows what the cluster can pull.
+ * The image of the agent: the image of the fleet through a mirror, unless variables name another image or parts of one. Mirrors do not
+ * apply to variables, because their author knows which images the cluster can pull.
  */
 export function agentImage(
   image: string,
   registries: readonly ImageMirror[],
   cluster: ManagedCluster,
   variables: AgentVariables,
-  findings: Findings,
+  diagnostics: Diagnostics,
 ): string {
   if (variables.proxyAgentImage !== undefined) return variables.proxyAgentImage;
-  const parts = splitImage(mirrored(image, registries, cluster, findings));
+  const parts = splitImage(mirrored(image, registries, cluster, diagnostics));
   const registry = variables.registry ?? parts.registry;
   const name = variables.image ?? parts.name;
   const version = variables.tag === undefined ? parts.version : `:${variables.tag}`;
   return `${registry === '' ? '' : `${registry}/`}${name}${version}`;
 }
 
-/** The configuration's mirrors count; where none of them changes anything, those of the cluster do. */
+/** The mirrors of the configuration count. When they change nothing, the mirrors of the cluster count. */
 function mirrored(
   image: string,
   registries: readonly ImageMirror[],
   cluster: ManagedCluster,
-  findings: Findings,
+  diagnostics: Diagnostics,
 ): string {
   const byConfig = throughMirrors(image, registries);
-  return byConfig === image ? throughMirrors(image, clusterMirrors(cluster, findings)) : byConfig;
+  return byConfig === image
+    ? throughMirrors(image, clusterMirrors(cluster, diagnostics))
+    : byConfig;
 }
 
-function clusterMirrors(cluster: ManagedCluster, findings: Findings): readonly ImageMirror[] {
+function clusterMirrors(cluster: ManagedCluster, diagnostics: Diagnostics): readonly ImageMirror[] {
   const annotation = cluster.annotations[annotations.imageRegistries];
   if (annotation === undefined || annotation === '') return [];
   try {
     return items(fields(JSON.parse(annotation)).registries).map(parseImageMirror);
   } catch (thrown) {
-    findings.problems.push(
-      `ManagedCluster ${cluster.name}: its annotation ${annotations.imageRegistries} is not JSON (${describeError(thrown)}); correct it or take it away`,
+    diagnostics.problems.push(
+      `ManagedCluster ${cluster.name}: its annotation ${annotations.imageRegistries} is not JSON (${describeError(thrown)}); correct or remove it`,
     );
     return [];
   }
 }
 
-/** As OCM does it for all addons: of the mirrors whose source begins the image, the last one wins; an empty source is any registry. */
+/** Follows OCM's rule: the last mirror whose source is a prefix of the image wins. An empty source matches any registry. */
 function throughMirrors(image: string, mirrors: readonly ImageMirror[]): string {
   const matching = mirrors.findLast(
     ({ source, mirror }) => mirror !== '' && image.startsWith(withoutSlash(source)),
@@ -65,7 +67,7 @@ function withoutSlash(prefix: string): string {
   return prefix.endsWith('/') ? prefix.slice(0, -1) : prefix;
 }
 
-/** `version` is `:TAG`, `@DIGEST`, both, or empty. A colon before the last slash belongs to a registry's port. */
+/** Splits an image. `version` is `:TAG`, `@DIGEST`, both, or empty. A colon before the last slash precedes a port. */
 function splitImage(image: string): { registry: string; name: string; version: string } {
   const slash = image.lastIndexOf('/');
   const rest = image.slice(slash + 1);

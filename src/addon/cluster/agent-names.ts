@@ -1,4 +1,4 @@
-/** Names on the managed cluster that people watch and that configurations refer to. */
+/** Names in the managed cluster. People and configurations refer to them. */
 export const agentDeploymentName = 'cluster-proxy-proxy-agent';
 export const agentContainerName = 'proxy-agent';
 export const agentServiceAccount = 'cluster-proxy';

@@ -1,56 +1,28 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { addonName, annotations, apiGroups } from '../api/names.ts';
-import { agentDeployment, agentPodLabels } from './agent-deployment.ts';
-import { agentNetworkPolicy } from './agent-network-policy.ts';
+import { addonName, annotations } from '../api/names.ts';
+import { leaseRules, role, roleBinding, secret, serviceAccount } from '../api/objects.ts';
+import { agentDeployment } from './agent-deployment.ts';
 import { agentCaSecret, agentServiceAccount } from './agent-names.ts';
+import { agentNetworkPolicy } from './agent-network-policy.ts';
 import type { AgentValues } from './agent-values.ts';
 
-const roleName = 'cluster-proxy-addon-agent';
+const roleName = `${addonName}-addon-agent`;
 
-/** Everything that the addon puts into a managed cluster, the largest last: what does not fit into one ManifestWork overflows at the end. */
+/** All objects of the addon in a managed cluster. The largest come last, because objects at the end overflow into another ManifestWork. */
 export function agentObjects(values: AgentValues): readonly KubeObject[] {
   const { installNamespace: namespace } = values;
+  const account = { kind: 'ServiceAccount', name: agentServiceAccount, namespace } as const;
   return [
     {
       apiVersion: 'v1',
       kind: 'Namespace',
       metadata: { name: namespace, annotations: { [annotations.deletionOrphan]: '' } },
     },
-    {
-      apiVersion: 'v1',
-      kind: 'ServiceAccount',
-      metadata: { name: agentServiceAccount, namespace },
-    },
-    {
-      apiVersion: `${apiGroups.rbac}/v1`,
-      kind: 'Role',
-      metadata: { name: roleName, namespace },
-      rules: [
-        // A name cannot narrow "create": the object has none yet when the request is judged.
-        { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
-        {
-          apiGroups: ['coordination.k8s.io'],
-          resources: ['leases'],
-          resourceNames: [addonName],
-          verbs: ['get', 'update', 'patch'],
-        },
-      ],
-    },
-    {
-      apiVersion: `${apiGroups.rbac}/v1`,
-      kind: 'RoleBinding',
-      metadata: { name: roleName, namespace },
-      roleRef: { apiGroup: apiGroups.rbac, kind: 'Role', name: roleName },
-      subjects: [{ kind: 'ServiceAccount', name: agentServiceAccount, namespace }],
-    },
-    ...(values.hasNetworkPolicy ? [agentNetworkPolicy(values, agentPodLabels)] : []),
+    serviceAccount({ name: agentServiceAccount, namespace }),
+    role({ name: roleName, namespace }, leaseRules),
+    roleBinding({ name: roleName, namespace }, roleName, account),
+    ...(values.hasNetworkPolicy ? [agentNetworkPolicy(values)] : []),
     agentDeployment(values),
-    {
-      apiVersion: 'v1',
-      kind: 'Secret',
-      metadata: { name: agentCaSecret, namespace },
-      type: 'Opaque',
-      data: { 'ca.crt': Buffer.from(values.trustedCertificates).toString('base64') },
-    },
+    secret({ name: agentCaSecret, namespace }, { 'ca.crt': values.trustedCertificates }),
   ];
 }

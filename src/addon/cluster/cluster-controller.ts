@@ -1,83 +1,76 @@
-import type { Clock } from '../../base/clock.ts';
-import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
-import type { Logger } from '../../base/log/logger.ts';
-import type { KubeApi } from '../../kube/client/kube-api.ts';
+import { Controller, type ReconcileResult } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { describeRef, keyOf, refOf } from '../../kube/client/kube-ref.ts';
-import { renderAgent } from './render-agent.ts';
+import { keyOf } from '../../kube/client/kube-ref.ts';
 import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
-import type { ConfigLookup } from '../api/config-reference.ts';
+import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
-import { type ManagedCluster, parseManagedCluster } from '../api/managed-cluster.ts';
+import type { ConfigLookup } from '../api/config-reference.ts';
+import type { Fields } from '../api/fields.ts';
 import {
   addOnRef,
   type ManagedClusterAddOn,
   parseManagedClusterAddOn,
 } from '../api/managed-cluster-addon.ts';
-import type { Fields } from '../api/fields.ts';
-import { parseManifestWork, isDeployWork } from '../api/manifest-work.ts';
+import { type ManagedCluster, parseManagedCluster } from '../api/managed-cluster.ts';
+import { isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
 import { addonName } from '../api/names.ts';
-import { Controller, type ReconcileResult } from '../../kube/controllers/controller.ts';
-import { type AccessOutcome, addOnStatusPatch, noAgentPatch } from './addon-status.ts';
-import type { ManagementAddOnProblems } from './management-addon-status.ts';
-import { agentRegistrations } from '../api/agent-identity.ts';
-import { findDeploymentConfig, installNamespaceOf } from './deployment-config-reference.ts';
-import type { ManifestsOutcome } from './manifest-applied.ts';
-import { planHubAccess } from './plan-hub-access.ts';
-import { type Applier, unseenMs } from '../runtime/applier.ts';
-import { clusterSources, problemsOf } from './cluster-sources.ts';
-import { Failures } from '../runtime/failures.ts';
-import type { FleetState, HubStateCell } from '../hub/hub-state.ts';
-import { byCluster, type Watches } from '../runtime/watches.ts';
-import { controllerDefaults } from '../runtime/controller-defaults.ts';
 import { findSame } from '../api/objects.ts';
+import type { FleetState, HubState } from '../hub/hub-state.ts';
+import { unseenMs } from '../runtime/applier.ts';
+import { type ControllerContext, controllerDefaults } from '../runtime/controller-context.ts';
+import { Failures } from '../runtime/failures.ts';
+import { ObjectWriter } from '../runtime/object-writer.ts';
+import type { Observable } from '../runtime/observable.ts';
+import { byCluster } from '../runtime/watches.ts';
+import {
+  type AccessOutcome,
+  addOnStatusPatch,
+  blockedStatusPatch,
+  type ManifestsOutcome,
+} from './addon-status.ts';
+import { clusterSources, problemsOf } from './cluster-sources.ts';
+import { findDeploymentConfig, installNamespaceOf } from './deployment-config-reference.ts';
+import { planHubAccess } from './hub-access.ts';
+import type { ManagementAddOnProblems } from './management-addon-status.ts';
+import { renderAgent } from './render-agent.ts';
+import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 
-export interface ClusterControllerOptions {
-  readonly api: KubeApi;
-  readonly applier: Applier;
-  readonly watches: Watches;
-  readonly state: HubStateCell;
+export interface ClusterControllerOptions extends ControllerContext {
+  readonly state: Observable<HubState>;
   readonly findConfig: ConfigLookup;
   readonly agentInstallNamespace: string;
   readonly enableKubeApiProxy: boolean;
   readonly enableNetworkPolicies: boolean;
   readonly apiServerPorts: readonly number[];
-  readonly clock: Clock;
-  readonly wallClock: () => Date;
-  readonly log: Logger;
 }
 
-/** What is known of one cluster while it is worked on. */
-interface Pass {
+/** The reconcile of one cluster. */
+interface Reconcile {
   readonly addon: ManagedClusterAddOn;
   readonly cluster: ManagedCluster;
   readonly fleet: FleetState;
-  /** Stands for the CA that signs agents' certificates. */
-  readonly organizationalUnit: string;
   readonly failures: Failures;
+  readonly writer: ObjectWriter;
   readonly signal: AbortSignal;
-  /** Something was written so short a time ago that the caches do not show it. */
-  isUnseen: boolean;
-  /** So the caches show what was there before. */
-  hasWritten: boolean;
-  /** Rights that go once the agent has been told another way. */
-  readonly outlived: KubeObject[];
+  /** Rights that are removed after the agent has learned of the new entrypoint. */
+  readonly staleAccess: KubeObject[];
 }
 
-/** Brings the addon of each cluster to what it shall be: the agent's rights on the hub, its ManifestWorks, the addon's status. */
+/**
+ * Reconciles the addon of each cluster, in this order: the agent's rights on the hub, the ManifestWorks with the agent, and the status of
+ * the ManagedClusterAddOn.
+ */
 export class ClusterController {
   readonly #options: ClusterControllerOptions;
-  readonly #log: Logger;
   readonly controller: Controller;
 
   constructor(options: ClusterControllerOptions) {
-    this.#options = options;
-    this.#log = options.log.child({ controller: 'clusters' });
+    const log = options.log.child({ controller: 'clusters' });
+    this.#options = { ...options, log };
     this.controller = new Controller({
       name: 'clusters',
       sources: clusterSources(options.watches, options.state),
       reconcile: (cluster, signal) => this.#reconcile(cluster, signal),
-      workers: 16,
       ...controllerDefaults,
       clock: options.clock,
       log: options.log,
@@ -86,130 +79,128 @@ export class ClusterController {
 
   async #reconcile(name: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const { watches, state } = this.#options;
+    const writer = new ObjectWriter(this.#options, 'debug', signal);
     const found = watches.addOns.get(`${name}/${addonName}`);
     const managed = watches.clusters.get(name);
     const addon = found && parseManagedClusterAddOn(found);
     const cluster = managed && parseManagedCluster(managed);
     if (addon === undefined || addon.isDeleting || cluster === undefined) {
-      await this.#withdrawAccess(name, signal);
+      await this.#withdrawAccess(name, writer);
       return undefined;
     }
-    if (!isClusterName(name)) return await this.#refuseName(addon, signal);
-    if (!cluster.isAccepted) await this.#withdrawAccess(name, signal);
-    if (state.value?.fleet === undefined) {
-      if (state.lack !== undefined) await this.#sayNoAgent(addon, state.lack, signal);
+    if (!isClusterName(name)) return await this.#refuseName(addon, writer, signal);
+    if (!cluster.isAccepted) await this.#withdrawAccess(name, writer);
+    const { fleet, agentSigner, blockedReason } = state.value;
+    if (fleet === undefined || agentSigner === undefined) {
+      if (blockedReason !== undefined) {
+        await this.#writeBlockedStatus(addon, blockedReason, signal);
+      }
       return undefined;
     }
-    const { fleet, agentSigner } = state.value;
     const failures = new Failures();
-    const pass: Pass = {
+    const reconcile: Reconcile = {
       addon,
       cluster,
       fleet,
-      organizationalUnit: agentSigner.organizationalUnit,
       failures,
+      writer,
       signal,
-      isUnseen: false,
-      hasWritten: false,
-      outlived: [],
+      staleAccess: [],
     };
-    const access = await this.#bringAccess(pass);
-    const manifests = await this.#bringWorks(pass);
-    await this.#dropOutlived(pass, manifests);
-    await this.#writeStatus(pass, access, manifests);
+    const access = await this.#reconcileAccess(reconcile);
+    const manifests = await this.#reconcileWorks(reconcile);
+    await this.#removeStaleAccess(reconcile, manifests);
+    await this.#writeStatus(reconcile, agentSigner.organizationalUnit, access, manifests);
     failures.throwIfAny();
-    return pass.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
+    return writer.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
   }
 
-  /** A cluster with the alias of another cluster for its name gets no agent: dialers of the other cluster would reach it. */
-  async #refuseName(addon: ManagedClusterAddOn, signal: AbortSignal): Promise<undefined> {
-    await this.#withdrawAccess(addon.cluster, signal);
+  /** A cluster whose name is the alias of another cluster gets no agent, because dialers of the other cluster would reach it. */
+  async #refuseName(
+    addon: ManagedClusterAddOn,
+    writer: ObjectWriter,
+    signal: AbortSignal,
+  ): Promise<undefined> {
+    await this.#withdrawAccess(addon.cluster, writer);
     for (const work of this.#options.watches.works.byIndex(byCluster, addon.cluster)) {
-      if (isDeployWork(work.metadata.name)) await this.#delete(work, signal);
+      if (isDeployWork(work.metadata.name)) await writer.delete(work);
     }
-    const why = `ManagedCluster ${addon.cluster} gets no agent: ${aliasAsNameText}`;
-    await this.#sayNoAgent(addon, why, signal);
+    const reason = `ManagedCluster ${addon.cluster} gets no agent: ${aliasAsNameText}`;
+    await this.#writeBlockedStatus(addon, reason, signal);
   }
 
-  /** All that the agent of a cluster may do on the hub, wherever it is. */
-  async #withdrawAccess(cluster: string, signal: AbortSignal): Promise<void> {
-    for (const object of this.#accessOf(cluster)) await this.#delete(object, signal);
+  /** Removes all rights of the cluster's agent on the hub. */
+  async #withdrawAccess(cluster: string, writer: ObjectWriter): Promise<void> {
+    for (const object of this.#accessOf(cluster)) await writer.delete(object);
   }
 
   #accessOf(cluster: string): readonly KubeObject[] {
     const { RoleBinding, Role } = this.#options.watches.access;
-    // Bindings first: nobody is left bound to a Role that somebody else could make anew.
+    // Bindings are deleted first. A binding without its Role would grant whatever a new Role of that name allows.
     return [RoleBinding, Role].flatMap((informer) => informer.byIndex(byCluster, cluster));
   }
 
-  async #bringAccess(pass: Pass): Promise<AccessOutcome> {
-    const { addon, cluster, fleet, signal } = pass;
+  async #reconcileAccess(reconcile: Reconcile): Promise<AccessOutcome> {
+    const { addon, cluster, fleet, writer, staleAccess } = reconcile;
     const plan = planHubAccess(cluster, addon, fleet.tunnel, fleet.hubNamespace);
     const existing = this.#accessOf(cluster.name);
     const failures = new Failures();
     for (const object of plan.apply) {
-      await failures.attempt(object, () => this.#apply(object, existing, pass));
+      await failures.attempt(object, () => writer.apply(object, findSame(existing, object)));
     }
     const removed = new Set(plan.remove.map((ref) => `${ref.kind} ${ref.namespace}/${ref.name}`));
     for (const object of existing) {
       if (!removed.has(`${object.kind} ${keyOf(object)}`)) continue;
-      if (plan.outcome.t === 'applied' && object.metadata.namespace === fleet.hubNamespace) {
-        pass.outlived.push(object);
-        continue;
+      if (plan.outcome.kind === 'applied' && object.metadata.namespace === fleet.hubNamespace) {
+        staleAccess.push(object);
+      } else {
+        await failures.attempt(object, () => writer.delete(object));
       }
-      await failures.attempt(object, () => this.#delete(object, signal));
     }
-    if (failures.all.length === 0) return plan.outcome;
-    pass.failures.addAll(failures);
-    return { t: 'failed', message: failures.toString() };
+    reconcile.failures.addAll(failures);
+    return failures.isEmpty ? plan.outcome : { kind: 'failed', message: failures.toString() };
   }
 
-  async #bringWorks(pass: Pass): Promise<ManifestsOutcome> {
-    const { addon, cluster, fleet, signal } = pass;
-    const { watches, agentInstallNamespace, enableKubeApiProxy } = this.#options;
-    const { enableNetworkPolicies, apiServerPorts } = this.#options;
+  async #reconcileWorks(reconcile: Reconcile): Promise<ManifestsOutcome> {
+    const { addon, cluster, fleet, writer } = reconcile;
+    const { watches, log, ...options } = this.#options;
     const rendered = renderAgent({
       cluster,
       addon,
       deploymentConfig: this.#deploymentConfigOf(addon),
-      proxy: fleet.proxy,
-      entrypoint: fleet.entrypoint,
-      caBundle: fleet.caBundle,
-      defaultInstallNamespace: agentInstallNamespace,
-      leadsToApiserver: enableKubeApiProxy,
-      hasNetworkPolicies: enableNetworkPolicies,
-      apiServerPorts,
+      ...fleet,
+      defaultInstallNamespace: options.agentInstallNamespace,
+      leadsToApiserver: options.enableKubeApiProxy,
+      hasNetworkPolicies: options.enableNetworkPolicies,
+      apiServerPorts: options.apiServerPorts,
     });
-    if (rendered.t === 'failed') return rendered;
-    if (rendered.t === 'waiting') {
-      this.#log.debug('no work yet', { cluster: cluster.name, reason: rendered.message });
-      return this.#unconfigured(pass) ?? { t: 'waiting' };
+    if (rendered.kind === 'failed') return rendered;
+    if (rendered.kind === 'waiting') {
+      log.debug('no work yet', { cluster: cluster.name, reason: rendered.message });
+      return this.#unconfigured(reconcile) ?? { kind: 'waiting' };
     }
     const existing = watches.works.byIndex(byCluster, cluster.name);
     const failures = new Failures();
     for (const work of rendered.works) {
-      await failures.attempt(work, () => this.#apply(work, existing, pass));
+      await failures.attempt(work, () => writer.apply(work, findSame(existing, work)));
     }
-    const wanted = new Set(rendered.works.map(({ metadata }) => metadata.name));
     for (const work of existing) {
-      const { name } = work.metadata;
-      if (failures.all.length > 0 || wanted.has(name) || !isDeployWork(name)) continue;
-      await failures.attempt(work, () => this.#delete(work, signal));
+      const isWanted = findSame(rendered.works, work) !== undefined;
+      if (!failures.isEmpty || isWanted || !isDeployWork(work.metadata.name)) continue;
+      await failures.attempt(work, () => writer.delete(work));
     }
-    if (failures.all.length > 0) {
-      pass.failures.addAll(failures);
-      return { t: 'failed', message: failures.toString() };
-    }
+    reconcile.failures.addAll(failures);
+    if (!failures.isEmpty) return { kind: 'failed', message: failures.toString() };
     const stored = rendered.works.map((work) => findSame(existing, work) ?? work);
     const notices = rendered.notices.concat(this.#managementAddOn.unfollowed ?? []);
-    return { t: 'stored', works: stored.map(parseManifestWork), notices };
+    return { kind: 'stored', works: stored.map(parseManifestWork), notices };
   }
 
-  /** What is said of a cluster that waits for OCM's addon manager, where that one will not come. */
-  #unconfigured({ addon, cluster }: Pass): ManifestsOutcome | undefined {
+  /** The failure of a cluster that waits for OCM's addon manager, when that manager will not configure it. */
+  #unconfigured({ addon, cluster }: Reconcile): ManifestsOutcome | undefined {
     if (cluster.isDeleting || isTrue(addon.conditions, 'Configured')) return undefined;
     const message = this.#managementAddOn.unconfigured;
-    return message === undefined ? undefined : { t: 'failed', message };
+    return message === undefined ? undefined : { kind: 'failed', message };
   }
 
   get #managementAddOn(): ManagementAddOnProblems {
@@ -217,19 +208,23 @@ export class ClusterController {
   }
 
   /**
-   * Takes the right to come through the kube-apiserver away where there is another entrypoint now, once the cluster has the work that says so:
-   * until then its agent has no other way.
+   * Removes the right to connect through the kube-apiserver after the entrypoint has changed. The cluster must have applied the work with
+   * the new entrypoint, because its agent has no other way before that.
    */
-  async #dropOutlived(pass: Pass, manifests: ManifestsOutcome): Promise<void> {
-    const isTold = manifests.t === 'stored' && manifests.works.every(({ isApplied }) => isApplied);
-    if (!isTold || pass.isUnseen || pass.hasWritten) return;
-    for (const object of pass.outlived) {
-      await pass.failures.attempt(object, () => this.#delete(object, pass.signal));
-    }
+  async #removeStaleAccess(reconcile: Reconcile, manifests: ManifestsOutcome): Promise<void> {
+    const { writer, failures, staleAccess } = reconcile;
+    const isApplied =
+      manifests.kind === 'stored' && manifests.works.every((work) => work.isApplied);
+    if (!isApplied || writer.isUnseen || writer.hasWritten) return;
+    for (const object of staleAccess) await failures.attempt(object, () => writer.delete(object));
   }
 
-  async #writeStatus(pass: Pass, access: AccessOutcome, manifests: ManifestsOutcome) {
-    const { addon, cluster, organizationalUnit, signal } = pass;
+  async #writeStatus(
+    { addon, cluster, signal }: Reconcile,
+    organizationalUnit: string,
+    access: AccessOutcome,
+    manifests: ManifestsOutcome,
+  ): Promise<void> {
     const { findConfig, wallClock, agentInstallNamespace } = this.#options;
     const patch = addOnStatusPatch({
       addon,
@@ -240,16 +235,17 @@ export class ClusterController {
       manifests,
       nowMs: wallClock().getTime(),
     });
-    if (patch !== undefined) await this.#patchStatus(addon, patch, signal);
+    await this.#patchStatus(addon, patch, signal);
   }
 
-  /** As upstream, whose rendering fails then. What the cluster has goes on. */
-  async #sayNoAgent(addon: ManagedClusterAddOn, why: string, signal: AbortSignal): Promise<void> {
-    const patch = noAgentPatch(addon, why, this.#options.wallClock().getTime());
-    if (patch !== undefined) await this.#patchStatus(addon, patch, signal);
+  /** Reports why the cluster gets no agent now. Objects that exist stay as they are. */
+  async #writeBlockedStatus(addon: ManagedClusterAddOn, reason: string, signal: AbortSignal) {
+    const patch = blockedStatusPatch(addon, reason, this.#options.wallClock().getTime());
+    await this.#patchStatus(addon, patch, signal);
   }
 
-  async #patchStatus(addon: ManagedClusterAddOn, patch: Fields, signal: AbortSignal) {
+  async #patchStatus(addon: ManagedClusterAddOn, patch: Fields | undefined, signal: AbortSignal) {
+    if (patch === undefined) return;
     await this.#options.api.patch(addOnRef(addon), patch, { signal, subresource: 'status' });
   }
 
@@ -258,21 +254,5 @@ export class ClusterController {
       const object = this.#options.watches.deploymentConfigs.get(`${namespace}/${name}`);
       return object && parseAddOnDeploymentConfig(object);
     });
-  }
-
-  async #apply(object: KubeObject, existing: readonly KubeObject[], pass: Pass): Promise<void> {
-    const live = findSame(existing, object);
-    const applied = await this.#options.applier.apply(object, live, pass.signal);
-    if (applied === 'unseen') pass.isUnseen = true;
-    if (applied !== 'written') return;
-    pass.hasWritten = true;
-    this.#log.debug('applied', { object: describeRef(refOf(object)) });
-  }
-
-  async #delete(object: KubeObject, signal: AbortSignal): Promise<void> {
-    const { uid } = object.metadata;
-    const isThere = await this.#options.api.delete(refOf(object), { signal, uid });
-    this.#options.applier.forget(object);
-    if (isThere) this.#log.info('deleted', { object: describeRef(refOf(object)) });
   }
 }

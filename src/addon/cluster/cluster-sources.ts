@@ -3,16 +3,20 @@ import { keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import { labels } from '../api/names.ts';
+import type { HubState } from '../hub/hub-state.ts';
+import type { Observable } from '../runtime/observable.ts';
+import { isSameButVersion } from '../runtime/cached-object.ts';
+import { byDeploymentConfig, type Watches } from '../runtime/watches.ts';
 import {
   type ManagementAddOnProblems,
   managementAddOnProblems,
 } from './management-addon-status.ts';
-import type { HubStateCell } from '../hub/hub-state.ts';
-import { isSameButVersion } from '../runtime/cached-object.ts';
-import { byDeploymentConfig, type Watches } from '../runtime/watches.ts';
 
-/** What makes a cluster be looked at; keys are names of clusters. Only what concerns all of them names all. */
-export function clusterSources(watches: Watches, state: HubStateCell): readonly KeySource[] {
+/** The events that trigger the reconcile of a cluster. Keys are names of clusters. Only an event that concerns all clusters names all. */
+export function clusterSources(
+  watches: Watches,
+  state: Observable<HubState>,
+): readonly KeySource[] {
   const { addOns, clusters, works, access, deploymentConfigs, managementAddOns } = watches;
   const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
   const all = () => addOns.list().map(inNamespace);
@@ -21,7 +25,7 @@ export function clusterSources(watches: Watches, state: HubStateCell): readonly 
       state.onChange(() => {
         for (const cluster of all()) add(cluster);
       }),
-    // The hub's side may be kept waiting for long; clusters that leave are not to wait with it.
+    // The hub can take long to become ready. Clusters that are removed must not wait for it.
     synced: () => Promise.resolve(),
   };
   return [
@@ -43,7 +47,7 @@ export function clusterSources(watches: Watches, state: HubStateCell): readonly 
   ];
 }
 
-/** What is wrong with the ClusterManagementAddOn, one that is missing included. */
+/** The problems of the ClusterManagementAddOn. Its absence is one. */
 export function problemsOf(object: KubeObject | undefined): ManagementAddOnProblems {
   return managementAddOnProblems(object && parseClusterManagementAddOn(object));
 }

@@ -6,19 +6,19 @@ import { type ConfigReferent, isSameKind } from '../api/config-reference.ts';
 import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { configKinds } from '../api/names.ts';
 
-/** The AddOnDeploymentConfig that OCM wants for this cluster; undefined: none. */
+/** The AddOnDeploymentConfig that OCM selects for this cluster. Undefined: none. */
 export function deploymentConfigReferent(addon: ManagedClusterAddOn): ConfigReferent | undefined {
   return addon.configReferences.find((reference) =>
     isSameKind(reference, configKinds.deploymentConfig),
   )?.desired;
 }
 
-/** The same, looked up. */
+/** The result of looking up the AddOnDeploymentConfig. */
 export type DeploymentConfigFound =
-  | { readonly t: 'none' }
-  | { readonly t: 'found'; readonly config: AddOnDeploymentConfig }
-  /** Referenced, but not there: guessing defaults would move the agent about. */
-  | { readonly t: 'missing'; readonly message: string };
+  | { readonly kind: 'none' }
+  | { readonly kind: 'found'; readonly config: AddOnDeploymentConfig }
+  /** The reference leads nowhere. Defaults instead could move the agent to another namespace. */
+  | { readonly kind: 'missing'; readonly message: string };
 
 /** @param find looks into a cache: `namespace`, `name` */
 export function findDeploymentConfig(
@@ -26,24 +26,24 @@ export function findDeploymentConfig(
   find: (namespace: string, name: string) => AddOnDeploymentConfig | undefined,
 ): DeploymentConfigFound {
   const referent = deploymentConfigReferent(addon);
-  if (referent === undefined) return { t: 'none' };
+  if (referent === undefined) return { kind: 'none' };
   const config = find(referent.namespace, referent.name);
-  if (config !== undefined) return { t: 'found', config };
-  const message = `${describeAddOn(addon)} refers to ${describeDeploymentConfig(referent)}, which does not exist; create it or take the reference away`;
-  return { t: 'missing', message };
+  if (config !== undefined) return { kind: 'found', config };
+  const message = `${describeAddOn(addon)} refers to ${describeDeploymentConfig(referent)}, which does not exist; create it or remove the reference`;
+  return { kind: 'missing', message };
 }
 
 /**
- * Where the agent lives. A configuration's word counts; and as the API server fills in `open-cluster-management-agent-addon` where it
- * says nothing, one that does not mean to move the agent must name the namespace.
+ * The namespace of the agent. A configuration overrides the default. The API server fills in `open-cluster-management-agent-addon`, so a
+ * configuration that should not move the agent must name its namespace.
  *
- * @returns undefined where the configuration is missing: it stays where it is
+ * @returns undefined when the configuration is missing, so that the agent stays where it is
  */
 export function installNamespaceOf(
   found: DeploymentConfigFound,
   defaultInstallNamespace: string,
 ): string | undefined {
-  if (found.t === 'missing') return undefined;
-  const asked = found.t === 'found' ? found.config.agentInstallNamespace : '';
+  if (found.kind === 'missing') return undefined;
+  const asked = found.kind === 'found' ? found.config.agentInstallNamespace : '';
   return asked === '' ? defaultInstallNamespace : asked;
 }

@@ -1,93 +1,99 @@
-import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { KubeRef } from '../../kube/client/kube-api.ts';
-import type { ManagedCluster } from '../api/managed-cluster.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addonName, apiGroups, labels } from '../api/names.ts';
-import type { RbacSubject } from './registrations.ts';
+import { findSame, leaseRules, role, roleBinding, type Subject } from '../api/objects.ts';
 import type { TunnelRole } from '../hub/hub-state.ts';
+import type { AccessOutcome } from './addon-status.ts';
+import { hubSubject } from './registrations.ts';
 
-const apiVersion = `${apiGroups.rbac}/v1`;
 const leaseRole = 'cluster-proxy-addon-agent';
 
+/** What to change about the rights of one cluster's agent on the hub. */
+export interface HubAccessPlan {
+  readonly apply: readonly KubeObject[];
+  /** To be deleted, if they exist. */
+  readonly remove: readonly KubeRef[];
+  /** The status after both. */
+  readonly outcome: AccessOutcome;
+}
+
 /**
- * What the agent of one cluster may do on the hub: keep a lease in its cluster's own namespace and, where the entrypoint is
- * PortForward, open WebSockets to the one port that takes agents. Each cluster has bindings of its own, so no reconcile of one
- * cluster touches another's rights.
+ * Plans the rights of one cluster's agent. Only the agent of a cluster that the hub accepts has rights. They are removed when the
+ * cluster is no longer accepted.
  *
- * @param tunnel undefined: agents do not go through the kube-apiserver
+ * @param tunnel undefined: agents do not connect through the kube-apiserver
+ * @param hubNamespace the namespace of bindings to `tunnel`
+ */
+export function planHubAccess(
+  cluster: ManagedCluster,
+  addon: ManagedClusterAddOn,
+  tunnel: TunnelRole | undefined,
+  hubNamespace: string,
+): HubAccessPlan {
+  const all = hubAccessRefs(cluster.name, hubNamespace);
+  if (!cluster.isAccepted) {
+    const message = `the hub does not accept ManagedCluster ${cluster.name}; set its spec.hubAcceptsClient to true`;
+    return { apply: [], remove: all, outcome: { kind: 'pending', message } };
+  }
+  const known = hubSubject(addon);
+  if (known.kind === 'pending') return { apply: [], remove: [], outcome: known };
+  if (known.kind === 'foreign') {
+    return { apply: [], remove: all, outcome: { kind: 'failed', message: known.message } };
+  }
+  const apply = hubAccess(cluster, addon, known.subject, tunnel);
+  const remove = all.filter(
+    ({ kind, name, namespace }) =>
+      findSame(apply, { kind, metadata: { name, namespace: namespace! } }) === undefined,
+  );
+  return { apply, remove, outcome: { kind: 'applied' } };
+}
+
+/**
+ * The rights of one cluster's agent on the hub: to keep a lease in the cluster's own namespace and, with the entrypoint PortForward, to
+ * open WebSockets to the port for agents. Each cluster has its own bindings, so the reconcile of one cluster changes no other
+ * cluster's rights.
+ *
+ * @param tunnel undefined: agents do not connect through the kube-apiserver
  */
 export function hubAccess(
   cluster: ManagedCluster,
   addon: ManagedClusterAddOn,
-  subject: RbacSubject,
+  subject: Subject,
   tunnel: TunnelRole | undefined,
 ): readonly KubeObject[] {
+  const own = { [labels.addonName]: addonName, [labels.clusterName]: cluster.name };
   const metadata = {
     name: leaseRole,
     namespace: cluster.name,
-    labels: ownLabels(cluster.name),
+    labels: own,
     ownerReferences: [addOnOwner(addon)],
   };
-  const objects: KubeObject[] = [
-    {
-      apiVersion,
-      kind: 'Role',
-      metadata,
-      rules: [
-        // A name cannot narrow "create": the object has none yet when the request is judged.
-        { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
-        {
-          apiGroups: ['coordination.k8s.io'],
-          resources: ['leases'],
-          resourceNames: [addonName],
-          verbs: ['get', 'update', 'patch'],
-        },
-      ],
-    },
-    binding(metadata, leaseRole, subject),
-  ];
+  const objects = [role(metadata, leaseRules), roleBinding(metadata, leaseRole, subject)];
   if (tunnel === undefined) return objects;
-  const tunnelBinding = {
+  const tunnelMetadata = {
     name: tunnelBindingName(cluster.name),
     namespace: tunnel.namespace,
-    labels: ownLabels(cluster.name),
-    // So that it goes with an uninstall, which leaves nobody who would take it away. An addon in another namespace cannot own it.
+    labels: own,
+    // The addon is in another namespace and cannot own the binding. An uninstall deletes it with the ManagedProxyConfiguration.
     ownerReferences: [tunnel.owner],
   };
-  return [...objects, binding(tunnelBinding, tunnel.name, subject)];
+  return [...objects, roleBinding(tunnelMetadata, tunnel.name, subject)];
 }
 
-/**
- * All that `hubAccess` may ever have made for a cluster, for taking it away: when the cluster is no longer accepted, the addon is
- * removed from it, or the entrypoint has changed (then the last one only).
- */
+/** Everything that `hubAccess` can have made for a cluster, whatever the entrypoint was then. */
 export function hubAccessRefs(cluster: string, hubNamespace: string): readonly KubeRef[] {
+  const own = { namespace: cluster, name: leaseRole };
+  const tunnel = { namespace: hubNamespace, name: tunnelBindingName(cluster) };
+  const apiVersion = `${apiGroups.rbac}/v1`;
   return [
-    { apiVersion, kind: 'RoleBinding', namespace: cluster, name: leaseRole },
-    { apiVersion, kind: 'Role', namespace: cluster, name: leaseRole },
-    {
-      apiVersion,
-      kind: 'RoleBinding',
-      namespace: hubNamespace,
-      name: tunnelBindingName(cluster),
-    },
+    { apiVersion, kind: 'RoleBinding', ...own },
+    { apiVersion, kind: 'Role', ...own },
+    { apiVersion, kind: 'RoleBinding', ...tunnel },
   ];
 }
 
 function tunnelBindingName(cluster: string): string {
   return `${leaseRole}:portforward:${cluster}`;
-}
-
-function ownLabels(cluster: string): Record<string, string> {
-  return { [labels.addonName]: addonName, [labels.clusterName]: cluster };
-}
-
-function binding(metadata: KubeObject['metadata'], role: string, subject: RbacSubject): KubeObject {
-  return {
-    apiVersion,
-    kind: 'RoleBinding',
-    metadata,
-    roleRef: { apiGroup: apiGroups.rbac, kind: 'Role', name: role },
-    subjects: [subject],
-  };
 }

@@ -1,36 +1,32 @@
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log/logger.ts';
-import type { KubeApi } from '../../kube/client/kube-api.ts';
+import { Controller, keysFrom } from '../../kube/controllers/controller.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
 import { addonName } from '../api/names.ts';
-import { Controller, keysFrom } from '../../kube/controllers/controller.ts';
+import { type ControllerContext, controllerDefaults } from '../runtime/controller-context.ts';
 import { configHashesPatch } from './management-addon-status.ts';
-import type { Watches } from '../runtime/watches.ts';
-import { controllerDefaults } from '../runtime/controller-defaults.ts';
 
-export interface ManagementAddOnControllerOptions {
-  readonly api: KubeApi;
-  readonly watches: Watches;
+export interface ManagementAddOnControllerOptions extends ControllerContext {
   readonly findConfig: ConfigLookup;
-  readonly clock: Clock;
-  readonly log: Logger;
 }
 
-/** Fills in what OCM's addon manager asks for in the status of the ClusterManagementAddOn. What is wrong with that each cluster's addon says. */
+/**
+ * Writes the part of the ClusterManagementAddOn's status that OCM leaves to an addon. Its problems are reported in the status of each
+ * ManagedClusterAddOn.
+ */
 export function managementAddOnController(options: ManagementAddOnControllerOptions): Controller {
-  const { api, watches, findConfig, clock } = options;
+  const { api, watches, findConfig, clock, log } = options;
+  const { managementAddOns, configurations, deploymentConfigs } = watches;
   const always = () => [addonName];
-  const from = [watches.managementAddOns, watches.configurations, watches.deploymentConfigs];
   return new Controller({
     name: 'management-addon',
-    sources: from.map((informer) => keysFrom(informer, always)),
+    sources: [managementAddOns, configurations, deploymentConfigs].map((informer) =>
+      keysFrom(informer, always),
+    ),
     async reconcile(_, signal) {
-      const object = watches.managementAddOns.get(addonName);
+      const object = managementAddOns.get(addonName);
       if (object === undefined) return undefined;
-      const addon = parseClusterManagementAddOn(object);
-      const patch = configHashesPatch(addon, findConfig);
+      const patch = configHashesPatch(parseClusterManagementAddOn(object), findConfig);
       if (patch !== undefined) {
         await api.patch(refOf(object), patch, { signal, subresource: 'status' });
       }
@@ -39,6 +35,6 @@ export function managementAddOnController(options: ManagementAddOnControllerOpti
     workers: 1,
     ...controllerDefaults,
     clock,
-    log: options.log,
+    log,
   });
 }

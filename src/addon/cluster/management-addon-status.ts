@@ -4,8 +4,10 @@ import { type Fields, fields, items, text } from '../api/fields.ts';
 import { addonName, annotations, configKinds, proxyConfigurationName } from '../api/names.ts';
 
 /**
- * The hashes that OCM's addon manager asks an addon to fill in for defaults and placements, from where it carries them to the
- * clusters at the pace of the rollout: a JSON merge patch of the `status` subresource, or undefined where all are there.
+ * Fills in the hashes of configurations for defaults and placements, as a JSON merge patch of the `status` subresource. OCM's addon manager
+ * copies them to the clusters at the pace of the rollout.
+ *
+ * @returns undefined when all hashes are there
  */
 export function configHashesPatch(
   cma: ClusterManagementAddOn,
@@ -38,39 +40,39 @@ function withHashes(references: unknown, findConfig: ConfigLookup): unknown {
   });
 }
 
-/** The very same list where `change` changes no item. */
+/** The same list when `change` changes no item. */
 function mapped(list: unknown, change: (item: Fields) => Fields): unknown {
   const before = items(list);
   const after = before.map(change);
   return after.every((item, index) => item === before[index]) ? list : after;
 }
 
-/** What is wrong with the ClusterManagementAddOn, in sentences that every cluster's addon says. */
+/** Problems of the ClusterManagementAddOn, as sentences for the status of every cluster's addon. */
 export interface ManagementAddOnProblems {
-  /** What keeps OCM from configuring any cluster's addon. */
+  /** Why OCM configures no cluster's addon. */
   readonly unconfigured: string | undefined;
-  /** What makes changes of the configuration pass OCM by. */
+  /** Why OCM does not notice changes of the configuration. */
   readonly unfollowed: string | undefined;
 }
 
-/** @param cma undefined: it is not there */
+/** @param cma undefined: it does not exist */
 export function managementAddOnProblems(
   cma: ClusterManagementAddOn | undefined,
 ): ManagementAddOnProblems {
-  return { unconfigured: whyUnconfigured(cma), unfollowed: whyUnfollowed(cma) };
+  return { unconfigured: unconfiguredReason(cma), unfollowed: unfollowedReason(cma) };
 }
 
-function whyUnconfigured(cma: ClusterManagementAddOn | undefined): string | undefined {
+function unconfiguredReason(cma: ClusterManagementAddOn | undefined): string | undefined {
   const where = `ClusterManagementAddOn ${addonName}`;
   if (cma === undefined) {
-    return `${where} is not there, so OCM's addon manager configures no cluster; create it, the chart has one`;
+    return `${where} does not exist, so OCM's addon manager configures no cluster; create it, the chart has one`;
   }
   const lifecycle = cma.annotations[annotations.lifecycle];
   if (lifecycle === undefined || lifecycle === 'addon-manager') return undefined;
   return `${where} has the annotation ${annotations.lifecycle}: ${lifecycle}, so OCM's addon manager leaves it alone and no cluster is configured; set it to addon-manager`;
 }
 
-function whyUnfollowed(cma: ClusterManagementAddOn | undefined): string | undefined {
+function unfollowedReason(cma: ClusterManagementAddOn | undefined): string | undefined {
   if (cma === undefined) return undefined;
   const { group, resource } = configKinds.proxyConfiguration;
   const declared = [...items(cma.spec.supportedConfigs), ...items(cma.spec.defaultConfigs)];

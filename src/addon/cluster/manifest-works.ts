@@ -1,17 +1,17 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { ConfigReference } from '../api/config-reference.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
-import { addonName, annotations, labels } from '../api/names.ts';
 import { caBundleMark, workNamePrefix } from '../api/manifest-work.ts';
+import { addonName, annotations, labels } from '../api/names.ts';
 
-/** How much a ManifestWork may carry: it has to fit into one object of the hub's etcd, with room for its status. */
+/** The most bytes in a ManifestWork. It must fit into one object in the hub's etcd, with room for its status. */
 const maxManifestBytes = 500 * 1024;
 
 /**
- * The ManifestWorks that bring `objects` to the cluster: `addon-cluster-proxy-deploy-0` and, where they do not fit into one, more.
- * Those of higher numbers that exist and are not among them are to be deleted.
+ * The ManifestWorks that contain `objects`: `addon-cluster-proxy-deploy-0`, and more when one is too small. The caller deletes existing
+ * works with higher numbers.
  *
- * @param caBundle of the hub, which is among `objects`
+ * @param caBundle the CAs of the hub, which are in one of `objects`
  */
 export function manifestWorks(
   addon: ManagedClusterAddOn,
@@ -37,7 +37,7 @@ export function manifestWorks(
   }));
 }
 
-/** In the order given, so that an object seldom changes its ManifestWork: moving between two, it could be deleted in between. */
+/** Keeps the order, so that an object seldom moves to another ManifestWork. While it moves, the work agent could delete it. */
 function packed(objects: readonly KubeObject[]): readonly (readonly KubeObject[])[] {
   const packs: KubeObject[][] = [];
   let roomBytes = 0;
@@ -55,7 +55,7 @@ function packed(objects: readonly KubeObject[]): readonly (readonly KubeObject[]
   return packs;
 }
 
-/** What carries the annotation stays when the addon goes. Only namespaces do. */
+/** Keeps objects with the annotation when the addon is removed. Only namespaces have it. */
 function deleteOptionFor(objects: readonly KubeObject[]): object | undefined {
   const orphaned = objects.filter(
     ({ metadata }) => metadata.annotations?.[annotations.deletionOrphan] !== undefined,
@@ -71,8 +71,8 @@ function deleteOptionFor(objects: readonly KubeObject[]): object | undefined {
 }
 
 /**
- * Which configurations a ManifestWork was rendered from, as OCM's addon manager compares it with the addon's status to tell that a
- * change has arrived. Undefined: from none.
+ * The hashes of the configurations from which a ManifestWork was rendered. OCM's addon manager compares them with the addon's status to
+ * learn that a change has arrived. Undefined: there are no configurations.
  */
 function configSpecHashes(references: readonly ConfigReference[]): string | undefined {
   if (references.length === 0) return undefined;

@@ -1,6 +1,6 @@
 import { describeError } from '../../base/error.ts';
 import type { AddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
-import type { Findings } from '../api/diagnostics.ts';
+import type { Diagnostics } from '../api/diagnostics.ts';
 import { type Fields, isFields, textMap } from '../api/fields.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { annotations, labels } from '../api/names.ts';
@@ -10,34 +10,34 @@ export interface NodePlacement {
   readonly tolerations: readonly Fields[];
 }
 
-/** Nodes that are set apart for infrastructure are fit for the agent. */
+/** The agent may run on nodes that are reserved for infrastructure. */
 const defaultTolerations: readonly Fields[] = [
   { key: 'dedicated', operator: 'Equal', value: 'infra', effect: 'NoSchedule' },
   { key: 'node-role.kubernetes.io/infra', operator: 'Exists', effect: 'NoSchedule' },
 ];
 
-/** A configuration's placement replaces the whole of ours: empty, it means any node and no toleration. */
+/** The placement of a configuration replaces the default as a whole. An empty one means any node and no toleration. */
 export function nodePlacementOf(
   cluster: ManagedCluster,
   configured: AddOnDeploymentConfig['nodePlacement'],
-  findings: Findings,
+  diagnostics: Diagnostics,
 ): NodePlacement {
-  const nodeSelector = localClusterSelector(cluster, findings);
+  const nodeSelector = localClusterSelector(cluster, diagnostics);
   return configured ?? { nodeSelector, tolerations: defaultTolerations };
 }
 
-/** Where the hub manages itself, its installer says by annotation which of its nodes are for such things. */
+/** When the hub manages itself, its installer names suitable nodes in an annotation. */
 function localClusterSelector(
   cluster: ManagedCluster,
-  findings: Findings,
+  diagnostics: Diagnostics,
 ): Readonly<Record<string, string>> {
   const annotation = cluster.annotations[annotations.nodeSelector];
   const isLocal = cluster.labels[labels.localCluster]?.toLowerCase() === 'true';
   if (!isLocal || annotation === undefined) return {};
   const selector = parseSelector(annotation);
   if (!(selector instanceof Error)) return selector;
-  findings.problems.push(
-    `ManagedCluster ${cluster.name}: its annotation ${annotations.nodeSelector} is not a JSON object of strings (${describeError(selector)}); correct it or take it away`,
+  diagnostics.problems.push(
+    `ManagedCluster ${cluster.name}: its annotation ${annotations.nodeSelector} is not a JSON object of strings (${describeError(selector)}); correct or remove it`,
   );
   return {};
 }
@@ -45,10 +45,10 @@ function localClusterSelector(
 function parseSelector(annotation: string): Readonly<Record<string, string>> | Error {
   try {
     const parsed: unknown = JSON.parse(annotation);
-    if (!isFields(parsed)) return new Error('it is no object');
+    if (!isFields(parsed)) return new Error('it is not an object');
     const selector = textMap(parsed);
     const isWhole = Object.keys(selector).length === Object.keys(parsed).length;
-    return isWhole ? selector : new Error('a value is no string');
+    return isWhole ? selector : new Error('a value is not a string');
   } catch (thrown) {
     return new Error(describeError(thrown), { cause: thrown });
   }

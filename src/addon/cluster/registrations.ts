@@ -1,11 +1,13 @@
 import { clusterGroup } from '../../base/names/agent-subject.ts';
-import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
-import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
 import { agentServiceAccountUser } from '../api/agent-identity.ts';
+import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import { apiGroups } from '../api/names.ts';
+import type { Subject } from '../api/objects.ts';
+import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
 
 /**
- * What belongs into `status.registrations`: ours, but for the subject of a klusterlet that uses tokens. That one the klusterlet
- * writes itself, and it is kept as it is, or left empty for it to fill in.
+ * The entries for `status.registrations`. A klusterlet that uses tokens writes its own subject. That subject is kept, or left empty until
+ * the klusterlet fills it in.
  */
 export function nextRegistrations(
   desired: readonly Registration[],
@@ -22,46 +24,38 @@ export function nextRegistrations(
   });
 }
 
-/** A subject of a RoleBinding. */
-export interface RbacSubject {
-  readonly kind: 'User' | 'Group';
-  readonly apiGroup: 'rbac.authorization.k8s.io';
-  readonly name: string;
-}
-
-/** Who the agent is to the hub's kube-apiserver right now. */
+/** The agent's identity for the hub's kube-apiserver. */
 export type HubSubject =
-  | { readonly t: 'known'; readonly subject: RbacSubject }
-  /** The klusterlet has not said yet; it will, and then the addon changes. */
-  | { readonly t: 'pending'; readonly message: string }
-  /** The status names somebody else. Nobody but that cluster's agent gets its rights. */
-  | { readonly t: 'foreign'; readonly message: string };
+  | { readonly kind: 'known'; readonly subject: Subject }
+  /** The klusterlet has not written the subject yet. The addon changes when it does. */
+  | { readonly kind: 'pending'; readonly message: string }
+  /** The status names another user. Only the agent of the cluster gets its rights. */
+  | { readonly kind: 'foreign'; readonly message: string };
 
 /**
- * The one subject that gets the rights of this cluster's agent. Not the other groups of the registration: every agent of the fleet
- * is in those.
+ * The subject that gets the rights of this cluster's agent. The other groups of the registration contain every agent of the fleet.
  *
- * A klusterlet can write its own addon's status, so what is found there is compared with the only name it may be.
+ * A klusterlet can write the status of its addon, so the user in the status is compared with the only user that is allowed.
  */
 export function hubSubject(addon: ManagedClusterAddOn): HubSubject {
-  const apiGroup = 'rbac.authorization.k8s.io';
+  const apiGroup = apiGroups.rbac;
   if (addon.driver !== 'token') {
     return {
-      t: 'known',
+      kind: 'known',
       subject: { kind: 'Group', apiGroup, name: clusterGroup(addon.cluster) },
     };
   }
   const expected = agentServiceAccountUser(addon.cluster);
   const user = addon.registrations.find(({ signer }) => signer === kubeClientSigner)?.user ?? '';
   if (user === expected) {
-    return { t: 'known', subject: { kind: 'User', apiGroup, name: expected } };
+    return { kind: 'known', subject: { kind: 'User', apiGroup, name: expected } };
   }
   const where = `${describeAddOn(addon)}: status.registrations`;
-  // Before it learns of the driver, our own name stands there.
+  // Until the klusterlet reports its driver, the status has the user that the addon wrote.
   if (user === '' || user.startsWith(`${clusterGroup(addon.cluster)}:agent:`)) {
     const message = `${where} has no user yet; the klusterlet, which uses tokens, writes ${expected} there`;
-    return { t: 'pending', message };
+    return { kind: 'pending', message };
   }
   const message = `${where} names the user ${JSON.stringify(user)}, the agent of this cluster is ${expected}; it gets no rights until the klusterlet corrects the entry`;
-  return { t: 'foreign', message };
+  return { kind: 'foreign', message };
 }

@@ -1,35 +1,33 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findCondition, isTrue } from '../api/condition.ts';
+import { Diagnostics } from '../api/diagnostics.ts';
 import type { AgentInput } from './agent-input.ts';
 import { agentObjects } from './agent-objects.ts';
 import { agentValues } from './agent-values.ts';
-import { Findings } from '../api/diagnostics.ts';
 import { manifestWorks } from './manifest-works.ts';
 
-/** What is to be in the cluster's namespace on the hub. */
+/** The objects for the cluster's namespace on the hub. */
 export type RenderedAgent =
   | {
-      readonly t: 'rendered';
+      readonly kind: 'rendered';
       readonly works: readonly KubeObject[];
-      /** What was accepted and has no effect; for the addon's status. */
+      /** Sentences for the addon's status about settings that are accepted and have no effect. */
       readonly notices: readonly string[];
     }
-  /** It is too early, or too late: leave everything as it is. `message` is for the log. */
-  | { readonly t: 'waiting'; readonly message: string }
-  /** Leave everything as it is, and say this in the addon's status. */
-  | { readonly t: 'failed'; readonly message: string };
+  /** The agent cannot be rendered yet, or not any more. Objects that exist stay. `message` is for the log. */
+  | { readonly kind: 'waiting'; readonly message: string }
+  /** Objects that exist stay. `message` is for the addon's status. */
+  | { readonly kind: 'failed'; readonly message: string };
 
-/**
- * The ManifestWorks that make one cluster's agent what it should be. The same input gives the same bytes.
- */
+/** Renders the ManifestWorks with one cluster's agent. The same input gives the same bytes. */
 export function renderAgent(input: AgentInput): RenderedAgent {
   const waiting = waitsFor(input);
-  if (waiting !== undefined) return { t: 'waiting', message: waiting };
-  const findings = new Findings();
-  const values = agentValues(input, findings);
-  if (values === undefined) return { t: 'failed', message: findings.problems.join('; ') };
+  if (waiting !== undefined) return { kind: 'waiting', message: waiting };
+  const diagnostics = new Diagnostics();
+  const values = agentValues(input, diagnostics);
+  if (values === undefined) return { kind: 'failed', message: diagnostics.problems.join('; ') };
   const works = manifestWorks(input.addon, agentObjects(values), input.caBundle);
-  return { t: 'rendered', works, notices: findings.notices };
+  return { kind: 'rendered', works, notices: diagnostics.notices };
 }
 
 function waitsFor({ cluster, addon }: AgentInput): string | undefined {
@@ -38,7 +36,7 @@ function waitsFor({ cluster, addon }: AgentInput): string | undefined {
   if (findCondition(addon.conditions, 'RegistrationApplied') === undefined) {
     return 'the addon has no condition RegistrationApplied yet';
   }
-  // OCM's addon manager says when it is this cluster's turn in a rollout.
+  // OCM's addon manager sets Configured when a rollout reaches this cluster.
   if (!isTrue(addon.conditions, 'Configured')) {
     return "the condition Configured is not True, OCM's addon manager has not configured the addon";
   }

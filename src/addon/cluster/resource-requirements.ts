@@ -2,10 +2,10 @@ import type { AddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
 import type { Fields } from '../api/fields.ts';
 import { agentContainerName, agentDeploymentName } from './agent-names.ts';
 
-/** No limits: a busy agent borrows memory for its windows, and a killed one cuts every stream of its cluster. */
+/** There are no limits, because a busy agent needs memory for its windows, and a killed agent ends every stream of its cluster. */
 const defaultResources: Fields = { requests: { cpu: '20m', memory: '96Mi' } };
 
-/** The last requirements whose containerID matches the agent's container. */
+/** The requirements of the last entry whose containerID matches the agent's container. */
 export function agentResources(
   requirements: AddOnDeploymentConfig['resourceRequirements'],
 ): Fields {
@@ -13,7 +13,7 @@ export function agentResources(
   return matching?.resources ?? defaultResources;
 }
 
-/** The Deployment's well-known name counts even where a variable gives it another. */
+/** The well-known name of the Deployment counts, even when a variable renames the Deployment. */
 const containerPath = ['deployments', agentDeploymentName, agentContainerName];
 
 function isAgentContainer(containerId: string): boolean {

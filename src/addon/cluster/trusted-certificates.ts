@@ -5,28 +5,27 @@ import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
-import type { Findings } from '../api/diagnostics.ts';
+import type { Diagnostics } from '../api/diagnostics.ts';
 
 /**
- * What the agent trusts (PEM): the addon's own authorities and, where the way to the hub leads through a proxy, the authorities of that
- * proxy. They count for a proxy that is itself reached over TLS, and for the certificate of the entrypoint: a proxy that inspects TLS
- * shows one of its own in the name of the broker.
+ * The CAs that the agent trusts, in PEM: those of the addon and, behind a proxy, those of the proxy. The latter apply to a proxy that is
+ * reached over TLS, and to the entrypoint, because a proxy that inspects TLS shows its own certificate for the broker's name.
  *
- * @param isDirect whether agents connect to an entrypoint; else they go through the hub's kube-apiserver, whose authorities are in the
- *   kubeconfig that the klusterlet makes
+ * @param isDirect whether agents connect to an entrypoint. Otherwise they connect through the hub's kube-apiserver, whose CAs are in the
+ *   kubeconfig from the klusterlet
  */
 export function trustedCertificates(
   caBundle: string,
   config: AddOnDeploymentConfig | undefined,
   isDirect: boolean,
-  findings: Findings,
+  diagnostics: Diagnostics,
 ): string {
   if (config === undefined || config.proxyConfig.caBundle === '') return caBundle;
   const { httpProxy, httpsProxy } = config.proxyConfig;
   const where = `${describeDeploymentConfig(config)}: spec.proxyConfig.caBundle`;
   const useless = uselessBecause(httpProxy, httpsProxy, isDirect);
   if (useless !== undefined) {
-    findings.notices.push(`${where} has no effect, ${useless}`);
+    diagnostics.notices.push(`${where} has no effect, ${useless}`);
     return caBundle;
   }
   const given = Buffer.from(config.proxyConfig.caBundle, 'base64').toString('utf8');
@@ -34,7 +33,7 @@ export function trustedCertificates(
     const blocks = [caBundle, readCaCertificates(given, 'servers')].flatMap(pemBlocks);
     return [...new Set(blocks.map(({ label, der }) => pemOf(label, der)))].join('');
   } catch (thrown) {
-    findings.problems.push(
+    diagnostics.problems.push(
       `${where} cannot be used: ${describeError(thrown)}; encode it as base64 once`,
     );
     return caBundle;

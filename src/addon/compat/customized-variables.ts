@@ -1,14 +1,14 @@
+import { describeError } from '../../base/error.ts';
 import { didYouMean } from '../../base/options/option-problems.ts';
 import { parseBoolean, parseInteger } from '../../base/options/option-parsers.ts';
+import type { Diagnostics } from '../api/diagnostics.ts';
 import { parseHostPort } from '../../base/net/host-port.ts';
-import { describeError } from '../../base/error.ts';
-import type { Findings } from '../api/diagnostics.ts';
 
 const maxReplicas = 100;
 const dnsName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const imagePart = /^[A-Za-z0-9][-\w.:/@]*$/;
 
-/** Variables that mean something to the agent, each with what reads its value and throws a sentence. */
+/** The readers of variables that the agent supports. They throw a sentence about a wrong value. */
 const readers = {
   replicas: (value: string) => parseInteger(value, 0, maxReplicas),
   enableKubeApiProxy: parseBoolean,
@@ -23,12 +23,12 @@ const readers = {
   tag: readImagePart,
 };
 
-/** The variables that were given. Absent ones are left out. */
+/** The variables in a configuration. */
 export type AgentVariables = {
   -readonly [Name in keyof typeof readers]?: ReturnType<(typeof readers)[Name]>;
 };
 
-/** Variables of Cluster Proxy's charts that have nothing to set here, with the reason. */
+/** Variables of Cluster Proxy's charts that have no effect here, with the reason. */
 const withoutEffect: Readonly<Record<string, string>> = {
   agentIdentifiers: 'names lead to a cluster by its certificate, no agent can claim others',
   serviceProxyHost: 'names lead to a cluster by its certificate, no agent can claim others',
@@ -38,43 +38,47 @@ const withoutEffect: Readonly<Record<string, string>> = {
   clusterName: 'the cluster is that of the ManagedClusterAddOn',
   addonInstallNamespace: 'spec.agentInstallNamespace names the namespace',
   installMode: 'there is one mode',
-  enableServiceProxy: 'there is no service-proxy container',
-  enableImpersonation: 'there is no service-proxy container',
-  additionalServiceCAConfigMap: 'there is no service-proxy container',
-  oidcIssuerURL: 'there is no service-proxy container',
-  oidcClientID: 'there is no service-proxy container',
-  oidcUsernameClaim: 'there is no service-proxy container',
-  oidcUsernamePrefix: 'there is no service-proxy container',
-  oidcGroupsClaim: 'there is no service-proxy container',
-  oidcGroupsPrefix: 'there is no service-proxy container',
-  oidcReservedNamePrefixes: 'there is no service-proxy container',
-  oidcCAConfigMap: 'there is no service-proxy container',
-  oidcSigningAlgs: 'there is no service-proxy container',
-  oidcRequiredClaimsJSON: 'there is no service-proxy container',
+  ...Object.fromEntries(
+    [
+      'enableServiceProxy',
+      'enableImpersonation',
+      'additionalServiceCAConfigMap',
+      'oidcIssuerURL',
+      'oidcClientID',
+      'oidcUsernameClaim',
+      'oidcUsernamePrefix',
+      'oidcGroupsClaim',
+      'oidcGroupsPrefix',
+      'oidcReservedNamePrefixes',
+      'oidcCAConfigMap',
+      'oidcSigningAlgs',
+      'oidcRequiredClaimsJSON',
+    ].map((name) => [name, 'there is no service-proxy container']),
+  ),
 };
 
 /**
- * Reads `customizedVariables`. A value that cannot be is a problem: a typo must not become a default. A name that is not known is a
- * notice: one configuration may serve several addons.
+ * Reads `customizedVariables`. A wrong value is a problem, because a typing error must not become a default. An unknown name is a notice,
+ * because several addons can share a configuration.
  *
- * @param where names the AddOnDeploymentConfig
+ * @param where the name of the AddOnDeploymentConfig for messages
  */
 export function readVariables(
   given: readonly { readonly name: string; readonly value: string }[],
   where: string,
-  findings: Findings,
+  diagnostics: Diagnostics,
 ): AgentVariables {
   const variables: Record<string, string | number | boolean> = {};
   for (const { name, value } of given) {
     if (!Object.hasOwn(readers, name)) {
-      findings.notices.push(`${where}: ${noticeOf(name)}`);
+      diagnostics.notices.push(`${where}: ${noticeOf(name)}`);
       continue;
     }
     try {
       variables[name] = readers[name as keyof typeof readers](value);
     } catch (thrown) {
       const problem = `customizedVariables ${name}=${JSON.stringify(value)} ${describeError(thrown)}`;
-      findings.problems.push(`${where}: ${problem}`);
+      diagnostics.problems.push(`${where}: ${problem}`);
     }
   }
   return variables;
@@ -88,7 +92,7 @@ function noticeOf(name: string): string {
 }
 
 function readHost(value: string): string {
-  // An IPv6 address may come bare, as Cluster Proxy's flag took it, or in brackets, as URLs want it.
+  // An IPv6 address can be without brackets, as in Cluster Proxy's flag, or with them, as in URLs.
   const isBare = value.includes(':') && !value.startsWith('[');
   try {
     return parseHostPort(isBare ? `[${value}]:1` : `${value}:1`).host;

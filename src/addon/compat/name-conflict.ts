@@ -1,12 +1,12 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import { fields, items, textMap } from '../api/fields.ts';
-import { fieldManager, isUpstreamWrite } from './take-ownership.ts';
 import { configurationKind, hubLabel, serverLabel } from '../api/names.ts';
+import { fieldManager, isUpstreamWrite } from './take-ownership.ts';
 
 const [[partLabel, partValue]] = Object.entries(hubLabel) as [[string, string]];
 
-/** Kinds whose names others may have taken in good faith. Accounts and Secrets are filled in, whoever made them. */
+/** Kinds that are not overwritten when another program made the object. Accounts and Secrets are completed, by whichever program they were made. */
 const guarded: ReadonlySet<string> = new Set([
   'Service',
   'Deployment',
@@ -19,16 +19,16 @@ const guarded: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Why `live` must not be overwritten: it is somebody's own, and has only the name in common with what we make. Undefined: it is ours, or
- * Cluster Proxy's.
+ * Why `live` must not be overwritten: another program made it, and it only has the same name. Undefined: it is from the addon or from Cluster
+ * Proxy.
  */
-export function inTheWay(live: KubeObject | undefined): string | undefined {
-  if (live === undefined || !guarded.has(live.kind) || isOfTheHub(live)) return undefined;
-  return `${describeRef(refOf(live))} is in the way: somebody else made it, so it is left as it is; delete it, or have it taken over with the label ${partLabel}=${partValue}`;
+export function nameConflict(live: KubeObject | undefined): string | undefined {
+  if (live === undefined || !guarded.has(live.kind) || isHubObject(live)) return undefined;
+  return `${describeRef(refOf(live))} is in the way: another program made it, so it is not changed; delete it, or give it the label ${partLabel}=${partValue} to let the addon take it over`;
 }
 
-/** Whether we, or Cluster Proxy, have made `live` or taken it over. */
-export function isOfTheHub(live: KubeObject): boolean {
+/** Whether the addon or Cluster Proxy made `live` or took it over. */
+export function isHubObject(live: KubeObject): boolean {
   const { labels, ownerReferences = [] } = live.metadata;
   const isMarked = labels?.[partLabel] === partValue;
   const isOwned = ownerReferences.some(({ kind }) => kind === configurationKind);
@@ -37,7 +37,7 @@ export function isOfTheHub(live: KubeObject): boolean {
   return isMarked || isOwned || isWritten || isUpstreamBalancer(live);
 }
 
-/** Cluster Proxy gives its load balancer neither owner nor label. Its name in the list of writers many programs bear: the selector must fit too. */
+/** Cluster Proxy's load balancer has neither owner nor label. Many programs write as `manager`, so the selector must match as well. */
 function isUpstreamBalancer({ kind, metadata, ...rest }: KubeObject): boolean {
   const selector = textMap(fields(rest['spec'])['selector']);
   return (

@@ -1,21 +1,21 @@
-import { fields, isFields, items, text, type Fields } from '../api/fields.ts';
 import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
+import { fields, isFields, items, text, type Fields } from '../api/fields.ts';
 
-/** Who owns the fields that the addon applies. */
+/** The field manager of the addon. */
 export const fieldManager = 'culvert-addon';
 
-/** A JSON merge patch of one live object; it carries the resourceVersion, so that it is refused when the object has changed. */
-export interface Adoption {
+/** A JSON merge patch for a live object. The API server refuses it when the object has changed. */
+export interface OwnershipPatch {
   readonly ref: KubeRef;
   readonly patch: { readonly metadata: Readonly<Record<string, unknown>> };
 }
 
-/** What Cluster Proxy's own controllers write as: the name of their program. */
+/** The field manager of Cluster Proxy's controllers. */
 const upstreamManager = 'manager';
 
-/** Whether an entry of `managedFields` stands for what Cluster Proxy's controllers wrote into an object; its status is none of it. */
+/** Whether an entry of `managedFields` is from Cluster Proxy's controllers, except for the status. */
 export function isUpstreamWrite(entry: Fields): boolean {
   return isUpdate(entry) && entry['manager'] === upstreamManager;
 }
@@ -25,14 +25,14 @@ function isUpdate(entry: Fields): boolean {
 }
 
 /**
- * Server-side apply leaves fields of other managers alone. That keeps what upstream's controllers wrote before us (a port of the
- * load balancer, a command, a volume) and what somebody adds by hand to a Service's ports or to the pods of the brokers. Their ownership
- * is handed to us here; the next apply then drops what we do not want. Statuses and everybody else's fields stay theirs.
+ * Transfers fields of other managers to the addon. Server-side apply keeps such fields: those that Cluster Proxy wrote before (a port of the
+ * load balancer, a command, a volume), and those that a person adds to the ports of a Service or to the pods of brokers. After the
+ * transfer, the next apply removes those that are not wanted. Statuses and all other fields keep their managers.
  */
-export function adoptions(
+export function ownershipPatches(
   wanted: readonly KubeObject[],
   observed: readonly KubeObject[],
-): readonly Adoption[] {
+): readonly OwnershipPatch[] {
   return wanted.flatMap((object) => {
     const live = observed.find(
       ({ kind, metadata }) =>
@@ -47,13 +47,13 @@ export function adoptions(
   });
 }
 
-/** Annotations of pods are anybody's: by one `kubectl rollout restart` replaces them. */
+/** Annotations of pods stay with their managers, because `kubectl rollout restart` sets one. */
 const claimed: Readonly<Record<string, Claim>> = {
   Service: { 'f:spec': { 'f:ports': true } },
   Deployment: { 'f:spec': { 'f:template': { 'f:spec': true } } },
 };
 const everything = true;
-/** Which of another manager's fields are ours to decide on; a tree of those of `fieldsV1`. */
+/** The fields of another manager that the addon takes over, as a tree of `fieldsV1`. */
 type Claim = true | { readonly [field: string]: Claim };
 
 function claimOn({ kind }: KubeObject, entry: Fields): Claim | undefined {
@@ -62,7 +62,7 @@ function claimOn({ kind }: KubeObject, entry: Fields): Claim | undefined {
   return entry['manager'] === fieldManager ? undefined : claimed[kind];
 }
 
-/** The managedFields after the change; undefined where nothing is to change. */
+/** The managedFields after the transfer. Undefined: nothing changes. */
 function adopted(live: KubeObject): readonly Fields[] | undefined {
   const entries = items(fields(live.metadata)['managedFields']);
   const kept: Fields[] = [];

@@ -79,7 +79,7 @@ export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] 
     if (port !== fixed) ignore(`deploy.ports.${name}`, `is ${port}: the port is ${fixed}`);
   }
   ignored.push(...ignoredEntrypointFields(proxyServer.entrypoint));
-  const noContainer = 'is ignored, because the agent pod of culvert has no service-proxy container';
+  const noContainer = "is ignored, because culvert's agent pod has no service-proxy container";
   if (proxyAgent.additionalServiceProxyArgs.length > 0) {
     ignore('proxyAgent.additionalServiceProxyArgs', noContainer);
   }

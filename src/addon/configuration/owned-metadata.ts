@@ -2,7 +2,7 @@ import type { ObjectMeta, OwnerReference } from '../../kube/client/kube-object.t
 import { configurationApiVersion, configurationKind, hubLabel } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from './managed-proxy-configuration.ts';
 
-/** As upstream writes it: garbage collection follows it, and it does not claim to be the only controller. */
+/** The owner of the hub's objects, as Cluster Proxy writes it: for garbage collection, without being the controller. */
 export function ownerOf({ name, uid }: ManagedProxyConfiguration): OwnerReference {
   return {
     apiVersion: configurationApiVersion,
@@ -13,7 +13,7 @@ export function ownerOf({ name, uid }: ManagedProxyConfiguration): OwnerReferenc
   };
 }
 
-/** Metadata of an object in the hub's namespace that goes away with the configuration. */
+/** Metadata of an object in the brokers' namespace that is deleted with the configuration. */
 export function hubMeta(
   configuration: ManagedProxyConfiguration,
   name: string,
@@ -25,7 +25,7 @@ export function hubMeta(
   };
 }
 
-/** The same for an object without a namespace. */
+/** Metadata of an object without a namespace that is deleted with the configuration. */
 export function clusterMeta(
   configuration: ManagedProxyConfiguration,
   name: string,

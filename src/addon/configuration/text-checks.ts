@@ -19,13 +19,13 @@ export const dnsLabelCheck: TextCheck = (text) =>
     ? undefined
     : `is ${quoted(text)}, a DNS label is needed: lower case letters, digits and inner hyphens, at most 63`;
 
-/** A Service's name may not begin with a digit (RFC 1035). */
+/** The name of a Service must not begin with a digit (RFC 1035). */
 export const serviceNameCheck: TextCheck = (text) =>
   isDnsLabel(text) && /^[a-z]/.test(text)
     ? undefined
     : `is ${quoted(text)}, the name of a Service is needed: lower case letters, digits and inner hyphens, first a letter, at most 63`;
 
-/** What most objects may be called: a DNS subdomain. */
+/** The name of most objects is a DNS subdomain. */
 export const objectNameCheck: TextCheck = (text) =>
   isSubdomain(text)
     ? undefined
@@ -36,7 +36,7 @@ export const hostCheck: TextCheck = (text) =>
     ? undefined
     : `is ${quoted(text)}, a host name or an IP address is needed, without scheme and port`;
 
-/** Ingresses route by name; an address is none. */
+/** An Ingress routes by name and cannot have an address. */
 export const hostNameCheck: TextCheck = (text) =>
   isIP(text) === 0 && isSubdomain(text)
     ? undefined
@@ -72,15 +72,15 @@ export const allowCheck: TextCheck = (text) => {
 export const brokerUrlCheck: TextCheck = (text) => {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'wss:') return 'is no URL that starts with wss://';
-  return url.username || url.password ? 'carries a user or password, which is no place' : undefined;
+  return url.username || url.password ? 'carries a user or password; remove them' : undefined;
 };
 
-/** Sentinel and cluster URLs name several hosts, which no URL parser takes; the broker reads them whole. */
+/** URLs for Sentinel and cluster name several hosts, which URL parsers refuse. The broker parses them. */
 export const redisUrlCheck: TextCheck = (text) => {
   if (!/^(redis|rediss|rediss?\+sentinel|rediss?\+cluster):\/\/\S+$/.test(text)) {
     return 'is no URL of a Redis: redis://, rediss://, redis+sentinel:// or redis+cluster://';
   }
-  // Its value is not repeated: it holds a password.
+  // The message does not repeat the URL, because it contains a password.
   return text.includes('@') || text.includes('password')
     ? 'carries a user or password: put the whole URL into a Secret and name it in secretRef'
     : undefined;

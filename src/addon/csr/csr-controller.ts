@@ -1,47 +1,43 @@
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log/logger.ts';
 import { agentSignerName } from '../../base/names/agent-subject.ts';
-import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { refOf } from '../../kube/client/kube-ref.ts';
+import { agentRegistrations } from '../api/agent-identity.ts';
 import {
   type CertificateSigningRequest,
   parseCertificateSigningRequest,
 } from '../api/certificate-signing-request.ts';
-import { kubeTime } from '../api/condition.ts';
-import { parseManagedCluster } from '../api/managed-cluster.ts';
+import { agentEligibility } from '../api/eligibility.ts';
 import {
   addOnRef,
   type ManagedClusterAddOn,
   parseManagedClusterAddOn,
 } from '../api/managed-cluster-addon.ts';
+import { parseManagedCluster } from '../api/managed-cluster.ts';
 import { addonName } from '../api/names.ts';
-import { signAgentCsr } from './sign-csr.ts';
-import { Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
-import { agentRegistrations } from '../api/agent-identity.ts';
-import { agentSignerPatch } from './record-signer.ts';
-import { approvalCondition, decideCsr, labelledCluster } from './decide-csr.ts';
-import { checkCsr } from './verify-csr.ts';
-import { servedAgent } from '../api/eligibility.ts';
-import type { AgentSigner, HubStateCell } from '../hub/hub-state.ts';
+import type { AgentSigner, HubState } from '../hub/hub-state.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
-import { byCluster, type Watches } from '../runtime/watches.ts';
-import { controllerDefaults } from '../runtime/controller-defaults.ts';
+import {
+  type ControllerContext,
+  controllerDefaults,
+  patchStatus,
+} from '../runtime/controller-context.ts';
+import type { Observable } from '../runtime/observable.ts';
+import { byCluster } from '../runtime/watches.ts';
+import { decideCsr, decisionCondition, failedCondition, labelledCluster } from './decide-csr.ts';
+import { signerRecordPatch } from './record-signer.ts';
+import { signCsr } from './sign-csr.ts';
+import { verifyCsr } from './verify-csr.ts';
 
-export interface CsrControllerOptions {
-  readonly api: KubeApi;
-  readonly watches: Watches;
-  readonly state: HubStateCell;
-  readonly clock: Clock;
-  readonly wallClock: () => Date;
-  readonly log: Logger;
+export interface CsrControllerOptions extends Omit<ControllerContext, 'applier'> {
+  readonly state: Observable<HubState>;
 }
 
-/** What became of requests, since the start. */
+/** Results of requests since the start. */
 export type CsrCounts = Readonly<Record<'approved' | 'denied' | 'signed' | 'failed', number>>;
 
-/** A request that is looked at. */
-interface Pass {
+/** The reconcile of one request. */
+interface Reconcile {
   readonly object: KubeObject;
   readonly csr: CertificateSigningRequest;
   readonly cluster: string;
@@ -49,7 +45,10 @@ interface Pass {
   readonly signal: AbortSignal;
 }
 
-/** Approves what klusterlets ask for their own agents, denies what goes beyond, and signs for our own signer. */
+/**
+ * Reconciles certificate signing requests, one step at a time: decide, then sign, then record the signer on the ManagedClusterAddOn. Each
+ * step changes an object, and the change brings the request back for the next step. Nothing is approved or signed without `verifyCsr`.
+ */
 export class CsrController {
   readonly #options: CsrControllerOptions;
   readonly #log: Logger;
@@ -104,71 +103,74 @@ export class CsrController {
 
   async #reconcile(name: string, signal: AbortSignal): Promise<void> {
     const object = this.#options.watches.requests.get(name);
-    const hub = this.#options.state.value;
-    if (object === undefined || hub === undefined) return;
+    const signer = this.#options.state.value.agentSigner;
+    if (object === undefined || signer === undefined) return;
     const csr = parseCertificateSigningRequest(object);
     const cluster = labelledCluster(csr);
     if (cluster === undefined || !isOpen(csr)) return;
-    const pass: Pass = { object, csr, cluster, signer: hub.agentSigner, signal };
-    if (csr.conditions.length === 0) await this.#decide(pass);
-    else await this.#sign(pass);
+    const reconcile: Reconcile = { object, csr, cluster, signer, signal };
+    if (csr.conditions.length === 0) await this.#decide(reconcile);
+    else await this.#sign(reconcile);
   }
 
-  async #decide(pass: Pass): Promise<void> {
-    const { csr, cluster: name, signer } = pass;
+  async #decide({ object, csr, cluster, signer, signal }: Reconcile): Promise<void> {
     const decision = await decideCsr({
       csr,
-      ...this.#owners(name),
-      registrations: agentRegistrations(name, signer.organizationalUnit),
+      ...this.#owners(cluster),
+      registrations: agentRegistrations(cluster, signer.organizationalUnit),
     });
     const { reason, message } = decision;
-    const said = { request: csr.name, cluster: name, signer: csr.signer, reason, message };
-    if (decision.t === 'leave') {
-      this.#log.info('request left as it is', said);
+    const fields = { request: csr.name, cluster, signer: csr.signer, reason, message };
+    if (decision.kind === 'leave') {
+      this.#log.info('request left as it is', fields);
       return;
     }
-    const condition = approvalCondition(decision, this.#nowMs);
-    await this.#patch(pass, 'approval', { conditions: [condition] });
-    const isApproved = decision.t === 'approve';
+    const status = { conditions: [decisionCondition(decision, this.#nowMs)] };
+    await patchStatus(this.#options.api, object, status, signal, 'approval');
+    const isApproved = decision.kind === 'approve';
     this.#counts[isApproved ? 'approved' : 'denied']++;
-    if (isApproved) this.#log.info('request approved', said);
-    else this.#log.warn('request denied', { ...said, requester: csr.requester.user });
+    if (isApproved) this.#log.info('request approved', fields);
+    else this.#log.warn('request denied', { ...fields, requester: csr.requester.user });
   }
 
-  /** What is approved, by us or by a person who has answered for whoever made it. What is signed comes by once more. */
-  async #sign(pass: Pass): Promise<void> {
-    const { csr, cluster: name, signer } = pass;
+  /** Signs an approved request, whether the addon or a person approved it. A signed request is recorded instead. */
+  async #sign(reconcile: Reconcile): Promise<void> {
+    const { object, csr, cluster: name, signer, signal } = reconcile;
     const { cluster, addon } = this.#owners(name);
-    const agent = servedAgent(name, cluster, addon);
-    if (agent.t === 'unserved') return;
+    const agent = agentEligibility(name, cluster, addon);
+    if (agent.kind === 'ineligible') return;
     if (csr.certificate !== undefined) {
-      await this.#takeNote(pass, agent.addon, csr.certificate);
+      await this.#recordSigner(reconcile, agent.addon, csr.certificate);
       return;
     }
     const registrations = agentRegistrations(name, signer.organizationalUnit);
-    const checked = await checkCsr(csr, agent.addon, registrations);
-    const said = { request: csr.name, cluster: name };
-    if (checked.t === 'refused') {
-      const { reason, sentence } = checked;
+    const verified = await verifyCsr(csr, agent.addon, registrations);
+    const fields = { request: csr.name, cluster: name };
+    if (verified.kind === 'refused') {
+      const { reason, sentence } = verified;
       const message = `CertificateSigningRequest ${csr.name} ${sentence}`;
       const conditions = [...csr.conditions, failedCondition(message, this.#nowMs)];
-      await this.#patch(pass, 'status', { conditions });
+      await patchStatus(this.#options.api, object, { conditions }, signal);
       this.#counts.failed++;
-      this.#log.warn('request not signed', { ...said, reason, message });
+      this.#log.warn('request not signed', { ...fields, reason, message });
       return;
     }
-    const pem = await signAgentCsr(checked, signer.authority, this.#options.wallClock());
+    const pem = await signCsr(verified, signer.authority, this.#options.wallClock());
     const certificate = Buffer.from(pem).toString('base64');
-    await this.#patch(pass, 'status', { certificate });
+    await patchStatus(this.#options.api, object, { certificate }, signal);
     this.#counts.signed++;
-    this.#log.info('request signed', said);
+    this.#log.info('request signed', fields);
   }
 
-  /** So that a rotation of the CA knows who has a certificate of the new one. The request tells it after a restart, too. */
-  async #takeNote({ csr, signer, signal }: Pass, addon: ManagedClusterAddOn, certificate: string) {
+  /** Records the CA for its rotation, which waits for agents without a certificate of the new CA. A restart finds the request again. */
+  async #recordSigner(
+    { csr, signer, signal }: Reconcile,
+    addon: ManagedClusterAddOn,
+    certificate: string,
+  ): Promise<void> {
     // Kubernetes keeps requests for an hour. This one belongs to an earlier cluster of the same name.
     if (csr.createdAtMs < addon.createdAtMs) return;
-    const patch = await agentSignerPatch(addon, certificate, signer.authority, this.#nowMs);
+    const patch = await signerRecordPatch(addon, certificate, signer.authority, this.#nowMs);
     if (patch !== undefined) await this.#options.api.patch(addOnRef(addon), patch, { signal });
   }
 
@@ -185,24 +187,9 @@ export class CsrController {
       addon: addon && parseManagedClusterAddOn(addon),
     };
   }
-
-  async #patch(
-    { object, signal }: Pass,
-    subresource: 'approval' | 'status',
-    status: object,
-  ): Promise<void> {
-    const { resourceVersion, uid } = object.metadata;
-    const patch = { metadata: { resourceVersion, uid }, status };
-    await this.#options.api.patch(refOf(object), patch, { signal, subresource });
-  }
 }
 
-/** Whether there is anything left to do about it for us. */
+/** Whether a step is left for the addon. */
 function isOpen({ conditions, signer, isApproved }: CertificateSigningRequest): boolean {
   return conditions.length === 0 || (signer === agentSignerName && isApproved);
-}
-
-function failedCondition(message: string, nowMs: number): object {
-  const time = { lastUpdateTime: kubeTime(nowMs), lastTransitionTime: kubeTime(nowMs) };
-  return { type: 'Failed', status: 'True', reason: 'SignerValidationFailure', message, ...time };
 }

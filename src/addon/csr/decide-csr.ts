@@ -1,56 +1,64 @@
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
 import { kubeTime } from '../api/condition.ts';
-import { servedAgent } from '../api/eligibility.ts';
+import { agentEligibility } from '../api/eligibility.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 import type { Registration } from '../api/registration-config.ts';
-import { checkCsr } from './verify-csr.ts';
+import { verifyCsr } from './verify-csr.ts';
 
-/** What to do with a request. A person can read `message`; `reason` is for programs and counters. */
-export type CsrDecision =
-  | { readonly t: 'approve' | 'deny'; readonly reason: string; readonly message: string }
-  /** Not ours, not now, or not ours to judge: it stays as it is and may be judged again. */
-  | { readonly t: 'leave'; readonly reason: string; readonly message: string };
+/** What happens to a request. `message` is for people, `reason` for programs. */
+export interface CsrDecision {
+  /** `leave`: the request is not the addon's, or its time has not come. The addon may decide on it later. */
+  readonly kind: 'approve' | 'deny' | 'leave';
+  readonly reason: string;
+  readonly message: string;
+}
 
 export interface CsrInput {
   readonly csr: CertificateSigningRequest;
-  /** Undefined: unknown to the hub (or not seen yet). */
+  /** Undefined: the hub does not know the cluster, or the cache has not seen it yet. */
   readonly cluster: ManagedCluster | undefined;
   readonly addon: ManagedClusterAddOn | undefined;
-  /** What the agent of that cluster is registered as (see `agentRegistrations`). */
+  /** Those of the cluster's agent (see `agentRegistrations`). */
   readonly registrations: readonly Registration[];
 }
 
-/** The hub's gRPC server creates requests for klusterlets that have no way to the kube-apiserver. */
+/** The hub's gRPC server creates requests for klusterlets that cannot reach the kube-apiserver. */
 const grpcServerUser = 'system:serviceaccount:open-cluster-management-hub:grpc-server-sa';
 const klusterletPrefix = 'system:open-cluster-management:';
 
-/** The cluster that a request is labelled with, where it is labelled as one of this addon. Anybody can write labels. */
+/** The cluster in the labels of a request for this addon. Anyone who can create a request can write these labels. */
 export function labelledCluster(csr: CertificateSigningRequest): string | undefined {
   return csr.labels[labels.addonName] === addonName ? csr.labels[labels.clusterName] : undefined;
 }
 
 /**
- * Whether to approve a request for a certificate of this addon.
+ * Decides whether to approve a request for a certificate of this addon.
  *
- * Approved is only what a cluster's own klusterlet asks for its own agent, while the hub accepts that cluster. Denied is what a
- * cluster asks for in another's name, or beyond its registration: nobody could want to approve that by hand. A request that no
- * klusterlet made is left to people; one that comes too early is judged again when cluster or addon changes. A denied request is
- * removed by Kubernetes after an hour, and the klusterlet then makes another.
+ * - Approved: a klusterlet asks for the agent of its own cluster, and the hub accepts that cluster.
+ * - Denied: a klusterlet asks for another cluster, or for more than the registration allows. No person would approve that by hand.
+ *   Kubernetes removes the request after an hour, and the klusterlet makes another.
+ * - Left: no klusterlet made the request, so a person decides. Or the request came too early, and is decided again when the cluster or
+ *   the addon changes.
  */
 export async function decideCsr(input: CsrInput): Promise<CsrDecision> {
   const { csr, cluster, addon, registrations } = input;
   const name = labelledCluster(csr);
   const what = `CertificateSigningRequest ${csr.name}`;
-  const leave = (reason: string, message: string): CsrDecision => ({ t: 'leave', reason, message });
+  const leave = (reason: string, message: string): CsrDecision => ({
+    kind: 'leave',
+    reason,
+    message,
+  });
   const deny = (reason: string, message: string): CsrDecision => ({
-    t: 'deny',
+    kind: 'deny',
     reason,
     message: `${what} ${message}`,
   });
 
-  if (name === undefined) return leave('NotOurs', `${what} is not labelled as one of ${addonName}`);
+  if (name === undefined)
+    return leave('NotOurs', `${what} does not have the labels of ${addonName}`);
   if (csr.conditions.length > 0) return leave('Decided', `${what} is decided already`);
 
   const requester = klusterletOf(csr);
@@ -64,24 +72,24 @@ export async function decideCsr(input: CsrInput): Promise<CsrDecision> {
       `is for the cluster ${name} and was made by the klusterlet of ${requester}; a klusterlet gets certificates for its own cluster only`,
     );
   }
-  const agent = servedAgent(name, cluster, addon);
-  if (agent.t === 'unserved') return leave(agent.reason, `${what}: ${agent.message}`);
-  const checked = await checkCsr(csr, agent.addon, registrations);
-  if (checked.t === 'refused') return deny(checked.reason, checked.sentence);
+  const agent = agentEligibility(name, cluster, addon);
+  if (agent.kind === 'ineligible') return leave(agent.reason, `${what}: ${agent.message}`);
+  const checked = await verifyCsr(csr, agent.addon, registrations);
+  if (checked.kind === 'refused') return deny(checked.reason, checked.sentence);
   return {
-    t: 'approve',
+    kind: 'approve',
     reason: 'AutoApprovedByHubCSRApprovingController',
     message: `The klusterlet of ${name} asks for the certificate of its own ${addonName} agent.`,
   };
 }
 
-/** The condition that carries a decision out, for the `approval` of the request. */
-export function approvalCondition(
-  decision: CsrDecision & { t: 'approve' | 'deny' },
+/** The condition that carries out a decision, for the subresource `approval`. */
+export function decisionCondition(
+  decision: CsrDecision,
   nowMs: number,
 ): Readonly<Record<string, string>> {
   return {
-    type: decision.t === 'approve' ? 'Approved' : 'Denied',
+    type: decision.kind === 'approve' ? 'Approved' : 'Denied',
     status: 'True',
     reason: decision.reason,
     message: decision.message,
@@ -89,17 +97,23 @@ export function approvalCondition(
   };
 }
 
-/** The cluster whose klusterlet made the request; undefined: no klusterlet did. */
+/** The condition of a request that was approved and cannot be signed. */
+export function failedCondition(message: string, nowMs: number): Readonly<Record<string, string>> {
+  const time = { lastUpdateTime: kubeTime(nowMs), lastTransitionTime: kubeTime(nowMs) };
+  return { type: 'Failed', status: 'True', reason: 'SignerValidationFailure', message, ...time };
+}
+
+/** The cluster whose klusterlet made the request. Undefined: no klusterlet made it. */
 function klusterletOf(csr: CertificateSigningRequest): string | undefined {
   const { user, groups } = csr.requester;
-  // Only the gRPC server itself can make a request as this user, and it has authenticated whom it names.
+  // Only the gRPC server can make a request as this user, and it has authenticated the user in the annotation.
   if (user === grpcServerUser) return clusterOfUser(csr.annotations[annotations.csrUser] ?? '');
   const cluster = clusterOfUser(user);
-  // The hub's own registration puts a klusterlet into the group of its cluster; a user name alone could come from elsewhere.
+  // The hub's registration puts a klusterlet into the group of its cluster. Another source could issue the user name alone.
   return groups.includes(`${klusterletPrefix}${cluster}`) ? cluster : undefined;
 }
 
-/** `system:open-cluster-management:CLUSTER:AGENT`, and nothing that only begins like it. */
+/** The cluster in `system:open-cluster-management:CLUSTER:AGENT`. Longer names are refused. */
 function clusterOfUser(user: string): string | undefined {
   if (!user.startsWith(klusterletPrefix)) return undefined;
   const [cluster, agent, ...more] = user.slice(klusterletPrefix.length).split(':');

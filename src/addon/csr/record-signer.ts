@@ -1,18 +1,19 @@
 import { type Certificate, parseCertificates, X509Error } from '../../base/x509/index.ts';
+import { organizationalUnitOf } from '../api/agent-identity.ts';
 import { kubeTime } from '../api/condition.ts';
 import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { annotations } from '../api/names.ts';
 import type { Authority } from '../rotation/authority.ts';
-import { organizationalUnitOf } from '../api/agent-identity.ts';
 
 /**
- * What takes note on a ManagedClusterAddOn that `signing` has signed `certificate` for its agent: a JSON merge patch, or undefined where
- * it stands there or is not so. Not server-side apply: that would make an addon again that has just been removed.
+ * Records on a ManagedClusterAddOn that `signing` has signed `certificate` for its agent. It is a JSON merge patch, because server-side
+ * apply would create an addon again that was just removed.
  *
  * @param certificate PEM, from the status of a request
+ * @returns undefined when the record exists, or another CA has signed
  */
-export async function agentSignerPatch(
+export async function signerRecordPatch(
   addon: ManagedClusterAddOn,
   certificate: string,
   signing: Authority,
@@ -21,7 +22,7 @@ export async function agentSignerPatch(
   const organizationalUnit = organizationalUnitOf(signing.certPem);
   if (addon.agentSigner?.organizationalUnit === organizationalUnit) return undefined;
   const leaf = read(certificate);
-  // One of the CA before says nothing: the rotation waits for those that have another.
+  // The rotation waits for certificates of the new CA. A certificate of the previous CA is no progress.
   if (!(await leaf?.isIssuedBy(signing.certificate))) return undefined;
   return {
     metadata: {

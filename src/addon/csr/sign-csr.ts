@@ -1,18 +1,18 @@
 import { issueCertificate } from '../../base/x509/index.ts';
-import type { CheckedCsr } from './verify-csr.ts';
 import type { Authority } from '../rotation/authority.ts';
 import { clockSkewMs, leafLifetimeMs } from '../rotation/lifetimes.ts';
+import type { VerifiedCsr } from './verify-csr.ts';
 
 const minLifetimeMs = 10 * 60_000;
 
 /**
- * Signs a request that has passed: for clients alone, with its subject and names, for 180 days or until the CA ends or as long as it
- * asks for.
+ * Signs a verified request. The certificate is for clients only and has the subject and names of the request. It is valid for the time
+ * that the request asks for (at least 10 minutes), at most 180 days, and not longer than the CA.
  *
  * @returns the certificate in PEM
  */
-export async function signAgentCsr(
-  { request, expirationSeconds = Infinity }: CheckedCsr,
+export async function signCsr(
+  { request, expirationSeconds = Infinity }: VerifiedCsr,
   authority: Authority,
   now: Date,
 ): Promise<string> {

@@ -1,11 +1,11 @@
 import { agentDnsName } from '../../base/names/agent-subject.ts';
-import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 import { CertificateRequest, X509Error } from '../../base/x509/index.ts';
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
+import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 
-/** Why nobody may have what a request asks for. */
+/** Why a request is refused. */
 export type CsrRefusalReason =
   | 'ForeignSigner'
   | 'Unreadable'
@@ -13,23 +13,23 @@ export type CsrRefusalReason =
   | 'WeakKey'
   | 'ForeignSubject';
 
-/** A request that asks for what its registration says and nothing more, by somebody who has the key. Only `checkCsr` makes one. */
-export interface CheckedCsr {
-  readonly t: 'passed';
+/** A request within its registration, by a client that has the private key. Only `verifyCsr` makes this type. */
+export interface VerifiedCsr {
+  readonly kind: 'passed';
   readonly request: CertificateRequest;
   readonly expirationSeconds: number | undefined;
 }
 
 export interface CsrRefusal {
-  readonly t: 'refused';
+  readonly kind: 'refused';
   readonly reason: CsrRefusalReason;
-  /** Goes on after the request's name: `asks for more than ...`. */
+  /** To follow the name of the request: `asks for more than ...`. */
   readonly sentence: string;
 }
 
 const minRsaBits = 2048;
 const neededUsage = 'client auth';
-/** What the klusterlet asks for. */
+/** The usages that klusterlets ask for. */
 const allowedUsages: ReadonlySet<string> = new Set([
   neededUsage,
   'digital signature',
@@ -37,16 +37,16 @@ const allowedUsages: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Whether a request asks for a certificate of this cluster's agent and nothing else: what it says is read from its bytes and proven
- * by its signature. Nothing is approved or signed without it. Who has made it is another question (`decideCsr`).
+ * Verifies that a request asks for a certificate of this cluster's agent and for nothing else. The content is read from the request's
+ * bytes, and its signature proves the private key. `decideCsr` checks the requester.
  *
- * @param registrations what the agent of that cluster is registered as (see `agentRegistrations`)
+ * @param registrations those of the cluster's agent (see `agentRegistrations`)
  */
-export async function checkCsr(
+export async function verifyCsr(
   csr: CertificateSigningRequest,
   { cluster, driver }: Pick<ManagedClusterAddOn, 'cluster' | 'driver'>,
   registrations: readonly Registration[],
-): Promise<CheckedCsr | CsrRefusal> {
+): Promise<VerifiedCsr | CsrRefusal> {
   if (!isClusterName(cluster)) {
     return refusal('ForeignSubject', `is for the agent of ${quote(cluster)}: ${aliasAsNameText}`);
   }
@@ -58,7 +58,7 @@ export async function checkCsr(
   }
   const request = read(csr.pem);
   if (request instanceof X509Error) {
-    return refusal('Unreadable', `holds no request that can be read: ${request.message}`);
+    return refusal('Unreadable', `has no readable request: ${request.message}`);
   }
   if (!(await request.isProven())) {
     return refusal('Unproven', 'is not signed with the key that it names');
@@ -73,7 +73,7 @@ export async function checkCsr(
     const sentence = `asks for more than the agent of ${cluster} is: ${excess.join('; ')}`;
     return refusal('ForeignSubject', sentence);
   }
-  return { t: 'passed', request, expirationSeconds: csr.expirationSeconds };
+  return { kind: 'passed', request, expirationSeconds: csr.expirationSeconds };
 }
 
 function read(pem: string): CertificateRequest | X509Error {
@@ -111,7 +111,7 @@ function differences(
   return found;
 }
 
-/** In any order, and nothing twice. */
+/** In any order, without duplicates. */
 function isSameSet(asked: readonly string[], allowed: readonly string[]): boolean {
   return (
     asked.length === allowed.length &&
@@ -122,7 +122,7 @@ function isSameSet(asked: readonly string[], allowed: readonly string[]): boolea
 const quotedLength = 200;
 const quotedValues = 5;
 
-// What a request says is foreign text: quoted, it cannot pass for ours, and cut, it fills no log.
+// The content of a request is foreign text. Quotes mark it in messages, and a limit keeps logs short.
 function quote(value: string): string {
   const isLong = value.length > quotedLength;
   return JSON.stringify(isLong ? `${value.slice(0, quotedLength)}…` : value);
@@ -136,5 +136,5 @@ function quoteAll(values: readonly string[]): string {
 }
 
 function refusal(reason: CsrRefusalReason, sentence: string): CsrRefusal {
-  return { t: 'refused', reason, sentence };
+  return { kind: 'refused', reason, sentence };
 }

@@ -1,12 +1,11 @@
+import { drainTimeoutMs } from '../api/drain-timeout.ts';
 import type { ProgramFlag } from '../compat/additional-args.ts';
+import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import { processTable } from '../../base/options/process-options.ts';
-import { valueAmong } from '../../base/options/read-options.ts';
 import type { BrokerRedis } from './broker-redis.ts';
 import type { TlsProfile } from './tls-profile.ts';
-import type { SecretKey } from '../configuration/spec.ts';
 
-/** Where the pod's volumes are mounted: with upstream's slashes, by which the API server tells mounts apart at an upgrade. */
+/** Mount paths of the volumes. The slashes at the end are from Cluster Proxy. The API server compares mounts by path at an upgrade. */
 export const mountPaths = {
   serverCa: '/etc/server-ca-pki/',
   server: '/etc/server-pki/',
@@ -21,14 +20,14 @@ export const brokerPorts = { client: 8090, agent: 8091, status: 8092 } as const;
 
 export interface BrokerArgsOptions {
   readonly redis: BrokerRedis | undefined;
-  /** Public keys of enrolment tokens that are accepted; undefined: none. */
+  /** Public keys of enrolment tokens. Undefined: no tokens are accepted. */
   readonly enrolmentKeys: SecretKey | undefined;
   readonly tls: TlsProfile;
-  /** Whether a ConfigMap set the profile: then it is stronger than `additionalArgs`, as upstream has it. */
+  /** Whether a ConfigMap sets the profile. Then it overrides `additionalArgs`, as in Cluster Proxy. */
   readonly hasTlsProfile: boolean;
 }
 
-/** How `culvert broker` is started in the pods. */
+/** The command line of `culvert broker` in its container. */
 export function brokerArgs(
   configuration: ManagedProxyConfiguration,
   { redis, enrolmentKeys, tls, hasTlsProfile }: BrokerArgsOptions,
@@ -53,10 +52,10 @@ export function brokerArgs(
     const { url, caSecretRef, prefix } = redis.spec;
     flag('replica-address', `wss://$(POD_IP):${brokerPorts.agent}`);
     flag('replica-ca', `${mountPaths.serverCa}ca.crt`);
-    // The certificate names Services, not the addresses of pods.
+    // Certificates have the names of Services, not the addresses of pods.
     flag('replica-server-name', `${inClusterServiceName}.${namespace}.svc`);
     flag('replica-key-file', `${mountPaths.replicaKey}key`);
-    // A URL from a Secret comes in the environment: command lines are public.
+    // A URL from a Secret is in the environment, because command lines are public.
     if (url !== undefined) flag('redis-url', url);
     if (caSecretRef !== undefined) flag('redis-ca', `${mountPaths.redisCa}${caSecretRef.key}`);
     flag('redis-prefix', prefix);
@@ -69,7 +68,7 @@ export function brokerArgs(
 
 const tlsFlags = { 'cipher-suites': true, 'tls-min-version': true } as const;
 
-/** In the order and the form that upstream's users look for. */
+/** The TLS flags, in the order and the form of Cluster Proxy. */
 function tlsArgs(
   { brokerFlags }: ManagedProxyConfiguration,
   { cipherSuites, minVersion }: TlsProfile,
@@ -84,20 +83,18 @@ function tlsArgs(
   ];
 }
 
-/** As Go's flags: of several the last counts. */
+/** The last value of each flag, as in Go. */
 function lastOfEach(flags: readonly ProgramFlag[]): readonly ProgramFlag[] {
   return [...new Map(flags.map((flag) => [flag.name, flag])).values()];
 }
 
 /**
- * How long a broker that is to end goes on as if nothing were, in seconds. From the beginning of it no Service leads to it any more, but
- * every node needs a moment to hear that, and konnectivity clients do not dial again when they are refused.
+ * The delay before a pod stops, in seconds. It keeps serving while nodes remove it from the endpoints of the Service, because konnectivity
+ * clients do not dial again after a refused connection.
  */
-export const leaveSeconds = 5;
+export const preStopSeconds = 5;
 
-/** How long a broker's pod may take to end, in seconds: to be left, to drain, and a little more. */
+/** The time for a pod to stop, in seconds: the delay, the drain, and 15 s to exit. */
 export function terminationGraceSeconds({ brokerFlags }: ManagedProxyConfiguration): number {
-  const flags = brokerFlags.map(({ name, value }) => [name, value] as const);
-  const drainMs = valueAmong(processTable.drainTimeoutMs, flags);
-  return leaveSeconds + Math.ceil(drainMs / 1000) + 15;
+  return preStopSeconds + Math.ceil(drainTimeoutMs(brokerFlags) / 1000) + 15;
 }

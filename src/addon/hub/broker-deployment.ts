@@ -1,59 +1,52 @@
-import { annotations, labels, serverAccount, hubSecrets, serverLabel } from '../api/names.ts';
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { annotations, hubSecrets, labels, serverAccount, serverLabel } from '../api/names.ts';
+import { containerSecurity, deployment, podSettings } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 import {
   brokerArgs,
   type BrokerArgsOptions,
   brokerPorts,
-  leaveSeconds,
   mountPaths,
+  preStopSeconds,
   terminationGraceSeconds,
 } from './broker-args.ts';
 import { servedGeneration } from './broker-rollout.ts';
 import { tlsProfileHash } from './tls-profile.ts';
-import { hubMeta } from '../configuration/owned-metadata.ts';
 
 export interface BrokerDeploymentOptions extends BrokerArgsOptions {
   readonly replicas: number;
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
   /** The Deployment as it is. */
   readonly live: KubeObject | undefined;
-  /** Names of Secrets beside the brokers. */
+  /** Names of Secrets in the brokers' namespace. */
   readonly imagePullSecrets: readonly string[];
 }
 
 /**
- * The brokers. What the pods need and nothing else is in the template, so that a new generation of the configuration alone replaces
- * none of them; certificates and keys are read again when their files change.
+ * The Deployment of brokers. The pod template has only what pods need, so a new generation of the configuration alone replaces no pods.
+ * Brokers read certificates and keys again when the files change.
  */
 export function brokerDeployment(
   configuration: ManagedProxyConfiguration,
   options: BrokerDeploymentOptions,
 ): KubeObject {
   const { live, replicas, tls } = options;
-  const { generation } = configuration;
-  const spec = {
-    replicas,
-    selector: { matchLabels: serverLabel },
-    strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-    template: podTemplate(configuration, options),
-  };
+  const { generation, name } = configuration;
+  const template = podTemplate(configuration, options);
+  const { spec } = deployment({ name }, serverLabel, replicas, template);
   const renderedHash = contentHash(spec).slice(0, 16);
   const served = servedGeneration(live, { generation, renderedHash, replicas });
-  return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: hubMeta(configuration, configuration.name, {
-      labels: { [annotations.configurationGeneration]: String(generation) },
-      annotations: {
-        [annotations.configurationGeneration]: served,
-        [annotations.renderedHash]: renderedHash,
-        'proxy.open-cluster-management.io/tls-config-hash': tlsProfileHash(tls),
-      },
-    }),
-    spec,
-  };
+  const metadata = hubMeta(configuration, name, {
+    labels: { [annotations.configurationGeneration]: String(generation) },
+    annotations: {
+      [annotations.configurationGeneration]: served,
+      [annotations.renderedHash]: renderedHash,
+      'proxy.open-cluster-management.io/tls-config-hash': tlsProfileHash(tls),
+    },
+  });
+  return deployment(metadata, serverLabel, replicas, template);
 }
 
 const redisHashAnnotation = 'proxy.open-cluster-management.io/redis-url-hash';
@@ -64,6 +57,7 @@ function podTemplate(
 ): object {
   const { nodePlacement } = configuration.spec.proxyServer;
   const hash = options.redis?.hash;
+  const mounts = mountsOf(configuration, options);
   return {
     metadata: {
       labels: serverLabel,
@@ -72,13 +66,10 @@ function podTemplate(
     spec: {
       serviceAccountName: serverAccount,
       automountServiceAccountToken: true,
-      // Variables made for Services could be taken for options.
+      // The broker could read environment variables of Services as options.
       enableServiceLinks: false,
-      ...(options.imagePullSecrets.length > 0 && {
-        imagePullSecrets: options.imagePullSecrets.map((name) => ({ name })),
-      }),
+      ...podSettings(options.imagePullSecrets),
       terminationGracePeriodSeconds: terminationGraceSeconds(configuration),
-      securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
       nodeSelector: nodePlacement.nodeSelector,
       tolerations: nodePlacement.tolerations,
       topologySpreadConstraints: ['kubernetes.io/hostname', 'topology.kubernetes.io/zone'].map(
@@ -89,13 +80,13 @@ function podTemplate(
           labelSelector: { matchLabels: serverLabel },
         }),
       ),
-      containers: [brokerContainer(configuration, options)],
-      volumes: volumes(configuration, options),
+      containers: [brokerContainer(configuration, options, mounts)],
+      volumes: mounts.map(({ name, secret }) => ({ name, secret })),
     },
   };
 }
 
-/** Room for a thousand tunnels; the limit is there for the node's sake. */
+/** Enough for a thousand tunnels. The limit protects the node. */
 const defaultResources = {
   requests: { cpu: '100m', memory: '256Mi' },
   limits: { memory: '2Gi' },
@@ -104,14 +95,16 @@ const defaultResources = {
 function brokerContainer(
   configuration: ManagedProxyConfiguration,
   options: BrokerDeploymentOptions,
+  mounts: readonly Mount[],
 ): object {
   const { image, resources } = configuration.spec.proxyServer;
   const probe = (path: string) => ({ httpGet: { path, port: 'health' }, timeoutSeconds: 3 });
+  const wait = `setTimeout(() => {}, ${preStopSeconds * 1000})`;
   return {
     name: serverLabel[labels.component],
     image,
     imagePullPolicy: options.imagePullPolicy,
-    // Nothing, said aloud: what upstream put there would otherwise survive an upgrade.
+    // An explicit empty list removes the command of Cluster Proxy at an upgrade.
     command: [],
     args: brokerArgs(configuration, options),
     env: environment(options),
@@ -123,77 +116,55 @@ function brokerContainer(
     startupProbe: { ...probe('/healthz'), periodSeconds: 1, failureThreshold: 60 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 2, failureThreshold: 2 },
     livenessProbe: { ...probe('/healthz'), periodSeconds: 10, failureThreshold: 6 },
-    // There is nothing but node in the image, and Kubernetes' own sleep is not known everywhere.
-    lifecycle: { preStop: { exec: { command: ['node', '-e', waitFor(leaveSeconds)] } } },
+    // The image has no program besides node. Not every Kubernetes version supports the sleep action.
+    lifecycle: { preStop: { exec: { command: ['node', '-e', wait] } } },
     resources: resources ?? defaultResources,
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      privileged: false,
-      readOnlyRootFilesystem: true,
-      runAsNonRoot: true,
-      capabilities: { drop: ['ALL'] },
-    },
-    volumeMounts: volumeNames(options).map(([name, mountPath]) => ({
-      name,
-      mountPath,
-      readOnly: true,
-    })),
+    securityContext: containerSecurity,
+    volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
   };
-}
-
-function waitFor(seconds: number): string {
-  return `setTimeout(() => {}, ${seconds * 1000})`;
 }
 
 function environment({ redis }: BrokerDeploymentOptions): readonly object[] {
-  const field = (name: string, fieldPath: string) => ({
-    name,
-    valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } },
-  });
-  const variables: object[] = [field('POD_IP', 'status.podIP')];
+  const fieldRef = { apiVersion: 'v1', fieldPath: 'status.podIP' };
   const ref = redis?.spec.secretRef;
-  if (ref !== undefined) {
-    variables.push({ name: 'CULVERT_REDIS_URL', valueFrom: { secretKeyRef: { ...ref } } });
-  }
-  return variables;
-}
-
-/** The three first are called as upstream calls them, so that an upgrade leaves none of its volumes behind. */
-function volumeNames({
-  redis,
-  enrolmentKeys,
-}: BrokerDeploymentOptions): readonly (readonly [string, string])[] {
   return [
-    ['proxy-server-ca-certs', mountPaths.serverCa],
-    ['proxy-server-certs', mountPaths.server],
-    ['proxy-agent-certs', mountPaths.agentServer],
-    ['agent-ca', mountPaths.agentCa],
-    ...(redis === undefined ? [] : [['replica-key', mountPaths.replicaKey] as const]),
-    ...(redis?.spec.caSecretRef ? [['redis-ca', mountPaths.redisCa] as const] : []),
-    ...(enrolmentKeys ? [['enrolment-keys', mountPaths.enrolmentKeys] as const] : []),
+    { name: 'POD_IP', valueFrom: { fieldRef } },
+    ...(ref === undefined
+      ? []
+      : [{ name: 'CULVERT_REDIS_URL', valueFrom: { secretKeyRef: { ...ref } } }]),
   ];
 }
 
-function volumes(
+/** A Secret that is mounted into the pods. */
+interface Mount {
+  readonly name: string;
+  readonly mountPath: string;
+  readonly secret: { readonly secretName: string; readonly items?: readonly object[] };
+}
+
+/** The names of the first three volumes are from Cluster Proxy, so that an upgrade replaces its volumes. */
+function mountsOf(
   { spec }: ManagedProxyConfiguration,
-  options: BrokerDeploymentOptions,
-): readonly object[] {
-  const { signingProxyServerSecretName, signingAgentServerSecretName } =
-    spec.authentication.dump.secrets;
-  const secretNames: Readonly<Record<string, string | undefined>> = {
-    'proxy-server-ca-certs': hubSecrets.serverCa,
-    'proxy-server-certs': signingProxyServerSecretName,
-    'proxy-agent-certs': signingAgentServerSecretName,
-    'agent-ca': hubSecrets.agentCa,
-    'replica-key': hubSecrets.replicaKey,
-    'redis-ca': options.redis?.spec.caSecretRef?.name,
-    'enrolment-keys': options.enrolmentKeys?.name,
-  };
-  // The private key may lie beside: it has no business in these pods.
-  const keys = options.enrolmentKeys;
-  const items = keys && [{ key: keys.key, path: keys.key }];
-  return volumeNames(options).map(([name]) => ({
+  { redis, enrolmentKeys }: BrokerDeploymentOptions,
+): readonly Mount[] {
+  const { secrets } = spec.authentication.dump;
+  const mount = (name: string, mountPath: string, secretName: string, key?: string): Mount => ({
     name,
-    secret: { secretName: secretNames[name], ...(name === 'enrolment-keys' && { items }) },
-  }));
+    mountPath,
+    secret: { secretName, ...(key !== undefined && { items: [{ key, path: key }] }) },
+  });
+  const { signingProxyServerSecretName, signingAgentServerSecretName } = secrets;
+  const redisCa = redis?.spec.caSecretRef;
+  return [
+    mount('proxy-server-ca-certs', mountPaths.serverCa, hubSecrets.serverCa),
+    mount('proxy-server-certs', mountPaths.server, signingProxyServerSecretName),
+    mount('proxy-agent-certs', mountPaths.agentServer, signingAgentServerSecretName),
+    mount('agent-ca', mountPaths.agentCa, hubSecrets.agentCa),
+    ...(redis ? [mount('replica-key', mountPaths.replicaKey, hubSecrets.replicaKey)] : []),
+    ...(redisCa ? [mount('redis-ca', mountPaths.redisCa, redisCa.name)] : []),
+    // Only this key is mounted, because the Secret may also have the private key.
+    ...(enrolmentKeys
+      ? [mount('enrolment-keys', mountPaths.enrolmentKeys, enrolmentKeys.name, enrolmentKeys.key)]
+      : []),
+  ];
 }

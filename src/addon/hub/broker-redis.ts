@@ -1,33 +1,34 @@
 import { createHmac } from 'node:crypto';
-import { textMap } from '../api/fields.ts';
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
-import { findObject } from '../api/objects.ts';
-import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { RedisSpec } from '../configuration/spec.ts';
+import { readSecretKey } from './secret-key.ts';
 
-/** What several brokers need of Redis, as parts of their pods. */
+/** The Redis of several brokers, for their pods. */
 export interface BrokerRedis {
   readonly spec: RedisSpec;
-  /** Changes with the URL in the Secret: environment variables are read once. Keyed, as annotations are no secrets. */
+  /**
+   * Changes with the URL in the Secret, so that pods are replaced: they read environment variables once. The hash is keyed, because
+   * annotations are public.
+   */
   readonly hash: string | undefined;
-  /** Secrets or keys that are named and not there. */
+  /** Secrets or keys that do not exist. */
   readonly problems: readonly FieldProblem[];
   /** Ports that brokers connect to. */
   readonly ports: readonly number[];
 }
 
-/** The default port of Redis, its TLS twin and Sentinel's: what a Secret does not tell a NetworkPolicy. */
+/** The default port of Redis, that of Redis over TLS, and Sentinel's. A NetworkPolicy allows them when the URL is in a Secret. */
 const usualPorts = [6379, 6380, 26_379];
 
 const path = 'spec.proxyServer.redis';
-/** Where the Redis of the addon manager's options is named. */
 const optionFields = {
   secretRef: 'the option --redis-secret-name of the addon manager',
   caSecretRef: 'the option --redis-ca-secret-name of the addon manager',
 } as const;
 
-/** Redis as the configuration names it, else as the addon manager's options do; undefined where neither does. */
+/** The Redis in the configuration, or else in the options of the addon manager. Undefined: none. */
 export function brokerRedis(
   configuration: ManagedProxyConfiguration,
   {
@@ -40,31 +41,20 @@ export function brokerRedis(
   const spec = redis ?? fallback;
   if (spec === undefined) return undefined;
   const problems: FieldProblem[] = [];
-  const valueOf = (
-    field: keyof typeof optionFields,
-    ref: SecretKey | undefined,
-  ): string | undefined => {
+  const valueOf = (field: keyof typeof optionFields): Buffer | undefined => {
+    const ref = spec[field];
     if (ref === undefined) return undefined;
-    const secret = findObject(observed, 'Secret', ref.name, namespace);
-    const value = textMap(secret?.['data'])[ref.key];
-    const what = `Secret ${namespace}/${ref.name}`;
-    if (value === undefined) {
-      const sentence =
-        secret === undefined
-          ? `names ${what}, which is not there; create it with the key ${ref.key}`
-          : `names the key ${ref.key}, which ${what} does not have; add it`;
-      problems.push({
-        field: redis === undefined ? optionFields[field] : `${path}.${field}`,
-        sentence,
-      });
-    }
+    const { value, problem } = readSecretKey(observed, namespace, ref);
+    const place = redis === undefined ? optionFields[field] : `${path}.${field}`;
+    if (problem !== undefined) problems.push({ field: place, sentence: problem });
     return value;
   };
-  const url = valueOf('secretRef', spec.secretRef);
-  valueOf('caSecretRef', spec.caSecretRef);
+  const url = valueOf('secretRef');
+  valueOf('caSecretRef');
   return {
     spec,
-    hash: url && createHmac('sha256', key).update(url).digest('hex').slice(0, 16),
+    hash:
+      url && createHmac('sha256', key).update(url.toString('base64')).digest('hex').slice(0, 16),
     problems,
     ports: spec.url === undefined ? usualPorts : portsOf(spec.url),
   };
@@ -73,6 +63,6 @@ export function brokerRedis(
 function portsOf(url: string): readonly number[] {
   const ports = [...url.matchAll(/:(\d{1,5})(?=[,/?\s]|$)/g)].map(([, port]) => Number(port));
   // Sentinel and cluster lead to servers whose ports are not in the URL.
-  const isOne = /^rediss?:/.test(url.trim());
-  return isOne && ports.length > 0 ? ports : [...new Set([...ports, ...usualPorts])];
+  const isSingle = /^rediss?:/.test(url.trim());
+  return isSingle && ports.length > 0 ? ports : [...new Set([...ports, ...usualPorts])];
 }

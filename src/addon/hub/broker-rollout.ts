@@ -1,8 +1,8 @@
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { fields, integer } from '../api/fields.ts';
 import { annotations } from '../api/names.ts';
-import type { KubeObject } from '../../kube/client/kube-object.ts';
 
-/** Whether that many pods serve, all of them from the newest template. */
+/** Whether `replicas` pods serve, all of them from the newest template. */
 export function isRolledOut(deployment: KubeObject | undefined, replicas: number): boolean {
   const status = fields(deployment?.['status']);
   const count = (field: string) => integer(status[field]) ?? 0;
@@ -14,11 +14,11 @@ export function isRolledOut(deployment: KubeObject | undefined, replicas: number
 }
 
 /**
- * The generation of the configuration that the brokers' Deployment is to carry: the newest whose pods have come up.
+ * The generation for the annotation of the brokers' Deployment: the newest generation whose pods have started.
  *
- * Cluster Proxy's manager leaves a Deployment alone that carries the generation that it sees. When a hub goes back to it, our
- * manager may see the older configuration as well, before it ends; pods of that image never come up as brokers, and the
- * Deployment must then not pass for done.
+ * Cluster Proxy's manager does not touch a Deployment with the generation that it sees. At a rollback to Cluster Proxy, this manager can see
+ * the older configuration before it ends. Pods of the older image never start as brokers, so the Deployment must not have the
+ * generation of that configuration.
  */
 export function servedGeneration(
   live: KubeObject | undefined,

@@ -1,10 +1,10 @@
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { items, fields, text } from '../api/fields.ts';
+import { findObject } from '../api/objects.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
-import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { findObject } from '../api/objects.ts';
 
-/** Where agents connect to: `wss://host:port`. */
+/** An address that agents connect to: `wss://host:port`. */
 export interface DirectEntrypoint {
   readonly kind: 'Hostname' | 'LoadBalancerService' | 'Ingress';
   readonly host: string;
@@ -12,7 +12,7 @@ export interface DirectEntrypoint {
   readonly url: string;
 }
 
-/** Agents go through the service proxy of the hub's kube-apiserver, and need to reach nothing else. */
+/** Agents connect through the service proxy of the hub's kube-apiserver, and need no other address. */
 export interface HubEntrypoint {
   readonly kind: 'PortForward';
   readonly namespace: string;
@@ -24,7 +24,7 @@ export interface HubEntrypoint {
 
 export type Entrypoint = DirectEntrypoint | HubEntrypoint;
 
-/** There is none yet; the sentence says what is waited for. */
+/** There is no entrypoint yet. The sentence says what is missing. */
 export interface PendingEntrypoint {
   readonly pending: string;
 }
@@ -33,10 +33,8 @@ export interface PendingEntrypoint {
 export const agentPortName = 'agent-server';
 
 /**
- * Where agents connect to, as the configuration and what the cloud made of the load balancer say.
- *
- * `spec.proxyServer.entrypoint.port` counts for Hostname and LoadBalancerService; PortForward names the Service's port and
- * Ingress has one of its own.
+ * The entrypoint of agents, from the configuration and the status of the load balancer. `spec.proxyServer.entrypoint.port` counts for
+ * Hostname and LoadBalancerService. PortForward uses the port of the Service, and Ingress has its own port.
  */
 export function resolveEntrypoint(
   configuration: ManagedProxyConfiguration,
@@ -60,14 +58,14 @@ export function resolveEntrypoint(
   const service = findObject(observed, 'Service', name, namespace);
   const [host] = loadBalancerHosts(service);
   if (host !== undefined) return direct(type, host, port);
-  const why =
+  const problem =
     service === undefined
-      ? 'is not there yet'
+      ? 'does not exist yet'
       : 'has no address yet: its status.loadBalancer.ingress is empty; look at its events';
-  return { pending: `Service ${namespace}/${name} ${why}` };
+  return { pending: `Service ${namespace}/${name} ${problem}` };
 }
 
-/** What kube-apiserver calls the agents' port of the Service inside the cluster in `services/proxy`. */
+/** The name of the agents' port in `services/proxy` of the kube-apiserver. */
 export function serviceProxyResource({ spec }: ManagedProxyConfiguration): string {
   return `https:${spec.proxyServer.inClusterServiceName}:${agentPortName}`;
 }
@@ -80,7 +78,7 @@ function direct(kind: DirectEntrypoint['kind'], host: string, port: number): Dir
   return { kind, host, port, url: `wss://${formatHostPort({ host, port })}` };
 }
 
-/** Addresses and names under which a load balancer is reached; a cloud gives one or the other. */
+/** The addresses or names of a load balancer. A cloud assigns one or the other. */
 function loadBalancerHosts(service: KubeObject | undefined): readonly string[] {
   const { loadBalancer } = fields(service?.['status']);
   return items(fields(loadBalancer).ingress)
@@ -88,7 +86,7 @@ function loadBalancerHosts(service: KubeObject | undefined): readonly string[] {
     .filter((host) => host !== '');
 }
 
-/** What the certificates of proxy-server, agent-server and proxy-client are to name. */
+/** The names in the certificates of proxy-server, agent-server and proxy-client. */
 export function serverSans(
   { spec }: ManagedProxyConfiguration,
   observed: readonly KubeObject[],
@@ -98,13 +96,13 @@ export function serverSans(
   const sans = [
     ...additionalSANs,
     '127.0.0.1',
-    // clusteradm and every port-forward verify this name.
+    // clusteradm and clients of a port-forward verify this name.
     'localhost',
     `${service}.${namespace}`,
     `${service}.${namespace}.svc`,
   ];
   if (entrypoint.type === 'Hostname') sans.push(entrypoint.hostname.value);
-  // For an ingress that passes TLS through.
+  // For an ingress with TLS passthrough.
   if (entrypoint.type === 'Ingress') sans.push(entrypoint.ingress.host ?? '');
   if (entrypoint.type === 'LoadBalancerService') {
     const { name } = entrypoint.loadBalancerService;

@@ -5,19 +5,19 @@ import { Informer, type InformerOptions } from '../../kube/controllers/informer.
 import type { KubeApi, KubeCollection } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef } from '../../kube/client/kube-ref.ts';
-import { labels, hubLabel } from '../api/names.ts';
+import { hubLabel, labels } from '../api/names.ts';
 import { hubKinds } from './plan-hub.ts';
 
 export interface HubNamespaceOptions {
   readonly api: KubeApi;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Something in it has changed. */
+  /** Called when an object changes. */
   readonly onChange: () => void;
 }
 
-/** How long the first look may take, in milliseconds, before it is said what keeps it. */
-const firstLookMs = 5_000;
+/** The time for the first read, in milliseconds, before its problems are reported. */
+const firstReadMs = 5_000;
 
 const withoutNamespace: ReadonlySet<string> = new Set([
   'Namespace',
@@ -26,8 +26,8 @@ const withoutNamespace: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Copies of the objects that the hub consists of, in the namespace that the configuration names and in none. With who manages which
- * field: what Cluster Proxy's own controllers wrote is taken over by that.
+ * Cached copies of the hub's objects, in the namespace of the configuration and without a namespace. They include `managedFields`, by which
+ * the addon takes ownership of the fields that Cluster Proxy wrote.
  */
 export class HubNamespace {
   readonly #options: HubNamespaceOptions;
@@ -39,7 +39,7 @@ export class HubNamespace {
     this.#options = options;
   }
 
-  /** All that is there, as far as it is followed. */
+  /** All objects in the caches. */
   get objects(): readonly KubeObject[] {
     return this.informers.flatMap((informer) => informer.list());
   }
@@ -49,10 +49,10 @@ export class HubNamespace {
   }
 
   /**
-   * Follows `namespace` from now on, and no other.
+   * Follows `namespace` instead of the one before.
    *
-   * @returns once everything has been read
-   * @throws Error what keeps it from that
+   * @returns when everything has been read
+   * @throws Error the reason why something cannot be read
    */
   async follow(namespace: string, signal: AbortSignal): Promise<void> {
     if (this.#followed?.namespace !== namespace) await this.#begin(namespace);
@@ -60,7 +60,7 @@ export class HubNamespace {
     if (waiting.length === 0) return;
     const { clock } = this.#options;
     const over = new AbortController();
-    const late = sleep(clock, firstLookMs, AbortSignal.any([signal, over.signal]));
+    const late = sleep(clock, firstReadMs, AbortSignal.any([signal, over.signal]));
     const synced = Promise.all(waiting.map((informer) => informer.synced(signal)));
     try {
       await Promise.race([synced, late]);
@@ -112,7 +112,7 @@ export class HubNamespace {
   }
 }
 
-/** Leaves out what is not the hub's and may be large or many. */
+/** Leaves out objects that are not the hub's and can be large or many. */
 function selectorOf(kind: string, namespace: string): Partial<InformerOptions<KubeObject>> {
   switch (kind) {
     case 'Namespace':
@@ -123,10 +123,10 @@ function selectorOf(kind: string, namespace: string): Partial<InformerOptions<Ku
       return { labelSelector: `${label}=${value}` };
     }
     case 'Secret':
-      // Each release of a chart is one, of up to a megabyte.
+      // Helm stores each release in a Secret of up to a megabyte.
       return { fieldSelector: 'type!=helm.sh/release.v1' };
     case 'RoleBinding':
-      // One for every cluster that comes through the kube-apiserver: those are watched with their clusters.
+      // Bindings of clusters are watched with their clusters.
       return { labelSelector: `!${labels.addonName}` };
     default:
       return {};

@@ -1,12 +1,12 @@
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { apiServerEgress, dnsEgress, tcp } from '../api/network-egress.ts';
+import { serverLabel } from '../api/names.ts';
+import { apiServerEgress, networkPolicy, tcp } from '../api/network-policy.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 import { brokerPorts } from './broker-args.ts';
 import type { BrokerRedis } from './broker-redis.ts';
-import { serverLabel } from '../api/names.ts';
-import { hubMeta } from '../configuration/owned-metadata.ts';
 
-/** Drains and node upgrades take one broker at a time. */
+/** Node drains and upgrades stop one broker at a time. */
 export function disruptionBudget(configuration: ManagedProxyConfiguration): KubeObject {
   return {
     apiVersion: 'policy/v1',
@@ -17,33 +17,24 @@ export function disruptionBudget(configuration: ManagedProxyConfiguration): Kube
 }
 
 /**
- * By ports, as peers cannot be selected on every cluster: in come clients, agents, probes and scrapers; out go names, the
- * kube-apiserver, Redis and the other brokers.
+ * The NetworkPolicy of brokers. It limits ports, because not every network plugin can select peers. Clients, agents, probes and scrapers
+ * connect to brokers. Brokers connect to DNS, the kube-apiserver, Redis and other brokers.
  */
 export function brokerNetworkPolicy(
   configuration: ManagedProxyConfiguration,
   redis: BrokerRedis | undefined,
   apiServerPorts: readonly number[],
 ): KubeObject {
-  const { client, agent, status } = brokerPorts;
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: hubMeta(configuration, 'cluster-proxy-proxy-server-network-policy'),
-    spec: {
-      podSelector: { matchLabels: serverLabel },
-      policyTypes: ['Ingress', 'Egress'],
-      ingress: [{ ports: [client, agent, status].map(tcp) }],
-      egress: [
-        { ports: dnsEgress },
-        { ports: apiServerEgress(apiServerPorts) },
-        ...(redis === undefined
-          ? []
-          : [
-              { ports: redis.ports.map(tcp) },
-              { to: [{ podSelector: { matchLabels: serverLabel } }], ports: [tcp(agent)] },
-            ]),
-      ],
-    },
-  };
+  const brokers = [{ podSelector: { matchLabels: serverLabel } }];
+  return networkPolicy(
+    hubMeta(configuration, 'cluster-proxy-proxy-server-network-policy'),
+    serverLabel,
+    Object.values(brokerPorts),
+    [
+      { ports: apiServerEgress(apiServerPorts) },
+      ...(redis === undefined
+        ? []
+        : [{ ports: redis.ports.map(tcp) }, { to: brokers, ports: [tcp(brokerPorts.agent)] }]),
+    ],
+  );
 }

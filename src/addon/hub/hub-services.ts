@@ -1,11 +1,11 @@
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { serverLabel } from '../api/names.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
 import { brokerPorts } from './broker-args.ts';
 import { agentPortName } from './entrypoint.ts';
-import { serverLabel } from '../api/names.ts';
-import { hubMeta } from '../configuration/owned-metadata.ts';
 
-/** Inside the hub: konnectivity clients on 8090, agents on 8091 (from an ingress, or through the kube-apiserver). */
+/** The Service inside the hub: 8090 for konnectivity clients, 8091 for agents from an ingress or through the kube-apiserver. */
 export function entrypointService(configuration: ManagedProxyConfiguration): KubeObject {
   return {
     apiVersion: 'v1',
@@ -20,8 +20,8 @@ export function entrypointService(configuration: ManagedProxyConfiguration): Kub
 }
 
 /**
- * For agents alone, and on the port that they are told. Upstream also exposes 8090 there, which lets managed clusters knock at
- * the port of the hub's clients.
+ * The load balancer for agents. Cluster Proxy also exposes 8090 there, which lets managed clusters reach the port for clients of the
+ * hub.
  */
 export function loadBalancerService(configuration: ManagedProxyConfiguration): KubeObject {
   const { loadBalancerService: balancer, port: agentsPort } =
@@ -45,7 +45,7 @@ const port = (name: string, number: number, targetPort = number) => ({
   protocol: 'TCP',
 });
 
-/** The broker speaks TLS itself, and tunnels live for days; for other controllers than nginx these mean nothing. */
+/** For ingress-nginx: the broker speaks TLS, and tunnels live for days. Other controllers ignore these annotations. */
 const ingressAnnotations = {
   'nginx.ingress.kubernetes.io/backend-protocol': 'HTTPS',
   'nginx.ingress.kubernetes.io/proxy-read-timeout': '3600',
@@ -54,7 +54,7 @@ const ingressAnnotations = {
 
 const ingressName = 'cluster-proxy';
 
-/** Leads to the agents' endpoint and to nothing else of the broker. */
+/** The Ingress for agents. It leads to the agents' endpoint and to no other path of the broker. */
 export function agentIngress(configuration: ManagedProxyConfiguration): KubeObject {
   const { entrypoint, inClusterServiceName } = configuration.spec.proxyServer;
   const { host = '', className, annotations, tlsSecretName } = entrypoint.ingress;
@@ -66,7 +66,7 @@ export function agentIngress(configuration: ManagedProxyConfiguration): KubeObje
     }),
     spec: {
       ...(className !== undefined && { ingressClassName: className }),
-      // Without a Secret the controller shows its own certificate.
+      // Without a Secret, the controller shows its own certificate.
       tls: [{ hosts: [host], ...(tlsSecretName !== undefined && { secretName: tlsSecretName }) }],
       rules: [
         {

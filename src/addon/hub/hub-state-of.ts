@@ -1,19 +1,19 @@
 import { organizationalUnitOf } from '../api/agent-identity.ts';
-import { sayProblems } from '../api/field-problem.ts';
+import { formatProblems } from '../api/field-problem.ts';
 import { proxyConfigurationName } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { HubCertificatesResult } from '../rotation/hub-certificates.ts';
-import type { ObjectFailure } from '../runtime/failures.ts';
+import type { Failures } from '../runtime/failures.ts';
 import { portForwardRole } from './hub-rbac.ts';
 import type { AgentEntrypoint, AgentSigner, HubState } from './hub-state.ts';
 import type { HubPlan } from './plan-hub.ts';
 
 /**
- * What there is to start from; undefined while a CA cannot be read or stored: then all stays as it is.
+ * The state after a reconcile of a valid configuration. Undefined: a CA cannot be read or stored, so everything stays as it is.
  *
- * @param agentImage instead of the one that the configuration names
+ * @param agentImage overrides the image in the configuration
  */
-export function hubStateOf(
+export function followedHubState(
   configuration: ManagedProxyConfiguration,
   { entrypoint }: HubPlan,
   certificates: HubCertificatesResult,
@@ -37,25 +37,23 @@ export function hubStateOf(
     tunnel: 'pending' in entrypoint ? undefined : portForwardRole(configuration, entrypoint),
     caBundle,
   };
-  return { agentSigner, fleet };
+  return { agentSigner, fleet, blockedReason: undefined };
 }
 
-/** The same while the configuration is not followed: what was known before, with the certificates of now. */
-export function heldStateOf(
-  before: HubState | undefined,
+/** The state while the configuration has problems: the fleet before, with the newest certificates. */
+export function heldHubState(
+  before: HubState,
   certificates: HubCertificatesResult,
+  reason: string,
 ): HubState | undefined {
   const agentSigner = agentSignerOf(certificates);
   if (agentSigner === undefined) return undefined;
-  const fleet = before?.fleet;
-  const { caBundle = fleet?.caBundle } = certificates;
-  return {
-    agentSigner,
-    fleet: fleet && caBundle !== undefined ? { ...fleet, caBundle } : undefined,
-  };
+  const caBundle = certificates.caBundle ?? before.fleet?.caBundle;
+  const fleet = before.fleet && caBundle !== undefined ? { ...before.fleet, caBundle } : undefined;
+  return { agentSigner, fleet, blockedReason: fleet === undefined ? reason : undefined };
 }
 
-/** The CA that signs now: while the next is only distributed, nobody shall ask for a certificate of it. */
+/** The CA that signs now. No agent may ask for a certificate of the next CA before every broker trusts that CA. */
 function agentSignerOf({ agents }: HubCertificatesResult): AgentSigner | undefined {
   if (agents === undefined) return undefined;
   const { signing } = agents;
@@ -64,26 +62,26 @@ function agentSignerOf({ agents }: HubCertificatesResult): AgentSigner | undefin
 
 const subject = `ManagedProxyConfiguration ${proxyConfigurationName}`;
 
-/** What keeps clusters from having agents where there is no configuration. */
-export const noConfiguration = `${subject} is not there, and agents are made from it; create it, the chart has one`;
+/** Why clusters get no agents without a configuration. */
+export const noConfiguration = `${subject} does not exist, and agents are made from it; create it, the chart has one`;
 
-/** What keeps them from it where the hub's namespace cannot be read. */
-export const unreadHub = (why: string): string =>
-  `the hub's side of ${subject} cannot be read: ${why}`;
+/** Why clusters get no agents while the namespace of the hub cannot be read. */
+export const unreadHub = (reason: string): string =>
+  `the hub's side of ${subject} cannot be read: ${reason}`;
 
-/** What keeps them from it where one is there from which nothing can be made yet. */
-export function lackOf(
+/** Why clusters get no agents although a configuration exists. */
+export function blockedReasonOf(
   { problems, isDeleted }: ManagedProxyConfiguration,
-  failures: readonly ObjectFailure[],
+  failures: Failures,
 ): string {
-  if (problems.length > 0) return `${subject} is not valid: ${sayProblems(problems)}; correct it`;
-  if (isDeleted) return `${subject} is being deleted, and agents are made from it; create it anew`;
-  const sentences = failures.map(({ object, sentence }) => `${object}: ${sentence}`);
-  return `the hub's side of ${subject} cannot be made, see its conditions: ${sentences.join('; ')}`;
+  if (problems.length > 0)
+    return `${subject} is not valid: ${formatProblems(problems)}; correct it`;
+  if (isDeleted) return `${subject} is being deleted, and agents are made from it; create it again`;
+  return `the hub's side of ${subject} cannot be made, see its conditions: ${failures.toString()}`;
 }
 
 function agentEntrypoint(entrypoint: HubPlan['entrypoint']): AgentEntrypoint | Error {
   if ('pending' in entrypoint) return new Error(entrypoint.pending);
-  if (entrypoint.kind === 'PortForward') return { t: 'via-hub', viaHub: entrypoint.viaHub };
-  return { t: 'direct', host: entrypoint.host, port: entrypoint.port };
+  if (entrypoint.kind === 'PortForward') return { kind: 'via-hub', viaHub: entrypoint.viaHub };
+  return { kind: 'direct', host: entrypoint.host, port: entrypoint.port };
 }

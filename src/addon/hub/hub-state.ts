@@ -1,38 +1,39 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { OwnerReference } from '../../kube/client/kube-object.ts';
 import type { Authority } from '../rotation/authority.ts';
+import { Observable } from '../runtime/observable.ts';
 
-/** Who signs agents' certificates. */
+/** The CA that signs agents' certificates. */
 export interface AgentSigner {
   readonly authority: Authority;
-  /** Stands for it in the subjects of what it signs. */
+  /** Names the CA in the subjects of the certificates that it signs. */
   readonly organizationalUnit: string;
 }
 
-/** Where the agents of the fleet connect to, as the ManagedProxyConfiguration has it. */
+/** Where the agents of the fleet connect to. */
 export type AgentEntrypoint =
   /** A host that leads to the brokers. */
-  | { readonly t: 'direct'; readonly host: string; readonly port: number }
-  /** PortForward: through the hub's kube-apiserver. */
+  | { readonly kind: 'direct'; readonly host: string; readonly port: number }
+  /** PortForward: through the kube-apiserver of the hub. */
   | {
-      readonly t: 'via-hub';
+      readonly kind: 'via-hub';
       /** `NAMESPACE/SCHEME:SERVICE:PORTNAME`, as the agent's flag takes it. */
       readonly viaHub: string;
     };
 
-/** What the ManagedProxyConfiguration says about agents, with its defaults filled in. */
+/** The settings of agents in the ManagedProxyConfiguration. */
 export interface AgentSettings {
   readonly generation: number;
   readonly image: string;
   readonly replicas: number;
   /** Destinations besides the kube-apiserver, as the agent's `--allow` takes them. */
   readonly allow: readonly string[];
-  /** Settings of the agent, by the names of its flags without dashes. */
+  /** Options of the agent, by the names of its flags without dashes. */
   readonly flags: readonly { readonly name: string; readonly value: string }[];
   readonly imagePullSecrets: readonly string[];
 }
 
-/** The Role on the hub that lets agents through the kube-apiserver to the one port that takes them; it is made with the hub's objects. */
+/** The Role that lets agents through the hub's kube-apiserver to the port for agents. It is one of the hub's objects. */
 export interface TunnelRole {
   readonly namespace: string;
   readonly name: string;
@@ -40,70 +41,39 @@ export interface TunnelRole {
   readonly owner: OwnerReference;
 }
 
-/** What every cluster's side starts from. */
+/** What the hub provides for the agents of all clusters. */
 export interface FleetState {
   readonly hubNamespace: string;
   readonly proxy: AgentSettings;
+  /** An Error: there is no entrypoint yet. Its message says what is missing. */
   readonly entrypoint: AgentEntrypoint | Error;
-  /** Undefined: agents do not go through the kube-apiserver. */
+  /** Undefined: agents do not connect through the kube-apiserver. */
   readonly tunnel: TunnelRole | undefined;
-  /** PEM of what agents trust brokers by. */
+  /** PEM of the CAs by which agents trust brokers. */
   readonly caBundle: string;
 }
 
-/** What the hub's side has come to. */
+/** The result of the hub's reconcile, from which clusters and signing requests are reconciled. */
 export interface HubState {
-  readonly agentSigner: AgentSigner;
-  /** Undefined: the configuration has not been right since the start, so clusters stay as they are. */
+  /** Undefined: no CA signs. */
+  readonly agentSigner: AgentSigner | undefined;
+  /** Undefined: there has been no valid configuration since the start. Clusters stay as they are. */
   readonly fleet: FleetState | undefined;
+  /** Why there is no `fleet`, as a sentence with the next step. Undefined: there is a fleet, or the hub has not been read yet. */
+  readonly blockedReason: string | undefined;
 }
 
-/** The newest state, for whoever depends on it; undefined until the hub has been looked at once, or while there is no configuration. */
-export class HubStateCell {
-  readonly #listeners = new Set<() => void>();
-  #value: HubState | undefined;
-  #lack: string | undefined;
+const unread: HubState = { agentSigner: undefined, fleet: undefined, blockedReason: undefined };
 
-  get value(): HubState | undefined {
-    return this.#value;
-  }
-
-  /** Why there is no `fleet` to start from, as a sentence with the next step; undefined: there is one, or nobody has looked yet. */
-  get lack(): string | undefined {
-    return this.#lack;
-  }
-
-  /** @param lack why it has no `fleet`; undefined: it has one */
-  set(next: HubState, lack?: string): void {
-    this.#change(next, lack);
-  }
-
-  /** There is none any more, nor will there be until somebody has done what `lack` says. */
-  clear(lack: string): void {
-    this.#change(undefined, lack);
-  }
-
-  /** Tells the listeners, unless it says the same as before. */
-  #change(next: HubState | undefined, lack: string | undefined): void {
-    const isSame =
-      lack === this.#lack && isDeepStrictEqual(comparable(this.#value), comparable(next));
-    this.#value = next;
-    this.#lack = lack;
-    if (!isSame) for (const listener of this.#listeners) listener();
-  }
-
-  /** @returns takes the listener away; idempotent */
-  onChange(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
-  }
+/** The newest state of the hub. */
+export function observableHubState(): Observable<HubState> {
+  return new Observable(unread, (a, b) => isDeepStrictEqual(comparable(a), comparable(b)));
 }
 
-/** Keys are objects that never equal another; the certificate in PEM stands for its key. */
-function comparable(state: HubState | undefined): unknown {
-  if (state === undefined) return undefined;
-  const { agentSigner, fleet } = state;
+/** Key objects never equal each other, so the CA's certificate is compared instead. */
+function comparable({ agentSigner, fleet, blockedReason }: HubState): unknown {
   const { entrypoint } = fleet ?? {};
   const where = entrypoint instanceof Error ? entrypoint.message : entrypoint;
-  return { fleet: { ...fleet, entrypoint: where }, authority: agentSigner.authority.certPem };
+  const authority = agentSigner?.authority.certPem;
+  return { fleet: { ...fleet, entrypoint: where }, authority, blockedReason };
 }

@@ -1,19 +1,20 @@
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import {
   type Condition,
+  condition,
   type ConditionNow,
   kubeTime,
   parseConditions,
   withCondition,
   withoutCondition,
 } from '../api/condition.ts';
+import { formatProblems, type FieldProblem } from '../api/field-problem.ts';
 import { fields, integer } from '../api/fields.ts';
-import type { KubeObject } from '../../kube/client/kube-object.ts';
+import type { CertificateExpiries } from '../rotation/hub-certificates.ts';
+import { rotationConditions, type RotationsSeen } from '../rotation/rotation-status.ts';
+import { formatFailures, type ObjectFailure } from '../runtime/failures.ts';
 import { isRolledOut } from './broker-rollout.ts';
 import type { HubPlan } from './plan-hub.ts';
-import { rotationConditions, type RotationsSeen } from '../rotation/rotation-status.ts';
-import { sayProblems, type FieldProblem } from '../api/field-problem.ts';
-import type { CertificateExpiries } from '../rotation/hub-certificates.ts';
-import type { ObjectFailure } from '../runtime/failures.ts';
 
 /** `status` of a ManagedProxyConfiguration. */
 export interface ConfigurationStatus {
@@ -27,15 +28,16 @@ export interface HubStatusObserved {
   /** The live Deployment of the brokers. */
   readonly deployment: KubeObject | undefined;
   readonly expiries: CertificateExpiries;
-  /** What is undefined is said as before. */
+  /** The condition of an undefined rotation stays as it is. */
   readonly rotations: RotationsSeen;
   readonly failures: readonly ObjectFailure[];
   readonly nowMs: number;
 }
 
 /**
- * The status that is to be written; undefined where it says nothing new. Conditions of others are kept, and
- * lastTransitionTime moves with the status of its condition alone.
+ * The new status. Conditions of other programs are kept.
+ *
+ * @returns undefined when nothing changes
  */
 export function nextStatus(
   current: unknown,
@@ -55,7 +57,7 @@ export function nextStatus(
   return isSame ? undefined : { lastObservedGeneration: generation, conditions };
 }
 
-/** A condition, or the type of one that is not to be there. */
+/** A condition, or the type of a condition to remove. */
 type Wanted = ConditionNow | { readonly type: string };
 
 function conditionsNow({
@@ -70,7 +72,7 @@ function conditionsNow({
     signed('ProxyServerSecretSigned', expiries.proxyServer),
     signed('AgentServerSecretSigned', expiries.agentServer),
     signed('ProxyClientSecretSigned', expiries.proxyClient),
-    // Cluster Proxy's, of before an upgrade: nobody renews that certificate here.
+    // Cluster Proxy wrote it before an upgrade. The addon does not renew that certificate.
     { type: 'UserServerSecretSigned' },
     ...rotationConditions(rotations),
     valid(plan.problems),
@@ -80,56 +82,45 @@ function conditionsNow({
   ];
 }
 
-/** Upstream says so as soon as the Deployment exists; here its pods must serve. */
+/** Cluster Proxy sets this condition when the Deployment exists. Here its pods must serve. */
 function deployed(deployment: KubeObject | undefined, wanted: number): ConditionNow {
   const isDeployed = isRolledOut(deployment, wanted);
-  return {
-    type: 'ProxyServerDeployed',
-    status: isDeployed ? 'True' : 'False',
-    reason: isDeployed ? 'SuccessfullyDeployed' : 'NotYetDeployed',
-    message: `Replicas: ${integer(fields(deployment?.['status'])['replicas']) ?? 0}`,
-  };
+  const reason = isDeployed ? 'SuccessfullyDeployed' : 'NotYetDeployed';
+  const replicas = integer(fields(deployment?.['status'])['replicas']) ?? 0;
+  return condition('ProxyServerDeployed', isDeployed, reason, `Replicas: ${replicas}`);
 }
 
 function signed(type: string, expiryMs: number | undefined): ConditionNow {
-  if (expiryMs === undefined) return { type, status: 'False', reason: 'NotYetSigned', message: '' };
-  // Go's way to print a time: `2027-05-21 18:23:00 +0000 UTC`.
+  if (expiryMs === undefined) return condition(type, false, 'NotYetSigned', '');
+  // Go prints times like this: `2027-05-21 18:23:00 +0000 UTC`.
   const [day, time] = kubeTime(expiryMs).slice(0, -1).split('T');
-  const message = `Expiry:${day} ${time} +0000 UTC`;
-  return { type, status: 'True', reason: 'SuccessfullySigned', message };
+  return condition(type, true, 'SuccessfullySigned', `Expiry:${day} ${time} +0000 UTC`);
 }
 
 function valid(problems: readonly FieldProblem[]): ConditionNow {
-  const type = 'Valid';
   return problems.length === 0
-    ? { type, status: 'True', reason: 'Valid', message: 'Every field is understood' }
-    : { type, status: 'False', reason: 'Invalid', message: sayProblems(problems) };
+    ? condition('Valid', true, 'Valid', 'Every field is understood')
+    : condition('Valid', false, 'Invalid', formatProblems(problems));
 }
 
 function ignoredFields(ignored: readonly FieldProblem[]): ConditionNow {
-  const type = 'IgnoredFields';
   return ignored.length === 0
-    ? { type, status: 'False', reason: 'NoneIgnored', message: 'Every field has an effect' }
-    : { type, status: 'True', reason: 'FieldsIgnored', message: sayProblems(ignored) };
+    ? condition('IgnoredFields', false, 'NoneIgnored', 'Every field has an effect')
+    : condition('IgnoredFields', true, 'FieldsIgnored', formatProblems(ignored));
 }
 
 function entrypointReady(entrypoint: HubPlan['entrypoint']): ConditionNow {
   const type = 'EntrypointReady';
-  if ('pending' in entrypoint) {
-    return { type, status: 'False', reason: 'Pending', message: entrypoint.pending };
-  }
+  if ('pending' in entrypoint) return condition(type, false, 'Pending', entrypoint.pending);
   const message =
     entrypoint.kind === 'PortForward'
       ? `Agents connect through the kube-apiserver to ${entrypoint.viaHub}`
       : `Agents connect to ${entrypoint.url}`;
-  return { type, status: 'True', reason: entrypoint.kind, message };
+  return condition(type, true, entrypoint.kind, message);
 }
 
 function applied(failures: readonly ObjectFailure[]): ConditionNow {
-  const type = 'HubApplied';
-  if (failures.length === 0) {
-    return { type, status: 'True', reason: 'Applied', message: 'Every object is as it should be' };
-  }
-  const message = failures.map(({ object, sentence }) => `${object}: ${sentence}`).join('; ');
-  return { type, status: 'False', reason: 'ApplyFailed', message };
+  return failures.length === 0
+    ? condition('HubApplied', true, 'Applied', 'Every object is as it should be')
+    : condition('HubApplied', false, 'ApplyFailed', formatFailures(failures));
 }

@@ -1,8 +1,12 @@
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
-import { type Adoption, adoptions } from '../compat/take-ownership.ts';
+import type { FieldProblem } from '../api/field-problem.ts';
+import { hubLabel } from '../api/names.ts';
+import { findObject, findSame } from '../api/objects.ts';
+import { type OwnershipPatch, ownershipPatches } from '../compat/take-ownership.ts';
+import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { brokerDeployment } from './broker-deployment.ts';
 import { type BrokerRedis, brokerRedis } from './broker-redis.ts';
 import { enrolmentKeys } from './enrolment-keys.ts';
@@ -17,20 +21,16 @@ import { brokerAccounts, portForwardRoleName, portForwardRoleObject } from './hu
 import { agentIngress, entrypointService, loadBalancerService } from './hub-services.ts';
 import { replicaKeySecret } from './replica-key.ts';
 import { readTlsProfile, type TlsProfile } from './tls-profile.ts';
-import type { FieldProblem } from '../api/field-problem.ts';
-import { hubLabel } from '../api/names.ts';
-import { findObject, findSame } from '../api/objects.ts';
-import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
 
-/** What the addon manager was told at its start. */
+/** The options of the addon manager for the hub. */
 export interface HubSettings {
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
-  /** Of the brokers. */
+  /** Names of Secrets for the brokers' image. */
   readonly imagePullSecrets: readonly string[];
   readonly enableNetworkPolicies: boolean;
-  /** What NetworkPolicies let out to; empty: every TCP port. */
+  /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
   readonly apiServerPorts: readonly number[];
-  /** The Redis of configurations that name none. */
+  /** The Redis for a configuration without one. */
   readonly redis: RedisSpec | undefined;
 }
 
@@ -38,34 +38,34 @@ export interface HubObserved {
   readonly configuration: ManagedProxyConfiguration;
   readonly settings: HubSettings;
   /**
-   * Live objects of the kinds in `hubKinds`, with `apiVersion` and `kind` filled in: those of the hub's namespace and all without a
-   * namespace; more do no harm. Secrets: at least the replicas' key and those that `spec.proxyServer` names.
+   * Live objects of the kinds in `hubKinds`: those of the hub's namespace, and those without a namespace. Of Secrets, at least the key of
+   * the replicas and those that `spec.proxyServer` names.
    */
   readonly objects: readonly KubeObject[];
   /** The ConfigMap `ocm-tls-profile` of the addon manager's namespace. */
   readonly tlsProfile: KubeObject | undefined;
-  /** Random, at least 32 characters; used once in the life of the hub. */
+  /** A random text of at least 32 characters. It is used once in the life of the hub. */
   readonly freshReplicaKey: string;
 }
 
 export interface HubPlan {
-  /** To be given to server-side apply with force, in this order. */
+  /** For server-side apply with force, in this order. */
   readonly apply: readonly KubeObject[];
-  /** Live objects whose fields others own and we are to own; before `apply`. */
-  readonly adopt: readonly Adoption[];
-  /** To be deleted after `apply`; each is there now. */
+  /** Live objects with fields of other owners that the addon takes over before `apply`. */
+  readonly takeOwnership: readonly OwnershipPatch[];
+  /** Live objects to delete after `apply`. */
   readonly remove: readonly KubeRef[];
   readonly entrypoint: Entrypoint | PendingEntrypoint;
   /** Names of the certificates of proxy-server, agent-server and proxy-client. */
   readonly serverSans: readonly string[];
-  /** How many brokers are wanted; less than asked for where there is no Redis. */
+  /** The number of brokers. It is at most 1 without Redis. */
   readonly replicas: number;
-  /** The configuration's own, and those of what it names. */
+  /** Problems of the configuration and of the objects that it names. */
   readonly problems: readonly FieldProblem[];
   readonly ignored: readonly FieldProblem[];
 }
 
-/** What `reconcileHub` renders, and so what a controller watches and what it may delete; Secrets are never deleted. */
+/** The kinds of objects that `planHub` renders. The controller watches them and may delete them, except Secrets. */
 export const hubKinds = [
   { apiVersion: 'v1', kind: 'Namespace' },
   { apiVersion: 'v1', kind: 'ServiceAccount' },
@@ -82,10 +82,10 @@ export const hubKinds = [
 ] as const;
 
 /**
- * What the hub is to look like. A configuration with problems of its own changes nothing: what runs goes on as it is, and
- * `apply` and `remove` are empty. One that is being deleted leaves the rest to the garbage collector.
+ * Plans the objects of the hub. A configuration with problems changes nothing: `apply` and `remove` are empty, and running objects stay. When
+ * the configuration is being deleted, the garbage collector deletes the objects.
  */
-export function reconcileHub(observed: HubObserved): HubPlan {
+export function planHub(observed: HubObserved): HubPlan {
   const { configuration, settings, objects } = observed;
   const key = replicaKeySecret(configuration, objects, observed.freshReplicaKey);
   const redis = brokerRedis(configuration, {
@@ -110,7 +110,7 @@ export function reconcileHub(observed: HubObserved): HubPlan {
     ignored: [...configuration.ignored, ...ignored, ...aloneWithoutRedis(asked, replicas)],
   };
   if (configuration.problems.length > 0 || configuration.isDeleted) {
-    return { ...plan, apply: [], adopt: [], remove: [] };
+    return { ...plan, apply: [], takeOwnership: [], remove: [] };
   }
   const apply = hubObjects(observed, {
     redis,
@@ -122,7 +122,7 @@ export function reconcileHub(observed: HubObserved): HubPlan {
   return {
     ...plan,
     apply,
-    adopt: adoptions(apply, objects),
+    takeOwnership: ownershipPatches(apply, objects),
     remove: unwanted(observed, apply),
   };
 }
@@ -141,14 +141,14 @@ interface Parts {
   readonly profile: TlsProfile | undefined;
 }
 
-/** In the order in which they need each other. */
+/** The objects, in the order in which they depend on each other. */
 function hubObjects(
   { configuration, settings, objects: observed, tlsProfile }: HubObserved,
   { redis, enrolmentKeys, key, replicas, profile }: Parts,
 ): readonly KubeObject[] {
   const { namespace, entrypoint } = configuration.spec.proxyServer;
   const objects: KubeObject[] = [
-    // Whoever made it keeps it, as upstream: other things live there.
+    // The configuration does not own the namespace, because it may contain other objects. Cluster Proxy does the same.
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
     ...brokerAccounts(configuration),
     entrypointService(configuration),
@@ -161,7 +161,7 @@ function hubObjects(
   }
   if (redis !== undefined) objects.push(key);
   if (replicas > 1) objects.push(disruptionBudget(configuration));
-  // A profile that cannot be understood is not replaced by a weaker one: the Deployment stays as it is.
+  // A profile that is not valid is not replaced by a weaker one. The Deployment stays as it is.
   if (profile !== undefined) {
     objects.push(
       brokerDeployment(configuration, {
@@ -178,7 +178,7 @@ function hubObjects(
   return objects;
 }
 
-/** Ours that nobody wants any more, and what upstream let every cluster into the hub's pods by. */
+/** The addon's objects that are no longer wanted, and the Role by which Cluster Proxy let every cluster into the hub's pods. */
 function unwanted(
   { configuration, objects }: HubObserved,
   wanted: readonly KubeObject[],
@@ -192,9 +192,9 @@ function unwanted(
   const stale = objects.filter(
     (object) =>
       object.kind !== 'Secret' &&
-      // One that is not rendered now, for a bad TLS profile, is to go on.
+      // The Deployment is not rendered when the TLS profile is not valid. The brokers keep running.
       !(object.kind === 'Deployment' && object.metadata.namespace === namespace) &&
-      // Without bindings it allows nothing, and agents that have not heard of another entrypoint still come by theirs.
+      // Agents that do not know the new entrypoint yet still use their bindings to this Role. Without bindings it allows nothing.
       !isTunnelRole(object) &&
       isOurs(object) &&
       object.metadata.ownerReferences?.some(({ uid }) => uid === configuration.uid) === true &&

@@ -1,33 +1,22 @@
-import { textMap } from '../api/fields.ts';
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { hubSecrets } from '../api/names.ts';
-import { findObject } from '../api/objects.ts';
+import { secret } from '../api/objects.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
+import { readSecretKey } from './secret-key.ts';
 
-/** The Secret with the key that replicas know each other by: what there is stays, else `freshKey` is taken. */
+/** A shorter key is not from the addon, and could be guessed. */
+const minKeyLength = 32;
+
+/** The Secret with the key by which replicas recognize each other. An existing key is kept, otherwise the key is `freshKey`. */
 export function replicaKeySecret(
   configuration: ManagedProxyConfiguration,
   observed: readonly KubeObject[],
   freshKey: string,
 ): KubeObject & { readonly data: { readonly key: string } } {
-  const { namespace } = configuration.spec.proxyServer;
-  const found = findObject(observed, 'Secret', hubSecrets.replicaKey, namespace);
-  const key = textMap(found?.['data'])['key'];
-  return {
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: hubMeta(configuration, hubSecrets.replicaKey),
-    type: 'Opaque',
-    data: { key: isKey(key) ? key : Buffer.from(freshKey).toString('base64') },
-  };
-}
-
-/** Shorter ones were not made by us, and can be guessed. */
-const minKeyLength = 32;
-
-function isKey(base64: string | undefined): base64 is string {
-  return (
-    base64 !== undefined && Buffer.from(base64, 'base64').toString().trim().length >= minKeyLength
-  );
+  const ref = { name: hubSecrets.replicaKey, key: 'key' };
+  const found = readSecretKey(observed, configuration.spec.proxyServer.namespace, ref).value;
+  const isLong = found !== undefined && found.toString().trim().length >= minKeyLength;
+  const key = (isLong ? found : Buffer.from(freshKey)).toString('base64');
+  return { ...secret(hubMeta(configuration, ref.name), {}), data: { key } };
 }

@@ -1,28 +1,28 @@
 import { createHash } from 'node:crypto';
 import { isCipherSuite } from '../../base/tls/tls-policy.ts';
-import { textMap } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
+import { textMap } from '../api/fields.ts';
 
-/** TLS of the ports that the hub serves, in the names that Go and IANA use. */
+/** TLS settings of the ports on the hub, in the names of Go and IANA. */
 export interface TlsProfile {
   /** `VersionTLS10` to `VersionTLS13` */
   readonly minVersion: string;
-  /** Empty: the runtime's own choice. */
+  /** Empty: the default of the runtime. */
   readonly cipherSuites: readonly string[];
 }
 
 export const defaultTlsProfile: TlsProfile = { minVersion: 'VersionTLS12', cipherSuites: [] };
 
 export interface ReadTlsProfile {
-  /** Undefined where the ConfigMap cannot be understood: what runs is to stay as it is. */
+  /** Undefined: the ConfigMap is not valid, so the Deployment stays as it is. */
   readonly profile: TlsProfile | undefined;
   readonly problem: FieldProblem | undefined;
-  /** Suites that were skipped. */
+  /** Cipher suites that are unknown and skipped. */
   readonly ignored: readonly FieldProblem[];
 }
 
-/** Reads the ConfigMap; one that is not there is the default. */
+/** Reads the ConfigMap. Without one, the profile is the default. */
 export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfile {
   if (configMap === undefined) {
     return { profile: defaultTlsProfile, problem: undefined, ignored: [] };
@@ -60,7 +60,7 @@ export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfil
   };
 }
 
-/** What the Deployment carries in `proxy.open-cluster-management.io/tls-config-hash`, computed as upstream does. */
+/** The annotation `proxy.open-cluster-management.io/tls-config-hash` of the Deployment, as Cluster Proxy computes it. */
 export function tlsProfileHash({ minVersion, cipherSuites }: TlsProfile): string {
   const text = `${cipherSuites.join(',')}\0${minVersion}`;
   return createHash('sha256').update(text).digest('hex').slice(0, 16);

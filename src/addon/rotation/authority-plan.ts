@@ -1,6 +1,5 @@
 import type { Certificate } from '../../base/x509/index.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { type Authority, type AuthorityKind, makeAuthority } from './authority.ts';
 import {
   authoritySecret,
   type AuthorityState,
@@ -11,130 +10,131 @@ import {
   stageOf,
   timeIn,
 } from './authority-state.ts';
+import { type Authority, type AuthorityKind, makeAuthority } from './authority.ts';
 import { dayMs, hourMs, renewAt } from './lifetimes.ts';
 import { annotationOf, annotations, textIn } from './secret.ts';
 
-/** How long a stage lasts at least, in milliseconds, so that everybody has loaded what changed with it. */
+/** The minimum time of a stage, in milliseconds. In it every program loads the files that changed. */
 export interface RotationWaits {
   readonly distributeMs: number;
   readonly retireMs: number;
 }
 
 /**
- * Who asks for a rotation wants it done; one by age has years, and waits for those who keep copies of a bundle or a client's
- * certificate elsewhere.
+ * A requested rotation is fast. A rotation by age has years, and waits for people who keep copies of a bundle or of a client's certificate
+ * elsewhere.
  */
 export const defaultWaits: Readonly<Record<'requested' | 'age', RotationWaits>> = {
   requested: { distributeMs: 10 * 60_000, retireMs: hourMs },
   age: { distributeMs: 30 * dayMs, retireMs: 180 * dayMs },
 };
 
-/** The longest that a stage is held back for those who have not followed, beyond its own time, in milliseconds. */
-const maxHeldBackMs = dayMs;
+/** The longest time that a stage waits for laggards beyond its own time, in milliseconds. */
+const maxExtraWaitMs = dayMs;
 
-/** How soon to look again who has followed, in milliseconds. */
-const lookAgainMs = 60_000;
+/** The interval in which laggards are counted, in milliseconds. */
+const laggardsIntervalMs = 60_000;
 
-/** Names of the managed clusters that have not followed a stage, seen what signs and what is to be trusted in it. */
-export type ClustersBehind = (
+/** The names of managed clusters that have not followed a stage. The argument has the CA that signs and the bundle in that stage. */
+export type FindLaggards = (
   now: Readonly<Pick<AuthorityPlan, 'signing' | 'bundlePem'>>,
 ) => readonly string[];
 
-export interface AuthorityWish {
+export interface AuthoritySpec {
   readonly namespace: string;
   readonly name: string;
   readonly commonName: string;
   readonly kind: AuthorityKind;
   readonly now: Date;
   readonly waits: Readonly<Record<'requested' | 'age', RotationWaits>>;
-  /** A rotation stays where it is, and none is begun: those who would have to follow cannot be told. */
-  readonly standsStill: boolean;
-  /** Who is asked for in which stage: it goes on while there is one, for a day at most. Not called in other stages. */
-  readonly behind: Partial<Record<RotationStage, ClustersBehind>>;
+  /** No rotation begins or continues, because clusters cannot learn of it. */
+  readonly paused: boolean;
+  /** The clusters for which each stage waits, for a day at most. */
+  readonly laggards: Partial<Record<RotationStage, FindLaggards>>;
 }
 
 export interface ObservedAuthority {
-  /** The Secret with the CA, asked for and not from a cache: one that is only not known yet would be replaced. */
+  /** The Secret with the CA, from the API server. A cache may not have it yet, and then the CA would be replaced. */
   readonly signer: KubeObject | undefined;
   /** The Secret with the bundle that others trust, under `ca.crt`. */
   readonly bundle: KubeObject | undefined;
-  /** What it has signed, as far as it is known here. */
+  /** The certificates that the CA has signed, as far as they are on the hub. */
   readonly leaves: readonly Certificate[];
 }
 
 export interface AuthorityPlan {
   readonly stage: RotationStage;
-  /** Undefined: no stage lasts, or it stands still. */
+  /** Undefined: the stage is `steady`, or the rotation is paused. */
   readonly wait: RotationWait | undefined;
-  /** Clusters for which the stage before has been held back for a day, and which it did not wait for any longer. */
-  readonly leftBehind: readonly string[];
-  /** Signs from now on. */
+  /** Clusters for which the previous stage waited for a day, and which it then left behind. */
+  readonly skippedLaggards: readonly string[];
+  /** The CA that signs. */
   readonly signing: Authority;
-  /** PEM of all that is to be trusted, the signing one first. */
+  /** PEM of all trusted CAs, the signing one first. */
   readonly bundlePem: string;
-  /** Since when the bundle holds that. */
+  /** The time since which the bundle has been like this. */
   readonly trustedSince: Date;
-  /** What the Secret with the CA shall be. */
+  /** The Secret with the CA, for server-side apply. */
   readonly secret: KubeObject;
   readonly lookAgainAt: Date;
 }
 
-/** How long the stage that lasts will last. */
+/** The end of the current stage. */
 export interface RotationWait {
-  /** When its own time is over. */
+  /** The end of its own time. */
   readonly until: Date;
-  /** When it ends though clusters are behind. */
+  /** When the stage ends even if laggards are left. */
   readonly atLatest: Date;
   /** Names of clusters. */
-  readonly behind: readonly string[];
+  readonly laggards: readonly string[];
 }
 
 /**
- * Where the rotation of a CA stands, and one step further where it is time. All that it knows is in the two Secrets, so whoever
- * was interrupted goes on where he was; the waiting counts from when the bundle was really there.
+ * Plans the rotation of a CA, and moves it to the next stage when it is time. Its whole state is in the two Secrets, so a new process
+ * continues where another was interrupted. The waiting time counts from when the bundle was stored.
  *
- * @throws X509Error the CA's Secret is there and cannot be read: replacing it would cut everybody off, so a person decides
+ * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a person must decide.
  */
 export async function planAuthority(
   observed: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityPlan> {
-  const read = await readState(observed, wish);
-  const begun = wish.standsStill ? read : await begin(read, observed, wish);
-  const state = wish.standsStill ? read : await advance(begun, observed, wish);
-  const bundlePem = bundleOf(state, wish.now);
-  const trustedSince = sinceWhen(observed.bundle, bundlePem) ?? wish.now;
-  const wait = waitFor(state, trustedSince, wish);
+  const read = await readState(observed, spec);
+  const begun = spec.paused ? read : await begin(read, observed, spec);
+  const state = spec.paused ? read : await advance(begun, observed, spec);
+  const bundlePem = bundleOf(state, spec.now);
+  const trustedSince = sinceWhen(observed.bundle, bundlePem) ?? spec.now;
+  const wait = waitFor(state, trustedSince, spec);
   return {
     stage: stageOf(state),
     wait,
-    leftBehind: stageOf(state) === stageOf(begun) ? [] : clustersBehind(begun, wish),
+    skippedLaggards: stageOf(state) === stageOf(begun) ? [] : laggardsOf(begun, spec),
     signing: state.signing,
     bundlePem,
     trustedSince,
-    secret: authoritySecret(state, wish, observed.signer),
-    lookAgainAt: lookAgainAt(state, wait, wish),
+    secret: authoritySecret(state, spec, observed.signer),
+    lookAgainAt: lookAgainAt(state, wait, spec),
   };
 }
 
 async function readState(
   observed: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   const { signer } = observed;
-  if (signer === undefined) return await recover(observed, wish);
+  if (signer === undefined) return await recover(observed, spec);
   const state = await readAuthorityState(signer);
-  return state.signing.certificate.notAfter > wish.now ? state : await recover(observed, wish);
+  return state.signing.certificate.notAfter > spec.now ? state : await recover(observed, spec);
 }
 
-/** Without a CA there must be a new one at once. What the bundle trusts stays trusted: certificates of the lost CA are in use. */
+/** Makes a new CA at once when there is none. The CAs in the bundle stay trusted, because certificates of the lost CA are in use. */
 async function recover(
   { bundle, signer }: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   const previous = readBundle(textIn(bundle, 'ca.crt'));
   return {
-    signing: await makeAuthority(nameOfNext(wish, previous.length === 0), wish.kind, wish.now),
+    signing: await makeAuthority(nameOfNext(spec, previous.length === 0), spec.kind, spec.now),
     next: undefined,
     previous,
     reason: previous.length === 0 ? undefined : 'recovery',
@@ -143,80 +143,80 @@ async function recover(
   };
 }
 
-/** Begins a rotation where one is due and none is under way. */
+/** Begins a rotation that is due, unless one is under way. */
 async function begin(
   state: AuthorityState,
   { signer }: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   if (stageOf(state) !== 'steady') return state;
   const asked = annotationOf(signer, annotations.rotateCa);
-  // One that was begun and whose next CA was lost since is begun again.
+  // A requested rotation begins again when its next CA was lost.
   const isAsked =
     (asked !== undefined && asked !== state.rotatedFor) || state.reason === 'requested';
-  if (!isAsked && wish.now < renewAt(state.signing.certificate)) return state;
+  if (!isAsked && spec.now < renewAt(state.signing.certificate)) return state;
   return {
     ...state,
-    next: await makeAuthority(nameOfNext(wish, false), wish.kind, wish.now),
+    next: await makeAuthority(nameOfNext(spec, false), spec.kind, spec.now),
     reason: isAsked ? 'requested' : 'age',
     rotatedFor: asked ?? state.rotatedFor,
   };
 }
 
-/** One step, where the stage has lasted long enough. */
+/** Moves to the next stage when the current one has lasted long enough. */
 async function advance(
   state: AuthorityState,
   observed: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   const stage = stageOf(state);
   if (stage === 'steady') return state;
-  if (stage === 'retiring') return await retire(state, observed, wish);
-  const since = sinceWhen(observed.bundle, bundleOf(state, wish.now));
-  if (!isOver([since], state, wish)) return state;
+  if (stage === 'retiring') return await retire(state, observed, spec);
+  const since = sinceWhen(observed.bundle, bundleOf(state, spec.now));
+  if (!isOver([since], state, spec)) return state;
   const previous = [state.signing.certificate, ...state.previous];
   return { ...state, signing: state.next!, next: undefined, previous };
 }
 
-/** The CA before goes when nothing of it has been shown for long enough, and its successor has been trusted as long. */
+/** Removes the previous CA when its certificates have been unused, and the new CA trusted, for long enough. */
 async function retire(
   state: AuthorityState,
   { bundle, leaves }: ObservedAuthority,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): Promise<AuthorityState> {
   const { certificate } = state.signing;
   const areReissued = await Promise.all(leaves.map((leaf) => leaf.isIssuedBy(certificate)));
   if (areReissued.includes(false)) return { ...state, reissuedSince: undefined };
-  const reissuedSince = state.reissuedSince ?? wish.now;
-  const trustedSince = sinceWhen(bundle, bundleOf(state, wish.now));
-  if (!isOver([trustedSince, reissuedSince], state, wish)) return { ...state, reissuedSince };
+  const reissuedSince = state.reissuedSince ?? spec.now;
+  const trustedSince = sinceWhen(bundle, bundleOf(state, spec.now));
+  if (!isOver([trustedSince, reissuedSince], state, spec)) return { ...state, reissuedSince };
   return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
 }
 
-/** Whether the stage has lasted long enough since each of these moments; undefined: it has not begun. */
+/** Whether the stage has lasted long enough since each of these times. Undefined: the time is not known. */
 function isOver(
   since: readonly (Date | undefined)[],
   state: AuthorityState,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): boolean {
-  const heldBackMs = clustersBehind(state, wish).length > 0 ? maxHeldBackMs : 0;
-  const neededMs = ownTimeMs(state, wish) + heldBackMs;
+  const heldBackMs = laggardsOf(state, spec).length > 0 ? maxExtraWaitMs : 0;
+  const neededMs = ownTimeMs(state, spec) + heldBackMs;
   return since.every(
-    (moment) => moment !== undefined && wish.now.getTime() - moment.getTime() >= neededMs,
+    (moment) => moment !== undefined && spec.now.getTime() - moment.getTime() >= neededMs,
   );
 }
 
-function clustersBehind(state: AuthorityState, { behind, now }: AuthorityWish): readonly string[] {
+function laggardsOf(state: AuthorityState, { laggards, now }: AuthoritySpec): readonly string[] {
   const { signing } = state;
-  return behind[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
+  return laggards[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
 }
 
-function ownTimeMs(state: AuthorityState, { waits }: AuthorityWish): number {
+function ownTimeMs(state: AuthorityState, { waits }: AuthoritySpec): number {
   const { distributeMs, retireMs } = waits[state.reason === 'age' ? 'age' : 'requested'];
   return stageOf(state) === 'distributing' ? distributeMs : retireMs;
 }
 
-/** Since when the bundle that is there holds `pem`; undefined where it does not, or nobody knows. */
+/** The time since which the stored bundle has been `pem`. Undefined: it is another bundle, or the time is not known. */
 function sinceWhen(bundle: KubeObject | undefined, pem: string): Date | undefined {
   if (textIn(bundle, 'ca.crt') !== pem) return undefined;
   return timeIn(bundle, annotations.trustedSince);
@@ -225,31 +225,31 @@ function sinceWhen(bundle: KubeObject | undefined, pem: string): Date | undefine
 function waitFor(
   state: AuthorityState,
   trustedSince: Date,
-  wish: AuthorityWish,
+  spec: AuthoritySpec,
 ): RotationWait | undefined {
-  if (stageOf(state) === 'steady' || wish.standsStill) return undefined;
+  if (stageOf(state) === 'steady' || spec.paused) return undefined;
   const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
-  const untilMs = fromMs + ownTimeMs(state, wish);
+  const untilMs = fromMs + ownTimeMs(state, spec);
   return {
     until: new Date(untilMs),
-    atLatest: new Date(untilMs + maxHeldBackMs),
-    behind: clustersBehind(state, wish),
+    atLatest: new Date(untilMs + maxExtraWaitMs),
+    laggards: laggardsOf(state, spec),
   };
 }
 
 function lookAgainAt(
   state: AuthorityState,
   wait: RotationWait | undefined,
-  { now, standsStill }: AuthorityWish,
+  { now, paused }: AuthoritySpec,
 ): Date {
-  if (standsStill) return new Date(now.getTime() + hourMs);
+  if (paused) return new Date(now.getTime() + hourMs);
   if (wait === undefined) return renewAt(state.signing.certificate);
-  const soonMs = now.getTime() + lookAgainMs;
-  // Whoever is behind now may have followed by then.
-  return new Date(wait.behind.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
+  const soonMs = now.getTime() + laggardsIntervalMs;
+  // The laggards may have followed by then.
+  return new Date(wait.laggards.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
 }
 
-/** Programs look for the issuer of a certificate by name first: two CAs of one name in a bundle would lead some astray. */
-function nameOfNext({ commonName, now }: AuthorityWish, isFirst: boolean): string {
+/** Each CA has its own name, because programs find the issuer of a certificate by name first. */
+function nameOfNext({ commonName, now }: AuthoritySpec, isFirst: boolean): string {
   return isFirst ? commonName : `${commonName}@${Math.floor(now.getTime() / 1000)}`;
 }

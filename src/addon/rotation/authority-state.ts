@@ -1,25 +1,26 @@
+import { secret } from '../api/objects.ts';
 import { type Certificate, parseCertificates, X509Error } from '../../base/x509/index.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { type Authority, readAuthority } from './authority.ts';
-import { annotationOf, annotations, makeSecret, textIn } from './secret.ts';
+import { annotationOf, annotations, textIn } from './secret.ts';
 
 /**
- * How far the rotation of a CA is. `distributing`: the next one is trusted and signs nothing yet. `retiring`: it signs, and the
- * one before is still trusted. Who is one stage behind with either bundle or certificate is never refused.
+ * The stage of a CA's rotation. `distributing`: the next CA is trusted and signs nothing yet. `retiring`: the new CA signs, and the previous
+ * one is still trusted. A program whose bundle or certificate is one stage old is never refused.
  */
 export type RotationStage = 'steady' | 'distributing' | 'retiring';
 
-/** Why a rotation was begun. `recovery`: the CA's Secret was lost, and what it had signed is still around. */
+/** Why a rotation began. `recovery`: the Secret of the CA was lost, and certificates of that CA are still in use. */
 export type RotationReason = 'requested' | 'age' | 'recovery';
 
-/** What the Secret of a CA holds. */
+/** The content of a CA's Secret. */
 export interface AuthorityState {
   readonly signing: Authority;
   readonly next: Authority | undefined;
   readonly previous: readonly Certificate[];
   readonly reason: RotationReason | undefined;
   readonly rotatedFor: string | undefined;
-  /** Since when all leaves are of the signing CA. */
+  /** The time since which all leaf certificates are from the signing CA. */
   readonly reissuedSince: Date | undefined;
 }
 
@@ -40,14 +41,14 @@ export async function readAuthorityState(signer: KubeObject): Promise<AuthorityS
   };
 }
 
-/** The Secret that holds `state`, for server-side apply. @param observed the one that is there */
+/** The Secret with `state`, for server-side apply. @param observed the live Secret */
 export function authoritySecret(
   state: AuthorityState,
   { name, namespace }: { readonly name: string; readonly namespace: string },
   observed: KubeObject | undefined,
 ): KubeObject {
   const { signing, next, previous, reason, rotatedFor, reissuedSince } = state;
-  const stands = {
+  const stateAnnotations = {
     ...(rotatedFor === undefined ? {} : { [annotations.rotatedFor]: rotatedFor }),
     ...(reason === undefined ? {} : { [annotations.rotationReason]: reason }),
     ...(reissuedSince === undefined
@@ -64,14 +65,14 @@ export function authoritySecret(
   const metadata = {
     name,
     namespace,
-    // What was decided holds for what was seen, and for nothing newer.
+    // The API server refuses the write when the Secret has changed since it was read.
     ...(resourceVersion === undefined ? {} : { resourceVersion }),
-    annotations: stands,
+    annotations: stateAnnotations,
   };
-  return makeSecret(metadata, texts, observed);
+  return secret(metadata, texts, observed?.['type']);
 }
 
-/** PEM of all that is to be trusted. The same certificates in the same order give the same text: it tells whether the bundle is what it shall be. */
+/** PEM of all trusted CAs. The same CAs give the same text, so texts of bundles can be compared. */
 export function bundleOf({ signing, next, previous }: AuthorityState, now: Date): string {
   const others = [...(next === undefined ? [] : [next.certificate]), ...previous];
   const valid = others.filter(
@@ -80,7 +81,7 @@ export function bundleOf({ signing, next, previous }: AuthorityState, now: Date)
   return [signing.certificate, ...valid].map(({ pem }) => pem).join('');
 }
 
-/** Certificates in PEM; none where there is nothing that can be read. */
+/** The certificates in `pem`. Empty when it cannot be read. */
 export function readBundle(pem: string | undefined): readonly Certificate[] {
   try {
     return pem === undefined ? [] : parseCertificates(pem);
@@ -95,7 +96,7 @@ export function timeIn(secret: KubeObject | undefined, annotation: string): Date
   return Number.isNaN(time.getTime()) ? undefined : time;
 }
 
-/** One that cannot be read is as if it were not there: it has signed nothing, so another is made. */
+/** A next CA that cannot be read counts as missing. It has signed nothing, so another one is made. */
 async function readNext(signer: KubeObject): Promise<Authority | undefined> {
   try {
     return await readAuthority(textIn(signer, 'next.crt'), textIn(signer, 'next.key'));

@@ -15,7 +15,7 @@ import { clockSkewMs, dayMs } from './lifetimes.ts';
 /** A CA that can sign. */
 export interface Authority {
   readonly certificate: Certificate;
-  /** As it stands in its Secret, to the byte: others hash it. */
+  /** The exact bytes in the Secret, because other programs hash them. */
   readonly certPem: string;
   readonly keyPem: string;
   readonly key: CryptoKey;
@@ -23,7 +23,7 @@ export interface Authority {
 
 const authorityLifetimeMs = 3652 * dayMs;
 
-/** RSA (2048 bits) where programs of others must be able to sign with it after us, else ECDSA. */
+/** `rsa` (2048 bits) for a CA with which Cluster Proxy must be able to sign after a rollback. */
 export type AuthorityKind = 'rsa' | 'ecdsa';
 
 export async function makeAuthority(
@@ -48,9 +48,9 @@ export async function makeAuthority(
 }
 
 /**
- * Reads a CA: PEM of any of the usual kinds (PKCS#8, PKCS#1, SEC 1).
+ * Reads a CA in PEM. The key may be PKCS#8, PKCS#1 or SEC 1.
  *
- * @throws X509Error what is wrong with it; never with the key in it
+ * @throws X509Error the CA cannot be used. The message never contains the key.
  */
 export async function readAuthority(
   certPem: string | undefined,
@@ -72,13 +72,13 @@ export async function readPrivateKey(pem: string): Promise<CryptoKey> {
   try {
     pkcs8 = createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' });
   } catch {
-    // Without the cause: parsers quote what they choke on, and this is a key.
+    // There is no `cause`, because parsers quote their input, and this input is a key.
     throw new X509Error('its key is no private key (PEM)');
   }
   return await importSigningKey(pkcs8);
 }
 
-/** @throws X509Error the key is not that of the certificate */
+/** @throws X509Error the key belongs to another certificate */
 export async function checkPair(certificate: Certificate, key: CryptoKey): Promise<void> {
   const own = Buffer.from(certificate.publicKeyDer);
   if (!own.equals(await publicKeyDerOf(key))) {

@@ -1,58 +1,52 @@
-import type { Logger } from '../../base/log/logger.ts';
-import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { find } from '../../kube/client/kube-ref.ts';
+import { isHubObject } from '../compat/name-conflict.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { hubMeta } from '../configuration/owned-metadata.ts';
+import type { ControllerContext } from '../runtime/controller-context.ts';
+import type { Failures } from '../runtime/failures.ts';
 import type { AuthorityPlan } from './authority-plan.ts';
 import { hubNames } from './hub-names.ts';
 import { leafIn } from './leaf-plan.ts';
 import {
   type CertificatesPlan,
   defaultSecretNames,
-  type FleetBehind,
+  type RotationLaggards,
   type ObservedCertificates,
   planCertificates,
   type SecretNames,
 } from './plan-certificates.ts';
+import { noRotations, type RotationsSeen, formatClusters } from './rotation-status.ts';
 import { textIn } from './secret.ts';
-import type { Applier } from '../runtime/applier.ts';
-import { noRotations, type RotationsSeen, sayClusters } from './rotation-status.ts';
-import type { Failures } from '../runtime/failures.ts';
-import { isOfTheHub } from '../compat/name-conflict.ts';
-import { hubMeta } from '../configuration/owned-metadata.ts';
 
-export interface HubCertificatesOptions {
-  readonly api: KubeApi;
-  readonly applier: Applier;
+export interface HubCertificatesOptions extends ControllerContext {
   readonly signerNamespace: string;
   readonly signerSecretName: string;
-  readonly wallClock: () => Date;
-  readonly behind: FleetBehind;
-  readonly log: Logger;
+  readonly laggards: RotationLaggards;
 }
 
-/** When the leaf in each Secret ends, in milliseconds since 1970; undefined where there is none that can be read. */
+/** When the certificate in each Secret expires, in milliseconds since 1970. Undefined: there is none that can be read. */
 export interface CertificateExpiries {
   readonly proxyServer: number | undefined;
   readonly agentServer: number | undefined;
   readonly proxyClient: number | undefined;
 }
 
-/** What certificates are for. */
-export type CertificatesAim =
-  /** What the configuration says, with these names in the certificates. */
-  | { readonly t: 'follow'; readonly sans: readonly string[] }
+/** The basis of the certificates. */
+export type CertificatesMode =
+  /** The configuration is valid. `sans` are the names in the certificates. */
+  | { readonly kind: 'follow'; readonly sans: readonly string[] }
   /**
-   * What is there stays good: the configuration cannot be followed. `standsStill`: nothing is known that clusters could be told, so no
-   * rotation begins or goes on.
+   * The configuration has problems, so existing certificates are renewed with their names. `paused`: clusters cannot learn of changes, so no
+   * rotation begins or continues.
    */
-  | { readonly t: 'hold'; readonly standsStill: boolean };
+  | { readonly kind: 'hold'; readonly paused: boolean };
 
-/** What there is now: a plan that could not be stored is no more than a wish. */
+/** The stored certificates. A plan that could not be stored is left out. */
 export interface HubCertificatesResult {
-  /** The CA of agents' certificates; undefined: there is none that is stored, and trusted by brokers. */
+  /** The CA of agents' certificates. Undefined: no CA is stored and trusted by brokers. */
   readonly agents: AuthorityPlan | undefined;
-  /** PEM: what agents trust brokers by; undefined: nothing is there. */
+  /** PEM of the CAs by which agents trust brokers. Undefined: there are none. */
   readonly caBundle: string | undefined;
   readonly expiries: CertificateExpiries;
   readonly lookAgainAt: Date;
@@ -70,53 +64,51 @@ function secretNamesOf({ spec }: ManagedProxyConfiguration, signer: string): Sec
   };
 }
 
-/** Makes the Secrets what they shall be. All are asked for: what a cache does not know yet would be made a second time. */
+/** Reconciles the Secrets with certificates. They are read from the API server, because a cache may not have a new Secret yet. */
 export class HubCertificates {
   readonly #options: HubCertificatesOptions;
-  readonly #log: Logger;
   #rotations = noRotations;
 
   constructor(options: HubCertificatesOptions) {
     this.#options = options;
-    this.#log = options.log.child({ controller: 'hub' });
   }
 
-  /** As they were last seen. */
+  /** The rotations after the last reconcile. */
   get rotations(): RotationsSeen {
     return this.#rotations;
   }
 
-  /** @param failures takes what is in the way */
+  /** @param failures collects the problems of single Secrets */
   async reconcile(
     configuration: ManagedProxyConfiguration,
-    aim: CertificatesAim,
+    mode: CertificatesMode,
     failures: Failures,
     signal: AbortSignal,
   ): Promise<HubCertificatesResult> {
-    const { signerNamespace, signerSecretName, wallClock, behind } = this.#options;
+    const { signerNamespace, signerSecretName, wallClock, laggards } = this.#options;
     const { namespace } = configuration.spec.proxyServer;
     const secretNames = secretNamesOf(configuration, signerSecretName);
     const found = await this.#observe(configuration, signal);
-    const observed = aim.t === 'follow' ? found : withoutForeign(found);
+    const observed = mode.kind === 'follow' ? found : withoutForeign(found);
     const { labels, ownerReferences } = hubMeta(configuration, '');
     const plan = await planCertificates(observed, {
       now: wallClock(),
       signerNamespace,
       hubNamespace: namespace,
-      names: aim.t === 'follow' ? hubNames(aim.sans) : undefined,
-      standsStill: aim.t === 'hold' && aim.standsStill,
+      names: mode.kind === 'follow' ? hubNames(mode.sans) : undefined,
+      paused: mode.kind === 'hold' && mode.paused,
       secretNames,
       metadata: { ...(labels && { labels }), ...(ownerReferences && { ownerReferences }) },
-      behind,
+      laggards,
     });
     for (const { secret, sentence } of plan.problems) failures.add(`Secret ${secret}`, sentence);
     const stored = await this.#apply(plan, Object.values(observed), failures, signal);
-    if (stored.size === plan.secrets.length) this.#tell(plan, secretNames);
+    if (stored.size === plan.secrets.length) this.#logRotations(plan, secretNames);
     const isStored = (key: keyof SecretNames) => stored.has(secretNames[key]);
     const { konnectivity, agents, leaves, lookAgainAt } = plan;
     const seen = textIn(observed.serverCa, 'ca.crt');
     return {
-      // Who is told of a CA asks for a certificate of it, anew for each: one that is forgotten again must never be told.
+      // Klusterlets ask for a certificate of each CA that they learn of. So they must not learn of a CA that is not stored.
       agents: isStored('agentSigner') && isStored('agentCa') ? agents : undefined,
       caBundle: isStored('serverCa') ? konnectivity?.bundlePem : seen,
       expiries: await expiriesOf(leaves, found, isStored),
@@ -124,7 +116,7 @@ export class HubCertificates {
     };
   }
 
-  /** Until when the certificates are good that are there. */
+  /** When the existing certificates expire. */
   async expiries(
     configuration: ManagedProxyConfiguration,
     signal: AbortSignal,
@@ -132,24 +124,24 @@ export class HubCertificates {
     return await expiriesOf({}, await this.#observe(configuration, signal), () => false);
   }
 
-  /** Says in the log when a rotation has come a stage further, and whom it has left behind. */
-  #tell(plan: CertificatesPlan, names: SecretNames): void {
+  /** Logs each new stage of a rotation, and the clusters that it left behind. */
+  #logRotations(plan: CertificatesPlan, names: SecretNames): void {
     const { signerNamespace } = this.#options;
     const seen = (of: 'konnectivity' | 'agents', name: string) => {
       const authority = plan[of];
       if (authority === undefined) return undefined;
-      const { stage, wait, leftBehind } = authority;
+      const { stage, wait, skippedLaggards } = authority;
       const secret = `${signerNamespace}/${name}`;
-      const clusters = (behind: readonly string[]) =>
-        behind.length === 0 ? {} : { clusters: behind.length, names: sayClusters(behind) };
+      const clusters = (laggards: readonly string[]) =>
+        laggards.length === 0 ? {} : { clusters: laggards.length, names: formatClusters(laggards) };
       if (stage !== (this.#rotations[of]?.stage ?? 'steady')) {
         const atLatest = wait?.atLatest.toISOString();
-        const said = { secret, stage, atLatest, ...clusters(wait?.behind ?? []) };
-        this.#log.info('rotation of a CA has gone on', said);
+        const entered = { secret, stage, atLatest, ...clusters(wait?.laggards ?? []) };
+        this.#options.log.info('CA rotation entered the next stage', entered);
       }
-      if (leftBehind.length > 0) {
-        const said = { secret, stage, ...clusters(leftBehind) };
-        this.#log.warn('rotation of a CA does not wait for clusters any longer', said);
+      if (skippedLaggards.length > 0) {
+        const left = { secret, stage, ...clusters(skippedLaggards) };
+        this.#options.log.warn('CA rotation no longer waits for clusters', left);
       }
       return { secret, stage, wait };
     };
@@ -175,7 +167,7 @@ export class HubCertificates {
     return Object.fromEntries(await Promise.all(Object.entries(names).map(read)));
   }
 
-  /** In order, and not beyond the first that fails: nothing is shown before it is trusted. @returns the names of those that are stored */
+  /** Applies Secrets in order up to the first failure, so that no certificate is used before it is trusted. @returns the stored names */
   async #apply(
     { secrets }: CertificatesPlan,
     observed: readonly (KubeObject | undefined)[],
@@ -196,14 +188,14 @@ export class HubCertificates {
   }
 }
 
-/** A wrong configuration may name what is somebody else's. The CAs are not found through it. */
+/** Leaves out Secrets of other programs, which a wrong configuration can name. It does not name the CAs. */
 function withoutForeign(found: ObservedCertificates): ObservedCertificates {
   const { signer, agentSigner, ...others } = found;
-  const own = Object.entries(others).filter(([, secret]) => secret && isOfTheHub(secret));
+  const own = Object.entries(others).filter(([, secret]) => secret && isHubObject(secret));
   return { signer, agentSigner, ...Object.fromEntries(own) };
 }
 
-/** Until when the certificates are good: those that were planned and stored, else those that are there. */
+/** When the certificates expire: the planned ones that were stored, or else the existing ones. */
 async function expiriesOf(
   leaves: CertificatesPlan['leaves'],
   observed: ObservedCertificates,

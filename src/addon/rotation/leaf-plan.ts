@@ -15,7 +15,7 @@ import type { HubNames } from './hub-names.ts';
 import { clockSkewMs, leafLifetimeMs, renewAt } from './lifetimes.ts';
 import { textIn } from './secret.ts';
 
-/** Why a certificate is made anew. */
+/** Why a certificate is issued again. */
 export type ReissueReason =
   | 'missing'
   | 'unreadable'
@@ -25,7 +25,7 @@ export type ReissueReason =
   | 'other_names'
   | 'other_purpose';
 
-export interface LeafWish {
+export interface LeafSpec {
   readonly purpose: Purpose;
   readonly names: HubNames;
   readonly authority: Authority;
@@ -33,10 +33,10 @@ export interface LeafWish {
 }
 
 export interface LeafPlan {
-  /** Undefined: the certificate that is there stays. */
+  /** Undefined: the existing certificate stays. */
   readonly reissued: ReissueReason | undefined;
   readonly certificate: Certificate;
-  /** `tls.crt` (with the CA behind it) and `tls.key`. */
+  /** `tls.crt` (the certificate, then the CA) and `tls.key`. */
   readonly texts: Readonly<Record<'tls.crt' | 'tls.key', string>>;
   readonly lookAgainAt: Date;
 }
@@ -46,26 +46,26 @@ interface Leaf {
   readonly keyPem: string;
 }
 
-/** The certificate in a Secret, or a new one where that one is not what it should be. */
+/** Plans a leaf certificate: the one in the Secret, or a new one when that one does not match `spec`. */
 export async function planLeaf(
   observed: KubeObject | undefined,
-  wish: LeafWish,
+  spec: LeafSpec,
 ): Promise<LeafPlan> {
   const found = observed === undefined ? 'missing' : await readLeaf(observed);
-  const reissued = typeof found === 'string' ? found : await whyReissue(found.certificate, wish);
-  const leaf = typeof found === 'string' || reissued !== undefined ? await issue(wish) : found;
+  const reissued = typeof found === 'string' ? found : await reissueReason(found.certificate, spec);
+  const leaf = typeof found === 'string' || reissued !== undefined ? await issue(spec) : found;
   return {
     reissued,
     certificate: leaf.certificate,
     texts: {
-      'tls.crt': leaf.certificate.pem + wish.authority.certificate.pem,
+      'tls.crt': leaf.certificate.pem + spec.authority.certificate.pem,
       'tls.key': leaf.keyPem,
     },
     lookAgainAt: renewAt(leaf.certificate),
   };
 }
 
-/** The certificate that a Secret holds; undefined where it holds none that can be used. */
+/** The certificate in a Secret. Undefined: there is none, or it cannot be used. */
 export async function leafIn(observed: KubeObject | undefined): Promise<Certificate | undefined> {
   const found = observed === undefined ? 'missing' : await readLeaf(observed);
   return typeof found === 'string' ? undefined : found.certificate;
@@ -85,9 +85,9 @@ async function readLeaf(secret: KubeObject): Promise<Leaf | 'missing' | 'unreada
   }
 }
 
-async function whyReissue(
+async function reissueReason(
   certificate: Certificate,
-  { authority, names, purpose, now }: LeafWish,
+  { authority, names, purpose, now }: LeafSpec,
 ): Promise<ReissueReason | undefined> {
   if (certificate.notAfter <= now) return 'expired';
   if (now >= renewAt(certificate)) return 'aged';
@@ -107,7 +107,7 @@ function address(ip: string): string {
   return ip.includes(':') ? (URL.parse(`http://[${ip}]`)?.hostname ?? ip) : ip;
 }
 
-async function issue({ authority, names, purpose, now }: LeafWish): Promise<Leaf> {
+async function issue({ authority, names, purpose, now }: LeafSpec): Promise<Leaf> {
   const { privateKey } = await generateKeys('ecdsa');
   const endsAtMs = Math.min(
     now.getTime() + leafLifetimeMs,

@@ -1,16 +1,16 @@
 export const hourMs = 3_600_000;
 export const dayMs = 24 * hourMs;
 
-/** How long certificates of servers, clients and agents are valid, in milliseconds. */
+/** The lifetime of certificates of servers, clients and agents, in milliseconds. */
 export const leafLifetimeMs = 180 * dayMs;
 
-/** Certificates are valid from a little before they were made: clocks of clusters differ. In milliseconds. */
+/** Certificates are valid from this long before their signature, in milliseconds, because clocks of clusters differ. */
 export const clockSkewMs = 5 * 60_000;
 
-/** Which part of its lifetime a certificate is used for before the next one is made. */
+/** The part of its lifetime after which a certificate is renewed. */
 const usedPart = 0.8;
 
-/** When a certificate is to be made anew. */
+/** When a certificate must be renewed. */
 export function renewAt({
   notBefore,
   notAfter,
@@ -22,7 +22,7 @@ export function renewAt({
   return new Date(startMs + usedPart * (notAfter.getTime() - startMs));
 }
 
-/** The earliest of some moments. */
+/** The earliest of several times. */
 export function earliest(first: Date, ...others: readonly Date[]): Date {
   return others.reduce((at, other) => (other < at ? other : at), first);
 }

@@ -1,9 +1,10 @@
+import { secret } from '../api/objects.ts';
 import { type Certificate, type Purpose, X509Error } from '../../base/x509/index.ts';
 import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import {
   type AuthorityPlan,
-  type AuthorityWish,
-  type ClustersBehind,
+  type AuthoritySpec,
+  type FindLaggards,
   defaultWaits,
   type ObservedAuthority,
   planAuthority,
@@ -12,13 +13,13 @@ import {
 import type { HubNames } from './hub-names.ts';
 import { type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
 import { dayMs, earliest } from './lifetimes.ts';
-import { annotations, makeSecret } from './secret.ts';
+import { annotations } from './secret.ts';
 
 /** The Secrets as they are; undefined where there is none. Those of the CAs are asked for, not taken from a cache. */
 export interface ObservedCertificates {
   /** `cluster-proxy-signer`: signs what the hub's servers and konnectivity clients show. */
   readonly signer?: KubeObject | undefined;
-  /** `cluster-proxy-agent-signer`: signs what agents show, and nothing else. */
+  /** `cluster-proxy-agent-signer`, which signs the certificates of agents alone. */
   readonly agentSigner?: KubeObject | undefined;
   /** `proxy-server-ca` */
   readonly serverCa?: KubeObject | undefined;
@@ -29,32 +30,32 @@ export interface ObservedCertificates {
   readonly proxyClient?: KubeObject | undefined;
 }
 
-export interface CertificatesWish {
+export interface CertificatesSpec {
   readonly now: Date;
   readonly signerNamespace: string;
   readonly hubNamespace: string;
   /**
-   * Of the hub's servers and its client. Undefined: nobody can say at the moment. Then what is there is renewed with the names that it
-   * has, and nothing is made that is not there.
+   * The names of the hub's servers and its client. Undefined: they are not known, because the configuration has problems. Then existing
+   * certificates are renewed with their names, and no new ones are made.
    */
   readonly names: HubNames | undefined;
   /** Default: rotations go on and begin. True: they stay where they are, because nobody can tell the clusters. */
-  readonly standsStill?: boolean | undefined;
+  readonly paused?: boolean | undefined;
   /** Names of Secrets, where they are not the usual ones. */
   readonly secretNames?: Partial<SecretNames> | undefined;
   /** Goes onto the Secrets in the hub's namespace. Those of the CAs belong to nobody: they outlive an uninstall, as they always have. */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'> | undefined;
   readonly waits?: Readonly<Record<'requested' | 'age', RotationWaits>> | undefined;
-  /** Asked only while a rotation would wait for them. */
-  readonly behind?: FleetBehind | undefined;
+  /** Called only in stages that wait for clusters. */
+  readonly laggards?: RotationLaggards | undefined;
 }
 
-/** Names of the managed clusters that have not followed a rotation yet. */
-export interface FleetBehind {
-  /** Have not taken over the newest bundle of the konnectivity side. */
-  readonly bundle: ClustersBehind;
-  /** Their agents may not yet show a certificate of the agents' CA that signs now. */
-  readonly agentCertificate: ClustersBehind;
+/** The managed clusters that have not followed a rotation yet. */
+export interface RotationLaggards {
+  /** Clusters that have not applied the newest bundle for konnectivity. */
+  readonly bundle: FindLaggards;
+  /** Clusters whose agents may not use a certificate of the current agents' CA yet. */
+  readonly agentCertificate: FindLaggards;
 }
 
 export interface SecretNames {
@@ -84,79 +85,79 @@ const purposes = {
 } as const satisfies Record<string, Purpose>;
 type LeafName = keyof typeof purposes;
 
-/** What is in the way, for a condition. */
+/** A CA that cannot be used, for a condition. */
 export interface CertificateProblem {
   /** `namespace/name` of the Secret. */
   readonly secret: string;
-  /** Names the Secret, what is wrong with it and the next step. */
+  /** Names the Secret, the problem and the next step. */
   readonly sentence: string;
 }
 
 export interface CertificatesPlan {
   /**
-   * What the Secrets shall be, to be applied in this order and not beyond the first that fails: a CA is stored before anybody is
-   * told to trust it, and trusted before it has signed what is shown.
+   * The Secrets, to be applied in this order up to the first that fails. A CA is stored before it is in a bundle, and it is in the bundle
+   * before a certificate of it is used.
    */
   readonly secrets: readonly KubeObject[];
   readonly problems: readonly CertificateProblem[];
   readonly lookAgainAt: Date;
-  /** Undefined: it cannot be read, see `problems`. */
+  /** Undefined: the CA cannot be read, see `problems`. */
   readonly konnectivity: AuthorityPlan | undefined;
   readonly agents: AuthorityPlan | undefined;
-  /** Those that are planned: all where `konnectivity` is and the names are given. */
+  /** The planned leaf certificates: all of them when `konnectivity` and the names are known. */
   readonly leaves: Readonly<Partial<Record<LeafName, LeafPlan>>>;
 }
 
-/** How soon to look again at a Secret that a person has to mend, in milliseconds; a watch is usually earlier. */
-const mendedMs = 60_000;
+/** The interval in which a Secret that a person must correct is read again, in milliseconds. A watch is usually earlier. */
+const correctedMs = 60_000;
 
-/** What all certificates of the hub shall be, seen what they are. Deterministic but for the keys that it makes. */
+/** Plans all certificates of the hub from those that exist. Only the keys are random. */
 export async function planCertificates(
   observed: ObservedCertificates,
-  wish: CertificatesWish,
+  spec: CertificatesSpec,
 ): Promise<CertificatesPlan> {
-  const names = { ...defaultSecretNames, ...wish.secretNames };
+  const names = { ...defaultSecretNames, ...spec.secretNames };
   const problems: CertificateProblem[] = [];
   const plan = async (
-    of: Pick<AuthorityWish, 'name' | 'commonName' | 'kind' | 'behind' | 'standsStill'>,
+    of: Pick<AuthoritySpec, 'name' | 'commonName' | 'kind' | 'laggards' | 'paused'>,
     seen: ObservedAuthority,
   ): Promise<AuthorityPlan | undefined> => {
     const isThere = seen.signer !== undefined && seen.bundle !== undefined;
-    if (wish.names === undefined && !isThere) return undefined;
-    const { now, signerNamespace: namespace, waits = defaultWaits } = wish;
+    if (spec.names === undefined && !isThere) return undefined;
+    const { now, signerNamespace: namespace, waits = defaultWaits } = spec;
     try {
       return await planAuthority(seen, { ...of, namespace, now, waits });
     } catch (thrown) {
       if (!(thrown instanceof X509Error)) throw thrown;
       const secret = `${namespace}/${of.name}`;
-      const sentence = `the CA in Secret ${secret} cannot be used (${thrown.message}): put it back, or delete the Secret to have a new CA made`;
+      const sentence = `the CA in Secret ${secret} cannot be used (${thrown.message}): restore it, or delete the Secret to get a new CA`;
       problems.push({ secret, sentence });
       return undefined;
     }
   };
 
-  const { behind, standsStill = false } = wish;
+  const { laggards, paused = false } = spec;
   const agents = await plan(
     {
       name: names.agentSigner,
       commonName: 'open-cluster-management:cluster-proxy:agents',
       kind: 'ecdsa',
-      standsStill,
-      // Clusters show what this one signs; those who trust it are on the hub.
-      behind: behind === undefined ? {} : { retiring: behind.agentCertificate },
+      paused,
+      // Agents use certificates of this CA. The programs that trust it are on the hub.
+      laggards: laggards === undefined ? {} : { retiring: laggards.agentCertificate },
     },
     { signer: observed.agentSigner, bundle: observed.agentCa, leaves: [] },
   );
   const konnectivity = await plan(
     {
       name: names.signer,
-      // RSA, and the name: so that Cluster Proxy itself can go on with it, if somebody wants to go back.
+      // The name and RSA are those of Cluster Proxy, so that it can use the CA after a rollback.
       commonName: 'open-cluster-management:cluster-proxy',
       kind: 'rsa',
-      // Clusters hear of no bundle while it cannot be said who signs for their agents.
-      standsStill: standsStill || agents === undefined,
-      // Clusters trust what this one signs, and show nothing of it.
-      behind: behind === undefined ? {} : { distributing: behind.bundle },
+      // Clusters do not get a bundle while no CA signs for their agents.
+      paused: paused || agents === undefined,
+      // Agents trust certificates of this CA, and have none.
+      laggards: laggards === undefined ? {} : { distributing: laggards.bundle },
     },
     {
       signer: observed.signer,
@@ -165,7 +166,7 @@ export async function planCertificates(
     },
   );
   const leafPlans =
-    konnectivity === undefined ? {} : await planLeaves(observed, konnectivity, wish);
+    konnectivity === undefined ? {} : await planLeaves(observed, konnectivity, spec);
   const bundles = [
     { authority: konnectivity, name: names.serverCa, seen: observed.serverCa },
     { authority: agents, name: names.agentCa, seen: observed.agentCa },
@@ -173,22 +174,22 @@ export async function planCertificates(
   const secrets = [
     ...[konnectivity, agents].flatMap((authority) => authority?.secret ?? []),
     ...bundles.flatMap(({ authority, name, seen }) =>
-      authority === undefined ? [] : bundleSecret(authority, name, wish, seen),
+      authority === undefined ? [] : bundleSecret(authority, name, spec, seen),
     ),
     ...Object.entries(leafPlans).map(([leaf, { texts }]) => {
       const key = leaf as LeafName;
       const content = { ...texts, 'ca.crt': konnectivity!.bundlePem };
-      return makeSecret(hubMetadata(names[key], wish), content, observed[key]);
+      return secret(hubMetadata(names[key], spec), content, observed[key]?.['type']);
     }),
   ];
-  const mended = problems.map(() => new Date(wish.now.getTime() + mendedMs));
+  const corrected = problems.map(() => new Date(spec.now.getTime() + correctedMs));
   const authorities = [konnectivity, agents].flatMap((authority) => authority?.lookAgainAt ?? []);
   const certificates = Object.values(leafPlans).map(({ lookAgainAt }) => lookAgainAt);
-  const [first, ...others] = [...mended, ...authorities, ...certificates];
+  const [first, ...others] = [...corrected, ...authorities, ...certificates];
   return {
     secrets,
     problems,
-    lookAgainAt: earliest(first ?? new Date(wish.now.getTime() + dayMs), ...others),
+    lookAgainAt: earliest(first ?? new Date(spec.now.getTime() + dayMs), ...others),
     konnectivity,
     agents,
     leaves: leafPlans,
@@ -204,14 +205,14 @@ async function leavesIn(observed: ObservedCertificates): Promise<readonly Certif
 async function planLeaves(
   observed: ObservedCertificates,
   { signing }: AuthorityPlan,
-  { now, names }: CertificatesWish,
+  { now, names }: CertificatesSpec,
 ): Promise<Partial<Record<LeafName, LeafPlan>>> {
   const plans: Partial<Record<LeafName, LeafPlan>> = {};
   for (const [leaf, purpose] of Object.entries(purposes) as [LeafName, Purpose][]) {
     const wanted = names ?? (await leafIn(observed[leaf]))?.alternativeNames;
     if (wanted === undefined) continue;
-    const wish = { purpose, names: wanted, authority: signing, now };
-    plans[leaf] = await planLeaf(observed[leaf], wish);
+    const spec = { purpose, names: wanted, authority: signing, now };
+    plans[leaf] = await planLeaf(observed[leaf], spec);
   }
   return plans;
 }
@@ -219,14 +220,14 @@ async function planLeaves(
 function bundleSecret(
   { bundlePem, trustedSince }: AuthorityPlan,
   name: string,
-  wish: CertificatesWish,
+  spec: CertificatesSpec,
   seen: KubeObject | undefined,
 ): KubeObject {
   const since = { [annotations.trustedSince]: trustedSince.toISOString() };
-  const metadata = { ...hubMetadata(name, wish), annotations: since };
-  return makeSecret(metadata, { 'ca.crt': bundlePem }, seen);
+  const metadata = { ...hubMetadata(name, spec), annotations: since };
+  return secret(metadata, { 'ca.crt': bundlePem }, seen?.['type']);
 }
 
-function hubMetadata(name: string, { hubNamespace, metadata }: CertificatesWish): ObjectMeta {
+function hubMetadata(name: string, { hubNamespace, metadata }: CertificatesSpec): ObjectMeta {
   return { name, namespace: hubNamespace, ...metadata };
 }

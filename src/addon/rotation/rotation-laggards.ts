@@ -1,24 +1,24 @@
+import { agentSignerName } from '../../base/names/agent-subject.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
+import { organizationalUnitOf } from '../api/agent-identity.ts';
 import { findCondition, parseConditions } from '../api/condition.ts';
+import { agentEligibility } from '../api/eligibility.ts';
 import { fields } from '../api/fields.ts';
-import { parseManagedCluster } from '../api/managed-cluster.ts';
 import {
   type ManagedClusterAddOn,
   parseManagedClusterAddOn,
 } from '../api/managed-cluster-addon.ts';
-import { annotations } from '../api/names.ts';
-import type { FleetBehind } from './plan-certificates.ts';
-import { organizationalUnitOf } from '../api/agent-identity.ts';
-import { servedAgent } from '../api/eligibility.ts';
-import { byCluster, type Watches } from '../runtime/watches.ts';
-import { agentSignerName } from '../../base/names/agent-subject.ts';
+import { parseManagedCluster } from '../api/managed-cluster.ts';
 import { caBundleMark, isDeployWork } from '../api/manifest-work.ts';
+import { annotations } from '../api/names.ts';
+import { byCluster, type Watches } from '../runtime/watches.ts';
+import type { RotationLaggards } from './plan-certificates.ts';
 
-/** Who has not followed a rotation, seen the copies that `watches` keeps: of clusters whose agents are served, names in order. */
-export function fleetBehind(
+/** The clusters that have not followed a rotation, from cached objects. Only clusters with eligible agents count. Names are sorted. */
+export function rotationLaggards(
   watches: Pick<Watches, 'addOns' | 'clusters' | 'works'>,
   wallClock: () => Date,
-): FleetBehind {
+): RotationLaggards {
   const { addOns, clusters, works } = watches;
   const served = (isBehind: (addon: ManagedClusterAddOn) => boolean): readonly string[] =>
     addOns
@@ -27,7 +27,9 @@ export function fleetBehind(
       .filter((addon) => {
         const managed = clusters.get(addon.cluster);
         const cluster = managed && parseManagedCluster(managed);
-        return servedAgent(addon.cluster, cluster, addon).t === 'served' && isBehind(addon);
+        return (
+          agentEligibility(addon.cluster, cluster, addon).kind === 'eligible' && isBehind(addon)
+        );
       })
       .map(({ cluster }) => cluster)
       .toSorted();
@@ -43,12 +45,12 @@ export function fleetBehind(
     agentCertificate: ({ signing }) => {
       const unit = organizationalUnitOf(signing.certPem);
       const nowMs = wallClock().getTime();
-      return served((addon) => mayShowAnother(addon, unit, nowMs));
+      return served((addon) => mayUseOtherSigner(addon, unit, nowMs));
     },
   };
 }
 
-/** Whether a ManifestWork does not bring the bundle, or the cluster has not taken over the newest of it. */
+/** Whether a ManifestWork has another bundle, or the cluster has not applied its newest generation. */
 function isWorkBehind({ metadata, status }: KubeObject, mark: string): boolean {
   if (metadata.annotations?.[annotations.caBundle] !== mark) return true;
   const applied = findCondition(parseConditions(fields(status)['conditions']), 'Applied');
@@ -57,22 +59,22 @@ function isWorkBehind({ metadata, status }: KubeObject, mark: string): boolean {
 }
 
 /**
- * Whether the agent of a cluster may show a certificate of another CA than the one that `organizationalUnit` stands for. Also where it has
- * a token for the hub: its certificate for the broker it gets by a request all the same.
+ * Whether the agent of a cluster may still use a certificate of another CA than that of `organizationalUnit`. This applies to an agent with a
+ * token for the hub as well, because its certificate for the broker always comes from a request.
  */
-export function mayShowAnother(
+export function mayUseOtherSigner(
   { agentSigner, registrations }: ManagedClusterAddOn,
   organizationalUnit: string,
   nowMs: number,
 ): boolean {
-  // Nobody has told its klusterlet to ask for one yet.
+  // The klusterlet has not been told yet to request a certificate.
   if (!registrations.some(({ signer }) => signer === agentSignerName)) return false;
   if (agentSigner?.organizationalUnit !== organizationalUnit) return true;
-  return nowMs - agentSigner.sinceMs < deliveryMs;
+  return nowMs - agentSigner.sinceMs < certificateDeliveryMs;
 }
 
 /**
- * How long it may take from the signature until the agent shows the certificate, in milliseconds: the klusterlet fetches it, the
- * kubelet brings the Secret into the pod, and the agent reads it.
+ * The longest time from the signature until the agent uses the certificate, in milliseconds. The klusterlet fetches it, the kubelet updates
+ * the Secret in the pod, and the agent reads it.
  */
-export const deliveryMs = 10 * 60_000;
+export const certificateDeliveryMs = 10 * 60_000;

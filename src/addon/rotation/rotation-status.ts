@@ -1,13 +1,13 @@
-import { type ConditionNow, kubeTime } from '../api/condition.ts';
+import { condition, type ConditionNow, kubeTime } from '../api/condition.ts';
 import type { AuthorityPlan } from './authority-plan.ts';
 
-/** What can be seen of the rotation of a CA. */
+/** The rotation of a CA, for conditions and metrics. */
 export interface RotationSeen extends Pick<AuthorityPlan, 'stage' | 'wait'> {
   /** `namespace/name` of the Secret with the CA. */
   readonly secret: string;
 }
 
-/** The two CAs; undefined: not looked at, or it cannot be read. */
+/** The rotations of both CAs. Undefined: the CA was not read yet, or cannot be read. */
 export interface RotationsSeen {
   readonly konnectivity: RotationSeen | undefined;
   readonly agents: RotationSeen | undefined;
@@ -15,44 +15,49 @@ export interface RotationsSeen {
 
 export const noRotations: RotationsSeen = { konnectivity: undefined, agents: undefined };
 
-/** The conditions that say how far rotations are and whom they wait for. */
+/** The conditions for the stages of both rotations and the clusters that they wait for. */
 export function rotationConditions(rotations: RotationsSeen): readonly ConditionNow[] {
   const { konnectivity, agents } = rotations;
-  const told = 'without what is trusted now';
-  const signed = 'without a certificate of the new one in use';
+  const lacks = 'the newest CA bundle';
+  const lacksCertificate = 'a certificate of the new CA';
   return [
-    ...(konnectivity === undefined ? [] : [rotating('SignerRotating', konnectivity, told)]),
-    ...(agents === undefined ? [] : [rotating('AgentSignerRotating', agents, signed)]),
+    ...(konnectivity === undefined ? [] : [rotating('SignerRotating', konnectivity, lacks)]),
+    ...(agents === undefined ? [] : [rotating('AgentSignerRotating', agents, lacksCertificate)]),
   ];
 }
 
-/** The first three, and how many more there are. */
-export function sayClusters(names: readonly string[]): string {
-  const more = names.length - saidClusters;
-  const said = names.slice(0, saidClusters).join(', ');
-  return more > 0 ? `${said} and ${more} more` : said;
-}
-const saidClusters = 3;
+const maxNames = 3;
 
-function rotating(type: string, { secret, stage, wait }: RotationSeen, late: string): ConditionNow {
+/** The first three names, and the number of the others. */
+export function formatClusters(names: readonly string[]): string {
+  const more = names.length - maxNames;
+  const first = names.slice(0, maxNames).join(', ');
+  return more > 0 ? `${first} and ${more} more` : first;
+}
+
+function rotating(
+  type: string,
+  { secret, stage, wait }: RotationSeen,
+  lacks: string,
+): ConditionNow {
   if (stage === 'steady') {
     const message = `The CA in Secret ${secret} signs, and no other is trusted`;
-    return { type, status: 'False', reason: 'Steady', message };
+    return condition(type, false, 'Steady', message);
   }
-  const is =
-    stage === 'distributing'
-      ? `The next CA in Secret ${secret} is trusted and signs nothing yet`
-      : `The new CA in Secret ${secret} signs, and the one before is still trusted`;
-  const reason = stage === 'distributing' ? 'Distributing' : 'Retiring';
-  return { type, status: 'True', reason, message: `${is}; ${goesOn(wait, late)}` };
+  const isDistributing = stage === 'distributing';
+  const state = isDistributing
+    ? `The next CA in Secret ${secret} is trusted and signs nothing yet`
+    : `The new CA in Secret ${secret} signs, and the previous CA is still trusted`;
+  const reason = isDistributing ? 'Distributing' : 'Retiring';
+  return condition(type, true, reason, `${state}; ${nextStep(wait, lacks)}`);
 }
 
-function goesOn(wait: RotationSeen['wait'], late: string): string {
-  if (wait === undefined) return 'it stays so until Valid and HubApplied are True';
-  const { until, atLatest, behind } = wait;
-  const own = `it goes on at ${kubeTime(until.getTime())}`;
-  if (behind.length === 0) return own;
-  const count = behind.length === 1 ? '1 cluster' : `${behind.length} clusters`;
+function nextStep(wait: RotationSeen['wait'], lacks: string): string {
+  if (wait === undefined) return 'the rotation is paused until Valid and HubApplied are True';
+  const { until, atLatest, laggards } = wait;
+  const step = `the next stage begins at ${kubeTime(until.getTime())}`;
+  if (laggards.length === 0) return step;
+  const count = laggards.length === 1 ? '1 cluster' : `${laggards.length} clusters`;
   const latest = kubeTime(atLatest.getTime());
-  return `${own}, or until ${latest} waits for ${count} ${late}: ${sayClusters(behind)}`;
+  return `${step}, or at the latest at ${latest} while it waits for ${count} without ${lacks}: ${formatClusters(laggards)}`;
 }

@@ -1,23 +1,23 @@
-import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 
-/** The prefix of annotations that say how far a rotation is. */
+/** The prefix of annotations with the state of a rotation. */
 const annotationPrefix = 'proxy.open-cluster-management.io';
 
 /** Annotations of the Secrets with CAs and bundles. */
 export const annotations = {
-  /** Set by a person on a signer's Secret: each new value asks for one rotation of its CA. */
+  /** A person sets it on the Secret of a CA. Each new value requests one rotation. */
   rotateCa: `${annotationPrefix}/rotate-ca`,
-  /** The last value of `rotateCa` that a rotation was begun for. */
+  /** The last value of `rotateCa` for which a rotation began. */
   rotatedFor: `${annotationPrefix}/rotated-for`,
-  /** Why the rotation that is under way was begun. */
+  /** Why the current rotation began. */
   rotationReason: `${annotationPrefix}/ca-rotation-reason`,
-  /** Since when all that is shown is of the CA that signs (RFC 3339); while the one before retires. */
+  /** The time since which all certificates are from the signing CA (RFC 3339), while the previous CA retires. */
   reissuedSince: `${annotationPrefix}/reissued-since`,
-  /** Since when a bundle has held what it holds (RFC 3339). */
+  /** The time since which a bundle has been unchanged (RFC 3339). */
   trustedSince: `${annotationPrefix}/trusted-since`,
 } as const;
 
-/** What a Secret holds under `key`, as text; undefined where it holds nothing there. */
+/** The text under `key` in a Secret. Undefined: there is none. */
 export function textIn(secret: KubeObject | undefined, key: string): string | undefined {
   const data = secret?.['data'] as Readonly<Record<string, string>> | undefined;
   const base64 = data?.[key];
@@ -28,22 +28,4 @@ export function textIn(secret: KubeObject | undefined, key: string): string | un
 
 export function annotationOf(secret: KubeObject | undefined, name: string): string | undefined {
   return secret?.metadata.annotations?.[name];
-}
-
-/** What applies to make the Secret hold `texts`. The type of one that exists cannot change, so it keeps it. */
-export function makeSecret(
-  metadata: ObjectMeta,
-  texts: Readonly<Record<string, string>>,
-  observed: KubeObject | undefined,
-): KubeObject {
-  const type = observed?.['type'];
-  return {
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata,
-    type: typeof type === 'string' ? type : 'Opaque',
-    data: Object.fromEntries(
-      Object.entries(texts).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),
-    ),
-  };
 }

@@ -7,26 +7,26 @@ import { fingerprintOf } from './cached-object.ts';
 
 export type Applied =
   | 'written'
-  /** It is as it was after the last write of the same. */
+  /** The object is as it was after the last write. */
   | 'unchanged'
-  /** It was written just now, and the cache has not seen that: look again after `unseenMs`. */
+  /** The cache has not seen a recent write. The reconcile must run again after `unseenMs`. */
   | 'unseen';
 
-/** How long a cache may take to see a write, in milliseconds. */
+/** The time in which a cache should see a write, in milliseconds. */
 export const unseenMs = 2_000;
 
 interface LastWrite {
   readonly wanted: string;
   readonly result: string;
-  /** Undefined: there was none. */
+  /** Undefined: there was no object. */
   readonly versionBefore: string | undefined;
   readonly atMs: number;
 }
 
 /**
- * Applies objects, but not those that stand as they were after the last time. The server alone can tell whether an object is as it
- * shall be, as it fills in defaults and knows who owns what; so each is given to it once in the life of a process, and again when either
- * side has changed.
+ * Applies objects, except those that are unchanged since the last time. Only the API server can compare an object with the wanted one,
+ * because it fills in defaults and knows the managers of fields. So each object is applied once in the life of a process, and again when the
+ * wanted or the live object has changed.
  */
 export class Applier {
   readonly #api: KubeApi;
@@ -38,7 +38,7 @@ export class Applier {
     this.#clock = clock;
   }
 
-  /** @param live as a cache or the server has it; undefined: it is not there @throws KubeError as `apply` does */
+  /** @param live the object in a cache or on the server; undefined: there is none @throws KubeError */
   async apply(
     wanted: KubeObject,
     live: KubeObject | undefined,
@@ -60,7 +60,7 @@ export class Applier {
     return 'written';
   }
 
-  /** After it was deleted. */
+  /** Must be called after the object was deleted. */
   forget(object: Pick<KubeObject, 'kind' | 'metadata'>): void {
     this.#lastWrites.delete(memoryKey(object));
   }

@@ -3,14 +3,14 @@ import { fields, items } from '../api/fields.ts';
 import { annotations } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
 
-/** An object of which only as much is kept as is looked at; `fingerprint` stands for the rest. */
-export interface KeptObject extends KubeObject {
+/** A cached object with only the fields that are used. `fingerprint` identifies the rest. */
+export interface CachedObject extends KubeObject {
   readonly fingerprint: string;
 }
 
 /**
- * Stands for everything in an object but its status and the server's own bookkeeping: two that are equal have been edited by nobody in
- * between.
+ * Identifies the content of an object, without its status and the metadata that the API server maintains. Equal fingerprints mean that no
+ * program has edited the object in between.
  */
 export function fingerprintOf(object: KubeObject): string {
   if (isKept(object)) return object.fingerprint;
@@ -22,14 +22,14 @@ export function fingerprintOf(object: KubeObject): string {
   });
 }
 
-/** For objects of which we only ask whether they are there and as we left them: of thousands, each saves kilobytes. */
-export function keepFingerprint(object: KubeObject): KeptObject {
+/** Keeps metadata and fingerprint. That saves kilobytes for each of thousands of objects. */
+export function trimToFingerprint(object: KubeObject): CachedObject {
   const { apiVersion, kind, metadata } = object;
   return { apiVersion, kind, metadata: shortMeta(metadata), fingerprint: fingerprintOf(object) };
 }
 
-/** A ManifestWork without its manifests, and without what the work agent says of the values it was asked for. */
-export function keepManifestWork(object: KubeObject): KeptObject {
+/** Keeps a ManifestWork without its manifests and without the feedback values from the work agent. */
+export function trimManifestWork(object: KubeObject): CachedObject {
   const { conditions, resourceStatus } = fields(object['status']);
   const manifests = items(fields(resourceStatus)['manifests']).map(
     ({ resourceMeta, conditions }) => {
@@ -39,7 +39,7 @@ export function keepManifestWork(object: KubeObject): KeptObject {
   );
   const { generation, annotations: written = {} } = object.metadata;
   const mark = written[annotations.caBundle];
-  const kept = keepFingerprint(object);
+  const kept = trimToFingerprint(object);
   return {
     ...kept,
     metadata: {
@@ -51,8 +51,8 @@ export function keepManifestWork(object: KubeObject): KeptObject {
   };
 }
 
-/** What an agent depends on; the rest of a ManagedCluster changes often, and means nothing to us. */
-export function keepManagedCluster(object: KubeObject): KubeObject {
+/** Keeps the fields of a ManagedCluster that agents depend on. The others change often. */
+export function trimManagedCluster(object: KubeObject): KubeObject {
   const { apiVersion, kind, metadata, spec } = object;
   const { [lastApplied]: _, ...annotations } = metadata.annotations ?? {};
   const { hubAcceptsClient } = fields(spec);
@@ -64,10 +64,10 @@ export function keepManagedCluster(object: KubeObject): KubeObject {
   };
 }
 
-/** Repeats the whole object. */
+/** This annotation of kubectl repeats the whole object. */
 const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration';
 
-/** Whether what is kept of an object is the same in both. */
+/** Whether two cached objects are equal except for their resourceVersion. */
 export function isSameButVersion(a: KubeObject | undefined, b: KubeObject | undefined): boolean {
   return a !== undefined && b !== undefined && contentHash(plain(a)) === contentHash(plain(b));
 }
@@ -77,7 +77,7 @@ function plain({ metadata, ...rest }: KubeObject): object {
   return { ...rest, metadata: others };
 }
 
-function isKept(object: KubeObject): object is KeptObject {
+function isKept(object: KubeObject): object is CachedObject {
   return typeof object['fingerprint'] === 'string';
 }
 

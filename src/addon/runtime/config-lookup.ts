@@ -4,7 +4,7 @@ import { type ConfigLookup, type ConfigState, isSameKind } from '../api/config-r
 import { configKinds } from '../api/names.ts';
 import { specHash } from '../api/spec-hash.ts';
 
-/** Looks configurations up in caches. An object is hashed once, however many clusters refer to it. */
+/** Looks up configurations in caches. Each object is hashed once for all clusters. */
 export function configLookup(caches: {
   readonly configurations: Informer;
   readonly deploymentConfigs: Informer;

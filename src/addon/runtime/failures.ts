@@ -7,11 +7,11 @@ import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 export interface ObjectFailure {
   /** `Service hub/proxy-entrypoint` */
   readonly object: string;
-  /** What the API server said, and what to do. */
+  /** The answer of the API server, and the next step. */
   readonly sentence: string;
 }
 
-/** What the server says of one object, so that others may go on; anything else concerns all. */
+/** Errors that concern one object. The reconcile continues with the others. Any other error ends it. */
 const ofOneObject: ReadonlySet<string> = new Set([
   'not_found',
   'already_exists',
@@ -23,13 +23,22 @@ const ofOneObject: ReadonlySet<string> = new Set([
 const grantIt =
   "; grant that to the account of the addon manager, the chart's Roles hold what the chart's own names need";
 
-/** What was in the way of single objects while the rest went on. */
+/** The failures as one text. */
+export function formatFailures(failures: readonly ObjectFailure[]): string {
+  return failures.map(({ object, sentence }) => `${object}: ${sentence}`).join('; ');
+}
+
+/** The failures of single objects in one reconcile. */
 export class Failures {
   readonly #all: ObjectFailure[] = [];
   readonly #errors: unknown[] = [];
 
   get all(): readonly ObjectFailure[] {
     return this.#all;
+  }
+
+  get isEmpty(): boolean {
+    return this.#all.length === 0;
   }
 
   add(object: string, sentence: string, error?: unknown): void {
@@ -43,10 +52,10 @@ export class Failures {
   }
 
   /**
-   * Runs `write` for `object`, and keeps what the server refuses it for.
+   * Runs `write` for `object`, and collects an error that concerns this object alone.
    *
-   * @returns whether it was done
-   * @throws what does not concern that object alone
+   * @returns whether it succeeded
+   * @throws any other error
    */
   async attempt(object: KubeObject, write: () => Promise<unknown>): Promise<boolean> {
     try {
@@ -60,12 +69,12 @@ export class Failures {
     }
   }
 
-  /** All in one sentence. */
+  /** All failures in one sentence. */
   toString(): string {
-    return this.#all.map(({ object, sentence }) => `${object}: ${sentence}`).join('; ');
+    return formatFailures(this.#all);
   }
 
-  /** So that whoever called tries again. @throws AggregateError where there are any */
+  /** Makes the controller retry. @throws AggregateError when there are failures */
   throwIfAny(): void {
     if (this.#all.length > 0) throw new AggregateError(this.#errors, this.toString());
   }

@@ -9,21 +9,21 @@ import {
   addonName,
   apiGroups,
   configKinds,
-  labels,
-  proxyConfigurationName,
   configurationApiVersion,
   configurationKind,
+  labels,
+  proxyConfigurationName,
   tlsProfileName,
 } from '../api/names.ts';
-import { keepFingerprint, keepManagedCluster, keepManifestWork } from './cached-object.ts';
+import { trimToFingerprint, trimManagedCluster, trimManifestWork } from './cached-object.ts';
 
 export interface WatchesOptions {
   readonly api: KubeApi;
   readonly clock: Clock;
   readonly log: Logger;
-  /** The version of OCM's addon API that the hub serves: `v1alpha1`. */
+  /** The version of OCM's addon API on the hub, for example `v1alpha1`. */
   readonly addonVersion: string;
-  /** Where `ocm-tls-profile` is. */
+  /** The namespace of the ConfigMap `ocm-tls-profile`. */
   readonly namespace: string;
   readonly signerNamespace: string;
   /** The Secrets of the CAs. */
@@ -41,7 +41,7 @@ const labelledCluster = ({ metadata }: KubeObject): readonly string[] => {
   return name === undefined ? [] : [name];
 };
 
-/** Copies of everything on the hub that decides about agents, but for what is in the hub's own namespace (`HubNamespace`). */
+/** Cached copies of all objects that agents depend on, except those in the namespace of the brokers (`HubNamespace`). */
 export class Watches {
   readonly configurations: Informer;
   readonly tlsProfiles: Informer;
@@ -51,7 +51,7 @@ export class Watches {
   readonly clusters: Informer;
   readonly deploymentConfigs: Informer;
   readonly works: Informer;
-  /** Roles and RoleBindings of clusters' agents, by the kind. */
+  /** Roles and RoleBindings of agents, by kind. */
   readonly access: Readonly<Record<'Role' | 'RoleBinding', Informer>>;
   readonly requests: Informer;
   readonly all: readonly Informer[];
@@ -76,10 +76,10 @@ export class Watches {
     });
     this.tlsProfiles = watch('v1', 'ConfigMap', { namespace, ...named(tlsProfileName) });
     this.signers = signerSecrets.map((name) =>
-      // Whoever needs a key asks for it.
+      // Keys are not cached. A reconcile reads them from the API server.
       watch('v1', 'Secret', {
         namespace: signerNamespace,
-        keep: keepFingerprint,
+        keep: trimToFingerprint,
         ...named(name),
       }),
     );
@@ -89,18 +89,18 @@ export class Watches {
       indexers: { [byDeploymentConfig]: deploymentConfigsOf },
     });
     this.clusters = watch('cluster.open-cluster-management.io/v1', 'ManagedCluster', {
-      keep: keepManagedCluster,
+      keep: trimManagedCluster,
     });
     this.deploymentConfigs = watch(addon, 'AddOnDeploymentConfig', {});
     this.works = watch('work.open-cluster-management.io/v1', 'ManifestWork', {
       labelSelector: ofThisAddon,
-      keep: keepManifestWork,
+      keep: trimManifestWork,
       indexers: { [byCluster]: ({ metadata }) => [metadata.namespace ?? ''] },
     });
     const accessTo = (kind: 'Role' | 'RoleBinding') =>
       watch(`${apiGroups.rbac}/v1`, kind, {
         labelSelector: ofThisAddon,
-        keep: keepFingerprint,
+        keep: trimToFingerprint,
         indexers: { [byCluster]: labelledCluster },
       });
     this.access = { Role: accessTo('Role'), RoleBinding: accessTo('RoleBinding') };
@@ -111,13 +111,13 @@ export class Watches {
     this.all = all;
   }
 
-  /** Follows the server until `signal` aborts. */
+  /** Watches until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(this.all.map((informer) => informer.run(signal)));
   }
 }
 
-/** `namespace/name` of what an addon object refers to, by itself or as OCM has worked it out for it. */
+/** `namespace/name` of the configurations of an addon object, in its spec or selected by OCM in its status. */
 function deploymentConfigsOf({ spec, status }: KubeObject): readonly string[] {
   const own = items(fields(spec)['configs']).map(parseConfigReferent);
   const references = items(fields(status)['configReferences']);

@@ -3,7 +3,7 @@ import type { Logger } from '../../base/log/logger.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 
-/** While the broker cannot be reached it is tried again after this long, in milliseconds, whether somebody dials or not. */
+/** Delay between attempts while the broker cannot be reached, in milliseconds. Dials do not change it. */
 const retryMs = 2_000;
 
 export interface BrokerReachOptions {
@@ -14,8 +14,8 @@ export interface BrokerReachOptions {
 }
 
 /**
- * Whether a dialer can reach its broker, and is let in: what the last attempt showed, by a dial or by this itself. It tries once at
- * the start and then only while it fails.
+ * Whether a dialer reaches its broker and is accepted, as the last attempt showed: a dial, or an attempt of this class. It makes one
+ * attempt at the start, and further ones only while they fail.
  */
 export class BrokerReach implements Disposable {
   readonly #options: BrokerReachOptions;
@@ -29,15 +29,15 @@ export class BrokerReach implements Disposable {
     void this.#try();
   }
 
-  /** Why dials would fail, in a sentence; undefined: they would not. */
+  /** Why dials fail now, as a sentence; undefined: they do not. */
   get unready(): string | undefined {
     return this.#unready;
   }
 
-  /** How an attempt to connect has ended; undefined: with a link. */
+  /** Takes the result of an attempt to connect; undefined: a link. */
   settled(error: TunnelError | undefined): void {
     if (this.#stop.signal.aborted) return;
-    // A broker that asks for patience is there, and has let in whoever it asks.
+    // A broker that asks to come back later has accepted the credential.
     const isReached =
       error === undefined || error.code === 'overloaded' || error.code === 'no_agent';
     this.#timer?.cancel();

@@ -17,7 +17,7 @@ import type { SessionMetrics } from '../session-metrics.ts';
 export interface RemoteDialerOptions extends BrokerLinkOptions {
   readonly log: Logger;
   readonly metrics?: SessionMetrics;
-  /** Reads `caFile`, for who asks how that is (default: one of its own). */
+  /** Reads `caFile`. A caller that reports stale files passes its own (default: a new one). */
   readonly ca?: LastGoodCa;
   /** Makes the links (default: over WebSockets). */
   readonly connector?: LinkConnector<ServerRoute>;
@@ -25,13 +25,13 @@ export interface RemoteDialerOptions extends BrokerLinkOptions {
 
 const software = `culvert-bridge/${version}`;
 
-/** Asked for by a dialer that only wants to know whether it is let in, where it has no cluster of its own. */
+/** The cluster that a readiness check asks for, if the dialer has no cluster of its own. */
 const anyCluster = 'readiness';
 
 /**
  * Watches whether this dialer's broker can be reached; for readiness.
  *
- * @param cluster the one that is dialled, where there is only one
+ * @param cluster the cluster that is dialed, if there is only one
  */
 export function watchBroker(options: RemoteDialerOptions, cluster = anyCluster): BrokerReach {
   const { log } = options;
@@ -44,9 +44,9 @@ export function watchBroker(options: RemoteDialerOptions, cluster = anyCluster):
 }
 
 /**
- * A dialer whose broker is somewhere else: one WebSocket for each cluster that is dialled.
+ * A dialer whose broker is another process. It has one WebSocket for each cluster that is dialed.
  *
- * @param reach hears how attempts to connect end
+ * @param reach gets the results of attempts to connect
  */
 export function createRemoteDialer(
   options: RemoteDialerOptions,
@@ -60,7 +60,7 @@ export function createRemoteDialer(
       reach?.settled(undefined);
       return link;
     } catch (thrown) {
-      // Given up by us, which says nothing of the broker.
+      // An abort by this end says nothing about the broker.
       if (!signal.aborted) reach?.settled(TunnelError.from(thrown, 'link_lost'));
       throw thrown;
     }
@@ -114,12 +114,12 @@ async function connectToBroker(
   }
 }
 
-/** What is final is the broker's own word alone: a proxy or firewall on the way may say something else soon. */
+/** Only the broker's own answer is final. A proxy or firewall on the way may answer something else soon. */
 function codeOf(thrown: unknown): TunnelErrorCode {
   if (!(thrown instanceof ConnectError)) return 'link_lost';
   const { status, brokerCode } = thrown;
   if (status === 429 || status === 503) return 'overloaded';
   if (brokerCode === 'unauthorized' || brokerCode === 'forbidden') return brokerCode;
-  // A name that no cluster can have is one that no agent speaks for.
+  // No cluster can have this name, so no agent can be connected.
   return brokerCode !== undefined && status === 400 ? 'no_agent' : 'link_lost';
 }

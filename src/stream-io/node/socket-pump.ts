@@ -9,8 +9,8 @@ import { SocketWriter } from './socket-writer.ts';
 const lingerMs = 60_000;
 
 /**
- * How much of what the socket brings is still read, and dropped, after the other end of the stream asked for no more: a peer that
- * is done shows its end within it. In bytes.
+ * How many bytes of the socket are still read, and dropped, after the other end of the stream asked for no more. A peer that has
+ * finished shows its end within them.
  */
 const readAfterStopBytes = 64 * 1024;
 
@@ -57,7 +57,6 @@ export class SocketPump implements StreamHandler {
     this.socket = socket;
     this.#clock = clock;
     this.#writer = new SocketWriter(socket, (bytes) => this.#stream?.consumed(bytes));
-    socket.on('close', () => this.#closeTimer?.cancel());
     socket.on('end', () => this.#stream?.fin());
     socket.on('finish', () => this.#closeSoon());
     socket.on('error', (error) => this.#stream?.reset(toTunnelError(error)));
@@ -74,9 +73,7 @@ export class SocketPump implements StreamHandler {
     const onRead = (bytes: Uint8Array): boolean => this.#onRead(bytes);
     let isWanted = true;
     // A peer that speaks first may do so before this.
-    for (let early = readFrom(socket); early !== null; early = readFrom(socket)) {
-      isWanted = onRead(early);
-    }
+    while (socket.readableLength > 0) isWanted = onRead(socket.read() as Buffer);
     if (!useStaticReads(socket, onRead)) {
       socket.on('data', (bytes: Buffer) => void (onRead(bytes) || socket.pause()));
     }
@@ -95,7 +92,7 @@ export class SocketPump implements StreamHandler {
     this.socket.resume();
   }
 
-  /** The semantics of close(2): what the other end wrote is delivered, the socket is read no more, and what still comes gets RST. */
+  /** Works like close(2): the other end's bytes are delivered, the socket is read no more, and further bytes of the peer get a RST. */
   onStop(): void {
     this.#isStopped = true;
     // A paused socket does not show its end.
@@ -119,8 +116,11 @@ export class SocketPump implements StreamHandler {
   #closeSoon(): void {
     const { socket } = this;
     if (!this.#isStopped || !socket.writableFinished || socket.destroyed) return;
+    if (this.#closeTimer !== undefined) return;
     const delayMs = closeDelayMs(socket.bytesWritten);
-    this.#closeTimer ??= this.#clock.setTimer(delayMs, () => socket.destroy());
+    const timer = this.#clock.setTimer(delayMs, () => socket.destroy());
+    this.#closeTimer = timer;
+    socket.on('close', () => timer.cancel());
   }
 
   /** True: read on. */
@@ -131,10 +131,6 @@ export class SocketPump implements StreamHandler {
     }
     return this.#stream!.write(bytes);
   }
-}
-
-function readFrom(socket: Socket): Buffer | null {
-  return socket.read() as Buffer | null;
 }
 
 function socketError(cause: Error): TunnelError {

@@ -37,7 +37,7 @@ export class StreamDuplex extends Duplex implements StreamHandler {
 
   constructor() {
     super({ allowHalfOpen: true });
-    // A user who waits for something else sees the failure there.
+    // A user who does not wait for `opened` sees the failure as an 'error'.
     this.#opened.promise.catch(() => {});
   }
 

@@ -23,8 +23,8 @@ function patch(status: Fields, parts: Partial<AddOnStatusInput> = {}, object: Ad
     registrations: agentRegistrations('cluster1', 'signer-1'),
     installNamespace: 'agents',
     findConfig: () => undefined,
-    access: { t: 'applied' },
-    manifests: { t: 'waiting' },
+    access: { kind: 'applied' },
+    manifests: { kind: 'waiting' },
     nowMs,
     ...parts,
   });
@@ -122,8 +122,8 @@ describe('addOnStatusPatch', () => {
   });
 
   it.each([
-    [{ t: 'pending', message: 'wait' }, 'False', 'PermissionConfigPending', 'wait'],
-    [{ t: 'failed', message: 'no' }, 'False', 'SetPermissionFailed', 'no'],
+    [{ kind: 'pending', message: 'wait' }, 'False', 'PermissionConfigPending', 'wait'],
+    [{ kind: 'failed', message: 'no' }, 'False', 'SetPermissionFailed', 'no'],
   ] as const)('reports rights as %j', (access, status, reason, message) => {
     const next = patched(settled, patch(settled, { access }));
     expect(conditionOf(next, 'RegistrationApplied')).toMatchObject({ status, reason, message });
@@ -184,7 +184,7 @@ describe('addOnStatusPatch and configurations', () => {
 describe('addOnStatusPatch and manifests', () => {
   const applied = [condition('Applied', 'True')];
   const stored = (works: ReturnType<typeof work>[], notices: string[] = []) =>
-    ({ t: 'stored', works, notices }) as const;
+    ({ kind: 'stored', works, notices }) as const;
   const says = (manifests: AddOnStatusInput['manifests'], before: object[] = []) => {
     const conditions = [...(settled.conditions as object[]), ...before];
     const status = { ...settled, conditions };
@@ -229,7 +229,7 @@ describe('addOnStatusPatch and manifests', () => {
   });
 
   it('that cannot be rendered are reported with the sentence', () => {
-    expect(says({ t: 'failed', message: 'replicas="x" is not a whole number' })).toMatchObject({
+    expect(says({ kind: 'failed', message: 'replicas="x" is not a whole number' })).toMatchObject({
       status: 'False',
       reason: 'ManifestWorkApplyFailed',
       message: 'replicas="x" is not a whole number',
@@ -244,8 +244,8 @@ describe('addOnStatusPatch and manifests', () => {
   });
 
   it('are not spoken of while they wait', () => {
-    expect(says({ t: 'waiting' })).toBeUndefined();
+    expect(says({ kind: 'waiting' })).toBeUndefined();
     const before = condition('ManifestApplied', 'False');
-    expect(says({ t: 'waiting' }, [before])).toEqual(before);
+    expect(says({ kind: 'waiting' }, [before])).toEqual(before);
   });
 });

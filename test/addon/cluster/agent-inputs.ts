@@ -26,7 +26,7 @@ export function agentInput(parts: Partial<AgentInput> = {}): AgentInput {
         configReferences: [deploymentConfigReference, proxyConfigurationReference],
       },
     }),
-    deploymentConfig: { t: 'none' },
+    deploymentConfig: { kind: 'none' },
     proxy: {
       generation: 3,
       image: 'quay.io/open-cluster-management/cluster-proxy:v1',
@@ -35,7 +35,7 @@ export function agentInput(parts: Partial<AgentInput> = {}): AgentInput {
       flags: [],
       imagePullSecrets: [],
     },
-    entrypoint: { t: 'direct', host: 'proxy.example.com', port: 443 },
+    entrypoint: { kind: 'direct', host: 'proxy.example.com', port: 443 },
     caBundle: '-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n',
     defaultInstallNamespace: installNamespace,
     leadsToApiserver: true,
@@ -53,7 +53,7 @@ export function configuredInput(spec: object, parts: Partial<AgentInput> = {}): 
     metadata: { name: 'deploy', namespace: 'config' },
     spec,
   });
-  return agentInput({ deploymentConfig: { t: 'found', config }, ...parts });
+  return agentInput({ deploymentConfig: { kind: 'found', config }, ...parts });
 }
 
 export function variables(values: Readonly<Record<string, string>>) {
@@ -64,13 +64,13 @@ export function variables(values: Readonly<Record<string, string>>) {
 /** @throws Error with the sentences where it cannot be rendered */
 export function rendered(input: AgentInput) {
   const result = renderAgent(input);
-  if (result.t !== 'rendered') throw new Error(`${result.t}: ${result.message}`);
+  if (result.kind !== 'rendered') throw new Error(`${result.kind}: ${result.message}`);
   return result;
 }
 
 export function problemsOf(input: AgentInput): string {
   const result = renderAgent(input);
-  if (result.t !== 'failed') throw new Error(`${result.t}, although something is wrong`);
+  if (result.kind !== 'failed') throw new Error(`${result.kind}, although something is wrong`);
   return result.message;
 }
 

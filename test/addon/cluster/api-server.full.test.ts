@@ -18,8 +18,8 @@ import {
 } from '../../../testkit/ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../../testkit/ground/kubernetes/programs.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
-import { agentInput, configuredInput, manifestsOf, rendered } from './agent-inputs.ts';
 import { condition, nowMs } from '../api/ocm-objects.ts';
+import { agentInput, configuredInput, manifestsOf, rendered } from './agent-inputs.ts';
 
 const programs = await findPrograms(apiServerPrograms);
 
@@ -67,7 +67,7 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
   ) => {
     const { addon, cluster } = await observed(name);
     const known = hubSubject(addon);
-    if (known.t !== 'known') throw new Error(known.message);
+    if (known.kind !== 'known') throw new Error(known.message);
     return hubAccess(cluster, addon, known.subject, tunnel);
   };
 
@@ -217,8 +217,8 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
           generation: config.metadata.generation ?? 0,
           specHash: specHash(config),
         }),
-        access: { t: 'applied' },
-        manifests: { t: 'failed', message: 'why' },
+        access: { kind: 'applied' },
+        manifests: { kind: 'failed', message: 'why' },
         nowMs,
       });
     const patch = await next();

@@ -44,9 +44,9 @@ describe('the install namespace', () => {
   it('is not guessed where the configuration is missing', () => {
     expect(namespaceFor(referring)).toBeUndefined();
     expect(findDeploymentConfig(referring, () => undefined)).toEqual({
-      t: 'missing',
+      kind: 'missing',
       message:
-        'ManagedClusterAddOn cluster1/cluster-proxy refers to AddOnDeploymentConfig config/deploy, which does not exist; create it or take the reference away',
+        'ManagedClusterAddOn cluster1/cluster-proxy refers to AddOnDeploymentConfig config/deploy, which does not exist; create it or remove the reference',
     });
   });
 });

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { managedCluster } from '../api/ocm-objects.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 import {
   agentInput,
@@ -11,7 +12,6 @@ import {
   trusted,
   variables,
 } from './agent-inputs.ts';
-import { managedCluster } from '../api/ocm-objects.ts';
 
 describe('customizedVariables', () => {
   it('set the replicas, and nothing else changes them', () => {
@@ -271,7 +271,7 @@ describe('proxyConfig', () => {
     ca = await readFile(certificates.server.ca, 'utf8');
   });
   const own = agentInput().caBundle;
-  const viaHub = { t: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' } as const;
+  const viaHub = { kind: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' } as const;
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const proxied = (proxyConfig: object) => configuredInput({ proxyConfig });
   const names = (input: ReturnType<typeof proxied>) =>
@@ -373,7 +373,7 @@ describe('the NetworkPolicy of the agent', () => {
   const dns = [53, 53, 5353, 5353];
 
   it('lets the agent to names, kube-apiservers and its entrypoint, and the kubelet to its probes', () => {
-    const entrypoint = { t: 'direct', host: 'a', port: 8091 } as const;
+    const entrypoint = { kind: 'direct', host: 'a', port: 8091 } as const;
     expect(policyPorts(agentInput({ entrypoint }))).toEqual([dns, [6443, 8091]]);
     const policy = manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy');
     expect(policy['spec']).toMatchObject({

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { refOf } from '../../../src/kube/client/kube-ref.ts';
-import { hubAccess, hubAccessRefs } from '../../../src/addon/cluster/hub-access.ts';
-import { planHubAccess } from '../../../src/addon/cluster/plan-hub-access.ts';
+import { hubAccess, hubAccessRefs, planHubAccess } from '../../../src/addon/cluster/hub-access.ts';
 import { hubSubject } from '../../../src/addon/cluster/registrations.ts';
 import { addOn, managedCluster } from '../api/ocm-objects.ts';
 
@@ -16,7 +15,7 @@ const tunnel = { namespace: 'hub', name: 'cluster-proxy-addon-agent:portforward'
 function accessOf(cluster: string, withTunnel = true) {
   const addon = addOn({ cluster });
   const known = hubSubject(addon);
-  if (known.t !== 'known') throw new Error(known.message);
+  if (known.kind !== 'known') throw new Error(known.message);
   const managed = managedCluster({ name: cluster });
   return hubAccess(managed, addon, known.subject, withTunnel ? tunnel : undefined);
 }
@@ -99,7 +98,11 @@ describe('planHubAccess', () => {
   const all = hubAccessRefs('cluster1', 'hub');
 
   it('gives what the agent of an accepted cluster needs', () => {
-    expect(plan()).toEqual({ apply: accessOf('cluster1'), remove: [], outcome: { t: 'applied' } });
+    expect(plan()).toEqual({
+      apply: accessOf('cluster1'),
+      remove: [],
+      outcome: { kind: 'applied' },
+    });
   });
 
   it('takes the way in away with the entrypoint', () => {
@@ -113,7 +116,7 @@ describe('planHubAccess', () => {
       apply: [],
       remove: all,
       outcome: {
-        t: 'pending',
+        kind: 'pending',
         message: expect.stringContaining('does not accept ManagedCluster cluster1'),
       },
     });
@@ -121,11 +124,19 @@ describe('planHubAccess', () => {
 
   it('takes everything away where the status names somebody else', () => {
     const { apply, remove, outcome } = plan(token('system:admin'));
-    expect({ apply, remove, t: outcome.t }).toEqual({ apply: [], remove: all, t: 'failed' });
+    expect({ apply, remove, kind: outcome.kind }).toEqual({
+      apply: [],
+      remove: all,
+      kind: 'failed',
+    });
   });
 
   it('waits for a klusterlet that has not named the user', () => {
     const { apply, remove, outcome } = plan(token(''));
-    expect({ apply, remove, t: outcome.t }).toEqual({ apply: [], remove: [], t: 'pending' });
+    expect({ apply, remove, kind: outcome.kind }).toEqual({
+      apply: [],
+      remove: [],
+      kind: 'pending',
+    });
   });
 });

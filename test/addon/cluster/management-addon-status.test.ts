@@ -37,7 +37,7 @@ describe('clusterManagementAddOn', () => {
       unfollowed: expect.stringContaining('ManagedProxyConfiguration cluster-proxy'),
     });
     expect(managementAddOnProblems(undefined)).toEqual({
-      unconfigured: expect.stringContaining('is not there'),
+      unconfigured: expect.stringContaining('does not exist'),
     });
   });
 });

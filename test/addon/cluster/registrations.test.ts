@@ -149,14 +149,14 @@ describe('hubSubject', () => {
 
   it.each(['csr', undefined])('is the group of the cluster alone with the driver %s', (driver) => {
     expect(hubSubject(addon(driver, 'mallory'))).toEqual({
-      t: 'known',
+      kind: 'known',
       subject: { kind: 'Group', apiGroup, name: group },
     });
   });
 
   it("is the cluster's ServiceAccount with tokens", () => {
     expect(hubSubject(addon('token', serviceAccount))).toEqual({
-      t: 'known',
+      kind: 'known',
       subject: { kind: 'User', apiGroup, name: serviceAccount },
     });
   });
@@ -165,7 +165,7 @@ describe('hubSubject', () => {
     'waits for the klusterlet at %j',
     (user) => {
       const subject = hubSubject(addon('token', user));
-      expect(subject.t).toBe('pending');
+      expect(subject.kind).toBe('pending');
     },
   );
 
@@ -176,7 +176,7 @@ describe('hubSubject', () => {
   ])('gives nothing to %s', (user) => {
     const subject = hubSubject(addon('token', user));
     expect(subject).toMatchObject({
-      t: 'foreign',
+      kind: 'foreign',
       message: expect.stringContaining(`ManagedClusterAddOn 7up/cluster-proxy`),
     });
   });

@@ -171,19 +171,19 @@ describe('renderAgent', () => {
       { addon: addOn({ status: { conditions: [registered, condition('Configured', 'False')] } }) },
     ],
   ])('waits while %s', (_, parts) => {
-    expect(renderAgent(agentInput(parts)).t).toBe('waiting');
+    expect(renderAgent(agentInput(parts)).kind).toBe('waiting');
   });
 
   it('is not held up by rights that are still missing', () => {
     const conditions = [condition('RegistrationApplied', 'False'), readyConditions[1]];
     const addon = addOn({ status: { conditions } });
-    expect(renderAgent(agentInput({ addon })).t).toBe('rendered');
+    expect(renderAgent(agentInput({ addon })).kind).toBe('rendered');
   });
 
   it('fails with a sentence where the entrypoint or the configuration is missing', () => {
     const input = agentInput({
       entrypoint: new Error('Service hub/lb has no address yet'),
-      deploymentConfig: { t: 'missing', message: 'AddOnDeploymentConfig a/b does not exist' },
+      deploymentConfig: { kind: 'missing', message: 'AddOnDeploymentConfig a/b does not exist' },
     });
     expect(problemsOf(input)).toBe(
       'AddOnDeploymentConfig a/b does not exist; Service hub/lb has no address yet',
@@ -265,7 +265,7 @@ describe('the Deployment of the agent', () => {
 
   it.each([
     ['image', { proxy: { ...proxy, image: 'other:v2' } }],
-    ['entrypoint', { entrypoint: { t: 'direct' as const, host: 'b.example.com', port: 443 } }],
+    ['entrypoint', { entrypoint: { kind: 'direct' as const, host: 'b.example.com', port: 443 } }],
     ['settings', { proxy: { ...proxy, flags: [{ name: 'tunnels', value: '1' }] } }],
   ])('replaces its pods when the %s changes', (_, parts) => {
     expect(hashOf(agentInput(parts))).not.toBe(hashOf(agentInput()));
@@ -316,12 +316,12 @@ describe('the way to the broker', () => {
     ['fd00::1', 8091, 'wss://[fd00::1]:8091'],
     ['elb.example.com', 443, 'wss://elb.example.com:443'],
   ])('leads to %s', (host, port, url) => {
-    const input = agentInput({ entrypoint: { t: 'direct', host, port } });
+    const input = agentInput({ entrypoint: { kind: 'direct', host, port } });
     expect(brokerArg(input)).toBe(`--broker-url=${url}`);
   });
 
   const viaHub = agentInput({
-    entrypoint: { t: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' },
+    entrypoint: { kind: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' },
   });
   it("leads through the hub's kube-apiserver", () => {
     expect(brokerArg(viaHub)).toBe('--broker-via-hub=hub/https:proxy-entrypoint:agent-server');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { inTheWay } from '../../../src/addon/compat/name-conflict.ts';
+import { nameConflict } from '../../../src/addon/compat/name-conflict.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { hub, uid } from '../hub/hub-fixture.ts';
 import { upstreamObjects } from '../hub/upstream-objects.ts';
@@ -17,7 +17,7 @@ describe('an object that has a name of ours', () => {
   it.each(upstream.map((object) => [object.kind, object.metadata.name, object] as const))(
     'is taken over from Cluster Proxy: %s %s',
     (_kind, _name, object) => {
-      expect(inTheWay(by(object, update))).toBeUndefined();
+      expect(nameConflict(by(object, update))).toBeUndefined();
     },
   );
 
@@ -36,6 +36,6 @@ describe('an object that has a name of ours', () => {
       ),
     ],
   ])('is left alone where it %s', (_what, object) => {
-    expect(inTheWay(object)).toContain('somebody else made it');
+    expect(nameConflict(object)).toContain('another program made it');
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { adoptions } from '../../../src/addon/compat/take-ownership.ts';
+import { ownershipPatches } from '../../../src/addon/compat/take-ownership.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { hub, plan } from '../hub/hub-fixture.ts';
 
@@ -24,11 +24,11 @@ const ports = (...keys: string[]) => ({
   'f:spec': { 'f:ports': { '.': {}, ...Object.assign({}, ...keys.map(port)) } },
 });
 const adopted = (...managedFields: object[]) =>
-  adoptions(plan().apply, [service(managedFields)]).map(
+  ownershipPatches(plan().apply, [service(managedFields)]).map(
     ({ patch }) => patch.metadata['managedFields'],
   );
 
-describe('adoptions', () => {
+describe('ownershipPatches', () => {
   it('hand over all that upstream wrote, except statuses', () => {
     const status = entry('manager', { 'f:status': {} }, { subresource: 'status' });
     const all = { ...ports('8090'), 'f:metadata': { 'f:labels': { 'f:a': {} } } };
@@ -61,7 +61,7 @@ describe('adoptions', () => {
     const scaled = entry('autoscaler', { 'f:spec': { 'f:replicas': {} } });
     const managedFields = [written, scaled];
     const metadata = { ...deployment.metadata, managedFields };
-    const [adoption] = adoptions(plan().apply, [{ ...deployment, metadata }]);
+    const [adoption] = ownershipPatches(plan().apply, [{ ...deployment, metadata }]);
     expect(adoption?.patch.metadata['managedFields']).toEqual([
       entry('kubectl-set', template({ 'f:metadata': annotations })),
       scaled,
@@ -79,7 +79,7 @@ describe('adoptions', () => {
   });
 
   it('concern the objects that are wanted, in the version that was seen', () => {
-    const list = adoptions(plan().apply, [
+    const list = ownershipPatches(plan().apply, [
       service([entry('manager', ports('1'))], 'somebody-elses'),
       service([entry('manager', ports('1'))]),
     ]);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { agentArguments } from '../../../src/addon/cluster/agent-arguments.ts';
 import { agentValues } from '../../../src/addon/cluster/agent-values.ts';
-import { Findings } from '../../../src/addon/api/diagnostics.ts';
+import { Diagnostics } from '../../../src/addon/api/diagnostics.ts';
 import type { Fields } from '../../../src/addon/api/fields.ts';
 import { readAgentOptions } from '../../../src/agent/options.ts';
 import { ConfigError } from '../../../src/base/options/option-problems.ts';
@@ -30,7 +30,7 @@ function started(configuration: ReturnType<typeof configurationOf>): readonly st
     ...{ generation: 1, allow, replicas, image, imagePullSecrets },
     flags: configuration.agentFlags,
   };
-  const values = agentValues(agentInput({ proxy }), new Findings())!;
+  const values = agentValues(agentInput({ proxy }), new Diagnostics())!;
   return [
     ...problemsOf((argv) => readBrokerOptions(argv, {}), broker),
     ...problemsOf((argv) => readAgentOptions(argv, {}), agentArguments(values).map(inPod)),

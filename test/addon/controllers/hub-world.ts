@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest';
 import { startAddon, type RunningAddon } from '../../../src/addon/addon.ts';
 import { type AddonOptions, readAddonOptions } from '../../../src/addon/options.ts';
 import { makeAuthority } from '../../../src/addon/rotation/authority.ts';
-import { makeSecret } from '../../../src/addon/rotation/secret.ts';
+import { secret as makeSecret } from '../../../src/addon/api/objects.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import type { KubeApi, KubeRef } from '../../../src/kube/client/kube-api.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
@@ -36,7 +36,7 @@ const authority = makeAuthority('open-cluster-management:cluster-proxy', 'rsa', 
 export async function signerSecret(): Promise<KubeObject> {
   const { certPem, keyPem } = await authority;
   const metadata = { name: 'cluster-proxy-signer', namespace: hub };
-  return makeSecret(metadata, { 'ca.crt': certPem, 'ca.key': keyPem }, undefined);
+  return makeSecret(metadata, { 'ca.crt': certPem, 'ca.key': keyPem });
 }
 
 export const managedCluster = (name: string, hubAcceptsClient = true): KubeObject => ({

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { agentRegistrations } from '../../../src/addon/api/agent-identity.ts';
 import {
-  approvalCondition,
+  decisionCondition,
   type CsrInput,
   decideCsr,
   labelledCluster,
@@ -42,7 +42,7 @@ describe('decideCsr', () => {
     ],
   ])('approves %s', async (_, parts) => {
     expect(await decide(parts)).toMatchObject({
-      t: 'approve',
+      kind: 'approve',
       reason: 'AutoApprovedByHubCSRApprovingController',
     });
   });
@@ -54,11 +54,11 @@ describe('decideCsr', () => {
     // One name is the beginning of the other.
     ['ForeignRequester', 'made by the klusterlet of cluster12', { spec: klusterlet('cluster12') }],
     ['ForeignSigner', 'kubelet-serving', { spec: { signerName: 'kubernetes.io/kubelet-serving' } }],
-    ['Unreadable', 'holds no request', { pem: 'no PEM' }],
+    ['Unreadable', 'has no readable request', { pem: 'no PEM' }],
     ['ForeignSubject', 'asks for more', { subject: { organizations: ['system:masters'] } }],
   ])('denies as %s, saying that it was %s', async (reason, words, parts) => {
     const decision = await decide(parts);
-    expect(decision).toMatchObject({ t: 'deny', reason });
+    expect(decision).toMatchObject({ kind: 'deny', reason });
     expect(decision.message).toContain(words);
     expect(decision.message).toContain(name);
   });
@@ -108,7 +108,7 @@ describe('decideCsr', () => {
       { addon: addOn({ metadata: { deletionTimestamp: '2026-11-22T11:00:00Z' } }) },
     ],
   ])('leaves as %s %s', async (reason, _, parts, owners) => {
-    expect(await decide(parts, owners)).toMatchObject({ t: 'leave', reason });
+    expect(await decide(parts, owners)).toMatchObject({ kind: 'leave', reason });
   });
 
   it('knows the cluster of a request by its labels, of this addon alone', async () => {
@@ -118,13 +118,13 @@ describe('decideCsr', () => {
   });
 });
 
-describe('approvalCondition', () => {
+describe('decisionCondition', () => {
   it.each([
     ['approve', 'Approved'],
     ['deny', 'Denied'],
-  ] as const)('carries out %s as %s', (t, type) => {
-    const decision = { t, reason: 'Why', message: 'because' };
-    expect(approvalCondition(decision, nowMs)).toEqual({
+  ] as const)('carries out %s as %s', (kind, type) => {
+    const decision = { kind, reason: 'Why', message: 'because' };
+    expect(decisionCondition(decision, nowMs)).toEqual({
       type,
       status: 'True',
       reason: 'Why',

@@ -1,15 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster-addon.ts';
-import { signAgentCsr } from '../../../src/addon/csr/sign-csr.ts';
+import { signCsr } from '../../../src/addon/csr/sign-csr.ts';
 import { makeAuthority } from '../../../src/addon/rotation/authority.ts';
 import { agentRegistrations, organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
-import { agentSignerPatch } from '../../../src/addon/csr/record-signer.ts';
-import { checkCsr } from '../../../src/addon/csr/verify-csr.ts';
+import { signerRecordPatch } from '../../../src/addon/csr/record-signer.ts';
+import { verifyCsr } from '../../../src/addon/csr/verify-csr.ts';
 import { registrationJson } from '../../../src/addon/api/registration-config.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { csr } from './csr-objects.ts';
 import { addOn, addOnObject, nowMs } from '../api/ocm-objects.ts';
-import { deliveryMs, mayShowAnother } from '../../../src/addon/rotation/rotation-laggards.ts';
+import {
+  certificateDeliveryMs,
+  mayUseOtherSigner,
+} from '../../../src/addon/rotation/rotation-laggards.ts';
 
 const now = new Date(nowMs);
 const [old, signing] = await Promise.all(
@@ -20,17 +23,17 @@ const unit = organizationalUnitOf(signing!.certPem);
 async function signedBy(authority: NonNullable<typeof signing>): Promise<string> {
   const signer = organizationalUnitOf(authority.certPem);
   const of = { cluster: 'cluster1', driver: 'csr' } as const;
-  const checked = await checkCsr(
+  const checked = await verifyCsr(
     await csr({ unit: signer }),
     of,
     agentRegistrations('cluster1', signer),
   );
-  if (checked.t === 'refused') throw new Error(checked.sentence);
-  return await signAgentCsr(checked, authority, now);
+  if (checked.kind === 'refused') throw new Error(checked.sentence);
+  return await signCsr(checked, authority, now);
 }
 
 /** As the API server merges it into the object. */
-function patched(object: KubeObject, patch: Awaited<ReturnType<typeof agentSignerPatch>>) {
+function patched(object: KubeObject, patch: Awaited<ReturnType<typeof signerRecordPatch>>) {
   const { annotations } = patch!['metadata'] as { annotations: Record<string, string> };
   return parseManagedClusterAddOn({
     ...object,
@@ -56,7 +59,7 @@ describe('which CA has signed for an agent', () => {
     const object = registered();
     const certificate = await signedBy(signing!);
     const before = parseManagedClusterAddOn(object);
-    const patch = await agentSignerPatch(before, certificate, signing!, nowMs);
+    const patch = await signerRecordPatch(before, certificate, signing!, nowMs);
     expect(patch).toEqual({
       metadata: {
         uid: before.uid,
@@ -68,36 +71,36 @@ describe('which CA has signed for an agent', () => {
     });
     const after = patched(object, patch);
     expect(after.agentSigner).toEqual({ organizationalUnit: unit, sinceMs: nowMs });
-    expect(await agentSignerPatch(after, certificate, signing!, nowMs + 1)).toBeUndefined();
+    expect(await signerRecordPatch(after, certificate, signing!, nowMs + 1)).toBeUndefined();
   });
 
   it.each([
     ['of the CA before', () => signedBy(old!)],
     ['that cannot be read', () => Promise.resolve('garbage')],
   ])('is not learnt from a certificate %s', async (_, certificate) => {
-    expect(await agentSignerPatch(addOn(), await certificate(), signing!, nowMs)).toBeUndefined();
+    expect(await signerRecordPatch(addOn(), await certificate(), signing!, nowMs)).toBeUndefined();
   });
 
   it.each(['csr', 'token'] as const)(
     'decides whether an agent (%s) may show another certificate, from when it has had time to fetch the new one',
     async (driver) => {
       const object = registered(driver);
-      expect(mayShowAnother(parseManagedClusterAddOn(object), unit, nowMs)).toBe(true);
-      const patch = await agentSignerPatch(addOn(), await signedBy(signing!), signing!, nowMs);
+      expect(mayUseOtherSigner(parseManagedClusterAddOn(object), unit, nowMs)).toBe(true);
+      const patch = await signerRecordPatch(addOn(), await signedBy(signing!), signing!, nowMs);
       const after = patched(object, patch);
-      expect(mayShowAnother(after, unit, nowMs + deliveryMs - 1)).toBe(true);
-      expect(mayShowAnother(after, unit, nowMs + deliveryMs)).toBe(false);
-      expect(mayShowAnother(after, organizationalUnitOf(old!.certPem), nowMs + deliveryMs)).toBe(
-        true,
-      );
+      expect(mayUseOtherSigner(after, unit, nowMs + certificateDeliveryMs - 1)).toBe(true);
+      expect(mayUseOtherSigner(after, unit, nowMs + certificateDeliveryMs)).toBe(false);
+      expect(
+        mayUseOtherSigner(after, organizationalUnitOf(old!.certPem), nowMs + certificateDeliveryMs),
+      ).toBe(true);
     },
   );
 
   it('says nothing of an agent that has never been registered, and stands without its time', () => {
-    expect(mayShowAnother(addOn(), unit, nowMs)).toBe(false);
+    expect(mayUseOtherSigner(addOn(), unit, nowMs)).toBe(false);
     const object = registered();
     const annotations = { 'proxy.open-cluster-management.io/agent-signer': unit };
     const edited = { ...object, metadata: { ...object.metadata, annotations } };
-    expect(mayShowAnother(parseManagedClusterAddOn(edited), unit, nowMs)).toBe(false);
+    expect(mayUseOtherSigner(parseManagedClusterAddOn(edited), unit, nowMs)).toBe(false);
   });
 });

@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { signAgentCsr } from '../../../src/addon/csr/sign-csr.ts';
+import { signCsr } from '../../../src/addon/csr/sign-csr.ts';
 import { type Authority, makeAuthority } from '../../../src/addon/rotation/authority.ts';
 import { dayMs, hourMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { agentRegistrations } from '../../../src/addon/api/agent-identity.ts';
-import { checkCsr } from '../../../src/addon/csr/verify-csr.ts';
+import { verifyCsr } from '../../../src/addon/csr/verify-csr.ts';
 import {
   agentDnsName,
   agentSubject,
@@ -25,13 +25,13 @@ beforeAll(async () => {
 
 describe('a request that is signed', () => {
   const signed = async (spec: object = {}, at = now) => {
-    const checked = await checkCsr(
+    const checked = await verifyCsr(
       await csr({ cluster, spec }),
       { cluster, driver: 'csr' },
       agentRegistrations(cluster, 'signer-1'),
     );
-    if (checked.t === 'refused') throw new Error(checked.sentence);
-    return parseCertificates(await signAgentCsr(checked, authority, at))[0]!;
+    if (checked.kind === 'refused') throw new Error(checked.sentence);
+    return parseCertificates(await signCsr(checked, authority, at))[0]!;
   };
 
   it('becomes a certificate of that cluster, for clients alone, for 180 days', async () => {

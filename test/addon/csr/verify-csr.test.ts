@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { agentRegistrations } from '../../../src/addon/api/agent-identity.ts';
-import { checkCsr } from '../../../src/addon/csr/verify-csr.ts';
+import { verifyCsr } from '../../../src/addon/csr/verify-csr.ts';
 import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
 import { agentDnsName, agentSubject } from '../../../src/base/names/agent-subject.ts';
 import {
@@ -17,14 +17,14 @@ import { addOn } from '../api/ocm-objects.ts';
 
 const withToken = addOn({ status: { kubeClientDriver: 'token' } });
 const check = async (parts: CsrParts = {}, addon = addOn()) =>
-  checkCsr(await csr(parts), addon, agentRegistrations('cluster1', 'signer-1'));
+  verifyCsr(await csr(parts), addon, agentRegistrations('cluster1', 'signer-1'));
 
 const own = registeredSubject();
 const foreign = agentSubject('cluster2', 'cluster-proxy');
 type Parts = CsrParts | (() => Promise<CsrParts>);
 const made = (parts: Parts) => (typeof parts === 'function' ? parts() : parts);
 
-describe('checkCsr', () => {
+describe('verifyCsr', () => {
   it.each<[string, Parts]>([
     ['what the klusterlet asks for', {}],
     ['the certificate for the kube-apiserver', { signer: kubeSigner }],
@@ -32,13 +32,13 @@ describe('checkCsr', () => {
     ['client auth alone', { spec: { usages: ['client auth'] } }],
     ['groups in another order', { subject: { organizations: own.organizations.toReversed() } }],
   ])('lets pass %s', async (_, parts) => {
-    expect(await check(await made(parts))).toMatchObject({ t: 'passed' });
+    expect(await check(await made(parts))).toMatchObject({ kind: 'passed' });
   });
 
   it("lets the agent's certificate pass where the kube-apiserver takes tokens, and that of the kube-apiserver not", async () => {
-    expect(await check({}, withToken)).toMatchObject({ t: 'passed' });
+    expect(await check({}, withToken)).toMatchObject({ kind: 'passed' });
     expect(await check({ signer: kubeSigner }, withToken)).toMatchObject({
-      t: 'refused',
+      kind: 'refused',
       reason: 'ForeignSigner',
       sentence: expect.stringContaining(kubeSigner),
     });
@@ -49,8 +49,8 @@ describe('checkCsr', () => {
     const addon = { ...addOn(), cluster: alias };
     const request = await csr({ subject: agentSubject(alias, 'cluster-proxy') });
     const registrations = agentRegistrations(alias, 'signer-1');
-    expect(await checkCsr(request, addon, registrations)).toMatchObject({
-      t: 'refused',
+    expect(await verifyCsr(request, addon, registrations)).toMatchObject({
+      kind: 'refused',
       sentence: expect.stringContaining('it has the form of an alias'),
     });
   });
@@ -159,7 +159,7 @@ describe('checkCsr', () => {
     ],
   ])('refuses %s as %s', async (_, reason, words, parts) => {
     expect(await check(await made(parts))).toMatchObject({
-      t: 'refused',
+      kind: 'refused',
       reason,
       sentence: expect.stringContaining(words),
     });
@@ -168,7 +168,7 @@ describe('checkCsr', () => {
   it('quotes what a request says and keeps it short', async () => {
     const many = Array.from({ length: 50 }, (_, n) => `${n}\n${'x'.repeat(4000)}`);
     const refusal = await check({ subject: { organizations: many } });
-    const { sentence } = refusal as Extract<typeof refusal, { t: 'refused' }>;
+    const { sentence } = refusal as Extract<typeof refusal, { kind: 'refused' }>;
     expect(sentence.length).toBeLessThan(3000);
     expect(sentence).toContain('and 45 more');
     expect(sentence).not.toContain('\n');

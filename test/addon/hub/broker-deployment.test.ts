@@ -287,7 +287,7 @@ describe('Redis from a Secret', () => {
   });
 
   it.each([
-    [undefined, `names Secret ${hub}/redis-url, which is not there; create it with the key url`],
+    [undefined, `names Secret ${hub}/redis-url, which does not exist; create it with the key url`],
     [{ uri: url }, `names the key url, which Secret ${hub}/redis-url does not have; add it`],
   ])('is missed by name (%j), and nothing stops', (data, sentence) => {
     const from = of(data);

@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { mountPaths } from '../../../src/addon/hub/broker-args.ts';
-import type { Fields } from '../../../src/addon/api/fields.ts';
-import { fields } from '../../../src/addon/api/fields.ts';
+import { type Fields, fields } from '../../../src/addon/api/fields.ts';
 import { startAgent } from '../../../src/agent/agent.ts';
 import { readAgentOptions } from '../../../src/agent/options.ts';
 import { generateTokenKeyPair, issueToken } from '../../../src/base/tokens/enrolment-token.ts';
@@ -56,7 +55,7 @@ describe('the public keys of enrolment tokens', () => {
 
   const until = '; until then brokers accept no enrolment tokens';
   it.each([
-    ['is not there', undefined, `which is not there; create it with the key public-keys.pem`],
+    ['is not there', undefined, `which does not exist; create it with the key public-keys.pem`],
     ['lacks the key', { 'a.pem': 'x' }, `which Secret ${hub}/enrolment does not have; add it`],
     ['holds garbage', { 'public-keys.pem': 'x' }, 'which is not Ed25519 public keys in PEM'],
     ['is empty', { 'public-keys.pem': '' }, 'which is not Ed25519 public keys in PEM'],

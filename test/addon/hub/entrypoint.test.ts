@@ -91,13 +91,13 @@ describe('resolveEntrypoint', () => {
   });
 
   it.each([
-    ['that there is none', [], `Service ${hub}/proxy-agent-entrypoint is not there yet`],
+    ['that there is none', [], `Service ${hub}/proxy-agent-entrypoint does not exist yet`],
     ['that it has no address', [loadBalancer()], 'has no address yet'],
     ['that its list is empty', [loadBalancer([])], 'has no address yet'],
     [
       'a Service of another name',
       [loadBalancer([{ ip: '198.51.100.7' }], 'other')],
-      'is not there yet',
+      'does not exist yet',
     ],
   ])('waits for a load balancer and says %s', (_what, objects, sentence) => {
     const resolved = resolveEntrypoint(entrypointOf(balancer), objects);

@@ -4,7 +4,7 @@ import {
   type HubObserved,
   type HubPlan,
   hubKinds,
-  reconcileHub,
+  planHub,
 } from '../../../src/addon/hub/plan-hub.ts';
 import { fieldManager } from '../../../src/addon/compat/take-ownership.ts';
 import { noRotations } from '../../../src/addon/rotation/rotation-status.ts';
@@ -69,12 +69,12 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
 
   async function planFor(object: KubeObject, more: Partial<HubObserved> = {}): Promise<HubPlan> {
     const configuration = parseManagedProxyConfiguration(object);
-    return reconcileHub({ ...observe(configuration), objects: await observed(), ...more });
+    return planHub({ ...observe(configuration), objects: await observed(), ...more });
   }
 
   /** What a controller does with a plan. */
   async function carryOut(plan: HubPlan): Promise<void> {
-    for (const { ref, patch } of plan.adopt) {
+    for (const { ref, patch } of plan.takeOwnership) {
       const target = [
         ref.kind.toLowerCase(),
         ref.name,
@@ -152,7 +152,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     await carryOut(await planFor(object));
     const before = await versions();
     const second = await planFor(object);
-    expect(second).toMatchObject({ adopt: [], remove: [] });
+    expect(second).toMatchObject({ takeOwnership: [], remove: [] });
     await carryOut(second);
     expect(await versions()).toEqual(before);
     expect(before).toHaveProperty('Deployment cluster-proxy');
@@ -221,7 +221,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     expect(text).toContain('kubectl.kubernetes.io/restartedAt');
     const before = await versions();
     const again = await planFor(object);
-    expect(again).toMatchObject({ adopt: [], remove: [] });
+    expect(again).toMatchObject({ takeOwnership: [], remove: [] });
     await carryOut(again);
     expect(await versions()).toEqual(before);
   });
@@ -260,7 +260,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
       };
     }>('deployment', 'cluster-proxy', '-n', hub);
     const { containers, volumes } = deployment.spec.template.spec;
-    const wanted = reconcileHub({
+    const wanted = planHub({
       ...observe(parseManagedProxyConfiguration(object)),
       objects: await observed(),
     });
@@ -282,7 +282,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     expect(left).toEqual([]);
     const client = await server.get<KubeObject>('secret', 'proxy-client', '-n', hub);
     expect(client['data']).toEqual({ 'tls.crt': Buffer.from('kept').toString('base64') });
-    expect(await planFor(object)).toMatchObject({ adopt: [], remove: [] });
+    expect(await planFor(object)).toMatchObject({ takeOwnership: [], remove: [] });
   });
 
   it.each(upstreamSamples)(

@@ -3,7 +3,7 @@ import { fields, text } from '../../../src/addon/api/fields.ts';
 import { textIn } from '../../../src/addon/rotation/secret.ts';
 import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
-import { tlsProfile } from '../hub/hub-fixture.ts';
+import { tlsProfile } from './hub-fixture.ts';
 import { configuration, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
 
 const live = { signal: new AbortController().signal };
@@ -272,7 +272,7 @@ describe('the hub', () => {
     const missing = {
       status: 'False',
       message: expect.stringMatching(
-        /^ManagedProxyConfiguration cluster-proxy is not there, .*create it/,
+        /^ManagedProxyConfiguration cluster-proxy does not exist, .*create it/,
       ),
     };
     expect(said()).toMatchObject(missing);

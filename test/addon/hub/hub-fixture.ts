@@ -1,8 +1,8 @@
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
-import { type HubObserved, type HubPlan, reconcileHub } from '../../../src/addon/hub/plan-hub.ts';
+import { type HubObserved, type HubPlan, planHub } from '../../../src/addon/hub/plan-hub.ts';
+import type { RedisSpec } from '../../../src/addon/configuration/spec.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { fields, type Fields } from '../../../src/addon/api/fields.ts';
-import type { RedisSpec } from '../../../src/addon/configuration/spec.ts';
 
 export const hub = 'open-cluster-management-cluster-proxy';
 export const uid = '6b0c4f7e-0000-4000-8000-000000000001';
@@ -66,8 +66,7 @@ export function observe(
   };
 }
 
-export const plan = (...parameters: Parameters<typeof observe>) =>
-  reconcileHub(observe(...parameters));
+export const plan = (...parameters: Parameters<typeof observe>) => planHub(observe(...parameters));
 
 export function rendered({ apply }: HubPlan, kind: string, name?: string): KubeObject {
   const found = apply.filter(

@@ -171,7 +171,7 @@ describe('nextStatus', () => {
     expect(now['IgnoredFields']).toMatchObject({
       status: 'True',
       message:
-        'spec.userServer is for the user-server, which there is not yet: no certificate is issued',
+        'spec.userServer is ignored, because there is no user-server yet: no certificate is issued',
     });
   });
 
@@ -181,8 +181,8 @@ describe('nextStatus', () => {
       status: 'False',
       reason: 'Invalid',
       message:
-        'spec.proxyServer.replicas is "x", a whole number from 0 to 1000 is needed; spec.proxyServer.namespace is "A", ' +
-        'a DNS label is needed: lower case letters, digits and inner hyphens, at most 63',
+        'spec.proxyServer.namespace is "A", a DNS label is needed: lower case letters, digits and inner hyphens, at most 63; ' +
+        'spec.proxyServer.replicas is "x", a whole number from 0 to 1000 is needed',
     });
   });
 
@@ -206,7 +206,7 @@ describe('nextStatus', () => {
     expect(conditionsOf({ plan: waiting })['EntrypointReady']).toMatchObject({
       status: 'False',
       reason: 'Pending',
-      message: `Service ${hub}/proxy-agent-entrypoint is not there yet`,
+      message: `Service ${hub}/proxy-agent-entrypoint does not exist yet`,
     });
     const direct = plan(
       entrypointOf({ type: 'Hostname', hostname: { value: 'hub.example' }, port: 443 }),
@@ -245,12 +245,12 @@ describe('nextStatus', () => {
     ],
     [
       'the next one is made known',
-      { secret: 'hub/s', stage: 'distributing', wait: { until, atLatest, behind: [] } },
+      { secret: 'hub/s', stage: 'distributing', wait: { until, atLatest, laggards: [] } },
       {
         status: 'True',
         reason: 'Distributing',
         message:
-          'The next CA in Secret hub/s is trusted and signs nothing yet; it goes on at 2026-11-22T19:00:00Z',
+          'The next CA in Secret hub/s is trusted and signs nothing yet; the next stage begins at 2026-11-22T19:00:00Z',
       },
     ],
     [
@@ -258,13 +258,13 @@ describe('nextStatus', () => {
       {
         secret: 'hub/s',
         stage: 'retiring',
-        wait: { until, atLatest, behind: ['a', 'b', 'c', 'd', 'e'] },
+        wait: { until, atLatest, laggards: ['a', 'b', 'c', 'd', 'e'] },
       },
       {
         status: 'True',
         reason: 'Retiring',
         message:
-          'The new CA in Secret hub/s signs, and the one before is still trusted; it goes on at 2026-11-22T19:00:00Z, or until 2026-11-23T19:00:00Z waits for 5 clusters without a certificate of the new one in use: a, b, c and 2 more',
+          'The new CA in Secret hub/s signs, and the previous CA is still trusted; the next stage begins at 2026-11-22T19:00:00Z, or at the latest at 2026-11-23T19:00:00Z while it waits for 5 clusters without a certificate of the new CA: a, b, c and 2 more',
       },
     ],
     [
@@ -274,7 +274,7 @@ describe('nextStatus', () => {
         status: 'True',
         reason: 'Retiring',
         message:
-          'The new CA in Secret hub/s signs, and the one before is still trusted; it stays so until Valid and HubApplied are True',
+          'The new CA in Secret hub/s signs, and the previous CA is still trusted; the rotation is paused until Valid and HubApplied are True',
       },
     ],
   ])('says of a rotation that %s', (_, agents, condition) => {
@@ -284,10 +284,10 @@ describe('nextStatus', () => {
   });
 
   it('names a single cluster that a bundle waits for', () => {
-    const wait = { until, atLatest, behind: ['c1'] };
+    const wait = { until, atLatest, laggards: ['c1'] };
     const konnectivity = { secret: 'hub/s', stage: 'distributing', wait } as const;
     expect(
       conditionsOf({ rotations: { konnectivity, agents: undefined } })['SignerRotating']?.message,
-    ).toMatch(/waits for 1 cluster without what is trusted now: c1$/);
+    ).toMatch(/waits for 1 cluster without the newest CA bundle: c1$/);
   });
 });

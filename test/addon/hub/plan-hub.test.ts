@@ -27,7 +27,7 @@ const live = (from: ReturnType<typeof plan>) =>
     metadata: { ...object.metadata, uid: 'u', resourceVersion: '1' },
   }));
 
-describe('reconcileHub', () => {
+describe('planHub', () => {
   it('renders what a hub needs, in the order in which things need each other', () => {
     expect(kindsOf(plan())).toEqual([
       `Namespace ${hub}`,
@@ -105,7 +105,7 @@ describe('reconcileHub', () => {
     });
     expect(second.apply).toEqual(first.apply);
     expect(second.remove).toEqual([]);
-    expect(second.adopt).toEqual([]);
+    expect(second.takeOwnership).toEqual([]);
   });
 
   it.each([
@@ -122,7 +122,7 @@ describe('reconcileHub', () => {
     ['what is no number', { replicas: 'x' }, 'spec.proxyServer.replicas'],
   ])('changes nothing because of %s', (_what, proxyServer, field) => {
     const held = plan(configurationOf(proxyServer), { objects: live(plan()) });
-    expect(held).toMatchObject({ apply: [], remove: [], adopt: [] });
+    expect(held).toMatchObject({ apply: [], remove: [], takeOwnership: [] });
     expect(held.problems.map((problem) => problem.field)).toEqual([field]);
   });
 
@@ -132,7 +132,7 @@ describe('reconcileHub', () => {
     const going = plan(parseManagedProxyConfiguration({ ...object, metadata }), {
       objects: live(plan()),
     });
-    expect(going).toMatchObject({ problems: [], apply: [], remove: [], adopt: [] });
+    expect(going).toMatchObject({ problems: [], apply: [], remove: [], takeOwnership: [] });
   });
 
   describe('what is no longer wanted', () => {

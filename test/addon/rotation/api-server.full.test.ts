@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LeaseRenewer } from '../../../src/agent/lease-renewer.ts';
 import { parseCertificateSigningRequest } from '../../../src/addon/api/certificate-signing-request.ts';
-import { signAgentCsr } from '../../../src/addon/csr/sign-csr.ts';
+import { signCsr } from '../../../src/addon/csr/sign-csr.ts';
 import { defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
 import { hubNames } from '../../../src/addon/rotation/hub-names.ts';
 import {
@@ -10,7 +10,7 @@ import {
 } from '../../../src/addon/rotation/plan-certificates.ts';
 import { annotations, textIn } from '../../../src/addon/rotation/secret.ts';
 import { agentRegistrations } from '../../../src/addon/api/agent-identity.ts';
-import { type CheckedCsr, checkCsr } from '../../../src/addon/csr/verify-csr.ts';
+import { type VerifiedCsr, verifyCsr } from '../../../src/addon/csr/verify-csr.ts';
 import { clusterOfSubject } from '../../../src/base/names/agent-subject.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log/logger.ts';
@@ -162,14 +162,14 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
     );
     klusterlet.close();
     const check = (of: string) =>
-      checkCsr(
+      verifyCsr(
         parseCertificateSigningRequest(made),
         { cluster: of, driver: 'csr' },
         agentRegistrations(of, 'signer-1'),
       );
     const checked = await check(cluster);
-    expect(checked).toMatchObject({ t: 'passed' });
-    expect(await check('2nd')).toMatchObject({ t: 'refused', reason: 'ForeignSubject' });
+    expect(checked).toMatchObject({ kind: 'passed' });
+    expect(await check('2nd')).toMatchObject({ kind: 'refused', reason: 'ForeignSubject' });
 
     const now = { lastUpdateTime: new Date().toISOString() };
     const approval = { type: 'Approved', status: 'True', reason: 'x', message: 'x', ...now };
@@ -177,7 +177,7 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
     const before = await api.update(approved, { ...options, subresource: 'approval' });
     const { agents } = await plan(new Date());
     const certificate = Buffer.from(
-      await signAgentCsr(checked as CheckedCsr, agents!.signing, new Date()),
+      await signCsr(checked as VerifiedCsr, agents!.signing, new Date()),
     );
     const status = { ...(before['status'] as object), certificate: certificate.toString('base64') };
     // The API server looks at what it stores: one certificate, in PEM.

@@ -1,7 +1,7 @@
 import { hubNames } from '../../../src/addon/rotation/hub-names.ts';
 import {
   type CertificatesPlan,
-  type CertificatesWish,
+  type CertificatesSpec,
   type ObservedCertificates,
   planCertificates,
 } from '../../../src/addon/rotation/plan-certificates.ts';
@@ -23,7 +23,7 @@ export const minuteMs = 60_000;
 /** Secrets as an API server keeps them, and a clock: what is planned is applied. */
 export class Hub {
   now = start;
-  wish: Partial<CertificatesWish> = {};
+  wish: Partial<CertificatesSpec> = {};
   readonly secrets = new Map<string, KubeObject>();
 
   get observed(): ObservedCertificates {

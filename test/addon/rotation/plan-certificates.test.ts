@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { makeAuthority, readAuthority } from '../../../src/addon/rotation/authority.ts';
 import { defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
 import { dayMs } from '../../../src/addon/rotation/lifetimes.ts';
-import { makeSecret } from '../../../src/addon/rotation/secret.ts';
+import { secret as makeSecret } from '../../../src/addon/api/objects.ts';
 import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { freshHub, Hub, isTrusted, leafNames, minuteMs, namesOf, start } from './kept-secrets.ts';
 
@@ -197,7 +197,7 @@ describe('a CA that cannot be read', () => {
     expect(problems).toEqual([
       { secret: 'signers/cluster-proxy-signer', sentence: expect.stringContaining(why) },
     ]);
-    expect(problems[0]!.sentence).toMatch(/put it back, or delete the Secret/);
+    expect(problems[0]!.sentence).toMatch(/restore it, or delete the Secret/);
     expect(problems[0]!.sentence).not.toContain('PRIVATE');
     expect(secrets.map(({ metadata }) => metadata.name)).toEqual([
       'cluster-proxy-agent-signer',
@@ -228,6 +228,6 @@ describe('a CA whose Secret was deleted', () => {
 it('gives new Secrets no type of their own choosing to those that exist', () => {
   const metadata = { name: 'a', namespace: 'b' };
   const observed = { apiVersion: 'v1', kind: 'Secret', metadata, type: 'kubernetes.io/tls' };
-  expect(makeSecret(metadata, {}, observed)['type']).toBe('kubernetes.io/tls');
-  expect(makeSecret(metadata, {}, undefined)['type']).toBe('Opaque');
+  expect(makeSecret(metadata, {}, observed.type)['type']).toBe('kubernetes.io/tls');
+  expect(makeSecret(metadata, {})['type']).toBe('Opaque');
 });

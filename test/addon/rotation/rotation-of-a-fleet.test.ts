@@ -88,7 +88,7 @@ describe("a rotation of the agents' CA", () => {
     await world.api.as('person').patch(world.ref('ManagedCluster', 'refused'), refuse, live);
     await rotated(world, ['cluster1', 'cluster2']);
     await world.until(() => String(condition(world)?.['message']).endsWith(': cluster1, cluster2'));
-    expect(log.infos.join('\n')).toMatch(/rotation of a CA has gone on.*retiring/);
+    expect(log.infos.join('\n')).toMatch(/CA rotation entered the next stage.*retiring/);
 
     await askAndHear(world, 'cluster1');
     // Its klusterlet fetches it, and its agent reads it.
@@ -106,7 +106,7 @@ describe("a rotation of the agents' CA", () => {
       stepMs: 5_000,
     });
     expect(bundle(world)).toHaveLength(1);
-    expect(log.warnings.join('\n')).not.toContain('does not wait');
+    expect(log.warnings.join('\n')).not.toContain('no longer waits');
   });
 
   it('goes on after a day without a cluster that is away, which gets its certificate when it returns', async () => {
@@ -118,7 +118,7 @@ describe("a rotation of the agents' CA", () => {
     world.wallAheadMs = dayMs + 3_600_000;
     await world.until(() => condition(world)?.['reason'] === 'Steady', look);
     expect(bundle(world)).toHaveLength(1);
-    expect(log.warnings.join('\n')).toMatch(/does not wait for clusters any longer.*away/);
+    expect(log.warnings.join('\n')).toMatch(/no longer waits for clusters.*away/);
     await askAndHear(world, 'away');
   });
 
@@ -199,7 +199,7 @@ describe("a rotation of the brokers' CA", () => {
     await world.settle();
     expect(condition(world, 'SignerRotating')).toMatchObject({
       reason: 'Distributing',
-      message: expect.stringMatching(/waits for 1 cluster without what is trusted now: cluster1$/),
+      message: expect.stringMatching(/waits for 1 cluster without the newest CA bundle: cluster1$/),
     });
     world.intercept = () => undefined;
     await world.until(() => brings(world, 'cluster1'));
@@ -267,7 +267,7 @@ describe('while the configuration is wrong', () => {
     await world.until(() => leaf(world, 'proxy-server').notAfter > before.notAfter);
     await askAndHear(world, 'cluster1');
     expect(condition(world)?.['reason']).toBe('Distributing');
-    expect(condition(world)?.['message']).toContain('stays so until Valid');
+    expect(condition(world)?.['message']).toContain('paused until Valid');
     const right = { type: 'PortForward', port: 443 };
     await patch(world, { ...wrong, proxyServer: { entrypoint: right } });
     await world.until(() => condition(world)?.['reason'] === 'Retiring');

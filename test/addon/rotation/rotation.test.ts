@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type ClustersBehind, defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { type FindLaggards, defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
 import { dayMs, hourMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { annotations } from '../../../src/addon/rotation/secret.ts';
 import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
@@ -128,35 +128,35 @@ describe('the rotation of a CA', () => {
 
   it('is held back for clusters that have not taken over the bundle, for a day', async () => {
     const hub = await freshHub();
-    hub.wish = { behind: { bundle: () => ['c1', 'c2'], agentCertificate: forbidden } };
+    hub.wish = { laggards: { bundle: () => ['c1', 'c2'], agentCertificate: forbidden } };
     rotate(hub);
     const begun = await hub.reconcile();
     expect(begun.konnectivity?.wait).toEqual({
       until: new Date(hub.now.getTime() + distributeMs),
       atLatest: new Date(hub.now.getTime() + distributeMs + dayMs),
-      behind: ['c1', 'c2'],
+      laggards: ['c1', 'c2'],
     });
     hub.pass(distributeMs + 23 * hourMs);
     const plan = await hub.reconcile();
     expect(plan.konnectivity?.stage).toBe('distributing');
-    expect(plan.konnectivity?.leftBehind).toEqual([]);
+    expect(plan.konnectivity?.skippedLaggards).toEqual([]);
     expect(plan.lookAgainAt.getTime() - hub.now.getTime()).toBe(minuteMs);
     hub.pass(hourMs);
     const gone = await hub.reconcile();
-    expect(gone.konnectivity).toMatchObject({ stage: 'retiring', leftBehind: ['c1', 'c2'] });
+    expect(gone.konnectivity).toMatchObject({ stage: 'retiring', skippedLaggards: ['c1', 'c2'] });
     // What comes after does not depend on them: who has not heard of the new CA is refused with or without the old one.
-    expect(gone.konnectivity?.wait?.behind).toEqual([]);
+    expect(gone.konnectivity?.wait?.laggards).toEqual([]);
   });
 
   it('of the agents keeps the old CA for clusters without a certificate of the new one, and goes on when they have it', async () => {
     const hub = await freshHub();
     let behind: readonly string[] = [];
     const asked: string[] = [];
-    const agentCertificate: ClustersBehind = ({ signing }) => {
+    const agentCertificate: FindLaggards = ({ signing }) => {
       asked.push(signing.certPem);
       return behind;
     };
-    hub.wish = { behind: { bundle: forbidden, agentCertificate } };
+    hub.wish = { laggards: { bundle: forbidden, agentCertificate } };
     await hub.reconcile();
     hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
@@ -167,7 +167,7 @@ describe('the rotation of a CA', () => {
     expect(asked).toEqual([]);
     hub.pass(1);
     const swapped = await hub.reconcile();
-    expect(swapped.agents).toMatchObject({ stage: 'retiring', wait: { behind: ['c1'] } });
+    expect(swapped.agents).toMatchObject({ stage: 'retiring', wait: { laggards: ['c1'] } });
     expect(new Set(asked)).toEqual(new Set([hub.text('cluster-proxy-agent-signer', 'ca.crt')]));
     hub.pass(retireMs + 20 * hourMs);
     const held = await hub.reconcile();
@@ -175,13 +175,13 @@ describe('the rotation of a CA', () => {
     expect(held.lookAgainAt.getTime() - hub.now.getTime()).toBe(minuteMs);
     expect(hub.bundle('agent-ca')).toHaveLength(2);
     behind = [];
-    expect((await hub.reconcile()).agents).toMatchObject({ stage: 'steady', leftBehind: [] });
+    expect((await hub.reconcile()).agents).toMatchObject({ stage: 'steady', skippedLaggards: [] });
     expect(hub.bundle('agent-ca')).toHaveLength(1);
   });
 
   it('of the agents does not wait longer than a day for a cluster that is away', async () => {
     const hub = await freshHub();
-    hub.wish = { behind: { bundle: forbidden, agentCertificate: () => ['away'] } };
+    hub.wish = { laggards: { bundle: forbidden, agentCertificate: () => ['away'] } };
     hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
     hub.pass(distributeMs);
@@ -191,7 +191,7 @@ describe('the rotation of a CA', () => {
     hub.pass(1);
     expect((await hub.reconcile()).agents).toMatchObject({
       stage: 'steady',
-      leftBehind: ['away'],
+      skippedLaggards: ['away'],
     });
   });
 
@@ -317,7 +317,7 @@ describe('while nobody can say which names the hub has', () => {
 
 describe('a rotation that stands still', () => {
   const { distributeMs } = defaultWaits.requested;
-  const still = { standsStill: true };
+  const still = { paused: true };
 
   it('neither begins nor goes on, and certificates are renewed all the same', async () => {
     const hub = await freshHub();

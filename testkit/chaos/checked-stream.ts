@@ -7,7 +7,7 @@ import { Pace } from './paced-target.ts';
 const chunkBytes = 16 * 1024;
 
 /** One stream of the dialer in this process: every byte that comes is compared with the pattern. */
-export class DialedStream implements StreamHandler {
+export class CheckedStream implements StreamHandler {
   /** Resolves when the agent has connected; rejects with the reason why not. */
   readonly opened: Promise<void>;
   /** Resolves when the stream is over in order; rejects with what ended it, or with the first wrong byte. */
