@@ -1,15 +1,18 @@
 import type { Clock } from '../base/clock.ts';
 
-/** The part of the rate for clients that were told when to come again. The rest is for new clients. */
+/**
+ * The part of the rate for clients that were told when to come again. The rest is for new clients.
+ */
 const bookedPart = 0.9;
 
 /** No client is told to wait longer than this, in milliseconds. */
 const maxWaitMs = 300_000;
 
 /**
- * A token bucket for connections with a valid credential. After a restart, every agent of a fleet reconnects
- * at once. Each client over the rate gets a place in a queue: the time at which all clients that were refused
- * before it have been served. So clients retry at the rate at which they can be served.
+ * A token bucket for connections with a valid credential. After a restart, every agent of a fleet
+ * reconnects at once. Each client over the rate gets a place in a queue: the time at which all
+ * clients that were refused before it have been served. So clients retry at the rate at which they
+ * can be served.
  */
 export class AcceptRate {
   readonly perSecond: number;
@@ -28,7 +31,9 @@ export class AcceptRate {
     this.#filledAtMs = clock.now();
   }
 
-  /** Zero: accepted. Otherwise the seconds after which the caller should try again, for Retry-After. */
+  /**
+   * Zero: accepted. Otherwise the seconds after which the caller should try again, for Retry-After.
+   */
   admit(): number {
     const nowMs = this.#clock.now();
     const refill = ((nowMs - this.#filledAtMs) / 1000) * this.perSecond;

@@ -12,9 +12,14 @@ import {
 import { KeyedRates, type Rate } from './keyed-rates.ts';
 import type { RelayAccess } from './relay-access.ts';
 
-/** Limits on how often clients may connect. docs/configuration.md, "Limits", has the same numbers. */
+/**
+ * Limits on how often clients may connect. docs/configuration.md, "Limits", has the same numbers.
+ */
 export interface AdmissionLimits {
-  /** Refused requests of one address. Above this rate, the broker does not check credentials from that address. */
+  /**
+   * Refused requests of one address. Above this rate, the broker does not check credentials from
+   * that address.
+   */
   readonly refusals: Rate;
   /** Connections of the agents of one cluster. */
   readonly agents: Rate;
@@ -49,7 +54,9 @@ export interface Refusal {
 /** The headers that may carry a credential. */
 const credentialHeaders = ['Authorization', credentialHeader, proofHeader];
 
-/** When a refused client may ask again, in seconds: a random number from the first to the second. */
+/**
+ * When a refused client may ask again, in seconds: a random number from the first to the second.
+ */
 const retryS = {
   unavailable: [3, 10],
   refusals: [1, 10],
@@ -67,9 +74,9 @@ export interface AdmissionParts {
 }
 
 /**
- * Decides which clients are admitted. Separate budgets keep clients from using up each other's: a refused
- * request counts against its address, a good credential against itself, and only an admitted client counts
- * against the accept rate.
+ * Decides which clients are admitted. Separate budgets keep clients from using up each other's: a
+ * refused request counts against its address, a good credential against itself, and only an
+ * admitted client counts against the accept rate.
  */
 export class Admission {
   readonly #relay: RelayAccess;
@@ -97,8 +104,9 @@ export class Admission {
   }
 
   /**
-   * The identity behind a request, or why it is refused. A request without any credential uses no budget, because
-   * it costs nothing to refuse. So many such requests do not keep out agents behind the same address.
+   * The identity behind a request, or why it is refused. A request without any credential uses no
+   * budget, because it costs nothing to refuse. So many such requests do not keep out agents behind
+   * the same address.
    */
   async identify(headers: Headers, peer: Peer): Promise<Identity | Refusal> {
     const { address } = peer;

@@ -26,7 +26,10 @@ export class AgentCertificateError extends Error {
 const clockToleranceMs = 30_000;
 const maxShownCharacters = 120;
 
-/** Tells which cluster a certificate speaks for. Its CAs sign certificates of agents and nothing else. */
+/**
+ * Tells which cluster a certificate speaks for. Its CAs sign certificates of agents and nothing
+ * else.
+ */
 export class AgentCertificates {
   readonly #authorities: readonly Certificate[];
   readonly #now: () => Date;
@@ -37,9 +40,11 @@ export class AgentCertificates {
   }
 
   /**
-   * Accepts certificates of all CAs in the bundle, so that a new CA can be introduced before the old one is removed.
+   * Accepts certificates of all CAs in the bundle, so that a new CA can be introduced before the
+   * old one is removed.
    *
-   * @throws X509Error the bundle has no certificate, or has one that cannot be read or is not a CA's
+   * @throws X509Error the bundle has no certificate, or has one that cannot be read or is not a
+   *   CA's
    */
   static fromPem(bundle: string, now: () => Date = () => new Date()): AgentCertificates {
     const authorities = parseCertificates(bundle);
@@ -51,7 +56,8 @@ export class AgentCertificates {
   }
 
   /**
-   * Verifies a certificate. Only the first of the chain counts, and a CA itself must have issued it.
+   * Verifies a certificate. Only the first of the chain counts, and a CA itself must have issued
+   * it.
    *
    * @param chain DER
    * @throws AgentCertificateError why the certificate is not accepted

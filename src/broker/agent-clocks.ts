@@ -2,7 +2,10 @@ import { notableDifferenceMs, parseTime } from '../base/time-header.ts';
 import type { Logger } from '../base/log/logger.ts';
 
 const maxAgents = 1_000;
-/** Agents replace their tunnels every half an hour, so an agent that was not seen for this long is gone, in milliseconds. */
+/**
+ * Agents replace their tunnels every half an hour, so an agent that was not seen for this long is
+ * gone, in milliseconds.
+ */
 const forgottenAfterMs = 3_600_000;
 
 interface Seen {
@@ -46,7 +49,10 @@ export class AgentClocks {
     if (this.#wrong.size > maxAgents) this.#wrong.delete(oldest!);
   }
 
-  /** The greatest difference, ahead (positive) or behind (negative), in seconds; 0: all are within 30 s. */
+  /**
+   * The greatest difference, ahead (positive) or behind (negative), in seconds; 0: all are within
+   * 30 s.
+   */
   greatestDifferenceS(): number {
     const oldestMs = this.#wallClock() - forgottenAfterMs;
     let greatestMs = 0;

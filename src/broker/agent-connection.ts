@@ -50,7 +50,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
   /** By the relay's clock; Infinity before the claim is made. */
   #establishedAtMs = Infinity;
 
-  /** @param snapshot takes back a tunnel that outlived an earlier relay; its agent knows the tunnel */
+  /** @param snapshot takes back a tunnel of an earlier relay; its agent knows the tunnel */
   constructor(relay: AgentRelay, link: Link, name: TunnelName, snapshot?: AgentSnapshot) {
     const { clock, directory, maxTunnelAgeMs } = relay.options;
     this.#relay = relay;
@@ -89,7 +89,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     return this.#state.kind === 'leaving';
   }
 
-  /** This broker gives the tunnel up: its sessions must move within this time, in milliseconds from GOAWAY. */
+  /** Retiring: the sessions must move within this time from GOAWAY, in milliseconds. */
   get retireDeadlineMs(): number | undefined {
     return 'deadlineMs' in this.#state ? this.#state.deadlineMs : undefined;
   }
@@ -107,7 +107,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     return this.#state.kind === 'closed';
   }
 
-  /** The process was asked whether it is alive. Until it answers, new sessions prefer other tunnels. */
+  /** Until the process proves that it is alive, new sessions prefer other tunnels. */
   get livenessPending(): boolean {
     return this.#liveness.pending;
   }
@@ -123,8 +123,9 @@ export class AgentConnection implements LinkOwner, TunnelName {
   }
 
   /**
-   * Another process with the same agent id has connected, perhaps this process after a restart. A process
-   * that answers keeps its tunnel. A process that does not answer loses its tunnel and its sessions.
+   * Another process with the same agent id has connected, perhaps this process after a restart. A
+   * process that answers keeps its tunnel. A process that does not answer loses its tunnel and its
+   * sessions.
    */
   checkAlive(): void {
     if (this.draining || this.closed) return;
@@ -139,9 +140,9 @@ export class AgentConnection implements LinkOwner, TunnelName {
   }
 
   /**
-   * Gives the tunnel up in order: the agent makes another tunnel, its dialers move their sessions there, and
-   * then the agent closes this one. Until then it can be found, so the cluster stays reachable. For a
-   * broker that drains, and for a tunnel at its age limit.
+   * Gives the tunnel up in order: the agent makes another tunnel, its dialers move their sessions
+   * there, and then the agent closes this one. Until then it can be found, so the cluster stays
+   * reachable. For a broker that drains, and for a tunnel at its age limit.
    */
   retire(deadlineMs: number): void {
     if (this.#state.kind !== 'serving') return;
@@ -215,8 +216,8 @@ export class AgentConnection implements LinkOwner, TunnelName {
   }
 
   async #register(): Promise<void> {
-    // Other replicas learn of the claim before its answer arrives here. The sessions that they send in the
-    // meantime must find that the claim is on its way.
+    // Other replicas learn of the claim before its answer arrives here. The sessions that they send
+    // in the meantime must find that the claim is on its way.
     this.#relay.register(this);
     if (!(await this.claim.make(this.#ownClaim))) return;
     const { clock, replica, sessionLimits } = this.#relay.options;
@@ -275,7 +276,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     });
   }
 
-  /** A session that has just ended may still have frames on the way. They are dropped and counted. */
+  /** Frames of a session that has just ended may still be on the way. */
   #dropFrame(): void {
     this.#relay.droppedFrames++;
   }

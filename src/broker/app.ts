@@ -21,8 +21,8 @@ import type { RelayAccess } from './relay-access.ts';
 /** What the runtime adds to a request. */
 export interface RequestRuntime {
   /**
-   * Accepts the upgrade to a culvert link, with `headers` in the answer. The runtime makes the link and
-   * admits `client` with it. Undefined: the request asks for no upgrade.
+   * Accepts the upgrade to a culvert link, with `headers` in the answer. The runtime makes the link
+   * and admits `client` with it. Undefined: the request asks for no upgrade.
    */
   readonly acceptLink?: (
     client: AdmittedClient,
@@ -75,7 +75,10 @@ const agentId = /^[\w.:-]{1,253}$/;
 /** Random, from the agent's process; absent in agents of culvert 0.1. */
 const agentInstance = /^[\w-]{1,64}$/;
 
-/** The HTTP routes of the broker, on any runtime. Admission is decided here, before an upgrade is answered. */
+/**
+ * The HTTP routes of the broker, on any runtime. Admission is decided here, before an upgrade is
+ * answered.
+ */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
   const { relay, clusterAdmission, metrics, log, agentClocks = new AgentClocks(log) } = options;
   const admission = new Admission(options);

@@ -11,7 +11,8 @@ export interface AttachedDialer extends ControlQueue {
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
 }
 
-// Most tunnels have no sessions and no paused dialers, so they share these until they need their own.
+// Most tunnels have no sessions and no paused dialers, so they share these until they need their
+// own.
 const noSessions = new Map<number, AttachedDialer>();
 const nonePaused = new Set<AttachedDialer>();
 
@@ -35,7 +36,11 @@ export class AttachedSessions {
     return this.#dialers.get(session);
   }
 
-  /** A dialer's session begins. The agent gets ATTACH before any frame of it. @returns the session's number */
+  /**
+   * A dialer's session begins. The agent gets ATTACH before any frame of it.
+   *
+   * @returns the session's number
+   */
   attach(dialer: AttachedDialer, id: string, resume: boolean): number {
     let session = 0;
     while (session === 0 || this.#dialers.has(session)) {
@@ -64,13 +69,17 @@ export class AttachedSessions {
   onDetach(session: number, dialer: AttachedDialer, payload: Uint8Array): void {
     const { code, message } = decodeFailure(FrameType.detach, payload);
     this.#forget(session);
-    // The agent's answer is final, so a code that usually means "try again" is replaced. `overloaded` may
-    // pass: from an agent with as many sessions as it may have, dialers take it as final, too.
+    // The agent's answer is final, so a code that usually means "try again" is replaced.
+    // `overloaded` may pass: from an agent with as many sessions as it may have, dialers take it as
+    // final, too.
     const isRetried = isResumable(code) && code !== 'overloaded';
     dialer.link.close(new TunnelError(isRetried ? 'unknown_session' : code, message));
   }
 
-  /** Stops reading from a dialer until the tunnel has room, because all its frames go into this tunnel. */
+  /**
+   * Stops reading from a dialer until the tunnel has room, because all its frames go into this
+   * tunnel.
+   */
   pauseWhileFull(dialer: AttachedDialer): void {
     if (this.#link.room > 0) return;
     // Even if it is in `#paused`, because `DialRate` may have resumed it since.
@@ -109,7 +118,10 @@ export class AttachedSessions {
     return true;
   }
 
-  /** Sends a frame that a dialer's coming or going causes. An agent that never reads such frames loses its tunnel. */
+  /**
+   * Sends a frame that a dialer's coming or going causes. An agent that never reads such frames
+   * loses its tunnel.
+   */
   #tellAgent(type: FrameType, session: number, payload: Uint8Array): void {
     this.#link.sendCopy(type, session, 0, payload);
     const { maxBacklogBytes } = relayLimits;

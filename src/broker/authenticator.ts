@@ -1,12 +1,15 @@
 /** The identity of the other end, proven before the upgrade. */
 export type Identity =
-  /** Speaks for one cluster and no other. `registered`: its credential comes from a registration with the hub cluster, which can revoke it. */
+  /**
+   * Speaks for one cluster and no other. `registered`: its credential comes from a registration
+   * with the hub cluster, which can revoke it.
+   */
   | { readonly kind: 'agent'; readonly cluster: string; readonly registered?: true }
   /** Opens streams into clusters. */
   | { readonly kind: 'dialer'; readonly name: string }
   /**
-   * Another replica. It forwards a session with `cluster` of a dialer that it has authenticated as `name`. A replica
-   * of culvert 0.1 names no cluster. `answer` proves our identity to it.
+   * Another replica. It forwards a session with `cluster` of a dialer that it has authenticated as
+   * `name`. A replica of culvert 0.1 names no cluster. `answer` proves our identity to it.
    */
   | {
       readonly kind: 'replica';
@@ -14,12 +17,15 @@ export type Identity =
       readonly cluster: string | undefined;
       readonly answer: string;
     }
-  /** No credentials are configured. The broker listens on loopback only, and each client may have any identity. */
+  /**
+   * No credentials are configured. The broker listens on loopback only, and each client may have
+   * any identity.
+   */
   | { readonly kind: 'anyone' };
 
 /**
- * The header with which a replica proves to another that it has their shared key. The answer has a header of the
- * same name, which proves the same of the other replica.
+ * The header with which a replica proves to another that it has their shared key. The answer has a
+ * header of the same name, which proves the same of the other replica.
  */
 export const proofHeader = 'Culvert-Replica';
 
@@ -37,7 +43,10 @@ export class AuthenticationUnavailableError extends Error {
 export interface Peer {
   /** The key for limits per address (`addressGroup`); undefined: unknown. */
   readonly address?: string | undefined;
-  /** The certificates of the TLS handshake (DER, the peer's own first). The peer has the key, but no CA was checked. */
+  /**
+   * The certificates of the TLS handshake (DER, the peer's own first). The peer has the key, but no
+   * CA was checked.
+   */
   readonly certificates: readonly Uint8Array[];
 }
 

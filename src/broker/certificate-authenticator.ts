@@ -13,9 +13,9 @@ import {
 } from './authenticator.ts';
 
 /**
- * Authenticates agents by the certificate of their registration. An agent shows the certificate in the TLS
- * handshake. Where TLS ends in front of the broker, it sends a token that is signed with the certificate's
- * key. A request with neither goes to the next authenticator.
+ * Authenticates agents by the certificate of their registration. An agent shows the certificate in
+ * the TLS handshake. Where TLS ends in front of the broker, it sends a token that is signed with
+ * the certificate's key. A request with neither goes to the next authenticator.
  */
 export class CertificateAuthenticator implements Authenticator {
   readonly #certificates: () => AgentCertificates;

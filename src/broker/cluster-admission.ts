@@ -5,7 +5,10 @@ import type { Link } from '../tunnel/link.ts';
 import type { AdmittedClient } from './admitted-client.ts';
 import type { Identity } from './authenticator.ts';
 
-/** The clusters that the hub cluster's administrator accepts (`ManagedCluster.spec.hubAcceptsClient`). */
+/**
+ * The clusters that the hub cluster's administrator accepts
+ * (`ManagedCluster.spec.hubAcceptsClient`).
+ */
 export interface AcceptedClusters {
   /** Undefined until the hub cluster has answered. Until then, credentials alone decide. */
   isAccepted(cluster: string): boolean | undefined;
@@ -19,14 +22,14 @@ interface Tunnels {
 }
 
 /**
- * The sweep closes tunnels that were admitted before the hub cluster had answered, and tunnels whose HELLO
- * came after their cluster was revoked.
+ * The sweep closes tunnels that were admitted before the hub cluster had answered, and tunnels
+ * whose HELLO came after their cluster was revoked.
  */
 const sweepEveryMs = 20_000;
 
 /**
- * Refuses and disconnects agents whose cluster the hub cluster no longer accepts. Agents with enrolment
- * tokens are not affected, because the hub cluster does not issue those.
+ * Refuses and disconnects agents whose cluster the hub cluster no longer accepts. Agents with
+ * enrolment tokens are not affected, because the hub cluster does not issue those.
  */
 export class ClusterAdmission {
   readonly #accepted: AcceptedClusters;

@@ -2,7 +2,10 @@ import type { Clock, Timer } from '../base/clock.ts';
 import type { Link } from '../tunnel/link.ts';
 import { relayLimits } from './relay-options.ts';
 
-/** Slows a dialer down that dials faster than `relayLimits` allow: its link is not read for a moment. */
+/**
+ * Slows a dialer down that dials faster than `relayLimits` allow: its link is not read for a
+ * moment.
+ */
 export class DialRate {
   readonly #link: Link;
   readonly #clock: Clock;

@@ -133,13 +133,15 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
 
   pull(): void {
     this.queuedControlBytes = 0;
-    // An agent's tunnel cannot be paused for one of many dialers, but a forwarded link carries this session alone.
+    // An agent's tunnel cannot be paused for one of many dialers, but a forwarded link carries this
+    // session alone.
     if (this.#state.kind === 'forwarding') this.#state.to.resume();
   }
 
   onForwardClosed(error: TunnelError | undefined): void {
     const state = this.#state;
-    // `no_agent` comes before WELCOME only. After WELCOME, the owner's end of the session would be lost.
+    // `no_agent` comes before WELCOME only. After WELCOME, the owner's end of the session would be
+    // lost.
     if (error?.code === 'no_agent' && state.kind === 'forwarding') {
       return this.#onOwnerFailed(state.owner, state.requested, error);
     }
@@ -161,7 +163,10 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.#log.info('dialer left', { session, code: error?.code, error: error?.message });
   }
 
-  /** The agent, if the frame belongs to this link's session. A frame of another session ends the link. */
+  /**
+   * The agent, if the frame belongs to this link's session. A frame of another session ends the
+   * link.
+   */
   #agentOf(session: number): AgentConnection {
     const state = this.#state;
     if (state.kind !== 'attached' || session !== state.session) {
@@ -247,7 +252,10 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.#log.info('dialer forwarded', { owner: owner.replica, agent: owner.agent });
   }
 
-  /** The replica that the directory named is gone, or does not have the agent any more. Another one is tried, once. */
+  /**
+   * The replica that the directory named is gone, or does not have the agent any more. Another one
+   * is tried, once.
+   */
   #onOwnerFailed(owner: AgentRecord, requested: RequestedSession, error: TunnelError): void {
     this.#relay.options.directory.invalidate(owner);
     this.#log.warn('replica did not take the session', {

@@ -1,7 +1,9 @@
 /** A process of an agent. Two processes that run at the same time may have the same agent id. */
 export interface AgentProcess {
   readonly agent: string;
-  /** Random, made when the process starts; undefined: an agent of culvert 0.1, which does not tell. */
+  /**
+   * Random, made when the process starts; undefined: an agent of culvert 0.1, which does not tell.
+   */
   readonly instance?: string | undefined;
 }
 
@@ -10,7 +12,10 @@ export function processName({ agent, instance }: AgentProcess): string {
   return instance === undefined ? agent : `${agent}@${instance}`;
 }
 
-/** Whether `process` is the wanted process. Without an instance, every process with that agent id is wanted. */
+/**
+ * Whether `process` is the wanted process. Without an instance, every process with that agent id is
+ * wanted.
+ */
 export function isProcess(process: AgentProcess, wanted: AgentProcess): boolean {
   if (process.agent !== wanted.agent) return false;
   return wanted.instance === undefined || process.instance === wanted.instance;
@@ -28,24 +33,35 @@ export interface AgentRecord extends AgentProcess {
   readonly tunnel: number;
   /** The broker replica that holds the tunnel. */
   readonly replica: string;
-  /** Where other replicas reach that replica: `ws://` or `wss://`; empty: there are no other replicas. */
+  /**
+   * Where other replicas reach that replica: `ws://` or `wss://`; empty: there are no other
+   * replicas.
+   */
   readonly address: string;
-  /** Orders claims of the same tunnel. The highest epoch wins, so an owner that has not noticed a newer claim is known to be stale. */
+  /**
+   * Orders claims of the same tunnel. The highest epoch wins, so an owner that has not noticed a
+   * newer claim is known to be stale.
+   */
   readonly epoch: number;
-  /** The replica gives the tunnel up, and the agent makes another one. Sessions use it only if they find nothing else. */
+  /**
+   * The replica gives the tunnel up, and the agent makes another one. Sessions use it only if they
+   * find nothing else.
+   */
   readonly retiring?: true;
 }
 
 export type AgentClaim = Omit<AgentRecord, 'epoch' | 'retiring'>;
 
 /**
- * Knows which replica holds which tunnel. The relay asks it when a dialer's session begins, never when
- * bytes move. The contract suite is test/contracts/directory.contract.ts; every implementation passes it.
+ * Knows which replica holds which tunnel. The relay asks it when a dialer's session begins, never
+ * when bytes move. The contract suite is test/contracts/directory.contract.ts; every implementation
+ * passes it.
  */
 export interface Directory {
   /**
-   * Claims a tunnel for a replica, until `release`. An older claim for the same tunnel of the same process is
-   * fenced. While the directory's store is away the claim is valid here, and it is stored later.
+   * Claims a tunnel for a replica, until `release`. An older claim for the same tunnel of the same
+   * process is fenced. While the directory's store is away the claim is valid here, and it is
+   * stored later.
    */
   claim(agent: AgentClaim): Promise<AgentRecord>;
 
@@ -56,28 +72,32 @@ export interface Directory {
   release(claim: AgentRecord): Promise<void>;
 
   /**
-   * Lists the tunnels of a cluster's agents: newest claim first, retiring tunnels last; empty where the
-   * cluster is unknown.
+   * Lists the tunnels of a cluster's agents: newest claim first, retiring tunnels last; empty where
+   * the cluster is unknown.
    *
-   * @param cluster a name, or an alias (see base/names/cluster-alias.ts); no cluster's name has the form of an alias
+   * @param cluster a name, or an alias (see base/names/cluster-alias.ts); no cluster's name has the
+   *   form of an alias
    */
   locate(cluster: string): Promise<readonly AgentRecord[]>;
 
   /**
-   * When another replica last released a tunnel of the cluster, by the clock, as the last `locate` has
-   * learned; -Infinity: unknown, or there are no other replicas.
+   * When another replica last released a tunnel of the cluster, by the clock, as the last `locate`
+   * has learned; -Infinity: unknown, or there are no other replicas.
    */
   releasedAtMs(cluster: string): number;
 
-  /** The replica of this record reports that it does not hold the tunnel, so cached routes of the cluster are looked up again. */
+  /**
+   * The replica of this record reports that it does not hold the tunnel, so cached routes of the
+   * cluster are looked up again.
+   */
   invalidate(record: AgentRecord): void;
 
   /** Calls `listener` when a claim made here is fenced by a newer claim. */
   onFenced(listener: (claim: AgentRecord) => void): void;
 
   /**
-   * Calls `listener` with a claim made here when another replica claims a tunnel of another process with
-   * the same agent id. That process may have replaced the process here.
+   * Calls `listener` with a claim made here when another replica claims a tunnel of another process
+   * with the same agent id. That process may have replaced the process here.
    */
   onOtherProcess(listener: (claim: AgentRecord) => void): void;
 

@@ -15,9 +15,9 @@ export interface FrameRelay {
 }
 
 /**
- * The hop from the replica that a dialer reached to the replica that holds the agent's tunnel, its owner.
- * Frames pass unchanged in both directions, even their session numbers, because the owner assigns these.
- * Both links carry this session alone, so each is paused while the other is full.
+ * The hop from the replica that a dialer reached to the replica that holds the agent's tunnel, its
+ * owner. Frames pass unchanged in both directions, even their session numbers, because the owner
+ * assigns these. Both links carry this session alone, so each is paused while the other is full.
  */
 export class ForwardedConnection implements LinkOwner {
   readonly #relay: FrameRelay;

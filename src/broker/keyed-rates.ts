@@ -15,7 +15,10 @@ interface Bucket {
 /** How many keys are remembered. A forgotten key starts with a full bucket. */
 const maxKeys = 10_000;
 
-/** A token bucket for each key, such as an address or a credential. Only the most recently used keys are remembered. */
+/**
+ * A token bucket for each key, such as an address or a credential. Only the most recently used keys
+ * are remembered.
+ */
 export class KeyedRates {
   readonly #rate: Rate;
   readonly #clock: Clock;

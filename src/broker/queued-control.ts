@@ -11,9 +11,9 @@ export interface ControlQueue {
 }
 
 /**
- * Decides whether a control frame may wait for a dialer whose link is full. A dialer can make the agent
- * send any number of control frames without a window (an answer to each OPEN or PING), so they have a
- * limit of their own. Beyond the limit the dialer's link closes with `overloaded`.
+ * Decides whether a control frame may wait for a dialer whose link is full. A dialer can make the
+ * agent send any number of control frames without a window (an answer to each OPEN or PING), so
+ * they have a limit of their own. Beyond the limit the dialer's link closes with `overloaded`.
  */
 export function mayQueueControl(
   queue: ControlQueue,

@@ -4,15 +4,17 @@ import type { Link } from '../tunnel/link.ts';
 export interface RelayBacklogLimits {
   /** Bytes that may wait for one link beyond its room. */
   readonly maxBacklogBytes: number;
-  /** Bytes that may wait for all links together. Backlogs below `largeBacklogBytes` do not count. */
+  /**
+   * Bytes that may wait for all links together. Backlogs below `largeBacklogBytes` do not count.
+   */
   readonly maxTotalBacklogBytes: number;
   readonly largeBacklogBytes: number;
 }
 
 /**
- * Limits the bytes that wait for peers that do not read. Credit limits each session, but a peer with many
- * sessions could make the broker hold more. The link with the largest backlog is closed with `overloaded`, so
- * its session may resume.
+ * Limits the bytes that wait for peers that do not read. Credit limits each session, but a peer
+ * with many sessions could make the broker hold more. The link with the largest backlog is closed
+ * with `overloaded`, so its session may resume.
  */
 export class RelayBacklog {
   readonly #limits: RelayBacklogLimits;
@@ -24,7 +26,10 @@ export class RelayBacklog {
     this.#limits = limits;
   }
 
-  /** A frame of `bytes` has been given to the link. The cost is one comparison while the link has no large backlog. */
+  /**
+   * A frame of `bytes` has been given to the link. The cost is one comparison while the link has no
+   * large backlog.
+   */
   given(link: Link, bytes: number): void {
     const { room } = link;
     const { largeBacklogBytes, maxBacklogBytes } = this.#limits;

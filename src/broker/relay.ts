@@ -16,12 +16,15 @@ import { clusterStatuses, type BrokerStatus } from './status.ts';
 import type { TunnelName } from './tunnel-name.ts';
 import { TunnelTable } from './tunnel-table.ts';
 
-/** After so many agent ids that two processes share, the relay forgets which of them it has logged. */
+/**
+ * After so many agent ids that two processes share, the relay forgets which of them it has logged.
+ */
 const maxSharedIds = 1_000;
 
 /**
- * The middle of a broker: agents' tunnels on one side, dialers' links on the other, and session numbers
- * between them. It looks up a session number and passes bytes on. It keeps nothing about streams.
+ * The middle of a broker: agents' tunnels on one side, dialers' links on the other, and session
+ * numbers between them. It looks up a session number and passes bytes on. It keeps nothing about
+ * streams.
  */
 export class Relay implements AgentRelay, DialerRelay, RelayAccess {
   readonly options: RelayOptions;
@@ -100,7 +103,10 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
     };
   }
 
-  /** The broker has just started: for some seconds, dials wait for agents that have not come back yet. */
+  /**
+   * The broker has just started: for some seconds, dials wait for agents that have not come back
+   * yet.
+   */
   expectAgents(): void {
     this.#router.expectAgents();
   }
@@ -200,8 +206,9 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
   }
 
   /**
-   * Drains the broker: new sessions go elsewhere, agents and dialers are told to move, and the relay waits
-   * until the dialers have left. Then, or when `signal` aborts, it closes the links that remain.
+   * Drains the broker: new sessions go elsewhere, agents and dialers are told to move, and the
+   * relay waits until the dialers have left. Then, or when `signal` aborts, it closes the links
+   * that remain.
    *
    * @param deadlineMs the time in which sessions must move, in milliseconds, as GOAWAY tells it
    */
@@ -219,7 +226,10 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
     this.close();
   }
 
-  /** Waits until the agents here have a tunnel to another replica. Without other replicas they never will. */
+  /**
+   * Waits until the agents here have a tunnel to another replica. Without other replicas they never
+   * will.
+   */
   async #agentsMoved(signal: AbortSignal): Promise<void> {
     if (this.options.forward === undefined) return;
     const { clock } = this.options;
@@ -243,7 +253,10 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
     );
   }
 
-  /** Another replica has a newer tunnel of the same name. So the tunnel here is dead, even if it has not noticed yet. */
+  /**
+   * Another replica has a newer tunnel of the same name. So the tunnel here is dead, even if it has
+   * not noticed yet.
+   */
   #onFenced(claim: AgentRecord): void {
     const agent = this.#tunnels.get(claim);
     // A tunnel that drains has told its agent to connect elsewhere, and its streams are moving.

@@ -8,8 +8,9 @@ import {
 import { proofAgeS, type ReplicaKeys } from './replica-keys.ts';
 
 /**
- * How many proofs are remembered. Only a replica can make a proof, and each is remembered for two minutes, so
- * this allows a thousand forwarded sessions per second all the time. It takes about 15 MiB.
+ * How many proofs are remembered. Only a replica can make a proof, and each is remembered for two
+ * minutes, so this allows a thousand forwarded sessions per second all the time. It takes about 15
+ * MiB.
  */
 const maxRemembered = 120_000;
 
@@ -17,8 +18,9 @@ const maxRemembered = 120_000;
 const startToleranceS = 5;
 
 /**
- * Authenticates the other replicas by the keys that they share. Other requests go to the next authenticator. A
- * proof is valid for one request: it is remembered until it has expired, even when the keys change.
+ * Authenticates the other replicas by the keys that they share. Other requests go to the next
+ * authenticator. A proof is valid for one request: it is remembered until it has expired, even when
+ * the keys change.
  */
 export class ReplicaAuthenticator implements Authenticator {
   readonly #keys: () => ReplicaKeys;
@@ -53,7 +55,8 @@ export class ReplicaAuthenticator implements Authenticator {
     if (proven === undefined) return this.#next.authenticate(headers, peer);
     const { dialer: name, answer, seconds, bound } = proven;
     if (bound === undefined) return { kind: 'replica', name, cluster: undefined, answer };
-    // Proofs that were used before this process started are not remembered. An honest replica learns our address later.
+    // Proofs that were used before this process started are not remembered. An honest replica
+    // learns our address later.
     if (seconds < this.#startedS - startToleranceS) {
       throw new AuthenticationError(
         'the proof of the replica was made before this broker started, or the clocks differ by more than 5 s',

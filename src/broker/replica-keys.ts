@@ -7,8 +7,9 @@ const dialerHeader = 'Culvert-Dialer';
 export const proofAgeS = 60;
 
 /**
- * The dialer's name is followed by what the proof is bound to, so the binding is part of the signed text and
- * cannot be removed. Replicas of culvert 0.1 take it for a part of the name, which they only log.
+ * The dialer's name is followed by what the proof is bound to, so the binding is part of the signed
+ * text and cannot be removed. Replicas of culvert 0.1 take it for a part of the name, which they
+ * only log.
  */
 const boundDialer = /^(.*);cluster=([a-z0-9-]{1,63});nonce=([0-9a-f]{32})$/s;
 
@@ -22,8 +23,8 @@ type HmacKey = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /**
- * The keys that the replicas of a deployment share. The first key signs, and all keys are accepted. Keys are
- * never sent: a replica signs the address that it calls, for one minute.
+ * The keys that the replicas of a deployment share. The first key signs, and all keys are accepted.
+ * Keys are never sent: a replica signs the address that it calls, for one minute.
  */
 export class ReplicaKeys {
   readonly #keys: readonly [HmacKey, ...HmacKey[]];
@@ -44,7 +45,8 @@ export class ReplicaKeys {
   ): Promise<ReplicaKeys> {
     const lines = text.split('\n').map((line) => line.trim());
     const keys = lines.filter((line) => line !== '');
-    // Each line is a key, so the frame of a PEM file or the short rest of a wrapped key must not become one.
+    // Each line is a key, so the frame of a PEM file or the short rest of a wrapped key must not
+    // become one.
     if (keys.some((key) => key.length < minKeyLength || key.startsWith('-----'))) {
       const message = `a line of the keys of the replicas has fewer than ${minKeyLength} characters or is PEM; make a key with openssl rand -hex 32`;
       throw new Error(message);
@@ -55,8 +57,9 @@ export class ReplicaKeys {
   }
 
   /**
-   * Makes the proof for a request to the replica at `address`, for a session with `cluster` on behalf of `dialer`,
-   * and the answer that only another replica can give. A proof is valid for one request.
+   * Makes the proof for a request to the replica at `address`, for a session with `cluster` on
+   * behalf of `dialer`, and the answer that only another replica can give. A proof is valid for one
+   * request.
    */
   async prove(address: string, cluster: string, dialer: string): Promise<ReplicaProof> {
     const seconds = this.#nowS();
@@ -71,8 +74,8 @@ export class ReplicaKeys {
   }
 
   /**
-   * Verifies the proof of a request to this replica, at `address`. The caller must check whether the proof was used
-   * before.
+   * Verifies the proof of a request to this replica, at `address`. The caller must check whether
+   * the proof was used before.
    *
    * @returns undefined: the request is not from a replica
    * @throws AuthenticationError the proof is not valid
@@ -136,7 +139,10 @@ export interface VerifiedProof {
   readonly answer: string;
   /** When the caller made it, in seconds since 1970. */
   readonly seconds: number;
-  /** Undefined: a replica of culvert 0.1 made the proof. It is valid for any cluster, and more than once. */
+  /**
+   * Undefined: a replica of culvert 0.1 made the proof. It is valid for any cluster, and more than
+   * once.
+   */
   readonly bound: { readonly cluster: string; readonly nonce: string } | undefined;
 }
 

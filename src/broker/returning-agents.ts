@@ -3,9 +3,9 @@ import { clusterAlias } from '../base/names/cluster-alias.ts';
 import { relayLimits } from './relay-options.ts';
 
 /**
- * Knows which clusters are likely to have an agent again soon, and holds the sessions that wait for one.
- * After a restart of the broker that is every cluster. Later it is a cluster whose last agent was lost a
- * moment ago.
+ * Knows which clusters are likely to have an agent again soon, and holds the sessions that wait for
+ * one. After a restart of the broker that is every cluster. Later it is a cluster whose last agent
+ * was lost a moment ago.
  */
 export class ReturningAgents {
   readonly #clock: Clock;
@@ -64,7 +64,8 @@ export class ReturningAgents {
     const waiting = this.#waiting.get(cluster) ?? new Set();
     this.#waiting.set(cluster, waiting.add(resolve));
     this.#waitingCount++;
-    // An agent that connects to another replica, or under a name whose alias is waited for, wakes no session here.
+    // An agent that connects to another replica, or under a name whose alias is waited for, wakes
+    // no session here.
     const timer = this.#clock.setTimer(Math.min(leftMs, relayLimits.agentReturnPollMs), resolve);
     signal.addEventListener('abort', () => resolve(), { once: true });
     if (signal.aborted) resolve();

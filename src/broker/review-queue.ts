@@ -22,7 +22,8 @@ export class ReviewQueue {
    * Calls `ask` when it is its turn.
    *
    * @param address of the client; undefined: unknown, and not limited
-   * @throws AuthenticationUnavailableError too many reviews wait, in total or of this address; what `ask` throws
+   * @throws AuthenticationUnavailableError too many reviews wait, in total or of this address; what
+   *   `ask` throws
    */
   async run<T>(address: string | undefined, ask: () => Promise<T>): Promise<T> {
     const { maxAsked, maxWaiting, addressPart } = reviewLimits;

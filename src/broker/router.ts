@@ -27,7 +27,10 @@ interface Found {
   readonly records: readonly AgentRecord[];
 }
 
-/** Finds the tunnel for a dialer's session: first among this broker's tunnels, then at other replicas. */
+/**
+ * Finds the tunnel for a dialer's session: first among this broker's tunnels, then at other
+ * replicas.
+ */
 export class Router {
   readonly #options: RelayOptions;
   readonly #tunnels: TunnelTable;
@@ -65,10 +68,10 @@ export class Router {
   }
 
   /**
-   * Finds the route for a session: a tunnel here, else the replica that holds a tunnel, and a retiring
-   * tunnel only where there is no other. With `process`, only a tunnel of that process. A new session
-   * waits up to `relayLimits.agentReturnMs` for a cluster whose agents are likely to return, or until
-   * `signal` aborts.
+   * Finds the route for a session: a tunnel here, else the replica that holds a tunnel, and a
+   * retiring tunnel only where there is no other. With `process`, only a tunnel of that process. A
+   * new session waits up to `relayLimits.agentReturnMs` for a cluster whose agents are likely to
+   * return, or until `signal` aborts.
    *
    * @throws TunnelError `no_agent`; `agent_lost` the requested process is not connected but another
    *   agent is; `draining` for a new session
@@ -88,7 +91,8 @@ export class Router {
       if (process !== undefined) {
         throw this.#hasOtherAgents(cluster, process, records) ? agentLost(cluster, process) : none;
       }
-      // The directory has a tunnel that its replica does not hold any more, so the agent was connected a moment ago.
+      // The directory has a tunnel that its replica does not hold any more, so the agent was
+      // connected a moment ago.
       const knownMs = records.length > 0 ? arrivedAtMs + relayLimits.agentReturnMs : -Infinity;
       const releasedAtMs = this.#options.directory.releasedAtMs(cluster);
       const elsewhereMs = releasedAtMs + relayLimits.agentReturnMs;
@@ -118,8 +122,9 @@ export class Router {
   }
 
   /**
-   * Whether another agent is connected, so that a dialer need not wait for `process`. An agent here counts if
-   * it has been connected for longer than `process` can have been away, or has the same agent id.
+   * Whether another agent is connected, so that a dialer need not wait for `process`. An agent here
+   * counts if it has been connected for longer than `process` can have been away, or has the same
+   * agent id.
    */
   #hasOtherAgents(
     cluster: string,
@@ -144,7 +149,10 @@ function toLocal(agent: AgentConnection): Route {
   return { kind: 'local', agent };
 }
 
-/** Whether no tunnel of another replica can be better. A new session does not go to a process that may be dead. */
+/**
+ * Whether no tunnel of another replica can be better. A new session does not go to a process that
+ * may be dead.
+ */
 function isFirstChoice(
   agent: AgentConnection | undefined,
   process: AgentProcess | undefined,

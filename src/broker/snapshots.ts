@@ -10,7 +10,9 @@ export interface AgentSnapshot extends TunnelName {
   readonly leaving: boolean;
 }
 
-/** What must outlive the relay's memory to take a dialer's link back, once its session is attached. */
+/**
+ * What must outlive the relay's memory to take a dialer's link back, once its session is attached.
+ */
 export interface DialerSnapshot extends TunnelName {
   readonly kind: 'dialer';
   readonly dialer: string;

@@ -10,7 +10,10 @@ import {
 export class TokenAuthenticator implements Authenticator {
   readonly #verifier: () => TokenVerifier;
 
-  /** @param verifier has the current keys, or returns them where they may change while the broker runs */
+  /**
+   * @param verifier has the current keys, or returns them where they may change while the broker
+   *   runs
+   */
   constructor(verifier: TokenVerifier | (() => TokenVerifier)) {
     this.#verifier = typeof verifier === 'function' ? verifier : () => verifier;
   }

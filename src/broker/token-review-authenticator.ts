@@ -20,13 +20,16 @@ export interface TokenReviewer {
   userOf(token: string): Promise<string | undefined>;
 }
 
-/** The ServiceAccount of a cluster's agents, in the namespace of the cluster, when a registration uses the token driver. */
+/**
+ * The ServiceAccount of a cluster's agents, in the namespace of the cluster, when a registration
+ * uses the token driver.
+ */
 const agentServiceAccount = 'cluster-proxy-agent';
 
 /**
- * How long an answer of the API server is valid, in milliseconds, and how many answers are kept. A refused
- * token may be unknown only for the moment. Anyone can make tokens that are refused, so refusals have a table
- * of their own.
+ * How long an answer of the API server is valid, in milliseconds, and how many answers are kept. A
+ * refused token may be unknown only for the moment. Anyone can make tokens that are refused, so
+ * refusals have a table of their own.
  */
 const kept = {
   good: { forMs: 60_000, most: 10_000 },
@@ -38,13 +41,17 @@ interface Answer {
   readonly untilMs: number;
 }
 
-/** Authenticates agents by the token of their ServiceAccount on the hub cluster. Other requests go to the next authenticator. */
+/**
+ * Authenticates agents by the token of their ServiceAccount on the hub cluster. Other requests go
+ * to the next authenticator.
+ */
 export class TokenReviewAuthenticator implements Authenticator {
   readonly #reviewer: TokenReviewer;
   readonly #next: Authenticator;
   readonly #clock: Clock;
   readonly #queue = new ReviewQueue();
-  // By a keyed digest of the token, so that a table of digests is useless without this process's key; oldest first.
+  // By a keyed digest of the token, so that a table of digests is useless without this process's
+  // key; oldest first.
   readonly #good = new Map<string, Answer>();
   readonly #bad = new Map<string, Answer>();
   /** Reviews that have no answer yet. */
@@ -117,7 +124,10 @@ function claimedUser(token: string): string | undefined {
   return typeof sub === 'string' ? sub : undefined;
 }
 
-/** The claims of a token that is not verified: only the API server knows whether they are true. Empty where the text is no token. */
+/**
+ * The claims of a token that is not verified: only the API server knows whether they are true.
+ * Empty where the text is no token.
+ */
 export function unverifiedClaims(token: string): {
   readonly sub?: unknown;
   readonly aud?: unknown;

@@ -1,8 +1,9 @@
 import type { AgentClaim, AgentRecord, Directory } from './directory.ts';
 
 /**
- * A tunnel's claim in the directory: first absent, then made, perhaps retired, and finally withdrawn.
- * The directory answers late, so whatever has happened to the tunnel in the meantime decides.
+ * A tunnel's claim in the directory: first absent, then made, perhaps retired, and finally
+ * withdrawn. The directory answers late, so whatever has happened to the tunnel in the meantime
+ * decides.
  */
 export class TunnelClaim {
   /** The claim is made: sessions may be placed on the tunnel. */
@@ -19,7 +20,11 @@ export class TunnelClaim {
     this.#directory = directory;
   }
 
-  /** Takes back a claim that an earlier relay has made. @param record undefined: that relay has withdrawn the claim */
+  /**
+   * Takes back a claim that an earlier relay has made.
+   *
+   * @param record undefined: that relay has withdrawn the claim
+   */
   restore(epoch: number, record: AgentRecord | undefined): void {
     this.epoch = epoch;
     this.established = true;
@@ -33,7 +38,9 @@ export class TunnelClaim {
     return this.#made.promise;
   }
 
-  /** @returns false: the tunnel was gone before the directory answered, and the claim was released */
+  /**
+   * @returns false: the tunnel was gone before the directory answered, and the claim was released
+   */
   async make(claim: AgentClaim): Promise<boolean> {
     const record = await this.#directory.claim(claim);
     if (this.#ended) {

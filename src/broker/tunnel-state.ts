@@ -8,7 +8,9 @@ export type TunnelState =
   | { readonly kind: 'serving' }
   /** This broker gives the tunnel up: its sessions must move within `deadlineMs` from GOAWAY. */
   | { readonly kind: 'retiring'; readonly deadlineMs: number }
-  /** The agent takes no new sessions. With `deadlineMs`, this broker had given the tunnel up before. */
+  /**
+   * The agent takes no new sessions. With `deadlineMs`, this broker had given the tunnel up before.
+   */
   | { readonly kind: 'leaving'; readonly deadlineMs: number | undefined }
   | { readonly kind: 'closed' };
 

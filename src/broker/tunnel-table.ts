@@ -39,7 +39,11 @@ export class TunnelTable {
     return replaced;
   }
 
-  /** Idempotent, and without effect on a tunnel that has replaced this one. @returns whether it was there */
+  /**
+   * Idempotent, and without effect on a tunnel that has replaced this one.
+   *
+   * @returns whether it was there
+   */
   delete(agent: AgentConnection): boolean {
     const tunnels = this.#clusters.get(agent.cluster);
     if (tunnels?.get(agent.key) !== agent) return false;
@@ -49,9 +53,10 @@ export class TunnelTable {
   }
 
   /**
-   * Chooses the tunnel for a session: the one with the fewest sessions, and a retiring tunnel only where
-   * there is no other. With `process`, only a tunnel of that process, because the process has the session
-   * already. Such a session never goes to a retiring tunnel, because it would have to move again at once.
+   * Chooses the tunnel for a session: the one with the fewest sessions, and a retiring tunnel only
+   * where there is no other. With `process`, only a tunnel of that process, because the process has
+   * the session already. Such a session never goes to a retiring tunnel, because it would have to
+   * move again at once.
    */
   choose(cluster: string, process: AgentProcess | undefined): AgentConnection | undefined {
     let best: AgentConnection | undefined;

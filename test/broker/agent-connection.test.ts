@@ -73,13 +73,13 @@ function unreadLink(room = 256 * 1024) {
   return { link, sent, closes };
 }
 
-const portOf = (relay: Relay, agent: string) =>
+const connectionOf = (relay: Relay, agent: string) =>
   new AgentConnection(relay, fullLink(), { cluster: 'c1', agent, tunnel: 0 });
 
 describe('AgentConnection', () => {
   it('An agent connection shares neither sessions nor paused dialers with another', () => {
     const relay = makeRelay();
-    const [one, two] = [portOf(relay, 'one'), portOf(relay, 'two')];
+    const [one, two] = [connectionOf(relay, 'one'), connectionOf(relay, 'two')];
     const link = fullLink();
     const dialer = played(link);
     one.sessions.attach(dialer, '0'.repeat(32), false);
@@ -93,24 +93,24 @@ describe('AgentConnection', () => {
 
   it('An agent connection resolves waiting callers when its claim is made, and later callers at once', async () => {
     const directory = new SlowDirectory();
-    const port = portOf(makeRelay(directory), 'one');
-    port.onFrame(FrameType.hello, 0, 0, hello);
-    const standing = port.claim.made.then(() => port.claim.established);
-    expect(port.claim.established).toBe(false);
+    const connection = connectionOf(makeRelay(directory), 'one');
+    connection.onFrame(FrameType.hello, 0, 0, hello);
+    const standing = connection.claim.made.then(() => connection.claim.established);
+    expect(connection.claim.established).toBe(false);
     directory.go.resolve();
     expect(await standing).toBe(true);
-    await port.claim.made;
-    port.onClose(undefined);
+    await connection.claim.made;
+    connection.onClose(undefined);
   });
 
   it('An agent connection resolves waiting callers when it closes before its claim is made', async () => {
-    const port = portOf(makeRelay(new SlowDirectory()), 'one');
-    port.onFrame(FrameType.hello, 0, 0, hello);
-    const { made } = port.claim;
-    port.onClose(undefined);
+    const connection = connectionOf(makeRelay(new SlowDirectory()), 'one');
+    connection.onFrame(FrameType.hello, 0, 0, hello);
+    const { made } = connection.claim;
+    connection.onClose(undefined);
     await made;
-    expect(port.claim.established).toBe(false);
-    await port.claim.made;
+    expect(connection.claim.established).toBe(false);
+    await connection.claim.made;
   });
 });
 
@@ -120,91 +120,91 @@ describe('An agent connection whose peers do not read', () => {
 
   it('An agent connection answers no more PINGs than its link has room for', () => {
     const { link, sent } = unreadLink(2000);
-    const port = new AgentConnection(makeRelay(), link, name);
+    const connection = new AgentConnection(makeRelay(), link, name);
     for (let ask = 0; ask < 10_000; ask++) {
-      port.onFrame(FrameType.ping, 0, 0, new Uint8Array(8));
+      connection.onFrame(FrameType.ping, 0, 0, new Uint8Array(8));
     }
     expect(sent.length).toBe(100);
-    port.onClose(undefined);
+    connection.onClose(undefined);
   });
 
   it('An agent connection refuses a PING that does not have 8 bytes', () => {
-    const port = new AgentConnection(makeRelay(), unreadLink().link, name);
-    expect(() => port.onFrame(FrameType.ping, 0, 0, new Uint8Array(9))).toThrow('8');
-    port.onClose(undefined);
+    const connection = new AgentConnection(makeRelay(), unreadLink().link, name);
+    expect(() => connection.onFrame(FrameType.ping, 0, 0, new Uint8Array(9))).toThrow('8');
+    connection.onClose(undefined);
   });
 
   it('An agent connection sends one GOAWAY to each dialer, however many the agent sends', () => {
-    const port = portOf(makeRelay(), 'one');
+    const connection = connectionOf(makeRelay(), 'one');
     let goAways = 0;
     const dialer = { ...played(fullLink()), sendGoAway: () => void goAways++ };
-    port.onFrame(FrameType.hello, 0, 0, hello);
-    port.sessions.attach(dialer, '0'.repeat(32), false);
+    connection.onFrame(FrameType.hello, 0, 0, hello);
+    connection.sessions.attach(dialer, '0'.repeat(32), false);
     for (let again = 0; again < 1000; again++) {
-      port.onFrame(FrameType.goaway, 0, 0, new Uint8Array(0));
+      connection.onFrame(FrameType.goaway, 0, 0, new Uint8Array(0));
     }
     expect(goAways).toBe(1);
-    port.onClose(undefined);
+    connection.onClose(undefined);
   });
 
   it('An agent connection refuses GOAWAY before HELLO', () => {
-    const port = portOf(makeRelay(), 'one');
-    const goAway = () => port.onFrame(FrameType.goaway, 0, 0, new Uint8Array(0));
+    const connection = connectionOf(makeRelay(), 'one');
+    const goAway = () => connection.onFrame(FrameType.goaway, 0, 0, new Uint8Array(0));
     expect(goAway).toThrow('GOAWAY came before HELLO');
-    port.onClose(undefined);
+    connection.onClose(undefined);
   });
 
   it("An agent connection passes PING and PONG to a dialer only while the dialer's link has room", () => {
-    const port = portOf(makeRelay(), 'one');
+    const connection = connectionOf(makeRelay(), 'one');
     const { link, sent, closes } = unreadLink(1000);
-    const session = port.sessions.attach(played(link), '0'.repeat(32), false);
+    const session = connection.sessions.attach(played(link), '0'.repeat(32), false);
     for (let answer = 0; answer < 10_000; answer++) {
-      port.onFrame(FrameType.pong, session, 0, new Uint8Array(8));
+      connection.onFrame(FrameType.pong, session, 0, new Uint8Array(8));
     }
     expect([sent.length, closes]).toEqual([50, []]);
-    port.onClose(undefined);
+    connection.onClose(undefined);
   });
 
   it('An agent connection closes only the dialer for which 8 MiB of control frames wait', () => {
-    const port = portOf(makeRelay(), 'one');
+    const connection = connectionOf(makeRelay(), 'one');
     const [unread, other] = [unreadLink(1000), unreadLink()];
-    const session = port.sessions.attach(played(unread.link), '0'.repeat(32), false);
-    const otherSession = port.sessions.attach(played(other.link), '1'.repeat(32), false);
+    const session = connection.sessions.attach(played(unread.link), '0'.repeat(32), false);
+    const otherSession = connection.sessions.attach(played(other.link), '1'.repeat(32), false);
     let answers = 0;
     while (unread.closes.length === 0 && answers < 1_000_000) {
-      port.onFrame(FrameType.refused, session, ++answers, failure);
+      connection.onFrame(FrameType.refused, session, ++answers, failure);
     }
     expect(unread.closes[0]?.code).toBe('overloaded');
     expect((answers * (failure.length + 12)) / 2 ** 20).toBeCloseTo(8, 1);
-    port.onFrame(FrameType.refused, otherSession, 1, failure);
+    connection.onFrame(FrameType.refused, otherSession, 1, failure);
     expect([other.sent, other.closes]).toEqual([[FrameType.refused], []]);
-    port.onClose(undefined);
+    connection.onClose(undefined);
   });
 
   it('An agent connection closes when its agent never reads ATTACH and DETACH', () => {
     const { link, closes } = unreadLink(-127.99 * 2 ** 20);
-    const port = new AgentConnection(makeRelay(), link, name);
+    const connection = new AgentConnection(makeRelay(), link, name);
     for (let come = 0; come < 10_000 && closes.length === 0; come++) {
-      const session = port.sessions.attach(played(fullLink()), '0'.repeat(32), false);
-      port.sessions.detach(session, undefined);
+      const session = connection.sessions.attach(played(fullLink()), '0'.repeat(32), false);
+      connection.sessions.detach(session, undefined);
     }
     expect(closes[0]?.code).toBe('overloaded');
-    port.onClose(undefined);
+    connection.onClose(undefined);
   });
 });
 
 describe('Relay.holdsAnother', () => {
   it("The relay knows whether an agent's process has its other tunnel here", () => {
     const relay = makeRelay();
-    const port = portOf(relay, 'one');
+    const connection = connectionOf(relay, 'one');
     const holdsAnother = (cluster: string, agent: string, tunnel: number) =>
       relay.holdsAnother({ cluster, agent, tunnel });
-    port.onFrame(FrameType.hello, 0, 0, hello);
+    connection.onFrame(FrameType.hello, 0, 0, hello);
     expect(holdsAnother('c1', 'one', 1)).toBe(true);
     expect(holdsAnother('c1', 'one', 0)).toBe(false);
     expect(holdsAnother('c1', 'two', 1)).toBe(false);
     expect(holdsAnother('c2', 'one', 1)).toBe(false);
-    port.onClose(undefined);
+    connection.onClose(undefined);
     expect(holdsAnother('c1', 'one', 1)).toBe(false);
   });
 });

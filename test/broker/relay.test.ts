@@ -158,7 +158,7 @@ describe('Relay', () => {
       await agent.next(FrameType.attach);
       await agent.next(FrameType.attach);
     }
-    expect(Array.from(relay.agents(), (port) => port.sessions.size)).toEqual([2, 2]);
+    expect(Array.from(relay.agents(), (agent) => agent.sessions.size)).toEqual([2, 2]);
   });
 
   it('The relay gives no session to an agent that was silent for longer than two pings', async () => {
@@ -310,8 +310,8 @@ describe('A relay with other replicas', () => {
       },
     });
     await connectAgent(relay, 'c1', 'a');
-    const [port] = relay.agents();
-    port!.retire(7_000);
+    const [agent] = relay.agents();
+    agent!.retire(7_000);
     const alone = connectDialer(relay);
     await welcomed(alone);
     expect(decodeGoAway((await alone.next(FrameType.goaway)).payload)).toMatchObject({
@@ -326,18 +326,18 @@ describe('A relay with other replicas', () => {
   it('The relay gives no moving session to a retiring tunnel', async () => {
     const relay = await relayBeside(nobodyAsks);
     await connectAgent(relay, 'c2', 'a');
-    const [port] = relay.agents();
-    port!.retire(7_000);
-    const wish = {
+    const [agent] = relay.agents();
+    agent!.retire(7_000);
+    const request = {
       cluster: 'c2',
       process: { agent: 'a' },
       forwarded: false,
       except: undefined,
     };
     const { signal } = new AbortController();
-    await expect(relay.route(wish, signal)).rejects.toMatchObject({ code: 'no_agent' });
+    await expect(relay.route(request, signal)).rejects.toMatchObject({ code: 'no_agent' });
     await connectAgent(relay, 'c2', 'a');
-    expect(await relay.route(wish, signal)).toMatchObject({
+    expect(await relay.route(request, signal)).toMatchObject({
       kind: 'local',
       agent: { retiring: false },
     });

@@ -107,30 +107,34 @@ describe('A replica that drains', () => {
 });
 
 describe('A session that may go to another replica', () => {
-  const wish = { cluster: 'c1', process: undefined, forwarded: false, except: undefined };
+  const request = { cluster: 'c1', process: undefined, forwarded: false, except: undefined };
   const { signal } = new AbortController();
 
   it("A session goes to another replica's retiring tunnel only if it is new and there is no tunnel here", async () => {
     const { directory, relay, agent } = await makeReplica();
     await directory.retire(await directory.claim(elsewhere));
-    const [port] = relay.agents();
-    port!.retire(7_000);
+    const [tunnel] = relay.agents();
+    tunnel!.retire(7_000);
     // Both are given up: the one here saves a hop.
-    expect(await relay.route(wish, signal)).toEqual({ kind: 'local', agent: port });
+    expect(await relay.route(request, signal)).toEqual({ kind: 'local', agent: tunnel });
     agent.link.close();
     await agent.closed.promise;
-    expect(await relay.route(wish, signal)).toMatchObject({
+    expect(await relay.route(request, signal)).toMatchObject({
       kind: 'remote',
       owner: { replica: 'r2' },
     });
-    await expect(relay.route({ ...wish, process: { agent: 'a' } }, signal)).rejects.toMatchObject({
+    await expect(
+      relay.route({ ...request, process: { agent: 'a' } }, signal),
+    ).rejects.toMatchObject({
       code: 'no_agent',
     });
     await directory.claim(elsewhere);
-    expect(await relay.route({ ...wish, process: { agent: 'a' } }, signal)).toMatchObject({
+    expect(await relay.route({ ...request, process: { agent: 'a' } }, signal)).toMatchObject({
       owner: { tunnel: 1 },
     });
-    await expect(relay.route({ ...wish, process: { agent: 'b' } }, signal)).rejects.toMatchObject({
+    await expect(
+      relay.route({ ...request, process: { agent: 'b' } }, signal),
+    ).rejects.toMatchObject({
       code: 'agent_lost',
     });
   });
@@ -142,7 +146,7 @@ describe('A session that may go to another replica', () => {
     const [stays, leaves] = relay.agents();
     leaves!.retire(7_000);
     expect([stays!.sessions.size, leaves!.sessions.size]).toEqual([1, 0]);
-    expect(await relay.route(wish, signal)).toEqual({ kind: 'local', agent: stays });
+    expect(await relay.route(request, signal)).toEqual({ kind: 'local', agent: stays });
   });
 
   it('A session invalidates the directory entry of a replica that failed to take it', async () => {

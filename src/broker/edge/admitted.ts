@@ -2,15 +2,18 @@ import { credentialHeader } from '../../base/tokens/certificate-token.ts';
 import type { AdmittedClient } from '../admitted-client.ts';
 
 /**
- * On requests from the Worker to an object: the client that the Worker has admitted. No client can reach an
- * object, and the Worker overwrites what a client sends under this name.
+ * On requests from the Worker to an object: the client that the Worker has admitted. No client can
+ * reach an object, and the Worker overwrites what a client sends under this name.
  */
 const admittedHeader = 'Culvert-Admitted';
 
 /** The WebSocket sub-protocol that both ends must name. */
 export const culvertProtocol = 'culvert.v1';
 
-/** The headers of a request from the Worker to an object: those of the client, and the admitted client. */
+/**
+ * The headers of a request from the Worker to an object: those of the client, and the admitted
+ * client.
+ */
 export function forObject(of: Headers, admitted: AdmittedClient): Headers {
   const headers = new Headers(of);
   // Some runtimes read header values as Latin-1 and others as UTF-8, so the value is ASCII.

@@ -25,14 +25,16 @@ const stored = {
   aliasOf: 'aliasOf',
   /** In the cluster's object: true once the object of its alias knows the cluster's name. */
   aliasTold: 'aliasTold',
-  /** When the cluster last had an agent, in milliseconds since 1970, accurate to one silence limit. */
+  /**
+   * When the cluster last had an agent, in milliseconds since 1970, accurate to one silence limit.
+   */
   agentSeenAtMs: 'agentSeenAtMs',
 } as const;
 
 /**
- * A cluster's Durable Object: its relay and its directory. Between frames the runtime may put it to sleep.
- * The runtime then keeps the sockets and answers pings. The next message makes a new object, which takes
- * the sockets back from their attachments.
+ * A cluster's Durable Object: its relay and its directory. Between frames the runtime may put it to
+ * sleep. The runtime then keeps the sockets and answers pings. The next message makes a new object,
+ * which takes the sockets back from their attachments.
  */
 export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObjectCalls {
   readonly #log: Logger;
@@ -69,7 +71,8 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
       sessionLimits: { maxWindow: maxWindowBytes },
     });
     for (const { link, snapshot } of agents) this.#relay.restoreAgent(link, snapshot);
-    // After a new version, or when the runtime has moved the object, the agents have lost their tunnels.
+    // After a new version, or when the runtime has moved the object, the agents have lost their
+    // tunnels.
     if (agents.length === 0) void ctx.blockConcurrencyWhile(() => this.#expectAgents());
     for (const { link, snapshot } of survivors) {
       if ('session' in snapshot) {
@@ -151,7 +154,10 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
     return await this.ctx.storage.get<string>(stored.aliasOf);
   }
 
-  /** This object's name is the alias of this cluster. That never changes, because the alias is a hash of the cluster's name. */
+  /**
+   * This object's name is the alias of this cluster. That never changes, because the alias is a
+   * hash of the cluster's name.
+   */
   async becomeAliasOf(cluster: string): Promise<void> {
     await this.ctx.storage.put(stored.aliasOf, cluster);
   }
@@ -182,7 +188,10 @@ export class ClusterObject extends DurableObject<EdgeEnv> implements ClusterObje
     await this.ctx.storage.put(stored.agentSeenAtMs, Date.now());
   }
 
-  /** Dials wait for agents that were connected a moment ago. A dial to an unknown cluster gets its answer at once. */
+  /**
+   * Dials wait for agents that were connected a moment ago. A dial to an unknown cluster gets its
+   * answer at once.
+   */
   async #expectAgents(): Promise<void> {
     const seenAtMs = (await this.ctx.storage.get<number>(stored.agentSeenAtMs)) ?? -Infinity;
     if (Date.now() - seenAtMs < 2 * this.#silenceLimitMs) this.#relay.expectAgents();

@@ -3,7 +3,10 @@ import { logLevels, type LogLevel } from '../../base/log/log-level.ts';
 import { printableFields } from '../../base/log/printable-fields.ts';
 import type { LogFields } from '../../base/log/log-field.ts';
 
-/** Writes one JSON object per line to the console, from which the runtime collects logs. It never blocks. */
+/**
+ * Writes one JSON object per line to the console, from which the runtime collects logs. It never
+ * blocks.
+ */
 export function createConsoleLogger(level: LogLevel, fields: LogFields = {}): Logger {
   const own = printableFields(fields);
   const least = logLevels.indexOf(level);

@@ -19,7 +19,8 @@ export interface GuardLimits {
 const mib = 1024 * 1024;
 
 export const guardLimits: GuardLimits = {
-  // A stream whose window has grown to 16 MiB has up to 24 MiB on its way, because a receiver grants half a window at a time.
+  // A stream whose window has grown to 16 MiB has up to 24 MiB on its way, because a receiver
+  // grants half a window at a time.
   sessionBytes: 32 * mib,
   objectBytes: 64 * mib,
   maxFlows: 2 * defaultLimits.maxStreams,
@@ -42,9 +43,10 @@ interface Account {
 }
 
 /**
- * The runtime takes every byte and does not tell how many wait in a socket. So this counts the bytes on
- * their way: DATA that was passed on, minus what CREDIT acknowledges. A session beyond its limit loses its
- * dialer's link. Honest peers stay far below the limit, and otherwise resume over another link.
+ * The runtime takes every byte and does not tell how many wait in a socket. So this counts the
+ * bytes on their way: DATA that was passed on, minus what CREDIT acknowledges. A session beyond its
+ * limit loses its dialer's link. Honest peers stay far below the limit, and otherwise resume over
+ * another link.
  *
  * The counts are lost when the object sleeps, but then no bytes are on their way.
  */

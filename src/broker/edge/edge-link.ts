@@ -18,7 +18,10 @@ export interface EdgeSocket {
   serializeAttachment(value: unknown): void;
 }
 
-/** What the runtime keeps with a socket while the object sleeps: the admitted client, and after HELLO its snapshot. */
+/**
+ * What the runtime keeps with a socket while the object sleeps: the admitted client, and after
+ * HELLO its snapshot.
+ */
 export type Attachment = (AdmittedClient | AgentSnapshot | DialerSnapshot) & {
   readonly peer: string;
   readonly acceptedAtMs: number;
@@ -38,8 +41,9 @@ export interface EdgeLinkOptions {
 const retryAfterMs = 1_000;
 
 /**
- * A link over a WebSocket of a Durable Object. The runtime delivers and takes whole messages. It cannot stop
- * reading, so pausing does nothing. It does not tell how much waits in a socket, so `CreditGuard` counts it.
+ * A link over a WebSocket of a Durable Object. The runtime delivers and takes whole messages. It
+ * cannot stop reading, so pausing does nothing. It does not tell how much waits in a socket, so
+ * `CreditGuard` counts it.
  */
 export class EdgeLink implements AttachableLink {
   readonly peer: string;
@@ -89,7 +93,8 @@ export class EdgeLink implements AttachableLink {
   }
 
   send(block: Block): void {
-    // The runtime does not tell when a message has been sent, so the block cannot be kept by reference.
+    // The runtime does not tell when a message has been sent, so the block cannot be kept by
+    // reference.
     if (this.#open) this.#put(block.slab.bytes.slice(block.start, block.end));
   }
 
@@ -119,7 +124,8 @@ export class EdgeLink implements AttachableLink {
 
   close(error?: TunnelError): void {
     if (!this.#open) return;
-    // Some clients learn of a close only when the connection ends, perhaps ten seconds later. A frame reaches them at once.
+    // Some clients learn of a close only when the connection ends, perhaps ten seconds later. A
+    // frame reaches them at once.
     if (error?.code === 'draining' || error?.code === 'overloaded') this.#sendGoAway();
     const payload = closePayload(error);
     const code = new DataView(payload.buffer, payload.byteOffset).getUint16(0);
@@ -197,7 +203,9 @@ export class EdgeLink implements AttachableLink {
   }
 }
 
-/** A DATA frame is passed on in the buffer in which it came, because nothing else uses that message. */
+/**
+ * A DATA frame is passed on in the buffer in which it came, because nothing else uses that message.
+ */
 function frameOf(
   type: FrameType,
   session: number,

@@ -2,7 +2,10 @@ import { type LogLevel, logLevels } from '../../base/log/log-level.ts';
 
 /** The Worker's options, from its variables and secrets. */
 export interface EdgeOptions {
-  /** Public keys of enrolment tokens, PEM. Empty: the operator allows all clients without a credential. */
+  /**
+   * Public keys of enrolment tokens, PEM. Empty: the operator allows all clients without a
+   * credential.
+   */
   readonly tokenPublicKeys: readonly string[];
   /** WebSocket upgrades per second that one isolate admits. */
   readonly acceptRate: number;

@@ -66,7 +66,8 @@ export class EdgeRouter {
 
   async fetch(request: Request): Promise<Response> {
     const { pathname, search } = new URL(request.url);
-    // The runtime has resolved backslashes and dot segments already. Other ambiguous targets are refused here.
+    // The runtime has resolved backslashes and dot segments already. Other ambiguous targets are
+    // refused here.
     const problem = requestTargetProblem(pathname + search);
     if (problem !== undefined) {
       return Response.json({ code: 'protocol_error', message: problem }, { status: 400 });
@@ -122,7 +123,10 @@ export class EdgeRouter {
     }
   }
 
-  /** The cluster behind a name. An alias has an object of its own, to which the cluster's object has told its name. */
+  /**
+   * The cluster behind a name. An alias has an object of its own, to which the cluster's object has
+   * told its name.
+   */
   async #resolve(name: string): Promise<string> {
     if (!isClusterAlias(name)) return name;
     return (await this.#env.CLUSTER.getByName(name).aliasOf()) ?? name;
@@ -139,7 +143,9 @@ export class EdgeRouter {
   }
 }
 
-/** The network in front of the Worker sets the address of a request, and no client can change it. */
+/**
+ * The network in front of the Worker sets the address of a request, and no client can change it.
+ */
 function peerOf({ headers }: Request): Peer {
   const address = headers.get('CF-Connecting-IP');
   return { certificates: [], ...(address === null ? {} : { address: addressGroup(address) }) };

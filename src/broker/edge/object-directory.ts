@@ -6,7 +6,10 @@ import { isClusterAlias } from '../../base/names/cluster-name.ts';
 export interface ObjectDirectoryOptions {
   /** Claims of tunnels whose sockets outlived the object's memory. */
   readonly survivors?: readonly AgentRecord[];
-  /** Publishes the alias outside of this object. Resolves when dialers can find it, and never rejects. */
+  /**
+   * Publishes the alias outside of this object. Resolves when dialers can find it, and never
+   * rejects.
+   */
   readonly publishAlias?: (alias: string, cluster: string) => Promise<void>;
 }
 
@@ -16,9 +19,9 @@ interface Entry {
 }
 
 /**
- * The directory of a Durable Object. The object holds all tunnels of its cluster, so the directory is right by
- * construction and needs no store. Claims that must outlive the object's memory are attached to the sockets.
- * New epochs are above those of the claims that survived.
+ * The directory of a Durable Object. The object holds all tunnels of its cluster, so the directory
+ * is right by construction and needs no store. Claims that must outlive the object's memory are
+ * attached to the sockets. New epochs are above those of the claims that survived.
  */
 export class ObjectDirectory implements Directory {
   readonly degraded = undefined;

@@ -9,9 +9,9 @@ const maxUnprovenBytes = 4 * 1024 * 1024;
 const tokenBytes = 8;
 
 /**
- * Limits the control frames that wait for one end of a link. The runtime does not tell how much waits in a
- * socket, and credit counts DATA only. So the other end gets a PING with a random token from time to time. Its
- * PONG proves that it has read everything before.
+ * Limits the control frames that wait for one end of a link. The runtime does not tell how much
+ * waits in a socket, and credit counts DATA only. So the other end gets a PING with a random token
+ * from time to time. Its PONG proves that it has read everything before.
  */
 export class ReadProof {
   readonly #sendPing: (token: Uint8Array) => void;

@@ -27,7 +27,10 @@ export interface RunningBroker extends AsyncDisposable {
   readonly url: string;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
-  /** Takes no new clients, asks all clients to go elsewhere, and ends when they have or when `signal` aborts. */
+  /**
+   * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
+   * `signal` aborts.
+   */
   drain(signal: AbortSignal): Promise<void>;
   /** Closes all connections now. Idempotent. */
   close(): Promise<void>;
@@ -35,9 +38,14 @@ export interface RunningBroker extends AsyncDisposable {
 
 export interface BrokerParts {
   readonly log: Logger;
-  /** The only cluster that the bridge in this process dials: without an agent of it the broker is not ready. */
+  /**
+   * The only cluster that the bridge in this process dials: without an agent of it the broker is
+   * not ready.
+   */
   readonly onlyCluster?: string | undefined;
-  /** The metrics of this process, to which the broker adds its own (default: the broker's alone). */
+  /**
+   * The metrics of this process, to which the broker adds its own (default: the broker's alone).
+   */
   readonly metrics?: Metrics;
 }
 
@@ -147,7 +155,10 @@ function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typ
   );
 }
 
-/** Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like a remote one. */
+/**
+ * Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like
+ * a remote one.
+ */
 function makeLocalDialer({ relay, metrics, log }: Core): PooledDialer {
   return new PooledDialer({
     connect: async (cluster) => {
@@ -188,7 +199,8 @@ class Broker implements RunningBroker {
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    // The streams of the bridge in this process end with it. Its agents must learn that before their tunnels close.
+    // The streams of the bridge in this process end with it. Its agents must learn that before
+    // their tunnels close.
     signal.addEventListener('abort', () => this.dialer.close(), { once: true });
     await this.#relay.drain(signal, this.#drainTimeoutMs);
     await this.close();

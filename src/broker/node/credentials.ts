@@ -24,7 +24,10 @@ export interface Credentials extends Disposable {
 export interface ServerTls extends TlsPolicy {
   readonly cert: string;
   readonly key: string;
-  /** The CAs that clients are told when they are asked for a certificate. Every certificate is accepted, and the authenticators check it. */
+  /**
+   * The CAs that clients are told when they are asked for a certificate. Every certificate is
+   * accepted, and the authenticators check it.
+   */
   readonly ca?: string[];
   readonly secureOptions?: number;
 }
@@ -83,7 +86,8 @@ async function openTokenKeys(paths: readonly string[], { clock, log }: Parts) {
 
 async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
   if (path === undefined) return undefined;
-  // The module takes a quarter of a second to load and some memory, so it is loaded only where it is used.
+  // The module takes a quarter of a second to load and some memory, so it is loaded only where it
+  // is used.
   const { AgentCertificates } = await import('../agent-certificates.ts');
   return await ReloadedFiles.open({
     what: "CA of agents' certificates",
@@ -107,7 +111,8 @@ async function openServerTls(options: BrokerOptions, { clock, log }: Parts) {
         ...(ca === undefined ? {} : trustClientsOf(ca)),
         ...tlsPolicy,
       };
-      // Throws where no server can be made, for example for a key that belongs to another certificate.
+      // Throws where no server can be made, for example for a key that belongs to another
+      // certificate.
       createSecureContext(tls);
       return tls;
     },

@@ -17,8 +17,8 @@ interface TokenReview extends KubeObject {
 }
 
 /**
- * Reviews tokens at the hub cluster's API server, with one request each. A token that claims our audience is
- * reviewed for it, any other token for the API server's own audience.
+ * Reviews tokens at the hub cluster's API server, with one request each. A token that claims our
+ * audience is reviewed for it, any other token for the API server's own audience.
  */
 export class KubeTokenReviewer implements TokenReviewer {
   readonly #api: KubeApi;

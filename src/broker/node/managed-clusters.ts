@@ -11,7 +11,10 @@ interface ManagedCluster extends KubeObject {
 
 const collection = { apiVersion: 'cluster.open-cluster-management.io/v1', kind: 'ManagedCluster' };
 
-/** Which ManagedClusters the hub cluster accepts. While its API server does not answer, the last known state is valid. */
+/**
+ * Which ManagedClusters the hub cluster accepts. While its API server does not answer, the last
+ * known state is valid.
+ */
 export class ManagedClusters implements AcceptedClusters, AsyncDisposable {
   readonly #informer: Informer<ManagedCluster>;
   readonly #stop = new AbortController();

@@ -10,7 +10,9 @@ import { tlsPolicyOf, tlsTable } from '../../base/options/tls-options.ts';
 import { connectionShare } from '../../base/server/open-file-limit.ts';
 import type { TlsPolicy } from '../../base/tls/tls-policy.ts';
 
-/** How the broker reaches the hub's API server: as the pod that it runs in, or with a kubeconfig. */
+/**
+ * How the broker reaches the hub's API server: as the pod that it runs in, or with a kubeconfig.
+ */
 export type HubAccess =
   | { readonly from: 'pod' }
   | { readonly from: 'kubeconfig'; readonly path: string };
@@ -136,11 +138,15 @@ const derivedKeys = [
 ] as const;
 
 /**
- * The options of `startBroker`: a property for each row of `allBrokerTable`. `hub` and `tlsPolicy` replace the rows that they are made of.
- * Paths name files that can be read at the start and may change later.
+ * The options of `startBroker`: a property for each row of `allBrokerTable`. `hub` and `tlsPolicy`
+ * replace the rows that they are made of. Paths name files that can be read at the start and may
+ * change later.
  */
 export interface BrokerOptions extends Omit<BrokerValues, (typeof derivedKeys)[number]> {
-  /** The hub's API server checks tokens of agents and says which clusters are accepted. Undefined: the broker does not ask it. */
+  /**
+   * The hub's API server checks tokens of agents and says which clusters are accepted. Undefined:
+   * the broker does not ask it.
+   */
   readonly hub: HubAccess | undefined;
   /** Versions and cipher suites for `tlsCert`. */
   readonly tlsPolicy: TlsPolicy;

@@ -7,7 +7,10 @@ import type { Peer } from '../authenticator.ts';
 /** No client needs a longer chain. */
 const maxChainLength = 5;
 
-/** The address of a request, and the certificates of its TLS handshake. Authenticators decide whether to trust these. */
+/**
+ * The address of a request, and the certificates of its TLS handshake. Authenticators decide
+ * whether to trust these.
+ */
 export function peerOf(
   { socket, headers }: IncomingMessage,
   trustedProxies: TrustedProxies | undefined,

@@ -30,7 +30,10 @@ export interface Replicas extends AsyncDisposable {
   readonly files: readonly ReloadStatus[];
 }
 
-/** @throws Error a file cannot be read, or the Redis URL is malformed; a Redis that does not answer is no error */
+/**
+ * @throws Error a file cannot be read, or the Redis URL is malformed; a Redis that does not answer
+ *   is no error
+ */
 export async function joinReplicas(options: BrokerOptions, log: Logger): Promise<Replicas> {
   const { redisUrl, redisCa, redisCert, redisKey, redisPrefix } = options;
   const { replicaId, replicaKeyFile, replicaCa } = options;
@@ -131,7 +134,8 @@ export function makeForward({
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),
         headers: proof.headers,
         userAgent: `culvert-broker/${version}`,
-        // An entry in the directory may be forged, so the server must prove that it is a replica before it gets a session's bytes.
+        // An entry in the directory may be forged, so the server must prove that it is a replica
+        // before it gets a session's bytes.
         checkAnswer: (headers) =>
           isAnswer(headers.get(proofHeader.toLowerCase()), proof)
             ? undefined

@@ -22,8 +22,8 @@ export interface RawUpgrade {
 /** What Node adds to a request. */
 export interface NodeRuntime extends RequestRuntime {
   /**
-   * Hands the connection to `handler`, which answers the request itself and then owns the connection: for
-   * protocols other than culvert links. Undefined: the request asks for no upgrade.
+   * Hands the connection to `handler`, which answers the request itself and then owns the
+   * connection: for protocols other than culvert links. Undefined: the request asks for no upgrade.
    */
   readonly acceptRaw?: (handler: (upgrade: RawUpgrade) => void) => Response;
 }
@@ -40,8 +40,8 @@ export interface UpgradeParts {
 }
 
 /**
- * Brings upgrade requests to an app. On Node a Response cannot have the status 101. So the app calls `acceptLink`
- * or `acceptRaw`, and the upgrade happens after the app has returned.
+ * Brings upgrade requests to an app. On Node a Response cannot have the status 101. So the app
+ * calls `acceptLink` or `acceptRaw`, and the upgrade happens after the app has returned.
  *
  * @returns the handler for upgrade requests
  */

@@ -8,10 +8,15 @@ import { RedisError } from './redis-error.ts';
 import { recentFailureMs, type RedisHealth } from './redis-health.ts';
 import type { RedisStore } from './redis-store.ts';
 
-/** Claims are renewed in batches with pauses between, so that look-ups and other replicas get their turn. */
+/**
+ * Claims are renewed in batches with pauses between, so that look-ups and other replicas get their
+ * turn.
+ */
 const batchSize = 500;
 const pauseMs = 25;
-/** When Redis is back, each replica renews its claims at a random time within this, in milliseconds. */
+/**
+ * When Redis is back, each replica renews its claims at a random time within this, in milliseconds.
+ */
 const renewalSpreadMs = 1_000;
 
 export interface ClaimRenewerOptions {

@@ -9,7 +9,10 @@ export interface OwnClaim {
   /** The claim as it is stored in Redis. */
   text: string;
   record: AgentRecord;
-  /** `superseded`: this process makes a newer claim for the same tunnel, so this claim is not renewed. */
+  /**
+   * `superseded`: this process makes a newer claim for the same tunnel, so this claim is not
+   * renewed.
+   */
   state: 'held' | 'superseded' | 'released';
   /** Whether Redis has this claim, or its release, as far as is known. */
   stored: boolean;

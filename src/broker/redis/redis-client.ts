@@ -35,12 +35,16 @@ export function makeClient(options: RedisClientOptions, retryDelayMs: () => numb
     enableOfflineQueue: false,
     clusterRetryStrategy: retryDelayMs,
     redisOptions: commonOptions(options),
-    // The connector resolves names. A certificate is for a node's name, not for the address that it resolves to.
+    // The connector resolves names. A certificate is for a node's name, not for the address that it
+    // resolves to.
     dnsLookup: (host, found) => found(null, host),
   });
 }
 
-/** Makes a client for messages that connects once. In Redis Cluster every node passes on every message, so it uses any of `nodes`. */
+/**
+ * Makes a client for messages that connects once. In Redis Cluster every node passes on every
+ * message, so it uses any of `nodes`.
+ */
 export function makeSubscriber(
   options: RedisClientOptions,
   nodes: readonly RedisNode[],
@@ -122,8 +126,9 @@ interface ConnectorOptions {
 }
 
 /**
- * Connects ioredis to a server in the same way as all our connections: a slow name lookup delays nothing else, and
- * of several addresses the first that answers is used. Node alone gives up an address after 250 ms.
+ * Connects ioredis to a server in the same way as all our connections: a slow name lookup delays
+ * nothing else, and of several addresses the first that answers is used. Node alone gives up an
+ * address after 250 ms.
  */
 class RedisConnector extends AbstractConnector {
   readonly #options: ConnectorOptions;

@@ -43,12 +43,16 @@ type Arguments = readonly (string | number)[];
 type Scripted = Record<string, (key: string, ...args: Arguments) => Promise<unknown>>;
 
 const reconnect = { baseMs: 100, capMs: 2_000 };
-/** The delay after Redis has refused to subscribe, in milliseconds. An administrator must grant the right first. */
+/**
+ * The delay after Redis has refused to subscribe, in milliseconds. An administrator must grant the
+ * right first.
+ */
 const refusedRetryMs = 30_000;
 
 /**
- * One connection for commands and one for messages. Both reconnect when they are lost. A command never
- * waits for a connection: it is answered in time or fails, and without a connection it fails at once.
+ * One connection for commands and one for messages. Both reconnect when they are lost. A command
+ * never waits for a connection: it is answered in time or fails, and without a connection it fails
+ * at once.
  */
 export class RedisConnection {
   /** The files of TLS; undefined: there are none. */
@@ -92,7 +96,11 @@ export class RedisConnection {
     return this.#subscribed;
   }
 
-  /** Connects, and reconnects until `close`. Resolves after the first attempt. @throws RedisError the first attempt failed */
+  /**
+   * Connects, and reconnects until `close`. Resolves after the first attempt.
+   *
+   * @throws RedisError the first attempt failed
+   */
   async open(listener: RedisListener): Promise<void> {
     this.#client.on('ready', () => {
       this.#backoff.reset();
@@ -162,7 +170,10 @@ export class RedisConnection {
     this.files?.[Symbol.dispose]();
   }
 
-  /** Reconnects after ioredis has given up: a client of Sentinels does so when a failover happens while it connects. */
+  /**
+   * Reconnects after ioredis has given up: a client of Sentinels does so when a failover happens
+   * while it connects.
+   */
   #connectAgain(): void {
     if (this.#closed) return;
     systemClock.setTimer(this.#backoff.nextDelayMs(), () => {
@@ -225,7 +236,8 @@ export class RedisConnection {
     const error = asError(thrown);
     // The error that ended the connection tells more than "there is no connection".
     const cause = error.name === 'ReplyError' ? error : (this.#lastError ?? error);
-    // Not kept as the cause, because an error of Redis contains the command, which in a handshake contains the password.
+    // Not kept as the cause, because an error of Redis contains the command, which in a handshake
+    // contains the password.
     if (cause.name === 'ReplyError') return new RedisError('refused', cause.message);
     return new RedisError('away', cause.message, { cause });
   }

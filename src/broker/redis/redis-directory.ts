@@ -27,28 +27,28 @@ export interface RedisDirectoryOptions {
   readonly redis: string | RedisTarget;
   /** Files for `rediss://`. */
   readonly tls?: RedisTlsFiles;
-  /** The prefix of every key and of the channel, so that deployments can share one Redis (default `culvert:`). */
+  /** The prefix of all keys and of the channel of a deployment (default `culvert:`). */
   readonly keyPrefix?: string;
   /** Names this broker among its replicas. */
   readonly replica: string;
   readonly clock: Clock;
   readonly log: Logger;
-  /** How often a replica renews its claims, in milliseconds; they expire after three times as long (default 10_000). */
+  /** How often claims are renewed; they expire after three times as long (default 10_000 ms). */
   readonly heartbeatMs?: number;
   /** How long Redis may take to answer, in milliseconds (default 1_500). */
   readonly commandTimeoutMs?: number;
 }
 
 /**
- * The directory of several replicas, in Redis 6.2 or later or in Valkey. Each cluster has one hash. Redis
- * never holds a byte of a stream.
+ * The directory of several replicas, in Redis 6.2 or later or in Valkey. Each cluster has one hash.
+ * Redis never holds a byte of a stream.
  *
- * While Redis is away, claims are made here and stored later, and look-ups answer from what is known. Epochs
- * decide which claim is newer, and Redis assigns them by its own clock.
+ * While Redis is away, claims are made here and stored later, and look-ups answer from what is
+ * known. Epochs decide which claim is newer, and Redis assigns them by its own clock.
  */
 export class RedisDirectory implements Directory {
   readonly #replica: string;
-  /** Names this process in what it stores, because a replica's name may be that of an earlier process. */
+  /** Names this process. A replica's name may be that of an earlier process. */
   readonly #holder: string;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -254,7 +254,8 @@ export class RedisDirectory implements Directory {
   #addOwn(alias: string, tunnels: readonly StoredTunnel[]): AgentRecord[] {
     const byField = new Map<string, AgentRecord>();
     for (const { field, holder, record } of tunnels) {
-      // Stored claims of this process or of this replica's name do not count. They are stale or of an earlier process.
+      // Stored claims of this process or of this replica's name do not count. They are stale or of
+      // an earlier process.
       if (holder !== this.#holder && record.replica !== this.#replica) byField.set(field, record);
     }
     for (const own of this.#own.unreleased(alias)) {
@@ -283,7 +284,7 @@ export class RedisDirectory implements Directory {
     }
   }
 
-  /** Another replica claims the same tunnel. Redis knows which claim is newer, and renewing ours asks it. */
+  /** Another replica claims the same tunnel. A renewal asks Redis which claim is newer. */
   #verify(own: OwnClaim): void {
     if (own.state === 'held') this.#renewer.renew([own]);
   }

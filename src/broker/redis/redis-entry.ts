@@ -3,7 +3,10 @@ import { TunnelError } from '../../tunnel/errors.ts';
 import { processName, type AgentClaim, type AgentRecord } from '../directory.ts';
 import { parseProcessName, tunnelKey } from '../tunnel-name.ts';
 
-/** Limits on what is stored in Redis and read from it, so that other writers cannot make us hold more. */
+/**
+ * Limits on what is stored in Redis and read from it, so that other writers cannot make us hold
+ * more.
+ */
 export const entryLimits = {
   maxFieldBytes: 512,
   maxEntryBytes: 2048,
@@ -15,17 +18,26 @@ export const entryLimits = {
 export interface StoredTunnel {
   /** The field of the cluster's hash, as `tunnelKey` makes it. */
   readonly field: string;
-  /** Names the process that stored it, because a replica's name may be that of an earlier process. */
+  /**
+   * Names the process that stored it, because a replica's name may be that of an earlier process.
+   */
   readonly holder: string;
   readonly record: AgentRecord;
 }
 
-/** `clusterAlias` without a promise, so that a cached look-up waits for nothing, and a look-up after a change sees the change. */
+/**
+ * `clusterAlias` without a promise, so that a cached look-up waits for nothing, and a look-up after
+ * a change sees the change.
+ */
 export function aliasOf(cluster: string): string {
   return `cluster-${hash('sha256', cluster).slice(0, 48)}`;
 }
 
-/** Encodes a claim as JSON. @throws TunnelError `protocol_error` the names are too long to be read back */
+/**
+ * Encodes a claim as JSON.
+ *
+ * @throws TunnelError `protocol_error` the names are too long to be read back
+ */
 export function encodeClaim(claim: AgentClaim & Pick<AgentRecord, 'retiring'>): string {
   const { cluster, tunnel, replica, address, retiring } = claim;
   // Replicas of culvert 0.1 take the process's name for the agent id, and still find the tunnel.

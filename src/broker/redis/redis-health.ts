@@ -2,9 +2,14 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import type { RedisError } from './redis-error.ts';
 
-/** A failure is recent for this long, in milliseconds. It is also the delay of the first probe after a failure. */
+/**
+ * A failure is recent for this long, in milliseconds. It is also the delay of the first probe after
+ * a failure.
+ */
 export const recentFailureMs = 1_000;
-/** An outage may have several causes, one after the other. Each is logged once, and at most so many. */
+/**
+ * An outage may have several causes, one after the other. Each is logged once, and at most so many.
+ */
 const maxLoggedCauses = 8;
 
 export interface RedisHealthOptions {
@@ -27,8 +32,8 @@ export interface RedisHealthWatcher {
 }
 
 /**
- * Knows whether Redis answers, and whether it tells of changes. Parts of the directory report to it what
- * they see, and watch it for what the others have seen.
+ * Knows whether Redis answers, and whether it tells of changes. Parts of the directory report to it
+ * what they see, and watch it for what the others have seen.
  */
 export class RedisHealth {
   readonly #options: RedisHealthOptions;
@@ -63,7 +68,10 @@ export class RedisHealth {
     return this.#options.connection.subscribed && this.#notificationProblem === undefined;
   }
 
-  /** Why Redis refuses to tell of changes, and which rights are missing; undefined: it does not refuse. */
+  /**
+   * Why Redis refuses to tell of changes, and which rights are missing; undefined: it does not
+   * refuse.
+   */
   get notificationProblem(): string | undefined {
     return this.#notificationProblem;
   }
@@ -112,8 +120,8 @@ export class RedisHealth {
   }
 
   /**
-   * Reports that Redis refuses to subscribe or to publish, for a user without rights on channels. The
-   * directory works without these rights, with older routes.
+   * Reports that Redis refuses to subscribe or to publish, for a user without rights on channels.
+   * The directory works without these rights, with older routes.
    */
   notificationsRefused(reason: string): void {
     const missing = `grant its user +subscribe +publish &${this.#options.channel}`;

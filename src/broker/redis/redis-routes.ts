@@ -10,7 +10,10 @@ import { RouteCache, type CachedRoute } from './route-cache.ts';
 
 /** How long a cached route is fresh while Redis tells of changes, in milliseconds. */
 const routeTtlMs = 10_000;
-/** How long a route is fresh while Redis does not tell of changes, or without a tunnel, in milliseconds. */
+/**
+ * How long a route is fresh while Redis does not tell of changes, or without a tunnel, in
+ * milliseconds.
+ */
 const unsureTtlMs = 1_000;
 /** Replicas that lost their connection to Redis have it again within this time, in milliseconds. */
 const reconnectMs = 5_000;
@@ -25,7 +28,10 @@ export interface RedisRoutesOptions {
   readonly heartbeatMs: number;
 }
 
-/** The tunnels of clusters as replicas have stored them: from a cache while it is fresh, else from Redis. */
+/**
+ * The tunnels of clusters as replicas have stored them: from a cache while it is fresh, else from
+ * Redis.
+ */
 export class RedisRoutes {
   readonly #options: RedisRoutesOptions;
   readonly #cache: RouteCache;
@@ -42,7 +48,9 @@ export class RedisRoutes {
     return this.#cache.get(alias)?.tunnels;
   }
 
-  /** When a tunnel of the cluster was last released, by the clock, as the last look-up has learned. */
+  /**
+   * When a tunnel of the cluster was last released, by the clock, as the last look-up has learned.
+   */
   releasedAtMs(alias: string): number | undefined {
     return this.#cache.get(alias)?.releasedAtMs;
   }
@@ -79,7 +87,10 @@ export class RedisRoutes {
     this.#cache.expireAll();
   }
 
-  /** Removes a tunnel from the cache, which its replica does not hold any more, until Redis lists it again. */
+  /**
+   * Removes a tunnel from the cache, which its replica does not hold any more, until Redis lists it
+   * again.
+   */
   drop(alias: string, record: AgentRecord): void {
     this.#cache.drop(alias, record);
   }
@@ -113,11 +124,11 @@ export class RedisRoutes {
   }
 
   /**
-   * A heuristic for a Redis that was flushed or came back empty. Redis remembers even clusters without a
-   * tunnel, so if it has forgotten a cluster with cached tunnels, it has lost its data. Each replica then
-   * needs up to a heartbeat, and perhaps a reconnect, to store its claims again. Until that time has
-   * passed, the cached tunnels are more likely to be right than Redis's answer. A wrong guess costs a dial
-   * one hop to a replica that answers `no_agent`.
+   * A heuristic for a Redis that was flushed or came back empty. Redis remembers even clusters
+   * without a tunnel, so if it has forgotten a cluster with cached tunnels, it has lost its data.
+   * Each replica then needs up to a heartbeat, and perhaps a reconnect, to store its claims again.
+   * Until that time has passed, the cached tunnels are more likely to be right than Redis's answer.
+   * A wrong guess costs a dial one hop to a replica that answers `no_agent`.
    */
   #keepAfterFlush(alias: string, readAtMs: number): CachedRoute {
     const last = this.#cache.get(alias);

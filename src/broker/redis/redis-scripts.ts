@@ -9,9 +9,10 @@ export interface RedisScript {
 /** The first item of every script's answer. The second item is Redis's time in milliseconds. */
 export const ScriptStatus = { late: -1, fenced: 0, done: 1 } as const;
 
-// The key of a cluster is a hash. Its field `epoch` is the highest epoch of any claim in this cluster. Every other
-// field is a tunnel with `<epoch> <expiry> <holder> <claim as JSON>`. A released claim stays as a tombstone with `-`
-// instead of the JSON, so that a stale owner cannot claim again after a newer claim was released.
+// The key of a cluster is a hash. Its field `epoch` is the highest epoch of any claim in this
+// cluster. Every other field is a tunnel with `<epoch> <expiry> <holder> <claim as JSON>`. A
+// released claim stays as a tombstone with `-` instead of the JSON, so that a stale owner cannot
+// claim again after a newer claim was released.
 //
 // All times are Redis's own, so the clocks of replicas need not agree.
 const prelude = `
@@ -65,9 +66,9 @@ end
 
 export const redisScripts = {
   /**
-   * Makes a new claim. Its epoch is above every earlier epoch, and not below Redis's time. So even a Redis that has
-   * lost its data assigns no epoch that a live owner has already. The script also removes some expired fields,
-   * because fields that are never looked up would pile up.
+   * Makes a new claim. Its epoch is above every earlier epoch, and not below Redis's time. So even
+   * a Redis that has lost its data assigns no epoch that a live owner has already. The script also
+   * removes some expired fields, because fields that are never looked up would pile up.
    */
   claim: {
     name: 'culvertClaim',
@@ -81,7 +82,10 @@ end
 return {${ScriptStatus.done}, now, epoch, notify()}`,
   },
 
-  /** Renews a claim before it expires, or stores it where it is missing, unless there is a newer claim. */
+  /**
+   * Renews a claim before it expires, or stores it where it is missing, unless there is a newer
+   * claim.
+   */
   renew: {
     name: 'culvertRenew',
     lua: `${prelude}${writing}
@@ -110,8 +114,8 @@ return {${ScriptStatus.done}, now, epoch, notify()}`,
   },
 
   /**
-   * Reads the tunnels of a cluster. The answer has: whether the key exists, when the tombstone of the last released
-   * tunnel expires (0: there is none), then fields and values alternately.
+   * Reads the tunnels of a cluster. The answer has: whether the key exists, when the tombstone of
+   * the last released tunnel expires (0: there is none), then fields and values alternately.
    */
   read: {
     name: 'culvertRead',

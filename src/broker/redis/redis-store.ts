@@ -4,7 +4,10 @@ import { RedisError } from './redis-error.ts';
 import type { RedisHealth } from './redis-health.ts';
 import { redisScripts, ScriptStatus, type RedisScript } from './redis-scripts.ts';
 
-/** Redis remembers the highest epoch and the released tunnels of a cluster for this long after its last change, in milliseconds. */
+/**
+ * Redis remembers the highest epoch and the released tunnels of a cluster for this long after its
+ * last change, in milliseconds.
+ */
 const retentionMs = 24 * 3600_000;
 /** For this long after its release, an older claim of the tunnel is refused, in milliseconds. */
 const releasedMs = 10 * 60_000;
@@ -53,10 +56,16 @@ interface Reply {
   readonly rest: readonly unknown[];
 }
 
-/** The directory's operations in Redis. Each is a script, so it runs completely or not at all. Every method rejects with RedisError. */
+/**
+ * The directory's operations in Redis. Each is a script, so it runs completely or not at all. Every
+ * method rejects with RedisError.
+ */
 export class RedisStore {
   readonly #options: RedisStoreOptions;
-  /** How far Redis's time is ahead of the clock, in milliseconds. Before the first answer, how far the wall clock is. */
+  /**
+   * How far Redis's time is ahead of the clock, in milliseconds. Before the first answer, how far
+   * the wall clock is.
+   */
   #offsetMs: number;
 
   constructor(options: RedisStoreOptions) {
@@ -87,7 +96,10 @@ export class RedisStore {
     return Number(rest[0]);
   }
 
-  /** Renews claims, and stores claims that are missing. `fenced`: Redis has a newer claim for the same tunnel. */
+  /**
+   * Renews claims, and stores claims that are missing. `fenced`: Redis has a newer claim for the
+   * same tunnel.
+   */
   async renew(claims: readonly StoredClaim[]): Promise<RenewOutcome[]> {
     const outcomes = await this.#renew(claims);
     const late = claims.filter((_, index) => outcomes[index] === 'late');
@@ -109,8 +121,8 @@ export class RedisStore {
   }
 
   /**
-   * Reads the entries of a cluster. `known` is false for a cluster that was never stored, or was lost.
-   * `releasedAtMs` is when a tunnel was last released, by the clock.
+   * Reads the entries of a cluster. `known` is false for a cluster that was never stored, or was
+   * lost. `releasedAtMs` is when a tunnel was last released, by the clock.
    */
   async read(
     alias: string,
@@ -156,7 +168,8 @@ export class RedisStore {
     for (let attempt = 0; attempt < 2; attempt++) {
       const answer = await connection.run(script, this.#key(alias), [...this.#timing(), ...args]);
       const reply = this.#read(answer);
-      // The estimate of Redis's time was wrong, for example after a failover. Retry once with the corrected offset.
+      // The estimate of Redis's time was wrong, for example after a failover. Retry once with the
+      // corrected offset.
       if (reply.status !== ScriptStatus.late) return reply;
     }
     throw tooLate();

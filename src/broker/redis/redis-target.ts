@@ -33,18 +33,22 @@ export type RedisTarget = RedisAccess &
 const forms =
   'redis://[user:password@]host[:port][/db], redis+sentinel://[user:password@]host[:port],host[:port]/master[/db] or ' +
   'redis+cluster://[user:password@]host[:port],host[:port], with rediss for TLS';
-/** Everything up to the last @ is the user and the password, because the rest must not contain an @. */
+/**
+ * Everything up to the last @ is the user and the password, because the rest must not contain an @.
+ */
 const shape =
   /^redis(s?)(?:\+(sentinel|cluster))?:\/\/(?:(.*)@)?([^@/?#]+)(?:\/([^@/?#]*))?(?:\/(\d+))?\/?(?:\?([^@#]*))?$/s;
 const defaultPorts = { single: 6379, sentinel: 26379, cluster: 6379 } as const;
 
 /**
- * Reads where Redis is from a URL: `redis://` or `rediss://` for one server, `redis+sentinel://…/master` and
- * `redis+cluster://` with several hosts for the others (with TLS: `rediss+sentinel`, `rediss+cluster`). White space around it does not
- * count. In user and password only `%` must be encoded, as `%25`, and `:` in the user. The query may have `family=4` or `family=6`, and for
- * Sentinel `sentinel_user` and `sentinel_password`.
+ * Reads where Redis is from a URL: `redis://` or `rediss://` for one server,
+ * `redis+sentinel://…/master` and `redis+cluster://` with several hosts for the others (with TLS:
+ * `rediss+sentinel`, `rediss+cluster`). White space around it does not count. In user and password
+ * only `%` must be encoded, as `%25`, and `:` in the user. The query may have `family=4` or
+ * `family=6`, and for Sentinel `sentinel_user` and `sentinel_password`.
  *
- * @throws Error its message never repeats a part of the URL, for even a host may be a part of a password there
+ * @throws Error its message never repeats a part of the URL, for even a host may be a part of a
+ *   password there
  */
 export function parseRedisUrl(url: string): RedisTarget {
   const [, s, form, user, hosts, first, second, query] = shape.exec(url.trim()) ?? [];

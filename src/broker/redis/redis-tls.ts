@@ -17,7 +17,9 @@ export interface RedisTlsFiles {
   readonly serverName?: string;
 }
 
-/** TLS for the connections to Redis. Files are read again when they change, for the next connection. */
+/**
+ * TLS for the connections to Redis. Files are read again when they change, for the next connection.
+ */
 export interface RedisTls {
   /** Changed in place, because ioredis reads this object whenever it connects. */
   readonly options: ConnectionOptions;

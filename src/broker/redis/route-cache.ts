@@ -4,8 +4,8 @@ import { tunnelKey } from '../tunnel-name.ts';
 import type { StoredTunnel } from './redis-entry.ts';
 
 /**
- * How many clusters the cache keeps; it forgets the least recently used. Clusters without a tunnel have their
- * own limit, because dialers can ask for any name.
+ * How many clusters the cache keeps; it forgets the least recently used. Clusters without a tunnel
+ * have their own limit, because dialers can ask for any name.
  */
 const maxRoutes = 10_000;
 const maxAbsent = 1_000;
@@ -17,11 +17,17 @@ export interface CachedRoute {
   readonly readAtMs: number;
   /** When a tunnel of the cluster was last released, by the clock; undefined: unknown. */
   readonly releasedAtMs?: number;
-  /** When Redis was first seen without this cluster's data. Then the tunnels are those of an earlier answer. */
+  /**
+   * When Redis was first seen without this cluster's data. Then the tunnels are those of an earlier
+   * answer.
+   */
   readonly lostAtMs?: number;
 }
 
-/** Redis's answers, by the alias of the cluster. Expired answers are kept for the time that Redis is away. */
+/**
+ * Redis's answers, by the alias of the cluster. Expired answers are kept for the time that Redis is
+ * away.
+ */
 export class RouteCache {
   readonly #clock: Clock;
   readonly #routes = new Map<string, CachedRoute>();
@@ -57,7 +63,8 @@ export class RouteCache {
       const route = await loading;
       const known = this.get(alias)?.readAtMs ?? -Infinity;
       if (this.#loading.get(alias) === loading) this.#put(alias, route);
-      // The answer expired on the way. It is good enough for the callers that asked before, and until there is a better one.
+      // The answer expired on the way. It is good enough for the callers that asked before, and
+      // until there is a better one.
       else if (known < route.readAtMs) this.#put(alias, { ...route, readAtMs: -Infinity });
       return route;
     } finally {
