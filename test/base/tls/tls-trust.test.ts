@@ -135,7 +135,7 @@ it('is the only place from which TLS is told what to trust', async () => {
   }
   // These are handed options that others have made with it.
   expect(found.sort()).toEqual([
-    'src/broker/node/broker.ts',
+    'src/base/server/http-listener.ts',
     'src/broker/redis/redis-client.ts',
     'src/kube/client/dialing-agents.ts',
   ]);
