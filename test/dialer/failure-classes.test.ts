@@ -19,8 +19,8 @@ function endings(transfers: readonly Transfer[]): (string | undefined)[] {
 afterEach(() => vi.restoreAllMocks());
 
 /** The same failures on real processes: test/chaos/failure-classes.full.test.ts. */
-describe('failure class', () => {
-  it('tunnel gone while the replica lives: a dial hears no_agent long before it would time out', async () => {
+describe('Failure classes at the dialer', () => {
+  it('tunnel gone while the replica lives: a dial fails with no_agent long before its timeout', async () => {
     const fleet = await makeFleet();
     fleet.agent.kill();
     await fleet.clock.advance(100);
@@ -33,7 +33,7 @@ describe('failure class', () => {
     expect(fleet.dialers[0]!.sessionCount).toBe(0);
   });
 
-  it('dials that pile up: those to an agent that hangs all end with timeout, and leave nothing', async () => {
+  it('dials that pile up: all dials to an agent that hangs end with timeout and leave nothing behind', async () => {
     const fleet = await makeFleet();
     const before = fleet.open(0, nothing, nothing);
     await fleet.clock.advance(200);
@@ -70,7 +70,7 @@ describe('failure class', () => {
     expect([entrance!.relay!.dialerCount, owner!.relay!.dialerCount]).toEqual([1, 1]);
   });
 
-  it('duplicate registration: the newer tunnel of an agent wins at once, though the older one still stands', async () => {
+  it('duplicate registration: the newer tunnel of an agent wins at once, while the older tunnel is still open', async () => {
     const fleet = await makeFleet();
     const [first, second] = fleet.replicas;
     fleet.agentLinks.at(-1)!.silence(forEver, forEver);
@@ -89,7 +89,7 @@ describe('failure class', () => {
     expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1']);
   });
 
-  it('lost stdin EOF: a half-close that meets a dead network arrives, and so does the answer', async () => {
+  it('lost stdin EOF: a half-close on a dead network arrives later, and so does the answer', async () => {
     const fleet = await makeFleet();
     const transfer = fleet.open(0, nothing, nothing);
     await fleet.clock.advance(300);

@@ -200,9 +200,9 @@ function nothing(fleet: Fleet): object {
 
 afterEach(() => vi.restoreAllMocks());
 
-describe('dialers, brokers, a directory and an agent', () => {
+describe('Dialers, brokers, a directory and an agent', () => {
   it(
-    'lose no open stream to brokers that die or drain, and none to links that are cut',
+    'The simulation loses no open stream to brokers that die or drain, nor to links that are cut',
     async () => {
       await fc.assert(
         fc.asyncProperty(schedules(gentle), async (schedule) => {
@@ -219,7 +219,7 @@ describe('dialers, brokers, a directory and an agent', () => {
   );
 
   it(
-    'bring right bytes or a reason, and leave nothing, through silence, delays and a new agent',
+    'The simulation delivers right bytes or a reason, and leaves nothing, through silence, delays and a new agent',
     async () => {
       const count = { streams: 0, survived: 0 };
       await fc.assert(
