@@ -89,13 +89,13 @@ async function isServed({ brokers, say, clock }: Agent, broker: number, number: 
   return frames.some(({ type, session }) => type === FrameType.pong && session === number);
 }
 
-describe('a forged ATTACH', () => {
+describe('A forged ATTACH', () => {
   it.each([
     ['of a session of somebody else', { dialer: 'mallory', resume: true }, 'forbidden'],
     ['of a session that nobody has', { session: 'c'.repeat(32), resume: true }, 'unknown_session'],
     ['that makes a session anew', { dialer: 'mallory' }, 'unknown_session'],
   ])(
-    '%s is refused with a typed code, logged once, and the session goes on',
+    'A forged ATTACH %s is refused with a typed code, logged once, and the real session continues',
     async (_, fields, code) => {
       const agent = await makeAgent();
       await agent.attach(1, 9, fields);
@@ -115,7 +115,7 @@ describe('a forged ATTACH', () => {
     ['under a number that is taken', 2, { session: 'c'.repeat(32) }],
     ['with a name that is none', 9, { session: 'x' }],
     ['with a dialer that is none', 9, { dialer: 7 }],
-  ])('%s ends the tunnel that it came over, once, and no other', async (_, number, fields) => {
+  ])('An ATTACH %s ends its own tunnel, once, and no other tunnel', async (_, number, fields) => {
     const agent = await makeAgent();
     await agent.attach(1, number, fields);
     expect(agent.tunnelsEnded).toEqual(['protocol_error']);
@@ -128,8 +128,8 @@ describe('a forged ATTACH', () => {
   });
 });
 
-describe('a replayed ATTACH', () => {
-  it('over the same tunnel ends that tunnel: its number is taken', async () => {
+describe('A replayed ATTACH', () => {
+  it('A replayed ATTACH over the same tunnel ends that tunnel, because its session number is taken', async () => {
     const agent = await makeAgent();
     await agent.attach(0, 1, {});
     expect(agent.tunnelsEnded).toEqual(['protocol_error']);
@@ -137,7 +137,7 @@ describe('a replayed ATTACH', () => {
     expect([agent.ended, agent.sessions.size]).toEqual([[], 2]);
   });
 
-  it('over another tunnel is refused: the session is there already', async () => {
+  it('A replayed ATTACH over another tunnel is refused, because the session exists already', async () => {
     const agent = await makeAgent();
     await agent.attach(1, 1, {});
     const { payload } = await agent.brokers[1].next(FrameType.detach);
@@ -147,8 +147,8 @@ describe('a replayed ATTACH', () => {
   });
 });
 
-describe('a session number of somebody else', () => {
-  it('over a tunnel that does not carry it reaches nobody', async () => {
+describe('A session number of another tunnel', () => {
+  it('A session number over a tunnel that does not carry the session reaches no session', async () => {
     const agent = await makeAgent();
     const reset = encodeMessage({ code: 'reset', message: 'x' });
     agent.brokers[1].link.sendCopy(FrameType.reset, 1, 1, reset);
@@ -158,31 +158,34 @@ describe('a session number of somebody else', () => {
   });
 });
 
-describe('SYNC', () => {
+describe('SYNC at an agent', () => {
   it.each([
     ['forged: on a link that is in step', 0],
     ['replayed after a resume', 1],
-  ])('%s ends its session with protocol_error, logged once, and no other', async (_, replays) => {
-    const agent = await makeAgent();
-    const row = { stream: 1, received: 0, limit: 1_000 };
-    const sync = encodeSync({ ...empty, streams: [row] });
-    const resume = async () => {
-      agent.brokers[0].link.close();
-      await agent.clock.advance(0);
-      await agent.attach(1, 5, { resume: true });
-      await agent.say(1, FrameType.sync, 5, sync);
-    };
-    if (replays > 0) await resume();
-    const [broker, number] = replays > 0 ? ([1, 5] as const) : ([0, 1] as const);
-    expect(await isServed(agent, broker, number)).toBe(true);
-    await agent.say(broker, FrameType.sync, number, sync);
-    const { payload } = await agent.brokers[broker].next(FrameType.detach);
-    expect(decodeFailure(FrameType.detach, payload).code).toBe('protocol_error');
-    expect(agent.warned()).toMatchObject([{ event: 'session broken by peer' }]);
-    expect([agent.ended, agent.sessions.size]).toEqual([['protocol_error'], 1]);
-    expect(await isServed(agent, 1, 2)).toBe(true);
-    // What still comes for it is dropped without a word.
-    await agent.say(broker, FrameType.sync, number, sync);
-    expect(agent.warned()).toHaveLength(1);
-  });
+  ])(
+    'SYNC that is %s ends its session with protocol_error, logged once, and no other session',
+    async (_, replays) => {
+      const agent = await makeAgent();
+      const row = { stream: 1, received: 0, limit: 1_000 };
+      const sync = encodeSync({ ...empty, streams: [row] });
+      const resume = async () => {
+        agent.brokers[0].link.close();
+        await agent.clock.advance(0);
+        await agent.attach(1, 5, { resume: true });
+        await agent.say(1, FrameType.sync, 5, sync);
+      };
+      if (replays > 0) await resume();
+      const [broker, number] = replays > 0 ? ([1, 5] as const) : ([0, 1] as const);
+      expect(await isServed(agent, broker, number)).toBe(true);
+      await agent.say(broker, FrameType.sync, number, sync);
+      const { payload } = await agent.brokers[broker].next(FrameType.detach);
+      expect(decodeFailure(FrameType.detach, payload).code).toBe('protocol_error');
+      expect(agent.warned()).toMatchObject([{ event: 'session broken by peer' }]);
+      expect([agent.ended, agent.sessions.size]).toEqual([['protocol_error'], 1]);
+      expect(await isServed(agent, 1, 2)).toBe(true);
+      // What still comes for it is dropped without a word.
+      await agent.say(broker, FrameType.sync, number, sync);
+      expect(agent.warned()).toHaveLength(1);
+    },
+  );
 });
