@@ -12,7 +12,7 @@ describeWith(
   'chaos',
   ({ go, redis }) => {
     it.each(seeds)(
-      'loses no stream and changes no byte while brokers, Redis, networks and agents fail (seed %i)',
+      'The fleet loses no stream and changes no byte while brokers, Redis, networks and agents fail (seed %i)',
       { timeout: 240_000 },
       async (seed) => {
         const lines: string[] = [];
