@@ -57,8 +57,8 @@ function watched(clock: VirtualClock, ...sockets: readonly Socket[]): number[] {
   return dead;
 }
 
-describe('a live peer', () => {
-  it('that does not read for minutes is kept, and so is one that has nothing to say', async () => {
+describe('A live peer of an agent', () => {
+  it('A live peer keeps its connection if it does not read for minutes, and also if it has nothing to send', async () => {
     const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -85,9 +85,9 @@ describe('a live peer', () => {
 
 describeWith(
   { namespaces: await networkNamespaces() },
-  'a peer whose network is gone',
+  'A peer whose network is gone',
   ({ namespaces }) => {
-    it('is found within a minute though bytes to it are unacknowledged', async () => {
+    it('A peer whose network is gone is found within a minute although bytes to it are unacknowledged', async () => {
       await using namespace = await namespaces.create();
       await using server = startProgram({
         command: 'ip',
