@@ -107,20 +107,20 @@ function many(count: number, bytes: Uint8Array): Buffer {
   return Buffer.concat(Array<Uint8Array>(count).fill(bytes));
 }
 
-describe('a konnectivity client that never reads', { timeout: 90_000 }, () => {
-  it('fills no memory with PINGs', async () => {
+describe('A konnectivity client that never reads', { timeout: 90_000 }, () => {
+  it('A konnectivity client that never reads fills no memory with PINGs', async () => {
     using reader = await SilentReader.open();
     const batch = many(5000, ping);
     await expectNoHarm(() => reader.flood(1000, () => batch));
   });
 
-  it('fills no memory with SETTINGS', async () => {
+  it('A konnectivity client that never reads fills no memory with SETTINGS', async () => {
     using reader = await SilentReader.open();
     const batch = many(5000, settings);
     await expectNoHarm(() => reader.flood(1000, () => batch));
   });
 
-  it('fills no memory with calls that it resets at once', async () => {
+  it('A konnectivity client that never reads fills no memory with calls that it resets at once', async () => {
     using reader = await SilentReader.open();
     const reset = Buffer.of(0, 0, 0, 8);
     const calls = (batch: number) =>
@@ -134,7 +134,7 @@ describe('a konnectivity client that never reads', { timeout: 90_000 }, () => {
     await expectNoHarm(() => reader.flood(2000, calls));
   });
 
-  it('fills no memory with packets of no connection, in thousands of calls', async () => {
+  it('A konnectivity client that never reads fills no memory with packets of unknown connections, in thousands of calls', async () => {
     using reader = await SilentReader.open(noWindow);
     const close = request({ type: 'CLOSE_REQ', closeRequest: { connectID: '77' } });
     const packets = many(1000, close);

@@ -110,7 +110,7 @@ async function askFrom(
 
 const real = { redis: await ground.debian('redis-server') };
 
-describeWith(real, 'an attacker between two replicas', ({ redis }) => {
+describeWith(real, 'An attacker between two replicas', ({ redis }) => {
   let directory: string;
   let parts: AsyncDisposableStack;
   let store: RedisServer;
@@ -183,7 +183,7 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     return wire.proof;
   }
 
-  it('cannot use a proof that has arrived a second time', async () => {
+  it('An attacker between two replicas cannot use a proof that has arrived before', async () => {
     const proof = await overhear('c1');
     await expect.poll(() => serve('c1').catch(() => false), { timeout: 30_000 }).toBe(true);
     for (const cluster of ['c1', 'c1', 'c2']) {
@@ -192,7 +192,7 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     expect(await serve('c1')).toBe(true);
   }, 90_000);
 
-  it('cannot use a proof that it has kept from arriving, for another cluster or at another replica', async () => {
+  it('An attacker between two replicas cannot use an intercepted proof for another cluster or at another replica', async () => {
     wire.isCut = true;
     const proof = await overhear('c1');
     expect(await askFrom(entrancePort, 'c1', proof)).toBe('401');
@@ -201,7 +201,7 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     await expect.poll(() => serve('c1').catch(() => false), { timeout: 30_000 }).toBe(true);
   }, 90_000);
 
-  it('cannot use a proof that was made too long ago, or for later', async () => {
+  it('An attacker between two replicas cannot use a proof from too long ago or from the future', async () => {
     const address = `ws://127.0.0.1:${wire.port}/`;
     const proveAt = async (secondsFromNow: number) => {
       const nowS = () => Math.floor(Date.now() / 1000) + secondsFromNow;
@@ -214,7 +214,7 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     expect(await askFrom(holderPort, 'c1', await proveAt(70))).toBe('401');
   });
 
-  it('gains nothing with an entry in the directory that leads to itself', async () => {
+  it('An attacker between two replicas gains nothing with a directory entry that leads to itself', async () => {
     const alias = aliasOf('c1');
     const key = `culvert:{${alias}}`;
     const fields = (await store.call('HKEYS', key)) as string[];
@@ -246,7 +246,7 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     await expect.poll(() => serve('c1').catch(() => false), { timeout: 60_000 }).toBe(true);
   }, 120_000);
 
-  it('costs the replica little with forged and repeated proofs, and its peers nothing', async () => {
+  it('An attacker between two replicas costs the replica little with forged and repeated proofs, and its peers nothing', async () => {
     const seen = await overhear('c1');
     await expect.poll(() => serve('c2').catch(() => false), { timeout: 30_000 }).toBe(true);
     const [seconds] = seen['Culvert-Replica']!.split(' ');

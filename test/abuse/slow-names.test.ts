@@ -15,7 +15,7 @@ const goodDials = 30;
 const slowRecord = { silent: [4, 6] } as const;
 
 /** Whoever dials names that an attacker's DNS server never answers for, or answers for with addresses of the agent's own machine. */
-describeWith({ resolver: ownResolverConfigs() }, 'a dialer of hostile names', () => {
+describeWith({ resolver: ownResolverConfigs() }, 'A dialer of hostile names', () => {
   let directory: string;
   let dns: DnsServer;
   let world: World;
@@ -61,7 +61,7 @@ describeWith({ resolver: ownResolverConfigs() }, 'a dialer of hostile names', ()
     await rm(directory, { recursive: true, force: true });
   });
 
-  it('does not delay dials of other names, while 50 of its own wait', async () => {
+  it('A dialer of hostile names does not delay dials of other names while 50 of its own dials wait', async () => {
     const attacker = await openClient(world.front);
     let ended = 0;
     for (let i = 0; i < slowNames; i++) {
@@ -81,13 +81,16 @@ describeWith({ resolver: ownResolverConfigs() }, 'a dialer of hostile names', ()
     ['loopback', '127.0.0.1'],
     ['mapped', '::ffff:127.0.0.1'],
     ['metadata', '169.254.169.254'],
-  ])('does not reach %s addresses of the agent behind a name', async (name, address) => {
-    const failure = await dialFailure(client, `${name}.shop.svc.cluster1:${target.port}`);
-    expect(failure.message).toContain(`its address ${address} is`);
-    expect(failure.message).toContain('forbidden by the agent');
-  });
+  ])(
+    'A dialer of hostile names does not reach %s addresses of the agent through a name',
+    async (name, address) => {
+      const failure = await dialFailure(client, `${name}.shop.svc.cluster1:${target.port}`);
+      expect(failure.message).toContain(`its address ${address} is`);
+      expect(failure.message).toContain('forbidden by the agent');
+    },
+  );
 
-  it('is seen at the agent: each dial is counted, and logged at debug', async () => {
+  it('A dialer of hostile names is visible at the agent: each dial is counted, and logged at debug', async () => {
     const line =
       /"code":"forbidden_target".*"error":"[^"]*169\.254\.169\.254.*"event":"target dialed"/;
     expect(world.agent.output).toMatch(line);
