@@ -183,7 +183,7 @@ async function watch(world: World): Promise<Watch> {
   return { world, client, socketsBefore: await openSockets(world.broker), served: 0 };
 }
 
-describe('garbage', () => {
+describe('Garbage on every port', () => {
   let watches: readonly Watch[] = [];
   const outcomes = new Map<(typeof cases)[number], Promise<'closed'>>();
   const over = new AbortController();
@@ -216,17 +216,17 @@ describe('garbage', () => {
     }
   }
 
-  it.each(cases)('closes the connection of who says $what to $where', async (one) => {
+  it.each(cases)('A client that sends $what to $where is disconnected', async (one) => {
     expect(await outcomes.get(one)).toBe('closed');
   });
 
-  it('keeps nobody else from being served', async () => {
+  it('Garbage keeps no honest client from being served', async () => {
     over.abort();
     await serving;
     for (const { served } of watches) expect(served).toBeGreaterThan(0);
   });
 
-  it('leaves no socket behind in a process that lives', async () => {
+  it('Garbage leaves no socket behind in a process that continues to run', async () => {
     for (const { world, client, socketsBefore } of watches) {
       await untilSockets(world.broker, socketsBefore);
       expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);

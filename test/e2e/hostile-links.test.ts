@@ -184,9 +184,9 @@ async function open(role: Role): Promise<RawWebSocket> {
   });
 }
 
-describe('a link after its handshake', () => {
+describe('A link after its handshake', () => {
   it.each(cases)(
-    'that the $role breaks with $what ends with $code',
+    'A link that the $role breaks with $what ends with $code',
     async ({ role, code, offence }) => {
       const socketsBefore = await openSockets(world.broker);
       using link = await open(role);
@@ -206,7 +206,7 @@ describe('a link after its handshake', () => {
     },
   );
 
-  it("has an agent's frames for somebody else's session dropped and counted", async () => {
+  it("The broker drops and counts an agent's frames for another agent's session", async () => {
     const dropped = async () => {
       const { body } = await askBroker(world, '/metrics');
       return Number(/^culvert_broker_dropped_frames_total (\d+)$/m.exec(body)?.[1]);
@@ -217,7 +217,7 @@ describe('a link after its handshake', () => {
     await expect.poll(dropped).toBe(before + 100);
   });
 
-  it('disturbs nobody else', async () => {
+  it('A hostile link disturbs no other link', async () => {
     expect(await echo(victim, 'undisturbed')).toBe('undisturbed');
     expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);
     expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);

@@ -58,7 +58,7 @@ async function killClient(world: World, to: string): Promise<void> {
 }
 
 it(
-  'leak per aborted stream: 300 dials, however they end, leave nothing behind',
+  'leak per aborted stream: 300 dials leave nothing behind, for each kind of end',
   { timeout: 60_000 },
   async () => {
     await using world = await startWorld({

@@ -20,8 +20,8 @@ async function answerLate(slow: UnansweringPort): Promise<void> {
   slow.answer();
 }
 
-describeWith({ resolver: ownResolverConfigs() }, 'a slow link to a broker by name', () => {
-  it('carries the first attempt of an agent, although the name has an IPv6 address that is not usable', async () => {
+describeWith({ resolver: ownResolverConfigs() }, 'A slow link to a broker with a DNS name', () => {
+  it("The first attempt of an agent succeeds over a slow link, although the broker's name has an unusable IPv6 address", async () => {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-slow-link-'));
     onTestFinished(() => rm(directory, { recursive: true, force: true }));
     const host = freeDnsHost();

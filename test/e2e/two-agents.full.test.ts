@@ -64,10 +64,10 @@ class MultiplexingClient {
 }
 
 describe.each([false, true])(
-  'two agent processes of a cluster (bridge apart: %s)',
+  'Two agent processes of a cluster (bridge apart: %s)',
   { timeout: 90_000 },
   (bridgeApart) => {
-    it('with the same agent id serve side by side; either may be killed and started again', async () => {
+    it('Two agents with the same agent id serve side by side, and each may be killed and started again', async () => {
       const agentArgs = ['--allow', '*.svc:*', '--agent-id', 'the-same'];
       await using world = await startWorld({ bridgeApart, agentArgs });
       await using target = await startTarget({ mode: 'echo' });
@@ -105,7 +105,7 @@ describe.each([false, true])(
       expect(timesLogged(world.broker, warning)).toBe(1);
     });
 
-    it('with ids of their own: when one is killed, a connection through it ends long before a lone agent would be given up', async () => {
+    it('Connections through a killed agent end soon if another agent serves, long before the timeout of a lone agent', async () => {
       await using world = await startWorld({ bridgeApart });
       const first = world.agent;
       using target = await startHttp2Target();
