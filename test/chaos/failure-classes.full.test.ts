@@ -36,7 +36,7 @@ const addresses = ['127.0.0.1'];
 const fast = 10 * 1024 * 1024;
 const stormAgents = 200;
 
-describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({ redis }) => {
+describeWith({ redis: await ground.debian('redis-server') }, 'Failure classes', ({ redis }) => {
   let stack: AsyncDisposableStack;
   let fleet: Fleet;
   let echo: PacedTarget;
