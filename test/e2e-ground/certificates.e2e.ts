@@ -30,7 +30,7 @@ const signers = [
   },
 ] as const;
 
-describe('under load, with transfers running', () => {
+describe('Certificates under load, with transfers running', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let installation: Installation;
@@ -122,7 +122,7 @@ describe('under load, with transfers running', () => {
     return true;
   };
 
-  it('each certificate of the hub can be thrown away', async () => {
+  it('Each certificate of the hub can be deleted under load without a lost request', async () => {
     for (const name of ['proxy-server', 'agent-server', 'proxy-client']) {
       const { serialNumber } = await leafOf(hub, hubNamespace, name);
       await hub.kubectl(['-n', hubNamespace, 'delete', 'secret', name]);
@@ -134,7 +134,7 @@ describe('under load, with transfers running', () => {
     await expectNothingLost();
   });
 
-  it('the certificate of an agent can be thrown away', async () => {
+  it('The certificate of an agent can be deleted under load without a lost request', async () => {
     for (const cluster of ground.managed) {
       const { serialNumber } = await leafOf(cluster, installNamespace, agentCertificate);
       await cluster.kubectl(['-n', installNamespace, 'delete', 'secret', agentCertificate]);
@@ -147,7 +147,7 @@ describe('under load, with transfers running', () => {
   });
 
   it.each(signers)(
-    'the CA $signer is replaced without a moment in which anybody is refused',
+    'The CA $signer is replaced without a moment in which a client or agent is refused',
     async (signer) => {
       const before = textIn(await secretOf(hub, hubNamespace, signer.signer), 'ca.crt');
       await annotate(signer.signer, { 'rotate-ca': String(Date.now()) });

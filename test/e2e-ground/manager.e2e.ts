@@ -45,7 +45,7 @@ const expectedSteps = [
   'update managedclusteraddons/status',
 ];
 
-describe('the manager, killed at every write', () => {
+describe('The manager, killed at every write', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let installation: Installation;
@@ -101,7 +101,7 @@ describe('the manager, killed at every write', () => {
     await installation.settle();
   });
 
-  it('comes to the end of its work nevertheless', async () => {
+  it('The manager that is killed at every write still completes its work', async () => {
     const serialBefore = await serialOf(renewed());
     await makeWork();
     await using manager = await MortalManager.start(hub);
@@ -129,7 +129,7 @@ describe('the manager, killed at every write', () => {
     }
   });
 
-  it('leaves certificates of the CAs that are trusted', async () => {
+  it('The manager that is killed at every write leaves certificates of the trusted CAs', async () => {
     for (const [name, bundle] of Object.entries(signed)) {
       await expectTrusted(bundle, await leafOf(hub, hubNamespace, name));
     }
@@ -138,11 +138,11 @@ describe('the manager, killed at every write', () => {
     }
   });
 
-  it('leaves nothing behind of what it was before', async () => {
+  it('The manager that is killed at every write leaves nothing of the earlier configuration', async () => {
     expect(await inHub('get', 'services', '-o', 'name')).not.toContain('proxy-agent-entrypoint');
   });
 
-  it('leaves clients alone', async () => {
+  it('The manager that is killed at every write fails no request of a client', async () => {
     for (const load of loads) {
       const { requests, failed, errors } = await load.stop();
       // The change replaced the agents: transfers of those that went are not promised.

@@ -31,7 +31,7 @@ const watchers = {
 };
 
 describe.each(['PortForward', 'LoadBalancerService'] as const)(
-  'a hub with the entrypoint %s that is restored from a backup which is older than its CAs',
+  'A hub with the entrypoint %s that is restored from a backup which is older than its CAs',
   (type) => {
     let ground: Ground;
     let hub: GroundCluster;
@@ -93,7 +93,7 @@ describe.each(['PortForward', 'LoadBalancerService'] as const)(
       await client?.[Symbol.asyncDispose]();
     });
 
-    it('has a backup, and gets other CAs afterwards', async () => {
+    it('The hub has a backup, and gets other CAs after the backup', async () => {
       await stopStore();
       await cp(store, `${store}.backup`, { recursive: true });
       await startStore();
@@ -110,7 +110,7 @@ describe.each(['PortForward', 'LoadBalancerService'] as const)(
       expect(await authorities()).not.toEqual(before);
     });
 
-    it('is served again without anybody touching brokers, manager or agents', async () => {
+    it('The restored hub serves again without manual work on brokers, manager or agents', async () => {
       await stopStore();
       await rm(store, { recursive: true });
       await cp(`${store}.backup`, store, { recursive: true });

@@ -31,7 +31,7 @@ describe('helm uninstall', () => {
     await installation.remove();
   }, 300_000);
 
-  it('takes the addon and its agents from every cluster, and leaves their namespace', async () => {
+  it('helm uninstall removes the addon and its agents from every cluster, and leaves their namespace', async () => {
     for (const cluster of ground.managed) {
       // The agent made its lease itself; it says nothing any more, and belongs to nobody.
       const kept = ['lease/cluster-proxy'];
@@ -45,7 +45,7 @@ describe('helm uninstall', () => {
     }
   });
 
-  it('leaves the CAs on the hub, and nothing else', async () => {
+  it('helm uninstall leaves the CAs on the hub, and nothing else', async () => {
     // An installation that follows goes on with them, so that what clients trust stays true.
     const kept = [
       'lease/cluster-proxy-addon-manager',
@@ -65,7 +65,7 @@ describe('helm uninstall', () => {
     }
   });
 
-  it('lets the same be installed again', async () => {
+  it('helm uninstall lets the same release be installed again', async () => {
     await installation.apply();
     await installation.settle();
     expect(await installation.isDeployed()).toBe(true);

@@ -56,7 +56,7 @@ const impersonation = [
 ];
 
 // What is here is what docs/migration.md tells; who changes one changes the other.
-describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
+describe(`An upgrade from Cluster Proxy ${upstreamVersion}`, () => {
   let ground: Ground;
   let hub: GroundCluster;
   let cluster: GroundCluster;
@@ -118,7 +118,7 @@ describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     await removeLeftOver(hub);
   }, 180_000);
 
-  it('brings clients to the new agents with the certificates that they have', async () => {
+  it('An upgrade from Cluster Proxy moves clients to the new agents with their present certificates', async () => {
     using failures = new Failures(load);
     const asAUser = ['apply', '--server-side', '--force-conflicts'];
     await hub.kubectl([...asAUser, '-f', `${chart}/crds/`]);
@@ -133,7 +133,7 @@ describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     expect(failures.durationMs).toBeLessThan(120_000);
   });
 
-  it('keeps Secrets, Services and all else that it goes on with', async () => {
+  it('An upgrade from Cluster Proxy keeps the Secrets, Services and other objects that culvert still uses', async () => {
     const after = await look();
     expect(after.secrets).toMatchObject(before.secrets);
     expect(fateOf(before.inHubNamespace, after.inHubNamespace)).toMatchObject({
@@ -145,7 +145,7 @@ describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     expect(fateOf(before.onHub, after.onHub)).toMatchObject(untouched);
   });
 
-  it('leaves nothing of the agents of before', async () => {
+  it('An upgrade from Cluster Proxy leaves nothing of the earlier agents', async () => {
     const after = await look();
     expect(fateOf(before.agent, after.agent)).toEqual({
       gone: [`Service ${cluster.name}`],
@@ -166,7 +166,7 @@ describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     expect(deployment).not.toHaveProperty('spec.template.spec.containers.0.command');
   });
 
-  it('can be taken back', async () => {
+  it('An upgrade from Cluster Proxy can be rolled back', async () => {
     using failures = new Failures(load);
     // Both managers see the older configuration for a while.
     await helm(ground, ['rollback', release]);
