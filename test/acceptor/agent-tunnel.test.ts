@@ -7,7 +7,7 @@ import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 
-/** A tunnel to a broker that says only what it is told to. */
+/** A tunnel to a broker that is played by the test. */
 async function world() {
   const [near, far] = memoryLinkPair(queueMicrotask);
   const pings: Uint8Array[] = [];
@@ -54,7 +54,7 @@ describe('A tunnel that is asked whether its broker answers', () => {
     tunnel.probe(() => answered.push('second'));
     await settle();
     expect([pings.length, answered]).toEqual([2, []]);
-    // An answer to a question that nobody has asked.
+    // A PONG without a PING.
     await pong(new Uint8Array(8).fill(9));
     await pong(new Uint8Array(3));
     expect(answered).toEqual([]);

@@ -18,7 +18,7 @@ const [mine, other] = ['a'.repeat(32), 'b'.repeat(32)];
 const open = encodeOpen({ target: sampleTarget, window: 1_000, timeoutMs: 0 });
 const empty: Sync = { streams: [], failures: [], last: true, moved: false };
 
-/** An agent with two tunnels to brokers that are played by hand; its targets accept and say nothing. */
+/** An agent with two tunnels to brokers of the test. Its targets accept and send nothing. */
 async function makeAgent() {
   const clock = new VirtualClock(20);
   const log = new RecordingLogger();
@@ -73,14 +73,14 @@ async function makeAgent() {
   await attach(1, 2, { session: other, dialer: 'e' });
   await say(1, FrameType.open, 2, open);
   for (const broker of brokers) broker.frames.splice(0);
-  /** Warnings, and what tunnels or sessions ended: told once each. */
+  /** The warnings about ended tunnels and sessions, each logged once. */
   const warned = () => log.lines.filter(({ event }) => /refused|broken/.test(event));
   return { clock, sessions, ended, tunnelsEnded, brokers, say, attach, warned };
 }
 
 type Agent = Awaited<ReturnType<typeof makeAgent>>;
 
-/** The stream of this session still takes and is answered. */
+/** Whether the agent still answers a PING of this session. */
 async function isServed({ brokers, say, clock }: Agent, broker: number, number: number) {
   const frames = brokers[broker]!.frames;
   frames.splice(0);
@@ -91,9 +91,13 @@ async function isServed({ brokers, say, clock }: Agent, broker: number, number: 
 
 describe('A forged ATTACH', () => {
   it.each([
-    ['of a session of somebody else', { dialer: 'mallory', resume: true }, 'forbidden'],
-    ['of a session that nobody has', { session: 'c'.repeat(32), resume: true }, 'unknown_session'],
-    ['that makes a session anew', { dialer: 'mallory' }, 'unknown_session'],
+    ['for the session of another dialer', { dialer: 'mallory', resume: true }, 'forbidden'],
+    [
+      'for a session that no dialer has',
+      { session: 'c'.repeat(32), resume: true },
+      'unknown_session',
+    ],
+    ['that creates an existing session again', { dialer: 'mallory' }, 'unknown_session'],
   ])(
     'A forged ATTACH %s is refused with a typed code, logged once, and the real session continues',
     async (_, fields, code) => {
@@ -113,15 +117,15 @@ describe('A forged ATTACH', () => {
   it.each([
     ['without a number', 0, {}],
     ['under a number that is taken', 2, { session: 'c'.repeat(32) }],
-    ['with a name that is none', 9, { session: 'x' }],
-    ['with a dialer that is none', 9, { dialer: 7 }],
+    ['with an invalid session id', 9, { session: 'x' }],
+    ['with an invalid dialer', 9, { dialer: 7 }],
   ])('An ATTACH %s ends its own tunnel, once, and no other tunnel', async (_, number, fields) => {
     const agent = await makeAgent();
     await agent.attach(1, number, fields);
     expect(agent.tunnelsEnded).toEqual(['protocol_error']);
     expect(agent.brokers[1].ended?.error).toMatchObject({ code: 'protocol_error' });
     expect(await isServed(agent, 0, 1)).toBe(true);
-    // The session that was on it waits for its dialer.
+    // The session of the ended tunnel waits for its dialer.
     expect([agent.ended, agent.sessions.size]).toEqual([[], 2]);
     await agent.attach(0, 3, { session: other, dialer: 'e', resume: true });
     await agent.brokers[0].next(FrameType.sync);
@@ -183,7 +187,7 @@ describe('SYNC at an agent', () => {
       expect(agent.warned()).toMatchObject([{ event: 'session broken by peer' }]);
       expect([agent.ended, agent.sessions.size]).toEqual([['protocol_error'], 1]);
       expect(await isServed(agent, 1, 2)).toBe(true);
-      // What still comes for it is dropped without a word.
+      // Later frames of the session are dropped without an answer.
       await agent.say(broker, FrameType.sync, number, sync);
       expect(agent.warned()).toHaveLength(1);
     },

@@ -127,15 +127,19 @@ describe('SessionStore', () => {
 
   it.each([
     [
-      'resumes what the agent does not have',
+      'resumes a session that the agent does not have',
       { ...resume, session: 'b'.repeat(32) },
       'unknown_session',
     ],
-    ['is new under the name of another', mine, 'unknown_session'],
-    ['is new under the name of one of somebody else', { ...mine, dialer: 'm' }, 'unknown_session'],
-    ['resumes what is not its own', { ...resume, dialer: 'mallory' }, 'forbidden'],
+    ['creates a session under the id of its own session', mine, 'unknown_session'],
     [
-      'resumes with a name that is almost the same',
+      'creates a session under the id of another dialer',
+      { ...mine, dialer: 'm' },
+      'unknown_session',
+    ],
+    ['resumes the session of another dialer', { ...resume, dialer: 'mallory' }, 'forbidden'],
+    [
+      'resumes with a name that is almost the same as the owner',
       { ...resume, dialer: 'bridge-00' },
       'forbidden',
     ],

@@ -119,7 +119,7 @@ describe('DestinationPolicy', () => {
     expect(() => policy(['x:70000'])).toThrow('"x:70000" is no destination');
   });
 
-  /** Each is another way to write the machine itself, its link, or a cloud's metadata. */
+  /** Different ways to write the machine itself, its link, or a cloud's metadata service. */
   const reserved = [
     '127.0.0.1',
     '127.8.9.10',

@@ -136,7 +136,7 @@ describe('The addresses of a target name', () => {
   it('The agent looks a target name up once, so another answer in the next moment changes nothing', async () => {
     const server = await listen('127.0.0.1');
     let lookups = 0;
-    // The check would see the first answer, a second lookup the other one.
+    // The check would see the first answer, and a second lookup would see the other answer.
     const names: NameResolver = {
       lookup: async () => ({ addresses: [lookups++ === 0 ? '10.255.255.1' : '127.0.0.1'] }),
     };
@@ -171,7 +171,10 @@ describe('The addresses of a target name', () => {
   });
 });
 
-/** The kernel's timer of the connection to a port: its kind (2: keepalive) and how long it still runs, in seconds (Linux). */
+/**
+ * The kernel's timer of the connection to a port: its kind (2: keepalive) and the remaining time in
+ * seconds (Linux).
+ */
 async function timerOfConnectionTo(port: number): Promise<{ kind: number; seconds: number }> {
   const remote = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n');

@@ -19,7 +19,7 @@ import { TestTokens } from '../../testkit/world/world.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
-/** Whatever could happen has happened. */
+/** Waits until all pending events have happened. */
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -54,7 +54,7 @@ describe('The targets that a draining agent still has', () => {
 
   it('A target outlasts its stream until the target has read the last byte', async () => {
     const accepted = Promise.withResolvers<Socket>();
-    // More than the system takes from us for somebody who does not read.
+    // More than the system buffers for a peer that does not read.
     const bytes = 64 * 1024 * 1024;
     const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, accepted.resolve);
     server.listen(0, '127.0.0.1');

@@ -53,7 +53,7 @@ async function reconnect(agents: number, connect: Connect, clock: VirtualClock, 
     resumeGraceMs: 0,
   });
   const running = Array.from({ length: agents }, () => {
-    // One for each: removing one of 10,000 listeners from one signal is slow.
+    // One signal per agent, because removing one of 10,000 listeners from one signal is slow.
     const stop = new AbortController();
     const keeper = new TunnelReconnector({
       tunnel: 0,
@@ -157,7 +157,8 @@ describe('A storm of 10,000 agents', { timeout: 60_000 }, () => {
     const backMs = 3_000;
     let freeAtMs = backMs;
     let handshakes = 0;
-    // One after another; who waits longer than 15 s gives up, and the broker's work was for nothing.
+    // The broker serves agents one after another. An agent that waits longer than 15 s gives up,
+    // and the broker's work is lost.
     const connect: Connect = async (nowMs) => {
       if (nowMs < backMs) throw new ConnectError('connect', 'connection refused');
       handshakes++;

@@ -15,7 +15,7 @@ afterEach(async () => {
 const servers: ReturnType<typeof createServer>[] = [];
 const sockets: Socket[] = [];
 
-/** A target, and a stream to it that only notes what comes from it. */
+/** A target, and a stream that only records the target's bytes and events. */
 async function connected() {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   servers.push(server);

@@ -11,7 +11,7 @@ import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const timeoutMs = 5_000;
 
-/** A target whose stream only notes what becomes of the dial. */
+/** A target whose stream only records the result of the dial. */
 function dial(host: string, port: number) {
   const clock = new VirtualClock();
   const over = Promise.withResolvers<TunnelError | 'accepted'>();
@@ -65,7 +65,7 @@ it('A target connection ends silently when its stream ends during the dial', asy
 
 it('A target connection fails when the name lookup has no answer in time', async () => {
   const { clock, over } = dial('somewhere.invalid', 1);
-  // A lookup is answered in a later turn at the soonest.
+  // A lookup is never answered in the same turn.
   await clock.advance(timeoutMs);
   const message = 'dial tcp: lookup somewhere.invalid: i/o timeout';
   expect(await over).toMatchObject({ code: 'timeout', message });

@@ -10,7 +10,7 @@ import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const minuteMs = 60_000;
 
-/** How often an agent tries within some minutes, where each attempt ends like this. */
+/** How often an agent tries within some minutes if each attempt ends like this. */
 const attemptsIn = (minutes: number, details: ConnectErrorDetails, log?: Logger): Promise<number> =>
   connectionsIn(minutes, () => Promise.reject(new ConnectError('rejected', 'no', details)), log);
 

@@ -25,7 +25,7 @@ const serverText = `
   }).listen(0, process.argv[1], function () { console.log('listens on ' + this.address().port); });
 `;
 
-/** Lets ten virtual seconds pass again and again, with real time between, in which the kernel sends again. */
+/** Passes ten virtual seconds repeatedly. In the real time between, the kernel retransmits. */
 async function pass(clock: VirtualClock, tens: number, realMs: number): Promise<void> {
   for (let count = 0; count < tens; count++) {
     await clock.advance(10_000);
@@ -111,7 +111,7 @@ describeWith(
       await sleep(50);
       await clock.advance(10_000);
       await clock.advance(10_000);
-      // The kernel has sent a few times by then, each after twice the time.
+      // The kernel has retransmitted a few times by then, each time after twice the delay.
       await sleep(8_000);
       expect(echoing.ending).toBeUndefined();
       await pass(clock, 3, 100);

@@ -189,7 +189,7 @@ describe('An agent that reaches its broker through the API server of the hub', (
     onTestFinished(() => clusters.close());
     const ended = new AbortController();
     const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name: 'cluster-proxy' };
-    // This hub answers nothing but upgrades.
+    // This hub answers only upgrades.
     const asked = clusters.hub!.get({ ...ref, namespace: 'c1' }, { signal: ended.signal });
     const settled = Promise.allSettled([asked]);
     await expect.poll(() => proxy.asked).toHaveLength(1);
@@ -259,7 +259,7 @@ describe('An agent that reaches its broker through the API server of the hub', (
     const other = (await readFile(certificates.stranger.ca)).toString('base64');
     const own = (await readFile(certificates.server.ca)).toString('base64');
     await writeFile(file, (await readFile(file, 'utf8')).replace(own, other));
-    // What is for a proxy counts for the proxy alone.
+    // The CA for a proxy is trusted for the proxy only.
     const { lines } = await startVia(file, ['--ca-file', certificates.server.ca]);
     const failed = expect.objectContaining({
       event: 'no connection to the broker',

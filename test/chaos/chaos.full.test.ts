@@ -9,7 +9,7 @@ const durationMs = 60_000;
 
 describeWith(
   { go: await ground.go(), redis: await ground.debian('redis-server') },
-  'chaos',
+  'A fleet under chaos',
   ({ go, redis }) => {
     it.each(seeds)(
       'The fleet loses no stream and changes no byte while brokers, Redis, networks and agents fail (seed %i)',

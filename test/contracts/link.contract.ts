@@ -387,7 +387,7 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
-/** Waits until a number has stood still for a while. */
+/** Waits until a number has not changed for a while. */
 async function quiet(value: () => number): Promise<void> {
   for (let before = -1; value() !== before;) {
     before = value();

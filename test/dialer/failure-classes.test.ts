@@ -45,7 +45,7 @@ describe('Failure classes at the dialer', () => {
     await fleet.clock.advance(200);
     expect(new Set(endings(transfers))).toEqual(new Set(['timeout']));
     expect(fleet.dialers[0]!.streamCount).toBe(1);
-    // The agent's system closes what hung; its process goes on.
+    // The agent's system closes the hung connections. Its process continues to run.
     fleet.agentLinks.at(-1)!.cut();
     await fleet.clock.advance(2_000);
     const after = fleet.open(0, nothing, nothing);
@@ -57,7 +57,7 @@ describe('Failure classes at the dialer', () => {
   it('stale presence: a dial finds the agent though the directory names a dead replica first', async () => {
     const fleet = await makeFleet({ replicas: 3, tunnels: 2 });
     const [owner, dead, entrance] = fleet.replicas;
-    // Newest first, and the newest is the one that dies.
+    // Newest first, and the newest replica dies.
     expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1', 'r0']);
     owner!.open = false;
     dead!.kill();
@@ -66,7 +66,7 @@ describe('Failure classes at the dialer', () => {
     expect(fleet.directory.claimsOf('r1')).toHaveLength(1);
     await fleet.clock.advance(400);
     expect(transfer.dialed.events).toEqual(['opened']);
-    // Through the entrance, in one hop.
+    // The dial takes one hop through the entry replica.
     expect([entrance!.relay!.dialerCount, owner!.relay!.dialerCount]).toEqual([1, 1]);
   });
 
@@ -83,7 +83,7 @@ describe('Failure classes at the dialer', () => {
     await fleet.clock.advance(500);
     expect(transfer.dialed.events).toEqual(['opened']);
     expect(transfer.accepted).toHaveLength(1);
-    // The older one is asked, and its process does not answer.
+    // The older tunnel is probed, and its process does not answer.
     await fleet.clock.advance(relayLimits.livenessTimeoutMs);
     expect([first!.relay!.agentCount, second!.relay!.agentCount]).toEqual([0, 1]);
     expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1']);

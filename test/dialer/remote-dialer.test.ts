@@ -23,7 +23,7 @@ const said = (status: number, code: string): Answer => ({
   body: JSON.stringify({ code, message: 'no' }),
 });
 
-/** How a dial ends where the way to the broker answers like this, and how many answers that took. */
+/** The result of a dial that gets these answers on the way to the broker, and their number. */
 async function dialThrough(
   answers: readonly Answer[],
   more: Partial<RemoteDialerOptions> = {},

@@ -21,7 +21,7 @@ async function withStream({
   return { fleet, transfer, dialer: fleet.dialers[0]! };
 }
 
-/** Somebody says HELLO with these fields; what became of the link. */
+/** An intruder sends HELLO with these fields. Returns the fate of the link. */
 async function intrude(fleet: Fleet, name: string, hello: object): Promise<object> {
   const [near, far] = fleet.link([]);
   const seen: { frames: string[]; code: string | undefined } = { frames: [], code: undefined };
@@ -182,7 +182,7 @@ describe('A broker that drains', () => {
     const replica = fleet.replicas.find(({ relay }) => relay!.dialerCount > 0)!;
     const links = fleet.dialerLinks.length;
     void replica.drain(10_000);
-    // The agents of this fleet do not leave by themselves, so the drain waits for them as long as it may.
+    // The agents of this fleet do not leave by themselves, so the drain takes its maximum time.
     await fleet.clock.advance(relayLimits.agentsLeaveMs + 1_000);
     expect(replica.relay).toBeUndefined();
     expect(dialer.resumedCount).toBe(1);

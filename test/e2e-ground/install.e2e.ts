@@ -181,7 +181,7 @@ describe('helm install', () => {
       }
     });
 
-    it("A Go client on the hub gets the managed cluster's refusal for missing permissions", async () => {
+    it('A Go client on the hub gets an error for a cluster that does not exist', async () => {
       const stranger = { ...ground.managed[0]!, name: 'no-such-cluster' };
       expect(await client.run('healthz', stranger)).toMatchObject({ ok: false });
     });

@@ -52,7 +52,7 @@ describe('Konnectivity through the Worker, as npm run dev:edge starts it', () =>
 
 describeWith(
   { go: await ground.go() },
-  'the Go konnectivity client through the Worker',
+  'The Go konnectivity client through the Worker',
   ({ go }) => {
     it('The Go client reads the service behind the agent through the Worker', async () => {
       const result = await runClient(go, { address }, 'get', 'http://dev:80/');

@@ -37,7 +37,7 @@ async function textOf(readable: ReadableStream<Uint8Array>): Promise<string> {
   return text;
 }
 
-/** What can happen without further reads has happened. */
+/** Waits until nothing more can happen without further reads. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
 }
@@ -73,7 +73,7 @@ describe('A pair of web streams', () => {
     })();
     await settle();
     expect(isDone).toBe(false);
-    // The window, and what the sender may buffer.
+    // The window and the sender's buffer.
     expect(writtenBytes).toBeLessThanOrEqual(2 * windowBytes);
     let receivedBytes = 0;
     for await (const piece of far.readable) receivedBytes += piece.length;

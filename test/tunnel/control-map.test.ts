@@ -14,7 +14,7 @@ import { hostilePayload, knownBombs } from '../../testkit/stream/hostile-payload
 
 const message = { ...linkMessages, ...openMessages, ...syncMessages };
 
-/** How much longer a hostile payload may take than a good one: generous, for a busy machine. */
+/** A hostile payload may take so many times longer than a good one. Generous for a busy machine. */
 const maxTimeFactor = 20;
 const maxAllocatedBytes = 1024 * 1024;
 
@@ -62,7 +62,7 @@ const largestGood = message.encodeSync({
 
 const rounds = 8;
 
-/** The least of several rounds: the other ones were disturbed, or the decoder was not compiled yet. */
+/** The shortest of several rounds. Others were disturbed or ran before the decoder was compiled. */
 function cost(run: () => unknown): { readonly ms: number; readonly bytes: number } {
   let [ms, bytes] = [Infinity, Infinity];
   for (let round = 0; round < rounds; round++) {
@@ -71,7 +71,7 @@ function cost(run: () => unknown): { readonly ms: number; readonly bytes: number
     try {
       run();
     } catch {
-      // What a decoder throws is tested elsewhere.
+      // The errors of decoders have their own tests.
     }
     ms = Math.min(ms, performance.now() - startedAtMs);
     bytes = Math.min(bytes, Math.max(0, process.memoryUsage().heapUsed - bytesBefore));
@@ -79,7 +79,7 @@ function cost(run: () => unknown): { readonly ms: number; readonly bytes: number
   return { ms, bytes };
 }
 
-/** In milliseconds; less than this much is not measured reliably. */
+/** In milliseconds. Shorter times are not measured reliably. */
 function costOfGood(): number {
   return Math.max(0.5, cost(() => message.decodeSync(largestGood)).ms);
 }

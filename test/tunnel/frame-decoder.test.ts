@@ -13,7 +13,7 @@ function hex(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text.replaceAll(/\s/g, ''), 'hex'));
 }
 
-/** A decoder and what it said; pieces are wiped after each push, because they are only borrowed. */
+/** A decoder and its output. Pieces are wiped after each push, because they are only borrowed. */
 function recordingDecoder() {
   const seen: Seen[] = [];
   const decoder = new FrameDecoder(

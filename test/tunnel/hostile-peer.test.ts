@@ -15,14 +15,14 @@ function agentWithTwo(): ScriptedSession {
   return scripted;
 }
 
-/** What became of stream 1 and, beside it, of stream 2. */
+/** The fate of stream 1, and of stream 2 beside it. */
 async function aftermath(scripted: ScriptedSession): Promise<object> {
   const endings = scripted.sentEndings();
   await scripted.clock.advance(0);
   const [first, second] = [scripted.streams.get(1)!, scripted.streams.get(2)!];
   const before = second.receivedBytes;
   scripted.receiveData(2, 100);
-  // What was on its way when the stream ended is dropped without another word.
+  // Frames that were on their way when the stream ended are dropped without an answer.
   scripted.receiveData(1, 100);
   scripted.receive(FrameType.fin, 1, offsets(0));
   scripted.receive(FrameType.credit, 1, offsets(0, 0));
@@ -38,7 +38,7 @@ async function aftermath(scripted: ScriptedSession): Promise<object> {
   };
 }
 
-/** Stream 1 was reset with `code`, stream 2 still works, and one line tells. */
+/** Expects that stream 1 was reset with `code`, stream 2 still works, and one line is logged. */
 function onlyFirstEnds(code: string): object {
   return {
     endings: [[1, code]],
@@ -254,7 +254,7 @@ describe('A frame for an unknown stream', () => {
     scripted.dial();
     scripted.receiveData(2, 1);
     expect(scripted.sentEndings()).toEqual([[2, 'unknown_stream']]);
-    // The number is still good for a stream of its own.
+    // The number is still free for a new stream.
     const second = scripted.dial();
     scripted.receiveData(2, 5);
     expect(second.receivedBytes).toBe(5);

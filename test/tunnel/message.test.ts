@@ -15,7 +15,7 @@ interface Row {
   readonly name: string;
   readonly decode: (payload: Uint8Array) => unknown;
   readonly good: Readonly<Record<string, unknown>>;
-  /** What `good` is decoded to, where that is not `good` itself. */
+  /** The decoded fields of `good`, if they differ from `good`. */
   readonly decoded?: unknown;
   /** Texts that are cut when they are longer than this. */
   readonly cut?: Readonly<Record<string, number>>;
@@ -166,7 +166,7 @@ describe.each(rows)('$name', (row) => {
       for (const wrong of [-1, 1.5, max + 1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 60]) {
         expect(codeOf(() => decodeFields({ ...good, [field]: wrong }))).toBe('protocol_error');
       }
-      // The largest major is well formed, only not ours.
+      // The largest major number is well formed, but a version that we do not support.
       const largest = codeOf(() => decodeFields({ ...good, [field]: max }));
       expect(largest).toBe(field === 'major' ? 'version_unsupported' : 'nothing thrown');
     },

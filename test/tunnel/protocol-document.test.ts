@@ -40,7 +40,7 @@ function rows(of: string): string[][] {
     .slice(1);
 }
 
-/** A frame as the example tells it. */
+/** A frame of the example in the document. */
 function told({ name, payloadBytes, control }: SentFrame): string {
   switch (name) {
     case 'OPEN':
@@ -130,7 +130,7 @@ describe('docs/protocol.md', () => {
   });
 });
 
-/** The dialer writes 300 KiB and half-closes; the reader takes 64 KiB when everything else has come to rest. */
+/** The dialer writes 300 KiB and half-closes. The reader takes 64 KiB when all else is idle. */
 async function exampleSessions() {
   const sessions = linkedSessions();
   const { clock, dialer, agent } = sessions;

@@ -9,7 +9,7 @@ function windowOf(initialBytes: number, budget = roomy(), maxBytes = 16 * mebiby
   return new ReceiveWindow({ initialBytes, minBytes: 100, maxBytes: () => maxBytes, budget });
 }
 
-/** The sender fills the window, the reader takes half of it `afterMs` later; the other end is told. */
+/** Fills the window. The reader takes half of it `afterMs` later, and a CREDIT is sent. */
 function cycle(window: ReceiveWindow, nowMs: number, roundTripMs: number | undefined): void {
   const half = window.windowBytes / 2;
   window.arrived(half);

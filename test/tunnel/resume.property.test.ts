@@ -11,7 +11,7 @@ import {
 
 const timeoutMs = 120_000;
 
-/** A few milliseconds hit the exchange of SYNC, more hit whatever is under way then. */
+/** A few milliseconds hit the exchange of SYNC, longer times hit the frames after it. */
 const losses = fc.array(
   fc.record({
     afterMs: fc.oneof(ms(5), ms(60), ms(300)),

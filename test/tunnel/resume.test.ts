@@ -20,7 +20,7 @@ function resuming(options: LinkedSessionsOptions = {}): LinkedSessions {
   return linkedSessions({ latencyMs: () => 10, resumes: true, ...options });
 }
 
-/** The link is lost with all that is on it, and a second later there is another. */
+/** Cuts the link, with loss of all frames on it, and connects another link a second later. */
 async function loseLink(sessions: LinkedSessions): Promise<void> {
   sessions.dialer.link.cut();
   await sessions.clock.advance(1_000);
@@ -57,7 +57,7 @@ function expectNothingLeft({ ends, clock }: LinkedSessions): void {
   expect(clock.pendingTimers).toBe(0);
 }
 
-/** Both directions have everything, in order, and the streams have ended. */
+/** Expects that both directions received all bytes in order, and that the streams have ended. */
 function expectComplete(dialed: RecordingStream, accepted: RecordingStream): void {
   expect([dialed.firstWrongByte, accepted.firstWrongByte]).toEqual([undefined, undefined]);
   expect([dialed.receivedBytes, accepted.receivedBytes]).toEqual([
@@ -271,7 +271,7 @@ describe('A half-closed stream on a new link', () => {
       const other = left === 'dialer' ? sessions.agent : sessions.dialer;
       last.fin();
       await sessions.clock.runUntilIdle();
-      // The last FIN arrives, and what the other end says to it does not.
+      // The last FIN arrives, but the answer of the other end is lost.
       first.send({ bytes: 1_000 });
       await sessions.clock.advance(9);
       other.link.stall();
@@ -295,7 +295,7 @@ describe('A dial on a new link', () => {
     await loseLinkAndRest(sessions);
     expect(dialed.events).toEqual(['opened']);
     expect([...sessions.accepted.keys()]).toEqual([1]);
-    // Lost again behind the OPEN: the agent has it now.
+    // The link is lost again after the OPEN, so the agent has the OPEN now.
     await loseLinkAndRest(sessions);
     expect(names(sessions.dialer.link)).toEqual(['SYNC', 'CREDIT']);
     expect(dialed.events).toEqual(['opened']);
@@ -506,7 +506,7 @@ describe('A stream that only one end has', () => {
     const first = resuming({ onAccept: () => {} });
     const dialed = first.open();
     await first.clock.advance(100);
-    // The same dialer with the session of another agent, which has heard of nothing.
+    // The same dialer with the session of another agent, which knows none of its streams.
     const scripted = new ScriptedSession('agent');
     first.dialer.link.cut();
     const opens: number[] = [];
@@ -612,7 +612,10 @@ describe('SYNC on a new link', () => {
 describe('A peer that lies in SYNC', () => {
   const honest: Sync = { streams: [], failures: [], last: true, moved: false };
 
-  /** A session with two open streams on a new link; 1000 bytes of each were sent, 300 of the first acknowledged. */
+  /**
+   * A session with two open streams on a new link. 1000 bytes of each were sent, and 300 bytes of
+   * the first are acknowledged.
+   */
   function resumed(side: 'dialer' | 'agent' = 'agent'): ScriptedSession {
     const scripted = new ScriptedSession(side);
     for (const number of [1, 2]) {

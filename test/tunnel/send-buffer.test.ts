@@ -249,7 +249,7 @@ describe('SendBuffer.rewind', () => {
     const buffer = sent(pool);
     buffer.rewind(maxDataBytes + 10);
     expect(pool.inUseBytes).toBe(2 * largeSlabBytes);
-    // Whoever takes slabs now must not get one in which bytes wait.
+    // A slab that is taken now must not be one in which bytes wait.
     for (let i = 0; i < 8; i++) pool.take(maxDataBytes).bytes.fill(0xee);
     const { bytes } = drain(buffer);
     expect(bytes.equals(patternAt(maxDataBytes + 10, bytes.length))).toBe(true);

@@ -10,7 +10,7 @@ import {
 
 const kibibyte = 1024;
 
-/** Everything that a stream used is back, at both ends. */
+/** Expects that both ends have freed all resources of a stream. */
 function expectNothingLeft<L extends AttachableLink>({ ends }: LinkedSessions<L>): void {
   for (const { session, pool, budget, guard, log } of ends) {
     expect({

@@ -7,7 +7,7 @@ import { ScriptedSession, offsets } from '../../testkit/stream/scripted-session.
 
 const mebibyte = 1024 * 1024;
 
-/** What was sent, like `DATA 1`. */
+/** The sent frames, like `DATA 1`. */
 function names(scripted: ScriptedSession): string[] {
   return scripted.sent().map(({ type, stream }) => `${frameName(type)} ${stream}`);
 }
@@ -149,7 +149,7 @@ describe('An interactive stream beside 16 bulk streams', () => {
     }
     expect(Math.min(...waits)).toBeGreaterThanOrEqual(0);
     expect(Math.max(...waits)).toBeLessThanOrEqual(bulk.length);
-    // The room of the link is what the byte waits for on top of that.
+    // The byte also waits for the bytes in the room of the link.
     expect(link.peakQueuedBytes).toBeLessThanOrEqual(256 * 1024 + maxDataBytes + 12);
   });
 
@@ -166,7 +166,7 @@ describe('An interactive stream beside 16 bulk streams', () => {
         ({ stream }) =>
           sessions.dialer.link.sent.filter((frame) => frame.stream === stream.number).length,
       );
-    // The first that wrote filled the link before the others came.
+    // The first stream filled the link before the others wrote.
     await sessions.clock.advance(50);
     const before = framesOfEach();
     await sessions.clock.advance(200);

@@ -93,7 +93,7 @@ function decodePayload(type: FrameType, payload: Uint8Array): Fields | object {
   }
 }
 
-/** What a receiver is told when the bytes come in these pieces; the pieces of DATA are put together. */
+/** The frames that a receiver gets if the bytes arrive in these pieces. DATA is joined. */
 function receive(pieces: readonly Uint8Array[]): unknown[] {
   const told: unknown[] = [];
   const data: Uint8Array[] = [];
@@ -111,7 +111,7 @@ function receive(pieces: readonly Uint8Array[]): unknown[] {
 
 function expected({ type, session, stream, fields }: Vector): unknown[] {
   if (type !== 'DATA') return [{ type: typeOf(type), session, stream, fields }];
-  // A DATA frame without bytes says nothing.
+  // The decoder reports nothing for a DATA frame without bytes.
   return fields['bytes'] === '' ? [] : [{ type: FrameType.data, session, stream }, fields];
 }
 

@@ -45,7 +45,7 @@ interface TestProxy extends AsyncDisposable {
   readonly asked: { readonly target: string; readonly authorization: string | undefined }[];
 }
 
-/** A proxy in as few lines as it takes. */
+/** A minimal proxy. */
 async function connectProxy(isTls: boolean, refuse?: string): Promise<TestProxy> {
   const asked: TestProxy['asked'][number][] = [];
   const serve = (socket: Socket) => {
@@ -549,7 +549,7 @@ async function answeringPortThatCloses(): Promise<{ port: number }> {
   return { port: listening.port };
 }
 
-/** The other ends of our connections have seen them end. */
+/** Waits until the other ends of our connections have seen them end. */
 async function allClosed(sockets: readonly Socket[]): Promise<void> {
   for (const socket of sockets) {
     socket.resume();

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectWebSocket } from '../../src/websocket/connect.ts';
 import { certificates, listen, type Listening } from './servers.ts';
 
-/** A broker whose certificate is issued by an intermediate CA, and that sends nothing but that certificate. */
+/** A broker with a certificate of an intermediate CA. It sends only that certificate. */
 let broker: Listening<ReturnType<typeof createServer>>;
 let intermediateCa: string;
 let leaf: string;

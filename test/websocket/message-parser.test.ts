@@ -8,7 +8,7 @@ function hex(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text.replaceAll(/\s/g, ''), 'hex'));
 }
 
-/** Parses pieces, wiping each afterwards, and gives what was found: binary pieces of one message joined. */
+/** Parses pieces, wipes each afterwards, and returns the messages. Binary pieces are joined. */
 function parse(role: WebSocketRole, ...pieces: Uint8Array[]): string[] {
   const found: string[] = [];
   let binary = '';
@@ -43,7 +43,7 @@ function parse(role: WebSocketRole, ...pieces: Uint8Array[]): string[] {
   return found;
 }
 
-/** What is found when the bytes come whole, and cut at any two places. */
+/** The parsed messages if the bytes arrive whole, and cut at any two places. */
 function everyCut(role: WebSocketRole, bytes: Uint8Array): string[][] {
   const found = [parse(role, bytes)];
   for (let first = 0; first <= bytes.length; first++) {
@@ -108,7 +108,7 @@ describe('MessageParser', () => {
     [65_535, 'fe ffff'],
     [65_536, 'ff 00000000 00010000'],
     [70_012, 'ff 00000000 0001117c'],
-    // Not the shortest form; some encoders always write eight bytes, and it does no harm.
+    // Not the shortest form. Some encoders always write eight bytes, which is harmless.
     [5, 'ff 00000000 00000005'],
   ])('The message parser reads a message of %d bytes', (bytes, length) => {
     const payload = Buffer.alloc(bytes, 0x41);

@@ -13,7 +13,7 @@ import { SlabPool } from '../../src/tunnel/slab.ts';
 
 afterAll(() => certificates[Symbol.asyncDispose]());
 
-/** A client made of literal bytes: the handshake of RFC 6455, section 1.3, then whatever a test writes. */
+/** A client of literal bytes: the handshake of RFC 6455, section 1.3, then the bytes of a test. */
 class RawClient {
   readonly socket: Socket;
   received = Buffer.alloc(0);
@@ -63,7 +63,7 @@ class RawClient {
   }
 }
 
-/** As if this Node kept its fields elsewhere. */
+/** Simulates a Node version that keeps its internal fields elsewhere. */
 function withoutStaticReads(socket: Socket): void {
   const { _handle: handle } = socket as unknown as { _handle: { useUserBuffer?: unknown } };
   handle.useUserBuffer = undefined;

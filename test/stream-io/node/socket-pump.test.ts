@@ -91,7 +91,7 @@ describe('A socket pump of the end that opens streams', () => {
     const totalBytes = 64 * mebibyte;
     client.end(Buffer.alloc(totalBytes));
     let before = -1;
-    // The buffers fill, and then nothing moves.
+    // Nothing moves after the buffers are full.
     await expect
       .poll(
         () => {

@@ -32,7 +32,7 @@ async function duplexPair(): Promise<readonly [Duplex, Duplex]> {
   return pair;
 }
 
-/** What can happen without further reads has happened. */
+/** Waits until nothing more can happen without further reads. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -102,7 +102,7 @@ describe('A Duplex over a stream', () => {
     await once(near, 'finish');
     near.destroy();
     expect(await text(far)).toBe('last words');
-    // The other end is told that no more bytes are wanted, and its writes do not wait.
+    // The other end learns that no more bytes are wanted, so its writes do not wait.
     await new Promise<void>((resolve) => void far.end(Buffer.alloc(8 * windowBytes), resolve));
   });
 
