@@ -12,7 +12,7 @@ import {
 } from '../../testkit/world/world.ts';
 import { ask, type Address, Stranger } from '../../testkit/network/stranger.ts';
 
-/** The attacker is a pod in the managed cluster that has no credential, and looks for a way through the agent. */
+/** The attacker is a pod in the managed cluster without a credential that looks for a relay. */
 let world: World;
 let target: TestTarget;
 let agent: Program;

@@ -9,7 +9,7 @@ import { RawPeer } from '../../testkit/link/raw-peer.ts';
 import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
 const mib = 1024 * 1024;
-/** Before there were limits an attack of this kind cost hundreds of MiB. */
+/** Without limits an attack of this kind costs hundreds of MiB. */
 const maxGrownBytes = 64 * mib;
 const floodFrames = 5_000_000;
 
@@ -24,7 +24,7 @@ beforeEach(() => abused.dialHonestly());
 afterAll(() => abused?.[Symbol.asyncDispose]());
 
 let clusters = 0;
-/** A broker takes few connections in a second from one cluster, so each is from another. */
+/** A broker limits the connections per second of one cluster, so each is from another cluster. */
 const openAnother = () => RawPeer.open(world, 'agent', `hostile-${++clusters}`);
 const open = () => RawPeer.open(world, 'agent', 'hostile');
 const probe = () => abused.probe();

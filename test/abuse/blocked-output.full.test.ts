@@ -26,7 +26,7 @@ let brokerUrl: string;
 let brokerStatus: string;
 let agentStatus: string;
 let client: KonnectivityClient;
-/** A connection that is open all the while. */
+/** A connection that is open during the whole test. */
 let connection: Duplex;
 
 beforeAll(async () => {
@@ -68,7 +68,7 @@ async function ask(url: string): Promise<string> {
   return `${response.status} ${await response.text()}`;
 }
 
-/** Sessions that come and go, each of which is a few lines in the logs of broker and agent. */
+/** Short sessions. Each makes a few lines in the logs of broker and agent. */
 async function comeAndGo(): Promise<void> {
   const token = await tokens.issue({ kind: 'dialer', name: 'visitor' });
   const headers = { Authorization: `Bearer ${token}` };
@@ -85,7 +85,7 @@ async function comeAndGo(): Promise<void> {
 async function beRefused(): Promise<void> {
   const url = brokerUrl.replace('ws:', 'http:');
   for (let request = 0; request < refusedRequests; request++) {
-    // One request at a time; how it is refused does not matter here.
+    // One request at a time. The kind of refusal does not matter here.
     await ask(new URL(`/v1/agent/${request}/${'x'.repeat(1000)}`, url).href).catch(() => {});
   }
 }

@@ -21,7 +21,7 @@ const clientProgram = fileURLToPath(
   new URL('../../testkit/world/downloading-client.ts', import.meta.url),
 );
 
-/** What one connection to a `SendingTarget` has got, and how it ended. */
+/** The bytes that one connection to a `SendingTarget` received, and how it ended. */
 interface Sending {
   readonly hash: () => string;
   receivedBytes: number;
@@ -55,7 +55,7 @@ class SendingTarget implements AsyncDisposable {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** What the kernel has taken on all connections. */
+  /** The bytes that the kernel has accepted on all connections. */
   get sentBytes(): number {
     return this.#sentBytes;
   }
@@ -220,7 +220,7 @@ for (const bridgeApart of [false, true]) {
 }
 
 describe('A client that vanishes in the middle of a download', () => {
-  // Its kernel goes on acknowledging, so only the bridge's PING tells. Only real time passes here.
+  // Its kernel continues to acknowledge, so only the bridge's PING finds out. This needs real time.
   it(
     'A client that vanishes during a download is found within a minute, and its target is closed',
     { timeout: 120_000 },
@@ -255,7 +255,8 @@ describeWith({ go: await ground.go() }, 'The Go client that ends 16 downloads', 
       await runClient(go, world.front, 'isolation', ...args, '--streams', String(downloadCount));
       expect(target.connections.length).toBeGreaterThanOrEqual(downloadCount);
       expect(await rateAfterASecond(target)).toBeLessThan(mib);
-      // The client's process has ended. Node's TLS sometimes does not report a connection that breaks off during a write; then the PING does.
+      // The client's process has ended. Node's TLS sometimes does not report a connection that
+      // breaks during a write. Then the PING finds it.
       await expect.poll(() => target.openCount, { timeout: 60_000 }).toBe(0);
     },
   );

@@ -10,7 +10,7 @@ import { RawPeer } from '../../testkit/link/raw-peer.ts';
 import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
 const mib = 1024 * 1024;
-/** How much a process may grow. A busy agent keeps garbage of up to 100 MiB, whatever it does. */
+/** How much a process may grow. A busy agent always keeps up to 100 MiB of garbage. */
 const maxGrownBytes = { broker: 64 * mib, agent: 192 * mib };
 
 let abused: AbusedWorld;
@@ -34,7 +34,10 @@ function forbiddenOpen(session: number, stream: number): Uint8Array {
   return encodeFrame(FrameType.open, session, stream, encodeMessage(open));
 }
 
-/** Runs an attack and checks broker, agent and honest client; resolves with the CPU time of each in seconds, and how often the client was served. */
+/**
+ * Runs an attack and checks broker, agent and honest client. Resolves with the CPU time of each in
+ * seconds, and with the number of times that the client was served.
+ */
 async function expectNoHarm(
   attack: () => Promise<unknown>,
 ): Promise<{ broker: number; agent: number; goodProbes: number }> {
@@ -107,7 +110,7 @@ describe('A hostile dialer', { timeout: 90_000 }, () => {
     link.stopReading();
     const attack = () => link.flood(300_000, (at) => forbiddenOpen(session, at + 1));
     const { goodProbes } = await expectNoHarm(attack);
-    // Behind all these dials in the agent's tunnel there would be time for two or three.
+    // If it waited behind these dials in the agent's tunnel, there would be time for two or three.
     expect(goodProbes).toBeGreaterThan(20);
   });
 
@@ -119,7 +122,7 @@ describe('A hostile dialer', { timeout: 90_000 }, () => {
     await first.next(FrameType.refused);
     using link = await connect();
     const session = await link.hello({ session: name, resume: first.agent });
-    // No SYNC follows, so the agent may not answer any of them yet.
+    // No SYNC follows, so the agent must not answer any of the dials yet.
     await expectNoHarm(() => link.flood(200_000, (at) => forbiddenOpen(session, at + 2)));
   });
 

@@ -11,7 +11,7 @@ import {
 import type { Program } from '../../testkit/processes/process.ts';
 import { logged, loggedLine, startCulvert, TestTokens } from '../../testkit/world/world.ts';
 
-/** The attacker was a client once: it kept the TLS session of that time. */
+/** The attacker is a former client that kept its TLS session. */
 let directory: string;
 let certificates: TestCertificates;
 let broker: Program;
@@ -58,7 +58,7 @@ interface VisitOptions {
   readonly version: Version;
   readonly shown: CertificateFiles;
   readonly session?: Buffer | undefined;
-  /** What to say first. */
+  /** The first bytes to send. */
   readonly hello: string;
   readonly protocol: string;
 }
@@ -105,7 +105,7 @@ describe.each<Version>(['TLSv1.2', 'TLSv1.3'])(
       const before = await visit({ ...toFront, port: front, shown });
       expect(before.isServed).toBe(true);
       expect(before.session).toBeDefined();
-      // Certificates end on full seconds, and what counts is the clock of the broker.
+      // Certificates end on full seconds of the broker's clock.
       const isStillServed = async () => (await visit({ ...toFront, port: front, shown })).isServed;
       await expect.poll(isStillServed, { timeout: 30_000, interval: 250 }).toBe(false);
       const { session } = before;

@@ -20,12 +20,12 @@ import { costOfAttack } from './attack-cost.ts';
 const mib = 1024 * 1024;
 const replicaKey = 'the key that both replicas share';
 
-/** The attacker stands on the wire between two replicas: it sees what they say, and may keep it from arriving. */
+/** The attacker is on the wire between two replicas. It reads their requests and can drop them. */
 class Wire {
   readonly server: Server;
   readonly #requests: string[] = [];
   readonly #sockets = new Set<Socket>();
-  /** Nothing is passed on: the other replica never sees the request. */
+  /** The attacker passes nothing on, so the other replica never sees the request. */
   isCut = false;
 
   constructor(to: number) {
@@ -56,7 +56,7 @@ class Wire {
     return (this.server.address() as AddressInfo).port;
   }
 
-  /** The headers of the proof in the request that was seen last. */
+  /** The headers of the proof in the last request that was seen. */
   get proof(): Readonly<Record<string, string>> {
     const lines = this.#requests.at(-1)!.split('\r\n').slice(1);
     const headers = new Map(
@@ -75,7 +75,7 @@ class Wire {
     return this.#requests.length;
   }
 
-  /** Ends the connections that are open, and forgets what was seen. */
+  /** Ends the open connections, and forgets the requests that were seen. */
   reset(): void {
     for (const socket of this.#sockets) socket.destroy();
     this.#requests.length = 0;
@@ -89,7 +89,7 @@ class Wire {
   }
 }
 
-/** Asks a replica for a session from an address of the attacker's own, and resolves with the status of the answer. */
+/** Requests a session from the attacker's own address, and resolves with the answer's status. */
 async function askFrom(
   port: number,
   cluster: string,
@@ -173,7 +173,7 @@ describeWith(real, 'An attacker between two replicas', ({ redis }) => {
     await expect
       .poll(
         async () => {
-          // A session that is there is used again; without its link the dialer makes another.
+          // The dialer reuses an existing session, and makes another only if the link is gone.
           if (wire.seen === 0) void serve(cluster).catch(() => {});
           return wire.seen;
         },
@@ -208,7 +208,7 @@ describeWith(real, 'An attacker between two replicas', ({ redis }) => {
       const keys = await ReplicaKeys.fromText(replicaKey, nowS);
       return (await keys.prove(address, 'c1', 'attacker')).headers;
     };
-    // With the key itself it would get in, so the time is what counts here.
+    // The proof is signed with the real key, so only its time can be the reason for the refusal.
     expect(await askFrom(holderPort, 'c1', await proveAt(0))).toBe('101');
     expect(await askFrom(holderPort, 'c1', await proveAt(-70))).toBe('401');
     expect(await askFrom(holderPort, 'c1', await proveAt(70))).toBe('401');
@@ -226,14 +226,15 @@ describeWith(real, 'An attacker between two replicas', ({ redis }) => {
     expect(poisoned).not.toBe(entry);
     const poison = async (): Promise<number> => {
       await store.call('HSET', key, tunnel, poisoned);
-      // Told of a change, the holder would write the truth at once. So the attacker only breaks the sessions that are there.
+      // The holder would repair the entry at once if it learned of a change. So the attacker only
+      // breaks the existing sessions.
       wire.reset();
       void serve('c1').catch(() => {});
       return trap.seen;
     };
     try {
       await expect.poll(poison, { timeout: 30_000, interval: 500 }).toBeGreaterThan(0);
-      // The proof is good for the attacker's own address alone.
+      // The proof is valid for the attacker's own address only.
       for (const port of [holderPort, entrancePort]) {
         expect(await askFrom(port, 'c1', trap.proof)).toBe('401');
       }
@@ -242,7 +243,7 @@ describeWith(real, 'An attacker between two replicas', ({ redis }) => {
       trap.reset();
       trap.server.close();
     }
-    // The holder says every few seconds what is true.
+    // The holder writes its own entry again every few seconds.
     await expect.poll(() => serve('c1').catch(() => false), { timeout: 60_000 }).toBe(true);
   }, 120_000);
 

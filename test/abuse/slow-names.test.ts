@@ -14,7 +14,10 @@ const slowNames = 50;
 const goodDials = 30;
 const slowRecord = { silent: [4, 6] } as const;
 
-/** Whoever dials names that an attacker's DNS server never answers for, or answers for with addresses of the agent's own machine. */
+/**
+ * The dialer uses names of an attacker's DNS server. The server never answers, or answers with
+ * addresses of the agent's own machine.
+ */
 describeWith({ resolver: ownResolverConfigs() }, 'A dialer of hostile names', () => {
   let directory: string;
   let dns: DnsServer;
@@ -68,7 +71,7 @@ describeWith({ resolver: ownResolverConfigs() }, 'A dialer of hostile names', ()
       attacker.dial(`slow${i}.shop.svc.cluster1:80`).catch(() => ended++);
     }
     const asked = () => new Set(dns.questions.filter((name) => name.startsWith('slow'))).size;
-    // Each name is asked for with two search domains before the one that never answers, for both families.
+    // The resolver tries two search domains before the domain without an answer, for both families.
     await expect.poll(asked, { timeout: 15_000 }).toBeGreaterThanOrEqual(2 * slowNames);
     for (let i = 0; i < goodDials; i++) {
       expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);

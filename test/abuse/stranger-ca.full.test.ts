@@ -15,7 +15,7 @@ import {
   timesLogged,
 } from '../../testkit/world/world.ts';
 
-/** Files are looked at every 5 s, and a machine may be busy. */
+/** Files are checked every 5 s, and the machine may be busy. */
 const reloaded = { timeout: 30_000 };
 const staleLine = 'changed files are not usable, the last good ones stay';
 
@@ -35,7 +35,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** A broker with a front for clients. For it the CA of the stranger is one of those that the runtime trusts by itself, as a public CA is. */
+/** A broker with a front for clients. Its runtime trusts the stranger's CA like a public CA. */
 function startBroker(clientCa: string): Program {
   const { server, stranger } = certificates;
   const args = [

@@ -30,9 +30,9 @@ import {
 } from '../../testkit/network/stranger.ts';
 
 const mib = 1024 * 1024;
-/** What a stranger may cost at most. One who piles up answers costs hundreds. */
+/** The most that a stranger may cost. A stranger who piles up answers would cost hundreds. */
 const mostBytes = 150 * mib;
-/** Every connection that gets nowhere is closed after 8 s; the rest is for a slow machine. */
+/** A connection without progress is closed after 8 s. The rest is for a slow machine. */
 const closedAfterMs = 20_000;
 
 interface Place {
@@ -63,7 +63,7 @@ afterAll(async () => {
   ]);
 });
 
-/** A stream that was open before and a new one both work, and so does the probe of a kubelet. */
+/** Expects that an open stream, a new stream and the probe of a kubelet work. */
 async function honestPeers({ world, status }: Place) {
   const client = await openClient(world.front);
   const connection = await client.dial(`cluster1:${target.port}`);
@@ -80,7 +80,7 @@ async function honestPeers({ world, status }: Place) {
   };
 }
 
-/** Opens TLS to the broker, where it has it. */
+/** Opens TLS to the broker if the broker uses TLS. */
 function openTls(stranger: Stranger, address: Address) {
   const socket = connectTls({ socket: stranger.connect(address), rejectUnauthorized: false });
   socket.on('error', () => {});
@@ -147,7 +147,7 @@ describe('A stranger who sends many requests at once and never reads', () => {
 
 describe('A stranger who sends a byte now and then', () => {
   const head = `GET /healthz HTTP/1.1\r\nHost: broker.test\r\nX-Header: ${'x'.repeat(4000)}`;
-  // A record of 512 bytes is announced; nothing of it ever says what it is.
+  // The header announces a record of 512 bytes, and no byte of the record reveals its content.
   const hello = Buffer.concat([Buffer.from('1603010200010001fc0303', 'hex'), Buffer.alloc(400)]);
   const answered = 'GET /healthz HTTP/1.1\r\nHost: broker.test\r\n\r\n';
 
@@ -270,7 +270,7 @@ describeWith({ nginx: await ground.debian('nginx') }, 'A stranger behind nginx',
     await using ingress = await startNginx(nginx, {
       tls: certificates.server,
       upstreamPort: Number(new URL(plain.world.brokerUrl).port),
-      // As the ingress of the chart has it: agents' paths and nothing else.
+      // The same rule as in the chart's Ingress: only the paths of agents.
       location: '/v1/agent',
     });
     using stranger = new Stranger();
