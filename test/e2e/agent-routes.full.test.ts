@@ -18,11 +18,11 @@ import { loggedLine, startWorld, timesLogged, type World } from '../../testkit/w
 const connected = 'connected to the broker';
 const failed = 'no connection to the broker';
 
-/** The broker at an address that is not loopback to who looks for a proxy, and the name in its certificate. */
+/** The broker's URL with a host that the proxy rules do not treat as loopback. */
 const away = (brokerUrl: string) => brokerUrl.replace('127.0.0.1', notLoopback);
 const named = ['--server-name', 'localhost'];
 
-/** A client reads through the world's agent. */
+/** Expects that a client reads through the world's agent. */
 async function expectServed(world: World): Promise<void> {
   await using target = await startTarget({ mode: 'echo' });
   await using client = await openClient(world.front);
@@ -32,7 +32,7 @@ async function expectServed(world: World): Promise<void> {
 describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'An agent behind a proxy', (real) => {
   const user = 'agent';
   const password = 'open.sesame';
-  // Escaped in the URL, as reserved characters have to be; tinyproxy's passwords may have none of those.
+  // The URL must escape reserved characters. Passwords of tinyproxy cannot contain them.
   const proxyUrl = (port: number, given: string) =>
     `http://${user}:${given.replace('.', '%2e')}@127.0.0.1:${port}`;
 
@@ -237,7 +237,7 @@ describe('An agent before a broker with TLS', () => {
     });
     await expectServed(world);
     expect(proxy.acceptedCount).toBe(0);
-    // The same environment without NO_PROXY: this is the proxy that would have been asked.
+    // The same environment without NO_PROXY shows that the proxy would be used.
     const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
     const other = world.startAgent(await world.tokens.file(token), {
       url: away(world.brokerUrl),

@@ -20,7 +20,7 @@ import {
 const noAgent = 'No agent available';
 const inOrder = { code: 0, signal: null };
 
-/** A world with a stream open in it, through which a word has gone. */
+/** A world with an open stream that has carried some bytes. */
 async function worldWithStream(options: WorldOptions = {}) {
   await using stack = new AsyncDisposableStack();
   const world = stack.use(await startWorld({ bridgeApart: true, ...options }));
@@ -28,7 +28,7 @@ async function worldWithStream(options: WorldOptions = {}) {
   const client = stack.use(await openClient(world.front));
   const to = `cluster1:${target.port}`;
   const connection = await client.dial(to);
-  // How it ends is looked at where it matters.
+  // The tests check the end of the connection if it matters.
   connection.on('error', () => {});
   expect(await echo(connection, 'before')).toBe('before');
   const running = stack.move();
@@ -44,7 +44,7 @@ async function worldWithStream(options: WorldOptions = {}) {
 
 type Role = 'agent' | 'broker' | 'bridge';
 const roles: readonly Role[] = ['agent', 'broker', 'bridge'];
-/** The programs, and the broker once more with the bridge in its process. */
+/** The programs, and also the broker with the bridge in its process. */
 const programs: readonly [string, Role, WorldOptions][] = [
   ['agent', 'agent', {}],
   ['broker', 'broker', {}],
@@ -52,7 +52,7 @@ const programs: readonly [string, Role, WorldOptions][] = [
   ['bridge', 'bridge', {}],
 ];
 
-/** Sends SIGTERM and resolves when those who open new streams have heard of it. */
+/** Sends SIGTERM and resolves when the openers of new streams know about the drain. */
 async function drain(world: World, role: Role): Promise<Program> {
   world[role].kill('SIGTERM');
   await loggedLine(world[role], 'draining');
@@ -85,7 +85,7 @@ describe('A program that receives SIGTERM', () => {
       const program = await drain(world, role);
       expect(timesLogged(program, 'stopped')).toBe(0);
       await ended(connection);
-      // Cut off, not ended: the target must not take it for complete.
+      // A reset and not an orderly end, so that the target does not treat the data as complete.
       expect((await target.waitForReports(1))[0]).toMatchObject({ end: 'reset' });
       expect(await program.exited).toEqual(inOrder);
       expect(timesLogged(program, 'stopped')).toBe(1);
@@ -117,7 +117,7 @@ describe('A program that receives SIGTERM', () => {
     ['broker', 'this broker is shutting down'],
     // In gRPC's own words, so that clients look for another bridge.
     ['bridge', 'UNAVAILABLE'],
-    // They wait for an agent, or for another broker, before they fail.
+    // Dials wait for an agent or for another broker before they fail, so this takes time.
   ])(
     'A program that receives SIGTERM refuses new dials with the reason (%s)',
     { timeout: 60_000 },

@@ -13,22 +13,22 @@ import { connectTo, handshakeText } from '../../testkit/link/raw-websocket.ts';
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { startWorld, type World } from '../../testkit/world/world.ts';
 
-/** The promise is ten seconds; the rest is for a slow machine. */
+/** The documented limit is ten seconds. The rest is for a slow machine. */
 const guardMs = 12_000;
-/** Often enough to notice, seldom enough to leave the machine to others. */
+/** Often enough to notice a failure, and rare enough to keep the machine free. */
 const betweenDialsMs = 100;
 const sessionPath = '/v1/clusters/cluster1/session';
 
-/** With TLS everywhere, and without it anywhere: together they listen in every way that a program can. */
+/** One world with TLS and one without. Together they have every kind of listener. */
 let secure: World;
 let plain: World;
 let target: TestTarget;
 
 type Kind = 'websocket' | 'grpc' | 'tls';
-/** A way in, up to where garbage can be said. */
+/** A listener, and how to connect until garbage can be sent. */
 interface Door {
   readonly name: string;
-  /** What is expected to be spoken there. */
+  /** The protocol of the listener. */
   readonly kind: Kind;
   open(): Promise<Socket>;
 }
@@ -150,7 +150,10 @@ const cases = doors.flatMap((door) =>
     .map((said) => ({ what: said.what, where: door.name, door, said })),
 );
 
-/** Says it, keeps the connection open, and resolves when the other end has closed. @throws Error it did not */
+/**
+ * Sends the garbage, keeps the connection open, and resolves when the other end has closed.
+ * @throws Error the other end has not closed in time
+ */
 async function untilClosed({ door, said }: (typeof cases)[number]): Promise<'closed'> {
   const socket = await door.open();
   const closed = Promise.withResolvers<'closed'>();
@@ -169,7 +172,7 @@ async function untilClosed({ door, said }: (typeof cases)[number]): Promise<'clo
   }
 }
 
-/** What one world looked like before, and what became of its clients meanwhile. */
+/** The state of one world before the test, and the results of its clients during the test. */
 interface Watch {
   readonly world: World;
   readonly client: KonnectivityClient;
@@ -193,7 +196,7 @@ describe('Garbage on every port', () => {
     target = await startTarget({ mode: 'echo' });
     [secure, plain] = await Promise.all([startWorld(), startWorld({ plain: true })]);
     watches = [await watch(secure), await watch(plain)];
-    // All at once, so that the file takes as long as the slowest of them.
+    // All cases run at once, so that the file takes as long as its slowest case.
     for (const one of cases) {
       const outcome = untilClosed(one);
       outcome.catch(() => {});

@@ -142,7 +142,7 @@ for (const bridgeApart of [false, true]) {
       const given = run('cancel', '--to', `cluster1:${silent.port}`, '--after', '1s');
       await untilConnecting(silent.port, 1);
       expect(await given).toMatchObject({ ok: true, reason: 'context' });
-      // The agent itself would try for longer: its limit is a minute in this world, the bridge's ten seconds.
+      // The agent alone would try longer. In this world its limit is a minute, the bridge's 10 s.
       await untilConnecting(silent.port, 0);
     });
 

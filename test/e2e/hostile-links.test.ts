@@ -23,7 +23,7 @@ const binaryWithReservedBit = 0xc2;
 let world: World;
 let target: TestTarget;
 let client: KonnectivityClient;
-/** A connection that is open all the while, in the session of the bridge. */
+/** A connection that is open during the whole test, in the session of the bridge. */
 let victim: Duplex;
 let bridgeSession: number;
 beforeAll(async () => {
@@ -131,14 +131,14 @@ const offences: readonly Offence[] = [
     frames: () => [{ payload: new Uint8Array(126), first: pingOpcode }],
   },
   {
-    what: "data for somebody else's session",
+    what: 'data for the session of another peer',
     code: 'unknown_session',
     by: ['dialer'],
     afterWelcome: true,
     frames: () => [binary(encodeFrame(FrameType.data, bridgeSession, 1, hello))],
   },
   {
-    what: "resets of all streams in somebody else's session",
+    what: 'resets of all streams in the session of another peer',
     code: 'unknown_session',
     by: ['dialer'],
     afterWelcome: true,
@@ -192,7 +192,7 @@ describe('A link after its handshake', () => {
       using link = await open(role);
       if (offence.afterWelcome) {
         link.send(binary(hello));
-        // Before a WELCOME a broker says nothing else.
+        // A broker sends nothing else before WELCOME.
         await link.firstMessage;
       }
       link.send(...offence.frames());

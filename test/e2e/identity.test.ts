@@ -24,7 +24,7 @@ import {
 } from '../../testkit/world/world.ts';
 
 const hourMs = 3_600_000;
-/** An agent that hammers comes back a few times within this. */
+/** An agent that retries too fast would connect a few times within this time. */
 const watchedMs = 3_000;
 
 let world: World;
@@ -117,7 +117,7 @@ describe('An agent whose credential is refused', () => {
     for (const { token, agent } of started) {
       for (const { output } of [agent, world.agent, world.broker]) {
         expect(output).not.toContain(token);
-        // Nor the part that makes it valid.
+        // The signature of the token must not be in the log either.
         expect(output).not.toContain(token.split('.').at(-1));
       }
     }
@@ -141,7 +141,7 @@ it('An agent with a bad token connects as soon as its file has a better token', 
   await using agent = await startAgent(readAgentOptions(flags, {}).options, { log, clock });
   await refused.promise;
   await writeFile(file, await tokens.issue({ kind: 'agent', cluster: 'rotating' }));
-  // A minute, and the jitter of the first attempt.
+  // One minute, plus the jitter of the first attempt.
   await clock.advance(61_000);
   await agent.connected;
   const connected = /^.*"cluster":"rotating".*"event":"agent connected".*$/;
@@ -149,7 +149,7 @@ it('An agent with a bad token connects as soon as its file has a better token', 
   expect(JSON.parse(line)).toMatchObject({ program: 'broker' });
 });
 
-/** Who holds which certificate, and must not get in. */
+/** Certificates that must be refused. */
 const outsiders: readonly [string, (world: World) => CertificateFiles][] = [
   ["of the agents' CA", ({ certificates }) => certificates.agent],
   ["of a stranger's CA", ({ certificates }) => certificates.stranger],
@@ -265,7 +265,7 @@ describe('Agents with certificates of their registration', () => {
     const { url } = await loggedLine(broker, 'broker listens');
     const liar = start('agent', flagsOf('2nd', join(root, '1st'), String(url)));
     const line = await loggedLine(liar, 'no connection to the broker');
-    // The certificate is good; what it speaks for is another matter.
+    // The certificate is valid, but for another cluster.
     expect(line).toMatchObject({ code: 'rejected', status: 403 });
     expect(line['error']).toContain('speaks for cluster 1st only, not for 2nd');
     const own = { cert: join(root, '1st', 'tls.crt'), key: join(root, '1st', 'tls.key'), ca: '' };

@@ -7,7 +7,7 @@ import { echo, isServed, openClient } from '../../testkit/world/front-client.ts'
 import { startTarget } from '../../testkit/world/target.ts';
 import { startWorld, timesLogged } from '../../testkit/world/world.ts';
 
-/** nginx closes what is silent for 60 s, and only real time passes in it. */
+/** nginx closes a connection that is silent for 60 s. This needs real time. */
 const silenceMs = 70_000;
 
 describeWith(

@@ -13,7 +13,7 @@ import {
 const commonArgs = ['--status-listen', '127.0.0.1:0'];
 const soon = { timeout: 30_000 };
 
-/** Asks a program whether it is ready, where its probes ask. */
+/** Asks a program's readiness endpoint. */
 async function readiness(program: Program): Promise<{ status: number; text: string }> {
   const address = await logged(program, 'status listens', 'address');
   const response = await fetch(`http://${address}/readyz`);

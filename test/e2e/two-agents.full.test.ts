@@ -11,7 +11,7 @@ import { loggedLine, startWorld, timesLogged, type World } from '../../testkit/w
 
 const warning = 'two processes have the same agent id';
 
-/** Starts another agent and waits until the broker has it. */
+/** Starts another agent and waits until it is connected to the broker. */
 async function addAgent(world: World): Promise<Program> {
   const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
   const agent = world.startAgent(await world.tokens.file(token));
@@ -28,7 +28,7 @@ async function startHttp2Target() {
   return { to: `cluster1:${port}`, [Symbol.dispose]: () => void server.close() };
 }
 
-/** Sends requests as kube-apiserver does: all over one connection, and over a new one once that has ended. */
+/** Sends requests as kube-apiserver does: over one connection, and a new one after its end. */
 class MultiplexingClient {
   readonly #client: KonnectivityClient;
   readonly #to: string;
@@ -113,7 +113,7 @@ describe.each([false, true])(
       const requests = new MultiplexingClient(client, target.to);
       await requests.get();
       await addAgent(world);
-      // So long that the broker knows it was there before.
+      // Long enough for the broker to know that the first agent connected earlier.
       for (let i = 0; i < 20; i++) {
         await requests.get();
         await sleep(100);
