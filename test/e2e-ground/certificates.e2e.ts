@@ -58,7 +58,7 @@ describe('Certificates under load, with transfers running', () => {
     await Promise.all(loads.map((load) => load.stop()));
   });
 
-  /** No request was refused, and the transfers that began before go on. */
+  /** Expects that no request was refused, and that earlier transfers continue. */
   const expectNothingLost = async () => {
     for (const load of loads) {
       const { bytes } = load.counts;
@@ -80,7 +80,7 @@ describe('Certificates under load, with transfers running', () => {
     const command = ['annotate', 'secret', secret, '--overwrite', ...pairs];
     return hub.kubectl(['-n', hubNamespace, ...command]);
   };
-  /** As if the hours that a stage lasts were over. */
+  /** Simulates the end of the hours that a stage lasts. */
   const letHoursPass = async ({ signer, bundle }: (typeof signers)[number]) => {
     const past = new Date(Date.now() - 5 * 3600_000).toISOString();
     const { metadata } = await secretOf(hub, hubNamespace, signer);
@@ -177,7 +177,7 @@ describe('Certificates under load, with transfers running', () => {
       await client.readSecrets();
       await expectNothingLost();
 
-      // Whoever begins now has nothing from before.
+      // A client that starts now has no earlier files.
       for (const cluster of ground.managed) {
         await cluster.kubectl(['-n', installNamespace, 'delete', 'pods', '--all', '--wait=false']);
       }

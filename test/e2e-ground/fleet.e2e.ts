@@ -146,7 +146,7 @@ describe('A third cluster, while the others are busy', () => {
       async () => {
         const left = [
           ...(await named('managedclusters')),
-          // The namespace itself stays: that is OCM's way.
+          // OCM keeps the namespace itself.
           ...(await leftIn(hub, plan.name, 'hub')).filter((name) => name.includes(addon)),
           ...(await named('-n', hubNamespace, 'rolebindings')),
           ...(await named('clusterrolebindings')),

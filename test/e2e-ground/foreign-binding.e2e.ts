@@ -4,7 +4,7 @@ import { helm } from './support/helm.ts';
 import { chart, Installation, ourImage, removeEverything } from './support/installation.ts';
 import { hubNamespace, release } from './support/names.ts';
 
-/** As another addon's release, or clusteradm, has it. */
+/** The binding as another addon's release or clusteradm creates it. */
 const binding = {
   apiVersion: 'cluster.open-cluster-management.io/v1beta2',
   kind: 'ManagedClusterSetBinding',

@@ -81,14 +81,15 @@ describe('helm install', () => {
 
   describe('The limits of an installation', () => {
     it('A broker is ready at most 2 s after its start', async () => {
-      // Those of the installation started together with all the rest: they say how fast the machine is.
+      // Brokers that start with the whole installation would measure the speed of the machine.
       const tookMs = [await replaceBroker(), await replaceBroker(), await replaceBroker()];
       console.log(`brokers were ready after ${tookMs.join(', ')} ms`);
-      // Told in whole seconds, and kubelet and machine take their time as well: the best is the nearest to ours.
+      // Kubernetes reports whole seconds, which include delays of kubelet and machine. The shortest
+      // time is the nearest to the broker's own time.
       expect(Math.min(...tookMs)).toBeLessThanOrEqual(2000);
     });
 
-    /** How long the broker took to be ready that came in the place of one that was deleted, in milliseconds. */
+    /** Deletes a broker. Returns the time until its replacement was ready, in milliseconds. */
     async function replaceBroker(): Promise<number> {
       const pods = ['-n', hubNamespace, 'pods', ...brokerPods] as const;
       const before = await ground.hub.get<{ items: Pod[] }>(...pods);

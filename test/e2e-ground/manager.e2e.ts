@@ -20,7 +20,7 @@ import { certificatesIn, leafOf, secretOf } from './support/secrets.ts';
 import { eventually } from './support/state.ts';
 import { endlessPath } from './support/target.ts';
 
-/** A cluster of the hub's imagination: nobody is there, so all that is made for it is made by the hub. */
+/** A ManagedCluster without a real cluster, so the hub makes all objects for it. */
 const newcomer = 'newcomer';
 const signed = {
   'proxy-server': 'proxy-server-ca',
@@ -28,7 +28,7 @@ const signed = {
   'agent-server': 'proxy-server-ca',
 } as const;
 
-/** What a manager has to do here, each kind of it at least once. */
+/** The kinds of writes that a manager must make here, each at least once. */
 const expectedSteps = [
   'create secrets',
   'create poddisruptionbudgets',
@@ -59,7 +59,7 @@ describe('The manager, killed at every write', () => {
   const isTold = async (cluster: GroundCluster) =>
     (await agentArguments(cluster)).some((argument) => argument.startsWith('--broker-via-hub='));
 
-  /** A change of the configuration, and everything gone that can be missed for a minute. */
+  /** Changes the configuration, and deletes all objects that may be missing for a minute. */
   const makeWork = async () => {
     await inHub('delete', 'secret', ...Object.keys(signed), 'proxy-server-ca', 'agent-ca');
     await inHub('delete', 'poddisruptionbudget', addon);
@@ -145,7 +145,7 @@ describe('The manager, killed at every write', () => {
   it('The manager that is killed at every write fails no request of a client', async () => {
     for (const load of loads) {
       const { requests, failed, errors } = await load.stop();
-      // The change replaced the agents: transfers of those that went are not promised.
+      // The change replaced the agents, and transfers of replaced agents may end.
       const requestErrors = (errors ?? []).filter((error) => !error.includes(' transfer: '));
       expect(requestErrors).toEqual([]);
       expect(failed).toBeLessThanOrEqual(1);

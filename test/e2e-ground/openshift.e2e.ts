@@ -22,7 +22,7 @@ describe("Clusters that admit pods as OpenShift's restricted-v2 does", () => {
   let client: HubClient;
   let places: readonly { readonly cluster: GroundCluster; readonly namespace: string }[];
 
-  /** Whether a pod that names no user gets one of the namespace, and one that names a user is refused. */
+  /** Whether admission gives pods a user of the namespace and refuses pods that name a user. */
   const isInForce = async (cluster: GroundCluster, namespace: string) => {
     const pod = (securityContext: object) => ({
       apiVersion: 'v1',

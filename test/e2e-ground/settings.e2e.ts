@@ -146,7 +146,7 @@ describe('Settings', () => {
         `agent of generation ${generation}`,
         (deployment) => deployment.metadata.annotations?.[generationAnnotation] === generation,
       );
-      // Whoever replaces pods has begun by then.
+      // A replacement of pods would have begun by then.
       await installation.agentRolledOut(cluster);
       await installation.settle();
       expect(await pods()).toEqual(before);
@@ -161,7 +161,7 @@ describe('Settings', () => {
         );
       }
       expect(await isServed()).toBe(true);
-      // Files of Secrets follow when the kubelet looks again; then the name is what the port shows.
+      // The kubelet updates files of Secrets after a while. Then the port shows the new name.
       const asFoo = () => client.run('healthz', cluster, ['--server-name=foo']);
       await eventually(ground, async () => (await asFoo()).ok, {
         what: 'certificate with the name foo at port 8090',
@@ -270,7 +270,7 @@ interface ServiceObject {
   };
 }
 
-/** Of pods that are not on their way out. */
+/** The names of pods that are not terminating. */
 async function podNames(cluster: GroundCluster, namespace: string): Promise<string[]> {
   const { items } = await cluster.get<{ items: Pod[] }>('-n', namespace, 'pods');
   const staying = items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);

@@ -20,7 +20,7 @@ const suites = {
   other: 'ECDHE-ECDSA-AES256-GCM-SHA384',
 } as const;
 
-/** What a client offers. */
+/** The TLS options of a client. */
 interface Offer {
   readonly maxVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly ciphers?: string;
@@ -68,7 +68,7 @@ describe('The TLS profile of OCM', () => {
     await eventually(ground, attempt, { what: `brokers with ${wanted.join(' ')}`, timeoutMs });
     await installation.settle();
   };
-  /** What the port for agents and the one for konnectivity clients say to that offer. */
+  /** How the ports for agents and for konnectivity clients answer these TLS options. */
   const answers = async (offer: Offer) => {
     // Without a certificate the latter ends a handshake of TLS 1.2 whatever is offered.
     const secret = await secretOf(hub, hubNamespace, 'proxy-client');
@@ -79,7 +79,7 @@ describe('The TLS profile of OCM', () => {
     };
     return [await ask({ port: 8091 }), await ask({ port: 8090, ...shown, ALPNProtocols: ['h2'] })];
   };
-  /** A broker that was replaced may be asked until the node has heard of it. */
+  /** A node may still route to a replaced broker until it learns of the replacement. */
   const expectAnswers = async (offer: Offer, wanted: readonly unknown[]) => {
     await expect.poll(() => answers(offer), { timeout: 20_000 }).toEqual(wanted);
   };

@@ -33,7 +33,7 @@ describe('helm uninstall', () => {
 
   it('helm uninstall removes the addon and its agents from every cluster, and leaves their namespace', async () => {
     for (const cluster of ground.managed) {
-      // The agent made its lease itself; it says nothing any more, and belongs to nobody.
+      // The agent created its lease itself. The lease has no owner and is not renewed any more.
       const kept = ['lease/cluster-proxy'];
       const attempt = async () => {
         const left = await leftIn(cluster, installNamespace);
@@ -46,7 +46,7 @@ describe('helm uninstall', () => {
   });
 
   it('helm uninstall leaves the CAs on the hub, and nothing else', async () => {
-    // An installation that follows goes on with them, so that what clients trust stays true.
+    // A later installation uses the same CAs, so that clients can keep their trusted CA.
     const kept = [
       'lease/cluster-proxy-addon-manager',
       'secret/cluster-proxy-agent-signer',

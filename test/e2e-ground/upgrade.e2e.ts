@@ -23,12 +23,12 @@ import {
   upstreamVersion,
 } from './support/upstream.ts';
 
-/** A kubelet takes a minute or so to bring new certificates into a pod that started with those of before. */
+/** A kubelet needs about a minute to bring new certificates into a running pod. */
 const timeoutMs = 120_000;
 /** The same for both charts. */
 const values = entrypointValues.Hostname;
 
-/** What a hub's administrator made for the entrypoint Hostname. */
+/** The object that a hub's administrator made for the entrypoint Hostname. */
 const ownBalancer = {
   apiVersion: 'v1',
   kind: 'Service',
@@ -42,7 +42,7 @@ const ownBalancer = {
 
 const seconds = ({ durationMs }: Failures) => (durationMs / 1000).toFixed(0);
 
-/** What clients hold copies of, and what the rest is signed with. */
+/** The Secrets that clients copied, and the CAs that sign the others. */
 const keptSecrets = ['cluster-proxy-signer', 'proxy-server-ca', 'proxy-client'];
 
 /** Let every cluster into the pods of the hub's namespace. */
@@ -55,7 +55,7 @@ const impersonation = [
   `ClusterRoleBinding cluster-proxy-addon-agent-impersonator:${installNamespace}`,
 ];
 
-// What is here is what docs/migration.md tells; who changes one changes the other.
+// docs/migration.md describes these steps. Change both together.
 describe(`An upgrade from Cluster Proxy ${upstreamVersion}`, () => {
   let ground: Ground;
   let hub: GroundCluster;
@@ -124,7 +124,7 @@ describe(`An upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     await hub.kubectl([...asAUser, '-f', `${chart}/crds/`]);
     await stopManager(hub);
     await installation.apply(values);
-    // Also the one that Cluster Proxy cannot serve, for its name begins with a digit.
+    // Also the cluster that Cluster Proxy cannot serve, because its name begins with a digit.
     for (const each of ground.managed) await servedBy(each, ['proxy-agent']);
     await installation.settle();
     await failures.end(ground);
