@@ -28,7 +28,7 @@ type Row = readonly [
 const limits = { limits: { memory: '1Gi' } };
 const toleration = { key: 'infra', operator: 'Exists' };
 
-/** What a value changes, where. Every value of values.yaml has a row here or in `notes`. */
+/** The effects of values on objects. Each value of values.yaml has a row here or in `notes`. */
 const rows: readonly Row[] = [
   [
     'registry',

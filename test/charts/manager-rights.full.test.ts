@@ -48,7 +48,7 @@ describeWith({ programs }, 'The manager, with the rights that the chart gives', 
     await server?.[Symbol.asyncDispose]();
   });
 
-  // Without values helm would take those of the release before.
+  // Without values helm would reuse the values of the earlier release.
   const upgradeArgs = [
     'upgrade',
     '--install',

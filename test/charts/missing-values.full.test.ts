@@ -152,7 +152,7 @@ describeWith({ programs }, 'helm upgrade --reuse-values', ({ programs }) => {
   });
 
   const manifestOf = (release: string) => onHub(['get', 'manifest', release]);
-  /** Those of the chart itself: the earlier one had none, and none stay. */
+  /** Removes resources from a manifest, because the earlier chart had none and none stay. */
   const withoutResources = (manifest: string) =>
     manifest.replaceAll(/^ +resources:\n( +(requests|limits):\n( +(cpu|memory): .*\n)+)+/gm, '');
 });
