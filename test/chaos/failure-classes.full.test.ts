@@ -60,7 +60,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Failure classes', 
     );
     echo = stack.use(await PacedTarget.echo(addresses));
     token = await fleet.tokens.issue({ kind: 'dialer', name: 'test' });
-    // With brokers of their own, for the other tests stop theirs.
+    // These have their own brokers, because the other tests stop theirs.
     const apart = stack.use(await Fleet.start({ brokers: 2, redisPort: server.port, agents: {} }));
     for (const whose of forgettable) {
       const survived = surviveForgetting(apart, whose);
@@ -159,7 +159,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Failure classes', 
         while (!over.signal.aborted) {
           await using fresh = dialer();
           expect(await isServed(fresh, 'drained')).toBe(true);
-          // Fewer than a broker lets in within a second (--accept-rate), those that others forward to it included.
+          // Fewer than a broker accepts in a second (--accept-rate), including forwarded sessions.
           await sleep(40);
         }
       };
