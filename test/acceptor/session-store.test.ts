@@ -131,9 +131,9 @@ describe('SessionStore', () => {
       { ...resume, session: 'b'.repeat(32) },
       'unknown_session',
     ],
-    ['creates a session under the id of its own session', mine, 'unknown_session'],
+    ['creates its own session again', mine, 'unknown_session'],
     [
-      'creates a session under the id of another dialer',
+      'creates a session under the session id of another dialer',
       { ...mine, dialer: 'm' },
       'unknown_session',
     ],

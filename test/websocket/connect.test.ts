@@ -320,7 +320,7 @@ describe('The errors of connectWebSocket', () => {
     ['JSON on a page', 403, 'Content-Type: text/html', refusal, undefined],
     ['JSON of no type', 403, 'Server: x', refusal, undefined],
     [
-      'JSON of somebody else',
+      'JSON of another program',
       401,
       `Content-Type: ${json}`,
       '{"error":"login","message":"who"}',
