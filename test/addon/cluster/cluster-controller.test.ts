@@ -105,16 +105,19 @@ describe('a cluster', () => {
     ],
     ['RoleBinding', 'cluster-proxy-addon-agent', 'cluster1', { subjects: [] }],
     ['Role', 'cluster-proxy-addon-agent', 'cluster1', { rules: [] }],
-  ])('has its %s put right that somebody has edited', async (kind, name, namespace, edit) => {
-    const { world } = await running();
-    const { metadata: _, ...before } = world.find(kind, name, namespace)!;
-    await world.api.as('person').patch(world.ref(kind, name, namespace), edit, live);
-    expect(world.find(kind, name, namespace)).not.toMatchObject(before);
-    await world.until(() => writesTo(world).length > 0);
-    await world.settle();
-    expect(world.find(kind, name, namespace)).toMatchObject(before);
-    expect(writesTo(world)).toEqual([`${kind} ${namespace}/${name}`]);
-  });
+  ])(
+    'A cluster gets its %s back after a person has edited it',
+    async (kind, name, namespace, edit) => {
+      const { world } = await running();
+      const { metadata: _, ...before } = world.find(kind, name, namespace)!;
+      await world.api.as('person').patch(world.ref(kind, name, namespace), edit, live);
+      expect(world.find(kind, name, namespace)).not.toMatchObject(before);
+      await world.until(() => writesTo(world).length > 0);
+      await world.settle();
+      expect(world.find(kind, name, namespace)).toMatchObject(before);
+      expect(writesTo(world)).toEqual([`${kind} ${namespace}/${name}`]);
+    },
+  );
 
   it('An event without a change causes no write for the cluster', async () => {
     const { world } = await running();
@@ -325,7 +328,7 @@ describe('a cluster', () => {
   });
 
   it.each([true, false])(
-    'leads to its kube-apiserver as the manager is told: %s',
+    "The names of a cluster lead to its kube-apiserver if the manager's option allows it: %s",
     async (leads) => {
       const { world } = await running(['cluster1'], { enableKubeApiProxy: leads });
       const text = JSON.stringify(world.work('cluster1'));

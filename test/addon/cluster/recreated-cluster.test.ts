@@ -57,24 +57,27 @@ function expectServed(world: HubWorld): void {
   });
 }
 
-describe('a cluster that is deleted and made again', () => {
+describe('a cluster that is deleted and created again', () => {
   it.each([
-    ['in one moment', 0],
-    ['within the time in which a cache may be behind', 500],
+    ['at once', 0],
+    ['while a cache may still be behind', 500],
     ['some seconds later', 5_000],
-  ])('%s gets its agent, its rights and its registrations', async (_, pauseMs) => {
-    const world = await running();
-    const before = world.addOn(cluster)!.metadata.uid;
-    await remove(world);
-    await removeWork(world);
-    await world.pass(pauseMs);
-    register(world);
-    expect(world.addOn(cluster)!.metadata.uid).not.toBe(before);
-    const isServed = () => ownersOf(world, 'ManifestWork', workName)?.[0] !== undefined;
-    await world.until(isServed, { withinMs: 10_000 });
-    await world.settle();
-    expectServed(world);
-  });
+  ])(
+    'A cluster that is created again %s gets its agent, its rights and its registrations',
+    async (_, pauseMs) => {
+      const world = await running();
+      const before = world.addOn(cluster)!.metadata.uid;
+      await remove(world);
+      await removeWork(world);
+      await world.pass(pauseMs);
+      register(world);
+      expect(world.addOn(cluster)!.metadata.uid).not.toBe(before);
+      const isServed = () => ownersOf(world, 'ManifestWork', workName)?.[0] !== undefined;
+      await world.until(isServed, { withinMs: 10_000 });
+      await world.settle();
+      expectServed(world);
+    },
+  );
 
   it('A recreated cluster gets its agent after the klusterlet has released the earlier work', async () => {
     const world = await running();
