@@ -51,7 +51,7 @@ describe('a configuration that is Valid', () => {
     agent('--tunnels=2', '--dial-timeout=1ms', '--drain-timeout=1h', '-v', '4'),
     agent('--kube-apiserver=[fd00::1]:6443', '--allow=db:1', '--allow=*.svc:*'),
     allow('10.0.0.0/8:443', '[fd00::]/8:*', '*:1', 'x:65535'),
-  ])('starts its brokers and agents: %j, %j', (proxyServer, proxyAgent) => {
+  ])('A valid configuration starts its brokers and agents: %j, %j', (proxyServer, proxyAgent) => {
     const configuration = configurationOf(proxyServer, proxyAgent);
     expect(configuration.problems).toEqual([]);
     expect(started(configuration)).toEqual([]);
@@ -76,13 +76,16 @@ describe('a configuration that is Valid', () => {
     ...['foo', 'x:99999', '10.0.0.0/99:443', '10.0.0.0/:443', '[fd00::]/200:1', 'a*:1'].flatMap(
       (pattern) => [agent(`--allow=${pattern}`), allow(pattern)],
     ),
-  ])('is none that they would refuse: %j, %j', (proxyServer, proxyAgent) => {
-    const configuration = configurationOf(proxyServer, proxyAgent);
-    const isValid = configuration.problems.length === 0;
-    expect(isValid ? started(configuration) : []).toEqual([]);
-  });
+  ])(
+    'A configuration that brokers or agents would refuse is not valid: %j, %j',
+    (proxyServer, proxyAgent) => {
+      const configuration = configurationOf(proxyServer, proxyAgent);
+      const isValid = configuration.problems.length === 0;
+      expect(isValid ? started(configuration) : []).toEqual([]);
+    },
+  );
 
-  it('starts them with every suite of a TLS profile that it does not skip', () => {
+  it('A broker starts with every suite of a TLS profile that the addon does not skip', () => {
     const profile = tlsProfile({ cipherSuites: 'TLS_RSA_WITH_AES_128_CBC_SHA,TLS_FOO,toString' });
     const wanted = plan(configurationOf(), { tlsProfile: profile });
     expect(wanted.ignored).toHaveLength(2);

@@ -81,7 +81,7 @@ describe('an addon manager that is killed', () => {
     ['while it installs', noChange, 25],
     ['while the entrypoint changes', changeEntrypoint, 10],
   ] as const)(
-    '%s, between any two writes, comes to the same end when it is started again',
+    'An addon manager that is killed %s, between any two writes, reaches the same end after a restart',
     async (_, prepare, atLeast) => {
       const world = async () => {
         const made = await HubWorld.create({ clusters });

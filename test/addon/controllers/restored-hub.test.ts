@@ -68,45 +68,48 @@ async function restored(changesSince: number) {
 describe.each([
   ['fewer', 0],
   ['more', 2_000],
-])('a hub that was restored from a backup, with %s changes since than before', (_, changes) => {
-  it('tells clusters to trust the CAs of the backup and to ask for certificates of them', async () => {
-    const { world, before } = await restored(changes);
-    expect(unitOf(world)).toBe(before.unit);
-    expect(caOf(world, 'proxy-server-ca')).toBe(before.bundle);
-    expect(bundleOf(world, 'cluster1')).toContain(before.bundle);
-    expect(unitsOf(world, 'cluster1')).toContain(before.unit);
-    expect(world.condition(world.configuration, 'HubApplied')).toMatchObject({ status: 'True' });
-  });
+])(
+  'a hub that is restored from a backup, with %s changes after the restore than before',
+  (_, changes) => {
+    it('A restored hub tells clusters to trust the CAs of the backup and to request certificates of them', async () => {
+      const { world, before } = await restored(changes);
+      expect(unitOf(world)).toBe(before.unit);
+      expect(caOf(world, 'proxy-server-ca')).toBe(before.bundle);
+      expect(bundleOf(world, 'cluster1')).toContain(before.bundle);
+      expect(unitsOf(world, 'cluster1')).toContain(before.unit);
+      expect(world.condition(world.configuration, 'HubApplied')).toMatchObject({ status: 'True' });
+    });
 
-  it('signs with the CA of the backup, and notices clusters that are registered again', async () => {
-    const { world } = await restored(changes);
-    const object = await csrObject({ unit: unitOf(world) });
-    world.api.put({ ...object, metadata: { ...object.metadata, name: 'again' } });
-    const certificate = () =>
-      fields(world.find('CertificateSigningRequest', 'again')?.['status'])['certificate'];
-    await world.until(() => certificate() !== undefined, { withinMs: 10_000 });
-    const [leaf] = parseCertificates(Buffer.from(certificate() as string, 'base64').toString());
-    const [ca] = parseCertificates(caOf(world, 'agent-ca'));
-    expect(await leaf!.isIssuedBy(ca!)).toBe(true);
+    it('A restored hub signs with the CA of the backup, and notices clusters that are registered again', async () => {
+      const { world } = await restored(changes);
+      const object = await csrObject({ unit: unitOf(world) });
+      world.api.put({ ...object, metadata: { ...object.metadata, name: 'again' } });
+      const certificate = () =>
+        fields(world.find('CertificateSigningRequest', 'again')?.['status'])['certificate'];
+      await world.until(() => certificate() !== undefined, { withinMs: 10_000 });
+      const [leaf] = parseCertificates(Buffer.from(certificate() as string, 'base64').toString());
+      const [ca] = parseCertificates(caOf(world, 'agent-ca'));
+      expect(await leaf!.isIssuedBy(ca!)).toBe(true);
 
-    expect(world.work('cluster2')).toBeUndefined();
-    world.addCluster('cluster2');
-    await world.until(() => world.work('cluster2') !== undefined, { withinMs: 10_000 });
-    expect(bundleOf(world, 'cluster2')).toContain(caOf(world, 'proxy-server-ca'));
-  });
+      expect(world.work('cluster2')).toBeUndefined();
+      world.addCluster('cluster2');
+      await world.until(() => world.work('cluster2') !== undefined, { withinMs: 10_000 });
+      expect(bundleOf(world, 'cluster2')).toContain(caOf(world, 'proxy-server-ca'));
+    });
 
-  it('repairs what is deleted after the restore', async () => {
-    const { world } = await restored(changes);
-    for (const [kind, name, namespace] of [
-      ['Deployment', 'cluster-proxy', hub],
-      ['ManifestWork', 'addon-cluster-proxy-deploy-0', 'cluster1'],
-    ] as const) {
-      await world.api.delete(world.ref(kind, name, namespace), live);
-      await world.until(() => world.find(kind, name, namespace) !== undefined, {
-        withinMs: 10_000,
-      });
-    }
-    await world.settle();
-    expect(world.condition(world.configuration, 'HubApplied')).toMatchObject({ status: 'True' });
-  });
-});
+    it('A restored hub repairs objects that are deleted after the restore', async () => {
+      const { world } = await restored(changes);
+      for (const [kind, name, namespace] of [
+        ['Deployment', 'cluster-proxy', hub],
+        ['ManifestWork', 'addon-cluster-proxy-deploy-0', 'cluster1'],
+      ] as const) {
+        await world.api.delete(world.ref(kind, name, namespace), live);
+        await world.until(() => world.find(kind, name, namespace) !== undefined, {
+          withinMs: 10_000,
+        });
+      }
+      await world.settle();
+      expect(world.condition(world.configuration, 'HubApplied')).toMatchObject({ status: 'True' });
+    });
+  },
+);

@@ -49,7 +49,7 @@ function isPrivateKey(text: string): boolean {
   }
 }
 
-it('nothing that clusters are given holds a key, a password or a token of the hub', async () => {
+it('The objects for clusters hold no key, password or token of the hub', async () => {
   const { ofHub, ofClusters } = await shipped();
   const names = ofHub.map(({ metadata }) => metadata.name).sort();
   expect(names).toEqual(
@@ -81,7 +81,7 @@ it('nothing that clusters are given holds a key, a password or a token of the hu
   }
 });
 
-it('the only Secret that clusters are given holds certificates of CAs', async () => {
+it('The only Secret for clusters holds certificates of CAs', async () => {
   const { ofClusters } = await shipped();
   for (const cluster of clusters) {
     const works = ofClusters(cluster).filter(({ kind }) => kind === 'ManifestWork');

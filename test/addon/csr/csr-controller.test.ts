@@ -60,8 +60,8 @@ describe('a request for a certificate', () => {
     ['of another cluster', { spec: klusterlet('cluster2') }, 'ForeignRequester'],
     ['with another subject', { subject: { commonName: 'system:admin' } }, 'ForeignSubject'],
     ['with a group too many', { subject: { organizations: ['system:masters'] } }, 'ForeignSubject'],
-    ['that is none', { pem: 'nonsense' }, 'Unreadable'],
-  ])('%s is denied', async (_, asked, reason) => {
+    ['with unreadable content', { pem: 'nonsense' }, 'Unreadable'],
+  ])('A request %s is denied', async (_, asked, reason) => {
     const world = await running();
     await request(world, 'bad', asked);
     await world.until(() => conditions(world, 'bad').length > 0, { withinMs: 5_000 });
