@@ -21,7 +21,7 @@ async function installed(
 const said = (world: HubWorld, type: string) => world.condition(world.configuration, type);
 
 describe('the hub', () => {
-  it('is said to be applied, with certificates that are signed', async () => {
+  it('The hub is reported as applied, with signed certificates', async () => {
     const { world, addon } = await installed();
     expect(said(world, 'HubApplied')).toMatchObject({ status: 'True', reason: 'Applied' });
     expect(said(world, 'ProxyClientSecretSigned')).toMatchObject({ status: 'True' });
@@ -29,7 +29,7 @@ describe('the hub', () => {
     expect(addon.unready).toBeUndefined();
   });
 
-  it('is looked at without a write when nothing has changed', async () => {
+  it('The hub is reconciled without a write if nothing has changed', async () => {
     const { world } = await installed({}, { leaderElect: false });
     const writes = world.writes;
     await world.clock.advance(2 * 3_600_000);
@@ -43,7 +43,7 @@ describe('the hub', () => {
     ['Secret', 'proxy-server'],
     ['Secret', 'cluster-proxy-agent-signer'],
     ['Role', 'cluster-proxy-addon-agent:portforward'],
-  ])('gets its %s %s back within seconds', async (kind, name) => {
+  ])('The hub gets its %s %s back within seconds', async (kind, name) => {
     const { world } = await installed();
     await world.api.delete(world.ref(kind, name, hub), live);
     await world.until(() => world.find(kind, name, hub) !== undefined, { withinMs: 5_000 });
@@ -51,7 +51,7 @@ describe('the hub', () => {
     expect(said(world, 'HubApplied')).toMatchObject({ status: 'True' });
   });
 
-  it('gets back what is deleted just when it was made', async () => {
+  it('The hub gets back an object that is deleted just after it was made', async () => {
     const world = await HubWorld.create();
     await world.start();
     await world.until(() => world.find('Service', 'proxy-entrypoint', hub) !== undefined, {
@@ -65,7 +65,7 @@ describe('the hub', () => {
     expect(said(world, 'HubApplied')).toMatchObject({ status: 'True' });
   });
 
-  it('is put right where somebody has edited it', async () => {
+  it('The hub is repaired after a person has edited it', async () => {
     const { world } = await installed();
     const person = world.api.as('person');
     await person.patch(
@@ -79,7 +79,7 @@ describe('the hub', () => {
     await world.until(() => replicas() === 3, { withinMs: 5_000 });
   });
 
-  it('has its certificates renewed in time, although nothing else happens', async () => {
+  it('The hub gets new certificates in time, although no event occurs', async () => {
     const { world } = await installed({}, { leaderElect: false });
     const leaf = () =>
       parseCertificates(textIn(world.find('Secret', 'proxy-server', hub), 'tls.crt')!)[0]!;
@@ -93,7 +93,7 @@ describe('the hub', () => {
     await world.until(() => leaf().notAfter > before, lookMs);
   });
 
-  it('of a configuration that is wrong stays as it is, says why, and follows when it is put right', async () => {
+  it('The hub does not change while its configuration is wrong, reports the reason, and follows the corrected configuration', async () => {
     const { world } = await installed();
     const person = world.api.as('person');
     const ref = world.ref('ManagedProxyConfiguration', 'cluster-proxy');
@@ -110,7 +110,7 @@ describe('the hub', () => {
     await world.until(() => JSON.stringify(world.work('late')).includes('wss://hub.example:443'));
   });
 
-  it('leaves an object of somebody else alone that has a name of ours, and takes it when it is marked', async () => {
+  it("The hub does not change another program's object with a name of the hub, and takes it over when it is marked", async () => {
     const world = await HubWorld.create();
     const theirs = {
       apiVersion: 'v1',
@@ -136,7 +136,7 @@ describe('the hub', () => {
     await world.until(() => said(world, 'HubApplied')?.['status'] === 'True', { withinMs: 10_000 });
   });
 
-  it('says which CA cannot be read, makes the rest, and goes on when it is mended', async () => {
+  it('The hub reports which CA cannot be read, applies the rest, and continues after the repair', async () => {
     const world = await HubWorld.create();
     const good = world.find('Secret', 'cluster-proxy-signer', hub)!;
     world.api.put({ ...good, data: { 'ca.crt': 'bm9uc2Vuc2U=', 'ca.key': 'bm9uc2Vuc2U=' } });
@@ -168,7 +168,7 @@ describe('the hub', () => {
       "the hub's side of ManagedProxyConfiguration cluster-proxy cannot be read: ",
     ],
   ] as const)(
-    'says what it may not %s, and goes on when it may',
+    'The hub reports which right to %s is missing, and continues when the right is granted',
     async (verb, kind, word, next, missed) => {
       const world = await HubWorld.create();
       const sentence = `User "manager" cannot ${word} resource "${kind.toLowerCase()}s"`;
@@ -193,7 +193,7 @@ describe('the hub', () => {
   );
 
   it.each(['cluster-proxy-signer', 'cluster-proxy-agent-signer', 'proxy-server-ca', 'agent-ca'])(
-    'tells nobody of CAs while the Secret %s cannot be stored',
+    'The hub tells no cluster of CAs while the Secret %s cannot be stored',
     async (name) => {
       const world = await HubWorld.create();
       let isForbidden = true;
@@ -222,7 +222,7 @@ describe('the hub', () => {
     },
   );
 
-  it('keeps the Deployment as it is while the TLS profile is garbage', async () => {
+  it('The hub keeps its Deployment while the TLS profile cannot be parsed', async () => {
     const { world } = await installed();
     const before = world.find('Deployment', 'cluster-proxy', hub);
     world.api.put(tlsProfile({ minTLSVersion: 'VersionTLS99' }));
@@ -239,7 +239,7 @@ describe('the hub', () => {
     );
   });
 
-  it('waits for the address of its load balancer, and tells agents and certificates of it', async () => {
+  it('The hub waits for the address of its load balancer, and then gives it to agents and certificates', async () => {
     const { world } = await installed({
       configuration: configuration({ entrypoint: { type: 'LoadBalancerService', port: 443 } }),
     });
@@ -261,7 +261,7 @@ describe('the hub', () => {
     await world.until(() => said(world, 'EntrypointReady')?.['status'] === 'True');
   });
 
-  it('is nothing without a configuration, and comes and stays when one comes and goes; each addon says so', async () => {
+  it('The hub is made when a configuration exists and stays when it is deleted, and each addon reports a missing configuration', async () => {
     const world = new HubWorld();
     world.addCluster('cluster1');
     const addon = await world.start();
@@ -286,7 +286,7 @@ describe('the hub', () => {
     expect(said()).toMatchObject(missing);
   });
 
-  it('of a configuration that is wrong from the start is missed by each addon, until it is right', async () => {
+  it('Each addon reports a configuration that is wrong from the start, until it is corrected', async () => {
     const world = await HubWorld.create({ configuration: configuration({ replicas: -1 }) });
     await world.start();
     const missed = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
@@ -303,7 +303,7 @@ describe('the hub', () => {
     expect(missed()).toBeUndefined();
   });
 
-  it('goes on where it was when the API server comes back', async () => {
+  it('The hub continues where it stopped when the API server comes back', async () => {
     const { world, addon } = await installed();
     world.api.goAway();
     await world.clock.advance(60_000);

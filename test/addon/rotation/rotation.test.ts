@@ -299,14 +299,17 @@ describe('while the names of the hub are not known', () => {
       ],
     ],
     ['agent-ca', ['cluster-proxy-signer', 'proxy-server-ca', ...leafNames]],
-  ])('%s is not made where it is not there', async (missing, planned) => {
-    const hub = await freshHub();
-    hub.secrets.delete(missing);
-    hub.wish = { names: undefined };
-    const { secrets, problems } = await hub.plan();
-    expect(secrets.map(({ metadata }) => metadata.name)).toEqual(planned);
-    expect(problems).toEqual([]);
-  });
+  ])(
+    'A missing %s is not made while the names of the hub are not known',
+    async (missing, planned) => {
+      const hub = await freshHub();
+      hub.secrets.delete(missing);
+      hub.wish = { names: undefined };
+      const { secrets, problems } = await hub.plan();
+      expect(secrets.map(({ metadata }) => metadata.name)).toEqual(planned);
+      expect(problems).toEqual([]);
+    },
+  );
 
   it('Without known names, no new CA or certificate is made', async () => {
     const hub = new Hub();
