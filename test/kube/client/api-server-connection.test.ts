@@ -148,7 +148,7 @@ describe('the end of a connection', () => {
   });
 });
 
-describe('what an API server answers', () => {
+describe('the answer of an API server', () => {
   it.each([
     [
       'a page of a proxy',
