@@ -68,7 +68,7 @@ describe('the addon manager', () => {
     const definition = { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition' };
     api.put({ ...definition, metadata, spec });
     await world.until(() => addon.isLeading);
-    // Of the other kinds there is none yet.
+    // The other kinds are not served yet.
     await world.until(() => addon.unready?.includes('not served') === true);
   });
 

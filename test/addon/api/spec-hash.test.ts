@@ -9,7 +9,7 @@ const object = (rest: object) => ({
 });
 
 describe('specHash', () => {
-  // What addon-framework v1.3.0 computes; the first two stand in its own tests.
+  // The hashes of addon-framework v1.3.0. The first two are from its own tests.
   it.each([
     [
       'nothing but a status',

@@ -30,7 +30,7 @@ function patch(status: Fields, parts: Partial<AddOnStatusInput> = {}, object: Ad
   });
 }
 
-/** The status after a patch, as the API server would store it. */
+/** The status after a patch, as the API server stores it. */
 function patched(status: Fields, change: Fields | undefined): Fields {
   return { ...status, ...(change?.status as Fields | undefined) };
 }

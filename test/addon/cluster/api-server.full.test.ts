@@ -120,7 +120,7 @@ describeWith({ programs }, 'the addon on a real API server', ({ programs }) => {
     },
   );
 
-  /** In all versions: nothing converts here, so they are not served before. */
+  /** Serves all versions. They are not served before, because no webhook converts objects here. */
   async function serveClusterManagementAddOns(): Promise<void> {
     const crd = ['crd', `clustermanagementaddons.${apiGroups.addon}`];
     const { spec } = await server.get<{ spec: { versions: readonly object[] } }>(...crd);
@@ -194,7 +194,7 @@ describeWith({ programs }, 'the addon on a real API server', ({ programs }) => {
         ...['patch', 'managedclusteraddon', 'cluster-proxy', '-n', cluster],
         ...['--subresource=status', '--type=merge', '-p', JSON.stringify({ status })],
       ]);
-    // What OCM's addon manager and klusterlet say.
+    // The conditions of OCM's addon manager and klusterlet.
     await writeStatus({
       kubeClientDriver: 'csr',
       conditions: [condition('Available', 'True'), condition('Configured', 'True')],

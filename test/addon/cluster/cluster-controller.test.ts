@@ -23,7 +23,7 @@ async function running(
   return { world, addon };
 }
 
-/** The work agent of the cluster says that it has done its part. */
+/** Reports the work as applied, as the work agent of the cluster does. */
 async function applied(world: HubWorld, cluster: string): Promise<void> {
   const { generation } = world.work(cluster)!.metadata;
   const conditions = [{ ...condition('Applied', 'True'), observedGeneration: generation }];
@@ -133,7 +133,7 @@ describe('a cluster', () => {
     world.api.put({ ...work, metadata: { ...work.metadata, labels: other } });
     world.api.calls.length = 0;
     await world.settle();
-    // A label is nobody's business: the server is asked once whether all is well, and changes nothing.
+    // The addon ignores labels. One apply checks whether an object differs, and changes nothing.
     expect(writesTo(world)).toEqual(['ManifestWork cluster1/addon-cluster-proxy-deploy-0']);
     expect(world.work('cluster1')?.metadata.labels).toEqual(other);
   });
@@ -150,7 +150,7 @@ describe('a cluster', () => {
     const before = await looks();
     const status = { version: { kubernetes: 'v1.99.0' } };
     world.api.put({ ...world.find('ManagedCluster', 'cluster1')!, status });
-    // The hub is looked at for it, and comes to the same.
+    // The change reconciles the hub, with the same result.
     await world.api.delete(world.ref('Service', 'proxy-entrypoint', hub), live);
     await world.settle();
     expect(world.find('Service', 'proxy-entrypoint', hub)).toBeDefined();
@@ -226,7 +226,7 @@ describe('a cluster', () => {
   it('A cluster whose name is the alias of another cluster gets no agent, and its addon reports why', async () => {
     const alias = await clusterAlias('cluster1');
     const world = await HubWorld.create({ clusters: ['cluster1'] });
-    // It had an agent while nobody looked at its name.
+    // The cluster got an agent before its name was checked.
     world.addCluster(alias);
     world.api.put(addOn(alias));
     world.api.put({
@@ -359,7 +359,7 @@ describe('a cluster', () => {
   it('A configuration change that does not change the work of a cluster causes no write', async () => {
     const { world } = await running();
     const before = clusters.map((name) => world.work(name));
-    // Only brokers are concerned.
+    // The change concerns only brokers.
     const service = world.find('Service', 'proxy-entrypoint', hub)!;
     await world.api.delete(world.ref('Service', service.metadata.name, hub), live);
     await world.api.delete(world.ref('Secret', 'proxy-client', hub), live);

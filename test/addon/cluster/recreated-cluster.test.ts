@@ -18,7 +18,10 @@ async function running() {
   return world;
 }
 
-/** What OCM and the garbage collector do when a ManagedCluster is deleted, apart from works, which the klusterlet lets go of. */
+/**
+ * Deletes a ManagedCluster as OCM and the garbage collector do, except its works, which the
+ * klusterlet releases.
+ */
 async function remove(world: HubWorld): Promise<void> {
   await world.api.delete(world.ref('ManagedClusterAddOn', 'cluster-proxy', cluster), live);
   await world.api.delete(world.ref('ManagedCluster', cluster), live);
@@ -84,7 +87,7 @@ describe('a cluster that is deleted and created again', () => {
     await remove(world);
     register(world);
     await world.settle();
-    // It is given to the new one already, and goes all the same.
+    // The work already belongs to the new addon, and is deleted anyway.
     await removeWork(world);
     await world.until(() => world.work(cluster) !== undefined, { withinMs: 10_000 });
     await world.settle();

@@ -237,7 +237,7 @@ describe('the Deployment of the agent', () => {
     expect(pod).not.toHaveProperty('hostAliases');
     expect(object['spec']).toMatchObject({
       replicas: 2,
-      // Immutable: another selector could not take over what Cluster Proxy has deployed.
+      // The selector is immutable, so only this one can take over Cluster Proxy's Deployment.
       selector: {
         matchLabels: {
           'open-cluster-management.io/addon': 'cluster-proxy',

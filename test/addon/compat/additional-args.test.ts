@@ -9,7 +9,7 @@ const read = (rules: FlagRules, ...args: string[]) => readAdditionalArgs(args, r
 
 const tables = { proxyServer: proxyServerFlags, proxyAgent: proxyAgentFlags } as const;
 
-/** Konnectivity 0.36: every flag of its two programs. */
+/** All flags of the two programs of konnectivity 0.36. */
 const proxyServer =
   'server-cert server-key server-ca-cert cluster-cert cluster-key cluster-ca-cert mode uds-name delete-existing-uds-file server-port ' +
   'server-bind-address agent-port agent-bind-address admin-port admin-bind-address health-port health-bind-address keepalive-time ' +

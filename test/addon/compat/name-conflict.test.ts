@@ -5,7 +5,7 @@ import { hub, uid } from '../hub/hub-fixture.ts';
 import { upstreamObjects } from '../hub/upstream-objects.ts';
 
 const update = { manager: 'manager', operation: 'Update' };
-/** As the API server shows what `writer` has written. */
+/** The object as the API server returns it after `writer` has written it. */
 const by = (object: KubeObject, writer: object): KubeObject => ({
   ...object,
   metadata: { ...object.metadata, managedFields: [writer] } as KubeObject['metadata'],

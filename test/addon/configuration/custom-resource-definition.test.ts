@@ -54,7 +54,7 @@ describe('the CRD and the code', () => {
   it.each(all.filter(({ schema }) => schema.default !== undefined))(
     'The CRD and the code agree on the default of $path',
     ({ path, schema }) => {
-      // Only a parent that is there has fields; what lies in it is left out.
+      // Only an existing parent has fields, so the parent is set and the field is omitted.
       const configuration = parseManagedProxyConfiguration(objectWith(path.slice(0, -1), {}));
       expect(valueAt(configuration, path)).toEqual(schema.default);
     },
@@ -90,13 +90,13 @@ describe('the CRD and the code', () => {
   it('The CRD has every field that the code reads, so that the API server drops none of them', () => {
     const { spec } = parseManagedProxyConfiguration(objectWith(['spec'], sampleOf(specSchema)));
     const known = new Set(all.map(({ path }) => nameOf(path)));
-    // A list of {key, value} is read into a map.
+    // The code reads a list of {key, value} into a map.
     const read = [...pathsOf(spec, 'spec')].filter((path) => !/annotations\./.test(path));
     expect(read.filter((path) => !known.has(path))).toEqual([]);
     expect(read).toContain('spec.proxyServer.redis.secretRef.key');
   });
 
-  // Field names, types and defaults that objects in the wild rely on.
+  // Field names, types and defaults on which existing objects rely.
   const upstream: Readonly<Record<string, readonly [string, unknown?]>> = {
     'authentication.signer.type': ['string', 'SelfSigned'],
     'authentication.signer.selfSigned.additionalSANs': ['array'],

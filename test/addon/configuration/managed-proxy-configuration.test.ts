@@ -3,7 +3,7 @@ import { parseManagedProxyConfiguration } from '../../../src/addon/configuration
 import { objectWith } from './custom-resource-definition.ts';
 
 const images = { proxyServer: { image: 'broker:1' }, proxyAgent: { image: 'agent:1' } };
-/** A configuration that only lacks what `path` says. */
+/** Parses a minimal configuration in which `path` has `value`. */
 function parseWith(path: string, value: unknown) {
   const spec = structuredClone(images) as Record<string, unknown>;
   const [room = '', ...rest] = path.split('.');

@@ -9,7 +9,7 @@ import { readBrokerOptions } from '../../../src/cli/broker.ts';
 import { agentInput } from '../cluster/agent-inputs.ts';
 import { argsOf, configurationOf, plan, tlsProfile } from '../hub/hub-fixture.ts';
 
-/** What a program says of its command line, without files that are in its pod alone. */
+/** The problems of a program with its command line, except files that exist only in its pod. */
 function problemsOf(read: (argv: readonly string[]) => unknown, [, ...argv]: readonly string[]) {
   try {
     read(argv);
@@ -22,7 +22,7 @@ function problemsOf(read: (argv: readonly string[]) => unknown, [, ...argv]: rea
 const inPod = (text: string) =>
   text.replaceAll('$(POD_NAME)', 'pod-0').replaceAll('$(POD_IP)', '10.0.0.1');
 
-/** What the programs of a configuration say of the command lines that it gives them. */
+/** The problems that broker and agent report about their command lines of a configuration. */
 function started(configuration: ReturnType<typeof configurationOf>): readonly string[] {
   const broker = argsOf(plan(configuration)).map(inPod);
   const { allow, replicas, image, imagePullSecrets } = configuration.spec.proxyAgent;
@@ -57,7 +57,7 @@ describe('a configuration that is Valid', () => {
     expect(started(configuration)).toEqual([]);
   });
 
-  // Whichever of these the programs take is fine; what they refuse must not be Valid.
+  // The programs may accept any of these values. A configuration that they refuse must not be valid.
   it.each([
     ...['0', '1', '-1', '1.5', '1e3', 'x', ''].map((rate) => server(`--accept-rate=${rate}`)),
     ...['0s', '0', '10', '1m30s', '24d', '25d', '9999d'].flatMap((time) => [

@@ -66,7 +66,7 @@ describeWith(
         await expect(get(kind, name, '-n', hubNs)).resolves.toMatchObject({ metadata: { name } });
       }
       expect(conditionOf(await configuration(), 'ProxyServerSecretSigned')?.status).toBe('True');
-      // Types that have just been installed are not served at once.
+      // Types are not served immediately after they are installed.
       const refused = log.warnings.filter((line) => !line.startsWith('informer lost the server'));
       expect(refused).toEqual([]);
     });
@@ -103,7 +103,7 @@ describeWith(
         expect(await versions()).toEqual(first);
         return first;
       });
-      // A label is nobody's business; but it makes the manager look, and the Role shows that it has looked.
+      // The manager ignores labels, but a new label makes it reconcile. The Role shows when it has.
       await hub.server.kubectl(['label', 'service', 'proxy-entrypoint', '-n', hubNs, 'team=a']);
       await hub.server.kubectl(['delete', 'role', tunnelRole, '-n', hubNs]);
       await eventually(() => get('role', tunnelRole, '-n', hubNs), 10_000);
@@ -268,7 +268,7 @@ describeWith(
           `${leases}/cluster2/leases/cluster-proxy`,
         ];
         for (const at of forbidden) expect([at, await statusOf(at)]).toEqual([at, 403]);
-        // It is a user of the hub all the same: its own lease it may read, which is not there yet.
+        // The agent is a user of the hub, and may read its own lease, which does not exist yet.
         expect(await statusOf(`${leases}/cluster1/leases/cluster-proxy`)).toBe(404);
       } finally {
         connection.close();
@@ -286,7 +286,7 @@ describeWith(
       expect(
         Date.now() - Date.parse(noted.metadata.annotations![`${annotation}-since`]!),
       ).toBeLessThan(60_000);
-      // Whoever made the addon applies it again, and OCM's controllers write it as a whole.
+      // The addon's creator applies it again, and OCM's controllers update the whole object.
       await hub.server.apply({
         apiVersion: 'addon.open-cluster-management.io/v1alpha1',
         kind: 'ManagedClusterAddOn',
@@ -346,7 +346,7 @@ describeWith(
 
     it('The addon manager continues after an outage of the API server', async () => {
       await hub.server.goAway();
-      // Longer than a leader may be without its Lease.
+      // Longer than a leader may go without renewing its Lease.
       await vi.waitUntil(() => !addon.isLeading, { timeout: 30_000 });
       await hub.server.comeBack();
       await hub.server.kubectl(['delete', 'service', 'proxy-entrypoint', '-n', hubNs]);

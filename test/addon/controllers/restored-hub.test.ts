@@ -19,14 +19,14 @@ const unitsOf = (world: HubWorld, cluster: string) => {
     ({ subject }) => fields(subject)['organizationUnit'] as readonly string[] | undefined,
   );
 };
-/** What the agent of a cluster is told to trust. */
+/** The CA bundle of the agent of a cluster. */
 function bundleOf(world: HubWorld, cluster: string): string {
   const { workload } = fields(world.work(cluster)?.['spec']);
   const secret = items(fields(workload)['manifests']).find(({ kind }) => kind === 'Secret');
   return Buffer.from(String(fields(secret?.['data'])['ca.crt']), 'base64').toString();
 }
 
-/** New CAs, as after rotations that are long over: nothing of the ones before is trusted. */
+/** Replaces the CAs, as rotations that have ended do: the previous CAs are not trusted any more. */
 async function replaceAuthorities(world: HubWorld): Promise<void> {
   const before = unitOf(world);
   for (const name of [...bundles, ...signers]) {
@@ -36,7 +36,11 @@ async function replaceAuthorities(world: HubWorld): Promise<void> {
   await world.settle();
 }
 
-/** A backup, then a month of changes, then the backup again. @param changesSince how many, before the manager sees the hub again */
+/**
+ * Makes a backup, then a month of changes, then restores the backup.
+ *
+ * @param changesSince the number of changes between the restore and the manager's return
+ */
 async function restored(changesSince: number) {
   const world = await HubWorld.create({ clusters: ['cluster1'] });
   await world.start();
@@ -53,7 +57,7 @@ async function restored(changesSince: number) {
   await world.settle();
 
   world.api.goAway();
-  // Too short for the manager to lose its lead. A manager that loses it starts all informers again in any case.
+  // Too short for the manager to lose its Lease. Losing it would restart all informers anyway.
   await world.pass(3_000);
   restore();
   for (let count = 0; count < changesSince; count++) {

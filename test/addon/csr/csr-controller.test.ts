@@ -16,7 +16,7 @@ async function running() {
   return world;
 }
 
-/** Makes a request as the klusterlet of a cluster does it, for the CA that signs. */
+/** Makes a request for the present CA, as the klusterlet of a cluster does. */
 async function request(world: HubWorld, name: string, parts: CsrParts = {}): Promise<void> {
   const object = await csrObject({ unit: unitOf(world), ...parts });
   world.api.put({ ...object, metadata: { ...object.metadata, name } });

@@ -22,7 +22,7 @@ const decide = async (parts: CsrParts = {}, owners: Owners = {}) =>
 const name = 'addon-cluster1-cluster-proxy-x7k2p';
 const grpcServer = 'system:serviceaccount:open-cluster-management-hub:grpc-server-sa';
 const asked = (by: string) => ({ annotations: { 'open-cluster-management.io/csr-user': by } });
-/** A request that the gRPC server has made. */
+/** A request that OCM's gRPC server made for a klusterlet. */
 const passedOn = (metadata: object = {}): CsrParts => ({
   spec: { username: grpcServer, groups: ['system:serviceaccounts'] },
   metadata: { name, labels: labels('cluster-proxy'), ...metadata },
@@ -51,7 +51,7 @@ describe('decideCsr', () => {
   it.each<[string, string, CsrParts]>([
     ['ForeignRequester', 'made by the klusterlet of cluster2', { spec: other }],
     ['ForeignRequester', 'made by the klusterlet of cluster2', passedOn(asked(other.username))],
-    // One name is the beginning of the other.
+    // The name cluster1 is a prefix of cluster12.
     ['ForeignRequester', 'made by the klusterlet of cluster12', { spec: klusterlet('cluster12') }],
     ['ForeignSigner', 'kubelet-serving', { spec: { signerName: 'kubernetes.io/kubelet-serving' } }],
     ['Unreadable', 'has no readable request', { pem: 'no PEM' }],

@@ -32,7 +32,7 @@ async function signedBy(authority: NonNullable<typeof signing>): Promise<string>
   return await signCsr(checked, authority, now);
 }
 
-/** As the API server merges it into the object. */
+/** The addon after the API server has merged the patch. */
 function patched(object: KubeObject, patch: Awaited<ReturnType<typeof signerRecordPatch>>) {
   const { annotations } = patch!['metadata'] as { annotations: Record<string, string> };
   return parseManagedClusterAddOn({

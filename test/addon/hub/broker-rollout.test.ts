@@ -7,7 +7,7 @@ const annotation = 'proxy.open-cluster-management.io/configuration-generation';
 
 const ours = (generation: number, image = 'culvert:v1') =>
   configurationOf({ image, replicas: 2 }, {}, generation);
-/** The Deployment of that configuration as the API server has it, on top of what was there. */
+/** The Deployment of a configuration as the API server stores it over the Deployment before. */
 function stored(configuration: ManagedProxyConfiguration, before?: KubeObject): KubeObject {
   const objects = before === undefined ? [] : [before];
   const deployment = deploymentOf(plan(configuration, { objects }));

@@ -90,7 +90,10 @@ describe('the public keys of enrolment tokens', () => {
 });
 
 describe('a broker that is started as the addon starts it', () => {
-  /** The command line of the pods, with their files in a directory, their addresses on loopback and an API server that is away. */
+  /**
+   * Starts a broker with the command line of the pods. Its files are in a directory, it listens on
+   * loopback, and its API server is away.
+   */
   async function startAsRendered(data: Readonly<Record<string, string>>) {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-enrolment-'));
     onTestFinished(() => rm(directory, { recursive: true }));

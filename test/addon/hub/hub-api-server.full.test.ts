@@ -33,7 +33,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
   }, 60_000);
   afterAll(() => server?.[Symbol.asyncDispose]());
   beforeEach(async () => {
-    // Without controllers a namespace never ends: its objects go one by one.
+    // Without controllers, a namespace is never deleted. Its objects are deleted one by one.
     const kinds = hubKinds.filter(({ kind }) => !/^(Namespace|ServiceAccount|Cluster)/.test(kind));
     const types = kinds.map(({ kind }) => kind.toLowerCase()).join(',');
     await server.kubectl(['delete', types, '--all', '-n', hub, '--ignore-not-found']);
@@ -54,7 +54,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
       ...args,
     );
 
-  /** What the API server has of the kinds that the hub consists of. */
+  /** The objects of the API server, of all kinds that a hub consists of. */
   async function observed(): Promise<KubeObject[]> {
     const types = hubKinds.map(({ kind }) => kind.toLowerCase()).join(',');
     const list = await server.get<{ items: KubeObject[] }>(types, '-A', '--show-managed-fields');
@@ -72,7 +72,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     return planHub({ ...observe(configuration), objects: await observed(), ...more });
   }
 
-  /** What a controller does with a plan. */
+  /** Carries out a plan as the controller does. */
   async function carryOut(plan: HubPlan): Promise<void> {
     for (const { ref, patch } of plan.takeOwnership) {
       const target = [

@@ -102,7 +102,7 @@ describe('the hub', () => {
     await world.until(() => said(world, 'Valid')?.['status'] === 'False');
     expect(said(world, 'Valid')?.['message']).toContain('spec.proxyServer.entrypoint.port');
     expect(world.find('Role', 'cluster-proxy-addon-agent:portforward', hub)).toBeDefined();
-    // Clusters that come are served with what was right before.
+    // New clusters get the last valid configuration.
     world.addCluster('late');
     await world.until(() => world.work('late') !== undefined);
     await person.patch(ref, entrypoint({ port: 443, hostname: { value: 'hub.example' } }), live);

@@ -20,7 +20,7 @@ import {
 const balancer = { type: 'LoadBalancerService', port: 443 };
 const withoutRedis = { settings: { redis: undefined } };
 const serverLabel = { 'proxy.open-cluster-management.io/component-name': 'proxy-server' };
-/** The API server's answer to what we applied. */
+/** The API server's answer to our apply. */
 const live = (from: ReturnType<typeof plan>) =>
   from.apply.map((object): KubeObject => ({
     ...object,

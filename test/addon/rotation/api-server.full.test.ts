@@ -180,7 +180,7 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
       await signCsr(checked as VerifiedCsr, agents!.signing, new Date()),
     );
     const status = { ...(before['status'] as object), certificate: certificate.toString('base64') };
-    // The API server looks at what it stores: one certificate, in PEM.
+    // The API server validates that the status holds one certificate in PEM.
     await api.update({ ...before, status }, { ...options, subresource: 'status' });
     const [leaf] = parseCertificates(certificate.toString());
     expect(clusterOfSubject(leaf!.subject)).toBe(cluster);

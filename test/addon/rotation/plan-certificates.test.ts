@@ -147,7 +147,7 @@ describe('a certificate', () => {
 describe('the Secrets of Cluster Proxy', () => {
   it('The Secrets of Cluster Proxy are taken over: its CA continues to sign, and its client certificate stays', async () => {
     const hub = await freshHub();
-    // As it stores them: an RSA key, also in PKCS#1, and Secrets of other types.
+    // Cluster Proxy stores RSA keys, also in PKCS#1, in Secrets of other types.
     const commonName = 'open-cluster-management:cluster-proxy';
     const theirs = await makeAuthority(commonName, 'rsa', hub.now);
     hub.replaceText('cluster-proxy-signer', 'ca.crt', theirs.certPem);
