@@ -296,9 +296,9 @@ describe('a cluster', () => {
     const annotations = { 'addon.open-cluster-management.io/lifecycle': 'self' };
     world.api.put({ ...managed, metadata: { ...managed.metadata, annotations } });
     await world.start();
-    const said = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
-    await world.until(() => said() !== undefined);
-    expect(said()).toMatchObject({
+    const manifestApplied = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
+    await world.until(() => manifestApplied() !== undefined);
+    expect(manifestApplied()).toMatchObject({
       status: 'False',
       message: expect.stringMatching(/lifecycle: self, .*set it to addon-manager$/),
     });
@@ -308,7 +308,7 @@ describe('a cluster', () => {
     world.api.put(addOn('cluster1', { conditions: configured }));
     await world.until(() => world.work('cluster1') !== undefined);
     await world.settle();
-    expect(said()).toBeUndefined();
+    expect(manifestApplied()).toBeUndefined();
   });
 
   it('A cluster reports that OCM does not follow the configuration after its agent is applied', async () => {

@@ -29,8 +29,8 @@ describe('customizedVariables', () => {
 
   it("customizedVariables override the manager's option whether a cluster's name leads to its kube-apiserver", () => {
     const off = '--enable-kube-api-proxy=false';
-    const args = (leadsToApiserver: boolean, said?: string) => {
-      const spec = said === undefined ? {} : variables({ enableKubeApiProxy: said });
+    const args = (leadsToApiserver: boolean, value?: string) => {
+      const spec = value === undefined ? {} : variables({ enableKubeApiProxy: value });
       return deployment(configuredInput(spec, { leadsToApiserver })).container.args;
     };
     expect(args(true)).not.toContain(off);
@@ -353,14 +353,14 @@ describe('proxyConfig', () => {
     ['there is no httpsProxy', {}, {}],
   ])(
     'proxyConfig reports that authorities have no effect because %s',
-    (why, proxyConfig, parts) => {
+    (reason, proxyConfig, parts) => {
       const input = configuredInput(
         { proxyConfig: { ...proxyConfig, caBundle: base64(ca) } },
         parts,
       );
       expect(trusted(input)).toBe(own);
       expect(rendered(input).notices).toEqual([
-        `AddOnDeploymentConfig config/deploy: spec.proxyConfig.caBundle has no effect, ${why}`,
+        `AddOnDeploymentConfig config/deploy: spec.proxyConfig.caBundle has no effect, ${reason}`,
       ]);
     },
   );

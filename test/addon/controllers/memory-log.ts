@@ -34,7 +34,7 @@ export class MemoryLog implements Logger {
 
   #line(event: string, fields: LogFields): string {
     const { error, ...rest } = { ...this.#fields, ...fields };
-    const why = error === undefined ? '' : ` ${describeError(error)}`;
-    return `${event} ${JSON.stringify(rest)}${why}`;
+    const detail = error === undefined ? '' : ` ${describeError(error)}`;
+    return `${event} ${JSON.stringify(rest)}${detail}`;
   }
 }

@@ -18,14 +18,14 @@ async function installed(
   await world.settle();
   return { world, addon };
 }
-const said = (world: HubWorld, type: string) => world.condition(world.configuration, type);
+const conditionOf = (world: HubWorld, type: string) => world.condition(world.configuration, type);
 
 describe('the hub', () => {
   it('The hub is reported as applied, with signed certificates', async () => {
     const { world, addon } = await installed();
-    expect(said(world, 'HubApplied')).toMatchObject({ status: 'True', reason: 'Applied' });
-    expect(said(world, 'ProxyClientSecretSigned')).toMatchObject({ status: 'True' });
-    expect(said(world, 'EntrypointReady')).toMatchObject({ status: 'True' });
+    expect(conditionOf(world, 'HubApplied')).toMatchObject({ status: 'True', reason: 'Applied' });
+    expect(conditionOf(world, 'ProxyClientSecretSigned')).toMatchObject({ status: 'True' });
+    expect(conditionOf(world, 'EntrypointReady')).toMatchObject({ status: 'True' });
     expect(addon.unready).toBeUndefined();
   });
 
@@ -48,7 +48,7 @@ describe('the hub', () => {
     await world.api.delete(world.ref(kind, name, hub), live);
     await world.until(() => world.find(kind, name, hub) !== undefined, { withinMs: 5_000 });
     await world.settle();
-    expect(said(world, 'HubApplied')).toMatchObject({ status: 'True' });
+    expect(conditionOf(world, 'HubApplied')).toMatchObject({ status: 'True' });
   });
 
   it('The hub gets back an object that is deleted just after it was made', async () => {
@@ -62,7 +62,7 @@ describe('the hub', () => {
       withinMs: 10_000,
     });
     await world.settle();
-    expect(said(world, 'HubApplied')).toMatchObject({ status: 'True' });
+    expect(conditionOf(world, 'HubApplied')).toMatchObject({ status: 'True' });
   });
 
   it('The hub is repaired after a person has edited it', async () => {
@@ -99,14 +99,14 @@ describe('the hub', () => {
     const ref = world.ref('ManagedProxyConfiguration', 'cluster-proxy');
     const entrypoint = (value: object) => ({ spec: { proxyServer: { entrypoint: value } } });
     await person.patch(ref, entrypoint({ type: 'Hostname', port: 0 }), live);
-    await world.until(() => said(world, 'Valid')?.['status'] === 'False');
-    expect(said(world, 'Valid')?.['message']).toContain('spec.proxyServer.entrypoint.port');
+    await world.until(() => conditionOf(world, 'Valid')?.['status'] === 'False');
+    expect(conditionOf(world, 'Valid')?.['message']).toContain('spec.proxyServer.entrypoint.port');
     expect(world.find('Role', 'cluster-proxy-addon-agent:portforward', hub)).toBeDefined();
     // New clusters get the last valid configuration.
     world.addCluster('late');
     await world.until(() => world.work('late') !== undefined);
     await person.patch(ref, entrypoint({ port: 443, hostname: { value: 'hub.example' } }), live);
-    await world.until(() => said(world, 'Valid')?.['status'] === 'True');
+    await world.until(() => conditionOf(world, 'Valid')?.['status'] === 'True');
     await world.until(() => JSON.stringify(world.work('late')).includes('wss://hub.example:443'));
   });
 
@@ -120,9 +120,9 @@ describe('the hub', () => {
     };
     world.api.put(theirs);
     await world.start();
-    await world.until(() => said(world, 'HubApplied') !== undefined);
+    await world.until(() => conditionOf(world, 'HubApplied') !== undefined);
     await world.settle();
-    const { message } = said(world, 'HubApplied')!;
+    const { message } = conditionOf(world, 'HubApplied')!;
     expect(message).toContain(`Service ${hub}/proxy-entrypoint is in the way`);
     expect(fields(world.find('Service', 'proxy-entrypoint', hub)?.['spec'])).toEqual({
       type: 'NodePort',
@@ -133,7 +133,9 @@ describe('the hub', () => {
     await world.api
       .as('person')
       .patch(world.ref('Service', 'proxy-entrypoint', hub), { metadata: { labels } }, live);
-    await world.until(() => said(world, 'HubApplied')?.['status'] === 'True', { withinMs: 10_000 });
+    await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'True', {
+      withinMs: 10_000,
+    });
   });
 
   it('The hub reports which CA cannot be read, applies the rest, and continues after the repair', async () => {
@@ -141,12 +143,12 @@ describe('the hub', () => {
     const good = world.find('Secret', 'cluster-proxy-signer', hub)!;
     world.api.put({ ...good, data: { 'ca.crt': 'bm9uc2Vuc2U=', 'ca.key': 'bm9uc2Vuc2U=' } });
     await world.start();
-    await world.until(() => said(world, 'HubApplied')?.['status'] === 'False');
+    await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'False');
     await world.settle(70_000);
-    expect(said(world, 'HubApplied')?.['message']).toContain(
+    expect(conditionOf(world, 'HubApplied')?.['message']).toContain(
       `the CA in Secret ${hub}/cluster-proxy-signer cannot be used`,
     );
-    expect(said(world, 'ProxyServerSecretSigned')).toMatchObject({ status: 'False' });
+    expect(conditionOf(world, 'ProxyServerSecretSigned')).toMatchObject({ status: 'False' });
     expect(world.find('Deployment', 'cluster-proxy', hub)).toBeDefined();
     expect(world.find('Secret', 'agent-ca', hub)).toBeDefined();
     expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')).toMatchObject({
@@ -155,7 +157,7 @@ describe('the hub', () => {
     });
     world.api.put(good);
     await world.until(() => world.work('cluster1') !== undefined, { withinMs: 5_000 });
-    await world.until(() => said(world, 'HubApplied')?.['status'] === 'True');
+    await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'True');
   });
 
   it.each([
@@ -178,14 +180,14 @@ describe('the hub', () => {
           ? new KubeError('forbidden', sentence, { status: 403 })
           : undefined;
       await world.start();
-      await world.until(() => said(world, 'HubApplied')?.['status'] === 'False');
-      expect(said(world, 'HubApplied')?.['message']).toContain(sentence);
-      expect(said(world, 'HubApplied')?.['message']).toContain(next);
+      await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'False');
+      expect(conditionOf(world, 'HubApplied')?.['message']).toContain(sentence);
+      expect(conditionOf(world, 'HubApplied')?.['message']).toContain(next);
       const ofCluster = () =>
         text(world.condition(world.addOn('cluster1'), 'ManifestApplied')?.['message']);
       await world.until(() => ofCluster().includes(missed));
       isForbidden = false;
-      await world.until(() => said(world, 'HubApplied')?.['status'] === 'True', {
+      await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'True', {
         withinMs: 130_000,
       });
       await world.until(() => world.work('cluster1') !== undefined);
@@ -213,12 +215,12 @@ describe('the hub', () => {
       expect([...seen]).toEqual([undefined]);
       expect(world.work('cluster1')).toBeUndefined();
       const conditions = ['ProxyServer', 'AgentServer', 'ProxyClient'].map(
-        (what) => said(world, `${what}SecretSigned`)?.['status'],
+        (what) => conditionOf(world, `${what}SecretSigned`)?.['status'],
       );
       expect(conditions).not.toContain('True');
       isForbidden = false;
       await world.until(() => registrations() !== undefined, { withinMs: 130_000 });
-      await world.until(() => said(world, 'ProxyServerSecretSigned')?.['status'] === 'True');
+      await world.until(() => conditionOf(world, 'ProxyServerSecretSigned')?.['status'] === 'True');
     },
   );
 
@@ -226,8 +228,8 @@ describe('the hub', () => {
     const { world } = await installed();
     const before = world.find('Deployment', 'cluster-proxy', hub);
     world.api.put(tlsProfile({ minTLSVersion: 'VersionTLS99' }));
-    await world.until(() => said(world, 'Valid')?.['status'] === 'False');
-    expect(said(world, 'Valid')?.['message']).toContain(
+    await world.until(() => conditionOf(world, 'Valid')?.['status'] === 'False');
+    expect(conditionOf(world, 'Valid')?.['message']).toContain(
       `ConfigMap ${hub}/ocm-tls-profile data.minTLSVersion`,
     );
     expect(world.find('Deployment', 'cluster-proxy', hub)).toEqual(before);
@@ -243,7 +245,10 @@ describe('the hub', () => {
     const { world } = await installed({
       configuration: configuration({ entrypoint: { type: 'LoadBalancerService', port: 443 } }),
     });
-    expect(said(world, 'EntrypointReady')).toMatchObject({ status: 'False', reason: 'Pending' });
+    expect(conditionOf(world, 'EntrypointReady')).toMatchObject({
+      status: 'False',
+      reason: 'Pending',
+    });
     expect(world.work('cluster1')).toBeUndefined();
     expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')?.['message']).toContain(
       'has no address yet',
@@ -258,7 +263,7 @@ describe('the hub', () => {
     );
     const [leaf] = parseCertificates(textIn(world.find('Secret', 'agent-server', hub), 'tls.crt')!);
     expect(leaf!.alternativeNames.dns).toContain('lb.example');
-    await world.until(() => said(world, 'EntrypointReady')?.['status'] === 'True');
+    await world.until(() => conditionOf(world, 'EntrypointReady')?.['status'] === 'True');
   });
 
   it('The hub is made when a configuration exists and stays when it is deleted, and each addon reports a missing configuration', async () => {
@@ -268,22 +273,22 @@ describe('the hub', () => {
     await world.settle();
     expect(addon.unready).toBeUndefined();
     expect(world.api.calls.filter(isWrite)).toMatchObject([{ kind: 'ManagedClusterAddOn' }]);
-    const said = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
+    const manifestApplied = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
     const missing = {
       status: 'False',
       message: expect.stringMatching(
         /^ManagedProxyConfiguration cluster-proxy does not exist, .*create it/,
       ),
     };
-    expect(said()).toMatchObject(missing);
+    expect(manifestApplied()).toMatchObject(missing);
     world.api.put(configuration());
     await world.until(() => world.work('cluster1') !== undefined);
     await world.settle();
-    expect(said()).toBeUndefined();
+    expect(manifestApplied()).toBeUndefined();
     await world.api.delete(world.ref('ManagedProxyConfiguration', 'cluster-proxy'), live);
     await world.settle();
     expect(world.work('cluster1')).toBeDefined();
-    expect(said()).toMatchObject(missing);
+    expect(manifestApplied()).toMatchObject(missing);
   });
 
   it('Each addon reports a configuration that is wrong from the start, until it is corrected', async () => {

@@ -96,8 +96,8 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
   });
 
   it('Certificates on a real API server are rotated when kubectl asks for it, and nothing of the old CA remains', async () => {
-    const wish = `${annotations.rotateCa}=2027`;
-    const args = ['-n', 'hub', 'annotate', 'secret', 'cluster-proxy-signer', wish];
+    const annotation = `${annotations.rotateCa}=2027`;
+    const args = ['-n', 'hub', 'annotate', 'secret', 'cluster-proxy-signer', annotation];
     await server.kubectl(args);
     let now = new Date();
     const stages: unknown[] = [];
@@ -188,7 +188,7 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
 
   it("An agent's lease is renewed on a real API server", async () => {
     const stop = new AbortController();
-    const keeper = new LeaseRenewer({
+    const renewer = new LeaseRenewer({
       lease: { namespace: 'hub', name: 'cluster-proxy' },
       holder: 'pod-1',
       here: api,
@@ -198,7 +198,7 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
       clock: systemClock,
       log: silentLogger,
     });
-    const running = keeper.run(stop.signal);
+    const running = renewer.run(stop.signal);
     const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
     const lease = () => find(api, { ...ref, namespace: 'hub', name: 'cluster-proxy' }, options);
     await expect

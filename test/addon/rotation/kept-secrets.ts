@@ -23,7 +23,7 @@ export const minuteMs = 60_000;
 /** Secrets as an API server stores them, and a clock. Plans are applied to the Secrets. */
 export class Hub {
   now = start;
-  wish: Partial<CertificatesSpec> = {};
+  spec: Partial<CertificatesSpec> = {};
   readonly secrets = new Map<string, KubeObject>();
 
   get observed(): ObservedCertificates {
@@ -42,7 +42,7 @@ export class Hub {
   plan(): Promise<CertificatesPlan> {
     const { now } = this;
     const where = { signerNamespace: 'signers', hubNamespace: 'hub' };
-    return planCertificates(this.observed, { now, ...where, names: namesOf(), ...this.wish });
+    return planCertificates(this.observed, { now, ...where, names: namesOf(), ...this.spec });
   }
 
   /**

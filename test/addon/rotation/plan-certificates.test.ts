@@ -23,7 +23,7 @@ describe('a hub without any certificate', () => {
 
   it("A hub without any certificate gets Cluster Proxy's names, purposes, lifetimes, and the CA behind each certificate", async () => {
     const hub = new Hub();
-    hub.wish = { names: namesOf(['proxy.example.com', '10.1.2.3', '2001:DB8::1']) };
+    hub.spec = { names: namesOf(['proxy.example.com', '10.1.2.3', '2001:DB8::1']) };
     await hub.reconcile();
     const dns = [
       '10.1.2.3',
@@ -106,7 +106,7 @@ describe('a certificate', () => {
     ],
     [
       'is renewed when a name is added',
-      { reason: 'other_names', change: (hub) => void (hub.wish = { names: namesOf(['foo']) }) },
+      { reason: 'other_names', change: (hub) => void (hub.spec = { names: namesOf(['foo']) }) },
     ],
     [
       'is renewed when it has another purpose',
@@ -193,14 +193,14 @@ describe('a CA that cannot be read', () => {
     ['ca.key', others.privateKey, 'belongs to another certificate'],
   ])(
     'A CA whose %s cannot be read is not changed and is reported, and the others continue',
-    async (key, text, why) => {
+    async (key, text, problem) => {
       const hub = await freshHub();
       const good = hub.text('cluster-proxy-signer', key);
       hub.replaceText('cluster-proxy-signer', key, text);
       hub.secrets.delete('agent-ca');
       const { problems, secrets, lookAgainAt } = await hub.reconcile();
       expect(problems).toEqual([
-        { secret: 'signers/cluster-proxy-signer', sentence: expect.stringContaining(why) },
+        { secret: 'signers/cluster-proxy-signer', sentence: expect.stringContaining(problem) },
       ]);
       expect(problems[0]!.sentence).toMatch(/restore it, or delete the Secret/);
       expect(problems[0]!.sentence).not.toContain('PRIVATE');

@@ -8,7 +8,7 @@ import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { csrObject } from '../csr/csr-objects.ts';
 import { configuration, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
 import { MemoryLog } from '../controllers/memory-log.ts';
-import { condition as said } from '../api/ocm-objects.ts';
+import { condition as conditionWith } from '../api/ocm-objects.ts';
 
 const live = { signal: new AbortController().signal };
 const agentSigner = 'cluster-proxy-agent-signer';
@@ -176,7 +176,7 @@ describe("a rotation of the brokers' CA", () => {
   /** Reports the work as applied, as the work agent of a cluster does. */
   const takeOver = async (world: HubWorld, cluster: string) => {
     const { name, generation = 0 } = world.work(cluster)!.metadata;
-    const applied = { ...said('Applied', 'True'), observedGeneration: generation };
+    const applied = { ...conditionWith('Applied', 'True'), observedGeneration: generation };
     await world.api
       .as('work-agent')
       .patch(

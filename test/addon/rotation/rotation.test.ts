@@ -128,7 +128,7 @@ describe('the rotation of a CA', () => {
 
   it('A rotation waits at most a day for clusters that have not applied the bundle', async () => {
     const hub = await freshHub();
-    hub.wish = { laggards: { bundle: () => ['c1', 'c2'], agentCertificate: forbidden } };
+    hub.spec = { laggards: { bundle: () => ['c1', 'c2'], agentCertificate: forbidden } };
     rotate(hub);
     const begun = await hub.reconcile();
     expect(begun.konnectivity?.wait).toEqual({
@@ -157,7 +157,7 @@ describe('the rotation of a CA', () => {
       asked.push(signing.certPem);
       return behind;
     };
-    hub.wish = { laggards: { bundle: forbidden, agentCertificate } };
+    hub.spec = { laggards: { bundle: forbidden, agentCertificate } };
     await hub.reconcile();
     hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
@@ -182,7 +182,7 @@ describe('the rotation of a CA', () => {
 
   it("A rotation of the agents' CA waits at most a day for an absent cluster", async () => {
     const hub = await freshHub();
-    hub.wish = { laggards: { bundle: forbidden, agentCertificate: () => ['away'] } };
+    hub.spec = { laggards: { bundle: forbidden, agentCertificate: () => ['away'] } };
     hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
     hub.pass(distributeMs);
@@ -254,10 +254,10 @@ describe('while the names of the hub are not known', () => {
 
   it('Without known names, certificates are renewed by age with their names', async () => {
     const hub = await freshHub();
-    hub.wish = { names: namesOf(['proxy.example.com', '2001:db8::1']) };
+    hub.spec = { names: namesOf(['proxy.example.com', '2001:db8::1']) };
     await hub.reconcile();
     const before = hub.leaf('agent-server');
-    hub.wish = { names: undefined };
+    hub.spec = { names: undefined };
     hub.pass(143 * dayMs);
     expect((await hub.reconcile()).leaves.agentServer?.reissued).toBeUndefined();
     hub.pass(dayMs);
@@ -275,7 +275,7 @@ describe('while the names of the hub are not known', () => {
     const hub = await freshHub();
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
-    hub.wish = { names: undefined };
+    hub.spec = { names: undefined };
     const before = hub.leaf('proxy-client');
     hub.pass(distributeMs);
     await hub.reconcile();
@@ -305,7 +305,7 @@ describe('while the names of the hub are not known', () => {
     async (missing, planned) => {
       const hub = await freshHub();
       hub.secrets.delete(missing);
-      hub.wish = { names: undefined };
+      hub.spec = { names: undefined };
       const { secrets, problems } = await hub.plan();
       expect(secrets.map(({ metadata }) => metadata.name)).toEqual(planned);
       expect(problems).toEqual([]);
@@ -314,7 +314,7 @@ describe('while the names of the hub are not known', () => {
 
   it('Without known names, no new CA or certificate is made', async () => {
     const hub = new Hub();
-    hub.wish = { names: undefined };
+    hub.spec = { names: undefined };
     expect((await hub.plan()).secrets).toEqual([]);
   });
 });
@@ -325,18 +325,18 @@ describe('a paused rotation', () => {
 
   it('A paused rotation neither begins nor continues, and certificates are still renewed', async () => {
     const hub = await freshHub();
-    hub.wish = still;
+    hub.spec = still;
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
     expect((await hub.reconcile()).konnectivity).toMatchObject({ stage: 'steady' });
-    hub.wish = {};
+    hub.spec = {};
     await hub.reconcile();
-    hub.wish = still;
+    hub.spec = still;
     hub.pass(distributeMs + 150 * dayMs);
     const plan = await hub.reconcile();
     expect(plan.konnectivity).toMatchObject({ stage: 'distributing', wait: undefined });
     expect(plan.leaves.agentServer?.reissued).toBe('aged');
     expect(plan.lookAgainAt.getTime() - hub.now.getTime()).toBe(hourMs);
-    hub.wish = {};
+    hub.spec = {};
     expect((await hub.reconcile()).konnectivity?.stage).toBe('retiring');
   });
 
