@@ -30,8 +30,8 @@ function bundleIsSmall(): boolean {
     const modules = globSync('**/*.{js,mjs,wasm}', { cwd: directory });
     const bytes = modules.map((name) => gzipSync(readFileSync(join(directory, name))).length);
     const total = bytes.reduce((sum, of) => sum + of, 0);
-    const said = `${(total / 1024).toFixed(1)} KiB gzipped in ${modules.length} module(s)`;
-    console.log(`the Worker's bundle: ${said}, at most ${maxGzippedBytes / 1024}`);
+    const size = `${(total / 1024).toFixed(1)} KiB gzipped in ${modules.length} module(s)`;
+    console.log(`the Worker's bundle: ${size}, at most ${maxGzippedBytes / 1024}`);
     return modules.length > 0 && total <= maxGzippedBytes;
   } finally {
     rmSync(directory, { recursive: true });

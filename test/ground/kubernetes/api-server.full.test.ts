@@ -68,10 +68,10 @@ describeWith({ programs }, 'an API server of a test', ({ programs }) => {
   });
 
   it('An API server issues tokens of ServiceAccounts for an audience', async () => {
-    const token = await server.token('default', 'default', { audience: 'somebody' });
+    const token = await server.token('default', 'default', { audience: 'tests' });
     const [, claims = ''] = token.split('.');
     expect(JSON.parse(Buffer.from(claims, 'base64url').toString())).toMatchObject({
-      aud: ['somebody'],
+      aud: ['tests'],
       sub: 'system:serviceaccount:default:default',
     });
   });

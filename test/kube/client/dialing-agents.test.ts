@@ -134,13 +134,13 @@ describe('an API server behind a proxy', () => {
     const { api, config } = await start();
     const collection = { apiVersion: 'v1', kind: 'ConfigMap' };
     const events = api.watch(collection, { signal, resourceVersion: '1' });
-    const standing = watches.length;
+    const earlierWatches = watches.length;
     const say = (name: string): void => {
       const object = { ...map, metadata: { name } };
-      watches[standing]?.write(`${JSON.stringify({ type: 'ADDED', object })}\n`);
+      watches[earlierWatches]?.write(`${JSON.stringify({ type: 'ADDED', object })}\n`);
     };
     const first = events.next();
-    await expect.poll(() => watches.length).toBe(standing + 1);
+    await expect.poll(() => watches.length).toBe(earlierWatches + 1);
     say('first');
     expect(await first).toMatchObject({ value: { object: { metadata: { name: 'first' } } } });
     const { cert, key } = certificates.client;

@@ -37,8 +37,8 @@ export async function run(options: RunOptions): Promise<string> {
   ]);
   if (code !== 0) {
     const line = [command, ...args].join(' ').slice(0, 400);
-    const said = `${stderr.toString()}${stdout.subarray(-2000).toString()}`.trim();
-    throw new Error(`${line} ended with ${by ?? `code ${code}`}: ${said}`);
+    const output = `${stderr.toString()}${stdout.subarray(-2000).toString()}`.trim();
+    throw new Error(`${line} ended with ${by ?? `code ${code}`}: ${output}`);
   }
   return stdout.toString();
 }
