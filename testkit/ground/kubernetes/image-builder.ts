@@ -21,14 +21,14 @@ export interface ImageBuild {
   readonly buildArguments?: Readonly<Record<string, string>>;
 }
 
-// buildah restarts itself without the variables that lead to its libraries, so it gets a file system
-// with the libraries in their usual place. Its mounts end with it, even when it is killed.
+// buildah restarts itself without the variables that lead to its libraries, so its file system has
+// the libraries in their usual place. Its mounts end with it, even when it is killed.
 const script = `
 mount -t overlay overlay -o lowerdir="$UNPACKED/usr:/usr" /usr
 mount -t tmpfs tmpfs "$RUN_ROOT"
 exec buildah "$@"`;
 
-/** Builds images from Dockerfiles without a daemon or a registry. Base images must be built here. */
+/** Builds images from Dockerfiles without daemon or registry. Base images must be built here. */
 export class ImageBuilder {
   readonly #directory: string;
   readonly #environment: Readonly<Record<string, string>>;

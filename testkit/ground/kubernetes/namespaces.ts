@@ -6,8 +6,8 @@ import { childrenOf, isAlive, kill, startDaemon, type ProcessRecord } from './pr
 import { waitFor } from './wait.ts';
 
 /**
- * Namespaces that one process holds open. In a pid namespace, this process is the first, and its end
- * ends all processes.
+ * Namespaces that one process holds open. In a pid namespace, it is the first process, and
+ * its end ends all processes.
  */
 export interface Namespaces {
   /** The directory of the records of the namespaces. */
