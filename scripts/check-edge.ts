@@ -1,4 +1,5 @@
-// The edge half: its types, and that wrangler can make a bundle of it that is small enough. All steps run, also after a failure.
+// Checks the edge part: its types, and the size of wrangler's bundle. A failure does not stop the
+// other steps.
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { offlineEnv } from './local-worker.ts';
 
-/** What an isolate has to load before the first request; the platform's own limit is ten times as much. */
+/** The most that an isolate loads before its first request. The platform allows ten times more. */
 const maxGzippedBytes = 300 * 1024;
 
 const projectDirectory = fileURLToPath(new URL('..', import.meta.url));

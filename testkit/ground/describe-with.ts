@@ -5,7 +5,8 @@ type Requirements = Readonly<Record<string, object>>;
 type Present<R extends Requirements> = { [Key in keyof R]: Exclude<R[Key], Missing> };
 
 /**
- * A suite that needs real programs: `describeWith({ go: await ground.go() }, title, ({ go }) => ...)`.
+ * A suite that needs real programs, for example
+ * `describeWith({ go: await ground.go() }, title, ({ go }) => ...)`.
  * Without them, the suite is one skipped test that names the missing programs and the reasons. With
  * CI=true, this test fails.
  */

@@ -57,7 +57,7 @@ describe('a configuration that is Valid', () => {
     expect(started(configuration)).toEqual([]);
   });
 
-  // The programs may accept any of these values. A configuration that they refuse must not be valid.
+  // The programs may accept any of these values. A configuration that they refuse is not valid.
   it.each([
     ...['0', '1', '-1', '1.5', '1e3', 'x', ''].map((rate) => server(`--accept-rate=${rate}`)),
     ...['0s', '0', '10', '1m30s', '24d', '25d', '9999d'].flatMap((time) => [

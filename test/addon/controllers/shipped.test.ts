@@ -17,7 +17,7 @@ function textsIn(value: unknown): readonly string[] {
   return Object.entries(value).flatMap(([key, inner]) => [key, ...textsIn(inner)]);
 }
 
-/** A hub with all its Secrets, and the addon manager's objects in the namespaces of two clusters. */
+/** A hub with all its Secrets, and the addon manager's objects for two clusters. */
 async function shipped() {
   const world = await HubWorld.create({ clusters });
   await world.start();
@@ -61,7 +61,7 @@ it('The objects for clusters hold no key, password or token of the hub', async (
       'proxy-server',
     ]),
   );
-  // The replicas' shared key, and each line of the private keys, because a part would be a leak too.
+  // The replicas' shared key, and each line of the private keys, because a part is a leak, too.
   const secrets = ofHub
     .flatMap(secretTextsOf)
     .flatMap((text) => text.split('\n'))
