@@ -17,7 +17,7 @@ import type { ScaleRow } from './report.ts';
 
 const limitMs = 400_000;
 const build = fileURLToPath(new URL('../scripts/build.ts', import.meta.url));
-// What Node makes of the memory limit that the chart gives the manager, 512Mi.
+// Node's heap limit for the memory limit of the manager in the chart, 512Mi.
 const asInContainer = ['--max-old-space-size=256', '--max-semi-space-size=1'];
 const nowhere = ['--metrics-bind-address=0', '--health-probe-bind-address=0'];
 const addonVersion = 'addon.open-cluster-management.io/v1alpha1';
@@ -27,7 +27,10 @@ const configuration = {
   name: 'cluster-proxy',
 };
 
-/** The addon manager with many clusters on a real API server, without agents: from cold, a change that concerns all, and at rest. */
+/**
+ * Measures the addon manager with many clusters on a real API server, without agents: a cold start,
+ * a change of all clusters, and idle.
+ */
 export async function measureAddon(
   programs: Programs<ApiServerProgram>,
   count: number,
@@ -40,7 +43,7 @@ export async function measureAddon(
 
   await using watched = new Watched(api);
   await watched.until(({ addOns }) => addOns.size === count);
-  // As the image has it: from the bundle, without what compiles TypeScript.
+  // The bundle, as in the image, so that no TypeScript is compiled.
   const directory = await mkdtemp(join(tmpdir(), 'culvert-bench-'));
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rm(directory, { recursive: true, force: true }));
@@ -133,11 +136,11 @@ async function addCluster(api: KubeApi, name: string, signal: AbortSignal): Prom
   await api.patch(ref, { status: { conditions } }, { ...call, subresource: 'status' });
 }
 
-/** What comes out of the manager, as others see it. */
+/** The manager's results, as its users see them. */
 class Watched implements AsyncDisposable {
   readonly works: Informer;
   readonly addOns: Informer;
-  /** Clusters whose addon says how its agent is registered. */
+  /** Clusters whose addon has the registrations of its agent. */
   readonly registered = new Set<string>();
   #changes = 0;
   readonly #stop = new AbortController();

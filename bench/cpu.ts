@@ -9,7 +9,7 @@ export function cpuSeconds(pids: readonly number[]): number {
   let ticks = 0;
   for (const pid of pids) {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name of the program may hold spaces and parentheses; fields count from behind it.
+    // The program's name may hold spaces and parentheses. Fields are counted after it.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     ticks += Number(fields[utimeField - 2]) + Number(fields[utimeField - 1]);
   }

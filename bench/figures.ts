@@ -4,7 +4,7 @@ import type { Peer, Peers } from './peers.ts';
 
 export type PeerName = keyof Omit<Peers, typeof Symbol.asyncDispose | 'restartUpstream'>;
 
-/** How long and how often. */
+/** The length and the number of repetitions. */
 export interface Scale {
   readonly repetitions: number;
   readonly seconds: number;
@@ -13,10 +13,10 @@ export interface Scale {
   readonly dials: number;
 }
 
-/** One measurement, made through each of its peers in turn, and the figures read from it. */
+/** One measurement, which runs through each peer in turn, and its figures. */
 export interface Measurement {
   readonly peers: readonly PeerName[];
-  /** Upstream does not survive it. */
+  /** True when upstream does not survive the measurement. */
   readonly ruinsUpstream?: boolean;
   readonly run: (
     go: GoPrograms,
@@ -25,7 +25,7 @@ export interface Measurement {
   ) => Promise<Readonly<Record<string, number>>>;
 }
 
-/** What the product promises: ours divided by upstream's must be at least, or at most, this. */
+/** The promised ratio of culvert's figure to upstream's: at least, or at most. */
 export interface Floor {
   readonly atLeast?: number;
   readonly atMost?: number;
@@ -39,7 +39,7 @@ export const floors: Readonly<Record<string, Floor>> = {
   'round trip p50 us': { atMost: 1.3 },
 };
 
-/** Of the speed of seven streams, this much must be left when an eighth stalls. */
+/** The part of the speed of seven streams that must be left when an eighth stalls. */
 export const stalledFloor = 0.9;
 
 const everybody: readonly PeerName[] = ['ours', 'oursApart', 'upstream', 'relay', 'direct'];
@@ -74,7 +74,7 @@ function beside(direction: 'up' | 'down'): Measurement {
     ruinsUpstream: true,
     async run(go, peer, scale) {
       const alone = await speed(go, peer, scale, 0);
-      // Upstream may stop altogether, or its client may give up: then nothing is left.
+      // Upstream may stop completely, or its client may give up. Then the speed is 0.
       const besideStalled = await speed(go, peer, scale, 1).catch(() => 0);
       return {
         [`${direction}: share kept by 7 streams beside a stalled one`]: besideStalled / alone,
@@ -113,7 +113,7 @@ export const measurements: readonly Measurement[] = [
   beside('down'),
 ];
 
-/** Left out of a quick run. */
+/** True when a quick run omits the measurement. */
 export const longMeasurements: readonly Measurement[] = [
   throughput('up', 1, 1024),
   throughput('up', 1, 65_536),

@@ -18,7 +18,7 @@ const registrations = 10_000;
 const lookups = 20_000;
 const repetitions = 5;
 
-/** What entering at a replica that does not hold the agent costs: throughput and dials through it against the owner. */
+/** The cost of a hop: throughput and dials through a replica without the agent, and the owner. */
 export async function measureHop(go: GoPrograms, redis: DebianProgram): Promise<ScaleRow[]> {
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'culvert-hop-'));
@@ -93,7 +93,7 @@ export async function measureHop(go: GoPrograms, redis: DebianProgram): Promise<
   ];
 }
 
-/** What the directory costs: many claims, a round of heartbeats, look-ups with and without the cache. */
+/** The cost of the directory: claims, heartbeats, and look-ups with and without the cache. */
 export async function measureDirectory(redis: DebianProgram): Promise<ScaleRow[]> {
   await using store = await startRedis(redis);
   const options = {

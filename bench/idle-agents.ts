@@ -17,7 +17,7 @@ const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
 const hello = encodeMessage({ ...protocolVersion, software: 'bench' });
 const atOnce = 128;
 
-/** Whoever is not connected by then counts as refused for good. */
+/** An agent that is not connected after this time counts as refused. */
 const giveUpAfterMs = 180_000;
 
 let connected = 0;
@@ -29,7 +29,7 @@ let waiter: (() => void) | undefined;
 let backAfterMs: number[] = [];
 let lostAtMs: number | undefined;
 
-/** An agent as far as the broker can tell: a tunnel that is made again whenever it is lost, and that carries nothing. */
+/** A simulated agent: a tunnel that carries nothing and is made again when it is lost. */
 class IdleAgent implements LinkOwner {
   readonly #number: number;
   readonly #backoff = new Backoff();
@@ -77,7 +77,7 @@ class IdleAgent implements LinkOwner {
 
   onClose(): void {
     lostAtMs ??= performance.now();
-    // A tunnel may be lost before it stands.
+    // A tunnel may be lost before it is established.
     if (this.#welcomed) connected--;
     this.#welcomed = false;
     this.#again(0);
@@ -88,7 +88,7 @@ class IdleAgent implements LinkOwner {
   }
 }
 
-/** Handshakes cost the client as much as the server: only so many at once, or they all time out. */
+/** The limit of concurrent handshakes. They cost the client CPU time, too, and would time out. */
 function turn(): Promise<void> {
   if (dialing < atOnce) {
     dialing++;
@@ -116,7 +116,7 @@ createInterface({ input: process.stdin }).on('line', (command) => {
     lostAtMs = undefined;
     backAfterMs = [];
     refused = 0;
-    // The loss is noticed when the broker is killed; until then nobody waits.
+    // The agents lose their tunnels when the broker is killed. Until then, no command waits.
     console.log('{"event":"ready"}');
     return;
   }

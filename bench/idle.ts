@@ -14,7 +14,7 @@ import type { ScaleRow } from './report.ts';
 
 const kib = 1024;
 
-/** By then V8 has noticed that nothing happens any more and has given back what the last rush left behind: that takes it two minutes or more. */
+/** Time for V8 to detect idleness and to release unused memory, which takes two minutes or more. */
 const restMs = 240_000;
 
 class IdleAgents implements AsyncDisposable {
@@ -41,7 +41,7 @@ class IdleAgents implements AsyncDisposable {
   }
 }
 
-/** Memory of a process that has just done something: the least of several looks. */
+/** Memory of a process after work: the least of several samples. */
 async function settledBytes(program: Program): Promise<number> {
   let least = Infinity;
   for (let look = 0; look < 20; look++) {
@@ -74,7 +74,7 @@ async function idleAndStorm(tls: boolean, count: number): Promise<ScaleRow[]> {
   };
   let broker = await start();
   stack.defer(() => broker[Symbol.asyncDispose]());
-  // Rests as long as the other, so that both are compared in the same state.
+  // Rests as long as the other broker, so that both are compared in the same state.
   const empty = stack.use(await start(await freePort()));
   const emptyBytes = await settledBytes(empty);
   const url = `${tls ? 'wss' : 'ws'}://127.0.0.1:${port}`;

@@ -5,7 +5,7 @@ import type { Peer } from './peers.ts';
 
 const gib = 1024 ** 3;
 
-/** What one run of the load generator found; CPU is of the same window. */
+/** The results of one run of the load generator, with CPU time of the same window. */
 export interface LoadResult {
   readonly mbPerSecond: number;
   readonly p50Micros: number;

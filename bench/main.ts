@@ -66,7 +66,7 @@ const all = values.quick ? measurements : [...measurements, ...longMeasurements]
   await using peers = await startPeers(go, upstream);
   for (let repetition = 1; repetition <= repetitions; repetition++) {
     console.log(`repetition ${repetition} of ${repetitions} ...`);
-    // Peers take turns within each measurement, so that a noisy minute of the machine touches all of them.
+    // Peers take turns within each measurement, so that a noisy minute affects all of them.
     for (const { peers: names, run, ruinsUpstream = false } of all) {
       for (const name of names) {
         if (values.quick && name === 'oursApart') continue;
@@ -94,7 +94,7 @@ for (const sentence of broken) console.error(`floor broken: ${sentence}`);
 if (broken.length === 0) console.log('\nall floors hold');
 process.exitCode = broken.length === 0 ? 0 : 1;
 
-/** Prints figures of ours alone. @returns the exit code: 1 where one is more than it may be */
+/** Prints figures of culvert alone. @returns the exit code: 1 if a figure exceeds its limit */
 function reportScale(measured: readonly ScaleRow[]): number {
   console.log(`\n${scaleTable(measured)}`);
   const over = measured.filter(({ value, atMost }) => atMost !== undefined && !(value <= atMost));

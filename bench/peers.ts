@@ -10,12 +10,12 @@ import { makeTestCertificates } from '../testkit/world/certificates.ts';
 import { startProgram, type Program } from '../testkit/processes/process.ts';
 import { logged, startCulvert } from '../testkit/world/world.ts';
 
-/** One of the things that are measured side by side: a way from the load generator to its target. */
+/** One of the compared ways from the load generator to its target. */
 export interface Peer {
   readonly name: string;
-  /** Flags of the load generator that say how to get to the target. */
+  /** Flags of the load generator for the way to the target. */
   readonly loadFlags: readonly string[];
-  /** Processes on the hub's side and in the managed cluster; none where there is nothing in between. */
+  /** Processes on the hub's side and in the managed cluster. Empty for a direct connection. */
   readonly serverPids: readonly number[];
   readonly agentPids: readonly number[];
 }
@@ -26,11 +26,11 @@ export interface Peers extends AsyncDisposable {
   readonly upstream: Peer;
   readonly relay: Peer;
   readonly direct: Peer;
-  /** A stalled stream leaves upstream's agent stuck for ever: this puts a fresh pair in its place. */
+  /** Restarts upstream's server and agent, because a stalled stream blocks its agent for ever. */
   restartUpstream(): Promise<void>;
 }
 
-/** Starts everything that is measured, once; who is not measured at the moment is idle. */
+/** Starts all peers once. A peer that is not being measured is idle. */
 export async function startPeers(go: GoPrograms, programs: UpstreamPrograms): Promise<Peers> {
   await using stack = new AsyncDisposableStack();
   const certificates = stack.use(await makeTestCertificates());
@@ -128,7 +128,7 @@ async function startRelay(
   };
 }
 
-/** What the simplest possible tunnel costs in Node: two sockets and two pipes. */
+/** The cost of the simplest possible tunnel in Node: two sockets and two pipes. */
 async function runRelay(targetPort: number): Promise<void> {
   const relay = createServer({ noDelay: true }, (near) => {
     const far = connect({ port: targetPort, host: '127.0.0.1', noDelay: true });

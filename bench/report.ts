@@ -10,14 +10,14 @@ export interface Row {
   readonly ratio: number;
 }
 
-/** A figure of ours alone, with what it may be at most. */
+/** A figure of culvert alone, with its upper limit. */
 export interface ScaleRow {
   readonly figure: string;
   readonly value: number;
   readonly atMost?: number;
 }
 
-/** A Markdown table of figures of ours alone. */
+/** A Markdown table of figures of culvert alone. */
 export function scaleTable(all: readonly ScaleRow[]): string {
   const lines = ['| figure | value | at most |', '|---|---:|---:|'];
   for (const { figure, value, atMost } of all) {
@@ -33,7 +33,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Ours beside upstream, figure by figure: what `--json` writes. */
+/** The figures of culvert and upstream, for `--json`. */
 export function rows(samples: Samples): Row[] {
   return Array.from(samples, ([figure, byPeer]) => {
     const ours = median(byPeer.get('ours') ?? []);
@@ -42,7 +42,7 @@ export function rows(samples: Samples): Row[] {
   });
 }
 
-/** The promises that these figures break; none when all hold. */
+/** The promises that these figures break. Empty when all hold. */
 export function brokenFloors(all: readonly Row[]): string[] {
   return all.flatMap(({ figure, ours, ratio }) => {
     const { atLeast, atMost } = floors[figure] ?? {};

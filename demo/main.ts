@@ -22,7 +22,7 @@ const demoTable = {
 
 const checked: string[] = [];
 
-/** The demo shows nothing that it has not verified: it ends here otherwise. */
+/** Ends the demo if a result is wrong, so that it shows only verified results. */
 function verify(what: string, holds: boolean): void {
   if (!holds) throw new Error(`this should hold and does not: ${what}`);
   checked.push(what);

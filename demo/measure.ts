@@ -10,7 +10,7 @@ export interface Measured {
   readonly upMBs: number;
   /** Size of each transfer. */
   readonly megabytes: number;
-  /** Whether as many bytes arrived as were sent, both ways. */
+  /** Whether all sent bytes arrived, in both directions. */
   readonly exact: boolean;
 }
 
@@ -19,7 +19,7 @@ const roundTrips = 300;
 const transferBytes = 128_000_000;
 const pieceBytes = 64 * 1024;
 
-/** A short look at the speed of connections that `dial` makes to the sample service. */
+/** Measures the speed of connections that `dial` makes to the sample service. */
 export async function measure(dial: () => Promise<Duplex>, signal: AbortSignal): Promise<Measured> {
   const dialMs = await medianMs(dials, async () => void (await dial()).destroy());
 

@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { type Duplex, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
-/** Sends one HTTP request over a connection that exists already; resolves when the head of the answer is there. */
+/** Sends an HTTP request over an existing connection. Resolves with the head of the response. */
 export async function send(
   connection: Duplex,
   { method = 'GET', path = '/', body = Readable.from([]) },
@@ -16,7 +16,7 @@ export async function send(
   return response;
 }
 
-/** The rest of an answer, as text. */
+/** The body of a response, as text. */
 export async function textOf(response: IncomingMessage): Promise<string> {
   let text = '';
   response.setEncoding('utf8');

@@ -6,16 +6,16 @@ import { build } from 'esbuild';
 import { bundleOptions, licensesOf, projectDirectory, version } from './bundle.ts';
 
 const outdir = resolve(process.argv[2] ?? join(projectDirectory, 'dist'));
-// A directory of the caller's choice may hold other things; dist/ is ours.
+// dist/ is ours and is cleared. Another directory may hold other files.
 if (process.argv[2] === undefined) rmSync(outdir, { recursive: true, force: true });
 const { metafile } = await build({
   ...bundleOptions,
   entryPoints: { culvert: join(projectDirectory, 'src/cli/main.ts') },
   outdir,
-  // Names stay, for stack traces and profiles.
+  // Names are kept for stack traces and profiles.
   minifySyntax: true,
   minifyWhitespace: true,
-  // msgpackr's native half: it works without, and the bundle stays the same on every architecture.
+  // msgpackr works without its native part, and the bundle is the same on every architecture.
   external: ['msgpackr-extract'],
 });
 chmodSync(join(outdir, 'culvert.mjs'), 0o755);

@@ -8,7 +8,7 @@ export const { version } = JSON.parse(
   readFileSync(join(projectDirectory, 'package.json'), 'utf8'),
 ) as { version: string };
 
-/** In a checkout the version is read from package.json, which no bundle has beside it. */
+/** Inserts the version into bundles, because they have no package.json beside them. */
 const fixedVersion: Plugin = {
   name: 'fixed version',
   setup(build) {
@@ -19,7 +19,7 @@ const fixedVersion: Plugin = {
   },
 };
 
-/** How both the programs and the libraries are bundled: modules for Node, and files of their own for what they share. */
+/** Bundles programs and libraries as modules for Node, with shared code in separate files. */
 export const bundleOptions = {
   absWorkingDir: projectDirectory,
   outExtension: { '.js': '.mjs' },
@@ -39,7 +39,7 @@ export const bundleOptions = {
   logLevel: 'warning',
 } satisfies BuildOptions;
 
-/** The licences of the packages that `inputs` are files of. A bundle may be passed on only together with them. */
+/** The licences of the packages of `inputs`. A bundle must be distributed with them. */
 export function licensesOf(inputs: readonly string[]): string {
   const packages = new Set(
     inputs.flatMap((input) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? []),

@@ -1,4 +1,5 @@
-// The edge half: its types, and that wrangler can make a bundle of it that is small enough. All steps run, also after a failure.
+// Checks the edge part: its types, and the size of wrangler's bundle. A failure does not stop the
+// other steps.
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { offlineEnv } from './local-worker.ts';
 
-/** What an isolate has to load before the first request; the platform's own limit is ten times as much. */
+/** The most that an isolate loads before its first request. The platform allows ten times more. */
 const maxGzippedBytes = 300 * 1024;
 
 const projectDirectory = fileURLToPath(new URL('..', import.meta.url));
@@ -30,8 +31,8 @@ function bundleIsSmall(): boolean {
     const modules = globSync('**/*.{js,mjs,wasm}', { cwd: directory });
     const bytes = modules.map((name) => gzipSync(readFileSync(join(directory, name))).length);
     const total = bytes.reduce((sum, of) => sum + of, 0);
-    const said = `${(total / 1024).toFixed(1)} KiB gzipped in ${modules.length} module(s)`;
-    console.log(`the Worker's bundle: ${said}, at most ${maxGzippedBytes / 1024}`);
+    const size = `${(total / 1024).toFixed(1)} KiB gzipped in ${modules.length} module(s)`;
+    console.log(`the Worker's bundle: ${size}, at most ${maxGzippedBytes / 1024}`);
     return modules.length > 0 && total <= maxGzippedBytes;
   } finally {
     rmSync(directory, { recursive: true });

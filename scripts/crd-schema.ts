@@ -39,7 +39,7 @@ function pruned(node: Node): Node {
   };
 }
 
-/** The schema of `spec` in the CRD, without what people alone read. */
+/** The schema of `spec` in the CRD, without texts for people. */
 export function specSchemaOfCrd(): Node {
   const crd = parse(readFileSync(definition, 'utf8'));
   return pruned(crd.spec.versions[0].schema.openAPIV3Schema.properties.spec);

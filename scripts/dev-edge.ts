@@ -32,7 +32,7 @@ async function devEdge(argv: readonly string[]): Promise<number> {
       );
       const brokerFlags = ['--broker-url', worker.url];
 
-      // The name of the cluster stands for the sample server, as it stands for the kube-apiserver in a real one.
+      // The cluster's name leads to the sample server. In production, it is the kube-apiserver.
       const kubeApiserver = `${target.host}:${target.port}`;
       const agentFlags = ['--cluster', cluster, '--kube-apiserver', kubeApiserver, '--tunnels=1'];
       const { options: agentOptions } = readAgentOptions([...brokerFlags, ...agentFlags], {});

@@ -91,7 +91,7 @@ async function main(): Promise<number> {
   }
 }
 
-/** Runs kubectl or helm where the node is. Paths in `args` are relative to the directory of the caller. */
+/** Runs kubectl or helm on the node. Paths in `args` are relative to the caller's directory. */
 function enterHere(
   cluster: GroundCluster,
   program: string,

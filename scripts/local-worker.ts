@@ -4,15 +4,15 @@ import { fileURLToPath } from 'node:url';
 export interface LocalWorker extends AsyncDisposable {
   /** Where agents and dialers connect: `ws://`. */
   readonly url: string;
-  /** Puts the object of a cluster to sleep as the platform does with an idle one: its sockets stay, its memory goes. */
+  /** Hibernates a cluster's idle object, as the platform does. It keeps its sockets, not memory. */
   putToSleep(cluster: string): Promise<void>;
-  /** Drops the sockets of a cluster's object without a word, as a new version of the Worker does. */
+  /** Drops the sockets of a cluster's object without a close frame, as a new version does. */
   dropSockets(cluster: string): Promise<void>;
   /** What the Worker and its objects have logged so far. */
   logLines(): readonly string[];
 }
 
-/** Keeps wrangler from asking the network for anything, and from writing logs of its own. */
+/** Prevents wrangler from using the network and from writing its own logs. */
 export const offlineEnv: Readonly<Record<string, string>> = {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
   WRANGLER_SEND_METRICS: 'false',
@@ -26,7 +26,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const;
 const configPath = fileURLToPath(new URL('../wrangler.toml', import.meta.url));
 
 /**
- * Starts what wrangler.toml describes, on a loopback port of the system's choice.
+ * Starts the Worker of wrangler.toml on a free loopback port.
  *
  * @param vars the Worker's variables
  */
@@ -39,7 +39,7 @@ export async function startLocalWorker(
   const harness = createTestHarness({ workers: [{ configPath, vars: { ...vars } }] });
   try {
     const { url } = await harness.listen();
-    // It would exit in the middle of our own orderly end; its hook on `exit` ends workerd all the same.
+    // wrangler's handler would exit during our orderly shutdown. Its hook on `exit` still ends workerd.
     for (const [i, signal] of signals.entries()) {
       for (const listener of process.listeners(signal)) {
         if (!ours[i]!.has(listener)) process.off(signal, listener);

@@ -2,8 +2,10 @@ import { appendFileSync } from 'node:fs';
 import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 
 /**
- * Ends a run with one line, `N passed, N failed`, plus `, N skipped` when there are any, each of which it names before.
- * A file that cannot be loaded and an error outside any test count as failed: neither may read like a green run.
+ * Ends a run with the line `N passed, N failed`, and `, N skipped` if tests were skipped. Skipped
+ * tests are listed before that line.
+ * A file that cannot be loaded and an error outside of tests count as failed, because such a run is
+ * not green.
  * The three numbers are also appended to the file that TEST_COUNTS_FILE names.
  */
 export default class CountsReporter implements Reporter {

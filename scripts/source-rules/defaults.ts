@@ -1,6 +1,6 @@
 import { isSource, lineAt, type Finding, type SourceFile } from './source-file.ts';
 
-/** A place that gives a name a value of its own. */
+/** A place in the code that gives a name a default value. */
 interface DefaultValue {
   readonly name: string;
   readonly path: string;
@@ -19,7 +19,7 @@ const patterns = {
   binding: new RegExp(String.raw`[{(,]\s*(?:\w+: )?(\w+)(?:: number)? = ${literal}(?=[,) ])`, 'g'),
 } as const;
 
-/** What an absent number or text usually is; that says nothing about an option. */
+/** Usual values of an absent number or text. They are not defaults of options. */
 const neutral = /(?:\?\?|=) (?:0|1)\b(?!_)(?! \*)/;
 
 /**

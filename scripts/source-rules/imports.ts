@@ -26,7 +26,7 @@ function fileProblem(from: string, path: string): string | undefined {
   const to = roomOf(path) ?? path;
   if (to === from) return undefined;
   const { imports } = rooms[from]!;
-  // Outside src, `src` stands for every room in it.
+  // Outside of src, `src` means all rooms in it.
   if (imports.includes(to) || (imports.includes('src') && to.startsWith('src/'))) return undefined;
   const allowed = imports.length === 0 ? 'nothing else of ours' : `only ${imports.join(', ')}`;
   return `${from} may not import ${to} (${path}); it imports ${allowed}`;

@@ -16,7 +16,7 @@ export interface ImportOf {
   readonly path?: string;
 }
 
-/** Something that breaks a rule. */
+/** A violation of a rule. */
 export interface Finding {
   readonly path: string;
   readonly line?: number;

@@ -14,7 +14,7 @@ const lease = (world: HubWorld) =>
   fields(world.find('Lease', 'cluster-proxy-addon-manager', hub)?.['spec']);
 
 describe('the addon manager', () => {
-  it('makes of a configuration a hub, and an agent for each cluster', async () => {
+  it('The addon manager makes a hub from a configuration, and an agent for each cluster', async () => {
     const world = await HubWorld.create({ clusters: ['cluster1', '2nd-cluster'] });
     const addon = await world.start();
     await world.until(() => world.work('cluster1') !== undefined);
@@ -25,7 +25,7 @@ describe('the addon manager', () => {
     expect(world.work('2nd-cluster')).toBeDefined();
   });
 
-  it('works while it leads: another stands ready, and goes on when the first one leaves', async () => {
+  it('The addon manager works only while it leads, and a ready replica continues when the leader leaves', async () => {
     const world = await HubWorld.create();
     const first = await world.start({ identity: 'first' });
     await world.until(() => world.work('cluster1') !== undefined);
@@ -40,14 +40,14 @@ describe('the addon manager', () => {
     await world.until(() => world.work('cluster2') !== undefined, { withinMs: 10_000 });
   });
 
-  it('without an election works at once and writes no Lease', async () => {
+  it('The addon manager without an election works at once and writes no Lease', async () => {
     const world = await HubWorld.create();
     await world.start({ leaderElect: false });
     await world.until(() => world.work('cluster1') !== undefined);
     expect(world.find('Lease', 'cluster-proxy-addon-manager', hub)).toBeUndefined();
   });
 
-  it('waits for a hub that is away, and for one that does not know OCM, and says so', async () => {
+  it('The addon manager waits for a hub that is away or does not know OCM, and reports it', async () => {
     const world = new HubWorld();
     const api = new MemoryKubeApi({ namespaces: [hub] });
     api.goAway();
@@ -68,11 +68,11 @@ describe('the addon manager', () => {
     const definition = { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition' };
     api.put({ ...definition, metadata, spec });
     await world.until(() => addon.isLeading);
-    // Of the other kinds there is none yet.
+    // The other kinds are not served yet.
     await world.until(() => addon.unready?.includes('not served') === true);
   });
 
-  it('says at /readyz what it may not read, and is ready when it may', async () => {
+  it('The addon manager reports at /readyz what it may not read, and is ready when it may', async () => {
     const world = await HubWorld.create();
     const sentence = 'User "manager" cannot list resource "managedclusters" at the cluster scope';
     let isForbidden = true;
@@ -101,14 +101,14 @@ describe('the addon manager', () => {
     expect(text).toMatch(/culvert_addon_reconciled_total\{controller="clusters"\} [1-9]/);
   });
 
-  it('refuses to start where its address is taken', async () => {
+  it('The addon manager refuses to start if its address is in use', async () => {
     const world = await HubWorld.create();
     const addon = await world.start({ healthListen: here });
     const port = Number(addon.healthAddress?.split(':').at(-1));
     await expect(world.start({ healthListen: { ...here, port } })).rejects.toThrow('EADDRINUSE');
   });
 
-  it('writes nothing after it was told to stop', async () => {
+  it('The addon manager writes nothing after it is stopped', async () => {
     const world = await HubWorld.create();
     const addon = await world.start();
     await world.until(() => world.writes > 3);

@@ -25,7 +25,7 @@ function problemsOf(argv: readonly string[], env: Env = pod): readonly string[] 
 }
 
 describe('readAddonOptions', () => {
-  it('has the defaults of the manager it replaces', () => {
+  it("readAddonOptions has the defaults of Cluster Proxy's manager", () => {
     expect(read()).toEqual({
       options: {
         kubeconfig: undefined,
@@ -91,7 +91,7 @@ describe('readAddonOptions', () => {
       { redis: { url: undefined, secretRef: { name: 'cluster-proxy-redis', key: 'url' } } },
     ],
     [['--kubeconfig', kubeconfig], { kubeconfig }],
-  ])('reads %j', (argv, expected) => {
+  ])('readAddonOptions reads %j', (argv, expected) => {
     expect(read(...argv).options).toMatchObject(expected);
   });
 
@@ -132,11 +132,11 @@ describe('readAddonOptions', () => {
       '--agent-install-namespace=a.b',
       '--agent-install-namespace="a.b" is not a DNS label (lower case letters, digits and inner hyphens, at most 63)',
     ],
-  ])('refuses %s', (flag, problem) => {
+  ])('readAddonOptions refuses %s', (flag, problem) => {
     expect(problemsOf([flag])).toEqual([problem]);
   });
 
-  it('does not repeat a password, and takes one Redis', () => {
+  it('readAddonOptions does not repeat a password, and accepts only one Redis', () => {
     expect(problemsOf(['--redis-url=redis://:hunter2@r:6379', '--redis-secret-name=s'])).toEqual([
       '--redis-url carries a user or password: put the whole URL into a Secret and name it in secretRef',
       '--redis-url and --redis-secret-name both name a Redis, keep one',
@@ -146,19 +146,19 @@ describe('readAddonOptions', () => {
     ]);
   });
 
-  it('wants to know its namespace', () => {
+  it('readAddonOptions requires its namespace', () => {
     expect(problemsOf([], {})).toEqual([
       expect.stringMatching(/^POD_NAMESPACE is not set: .*fieldRef/),
     ]);
   });
 
-  it('makes up an identity outside a pod', () => {
+  it('readAddonOptions generates an identity outside of a pod', () => {
     const identity = () => readAddonOptions([], { POD_NAMESPACE: 'n' }).options.identity;
     expect(identity()).toMatch(/-[0-9a-f]{8}$/);
     expect(identity()).not.toBe(identity());
   });
 
-  it('says what it accepts and does not do', () => {
+  it('readAddonOptions reports flags that it accepts without effect', () => {
     expect(read('--enable-service-proxy=false').warnings).toEqual([]);
     expect(
       read('--enable-service-proxy=true', '--feature-gates=ClusterProfile=true').warnings,
@@ -173,13 +173,16 @@ describe('readAddonOptions', () => {
     [['-v', '2', '--leader-elect'], 'info'],
     [['--v=4', '--log-level=warn'], 'warn'],
     [['--log-level', 'error', '-v=9'], 'error'],
-  ])('takes the verbosity of klog, %j, for %s, and asks for our own', (argv, logLevel) => {
-    const { logLevel: read, warnings } = readAddonOptions(argv, pod);
-    expect(read).toBe(logLevel);
-    expect(warnings).toEqual([expect.stringMatching(/^--v is --log-level=(debug|info) here/)]);
-  });
+  ])(
+    "readAddonOptions takes klog's verbosity, %j, as %s, and suggests its own option",
+    (argv, logLevel) => {
+      const { logLevel: read, warnings } = readAddonOptions(argv, pod);
+      expect(read).toBe(logLevel);
+      expect(warnings).toEqual([expect.stringMatching(/^--v is --log-level=(debug|info) here/)]);
+    },
+  );
 
-  it('takes the other flags of klog, which have no effect, and says so', () => {
+  it("readAddonOptions accepts klog's other flags, and reports that they have no effect", () => {
     const klog = ['--logtostderr', '--stderrthreshold', '2', '--vmodule=a=1', '-log_dir=/x'];
     const { options, warnings } = read(...klog, '--leader-elect');
     expect(options.leaderElect).toBe(true);
@@ -187,7 +190,7 @@ describe('readAddonOptions', () => {
     expect(warnings[0]).toMatch(/^--logtostderr: logs are lines of JSON .*; remove it$/);
   });
 
-  it('takes variables as well as flags', () => {
+  it('readAddonOptions accepts variables as well as flags', () => {
     const env = { ...pod, CULVERT_METRICS_BIND_ADDRESS: ':7', CULVERT_LEADER_ELECT: 'true' };
     expect(readAddonOptions([], env).options).toMatchObject({
       metricsListen: { port: 7 },

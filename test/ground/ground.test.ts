@@ -19,8 +19,8 @@ import {
   startTinyproxy,
 } from '../../testkit/ground/services.ts';
 
-describe('the runtime', () => {
-  it('is the Node that the lock file names', async () => {
+describe('the runtime of the tests', () => {
+  it('The runtime of the tests is the Node that the lock file names', async () => {
     const { version } = JSON.parse(
       await readFile(new URL('../../node_modules/node/package.json', import.meta.url), 'utf8'),
     ) as { version: string };
@@ -28,8 +28,8 @@ describe('the runtime', () => {
   });
 });
 
-describe('the cache', () => {
-  it('publishes a directory whole, and once when two runs fill it at the same time', async () => {
+describe('the cache of built programs', () => {
+  it('The cache publishes a whole directory, once if two runs fill it at the same time', async () => {
     const parent = await mkdtemp(join(tmpdir(), 'culvert-cache-'));
     const directory = join(parent, 'program');
     const fill = (text: string) => (partial: string) => writeFile(join(partial, 'file'), text);
@@ -39,7 +39,7 @@ describe('the cache', () => {
     await rm(parent, { recursive: true });
   });
 
-  it('publishes nothing when filling fails', async () => {
+  it('The cache publishes nothing when filling fails', async () => {
     const parent = await mkdtemp(join(tmpdir(), 'culvert-cache-'));
     const failing = publish(join(parent, 'program'), async (partial) => {
       await writeFile(join(partial, 'file'), 'half');
@@ -52,14 +52,14 @@ describe('the cache', () => {
 });
 
 describeWith({ redis: await ground.debian('redis-server') }, 'redis-server', ({ redis }) => {
-  it('answers', async () => {
+  it('redis-server answers a PING', async () => {
     await using service = await startRedis(redis);
     expect(await exchange(service.port, 'PING\r\n')).toBe('+PONG\r\n');
   });
 });
 
 describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'tinyproxy', ({ tinyproxy }) => {
-  it('connects to any port, and asks for the password it was given', async () => {
+  it('tinyproxy connects to any port, and requires its password', async () => {
     await using target = await startTarget({ mode: 'banner', bytes: 10 });
     const head = `CONNECT ${target.address} HTTP/1.1\r\nHost: ${target.address}\r\n`;
     await using open = await startTinyproxy(tinyproxy);
@@ -74,7 +74,7 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'tinyproxy', ({ ti
 });
 
 describeWith({ microsocks: await ground.debian('microsocks') }, 'microsocks', (real) => {
-  it('asks for the password it was given', async () => {
+  it('microsocks requires its password', async () => {
     await using service = await startMicrosocks(real.microsocks, { user: 'a', password: 'b' });
     const greeting = (method: number) => String.fromCharCode(5, 1, method);
     expect(await exchange(service.port, greeting(0))).toBe('\u0005\ufffd');
@@ -83,7 +83,7 @@ describeWith({ microsocks: await ground.debian('microsocks') }, 'microsocks', (r
 });
 
 describeWith({ nginx: await ground.debian('nginx') }, 'nginx', ({ nginx }) => {
-  it('terminates TLS in front of a server', async () => {
+  it('nginx terminates TLS in front of a server', async () => {
     await using certificates = await makeTestCertificates();
     await using target = await startTarget({ mode: 'http' });
     const { server } = certificates;

@@ -12,15 +12,15 @@ const node = (script: string, name = 'a script') => ({
   name,
 });
 
-describe('a program', () => {
-  it('is awaited by a line, also one that came before', async () => {
+describe('a program of a test', () => {
+  it('A wait for a line of a program also sees earlier lines', async () => {
     await using program = startProgram(node('console.log("port=42"); setInterval(() => {}, 1e6)'));
     const [, port] = await program.waitForLine(/port=(\d+)/);
     expect(port).toBe('42');
     expect((await program.waitForLine(/^port/))[0]).toBe('port');
   });
 
-  it('is awaited by its port', async () => {
+  it('A wait for the port of a program ends when it listens', async () => {
     const port = await freePort();
     const script = `require('net').createServer().listen(${port}, '127.0.0.1')`;
     await using program = startProgram(node(script));
@@ -28,7 +28,7 @@ describe('a program', () => {
     expect(await program.stop()).toEqual({ code: null, signal: 'SIGTERM' });
   });
 
-  it('fails a wait with its name and output when it ends too early', async () => {
+  it("A wait fails with the program's name and output when the program ends too early", async () => {
     await using program = startProgram(
       node('console.error("no such flag"); process.exit(3)', 'it'),
     );
@@ -37,21 +37,21 @@ describe('a program', () => {
     );
   });
 
-  it('is killed when it ignores SIGTERM', async () => {
+  it('A program is killed when it ignores SIGTERM', async () => {
     const script = 'process.on("SIGTERM", () => {}); console.log("up"); setInterval(() => {}, 1e6)';
     const program = startProgram({ ...node(script), killAfterMs: 50 });
     await program.waitForLine(/up/);
     expect(await program.stop()).toEqual({ code: null, signal: 'SIGKILL' });
   });
 
-  it('stops when its signal aborts', async () => {
+  it('A program stops when its signal aborts', async () => {
     const stop = new AbortController();
     const program = startProgram({ ...node('setInterval(() => {}, 1e6)'), signal: stop.signal });
     stop.abort();
     expect((await program.exited).signal).toBe('SIGTERM');
   });
 
-  it('goes with a test process that is stopped by SIGTERM', async () => {
+  it('A program ends with a test process that is stopped by SIGTERM', async () => {
     const support = new URL('../../testkit/processes/process.ts', import.meta.url).href;
     const port = await freePort();
     const listen = `require('net').createServer().listen(${port}, '127.0.0.1')`;
@@ -68,14 +68,14 @@ describe('a program', () => {
     await expect.poll(() => isListening(port)).toBe(false);
   });
 
-  it('that does not exist is an error that names it', async () => {
+  it('A program that does not exist is reported by name', async () => {
     const run = runProgram({ command: '/no/such/program', name: 'ghost' });
     await expect(run).rejects.toThrow('ghost could not be started');
   });
 });
 
-describe('a target', () => {
-  it('tells what each connection sent, and whether it closed or was cut', async () => {
+describe('a target of a test', () => {
+  it('A target reports what each connection sent, and whether it was closed or reset', async () => {
     await using sink = await startTarget({ mode: 'sink' });
     const closing = connect(sink.port, '127.0.0.1');
     closing.end(patternAt(0, 1000));
@@ -89,7 +89,7 @@ describe('a target', () => {
     expect(sink.openCount).toBe(0);
   });
 
-  it('that never reads leaves what is sent on the way', async () => {
+  it('A target that never reads leaves the sent bytes in the connection', async () => {
     await using idle = await startTarget({ mode: 'never-reads' });
     await using sink = await startTarget({ mode: 'sink' });
     const [toIdle, toSink] = [connect(idle.port, '127.0.0.1'), connect(sink.port, '127.0.0.1')];
@@ -105,7 +105,7 @@ describe('a target', () => {
 });
 
 describe('an unanswering port', () => {
-  it('neither accepts nor refuses', async () => {
+  it('An unanswering port neither accepts nor refuses a connection', async () => {
     await using silent = await startUnansweringPort();
     await using answering = await startTarget({ mode: 'echo' });
     const waiting = connect(silent.port, '127.0.0.1').on('error', () => {});

@@ -33,13 +33,13 @@ describeWith(real, 'upstream konnectivity', ({ go, programs }) => {
     await certificates?.[Symbol.asyncDispose]();
   });
 
-  it('carries a GET of the Go client over mTLS', async () => {
+  it('Upstream konnectivity carries a GET of the Go client over mTLS', async () => {
     await using target = await startTarget({ mode: 'http' });
     const got = await runClient(go, front, 'get', `http://${target.address}/`);
     expect(got).toMatchObject({ ok: true, status: 200, body: targetBody });
   });
 
-  it('turns away a client whose certificate another CA issued', async () => {
+  it('Upstream konnectivity refuses a client whose certificate another CA issued', async () => {
     await using target = await startTarget({ mode: 'http' });
     const tls = { serverCa: certificates.server.ca, client: certificates.agent };
     const got = await runClient(go, { ...front, tls }, 'get', `http://${target.address}/`);
@@ -47,7 +47,7 @@ describeWith(real, 'upstream konnectivity', ({ go, programs }) => {
     expect(target.acceptedCount).toBe(0);
   });
 
-  it('brings down every byte to the Go client', async () => {
+  it('Upstream konnectivity delivers every byte of a download to the Go client', async () => {
     const bytes = 3_000_001;
     await using source = await startTarget({ mode: 'source', bytes, afterFirstByte: true });
     const down = ['--direction', 'down', '--to', source.address, '--bytes', `${bytes}`];
@@ -58,7 +58,7 @@ describeWith(real, 'upstream konnectivity', ({ go, programs }) => {
     });
   });
 
-  it('sends up the pattern that we check it against', async () => {
+  it('Upstream konnectivity delivers every byte of an upload of the pattern', async () => {
     const bytes = 300_001;
     await using sink = await startTarget({ mode: 'sink' });
     const up = ['--direction', 'up', '--to', sink.address, '--bytes', `${bytes}`];
@@ -69,27 +69,27 @@ describeWith(real, 'upstream konnectivity', ({ go, programs }) => {
     });
   });
 
-  it('echoes on many connections at once', async () => {
+  it('Upstream konnectivity carries many echo connections at once', async () => {
     await using target = await startTarget({ mode: 'echo' });
     const got = await runClient(go, front, 'parallel', '--to', target.address, '--count', '20');
     expect(got).toMatchObject({ ok: true, passed: 20, failed: 0 });
   });
 
-  it('tells why a dial failed', async () => {
+  it('Upstream konnectivity reports why a dial failed', async () => {
     const to = `127.0.0.1:${await freePort()}`;
     const got = await runClient(go, front, 'dial-error', '--to', to);
     expect(got).toMatchObject({ ok: true, isDialFailure: true, reason: 'endpoint' });
     expect(got['dialError']).toContain('connection refused');
   });
 
-  it('tells how a cancelled dial ended', async () => {
+  it('Upstream konnectivity reports that a dial was cancelled', async () => {
     await using silent = await startUnansweringPort();
     const args = ['--to', silent.address, '--after', '100ms'];
     const got = await runClient(go, front, 'cancel', ...args);
     expect(got).toMatchObject({ ok: true, isDialFailure: true, reason: 'context' });
   });
 
-  it('serves the load generator, as a front and beside one', async () => {
+  it('Upstream konnectivity carries the load generator, which can also connect directly', async () => {
     await using target = await startLoadTarget(go);
     const window = ['--to', target.address, '--seconds', '0.2', '--warmup', '0.1'];
     for (const way of [frontFlags(front), ['--direct']]) {

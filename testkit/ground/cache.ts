@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
-/** Something real that tests want and this machine does not have, and why. */
+/** A requirement of tests that this machine does not have, and the reason. */
 export interface Missing {
   readonly missing: string;
   readonly reason: string;
@@ -14,14 +14,14 @@ export function isMissing(found: object): found is Missing {
   return 'missing' in found;
 }
 
-/** Where prepared programs are kept: outside the checkout, shared by all checkouts. GROUND_CACHE moves it. */
+/** The directory of prepared programs, which all checkouts share. GROUND_CACHE overrides it. */
 export function cacheDirectory(): string {
   const configured = process.env['GROUND_CACHE'];
   return configured ? resolve(configured) : join(homedir(), '.cache', 'culvert-ground');
 }
 
 /**
- * Fills `directory` once: `fill` works in a neighbour that takes the final name only when it is complete,
+ * Fills `directory` once. `fill` works in another directory, which is renamed when it is complete,
  * so neither a crash nor a second run at the same time leaves half a directory to be found.
  */
 export async function publish(
@@ -36,7 +36,7 @@ export async function publish(
     await rename(partial, directory);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
-    // Another run was faster: what it published has the same key, so it is the same.
+    // Another run was faster. Its result has the same key, so it is the same.
     if (!existsSync(directory)) throw error;
   }
 }

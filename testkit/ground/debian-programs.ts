@@ -17,9 +17,9 @@ export type DebianProgramName = (typeof debianProgramNames)[number];
 
 interface Recipe {
   readonly package: string;
-  /** Where the package puts the executable. */
+  /** The path of the executable in the package. */
   readonly path: string;
-  /** Makes it print its version and end: the proof that all its libraries are there. */
+  /** Arguments that print the version, which proves that all libraries are there. */
   readonly versionFlag: string;
   /** The exit code of that (default: 0). */
   readonly versionExitCode?: number;
@@ -33,7 +33,7 @@ const recipes: Readonly<Record<DebianProgramName, Recipe>> = {
   },
   nginx: { package: 'nginx', path: 'usr/sbin/nginx', versionFlag: '-v' },
   tinyproxy: { package: 'tinyproxy', path: 'usr/bin/tinyproxy', versionFlag: '-v' },
-  // It has no version to print; an unknown flag makes it print its usage.
+  // microsocks cannot print a version. An unknown flag makes it print its usage.
   microsocks: {
     package: 'microsocks',
     path: 'usr/bin/microsocks',
@@ -44,7 +44,7 @@ const recipes: Readonly<Record<DebianProgramName, Recipe>> = {
 
 const listsMaxAgeMs = 24 * 3600_000;
 
-/** The program on the PATH or in the cache, or why it is in neither; downloads nothing. */
+/** The program on the PATH or in the cache, or the reason of its absence. Downloads nothing. */
 export async function findDebianProgram(name: DebianProgramName): Promise<DebianProgram | Missing> {
   const installed = await onPath(name);
   if (installed !== undefined) return { command: installed, args: [], env: {} };
@@ -81,13 +81,13 @@ export async function prepareDebianProgram(
 
 /** Packages of Debian's, unpacked side by side. */
 export interface DebianRoot {
-  /** Where they lie, as they would below `/`; what this system has already is not there but in its own place. */
+  /** The root of the unpacked packages. Packages that this system has are not in it. */
   readonly root: string;
-  /** For their programs, and for those that start them by name. */
+  /** The environment for the programs, and for programs that start them by name. */
   readonly env: { readonly PATH: string; readonly LD_LIBRARY_PATH: string };
 }
 
-/** The packages from the cache, or why they are not there; downloads nothing. */
+/** The packages from the cache, or the reason of their absence. Downloads nothing. */
 export async function findDebianPackages(
   packages: readonly string[],
 ): Promise<DebianRoot | Missing> {
@@ -125,11 +125,11 @@ export async function unpackDebianPackages(
   await download(packages, root);
 }
 
-/** apt's settings: its own state beside ours, the system's knowledge of what is already installed. */
+/** apt's settings: its own state in our directory, and the system's list of installed packages. */
 function aptOptions(): string[] {
   const apt = join(cacheDirectory(), 'apt');
   const settings = [`Dir::State::lists=${apt}/lists`, `Dir::Cache=${apt}/cache`];
-  // As root, apt would download as the user _apt, who may not write here.
+  // As root, apt would download as the user _apt, which may not write here.
   if (process.getuid?.() === 0) settings.push('APT::Sandbox::User=root');
   return [...settings, 'Debug::NoLocking=true'].flatMap((setting) => ['-o', setting]);
 }
@@ -151,7 +151,7 @@ async function unpack(packageName: string, root: string): Promise<void> {
   await download(packages, root);
 }
 
-/** The plan of an installation is exactly the packages that this system lacks; it is only read, never carried out. */
+/** The packages that this system does not have, from a simulated installation. */
 async function lackingPackages(packages: readonly string[]): Promise<string[]> {
   const plan = await run('apt-get', [
     ...aptOptions(),

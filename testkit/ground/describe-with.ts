@@ -5,8 +5,10 @@ type Requirements = Readonly<Record<string, object>>;
 type Present<R extends Requirements> = { [Key in keyof R]: Exclude<R[Key], Missing> };
 
 /**
- * A suite that needs something real: `describeWith({ go: await ground.go() }, title, ({ go }) => ...)`.
- * Without it the suite is one skipped test that names what is missing and why; with CI=true it fails instead.
+ * A suite that needs real programs, for example
+ * `describeWith({ go: await ground.go() }, title, ({ go }) => ...)`.
+ * Without them, the suite is one skipped test that names the missing programs and the reasons. With
+ * CI=true, this test fails.
  */
 export function describeWith<R extends Requirements>(
   requirements: R,
@@ -17,7 +19,7 @@ export function describeWith<R extends Requirements>(
   // oxlint-disable-next-line vitest/valid-title -- the title is the caller's
   describe(title, () => {
     if (missing.length === 0) {
-      // Nothing is missing, which is what Present says.
+      // No requirement is missing, so the type is Present.
       suite(requirements as Present<R>);
       return;
     }

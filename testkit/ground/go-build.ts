@@ -8,27 +8,27 @@ export type Report = (line: string) => void;
 
 /** Go executables that are built together, once, into a directory of the cache. */
 export interface GoBuild {
-  /** What people call it, in reports and reasons. */
+  /** The name in reports and reasons. */
   readonly title: string;
-  /** Names its directory in the cache; without one the directory is the key alone. */
+  /** A prefix of its directory in the cache (default: only the key). */
   readonly name?: string;
-  /** Where go.mod and go.sum lie; every Go file below counts for the key. */
+  /** The directory of go.mod and go.sum. The key depends on every Go file below. */
   readonly moduleDirectory: string;
   /** Name of the executable to the package it is built from. */
   readonly packages: Readonly<Record<string, string>>;
-  /** For the linker, besides -s -w: part of the key. */
+  /** More flags for the linker, besides -s -w. They are part of the key. */
   readonly linkerFlags?: string;
-  /** Said when a build begins. */
+  /** The report at the beginning of a build. */
   readonly duration: string;
 }
 
 const buildFlags = ['-mod=readonly', '-trimpath', '-buildvcs=false'];
-// Without these a machine's own settings would decide whether the build is the same everywhere.
+// With these, the build is the same on every machine, whatever its settings.
 const buildEnvironment = { CGO_ENABLED: '0', GOFLAGS: undefined, GOWORK: 'off' };
 const buildTimeoutMs = 20 * 60_000;
 const progressIntervalMs = 20_000;
 
-/** The directory that holds the executables, or why it is not there; builds nothing. */
+/** The directory of the executables, or the reason why it is missing. Builds nothing. */
 export async function findGoBuild(build: GoBuild): Promise<string | Missing> {
   const version = await goVersion(build);
   if (version === undefined) return missing(build, 'there is no Go on the PATH');
@@ -38,7 +38,7 @@ export async function findGoBuild(build: GoBuild): Promise<string | Missing> {
     : missing(build, 'not built yet: npm test and npm run test:full build what they need');
 }
 
-/** Builds what is not built yet, through Go's own module client and nothing but the committed go.sum. */
+/** Builds the missing programs with Go's own module client and the committed go.sum. */
 export async function prepareGoBuild(build: GoBuild, report: Report): Promise<string | Missing> {
   const version = await goVersion(build);
   if (version === undefined) return missing(build, 'there is no Go on the PATH');

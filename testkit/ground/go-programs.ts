@@ -21,7 +21,7 @@ export interface UpstreamPrograms {
 
 const moduleDirectory = fileURLToPath(new URL('go', import.meta.url));
 const upstream = 'sigs.k8s.io/apiserver-network-proxy/cmd';
-// Two builds, because `npm test` needs only the first and the second takes most of the time.
+// Two builds, because `npm test` needs only the first, and the second takes most of the time.
 const clientBuild: GoBuild = {
   title: 'the Go konnectivity client',
   name: 'client',
@@ -37,7 +37,7 @@ const upstreamBuild: GoBuild = {
   duration: 'about two minutes',
 };
 
-/** The built programs, or why they are missing. Builds nothing. */
+/** The built programs, or the reason why they are missing. Builds nothing. */
 export async function findGoPrograms(): Promise<GoPrograms | Missing> {
   return pathsIn(await findGoBuild(clientBuild), 'client', 'load');
 }
@@ -46,7 +46,7 @@ export async function findUpstreamPrograms(): Promise<UpstreamPrograms | Missing
   return pathsIn(await findGoBuild(upstreamBuild), 'server', 'agent');
 }
 
-/** Builds what is not built yet, with Go's own module client and the committed go.sum. */
+/** Builds the missing programs, with Go's own module client and the committed go.sum. */
 export async function prepareGoPrograms(report: Report): Promise<GoPrograms | Missing> {
   return pathsIn(await prepareGoBuild(clientBuild, report), 'client', 'load');
 }

@@ -22,7 +22,7 @@ export type { DebianProgram } from './debian-programs.ts';
 
 const reasonsVariable = 'GROUND_MISSING';
 
-/** What is real and not ours. Looking up never builds or downloads; `prepareGround` does, once, before the tests. */
+/** Real programs of others. A lookup never builds or downloads; `prepareGround` does so before. */
 export const ground = {
   go: async (): Promise<GoPrograms | Missing> => explained(await findGoPrograms()),
   upstream: async (): Promise<UpstreamPrograms | Missing> =>
@@ -56,7 +56,7 @@ export async function prepareGround(
     reason: reason.replaceAll(/\s+/g, ' ').trim(),
   }));
   for (const { missing: what, reason } of missing) report(`missing: ${what}: ${reason}`);
-  // The tests run in other processes; there a lookup tells the true reason instead of "not prepared".
+  // Tests run in other processes. Their lookups report this reason instead of "not prepared".
   process.env[reasonsVariable] = JSON.stringify(missing);
   return missing;
 }

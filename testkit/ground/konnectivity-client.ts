@@ -5,20 +5,20 @@ import type { GoPrograms } from './go-programs.ts';
 /** How the Go client reaches a front: an address (`HOST:PORT` or `unix:PATH`), and certificates unless it is plaintext. */
 export interface FrontAccess {
   readonly address: string;
-  /** The CA of the front's certificate and the client's own pair. */
+  /** The CA of the front's certificate, and the client's certificate and key. */
   readonly tls?: { readonly serverCa: string; readonly client?: CertificateFiles };
 }
 
 export interface ClientRun {
-  /** True when the sub-command found everything as it should be (exit code 0). */
+  /** True when the sub-command succeeded (exit code 0). */
   readonly ok: boolean;
-  /** Why not. */
+  /** The reason of a failure. */
   readonly error?: string;
-  /** What the sub-command found; its fields are told in testkit/ground/go/client. */
+  /** The results of the sub-command. testkit/ground/go/client documents the fields. */
   readonly [field: string]: unknown;
 }
 
-/** The flags of both Go programs that say where the front is. */
+/** The flags of both Go programs for the front. */
 export function frontFlags({ address, tls }: FrontAccess): string[] {
   const flags = ['--front', address];
   if (tls !== undefined) flags.push('--ca', tls.serverCa);

@@ -5,7 +5,7 @@ import type { CertificateFiles } from '../world/certificates.ts';
 import { freePort, startProgram, type Program } from '../processes/process.ts';
 import type { DebianProgram } from './debian-programs.ts';
 
-/** A real server on loopback; it goes with its scope. */
+/** A real server on loopback, which ends with its scope. */
 export interface Service extends AsyncDisposable {
   readonly port: number;
   readonly program: Program;
@@ -13,7 +13,7 @@ export interface Service extends AsyncDisposable {
 
 export async function startRedis(redis: DebianProgram): Promise<Service> {
   return startService(redis, 'redis-server', (port) => ({
-    // Nothing is written to disk.
+    // Redis writes nothing to disk.
     args: ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
   }));
 }
@@ -43,7 +43,7 @@ export async function startTinyproxy(
 interface NginxOptions {
   readonly tls: CertificateFiles;
   readonly upstreamPort: number;
-  /** The path, and everything below it, that is passed on (default: all). */
+  /** The prefix of the paths that nginx passes on (default: all). */
   readonly location?: string;
 }
 
@@ -64,7 +64,7 @@ function nginxConfiguration(
   { tls, upstreamPort, location = '/' }: NginxOptions,
 ): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  // One process, in the foreground: what stops it stops all of it.
+  // One process in the foreground, so that a kill stops all of nginx.
   return `
 daemon off;
 master_process off;

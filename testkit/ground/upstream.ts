@@ -2,7 +2,7 @@ import type { TestCertificates } from '../world/certificates.ts';
 import { freePort, startProgram, type Program } from '../processes/process.ts';
 import type { UpstreamPrograms } from './go-programs.ts';
 
-// Less than a hook may take, so that the failure is told with the server's output.
+// Less than the time limit of a hook, so that the failure has the server's output.
 const readyTimeoutMs = 15_000;
 // Upstream's server refuses to listen on what it calls ephemeral ports.
 const highestServerPort = 49_151;
@@ -18,7 +18,7 @@ export interface Upstream extends AsyncDisposable {
 export interface UpstreamOptions {
   /** Clients connect to this Unix socket, without TLS, instead of to a port. */
   readonly udsPath?: string;
-  /** How much both log; their own default is 4, which is two lines for each packet. */
+  /** The verbosity of both. Their default is 4, which logs two lines for each packet. */
   readonly verbosity?: number;
 }
 
@@ -41,7 +41,7 @@ export async function startUpstream(
     server,
     agent,
     [Symbol.asyncDispose]: async () => {
-      // The agent takes many seconds over a SIGTERM, and neither has anything to save.
+      // The agent needs many seconds after a SIGTERM, and neither has data to save.
       agent.kill('SIGKILL');
       server.kill('SIGKILL');
       await running.disposeAsync();

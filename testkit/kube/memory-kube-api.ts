@@ -225,8 +225,8 @@ export class MemoryKubeApi implements KubeApi {
     const { tree, owners: next, conflicts } = applyFields(base, owners, wanted, manager);
     const [conflict] = conflicts;
     if (conflict !== undefined && !options.force) {
-      const said = `conflict with "${conflict.manager}": ${conflict.field}`;
-      throw refused('conflict', 'apply', ref, said);
+      const reason = `conflict with "${conflict.manager}": ${conflict.field}`;
+      throw refused('conflict', 'apply', ref, reason);
     }
     return this.#change(key, withTree(before, ref, tree), next, options) as T;
   }

@@ -50,13 +50,13 @@ export function simulatedLinkPair(
 
 interface Travelling {
   readonly bytes: Uint8Array | undefined;
-  readonly why?: TunnelError | undefined;
+  readonly closeError?: TunnelError | undefined;
 }
 
 interface Waiting {
   /** The bytes of the frame where they lie; none: the link closes. */
   readonly bytes: Uint8Array | undefined;
-  readonly why?: TunnelError | undefined;
+  readonly closeError?: TunnelError | undefined;
   readonly release: () => void;
 }
 
@@ -78,7 +78,7 @@ export class SimulatedLink implements AttachableLink {
   readonly #travelling: Travelling[] = [];
   /** What arrived before there was an owner. */
   #early: Uint8Array[] = [];
-  #why: TunnelError | undefined;
+  #closeError: TunnelError | undefined;
   #open = true;
   #gone = false;
   #stalled = false;
@@ -139,7 +139,7 @@ export class SimulatedLink implements AttachableLink {
   close(error?: TunnelError): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#queue.push({ bytes: undefined, why: error, release: () => this.#finish(error) });
+    this.#queue.push({ bytes: undefined, closeError: error, release: () => this.#finish(error) });
     this.#leave();
   }
 
@@ -198,7 +198,7 @@ export class SimulatedLink implements AttachableLink {
     const early = this.#early;
     this.#early = [];
     for (const message of early) this.#arrive(message);
-    if (this.#gone) this.#owner!.onClose(this.#why);
+    if (this.#gone) this.#owner!.onClose(this.#closeError);
   }
 
   #enqueue(bytes: Uint8Array, release: () => void): void {
@@ -226,7 +226,7 @@ export class SimulatedLink implements AttachableLink {
       if (!this.#stalled) {
         this.#queue.shift();
         this.#queuedBytes -= first.bytes?.length ?? 0;
-        this.#travel({ bytes: first.bytes?.slice(), why: first.why });
+        this.#travel({ bytes: first.bytes?.slice(), closeError: first.closeError });
         first.release();
       }
       if (this.#wantsPull && this.room > 0) this.#pull();
@@ -241,9 +241,9 @@ export class SimulatedLink implements AttachableLink {
     const other = this.#other!;
     this.#clock.setTimer(this.#lastArrivalMs - nowMs, () => {
       // Whichever timer this is, the oldest arrives: sums of times are not exact.
-      const { bytes, why } = this.#travelling.shift()!;
+      const { bytes, closeError } = this.#travelling.shift()!;
       if (other.#silent) return;
-      if (bytes === undefined) other.#finish(why);
+      if (bytes === undefined) other.#finish(closeError);
       else other.#arrive(bytes);
     });
   }
@@ -288,7 +288,7 @@ export class SimulatedLink implements AttachableLink {
     if (this.#gone) return;
     this.#gone = true;
     this.#open = false;
-    this.#why = error;
+    this.#closeError = error;
     for (const { bytes, release } of this.#queue) if (bytes !== undefined) release();
     this.#queue = [];
     this.#owner?.onClose(error);

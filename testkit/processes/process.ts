@@ -197,8 +197,8 @@ export class Program implements AsyncDisposable {
   async #unlessOver<T>(awaited: Promise<T>, what: string, options: WaitOptions): Promise<T> {
     const { timeoutMs = defaultWaitMs, signal } = options;
     const over = Promise.withResolvers<never>();
-    const fail = (why: string, cause?: unknown) =>
-      over.reject(new Error(`${this.name}: ${why}; its output:\n${this.#output}`, { cause }));
+    const fail = (reason: string, cause?: unknown) =>
+      over.reject(new Error(`${this.name}: ${reason}; its output:\n${this.#output}`, { cause }));
     const timer = setTimeout(() => fail(`no ${what} within ${timeoutMs} ms`), timeoutMs);
     const abort = () => fail(`waiting for ${what} was aborted`, signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });

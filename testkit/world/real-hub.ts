@@ -118,14 +118,14 @@ export async function eventually<T>(
 ): Promise<T> {
   const endMs = Date.now() + withinMs;
   for (;;) {
-    let why: unknown = new Error('it did not come about');
+    let lastError: unknown = new Error('it did not come about');
     try {
       const found = await look();
       if (found !== undefined) return found;
     } catch (thrown) {
-      why = thrown;
+      lastError = thrown;
     }
-    if (Date.now() > endMs) throw why;
+    if (Date.now() > endMs) throw lastError;
     await sleep(100);
   }
 }

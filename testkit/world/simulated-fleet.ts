@@ -103,9 +103,9 @@ export class Replica {
     await relay.drain(deadline.signal, deadlineMs);
     timer.cancel();
     // What was said last leaves, then the process exits, unless it was killed before.
-    const said = Promise.withResolvers<void>();
-    this.#fleet.clock.setTimer(100, said.resolve);
-    await said.promise;
+    const isSent = Promise.withResolvers<void>();
+    this.#fleet.clock.setTimer(100, isSent.resolve);
+    await isSent.promise;
     if (this.relay === relay) this.kill();
   }
 }

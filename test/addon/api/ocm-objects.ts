@@ -48,7 +48,7 @@ export function managedCluster({
   });
 }
 
-/** A condition that became so an hour before `nowMs`. */
+/** A condition whose last transition was an hour before `nowMs`. */
 export function condition(type: string, status: string, reason = 'Because', message = '') {
   return { type, status, reason, message, lastTransitionTime: '2026-11-22T11:00:00Z' };
 }

@@ -9,7 +9,7 @@ const object = (rest: object) => ({
 });
 
 describe('specHash', () => {
-  // What addon-framework v1.3.0 computes; the first two stand in its own tests.
+  // The hashes of addon-framework v1.3.0. The first two are from its own tests.
   it.each([
     [
       'nothing but a status',
@@ -21,11 +21,11 @@ describe('specHash', () => {
       { spec: { test: 1 } },
       'af144391b79b4b07bd7c579980ae9ed42dc8e34f7babebbf3fd08cacb578fba4',
     ],
-  ])('is what OCM computes for %s', (_, rest, hash) => {
+  ])('specHash returns the hash that OCM computes for %s', (_, rest, hash) => {
     expect(specHash(object(rest))).toBe(hash);
   });
 
-  it('escapes, orders and writes numbers as Go does', () => {
+  it('specHash escapes, orders and writes numbers as Go does', () => {
     const spec = {
       '9': 'a<b>&c\u2028\u2029',
       '10': [1, 1e21, 0.000_000_1, -1.5, true, null, '"\\\n\t\u0001\u007fü'],
@@ -39,7 +39,7 @@ describe('specHash', () => {
 });
 
 describe('contentHash', () => {
-  it('minds values, not the order of keys nor what is undefined', () => {
+  it('contentHash depends on values, not on the order of keys or on undefined fields', () => {
     expect(contentHash({ a: 1, b: 2 })).toBe(contentHash({ b: 2, a: 1, c: undefined }));
     expect(contentHash([1, 2])).not.toBe(contentHash([2, 1]));
   });

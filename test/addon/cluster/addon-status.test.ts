@@ -30,7 +30,7 @@ function patch(status: Fields, parts: Partial<AddOnStatusInput> = {}, object: Ad
   });
 }
 
-/** The status after a patch, as the API server would store it. */
+/** The status after a patch, as the API server stores it. */
 function patched(status: Fields, change: Fields | undefined): Fields {
   return { ...status, ...(change?.status as Fields | undefined) };
 }
@@ -52,7 +52,7 @@ function work(conditions: object[], manifests: object[] = []) {
 }
 
 describe('addOnStatusPatch', () => {
-  it('says what OCM leaves to an addon, from the version it has seen', () => {
+  it('addOnStatusPatch writes what OCM leaves to an addon, based on the version that it read', () => {
     expect(patch({})).toEqual({
       metadata: { uid: expect.any(String), resourceVersion: '7' },
       status: {
@@ -79,22 +79,25 @@ describe('addOnStatusPatch', () => {
     });
   });
 
-  it.each(['v1alpha1', 'v1beta1'])('writes nothing when all is said, in %s', (version) => {
-    const once = patched({}, patch({}, {}, { version }));
-    expect(patch(once, { nowMs: nowMs + 5000 }, { version })).toBeUndefined();
-  });
+  it.each(['v1alpha1', 'v1beta1'])(
+    'addOnStatusPatch writes nothing if nothing has changed, in %s',
+    (version) => {
+      const once = patched({}, patch({}, {}, { version }));
+      expect(patch(once, { nowMs: nowMs + 5000 }, { version })).toBeUndefined();
+    },
+  );
 
-  it('does not mind the order in which the supported configurations are stored', () => {
+  it('addOnStatusPatch ignores the order in which the supported configurations are stored', () => {
     const supportedConfigs = (settled.supportedConfigs as unknown[]).toReversed();
     expect(patch({ ...settled, supportedConfigs })).toBeUndefined();
   });
 
-  it('says nothing about an addon that is being removed', () => {
+  it('addOnStatusPatch writes nothing for an addon that is being removed', () => {
     const metadata = { deletionTimestamp: '2026-11-22T11:00:00Z' };
     expect(patch({}, {}, { metadata })).toBeUndefined();
   });
 
-  it('keeps the conditions of others and the time when nothing turned', () => {
+  it('addOnStatusPatch keeps the conditions of others, and the time of a condition whose status is the same', () => {
     const conditions = [
       condition('Available', 'True'),
       condition('RegistrationApplied', 'True', 'Other', 'old words'),
@@ -111,12 +114,12 @@ describe('addOnStatusPatch', () => {
     ]);
   });
 
-  it('leaves the namespace where the configuration is missing', () => {
+  it('addOnStatusPatch keeps the namespace if the configuration is missing', () => {
     const next = patch({ ...settled, namespace: 'before' }, { installNamespace: undefined });
     expect(next).toBeUndefined();
   });
 
-  it('takes health checks back to the lease', () => {
+  it('addOnStatusPatch sets health checks back to the lease', () => {
     const change = patch({ ...settled, healthCheck: { mode: 'Customized' } });
     expect(change?.status).toEqual({ healthCheck: { mode: 'Lease' } });
   });
@@ -124,12 +127,12 @@ describe('addOnStatusPatch', () => {
   it.each([
     [{ kind: 'pending', message: 'wait' }, 'False', 'PermissionConfigPending', 'wait'],
     [{ kind: 'failed', message: 'no' }, 'False', 'SetPermissionFailed', 'no'],
-  ] as const)('reports rights as %j', (access, status, reason, message) => {
+  ] as const)('addOnStatusPatch reports rights as %j', (access, status, reason, message) => {
     const next = patched(settled, patch(settled, { access }));
     expect(conditionOf(next, 'RegistrationApplied')).toMatchObject({ status, reason, message });
   });
 
-  it('keeps the subject that a klusterlet with tokens wrote', () => {
+  it('addOnStatusPatch keeps the subject that a klusterlet with tokens wrote', () => {
     const registrations = [
       {
         signerName: 'kubernetes.io/kube-apiserver-client',
@@ -153,7 +156,7 @@ describe('addOnStatusPatch and configurations', () => {
     namespace: 'config',
   };
 
-  it('observes all, and hashes those that the addon itself refers to', () => {
+  it('addOnStatusPatch observes all configurations, and hashes those to which the addon itself refers', () => {
     const change = patch(
       { ...settled, configReferences },
       { findConfig },
@@ -175,7 +178,7 @@ describe('addOnStatusPatch and configurations', () => {
     ['that does not exist', configReferences, () => undefined],
     ['of another kind', [{ ...deploymentConfigReference, resource: 'addontemplates' }], findConfig],
     ['that OCM has not resolved', [{ ...ownConfig, lastObservedGeneration: 0 }], findConfig],
-  ])('leaves a reference to one %s', (_, references, find) => {
+  ])('addOnStatusPatch does not touch a reference to a configuration %s', (_, references, find) => {
     const status = { ...settled, configReferences: references };
     expect(patch(status, { findConfig: find })).toBeUndefined();
   });
@@ -191,7 +194,7 @@ describe('addOnStatusPatch and manifests', () => {
     return conditionOf(patched(status, patch(status, { manifests })), 'ManifestApplied');
   };
 
-  it('are applied when every ManifestWork is', () => {
+  it('addOnStatusPatch reports manifests as applied when every ManifestWork is applied', () => {
     expect(says(stored([work(applied), work(applied)]))).toMatchObject({
       status: 'True',
       reason: 'AddonManifestApplied',
@@ -200,13 +203,13 @@ describe('addOnStatusPatch and manifests', () => {
     expect(says(stored([work(applied), work([])]))).toBeUndefined();
   });
 
-  it('come with what was accepted and has no effect', () => {
+  it('addOnStatusPatch lists accepted settings that have no effect with the applied manifests', () => {
     expect(says(stored([work(applied)], ['x has no effect']))?.message).toBe(
       'manifests of addon are applied successfully; x has no effect',
     );
   });
 
-  it('name the object that the work agent could not apply', () => {
+  it('addOnStatusPatch names the object that the work agent could not apply', () => {
     const failed = work(
       [condition('Applied', 'False', 'AppliedManifestWorkFailed', 'Failed to apply')],
       [
@@ -228,7 +231,7 @@ describe('addOnStatusPatch and manifests', () => {
     });
   });
 
-  it('that cannot be rendered are reported with the sentence', () => {
+  it('addOnStatusPatch reports the reason if the manifests cannot be rendered', () => {
     expect(says({ kind: 'failed', message: 'replicas="x" is not a whole number' })).toMatchObject({
       status: 'False',
       reason: 'ManifestWorkApplyFailed',
@@ -239,11 +242,11 @@ describe('addOnStatusPatch and manifests', () => {
   it.each([
     ['forgets a failure', 'False', undefined],
     ['keeps a success', 'True', expect.objectContaining({ status: 'True' })],
-  ])('%s until the work agent has answered', (_, status, expected) => {
+  ])('addOnStatusPatch %s until the work agent has answered', (_, status, expected) => {
     expect(says(stored([work([])]), [condition('ManifestApplied', status)])).toEqual(expected);
   });
 
-  it('are not spoken of while they wait', () => {
+  it('addOnStatusPatch does not mention manifests that wait', () => {
     expect(says({ kind: 'waiting' })).toBeUndefined();
     const before = condition('ManifestApplied', 'False');
     expect(says({ kind: 'waiting' }, [before])).toEqual(before);

@@ -45,7 +45,7 @@ export function agentInput(parts: Partial<AgentInput> = {}): AgentInput {
   };
 }
 
-/** The input of a cluster that is to be deployed as `spec` of an AddOnDeploymentConfig says. */
+/** The input of a cluster whose AddOnDeploymentConfig has `spec`. */
 export function configuredInput(spec: object, parts: Partial<AgentInput> = {}): AgentInput {
   const config = parseAddOnDeploymentConfig({
     apiVersion: 'addon.open-cluster-management.io/v1alpha1',
@@ -61,7 +61,7 @@ export function variables(values: Readonly<Record<string, string>>) {
   return { customizedVariables };
 }
 
-/** @throws Error with the sentences where it cannot be rendered */
+/** @throws Error with the problems if the agent cannot be rendered */
 export function rendered(input: AgentInput) {
   const result = renderAgent(input);
   if (result.kind !== 'rendered') throw new Error(`${result.kind}: ${result.message}`);
@@ -74,7 +74,7 @@ export function problemsOf(input: AgentInput): string {
   return result.message;
 }
 
-/** What the ManifestWorks carry. */
+/** The objects in the ManifestWorks. */
 export function manifestsOf(works: readonly KubeObject[]): readonly KubeObject[] {
   return works.flatMap((work) => {
     const { workload } = work['spec'] as { workload: { manifests: readonly KubeObject[] } };
@@ -112,7 +112,7 @@ export function deployment(input: AgentInput) {
   return { object, replicas, template, pod: template.spec, container };
 }
 
-/** The certificates that the agent is given. */
+/** The CA certificates for the agent. */
 export function trusted(input: AgentInput): string {
   const { data } = manifest(input, 'Secret') as unknown as { data: { 'ca.crt': string } };
   return Buffer.from(data['ca.crt'], 'base64').toString();

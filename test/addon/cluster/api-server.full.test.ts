@@ -23,7 +23,7 @@ import { agentInput, configuredInput, manifestsOf, rendered } from './agent-inpu
 
 const programs = await findPrograms(apiServerPrograms);
 
-describeWith({ programs }, 'on a real API server', ({ programs }) => {
+describeWith({ programs }, 'the addon on a real API server', ({ programs }) => {
   let server: RunningApiServer;
   beforeAll(async () => {
     server = await startApiServer(programs, { ocm: ['hub-crds'] });
@@ -71,7 +71,7 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
     return hubAccess(cluster, addon, known.subject, tunnel);
   };
 
-  it('takes every object of the agent, the plainest and the most elaborate', async () => {
+  it('A real API server accepts every object of the agent, with the fewest and with the most settings', async () => {
     const elaborate = configuredInput(
       {
         agentInstallNamespace: 'agents',
@@ -109,15 +109,18 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
     }
   }, 30_000);
 
-  it.each(['v1alpha1', 'v1beta1'])('takes the ClusterManagementAddOn in %s', async (version) => {
-    await serveClusterManagementAddOns();
-    const cma = clusterManagementAddOn(version, { namespace: 'hub', name: 'p' });
-    const args = ['--dry-run=server', '--validate=strict'];
-    const taken = () => server.apply(cma, args).catch(String);
-    await expect.poll(taken, { timeout: 20_000 }).toContain('serverside-applied');
-  });
+  it.each(['v1alpha1', 'v1beta1'])(
+    'A real API server accepts the ClusterManagementAddOn in %s',
+    async (version) => {
+      await serveClusterManagementAddOns();
+      const cma = clusterManagementAddOn(version, { namespace: 'hub', name: 'p' });
+      const args = ['--dry-run=server', '--validate=strict'];
+      const taken = () => server.apply(cma, args).catch(String);
+      await expect.poll(taken, { timeout: 20_000 }).toContain('serverside-applied');
+    },
+  );
 
-  /** In all versions: nothing converts here, so they are not served before. */
+  /** Serves all versions. They are not served before, because no webhook converts objects here. */
   async function serveClusterManagementAddOns(): Promise<void> {
     const crd = ['crd', `clustermanagementaddons.${apiGroups.addon}`];
     const { spec } = await server.get<{ spec: { versions: readonly object[] } }>(...crd);
@@ -129,7 +132,7 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
     await server.kubectl(['patch', ...crd, '--type=json', `--patch=${JSON.stringify(patch)}`]);
   }
 
-  it('gives each agent its own lease and the one way in, and nothing of its neighbour', async () => {
+  it('A real API server lets each agent use its own lease and entrypoint, and nothing of another cluster', async () => {
     const configuration = parseManagedProxyConfiguration({
       metadata: { name: 'cluster-proxy', uid: '0c3f0000-0000-4000-8000-00000000c0f1' },
       spec: { proxyServer: { namespace: 'hub', image: 'x' }, proxyAgent: { image: 'x' } },
@@ -177,7 +180,7 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
     }
   }, 60_000);
 
-  it('stores a status that then needs no second write', async () => {
+  it('A real API server stores a status that needs no second write', async () => {
     const cluster = 'cluster1';
     const referent = { group: apiGroups.addon, resource: 'addondeploymentconfigs' };
     const config = await stored({
@@ -191,7 +194,7 @@ describeWith({ programs }, 'on a real API server', ({ programs }) => {
         ...['patch', 'managedclusteraddon', 'cluster-proxy', '-n', cluster],
         ...['--subresource=status', '--type=merge', '-p', JSON.stringify({ status })],
       ]);
-    // What OCM's addon manager and klusterlet say.
+    // The conditions of OCM's addon manager and klusterlet.
     await writeStatus({
       kubeClientDriver: 'csr',
       conditions: [condition('Available', 'True'), condition('Configured', 'True')],

@@ -23,7 +23,7 @@ async function running(
   return { world, addon };
 }
 
-/** The work agent of the cluster says that it has done its part. */
+/** Reports the work as applied, as the work agent of the cluster does. */
 async function applied(world: HubWorld, cluster: string): Promise<void> {
   const { generation } = world.work(cluster)!.metadata;
   const conditions = [{ ...condition('Applied', 'True'), observedGeneration: generation }];
@@ -105,16 +105,19 @@ describe('a cluster', () => {
     ],
     ['RoleBinding', 'cluster-proxy-addon-agent', 'cluster1', { subjects: [] }],
     ['Role', 'cluster-proxy-addon-agent', 'cluster1', { rules: [] }],
-  ])('has its %s put right that somebody has edited', async (kind, name, namespace, edit) => {
-    const { world } = await running();
-    const { metadata: _, ...before } = world.find(kind, name, namespace)!;
-    await world.api.as('person').patch(world.ref(kind, name, namespace), edit, live);
-    expect(world.find(kind, name, namespace)).not.toMatchObject(before);
-    await world.until(() => writesTo(world).length > 0);
-    await world.settle();
-    expect(world.find(kind, name, namespace)).toMatchObject(before);
-    expect(writesTo(world)).toEqual([`${kind} ${namespace}/${name}`]);
-  });
+  ])(
+    'A cluster gets its %s back after a person has edited it',
+    async (kind, name, namespace, edit) => {
+      const { world } = await running();
+      const { metadata: _, ...before } = world.find(kind, name, namespace)!;
+      await world.api.as('person').patch(world.ref(kind, name, namespace), edit, live);
+      expect(world.find(kind, name, namespace)).not.toMatchObject(before);
+      await world.until(() => writesTo(world).length > 0);
+      await world.settle();
+      expect(world.find(kind, name, namespace)).toMatchObject(before);
+      expect(writesTo(world)).toEqual([`${kind} ${namespace}/${name}`]);
+    },
+  );
 
   it('An event without a change causes no write for the cluster', async () => {
     const { world } = await running();
@@ -130,7 +133,7 @@ describe('a cluster', () => {
     world.api.put({ ...work, metadata: { ...work.metadata, labels: other } });
     world.api.calls.length = 0;
     await world.settle();
-    // A label is nobody's business: the server is asked once whether all is well, and changes nothing.
+    // The addon ignores labels. One apply checks whether an object differs, and changes nothing.
     expect(writesTo(world)).toEqual(['ManifestWork cluster1/addon-cluster-proxy-deploy-0']);
     expect(world.work('cluster1')?.metadata.labels).toEqual(other);
   });
@@ -147,7 +150,7 @@ describe('a cluster', () => {
     const before = await looks();
     const status = { version: { kubernetes: 'v1.99.0' } };
     world.api.put({ ...world.find('ManagedCluster', 'cluster1')!, status });
-    // The hub is looked at for it, and comes to the same.
+    // The change reconciles the hub, with the same result.
     await world.api.delete(world.ref('Service', 'proxy-entrypoint', hub), live);
     await world.settle();
     expect(world.find('Service', 'proxy-entrypoint', hub)).toBeDefined();
@@ -223,7 +226,7 @@ describe('a cluster', () => {
   it('A cluster whose name is the alias of another cluster gets no agent, and its addon reports why', async () => {
     const alias = await clusterAlias('cluster1');
     const world = await HubWorld.create({ clusters: ['cluster1'] });
-    // It had an agent while nobody looked at its name.
+    // The cluster got an agent before its name was checked.
     world.addCluster(alias);
     world.api.put(addOn(alias));
     world.api.put({
@@ -293,9 +296,9 @@ describe('a cluster', () => {
     const annotations = { 'addon.open-cluster-management.io/lifecycle': 'self' };
     world.api.put({ ...managed, metadata: { ...managed.metadata, annotations } });
     await world.start();
-    const said = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
-    await world.until(() => said() !== undefined);
-    expect(said()).toMatchObject({
+    const manifestApplied = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
+    await world.until(() => manifestApplied() !== undefined);
+    expect(manifestApplied()).toMatchObject({
       status: 'False',
       message: expect.stringMatching(/lifecycle: self, .*set it to addon-manager$/),
     });
@@ -305,7 +308,7 @@ describe('a cluster', () => {
     world.api.put(addOn('cluster1', { conditions: configured }));
     await world.until(() => world.work('cluster1') !== undefined);
     await world.settle();
-    expect(said()).toBeUndefined();
+    expect(manifestApplied()).toBeUndefined();
   });
 
   it('A cluster reports that OCM does not follow the configuration after its agent is applied', async () => {
@@ -325,7 +328,7 @@ describe('a cluster', () => {
   });
 
   it.each([true, false])(
-    'leads to its kube-apiserver as the manager is told: %s',
+    "The names of a cluster lead to its kube-apiserver if the manager's option allows it: %s",
     async (leads) => {
       const { world } = await running(['cluster1'], { enableKubeApiProxy: leads });
       const text = JSON.stringify(world.work('cluster1'));
@@ -356,7 +359,7 @@ describe('a cluster', () => {
   it('A configuration change that does not change the work of a cluster causes no write', async () => {
     const { world } = await running();
     const before = clusters.map((name) => world.work(name));
-    // Only brokers are concerned.
+    // The change concerns only brokers.
     const service = world.find('Service', 'proxy-entrypoint', hub)!;
     await world.api.delete(world.ref('Service', service.metadata.name, hub), live);
     await world.api.delete(world.ref('Secret', 'proxy-client', hub), live);

@@ -31,17 +31,17 @@ describe('the install namespace', () => {
       'default-ns',
     );
 
-  it("is the addon's own where no configuration is referred to", () => {
+  it("The install namespace is the addon's own if the addon refers to no configuration", () => {
     expect(namespaceFor(addOn(), { agentInstallNamespace: 'elsewhere' })).toBe('default-ns');
   });
 
-  it('is what the configuration says, or the default where it says nothing', () => {
+  it('The install namespace comes from the configuration, or is the default if the configuration has none', () => {
     expect(namespaceFor(referring, { agentInstallNamespace: 'elsewhere' })).toBe('elsewhere');
     expect(namespaceFor(referring, { agentInstallNamespace: '' })).toBe('default-ns');
     expect(namespaceFor(referring, {})).toBe('default-ns');
   });
 
-  it('is not guessed where the configuration is missing', () => {
+  it('The install namespace is not guessed if the configuration is missing', () => {
     expect(namespaceFor(referring)).toBeUndefined();
     expect(findDeploymentConfig(referring, () => undefined)).toEqual({
       kind: 'missing',

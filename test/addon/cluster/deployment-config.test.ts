@@ -14,12 +14,12 @@ import {
 } from './agent-inputs.ts';
 
 describe('customizedVariables', () => {
-  it('set the replicas, and nothing else changes them', () => {
+  it('customizedVariables set the replicas, and nothing else changes the replicas', () => {
     expect(deployment(configuredInput(variables({ replicas: '7' }))).replicas).toBe(7);
     expect(deployment(configuredInput({})).replicas).toBe(2);
   });
 
-  it('set the domain of Services', () => {
+  it('customizedVariables set the domain of Services', () => {
     const input = configuredInput(variables({ serviceDomain: 'svc.corp.local' }), {
       proxy: { ...agentInput().proxy, flags: [{ name: 'kube-apiserver', value: 'elsewhere:1' }] },
     });
@@ -27,10 +27,10 @@ describe('customizedVariables', () => {
     expect(args).toEqual(['--kube-apiserver=kubernetes.default.svc.corp.local']);
   });
 
-  it('set whether the name of the cluster leads to its kube-apiserver, against what the manager says', () => {
+  it("customizedVariables override the manager's option whether a cluster's name leads to its kube-apiserver", () => {
     const off = '--enable-kube-api-proxy=false';
-    const args = (leadsToApiserver: boolean, said?: string) => {
-      const spec = said === undefined ? {} : variables({ enableKubeApiProxy: said });
+    const args = (leadsToApiserver: boolean, value?: string) => {
+      const spec = value === undefined ? {} : variables({ enableKubeApiProxy: value });
       return deployment(configuredInput(spec, { leadsToApiserver })).container.args;
     };
     expect(args(true)).not.toContain(off);
@@ -39,7 +39,7 @@ describe('customizedVariables', () => {
     expect(args(false, 'true')).not.toContain(off);
   });
 
-  it('set the name of the Deployment', () => {
+  it('customizedVariables set the name of the Deployment', () => {
     const input = configuredInput(variables({ agentDeploymentName: 'tunnel' }));
     expect(deployment(input).object.metadata.name).toBe('tunnel');
   });
@@ -60,14 +60,17 @@ describe('customizedVariables', () => {
     ['agentDeploymentName', 'Not_A_Name', 'is not a name for a Deployment'],
     ['tag', 'a b', 'is not part of an image reference'],
     ['proxyAgentImage', '', 'is not part of an image reference'],
-  ])('%s=%j is a problem that names object, variable and value', (name, value, words) => {
-    const problem = problemsOf(configuredInput(variables({ [name]: value })));
-    expect(problem).toContain(
-      `AddOnDeploymentConfig config/deploy: customizedVariables ${name}=${JSON.stringify(value)} ${words}`,
-    );
-  });
+  ])(
+    'customizedVariables with %s=%j are a problem that names object, variable and value',
+    (name, value, words) => {
+      const problem = problemsOf(configuredInput(variables({ [name]: value })));
+      expect(problem).toContain(
+        `AddOnDeploymentConfig config/deploy: customizedVariables ${name}=${JSON.stringify(value)} ${words}`,
+      );
+    },
+  );
 
-  it('report all problems at once', () => {
+  it('customizedVariables report all problems at once', () => {
     const problem = problemsOf(configuredInput(variables({ replicas: 'x', tag: '' })));
     expect(problem).toContain('replicas="x"');
     expect(problem).toContain('tag=""');
@@ -79,15 +82,18 @@ describe('customizedVariables', () => {
     ['enableImpersonation', 'has no effect, there is no service-proxy container'],
     ['agentIdentifiers', 'has no effect, names lead to a cluster by its certificate'],
     ['clusterName', 'has no effect, the cluster is that of the ManagedClusterAddOn'],
-  ])('%s stops nothing and is reported', (name, words) => {
-    const input = configuredInput(variables({ [name]: 'other' }));
-    const { notices, works } = rendered(input);
-    expect(notices).toEqual([expect.stringContaining(`the variable ${name} ${words}`)]);
-    expect(works).toEqual(rendered(configuredInput({})).works);
-  });
+  ])(
+    'customizedVariables with %s still deploy the agent, and the variable is reported',
+    (name, words) => {
+      const input = configuredInput(variables({ [name]: 'other' }));
+      const { notices, works } = rendered(input);
+      expect(notices).toEqual([expect.stringContaining(`the variable ${name} ${words}`)]);
+      expect(works).toEqual(rendered(configuredInput({})).works);
+    },
+  );
 });
 
-describe('the image', () => {
+describe('the image of the agent', () => {
   const image = 'quay.io/open-cluster-management/cluster-proxy:v1';
   const annotated = (registries: unknown) => ({
     cluster: managedCluster({
@@ -106,7 +112,7 @@ describe('the image', () => {
   const ocm = 'quay.io/open-cluster-management';
 
   it.each([
-    ['is taken as it is', [], image],
+    ['is the same without mirrors', [], image],
     [
       'comes from a mirror',
       [{ source: ocm, mirror: 'm.example/ocm' }],
@@ -127,10 +133,10 @@ describe('the image', () => {
       [{ source: '', mirror: 'm:5000/x' }],
       'm:5000/x/cluster-proxy:v1',
     ],
-    ['is not touched by others', [{ source: 'docker.io', mirror: 'm' }], image],
-    ['is not touched by an empty mirror', [{ source: ocm, mirror: '' }], image],
+    ['is not changed by mirrors of other sources', [{ source: 'docker.io', mirror: 'm' }], image],
+    ['is not changed by an empty mirror', [{ source: ocm, mirror: '' }], image],
     [
-      'comes from the last that matches, not the longest',
+      'comes from the last mirror that matches, not the longest',
       [
         { source: `${ocm}/cluster-proxy`, mirror: 'first' },
         { source: 'quay.io', mirror: 'second' },
@@ -138,12 +144,12 @@ describe('the image', () => {
       ],
       'second/open-cluster-management/cluster-proxy:v1',
     ],
-  ])('%s, by cluster or by configuration', (_, registries, expected) => {
+  ])('The image of the agent %s, by cluster or by configuration', (_, registries, expected) => {
     expect(imageOf({ registries })).toBe(expected);
     expect(imageOf({}, annotated(registries))).toBe(expected);
   });
 
-  it('comes from a mirror of the configuration before one of the cluster', () => {
+  it('The image of the agent comes from a mirror of the configuration before a mirror of the cluster', () => {
     const registries = [{ source: 'quay.io', mirror: 'config' }];
     const both = annotated([{ source: 'quay.io', mirror: 'cluster' }]);
     expect(imageOf({ registries }, both)).toBe('config/open-cluster-management/cluster-proxy:v1');
@@ -163,13 +169,13 @@ describe('the image', () => {
     [{ registry: 'r' }, 'cp@sha256:00', 'r/cp@sha256:00'],
     [{ image: 'other' }, image, `${ocm}/other:v1`],
     [{ registry: 'r', image: 'i', tag: 't' }, image, 'r/i:t'],
-  ])('follows the variables %j', (values, of, expected) => {
+  ])('The image of the agent follows the variables %j', (values, of, expected) => {
     expect(imageOf(variables(values), {}, of)).toBe(expected);
     const mirrors = annotated([{ source: 'a', mirror: 'never' }]);
     expect(imageOf(variables(values), mirrors, of)).toBe(expected);
   });
 
-  it('is not guessed from an annotation that cannot be read', () => {
+  it('The image of the agent is not guessed from an annotation that cannot be read', () => {
     expect(problemsOf(agentInput(annotated('{')))).toMatch(
       /^ManagedCluster cluster1: its annotation open-cluster-management.io\/image-registries is not JSON/,
     );
@@ -190,30 +196,38 @@ describe('node placement', () => {
     { key: 'node-role.kubernetes.io/infra', operator: 'Exists', effect: 'NoSchedule' },
   ];
 
-  it('tolerates infrastructure nodes and selects none', () => {
+  it('Node placement tolerates infrastructure nodes and selects no nodes', () => {
     const { pod } = deployment(agentInput());
     expect(pod.tolerations).toEqual(infra);
     expect(pod).not.toHaveProperty('nodeSelector');
   });
 
-  it.each(['true', 'True'])('follows the annotation of a local cluster (%s)', (label) => {
-    expect(deployment(agentInput(local('{"a":"b"}', label))).pod.nodeSelector).toEqual({ a: 'b' });
-  });
+  it.each(['true', 'True'])(
+    'Node placement follows the annotation of a local cluster (%s)',
+    (label) => {
+      expect(deployment(agentInput(local('{"a":"b"}', label))).pod.nodeSelector).toEqual({
+        a: 'b',
+      });
+    },
+  );
 
   it.each([
     ['that is not the local one', local('{"a":"b"}', 'false')],
     ['without the annotation', local(undefined)],
-  ])('selects no node in a cluster %s', (_, parts) => {
+  ])('Node placement selects no node in a cluster %s', (_, parts) => {
     expect(deployment(agentInput(parts)).pod).not.toHaveProperty('nodeSelector');
   });
 
-  it.each(['{', '[]', '"a"', '{"a":1}'])('does not guess from the annotation %s', (annotation) => {
-    expect(problemsOf(agentInput(local(annotation)))).toMatch(
-      /^ManagedCluster cluster1: its annotation open-cluster-management\/nodeSelector is not a JSON object of strings/,
-    );
-  });
+  it.each(['{', '[]', '"a"', '{"a":1}'])(
+    'Node placement is not guessed from the annotation %s',
+    (annotation) => {
+      expect(problemsOf(agentInput(local(annotation)))).toMatch(
+        /^ManagedCluster cluster1: its annotation open-cluster-management\/nodeSelector is not a JSON object of strings/,
+      );
+    },
+  );
 
-  it('is replaced by the configuration as a whole', () => {
+  it('Node placement is replaced by the configuration as a whole', () => {
     const tolerations = [{ key: 'x', operator: 'Exists' }];
     const nodePlacement = { nodeSelector: { c: 'd' }, tolerations };
     const { pod } = deployment(configuredInput({ nodePlacement }, local('{"a":"b"}')));
@@ -249,17 +263,17 @@ describe('resourceRequirements', () => {
     ['deployments:cluster.proxy-proxy-agent:*', defaults],
     ['nonsense', defaults],
     ['*:*:*:*', defaults],
-  ])('of %s give %j', (containerId, expected) => {
+  ])('resourceRequirements of %s give %j', (containerId, expected) => {
     expect(resourcesOf([containerId, mine])).toEqual(expected);
   });
 
-  it('count by the last that matches', () => {
+  it('resourceRequirements use the last entry that matches', () => {
     const exact = 'deployments:cluster-proxy-proxy-agent:proxy-agent';
     expect(resourcesOf([exact, mine], ['*:*:*', other], ['pods:*:*', mine])).toEqual(other);
     expect(resourcesOf(['*:*:*', other], [exact, mine])).toEqual(mine);
   });
 
-  it('ask for little where nothing is said, and limit nothing', () => {
+  it('resourceRequirements request little by default, and limit nothing', () => {
     expect(defaults).toEqual({ requests: { cpu: '20m', memory: '96Mi' } });
   });
 });
@@ -277,7 +291,7 @@ describe('proxyConfig', () => {
   const names = (input: ReturnType<typeof proxied>) =>
     deployment(input).container.env.map(({ name }) => name);
 
-  it('is given to the agent as its environment', () => {
+  it('proxyConfig becomes the environment of the agent', () => {
     const input = proxied({
       httpProxy: 'http://proxy:3128',
       httpsProxy: 'http://user:pa$$(X)@proxy:3128',
@@ -291,26 +305,26 @@ describe('proxyConfig', () => {
     expect(trusted(input)).toBe(own);
   });
 
-  it('is nothing where nothing is said', () => {
+  it('proxyConfig sets no environment if it is empty', () => {
     expect(names(agentInput())).toEqual(['POD_NAME']);
     expect(names(proxied({}))).toEqual(['POD_NAME']);
   });
 
   it.each(['httpProxy', 'httpsProxy'])(
-    'adds the authorities of an https:// proxy (%s)',
+    'proxyConfig adds the authorities of an https:// proxy (%s)',
     (which) => {
       const input = proxied({ [which]: 'https://proxy:3129', caBundle: base64(`# mine\n${ca}`) });
       expect(trusted(input)).toBe(`${own}${ca.trim()}\n`);
     },
   );
 
-  it('adds no authority twice', () => {
+  it('proxyConfig adds no authority twice', () => {
     const input = proxied({ httpsProxy: 'https://proxy', caBundle: base64(`${ca}\r\n${ca}`) });
     expect(trusted(input).match(/BEGIN/g)).toHaveLength(2);
   });
 
   it.each(['http://proxy:3128', 'proxy:3128'])(
-    'adds the authorities of a proxy (%s) that shows a certificate of its own in the name of the entrypoint',
+    "proxyConfig adds the authorities of a proxy (%s) that shows its own certificate for the entrypoint's name",
     (httpsProxy) => {
       const input = proxied({ httpsProxy, caBundle: base64(ca) });
       expect(trusted(input)).toBe(`${own}${ca.trim()}\n`);
@@ -318,7 +332,7 @@ describe('proxyConfig', () => {
     },
   );
 
-  it('adds them where the cluster has an entrypoint of its own', () => {
+  it('proxyConfig adds authorities if the cluster has its own entrypoint', () => {
     const input = configuredInput(
       {
         proxyConfig: { httpsProxy: 'http://proxy', caBundle: base64(ca) },
@@ -337,13 +351,19 @@ describe('proxyConfig', () => {
     ],
     ['there is no httpsProxy', { httpProxy: 'http://proxy' }, {}],
     ['there is no httpsProxy', {}, {}],
-  ])('says that authorities have no effect where %s', (why, proxyConfig, parts) => {
-    const input = configuredInput({ proxyConfig: { ...proxyConfig, caBundle: base64(ca) } }, parts);
-    expect(trusted(input)).toBe(own);
-    expect(rendered(input).notices).toEqual([
-      `AddOnDeploymentConfig config/deploy: spec.proxyConfig.caBundle has no effect, ${why}`,
-    ]);
-  });
+  ])(
+    'proxyConfig reports that authorities have no effect because %s',
+    (reason, proxyConfig, parts) => {
+      const input = configuredInput(
+        { proxyConfig: { ...proxyConfig, caBundle: base64(ca) } },
+        parts,
+      );
+      expect(trusted(input)).toBe(own);
+      expect(rendered(input).notices).toEqual([
+        `AddOnDeploymentConfig config/deploy: spec.proxyConfig.caBundle has no effect, ${reason}`,
+      ]);
+    },
+  );
 
   it.each([
     ['there is no certificate', () => 'garbage'],
@@ -352,7 +372,7 @@ describe('proxyConfig', () => {
       'the CERTIFICATE that begins in line 10 cannot be read',
       () => `${ca}\n-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n`,
     ],
-  ])('does not pass on a bundle with a problem: %s', (words, pem) => {
+  ])('proxyConfig does not pass on a bundle with a problem: %s', (words, pem) => {
     const input = proxied({ httpsProxy: 'https://proxy', caBundle: base64(pem()) });
     const where = 'AddOnDeploymentConfig config/deploy: spec.proxyConfig.caBundle';
     expect(problemsOf(input)).toContain(where);
@@ -372,7 +392,7 @@ describe('the NetworkPolicy of the agent', () => {
   };
   const dns = [53, 53, 5353, 5353];
 
-  it('lets the agent to names, kube-apiservers and its entrypoint, and the kubelet to its probes', () => {
+  it("The NetworkPolicy of the agent allows DNS, kube-apiservers, the entrypoint, and the kubelet's probes", () => {
     const entrypoint = { kind: 'direct', host: 'a', port: 8091 } as const;
     expect(policyPorts(agentInput({ entrypoint }))).toEqual([dns, [6443, 8091]]);
     const policy = manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy');
@@ -389,22 +409,22 @@ describe('the NetworkPolicy of the agent', () => {
     [{ httpsProxy: 'http://[broken' }, [6443, 443]],
     [{ httpsProxy: 'http://user:22#rest@proxy:3128' }, [6443, 443]],
     [{ httpsProxy: 'socks5h://proxy' }, [6443, 443, 1080]],
-  ])('lets it to the proxy of %j', (proxyConfig, ports) => {
+  ])('The NetworkPolicy of the agent allows the proxy of %j', (proxyConfig, ports) => {
     expect(policyPorts(configuredInput({ proxyConfig }))).toEqual([dns, ports]);
   });
 
-  it('lets it anywhere when it has targets of its own', () => {
+  it('The NetworkPolicy of the agent allows every destination when the agent has its own targets', () => {
     const proxy = { ...agentInput().proxy, allow: ['db:5432'] };
     expect(policyPorts(agentInput({ proxy }))).toEqual([dns, [6443, 443], undefined]);
   });
 
-  it('lets it to the port that kube-apiserver is told to be at', () => {
+  it('The NetworkPolicy of the agent allows the port that the option kube-apiserver names', () => {
     const flags = [{ name: 'kube-apiserver', value: '10.0.0.1:16443' }];
     const proxy = { ...agentInput().proxy, flags };
     expect(policyPorts(agentInput({ proxy }))).toEqual([dns, [6443, 16_443, 443]]);
   });
 
-  it('lets it to every TCP port where nobody says at which one kube-apiservers listen', () => {
+  it('The NetworkPolicy of the agent allows every TCP port if the ports of kube-apiservers are not configured', () => {
     const egress = (
       manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy')['spec'] as {
         egress: object[];

@@ -21,7 +21,7 @@ function accessOf(cluster: string, withTunnel = true) {
 }
 
 describe('hubAccess', () => {
-  it('lets the agent keep one lease in the namespace of its cluster', () => {
+  it('hubAccess lets the agent renew one lease in the namespace of its cluster', () => {
     const [role, binding, ...more] = accessOf('cluster1', false);
     expect(more).toEqual([]);
     expect(role).toMatchObject({
@@ -53,7 +53,7 @@ describe('hubAccess', () => {
     });
   });
 
-  it('lets it through the kube-apiserver where the entrypoint is there', () => {
+  it('hubAccess lets the agent through the kube-apiserver if the entrypoint is there', () => {
     const binding = accessOf('cluster1')[2];
     expect(binding).toMatchObject({
       kind: 'RoleBinding',
@@ -66,7 +66,7 @@ describe('hubAccess', () => {
     });
   });
 
-  it('shares no object and no subject between clusters', () => {
+  it('hubAccess shares no object and no subject between clusters', () => {
     const names = (cluster: string) =>
       accessOf(cluster).map((object) => JSON.stringify(refOf(object)));
     const all = [...names('cluster1'), ...names('cluster2')];
@@ -78,7 +78,7 @@ describe('hubAccess', () => {
     }
   });
 
-  it('can take away all that it ever made', () => {
+  it('hubAccess can delete every object that it has made', () => {
     const made = accessOf('cluster1').map(refOf);
     const refs = hubAccessRefs('cluster1', 'hub');
     expect(refs).toHaveLength(made.length);
@@ -97,7 +97,7 @@ describe('planHubAccess', () => {
   };
   const all = hubAccessRefs('cluster1', 'hub');
 
-  it('gives what the agent of an accepted cluster needs', () => {
+  it('planHubAccess gives the agent of an accepted cluster the rights that it needs', () => {
     expect(plan()).toEqual({
       apply: accessOf('cluster1'),
       remove: [],
@@ -105,13 +105,13 @@ describe('planHubAccess', () => {
     });
   });
 
-  it('takes the way in away with the entrypoint', () => {
+  it('planHubAccess removes the right to use the entrypoint when agents no longer need it', () => {
     const without = planHubAccess(managedCluster(), addOn(), undefined, 'hub');
     expect(without.apply).toEqual(accessOf('cluster1', false));
     expect(without.remove).toEqual([all[2]]);
   });
 
-  it('takes everything away from a cluster that is no longer accepted', () => {
+  it('planHubAccess removes all rights of a cluster that is no longer accepted', () => {
     expect(plan(addOn(), false)).toEqual({
       apply: [],
       remove: all,
@@ -122,7 +122,7 @@ describe('planHubAccess', () => {
     });
   });
 
-  it('takes everything away where the status names somebody else', () => {
+  it('planHubAccess removes all rights if the status names another user', () => {
     const { apply, remove, outcome } = plan(token('system:admin'));
     expect({ apply, remove, kind: outcome.kind }).toEqual({
       apply: [],
@@ -131,7 +131,7 @@ describe('planHubAccess', () => {
     });
   });
 
-  it('waits for a klusterlet that has not named the user', () => {
+  it('planHubAccess waits for a klusterlet that has not named the user', () => {
     const { apply, remove, outcome } = plan(token(''));
     expect({ apply, remove, kind: outcome.kind }).toEqual({
       apply: [],

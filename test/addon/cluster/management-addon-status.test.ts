@@ -13,20 +13,23 @@ const placement = { namespace: 'hub', name: 'cluster-proxy-placement' };
 const object = (version = 'v1alpha1') => clusterManagementAddOn(version, placement);
 
 describe('clusterManagementAddOn', () => {
-  it.each(['v1alpha1', 'v1beta1'])('is one that OCM can configure by, in %s', (version) => {
-    const cma = object(version);
-    expect(cma).toMatchObject({
-      apiVersion: `addon.open-cluster-management.io/${version}`,
-      metadata: {
-        name: 'cluster-proxy',
-        annotations: { 'addon.open-cluster-management.io/lifecycle': 'addon-manager' },
-      },
-      spec: { installStrategy: { type: 'Placements', placements: [placement] } },
-    });
-    expect(managementAddOnProblems(parseClusterManagementAddOn(cma))).toEqual({});
-  });
+  it.each(['v1alpha1', 'v1beta1'])(
+    'clusterManagementAddOn returns an addon that OCM can configure, in %s',
+    (version) => {
+      const cma = object(version);
+      expect(cma).toMatchObject({
+        apiVersion: `addon.open-cluster-management.io/${version}`,
+        metadata: {
+          name: 'cluster-proxy',
+          annotations: { 'addon.open-cluster-management.io/lifecycle': 'addon-manager' },
+        },
+        spec: { installStrategy: { type: 'Placements', placements: [placement] } },
+      });
+      expect(managementAddOnProblems(parseClusterManagementAddOn(cma))).toEqual({});
+    },
+  );
 
-  it('names what keeps OCM from configuring it', () => {
+  it('clusterManagementAddOn names what keeps OCM from configuring the addon', () => {
     const metadata = {
       name: 'cluster-proxy',
       annotations: { 'addon.open-cluster-management.io/lifecycle': 'self' },
@@ -59,7 +62,7 @@ describe('configHashesPatch', () => {
     status,
   });
 
-  it('fills in the hashes of defaults and of placements', () => {
+  it('configHashesPatch fills in the hashes of defaults and of placements', () => {
     const patch = configHashesPatch(cma, ({ name }) => ({ generation: 1, specHash: `#${name}` }));
     expect(patch).toEqual({
       metadata: { uid: 'u', resourceVersion: '3' },
@@ -87,7 +90,7 @@ describe('configHashesPatch', () => {
     });
   });
 
-  it('writes nothing when all are there, and none for what does not exist', () => {
+  it('configHashesPatch writes nothing when all hashes are there, and no hash for a missing configuration', () => {
     const same = ({ name }: { name: string }) => ({
       generation: 1,
       specHash: name === 'deploy' ? 'aa' : 'bb',

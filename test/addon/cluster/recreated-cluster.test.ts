@@ -18,7 +18,10 @@ async function running() {
   return world;
 }
 
-/** What OCM and the garbage collector do when a ManagedCluster is deleted, apart from works, which the klusterlet lets go of. */
+/**
+ * Deletes a ManagedCluster as OCM and the garbage collector do, except its works, which the
+ * klusterlet releases.
+ */
 async function remove(world: HubWorld): Promise<void> {
   await world.api.delete(world.ref('ManagedClusterAddOn', 'cluster-proxy', cluster), live);
   await world.api.delete(world.ref('ManagedCluster', cluster), live);
@@ -57,31 +60,34 @@ function expectServed(world: HubWorld): void {
   });
 }
 
-describe('a cluster that is deleted and made again', () => {
+describe('a cluster that is deleted and created again', () => {
   it.each([
-    ['in one moment', 0],
-    ['within the time in which a cache may be behind', 500],
+    ['at once', 0],
+    ['while a cache may still be behind', 500],
     ['some seconds later', 5_000],
-  ])('%s gets its agent, its rights and its registrations', async (_, pauseMs) => {
-    const world = await running();
-    const before = world.addOn(cluster)!.metadata.uid;
-    await remove(world);
-    await removeWork(world);
-    await world.pass(pauseMs);
-    register(world);
-    expect(world.addOn(cluster)!.metadata.uid).not.toBe(before);
-    const isServed = () => ownersOf(world, 'ManifestWork', workName)?.[0] !== undefined;
-    await world.until(isServed, { withinMs: 10_000 });
-    await world.settle();
-    expectServed(world);
-  });
+  ])(
+    'A cluster that is created again %s gets its agent, its rights and its registrations',
+    async (_, pauseMs) => {
+      const world = await running();
+      const before = world.addOn(cluster)!.metadata.uid;
+      await remove(world);
+      await removeWork(world);
+      await world.pass(pauseMs);
+      register(world);
+      expect(world.addOn(cluster)!.metadata.uid).not.toBe(before);
+      const isServed = () => ownersOf(world, 'ManifestWork', workName)?.[0] !== undefined;
+      await world.until(isServed, { withinMs: 10_000 });
+      await world.settle();
+      expectServed(world);
+    },
+  );
 
   it('A recreated cluster gets its agent after the klusterlet has released the earlier work', async () => {
     const world = await running();
     await remove(world);
     register(world);
     await world.settle();
-    // It is given to the new one already, and goes all the same.
+    // The work already belongs to the new addon, and is deleted anyway.
     await removeWork(world);
     await world.until(() => world.work(cluster) !== undefined, { withinMs: 10_000 });
     await world.settle();

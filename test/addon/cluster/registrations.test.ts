@@ -19,7 +19,7 @@ const kubeClientIn = (subject: object) => ({
 });
 
 describe('agentRegistrations', () => {
-  it('registers the agent twice, in the name of its cluster', () => {
+  it('agentRegistrations registers the agent twice, in the name of its cluster', () => {
     const groups = [
       group,
       'system:open-cluster-management:addon:cluster-proxy',
@@ -42,20 +42,20 @@ describe('agentRegistrations', () => {
     ]);
   });
 
-  it('gives a subject by which the broker knows the cluster', () => {
+  it('agentRegistrations gives a subject by which the broker knows the cluster', () => {
     for (const { user, groups } of desired) {
       expect(clusterOfSubject({ commonName: user, organizations: groups })).toBe('7up');
     }
   });
 
-  it('is found in Secrets of the names that Cluster Proxy has', () => {
+  it("agentRegistrations uses Cluster Proxy's names of Secrets", () => {
     expect(agentSecrets).toEqual({
       hubKubeconfig: 'cluster-proxy-hub-kubeconfig',
       certificate: 'cluster-proxy-open-cluster-management.io-proxy-agent-signer-client-cert',
     });
   });
 
-  it('names a CA in what fits into an organizational unit', () => {
+  it('agentRegistrations identifies a CA by a text that fits into an organizational unit', () => {
     expect(organizationalUnitOf('one')).not.toBe(organizationalUnitOf('two'));
     expect(organizationalUnitOf('one')).toMatch(/^signer-[0-9a-f]{48}$/);
   });
@@ -90,19 +90,19 @@ describe('registrations on the wire', () => {
       ],
     ],
   ];
-  it.each(wire)('are written and read in %s', (version, driver, json) => {
+  it.each(wire)('Registrations are written and read in %s', (version, driver, json) => {
     expect(desired.map((one) => registrationJson(one, version, driver))).toEqual(json);
     expect(json.map((item) => parseRegistration({ ...item }))).toEqual(desired);
   });
 
-  it('leave the driver out where the klusterlet has not named it', () => {
+  it('Registrations omit the driver if the klusterlet has not named it', () => {
     expect(registrationJson(desired[0]!, 'v1beta1', undefined)).toEqual({
       type: 'kubeClient',
       kubeClient: { subject: { user, groups } },
     });
   });
 
-  it('tell the driver in either version', () => {
+  it('Registrations name the driver in either version', () => {
     expect(addOn({ status: { kubeClientDriver: 'token' } }).driver).toBe('token');
     const registrations = [{ type: 'kubeClient', kubeClient: { subject: {}, driver: 'token' } }];
     expect(addOn({ version: 'v1beta1', status: { registrations } }).driver).toBe('token');
@@ -115,25 +115,28 @@ describe('nextRegistrations', () => {
     addOn({ cluster: '7up', status: { kubeClientDriver: 'token', registrations } });
   const kubeClient = { signer: 'kubernetes.io/kube-apiserver-client', organizationalUnits: [] };
 
-  it('is ours while certificates are used, whatever stands there', () => {
+  it('nextRegistrations returns our registrations while certificates are used, whatever the status holds', () => {
     const addon = addOn({ status: { registrations: [kubeClientIn({ user: 'mallory' })] } });
     expect(nextRegistrations(desired, addon)).toBe(desired);
   });
 
   it.each([
     ['nothing', [], { user: '', groups: [] }],
-    ['our own', [kubeClientIn({ user: desired[0]!.user })], { user: '', groups: [] }],
+    ['our own registration', [kubeClientIn({ user: desired[0]!.user })], { user: '', groups: [] }],
     [
-      "the klusterlet's",
+      "the klusterlet's registration",
       [kubeClientIn({ user: serviceAccount })],
       { user: serviceAccount, groups: [] },
     ],
-  ])('with tokens, makes of %s what the klusterlet is left to say', (_, present, subject) => {
-    expect(nextRegistrations(desired, token(present))).toEqual([
-      { ...kubeClient, ...subject },
-      desired[1],
-    ]);
-  });
+  ])(
+    'nextRegistrations with tokens leaves the subject to the klusterlet if the status holds %s',
+    (_, present, subject) => {
+      expect(nextRegistrations(desired, token(present))).toEqual([
+        { ...kubeClient, ...subject },
+        desired[1],
+      ]);
+    },
+  );
 });
 
 describe('hubSubject', () => {
@@ -147,14 +150,17 @@ describe('hubSubject', () => {
     });
   const apiGroup = 'rbac.authorization.k8s.io';
 
-  it.each(['csr', undefined])('is the group of the cluster alone with the driver %s', (driver) => {
-    expect(hubSubject(addon(driver, 'mallory'))).toEqual({
-      kind: 'known',
-      subject: { kind: 'Group', apiGroup, name: group },
-    });
-  });
+  it.each(['csr', undefined])(
+    'hubSubject is the group of the cluster alone with the driver %s',
+    (driver) => {
+      expect(hubSubject(addon(driver, 'mallory'))).toEqual({
+        kind: 'known',
+        subject: { kind: 'Group', apiGroup, name: group },
+      });
+    },
+  );
 
-  it("is the cluster's ServiceAccount with tokens", () => {
+  it("hubSubject is the cluster's ServiceAccount with tokens", () => {
     expect(hubSubject(addon('token', serviceAccount))).toEqual({
       kind: 'known',
       subject: { kind: 'User', apiGroup, name: serviceAccount },
@@ -162,7 +168,7 @@ describe('hubSubject', () => {
   });
 
   it.each([undefined, '', `${group}:agent:cluster-proxy`])(
-    'waits for the klusterlet at %j',
+    'hubSubject waits for the klusterlet if the user is %j',
     (user) => {
       const subject = hubSubject(addon('token', user));
       expect(subject.kind).toBe('pending');
@@ -173,7 +179,7 @@ describe('hubSubject', () => {
     'system:admin',
     'system:serviceaccount:other:cluster-proxy-agent',
     'system:open-cluster-management:cluster:other:addon:cluster-proxy:agent:x',
-  ])('gives nothing to %s', (user) => {
+  ])('hubSubject gives no rights to %s', (user) => {
     const subject = hubSubject(addon('token', user));
     expect(subject).toMatchObject({
       kind: 'foreign',

@@ -19,7 +19,7 @@ import { isDeployWork } from '../../../src/addon/api/manifest-work.ts';
 const deleted = { deletionTimestamp: '2026-11-22T11:00:00Z' };
 
 describe('renderAgent', () => {
-  it('puts everything into one ManifestWork that goes with the addon', () => {
+  it('renderAgent puts all objects into one ManifestWork that is deleted with the addon', () => {
     const { works, notices } = rendered(agentInput());
     expect(notices).toEqual([]);
     expect(works).toHaveLength(1);
@@ -51,7 +51,7 @@ describe('renderAgent', () => {
     expect(isDeployWork('addon-cluster-proxy-pre-delete')).toBe(false);
   });
 
-  it('says which bundle of the hub it brings', () => {
+  it('renderAgent names the bundle of the hub that it brings', () => {
     const mark = (caBundle: string) =>
       rendered(agentInput({ caBundle })).works[0]!.metadata.annotations?.[
         'proxy.open-cluster-management.io/ca-bundle'
@@ -61,7 +61,7 @@ describe('renderAgent', () => {
     expect(mark(`${caBundle}${caBundle}`)).not.toBe(mark(caBundle));
   });
 
-  it('says by which configurations, as OCM compares it with the status', () => {
+  it('renderAgent names its configurations as OCM compares them with the status', () => {
     const { works } = rendered(agentInput());
     const annotation =
       works[0]!.metadata.annotations?.['open-cluster-management.io/config-spec-hash'];
@@ -79,7 +79,7 @@ describe('renderAgent', () => {
     manifestsOf(rendered(agentInput({ hasNetworkPolicies })).works).map(({ kind, metadata }) =>
       [kind, metadata.namespace, metadata.name].filter((part) => part !== undefined).join(' '),
     );
-  it('renders these objects, and no other', () => {
+  it('renderAgent renders these objects, and no others', () => {
     const objects = [
       `Namespace ${installNamespace}`,
       `ServiceAccount ${installNamespace} cluster-proxy`,
@@ -98,7 +98,7 @@ describe('renderAgent', () => {
     );
   });
 
-  it('gives the agent nothing but its lease', () => {
+  it('renderAgent gives the agent no rights except its lease', () => {
     expect(manifest(agentInput(), 'Role')['rules']).toEqual([
       { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
       {
@@ -110,18 +110,18 @@ describe('renderAgent', () => {
     ]);
   });
 
-  it('gives the same bytes for the same input', () => {
+  it('renderAgent returns the same bytes for the same input', () => {
     const input = () => configuredInput(variables({ replicas: '3' }));
     expect(JSON.stringify(rendered(input()))).toBe(JSON.stringify(rendered(input())));
   });
 
-  it('leaves the namespace behind when the addon goes', () => {
+  it('renderAgent keeps the namespace when the addon is deleted', () => {
     expect(manifest(agentInput(), 'Namespace').metadata.annotations).toEqual({
       'addon.open-cluster-management.io/deletion-orphan': '',
     });
   });
 
-  it('moves everything to the namespace of the configuration', () => {
+  it('renderAgent moves all objects to the namespace of the configuration', () => {
     const input = configuredInput({ agentInstallNamespace: 'elsewhere' });
     const { works } = rendered(input);
     const namespaces = manifestsOf(works).map(
@@ -137,7 +137,7 @@ describe('renderAgent', () => {
     expect(JSON.stringify(works)).not.toContain(installNamespace);
   });
 
-  it('overflows into further ManifestWorks, the large Secret first', () => {
+  it('renderAgent puts what does not fit into further ManifestWorks, the large Secret first', () => {
     const caBundle = 'x'.repeat(383_000);
     const { works } = rendered(agentInput({ caBundle }));
     expect(works.map(({ metadata }) => metadata.name)).toEqual([
@@ -154,33 +154,33 @@ describe('renderAgent', () => {
   const registered = readyConditions[0]!;
   it.each([
     [
-      'the addon is going',
+      'the addon is being deleted',
       { addon: addOn({ metadata: deleted, status: { conditions: readyConditions } }) },
     ],
-    ['the cluster is going', { cluster: managedCluster({ metadata: deleted }) }],
+    ['the cluster is being deleted', { cluster: managedCluster({ metadata: deleted }) }],
     [
-      'nobody has registered the addon',
+      'the addon is not registered',
       { addon: addOn({ status: { conditions: readyConditions.slice(1) } }) },
     ],
     [
-      "OCM has not said that it is the cluster's turn",
+      "OCM has not reported that it is the cluster's turn",
       { addon: addOn({ status: { conditions: [registered] } }) },
     ],
     [
-      "OCM has said that it is not the cluster's turn",
+      "OCM has reported that it is not the cluster's turn",
       { addon: addOn({ status: { conditions: [registered, condition('Configured', 'False')] } }) },
     ],
-  ])('waits while %s', (_, parts) => {
+  ])('renderAgent waits while %s', (_, parts) => {
     expect(renderAgent(agentInput(parts)).kind).toBe('waiting');
   });
 
-  it('is not held up by rights that are still missing', () => {
+  it('renderAgent does not wait for rights that are still missing', () => {
     const conditions = [condition('RegistrationApplied', 'False'), readyConditions[1]];
     const addon = addOn({ status: { conditions } });
     expect(renderAgent(agentInput({ addon })).kind).toBe('rendered');
   });
 
-  it('fails with a sentence where the entrypoint or the configuration is missing', () => {
+  it('renderAgent fails with a clear message if the entrypoint or the configuration is missing', () => {
     const input = agentInput({
       entrypoint: new Error('Service hub/lb has no address yet'),
       deploymentConfig: { kind: 'missing', message: 'AddOnDeploymentConfig a/b does not exist' },
@@ -192,7 +192,7 @@ describe('renderAgent', () => {
 });
 
 describe('the Deployment of the agent', () => {
-  it('runs one container with the files of both registrations', () => {
+  it('The Deployment of the agent runs one container with the files of both registrations', () => {
     const { object, pod, container } = deployment(agentInput());
     expect(pod.containers).toHaveLength(1);
     expect(container).toMatchObject({
@@ -237,7 +237,7 @@ describe('the Deployment of the agent', () => {
     expect(pod).not.toHaveProperty('hostAliases');
     expect(object['spec']).toMatchObject({
       replicas: 2,
-      // Immutable: another selector could not take over what Cluster Proxy has deployed.
+      // The selector is immutable, so only this one can take over Cluster Proxy's Deployment.
       selector: {
         matchLabels: {
           'open-cluster-management.io/addon': 'cluster-proxy',
@@ -258,7 +258,7 @@ describe('the Deployment of the agent', () => {
     ['certificate authorities', { caBundle: 'other' }],
     ['network policies', { hasNetworkPolicies: true }],
     ['replicas', { proxy: { ...proxy, replicas: 5 } }],
-  ])('keeps its pods when only %s change', (_, parts) => {
+  ])('The Deployment of the agent keeps its pods when only %s change', (_, parts) => {
     const before = deployment(agentInput()).template;
     expect(deployment(agentInput(parts)).template).toEqual(before);
   });
@@ -267,18 +267,18 @@ describe('the Deployment of the agent', () => {
     ['image', { proxy: { ...proxy, image: 'other:v2' } }],
     ['entrypoint', { entrypoint: { kind: 'direct' as const, host: 'b.example.com', port: 443 } }],
     ['settings', { proxy: { ...proxy, flags: [{ name: 'tunnels', value: '1' }] } }],
-  ])('replaces its pods when the %s changes', (_, parts) => {
+  ])('The Deployment of the agent replaces its pods when the %s changes', (_, parts) => {
     expect(hashOf(agentInput(parts))).not.toBe(hashOf(agentInput()));
   });
 
-  it('carries the generation of the configuration where it rolls nothing', () => {
+  it("The Deployment of the agent has the configuration's generation outside of the pod template", () => {
     const { object, template } = deployment(agentInput());
     const key = 'proxy.open-cluster-management.io/configuration-generation';
     expect(object.metadata.annotations?.[key]).toBe('3');
     expect(template.metadata.annotations).not.toHaveProperty(key);
   });
 
-  it('passes settings on, the last of each, and all targets', () => {
+  it('The Deployment of the agent passes on the last value of each setting, and all targets', () => {
     const flags = [
       { name: 'log-level', value: 'info' },
       { name: 'allow', value: 'db:5432' },
@@ -296,26 +296,26 @@ describe('the Deployment of the agent', () => {
     expect(pod.terminationGracePeriodSeconds).toBe(130);
   });
 
-  it('keeps dollars from being read as references', () => {
+  it('The Deployment of the agent escapes dollar signs, so that they are not read as references', () => {
     const flags = [{ name: 'host-header', value: 'a$(HOME)$$' }];
     const { args } = deployment(agentInput({ proxy: { ...proxy, flags } })).container;
     expect(args).toContain('--host-header=a$$(HOME)$$$$');
   });
 
-  it('names the Secrets to pull its image with', () => {
+  it('The Deployment of the agent names the Secrets to pull its image with', () => {
     const input = agentInput({ proxy: { ...proxy, imagePullSecrets: ['one', 'two'] } });
     expect(deployment(input).pod.imagePullSecrets).toEqual([{ name: 'one' }, { name: 'two' }]);
   });
 });
 
-describe('the way to the broker', () => {
+describe("the agent's route to the broker", () => {
   const brokerArg = (input: ReturnType<typeof agentInput>) => deployment(input).container.args[3];
 
   it.each([
     ['10.0.0.9', 8091, 'wss://10.0.0.9:8091'],
     ['fd00::1', 8091, 'wss://[fd00::1]:8091'],
     ['elb.example.com', 443, 'wss://elb.example.com:443'],
-  ])('leads to %s', (host, port, url) => {
+  ])("The agent's route to the broker leads to %s", (host, port, url) => {
     const input = agentInput({ entrypoint: { kind: 'direct', host, port } });
     expect(brokerArg(input)).toBe(`--broker-url=${url}`);
   });
@@ -323,7 +323,7 @@ describe('the way to the broker', () => {
   const viaHub = agentInput({
     entrypoint: { kind: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' },
   });
-  it("leads through the hub's kube-apiserver", () => {
+  it("The agent's route to the broker leads through the hub's kube-apiserver", () => {
     expect(brokerArg(viaHub)).toBe('--broker-via-hub=hub/https:proxy-entrypoint:agent-server');
   });
 
@@ -334,13 +334,13 @@ describe('the way to the broker', () => {
     [{ serviceEntryPointPort: '9443' }, 'proxy.example.com:9443', {}],
     [{ serviceEntryPoint: 'own' }, 'own:8091', { entrypoint: viaHub.entrypoint }],
     [{ serviceEntryPoint: 'own' }, 'own:8091', { entrypoint: new Error('not yet') }],
-  ])('is changed for a cluster by %j', (values, address, parts) => {
+  ])("The agent's route to the broker is changed for a cluster by %j", (values, address, parts) => {
     expect(brokerArg(configuredInput(variables(values), parts))).toBe(
       `--broker-url=wss://${address}`,
     );
   });
 
-  it('takes a port alone for nothing where there is no host to it', () => {
+  it("The agent's route to the broker ignores a port without a host", () => {
     const parts = { entrypoint: viaHub.entrypoint };
     const input = configuredInput(variables({ serviceEntryPointPort: '9443' }), parts);
     expect(brokerArg(input)).toMatch(/^--broker-via-hub=/);
@@ -351,7 +351,7 @@ describe('the way to the broker', () => {
 });
 
 describe('the CA Secret', () => {
-  it('holds what agents trust the broker by', () => {
+  it('The CA Secret holds the CAs by which agents trust the broker', () => {
     expect(trusted(agentInput())).toBe(agentInput().caBundle);
   });
 });

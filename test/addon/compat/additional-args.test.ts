@@ -9,7 +9,7 @@ const read = (rules: FlagRules, ...args: string[]) => readAdditionalArgs(args, r
 
 const tables = { proxyServer: proxyServerFlags, proxyAgent: proxyAgentFlags } as const;
 
-/** Konnectivity 0.36: every flag of its two programs. */
+/** All flags of the two programs of konnectivity 0.36. */
 const proxyServer =
   'server-cert server-key server-ca-cert cluster-cert cluster-key cluster-ca-cert mode uds-name delete-existing-uds-file server-port ' +
   'server-bind-address agent-port agent-bind-address admin-port admin-bind-address health-port health-bind-address keepalive-time ' +
@@ -27,7 +27,7 @@ describe('readAdditionalArgs', () => {
   it.each([
     ['proxy-server', proxyServerFlags, proxyServer],
     ['proxy-agent', proxyAgentFlags, proxyAgent],
-  ])('knows every flag of the %s', (_program, rules, flags) => {
+  ])('readAdditionalArgs knows every flag of the %s', (_program, rules, flags) => {
     expect(flags.split(' ').filter((flag) => !(flag in rules))).toEqual([]);
   });
 
@@ -49,7 +49,7 @@ describe('readAdditionalArgs', () => {
     ['proxyAgent', '--allow=db.svc:5432', 'allow=db.svc:5432'],
     ['proxyAgent', '--kube-apiserver=10.0.0.1:6443', 'kube-apiserver=10.0.0.1:6443'],
     ['proxyAgent', '--log-level=warn', 'log-level=warn'],
-  ])('maps %s %s to %s', (program, arg, flag) => {
+  ])('readAdditionalArgs maps %s %s to %s', (program, arg, flag) => {
     const { flags, ignored, problems } = read(tables[program], arg);
     expect(problems).toEqual([]);
     expect(ignored).toEqual([]);
@@ -66,7 +66,7 @@ describe('readAdditionalArgs', () => {
     ['proxyServer', ['--xfr-channel-size', '100']],
     ['proxyAgent', ['--sync-forever']],
     ['proxyAgent', ['--alsologtostderr']],
-  ])('accepts %s %j without effect', (program, args) => {
+  ])('readAdditionalArgs accepts %s %j without effect', (program, args) => {
     const { flags, ignored, problems } = read(tables[program], ...args);
     expect(problems).toEqual([]);
     expect(flags).toEqual([]);
@@ -98,13 +98,13 @@ describe('readAdditionalArgs', () => {
     ['proxyAgent', '--allow=foo', /--allow=foo is no destination/],
     ['proxyAgent', '--kube-apiserver=a:b:c', /--kube-apiserver=a:b:c is not HOST:PORT/],
     ['proxyAgent', '--token-file=/x', /--token-file is unknown/],
-  ])('refuses %s %s', (program, arg, sentence) => {
+  ])('readAdditionalArgs refuses %s %s', (program, arg, sentence) => {
     const { flags, problems } = read(tables[program], arg);
     expect(flags).toEqual([]);
     expect(problems).toEqual([{ field: 'args[0]', sentence: expect.stringMatching(sentence) }]);
   });
 
-  it('takes a value from the next argument, as Go does', () => {
+  it('readAdditionalArgs takes a value from the next argument, as Go does', () => {
     const { flags, ignored } = read(
       proxyServerFlags,
       '--v',
@@ -120,7 +120,7 @@ describe('readAdditionalArgs', () => {
     expect(ignored.map(({ field }) => field)).toEqual(['args[2]']);
   });
 
-  it('asks for nothing with a shutdown of no length', () => {
+  it('readAdditionalArgs ignores a shutdown timeout of zero, and rounds up to 1 ms', () => {
     expect(read(proxyServerFlags, '--graceful-shutdown-timeout=0').flags).toEqual([]);
     expect(read(proxyServerFlags, '--graceful-shutdown-timeout=1us').flags).toEqual([
       { name: 'drain-timeout', value: '1ms' },

@@ -5,7 +5,7 @@ import { hub, uid } from '../hub/hub-fixture.ts';
 import { upstreamObjects } from '../hub/upstream-objects.ts';
 
 const update = { manager: 'manager', operation: 'Update' };
-/** As the API server shows what `writer` has written. */
+/** The object as the API server returns it after `writer` has written it. */
 const by = (object: KubeObject, writer: object): KubeObject => ({
   ...object,
   metadata: { ...object.metadata, managedFields: [writer] } as KubeObject['metadata'],
@@ -15,14 +15,14 @@ const balancer = upstream.find(({ metadata }) => metadata.name === 'proxy-agent-
 
 describe('an object with a name of the addon', () => {
   it.each(upstream.map((object) => [object.kind, object.metadata.name, object] as const))(
-    'is taken over from Cluster Proxy: %s %s',
+    'An object with a name of the addon is taken over from Cluster Proxy: %s %s',
     (_kind, _name, object) => {
       expect(nameConflict(by(object, update))).toBeUndefined();
     },
   );
 
   it.each([
-    ['was written by somebody else', by(balancer, { manager: 'kubectl', operation: 'Update' })],
+    ['was written by another program', by(balancer, { manager: 'kubectl', operation: 'Update' })],
     ['has only a status from Cluster Proxy', by(balancer, { ...update, subresource: 'status' })],
     [
       'leads to other pods, and was written by another program that is called manager',
@@ -35,7 +35,7 @@ describe('an object with a name of the addon', () => {
         update,
       ),
     ],
-  ])('is left alone where it %s', (_what, object) => {
+  ])('An object with a name of the addon is not changed if it %s', (_what, object) => {
     expect(nameConflict(object)).toContain('another program made it');
   });
 });

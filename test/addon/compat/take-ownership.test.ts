@@ -29,25 +29,25 @@ const adopted = (...managedFields: object[]) =>
   );
 
 describe('ownershipPatches', () => {
-  it('hand over all that upstream wrote, except statuses', () => {
+  it('ownershipPatches take over all that Cluster Proxy wrote, except statuses', () => {
     const status = entry('manager', { 'f:status': {} }, { subresource: 'status' });
     const all = { ...ports('8090'), 'f:metadata': { 'f:labels': { 'f:a': {} } } };
     expect(adopted(entry('manager', all), status)).toEqual([[status, ours(all)]]);
   });
 
-  it('add it to what is ours already', () => {
+  it("ownershipPatches add Cluster Proxy's fields to ours", () => {
     const list = adopted(ours(ports('8091')), entry('manager', ports('8090')));
     expect(list).toEqual([[ours(ports('8091', '8090'))]]);
   });
 
-  it('take from others the ports of a Service and leave them the rest', () => {
+  it('ownershipPatches take over the ports of a Service, and leave the other fields to their owner', () => {
     const rest = { 'f:metadata': { 'f:annotations': { 'f:note': {} } } };
     expect(adopted(entry('kubectl-edit', { ...ports('9999'), ...rest }))).toEqual([
       [entry('kubectl-edit', rest), ours(ports('9999'))],
     ]);
   });
 
-  it('take from others the pods of a Deployment, and leave them annotations and scale', () => {
+  it('ownershipPatches take over the pods of a Deployment, but not its annotations or its scale', () => {
     const deployment: KubeObject = {
       ...service([]),
       apiVersion: 'apps/v1',
@@ -70,15 +70,15 @@ describe('ownershipPatches', () => {
   });
 
   it.each([
-    ['nobody else wrote', ours(ports('8091'))],
-    ['somebody else annotated', entry('kubectl', { 'f:metadata': {} })],
+    ['no other program wrote', ours(ports('8091'))],
+    ['another program annotated', entry('kubectl', { 'f:metadata': {} })],
     ['a controller wrote the status', entry('cloud', ports('1'), { subresource: 'status' })],
     ['another program applied', entry('helm', ports('1'), { operation: 'Apply' })],
-  ])('are none where %s', (_what, managed) => {
+  ])('ownershipPatches are empty if %s', (_what, managed) => {
     expect(adopted(managed)).toEqual([]);
   });
 
-  it('concern the objects that are wanted, in the version that was seen', () => {
+  it('ownershipPatches concern only the planned objects, in the version that was read', () => {
     const list = ownershipPatches(plan().apply, [
       service([entry('manager', ports('1'))], 'somebody-elses'),
       service([entry('manager', ports('1'))]),

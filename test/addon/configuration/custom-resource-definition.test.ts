@@ -38,7 +38,7 @@ describe('the CRD and the code', () => {
     expect(generatedSchema).toEqual(specSchemaOfCrd());
   });
 
-  it('names the resource as Cluster Proxy does', () => {
+  it('The CRD and the code name the resource as Cluster Proxy does', () => {
     expect(definition.metadata.name).toBe(
       'managedproxyconfigurations.proxy.open-cluster-management.io',
     );
@@ -52,9 +52,9 @@ describe('the CRD and the code', () => {
   });
 
   it.each(all.filter(({ schema }) => schema.default !== undefined))(
-    'agree on the default of $path',
+    'The CRD and the code agree on the default of $path',
     ({ path, schema }) => {
-      // Only a parent that is there has fields; what lies in it is left out.
+      // Only an existing parent has fields, so the parent is set and the field is omitted.
       const configuration = parseManagedProxyConfiguration(objectWith(path.slice(0, -1), {}));
       expect(valueAt(configuration, path)).toEqual(schema.default);
     },
@@ -62,7 +62,7 @@ describe('the CRD and the code', () => {
 
   const wrong = { string: 7, integer: 'seven', object: 'text', array: 'text' } as const;
   it.each(all.filter(({ schema }) => schema.type !== undefined && schema.type in wrong))(
-    'agree on the type of $path',
+    'The CRD and the code agree on the type of $path',
     ({ path, schema }) => {
       const value = wrong[schema.type as keyof typeof wrong];
       const { problems } = parseManagedProxyConfiguration(objectWith(path, value));
@@ -71,7 +71,7 @@ describe('the CRD and the code', () => {
   );
 
   it.each(all.filter(({ schema }) => schema.enum !== undefined))(
-    'agree on the values of $path',
+    'The CRD and the code agree on the values of $path',
     ({ path, schema }) => {
       const named = (value: string) =>
         parseManagedProxyConfiguration(objectWith(path, value)).problems.map(({ field }) => field);
@@ -80,23 +80,23 @@ describe('the CRD and the code', () => {
     },
   );
 
-  it('agree on maps of texts', () => {
+  it('The CRD and the code agree on maps of texts', () => {
     for (const { path } of all.filter(({ schema }) => schema.additionalProperties)) {
       const { problems } = parseManagedProxyConfiguration(objectWith([...path, 'key'], {}));
       expect(problems.map(({ field }) => field)).toContain(`${nameOf(path)}.key`);
     }
   });
 
-  it('agree on what there is: the code reads no field that the API server would drop', () => {
+  it('The CRD has every field that the code reads, so that the API server drops none of them', () => {
     const { spec } = parseManagedProxyConfiguration(objectWith(['spec'], sampleOf(specSchema)));
     const known = new Set(all.map(({ path }) => nameOf(path)));
-    // A list of {key, value} is read into a map.
+    // The code reads a list of {key, value} into a map.
     const read = [...pathsOf(spec, 'spec')].filter((path) => !/annotations\./.test(path));
     expect(read.filter((path) => !known.has(path))).toEqual([]);
     expect(read).toContain('spec.proxyServer.redis.secretRef.key');
   });
 
-  // Field names, types and defaults that objects in the wild rely on.
+  // Field names, types and defaults on which existing objects rely.
   const upstream: Readonly<Record<string, readonly [string, unknown?]>> = {
     'authentication.signer.type': ['string', 'SelfSigned'],
     'authentication.signer.selfSigned.additionalSANs': ['array'],
@@ -127,13 +127,13 @@ describe('the CRD and the code', () => {
     'deploy.ports.adminServer': ['integer', 8095],
     'userServer.additionalSANs': ['array'],
   };
-  it.each(Object.entries(upstream))('keep %s', (name, [type, value]) => {
+  it.each(Object.entries(upstream))('The CRD keeps %s', (name, [type, value]) => {
     const found = all.find(({ path }) => nameOf(path) === `spec.${name}`);
     expect(found?.schema).toMatchObject({ type });
     expect(found?.schema.default).toEqual(value);
   });
 
-  it('require no more than Cluster Proxy does of what it knows', () => {
+  it("The CRD requires no more of Cluster Proxy's fields than Cluster Proxy does", () => {
     const isNew = /redis|ingress|edge|enrolment/;
     const required = all
       .filter(({ path }) => !isNew.test(nameOf(path)))

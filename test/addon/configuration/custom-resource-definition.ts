@@ -23,7 +23,7 @@ export const definition = parse(definitionText);
 export const specSchema: Schema =
   definition.spec.versions[0].schema.openAPIV3Schema.properties.spec;
 
-/** Every field under `schema` by its path; the items of lists as `field[0]`. */
+/** Every field under `schema` by its path. The items of lists have the path `field[0]`. */
 export function* fieldsOf(
   schema: Schema,
   path: readonly (string | number)[] = ['spec'],

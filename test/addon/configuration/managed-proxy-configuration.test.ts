@@ -3,7 +3,7 @@ import { parseManagedProxyConfiguration } from '../../../src/addon/configuration
 import { objectWith } from './custom-resource-definition.ts';
 
 const images = { proxyServer: { image: 'broker:1' }, proxyAgent: { image: 'agent:1' } };
-/** A configuration that only lacks what `path` says. */
+/** Parses a minimal configuration in which `path` has `value`. */
 function parseWith(path: string, value: unknown) {
   const spec = structuredClone(images) as Record<string, unknown>;
   const [room = '', ...rest] = path.split('.');
@@ -17,7 +17,7 @@ const sentences = (list: readonly { field: string; sentence: string }[]) =>
 
 describe('parseManagedProxyConfiguration', () => {
   it.each([undefined, null, 7, 'text', [], {}, { spec: null }, { spec: 'x', metadata: 3 }])(
-    'gives every default for %j and names what is missing',
+    'parseManagedProxyConfiguration gives every default for %j, and names what is missing',
     (object) => {
       const { spec, problems } = parseManagedProxyConfiguration(object);
       expect(spec.proxyServer).toMatchObject({
@@ -49,7 +49,7 @@ describe('parseManagedProxyConfiguration', () => {
     'proxyServer.entrypoint.loadBalancerService',
     'proxyServer.nodePlacement',
     'deploy',
-  ])('takes a null or an empty %s for one that is not there', (path) => {
+  ])('parseManagedProxyConfiguration treats a null or an empty %s as missing', (path) => {
     const { problems, spec } = parseWith('userServer', undefined);
     expect(problems).toEqual([]);
     expect(parseWith(path, null)).toMatchObject({ problems: [], spec });
@@ -57,7 +57,7 @@ describe('parseManagedProxyConfiguration', () => {
   });
 
   it.each(['authentication', 'proxyServer.entrypoint', 'proxyServer.redis.secretRef'])(
-    'names %s once where it is no object',
+    'parseManagedProxyConfiguration names %s once if it is no object',
     (path) => {
       const { problems } = parseWith(path, 'text');
       const field = `spec.${path}`;
@@ -67,13 +67,13 @@ describe('parseManagedProxyConfiguration', () => {
     },
   );
 
-  it('takes an empty text for one that is not there', () => {
+  it('parseManagedProxyConfiguration treats an empty text as missing', () => {
     const { spec, problems } = parseWith('proxyServer.namespace', '');
     expect(problems).toEqual([]);
     expect(spec.proxyServer.namespace).toBe('open-cluster-management-cluster-proxy');
   });
 
-  it('reads who it is and whether it is going', () => {
+  it('parseManagedProxyConfiguration reads the identity, the generation and whether the object is being deleted', () => {
     const metadata = {
       name: 'other',
       uid: 'u-1',
@@ -167,7 +167,7 @@ describe('parseManagedProxyConfiguration', () => {
       ['No Secret'],
       'is "No Secret", the name of an object is needed: lower case letters, digits, hyphens and dots',
     ],
-  ])('%s: %j %s', (path, value, sentence) => {
+  ])('parseManagedProxyConfiguration refuses %s: %j %s', (path, value, sentence) => {
     const { problems } = parseWith(path, value);
     expect(problems).toHaveLength(1);
     expect(problems[0]!.sentence).toBe(sentence);
@@ -184,7 +184,7 @@ describe('parseManagedProxyConfiguration', () => {
     ['proxyServer.redis', { url: 'redis+sentinel://a:26379,b:26379/main/0' }],
     ['proxyAgent.allow', ['10.0.0.0/8:443', '[fd00::]/8:*', '*.svc:80', 'db:*']],
     ['proxyServer.resources', { requests: { cpu: 1, memory: '1Gi' }, limits: { cpu: '0.5' } }],
-  ])('takes %s: %j', (path, value) => {
+  ])('parseManagedProxyConfiguration accepts %s: %j', (path, value) => {
     expect(parseWith(path, value).problems).toEqual([]);
   });
 
@@ -201,11 +201,11 @@ describe('parseManagedProxyConfiguration', () => {
       { type: 'LoadBalancerService', loadBalancerService: { name: 'proxy-entrypoint' } },
       'spec.proxyServer.entrypoint.loadBalancerService.name is proxy-entrypoint, which is the name of the Service inside the cluster',
     ],
-  ])('finds what an entrypoint %j lacks', (entrypoint, sentence) => {
+  ])('parseManagedProxyConfiguration names what an entrypoint %j needs', (entrypoint, sentence) => {
     expect(sentences(parseWith('proxyServer.entrypoint', entrypoint).problems)).toEqual([sentence]);
   });
 
-  it('keeps Secrets apart', () => {
+  it('parseManagedProxyConfiguration refuses one name for two Secrets', () => {
     const names = {
       signingProxyServerSecretName: 'agent-server',
       signingProxyClientSecretName: 'agent-ca',
@@ -216,7 +216,7 @@ describe('parseManagedProxyConfiguration', () => {
     ]);
   });
 
-  it('reads annotations, the later one of two with the same key', () => {
+  it('parseManagedProxyConfiguration reads annotations, the later of two with the same key', () => {
     const annotations = [
       { key: 'cloud.example/kind', value: 'internal' },
       { key: 'plain' },
@@ -234,7 +234,7 @@ describe('parseManagedProxyConfiguration', () => {
   });
 
   it.each([[{ key: 'a b', value: '' }], [{ key: 'a/b/c' }], [{ value: 'no key' }]])(
-    'finds the fault in an annotation %j',
+    'parseManagedProxyConfiguration refuses an annotation %j',
     (annotation) => {
       const path = 'proxyServer.entrypoint.loadBalancerService.annotations';
       const { problems } = parseWith(path, [annotation]);
@@ -286,21 +286,27 @@ describe('parseManagedProxyConfiguration', () => {
     ['proxyAgent.additionalArgs', ['--sync-interval=1s'], 'spec.proxyAgent.additionalArgs[0]'],
     ['userServer', {}, 'spec.userServer'],
     ['userServer.additionalSANs', ['not a name'], 'spec.userServer'],
-  ])('accepts %s: %j and says that it has no effect', (path, value, field) => {
-    const { problems, ignored } = parseWith(path, value);
-    expect(problems).toEqual([]);
-    expect(ignored.map((one) => one.field)).toEqual([field]);
-  });
+  ])(
+    'parseManagedProxyConfiguration accepts %s: %j, and reports that it has no effect',
+    (path, value, field) => {
+      const { problems, ignored } = parseWith(path, value);
+      expect(problems).toEqual([]);
+      expect(ignored.map((one) => one.field)).toEqual([field]);
+    },
+  );
 
   it.each([
     { type: 'Hostname', port: 443, hostname: { value: 'hub.example' } },
     { type: 'LoadBalancerService', port: 443, loadBalancerService: { name: 'other' } },
     { type: 'PortForward', port: 8091, loadBalancerService: { name: 'proxy-agent-entrypoint' } },
-  ])('says nothing of an entrypoint %j, all of which counts', (entrypoint) => {
-    expect(parseWith('proxyServer.entrypoint', entrypoint).ignored).toEqual([]);
-  });
+  ])(
+    'parseManagedProxyConfiguration reports nothing for an entrypoint %j whose fields all have an effect',
+    (entrypoint) => {
+      expect(parseWith('proxyServer.entrypoint', entrypoint).ignored).toEqual([]);
+    },
+  );
 
-  it('says nothing of ports that are the ones there are', () => {
+  it('parseManagedProxyConfiguration reports nothing for the default ports', () => {
     const ports = { proxyServer: 8090, agentServer: 8091, healthServer: 8092, adminServer: 8095 };
     expect(parseWith('deploy.ports', ports).ignored).toEqual([]);
   });

@@ -9,7 +9,7 @@ import { readBrokerOptions } from '../../../src/cli/broker.ts';
 import { agentInput } from '../cluster/agent-inputs.ts';
 import { argsOf, configurationOf, plan, tlsProfile } from '../hub/hub-fixture.ts';
 
-/** What a program says of its command line, without files that are in its pod alone. */
+/** The problems of a program with its command line, except files that exist only in its pod. */
 function problemsOf(read: (argv: readonly string[]) => unknown, [, ...argv]: readonly string[]) {
   try {
     read(argv);
@@ -22,7 +22,7 @@ function problemsOf(read: (argv: readonly string[]) => unknown, [, ...argv]: rea
 const inPod = (text: string) =>
   text.replaceAll('$(POD_NAME)', 'pod-0').replaceAll('$(POD_IP)', '10.0.0.1');
 
-/** What the programs of a configuration say of the command lines that it gives them. */
+/** The problems that broker and agent report about their command lines of a configuration. */
 function started(configuration: ReturnType<typeof configurationOf>): readonly string[] {
   const broker = argsOf(plan(configuration)).map(inPod);
   const { allow, replicas, image, imagePullSecrets } = configuration.spec.proxyAgent;
@@ -51,13 +51,13 @@ describe('a configuration that is Valid', () => {
     agent('--tunnels=2', '--dial-timeout=1ms', '--drain-timeout=1h', '-v', '4'),
     agent('--kube-apiserver=[fd00::1]:6443', '--allow=db:1', '--allow=*.svc:*'),
     allow('10.0.0.0/8:443', '[fd00::]/8:*', '*:1', 'x:65535'),
-  ])('starts its brokers and agents: %j, %j', (proxyServer, proxyAgent) => {
+  ])('A valid configuration starts its brokers and agents: %j, %j', (proxyServer, proxyAgent) => {
     const configuration = configurationOf(proxyServer, proxyAgent);
     expect(configuration.problems).toEqual([]);
     expect(started(configuration)).toEqual([]);
   });
 
-  // Whichever of these the programs take is fine; what they refuse must not be Valid.
+  // The programs may accept any of these values. A configuration that they refuse is not valid.
   it.each([
     ...['0', '1', '-1', '1.5', '1e3', 'x', ''].map((rate) => server(`--accept-rate=${rate}`)),
     ...['0s', '0', '10', '1m30s', '24d', '25d', '9999d'].flatMap((time) => [
@@ -76,13 +76,16 @@ describe('a configuration that is Valid', () => {
     ...['foo', 'x:99999', '10.0.0.0/99:443', '10.0.0.0/:443', '[fd00::]/200:1', 'a*:1'].flatMap(
       (pattern) => [agent(`--allow=${pattern}`), allow(pattern)],
     ),
-  ])('is none that they would refuse: %j, %j', (proxyServer, proxyAgent) => {
-    const configuration = configurationOf(proxyServer, proxyAgent);
-    const isValid = configuration.problems.length === 0;
-    expect(isValid ? started(configuration) : []).toEqual([]);
-  });
+  ])(
+    'A configuration that brokers or agents would refuse is not valid: %j, %j',
+    (proxyServer, proxyAgent) => {
+      const configuration = configurationOf(proxyServer, proxyAgent);
+      const isValid = configuration.problems.length === 0;
+      expect(isValid ? started(configuration) : []).toEqual([]);
+    },
+  );
 
-  it('starts them with every suite of a TLS profile that it does not skip', () => {
+  it('A broker starts with every suite of a TLS profile that the addon does not skip', () => {
     const profile = tlsProfile({ cipherSuites: 'TLS_RSA_WITH_AES_128_CBC_SHA,TLS_FOO,toString' });
     const wanted = plan(configurationOf(), { tlsProfile: profile });
     expect(wanted.ignored).toHaveLength(2);

@@ -23,7 +23,7 @@ const tunnelRole = 'cluster-proxy-addon-agent:portforward';
 
 describeWith(
   { programs },
-  'the addon manager on a real hub, with what the chart lets it do',
+  'the addon manager on a real hub, with the rights that the chart gives it',
   ({ programs }) => {
     const log = new MemoryLog();
     let hub: RealHub;
@@ -45,7 +45,7 @@ describeWith(
     const work = (cluster: string) =>
       get('manifestwork', 'addon-cluster-proxy-deploy-0', '-n', cluster);
 
-    it('makes the hub of the configuration that the chart brings, and says so', async () => {
+    it("The addon manager makes the hub from the chart's configuration, and reports it", async () => {
       const applied = await eventually(async () => {
         const found = conditionOf(await configuration(), 'HubApplied');
         return found?.status === 'True'
@@ -66,12 +66,12 @@ describeWith(
         await expect(get(kind, name, '-n', hubNs)).resolves.toMatchObject({ metadata: { name } });
       }
       expect(conditionOf(await configuration(), 'ProxyServerSecretSigned')?.status).toBe('True');
-      // Types that have just been installed are not served at once.
+      // Types are not served immediately after they are installed.
       const refused = log.warnings.filter((line) => !line.startsWith('informer lost the server'));
       expect(refused).toEqual([]);
     });
 
-    it('gives each cluster an agent and its rights', async () => {
+    it('The addon manager gives each cluster an agent and the rights of that agent', async () => {
       await eventually(() => work('cluster1'));
       const bindings = await hub.server.get<{ items: KubeObject[] }>(
         'rolebinding',
@@ -90,7 +90,7 @@ describeWith(
       expect(items(fields(addOn['status'])['registrations'])).toHaveLength(2);
     });
 
-    it('writes nothing more when all is as it shall be', async () => {
+    it('The addon manager writes nothing more after all objects are up to date', async () => {
       const kinds = `deployment,service,secret,role,rolebinding,manifestwork,managedproxyconfiguration,${addOnResource}`;
       const versions = async () => {
         const { items } = await hub.server.get<{ items: KubeObject[] }>(kinds, '-A');
@@ -103,7 +103,7 @@ describeWith(
         expect(await versions()).toEqual(first);
         return first;
       });
-      // A label is nobody's business; but it makes the manager look, and the Role shows that it has looked.
+      // The manager ignores labels, but a new label makes it reconcile. The Role shows when it has.
       await hub.server.kubectl(['label', 'service', 'proxy-entrypoint', '-n', hubNs, 'team=a']);
       await hub.server.kubectl(['delete', 'role', tunnelRole, '-n', hubNs]);
       await eventually(() => get('role', tunnelRole, '-n', hubNs), 10_000);
@@ -123,14 +123,14 @@ describeWith(
       ['role', 'cluster-proxy-addon-agent:portforward'],
       ['poddisruptionbudget', 'cluster-proxy'],
       ['serviceaccount', 'cluster-proxy-proxy-server'],
-    ])('makes the %s %s again that somebody has deleted', async (kind, name) => {
+    ])('The addon manager makes the %s %s again after it was deleted', async (kind, name) => {
       const before = await eventually(() => get(kind, name, '-n', hubNs));
       await hub.server.kubectl(['delete', kind, name, '-n', hubNs]);
       const after = await eventually(() => get(kind, name, '-n', hubNs), 10_000);
       expect(after.metadata.uid).not.toBe(before.metadata.uid);
     });
 
-    it('makes the work and the rights of a cluster again that somebody has deleted or edited', async () => {
+    it('The addon manager restores the work and the rights of a cluster after they were deleted or edited', async () => {
       await hub.server.kubectl(['delete', 'manifestwork', '--all', '-n', 'cluster1']);
       await hub.server.kubectl(['delete', 'role', 'cluster-proxy-addon-agent', '-n', 'cluster1']);
       await eventually(() => work('cluster1'), 10_000);
@@ -174,7 +174,7 @@ describeWith(
         return conditions.length > 0 ? { csr, conditions } : undefined;
       });
 
-    it("approves and signs what a klusterlet asks for its own cluster's agent", async () => {
+    it("The addon manager approves and signs a klusterlet's request for its own cluster's agent", async () => {
       await hub.server.apply([
         {
           apiVersion: 'rbac.authorization.k8s.io/v1',
@@ -219,7 +219,7 @@ describeWith(
       expect((await decided('right-for-the-hub')).conditions).toMatchObject([{ type: 'Approved' }]);
     });
 
-    it('gives agents credentials with which they read nothing of the hub but their lease', async () => {
+    it('The addon manager gives agents credentials with which they read only their own lease on the hub', async () => {
       const certificate = await eventually(async () => {
         const base64 = fields((await get('csr', 'right-for-the-hub'))['status'])['certificate'];
         return typeof base64 === 'string' ? base64 : undefined;
@@ -268,14 +268,14 @@ describeWith(
           `${leases}/cluster2/leases/cluster-proxy`,
         ];
         for (const at of forbidden) expect([at, await statusOf(at)]).toEqual([at, 403]);
-        // It is a user of the hub all the same: its own lease it may read, which is not there yet.
+        // The agent is a user of the hub, and may read its own lease, which does not exist yet.
         expect(await statusOf(`${leases}/cluster1/leases/cluster-proxy`)).toBe(404);
       } finally {
         connection.close();
       }
     }, 60_000);
 
-    it('takes note of the CA that has signed, on the addon, and leaves what is written by others to them', async () => {
+    it('The addon manager records on the addon which CA has signed, and keeps the fields of others', async () => {
       const ca = textIn(await get('secret', 'cluster-proxy-agent-signer', '-n', hubNs), 'ca.crt')!;
       const unit = organizationalUnitOf(ca);
       const annotation = 'proxy.open-cluster-management.io/agent-signer';
@@ -286,7 +286,7 @@ describeWith(
       expect(
         Date.now() - Date.parse(noted.metadata.annotations![`${annotation}-since`]!),
       ).toBeLessThan(60_000);
-      // Whoever made the addon applies it again, and OCM's controllers write it as a whole.
+      // The addon's creator applies it again, and OCM's controllers update the whole object.
       await hub.server.apply({
         apiVersion: 'addon.open-cluster-management.io/v1alpha1',
         kind: 'ManagedClusterAddOn',
@@ -328,7 +328,7 @@ describeWith(
         { subject: { organizations: ['system:masters'] } },
         'ForeignSubject',
       ],
-    ])('denies a request %s', async (what, parts, reason) => {
+    ])('The addon manager denies a request %s', async (what, parts, reason) => {
       const name = `wrong-${what.replaceAll(' ', '-')}`;
       await request(name, parts);
       const { csr, conditions } = await decided(name);
@@ -336,7 +336,7 @@ describeWith(
       expect(fields(csr['status'])).not.toHaveProperty('certificate');
     });
 
-    it('answers probes and counts', async () => {
+    it('The addon manager answers probes and serves metrics', async () => {
       expect((await fetch(`http://${addon.healthAddress}/healthz`)).status).toBe(200);
       expect((await fetch(`http://${addon.healthAddress}/readyz`)).status).toBe(200);
       const metrics = await (await fetch(`http://${addon.metricsAddress}/metrics`)).text();
@@ -344,9 +344,9 @@ describeWith(
       expect(metrics).toMatch(/culvert_addon_signing_requests_total\{result="signed"\} 1\n/);
     });
 
-    it('goes on when the API server was away', async () => {
+    it('The addon manager continues after an outage of the API server', async () => {
       await hub.server.goAway();
-      // Longer than a leader may be without its Lease.
+      // Longer than a leader may go without renewing its Lease.
       await vi.waitUntil(() => !addon.isLeading, { timeout: 30_000 });
       await hub.server.comeBack();
       await hub.server.kubectl(['delete', 'service', 'proxy-entrypoint', '-n', hubNs]);
@@ -356,7 +356,7 @@ describeWith(
       expect(addon).toMatchObject({ isLeading: true, unready: undefined });
     }, 120_000);
 
-    it('takes the rights of a cluster away that is no longer accepted, and those of one that goes', async () => {
+    it('The addon manager removes the rights of a cluster that is no longer accepted or is deleted', async () => {
       const bindings = async (cluster: string) => {
         const list = await hub.server.get<{ items: KubeObject[] }>(
           'rolebinding',

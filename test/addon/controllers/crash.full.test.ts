@@ -28,7 +28,7 @@ const kinds: readonly (readonly [kind: string, name: string, namespace?: string]
   ]),
 ];
 
-/** What there is, without what is random or tells when it was made. */
+/** The objects of the hub, without random values and times. */
 function outcome(world: HubWorld): unknown {
   return kinds.map(([kind, name, namespace]) => {
     const object = world.find(kind, name, namespace);
@@ -67,7 +67,7 @@ async function converged(world: HubWorld): Promise<unknown> {
 
 const noChange = () => Promise.resolve();
 
-/** Agents come in by another way, with new names in certificates, other objects and other rights. */
+/** Changes the entrypoint, which changes names in certificates, objects and rights. */
 async function changeEntrypoint(world: HubWorld): Promise<void> {
   await converged(world);
   const entrypoint = { type: 'Ingress', ingress: { host: 'hub.example' } };
@@ -81,7 +81,7 @@ describe('an addon manager that is killed', () => {
     ['while it installs', noChange, 25],
     ['while the entrypoint changes', changeEntrypoint, 10],
   ] as const)(
-    '%s, between any two writes, comes to the same end when it is started again',
+    'An addon manager that is killed %s, between any two writes, reaches the same end after a restart',
     async (_, prepare, atLeast) => {
       const world = async () => {
         const made = await HubWorld.create({ clusters });
@@ -96,7 +96,7 @@ describe('an addon manager that is killed', () => {
         const { made } = await world();
         let done = 0;
         let isDead = false;
-        // From the moment of its death on nothing that it sends arrives.
+        // After its death, no request of the manager arrives.
         made.intercept = (call) => {
           isDead ||= isWrite(call) && done++ === kept;
           return isDead ? new Error('killed') : undefined;

@@ -31,7 +31,7 @@ export function addonOptions(parts: Partial<AddonOptions> = {}): AddonOptions {
   return { ...options, ...nowhere, ...parts };
 }
 
-// Made once: an RSA key takes its time.
+// Made once, because an RSA key is slow to make.
 const authority = makeAuthority('open-cluster-management:cluster-proxy', 'rsa', new Date(startMs));
 export async function signerSecret(): Promise<KubeObject> {
   const { certPem, keyPem } = await authority;
@@ -75,13 +75,13 @@ export interface HubWorldOptions {
   readonly intercept?: (call: MemoryCall) => Error | undefined;
 }
 
-/** A hub in memory, with time that passes when a test says so. */
+/** A hub in memory, on a virtual clock. */
 export class HubWorld {
   readonly clock = new VirtualClock(20);
   readonly api: MemoryKubeApi;
-  /** By how much the clock on the wall has been set forward. */
+  /** By how many milliseconds the wall clock has been set forward. */
   wallAheadMs = 0;
-  /** What happens instead of a call; a test may set it. */
+  /** Replaces a call by an error; a test may set it. */
   intercept: (call: MemoryCall) => Error | undefined = () => undefined;
 
   constructor() {
@@ -89,7 +89,7 @@ export class HubWorld {
     this.api = new MemoryKubeApi({ kinds: ocmKinds, namespaces: [hub], intercept });
   }
 
-  /** With a configuration, the CA of the konnectivity side, and clusters that have the addon. */
+  /** A hub with a configuration, the brokers' CA, and clusters that have the addon. */
   static async create({ clusters = ['cluster1'], ...options }: HubWorldOptions = {}) {
     const world = new HubWorld();
     world.api.put(options.configuration ?? configuration());
@@ -122,7 +122,7 @@ export class HubWorld {
     await closed;
   }
 
-  /** Lets time pass in small steps until `holds`; keys are made in no time. */
+  /** Lets time pass in small steps until `holds`. Making keys takes no virtual time. */
   async until(holds: () => boolean, { withinMs = 600_000, stepMs = 20 } = {}): Promise<void> {
     const endMs = this.clock.now() + withinMs;
     while (!holds()) {
@@ -136,7 +136,7 @@ export class HubWorld {
     await cryptoIdle();
   }
 
-  /** Until nothing has been written for `quietMs`. */
+  /** Lets time pass until nothing has been written for `quietMs`. */
   async settle(quietMs = 3_000): Promise<void> {
     let seen = this.writes;
     let sinceMs = this.clock.now();
@@ -177,7 +177,7 @@ export class HubWorld {
   }
 }
 
-/** Whether a call changes something; the Lease is renewed all the time. */
+/** Whether a call changes an object other than the Lease, which is renewed all the time. */
 export function isWrite({ verb, kind }: MemoryCall): boolean {
   return kind !== 'Lease' && ['apply', 'create', 'update', 'patch', 'delete'].includes(verb);
 }

@@ -2,7 +2,7 @@ import type { Logger } from '../../../src/base/log/logger.ts';
 import type { LogFields } from '../../../src/base/log/log-field.ts';
 import { describeError } from '../../../src/base/error.ts';
 
-/** Keeps what is said aloud. */
+/** Keeps the log lines in memory. */
 export class MemoryLog implements Logger {
   readonly warnings: string[];
   readonly infos: string[];
@@ -34,7 +34,7 @@ export class MemoryLog implements Logger {
 
   #line(event: string, fields: LogFields): string {
     const { error, ...rest } = { ...this.#fields, ...fields };
-    const why = error === undefined ? '' : ` ${describeError(error)}`;
-    return `${event} ${JSON.stringify(rest)}${why}`;
+    const detail = error === undefined ? '' : ` ${describeError(error)}`;
+    return `${event} ${JSON.stringify(rest)}${detail}`;
   }
 }

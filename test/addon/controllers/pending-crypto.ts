@@ -15,7 +15,7 @@ for (const name of operations) {
   };
 }
 
-/** Waits until nothing is computed any more: keys are made in threads, for which virtual time does not wait. */
+/** Waits for running key generation. It uses threads, for which virtual time does not wait. */
 export async function cryptoIdle(): Promise<void> {
   for (let quiet = 0; quiet < 3; quiet++) {
     if (pending > 0) quiet = 0;

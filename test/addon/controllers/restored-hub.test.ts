@@ -19,14 +19,14 @@ const unitsOf = (world: HubWorld, cluster: string) => {
     ({ subject }) => fields(subject)['organizationUnit'] as readonly string[] | undefined,
   );
 };
-/** What the agent of a cluster is told to trust. */
+/** The CA bundle of the agent of a cluster. */
 function bundleOf(world: HubWorld, cluster: string): string {
   const { workload } = fields(world.work(cluster)?.['spec']);
   const secret = items(fields(workload)['manifests']).find(({ kind }) => kind === 'Secret');
   return Buffer.from(String(fields(secret?.['data'])['ca.crt']), 'base64').toString();
 }
 
-/** New CAs, as after rotations that are long over: nothing of the ones before is trusted. */
+/** Replaces the CAs, as rotations that have ended do: the previous CAs are not trusted any more. */
 async function replaceAuthorities(world: HubWorld): Promise<void> {
   const before = unitOf(world);
   for (const name of [...bundles, ...signers]) {
@@ -36,7 +36,11 @@ async function replaceAuthorities(world: HubWorld): Promise<void> {
   await world.settle();
 }
 
-/** A backup, then a month of changes, then the backup again. @param changesSince how many, before the manager sees the hub again */
+/**
+ * Makes a backup, then a month of changes, then restores the backup.
+ *
+ * @param changesSince the number of changes between the restore and the manager's return
+ */
 async function restored(changesSince: number) {
   const world = await HubWorld.create({ clusters: ['cluster1'] });
   await world.start();
@@ -53,7 +57,7 @@ async function restored(changesSince: number) {
   await world.settle();
 
   world.api.goAway();
-  // Too short for the manager to lose its lead. A manager that loses it starts all informers again in any case.
+  // Too short for the manager to lose its Lease. Losing it would restart all informers anyway.
   await world.pass(3_000);
   restore();
   for (let count = 0; count < changesSince; count++) {
@@ -68,45 +72,48 @@ async function restored(changesSince: number) {
 describe.each([
   ['fewer', 0],
   ['more', 2_000],
-])('a hub that was restored from a backup, with %s changes since than before', (_, changes) => {
-  it('tells clusters to trust the CAs of the backup and to ask for certificates of them', async () => {
-    const { world, before } = await restored(changes);
-    expect(unitOf(world)).toBe(before.unit);
-    expect(caOf(world, 'proxy-server-ca')).toBe(before.bundle);
-    expect(bundleOf(world, 'cluster1')).toContain(before.bundle);
-    expect(unitsOf(world, 'cluster1')).toContain(before.unit);
-    expect(world.condition(world.configuration, 'HubApplied')).toMatchObject({ status: 'True' });
-  });
+])(
+  'a hub that is restored from a backup, with %s changes after the restore than before',
+  (_, changes) => {
+    it('A restored hub tells clusters to trust the CAs of the backup and to request certificates of them', async () => {
+      const { world, before } = await restored(changes);
+      expect(unitOf(world)).toBe(before.unit);
+      expect(caOf(world, 'proxy-server-ca')).toBe(before.bundle);
+      expect(bundleOf(world, 'cluster1')).toContain(before.bundle);
+      expect(unitsOf(world, 'cluster1')).toContain(before.unit);
+      expect(world.condition(world.configuration, 'HubApplied')).toMatchObject({ status: 'True' });
+    });
 
-  it('signs with the CA of the backup, and notices clusters that are registered again', async () => {
-    const { world } = await restored(changes);
-    const object = await csrObject({ unit: unitOf(world) });
-    world.api.put({ ...object, metadata: { ...object.metadata, name: 'again' } });
-    const certificate = () =>
-      fields(world.find('CertificateSigningRequest', 'again')?.['status'])['certificate'];
-    await world.until(() => certificate() !== undefined, { withinMs: 10_000 });
-    const [leaf] = parseCertificates(Buffer.from(certificate() as string, 'base64').toString());
-    const [ca] = parseCertificates(caOf(world, 'agent-ca'));
-    expect(await leaf!.isIssuedBy(ca!)).toBe(true);
+    it('A restored hub signs with the CA of the backup, and notices clusters that are registered again', async () => {
+      const { world } = await restored(changes);
+      const object = await csrObject({ unit: unitOf(world) });
+      world.api.put({ ...object, metadata: { ...object.metadata, name: 'again' } });
+      const certificate = () =>
+        fields(world.find('CertificateSigningRequest', 'again')?.['status'])['certificate'];
+      await world.until(() => certificate() !== undefined, { withinMs: 10_000 });
+      const [leaf] = parseCertificates(Buffer.from(certificate() as string, 'base64').toString());
+      const [ca] = parseCertificates(caOf(world, 'agent-ca'));
+      expect(await leaf!.isIssuedBy(ca!)).toBe(true);
 
-    expect(world.work('cluster2')).toBeUndefined();
-    world.addCluster('cluster2');
-    await world.until(() => world.work('cluster2') !== undefined, { withinMs: 10_000 });
-    expect(bundleOf(world, 'cluster2')).toContain(caOf(world, 'proxy-server-ca'));
-  });
+      expect(world.work('cluster2')).toBeUndefined();
+      world.addCluster('cluster2');
+      await world.until(() => world.work('cluster2') !== undefined, { withinMs: 10_000 });
+      expect(bundleOf(world, 'cluster2')).toContain(caOf(world, 'proxy-server-ca'));
+    });
 
-  it('repairs what is deleted after the restore', async () => {
-    const { world } = await restored(changes);
-    for (const [kind, name, namespace] of [
-      ['Deployment', 'cluster-proxy', hub],
-      ['ManifestWork', 'addon-cluster-proxy-deploy-0', 'cluster1'],
-    ] as const) {
-      await world.api.delete(world.ref(kind, name, namespace), live);
-      await world.until(() => world.find(kind, name, namespace) !== undefined, {
-        withinMs: 10_000,
-      });
-    }
-    await world.settle();
-    expect(world.condition(world.configuration, 'HubApplied')).toMatchObject({ status: 'True' });
-  });
-});
+    it('A restored hub repairs objects that are deleted after the restore', async () => {
+      const { world } = await restored(changes);
+      for (const [kind, name, namespace] of [
+        ['Deployment', 'cluster-proxy', hub],
+        ['ManifestWork', 'addon-cluster-proxy-deploy-0', 'cluster1'],
+      ] as const) {
+        await world.api.delete(world.ref(kind, name, namespace), live);
+        await world.until(() => world.find(kind, name, namespace) !== undefined, {
+          withinMs: 10_000,
+        });
+      }
+      await world.settle();
+      expect(world.condition(world.configuration, 'HubApplied')).toMatchObject({ status: 'True' });
+    });
+  },
+);

@@ -7,7 +7,7 @@ import { hub, HubWorld } from './hub-world.ts';
 
 const clusters = ['cluster1', 'cluster2'];
 
-/** All texts in an object, with those that are base64 read as well. */
+/** All texts in an object, and the decoded form of texts in base64. */
 function textsIn(value: unknown): readonly string[] {
   if (typeof value === 'string') {
     const isBase64 = value.length >= 16 && /^[A-Za-z0-9+/\s]+={0,2}\s*$/.test(value);
@@ -17,7 +17,7 @@ function textsIn(value: unknown): readonly string[] {
   return Object.entries(value).flatMap(([key, inner]) => [key, ...textsIn(inner)]);
 }
 
-/** A hub whose every Secret is there, and what the addon manager has put into the namespaces of two clusters. */
+/** A hub with all its Secrets, and the addon manager's objects for two clusters. */
 async function shipped() {
   const world = await HubWorld.create({ clusters });
   await world.start();
@@ -32,7 +32,7 @@ async function shipped() {
   return { ofHub, ofClusters };
 }
 
-/** What of a Secret only the hub may know: private keys, passwords and shared keys, but no certificates. */
+/** The values of a Secret that only the hub may know: all but certificates. */
 function secretTextsOf(secret: KubeObject): readonly string[] {
   const data = Object.values((secret['data'] ?? {}) as Record<string, string>);
   return data
@@ -49,7 +49,7 @@ function isPrivateKey(text: string): boolean {
   }
 }
 
-it('nothing that clusters are given holds a key, a password or a token of the hub', async () => {
+it('The objects for clusters hold no key, password or token of the hub', async () => {
   const { ofHub, ofClusters } = await shipped();
   const names = ofHub.map(({ metadata }) => metadata.name).sort();
   expect(names).toEqual(
@@ -61,7 +61,7 @@ it('nothing that clusters are given holds a key, a password or a token of the hu
       'proxy-server',
     ]),
   );
-  // A key that all replicas share, and the keys of certificates, line by line: a part of one would be enough.
+  // The replicas' shared key, and each line of the private keys, because a part is a leak, too.
   const secrets = ofHub
     .flatMap(secretTextsOf)
     .flatMap((text) => text.split('\n'))
@@ -81,7 +81,7 @@ it('nothing that clusters are given holds a key, a password or a token of the hu
   }
 });
 
-it('the only Secret that clusters are given holds certificates of CAs', async () => {
+it('The only Secret for clusters holds certificates of CAs', async () => {
   const { ofClusters } = await shipped();
   for (const cluster of clusters) {
     const works = ofClusters(cluster).filter(({ kind }) => kind === 'ManifestWork');

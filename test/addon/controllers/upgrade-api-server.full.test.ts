@@ -31,7 +31,7 @@ describeWith({ programs }, 'the addon manager on a hub that has Cluster Proxy', 
   const get = (...args: string[]) => hub.server.get<KubeObject>(...args);
   const configuration = () => get('managedproxyconfiguration', 'cluster-proxy');
 
-  it('takes all of it over: nothing is in the way', async () => {
+  it('The addon manager takes over all objects of Cluster Proxy, and none conflicts', async () => {
     const applied = await eventually(async () => {
       const { status } = await configuration();
       const found = findCondition(parseConditions(fields(status)['conditions']), 'HubApplied');
@@ -70,7 +70,7 @@ describeWith({ programs }, 'the addon manager on a hub that has Cluster Proxy', 
       ],
     ],
   ])(
-    'names the permission that is missing for %s, and goes on',
+    'The addon manager names the missing permission for %s, and continues',
     async (_what, to, back, words) => {
       await edit(to);
       const missing = await eventually(async () => {
@@ -88,7 +88,7 @@ describeWith({ programs }, 'the addon manager on a hub that has Cluster Proxy', 
     130_000,
   );
 
-  it('takes the port of konnectivity clients off the load balancer', async () => {
+  it('The addon manager removes the port of konnectivity clients from the load balancer', async () => {
     const ports = async () => {
       const { spec } = await get('service', 'proxy-agent-entrypoint', '-n', hubNs);
       return items(fields(spec)['ports']).map(({ port }) => port);

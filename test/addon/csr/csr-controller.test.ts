@@ -16,7 +16,7 @@ async function running() {
   return world;
 }
 
-/** Makes a request as the klusterlet of a cluster does it, for the CA that signs. */
+/** Makes a request for the present CA, as the klusterlet of a cluster does. */
 async function request(world: HubWorld, name: string, parts: CsrParts = {}): Promise<void> {
   const object = await csrObject({ unit: unitOf(world), ...parts });
   world.api.put({ ...object, metadata: { ...object.metadata, name } });
@@ -60,8 +60,8 @@ describe('a request for a certificate', () => {
     ['of another cluster', { spec: klusterlet('cluster2') }, 'ForeignRequester'],
     ['with another subject', { subject: { commonName: 'system:admin' } }, 'ForeignSubject'],
     ['with a group too many', { subject: { organizations: ['system:masters'] } }, 'ForeignSubject'],
-    ['that is none', { pem: 'nonsense' }, 'Unreadable'],
-  ])('%s is denied', async (_, asked, reason) => {
+    ['with unreadable content', { pem: 'nonsense' }, 'Unreadable'],
+  ])('A request %s is denied', async (_, asked, reason) => {
     const world = await running();
     await request(world, 'bad', asked);
     await world.until(() => conditions(world, 'bad').length > 0, { withinMs: 5_000 });

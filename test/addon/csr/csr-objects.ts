@@ -23,25 +23,25 @@ import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 export const kubeSigner = 'kubernetes.io/kube-apiserver-client';
 export const keys = generateKeys('ecdsa');
 
-/** How a request differs from what the klusterlet of a cluster makes for its agent. */
+/** The differences of a request from a klusterlet's request for its agent. */
 export interface CsrParts {
   /** Default `cluster1`. */
   readonly cluster?: string | undefined;
   readonly signer?: string | undefined;
-  /** Names the CA, see `organizationalUnitOf`. */
+  /** Identifies the CA, see `organizationalUnitOf`. */
   readonly unit?: string | undefined;
   readonly subject?: Partial<DistinguishedName> | undefined;
   readonly dnsNames?: readonly string[] | undefined;
   readonly keys?: KeyPair | undefined;
-  /** Instead of a request made of the subject, names and keys. */
+  /** Replaces the request that is made of the subject, names and keys. */
   readonly pem?: string | undefined;
-  /** Of `spec`. A real API server fills in username and groups itself. */
+  /** Fields of `spec`. A real API server fills in username and groups itself. */
   readonly spec?: object | undefined;
   readonly metadata?: object | undefined;
   readonly conditions?: readonly object[] | undefined;
 }
 
-/** A CertificateSigningRequest as the klusterlet of a cluster makes it, but for `parts`. */
+/** A CertificateSigningRequest as the klusterlet of a cluster makes it, changed by `parts`. */
 export async function csrObject(parts: CsrParts = {}): Promise<KubeObject> {
   const { cluster = 'cluster1', signer = agentSignerName, conditions = [] } = parts;
   const pem = parts.pem ?? (await pemOf(parts));
@@ -67,12 +67,12 @@ export async function csrObject(parts: CsrParts = {}): Promise<KubeObject> {
   };
 }
 
-/** Read, as the addon manager does it. */
+/** The same, parsed as the addon manager parses it. */
 export async function csr(parts: CsrParts = {}): Promise<CertificateSigningRequest> {
   return parseCertificateSigningRequest(await csrObject(parts));
 }
 
-/** Who makes the requests of a cluster, as the API server writes it into them. */
+/** The requester of a cluster's requests, as the API server writes it into them. */
 export function klusterlet(cluster: string) {
   return {
     username: `system:open-cluster-management:${cluster}:agent9`,
@@ -84,7 +84,7 @@ export function klusterlet(cluster: string) {
   };
 }
 
-/** What the registration of the cluster's agent says. */
+/** The subject in the registration of the cluster's agent. */
 export function registeredSubject({
   cluster = 'cluster1',
   signer = agentSignerName,
@@ -95,7 +95,7 @@ export function registeredSubject({
   return { commonName: user, organizations: groups, organizationalUnits };
 }
 
-/** The agent's request, with more in its subject or an address among its names. */
+/** The agent's request, with more attributes in its subject or an address in its names. */
 export async function pemWith(more: {
   readonly subject?: JsonName;
   readonly ip?: string;
@@ -118,7 +118,7 @@ export async function pemWith(more: {
   return `${request.toString('pem')}\n`;
 }
 
-/** The agent's request with the last byte of its signature turned over. */
+/** The agent's request with the last byte of its signature inverted. */
 export async function brokenPem(parts: CsrParts = {}): Promise<string> {
   const [begin, ...lines] = (await pemOf(parts)).trim().split('\n');
   const der = Buffer.from(lines.slice(0, -1).join(''), 'base64');
@@ -126,7 +126,7 @@ export async function brokenPem(parts: CsrParts = {}): Promise<string> {
   return [begin, der.toString('base64'), lines.at(-1), ''].join('\n');
 }
 
-/** The key that is named is another one than that which signs. */
+/** A request that names one key and is signed with another. */
 export async function mixedKeys(): Promise<KeyPair> {
   const { privateKey } = await keys;
   return { publicKey: (await generateKeys('ecdsa')).publicKey, privateKey };

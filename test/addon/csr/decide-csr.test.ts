@@ -22,7 +22,7 @@ const decide = async (parts: CsrParts = {}, owners: Owners = {}) =>
 const name = 'addon-cluster1-cluster-proxy-x7k2p';
 const grpcServer = 'system:serviceaccount:open-cluster-management-hub:grpc-server-sa';
 const asked = (by: string) => ({ annotations: { 'open-cluster-management.io/csr-user': by } });
-/** A request that the gRPC server has made. */
+/** A request that OCM's gRPC server made for a klusterlet. */
 const passedOn = (metadata: object = {}): CsrParts => ({
   spec: { username: grpcServer, groups: ['system:serviceaccounts'] },
   metadata: { name, labels: labels('cluster-proxy'), ...metadata },
@@ -40,7 +40,7 @@ describe('decideCsr', () => {
       "what the hub's gRPC server passes on for the klusterlet",
       passedOn(asked(klusterlet('cluster1').username)),
     ],
-  ])('approves %s', async (_, parts) => {
+  ])('decideCsr approves %s', async (_, parts) => {
     expect(await decide(parts)).toMatchObject({
       kind: 'approve',
       reason: 'AutoApprovedByHubCSRApprovingController',
@@ -51,12 +51,12 @@ describe('decideCsr', () => {
   it.each<[string, string, CsrParts]>([
     ['ForeignRequester', 'made by the klusterlet of cluster2', { spec: other }],
     ['ForeignRequester', 'made by the klusterlet of cluster2', passedOn(asked(other.username))],
-    // One name is the beginning of the other.
+    // The name cluster1 is a prefix of cluster12.
     ['ForeignRequester', 'made by the klusterlet of cluster12', { spec: klusterlet('cluster12') }],
     ['ForeignSigner', 'kubelet-serving', { spec: { signerName: 'kubernetes.io/kubelet-serving' } }],
     ['Unreadable', 'has no readable request', { pem: 'no PEM' }],
     ['ForeignSubject', 'asks for more', { subject: { organizations: ['system:masters'] } }],
-  ])('denies as %s, saying that it was %s', async (reason, words, parts) => {
+  ])('decideCsr denies as %s, with a message that contains "%s"', async (reason, words, parts) => {
     const decision = await decide(parts);
     expect(decision).toMatchObject({ kind: 'deny', reason });
     expect(decision.message).toContain(words);
@@ -70,7 +70,7 @@ describe('decideCsr', () => {
     ['Decided', 'an approved request', { conditions: [{ type: 'Approved' }] }],
     ['Decided', 'a denied request', { conditions: [{ type: 'Denied' }] }],
     ['NotFromKlusterlet', 'a request of a person', { spec: ofNobody }],
-    ['NotFromKlusterlet', 'a request of nobody', { spec: { username: '' } }],
+    ['NotFromKlusterlet', 'a request without a user', { spec: { username: '' } }],
     [
       'NotFromKlusterlet',
       "a user name like the klusterlet's without its group",
@@ -81,33 +81,33 @@ describe('decideCsr', () => {
       'an agent of an addon, whose name begins like a klusterlet',
       { spec: { username: agent, groups: ['system:open-cluster-management:cluster'] } },
     ],
-    ['NotFromKlusterlet', 'a request through the gRPC server that names nobody', passedOn()],
+    ['NotFromKlusterlet', 'a request through the gRPC server that names no user', passedOn()],
     [
       'NotFromKlusterlet',
-      'an annotation that anybody else wrote',
+      'an annotation that another user wrote',
       { ...passedOn(asked(klusterlet('cluster1').username)), spec: ofNobody },
     ],
     ['NoCluster', 'a cluster that is unknown', {}, { cluster: undefined }],
     [
       'NoCluster',
-      'a cluster that is going',
+      'a cluster that is being deleted',
       {},
       { cluster: managedCluster({ metadata: { deletionTimestamp: '2026-11-22T11:00:00Z' } }) },
     ],
     [
       'ClusterNotAccepted',
-      'a cluster not accepted',
+      'a cluster that is not accepted',
       {},
       { cluster: managedCluster({ isAccepted: false }) },
     ],
     ['NoAddOn', 'a cluster without the addon', {}, { addon: undefined }],
     [
       'NoAddOn',
-      'a cluster whose addon is going',
+      'a cluster whose addon is being deleted',
       {},
       { addon: addOn({ metadata: { deletionTimestamp: '2026-11-22T11:00:00Z' } }) },
     ],
-  ])('leaves as %s %s', async (reason, _, parts, owners) => {
+  ])('decideCsr leaves as %s %s', async (reason, _, parts, owners) => {
     expect(await decide(parts, owners)).toMatchObject({ kind: 'leave', reason });
   });
 
@@ -122,7 +122,7 @@ describe('decisionCondition', () => {
   it.each([
     ['approve', 'Approved'],
     ['deny', 'Denied'],
-  ] as const)('carries out %s as %s', (kind, type) => {
+  ] as const)('decisionCondition turns the decision %s into the condition %s', (kind, type) => {
     const decision = { kind, reason: 'Why', message: 'because' };
     expect(decisionCondition(decision, nowMs)).toEqual({
       type,

@@ -32,7 +32,7 @@ async function signedBy(authority: NonNullable<typeof signing>): Promise<string>
   return await signCsr(checked, authority, now);
 }
 
-/** As the API server merges it into the object. */
+/** The addon after the API server has merged the patch. */
 function patched(object: KubeObject, patch: Awaited<ReturnType<typeof signerRecordPatch>>) {
   const { annotations } = patch!['metadata'] as { annotations: Record<string, string> };
   return parseManagedClusterAddOn({
@@ -75,14 +75,14 @@ describe('the record of the CA that signed for an agent', () => {
   });
 
   it.each([
-    ['of the CA before', () => signedBy(old!)],
+    ['of the previous CA', () => signedBy(old!)],
     ['that cannot be read', () => Promise.resolve('garbage')],
-  ])('is not learnt from a certificate %s', async (_, certificate) => {
+  ])('The record of the signer does not change for a certificate %s', async (_, certificate) => {
     expect(await signerRecordPatch(addOn(), await certificate(), signing!, nowMs)).toBeUndefined();
   });
 
   it.each(['csr', 'token'] as const)(
-    'decides whether an agent (%s) may show another certificate, from when it has had time to fetch the new one',
+    'The record of the signer tells whether an agent (%s) may show another certificate, after the delivery time',
     async (driver) => {
       const object = registered(driver);
       expect(mayUseOtherSigner(parseManagedClusterAddOn(object), unit, nowMs)).toBe(true);

@@ -23,7 +23,7 @@ beforeAll(async () => {
   authority = await makeAuthority('agents', 'ecdsa', now);
 });
 
-describe('a request that is signed', () => {
+describe('a signed request', () => {
   const signed = async (spec: object = {}, at = now) => {
     const checked = await verifyCsr(
       await csr({ cluster, spec }),
@@ -46,10 +46,10 @@ describe('a request that is signed', () => {
   });
 
   it.each([
-    ['as long as it asks for', hourMs / 1000, hourMs],
+    ['as long as the request asks for', hourMs / 1000, hourMs],
     ['for ten minutes at least', 1, 600_000],
     ['for 180 days at most', (400 * dayMs) / 1000, 180 * dayMs],
-  ])('is valid %s', async (_, expirationSeconds, lastsMs) => {
+  ])('A signed certificate is valid %s', async (_, expirationSeconds, lastsMs) => {
     const certificate = await signed({ expirationSeconds });
     expect(certificate.notAfter.getTime() - now.getTime()).toBe(lastsMs);
   });
@@ -64,7 +64,7 @@ describe('a request that is signed', () => {
 describe('clusterOfSubject', () => {
   const of = (change: Partial<typeof subject>) => clusterOfSubject({ ...subject, ...change });
   it.each([
-    ["the registration's own", {}, cluster],
+    ["the registration's subject", {}, cluster],
     ['two clusters', { organizations: [...organizations, ...foreign.organizations] }, undefined],
     ['a user of another cluster', { commonName: foreign.commonName }, undefined],
     ['a group alone', { commonName: 'somebody' }, undefined],
@@ -75,9 +75,12 @@ describe('clusterOfSubject', () => {
       undefined,
     ],
     ['no name of a cluster', agentSubject('', 'a'), undefined],
-    ['a name that is none', agentSubject('a:addon:cluster-proxy:agent:x', 'a'), undefined],
+    ['an invalid name of a cluster', agentSubject('a:addon:cluster-proxy:agent:x', 'a'), undefined],
     ['capitals', agentSubject('C1', 'a'), undefined],
-  ])('of %s', (_, change, found) => {
-    expect(of(change)).toBe(found);
-  });
+  ])(
+    'clusterOfSubject returns the cluster only for the subject of its own agent: %s',
+    (_, change, found) => {
+      expect(of(change)).toBe(found);
+    },
+  );
 });

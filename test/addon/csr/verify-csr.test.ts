@@ -31,11 +31,11 @@ describe('verifyCsr', () => {
     ['no names besides the subject', { dnsNames: [] }],
     ['client auth alone', { spec: { usages: ['client auth'] } }],
     ['groups in another order', { subject: { organizations: own.organizations.toReversed() } }],
-  ])('lets pass %s', async (_, parts) => {
+  ])('verifyCsr accepts %s', async (_, parts) => {
     expect(await check(await made(parts))).toMatchObject({ kind: 'passed' });
   });
 
-  it("lets the agent's certificate pass where the kube-apiserver takes tokens, and that of the kube-apiserver not", async () => {
+  it("verifyCsr accepts the agent's certificate if the kube-apiserver takes tokens, but not the certificate for it", async () => {
     expect(await check({}, withToken)).toMatchObject({ kind: 'passed' });
     expect(await check({ signer: kubeSigner }, withToken)).toMatchObject({
       kind: 'refused',
@@ -66,7 +66,12 @@ describe('verifyCsr', () => {
     ['garbage', 'Unreadable', 'BEGIN CERTIFICATE REQUEST', { pem: 'garbage' }],
     ['nothing', 'Unreadable', 'BEGIN CERTIFICATE REQUEST', { spec: { request: undefined } }],
     ['a broken signature', 'Unproven', 'the key', async () => ({ pem: await brokenPem() })],
-    ["somebody else's key", 'Unproven', 'the key', async () => ({ keys: await mixedKeys() })],
+    [
+      'the key of another requester',
+      'Unproven',
+      'the key',
+      async () => ({ keys: await mixedKeys() }),
+    ],
     ['a weak key', 'WeakKey', '1024 bits', async () => ({ keys: await weakKeys() })],
     ['the subject of another cluster', 'ForeignSubject', 'cluster2', { subject: foreign }],
     [
@@ -76,7 +81,7 @@ describe('verifyCsr', () => {
       { subject: { commonName: foreign.commonName } },
     ],
     [
-      'a user that begins alike',
+      'a user whose name begins alike',
       'ForeignSubject',
       'common name',
       { subject: { commonName: `${commonName}2` } },
@@ -157,7 +162,7 @@ describe('verifyCsr', () => {
       'lack "client auth"',
       { spec: { usages: ['digital signature'] } },
     ],
-  ])('refuses %s as %s', async (_, reason, words, parts) => {
+  ])('verifyCsr refuses %s as %s', async (_, reason, words, parts) => {
     expect(await check(await made(parts))).toMatchObject({
       kind: 'refused',
       reason,

@@ -19,8 +19,6 @@ import { parseManagedProxyConfiguration } from '../../../src/addon/configuration
 
 const serverLabel = { 'proxy.open-cluster-management.io/component-name': 'proxy-server' };
 const withoutRedis = { settings: { redis: undefined } };
-/** Flags that the broker gets together with the addon. */
-const flagsToCome = new Set(['--tls-min-version']);
 
 function unknownToBroker(args: readonly string[]): readonly string[] {
   try {
@@ -39,7 +37,7 @@ const redisSecret = { secretRef: { name: 'redis-url' }, caSecretRef: { name: 're
 const redisObjects = [secret('redis-url', { url }), secret('redis-ca', { 'ca.crt': 'PEM' })];
 
 describe('the Deployment of the brokers', () => {
-  it("is what Cluster Proxy's users look for", () => {
+  it('The Deployment of the brokers has the names and labels that users of Cluster Proxy expect', () => {
     const { metadata, spec } = deploymentOf(plan(configurationOf({}, {}, 7)));
     expect(metadata).toMatchObject({
       name: 'cluster-proxy',
@@ -55,7 +53,7 @@ describe('the Deployment of the brokers', () => {
     });
   });
 
-  it('starts culvert broker with both ports, its status and Redis', () => {
+  it('The Deployment of the brokers starts culvert broker with both ports, its status port and Redis', () => {
     expect(argsOf(plan())).toEqual([
       'broker',
       '--listen=[::]:8091',
@@ -79,13 +77,13 @@ describe('the Deployment of the brokers', () => {
     expect(argsOf(plan(configurationOf(), withoutRedis)).join()).not.toMatch(/redis|replica/);
   });
 
-  it('starts it with flags that it has', () => {
+  it('The Deployment of the brokers uses only flags that the broker has', () => {
     const args = argsOf(plan()).slice(1);
     expect(unknownToBroker([...args, '--nonsense=1'])).toContain('--nonsense');
-    expect(unknownToBroker(args).filter((flag) => !flagsToCome.has(flag))).toEqual([]);
+    expect(unknownToBroker(args)).toEqual([]);
   });
 
-  it('passes on what additionalArgs maps to, the last of each', () => {
+  it('The Deployment of the brokers passes on the flags from additionalArgs, the last value of each', () => {
     const additionalArgs = ['--accept-rate=10', '--v=6', '--accept-rate=20', '--keepalive-time=1h'];
     const args = argsOf(plan(configurationOf({ additionalArgs })));
     expect(args.slice(-3)).toEqual([
@@ -95,7 +93,7 @@ describe('the Deployment of the brokers', () => {
     ]);
   });
 
-  it('mounts a Secret for every path in its arguments', () => {
+  it('The Deployment of the brokers mounts a Secret for every path in its arguments', () => {
     const from = plan(configurationOf({ redis: redisSecret }), { objects: redisObjects });
     const mounts = containerOf(from)['volumeMounts'] as { name: string; mountPath: string }[];
     const volumes = fields(podOf(from)['spec'])['volumes'] as {
@@ -120,7 +118,7 @@ describe('the Deployment of the brokers', () => {
     expect(mounts).toHaveLength(volumes.length);
   });
 
-  it('mounts the Secrets that the configuration names', () => {
+  it('The Deployment of the brokers mounts the Secrets that the configuration names', () => {
     const secrets = { signingProxyServerSecretName: 'a', signingAgentServerSecretName: 'b' };
     const object = configurationObject();
     const spec = { ...(object['spec'] as object), authentication: { dump: { secrets } } };
@@ -133,7 +131,7 @@ describe('the Deployment of the brokers', () => {
     );
   });
 
-  it('replaces brokers one by one, never with fewer', () => {
+  it('The Deployment of the brokers replaces brokers one by one, and never has fewer', () => {
     const from = plan();
     expect(deploymentOf(from).spec['strategy']).toEqual({
       type: 'RollingUpdate',
@@ -148,17 +146,20 @@ describe('the Deployment of the brokers', () => {
     [[], 50],
     [['--drain-timeout=5m'], 320],
     [['--graceful-shutdown-timeout=500ms'], 21],
-  ])('lets a broker with %j end in %i seconds', (additionalArgs, seconds) => {
-    const spec = podOf(plan(configurationOf({ additionalArgs })))['spec'];
-    expect(spec).toMatchObject({ terminationGracePeriodSeconds: seconds });
-  });
+  ])(
+    'The Deployment of the brokers gives a broker with %j time to end: %i seconds',
+    (additionalArgs, seconds) => {
+      const spec = podOf(plan(configurationOf({ additionalArgs })))['spec'];
+      expect(spec).toMatchObject({ terminationGracePeriodSeconds: seconds });
+    },
+  );
 
-  it('lets a broker go on while Services still lead to it', () => {
+  it('The Deployment of the brokers keeps a broker running while Services still lead to it', () => {
     const preStop = { exec: { command: ['node', '-e', 'setTimeout(() => {}, 5000)'] } };
     expect(containerOf(plan())['lifecycle']).toEqual({ preStop });
   });
 
-  it('probes the status port', () => {
+  it('The Deployment of the brokers probes the status port', () => {
     const container = containerOf(plan());
     expect(container['ports']).toContainEqual({
       name: 'health',
@@ -174,7 +175,7 @@ describe('the Deployment of the brokers', () => {
     }
   });
 
-  it('lets its pods do as little as they need', () => {
+  it('The Deployment of the brokers gives its pods only the privileges that they need', () => {
     const from = plan();
     expect(podOf(from)['spec']).toMatchObject({
       enableServiceLinks: false,
@@ -189,7 +190,7 @@ describe('the Deployment of the brokers', () => {
     });
   });
 
-  it('goes where the configuration puts it, with the resources that it gives', () => {
+  it('The Deployment of the brokers has the node placement and resources of the configuration', () => {
     const tolerations = [
       { key: 'infra', operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 0 },
     ];
@@ -222,7 +223,7 @@ describe('the pods of the brokers', () => {
     JSON.stringify(podOf(plan(...parameters)));
 
   it.each([
-    ['a new generation', configurationOf({}, {}, 99)],
+    ['the generation', configurationOf({}, {}, 99)],
     ['the image of agents', configurationOf({}, { image: 'agent:2' })],
     ['the number of agents', configurationOf({}, { replicas: 9 })],
     ['the arguments of agents', configurationOf({}, { additionalArgs: ['--v=4'] })],
@@ -233,17 +234,17 @@ describe('the pods of the brokers', () => {
     ],
     ['the number of brokers', configurationOf({ replicas: 2 })],
     ['an argument without effect', configurationOf({ additionalArgs: ['--keepalive-time=30s'] })],
-  ])('stay when %s changes', (_what, configuration) => {
+  ])('The pods of the brokers are kept when %s changes', (_what, configuration) => {
     expect(template(configuration)).toBe(template());
   });
 
   it.each([
     ['their image', configurationOf({ image: 'broker:2' })],
     ['their arguments', configurationOf({ additionalArgs: ['--v=4'] })],
-    ['their place', configurationOf({ nodePlacement: { nodeSelector: { a: 'b' } } })],
+    ['their node placement', configurationOf({ nodePlacement: { nodeSelector: { a: 'b' } } })],
     ['their resources', configurationOf({ resources: {} })],
     ['Redis', configurationOf({ redis: { url: 'redis://other' } })],
-  ])('are replaced when %s changes', (_what, configuration) => {
+  ])('The pods of the brokers are replaced when %s changes', (_what, configuration) => {
     expect(template(configuration)).not.toBe(template());
   });
 });
@@ -265,7 +266,7 @@ describe('Redis from a Secret', () => {
       'proxy.open-cluster-management.io/redis-url-hash'
     ];
 
-  it('comes in the environment, not in the command line', () => {
+  it('The URL of Redis from a Secret is in the environment, not in the command line', () => {
     const from = of({ url });
     expect(containerOf(from)['env']).toContainEqual({
       name: 'CULVERT_REDIS_URL',
@@ -278,7 +279,7 @@ describe('Redis from a Secret', () => {
     );
   });
 
-  it('replaces the pods when it changes, and shows nobody what is in it', () => {
+  it('A change of the Secret with the URL of Redis replaces the pods, and the Deployment does not reveal the content', () => {
     expect(hashOf(of({ url }))).toMatch(/^[0-9a-f]{16}$/);
     expect(hashOf(of({ url }))).toBe(hashOf(of({ url, more: 'x' })));
     expect(hashOf(of({ url: 'redis://:new@redis' }))).not.toBe(hashOf(of({ url })));
@@ -289,13 +290,16 @@ describe('Redis from a Secret', () => {
   it.each([
     [undefined, `names Secret ${hub}/redis-url, which does not exist; create it with the key url`],
     [{ uri: url }, `names the key url, which Secret ${hub}/redis-url does not have; add it`],
-  ])('is missed by name (%j), and nothing stops', (data, sentence) => {
-    const from = of(data);
-    expect(from.problems).toEqual([{ field: 'spec.proxyServer.redis.secretRef', sentence }]);
-    expect(from.apply.map(({ kind }) => kind)).toContain('Deployment');
-  });
+  ])(
+    'A missing Secret with the URL of Redis (%j) is reported by name, and the hub is still deployed',
+    (data, sentence) => {
+      const from = of(data);
+      expect(from.problems).toEqual([{ field: 'spec.proxyServer.redis.secretRef', sentence }]);
+      expect(from.apply.map(({ kind }) => kind)).toContain('Deployment');
+    },
+  );
 
-  it('of the addon manager is missed by the option that names it', () => {
+  it("A missing Secret of Redis from the addon manager's option is reported with the name of that option", () => {
     const own = {
       url: undefined,
       secretRef: { name: 'gone', key: 'url' },
@@ -309,7 +313,7 @@ describe('Redis from a Secret', () => {
     ]);
   });
 
-  it('of the configuration goes before that of the addon manager', () => {
+  it("The Secret of Redis in the configuration takes precedence over the addon manager's option", () => {
     const from = plan(configurationOf({ redis: { url: 'redis://own', prefix: 'own:' } }), {
       settings: { redis },
     });

@@ -7,7 +7,7 @@ const annotation = 'proxy.open-cluster-management.io/configuration-generation';
 
 const ours = (generation: number, image = 'culvert:v1') =>
   configurationOf({ image, replicas: 2 }, {}, generation);
-/** The Deployment of that configuration as the API server has it, on top of what was there. */
+/** The Deployment of a configuration as the API server stores it over the Deployment before. */
 function stored(configuration: ManagedProxyConfiguration, before?: KubeObject): KubeObject {
   const objects = before === undefined ? [] : [before];
   const deployment = deploymentOf(plan(configuration, { objects }));
@@ -21,17 +21,17 @@ const withPods = (deployment: KubeObject, pods: object = {}): KubeObject => {
 };
 const generationOf = ({ metadata }: KubeObject) => metadata.annotations?.[annotation];
 
-describe('the generation that the Deployment of the brokers carries', () => {
-  it('is at once that of the configuration where there was no Deployment', () => {
+describe('the generation on the Deployment of the brokers', () => {
+  it('The generation on a new Deployment of the brokers is that of the configuration', () => {
     expect(generationOf(stored(ours(1)))).toBe('1');
   });
 
-  it('follows a configuration that changes no pod', () => {
+  it('The generation on the Deployment of the brokers follows a configuration that changes no pod', () => {
     const before = withPods(stored(ours(1)));
     expect(generationOf(stored(ours(2), before))).toBe('2');
   });
 
-  it('stays behind until the pods of a new configuration have come up', () => {
+  it('The generation on the Deployment of the brokers stays the old one until the new pods are available', () => {
     const before = withPods(stored(ours(1)));
     const changed = stored(ours(2, 'culvert:v2'), before);
     expect(generationOf(changed)).toBe('1');
@@ -48,7 +48,7 @@ describe('the generation that the Deployment of the brokers carries', () => {
     expect(generationOf(stored(ours(2, 'culvert:v2'), withPods(changed)))).toBe('2');
   });
 
-  it('does not pass for done with the image of Cluster Proxy, whose manager looks at it on a way back', () => {
+  it('The generation on the Deployment of the brokers stays the old one while the image of Cluster Proxy fails', () => {
     const before = withPods(stored(ours(1)));
     const failing = withPods(stored(ours(2, 'cluster-proxy:v0.10.0'), before), {
       replicas: 3,

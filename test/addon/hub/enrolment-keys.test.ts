@@ -28,7 +28,7 @@ const of = (data: Readonly<Record<string, string>> | undefined, settings: Fields
 const good = { 'public-keys.pem': pair.publicKeyPem };
 
 describe('the public keys of enrolment tokens', () => {
-  it('are given to brokers, and nothing else of their Secret', () => {
+  it('The public keys of enrolment tokens are given to brokers, without other content of their Secret', () => {
     const from = of({ ...good, 'culvert-token.key': pair.privateKeyPem.reveal() });
     expect(from.problems).toEqual([]);
     expect(argsOf(from)).toContain(flag);
@@ -44,19 +44,23 @@ describe('the public keys of enrolment tokens', () => {
     });
   });
 
-  it('replace no pod when they change: brokers read them again', () => {
+  it('The public keys of enrolment tokens replace no pod when they change, because brokers read them again', () => {
     const two = { 'public-keys.pem': pair.publicKeyPem + other.publicKeyPem };
     expect(podOf(of(two))).toEqual(podOf(of(good)));
   });
 
-  it('are nowhere unless they are asked for', () => {
+  it('The public keys of enrolment tokens are not mounted unless the configuration names them', () => {
     expect(argsOf(plan()).join(' ')).not.toContain('token-public-key');
   });
 
   const until = '; until then brokers accept no enrolment tokens';
   it.each([
-    ['is not there', undefined, `which does not exist; create it with the key public-keys.pem`],
-    ['lacks the key', { 'a.pem': 'x' }, `which Secret ${hub}/enrolment does not have; add it`],
+    ['does not exist', undefined, `which does not exist; create it with the key public-keys.pem`],
+    [
+      'does not have the key',
+      { 'a.pem': 'x' },
+      `which Secret ${hub}/enrolment does not have; add it`,
+    ],
     ['holds garbage', { 'public-keys.pem': 'x' }, 'which is not Ed25519 public keys in PEM'],
     ['is empty', { 'public-keys.pem': '' }, 'which is not Ed25519 public keys in PEM'],
     [
@@ -69,21 +73,27 @@ describe('the public keys of enrolment tokens', () => {
       { 'public-keys.pem': pair.privateKeyPem.reveal() },
       'which holds a private key: make a new pair',
     ],
-  ])('are missed by name where the Secret %s, and nothing else stops', (_what, data, words) => {
-    const from = of(data);
-    expect(from.problems).toEqual([
-      {
-        field: 'spec.proxyServer.enrolmentKeysSecretRef',
-        sentence: expect.stringContaining(words),
-      },
-    ]);
-    expect(from.problems[0]!.sentence.endsWith(until)).toBe(true);
-    expect(JSON.stringify(podOf(from))).toBe(JSON.stringify(podOf(plan())));
-  });
+  ])(
+    'The missing public keys of enrolment tokens are reported by name if the Secret %s, and the hub is still deployed',
+    (_what, data, words) => {
+      const from = of(data);
+      expect(from.problems).toEqual([
+        {
+          field: 'spec.proxyServer.enrolmentKeysSecretRef',
+          sentence: expect.stringContaining(words),
+        },
+      ]);
+      expect(from.problems[0]!.sentence.endsWith(until)).toBe(true);
+      expect(JSON.stringify(podOf(from))).toBe(JSON.stringify(podOf(plan())));
+    },
+  );
 });
 
 describe('a broker that is started as the addon starts it', () => {
-  /** The command line of the pods, with their files in a directory, their addresses on loopback and an API server that is away. */
+  /**
+   * Starts a broker with the command line of the pods. Its files are in a directory, it listens on
+   * loopback, and its API server is away.
+   */
   async function startAsRendered(data: Readonly<Record<string, string>>) {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-enrolment-'));
     onTestFinished(() => rm(directory, { recursive: true }));
@@ -124,7 +134,7 @@ describe('a broker that is started as the addon starts it', () => {
     return { broker, caFile: await put('ca.crt', await readFile(ca, 'utf8')), put };
   }
 
-  it('lets an agent in that shows an enrolment token, and nobody whose key it does not know', async () => {
+  it('A broker that the addon starts accepts an agent with an enrolment token, but not with an unknown key', async () => {
     const { broker, caFile, put } = await startAsRendered(good);
     const agentWith = async (keys: typeof pair, cluster: string, log = silentLogger) => {
       const token = await issueToken(keys.privateKeyPem, { kind: 'agent', cluster }, 60_000);

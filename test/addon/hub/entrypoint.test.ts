@@ -58,7 +58,7 @@ describe('resolveEntrypoint', () => {
       'wss://elb.example:443',
     ],
     [
-      'the first address that there is',
+      'the first usable address',
       entrypointOf(balancer),
       [loadBalancer([{}, { ip: '', hostname: 'elb.example' }])],
       'wss://elb.example:443',
@@ -69,12 +69,12 @@ describe('resolveEntrypoint', () => {
       [loadBalancer([{ ip: '198.51.100.7' }], 'lb')],
       'wss://198.51.100.7:443',
     ],
-  ])('leads agents to %s', (_what, configuration, objects, url) => {
+  ])('resolveEntrypoint leads agents to %s', (_what, configuration, objects, url) => {
     expect(resolveEntrypoint(configuration, objects)).toMatchObject({ url });
   });
 
   it.each([8091, 443, 30_091])(
-    'leads agents through the kube-apiserver, whatever the port (%i)',
+    'resolveEntrypoint leads agents through the kube-apiserver, whatever the port (%i)',
     (port) => {
       const configuration = entrypointOf({ type: 'PortForward', port });
       expect(resolveEntrypoint(configuration, [])).toEqual({
@@ -86,33 +86,36 @@ describe('resolveEntrypoint', () => {
     },
   );
 
-  it('leads agents through the kube-apiserver where nothing is configured', () => {
+  it('resolveEntrypoint leads agents through the kube-apiserver by default', () => {
     expect(resolveEntrypoint(parseManagedProxyConfiguration({}), [])).toMatchObject({ viaHub });
   });
 
   it.each([
-    ['that there is none', [], `Service ${hub}/proxy-agent-entrypoint does not exist yet`],
+    ['that it does not exist', [], `Service ${hub}/proxy-agent-entrypoint does not exist yet`],
     ['that it has no address', [loadBalancer()], 'has no address yet'],
     ['that its list is empty', [loadBalancer([])], 'has no address yet'],
     [
-      'a Service of another name',
+      'that only a Service of another name exists',
       [loadBalancer([{ ip: '198.51.100.7' }], 'other')],
       'does not exist yet',
     ],
-  ])('waits for a load balancer and says %s', (_what, objects, sentence) => {
+  ])('resolveEntrypoint waits for a load balancer and reports %s', (_what, objects, sentence) => {
     const resolved = resolveEntrypoint(entrypointOf(balancer), objects);
     expect(resolved).toEqual({ pending: expect.stringContaining(sentence) });
   });
 
-  it.each([{ type: 'Hostname' }, { type: 'Ingress' }])('waits for a name with %j', (entrypoint) => {
-    expect(resolveEntrypoint(entrypointOf(entrypoint), [])).toEqual({
-      pending: expect.stringContaining('is missing'),
-    });
-  });
+  it.each([{ type: 'Hostname' }, { type: 'Ingress' }])(
+    'resolveEntrypoint waits for a name with %j',
+    (entrypoint) => {
+      expect(resolveEntrypoint(entrypointOf(entrypoint), [])).toEqual({
+        pending: expect.stringContaining('is missing'),
+      });
+    },
+  );
 });
 
 describe('portForwardRole', () => {
-  it('is for agents that come through the kube-apiserver', () => {
+  it('portForwardRole is for agents that connect through the kube-apiserver', () => {
     const resolve = (entrypoint: object) => {
       const configuration = entrypointOf({ ...entrypoint });
       const resolved = resolveEntrypoint(configuration, []);
@@ -136,7 +139,7 @@ describe('serverSans', () => {
     `proxy-entrypoint.${hub}.svc`,
   ];
   it.each([
-    ['nothing more', configurationOf(), [], []],
+    ['nothing more by default', configurationOf(), [], []],
     [
       'the name of the hub',
       entrypointOf({ type: 'Hostname', hostname: { value: 'hub.example' } }),
@@ -150,22 +153,22 @@ describe('serverSans', () => {
       ['hub.example'],
     ],
     [
-      'all of a load balancer',
+      'all addresses of a load balancer',
       entrypointOf(balancer),
       [loadBalancer([{ ip: '198.51.100.7' }, { hostname: 'elb.example' }])],
       ['198.51.100.7', 'elb.example'],
     ],
     [
-      'nothing of a load balancer that is not asked for',
+      'nothing of a load balancer that is not configured',
       configurationOf(),
       [loadBalancer([{ ip: '198.51.100.7' }])],
       [],
     ],
-  ])('name %s', (_what, configuration, objects, more) => {
+  ])('serverSans contain %s', (_what, configuration, objects, more) => {
     expect(serverSans(configuration, objects)).toEqual([...always, ...more]);
   });
 
-  it('follow the name of the Service, and begin with what the configuration adds, once each', () => {
+  it('serverSans follow the name of the Service, and begin with the configured names, without duplicates', () => {
     const object = configurationObject({ inClusterServiceName: 'entry', namespace: 'hub' });
     const configuration = parseManagedProxyConfiguration({
       ...object,

@@ -33,7 +33,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
   }, 60_000);
   afterAll(() => server?.[Symbol.asyncDispose]());
   beforeEach(async () => {
-    // Without controllers a namespace never ends: its objects go one by one.
+    // Without controllers, a namespace is never deleted. Its objects are deleted one by one.
     const kinds = hubKinds.filter(({ kind }) => !/^(Namespace|ServiceAccount|Cluster)/.test(kind));
     const types = kinds.map(({ kind }) => kind.toLowerCase()).join(',');
     await server.kubectl(['delete', types, '--all', '-n', hub, '--ignore-not-found']);
@@ -54,7 +54,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
       ...args,
     );
 
-  /** What the API server has of the kinds that the hub consists of. */
+  /** The objects of the API server, of all kinds that a hub consists of. */
   async function observed(): Promise<KubeObject[]> {
     const types = hubKinds.map(({ kind }) => kind.toLowerCase()).join(',');
     const list = await server.get<{ items: KubeObject[] }>(types, '-A', '--show-managed-fields');
@@ -72,7 +72,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     return planHub({ ...observe(configuration), objects: await observed(), ...more });
   }
 
-  /** What a controller does with a plan. */
+  /** Carries out a plan as the controller does. */
   async function carryOut(plan: HubPlan): Promise<void> {
     for (const { ref, patch } of plan.takeOwnership) {
       const target = [
@@ -117,37 +117,40 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
         ingress: { host: 'hub.example', className: 'nginx', tlsSecretName: 'tls' },
       },
     ],
-  ])('takes every object for %j, in a dry run without a warning', async (entrypoint) => {
-    const object = await stored({
-      entrypoint,
-      replicas: 3,
-      nodePlacement: {
-        nodeSelector: { a: 'b' },
-        tolerations: [{ operator: 'Exists', tolerationSeconds: 5, effect: 'NoExecute' }],
-      },
-      resources: { requests: { cpu: 1, memory: '1Gi' }, limits: { cpu: '1500m' } },
-      redis: { secretRef: { name: 'redis' }, caSecretRef: { name: 'redis' } },
-      enrolmentKeysSecretRef: { name: 'enrolment' },
-    });
-    await server.kubectl(['create', 'namespace', hub]).catch(() => {});
-    const { publicKeyPem } = await generateTokenKeyPair();
-    await give(secret('enrolment', { 'public-keys.pem': publicKeyPem }), 'create');
-    const settings = { ...observe().settings, enableNetworkPolicies: true };
-    const { apply: objects, problems } = await planFor(object, { settings });
-    expect(problems.map(({ field }) => field)).toEqual([
-      'spec.proxyServer.redis.secretRef',
-      'spec.proxyServer.redis.caSecretRef',
-    ]);
-    expect(objects.length).toBeGreaterThan(8);
-    expect(JSON.stringify(objects)).toContain('--token-public-key=');
-    for (const one of objects) {
-      await expect(apply(one, '--dry-run=server', '--validate=strict')).resolves.toContain(
-        'serverside-applied',
-      );
-    }
-  });
+  ])(
+    'A real API server accepts every object of the hub for %j, in a dry run without a warning',
+    async (entrypoint) => {
+      const object = await stored({
+        entrypoint,
+        replicas: 3,
+        nodePlacement: {
+          nodeSelector: { a: 'b' },
+          tolerations: [{ operator: 'Exists', tolerationSeconds: 5, effect: 'NoExecute' }],
+        },
+        resources: { requests: { cpu: 1, memory: '1Gi' }, limits: { cpu: '1500m' } },
+        redis: { secretRef: { name: 'redis' }, caSecretRef: { name: 'redis' } },
+        enrolmentKeysSecretRef: { name: 'enrolment' },
+      });
+      await server.kubectl(['create', 'namespace', hub]).catch(() => {});
+      const { publicKeyPem } = await generateTokenKeyPair();
+      await give(secret('enrolment', { 'public-keys.pem': publicKeyPem }), 'create');
+      const settings = { ...observe().settings, enableNetworkPolicies: true };
+      const { apply: objects, problems } = await planFor(object, { settings });
+      expect(problems.map(({ field }) => field)).toEqual([
+        'spec.proxyServer.redis.secretRef',
+        'spec.proxyServer.redis.caSecretRef',
+      ]);
+      expect(objects.length).toBeGreaterThan(8);
+      expect(JSON.stringify(objects)).toContain('--token-public-key=');
+      for (const one of objects) {
+        await expect(apply(one, '--dry-run=server', '--validate=strict')).resolves.toContain(
+          'serverside-applied',
+        );
+      }
+    },
+  );
 
-  it('is converged after one pass: a second changes nothing', async () => {
+  it('The hub on a real API server is complete after one pass, and a second pass changes nothing', async () => {
     const object = await stored({ entrypoint: { type: 'LoadBalancerService' } });
     await carryOut(await planFor(object));
     const before = await versions();
@@ -158,7 +161,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     expect(before).toHaveProperty('Deployment cluster-proxy');
   });
 
-  it('repairs what somebody edits, a port that was added too, and keeps the address of the Service', async () => {
+  it('The hub on a real API server is repaired after a person edits it or adds a port, and its Service keeps its address', async () => {
     const object = await stored();
     await carryOut(await planFor(object));
     const service = () =>
@@ -190,7 +193,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     expect(repaired.clusterIP).toBe(clusterIP);
   });
 
-  it('repairs a command that somebody gives the brokers', async () => {
+  it('The hub on a real API server is repaired after a person sets a command for the brokers', async () => {
     const object = await stored();
     await carryOut(await planFor(object));
     const patch = [
@@ -204,7 +207,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     expect(text).not.toContain('/bin/sh');
   });
 
-  it('takes out of the pods what somebody has put there, once, and lets them be restarted', async () => {
+  it("The hub on a real API server loses a person's additions to its pods, once, but keeps a restart of the rollout", async () => {
     const object = await stored();
     await carryOut(await planFor(object));
     const of = ['-n', hub];
@@ -226,7 +229,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     expect(await versions()).toEqual(before);
   });
 
-  it('keeps the key of the replicas', async () => {
+  it('The hub on a real API server keeps the key of the replicas', async () => {
     const object = await stored();
     await carryOut(await planFor(object));
     const before = await server.get<KubeObject>('secret', 'cluster-proxy-replica-key', '-n', hub);
@@ -237,7 +240,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     expect(after['data']).toEqual(before['data']);
   });
 
-  it('replaces what Cluster Proxy left: its command, strategy, ports and rights', async () => {
+  it("The hub on a real API server replaces Cluster Proxy's command, strategy, ports and rights", async () => {
     const object = await stored({
       entrypoint: { type: 'LoadBalancerService', loadBalancerService: {} },
     });
@@ -286,7 +289,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
   });
 
   it.each(upstreamSamples)(
-    'keeps the sample of Cluster Proxy %s valid, and reads it',
+    'A real API server accepts the sample of Cluster Proxy %s, and the addon reads it',
     async (_name, sample) => {
       await give(sample, 'create', '--validate=warn');
       const configuration = parseManagedProxyConfiguration(
@@ -302,11 +305,11 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
     ['an unknown type', { entrypoint: { type: 'Magic' } }],
     ['an entrypoint without a type', { entrypoint: {} }],
     ['no image', { image: null }],
-  ])('refuses a configuration with %s', async (_what, proxyServer) => {
+  ])('A real API server refuses a configuration with %s', async (_what, proxyServer) => {
     await expect(stored(proxyServer)).rejects.toThrow(/invalid|Required/i);
   });
 
-  it('stores the status as it is', async () => {
+  it('A real API server stores the status of the hub without a change', async () => {
     const object = await stored();
     const planned = await planFor(object);
     const expiry = Date.UTC(2027, 0, 1);

@@ -18,18 +18,18 @@ async function installed(
   await world.settle();
   return { world, addon };
 }
-const said = (world: HubWorld, type: string) => world.condition(world.configuration, type);
+const conditionOf = (world: HubWorld, type: string) => world.condition(world.configuration, type);
 
 describe('the hub', () => {
-  it('is said to be applied, with certificates that are signed', async () => {
+  it('The hub is reported as applied, with signed certificates', async () => {
     const { world, addon } = await installed();
-    expect(said(world, 'HubApplied')).toMatchObject({ status: 'True', reason: 'Applied' });
-    expect(said(world, 'ProxyClientSecretSigned')).toMatchObject({ status: 'True' });
-    expect(said(world, 'EntrypointReady')).toMatchObject({ status: 'True' });
+    expect(conditionOf(world, 'HubApplied')).toMatchObject({ status: 'True', reason: 'Applied' });
+    expect(conditionOf(world, 'ProxyClientSecretSigned')).toMatchObject({ status: 'True' });
+    expect(conditionOf(world, 'EntrypointReady')).toMatchObject({ status: 'True' });
     expect(addon.unready).toBeUndefined();
   });
 
-  it('is looked at without a write when nothing has changed', async () => {
+  it('The hub is reconciled without a write if nothing has changed', async () => {
     const { world } = await installed({}, { leaderElect: false });
     const writes = world.writes;
     await world.clock.advance(2 * 3_600_000);
@@ -43,15 +43,15 @@ describe('the hub', () => {
     ['Secret', 'proxy-server'],
     ['Secret', 'cluster-proxy-agent-signer'],
     ['Role', 'cluster-proxy-addon-agent:portforward'],
-  ])('gets its %s %s back within seconds', async (kind, name) => {
+  ])('The hub gets its %s %s back within seconds', async (kind, name) => {
     const { world } = await installed();
     await world.api.delete(world.ref(kind, name, hub), live);
     await world.until(() => world.find(kind, name, hub) !== undefined, { withinMs: 5_000 });
     await world.settle();
-    expect(said(world, 'HubApplied')).toMatchObject({ status: 'True' });
+    expect(conditionOf(world, 'HubApplied')).toMatchObject({ status: 'True' });
   });
 
-  it('gets back what is deleted just when it was made', async () => {
+  it('The hub gets back an object that is deleted just after it was made', async () => {
     const world = await HubWorld.create();
     await world.start();
     await world.until(() => world.find('Service', 'proxy-entrypoint', hub) !== undefined, {
@@ -62,10 +62,10 @@ describe('the hub', () => {
       withinMs: 10_000,
     });
     await world.settle();
-    expect(said(world, 'HubApplied')).toMatchObject({ status: 'True' });
+    expect(conditionOf(world, 'HubApplied')).toMatchObject({ status: 'True' });
   });
 
-  it('is put right where somebody has edited it', async () => {
+  it('The hub is repaired after a person has edited it', async () => {
     const { world } = await installed();
     const person = world.api.as('person');
     await person.patch(
@@ -79,7 +79,7 @@ describe('the hub', () => {
     await world.until(() => replicas() === 3, { withinMs: 5_000 });
   });
 
-  it('has its certificates renewed in time, although nothing else happens', async () => {
+  it('The hub gets new certificates in time, although no event occurs', async () => {
     const { world } = await installed({}, { leaderElect: false });
     const leaf = () =>
       parseCertificates(textIn(world.find('Secret', 'proxy-server', hub), 'tls.crt')!)[0]!;
@@ -93,24 +93,24 @@ describe('the hub', () => {
     await world.until(() => leaf().notAfter > before, lookMs);
   });
 
-  it('of a configuration that is wrong stays as it is, says why, and follows when it is put right', async () => {
+  it('The hub does not change while its configuration is wrong, reports the reason, and follows the corrected configuration', async () => {
     const { world } = await installed();
     const person = world.api.as('person');
     const ref = world.ref('ManagedProxyConfiguration', 'cluster-proxy');
     const entrypoint = (value: object) => ({ spec: { proxyServer: { entrypoint: value } } });
     await person.patch(ref, entrypoint({ type: 'Hostname', port: 0 }), live);
-    await world.until(() => said(world, 'Valid')?.['status'] === 'False');
-    expect(said(world, 'Valid')?.['message']).toContain('spec.proxyServer.entrypoint.port');
+    await world.until(() => conditionOf(world, 'Valid')?.['status'] === 'False');
+    expect(conditionOf(world, 'Valid')?.['message']).toContain('spec.proxyServer.entrypoint.port');
     expect(world.find('Role', 'cluster-proxy-addon-agent:portforward', hub)).toBeDefined();
-    // Clusters that come are served with what was right before.
+    // New clusters get the last valid configuration.
     world.addCluster('late');
     await world.until(() => world.work('late') !== undefined);
     await person.patch(ref, entrypoint({ port: 443, hostname: { value: 'hub.example' } }), live);
-    await world.until(() => said(world, 'Valid')?.['status'] === 'True');
+    await world.until(() => conditionOf(world, 'Valid')?.['status'] === 'True');
     await world.until(() => JSON.stringify(world.work('late')).includes('wss://hub.example:443'));
   });
 
-  it('leaves an object of somebody else alone that has a name of ours, and takes it when it is marked', async () => {
+  it("The hub does not change another program's object with a name of the hub, and takes it over when it is marked", async () => {
     const world = await HubWorld.create();
     const theirs = {
       apiVersion: 'v1',
@@ -120,9 +120,9 @@ describe('the hub', () => {
     };
     world.api.put(theirs);
     await world.start();
-    await world.until(() => said(world, 'HubApplied') !== undefined);
+    await world.until(() => conditionOf(world, 'HubApplied') !== undefined);
     await world.settle();
-    const { message } = said(world, 'HubApplied')!;
+    const { message } = conditionOf(world, 'HubApplied')!;
     expect(message).toContain(`Service ${hub}/proxy-entrypoint is in the way`);
     expect(fields(world.find('Service', 'proxy-entrypoint', hub)?.['spec'])).toEqual({
       type: 'NodePort',
@@ -133,20 +133,22 @@ describe('the hub', () => {
     await world.api
       .as('person')
       .patch(world.ref('Service', 'proxy-entrypoint', hub), { metadata: { labels } }, live);
-    await world.until(() => said(world, 'HubApplied')?.['status'] === 'True', { withinMs: 10_000 });
+    await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'True', {
+      withinMs: 10_000,
+    });
   });
 
-  it('says which CA cannot be read, makes the rest, and goes on when it is mended', async () => {
+  it('The hub reports which CA cannot be read, applies the rest, and continues after the repair', async () => {
     const world = await HubWorld.create();
     const good = world.find('Secret', 'cluster-proxy-signer', hub)!;
     world.api.put({ ...good, data: { 'ca.crt': 'bm9uc2Vuc2U=', 'ca.key': 'bm9uc2Vuc2U=' } });
     await world.start();
-    await world.until(() => said(world, 'HubApplied')?.['status'] === 'False');
+    await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'False');
     await world.settle(70_000);
-    expect(said(world, 'HubApplied')?.['message']).toContain(
+    expect(conditionOf(world, 'HubApplied')?.['message']).toContain(
       `the CA in Secret ${hub}/cluster-proxy-signer cannot be used`,
     );
-    expect(said(world, 'ProxyServerSecretSigned')).toMatchObject({ status: 'False' });
+    expect(conditionOf(world, 'ProxyServerSecretSigned')).toMatchObject({ status: 'False' });
     expect(world.find('Deployment', 'cluster-proxy', hub)).toBeDefined();
     expect(world.find('Secret', 'agent-ca', hub)).toBeDefined();
     expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')).toMatchObject({
@@ -155,7 +157,7 @@ describe('the hub', () => {
     });
     world.api.put(good);
     await world.until(() => world.work('cluster1') !== undefined, { withinMs: 5_000 });
-    await world.until(() => said(world, 'HubApplied')?.['status'] === 'True');
+    await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'True');
   });
 
   it.each([
@@ -168,7 +170,7 @@ describe('the hub', () => {
       "the hub's side of ManagedProxyConfiguration cluster-proxy cannot be read: ",
     ],
   ] as const)(
-    'says what it may not %s, and goes on when it may',
+    'The hub reports which right to %s is missing, and continues when the right is granted',
     async (verb, kind, word, next, missed) => {
       const world = await HubWorld.create();
       const sentence = `User "manager" cannot ${word} resource "${kind.toLowerCase()}s"`;
@@ -178,14 +180,14 @@ describe('the hub', () => {
           ? new KubeError('forbidden', sentence, { status: 403 })
           : undefined;
       await world.start();
-      await world.until(() => said(world, 'HubApplied')?.['status'] === 'False');
-      expect(said(world, 'HubApplied')?.['message']).toContain(sentence);
-      expect(said(world, 'HubApplied')?.['message']).toContain(next);
+      await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'False');
+      expect(conditionOf(world, 'HubApplied')?.['message']).toContain(sentence);
+      expect(conditionOf(world, 'HubApplied')?.['message']).toContain(next);
       const ofCluster = () =>
         text(world.condition(world.addOn('cluster1'), 'ManifestApplied')?.['message']);
       await world.until(() => ofCluster().includes(missed));
       isForbidden = false;
-      await world.until(() => said(world, 'HubApplied')?.['status'] === 'True', {
+      await world.until(() => conditionOf(world, 'HubApplied')?.['status'] === 'True', {
         withinMs: 130_000,
       });
       await world.until(() => world.work('cluster1') !== undefined);
@@ -193,7 +195,7 @@ describe('the hub', () => {
   );
 
   it.each(['cluster-proxy-signer', 'cluster-proxy-agent-signer', 'proxy-server-ca', 'agent-ca'])(
-    'tells nobody of CAs while the Secret %s cannot be stored',
+    'The hub tells no cluster of CAs while the Secret %s cannot be stored',
     async (name) => {
       const world = await HubWorld.create();
       let isForbidden = true;
@@ -213,21 +215,21 @@ describe('the hub', () => {
       expect([...seen]).toEqual([undefined]);
       expect(world.work('cluster1')).toBeUndefined();
       const conditions = ['ProxyServer', 'AgentServer', 'ProxyClient'].map(
-        (what) => said(world, `${what}SecretSigned`)?.['status'],
+        (what) => conditionOf(world, `${what}SecretSigned`)?.['status'],
       );
       expect(conditions).not.toContain('True');
       isForbidden = false;
       await world.until(() => registrations() !== undefined, { withinMs: 130_000 });
-      await world.until(() => said(world, 'ProxyServerSecretSigned')?.['status'] === 'True');
+      await world.until(() => conditionOf(world, 'ProxyServerSecretSigned')?.['status'] === 'True');
     },
   );
 
-  it('keeps the Deployment as it is while the TLS profile is garbage', async () => {
+  it('The hub keeps its Deployment while the TLS profile cannot be parsed', async () => {
     const { world } = await installed();
     const before = world.find('Deployment', 'cluster-proxy', hub);
     world.api.put(tlsProfile({ minTLSVersion: 'VersionTLS99' }));
-    await world.until(() => said(world, 'Valid')?.['status'] === 'False');
-    expect(said(world, 'Valid')?.['message']).toContain(
+    await world.until(() => conditionOf(world, 'Valid')?.['status'] === 'False');
+    expect(conditionOf(world, 'Valid')?.['message']).toContain(
       `ConfigMap ${hub}/ocm-tls-profile data.minTLSVersion`,
     );
     expect(world.find('Deployment', 'cluster-proxy', hub)).toEqual(before);
@@ -239,11 +241,14 @@ describe('the hub', () => {
     );
   });
 
-  it('waits for the address of its load balancer, and tells agents and certificates of it', async () => {
+  it('The hub waits for the address of its load balancer, and then gives it to agents and certificates', async () => {
     const { world } = await installed({
       configuration: configuration({ entrypoint: { type: 'LoadBalancerService', port: 443 } }),
     });
-    expect(said(world, 'EntrypointReady')).toMatchObject({ status: 'False', reason: 'Pending' });
+    expect(conditionOf(world, 'EntrypointReady')).toMatchObject({
+      status: 'False',
+      reason: 'Pending',
+    });
     expect(world.work('cluster1')).toBeUndefined();
     expect(world.condition(world.addOn('cluster1'), 'ManifestApplied')?.['message']).toContain(
       'has no address yet',
@@ -258,35 +263,35 @@ describe('the hub', () => {
     );
     const [leaf] = parseCertificates(textIn(world.find('Secret', 'agent-server', hub), 'tls.crt')!);
     expect(leaf!.alternativeNames.dns).toContain('lb.example');
-    await world.until(() => said(world, 'EntrypointReady')?.['status'] === 'True');
+    await world.until(() => conditionOf(world, 'EntrypointReady')?.['status'] === 'True');
   });
 
-  it('is nothing without a configuration, and comes and stays when one comes and goes; each addon says so', async () => {
+  it('The hub is made when a configuration exists and stays when it is deleted, and each addon reports a missing configuration', async () => {
     const world = new HubWorld();
     world.addCluster('cluster1');
     const addon = await world.start();
     await world.settle();
     expect(addon.unready).toBeUndefined();
     expect(world.api.calls.filter(isWrite)).toMatchObject([{ kind: 'ManagedClusterAddOn' }]);
-    const said = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
+    const manifestApplied = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
     const missing = {
       status: 'False',
       message: expect.stringMatching(
         /^ManagedProxyConfiguration cluster-proxy does not exist, .*create it/,
       ),
     };
-    expect(said()).toMatchObject(missing);
+    expect(manifestApplied()).toMatchObject(missing);
     world.api.put(configuration());
     await world.until(() => world.work('cluster1') !== undefined);
     await world.settle();
-    expect(said()).toBeUndefined();
+    expect(manifestApplied()).toBeUndefined();
     await world.api.delete(world.ref('ManagedProxyConfiguration', 'cluster-proxy'), live);
     await world.settle();
     expect(world.work('cluster1')).toBeDefined();
-    expect(said()).toMatchObject(missing);
+    expect(manifestApplied()).toMatchObject(missing);
   });
 
-  it('of a configuration that is wrong from the start is missed by each addon, until it is right', async () => {
+  it('Each addon reports a configuration that is wrong from the start, until it is corrected', async () => {
     const world = await HubWorld.create({ configuration: configuration({ replicas: -1 }) });
     await world.start();
     const missed = () => world.condition(world.addOn('cluster1'), 'ManifestApplied');
@@ -303,7 +308,7 @@ describe('the hub', () => {
     expect(missed()).toBeUndefined();
   });
 
-  it('goes on where it was when the API server comes back', async () => {
+  it('The hub continues where it stopped when the API server comes back', async () => {
     const { world, addon } = await installed();
     world.api.goAway();
     await world.clock.advance(60_000);

@@ -13,7 +13,7 @@ export const redis: RedisSpec = {
   prefix: 'culvert:',
 };
 
-/** The spec as the chart writes it by default, and what is laid over its two workloads. */
+/** The default spec of the chart, with changes of its two workloads. */
 export function configurationObject(
   proxyServer: Fields = {},
   proxyAgent: Fields = {},
@@ -85,7 +85,7 @@ export const deploymentOf = (from: HubPlan) =>
 export const podOf = (from: HubPlan): Fields =>
   fields(fields(deploymentOf(from)['spec'])['template']);
 
-/** The one container of the brokers' pods. */
+/** The only container of the brokers' pods. */
 export function containerOf(from: HubPlan): Fields {
   const containers = fields(podOf(from)['spec'])['containers'] as Fields[];
   if (containers.length !== 1) throw new Error('one container is expected');

@@ -40,7 +40,7 @@ const conditionsOf = (more: Partial<HubStatusObserved> = {}, current: unknown = 
   );
 
 describe('nextStatus', () => {
-  it('says what upstream says in its words, and what is new', () => {
+  it("nextStatus uses Cluster Proxy's words for its conditions, and adds culvert's conditions", () => {
     const lastTransitionTime = '2026-11-22T18:23:00Z';
     const signed = {
       status: 'True',
@@ -93,18 +93,18 @@ describe('nextStatus', () => {
     });
   });
 
-  it('writes nothing when there is nothing new, however late it is', () => {
+  it('nextStatus writes nothing if only the time has changed', () => {
     const status = nextStatus(undefined, observed());
     expect(nextStatus(status, observed({ nowMs: nowMs + 3_600_000 }))).toBeUndefined();
   });
 
-  it('writes a new generation, and no time anew', () => {
+  it('nextStatus writes a new generation, and keeps the times of the conditions', () => {
     const before = nextStatus(undefined, observed());
     const after = nextStatus(before, observed({ generation: 3, nowMs: nowMs + 60_000 }));
     expect(after).toEqual({ ...before, lastObservedGeneration: 3 });
   });
 
-  it('moves the time of a condition with its status alone', () => {
+  it('nextStatus changes the time of a condition only with its status', () => {
     const before = nextStatus(undefined, observed());
     const later = nowMs + 60_000;
     const newer = expiry + 86_400_000;
@@ -130,7 +130,7 @@ describe('nextStatus', () => {
     expect(lost['AgentServerSecretSigned']?.lastTransitionTime).toBe('2026-11-22T18:23:00Z');
   });
 
-  it('keeps the conditions of others, and what it cannot read it writes anew', () => {
+  it('nextStatus keeps the conditions of others, and replaces a status that cannot be read', () => {
     const other = {
       type: 'Other',
       status: 'True',
@@ -145,14 +145,14 @@ describe('nextStatus', () => {
   });
 
   it.each<[string, KubeObject | undefined, string, string]>([
-    ['there is none', undefined, 'False', 'Replicas: 0'],
-    ['no pod is there', deployment({}), 'False', 'Replicas: 0'],
+    ['there is no Deployment', undefined, 'False', 'Replicas: 0'],
+    ['there is no pod', deployment({}), 'False', 'Replicas: 0'],
     ['pods are not ready', deployment({ ...counts, availableReplicas: 2 }), 'False', 'Replicas: 3'],
     ['pods are old', deployment({ ...counts, updatedReplicas: 2 }), 'False', 'Replicas: 3'],
-    ['there is one too many', deployment({ ...counts, replicas: 4 }), 'False', 'Replicas: 4'],
-    ['nobody looked at it yet', deployment(counts, 5), 'False', 'Replicas: 3'],
+    ['there is one pod too many', deployment({ ...counts, replicas: 4 }), 'False', 'Replicas: 4'],
+    ['no controller has observed it yet', deployment(counts, 5), 'False', 'Replicas: 3'],
     ['all serve', deployment(counts), 'True', 'Replicas: 3'],
-  ])('of a Deployment of which %s is honest', (_what, live, status, message) => {
+  ])('nextStatus reports the Deployment correctly when %s', (_what, live, status, message) => {
     expect(conditionsOf({ deployment: live })['ProxyServerDeployed']).toMatchObject({
       status,
       reason: status === 'True' ? 'SuccessfullyDeployed' : 'NotYetDeployed',
@@ -160,7 +160,7 @@ describe('nextStatus', () => {
     });
   });
 
-  it('says of the user-server that nothing is made for it, and no longer what Cluster Proxy said', () => {
+  it("nextStatus reports that nothing is made for the user-server, and drops Cluster Proxy's condition", () => {
     const object = configurationObject();
     const spec = { ...(object['spec'] as object), userServer: {} };
     const asked = plan(parseManagedProxyConfiguration({ ...object, spec }));
@@ -175,7 +175,7 @@ describe('nextStatus', () => {
     });
   });
 
-  it('names object, field and next step of what is wrong', () => {
+  it('nextStatus names the object, the field and the next step for each problem', () => {
     const configuration = configurationOf({ replicas: 'x', namespace: 'A' });
     expect(conditionsOf({ plan: plan(configuration) })['Valid']).toMatchObject({
       status: 'False',
@@ -186,7 +186,7 @@ describe('nextStatus', () => {
     });
   });
 
-  it('names what has no effect', () => {
+  it('nextStatus names the settings that have no effect', () => {
     const configuration = configurationOf({ additionalArgs: ['--server-count=3'] });
     expect(
       conditionsOf({ plan: plan(configuration, { settings: { redis: undefined } }) })[
@@ -201,7 +201,7 @@ describe('nextStatus', () => {
     });
   });
 
-  it('says what the entrypoint waits for', () => {
+  it('nextStatus reports what the entrypoint waits for', () => {
     const waiting = plan(entrypointOf({ type: 'LoadBalancerService' }));
     expect(conditionsOf({ plan: waiting })['EntrypointReady']).toMatchObject({
       status: 'False',
@@ -217,7 +217,7 @@ describe('nextStatus', () => {
     });
   });
 
-  it('says which objects the API server refused', () => {
+  it('nextStatus reports which objects the API server refused', () => {
     const failures = [
       {
         object: `Deployment ${hub}/cluster-proxy`,
@@ -244,7 +244,7 @@ describe('nextStatus', () => {
       },
     ],
     [
-      'the next one is made known',
+      'the next CA is distributed',
       { secret: 'hub/s', stage: 'distributing', wait: { until, atLatest, laggards: [] } },
       {
         status: 'True',
@@ -254,7 +254,7 @@ describe('nextStatus', () => {
       },
     ],
     [
-      'the one before is kept for clusters',
+      'the previous CA is kept for clusters',
       {
         secret: 'hub/s',
         stage: 'retiring',
@@ -268,7 +268,7 @@ describe('nextStatus', () => {
       },
     ],
     [
-      'nobody can be told',
+      'the rotation is paused',
       { secret: 'hub/s', stage: 'retiring', wait: undefined },
       {
         status: 'True',
@@ -277,13 +277,13 @@ describe('nextStatus', () => {
           'The new CA in Secret hub/s signs, and the previous CA is still trusted; the rotation is paused until Valid and HubApplied are True',
       },
     ],
-  ])('says of a rotation that %s', (_, agents, condition) => {
+  ])('nextStatus reports the rotation when %s', (_, agents, condition) => {
     const conditions = conditionsOf({ rotations: { konnectivity: undefined, agents } });
     expect(conditions['AgentSignerRotating']).toMatchObject(condition);
     expect(conditions).not.toHaveProperty('SignerRotating');
   });
 
-  it('names a single cluster that a bundle waits for', () => {
+  it('nextStatus names a single cluster for which a bundle waits', () => {
     const wait = { until, atLatest, laggards: ['c1'] };
     const konnectivity = { secret: 'hub/s', stage: 'distributing', wait } as const;
     expect(

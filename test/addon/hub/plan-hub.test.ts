@@ -20,7 +20,7 @@ import {
 const balancer = { type: 'LoadBalancerService', port: 443 };
 const withoutRedis = { settings: { redis: undefined } };
 const serverLabel = { 'proxy.open-cluster-management.io/component-name': 'proxy-server' };
-/** The API server's answer to what we applied. */
+/** The API server's answer to our apply. */
 const live = (from: ReturnType<typeof plan>) =>
   from.apply.map((object): KubeObject => ({
     ...object,
@@ -28,7 +28,7 @@ const live = (from: ReturnType<typeof plan>) =>
   }));
 
 describe('planHub', () => {
-  it('renders what a hub needs, in the order in which things need each other', () => {
+  it('planHub renders all objects of a hub, in the order in which they depend on each other', () => {
     expect(kindsOf(plan())).toEqual([
       `Namespace ${hub}`,
       'ServiceAccount cluster-proxy',
@@ -43,7 +43,7 @@ describe('planHub', () => {
     ]);
   });
 
-  it('renders one broker alone where there is no Redis, and says so', () => {
+  it('planHub renders one broker without Redis, and reports it', () => {
     const alone = plan(configurationOf({ replicas: 5 }), withoutRedis);
     expect(kindsOf(alone)).not.toContain('Secret cluster-proxy-replica-key');
     expect(kindsOf(alone)).not.toContain('PodDisruptionBudget cluster-proxy');
@@ -60,14 +60,14 @@ describe('planHub', () => {
     [{ type: 'PortForward' }, 'Role cluster-proxy-addon-agent:portforward'],
     [balancer, 'Service proxy-agent-entrypoint'],
     [{ type: 'Ingress', ingress: { host: 'hub.example' } }, 'Ingress cluster-proxy'],
-  ])('renders for the entrypoint %j only what it needs', (entrypoint, what) => {
+  ])('planHub renders for the entrypoint %j only what it needs', (entrypoint, what) => {
     const own = kindsOf(plan(entrypointOf(entrypoint)));
     const common = kindsOf(plan(entrypointOf({ type: 'Hostname', hostname: { value: 'h' } })));
     expect(own.filter((one) => !common.includes(one))).toEqual([what]);
     expect(common.filter((one) => !own.includes(one))).toEqual([]);
   });
 
-  it('owns what it makes, but neither the namespace nor the ServiceAccount of the addon manager', () => {
+  it("planHub owns the objects that it makes, except the namespace and the addon manager's ServiceAccount", () => {
     const owner = {
       apiVersion: 'proxy.open-cluster-management.io/v1alpha1',
       kind: 'ManagedProxyConfiguration',
@@ -86,7 +86,7 @@ describe('planHub', () => {
     ]);
   });
 
-  it('renders only kinds that it says it watches', () => {
+  it('planHub renders only kinds that it declares as watched', () => {
     const kinds = new Set(hubKinds.map(({ apiVersion, kind }) => `${apiVersion} ${kind}`));
     for (const configuration of [
       configurationOf(),
@@ -97,7 +97,7 @@ describe('planHub', () => {
     }
   });
 
-  it('plans the same for the same, and for what the API server made of it', () => {
+  it('planHub returns the same plan for the same input, and for what the API server stored', () => {
     const first = plan();
     const second = plan(configurationOf(), {
       objects: live(first),
@@ -110,23 +110,23 @@ describe('planHub', () => {
 
   it.each([
     [
-      'what is missing',
+      'a missing value',
       { entrypoint: { type: 'Hostname' } },
       'spec.proxyServer.entrypoint.hostname.value',
     ],
     [
-      'what is refused',
+      'a refused argument',
       { additionalArgs: ['--uds-name=/x'] },
       'spec.proxyServer.additionalArgs[0]',
     ],
-    ['what is no number', { replicas: 'x' }, 'spec.proxyServer.replicas'],
-  ])('changes nothing because of %s', (_what, proxyServer, field) => {
+    ['a text instead of a number', { replicas: 'x' }, 'spec.proxyServer.replicas'],
+  ])('planHub changes nothing if the configuration has %s', (_what, proxyServer, field) => {
     const held = plan(configurationOf(proxyServer), { objects: live(plan()) });
     expect(held).toMatchObject({ apply: [], remove: [], takeOwnership: [] });
     expect(held.problems.map((problem) => problem.field)).toEqual([field]);
   });
 
-  it('leaves a configuration that is being deleted to the garbage collector', () => {
+  it('planHub leaves a configuration that is being deleted to the garbage collector', () => {
     const object = configurationObject();
     const metadata = { ...object.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' };
     const going = plan(parseManagedProxyConfiguration({ ...object, metadata }), {
@@ -135,7 +135,7 @@ describe('planHub', () => {
     expect(going).toMatchObject({ problems: [], apply: [], remove: [], takeOwnership: [] });
   });
 
-  describe('what is no longer wanted', () => {
+  describe('objects that are no longer wanted', () => {
     const names = (from: ReturnType<typeof plan>) =>
       from.remove.map(({ kind, name }) => `${kind} ${name}`);
     it.each([
@@ -170,16 +170,19 @@ describe('planHub', () => {
         ['PodDisruptionBudget cluster-proxy'],
       ],
       [
-        'the policy that was opted out of',
+        'the policy after it was disabled',
         plan(configurationOf(), { settings: { enableNetworkPolicies: true } }),
         configurationOf(),
         ['NetworkPolicy cluster-proxy-proxy-server-network-policy'],
       ],
-    ])('%s is deleted', (_what, before, configuration, removed) => {
-      expect(names(plan(configuration, { objects: live(before) }))).toEqual(removed);
-    });
+    ])(
+      'An object that is no longer wanted is deleted: %s',
+      (_what, before, configuration, removed) => {
+        expect(names(plan(configuration, { objects: live(before) }))).toEqual(removed);
+      },
+    );
 
-    it('the old namespace is emptied, except of Secrets', () => {
+    it('The objects in the old namespace are deleted, except Secrets', () => {
       const moved = plan(configurationOf({ namespace: 'elsewhere' }), { objects: live(plan()) });
       expect(moved.remove.map(({ kind, namespace }) => `${kind} ${namespace}`)).toEqual([
         `ServiceAccount ${hub}`,
@@ -190,7 +193,7 @@ describe('planHub', () => {
       ]);
     });
 
-    it('objects of somebody else are left alone, whatever their name', () => {
+    it('The objects of other programs are not deleted, whatever their name', () => {
       const others = [
         loadBalancer(),
         ...live(plan(entrypointOf(balancer))).map((object) => ({
@@ -205,7 +208,7 @@ describe('planHub', () => {
       expect(names(plan(configurationOf(), { objects: others }))).toEqual([]);
     });
 
-    it('the binding of upstream that opens the pods of the hub to every cluster is deleted', () => {
+    it("The binding of Cluster Proxy that opens the hub's pods to every cluster is deleted", () => {
       const binding = {
         apiVersion: 'rbac.authorization.k8s.io/v1',
         kind: 'RoleBinding',
@@ -230,16 +233,16 @@ describe('the key of the replicas', () => {
   const found = 'the key that has been there for long already';
 
   it.each([
-    ['made where there is none', [], freshReplicaKey],
-    ['kept where there is one', [secret('cluster-proxy-replica-key', { key: found })], found],
-    ['replaced where it is empty', [secret('cluster-proxy-replica-key', {})], freshReplicaKey],
+    ['made if there is none', [], freshReplicaKey],
+    ['kept if there is one', [secret('cluster-proxy-replica-key', { key: found })], found],
+    ['replaced if it is empty', [secret('cluster-proxy-replica-key', {})], freshReplicaKey],
     [
-      'replaced where it can be guessed',
+      'replaced if it can be guessed',
       [secret('cluster-proxy-replica-key', { key: 'secret' })],
       freshReplicaKey,
     ],
     ['not taken from a Secret of another name', [secret('other', { key: found })], freshReplicaKey],
-  ])('is %s', (_what, objects, key) => {
+  ])('The key of the replicas is %s', (_what, objects, key) => {
     expect(keyIn(plan(configurationOf(), { objects, freshReplicaKey }))).toBe(key);
   });
 });
@@ -247,7 +250,7 @@ describe('the key of the replicas', () => {
 describe('Services', () => {
   const spec = (from: ReturnType<typeof plan>, name: string) =>
     rendered(from, 'Service', name)['spec'];
-  it('lead clients to 8090 and agents to 8091', () => {
+  it('The Services lead clients to 8090 and agents to 8091', () => {
     expect(spec(plan(), 'proxy-entrypoint')).toEqual({
       type: 'ClusterIP',
       selector: serverLabel,
@@ -258,7 +261,7 @@ describe('Services', () => {
     });
   });
 
-  it('lead from outside to the port of agents alone, on the port that agents are told', () => {
+  it("The Service for agents leads only to the agents' port, from the port that agents are told", () => {
     expect(spec(plan(entrypointOf(balancer)), 'proxy-agent-entrypoint')).toEqual({
       type: 'LoadBalancer',
       selector: serverLabel,
@@ -266,7 +269,7 @@ describe('Services', () => {
     });
   });
 
-  it('carry the annotations of the load balancer', () => {
+  it('The Service for agents has the annotations of the load balancer', () => {
     const annotations = [
       { key: 'service.beta.kubernetes.io/azure-load-balancer-internal', value: 'true' },
       { key: 'cloud.example/tags', value: 'team=hub, cost=a b' },
@@ -284,7 +287,7 @@ describe('Services', () => {
 });
 
 describe('the Ingress', () => {
-  it('leads the host to the endpoint of agents', () => {
+  it('The Ingress leads its host to the endpoint of agents', () => {
     const ingress = {
       host: 'hub.example',
       className: 'public',
@@ -321,7 +324,7 @@ describe('the Ingress', () => {
     });
   });
 
-  it('asks for TLS also where no Secret is named', () => {
+  it('The Ingress requests TLS even if no Secret is named', () => {
     const object = rendered(
       plan(entrypointOf({ type: 'Ingress', ingress: { host: 'h.example' } })),
       'Ingress',
@@ -331,8 +334,8 @@ describe('the Ingress', () => {
   });
 });
 
-describe('rights', () => {
-  it('of brokers are to review tokens and to see clusters', () => {
+describe('the rights of brokers and agents', () => {
+  it('The rights of brokers are to review tokens and to see clusters', () => {
     const from = plan();
     expect(rendered(from, 'ClusterRole')['rules']).toEqual([
       { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
@@ -348,7 +351,7 @@ describe('rights', () => {
     expect(podOf(from)['spec']).toMatchObject({ serviceAccountName: 'cluster-proxy-proxy-server' });
   });
 
-  it('of agents are one verb on one port of one Service', () => {
+  it('The rights of agents are one verb on one port of one Service', () => {
     const rules = (service: string) =>
       rendered(plan(configurationOf({ inClusterServiceName: service })), 'Role')['rules'];
     expect(rules('proxy-entrypoint')).toEqual([
@@ -363,7 +366,7 @@ describe('rights', () => {
   });
 });
 
-describe('the NetworkPolicy', () => {
+describe('the NetworkPolicy of the brokers', () => {
   const policy = (...parameters: Parameters<typeof plan>) => {
     const [configuration, observed] = parameters;
     const settings = { apiServerPorts: [6443], ...observed?.settings, enableNetworkPolicies: true };
@@ -382,7 +385,7 @@ describe('the NetworkPolicy', () => {
     { ports: tcp(6443) },
   ];
 
-  it('lets in clients, agents and probes, and out what one broker needs', () => {
+  it('The NetworkPolicy of the brokers allows clients, agents and probes in, and what one broker needs out', () => {
     expect(policy(configurationOf(), withoutRedis)['spec']).toEqual({
       podSelector: { matchLabels: serverLabel },
       policyTypes: ['Ingress', 'Egress'],
@@ -391,7 +394,7 @@ describe('the NetworkPolicy', () => {
     });
   });
 
-  it('lets brokers out to every TCP port where nobody says at which one kube-apiservers listen', () => {
+  it('The NetworkPolicy of the brokers allows every TCP port out if the ports of kube-apiservers are not configured', () => {
     const settings = { ...withoutRedis.settings, apiServerPorts: [] };
     expect(policy(configurationOf(), { settings })['spec']).toMatchObject({
       egress: [basics[0], { ports: [{ protocol: 'TCP' }] }],
@@ -403,13 +406,16 @@ describe('the NetworkPolicy', () => {
     ['redis://r:6390?family=6', [6390]],
     ['redis://r', [6379, 6380, 26_379]],
     ['redis+sentinel://a:26400,b:26401/main', [26_400, 26_401, 6379, 6380, 26_379]],
-  ])('lets brokers out to %s and to each other', (url, ports) => {
-    expect(policy(configurationOf({ redis: { url } }))['spec']).toMatchObject({
-      egress: [
-        ...basics,
-        { ports: tcp(...ports) },
-        { to: [{ podSelector: { matchLabels: serverLabel } }], ports: tcp(8091) },
-      ],
-    });
-  });
+  ])(
+    'The NetworkPolicy of the brokers allows the ports of %s and the other brokers',
+    (url, ports) => {
+      expect(policy(configurationOf({ redis: { url } }))['spec']).toMatchObject({
+        egress: [
+          ...basics,
+          { ports: tcp(...ports) },
+          { to: [{ podSelector: { matchLabels: serverLabel } }], ports: tcp(8091) },
+        ],
+      });
+    },
+  );
 });

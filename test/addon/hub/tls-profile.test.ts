@@ -18,7 +18,7 @@ describe('readTlsProfile', () => {
     [{ minTLSVersion: 'TLSv1.3' }, 'VersionTLS13', []],
     [{ minTLSVersion: 'TLSv1.0' }, 'VersionTLS10', []],
     [{ cipherSuites: ` ${two.replace(',', ' ,, ')},` }, 'VersionTLS12', two.split(',')],
-  ])('reads %j', (data, minVersion, cipherSuites) => {
+  ])('readTlsProfile reads %j', (data, minVersion, cipherSuites) => {
     expect(readTlsProfile(tlsProfile(data))).toEqual({
       profile: { minVersion, cipherSuites },
       problem: undefined,
@@ -26,11 +26,11 @@ describe('readTlsProfile', () => {
     });
   });
 
-  it('is the default where there is no ConfigMap', () => {
+  it('readTlsProfile returns the default if there is no ConfigMap', () => {
     expect(readTlsProfile(undefined).profile).toEqual(defaultTlsProfile);
   });
 
-  it('skips suites that nobody knows and names them', () => {
+  it('readTlsProfile skips unknown suites and names them', () => {
     const { profile, ignored } = readTlsProfile(tlsProfile({ cipherSuites: `NULL,${two}` }));
     expect(profile?.cipherSuites).toEqual(two.split(','));
     expect(ignored).toEqual([
@@ -45,7 +45,7 @@ describe('readTlsProfile', () => {
     [{ minTLSVersion: 'VersionTLS14' }, 'minTLSVersion'],
     [{ minTLSVersion: '1.2' }, 'minTLSVersion'],
     [{ cipherSuites: 'NULL, MD5' }, 'cipherSuites'],
-  ])('refuses %j', (data, key) => {
+  ])('readTlsProfile refuses %j', (data, key) => {
     const { profile, problem } = readTlsProfile(tlsProfile(data));
     expect(profile).toBeUndefined();
     expect(problem?.field).toBe(`ConfigMap ${hub}/ocm-tls-profile data.${key}`);
@@ -53,11 +53,11 @@ describe('readTlsProfile', () => {
 });
 
 describe('the TLS of the brokers', () => {
-  it('is 1.2 and the suites of the runtime by default', () => {
+  it('The TLS of the brokers is 1.2 by default, with the suites of the runtime', () => {
     expect(tlsArgsOf()).toEqual(['--tls-min-version=VersionTLS12']);
   });
 
-  it('is that of the profile, in the form that upstream uses', () => {
+  it('The TLS of the brokers is that of the profile, in the form that Cluster Proxy uses', () => {
     const data = { minTLSVersion: 'VersionTLS13', cipherSuites: two };
     expect(tlsArgsOf(configurationOf(), { tlsProfile: tlsProfile(data) })).toEqual([
       `--cipher-suites=${two}`,
@@ -65,7 +65,7 @@ describe('the TLS of the brokers', () => {
     ]);
   });
 
-  it('is that of additionalArgs where there is no profile, and of the profile where there is one', () => {
+  it('The TLS of the brokers comes from the profile, or from additionalArgs if there is no profile', () => {
     const configuration = configurationOf({
       additionalArgs: ['--tls-min-version=VersionTLS11', `--cipher-suites=${two}`],
     });
@@ -78,7 +78,7 @@ describe('the TLS of the brokers', () => {
     ]);
   });
 
-  it('stays what it is while the profile cannot be understood: nothing weaker replaces it', () => {
+  it('The TLS of the brokers does not change, and does not get weaker, while the profile cannot be parsed', () => {
     const bad = plan(configurationOf(), { tlsProfile: tlsProfile({ minTLSVersion: 'x' }) });
     expect(bad.apply.map(({ kind }) => kind)).not.toContain('Deployment');
     expect(bad.apply.map(({ kind }) => kind)).toContain('Service');
@@ -94,7 +94,7 @@ describe('the TLS of the brokers', () => {
     ).toEqual([]);
   });
 
-  it('leaves its hash on the Deployment', () => {
+  it('The hash of the TLS profile is on the Deployment', () => {
     const { metadata } = deploymentOf(plan());
     const hash = metadata.annotations?.['proxy.open-cluster-management.io/tls-config-hash'];
     // printf '\\0VersionTLS12' | sha256sum | cut -c1-16

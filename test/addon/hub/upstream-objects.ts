@@ -3,7 +3,7 @@ import type { KubeObject, ObjectMeta } from '../../../src/kube/client/kube-objec
 const group = 'proxy.open-cluster-management.io/v1alpha1';
 const serverLabel = { 'proxy.open-cluster-management.io/component-name': 'proxy-server' };
 
-/** What Cluster Proxy 0.11 has made of a configuration with a load balancer, as far as an upgrade meets it. */
+/** The objects of Cluster Proxy 0.11 with a load balancer that matter for an upgrade. */
 export function upstreamObjects(namespace: string, uid: string): readonly KubeObject[] {
   const owner = {
     apiVersion: group,

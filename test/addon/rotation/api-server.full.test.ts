@@ -80,7 +80,7 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
   const keysOf = async (name: string) =>
     Object.keys(((await secret(name))?.['data'] as object | undefined) ?? {}).toSorted();
 
-  it('are made, and stay as they are to the version', async () => {
+  it('Certificates on a real API server are made, and keep their resource version', async () => {
     const now = new Date();
     await reconcile(now);
     const versions = async () =>
@@ -95,9 +95,9 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
     expect(await keysOf('proxy-client')).toEqual(['ca.crt', 'tls.crt', 'tls.key']);
   });
 
-  it('go through a rotation that kubectl asks for, and leave nothing of it behind', async () => {
-    const wish = `${annotations.rotateCa}=2027`;
-    const args = ['-n', 'hub', 'annotate', 'secret', 'cluster-proxy-signer', wish];
+  it('Certificates on a real API server are rotated when kubectl asks for it, and nothing of the old CA remains', async () => {
+    const annotation = `${annotations.rotateCa}=2027`;
+    const args = ['-n', 'hub', 'annotate', 'secret', 'cluster-proxy-signer', annotation];
     await server.kubectl(args);
     let now = new Date();
     const stages: unknown[] = [];
@@ -123,13 +123,13 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
     expect(trusted).toHaveLength(1);
   });
 
-  it('of a CA are not written over by a plan that was made before they changed', async () => {
+  it('The Secret of a CA is not overwritten by a plan that was made before the Secret changed', async () => {
     const stale = await plan(new Date());
     await server.kubectl(['-n', 'hub', 'annotate', 'secret', 'cluster-proxy-signer', 'a=b']);
     await expect(api.apply(stale.secrets[0]!, options)).rejects.toMatchObject({ code: 'conflict' });
   });
 
-  it('are signed for the klusterlet of a cluster', async () => {
+  it('Certificates on a real API server are signed for the klusterlet of a cluster', async () => {
     const cluster = '1st';
     const user = `system:open-cluster-management:${cluster}:klusterlet`;
     const group = `system:open-cluster-management:${cluster}`;
@@ -180,15 +180,15 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
       await signCsr(checked as VerifiedCsr, agents!.signing, new Date()),
     );
     const status = { ...(before['status'] as object), certificate: certificate.toString('base64') };
-    // The API server looks at what it stores: one certificate, in PEM.
+    // The API server validates that the status holds one certificate in PEM.
     await api.update({ ...before, status }, { ...options, subresource: 'status' });
     const [leaf] = parseCertificates(certificate.toString());
     expect(clusterOfSubject(leaf!.subject)).toBe(cluster);
   });
 
-  it('has leases as agents renew them', async () => {
+  it("An agent's lease is renewed on a real API server", async () => {
     const stop = new AbortController();
-    const keeper = new LeaseRenewer({
+    const renewer = new LeaseRenewer({
       lease: { namespace: 'hub', name: 'cluster-proxy' },
       holder: 'pod-1',
       here: api,
@@ -198,7 +198,7 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
       clock: systemClock,
       log: silentLogger,
     });
-    const running = keeper.run(stop.signal);
+    const running = renewer.run(stop.signal);
     const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
     const lease = () => find(api, { ...ref, namespace: 'hub', name: 'cluster-proxy' }, options);
     await expect

@@ -20,10 +20,10 @@ export const namesOf = (additional: readonly string[] = []) =>
   ]);
 export const minuteMs = 60_000;
 
-/** Secrets as an API server keeps them, and a clock: what is planned is applied. */
+/** Secrets as an API server stores them, and a clock. Plans are applied to the Secrets. */
 export class Hub {
   now = start;
-  wish: Partial<CertificatesSpec> = {};
+  spec: Partial<CertificatesSpec> = {};
   readonly secrets = new Map<string, KubeObject>();
 
   get observed(): ObservedCertificates {
@@ -42,12 +42,12 @@ export class Hub {
   plan(): Promise<CertificatesPlan> {
     const { now } = this;
     const where = { signerNamespace: 'signers', hubNamespace: 'hub' };
-    return planCertificates(this.observed, { now, ...where, names: namesOf(), ...this.wish });
+    return planCertificates(this.observed, { now, ...where, names: namesOf(), ...this.spec });
   }
 
   /**
-   * Applies plans until there is nothing to change, as somebody does who watches the Secrets. With `count` it is killed after so many
-   * Secrets of the first plan.
+   * Applies plans until there is nothing to change, as a controller does. With `count`, it stops
+   * after `count` Secrets of the first plan, as if it were killed.
    */
   async reconcile(count = Infinity): Promise<CertificatesPlan> {
     const plan = await this.plan();
@@ -59,7 +59,7 @@ export class Hub {
   }
 
   apply(secret: KubeObject): void {
-    // A person's annotations are of another owner: they stay.
+    // A person's annotations have another owner and are kept.
     const before = this.secrets.get(secret.metadata.name)?.metadata.annotations ?? {};
     const kept = annotations.rotateCa in before && {
       [annotations.rotateCa]: before[annotations.rotateCa]!,
@@ -112,7 +112,7 @@ export class Hub {
 const installed = new Hub();
 await installed.reconcile();
 
-/** A hub as it is after the installation. */
+/** A hub after the installation. */
 export async function freshHub(): Promise<Hub> {
   const hub = new Hub();
   for (const [name, secret] of installed.secrets) hub.secrets.set(name, structuredClone(secret));

@@ -8,7 +8,7 @@ import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { freshHub, Hub, isTrusted, leafNames, minuteMs, namesOf, start } from './kept-secrets.ts';
 
 describe('a hub without any certificate', () => {
-  it('gets two CAs, their bundles and three certificates, in the order in which they may be applied', async () => {
+  it('A hub without any certificate gets two CAs, their bundles and three certificates, in order', async () => {
     const { secrets } = await new Hub().plan();
     expect(secrets.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)).toEqual([
       'signers/cluster-proxy-signer',
@@ -21,9 +21,9 @@ describe('a hub without any certificate', () => {
     ]);
   });
 
-  it('has what Cluster Proxy has in them: names, purposes, lifetimes, the CA behind the certificate', async () => {
+  it("A hub without any certificate gets Cluster Proxy's names, purposes, lifetimes, and the CA behind each certificate", async () => {
     const hub = new Hub();
-    hub.wish = { names: namesOf(['proxy.example.com', '10.1.2.3', '2001:DB8::1']) };
+    hub.spec = { names: namesOf(['proxy.example.com', '10.1.2.3', '2001:DB8::1']) };
     await hub.reconcile();
     const dns = [
       '10.1.2.3',
@@ -53,7 +53,7 @@ describe('a hub without any certificate', () => {
     expect(years).toBeCloseTo(10, 1);
   });
 
-  it('keeps agents apart: their CA is trusted in another bundle', async () => {
+  it('A hub trusts the CA of its agents in a bundle of its own', async () => {
     const hub = await freshHub();
     const [ofServers] = hub.bundle('proxy-server-ca');
     const [ofAgents] = hub.bundle('agent-ca');
@@ -61,7 +61,7 @@ describe('a hub without any certificate', () => {
     for (const name of leafNames) expect(await hub.leaf(name).isIssuedBy(ofAgents!)).toBe(false);
   });
 
-  it('stays as it is when nothing changes', async () => {
+  it('The certificates of a hub stay the same when nothing changes', async () => {
     const hub = await freshHub();
     const before = structuredClone([...hub.secrets]);
     hub.pass(dayMs);
@@ -79,25 +79,25 @@ describe('a certificate', () => {
   }
   const cases: readonly (readonly [string, Case])[] = [
     ['is kept on day 143', { reason: undefined, change: (hub) => hub.pass(143 * dayMs) }],
-    ['is made anew on day 144', { reason: 'aged', change: (hub) => hub.pass(144 * dayMs) }],
-    ['is made anew when it has expired', { reason: 'expired', change: (h) => h.pass(181 * dayMs) }],
+    ['is renewed on day 144', { reason: 'aged', change: (hub) => hub.pass(144 * dayMs) }],
+    ['is renewed when it has expired', { reason: 'expired', change: (h) => h.pass(181 * dayMs) }],
     [
-      'is made anew when its Secret is gone',
+      'is renewed when its Secret is gone',
       { reason: 'missing', change: (hub) => void hub.secrets.delete('agent-server') },
     ],
     [
-      'is made anew when its Secret is empty',
+      'is renewed when its Secret is empty',
       { reason: 'missing', change: (hub) => hub.replaceText('agent-server', 'tls.crt', '') },
     ],
     [
-      'is made anew when it cannot be read',
+      'is renewed when it cannot be read',
       {
         reason: 'unreadable',
         change: (hub) => hub.replaceText('agent-server', 'tls.crt', 'no certificate'),
       },
     ],
     [
-      'is made anew when its key is another one',
+      'is renewed when its key belongs to another certificate',
       {
         reason: 'unreadable',
         change: (hub) =>
@@ -105,11 +105,11 @@ describe('a certificate', () => {
       },
     ],
     [
-      'is made anew when a name is added',
-      { reason: 'other_names', change: (hub) => void (hub.wish = { names: namesOf(['foo']) }) },
+      'is renewed when a name is added',
+      { reason: 'other_names', change: (hub) => void (hub.spec = { names: namesOf(['foo']) }) },
     ],
     [
-      'is made anew when it is for something else',
+      'is renewed when it has another purpose',
       {
         reason: 'other_purpose',
         change: (hub) => {
@@ -119,7 +119,7 @@ describe('a certificate', () => {
       },
     ],
     [
-      'is made anew when its CA has the right name and another key',
+      'is renewed when its CA has the right name and another key',
       {
         reason: 'other_issuer',
         change: async (hub) => {
@@ -132,7 +132,7 @@ describe('a certificate', () => {
     ],
   ];
 
-  it.each(cases)('%s', async (_, { reason, change }) => {
+  it.each(cases)('A certificate %s', async (_, { reason, change }) => {
     const hub = await freshHub();
     const before = hub.text('agent-server', 'tls.crt');
     await change(hub);
@@ -145,9 +145,9 @@ describe('a certificate', () => {
 });
 
 describe('the Secrets of Cluster Proxy', () => {
-  it('are taken over: its CA goes on signing, and a client certificate that it has issued stays', async () => {
+  it('The Secrets of Cluster Proxy are taken over: its CA continues to sign, and its client certificate stays', async () => {
     const hub = await freshHub();
-    // As it stores them: an RSA key, also in PKCS#1, and Secrets of other types.
+    // Cluster Proxy stores RSA keys, also in PKCS#1, in Secrets of other types.
     const commonName = 'open-cluster-management:cluster-proxy';
     const theirs = await makeAuthority(commonName, 'rsa', hub.now);
     hub.replaceText('cluster-proxy-signer', 'ca.crt', theirs.certPem);
@@ -169,12 +169,15 @@ describe('the Secrets of Cluster Proxy', () => {
     expect(types).toContain('proxy-client Opaque');
   });
 
-  it.each(['pkcs1', 'pkcs8'] as const)('hold keys in %s, which are read', async (type) => {
-    const { keyPem, certPem } = await makeAuthority('x', 'rsa', start);
-    const { createPrivateKey } = await import('node:crypto');
-    const stored = createPrivateKey(keyPem).export({ type, format: 'pem' });
-    expect((await readAuthority(certPem, String(stored))).certPem).toBe(certPem);
-  });
+  it.each(['pkcs1', 'pkcs8'] as const)(
+    'The Secrets of Cluster Proxy may hold keys in %s',
+    async (type) => {
+      const { keyPem, certPem } = await makeAuthority('x', 'rsa', start);
+      const { createPrivateKey } = await import('node:crypto');
+      const stored = createPrivateKey(keyPem).export({ type, format: 'pem' });
+      expect((await readAuthority(certPem, String(stored))).certPem).toBe(certPem);
+    },
+  );
 });
 
 describe('a CA that cannot be read', () => {
@@ -188,30 +191,33 @@ describe('a CA that cannot be read', () => {
     ['ca.key', '', 'it has no key'],
     ['ca.key', 'garbage', 'no private key'],
     ['ca.key', others.privateKey, 'belongs to another certificate'],
-  ])('because of %s is left alone and reported, and nothing else stops', async (key, text, why) => {
-    const hub = await freshHub();
-    const good = hub.text('cluster-proxy-signer', key);
-    hub.replaceText('cluster-proxy-signer', key, text);
-    hub.secrets.delete('agent-ca');
-    const { problems, secrets, lookAgainAt } = await hub.reconcile();
-    expect(problems).toEqual([
-      { secret: 'signers/cluster-proxy-signer', sentence: expect.stringContaining(why) },
-    ]);
-    expect(problems[0]!.sentence).toMatch(/restore it, or delete the Secret/);
-    expect(problems[0]!.sentence).not.toContain('PRIVATE');
-    expect(secrets.map(({ metadata }) => metadata.name)).toEqual([
-      'cluster-proxy-agent-signer',
-      'agent-ca',
-    ]);
-    expect(lookAgainAt.getTime() - hub.now.getTime()).toBe(minuteMs);
+  ])(
+    'A CA whose %s cannot be read is not changed and is reported, and the others continue',
+    async (key, text, problem) => {
+      const hub = await freshHub();
+      const good = hub.text('cluster-proxy-signer', key);
+      hub.replaceText('cluster-proxy-signer', key, text);
+      hub.secrets.delete('agent-ca');
+      const { problems, secrets, lookAgainAt } = await hub.reconcile();
+      expect(problems).toEqual([
+        { secret: 'signers/cluster-proxy-signer', sentence: expect.stringContaining(problem) },
+      ]);
+      expect(problems[0]!.sentence).toMatch(/restore it, or delete the Secret/);
+      expect(problems[0]!.sentence).not.toContain('PRIVATE');
+      expect(secrets.map(({ metadata }) => metadata.name)).toEqual([
+        'cluster-proxy-agent-signer',
+        'agent-ca',
+      ]);
+      expect(lookAgainAt.getTime() - hub.now.getTime()).toBe(minuteMs);
 
-    hub.replaceText('cluster-proxy-signer', key, good);
-    expect((await hub.reconcile()).problems).toEqual([]);
-  });
+      hub.replaceText('cluster-proxy-signer', key, good);
+      expect((await hub.reconcile()).problems).toEqual([]);
+    },
+  );
 });
 
 describe('a CA whose Secret was deleted', () => {
-  it('is replaced, and what it has signed stays trusted meanwhile', async () => {
+  it('A CA whose Secret was deleted is replaced, and its certificates stay trusted for a while', async () => {
     const hub = await freshHub();
     const old = hub.leaf('proxy-client');
     hub.secrets.delete('cluster-proxy-signer');
@@ -225,7 +231,7 @@ describe('a CA whose Secret was deleted', () => {
   });
 });
 
-it('gives new Secrets no type of their own choosing to those that exist', () => {
+it('A new Secret keeps the type of the existing Secret', () => {
   const metadata = { name: 'a', namespace: 'b' };
   const observed = { apiVersion: 'v1', kind: 'Secret', metadata, type: 'kubernetes.io/tls' };
   expect(makeSecret(metadata, {}, observed.type)['type']).toBe('kubernetes.io/tls');

@@ -8,12 +8,12 @@ import { parseCertificates } from '../../../src/base/x509/index.ts';
 import { csrObject } from '../csr/csr-objects.ts';
 import { configuration, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
 import { MemoryLog } from '../controllers/memory-log.ts';
-import { condition as said } from '../api/ocm-objects.ts';
+import { condition as conditionWith } from '../api/ocm-objects.ts';
 
 const live = { signal: new AbortController().signal };
 const agentSigner = 'cluster-proxy-agent-signer';
 const alone = { leaderElect: false };
-/** Longer than the hub waits between two looks. */
+/** Longer than the hub waits between two reconciles. */
 const look = { withinMs: 3_700_000, stepMs: 10_000 };
 
 async function installed(clusters: readonly string[], log = new MemoryLog()) {
@@ -26,7 +26,7 @@ async function installed(clusters: readonly string[], log = new MemoryLog()) {
 const addOn = (world: HubWorld, cluster: string) => parseManagedClusterAddOn(world.addOn(cluster)!);
 const recorded = (world: HubWorld, cluster: string) =>
   addOn(world, cluster).agentSigner?.organizationalUnit;
-/** What the klusterlet of a cluster has been told to ask for. */
+/** The CA that the klusterlet of a cluster must request a certificate of. */
 const unitFor = (world: HubWorld, cluster: string) =>
   addOn(world, cluster).registrations.find(({ signer }) => signer === agentSignerName)
     ?.organizationalUnits[0];
@@ -37,7 +37,7 @@ const bundle = (world: HubWorld, name = 'agent-ca') =>
 const leaf = (world: HubWorld, name: string) =>
   parseCertificates(textIn(world.find('Secret', name, hub), 'tls.crt')!)[0]!;
 
-/** Whether the work of a cluster holds what is to be trusted now. */
+/** Whether the work of a cluster holds the present CA bundle. */
 function brings(world: HubWorld, cluster: string): boolean {
   const trusted = bundle(world, 'proxy-server-ca')
     .map(({ pem }) => pem)
@@ -46,7 +46,7 @@ function brings(world: HubWorld, cluster: string): boolean {
 }
 
 let requests = 0;
-/** Does what the klusterlet does when it is told of another subject. */
+/** Requests a certificate for the new subject, as the klusterlet does. */
 async function ask(world: HubWorld, cluster: string): Promise<void> {
   const object = await csrObject({ cluster, unit: unitFor(world, cluster) });
   const name = `${object.metadata.name}-${requests++}`;
@@ -68,7 +68,7 @@ const rotate = (world: HubWorld, signer = agentSigner) =>
       live,
     );
 
-/** Until the next CA of the agents signs, and the klusterlets have been told. */
+/** Lets time pass until the agents' next CA signs, and the klusterlets know it. */
 async function rotated(world: HubWorld, clusters: readonly string[]): Promise<void> {
   const before = unitFor(world, clusters[0]!);
   await rotate(world);
@@ -83,7 +83,7 @@ describe("a rotation of the agents' CA", () => {
     const { world, log } = await installed(clusters);
     for (const cluster of clusters) await askAndHear(world, cluster);
     expect(condition(world)).toMatchObject({ status: 'False', reason: 'Steady' });
-    // Not a cluster of ours any more.
+    // The cluster does not have the addon any more.
     const refuse = { spec: { hubAcceptsClient: false } };
     await world.api.as('person').patch(world.ref('ManagedCluster', 'refused'), refuse, live);
     await rotated(world, ['cluster1', 'cluster2']);
@@ -91,7 +91,7 @@ describe("a rotation of the agents' CA", () => {
     expect(log.infos.join('\n')).toMatch(/CA rotation entered the next stage.*retiring/);
 
     await askAndHear(world, 'cluster1');
-    // Its klusterlet fetches it, and its agent reads it.
+    // Time for the klusterlet to fetch the certificate, and for the agent to read it.
     await world.until(() => String(condition(world)?.['message']).endsWith(': cluster2'), {
       withinMs: 720_000,
       stepMs: 5_000,
@@ -158,7 +158,7 @@ describe("a rotation of the agents' CA", () => {
     await world.settle();
     const calls = world.api.calls.slice(before);
     const looks = calls.filter(({ verb, name }) => verb === 'get' && name === agentSigner).length;
-    // A status that was written is looked at once more.
+    // A written status causes one more reconcile.
     expect(looks).toBeLessThanOrEqual(2 * Math.ceil((world.clock.now() - startedMs) / 60_000));
     const written = calls.filter(isWrite).map(({ kind, subresource }) => `${kind} ${subresource}`);
     expect(new Set(written).difference(new Set(['ManagedProxyConfiguration status']))).toEqual(
@@ -173,10 +173,10 @@ describe("a rotation of the agents' CA", () => {
 });
 
 describe("a rotation of the brokers' CA", () => {
-  /** Does what the work agent of a cluster does. */
+  /** Reports the work as applied, as the work agent of a cluster does. */
   const takeOver = async (world: HubWorld, cluster: string) => {
     const { name, generation = 0 } = world.work(cluster)!.metadata;
-    const applied = { ...said('Applied', 'True'), observedGeneration: generation };
+    const applied = { ...conditionWith('Applied', 'True'), observedGeneration: generation };
     await world.api
       .as('work-agent')
       .patch(
@@ -249,7 +249,7 @@ describe('while the configuration is wrong', () => {
     await world.until(() => brings(world, 'cluster1'));
     expect(JSON.stringify(world.work('cluster1'))).not.toContain('later.example');
     await world.until(() => condition(world, 'SignerRotating')?.['reason'] === 'Distributing');
-    // It waits for the cluster, as always.
+    // The rotation waits for the cluster, as usual.
     world.wallAheadMs = dayMs + 3_600_000;
     await world.until(() => condition(world, 'SignerRotating')?.['reason'] === 'Retiring', look);
     expect(await leaf(world, 'proxy-client').isIssuedBy(next)).toBe(true);

@@ -5,7 +5,7 @@ import { annotations } from '../../../src/addon/rotation/secret.ts';
 import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
 import { freshHub, Hub, isTrusted, leafNames, minuteMs, namesOf } from './kept-secrets.ts';
 
-/** For what must not be asked. */
+/** A function that must not be called. */
 const forbidden = (): never => {
   throw new Error('nobody asks for that here');
 };
@@ -28,7 +28,7 @@ describe('the rotation of a CA', () => {
     expect(await stageOf(hub)).toBe('steady');
     rotate(hub, 'two');
     expect(await stageOf(hub)).toBe('distributing');
-    // Asked for while one is under way: that one first, then another.
+    // A request during a rotation starts another rotation after the first.
     rotate(hub, 'three');
     hub.pass(distributeMs);
     expect(await stageOf(hub)).toBe('retiring');
@@ -45,7 +45,7 @@ describe('the rotation of a CA', () => {
     expect(await stageOf(hub)).toBe('distributing');
     hub.pass(dayMs);
     expect(await stageOf(hub)).toBe('retiring');
-    // Certificates are renewed on the way; that does not begin the wait again.
+    // Certificates are renewed meanwhile, which does not restart the wait.
     for (const days of [100, 79]) {
       hub.pass(days * dayMs);
       expect(await stageOf(hub)).toBe('retiring');
@@ -79,14 +79,14 @@ describe('the rotation of a CA', () => {
     await hub.reconcile();
     expect(hub.bundle().map(({ title }) => title)).toEqual([next!.title]);
     expect(hub.text('cluster-proxy-signer', 'previous.crt')).toBe('');
-    // The other CA has not moved.
+    // The other CA has not changed.
     expect(hub.bundle('agent-ca')).toHaveLength(1);
   });
 
   it('A stage lasts from when the bundle was stored, however long the manager was away', async () => {
     const hub = await freshHub();
     rotate(hub);
-    // Killed after it has stored the next CA, and before anybody was told.
+    // Killed after the next CA was stored, and before the bundles were written.
     await hub.reconcile(1);
     expect(hub.bundle()).toHaveLength(1);
     hub.pass(dayMs);
@@ -113,7 +113,7 @@ describe('the rotation of a CA', () => {
     rotate(hub);
     await hub.reconcile();
     hub.pass(distributeMs);
-    // Killed after the bundles, again and again: the old certificates are still shown.
+    // Killed after the bundles, repeatedly. The brokers still use the old certificates.
     for (let time = 0; time < 3; time++) {
       await hub.reconcile(4);
       hub.pass(retireMs);
@@ -128,7 +128,7 @@ describe('the rotation of a CA', () => {
 
   it('A rotation waits at most a day for clusters that have not applied the bundle', async () => {
     const hub = await freshHub();
-    hub.wish = { laggards: { bundle: () => ['c1', 'c2'], agentCertificate: forbidden } };
+    hub.spec = { laggards: { bundle: () => ['c1', 'c2'], agentCertificate: forbidden } };
     rotate(hub);
     const begun = await hub.reconcile();
     expect(begun.konnectivity?.wait).toEqual({
@@ -144,7 +144,8 @@ describe('the rotation of a CA', () => {
     hub.pass(hourMs);
     const gone = await hub.reconcile();
     expect(gone.konnectivity).toMatchObject({ stage: 'retiring', skippedLaggards: ['c1', 'c2'] });
-    // What comes after does not depend on them: who has not heard of the new CA is refused with or without the old one.
+    // The later stages do not wait for these clusters. A cluster that does not know the new CA is
+    // refused with or without the old CA.
     expect(gone.konnectivity?.wait?.laggards).toEqual([]);
   });
 
@@ -156,11 +157,11 @@ describe('the rotation of a CA', () => {
       asked.push(signing.certPem);
       return behind;
     };
-    hub.wish = { laggards: { bundle: forbidden, agentCertificate } };
+    hub.spec = { laggards: { bundle: forbidden, agentCertificate } };
     await hub.reconcile();
     hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
-    // They show what the old one has signed, and nobody has asked them for another.
+    // The clusters still use certificates of the old CA, and have not been told to replace them.
     behind = ['c1'];
     hub.pass(distributeMs - 1);
     await hub.reconcile();
@@ -181,7 +182,7 @@ describe('the rotation of a CA', () => {
 
   it("A rotation of the agents' CA waits at most a day for an absent cluster", async () => {
     const hub = await freshHub();
-    hub.wish = { laggards: { bundle: forbidden, agentCertificate: () => ['away'] } };
+    hub.spec = { laggards: { bundle: forbidden, agentCertificate: () => ['away'] } };
     hub.annotate('cluster-proxy-agent-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
     hub.pass(distributeMs);
@@ -226,7 +227,7 @@ describe('the rotation of a CA', () => {
   it('A rotation never refuses a program that is one stage late, wherever the manager is killed', async () => {
     for (const killedAfter of [1, 2, 3, 4, 5, 6, Infinity]) {
       const hub = await freshHub();
-      // What readers have loaded: each takes what is there at every step, or is one step behind.
+      // What the readers have loaded: at each step they are up to date, or one step behind.
       let bundles = [hub.bundle()];
       let leaves = leafNames.map((name) => hub.leaf(name));
       rotate(hub, `killed after ${killedAfter}`);
@@ -253,10 +254,10 @@ describe('while the names of the hub are not known', () => {
 
   it('Without known names, certificates are renewed by age with their names', async () => {
     const hub = await freshHub();
-    hub.wish = { names: namesOf(['proxy.example.com', '2001:db8::1']) };
+    hub.spec = { names: namesOf(['proxy.example.com', '2001:db8::1']) };
     await hub.reconcile();
     const before = hub.leaf('agent-server');
-    hub.wish = { names: undefined };
+    hub.spec = { names: undefined };
     hub.pass(143 * dayMs);
     expect((await hub.reconcile()).leaves.agentServer?.reissued).toBeUndefined();
     hub.pass(dayMs);
@@ -274,7 +275,7 @@ describe('while the names of the hub are not known', () => {
     const hub = await freshHub();
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
     await hub.reconcile();
-    hub.wish = { names: undefined };
+    hub.spec = { names: undefined };
     const before = hub.leaf('proxy-client');
     hub.pass(distributeMs);
     await hub.reconcile();
@@ -299,18 +300,21 @@ describe('while the names of the hub are not known', () => {
       ],
     ],
     ['agent-ca', ['cluster-proxy-signer', 'proxy-server-ca', ...leafNames]],
-  ])('%s is not made where it is not there', async (missing, planned) => {
-    const hub = await freshHub();
-    hub.secrets.delete(missing);
-    hub.wish = { names: undefined };
-    const { secrets, problems } = await hub.plan();
-    expect(secrets.map(({ metadata }) => metadata.name)).toEqual(planned);
-    expect(problems).toEqual([]);
-  });
+  ])(
+    'A missing %s is not made while the names of the hub are not known',
+    async (missing, planned) => {
+      const hub = await freshHub();
+      hub.secrets.delete(missing);
+      hub.spec = { names: undefined };
+      const { secrets, problems } = await hub.plan();
+      expect(secrets.map(({ metadata }) => metadata.name)).toEqual(planned);
+      expect(problems).toEqual([]);
+    },
+  );
 
   it('Without known names, no new CA or certificate is made', async () => {
     const hub = new Hub();
-    hub.wish = { names: undefined };
+    hub.spec = { names: undefined };
     expect((await hub.plan()).secrets).toEqual([]);
   });
 });
@@ -321,18 +325,18 @@ describe('a paused rotation', () => {
 
   it('A paused rotation neither begins nor continues, and certificates are still renewed', async () => {
     const hub = await freshHub();
-    hub.wish = still;
+    hub.spec = still;
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, 'now');
     expect((await hub.reconcile()).konnectivity).toMatchObject({ stage: 'steady' });
-    hub.wish = {};
+    hub.spec = {};
     await hub.reconcile();
-    hub.wish = still;
+    hub.spec = still;
     hub.pass(distributeMs + 150 * dayMs);
     const plan = await hub.reconcile();
     expect(plan.konnectivity).toMatchObject({ stage: 'distributing', wait: undefined });
     expect(plan.leaves.agentServer?.reissued).toBe('aged');
     expect(plan.lookAgainAt.getTime() - hub.now.getTime()).toBe(hourMs);
-    hub.wish = {};
+    hub.spec = {};
     expect((await hub.reconcile()).konnectivity?.stage).toBe('retiring');
   });
 

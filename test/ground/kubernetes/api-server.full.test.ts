@@ -15,13 +15,13 @@ interface List {
 
 const namesOf = ({ items }: List) => items.map(({ metadata }) => metadata.name);
 
-describe('a run', () => {
-  it('returns all of a long output', async () => {
+describe('a run of a program', () => {
+  it('A run returns all of a long output', async () => {
     const script = 'process.stdout.write("x".repeat(1e6))';
     expect(await run({ command: process.execPath, args: ['-e', script] })).toHaveLength(1e6);
   });
 
-  it('quotes what a failing program said', async () => {
+  it('A run that fails quotes the output of its program', async () => {
     const script = 'console.error("no such flag"); process.exit(3)';
     const failing = run({ command: process.execPath, args: ['-e', script] });
     await expect(failing).rejects.toThrow(/ended with code 3: no such flag/);
@@ -29,7 +29,7 @@ describe('a run', () => {
 });
 
 describe('a manifest', () => {
-  it('is text, an object, or a list of objects', () => {
+  it('A manifest is text, an object, or a list of objects', () => {
     expect(textOf('kind: Pod')).toBe('kind: Pod');
     expect(textOf({ kind: 'Pod' })).toBe('---\n{"kind":"Pod"}\n');
     expect(textOf([{ a: 1 }, { b: 2 }])).toBe('---\n{"a":1}\n---\n{"b":2}\n');
@@ -38,7 +38,7 @@ describe('a manifest', () => {
 
 const programs = await findPrograms(apiServerPrograms);
 
-describeWith({ programs }, 'an API server', ({ programs }) => {
+describeWith({ programs }, 'an API server of a test', ({ programs }) => {
   let server: RunningApiServer;
 
   beforeAll(async () => {
@@ -52,13 +52,13 @@ describeWith({ programs }, 'an API server', ({ programs }) => {
     await server?.[Symbol.asyncDispose]();
   });
 
-  it('keeps what is applied', async () => {
+  it('An API server keeps what is applied', async () => {
     const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'kept' } };
     await server.apply({ ...configMap, data: { key: 'value' } });
     expect(await server.get('configmap', 'kept')).toMatchObject({ data: { key: 'value' } });
   });
 
-  it('judges a dry run and keeps nothing of it', async () => {
+  it('An API server validates a dry run, and stores nothing', async () => {
     const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'tried' } };
     const dryRun = ['--dry-run=server'];
     await server.apply({ ...service, spec: { ports: [{ port: 80 }] } }, dryRun);
@@ -67,16 +67,16 @@ describeWith({ programs }, 'an API server', ({ programs }) => {
     expect(namesOf(await server.get<List>('services'))).not.toContain('tried');
   });
 
-  it('issues tokens of ServiceAccounts for an audience', async () => {
-    const token = await server.token('default', 'default', { audience: 'somebody' });
+  it('An API server issues tokens of ServiceAccounts for an audience', async () => {
+    const token = await server.token('default', 'default', { audience: 'tests' });
     const [, claims = ''] = token.split('.');
     expect(JSON.parse(Buffer.from(claims, 'base64url').toString())).toMatchObject({
-      aud: ['somebody'],
+      aud: ['tests'],
       sub: 'system:serviceaccount:default:default',
     });
   });
 
-  it('knows a user by the certificate in a kubeconfig', async () => {
+  it('An API server knows a user by the certificate in a kubeconfig', async () => {
     const kubeconfig = await server.kubeconfigFor({ user: 'jane', groups: ['team-a', 'team-b'] });
     const who = await server.kubectl([
       `--kubeconfig=${kubeconfig}`,
@@ -92,7 +92,7 @@ describeWith({ programs }, 'an API server', ({ programs }) => {
     });
   });
 
-  it("serves Open Cluster Management's kinds and holds its roles", async () => {
+  it("An API server serves Open Cluster Management's kinds and holds its roles", async () => {
     expect(namesOf(await server.get<List>('crds'))).toEqual(
       expect.arrayContaining([
         'managedclusters.cluster.open-cluster-management.io',
@@ -108,7 +108,7 @@ describeWith({ programs }, 'an API server', ({ programs }) => {
     );
   });
 
-  it('serves no version that somebody would have to convert', async () => {
+  it('An API server serves no version that needs conversion', async () => {
     const metadata = { name: 'addon', namespace: 'default' };
     const apiVersion = 'addon.open-cluster-management.io/v1alpha1';
     await server.apply({ apiVersion, kind: 'ManagedClusterAddOn', metadata, spec: {} });
@@ -125,14 +125,14 @@ describeWith({ programs }, 'an API server', ({ programs }) => {
     });
   });
 
-  it('is another one beside another', async () => {
+  it('An API server is independent of another one', async () => {
     await using other = await startApiServer(programs);
     expect(other.url).not.toBe(server.url);
     expect(namesOf(await other.get<List>('crds'))).toEqual([]);
     expect(await readFile(other.caFile, 'utf8')).not.toBe(await readFile(server.caFile, 'utf8'));
   }, 60_000);
 
-  it('goes away and comes back with what it had', async () => {
+  it('An API server goes away, and comes back with its objects', async () => {
     await server.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'lasting' } });
     await server.goAway();
     await expect(server.get('namespaces')).rejects.toThrow('refused');

@@ -87,7 +87,7 @@ async function curlFromNode(
   return cluster.run('bash', ['-c', script, 'curl', ...quiet, ...status, ...args, url]);
 }
 
-describe('the ground', () => {
+describe('the test clusters', () => {
   let ground: Ground;
   let direct: GroundCluster;
   let proxied: GroundCluster;
@@ -110,7 +110,7 @@ describe('the ground', () => {
     await Promise.all([ground.hub, direct, proxied].map((cluster) => cluster.kubectl(remove)));
   }, timeoutMs);
 
-  it('has a hub and two managed clusters, joined and Available', async () => {
+  it('The test clusters are a hub and two managed clusters, joined and Available', async () => {
     expect(ground.managed.map(({ name }) => name)).toEqual(['cluster1', '2nd-cluster']);
     const available = ground.managed.map(({ name }) =>
       hasCondition(ground.hub, name, 'ManagedClusterConditionAvailable'),
@@ -118,17 +118,17 @@ describe('the ground', () => {
     expect(await Promise.all(available)).toEqual([true, true]);
   });
 
-  it('runs pods that find Services by name', async () => {
+  it('The test clusters run pods that find Services by name', async () => {
     const answer = await fetchFromPod(direct, `http://target.${namespace}.svc.cluster.local:443/`);
     expect(answer).toBe('hello from cluster1');
   });
 
-  it('reaches pods through the API server', async () => {
+  it('The test clusters reach pods through the API server', async () => {
     const path = `/api/v1/namespaces/${namespace}/services/http:target:http/proxy/`;
     expect(await proxied.kubectl(['get', '--raw', path])).toBe('hello from 2nd-cluster');
   });
 
-  it('gives a LoadBalancer the address that the hub shows, and cluster1 is let out to it by name', async () => {
+  it('A LoadBalancer gets the address that the hub shows, and cluster1 reaches it by name', async () => {
     const ip = await waitFor(
       async () => {
         const service = await ground.hub.get<{
@@ -143,7 +143,7 @@ describe('the ground', () => {
     await expect.poll(() => fetchFromPod(direct, url), { timeout: 10_000 }).toBe('hello from hub');
   });
 
-  it('serves an Ingress with its certificate', async () => {
+  it('The test clusters serve an Ingress with its certificate', async () => {
     const { name, address } = entrypoints.ingress;
     const directory = await mkdtemp(join(tmpdir(), 'culvert-ingress-'));
     const pki = await ClusterPki.create(directory, 'ingress-ca');
@@ -161,7 +161,7 @@ describe('the ground', () => {
     await rm(directory, { recursive: true });
   });
 
-  it('lets cluster1 out to TCP 443 of the hub and nothing else', async () => {
+  it('The firewall lets cluster1 out to TCP 443 of the hub and to nothing else', async () => {
     const { address: hub } = ground.hub;
     expect(await curlFromNode(direct, `https://${entrypoints.api.address}/version`)).toBe('200');
     expect(await curlFromNode(direct, `https://${entrypoints.api.name}/version`)).toBe('200');
@@ -178,7 +178,7 @@ describe('the ground', () => {
     }
   });
 
-  it('lets 2nd-cluster out only through the proxy, and only with its password', async () => {
+  it('The firewall lets 2nd-cluster out only through the proxy, and only with its password', async () => {
     const api = `https://${entrypoints.api.address}/version`;
     expect(await curlFromNode(proxied, api)).toBe('000');
     expect(await fetchFromPod(proxied, api)).toContain('no answer');
@@ -189,7 +189,7 @@ describe('the ground', () => {
     expect(await curlFromNode(proxied, api, '--proxy', nameless)).toBe('000');
   });
 
-  it('lets nothing into a managed cluster', async () => {
+  it('The firewall lets no connection into a managed cluster', async () => {
     const urls = [direct, proxied].flatMap(({ address }) =>
       [6443, 10_250].map((port) => `https://${address}:${port}/`),
     );
@@ -201,7 +201,7 @@ describe('the ground', () => {
   });
 
   it(
-    'keeps what it had when the API server of the hub is killed and started again',
+    'The hub keeps its objects when its API server is killed and started again',
     async () => {
       await ground.hub.kill('kube-apiserver');
       await expect(ground.hub.get('namespaces')).rejects.toThrow('refused');
@@ -212,7 +212,7 @@ describe('the ground', () => {
   );
 
   it(
-    'takes the cable from a node and puts it back',
+    'A node can be disconnected from the network and connected again',
     async () => {
       const api = `https://${entrypoints.api.address}/version`;
       await direct.setConnected(false);
@@ -224,7 +224,7 @@ describe('the ground', () => {
   );
 
   it(
-    'takes a third cluster in and lets it go',
+    'A third managed cluster can be added and removed',
     async () => {
       const lines: string[] = [];
       const plan = { name: 'cluster3', index: 4, egress: 'direct' } as const;

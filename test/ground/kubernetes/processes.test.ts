@@ -31,7 +31,7 @@ describe('a process that outlives its starter', () => {
     logFile: join(directory, 'log'),
   });
 
-  it('writes to its log and runs until it is killed', async () => {
+  it('A daemon writes to its log and runs until it is killed', async () => {
     const record = await startDaemon(waiting('a'));
     await expect.poll(() => readFile(join(directory, 'log'), 'utf8')).toBe('up\n');
     expect(await isAlive(record)).toBe(true);
@@ -40,7 +40,7 @@ describe('a process that outlives its starter', () => {
     await kill(record);
   });
 
-  it('has given its port back when it is killed', async () => {
+  it('A daemon has released its port when the kill returns', async () => {
     // As a server of many threads that takes hundreds of MiB: its first thread is a zombie while others clear that away.
     const script = `
       const memory = Buffer.alloc(768 * 2 ** 20, 1);
@@ -57,7 +57,7 @@ describe('a process that outlives its starter', () => {
     next.close();
   }, 30_000);
 
-  it('is not taken for another with the same pid', async () => {
+  it('A daemon is not confused with an earlier process that had the same pid', async () => {
     const record = await startDaemon(waiting('a'));
     const earlier = { ...record, startTicks: '1' };
     await kill(earlier);
@@ -66,7 +66,7 @@ describe('a process that outlives its starter', () => {
     await kill(record);
   });
 
-  it('is found by its command line', async () => {
+  it('A daemon is found by its command line', async () => {
     const marker = `marker-${process.pid}`;
     const record = await startDaemon(waiting(marker));
     const found = await processesWhere((words) => words.includes(marker));
@@ -75,12 +75,12 @@ describe('a process that outlives its starter', () => {
     expect(await processesWhere((words) => words.includes(marker))).toEqual([]);
   });
 
-  it('that cannot be started is an error', async () => {
+  it('A daemon that cannot be started is an error', async () => {
     const starting = startDaemon({ ...waiting('a'), command: '/no/such/program' });
     await expect(starting).rejects.toThrow('ENOENT');
   });
 
-  it('with a name is killed, and started again, once with more arguments', async () => {
+  it('A named daemon is killed, and started again with its arguments or with one more', async () => {
     const daemon = { ...waiting('first'), name: 'sleeper', directory };
     expect(await namedRuns(directory, 'sleeper')).toBe(false);
     await startNamed(daemon);

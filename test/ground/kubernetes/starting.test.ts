@@ -8,7 +8,7 @@ import {
   startingStep,
 } from '../../../testkit/ground/kubernetes/starting.ts';
 
-describe('a ground that is starting', () => {
+describe('test clusters that are starting', () => {
   let directory: string;
   let file: string;
 
@@ -18,7 +18,7 @@ describe('a ground that is starting', () => {
   });
   afterAll(() => rmSync(directory, { recursive: true }));
 
-  it('the status names the current step until the start has ended', async () => {
+  it('The status names the current step until the start of the test clusters has ended', async () => {
     const lines: string[] = [];
     expect(await noGroundMessage(file)).toBe('no ground is up: npm run ground -- up');
     {
@@ -33,7 +33,7 @@ describe('a ground that is starting', () => {
     expect(await startingStep(file)).toBeUndefined();
   });
 
-  it('the status ignores the file of a start that was killed', async () => {
+  it('The status ignores the file of a start that was killed', async () => {
     using _ = await StartingGround.begin(() => {}, file);
     const progress = JSON.parse(readFileSync(file, 'utf8')) as { process: { startTicks: string } };
     writeFileSync(

@@ -20,7 +20,7 @@ const mapRef = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'default', name
 const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { namespace: 'default', name: 'a' } };
 const kinds = { resources: [{ name: 'configmaps', kind: 'ConfigMap', namespaced: true }] };
 
-const nobody: Omit<KubeEndpoint, 'server'> = {
+const anonymous: Omit<KubeEndpoint, 'server'> = {
   ca: undefined,
   serverName: undefined,
   verify: true,
@@ -59,7 +59,7 @@ async function serve(answer: RequestListener, options: Partial<RestKubeApiOption
   server.keepAliveTimeout = 0;
   server.on('connection', () => seen.connections++);
   const port = await listen(server);
-  const config = fixed({ ...nobody, server: new URL(`http://127.0.0.1:${port}`) });
+  const config = fixed({ ...anonymous, server: new URL(`http://127.0.0.1:${port}`) });
   const api = new RestKubeApi({ config, fieldManager: 'test', ...options });
   onTestFinished(() => api.close());
   return { api, port, seen };
@@ -103,7 +103,7 @@ describe('a connection to an API server', () => {
   it('A connection to an API server puts the path of its URL before every path', async () => {
     const { seen, port } = await serve((_, response) => json(response, map));
     const server = new URL(`http://127.0.0.1:${port}/k8s/clusters/c-1/`);
-    const api = new RestKubeApi({ config: fixed({ ...nobody, server }), fieldManager: 'test' });
+    const api = new RestKubeApi({ config: fixed({ ...anonymous, server }), fieldManager: 'test' });
     await api.get(mapRef, { signal });
     api.close();
     expect(seen.paths).toEqual([
@@ -118,7 +118,7 @@ describe('a connection to an API server', () => {
       head = request.headers;
       json(response, map);
     });
-    const endpoint = { ...nobody, server: new URL(`http://127.0.0.1:${port}`) };
+    const endpoint = { ...anonymous, server: new URL(`http://127.0.0.1:${port}`) };
     const config = fixed({ ...endpoint, token: new Secret('s3cret') });
     const api = new RestKubeApi({ config, fieldManager: 'culvert-test' });
     await api.get(mapRef, { signal });
@@ -148,7 +148,7 @@ describe('the end of a connection', () => {
   });
 });
 
-describe('what an API server answers', () => {
+describe('the answer of an API server', () => {
   it.each([
     [
       'a page of a proxy',
@@ -310,7 +310,7 @@ describe('an API server with TLS', () => {
       ),
     );
     const server = new URL(`https://localhost:${port}`);
-    const config = fixed({ ...nobody, server, ca, ...given });
+    const config = fixed({ ...anonymous, server, ca, ...given });
     const api = new RestKubeApi({ config, fieldManager: 'test' });
     onTestFinished(() => api.close());
     return api;

@@ -134,13 +134,13 @@ describe('an API server behind a proxy', () => {
     const { api, config } = await start();
     const collection = { apiVersion: 'v1', kind: 'ConfigMap' };
     const events = api.watch(collection, { signal, resourceVersion: '1' });
-    const standing = watches.length;
+    const earlierWatches = watches.length;
     const say = (name: string): void => {
       const object = { ...map, metadata: { name } };
-      watches[standing]?.write(`${JSON.stringify({ type: 'ADDED', object })}\n`);
+      watches[earlierWatches]?.write(`${JSON.stringify({ type: 'ADDED', object })}\n`);
     };
     const first = events.next();
-    await expect.poll(() => watches.length).toBe(standing + 1);
+    await expect.poll(() => watches.length).toBe(earlierWatches + 1);
     say('first');
     expect(await first).toMatchObject({ value: { object: { metadata: { name: 'first' } } } });
     const { cert, key } = certificates.client;
@@ -181,7 +181,7 @@ describe('an API server behind a proxy', () => {
     await expect(api.get(mapRef, { signal })).rejects.toMatchObject(refused);
   });
 
-  describe('and the proxy is reached over TLS', () => {
+  describe('an API server behind a proxy that is reached over TLS', () => {
     /** The CA of the API server has not signed for the proxy. */
     async function startApart(proxyCa: () => Promise<string>) {
       const authority = certificates.clientAuthority;
@@ -291,18 +291,21 @@ describe('an API server that needs no proxy', () => {
     ['is named by NO_PROXY', `example.com,${notLoopback}`],
     ['is in a range of NO_PROXY', '10.0.0.0/8, 0.0.0.0/8'],
     ['is in NO_PROXY with its port', () => `${notLoopback}:${port}`],
-  ])('%s', async (_, noProxy) => {
+  ])('An API server that needs no proxy %s', async (_, noProxy) => {
     const NO_PROXY = typeof noProxy === 'string' ? noProxy : noProxy();
     const { api } = await start({}, (url) => ({ HTTPS_PROXY: url, NO_PROXY }));
     expect(await api.get(mapRef, { signal })).toEqual(map);
     expect(proxy.asked).toEqual([]);
   });
 
-  it.each(['localhost', '127.0.0.1'])('is at %s', async (host) => {
-    const { api } = await start({ server: new URL(`https://${host}:${port}`) });
-    expect(await api.get(mapRef, { signal })).toEqual(map);
-    expect(proxy.asked).toEqual([]);
-  });
+  it.each(['localhost', '127.0.0.1'])(
+    'An API server that needs no proxy is at %s',
+    async (host) => {
+      const { api } = await start({ server: new URL(`https://${host}:${port}`) });
+      expect(await api.get(mapRef, { signal })).toEqual(map);
+      expect(proxy.asked).toEqual([]);
+    },
+  );
 });
 
 it('An API server that needs no proxy asks the proxy for the API server of its own cluster too, unless NO_PROXY has it', async () => {

@@ -101,7 +101,7 @@ users:
    * What client-go makes of each: tools/clientcmd/api/v1/types.go documents the fields, transport
    * and rest what beats what.
    */
-  describe('as client-go reads it', () => {
+  describe('a kubeconfig as client-go reads it', () => {
     interface Read {
       readonly server: string;
       readonly ca: string | undefined;
@@ -286,7 +286,7 @@ users:
       ['CRLF and a byte order mark', `\uFEFF${yaml.join('\r\n')}`, { token: 't1' }],
       ['JSON with a byte order mark', `\uFEFF${JSON.stringify(kubeconfig({}))}`, {}],
       ['namespace is that of the context', kubeconfig({ namespace: 'ns' }), { namespace: 'ns' }],
-    ])('%s', async (_, content, expected) => {
+    ])('A kubeconfig is read as client-go reads it: %s', async (_, content, expected) => {
       const text = typeof content === 'string' ? content : JSON.stringify(content);
       const lines = base64(ca).replaceAll(/.{60}/g, String.raw`$&\r\n`);
       const given = text.replace('@ca in lines@', lines).replace('@ca@', base64(ca));

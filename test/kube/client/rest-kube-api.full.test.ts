@@ -60,7 +60,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     return status.userInfo.username;
   };
 
-  describe('who it is', () => {
+  describe('the identity of the REST client', () => {
     it('The REST client has the identity of its client certificate, and another one when the kubeconfig is rewritten', async () => {
       const path = join(server.directory, 'rewritten.kubeconfig');
       await copyFile(await server.kubeconfigFor({ user: 'ann' }), path);
@@ -149,7 +149,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     return path;
   };
 
-  describe('objects that are not stored', () => {
+  describe('the REST client and objects that are not stored', () => {
     it('The REST client asks for a token and has it reviewed', async () => {
       await createServiceAccount('reviewed');
       const authentication = { apiVersion: 'authentication.k8s.io/v1' };

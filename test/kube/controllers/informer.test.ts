@@ -139,7 +139,7 @@ describe('an informer', () => {
   });
 
   it('An informer keeps the requested part of an object, and by default no managedFields', async () => {
-    const managedFields = [{ manager: 'somebody' }];
+    const managedFields = [{ manager: 'kubectl' }];
     const map = configMap('a', {}, '1');
     const managed: KubeObject = { ...map, metadata: { ...map.metadata, managedFields } as never };
     const whole = follow({ objects: [managed] });

@@ -19,7 +19,7 @@ const pollMs = 50;
 export interface ApiServerOptions {
   /** Also runs kube-controller-manager: default ServiceAccounts, garbage collection, CSR signing (default false). */
   readonly controllerManager?: boolean;
-  /** What of Open Cluster Management is applied before it is handed over (default: nothing). */
+  /** The parts of Open Cluster Management to apply at the start (default: nothing). */
   readonly ocm?: readonly OcmPart[];
   /** More flags of kube-apiserver. */
   readonly apiServerFlags?: readonly string[];
@@ -37,14 +37,14 @@ export interface TokenOptions {
   readonly durationSeconds?: number;
 }
 
-/** A Kubernetes API on loopback, without nodes. What it runs goes with its scope. */
+/** A Kubernetes API on loopback, without nodes. Its processes end with its scope. */
 export interface RunningApiServer extends AsyncDisposable {
   readonly url: string;
   /** The CA of its serving certificate and of its users' certificates, in PEM. */
   readonly caFile: string;
-  /** Of a member of system:masters. */
+  /** The path of a kubeconfig of a member of system:masters. */
   readonly kubeconfigFile: string;
-  /** Scratch that goes with it. */
+  /** A temporary directory that is deleted with the server. */
   readonly directory: string;
   readonly pki: ClusterPki;
   /** kubectl as an administrator; its stdout. */
@@ -57,13 +57,13 @@ export interface RunningApiServer extends AsyncDisposable {
   token(namespace: string, serviceAccount: string, options?: TokenOptions): Promise<string>;
   /** Path of a kubeconfig whose certificate names this user and these groups. */
   kubeconfigFor(user: UserOptions): Promise<string>;
-  /** Takes the API away, abruptly, until `comeBack`. */
+  /** Kills the API server, until `comeBack`. */
   goAway(): Promise<void>;
-  /** Serves again what it served before, at the same URL. */
+  /** Starts the API server again with the same objects, at the same URL. */
   comeBack(): Promise<void>;
 }
 
-/** Starts etcd and kube-apiserver on ports of their own, so that several run side by side; ready in some seconds. */
+/** Starts etcd and kube-apiserver on free ports, so that several can run. Takes some seconds. */
 export async function startApiServer(
   programs: Programs<ApiServerProgram>,
   options: ApiServerOptions = {},
@@ -91,7 +91,7 @@ export async function startApiServer(
   const kubectl = new Kubectl(programs.kubectl, kubeconfigFile);
 
   const start = (command: string, args: readonly string[]) =>
-    // kube-apiserver takes a long leave on SIGTERM; nothing here is worth it.
+    // kube-apiserver ends slowly after SIGTERM, and there is nothing to save.
     startProgram({ command, args, killAfterMs: 100, cwd: directory });
   const dataDirectory = join(directory, 'etcd');
   stack.use(

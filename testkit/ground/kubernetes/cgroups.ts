@@ -17,12 +17,12 @@ const hierarchies = [
 ];
 const prefix = 'culvert-ground-';
 
-/** Whether this machine has the cgroups that a node here is made of: version 1, one hierarchy per controller. */
+/** Whether this machine has cgroups of version 1, one hierarchy per controller. Nodes need them. */
 export function hasCgroups(): boolean {
   return hierarchies.every((hierarchy) => existsSync(join(root, hierarchy)));
 }
 
-/** What kubelet calls its root. */
+/** The cgroup root of kubelet. */
 export function cgroupOf(cluster: string): string {
   return `/${prefix}${cluster}`;
 }
@@ -31,14 +31,14 @@ export async function makeCgroups(cluster: string): Promise<void> {
   for (const hierarchy of hierarchies) {
     await mkdir(join(root, hierarchy, cgroupOf(cluster)), { recursive: true });
   }
-  // A new cpuset is empty, and nothing may run in an empty one.
+  // A new cpuset is empty, and no process can run in an empty cpuset.
   for (const file of ['cpuset.cpus', 'cpuset.mems']) {
     const all = await readFile(join(root, 'cpuset', file), 'utf8');
     await writeFile(join(root, 'cpuset', cgroupOf(cluster), file), all.trim());
   }
 }
 
-/** Removes them with all below. Their processes may still be about to end. */
+/** Removes the cgroups and all below. Their processes may still be ending. */
 export async function removeCgroups(cluster: string): Promise<void> {
   for (const hierarchy of hierarchies) {
     const directory = join(root, hierarchy, cgroupOf(cluster));

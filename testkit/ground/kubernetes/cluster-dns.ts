@@ -4,7 +4,7 @@ import { addressesOf, clusterDomain, entrypoints, type ClusterPlan } from './top
 const labels = { 'k8s-app': 'kube-dns' };
 const inSystem = { name: 'coredns', namespace: 'kube-system' };
 
-/** CoreDNS for a cluster: its Services, and the names that the hub has outside. */
+/** CoreDNS for a cluster. It knows the Services and the external names of the hub. */
 export function dnsObjects(plan: ClusterPlan): object[] {
   const hosts = Object.values(entrypoints).map(({ address, name }) => `    ${address} ${name}`);
   const corefile = `.:53 {

@@ -26,7 +26,7 @@ export interface KeyPairFiles {
 }
 
 export interface CertificateRequest {
-  /** Names the files. */
+  /** The name of the files. */
   readonly name: string;
   readonly user: string;
   readonly groups?: readonly string[];
@@ -34,7 +34,7 @@ export interface CertificateRequest {
   readonly ipAddresses?: readonly string[];
 }
 
-/** The certificate authority of one cluster and what it issued, as files; its key is one of them, for kube-controller-manager. */
+/** The CA of one cluster and its certificates, as files. kube-controller-manager reads the key. */
 export class ClusterPki {
   readonly directory: string;
   readonly ca: KeyPairFiles;
@@ -84,7 +84,7 @@ export class ClusterPki {
     return pki;
   }
 
-  /** One that `create` made in that directory. */
+  /** Opens the CA that `create` made in this directory. */
   static async open(directory: string, name: string): Promise<ClusterPki> {
     const pem = await readFile(join(directory, 'ca.key'), 'utf8');
     const [der] = PemConverter.decode(pem);
@@ -93,7 +93,7 @@ export class ClusterPki {
     return new ClusterPki(directory, name, key);
   }
 
-  /** A certificate that serves (when it has names or addresses) and authenticates as `user` in `groups`. */
+  /** A certificate of `user` in `groups`. With names or addresses, it is a server's, too. */
   async issue(request: CertificateRequest): Promise<KeyPairFiles> {
     const { name, user, groups = [], dnsNames = [], ipAddresses = [] } = request;
     const keys = await generateKeys();

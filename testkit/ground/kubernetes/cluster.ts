@@ -21,7 +21,7 @@ import { directoriesOf, writeHosts } from './state.ts';
 import { addressesOf, apiPort, entrypoints, type ClusterPlan } from './topology.ts';
 import { waitFor } from './wait.ts';
 
-/** A cluster of one real node, in namespaces of its own: returns when the node is Ready and CoreDNS is applied. */
+/** Starts a cluster of one real node. Returns when the node is Ready and CoreDNS is applied. */
 export async function startCluster(
   plan: ClusterPlan,
   programs: ClusterPrograms,
@@ -39,7 +39,7 @@ export async function startCluster(
   await startApiServer(cluster, programs, etcd.clientPort);
   const socket = await startContainerd(cluster, node);
   const imported = importImages(cluster, images);
-  // Whoever waits for it sees it fail.
+  // A failure reaches the code that waits for the promise.
   imported.catch(() => {});
 
   progress('waits for its API server');
@@ -86,7 +86,7 @@ interface NodeObject {
   readonly status: { readonly conditions: readonly { type: string; status: string }[] };
 }
 
-/** The namespaces, cable, firewall and keys of a cluster: all that does not run yet. */
+/** Makes the namespaces, network, firewall and keys of a cluster. Starts no program. */
 async function prepare(plan: ClusterPlan, programs: ClusterPrograms): Promise<StartedCluster> {
   const directories = directoriesOf(plan.name);
   const { root, logs, temporary } = directories;
@@ -94,7 +94,7 @@ async function prepare(plan: ClusterPlan, programs: ClusterPrograms): Promise<St
     await mkdir(directory, { recursive: true });
   }
   await writeFile(join(root, 'plan.json'), JSON.stringify(plan));
-  // Nobody answers there: names of outside are for CoreDNS to know.
+  // No server answers there, because CoreDNS knows the external names.
   await writeFile(join(root, 'resolv.conf'), 'nameserver 127.0.0.1\n');
   await makeCgroups(plan.name);
   const namespaces = await makeNodeNamespaces({

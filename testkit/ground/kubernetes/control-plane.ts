@@ -16,7 +16,7 @@ export function etcdArguments({ dataDirectory, clientPort, peerPort }: EtcdSetti
     `--listen-peer-urls=${peer}`,
     `--initial-advertise-peer-urls=${peer}`,
     `--initial-cluster=default=${peer}`,
-    // What it holds is not worth waiting for the disk.
+    // The data is temporary, so etcd need not wait for the disk.
     '--unsafe-no-fsync',
     '--log-level=warn',
   ];
@@ -41,7 +41,7 @@ export function apiServerArguments(settings: ApiServerSettings): string[] {
     `--tls-cert-file=${serving.cert}`,
     `--tls-private-key-file=${serving.key}`,
     `--client-ca-file=${pki.ca.cert}`,
-    // Nobody has such a certificate; programs that look the CA up complain when there is none.
+    // No client has such a certificate, but programs that read the CA log errors without it.
     `--requestheader-client-ca-file=${pki.ca.cert}`,
     '--requestheader-allowed-names=front-proxy-client',
     '--requestheader-username-headers=X-Remote-User',

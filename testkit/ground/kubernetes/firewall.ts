@@ -7,12 +7,12 @@ import {
   type ClusterPlan,
 } from './topology.ts';
 
-/** What `nft -f` is to load in the namespace of a node. */
+/** The rules for `nft -f` in the namespace of a node. */
 export function firewallRules(plan: ClusterPlan): string {
   return [translation(plan), ...(plan.egress === 'open' ? [] : [closed(plan)])].join('\n');
 }
 
-/** Pods leave with the address of their node; who asks the hub's API entrypoint gets kube-apiserver. */
+/** Pods leave with the node's address. The hub's API entrypoint leads to kube-apiserver. */
 function translation(plan: ClusterPlan): string {
   const { podRange } = addressesOf(plan);
   const { address } = entrypoints.api;
@@ -40,8 +40,8 @@ table ip ground {
 }
 
 /**
- * Lets nothing in, from nowhere, and lets out what the plan says and answers to it. What is not let out is told so, for
- * a test sees the refusal at once; and it is counted.
+ * Lets no connection in, and lets out only what the plan allows. Refused connections are rejected,
+ * so that a test sees the refusal at once, and they are counted.
  */
 function closed(plan: ClusterPlan): string {
   const hub = Object.values(entrypoints).map(({ address }) => address);

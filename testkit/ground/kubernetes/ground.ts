@@ -30,13 +30,13 @@ import { addressesOf, entrypoints, hubPlan, managedPlans, type ClusterPlan } fro
 
 const remainsTimeoutMs = 5000;
 
-/** One cluster of a ground that is up. */
+/** One running cluster. */
 export interface GroundCluster {
   readonly name: string;
   readonly plan: ClusterPlan;
   /** Address of its node on the segment. */
   readonly address: string;
-  /** Of an administrator; of use inside the cluster's namespaces alone. */
+  /** An administrator's kubeconfig, which works only inside the cluster's namespaces. */
   readonly kubeconfigFile: string;
   /** The CA of its API server. */
   readonly caFile: string;
@@ -47,20 +47,20 @@ export interface GroundCluster {
   get<T = unknown>(...args: string[]): Promise<T>;
   /** Server-side apply, forced. */
   apply(manifest: Manifest, args?: readonly string[]): Promise<string>;
-  /** Runs a program where the node is: its network, its mounts. Its stdout; any exit code but 0 is an error. */
+  /** Runs a program on the node and returns its stdout. @throws Error the exit code is not 0 */
   run(command: string, args: readonly string[], input?: string): Promise<string>;
-  /** The command line that runs a program where the node is, for `startProgram`. */
+  /** The command line that runs a program on the node, for `startProgram`. */
   enter(command: string, args: readonly string[]): EnteredCommand;
   loadImages(images: readonly ImageFile[]): Promise<void>;
-  /** Kills a program of the node, such as `kube-apiserver`; its logs tell the names. */
+  /** Kills a program of the node, such as `kube-apiserver`. Its log files have the names. */
   kill(program: string): Promise<void>;
-  /** Starts again what `kill` killed, this time with `more` arguments after those that it had at first. */
+  /** Starts a killed program again, this time with `more` arguments after its original ones. */
   startAgain(program: string, more?: readonly string[]): Promise<void>;
-  /** Pulls the cable of the node or puts it back. */
+  /** Disconnects the node from the network, or connects it again. */
   setConnected(connected: boolean): Promise<void>;
 }
 
-/** Fit for `startProgram`. */
+/** The options for `startProgram`. */
 export interface EnteredCommand {
   readonly command: string;
   readonly args: readonly string[];
@@ -73,7 +73,7 @@ export interface Ground {
   readonly programs: Programs;
 }
 
-/** The ground that is up; an error that says so when there is none. */
+/** The running test clusters. @throws Error no clusters run */
 export async function connectGround(): Promise<Ground> {
   const programs = await findClusterPrograms();
   const clusters = await Promise.all(
@@ -87,19 +87,19 @@ export async function connectGround(): Promise<Ground> {
   return { hub, managed, programs: programs.go };
 }
 
-/** Starts the hub and its two managed clusters. What fails leaves what runs already, for a look at it. */
+/** Starts the hub and its two managed clusters. After a failure, started programs keep running. */
 export async function groundUp(reportLine: Report): Promise<void> {
   const taken = `a ground is up already (${stateDirectory}): npm run ground -- down`;
   if (existsSync(stateDirectory)) throw new Error(taken);
   using starting = await StartingGround.begin(reportLine);
   const { report } = starting;
   const materials = await prepareMaterials(report);
-  // That may take minutes, in which somebody else has come this far.
+  // Preparation may take minutes, in which another process may have started the clusters.
   await mkdir(stateDirectory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'EEXIST' ? new Error(taken, { cause: error }) : error;
   });
   const ownImage = buildOwnImage(materials.builder, stateDirectory, report);
-  // Awaited below, once there are nodes to load it into.
+  // Awaited below, when there are nodes to load the image into.
   ownImage.catch(() => {});
   const shown = Object.values(entrypoints).map(({ address }) => address);
   report(`the hub shows itself at ${shown.join(', ')}`);
@@ -122,7 +122,7 @@ export async function addManagedCluster(plan: ClusterPlan, report: Report): Prom
   return handleOf(cluster);
 }
 
-/** Builds our image from the checkout as it is and gives it to every node. */
+/** Builds our image from the checkout and loads it into every node. */
 export async function reloadOwnImage(report: Report): Promise<void> {
   const { builder } = await prepareMaterials(report);
   const { hub, managed } = await connectGround();
@@ -131,7 +131,7 @@ export async function reloadOwnImage(report: Report): Promise<void> {
   report(`${image.reference} is on every node; pods that run keep theirs`);
 }
 
-/** Ends one cluster; the hub is told nothing. */
+/** Ends one cluster. The hub is not informed. */
 export async function removeCluster(name: string): Promise<void> {
   const { root } = directoriesOf(name);
   if (existsSync(join(root, 'plan.json'))) await removeCable(await planOf(name));
@@ -140,16 +140,16 @@ export async function removeCluster(name: string): Promise<void> {
   await rm(root, { recursive: true, force: true });
 }
 
-/** Ends all of it, also after an `up` that failed half way. What is left nevertheless is an error that names it. */
+/** Ends all clusters, also after an `up` that failed. @throws Error names what is left */
 export async function groundDown(): Promise<void> {
   const names = new Set([...(await startedClusters()), ...(await clustersWithCgroups())]);
   await Promise.all([...names].map(removeCluster));
   if (await namedRuns(fabricDirectory, 'tinyproxy')) await killNamed(fabricDirectory, 'tinyproxy');
   await removeNamespaces(fabricDirectory);
-  // An `up` that was interrupted may have made namespaces that it did not come to record.
+  // An interrupted `up` may have made namespaces that it did not record.
   for (const holder of await unrecordedHolders()) await kill(holder);
   await rm(stateDirectory, { recursive: true, force: true });
-  // What entered the namespaces from outside ends a moment after them.
+  // Processes that entered the namespaces from outside end shortly after them.
   const deadline = Date.now() + remainsTimeoutMs;
   let left = await remains();
   while (left.length > 0 && Date.now() < deadline) {
@@ -166,7 +166,7 @@ function unrecordedHolders() {
   });
 }
 
-/** What a ground is made of and should have gone with it. */
+/** Parts of the test clusters that should have gone away. */
 async function remains(): Promise<string[]> {
   const own = `${stateDirectory}/`;
   const ours = await processesWhere((words) => words.some((word) => word.includes(own)));

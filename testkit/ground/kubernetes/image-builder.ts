@@ -6,7 +6,7 @@ import { prepareDebianPackages } from '../debian-programs.ts';
 import type { Report } from '../go-build.ts';
 import { run } from './run.ts';
 
-/** An image as a file that `ctr images import` takes. */
+/** An image as a file for `ctr images import`. */
 export interface ImageFile {
   readonly reference: string;
   readonly path: string;
@@ -21,14 +21,14 @@ export interface ImageBuild {
   readonly buildArguments?: Readonly<Record<string, string>>;
 }
 
-// buildah starts itself anew without the environment that would lead it to its libraries, so it gets a file system in which they
-// lie where it expects them. What it mounts goes with that file system, even when it is killed.
+// buildah restarts itself without the variables that lead to its libraries, so its file system has
+// the libraries in their usual place. Its mounts end with it, even when it is killed.
 const script = `
 mount -t overlay overlay -o lowerdir="$UNPACKED/usr:/usr" /usr
 mount -t tmpfs tmpfs "$RUN_ROOT"
 exec buildah "$@"`;
 
-/** Builds images from Dockerfiles without a daemon and without a registry: what FROM names must have been built here. */
+/** Builds images from Dockerfiles without daemon or registry. Base images must be built here. */
 export class ImageBuilder {
   readonly #directory: string;
   readonly #environment: Readonly<Record<string, string>>;
@@ -108,7 +108,7 @@ export class ImageBuilder {
   }
 }
 
-/** An image of nothing but files, from the cache when it is there: path in the image to file. */
+/** An image of files only, from the cache if possible. The keys are paths in the image. */
 export async function filesImage(
   builder: ImageBuilder,
   image: {
@@ -137,7 +137,7 @@ export async function filesImage(
   return { reference, path: join(directory, 'image.tar') };
 }
 
-/** A directory to build from, which goes when `use` ends. */
+/** A temporary build directory, which is deleted when `use` ends. */
 export async function withContext<T>(use: (context: string) => Promise<T>): Promise<T> {
   const context = await mkdtemp(join(tmpdir(), 'culvert-image-'));
   try {

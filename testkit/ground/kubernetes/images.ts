@@ -17,14 +17,14 @@ const nodeImage = 'docker.io/library/node:24-bookworm-slim';
 const projectDirectory = fileURLToPath(new URL('../../..', import.meta.url));
 const path = 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-// What a Dockerfile may expect of the official image: a shell and the basic commands of Debian.
+// The official image has a shell and the basic commands of Debian, which a Dockerfile may use.
 const basePackages = [
   ...['base-files', 'base-passwd', 'bash', 'ca-certificates', 'coreutils', 'dash', 'findutils'],
   ...['grep', 'libacl1', 'libattr1', 'libc-bin', 'libc6', 'libcrypt1', 'libgcc-s1', 'libgmp10'],
   ...['libpcre2-8-0', 'libselinux1', 'libssl3', 'libstdc++6', 'libtinfo6', 'sed', 'zlib1g'],
 ];
 
-/** What every node holds: the sandbox of pods and CoreDNS. */
+/** The images of every node: the sandbox of pods, and CoreDNS. */
 export async function systemImages(
   builder: ImageBuilder,
   programs: Programs<'pause' | 'coredns'>,
@@ -43,7 +43,7 @@ export async function systemImages(
   ];
 }
 
-/** Redis as Debian builds it, under the name of the official image; it takes arguments of redis-server, and there is no shell. */
+/** Debian's Redis under the name of the official image. The arguments are those of redis-server. */
 export async function redisServerImage(
   builder: ImageBuilder,
   redis: DebianProgram,
@@ -87,7 +87,7 @@ export async function buildOwnImage(
     await builder.build({
       reference: ownImage,
       context,
-      // No package registry is within its reach; the bundle is the same.
+      // The build cannot reach a package registry. The bundle is the same.
       buildArguments: { BUNDLE: 'given', NODE_IMAGE: nodeImage },
     });
   });

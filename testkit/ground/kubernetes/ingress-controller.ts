@@ -49,7 +49,7 @@ const kubectl = new Kubectl(settings.kubectl, settings.kubeconfig);
 const annotation = 'nginx.ingress.kubernetes.io/backend-protocol';
 const configurationFile = join(directory, 'nginx.conf');
 
-// What it serves while an Ingress names no Secret, or one that is not there: nobody should trust it.
+// The default certificate, for an Ingress without a Secret. No client should trust it.
 const stranger = await ClusterPki.create(join(directory, 'fallback'), 'fallback.invalid');
 const fallback = await stranger.issue({ name: 'fallback', user: 'fallback.invalid' });
 
@@ -59,7 +59,7 @@ for (;;) {
   const watch = kubectl.commandLine(args);
   const child = spawn(watch.command, watch.args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface(child.stdout);
-  // A watch ends now and then, and with the API server.
+  // A watch ends from time to time, and when the API server ends.
   const ended = new AbortController();
   lines.once('close', () => ended.abort());
   try {

@@ -6,7 +6,7 @@ import type { StartedCluster } from './started-cluster.ts';
 import type { Programs } from './programs.ts';
 import { entrypoints } from './topology.ts';
 
-/** What `ingress-controller.ts` is told. */
+/** The settings of `ingress-controller.ts`. */
 export interface IngressSettings {
   readonly kubectl: string;
   readonly kubeconfig: string;
@@ -15,7 +15,7 @@ export interface IngressSettings {
   readonly address: string;
 }
 
-/** Runs nginx before the hub's Ingresses, with a configuration that follows them. */
+/** Runs nginx, whose configuration follows the hub's Ingresses. */
 export async function startIngress(
   hub: StartedCluster,
   go: Programs,

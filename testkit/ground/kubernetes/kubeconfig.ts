@@ -9,7 +9,7 @@ export interface KubeconfigOptions {
   readonly caFile: string;
   readonly credentials: Credentials;
   readonly namespace?: string;
-  /** An HTTP proxy on the way, its user and password in it. */
+  /** The URL of an HTTP proxy, with user and password. */
   readonly proxyUrl?: string;
 }
 

@@ -9,7 +9,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** How to start a command where the cluster can be reached: what to run, and what comes before its arguments. */
+/** How to start a command that can reach the cluster: the program, and a prefix of arguments. */
 export interface Entrance {
   readonly command: string;
   readonly args: readonly string[];
@@ -27,7 +27,7 @@ export class Kubectl {
     this.#entrance = entrance;
   }
 
-  /** What to run for `kubectl ARGS...`. */
+  /** The command line for `kubectl ARGS...`. */
   commandLine(args: readonly string[]): { readonly command: string; readonly args: string[] } {
     const own = [`--kubeconfig=${this.#kubeconfig}`, ...args];
     if (this.#entrance === undefined) return { command: this.#program, args: own };
@@ -35,7 +35,7 @@ export class Kubectl {
     return { command, args: [...before, this.#program, ...own] };
   }
 
-  /** Its whole stdout; any exit code but 0 is an error that quotes stderr. */
+  /** Returns the whole stdout. @throws Error the exit code is not 0; the message quotes stderr */
   async run(args: readonly string[], options: CallOptions = {}): Promise<string> {
     return run({ ...this.commandLine(args), env: cacheBeside(this.#kubeconfig), ...options });
   }
@@ -53,8 +53,8 @@ export class Kubectl {
 }
 
 /**
- * Environment for kubectl and helm: what they learn of a server goes with its kubeconfig. In their usual place they would believe for
- * hours what another server of the same address said, that of an earlier ground.
+ * Environment for kubectl and helm. Their caches lie beside the kubeconfig. In the usual place,
+ * they would use for hours the cached answers of an earlier server with the same address.
  */
 export function cacheBeside(kubeconfig: string): Readonly<Record<string, string>> {
   return { KUBECACHEDIR: `${kubeconfig}.cache` };

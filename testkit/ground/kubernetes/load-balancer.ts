@@ -4,8 +4,8 @@ import type { Programs } from './programs.ts';
 import { entrypoints } from './topology.ts';
 
 /**
- * What a cloud does for Services of type LoadBalancer, as far as kube-proxy does not do it already: each gets the one address
- * that the hub shows for that, so their ports must differ.
+ * Gives each Service of type LoadBalancer its address, as a cloud does. All get the same address of
+ * the hub, so their ports must differ.
  */
 export async function startLoadBalancer(hub: StartedCluster, go: Programs): Promise<void> {
   const kubeconfig = join(hub.directories.kubeconfigs, 'admin');
@@ -14,7 +14,7 @@ export async function startLoadBalancer(hub: StartedCluster, go: Programs): Prom
   const patch = JSON.stringify({ status: { loadBalancer: { ingress: [{ ip: address }] } } });
   const fields =
     '{.metadata.namespace} {.metadata.name} {.status.loadBalancer.ingress[0].ip}{"\\n"}';
-  // A watch ends now and then, and with the API server.
+  // A watch ends from time to time, and when the API server ends.
   const script = `
 while true; do
   ${kubectl} get services --all-namespaces --field-selector=spec.type=LoadBalancer --watch \\

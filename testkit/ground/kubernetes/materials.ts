@@ -18,7 +18,7 @@ import { allPrograms, findPrograms, preparePrograms } from './programs.ts';
 const nodePackages = ['containerd', 'runc', 'containernetworking-plugins', 'nftables'];
 const commands = ['unshare', 'nsenter', 'ip', 'mount', 'apt-get', 'dpkg-deb', 'go'];
 
-/** All that a ground is made of. */
+/** The programs and images of the test clusters. */
 export interface Materials {
   readonly programs: ClusterPrograms;
   readonly tinyproxy: DebianProgram;
@@ -28,7 +28,7 @@ export interface Materials {
   readonly images: readonly ImageFile[];
 }
 
-/** Why this machine cannot carry a ground; undefined when it can. */
+/** The reason why this machine cannot run the test clusters, or undefined. */
 export function unfitness(): string | undefined {
   if (process.platform !== 'linux') return 'the clusters are made of namespaces of Linux';
   if (process.getuid?.() !== 0) return 'it makes namespaces, cgroups and mounts: run it as root';
@@ -39,7 +39,7 @@ export function unfitness(): string | undefined {
   return undefined;
 }
 
-/** Builds and fetches what the cache lacks: about twelve minutes on two cores with an empty one, else a second. */
+/** Builds and fetches what is not cached. Takes 12 minutes on two cores with an empty cache. */
 export async function prepareMaterials(report: Report): Promise<Materials> {
   const go = present(await preparePrograms(allPrograms, report));
   const node = present(await prepareDebianPackages(nodePackages, report));
@@ -51,7 +51,7 @@ export async function prepareMaterials(report: Report): Promise<Materials> {
   return { programs: { go, node }, tinyproxy, nginx, builder, images };
 }
 
-/** The programs of a ground that is up. */
+/** The programs of running test clusters. */
 export async function findClusterPrograms(): Promise<ClusterPrograms> {
   const go = present(await findPrograms(allPrograms));
   const node: DebianRoot = present(await findDebianPackages(nodePackages));

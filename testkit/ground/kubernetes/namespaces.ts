@@ -5,9 +5,12 @@ import type { Entrance } from './kubectl.ts';
 import { childrenOf, isAlive, kill, startDaemon, type ProcessRecord } from './processes.ts';
 import { waitFor } from './wait.ts';
 
-/** Namespaces, held open by one process. Where there is a pid namespace that process is its first, and takes all with it. */
+/**
+ * Namespaces that one process holds open. In a pid namespace, it is the first process, and
+ * its end ends all processes.
+ */
 export interface Namespaces {
-  /** Directory of the files that tell of them. */
+  /** The directory of the records of the namespaces. */
   readonly directory: string;
   readonly holder: ProcessRecord;
 }
@@ -15,11 +18,11 @@ export interface Namespaces {
 export interface NamespaceOptions {
   readonly directory: string;
   readonly logFile: string;
-  /** A program that does nothing, for ever. */
+  /** A program that does nothing and never ends. */
   readonly pause: string;
 }
 
-/** A network namespace and nothing else. */
+/** Makes only a network namespace. */
 export async function makeNetworkNamespace(options: NamespaceOptions): Promise<Namespaces> {
   const { directory, logFile, pause } = options;
   await mkdir(directory, { recursive: true });
@@ -35,14 +38,15 @@ export async function makeNetworkNamespace(options: NamespaceOptions): Promise<N
   return record(directory, holder);
 }
 
-/** All that a node needs to believe that it is a machine of its own, except the file system below /. */
+/** Makes all namespaces of a node. The node shares only the root file system with the machine. */
 export async function makeNodeNamespaces(
   options: NamespaceOptions & { readonly hostname: string; readonly hosts: string },
 ): Promise<Namespaces> {
   const { directory, logFile, pause, hostname, hosts } = options;
   await mkdir(directory, { recursive: true });
   const ready = join(directory, 'ready');
-  // kubelet insists on three settings of the machine; it finds them in files of ours, and the machine stays as it is.
+  // kubelet requires three kernel settings. It finds them in our files, so the machine's settings
+  // do not change.
   const sysctls = { panic: '10', panic_on_oops: '1', overcommit_memory: '1' };
   for (const [name, value] of Object.entries(sysctls)) {
     await writeFile(join(directory, name), `${value}\n`);
@@ -82,7 +86,7 @@ exec '${pause}' '${directory}'`;
   return record(directory, holder);
 }
 
-/** Those that were recorded in this directory, if they still are there. */
+/** The namespaces that were recorded in this directory, if they still exist. */
 export async function findNamespaces(directory: string): Promise<Namespaces | undefined> {
   const file = join(directory, 'holder.json');
   if (!existsSync(file)) return undefined;
@@ -90,14 +94,14 @@ export async function findNamespaces(directory: string): Promise<Namespaces | un
   return (await isAlive(holder)) ? { directory, holder } : undefined;
 }
 
-/** Ends the process that holds them; where there is a pid namespace, all processes in it end. */
+/** Ends the process that holds the namespaces. In a pid namespace, all processes end. */
 export async function removeNamespaces(directory: string): Promise<void> {
   const namespaces = await findNamespaces(directory);
   if (namespaces !== undefined) await kill(namespaces.holder);
   await rm(join(directory, 'holder.json'), { force: true });
 }
 
-/** Comes before a command line that is to run in them. */
+/** The prefix of a command line that runs in the namespaces. */
 export function entranceOf({ holder }: Namespaces, which: 'network' | 'all' = 'all'): Entrance {
   const kinds = which === 'network' ? ['--net'] : ['--net', '--mount', '--uts', '--ipc', '--pid'];
   return { command: 'nsenter', args: [`--target=${holder.pid}`, ...kinds, '--'] };

@@ -12,7 +12,7 @@ export interface KubeletSettings {
   readonly containerdSocket: string;
 }
 
-/** KubeletConfiguration for a node inside namespaces of a machine that is not its own. */
+/** KubeletConfiguration for a node in namespaces of a shared machine. */
 export function kubeletConfiguration(settings: KubeletSettings): object {
   const { plan, directory, pki, serving, containerdSocket } = settings;
   return {
@@ -33,9 +33,9 @@ export function kubeletConfiguration(settings: KubeletSettings): object {
     cgroupRoot: cgroupOf(plan.name),
     failCgroupV1: false,
     failSwapOn: false,
-    // Lower ones need a capability that a container has not.
+    // Lower ports need a capability that a container does not have.
     oomScoreAdj: 0,
-    // That would be the machine's iptables.
+    // These would be the machine's iptables.
     makeIPTablesUtilChains: false,
     podLogsDir: `${directory}/pod-logs`,
     resolvConf: `${directory}/resolv.conf`,
@@ -43,7 +43,7 @@ export function kubeletConfiguration(settings: KubeletSettings): object {
     clusterDNS: [addressesOf(plan).dnsService],
     maxPods: 50,
     imageGCHighThresholdPercent: 100,
-    // The machine's disk is not this node's to judge.
+    // The machine's disk does not belong to this node.
     evictionHard: {
       'memory.available': '100Mi',
       'nodefs.available': '0%',
@@ -66,13 +66,13 @@ export function kubeProxyConfiguration(plan: ClusterPlan, kubeconfig: string): o
     metricsBindAddress: '127.0.0.1:10249',
     clusterCIDR: addressesOf(plan).podRange,
     clientConnection: { kubeconfig },
-    // Its limits are the machine's, not the namespace's.
+    // The limits of conntrack belong to the machine, not to the namespace.
     conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' },
     nodePortAddresses: ['primary'],
   };
 }
 
-/** A bridge for the pods; who leaves the node is translated by the firewall's rules, so CNI needs no iptables. */
+/** A bridge for the pods. The firewall translates addresses, so CNI needs no iptables. */
 export function cniConfiguration(plan: ClusterPlan, directory: string): object {
   return {
     cniVersion: '0.4.0',

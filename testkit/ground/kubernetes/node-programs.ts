@@ -14,7 +14,7 @@ import type { ClusterDirectories } from './state.ts';
 import { addressesOf } from './topology.ts';
 import { waitFor } from './wait.ts';
 
-/** Returns the path of its socket. */
+/** Returns the path of containerd's socket. */
 export async function startContainerd(cluster: StartedCluster, node: DebianRoot): Promise<string> {
   const { plan, directories, start } = cluster;
   const { root } = directories;
@@ -41,7 +41,7 @@ function containerdSocketOf({ root }: ClusterDirectories): string {
   return join(root, 'containerd.sock');
 }
 
-/** Gives a node images that no registry has. */
+/** Loads images into a node that no registry has. */
 export async function importImages(
   { directories, run }: Pick<StartedCluster, 'directories' | 'run'>,
   images: readonly ImageFile[],

@@ -5,7 +5,7 @@ import { run } from './run.ts';
 export const ocmParts = ['hub-crds', 'hub-roles', 'managed-crds', 'managed-roles'] as const;
 export type OcmPart = (typeof ocmParts)[number];
 
-/** Applies them and waits until what they define is served. */
+/** Applies the manifests and waits until the defined kinds are served. */
 export async function applyOcm(
   renderer: string,
   kubectl: Kubectl,
@@ -19,7 +19,7 @@ export async function applyOcm(
   }
 }
 
-// What the operator makes without a manifest of its own.
+// Objects that the operator makes without a manifest.
 const operatorsOwn = [
   ...['open-cluster-management-agent', 'open-cluster-management-agent-addon'].map((name) => ({
     apiVersion: 'v1',

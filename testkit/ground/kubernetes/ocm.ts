@@ -14,7 +14,7 @@ const agentNamespace = 'open-cluster-management-agent';
 const bootstrap = { namespace: 'open-cluster-management', name: 'agent-registration-bootstrap' };
 const common = ['--disable-leader-election'];
 
-/** Open Cluster Management's hub: its programs run in the namespaces of the hub, each under its own ServiceAccount. */
+/** OCM's hub. Its programs run in the namespaces of the hub, each as its own ServiceAccount. */
 export async function startOcmHub(
   hub: StartedCluster,
   go: Programs,
@@ -47,7 +47,7 @@ export async function startOcmHub(
   progress('runs the hub of Open Cluster Management');
 }
 
-/** Registers a managed cluster with the hub, through what its firewall lets out, and runs its agents. */
+/** Registers a managed cluster with the hub, through its firewall, and runs OCM's agents. */
 export async function joinHub(
   managed: StartedCluster,
   hub: StartedCluster,
@@ -144,7 +144,7 @@ async function tokenOf(kubectl: Kubectl, namespace: string, account: string): Pr
   return (await kubectl.run(args)).trim();
 }
 
-/** What clusters show before they have been accepted: an identity that may ask to join and nothing else. */
+/** The bootstrap identity of clusters: it may only ask to join. */
 function bootstrapObjects(): object[] {
   const role = { name: 'open-cluster-management:bootstrap' };
   return [

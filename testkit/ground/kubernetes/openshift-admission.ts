@@ -8,7 +8,7 @@ export const mutatingPolicyFlags: readonly string[] = [
   '--runtime-config=admissionregistration.k8s.io/v1beta1=true',
 ];
 
-/** What helm recognizes OpenShift by: the API group of its security context constraints. */
+/** The API group of security context constraints, by which helm recognizes OpenShift. */
 const constraintsDefinition = {
   apiVersion: 'apiextensions.k8s.io/v1',
   kind: 'CustomResourceDefinition',

@@ -8,7 +8,7 @@ import type { Entrance } from './kubectl.ts';
 
 const pollMs = 20;
 
-/** A process that outlives the one that started it. The start time tells it from a later one with the same pid. */
+/** A process that outlives its starter. The start time tells it from later ones with its pid. */
 export interface ProcessRecord {
   readonly pid: number;
   readonly startTicks: string;
@@ -23,7 +23,7 @@ export interface DaemonOptions {
   readonly logFile: string;
 }
 
-/** Starts a process of its own session with its output in a file, and returns when it runs. */
+/** Starts a process in its own session with its output in a file. Returns when it runs. */
 export async function startDaemon(options: DaemonOptions): Promise<ProcessRecord> {
   const { command, args, entrance, env, logFile } = options;
   await mkdir(dirname(logFile), { recursive: true });
@@ -52,10 +52,10 @@ export async function recordOf(pid: number): Promise<ProcessRecord> {
   return { pid, startTicks };
 }
 
-/** A program of a cluster together with how it was started, so that it can be started again. */
+/** A program of a cluster and its command line, so that it can be started again. */
 export interface NamedDaemon extends DaemonOptions {
   readonly name: string;
-  /** Where its record is kept. */
+  /** The directory of its record. */
   readonly directory: string;
 }
 
@@ -66,15 +66,15 @@ export async function startNamed(daemon: NamedDaemon, more: readonly string[] = 
   await writeFile(file, JSON.stringify({ daemon, process }), { mode: 0o600 });
 }
 
-/** Kills it; `startAgain` undoes that. */
+/** Kills a named program. `startAgain` starts it again. */
 export async function killNamed(directory: string, name: string): Promise<void> {
   const { process: record } = await readNamed(directory, name);
-  // What was started is nsenter, which waits for the program itself and ends with it.
+  // The started process is nsenter, which waits for the program and ends with it.
   const targets = [...(await childrenOf(record)), record];
   for (const target of targets) await kill(target);
 }
 
-/** With `more` arguments, this time, after those that it had at first. */
+/** Starts a killed program again, this time with `more` arguments after its original ones. */
 export async function startAgain(
   directory: string,
   name: string,
@@ -103,13 +103,13 @@ export async function isAlive({ pid, startTicks }: ProcessRecord): Promise<boole
   return (await startTicksOf(pid)) === startTicks;
 }
 
-/** SIGKILL, and waits until it is gone; one that is gone already is fine. */
+/** Sends SIGKILL and waits until the process is gone. It may be gone already. */
 export async function kill(record: ProcessRecord): Promise<void> {
   if (!(await isAlive(record))) return;
   try {
     process.kill(record.pid, 'SIGKILL');
   } catch {
-    // It ended in between.
+    // The process ended meanwhile.
   }
   while (await isAlive(record)) await sleep(pollMs);
 }
@@ -149,7 +149,7 @@ export async function processesWhere(
 async function startTicksOf(pid: number): Promise<string | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (stat === undefined) return undefined;
-  // The name in brackets may hold anything; what follows is separated by spaces, field 3 first.
+  // The name in brackets may hold any character. Fields from 3 on follow, separated by spaces.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, threads, startTicks] = [fields[0], Number(fields[17]), fields[19]];
   return state === 'Z' && threads <= 1 ? undefined : startTicks;

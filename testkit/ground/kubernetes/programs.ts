@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Missing } from '../cache.ts';
 import { findGoBuild, prepareGoBuild, type GoBuild, type Report } from '../go-build.ts';
 
-/** Kubernetes' version, also what servers tell of themselves: helm and OCM read it. */
+/** The version of Kubernetes. Servers also report it, because helm and OCM read it. */
 export const kubernetesVersion = 'v1.34.4';
 
 const [major, minor] = kubernetesVersion.slice(1).split('.');
@@ -45,7 +45,7 @@ export type ProgramName = keyof typeof recipes;
 export type Programs<Name extends ProgramName = ProgramName> = Readonly<Record<Name, string>>;
 
 export const allPrograms = Object.keys(recipes) as ProgramName[];
-/** What `startApiServer` starts and calls, helm beside them. */
+/** The programs that `startApiServer` needs, and helm. */
 export const apiServerPrograms = [
   'kube-apiserver',
   'kube-controller-manager',
@@ -56,14 +56,14 @@ export const apiServerPrograms = [
 ] as const satisfies ProgramName[];
 export type ApiServerProgram = (typeof apiServerPrograms)[number];
 
-/** The built programs, or why one of them is not there; builds nothing. */
+/** The built programs, or the reason why one is missing. Builds nothing. */
 export async function findPrograms<Name extends ProgramName>(
   names: readonly Name[],
 ): Promise<Programs<Name> | Missing> {
   return collect(names, findGoBuild);
 }
 
-/** Builds what is not built yet. All of it takes about twelve minutes on two cores, once. */
+/** Builds the missing programs. A full build takes about 12 minutes on two cores. */
 export async function preparePrograms<Name extends ProgramName>(
   names: readonly Name[],
   report: Report,

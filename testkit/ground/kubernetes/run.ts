@@ -10,13 +10,17 @@ export interface RunOptions {
   /** Added to this process's environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  /** Default 120_000; then it is killed, which is an error. */
+  /** After this time the program is killed, which is an error (default 120_000). */
   readonly timeoutMs?: number;
-  /** Aborting kills it, which is an error. */
+  /** Aborting kills the program, which is an error. */
   readonly signal?: AbortSignal;
 }
 
-/** Runs a program to its end and returns all that it wrote to stdout; any exit code but 0 is an error that quotes stderr. */
+/**
+ * Runs a program to its end and returns its whole stdout.
+ *
+ * @throws Error the exit code is not 0; the message quotes stderr
+ */
 export async function run(options: RunOptions): Promise<string> {
   const { command, args, input, env, cwd, timeoutMs = 120_000, signal } = options;
   const timeout = AbortSignal.timeout(timeoutMs);
@@ -27,7 +31,7 @@ export async function run(options: RunOptions): Promise<string> {
     signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
     killSignal: 'SIGKILL',
   });
-  // A program that ends without reading its input says why by its exit code.
+  // A program that does not read its input reports the reason by its exit code.
   child.stdin.on('error', () => {});
   child.stdin.end(input ?? '');
   const [stdout, stderr, [code, by]] = await Promise.all([
@@ -37,8 +41,8 @@ export async function run(options: RunOptions): Promise<string> {
   ]);
   if (code !== 0) {
     const line = [command, ...args].join(' ').slice(0, 400);
-    const said = `${stderr.toString()}${stdout.subarray(-2000).toString()}`.trim();
-    throw new Error(`${line} ended with ${by ?? `code ${code}`}: ${said}`);
+    const output = `${stderr.toString()}${stdout.subarray(-2000).toString()}`.trim();
+    throw new Error(`${line} ended with ${by ?? `code ${code}`}: ${output}`);
   }
   return stdout.toString();
 }

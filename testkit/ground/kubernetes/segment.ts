@@ -18,7 +18,7 @@ export interface SegmentPrograms {
   readonly tinyproxy: DebianProgram;
 }
 
-/** Makes the segment between the clusters: a bridge in a namespace of its own, and the HTTP proxy beside it. */
+/** Makes the network segment: a bridge in its own namespace, and the HTTP proxy. */
 export async function makeSegment({ pause, tinyproxy }: SegmentPrograms): Promise<Namespaces> {
   await mkdir(join(fabricDirectory, 'logs'), { recursive: true });
   const namespaces = await makeNetworkNamespace({
@@ -47,7 +47,7 @@ export async function makeSegment({ pause, tinyproxy }: SegmentPrograms): Promis
     { mode: 0o600 },
   );
   const hosts = await writeHosts(fabricDirectory);
-  // It is asked for names too.
+  // The proxy also resolves names.
   const script = 'mount --bind "$0" /etc/hosts; exec "$@"';
   await startNamed({
     name: 'tinyproxy',
@@ -64,7 +64,7 @@ export async function makeSegment({ pause, tinyproxy }: SegmentPrograms): Promis
   return namespaces;
 }
 
-/** Lays the cable of a cluster: one end on the bridge, the other is eth0 of its node. */
+/** Makes the veth pair of a cluster. One end is on the bridge, the other is eth0 of the node. */
 export async function connectToSegment(plan: ClusterPlan, node: Namespaces): Promise<void> {
   const fabric = await findNamespaces(fabricDirectory);
   if (fabric === undefined) throw new Error('there is no segment to connect to');
@@ -84,14 +84,14 @@ export async function connectToSegment(plan: ClusterPlan, node: Namespaces): Pro
   ]);
 }
 
-/** Takes the link away from a cable, or gives it back. */
+/** Sets the link of a veth pair down or up. */
 export async function setCable(plan: ClusterPlan, up: boolean): Promise<void> {
   const fabric = await findNamespaces(fabricDirectory);
   if (fabric === undefined) throw new Error('there is no segment');
   await ip(fabric, [`link set ${addressesOf(plan).port} ${up ? 'up' : 'down'}`]);
 }
 
-/** Removes the cable of a cluster, if it has one. */
+/** Removes the veth pair of a cluster, if it exists. */
 export async function removeCable(plan: ClusterPlan): Promise<void> {
   const fabric = await findNamespaces(fabricDirectory);
   if (fabric === undefined) return;

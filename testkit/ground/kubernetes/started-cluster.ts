@@ -19,16 +19,16 @@ export interface ClusterPrograms {
 
 export type Progress = (line: string) => void;
 
-/** A cluster that runs, and what it takes to start more in it. */
+/** A running cluster, and how to start more programs in it. */
 export interface StartedCluster {
   readonly plan: ClusterPlan;
   readonly directories: ClusterDirectories;
   readonly pki: ClusterPki;
   readonly kubectl: Kubectl;
   readonly entrance: Entrance;
-  /** What programs in its namespaces find in their environment: the node's own programs are on the PATH. */
+  /** The environment of programs in its namespaces. PATH leads to the node's programs. */
   readonly env: Readonly<Record<string, string>>;
-  /** Starts a program in the cluster's namespaces that stays. */
+  /** Starts a daemon in the cluster's namespaces. */
   readonly start: (name: string, command: string, args: readonly string[]) => Promise<void>;
   /** Runs a program in the cluster's namespaces to its end. */
   readonly run: (command: string, args: readonly string[], input?: string) => Promise<string>;
@@ -36,7 +36,7 @@ export interface StartedCluster {
   readonly kubeconfig: (name: string, user: string, groups?: readonly string[]) => Promise<string>;
 }
 
-/** A cluster whose namespaces there are, to start programs in. */
+/** A cluster whose namespaces exist, for starting programs. */
 export function startedCluster(
   plan: ClusterPlan,
   pki: ClusterPki,

@@ -7,7 +7,8 @@ import {
 } from '../../../testkit/ground/kubernetes/processes.ts';
 import { stateDirectory } from './state.ts';
 
-// Beside the state directory, because `up` spends minutes on programs and images before it makes that directory.
+// Outside of the state directory, because `up` prepares programs and images for minutes before it
+// makes that directory.
 const defaultFile = `${stateDirectory}.starting`;
 
 interface Progress {
@@ -48,7 +49,7 @@ export class StartingGround implements Disposable {
   }
 }
 
-/** The current step of an `up` that runs now, in any process. A file that a killed `up` left counts as none. */
+/** The current step of a running `up` in any process. The file of a killed `up` is ignored. */
 export async function startingStep(file = defaultFile): Promise<string | undefined> {
   let text: string;
   try {
@@ -60,7 +61,7 @@ export async function startingStep(file = defaultFile): Promise<string | undefin
   return (await isAlive(process)) ? step : undefined;
 }
 
-/** What a command says that finds no ground. */
+/** The message of a command that finds no test clusters. */
 export async function noGroundMessage(file = defaultFile): Promise<string> {
   const step = await startingStep(file);
   return step === undefined

@@ -3,7 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { entrypoints } from './topology.ts';
 
-/** Where a running ground keeps its files: one ground per machine. */
+/** The directory of the running test clusters. There is one set of clusters per machine. */
 export const stateDirectory = '/tmp/culvert-ground';
 export const fabricDirectory = join(stateDirectory, 'fabric');
 
@@ -13,7 +13,7 @@ export interface ClusterDirectories {
   readonly logs: string;
   readonly pki: string;
   readonly kubeconfigs: string;
-  /** Scratch of its programs. */
+  /** Temporary files of its programs. */
   readonly temporary: string;
 }
 
@@ -28,13 +28,13 @@ export function directoriesOf(name: string): ClusterDirectories {
   };
 }
 
-/** Names of the clusters that were started, also half. */
+/** Names of the clusters that were started, even if not completely. */
 export async function startedClusters(): Promise<string[]> {
   const directory = join(stateDirectory, 'clusters');
   return existsSync(directory) ? readdir(directory) : [];
 }
 
-/** A file for /etc/hosts that knows the names of the hub, in this directory. */
+/** Writes a hosts file with the names of the hub to this directory. */
 export async function writeHosts(directory: string): Promise<string> {
   const path = join(directory, 'hosts');
   const hub = Object.values(entrypoints).map(({ address, name }) => `${address} ${name}`);

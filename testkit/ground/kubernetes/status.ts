@@ -10,7 +10,7 @@ interface Conditions {
   readonly status?: { readonly conditions?: readonly { type: string; status: string }[] };
 }
 
-/** A line per cluster that was started: what runs, and what the hub says of it. */
+/** One line for each started cluster: its running programs, and its state on the hub. */
 export async function statusTable(): Promise<string> {
   const names = await startedClusters();
   if (names.length === 0) return noGroundMessage();
@@ -29,7 +29,7 @@ async function statusOf(name: string): Promise<string> {
       ? `${programs.length} programs run`
       : `${ended.join(', ')} ended, ${programs.length - ended.length} programs run`;
   const facts = await conditionsOf(name).catch((error: unknown) => {
-    // Without the command line of kubectl: what the server said.
+    // Only the server's answer, without the command line of kubectl.
     return [
       String(error)
         .replace(/^.* ended with code \d+: /s, '')

@@ -1,13 +1,14 @@
 /**
- * One network segment, 192.168.77.0/24, joins the clusters: each is a node with a network namespace of its own. The hub shows
- * the outside three addresses, each with TCP 443 alone: its kube-apiserver, its load balancer, its ingress. That is all that
- * `cluster1` is let out to. `2nd-cluster` is let out only to an HTTP proxy on the segment, which wants a password.
+ * One network segment, 192.168.77.0/24, joins the clusters. Each cluster is a node with its own
+ * network namespace. The hub has three external addresses, each with only TCP 443: its
+ * kube-apiserver, its load balancer and its ingress. The firewall of `cluster1` allows only these.
+ * The firewall of `2nd-cluster` allows only an HTTP proxy on the segment, which needs a password.
  */
 export interface ClusterPlan {
   readonly name: string;
-  /** 1 to 9; everything that must differ between clusters follows from it. */
+  /** 1 to 9. Addresses and names that must differ between clusters are derived from it. */
   readonly index: number;
-  /** What is let out: `open` everything, `direct` TCP 443 of the hub's entrypoints, `proxy` the HTTP proxy. */
+  /** What the firewall allows: all, TCP 443 of the hub's entrypoints, or only the HTTP proxy. */
   readonly egress: 'open' | 'direct' | 'proxy';
   /** How its klusterlet gets credentials for the hub's API server for addons (default `csr`). */
   readonly addonRegistration?: 'csr' | 'token';
@@ -21,7 +22,7 @@ export const managedPlans: readonly ClusterPlan[] = [
 
 export const segment = { gateway: '192.168.77.1', prefixLength: 24 } as const;
 
-/** How the hub is seen from outside. */
+/** The external addresses of the hub. */
 export const entrypoints = {
   /** kube-apiserver. */
   api: { address: '192.168.77.21', name: 'api.hub.culvert.test' },
@@ -38,13 +39,13 @@ export const egressProxy = {
   user: 'egress',
   password: 'correct-horse',
 } as const;
-/** With its password, as clients are configured with it. */
+/** The proxy's URL with its password, for clients. */
 export const egressProxyUrl = `http://${egressProxy.user}:${egressProxy.password}@${egressProxy.address}:${egressProxy.port}`;
 
 export const apiPort = 6443;
 export const clusterDomain = 'cluster.local';
 
-/** What follows from the place of a cluster. */
+/** The addresses of a cluster, derived from its index. */
 export interface ClusterAddresses {
   readonly node: string;
   readonly podRange: string;
@@ -52,7 +53,7 @@ export interface ClusterAddresses {
   /** Service `kubernetes`. */
   readonly apiService: string;
   readonly dnsService: string;
-  /** The ends of its cable: on the segment, and in its own namespace before it becomes eth0. */
+  /** The ends of its veth pair: on the segment, and in its namespace before it becomes eth0. */
   readonly port: string;
   readonly cable: string;
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface WaitOptions {
-  /** What is awaited, for the error. */
+  /** The awaited event, for the error. */
   readonly what: string;
   readonly timeoutMs: number;
   /** Default 100. */
@@ -9,7 +9,7 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Tries until `attempt` returns something other than false or undefined; an attempt that throws is not yet one. */
+/** Retries until `attempt` returns a value other than false and undefined, and does not throw. */
 export async function waitFor<T>(
   attempt: () => Promise<T | false | undefined>,
   { what, timeoutMs, pollMs = 100, signal }: WaitOptions,

@@ -21,7 +21,7 @@ export function refused(
   code: KubeErrorCode,
   verb: string,
   ref: KubeCollection & { readonly name?: string | undefined },
-  why: string,
+  reason: string,
 ): KubeError {
-  return new KubeError(code, `cannot ${verb} ${describeRef(ref)}: ${why}`);
+  return new KubeError(code, `cannot ${verb} ${describeRef(ref)}: ${reason}`);
 }
