@@ -14,21 +14,20 @@ const only =
 const goDuration = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
 const number = only(/^\d+$/);
 
-/** An option of ours: what the program takes is possible here. */
+/** A rule for an option of culvert itself. The option's own parser validates the value. */
 const own = (option: Option): FlagRules => ({
   [option.name]: {
     fate: 'mapped',
     check: (text) => problemOf(option, text),
-    says: `--${option.name}`,
     to: (value) => ({ name: option.name, value }),
   },
 });
-const ignored = (why: string, check?: TextCheck): FlagRule => ({
+const ignored = (reason: string, check?: TextCheck): FlagRule => ({
   fate: 'ignored',
-  why,
+  reason,
   ...(check && { check }),
 });
-const refused = (why: string): FlagRule => ({ fate: 'refused', why });
+const refused = (reason: string): FlagRule => ({ fate: 'refused', reason });
 
 const all = (rule: FlagRule, names: string): FlagRules =>
   Object.fromEntries(names.split(' ').map((name) => [name, rule]));
@@ -36,7 +35,6 @@ const all = (rule: FlagRule, names: string): FlagRules =>
 const verbosity: FlagRule = {
   fate: 'mapped',
   check: number,
-  says: '--log-level debug from 4 on, info below',
   to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
 };
 const logFile = ignored('logs are lines of JSON on the standard output');
@@ -48,7 +46,7 @@ const files = refused('the addon mounts its own certificates and sets this itsel
 
 const { drainTimeoutMs: drainTimeout } = brokerPassthroughTable;
 
-/** What all programs of Kubernetes take: the flags of klog. */
+/** The flags of klog, which all programs of Kubernetes accept. */
 export const klogFlags: FlagRules = {
   v: verbosity,
   ...all(
@@ -72,8 +70,8 @@ const common: FlagRules = {
 };
 
 /**
- * `spec.proxyServer.additionalArgs`: every flag of konnectivity's proxy-server and those of `culvert broker` that an operator may set.
- * A flag that stands in neither table is refused.
+ * Rules for `spec.proxyServer.additionalArgs`: every flag of konnectivity's proxy-server, and the
+ * flags of `culvert broker` that an operator may set. A flag without a rule is refused.
  */
 export const proxyServerFlags: FlagRules = {
   ...common,
@@ -86,7 +84,6 @@ export const proxyServerFlags: FlagRules = {
   'graceful-shutdown-timeout': {
     fate: 'mapped',
     check: (text) => goDuration(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
-    says: '--drain-timeout; 0 asks for nothing',
     to(text) {
       const ms = goDurationMs(text);
       return ms === 0 ? undefined : { name: 'drain-timeout', value: `${ms}ms` };
@@ -119,7 +116,10 @@ export const proxyServerFlags: FlagRules = {
   ),
 };
 
-/** `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent and those of `culvert agent` that an operator may set. */
+/**
+ * Rules for `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent, and the
+ * flags of `culvert agent` that an operator may set. A flag without a rule is refused.
+ */
 export const proxyAgentFlags: FlagRules = {
   ...common,
   ...own(agentPassthroughTable.dialTimeoutMs),
@@ -154,7 +154,10 @@ const goUnitsMs = {
   ns: 1e-6,
 } as const;
 
-/** `1m30s` as Go writes it, in whole milliseconds, rounded up: what asks for a little is not nothing. */
+/**
+ * Converts a duration as Go writes it (`1m30s`) to whole milliseconds. It rounds up, so that a
+ * short duration does not become 0, which has a meaning of its own.
+ */
 function goDurationMs(text: string): number {
   let ms = 0;
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)/g)) {
