@@ -68,7 +68,7 @@ async function answerOf(asked: Promise<string[]>, name: string): Promise<FamilyA
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? '';
     if (notFoundCodes.has(code)) return new NameError('not_found', `no such host`, { cause });
-    const why = code === 'ETIMEOUT' ? 'did not answer' : `answered ${code}`;
-    return new NameError('no_answer', `the DNS server ${why} for ${name}`, { cause });
+    const reason = code === 'ETIMEOUT' ? 'did not answer' : `answered ${code}`;
+    return new NameError('no_answer', `the DNS server ${reason} for ${name}`, { cause });
   }
 }

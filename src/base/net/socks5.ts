@@ -47,8 +47,8 @@ export async function askSocksToConnect(socket: Socket, request: SocksRequest): 
     const [answeredVersion, reply = 0, , addressType = 0] = await read(socket, 4, signal);
     if (answeredVersion !== version) throw notSocks(what);
     if (reply !== 0) {
-      const why = refusals[reply] ?? `unknown reply code ${reply}; see the proxy's log`;
-      throw new RouteError('proxy', `${what} did not connect to ${target}: ${why}`);
+      const reason = refusals[reply] ?? `unknown reply code ${reply}; see the proxy's log`;
+      throw new RouteError('proxy', `${what} did not connect to ${target}: ${reason}`);
     }
     await skipBoundAddress(socket, addressType, request);
   } catch (cause) {

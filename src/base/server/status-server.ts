@@ -74,26 +74,35 @@ async function answer(source: StatusSource, target: string, response: ServerResp
   const [path] = target.split('?', 1);
   switch (path) {
     case '/healthz':
-      return say(response, 200, 'ok');
+      return respond(response, 200, 'ok');
     // The name that konnectivity's servers have for it as well.
     case '/ready':
     case '/readyz': {
-      const why = source.unready();
-      if (why !== undefined) return say(response, 503, why);
+      const problem = source.unready();
+      if (problem !== undefined) return respond(response, 503, problem);
       const degraded = source.degraded?.();
-      return say(response, 200, degraded === undefined ? 'ok' : `ok, but degraded: ${degraded}`);
+      return respond(
+        response,
+        200,
+        degraded === undefined ? 'ok' : `ok, but degraded: ${degraded}`,
+      );
     }
     case '/metrics': {
-      if (source.metrics === undefined) return say(response, 404, 'not found');
+      if (source.metrics === undefined) return respond(response, 404, 'not found');
       const { contentType, text } = await source.metrics();
-      return say(response, 200, text, contentType);
+      return respond(response, 200, text, contentType);
     }
     default:
-      return say(response, 404, 'not found');
+      return respond(response, 404, 'not found');
   }
 }
 
-function say(response: ServerResponse, status: number, text: string, type = 'text/plain'): void {
+function respond(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  type = 'text/plain',
+): void {
   response.writeHead(status, { 'Content-Type': type });
   response.end(text.endsWith('\n') ? text : `${text}\n`);
 }
