@@ -3,14 +3,14 @@ import type { Server } from 'node:net';
 import type { Logger } from '../log/logger.ts';
 import type { HostPort } from '../net/host-port.ts';
 
-/** What the kernel says where IPv6 is switched off. */
+/** The error codes of the kernel when IPv6 is disabled. */
 const noIpv6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
 
 /**
- * Listens at an address. `[::]` is every address of the machine, IPv4 too; on a machine without IPv6 it is every IPv4 address, with a warning. So one
- * address works in all clusters.
+ * Listens at an address. `[::]` means every address of the machine, including IPv4. On a machine
+ * without IPv6, it means every IPv4 address, with a warning. So one address works in all clusters.
  *
- * @throws Error the address cannot be listened at, `EADDRINUSE` for example
+ * @throws Error the server cannot listen at the address, for example `EADDRINUSE`
  */
 export async function listenAt(
   server: Server,
@@ -28,7 +28,7 @@ export async function listenAt(
 }
 
 async function listen(server: Server, host: string, port: number): Promise<void> {
-  // Rejects where the server says `error`.
+  // Rejects when the server emits `error`.
   const listening = once(server, 'listening');
   server.listen(port, host);
   await listening;
