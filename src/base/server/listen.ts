@@ -22,7 +22,7 @@ export async function listenAt(
   } catch (thrown) {
     const { code = '' } = thrown as NodeJS.ErrnoException;
     if (host !== '::' || !noIpv6.has(code)) throw thrown;
-    log.warn('there is no IPv6 here, IPv4 alone is listened at', { asked: `[::]:${port}`, code });
+    log.warn('IPv6 is not available, listening on IPv4 only', { asked: `[::]:${port}`, code });
     await listen(server, '0.0.0.0', port);
   }
 }
