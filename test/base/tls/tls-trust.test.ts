@@ -79,13 +79,13 @@ async function connectTwice({ clientCa, serverCa, shown, version }: Attempt) {
   return { said, hadSession: session !== undefined };
 }
 
-describe.each(versions)('with %s', (version) => {
-  it('a client trusts a server by its intermediate CA alone, and is trusted by its own', async () => {
+describe.each(versions)('TLS trust with %s', (version) => {
+  it('A client trusts a server through its intermediate CA alone, and the server trusts the client in the same way', async () => {
     const attempt = { clientCa: client.ca, serverCa: server.ca, shown: client, version };
     expect((await connectTwice(attempt)).said).toEqual(['verified', 'verified']);
   });
 
-  it('a session is not resumed, although the client has one', async () => {
+  it('A server does not resume a session, although the client has one', async () => {
     const attempt = { clientCa: client.ca, serverCa: server.ca, shown: client, version };
     expect(await connectTwice(attempt)).toMatchObject({
       hadSession: true,
@@ -93,35 +93,38 @@ describe.each(versions)('with %s', (version) => {
     });
   });
 
-  it('a client trusts a server whose own certificate it was given', async () => {
+  it('A client trusts a server whose own certificate it was given', async () => {
     const attempt = { clientCa: client.ca, serverCa: server.cert, shown: client, version };
     expect((await connectTwice(attempt)).said).toEqual(['verified', 'verified']);
   });
 
-  it('a client of another intermediate below the same root is refused', async () => {
+  it('A server refuses a client of another intermediate CA below the same root', async () => {
     const attempt = { clientCa: client.ca, serverCa: server.ca, shown: otherClient, version };
     for (const said of (await connectTwice(attempt)).said)
       expect(said).toMatch(/closed|ECONNRESET|ALERT/);
   });
 
-  it("a server of somebody else's CA is refused", async () => {
+  it('A client refuses a server of another CA', async () => {
     const attempt = { clientCa: client.ca, serverCa: client.ca, shown: client, version };
     for (const said of (await connectTwice(attempt)).said) expect(said).toMatch(/UNABLE_TO/);
   });
 });
 
-describe('whatever holds no certificate', () => {
-  it.each(['', '\n', 'text'])('is refused before node:tls sees it (%j)', async (nothing) => {
-    const good = await text(client.ca);
-    expect(() => trustClientsOf(nothing)).toThrow('a CA file holds one or more certificates');
-    for (const besides of ['nothing', 'well-known'] as const) {
-      expect(() => trustServersOf([nothing], besides)).toThrow('a CA file holds');
-      expect(() => trustServersOf([good, nothing], besides)).toThrow('a CA file holds');
-    }
-  });
+describe('TLS trust without certificates', () => {
+  it.each(['', '\n', 'text'])(
+    'A trust text without a certificate is refused before node:tls sees it (%j)',
+    async (nothing) => {
+      const good = await text(client.ca);
+      expect(() => trustClientsOf(nothing)).toThrow('a CA file holds one or more certificates');
+      for (const besides of ['nothing', 'well-known'] as const) {
+        expect(() => trustServersOf([nothing], besides)).toThrow('a CA file holds');
+        expect(() => trustServersOf([good, nothing], besides)).toThrow('a CA file holds');
+      }
+    },
+  );
 });
 
-it('is the only place from which TLS is told what to trust', async () => {
+it('tls-trust.ts is the only file that makes trust settings for TLS', async () => {
   const modules = /import (?!type)([^;]*?) from 'node:(?:tls|https|http2)'/g;
   const makers =
     /(?<!type )\b(?:connect|createSecureContext|createServer|createSecureServer|request|Agent)\b/;
