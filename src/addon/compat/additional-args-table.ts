@@ -10,36 +10,36 @@ import {
 const only =
   (form: RegExp): TextCheck =>
   (text) =>
-    form.test(text) ? undefined : `is not possible, a value of the form ${form.source} is`;
+    form.test(text) ? undefined : `is not valid, it must match ${form.source}`;
 const goDuration = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
 const number = only(/^\d+$/);
 
 /** A rule for an option of culvert itself. The option's own parser validates the value. */
 const own = (option: Option): FlagRules => ({
   [option.name]: {
-    fate: 'mapped',
+    kind: 'mapped',
     check: (text) => problemOf(option, text),
     to: (value) => ({ name: option.name, value }),
   },
 });
 const ignored = (reason: string, check?: TextCheck): FlagRule => ({
-  fate: 'ignored',
+  kind: 'ignored',
   reason,
   ...(check && { check }),
 });
-const refused = (reason: string): FlagRule => ({ fate: 'refused', reason });
+const refused = (reason: string): FlagRule => ({ kind: 'refused', reason });
 
 const all = (rule: FlagRule, names: string): FlagRules =>
   Object.fromEntries(names.split(' ').map((name) => [name, rule]));
 
 const verbosity: FlagRule = {
-  fate: 'mapped',
+  kind: 'mapped',
   check: number,
   to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
 };
 const logFile = ignored('logs are lines of JSON on the standard output');
-const channels = ignored('flow control is per stream, there is no such channel');
-const pings = ignored('links are probed every few seconds, whatever is configured');
+const channels = ignored('flow control is per stream and needs no such setting');
+const pings = ignored('links are probed every few seconds, and the interval is fixed');
 const leases = ignored('replicas find each other in Redis');
 const diagnostics = ignored('there is no admin port');
 const files = refused('the addon mounts its own certificates and sets this itself');
@@ -82,7 +82,7 @@ export const proxyServerFlags: FlagRules = {
   ...own(brokerPassthroughTable.cipherSuites),
   ...own(brokerPassthroughTable.tlsMinVersion),
   'graceful-shutdown-timeout': {
-    fate: 'mapped',
+    kind: 'mapped',
     check: (text) => goDuration(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
     to(text) {
       const ms = goDurationMs(text);
@@ -92,23 +92,23 @@ export const proxyServerFlags: FlagRules = {
   ...all(pings, 'frontend-keepalive-time'),
   ...all(leases, 'enable-lease-controller server-id'),
   'server-count': ignored('the number of servers is spec.proxyServer.replicas', number),
-  'backend-dial-timeout': ignored('the limit of a dial is the --dial-timeout of the agent'),
+  'backend-dial-timeout': ignored('the --dial-timeout of the agent limits the time of a dial'),
   'proxy-strategies': ignored('a destination names its cluster', only(/(^|,)destHost(,|$)/)),
-  mode: ignored('gRPC is what konnectivity clients are served', only(/^grpc$/)),
-  'server-port': ignored('that is the port', only(/^8090$/)),
-  'agent-port': ignored('that is the port', only(/^8091$/)),
-  'health-port': ignored('that is the port', only(/^8092$/)),
+  mode: ignored('konnectivity clients always use gRPC', only(/^grpc$/)),
+  'server-port': ignored('the port is fixed', only(/^8090$/)),
+  'agent-port': ignored('the port is fixed', only(/^8091$/)),
+  'health-port': ignored('the port is fixed', only(/^8092$/)),
   ...all(diagnostics, 'admin-port kubeconfig-qps kubeconfig-burst delete-existing-uds-file'),
   ...all(
     files,
     'server-cert server-key server-ca-cert cluster-cert cluster-key cluster-ca-cert kubeconfig',
   ),
   ...all(
-    refused('the Services and the probes need the ports on the address of the pod'),
+    refused('the Services and the probes connect to the address of the pod'),
     'server-bind-address agent-bind-address health-bind-address uds-name',
   ),
   ...all(
-    refused('agents prove themselves by the certificate or token of their registration'),
+    refused('agents authenticate with the certificate or token of their registration'),
     'agent-namespace agent-service-account authentication-audience',
   ),
   'token-public-key': refused(
@@ -127,7 +127,7 @@ export const proxyAgentFlags: FlagRules = {
   ...own(agentPassthroughTable.allow),
   ...own(agentPassthroughTable.kubeApiserver),
   ...all(
-    ignored('an agent keeps its tunnels by itself, with a backoff of its own'),
+    ignored('an agent reconnects automatically, with its own backoff'),
     'sync-interval sync-interval-cap probe-interval sync-forever',
   ),
   ...all(leases, 'count-server-leases server-count-source'),
@@ -135,13 +135,13 @@ export const proxyAgentFlags: FlagRules = {
   'agent-id': ignored('agents are named after their pods'),
   ...all(files, 'agent-cert agent-key ca-cert kubeconfig service-account-token-path'),
   ...all(
-    refused('agents connect where spec.proxyServer.entrypoint says'),
+    refused('agents connect to the address in spec.proxyServer.entrypoint'),
     'proxy-server-host proxy-server-port',
   ),
   'agent-identifiers': refused(
-    'an agent speaks for its own cluster alone; other destinations are listed in spec.proxyAgent.allow',
+    'an agent serves only its own cluster; list other destinations in spec.proxyAgent.allow',
   ),
-  'alpn-proto': refused('agents speak HTTP/1.1; tell them apart by the name of the host'),
+  'alpn-proto': refused('agents use HTTP/1.1; route their connections by host name instead'),
 };
 
 const goUnitsMs = {

@@ -19,19 +19,19 @@ export interface AdditionalArgs {
 /** How a flag of konnectivity's programs, or of culvert, is handled. */
 export type FlagRule =
   | {
-      readonly fate: 'mapped';
+      readonly kind: 'mapped';
       /** Returns culvert's flag. Undefined when this value needs no flag. */
       readonly to: (value: string) => ProgramFlag | undefined;
       /** Returns the problem with a value as a predicate, to follow the value in a message. */
       readonly check: TextCheck;
     }
   | {
-      readonly fate: 'ignored';
+      readonly kind: 'ignored';
       readonly reason: string;
       /** Returns the problem with a value that is refused instead of ignored. */
       readonly check?: TextCheck;
     }
-  | { readonly fate: 'refused'; readonly reason: string };
+  | { readonly kind: 'refused'; readonly reason: string };
 
 /** Rules by the name of the flag, without its dashes. */
 export type FlagRules = Readonly<Record<string, FlagRule>>;
@@ -44,13 +44,13 @@ export function readAdditionalArgs(
 ): AdditionalArgs {
   const read = nothingRead();
   for (const { at, text, flag } of goFlags(args)) {
-    const place = `${field}[${at}]`;
+    const itemField = `${field}[${at}]`;
     if (flag !== undefined) {
-      take(read, rules, { ...flag, place });
+      take(read, rules, { ...flag, field: itemField });
       continue;
     }
     const sentence = `is ${JSON.stringify(text)}, a flag is needed: --name=value`;
-    read.problems.push({ field: place, sentence });
+    read.problems.push({ field: itemField, sentence });
   }
   return read;
 }
@@ -67,7 +67,7 @@ export function takeFlags(
   const rest: string[] = [];
   for (const { at, end, flag } of goFlags(argv)) {
     if (flag !== undefined && Object.hasOwn(rules, flag.name)) {
-      take(read, rules, { ...flag, place: `--${flag.name}` });
+      take(read, rules, { ...flag, field: `--${flag.name}` });
     } else {
       rest.push(...argv.slice(at, end));
     }
@@ -109,10 +109,10 @@ const nothingRead = () => ({
 function take(
   read: ReturnType<typeof nothingRead>,
   rules: FlagRules,
-  { name, value, place }: { name: string; value: string; place: string },
+  { name, value, field }: { name: string; value: string; field: string },
 ): void {
   const rule = Object.hasOwn(rules, name) ? rules[name]! : undefined;
-  const refuse = (sentence: string) => read.problems.push({ field: place, sentence });
+  const refuse = (sentence: string) => read.problems.push({ field, sentence });
   if (rule === undefined) {
     const near = nearMiss(
       `--${name}`,
@@ -121,15 +121,15 @@ function take(
     refuse(`--${name} is unknown${near === undefined ? ', remove it' : `, did you mean ${near}?`}`);
     return;
   }
-  if (rule.fate === 'refused') {
+  if (rule.kind === 'refused') {
     refuse(`--${name} is not possible: ${rule.reason}; remove it`);
     return;
   }
   const problem = rule.check?.(value);
   if (problem !== undefined) {
     refuse(`--${name}=${value} ${problem}`);
-  } else if (rule.fate === 'ignored') {
-    read.ignored.push({ field: place, sentence: `--${name}: ${rule.reason}` });
+  } else if (rule.kind === 'ignored') {
+    read.ignored.push({ field, sentence: `--${name}: ${rule.reason}` });
   } else {
     const flag = rule.to(value);
     if (flag !== undefined) read.flags.push(flag);
