@@ -13,7 +13,7 @@ const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'culvert-process-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-// The programs shall see the variables of these tests only.
+// The programs must see only the variables of these tests.
 const cleanEnv = Object.fromEntries(
   Object.keys(process.env)
     .filter((name) => name.startsWith('CULVERT_'))
@@ -71,7 +71,7 @@ describe('processes of culvert', () => {
     await dev.waitForLine(/Ctrl-C ends it/);
     dev.kill('SIGTERM');
     await dev.waitForLine(/"event":"draining"/);
-    // The stream is open still: it carries a request and its answer.
+    // The stream is still open, because it carries a request and its answer.
     connection.write('GET / HTTP/1.1\r\nHost: dev\r\n\r\n');
     const [piece] = (await once(connection, 'data')) as [Buffer];
     expect(piece.toString()).toContain('200 OK');

@@ -114,7 +114,7 @@ describe('readBrokerOptions', () => {
     expect(problems('--tls-cert', cert)).toEqual(['--tls-cert needs --tls-key as well']);
     expect(problems('--tls-key', key)).toEqual(['--tls-key needs --tls-cert as well']);
     expect(problems('--tls-cert', cert, '--tls-key', key)).toEqual([]);
-    // One slip is one problem: the certificate was given, only its name is wrong.
+    // One mistake is reported as one problem: the certificate is given, and only its file is wrong.
     expect(problems('--tls-cert', join(folder, 'none'), '--tls-key', key)).toHaveLength(1);
   });
 

@@ -99,7 +99,7 @@ describe('together', () => {
   it('together() drains all programs at the same time', async () => {
     const meet = Promise.withResolvers<void>();
     const first: Drainable = { drain: () => meet.promise };
-    // Would be waited for in vain if it came only after the first.
+    // The first program waits for the second, so one after the other would never end.
     const second: Drainable = { drain: async () => meet.resolve() };
     const both = together(first, second);
     await expect(both.drain(new AbortController().signal)).resolves.toBeUndefined();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LogOutput, type LogStream } from '../../../src/base/log/log-output.ts';
 
-/** A stream whose reader takes what it is told to. */
+/** A stream that takes as many characters as the test allows. */
 class StubStream implements LogStream {
   readonly taken: string[] = [];
   readonly #waiting: { readonly text: string; readonly written: () => void }[] = [];

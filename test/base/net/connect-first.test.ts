@@ -7,7 +7,7 @@ import {
 } from '../../../src/base/net/connect-first.ts';
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
-/** A race whose sockets answer when the test says so. */
+/** A race whose sockets answer when the test tells them to. */
 function race(
   addresses: readonly string[],
   {

@@ -26,7 +26,7 @@ describe('connectTcp', () => {
     const names = namesWith('127.0.0.1', '::1');
     const connecting = connectTcp({ host: 'slow.test', port: slow.port }, { names });
     await untilConnecting(slow.port, 1);
-    // Longer than the 250 ms after which Node gives an address up.
+    // The delay is longer than the 250 ms after which Node gives up an address.
     await sleep(400);
     slow.answer();
     const socket = await connecting;
@@ -60,7 +60,7 @@ describe('connectTcp', () => {
     const connecting = connectTcp({ host: 'x.test', port }, { names, clock, timeoutMs: 5_000 });
     const failed = connecting.catch((error: unknown) => error);
     await untilConnecting(port, 1);
-    // The turn of ::1, which refuses at once, so that the next one follows.
+    // ::1 comes next. It refuses at once, so that the following address starts.
     await clock.advance(300);
     await untilConnecting(port, 2);
     await clock.advance(5_000);

@@ -12,7 +12,7 @@ let target: Awaited<ReturnType<typeof startTarget>>;
 beforeAll(async () => void (target = await startTarget({ mode: 'echo' })));
 afterAll(() => target[Symbol.asyncDispose]());
 
-/** What comes back from `destination` through `proxy`. */
+/** The answer of `destination` through `proxy`. */
 async function echoThrough(proxy: Proxy, destination: HostPort): Promise<string> {
   const opened: Socket[] = [];
   const signal = new AbortController().signal;
@@ -35,7 +35,7 @@ const failure = async (proxy: Proxy, destination: HostPort) => {
   return thrown as RouteError;
 };
 
-/** An HTTP proxy that answers as it is told, raw. */
+/** An HTTP proxy that sends the given bytes as its answer. */
 async function scriptedProxy(answer: string | readonly string[]) {
   const heads: string[] = [];
   const sockets: Socket[] = [];

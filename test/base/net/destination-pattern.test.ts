@@ -33,7 +33,7 @@ describe('parseDestinationPattern', () => {
     'x:70000',
     'a b:80',
     '10.0.0.0/33:80',
-    // Read as a number, nothing is 0: all addresses.
+    // If an empty prefix length were read as the number 0, the range would contain all addresses.
     '10.0.0.0/:80',
     '10.0.0.0/8/9:80',
     'name/8:80',

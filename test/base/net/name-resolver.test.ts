@@ -22,7 +22,7 @@ interface Given {
   readonly hosts?: string;
 }
 
-/** A resolver with files of its own, and the server that they name. */
+/** A resolver with its own files, and the DNS server that they name. */
 async function makeNames({ records = {}, lines = [], hosts = '' }: Given) {
   const server = await DnsServer.start(records);
   const resolverConfigFile = join(directory, `${server.port}.conf`);

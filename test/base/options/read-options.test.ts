@@ -199,7 +199,7 @@ describe('readOptions', () => {
     expect(problems).toEqual([
       '--broker-url="wss://[redacted]@hub" carries a user or password; credentials do not belong into a URL',
     ]);
-    // A token has no flag: it would stand in the list of processes.
+    // A token has no flag, because the list of processes would show it.
     expect(problemsOf(['--token', 'sesame'])).toEqual(['unknown option --token']);
   });
 
@@ -237,7 +237,7 @@ describe('readOptions', () => {
 });
 
 it.each([
-  // Kubernetes makes these of `wss://$(POD_IP):8091`.
+  // Kubernetes expands `wss://$(POD_IP):8091` to these texts.
   ['wss://fd00:10:244::5:8091', 'wss://[fd00:10:244::5]:8091/'],
   ['wss://::1:8091/path', 'wss://[::1]:8091/path'],
   ['wss://10.244.0.5:8091', 'wss://10.244.0.5:8091/'],

@@ -36,7 +36,7 @@ it('A listener at [::] accepts IPv6 and IPv4, and shows each peer with its own a
   expect(log.lines).toEqual([]);
 });
 
-/** A server as on a kernel that knows no IPv6. */
+/** A server on a machine without IPv6. */
 class ServerWithoutIpv6 extends Server {
   readonly #code: string;
 

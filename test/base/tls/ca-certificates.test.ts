@@ -49,7 +49,7 @@ describe('readCaCertificates', () => {
   ])('A CA file may have %s', (_, text) => {
     const read = readCaCertificates(text(), 'servers');
     expect(namesIn(read)).toEqual(['server-ca', 'intermediate']);
-    // What OpenSSL gets is what has been read, and nothing else of the file.
+    // OpenSSL receives the certificates only, and no other text of the file.
     expect(read).toBe(readCaCertificates(read, 'servers'));
     expect(read).toMatch(
       /^(-----BEGIN CERTIFICATE-----\n[\w+/=\n]+-----END CERTIFICATE-----\n){2}$/,

@@ -40,7 +40,7 @@ describe('makeCertificateToken', () => {
       const { key, certificate } = await authority.issue({ kind });
       const token = await makeCertificateToken(key, certificate.der, 'c1', at());
       expect(await verifyCertificateToken(token.reveal(), trusting(), at())).toBe('c1');
-      // What an HTTP server takes as headers, with room for others.
+      // HTTP servers accept headers of this size, with room for other headers.
       expect(token.reveal().length).toBeLessThan(6_000);
     },
   );

@@ -22,7 +22,7 @@ const inAnHour = Math.floor(now.getTime() / 1000) + 3600;
 const dialerClaims = { ...good, sub: 'dialer', exp: inAnHour };
 const longLabel = 'a'.repeat(64);
 
-/** A token with claims of the test's choosing, properly signed. */
+/** A token with claims that the test chooses, signed with the right key. */
 async function forge(claims: JWTPayload, key = pair): Promise<string> {
   const privateKey = await importPKCS8(key.privateKeyPem.reveal(), 'EdDSA');
   return new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA' }).sign(privateKey);

@@ -76,7 +76,7 @@ describeWith({ openssl }, 'OpenSSL', () => {
     },
   );
 
-  // How Go writes several values: all in one relative name.
+  // Go writes several values into one relative name.
   it.each([
     [
       'values side by side',
@@ -113,7 +113,7 @@ describe('issueCertificate', () => {
     expect(leaf.alternativeNames).toEqual({ ...names, others: [] });
     expect(leaf.purposes).toEqual(['serverAuth', 'clientAuth']);
     expect([leaf.isAuthority, ca.certificate.isAuthority]).toEqual([false, true]);
-    // Certificates count seconds.
+    // Certificates have times in whole seconds.
     expect(Math.abs(leaf.notAfter.getTime() - notAfter.getTime())).toBeLessThan(1000);
   });
 
