@@ -4,7 +4,7 @@
  * that is not an error. Names of amounts end with their unit (`gapMs`).
  */
 export type LogField =
-  // Who and where.
+  // Participants and addresses.
   | 'program'
   | 'subsystem'
   | 'controller'
@@ -39,7 +39,7 @@ export type LogField =
   | 'addonVersion'
   | 'software'
   | 'redis'
-  // What.
+  // Objects.
   | 'tunnel'
   | 'session'
   | 'sessions'
