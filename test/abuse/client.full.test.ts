@@ -231,7 +231,7 @@ describe('a client that vanishes in the middle of a download', () => {
     await client.waitForLine(/^downloading$/);
     client.kill('SIGSTOP');
     try {
-      await loggedWithin(world, 'konnectivity client does not answer: its connection is closed');
+      await loggedWithin(world, 'konnectivity client does not answer, its connection is closed');
       await expect.poll(() => target.openCount, { timeout: 10_000 }).toBe(0);
     } finally {
       client.kill('SIGKILL');

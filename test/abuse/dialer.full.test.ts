@@ -79,7 +79,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
         await link.next(FrameType.reset);
       }
     };
-    const open = { kind: 'none', host: 'x'.repeat(65_000) };
+    const open = { kind: 'tcp', host: 'x'.repeat(65_000), port: 1 };
     const plain = await expectNoHarm(opens(() => encodeMessage(open)));
     const bombs = await expectNoHarm(opens(() => costliestBomb));
     expect(bombs.agent).toBeLessThan(0.5 + 3 * plain.agent);
