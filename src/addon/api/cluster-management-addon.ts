@@ -1,28 +1,19 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { type Fields, fields } from './fields.ts';
+import { fields } from './fields.ts';
 import { addonName, annotations, apiGroups, configKinds, proxyConfigurationName } from './names.ts';
 
 /** The fields of the ClusterManagementAddOn that the addon uses. */
-export interface ClusterManagementAddOn {
-  readonly apiVersion: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly resourceVersion: string;
-  readonly annotations: Readonly<Record<string, string>>;
-  readonly spec: Fields;
-  readonly status: Fields;
-}
+export type ClusterManagementAddOn = Readonly<ReturnType<typeof parseClusterManagementAddOn>>;
 
-export function parseClusterManagementAddOn(object: KubeObject): ClusterManagementAddOn {
-  const { metadata } = object;
+export function parseClusterManagementAddOn({ apiVersion, metadata, spec, status }: KubeObject) {
   return {
-    apiVersion: object.apiVersion,
+    apiVersion,
     name: metadata.name,
     uid: metadata.uid ?? '',
     resourceVersion: metadata.resourceVersion ?? '',
     annotations: metadata.annotations ?? {},
-    spec: fields(object.spec),
-    status: fields(object.status),
+    spec: fields(spec),
+    status: fields(status),
   };
 }
 
