@@ -1,4 +1,4 @@
-import { Controller, type ReconcileResult } from '../../kube/controllers/controller.ts';
+import type { Controller, ReconcileResult } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { keyOf } from '../../kube/client/kube-ref.ts';
 import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
@@ -17,7 +17,7 @@ import { addonName } from '../api/names.ts';
 import { findSame } from '../api/objects.ts';
 import type { FleetState, HubState } from '../hub/hub-state.ts';
 import { unseenMs } from '../runtime/applier.ts';
-import { type ControllerContext, controllerDefaults } from '../runtime/controller-context.ts';
+import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
 import { Failures } from '../runtime/failures.ts';
 import { ObjectWriter } from '../runtime/object-writer.ts';
 import type { Observable } from '../runtime/observable.ts';
@@ -67,13 +67,10 @@ export class ClusterController {
   constructor(options: ClusterControllerOptions) {
     const log = options.log.child({ controller: 'clusters' });
     this.#options = { ...options, log };
-    this.controller = new Controller({
+    this.controller = addonController(options, {
       name: 'clusters',
       sources: clusterSources(options.watches, options.state),
       reconcile: (cluster, signal) => this.#reconcile(cluster, signal),
-      ...controllerDefaults,
-      clock: options.clock,
-      log: options.log,
     });
   }
 

@@ -1,6 +1,6 @@
 import { agentSignerName } from '../../base/names/agent-subject.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import { Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
+import { type Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import {
@@ -19,7 +19,7 @@ import type { AgentSigner, HubState } from '../hub/hub-state.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
 import {
   type ControllerContext,
-  controllerDefaults,
+  addonController,
   patchStatus,
 } from '../runtime/controller-context.ts';
 import type { Observable } from '../runtime/observable.ts';
@@ -58,16 +58,13 @@ export class CsrController {
   constructor(options: CsrControllerOptions) {
     this.#options = options;
     this.#log = options.log.child({ controller: 'requests' });
-    this.controller = new Controller({
+    this.controller = addonController(options, {
       name: 'requests',
       sources: this.#sources(),
       reconcile: async (key, signal) => {
         await this.#reconcile(key, signal);
         return undefined;
       },
-      ...controllerDefaults,
-      clock: options.clock,
-      log: options.log,
     });
   }
 

@@ -1,7 +1,4 @@
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log/logger.ts';
 import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
-import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { parseConfigReference, parseConfigReferent } from '../api/config-reference.ts';
 import { fields, items } from '../api/fields.ts';
@@ -16,11 +13,9 @@ import {
   tlsProfileName,
 } from '../api/names.ts';
 import { trimToFingerprint, trimManagedCluster, trimManifestWork } from './cached-object.ts';
+import type { AddonContext } from './controller-context.ts';
 
-export interface WatchesOptions {
-  readonly api: KubeApi;
-  readonly clock: Clock;
-  readonly log: Logger;
+export interface WatchesOptions extends Pick<AddonContext, 'api' | 'clock' | 'log'> {
   /** The version of OCM's addon API on the hub, for example `v1alpha1`. */
   readonly addonVersion: string;
   /** The namespace of the ConfigMap `ocm-tls-profile`. */
