@@ -6,12 +6,8 @@ import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
 import type { Fields } from '../api/fields.ts';
-import {
-  addOnRef,
-  type ManagedClusterAddOn,
-  parseManagedClusterAddOn,
-} from '../api/managed-cluster-addon.ts';
-import { type ManagedCluster, parseManagedCluster } from '../api/managed-cluster.ts';
+import { addOnRef, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import { type ManagedCluster } from '../api/managed-cluster.ts';
 import { isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
 import { addonName } from '../api/names.ts';
 import { findSame } from '../api/objects.ts';
@@ -21,7 +17,7 @@ import { addonController, type ControllerContext } from '../runtime/controller-c
 import { Failures } from '../runtime/failures.ts';
 import { ObjectWriter } from '../runtime/object-writer.ts';
 import type { Observable } from '../runtime/observable.ts';
-import { byCluster } from '../runtime/watches.ts';
+import { byCluster, ownersOf } from '../runtime/watches.ts';
 import {
   type AccessOutcome,
   addOnStatusPatch,
@@ -77,10 +73,7 @@ export class ClusterController {
   async #reconcile(name: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const { watches, state } = this.#options;
     const writer = new ObjectWriter(this.#options, 'debug', signal);
-    const found = watches.addOns.get(`${name}/${addonName}`);
-    const managed = watches.clusters.get(name);
-    const addon = found && parseManagedClusterAddOn(found);
-    const cluster = managed && parseManagedCluster(managed);
+    const { addon, cluster } = ownersOf(watches, name);
     if (addon === undefined || addon.isDeleting || cluster === undefined) {
       await this.#withdrawAccess(name, writer);
       return undefined;

@@ -2,6 +2,8 @@ import { Informer, type InformerOptions } from '../../kube/controllers/informer.
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { parseConfigReference, parseConfigReferent } from '../api/config-reference.ts';
 import { fields, items } from '../api/fields.ts';
+import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import { parseManagedCluster } from '../api/managed-cluster.ts';
 import {
   addonName,
   apiGroups,
@@ -110,6 +112,16 @@ export class Watches {
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(this.all.map((informer) => informer.run(signal)));
   }
+}
+
+/** A managed cluster and its addon. Undefined: it does not exist, or the cache has not seen it yet. */
+export function ownersOf({ clusters, addOns }: Pick<Watches, 'clusters' | 'addOns'>, name: string) {
+  const cluster = clusters.get(name);
+  const addon = addOns.get(`${name}/${addonName}`);
+  return {
+    cluster: cluster && parseManagedCluster(cluster),
+    addon: addon && parseManagedClusterAddOn(addon),
+  };
 }
 
 /** `namespace/name` of the configurations of an addon object, in its spec or selected by OCM in its status. */
