@@ -1,5 +1,5 @@
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
-import type { AgentInput } from '../../../src/addon/cluster/agent-input.ts';
+import type { AgentInput } from '../../../src/addon/cluster/agent-values.ts';
 import { renderAgent } from '../../../src/addon/cluster/render-agent.ts';
 import { parseAddOnDeploymentConfig } from '../../../src/addon/api/addon-deployment-config.ts';
 import {

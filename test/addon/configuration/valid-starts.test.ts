@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { agentArguments } from '../../../src/addon/cluster/agent-arguments.ts';
+import { agentArguments } from '../../../src/addon/cluster/agent-deployment.ts';
 import { agentValues } from '../../../src/addon/cluster/agent-values.ts';
 import { Diagnostics } from '../../../src/addon/api/diagnostics.ts';
 import type { Fields } from '../../../src/addon/api/fields.ts';
