@@ -4,15 +4,13 @@ import { agentSecrets } from '../api/agent-identity.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 import { containerSecurity, deployment, podSettings } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
+import {
+  agentCaSecret,
+  agentContainerName,
+  agentServiceAccount,
+  agentStatusPort,
+} from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
-
-/** Names in the managed cluster. People and configurations refer to them. */
-export const agentDeploymentName = 'cluster-proxy-proxy-agent';
-export const agentContainerName = 'proxy-agent';
-export const agentServiceAccount = 'cluster-proxy';
-export const agentCaSecret = 'cluster-proxy-ca';
-/** /healthz, /readyz and /metrics of the agent. */
-export const agentStatusPort = 8888;
 
 /** Cluster Proxy's selector. The API server does not allow a Deployment to change its selector. */
 export const agentPodLabels = {

@@ -4,13 +4,8 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addonName, annotations } from '../api/names.ts';
 import { apiServerEgress, networkPolicy } from '../api/network-policy.ts';
 import { leaseRules, role, roleBinding, secret, serviceAccount } from '../api/objects.ts';
-import {
-  agentCaSecret,
-  agentDeployment,
-  agentPodLabels,
-  agentServiceAccount,
-  agentStatusPort,
-} from './agent-deployment.ts';
+import { agentDeployment, agentPodLabels } from './agent-deployment.ts';
+import { agentCaSecret, agentServiceAccount, agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
 
 const roleName = `${addonName}-addon-agent`;

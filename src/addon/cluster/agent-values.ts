@@ -10,7 +10,7 @@ import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { readVariables } from '../compat/customized-variables.ts';
 import type { AgentEntrypoint, FleetState } from '../hub/hub-state.ts';
 import { agentImage } from './agent-image.ts';
-import { agentDeploymentName } from './agent-deployment.ts';
+import { agentDeploymentName } from './agent-names.ts';
 import { type DeploymentConfigFound, installNamespaceOf } from './deployment-config-reference.ts';
 import { nodePlacementOf } from './node-placement.ts';
 import { agentResources } from './resource-requirements.ts';
