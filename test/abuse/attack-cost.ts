@@ -36,8 +36,9 @@ export async function usedCpuSeconds({ pid }: Program): Promise<number> {
 }
 
 /**
- * Runs `attack` and measures `program` meanwhile. An honest request (`probe`) runs beside the attack again and again, one at a time,
- * so a blocked event loop shows as a long one. At least one request is made after the attack has begun.
+ * Runs `attack` and measures `program` meanwhile. Honest requests (`probe`) run beside the attack,
+ * one at a time, so a blocked event loop shows as a long request. At least one request is made after
+ * the attack has begun.
  */
 export async function costOfAttack(
   program: Program,

@@ -47,7 +47,7 @@ afterAll(async () => {
 type Version = 'TLSv1.2' | 'TLSv1.3';
 
 interface Visit {
-  /** The server has spoken: on 8090 its HTTP/2 settings, which come only after it has accepted the certificate. */
+  /** Whether the server sent bytes. Port 8090 sends SETTINGS after it accepted the certificate. */
   readonly isServed: boolean;
   readonly isResumed: boolean;
   readonly session: Buffer | undefined;

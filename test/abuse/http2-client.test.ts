@@ -41,9 +41,10 @@ function literal(text: string): Buffer {
   return Buffer.concat([Buffer.of(text.length), Buffer.from(text)]);
 }
 
-/** The head of a call, in HPACK (RFC 7541) without Huffman codes and without its table of headers. */
+/** The head of a call in HPACK (RFC 7541), without Huffman codes and the dynamic table. */
 const callHead = Buffer.concat([
-  // :method POST and :scheme http of the static table; then :path, :authority and content-type with names of it.
+  // :method POST and :scheme http are in the static table. :path, :authority and content-type use
+  // only names of the table.
   Buffer.of(0x83, 0x86, 0x04),
   literal('/ProxyService/Proxy'),
   Buffer.of(0x01),

@@ -168,7 +168,7 @@ describeWith(real, 'An attacker between two replicas', ({ redis }) => {
 
   beforeEach(() => wire.reset());
 
-  /** Makes the entrance forward a session with `cluster`, and waits until the attacker has seen the proof. */
+  /** Makes the entry replica forward a session with `cluster`, and waits for its proof. */
   async function overhear(cluster: string): Promise<Readonly<Record<string, string>>> {
     await expect
       .poll(

@@ -153,7 +153,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'Failure classes', 
       await using from = dialer();
       const stream = new CheckedStream(from, 'drained', echo.port);
       await stream.opened;
-      // Each with a session of its own, which the load balancer may bring to the broker that leaves.
+      // Each has its own session, and the load balancer may choose the broker that leaves.
       const over = new AbortController();
       const dialOn = async (): Promise<void> => {
         while (!over.signal.aborted) {

@@ -13,7 +13,7 @@ const name = 'open-cluster-management:cluster-proxy:addon-manager';
 const rbac = 'rbac.authorization.k8s.io';
 const image = 'quay.io/open-cluster-management/cluster-proxy:v0.11.0';
 
-/** What the chart of Cluster Proxy 0.11 leaves on a hub, as far as a later chart has to get along with it. */
+/** The objects of the chart of Cluster Proxy 0.11 that matter to a later chart. */
 function objectsBefore(namespace: string): readonly KubeObject[] {
   const subjects = [{ kind: 'ServiceAccount', name: 'cluster-proxy', namespace }];
   return [

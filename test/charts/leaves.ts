@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { chartDirectory, type ChartName, type Values } from '../../testkit/kube/helm.ts';
 
-/** The names of all values of a chart, `redis.external.url`; objects that are empty by default count as one value. */
+/** The names of all values of a chart. Objects that are empty by default count as one value. */
 export function valueNames(chart: ChartName): readonly string[] {
   const text = readFileSync(join(chartDirectory(chart), 'values.yaml'), 'utf8');
   return namesIn(parse(text) as Values, '');

@@ -139,7 +139,8 @@ describeWith({ programs }, 'The manager, with the rights that the chart gives', 
     const tunnel = { namespace: ns, name: portForwardRoleName, owner: ownerOf(observed) };
     const access = hubAccess(cluster, addon, subject, tunnel);
     expect(access).toHaveLength(3);
-    // The server's own view of Roles lags a little: a binding may come too early, as it does for the manager.
+    // The server's own view of Roles lags a little, so a binding may come too early here and in the
+    // manager.
     for (const object of access) await vi.waitFor(() => apply(object), { timeout: 10_000 });
     await apply({
       apiVersion: 'work.open-cluster-management.io/v1',

@@ -34,7 +34,7 @@ async function defaultsOf(chart: ChartName): Promise<Values> {
   return parse(await readFile(join(chartDirectory(chart), 'values.yaml'), 'utf8')) as Values;
 }
 
-/** Every value and every group of values, `redis.external` and `redis.external.url`, but those in `except`. */
+/** All values and groups of values, like `redis.external.url`, without the values in `except`. */
 function namesOf(values: Values, except: Values, prefix = ''): readonly string[] {
   return Object.entries(values).flatMap(([key, value]) => {
     const kept = except[key];

@@ -26,9 +26,10 @@ const proxies = { httpProxy: undefined, httpsProxy: undefined, noProxy: undefine
 const mib = 1024 * 1024;
 
 /**
- * What every broker does for agents and dialers, whether it is one process, several replicas or a Worker.
+ * Every broker does this for agents and dialers: one process, several replicas, or a Worker.
  *
- * @param cannot what this one cannot do, by the title of the test, with the reason: the one list of differences
+ * @param cannot titles of the tests that this broker cannot pass, with the reasons. This is the only
+ *   list of differences.
  */
 export function describeBroker(
   name: string,

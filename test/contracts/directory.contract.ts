@@ -166,8 +166,9 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
 }
 
 /**
- * What every directory does that several replicas share. `make` gives one for each of two replicas, empty and undisturbed
- * by the passing of time: what one replica learns, it learns because it is told.
+ * The contract of a directory that several replicas share. `make` returns an empty directory for
+ * each of two replicas. Time does not pass for them, so a replica learns of changes only through
+ * notifications.
  */
 export function describeSharedDirectory(
   name: string,

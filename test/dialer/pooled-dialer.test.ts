@@ -10,8 +10,8 @@ const opened = encodeMessage({ window: 1_000_000 });
 const agentLost = new TunnelError('agent_lost', 'the agent is gone');
 
 /**
- * A dial whose agent is lost before it answers, while the session has another stream that is open. The broker has a second
- * agent of the cluster.
+ * A dial whose agent is lost before it answers, while the session has another open stream. The
+ * broker has a second agent of the cluster.
  */
 async function lostDial(act: (stream: TunnelStream) => void = () => {}) {
   const played = await withStream();

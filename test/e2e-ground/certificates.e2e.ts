@@ -12,7 +12,7 @@ import { eventually } from './support/state.ts';
 import { endlessPath } from './support/target.ts';
 
 const annotation = (name: string) => `proxy.open-cluster-management.io/${name}`;
-/** The kubelet brings files of Secrets up to date at its own pace, and programs look at theirs every 5 s. */
+/** The kubelet updates files of Secrets with a delay, and programs check their files every 5 s. */
 const timeoutMs = 120_000;
 
 const signers = [

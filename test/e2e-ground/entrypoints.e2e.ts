@@ -11,7 +11,7 @@ import { patternPath } from './support/target.ts';
 const bytes = 100 * 1024 * 1024;
 const sha256 = patternSha256(bytes);
 
-/** What a hub's administrator makes for the entrypoint Hostname: any way that leads to the agents' port. */
+/** An administrator's object for the entrypoint Hostname: any way to the agents' port. */
 const ownBalancer = {
   apiVersion: 'v1',
   kind: 'Service',
@@ -23,7 +23,7 @@ const ownBalancer = {
   },
 };
 
-/** How an agent is told of it. */
+/** The options that tell an agent its entrypoint. */
 const told: Readonly<Record<EntrypointValues, string>> = {
   PortForward: `--broker-via-hub=${hubNamespace}/https:proxy-entrypoint:agent-server`,
   Hostname: '--broker-url=wss://broker.hub.culvert.test:443',

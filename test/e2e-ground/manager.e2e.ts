@@ -179,7 +179,7 @@ async function addNewcomer(hub: GroundCluster): Promise<void> {
   await hub.kubectl(['patch', 'managedcluster', newcomer, ...status]);
 }
 
-/** With its namespace, which OCM leaves: its lease in there would be too old for another of that name. */
+/** Also deletes the namespace, because its old lease would disturb a new cluster of this name. */
 async function removeNewcomer(hub: GroundCluster): Promise<void> {
   for (const kind of ['managedcluster', 'namespace']) {
     await hub.kubectl(['delete', kind, newcomer, '--ignore-not-found', '--timeout=60s']);

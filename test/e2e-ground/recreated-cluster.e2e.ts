@@ -51,7 +51,7 @@ describe.each(['cluster1', '2nd-cluster'])(
 
     it('The recreated ManagedCluster gets its agent automatically, with a certificate of its own', async () => {
       if (cluster.plan.egress === 'proxy') {
-        // The configurations in the namespace of the cluster were deleted with it. The user writes them again.
+        // The cluster's deletion also deleted its configurations. The user writes them again.
         await hub.apply(deploymentConfig(name, { proxyConfig: egressProxyConfig }));
         await installation.configure(name, 'e2e');
       }

@@ -30,7 +30,7 @@ const tls13: Offer = { maxVersion: 'TLSv1.3' };
 const tls12: Offer = { maxVersion: 'TLSv1.2' };
 const tls12With = (suite: keyof typeof suites): Offer => ({ ...tls12, ciphers: suites[suite] });
 
-/** Says which version the server takes, or what it says instead. Its stdin is what to connect with. */
+/** Prints the TLS version of the handshake, or its error. Stdin holds the options to connect. */
 const shakeHands = `
 const options = JSON.parse(require('fs').readFileSync(0, 'utf8'));
 const socket = require('tls').connect({ ...options, rejectUnauthorized: false });

@@ -73,7 +73,7 @@ async function mutualTls({ address, tls }: FrontAccess): Promise<Socket> {
 
 const http2Preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
-// A record of 512 bytes is announced, of type handshake, with a ClientHello in it; a few bytes of it follow.
+// The header announces a handshake record of 512 bytes with a ClientHello. A few bytes follow.
 const halfClientHello = Buffer.from('1603010200010001fc0303deadbeef', 'hex');
 
 interface Garbage {

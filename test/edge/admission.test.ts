@@ -110,7 +110,7 @@ describe('Admission to the Worker', () => {
     for (const path of ['//healthz', '/v1//agent', '/v1%2fagent', '/v1/%61gent', '/v1%5cagent']) {
       expect(await shake(worker, path, agentOf('c1'))).toMatch(/^400 /);
     }
-    // workerd resolves these before the Worker sees them, and so does the network in front of it: it is the only reader.
+    // workerd and the network in front of it resolve these paths before the Worker sees them.
     expect(await shake(worker, '/v1/agent/\\..\\..\\..\\nowhere', agentOf('c1'))).toMatch(
       /^40[04] /,
     );

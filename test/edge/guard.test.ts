@@ -12,7 +12,7 @@ const mib = 1024 * 1024;
 const target = { kind: 'tcp', host: 'guarded', port: 1 } as const;
 const openFrame = encodeOpen({ target, window: 256 * 1024, timeoutMs: 0 });
 
-/** Sends DATA as fast as the connection takes it until the link is closed or `bytes` are sent; says how many were. */
+/** Sends DATA until the link is closed or `bytes` are sent. Returns the number of sent bytes. */
 async function flood({ link, received }: RawPeer, session: number, bytes: number): Promise<number> {
   let sentBytes = 0;
   while (received.closes.length === 0 && sentBytes < bytes) {

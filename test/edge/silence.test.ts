@@ -13,7 +13,7 @@ it('The object closes the socket of a silent peer, asleep or not, and keeps the 
   const silent = await broker.rawAgent('silence', { pingIntervalMs: 600_000 });
   const pinging = await broker.rawAgent('silence', { pingIntervalMs: 200 });
   const pingingDialer = await broker.rawDialer('silence');
-  // The object sleeps between any two alarms, so what it remembers of the last message is of no use.
+  // The object sleeps between two alarms, so it cannot remember the last message in memory.
   while (silent.received.closes.length === 0) {
     // It may be asleep already.
     await broker.worker.putToSleep('silence').catch(() => {});

@@ -10,7 +10,7 @@ import { patternAt } from '../../testkit/stream/pattern.ts';
 
 const kept = 1024 * 1024;
 
-/** A stream of a session that does nothing by itself. The other end knows the stream, and understands a stop. */
+/** A stream of a passive session. The other end knows the stream and understands a stop. */
 function makeStream(role: StreamRole, windowBytes = 0): Stream {
   const receiving = new ReceiveWindow({
     initialBytes: 1000,

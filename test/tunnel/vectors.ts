@@ -1,6 +1,6 @@
 import vectorsJson from './vectors.json' with { type: 'json' };
 
-/** A row of vectors.json: one frame as bytes, and what they mean. docs/protocol.md shows the same rows. */
+/** A row of vectors.json: one frame as bytes and fields. docs/protocol.md shows the same rows. */
 export interface Vector {
   readonly name: string;
   /** As docs/protocol.md spells it. */

@@ -32,14 +32,14 @@ export async function prepareClient(report: Report): Promise<void> {
 
 export type ClientCommand = 'healthz' | 'pods' | 'watch' | 'download';
 
-/** The line of JSON that the client prints; more depends on the command. */
+/** The line of JSON that the client prints. Other fields depend on the command. */
 export interface ClientResult {
   readonly ok: boolean;
   readonly error?: string;
   readonly [more: string]: unknown;
 }
 
-/** What a running load tells each second, and at its end. */
+/** The counts that a running load prints each second, and at its end. */
 export interface LoadCounts {
   readonly requests: number;
   readonly failed: number;
@@ -49,8 +49,9 @@ export interface LoadCounts {
 }
 
 /**
- * A user on the hub: client-go over konnectivity-client, as Cluster Proxy's README has it, with the Secrets that it names.
- * What he shows the managed cluster is an administrator's certificate, through the tunnel.
+ * A user on the hub: client-go over konnectivity-client, with the Secrets and the code of Cluster
+ * Proxy's README.
+ * The managed cluster sees an administrator's certificate through the tunnel.
  */
 export class HubClient implements AsyncDisposable {
   readonly #hub: GroundCluster;
@@ -82,7 +83,7 @@ export class HubClient implements AsyncDisposable {
     return client;
   }
 
-  /** Takes them over as they are on the hub now: all in one moment, as in a pod that they are mounted in. */
+  /** Copies the present Secrets of the hub, all at once, like the volume of a pod. */
   async readSecrets(shown?: { readonly cert: string; readonly key: string }): Promise<void> {
     const directory = await mkdtemp(join(this.#directory, 'credentials-'));
     const ca = await secretOf(this.#hub, hubNamespace, 'proxy-server-ca');
@@ -95,7 +96,7 @@ export class HubClient implements AsyncDisposable {
     await rename(`${directory}.link`, join(this.#directory, 'credentials'));
   }
 
-  /** Runs a command of the client; a result that is not `ok` is returned like any other. */
+  /** Runs a command of the client. Also returns a result that is not `ok`. */
   async run(
     command: ClientCommand,
     cluster: GroundCluster,
@@ -107,7 +108,7 @@ export class HubClient implements AsyncDisposable {
     return JSON.parse(line) as ClientResult;
   }
 
-  /** What a run gives that has to go well. */
+  /** The result of a run that must succeed. */
   async succeed(
     command: ClientCommand,
     cluster: GroundCluster,
@@ -118,7 +119,7 @@ export class HubClient implements AsyncDisposable {
     return result;
   }
 
-  /** Asks again and again, and reads a body that does not end where `path` leads to one. */
+  /** Repeats requests. Also reads an endless body if the arguments name its path. */
   load(cluster: GroundCluster, args: readonly string[] = []): RunningLoad {
     const line = this.#commandLine('load', cluster, ['--timeout=0', ...args]);
     return new RunningLoad(cluster.name, line);
@@ -146,7 +147,7 @@ interface CommandLine {
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** A load that runs; `stop` ends it and tells how it went. */
+/** A running load. `stop` ends it and returns its result. */
 export class RunningLoad implements AsyncDisposable {
   readonly cluster: string;
   readonly #child: ReturnType<typeof start>;
@@ -161,7 +162,7 @@ export class RunningLoad implements AsyncDisposable {
     lines.on('line', (text) => (this.#counts = JSON.parse(text) as LoadCounts));
   }
 
-  /** As of the last second. */
+  /** The counts of the last second. */
   get counts(): LoadCounts {
     return this.#counts;
   }

@@ -3,11 +3,11 @@ import type { Ground } from '../../../testkit/ground/kubernetes/ground.ts';
 import type { RunningLoad } from './client.ts';
 import { eventually } from './state.ts';
 
-/** A load tells its counts each second. */
+/** A load prints its counts each second. */
 const toldEveryMs = 1000;
 const pollMs = 100;
 
-/** For how long requests of a load fail, from now on; it knows of them to the second. */
+/** Measures for how long requests of a load fail from now on, to the second. */
 export class Failures implements Disposable {
   readonly #load: RunningLoad;
   readonly #poll: NodeJS.Timeout;
@@ -21,7 +21,7 @@ export class Failures implements Disposable {
     this.#poll = setInterval(() => this.#look(), pollMs);
   }
 
-  /** From the report of the first failure to that of the last; 0 where there was none. */
+  /** From the report of the first failure to the report of the last. 0 without a failure. */
   get durationMs(): number {
     if (this.#firstAtMs === undefined || this.#lastAtMs === undefined) return 0;
     return this.#lastAtMs - this.#firstAtMs + toldEveryMs;

@@ -41,7 +41,7 @@ export class HandMadeAgents implements AsyncDisposable {
     return new HandMadeAgents(hub, directory, spec.clusterIP);
   }
 
-  /** Starts one that says it is of that cluster. @param name of its files, another for each */
+  /** Starts an agent that claims this cluster. @param name of its files, unique */
   async start(name: string, cluster: string, shown: Shown): Promise<Program> {
     const {
       command,
@@ -56,7 +56,10 @@ export class HandMadeAgents implements AsyncDisposable {
     return new Program({ ...entered, name: `agent: ${name}`, env: { ...entered.env, ...env } });
   }
 
-  /** Refused connections that the brokers counted with that status; not those on their way out, to which no Service leads. */
+  /**
+   * Refused connections that the brokers counted with that status. Terminating brokers are left
+   * out, because no Service leads to them.
+   */
   async counted(status: number): Promise<number> {
     const pods = await this.#hub.get<{ items: readonly Pod[] }>(
       ...['-n', hubNamespace, 'pods', ...brokerPods],

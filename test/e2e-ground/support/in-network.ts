@@ -1,8 +1,8 @@
 import type { EnteredCommand, GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts';
 
 /**
- * The command line of a program in the network of a cluster's node, with this machine's files and processes. Without a process namespace
- * nsenter becomes the program, so that it can be stopped.
+ * The command line of a program in the network of a cluster's node, with this machine's files and
+ * processes. Without a process namespace nsenter becomes the program, so that it can be stopped.
  */
 export function inNetworkOf(
   cluster: GroundCluster,

@@ -11,7 +11,7 @@ const rolloutTimeoutMs = 120_000;
 
 export type EntrypointValues = 'PortForward' | 'Hostname' | 'LoadBalancerService' | 'Ingress';
 
-/** What a user writes to get that entrypoint; the port is what firewalls let out. */
+/** The values of a user for this entrypoint. Firewalls allow its port. */
 export const entrypointValues: Readonly<Record<EntrypointValues, Values>> = {
   PortForward: {},
   Hostname: { entrypointAddress: entrypoints.loadBalancer.name, port: 443 },
@@ -56,7 +56,7 @@ export class Installation {
     return notes;
   }
 
-  /** Makes the addon of a cluster refer to that AddOnDeploymentConfig of its namespace, or to none. */
+  /** Makes the addon of a cluster refer to this AddOnDeploymentConfig, or to none. */
   async configure(cluster: string, config: string | undefined): Promise<void> {
     const reference = {
       group: 'addon.open-cluster-management.io',
@@ -78,7 +78,7 @@ export class Installation {
     await helm(this.ground, ['uninstall', release, '--wait', '--ignore-not-found']);
   }
 
-  /** Waits until the addon is Available in every cluster and nothing rolls any more. */
+  /** Waits until the addon is Available in every cluster and all rollouts have ended. */
   async settle(timeoutMs = rolloutTimeoutMs): Promise<void> {
     const { managed } = this.ground;
     await eventually(this.ground, () => this.isDeployed(), { what: 'deployed brokers', timeoutMs });
@@ -113,12 +113,15 @@ export class Installation {
   }
 }
 
-/** A klusterlet asks for no more certificates where it sees ten requests of its own; Kubernetes keeps them for an hour. */
+/**
+ * A klusterlet requests no more certificates after ten requests of its own, which Kubernetes keeps
+ * for an hour.
+ */
 async function forgetRequests(hub: GroundCluster): Promise<void> {
   await hub.kubectl(['delete', 'csr', '-l', `open-cluster-management.io/addon-name=${addon}`]);
 }
 
-/** Takes away what a release and its addon leave on purpose, and what a run that was interrupted left. */
+/** Removes the objects that a release keeps on purpose or that an interrupted run left. */
 export async function removeEverything(ground: Ground): Promise<void> {
   const { hub, managed } = ground;
   await new Installation(ground).remove();

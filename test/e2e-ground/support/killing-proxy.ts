@@ -12,7 +12,7 @@ export interface Step {
   readonly resource: string;
   /** `namespace/name`, or the name alone. */
   readonly object: string;
-  /** Whether the server had carried it out by then. The program did not hear of it either way. */
+  /** Whether the server had done the write by then. The program got no answer in either case. */
   readonly when: 'before' | 'after';
 }
 
@@ -42,16 +42,17 @@ const writeTimeoutMs = 20_000;
 const reading = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
- * Stands between one program and its API server, over plain HTTP on loopback, and kills the program at its first write that changes
- * something: once the server has carried it out, and before the program hears of it. The first time that a kind of write is about to
- * happen it is killed right before as well. What changes nothing passes.
+ * A proxy between one program and its API server, over plain HTTP on loopback. It kills the program
+ * at its first write that changes something, after the server has done the write and before the
+ * program gets the answer. Before the first write of each kind it also kills the program. Writes
+ * that change nothing pass.
  */
 export class KillingProxy {
   readonly #options: KillingProxyOptions;
   readonly #agent: Agent;
   readonly #server = createServer();
   readonly #stoppedBefore = new Set<string>();
-  /** One write at a time: else two could be carried out in one life. */
+  /** One write at a time, because otherwise one life of the program could do two. */
   #queue: Promise<void> = Promise.resolve();
   #life = 0;
   #passed = 0;
@@ -107,7 +108,7 @@ export class KillingProxy {
     body: Buffer,
     response: ServerResponse,
   ): Promise<void> {
-    // From one who was killed while another write of his was under way.
+    // From a program that was killed during another of its writes.
     if (life !== this.#life) return void response.destroy();
     const target = targetOf(method!, url!);
     const { authorization } = headers;
@@ -136,7 +137,7 @@ export class KillingProxy {
 
   async #kill(step: Step): Promise<void> {
     await this.#options.kill(step);
-    // Not before it is gone: until then it may send more.
+    // After the program is gone, because it can send more writes until then.
     this.#life++;
     this.#passed = 0;
   }
@@ -172,7 +173,7 @@ export class KillingProxy {
   }
 }
 
-/** What a path of the API is about; without `path` where the server names the object or stores none. */
+/** The object of an API path. `path` is missing if the server names the object or stores none. */
 function targetOf(method: string, url: string) {
   const [path = ''] = url.split('?');
   const parts = path.split('/').slice(1);

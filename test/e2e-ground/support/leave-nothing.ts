@@ -2,7 +2,10 @@ import { connectGround } from '../../../testkit/ground/kubernetes/ground.ts';
 import { removeEverything } from './installation.ts';
 import { removeTarget, startTarget } from './target.ts';
 
-/** Before all files a clean ground with targets, afterwards a clean ground. E2E_KEEP=1 leaves the release where it is. */
+/**
+ * Cleans the clusters before and after all files, and starts targets before. E2E_KEEP=1 keeps the
+ * release afterwards.
+ */
 export async function setup(): Promise<() => Promise<void>> {
   const keeps = process.env['E2E_KEEP'] === '1';
   const ground = await connectGround();

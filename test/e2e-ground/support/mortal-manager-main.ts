@@ -1,6 +1,7 @@
-// The addon manager, killed at every write and started again, in a process that can be where the API server is: a test has no way
-// there. Argument: a file with MortalManagerOptions. Prints a line of JSON (MortalManagerEvent) for each thing that happens; ends
-// on SIGTERM, or when the manager ends by itself.
+// The addon manager, killed at every write and started again. This is a process of its own, because
+// only a process in the hub's network can reach the API server. Argument: a file with
+// MortalManagerOptions. Prints a line of JSON (MortalManagerEvent) for each event. Ends on SIGTERM,
+// or when the manager ends by itself.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -10,7 +11,7 @@ import { writeKubeconfig } from '../../../testkit/ground/kubernetes/kubeconfig.t
 import { KillingProxy } from './killing-proxy.ts';
 import type { MortalManagerEvent, MortalManagerOptions } from './mortal-manager.ts';
 
-/** After so long without a write a manager that has begun to write has nothing left to write, in milliseconds. */
+/** A manager that has written nothing for this time has nothing left to write. In milliseconds. */
 const quietMs = 3000;
 const pollMs = 100;
 
@@ -55,7 +56,7 @@ function start(): ChildProcess {
   return spawn('setpriv', args, { stdio: ['ignore', process.stderr.fd, process.stderr.fd], env });
 }
 
-/** Says of each life once that it has come to rest. */
+/** Reports once per life of the manager that it is idle. */
 async function watch(): Promise<void> {
   let seen = { life: manager, passed: -1, atMs: 0, isSaid: false };
   for (;;) {

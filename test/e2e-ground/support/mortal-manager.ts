@@ -29,7 +29,7 @@ export interface MortalManagerOptions {
 
 export type MortalManagerEvent =
   | { readonly t: 'killed'; readonly step: Step }
-  /** It has gone through all there is and written nothing for a while; `passed` writes changed nothing. */
+  /** The manager has been idle for a while. `passed` of its writes changed nothing. */
   | { readonly t: 'quiet'; readonly passed: number };
 
 /**
@@ -71,7 +71,7 @@ export class MortalManager implements AsyncDisposable {
     return new MortalManager(program, directory);
   }
 
-  /** What it was killed at, in order. */
+  /** The writes at which the manager was killed, in order. */
   get steps(): readonly Step[] {
     return this.#events.flatMap((event) => (event.t === 'killed' ? [event.step] : []));
   }

@@ -9,7 +9,10 @@ import { eventually } from './state.ts';
 const timeoutMs = 120_000;
 const agentNamespace = 'open-cluster-management-agent';
 
-/** Registers a cluster with the hub again, as `clusteradm join` does: its klusterlet starts with a bootstrap token and no certificate. */
+/**
+ * Registers a cluster with the hub again, as `clusteradm join` does. Its klusterlet starts with a
+ * bootstrap token and without a certificate.
+ */
 export async function rejoin(ground: Ground, cluster: GroundCluster): Promise<void> {
   const { hub } = ground;
   await cluster.kill('ocm-work');

@@ -2,8 +2,8 @@ import type { GroundCluster } from '../../../testkit/ground/kubernetes/ground.ts
 import { ownImage } from '../../../testkit/ground/kubernetes/images.ts';
 import { testNamespace } from './names.ts';
 
-// The pattern is that of testkit/stream/pattern.ts, which a pod has not. Without a number of bytes the body does not end, and
-// is slow, so that it can go on for minutes.
+// The pattern of testkit/stream/pattern.ts, repeated because a pod does not have that file. Without
+// a number of bytes the body is endless and slow, so that it can last for minutes.
 const serve = `
 const period = 65521;
 const pattern = Buffer.alloc(5 * period);

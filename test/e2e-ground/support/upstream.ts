@@ -30,7 +30,7 @@ const build: GoBuild = {
   moduleDirectory: fileURLToPath(
     new URL('../../../testkit/ground/kubernetes/go/ocm', import.meta.url),
   ),
-  // By the names that its charts call. Those of the user-server and of the service proxy are not needed.
+  // Keys are the program names in the charts. User-server and service proxy are not needed.
   packages: {
     manager: `${upstream}/cmd/addon-manager`,
     agent: `${upstream}/cmd/addon-agent`,
@@ -40,7 +40,7 @@ const build: GoBuild = {
   duration: 'half a minute',
 };
 
-/** Builds upstream's programs and their image once; with both in the cache it takes a fraction of a second. */
+/** Builds upstream's programs and their image, unless both are in the cache. */
 export async function prepareUpstream(report: Report): Promise<void> {
   const directory = await prepareGoBuild(build, report);
   if (typeof directory !== 'string') {
@@ -76,7 +76,7 @@ async function imageOf(directory: string, report: Report): Promise<ImageFile> {
     files: Object.fromEntries(
       Object.keys(build.packages).map((name) => [name, join(directory, name)]),
     ),
-    // By number, for the pods ask for runAsNonRoot and no user.
+    // A numeric user, because the pods require runAsNonRoot and name no user.
     instructions: ['USER 65532:65532'],
   });
 }
@@ -90,7 +90,7 @@ export async function stopManager(hub: GroundCluster): Promise<void> {
   await hub.kubectl([...inNamespace, 'wait', '--for=delete', ...pods, '--timeout=60s']);
 }
 
-/** Ends upstream's agents of a cluster whose addon goes: by themselves they take half a minute over it. */
+/** Ends upstream's agents of a removed addon. By themselves they need half a minute. */
 export async function endAgents(cluster: GroundCluster): Promise<void> {
   const inNamespace = ['-n', installNamespace];
   const deployment = `deployment/${agentDeploymentName}`;

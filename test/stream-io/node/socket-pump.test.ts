@@ -18,7 +18,7 @@ function accept(stream: Stream, duplex: StreamDuplex): void {
 }
 
 /**
- * A listener whose connections are pumped into streams, as a client's program would do, and the client of one connection. The
+ * A listener whose connections are pumped into streams, and the client of one connection. The
  * acceptor's end of the stream is a Duplex.
  */
 async function pumpedClient(
