@@ -4,7 +4,7 @@ interface Pending {
   readonly dueMs: number;
   readonly order: number;
   readonly fire: () => void;
-  /** It has fired or was cancelled. */
+  /** True when the timer has fired or was cancelled. */
   done: boolean;
 }
 

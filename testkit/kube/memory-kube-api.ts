@@ -139,7 +139,7 @@ export class MemoryKubeApi implements KubeApi {
     };
   }
 
-  /** Forgets what happened: watches that go on from an older version get `gone`. */
+  /** Forgets old changes. A watch that continues from an older version gets `gone`. */
   compact(): void {
     this.#store.oldestVersion = this.#store.version;
     this.#store.happened.length = 0;

@@ -6,11 +6,11 @@ import type { CertificateFiles } from '../world/certificates.ts';
 
 const headEnd = '\r\n\r\n';
 
-/** What somebody asked an ingress for. */
+/** A request to an ingress. */
 export interface IngressVisit {
   /** The Host header. */
   readonly host: string;
-  /** The name in the TLS handshake, where there was one. */
+  /** The server name in the TLS handshake, if any. */
   readonly serverName: string | undefined;
 }
 

@@ -54,7 +54,7 @@ async function ip(...args: string[]): Promise<void> {
   await run('ip', args);
 }
 
-/** What making namespaces takes, or why it cannot be done here. */
+/** Makes network namespaces, or has the reason why this machine cannot. */
 export async function networkNamespaces(): Promise<
   { create(): Promise<NetworkNamespace> } | Missing
 > {

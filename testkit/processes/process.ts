@@ -9,10 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const keptOutputChars = 64 * 1024;
 const defaultKillAfterMs = 5000;
 const keptLines = 2000;
-/** Less than a test may take, so that the failure says what did not come. A busy machine is no failure. */
+/** Less than a test's time limit, so that the failure names the missing event. */
 const defaultWaitMs = 45_000;
 const portPollMs = 25;
-/** Where everything that programs write is kept, for whoever looks into a failure. */
+/** The directory of all output of programs, for the analysis of failures. */
 const logDirectory = process.env['PROGRAM_LOGS'];
 
 export interface ProgramOptions {
@@ -77,7 +77,7 @@ export class Program implements AsyncDisposable {
     });
     running.add(this);
     this.exited = this.#untilExit();
-    // Whoever waits sees the failure; nobody has to.
+    // A failure reaches the code that waits. No code has to wait.
     this.exited.catch(() => {});
     this.#collect(this.#child.stdout, (text) => (this.#stdout = tail(this.#stdout + text)));
     this.#collect(this.#child.stderr, () => {});

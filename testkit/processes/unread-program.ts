@@ -35,7 +35,7 @@ export class UnreadProgram implements AsyncDisposable {
     reader.pause();
   }
 
-  /** Starts a program whose output nobody reads yet. */
+  /** Starts a program whose output is not read yet. */
   static async start({ command, args = [], env }: ProgramOptions): Promise<UnreadProgram> {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-unread-'));
     const path = join(directory, 'output');

@@ -23,7 +23,7 @@ export class VerbGuard {
   }
 }
 
-/** What one side of a stream shall send by itself, as fast as it may. */
+/** The bytes that one side of a stream sends by itself, as fast as it may. */
 export interface SendPlan {
   readonly bytes: number;
   /** Bytes per write (default 16 KiB). */

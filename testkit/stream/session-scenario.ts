@@ -278,7 +278,7 @@ export function orderlyProblemsOf(result: Run): unknown[] {
   return [...problemsOf(result), ...breachesOf(result), ...wrong, ...missing];
 }
 
-/** Nobody resets anything. */
+/** The same scenario without resets. */
 export function orderly(what: Scenario): Scenario {
   const streams = what.streams.map((stream) => ({
     ...stream,

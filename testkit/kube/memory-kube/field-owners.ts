@@ -25,7 +25,7 @@ export function applyFields(
   const conflicts: { field: string; manager: string }[] = [];
   let tree = stored;
   for (const [path, who] of next) {
-    // What this manager applied before and does not name any more goes, unless somebody else wants it too.
+    // Fields that this manager applied before and omits now go, unless another owner has them.
     if (!who.has(manager) || leaves.has(path)) continue;
     who.delete(manager);
     if (who.size > 0) continue;
@@ -47,7 +47,7 @@ export function applyFields(
   return { tree, owners: next, conflicts };
 }
 
-/** Whoever updates owns what the update changed. */
+/** A manager that updates an object owns the changed fields. */
 export function ownersAfterUpdate(
   owners: FieldOwners,
   stored: Tree,
