@@ -128,7 +128,10 @@ export function judge(run: {
   return { seed, broken, table: tableOf(rows, killGaps, load, memory) };
 }
 
-/** The kill that explains the end of a stream: of the bridge that carried it, or of its agent, or of one of its cluster where it is not known which. */
+/**
+ * The kill that explains the end of a stream: of its bridge, or of its agent. If the agent is not
+ * known, any agent of the cluster counts.
+ */
 function killedWith(
   transfer: Transfer,
   records: readonly FaultRecord[],

@@ -226,7 +226,7 @@ class Pump {
     this.#tellEnd();
   }
 
-  /** A paused socket says that it has ended all the same. */
+  /** A paused socket still reports its end. */
   #tellEnd(): void {
     if (this.#silent || !this.#ended) return;
     this.#ended = false;

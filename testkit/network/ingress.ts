@@ -66,7 +66,7 @@ function pass(socket: TLSSocket, head: string, upstreamPort: number): void {
   socket.on('close', () => upstream.destroy());
 }
 
-/** What the client named in its handshake; Node's types leave it out. */
+/** The server name in the client's handshake, which Node's types omit. */
 function serverNameOf(socket: TLSSocket): string | undefined {
   return (socket as { readonly servername?: string | false }).servername || undefined;
 }

@@ -39,7 +39,7 @@ export class NetworkNamespace implements AsyncDisposable {
     return namespace;
   }
 
-  /** The cable is cut: nothing arrives any more, and nobody is told. */
+  /** Cuts the cable. Packets are lost, and neither end is informed. */
   async cut(): Promise<void> {
     await ip('link', 'set', this.#here, 'down');
   }

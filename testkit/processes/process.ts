@@ -21,7 +21,7 @@ export interface ProgramOptions {
   /** Added to this process's environment; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
-  /** What failure messages call it (default: the command). */
+  /** The name in failure messages (default: the command). */
   readonly name?: string;
   /** How long a stop waits after SIGTERM before SIGKILL, in milliseconds (default 5000). */
   readonly killAfterMs?: number;
@@ -152,7 +152,7 @@ export class Program implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // One that could not be started has said so to whoever waited for it.
+    // A failed start was already reported to the code that waited for it.
     await this.stop().catch(() => {});
   }
 

@@ -54,7 +54,7 @@ export class UnreadProgram implements AsyncDisposable {
     return this.#child.pid!;
   }
 
-  /** What has been read so far. */
+  /** The output that has been read so far. */
   get output(): string {
     return this.#text;
   }

@@ -69,7 +69,7 @@ export class RecordingStream implements StreamHandler {
     return this.closes.length === 0 ? undefined : (this.closes[0]?.code ?? 'ok');
   }
 
-  // What the user does.
+  // Actions of the user.
 
   write(bytes: number): boolean {
     let more = true;
@@ -123,7 +123,7 @@ export class RecordingStream implements StreamHandler {
     return this.#wantsNoMore;
   }
 
-  // What the user is told.
+  // Callbacks to the user.
 
   onOpened(): void {
     this.#note('opened');

@@ -70,13 +70,13 @@ export interface Route {
 export interface WorldOptions {
   /** True: no TLS, and konnectivity clients need no certificate. Tokens are still required. */
   readonly plain?: boolean;
-  /** Where the programs listen and the kube-apiserver is (default: 127.0.0.1), in brackets where it is IPv6. */
+  /** The address of the programs and the kube-apiserver (default: 127.0.0.1). IPv6 in brackets. */
   readonly host?: string;
   /** True: only the broker has no TLS, as behind an ingress. */
   readonly plainBroker?: boolean;
   /** True: the bridge is a process of its own that dials the broker. */
   readonly bridgeApart?: boolean;
-  /** How the agent, and the bridge where it is apart, reach the broker. */
+  /** How the agent, and the bridge if it is a separate process, reach the broker. */
   readonly route?: (world: {
     readonly brokerUrl: string;
     readonly certificates: TestCertificates;
@@ -209,7 +209,7 @@ export class World implements AsyncDisposable {
     await loggedLine(this.#agent, 'connected to the broker');
   }
 
-  /** Starts another agent of `cluster1` that shows this token. What it is told beyond the first one comes last, so it wins. */
+  /** Starts another agent of `cluster1` with this token. The last flags override earlier ones. */
   startAgent(tokenFile: string, route: Partial<Route> = {}): Program {
     const { url, args = [], env } = { ...this.#route, ...route };
     const own = this.#options.agentArgs ?? ['--allow', '*.svc:*'];

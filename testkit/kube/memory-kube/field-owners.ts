@@ -1,7 +1,7 @@
 /** A tree of plain values, as JSON is. */
 export type Tree = Readonly<Record<string, unknown>>;
 
-/** Who wrote which leaf. A list is one leaf here; the real thing merges some lists by key. */
+/** The owners of each leaf. A list is one leaf here. A real server merges some lists by key. */
 export type FieldOwners = Map<string, Set<string>>;
 
 const separator = '\u0000';
