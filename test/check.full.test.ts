@@ -80,7 +80,7 @@ describe('npm run check', () => {
       'a package in a foreign room',
       'agent',
       'ioredis',
-      /only src\/broker imports the package ioredis/,
+      /only src\/broker\/redis imports the package ioredis/,
     ],
     ['a package that the table does not name', 'base', 'left-pad', /left-pad has no place in src/],
     ['a test', 'base', '../../test/docs.test.ts', /src\/base may not import test/],

@@ -12,6 +12,12 @@ export interface Room {
 
 const base = ['src/base'];
 const protocol = [...base, 'src/tunnel'];
+const addonFolders = (...names: readonly string[]): readonly string[] => [
+  ...base,
+  'src/kube/client',
+  'src/kube/controllers',
+  ...names.map((name) => `src/addon/${name}`),
+];
 
 /** The longest folder that contains a file is its room. */
 export const rooms: Readonly<Record<string, Room>> = {
@@ -55,7 +61,28 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer'] },
   'src/konnectivity-client': { imports: base },
-  'src/addon': { imports: [...base, 'src/kube/client', 'src/kube/controllers'] },
+  'src/addon/api': { imports: [...base, 'src/kube/client'] },
+  'src/addon/runtime': { imports: addonFolders('api') },
+  'src/addon/compat': { imports: addonFolders('api') },
+  'src/addon/configuration': { imports: addonFolders('api', 'compat') },
+  'src/addon/rotation': { imports: addonFolders('api', 'runtime', 'compat', 'configuration') },
+  'src/addon/hub': {
+    imports: addonFolders('api', 'runtime', 'compat', 'configuration', 'rotation'),
+  },
+  'src/addon/cluster': { imports: addonFolders('api', 'runtime', 'compat', 'hub') },
+  'src/addon/csr': { imports: addonFolders('api', 'runtime', 'rotation', 'hub') },
+  'src/addon': {
+    imports: addonFolders(
+      'api',
+      'runtime',
+      'compat',
+      'configuration',
+      'rotation',
+      'hub',
+      'cluster',
+      'csr',
+    ),
+  },
   // Starts programs, and is the only place with more than one program in a process.
   'src/cli': {
     imports: [

@@ -7,11 +7,7 @@ import { LastGoodCa } from '../base/tls/last-good-ca.ts';
 import type { Logger } from '../base/log/logger.ts';
 import { readProxyEnvironment } from '../base/net/proxy-environment.ts';
 import { sleep } from '../base/sleep.ts';
-import {
-  startStatusServer,
-  type StatusServer,
-  type StatusSource,
-} from '../base/server/status-server.ts';
+import { startStatusServer, type StatusSource } from '../base/server/status-server.ts';
 import { inClusterConfig } from '../kube/client/in-cluster-config.ts';
 import type { KubeApi } from '../kube/client/kube-api.ts';
 import { kubeconfigFile } from '../kube/client/kubeconfig-file.ts';
@@ -25,6 +21,7 @@ import { fieldManager } from './compat/take-ownership.ts';
 import { noRotations } from './rotation/rotation-status.ts';
 import type { ListenAddress } from './listen-address.ts';
 import type { AddonOptions } from './options.ts';
+import type { AddonContext } from './runtime/addon-context.ts';
 
 export interface AddonParts {
   readonly log: Logger;
@@ -67,18 +64,18 @@ export async function startAddon(options: AddonOptions, parts: AddonParts): Prom
   if (parts.api === undefined) starting.defer(() => api.close());
   const addon = new Addon(options, api, parts);
   starting.defer(() => addon.stop());
-  const serve = async (where: ListenAddress | undefined, source: StatusSource) =>
-    where && starting.use(await startStatusServer({ host: '', ...where }, source, log));
+  const serve = async (where: ListenAddress | undefined, source: StatusSource) => {
+    if (where === undefined) return undefined;
+    return starting.use(await startStatusServer({ host: '', ...where }, source, log)).address;
+  };
   const unready = () => addon.unready;
-  const health = await serve(options.healthListen, { unready });
+  addon.healthAddress = await serve(options.healthListen, { unready });
   const counted = addonMetrics(() => addon.numbers);
   exposeFiles(counted.group('culvert_addon'), [ca]);
-  const metrics = await serve(options.metricsListen, {
-    unready,
-    metrics: () => counted.render(),
-  });
-  addon.start();
-  return new StartedAddon(addon, { health, metrics }, starting.move());
+  const metrics = () => counted.render();
+  addon.metricsAddress = await serve(options.metricsListen, { unready, metrics });
+  addon.start(starting.move());
+  return addon;
 }
 
 function openHub({ kubeconfig }: AddonOptions, ca: LastGoodCa): KubeApi {
@@ -91,17 +88,25 @@ function openHub({ kubeconfig }: AddonOptions, ca: LastGoodCa): KubeApi {
   return new RestKubeApi({ config, fieldManager, userAgent, proxies });
 }
 
+const idle = {
+  clusters: 0,
+  controllers: [],
+  requests: { approved: 0, denied: 0, signed: 0, failed: 0 },
+  rotations: noRotations,
+};
+
 /** Finds the hub, and runs the controllers while this process leads. */
-class Addon {
+class Addon implements RunningAddon {
+  healthAddress: string | undefined;
+  metricsAddress: string | undefined;
   readonly #options: AddonOptions;
-  readonly #api: KubeApi;
-  readonly #log: Logger;
-  readonly #clock: Clock;
-  readonly #wallClock: () => Date;
+  readonly #context: AddonContext;
   readonly #stop = new AbortController();
   #controllers: Controllers | undefined;
   #problem: string | undefined = 'the hub has not answered yet';
   #running: Promise<void> | undefined;
+  #started: AsyncDisposableStack | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(
     options: AddonOptions,
@@ -109,10 +114,7 @@ class Addon {
     { log, clock = systemClock, wallClock = () => new Date() }: AddonParts,
   ) {
     this.#options = options;
-    this.#api = api;
-    this.#log = log.child({ identity: options.identity });
-    this.#clock = clock;
-    this.#wallClock = wallClock;
+    this.#context = { api, clock, wallClock, log: log.child({ identity: options.identity }) };
   }
 
   get isLeading(): boolean {
@@ -124,20 +126,16 @@ class Addon {
   }
 
   get numbers(): AddonNumbers {
-    return {
-      isLeading: this.isLeading,
-      clusters: this.#controllers?.clusterCount ?? 0,
-      controllers: this.#controllers?.statuses ?? [],
-      requests: this.#controllers?.requestCounts ?? noRequests,
-      rotations: this.#controllers?.rotations ?? noRotations,
-    };
+    return { isLeading: this.isLeading, ...idle, ...this.#controllers?.numbers };
   }
 
-  start(): void {
+  /** @param started everything that `close` disposes of, including `stop` */
+  start(started: AsyncDisposableStack): void {
+    this.#started = started;
     this.#running = this.#run(this.#stop.signal).catch((error: unknown) => {
       if (this.#stop.signal.aborted) return;
       this.#problem = `it ended: ${describeError(error)}`;
-      this.#log.error('addon manager ended unexpectedly, restart it', { error });
+      this.#context.log.error('addon manager ended unexpectedly, restart it', { error });
     });
   }
 
@@ -146,31 +144,33 @@ class Addon {
     await this.#running;
   }
 
+  async drain(): Promise<void> {
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    await (this.#closing ??= this.#started?.disposeAsync());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     const addonVersion = await this.#discover(signal);
     this.#problem = undefined;
-    this.#log.info('hub found', { addonVersion });
+    this.#context.log.info('hub found', { addonVersion });
     const lead = (until: AbortSignal) => this.#lead(addonVersion, until);
     if (!this.#options.leaderElect) return await lead(signal);
     const { namespace, identity } = this.#options;
     const lease = { namespace, name: leaseName };
-    const parts = { api: this.#api, clock: this.#clock, log: this.#log };
-    const election = new LeaderElection({ ...parts, lease, identity, wallClock: this.#wallClock });
-    await election.run(lead, signal);
+    await new LeaderElection({ ...this.#context, lease, identity }).run(lead, signal);
   }
 
   async #lead(addonVersion: string, signal: AbortSignal): Promise<void> {
-    const controllers = new Controllers({
-      api: this.#api,
-      options: this.#options,
-      addonVersion,
-      clock: this.#clock,
-      wallClock: this.#wallClock,
-      log: this.#log,
-    });
-    this.#controllers = controllers;
+    this.#controllers = new Controllers(this.#context, this.#options, addonVersion);
     try {
-      await controllers.run(signal);
+      await this.#controllers.run(signal);
     } finally {
       this.#controllers = undefined;
     }
@@ -182,9 +182,9 @@ class Addon {
     for (;;) {
       const problem = await this.#lookFor(signal);
       if ('version' in problem) return problem.version;
-      if (problem.reason !== this.#problem) this.#log.warn('waiting for the hub', problem);
+      if (problem.reason !== this.#problem) this.#context.log.warn('waiting for the hub', problem);
       this.#problem = problem.reason;
-      await sleep(this.#clock, backoff.nextDelayMs(), signal);
+      await sleep(this.#context.clock, backoff.nextDelayMs(), signal);
     }
   }
 
@@ -193,7 +193,7 @@ class Addon {
       for (const version of ['v1alpha1', 'v1beta1']) {
         const apiVersion = `${apiGroups.addon}/${version}`;
         const kind = { apiVersion, kind: 'ManagedClusterAddOn' };
-        if (await this.#api.serves(kind, { signal })) return { version };
+        if (await this.#context.api.serves(kind, { signal })) return { version };
       }
       const reason =
         'the hub does not know ManagedClusterAddOns; install Open Cluster Management on it';
@@ -202,47 +202,5 @@ class Addon {
       signal.throwIfAborted();
       return { reason: describeError(thrown) };
     }
-  }
-}
-
-const noRequests = { approved: 0, denied: 0, signed: 0, failed: 0 };
-
-class StartedAddon implements RunningAddon {
-  readonly healthAddress: string | undefined;
-  readonly metricsAddress: string | undefined;
-  readonly #addon: Addon;
-  readonly #parts: AsyncDisposableStack;
-  #closing: Promise<void> | undefined;
-
-  constructor(
-    addon: Addon,
-    servers: Readonly<Record<'health' | 'metrics', StatusServer | undefined>>,
-    parts: AsyncDisposableStack,
-  ) {
-    this.#addon = addon;
-    this.#parts = parts;
-    this.healthAddress = servers.health?.address;
-    this.metricsAddress = servers.metrics?.address;
-  }
-
-  get isLeading(): boolean {
-    return this.#addon.isLeading;
-  }
-
-  get unready(): string | undefined {
-    return this.#addon.unready;
-  }
-
-  async drain(): Promise<void> {
-    await this.close();
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#parts.disposeAsync();
-    return this.#closing;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }

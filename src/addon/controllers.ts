@@ -1,30 +1,16 @@
-import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/log/logger.ts';
 import type { ControllerStatus } from '../kube/controllers/controller.ts';
-import type { Informer } from '../kube/controllers/informer.ts';
-import type { KubeApi } from '../kube/client/kube-api.ts';
+import type { AddonNumbers } from './addon-metrics.ts';
 import { ClusterController } from './cluster/cluster-controller.ts';
 import { managementAddOnController } from './cluster/management-addon-controller.ts';
-import { CsrController, type CsrCounts } from './csr/csr-controller.ts';
+import { CsrController } from './csr/csr-controller.ts';
 import { HubController } from './hub/hub-controller.ts';
 import { observableHubState } from './hub/hub-state.ts';
 import type { AddonOptions } from './options.ts';
 import { defaultSecretNames } from './rotation/plan-certificates.ts';
-import type { RotationsSeen } from './rotation/rotation-status.ts';
 import { Applier } from './runtime/applier.ts';
 import { configLookup } from './runtime/config-lookup.ts';
+import type { AddonContext } from './runtime/addon-context.ts';
 import { Watches } from './runtime/watches.ts';
-
-export interface ControllersOptions {
-  readonly api: KubeApi;
-  readonly options: AddonOptions;
-  /** The version of OCM's addon API that the hub serves. */
-  readonly addonVersion: string;
-  readonly clock: Clock;
-  /** The time of day, for certificates and conditions. */
-  readonly wallClock: () => Date;
-  readonly log: Logger;
-}
 
 /** The work of the addon manager while it leads. */
 export class Controllers {
@@ -34,7 +20,8 @@ export class Controllers {
   readonly #all: readonly { run(signal: AbortSignal): Promise<void> }[];
   readonly #statuses: readonly { readonly status: ControllerStatus }[];
 
-  constructor({ options, addonVersion, ...parts }: ControllersOptions) {
+  /** @param addonVersion the version of OCM's addon API that the hub serves */
+  constructor(parts: AddonContext, options: AddonOptions, addonVersion: string) {
     const { api, clock } = parts;
     const { namespace, signerSecretNamespace: signerNamespace, signerSecretName } = options;
     const signerSecrets = [signerSecretName, defaultSecretNames.agentSigner];
@@ -56,31 +43,19 @@ export class Controllers {
     this.#statuses = [hub.controller, ...controllers];
   }
 
-  get statuses(): readonly ControllerStatus[] {
-    return this.#statuses.map(({ status }) => status);
-  }
-
-  get informers(): readonly Informer[] {
-    return [...this.#watches.all, ...this.#hub.informers];
-  }
-
-  get requestCounts(): CsrCounts {
-    return this.#requests.counts;
-  }
-
-  /** The rotations of the CAs. */
-  get rotations(): RotationsSeen {
-    return this.#hub.rotations;
-  }
-
-  /** The number of clusters that have the addon. */
-  get clusterCount(): number {
-    return this.#watches.addOns.size;
+  get numbers(): Omit<AddonNumbers, 'isLeading'> {
+    return {
+      clusters: this.#watches.addOns.size,
+      controllers: this.#statuses.map(({ status }) => status),
+      requests: this.#requests.counts,
+      rotations: this.#hub.rotations,
+    };
   }
 
   /** Why the controllers do not work yet: objects that have not been read. */
   get unready(): string | undefined {
-    const unread = this.informers.filter(({ hasSynced }) => !hasSynced);
+    const informers = [...this.#watches.all, ...this.#hub.informers];
+    const unread = informers.filter(({ hasSynced }) => !hasSynced);
     if (unread.length === 0) return undefined;
     const problems = unread.flatMap(({ problem }) => problem ?? []);
     return problems.join('; ') || `${unread.length} kinds of objects are still being read`;

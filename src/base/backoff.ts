@@ -8,8 +8,8 @@ export interface BackoffOptions {
 }
 
 /**
- * Full-jitter exponential backoff: the n-th delay is uniform in [0, min(cap, base * 2^n)).
- * Jitter over the whole range is what spreads a reconnect storm after a broker's restart.
+ * Exponential backoff with full jitter: the n-th delay is uniform in [0, min(cap, base * 2^n)).
+ * Jitter over the whole range spreads the reconnects after a broker's restart.
  */
 export class Backoff {
   readonly #baseMs: number;
@@ -23,14 +23,17 @@ export class Backoff {
     this.#random = options.random ?? Math.random;
   }
 
-  /** The next delay in milliseconds; `atLeastMs` is what the other end asked for (Retry-After). */
+  /**
+   * The next delay in milliseconds. `atLeastMs` is the delay that the other end asked for
+   * (Retry-After).
+   */
   nextDelayMs(atLeastMs = 0): number {
     const ceilingMs = Math.min(this.#capMs, this.#baseMs * 2 ** this.#attempts);
     this.#attempts = Math.min(this.#attempts + 1, 30);
     return atLeastMs + this.#random() * ceilingMs;
   }
 
-  /** Call after a healthy spell: the next delay starts small again. */
+  /** Starts with short delays again. Call it after a connection that was healthy for some time. */
   reset(): void {
     this.#attempts = 0;
   }

@@ -1,26 +1,30 @@
 /** A timer that has been set. Cancelling twice, or after it fired, does nothing. */
 export interface Timer {
   cancel(): void;
-  /** Called when it has fired: sets it once more, for the same delay. Makes no garbage, which counts where thousands are pending. */
+  /**
+   * Sets a timer that has fired once more, with the same delay. It allocates nothing, because
+   * thousands of timers can be pending.
+   */
   restart(): void;
 }
 
 /**
- * Time as the protocol sees it. Programs pass `systemClock`; tests pass a virtual one and so need no sleep.
+ * Time for the protocol. Programs pass `systemClock`. Tests pass a virtual clock and need no sleep.
  */
 export interface Clock {
-  /** Monotonic milliseconds; only differences mean anything. */
+  /** Monotonic milliseconds. Only differences have a meaning. */
   now(): number;
   /** Calls `fire` once, `delayMs` from now. A pending timer does not keep a process alive. */
   setTimer(delayMs: number, fire: () => void): Timer;
 }
 
-// The two globals exist on every runtime, but their handle types differ, so they are named here structurally.
+// Every runtime has the two globals, but the types of their handles differ. So they are declared
+// here with the members that are used.
 declare const performance: { now(): number };
 declare function setTimeout(fire: () => void, delayMs: number): unknown;
 declare function clearTimeout(handle: unknown): void;
 
-/** A timeout of Node; elsewhere it is a number and has neither. */
+/** The handle of a Node timeout. On other runtimes it is a number, without these methods. */
 interface TimeoutHandle {
   unref?(): void;
   refresh?(): void;

@@ -16,7 +16,7 @@ export function atEndOfTurn(task: TurnTask): void {
   if (due.push(task) === 1) setImmediate(runDue);
 }
 
-/** A task that is added meanwhile runs at the end of the next turn. */
+/** A task that is added while tasks run waits for the end of the next turn. */
 function runDue(): void {
   [due, running] = [running, due];
   for (const task of running) task.endTurn();

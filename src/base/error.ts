@@ -1,4 +1,4 @@
-/** Turns anything that was thrown into an Error, keeping an Error as it is. */
+/** Converts a thrown value to an Error. An Error is returned unchanged. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
@@ -9,7 +9,7 @@ export function describeError(thrown: unknown): string {
   for (let at: unknown = thrown, depth = 0; at !== undefined && at !== null && depth < 8; depth++) {
     const error = asError(at);
     const sentence = error.message || error.name;
-    if (!sentences.some((said) => said.includes(sentence))) sentences.push(sentence);
+    if (!sentences.some((kept) => kept.includes(sentence))) sentences.push(sentence);
     at = error.cause;
   }
   return sentences.join(': ');

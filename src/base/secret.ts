@@ -1,6 +1,6 @@
 /**
- * A value that must not be printed by accident: string conversion, JSON and Node's inspect all show `[redacted]`.
- * Only `reveal()` gives the text, so a search for it finds every place that a credential goes to.
+ * A value that is never printed by accident. String conversion, JSON and Node's inspect all show
+ * `[redacted]`. Only `reveal()` gives the text, so a search for it finds every use of a credential.
  */
 export class Secret {
   readonly #text: string;
@@ -21,7 +21,10 @@ export class Secret {
     return '[redacted]';
   }
 
-  /** What console.log and assertion messages show on Node; a registered symbol, so no runtime type is needed. */
+  /**
+   * The text that console.log and assertion messages show on Node. The symbol is a registered one,
+   * so no runtime type is needed.
+   */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return '[redacted]';
   }

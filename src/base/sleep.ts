@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 
-/** Resolves after `delayMs`; rejects with the signal's reason when that aborts first. */
+/** Resolves after `delayMs`. Rejects with the signal's reason when the signal aborts first. */
 export function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();

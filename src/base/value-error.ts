@@ -1,11 +1,14 @@
 export interface ValueErrorOptions {
-  /** The message must not be shown next to the text, because the message quotes the text or because the text may hold a secret. */
+  /**
+   * The message must not be shown next to the text, because the message quotes the text or the text
+   * may hold a secret.
+   */
   readonly withoutText?: boolean;
 }
 
 /**
- * A text is not a value of the kind that was asked for. The message is a predicate (`is not a duration`), so that callers put the name of an
- * option or a field, and its text, in front of it.
+ * A text is not a valid value of the expected kind. The message is a predicate (`is not a
+ * duration`). Callers put the name of an option or a field, and its text, before it.
  */
 export class ValueError extends Error {
   override readonly name = 'ValueError';

@@ -10,7 +10,10 @@ import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped } from './run-until-stopped.ts';
 
-/** How long a stop may take, in milliseconds: the program waits for running reconciles and then releases its lease. */
+/**
+ * How long a stop may take, in milliseconds: the program waits for running reconciles and then
+ * releases its lease.
+ */
 const drainTimeoutMs = 8_000;
 
 export const addonCommand: Command = {

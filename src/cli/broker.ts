@@ -22,13 +22,14 @@ import { runUntilStopped, together } from './run-until-stopped.ts';
 
 const allTable = { ...allBrokerTable, ...bridgeFrontTable } as const;
 
-/** A broker, and the front of a bridge in its process when one is asked for. */
+/** Options of a broker, and of the bridge front in the same process when it is enabled. */
 export interface BrokerProgramOptions extends ProgramOptions<BrokerOptions> {
   readonly front: BridgeFrontOptions | undefined;
 }
 
 /**
- * Reads the options of `culvert broker`. This is the only program made of two rooms that do not import each other.
+ * Reads the options of `culvert broker`. This is the only program that combines two programs that
+ * do not import each other.
  *
  * @throws ConfigError with all problems together
  */

@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { Env, OptionsTable } from '../base/options/option-table.ts';
 
-/** What a command sees of the process that it runs in. */
+/** The parts of a process that a command uses. */
 export interface CommandIo {
   readonly env: Env;
   readonly stdout: { write(text: string): unknown };
@@ -10,17 +10,20 @@ export interface CommandIo {
   readonly signals: Pick<EventEmitter, 'on' | 'off'>;
 }
 
-/** One command: what its help shows, and what it does. */
+/** One command: its help text, and the function that runs it. */
 export interface Command {
-  /** As typed behind `culvert`: `broker`, `token agent`. */
+  /** The words after `culvert` on the command line: `broker`, `token agent`. */
   readonly name: string;
   /** One line, for the list of commands. */
   readonly summary: string;
-  /** A paragraph that tells who needs it and what it does. */
+  /** A paragraph that describes the users of the command and its effect. */
   readonly about: string;
   readonly groups: readonly OptionGroup[];
   readonly examples: readonly Example[];
-  /** Resolves with the exit code. Imports what it runs only now, so that help and mistakes are answered at once. */
+  /**
+   * Resolves with the exit code. The program's modules are imported here and not at the top, so
+   * that help and option errors appear without delay.
+   */
   run(this: void, argv: readonly string[], io: CommandIo): Promise<number>;
 }
 
@@ -30,7 +33,10 @@ export interface OptionGroup {
 }
 
 export interface Example {
-  /** Completes the sentence "This starts ..." or "This prints ...". Shown as a comment above the line. */
+  /**
+   * Completes the sentence "This starts ..." or "This prints ...". Shown as a comment above the
+   * line.
+   */
   readonly title: string;
   readonly line: string;
 }

@@ -3,7 +3,7 @@ import type { Command } from './command.ts';
 
 const width = 96;
 
-/** By kind. The rows of kind `parsed` have placeholders of their own. */
+/** Placeholders of the kinds. Options of kind `parsed` have placeholders of their own. */
 const placeholders: Record<Option['kind'], string> = {
   parsed: 'TEXT',
   string: 'TEXT',
@@ -21,13 +21,16 @@ const placeholders: Record<Option['kind'], string> = {
   durationMs: 'DURATION',
 };
 
-/** `--listen HOST:PORT`, or the variable where there is no flag. */
+/**
+ * The flag with its placeholder (`--listen HOST:PORT`), or the variable when the option has no
+ * flag.
+ */
 export function usageOf(option: Option): string {
   if (option.envOnly) return envOf(option);
   return `${flagOf(option)} ${option.placeholder ?? placeholders[option.kind]}`.trimEnd();
 }
 
-/** What `culvert`, `culvert help` and `culvert --help` print. */
+/** The output of `culvert`, `culvert help` and `culvert --help`. */
 export function overview(commands: readonly Command[]): string {
   const longest = Math.max(...commands.map(({ name }) => name.length));
   return [
@@ -46,7 +49,7 @@ export function overview(commands: readonly Command[]): string {
   ].join('\n');
 }
 
-/** What `culvert COMMAND --help` prints. */
+/** The output of `culvert COMMAND --help`. */
 export function commandHelp({ name, about, groups, examples }: Command): string {
   const lines = [`Usage: culvert ${name} [OPTIONS]`, '', ...wrap(about, 0)];
   for (const { title, table } of groups) {
@@ -74,7 +77,7 @@ function facts(option: Option): string {
   return text === '' ? '' : `[${text}]`;
 }
 
-/** Splits a long command line before its flags, with a backslash at the end of each line but the last. */
+/** Splits a long command line before its flags. Each line except the last ends with a backslash. */
 function fold(line: string): string[] {
   if (line.length + 2 <= width) return [`  ${line}`];
   return line

@@ -6,27 +6,28 @@ import { type SampleTarget, startSampleTarget } from './sample-target.ts';
 
 export interface LocalWorldOptions {
   readonly cluster: string;
-  /** Flags of `culvert broker`; they must ask for a front, on loopback. */
+  /** Flags of `culvert broker`. They must enable a front on loopback. */
   readonly brokerFlags: readonly string[];
-  /** Flags of `culvert agent` besides the addresses of the broker and the target. */
+  /** Flags of `culvert agent`, in addition to the addresses of the broker and the target. */
   readonly agentFlags: readonly string[];
   readonly log: Logger;
 }
 
 /**
- * A hub and a cluster in one process: broker with bridge, agent, and an HTTP server for the agent
- * to reach.
+ * A hub and a managed cluster in one process: a broker with a bridge, an agent, and an HTTP server
+ * that the agent reaches.
  */
 export interface LocalWorld extends Drainable, AsyncDisposable {
-  /** Where agents connect: `ws://`. */
+  /** The URL at which agents connect: `ws://`. */
   readonly brokerUrl: string;
-  /** Where konnectivity clients connect. */
+  /** The addresses at which konnectivity clients connect. */
   readonly frontAddresses: readonly string[];
   readonly target: SampleTarget;
 }
 
 /**
- * Starts everything and returns when the agent is connected; `signal` gives up the wait for that.
+ * Starts all parts and resolves when the agent is connected. An abort of `signal` ends the wait for
+ * the agent.
  */
 export async function startLocalWorld(
   { cluster, brokerFlags, agentFlags, log }: LocalWorldOptions,
@@ -60,8 +61,7 @@ export async function startLocalWorld(
     frontAddresses: bridge.addresses,
     target,
     async drain(signal) {
-      // The streams of the bridge's clients run through the other two, which have to last until
-      // then.
+      // The bridge drains first, because its clients' streams run through the broker and the agent.
       await bridge.drain(signal);
       await Promise.all([agent.drain(signal), broker.drain(signal)]);
     },

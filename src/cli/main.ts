@@ -3,21 +3,26 @@ import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runCli } from './run.ts';
 
-// For connections that libraries make themselves (ioredis to sentinels): Node gives the first address of a name up after this time, in
-// milliseconds, and its default of 250 ms is too short for a slow link. It is less than half of what a connection to Redis may take.
+// Applies to connections that libraries open themselves, for example ioredis to sentinels. Node
+// gives up the first address of a name after this time, in milliseconds. The default of 250 ms is
+// too short for a slow link. 700 ms is less than half of the time limit for a connection to Redis.
 setDefaultAutoSelectFamilyAttemptTimeout(700);
 
 const { env, stdout, stderr } = process;
 const code = await runCli(process.argv.slice(2), { env, stdout, stderr, signals: process });
 
-/** How long the last lines may take to be written, in milliseconds. Perhaps nobody reads them. */
+/**
+ * How long the process waits at its end for the last log lines to be written, in milliseconds. The
+ * reader of the output may have stopped.
+ */
 const lastLinesMs = 1_000;
 await Promise.race([
   Promise.all([stdout, stderr].map((stream) => written(stream))),
   sleep(lastLinesMs, undefined, { ref: false }),
 ]);
 
-// After an orderly end the process leaves by itself; what a library still holds may not keep it longer than this.
+// A process that has ended in order exits by itself. After this time, in milliseconds, it exits
+// even if a library still holds a handle.
 const lingerMs = 1_000;
 process.exitCode = code;
 if (code === 0) setTimeout(() => process.exit(), lingerMs).unref();

@@ -2,8 +2,9 @@ import { type Env, envOf } from '../base/options/option-table.ts';
 import { type Command, optionsOf } from './command.ts';
 
 /**
- * The environment as `command` sees it: without the variables that are options of other commands only. One file of
- * settings may then serve several programs, while a name that nobody knows is still reported as the slip it is.
+ * The environment for `command`, without the variables that belong only to other commands. So one
+ * file of settings can serve several programs, and a variable that no command knows is still
+ * reported as a mistake.
  */
 export function programEnv(command: Command, commands: readonly Command[], env: Env): Env {
   const namesOf = (of: Command) => Object.values(optionsOf(of)).map(envOf);

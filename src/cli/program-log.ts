@@ -2,7 +2,10 @@ import type { Logger } from '../base/log/logger.ts';
 import type { ProgramOptions } from '../base/options/process-options.ts';
 import { version } from '../base/version.ts';
 
-/** The logger of a long-running command, with the first lines written: what runs, and what its options warn of. */
+/**
+ * Creates the logger of a long-running command. Logs the start of the program and the warnings
+ * about its options.
+ */
 export async function startProgramLog(
   program: string,
   { logLevel, warnings }: Pick<ProgramOptions<unknown>, 'logLevel' | 'warnings'>,
@@ -11,7 +14,8 @@ export async function startProgramLog(
   const log = createPinoLogger({ level: logLevel }).child({ program });
   log.info('starting', { version, node: process.version });
   for (const warning of warnings) log.warn(warning);
-  // The runtime would write them to stderr and wait until somebody reads that.
+  // Removes the listener of the runtime, which would write warnings to stderr and block until they
+  // are read.
   process.removeAllListeners('warning');
   process.on('warning', ({ name, message }) => log.warn('runtime warning', { name, message }));
   return log;

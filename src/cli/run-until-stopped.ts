@@ -1,9 +1,12 @@
 import type { Logger } from '../base/log/logger.ts';
 import type { CommandIo } from './command.ts';
 
-/** What the mains of broker, agent and bridge have in common, besides being disposable. */
+/** A program that can be drained. Brokers, agents and bridges have it in common. */
 export interface Drainable {
-  /** Stops being found and lets streams end, until `signal` aborts; then they are reset. */
+  /**
+   * Makes the program unavailable to new streams and waits for open streams to end. When `signal`
+   * aborts, it resets the streams that remain.
+   */
   drain(signal: AbortSignal): Promise<void>;
 }
 
@@ -13,15 +16,21 @@ export interface StopOptions {
   readonly log: Logger;
 }
 
-/** Starts a program. What it gives to `parts` is disposed of at the end, last started first, also when starting fails. */
+/**
+ * Starts a program. The parts in `parts` are disposed of at the end in reverse order, also when the
+ * start fails.
+ */
 export type Start = (parts: AsyncDisposableStack) => Promise<Drainable>;
 
-/** How long a program may take after its drain was cut short, in milliseconds; then it is stuck. */
+/**
+ * How long a program may take to close after its drain time, in milliseconds. A program that takes
+ * longer counts as stuck.
+ */
 const stuckAfterMs = 5_000;
 
 /**
- * Starts a program, waits for SIGTERM or SIGINT, drains within the limit and closes. A signal that comes while it is still
- * starting is obeyed when it has started.
+ * Starts a program, waits for SIGTERM or SIGINT, drains it within the limit and closes it. A signal
+ * that arrives during the start takes effect when the program has started.
  *
  * @returns the exit code: 0 when it ended in order, 1 after a second signal or a failure to stop
  * @throws what `start` throws
@@ -49,9 +58,11 @@ export async function runUntilStopped(start: Start, options: StopOptions): Promi
     return await stop(program, parts, options);
   };
 
-  // Sockets may come and go and timers of the protocol do not count: this alone keeps the process alive.
+  // This timer keeps the process alive. Sockets are not always open, and timers of the protocol do
+  // not keep a process alive.
   const alive = setInterval(() => {}, 2 ** 30);
-  // Before anything starts: who sees that the program listens may send a signal at once.
+  // The listeners are added before the program starts, because a signal may arrive as soon as the
+  // program listens.
   signals.on('SIGTERM', onSignal);
   signals.on('SIGINT', onSignal);
   try {
@@ -93,7 +104,10 @@ async function stop(
   }
 }
 
-/** Programs in one process drain at the same time: each may wait for what another one ends. */
+/**
+ * Drains programs of one process at the same time, because a program may wait for streams that
+ * another program ends.
+ */
 export function together(...programs: readonly Drainable[]): Drainable {
   return {
     async drain(signal) {

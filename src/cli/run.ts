@@ -8,7 +8,10 @@ import { programEnv } from './program-env.ts';
 
 const exitCode = { ok: 0, failed: 1, misused: 2 } as const;
 
-/** Runs what follows `culvert` on the command line; resolves with the exit code: 1 it failed, 2 it was asked wrongly. */
+/**
+ * Runs the command line that follows `culvert`. Resolves with the exit code: 1 when the command
+ * fails, 2 when it is used wrongly.
+ */
 export async function runCli(argv: readonly string[], io: CommandIo): Promise<number> {
   if (argv[0] === '--version' || argv[0] === 'version') {
     io.stdout.write(`${version}\n`);
@@ -67,7 +70,7 @@ function misuse(command: Command, problems: readonly string[]): string {
   ].join('\n');
 }
 
-/** The one failure to start that everybody meets, in words; anything else as it is. */
+/** Explains the most frequent start error, a port in use. Returns any other error unchanged. */
 function plainly(thrown: unknown): unknown {
   const { code, address, port } = thrown as NodeJS.ErrnoException & {
     readonly address?: string;

@@ -15,7 +15,10 @@ export const sampleGreeting = 'Hello from the other side of the culvert.\n';
 const pieceBytes = 64 * 1024;
 const maxBytes = 1024 ** 3;
 
-/** `GET /` greets, `GET /bytes/N` sends N bytes, `POST /` says how many bytes it was sent. */
+/**
+ * `GET /` greets, `GET /bytes/N` sends N bytes, `POST /` answers with the number of bytes it
+ * received.
+ */
 export async function startSampleTarget(): Promise<SampleTarget> {
   const server = createServer((request, response) => {
     answer(request, response).catch((thrown: unknown) => response.destroy(thrown as Error));

@@ -176,10 +176,10 @@ async function writeNewFile(path: string, text: string, mode: number): Promise<v
     await writeFile(path, text, { flag: 'wx', mode });
   } catch (thrown) {
     const code = (thrown as NodeJS.ErrnoException).code;
-    const why =
+    const reason =
       code === 'EEXIST'
         ? 'exists already, name another file with --key'
         : `cannot be written: ${code}`;
-    throw new ConfigError([`${path} ${why}`]);
+    throw new ConfigError([`${path} ${reason}`]);
   }
 }

@@ -12,7 +12,7 @@ import {
 } from '../../testkit/world/world.ts';
 import { ask, type Address, Stranger } from '../../testkit/network/stranger.ts';
 
-/** The attacker is a pod in the managed cluster that has no credential, and looks for a way through the agent. */
+/** The attacker is a pod in the managed cluster without a credential that looks for a relay. */
 let world: World;
 let target: TestTarget;
 let agent: Program;
@@ -57,12 +57,12 @@ async function portsOf({ pid }: Program): Promise<readonly string[]> {
   return found;
 }
 
-it('an agent listens on its status port and nowhere else, and without one nowhere', async () => {
+it('An agent listens on its status port only, and on no port without a status port', async () => {
   expect(await portsOf(agent)).toEqual([`tcp ${new URL(`tcp://${status}`).port}`]);
   expect(await portsOf(world.agent)).toEqual([]);
 });
 
-it('the status port relays nothing', async () => {
+it('The status port of an agent relays nothing', async () => {
   using stranger = new Stranger();
   const to = `127.0.0.1:${target.port}`;
   const attempts: readonly (string | Uint8Array)[] = [

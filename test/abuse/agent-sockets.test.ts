@@ -35,7 +35,7 @@ afterAll(async () => {
 });
 
 it(
-  'a dialer that opens more connections than an agent has descriptors is told so, and harms neither its probes nor its streams',
+  'A dialer that opens more connections than the agent has descriptors gets an error, and harms neither probes nor streams of the agent',
   { timeout: 60_000 },
   async () => {
     const address = (await logged(agent, 'status listens', 'address')) as Address;

@@ -9,7 +9,7 @@ import { RawPeer } from '../../testkit/link/raw-peer.ts';
 import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
 const mib = 1024 * 1024;
-/** Before there were limits an attack of this kind cost hundreds of MiB. */
+/** Without limits an attack of this kind costs hundreds of MiB. */
 const maxGrownBytes = 64 * mib;
 const floodFrames = 5_000_000;
 
@@ -24,7 +24,7 @@ beforeEach(() => abused.dialHonestly());
 afterAll(() => abused?.[Symbol.asyncDispose]());
 
 let clusters = 0;
-/** A broker takes few connections in a second from one cluster, so each is from another. */
+/** A broker limits the connections per second of one cluster, so each is from another cluster. */
 const openAnother = () => RawPeer.open(world, 'agent', `hostile-${++clusters}`);
 const open = () => RawPeer.open(world, 'agent', 'hostile');
 const probe = () => abused.probe();
@@ -48,15 +48,15 @@ async function cpuOfHellos(count: number, payload: (at: number) => Uint8Array): 
   return cost.cpuSeconds;
 }
 
-describe('a hostile agent', { timeout: 90_000 }, () => {
-  it('costs the broker no more with a HELLO made to be expensive than with a plain one', async () => {
+describe('A hostile agent', { timeout: 90_000 }, () => {
+  it('A hostile agent costs the broker no more with an expensive HELLO than with a plain HELLO', async () => {
     const hello = { major: 9, minor: 0, software: 'x'.repeat(65_000) };
     const plain = await cpuOfHellos(100, () => encodeMessage(hello));
     const bombs = await cpuOfHellos(100, () => costliestBomb);
     expect(bombs).toBeLessThan(0.5 + 3 * plain);
   });
 
-  it('costs the bridge nothing but a failed dial with an OPENED made to be expensive', async () => {
+  it('A hostile agent with an expensive OPENED costs the bridge only a failed dial', async () => {
     using link = await open();
     await link.hello();
     const cost = await costOfAttack(
@@ -79,16 +79,19 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
   it.each([
     ['before HELLO', false],
     ['after HELLO', true],
-  ])('fills no memory with PINGs whose answers it never reads, %s', async (_, greets) => {
-    using link = await open();
-    if (greets) await link.hello();
-    link.stopReading();
-    const cost = await costOfAttack(world.broker, () => link.floodSame(floodFrames, ping), probe);
-    expect(cost.failedProbes).toEqual([]);
-    expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
-  });
+  ])(
+    'A hostile agent fills no memory with PINGs whose answers it never reads, %s',
+    async (_, greets) => {
+      using link = await open();
+      if (greets) await link.hello();
+      link.stopReading();
+      const cost = await costOfAttack(world.broker, () => link.floodSame(floodFrames, ping), probe);
+      expect(cost.failedProbes).toEqual([]);
+      expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
+    },
+  );
 
-  it('is disconnected for PINGs that are not 8 bytes, whose answers would cost more', async () => {
+  it('A hostile agent is disconnected for PINGs that are not 8 bytes long, because their answers would cost more', async () => {
     using link = await open();
     link.stopReading();
     const large = encodeFrame(FrameType.ping, 0, 0, new Uint8Array(60_000));
@@ -98,7 +101,7 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
     expect(await link.closed()).toMatch(/^protocol_error: |^lost$/);
   });
 
-  it('fills no memory with WebSocket pings whose answers it never reads', async () => {
+  it('A hostile agent fills no memory with WebSocket pings whose answers it never reads', async () => {
     using link = await open();
     await link.hello();
     link.stopReading();
@@ -108,7 +111,7 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
     expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
   });
 
-  it('reaches nobody with a million frames for sessions that are not its own', async () => {
+  it('A hostile agent reaches no client with a million frames for sessions of other agents', async () => {
     using link = await open();
     await link.hello();
     const frame = (at: number) => encodeFrame(FrameType.credit, at + 1, 1, new Uint8Array(16));
@@ -117,7 +120,7 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
     expect(cost.grownBytes).toBeLessThan(maxGrownBytes);
   });
 
-  it('loses only the stream whose credit it overruns, and the client keeps no more than a window', async () => {
+  it('A hostile agent loses only the stream whose credit it overruns, and the client keeps at most a window', async () => {
     using link = await open();
     await link.hello();
     const dialing = abused.client.dial('hostile:1');
@@ -145,7 +148,7 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
     expect(link.isOpen).toBe(true);
   });
 
-  it('tells dialers once that it goes, however often it says so', async () => {
+  it('A hostile agent that repeats GOAWAY is reported to dialers once', async () => {
     using link = await open();
     await link.hello();
     using dialer = await RawPeer.open(world, 'dialer', 'hostile');
@@ -162,7 +165,7 @@ describe('a hostile agent', { timeout: 90_000 }, () => {
     expect(dialer.waiting(FrameType.goaway)).toBe(0);
   });
 
-  it('has disturbed nobody: the agent beside it has kept its tunnel all the time', async () => {
+  it('A hostile agent has not disturbed the agent beside it, which has kept its tunnel all the time', async () => {
     expect(await abused.probe()).toBe('undisturbed');
     expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);
   });

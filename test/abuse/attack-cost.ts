@@ -7,7 +7,7 @@ const pageBytes = 4096;
 /** `sysconf(_SC_CLK_TCK)` of every Linux that Node runs on. */
 const ticksPerSecond = 100;
 
-/** What an attack cost a process, and the honest peers beside the attacker. */
+/** The cost of an attack for a process and for the honest peers beside the attacker. */
 export interface AttackCost {
   /** How much larger the resident memory was at its highest than before, in bytes. */
   readonly grownBytes: number;

@@ -26,7 +26,7 @@ let brokerUrl: string;
 let brokerStatus: string;
 let agentStatus: string;
 let client: KonnectivityClient;
-/** A connection that is open all the while. */
+/** A connection that is open during the whole test. */
 let connection: Duplex;
 
 beforeAll(async () => {
@@ -68,7 +68,7 @@ async function ask(url: string): Promise<string> {
   return `${response.status} ${await response.text()}`;
 }
 
-/** Sessions that come and go, each of which is a few lines in the logs of broker and agent. */
+/** Short sessions. Each makes a few lines in the logs of broker and agent. */
 async function comeAndGo(): Promise<void> {
   const token = await tokens.issue({ kind: 'dialer', name: 'visitor' });
   const headers = { Authorization: `Bearer ${token}` };
@@ -85,13 +85,13 @@ async function comeAndGo(): Promise<void> {
 async function beRefused(): Promise<void> {
   const url = brokerUrl.replace('ws:', 'http:');
   for (let request = 0; request < refusedRequests; request++) {
-    // One request at a time; how it is refused does not matter here.
+    // One request at a time. The kind of refusal does not matter here.
     await ask(new URL(`/v1/agent/${request}/${'x'.repeat(1000)}`, url).href).catch(() => {});
   }
 }
 
-describe('programs whose output nobody reads', { timeout: 60_000 }, () => {
-  it('serve streams and probes while they write far more than the pipe takes', async () => {
+describe('Programs with a blocked output', { timeout: 60_000 }, () => {
+  it('Programs with a blocked output serve streams and probes while they write far more than the pipe holds', async () => {
     expect(await echo(connection, 'before')).toBe('before');
     await Promise.all([comeAndGo(), beRefused()]);
     for (let dial = 0; dial < refusedDials; dial++) await dialFailure(client, 'cluster1.no:1');
@@ -103,13 +103,13 @@ describe('programs whose output nobody reads', { timeout: 60_000 }, () => {
     }
   });
 
-  it('write what waited once somebody reads again, with repeated refusals counted', async () => {
+  it('Programs with a blocked output write the waiting lines when the output is read again, with repeated refusals counted', async () => {
     await agent.waitForLine(/"leftOut":\d+,"intervalMs":\d+,"event":"destination refused"/);
     const refused = agent.output.match(/"event":"destination refused"/g) ?? [];
     expect(refused.length).toBeLessThan(refusedDials);
   });
 
-  it('end in order although nobody reads their last lines', async () => {
+  it('Programs with a blocked output end in order although their last lines are never read', async () => {
     await comeAndGo();
     client.close();
     agent.kill('SIGTERM');
@@ -118,7 +118,7 @@ describe('programs whose output nobody reads', { timeout: 60_000 }, () => {
     expect(await broker.exited).toMatchObject({ signal: null });
   });
 
-  it('have written their last line if somebody reads', async () => {
+  it('Programs have written their last line before they end if the output is read', async () => {
     const token = await tokens.file(await tokens.issue({ kind: 'agent', cluster: 'cluster1' }));
     const link = ['--broker-url', brokerUrl, '--cluster', 'cluster1', '--token-file', token];
     await using last = await UnreadProgram.start(culvert('agent', link));

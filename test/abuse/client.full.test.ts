@@ -21,7 +21,7 @@ const clientProgram = fileURLToPath(
   new URL('../../testkit/world/downloading-client.ts', import.meta.url),
 );
 
-/** What one connection to a `SendingTarget` has got, and how it ended. */
+/** The bytes that one connection to a `SendingTarget` received, and how it ended. */
 interface Sending {
   readonly hash: () => string;
   receivedBytes: number;
@@ -55,7 +55,7 @@ class SendingTarget implements AsyncDisposable {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** What the kernel has taken on all connections. */
+  /** The bytes that the kernel has accepted on all connections. */
   get sentBytes(): number {
     return this.#sentBytes;
   }
@@ -133,7 +133,7 @@ async function rateAfterASecond(target: SendingTarget): Promise<number> {
 }
 
 for (const bridgeApart of [false, true]) {
-  describe(`a client that aborts its downloads, with the bridge ${bridgeApart ? 'in a process of its own' : "in the broker's process"}`, () => {
+  describe(`A client that aborts its downloads, with the bridge ${bridgeApart ? 'in a process of its own' : "in the broker's process"}`, () => {
     let world: World;
     let echoing: TestTarget;
     let honest: KonnectivityClient;
@@ -172,7 +172,7 @@ for (const bridgeApart of [false, true]) {
     ];
 
     it.each(ways)(
-      'and $how leaves nothing behind that costs others',
+      'A client that aborts its downloads and $how leaves nothing behind that costs other clients',
       { timeout: 60_000 },
       async ({ abort }) => {
         await using target = await SendingTarget.start();
@@ -197,7 +197,7 @@ for (const bridgeApart of [false, true]) {
     );
 
     it(
-      'has all that it wrote before delivered, to a target that reads slowly and sends without end',
+      'A client that aborts its download still has all its written bytes delivered to a slow target that sends without end',
       { timeout: 60_000 },
       async () => {
         const bytes = 12 * mib;
@@ -219,36 +219,45 @@ for (const bridgeApart of [false, true]) {
   });
 }
 
-describe('a client that vanishes in the middle of a download', () => {
-  // Its kernel goes on acknowledging, so only the bridge's PING tells. Only real time passes here.
-  it('is found within a minute, and its target is let go', { timeout: 120_000 }, async () => {
-    await using world = await startWorld();
-    await using target = await SendingTarget.start();
-    await using client = startProgram({
-      command: node,
-      args: [clientProgram, JSON.stringify(world.front), `cluster1:${target.port}`],
-    });
-    await client.waitForLine(/^downloading$/);
-    client.kill('SIGSTOP');
-    try {
-      await loggedWithin(world, 'konnectivity client does not answer: its connection is closed');
-      await expect.poll(() => target.openCount, { timeout: 10_000 }).toBe(0);
-    } finally {
-      client.kill('SIGKILL');
-    }
-  });
+describe('A client that vanishes in the middle of a download', () => {
+  // Its kernel continues to acknowledge, so only the bridge's PING finds out. This needs real time.
+  it(
+    'A client that vanishes during a download is found within a minute, and its target is closed',
+    { timeout: 120_000 },
+    async () => {
+      await using world = await startWorld();
+      await using target = await SendingTarget.start();
+      await using client = startProgram({
+        command: node,
+        args: [clientProgram, JSON.stringify(world.front), `cluster1:${target.port}`],
+      });
+      await client.waitForLine(/^downloading$/);
+      client.kill('SIGSTOP');
+      try {
+        await loggedWithin(world, 'konnectivity client does not answer, its connection is closed');
+        await expect.poll(() => target.openCount, { timeout: 10_000 }).toBe(0);
+      } finally {
+        client.kill('SIGKILL');
+      }
+    },
+  );
 });
 
-describeWith({ go: await ground.go() }, 'the Go client that ends 16 downloads', ({ go }) => {
-  it('leaves no target sending', { timeout: 100_000 }, async () => {
-    await using world = await startWorld();
-    await using target = await SendingTarget.start();
-    const to = `cluster1:${target.port}`;
-    const args = ['--to', to, '--stalled-to', to, '--direction', 'down', '--window', '1s'];
-    await runClient(go, world.front, 'isolation', ...args, '--streams', String(downloadCount));
-    expect(target.connections.length).toBeGreaterThanOrEqual(downloadCount);
-    expect(await rateAfterASecond(target)).toBeLessThan(mib);
-    // The client's process has ended. Node's TLS sometimes does not report a connection that breaks off during a write; then the PING does.
-    await expect.poll(() => target.openCount, { timeout: 60_000 }).toBe(0);
-  });
+describeWith({ go: await ground.go() }, 'The Go client that ends 16 downloads', ({ go }) => {
+  it(
+    'The Go client that ends 16 downloads leaves no target sending',
+    { timeout: 100_000 },
+    async () => {
+      await using world = await startWorld();
+      await using target = await SendingTarget.start();
+      const to = `cluster1:${target.port}`;
+      const args = ['--to', to, '--stalled-to', to, '--direction', 'down', '--window', '1s'];
+      await runClient(go, world.front, 'isolation', ...args, '--streams', String(downloadCount));
+      expect(target.connections.length).toBeGreaterThanOrEqual(downloadCount);
+      expect(await rateAfterASecond(target)).toBeLessThan(mib);
+      // The client's process has ended. Node's TLS sometimes does not report a connection that
+      // breaks during a write. Then the PING finds it.
+      await expect.poll(() => target.openCount, { timeout: 60_000 }).toBe(0);
+    },
+  );
 });

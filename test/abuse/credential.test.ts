@@ -5,7 +5,7 @@ import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { logged, startWorld, type World } from '../../testkit/world/world.ts';
 import { addressOf, type Address, ask } from '../../testkit/network/stranger.ts';
 
-describe('who holds the credential of one cluster', () => {
+describe('A stolen credential of a cluster', () => {
   let target: TestTarget;
   let world: World;
   let status: Address;
@@ -20,7 +20,7 @@ describe('who holds the credential of one cluster', () => {
     await target?.close();
   });
 
-  it('gets a bounded number of tunnels, and the agents of other clusters get in', async () => {
+  it('A stolen credential of a cluster gets a bounded number of tunnels, and agents of other clusters can connect', async () => {
     const token = await world.tokens.issue({ kind: 'agent', cluster: 'greedy' });
     using tunnels = new DisposableStack();
     const refusals: string[] = [];
@@ -55,7 +55,7 @@ describe('who holds the credential of one cluster', () => {
     expect(body).toMatch(/culvert_broker_rejected_connections_total\{status="503"\} [1-9]/);
   });
 
-  it('cannot use up the accept rate of the others with a dialer either', async () => {
+  it('A stolen credential of a dialer cannot use up the accept rate of other clients either', async () => {
     const token = await world.tokens.issue({ kind: 'dialer', name: 'greedy' });
     const dialers = Array.from({ length: 400 }, async () => {
       const socket = await connectTo(world.brokerUrl, '');

@@ -10,7 +10,7 @@ import { RawPeer } from '../../testkit/link/raw-peer.ts';
 import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
 const mib = 1024 * 1024;
-/** How much a process may grow. A busy agent keeps garbage of up to 100 MiB, whatever it does. */
+/** How much a process may grow. A busy agent always keeps up to 100 MiB of garbage. */
 const maxGrownBytes = { broker: 64 * mib, agent: 192 * mib };
 
 let abused: AbusedWorld;
@@ -34,7 +34,10 @@ function forbiddenOpen(session: number, stream: number): Uint8Array {
   return encodeFrame(FrameType.open, session, stream, encodeMessage(open));
 }
 
-/** Runs an attack and checks broker, agent and honest client; resolves with the CPU time of each in seconds, and how often the client was served. */
+/**
+ * Runs an attack and checks broker, agent and honest client. Resolves with the CPU time of each in
+ * seconds, and with the number of times that the client was served.
+ */
 async function expectNoHarm(
   attack: () => Promise<unknown>,
 ): Promise<{ broker: number; agent: number; goodProbes: number }> {
@@ -54,8 +57,8 @@ async function expectNoHarm(
   return { broker, agent, goodProbes };
 }
 
-describe('a hostile dialer', { timeout: 90_000 }, () => {
-  it('costs the broker no more with a HELLO made to be expensive than with a plain one', async () => {
+describe('A hostile dialer', { timeout: 90_000 }, () => {
+  it('A hostile dialer costs the broker no more with an expensive HELLO than with a plain HELLO', async () => {
     const hellos = (payload: (at: number) => Uint8Array) => async () => {
       for (let at = 0; at < 100; at++) {
         using link = await connect();
@@ -69,7 +72,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     expect(bombs.broker).toBeLessThan(0.5 + 3 * plain.broker);
   });
 
-  it('costs the agent no more with an OPEN made to be expensive than with a plain one', async () => {
+  it('A hostile dialer costs the agent no more with an expensive OPEN than with a plain OPEN', async () => {
     using link = await connect();
     const session = await link.hello();
     let stream = 0;
@@ -79,13 +82,13 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
         await link.next(FrameType.reset);
       }
     };
-    const open = { kind: 'none', host: 'x'.repeat(65_000) };
+    const open = { kind: 'tcp', host: 'x'.repeat(65_000), port: 1 };
     const plain = await expectNoHarm(opens(() => encodeMessage(open)));
     const bombs = await expectNoHarm(opens(() => costliestBomb));
     expect(bombs.agent).toBeLessThan(0.5 + 3 * plain.agent);
   });
 
-  it('fills no memory with PINGs to the broker whose answers it never reads', async () => {
+  it('A hostile dialer fills no memory with PINGs to the broker whose answers it never reads', async () => {
     using link = await connect();
     await link.hello();
     link.stopReading();
@@ -93,7 +96,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     await expectNoHarm(() => link.floodSame(5_000_000, ping));
   });
 
-  it('fills no memory with PINGs to the agent whose answers it never reads', async () => {
+  it('A hostile dialer fills no memory with PINGs to the agent whose answers it never reads', async () => {
     using link = await connect();
     const session = await link.hello();
     link.stopReading();
@@ -101,17 +104,17 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     await expectNoHarm(() => link.floodSame(4_000_000, ping));
   });
 
-  it('fills no memory with dials whose refusals it never reads, and no honest dial waits for them', async () => {
+  it('A hostile dialer fills no memory with dials whose refusals it never reads, and delays no honest dial', async () => {
     using link = await connect();
     const session = await link.hello();
     link.stopReading();
     const attack = () => link.flood(300_000, (at) => forbiddenOpen(session, at + 1));
     const { goodProbes } = await expectNoHarm(attack);
-    // Behind all these dials in the agent's tunnel there would be time for two or three.
+    // If it waited behind these dials in the agent's tunnel, there would be time for two or three.
     expect(goodProbes).toBeGreaterThan(20);
   });
 
-  it('fills no memory of the agent with dials that it sends before it says what it has', async () => {
+  it('A hostile dialer fills no memory of the agent with dials that it sends before its SYNC', async () => {
     using first = await connect();
     const name = crypto.randomUUID().replaceAll('-', '');
     const firstSession = await first.hello({ session: name });
@@ -119,11 +122,11 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     await first.next(FrameType.refused);
     using link = await connect();
     const session = await link.hello({ session: name, resume: first.agent });
-    // No SYNC follows, so the agent may not answer any of them yet.
+    // No SYNC follows, so the agent must not answer any of the dials yet.
     await expectNoHarm(() => link.flood(200_000, (at) => forbiddenOpen(session, at + 2)));
   });
 
-  it('loses only the stream whose credit it overruns', async () => {
+  it('A hostile dialer loses only the stream whose credit it overruns', async () => {
     using link = await connect();
     const session = await link.hello();
     const to = { kind: 'tcp', host: 'cluster1', window: 65_536, timeoutMs: 0 };
@@ -143,7 +146,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     expect((await link.next(FrameType.data)).payload.toString()).toBe('still here');
   });
 
-  it('is stopped by flow control when it sends without end to a target that does not read', async () => {
+  it('A hostile dialer is stopped by flow control when it sends without end to a target that does not read', async () => {
     const connection = await abused.client.dial(`cluster1:${sink.port}`);
     connection.on('error', () => {});
     await expectNoHarm(async () => {
@@ -155,7 +158,7 @@ describe('a hostile dialer', { timeout: 90_000 }, () => {
     connection.destroy();
   });
 
-  it('has disturbed nobody: the agent has kept its tunnel all the time', async () => {
+  it('A hostile dialer has not disturbed the agent, which has kept its tunnel all the time', async () => {
     expect(await abused.probe()).toBe('undisturbed');
     expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);
   });

@@ -11,7 +11,7 @@ import {
 import type { Program } from '../../testkit/processes/process.ts';
 import { logged, loggedLine, startCulvert, TestTokens } from '../../testkit/world/world.ts';
 
-/** The attacker was a client once: it kept the TLS session of that time. */
+/** The attacker is a former client that kept its TLS session. */
 let directory: string;
 let certificates: TestCertificates;
 let broker: Program;
@@ -58,7 +58,7 @@ interface VisitOptions {
   readonly version: Version;
   readonly shown: CertificateFiles;
   readonly session?: Buffer | undefined;
-  /** What to say first. */
+  /** The first bytes to send. */
   readonly hello: string;
   readonly protocol: string;
 }
@@ -90,41 +90,44 @@ async function visit(options: VisitOptions): Promise<Visit> {
 
 const http2Preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0';
 
-describe.each<Version>(['TLSv1.2', 'TLSv1.3'])('with %s', (version) => {
-  const toFront = { version, hello: http2Preface, protocol: 'h2' };
+describe.each<Version>(['TLSv1.2', 'TLSv1.3'])(
+  'A client with an expired certificate over %s',
+  (version) => {
+    const toFront = { version, hello: http2Preface, protocol: 'h2' };
 
-  it('a session opens nothing after the certificate of the client has expired', async () => {
-    const notAfter = new Date(Date.now() + 6_000);
-    const shown = await certificates.clientAuthority.issue({
-      name: `expires-${version}`,
-      usage: 'client',
-      notAfter,
+    it('A TLS session opens no connection after the certificate of its client has expired', async () => {
+      const notAfter = new Date(Date.now() + 6_000);
+      const shown = await certificates.clientAuthority.issue({
+        name: `expires-${version}`,
+        usage: 'client',
+        notAfter,
+      });
+      const before = await visit({ ...toFront, port: front, shown });
+      expect(before.isServed).toBe(true);
+      expect(before.session).toBeDefined();
+      // Certificates end on full seconds of the broker's clock.
+      const isStillServed = async () => (await visit({ ...toFront, port: front, shown })).isServed;
+      await expect.poll(isStillServed, { timeout: 30_000, interval: 250 }).toBe(false);
+      const { session } = before;
+      const after = await visit({ ...toFront, port: front, shown, session });
+      expect(after).toMatchObject({ isServed: false, isResumed: false });
+    }, 60_000);
+
+    it('The listener for agents resumes no TLS session', async () => {
+      const toAgents = {
+        ...{ port: agents, version, shown: certificates.agent, protocol: 'http/1.1' },
+        hello: 'GET /healthz HTTP/1.1\r\nHost: broker\r\n\r\n',
+      };
+      const first = await visit(toAgents);
+      expect(first.isServed).toBe(true);
+      expect(first.session).toBeDefined();
+      const second = await visit({ ...toAgents, session: first.session });
+      expect(second).toMatchObject({ isServed: true, isResumed: false });
     });
-    const before = await visit({ ...toFront, port: front, shown });
-    expect(before.isServed).toBe(true);
-    expect(before.session).toBeDefined();
-    // Certificates end on full seconds, and what counts is the clock of the broker.
-    const isStillServed = async () => (await visit({ ...toFront, port: front, shown })).isServed;
-    await expect.poll(isStillServed, { timeout: 30_000, interval: 250 }).toBe(false);
-    const { session } = before;
-    const after = await visit({ ...toFront, port: front, shown, session });
-    expect(after).toMatchObject({ isServed: false, isResumed: false });
-  }, 60_000);
+  },
+);
 
-  it('agents resume no session either', async () => {
-    const toAgents = {
-      ...{ port: agents, version, shown: certificates.agent, protocol: 'http/1.1' },
-      hello: 'GET /healthz HTTP/1.1\r\nHost: broker\r\n\r\n',
-    };
-    const first = await visit(toAgents);
-    expect(first.isServed).toBe(true);
-    expect(first.session).toBeDefined();
-    const second = await visit({ ...toAgents, session: first.session });
-    expect(second).toMatchObject({ isServed: true, isResumed: false });
-  });
-});
-
-it('a session opens nothing after the CA of the client has been replaced', async () => {
+it('A TLS session opens no connection after the CA of its client has been replaced', async () => {
   const toFront = { port: front, hello: http2Preface, protocol: 'h2' } as const;
   const versions = ['TLSv1.2', 'TLSv1.3'] as const;
   const shown = certificates.client;

@@ -8,7 +8,7 @@ import { costOfAttack } from './attack-cost.ts';
 import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
 const mib = 1024 * 1024;
-/** Calls that are made and reset at once are garbage for a moment: up to 100 MiB. */
+/** Calls that are reset at once leave up to 100 MiB of garbage for a moment. */
 const maxGrownBytes = 160 * mib;
 const stuckMs = 10_000;
 
@@ -57,7 +57,7 @@ const callHead = Buffer.concat([
 
 const ping = frame(frameType.ping, 0, 0, new Uint8Array(8));
 const settings = frame(frameType.settings, 0, 0, new Uint8Array(0));
-/** The server may send no byte of any call. */
+/** The window does not let the server send a byte of any call. */
 const noWindow = frame(frameType.settings, 0, 0, Buffer.of(0, initialWindowSize, 0, 0, 0, 0));
 
 /** A client that never reads after its preface. */
@@ -77,7 +77,7 @@ class SilentReader implements Disposable {
     return new SilentReader(socket);
   }
 
-  /** Sends these bytes again and again, until the other end closes the connection or takes nothing any more. */
+  /** Repeats these bytes until the other end closes the connection or stops reading. */
   async flood(times: number, bytes: (at: number) => Uint8Array): Promise<void> {
     for (let at = 0; at < times; at++) {
       if (this.#socket.destroyed) return;
@@ -107,20 +107,20 @@ function many(count: number, bytes: Uint8Array): Buffer {
   return Buffer.concat(Array<Uint8Array>(count).fill(bytes));
 }
 
-describe('a konnectivity client that never reads', { timeout: 90_000 }, () => {
-  it('fills no memory with PINGs', async () => {
+describe('A konnectivity client that never reads', { timeout: 90_000 }, () => {
+  it('A konnectivity client that never reads fills no memory with PINGs', async () => {
     using reader = await SilentReader.open();
     const batch = many(5000, ping);
     await expectNoHarm(() => reader.flood(1000, () => batch));
   });
 
-  it('fills no memory with SETTINGS', async () => {
+  it('A konnectivity client that never reads fills no memory with SETTINGS', async () => {
     using reader = await SilentReader.open();
     const batch = many(5000, settings);
     await expectNoHarm(() => reader.flood(1000, () => batch));
   });
 
-  it('fills no memory with calls that it resets at once', async () => {
+  it('A konnectivity client that never reads fills no memory with calls that it resets at once', async () => {
     using reader = await SilentReader.open();
     const reset = Buffer.of(0, 0, 0, 8);
     const calls = (batch: number) =>
@@ -134,7 +134,7 @@ describe('a konnectivity client that never reads', { timeout: 90_000 }, () => {
     await expectNoHarm(() => reader.flood(2000, calls));
   });
 
-  it('fills no memory with packets of no connection, in thousands of calls', async () => {
+  it('A konnectivity client that never reads fills no memory with packets of unknown connections, in thousands of calls', async () => {
     using reader = await SilentReader.open(noWindow);
     const close = request({ type: 'CLOSE_REQ', closeRequest: { connectID: '77' } });
     const packets = many(1000, close);

@@ -20,12 +20,12 @@ import { costOfAttack } from './attack-cost.ts';
 const mib = 1024 * 1024;
 const replicaKey = 'the key that both replicas share';
 
-/** The attacker stands on the wire between two replicas: it sees what they say, and may keep it from arriving. */
+/** The attacker is on the wire between two replicas. It reads their requests and can drop them. */
 class Wire {
   readonly server: Server;
   readonly #requests: string[] = [];
   readonly #sockets = new Set<Socket>();
-  /** Nothing is passed on: the other replica never sees the request. */
+  /** The attacker passes nothing on, so the other replica never sees the request. */
   isCut = false;
 
   constructor(to: number) {
@@ -56,7 +56,7 @@ class Wire {
     return (this.server.address() as AddressInfo).port;
   }
 
-  /** The headers of the proof in the request that was seen last. */
+  /** The headers of the proof in the last request that was seen. */
   get proof(): Readonly<Record<string, string>> {
     const lines = this.#requests.at(-1)!.split('\r\n').slice(1);
     const headers = new Map(
@@ -75,7 +75,7 @@ class Wire {
     return this.#requests.length;
   }
 
-  /** Ends the connections that are open, and forgets what was seen. */
+  /** Ends the open connections, and forgets the requests that were seen. */
   reset(): void {
     for (const socket of this.#sockets) socket.destroy();
     this.#requests.length = 0;
@@ -89,7 +89,7 @@ class Wire {
   }
 }
 
-/** Asks a replica for a session from an address of the attacker's own, and resolves with the status of the answer. */
+/** Requests a session from the attacker's own address, and resolves with the answer's status. */
 async function askFrom(
   port: number,
   cluster: string,
@@ -110,7 +110,7 @@ async function askFrom(
 
 const real = { redis: await ground.debian('redis-server') };
 
-describeWith(real, 'an attacker between two replicas', ({ redis }) => {
+describeWith(real, 'An attacker between two replicas', ({ redis }) => {
   let directory: string;
   let parts: AsyncDisposableStack;
   let store: RedisServer;
@@ -173,7 +173,7 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     await expect
       .poll(
         async () => {
-          // A session that is there is used again; without its link the dialer makes another.
+          // The dialer reuses an existing session, and makes another only if the link is gone.
           if (wire.seen === 0) void serve(cluster).catch(() => {});
           return wire.seen;
         },
@@ -183,7 +183,7 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     return wire.proof;
   }
 
-  it('cannot use a proof that has arrived a second time', async () => {
+  it('An attacker between two replicas cannot use a proof that has arrived before', async () => {
     const proof = await overhear('c1');
     await expect.poll(() => serve('c1').catch(() => false), { timeout: 30_000 }).toBe(true);
     for (const cluster of ['c1', 'c1', 'c2']) {
@@ -192,7 +192,7 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     expect(await serve('c1')).toBe(true);
   }, 90_000);
 
-  it('cannot use a proof that it has kept from arriving, for another cluster or at another replica', async () => {
+  it('An attacker between two replicas cannot use an intercepted proof for another cluster or at another replica', async () => {
     wire.isCut = true;
     const proof = await overhear('c1');
     expect(await askFrom(entrancePort, 'c1', proof)).toBe('401');
@@ -201,20 +201,20 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     await expect.poll(() => serve('c1').catch(() => false), { timeout: 30_000 }).toBe(true);
   }, 90_000);
 
-  it('cannot use a proof that was made too long ago, or for later', async () => {
+  it('An attacker between two replicas cannot use a proof from too long ago or from the future', async () => {
     const address = `ws://127.0.0.1:${wire.port}/`;
     const proveAt = async (secondsFromNow: number) => {
       const nowS = () => Math.floor(Date.now() / 1000) + secondsFromNow;
       const keys = await ReplicaKeys.fromText(replicaKey, nowS);
       return (await keys.prove(address, 'c1', 'attacker')).headers;
     };
-    // With the key itself it would get in, so the time is what counts here.
+    // The proof is signed with the real key, so only its time can be the reason for the refusal.
     expect(await askFrom(holderPort, 'c1', await proveAt(0))).toBe('101');
     expect(await askFrom(holderPort, 'c1', await proveAt(-70))).toBe('401');
     expect(await askFrom(holderPort, 'c1', await proveAt(70))).toBe('401');
   });
 
-  it('gains nothing with an entry in the directory that leads to itself', async () => {
+  it('An attacker between two replicas gains nothing with a directory entry that leads to itself', async () => {
     const alias = aliasOf('c1');
     const key = `culvert:{${alias}}`;
     const fields = (await store.call('HKEYS', key)) as string[];
@@ -226,14 +226,15 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
     expect(poisoned).not.toBe(entry);
     const poison = async (): Promise<number> => {
       await store.call('HSET', key, tunnel, poisoned);
-      // Told of a change, the holder would write the truth at once. So the attacker only breaks the sessions that are there.
+      // The holder would repair the entry at once if it learned of a change. So the attacker only
+      // breaks the existing sessions.
       wire.reset();
       void serve('c1').catch(() => {});
       return trap.seen;
     };
     try {
       await expect.poll(poison, { timeout: 30_000, interval: 500 }).toBeGreaterThan(0);
-      // The proof is good for the attacker's own address alone.
+      // The proof is valid for the attacker's own address only.
       for (const port of [holderPort, entrancePort]) {
         expect(await askFrom(port, 'c1', trap.proof)).toBe('401');
       }
@@ -242,11 +243,11 @@ describeWith(real, 'an attacker between two replicas', ({ redis }) => {
       trap.reset();
       trap.server.close();
     }
-    // The holder says every few seconds what is true.
+    // The holder writes its own entry again every few seconds.
     await expect.poll(() => serve('c1').catch(() => false), { timeout: 60_000 }).toBe(true);
   }, 120_000);
 
-  it('costs the replica little with forged and repeated proofs, and its peers nothing', async () => {
+  it('An attacker between two replicas costs the replica little with forged and repeated proofs, and its peers nothing', async () => {
     const seen = await overhear('c1');
     await expect.poll(() => serve('c2').catch(() => false), { timeout: 30_000 }).toBe(true);
     const [seconds] = seen['Culvert-Replica']!.split(' ');

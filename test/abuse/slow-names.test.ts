@@ -14,8 +14,11 @@ const slowNames = 50;
 const goodDials = 30;
 const slowRecord = { silent: [4, 6] } as const;
 
-/** Whoever dials names that an attacker's DNS server never answers for, or answers for with addresses of the agent's own machine. */
-describeWith({ resolver: ownResolverConfigs() }, 'a dialer of hostile names', () => {
+/**
+ * The dialer uses names of an attacker's DNS server. The server never answers, or answers with
+ * addresses of the agent's own machine.
+ */
+describeWith({ resolver: ownResolverConfigs() }, 'A dialer of hostile names', () => {
   let directory: string;
   let dns: DnsServer;
   let world: World;
@@ -61,14 +64,14 @@ describeWith({ resolver: ownResolverConfigs() }, 'a dialer of hostile names', ()
     await rm(directory, { recursive: true, force: true });
   });
 
-  it('does not delay dials of other names, while 50 of its own wait', async () => {
+  it('A dialer of hostile names does not delay dials of other names while 50 of its own dials wait', async () => {
     const attacker = await openClient(world.front);
     let ended = 0;
     for (let i = 0; i < slowNames; i++) {
       attacker.dial(`slow${i}.shop.svc.cluster1:80`).catch(() => ended++);
     }
     const asked = () => new Set(dns.questions.filter((name) => name.startsWith('slow'))).size;
-    // Each name is asked for with two search domains before the one that never answers, for both families.
+    // The resolver tries two search domains before the domain without an answer, for both families.
     await expect.poll(asked, { timeout: 15_000 }).toBeGreaterThanOrEqual(2 * slowNames);
     for (let i = 0; i < goodDials; i++) {
       expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);
@@ -81,13 +84,16 @@ describeWith({ resolver: ownResolverConfigs() }, 'a dialer of hostile names', ()
     ['loopback', '127.0.0.1'],
     ['mapped', '::ffff:127.0.0.1'],
     ['metadata', '169.254.169.254'],
-  ])('does not reach %s addresses of the agent behind a name', async (name, address) => {
-    const failure = await dialFailure(client, `${name}.shop.svc.cluster1:${target.port}`);
-    expect(failure.message).toContain(`its address ${address} is`);
-    expect(failure.message).toContain('forbidden by the agent');
-  });
+  ])(
+    'A dialer of hostile names does not reach %s addresses of the agent through a name',
+    async (name, address) => {
+      const failure = await dialFailure(client, `${name}.shop.svc.cluster1:${target.port}`);
+      expect(failure.message).toContain(`its address ${address} is`);
+      expect(failure.message).toContain('forbidden by the agent');
+    },
+  );
 
-  it('is seen at the agent: each dial is counted, and logged at debug', async () => {
+  it('A dialer of hostile names is visible at the agent: each dial is counted, and logged at debug', async () => {
     const line =
       /"code":"forbidden_target".*"error":"[^"]*169\.254\.169\.254.*"event":"target dialed"/;
     expect(world.agent.output).toMatch(line);

@@ -15,7 +15,7 @@ import {
   timesLogged,
 } from '../../testkit/world/world.ts';
 
-/** Files are looked at every 5 s, and a machine may be busy. */
+/** Files are checked every 5 s, and the machine may be busy. */
 const reloaded = { timeout: 30_000 };
 const staleLine = 'changed files are not usable, the last good ones stay';
 
@@ -35,7 +35,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** A broker with a front for clients. For it the CA of the stranger is one of those that the runtime trusts by itself, as a public CA is. */
+/** A broker with a front for clients. Its runtime trusts the stranger's CA like a public CA. */
 function startBroker(clientCa: string): Program {
   const { server, stranger } = certificates;
   const args = [
@@ -54,7 +54,7 @@ async function replace(path: string, text: string): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-describe('a client CA file that holds no certificate', () => {
+describe('A client CA file that holds no certificate', () => {
   it.each<[string, () => Promise<string>, string]>([
     ['zero bytes', async () => '', 'it is empty'],
     ['a comment', async () => '# the CA comes here\n', 'there is no certificate'],
@@ -69,18 +69,21 @@ describe('a client CA file that holds no certificate', () => {
       async () => (await readFile(certificates.client.ca, 'utf8')).slice(0, 200),
       'is cut off',
     ],
-  ])('keeps the broker from starting (%s)', async (_, text, reason) => {
-    const path = join(directory, 'no-ca.crt');
-    await writeFile(path, await text());
-    await using broker = startBroker(path);
-    expect(await broker.exited).toEqual({ code: 2, signal: null });
-    expect(broker.output).toContain(
-      `--konnectivity-client-ca=${JSON.stringify(path)} cannot be used: `,
-    );
-    expect(broker.output).toContain(reason);
-  });
+  ])(
+    'A client CA file without a certificate keeps the broker from starting (%s)',
+    async (_, text, reason) => {
+      const path = join(directory, 'no-ca.crt');
+      await writeFile(path, await text());
+      await using broker = startBroker(path);
+      expect(await broker.exited).toEqual({ code: 2, signal: null });
+      expect(broker.output).toContain(
+        `--konnectivity-client-ca=${JSON.stringify(path)} cannot be used: `,
+      );
+      expect(broker.output).toContain(reason);
+    },
+  );
 
-  it('opens nothing when a running broker reads it: the last good version stays, and is reported as stale', async () => {
+  it('A client CA file without a certificate changes nothing in a running broker, which keeps and reports the last good version', async () => {
     const clientCa = join(directory, 'client-ca.crt');
     await copyFile(certificates.client.ca, clientCa);
     const good = await readFile(clientCa, 'utf8');
@@ -130,7 +133,7 @@ describe('a client CA file that holds no certificate', () => {
   }, 120_000);
 });
 
-describe('any other CA file that holds no certificate keeps its program from starting', () => {
+describe('Any other CA file that holds no certificate', () => {
   const common = ['--broker-url', 'wss://127.0.0.1:1', '--token-file'];
   it.each<[string, string, (path: string) => readonly string[]]>([
     ['broker', '--agent-ca', (path) => ['--agent-ca', path]],
@@ -161,7 +164,7 @@ describe('any other CA file that holds no certificate keeps its program from sta
         path,
       ],
     ],
-  ])('%s %s', async (command, option, args) => {
+  ])('The program %s does not start with an empty file for %s', async (command, option, args) => {
     const path = join(directory, `${option}.crt`);
     await writeFile(path, '');
     await using program = startCulvert(command, args(path));

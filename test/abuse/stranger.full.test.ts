@@ -30,9 +30,9 @@ import {
 } from '../../testkit/network/stranger.ts';
 
 const mib = 1024 * 1024;
-/** What a stranger may cost at most. One who piles up answers costs hundreds. */
+/** The most that a stranger may cost. A stranger who piles up answers would cost hundreds. */
 const mostBytes = 150 * mib;
-/** Every connection that gets nowhere is closed after 8 s; the rest is for a slow machine. */
+/** A connection without progress is closed after 8 s. The rest is for a slow machine. */
 const closedAfterMs = 20_000;
 
 interface Place {
@@ -63,7 +63,7 @@ afterAll(async () => {
   ]);
 });
 
-/** A stream that was open before and a new one both work, and so does the probe of a kubelet. */
+/** Expects that an open stream, a new stream and the probe of a kubelet work. */
 async function honestPeers({ world, status }: Place) {
   const client = await openClient(world.front);
   const connection = await client.dial(`cluster1:${target.port}`);
@@ -80,14 +80,14 @@ async function honestPeers({ world, status }: Place) {
   };
 }
 
-/** Opens TLS to the broker, where it has it. */
+/** Opens TLS to the broker if the broker uses TLS. */
 function openTls(stranger: Stranger, address: Address) {
   const socket = connectTls({ socket: stranger.connect(address), rejectUnauthorized: false });
   socket.on('error', () => {});
   return socket;
 }
 
-describe('a stranger who sends many requests at once and never reads', () => {
+describe('A stranger who sends many requests at once and never reads', () => {
   const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: broker.test\r\n\r\n`;
   const paths = ['/metrics', '/healthz', '/v1/status', '/nowhere'];
 
@@ -95,51 +95,59 @@ describe('a stranger who sends many requests at once and never reads', () => {
     ['the broker', () => ({ place: plain, address: plain.main })],
     ['the status port', () => ({ place: plain, address: plain.status })],
     ['the broker behind TLS', () => ({ place: secure, address: secure.main })],
-  ] as const)('to %s costs little, and no honest peer', { timeout: 60_000 }, async (_, where) => {
-    const { place, address } = where();
-    using honest = await honestPeers(place);
-    using stranger = new Stranger();
-    const attack = async (): Promise<void> => {
-      const flood = paths.map((path) => request(path).repeat(2500)).join('');
-      await Promise.all(
-        Array.from({ length: 16 }, async () => {
-          const socket =
-            address === secure.main ? openTls(stranger, address) : stranger.connect(address);
-          socket.pause();
-          socket.write(flood);
-          await sleep(2_000);
-        }),
-      );
-    };
-    const cost = await costOfAttack(place.world.broker, attack, honest.probe);
-    expect(cost.failedProbes).toEqual([]);
-    expect(cost.grownBytes).toBeLessThan(mostBytes);
-    stranger.read();
-    await stranger.untilClosed(closedAfterMs);
-  });
+  ] as const)(
+    'A stranger who never reads the answers of %s costs little and harms no honest peer',
+    { timeout: 60_000 },
+    async (_, where) => {
+      const { place, address } = where();
+      using honest = await honestPeers(place);
+      using stranger = new Stranger();
+      const attack = async (): Promise<void> => {
+        const flood = paths.map((path) => request(path).repeat(2500)).join('');
+        await Promise.all(
+          Array.from({ length: 16 }, async () => {
+            const socket =
+              address === secure.main ? openTls(stranger, address) : stranger.connect(address);
+            socket.pause();
+            socket.write(flood);
+            await sleep(2_000);
+          }),
+        );
+      };
+      const cost = await costOfAttack(place.world.broker, attack, honest.probe);
+      expect(cost.failedProbes).toEqual([]);
+      expect(cost.grownBytes).toBeLessThan(mostBytes);
+      stranger.read();
+      await stranger.untilClosed(closedAfterMs);
+    },
+  );
 
-  it('over 400 connections costs little', { timeout: 60_000 }, async () => {
-    using honest = await honestPeers(plain);
-    using stranger = new Stranger();
-    const attack = async (): Promise<void> => {
-      for (let at = 0; at < 400; at++) {
-        const socket = stranger.connect(at % 2 === 0 ? plain.main : plain.status);
-        socket.pause();
-        socket.write(request('/metrics').repeat(100));
-      }
-      await sleep(2_000);
-    };
-    const cost = await costOfAttack(plain.world.broker, attack, honest.probe);
-    expect(cost.failedProbes).toEqual([]);
-    expect(cost.grownBytes).toBeLessThan(mostBytes);
-    stranger.read();
-    await stranger.untilClosed(closedAfterMs);
-  });
+  it(
+    'A stranger who never reads costs little over 400 connections',
+    { timeout: 60_000 },
+    async () => {
+      using honest = await honestPeers(plain);
+      using stranger = new Stranger();
+      const attack = async (): Promise<void> => {
+        for (let at = 0; at < 400; at++) {
+          const socket = stranger.connect(at % 2 === 0 ? plain.main : plain.status);
+          socket.pause();
+          socket.write(request('/metrics').repeat(100));
+        }
+        await sleep(2_000);
+      };
+      const cost = await costOfAttack(plain.world.broker, attack, honest.probe);
+      expect(cost.failedProbes).toEqual([]);
+      expect(cost.grownBytes).toBeLessThan(mostBytes);
+      stranger.read();
+      await stranger.untilClosed(closedAfterMs);
+    },
+  );
 });
 
-describe('a stranger who sends a byte now and then', () => {
+describe('A stranger who sends a byte now and then', () => {
   const head = `GET /healthz HTTP/1.1\r\nHost: broker.test\r\nX-Header: ${'x'.repeat(4000)}`;
-  // A record of 512 bytes is announced; nothing of it ever says what it is.
+  // The header announces a record of 512 bytes, and no byte of the record reveals its content.
   const hello = Buffer.concat([Buffer.from('1603010200010001fc0303', 'hex'), Buffer.alloc(400)]);
   const answered = 'GET /healthz HTTP/1.1\r\nHost: broker.test\r\n\r\n';
 
@@ -149,37 +157,41 @@ describe('a stranger who sends a byte now and then', () => {
     ['of a TLS handshake', () => secure.main, hello],
     ['between two requests to the broker', () => plain.main, '\r\n'.repeat(2000)],
     ['between two requests to the status port', () => plain.status, '\r\n'.repeat(2000)],
-  ] as const)('%s is closed in time', { timeout: 60_000 }, async (title, where, bytes) => {
-    using stranger = new Stranger();
-    const sockets = Array.from({ length: 5 }, () => stranger.connect(where()));
-    if (title.startsWith('between')) {
-      await Promise.all(
-        sockets.map(async (socket) => {
-          socket.write(answered);
-          await once(socket, 'data');
-        }),
-      );
-    }
-    const over = new AbortController();
-    const trickle = async (): Promise<void> => {
-      for (let at = 0; at < bytes.length && !over.signal.aborted; at++) {
-        const byte = bytes.slice(at, at + 1);
-        for (const socket of sockets) if (!socket.destroyed) socket.write(byte);
-        await sleep(100);
+  ] as const)(
+    'A stranger who sends single bytes %s is disconnected in time',
+    { timeout: 60_000 },
+    async (title, where, bytes) => {
+      using stranger = new Stranger();
+      const sockets = Array.from({ length: 5 }, () => stranger.connect(where()));
+      if (title.startsWith('between')) {
+        await Promise.all(
+          sockets.map(async (socket) => {
+            socket.write(answered);
+            await once(socket, 'data');
+          }),
+        );
       }
-    };
-    const trickling = trickle();
-    try {
-      await stranger.untilClosed(closedAfterMs);
-    } finally {
-      over.abort();
-      await trickling;
-    }
-    expect(await openSockets(plain.world.broker)).toBeLessThan(40);
-  });
+      const over = new AbortController();
+      const trickle = async (): Promise<void> => {
+        for (let at = 0; at < bytes.length && !over.signal.aborted; at++) {
+          const byte = bytes.slice(at, at + 1);
+          for (const socket of sockets) if (!socket.destroyed) socket.write(byte);
+          await sleep(100);
+        }
+      };
+      const trickling = trickle();
+      try {
+        await stranger.untilClosed(closedAfterMs);
+      } finally {
+        over.abort();
+        await trickling;
+      }
+      expect(await openSockets(plain.world.broker)).toBeLessThan(40);
+    },
+  );
 });
 
-describe('a stranger who wants a proxy and the broker to read a request differently', () => {
+describe('A stranger who wants a proxy and the broker to read a request differently', () => {
   const line = 'GET /healthz HTTP/1.1\r\n';
   const host = 'Host: broker.test\r\n';
   const upgrade = handshakeText('/v1/agent');
@@ -235,7 +247,7 @@ describe('a stranger who wants a proxy and the broker to read a request differen
     ),
   ];
 
-  it.each(cases)('is refused with a request %s, everywhere', async (_, text) => {
+  it.each(cases)('An ambiguous request is refused everywhere: %s', async (_, text) => {
     using stranger = new Stranger();
     for (const address of [plain.main, plain.status]) {
       // The status port knows no upgrades: it answers and closes in the same way.
@@ -245,20 +257,20 @@ describe('a stranger who wants a proxy and the broker to read a request differen
     }
   });
 
-  it('is served with an ordinary request', async () => {
+  it('An ordinary request is served', async () => {
     for (const address of [plain.main, plain.status]) {
       expect(await ask(address, '/healthz?verbose')).toMatchObject({ status: 200 });
     }
   });
 });
 
-describeWith({ nginx: await ground.debian('nginx') }, 'a stranger behind nginx', ({ nginx }) => {
-  it('does not get past a rule about paths', async () => {
+describeWith({ nginx: await ground.debian('nginx') }, 'A stranger behind nginx', ({ nginx }) => {
+  it('A stranger behind nginx does not get past a rule about paths', async () => {
     const { certificates } = plain.world;
     await using ingress = await startNginx(nginx, {
       tls: certificates.server,
       upstreamPort: Number(new URL(plain.world.brokerUrl).port),
-      // As the ingress of the chart has it: agents' paths and nothing else.
+      // The same rule as in the chart's Ingress: only the paths of agents.
       location: '/v1/agent',
     });
     using stranger = new Stranger();
@@ -287,11 +299,11 @@ describeWith({ nginx: await ground.debian('nginx') }, 'a stranger behind nginx',
   });
 });
 
-describe('a stranger who opens more connections than a broker has descriptors', () => {
+describe('A stranger who opens more connections than a broker has descriptors', () => {
   const openFiles = 256;
 
   it(
-    'keeps out neither probes nor agents nor konnectivity clients, and is logged in a few lines',
+    'A stranger who opens too many connections shuts out no probes, agents or konnectivity clients, and causes only a few log lines',
     { timeout: 60_000 },
     async () => {
       const { tokens } = plain.world;
@@ -361,7 +373,7 @@ describe('a stranger who opens more connections than a broker has descriptors', 
   );
 });
 
-describe('a stranger without a credential', () => {
+describe('A stranger without a credential', () => {
   const agentOf = (cluster: string, token: string) => ({
     Authorization: `Bearer ${token}`,
     'Culvert-Cluster': cluster,
@@ -371,32 +383,35 @@ describe('a stranger without a credential', () => {
   it.each([
     ['no credential', {}],
     ['a bad credential', { Authorization: 'Bearer a.b.c' }],
-  ])('who shows %s many times does not use up the accept rate of agents', async (_, shown) => {
-    const { tokens } = plain.world;
-    await using broker = startCulvert('broker', [
-      ...['--listen', '127.0.0.1:0', '--accept-rate', '25'],
-      ...['--token-public-key', tokens.publicKeyFile],
-    ]);
-    const url = await logged(broker, 'broker listens', 'url');
-    using stranger = new Stranger();
-    const requests = Array.from({ length: 300 }, () =>
-      stranger.say(addressOf(url), handshakeText('/v1/agent', shown)),
-    );
-    const clusters = Array.from({ length: 20 }, (__, at) => `c${at}`);
-    const letIn = clusters.map(async (cluster) => {
-      const token = await tokens.issue({ kind: 'agent', cluster });
-      using socket = await RawWebSocket.open(
-        await connectTo(url, ''),
-        '/v1/agent',
-        agentOf(cluster, token),
+  ])(
+    'A stranger who sends many requests with %s does not use up the accept rate of agents',
+    async (_, shown) => {
+      const { tokens } = plain.world;
+      await using broker = startCulvert('broker', [
+        ...['--listen', '127.0.0.1:0', '--accept-rate', '25'],
+        ...['--token-public-key', tokens.publicKeyFile],
+      ]);
+      const url = await logged(broker, 'broker listens', 'url');
+      using stranger = new Stranger();
+      const requests = Array.from({ length: 300 }, () =>
+        stranger.say(addressOf(url), handshakeText('/v1/agent', shown)),
       );
-      return socket.address !== '';
-    });
-    expect(await Promise.all(letIn)).toEqual(clusters.map(() => true));
-    for (const answer of await Promise.all(requests)) expect(answer).toMatch(/^HTTP\/1\.1 401 /);
-  });
+      const clusters = Array.from({ length: 20 }, (__, at) => `c${at}`);
+      const letIn = clusters.map(async (cluster) => {
+        const token = await tokens.issue({ kind: 'agent', cluster });
+        using socket = await RawWebSocket.open(
+          await connectTo(url, ''),
+          '/v1/agent',
+          agentOf(cluster, token),
+        );
+        return socket.address !== '';
+      });
+      expect(await Promise.all(letIn)).toEqual(clusters.map(() => true));
+      for (const answer of await Promise.all(requests)) expect(answer).toMatch(/^HTTP\/1\.1 401 /);
+    },
+  );
 
-  it('cannot ask for the status again and again, nor can who has one', async () => {
+  it('A stranger cannot ask for the status again and again, nor can a client with a credential', async () => {
     const token = await plain.world.tokens.issue({ kind: 'dialer', name: 'curious' });
     const headers = { Authorization: `Bearer ${token}` };
     const answers = await Promise.all(
@@ -409,8 +424,8 @@ describe('a stranger without a credential', () => {
   });
 });
 
-describe('what strangers get to see', () => {
-  it('is neither /metrics nor what is degraded, where there is a status port', async () => {
+describe('The pages that strangers can see', () => {
+  it('A stranger sees neither /metrics nor the degraded parts if there is a status port', async () => {
     expect(await ask(plain.main, '/metrics')).toMatchObject({ status: 404 });
     const { body } = await ask(plain.status, '/metrics');
     expect(body).toContain('culvert_broker_connections ');

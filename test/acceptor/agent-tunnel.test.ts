@@ -7,7 +7,7 @@ import type { LinkOwner } from '../../src/tunnel/link.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { encodeMessage, protocolVersion } from '../../src/tunnel/message.ts';
 
-/** A tunnel to a broker that says only what it is told to. */
+/** A tunnel to a broker that is played by the test. */
 async function world() {
   const [near, far] = memoryLinkPair(queueMicrotask);
   const pings: Uint8Array[] = [];
@@ -45,8 +45,8 @@ async function world() {
   return { tunnel, pings, welcome, pong, settle, far, near, goAways, closed };
 }
 
-describe('a tunnel that is asked whether its broker answers', () => {
-  it('says so when the answer to this question has come, and not before', async () => {
+describe('A tunnel that is asked whether its broker answers', () => {
+  it('A tunnel confirms that its broker answers only after the answer to this question', async () => {
     const { tunnel, pings, welcome, pong, settle } = await world();
     await welcome();
     const answered: string[] = [];
@@ -54,7 +54,7 @@ describe('a tunnel that is asked whether its broker answers', () => {
     tunnel.probe(() => answered.push('second'));
     await settle();
     expect([pings.length, answered]).toEqual([2, []]);
-    // An answer to a question that nobody has asked.
+    // A PONG without a PING.
     await pong(new Uint8Array(8).fill(9));
     await pong(new Uint8Array(3));
     expect(answered).toEqual([]);
@@ -65,7 +65,7 @@ describe('a tunnel that is asked whether its broker answers', () => {
     expect(answered).toEqual(['second', 'first']);
   });
 
-  it('asks nobody before it was taken in, and after it has ended', async () => {
+  it('A tunnel asks no broker before the broker has accepted it, nor after the tunnel has ended', async () => {
     const { tunnel, pings, welcome, settle, far } = await world();
     const answered: string[] = [];
     tunnel.probe(() => answered.push('early'));
@@ -81,8 +81,8 @@ describe('a tunnel that is asked whether its broker answers', () => {
   });
 });
 
-describe('a tunnel to a broker that sends more than it should', () => {
-  it('takes the first GOAWAY only', async () => {
+describe('A tunnel to a broker that sends more than it should', () => {
+  it('A tunnel obeys the first GOAWAY only', async () => {
     const { goAways, far, welcome, settle } = await world();
     await welcome();
     for (let again = 0; again < 100; again++) {
@@ -93,7 +93,7 @@ describe('a tunnel to a broker that sends more than it should', () => {
     expect(goAways).toEqual([0]);
   });
 
-  it('ends with protocol_error at a second WELCOME and at a PING of 9 bytes', async () => {
+  it('A tunnel ends with protocol_error at a second WELCOME and at a PING of 9 bytes', async () => {
     const second = await world();
     await second.welcome();
     await second.welcome();
@@ -104,7 +104,7 @@ describe('a tunnel to a broker that sends more than it should', () => {
     expect(ping.closed[0]?.code).toBe('protocol_error');
   });
 
-  it('drops PINGs while the broker does not read', async () => {
+  it('A tunnel drops PINGs while the broker does not read', async () => {
     const { far, near, welcome, settle } = await world();
     await welcome();
     far.pause();
@@ -118,7 +118,7 @@ describe('a tunnel to a broker that sends more than it should', () => {
     expect(roomBefore - near.room).toBeLessThan(300 * 1024);
   });
 
-  it('ends with overloaded when refused sessions pile up at a broker that does not read', async () => {
+  it('A tunnel ends with overloaded when refused sessions pile up at a broker that does not read', async () => {
     const { tunnel, far, closed, welcome, settle } = await world();
     await welcome();
     far.pause();

@@ -18,7 +18,7 @@ const [mine, other] = ['a'.repeat(32), 'b'.repeat(32)];
 const open = encodeOpen({ target: sampleTarget, window: 1_000, timeoutMs: 0 });
 const empty: Sync = { streams: [], failures: [], last: true, moved: false };
 
-/** An agent with two tunnels to brokers that are played by hand; its targets accept and say nothing. */
+/** An agent with two tunnels to brokers of the test. Its targets accept and send nothing. */
 async function makeAgent() {
   const clock = new VirtualClock(20);
   const log = new RecordingLogger();
@@ -73,14 +73,14 @@ async function makeAgent() {
   await attach(1, 2, { session: other, dialer: 'e' });
   await say(1, FrameType.open, 2, open);
   for (const broker of brokers) broker.frames.splice(0);
-  /** Warnings, and what tunnels or sessions ended: told once each. */
+  /** The warnings about ended tunnels and sessions, each logged once. */
   const warned = () => log.lines.filter(({ event }) => /refused|broken/.test(event));
   return { clock, sessions, ended, tunnelsEnded, brokers, say, attach, warned };
 }
 
 type Agent = Awaited<ReturnType<typeof makeAgent>>;
 
-/** The stream of this session still takes and is answered. */
+/** Whether the agent still answers a PING of this session. */
 async function isServed({ brokers, say, clock }: Agent, broker: number, number: number) {
   const frames = brokers[broker]!.frames;
   frames.splice(0);
@@ -89,13 +89,17 @@ async function isServed({ brokers, say, clock }: Agent, broker: number, number: 
   return frames.some(({ type, session }) => type === FrameType.pong && session === number);
 }
 
-describe('a forged ATTACH', () => {
+describe('A forged ATTACH', () => {
   it.each([
-    ['of a session of somebody else', { dialer: 'mallory', resume: true }, 'forbidden'],
-    ['of a session that nobody has', { session: 'c'.repeat(32), resume: true }, 'unknown_session'],
-    ['that makes a session anew', { dialer: 'mallory' }, 'unknown_session'],
+    ['for the session of another dialer', { dialer: 'mallory', resume: true }, 'forbidden'],
+    [
+      'for a session that no dialer has',
+      { session: 'c'.repeat(32), resume: true },
+      'unknown_session',
+    ],
+    ['that creates an existing session again', { dialer: 'mallory' }, 'unknown_session'],
   ])(
-    '%s is refused with a typed code, logged once, and the session goes on',
+    'A forged ATTACH %s is refused with a typed code, logged once, and the real session continues',
     async (_, fields, code) => {
       const agent = await makeAgent();
       await agent.attach(1, 9, fields);
@@ -113,23 +117,23 @@ describe('a forged ATTACH', () => {
   it.each([
     ['without a number', 0, {}],
     ['under a number that is taken', 2, { session: 'c'.repeat(32) }],
-    ['with a name that is none', 9, { session: 'x' }],
-    ['with a dialer that is none', 9, { dialer: 7 }],
-  ])('%s ends the tunnel that it came over, once, and no other', async (_, number, fields) => {
+    ['with an invalid session id', 9, { session: 'x' }],
+    ['with an invalid dialer', 9, { dialer: 7 }],
+  ])('An ATTACH %s ends its own tunnel, once, and no other tunnel', async (_, number, fields) => {
     const agent = await makeAgent();
     await agent.attach(1, number, fields);
     expect(agent.tunnelsEnded).toEqual(['protocol_error']);
     expect(agent.brokers[1].ended?.error).toMatchObject({ code: 'protocol_error' });
     expect(await isServed(agent, 0, 1)).toBe(true);
-    // The session that was on it waits for its dialer.
+    // The session of the ended tunnel waits for its dialer.
     expect([agent.ended, agent.sessions.size]).toEqual([[], 2]);
     await agent.attach(0, 3, { session: other, dialer: 'e', resume: true });
     await agent.brokers[0].next(FrameType.sync);
   });
 });
 
-describe('a replayed ATTACH', () => {
-  it('over the same tunnel ends that tunnel: its number is taken', async () => {
+describe('A replayed ATTACH', () => {
+  it('A replayed ATTACH over the same tunnel ends that tunnel, because its session number is taken', async () => {
     const agent = await makeAgent();
     await agent.attach(0, 1, {});
     expect(agent.tunnelsEnded).toEqual(['protocol_error']);
@@ -137,7 +141,7 @@ describe('a replayed ATTACH', () => {
     expect([agent.ended, agent.sessions.size]).toEqual([[], 2]);
   });
 
-  it('over another tunnel is refused: the session is there already', async () => {
+  it('A replayed ATTACH over another tunnel is refused, because the session exists already', async () => {
     const agent = await makeAgent();
     await agent.attach(1, 1, {});
     const { payload } = await agent.brokers[1].next(FrameType.detach);
@@ -147,8 +151,8 @@ describe('a replayed ATTACH', () => {
   });
 });
 
-describe('a session number of somebody else', () => {
-  it('over a tunnel that does not carry it reaches nobody', async () => {
+describe('A session number of another tunnel', () => {
+  it('A session number over a tunnel that does not carry the session reaches no session', async () => {
     const agent = await makeAgent();
     const reset = encodeMessage({ code: 'reset', message: 'x' });
     agent.brokers[1].link.sendCopy(FrameType.reset, 1, 1, reset);
@@ -158,31 +162,34 @@ describe('a session number of somebody else', () => {
   });
 });
 
-describe('SYNC', () => {
+describe('SYNC at an agent', () => {
   it.each([
     ['forged: on a link that is in step', 0],
     ['replayed after a resume', 1],
-  ])('%s ends its session with protocol_error, logged once, and no other', async (_, replays) => {
-    const agent = await makeAgent();
-    const row = { stream: 1, received: 0, limit: 1_000 };
-    const sync = encodeSync({ ...empty, streams: [row] });
-    const resume = async () => {
-      agent.brokers[0].link.close();
-      await agent.clock.advance(0);
-      await agent.attach(1, 5, { resume: true });
-      await agent.say(1, FrameType.sync, 5, sync);
-    };
-    if (replays > 0) await resume();
-    const [broker, number] = replays > 0 ? ([1, 5] as const) : ([0, 1] as const);
-    expect(await isServed(agent, broker, number)).toBe(true);
-    await agent.say(broker, FrameType.sync, number, sync);
-    const { payload } = await agent.brokers[broker].next(FrameType.detach);
-    expect(decodeFailure(FrameType.detach, payload).code).toBe('protocol_error');
-    expect(agent.warned()).toMatchObject([{ event: 'session broken by peer' }]);
-    expect([agent.ended, agent.sessions.size]).toEqual([['protocol_error'], 1]);
-    expect(await isServed(agent, 1, 2)).toBe(true);
-    // What still comes for it is dropped without a word.
-    await agent.say(broker, FrameType.sync, number, sync);
-    expect(agent.warned()).toHaveLength(1);
-  });
+  ])(
+    'SYNC that is %s ends its session with protocol_error, logged once, and no other session',
+    async (_, replays) => {
+      const agent = await makeAgent();
+      const row = { stream: 1, received: 0, limit: 1_000 };
+      const sync = encodeSync({ ...empty, streams: [row] });
+      const resume = async () => {
+        agent.brokers[0].link.close();
+        await agent.clock.advance(0);
+        await agent.attach(1, 5, { resume: true });
+        await agent.say(1, FrameType.sync, 5, sync);
+      };
+      if (replays > 0) await resume();
+      const [broker, number] = replays > 0 ? ([1, 5] as const) : ([0, 1] as const);
+      expect(await isServed(agent, broker, number)).toBe(true);
+      await agent.say(broker, FrameType.sync, number, sync);
+      const { payload } = await agent.brokers[broker].next(FrameType.detach);
+      expect(decodeFailure(FrameType.detach, payload).code).toBe('protocol_error');
+      expect(agent.warned()).toMatchObject([{ event: 'session broken by peer' }]);
+      expect([agent.ended, agent.sessions.size]).toEqual([['protocol_error'], 1]);
+      expect(await isServed(agent, 1, 2)).toBe(true);
+      // Later frames of the session are dropped without an answer.
+      await agent.say(broker, FrameType.sync, number, sync);
+      expect(agent.warned()).toHaveLength(1);
+    },
+  );
 });

@@ -80,7 +80,7 @@ function lost(code: TunnelError['code'] = 'link_lost'): TunnelError {
 }
 
 describe('SessionStore', () => {
-  it('keeps a session without a link for the grace, and ends it then with link_lost', async () => {
+  it('The session store keeps a session without a link for the grace period, and then ends it with link_lost', async () => {
     const { clock, store, ended } = makeStore();
     const entry = store.attach(new Carrier(), 1, mine);
     entry.session.onFrame(FrameType.open, 1, open);
@@ -92,7 +92,7 @@ describe('SessionStore', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('keeps one without streams as well: an OPEN may have got lost', async () => {
+  it('The session store keeps a session without streams as well, because an OPEN may be lost', async () => {
     const { clock, store } = makeStore();
     const entry = store.attach(new Carrier(), 1, mine);
     store.detach(entry, lost());
@@ -103,7 +103,7 @@ describe('SessionStore', () => {
     expect(store.size).toBe(1);
   });
 
-  it('gives a session that resumes and is lost again a grace of its own', async () => {
+  it('The session store gives a session that resumes and is lost again a new grace period', async () => {
     const { clock, store } = makeStore();
     const entry = store.attach(new Carrier(), 1, mine);
     for (let turn = 2; turn < 5; turn++) {
@@ -115,7 +115,7 @@ describe('SessionStore', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('lets the last link win, and tells the other end of the one before', () => {
+  it('The session store lets the last link win, and tells the other end of the earlier link', () => {
     const { store } = makeStore();
     const [before, after] = [new Carrier(), new Carrier()];
     const entry = store.attach(before, 1, mine);
@@ -127,29 +127,36 @@ describe('SessionStore', () => {
 
   it.each([
     [
-      'resumes what the agent does not have',
+      'resumes a session that the agent does not have',
       { ...resume, session: 'b'.repeat(32) },
       'unknown_session',
     ],
-    ['is new under the name of another', mine, 'unknown_session'],
-    ['is new under the name of one of somebody else', { ...mine, dialer: 'm' }, 'unknown_session'],
-    ['resumes what is not its own', { ...resume, dialer: 'mallory' }, 'forbidden'],
+    ['creates its own session again', mine, 'unknown_session'],
     [
-      'resumes with a name that is almost the same',
+      'creates a session under the session id of another dialer',
+      { ...mine, dialer: 'm' },
+      'unknown_session',
+    ],
+    ['resumes the session of another dialer', { ...resume, dialer: 'mallory' }, 'forbidden'],
+    [
+      'resumes with a name that is almost the same as the owner',
       { ...resume, dialer: 'bridge-00' },
       'forbidden',
     ],
-  ])('refuses a dialer that %s, and the session does not notice', (_, attach, code) => {
-    const { store, ended } = makeStore();
-    const [own, other] = [new Carrier(), new Carrier()];
-    const entry = store.attach(own, 1, mine);
-    expect(() => store.attach(other, 2, attach)).toThrow(expect.objectContaining({ code }));
-    expect(entry).toMatchObject({ carrier: own, number: 1 });
-    expect([own.told, other.told, ended]).toEqual([[], [], []]);
-    expect([store.size, store.resumedCount]).toEqual([1, 0]);
-  });
+  ])(
+    'The session store refuses a dialer that %s, and the session is not affected',
+    (_, attach, code) => {
+      const { store, ended } = makeStore();
+      const [own, other] = [new Carrier(), new Carrier()];
+      const entry = store.attach(own, 1, mine);
+      expect(() => store.attach(other, 2, attach)).toThrow(expect.objectContaining({ code }));
+      expect(entry).toMatchObject({ carrier: own, number: 1 });
+      expect([own.told, other.told, ended]).toEqual([[], [], []]);
+      expect([store.size, store.resumedCount]).toEqual([1, 0]);
+    },
+  );
 
-  it('refuses one that waits for its dialer in the same way, and it still waits', () => {
+  it('The session store refuses an intruder in a session without a link, and the session still waits for its dialer', () => {
     const { store } = makeStore();
     const entry = store.attach(new Carrier(), 1, mine);
     store.detach(entry, lost());
@@ -160,13 +167,13 @@ describe('SessionStore', () => {
 
   const waiting = ['link_lost', 'agent_lost', 'peer_unresponsive', 'overloaded', 'draining'];
 
-  it.each(tunnelErrorCodes)('knows whether %s is final', (code) => {
+  it.each(tunnelErrorCodes)('The session store tells whether %s is final', (code) => {
     const { store } = makeStore();
     store.detach(store.attach(new Carrier(), 1, mine), lost(code));
     expect(store.size).toBe(waiting.includes(code) ? 1 : 0);
   });
 
-  it('takes 10 000 sessions and refuses the next with overloaded; those that it has may still resume', () => {
+  it('The session store holds 10,000 sessions and refuses the next with overloaded, while its sessions may still resume', () => {
     const { store } = makeStore();
     const carrier = new Carrier();
     const named = (at: number) => ({ ...mine, session: at.toString(16).padStart(32, '0') });
@@ -178,7 +185,7 @@ describe('SessionStore', () => {
     expect(store.size).toBe(10_000);
   });
 
-  it('ends a session that its peer breaks, and tells that link why', async () => {
+  it('The session store ends a session that its peer breaks, and tells the link the reason', async () => {
     const { clock, store, ended } = makeStore();
     const carrier = new Carrier();
     const entry = store.attach(carrier, 1, mine);
@@ -190,7 +197,7 @@ describe('SessionStore', () => {
     expect([store.size, ended]).toEqual([0, ['protocol_error']]);
   });
 
-  it('is left when the last session has ended or lost its tunnel, and no timer stays', async () => {
+  it('untilDetached of the session store ends when the last session has ended or lost its tunnel, and keeps no timer', async () => {
     const { clock, store } = makeStore();
     const first = store.attach(new Carrier(), 1, mine);
     const second = store.attach(new Carrier(), 2, { ...mine, session: 'b'.repeat(32) });
@@ -207,7 +214,7 @@ describe('SessionStore', () => {
     await store.untilDetached(1000, new AbortController().signal);
   });
 
-  it('is waited for no longer than it may take, and not after an abort', async () => {
+  it('untilDetached of the session store ends at its time limit, or with an abort', async () => {
     const { clock, store } = makeStore();
     store.attach(new Carrier(), 1, mine);
     const late = store.untilDetached(1000, new AbortController().signal);
@@ -220,7 +227,7 @@ describe('SessionStore', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('ends everything when it is closed, also what waits', async () => {
+  it('The session store ends all sessions when it is closed, also sessions without a link', async () => {
     const { clock, store } = makeStore();
     store.attach(new Carrier(), 1, mine);
     const second = store.attach(new Carrier(), 2, { ...mine, session: 'b'.repeat(32) });

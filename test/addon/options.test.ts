@@ -100,7 +100,7 @@ describe('readAddonOptions', () => {
       '--metrics-bind-addres=:1',
       'unknown option --metrics-bind-addres, did you mean --metrics-bind-address?',
     ],
-    ['--v=high', '--v=high is not possible, a value of the form ^\\d+$ is'],
+    ['--v=high', '--v=high is not valid, it must match ^\\d+$'],
     ['--version', 'unknown option --version'],
     [
       '--metrics-bind-address=58080',

@@ -16,14 +16,14 @@ function start() {
   return { clock, lines, observe, ahead: () => clock.now().getTime() - localMs };
 }
 
-describe('the clock of a broker', () => {
-  it('is that of this machine until the broker has told another time', () => {
+describe('BrokerClock', () => {
+  it("The broker clock shows this machine's time until the broker has sent another time", () => {
     const { clock, ahead } = start();
     expect([ahead(), clock.differenceMs, clock.correctionMs]).toEqual([0, 0, 0]);
   });
 
   it.each([600_000, -600_000, maxCorrectionMs, -maxCorrectionMs])(
-    'is followed when it is %d ms ahead',
+    'The broker clock follows a broker that is %d ms ahead',
     (differenceMs) => {
       const { clock, observe, ahead } = start();
       observe(differenceMs);
@@ -33,7 +33,7 @@ describe('the clock of a broker', () => {
   );
 
   it.each([maxCorrectionMs + 1, -maxCorrectionMs - 1, 365 * 86_400_000, -(10 ** 12)])(
-    'is not followed when it is %d ms ahead, as then it may be a lie, and this is said',
+    'The broker clock logs and ignores a broker time that is %d ms ahead, because it may be forged',
     (differenceMs) => {
       const { clock, observe, ahead, lines } = start();
       observe(600_000);
@@ -45,7 +45,7 @@ describe('the clock of a broker', () => {
     },
   );
 
-  it('is measured in the middle between request and answer, and small changes do not count', () => {
+  it('The broker clock measures in the middle between request and answer, and ignores small changes', () => {
     const { clock, observe, ahead } = start();
     observe(60_000, 2_000);
     expect(clock.differenceMs).toBe(61_000);
@@ -57,7 +57,7 @@ describe('the clock of a broker', () => {
     expect(ahead()).toBe(0);
   });
 
-  it('is reported once when it differs by more than 30 s, and again after it was right', () => {
+  it('The broker clock reports a difference of more than 30 s once, and again after the time was right', () => {
     const { lines, observe } = start();
     for (const differenceMs of [29_000, 31_000, 90_000, 0, -31_000]) observe(differenceMs);
     expect(lines).toMatchObject([

@@ -13,7 +13,7 @@ import { freePort } from '../../testkit/processes/process.ts';
 
 const soon = { timeout: 20_000 };
 
-it('an agent whose CA file has become empty connects again with the last good version, and says so', async () => {
+it('An agent whose CA file has become empty reconnects with the last good version and logs a warning', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'culvert-ca-file-'));
   await using parts = new AsyncDisposableStack();
   parts.defer(() => rm(directory, { recursive: true }));

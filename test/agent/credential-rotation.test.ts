@@ -17,7 +17,7 @@ import { acceptWebSocket } from '../../src/websocket/accept.ts';
 import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
 import { startTarget } from '../../testkit/world/target.ts';
 
-it('credential rotation while connected: streams outlive the old token, and the next tunnel shows the new one', async () => {
+it('credential rotation while connected: streams outlive the old token, and the next tunnel uses the new token', async () => {
   await using stack = new AsyncDisposableStack();
   const directory = stack.adopt(await mkdtemp(join(tmpdir(), 'culvert-rotation-')), (path) =>
     rm(path, { recursive: true }),

@@ -17,8 +17,8 @@ function policy(
   });
 }
 
-describe('destination policy', () => {
-  it('dials the kube-apiserver for the name of the cluster, at the port that was asked for', () => {
+describe('DestinationPolicy', () => {
+  it('The destination policy maps the name of the cluster to the kube-apiserver, at the requested port', () => {
     expect(policy([]).resolve('1st-cluster', 443)).toMatchObject({
       host: 'kubernetes.default.svc',
       port: 443,
@@ -29,11 +29,11 @@ describe('destination policy', () => {
     });
   });
 
-  describe('with the name of the cluster and a namespace', () => {
+  describe('The name of the cluster with a namespace', () => {
     const apiserver = { host: 'kubernetes.default.svc' };
     const own = policy([], apiserver, 'proxies');
 
-    it("dials the kube-apiserver where the namespace is the agent's own", () => {
+    it("The destination policy maps the cluster name with the agent's own namespace to the kube-apiserver", () => {
       const dialled = { host: 'kubernetes.default.svc', port: 6443 };
       expect(own.resolve('1st-cluster.proxies', 6443)).toMatchObject(dialled);
     });
@@ -46,11 +46,11 @@ describe('destination policy', () => {
       '2nd-cluster.proxies',
       'cluster-abc.proxies',
       'proxies',
-    ])('does not for %s', (host) => {
+    ])('The destination policy does not map %s to the kube-apiserver', (host) => {
       expect(own.resolve(host, 443)).toBeUndefined();
     });
 
-    it('says which names the cluster has', () => {
+    it('The destination policy lists the names of the cluster', () => {
       expect(own.refusal('1st-cluster.other', 443)).toMatchObject({
         code: 'forbidden_target',
         message:
@@ -66,20 +66,20 @@ describe('destination policy', () => {
       expect(own.refusal('1st-cluster.a.b', 443).message).toContain('(--allow ');
     });
 
-    it("leaves what is an address of its own to the operator's list", () => {
+    it("The destination policy leaves a name with another namespace to the operator's list", () => {
       const listed = policy(['1st-cluster.corp:443'], apiserver, 'proxies');
       const corp = { host: '1st-cluster.corp', port: 443 };
       expect(listed.resolve(corp.host, corp.port)).toMatchObject(corp);
     });
   });
 
-  it('keeps to the port of the kube-apiserver where one is configured', () => {
+  it('The destination policy uses only the port of the kube-apiserver if a port is configured', () => {
     const fixed = policy([], { host: '10.0.0.1', port: 6443 });
     expect(fixed.resolve('1st-cluster', 443)).toMatchObject({ host: '10.0.0.1', port: 6443 });
     expect(fixed.resolve('10.0.0.1', 22)).toBeUndefined();
   });
 
-  it('dials nothing for the name of the cluster where that is switched off, whatever else is allowed', () => {
+  it('The destination policy refuses the name of the cluster if that is switched off, whatever else is allowed', () => {
     const off = policy(['*:443', 'db:1'], null);
     expect(off.resolve('1st-cluster', 443)).toBeUndefined();
     expect(off.resolve('cluster-abc', 443)).toBeUndefined();
@@ -87,7 +87,7 @@ describe('destination policy', () => {
     expect(off.resolve('db', 1)).toMatchObject({ host: 'db', port: 1 });
   });
 
-  it('dials nothing else by default', () => {
+  it('The destination policy allows nothing else by default', () => {
     expect(policy([]).resolve('db.internal', 5432)).toBeUndefined();
     expect(policy([]).resolve('127.0.0.1', 80)).toBeUndefined();
     expect(policy([]).resolve('2nd-cluster', 443)).toBeUndefined();
@@ -107,16 +107,19 @@ describe('destination policy', () => {
     ['[fd00::/8]:443', 'fd12::1', 443, true],
     ['[::1]:443', '::1', 443, true],
     ['*:443', 'anything', 443, true],
-  ])('with --allow %s, %s:%i is allowed: %s', (pattern, host, port, allowed) => {
-    expect(policy([pattern]).resolve(host, port) !== undefined).toBe(allowed);
-  });
+  ])(
+    'The destination policy with --allow %s, %s:%i is allowed: %s',
+    (pattern, host, port, allowed) => {
+      expect(policy([pattern]).resolve(host, port) !== undefined).toBe(allowed);
+    },
+  );
 
-  it('refuses a pattern that is none and names it', () => {
+  it('The destination policy refuses an invalid pattern and names it', () => {
     expect(() => policy(['x:70000'])).toThrow(RangeError);
     expect(() => policy(['x:70000'])).toThrow('"x:70000" is no destination');
   });
 
-  /** Each is another way to write the machine itself, its link, or a cloud's metadata. */
+  /** Different ways to write the machine itself, its link, or a cloud's metadata service. */
   const reserved = [
     '127.0.0.1',
     '127.8.9.10',
@@ -142,11 +145,11 @@ describe('destination policy', () => {
     '2002:7f00:1::',
   ];
 
-  describe.each(reserved)('the reserved address %s', (address) => {
+  describe.each(reserved)('The reserved address %s', (address) => {
     const brackets = address.includes(':') ? `[${address}]` : address;
 
     it.each(['*:80', '0.0.0.0/0:80', '[::/0]:80', '128.0.0.0/1:80', '*.internal:80'])(
-      'is not dialled with --allow %s, directly or for a name',
+      'The destination policy refuses a reserved address with --allow %s, directly or for a name',
       (pattern) => {
         const wide = policy([pattern, 'name.internal:80']);
         expect(wide.resolve(address, 80)).toBeUndefined();
@@ -156,7 +159,7 @@ describe('destination policy', () => {
       },
     );
 
-    it('is dialled when it is listed itself, at that port, also for a name', () => {
+    it('The destination policy allows a reserved address that is listed itself, at that port, also for a name', () => {
       const listed = policy([`${brackets}:80`, '*.internal:*']);
       expect(listed.resolve(address, 80)).toBeDefined();
       const at = (port: number) =>
@@ -165,7 +168,7 @@ describe('destination policy', () => {
       expect(at(81)).toMatchObject({ code: 'forbidden_target' });
     });
 
-    it('is dialled where the operator put the kube-apiserver', () => {
+    it('The destination policy allows a reserved address if the operator configured the kube-apiserver there', () => {
       const own = policy([], { host: 'api.internal' });
       const destination = own.resolve('1st-cluster', 443)!;
       expect(own.addressRefusal(destination, address)).toBeUndefined();
@@ -179,13 +182,16 @@ describe('destination policy', () => {
     ['[64:ff9b::a9fe:0/112]:80', '64:ff9b::169.254.169.254'],
     ['localhost:80', '127.0.0.1'],
     ['localhost:80', '::1'],
-  ])('a range of reserved addresses alone, %s, lists %s', (pattern, address) => {
-    const listed = policy([pattern, '*.internal:80']);
-    expect(listed.addressRefusal(listed.resolve('a.internal', 80)!, address)).toBeUndefined();
-  });
+  ])(
+    'The destination policy accepts the range %s, which has only reserved addresses, as permission for %s',
+    (pattern, address) => {
+      const listed = policy([pattern, '*.internal:80']);
+      expect(listed.addressRefusal(listed.resolve('a.internal', 80)!, address)).toBeUndefined();
+    },
+  );
 
   it.each(['10.0.0.1', '192.168.1.1', '100.64.0.1', 'fd00::1', '2001:db8::1', '64:ff9b::10.0.0.1'])(
-    'an address of a network, %s, needs no rule of its own',
+    "The destination policy needs no separate rule for a network's address, %s",
     (address) => {
       const wide = policy(['*:80']);
       expect(wide.resolve(address, 80)).toBeDefined();
@@ -193,7 +199,7 @@ describe('destination policy', () => {
     },
   );
 
-  it('says what is reserved and which rule would permit it', () => {
+  it("The destination policy's error names the reserved address and the rule that would permit it", () => {
     const wide = policy(['*:80']);
     const named = wide.resolve('metadata.google.internal', 80)!;
     expect(wide.addressRefusal(named, '169.254.169.254')!.message).toBe(

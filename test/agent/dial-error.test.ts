@@ -16,14 +16,14 @@ it.each([
   ['ENETUNREACH', 'unreachable', 'dial tcp 10.0.0.1:80: connect: network is unreachable'],
   ['EMFILE', 'dial_failed', 'dial tcp 10.0.0.1:80: socket: too many open files'],
   ['EWHATEVER', 'dial_failed', 'dial tcp 10.0.0.1:80: connect: EWHATEVER'],
-])('writes %s as Go does', (code, ours, sentence) => {
+])('The dial error for %s has the words of Go', (code, ours, sentence) => {
   expect(connectError('10.0.0.1', 80, nodeError(code))).toMatchObject({
     code: ours,
     message: sentence,
   });
 });
 
-it('brackets IPv6 addresses', () => {
+it('The dial error puts IPv6 addresses in brackets', () => {
   expect(dialTimeout('::1', 80).message).toBe('dial tcp [::1]:80: i/o timeout');
 });
 
@@ -35,16 +35,16 @@ it.each([
     'overloaded',
     'dial tcp: lookup nowhere: too many lookups at a time, dial again later',
   ],
-] as const)('writes a name with %s as Go does', (why, code, message) => {
+] as const)('The dial error for a name with %s has the words of Go', (why, code, message) => {
   expect(lookupError('nowhere', new NameError(why, ''))).toMatchObject({ code, message });
 });
 
-describe('several addresses', () => {
+describe('The dial error of several addresses', () => {
   const refused = { address: '10.0.0.1', error: nodeError('ECONNREFUSED') };
   const unreachable = { address: 'fd00::1', error: nodeError('ENETUNREACH') };
   const silent = { address: '10.0.0.2', error: undefined };
 
-  it('are all named, and the error is of one that says more than that its network is away', () => {
+  it('The dial error of several addresses names all of them, and prefers an error that says more than an unreachable network', () => {
     expect(attemptsError(80, [unreachable, refused], false)).toMatchObject({
       code: 'refused',
       message:
@@ -52,7 +52,7 @@ describe('several addresses', () => {
     });
   });
 
-  it('are a timeout when one has no answer and the time is over', () => {
+  it('The dial error of several addresses is a timeout when an address has no answer and the time is over', () => {
     expect(attemptsError(80, [refused, silent], true)).toMatchObject({
       code: 'timeout',
       message:

@@ -52,8 +52,8 @@ function dial(host: string, port: number, options: Partial<DialOptions>) {
   return { over: over.promise, outcomes, target };
 }
 
-describe('a name with several addresses', () => {
-  it('is reached at the second one when the first one never answers', async () => {
+describe('A target name with several addresses', () => {
+  it('A target name with several addresses is reached at the second address when the first never answers', async () => {
     await using silent = await startUnansweringPort();
     await listen('127.0.0.2', silent.port);
     const names = namesWith('127.0.0.1', '127.0.0.2');
@@ -62,7 +62,7 @@ describe('a name with several addresses', () => {
     expect(outcomes).toMatchObject([{ address: '127.0.0.2' }]);
   });
 
-  it('is reached at an address of the other family when one refuses', async () => {
+  it('A target name with several addresses is reached at the other address family when one family refuses', async () => {
     const server = await listen('::1');
     const names = namesWith('127.0.0.1', '::1');
     const { over, outcomes } = dial('two.test', portOf(server), { names });
@@ -70,7 +70,7 @@ describe('a name with several addresses', () => {
     expect(outcomes).toMatchObject([{ address: '::1' }]);
   });
 
-  it('may have several dead ones: they take less than the time of a dial', async () => {
+  it('A target name may have several dead addresses, because they take less than the time of a dial', async () => {
     await using silent = await startUnansweringPort();
     await listen('127.0.0.2', silent.port);
     const dead = Array.from({ length: 6 }, () => '127.0.0.1');
@@ -79,7 +79,7 @@ describe('a name with several addresses', () => {
     expect(await over).toBe('accepted');
   });
 
-  it('names each of them when all fail', async () => {
+  it('A dial error names each address of the target when all fail', async () => {
     const port = portOf(await listen('127.0.0.3'));
     const { over, outcomes } = dial('two.test', port, { names: namesWith('127.0.0.1', '::1') });
     const error = await over;
@@ -90,7 +90,7 @@ describe('a name with several addresses', () => {
     expect(outcomes).toMatchObject([{ error: { code: 'refused' } }]);
   });
 
-  it('is told apart from a name that does not exist', async () => {
+  it('A target name with several addresses and an unknown name have different errors', async () => {
     const names: NameResolver = {
       lookup: () => Promise.reject(new NameError('not_found', 'no such host')),
     };
@@ -102,7 +102,7 @@ describe('a name with several addresses', () => {
   });
 });
 
-describe('what a name resolves to', () => {
+describe('The addresses of a target name', () => {
   const policy = new DestinationPolicy({
     cluster: 'c1',
     clusterAlias: 'cluster-abc',
@@ -119,7 +119,7 @@ describe('what a name resolves to', () => {
   }
 
   it.each(['127.0.0.1', '::1', '::ffff:127.0.0.1', '0.0.0.0', '::'])(
-    'is not connected to when it is %s, where somebody listens',
+    'The agent does not connect to the refused address %s of a target name, although a server listens there',
     async (address) => {
       const server = await listen('::');
       let connections = 0;
@@ -133,10 +133,10 @@ describe('what a name resolves to', () => {
     },
   );
 
-  it('is looked up once: another answer in the next moment changes nothing', async () => {
+  it('The agent looks a target name up once, so another answer in the next moment changes nothing', async () => {
     const server = await listen('127.0.0.1');
     let lookups = 0;
-    // The check would see the first answer, a second lookup the other one.
+    // The check would see the first answer, and a second lookup would see the other answer.
     const names: NameResolver = {
       lookup: async () => ({ addresses: [lookups++ === 0 ? '10.255.255.1' : '127.0.0.1'] }),
     };
@@ -152,7 +152,7 @@ describe('what a name resolves to', () => {
     expect([lookups, connections]).toEqual([1, 0]);
   });
 
-  it('is left out where it is reserved, and the rest is tried', async () => {
+  it('The agent skips reserved addresses of a target name and tries the other addresses', async () => {
     const server = await listen('127.0.0.1');
     const port = portOf(server);
     const listed = new DestinationPolicy({
@@ -171,7 +171,10 @@ describe('what a name resolves to', () => {
   });
 });
 
-/** The kernel's timer of the connection to a port: its kind (2: keepalive) and how long it still runs, in seconds (Linux). */
+/**
+ * The kernel's timer of the connection to a port: its kind (2: keepalive) and the remaining time in
+ * seconds (Linux).
+ */
 async function timerOfConnectionTo(port: number): Promise<{ kind: number; seconds: number }> {
   const remote = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n');
@@ -182,7 +185,7 @@ async function timerOfConnectionTo(port: number): Promise<{ kind: number; second
   return { kind: Number.parseInt(kind, 16), seconds: Number.parseInt(ticks, 16) / 100 };
 }
 
-it('asks an idle target whether it is still there, after 15 seconds', async () => {
+it('The agent probes an idle target after 15 seconds', async () => {
   const server = await listen('127.0.0.1');
   const { over } = dial('127.0.0.1', portOf(server), {});
   expect(await over).toBe('accepted');

@@ -19,13 +19,13 @@ import { TestTokens } from '../../testkit/world/world.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
-/** Whatever could happen has happened. */
+/** Waits until all pending events have happened. */
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-describe('the targets that an agent still has', () => {
-  it('are waited for, every one that still reads, and not for more', async () => {
+describe('The targets that a draining agent still has', () => {
+  it('A draining agent waits for every target that still reads, and for no other target', async () => {
     const open = new OpenTargets(new VirtualClock());
     const [first, second] = [new Socket(), new Socket()];
     open.add(first, () => {});
@@ -41,7 +41,7 @@ describe('the targets that an agent still has', () => {
     await open.closed(new AbortController().signal);
   });
 
-  it('are waited for no longer than it may take', async () => {
+  it('A draining agent waits for its targets until its time limit', async () => {
     const open = new OpenTargets(new VirtualClock());
     open.add(new Socket(), () => {});
     const limit = new AbortController();
@@ -52,9 +52,9 @@ describe('the targets that an agent still has', () => {
     expect(open.size).toBe(1);
   });
 
-  it('outlast their streams until they have read the last byte', async () => {
+  it('A target outlasts its stream until the target has read the last byte', async () => {
     const accepted = Promise.withResolvers<Socket>();
-    // More than the system takes from us for somebody who does not read.
+    // More than the system buffers for a peer that does not read.
     const bytes = 64 * 1024 * 1024;
     const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, accepted.resolve);
     server.listen(0, '127.0.0.1');
@@ -95,7 +95,7 @@ describe('the targets that an agent still has', () => {
     server.close();
   });
 
-  it('hold up the end of an agent that drains', async () => {
+  it('A target that still reads delays the end of a draining agent', async () => {
     const targets = Promise.withResolvers<void>();
     const asked = Promise.withResolvers<void>();
     vi.spyOn(OpenTargets.prototype, 'closed').mockImplementation(() => {
@@ -114,8 +114,8 @@ describe('the targets that an agent still has', () => {
   });
 });
 
-describe('an agent that drains', () => {
-  it('takes a stream of a dialer that has not heard yet', async () => {
+describe('An agent that drains', () => {
+  it('An agent that drains accepts a stream of a dialer that does not know about the drain yet', async () => {
     await using stack = new AsyncDisposableStack();
     const directory = await mkdtemp(join(tmpdir(), 'culvert-drain-'));
     stack.defer(() => rm(directory, { recursive: true }));

@@ -56,8 +56,8 @@ function world(
   return { clock, state, here, hub, warnings, keeper, peek };
 }
 
-describe('the lease of an agent', () => {
-  it('is made, and renewed every minute while the broker answers', async () => {
+describe('The lease of an agent', () => {
+  it('The lease of an agent is created, and renewed every minute while the broker answers', async () => {
     const { clock, here, peek, keeper } = world();
     await clock.advance(10);
     expect(peek()).toEqual({
@@ -72,7 +72,7 @@ describe('the lease of an agent', () => {
     expect(keeper.renewedAt?.getTime()).toBe(start + 180_000);
   });
 
-  it('is renewed up to a quarter later by chance', async () => {
+  it('The lease of an agent is renewed up to a quarter later, at random', async () => {
     const { clock, here } = world({ random: 0.999 });
     await clock.advance(74_000);
     expect(here.calls).toHaveLength(1);
@@ -80,7 +80,7 @@ describe('the lease of an agent', () => {
     expect(here.calls).toHaveLength(2);
   });
 
-  it('is not renewed while no broker answers, and soon again when one does', async () => {
+  it('The lease of an agent is not renewed while no broker answers, and soon renewed when a broker answers again', async () => {
     const { clock, state, here, peek, warnings } = world({ isAnswered: false });
     await clock.advance(300_000);
     expect(here.calls).toEqual([]);
@@ -92,7 +92,7 @@ describe('the lease of an agent', () => {
   });
 
   it.each(['not_served', 'not_found'] as const)(
-    'is renewed on the hub where this cluster has none (%s)',
+    'The lease of an agent is renewed on the hub if its own cluster has no such lease (%s)',
     async (refuse) => {
       const { clock, hub, peek } = world({ refuse });
       await clock.advance(10);
@@ -100,7 +100,7 @@ describe('the lease of an agent', () => {
     },
   );
 
-  it('is not renewed on the hub because this cluster says no for another reason', async () => {
+  it('The lease of an agent is not renewed on the hub if its own cluster refuses for another reason', async () => {
     const { clock, hub, warnings, state, peek } = world({ refuse: 'forbidden' });
     await clock.advance(60_000);
     expect(hub.calls).toEqual([]);
@@ -110,7 +110,7 @@ describe('the lease of an agent', () => {
     expect(peek()).toBeDefined();
   });
 
-  it('is missing where there is neither a lease here nor a hub', async () => {
+  it('The lease of an agent is reported as missing without a lease here and without a hub', async () => {
     const { clock, warnings } = world({ refuse: 'not_served', withHub: false });
     await clock.advance(60_000);
     expect(warnings).toEqual([['lease not renewed', 'it says no']]);

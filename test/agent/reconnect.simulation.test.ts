@@ -53,7 +53,7 @@ async function reconnect(agents: number, connect: Connect, clock: VirtualClock, 
     resumeGraceMs: 0,
   });
   const running = Array.from({ length: agents }, () => {
-    // One for each: removing one of 10,000 listeners from one signal is slow.
+    // One signal per agent, because removing one of 10,000 listeners from one signal is slow.
     const stop = new AbortController();
     const keeper = new TunnelReconnector({
       tunnel: 0,
@@ -96,9 +96,9 @@ function refusedUntil(backMs: number): Connect {
   };
 }
 
-describe('a broker that was away', () => {
+describe('A broker that was away', () => {
   it.each([1, 5, 20, 58])(
-    'for %d s and refused connections: every agent is back within 2 s of its return',
+    'Agents of a broker that refused connections for %d s are all connected within 2 s of its return',
     async (downS) => {
       const clock = new VirtualClock(20);
       const backMs = downS * 1000;
@@ -108,7 +108,7 @@ describe('a broker that was away', () => {
     },
   );
 
-  it('behind a gateway that answers 503 without Retry-After: the same', async () => {
+  it('Agents of a broker behind a gateway that answers 503 without Retry-After are connected within 2 s of its return', async () => {
     const clock = new VirtualClock(20);
     const connect: Connect = async (nowMs) => {
       if (nowMs < 20_000) throw new ConnectError('rejected', 'no backend', { status: 503 });
@@ -117,7 +117,7 @@ describe('a broker that was away', () => {
     expect(Math.max(...connectedMs)).toBeLessThanOrEqual(22_000);
   });
 
-  it('and that said while it drained when to come back: the same', async () => {
+  it('Agents of a broker that told them during its drain when to retry are connected within 2 s of its return', async () => {
     const clock = new VirtualClock(20);
     const details = { status: 503, brokerCode: 'draining', retryAfterMs: 1_000 };
     const connect: Connect = async (nowMs) => {
@@ -127,7 +127,7 @@ describe('a broker that was away', () => {
     expect(Math.max(...connectedMs)).toBeLessThanOrEqual(32_000);
   });
 
-  it('for an hour: agents ask ever less often, at last twice to four times a minute', async () => {
+  it('Agents of a broker that is away for an hour retry less and less often, at last two to four times a minute', async () => {
     const clock = new VirtualClock(20);
     const fleet = await reconnect(20, refusedUntil(3_600_000), clock, 600_000);
     const perAgentAndMinute = sum(fleet, 300, 600) / 20 / 5;
@@ -136,10 +136,10 @@ describe('a broker that was away', () => {
   });
 });
 
-describe('a storm of 10,000 agents', { timeout: 60_000 }, () => {
+describe('A storm of 10,000 agents', { timeout: 60_000 }, () => {
   const agents = 10_000;
 
-  it('comes back evenly: no tenth of a second brings more than twice its share', async () => {
+  it('A storm of 10,000 agents reconnects evenly, with at most twice the average per tenth of a second', async () => {
     const clock = new VirtualClock(20);
     const backMs = 3_000;
     const { connectedMs } = await reconnect(agents, refusedUntil(backMs), clock, 60_000);
@@ -152,12 +152,13 @@ describe('a storm of 10,000 agents', { timeout: 60_000 }, () => {
     expect(Math.max(...tenths.values())).toBeLessThan((2 * agents) / 10);
   });
 
-  it('is served by a broker that takes 1 ms for each handshake, and few handshakes are in vain', async () => {
+  it('A storm of 10,000 agents is served by a broker that takes 1 ms per handshake, and few handshakes fail', async () => {
     const clock = new VirtualClock(20);
     const backMs = 3_000;
     let freeAtMs = backMs;
     let handshakes = 0;
-    // One after another; who waits longer than 15 s gives up, and the broker's work was for nothing.
+    // The broker serves agents one after another. An agent that waits longer than 15 s gives up,
+    // and the broker's work is lost.
     const connect: Connect = async (nowMs) => {
       if (nowMs < backMs) throw new ConnectError('connect', 'connection refused');
       handshakes++;
@@ -176,7 +177,7 @@ describe('a storm of 10,000 agents', { timeout: 60_000 }, () => {
     expect(Math.max(...connectedMs) - backMs).toBeLessThan(15_000);
   });
 
-  it('meets a broker that is too slow for it: attempts that time out come ever less often', async () => {
+  it('A storm of agents at a broker that is too slow retries less and less often after timeouts', async () => {
     const clock = new VirtualClock(20);
     const timesOut: Connect = async () => {
       const { promise, reject } = Promise.withResolvers<void>();

@@ -11,9 +11,9 @@ const root = await mkdtemp(join(tmpdir(), 'culvert-registration-'));
 afterAll(() => rm(root, { recursive: true }));
 const agents = await AgentAuthority.create();
 
-describe('what the registration has left in a directory', () => {
+describe('The registration directory of an agent', () => {
   it.each(['ec', 'p384', 'rsa', 'ed25519'] as const)(
-    'with a key of %s proves to a broker which cluster this is',
+    'The registration with a key of %s proves to a broker which cluster the agent is in',
     async (kind) => {
       const directory = await agents.directory(join(root, kind), { kind, cluster: '1st' });
       const { certificate, makeToken } = await readRegistration(directory);
@@ -26,14 +26,14 @@ describe('what the registration has left in a directory', () => {
     },
   );
 
-  it('is read anew each time', async () => {
+  it('The registration is read from its files again each time', async () => {
     const directory = await agents.directory(join(root, 'renewed'));
     const before = await readRegistration(directory);
     await putCertificate(directory, await agents.issue());
     expect((await readRegistration(directory)).certificate.cert).not.toBe(before.certificate.cert);
   });
 
-  it('and lies before a chain is the first of it', async () => {
+  it('The agent certificate is the first certificate of the chain in the registration', async () => {
     const directory = await agents.directory(join(root, 'chain'));
     const issued = await agents.issue({ cluster: 'c7' });
     await putCertificate(directory, { ...issued, certPem: issued.certPem + agents.pem });
@@ -62,7 +62,7 @@ describe('what the registration has left in a directory', () => {
       },
       'tls.key is no private key',
     ],
-  ])('and is %s is said so, with the directory', async (_, make, why) => {
+  ])('The registration error for a directory with %s names the directory', async (_, make, why) => {
     const directory = await make();
     const failure = await readRegistration(directory).catch((thrown: unknown) => thrown as Error);
     expect(failure).toBeInstanceOf(RegistrationError);

@@ -15,7 +15,7 @@ afterEach(async () => {
 const servers: ReturnType<typeof createServer>[] = [];
 const sockets: Socket[] = [];
 
-/** A target, and a stream to it that only notes what comes from it. */
+/** A target, and a stream that only records the target's bytes and events. */
 async function connected() {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   servers.push(server);
@@ -68,8 +68,8 @@ function flood(socket: Socket): { takenBytes: number } {
   return taken;
 }
 
-describe('a target whose client wants no more', () => {
-  it('is not read any more, gets what the client wrote and FIN, and a second later RST', async () => {
+describe('A target whose client wants no more bytes', () => {
+  it("A stopped target is not read any more, gets the client's bytes and FIN, and a RST one second later", async () => {
     const { target, clock, told, open, socket, seen } = await connected();
     socket.resume();
     const sent = flood(socket);
@@ -101,7 +101,7 @@ describe('a target whose client wants no more', () => {
     expect([open.size, clock.pendingTimers]).toEqual([0, 0]);
   });
 
-  it('that has nothing more to say is closed as soon as it has closed', async () => {
+  it('A stopped target that has nothing more to send is closed as soon as it has closed', async () => {
     const { target, clock, open, socket, seen, told } = await connected();
     socket.write(Buffer.alloc(20 * kibibyte));
     socket.resume();
@@ -117,7 +117,7 @@ describe('a target whose client wants no more', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('has a second more for each 128 KiB of what the client wrote, but at most 30', async () => {
+  it("A stopped target gets another second for each 128 KiB of the client's bytes, but at most 30 seconds", async () => {
     for (const [writtenKibibytes, delayMs] of [
       [256, 3_000],
       [8 * 1024, 30_000],
@@ -139,7 +139,7 @@ describe('a target whose client wants no more', () => {
     }
   });
 
-  it('keeps its connection while the client still writes', async () => {
+  it('A stopped target keeps its connection while the client still writes', async () => {
     const { target, clock, open, socket, seen } = await connected();
     socket.resume();
     target.onStop();

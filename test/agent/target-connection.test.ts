@@ -11,7 +11,7 @@ import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const timeoutMs = 5_000;
 
-/** A target whose stream only notes what becomes of the dial. */
+/** A target whose stream only records the result of the dial. */
 function dial(host: string, port: number) {
   const clock = new VirtualClock();
   const over = Promise.withResolvers<TunnelError | 'accepted'>();
@@ -28,7 +28,7 @@ function dial(host: string, port: number) {
   return { target, clock, over: over.promise, open };
 }
 
-it('leaves nothing behind of a dial that came about', async () => {
+it('A target connection leaves no timer behind after a dial that succeeded', async () => {
   const server = createServer((socket) => socket.resume());
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -40,7 +40,7 @@ it('leaves nothing behind of a dial that came about', async () => {
   target.onFin();
 });
 
-it('gives up after its time, and says of whom it heard nothing', async () => {
+it('A target connection fails after its timeout, and names the address that did not answer', async () => {
   await using silent = await startUnansweringPort();
   const { clock, over } = dial('127.0.0.1', silent.port);
   await untilConnecting(silent.port, 1);
@@ -52,7 +52,7 @@ it('gives up after its time, and says of whom it heard nothing', async () => {
   await untilConnecting(silent.port, 0);
 });
 
-it('gives up when its stream ends, and says nothing more of it', async () => {
+it('A target connection ends silently when its stream ends during the dial', async () => {
   await using silent = await startUnansweringPort();
   const { target, clock, over, open } = dial('127.0.0.1', silent.port);
   let said = false;
@@ -63,15 +63,15 @@ it('gives up when its stream ends, and says nothing more of it', async () => {
   expect([said, clock.pendingTimers, open.size]).toEqual([false, 0, 0]);
 });
 
-it('gives up on a name that is not answered for in time', async () => {
+it('A target connection fails when the name lookup has no answer in time', async () => {
   const { clock, over } = dial('somewhere.invalid', 1);
-  // A lookup is answered in a later turn at the soonest.
+  // A lookup is never answered in the same turn.
   await clock.advance(timeoutMs);
   const message = 'dial tcp: lookup somewhere.invalid: i/o timeout';
   expect(await over).toMatchObject({ code: 'timeout', message });
 });
 
-it('says that nobody listens', async () => {
+it('A target connection reports a refused connection when no server listens', async () => {
   const { over } = dial('127.0.0.1', 1);
   expect(await over).toMatchObject({ code: 'refused' });
 });

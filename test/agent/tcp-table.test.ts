@@ -15,8 +15,8 @@ function endpoints(local: string, localPort: number, remote: string, remotePort:
   return socket as Partial<Socket> as Socket;
 }
 
-describe("the kernel's table of connections", () => {
-  it('says what is unacknowledged, sent again and probed in vain', () => {
+describe("The kernel's table of TCP connections", () => {
+  it("The TCP table shows a connection's unacknowledged bytes, retransmissions and unanswered probes", () => {
     const stalled = tcpTableKey(endpoints('10.99.77.1', 0x9a72, '10.99.77.2', 5555))!;
     const gone = tcpTableKey(endpoints('10.99.77.1', 0x9a80, '10.99.77.2', 5555))!;
     expect(readTcpTable(table, new Set([stalled, gone]))).toEqual([
@@ -34,11 +34,11 @@ describe("the kernel's table of connections", () => {
     ['fe80::1%eth0', '000080FE000000000000000001000000'],
     ['2001:db8:1:2:3:4:5:6', 'B80D0120020001000400030006000500'],
     ['10.1.2.3', '0302010A'],
-  ])('is asked for %s as %s', (address, text) => {
+  ])('The key of the TCP table for %s is %s', (address, text) => {
     expect(tcpTableKey(endpoints(address, 80, address, 65_535))).toBe(`${text}:0050 ${text}:FFFF`);
   });
 
-  it.each(['127.0.0.1', '::1'])('has a real connection to %s', async (host) => {
+  it.each(['127.0.0.1', '::1'])('The TCP table contains a real connection to %s', async (host) => {
     const server = createServer((socket) => socket.pause()).listen(0, host);
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;

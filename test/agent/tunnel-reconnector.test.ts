@@ -10,7 +10,7 @@ import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const minuteMs = 60_000;
 
-/** How often an agent tries within some minutes, where each attempt ends like this. */
+/** How often an agent tries within some minutes if each attempt ends like this. */
 const attemptsIn = (minutes: number, details: ConnectErrorDetails, log?: Logger): Promise<number> =>
   connectionsIn(minutes, () => Promise.reject(new ConnectError('rejected', 'no', details)), log);
 
@@ -52,18 +52,21 @@ describe('upgrade answered by 401 or 403', () => {
   it.each([
     [401, 'unauthorized'],
     [403, 'forbidden'],
-  ])('by the broker (%d %s): a person has to act, so once a minute', async (status, brokerCode) => {
-    expect(await attemptsIn(10, { status, brokerCode })).toBeLessThanOrEqual(10);
-  });
+  ])(
+    'upgrade answered by the broker (%d %s): the agent retries once a minute, because a person must act',
+    async (status, brokerCode) => {
+      expect(await attemptsIn(10, { status, brokerCode })).toBeLessThanOrEqual(10);
+    },
+  );
 
   it.each([401, 403, 407, 502])(
-    'by something on the way (%d): tries again as after any outage, at least every 30 s',
+    'upgrade answered by a gateway (%d): the agent retries as after any outage, at least every 30 s',
     async (status) => {
       expect(await attemptsIn(10, { status })).toBeGreaterThanOrEqual(20);
     },
   );
 
-  it("takes a 409 for news of the other tunnel only where it is a broker's", async () => {
+  it('upgrade answered by 409: the agent reads it as news of its other tunnel only if a broker answered', async () => {
     const warned = new RecordingLogger();
     await attemptsIn(1, { status: 409, brokerCode: 'already_here' }, warned);
     expect(warned.lines.map(({ event }) => event)).not.toContain('no connection to the broker');
@@ -72,8 +75,8 @@ describe('upgrade answered by 401 or 403', () => {
   });
 });
 
-describe('a broker that accepts each connection and ends it at once', () => {
-  it('is tried less and less often, as one that cannot be reached', async () => {
+describe('A broker that accepts each connection and ends it at once', () => {
+  it('A broker that ends each connection at once is tried less and less often, like an unreachable broker', async () => {
     const attempts = await connectionsIn(10, async () => {
       const [near, far] = memoryLinkPair(queueMicrotask);
       queueMicrotask(() => far.close());

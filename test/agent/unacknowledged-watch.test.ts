@@ -25,7 +25,7 @@ const serverText = `
   }).listen(0, process.argv[1], function () { console.log('listens on ' + this.address().port); });
 `;
 
-/** Lets ten virtual seconds pass again and again, with real time between, in which the kernel sends again. */
+/** Passes ten virtual seconds repeatedly. In the real time between, the kernel retransmits. */
 async function pass(clock: VirtualClock, tens: number, realMs: number): Promise<void> {
   for (let count = 0; count < tens; count++) {
     await clock.advance(10_000);
@@ -57,8 +57,8 @@ function watched(clock: VirtualClock, ...sockets: readonly Socket[]): number[] {
   return dead;
 }
 
-describe('a live peer', () => {
-  it('that does not read for minutes is kept, and so is one that has nothing to say', async () => {
+describe('A live peer of an agent', () => {
+  it('A live peer keeps its connection if it does not read for minutes, and also if it has nothing to send', async () => {
     const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -85,9 +85,9 @@ describe('a live peer', () => {
 
 describeWith(
   { namespaces: await networkNamespaces() },
-  'a peer whose network is gone',
+  'A peer whose network is gone',
   ({ namespaces }) => {
-    it('is found within a minute though bytes to it are unacknowledged', async () => {
+    it('A peer whose network is gone is found within a minute although bytes to it are unacknowledged', async () => {
       await using namespace = await namespaces.create();
       await using server = startProgram({
         command: 'ip',
@@ -111,7 +111,7 @@ describeWith(
       await sleep(50);
       await clock.advance(10_000);
       await clock.advance(10_000);
-      // The kernel has sent a few times by then, each after twice the time.
+      // The kernel has retransmitted a few times by then, each time after twice the delay.
       await sleep(8_000);
       expect(echoing.ending).toBeUndefined();
       await pass(clock, 3, 100);

@@ -122,8 +122,8 @@ async function start(
   return { agent, lines };
 }
 
-describe('an agent that reaches its broker through the API server of the hub', () => {
-  it('shows each what it asks for: the hub its token, the broker its certificate', async () => {
+describe('An agent that reaches its broker through the API server of the hub', () => {
+  it('An agent via the hub shows the hub its token and the broker its certificate', async () => {
     const hub = await startHub();
     const { agent } = await startVia(await kubeconfig(hub));
     await agent.connected;
@@ -136,7 +136,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
     expect(JSON.stringify(hub.passed)).not.toContain('hub-token');
   });
 
-  it('comes back when the API server was restarted', async () => {
+  it('An agent via the hub reconnects after a restart of the API server', async () => {
     const hub = await startHub();
     const { agent } = await startVia(await kubeconfig(hub));
     await agent.connected;
@@ -145,7 +145,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
     await expect.poll(() => agent.tunnelCount).toBe(1);
   });
 
-  it('says what the API server said to a token that it does not know, or a Service that it may not reach', async () => {
+  it("An agent via the hub logs the API server's answer about an unknown token or a forbidden Service", async () => {
     const hub = await startHub();
     const stranger = await startVia(await kubeconfig(hub, { token: 'old-token' }));
     const refused = (status: number) =>
@@ -172,7 +172,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
     return path;
   }
 
-  it('renews its lease on the hub through a proxy whose CA it was given', async () => {
+  it('An agent via the hub renews its lease on the hub through a proxy with its CA', async () => {
     const proxy = await startProxyApart();
     const file = await kubeconfig(await startHub(), { host: notLoopback, serverName: 'localhost' });
     const { client } = certificates;
@@ -189,7 +189,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
     onTestFinished(() => clusters.close());
     const ended = new AbortController();
     const ref = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', name: 'cluster-proxy' };
-    // This hub answers nothing but upgrades.
+    // This hub answers only upgrades.
     const asked = clusters.hub!.get({ ...ref, namespace: 'c1' }, { signal: ended.signal });
     const settled = Promise.allSettled([asked]);
     await expect.poll(() => proxy.asked).toHaveLength(1);
@@ -197,7 +197,7 @@ describe('an agent that reaches its broker through the API server of the hub', (
     await settled;
   });
 
-  it('goes through the proxy that the environment names', async () => {
+  it('An agent via the hub uses the proxy of the environment', async () => {
     const hub = await startHub();
     const proxy = await startConnectProxy();
     onTestFinished(() => proxy[Symbol.asyncDispose]());
@@ -208,53 +208,58 @@ describe('an agent that reaches its broker through the API server of the hub', (
     expect(proxy.asked).toEqual([`${notLoopback}:${hub.port}`]);
   });
 
-  describe.each(['through the hub', 'directly'] as const)('%s, and a proxy over TLS', (way) => {
-    async function startBehind(caFiles: readonly string[]): Promise<Started & { asked: unknown }> {
-      const hub = await startHub();
-      const proxy = await startProxyApart();
-      const argv = ['--ca-file', await bundle(caFiles)];
-      const env = { HTTPS_PROXY: proxy.url.href };
-      if (way === 'through the hub') {
-        const file = await kubeconfig(hub, { host: notLoopback, serverName: 'localhost' });
-        return { ...(await startVia(file, argv, `hub/${service}`, env)), asked: proxy.asked };
+  describe.each(['through the hub', 'directly'] as const)(
+    'An agent %s, with a proxy over TLS',
+    (way) => {
+      async function startBehind(
+        caFiles: readonly string[],
+      ): Promise<Started & { asked: unknown }> {
+        const hub = await startHub();
+        const proxy = await startProxyApart();
+        const argv = ['--ca-file', await bundle(caFiles)];
+        const env = { HTTPS_PROXY: proxy.url.href };
+        if (way === 'through the hub') {
+          const file = await kubeconfig(hub, { host: notLoopback, serverName: 'localhost' });
+          return { ...(await startVia(file, argv, `hub/${service}`, env)), asked: proxy.asked };
+        }
+        const url = new URL(broker.url);
+        url.hostname = notLoopback;
+        const direct = ['--broker-url', url.href, '--server-name', 'localhost'];
+        return { ...(await start([...direct, ...argv], env)), asked: proxy.asked };
       }
-      const url = new URL(broker.url);
-      url.hostname = notLoopback;
-      const direct = ['--broker-url', url.href, '--server-name', 'localhost'];
-      return { ...(await start([...direct, ...argv], env)), asked: proxy.asked };
-    }
 
-    it('trusts it by --ca-file', async () => {
-      const { server, client } = certificates;
-      const { agent, asked } = await startBehind([server.ca, client.ca]);
-      await agent.connected;
-      expect(asked).toEqual([expect.stringContaining(notLoopback)]);
-    });
+      it('An agent trusts a proxy over TLS by --ca-file', async () => {
+        const { server, client } = certificates;
+        const { agent, asked } = await startBehind([server.ca, client.ca]);
+        await agent.connected;
+        expect(asked).toEqual([expect.stringContaining(notLoopback)]);
+      });
 
-    it('says what to do where its CA is not there', async () => {
-      const { server, stranger } = certificates;
-      const { lines, asked } = await startBehind([server.ca, stranger.ca]);
-      const failed = {
-        event: 'no connection to the broker',
-        code: 'tls',
-        error: expect.stringMatching(
-          /^no TLS connection to the proxy 127\.0\.0\.1:\d+ .*; .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
-        ),
-      };
-      await expect
-        .poll(() => lines, { timeout: 10_000 })
-        .toContainEqual(expect.objectContaining(failed));
-      expect(asked).toEqual([]);
-    });
-  });
+      it('An agent without the CA of its proxy logs an error that says what to do', async () => {
+        const { server, stranger } = certificates;
+        const { lines, asked } = await startBehind([server.ca, stranger.ca]);
+        const failed = {
+          event: 'no connection to the broker',
+          code: 'tls',
+          error: expect.stringMatching(
+            /^no TLS connection to the proxy 127\.0\.0\.1:\d+ .*; .*give the CA that issued its certificate, the intermediate or the root, with --ca-file/,
+          ),
+        };
+        await expect
+          .poll(() => lines, { timeout: 10_000 })
+          .toContainEqual(expect.objectContaining(failed));
+        expect(asked).toEqual([]);
+      });
+    },
+  );
 
-  it('trusts nobody but the CA of its kubeconfig', async () => {
+  it('An agent via the hub trusts only the CA of its kubeconfig', async () => {
     const hub = await startHub();
     const file = await kubeconfig(hub);
     const other = (await readFile(certificates.stranger.ca)).toString('base64');
     const own = (await readFile(certificates.server.ca)).toString('base64');
     await writeFile(file, (await readFile(file, 'utf8')).replace(own, other));
-    // What is for a proxy counts for the proxy alone.
+    // The CA for a proxy is trusted for the proxy only.
     const { lines } = await startVia(file, ['--ca-file', certificates.server.ca]);
     const failed = expect.objectContaining({
       event: 'no connection to the broker',
@@ -266,8 +271,8 @@ describe('an agent that reaches its broker through the API server of the hub', (
   });
 });
 
-describe('the health of an agent', () => {
-  it('is ready while a tunnel stands', async () => {
+describe('The health of an agent', () => {
+  it('An agent is ready while a tunnel is established', async () => {
     const hub = await startHub();
     const { agent } = await startVia(await kubeconfig(hub));
     const ask = async (path: string) => {
@@ -283,7 +288,7 @@ describe('the health of an agent', () => {
     expect(await ask('/healthz')).toBe('200 ok');
   });
 
-  it('is told by a lease that is renewed because the broker has answered through the tunnel', async () => {
+  it('An agent via the hub renews its lease because the broker has answered through the tunnel', async () => {
     const hub = await startHub();
     const { options } = readAgentOptions(
       [

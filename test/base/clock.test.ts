@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { systemClock, type Timer } from '../../src/base/clock.ts';
 
-it('fires a timer once, and once more when it is restarted', async () => {
+it('The clock fires a timer once, and once more when it is restarted', async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   let fired = 0;
   const timer: Timer = systemClock.setTimer(1, () => {
@@ -13,7 +13,7 @@ it('fires a timer once, and once more when it is restarted', async () => {
   timer.cancel();
 });
 
-it('does not fire a timer that was cancelled after its restart', async () => {
+it('The clock does not fire a timer that was cancelled after its restart', async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   let fired = 0;
   const timer: Timer = systemClock.setTimer(1, () => {

@@ -15,7 +15,7 @@ async function settles(promise: Promise<boolean>): Promise<boolean | 'waits'> {
 }
 
 describe('Condition', () => {
-  it('A condition that is true needs no wait, whatever the signal says', async () => {
+  it('A condition that is true needs no wait, whether the signal is aborted or not', async () => {
     const { isEmpty } = emptySet();
     expect(await settles(isEmpty.wait())).toBe(true);
     expect(await settles(isEmpty.wait(AbortSignal.abort()))).toBe(true);

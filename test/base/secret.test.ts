@@ -13,18 +13,18 @@ describe('Secret', () => {
     ['a string', String(secret)],
     ['JSON', JSON.stringify({ secret })],
     ['inspect', inspect({ nested: { secret } }, { depth: 9, showHidden: true })],
-  ])('prints [redacted] as %s', (_, printed) => {
+  ])('A secret shows [redacted] as %s', (_, printed) => {
     expect(printed).toContain('[redacted]');
     expect(printed).not.toContain('sesame');
   });
 
-  it('reveals itself to who asks', () => {
+  it('A secret gives its text only through reveal()', () => {
     expect(secret.reveal()).toBe('sesame');
   });
 });
 
 describe('readSecretFile', () => {
-  it('reads the file anew each time, without the white space around', async () => {
+  it('readSecretFile reads the file again at each call, without the white space around the text', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'culvert-secret-'));
     const path = join(folder, 'token');
     try {

@@ -36,7 +36,7 @@ const addresses = ['127.0.0.1'];
 const fast = 10 * 1024 * 1024;
 const stormAgents = 200;
 
-describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({ redis }) => {
+describeWith({ redis: await ground.debian('redis-server') }, 'Failure classes', ({ redis }) => {
   let stack: AsyncDisposableStack;
   let fleet: Fleet;
   let echo: PacedTarget;
@@ -60,7 +60,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
     );
     echo = stack.use(await PacedTarget.echo(addresses));
     token = await fleet.tokens.issue({ kind: 'dialer', name: 'test' });
-    // With brokers of their own, for the other tests stop theirs.
+    // These have their own brokers, because the other tests stop theirs.
     const apart = stack.use(await Fleet.start({ brokers: 2, redisPort: server.port, agents: {} }));
     for (const whose of forgettable) {
       const survived = surviveForgetting(apart, whose);
@@ -101,7 +101,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
     }
   };
 
-  it('tunnel gone while the replica lives: dials hear no_agent, they do not wait for a timeout', async () => {
+  it('tunnel gone while the replica lives: dials fail with no_agent and do not wait for a timeout', async () => {
     const agent = await fleet.startAgent('gone', 'gone-0');
     await using from = dialer();
     expect(await isServed(from, 'gone')).toBe(true);
@@ -114,7 +114,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
   });
 
   it(
-    'dials that pile up: those to a frozen agent all end with timeout, and leave nothing',
+    'dials that pile up: all dials to a frozen agent end with timeout and leave nothing behind',
     { timeout: 40_000 },
     async () => {
       const agent = await fleet.startAgent('frozen', 'frozen-0');
@@ -144,7 +144,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
   });
 
   it(
-    'wrong shutdown order: a broker that drains lets agents and dialers go elsewhere first',
+    'wrong shutdown order: a broker that drains lets agents and dialers move to another broker first',
     { timeout: 90_000 },
     async () => {
       const agents = await Promise.all(
@@ -159,7 +159,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
         while (!over.signal.aborted) {
           await using fresh = dialer();
           expect(await isServed(fresh, 'drained')).toBe(true);
-          // Fewer than a broker lets in within a second (--accept-rate), those that others forward to it included.
+          // Fewer than a broker accepts in a second (--accept-rate), including forwarded sessions.
           await sleep(40);
         }
       };
@@ -188,7 +188,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
   );
 
   it(
-    `storm: ${stormAgents} agents that lose their connections at once are all back`,
+    `storm: ${stormAgents} agents that lose their connections at once are all connected again`,
     { timeout: 60_000 },
     async () => {
       await using agents = new AsyncDisposableStack();
@@ -223,7 +223,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
   );
 
   it(
-    'upgrade answered by 301, 502 or HTML: the agent says what it met, and gets in when that is over',
+    'upgrade answered by 301, 502 or HTML: the agent logs the answer, and connects after the fault has ended',
     { timeout: 40_000 },
     async () => {
       const answers = [
@@ -255,7 +255,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
     },
   );
 
-  it('duplicate registration: the newer tunnel of an agent wins at once, though the older one still stands at its replica', async () => {
+  it('duplicate registration: the newer tunnel of an agent wins at once, while the older tunnel is still open at its replica', async () => {
     const [first, second] = fleet.brokers;
     await using network = await startFaultyProxy(first!.port);
     const old = await fleet.startAgent('twice', 'twice-0', { brokerPort: network.port });
@@ -272,7 +272,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
     }
   });
 
-  it('lost stdin EOF: a half-close that meets a dead network arrives, and so does the answer', async () => {
+  it('lost stdin EOF: a half-close on a dead network arrives later, and so does the answer', async () => {
     const agent = await fleet.startAgent('eof', 'eof-0');
     await using network = await startFaultyProxy(fleet.balancer.port);
     await using from = dialer(network.port);
@@ -292,7 +292,7 @@ describeWith({ redis: await ground.debian('redis-server') }, 'failure class', ({
   });
 
   it.each(forgettable)(
-    'half-dead TCP: connections that a firewall has forgotten are noticed by pings, and the streams on them go on (%s)',
+    'half-dead TCP: pings find connections that a firewall has forgotten, and their streams continue (%s)',
     { timeout: 120_000 },
     async (whose) => {
       const { receivedBytes, resumedCount } = await halfDead.get(whose)!;

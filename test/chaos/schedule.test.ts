@@ -16,18 +16,18 @@ function firstFaults(seed: number, limits = shortLimits): PlannedFault[] {
   return schedule(seed, size, limits).take(faultCount).toArray();
 }
 
-describe('the schedule of a chaos run', () => {
-  it('has the same faults for the same seed, and others for another seed', () => {
+describe('The schedule of a chaos run', () => {
+  it('The schedule of a chaos run has the same faults for the same seed, and others for another seed', () => {
     expect(firstFaults(1)).toEqual(firstFaults(1));
     expect(firstFaults(1)).not.toEqual(firstFaults(2));
   });
 
-  it('has every kind of fault', () => {
+  it('The schedule of a chaos run has every kind of fault', () => {
     const kinds = new Set(firstFaults(1, longLimits).map(({ kind }) => kind));
     expect([...kinds].sort()).toEqual([...faultKinds].sort());
   });
 
-  it('has an abuser of every kind, for a few seconds, against brokers that exist', () => {
+  it('The schedule of a chaos run has an abuser of every kind, for a few seconds, against brokers that exist', () => {
     const abuses = firstFaults(1).filter(({ kind }) => isAbuse(kind));
     const kinds = new Set(abuses.map(({ kind }) => kind));
     expect([...kinds].sort()).toEqual(faultKinds.filter(isAbuse).sort());

@@ -126,29 +126,32 @@ const inRow = (value: string) =>
 describeWith({ helm }, 'charts/agent', ({ helm }) => {
   const defaults = helm.template('agent', required);
 
-  it('passes lint', async () => {
+  it('The agent chart passes lint', async () => {
     const args = ['lint', '--strict', '--kube-version=1.34.4', chartDirectory('agent')];
     expect(await helm.run(args)).toContain('0 chart(s) failed');
   });
 
-  it('is what it was', async () => {
+  it('The agent chart renders the golden file with default values', async () => {
     const text = await helm.templateText('agent', required);
     await expect(text).toMatchFileSnapshot('golden/agent.txt');
   });
 
-  describe('a value', () => {
-    it.each(rows)('%s = %j shows in %j', async (value, given, [kind, objectName], expected) => {
-      const values = merged(required, valuesOf(value, given));
-      const object = objectOf(await helm.template('agent', values), kind, objectName);
-      expect(object).toMatchObject(expected);
-      const same = (await defaults).find(
-        (other) => other.kind === kind && other.metadata.name === objectName,
-      );
-      // Otherwise the row could not fail.
-      expect(same ?? {}).not.toMatchObject(expected);
-    });
+  describe('A value of the agent chart', () => {
+    it.each(rows)(
+      "The agent chart's value %s = %j shows in %j",
+      async (value, given, [kind, objectName], expected) => {
+        const values = merged(required, valuesOf(value, given));
+        const object = objectOf(await helm.template('agent', values), kind, objectName);
+        expect(object).toMatchObject(expected);
+        const same = (await defaults).find(
+          (other) => other.kind === kind && other.metadata.name === objectName,
+        );
+        // Otherwise the row could not fail.
+        expect(same ?? {}).not.toMatchObject(expected);
+      },
+    );
 
-    it('is never without a test', () => {
+    it('Every value of the agent chart has a test', () => {
       expect(valueNames('agent').filter((value) => !inRow(value))).toEqual([]);
     });
   });
@@ -174,11 +177,11 @@ describeWith({ helm }, 'charts/agent', ({ helm }) => {
     [{ drainTimeout: '99999m' }, "'99999m' does not match pattern"],
     [{ allow: ['db:1', 'junk'] }, "'junk' does not match pattern"],
     [{ kubeApiserver: 'https://k' }, "'https://k' does not match pattern"],
-  ])('refuses %j', async (values: Values, words) => {
+  ])('The agent chart refuses %j', async (values: Values, words) => {
     expect(await helm.refusal('agent', merged(required, values))).toContain(words);
   });
 
-  it('starts the agent with options that it takes', async () => {
+  it('The agent chart starts the agent with options that the agent accepts', async () => {
     const objects = await helm.template(
       'agent',
       merged(required, {
@@ -199,7 +202,7 @@ describeWith({ helm }, 'charts/agent', ({ helm }) => {
     expect(readAgentOptions(args, {}).options).toMatchObject({ cluster: 'prod-1', caFile: file });
   });
 
-  it('gives the agent nothing of the cluster', async () => {
+  it('The agent chart gives the agent no permissions and no token in the cluster', async () => {
     const objects = await defaults;
     expect(objects.map(({ kind }) => kind).sort()).toEqual(['Deployment', 'ServiceAccount']);
     expect(objectOf(objects, 'ServiceAccount', name)).toMatchObject({

@@ -11,7 +11,7 @@ import { startProgram } from '../../testkit/processes/process.ts';
 const script = fileURLToPath(new URL('../../scripts/build.ts', import.meta.url));
 const node = process.execPath;
 
-describe('the bundle', () => {
+describe('The bundle', () => {
   let directory: string;
   let program: string;
 
@@ -22,7 +22,7 @@ describe('the bundle', () => {
   });
   afterAll(() => rm(directory, { recursive: true }));
 
-  it('needs nothing beside it but Node', async () => {
+  it('The bundle needs only Node', async () => {
     const args = [program, '--version'];
     expect(await run({ command: node, args, cwd: directory })).toBe(`${version}\n`);
     await using dev = startProgram({
@@ -39,7 +39,7 @@ describe('the bundle', () => {
     ['the addon manager', 'ClusterManagementAddOn', ['agent', 'broker', 'bridge']],
     ['X.509', 'reflect-metadata', ['agent', 'bridge']],
     ['Redis', 'SentinelConnector', ['agent', 'bridge']],
-  ])('starts without %s where it is not needed', (_what, mark, programs) => {
+  ])('The bundle starts without %s in programs that do not need it', (_what, mark, programs) => {
     const parts = readdirSync(join(directory, 'parts')).map((name) =>
       join(directory, 'parts', name),
     );
@@ -53,7 +53,7 @@ describe('the bundle', () => {
     }
   });
 
-  it('names the licences of what is in it', () => {
+  it('The bundle names the licences of its packages', () => {
     const text = readFileSync(join(directory, 'LICENSES.txt'), 'utf8');
     for (const name of ['hono', 'ioredis', 'pino', 'jose', '@hono/node-server']) {
       expect(text).toMatch(new RegExp(`^${name} \\d+\\.`, 'm'));
@@ -61,7 +61,7 @@ describe('the bundle', () => {
     expect(text).not.toContain('no licence named');
   });
 
-  it('can be started as it is', () => {
+  it('The bundle is an executable file', () => {
     expect(statSync(program).mode & 0o111).toBe(0o111);
     expect(readFileSync(program, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
   });

@@ -28,7 +28,7 @@ type Row = readonly [
 const limits = { limits: { memory: '1Gi' } };
 const toleration = { key: 'infra', operator: 'Exists' };
 
-/** What a value changes, where. Every value of values.yaml has a row here or in `notes`. */
+/** The effects of values on objects. Each value of values.yaml has a row here or in `notes`. */
 const rows: readonly Row[] = [
   [
     'registry',
@@ -255,7 +255,7 @@ const covered = (name: string) =>
 describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
   const defaults = helm.template('cluster-proxy');
 
-  it('passes lint', async () => {
+  it('The cluster-proxy chart passes lint', async () => {
     expect(
       await helm.run([
         'lint',
@@ -266,25 +266,28 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     ).toContain('0 chart(s) failed');
   });
 
-  it('is what it was', async () => {
+  it('The cluster-proxy chart renders the golden file', async () => {
     const text = await helm.templateText('cluster-proxy', {
       redis: { password: 'golden0123456789' },
     });
     await expect(text).toMatchFileSnapshot('golden/cluster-proxy.txt');
   });
 
-  describe('a value', () => {
-    it.each(rows)('%s = %j shows in %j', async (name, value, [kind, objectName], expected) => {
-      const object = await only(kind, objectName, valuesOf(name, value));
-      expect(object).toMatchObject(expected);
-      const same = (await defaults).find(
-        (other) => other.kind === kind && other.metadata.name === objectName,
-      );
-      // Otherwise the row could not fail.
-      expect(same ?? {}).not.toMatchObject(expected);
-    });
+  describe('A value of the cluster-proxy chart', () => {
+    it.each(rows)(
+      "The cluster-proxy chart's value %s = %j shows in %j",
+      async (name, value, [kind, objectName], expected) => {
+        const object = await only(kind, objectName, valuesOf(name, value));
+        expect(object).toMatchObject(expected);
+        const same = (await defaults).find(
+          (other) => other.kind === kind && other.metadata.name === objectName,
+        );
+        // Otherwise the row could not fail.
+        expect(same ?? {}).not.toMatchObject(expected);
+      },
+    );
 
-    it('is never without a test', () => {
+    it('Every value of the cluster-proxy chart has a test', () => {
       const names = valueNames('cluster-proxy').filter((name) => !withoutEffect.includes(name));
       const others = [
         'exposedServicesConfigMapName',
@@ -294,13 +297,13 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
       expect(names.filter((name) => !covered(name) && !others.includes(name))).toEqual([]);
     });
 
-    it.each(withoutEffect)('%s changes nothing', async (name) => {
+    it.each(withoutEffect)("The cluster-proxy chart's value %s changes nothing", async (name) => {
       const password = { redis: { password: 'x'.repeat(16) } };
       const before = await helm.templateText('cluster-proxy', password);
       expect(await helm.templateText('cluster-proxy', { ...password, [name]: false })).toBe(before);
     });
 
-    it('exposedServicesConfigMapName names the ConfigMap', async () => {
+    it("The cluster-proxy chart's value exposedServicesConfigMapName names the ConfigMap", async () => {
       const values = {
         exposedServices: [{ namespace: 'a', service: 'b' }],
         exposedServicesConfigMapName: 'other',
@@ -309,7 +312,7 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     });
   });
 
-  describe('the number of brokers', () => {
+  describe('The number of brokers in the cluster-proxy chart', () => {
     const external = { external: { url: 'redis://r:6379' } };
     it.each([
       [{}, 2, true],
@@ -321,24 +324,30 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
       [{ redis: { enabled: false, ...external } }, 2, false],
       [{ redis: external, replicas: 3 }, 3, false],
       [{ redis: external, proxyServer: { replicas: 1 } }, 1, false],
-    ])('%j: %i, a Redis of its own: %j', async (values: Values, brokers, own) => {
-      const objects = await helm.template('cluster-proxy', values);
-      expect(objectOf(objects, ...configuration)).toMatchObject(server({ replicas: brokers }));
-      expect(
-        objects.filter(({ metadata }) => metadata.name === 'cluster-proxy-redis'),
-      ).toHaveLength(own ? 3 : 0);
-      const args = managerArgs(objects).filter((text) => text.startsWith('--redis'));
-      expect(args).toHaveLength(brokers === 1 ? 0 : 1);
-    });
+    ])(
+      "The cluster-proxy chart's values %j give %i brokers, with bundled Redis: %j",
+      async (values: Values, brokers, own) => {
+        const objects = await helm.template('cluster-proxy', values);
+        expect(objectOf(objects, ...configuration)).toMatchObject(server({ replicas: brokers }));
+        expect(
+          objects.filter(({ metadata }) => metadata.name === 'cluster-proxy-redis'),
+        ).toHaveLength(own ? 3 : 0);
+        const args = managerArgs(objects).filter((text) => text.startsWith('--redis'));
+        expect(args).toHaveLength(brokers === 1 ? 0 : 1);
+      },
+    );
 
     it.each([
       [{ redis: { enabled: false }, replicas: 2 }, 'replicas is 2'],
       [{ redis: { enabled: false }, proxyServer: { replicas: 3 } }, 'proxyServer.replicas is 3'],
-    ])('%j is refused, with what to do', async (values: Values, words) => {
-      expect(await helm.refusal('cluster-proxy', values)).toContain(
-        `${words}, but several brokers need Redis to find each other's clusters: set redis.enabled=true, or redis.external.url, or proxyServer.replicas=1`,
-      );
-    });
+    ])(
+      'The cluster-proxy chart refuses the broker count of %j and says what to do',
+      async (values: Values, words) => {
+        expect(await helm.refusal('cluster-proxy', values)).toContain(
+          `${words}, but several brokers need Redis to find each other's clusters: set redis.enabled=true, or redis.external.url, or proxyServer.replicas=1`,
+        );
+      },
+    );
   });
 
   it.each([
@@ -349,7 +358,7 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     [{ entrypointIngress: { host: 'b' }, entrypointLoadBalancer: true }, 'Ingress'],
     [{ entrypointLoadBalancer: true }, 'LoadBalancerService'],
     [{}, 'PortForward'],
-  ])('the first entrypoint of %j counts: %s', async (proxyServer, type) => {
+  ])('The cluster-proxy chart uses the first entrypoint of %j: %s', async (proxyServer, type) => {
     expect(await only(...configuration, { proxyServer })).toMatchObject(
       server({ entrypoint: { type } }),
     );
@@ -393,11 +402,11 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
       { installByPlacement: { placementNamespace: 'n' } },
       'installByPlacement.placementNamespace is n, but installByPlacement.placementName is empty',
     ],
-  ])('refuses %j', async (values: Values, words) => {
+  ])('The cluster-proxy chart refuses %j', async (values: Values, words) => {
     expect(await helm.refusal('cluster-proxy', values)).toContain(words);
   });
 
-  it('makes its Placement only where none is named', async () => {
+  it('The cluster-proxy chart makes its own Placement only if the values name none', async () => {
     const kinds = async (values: Values) =>
       (await helm.template('cluster-proxy', values)).map(({ kind }) => kind);
     expect(await kinds({})).toEqual(
@@ -410,14 +419,14 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     expect(named).not.toEqual(expect.arrayContaining(['ManagedClusterSetBinding']));
   });
 
-  it('makes no ManagedClusterSetBinding where that is made elsewhere', async () => {
+  it('The cluster-proxy chart makes no ManagedClusterSetBinding if the values disable it', async () => {
     const values = { installByPlacement: { clusterSetBinding: false } };
     const kinds = (await helm.template('cluster-proxy', values)).map(({ kind }) => kind);
     expect(kinds).toContain('Placement');
     expect(kinds).not.toContain('ManagedClusterSetBinding');
   });
 
-  it('lets clusters keep their agents while their klusterlets are silent', async () => {
+  it('The Placement of the cluster-proxy chart lets clusters keep their agents while their klusterlets are silent', async () => {
     const placement = await only('Placement', 'cluster-proxy-placement', {});
     expect(placement['spec']).toEqual({
       clusterSets: ['global'],
@@ -437,56 +446,65 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
         { protocol: 'TCP', port: 6443 },
       ],
     ],
-  ])('lets the manager out to kube-apiservers at %j', async (apiServerPorts, ports) => {
-    const name = 'cluster-proxy-addon-manager-network-policy';
-    const values = { networkPolicies: { enabled: true, apiServerPorts } };
-    const { spec } = (await only('NetworkPolicy', name, values)) as unknown as {
-      spec: { egress: object[] };
-    };
-    expect(spec.egress.slice(1)).toEqual([{ ports }]);
-  });
+  ])(
+    'The NetworkPolicy of the cluster-proxy chart lets the manager connect to kube-apiservers at %j',
+    async (apiServerPorts, ports) => {
+      const name = 'cluster-proxy-addon-manager-network-policy';
+      const values = { networkPolicies: { enabled: true, apiServerPorts } };
+      const { spec } = (await only('NetworkPolicy', name, values)) as unknown as {
+        spec: { egress: object[] };
+      };
+      expect(spec.egress.slice(1)).toEqual([{ ports }]);
+    },
+  );
 
   it.each([
     ['auto', [], 65_532],
     ['auto', ['--api-versions=security.openshift.io/v1'], undefined],
     ['none', [], undefined],
     [999, ['--api-versions=security.openshift.io/v1'], 999],
-  ])('with redis.runAsUser %j and %j Redis runs as %j', async (runAsUser, args, user) => {
-    const objects = await helm.template('cluster-proxy', { redis: { runAsUser } }, args);
-    const { spec } = objectOf(objects, ...redis) as unknown as {
-      spec: { template: { spec: { securityContext: { runAsUser?: number } } } };
-    };
-    expect(spec.template.spec.securityContext.runAsUser).toBe(user);
-  });
+  ])(
+    'The cluster-proxy chart with redis.runAsUser %j and %j runs Redis as %j',
+    async (runAsUser, args, user) => {
+      const objects = await helm.template('cluster-proxy', { redis: { runAsUser } }, args);
+      const { spec } = objectOf(objects, ...redis) as unknown as {
+        spec: { template: { spec: { securityContext: { runAsUser?: number } } } };
+      };
+      expect(spec.template.spec.securityContext.runAsUser).toBe(user);
+    },
+  );
 
   it.each([
     [[], 'v1alpha1'],
     [['v1alpha1'], 'v1alpha1'],
     [['v1alpha1', 'v1beta1'], 'v1alpha1'],
     [['v1beta1'], 'v1beta1'],
-  ])('with %j served, the addon is registered as %s', async (served, version) => {
-    const group = 'addon.open-cluster-management.io';
-    const args = served.map((v) => `--api-versions=${group}/${v}/ClusterManagementAddOn`);
-    const objects = await helm.template('cluster-proxy', {}, args);
-    const { apiVersion, spec } = objectOf(objects, ...addon);
-    expect(apiVersion).toBe(`${group}/${version}`);
-    const mpc = {
-      group: 'proxy.open-cluster-management.io',
-      resource: 'managedproxyconfigurations',
-    };
-    expect(spec).toMatchObject(
-      version === 'v1beta1'
-        ? { defaultConfigs: [{ ...mpc, name: 'cluster-proxy' }] }
-        : {
-            supportedConfigs: [
-              { ...mpc, defaultConfig: { name: 'cluster-proxy' } },
-              { group, resource: 'addondeploymentconfigs' },
-            ],
-          },
-    );
-  });
+  ])(
+    'The cluster-proxy chart on a hub that serves %j registers the addon as %s',
+    async (served, version) => {
+      const group = 'addon.open-cluster-management.io';
+      const args = served.map((v) => `--api-versions=${group}/${v}/ClusterManagementAddOn`);
+      const objects = await helm.template('cluster-proxy', {}, args);
+      const { apiVersion, spec } = objectOf(objects, ...addon);
+      expect(apiVersion).toBe(`${group}/${version}`);
+      const mpc = {
+        group: 'proxy.open-cluster-management.io',
+        resource: 'managedproxyconfigurations',
+      };
+      expect(spec).toMatchObject(
+        version === 'v1beta1'
+          ? { defaultConfigs: [{ ...mpc, name: 'cluster-proxy' }] }
+          : {
+              supportedConfigs: [
+                { ...mpc, defaultConfig: { name: 'cluster-proxy' } },
+                { group, resource: 'addondeploymentconfigs' },
+              ],
+            },
+      );
+    },
+  );
 
-  it('starts the manager with options that it takes', async () => {
+  it('The cluster-proxy chart starts the manager with options that the manager accepts', async () => {
     const objects = await helm.template('cluster-proxy', { enableServiceProxy: true });
     const [command, ...args] = managerArgs(objects);
     expect(command).toBe('addon');
@@ -500,7 +518,7 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     });
   });
 
-  it('lets no container be more than it has to', async () => {
+  it('The cluster-proxy chart gives each container only the rights that it needs', async () => {
     const objects = await helm.template('cluster-proxy');
     const specs = objects.flatMap(({ kind, spec }) =>
       kind === 'Deployment' ? [(spec as PodOwner).template.spec] : [],
@@ -522,7 +540,7 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     }
   });
 
-  it('gives no permission by a star', async () => {
+  it('The cluster-proxy chart gives no permission by a wildcard', async () => {
     const rules = (await helm.template('cluster-proxy')).flatMap(
       (object) => (object['rules'] ?? []) as readonly RbacRule[],
     );

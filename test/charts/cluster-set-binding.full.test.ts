@@ -19,7 +19,7 @@ const binding = {
   spec: { clusterSet: 'global' },
 };
 
-describeWith({ programs }, 'the ManagedClusterSetBinding', ({ programs }) => {
+describeWith({ programs }, 'The ManagedClusterSetBinding of the chart', ({ programs }) => {
   const helm = new Helm(programs.helm);
   let server: RunningApiServer;
   let addOnBefore: string;
@@ -52,7 +52,7 @@ describeWith({ programs }, 'the ManagedClusterSetBinding', ({ programs }) => {
   const uid = async () => (await found()).metadata.uid;
 
   it.each([[[]], [['--take-ownership']]])(
-    'that a person or clusteradm has made stays theirs, also with %j',
+    'A ManagedClusterSetBinding that a person or clusteradm made is not taken over, also with %j',
     async (more) => {
       await server.kubectl(['create', '-f', '-'], { input: JSON.stringify(binding) });
       const before = await uid();
@@ -65,7 +65,7 @@ describeWith({ programs }, 'the ManagedClusterSetBinding', ({ programs }) => {
   );
 
   it.each([[[]], [['--take-ownership']]])(
-    'of another release stays theirs, also with %j',
+    'A ManagedClusterSetBinding of another release is not taken over, also with %j',
     async (more) => {
       const annotations = {
         'meta.helm.sh/release-name': 'theirs',
@@ -82,7 +82,7 @@ describeWith({ programs }, 'the ManagedClusterSetBinding', ({ programs }) => {
     },
   );
 
-  it('of ours stays when the release goes, and is ours again when it comes back', async () => {
+  it('A ManagedClusterSetBinding of our release survives an uninstall, and belongs to a new installation again', async () => {
     await onHub(['install', 'ours', chart]);
     const before = await uid();
     expect(await owner()).toBe('ours');
@@ -94,7 +94,7 @@ describeWith({ programs }, 'the ManagedClusterSetBinding', ({ programs }) => {
     expect(await uid()).toBe(before);
   });
 
-  it('of ours that an earlier chart has made is kept by an upgrade and by what follows', async () => {
+  it('A ManagedClusterSetBinding from an earlier chart survives an upgrade and a later uninstall', async () => {
     await onHub(['install', 'ours', addOnBefore]);
     const before = await uid();
     await onHub(['upgrade', 'ours', chart]);

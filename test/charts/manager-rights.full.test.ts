@@ -20,7 +20,7 @@ const ns = 'hub-ns';
 const chart = chartDirectory('cluster-proxy');
 
 /** The chart gives the manager its rights, src/addon makes what needs them: here they meet. */
-describeWith({ programs }, 'the manager, with the rights that the chart gives', ({ programs }) => {
+describeWith({ programs }, 'The manager, with the rights that the chart gives', ({ programs }) => {
   const helm = new Helm(programs.helm);
   let server: RunningApiServer;
 
@@ -48,7 +48,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
     await server?.[Symbol.asyncDispose]();
   });
 
-  // Without values helm would take those of the release before.
+  // Without values helm would reuse the values of the earlier release.
   const upgradeArgs = [
     'upgrade',
     '--install',
@@ -94,8 +94,8 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
     ['Ingress', { proxyServer: { entrypointIngress: { host: 'hub.example' } } }],
     ['LoadBalancerService', { proxyServer: { entrypointLoadBalancer: true } }],
     ['Hostname', { proxyServer: { entrypointAddress: 'hub.example' } }],
-  ])('the hub with entrypoint %s', (type, values) => {
-    it('can be applied, twice, and removed', async () => {
+  ])('The hub with entrypoint %s', (type, values) => {
+    it('The manager can apply the objects of the hub, apply them again, and remove them', async () => {
       await upgrade(values);
       const observed = await configuration();
       expect(observed.spec.proxyServer.entrypoint.type).toBe(type);
@@ -119,7 +119,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
     }, 60_000);
   });
 
-  it('can give the agent of a cluster its rights, and bring its ManifestWork', async () => {
+  it('The manager can give the agent of a cluster its rights, and apply its ManifestWork', async () => {
     await upgrade({});
     const observed = await configuration();
     const plan = planHub({
@@ -172,7 +172,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
     expect(await agentMay('create', 'tokenreviews')).toBe(false);
   }, 60_000);
 
-  it('can tell how the addon is', async () => {
+  it('The manager can write the status of the addon', async () => {
     const status = async (what: readonly string[], body: object) =>
       asManager([
         'patch',
@@ -197,7 +197,7 @@ describeWith({ programs }, 'the manager, with the rights that the chart gives', 
     ).rejects.toThrow(/forbidden/);
   });
 
-  it('cannot give a right that it does not have', async () => {
+  it('The manager cannot grant a right that it does not have', async () => {
     const role = (resources: readonly string[]): KubeObject => ({
       apiVersion: 'rbac.authorization.k8s.io/v1',
       kind: 'Role',

@@ -47,9 +47,9 @@ function namesOf(values: Values, except: Values, prefix = ''): readonly string[]
 const isMap = (value: unknown): value is Values =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-describeWith({ helm }, 'values that are missing', ({ helm }) => {
+describeWith({ helm }, 'Missing values of a chart', ({ helm }) => {
   it.each(charts)(
-    'are filled in by %s as values.yaml has them, but for resources',
+    'The chart %s fills in missing values as in values.yaml, except for resources',
     async (chart) => {
       const text = await readFile(
         join(chartDirectory(chart), 'templates', '_defaults.tpl'),
@@ -63,7 +63,7 @@ describeWith({ helm }, 'values that are missing', ({ helm }) => {
   );
 
   it.each(charts)(
-    'change nothing of %s, one after the other',
+    'The chart %s renders the same after each value is set to null, one after the other',
     async (chart) => {
       const before = await helm.template(chart, given[chart]);
       const names = namesOf(await defaultsOf(chart), given[chart]);
@@ -85,15 +85,18 @@ describeWith({ helm }, 'values that are missing', ({ helm }) => {
   it.each([
     ['cluster-proxy', { resources: { limits: null } }, 'limits'],
     ['agent', { resources: { requests: null } }, 'requests'],
-  ] as const)('stay away from %s where they are resources: %j', async (chart, values, word) => {
-    const [deployment] = (await helm.template(chart, merged(given[chart], values))).filter(
-      ({ kind }) => kind === 'Deployment',
-    );
-    const { template } = deployment!['spec'] as {
-      template: { spec: { containers: { resources: object }[] } };
-    };
-    expect(template.spec.containers[0]!.resources).not.toHaveProperty(word);
-  });
+  ] as const)(
+    'The chart %s leaves out resources that are set to null: %j',
+    async (chart, values, word) => {
+      const [deployment] = (await helm.template(chart, merged(given[chart], values))).filter(
+        ({ kind }) => kind === 'Deployment',
+      );
+      const { template } = deployment!['spec'] as {
+        template: { spec: { containers: { resources: object }[] } };
+      };
+      expect(template.spec.containers[0]!.resources).not.toHaveProperty(word);
+    },
+  );
 });
 
 describeWith({ programs }, 'helm upgrade --reuse-values', ({ programs }) => {
@@ -119,7 +122,7 @@ describeWith({ programs }, 'helm upgrade --reuse-values', ({ programs }) => {
     ['no values', {}],
     ['the values of 0.10', earlierValues],
   ])(
-    'of a release of Cluster Proxy with %s gives what an upgrade without it gives',
+    'A helm upgrade --reuse-values of Cluster Proxy with %s gives the same as an upgrade without it',
     async (_, earlierDefaults) => {
       const earlier = await writeEarlierChart(ns, earlierDefaults);
       temporary.push(earlier);
@@ -135,7 +138,7 @@ describeWith({ programs }, 'helm upgrade --reuse-values', ({ programs }) => {
     },
   );
 
-  it('of a release of the agent whose values were fewer installs what the chart says', async () => {
+  it('A helm upgrade --reuse-values of an older agent release installs the defaults of the new chart', async () => {
     const earlier = await mkdtemp(join(tmpdir(), 'culvert-earlier-agent-'));
     temporary.push(earlier);
     const meta = { apiVersion: 'v2', name: 'culvert-agent', version: '0.1.0' };
@@ -149,7 +152,7 @@ describeWith({ programs }, 'helm upgrade --reuse-values', ({ programs }) => {
   });
 
   const manifestOf = (release: string) => onHub(['get', 'manifest', release]);
-  /** Those of the chart itself: the earlier one had none, and none stay. */
+  /** Removes resources from a manifest, because the earlier chart had none and none stay. */
   const withoutResources = (manifest: string) =>
     manifest.replaceAll(/^ +resources:\n( +(requests|limits):\n( +(cpu|memory): .*\n)+)+/gm, '');
 });

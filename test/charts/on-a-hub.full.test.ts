@@ -44,7 +44,7 @@ const agentValues: Values = {
   priorityClassName: 'system-cluster-critical',
 };
 
-describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
+describeWith({ programs }, 'The charts on a hub', ({ programs }) => {
   const helm = new Helm(programs.helm);
   let server: RunningApiServer;
 
@@ -76,7 +76,7 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
   const onHub = (args: readonly string[], values: Values = {}) =>
     helm.run([...args, '--namespace', ns], values, { kubeconfig: server.kubeconfigFile });
 
-  describe('a dry run', () => {
+  describe('A dry run of the charts', () => {
     it.each([
       ['cluster-proxy', {}],
       ['cluster-proxy', everything],
@@ -91,7 +91,7 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
         },
       ],
       ['agent', agentValues],
-    ] as const)('takes every object of %s with %j', async (name, values) => {
+    ] as const)('The API server accepts every object of %s with %j', async (name, values) => {
       const objects = await helm.template(name, values);
       expect(objects.length).toBeGreaterThan(3);
       // As strict as a server can be: an unknown field is an error.
@@ -102,26 +102,29 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
   it.each([
     ['cluster-proxy', everything],
     ['agent', agentValues],
-  ] as const)('the pods of %s pass where pods are restricted', async (name, values) => {
-    const deployments = (await helm.template(name, values)).filter(
-      ({ kind }) => kind === 'Deployment',
-    );
-    expect(deployments.length).toBeGreaterThan(0);
-    for (const { metadata, spec } of deployments) {
-      const { template } = spec as { template: { spec: object } };
-      // Accounts and classes are of another namespace: what is judged is the pod's security.
-      const { priorityClassName: _, ...rest } = template.spec as { priorityClassName?: string };
-      const pod = {
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { name: metadata.name, namespace: 'restricted' },
-        spec: { ...rest, serviceAccountName: 'default' },
-      };
-      await server.apply(pod, ['--dry-run=server']);
-    }
-  });
+  ] as const)(
+    'The pods of %s are admitted in a namespace with restricted pod security',
+    async (name, values) => {
+      const deployments = (await helm.template(name, values)).filter(
+        ({ kind }) => kind === 'Deployment',
+      );
+      expect(deployments.length).toBeGreaterThan(0);
+      for (const { metadata, spec } of deployments) {
+        const { template } = spec as { template: { spec: object } };
+        // Accounts and classes are of another namespace: what is judged is the pod's security.
+        const { priorityClassName: _, ...rest } = template.spec as { priorityClassName?: string };
+        const pod = {
+          apiVersion: 'v1',
+          kind: 'Pod',
+          metadata: { name: metadata.name, namespace: 'restricted' },
+          spec: { ...rest, serviceAccountName: 'default' },
+        };
+        await server.apply(pod, ['--dry-run=server']);
+      }
+    },
+  );
 
-  it('the pod of helm test passes where pods are restricted', async () => {
+  it('The pod of helm test is admitted in a namespace with restricted pod security', async () => {
     const file = 'templates/tests/request.yaml';
     const text = await helm.templateText('cluster-proxy', everything, [`--show-only=${file}`]);
     const [{ metadata, ...pod }] = objectsOf(text) as readonly [KubeObject];
@@ -194,7 +197,7 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
         'There is no user-server: no program answers at cluster-proxy-addon-user:9092.',
       ],
     ],
-  ])('the notes for the values %j are true', async (values: Values, words) => {
+  ])('The notes of the chart are correct for the values %j', async (values: Values, words) => {
     const shown = await onHub(['install', 'noted', chart, '--dry-run=server'], values);
     const notes = shown.split('NOTES:')[1]!;
     for (const word of words) expect(notes).toContain(word);
@@ -205,13 +208,13 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
     expect(notes.includes('helm test noted')).toBe(proves);
   });
 
-  describe('an installed release', () => {
+  describe('An installed release of the cluster-proxy chart', () => {
     // The last of its tests takes it away.
     beforeAll(async () => {
       await onHub(['install', 'cluster-proxy', chart]);
     });
 
-    it('keeps the password of its Redis at upgrades, until another one is given', async () => {
+    it('The installed release keeps the password of its Redis at upgrades until another password is given', async () => {
       const password = async () => {
         const secret = await server.get<{ data: { password: string } }>(
           '-n',
@@ -280,11 +283,14 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
     it.each([
       ...may.map((row) => [...row, true] as const),
       ...mayNot.map((row) => [...row, false] as const),
-    ])('lets the manager %s %s in %j: %j', async (verb, what, namespace, allowed) => {
-      expect(await isAllowed(verb, what, namespace)).toBe(allowed);
-    });
+    ])(
+      'The installed release lets the manager %s %s in %j: %j',
+      async (verb, what, namespace, allowed) => {
+        expect(await isAllowed(verb, what, namespace)).toBe(allowed);
+      },
+    );
 
-    it('leaves nothing but the definition when it is uninstalled', async () => {
+    it('The installed release leaves only the CustomResourceDefinition after an uninstall', async () => {
       await onHub(['uninstall', 'cluster-proxy']);
       const kinds =
         'clusterrole,clusterrolebinding,deployment,secret,service,serviceaccount,role,rolebinding,clustermanagementaddon,managedproxyconfiguration,placement,managedclustersetbinding';
@@ -322,7 +328,7 @@ describeWith({ programs }, 'the charts on a hub', ({ programs }) => {
   }
 });
 
-describeWith({ programs }, 'the chart on a hub that has Cluster Proxy 0.11', ({ programs }) => {
+describeWith({ programs }, 'The chart on a hub that has Cluster Proxy 0.11', ({ programs }) => {
   const helm = new Helm(programs.helm);
   let server: RunningApiServer;
   let earlier: string;
@@ -377,14 +383,14 @@ describeWith({ programs }, 'the chart on a hub that has Cluster Proxy 0.11', ({ 
     );
   };
 
-  it('refuses values that the definition there cannot hold, and says what to do', async () => {
+  it('The chart refuses values that the installed definition cannot store, and says what to do', async () => {
     const values = { proxyServer: { entrypointIngress: { host: 'h' } } };
     await expect(onHub(['upgrade', 'cluster-proxy', chart], values)).rejects.toThrow(
       /proxyServer\.entrypointIngress cannot be stored: the CustomResourceDefinition .* is older than this chart, .*Run `kubectl apply --server-side --force-conflicts -f crds\/`/,
     );
   });
 
-  it('upgrades in place, and back', async () => {
+  it('The chart upgrades Cluster Proxy 0.11 in place, and can be rolled back', async () => {
     const before = await uids();
     await onHub(['upgrade', 'cluster-proxy', chart]);
     expect(await uids()).toEqual(before);

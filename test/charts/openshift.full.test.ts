@@ -82,29 +82,32 @@ describeWith({ programs }, "OpenShift's restricted-v2", ({ programs }) => {
     ['the manager', 'cluster-proxy', {}, 'cluster-proxy-addon-manager'],
     ['the bundled Redis', 'cluster-proxy', {}, 'cluster-proxy-redis'],
     ['the agent of the chart', 'agent', agentValues, 'release-name-culvert-agent'],
-  ] as const)('admits %s with a user of the namespace', async (_, chart, values, name) => {
-    const objects = await helm.template(chart, values, onOpenShift);
-    expectNamespaceUser(await admitted(objectOf(objects, 'Deployment', name)));
-  });
+  ] as const)(
+    'The restricted-v2 policy admits %s with a user of the namespace',
+    async (_, chart, values, name) => {
+      const objects = await helm.template(chart, values, onOpenShift);
+      expectNamespaceUser(await admitted(objectOf(objects, 'Deployment', name)));
+    },
+  );
 
   it.each([
     ['the brokers', () => deploymentOf(plan())],
     ['the agent of the addon', () => manifest(agentInput(), 'Deployment')],
-  ])('admits %s with a user of the namespace', async (_, deployment) => {
+  ])('The restricted-v2 policy admits %s with a user of the namespace', async (_, deployment) => {
     expectNamespaceUser(await admitted(deployment()));
   });
 
-  it('admits the bundled Redis of templates that were rendered elsewhere, when told to name no user', async () => {
+  it('The restricted-v2 policy admits the bundled Redis of templates that were rendered elsewhere with redis.runAsUser none', async () => {
     const objects = await helm.template('cluster-proxy', { redis: { runAsUser: 'none' } });
     expectNamespaceUser(await admitted(objectOf(objects, 'Deployment', 'cluster-proxy-redis')));
   });
 
-  describe('refuses', () => {
+  describe('The refusals of restricted-v2', () => {
     it.each([
       ['a user of its own', { runAsUser: 65_532 }, /runAsUser must be in the range/],
       ['a group of its own', { fsGroup: 65_532 }, /fsGroup must be in the range/],
       ['another profile', { seccompProfile: { type: 'Unconfined' } }, /must be RuntimeDefault/],
-    ])('a pod with %s', async (_, securityContext, why) => {
+    ])('The restricted-v2 policy refuses a pod with %s', async (_, securityContext, why) => {
       await expect(admitted(withUser(securityContext))).rejects.toThrow(why);
     });
   });

@@ -12,7 +12,7 @@ const script = fileURLToPath(
   new URL('../../charts/cluster-proxy/files/request.mjs', import.meta.url),
 );
 
-describe('the program of helm test', () => {
+describe('The program of helm test', () => {
   let world: World;
   let apiServer: Server;
   /** The clusters that the hub's kube-apiserver lists; only cluster1 has an agent. */
@@ -64,7 +64,7 @@ describe('the program of helm test', () => {
     return { code, stdout };
   }
 
-  it('the program prints what the kube-apiserver of each cluster answered', async () => {
+  it('The program of helm test prints what the kube-apiserver of each cluster answered', async () => {
     clusters = ['cluster1'];
     expect(await run()).toEqual({
       code: 0,
@@ -72,7 +72,7 @@ describe('the program of helm test', () => {
     });
   });
 
-  it('the program fails when a cluster has no agent, and names the cluster', async () => {
+  it('The program of helm test fails when a cluster has no agent, and names the cluster', async () => {
     clusters = ['cluster2', 'cluster1'];
     expect(await run()).toEqual({
       code: 1,
@@ -80,7 +80,7 @@ describe('the program of helm test', () => {
     });
   });
 
-  it('the program fails when no cluster has the addon', async () => {
+  it('The program of helm test fails when no cluster has the addon', async () => {
     clusters = [];
     expect(await run()).toEqual({ code: 1, stdout: 'no cluster has the addon yet\n' });
   });

@@ -8,7 +8,7 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-/** Runs a command in this process, with an environment of its own. */
+/** Runs a command in this process, with its own environment. */
 export async function cli(argv: readonly string[], env: Env = {}): Promise<CliResult> {
   let stdout = '';
   let stderr = '';

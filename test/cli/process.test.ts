@@ -13,7 +13,7 @@ const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'culvert-process-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-// The programs shall see the variables of these tests only.
+// The programs must see only the variables of these tests.
 const cleanEnv = Object.fromEntries(
   Object.keys(process.env)
     .filter((name) => name.startsWith('CULVERT_'))
@@ -32,7 +32,7 @@ const url = /(ws:\/\/127\.0\.0\.1:\d+)/;
 const front = /konnectivity\s+(127\.0\.0\.1:\d+)/;
 
 describe('the demo', () => {
-  it('verifies what it shows, and exits 0', async () => {
+  it('The demo verifies its own output and exits 0', async () => {
     const demo = fileURLToPath(new URL('../../demo/main.ts', import.meta.url));
     const args = [demo, '--check'];
     const { code, output } = await runProgram({ command: process.execPath, args, env: cleanEnv });
@@ -41,15 +41,15 @@ describe('the demo', () => {
   });
 });
 
-describe('culvert as a process', () => {
-  it.each(['SIGTERM', 'SIGINT'] as const)('dev ends with 0 on %s', async (signal) => {
+describe('processes of culvert', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('culvert dev exits 0 on %s', async (signal) => {
     await using dev = startProgram(culvert('dev', ...devFlags));
     await dev.waitForLine(/Ctrl-C ends it/);
     dev.kill(signal);
     expect(await dev.exited).toEqual({ code: 0, signal: null });
   });
 
-  it('dev serves a konnectivity client', async () => {
+  it('culvert dev serves a konnectivity client', async () => {
     await using dev = startProgram(culvert('dev', ...devFlags, '--cluster', '1st'));
     const address = (await dev.waitForLine(front))[1]!;
     await using client = new KonnectivityClient({ address });
@@ -60,7 +60,7 @@ describe('culvert as a process', () => {
     expect(answer).toContain('Hello from the other side of the culvert.');
   });
 
-  it('lets open streams end within the drain timeout, and leaves at once on a second signal', async () => {
+  it('culvert dev lets open streams end within the drain timeout, and exits at once on a second signal', async () => {
     await using dev = startProgram(
       culvert('dev', ...devFlags, '--drain-timeout=1h', '--log-level=info'),
     );
@@ -71,7 +71,7 @@ describe('culvert as a process', () => {
     await dev.waitForLine(/Ctrl-C ends it/);
     dev.kill('SIGTERM');
     await dev.waitForLine(/"event":"draining"/);
-    // The stream is open still: it carries a request and its answer.
+    // The stream is still open, because it carries a request and its answer.
     connection.write('GET / HTTP/1.1\r\nHost: dev\r\n\r\n');
     const [piece] = (await once(connection, 'data')) as [Buffer];
     expect(piece.toString()).toContain('200 OK');
@@ -79,7 +79,7 @@ describe('culvert as a process', () => {
     expect(await dev.exited).toEqual({ code: 1, signal: null });
   });
 
-  it('resets streams that outlast the drain timeout, and exits 0', async () => {
+  it('culvert dev resets streams that outlast the drain timeout, and exits 0', async () => {
     await using dev = startProgram(culvert('dev', ...devFlags, '--drain-timeout=1ms'));
     const address = (await dev.waitForLine(front))[1]!;
     await using client = new KonnectivityClient({ address });
@@ -90,7 +90,7 @@ describe('culvert as a process', () => {
     expect(await dev.exited).toEqual({ code: 0, signal: null });
   });
 
-  it('broker, bridge and agent find each other, with tokens, and each drains on SIGTERM', async () => {
+  it('Broker, bridge and agent connect to each other with tokens, and each drains on SIGTERM', async () => {
     const key = join(folder, 'signing.key');
     expect((await runProgram(culvert('token', 'keygen', '--key', key))).code).toBe(0);
     const tokenOf = async (...args: string[]) => {
@@ -142,7 +142,7 @@ describe('culvert as a process', () => {
     expect(broker.output + agent.output + bridge.output).not.toMatch(token);
   });
 
-  it('says what keeps it from starting, and exits 1', async () => {
+  it('A culvert process that cannot start reports the reason and exits 1', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await once(taken, 'listening');
     const { port } = taken.address() as AddressInfo;
@@ -154,7 +154,7 @@ describe('culvert as a process', () => {
     );
   });
 
-  it('says what is wrong with a key file, without showing it', async () => {
+  it('A culvert process reports the problem with a key file without showing its contents', async () => {
     const file = join(folder, 'wrong.pub');
     writeFileSync(file, (await generateTokenKeyPair()).privateKeyPem.reveal());
     const flags = ['--listen=127.0.0.1:0', `--token-public-key=${file}`];

@@ -39,7 +39,7 @@ describe('readBrokerOptions', () => {
     ['ws://127.0.0.1:8080', true],
     ['ws://[::1]:8080', true],
     ['wss://10.0.0.7:8443', true],
-  ])('takes the replica address %s without a flag: %s', (address, isTaken) => {
+  ])('readBrokerOptions accepts the replica address %s without a flag: %s', (address, isTaken) => {
     const flags = [
       ...['--redis-url', 'redis://redis:6379', '--replica-key-file', key],
       ...['--replica-address', address],
@@ -53,7 +53,7 @@ describe('readBrokerOptions', () => {
 
   const problems = (...argv: string[]) => problemsOf(() => readBrokerOptions(argv, {}));
 
-  it('starts on loopback without credentials, and warns', () => {
+  it('readBrokerOptions allows a broker on loopback without credentials, with a warning', () => {
     const { options, front, logLevel, warnings } = readBrokerOptions([], {});
     expect(options).toMatchObject({
       listen: { host: '127.0.0.1', port: 8080 },
@@ -71,7 +71,7 @@ describe('readBrokerOptions', () => {
   });
 
   it.each(['0.0.0.0:8080', '[::]:8080', '10.1.2.3:80', 'broker:80', '127.evil.example:80'])(
-    'refuses to listen on %s without credentials, and says what to do',
+    'readBrokerOptions refuses to listen on %s without credentials, and tells the next step',
     (address) => {
       expect(problems('--listen', address)).toEqual([
         `--listen=${address} can be reached from other machines but no client is asked for credentials, ` +
@@ -82,7 +82,7 @@ describe('readBrokerOptions', () => {
     },
   );
 
-  it('takes several public keys, from flags or a variable', () => {
+  it('readBrokerOptions accepts several public keys, from flags or a variable', () => {
     const flags = ['--token-public-key', key, '--token-public-key', ca];
     expect(readBrokerOptions(flags, {}).options.tokenPublicKey).toEqual([key, ca]);
     const env = { CULVERT_TOKEN_PUBLIC_KEY: `${key},${ca}` };
@@ -93,7 +93,7 @@ describe('readBrokerOptions', () => {
     ['--agent-ca', ca],
     ['--kubeconfig', ca],
     ['--kubernetes', undefined],
-  ])('counts %s as a way to ask for credentials', (flag, value) => {
+  ])('readBrokerOptions accepts %s as a way to require credentials', (flag, value) => {
     const argv = ['--listen', '0.0.0.0:8091', flag, ...(value === undefined ? [] : [value])];
     const { options, warnings } = readBrokerOptions(argv, {});
     expect(warnings).toEqual([]);
@@ -104,21 +104,21 @@ describe('readBrokerOptions', () => {
     expect(options.hub).toEqual(hubs[flag as keyof typeof hubs]);
   });
 
-  it('reaches the hub in one way only', () => {
+  it('readBrokerOptions accepts only one way to reach the hub', () => {
     expect(problems('--kubernetes', '--kubeconfig', ca)).toEqual([
       '--kubernetes and --kubeconfig are both given, keep one',
     ]);
   });
 
-  it('wants certificate and key together', () => {
+  it('readBrokerOptions requires certificate and key together', () => {
     expect(problems('--tls-cert', cert)).toEqual(['--tls-cert needs --tls-key as well']);
     expect(problems('--tls-key', key)).toEqual(['--tls-key needs --tls-cert as well']);
     expect(problems('--tls-cert', cert, '--tls-key', key)).toEqual([]);
-    // One slip is one problem: the certificate was given, only its name is wrong.
+    // One mistake is reported as one problem: the certificate is given, and only its file is wrong.
     expect(problems('--tls-cert', join(folder, 'none'), '--tls-key', key)).toHaveLength(1);
   });
 
-  it('starts a front for konnectivity clients where one is asked for', () => {
+  it('readBrokerOptions enables a front for konnectivity clients when the options name one', () => {
     const tcp = ['--konnectivity-listen', '127.0.0.1:8090'];
     const { front, warnings } = readBrokerOptions(tcp, {});
     expect(front).toEqual({ listen: { host: '127.0.0.1', port: 8090 } });
@@ -133,7 +133,7 @@ describe('readBrokerOptions', () => {
     ['--konnectivity-client-ca', ca],
   ] as const;
 
-  it('asks konnectivity clients for certificates wherever other machines can reach it', () => {
+  it('readBrokerOptions requires certificates of konnectivity clients when other machines can reach the front', () => {
     const tcp = ['--konnectivity-listen', '0.0.0.0:8090'];
     expect(problems(...tcp)).toEqual([
       '--konnectivity-listen=0.0.0.0:8090 can be reached from other machines but no client is asked for credentials, ' +
@@ -143,14 +143,17 @@ describe('readBrokerOptions', () => {
     expect(front?.tls).toEqual({ certFile: cert, keyFile: key, clientCaFile: ca });
   });
 
-  it.each(tls.map(([flag]) => flag))('wants %s where the other two TLS files are given', (flag) => {
-    const others = tls.filter(([other]) => other !== flag).flat();
-    expect(problems('--konnectivity-listen', '127.0.0.1:0', ...others)).toEqual([
-      `TLS on --konnectivity-listen also needs ${flag}`,
-    ]);
-  });
+  it.each(tls.map(([flag]) => flag))(
+    'readBrokerOptions requires %s when the other two TLS files are given',
+    (flag) => {
+      const others = tls.filter(([other]) => other !== flag).flat();
+      expect(problems('--konnectivity-listen', '127.0.0.1:0', ...others)).toEqual([
+        `TLS on --konnectivity-listen also needs ${flag}`,
+      ]);
+    },
+  );
 
-  it('wants both halves of a client certificate for Redis, and TLS for its files', () => {
+  it('readBrokerOptions requires certificate and key for Redis together, and TLS for its files', () => {
     const replica = ['--replica-address', 'ws://127.0.0.1:1', '--replica-key-file', key];
     const withUrl = (url: string, ...argv: string[]) =>
       problemsOf(() => readBrokerOptions([...replica, ...argv], { CULVERT_REDIS_URL: url }));
@@ -166,7 +169,7 @@ describe('readBrokerOptions', () => {
     ]);
   });
 
-  it('refuses options of a front that is not asked for, instead of ignoring them', () => {
+  it('readBrokerOptions refuses options of a front that is not enabled, instead of ignoring them', () => {
     expect(problems('--konnectivity-client-ca', ca, '--cluster', 'c1')).toEqual([
       '--konnectivity-client-ca is for --konnectivity-listen, which is not given',
       '--cluster needs a front for konnectivity clients, give --konnectivity-listen or --konnectivity-uds',
@@ -180,7 +183,7 @@ describe('readAgentOptions', () => {
     readAgentOptions([...needed, ...argv], env).options;
   const problems = (argv: string[], env: Env = {}) => problemsOf(() => readAgentOptions(argv, env));
 
-  it('reads headers for gateways, from flags and a file that may change', async () => {
+  it('readAgentOptions reads headers for gateways, from flags and from a file that may change', async () => {
     const headers = file('headers', 'X-Secret: one\n');
     const { options: read } = readAgentOptions(
       [...needed, '--header', 'X-Id=1,2', '--header', 'X-B=b', '--header-file', headers],
@@ -194,7 +197,7 @@ describe('readAgentOptions', () => {
     expect(inspect(read, { depth: 9 })).not.toMatch(/one|two|three/);
   });
 
-  it('refuses headers that it cannot send, without their values', () => {
+  it('readAgentOptions refuses headers that cannot be sent, without repeating their values', () => {
     const headers = file('headers', 'X-Secret: one\n');
     expect(
       problemsOf(() => readAgentOptions([...needed, '--header', 'Upgrade=hidden'], {})),
@@ -212,7 +215,7 @@ describe('readAgentOptions', () => {
     ]);
   });
 
-  it('needs to know the broker and the cluster', () => {
+  it('readAgentOptions requires the broker and the cluster', () => {
     expect(problems([])).toEqual([
       '--cluster is required (or CULVERT_CLUSTER)',
       '--broker-url is required (or CULVERT_BROKER_URL), or --broker-via-hub',
@@ -226,7 +229,7 @@ describe('readAgentOptions', () => {
     });
   });
 
-  it('reads the token anew at each call, so that it can be replaced', async () => {
+  it('readAgentOptions reads the token again at each call, so that it can be replaced', async () => {
     const path = file('token', 'one');
     const { readToken } = options(['--token-file', path]);
     expect((await readToken())?.reveal()).toBe('one');
@@ -234,7 +237,7 @@ describe('readAgentOptions', () => {
     expect((await readToken())?.reveal()).toBe('two');
   });
 
-  it('takes the token from its variable, but prefers a file named by a flag', async () => {
+  it('readAgentOptions reads the token from its variable, but prefers a file that a flag names', async () => {
     const env = { CULVERT_TOKEN: 'from-env' };
     expect((await options([], env).readToken())?.reveal()).toBe('from-env');
     const withFile = options(['--token-file', file('token2', 'from-file')], env);
@@ -245,7 +248,7 @@ describe('readAgentOptions', () => {
     ]);
   });
 
-  it('sends no token unencrypted to another machine', () => {
+  it('readAgentOptions refuses to send a token unencrypted to another machine', () => {
     const env = { CULVERT_TOKEN: 'sesame' };
     const plain = (url: string) => problems(['--broker-url', url, '--cluster', 'c1'], env);
     expect(plain('ws://hub.example:8080/x?y=z')).toEqual([
@@ -256,7 +259,7 @@ describe('readAgentOptions', () => {
     expect(plain('wss://hub.example')).toEqual([]);
   });
 
-  it('refuses TLS options where there is no TLS', () => {
+  it('readAgentOptions refuses TLS options for a URL without TLS', () => {
     expect(
       problems(['--broker-url', 'ws://localhost', '--cluster', 'c1', '--ca-file', ca]),
     ).toEqual(['--ca-file is for TLS, but --broker-url=ws://localhost has none, use wss://']);
@@ -264,7 +267,7 @@ describe('readAgentOptions', () => {
 
   const viaHub = ['--cluster', 'c1', '--broker-via-hub', 'hub/https:proxy-entrypoint:agent-server'];
 
-  it('reaches the broker directly or through the hub, and not both', () => {
+  it('readAgentOptions accepts a broker that is reached directly or through the hub, but not both', () => {
     const withKubeconfig = [...viaHub, '--hub-kubeconfig', '/etc/kubeconfig/kubeconfig'];
     expect(readAgentOptions(withKubeconfig, {}).options).toMatchObject({
       brokerUrl: undefined,
@@ -281,7 +284,7 @@ describe('readAgentOptions', () => {
   });
 
   it.each(['hub', 'hub/proxy-entrypoint', 'hub/ftp:a:b', 'hub/https:a:b/c', '/https:a:b'])(
-    'does not take %s for a Service of the hub',
+    'readAgentOptions refuses %s as a Service of the hub',
     (text) => {
       const argv = ['--cluster', 'c1', '--broker-via-hub', text, '--hub-kubeconfig', 'f'];
       expect(problems(argv)).toEqual([
@@ -290,7 +293,7 @@ describe('readAgentOptions', () => {
     },
   );
 
-  it('knows its lease and where probes ask', () => {
+  it('readAgentOptions reads the lease and the address for probes', () => {
     const argv = ['--lease', 'ns/cluster-proxy', '--status-listen', '0.0.0.0:8888'];
     expect(options(argv)).toMatchObject({
       lease: { namespace: 'ns', name: 'cluster-proxy' },
@@ -302,7 +305,7 @@ describe('readAgentOptions', () => {
   });
 
   it.each(['--certificate-dir', '--hub-kubeconfig'])(
-    'shows nothing of %s unencrypted to another machine',
+    'readAgentOptions refuses to send the credentials of %s unencrypted to another machine',
     (flag) => {
       const plain = ['--broker-url', 'ws://hub.example', '--cluster', 'c1', flag, '/x'];
       expect(problems(plain)).toEqual([
@@ -311,7 +314,7 @@ describe('readAgentOptions', () => {
     },
   );
 
-  it('finds each destination pattern that is none', () => {
+  it('readAgentOptions reports each malformed destination pattern', () => {
     expect(
       problems([...needed, '--allow', 'db:5432', '--allow', 'db', '--allow', '10/99:1']),
     ).toEqual([
@@ -320,7 +323,7 @@ describe('readAgentOptions', () => {
     ]);
   });
 
-  it('takes the proxies from the environment and does not print their passwords', () => {
+  it('readAgentOptions reads the proxies from the environment and does not print their passwords', () => {
     const env = {
       HTTPS_PROXY: 'http://me:hunter2@proxy:3128',
       no_proxy: 'localhost',
@@ -336,14 +339,14 @@ describe('readAgentOptions', () => {
 });
 
 describe('readBridgeOptions', () => {
-  it('needs somewhere to listen and a broker, and reports what is missing together', () => {
+  it('readBridgeOptions requires a listener and a broker, and reports both problems together', () => {
     expect(problemsOf(() => readBridgeOptions([], {}))).toEqual([
       '--broker-url is required (or CULVERT_BROKER_URL)',
       'nothing to listen on, give --konnectivity-listen (127.0.0.1:8090) or --konnectivity-uds',
     ]);
   });
 
-  it('returns its front and its way to the broker', async () => {
+  it('readBridgeOptions returns the front and the link to the broker', async () => {
     const argv = ['--broker-url=wss://hub', '--konnectivity-uds=/run/k.sock', '--host-header=h'];
     const { options, warnings } = readBridgeOptions(argv, { CULVERT_TOKEN: 't' });
     expect(options.front.udsPath).toBe('/run/k.sock');

@@ -34,15 +34,18 @@ const untilAborted = (signal: AbortSignal) =>
   new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
 
 describe('runUntilStopped', () => {
-  it.each(['SIGTERM', 'SIGINT'])('drains, closes and exits 0 on %s', async (name) => {
-    const { signals, did, code } = running();
-    expect(did).toEqual([]);
-    signals.emit(name, name);
-    expect(await code).toBe(0);
-    expect(did).toEqual(['drain', 'drained', 'closed']);
-  });
+  it.each(['SIGTERM', 'SIGINT'])(
+    'runUntilStopped drains, closes and exits 0 on %s',
+    async (name) => {
+      const { signals, did, code } = running();
+      expect(did).toEqual([]);
+      signals.emit(name, name);
+      expect(await code).toBe(0);
+      expect(did).toEqual(['drain', 'drained', 'closed']);
+    },
+  );
 
-  it('obeys a signal that comes while the program is starting', async () => {
+  it('runUntilStopped obeys a signal that arrives while the program is starting', async () => {
     const starting = Promise.withResolvers<void>();
     const { signals, did, code } = running({ starting: starting.promise });
     signals.emit('SIGTERM', 'SIGTERM');
@@ -52,7 +55,7 @@ describe('runUntilStopped', () => {
     expect(did).toEqual(['drain', 'drained', 'closed']);
   });
 
-  it('cuts the drain short at its limit, and still exits 0', async () => {
+  it('runUntilStopped ends the drain at its limit, and still exits 0', async () => {
     const { signals, did, code } = running({ drain: untilAborted, drainTimeoutMs: 1 });
     signals.emit('SIGTERM', 'SIGTERM');
     expect(await code).toBe(0);
@@ -62,7 +65,7 @@ describe('runUntilStopped', () => {
   it.each([
     ['while it drains', { drain: untilAborted }],
     ['while it starts', { starting: new Promise<void>(() => {}) }],
-  ])('exits 1 at once on a second signal %s', async (_, plan) => {
+  ])('runUntilStopped exits 1 at once on a second signal %s', async (_, plan) => {
     const { signals, did, code } = running(plan);
     signals.emit('SIGTERM', 'SIGTERM');
     signals.emit('SIGINT', 'SIGINT');
@@ -70,20 +73,20 @@ describe('runUntilStopped', () => {
     expect(did).not.toContain('closed');
   });
 
-  it('exits 1 when stopping fails', async () => {
+  it('runUntilStopped exits 1 when the program fails to stop', async () => {
     const { signals, code } = running({ drain: () => Promise.reject(new Error('no')) });
     signals.emit('SIGTERM', 'SIGTERM');
     expect(await code).toBe(1);
   });
 
-  it('passes on why it could not start, with what had started closed', async () => {
+  it('runUntilStopped rejects with the error of a failed start, after it has closed the parts that had started', async () => {
     const { signals, did, code } = running({ starting: Promise.reject(new Error('port taken')) });
     await expect(code).rejects.toThrow('port taken');
     expect(did).toEqual(['closed']);
     expect(signals.eventNames()).toEqual([]);
   });
 
-  it('leaves no listener behind', async () => {
+  it('runUntilStopped removes its listeners', async () => {
     const { signals, code } = running();
     expect(signals.eventNames()).toEqual(['SIGTERM', 'SIGINT']);
     signals.emit('SIGTERM', 'SIGTERM');
@@ -93,10 +96,10 @@ describe('runUntilStopped', () => {
 });
 
 describe('together', () => {
-  it('drains all at the same time', async () => {
+  it('together() drains all programs at the same time', async () => {
     const meet = Promise.withResolvers<void>();
     const first: Drainable = { drain: () => meet.promise };
-    // Would be waited for in vain if it came only after the first.
+    // The first program waits for the second, so one after the other would never end.
     const second: Drainable = { drain: async () => meet.resolve() };
     const both = together(first, second);
     await expect(both.drain(new AbortController().signal)).resolves.toBeUndefined();

@@ -6,21 +6,24 @@ import { commands } from '../../src/cli/commands.ts';
 import { cli } from './captured-cli.ts';
 
 describe('culvert', () => {
-  it.each([[['--help']], [['help']], [['-h']]])('lists its commands for %j', async (argv) => {
-    const { code, stdout } = await cli(argv);
-    expect(code).toBe(0);
-    for (const { name, summary } of commands)
-      expect(stdout).toContain(`${name.padEnd(12)}  ${summary}`);
-  });
+  it.each([[['--help']], [['help']], [['-h']]])(
+    'culvert lists its commands for %j',
+    async (argv) => {
+      const { code, stdout } = await cli(argv);
+      expect(code).toBe(0);
+      for (const { name, summary } of commands)
+        expect(stdout).toContain(`${name.padEnd(12)}  ${summary}`);
+    },
+  );
 
-  it('shows the same to who types no command, but as a mistake', async () => {
+  it('culvert without a command shows the list of commands on stderr, and exits 2', async () => {
     const { code, stdout, stderr } = await cli([]);
     expect(code).toBe(2);
     expect(stdout).toBe('');
     expect(stderr).toContain('Usage: culvert COMMAND');
   });
 
-  it('prints the version of package.json', async () => {
+  it('culvert prints the version of package.json', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
     expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
@@ -31,14 +34,14 @@ describe('culvert', () => {
     [['token', 'agnt'], 'culvert: unknown command "token agnt", did you mean token agent?\n'],
     [['token'], 'culvert token is followed by one of: keygen, agent, dialer\n'],
     [['token', '--help'], 'culvert token is followed by one of: keygen, agent, dialer\n'],
-  ])('answers %j with what was probably meant', async (argv, says) => {
+  ])('culvert answers %j with a suggestion', async (argv, message) => {
     const { code, stderr } = await cli(argv);
     expect(code).toBe(2);
-    expect(stderr).toMatch(says);
+    expect(stderr).toMatch(message);
     expect(stderr).toMatch(/Try: culvert .*--help\n$/);
   });
 
-  it('reports every problem with the options of a command, and exits 2', async () => {
+  it('culvert reports every problem with the options of a command, and exits 2', async () => {
     const argv = ['agent', '--brokr-url', 'ws://x', '--drain-timeout', '10'];
     expect(await cli(argv, { CULVERT_ALOW: 'x' })).toEqual({
       code: 2,
@@ -55,7 +58,7 @@ describe('culvert', () => {
     });
   });
 
-  it('lets a variable pass that is an option of another command', async () => {
+  it('culvert accepts a variable that is an option of another command', async () => {
     const env = { CULVERT_ACCEPT_RATE: '5', CULVERT_ACCEPT_RAT: '5' };
     const { stderr } = await cli(['agent', '--broker-url=wss://x', '--cluster=c1'], env);
     expect(stderr).toBe(
@@ -71,7 +74,7 @@ describe.each(commands.map((command) => [command.name, command] as const))(
   (name, command) => {
     const options: readonly Option[] = Object.values(optionsOf(command));
 
-    it('explains every option with its variable and default, and shows two examples', async () => {
+    it(`culvert ${name} --help explains every option with its variable and default, and shows two examples`, async () => {
       const { code, stdout } = await cli([...name.split(' '), '--help']);
       expect(code).toBe(0);
       expect(stdout).toContain(`Usage: culvert ${name} [OPTIONS]`);
@@ -84,7 +87,7 @@ describe.each(commands.map((command) => [command.name, command] as const))(
       expect(stdout.split('\n').filter((line) => line.length > 100)).toEqual([]);
     });
 
-    it('understands the options that its examples use', () => {
+    it(`culvert ${name} has every option that its examples use`, () => {
       const flags = new Set(options.map(flagOf));
       for (const { line } of command.examples) {
         const own = line.slice(line.indexOf(`culvert ${name}`)).split(' | ')[0]!;
@@ -92,7 +95,7 @@ describe.each(commands.map((command) => [command.name, command] as const))(
       }
     });
 
-    it('has no option whose variable Kubernetes could make for a Service', () => {
+    it(`culvert ${name} has no option whose variable Kubernetes could set for a Service`, () => {
       for (const option of options) expect(envOf(option)).not.toMatch(/_(PORT|SERVICE_HOST)$/);
     });
   },

@@ -17,7 +17,7 @@ const verifierFor = (keyFile: string, now?: () => Date) =>
   TokenVerifier.fromPem([readFileSync(`${keyFile}.pub`, 'utf8')], now);
 
 describe('culvert token keygen', () => {
-  it('writes a private key that only its owner can read, and the public one beside it', async () => {
+  it('culvert token keygen writes a private key that only its owner can read, and the public key next to it', async () => {
     const { code, stdout, stderr } = await cli(['token', 'keygen', '--key', key]);
     expect(code).toBe(0);
     expect(stdout).toBe('');
@@ -27,7 +27,7 @@ describe('culvert token keygen', () => {
     expect(readFileSync(`${key}.pub`, 'utf8')).toMatch(/^-----BEGIN PUBLIC KEY-----\n/);
   });
 
-  it('replaces neither key, and leaves no half of a pair', async () => {
+  it('culvert token keygen replaces neither key, and leaves no half of a pair', async () => {
     writeFileSync(`${key}.pub`, 'precious');
     const { code, stderr } = await cli(['token', 'keygen', '--key', key]);
     expect(code).toBe(2);
@@ -48,7 +48,7 @@ describe('culvert token agent and dialer', () => {
     await cli(['token', 'keygen', '--key', key]);
   });
 
-  it('print the token alone to stdout, and what to do with it to stderr', async () => {
+  it('culvert token agent prints only the token to stdout, and the next steps to stderr', async () => {
     const argv = ['token', 'agent', '--cluster', '1st', '--key', key];
     const { code, stdout, stderr } = await cli(argv);
     expect(code).toBe(0);
@@ -59,7 +59,7 @@ describe('culvert token agent and dialer', () => {
     expect(await verifier.verify(stdout.trim())).toEqual({ kind: 'agent', cluster: '1st' });
   });
 
-  it('name the caller of a dialer', async () => {
+  it('culvert token dialer puts the name of the caller into the token', async () => {
     const { stdout } = await cli(['token', 'dialer', '--name', 'bridge-1', '--key', key]);
     const verifier = await verifierFor(key);
     expect(await verifier.verify(stdout.trim())).toEqual({ kind: 'dialer', name: 'bridge-1' });
@@ -68,7 +68,7 @@ describe('culvert token agent and dialer', () => {
     expect(refused.stderr).toContain('--name="two words" is not a caller\'s name');
   });
 
-  it('are valid for --ttl', async () => {
+  it('A token of culvert token agent is valid for --ttl', async () => {
     const argv = ['token', 'agent', '--cluster', 'c1', '--key', key, '--ttl', '2h'];
     const token = (await cli(argv)).stdout.trim();
     const inHours = (hours: number) => () => new Date(Date.now() + hours * 3_600_000);
@@ -78,7 +78,7 @@ describe('culvert token agent and dialer', () => {
     });
   });
 
-  it('say what is wrong with the key', async () => {
+  it('culvert token agent reports the problem with the key', async () => {
     const withPublicKey = ['token', 'agent', '--cluster', 'c1', '--key', `${key}.pub`];
     expect((await cli(withPublicKey)).stderr).toContain(
       `--key=${key}.pub: a private key is needed, this is the public one of a pair`,

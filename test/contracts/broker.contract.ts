@@ -17,7 +17,7 @@ import { DialedStream } from '../../testkit/stream/dialed-stream.ts';
 export interface BrokerUnderTest extends AsyncDisposable {
   /** Where agents connect: `ws://`. */
   readonly agentUrl: string;
-  /** Where dialers connect; with several replicas one that does not hold the agents' tunnels. */
+  /** Where dialers connect. With several replicas, a replica without the agents' tunnels. */
   readonly dialerUrl: string;
   issueToken(subject: TokenSubject, ttlMs?: number): Promise<string>;
 }

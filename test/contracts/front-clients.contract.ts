@@ -90,7 +90,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       await rm(directory, { recursive: true });
     });
 
-    describe('TCP with TLS', () => {
+    describe('A front over TCP with TLS', () => {
       async function start(
         limits = {},
       ): Promise<{ dialer: ScriptedDialer; bridge: testBridge.TestBridge }> {
@@ -142,7 +142,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         expect(dialer.openedCount).toBe(0);
       });
 
-      describe('when the client CA has also signed certificates of agents', () => {
+      describe('A client CA that has also signed certificates of agents', () => {
         const earlier = 'open-cluster-management:cluster-proxy';
         const own = agentSubject('c1', 'proxy-agent');
         const [group, everybody] = own.organizations;
@@ -313,7 +313,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       });
     });
 
-    describe('TCP in the clear', () => {
+    describe('A front over TCP in the clear', () => {
       it('A front in the clear listens on loopback addresses only', async () => {
         const options: BridgeFrontOptions = { listen: { host: '0.0.0.0', port: 0 } };
         await expect(startTestBridge(new ScriptedDialer(), options)).rejects.toThrow(
@@ -507,7 +507,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       });
     });
 
-    describe('a Unix socket', () => {
+    describe('A front on a Unix socket', () => {
       it('A Unix socket serves its owner and group only, and disappears with the bridge', async () => {
         const udsPath = join(directory, 'mode.sock');
         const dialer = new ScriptedDialer();
@@ -561,7 +561,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       });
     });
 
-    describe('a client that vanishes', () => {
+    describe('A client that vanishes', () => {
       it('A client that vanishes leaves no call behind', async () => {
         const dialer = new ScriptedDialer();
         await using bridge = await startTestBridge(dialer);

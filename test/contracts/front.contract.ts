@@ -141,7 +141,7 @@ export function describeFront(name: string, startFront: StartFront): void {
   }
 
   describe(`front: ${name}`, () => {
-    describe('a call', () => {
+    describe('A call of a front', () => {
       it('A call delivers the bytes of its client in order', async () => {
         await using s = await scene();
         const { client, call } = await callOf(s);
@@ -276,7 +276,7 @@ export function describeFront(name: string, startFront: StartFront): void {
           await call.until(() => call.count('sent') > 0);
           leave(client);
           await call.until(() => call.count('close') === 1);
-          // Until then, writes that failed are still reported.
+          // Before that, failed writes are still reported.
           await s.front.close();
           expect(call.events.at(-1)).toBe('close');
           const tellings = owners.map(({ told }) => told.join());
@@ -306,7 +306,7 @@ export function describeFront(name: string, startFront: StartFront): void {
       });
     });
 
-    describe('a listener', () => {
+    describe('The listener of a front', () => {
       it('A front that takes no more calls lets open calls continue and refuses new ones', async () => {
         await using s = await scene();
         const { session, client, call } = await callOf(s);

@@ -46,7 +46,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       other?.close();
     });
 
-    /** A namespace that nobody else uses. */
+    /** A namespace that no other test uses. */
     const newSpace = async () => {
       const space = `contract-${++spaces}`;
       await api.create(
@@ -62,7 +62,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       name,
     });
 
-    describe('reading and creating', () => {
+    describe('Reading and creating', () => {
       it('The Kubernetes API gets what was created, as the server completed it', async () => {
         const space = await newSpace();
         const created = await api.create(configMap(space, 'a', { x: '1' }), { signal });
@@ -138,7 +138,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       });
     });
 
-    describe('apply', () => {
+    describe('Apply', () => {
       it('The Kubernetes API creates, changes, and leaves unchanged objects alone', async () => {
         const space = await newSpace();
         const first = await api.apply(configMap(space, 'a', { x: '1' }), forced);
@@ -202,7 +202,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       });
     });
 
-    describe('custom resources', () => {
+    describe('Custom resources', () => {
       const group = 'contract.culvert.example';
       const widgets = { apiVersion: `${group}/v1`, kind: 'Widget' };
       const widget = (name: string, content: object): KubeObject => ({
@@ -257,7 +257,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       });
     });
 
-    describe('update and patch', () => {
+    describe('Update and patch', () => {
       it('The Kubernetes API overwrites no change of another writer', async () => {
         const space = await newSpace();
         const first = await api.create(configMap(space, 'a', { x: '1' }), { signal });
@@ -285,7 +285,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       });
     });
 
-    describe('delete', () => {
+    describe('Delete', () => {
       it('The Kubernetes API reports whether the object existed', async () => {
         const space = await newSpace();
         await api.create(configMap(space, 'a', {}), { signal });
@@ -314,7 +314,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       });
     });
 
-    describe('list', () => {
+    describe('List', () => {
       it('The Kubernetes API lists all pages, each object with its kind', async () => {
         const space = await newSpace();
         const names = ['a', 'b', 'c', 'd', 'e'];
@@ -358,7 +358,7 @@ export function describeKubeApi(name: string, make: () => Promise<KubeApiPair>):
       });
     });
 
-    describe('watch', () => {
+    describe('Watch', () => {
       const collectionIn = (namespace: string) => ({
         apiVersion: 'v1',
         kind: 'ConfigMap',

@@ -68,7 +68,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(pool.inUseBytes).toBe(0);
     });
 
-    it('carries DATA of every size that framing treats differently, in order', async () => {
+    it('A link carries DATA of every size that framing treats differently, in order', async () => {
       const { near, farOwner } = await attached();
       const sizes = [0, 1, 3, 113, 114, 115, 4095, 16 * kib, 65_523, 65_524, maxDataBytes, mib];
       for (const [stream, bytes] of sizes.entries()) {
@@ -84,7 +84,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(farOwner.emptyPieces).toBe(0);
     });
 
-    it('carries other frames whole, by reference and copied, in order with DATA', async () => {
+    it('A link carries other frames whole, by reference and copied, in order with DATA', async () => {
       const { near, farOwner } = await attached();
       const sizes = [0, 8, 113, 114, 4000, 30_000, 64 * kib];
       for (const [stream, bytes] of sizes.entries()) {
@@ -107,7 +107,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       }
     });
 
-    it('has taken a copied payload when sendCopy returns', async () => {
+    it('A link has read a copied payload when sendCopy returns', async () => {
       const { near, farOwner } = await attached();
       const payload = Uint8Array.from(pattern(50_000));
       near.sendCopy(FrameType.data, 1, 1, payload);
@@ -116,7 +116,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(same(farOwner.frames[0]!.payload, pattern(50_000))).toBe(true);
     });
 
-    it('carries both directions at once', async () => {
+    it('A link carries both directions at once', async () => {
       const { near, far } = await pair();
       const owners = [near, far].map((link) => {
         const owner = new CrossOwner(link, pool);
@@ -133,7 +133,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       }
     });
 
-    it('pulls in this call when woken now, and never from inside a pull', async () => {
+    it('A link pulls in the call of wake, and never from inside a pull', async () => {
       const { near, sender, receiver } = await bulk(100);
       near.wake(true);
       expect(sender.sentBytes).toBe(100);
@@ -151,7 +151,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(receiver.wrongAt).toBe(-1);
     });
 
-    it('stops pulling when the other end does not read, keeps the slabs, and goes on without a new wake', async () => {
+    it('A link stops pulling when the other end does not read, keeps the slabs, and continues without another wake', async () => {
       const totalBytes = 64 * mib;
       const { near, far, sender, receiver } = await bulk(totalBytes);
       near.sendCopy(FrameType.ping, 0, 0, new Uint8Array(0));
@@ -171,7 +171,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(receiver.wrongAt).toBe(-1);
     });
 
-    it('asks an owner that pushed until the room was used up, without being woken', async () => {
+    it('A link pulls again, without a wake, from an owner that pushed until the room was used up', async () => {
       const { near, far, nearOwner, farOwner } = await attached();
       near.sendCopy(FrameType.ping, 0, 0, new Uint8Array(0));
       await farOwner.until(() => farOwner.frames.length > 0);
@@ -193,7 +193,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(near.room).toBeGreaterThan(0);
     });
 
-    it('lets a control frame overtake bulk that was not pulled yet', async () => {
+    it('A link lets a control frame overtake bulk data that was not pulled yet', async () => {
       const { near, far, receiver, sender } = await bulk(64 * mib);
       near.sendCopy(FrameType.pong, 0, 0, new Uint8Array(0));
       await receiver.until(() => receiver.frames.length > 0);
@@ -214,7 +214,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(receiver.wrongAt).toBe(-1);
     });
 
-    it('loses no wake-up, whenever it comes', async () => {
+    it('A link loses no wake, at any moment', async () => {
       const { near, sender, receiver } = await bulk(0);
       const random = generator(4711);
       const later = [
@@ -239,7 +239,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(receiver.wrongAt).toBe(-1);
     });
 
-    it('keeps frames that come before the owner', async () => {
+    it('A link keeps frames that arrive before its owner is set', async () => {
       const { near, far } = await pair();
       near.attach(new RecordingOwner());
       near.sendCopy(FrameType.hello, 0, 0, pattern(10));
@@ -251,7 +251,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(farOwner.frames.map(({ type }) => type)).toEqual([FrameType.hello, FrameType.data]);
     });
 
-    it('delivers what was sent before an orderly close, then closes both ends once', async () => {
+    it('A link delivers all earlier frames before an orderly close, then closes both ends once', async () => {
       const { near, nearOwner, farOwner } = await attached();
       for (let frame = 0; frame < 40; frame++) {
         sendBlock(near, pool, FrameType.data, 1, 1, patternAt(frame * maxDataBytes, maxDataBytes));
@@ -271,7 +271,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(nearOwner.pulls).toBe(0);
     });
 
-    it('tells the other end why it closes', async () => {
+    it('A link tells the other end why it closes', async () => {
       for (const code of ['draining', 'protocol_error', 'overloaded', 'unknown_session'] as const) {
         const { near, nearOwner, farOwner } = await attached();
         const error = new TunnelError(code, `sentence about ${code}: näheres`);
@@ -283,7 +283,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       }
     });
 
-    it('closes once when both ends close at the same time', async () => {
+    it('A link closes once when both ends close at the same time', async () => {
       const { near, far, nearOwner, farOwner } = await attached();
       near.close(new TunnelError('draining', 'near'));
       far.close(new TunnelError('overloaded', 'far'));
@@ -293,7 +293,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(farOwner.closes).toMatchObject([{ code: 'overloaded' }]);
     });
 
-    it('says nothing to an owner that has closed its link, except that it is closed', async () => {
+    it('A link reports nothing but the close to an owner that has closed it', async () => {
       const { near, far, nearOwner, farOwner } = await attached();
       far.sendCopy(FrameType.ping, 0, 0, new Uint8Array(0));
       await nearOwner.until(() => nearOwner.frames.length === 1);
@@ -303,7 +303,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(nearOwner.frames).toHaveLength(1);
     });
 
-    it('tells an owner that comes after the close', async () => {
+    it('A link reports an earlier close to an owner that is set later', async () => {
       const { near, far } = await pair();
       const nearOwner = new RecordingOwner();
       near.attach(nearOwner);
@@ -315,7 +315,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       expect(farOwner.closes).toMatchObject([{ code: 'overloaded', message: 'no seat' }]);
     });
 
-    it('closes with internal when its owner throws', async () => {
+    it('A link closes with internal when its owner throws', async () => {
       for (const method of ['onData', 'onFrame', 'pull'] as const) {
         const { near, far, nearOwner, farOwner } = await attached();
         farOwner[method] = () => {
@@ -330,7 +330,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
       }
     });
 
-    it('refuses a frame over the limit, at both ends', async () => {
+    it('A link refuses a frame over the limit, at both ends', async () => {
       for (const [type, bytes] of [
         [FrameType.data, mib + 1],
         [FrameType.open, 64 * kib + 1],
@@ -350,7 +350,7 @@ export function describeLink(name: string, makePair: () => Promise<LinkPair>): v
 export function describeMortalLink(name: string, makePair: () => Promise<MortalLinkPair>): void {
   describeLink(name, makePair);
 
-  it(`link: ${name}, reports link_lost when the other end vanishes with frames on their way`, async () => {
+  it(`A link (${name}) reports link_lost when the other end vanishes with frames on their way`, async () => {
     const pool = new SlabPool();
     await using pair = await makePair();
     const owner = new BulkOwner(pair.left, pool);
@@ -387,7 +387,7 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
-/** Waits until a number has stood still for a while. */
+/** Waits until a number has not changed for a while. */
 async function quiet(value: () => number): Promise<void> {
   for (let before = -1; value() !== before;) {
     before = value();

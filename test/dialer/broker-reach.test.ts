@@ -27,8 +27,8 @@ function makeReach() {
   return { clock, log, state, start };
 }
 
-describe('the reach of a broker', () => {
-  it('is tried once at the start, and not again while all is well', async () => {
+describe('BrokerReach', () => {
+  it("The broker's reach is probed once at the start, and not again while dials succeed", async () => {
     const { clock, state, start } = makeReach();
     using reach = start();
     expect(reach.unready).toBe('the broker has not answered yet');
@@ -36,7 +36,7 @@ describe('the reach of a broker', () => {
     expect([reach.unready, state.attempts]).toEqual([undefined, 1]);
   });
 
-  it('is lost with a reason, which is logged once, and found again without a dial', async () => {
+  it("The broker's reach is lost with a reason, which is logged once, and found again without a dial", async () => {
     const { clock, log, state, start } = makeReach();
     state.answer = unauthorized;
     using reach = start();
@@ -51,7 +51,7 @@ describe('the reach of a broker', () => {
     expect([reach.unready, log.lines.at(-1)?.event]).toEqual([undefined, 'broker reached again']);
   });
 
-  it('follows what dials find out', async () => {
+  it("The broker's reach follows the results of dials", async () => {
     const { clock, start } = makeReach();
     using reach = start();
     await clock.advance(0);
@@ -61,15 +61,18 @@ describe('the reach of a broker', () => {
     expect([reach.unready, clock.pendingTimers]).toEqual([undefined, 0]);
   });
 
-  it.each(['overloaded', 'no_agent'] as const)('counts %s as an answer', async (code) => {
-    const { clock, state, start } = makeReach();
-    state.answer = new TunnelError(code, 'not now');
-    using reach = start();
-    await clock.advance(0);
-    expect([reach.unready, clock.pendingTimers]).toEqual([undefined, 0]);
-  });
+  it.each(['overloaded', 'no_agent'] as const)(
+    "The broker's reach counts %s as an answer of the broker",
+    async (code) => {
+      const { clock, state, start } = makeReach();
+      state.answer = new TunnelError(code, 'not now');
+      using reach = start();
+      await clock.advance(0);
+      expect([reach.unready, clock.pendingTimers]).toEqual([undefined, 0]);
+    },
+  );
 
-  it('leaves no timer when it ends', async () => {
+  it("The broker's reach leaves no timer when it ends", async () => {
     const { clock, state, start } = makeReach();
     state.answer = unauthorized;
     const reach = start();

@@ -4,7 +4,7 @@ import { FrameType } from '../../src/tunnel/frame.ts';
 import { sampleTarget } from '../../testkit/link/linked-sessions.ts';
 import { agentHas, playedDialer, welcome, withStream } from './played-dialer.ts';
 
-describe('a new session that its agent will not have', () => {
+describe('A new session that its agent refuses', () => {
   const refuse = async (code: TunnelErrorCode) => {
     const played = playedDialer();
     played.open();
@@ -15,14 +15,14 @@ describe('a new session that its agent will not have', () => {
     return played;
   };
 
-  it('ends with overloaded where the agent holds too many, and is not tried again', async () => {
+  it('A new session ends with overloaded and is not tried again if the agent has too many sessions', async () => {
     const { clock, ends, links, dialer } = await refuse('overloaded');
     expect(ends).toEqual(['overloaded']);
     await clock.advance(60_000);
     expect([links.length, dialer.sessionCount]).toEqual([1, 0]);
   });
 
-  it('goes on where a link with answered streams ends with overloaded: that was a backlog', async () => {
+  it('A session continues after overloaded on a link with answered streams, because there it means a backlog', async () => {
     const { clock, ends, links, linked, dialer } = await withStream();
     links[0]!.link.close(new TunnelError('overloaded', 'more than 64 MiB wait'));
     await linked(2);
@@ -32,8 +32,8 @@ describe('a new session that its agent will not have', () => {
   });
 });
 
-describe('SYNC', () => {
-  it('replayed to a dialer ends its session with protocol_error, logged once, and no other', async () => {
+describe('SYNC at a dialer', () => {
+  it('SYNC replayed to a dialer ends its session with protocol_error, logged once, and no other session', async () => {
     const { clock, log, dialer, ends, links, linked, say } = await withStream();
     const others: (string | undefined)[] = [];
     const onClose = (error: TunnelError | undefined) => void others.push(error?.code);
@@ -57,8 +57,8 @@ describe('SYNC', () => {
   });
 });
 
-describe('a session that goes on over another link', () => {
-  it('counts as resumed once the agent has said what it has, not when a broker has taken it in', async () => {
+describe('A session that continues over another link', () => {
+  it("A session counts as resumed after the agent's SYNC, not when a broker has accepted it", async () => {
     const { clock, log, dialer, links, linked, say } = await withStream();
     links[0]!.link.close(new TunnelError('link_lost', 'gone'));
     await linked(2);
@@ -76,7 +76,7 @@ describe('a session that goes on over another link', () => {
     });
   });
 
-  it('measures the gap from the first loss, where the next link is lost before the agent speaks', async () => {
+  it('The gap of a resumed session is measured from the first loss, even if the next link is lost before SYNC', async () => {
     const { clock, dialer, links, linked, say } = await withStream();
     links[0]!.link.close(new TunnelError('link_lost', 'gone'));
     await linked(2);
@@ -91,7 +91,7 @@ describe('a session that goes on over another link', () => {
     expect(dialer.resentBytes).toBe(0);
   });
 
-  it('shows in the metrics: how often, for how long, and what was sent again', async () => {
+  it('The metrics show how often sessions resumed, the gaps and the bytes that were sent again', async () => {
     const { clock, metrics, links, linked, say } = await withStream();
     links[0]!.link.close(new TunnelError('link_lost', 'gone'));
     await linked(2);

@@ -19,8 +19,8 @@ function endings(transfers: readonly Transfer[]): (string | undefined)[] {
 afterEach(() => vi.restoreAllMocks());
 
 /** The same failures on real processes: test/chaos/failure-classes.full.test.ts. */
-describe('failure class', () => {
-  it('tunnel gone while the replica lives: a dial hears no_agent long before it would time out', async () => {
+describe('Failure classes at the dialer', () => {
+  it('tunnel gone while the replica lives: a dial fails with no_agent long before its timeout', async () => {
     const fleet = await makeFleet();
     fleet.agent.kill();
     await fleet.clock.advance(100);
@@ -33,7 +33,7 @@ describe('failure class', () => {
     expect(fleet.dialers[0]!.sessionCount).toBe(0);
   });
 
-  it('dials that pile up: those to an agent that hangs all end with timeout, and leave nothing', async () => {
+  it('dials that pile up: all dials to an agent that hangs end with timeout and leave nothing behind', async () => {
     const fleet = await makeFleet();
     const before = fleet.open(0, nothing, nothing);
     await fleet.clock.advance(200);
@@ -45,7 +45,7 @@ describe('failure class', () => {
     await fleet.clock.advance(200);
     expect(new Set(endings(transfers))).toEqual(new Set(['timeout']));
     expect(fleet.dialers[0]!.streamCount).toBe(1);
-    // The agent's system closes what hung; its process goes on.
+    // The agent's system closes the hung connections. Its process continues to run.
     fleet.agentLinks.at(-1)!.cut();
     await fleet.clock.advance(2_000);
     const after = fleet.open(0, nothing, nothing);
@@ -57,7 +57,7 @@ describe('failure class', () => {
   it('stale presence: a dial finds the agent though the directory names a dead replica first', async () => {
     const fleet = await makeFleet({ replicas: 3, tunnels: 2 });
     const [owner, dead, entrance] = fleet.replicas;
-    // Newest first, and the newest is the one that dies.
+    // Newest first, and the newest replica dies.
     expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1', 'r0']);
     owner!.open = false;
     dead!.kill();
@@ -66,11 +66,11 @@ describe('failure class', () => {
     expect(fleet.directory.claimsOf('r1')).toHaveLength(1);
     await fleet.clock.advance(400);
     expect(transfer.dialed.events).toEqual(['opened']);
-    // Through the entrance, in one hop.
+    // The dial takes one hop through the entry replica.
     expect([entrance!.relay!.dialerCount, owner!.relay!.dialerCount]).toEqual([1, 1]);
   });
 
-  it('duplicate registration: the newer tunnel of an agent wins at once, though the older one still stands', async () => {
+  it('duplicate registration: the newer tunnel of an agent wins at once, while the older tunnel is still open', async () => {
     const fleet = await makeFleet();
     const [first, second] = fleet.replicas;
     fleet.agentLinks.at(-1)!.silence(forEver, forEver);
@@ -83,13 +83,13 @@ describe('failure class', () => {
     await fleet.clock.advance(500);
     expect(transfer.dialed.events).toEqual(['opened']);
     expect(transfer.accepted).toHaveLength(1);
-    // The older one is asked, and its process does not answer.
+    // The older tunnel is probed, and its process does not answer.
     await fleet.clock.advance(relayLimits.livenessTimeoutMs);
     expect([first!.relay!.agentCount, second!.relay!.agentCount]).toEqual([0, 1]);
     expect(fleet.directory.locate('c1').map(({ replica }) => replica)).toEqual(['r1']);
   });
 
-  it('lost stdin EOF: a half-close that meets a dead network arrives, and so does the answer', async () => {
+  it('lost stdin EOF: a half-close on a dead network arrives later, and so does the answer', async () => {
     const fleet = await makeFleet();
     const transfer = fleet.open(0, nothing, nothing);
     await fleet.clock.advance(300);

@@ -24,8 +24,8 @@ async function lostDial(act: (stream: TunnelStream) => void = () => {}) {
   return played;
 }
 
-describe('a dial whose agent is lost before it answers', () => {
-  it('is repeated at another agent by the dialer, within the time that is left', async () => {
+describe('A dial whose agent is lost before it answers', () => {
+  it('A dial whose agent is lost is repeated at another agent by the dialer, within the time that is left', async () => {
     const { links, say, ends, openedCount } = await lostDial();
     expect(links).toHaveLength(3);
     await say(FrameType.welcome, welcome, 0);
@@ -36,7 +36,7 @@ describe('a dial whose agent is lost before it answers', () => {
     expect([openedCount(), ends]).toEqual([2, []]);
   });
 
-  it('fails if the second agent is lost as well, because there is no third attempt', async () => {
+  it('A dial fails if the second agent is lost as well, because there is no third attempt', async () => {
     const { links, say, ends, clock } = await lostDial();
     await say(FrameType.welcome, welcome, 0);
     links[2]!.link.close(agentLost);
@@ -49,14 +49,14 @@ describe('a dial whose agent is lost before it answers', () => {
     ['written', (stream: TunnelStream) => stream.write(new Uint8Array(1))],
     ['ended its direction', (stream: TunnelStream) => stream.fin()],
     ['asked for no more bytes', (stream: TunnelStream) => stream.stopReceiving()],
-  ])('is not repeated if its user has already %s', async (_, act) => {
+  ])('A dial whose agent is lost is not repeated if its user has already %s', async (_, act) => {
     const { links, ends } = await lostDial(act);
     expect([links.length, ends]).toEqual([2, ['agent_lost']]);
   });
 });
 
-describe('a dial with a signal', () => {
-  it('is reset at the agent when the signal aborts, and ends with the reason as the cause', async () => {
+describe('A dial with a signal', () => {
+  it('A dial is reset at the agent when its signal aborts, and ends with the reason as the cause', async () => {
     const { open, linked, links, say, clock, ends, errors } = playedDialer();
     const controller = new AbortController();
     open({ signal: controller.signal });
@@ -72,7 +72,7 @@ describe('a dial with a signal', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('is not cancelled by an abort after it was opened', async () => {
+  it('A dial is not cancelled by an abort after it was opened', async () => {
     const { open, linked, say, clock, ends, openedCount } = playedDialer();
     const controller = new AbortController();
     open({ signal: controller.signal });
@@ -84,7 +84,7 @@ describe('a dial with a signal', () => {
     expect([openedCount(), ends]).toEqual([1, []]);
   });
 
-  it('ends without an OPEN if the signal is aborted already', async () => {
+  it('A dial ends without an OPEN if its signal is aborted already', async () => {
     const { open, linked, links, say, clock, ends } = playedDialer();
     open({ signal: AbortSignal.abort() });
     await clock.advance(0);
@@ -106,8 +106,8 @@ it('A dialer sends caller, trace and time limit of a stream to the agent', async
   expect(decodeOpen(payload)).toMatchObject({ caller, trace, timeoutMs: 1_234 });
 });
 
-describe('a dialer that drains', () => {
-  it('refuses new streams with draining, and lets an open stream go on', async () => {
+describe('A dialer that drains', () => {
+  it('A dialer that drains refuses new streams with draining and lets an open stream continue', async () => {
     const { dialer, open, ends, clock } = await withStream();
     const drained = dialer.drain(new AbortController().signal);
     open();

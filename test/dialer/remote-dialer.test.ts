@@ -23,7 +23,7 @@ const said = (status: number, code: string): Answer => ({
   body: JSON.stringify({ code, message: 'no' }),
 });
 
-/** How a dial ends where the way to the broker answers like this, and how many answers that took. */
+/** The result of a dial that gets these answers on the way to the broker, and their number. */
 async function dialThrough(
   answers: readonly Answer[],
   more: Partial<RemoteDialerOptions> = {},
@@ -56,7 +56,7 @@ async function dialThrough(
   return [error?.code, asked, heads];
 }
 
-it('says who it is, and shows gateways the headers of the moment', async () => {
+it('The remote dialer names itself, and sends gateways the current headers', async () => {
   let reads = 0;
   const readHeaders = async () => ({ 'X-Gateway-Key': `${++reads}` });
   const [, , heads] = await dialThrough([page(403), said(403, 'forbidden')], { readHeaders });
@@ -67,15 +67,15 @@ it('says who it is, and shows gateways the headers of the moment', async () => {
 it.each([
   ['unauthorized', 401],
   ['forbidden', 403],
-])("ends a dial with the broker's own %s, at once", async (code, status) => {
+])("The remote dialer ends a dial with the broker's own %s, at once", async (code, status) => {
   expect(await dialThrough([said(status, code)])).toMatchObject([code, 1, [{}]]);
 });
 
-it('takes a name that no broker would have for one without agents', async () => {
+it('The remote dialer treats an impossible cluster name as a cluster without agents', async () => {
   expect(await dialThrough([said(400, 'protocol_error')])).toMatchObject(['no_agent', 1, [{}]]);
 });
 
-it('upgrade answered by 400, 401 or 403 with HTML: is no word of the broker, and asks again', async () => {
+it('upgrade answered by 400, 401 or 403 with HTML: the remote dialer retries, because the broker did not answer', async () => {
   const answers = [page(403), page(401), page(400), said(403, 'forbidden')];
   expect((await dialThrough(answers)).slice(0, 2)).toEqual(['forbidden', 4]);
 });

@@ -31,7 +31,7 @@ interface Schedule {
     readonly dialer: number;
     readonly bytes: number;
     readonly back: number;
-    /** When the dialer wants no more, in milliseconds from the start of the transfer. */
+    /** When the dialer stops the transfer, in milliseconds from its start. */
     readonly stopAfterMs: number | undefined;
   }[];
   readonly faults: readonly (Fault & { readonly atMs: number })[];
@@ -87,7 +87,7 @@ function strike(fleet: Fleet, fault: Fault): void {
   const { clock, replicas, agentLinks, dialerLinks } = fleet;
   const at = 'which' in fault ? fault.which : 0;
   const links = fault.kind.endsWith('agent') ? agentLinks : dialerLinks;
-  // The newest are those that are in use.
+  // The newest links are in use.
   const link = links.at(-1 - (at % Math.min(links.length, 3)));
   switch (fault.kind) {
     case 'kill broker': {
@@ -136,7 +136,7 @@ async function run(schedule: Schedule): Promise<Fleet> {
     });
   }
   for (const fault of schedule.faults) fleet.clock.setTimer(fault.atMs, () => strike(fleet, fault));
-  // Longer than every grace and timeout, one after another: what is not over then never will be.
+  // Longer than all grace periods and timeouts together, so everything must be over.
   await fleet.clock.advance(150_000);
   return fleet;
 }
@@ -145,7 +145,7 @@ function isOpened({ dialed }: Transfer): boolean {
   return dialed.events.includes('opened');
 }
 
-/** What is wrong with a stream, whatever happened. */
+/** The defects of a stream that no fault excuses. */
 function problemsOf(transfer: Transfer, at: number): string[] {
   const { dialed, accepted } = transfer;
   const problems: string[] = [];
@@ -170,7 +170,7 @@ function problemsOf(transfer: Transfer, at: number): string[] {
   return problems;
 }
 
-/** What is left when everybody has gone. */
+/** The resources that remain after all programs have ended. */
 async function leftOf(fleet: Fleet): Promise<object> {
   const streams = fleet.dialers.map(({ streamCount }) => streamCount);
   await fleet.close();
@@ -200,9 +200,9 @@ function nothing(fleet: Fleet): object {
 
 afterEach(() => vi.restoreAllMocks());
 
-describe('dialers, brokers, a directory and an agent', () => {
+describe('Dialers, brokers, a directory and an agent', () => {
   it(
-    'lose no open stream to brokers that die or drain, and none to links that are cut',
+    'The simulation loses no open stream to brokers that die or drain, nor to links that are cut',
     async () => {
       await fc.assert(
         fc.asyncProperty(schedules(gentle), async (schedule) => {
@@ -219,7 +219,7 @@ describe('dialers, brokers, a directory and an agent', () => {
   );
 
   it(
-    'bring right bytes or a reason, and leave nothing, through silence, delays and a new agent',
+    'The simulation delivers right bytes or a reason, and leaves nothing, through silence, delays and a new agent',
     async () => {
       const count = { streams: 0, survived: 0 };
       await fc.assert(
@@ -243,7 +243,7 @@ describe('dialers, brokers, a directory and an agent', () => {
   );
 });
 
-/** Only a dead agent, or a way that did not come back in time, ends a stream that was open. */
+/** Only a dead agent, or a route that did not return in time, ends an open stream. */
 function isGoodReason({ code, message }: TunnelError, replaced: boolean): boolean {
   if (message.includes('no way back to the agent within')) return true;
   return replaced && code === 'agent_lost' && message.includes('does not have the session');

@@ -21,7 +21,7 @@ async function withStream({
   return { fleet, transfer, dialer: fleet.dialers[0]! };
 }
 
-/** Somebody says HELLO with these fields; what became of the link. */
+/** An intruder sends HELLO with these fields. Returns the fate of the link. */
 async function intrude(fleet: Fleet, name: string, hello: object): Promise<object> {
   const [near, far] = fleet.link([]);
   const seen: { frames: string[]; code: string | undefined } = { frames: [], code: undefined };
@@ -42,8 +42,8 @@ async function intrude(fleet: Fleet, name: string, hello: object): Promise<objec
 
 afterEach(() => vi.restoreAllMocks());
 
-describe('a dialer whose link is lost', () => {
-  it('comes back by itself, and counts how often and how long', async () => {
+describe('A dialer whose link is lost', () => {
+  it('A dialer whose link is lost reconnects by itself, and counts the resumes and their gaps', async () => {
     const { fleet, transfer, dialer } = await withStream();
     fleet.dialerLinks.at(-1)!.cut();
     await fleet.clock.advance(2_000);
@@ -55,7 +55,7 @@ describe('a dialer whose link is lost', () => {
     expect(dialer.resumeGapMs).toBeLessThan(1_000);
   });
 
-  it('gives new streams to another session, and keeps the old one only while it has streams', async () => {
+  it('A dialer whose link is lost opens new streams in another session, and keeps the old session while it has streams', async () => {
     const { fleet, transfer, dialer } = await withStream();
     fleet.dialerLinks.at(-1)!.cut();
     const second = fleet.open(0, nothing, nothing);
@@ -69,7 +69,7 @@ describe('a dialer whose link is lost', () => {
     expect(fleet.agent.sessions.size).toBe(1);
   });
 
-  it('takes the link that is on its way along when it is closed', async () => {
+  it('A dialer that is closed while it reconnects closes the new link as well', async () => {
     const { fleet, dialer } = await withStream({ replicas: 1 });
     fleet.dialerLinks.at(-1)!.cut();
     const links = fleet.dialerLinks.length;
@@ -79,7 +79,7 @@ describe('a dialer whose link is lost', () => {
     expect(fleet.replicas[0]!.relay!.dialerCount).toBe(0);
   });
 
-  it('half-dead TCP: finds a dead link one ping after a dial on it timed out, and later dials go elsewhere', async () => {
+  it('half-dead TCP: the dialer finds a dead link one ping after a dial timed out, and later dials use another link', async () => {
     const { fleet, transfer, dialer } = await withStream();
     fleet.dialerLinks.at(-1)!.silence(60_000, 60_000);
     const lost = fleet.open(0, nothing, nothing, 10_000);
@@ -93,7 +93,7 @@ describe('a dialer whose link is lost', () => {
     expect(transfer.dialed.closes).toEqual([]);
   });
 
-  it('gives up after 30 s without a broker, with the code of the loss', async () => {
+  it('A dialer gives up after 30 s without a broker, with the code of the loss', async () => {
     const { fleet, transfer } = await withStream();
     for (const replica of fleet.replicas) replica.kill();
     await fleet.clock.advance(29_900);
@@ -105,7 +105,7 @@ describe('a dialer whose link is lost', () => {
     expect(fleet.dialers[0]!.sessionCount).toBe(0);
   });
 
-  it('gives up after 5 s where the agent is dead and nobody takes its place', async () => {
+  it('A dialer gives up after 5 s if the agent is dead and no other agent replaces it', async () => {
     const { fleet, transfer } = await withStream();
     fleet.agent.kill();
     await fleet.clock.advance(4_900);
@@ -114,7 +114,7 @@ describe('a dialer whose link is lost', () => {
     expect(transfer.dialed.ending).toBe('agent_lost');
   });
 
-  it('gives up within a second where the agent is dead and another one is connected; new dials go there at once', async () => {
+  it('A dialer gives up within a second if the agent is dead and another agent is connected, and new dials use that agent at once', async () => {
     const { fleet, transfer } = await withStream();
     const dead = fleet.agent;
     fleet.startAgent('agent-b');
@@ -128,7 +128,7 @@ describe('a dialer whose link is lost', () => {
     expect(transfer.dialed.ending).toBe('agent_lost');
   });
 
-  it('keeps the streams of a live agent whose connection was cut, though another one is connected', async () => {
+  it('A dialer keeps the streams of a live agent whose connection was cut, while another agent is connected', async () => {
     for (let seed = 1; seed <= 20; seed++) {
       const { fleet, transfer } = await withStream({ seed });
       const links = fleet.agentLinks.length;
@@ -140,7 +140,7 @@ describe('a dialer whose link is lost', () => {
     }
   });
 
-  it('keeps the streams of agents that were all cut off together, whichever returns first', async () => {
+  it('A dialer keeps the streams of agents that were all cut off together, in any order of their return', async () => {
     for (let seed = 1; seed <= 20; seed++) {
       const { fleet, transfer } = await withStream({ seed });
       fleet.startAgent('agent-b');
@@ -151,7 +151,7 @@ describe('a dialer whose link is lost', () => {
     }
   });
 
-  it('gives up within a second where the agent is back and has been restarted', async () => {
+  it('A dialer gives up within a second if the agent has been restarted and is connected again', async () => {
     const { fleet, transfer, dialer } = await withStream();
     fleet.agent.kill();
     fleet.startAgent('agent-a');
@@ -160,7 +160,7 @@ describe('a dialer whose link is lost', () => {
     expect(dialer.sessionCount).toBe(0);
   });
 
-  it('begins anew where the agent is new and no stream was answered yet', async () => {
+  it('A dialer starts a new session if the agent is new and no stream was answered yet', async () => {
     const fleet = new Fleet(7, { replicas: 1, tunnels: 1, dialers: 1 });
     await fleet.clock.advance(100);
     vi.spyOn(Math, 'random').mockImplementation(fleet.random);
@@ -176,13 +176,13 @@ describe('a dialer whose link is lost', () => {
   });
 });
 
-describe('a broker that drains', () => {
-  it('wrong shutdown order: loses its sessions to another before its links close, and once', async () => {
+describe('A broker that drains', () => {
+  it('wrong shutdown order: a broker that drains hands its sessions to another broker, once, before its links close', async () => {
     const { fleet, transfer, dialer } = await withStream({ tunnels: 2 });
     const replica = fleet.replicas.find(({ relay }) => relay!.dialerCount > 0)!;
     const links = fleet.dialerLinks.length;
     void replica.drain(10_000);
-    // The agents of this fleet do not leave by themselves, so the drain waits for them as long as it may.
+    // The agents of this fleet do not leave by themselves, so the drain takes its maximum time.
     await fleet.clock.advance(relayLimits.agentsLeaveMs + 1_000);
     expect(replica.relay).toBeUndefined();
     expect(dialer.resumedCount).toBe(1);
@@ -192,21 +192,24 @@ describe('a broker that drains', () => {
   });
 });
 
-describe('somebody else who knows the name of a session', () => {
+describe('An intruder who knows the name of a session', () => {
   it.each([
     ['resumes it', 'mallory', true, 'forbidden'],
     ['takes it for a new one', 'mallory', false, 'unknown_session'],
     ['guesses another', 'd0', true, 'unknown_session'],
-  ])('and %s is refused, and the session goes on', async (what, name, resumes, code) => {
-    const { fleet, transfer } = await withStream();
-    const [hello] = fleet.dialerLinks.at(-1)!.sent;
-    const own = decodeHello(hello!.control!);
-    const session = what.startsWith('guesses') ? 'f'.repeat(32) : own.session;
-    const stolen = { ...own, session, ...(resumes ? { resume: 'agent-a' } : {}) };
-    expect(await intrude(fleet, name, stolen)).toEqual({ frames: [], code });
-    transfer.dialed.send({ bytes: 1_000 });
-    await fleet.clock.advance(1_000);
-    expect(transfer.accepted[0]!.receivedBytes).toBe(1_000);
-    expect(fleet.dialers[0]!.resumedCount).toBe(0);
-  });
+  ])(
+    'An intruder who %s is refused, and the session continues',
+    async (what, name, resumes, code) => {
+      const { fleet, transfer } = await withStream();
+      const [hello] = fleet.dialerLinks.at(-1)!.sent;
+      const own = decodeHello(hello!.control!);
+      const session = what.startsWith('guesses') ? 'f'.repeat(32) : own.session;
+      const stolen = { ...own, session, ...(resumes ? { resume: 'agent-a' } : {}) };
+      expect(await intrude(fleet, name, stolen)).toEqual({ frames: [], code });
+      transfer.dialed.send({ bytes: 1_000 });
+      await fleet.clock.advance(1_000);
+      expect(transfer.accepted[0]!.receivedBytes).toBe(1_000);
+      expect(fleet.dialers[0]!.resumedCount).toBe(0);
+    },
+  );
 });

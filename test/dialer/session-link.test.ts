@@ -26,8 +26,8 @@ async function linked() {
   return { clock, near, far, broker, goAways, closes };
 }
 
-describe('a link to a broker that sends more than it should', () => {
-  it('tells of one GOAWAY of the broker and one of the agent, whatever is repeated', async () => {
+describe('A link to a broker that sends more than it should', () => {
+  it('A session link reports one GOAWAY of the broker and one GOAWAY of the agent, even after repetitions', async () => {
     const { clock, far, goAways } = await linked();
     for (const scope of ['broker', 'agent'] as const) {
       const goAway = encodeMessage({ deadlineMs: 1, retryAfterMs: 2, scope });
@@ -37,7 +37,7 @@ describe('a link to a broker that sends more than it should', () => {
     expect(goAways.map(({ scope }) => scope)).toEqual(['broker', 'agent']);
   });
 
-  it('queues no answers to PINGs beyond its room', async () => {
+  it('A session link queues no answers to PINGs beyond its room', async () => {
     const { clock, near, far, broker } = await linked();
     near.stall();
     for (let ask = 0; ask < 1000; ask++) far.sendCopy(FrameType.ping, 0, 0, new Uint8Array(8));
@@ -49,7 +49,7 @@ describe('a link to a broker that sends more than it should', () => {
     expect(pongs).toHaveLength(50);
   });
 
-  it('ends with protocol_error at a PING of 9 bytes', async () => {
+  it('A session link ends with protocol_error at a PING of 9 bytes', async () => {
     const { clock, far, closes } = await linked();
     far.sendCopy(FrameType.ping, 0, 0, new Uint8Array(9));
     await clock.runUntilIdle();

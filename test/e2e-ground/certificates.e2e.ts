@@ -30,7 +30,7 @@ const signers = [
   },
 ] as const;
 
-describe('under load, with transfers running', () => {
+describe('Certificates under load, with transfers running', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let installation: Installation;
@@ -58,7 +58,7 @@ describe('under load, with transfers running', () => {
     await Promise.all(loads.map((load) => load.stop()));
   });
 
-  /** No request was refused, and the transfers that began before go on. */
+  /** Expects that no request was refused, and that earlier transfers continue. */
   const expectNothingLost = async () => {
     for (const load of loads) {
       const { bytes } = load.counts;
@@ -80,7 +80,7 @@ describe('under load, with transfers running', () => {
     const command = ['annotate', 'secret', secret, '--overwrite', ...pairs];
     return hub.kubectl(['-n', hubNamespace, ...command]);
   };
-  /** As if the hours that a stage lasts were over. */
+  /** Simulates the end of the hours that a stage lasts. */
   const letHoursPass = async ({ signer, bundle }: (typeof signers)[number]) => {
     const past = new Date(Date.now() - 5 * 3600_000).toISOString();
     const { metadata } = await secretOf(hub, hubNamespace, signer);
@@ -122,7 +122,7 @@ describe('under load, with transfers running', () => {
     return true;
   };
 
-  it('each certificate of the hub can be thrown away', async () => {
+  it('Each certificate of the hub can be deleted under load without a lost request', async () => {
     for (const name of ['proxy-server', 'agent-server', 'proxy-client']) {
       const { serialNumber } = await leafOf(hub, hubNamespace, name);
       await hub.kubectl(['-n', hubNamespace, 'delete', 'secret', name]);
@@ -134,7 +134,7 @@ describe('under load, with transfers running', () => {
     await expectNothingLost();
   });
 
-  it('the certificate of an agent can be thrown away', async () => {
+  it('The certificate of an agent can be deleted under load without a lost request', async () => {
     for (const cluster of ground.managed) {
       const { serialNumber } = await leafOf(cluster, installNamespace, agentCertificate);
       await cluster.kubectl(['-n', installNamespace, 'delete', 'secret', agentCertificate]);
@@ -147,7 +147,7 @@ describe('under load, with transfers running', () => {
   });
 
   it.each(signers)(
-    'the CA $signer is replaced without a moment in which anybody is refused',
+    'The CA $signer is replaced without a moment in which a client or agent is refused',
     async (signer) => {
       const before = textIn(await secretOf(hub, hubNamespace, signer.signer), 'ca.crt');
       await annotate(signer.signer, { 'rotate-ca': String(Date.now()) });
@@ -177,7 +177,7 @@ describe('under load, with transfers running', () => {
       await client.readSecrets();
       await expectNothingLost();
 
-      // Whoever begins now has nothing from before.
+      // A client that starts now has no earlier files.
       for (const cluster of ground.managed) {
         await cluster.kubectl(['-n', installNamespace, 'delete', 'pods', '--all', '--wait=false']);
       }

@@ -31,7 +31,7 @@ const told: Readonly<Record<EntrypointValues, string>> = {
   Ingress: '--broker-url=wss://ingress.hub.culvert.test:443',
 };
 
-describe.each(Object.keys(told) as EntrypointValues[])('the entrypoint %s', (type) => {
+describe.each(Object.keys(told) as EntrypointValues[])('The entrypoint %s', (type) => {
   let ground: Ground;
   let installation: Installation;
   let client: HubClient;
@@ -58,7 +58,7 @@ describe.each(Object.keys(told) as EntrypointValues[])('the entrypoint %s', (typ
     await ground.hub.kubectl(['-n', hubNamespace, 'delete', 'service', 'own-balancer']);
   });
 
-  it('lets clients list and watch', async () => {
+  it('The entrypoint lets clients list and watch', async () => {
     const where = [`--namespace=${testNamespace}`];
     for (const cluster of ground.managed) {
       expect(await client.run('pods', cluster, where)).toMatchObject({ pods: ['target'] });
@@ -66,7 +66,7 @@ describe.each(Object.keys(told) as EntrypointValues[])('the entrypoint %s', (typ
     }
   });
 
-  it('carries 100 MiB unchanged', async () => {
+  it('The entrypoint carries 100 MiB unchanged', async () => {
     const args = [`--path=${patternPath(bytes)}`, `--bytes=${bytes}`, '--timeout=3m'];
     for (const cluster of ground.managed) {
       const result = await client.run('download', cluster, args);

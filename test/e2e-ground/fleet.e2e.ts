@@ -30,7 +30,7 @@ const plan = {
 const account = 'cluster-proxy-agent';
 const timeoutMs = 90_000;
 
-describe('a third cluster, while the others are busy', () => {
+describe('A third cluster, while the others are busy', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let third: GroundCluster;
@@ -70,7 +70,7 @@ describe('a third cluster, while the others are busy', () => {
     await removeCluster(plan.name);
   });
 
-  it('gets its agent by itself', async () => {
+  it('A third cluster gets its agent automatically', async () => {
     third = await addManagedCluster(plan, () => {});
     await startTarget(third);
     await eventually(ground, () => installation.isAvailable(plan.name), {
@@ -81,7 +81,7 @@ describe('a third cluster, while the others are busy', () => {
     expect(result).toMatchObject({ ok: true, pods: ['target'], nodes: [plan.name] });
   });
 
-  it('is registered by a token of its own ServiceAccount on the hub, and by a certificate', async () => {
+  it('A third cluster is registered by a token of its own ServiceAccount on the hub, and by a certificate', async () => {
     const { status } = await hub.get<AddOn>('-n', plan.name, 'managedclusteraddon', addon);
     const user = `system:serviceaccount:${plan.name}:${account}`;
     expect(status).toMatchObject({
@@ -94,7 +94,7 @@ describe('a third cluster, while the others are busy', () => {
     expect(subject).toContain(`CN=system:open-cluster-management:cluster:${plan.name}:`);
   });
 
-  describe('with a token instead of its certificate', () => {
+  describe('An agent with a token instead of its certificate', () => {
     let agents: HandMadeAgents;
     const tokenFor = async (audience: string) => {
       const args = ['-n', plan.name, 'create', 'token', account, `--audience=${audience}`];
@@ -105,19 +105,19 @@ describe('a third cluster, while the others are busy', () => {
     });
     afterAll(() => agents?.[Symbol.asyncDispose]());
 
-    it('is let in by TokenReview, whether that is for the API server or for brokers alone', async () => {
+    it("An agent's token is accepted through TokenReview, with the audience of the API server or of the brokers", async () => {
       const secret = await secretOf(third, installNamespace, 'cluster-proxy-hub-kubeconfig');
       await expectAccepted(agents, 'given', plan.name, { token: textIn(secret, 'token') });
       await expectAccepted(agents, 'audience', plan.name, await tokenFor('culvert-broker'));
     });
 
-    it('is refused with one for somebody else', async () => {
+    it("An agent's token for another audience is refused", async () => {
       const why = new RegExp(`does not know the token of ${plan.name}/${account}`);
       const token = await tokenFor('somebody-else');
       await expectRefused(agents, 'foreign', plan.name, token, { status: 401, why });
     });
 
-    it('is refused under the name of another cluster', async () => {
+    it("An agent's token is refused under the name of another cluster", async () => {
       const victim = ground.managed[0]!.name;
       const why = new RegExp(`speaks for cluster ${plan.name} only, not for ${victim}`);
       const token = await tokenFor('culvert-broker');
@@ -125,7 +125,7 @@ describe('a third cluster, while the others are busy', () => {
     });
   });
 
-  it('is cut off within a minute when the hub does not accept it any more', async () => {
+  it('A third cluster is cut off within a minute after the hub stops accepting it', async () => {
     await accept(false);
     const startedAt = Date.now();
     await eventually(ground, async () => !(await isServed()), {
@@ -139,14 +139,14 @@ describe('a third cluster, while the others are busy', () => {
     await eventually(ground, isServed, { what: `${plan.name}, accepted again`, timeoutMs });
   });
 
-  it('leaves with all that it had on the hub', async () => {
+  it('A third cluster that is deleted leaves nothing of its addon on the hub', async () => {
     await hub.kubectl(['delete', 'managedcluster', plan.name, '--wait=false']);
     await eventually(
       ground,
       async () => {
         const left = [
           ...(await named('managedclusters')),
-          // The namespace itself stays: that is OCM's way.
+          // OCM keeps the namespace itself.
           ...(await leftIn(hub, plan.name, 'hub')).filter((name) => name.includes(addon)),
           ...(await named('-n', hubNamespace, 'rolebindings')),
           ...(await named('clusterrolebindings')),
@@ -161,7 +161,7 @@ describe('a third cluster, while the others are busy', () => {
     await removeCluster(plan.name);
   });
 
-  it('is noticed by none of the others', async () => {
+  it('The other clusters lose no request while a third cluster comes and goes', async () => {
     for (const load of loads) {
       const { requests, failed, errors, slowestMs } = await load.stop();
       console.log(`${load.cluster}: ${requests} requests, the slowest ${slowestMs} ms`);

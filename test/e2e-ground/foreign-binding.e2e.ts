@@ -4,7 +4,7 @@ import { helm } from './support/helm.ts';
 import { chart, Installation, ourImage, removeEverything } from './support/installation.ts';
 import { hubNamespace, release } from './support/names.ts';
 
-/** As another addon's release, or clusteradm, has it. */
+/** The binding as another addon's release or clusteradm creates it. */
 const binding = {
   apiVersion: 'cluster.open-cluster-management.io/v1beta2',
   kind: 'ManagedClusterSetBinding',
@@ -13,7 +13,7 @@ const binding = {
 };
 
 describe.each([[[]], [['--take-ownership']]])(
-  'a ManagedClusterSetBinding that somebody else has made, with %j',
+  'A ManagedClusterSetBinding of another owner, with %j',
   (more) => {
     let ground: Ground;
     let installation: Installation;
@@ -36,14 +36,14 @@ describe.each([[[]], [['--take-ownership']]])(
     }, 300_000);
     afterAll(() => removeEverything(ground), 300_000);
 
-    it('is no obstacle to an installation', async () => {
+    it('A ManagedClusterSetBinding of another owner does not prevent an installation', async () => {
       await helm(ground, ['install', release, chart, ...more], ourImage);
       await installation.apply();
       await installation.settle();
       expect(await uid()).toBe(before);
     });
 
-    it('outlives the release', async () => {
+    it('A ManagedClusterSetBinding of another owner outlives the release', async () => {
       await installation.remove();
       expect(await uid()).toBe(before);
     });

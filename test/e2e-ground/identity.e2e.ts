@@ -25,7 +25,7 @@ import { eventually } from './support/state.ts';
 
 const dayMs = 24 * 3600_000;
 
-describe('a cluster that lies', () => {
+describe('A cluster that lies', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let liar: GroundCluster;
@@ -50,16 +50,16 @@ describe('a cluster that lies', () => {
   }, 300_000);
   afterAll(() => agents?.[Symbol.asyncDispose]());
 
-  it('is let in under its own name: what follows is refused for what it says', async () => {
+  it('A cluster connects under its own name, so the next refusals are caused by its lies', async () => {
     await expectAccepted(agents, 'honest', liar.name, await ownPair());
   });
 
-  it('does not get in under the name of another', async () => {
+  it('A cluster that lies is refused under the name of another cluster', async () => {
     const why = new RegExp(`speaks for cluster ${liar.name} only, not for ${victim.name}`);
     await expectRefused(agents, 'liar', victim.name, await ownPair(), { status: 403, why });
   });
 
-  it('does not get in with an expired certificate', async () => {
+  it('A cluster that lies is refused with an expired certificate', async () => {
     const signer = await secretOf(hub, hubNamespace, 'cluster-proxy-agent-signer');
     const [authority] = parseCertificates(textIn(signer, 'ca.crt'));
     const der = createPrivateKey(textIn(signer, 'ca.key')).export({ type: 'pkcs8', format: 'der' });
@@ -77,27 +77,35 @@ describe('a cluster that lies', () => {
     await expectRefused(agents, 'expired', liar.name, pair, { status: 401, why });
   });
 
-  it('does not get in with the certificate of a konnectivity client', async () => {
+  it('A cluster that lies is refused with the certificate of a konnectivity client', async () => {
     const pair = await pairIn(hub, hubNamespace, 'proxy-client');
     await expectRefused(agents, 'client', liar.name, pair, { status: 401, why: /certificate/ });
   });
 
-  it('opens nothing where konnectivity clients connect', async () => {
+  it('A cluster that lies opens no connection as a konnectivity client', async () => {
     await using client = await HubClient.open(hub, await ownPair());
     const result = await client.run('healthz', victim);
     expect(result.ok).toBe(false);
     expect(result.error).toMatch(/certificate|handshake|EOF|reset|broken pipe/);
   });
 
-  describe('asks, as its own klusterlet', () => {
+  describe('The certificate requests of a cluster that lies, as its own klusterlet', () => {
     const asked: string[] = [];
     afterAll(() => hub.kubectl(['delete', 'csr', ...asked, '--ignore-not-found']));
 
     it.each([
       { what: 'a certificate that speaks for another cluster', subject: 'victim', label: 'liar' },
-      { what: 'the same in the name of the other', subject: 'victim', label: 'victim' },
-      { what: 'its own in the name of another', subject: 'liar', label: 'victim' },
-    ])('for $what, and is denied', async ({ subject, label }) => {
+      {
+        what: 'a certificate for another cluster in the name of that cluster',
+        subject: 'victim',
+        label: 'victim',
+      },
+      {
+        what: 'its own certificate in the name of another cluster',
+        subject: 'liar',
+        label: 'victim',
+      },
+    ])('A cluster that lies requests $what, and is denied', async ({ subject, label }) => {
       const names: Readonly<Record<string, string>> = { liar: liar.name, victim: victim.name };
       const request = await makeCertificateRequest(
         agentSubject(names[subject]!, 'cluster-proxy'),

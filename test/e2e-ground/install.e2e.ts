@@ -28,13 +28,13 @@ describe('helm install', () => {
   });
   afterAll(() => client?.[Symbol.asyncDispose]());
 
-  it('says what to type next', async () => {
+  it('The output of helm install says what to type next', async () => {
     const notes = await installation.apply(entrypointValues.LoadBalancerService);
     expect(notes).toContain('kubectl get managedclusteraddon -A');
     expect(notes).not.toContain('WARNING');
   });
 
-  it('brings up brokers with certificates, and says so in the conditions', async () => {
+  it('helm install brings up brokers with certificates, and reports them in the conditions', async () => {
     await eventually(ground, () => installation.isDeployed(), {
       what: 'deployed brokers',
       timeoutMs: 90_000,
@@ -45,7 +45,7 @@ describe('helm install', () => {
     }
   });
 
-  it('makes the addon Available in every cluster', async () => {
+  it('helm install makes the addon Available in every cluster', async () => {
     await installation.settle();
     const table = await ground.hub.kubectl(['get', 'managedclusteraddon', '-A']);
     for (const { name } of ground.managed) {
@@ -60,7 +60,7 @@ describe('helm install', () => {
     }
   });
 
-  it('leaves no pod that is not ready', async () => {
+  it('helm install leaves no pod that is not ready', async () => {
     const deployments = [
       { cluster: ground.hub, namespace: hubNamespace, name: 'cluster-proxy-addon-manager' },
       { cluster: ground.hub, namespace: hubNamespace, name: addon },
@@ -79,16 +79,17 @@ describe('helm install', () => {
     }
   });
 
-  describe('keeps to its limits:', () => {
-    it('a broker is ready 2 s after it started', async () => {
-      // Those of the installation started together with all the rest: they say how fast the machine is.
+  describe('The limits of an installation', () => {
+    it('A broker is ready at most 2 s after its start', async () => {
+      // Brokers that start with the whole installation would measure the speed of the machine.
       const tookMs = [await replaceBroker(), await replaceBroker(), await replaceBroker()];
       console.log(`brokers were ready after ${tookMs.join(', ')} ms`);
-      // Told in whole seconds, and kubelet and machine take their time as well: the best is the nearest to ours.
+      // Kubernetes reports whole seconds, which include delays of kubelet and machine. The shortest
+      // time is the nearest to the broker's own time.
       expect(Math.min(...tookMs)).toBeLessThanOrEqual(2000);
     });
 
-    /** How long the broker took to be ready that came in the place of one that was deleted, in milliseconds. */
+    /** Deletes a broker. Returns the time until its replacement was ready, in milliseconds. */
     async function replaceBroker(): Promise<number> {
       const pods = ['-n', hubNamespace, 'pods', ...brokerPods] as const;
       const before = await ground.hub.get<{ items: Pod[] }>(...pods);
@@ -109,7 +110,7 @@ describe('helm install', () => {
       );
     }
 
-    it('an idle agent takes 90 MiB', async () => {
+    it('An idle agent uses at most 90 MiB', async () => {
       const script = `for pid in $(pgrep -f '^/usr/local/bin/node /culvert/culvert.mjs agent'); do grep VmRSS /proc/$pid/status; done`;
       for (const cluster of ground.managed) {
         const text = await cluster.run('bash', ['-c', script]);
@@ -120,7 +121,7 @@ describe('helm install', () => {
       }
     });
 
-    it('the image takes 250 MiB', async () => {
+    it('The image has at most 250 MiB', async () => {
       const { status } = await ground.hub.get<{
         status: { images: { names: string[] | null; sizeBytes: number }[] };
       }>('node', ground.hub.name);
@@ -132,25 +133,25 @@ describe('helm install', () => {
     });
   });
 
-  describe('a Go client on the hub', () => {
+  describe('A Go client on the hub', () => {
     beforeAll(async () => {
       client = await HubClient.open(ground.hub);
     });
 
-    it('asks each cluster for its health', async () => {
+    it('A Go client on the hub asks each cluster for its health', async () => {
       for (const cluster of ground.managed) {
         expect(await client.run('healthz', cluster)).toMatchObject({ ok: true, body: 'ok' });
       }
     });
 
-    it('lists the pods of each cluster', async () => {
+    it('A Go client on the hub lists the pods of each cluster', async () => {
       for (const cluster of ground.managed) {
         const result = await client.run('pods', cluster, [`--namespace=${testNamespace}`]);
         expect(result).toMatchObject({ ok: true, pods: ['target'], nodes: [cluster.name] });
       }
     });
 
-    it('watches objects come, change and go', async () => {
+    it('A Go client on the hub watches objects come, change and go', async () => {
       for (const cluster of ground.managed) {
         const result = await client.run('watch', cluster, [`--namespace=${testNamespace}`]);
         expect(result).toMatchObject({ ok: true, events: ['ADDED', 'MODIFIED', 'DELETED'] });
@@ -158,7 +159,7 @@ describe('helm install', () => {
       }
     });
 
-    it('comes in as clusteradm does: by kubectl port-forward to a broker that it finds by label', async () => {
+    it('A Go client connects as clusteradm does: by kubectl port-forward to a broker that it finds by label', async () => {
       const { hub, managed, programs } = ground;
       const { spec } = await hub.get<{ spec: { proxyServer: { namespace: string } } }>(
         ...['managedproxyconfiguration', addon],
@@ -181,7 +182,7 @@ describe('helm install', () => {
       }
     });
 
-    it('is refused what the managed cluster does not have', async () => {
+    it('A Go client on the hub gets an error for a cluster that does not exist', async () => {
       const stranger = { ...ground.managed[0]!, name: 'no-such-cluster' };
       expect(await client.run('healthz', stranger)).toMatchObject({ ok: false });
     });

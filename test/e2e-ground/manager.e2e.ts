@@ -20,7 +20,7 @@ import { certificatesIn, leafOf, secretOf } from './support/secrets.ts';
 import { eventually } from './support/state.ts';
 import { endlessPath } from './support/target.ts';
 
-/** A cluster of the hub's imagination: nobody is there, so all that is made for it is made by the hub. */
+/** A ManagedCluster without a real cluster, so the hub makes all objects for it. */
 const newcomer = 'newcomer';
 const signed = {
   'proxy-server': 'proxy-server-ca',
@@ -28,7 +28,7 @@ const signed = {
   'agent-server': 'proxy-server-ca',
 } as const;
 
-/** What a manager has to do here, each kind of it at least once. */
+/** The kinds of writes that a manager must make here, each at least once. */
 const expectedSteps = [
   'create secrets',
   'create poddisruptionbudgets',
@@ -45,7 +45,7 @@ const expectedSteps = [
   'update managedclusteraddons/status',
 ];
 
-describe('the manager, killed at every write', () => {
+describe('The manager, killed at every write', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let installation: Installation;
@@ -59,7 +59,7 @@ describe('the manager, killed at every write', () => {
   const isTold = async (cluster: GroundCluster) =>
     (await agentArguments(cluster)).some((argument) => argument.startsWith('--broker-via-hub='));
 
-  /** A change of the configuration, and everything gone that can be missed for a minute. */
+  /** Changes the configuration, and deletes all objects that may be missing for a minute. */
   const makeWork = async () => {
     await inHub('delete', 'secret', ...Object.keys(signed), 'proxy-server-ca', 'agent-ca');
     await inHub('delete', 'poddisruptionbudget', addon);
@@ -101,7 +101,7 @@ describe('the manager, killed at every write', () => {
     await installation.settle();
   });
 
-  it('comes to the end of its work nevertheless', async () => {
+  it('The manager that is killed at every write still completes its work', async () => {
     const serialBefore = await serialOf(renewed());
     await makeWork();
     await using manager = await MortalManager.start(hub);
@@ -129,7 +129,7 @@ describe('the manager, killed at every write', () => {
     }
   });
 
-  it('leaves certificates of the CAs that are trusted', async () => {
+  it('The manager that is killed at every write leaves certificates of the trusted CAs', async () => {
     for (const [name, bundle] of Object.entries(signed)) {
       await expectTrusted(bundle, await leafOf(hub, hubNamespace, name));
     }
@@ -138,14 +138,14 @@ describe('the manager, killed at every write', () => {
     }
   });
 
-  it('leaves nothing behind of what it was before', async () => {
+  it('The manager that is killed at every write leaves nothing of the earlier configuration', async () => {
     expect(await inHub('get', 'services', '-o', 'name')).not.toContain('proxy-agent-entrypoint');
   });
 
-  it('leaves clients alone', async () => {
+  it('The manager that is killed at every write fails no request of a client', async () => {
     for (const load of loads) {
       const { requests, failed, errors } = await load.stop();
-      // The change replaced the agents: transfers of those that went are not promised.
+      // The change replaced the agents, and transfers of replaced agents may end.
       const requestErrors = (errors ?? []).filter((error) => !error.includes(' transfer: '));
       expect(requestErrors).toEqual([]);
       expect(failed).toBeLessThanOrEqual(1);

@@ -16,13 +16,13 @@ import { eventually } from './support/state.ts';
 
 const namespaces = [hubNamespace, installNamespace];
 
-describe("clusters that admit pods as OpenShift's restricted-v2 does", () => {
+describe("Clusters that admit pods as OpenShift's restricted-v2 does", () => {
   let ground: Ground;
   let installation: Installation;
   let client: HubClient;
   let places: readonly { readonly cluster: GroundCluster; readonly namespace: string }[];
 
-  /** Whether a pod that names no user gets one of the namespace, and one that names a user is refused. */
+  /** Whether admission gives pods a user of the namespace and refuses pods that name a user. */
   const isInForce = async (cluster: GroundCluster, namespace: string) => {
     const pod = (securityContext: object) => ({
       apiVersion: 'v1',
@@ -76,7 +76,7 @@ describe("clusters that admit pods as OpenShift's restricted-v2 does", () => {
     await removeEverything(ground);
   }, 300_000);
 
-  it('run every pod as a user of the namespace', async () => {
+  it('Clusters with restricted-v2 run every pod as a user of the namespace', async () => {
     const names = new Set<string>();
     for (const { cluster, namespace } of places) {
       const { items } = await cluster.get<{ items: readonly Pod[] }>('-n', namespace, 'pods');
@@ -94,7 +94,7 @@ describe("clusters that admit pods as OpenShift's restricted-v2 does", () => {
     expect([...names].sort()).toEqual(['manager', 'proxy-agent', 'proxy-server', 'redis']);
   });
 
-  it('really are that user, with the group of root', async () => {
+  it('The processes under restricted-v2 have the user of the namespace and the group of root', async () => {
     const script = `for pid in $(pgrep -f '^/usr/local/bin/node /culvert/culvert.mjs'); do
   grep -E '^(Uid|Gid):' /proc/$pid/status | tr '\\n' ' '; echo; done`;
     for (const { cluster } of places) {
@@ -107,7 +107,7 @@ describe("clusters that admit pods as OpenShift's restricted-v2 does", () => {
     }
   });
 
-  it('serve clients', async () => {
+  it('Clusters with restricted-v2 serve clients', async () => {
     for (const cluster of ground.managed) {
       const result = await client.run('pods', cluster, [`--namespace=${testNamespace}`]);
       expect(result).toMatchObject({ ok: true, pods: ['target'], nodes: [cluster.name] });

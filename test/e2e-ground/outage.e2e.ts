@@ -11,7 +11,7 @@ import { endlessPath } from './support/target.ts';
 
 const timeoutMs = 60_000;
 
-describe('agents that come through the kube-apiserver of the hub', () => {
+describe('Agents that connect through the kube-apiserver of the hub', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let installation: Installation;
@@ -42,7 +42,7 @@ describe('agents that come through the kube-apiserver of the hub', () => {
     await client?.[Symbol.asyncDispose]();
   });
 
-  it('keep what is open when it is killed and comes back', async () => {
+  it('Agents keep their open connections when the kube-apiserver of the hub is killed and comes back', async () => {
     await goOn('transfer');
     await hub.kill('kube-apiserver');
     await hub.startAgain('kube-apiserver');

@@ -14,7 +14,7 @@ import { eventually } from './support/state.ts';
 const timeoutMs = 150_000;
 
 describe.each(['cluster1', '2nd-cluster'])(
-  'the ManagedCluster %s that is deleted and made again at once',
+  'The ManagedCluster %s that is deleted and created again at once',
   (name) => {
     let ground: Ground;
     let hub: GroundCluster;
@@ -43,13 +43,13 @@ describe.each(['cluster1', '2nd-cluster'])(
     }, 300_000);
     afterAll(() => client?.[Symbol.asyncDispose]());
 
-    it('joins as another object of the same name', async () => {
+    it('The recreated ManagedCluster joins as another object of the same name', async () => {
       await hub.kubectl(['delete', 'managedcluster', name, '--timeout=120s']);
       await rejoin(ground, cluster);
       expect(await uidOf('managedcluster', name)).not.toBe(clusterBefore);
     });
 
-    it('gets its agent, with a certificate of its own, by itself', async () => {
+    it('The recreated ManagedCluster gets its agent automatically, with a certificate of its own', async () => {
       if (cluster.plan.egress === 'proxy') {
         // The configurations in the namespace of the cluster were deleted with it. The user writes them again.
         await hub.apply(deploymentConfig(name, { proxyConfig: egressProxyConfig }));
@@ -64,7 +64,7 @@ describe.each(['cluster1', '2nd-cluster'])(
       expect(leaf.serialNumber).not.toBe(serialBefore);
     });
 
-    it('is reached through the hub', async () => {
+    it('The recreated ManagedCluster is reached through the hub', async () => {
       await eventually(ground, async () => (await client.run('healthz', cluster)).ok, {
         what: `tunnel of ${name}`,
         timeoutMs,

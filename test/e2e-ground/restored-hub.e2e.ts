@@ -21,7 +21,7 @@ import { eventually } from './support/state.ts';
 const timeoutMs = 150_000;
 const signers = ['cluster-proxy-signer', 'cluster-proxy-agent-signer'];
 const bundles = ['proxy-server-ca', 'agent-ca'];
-/** What is restarted after a restore: programs that watch the API server of the hub, but none of ours. */
+/** The programs to restart after a restore: watchers of the hub's API server, but none of ours. */
 const watchers = {
   hub: [
     ...['kube-controller-manager', 'kube-scheduler', 'kube-proxy', 'kubelet'],
@@ -31,7 +31,7 @@ const watchers = {
 };
 
 describe.each(['PortForward', 'LoadBalancerService'] as const)(
-  'a hub with the entrypoint %s that is restored from a backup which is older than its CAs',
+  'A hub with the entrypoint %s that is restored from a backup which is older than its CAs',
   (type) => {
     let ground: Ground;
     let hub: GroundCluster;
@@ -45,7 +45,7 @@ describe.each(['PortForward', 'LoadBalancerService'] as const)(
         certificatesIn(await secretOf(hub, hubNamespace, name), 'ca.crt')[0]!.fingerprint256;
       return Promise.all(signers.map(read));
     };
-    /** Waits until every agent shows a certificate of the agents' CA, and clients that read the Secrets are served. */
+    /** Waits until agents have certificates of the agents' CA and clients with the Secrets work. */
     const served = async (what: string) => {
       for (const cluster of ground.managed) {
         await eventually(
@@ -93,7 +93,7 @@ describe.each(['PortForward', 'LoadBalancerService'] as const)(
       await client?.[Symbol.asyncDispose]();
     });
 
-    it('has a backup, and gets other CAs afterwards', async () => {
+    it('The hub has a backup, and gets other CAs after the backup', async () => {
       await stopStore();
       await cp(store, `${store}.backup`, { recursive: true });
       await startStore();
@@ -110,7 +110,7 @@ describe.each(['PortForward', 'LoadBalancerService'] as const)(
       expect(await authorities()).not.toEqual(before);
     });
 
-    it('is served again without anybody touching brokers, manager or agents', async () => {
+    it('The restored hub serves again without manual work on brokers, manager or agents', async () => {
       await stopStore();
       await rm(store, { recursive: true });
       await cp(`${store}.backup`, store, { recursive: true });

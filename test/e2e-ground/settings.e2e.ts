@@ -27,7 +27,7 @@ interface ConfigReference {
   readonly desiredConfig?: { readonly namespace?: string; readonly name: string };
 }
 
-describe('settings', () => {
+describe('Settings', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let cluster: GroundCluster;
@@ -58,13 +58,13 @@ describe('settings', () => {
     await installation.configure(cluster.name, undefined);
   });
 
-  describe('of an AddOnDeploymentConfig', () => {
+  describe('The settings of an AddOnDeploymentConfig', () => {
     const nodePlacement = {
       nodeSelector: { 'kubernetes.io/os': 'linux' },
       tolerations: [{ key: 'e2e', operator: 'Exists', effect: 'NoSchedule' }],
     };
 
-    it('reach the Deployment of the agent while the addon stays Available', async () => {
+    it('The settings of an AddOnDeploymentConfig reach the Deployment of the agent while the addon stays Available', async () => {
       await hub.apply(deploymentConfig(cluster.name, { nodePlacement }, 'placed'));
       await installation.configure(cluster.name, 'placed');
       await untilAgent('agent with the node selector', ({ spec }) => {
@@ -76,7 +76,7 @@ describe('settings', () => {
       expect(await isServed()).toBe(true);
     });
 
-    it('are named in status.configReferences', async () => {
+    it('The AddOnDeploymentConfig is named in status.configReferences', async () => {
       const { status } = await hub.get<{ status: { configReferences: ConfigReference[] } }>(
         ...['-n', cluster.name, 'managedclusteraddon', addon],
       );
@@ -85,7 +85,7 @@ describe('settings', () => {
       expect(names).toContain('managedproxyconfigurations cluster-proxy');
     });
 
-    it('can move the agent to another namespace and back', async () => {
+    it('The AddOnDeploymentConfig can move the agent to another namespace and back', async () => {
       const namespace = 'e2e-agents';
       const spec = { nodePlacement, agentInstallNamespace: namespace };
       await hub.apply(deploymentConfig(cluster.name, spec, 'placed'));
@@ -102,7 +102,7 @@ describe('settings', () => {
       expect(await isServed()).toBe(true);
     });
 
-    it('are gone from the Deployment when the reference is', async () => {
+    it('The settings of an AddOnDeploymentConfig leave the Deployment when its reference is removed', async () => {
       await installation.configure(cluster.name, undefined);
       await untilAgent(
         'agent without the node selector',
@@ -113,8 +113,8 @@ describe('settings', () => {
     });
   });
 
-  describe('of the ManagedProxyConfiguration', () => {
-    it('stamp their generation on both Deployments', async () => {
+  describe('The settings of the ManagedProxyConfiguration', () => {
+    it('The ManagedProxyConfiguration marks both Deployments with its generation', async () => {
       await patchConfiguration({ authentication: { signer: { selfSigned: {} } } });
       const { metadata } = await hub.get<WithConditions>('managedproxyconfiguration', addon);
       const generation = String(metadata.generation);
@@ -132,7 +132,7 @@ describe('settings', () => {
       expect(ready).toBe(1);
     });
 
-    it('replace no pod that they do not concern', async () => {
+    it('The ManagedProxyConfiguration replaces no pod that a change does not concern', async () => {
       const pods = async () => [
         ...(await podNames(cluster, installNamespace)),
         ...(await podNames(hub, hubNamespace)),
@@ -146,13 +146,13 @@ describe('settings', () => {
         `agent of generation ${generation}`,
         (deployment) => deployment.metadata.annotations?.[generationAnnotation] === generation,
       );
-      // Whoever replaces pods has begun by then.
+      // A replacement of pods would have begun by then.
       await installation.agentRolledOut(cluster);
       await installation.settle();
       expect(await pods()).toEqual(before);
     });
 
-    it('sign the servers’ certificates again when they add a name', async () => {
+    it('The servers’ certificates are signed again when the ManagedProxyConfiguration adds a name', async () => {
       for (const name of ['proxy-server', 'agent-server', 'proxy-client']) {
         await eventually(
           ground,
@@ -161,7 +161,7 @@ describe('settings', () => {
         );
       }
       expect(await isServed()).toBe(true);
-      // Files of Secrets follow when the kubelet looks again; then the name is what the port shows.
+      // The kubelet updates files of Secrets after a while. Then the port shows the new name.
       const asFoo = () => client.run('healthz', cluster, ['--server-name=foo']);
       await eventually(ground, async () => (await asFoo()).ok, {
         what: 'certificate with the name foo at port 8090',
@@ -169,7 +169,7 @@ describe('settings', () => {
       });
     });
 
-    it('set the number of brokers and where they run', async () => {
+    it('The ManagedProxyConfiguration sets the number and the nodes of brokers', async () => {
       const nodeSelector = { 'kubernetes.io/os': 'linux' };
       await patchConfiguration({ proxyServer: { replicas: 3, nodePlacement: { nodeSelector } } });
       await eventually(
@@ -189,7 +189,7 @@ describe('settings', () => {
     });
   });
 
-  it('come into being as one object each, all True', async () => {
+  it('The manager creates its objects once, and all conditions of the ManagedProxyConfiguration are True', async () => {
     await hub.kubectl(['get', 'namespace', hubNamespace]);
     const { spec } = await brokers();
     expect(spec.template.spec.containers[0]?.image).toBe('localhost/culvert:ground');
@@ -199,7 +199,7 @@ describe('settings', () => {
     }
   });
 
-  it('are put back where somebody edits an object of theirs', async () => {
+  it('The manager reverts a foreign change of its Service', async () => {
     const args = ['-n', hubNamespace, 'service', 'proxy-entrypoint'] as const;
     const read = () => hub.get<ServiceObject>(...args);
     const before = await read();
@@ -221,7 +221,7 @@ describe('settings', () => {
   });
 
   it.each(['deployment/cluster-proxy', 'service/proxy-entrypoint', 'secret/proxy-server-ca'])(
-    'make %s again where somebody deletes it',
+    'The manager creates %s again after it was deleted',
     async (object) => {
       const uid = async () => (await hub.get<Metadata>('-n', hubNamespace, object)).metadata.uid;
       const before = await uid();
@@ -238,7 +238,7 @@ describe('settings', () => {
     },
   );
 
-  it('keep a certificate for the agent that is valid for half a year', async () => {
+  it('The manager keeps a certificate for the agent that is valid for half a year', async () => {
     const { status } = await hub.get<{ status: { namespace: string } }>(
       ...['-n', cluster.name, 'managedclusteraddon', addon],
     );
@@ -270,7 +270,7 @@ interface ServiceObject {
   };
 }
 
-/** Of pods that are not on their way out. */
+/** The names of pods that are not terminating. */
 async function podNames(cluster: GroundCluster, namespace: string): Promise<string[]> {
   const { items } = await cluster.get<{ items: Pod[] }>('-n', namespace, 'pods');
   const staying = items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);

@@ -22,7 +22,7 @@ const intolerant = {
   spec: { clusterSets: ['global'] },
 };
 
-describe('a cluster whose registration agent is gone while its tunnels are healthy', () => {
+describe('A cluster whose registration agent is gone while its tunnels are healthy', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let silent: GroundCluster;
@@ -84,7 +84,7 @@ describe('a cluster whose registration agent is gone while its tunnels are healt
     });
   });
 
-  it('is tainted by the hub, which takes it from Placements without tolerations', async () => {
+  it('A cluster without its registration agent is tainted by the hub, which removes it from Placements without tolerations', async () => {
     await silent.kill('ocm-registration');
     await eventually(ground, async () => (await taintsOf()).length > 0, {
       what: `taint of ${silent.name}`,
@@ -97,7 +97,7 @@ describe('a cluster whose registration agent is gone while its tunnels are healt
     expect(await selectedBy('cluster-proxy-placement')).toContain(silent.name);
   });
 
-  it('keeps its addon and loses no request', async () => {
+  it('A cluster without its registration agent keeps its addon and loses no request', async () => {
     const { requests } = load.counts;
     await eventually(ground, async () => load.counts.requests > requests + 100, {
       what: `100 requests to ${silent.name}`,

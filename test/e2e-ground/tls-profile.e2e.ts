@@ -20,7 +20,7 @@ const suites = {
   other: 'ECDHE-ECDSA-AES256-GCM-SHA384',
 } as const;
 
-/** What a client offers. */
+/** The TLS options of a client. */
 interface Offer {
   readonly maxVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly ciphers?: string;
@@ -37,7 +37,7 @@ const socket = require('tls').connect({ ...options, rejectUnauthorized: false })
 socket.once('secureConnect', () => { console.log(socket.getProtocol()); socket.destroy(); });
 socket.once('error', (error) => console.log(error.code));`;
 
-describe('the TLS profile of OCM', () => {
+describe('The TLS profile of OCM', () => {
   let ground: Ground;
   let hub: GroundCluster;
   let installation: Installation;
@@ -68,7 +68,7 @@ describe('the TLS profile of OCM', () => {
     await eventually(ground, attempt, { what: `brokers with ${wanted.join(' ')}`, timeoutMs });
     await installation.settle();
   };
-  /** What the port for agents and the one for konnectivity clients say to that offer. */
+  /** How the ports for agents and for konnectivity clients answer these TLS options. */
   const answers = async (offer: Offer) => {
     // Without a certificate the latter ends a handshake of TLS 1.2 whatever is offered.
     const secret = await secretOf(hub, hubNamespace, 'proxy-client');
@@ -79,7 +79,7 @@ describe('the TLS profile of OCM', () => {
     };
     return [await ask({ port: 8091 }), await ask({ port: 8090, ...shown, ALPNProtocols: ['h2'] })];
   };
-  /** A broker that was replaced may be asked until the node has heard of it. */
+  /** A node may still route to a replaced broker until it learns of the replacement. */
   const expectAnswers = async (offer: Offer, wanted: readonly unknown[]) => {
     await expect.poll(() => answers(offer), { timeout: 20_000 }).toEqual(wanted);
   };
@@ -106,13 +106,13 @@ describe('the TLS profile of OCM', () => {
     await installation.settle();
   });
 
-  it('is TLS 1.2 and newer where nobody says anything', async () => {
+  it('The TLS profile is TLS 1.2 and newer by default', async () => {
     expect(await flags()).toEqual(['--tls-min-version=VersionTLS12']);
     await expectAnswers(tls12, taken('TLSv1.2'));
     await expectAnswers(tls13, taken('TLSv1.3'));
   });
 
-  it('that is not understood is a condition, and what runs goes on', async () => {
+  it('An invalid TLS profile sets the condition Valid to False, and the brokers keep the last profile', async () => {
     const before = (await brokers()).metadata.generation;
     await write({ minTLSVersion: 'VersionTLS14' });
     const invalid = await eventually(
@@ -129,7 +129,7 @@ describe('the TLS profile of OCM', () => {
     await expectAnswers(tls12, taken('TLSv1.2'));
   });
 
-  it('names the cipher suites of TLS 1.2 at both ports', async () => {
+  it('The TLS profile sets the cipher suites of TLS 1.2 at both ports', async () => {
     const iana = 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256';
     await write({ minTLSVersion: 'VersionTLS12', cipherSuites: iana });
     await rolled(`--cipher-suites=${iana}`, '--tls-min-version=VersionTLS12');
@@ -138,20 +138,20 @@ describe('the TLS profile of OCM', () => {
     await expectAnswers(tls12With('other'), refused);
   });
 
-  it('refuses TLS 1.2 at both ports where it says TLS 1.3', async () => {
+  it('The TLS profile with TLS 1.3 makes both ports refuse TLS 1.2', async () => {
     await write({ minTLSVersion: 'VersionTLS13' });
     await rolled('--tls-min-version=VersionTLS13');
     await expectAnswers(tls12, refused);
     await expectAnswers(tls13, taken('TLSv1.3'));
   });
 
-  it('is what it was when it is gone', async () => {
+  it('The TLS profile returns to the default when its ConfigMap is deleted', async () => {
     await hub.kubectl(['-n', hubNamespace, 'delete', 'configmap', name]);
     await rolled('--tls-min-version=VersionTLS12');
     await expectAnswers(tls12, taken('TLSv1.2'));
   });
 
-  it('fails no request of a client, whatever becomes of it', async () => {
+  it('The changes of the TLS profile fail no request of a client', async () => {
     for (const load of loads) {
       const { requests, failed, errors, slowestMs } = await load.stop();
       console.log(`${load.cluster}: ${requests} requests, the slowest ${slowestMs} ms`);

@@ -31,9 +31,9 @@ describe('helm uninstall', () => {
     await installation.remove();
   }, 300_000);
 
-  it('takes the addon and its agents from every cluster, and leaves their namespace', async () => {
+  it('helm uninstall removes the addon and its agents from every cluster, and leaves their namespace', async () => {
     for (const cluster of ground.managed) {
-      // The agent made its lease itself; it says nothing any more, and belongs to nobody.
+      // The agent created its lease itself. The lease has no owner and is not renewed any more.
       const kept = ['lease/cluster-proxy'];
       const attempt = async () => {
         const left = await leftIn(cluster, installNamespace);
@@ -45,8 +45,8 @@ describe('helm uninstall', () => {
     }
   });
 
-  it('leaves the CAs on the hub, and nothing else', async () => {
-    // An installation that follows goes on with them, so that what clients trust stays true.
+  it('helm uninstall leaves the CAs on the hub, and nothing else', async () => {
+    // A later installation uses the same CAs, so that clients can keep their trusted CA.
     const kept = [
       'lease/cluster-proxy-addon-manager',
       'secret/cluster-proxy-agent-signer',
@@ -65,7 +65,7 @@ describe('helm uninstall', () => {
     }
   });
 
-  it('lets the same be installed again', async () => {
+  it('helm uninstall lets the same release be installed again', async () => {
     await installation.apply();
     await installation.settle();
     expect(await installation.isDeployed()).toBe(true);

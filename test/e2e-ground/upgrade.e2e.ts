@@ -23,12 +23,12 @@ import {
   upstreamVersion,
 } from './support/upstream.ts';
 
-/** A kubelet takes a minute or so to bring new certificates into a pod that started with those of before. */
+/** A kubelet needs about a minute to bring new certificates into a running pod. */
 const timeoutMs = 120_000;
 /** The same for both charts. */
 const values = entrypointValues.Hostname;
 
-/** What a hub's administrator made for the entrypoint Hostname. */
+/** The object that a hub's administrator made for the entrypoint Hostname. */
 const ownBalancer = {
   apiVersion: 'v1',
   kind: 'Service',
@@ -42,7 +42,7 @@ const ownBalancer = {
 
 const seconds = ({ durationMs }: Failures) => (durationMs / 1000).toFixed(0);
 
-/** What clients hold copies of, and what the rest is signed with. */
+/** The Secrets that clients copied, and the CAs that sign the others. */
 const keptSecrets = ['cluster-proxy-signer', 'proxy-server-ca', 'proxy-client'];
 
 /** Let every cluster into the pods of the hub's namespace. */
@@ -55,8 +55,8 @@ const impersonation = [
   `ClusterRoleBinding cluster-proxy-addon-agent-impersonator:${installNamespace}`,
 ];
 
-// What is here is what docs/migration.md tells; who changes one changes the other.
-describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
+// docs/migration.md describes these steps. Change both together.
+describe(`An upgrade from Cluster Proxy ${upstreamVersion}`, () => {
   let ground: Ground;
   let hub: GroundCluster;
   let cluster: GroundCluster;
@@ -118,13 +118,13 @@ describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     await removeLeftOver(hub);
   }, 180_000);
 
-  it('brings clients to the new agents with the certificates that they have', async () => {
+  it('An upgrade from Cluster Proxy moves clients to the new agents with their present certificates', async () => {
     using failures = new Failures(load);
     const asAUser = ['apply', '--server-side', '--force-conflicts'];
     await hub.kubectl([...asAUser, '-f', `${chart}/crds/`]);
     await stopManager(hub);
     await installation.apply(values);
-    // Also the one that Cluster Proxy cannot serve, for its name begins with a digit.
+    // Also the cluster that Cluster Proxy cannot serve, because its name begins with a digit.
     for (const each of ground.managed) await servedBy(each, ['proxy-agent']);
     await installation.settle();
     await failures.end(ground);
@@ -133,7 +133,7 @@ describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     expect(failures.durationMs).toBeLessThan(120_000);
   });
 
-  it('keeps Secrets, Services and all else that it goes on with', async () => {
+  it('An upgrade from Cluster Proxy keeps the Secrets, Services and other objects that culvert still uses', async () => {
     const after = await look();
     expect(after.secrets).toMatchObject(before.secrets);
     expect(fateOf(before.inHubNamespace, after.inHubNamespace)).toMatchObject({
@@ -145,7 +145,7 @@ describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     expect(fateOf(before.onHub, after.onHub)).toMatchObject(untouched);
   });
 
-  it('leaves nothing of the agents of before', async () => {
+  it('An upgrade from Cluster Proxy leaves nothing of the earlier agents', async () => {
     const after = await look();
     expect(fateOf(before.agent, after.agent)).toEqual({
       gone: [`Service ${cluster.name}`],
@@ -166,7 +166,7 @@ describe(`an upgrade from Cluster Proxy ${upstreamVersion}`, () => {
     expect(deployment).not.toHaveProperty('spec.template.spec.containers.0.command');
   });
 
-  it('can be taken back', async () => {
+  it('An upgrade from Cluster Proxy can be rolled back', async () => {
     using failures = new Failures(load);
     // Both managers see the older configuration for a while.
     await helm(ground, ['rollback', release]);

@@ -18,25 +18,25 @@ import { loggedLine, startWorld, timesLogged, type World } from '../../testkit/w
 const connected = 'connected to the broker';
 const failed = 'no connection to the broker';
 
-/** The broker at an address that is not loopback to who looks for a proxy, and the name in its certificate. */
+/** The broker's URL with a host that the proxy rules do not treat as loopback. */
 const away = (brokerUrl: string) => brokerUrl.replace('127.0.0.1', notLoopback);
 const named = ['--server-name', 'localhost'];
 
-/** A client reads through the world's agent. */
+/** Expects that a client reads through the world's agent. */
 async function expectServed(world: World): Promise<void> {
   await using target = await startTarget({ mode: 'echo' });
   await using client = await openClient(world.front);
   expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);
 }
 
-describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a proxy', (real) => {
+describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'An agent behind a proxy', (real) => {
   const user = 'agent';
   const password = 'open.sesame';
-  // Escaped in the URL, as reserved characters have to be; tinyproxy's passwords may have none of those.
+  // The URL must escape reserved characters. Passwords of tinyproxy cannot contain them.
   const proxyUrl = (port: number, given: string) =>
     `http://${user}:${given.replace('.', '%2e')}@127.0.0.1:${port}`;
 
-  it('goes through HTTPS_PROXY with user and password', async () => {
+  it('An agent behind a proxy uses HTTPS_PROXY with user and password', async () => {
     await using proxy = await startTinyproxy(real.tinyproxy, { user, password });
     await using world = await startWorld({
       route: async ({ brokerUrl, certificates }) => ({
@@ -51,7 +51,7 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a
     expect(world.agent.output).not.toMatch(/sesame/);
   });
 
-  it('tells a wrong password from a broker that says no, and tries again', async () => {
+  it("An agent behind a proxy distinguishes a wrong proxy password from a broker's refusal, and retries", async () => {
     await using proxy = await startTinyproxy(real.tinyproxy, { user, password });
     await using world = await startWorld();
     const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
@@ -68,27 +68,30 @@ describeWith({ tinyproxy: await ground.debian('tinyproxy') }, 'an agent behind a
   });
 });
 
-describeWith({ microsocks: await ground.debian('microsocks') }, 'an agent behind SOCKS', (real) => {
+describeWith({ microsocks: await ground.debian('microsocks') }, 'An agent behind SOCKS', (real) => {
   const user = 'agent';
   const password = 'open/ses@me';
 
-  it.each(['socks5', 'socks5h'])('goes through %s:// with user and password', async (scheme) => {
-    await using proxy = await startMicrosocks(real.microsocks, { user, password });
-    const url = `${scheme}://${user}:${encodeURIComponent(password)}@127.0.0.1:${proxy.port}`;
-    await using world = await startWorld({
-      route: async ({ brokerUrl, certificates }) => ({
-        url: away(brokerUrl),
-        args: ['--ca-file', certificates.server.ca, ...named],
-        env: { ALL_PROXY: url },
-      }),
-    });
-    await expectServed(world);
-    await proxy.program.waitForLine(/connected to 0\.0\.0\.0:/);
-    expect(timesLogged(world.agent, failed)).toBe(0);
-    expect(world.agent.output).not.toMatch(/open.ses|s@me/);
-  });
+  it.each(['socks5', 'socks5h'])(
+    'An agent behind SOCKS goes through %s:// with user and password',
+    async (scheme) => {
+      await using proxy = await startMicrosocks(real.microsocks, { user, password });
+      const url = `${scheme}://${user}:${encodeURIComponent(password)}@127.0.0.1:${proxy.port}`;
+      await using world = await startWorld({
+        route: async ({ brokerUrl, certificates }) => ({
+          url: away(brokerUrl),
+          args: ['--ca-file', certificates.server.ca, ...named],
+          env: { ALL_PROXY: url },
+        }),
+      });
+      await expectServed(world);
+      await proxy.program.waitForLine(/connected to 0\.0\.0\.0:/);
+      expect(timesLogged(world.agent, failed)).toBe(0);
+      expect(world.agent.output).not.toMatch(/open.ses|s@me/);
+    },
+  );
 
-  it('says what is wrong with a password, without it', async () => {
+  it('An agent behind SOCKS reports a wrong password without showing the password', async () => {
     await using proxy = await startMicrosocks(real.microsocks, { user, password });
     await using world = await startWorld();
     const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
@@ -109,8 +112,8 @@ describeWith({ microsocks: await ground.debian('microsocks') }, 'an agent behind
   }, 60_000);
 });
 
-describe('an agent behind an http:// proxy that inspects TLS', () => {
-  it('is served with the authorities of broker and proxy, and refuses the proxy with those of the broker alone', async () => {
+describe('An agent behind an http:// proxy that inspects TLS', () => {
+  it('An agent behind a TLS-inspecting proxy connects with the CAs of broker and proxy, and not with the CA of the broker alone', async () => {
     await using stack = new AsyncDisposableStack();
     let proxy: InspectingProxy | undefined;
     const world = await startWorld({
@@ -143,7 +146,7 @@ describe('an agent behind an http:// proxy that inspects TLS', () => {
   });
 });
 
-describe('an agent before a broker with TLS', () => {
+describe('An agent before a broker with TLS', () => {
   let world: World;
   let tokenFile: string;
   beforeAll(async () => {
@@ -157,13 +160,13 @@ describe('an agent before a broker with TLS', () => {
   const start = (url: string, ...args: string[]): Program =>
     world.startAgent(tokenFile, { url, args });
 
-  it('says that the certificate is not trusted, and how it would be', async () => {
+  it("An agent reports that the broker's certificate is not trusted, and how to trust it", async () => {
     const line = await loggedLine(start(world.brokerUrl), failed);
     expect(line['error']).toMatch(/^no TLS connection to 127\.0\.0\.1:\d+ \(.*certificate.*\)/);
     expect(line['error']).toContain('--ca-file');
   });
 
-  it('expects the name that --server-name gives, and says what is there instead', async () => {
+  it('An agent expects the name of --server-name, and otherwise reports the names of the certificate', async () => {
     const known = start(world.brokerUrl, ...caFile(), '--server-name', 'localhost');
     await loggedLine(known, connected);
     const misnamed = start(world.brokerUrl, ...caFile(), '--server-name', 'elsewhere.test');
@@ -172,7 +175,7 @@ describe('an agent before a broker with TLS', () => {
     expect(line['error']).toContain('--server-name');
   });
 
-  it('sends --host-header and --server-name to an ingress that goes by them', async () => {
+  it('An agent sends --host-header and --server-name to an ingress that routes by them', async () => {
     await using stack = new AsyncDisposableStack();
     let ingress: Ingress | undefined;
     const hidden = await startWorld({
@@ -196,7 +199,7 @@ describe('an agent before a broker with TLS', () => {
     expect(ingress?.visits).toEqual([{ host: 'broker.internal', serverName: 'tunnel.internal' }]);
   });
 
-  it('shows a gateway its name and the headers of a file as it is now, and logs none of them', async () => {
+  it('An agent shows a gateway its name and the current headers of a file, and logs none of them', async () => {
     const heads: IncomingHttpHeaders[] = [];
     await using stack = new AsyncDisposableStack();
     const gateway = createServer((request, response) => {
@@ -223,7 +226,7 @@ describe('an agent before a broker with TLS', () => {
     expect(agent.output).not.toMatch(/hunter/);
   });
 
-  it('goes past the proxy to what NO_PROXY names', async () => {
+  it('An agent connects without the proxy to hosts in NO_PROXY', async () => {
     await using proxy = await startTarget({ mode: 'black-hole' });
     await using world = await startWorld({
       route: async ({ brokerUrl, certificates }) => ({
@@ -234,7 +237,7 @@ describe('an agent before a broker with TLS', () => {
     });
     await expectServed(world);
     expect(proxy.acceptedCount).toBe(0);
-    // The same environment without NO_PROXY: this is the proxy that would have been asked.
+    // The same environment without NO_PROXY shows that the proxy would be used.
     const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
     const other = world.startAgent(await world.tokens.file(token), {
       url: away(world.brokerUrl),

@@ -20,7 +20,7 @@ import {
 const noAgent = 'No agent available';
 const inOrder = { code: 0, signal: null };
 
-/** A world with a stream open in it, through which a word has gone. */
+/** A world with an open stream that has carried some bytes. */
 async function worldWithStream(options: WorldOptions = {}) {
   await using stack = new AsyncDisposableStack();
   const world = stack.use(await startWorld({ bridgeApart: true, ...options }));
@@ -28,7 +28,7 @@ async function worldWithStream(options: WorldOptions = {}) {
   const client = stack.use(await openClient(world.front));
   const to = `cluster1:${target.port}`;
   const connection = await client.dial(to);
-  // How it ends is looked at where it matters.
+  // The tests check the end of the connection if it matters.
   connection.on('error', () => {});
   expect(await echo(connection, 'before')).toBe('before');
   const running = stack.move();
@@ -44,7 +44,7 @@ async function worldWithStream(options: WorldOptions = {}) {
 
 type Role = 'agent' | 'broker' | 'bridge';
 const roles: readonly Role[] = ['agent', 'broker', 'bridge'];
-/** The programs, and the broker once more with the bridge in its process. */
+/** The programs, and also the broker with the bridge in its process. */
 const programs: readonly [string, Role, WorldOptions][] = [
   ['agent', 'agent', {}],
   ['broker', 'broker', {}],
@@ -52,7 +52,7 @@ const programs: readonly [string, Role, WorldOptions][] = [
   ['bridge', 'bridge', {}],
 ];
 
-/** Sends SIGTERM and resolves when those who open new streams have heard of it. */
+/** Sends SIGTERM and resolves when the openers of new streams know about the drain. */
 async function drain(world: World, role: Role): Promise<Program> {
   world[role].kill('SIGTERM');
   await loggedLine(world[role], 'draining');
@@ -61,20 +61,23 @@ async function drain(world: World, role: Role): Promise<Program> {
   return world[role];
 }
 
-describe('a program that gets SIGTERM', () => {
-  it.each(programs)('lets an open stream come to its end (%s)', async (_, role, options) => {
-    await using open = await worldWithStream(options);
-    const { world, connection, target } = open;
-    const program = await drain(world, role);
-    expect(await echo(connection, 'while it drains')).toBe('while it drains');
-    connection.end('and the last words');
-    expect(await ended(connection)).toBeUndefined();
-    expect((await target.waitForReports(1))[0]).toMatchObject({ receivedBytes: 39, end: 'fin' });
-    expect(await program.exited).toEqual(inOrder);
-  });
+describe('A program that receives SIGTERM', () => {
+  it.each(programs)(
+    'A program that receives SIGTERM lets an open stream come to its end (%s)',
+    async (_, role, options) => {
+      await using open = await worldWithStream(options);
+      const { world, connection, target } = open;
+      const program = await drain(world, role);
+      expect(await echo(connection, 'while it drains')).toBe('while it drains');
+      connection.end('and the last words');
+      expect(await ended(connection)).toBeUndefined();
+      expect((await target.waitForReports(1))[0]).toMatchObject({ receivedBytes: 39, end: 'fin' });
+      expect(await program.exited).toEqual(inOrder);
+    },
+  );
 
   it.each(programs.filter(([name]) => name !== 'broker'))(
-    'leaves after --drain-timeout though a stream goes on (%s)',
+    'A program that receives SIGTERM exits after --drain-timeout although a stream is open (%s)',
     async (_, role, options) => {
       const commonArgs = ['--drain-timeout', '700ms'];
       await using open = await worldWithStream({ ...options, commonArgs });
@@ -82,14 +85,14 @@ describe('a program that gets SIGTERM', () => {
       const program = await drain(world, role);
       expect(timesLogged(program, 'stopped')).toBe(0);
       await ended(connection);
-      // Cut off, not ended: the target must not take it for complete.
+      // A reset and not an orderly end, so that the target does not treat the data as complete.
       expect((await target.waitForReports(1))[0]).toMatchObject({ end: 'reset' });
       expect(await program.exited).toEqual(inOrder);
       expect(timesLogged(program, 'stopped')).toBe(1);
     },
   );
 
-  it('leaves after --drain-timeout, and the stream goes on when a broker is back (broker)', async () => {
+  it('A broker that receives SIGTERM exits after --drain-timeout, and the stream continues when a broker is back', async () => {
     await using open = await worldWithStream({ commonArgs: ['--drain-timeout', '700ms'] });
     const { world, connection } = open;
     const program = await drain(world, 'broker');
@@ -98,28 +101,35 @@ describe('a program that gets SIGTERM', () => {
     expect(await echo(connection, 'where was I')).toBe('where was I');
   });
 
-  it.each(roles)('leaves at once at the second one, with exit code 1 (%s)', async (role) => {
-    await using open = await worldWithStream();
-    const program = await drain(open.world, role);
-    program.kill('SIGTERM');
-    expect(await program.exited).toEqual({ code: 1, signal: null });
-    expect(timesLogged(program, 'second signal, leaving at once')).toBe(1);
-  });
+  it.each(roles)(
+    'A program that receives a second SIGTERM exits at once, with exit code 1 (%s)',
+    async (role) => {
+      await using open = await worldWithStream();
+      const program = await drain(open.world, role);
+      program.kill('SIGTERM');
+      expect(await program.exited).toEqual({ code: 1, signal: null });
+      expect(timesLogged(program, 'second signal, leaving at once')).toBe(1);
+    },
+  );
 
   it.each<[Role, string]>([
     ['agent', noAgent],
     ['broker', 'this broker is shutting down'],
     // In gRPC's own words, so that clients look for another bridge.
     ['bridge', 'UNAVAILABLE'],
-    // They wait for an agent, or for another broker, before they fail.
-  ])('has new dials told so (%s)', { timeout: 60_000 }, async (role, text) => {
-    await using open = await worldWithStream();
-    await drain(open.world, role);
-    expect((await dialFailure(open.client, open.to)).message).toContain(text);
-    expect(await echo(open.connection, 'goes on')).toBe('goes on');
-  });
+    // Dials wait for an agent or for another broker before they fail, so this takes time.
+  ])(
+    'A program that receives SIGTERM refuses new dials with the reason (%s)',
+    { timeout: 60_000 },
+    async (role, text) => {
+      await using open = await worldWithStream();
+      await drain(open.world, role);
+      expect((await dialFailure(open.client, open.to)).message).toContain(text);
+      expect(await echo(open.connection, 'goes on')).toBe('goes on');
+    },
+  );
 
-  it('is not ready any more, but healthy, while it drains (broker)', async () => {
+  it('A broker that receives SIGTERM is healthy but not ready while it drains', async () => {
     await using open = await worldWithStream();
     const { world } = open;
     const ask = async (path: string) => (await askBroker(world, path)).status;
@@ -128,27 +138,34 @@ describe('a program that gets SIGTERM', () => {
     expect([await ask('/healthz'), await ask('/readyz')]).toEqual([200, 503]);
   });
 
-  it.each(roles)('leaves at once where no stream is open (%s)', async (role) => {
-    await using world = await startWorld({ bridgeApart: true });
-    expect(await world[role].stop()).toEqual(inOrder);
-  });
+  it.each(roles)(
+    'A program that receives SIGTERM exits at once if no stream is open (%s)',
+    async (role) => {
+      await using world = await startWorld({ bridgeApart: true });
+      expect(await world[role].stop()).toEqual(inOrder);
+    },
+  );
 });
 
-describe('a broker that is killed', () => {
-  it('has its streams wait for it, and go on when it is back', { timeout: 30_000 }, async () => {
-    await using open = await worldWithStream();
-    const { world, client, connection, to } = open;
-    world.broker.kill('SIGKILL');
-    await world.broker.exited;
-    expect((await dialFailure(client, to)).message).toContain('no connection to the broker');
-    await world.restartBroker();
-    expect(await echo(connection, 'where was I')).toBe('where was I');
-    expect(await isServed(client, to)).toBe(true);
-  });
+describe('A broker that is killed', () => {
+  it(
+    'The streams of a broker that is killed wait for a broker, and continue when it is back',
+    { timeout: 30_000 },
+    async () => {
+      await using open = await worldWithStream();
+      const { world, client, connection, to } = open;
+      world.broker.kill('SIGKILL');
+      await world.broker.exited;
+      expect((await dialFailure(client, to)).message).toContain('no connection to the broker');
+      await world.restartBroker();
+      expect(await echo(connection, 'where was I')).toBe('where was I');
+      expect(await isServed(client, to)).toBe(true);
+    },
+  );
 });
 
-describe('an agent that is killed', () => {
-  it('has its streams ended at once, and another one takes its place', async () => {
+describe('An agent that is killed', () => {
+  it('The streams of an agent that is killed end at once, and another agent takes its place', async () => {
     await using open = await worldWithStream();
     const { world, client, connection, to } = open;
     world.agent.kill('SIGKILL');

@@ -13,22 +13,22 @@ import { connectTo, handshakeText } from '../../testkit/link/raw-websocket.ts';
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { startWorld, type World } from '../../testkit/world/world.ts';
 
-/** The promise is ten seconds; the rest is for a slow machine. */
+/** The documented limit is ten seconds. The rest is for a slow machine. */
 const guardMs = 12_000;
-/** Often enough to notice, seldom enough to leave the machine to others. */
+/** Often enough to notice a failure, and rare enough to keep the machine free. */
 const betweenDialsMs = 100;
 const sessionPath = '/v1/clusters/cluster1/session';
 
-/** With TLS everywhere, and without it anywhere: together they listen in every way that a program can. */
+/** One world with TLS and one without. Together they have every kind of listener. */
 let secure: World;
 let plain: World;
 let target: TestTarget;
 
 type Kind = 'websocket' | 'grpc' | 'tls';
-/** A way in, up to where garbage can be said. */
+/** A listener, and how to connect until garbage can be sent. */
 interface Door {
   readonly name: string;
-  /** What is expected to be spoken there. */
+  /** The protocol of the listener. */
   readonly kind: Kind;
   open(): Promise<Socket>;
 }
@@ -150,7 +150,10 @@ const cases = doors.flatMap((door) =>
     .map((said) => ({ what: said.what, where: door.name, door, said })),
 );
 
-/** Says it, keeps the connection open, and resolves when the other end has closed. @throws Error it did not */
+/**
+ * Sends the garbage, keeps the connection open, and resolves when the other end has closed.
+ * @throws Error the other end has not closed in time
+ */
 async function untilClosed({ door, said }: (typeof cases)[number]): Promise<'closed'> {
   const socket = await door.open();
   const closed = Promise.withResolvers<'closed'>();
@@ -169,7 +172,7 @@ async function untilClosed({ door, said }: (typeof cases)[number]): Promise<'clo
   }
 }
 
-/** What one world looked like before, and what became of its clients meanwhile. */
+/** The state of one world before the test, and the results of its clients during the test. */
 interface Watch {
   readonly world: World;
   readonly client: KonnectivityClient;
@@ -183,7 +186,7 @@ async function watch(world: World): Promise<Watch> {
   return { world, client, socketsBefore: await openSockets(world.broker), served: 0 };
 }
 
-describe('garbage', () => {
+describe('Garbage on every port', () => {
   let watches: readonly Watch[] = [];
   const outcomes = new Map<(typeof cases)[number], Promise<'closed'>>();
   const over = new AbortController();
@@ -193,7 +196,7 @@ describe('garbage', () => {
     target = await startTarget({ mode: 'echo' });
     [secure, plain] = await Promise.all([startWorld(), startWorld({ plain: true })]);
     watches = [await watch(secure), await watch(plain)];
-    // All at once, so that the file takes as long as the slowest of them.
+    // All cases run at once, so that the file takes as long as its slowest case.
     for (const one of cases) {
       const outcome = untilClosed(one);
       outcome.catch(() => {});
@@ -216,17 +219,17 @@ describe('garbage', () => {
     }
   }
 
-  it.each(cases)('closes the connection of who says $what to $where', async (one) => {
+  it.each(cases)('A client that sends $what to $where is disconnected', async (one) => {
     expect(await outcomes.get(one)).toBe('closed');
   });
 
-  it('keeps nobody else from being served', async () => {
+  it('Garbage keeps no honest client from being served', async () => {
     over.abort();
     await serving;
     for (const { served } of watches) expect(served).toBeGreaterThan(0);
   });
 
-  it('leaves no socket behind in a process that lives', async () => {
+  it('Garbage leaves no socket behind in a process that continues to run', async () => {
     for (const { world, client, socketsBefore } of watches) {
       await untilSockets(world.broker, socketsBefore);
       expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);

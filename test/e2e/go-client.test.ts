@@ -27,7 +27,7 @@ const go = await ground.go();
 for (const bridgeApart of [false, true]) {
   const where = bridgeApart ? 'in a process of its own' : "in the broker's process";
 
-  describeWith({ go }, `the Go konnectivity client, with the bridge ${where}`, ({ go }) => {
+  describeWith({ go }, `The Go konnectivity client, with the bridge ${where}`, ({ go }) => {
     let world: World;
     beforeAll(async () => {
       world = await startWorld({
@@ -42,7 +42,7 @@ for (const bridgeApart of [false, true]) {
     /** The target as the cluster's kube-apiserver, which is how a client addresses it. */
     const through = (target: TestTarget) => `cluster1:${target.port}`;
 
-    it('reads a real HTTP server through the name of the cluster', async () => {
+    it('The Go client reads a real HTTP server through the name of the cluster', async () => {
       await using target = await startTarget({ mode: 'http' });
       const result = await run('get', `http://${through(target)}/`);
       expect(result).toMatchObject({ ok: true, status: 200, body: targetBody });
@@ -51,13 +51,13 @@ for (const bridgeApart of [false, true]) {
     it.each([
       'cluster1.proxies',
       'cluster-a140791d2b20a847f2c74c62c384f93fb83691d871e80385.open-cluster-management.proxy',
-    ])('knows the cluster as %s as well', async (name) => {
+    ])('The Go client reaches the cluster by the name %s as well', async (name) => {
       await using target = await startTarget({ mode: 'http' });
       const result = await run('get', `http://${name}:${target.port}/`);
       expect(result).toMatchObject({ ok: true, status: 200 });
     });
 
-    it('carries 64 MiB up without changing a byte', { timeout: 60_000 }, async () => {
+    it('The Go client sends 64 MiB without changing a byte', { timeout: 60_000 }, async () => {
       await using target = await startTarget({ mode: 'sink' });
       const args = ['--to', through(target), '--bytes', `${64 * mib}`, '--direction', 'up'];
       const result = await run('hash', ...args);
@@ -66,7 +66,7 @@ for (const bridgeApart of [false, true]) {
       expect(report).toEqual({ receivedBytes: 64 * mib, sha256: result['sha256'], end: 'fin' });
     });
 
-    it('carries 64 MiB down without changing a byte', { timeout: 60_000 }, async () => {
+    it('The Go client receives 64 MiB without changing a byte', { timeout: 60_000 }, async () => {
       await using target = await startTarget({
         mode: 'source',
         bytes: 64 * mib,
@@ -78,7 +78,7 @@ for (const bridgeApart of [false, true]) {
     });
 
     it(
-      'serves 200 dials at once, each over a connection of its own',
+      'The Go client makes 200 dials at once, each over its own connection',
       { timeout: 60_000 },
       async () => {
         await using target = await startTarget({ mode: 'echo' });
@@ -87,15 +87,19 @@ for (const bridgeApart of [false, true]) {
       },
     );
 
-    it('loses not one byte of 200 targets that speak first', { timeout: 60_000 }, async () => {
-      await using target = await startTarget({ mode: 'banner', bytes: 40_000 });
-      const args = ['--to', through(target), '--count', '200', '--bytes', '40000'];
-      const result = await run('server-first', ...args);
-      expect(result).toMatchObject({ ok: true, passed: 200, hung: 0 });
-    });
+    it(
+      'The Go client loses no byte of 200 targets that speak first',
+      { timeout: 60_000 },
+      async () => {
+        await using target = await startTarget({ mode: 'banner', bytes: 40_000 });
+        const args = ['--to', through(target), '--count', '200', '--bytes', '40000'];
+        const result = await run('server-first', ...args);
+        expect(result).toMatchObject({ ok: true, passed: 200, hung: 0 });
+      },
+    );
 
     it(
-      'delivers all of 50 x 1 MiB that are written and closed at once',
+      'The Go client delivers all bytes of 50 x 1 MiB that are written and closed at once',
       { timeout: 60_000 },
       async () => {
         await using target = await startTarget({ mode: 'sink' });
@@ -106,7 +110,7 @@ for (const bridgeApart of [false, true]) {
       },
     );
 
-    it("says Go's words for a port that nobody listens on", async () => {
+    it("The Go client gets Go's words for a port without a listener", async () => {
       const port = await freePort();
       expect(await run('dial-error', '--to', `cluster1:${port}`)).toMatchObject({
         ok: true,
@@ -116,7 +120,7 @@ for (const bridgeApart of [false, true]) {
       });
     });
 
-    it("says Go's words for a host that does not exist", async () => {
+    it("The Go client gets Go's words for a host that does not exist", async () => {
       expect(await run('dial-error', '--to', 'nothing.nowhere.svc.cluster1:80')).toMatchObject({
         ok: true,
         dialError: expect.stringMatching(/^dial tcp: lookup nothing\.nowhere\.svc: /),
@@ -124,7 +128,7 @@ for (const bridgeApart of [false, true]) {
       });
     });
 
-    it('says "No agent available" for a cluster that nobody speaks for', async () => {
+    it('The Go client gets "No agent available" for a cluster without an agent', async () => {
       expect(await run('dial-error', '--to', 'another-cluster:443')).toMatchObject({
         ok: true,
         dialError: 'No agent available',
@@ -133,17 +137,17 @@ for (const bridgeApart of [false, true]) {
       });
     });
 
-    it('stops dialling at the agent when the client gives up', async () => {
+    it('The Go client that gives up stops the dial at the agent', async () => {
       await using silent = await startUnansweringPort();
       const given = run('cancel', '--to', `cluster1:${silent.port}`, '--after', '1s');
       await untilConnecting(silent.port, 1);
       expect(await given).toMatchObject({ ok: true, reason: 'context' });
-      // The agent itself would try for longer: its limit is a minute in this world, the bridge's ten seconds.
+      // The agent alone would try longer. In this world its limit is a minute, the bridge's 10 s.
       await untilConnecting(silent.port, 0);
     });
 
     it.each(['up', 'down'])(
-      'slow reader: lets seven streams move beside one that nobody reads (%s)',
+      'slow reader: seven streams of the Go client move beside a stream that is not read (%s)',
       { timeout: 60_000 },
       async (direction) => {
         await using fast = await startTarget(
@@ -161,7 +165,7 @@ for (const bridgeApart of [false, true]) {
       },
     );
 
-    it('resets the target of a client that is killed, and serves the next', async () => {
+    it('The Go client that is killed has its target reset, and the next client is served', async () => {
       await using target = await startTarget({ mode: 'echo' });
       await using client = startProgram({
         command: go.client,

@@ -23,7 +23,7 @@ const binaryWithReservedBit = 0xc2;
 let world: World;
 let target: TestTarget;
 let client: KonnectivityClient;
-/** A connection that is open all the while, in the session of the bridge. */
+/** A connection that is open during the whole test, in the session of the bridge. */
 let victim: Duplex;
 let bridgeSession: number;
 beforeAll(async () => {
@@ -131,14 +131,14 @@ const offences: readonly Offence[] = [
     frames: () => [{ payload: new Uint8Array(126), first: pingOpcode }],
   },
   {
-    what: "data for somebody else's session",
+    what: 'data for the session of another peer',
     code: 'unknown_session',
     by: ['dialer'],
     afterWelcome: true,
     frames: () => [binary(encodeFrame(FrameType.data, bridgeSession, 1, hello))],
   },
   {
-    what: "resets of all streams in somebody else's session",
+    what: 'resets of all streams in the session of another peer',
     code: 'unknown_session',
     by: ['dialer'],
     afterWelcome: true,
@@ -184,15 +184,15 @@ async function open(role: Role): Promise<RawWebSocket> {
   });
 }
 
-describe('a link after its handshake', () => {
+describe('A link after its handshake', () => {
   it.each(cases)(
-    'that the $role breaks with $what ends with $code',
+    'A link that the $role breaks with $what ends with $code',
     async ({ role, code, offence }) => {
       const socketsBefore = await openSockets(world.broker);
       using link = await open(role);
       if (offence.afterWelcome) {
         link.send(binary(hello));
-        // Before a WELCOME a broker says nothing else.
+        // A broker sends nothing else before WELCOME.
         await link.firstMessage;
       }
       link.send(...offence.frames());
@@ -206,7 +206,7 @@ describe('a link after its handshake', () => {
     },
   );
 
-  it("has an agent's frames for somebody else's session dropped and counted", async () => {
+  it("The broker drops and counts an agent's frames for another agent's session", async () => {
     const dropped = async () => {
       const { body } = await askBroker(world, '/metrics');
       return Number(/^culvert_broker_dropped_frames_total (\d+)$/m.exec(body)?.[1]);
@@ -217,7 +217,7 @@ describe('a link after its handshake', () => {
     await expect.poll(dropped).toBe(before + 100);
   });
 
-  it('disturbs nobody else', async () => {
+  it('A hostile link disturbs no other link', async () => {
     expect(await echo(victim, 'undisturbed')).toBe('undisturbed');
     expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);
     expect(timesLogged(world.agent, 'connected to the broker')).toBe(1);

@@ -24,7 +24,7 @@ import {
 } from '../../testkit/world/world.ts';
 
 const hourMs = 3_600_000;
-/** An agent that hammers comes back a few times within this. */
+/** An agent that retries too fast would connect a few times within this time. */
 const watchedMs = 3_000;
 
 let world: World;
@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-describe('an agent whose credential does not let it in', () => {
+describe('An agent whose credential is refused', () => {
   interface Refused {
     readonly what: string;
     readonly status: 401 | 403;
@@ -88,7 +88,7 @@ describe('an agent whose credential does not let it in', () => {
     startedAtMs = Date.now();
   });
 
-  it('says why, and waits long before it tries again', async () => {
+  it('An agent whose credential is refused logs the reason, and waits long before its next attempt', async () => {
     for (const { agent, status, why } of started) {
       const line = await loggedLine(agent, 'no connection to the broker');
       expect(line).toMatchObject({ code: 'rejected', status });
@@ -98,33 +98,33 @@ describe('an agent whose credential does not let it in', () => {
     }
   });
 
-  it('is refused with the reason in the log of the broker', async () => {
+  it('An agent whose credential is refused appears with the reason in the log of the broker', async () => {
     for (const { status, why } of started) {
       const [line] = await world.broker.waitForLine(new RegExp(`^.*"status":${status}.*${why}.*$`));
       expect(JSON.parse(line)).toMatchObject({ event: 'connection refused', path: '/v1/agent' });
     }
   });
 
-  it('has asked the broker only once', async () => {
+  it('An agent whose credential is refused has asked the broker only once', async () => {
     await sleep(Math.max(0, startedAtMs + watchedMs - Date.now()));
     const refusals = world.broker.output.match(/"event":"connection refused"/g);
     expect(refusals).toHaveLength(cases.length);
     for (const { agent } of started) expect(agent.output.match(/"status":40[13]/g)).toHaveLength(1);
   });
 
-  it('leaves no token in any log', async () => {
+  it('An agent whose credential is refused leaves no token in any log', async () => {
     expect(world.broker.output).toContain('connection refused');
     for (const { token, agent } of started) {
       for (const { output } of [agent, world.agent, world.broker]) {
         expect(output).not.toContain(token);
-        // Nor the part that makes it valid.
+        // The signature of the token must not be in the log either.
         expect(output).not.toContain(token.split('.').at(-1));
       }
     }
   });
 });
 
-it('an agent gets in with a better token as soon as it is in the file', async () => {
+it('An agent with a bad token connects as soon as its file has a better token', async () => {
   const file = await world.tokens.file('not-yet');
   const { broker, brokerUrl, certificates, tokens } = world;
   const link = ['--broker-url', brokerUrl, '--ca-file', certificates.server.ca];
@@ -141,7 +141,7 @@ it('an agent gets in with a better token as soon as it is in the file', async ()
   await using agent = await startAgent(readAgentOptions(flags, {}).options, { log, clock });
   await refused.promise;
   await writeFile(file, await tokens.issue({ kind: 'agent', cluster: 'rotating' }));
-  // A minute, and the jitter of the first attempt.
+  // One minute, plus the jitter of the first attempt.
   await clock.advance(61_000);
   await agent.connected;
   const connected = /^.*"cluster":"rotating".*"event":"agent connected".*$/;
@@ -149,7 +149,7 @@ it('an agent gets in with a better token as soon as it is in the file', async ()
   expect(JSON.parse(line)).toMatchObject({ program: 'broker' });
 });
 
-/** Who holds which certificate, and must not get in. */
+/** Certificates that must be refused. */
 const outsiders: readonly [string, (world: World) => CertificateFiles][] = [
   ["of the agents' CA", ({ certificates }) => certificates.agent],
   ["of a stranger's CA", ({ certificates }) => certificates.stranger],
@@ -159,44 +159,50 @@ const withCertificate = (client?: CertificateFiles): FrontAccess => ({
   tls: { serverCa: world.certificates.server.ca, ...(client && { client }) },
 });
 
-describeWith({ go: await ground.go() }, 'the Go konnectivity client', ({ go }) => {
+describeWith({ go: await ground.go() }, 'The Go konnectivity client', ({ go }) => {
   const dialError = (front: FrontAccess, target: TestTarget) =>
     runClient(go, front, 'dial-error', '--to', `cluster1:${target.port}`);
 
-  it.each(outsiders)('is kept out with a certificate %s', async (_, certificateOf) => {
-    await using target = await startTarget({ mode: 'echo' });
-    expect(await dialError(withCertificate(certificateOf(world)), target)).toMatchObject({
-      ok: true,
-      dialError: expect.stringMatching(/./),
-    });
-    expect(target.acceptedCount).toBe(0);
-  });
+  it.each(outsiders)(
+    'The Go konnectivity client is refused with a certificate %s',
+    async (_, certificateOf) => {
+      await using target = await startTarget({ mode: 'echo' });
+      expect(await dialError(withCertificate(certificateOf(world)), target)).toMatchObject({
+        ok: true,
+        dialError: expect.stringMatching(/./),
+      });
+      expect(target.acceptedCount).toBe(0);
+    },
+  );
 
-  it('is kept out without a certificate', async () => {
+  it('The Go konnectivity client is refused without a certificate', async () => {
     await using target = await startTarget({ mode: 'echo' });
     expect(await dialError(withCertificate(), target)).toMatchObject({ ok: true });
     expect(target.acceptedCount).toBe(0);
   });
 });
 
-describe('the TypeScript konnectivity client', () => {
-  it.each(outsiders)('is kept out with a certificate %s', async (_, certificateOf) => {
-    await using target = await startTarget({ mode: 'echo' });
-    await using client = await openClient(withCertificate(certificateOf(world)));
-    const failure = await dialFailure(client, `cluster1:${target.port}`);
-    expect(failure.reason).toBe('streamsetup');
-    expect(target.acceptedCount).toBe(0);
-  });
+describe('The TypeScript konnectivity client', () => {
+  it.each(outsiders)(
+    'The TypeScript konnectivity client is refused with a certificate %s',
+    async (_, certificateOf) => {
+      await using target = await startTarget({ mode: 'echo' });
+      await using client = await openClient(withCertificate(certificateOf(world)));
+      const failure = await dialFailure(client, `cluster1:${target.port}`);
+      expect(failure.reason).toBe('streamsetup');
+      expect(target.acceptedCount).toBe(0);
+    },
+  );
 
-  it("gets in with one of the clients' CA", async () => {
+  it("The TypeScript konnectivity client is accepted with a certificate of the clients' CA", async () => {
     await using target = await startTarget({ mode: 'echo' });
     await using client = await openClient(world.front);
     expect(await isServed(client, `cluster1:${target.port}`)).toBe(true);
   });
 });
 
-describe('a bridge apart', () => {
-  it("says in each dial that the broker does not take an agent's token from it", async () => {
+describe('A bridge in a process of its own', () => {
+  it("A bridge with an agent's token reports in each dial that the broker refuses the token", async () => {
     const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
     const { program, front } = await world.startBridge(await world.tokens.file(token));
     await using client = await openClient(front);
@@ -208,7 +214,7 @@ describe('a bridge apart', () => {
   });
 });
 
-describe('agents with certificates of their registration', () => {
+describe('Agents with certificates of their registration', () => {
   const names = ['1st', '2nd'] as const;
   let root: string;
   let authority: AgentAuthority;
@@ -241,7 +247,7 @@ describe('agents with certificates of their registration', () => {
   }, 60_000);
   afterAll(() => programs?.disposeAsync());
 
-  it('serve their clusters, each its own', async () => {
+  it('Agents with certificates serve each their own cluster', async () => {
     const { url } = await loggedLine(broker, 'broker listens');
     for (const name of names) {
       const directory = await authority.directory(join(root, name), { cluster: name });
@@ -255,11 +261,11 @@ describe('agents with certificates of their registration', () => {
     for (const name of names) expect(await isServed(client, `${name}:${target.port}`)).toBe(true);
   }, 60_000);
 
-  it('do not get in as another cluster, and their certificates open nothing for clients', async () => {
+  it('Agents with certificates cannot register as another cluster, and cannot connect as clients', async () => {
     const { url } = await loggedLine(broker, 'broker listens');
     const liar = start('agent', flagsOf('2nd', join(root, '1st'), String(url)));
     const line = await loggedLine(liar, 'no connection to the broker');
-    // The certificate is good; what it speaks for is another matter.
+    // The certificate is valid, but for another cluster.
     expect(line).toMatchObject({ code: 'rejected', status: 403 });
     expect(line['error']).toContain('speaks for cluster 1st only, not for 2nd');
     const own = { cert: join(root, '1st', 'tls.crt'), key: join(root, '1st', 'tls.key'), ca: '' };
@@ -276,8 +282,8 @@ describe('agents with certificates of their registration', () => {
   }, 60_000);
 });
 
-describe('a broker that other machines can reach', () => {
-  it('does not start without a key for tokens, and says what to do', async () => {
+describe('A broker that other machines can reach', () => {
+  it('A broker that other machines can reach does not start without a key for tokens, and says what to do', async () => {
     const { code, output } = await runProgram(culvert('broker', ['--listen', '0.0.0.0:0']));
     expect(code).toBe(2);
     expect(output).toContain('--listen=0.0.0.0:0 can be reached from other machines');

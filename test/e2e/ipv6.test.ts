@@ -12,8 +12,8 @@ async function startEcho(host: string): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-describe('without IPv4', () => {
-  it('a client reaches a target: broker, bridge, agent and kube-apiserver are at IPv6 addresses', async () => {
+describe('A network without IPv4', () => {
+  it('A client reaches a target if broker, bridge, agent and kube-apiserver have IPv6 addresses only', async () => {
     await using world = await startWorld({ plain: true, host: '[::1]', agentArgs: [] });
     expect(world.brokerUrl).toMatch(/^ws:\/\/\[::1\]:\d+$/);
     const client = await openClient(world.front);
@@ -22,10 +22,10 @@ describe('without IPv4', () => {
   });
 });
 
-describe('a status port at [::]', () => {
+describe('A status port at [::]', () => {
   const flags = ['--broker-url', 'ws://[::1]:1', '--cluster', 'c1', '--status-listen', '[::]:0'];
 
-  it('answers probes over IPv4 and IPv6', async () => {
+  it('A status port at [::] answers probes over IPv4 and IPv6', async () => {
     await using agent = startCulvert('agent', flags);
     const address = await logged(agent, 'status listens', 'address');
     const port = /^\[::\]:(\d+)$/.exec(address)?.[1];

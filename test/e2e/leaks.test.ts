@@ -32,7 +32,7 @@ async function reasonOf(dial: Promise<unknown>): Promise<string> {
   }
 }
 
-/** Dials that nobody answers, all given up together once the agent is busy with each. */
+/** Dials without an answer. All are cancelled together when the agent is dialing each of them. */
 async function cancelDials(client: KonnectivityClient): Promise<string[]> {
   await using silent = await startUnansweringPort();
   const giveUp = new AbortController();
@@ -58,19 +58,19 @@ async function killClient(world: World, to: string): Promise<void> {
 }
 
 it(
-  'leak per aborted stream: 300 dials, however they end, leave nothing behind',
+  'leak per aborted stream: 300 dials leave nothing behind, for each kind of end',
   { timeout: 60_000 },
   async () => {
     await using world = await startWorld({
       bridgeApart: true,
-      // Longer than this test waits: what is cancelled must not end by itself.
+      // Longer than this test waits, because a cancelled dial must not end by itself.
       agentArgs: ['--dial-timeout', '1m'],
     });
     await using target = await startTarget({ mode: 'echo' });
     const to = `cluster1:${target.port}`;
     await using client = await openClient(world.front);
     const agentBefore = await openSockets(world.agent);
-    // The first dial makes the session, and the connection of the client; both stay.
+    // The first dial makes the session and the connection of the client. Both stay.
     await isServed(client, to);
     const brokerBefore = await openSockets(world.broker);
     const bridgeBefore = await openSockets(world.bridge);
@@ -96,7 +96,7 @@ it(
     const { body: metrics } = await askBroker(world, '/metrics');
     expect(metrics).toMatch(/^culvert_broker_sessions 1$/m);
 
-    // With a stream left it would wait for its end; with a call left the bridge would count it.
+    // A remaining stream would delay the end, and a remaining call would be counted by the bridge.
     expect(await world.agent.stop()).toEqual({ code: 0, signal: null });
     expect(await world.bridge.stop()).toEqual({ code: 0, signal: null });
     expect(await loggedLine(world.bridge, 'konnectivity bridge drains')).toMatchObject({

@@ -4,7 +4,7 @@ import { echo, openClient } from '../../testkit/world/front-client.ts';
 import { startTarget } from '../../testkit/world/target.ts';
 import { logged, loggedLine, startCulvert, startWorld } from '../../testkit/world/world.ts';
 
-it('count a resume where the session lives: at a bridge alone, and at the agent in its log', async () => {
+it('The metrics of a separate bridge count a resume, and the agent logs the resume', async () => {
   await using world = await startWorld({ plain: true });
   const token = await world.tokens.issue({ kind: 'dialer', name: 'apart' });
   const link = ['--broker-url', world.brokerUrl, '--token-file', await world.tokens.file(token)];
@@ -37,7 +37,7 @@ it('count a resume where the session lives: at a bridge alone, and at the agent 
   expect(line).toMatchObject({ dialer: 'apart', resentBytes: expect.any(Number) });
 });
 
-it('are those of bridge and broker together where both are one process', async () => {
+it('The metrics of a broker with a bridge contain the metrics of both', async () => {
   await using world = await startWorld({ plain: true });
   await using target = await startTarget({ mode: 'echo' });
   await using client = await openClient(world.front);

@@ -13,15 +13,15 @@ import {
 const commonArgs = ['--status-listen', '127.0.0.1:0'];
 const soon = { timeout: 30_000 };
 
-/** Asks a program whether it is ready, where its probes ask. */
+/** Asks a program's readiness endpoint. */
 async function readiness(program: Program): Promise<{ status: number; text: string }> {
   const address = await logged(program, 'status listens', 'address');
   const response = await fetch(`http://${address}/readyz`);
   return { status: response.status, text: await response.text() };
 }
 
-describe('readiness', { timeout: 90_000 }, () => {
-  it('of a bridge is refused with the reason while its token file is empty, and follows the file', async () => {
+describe('Readiness', { timeout: 90_000 }, () => {
+  it('The readiness of a bridge is refused with the reason while its token file is empty, and follows the file', async () => {
     await using world = await startWorld({ bridgeApart: true, commonArgs });
     await expect.poll(() => readiness(world.bridge), soon).toMatchObject({ status: 200 });
     const tokenFile = await world.tokens.file('');
@@ -35,7 +35,7 @@ describe('readiness', { timeout: 90_000 }, () => {
     expect(timesLogged(program, 'broker not reached, dials fail')).toBe(1);
   });
 
-  it('of a broker with --cluster is refused until an agent of that cluster is connected', async () => {
+  it('The readiness of a broker with --cluster is refused until an agent of that cluster is connected', async () => {
     await using world = await startWorld({ plain: true, commonArgs });
     const port = await freePort();
     const socket = join(world.directory, 'single.sock');

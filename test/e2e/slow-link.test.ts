@@ -13,19 +13,19 @@ import {
 } from '../../testkit/network/unanswering-port.ts';
 import { startWorld, timesLogged } from '../../testkit/world/world.ts';
 
-/** Answers when an attempt has lasted for longer than the 250 ms after which Node gives an address up. */
+/** Answers when an attempt has lasted longer than 250 ms, when Node gives up an address. */
 async function answerLate(slow: UnansweringPort): Promise<void> {
   await untilConnecting(slow.port, 1, AbortSignal.timeout(20_000));
   await sleep(500);
   slow.answer();
 }
 
-describeWith({ resolver: ownResolverConfigs() }, 'a slow link to a broker by name', () => {
-  it('carries the first attempt of an agent, although the name has an IPv6 address that is not usable', async () => {
+describeWith({ resolver: ownResolverConfigs() }, 'A slow link to a broker with a DNS name', () => {
+  it("The first attempt of an agent succeeds over a slow link, although the broker's name has an unusable IPv6 address", async () => {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-slow-link-'));
     onTestFinished(() => rm(directory, { recursive: true, force: true }));
     const host = freeDnsHost();
-    // Documentation addresses have no host.
+    // No host has the IPv6 address, because it is a documentation address.
     const names = { 'broker.test': { addresses: ['127.0.0.1', '2001:db8::1'] } };
     await using _dns = await DnsServer.start(names, { host, port: 53 });
     const file = join(directory, 'resolv.conf');

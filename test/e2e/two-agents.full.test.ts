@@ -11,7 +11,7 @@ import { loggedLine, startWorld, timesLogged, type World } from '../../testkit/w
 
 const warning = 'two processes have the same agent id';
 
-/** Starts another agent and waits until the broker has it. */
+/** Starts another agent and waits until it is connected to the broker. */
 async function addAgent(world: World): Promise<Program> {
   const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
   const agent = world.startAgent(await world.tokens.file(token));
@@ -28,7 +28,7 @@ async function startHttp2Target() {
   return { to: `cluster1:${port}`, [Symbol.dispose]: () => void server.close() };
 }
 
-/** Sends requests as kube-apiserver does: all over one connection, and over a new one once that has ended. */
+/** Sends requests as kube-apiserver does: over one connection, and a new one after its end. */
 class MultiplexingClient {
   readonly #client: KonnectivityClient;
   readonly #to: string;
@@ -64,10 +64,10 @@ class MultiplexingClient {
 }
 
 describe.each([false, true])(
-  'two agent processes of a cluster (bridge apart: %s)',
+  'Two agent processes of a cluster (bridge apart: %s)',
   { timeout: 90_000 },
   (bridgeApart) => {
-    it('with the same agent id serve side by side; either may be killed and started again', async () => {
+    it('Two agents with the same agent id serve side by side, and each may be killed and started again', async () => {
       const agentArgs = ['--allow', '*.svc:*', '--agent-id', 'the-same'];
       await using world = await startWorld({ bridgeApart, agentArgs });
       await using target = await startTarget({ mode: 'echo' });
@@ -105,7 +105,7 @@ describe.each([false, true])(
       expect(timesLogged(world.broker, warning)).toBe(1);
     });
 
-    it('with ids of their own: when one is killed, a connection through it ends long before a lone agent would be given up', async () => {
+    it('Connections through a killed agent end soon if another agent serves, long before the timeout of a lone agent', async () => {
       await using world = await startWorld({ bridgeApart });
       const first = world.agent;
       using target = await startHttp2Target();
@@ -113,7 +113,7 @@ describe.each([false, true])(
       const requests = new MultiplexingClient(client, target.to);
       await requests.get();
       await addAgent(world);
-      // So long that the broker knows it was there before.
+      // Long enough for the broker to know that the first agent connected earlier.
       for (let i = 0; i < 20; i++) {
         await requests.get();
         await sleep(100);

@@ -25,7 +25,7 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(() => program?.stop());
 
-describe('konnectivity through the Worker, as npm run dev:edge starts it', () => {
+describe('Konnectivity through the Worker, as npm run dev:edge starts it', () => {
   it('The TypeScript client reads the service behind the agent through the Worker', async () => {
     await using client = await openClient({ address });
     const connection = await client.dial('dev:80');
@@ -52,7 +52,7 @@ describe('konnectivity through the Worker, as npm run dev:edge starts it', () =>
 
 describeWith(
   { go: await ground.go() },
-  'the Go konnectivity client through the Worker',
+  'The Go konnectivity client through the Worker',
   ({ go }) => {
     it('The Go client reads the service behind the agent through the Worker', async () => {
       const result = await runClient(go, { address }, 'get', 'http://dev:80/');
@@ -61,7 +61,7 @@ describeWith(
   },
 );
 
-it('npm run dev:edge ends in order on a signal', async () => {
+it('The command npm run dev:edge ends in order on a signal', async () => {
   program.kill('SIGTERM');
   expect(await program.exited).toMatchObject({ code: 0 });
 });

@@ -14,7 +14,7 @@ const replica = 'r';
 const hello = { ...protocolVersion, software: 'test' };
 const sessionName = '0123456789abcdef'.repeat(2);
 
-/** A relay that writes down what it is told to keep, and takes such things back. */
+/** A relay that records its stored state and can be restored from it. */
 function makeRelay(survivors: readonly AgentSnapshot[] = []) {
   const clock = new VirtualClock();
   const kept = new Map<Link, AgentSnapshot | DialerSnapshot>();
@@ -42,7 +42,7 @@ function joined() {
   return { near, far, peer };
 }
 
-/** An agent and a dialer in a session, and what a relay was told to keep of them. */
+/** An agent and a dialer in a session, and the state that a relay stored for them. */
 async function established() {
   const { relay, clock, kept } = makeRelay();
   const agent = joined();

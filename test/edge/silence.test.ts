@@ -20,7 +20,7 @@ it('The object closes the socket of a silent peer, asleep or not, and keeps the 
     await turns(1);
   }
   expect(['peer_unresponsive', 'link_lost']).toContain(silent.received.closes[0]?.code);
-  // This one answers to nobody but its own default of 20 s.
+  // This link uses its own default of 20 s.
   await pingingDialer.received.closed();
   // Put to sleep in the middle of closing it, the object may not have said why.
   expect(['peer_unresponsive', 'link_lost']).toContain(pingingDialer.received.closes[0]?.code);

@@ -37,13 +37,13 @@ async function textOf(readable: ReadableStream<Uint8Array>): Promise<string> {
   return text;
 }
 
-/** What can happen without further reads has happened. */
+/** Waits until nothing more can happen without further reads. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-describe('a pair of web streams', () => {
-  it('carries bytes both ways, and closing one direction leaves the other one open', async () => {
+describe('A pair of web streams', () => {
+  it('The web streams carry bytes both ways, and closing one direction leaves the other direction open', async () => {
     const [near, far] = await webPair();
     const asked = near.writable.getWriter();
     await asked.write(bytesOf('question'));
@@ -56,7 +56,7 @@ describe('a pair of web streams', () => {
     expect(await textOf(near.readable)).toBe('answer');
   });
 
-  it('holds a writer back until the reader at the other end reads', async () => {
+  it('The web streams hold a writer back until the reader at the other end reads', async () => {
     const [near, far] = await webPair();
     const writer = near.writable.getWriter();
     const pieceBytes = 64 * 1024;
@@ -73,7 +73,7 @@ describe('a pair of web streams', () => {
     })();
     await settle();
     expect(isDone).toBe(false);
-    // The window, and what the sender may buffer.
+    // The window and the sender's buffer.
     expect(writtenBytes).toBeLessThanOrEqual(2 * windowBytes);
     let receivedBytes = 0;
     for await (const piece of far.readable) receivedBytes += piece.length;
@@ -81,7 +81,7 @@ describe('a pair of web streams', () => {
     expect(receivedBytes).toBe(totalBytes);
   });
 
-  it('resets the stream when its writer aborts, with the reason as the message for the other end', async () => {
+  it('The web streams reset the stream when the writer aborts, with the reason as the message for the other end', async () => {
     const [near, far] = await webPair();
     const reading = far.readable.getReader().read();
     await near.writable.abort(new Error('changed my mind'));
@@ -90,7 +90,7 @@ describe('a pair of web streams', () => {
     await expect(far.writable.getWriter().closed).rejects.toMatchObject({ code: 'reset' });
   });
 
-  it('resets the stream when its writer aborts while it waits for window', async () => {
+  it('The web streams reset the stream when the writer aborts while it waits for window', async () => {
     const [near, far] = await webPair();
     const writer = near.writable.getWriter();
     const writing = writer.write(new Uint8Array(4 * windowBytes));
@@ -100,7 +100,7 @@ describe('a pair of web streams', () => {
     await expect(far.writable.getWriter().closed).rejects.toMatchObject({ code: 'cancelled' });
   });
 
-  it('tells the writer at the other end when its reader cancels, and still writes', async () => {
+  it('The web streams tell the writer at the other end when the reader cancels, and can still write', async () => {
     const [near, far] = await webPair();
     await near.readable.cancel();
     await expect(far.writable.getWriter().closed).rejects.toMatchObject({ code: 'reset' });
@@ -111,8 +111,8 @@ describe('a pair of web streams', () => {
   });
 });
 
-describe('a dial as web streams', () => {
-  it('rejects with the reason of the acceptor', async () => {
+describe('A dial as web streams', () => {
+  it('The dial as web streams rejects with the reason of the acceptor', async () => {
     await using tunnel = await startMemoryTunnel((_, stream) => {
       stream.reset(new TunnelError('refused', 'nobody listens'));
       return { onData() {}, onFin() {}, onWritable() {}, onClose() {} };
@@ -121,7 +121,7 @@ describe('a dial as web streams', () => {
     await expect(dial).rejects.toMatchObject({ code: 'refused', message: 'nobody listens' });
   });
 
-  it('rejects when its signal aborts', async () => {
+  it('The dial as web streams rejects when its signal aborts', async () => {
     const handler = { onData() {}, onFin() {}, onWritable() {}, onClose() {} };
     await using tunnel = await startMemoryTunnel(() => handler);
     const controller = new AbortController();

@@ -14,7 +14,7 @@ import { hostilePayload, knownBombs } from '../../testkit/stream/hostile-payload
 
 const message = { ...linkMessages, ...openMessages, ...syncMessages };
 
-/** How much longer a hostile payload may take than a good one: generous, for a busy machine. */
+/** A hostile payload may take so many times longer than a good one. Generous for a busy machine. */
 const maxTimeFactor = 20;
 const maxAllocatedBytes = 1024 * 1024;
 
@@ -62,7 +62,7 @@ const largestGood = message.encodeSync({
 
 const rounds = 8;
 
-/** The least of several rounds: the other ones were disturbed, or the decoder was not compiled yet. */
+/** The shortest of several rounds. Others were disturbed or ran before the decoder was compiled. */
 function cost(run: () => unknown): { readonly ms: number; readonly bytes: number } {
   let [ms, bytes] = [Infinity, Infinity];
   for (let round = 0; round < rounds; round++) {
@@ -71,7 +71,7 @@ function cost(run: () => unknown): { readonly ms: number; readonly bytes: number
     try {
       run();
     } catch {
-      // What a decoder throws is tested elsewhere.
+      // The errors of decoders have their own tests.
     }
     ms = Math.min(ms, performance.now() - startedAtMs);
     bytes = Math.min(bytes, Math.max(0, process.memoryUsage().heapUsed - bytesBefore));
@@ -79,12 +79,12 @@ function cost(run: () => unknown): { readonly ms: number; readonly bytes: number
   return { ms, bytes };
 }
 
-/** In milliseconds; less than this much is not measured reliably. */
+/** In milliseconds. Shorter times are not measured reliably. */
 function costOfGood(): number {
   return Math.max(0.5, cost(() => message.decodeSync(largestGood)).ms);
 }
 
-describe('the decoder of control payloads', () => {
+describe('The decoder of control payloads', () => {
   it.each<[string, unknown]>([
     ['nil', null],
     ['booleans', [true, false]],
@@ -100,11 +100,11 @@ describe('the decoder of control payloads', () => {
     ],
     ['lists of lists', [[], [1, 'a']]],
     ['a long list', Array.from({ length: 300 }, (_, at) => at)],
-  ])('reads what the package encodes: %s', (_, value) => {
+  ])('The decoder of control payloads reads what the msgpackr package encodes: %s', (_, value) => {
     expect(decode(packr.pack({ value })).get('value')).toEqual(value);
   });
 
-  it('reads 64-bit numbers and 32-bit floats of other encoders', () => {
+  it('The decoder of control payloads reads 64-bit numbers and 32-bit floats of other encoders', () => {
     const field = (...value: number[]) =>
       decode(Uint8Array.of(0x81, 0xa1, 0x61, ...value)).get('a');
     expect(field(0xcf, 0, 0, 0, 1, 0, 0, 0, 2)).toBe(2 ** 32 + 2);
@@ -112,7 +112,7 @@ describe('the decoder of control payloads', () => {
     expect(field(0xca, 0x3f, 0x80, 0, 0)).toBe(1);
   });
 
-  it('reads whatever the package encodes as it would itself, within the limits', () => {
+  it('The decoder of control payloads reads any value of the msgpackr package as the package itself does, within the limits', () => {
     const scalar = fc.oneof(
       fc.constant(null),
       fc.boolean(),
@@ -135,7 +135,7 @@ describe('the decoder of control payloads', () => {
     );
   });
 
-  it('skips nested maps and binary data, which no message has', () => {
+  it('The decoder of control payloads skips nested maps and binary data, which no message has', () => {
     const payload = packr.pack({ a: { b: [1, 'c'] }, bytes: new Uint8Array(300), last: 7 });
     expect(Array.from(decode(payload))).toEqual([
       ['a', null],
@@ -144,7 +144,7 @@ describe('the decoder of control payloads', () => {
     ]);
   });
 
-  it('keeps a field called __proto__ apart from the prototype', () => {
+  it('The decoder of control payloads keeps a field called __proto__ apart from the prototype', () => {
     const payload = Uint8Array.of(0x81, 0xa9, ...Buffer.from('__proto__'), 0x91, 1);
     expect(decode(payload).get('__proto__')).toEqual([1]);
     expect(decode(payload).get('0')).toBeUndefined();
@@ -174,18 +174,18 @@ describe('the decoder of control payloads', () => {
     ['a text that is cut off', [0x81, 0xa1, 0x61, 0xa2, 0x61], 'ends early'],
     ['a list longer than the payload', [0x81, 0xa1, 0x61, 0xdc, 0, 2, 1], 'ends early'],
     ['65 fields', [0xde, 0, 65], 'has 65 fields, at most 64 are allowed'],
-  ])('refuses %s', (_, bytes, why) => {
+  ])('The decoder of control payloads refuses %s', (_, bytes, why) => {
     expect(refusal(Uint8Array.from(bytes))).toContain(why);
   });
 
-  it('counts values at all depths', () => {
+  it('The decoder of control payloads counts values at all depths', () => {
     const { maxValues } = controlMapLimits;
     const list = (items: number) => packr.pack({ a: Array(items).fill(0) });
     expect(refusal(list(maxValues - 1))).toBe('nothing thrown');
     expect(refusal(list(maxValues))).toBe(`payload of HELLO has more than ${maxValues} values`);
   });
 
-  it('takes the largest SYNC that our own encoder makes', () => {
+  it('The decoder of control payloads accepts the largest SYNC that our own encoder makes', () => {
     const streams = Array.from({ length: 1000 }, (_, stream) => ({
       stream,
       received: 1,
@@ -198,18 +198,21 @@ describe('the decoder of control payloads', () => {
   });
 });
 
-describe('the cost of a hostile control payload', () => {
-  it.each(knownBombs)('is small for %s', (_, payload) => {
-    const goodMs = costOfGood();
-    collectGarbage();
-    for (const decodeMessage of decoders) {
-      const { ms, bytes } = cost(() => decodeMessage(payload));
-      expect(ms).toBeLessThan(maxTimeFactor * goodMs);
-      expect(bytes).toBeLessThan(maxAllocatedBytes);
-    }
-  });
+describe('The cost of a hostile control payload', () => {
+  it.each(knownBombs)(
+    'The decoder spends little on a hostile control payload: %s',
+    (_, payload) => {
+      const goodMs = costOfGood();
+      collectGarbage();
+      for (const decodeMessage of decoders) {
+        const { ms, bytes } = cost(() => decodeMessage(payload));
+        expect(ms).toBeLessThan(maxTimeFactor * goodMs);
+        expect(bytes).toBeLessThan(maxAllocatedBytes);
+      }
+    },
+  );
 
-  it('is small for any payload', () => {
+  it('The decoder spends little on any control payload', () => {
     const goodMs = costOfGood();
     collectGarbage();
     fc.assert(
@@ -222,7 +225,7 @@ describe('the cost of a hostile control payload', () => {
     );
   });
 
-  it('ends with a typed error for any payload', () => {
+  it('The decoder answers any control payload with a typed error or a result', () => {
     fc.assert(
       fc.property(hostilePayload, (payload) => {
         expect(typeof refusal(payload)).toBe('string');
@@ -231,7 +234,7 @@ describe('the cost of a hostile control payload', () => {
     );
   });
 
-  it('does not stay with a text that is cut', () => {
+  it('The decoder keeps nothing of a long text in memory after it was cut', () => {
     collectGarbage();
     const before = process.memoryUsage().heapUsed;
     const payload = message.encodeMessage({ major: 1, minor: 0, software: 'x'.repeat(60_000) });

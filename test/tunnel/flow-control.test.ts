@@ -32,8 +32,8 @@ async function openOne(
   return [sessions, dialed, accepted];
 }
 
-describe('credit', () => {
-  it('holds the sender at an unread window and lets it go when a quarter is read', async () => {
+describe('Credit', () => {
+  it('Credit holds the sender at an unread window and lets it continue when a quarter is read', async () => {
     const [{ clock }, dialed, accepted] = await openOne({ latencyMs: () => 50 });
     accepted.stopReading();
     dialed.send({ bytes: mebibyte });
@@ -50,7 +50,7 @@ describe('credit', () => {
     expect(accepted).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
   });
 
-  it('works the same from the agent to the dialer', async () => {
+  it('Credit works the same from the agent to the dialer', async () => {
     const [{ clock }, dialed, accepted] = await openOne();
     dialed.stopReading();
     accepted.send({ bytes: mebibyte });
@@ -61,7 +61,7 @@ describe('credit', () => {
     expect(dialed).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
   });
 
-  it('slow reader: stalls the stream of a reader that stands still, and no other', async () => {
+  it('slow reader: flow control stalls only the stream of the reader that does not read', async () => {
     const sessions = linkedSessions({ latencyMs: () => 5, bytesPerMs: 100_000 });
     const streams = await open(sessions, 8);
     streams[0]![1].stopReading();
@@ -72,7 +72,7 @@ describe('credit', () => {
     expect(streams.filter(([, accepted]) => accepted.events.includes('fin'))).toHaveLength(7);
   });
 
-  it('stops a writer when enough waits, and wakes it when half of that has gone', async () => {
+  it('A session stops a writer when enough bytes wait, and wakes it when half of them are sent', async () => {
     const [sessions, dialed] = await openOne({ limits: { initialWindowBytes: 4 * mebibyte } });
     const { link } = sessions.dialer;
     link.stall();
@@ -88,7 +88,7 @@ describe('credit', () => {
     expect(dialed.writtenBytes).toBe(3 * mebibyte);
   });
 
-  it('tells a writer that stopped at the end of the window when there is credit again', async () => {
+  it('A session wakes a writer that stopped at the end of the window when new credit arrives', async () => {
     const [{ clock }, dialed, accepted] = await openOne();
     accepted.stopReading();
     expect(dialed.write(windowBytes - 1)).toBe(true);
@@ -101,8 +101,8 @@ describe('credit', () => {
   });
 });
 
-describe('the window', () => {
-  it('grows to 16 MiB over a long path that is fast', async () => {
+describe('The window of a stream', () => {
+  it('The window of a stream grows to 16 MiB over a long, fast path', async () => {
     const [sessions, dialed] = await openOne({ latencyMs: () => 20, roomBytes: 16 * mebibyte });
     dialed.send({ bytes: 64 * mebibyte });
     await sessions.clock.runUntilIdle();
@@ -110,7 +110,7 @@ describe('the window', () => {
     expect(sessions.agent.session.roundTrip.ms).toBe(40);
   });
 
-  it('stays small for a reader that is slower than the path', async () => {
+  it('The window of a stream stays small for a reader that is slower than the path', async () => {
     const [sessions, dialed, accepted] = await openOne({ latencyMs: () => 5 });
     accepted.stopReading();
     dialed.send({ bytes: 2 * mebibyte });
@@ -124,7 +124,7 @@ describe('the window', () => {
   it.each([
     ['session', { limits: { sessionBudgetBytes: 4 * mebibyte } }],
     ['process', { processBudgetBytes: 4 * mebibyte }],
-  ])('never grows past the budget of the %s', async (_, options) => {
+  ])('The window of a stream never grows past the budget of the %s', async (_, options) => {
     const sessions = linkedSessions({ ...options, latencyMs: () => 20, roomBytes: 4 * mebibyte });
     const streams = await open(sessions, 8);
     for (const [dialed] of streams) dialed.send({ bytes: 8 * mebibyte, end: 'nothing' });
@@ -138,7 +138,7 @@ describe('the window', () => {
     for (const [, accepted] of streams) expect(accepted.receivedBytes).toBe(8 * mebibyte);
   });
 
-  it('is never less than the minimum, so that a stream moves when the budget is used up', async () => {
+  it('The window of a stream is never less than the minimum, so that a stream moves when the budget is used up', async () => {
     const limits = { sessionBudgetBytes: windowBytes };
     const sessions = linkedSessions({ limits });
     const streams = await open(sessions, 3);
@@ -152,7 +152,7 @@ describe('the window', () => {
     }
   });
 
-  it('goes back to the budgets when its stream ends', async () => {
+  it('The window of a stream returns to the budgets when the stream ends', async () => {
     const [sessions, dialed, accepted] = await openOne();
     for (const { budget } of sessions.ends) expect(budget.grantedBytes).toBe(windowBytes);
     dialed.fin();
@@ -162,8 +162,8 @@ describe('the window', () => {
   });
 });
 
-describe('memory', () => {
-  it('of a receiver is at most its windows, however fast the senders are', async () => {
+describe('The memory of a session', () => {
+  it('The memory of a receiver is at most its windows, even with the fastest senders', async () => {
     const sessions = linkedSessions({ limits: { sessionBudgetBytes: mebibyte } });
     const streams = await open(sessions, 16);
     for (const [dialed, accepted] of streams) {
@@ -181,28 +181,31 @@ describe('memory', () => {
     ['readers that take everything', { stalled: false, pieceBytes: 16 * kibibyte }],
     ['writes just over a small slab', { stalled: false, pieceBytes: 3_050 }],
     ['writes larger than a frame', { stalled: true, pieceBytes: 150_000 }],
-  ])('of a sender is its window, what waits and a bounded rest: %s', async (_, how) => {
-    const count = 8;
-    const maxWindowBytes = 512 * kibibyte;
-    const sessions = linkedSessions({
-      latencyMs: () => 20,
-      bytesPerMs: 50_000,
-      limits: { maxWindowBytes },
-    });
-    const streams = await open(sessions, count);
-    for (const [dialed, accepted] of streams) {
-      if (how.stalled) accepted.stopReading();
-      dialed.send({ bytes: 4 * mebibyte, pieceBytes: how.pieceBytes });
-    }
-    const keptBytes = maxWindowBytes + unsentHighBytes + how.pieceBytes;
-    const bound =
-      count * slabBoundBytes(keptBytes, keptBytes / Math.min(how.pieceBytes, maxDataBytes));
-    await sessions.clock.runUntilIdle();
-    expect(sessions.dialer.pool.peakBytes).toBeGreaterThan(count * windowBytes);
-    expect(sessions.dialer.pool.peakBytes).toBeLessThanOrEqual(bound);
-  });
+  ])(
+    'The memory of a sender is its window, its waiting bytes and a bounded rest: %s',
+    async (_, how) => {
+      const count = 8;
+      const maxWindowBytes = 512 * kibibyte;
+      const sessions = linkedSessions({
+        latencyMs: () => 20,
+        bytesPerMs: 50_000,
+        limits: { maxWindowBytes },
+      });
+      const streams = await open(sessions, count);
+      for (const [dialed, accepted] of streams) {
+        if (how.stalled) accepted.stopReading();
+        dialed.send({ bytes: 4 * mebibyte, pieceBytes: how.pieceBytes });
+      }
+      const keptBytes = maxWindowBytes + unsentHighBytes + how.pieceBytes;
+      const bound =
+        count * slabBoundBytes(keptBytes, keptBytes / Math.min(how.pieceBytes, maxDataBytes));
+      await sessions.clock.runUntilIdle();
+      expect(sessions.dialer.pool.peakBytes).toBeGreaterThan(count * windowBytes);
+      expect(sessions.dialer.pool.peakBytes).toBeLessThanOrEqual(bound);
+    },
+  );
 
-  it("of a sender whose every byte is a frame of its own is that and the frames' overhead", async () => {
+  it('The memory of a sender that fills each frame with one byte is bounded by window, waiting bytes and frame overhead', async () => {
     const [sessions, dialed] = await openOne({ latencyMs: () => 20 });
     for (let bytes = 1; bytes <= 2_000; bytes++) {
       dialed.write(1);
@@ -213,7 +216,7 @@ describe('memory', () => {
     }
   });
 
-  it('of a sender with a trickle of credit does not multiply', async () => {
+  it('The memory of a sender does not multiply with a trickle of credit', async () => {
     const [sessions, dialed, accepted] = await openOne({
       limits: { initialWindowBytes: 16 * kibibyte, maxWindowBytes: 16 * kibibyte },
     });
@@ -228,7 +231,7 @@ describe('memory', () => {
     expect(accepted).toMatchObject({ receivedBytes: mebibyte, firstWrongByte: undefined });
   });
 
-  it('of idle streams is nothing: what was sent is acknowledged though nobody reads on', async () => {
+  it('Idle streams hold no memory, because sent bytes are acknowledged even if the reader stops', async () => {
     const sessions = linkedSessions({ latencyMs: () => 20 });
     const streams = await open(sessions, 100);
     for (const [dialed, accepted] of streams) {
@@ -244,7 +247,7 @@ describe('memory', () => {
     }
   });
 
-  it('is free at once where much was sent, without waiting for the delay', async () => {
+  it('The memory of a sender is free at once after a large transfer, without a wait for the delayed acknowledgement', async () => {
     const [sessions, dialed] = await openOne({ latencyMs: () => 1 });
     dialed.write(windowBytes / 2);
     await sessions.clock.advance(3);
@@ -252,8 +255,8 @@ describe('memory', () => {
   });
 });
 
-describe('an idle session', () => {
-  it('sends nothing and sets no timer', async () => {
+describe('An idle session', () => {
+  it('An idle session sends nothing and sets no timer', async () => {
     const [sessions, dialed] = await openOne({ latencyMs: () => 20 });
     dialed.send({ bytes: mebibyte, end: 'nothing' });
     await sessions.clock.runUntilIdle();
@@ -263,7 +266,7 @@ describe('an idle session', () => {
     expect(sessions.clock.pendingTimers).toBe(0);
   });
 
-  it('measures the round trip while bytes move, five times a second at most', async () => {
+  it('A session measures the round trip while bytes move, at most five times a second', async () => {
     const [sessions, dialed] = await openOne({ latencyMs: () => 20, bytesPerMs: 10_000 });
     dialed.send({ bytes: 20 * mebibyte, end: 'nothing' });
     await sessions.clock.advance(1_000);

@@ -13,7 +13,7 @@ function hex(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text.replaceAll(/\s/g, ''), 'hex'));
 }
 
-/** A decoder and what it said; pieces are wiped after each push, because they are only borrowed. */
+/** A decoder and its output. Pieces are wiped after each push, because they are only borrowed. */
 function recordingDecoder() {
   const seen: Seen[] = [];
   const decoder = new FrameDecoder(
@@ -46,17 +46,17 @@ function codeOf(run: () => void): string {
   return 'none';
 }
 
-describe('frame decoder', () => {
+describe('FrameDecoder', () => {
   const data = hex('13 00 0000 0a0b0c0d ffffffff 68656c6c6f');
   const credit = hex('16 00 0000 00000001 80000002 82a872656365');
 
-  it('reads a DATA frame', () => {
+  it('The frame decoder reads a DATA frame', () => {
     const { seen, push } = recordingDecoder();
     push(data, true);
     expect(seen).toEqual([{ data: '68656c6c6f', session: 0x0a0b0c0d, stream: 0xffffffff }]);
   });
 
-  it('reads a frame of another type without copying a payload that is whole', () => {
+  it('The frame decoder reads a complete frame of another type without copying its payload', () => {
     let payload: Uint8Array | undefined;
     const decoder = new FrameDecoder({
       onData() {},
@@ -68,7 +68,7 @@ describe('frame decoder', () => {
     expect(payload?.buffer).toBe(credit.buffer);
   });
 
-  it('reads frames that are cut at any two places', () => {
+  it('The frame decoder reads frames that are cut at any two places', () => {
     for (let first = 0; first <= credit.length; first++) {
       for (let second = first; second <= credit.length; second++) {
         for (const endsWithPiece of [true, false]) {
@@ -87,7 +87,7 @@ describe('frame decoder', () => {
     }
   });
 
-  it('passes DATA on as it comes', () => {
+  it('The frame decoder passes pieces of DATA on as they arrive', () => {
     for (let cut = 0; cut <= data.length; cut++) {
       const { seen, push, decoder } = recordingDecoder();
       push(data.subarray(0, cut));
@@ -101,7 +101,7 @@ describe('frame decoder', () => {
     }
   });
 
-  it('says nothing for a DATA frame without payload', () => {
+  it('The frame decoder reports nothing for a DATA frame without payload', () => {
     const { seen, push, decoder } = recordingDecoder();
     push(data.subarray(0, 12), true);
     push(data.subarray(0, 12));
@@ -109,7 +109,7 @@ describe('frame decoder', () => {
     expect(seen).toEqual([]);
   });
 
-  it('hands on an empty payload of another type', () => {
+  it('The frame decoder passes on an empty payload of another type', () => {
     const { seen, push, decoder } = recordingDecoder();
     const fin = encodeFrame(FrameType.fin, 5, 6);
     push(fin, true);
@@ -131,25 +131,28 @@ describe('frame decoder', () => {
     ['long DATA', encodeFrame(FrameType.data, 0, 1, new Uint8Array(2001)), 'frame_too_large'],
     ['longest control', encodeFrame(FrameType.open, 0, 1, new Uint8Array(1000)), 'none'],
     ['longest DATA', encodeFrame(FrameType.data, 0, 1, new Uint8Array(2000)), 'none'],
-  ])('judges a message with %s, whole and in pieces', (_name, bytes, code) => {
-    const whole = recordingDecoder();
-    expect(codeOf(() => whole.push(bytes, true))).toBe(code);
-    const pieces = recordingDecoder();
-    const inPieces = () => {
-      for (let at = 0; at < bytes.length; at++) pieces.push(bytes.subarray(at, at + 1));
-      pieces.decoder.endMessage();
-    };
-    expect(codeOf(inPieces)).toBe(code);
-  });
+  ])(
+    'The frame decoder gives the same verdict on a message with %s, whole and in pieces',
+    (_name, bytes, code) => {
+      const whole = recordingDecoder();
+      expect(codeOf(() => whole.push(bytes, true))).toBe(code);
+      const pieces = recordingDecoder();
+      const inPieces = () => {
+        for (let at = 0; at < bytes.length; at++) pieces.push(bytes.subarray(at, at + 1));
+        pieces.decoder.endMessage();
+      };
+      expect(codeOf(inPieces)).toBe(code);
+    },
+  );
 
-  it('hands on no DATA beyond the limit', () => {
+  it('The frame decoder passes on no DATA beyond the limit', () => {
     const { seen, push } = recordingDecoder();
     push(encodeFrame(FrameType.data, 0, 1, new Uint8Array(2000)));
     expect(codeOf(() => push(new Uint8Array(1)))).toBe('frame_too_large');
     expect(seen).toHaveLength(1);
   });
 
-  it('has only typed errors for a million random and mutated frames, and never more than one payload', () => {
+  it('The frame decoder answers a million random and mutated frames with typed errors only, and keeps at most one payload', () => {
     const random = generator(20_261_122);
     const templates = Object.values(FrameType).map((type) =>
       encodeFrame(type, 7, 9, new Uint8Array(40).fill(type)),

@@ -15,14 +15,14 @@ function agentWithTwo(): ScriptedSession {
   return scripted;
 }
 
-/** What became of stream 1 and, beside it, of stream 2. */
+/** The fate of stream 1, and of stream 2 beside it. */
 async function aftermath(scripted: ScriptedSession): Promise<object> {
   const endings = scripted.sentEndings();
   await scripted.clock.advance(0);
   const [first, second] = [scripted.streams.get(1)!, scripted.streams.get(2)!];
   const before = second.receivedBytes;
   scripted.receiveData(2, 100);
-  // What was on its way when the stream ended is dropped without another word.
+  // Frames that were on their way when the stream ended are dropped without an answer.
   scripted.receiveData(1, 100);
   scripted.receive(FrameType.fin, 1, offsets(0));
   scripted.receive(FrameType.credit, 1, offsets(0, 0));
@@ -38,7 +38,7 @@ async function aftermath(scripted: ScriptedSession): Promise<object> {
   };
 }
 
-/** Stream 1 was reset with `code`, stream 2 still works, and one line tells. */
+/** Expects that stream 1 was reset with `code`, stream 2 still works, and one line is logged. */
 function onlyFirstEnds(code: string): object {
   return {
     endings: [[1, code]],
@@ -51,8 +51,8 @@ function onlyFirstEnds(code: string): object {
   };
 }
 
-describe('a peer that sends beyond its credit', () => {
-  it('may use the window to the last byte', () => {
+describe('A peer that sends beyond its credit', () => {
+  it('A peer may use the window to the last byte', () => {
     const scripted = agentWithTwo();
     scripted.streams.get(1)!.stopReading();
     scripted.receiveData(1, windowBytes - 1);
@@ -61,7 +61,7 @@ describe('a peer that sends beyond its credit', () => {
     expect(scripted.sentEndings()).toEqual([]);
   });
 
-  it('loses that stream with window_exceeded at the next byte, which is not delivered', async () => {
+  it('A peer that exceeds its window by a byte loses the stream with window_exceeded, and the byte is not delivered', async () => {
     const scripted = agentWithTwo();
     scripted.streams.get(1)!.stopReading();
     scripted.receiveData(1, windowBytes);
@@ -73,14 +73,14 @@ describe('a peer that sends beyond its credit', () => {
     );
   });
 
-  it('loses it at the first piece that is too long as well', async () => {
+  it('A peer loses the stream at the first piece that exceeds the window', async () => {
     const scripted = agentWithTwo();
     scripted.receiveData(1, windowBytes + 1);
     expect(scripted.streams.get(1)!.receivedBytes).toBe(0);
     expect(await aftermath(scripted)).toEqual(onlyFirstEnds('window_exceeded'));
   });
 
-  it('has as much more as the reader took, and no more', async () => {
+  it('A peer gets as much new credit as the reader took, and no more', async () => {
     const scripted = agentWithTwo();
     const stream = scripted.streams.get(1)!;
     stream.stopReading();
@@ -94,8 +94,8 @@ describe('a peer that sends beyond its credit', () => {
   });
 });
 
-describe('a peer that breaks the order of a stream', () => {
-  it('loses a stream with data after its FIN', async () => {
+describe('A peer that breaks the order of a stream', () => {
+  it('A peer that sends data after its FIN loses the stream', async () => {
     const scripted = agentWithTwo();
     scripted.receive(FrameType.fin, 1, offsets(0));
     scripted.sent();
@@ -103,7 +103,7 @@ describe('a peer that breaks the order of a stream', () => {
     expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
-  it.each([0, 9, 11])('loses a stream whose FIN says %i after 10 bytes', async (offset) => {
+  it.each([0, 9, 11])('A peer loses a stream whose FIN says %i after 10 bytes', async (offset) => {
     const scripted = agentWithTwo();
     scripted.receiveData(1, 10);
     scripted.receive(FrameType.fin, 1, offsets(offset));
@@ -114,7 +114,7 @@ describe('a peer that breaks the order of a stream', () => {
   it.each([
     ['data', (scripted: ScriptedSession) => scripted.receiveData(1, 1)],
     ['FIN', (scripted: ScriptedSession) => scripted.receive(FrameType.fin, 1, offsets(0))],
-  ])('loses a stream with %s before OPENED, at the agent', async (_, send) => {
+  ])('A peer that sends %s before OPENED loses the stream at the agent', async (_, send) => {
     const scripted = new ScriptedSession('agent', {}, (stream) => {
       if (stream.stream.number === 2) stream.accept();
     });
@@ -127,7 +127,7 @@ describe('a peer that breaks the order of a stream', () => {
   it.each([
     ['data', (scripted: ScriptedSession) => scripted.receiveData(1, 1)],
     ['FIN', (scripted: ScriptedSession) => scripted.receive(FrameType.fin, 1, offsets(0))],
-  ])('loses a stream with %s before OPENED, at the dialer', async (_, send) => {
+  ])('A peer that sends %s before OPENED loses the stream at the dialer', async (_, send) => {
     const scripted = new ScriptedSession('dialer');
     scripted.dialUnanswered();
     scripted.dial();
@@ -135,7 +135,7 @@ describe('a peer that breaks the order of a stream', () => {
     expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
-  it('changes nothing with a second OPENED or a second FIN', async () => {
+  it('A peer changes nothing with a second OPENED or a second FIN', async () => {
     const scripted = new ScriptedSession('dialer');
     const stream = scripted.dial(1000);
     scripted.receive(FrameType.opened, 1, { window: 9000 });
@@ -148,8 +148,8 @@ describe('a peer that breaks the order of a stream', () => {
   });
 });
 
-describe('a peer that acknowledges what was never sent', () => {
-  it('loses that stream', async () => {
+describe('A peer that acknowledges what was never sent', () => {
+  it('A peer that acknowledges unsent bytes loses the stream', async () => {
     const scripted = agentWithTwo();
     scripted.streams.get(1)!.write(10);
     scripted.sent();
@@ -159,7 +159,7 @@ describe('a peer that acknowledges what was never sent', () => {
     expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
   });
 
-  it('loses it when that is a FIN that was not sent', async () => {
+  it('A peer that acknowledges an unsent FIN loses the stream', async () => {
     const scripted = agentWithTwo();
     scripted.receive(FrameType.fin, 1, offsets(0));
     scripted.sent();
@@ -168,8 +168,8 @@ describe('a peer that acknowledges what was never sent', () => {
   });
 });
 
-describe('a peer that grants', () => {
-  it('cannot take credit back', () => {
+describe('A peer that grants credit', () => {
+  it('A peer cannot take credit back', () => {
     const scripted = new ScriptedSession('dialer');
     const stream = scripted.dial(1000);
     scripted.receive(FrameType.credit, 1, offsets(0, 10));
@@ -177,7 +177,7 @@ describe('a peer that grants', () => {
     expect(scripted.sent().map(({ payload }) => payload.length)).toEqual([1000]);
   });
 
-  it('without end and acknowledges nothing makes this end keep one largest window', () => {
+  it('A peer that grants without end and acknowledges nothing makes this end keep one largest window', () => {
     const maxWindowBytes = 512 * 1024;
     const scripted = new ScriptedSession('dialer', { maxWindowBytes });
     const stream = scripted.dial(0xffff_ffff);
@@ -190,7 +190,7 @@ describe('a peer that grants', () => {
   });
 
   it.each(['in OPEN', 'in CREDIT'])(
-    'on many streams, %s, makes this end keep two budgets of a session, and a smallest window of each stream',
+    'A peer that grants on many streams (%s) makes this end keep at most two session budgets and a smallest window per stream',
     (where) => {
       const limits = { maxWindowBytes: 512 * 1024, sessionBudgetBytes: 1024 * 1024 };
       const scripted = new ScriptedSession('agent', limits);
@@ -207,7 +207,7 @@ describe('a peer that grants', () => {
     },
   );
 
-  it('has its grants counted anew when it acknowledges, and when a stream ends', () => {
+  it('The session counts the grants of a peer again after an acknowledgement and after the end of a stream', () => {
     const limits = { maxWindowBytes: 512 * 1024, sessionBudgetBytes: 256 * 1024 };
     const scripted = new ScriptedSession('agent', limits);
     const sentBy = (number: number) => {
@@ -223,7 +223,7 @@ describe('a peer that grants', () => {
     expect(sentBy(4)).toBe(496);
   });
 
-  it('in OPEN more than a largest window gets one', () => {
+  it('A peer that grants more than a largest window in OPEN gets one largest window', () => {
     const scripted = new ScriptedSession('agent', { maxWindowBytes: 512 * 1024 });
     scripted.receiveOpen(1, 0xffff_ffff).send({ bytes: 10 * 1024 * 1024 });
     const data = scripted.sent().filter(({ type }) => type === FrameType.data);
@@ -231,33 +231,36 @@ describe('a peer that grants', () => {
   });
 });
 
-describe('a frame for a stream that is not there', () => {
+describe('A frame for an unknown stream', () => {
   it.each([
     ['data', FrameType.data, Uint8Array.of(1)],
     ['credit', FrameType.credit, offsets(0, 0)],
     ['fin', FrameType.fin, offsets(0)],
     ['opened', FrameType.opened, encodeMessage({ window: 1 })],
     ['refused', FrameType.refused, garbage],
-  ] as const)('is answered with unknown_stream once: %s', (_, type, payload) => {
-    const scripted = agentWithTwo();
-    for (let turn = 0; turn < 16; turn++) scripted.receive(type, 7, payload);
-    expect(scripted.sentEndings()).toEqual([[7, 'unknown_stream']]);
-    expect(scripted.log.lines).toMatchObject([{ fields: { stream: 7 } }]);
-    expect(scripted.session.streamCount).toBe(2);
-  });
+  ] as const)(
+    'A frame for an unknown stream is answered with unknown_stream once: %s',
+    (_, type, payload) => {
+      const scripted = agentWithTwo();
+      for (let turn = 0; turn < 16; turn++) scripted.receive(type, 7, payload);
+      expect(scripted.sentEndings()).toEqual([[7, 'unknown_stream']]);
+      expect(scripted.log.lines).toMatchObject([{ fields: { stream: 7 } }]);
+      expect(scripted.session.streamCount).toBe(2);
+    },
+  );
 
-  it('is answered by the dialer as well', () => {
+  it('A frame for an unknown stream is answered by the dialer as well', () => {
     const scripted = new ScriptedSession('dialer');
     scripted.dial();
     scripted.receiveData(2, 1);
     expect(scripted.sentEndings()).toEqual([[2, 'unknown_stream']]);
-    // The number is still good for a stream of its own.
+    // The number is still free for a new stream.
     const second = scripted.dial();
     scripted.receiveData(2, 5);
     expect(second.receivedBytes).toBe(5);
   });
 
-  it('is not answered when it is a RESET, or two ends would go on for ever', () => {
+  it('A RESET for an unknown stream is not answered, because two ends would answer each other for ever', () => {
     const scripted = agentWithTwo();
     scripted.receive(FrameType.reset, 7, encodeMessage({ code: 'reset', message: '' }));
     expect(scripted.sent()).toEqual([]);
@@ -265,12 +268,12 @@ describe('a frame for a stream that is not there', () => {
   });
 });
 
-describe('OPEN', () => {
+describe('OPEN from a hostile peer', () => {
   it.each([
     ['that was used and has ended', 1],
     ['below one that was used', 2],
     ['zero', 0],
-  ])('with a number %s is refused as a protocol error', async (_, number) => {
+  ])('OPEN with a stream number %s is refused as a protocol error', async (_, number) => {
     const scripted = new ScriptedSession('agent');
     scripted.receiveOpen(1);
     scripted.receiveOpen(3);
@@ -284,7 +287,7 @@ describe('OPEN', () => {
     expect(scripted.session.streamCount).toBe(1);
   });
 
-  it('that is repeated for a live stream changes nothing', () => {
+  it('OPEN that is repeated for a live stream changes nothing', () => {
     const scripted = agentWithTwo();
     const first = scripted.streams.get(1);
     scripted.receiveOpen(1);
@@ -293,7 +296,7 @@ describe('OPEN', () => {
     expect(scripted.log.lines).toEqual([]);
   });
 
-  it('beyond the limit is refused with stream_limit until one has ended', () => {
+  it('OPEN beyond the stream limit is refused with stream_limit until a stream has ended', () => {
     const scripted = new ScriptedSession('agent', { maxStreams: 2 });
     for (const number of [1, 2, 3]) scripted.receiveOpen(number);
     expect(scripted.sentEndings()).toEqual([[3, 'stream_limit']]);
@@ -304,7 +307,7 @@ describe('OPEN', () => {
     expect(scripted.streams.has(4)).toBe(true);
   });
 
-  it('that is malformed is answered once, and its number is used up', () => {
+  it('OPEN that is malformed is answered once, and its stream number is used up', () => {
     const scripted = agentWithTwo();
     scripted.receive(FrameType.open, 3, garbage);
     scripted.receiveData(3, 1);
@@ -314,7 +317,7 @@ describe('OPEN', () => {
     expect(scripted.session.streamCount).toBe(2);
   });
 
-  it('is for the agent only', () => {
+  it('OPEN is accepted by the agent only', () => {
     const scripted = new ScriptedSession('dialer');
     const stream = scripted.dial();
     scripted.receiveOpen(5);
@@ -323,7 +326,7 @@ describe('OPEN', () => {
   });
 });
 
-describe('a malformed payload', () => {
+describe('A malformed payload', () => {
   const malformed: [string, FrameType, Uint8Array][] = [
     ['RESET', FrameType.reset, garbage],
     ['REFUSED', FrameType.refused, encodeMessage({ code: 'refused' })],
@@ -336,13 +339,16 @@ describe('a malformed payload', () => {
     ['OPENED, for the dialer only', FrameType.opened, encodeMessage({ window: 1 })],
   ];
 
-  it.each(malformed)('of %s ends its stream and no other', async (_, type, payload) => {
-    const scripted = agentWithTwo();
-    scripted.receive(type, 1, payload);
-    expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
-  });
+  it.each(malformed)(
+    'A malformed payload of %s ends its stream and no other',
+    async (_, type, payload) => {
+      const scripted = agentWithTwo();
+      scripted.receive(type, 1, payload);
+      expect(await aftermath(scripted)).toEqual(onlyFirstEnds('protocol_error'));
+    },
+  );
 
-  it('of OPENED ends the dial', async () => {
+  it('A malformed payload of OPENED ends the dial', async () => {
     const scripted = new ScriptedSession('dialer');
     scripted.dialUnanswered();
     scripted.dial();
@@ -352,7 +358,7 @@ describe('a malformed payload', () => {
   });
 
   it.each(['hello', 'welcome', 'attach', 'detach', 'goaway'] as const)(
-    'or a %s inside a session, harms no stream',
+    'A frame of type %s inside a session harms no stream',
     (name) => {
       const scripted = agentWithTwo();
       scripted.receive(FrameType[name], 0, encodeMessage({}));
@@ -362,8 +368,8 @@ describe('a malformed payload', () => {
   );
 });
 
-describe('PING', () => {
-  it('is answered with the same bytes', () => {
+describe('PING inside a session', () => {
+  it('PING is answered with the same bytes', () => {
     const scripted = agentWithTwo();
     const payload = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
     scripted.receive(FrameType.ping, 0, payload);
@@ -373,13 +379,13 @@ describe('PING', () => {
     ]);
   });
 
-  it('without end is answered a bounded number of times while nothing can leave', () => {
+  it('A flood of PINGs gets a bounded number of answers while nothing can be sent', () => {
     const scripted = agentWithTwo();
     for (let turn = 0; turn < 5000; turn++) scripted.receive(FrameType.ping, 0, new Uint8Array(8));
     expect(scripted.sent()).toHaveLength(1024);
   });
 
-  it('has no answer that nobody asked for: such a PONG is ignored', () => {
+  it('A PONG without a PING is ignored', () => {
     const scripted = agentWithTwo();
     scripted.receive(FrameType.pong, 0, new Uint8Array(8));
     scripted.receive(FrameType.pong, 0, new Uint8Array(3));
@@ -388,20 +394,20 @@ describe('PING', () => {
   });
 });
 
-describe('a peer that causes answers and never reads them', () => {
-  it('has a limited number of PONGs waiting for it, however often it asks', () => {
+describe('A peer that causes answers and never reads them', () => {
+  it('A peer that never reads has a bounded number of PONGs queued for it', () => {
     const scripted = agentWithTwo();
     for (let ask = 0; ask < 100_000; ask++) scripted.receive(FrameType.ping, 0, offsets(ask));
     expect(scripted.sent().length).toBeLessThanOrEqual(1024);
   });
 
-  it('has a limited number of resets of unknown streams waiting for it', () => {
+  it('A peer that never reads has a bounded number of resets of unknown streams queued for it', () => {
     const scripted = new ScriptedSession('dialer');
     for (let number = 1; number < 100_000; number++) scripted.receiveData(number, 1);
     expect(scripted.sent().length).toBeLessThanOrEqual(1024);
   });
 
-  it('has a limited number of refused streams waiting for it', () => {
+  it('A peer that never reads has a bounded number of refused streams queued for it', () => {
     let accepted = 0;
     const scripted = new ScriptedSession('agent', { maxStreams: 50 }, ({ stream }) => {
       accepted++;
@@ -412,7 +418,7 @@ describe('a peer that causes answers and never reads them', () => {
     expect(scripted.sent().length).toBeLessThanOrEqual(50 + 1024);
   });
 
-  it.each([0, 7, 9, 60_000])('gets no answer to a PING of %i bytes', (bytes) => {
+  it.each([0, 7, 9, 60_000])('A peer gets no answer to a PING of %i bytes', (bytes) => {
     const scripted = agentWithTwo();
     scripted.receive(FrameType.ping, 0, new Uint8Array(bytes));
     expect(scripted.sentEndings()).toEqual([[0, 'protocol_error']]);

@@ -15,7 +15,7 @@ interface Row {
   readonly name: string;
   readonly decode: (payload: Uint8Array) => unknown;
   readonly good: Readonly<Record<string, unknown>>;
-  /** What `good` is decoded to, where that is not `good` itself. */
+  /** The decoded fields of `good`, if they differ from `good`. */
   readonly decoded?: unknown;
   /** Texts that are cut when they are longer than this. */
   readonly cut?: Readonly<Record<string, number>>;
@@ -143,15 +143,15 @@ describe.each(rows)('$name', (row) => {
   const needed = Object.keys(good).filter((field) => field !== 'code' && !optional.includes(field));
   const decodeFields = (fields: object): unknown => decode(encodeMessage(fields));
 
-  it('is decoded to what was encoded', () => {
+  it(`The message ${name} is the same after encoding and decoding`, () => {
     expect(decodeFields(good)).toEqual(decoded ?? good);
   });
 
-  it('ignores fields that it does not know', () => {
+  it(`The decoder of ${name} ignores unknown fields`, () => {
     expect(decodeFields({ ...good, later: { nested: [1, 2] } })).toEqual(decoded ?? good);
   });
 
-  it.each(needed)('needs %s', (field) => {
+  it.each(needed)(`The decoder of ${name} requires the field %s`, (field) => {
     const { [field]: _, ...rest } = good;
     expect(codeOf(() => decodeFields(rest))).toBe('protocol_error');
     const others = [[], typeof good[field] === 'string' ? 7 : '7'];
@@ -160,30 +160,39 @@ describe.each(rows)('$name', (row) => {
     }
   });
 
-  it.each(Object.entries(numbers ?? {}))('takes no %s but whole numbers up to %i', (field, max) => {
-    for (const wrong of [-1, 1.5, max + 1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 60]) {
-      expect(codeOf(() => decodeFields({ ...good, [field]: wrong }))).toBe('protocol_error');
-    }
-    // The largest major is well formed, only not ours.
-    const largest = codeOf(() => decodeFields({ ...good, [field]: max }));
-    expect(largest).toBe(field === 'major' ? 'version_unsupported' : 'nothing thrown');
-  });
+  it.each(Object.entries(numbers ?? {}))(
+    `The decoder of ${name} accepts only whole numbers as %s, up to %i`,
+    (field, max) => {
+      for (const wrong of [-1, 1.5, max + 1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 60]) {
+        expect(codeOf(() => decodeFields({ ...good, [field]: wrong }))).toBe('protocol_error');
+      }
+      // The largest major number is well formed, but a version that we do not support.
+      const largest = codeOf(() => decodeFields({ ...good, [field]: max }));
+      expect(largest).toBe(field === 'major' ? 'version_unsupported' : 'nothing thrown');
+    },
+  );
 
-  it.each(Object.entries(cut ?? {}))('cuts %s to %i characters', (field, max) => {
-    const fields = decodeFields({ ...good, [field]: 'x'.repeat(max + 1) });
-    expect(fields).toMatchObject({ [field]: 'x'.repeat(max) });
-  });
+  it.each(Object.entries(cut ?? {}))(
+    `The decoder of ${name} cuts the field %s to %i characters`,
+    (field, max) => {
+      const fields = decodeFields({ ...good, [field]: 'x'.repeat(max + 1) });
+      expect(fields).toMatchObject({ [field]: 'x'.repeat(max) });
+    },
+  );
 
-  it.each(Object.entries(names ?? {}))('takes %s of 1 to %i characters only', (field, max) => {
-    expect(codeOf(() => decodeFields({ ...good, [field]: 'x'.repeat(max) }))).toBe(
-      'nothing thrown',
-    );
-    for (const wrong of ['', 'x'.repeat(max + 1)]) {
-      expect(codeOf(() => decodeFields({ ...good, [field]: wrong }))).toBe('protocol_error');
-    }
-  });
+  it.each(Object.entries(names ?? {}))(
+    `The decoder of ${name} accepts only 1 to %i characters as %s`,
+    (field, max) => {
+      expect(codeOf(() => decodeFields({ ...good, [field]: 'x'.repeat(max) }))).toBe(
+        'nothing thrown',
+      );
+      for (const wrong of ['', 'x'.repeat(max + 1)]) {
+        expect(codeOf(() => decodeFields({ ...good, [field]: wrong }))).toBe('protocol_error');
+      }
+    },
+  );
 
-  it('says which frame was bad', () => {
+  it(`The error of a malformed ${name} names its frame`, () => {
     expect(() => decode(Uint8Array.of(0xc1))).toThrow(name.split(' ')[0]);
   });
 
@@ -200,11 +209,11 @@ describe.each(rows)('$name', (row) => {
       'an array that claims 30 million items',
       Uint8Array.of(0x81, 0xa1, 0x61, 0xdd, 1, 201, 195, 128),
     ],
-  ])('refuses %s', (_, payload) => {
+  ])(`The decoder of ${name} refuses %s`, (_, payload) => {
     expect(codeOf(() => decode(payload))).toBe('protocol_error');
   });
 
-  it('answers any garbage with its result or a typed error', () => {
+  it(`The decoder of ${name} answers any garbage with a result or a typed error`, () => {
     const codes = new Set([
       'nothing thrown',
       'protocol_error',
@@ -223,20 +232,23 @@ describe.each(rows)('$name', (row) => {
   });
 });
 
-describe('version skew: HELLO of another major version', () => {
-  it.each([0, 2])('is refused with both numbers: %i', (major) => {
-    const payload = encodeMessage({ major, minor: 0, software: 'x' });
-    expect(codeOf(() => message.decodeHello(payload))).toBe('version_unsupported');
-    expect(() => message.decodeHello(payload)).toThrow(`culvert ${major}, this one 1`);
-  });
+describe('version skew: HELLO of another version', () => {
+  it.each([0, 2])(
+    'version skew: HELLO of another major version is refused with both numbers: %i',
+    (major) => {
+      const payload = encodeMessage({ major, minor: 0, software: 'x' });
+      expect(codeOf(() => message.decodeHello(payload))).toBe('version_unsupported');
+      expect(() => message.decodeHello(payload)).toThrow(`culvert ${major}, this one 1`);
+    },
+  );
 
-  it('is accepted with a later minor', () => {
+  it('version skew: HELLO with a later minor version is accepted', () => {
     const hello = { major: 1, minor: 7, software: 'x' };
     expect(message.decodeHello(encodeMessage(hello))).toEqual(hello);
   });
 });
 
-describe('what a dialer says of its session', () => {
+describe('The session fields of HELLO and ATTACH', () => {
   const hello = { major: 1, minor: 0, software: 'x' };
   const attach = { dialer: 'bridge-0' };
 
@@ -247,18 +259,18 @@ describe('what a dialer says of its session', () => {
     sessionId.toUpperCase(),
     `${sessionId.slice(2)}\n0`,
     7,
-  ])('is 32 hexadecimal digits in small letters, not %j', (session) => {
+  ])('The session id has 32 lower-case hexadecimal digits, so %j is refused', (session) => {
     const decodeHello = (): unknown => message.decodeHello(encodeMessage({ ...hello, session }));
     const decodeAttach = (): unknown => message.decodeAttach(encodeMessage({ ...attach, session }));
     expect(codeOf(decodeHello)).toBe('protocol_error');
     expect(codeOf(decodeAttach)).toBe('protocol_error');
   });
 
-  it('may be missing in the HELLO of an agent', () => {
+  it('The session id may be missing in the HELLO of an agent', () => {
     expect(message.decodeHello(encodeMessage(hello))).toEqual(hello);
   });
 
-  it('makes a new session unless ATTACH says plainly that it resumes', () => {
+  it('ATTACH makes a new session unless its resume field is true', () => {
     for (const resume of [undefined, false, 1, 'true']) {
       const payload = encodeMessage({ ...attach, session: sessionId, resume });
       expect(message.decodeAttach(payload).resume).toBe(false);
@@ -268,7 +280,7 @@ describe('what a dialer says of its session', () => {
 
 describe('GOAWAY', () => {
   it.each([undefined, 'broker', 'from the future'])(
-    'is about the broker with scope %s',
+    'GOAWAY with scope %s is about the broker',
     (scope) => {
       const payload = encodeMessage({ deadlineMs: 1, retryAfterMs: 2, scope });
       expect(message.decodeGoAway(payload).scope).toBe('broker');
@@ -286,7 +298,7 @@ describe('SYNC', () => {
     ['text', [[1, '5', 10]]],
     ['no list', [7]],
     ['nothing', [null]],
-  ])('is malformed with %s for a stream', (_, streams) => {
+  ])('SYNC with %s for a stream is malformed', (_, streams) => {
     const payload = encodeMessage({ ...good, streams });
     expect(codeOf(() => message.decodeSync(payload))).toBe('protocol_error');
   });
@@ -295,12 +307,12 @@ describe('SYNC', () => {
     ['no sentence', [[3, 'reset']]],
     ['no number', [['3', 'reset', 'a reason']]],
     ['no list', ['3']],
-  ])('is malformed with %s for a failure', (_, failures) => {
+  ])('SYNC with %s for a failure is malformed', (_, failures) => {
     const payload = encodeMessage({ ...good, failures });
     expect(codeOf(() => message.decodeSync(payload))).toBe('protocol_error');
   });
 
-  it('reads a code that it does not know as internal, and cuts the sentence', () => {
+  it('SYNC reads an unknown failure code as internal, and cuts the sentence', () => {
     const payload = encodeMessage({ ...good, failures: [[3, 'new', 'x'.repeat(5000)]] });
     const [failure] = message.decodeSync(payload).failures;
     expect(failure).toEqual({ stream: 3, code: 'internal', message: 'x'.repeat(128) });
@@ -379,7 +391,7 @@ describe('OPEN', () => {
     expect(decodeFields({ trace: invalid })).toEqual({ target, window: 1, timeoutMs: 2 });
   });
 
-  it('is encoded from what it is decoded to', () => {
+  it('OPEN is the same after decoding and encoding', () => {
     const open = {
       target: { kind: 'tcp', host: 'kube', port: 6443 },
       window: 1,
@@ -389,8 +401,8 @@ describe('OPEN', () => {
   });
 });
 
-describe('a failure on the wire', () => {
-  it('becomes internal when its code is not known, and keeps its sentence', () => {
+describe('A failure on the wire', () => {
+  it('A failure with an unknown code becomes internal and keeps its sentence', () => {
     const payload = encodeMessage({ code: 'from_the_future', message: 'a reason' });
     expect(message.decodeFailure(FrameType.reset, payload)).toEqual({
       code: 'internal',
@@ -398,12 +410,12 @@ describe('a failure on the wire', () => {
     });
   });
 
-  it('is cut before it is sent', () => {
+  it('A failure is cut before it is sent', () => {
     const payload = message.encodeFailure(new TunnelError('reset', 'x'.repeat(5000)));
     expect(message.decodeFailure(FrameType.reset, payload).message).toHaveLength(2048);
   });
 
-  it('carries neither stack nor cause', () => {
+  it('A failure on the wire carries neither stack nor cause', () => {
     const error = new TunnelError('dial_failed', 'no', { cause: new Error('secret') });
     expect(message.encodeFailure(error)).toEqual(
       encodeMessage({ code: 'dial_failed', message: 'no' }),

@@ -13,7 +13,7 @@ const caller = { user: 'system:serviceaccount:ci:deployer', groups: ['system:ser
 /** The fields of OPEN in the version before `caller` and `trace`, as its decoder read them. */
 const fieldsBefore = ['kind', 'host', 'port', 'window', 'timeoutMs', 'stop'];
 
-describe('the request of a stream', () => {
+describe('The request of a stream', () => {
   it('The acceptor of a stream learns the caller and the trace from OPEN', async () => {
     const sessions = linkedSessions();
     const opened = sessions.open(sampleTarget, 5_000, { caller, trace });

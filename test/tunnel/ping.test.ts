@@ -8,8 +8,8 @@ import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 const payload = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 
-describe('the answer to a PING on a link', () => {
-  it('repeats its payload', async () => {
+describe('The answer to a PING on a link', () => {
+  it('The answer to a PING repeats its payload', async () => {
     const clock = new VirtualClock();
     const [near, far] = simulatedLinkPair(clock);
     const peer = new PlayedLink(far);
@@ -18,7 +18,7 @@ describe('the answer to a PING on a link', () => {
     expect(peer.frames).toEqual([{ type: FrameType.pong, session: 0, stream: 0, payload }]);
   });
 
-  it('is not queued while the link is full, and comes again once it has room', async () => {
+  it('The answer to a PING is dropped while the link is full, and later PINGs are answered again', async () => {
     const clock = new VirtualClock();
     const roomBytes = 1000;
     const [near, far] = simulatedLinkPair(clock, { roomBytes });
@@ -34,7 +34,7 @@ describe('the answer to a PING on a link', () => {
     expect(peer.frames.length).toBe(answeredBefore + 1);
   });
 
-  it.each([0, 7, 9, 65_536])('is an error for a payload of %i bytes', (bytes) => {
+  it.each([0, 7, 9, 65_536])('A PING with a payload of %i bytes is an error', (bytes) => {
     const [near] = simulatedLinkPair(new VirtualClock());
     expect(() => answerPing(near, new Uint8Array(bytes))).toThrow(TunnelError);
     expect(near.sent).toEqual([]);

@@ -40,7 +40,7 @@ function rows(of: string): string[][] {
     .slice(1);
 }
 
-/** A frame as the example tells it. */
+/** A frame of the example in the document. */
 function told({ name, payloadBytes, control }: SentFrame): string {
   switch (name) {
     case 'OPEN':
@@ -59,7 +59,7 @@ function told({ name, payloadBytes, control }: SentFrame): string {
 }
 
 describe('docs/protocol.md', () => {
-  it('shows the rows of vectors.json and no other bytes', () => {
+  it('The protocol document shows the rows of vectors.json and no other bytes', () => {
     const shown = Array.from(text.matchAll(/```hex (.+)\n([^`]*)```/g), ([, name, block]) => {
       const lines = block!.trimEnd().split('\n');
       const [frame, fields] = lines;
@@ -75,7 +75,7 @@ describe('docs/protocol.md', () => {
     );
   });
 
-  it('has a heading with the number of every message, and shows its bytes under it', () => {
+  it('The protocol document has a heading with the number of every message, and shows its bytes under it', () => {
     const headings = Array.from(text.matchAll(/^### (.* 0x.*)$/gm), ([, heading]) => heading!);
     const numbered = headings.flatMap((heading) => heading.split(' and '));
     expect(numbered).toEqual(
@@ -90,14 +90,14 @@ describe('docs/protocol.md', () => {
     }
   });
 
-  it('has the limits of the code', () => {
+  it('The protocol document has the limits of the code', () => {
     const limits = section('## Limits');
     const shown = rows(limits).map(([name, value]) => [name!.replaceAll('`', ''), Number(value)]);
     expect(Object.fromEntries(shown)).toEqual({ ...defaultLimits, ...controlMapLimits });
     expect(limits).toContain(`at ${defaultProcessBudgetBytes} bytes`);
   });
 
-  it('has the close codes of the code', () => {
+  it('The protocol document has the close codes of the code', () => {
     const shown = rows(section('## Links').split('**Closing.**')[1]!).flatMap(([number, codes]) =>
       codes!.split(', ').map((code) => [code.replaceAll('`', ''), Number(number)]),
     );
@@ -108,12 +108,12 @@ describe('docs/protocol.md', () => {
     expect(Object.fromEntries(shown)).toEqual(Object.fromEntries(sent));
   });
 
-  it('describes the version that the code speaks', () => {
+  it('The protocol document describes the version that the code speaks', () => {
     const { major, minor } = protocolVersion;
     expect(section('## Versioning')).toContain(`This page describes ${major}.${minor}.`);
   });
 
-  it('tells in its example what two sessions do, frame by frame', async () => {
+  it("The protocol document's example shows what two sessions send, frame by frame", async () => {
     const { clock, dialer, agent, ...sessions } = await exampleSessions();
     await clock.runUntilIdle();
     expect(sessions.accepted.receivedBytes).toBe(300 * 1024);
@@ -130,7 +130,7 @@ describe('docs/protocol.md', () => {
   });
 });
 
-/** The dialer writes 300 KiB and half-closes; the reader takes 64 KiB when everything else has come to rest. */
+/** The dialer writes 300 KiB and half-closes. The reader takes 64 KiB when all else is idle. */
 async function exampleSessions() {
   const sessions = linkedSessions();
   const { clock, dialer, agent } = sessions;

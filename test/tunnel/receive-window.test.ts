@@ -9,7 +9,7 @@ function windowOf(initialBytes: number, budget = roomy(), maxBytes = 16 * mebiby
   return new ReceiveWindow({ initialBytes, minBytes: 100, maxBytes: () => maxBytes, budget });
 }
 
-/** The sender fills the window, the reader takes half of it `afterMs` later; the other end is told. */
+/** Fills the window. The reader takes half of it `afterMs` later, and a CREDIT is sent. */
 function cycle(window: ReceiveWindow, nowMs: number, roundTripMs: number | undefined): void {
   const half = window.windowBytes / 2;
   window.arrived(half);
@@ -17,7 +17,7 @@ function cycle(window: ReceiveWindow, nowMs: number, roundTripMs: number | undef
 }
 
 describe('ReceiveWindow', () => {
-  it('grants nothing for bytes that arrive, only for bytes that are taken', () => {
+  it('The receive window grants nothing for bytes that arrive, only for bytes that are taken', () => {
     const window = windowOf(1000);
     window.arrived(600);
     expect(window.limit).toBe(1000);
@@ -27,7 +27,7 @@ describe('ReceiveWindow', () => {
     expect(window.roomBytes).toBe(1000);
   });
 
-  it('tells the sender when a quarter of the window is free again, not a byte before', () => {
+  it('The receive window updates the sender exactly when a quarter of the window is free again', () => {
     const window = windowOf(1000);
     window.arrived(1000);
     expect(window.take(249, 0, undefined)).toBe(false);
@@ -37,7 +37,7 @@ describe('ReceiveWindow', () => {
     expect(window.take(1, 0, undefined)).toBe(true);
   });
 
-  it('acknowledges at once when half a window has arrived since the sender last heard', () => {
+  it('The receive window acknowledges at once when half a window has arrived since the last update', () => {
     const window = windowOf(1000);
     expect(window.arrived(499)).toBe(false);
     expect(window.hasUnadvertised).toBe(true);
@@ -47,7 +47,7 @@ describe('ReceiveWindow', () => {
     expect(window.arrived(499)).toBe(false);
   });
 
-  it('does not grant more than arrived, however much the reader says it took', () => {
+  it('The receive window never grants more than arrived, even if the reader reports that it took more', () => {
     const window = windowOf(1000);
     window.arrived(10);
     window.take(5_000, 0, undefined);
@@ -55,33 +55,33 @@ describe('ReceiveWindow', () => {
     expect(window.unreadBytes).toBe(0);
   });
 
-  it('doubles when half of it is taken within two round trips', () => {
+  it('The receive window doubles when half of it is taken within two round trips', () => {
     const window = windowOf(1000);
     cycle(window, 39, 20);
     expect(window.windowBytes).toBe(2000);
     expect(window.limit).toBe(500 + 2000);
   });
 
-  it('stays when half of it takes two round trips or longer', () => {
+  it('The receive window stays the same when half of it takes two round trips or longer', () => {
     const window = windowOf(1000);
     cycle(window, 40, 20);
     expect(window.windowBytes).toBe(1000);
   });
 
-  it('measures anew from each half window, so an early slow spell does not count', () => {
+  it('The receive window measures each half window separately, so an early slow period does not count', () => {
     const window = windowOf(1000);
     cycle(window, 5_000, 20);
     cycle(window, 5_039, 20);
     expect(window.windowBytes).toBe(2000);
   });
 
-  it('does not grow before the round trip is known', () => {
+  it('The receive window does not grow before the round trip is known', () => {
     const window = windowOf(1000);
     cycle(window, 0, undefined);
     expect(window.windowBytes).toBe(1000);
   });
 
-  it('grows from 256 KiB to 16 MiB in six doublings and no further', () => {
+  it('The receive window grows from 256 KiB to 16 MiB in six doublings and no further', () => {
     const window = windowOf(256 * 1024);
     const sizes: number[] = [];
     for (let turn = 0; turn < 8; turn++) {
@@ -91,13 +91,13 @@ describe('ReceiveWindow', () => {
     expect(sizes).toEqual([512, 1024, 2048, 4096, 8192, 16_384, 16_384, 16_384]);
   });
 
-  it('grows up to a maximum that is no doubling of its start', () => {
+  it('The receive window grows up to a maximum that is no power-of-two multiple of its start', () => {
     const window = windowOf(1000, roomy(), 1500);
     cycle(window, 1, 20);
     expect(window.windowBytes).toBe(1500);
   });
 
-  it('does not grow past the budget of its session', () => {
+  it('The receive window does not grow past the budget of its session', () => {
     const budget = new WindowBudget(2999);
     const first = windowOf(1000, budget);
     windowOf(1000, budget);
@@ -106,7 +106,7 @@ describe('ReceiveWindow', () => {
     expect(budget.grantedBytes).toBe(2000);
   });
 
-  it('does not grow past the budget of the process, though its session has room', () => {
+  it('The receive window does not grow past the budget of the process, even if its session has room', () => {
     const process = new WindowBudget(2500);
     const first = windowOf(1000, new WindowBudget(mebibyte, process));
     windowOf(1000, new WindowBudget(mebibyte, process));
@@ -115,7 +115,7 @@ describe('ReceiveWindow', () => {
     expect(process.grantedBytes).toBe(2000);
   });
 
-  it('starts with what the budget has left, but never below the minimum', () => {
+  it('The receive window starts with the rest of the budget, but never below the minimum', () => {
     const budget = new WindowBudget(1300);
     expect(windowOf(1000, budget).windowBytes).toBe(1000);
     expect(windowOf(1000, budget).windowBytes).toBe(300);
@@ -124,7 +124,7 @@ describe('ReceiveWindow', () => {
     expect(budget.freeBytes).toBe(0);
   });
 
-  it('gives all of a grown window back to both budgets when it closes, once', () => {
+  it('The receive window returns a grown window to both budgets when it closes, once', () => {
     const process = new WindowBudget(mebibyte);
     const session = new WindowBudget(mebibyte, process);
     const window = windowOf(1000, session);

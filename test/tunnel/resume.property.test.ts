@@ -11,7 +11,7 @@ import {
 
 const timeoutMs = 120_000;
 
-/** A few milliseconds hit the exchange of SYNC, more hit whatever is under way then. */
+/** A few milliseconds hit the exchange of SYNC, longer times hit the frames after it. */
 const losses = fc.array(
   fc.record({
     afterMs: fc.oneof(ms(5), ms(60), ms(300)),
@@ -26,9 +26,9 @@ const lossy = fc
   .tuple(scenario, losses)
   .map(([what, losses]) => ({ ...what, stalls: what.stalls.slice(0, 1), losses }));
 
-describe('two sessions whose links are lost', () => {
+describe('Two sessions whose links are lost', () => {
   it(
-    'deliver every byte and end every stream, once, and hold nothing afterwards',
+    'Two sessions whose links are lost deliver every byte, end every stream once, and hold nothing afterwards',
     async () => {
       await fc.assert(
         fc.asyncProperty(lossy, async (what) => {
@@ -41,7 +41,7 @@ describe('two sessions whose links are lost', () => {
   );
 
   it(
-    'end in order where nobody resets, with all that was to be sent',
+    'Two sessions whose links are lost end in order without a reset, after all bytes were delivered',
     async () => {
       await fc.assert(
         fc.asyncProperty(lossy.map(orderly), async (what) => {

@@ -20,7 +20,7 @@ function resuming(options: LinkedSessionsOptions = {}): LinkedSessions {
   return linkedSessions({ latencyMs: () => 10, resumes: true, ...options });
 }
 
-/** The link is lost with all that is on it, and a second later there is another. */
+/** Cuts the link, with loss of all frames on it, and connects another link a second later. */
 async function loseLink(sessions: LinkedSessions): Promise<void> {
   sessions.dialer.link.cut();
   await sessions.clock.advance(1_000);
@@ -57,7 +57,7 @@ function expectNothingLeft({ ends, clock }: LinkedSessions): void {
   expect(clock.pendingTimers).toBe(0);
 }
 
-/** Both directions have everything, in order, and the streams have ended. */
+/** Expects that both directions received all bytes in order, and that the streams have ended. */
 function expectComplete(dialed: RecordingStream, accepted: RecordingStream): void {
   expect([dialed.firstWrongByte, accepted.firstWrongByte]).toEqual([undefined, undefined]);
   expect([dialed.receivedBytes, accepted.receivedBytes]).toEqual([
@@ -67,8 +67,8 @@ function expectComplete(dialed: RecordingStream, accepted: RecordingStream): voi
   expect([dialed.closes, accepted.closes]).toEqual([[undefined], [undefined]]);
 }
 
-describe('a session whose link is lost', () => {
-  it('goes on over another with what was under way in both directions', async () => {
+describe('A session whose link is lost', () => {
+  it('A session whose link is lost continues all transfers over another link, in both directions', async () => {
     const sessions = resuming({ bytesPerMs: 10_000, pieceBytes: () => 777 });
     const [dialed, accepted] = await sessions.opened();
     dialed.send({ bytes: 3_000 * kibibyte });
@@ -86,7 +86,7 @@ describe('a session whose link is lost', () => {
     expectNothingLeft(sessions);
   });
 
-  it('sends again only what the other end does not have', async () => {
+  it('A session on a new link sends only the bytes again that the other end does not have', async () => {
     const sessions = resuming();
     const [dialed, accepted] = await sessions.opened();
     dialed.write(1_000);
@@ -104,7 +104,7 @@ describe('a session whose link is lost', () => {
     ]);
   });
 
-  it('says nothing but SYNC before it has heard the other end', async () => {
+  it("A session on a new link sends nothing but SYNC before the other end's SYNC arrives", async () => {
     const sessions = resuming();
     const [dialed] = await sessions.opened();
     sessions.dialer.link.stall();
@@ -122,7 +122,7 @@ describe('a session whose link is lost', () => {
     expect(names(sessions.dialer.link)).toEqual(['SYNC', 'CREDIT', 'OPEN', 'DATA', 'FIN']);
   });
 
-  it('keeps a writer within its window while there is none', async () => {
+  it('A session without a link keeps a writer within its window', async () => {
     const sessions = resuming();
     const [dialed, accepted] = await sessions.opened();
     sessions.dialer.link.cut();
@@ -136,7 +136,7 @@ describe('a session whose link is lost', () => {
     expectNothingLeft(sessions);
   });
 
-  it('tells what a reader took meanwhile', async () => {
+  it('A session on a new link reports what a reader took while there was no link', async () => {
     const sessions = resuming();
     const [dialed, accepted] = await sessions.opened();
     accepted.stopReading();
@@ -152,7 +152,7 @@ describe('a session whose link is lost', () => {
     expectNothingLeft(sessions);
   });
 
-  it('survives several losses in a row, with little time between them', async () => {
+  it('A session survives several link losses in a row, with little time between them', async () => {
     const sessions = resuming({ bytesPerMs: 20_000 });
     const [dialed, accepted] = await sessions.opened();
     dialed.send({ bytes: 2_000 * kibibyte });
@@ -168,7 +168,7 @@ describe('a session whose link is lost', () => {
     expectNothingLeft(sessions);
   });
 
-  it('measures the round trip anew, though a question got lost', async () => {
+  it('A session on a new link measures the round trip again, although a PING was lost', async () => {
     const sessions = resuming();
     const [dialed] = await sessions.opened();
     dialed.write(200 * kibibyte);
@@ -181,7 +181,7 @@ describe('a session whose link is lost', () => {
     expect(sessions.agent.session.roundTrip.ms).toBe(20);
   });
 
-  it('lets who waits for the last stream wait on', async () => {
+  it('A session without a link keeps waiting for its last stream to end', async () => {
     const sessions = resuming();
     const [dialed, accepted] = await sessions.opened();
     const done: string[] = [];
@@ -195,7 +195,7 @@ describe('a session whose link is lost', () => {
     expect(done).toEqual(['idle']);
   });
 
-  it('ends like any other when it is closed without one', async () => {
+  it('A session without a link closes like any other session', async () => {
     const sessions = resuming();
     const [dialed, accepted] = await sessions.opened();
     dialed.write(1_000);
@@ -207,9 +207,9 @@ describe('a session whose link is lost', () => {
   });
 });
 
-describe('a half-closed stream on a new link', () => {
+describe('A half-closed stream on a new link', () => {
   it.each(['dialer', 'agent'] as const)(
-    'goes on in the open direction, the %s done',
+    'A half-closed stream on a new link continues in the open direction after the %s is done',
     async (done) => {
       const sessions = resuming();
       const [dialed, accepted] = await sessions.opened();
@@ -227,23 +227,26 @@ describe('a half-closed stream on a new link', () => {
     },
   );
 
-  it.each(['dialer', 'agent'] as const)('hears a FIN that got lost, of the %s', async (side) => {
-    const sessions = resuming();
-    const [dialed, accepted] = await sessions.opened();
-    const [by, to] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
-    sessions[side].link.stall();
-    by.fin();
-    await sessions.clock.advance(5);
-    expect(names(sessions[side].link).at(-1)).toBe('FIN');
-    await loseLinkAndRest(sessions);
-    expect(to.events.at(-1)).toBe('fin');
-    to.fin();
-    await sessions.clock.runUntilIdle();
-    expectComplete(dialed, accepted);
-    expectNothingLeft(sessions);
-  });
+  it.each(['dialer', 'agent'] as const)(
+    'A half-closed stream on a new link receives the lost FIN of the %s',
+    async (side) => {
+      const sessions = resuming();
+      const [dialed, accepted] = await sessions.opened();
+      const [by, to] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
+      sessions[side].link.stall();
+      by.fin();
+      await sessions.clock.advance(5);
+      expect(names(sessions[side].link).at(-1)).toBe('FIN');
+      await loseLinkAndRest(sessions);
+      expect(to.events.at(-1)).toBe('fin');
+      to.fin();
+      await sessions.clock.runUntilIdle();
+      expectComplete(dialed, accepted);
+      expectNothingLeft(sessions);
+    },
+  );
 
-  it('hears no FIN twice where only its acknowledgement got lost', async () => {
+  it('A half-closed stream on a new link receives no FIN twice when only the acknowledgement was lost', async () => {
     const sessions = resuming();
     const [dialed, accepted] = await sessions.opened();
     sessions.agent.link.stall();
@@ -260,7 +263,7 @@ describe('a half-closed stream on a new link', () => {
   });
 
   it.each(['dialer', 'agent'] as const)(
-    'ends in order where the other end has ended it and its last word got lost, at the %s',
+    'A stream ends in order at the %s when the other end ended it and its last frame was lost',
     async (left) => {
       const sessions = resuming();
       const [dialed, accepted] = await sessions.opened();
@@ -268,7 +271,7 @@ describe('a half-closed stream on a new link', () => {
       const other = left === 'dialer' ? sessions.agent : sessions.dialer;
       last.fin();
       await sessions.clock.runUntilIdle();
-      // The last FIN arrives, and what the other end says to it does not.
+      // The last FIN arrives, but the answer of the other end is lost.
       first.send({ bytes: 1_000 });
       await sessions.clock.advance(9);
       other.link.stall();
@@ -282,8 +285,8 @@ describe('a half-closed stream on a new link', () => {
   );
 });
 
-describe('a dial on a new link', () => {
-  it('is made again where OPEN got lost, and accepted once', async () => {
+describe('A dial on a new link', () => {
+  it('A dial whose OPEN was lost is repeated on the new link, and accepted once', async () => {
     const sessions = resuming();
     sessions.dialer.link.stall();
     const dialed = sessions.open();
@@ -292,13 +295,13 @@ describe('a dial on a new link', () => {
     await loseLinkAndRest(sessions);
     expect(dialed.events).toEqual(['opened']);
     expect([...sessions.accepted.keys()]).toEqual([1]);
-    // Lost again behind the OPEN: the agent has it now.
+    // The link is lost again after the OPEN, so the agent has the OPEN now.
     await loseLinkAndRest(sessions);
     expect(names(sessions.dialer.link)).toEqual(['SYNC', 'CREDIT']);
     expect(dialed.events).toEqual(['opened']);
   });
 
-  it('comes in the order of its number, before those that were begun without a link', async () => {
+  it('A dial that is repeated keeps the order of its number, before dials that began without a link', async () => {
     const sessions = resuming();
     sessions.dialer.link.stall();
     const lost = [sessions.open(), sessions.open()];
@@ -311,7 +314,7 @@ describe('a dial on a new link', () => {
     expect([...sessions.accepted.keys()]).toEqual([1, 2, 3, 4]);
   });
 
-  it('that the agent is still making is not made again, and answered on the new link', async () => {
+  it('A dial that the agent is still making is not repeated, and is answered on the new link', async () => {
     const sessions = resuming({ onAccept: () => {} });
     const [dialed, accepted] = await sessions.opened();
     await loseLinkAndRest(sessions);
@@ -321,7 +324,7 @@ describe('a dial on a new link', () => {
     expect(dialed.events).toEqual(['opened']);
   });
 
-  it('hears OPENED that got lost, with what the target said behind it', async () => {
+  it("A dial receives a lost OPENED on the new link, and then the target's first bytes", async () => {
     const sessions = resuming({ onAccept: () => {} });
     const [dialed, accepted] = await sessions.opened();
     sessions.agent.link.stall();
@@ -338,7 +341,7 @@ describe('a dial on a new link', () => {
   });
 
   it.each(['dialer', 'agent'] as const)(
-    'keeps the half-close of the %s behind OPENED',
+    'A dial on a new link keeps the half-close of the %s behind OPENED',
     async (by) => {
       const sessions = resuming({ onAccept: () => {} });
       const [dialed, accepted] = await sessions.opened();
@@ -356,7 +359,7 @@ describe('a dial on a new link', () => {
     },
   );
 
-  it('hears REFUSED that got lost, with code and sentence', async () => {
+  it('A dial receives a lost REFUSED on the new link, with code and sentence', async () => {
     const sessions = resuming({ onAccept: () => {} });
     const [dialed, accepted] = await sessions.opened();
     sessions.agent.link.stall();
@@ -369,7 +372,7 @@ describe('a dial on a new link', () => {
     expectNothingLeft(sessions);
   });
 
-  it('hears that the agent had no room for it, though REFUSED got lost', async () => {
+  it('A dial on a new link learns that the agent had no room for it, although REFUSED was lost', async () => {
     const sessions = resuming({ limits: { maxStreams: 1 } });
     const [first] = await sessions.opened();
     const second = sessions.open();
@@ -382,7 +385,7 @@ describe('a dial on a new link', () => {
     expect(first.closes).toEqual([]);
   });
 
-  it('ends with timeout in its time, link or no link, and the agent hears of it', async () => {
+  it('A dial ends with timeout at its time, with or without a link, and the agent is told', async () => {
     const sessions = resuming({ onAccept: () => {} });
     const known = sessions.open(undefined, 3_000);
     await sessions.clock.advance(100);
@@ -400,7 +403,7 @@ describe('a dial on a new link', () => {
     expectNothingLeft(sessions);
   });
 
-  it('begun without a link is made on the next one, and one that was given up is not', async () => {
+  it('A dial that began without a link is made on the next link, but not if it was cancelled before', async () => {
     const sessions = resuming();
     sessions.dialer.link.cut();
     const [kept, dropped] = [sessions.open(), sessions.open()];
@@ -414,36 +417,42 @@ describe('a dial on a new link', () => {
   });
 });
 
-describe('a reset on a new link', () => {
-  it.each(['dialer', 'agent'] as const)('by the %s that got lost is told in SYNC', async (side) => {
-    const sessions = resuming();
-    const [dialed, accepted] = await sessions.opened();
-    const [by, to] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
-    sessions[side].link.stall();
-    by.reset('target_reset', 'connection reset by peer');
-    await sessions.clock.advance(10);
-    expect(to.closes).toEqual([]);
-    await loseLinkAndRest(sessions);
-    expect(to.closes).toMatchObject([
-      { code: 'target_reset', message: 'connection reset by peer' },
-    ]);
-    expectNothingLeft(sessions);
-  });
+describe('A reset on a new link', () => {
+  it.each(['dialer', 'agent'] as const)(
+    'A reset by the %s that was lost is repeated in SYNC',
+    async (side) => {
+      const sessions = resuming();
+      const [dialed, accepted] = await sessions.opened();
+      const [by, to] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
+      sessions[side].link.stall();
+      by.reset('target_reset', 'connection reset by peer');
+      await sessions.clock.advance(10);
+      expect(to.closes).toEqual([]);
+      await loseLinkAndRest(sessions);
+      expect(to.closes).toMatchObject([
+        { code: 'target_reset', message: 'connection reset by peer' },
+      ]);
+      expectNothingLeft(sessions);
+    },
+  );
 
-  it.each(['dialer', 'agent'] as const)('made by the %s without a link is told', async (side) => {
-    const sessions = resuming();
-    const [dialed, accepted] = await sessions.opened();
-    const [by, to] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
-    sessions.dialer.link.cut();
-    by.reset('cancelled', 'the user left');
-    await sessions.clock.advance(1_000);
-    sessions.relink();
-    await sessions.clock.runUntilIdle();
-    expect(to.closes).toMatchObject([{ code: 'cancelled', message: 'the user left' }]);
-    expectNothingLeft(sessions);
-  });
+  it.each(['dialer', 'agent'] as const)(
+    'A reset by the %s without a link is reported on the new link',
+    async (side) => {
+      const sessions = resuming();
+      const [dialed, accepted] = await sessions.opened();
+      const [by, to] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
+      sessions.dialer.link.cut();
+      by.reset('cancelled', 'the user left');
+      await sessions.clock.advance(1_000);
+      sessions.relink();
+      await sessions.clock.runUntilIdle();
+      expect(to.closes).toMatchObject([{ code: 'cancelled', message: 'the user left' }]);
+      expectNothingLeft(sessions);
+    },
+  );
 
-  it('is not taken for an orderly end, though both FINs are through and a thousand others ended', async () => {
+  it('A reset on a new link is not mistaken for an orderly end after both FINs and the end of 1,000 other streams', async () => {
     const sessions = resuming();
     const [dialed, accepted] = await sessions.opened();
     const others = Array.from({ length: 1_000 }, () => sessions.open());
@@ -462,7 +471,7 @@ describe('a reset on a new link', () => {
     expectNothingLeft(sessions);
   });
 
-  it('is told for the last 256 that were sent on the old link', async () => {
+  it('SYNC repeats the last 256 resets that were sent on the old link', async () => {
     const sessions = resuming({ roomBytes: 1024 * kibibyte });
     const dialed = Array.from({ length: 300 }, () => sessions.open());
     await sessions.clock.runUntilIdle();
@@ -478,23 +487,26 @@ describe('a reset on a new link', () => {
   });
 });
 
-describe('a stream that only one end has', () => {
-  it.each(['dialer', 'agent'] as const)('is ended by the %s with link_lost', async (side) => {
-    const sessions = resuming();
-    const [dialed, accepted] = await sessions.opened();
-    const [has, forgets] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
-    sessions.dialer.link.cut();
-    (forgets.stream as unknown as { fail(error: undefined): void }).fail(undefined);
-    sessions.relink();
-    await sessions.clock.runUntilIdle();
-    expect(has.ending).toBe('link_lost');
-  });
+describe('A stream that only one end has', () => {
+  it.each(['dialer', 'agent'] as const)(
+    'A stream that only the %s has ends with link_lost',
+    async (side) => {
+      const sessions = resuming();
+      const [dialed, accepted] = await sessions.opened();
+      const [has, forgets] = side === 'dialer' ? [dialed, accepted] : [accepted, dialed];
+      sessions.dialer.link.cut();
+      (forgets.stream as unknown as { fail(error: undefined): void }).fail(undefined);
+      sessions.relink();
+      await sessions.clock.runUntilIdle();
+      expect(has.ending).toBe('link_lost');
+    },
+  );
 
-  it('is opened anew where the other end is new', async () => {
+  it('A stream is opened again when the other end is new', async () => {
     const first = resuming({ onAccept: () => {} });
     const dialed = first.open();
     await first.clock.advance(100);
-    // The same dialer with the session of another agent, which has heard of nothing.
+    // The same dialer with the session of another agent, which knows none of its streams.
     const scripted = new ScriptedSession('agent');
     first.dialer.link.cut();
     const opens: number[] = [];
@@ -527,8 +539,8 @@ function linkOf(link: SimulatedLink) {
   };
 }
 
-describe('SYNC', () => {
-  it('is told anew where the link is lost in the middle of it', async () => {
+describe('SYNC on a new link', () => {
+  it('SYNC is sent again from the start when the link is lost in the middle of it', async () => {
     const sessions = resuming({ bytesPerMs: 100 });
     const dialed = Array.from({ length: 2_500 }, () => sessions.open());
     await sessions.clock.runUntilIdle();
@@ -553,7 +565,7 @@ describe('SYNC', () => {
     expectNothingLeft(sessions);
   });
 
-  it('fits into control frames with all the streams and all the sentences there may be', async () => {
+  it('SYNC fits into control frames with the maximum of streams and sentences', async () => {
     const sessions = resuming();
     const dialed = Array.from({ length: 4_000 }, () => sessions.open());
     await sessions.clock.runUntilIdle();
@@ -569,7 +581,7 @@ describe('SYNC', () => {
     expect(sessions.dialer.session.streamCount).toBe(3_700);
   });
 
-  it('names no stream that the other end cannot have heard of', async () => {
+  it('SYNC names no stream that the other end cannot know', async () => {
     const sessions = resuming();
     await sessions.opened();
     sessions.dialer.link.cut();
@@ -582,7 +594,7 @@ describe('SYNC', () => {
     expect(told.streams.map(({ stream }) => stream)).toEqual([1]);
   });
 
-  it('counts what arrived, with the FIN, and tells the present limit', async () => {
+  it('SYNC counts the bytes that arrived and the FIN, and reports the present limit', async () => {
     const sessions = resuming();
     const [dialed] = await sessions.opened();
     dialed.send({ bytes: 100 * kibibyte });
@@ -597,10 +609,13 @@ describe('SYNC', () => {
   });
 });
 
-describe('a peer that lies in SYNC', () => {
+describe('A peer that lies in SYNC', () => {
   const honest: Sync = { streams: [], failures: [], last: true, moved: false };
 
-  /** A session with two open streams on a new link; 1000 bytes of each were sent, 300 of the first acknowledged. */
+  /**
+   * A session with two open streams on a new link. 1000 bytes of each were sent, and 300 bytes of
+   * the first are acknowledged.
+   */
   function resumed(side: 'dialer' | 'agent' = 'agent'): ScriptedSession {
     const scripted = new ScriptedSession(side);
     for (const number of [1, 2]) {
@@ -623,7 +638,7 @@ describe('a peer that lies in SYNC', () => {
     ['far more than was sent', 2 ** 50],
     ['less than it said before', 299],
     ['less than nothing', -1],
-  ])('loses the stream of which it has %s, and that one only', async (_, received) => {
+  ])('A peer loses only the stream of which it claims in SYNC to have %s', async (_, received) => {
     const scripted = resumed();
     const streams = [{ stream: 1, received, limit }, second];
     scripted.receive(FrameType.sync, 0, encodeSync({ ...honest, streams }));
@@ -640,7 +655,7 @@ describe('a peer that lies in SYNC', () => {
     expect(scripted.log.lines).toHaveLength(1);
   });
 
-  it('gets no more than a window beyond what it has, whatever limit it claims', () => {
+  it('A peer gets at most a window beyond the bytes that it has, whatever limit it claims in SYNC', () => {
     const scripted = resumed();
     const stream = scripted.streams.get(2)!;
     stream.send({ bytes: 64 * 1024 * kibibyte, end: 'nothing' });
@@ -650,7 +665,7 @@ describe('a peer that lies in SYNC', () => {
     expect(stream.writtenBytes).toBeLessThanOrEqual(400 + 16 * 1024 * kibibyte + 16 * kibibyte);
   });
 
-  it('may name streams that are not there: nothing happens to the others', () => {
+  it('A peer that names unknown streams in SYNC does not affect other streams', () => {
     const scripted = resumed();
     const streams = [second, { stream: 99, received: 7, limit: 9 }, { ...second, stream: -3 }];
     const failures = [{ stream: 77, code: 'reset', message: 'x' } as const];
@@ -661,7 +676,7 @@ describe('a peer that lies in SYNC', () => {
   });
 
   it.each(['dialer', 'agent'] as const)(
-    'breaks the session of the %s when it repeats SYNC',
+    'A peer that repeats SYNC breaks the session of the %s',
     async (side) => {
       const scripted = resumed(side);
       const streams = [{ ...second, stream: 1 }, second];
@@ -674,7 +689,7 @@ describe('a peer that lies in SYNC', () => {
     },
   );
 
-  it('breaks a session that was never on another link', () => {
+  it('A peer that sends SYNC breaks a session that never had another link', () => {
     const scripted = new ScriptedSession('agent');
     scripted.receiveOpen(1);
     scripted.receive(FrameType.sync, 0, encodeSync(honest));
@@ -687,33 +702,36 @@ describe('a peer that lies in SYNC', () => {
     ['no lists', encodeMessage({ last: true })],
     ['rows of one number', encodeMessage({ streams: [[1]], failures: [], last: true })],
     ['an OPEN', encodeOpen({ target: sampleTarget, window: 1, timeoutMs: 0 })],
-  ])('breaks its session with %s in it', (_, payload) => {
+  ])('A peer breaks its session with a SYNC of %s', (_, payload) => {
     const scripted = resumed();
     scripted.receive(FrameType.sync, 0, payload);
     expect(scripted.broken).toMatchObject([{ code: 'protocol_error' }]);
     expect(scripted.log.lines).toHaveLength(1);
   });
 
-  it.each(['streams', 'failures'] as const)('breaks its session with endless %s', (list) => {
-    const scripted = resumed();
-    const rows = (from: number): Sync => ({
-      ...honest,
-      last: false,
-      streams: list === 'failures' ? [] : numbers(from).map((stream) => ({ ...second, stream })),
-      failures:
-        list === 'streams'
-          ? []
-          : numbers(from).map((stream) => ({ stream, code: 'reset', message: 'x' })),
-    });
-    let frames = 0;
-    while (scripted.broken.length === 0 && frames < 100) {
-      scripted.receive(FrameType.sync, 0, encodeSync(rows(1_000 * frames++)));
-    }
-    expect(scripted.broken).toMatchObject([{ code: 'protocol_error' }]);
-    expect(frames).toBe(11);
-  });
+  it.each(['streams', 'failures'] as const)(
+    'A peer breaks its session with endless %s in SYNC',
+    (list) => {
+      const scripted = resumed();
+      const rows = (from: number): Sync => ({
+        ...honest,
+        last: false,
+        streams: list === 'failures' ? [] : numbers(from).map((stream) => ({ ...second, stream })),
+        failures:
+          list === 'streams'
+            ? []
+            : numbers(from).map((stream) => ({ stream, code: 'reset', message: 'x' })),
+      });
+      let frames = 0;
+      while (scripted.broken.length === 0 && frames < 100) {
+        scripted.receive(FrameType.sync, 0, encodeSync(rows(1_000 * frames++)));
+      }
+      expect(scripted.broken).toMatchObject([{ code: 'protocol_error' }]);
+      expect(frames).toBe(11);
+    },
+  );
 
-  it('hurts nobody with stream frames before SYNC but the stream itself', async () => {
+  it('A peer that sends stream frames before SYNC harms only the stream itself', async () => {
     const scripted = resumed();
     scripted.receiveData(1, 10);
     scripted.receive(FrameType.credit, 1, offsets(5_000, 5_000));
@@ -729,8 +747,8 @@ function numbers(from: number): number[] {
   return Array.from({ length: 1_000 }, (_, at) => from + at);
 }
 
-describe('a link that is left', () => {
-  it('says so to the other end, once and last', () => {
+describe('A link that its session leaves', () => {
+  it('A session that leaves its link tells the other end once, in the last frame', () => {
     const scripted = new ScriptedSession('agent');
     scripted.receiveOpen(1);
     scripted.sent();
@@ -742,7 +760,7 @@ describe('a link that is left', () => {
     expect(scripted.session.streamCount).toBe(1);
   });
 
-  it('is reported where the other end says so, in step or not, and breaks nothing', () => {
+  it('A session reports that the other end left its link, before and after SYNC, and breaks nothing', () => {
     const scripted = new ScriptedSession('dialer');
     scripted.dial();
     const moved = encodeSync({ streams: [], failures: [], last: true, moved: true });

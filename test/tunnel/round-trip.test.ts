@@ -6,14 +6,14 @@ function measure(roundTrip: RoundTrip, askedAtMs: number, tookMs: number): void 
 }
 
 describe('RoundTrip', () => {
-  it('knows nothing until the first answer', () => {
+  it('RoundTrip knows no value before the first answer', () => {
     const roundTrip = new RoundTrip();
     expect(roundTrip.ms).toBeUndefined();
     measure(roundTrip, 0, 20);
     expect(roundTrip.ms).toBe(20);
   });
 
-  it('follows a shorter path at once and a longer one slowly', () => {
+  it('RoundTrip follows a shorter path at once and a longer path slowly', () => {
     const roundTrip = new RoundTrip();
     measure(roundTrip, 0, 20);
     measure(roundTrip, 200, 5);
@@ -24,14 +24,14 @@ describe('RoundTrip', () => {
     expect(roundTrip.ms).toBe(100);
   });
 
-  it('rises from zero as well', () => {
+  it('RoundTrip rises from zero as well', () => {
     const roundTrip = new RoundTrip();
     measure(roundTrip, 0, 0);
     for (let turn = 1; turn < 60; turn++) measure(roundTrip, turn * 200, 3);
     expect(roundTrip.ms).toBe(3);
   });
 
-  it('is due every 200 ms, with one question at a time', () => {
+  it('RoundTrip is due every 200 ms, with one PING at a time', () => {
     const roundTrip = new RoundTrip();
     expect(roundTrip.due(0)).toBe(true);
     const ping = roundTrip.ask(0);
@@ -41,7 +41,7 @@ describe('RoundTrip', () => {
     expect(roundTrip.due(200)).toBe(true);
   });
 
-  it('asks again when no answer has come for 10 s, and ignores the late one', () => {
+  it('RoundTrip asks again after 10 s without an answer, and ignores the late answer', () => {
     const roundTrip = new RoundTrip();
     const lost = roundTrip.ask(0);
     expect(roundTrip.due(9_999)).toBe(false);
@@ -53,7 +53,7 @@ describe('RoundTrip', () => {
     expect(roundTrip.ms).toBe(30);
   });
 
-  it('asks with 8 bytes that differ from one question to the next', () => {
+  it('RoundTrip sends 8 bytes that differ from one PING to the next', () => {
     const roundTrip = new RoundTrip();
     const first = roundTrip.ask(0);
     roundTrip.answer(first, 1);
@@ -62,7 +62,7 @@ describe('RoundTrip', () => {
     expect(second).not.toEqual(first);
   });
 
-  it('ignores answers to no question of its own: late, doubled, of another length or made up', () => {
+  it('RoundTrip ignores answers that match no PING: late, repeated, forged, or of another length', () => {
     const roundTrip = new RoundTrip();
     const first = roundTrip.ask(0);
     roundTrip.answer(Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 99), 1);
@@ -77,7 +77,7 @@ describe('RoundTrip', () => {
     expect(roundTrip.ms).toBe(30);
   });
 
-  it('asks again after the link changed, and does not wait for the lost answer', () => {
+  it('RoundTrip asks again after the link changed, and does not wait for the lost answer', () => {
     const roundTrip = new RoundTrip();
     const lost = roundTrip.ask(0);
     roundTrip.forget();

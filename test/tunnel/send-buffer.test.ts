@@ -26,7 +26,7 @@ function drain(buffer: SendBuffer, creditBytes = unlimited): { sizes: number[]; 
 }
 
 describe('SendBuffer', () => {
-  it('gives back what was put in, in order, in frames of at most 64 KiB', () => {
+  it('The send buffer returns the written bytes in order, in frames of at most 64 KiB', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 100_000));
     buffer.append(patternAt(100_000, 50_000));
@@ -35,7 +35,7 @@ describe('SendBuffer', () => {
     expect(bytes.equals(patternAt(0, 150_000))).toBe(true);
   });
 
-  it('copies: what the writer does with its array afterwards changes nothing', () => {
+  it("The send buffer copies, so later changes of the writer's array have no effect", () => {
     const buffer = new SendBuffer(new SlabPool());
     const bytes = Uint8Array.of(1, 2, 3);
     buffer.append(bytes);
@@ -43,7 +43,7 @@ describe('SendBuffer', () => {
     expect([...payload(buffer.next(unlimited)!)]).toEqual([1, 2, 3]);
   });
 
-  it('leaves free bytes before every frame, which no other frame uses', () => {
+  it('The send buffer leaves free bytes before every frame, which no other frame uses', () => {
     const buffer = new SendBuffer(new SlabPool());
     const endOf = new Map<Uint8Array, number>();
     const check = (block: Block | undefined): void => {
@@ -62,7 +62,7 @@ describe('SendBuffer', () => {
     }
   });
 
-  it('merges small writes while they wait into one frame', () => {
+  it('The send buffer merges small writes into one frame while they wait', () => {
     const buffer = new SendBuffer(new SlabPool());
     for (let at = 0; at < 1000; at++) buffer.append(patternAt(at, 1));
     const { sizes, bytes } = drain(buffer);
@@ -70,7 +70,7 @@ describe('SendBuffer', () => {
     expect(bytes.equals(patternAt(0, 1000))).toBe(true);
   });
 
-  it('adds nothing to a frame that has been handed to a link', () => {
+  it('The send buffer adds nothing to a frame that a link already has', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(Uint8Array.of(1));
     const sent = buffer.next(unlimited)!;
@@ -79,7 +79,7 @@ describe('SendBuffer', () => {
     expect([...payload(buffer.next(unlimited)!)]).toEqual([2]);
   });
 
-  it('puts later frames behind earlier ones in the same slab', () => {
+  it('The send buffer puts later frames behind earlier frames in the same slab', () => {
     const pool = new SlabPool();
     const buffer = new SendBuffer(pool);
     for (let at = 0; at < 50; at++) {
@@ -89,7 +89,7 @@ describe('SendBuffer', () => {
     expect(pool.inUseBytes).toBe(smallSlabBytes);
   });
 
-  it('uses a small slab for a few bytes and large ones for bulk', () => {
+  it('The send buffer uses a small slab for a few bytes and large slabs for bulk', () => {
     const pool = new SlabPool();
     const buffer = new SendBuffer(pool);
     buffer.append(Uint8Array.of(1));
@@ -98,7 +98,7 @@ describe('SendBuffer', () => {
     expect(pool.inUseBytes).toBeLessThanOrEqual(smallSlabBytes + 2 * largeSlabBytes);
   });
 
-  it('gives nothing without credit, and cuts the frame where the credit ends', () => {
+  it('The send buffer returns nothing without credit, and cuts the frame where the credit ends', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 10_000));
     expect(buffer.next(0)).toBeUndefined();
@@ -110,7 +110,7 @@ describe('SendBuffer', () => {
     expect(rest.bytes.equals(patternAt(300, 9_700))).toBe(true);
   });
 
-  it('goes on filling the frame that a cut left over', () => {
+  it('The send buffer continues to fill the frame that remained after a cut', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 1000));
     buffer.next(10);
@@ -118,7 +118,7 @@ describe('SendBuffer', () => {
     expect(drain(buffer)).toEqual({ sizes: [1490], bytes: Buffer.from(patternAt(10, 1490)) });
   });
 
-  it('cuts byte by byte without losing one', () => {
+  it('The send buffer loses no byte when it cuts byte by byte', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 500));
     const pieces: Uint8Array[] = [];
@@ -129,7 +129,7 @@ describe('SendBuffer', () => {
     expect(Buffer.concat(pieces).equals(patternAt(0, 500))).toBe(true);
   });
 
-  it('keeps sent bytes until they are acknowledged, and then holds no slab', () => {
+  it('The send buffer keeps sent bytes until they are acknowledged, and then holds no slab', () => {
     const pool = new SlabPool();
     const buffer = new SendBuffer(pool);
     buffer.append(patternAt(0, 150_000));
@@ -145,7 +145,7 @@ describe('SendBuffer', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
-  it('forgets nothing that has not been sent, whatever the other end claims', () => {
+  it('The send buffer never frees unsent bytes, whatever the other end acknowledges', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 1000));
     buffer.next(400);
@@ -154,7 +154,7 @@ describe('SendBuffer', () => {
     expect(drain(buffer).bytes.equals(patternAt(400, 600))).toBe(true);
   });
 
-  it('ignores an acknowledgement that is older than the last', () => {
+  it('The send buffer ignores an acknowledgement that is older than the last', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 100));
     drain(buffer);
@@ -163,7 +163,7 @@ describe('SendBuffer', () => {
     expect(buffer.keptBytes).toBe(0);
   });
 
-  it('leaves a slab alone that a link still reads', () => {
+  it('The send buffer does not reuse a slab that a link still reads', () => {
     const pool = new SlabPool();
     const buffer = new SendBuffer(pool);
     buffer.append(patternAt(0, 100));
@@ -175,7 +175,7 @@ describe('SendBuffer', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
-  it('gives every slab back when it is cleared, once', () => {
+  it('The send buffer returns every slab when it is cleared, once', () => {
     const pool = new SlabPool();
     const buffer = new SendBuffer(pool);
     buffer.append(patternAt(0, 190_000));
@@ -190,7 +190,7 @@ describe('SendBuffer', () => {
   });
 });
 
-describe('SendBuffer that goes back', () => {
+describe('SendBuffer.rewind', () => {
   const written = 150_000;
 
   /** 150,000 bytes in three frames, all sent, and `acknowledged` of them known to have arrived. */
@@ -211,7 +211,7 @@ describe('SendBuffer that goes back', () => {
     ['inside a later frame', maxDataBytes + 40_000],
     ['inside the last frame', written - 1],
     ['where it is', written],
-  ])('to %s sends the rest again, byte for byte', (_, offset) => {
+  ])('The send buffer that goes back to %s sends the rest again, byte for byte', (_, offset) => {
     const pool = new SlabPool();
     const buffer = sent(pool);
     expect(buffer.rewind(offset)).toBe(written - offset);
@@ -221,7 +221,7 @@ describe('SendBuffer that goes back', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
-  it('to what is acknowledged, whole or in the middle of a frame', () => {
+  it('The send buffer goes back to the acknowledged offset, at the edge or in the middle of a frame', () => {
     for (const offset of [maxDataBytes, 100_000]) {
       const pool = new SlabPool();
       const buffer = sent(pool, offset);
@@ -232,7 +232,7 @@ describe('SendBuffer that goes back', () => {
     }
   });
 
-  it('again and again, a few bytes further each time', () => {
+  it('The send buffer goes back again and again, a few bytes further each time', () => {
     const pool = new SlabPool();
     const buffer = sent(pool);
     for (let offset = 0; offset < written; offset += 7_001) {
@@ -244,19 +244,19 @@ describe('SendBuffer that goes back', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
-  it('gives back no slab that it still needs, and keeps none that it does not', () => {
+  it('The send buffer that goes back keeps the slabs that it needs and returns the others', () => {
     const pool = new SlabPool();
     const buffer = sent(pool);
     buffer.rewind(maxDataBytes + 10);
     expect(pool.inUseBytes).toBe(2 * largeSlabBytes);
-    // Whoever takes slabs now must not get one in which bytes wait.
+    // A slab that is taken now must not be one in which bytes wait.
     for (let i = 0; i < 8; i++) pool.take(maxDataBytes).bytes.fill(0xee);
     const { bytes } = drain(buffer);
     expect(bytes.equals(patternAt(maxDataBytes + 10, bytes.length))).toBe(true);
     expect(bytes).toHaveLength(written - maxDataBytes - 10);
   });
 
-  it('leaves the frames alone that a link has been given and not yet written', () => {
+  it('The send buffer that goes back does not change the frames that a link has and has not yet written', () => {
     const pool = new SlabPool();
     const buffer = new SendBuffer(pool);
     buffer.append(patternAt(0, 1000));
@@ -272,7 +272,7 @@ describe('SendBuffer that goes back', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
-  it('packs many small frames into few slabs', () => {
+  it('The send buffer packs many small frames into few slabs', () => {
     const pool = new SlabPool();
     const buffer = new SendBuffer(pool);
     for (let at = 0; at < 300; at++) {
@@ -284,7 +284,7 @@ describe('SendBuffer that goes back', () => {
     expect(drain(buffer)).toEqual({ sizes: [60_000], bytes: Buffer.from(patternAt(0, 60_000)) });
   });
 
-  it('takes more behind what goes out again', () => {
+  it('The send buffer that goes back accepts more bytes behind the repeated bytes', () => {
     const buffer = new SendBuffer(new SlabPool());
     buffer.append(patternAt(0, 5_000));
     buffer.next(3_000);
@@ -293,7 +293,7 @@ describe('SendBuffer that goes back', () => {
     expect(drain(buffer).bytes.equals(patternAt(1_000, 94_000))).toBe(true);
   });
 
-  it('sends again within the credit', () => {
+  it('The send buffer that goes back sends again within the credit', () => {
     const buffer = sent(new SlabPool());
     buffer.rewind(50_000);
     expect(drain(buffer, 30_000).bytes.equals(patternAt(50_000, 30_000))).toBe(true);

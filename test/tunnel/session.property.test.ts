@@ -13,9 +13,9 @@ import {
 
 const timeoutMs = 120_000;
 
-describe('two sessions over any link', () => {
+describe('Two sessions over any link', () => {
   it(
-    'deliver every byte and end every stream, once, and hold nothing afterwards',
+    'Two sessions deliver every byte, end every stream once, and hold nothing afterwards',
     async () => {
       await fc.assert(
         fc.asyncProperty(scenario, async (what) => {
@@ -28,7 +28,7 @@ describe('two sessions over any link', () => {
   );
 
   it(
-    'end in order where nobody resets, with all that was to be sent',
+    'Two sessions end in order without a reset, after all bytes were delivered',
     async () => {
       await fc.assert(
         fc.asyncProperty(scenario.map(orderly), async (what) => {
@@ -41,7 +41,7 @@ describe('two sessions over any link', () => {
   );
 
   it(
-    'end every stream when the link is lost in the middle',
+    'Two sessions end every stream when the link is lost in the middle',
     async () => {
       const cut = fc
         .tuple(scenario, ms(150))

@@ -10,7 +10,7 @@ import {
 
 const kibibyte = 1024;
 
-/** Everything that a stream used is back, at both ends. */
+/** Expects that both ends have freed all resources of a stream. */
 function expectNothingLeft<L extends AttachableLink>({ ends }: LinkedSessions<L>): void {
   for (const { session, pool, budget, guard, log } of ends) {
     expect({
@@ -31,8 +31,8 @@ function expectNothingLeft<L extends AttachableLink>({ ends }: LinkedSessions<L>
   }
 }
 
-describe('opening a stream', () => {
-  it('tells the agent the target and the time, and the dialer when it is open', async () => {
+describe('Opening a stream', () => {
+  it('A dial tells the agent the target and the time, and the dialer when the stream is open', async () => {
     const sessions = linkedSessions({ onAccept: () => {} });
     const target = { kind: 'tcp', host: 'svc.ns', port: 8080 } as const;
     const dialed = sessions.open(target, 7_000);
@@ -45,7 +45,7 @@ describe('opening a stream', () => {
     expect(dialed.events).toEqual(['opened']);
   });
 
-  it('takes a latency each way', async () => {
+  it("A dial takes the link's latency once in each direction", async () => {
     const sessions = linkedSessions({ latencyMs: () => 50 });
     const dialed = sessions.open();
     await sessions.clock.advance(99);
@@ -54,19 +54,22 @@ describe('opening a stream', () => {
     expect(dialed.events).toEqual(['opened']);
   });
 
-  it.each(tunnelErrorCodes)('ends with %s where the agent gives that', async (code) => {
-    const sessions = linkedSessions({
-      onAccept: (stream) => stream.reset(code, `because of ${code}`),
-    });
-    const [dialed, accepted] = await sessions.opened();
-    expect(dialed.events).toEqual([`closed: ${code}`]);
-    expect(dialed.closes[0]).toMatchObject({ code, message: `because of ${code}` });
-    expect(accepted.events).toEqual([`closed: ${code}`]);
-    expect(sessions.agent.link.sent.map(({ name }) => name)).toEqual(['REFUSED']);
-    expectNothingLeft(sessions);
-  });
+  it.each(tunnelErrorCodes)(
+    'A dial ends with %s when the agent answers with that code',
+    async (code) => {
+      const sessions = linkedSessions({
+        onAccept: (stream) => stream.reset(code, `because of ${code}`),
+      });
+      const [dialed, accepted] = await sessions.opened();
+      expect(dialed.events).toEqual([`closed: ${code}`]);
+      expect(dialed.closes[0]).toMatchObject({ code, message: `because of ${code}` });
+      expect(accepted.events).toEqual([`closed: ${code}`]);
+      expect(sessions.agent.link.sent.map(({ name }) => name)).toEqual(['REFUSED']);
+      expectNothingLeft(sessions);
+    },
+  );
 
-  it('is refused later as well as at once', async () => {
+  it('A dial is refused later as well as at once', async () => {
     const sessions = linkedSessions({ onAccept: () => {} });
     const [dialed, accepted] = await sessions.opened();
     accepted.reset('refused', 'connection refused');
@@ -75,7 +78,7 @@ describe('opening a stream', () => {
     expectNothingLeft(sessions);
   });
 
-  it('is not heard of by the agent when it is cancelled before it could be sent', async () => {
+  it('A dial that is cancelled before it could be sent never reaches the agent', async () => {
     const sessions = linkedSessions();
     const dialed = sessions.open();
     dialed.reset('cancelled');
@@ -86,7 +89,7 @@ describe('opening a stream', () => {
     expectNothingLeft(sessions);
   });
 
-  it('frees the agent when it is cancelled before OPENED', async () => {
+  it('A dial that is cancelled before OPENED ends at the agent as well', async () => {
     const sessions = linkedSessions({ onAccept: () => {}, latencyMs: () => 10 });
     const dialed = sessions.open();
     await sessions.clock.advance(30);
@@ -99,7 +102,7 @@ describe('opening a stream', () => {
     expectNothingLeft(sessions);
   });
 
-  it('survives a cancel that crosses OPENED', async () => {
+  it('A dial survives a cancel that crosses OPENED', async () => {
     const sessions = linkedSessions({ latencyMs: () => 10 });
     const dialed = sessions.open();
     await sessions.clock.advance(15);
@@ -110,7 +113,7 @@ describe('opening a stream', () => {
     expectNothingLeft(sessions);
   });
 
-  it('ends with timeout when no answer comes, two seconds after the time the agent was given', async () => {
+  it("A dial ends with timeout when no answer comes within two seconds after the agent's time", async () => {
     const sessions = linkedSessions({ onAccept: () => {} });
     const dialed = sessions.open(undefined, 5_000);
     await sessions.clock.advance(6_999);
@@ -123,7 +126,7 @@ describe('opening a stream', () => {
     expectNothingLeft(sessions);
   });
 
-  it('waits without end where no time is given', async () => {
+  it('A dial without a time waits without end', async () => {
     const sessions = linkedSessions({ onAccept: () => {} });
     const [dialed, accepted] = await sessions.opened();
     await sessions.clock.advance(3_600_000);
@@ -133,14 +136,14 @@ describe('opening a stream', () => {
     expect(dialed.events).toEqual(['opened']);
   });
 
-  it('leaves no timer behind once it is answered', async () => {
+  it('A dial leaves no timer behind after its answer', async () => {
     const sessions = linkedSessions();
     const dialed = sessions.open(undefined, 5_000);
     await sessions.clock.advance(20_000);
     expect(dialed.events).toEqual(['opened']);
   });
 
-  it('sends what a target says before the dial has settled after OPENED, not before', async () => {
+  it('A session sends the bytes of a target that speaks before the dial has settled, but only after OPENED', async () => {
     const sessions = linkedSessions({ onAccept: (stream) => stream.send({ bytes: 1000 }) });
     const [dialed, accepted] = await sessions.opened();
     expect(sessions.agent.link.sent).toEqual([]);
@@ -151,7 +154,7 @@ describe('opening a stream', () => {
     expect(dialed.events).toEqual(['opened', 'fin']);
   });
 
-  it('sends a half-close that the dialer made before OPENED after it', async () => {
+  it('A session sends a half-close that the dialer made before OPENED after OPENED', async () => {
     const sessions = linkedSessions({ onAccept: () => {} });
     const dialed = sessions.open();
     dialed.fin();
@@ -163,7 +166,7 @@ describe('opening a stream', () => {
     expect(accepted.events).toEqual(['fin']);
   });
 
-  it('does nothing more where the handler ends the stream while it is made', async () => {
+  it('A session does nothing more when the handler ends a stream during its creation', async () => {
     const sessions = linkedSessions();
     const closes: unknown[] = [];
     sessions.dialer.session.open({ target: sampleTarget, timeoutMs: 0 }, (stream) => {
@@ -178,11 +181,11 @@ describe('opening a stream', () => {
   });
 });
 
-describe('half-close', () => {
+describe('Half-close', () => {
   it.each([
     ['the dialer first', 'dialer'],
     ['the agent first', 'agent'],
-  ] as const)('keeps the other direction open: %s', async (_, first) => {
+  ] as const)('Half-close keeps the other direction open: %s', async (_, first) => {
     const sessions = linkedSessions({ latencyMs: () => 10 });
     const [dialed, accepted] = await sessions.opened();
     const [early, late] = first === 'dialer' ? [dialed, accepted] : [accepted, dialed];
@@ -204,7 +207,7 @@ describe('half-close', () => {
     expectNothingLeft(sessions);
   });
 
-  it('works from both sides at once', async () => {
+  it('Half-close works from both sides at once', async () => {
     const sessions = linkedSessions({ latencyMs: () => 10 });
     const [dialed, accepted] = await sessions.opened();
     dialed.send({ bytes: 5 });
@@ -215,7 +218,7 @@ describe('half-close', () => {
     expectNothingLeft(sessions);
   });
 
-  it('is delivered after all that was written, however little credit there is', async () => {
+  it('Half-close is delivered after all written bytes, even with little credit', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     accepted.stopReading();
@@ -230,7 +233,7 @@ describe('half-close', () => {
     expect(accepted.events).toEqual(['fin']);
   });
 
-  it('twice is once', async () => {
+  it('A second half-close of the same direction changes nothing', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     dialed.fin();
@@ -240,7 +243,7 @@ describe('half-close', () => {
     expect(sessions.dialer.link.sent.map(({ name }) => name)).toEqual(['OPEN', 'FIN']);
   });
 
-  it("is the writer's last word: a write after it is a bug and says so", async () => {
+  it('A write after the half-close throws, because it is a bug of the writer', async () => {
     const sessions = linkedSessions();
     const [dialed] = await sessions.opened();
     dialed.fin();
@@ -248,9 +251,9 @@ describe('half-close', () => {
   });
 });
 
-describe('reset', () => {
+describe('Reset', () => {
   it.each(['dialer', 'agent'] as const)(
-    'by the %s reaches the other end with code and sentence',
+    'A reset by the %s reaches the other end with code and sentence',
     async (side) => {
       const sessions = linkedSessions({ latencyMs: () => 10 });
       const [dialed, accepted] = await sessions.opened();
@@ -267,7 +270,7 @@ describe('reset', () => {
     },
   );
 
-  it('tells the own handler later, not from inside the verb', async () => {
+  it("A reset notifies the stream's own handler later, not during the call of reset", async () => {
     const sessions = linkedSessions();
     const [dialed] = await sessions.opened();
     dialed.reset();
@@ -277,7 +280,7 @@ describe('reset', () => {
     expect(sessions.dialer.guard.breaches).toEqual([]);
   });
 
-  it('throws away what waits in either direction', async () => {
+  it('A reset drops the waiting bytes of both directions', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     accepted.stopReading();
@@ -290,7 +293,7 @@ describe('reset', () => {
     expectNothingLeft(sessions);
   });
 
-  it('twice is once, and every verb after the end does nothing', async () => {
+  it('A second reset changes nothing, and every call after the end does nothing', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     accepted.stopReading();
@@ -308,7 +311,7 @@ describe('reset', () => {
     expectNothingLeft(sessions);
   });
 
-  it('of both sides at once ends each with its own code', async () => {
+  it('A reset of both sides at once ends each side with its own code', async () => {
     const sessions = linkedSessions({ latencyMs: () => 10 });
     const [dialed, accepted] = await sessions.opened();
     dialed.reset('cancelled');
@@ -319,7 +322,7 @@ describe('reset', () => {
     expectNothingLeft(sessions);
   });
 
-  it('after a half-close still reaches the other end', async () => {
+  it('A reset after a half-close still reaches the other end', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     dialed.fin();
@@ -331,8 +334,8 @@ describe('reset', () => {
   });
 });
 
-describe('two sessions in one process', () => {
-  it('speak over function calls as they do over a network', async () => {
+describe('Two sessions in one process', () => {
+  it('Two sessions in one process speak over function calls as they do over a network', async () => {
     const sessions = new LinkedSessions({}, (clock) =>
       memoryLinkPair((run) => void clock.setTimer(0, run), { roomBytes: 64 * kibibyte }),
     );
@@ -347,8 +350,8 @@ describe('two sessions in one process', () => {
   });
 });
 
-describe('the end of a session', () => {
-  it('ends every stream with the reason, and none is opened any more', async () => {
+describe('The end of a session', () => {
+  it('The end of a session ends every stream with the reason, and no stream can be opened after it', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     dialed.write(1000);
@@ -359,7 +362,7 @@ describe('the end of a session', () => {
     expectNothingLeft(sessions);
   });
 
-  it('leaves no timer that touches an ended stream', async () => {
+  it('The end of a session leaves no timer that touches an ended stream', async () => {
     const sessions = linkedSessions();
     const [dialed] = await sessions.opened();
     const waiting = sessions.open(undefined, 1_000);
@@ -371,7 +374,7 @@ describe('the end of a session', () => {
     expectNothingLeft(sessions);
   });
 
-  it('lets who waits for the last stream go on when it has ended', async () => {
+  it('The wait for the last stream of a session ends when the stream has ended', async () => {
     const sessions = linkedSessions();
     const [first] = await sessions.opened();
     const [second] = await sessions.opened();
@@ -387,7 +390,7 @@ describe('the end of a session', () => {
     await sessions.dialer.session.idle(never);
   });
 
-  it('lets who waits for it give up', async () => {
+  it('The wait for the last stream of a session ends when its signal aborts', async () => {
     const sessions = linkedSessions();
     await sessions.opened();
     const waiting = new AbortController();

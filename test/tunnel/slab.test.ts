@@ -6,7 +6,7 @@ const smallBytes = 4 * 1024;
 const largeBytes = maxDataBytes + frameHeaderBytes;
 
 describe('SlabPool', () => {
-  it('gives a small slab for a payload that fits one with its overhead, a large one from the next byte on', () => {
+  it('The slab pool gives a small slab if payload and overhead fit, and a large slab from the next byte on', () => {
     const pool = new SlabPool();
     expect(pool.take(1).bytes.length).toBe(smallBytes);
     expect(pool.take(smallBytes - frameHeaderBytes).bytes.length).toBe(smallBytes);
@@ -14,7 +14,7 @@ describe('SlabPool', () => {
     expect(pool.take(10 * maxDataBytes).bytes.length).toBe(largeBytes);
   });
 
-  it('counts what is held until the last reference is released', () => {
+  it('The slab pool counts a slab as held until its last reference is released', () => {
     const pool = new SlabPool();
     const slab = pool.take(1);
     slab.retain();
@@ -24,7 +24,7 @@ describe('SlabPool', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
-  it('hands a released slab out again', () => {
+  it('The slab pool hands a released slab out again', () => {
     const pool = new SlabPool();
     const first = pool.take(maxDataBytes);
     const { bytes } = first;
@@ -32,7 +32,7 @@ describe('SlabPool', () => {
     expect(pool.take(maxDataBytes).bytes).toBe(bytes);
   });
 
-  it('keeps no more free memory than it was told to', () => {
+  it('The slab pool keeps no more free memory than its limit', () => {
     const pool = new SlabPool(2 * smallBytes);
     const slabs = [pool.take(1), pool.take(1), pool.take(1)];
     const before = new Set(slabs.map((slab) => slab.bytes));

@@ -31,7 +31,7 @@ function creditsIn(frames: readonly ScriptedFrame[]): number[][] {
 }
 
 describe('stopReceiving', () => {
-  it('ends a sender that would go on for ever, with nothing more granted and nothing more delivered', async () => {
+  it('stopReceiving ends an endless sender, and after it nothing is granted and nothing is delivered', async () => {
     const sessions = linkedSessions({ latencyMs: () => 10 });
     const [dialed, accepted] = await sessions.opened();
     accepted.send({ bytes: Infinity });
@@ -51,7 +51,7 @@ describe('stopReceiving', () => {
     expectNothingLeft(sessions);
   });
 
-  it('together with fin delivers all that was written, to a reader that is slow and still sends', async () => {
+  it('stopReceiving together with fin delivers all written bytes to a slow reader that still sends', async () => {
     const sessions = linkedSessions({ latencyMs: () => 10 });
     const [dialed, accepted] = await sessions.opened();
     accepted.stopReading();
@@ -74,7 +74,7 @@ describe('stopReceiving', () => {
     expectNothingLeft(sessions);
   });
 
-  it('works from the agent to the dialer as well', async () => {
+  it('stopReceiving works from the agent to the dialer as well', async () => {
     const sessions = linkedSessions({ latencyMs: () => 10 });
     const [dialed, accepted] = await sessions.opened();
     dialed.send({ bytes: 100_000 * kibibyte });
@@ -88,7 +88,7 @@ describe('stopReceiving', () => {
     expectNothingLeft(sessions);
   });
 
-  it('lets a writer that was stopped write on in vain, without waiting', async () => {
+  it('stopReceiving lets the stopped writer continue to write, without effect and without waiting', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     dialed.stopReceiving();
@@ -101,7 +101,7 @@ describe('stopReceiving', () => {
     expectNothingLeft(sessions);
   });
 
-  it('before the dial is answered counts when it is', async () => {
+  it('stopReceiving before the answer of the dial takes effect with the answer', async () => {
     const sessions = linkedSessions({ onAccept: () => {} });
     const [dialed, accepted] = await sessions.opened();
     dialed.stopReceiving();
@@ -112,7 +112,7 @@ describe('stopReceiving', () => {
     expect(accepted.events).toContain('stopped');
   });
 
-  it('after the last byte and the FIN changes nothing', async () => {
+  it('stopReceiving after the last byte and the FIN changes nothing', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     accepted.send({ bytes: 1000 });
@@ -124,7 +124,7 @@ describe('stopReceiving', () => {
     expectNothingLeft(sessions);
   });
 
-  it('gives the window back to the budgets at once', async () => {
+  it('stopReceiving returns the window to the budgets at once', async () => {
     const sessions = linkedSessions();
     const [dialed, accepted] = await sessions.opened();
     dialed.stopReading();
@@ -140,9 +140,9 @@ describe('stopReceiving', () => {
   });
 });
 
-describe('a stop on a new link', () => {
+describe('stopReceiving on a new link', () => {
   for (const cutMs of [0, 5, 10, 15, 20, 25, 30, 300]) {
-    it(`holds when the link is lost ${cutMs} ms after it`, async () => {
+    it(`stopReceiving still holds when the link is lost ${cutMs} ms later`, async () => {
       const sessions = linkedSessions({ latencyMs: () => 10, resumes: true });
       const [dialed, accepted] = await sessions.opened();
       accepted.send({ bytes: 100_000 * kibibyte });
@@ -166,8 +166,8 @@ describe('a stop on a new link', () => {
   }
 });
 
-describe('an agent that is stopped', () => {
-  it('ends its direction behind what it sent, once, however often it is told', () => {
+describe('An agent that is stopped', () => {
+  it('An agent that is stopped ends its direction behind the bytes that it sent, once, even after repeated stops', () => {
     const scripted = new ScriptedSession('agent');
     const open = { kind: 'tcp', host: 'kube', port: 6443, window: 1000, timeoutMs: 0, stop: true };
     scripted.receive(FrameType.open, 1, open);
@@ -182,7 +182,7 @@ describe('an agent that is stopped', () => {
     expect(accepted.events).toEqual(['stopped']);
   });
 
-  it('takes no limit of 0 for a stop from a dialer that does not know it', () => {
+  it('An agent does not read a limit of 0 as a stop from a dialer without the stop feature', () => {
     const scripted = new ScriptedSession('agent');
     const open = { kind: 'tcp', host: 'kube', port: 6443, window: 1000, timeoutMs: 0 };
     scripted.receive(FrameType.open, 1, open);
@@ -198,8 +198,8 @@ describe('an agent that is stopped', () => {
   });
 });
 
-describe('a dialer whose agent does not know a stop', () => {
-  it('drops what the agent sends, and gives credit for it, so that the stream comes to its end', () => {
+describe('A dialer whose agent does not know stopReceiving', () => {
+  it('A dialer drops the bytes of an agent without the stop feature and gives credit for them, so that the stream ends', () => {
     const scripted = new ScriptedSession('dialer');
     const dialed = scripted.dialUnanswered();
     scripted.receive(FrameType.opened, 1, encodeMessage({ window: 1000 }));
@@ -214,7 +214,7 @@ describe('a dialer whose agent does not know a stop', () => {
     expect(dialed.receivedBytes).toBe(windowBytes / 2);
   });
 
-  it('sends a stop to an agent that knows it, and no more credit', async () => {
+  it('A dialer sends a stop to an agent that knows it, and no more credit', async () => {
     const scripted = new ScriptedSession('dialer');
     const dialed = scripted.dialUnanswered();
     scripted.receive(FrameType.opened, 1, encodeMessage({ window: 1000, stop: true }));

@@ -7,13 +7,13 @@ import { ScriptedSession, offsets } from '../../testkit/stream/scripted-session.
 
 const mebibyte = 1024 * 1024;
 
-/** What was sent, like `DATA 1`. */
+/** The sent frames, like `DATA 1`. */
 function names(scripted: ScriptedSession): string[] {
   return scripted.sent().map(({ type, stream }) => `${frameName(type)} ${stream}`);
 }
 
-describe('control frames', () => {
-  it('go before data that has been waiting', () => {
+describe('Control frames', () => {
+  it('Control frames go before waiting data', () => {
     const scripted = new ScriptedSession('agent');
     for (const number of [1, 2, 3, 4]) scripted.receiveOpen(number);
     scripted.sent();
@@ -34,13 +34,13 @@ describe('control frames', () => {
     ]);
   });
 
-  it('do not overtake the data of their own stream where the order matters: FIN comes last', () => {
+  it('Control frames do not overtake the data of their own stream if the order matters: FIN comes last', () => {
     const scripted = new ScriptedSession('dialer');
     scripted.dial().send({ bytes: 100_000 });
     expect(names(scripted)).toEqual(['DATA 1', 'DATA 1', 'FIN 1']);
   });
 
-  it('are merged while they wait: many grants become one CREDIT with the latest numbers', () => {
+  it('Control frames are merged while they wait: many grants become one CREDIT with the latest numbers', () => {
     const scripted = new ScriptedSession('dialer');
     const stream = scripted.dial();
     for (let turn = 0; turn < 10; turn++) scripted.receiveData(1, 100_000);
@@ -51,7 +51,7 @@ describe('control frames', () => {
     expect(stream.receivedBytes).toBe(1_000_000);
   });
 
-  it('of a stream that was reset are replaced by RESET', () => {
+  it('Control frames of a stream that was reset are replaced by RESET', () => {
     const scripted = new ScriptedSession('agent');
     scripted.receiveOpen(1);
     scripted.receive(FrameType.fin, 1, offsets(0));
@@ -60,15 +60,15 @@ describe('control frames', () => {
   });
 });
 
-describe('data', () => {
-  it('goes in frames of at most 64 KiB, whatever is written at once', () => {
+describe('Data frames', () => {
+  it('Data is sent in frames of at most 64 KiB, even after a larger write', () => {
     const scripted = new ScriptedSession('dialer');
     scripted.dial().write(200_000);
     const sizes = scripted.sent().map(({ payload }) => payload.length);
     expect(sizes).toEqual([maxDataBytes, maxDataBytes, maxDataBytes, 200_000 - 3 * maxDataBytes]);
   });
 
-  it('goes one frame per stream in turn', () => {
+  it('Data is sent one frame per stream in turn', () => {
     const scripted = new ScriptedSession('dialer');
     const streams = [scripted.dial(), scripted.dial(), scripted.dial()];
     for (const stream of streams) stream.write(stream.stream.number === 2 ? 100_000 : 200_000);
@@ -79,7 +79,7 @@ describe('data', () => {
     ).toBe('1231231313');
   });
 
-  it('of a stream that comes later takes its turn behind those that wait', () => {
+  it('Data of a later stream takes its turn behind the streams that wait', () => {
     const scripted = new ScriptedSession('dialer');
     const [first, second] = [scripted.dial(), scripted.dial()];
     first.write(200_000);
@@ -88,7 +88,7 @@ describe('data', () => {
     expect(names(scripted)).toEqual(['DATA 1', 'DATA 1', 'DATA 2', 'DATA 1', 'DATA 1']);
   });
 
-  it('that was cut off by the credit goes on when credit comes, without another write', () => {
+  it('Data that was cut off by the credit continues when credit arrives, without another write', () => {
     const scripted = new ScriptedSession('dialer');
     scripted.dial(1000).write(1500);
     expect(scripted.sent().map(({ payload }) => payload.length)).toEqual([1000]);
@@ -97,7 +97,7 @@ describe('data', () => {
     expect(scripted.sent().map(({ payload }) => payload.length)).toEqual([500]);
   });
 
-  it('that a write of another stream sends along wakes its writer after that write', async () => {
+  it("Data that leaves during another stream's write wakes its own writer after that write", async () => {
     const scripted = new ScriptedSession('dialer');
     const [first, second] = [scripted.dialUnanswered(), scripted.dial()];
     expect(first.write(1000)).toBe(false);
@@ -111,7 +111,7 @@ describe('data', () => {
     expect(scripted.guard.breaches).toEqual([]);
   });
 
-  it('of a stream that ended while it waited is not sent', () => {
+  it('Data of a stream that ended while it waited is not sent', () => {
     const scripted = new ScriptedSession('dialer');
     const [first, second] = [scripted.dial(), scripted.dial()];
     first.write(100_000);
@@ -121,8 +121,8 @@ describe('data', () => {
   });
 });
 
-describe('an interactive stream beside 16 bulk streams', () => {
-  it('waits for what is in the link and at most one frame of each of them', async () => {
+describe('An interactive stream beside 16 bulk streams', () => {
+  it('An interactive stream waits for the bytes in the link and at most one frame of each bulk stream', async () => {
     const sessions = linkedSessions({
       bytesPerMs: 100_000,
       latencyMs: () => 5,
@@ -149,11 +149,11 @@ describe('an interactive stream beside 16 bulk streams', () => {
     }
     expect(Math.min(...waits)).toBeGreaterThanOrEqual(0);
     expect(Math.max(...waits)).toBeLessThanOrEqual(bulk.length);
-    // The room of the link is what the byte waits for on top of that.
+    // The byte also waits for the bytes in the room of the link.
     expect(link.peakQueuedBytes).toBeLessThanOrEqual(256 * 1024 + maxDataBytes + 12);
   });
 
-  it('shares the link evenly among the bulk streams', async () => {
+  it('Bulk streams share the link evenly beside an interactive stream', async () => {
     const sessions = linkedSessions({
       bytesPerMs: 100_000,
       limits: { initialWindowBytes: 4 * mebibyte },
@@ -166,7 +166,7 @@ describe('an interactive stream beside 16 bulk streams', () => {
         ({ stream }) =>
           sessions.dialer.link.sent.filter((frame) => frame.stream === stream.number).length,
       );
-    // The first that wrote filled the link before the others came.
+    // The first stream filled the link before the others wrote.
     await sessions.clock.advance(50);
     const before = framesOfEach();
     await sessions.clock.advance(200);

@@ -93,7 +93,7 @@ function decodePayload(type: FrameType, payload: Uint8Array): Fields | object {
   }
 }
 
-/** What a receiver is told when the bytes come in these pieces; the pieces of DATA are put together. */
+/** The frames that a receiver gets if the bytes arrive in these pieces. DATA is joined. */
 function receive(pieces: readonly Uint8Array[]): unknown[] {
   const told: unknown[] = [];
   const data: Uint8Array[] = [];
@@ -111,37 +111,37 @@ function receive(pieces: readonly Uint8Array[]): unknown[] {
 
 function expected({ type, session, stream, fields }: Vector): unknown[] {
   if (type !== 'DATA') return [{ type: typeOf(type), session, stream, fields }];
-  // A DATA frame without bytes says nothing.
+  // The decoder reports nothing for a DATA frame without bytes.
   return fields['bytes'] === '' ? [] : [{ type: FrameType.data, session, stream }, fields];
 }
 
 describe('vectors.json', () => {
-  it('has a row for every frame type', () => {
+  it('The test vectors have a row for every frame type', () => {
     const shown = new Set(vectors.map(({ type }) => type));
     expect([...shown].sort()).toEqual(Object.values(FrameType).map(frameName).sort());
   });
 });
 
-describe.each(vectors)('the frame "$name"', (vector) => {
+describe.each(vectors)('The frame "$name"', (vector) => {
   const frame = bytesOf(vector.hex);
 
-  it('is encoded to these bytes', () => {
+  it('The frame of a test vector is encoded to these bytes', () => {
     const type = typeOf(vector.type);
     const payload = encodePayload(type, vector.fields);
     expect(hexOf(encodeFrame(type, vector.session, vector.stream, payload))).toBe(vector.hex);
   });
 
-  it('is decoded to these fields', () => {
+  it('The frame of a test vector is decoded to these fields', () => {
     expect(receive([frame])).toEqual(expected(vector));
   });
 
-  it('is decoded the same when it is split at any offset', () => {
+  it('The frame of a test vector is decoded the same when it is split at any offset', () => {
     for (let at = 0; at <= frame.length; at++) {
       expect(receive([frame.subarray(0, at), frame.subarray(at)])).toEqual(expected(vector));
     }
   });
 
-  it('is decoded the same byte by byte', () => {
+  it('The frame of a test vector is decoded the same byte by byte', () => {
     expect(receive(Array.from(frame, (byte) => Uint8Array.of(byte)))).toEqual(expected(vector));
   });
 });

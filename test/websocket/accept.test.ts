@@ -37,7 +37,7 @@ function upgrade(port: number, headers: Record<string, string>, method = 'GET'):
 }
 
 describe('acceptWebSocket', () => {
-  it('answers with the accept key of RFC 6455 and the sub-protocol', async () => {
+  it('acceptWebSocket answers with the accept key of RFC 6455 and the sub-protocol', async () => {
     await using server = await linkServer('ws');
     const { response } = await upgrade(server.port, {
       ...goodHeaders,
@@ -62,7 +62,7 @@ describe('acceptWebSocket', () => {
     ['no sub-protocol of ours', { 'Sec-WebSocket-Protocol': 'culvert.v2' }, 'GET', 400],
     ['another upgrade', { Upgrade: 'h2c' }, 'GET', 400],
     ['another method', {}, 'POST', 400],
-  ])('refuses %s with words', async (_name, changed, method, status) => {
+  ])('acceptWebSocket refuses %s with an explanation', async (_name, changed, method, status) => {
     await using server = await linkServer('ws');
     const { response, body } = await upgrade(server.port, { ...goodHeaders, ...changed }, method);
     expect(response.statusCode).toBe(status);
@@ -74,7 +74,7 @@ describe('acceptWebSocket', () => {
 });
 
 describe('rejectUpgrade', () => {
-  it('sends status, headers and sentence as JSON, and closes the connection', async () => {
+  it('rejectUpgrade sends status, headers and sentence as JSON, and closes the connection', async () => {
     await using http = await listen(createServer());
     http.server.on('upgrade', (_request, socket) =>
       rejectUpgrade(socket, 503, { 'Retry-After': '7' }, 'no room: "full"'),
@@ -85,7 +85,7 @@ describe('rejectUpgrade', () => {
     expect(JSON.parse(body)).toEqual({ message: 'no room: "full"' });
   });
 
-  it('passes on a body that has its own content type', async () => {
+  it('rejectUpgrade sends a body unchanged that has its own content type', async () => {
     await using http = await listen(createServer());
     const headers = {
       'Content-Type': 'text/plain',
@@ -98,7 +98,7 @@ describe('rejectUpgrade', () => {
     expect(body).toBe('nö');
   });
 
-  it('writes no header that would end the head', async () => {
+  it('rejectUpgrade writes no header that would end the head', async () => {
     await using http = await listen(createServer());
     const thrown = new Promise((resolve) => {
       http.server.on('upgrade', (_request, socket) => {

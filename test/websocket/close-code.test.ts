@@ -6,11 +6,14 @@ function received(payload: Uint8Array): TunnelError | undefined {
   return closeError((payload[0]! << 8) | payload[1]!, Buffer.from(payload.subarray(2)).toString());
 }
 
-describe('close codes', () => {
-  it.each(tunnelErrorCodes)('carry %s and its sentence to the other end', (code) => {
-    const payload = closePayload(new TunnelError(code, 'what happened'));
-    expect(received(payload)).toMatchObject({ code, message: 'what happened' });
-  });
+describe('Close codes', () => {
+  it.each(tunnelErrorCodes)(
+    'A close frame carries %s and its sentence to the other end',
+    (code) => {
+      const payload = closePayload(new TunnelError(code, 'what happened'));
+      expect(received(payload)).toMatchObject({ code, message: 'what happened' });
+    },
+  );
 
   it.each([
     ['protocol_error', 1002],
@@ -20,18 +23,18 @@ describe('close codes', () => {
     ['unauthorized', 1008],
     ['internal', 1011],
     ['overloaded', 4018],
-  ] as const)('say %s as %d', (code, number) => {
+  ] as const)('A close frame encodes %s as %d', (code, number) => {
     const payload = closePayload(new TunnelError(code, ''));
     expect((payload[0]! << 8) | payload[1]!).toBe(number);
   });
 
-  it('say an orderly end as 1000, and read it from peers that give no code', () => {
+  it('The close code of an orderly end is 1000, and a close frame without a code means an orderly end', () => {
     expect(closePayload(undefined)).toEqual(Uint8Array.of(0x03, 0xe8));
     expect(received(closePayload(undefined))).toBeUndefined();
     expect(closeError(undefined, '')).toBeUndefined();
   });
 
-  it('cut a long sentence between characters', () => {
+  it('A close frame cuts a long sentence between characters', () => {
     for (let length = 50; length < 70; length++) {
       const payload = closePayload(new TunnelError('internal', `${'ä'.repeat(length)}𝄞𝄞𝄞`));
       expect(payload.length).toBeLessThanOrEqual(125);
@@ -48,7 +51,7 @@ describe('close codes', () => {
     [1013, '', 'overloaded'],
     [4999, 'brand_new: of a later version', 'link_lost'],
     [3000, '', 'link_lost'],
-  ])('of others are translated: %d %s', (number, reason, code) => {
+  ])('A close code of another implementation is translated: %d %s', (number, reason, code) => {
     const error = closeError(number, reason);
     expect(error?.code).toBe(code);
     expect(error?.message).toContain(reason);

@@ -45,7 +45,7 @@ interface TestProxy extends AsyncDisposable {
   readonly asked: { readonly target: string; readonly authorization: string | undefined }[];
 }
 
-/** A proxy in as few lines as it takes. */
+/** A minimal proxy. */
 async function connectProxy(isTls: boolean, refuse?: string): Promise<TestProxy> {
   const asked: TestProxy['asked'][number][] = [];
   const serve = (socket: Socket) => {
@@ -96,7 +96,7 @@ async function expectTraffic(
 
 describe('connectWebSocket', () => {
   it.each(['ws', 'wss'] as const)(
-    'connects over %s with headers and Host of its own',
+    'connectWebSocket connects over %s with its own headers and Host',
     async (scheme) => {
       await using server = await linkServer(scheme);
       const link = await connectWebSocket({
@@ -117,7 +117,7 @@ describe('connectWebSocket', () => {
     },
   );
 
-  it('checks the certificate against the server name it was given', async () => {
+  it('connectWebSocket checks the certificate against the given server name', async () => {
     await using server = await linkServer('wss');
     const url = new URL(`wss://127.0.0.1:${server.port}/`);
     await expectTraffic(await connectWebSocket({ url, ca: serverCa }), server);
@@ -127,7 +127,7 @@ describe('connectWebSocket', () => {
     expect(error).toMatchObject({ code: 'tls', message: expect.stringContaining('--server-name') });
   });
 
-  it('asks a proxy for an IPv6 address in brackets, with the port of its scheme', async () => {
+  it('connectWebSocket asks a proxy for an IPv6 address in brackets, with the port of its scheme', async () => {
     await using proxy = await connectProxy(false, 'HTTP/1.1 403 Forbidden\r\n\r\n');
     await failure({ url: new URL('wss://[fd00::1]/'), proxy: proxy.proxy });
     await failure({ url: new URL('ws://[fd00:0:0::2]:6443/'), proxy: proxy.proxy });
@@ -135,7 +135,7 @@ describe('connectWebSocket', () => {
     expect(targets).toEqual(['[fd00::1]:443', '[fd00::2]:6443']);
   });
 
-  it('trusts a CA for a proxy that it does not trust for the server', async () => {
+  it('connectWebSocket trusts a CA for a proxy without trusting the CA for the server', async () => {
     await using server = await linkServer('wss');
     await using proxy = await connectProxy(true);
     const given = { url: server.url, proxy: proxy.proxy, proxyCa: serverCa };
@@ -154,7 +154,7 @@ describe('connectWebSocket', () => {
     expect(proxy.asked).toHaveLength(2);
   });
 
-  it('says that the URL of a proxy must have a name of its certificate', async () => {
+  it("connectWebSocket explains that the URL of a proxy must have a name of the proxy's certificate", async () => {
     await using server = await linkServer('wss');
     await using proxy = await connectProxy(true);
     const named = { ...proxy.proxy, host: notLoopback };
@@ -171,7 +171,7 @@ describe('connectWebSocket', () => {
     ['https', 'ws'],
     ['https', 'wss'],
   ] as const)(
-    'goes through an %s proxy to %s, with user and password',
+    'connectWebSocket goes through an %s proxy to %s, with user and password',
     async (proxyScheme, scheme) => {
       await using server = await linkServer(scheme);
       await using proxy = await connectProxy(proxyScheme === 'https');
@@ -186,16 +186,19 @@ describe('connectWebSocket', () => {
     },
   );
 
-  it.each(['ws', 'wss'] as const)('goes through a SOCKS proxy to %s', async (scheme) => {
-    await using server = await linkServer(scheme);
-    const credentials = { user: 'ann', password: 'p@ss' };
-    await using socks = await startSocksProxy({ credentials });
-    const { proxy } = socks;
-    await expectTraffic(await connectWebSocket({ url: server.url, ca: serverCa, proxy }), server);
-    expect(socks.asked).toEqual([`name localhost:${server.port}`]);
-  });
+  it.each(['ws', 'wss'] as const)(
+    'connectWebSocket goes through a SOCKS proxy to %s',
+    async (scheme) => {
+      await using server = await linkServer(scheme);
+      const credentials = { user: 'ann', password: 'p@ss' };
+      await using socks = await startSocksProxy({ credentials });
+      const { proxy } = socks;
+      await expectTraffic(await connectWebSocket({ url: server.url, ca: serverCa, proxy }), server);
+      expect(socks.asked).toEqual([`name localhost:${server.port}`]);
+    },
+  );
 
-  it('says who it is to the server and to the proxy, but shows its headers only to the server', async () => {
+  it('connectWebSocket names itself to the server and the proxy, but shows its headers only to the server', async () => {
     await using server = await linkServer('ws');
     await using proxy = await startConnectProxy();
     const headers = { 'X-Gateway-Key': 'secret' };
@@ -215,7 +218,7 @@ describe('connectWebSocket', () => {
     expect(server.request?.headers['user-agent']).toBe('gateway');
   });
 
-  it('skips interim responses before the 101', async () => {
+  it('connectWebSocket skips interim responses before the 101', async () => {
     await using server = await answering((socket, head) => {
       const key = /Sec-WebSocket-Key: (.*)\r\n/.exec(head)![1]!;
       const answer =
@@ -232,7 +235,7 @@ describe('connectWebSocket', () => {
     });
   });
 
-  it('reads frames that came with the answer', async () => {
+  it('connectWebSocket reads frames that arrive together with the answer', async () => {
     await using server = await answering((socket, head) => {
       const key = /Sec-WebSocket-Key: (.*)\r\n/.exec(head)![1]!;
       const answer =
@@ -250,7 +253,7 @@ describe('connectWebSocket', () => {
   });
 });
 
-describe('connectWebSocket says what went wrong', () => {
+describe('The errors of connectWebSocket', () => {
   it.each<[string, number, string, Partial<ConnectError>, RegExp]>([
     [
       'a redirect',
@@ -278,15 +281,18 @@ describe('connectWebSocket says what went wrong', () => {
       /try again later/,
     ],
     ['a teapot', 418, 'Content-Length: 0', {}, /log/],
-  ])('upgrade answered by %s: %d', async (_name, status, headers, details, words) => {
-    await using server = await answering(`HTTP/1.1 ${status} X\r\n${headers}\r\n\r\n`);
-    const error = await failure({ url: server.url });
-    expect(error).toMatchObject({ code: 'rejected', status, ...details });
-    expect(error.message).toMatch(words);
-    expect(error.message).not.toContain('secret');
-  });
+  ])(
+    'upgrade answered by %s: connectWebSocket explains the status %d',
+    async (_name, status, headers, details, words) => {
+      await using server = await answering(`HTTP/1.1 ${status} X\r\n${headers}\r\n\r\n`);
+      const error = await failure({ url: server.url });
+      expect(error).toMatchObject({ code: 'rejected', status, ...details });
+      expect(error.message).toMatch(words);
+      expect(error.message).not.toContain('secret');
+    },
+  );
 
-  it('reads Retry-After as a date', async () => {
+  it('connectWebSocket reads Retry-After as a date', async () => {
     const date = new Date(Date.now() + 60_000).toUTCString();
     await using server = await answering(`HTTP/1.1 503 X\r\nRetry-After: ${date}\r\n\r\n`);
     const { retryAfterMs } = await failure({ url: server.url });
@@ -314,7 +320,7 @@ describe('connectWebSocket says what went wrong', () => {
     ['JSON on a page', 403, 'Content-Type: text/html', refusal, undefined],
     ['JSON of no type', 403, 'Server: x', refusal, undefined],
     [
-      'JSON of somebody else',
+      'JSON of another program',
       401,
       `Content-Type: ${json}`,
       '{"error":"login","message":"who"}',
@@ -323,15 +329,18 @@ describe('connectWebSocket says what went wrong', () => {
     ['numbers', 403, `Content-Type: ${json}`, '{"code":1020,"message":"denied"}', undefined],
     ['half a sentence', 403, `Content-Type: ${json}`, refusal.slice(0, half), undefined],
     ['null', 401, `Content-Type: ${json}`, 'null', undefined],
-  ])('tells whose answer it is: %s', async (_name, status, headers, body, brokerCode) => {
-    await using server = await answering(`HTTP/1.1 ${status} X\r\n${headers}\r\n\r\n${body}`);
-    const error = await failure({ url: server.url });
-    expect(error).toMatchObject({ code: 'rejected', status });
-    expect(error.brokerCode).toBe(brokerCode);
-    expect(error.message).toMatch(brokerCode === undefined ? /on the way/ : /token/);
-  });
+  ])(
+    "connectWebSocket distinguishes a broker's answer from other answers: %s",
+    async (_name, status, headers, body, brokerCode) => {
+      await using server = await answering(`HTTP/1.1 ${status} X\r\n${headers}\r\n\r\n${body}`);
+      const error = await failure({ url: server.url });
+      expect(error).toMatchObject({ code: 'rejected', status });
+      expect(error.brokerCode).toBe(brokerCode);
+      expect(error.message).toMatch(brokerCode === undefined ? /on the way/ : /token/);
+    },
+  );
 
-  it("repeats a broker's own sentence, on one line and at no length", async () => {
+  it("connectWebSocket repeats a broker's own sentence, shortened and on one line", async () => {
     const body = JSON.stringify({
       code: 'forbidden',
       message: `cluster c2\n\u001b[31m is not yours ${'x'.repeat(900)}`,
@@ -348,7 +357,7 @@ describe('connectWebSocket says what went wrong', () => {
     [200, 'not_websocket'],
     [503, 'rejected'],
   ])(
-    'upgrade answered by HTML: names a web page that answers %d by its title alone',
+    'upgrade answered by HTML: connectWebSocket names only the title of a page with status %d',
     async (status, code) => {
       const page = `<html><title>Sign in</title>${'<p>secret</p>'.repeat(2000)}`;
       await using server = await answering(
@@ -361,7 +370,7 @@ describe('connectWebSocket says what went wrong', () => {
     },
   );
 
-  it('waits for no body that does not come', async () => {
+  it('connectWebSocket does not wait for a body that never arrives', async () => {
     const clock = new VirtualClock();
     await using server = await answering((socket) =>
       socket.write('HTTP/1.1 401 X\r\nContent-Length: 50\r\n\r\nhalf'),
@@ -385,18 +394,21 @@ describe('connectWebSocket says what went wrong', () => {
     ['no upgrade', 'HTTP/1.1 101 X\r\nConnection: Upgrade\r\n\r\n', /Upgrade: websocket/],
     ['nothing', '', /closed the connection/],
     ['half a head', 'HTTP/1.1 101 X\r\nUpg', /closed the connection/],
-  ])('%s is no WebSocket', async (_name, answer, words) => {
-    await using server = await answering(answer);
-    const error = await failure({ url: server.url });
-    expect(error.code).toBe('not_websocket');
-    expect(error.message).toMatch(words);
-  });
+  ])(
+    'connectWebSocket refuses an answer that is no WebSocket: %s',
+    async (_name, answer, words) => {
+      await using server = await answering(answer);
+      const error = await failure({ url: server.url });
+      expect(error.code).toBe('not_websocket');
+      expect(error.message).toMatch(words);
+    },
+  );
 
   it.each([
     ['', /sub-protocol culvert\.v1/],
     ['Sec-WebSocket-Protocol: chat\r\n', /sub-protocol culvert\.v1/],
     ['Sec-WebSocket-Protocol: culvert.v1\r\nSec-WebSocket-Extensions: x\r\n', /extension/],
-  ])('a server with the headers "%s" is none of ours', async (headers, words) => {
+  ])('connectWebSocket refuses a server with the headers "%s"', async (headers, words) => {
     await using server = await answering((socket, head) => {
       const key = /Sec-WebSocket-Key: (.*)\r\n/.exec(head)![1]!;
       socket.write(`${upgrade}Sec-WebSocket-Accept: ${acceptKey(key)}\r\n${headers}\r\n`);
@@ -404,7 +416,7 @@ describe('connectWebSocket says what went wrong', () => {
     expect((await failure({ url: server.url })).message).toMatch(words);
   });
 
-  it('trusts the CA that it is given this time, not the one of an earlier connection', async () => {
+  it('connectWebSocket trusts the CA of this call, not the CA of an earlier connection', async () => {
     await using server = await linkServer('wss');
     const strangers = await readFile(certificates.stranger.ca, 'utf8');
     const connect = async (ca: string) => (await connectWebSocket({ url: server.url, ca })).close();
@@ -414,7 +426,7 @@ describe('connectWebSocket says what went wrong', () => {
     await connect(serverCa);
   });
 
-  it('tells unknown names, closed ports and foreign certificates apart', async () => {
+  it('connectWebSocket reports unknown names, closed ports and foreign certificates as different errors', async () => {
     const unknown = await failure({ url: new URL('ws://no-such-host.invalid/') });
     expect(unknown).toMatchObject({ code: 'dns', message: expect.stringContaining('DNS') });
 
@@ -452,7 +464,7 @@ describe('connectWebSocket says what went wrong', () => {
     ['SSH-2.0\r\n\r\n', { code: 'proxy' }, /is it an HTTP proxy/],
     ['HTTP/1.1 200 OK\r\n\r\nWelcome', { code: 'proxy' }, /more than its answer/],
     ['', { code: 'proxy' }, /is it an HTTP proxy/],
-  ])('a proxy that answers %s', async (answer, expected, words) => {
+  ])('connectWebSocket reports a proxy that answers %s', async (answer, expected, words) => {
     await using proxy = await connectProxy(false, answer);
     const error = await failure({ url: new URL('wss://broker.example/'), proxy: proxy.proxy });
     expect(error).toMatchObject(expected);
@@ -460,7 +472,7 @@ describe('connectWebSocket says what went wrong', () => {
     expect(error.message).not.toContain('p%40ss');
   });
 
-  it('a proxy that cannot be reached', async () => {
+  it('connectWebSocket reports a proxy that cannot be reached', async () => {
     const { port } = await answeringPortThatCloses();
     const proxy = parseProxyUrl(`http://127.0.0.1:${port}`);
     const error = await failure({ url: new URL('wss://broker.example/'), proxy });
@@ -468,7 +480,7 @@ describe('connectWebSocket says what went wrong', () => {
     expect(error.message).toContain(`the proxy 127.0.0.1:${port}`);
   });
 
-  it('gives up on whatever hangs, after 15 s by default, and says where it hung', async () => {
+  it('connectWebSocket gives up on each step that hangs, after 15 s by default, and names the step', async () => {
     await using silent = await listen(createTcpServer());
     await using unanswering = await startUnansweringPort();
     await using half = await answering((socket) => socket.write('HTTP/1.1 101 Swi'));
@@ -495,7 +507,7 @@ describe('connectWebSocket says what went wrong', () => {
     await allClosed(half.sockets);
   });
 
-  it('closes everything when it is aborted, at any moment', async () => {
+  it('connectWebSocket closes everything when it is aborted, at any moment', async () => {
     await using silent = await listen(createTcpServer());
     const url = new URL(`wss://127.0.0.1:${silent.port}/`);
     const reason = new Error('enough');
@@ -537,7 +549,7 @@ async function answeringPortThatCloses(): Promise<{ port: number }> {
   return { port: listening.port };
 }
 
-/** The other ends of our connections have seen them end. */
+/** Waits until the other ends of our connections have seen them end. */
 async function allClosed(sockets: readonly Socket[]): Promise<void> {
   for (const socket of sockets) {
     socket.resume();

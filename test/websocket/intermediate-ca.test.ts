@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectWebSocket } from '../../src/websocket/connect.ts';
 import { certificates, listen, type Listening } from './servers.ts';
 
-/** A broker whose certificate is issued by an intermediate CA, and that sends nothing but that certificate. */
+/** A broker with a certificate of an intermediate CA. It sends only that certificate. */
 let broker: Listening<ReturnType<typeof createServer>>;
 let intermediateCa: string;
 let leaf: string;
@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => broker?.[Symbol.asyncDispose]());
 
 /** `--ca-file` adds to the well-known CAs; the CA in a hub kubeconfig is the only one. */
-describe.each(['with-well-known', 'ca-only'] as const)('a CA that is trusted %s', (trust) => {
+describe.each(['with-well-known', 'ca-only'] as const)('A CA that is trusted %s', (trust) => {
   const connect = (ca: string) =>
     connectWebSocket({
       url: new URL(`wss://127.0.0.1:${broker.port}/v1/agent`),
@@ -31,20 +31,20 @@ describe.each(['with-well-known', 'ca-only'] as const)('a CA that is trusted %s'
       signal: AbortSignal.timeout(10_000),
     });
 
-  it('may be the intermediate that issued the certificate of the broker', async () => {
+  it('The trusted CA may be the intermediate that issued the certificate of the broker', async () => {
     await expect(connect(intermediateCa)).rejects.toMatchObject({ code: 'rejected', status: 404 });
   });
 
-  it('may be the certificate of the broker itself', async () => {
+  it('The trusted CA may be the certificate of the broker itself', async () => {
     await expect(connect(leaf)).rejects.toMatchObject({ code: 'rejected', status: 404 });
   });
 
-  it('does not stand for certificates that it has not issued', async () => {
+  it('An intermediate CA is not trusted for certificates that it has not issued', async () => {
     const other = await readFile(certificates.stranger.ca, 'utf8');
     await expect(connect(other)).rejects.toMatchObject({ code: 'tls' });
   });
 
-  it.each(['', 'text'])('is refused where it holds no certificate (%j)', async (nothing) => {
+  it.each(['', 'text'])('A CA file without a certificate is refused (%j)', async (nothing) => {
     await expect(connect(nothing)).rejects.toThrow('a CA file holds one or more certificates');
   });
 });

@@ -18,14 +18,14 @@ function start(role: KeepAliveOptions['role'], options: Partial<KeepAliveOptions
   return { clock, events, keepAlive };
 }
 
-describe('keep-alive', () => {
-  it('half-dead TCP: pings every 20 s and gives up after two without an answer', async () => {
+describe('KeepAlive', () => {
+  it('half-dead TCP: the keep-alive pings every 20 s and gives up after two pings without an answer', async () => {
     const { clock, events } = start('pings');
     await clock.runUntilIdle();
     expect(events).toEqual(['ping 20000', 'ping 40000', 'peer_unresponsive 50000']);
   });
 
-  it('goes on as long as something comes, and counts misses in a row', async () => {
+  it('The keep-alive continues while messages arrive, and counts only consecutive misses', async () => {
     const { clock, events, keepAlive } = start('pings');
     for (let round = 0; round < 20; round++) {
       await clock.advance(29_000);
@@ -41,21 +41,24 @@ describe('keep-alive', () => {
     [0, 16_000],
     [0.25, 18_000],
     [0.999_999, 24_000],
-  ])('moves each interval by up to a fifth: random %d gives %d ms', async (random, firstMs) => {
-    const { clock, events } = start('pings', { random: () => random });
-    await clock.advance(firstMs - 1);
-    expect(events).toEqual([]);
-    await clock.advance(1);
-    expect(events).toHaveLength(1);
-  });
+  ])(
+    'The keep-alive varies each interval by up to a fifth: random %d gives %d ms',
+    async (random, firstMs) => {
+      const { clock, events } = start('pings', { random: () => random });
+      await clock.advance(firstMs - 1);
+      expect(events).toEqual([]);
+      await clock.advance(1);
+      expect(events).toHaveLength(1);
+    },
+  );
 
-  it('obeys its interval and number of misses', async () => {
+  it('The keep-alive obeys its interval and number of misses', async () => {
     const { clock, events } = start('pings', { pingIntervalMs: 100, missedPings: 1 });
     await clock.runUntilIdle();
     expect(events).toEqual(['ping 100', 'peer_unresponsive 200']);
   });
 
-  it('finds a peer that vanishes within a minute, however the intervals fall', async () => {
+  it('The keep-alive finds a peer that vanishes within a minute, for all random intervals', async () => {
     const { clock, events, keepAlive } = start('pings', { random: () => 0.999_999 });
     await clock.advance(24_000);
     keepAlive.bytesArrived();
@@ -65,7 +68,7 @@ describe('keep-alive', () => {
     expect(clock.now() - vanishedAtMs).toBeLessThan(60_000);
   });
 
-  it('gives up a silent peer after two and a half intervals, to the millisecond, when it only answers', async () => {
+  it('The keep-alive of the answering end gives up a silent peer exactly after two and a half intervals', async () => {
     const { clock, events, keepAlive } = start('answers');
     await clock.advance(40_123);
     keepAlive.bytesArrived();
@@ -76,7 +79,7 @@ describe('keep-alive', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('holds nothing against a peer that it does not read, and shows it that it lives', async () => {
+  it('The keep-alive does not count silence while the owner does not read, and still shows the peer that it lives', async () => {
     const { clock, events, keepAlive } = start('answers');
     keepAlive.pause();
     await clock.advance(100_000);
@@ -94,7 +97,7 @@ describe('keep-alive', () => {
     expect(pinging.events.at(-1)).toBe('peer_unresponsive 150000');
   });
 
-  it('asks at once when it is told to, and one interval without an answer is enough', async () => {
+  it('The keep-alive pings at once on request, and then gives up after one interval without an answer', async () => {
     const { clock, events, keepAlive } = start('pings');
     await clock.advance(12_000);
     keepAlive.probe();
@@ -103,7 +106,7 @@ describe('keep-alive', () => {
     expect(events).toEqual(['ping 12000', 'peer_unresponsive 32000']);
   });
 
-  it('waits for the ping that is on its way, when it is told to ask', async () => {
+  it('The keep-alive waits for the ping that is on its way when it is asked to ping', async () => {
     const { clock, events, keepAlive } = start('pings');
     await clock.advance(35_000);
     keepAlive.probe();
@@ -111,7 +114,7 @@ describe('keep-alive', () => {
     expect(events).toEqual(['ping 20000', 'peer_unresponsive 40000']);
   });
 
-  it('goes on as before where the answer comes, and does not ask while it does not read', async () => {
+  it('The keep-alive continues normally after the answer to a requested ping, and does not ping while the owner does not read', async () => {
     const { clock, events, keepAlive } = start('pings');
     await clock.advance(12_000);
     keepAlive.probe();
@@ -130,7 +133,7 @@ describe('keep-alive', () => {
   });
 
   it.each(['pings', 'answers'] as const)(
-    'keeps one timer, and none when stopped: %s',
+    'The keep-alive keeps one timer, and no timer when stopped: %s',
     async (role) => {
       const { clock, events, keepAlive } = start(role);
       for (let tick = 0; tick < 10; tick++) {

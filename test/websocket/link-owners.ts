@@ -11,7 +11,7 @@ export interface RecordedFrame {
   readonly payload: Uint8Array;
 }
 
-/** Keeps what a link brings, and resolves waits on it. */
+/** Records the events of a link, and resolves waits for them. */
 export class RecordingOwner implements LinkOwner {
   /** DATA is joined as long as it belongs to the same session and stream. */
   readonly frames: RecordedFrame[] = [];
@@ -48,7 +48,7 @@ export class RecordingOwner implements LinkOwner {
     this.#changed();
   }
 
-  /** Resolves as soon as `condition` holds; asked after every call of the link. */
+  /** Resolves as soon as `condition` holds, which is checked after every call of the link. */
   until(condition: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const check = () => {
@@ -83,7 +83,10 @@ export class CheckingOwner extends RecordingOwner {
   }
 }
 
-/** Sends `totalBytes` of the pattern as DATA when pulled, by reference and copied in turn, in frames of changing size. */
+/**
+ * Sends `totalBytes` of the pattern as DATA when pulled, by reference and copied in turn, in frames
+ * of changing size.
+ */
 export class BulkOwner extends RecordingOwner {
   totalBytes = 0;
   sentBytes = 0;
@@ -118,7 +121,7 @@ export class BulkOwner extends RecordingOwner {
   }
 }
 
-/** Sends a frame by reference and lets go of its slab. */
+/** Sends a frame by reference and releases its slab. */
 export function sendBlock(
   link: Link,
   pool: SlabPool,
@@ -134,7 +137,7 @@ export function sendBlock(
   slab.release();
 }
 
-/** A few turns of the event loop: long enough for whatever is on its way inside this process. */
+/** A few turns of the event loop: enough for all events that are pending in this process. */
 export async function turns(count = 50): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -7,7 +7,7 @@ function maskedByTheBook(bytes: Uint8Array, key: number, offset: number): Uint8A
 }
 
 describe('mask', () => {
-  it('is the one of RFC 6455 at every alignment, length and offset', () => {
+  it('The mask is the mask of RFC 6455 at every alignment, length and offset', () => {
     const memory = new ArrayBuffer(400);
     for (const key of [0x3d21fa37, 0xffffffff, 0x80000001, 0x000000ff, 0]) {
       for (let at = 0; at < 5; at++) {
@@ -26,7 +26,7 @@ describe('mask', () => {
     }
   });
 
-  it('is undone by itself, in memory whose size is no multiple of a word', () => {
+  it('The mask undoes itself, in memory whose size is no multiple of a word', () => {
     const bytes = new Uint8Array(new ArrayBuffer(103)).map((_, index) => index);
     const before = bytes.slice();
     applyMask(bytes, 0, 103, 0x01020304, 0);
@@ -36,7 +36,7 @@ describe('mask', () => {
     expect(bytes).toEqual(before);
   });
 
-  it('has another random key each time', () => {
+  it('The mask has another random key each time', () => {
     const keys = new Set(Array.from({ length: 3000 }, () => randomMaskKey()));
     expect(keys.size).toBeGreaterThan(2990);
   });

@@ -8,7 +8,7 @@ function hex(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text.replaceAll(/\s/g, ''), 'hex'));
 }
 
-/** Parses pieces, wiping each afterwards, and gives what was found: binary pieces of one message joined. */
+/** Parses pieces, wipes each afterwards, and returns the messages. Binary pieces are joined. */
 function parse(role: WebSocketRole, ...pieces: Uint8Array[]): string[] {
   const found: string[] = [];
   let binary = '';
@@ -43,7 +43,7 @@ function parse(role: WebSocketRole, ...pieces: Uint8Array[]): string[] {
   return found;
 }
 
-/** What is found when the bytes come whole, and cut at any two places. */
+/** The parsed messages if the bytes arrive whole, and cut at any two places. */
 function everyCut(role: WebSocketRole, bytes: Uint8Array): string[][] {
   const found = [parse(role, bytes)];
   for (let first = 0; first <= bytes.length; first++) {
@@ -59,7 +59,7 @@ function everyCut(role: WebSocketRole, bytes: Uint8Array): string[][] {
   return found;
 }
 
-describe('message parser', () => {
+describe('MessageParser', () => {
   it.each<[string, WebSocketRole, string, string[]]>([
     ['an unmasked binary message', 'client', '82 05 48656c6c6f', ['binary 48656c6c6f']],
     // The masked "Hello" of RFC 6455, section 5.7, as binary.
@@ -99,7 +99,7 @@ describe('message parser', () => {
       `89 7d ${'ab'.repeat(125)}`,
       [`ping ${'ab'.repeat(125)}`],
     ],
-  ])('reads %s, cut anywhere', (_name, role, bytes, expected) => {
+  ])('The message parser reads %s, cut anywhere', (_name, role, bytes, expected) => {
     for (const found of everyCut(role, hex(bytes))) expect(found).toEqual(expected);
   });
 
@@ -108,9 +108,9 @@ describe('message parser', () => {
     [65_535, 'fe ffff'],
     [65_536, 'ff 00000000 00010000'],
     [70_012, 'ff 00000000 0001117c'],
-    // Not the shortest form; some encoders always write eight bytes, and it does no harm.
+    // Not the shortest form. Some encoders always write eight bytes, which is harmless.
     [5, 'ff 00000000 00000005'],
-  ])('reads a message of %d bytes', (bytes, length) => {
+  ])('The message parser reads a message of %d bytes', (bytes, length) => {
     const payload = Buffer.alloc(bytes, 0x41);
     const message = Buffer.concat([hex(`82 ${length} 00000000`), payload]);
     const expected = [`binary ${payload.toString('hex')}`];
@@ -123,7 +123,7 @@ describe('message parser', () => {
     expect(parse('server', ...pieces)).toEqual(expected);
   });
 
-  it('unmasks across pieces of any size', () => {
+  it('The message parser unmasks across pieces of any size', () => {
     const key = hex('deadbeef');
     const clear = Uint8Array.from({ length: 1000 }, (_, index) => index * 7);
     const masked = clear.map((byte, index) => byte ^ key[index & 3]!);
@@ -137,7 +137,7 @@ describe('message parser', () => {
     }
   });
 
-  it('hands on each piece at once', () => {
+  it('The message parser passes on each piece at once', () => {
     const pieces: number[] = [];
     const nothing = () => {};
     const parser = new MessageParser('client', {
@@ -182,17 +182,20 @@ describe('message parser', () => {
     ['a message over the limit', 'client', '82 7f 00000000 0001117d', 'frame_too_large'],
     ['a length of 2^63', 'client', '82 7f 80000000 00000000', 'frame_too_large'],
     ['a length of 2^64 - 1', 'client', '82 7f ffffffff ffffffff', 'frame_too_large'],
-  ])('refuses %s, cut anywhere, and ignores what follows', (_name, role, bytes, code) => {
-    const message = hex(`${bytes} 82 00 82 00`);
-    const withoutBinary = (found: string[]) =>
-      found.filter((what) => !what.startsWith('unfinished'));
-    for (let cut = 0; cut <= message.length; cut++) {
-      const found = parse(role, message.subarray(0, cut), message.subarray(cut));
-      expect(withoutBinary(found)).toEqual([code]);
-    }
-  });
+  ])(
+    'The message parser refuses %s, cut anywhere, and ignores all later bytes',
+    (_name, role, bytes, code) => {
+      const message = hex(`${bytes} 82 00 82 00`);
+      const withoutBinary = (found: string[]) =>
+        found.filter((what) => !what.startsWith('unfinished'));
+      for (let cut = 0; cut <= message.length; cut++) {
+        const found = parse(role, message.subarray(0, cut), message.subarray(cut));
+        expect(withoutBinary(found)).toEqual([code]);
+      }
+    },
+  );
 
-  it('counts all fragments of a message against the limit', () => {
+  it('The message parser counts all fragments of a message against the limit', () => {
     const part = Buffer.concat([hex('02 7e ea60'), Buffer.alloc(60_000)]);
     const more = Buffer.concat([hex('00 7e 271c'), Buffer.alloc(10_012)]);
     const whole = `binary ${Buffer.alloc(70_012).toString('hex')}`;
@@ -200,7 +203,7 @@ describe('message parser', () => {
     expect(parse('client', part, more, hex('80 01 00')).at(-2)).toBe('frame_too_large');
   });
 
-  it('has only typed errors for random bytes', () => {
+  it('The message parser answers random bytes with typed errors only', () => {
     let state = 99;
     const random = () => {
       state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;

@@ -21,7 +21,8 @@ async function pair(isTls: boolean) {
 }
 
 describe('SocketInput', () => {
-  // Without static reads everything works at half the speed, so that only this test shows that an update of Node broke them.
+  // Without static reads everything works at half the speed. So only this test shows that an
+  // update of Node broke them.
   it.each([
     ['TCP', false],
     ['TLS', true],

@@ -13,7 +13,7 @@ import { SlabPool } from '../../src/tunnel/slab.ts';
 
 afterAll(() => certificates[Symbol.asyncDispose]());
 
-/** A client made of literal bytes: the handshake of RFC 6455, section 1.3, then whatever a test writes. */
+/** A client of literal bytes: the handshake of RFC 6455, section 1.3, then the bytes of a test. */
 class RawClient {
   readonly socket: Socket;
   received = Buffer.alloc(0);
@@ -63,7 +63,7 @@ class RawClient {
   }
 }
 
-/** As if this Node kept its fields elsewhere. */
+/** Simulates a Node version that keeps its internal fields elsewhere. */
 function withoutStaticReads(socket: Socket): void {
   const { _handle: handle } = socket as unknown as { _handle: { useUserBuffer?: unknown } };
   handle.useUserBuffer = undefined;
@@ -85,8 +85,8 @@ async function rawPair(options: AcceptOptions = {}) {
   };
 }
 
-describe('WebSocket link, byte by byte', () => {
-  it('writes one unmasked binary frame per culvert frame, gathered at the end of the turn', async () => {
+describe('WebSocketLink, byte by byte', () => {
+  it('The WebSocket link writes one unmasked binary frame per culvert frame, gathered at the end of the turn', async () => {
     await using pair = await rawPair();
     const { client, link } = pair;
     link.sendCopy(FrameType.ping, 0, 0, Uint8Array.of(0xaa));
@@ -102,7 +102,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(link.bytesOut).toBe(32);
   });
 
-  it('reads a frame that came with the handshake, and frames in single bytes', async () => {
+  it('The WebSocket link reads a frame that arrives with the handshake, and frames in single bytes', async () => {
     await using server = await linkServer('ws');
     const client = new RawClient(server.port);
     const frame = encodeFrame(FrameType.open, 3, 4, Uint8Array.of(9));
@@ -121,7 +121,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(link.framesIn).toBe(2);
   });
 
-  it('answers the text ping with the text pong, and a ping frame with its payload', async () => {
+  it('The WebSocket link answers the text ping with the text pong, and a ping frame with its payload', async () => {
     await using pair = await rawPair();
     pair.client.write('8184 01020304 716b6d63');
     pair.client.write('8983 00000000 313233');
@@ -130,7 +130,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(pair.owner.frames).toEqual([]);
   });
 
-  it('piles up no answers for a peer that pings without reading', async () => {
+  it('The WebSocket link queues a bounded number of answers for a peer that pings without reading', async () => {
     await using pair = await rawPair();
     const { client, link } = pair;
     client.socket.pause();
@@ -145,7 +145,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(link.room).toBe(room);
   });
 
-  it('echoes a close frame, then ends the connection', async () => {
+  it('The WebSocket link echoes a close frame, then ends the connection', async () => {
     await using pair = await rawPair();
     pair.client.write('8882 00000000 03e9');
     await pair.client.until(() => pair.client.ended);
@@ -153,7 +153,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(pair.owner.closes).toMatchObject([{ code: 'draining' }]);
   });
 
-  it('waits for the answer to its close frame, then ends the connection', async () => {
+  it('The WebSocket link waits for the answer to its close frame, then ends the connection', async () => {
     await using pair = await rawPair();
     pair.link.close(new TunnelError('overloaded', 'full'));
     await pair.client.until(() => pair.client.received.length > 0);
@@ -166,7 +166,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(pair.owner.closes).toMatchObject([{ code: 'overloaded' }]);
   });
 
-  it('says goodbye to a peer that reads late, without waiting for a timer', async () => {
+  it('The WebSocket link completes the close with a peer that reads late, without waiting for a timer', async () => {
     const clock = new VirtualClock();
     await using pair = await rawPair({ clock });
     const { client, link, owner } = pair;
@@ -182,7 +182,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(client.received.subarray(-4)).toEqual(Buffer.from('880203e8', 'hex'));
   });
 
-  it('hears the answer to its close frame although it was paused', async () => {
+  it('The WebSocket link receives the answer to its close frame although reading was paused', async () => {
     const clock = new VirtualClock();
     await using pair = await rawPair({ clock });
     pair.link.pause();
@@ -193,7 +193,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(pair.owner.closes).toEqual([undefined]);
   });
 
-  it('reads no more than a little before it has an owner, and lets go when closed without one', async () => {
+  it('The WebSocket link reads only a little before it has an owner, and frees it when closed without an owner', async () => {
     const clock = new VirtualClock();
     await using server = await linkServer('ws', { clock });
     const client = new RawClient(server.port);
@@ -211,7 +211,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(client.socket.writableLength).toBe(0);
   });
 
-  it('waits two seconds for that answer and no longer', async () => {
+  it('The WebSocket link waits two seconds for the answer to its close frame and no longer', async () => {
     const clock = new VirtualClock();
     await using pair = await rawPair({ clock });
     pair.link.close();
@@ -230,17 +230,20 @@ describe('WebSocket link, byte by byte', () => {
     ['an unknown frame type', '828c 00000000 ff000000 00000000 00000000', 1002, 'protocol_error'],
     ['a message of 4 GiB', '82ff 00000001 00000000 00000000', 1009, 'frame_too_large'],
     ['an HTTP request', '474554202f20485454502f312e310d0a0d0a', 1002, 'protocol_error'],
-  ])('closes on %s, whatever follows', async (_name, bytes, number, code) => {
-    await using pair = await rawPair();
-    pair.client.write(bytes);
-    pair.client.socket.write(Buffer.alloc(500_000, 0x77));
-    await pair.client.until(() => pair.client.ended);
-    expect(pair.client.received[0]).toBe(0x88);
-    expect(pair.client.received.readUInt16BE(2)).toBe(number);
-    expect(pair.owner.closes).toMatchObject([{ code }]);
-  });
+  ])(
+    'The WebSocket link closes on %s and ignores all later bytes',
+    async (_name, bytes, number, code) => {
+      await using pair = await rawPair();
+      pair.client.write(bytes);
+      pair.client.socket.write(Buffer.alloc(500_000, 0x77));
+      await pair.client.until(() => pair.client.ended);
+      expect(pair.client.received[0]).toBe(0x88);
+      expect(pair.client.received.readUInt16BE(2)).toBe(number);
+      expect(pair.owner.closes).toMatchObject([{ code }]);
+    },
+  );
 
-  it('is not moved by random bytes', async () => {
+  it('The WebSocket link ends with a typed error after random bytes', async () => {
     await using server = await linkServer('ws');
     let state = 5;
     for (let round = 0; round < 40; round++) {
@@ -261,7 +264,7 @@ describe('WebSocket link, byte by byte', () => {
     }
   });
 
-  it('reports link_lost with its cause for a reset, and without for a silent end', async () => {
+  it('The WebSocket link reports link_lost with its cause after a reset, and without a cause after a silent end', async () => {
     await using reset = await rawPair();
     reset.client.socket.resetAndDestroy();
     await reset.owner.closed();
@@ -276,7 +279,7 @@ describe('WebSocket link, byte by byte', () => {
     await ended.client.until(() => ended.client.ended);
   });
 
-  it('closes a peer that was silent for two and a half intervals, and keeps one that pings', async () => {
+  it('The WebSocket link closes a peer that was silent for two and a half intervals, and keeps a peer that pings', async () => {
     const clock = new VirtualClock();
     await using pair = await rawPair({ clock, keepAlive: { pingIntervalMs: 1000 } });
     for (let ping = 0; ping < 5; ping++) {
@@ -291,7 +294,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(pair.client.received.toString('latin1')).toContain('peer_unresponsive: ');
   });
 
-  it('pings as text from the dialing end and gives up after two without an answer', async () => {
+  it('The WebSocket link of the dialing end pings as text and gives up after two pings without an answer', async () => {
     await using server = await linkServer('ws');
     const clock = new VirtualClock();
     const keepAlive = { pingIntervalMs: 1000, random: () => 0.5 };
@@ -314,7 +317,7 @@ describe('WebSocket link, byte by byte', () => {
   });
 
   it.each(['ws', 'wss'] as const)(
-    'finds at both ends of %s within a minute that the other one has vanished, with a full send buffer',
+    'Both ends of %s find within a minute that the other end has vanished, with a full send buffer',
     async (scheme) => {
       const clocks = [new VirtualClock(), new VirtualClock()] as const;
       await using server = await linkServer(scheme, { clock: clocks[0] });
@@ -340,7 +343,7 @@ describe('WebSocket link, byte by byte', () => {
     },
   );
 
-  it('half-dead TCP: asks at once when it is told to, and gives up after one ping without an answer', async () => {
+  it('half-dead TCP: the WebSocket link pings at once on request, and gives up after one ping without an answer', async () => {
     await using server = await linkServer('ws');
     const clock = new VirtualClock();
     const keepAlive = { pingIntervalMs: 1000, random: () => 0.5 };
@@ -366,7 +369,7 @@ describe('WebSocket link, byte by byte', () => {
   it.each([
     ['ws', 'with a new random key', (keys: Set<string>) => keys.size > 18 && !keys.has('00000000')],
     ['wss', 'with zero', (keys: Set<string>) => keys.size === 1 && keys.has('00000000')],
-  ] as const)('masks frames to a %s server %s', async (scheme, _how, right) => {
+  ] as const)('The WebSocket link masks frames to a %s server %s', async (scheme, _how, right) => {
     await using server = await linkServer(scheme);
     const seen: Buffer[] = [];
     server.server.prependListener('upgrade', (_request, socket) => {
@@ -387,7 +390,7 @@ describe('WebSocket link, byte by byte', () => {
     expect([...keys]).toSatisfy(() => right(keys));
   });
 
-  it('takes at most its room in one turn, even when the socket would take more', async () => {
+  it('The WebSocket link takes at most its room in one turn, even if the socket accepts more', async () => {
     await using pair = await rawPair();
     const pool = new SlabPool();
     await using server = await linkServer('ws');
@@ -406,7 +409,7 @@ describe('WebSocket link, byte by byte', () => {
     expect(pool.inUseBytes).toBe(0);
   });
 
-  it('reads into shared memory, on accepted and on dialed sockets, plain and TLS', async () => {
+  it('The WebSocket link reads into shared memory, on accepted and on dialed sockets, plain and TLS', async () => {
     for (const scheme of ['ws', 'wss'] as const) {
       await using server = await linkServer(scheme);
       const link = await connectWebSocket({ url: server.url, ca: serverCa });
@@ -430,7 +433,7 @@ describe('WebSocket link, byte by byte', () => {
     }
   });
 
-  it('falls back to data events where Node does not let it', async () => {
+  it('The WebSocket link falls back to data events if Node does not allow reads into shared memory', async () => {
     await using server = await linkServer('ws');
     const raw = new RawClient(server.port);
     await raw.upgrade();

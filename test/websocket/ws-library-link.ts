@@ -8,7 +8,7 @@ import { closeError, closePayload } from '../../src/websocket/close-code.ts';
 
 const roomBytes = 256 * 1024;
 
-/** A link on the `ws` package: RFC 6455 as somebody else understands it, for our framing to be checked against. */
+/** A link on the `ws` package, an independent implementation of RFC 6455 to check ours against. */
 export class WsLibraryLink implements AttachableLink {
   readonly peer = 'ws';
   readonly #socket: WebSocket;

@@ -7,18 +7,12 @@ export interface ConfigKind {
 }
 
 /** A configuration. The namespace of a cluster-scoped one is empty. */
-export interface ConfigReferent extends ConfigKind {
-  readonly namespace: string;
-  readonly name: string;
-}
+export type ConfigReferent = Readonly<ReturnType<typeof parseConfigReferent>>;
 
 /** An entry of `status.configReferences`: a configuration that OCM's addon manager selected for this cluster. */
-export interface ConfigReference extends ConfigKind {
-  readonly desired: (ConfigReferent & { readonly specHash: string }) | undefined;
-  readonly lastObservedGeneration: number | undefined;
-}
+export type ConfigReference = Readonly<ReturnType<typeof parseConfigReference>>;
 
-export function parseConfigReference(item: Fields): ConfigReference {
+export function parseConfigReference(item: Fields) {
   const kind = { group: text(item.group), resource: text(item.resource) };
   const desired = fields(item.desiredConfig);
   const isDesired = text(desired.name) !== '';
@@ -31,7 +25,7 @@ export function parseConfigReference(item: Fields): ConfigReference {
   };
 }
 
-export function parseConfigReferent(item: Fields): ConfigReferent {
+export function parseConfigReferent(item: Fields) {
   return {
     group: text(item.group),
     resource: text(item.resource),

@@ -1,46 +1,13 @@
 import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/client/kube-object.ts';
-import { type Condition, parseConditions } from './condition.ts';
-import {
-  type ConfigReference,
-  type ConfigReferent,
-  parseConfigReference,
-  parseConfigReferent,
-} from './config-reference.ts';
-import { type Fields, fields, items, text } from './fields.ts';
+import { parseConditions } from './condition.ts';
+import { parseConfigReference, parseConfigReferent } from './config-reference.ts';
+import { fields, items, text } from './fields.ts';
 import { annotations } from './names.ts';
-import {
-  type KubeClientDriver,
-  parseDriver,
-  parseRegistration,
-  type Registration,
-} from './registration-config.ts';
+import { parseDriver, parseRegistration } from './registration-config.ts';
 
 /** The fields of a ManagedClusterAddOn that the addon uses, from either version of the API. */
-export interface ManagedClusterAddOn {
-  /** `addon.open-cluster-management.io/v1alpha1` or `/v1beta1`. */
-  readonly apiVersion: string;
-  readonly name: string;
-  /** Its namespace is the name of the cluster. */
-  readonly cluster: string;
-  readonly uid: string;
-  readonly resourceVersion: string;
-  /** In milliseconds since 1970. NaN: not stored yet. */
-  readonly createdAtMs: number;
-  readonly isDeleting: boolean;
-  /** The CA that signed for its agent, as the addon recorded it. Undefined: there is no record. */
-  readonly agentSigner: AgentSignerRecord | undefined;
-  /** Configurations of this object, which override the defaults of the ClusterManagementAddOn. */
-  readonly configs: readonly ConfigReferent[];
-  /** The whole `status`, for fields that are written back unchanged. */
-  readonly status: Fields;
-  readonly conditions: readonly Condition[];
-  readonly configReferences: readonly ConfigReference[];
-  readonly registrations: readonly Registration[];
-  readonly driver: KubeClientDriver;
-  /** The namespace of the agent's Secrets and its lease. Empty: not set yet. */
-  readonly installNamespace: string;
-}
+export type ManagedClusterAddOn = Readonly<ReturnType<typeof parseManagedClusterAddOn>>;
 
 export interface AgentSignerRecord {
   /** The unit in the subject of the certificate, see `organizationalUnitOf`. */
@@ -49,26 +16,33 @@ export interface AgentSignerRecord {
   readonly sinceMs: number;
 }
 
-export function parseManagedClusterAddOn(object: KubeObject): ManagedClusterAddOn {
+export function parseManagedClusterAddOn(object: KubeObject) {
   const { metadata } = object;
   const status = fields(object.status);
   const registrations = items(status.registrations);
   const kubeClient = registrations.find((registration) => registration.type === 'kubeClient');
   return {
+    /** `addon.open-cluster-management.io/v1alpha1` or `/v1beta1`. */
     apiVersion: object.apiVersion,
     name: metadata.name,
+    /** Its namespace is the name of the cluster. */
     cluster: metadata.namespace ?? '',
     uid: metadata.uid ?? '',
     resourceVersion: metadata.resourceVersion ?? '',
+    /** In milliseconds since 1970. NaN: not stored yet. */
     createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
     isDeleting: metadata.deletionTimestamp !== undefined,
+    /** The CA that signed for its agent, as the addon recorded it. Undefined: there is no record. */
     agentSigner: agentSignerIn(metadata),
+    /** Configurations of this object, which override the defaults of the ClusterManagementAddOn. */
     configs: items(fields(object.spec).configs).map(parseConfigReferent),
+    /** The whole `status`, for fields that are written back unchanged. */
     status,
     conditions: parseConditions(status.conditions),
     configReferences: items(status.configReferences).map(parseConfigReference),
     registrations: registrations.map(parseRegistration),
     driver: parseDriver(status.kubeClientDriver ?? fields(kubeClient?.kubeClient).driver),
+    /** The namespace of the agent's Secrets and its lease. Empty: not set yet. */
     installNamespace: text(status.namespace),
   };
 }

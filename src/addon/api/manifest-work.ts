@@ -1,36 +1,27 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { type Condition, findCondition, parseConditions } from './condition.ts';
+import { findCondition, parseConditions } from './condition.ts';
 import { fields, items, text } from './fields.ts';
 import { addonName } from './names.ts';
 import { contentHash } from './spec-hash.ts';
 
 /** The state of a ManifestWork, as the work agent of the cluster reports it. */
-export interface ManifestWorkState {
-  readonly namespace: string;
-  readonly name: string;
-  /** The cluster has the newest generation. */
-  readonly isApplied: boolean;
-  readonly conditions: readonly Condition[];
-  readonly manifests: readonly {
-    /** `Deployment ns/name` */
-    readonly object: string;
-    readonly conditions: readonly Condition[];
-  }[];
-}
+export type ManifestWorkState = Readonly<ReturnType<typeof parseManifestWork>>;
 
-export function parseManifestWork({ metadata, status }: KubeObject): ManifestWorkState {
+export function parseManifestWork({ metadata, status }: KubeObject) {
   const resourceStatus = fields(fields(status).resourceStatus);
   const conditions = parseConditions(fields(status).conditions);
   const applied = findCondition(conditions, 'Applied');
   return {
     namespace: metadata.namespace ?? '',
     name: metadata.name,
+    /** The cluster has the newest generation. */
     isApplied: applied?.status === 'True' && applied.observedGeneration === metadata.generation,
     conditions,
     manifests: items(resourceStatus.manifests).map((manifest) => {
       const { kind, namespace, name } = fields(manifest.resourceMeta);
       const path = text(namespace) === '' ? text(name) : `${text(namespace)}/${text(name)}`;
       return {
+        /** `Deployment ns/name` */
         object: `${text(kind)} ${path}`,
         conditions: parseConditions(manifest.conditions),
       };

@@ -3,11 +3,19 @@ import { addonName, apiGroups } from './names.ts';
 
 // Builders for objects on the hub and in managed clusters, and lookups among live objects.
 
-type Rules = readonly Readonly<
-  Record<'apiGroups' | 'resources' | 'verbs', readonly string[]> & {
-    resourceNames?: readonly string[];
-  }
->[];
+/** The right to `verbs` on a resource, or on the objects `resourceNames` alone. */
+export const rule = (
+  apiGroup: string,
+  resource: string,
+  verbs: readonly string[],
+  ...resourceNames: readonly string[]
+) => ({
+  apiGroups: [apiGroup],
+  resources: [resource],
+  ...(resourceNames.length > 0 && { resourceNames }),
+  verbs,
+});
+type Rules = readonly ReturnType<typeof rule>[];
 
 export interface Subject {
   readonly kind: 'User' | 'Group' | 'ServiceAccount';
@@ -39,13 +47,8 @@ export function roleBinding(metadata: ObjectMeta, roleName: string, subject: Sub
 
 /** The rights to keep the agent's lease. RBAC cannot limit `create` to a name, because the object has no name yet. */
 export const leaseRules: Rules = [
-  { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
-  {
-    apiGroups: ['coordination.k8s.io'],
-    resources: ['leases'],
-    resourceNames: [addonName],
-    verbs: ['get', 'update', 'patch'],
-  },
+  rule('coordination.k8s.io', 'leases', ['create']),
+  rule('coordination.k8s.io', 'leases', ['get', 'update', 'patch'], addonName),
 ];
 
 export function serviceAccount(metadata: ObjectMeta, more: object = {}): KubeObject {

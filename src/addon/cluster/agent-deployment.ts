@@ -1,9 +1,9 @@
+import { formatHostPort } from '../../base/net/host-port.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { agentSecrets } from '../api/agent-identity.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 import { containerSecurity, deployment, podSettings } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
-import { agentArguments } from './agent-arguments.ts';
 import {
   agentCaSecret,
   agentContainerName,
@@ -11,7 +11,6 @@ import {
   agentStatusPort,
 } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
-import { escapeDollar } from './escape-dollar.ts';
 
 /** Cluster Proxy's selector. The API server does not allow a Deployment to change its selector. */
 export const agentPodLabels = {
@@ -102,4 +101,33 @@ function container(values: AgentValues): object {
     securityContext: containerSecurity,
     volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
   };
+}
+
+/** The command line of `culvert agent` in its container. */
+export function agentArguments(values: AgentValues): readonly string[] {
+  const { entrypoint, installNamespace, settings, allow, leadsToApiserver } = values;
+  const broker =
+    entrypoint.kind === 'direct'
+      ? `--broker-url=wss://${formatHostPort(entrypoint)}`
+      : `--broker-via-hub=${entrypoint.viaHub}`;
+  return [
+    'agent',
+    `--cluster=${values.cluster}`,
+    '--agent-id=$(POD_NAME)',
+    broker,
+    '--ca-file=/etc/ca/ca.crt',
+    '--certificate-dir=/etc/tls',
+    '--hub-kubeconfig=/etc/kubeconfig/kubeconfig',
+    `--install-namespace=${installNamespace}`,
+    `--lease=${installNamespace}/${addonName}`,
+    `--status-listen=[::]:${agentStatusPort}`,
+    ...[...settings].map(([name, value]) => `--${name}=${escapeDollar(value)}`),
+    ...(leadsToApiserver ? [] : ['--enable-kube-api-proxy=false']),
+    ...allow.map((target) => `--allow=${escapeDollar(target)}`),
+  ];
+}
+
+/** Kubernetes reads `$(NAME)` in arguments and variables as a reference and `$$` as a dollar. A password may contain either. */
+function escapeDollar(value: string): string {
+  return value.replaceAll('$', '$$$$');
 }

@@ -5,15 +5,29 @@ import {
 import type { Diagnostics } from '../api/diagnostics.ts';
 import { drainTimeoutMs } from '../api/drain-timeout.ts';
 import type { Fields } from '../api/fields.ts';
+import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { readVariables } from '../compat/customized-variables.ts';
-import type { AgentEntrypoint } from '../hub/hub-state.ts';
+import type { AgentEntrypoint, FleetState } from '../hub/hub-state.ts';
 import { agentImage } from './agent-image.ts';
-import type { AgentInput } from './agent-input.ts';
 import { agentDeploymentName } from './agent-names.ts';
-import { installNamespaceOf } from './deployment-config-reference.ts';
+import { type DeploymentConfigFound, installNamespaceOf } from './deployment-config-reference.ts';
 import { nodePlacementOf } from './node-placement.ts';
 import { agentResources } from './resource-requirements.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
+
+/** Everything that the agent of one cluster is rendered from. */
+export interface AgentInput extends Pick<FleetState, 'proxy' | 'entrypoint' | 'caBundle'> {
+  readonly cluster: ManagedCluster;
+  readonly addon: ManagedClusterAddOn;
+  readonly deploymentConfig: DeploymentConfigFound;
+  readonly defaultInstallNamespace: string;
+  /** Whether the name of the cluster leads to its kube-apiserver. The cluster's configuration can override it. */
+  readonly leadsToApiserver: boolean;
+  readonly hasNetworkPolicies: boolean;
+  /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
+  readonly apiServerPorts: readonly number[];
+}
 
 /** The values of one cluster's agent, after all configurations are merged. */
 export interface AgentValues {

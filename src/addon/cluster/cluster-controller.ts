@@ -1,4 +1,4 @@
-import { Controller, type ReconcileResult } from '../../kube/controllers/controller.ts';
+import type { Controller, ReconcileResult } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { keyOf } from '../../kube/client/kube-ref.ts';
 import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
@@ -6,22 +6,18 @@ import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
 import type { Fields } from '../api/fields.ts';
-import {
-  addOnRef,
-  type ManagedClusterAddOn,
-  parseManagedClusterAddOn,
-} from '../api/managed-cluster-addon.ts';
-import { type ManagedCluster, parseManagedCluster } from '../api/managed-cluster.ts';
+import { addOnRef, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import { type ManagedCluster } from '../api/managed-cluster.ts';
 import { isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
 import { addonName } from '../api/names.ts';
 import { findSame } from '../api/objects.ts';
 import type { FleetState, HubState } from '../hub/hub-state.ts';
 import { unseenMs } from '../runtime/applier.ts';
-import { type ControllerContext, controllerDefaults } from '../runtime/controller-context.ts';
+import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
 import { Failures } from '../runtime/failures.ts';
 import { ObjectWriter } from '../runtime/object-writer.ts';
 import type { Observable } from '../runtime/observable.ts';
-import { byCluster } from '../runtime/watches.ts';
+import { byCluster, ownersOf } from '../runtime/watches.ts';
 import {
   type AccessOutcome,
   addOnStatusPatch,
@@ -67,23 +63,17 @@ export class ClusterController {
   constructor(options: ClusterControllerOptions) {
     const log = options.log.child({ controller: 'clusters' });
     this.#options = { ...options, log };
-    this.controller = new Controller({
+    this.controller = addonController(options, {
       name: 'clusters',
       sources: clusterSources(options.watches, options.state),
       reconcile: (cluster, signal) => this.#reconcile(cluster, signal),
-      ...controllerDefaults,
-      clock: options.clock,
-      log: options.log,
     });
   }
 
   async #reconcile(name: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const { watches, state } = this.#options;
     const writer = new ObjectWriter(this.#options, 'debug', signal);
-    const found = watches.addOns.get(`${name}/${addonName}`);
-    const managed = watches.clusters.get(name);
-    const addon = found && parseManagedClusterAddOn(found);
-    const cluster = managed && parseManagedCluster(managed);
+    const { addon, cluster } = ownersOf(watches, name);
     if (addon === undefined || addon.isDeleting || cluster === undefined) {
       await this.#withdrawAccess(name, writer);
       return undefined;

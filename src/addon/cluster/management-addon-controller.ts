@@ -1,9 +1,9 @@
-import { Controller, keysFrom } from '../../kube/controllers/controller.ts';
+import { type Controller, keysFrom } from '../../kube/controllers/controller.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
 import { addonName } from '../api/names.ts';
-import { type ControllerContext, controllerDefaults } from '../runtime/controller-context.ts';
+import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
 import { configHashesPatch } from './management-addon-status.ts';
 
 export interface ManagementAddOnControllerOptions extends ControllerContext {
@@ -15,10 +15,10 @@ export interface ManagementAddOnControllerOptions extends ControllerContext {
  * ManagedClusterAddOn.
  */
 export function managementAddOnController(options: ManagementAddOnControllerOptions): Controller {
-  const { api, watches, findConfig, clock, log } = options;
+  const { api, watches, findConfig } = options;
   const { managementAddOns, configurations, deploymentConfigs } = watches;
   const always = () => [addonName];
-  return new Controller({
+  return addonController(options, {
     name: 'management-addon',
     sources: [managementAddOns, configurations, deploymentConfigs].map((informer) =>
       keysFrom(informer, always),
@@ -33,8 +33,5 @@ export function managementAddOnController(options: ManagementAddOnControllerOpti
       return undefined;
     },
     workers: 1,
-    ...controllerDefaults,
-    clock,
-    log,
   });
 }

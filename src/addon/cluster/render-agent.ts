@@ -1,9 +1,8 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { findCondition, isTrue } from '../api/condition.ts';
 import { Diagnostics } from '../api/diagnostics.ts';
-import type { AgentInput } from './agent-input.ts';
 import { agentObjects } from './agent-objects.ts';
-import { agentValues } from './agent-values.ts';
+import { type AgentInput, agentValues } from './agent-values.ts';
 import { manifestWorks } from './manifest-works.ts';
 
 /** The objects for the cluster's namespace on the hub. */

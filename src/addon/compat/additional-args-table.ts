@@ -10,45 +10,43 @@ import {
 const only =
   (form: RegExp): TextCheck =>
   (text) =>
-    form.test(text) ? undefined : `is not possible, a value of the form ${form.source} is`;
+    form.test(text) ? undefined : `is not valid, it must match ${form.source}`;
 const goDuration = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
 const number = only(/^\d+$/);
 
-/** An option of ours: what the program takes is possible here. */
+/** A rule for an option of culvert itself. The option's own parser validates the value. */
 const own = (option: Option): FlagRules => ({
   [option.name]: {
-    fate: 'mapped',
+    kind: 'mapped',
     check: (text) => problemOf(option, text),
-    says: `--${option.name}`,
     to: (value) => ({ name: option.name, value }),
   },
 });
-const ignored = (why: string, check?: TextCheck): FlagRule => ({
-  fate: 'ignored',
-  why,
+const ignored = (reason: string, check?: TextCheck): FlagRule => ({
+  kind: 'ignored',
+  reason,
   ...(check && { check }),
 });
-const refused = (why: string): FlagRule => ({ fate: 'refused', why });
+const refused = (reason: string): FlagRule => ({ kind: 'refused', reason });
 
 const all = (rule: FlagRule, names: string): FlagRules =>
   Object.fromEntries(names.split(' ').map((name) => [name, rule]));
 
 const verbosity: FlagRule = {
-  fate: 'mapped',
+  kind: 'mapped',
   check: number,
-  says: '--log-level debug from 4 on, info below',
   to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
 };
 const logFile = ignored('logs are lines of JSON on the standard output');
-const channels = ignored('flow control is per stream, there is no such channel');
-const pings = ignored('links are probed every few seconds, whatever is configured');
+const channels = ignored('flow control is per stream and needs no such setting');
+const pings = ignored('links are probed every few seconds, and the interval is fixed');
 const leases = ignored('replicas find each other in Redis');
 const diagnostics = ignored('there is no admin port');
 const files = refused('the addon mounts its own certificates and sets this itself');
 
 const { drainTimeoutMs: drainTimeout } = brokerPassthroughTable;
 
-/** What all programs of Kubernetes take: the flags of klog. */
+/** The flags of klog, which all programs of Kubernetes accept. */
 export const klogFlags: FlagRules = {
   v: verbosity,
   ...all(
@@ -72,8 +70,8 @@ const common: FlagRules = {
 };
 
 /**
- * `spec.proxyServer.additionalArgs`: every flag of konnectivity's proxy-server and those of `culvert broker` that an operator may set.
- * A flag that stands in neither table is refused.
+ * Rules for `spec.proxyServer.additionalArgs`: every flag of konnectivity's proxy-server, and the
+ * flags of `culvert broker` that an operator may set. A flag without a rule is refused.
  */
 export const proxyServerFlags: FlagRules = {
   ...common,
@@ -84,9 +82,8 @@ export const proxyServerFlags: FlagRules = {
   ...own(brokerPassthroughTable.cipherSuites),
   ...own(brokerPassthroughTable.tlsMinVersion),
   'graceful-shutdown-timeout': {
-    fate: 'mapped',
+    kind: 'mapped',
     check: (text) => goDuration(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
-    says: '--drain-timeout; 0 asks for nothing',
     to(text) {
       const ms = goDurationMs(text);
       return ms === 0 ? undefined : { name: 'drain-timeout', value: `${ms}ms` };
@@ -95,23 +92,23 @@ export const proxyServerFlags: FlagRules = {
   ...all(pings, 'frontend-keepalive-time'),
   ...all(leases, 'enable-lease-controller server-id'),
   'server-count': ignored('the number of servers is spec.proxyServer.replicas', number),
-  'backend-dial-timeout': ignored('the limit of a dial is the --dial-timeout of the agent'),
+  'backend-dial-timeout': ignored('the --dial-timeout of the agent limits the time of a dial'),
   'proxy-strategies': ignored('a destination names its cluster', only(/(^|,)destHost(,|$)/)),
-  mode: ignored('gRPC is what konnectivity clients are served', only(/^grpc$/)),
-  'server-port': ignored('that is the port', only(/^8090$/)),
-  'agent-port': ignored('that is the port', only(/^8091$/)),
-  'health-port': ignored('that is the port', only(/^8092$/)),
+  mode: ignored('konnectivity clients always use gRPC', only(/^grpc$/)),
+  'server-port': ignored('the port is fixed', only(/^8090$/)),
+  'agent-port': ignored('the port is fixed', only(/^8091$/)),
+  'health-port': ignored('the port is fixed', only(/^8092$/)),
   ...all(diagnostics, 'admin-port kubeconfig-qps kubeconfig-burst delete-existing-uds-file'),
   ...all(
     files,
     'server-cert server-key server-ca-cert cluster-cert cluster-key cluster-ca-cert kubeconfig',
   ),
   ...all(
-    refused('the Services and the probes need the ports on the address of the pod'),
+    refused('the Services and the probes connect to the address of the pod'),
     'server-bind-address agent-bind-address health-bind-address uds-name',
   ),
   ...all(
-    refused('agents prove themselves by the certificate or token of their registration'),
+    refused('agents authenticate with the certificate or token of their registration'),
     'agent-namespace agent-service-account authentication-audience',
   ),
   'token-public-key': refused(
@@ -119,7 +116,10 @@ export const proxyServerFlags: FlagRules = {
   ),
 };
 
-/** `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent and those of `culvert agent` that an operator may set. */
+/**
+ * Rules for `spec.proxyAgent.additionalArgs`: every flag of konnectivity's proxy-agent, and the
+ * flags of `culvert agent` that an operator may set. A flag without a rule is refused.
+ */
 export const proxyAgentFlags: FlagRules = {
   ...common,
   ...own(agentPassthroughTable.dialTimeoutMs),
@@ -127,7 +127,7 @@ export const proxyAgentFlags: FlagRules = {
   ...own(agentPassthroughTable.allow),
   ...own(agentPassthroughTable.kubeApiserver),
   ...all(
-    ignored('an agent keeps its tunnels by itself, with a backoff of its own'),
+    ignored('an agent reconnects automatically, with its own backoff'),
     'sync-interval sync-interval-cap probe-interval sync-forever',
   ),
   ...all(leases, 'count-server-leases server-count-source'),
@@ -135,13 +135,13 @@ export const proxyAgentFlags: FlagRules = {
   'agent-id': ignored('agents are named after their pods'),
   ...all(files, 'agent-cert agent-key ca-cert kubeconfig service-account-token-path'),
   ...all(
-    refused('agents connect where spec.proxyServer.entrypoint says'),
+    refused('agents connect to the address in spec.proxyServer.entrypoint'),
     'proxy-server-host proxy-server-port',
   ),
   'agent-identifiers': refused(
-    'an agent speaks for its own cluster alone; other destinations are listed in spec.proxyAgent.allow',
+    'an agent serves only its own cluster; list other destinations in spec.proxyAgent.allow',
   ),
-  'alpn-proto': refused('agents speak HTTP/1.1; tell them apart by the name of the host'),
+  'alpn-proto': refused('agents use HTTP/1.1; route their connections by host name instead'),
 };
 
 const goUnitsMs = {
@@ -154,7 +154,10 @@ const goUnitsMs = {
   ns: 1e-6,
 } as const;
 
-/** `1m30s` as Go writes it, in whole milliseconds, rounded up: what asks for a little is not nothing. */
+/**
+ * Converts a duration as Go writes it (`1m30s`) to whole milliseconds. It rounds up, so that a
+ * short duration does not become 0, which has a meaning of its own.
+ */
 function goDurationMs(text: string): number {
   let ms = 0;
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)/g)) {

@@ -7,37 +7,36 @@ export interface ProgramFlag {
   readonly value: string;
 }
 
-/** What became of an `additionalArgs` list. */
+/** The result of reading an `additionalArgs` list. */
 export interface AdditionalArgs {
   readonly flags: readonly ProgramFlag[];
-  /** Flags that mean nothing any more; accepted. */
+  /** Flags that are accepted and have no effect. */
   readonly ignored: readonly FieldProblem[];
-  /** Flags that would change what is promised elsewhere, and unknown ones. */
+  /** Flags that are unknown, have an invalid value, or contradict what culvert sets itself. */
   readonly problems: readonly FieldProblem[];
 }
 
-/** What a flag of konnectivity's programs, or of ours, comes to. */
+/** How a flag of konnectivity's programs, or of culvert, is handled. */
 export type FlagRule =
   | {
-      readonly fate: 'mapped';
-      /** Our flag; undefined where this value asks for nothing. */
+      readonly kind: 'mapped';
+      /** Returns culvert's flag. Undefined when this value needs no flag. */
       readonly to: (value: string) => ProgramFlag | undefined;
-      /** What is wrong with a value, to be put after it. */
+      /** Returns the problem with a value as a predicate, to follow the value in a message. */
       readonly check: TextCheck;
-      readonly says: string;
     }
   | {
-      readonly fate: 'ignored';
-      readonly why: string;
-      /** Only such values are; others are refused. */
+      readonly kind: 'ignored';
+      readonly reason: string;
+      /** Returns the problem with a value that is refused instead of ignored. */
       readonly check?: TextCheck;
     }
-  | { readonly fate: 'refused'; readonly why: string };
+  | { readonly kind: 'refused'; readonly reason: string };
 
-/** Rules by the name of the flag. */
+/** Rules by the name of the flag, without its dashes. */
 export type FlagRules = Readonly<Record<string, FlagRule>>;
 
-/** Reads an `additionalArgs` list by one of the tables above. `field` is the list's path. */
+/** Reads an `additionalArgs` list with a table of rules. `field` is the list's path. */
 export function readAdditionalArgs(
   args: readonly string[],
   rules: FlagRules,
@@ -45,18 +44,21 @@ export function readAdditionalArgs(
 ): AdditionalArgs {
   const read = nothingRead();
   for (const { at, text, flag } of goFlags(args)) {
-    const place = `${field}[${at}]`;
+    const itemField = `${field}[${at}]`;
     if (flag !== undefined) {
-      take(read, rules, { ...flag, place });
+      take(read, rules, { ...flag, field: itemField });
       continue;
     }
     const sentence = `is ${JSON.stringify(text)}, a flag is needed: --name=value`;
-    read.problems.push({ field: place, sentence });
+    read.problems.push({ field: itemField, sentence });
   }
   return read;
 }
 
-/** Takes the flags that `rules` know out of a command line; `rest` is for its program. Fields are the flags. */
+/**
+ * Takes the flags that have a rule out of a command line. `rest` holds the other arguments, for the
+ * program itself. In problems, the field is the flag.
+ */
 export function takeFlags(
   argv: readonly string[],
   rules: FlagRules,
@@ -65,7 +67,7 @@ export function takeFlags(
   const rest: string[] = [];
   for (const { at, end, flag } of goFlags(argv)) {
     if (flag !== undefined && Object.hasOwn(rules, flag.name)) {
-      take(read, rules, { ...flag, place: `--${flag.name}` });
+      take(read, rules, { ...flag, field: `--${flag.name}` });
     } else {
       rest.push(...argv.slice(at, end));
     }
@@ -75,14 +77,17 @@ export function takeFlags(
 
 interface GoFlag {
   readonly at: number;
-  /** Where the next one is. */
+  /** The index of the argument after this flag and its value. */
   readonly end: number;
   readonly text: string;
-  /** Undefined: it is none. */
+  /** Undefined when the argument is not a flag. */
   readonly flag: ProgramFlag | undefined;
 }
 
-/** As Go reads flags: one dash or two; the value may be the next argument; without one the flag is a switch. */
+/**
+ * Splits arguments like Go's flag package: one dash or two; the value may be the next argument; a
+ * flag without a value is a switch.
+ */
 function* goFlags(args: readonly string[]): Generator<GoFlag> {
   for (let at = 0, end = 0; at < args.length; at = end) {
     const text = args[at]!;
@@ -104,10 +109,10 @@ const nothingRead = () => ({
 function take(
   read: ReturnType<typeof nothingRead>,
   rules: FlagRules,
-  { name, value, place }: { name: string; value: string; place: string },
+  { name, value, field }: { name: string; value: string; field: string },
 ): void {
   const rule = Object.hasOwn(rules, name) ? rules[name]! : undefined;
-  const refuse = (sentence: string) => read.problems.push({ field: place, sentence });
+  const refuse = (sentence: string) => read.problems.push({ field, sentence });
   if (rule === undefined) {
     const near = nearMiss(
       `--${name}`,
@@ -116,15 +121,15 @@ function take(
     refuse(`--${name} is unknown${near === undefined ? ', remove it' : `, did you mean ${near}?`}`);
     return;
   }
-  if (rule.fate === 'refused') {
-    refuse(`--${name} is not possible: ${rule.why}; remove it`);
+  if (rule.kind === 'refused') {
+    refuse(`--${name} is not possible: ${rule.reason}; remove it`);
     return;
   }
-  const wrong = rule.check?.(value);
-  if (wrong !== undefined) {
-    refuse(`--${name}=${value} ${wrong}`);
-  } else if (rule.fate === 'ignored') {
-    read.ignored.push({ field: place, sentence: `--${name}: ${rule.why}` });
+  const problem = rule.check?.(value);
+  if (problem !== undefined) {
+    refuse(`--${name}=${value} ${problem}`);
+  } else if (rule.kind === 'ignored') {
+    read.ignored.push({ field, sentence: `--${name}: ${rule.reason}` });
   } else {
     const flag = rule.to(value);
     if (flag !== undefined) read.flags.push(flag);

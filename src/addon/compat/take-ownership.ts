@@ -2,6 +2,7 @@ import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
 import { fields, isFields, items, text, type Fields } from '../api/fields.ts';
+import { findSame } from '../api/objects.ts';
 
 /** The field manager of the addon. */
 export const fieldManager = 'culvert-addon';
@@ -34,12 +35,7 @@ export function ownershipPatches(
   observed: readonly KubeObject[],
 ): readonly OwnershipPatch[] {
   return wanted.flatMap((object) => {
-    const live = observed.find(
-      ({ kind, metadata }) =>
-        kind === object.kind &&
-        metadata.name === object.metadata.name &&
-        metadata.namespace === object.metadata.namespace,
-    );
+    const live = findSame(observed, object);
     const managedFields = live && adopted(live);
     if (live === undefined || managedFields === undefined) return [];
     const { resourceVersion } = live.metadata;

@@ -1,4 +1,5 @@
 import type { FieldProblem, TextCheck } from '../api/field-problem.ts';
+import { present } from '../api/fields.ts';
 
 /** The part of an OpenAPI v3 schema that decides how a value is read. */
 export interface Schema {
@@ -124,7 +125,8 @@ export class SchemaReader {
     const itemRules = isPairs ? { key: rules } : rules;
     const read = list.flatMap((item, index) => {
       const at = `${path}[${index}]`;
-      if (items.type === 'object') return [withoutMissing(this.read(items, itemRules, item, at))];
+      if (items.type === 'object')
+        return [present(this.read(items, itemRules, item, at) as object)];
       const sentence = problemOf(items, itemRules, item);
       return sentence === undefined ? [item] : (this.#problem(at, sentence) ?? []);
     });
@@ -176,12 +178,6 @@ function problemOf(schema: Schema, rules: AnyRules, value: unknown): string | un
 
 function isMissing(value: unknown): boolean {
   return value === undefined || value === null;
-}
-
-function withoutMissing(object: unknown): object {
-  return Object.fromEntries(
-    Object.entries(object as object).filter(([, value]) => value !== undefined),
-  );
 }
 
 function shown(value: unknown): string {

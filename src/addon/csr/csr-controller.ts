@@ -1,6 +1,6 @@
 import { agentSignerName } from '../../base/names/agent-subject.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import { Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
+import { type Controller, keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import {
@@ -8,22 +8,16 @@ import {
   parseCertificateSigningRequest,
 } from '../api/certificate-signing-request.ts';
 import { agentEligibility } from '../api/eligibility.ts';
-import {
-  addOnRef,
-  type ManagedClusterAddOn,
-  parseManagedClusterAddOn,
-} from '../api/managed-cluster-addon.ts';
-import { parseManagedCluster } from '../api/managed-cluster.ts';
-import { addonName } from '../api/names.ts';
+import { addOnRef, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { AgentSigner, HubState } from '../hub/hub-state.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
 import {
   type ControllerContext,
-  controllerDefaults,
+  addonController,
   patchStatus,
 } from '../runtime/controller-context.ts';
 import type { Observable } from '../runtime/observable.ts';
-import { byCluster } from '../runtime/watches.ts';
+import { byCluster, ownersOf } from '../runtime/watches.ts';
 import { decideCsr, decisionCondition, failedCondition, labelledCluster } from './decide-csr.ts';
 import { signerRecordPatch } from './record-signer.ts';
 import { signCsr } from './sign-csr.ts';
@@ -58,16 +52,13 @@ export class CsrController {
   constructor(options: CsrControllerOptions) {
     this.#options = options;
     this.#log = options.log.child({ controller: 'requests' });
-    this.controller = new Controller({
+    this.controller = addonController(options, {
       name: 'requests',
       sources: this.#sources(),
       reconcile: async (key, signal) => {
         await this.#reconcile(key, signal);
         return undefined;
       },
-      ...controllerDefaults,
-      clock: options.clock,
-      log: options.log,
     });
   }
 
@@ -116,7 +107,7 @@ export class CsrController {
   async #decide({ object, csr, cluster, signer, signal }: Reconcile): Promise<void> {
     const decision = await decideCsr({
       csr,
-      ...this.#owners(cluster),
+      ...ownersOf(this.#options.watches, cluster),
       registrations: agentRegistrations(cluster, signer.organizationalUnit),
     });
     const { reason, message } = decision;
@@ -136,7 +127,7 @@ export class CsrController {
   /** Signs an approved request, whether the addon or a person approved it. A signed request is recorded instead. */
   async #sign(reconcile: Reconcile): Promise<void> {
     const { object, csr, cluster: name, signer, signal } = reconcile;
-    const { cluster, addon } = this.#owners(name);
+    const { cluster, addon } = ownersOf(this.#options.watches, name);
     const agent = agentEligibility(name, cluster, addon);
     if (agent.kind === 'ineligible') return;
     if (csr.certificate !== undefined) {
@@ -176,16 +167,6 @@ export class CsrController {
 
   get #nowMs(): number {
     return this.#options.wallClock().getTime();
-  }
-
-  #owners(name: string) {
-    const { clusters, addOns } = this.#options.watches;
-    const cluster = clusters.get(name);
-    const addon = addOns.get(`${name}/${addonName}`);
-    return {
-      cluster: cluster && parseManagedCluster(cluster),
-      addon: addon && parseManagedClusterAddOn(addon),
-    };
   }
 }
 

@@ -1,10 +1,10 @@
-import { type Certificate, parseCertificates, X509Error } from '../../base/x509/index.ts';
+import { parseCertificates } from '../../base/x509/index.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
 import { kubeTime } from '../api/condition.ts';
 import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { annotations } from '../api/names.ts';
-import type { Authority } from '../rotation/authority.ts';
+import { type Authority, readable } from '../rotation/authority.ts';
 
 /**
  * Records on a ManagedClusterAddOn that `signing` has signed `certificate` for its agent. It is a JSON merge patch, because server-side
@@ -21,7 +21,7 @@ export async function signerRecordPatch(
 ): Promise<Fields | undefined> {
   const organizationalUnit = organizationalUnitOf(signing.certPem);
   if (addon.agentSigner?.organizationalUnit === organizationalUnit) return undefined;
-  const leaf = read(certificate);
+  const leaf = await readable(() => parseCertificates(certificate)[0]);
   // The rotation waits for certificates of the new CA. A certificate of the previous CA is no progress.
   if (!(await leaf?.isIssuedBy(signing.certificate))) return undefined;
   return {
@@ -33,13 +33,4 @@ export async function signerRecordPatch(
       },
     },
   };
-}
-
-function read(pem: string): Certificate | undefined {
-  try {
-    return parseCertificates(pem)[0];
-  } catch (thrown) {
-    if (thrown instanceof X509Error) return undefined;
-    throw thrown;
-  }
 }

@@ -1,6 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { describeError } from '../../base/error.ts';
-import { Controller, keysFrom, type ReconcileResult } from '../../kube/controllers/controller.ts';
+import {
+  type Controller,
+  keysFrom,
+  type ReconcileResult,
+} from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import { condition, parseConditions, withCondition } from '../api/condition.ts';
@@ -22,7 +26,7 @@ import { rotationLaggards } from '../rotation/rotation-laggards.ts';
 import { unseenMs } from '../runtime/applier.ts';
 import {
   type ControllerContext,
-  controllerDefaults,
+  addonController,
   patchStatus,
 } from '../runtime/controller-context.ts';
 import { Failures } from '../runtime/failures.ts';
@@ -86,14 +90,11 @@ export class HubController {
     const laggards = rotationLaggards(watches, wallClock);
     this.#certificates = new HubCertificates({ ...this.#options, laggards });
     const always = () => [proxyConfigurationName];
-    this.controller = new Controller({
+    this.controller = addonController(options, {
       name: 'hub',
       sources: [configurations, tlsProfiles, ...signers].map((from) => keysFrom(from, always)),
       reconcile: (_, signal) => this.#reconcile(signal),
       workers: 1,
-      ...controllerDefaults,
-      clock,
-      log: options.log,
     });
   }
 

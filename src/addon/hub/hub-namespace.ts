@@ -1,17 +1,13 @@
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log/logger.ts';
 import { sleep } from '../../base/sleep.ts';
 import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
-import type { KubeApi, KubeCollection } from '../../kube/client/kube-api.ts';
+import type { KubeCollection } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef } from '../../kube/client/kube-ref.ts';
 import { hubLabel, labels } from '../api/names.ts';
+import type { AddonContext } from '../runtime/addon-context.ts';
 import { hubKinds } from './plan-hub.ts';
 
-export interface HubNamespaceOptions {
-  readonly api: KubeApi;
-  readonly clock: Clock;
-  readonly log: Logger;
+export interface HubNamespaceOptions extends Pick<AddonContext, 'api' | 'clock' | 'log'> {
   /** Called when an object changes. */
   readonly onChange: () => void;
 }

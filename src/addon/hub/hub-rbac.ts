@@ -1,6 +1,6 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addonName, hubLabel, serverAccount } from '../api/names.ts';
-import { role, roleBinding, serviceAccount } from '../api/objects.ts';
+import { role, roleBinding, rule, serviceAccount } from '../api/objects.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { clusterMeta, hubMeta, ownerOf } from '../configuration/owned-metadata.ts';
 import { type Entrypoint, serviceProxyResource } from './entrypoint.ts';
@@ -36,12 +36,8 @@ export function brokerAccounts(configuration: ManagedProxyConfiguration): readon
     serviceAccount({ namespace, name: addonName, labels: hubLabel }),
     serviceAccount(hubMeta(configuration, serverAccount), { automountServiceAccountToken: false }),
     role(clusterWide, [
-      { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
-      {
-        apiGroups: ['cluster.open-cluster-management.io'],
-        resources: ['managedclusters'],
-        verbs: ['get', 'list', 'watch'],
-      },
+      rule('authentication.k8s.io', 'tokenreviews', ['create']),
+      rule('cluster.open-cluster-management.io', 'managedclusters', ['get', 'list', 'watch']),
     ]),
     roleBinding(clusterWide, brokerRoleName, account),
   ];
@@ -50,11 +46,6 @@ export function brokerAccounts(configuration: ManagedProxyConfiguration): readon
 /** Allows one verb on one port of one Service. */
 export function portForwardRoleObject(configuration: ManagedProxyConfiguration): KubeObject {
   return role(hubMeta(configuration, portForwardRoleName), [
-    {
-      apiGroups: [''],
-      resources: ['services/proxy'],
-      resourceNames: [serviceProxyResource(configuration)],
-      verbs: ['get'],
-    },
+    rule('', 'services/proxy', ['get'], serviceProxyResource(configuration)),
   ]);
 }

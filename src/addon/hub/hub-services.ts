@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/client/kube-object.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import { serverLabel } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
@@ -7,16 +7,11 @@ import { agentPortName } from './entrypoint.ts';
 
 /** The Service inside the hub: 8090 for konnectivity clients, 8091 for agents from an ingress or through the kube-apiserver. */
 export function entrypointService(configuration: ManagedProxyConfiguration): KubeObject {
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: hubMeta(configuration, configuration.spec.proxyServer.inClusterServiceName),
-    spec: {
-      type: 'ClusterIP',
-      selector: serverLabel,
-      ports: [port('proxy-server', brokerPorts.client), port(agentPortName, brokerPorts.agent)],
-    },
-  };
+  const { proxyServer } = configuration.spec;
+  return service('ClusterIP', hubMeta(configuration, proxyServer.inClusterServiceName), [
+    port('proxy-server', brokerPorts.client),
+    port(agentPortName, brokerPorts.agent),
+  ]);
 }
 
 /**
@@ -26,17 +21,18 @@ export function entrypointService(configuration: ManagedProxyConfiguration): Kub
 export function loadBalancerService(configuration: ManagedProxyConfiguration): KubeObject {
   const { loadBalancerService: balancer, port: agentsPort } =
     configuration.spec.proxyServer.entrypoint;
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: hubMeta(configuration, balancer.name, { annotations: balancer.annotations }),
-    spec: {
-      type: 'LoadBalancer',
-      selector: serverLabel,
-      ports: [port(agentPortName, agentsPort, brokerPorts.agent)],
-    },
-  };
+  const { name, annotations } = balancer;
+  return service('LoadBalancer', hubMeta(configuration, name, { annotations }), [
+    port(agentPortName, agentsPort, brokerPorts.agent),
+  ]);
 }
+
+const service = (type: string, metadata: ObjectMeta, ports: readonly object[]): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata,
+  spec: { type, selector: serverLabel, ports },
+});
 
 const port = (name: string, number: number, targetPort = number) => ({
   name,
@@ -58,6 +54,9 @@ const ingressName = 'cluster-proxy';
 export function agentIngress(configuration: ManagedProxyConfiguration): KubeObject {
   const { entrypoint, inClusterServiceName } = configuration.spec.proxyServer;
   const { host = '', className, annotations, tlsSecretName } = entrypoint.ingress;
+  const backend = {
+    service: { name: inClusterServiceName, port: { name: agentPortName } },
+  };
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'Ingress',
@@ -68,22 +67,7 @@ export function agentIngress(configuration: ManagedProxyConfiguration): KubeObje
       ...(className !== undefined && { ingressClassName: className }),
       // Without a Secret, the controller shows its own certificate.
       tls: [{ hosts: [host], ...(tlsSecretName !== undefined && { secretName: tlsSecretName }) }],
-      rules: [
-        {
-          host,
-          http: {
-            paths: [
-              {
-                path: '/v1/agent',
-                pathType: 'Exact',
-                backend: {
-                  service: { name: inClusterServiceName, port: { name: agentPortName } },
-                },
-              },
-            ],
-          },
-        },
-      ],
+      rules: [{ host, http: { paths: [{ path: '/v1/agent', pathType: 'Exact', backend }] } }],
     },
   };
 }

@@ -8,7 +8,7 @@ import {
   withCondition,
   withoutCondition,
 } from '../api/condition.ts';
-import { formatProblems, type FieldProblem } from '../api/field-problem.ts';
+import { formatProblems } from '../api/field-problem.ts';
 import { fields, integer } from '../api/fields.ts';
 import type { CertificateExpiries } from '../rotation/hub-certificates.ts';
 import { rotationConditions, type RotationsSeen } from '../rotation/rotation-status.ts';
@@ -67,6 +67,8 @@ function conditionsNow({
   rotations,
   failures,
 }: HubStatusObserved): readonly Wanted[] {
+  const problems = formatProblems(plan.problems);
+  const ignored = formatProblems(plan.ignored);
   return [
     deployed(deployment, plan.replicas),
     signed('ProxyServerSecretSigned', expiries.proxyServer),
@@ -75,10 +77,20 @@ function conditionsNow({
     // Cluster Proxy wrote it before an upgrade. The addon does not renew that certificate.
     { type: 'UserServerSecretSigned' },
     ...rotationConditions(rotations),
-    valid(plan.problems),
-    ignoredFields(plan.ignored),
+    ofList('Valid', true, ['Valid', 'Every field is understood'], ['Invalid', problems]),
+    ofList(
+      'IgnoredFields',
+      false,
+      ['NoneIgnored', 'Every field has an effect'],
+      ['FieldsIgnored', ignored],
+    ),
     entrypointReady(plan.entrypoint),
-    applied(failures),
+    ofList(
+      'HubApplied',
+      true,
+      ['Applied', 'Every object is as it should be'],
+      ['ApplyFailed', formatFailures(failures)],
+    ),
   ];
 }
 
@@ -97,16 +109,15 @@ function signed(type: string, expiryMs: number | undefined): ConditionNow {
   return condition(type, true, 'SuccessfullySigned', `Expiry:${day} ${time} +0000 UTC`);
 }
 
-function valid(problems: readonly FieldProblem[]): ConditionNow {
-  return problems.length === 0
-    ? condition('Valid', true, 'Valid', 'Every field is understood')
-    : condition('Valid', false, 'Invalid', formatProblems(problems));
-}
-
-function ignoredFields(ignored: readonly FieldProblem[]): ConditionNow {
-  return ignored.length === 0
-    ? condition('IgnoredFields', false, 'NoneIgnored', 'Every field has an effect')
-    : condition('IgnoredFields', true, 'FieldsIgnored', formatProblems(ignored));
+/** The condition of a list. `many` has the text of the list, which is empty when the list is empty. */
+function ofList(
+  type: string,
+  isTrueWhenEmpty: boolean,
+  none: readonly [reason: string, message: string],
+  many: readonly [reason: string, message: string],
+): ConditionNow {
+  const isEmpty = many[1] === '';
+  return condition(type, isEmpty === isTrueWhenEmpty, ...(isEmpty ? none : many));
 }
 
 function entrypointReady(entrypoint: HubPlan['entrypoint']): ConditionNow {
@@ -117,10 +128,4 @@ function entrypointReady(entrypoint: HubPlan['entrypoint']): ConditionNow {
       ? `Agents connect through the kube-apiserver to ${entrypoint.viaHub}`
       : `Agents connect to ${entrypoint.url}`;
   return condition(type, true, entrypoint.kind, message);
-}
-
-function applied(failures: readonly ObjectFailure[]): ConditionNow {
-  return failures.length === 0
-    ? condition('HubApplied', true, 'Applied', 'Every object is as it should be')
-    : condition('HubApplied', false, 'ApplyFailed', formatFailures(failures));
 }

@@ -19,7 +19,7 @@ import {
 import { brokerNetworkPolicy, disruptionBudget } from './hub-policies.ts';
 import { brokerAccounts, portForwardRoleName, portForwardRoleObject } from './hub-rbac.ts';
 import { agentIngress, entrypointService, loadBalancerService } from './hub-services.ts';
-import { replicaKeySecret } from './replica-key.ts';
+import { replicaKeySecret } from './secret-key.ts';
 import { readTlsProfile, type TlsProfile } from './tls-profile.ts';
 
 /** The options of the addon manager for the hub. */

@@ -132,7 +132,7 @@ async function recover(
   { bundle, signer }: ObservedAuthority,
   spec: AuthoritySpec,
 ): Promise<AuthorityState> {
-  const previous = readBundle(textIn(bundle, 'ca.crt'));
+  const previous = await readBundle(textIn(bundle, 'ca.crt'));
   return {
     signing: await makeAuthority(nameOfNext(spec, previous.length === 0), spec.kind, spec.now),
     next: undefined,

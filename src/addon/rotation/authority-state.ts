@@ -1,7 +1,8 @@
+import { present } from '../api/fields.ts';
 import { secret } from '../api/objects.ts';
-import { type Certificate, parseCertificates, X509Error } from '../../base/x509/index.ts';
+import { type Certificate, parseCertificates } from '../../base/x509/index.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { type Authority, readAuthority } from './authority.ts';
+import { type Authority, readable, readAuthority } from './authority.ts';
 import { annotationOf, annotations, textIn } from './secret.ts';
 
 /**
@@ -33,8 +34,11 @@ export function stageOf({ next, previous }: AuthorityState): RotationStage {
 export async function readAuthorityState(signer: KubeObject): Promise<AuthorityState> {
   return {
     signing: await readAuthority(textIn(signer, 'ca.crt'), textIn(signer, 'ca.key')),
-    next: await readNext(signer),
-    previous: readBundle(textIn(signer, 'previous.crt')),
+    // A next CA that cannot be read has signed nothing, so another one is made.
+    next: await readable(() =>
+      readAuthority(textIn(signer, 'next.crt'), textIn(signer, 'next.key')),
+    ),
+    previous: await readBundle(textIn(signer, 'previous.crt')),
     reason: reasonIn(signer),
     rotatedFor: annotationOf(signer, annotations.rotatedFor),
     reissuedSince: timeIn(signer, annotations.reissuedSince),
@@ -48,26 +52,23 @@ export function authoritySecret(
   observed: KubeObject | undefined,
 ): KubeObject {
   const { signing, next, previous, reason, rotatedFor, reissuedSince } = state;
-  const stateAnnotations = {
-    ...(rotatedFor === undefined ? {} : { [annotations.rotatedFor]: rotatedFor }),
-    ...(reason === undefined ? {} : { [annotations.rotationReason]: reason }),
-    ...(reissuedSince === undefined
-      ? {}
-      : { [annotations.reissuedSince]: reissuedSince.toISOString() }),
-  };
   const texts = {
     'ca.crt': signing.certPem,
     'ca.key': signing.keyPem,
-    ...(next === undefined ? {} : { 'next.crt': next.certPem, 'next.key': next.keyPem }),
-    ...(previous.length === 0 ? {} : { 'previous.crt': previous.map(({ pem }) => pem).join('') }),
+    ...present({ 'next.crt': next?.certPem, 'next.key': next?.keyPem }),
+    ...(previous.length > 0 && { 'previous.crt': previous.map(({ pem }) => pem).join('') }),
   };
   const { resourceVersion } = observed?.metadata ?? {};
   const metadata = {
     name,
     namespace,
     // The API server refuses the write when the Secret has changed since it was read.
-    ...(resourceVersion === undefined ? {} : { resourceVersion }),
-    annotations: stateAnnotations,
+    ...present({ resourceVersion }),
+    annotations: present<Record<string, string | undefined>>({
+      [annotations.rotatedFor]: rotatedFor,
+      [annotations.rotationReason]: reason,
+      [annotations.reissuedSince]: reissuedSince?.toISOString(),
+    }) as Record<string, string>,
   };
   return secret(metadata, texts, observed?.['type']);
 }
@@ -82,28 +83,13 @@ export function bundleOf({ signing, next, previous }: AuthorityState, now: Date)
 }
 
 /** The certificates in `pem`. Empty when it cannot be read. */
-export function readBundle(pem: string | undefined): readonly Certificate[] {
-  try {
-    return pem === undefined ? [] : parseCertificates(pem);
-  } catch (thrown) {
-    if (thrown instanceof X509Error) return [];
-    throw thrown;
-  }
+export async function readBundle(pem: string | undefined): Promise<readonly Certificate[]> {
+  return (await readable(() => parseCertificates(pem ?? ''))) ?? [];
 }
 
 export function timeIn(secret: KubeObject | undefined, annotation: string): Date | undefined {
   const time = new Date(annotationOf(secret, annotation) ?? Number.NaN);
   return Number.isNaN(time.getTime()) ? undefined : time;
-}
-
-/** A next CA that cannot be read counts as missing. It has signed nothing, so another one is made. */
-async function readNext(signer: KubeObject): Promise<Authority | undefined> {
-  try {
-    return await readAuthority(textIn(signer, 'next.crt'), textIn(signer, 'next.key'));
-  } catch (thrown) {
-    if (thrown instanceof X509Error) return undefined;
-    throw thrown;
-  }
 }
 
 function reasonIn(signer: KubeObject): RotationReason | undefined {

@@ -85,3 +85,13 @@ export async function checkPair(certificate: Certificate, key: CryptoKey): Promi
     throw new X509Error('its key belongs to another certificate');
   }
 }
+
+/** The result of `read`. Undefined: it threw an X509Error. */
+export async function readable<T>(read: () => T | Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (thrown) {
+    if (thrown instanceof X509Error) return undefined;
+    throw thrown;
+  }
+}

@@ -1,5 +1,6 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { find } from '../../kube/client/kube-ref.ts';
+import { findSame } from '../api/objects.ts';
 import { isHubObject } from '../compat/name-conflict.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
@@ -11,9 +12,11 @@ import { leafIn } from './leaf-plan.ts';
 import {
   type CertificatesPlan,
   defaultSecretNames,
+  type LeafName,
   type RotationLaggards,
   type ObservedCertificates,
   planCertificates,
+  purposes,
   type SecretNames,
 } from './plan-certificates.ts';
 import { noRotations, type RotationsSeen, formatClusters } from './rotation-status.ts';
@@ -26,11 +29,7 @@ export interface HubCertificatesOptions extends ControllerContext {
 }
 
 /** When the certificate in each Secret expires, in milliseconds since 1970. Undefined: there is none that can be read. */
-export interface CertificateExpiries {
-  readonly proxyServer: number | undefined;
-  readonly agentServer: number | undefined;
-  readonly proxyClient: number | undefined;
-}
+export type CertificateExpiries = Readonly<Record<LeafName, number | undefined>>;
 
 /** The basis of the certificates. */
 export type CertificatesMode =
@@ -102,7 +101,8 @@ export class HubCertificates {
       laggards,
     });
     for (const { secret, sentence } of plan.problems) failures.add(`Secret ${secret}`, sentence);
-    const stored = await this.#apply(plan, Object.values(observed), failures, signal);
+    const live = Object.values(observed).filter((secret) => secret !== undefined);
+    const stored = await this.#apply(plan, live, failures, signal);
     if (stored.size === plan.secrets.length) this.#logRotations(plan, secretNames);
     const isStored = (key: keyof SecretNames) => stored.has(secretNames[key]);
     const { konnectivity, agents, leaves, lookAgainAt } = plan;
@@ -170,19 +170,16 @@ export class HubCertificates {
   /** Applies Secrets in order up to the first failure, so that no certificate is used before it is trusted. @returns the stored names */
   async #apply(
     { secrets }: CertificatesPlan,
-    observed: readonly (KubeObject | undefined)[],
+    observed: readonly KubeObject[],
     failures: Failures,
     signal: AbortSignal,
   ): Promise<ReadonlySet<string>> {
     const stored = new Set<string>();
     for (const secret of secrets) {
-      const { name, namespace } = secret.metadata;
-      const live = observed.find(
-        (one) => one?.metadata.name === name && one.metadata.namespace === namespace,
-      );
+      const live = findSame(observed, secret);
       const write = () => this.#options.applier.apply(secret, live, signal);
       if (!(await failures.attempt(secret, write))) break;
-      stored.add(name);
+      stored.add(secret.metadata.name);
     }
     return stored;
   }
@@ -201,14 +198,11 @@ async function expiriesOf(
   observed: ObservedCertificates,
   isStored: (leaf: keyof SecretNames) => boolean,
 ): Promise<CertificateExpiries> {
-  const expiry = async (leaf: 'proxyServer' | 'agentServer' | 'proxyClient') => {
+  const expiries = Object.keys(purposes).map(async (name) => {
+    const leaf = name as LeafName;
     const planned = isStored(leaf) ? leaves[leaf]?.certificate : undefined;
     const certificate = planned ?? (await leafIn(observed[leaf]));
-    return certificate?.notAfter.getTime();
-  };
-  return {
-    proxyServer: await expiry('proxyServer'),
-    agentServer: await expiry('agentServer'),
-    proxyClient: await expiry('proxyClient'),
-  };
+    return [leaf, certificate?.notAfter.getTime()] as const;
+  });
+  return Object.fromEntries(await Promise.all(expiries)) as CertificateExpiries;
 }

@@ -7,10 +7,9 @@ import {
   parseCertificates,
   type Purpose,
   publicKeyDerOf,
-  X509Error,
 } from '../../base/x509/index.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { type Authority, checkPair, readPrivateKey } from './authority.ts';
+import { type Authority, checkPair, readable, readPrivateKey } from './authority.ts';
 import type { HubNames } from './hub-names.ts';
 import { clockSkewMs, leafLifetimeMs, renewAt } from './lifetimes.ts';
 import { textIn } from './secret.ts';
@@ -75,14 +74,12 @@ async function readLeaf(secret: KubeObject): Promise<Leaf | 'missing' | 'unreada
   const certPem = textIn(secret, 'tls.crt');
   const keyPem = textIn(secret, 'tls.key');
   if (certPem === undefined || keyPem === undefined) return 'missing';
-  try {
+  const leaf = await readable(async () => {
     const [certificate] = parseCertificates(certPem);
     await checkPair(certificate!, await readPrivateKey(keyPem));
     return { certificate: certificate!, keyPem };
-  } catch (thrown) {
-    if (thrown instanceof X509Error) return 'unreadable';
-    throw thrown;
-  }
+  });
+  return leaf ?? 'unreadable';
 }
 
 async function reissueReason(

@@ -1,3 +1,5 @@
+import type { Certificate } from '../../base/x509/index.ts';
+
 export const hourMs = 3_600_000;
 export const dayMs = 24 * hourMs;
 
@@ -14,15 +16,12 @@ const usedPart = 0.8;
 export function renewAt({
   notBefore,
   notAfter,
-}: {
-  readonly notBefore: Date;
-  readonly notAfter: Date;
-}): Date {
+}: Pick<Certificate, 'notBefore' | 'notAfter'>): Date {
   const startMs = notBefore.getTime();
   return new Date(startMs + usedPart * (notAfter.getTime() - startMs));
 }
 
 /** The earliest of several times. */
-export function earliest(first: Date, ...others: readonly Date[]): Date {
-  return others.reduce((at, other) => (other < at ? other : at), first);
+export function earliest(times: readonly Date[]): Date {
+  return new Date(Math.min(...times.map((time) => time.getTime())));
 }

@@ -1,5 +1,6 @@
+import { hubSecrets } from '../api/names.ts';
 import { secret } from '../api/objects.ts';
-import { type Certificate, type Purpose, X509Error } from '../../base/x509/index.ts';
+import { type Purpose, X509Error } from '../../base/x509/index.ts';
 import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
 import {
   type AuthorityPlan,
@@ -15,20 +16,10 @@ import { type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
 import { dayMs, earliest } from './lifetimes.ts';
 import { annotations } from './secret.ts';
 
-/** The Secrets as they are; undefined where there is none. Those of the CAs are asked for, not taken from a cache. */
-export interface ObservedCertificates {
-  /** `cluster-proxy-signer`: signs what the hub's servers and konnectivity clients show. */
-  readonly signer?: KubeObject | undefined;
-  /** `cluster-proxy-agent-signer`, which signs the certificates of agents alone. */
-  readonly agentSigner?: KubeObject | undefined;
-  /** `proxy-server-ca` */
-  readonly serverCa?: KubeObject | undefined;
-  /** `agent-ca` */
-  readonly agentCa?: KubeObject | undefined;
-  readonly proxyServer?: KubeObject | undefined;
-  readonly agentServer?: KubeObject | undefined;
-  readonly proxyClient?: KubeObject | undefined;
-}
+/** The Secrets as the API server has them. Undefined: there is none. */
+export type ObservedCertificates = {
+  readonly [Secret in keyof SecretNames]?: KubeObject | undefined;
+};
 
 export interface CertificatesSpec {
   readonly now: Date;
@@ -58,32 +49,25 @@ export interface RotationLaggards {
   readonly agentCertificate: FindLaggards;
 }
 
-export interface SecretNames {
-  readonly signer: string;
-  readonly agentSigner: string;
-  readonly serverCa: string;
-  readonly agentCa: string;
-  readonly proxyServer: string;
-  readonly agentServer: string;
-  readonly proxyClient: string;
-}
-
-export const defaultSecretNames: SecretNames = {
+export const defaultSecretNames = {
+  /** The CA of the hub's servers and of konnectivity clients. */
   signer: 'cluster-proxy-signer',
+  /** The CA of agents. */
   agentSigner: 'cluster-proxy-agent-signer',
-  serverCa: 'proxy-server-ca',
-  agentCa: 'agent-ca',
+  serverCa: hubSecrets.serverCa,
+  agentCa: hubSecrets.agentCa,
   proxyServer: 'proxy-server',
   agentServer: 'agent-server',
   proxyClient: 'proxy-client',
-};
+} as const;
+export type SecretNames = Readonly<Record<keyof typeof defaultSecretNames, string>>;
 
-const purposes = {
+export const purposes = {
   proxyServer: 'serverAuth',
   agentServer: 'serverAuth',
   proxyClient: 'clientAuth',
 } as const satisfies Record<string, Purpose>;
-type LeafName = keyof typeof purposes;
+export type LeafName = keyof typeof purposes;
 
 /** A CA that cannot be used, for a condition. */
 export interface CertificateProblem {
@@ -148,6 +132,8 @@ export async function planCertificates(
     },
     { signer: observed.agentSigner, bundle: observed.agentCa, leaves: [] },
   );
+  const { proxyServer, agentServer, proxyClient } = observed;
+  const leaves = await Promise.all([proxyServer, agentServer, proxyClient].map(leafIn));
   const konnectivity = await plan(
     {
       name: names.signer,
@@ -162,7 +148,7 @@ export async function planCertificates(
     {
       signer: observed.signer,
       bundle: observed.serverCa,
-      leaves: await leavesIn(observed),
+      leaves: leaves.filter((leaf) => leaf !== undefined),
     },
   );
   const leafPlans =
@@ -182,24 +168,18 @@ export async function planCertificates(
       return secret(hubMetadata(names[key], spec), content, observed[key]?.['type']);
     }),
   ];
-  const corrected = problems.map(() => new Date(spec.now.getTime() + correctedMs));
-  const authorities = [konnectivity, agents].flatMap((authority) => authority?.lookAgainAt ?? []);
-  const certificates = Object.values(leafPlans).map(({ lookAgainAt }) => lookAgainAt);
-  const [first, ...others] = [...corrected, ...authorities, ...certificates];
+  const plans = [konnectivity, agents, ...Object.values(leafPlans)];
+  const againMs = problems.length > 0 ? correctedMs : dayMs;
+  const again = plans.flatMap((one) => one?.lookAgainAt ?? []);
+  if (problems.length > 0 || again.length === 0) again.push(new Date(spec.now.getTime() + againMs));
   return {
     secrets,
     problems,
-    lookAgainAt: earliest(first ?? new Date(spec.now.getTime() + dayMs), ...others),
+    lookAgainAt: earliest(again),
     konnectivity,
     agents,
     leaves: leafPlans,
   };
-}
-
-async function leavesIn(observed: ObservedCertificates): Promise<readonly Certificate[]> {
-  const { proxyServer, agentServer, proxyClient } = observed;
-  const leaves = await Promise.all([proxyServer, agentServer, proxyClient].map(leafIn));
-  return leaves.filter((leaf) => leaf !== undefined);
 }
 
 async function planLeaves(

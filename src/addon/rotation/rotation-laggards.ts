@@ -4,14 +4,10 @@ import { organizationalUnitOf } from '../api/agent-identity.ts';
 import { findCondition, parseConditions } from '../api/condition.ts';
 import { agentEligibility } from '../api/eligibility.ts';
 import { fields } from '../api/fields.ts';
-import {
-  type ManagedClusterAddOn,
-  parseManagedClusterAddOn,
-} from '../api/managed-cluster-addon.ts';
-import { parseManagedCluster } from '../api/managed-cluster.ts';
+import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { caBundleMark, isDeployWork } from '../api/manifest-work.ts';
 import { annotations } from '../api/names.ts';
-import { byCluster, type Watches } from '../runtime/watches.ts';
+import { byCluster, ownersOf, type Watches } from '../runtime/watches.ts';
 import type { RotationLaggards } from './plan-certificates.ts';
 
 /** The clusters that have not followed a rotation, from cached objects. Only clusters with eligible agents count. Names are sorted. */
@@ -19,25 +15,21 @@ export function rotationLaggards(
   watches: Pick<Watches, 'addOns' | 'clusters' | 'works'>,
   wallClock: () => Date,
 ): RotationLaggards {
-  const { addOns, clusters, works } = watches;
   const served = (isBehind: (addon: ManagedClusterAddOn) => boolean): readonly string[] =>
-    addOns
+    watches.addOns
       .list()
-      .map(parseManagedClusterAddOn)
-      .filter((addon) => {
-        const managed = clusters.get(addon.cluster);
-        const cluster = managed && parseManagedCluster(managed);
-        return (
-          agentEligibility(addon.cluster, cluster, addon).kind === 'eligible' && isBehind(addon)
-        );
+      .map(({ metadata }) => metadata.namespace ?? '')
+      .filter((name) => {
+        const { cluster, addon } = ownersOf(watches, name);
+        const agent = agentEligibility(name, cluster, addon);
+        return agent.kind === 'eligible' && isBehind(agent.addon);
       })
-      .map(({ cluster }) => cluster)
       .toSorted();
   return {
     bundle: ({ bundlePem }) => {
       const mark = caBundleMark(bundlePem);
       return served(({ cluster }) =>
-        works
+        watches.works
           .byIndex(byCluster, cluster)
           .some((work) => isDeployWork(work.metadata.name) && isWorkBehind(work, mark)),
       );

@@ -1,5 +1,5 @@
 import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
-import { fields, items } from '../api/fields.ts';
+import { fields, items, present } from '../api/fields.ts';
 import { annotations } from '../api/names.ts';
 import { contentHash } from '../api/spec-hash.ts';
 
@@ -83,12 +83,6 @@ function isKept(object: KubeObject): object is CachedObject {
 
 function shortMeta(metadata: ObjectMeta): ObjectMeta {
   const { name, namespace, uid, resourceVersion, labels, deletionTimestamp } = metadata;
-  return {
-    name,
-    ...(namespace !== undefined && { namespace }),
-    ...(uid !== undefined && { uid }),
-    ...(resourceVersion !== undefined && { resourceVersion }),
-    ...(labels !== undefined && { labels }),
-    ...(deletionTimestamp !== undefined && { deletionTimestamp }),
-  };
+  const others = { namespace, uid, resourceVersion, labels, deletionTimestamp };
+  return { name, ...present(others) };
 }

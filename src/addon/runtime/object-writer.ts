@@ -3,6 +3,7 @@ import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
 import type { Applier } from './applier.ts';
+import type { ControllerContext } from './controller-context.ts';
 
 /** Applies and deletes the objects of one reconcile, and logs it. */
 export class ObjectWriter {
@@ -18,11 +19,7 @@ export class ObjectWriter {
 
   /** @param level of the log line for an applied object */
   constructor(
-    {
-      api,
-      applier,
-      log,
-    }: { readonly api: KubeApi; readonly applier: Applier; readonly log: Logger },
+    { api, applier, log }: Pick<ControllerContext, 'api' | 'applier' | 'log'>,
     level: 'info' | 'debug',
     signal: AbortSignal,
   ) {

@@ -1,10 +1,9 @@
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log/logger.ts';
 import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
-import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { parseConfigReference, parseConfigReferent } from '../api/config-reference.ts';
 import { fields, items } from '../api/fields.ts';
+import { parseManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import { parseManagedCluster } from '../api/managed-cluster.ts';
 import {
   addonName,
   apiGroups,
@@ -16,11 +15,9 @@ import {
   tlsProfileName,
 } from '../api/names.ts';
 import { trimToFingerprint, trimManagedCluster, trimManifestWork } from './cached-object.ts';
+import type { AddonContext } from './addon-context.ts';
 
-export interface WatchesOptions {
-  readonly api: KubeApi;
-  readonly clock: Clock;
-  readonly log: Logger;
+export interface WatchesOptions extends Pick<AddonContext, 'api' | 'clock' | 'log'> {
   /** The version of OCM's addon API on the hub, for example `v1alpha1`. */
   readonly addonVersion: string;
   /** The namespace of the ConfigMap `ocm-tls-profile`. */
@@ -115,6 +112,16 @@ export class Watches {
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(this.all.map((informer) => informer.run(signal)));
   }
+}
+
+/** A managed cluster and its addon. Undefined: it does not exist, or the cache has not seen it yet. */
+export function ownersOf({ clusters, addOns }: Pick<Watches, 'clusters' | 'addOns'>, name: string) {
+  const cluster = clusters.get(name);
+  const addon = addOns.get(`${name}/${addonName}`);
+  return {
+    cluster: cluster && parseManagedCluster(cluster),
+    addon: addon && parseManagedClusterAddOn(addon),
+  };
 }
 
 /** `namespace/name` of the configurations of an addon object, in its spec or selected by OCM in its status. */

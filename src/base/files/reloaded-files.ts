@@ -3,36 +3,43 @@ import { type Clock, type Timer } from '../clock.ts';
 import { describeError } from '../error.ts';
 import type { Logger } from '../log/logger.ts';
 
-/** How often files are looked at, in milliseconds. Kubernetes swaps them by links, which no watcher sees on every file system. */
+/**
+ * How often files are checked, in milliseconds. Kubernetes replaces files by swapping links, and
+ * not every file system reports such changes to a watcher.
+ */
 const lookEveryMs = 5_000;
 
 export interface ReloadedFilesOptions<T> {
-  /** What the files are, for the log: `certificate of --listen`. */
+  /** Describes the files in log lines: `certificate of --listen`. */
   readonly what: string;
   readonly paths: readonly string[];
-  /** Makes a value of what the files hold, in the order of `paths`; throws where it is not usable. */
+  /**
+   * Makes a value from the contents, in the order of `paths`. Throws when the contents cannot be
+   * used.
+   */
   readonly make: (contents: readonly string[]) => T | Promise<T>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly lookEveryMs?: number;
 }
 
-/** How files that may change are doing, whatever is made of them. */
+/** The state of files that may change, for metrics. */
 export interface FileStatus {
   readonly what: string;
-  /** How often new contents were taken, and how often they were refused. */
+  /** How often new contents were accepted, and how often they were refused. */
   readonly reloads: number;
   readonly refusals: number;
-  /** What the files hold now is not what is used. */
+  /** True when the files hold contents that are not in use. */
   readonly stale: boolean;
 }
 
-/** The same, for files that are looked at until that is disposed of. */
+/** The state of files that are checked until the object is disposed of. */
 export type ReloadStatus = FileStatus & Disposable;
 
 /**
- * What some files hold, and goes on holding when they change: they are read again every few seconds, all together. Files that do
- * not fit leave the last good value in place, and are tried again when they change.
+ * A value made from the contents of some files. All files are read again every few seconds. When
+ * the contents cannot be used, the last good value stays in use, and the next change is tried
+ * again.
  */
 export class ReloadedFiles<T> implements ReloadStatus {
   readonly what: string;
@@ -61,23 +68,23 @@ export class ReloadedFiles<T> implements ReloadStatus {
     return new ReloadedFiles(options, await options.make(contents), keyOf(contents));
   }
 
-  /** The last good one. */
+  /** The last good value. */
   get value(): T {
     return this.#value;
   }
 
-  /** `listener` gets each new value; what it throws counts as a value that does not fit. */
+  /** Calls `listener` with each new value. A value counts as unusable when the listener throws. */
   onChange(listener: (value: T) => void): void {
     this.#listeners.push(listener);
   }
 
-  /** Looks now; resolves when what is there has been taken or refused. */
+  /** Checks the files now. Resolves when their contents have been accepted or refused. */
   look(): Promise<void> {
     this.#looking = this.#looking.then(() => this.#look());
     return this.#looking;
   }
 
-  /** Looks no more. Idempotent. */
+  /** Stops the checks. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
@@ -110,7 +117,7 @@ export class ReloadedFiles<T> implements ReloadStatus {
       this.stale = false;
       log.info('files reloaded', { what, paths });
     } catch (thrown) {
-      // Once for each content: a file that stays wrong is no news.
+      // Contents are tried once, so that unusable contents are logged once and not at each check.
       if (this.#closed || key === this.#tried) return;
       this.refusals++;
       this.stale = true;

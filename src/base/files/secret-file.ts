@@ -2,8 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { Secret } from '../secret.ts';
 
 /**
- * Reads a credential from a file, without the white space that editors and `kubectl create secret` leave at its end.
- * Programs call it at each connect instead of once at the start, so a rotated file is used without a restart.
+ * Reads a credential from a file. White space at the end is removed, because editors and `kubectl
+ * create secret` add it. Programs call this function at each connect and not only at the start, so
+ * a rotated file is used without a restart.
  *
  * @throws Error with the path and the reason when the file cannot be read or holds nothing
  */

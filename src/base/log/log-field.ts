@@ -1,9 +1,10 @@
 /**
- * The names of all log fields, so that one thing has one name in every program. Add a name here only when no other name means the same:
- * `error` is the text of an error, and `reason` is a cause that is not an error. Names with a unit say it (`gapMs`).
+ * The names of all log fields, so that one thing has one name in every program. Add a name only
+ * when no other name has the same meaning. `error` is the text of an error, and `reason` is a cause
+ * that is not an error. Names of amounts end with their unit (`gapMs`).
  */
 export type LogField =
-  // Who and where.
+  // Participants and addresses.
   | 'program'
   | 'subsystem'
   | 'controller'
@@ -38,7 +39,7 @@ export type LogField =
   | 'addonVersion'
   | 'software'
   | 'redis'
-  // What.
+  // Objects.
   | 'tunnel'
   | 'session'
   | 'sessions'

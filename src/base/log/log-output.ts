@@ -1,4 +1,4 @@
-/** The part of a stream that the output needs; `process.stdout` has it. */
+/** The part of a stream that the output uses. `process.stdout` has it. */
 export interface LogStream {
   readonly writableLength: number;
   write(text: string, written: () => void): unknown;
@@ -6,17 +6,21 @@ export interface LogStream {
 }
 
 export interface LogOutputOptions {
-  /** Characters that may wait for the stream; lines beyond are dropped (default 1 MiB). */
+  /** Characters that may wait for the stream (default 1 MiB). Further lines are dropped. */
   readonly maxQueuedLength?: number;
-  /** The line that says how many were dropped, written once there is room again. */
+  /**
+   * Makes the line that reports the number of dropped lines. It is written when the stream has room
+   * again.
+   */
   readonly dropNotice: (lines: number) => string;
 }
 
 const defaultMaxQueuedLength = 1024 * 1024;
 
 /**
- * Writes lines to a stream that somebody may have stopped reading. It never waits: lines that do not fit are dropped and counted.
- * A stream that has room takes a line before `write` returns, so the last lines of a process are not lost.
+ * Writes lines to a stream whose reader may have stopped reading. It never waits: lines that do not
+ * fit are dropped and counted. A stream that has room takes a line before `write` returns, so the
+ * last lines of a process are not lost.
  */
 export class LogOutput {
   readonly #stream: LogStream;
@@ -31,7 +35,8 @@ export class LogOutput {
     this.#stream = stream;
     this.#maxQueuedLength = options.maxQueuedLength ?? defaultMaxQueuedLength;
     this.#dropNotice = options.dropNotice;
-    // The reader is gone, and there is nobody else to tell. Without a listener the error would end the process.
+    // The reader of the log has gone, so the error cannot be logged. Without a listener it would
+    // end the process.
     stream.on('error', () => {});
   }
 
@@ -51,7 +56,7 @@ export class LogOutput {
 
   #tellDropped(): void {
     if (this.#droppedNow === 0) return;
-    // With half of the queue free the stream moves again, and the next lines find room behind the notice.
+    // With half of the queue free, the lines after the notice have room too.
     if (this.#stream.writableLength > this.#maxQueuedLength / 2) return;
     const lines = this.#droppedNow;
     this.#droppedNow = 0;
@@ -62,18 +67,19 @@ export class LogOutput {
 let standardOutput: LogOutput | undefined;
 
 /**
- * The output of this process. All loggers share it, because the limit is one of the process. `process.stdout` is asynchronous where it is
- * a pipe or a socket, and so is the file descriptor from then on; files and terminals are written synchronously.
+ * The output of this process. All loggers share it, because the limit applies to the process. A
+ * pipe or a socket as `process.stdout` is asynchronous, and its file descriptor becomes so too.
+ * Files and terminals are written synchronously.
  */
 export function standardLogOutput(): LogOutput {
   standardOutput ??= new LogOutput(process.stdout, { dropNotice });
   return standardOutput;
 }
 
-/** What the metric of `droppedLogLines` says of itself, in every program. */
+/** The help text of the metric of `droppedLogLines`, in every program. */
 export const droppedLinesHelp = 'Log lines that were dropped because nobody read the output';
 
-/** Lines that this process dropped because nobody read its output. */
+/** The number of lines that this process dropped because its output was not read. */
 export function droppedLogLines(): number {
   return standardOutput?.droppedLines ?? 0;
 }

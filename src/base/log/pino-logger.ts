@@ -10,16 +10,20 @@ import { defaultRepeatLimits, RepeatedLines, type RepeatLimits } from './repeate
 export interface PinoLoggerOptions {
   /** The least important level that is written. */
   readonly level: LogLevel;
-  /** Where lines go (default: `standardLogOutput`). */
+  /** The stream that receives the lines (default: `standardLogOutput`). */
   readonly destination?: DestinationStream;
-  /** How many warnings and errors of one event are written in an interval (default `defaultRepeatLimits`). */
+  /**
+   * How many warnings and errors of one event are written in an interval (default
+   * `defaultRepeatLimits`).
+   */
   readonly repeatLimits?: RepeatLimits;
   readonly clock?: Clock;
 }
 
 /**
- * One JSON object per line: `level`, `time`, `event`, then the fields. It never waits for whoever reads the lines. A warning or error
- * that repeats is written a few times in an interval, and then once with the number of lines that were left out.
+ * Writes one JSON object per line: `level`, `time`, `event`, then the fields. It never waits for
+ * the reader. A warning or error that repeats is written a few times in an interval, and then once
+ * with the number of lines that were left out.
  */
 export function createPinoLogger(options: PinoLoggerOptions): Logger {
   const { level, destination, repeatLimits = defaultRepeatLimits, clock = systemClock } = options;

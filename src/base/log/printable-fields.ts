@@ -1,20 +1,27 @@
 import { describeError } from '../error.ts';
 import type { LogFields } from './log-field.ts';
 
-/** Limits on what one line can hold, because much of it is text from peers: paths, names, reasons, addresses. */
+/**
+ * Limits on the length of one line. They are necessary because peers choose much of its text:
+ * paths, names, reasons, addresses.
+ */
 export const logFieldLimits = {
-  /** Characters of one text, as JSON writes them. */
+  /** Characters of one text, in the form that JSON writes. */
   maxTextLength: 512,
-  /** The same for the stack of an error without a code, which is our own. */
+  /**
+   * The same for the stack of an error without a code. Such a stack is made of our own source
+   * files.
+   */
   maxStackLength: 2048,
-  /** Texts of one call together, in characters; those beyond are left out. */
+  /** Characters of all texts of one `printableFields` call together. Further texts are left out. */
   maxTotalLength: 3072,
   /** Entries of a list or an object. */
   maxEntries: 32,
   maxDepth: 4,
 } as const;
 
-// The last word of a field's name decides: `token`, `bearerToken`, `proxy-authorization`; but not `tokenFile`, not `monkey`.
+// The last word of a field's name decides. `token`, `bearerToken` and `proxy-authorization` hold
+// secrets, but `tokenFile` and `monkey` do not.
 const secretWords = new Set(['token', 'authorization', 'password', 'secret', 'key', 'cookie']);
 const lastWord = (name: string) =>
   name
@@ -22,7 +29,7 @@ const lastWord = (name: string) =>
     .at(-1)!
     .toLowerCase();
 
-/** Fields as a log may show them: without credentials, without cycles, and no longer than `logFieldLimits`. */
+/** Fields that a log may show: without credentials and cycles, and within `logFieldLimits`. */
 export function printableFields(fields: LogFields): Record<string, unknown> {
   return new FieldPrinter().fields(fields, 0);
 }
@@ -50,7 +57,7 @@ class FieldPrinter {
       return this.#text(value.toString(), logFieldLimits.maxTextLength);
     if (typeof value !== 'object' || value === null) return value;
     if (value instanceof Error) return this.#error(value);
-    // Queries and userinfo of URLs are where credentials hide.
+    // The query and the user information of a URL can hold credentials.
     if (value instanceof URL) {
       const shown = `${value.protocol}//${value.host}${value.pathname}`;
       return this.#text(shown, logFieldLimits.maxTextLength);
@@ -58,7 +65,7 @@ class FieldPrinter {
     if (depth >= logFieldLimits.maxDepth) return '[deeper]';
     if (Array.isArray(value)) return this.#list(value, depth);
     const own = Object.getPrototypeOf(value) as unknown;
-    // Anything with a class of its own (Secret, Date) says by toJSON how it wants to be written.
+    // A value with a class of its own (Secret, Date) chooses its form with toJSON.
     if (own !== Object.prototype && own !== null) return value;
     return this.fields(value, depth + 1);
   }
@@ -69,7 +76,10 @@ class FieldPrinter {
     return list.length > maxEntries ? [...shown, left(list.length)] : shown;
   }
 
-  /** The sentences of the whole chain, the code that callers branch on, and where it came from when nobody gave it a code. */
+  /**
+   * The sentences of the whole chain and the code that callers branch on. An error without a code
+   * also shows its stack.
+   */
   #error(error: Error): Record<string, unknown> {
     const { code } = error as { code?: unknown };
     const { name, stack = '' } = error;
@@ -93,7 +103,10 @@ function left(count: number): string {
 // oxlint-disable-next-line no-control-regex -- JSON writes each of them as six characters
 const escaped = /[\u0000-\u001f"\\\u007f\ud800-\udfff]/g;
 
-/** Cuts a text so that JSON writes at most about `maxLength` characters for it, and says how much is missing. */
+/**
+ * Cuts a text so that JSON writes at most about `maxLength` characters for it. The end of the text
+ * tells how many characters are missing.
+ */
 function cut(text: string, maxLength: number): string {
   if (text.length * 6 <= maxLength) return text;
   const head = text.slice(0, maxLength);

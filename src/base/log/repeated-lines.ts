@@ -1,14 +1,14 @@
 import type { Clock } from '../clock.ts';
 
 export interface RepeatLimits {
-  /** Lines of one event that are written in an interval; those beyond are counted. */
+  /** Lines of one event that are written in an interval. Further lines are counted. */
   readonly maxLines: number;
   readonly intervalMs: number;
 }
 
 export const defaultRepeatLimits: RepeatLimits = { maxLines: 50, intervalMs: 10_000 };
 
-/** Kinds of lines that are counted apart at a time. Those beyond share one count. */
+/** Kinds of lines with a count of their own. Further kinds share one count. */
 const maxKinds = 1000;
 const otherKinds = 'other kinds';
 
@@ -17,8 +17,9 @@ interface Interval {
 }
 
 /**
- * Keeps a warning that repeats from filling the log. A peer can cause as many refusals as it sends requests, so an interval has
- * a few of their lines and then one with the number of those that were left out.
+ * Keeps a repeated warning from filling the log. A peer can cause as many refusals as it sends
+ * requests. So only the first few lines of an interval are written, and at its end one line with
+ * the number of lines that were left out.
  */
 export class RepeatedLines {
   readonly #clock: Clock;
@@ -32,7 +33,8 @@ export class RepeatedLines {
 
   /**
    * @param kind lines of the same kind are counted together
-   * @returns whether the line is written; if not, `summarize` is called at the end of the interval with the number of such lines
+   * @returns whether the line is written; if not, `summarize` is called at the end of the interval
+   *   with the number of such lines
    */
   admit(kind: string, summarize: (leftOut: number, intervalMs: number) => void): boolean {
     const isFull = this.#intervals.size >= maxKinds && !this.#intervals.has(kind);

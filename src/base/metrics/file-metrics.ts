@@ -1,7 +1,7 @@
 import type { MetricsGroup } from './metrics.ts';
 import type { FileStatus } from '../files/reloaded-files.ts';
 
-/** How files that may change while a program runs are doing. */
+/** Exposes metrics of files that may change while a program runs. */
 export function exposeFiles(to: MetricsGroup, files: readonly FileStatus[]): void {
   const each = (read: (file: FileStatus) => number) => () =>
     files.map((file) => [file.what, read(file)] as const);

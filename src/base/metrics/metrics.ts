@@ -1,45 +1,55 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { droppedLinesHelp, droppedLogLines } from '../log/log-output.ts';
 
-/** What one part of a program counts; its names begin with the part's own prefix. */
+/** Metrics of one part of a program. Their names begin with the part's own prefix. */
 export interface MetricsGroup {
-  /** `read` is asked when somebody looks, so a gauge is a view of what is there and cannot drift. */
+  /** A gauge. `read` is called at each scrape, so the value always matches the state. */
   gauge(name: string, help: string, read: () => number): void;
-  /** The same for each value of a label. */
+  /** A gauge for each value of a label. */
   gauges(
     name: string,
     help: string,
     label: string,
     read: () => Iterable<readonly [string, number]>,
   ): void;
-  /** A count that its owner keeps; `_total` is added to the name. */
+  /** A counter whose value its owner keeps. `_total` is added to the name. */
   total(name: string, help: string, read: () => number): void;
-  /** The same for each value of a label. */
+  /** A counter for each value of a label, whose values their owner keeps. */
   totals(
     name: string,
     help: string,
     label: string,
     read: () => Iterable<readonly [string | number, number]>,
   ): void;
-  /** Returns what counts one more; `label` names what the argument of that stands for. */
+  /**
+   * Returns a function that counts one event. `label` is the name of the label that the function's
+   * argument sets.
+   */
   counter(name: string, help: string, label: string): (value: string) => void;
-  /** Returns what takes one more value; `buckets` are upper bounds in the unit that the name ends with. */
+  /**
+   * Returns a function that records one value. `buckets` are upper bounds, in the unit at the end
+   * of the name.
+   */
   histogram(name: string, help: string, buckets: readonly number[]): (value: number) => void;
 }
 
-/** What /metrics answers. */
+/** The answer of /metrics. */
 export interface MetricsText {
   readonly contentType: string;
   readonly text: string;
 }
 
 /**
- * A text is answered again until this many times as long has passed as it took to make, but not longer than `mostMs` milliseconds. So making
- * texts takes at most a twentieth of the process's time, however many ask.
+ * A text is used again for `factor` times as long as it took to make, but for at most `mostMs`
+ * milliseconds. So making texts takes at most a twentieth of the process's time, for any number of
+ * scrapers.
  */
 const reuse = { factor: 20, mostMs: 250 } as const;
 
-/** The metrics of one process, its memory and event loop among them; the one door to prom-client. */
+/**
+ * The metrics of one process, including its memory and event loop. This class is the only user of
+ * prom-client.
+ */
 export class Metrics {
   readonly #registry = new Registry();
   #rendered: Promise<MetricsText> | undefined;
@@ -49,12 +59,15 @@ export class Metrics {
     this.group('culvert_log').total('dropped_lines', droppedLinesHelp, droppedLogLines);
   }
 
-  /** @param prefix what every name of the group begins with, for example `culvert_broker` */
+  /** @param prefix the start of every name in the group, for example `culvert_broker` */
   group(prefix: string): MetricsGroup {
     return new RegistryGroup(this.#registry, prefix);
   }
 
-  /** The text of all metrics, made at most some milliseconds ago. Whoever asks while it is being made gets the same. */
+  /**
+   * Returns the text of all metrics, at most some milliseconds old. Calls at the same time share
+   * one text.
+   */
   async render(): Promise<MetricsText> {
     this.#rendered ??= this.#render();
     return await this.#rendered;

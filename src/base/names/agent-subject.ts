@@ -1,15 +1,15 @@
 import { isClusterName } from './cluster-name.ts';
 
-/** The add-on as Open Cluster Management knows it; it stands in names that clusters are recognised by. */
+/** The add-on's name in Open Cluster Management. The names that identify clusters contain it. */
 export const addOnName = 'cluster-proxy';
 
-/** The name that the klusterlet asks to have in every certificate of the add-on. */
+/** The DNS name that the klusterlet requests in every certificate of the add-on. */
 export const agentDnsName = `${addOnName}.addon.open-cluster-management.io`;
 
-/** Who signs certificates of agents. */
+/** The name of the signer of agents' certificates. */
 export const agentSignerName = 'open-cluster-management.io/proxy-agent-signer';
 
-/** The parts of a certificate's subject that say for whom it speaks. */
+/** The parts of a certificate's subject that identify its owner. */
 export interface AgentSubject {
   readonly commonName: string;
   readonly organizations: readonly string[];
@@ -17,7 +17,7 @@ export interface AgentSubject {
 
 const clusterPrefix = 'system:open-cluster-management:cluster:';
 
-/** The group that only the add-on's agents of this cluster are in. */
+/** The group of the add-on's agents in this cluster. No other user is in this group. */
 export function clusterGroup(cluster: string): string {
   return `${clusterPrefix}${cluster}:addon:${addOnName}`;
 }
@@ -25,14 +25,17 @@ export function clusterGroup(cluster: string): string {
 /** The group of all the add-on's agents. */
 const addOnGroup = `system:open-cluster-management:addon:${addOnName}`;
 
-/** What Cluster Proxy had its agents certified as, of whatever cluster: their group, and their users towards the tunnel and the hub. */
+/**
+ * The names in certificates of Cluster Proxy's agents, in every cluster: their group, and their
+ * users for the tunnel and for the hub.
+ */
 const earlierNames: ReadonlySet<string> = new Set(
   ['', ':proxy-agent', ':addon-agent'].map((role) => `open-cluster-management:${addOnName}${role}`),
 );
 
 /**
- * Whether a common name or an organization is one that only agents are certified as, Cluster Proxy's or ours: one such name in a subject is
- * enough to make it an agent's.
+ * Whether only agents, of Cluster Proxy or culvert, have this common name or organization. One such
+ * name in a subject makes it the subject of an agent.
  */
 export function isAgentName(name: string): boolean {
   if (name === addOnGroup || earlierNames.has(name)) return true;
@@ -40,7 +43,10 @@ export function isAgentName(name: string): boolean {
   return addOn === addOnName || addOn.startsWith(`${addOnName}:agent:`);
 }
 
-/** User and groups that Open Cluster Management gives the add-on's agents of a cluster by default. */
+/**
+ * The user and the groups that Open Cluster Management assigns by default to the add-on's agents of
+ * a cluster.
+ */
 export function agentSubject(cluster: string, agentName: string): AgentSubject {
   return {
     commonName: `${clusterGroup(cluster)}:agent:${agentName}`,
@@ -49,8 +55,8 @@ export function agentSubject(cluster: string, agentName: string): AgentSubject {
 }
 
 /**
- * The cluster that a certificate with this subject speaks for; undefined where it names none, or several. Group and user must
- * agree: a name is taken from neither alone.
+ * The cluster of a certificate with this subject. Undefined when the subject names no cluster or
+ * several. Group and user must agree, because neither alone is sufficient.
  */
 export function clusterOfSubject({ commonName, organizations }: AgentSubject): string | undefined {
   const suffix = `:addon:${addOnName}`;

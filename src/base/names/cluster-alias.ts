@@ -1,6 +1,7 @@
 /**
- * The second name of a cluster: `cluster-` and the first 48 hex digits of the sha256 of its name, as Cluster Proxy's users
- * address it in `cluster-<48 hex>.open-cluster-management.proxy`.
+ * The alias of a cluster: `cluster-` and the first 48 hex digits of the SHA-256 hash of its name.
+ * Users of Cluster Proxy address the cluster by it: `cluster-<48
+ * hex>.open-cluster-management.proxy`.
  */
 export async function clusterAlias(cluster: string): Promise<string> {
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(cluster));

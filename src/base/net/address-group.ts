@@ -1,10 +1,13 @@
-/** An IPv4 address as such, where a dual-stack listener shows it as `::ffff:192.0.2.1`. */
+/**
+ * Returns the IPv4 address of `::ffff:192.0.2.1`, the form in which a dual-stack listener shows it.
+ */
 export function withoutMapping(address: string): string {
   return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
 }
 
 /**
- * What limits per address count by: an IPv4 address, or the /64 of an IPv6 address, which is the least that one customer or machine gets.
+ * The unit of limits per address: an IPv4 address, or the /64 of an IPv6 address. A /64 is the
+ * smallest network that one customer or machine gets.
  */
 export function addressGroup(address: string): string {
   const plain = withoutMapping(address);

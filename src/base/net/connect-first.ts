@@ -5,43 +5,54 @@ import type { FoundAddresses } from './name-resolver.ts';
 /** One address that was tried. */
 export interface ConnectAttempt {
   readonly address: string;
-  /** Undefined: there is no result, or it is the one that succeeded. */
+  /** Undefined while there is no result, and for the address that succeeded. */
   error: Error | undefined;
 }
 
-/** Every address failed. The attempts that were passed in say how. */
+/** Every address failed. The attempts that the caller passed in hold the errors. */
 export class ConnectError extends Error {
   override readonly name = 'ConnectError';
 }
 
 export interface ConnectFirstOptions {
-  /** Starts a connection to an address; it must not resolve names. */
+  /** Starts a connection to an address. It must not resolve names. */
   readonly connect: (address: string) => Socket;
   readonly clock: Clock;
   /** Ends all attempts. */
   readonly signal: AbortSignal;
-  /** How long the caller waits at most, in milliseconds: with little time, attempts start closer to each other. */
+  /**
+   * How long the caller waits at most, in milliseconds. If the time is short, attempts start at
+   * shorter intervals.
+   */
   readonly withinMs: number;
-  /** Asked before a third attempt, or a further one, runs beside others; false: it waits (default: true). */
+  /**
+   * Called before an attempt starts while two or more are running. False delays the attempt
+   * (default: true).
+   */
   readonly hasRoom?: () => boolean;
-  /** Gets each attempt when it starts, for the caller's messages. */
+  /** Receives each attempt when it starts, for the caller's messages. */
   readonly attempts: ConnectAttempt[];
 }
 
-/** How long an address has for itself, in milliseconds. RFC 8305 (section 5) recommends 250; Go waits 300. */
+/**
+ * How long an attempt runs before the next one starts, in milliseconds. RFC 8305 (section 5)
+ * recommends 250; Go waits 300.
+ */
 const attemptDelayMs = 300;
-/** The least that RFC 8305 recommends. */
+/** The shortest delay that RFC 8305 recommends. */
 const shortestDelayMs = 100;
-/** Attempts at a time that need no permission. */
+/** The number of simultaneous attempts that do not need `hasRoom`. */
 const freeAttempts = 2;
-/** Names with more addresses than this have the first ones tried. Each attempt holds a socket. */
+/** Only the first addresses of a name are tried, because each attempt holds a socket. */
 const maxAddresses = 10;
 
 /**
- * Connects to the first address that answers (Happy Eyeballs, RFC 8305): IPv4 and IPv6 take turns, and the next address starts when the one before
- * has failed, or has not answered for 300 ms. Earlier attempts go on. When one succeeds the others are closed.
+ * Connects to the first address that answers (Happy Eyeballs, RFC 8305). IPv4 and IPv6 addresses
+ * alternate. The next address starts when the previous one has failed, or has not answered for 300
+ * ms. Earlier attempts continue. When one succeeds, the others are closed.
  *
- * Node's own `autoSelectFamily` ends an attempt when it starts the next one, so a good address that is more than 250 ms away is never reached.
+ * Node's own `autoSelectFamily` ends an attempt when it starts the next one, so it never reaches a
+ * good address that needs more than 250 ms.
  *
  * @throws ConnectError, or the signal's reason
  */
@@ -153,7 +164,7 @@ function close(socket: Socket): void {
   socket.destroy();
 }
 
-/** IPv4 first, as most networks have it; within a family the order stays. */
+/** IPv4 comes first, because most networks have it. Within a family the order is kept. */
 function interleaved(addresses: readonly string[]): string[] {
   const ipv4 = addresses.filter((address) => isIP(address) === 4);
   const ipv6 = addresses.filter((address) => isIP(address) === 6);

@@ -8,20 +8,21 @@ import { type FoundAddresses, type NameResolver, systemNames } from './name-reso
 
 export interface ConnectTcpOptions {
   readonly signal?: AbortSignal;
-  /** How long it may take, in milliseconds (default: until the signal aborts). */
+  /** How long the connection may take, in milliseconds (default: until the signal aborts). */
   readonly timeoutMs?: number;
-  /** Only addresses of this family (default: both). */
+  /** The only family of addresses to use (default: both). */
   readonly family?: 4 | 6;
   readonly names?: NameResolver;
   readonly clock?: Clock;
 }
 
-// Made once: an abort without a reason makes one each time, with a stack.
+// The reason is created once, because an abort without a reason creates an error with a stack each
+// time.
 const over = new Error('the connection attempt is over');
 
 /**
- * A TCP connection to a name or an address, with keepalive and without Nagle's delay. A slow name delays no other connection, and of several
- * addresses the first one that answers is used.
+ * Opens a TCP connection to a name or an address, with keepalive and without Nagle's delay. A slow
+ * name delays no other connection. Of several addresses, the first one that answers is used.
  *
  * @throws NameError; ConnectError names each address that was tried; or the signal's reason
  */
@@ -31,7 +32,8 @@ export async function connectTcp(
 ): Promise<Socket> {
   const { signal, timeoutMs, clock = systemClock } = options;
   signal?.throwIfAborted();
-  // Ends with the connect, so that no listener stays on a signal that lives longer.
+  // Aborts when the function ends, so that no listener remains on the caller's signal, which may
+  // live longer.
   const connecting = new AbortController();
   const attempts: ConnectAttempt[] = [];
   const onAbort = (): void => connecting.abort(signal?.reason);

@@ -9,20 +9,21 @@ import { askToConnect } from './http-connect.ts';
 import { RouteError } from './route-error.ts';
 import { askSocksToConnect } from './socks5.ts';
 
-/** With `socks5://`, at most so many addresses of a name are tried, one after the other. */
+/** With `socks5://`, the largest number of addresses of a name to try, one after the other. */
 const maxAddresses = 4;
 
 export interface ProxyRoute {
   readonly proxy: Proxy;
   readonly destination: HostPort;
-  /** PEM; trusted for an https:// proxy, and for nothing else, besides the well-known CAs. */
+  /** CAs in PEM that are trusted for an https:// proxy only, in addition to the well-known CAs. */
   readonly cas: readonly (string | undefined)[];
-  /** Sent in CONNECT: some proxies refuse a request without it. */
+  /** The User-Agent in CONNECT. Some proxies refuse a request without it. */
   readonly userAgent: string;
 }
 
 /**
- * Opens a connection through a proxy. This is the only place that speaks to proxies: WebSocket links and the Kubernetes client use it.
+ * Opens a connection through a proxy. No other function talks to proxies: WebSocket links and the
+ * Kubernetes client use this one.
  *
  * @returns a connection to the destination on which nothing has been sent
  * @throws RouteError `dns`, `connect`, `tls`, `proxy`; or the signal's reason
@@ -39,7 +40,8 @@ export async function connectThroughProxy(route: ProxyRoute, attempt: Attempt): 
     } catch (thrown) {
       attempt.signal.throwIfAborted();
       failure ??= thrown;
-      // Only the proxy's answer about this address says something about the next one.
+      // The next address is tried only after the proxy refused this one. Any other error concerns
+      // the proxy itself.
       if (!(thrown instanceof RouteError && thrown.code === 'proxy')) break;
     }
   }

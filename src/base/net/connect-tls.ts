@@ -7,29 +7,32 @@ import { type Attempt, keepSocket } from './attempt.ts';
 import { codeOf, RouteError } from './route-error.ts';
 import { untilSocket } from './until-socket.ts';
 
-/** PEM. */
+/** A client certificate and its key in PEM. */
 export interface ClientCertificate {
   readonly cert: string;
   readonly key: Secret;
 }
 
-/** What is trusted: the given CAs besides the well-known ones, the given CAs alone, or any server. */
+/**
+ * The trusted CAs: the given ones in addition to the well-known ones, the given ones alone, or no
+ * check at all.
+ */
 export type Trust = 'with-well-known' | 'ca-only' | 'anyone';
 
 export interface TlsPeer {
-  /** The name in its certificate, also sent as SNI. */
+  /** The name that the server's certificate must have. It is also sent as SNI. */
   readonly serverName: string;
-  /** Names it in messages. */
+  /** Names the server in messages. */
   readonly what: string;
   readonly isProxy: boolean;
-  /** A kubeconfig names the only CA that is trusted. */
+  /** True when a kubeconfig names the only CA that is trusted. */
   readonly isPinned: boolean;
 }
 
 /**
- * Does a TLS handshake on a connection.
+ * Performs a TLS handshake on a connection.
  *
- * @param options what is trusted and shown, from `trustOf`
+ * @param options trust settings and client certificate, from `trustOf`
  * @throws RouteError `tls`; or the signal's reason
  */
 export async function connectTls(
@@ -46,13 +49,13 @@ export async function connectTls(
     socket = connect({
       socket: under,
       host: serverName,
-      // An address is no server name (RFC 6066, section 3).
+      // SNI must not hold an address (RFC 6066, section 3).
       servername: isIP(serverName) === 0 ? serverName : '',
       ALPNProtocols: ['http/1.1'],
       ...options,
     });
     keepSocket(socket, attempt);
-    // Usually the outer socket takes the inner one with it; half a shutdown must not leave it behind.
+    // The outer socket usually closes the inner one. After a half shutdown it does not.
     socket.on('close', () => under.destroy());
     await untilSocket<void>(socket, signal, (resolve) => {
       socket.on('secureConnect', resolve);
@@ -66,7 +69,10 @@ export async function connectTls(
   return socket;
 }
 
-/** What `connectTls` trusts, and what it shows when the server asks. */
+/**
+ * The trust settings of `connectTls`, and the client certificate that it shows when the server
+ * asks.
+ */
 export function trustOf(
   given: readonly (string | undefined)[],
   trust: Trust = 'with-well-known',
@@ -82,11 +88,17 @@ function shownBy(certificate: ClientCertificate | undefined) {
   return certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key.reveal() };
 }
 
-/** A process has one CA and one certificate, until their files are replaced, and perhaps a proxy's; the one made last is last. */
+/**
+ * Contexts by their settings, the latest last. A process needs one for its CA and certificate,
+ * until their files are replaced, and perhaps one for a proxy.
+ */
 const contexts = new Map<string, SecureContext>();
 const maxContexts = 4;
 
-/** Parsing the well-known certificates costs more than the rest of a TLS handshake, so connections share what comes of it. */
+/**
+ * Returns a context that connections share. Parsing the well-known certificates costs more than the
+ * rest of a TLS handshake.
+ */
 function sharedContext(
   cas: readonly [string, ...string[]],
   trust: 'with-well-known' | 'ca-only',

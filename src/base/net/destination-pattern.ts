@@ -1,11 +1,17 @@
 import { type IpRange, isInRange, parseIpAddress, parseIpRange } from './ip-address.ts';
 import { ValueError } from '../value-error.ts';
 
-/** A destination, or several, that an operator lets agents dial. */
+/** One or several destinations that an operator allows agents to dial. */
 export interface DestinationPattern {
-  /** The host in lower case, IPv6 without brackets. An address matches in every spelling. */
+  /**
+   * `host` is in lower case, and an IPv6 address has no brackets. An address matches in every
+   * spelling.
+   */
   matches(this: void, host: string, port: number): boolean;
-  /** The addresses that the pattern itself names, at the ports of `hasPort`; a name that resolves to them is not meant, except `localhost`. */
+  /**
+   * The addresses that the pattern itself lists, at the ports of `hasPort`. A name that resolves to
+   * an address does not list it, except `localhost`.
+   */
   readonly ranges: readonly IpRange[];
   hasPort(this: void, port: number): boolean;
 }
@@ -18,10 +24,11 @@ interface Hosts {
 const localhost: readonly IpRange[] = [parseIpRange('127.0.0.0/8')!, parseIpRange('::1/128')!];
 
 /**
- * Reads what an operator lets agents dial: `host:port`, `*.suffix:port`, `host:*` or `CIDR:port`, with brackets around IPv6. A range of IPv6
- * addresses never includes IPv4 addresses, also not as `::ffff:a.b.c.d`.
+ * Reads a pattern of destinations that agents may dial: `host:port`, `*.suffix:port`, `host:*` or
+ * `CIDR:port`, with brackets around IPv6. A range of IPv6 addresses never includes IPv4 addresses,
+ * not even as `::ffff:a.b.c.d`.
  *
- * @throws ValueError it is none of them
+ * @throws ValueError the text has none of these forms
  */
 export function parseDestinationPattern(text: string): DestinationPattern {
   const match = /^(?:\[([^\]\s]+)\](\/\d+)?|([^:[\]\s]+)):(\*|\d{1,5})$/.exec(text);

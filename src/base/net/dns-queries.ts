@@ -2,7 +2,7 @@ import { promises as dns } from 'node:dns';
 import { NameError } from './name-error.ts';
 import type { ResolverConfig } from './resolver-config.ts';
 
-/** What a name has of one family: addresses, or why there are none. */
+/** The addresses of one family that a name has, or the reason why it has none. */
 export type FamilyAnswer = readonly string[] | NameError;
 
 /** The questions for both families of one name. */
@@ -15,10 +15,12 @@ const idleResolvers = 16;
 const notFoundCodes = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME', 'EBADQUERY']);
 
 /**
- * Asks DNS servers through c-ares, which works with sockets on the event loop. getaddrinfo would take one of the few threads for the whole time
- * of a lookup, so that some slow names delay all others, and file operations too.
+ * Asks DNS servers through c-ares, which uses sockets on the event loop. getaddrinfo would occupy
+ * one of the few threads for the whole lookup, so some slow names would delay all other lookups and
+ * file operations.
  *
- * Each name has a `Resolver` of its own while it is asked for: a random source port, and it can be cancelled alone. Resolvers are used again.
+ * Each name has its own `Resolver` during its lookup, with a random source port, so that a lookup
+ * can be cancelled alone. Resolvers are reused.
  */
 export class DnsQueries {
   readonly #config: ResolverConfig;
@@ -29,7 +31,7 @@ export class DnsQueries {
     this.#config = config;
   }
 
-  /** The promises never reject. After an abort they have an answer that means nothing. */
+  /** The promises never reject. After an abort, ignore their answers. */
   ask(name: string, signal: AbortSignal): AddressQuestions {
     const resolver = this.#idle.pop() ?? this.#makeResolver();
     const cancel = (): void => resolver.cancel();
@@ -55,7 +57,7 @@ export class DnsQueries {
     const { servers, timeoutMs, attempts, rotate } = this.#config;
     const resolver = new dns.Resolver({ timeout: timeoutMs, tries: attempts });
     const first = rotate ? this.#asked++ % Math.max(1, servers.length) : 0;
-    // Without any, c-ares knows what the system uses.
+    // Without a list of servers, c-ares uses the servers of the system.
     if (servers.length > 0)
       resolver.setServers([...servers.slice(first), ...servers.slice(0, first)]);
     return resolver;
@@ -68,7 +70,7 @@ async function answerOf(asked: Promise<string[]>, name: string): Promise<FamilyA
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? '';
     if (notFoundCodes.has(code)) return new NameError('not_found', `no such host`, { cause });
-    const why = code === 'ETIMEOUT' ? 'did not answer' : `answered ${code}`;
-    return new NameError('no_answer', `the DNS server ${why} for ${name}`, { cause });
+    const reason = code === 'ETIMEOUT' ? 'did not answer' : `answered ${code}`;
+    return new NameError('no_answer', `the DNS server ${reason} for ${name}`, { cause });
   }
 }

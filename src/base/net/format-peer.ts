@@ -2,7 +2,10 @@ import type { Socket } from 'node:net';
 import { withoutMapping } from './address-group.ts';
 import { formatHostPort } from './host-port.ts';
 
-/** Who is at the other end, for logs. A listener at `[::]` sees IPv4 peers as `::ffff:10.0.0.1`; they are shown as 10.0.0.1. */
+/**
+ * The address of a peer, for logs. A listener at `[::]` sees IPv4 peers as `::ffff:10.0.0.1`; they
+ * are shown as 10.0.0.1.
+ */
 export function formatPeer({
   remoteAddress = 'unknown',
   remotePort,

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Secret } from '../secret.ts';
 
-/** Why a header cannot be sent. The message never repeats the value, which may be a secret. */
+/** A header cannot be sent. The message never repeats the value, which may be a secret. */
 export class GatewayHeaderError extends Error {
   override readonly name = 'GatewayHeaderError';
 }
@@ -18,7 +18,10 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
 /** RFC 9110, section 5.5: visible characters, with spaces and tabs between them. */
 const fieldValue = /^[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/;
 
-/** Names that are not allowed: hop-by-hop (RFC 9110, section 7.6.1), framing, the WebSocket handshake's, and our own credentials. */
+/**
+ * Names that are not allowed: hop-by-hop headers (RFC 9110, section 7.6.1), framing, headers of the
+ * WebSocket handshake, and our own credentials.
+ */
 const reserved = new Set([
   'host',
   'connection',
@@ -38,7 +41,7 @@ const reserved = new Set([
 const reservedPrefixes = ['sec-websocket-', 'culvert-'];
 
 /**
- * Reads `NAME=VALUE`, as `--header` has it.
+ * Reads `NAME=VALUE`, the form of `--header`.
  *
  * @throws GatewayHeaderError its message is a predicate: `is not ...`
  */
@@ -49,9 +52,10 @@ export function parseHeaderOption(text: string): GatewayHeader {
 }
 
 /**
- * Reads a file with a header on each line, `NAME: VALUE`, as a program needs them for one request. Empty lines do not count.
+ * Reads a file of headers, one `NAME: VALUE` per line. Programs read it for each request. Empty
+ * lines are ignored.
  *
- * @throws GatewayHeaderError with the path and the line; an Error where the file cannot be read
+ * @throws GatewayHeaderError with the path and the line; an Error when the file cannot be read
  */
 export async function readHeaderFile(path: string): Promise<readonly GatewayHeader[]> {
   const text = (await readFile(path, 'utf8')).replace(/^\uFEFF/, '');
@@ -75,9 +79,9 @@ export async function readHeaderFile(path: string): Promise<readonly GatewayHead
 }
 
 /**
- * All headers of one request.
+ * Joins all headers of one request.
  *
- * @throws GatewayHeaderError a name is there twice
+ * @throws GatewayHeaderError a name occurs twice
  */
 export function joinHeaders(headers: readonly GatewayHeader[]): Record<string, string> {
   const names = new Set<string>();
@@ -93,7 +97,8 @@ export function joinHeaders(headers: readonly GatewayHeader[]): Record<string, s
 function headerOf(givenName: string, givenValue: string): GatewayHeader {
   const name = givenName.trim();
   const value = givenValue.trim();
-  // The name is not repeated either: where the separator is missing, the secret stands in its place.
+  // The message does not repeat the name. If the separator is missing, the name contains the
+  // secret.
   if (!token.test(name))
     throw new GatewayHeaderError('has a name with characters that headers cannot have');
   const lower = name.toLowerCase();

@@ -1,12 +1,15 @@
 import { ValueError } from '../value-error.ts';
 
-/** A host name or address (IPv6 without its brackets) and a port. Port 0 lets the system choose a port when listening. */
+/**
+ * A host name or address (IPv6 without brackets) and a port. With port 0, a listener lets the
+ * system choose the port.
+ */
 export interface HostPort {
   readonly host: string;
   readonly port: number;
 }
 
-/** A host and a port that may be left out. */
+/** A host and an optional port. */
 export interface HostWithOptionalPort {
   readonly host: string;
   readonly port: number | undefined;
@@ -29,13 +32,13 @@ export function parseHostWithOptionalPort(text: string): HostWithOptionalPort {
   return { host, port };
 }
 
-/** Whether only this machine can reach what listens on, or is at, `host`. */
+/** Whether `host` is reachable only from this machine. */
 export function isLoopback(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
   return bare === 'localhost' || bare === '::1' || /^127(\.\d{1,3}){3}$/.test(bare);
 }
 
-/** `host:port`, with the brackets that an IPv6 address needs. */
+/** `host:port`, with brackets around an IPv6 address. */
 export function formatHostPort({ host, port }: HostWithOptionalPort): string {
   const bracketed = host.includes(':') ? `[${host}]` : host;
   return port === undefined ? bracketed : `${bracketed}:${port}`;

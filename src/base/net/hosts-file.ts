@@ -3,7 +3,10 @@ import { isIP } from 'node:net';
 /** Addresses by name, in lower case. */
 export type HostsTable = ReadonlyMap<string, readonly string[]>;
 
-/** Reads hosts(5): an address and its names on each line. Lines that start with no address are skipped, as getaddrinfo does. */
+/**
+ * Reads hosts(5): an address and its names on each line. Lines that do not start with an address
+ * are skipped, as getaddrinfo does.
+ */
 export function parseHostsFile(text: string): HostsTable {
   const table = new Map<string, string[]>();
   for (const line of text.split('\n')) {

@@ -8,21 +8,23 @@ const maxBodyBytes = 4 * 1024;
 /** The head of an HTTP/1.1 response. */
 export interface HttpAnswer {
   readonly status: number;
-  /** Names in small letters; a repeated header joined with commas. */
+  /** Names in lower case. A repeated header is joined with commas. */
   readonly headers: ReadonlyMap<string, string>;
   /** Bytes that came after the head. */
   readonly rest: Uint8Array;
 }
 
 /**
- * Reads the head of the final response and leaves the socket paused. Interim responses before it are skipped (RFC 9110, section 15.2:
- * a client must be able to parse any number of them); 101 is a final one. All heads together are at most 16 KiB.
+ * Reads the head of the final response and pauses the socket. Interim responses before it are
+ * skipped (RFC 9110, section 15.2: a client must be able to parse any number of them). 101 is a
+ * final response. All heads together have at most 16 KiB.
  *
- * @throws RouteError `not_http` what came is not HTTP, or longer than 16 KiB; the signal's reason; the socket's error
+ * @throws RouteError `not_http` the bytes are not HTTP, or longer than 16 KiB; the signal's reason;
+ *   the socket's error
  */
 export function readAnswer(socket: Socket, signal: AbortSignal): Promise<HttpAnswer> {
   let received: Buffer = Buffer.alloc(0);
-  /** Of interim responses, which are no longer in `received`. */
+  /** The bytes of interim responses, which `received` no longer holds. */
   let skippedBytes = 0;
   return untilSocket(socket, signal, (resolve, reject) => {
     const refuse = (message: string) => reject(new RouteError('not_http', message));
@@ -54,7 +56,10 @@ export function readAnswer(socket: Socket, signal: AbortSignal): Promise<HttpAns
   });
 }
 
-/** As much of a response's body as explains a refusal: at most 4 KiB, and what has come when `signal` aborts. */
+/**
+ * Reads the start of a response's body to explain a refusal: at most 4 KiB, and only the bytes that
+ * arrive before `signal` aborts.
+ */
 export async function readBodyStart(
   socket: Socket,
   answer: HttpAnswer,
@@ -79,12 +84,12 @@ export async function readBodyStart(
       return () => socket.off('data', onData);
     });
   } catch {
-    // The answer stands without its body.
+    // The answer is valid without its body.
   }
   return (isChunked ? unchunked(body) : body).toString('utf8', 0, maxBodyBytes);
 }
 
-/** What is in the chunks of a body, as far as they have come (RFC 9112, section 7.1). */
+/** Decodes the chunks of a body, as far as they have arrived (RFC 9112, section 7.1). */
 function unchunked(body: Buffer): Buffer {
   const pieces: Buffer[] = [];
   for (let at = 0; ;) {
@@ -112,7 +117,7 @@ function parseHead(head: string, rest: Uint8Array): HttpAnswer | undefined {
   return { status: Number(status), headers, rest };
 }
 
-/** Reads Retry-After: seconds or a date. */
+/** Reads Retry-After, which holds seconds or a date. */
 export function retryAfterMs(answer: HttpAnswer): number | undefined {
   const value = answer.headers.get('retry-after');
   if (value === undefined) return undefined;

@@ -40,7 +40,8 @@ export async function askToConnect(
     const message = `${what} answered ${status} to CONNECT ${authority}; ${advice}`;
     throw new RouteError('proxy', message, { status, retryAfterMs: retryAfterMs(answer) });
   }
-  // The server behind the tunnel waits for us to speak first.
+  // No byte may follow the answer, because the server behind the tunnel waits for the client's
+  // first bytes.
   if (answer.rest.length > 0) {
     throw new RouteError('proxy', `${what} sent more than its answer to CONNECT ${authority}`);
   }

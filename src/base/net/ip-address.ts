@@ -2,7 +2,10 @@ import { isIP } from 'node:net';
 
 /** An address as a number, so that its spelling does not matter. */
 export interface IpAddress {
-  /** IPv4-mapped IPv6 addresses (`::ffff:a.b.c.d`) count as the IPv4 address that a connection to them reaches. */
+  /**
+   * The family of the address. An IPv4-mapped IPv6 address (`::ffff:a.b.c.d`) counts as IPv4,
+   * because a connection to it reaches the IPv4 address.
+   */
   readonly family: 4 | 6;
   readonly value: bigint;
 }
@@ -15,7 +18,10 @@ export interface IpRange extends IpAddress {
 const mappedPrefix = 0xffffn;
 const low32 = 0xffff_ffffn;
 
-/** Reads an address in any spelling that `isIP` accepts, without brackets. A zone (`%eth0`) is dropped. Undefined: it is no address. */
+/**
+ * Reads an address in any spelling that `isIP` accepts, without brackets. A zone (`%eth0`) is
+ * dropped. Undefined when the text is not an address.
+ */
 export function parseIpAddress(text: string): IpAddress | undefined {
   const [address = ''] = text.split('%', 1);
   const family = isIP(address);
@@ -26,7 +32,10 @@ export function parseIpAddress(text: string): IpAddress | undefined {
   return { family: 6, value };
 }
 
-/** Reads `ADDRESS/BITS`. A range of mapped addresses counts as a range of IPv4 addresses. Undefined: it is no range. */
+/**
+ * Reads `ADDRESS/BITS`. A range of mapped addresses counts as a range of IPv4 addresses. Undefined
+ * when the text is not a range.
+ */
 export function parseIpRange(text: string): IpRange | undefined {
   const [, network = '', bitsText = ''] = /^([^/%]+)\/(\d{1,3})$/.exec(text) ?? [];
   const bits = Number(bitsText);
@@ -35,13 +44,13 @@ export function parseIpRange(text: string): IpRange | undefined {
   if (isIP(network) === 4) return bits > 32 ? undefined : { ...address, bits };
   if (bits > 128) return undefined;
   if (address.family === 6) return { ...address, bits };
-  // `::ffff:10.0.0.0/104` is 10.0.0.0/8. A range that is wider than ::ffff:0:0/96 is one of IPv6.
+  // `::ffff:10.0.0.0/104` is 10.0.0.0/8. A range that is wider than ::ffff:0:0/96 is an IPv6 range.
   return bits >= 96
     ? { ...address, bits: bits - 96 }
     : { family: 6, value: ipv6Value(network), bits };
 }
 
-/** Ranges of one family never contain addresses of the other one. */
+/** Ranges of one family never contain addresses of the other family. */
 export function isInRange({ family, value }: IpAddress, range: IpRange): boolean {
   const shift = BigInt((family === 4 ? 32 : 128) - range.bits);
   return family === range.family && value >> shift === range.value >> shift;

@@ -1,7 +1,10 @@
-/** `not_found`: no such name, or it has no address. `no_answer`: the DNS servers failed or were silent. `overloaded`: too many lookups. */
+/**
+ * `not_found`: the name does not exist, or has no address. `no_answer`: the DNS servers failed or
+ * did not answer. `overloaded`: there are too many lookups.
+ */
 export type NameErrorCode = 'not_found' | 'no_answer' | 'overloaded';
 
-/** A name that has no addresses, as far as is known. */
+/** The addresses of a name could not be found. */
 export class NameError extends Error {
   override readonly name = 'NameError';
   readonly code: NameErrorCode;

@@ -6,18 +6,21 @@ import { type HostsTable, parseHostsFile } from './hosts-file.ts';
 import { NameError } from './name-error.ts';
 import { candidateNames, parseResolverConfig, type ResolverConfig } from './resolver-config.ts';
 
-/** The addresses of a name. There is at least one, in `addresses` or in what `late` resolves to. */
+/** The addresses of a name. There is at least one, in `addresses` or in the result of `late`. */
 export interface FoundAddresses {
   readonly addresses: readonly string[];
-  /** One family has been found and the other one is slow: what comes of it. Never rejects. */
+  /**
+   * The addresses of the slow family, when one family has been found and the other has not. Never
+   * rejects.
+   */
   readonly late?: Promise<readonly string[]> | undefined;
 }
 
 export interface NameResolver {
   /**
-   * Looks a name up. A slow name delays no other one.
+   * Looks up a name. A slow name does not delay other names.
    *
-   * @param signal ends the lookup; also what is still open of it (`late`)
+   * @param signal ends the lookup, also the part that continues in `late`
    * @throws NameError, or the signal's reason
    */
   lookup(name: string, signal: AbortSignal): Promise<FoundAddresses>;
@@ -31,16 +34,21 @@ export interface NameResolverOptions {
   readonly hostsFile?: string;
 }
 
-/** How long the second family may take after the first one, in milliseconds (RFC 8305, section 3). */
+/**
+ * How long the second family may take after the first one, in milliseconds (RFC 8305, section 3).
+ */
 const resolutionDelayMs = 50;
-/** How often the files are looked at, in milliseconds. */
+/** How often the files are checked for changes, in milliseconds. */
 const lookEveryMs = 5_000;
-/** Each has a socket. Beyond this a lookup is refused, before the process runs out of them. */
+/**
+ * The largest number of lookups at a time. Each has a socket, so further lookups are refused before
+ * the process runs out of descriptors.
+ */
 const maxLookups = 1_000;
 
 const loopback: readonly string[] = ['127.0.0.1', '::1'];
 
-/** A lookup that several dials wait for. It is cancelled when the last of them gives up. */
+/** A lookup that several dials wait for. It is cancelled when the last dial gives up. */
 interface SharedLookup {
   readonly found: Promise<FoundAddresses>;
   readonly cancelled: AbortController;
@@ -54,11 +62,13 @@ interface Sources {
 }
 
 /**
- * Resolves names as getaddrinfo does with `hosts: files dns`, without its threads: the hosts file, then DNS with the search domains and `ndots`
- * of resolv.conf. Both files are read again when they change. IPv4 and IPv6 addresses are asked for at the same time, whatever addresses the
- * machine has itself. Answers are not cached.
+ * Resolves names as getaddrinfo does with `hosts: files dns`, but without its threads: first the
+ * hosts file, then DNS with the search domains and `ndots` of resolv.conf. Both files are read
+ * again when they change. IPv4 and IPv6 addresses are requested at the same time, regardless of the
+ * addresses of this machine. Answers are not cached.
  *
- * Other sources of nsswitch.conf (mdns, LDAP) are not asked. Old spellings of IPv4 addresses (`127.1`, `0x7f000001`) are names, not addresses.
+ * Other sources of nsswitch.conf (mdns, LDAP) are not used. Old spellings of IPv4 addresses
+ * (`127.1`, `0x7f000001`) are names, not addresses.
  */
 export class SystemNameResolver implements NameResolver {
   readonly #clock: Clock;
@@ -117,7 +127,7 @@ export class SystemNameResolver implements NameResolver {
     const shared: SharedLookup = { found, cancelled, waiters: 0 };
     found.catch(() => {});
     this.#shared.set(key, shared);
-    // Nobody may join a lookup that is cancelled.
+    // A cancelled lookup is removed, so that no other dial can join it.
     cancelled.signal.addEventListener('abort', () => {
       if (this.#shared.get(key) === shared) this.#shared.delete(key);
     });
@@ -133,7 +143,8 @@ export class SystemNameResolver implements NameResolver {
       const found = await this.#combine(ipv4, ipv6);
       if (!(found instanceof NameError)) return found;
       if (found.code === 'no_answer') failure ??= found;
-      // With the next candidate, a silent server would decide which host a name means.
+      // The next candidate must not be tried, because a silent server would then decide which host
+      // a name means.
       if (isTimeout(found)) break;
     }
     signal.throwIfAborted();
@@ -141,7 +152,7 @@ export class SystemNameResolver implements NameResolver {
     throw new NameError(code, `lookup ${key}: ${message}`, { cause: cause ?? failure });
   }
 
-  /** Waits for one family that has addresses, and a little longer for the other one. */
+  /** Waits until one family has addresses, and a little longer for the other family. */
   async #combine(
     ipv4: Promise<FamilyAnswer>,
     ipv6: Promise<FamilyAnswer>,
@@ -168,7 +179,9 @@ export class SystemNameResolver implements NameResolver {
     return value;
   }
 
-  /** The files as they are now, give or take a few seconds. One that is missing is as an empty one. */
+  /**
+   * The contents of the files, at most a few seconds old. A missing file counts as an empty file.
+   */
   #current(): Sources {
     const now = this.#clock.now();
     if (this.#sources !== undefined && now - this.#lookedAtMs < lookEveryMs) return this.#sources;
@@ -183,7 +196,7 @@ export class SystemNameResolver implements NameResolver {
   }
 }
 
-/** What the whole process resolves names with. */
+/** The name resolver of the whole process. */
 export const systemNames: NameResolver = new SystemNameResolver();
 
 function worse(first: FamilyAnswer, second: FamilyAnswer): NameError {
@@ -204,7 +217,10 @@ function textOf(path: string): string {
   }
 }
 
-/** Changes whenever the file does. Kubernetes and resolvconf replace files; others rewrite them. */
+/**
+ * A text that changes when the file changes. Kubernetes and resolvconf replace the file; other
+ * programs rewrite it.
+ */
 function printOf(path: string): string {
   try {
     const { ino, size, mtimeMs } = statSync(path);

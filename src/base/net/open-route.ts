@@ -13,7 +13,8 @@ export type Route = Pick<
 > & { readonly userAgent: string };
 
 /**
- * Opens the connection that the handshake is written to: TCP, a proxy's tunnel in it, TLS in that, as the route needs.
+ * Opens the connection for the handshake. Depending on the route, it is TCP, a proxy's tunnel over
+ * TCP, or TLS over either.
  *
  * @throws RouteError `dns`, `connect`, `proxy`, `tls`; or the signal's reason
  */
@@ -36,7 +37,7 @@ export async function openRoute(route: Route, attempt: Attempt): Promise<Socket>
   return await connectTls(socket, peer, own, attempt);
 }
 
-/** Where a URL leads to, with the default port of its scheme. */
+/** The host and port of a URL, with the default port of its scheme. */
 export function hostPortOf(url: URL): HostPort {
   const isTls = url.protocol === 'wss:' || url.protocol === 'https:';
   const port = url.port === '' ? (isTls ? 443 : 80) : Number(url.port);

@@ -3,7 +3,7 @@ import { isLoopback } from './host-port.ts';
 import { type Proxy, parseProxyUrl, ProxyUrlError, type ProxyUrlErrorCode } from './proxy.ts';
 import { Secret } from '../secret.ts';
 
-/** What the environment says about proxies. A proxy's URL may hold a password. */
+/** The proxy settings of the environment. A proxy's URL may hold a password. */
 export interface ProxyEnvironment {
   /** For ws:// and http:// */
   readonly httpProxy?: Secret | undefined;
@@ -13,7 +13,10 @@ export interface ProxyEnvironment {
   readonly noProxy?: string | undefined;
 }
 
-/** The environment names a proxy that cannot be used. The message does not repeat it: it may hold a password. */
+/**
+ * The environment names a proxy that cannot be used. The message does not repeat the URL, because
+ * it may hold a password.
+ */
 export class ProxyEnvironmentError extends Error {
   override readonly name = 'ProxyEnvironmentError';
   readonly code: ProxyUrlErrorCode;
@@ -24,7 +27,10 @@ export class ProxyEnvironmentError extends Error {
   }
 }
 
-/** Reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; the name in small letters wins, as in curl. Empty is as unset. */
+/**
+ * Reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. A name in lower case takes precedence, as
+ * in curl. An empty variable counts as not set.
+ */
 export function readProxyEnvironment(
   env: Readonly<Record<string, string | undefined>>,
 ): ProxyEnvironment {
@@ -38,9 +44,10 @@ export function readProxyEnvironment(
 }
 
 /**
- * The proxy on the way to `url`; undefined: none. Loopback never has one. NO_PROXY lists, separated by commas: `*`; `example.com`,
- * which covers its subdomains; `.example.com` or `*.example.com`, which covers only those; an address; a range like 10.0.0.0/8; each
- * but `*` with an optional `:port`. All that Go's programs take from NO_PROXY means the same here.
+ * The proxy on the way to `url`. Undefined for a direct connection. Loopback is always direct.
+ * NO_PROXY lists hosts, separated by commas: `*`; `example.com` with its subdomains; `.example.com`
+ * or `*.example.com`, only the subdomains; an address; a range like 10.0.0.0/8. Each entry except
+ * `*` may have a `:port`. Every entry that Go's programs accept in NO_PROXY means the same here.
  *
  * @throws ProxyEnvironmentError the environment names something that is not a usable proxy
  */
@@ -80,12 +87,12 @@ function splitPort(rule: string): { name: string; rulePort: string | undefined }
   const bracketed = /^\[([^\]]*)\](?::(\d+))?$/.exec(rule);
   if (bracketed !== null) return { name: bracketed[1]!, rulePort: bracketed[2] };
   const colon = rule.indexOf(':');
-  // More than one colon: an IPv6 address or range.
+  // A text with several colons is an IPv6 address or range.
   if (colon < 0 || colon !== rule.lastIndexOf(':')) return { name: rule, rulePort: undefined };
   return { name: rule.slice(0, colon), rulePort: rule.slice(colon + 1) };
 }
 
-/** Whether `range`, which may be a single address in any spelling, has `address`. */
+/** Whether `range` contains `address`. `range` may be a single address in any spelling. */
 function isInRange(address: string, range: string): boolean {
   const [network = '', prefix] = range.split('/');
   const family = isIP(network);

@@ -2,8 +2,9 @@ import type { HostPort } from './host-port.ts';
 import { Secret } from '../secret.ts';
 
 /**
- * How a proxy is spoken to: HTTP CONNECT in plain text, HTTP CONNECT over TLS, or SOCKS 5 (RFC 1928). With `socks5` this machine
- * resolves the name of the destination, with `socks5h` the proxy does.
+ * The protocol of a proxy: HTTP CONNECT in plain text, HTTP CONNECT over TLS, or SOCKS 5 (RFC
+ * 1928). With `socks5`, this machine resolves the name of the destination. With `socks5h`, the
+ * proxy does.
  */
 export type ProxyScheme = 'http' | 'https' | 'socks5' | 'socks5h';
 
@@ -20,7 +21,10 @@ export interface ProxyCredentials {
 
 export type ProxyUrlErrorCode = 'not_a_url' | 'unsupported_scheme' | 'not_encoded';
 
-/** The text is not the URL of a usable proxy. The message never repeats any part of the user or the password. */
+/**
+ * The text is not the URL of a usable proxy. The message never repeats any part of the user or the
+ * password.
+ */
 export class ProxyUrlError extends Error {
   override readonly name = 'ProxyUrlError';
   readonly code: ProxyUrlErrorCode;
@@ -32,15 +36,16 @@ export class ProxyUrlError extends Error {
 }
 
 const defaultPorts = { http: 80, https: 443, socks5: 1080, socks5h: 1080 } as const;
-/** RFC 1929, section 2: one byte holds the length. */
+/** RFC 1929, section 2: the length is one byte. */
 const maxSocksFieldBytes = 255;
 
 /**
- * Reads the URL of a proxy: `[scheme://][user:password@]host[:port]`. Without a scheme it is an `http://` proxy. White space around it
- * does not count, and a path is ignored.
+ * Reads the URL of a proxy: `[scheme://][user:password@]host[:port]`. The default scheme is
+ * `http://`. White space around the URL and a path are ignored.
  *
- * An unencoded `#`, `?`, `/` or `\` in a password ends the host of a URL, so that the part before it would be taken for host and port
- * and be printed as such. This function finds such passwords before a URL parser sees them.
+ * An unencoded `#`, `?`, `/` or `\` in a password ends the host of a URL. The part before it would
+ * be read as host and port, and be printed. This function finds such passwords before a URL parser
+ * reads them.
  *
  * @throws ProxyUrlError its message is a predicate: `has ...`, `is ...`
  */
@@ -60,7 +65,7 @@ export function parseProxyUrl(text: string): Proxy {
     throw new ProxyUrlError('not_encoded', message);
   }
   const authority = end < 0 ? rest : rest.slice(0, end);
-  // Parsed as http:// because URL parsers do not check the host of a scheme that they do not know.
+  // The text is parsed as http://, because URL parsers do not check the host of an unknown scheme.
   const url = URL.parse(`http://${authority}`);
   const host = url?.hostname.replace(/^\[|\]$/g, '');
   const port = Number(/:(\d+)$/.exec(authority)?.[1] ?? defaultPorts[scheme]);
@@ -71,7 +76,10 @@ export function parseProxyUrl(text: string): Proxy {
   return { scheme, host, port, credentials: credentialsOf(url, scheme) };
 }
 
-/** Everything that makes two proxies different, with the password: for comparing, never for printing. */
+/**
+ * All properties that distinguish two proxies, including the password. Use it to compare, never to
+ * print.
+ */
 export function proxyFingerprint(proxy: Proxy | undefined): Secret {
   return new Secret(JSON.stringify([proxy, proxy?.credentials?.password.reveal()]));
 }
@@ -96,7 +104,7 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    // Without the cause: a decoder's message may quote what it could not decode.
+    // The cause is left out, because a decoder's message may quote its input.
     const message =
       'has a % in its user or password that is not part of an encoded character; write % itself as %25 in the URL';
     throw new ProxyUrlError('not_encoded', message);

@@ -1,36 +1,38 @@
 import { isIP } from 'node:net';
 
-/** What resolv.conf(5) says. */
+/** The settings in resolv.conf(5). */
 export interface ResolverConfig {
-  /** `address` or `[address]:port`; empty: the file names none. */
+  /** `address` or `[address]:port`. Empty when the file names no server. */
   readonly servers: readonly string[];
-  /** Domains that are tried after names with few dots. */
+  /** Domains to append to names with few dots. */
   readonly search: readonly string[];
-  /** Names with at least so many dots are tried as they are first. */
+  /** Names with at least this many dots are tried unchanged first. */
   readonly ndots: number;
   /** How long one server may take for its first answer, in milliseconds. */
   readonly timeoutMs: number;
   readonly attempts: number;
-  /** Every lookup starts with another server. */
+  /** True when each lookup starts with the next server. */
   readonly rotate: boolean;
 }
 
-/** As many servers as glibc uses. */
+/** The largest number of servers that glibc uses. */
 const maxServers = 3;
 const maxSearchDomains = 32;
 const maxNdots = 15;
 
 /**
- * One lost packet must not use up a dial's whole time, which is 5 s by default. So this is shorter than glibc's 5 s, and there is one more
- * attempt than its 2.
+ * The default is shorter than glibc's 5 s, because one lost packet must not use up the time of a
+ * dial, which is 5 s by default. There is one more attempt than glibc's 2.
  */
 const defaultTimeoutMs = 2_000;
 const defaultAttempts = 3;
 
 /**
- * Reads resolv.conf(5). Unknown lines and options are skipped. `nameserver` also takes a port (`127.0.0.1:5353`, `[::1]:5353`).
+ * Reads resolv.conf(5). Unknown lines and options are skipped. `nameserver` also accepts a port
+ * (`127.0.0.1:5353`, `[::1]:5353`).
  *
- * @param hostName this machine's name; its domain is searched where the file names none, as in glibc and Go
+ * @param hostName this machine's name; its domain is searched when the file names none, as in glibc
+ *   and Go
  */
 export function parseResolverConfig(text: string, hostName: string): ResolverConfig {
   const servers: string[] = [];
@@ -70,8 +72,9 @@ export function parseResolverConfig(text: string, hostName: string): ResolverCon
 }
 
 /**
- * The names to ask for, in this order, as glibc does: a name with a final dot is asked for as it is; one with `ndots` dots or more first as it
- * is, then with each search domain; any other one first with each search domain.
+ * The names to look up, in the order of glibc. A name with a final dot is used unchanged. A name
+ * with at least `ndots` dots is tried unchanged first, and then with each search domain. Any other
+ * name is tried with each search domain first.
  */
 export function candidateNames(name: string, { search, ndots }: ResolverConfig): string[] {
   if (name.endsWith('.')) return [name.slice(0, -1)];

@@ -1,4 +1,6 @@
-/** The step that failed: a name lookup, TCP, the proxy's answer, TLS, or an answer that is not HTTP. */
+/**
+ * The step that failed: a name lookup, TCP, the proxy's answer, TLS, or an answer that is not HTTP.
+ */
 export type RouteErrorCode = 'dns' | 'connect' | 'proxy' | 'tls' | 'not_http';
 
 export interface RouteErrorDetails extends ErrorOptions {
@@ -8,7 +10,10 @@ export interface RouteErrorDetails extends ErrorOptions {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** Why there is no connection: the step that failed, and a sentence with the cause and the next step. */
+/**
+ * A connection could not be opened. The code is the step that failed, and the message gives the
+ * cause and the next step.
+ */
 export class RouteError extends Error {
   override readonly name = 'RouteError';
   readonly code: RouteErrorCode;
@@ -23,7 +28,7 @@ export class RouteError extends Error {
   }
 }
 
-/** The `code` of a system or TLS error; empty where there is none. */
+/** The `code` of a system or TLS error. Empty when there is none. */
 export function codeOf(thrown: unknown): string {
   const { code } = thrown as { code?: unknown };
   return typeof code === 'string' ? code : '';

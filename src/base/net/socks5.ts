@@ -12,7 +12,7 @@ const connectCommand = 1;
 const addressTypes = { ipv4: 1, name: 3, ipv6: 4 } as const;
 const maxNameBytes = 255;
 
-/** RFC 1928, section 6. Text and next step for each reply code. */
+/** The text and the next step for each reply code (RFC 1928, section 6). */
 const refusals: Readonly<Record<number, string>> = {
   1: "general failure; see the proxy's log",
   2: 'not allowed by its rules; have it allow this destination and port',
@@ -34,7 +34,8 @@ export interface SocksRequest {
 }
 
 /**
- * Asks a SOCKS 5 proxy to connect (RFC 1928), with user and password if it wants them (RFC 1929).
+ * Asks a SOCKS 5 proxy to connect (RFC 1928). Sends user and password if the proxy requires them
+ * (RFC 1929).
  *
  * @throws RouteError `proxy`; or the signal's reason
  */
@@ -47,8 +48,8 @@ export async function askSocksToConnect(socket: Socket, request: SocksRequest): 
     const [answeredVersion, reply = 0, , addressType = 0] = await read(socket, 4, signal);
     if (answeredVersion !== version) throw notSocks(what);
     if (reply !== 0) {
-      const why = refusals[reply] ?? `unknown reply code ${reply}; see the proxy's log`;
-      throw new RouteError('proxy', `${what} did not connect to ${target}: ${why}`);
+      const reason = refusals[reply] ?? `unknown reply code ${reply}; see the proxy's log`;
+      throw new RouteError('proxy', `${what} did not connect to ${target}: ${reason}`);
     }
     await skipBoundAddress(socket, addressType, request);
   } catch (cause) {
@@ -57,7 +58,8 @@ export async function askSocksToConnect(socket: Socket, request: SocksRequest): 
     const message = `${what} gave no proper answer for ${target} (${describeError(cause)}); is it a SOCKS 5 proxy?`;
     throw new RouteError('proxy', message, { cause });
   }
-  // The server behind the tunnel waits for us to speak first.
+  // No byte may follow the reply, because the server behind the tunnel waits for the client's first
+  // bytes.
   if (socket.readableLength > 0) {
     throw new RouteError('proxy', `${what} sent more than its answer for ${target}`);
   }
@@ -114,7 +116,7 @@ function addressOf(host: string): number[] {
 }
 
 function ipv6Bytes(address: string): number[] {
-  // The URL parser writes IPv4 tails and all other spellings in groups of hex digits.
+  // The URL parser converts every spelling, including IPv4 tails, to groups of hex digits.
   const groups = new URL(`http://[${address}]`).hostname.slice(1, -1);
   const [head = '', tail] = groups.split('::');
   const numbers = (text: string) =>
@@ -125,7 +127,7 @@ function ipv6Bytes(address: string): number[] {
   return [...before, ...zeros, ...after].flatMap((group) => [group >> 8, group & 0xff]);
 }
 
-/** Where the proxy connects from; nothing depends on it. */
+/** Skips the address from which the proxy connects, because nothing depends on it. */
 async function skipBoundAddress(
   socket: Socket,
   type: number,
@@ -146,7 +148,7 @@ function notSocks(what: string): RouteError {
   );
 }
 
-/** Reads exactly `count` bytes and leaves the rest, and the socket paused. */
+/** Reads exactly `count` bytes, leaves the following bytes unread and pauses the socket. */
 function read(socket: Socket, count: number, signal: AbortSignal): Promise<Uint8Array> {
   let received: Buffer = Buffer.alloc(0);
   return untilSocket(socket, signal, (resolve, reject) => {

@@ -3,9 +3,10 @@ import type { Socket } from 'node:net';
 const closed = 'the connection was closed';
 
 /**
- * Waits for something on a socket. Rejects with the socket's error, when it closes, or with the signal's reason.
+ * Waits for a result on a socket. Rejects with the socket's error, when the socket closes, or with
+ * the signal's reason.
  *
- * @param listen sets up what resolves the wait, and returns what takes it down
+ * @param listen adds the listeners that resolve the wait, and returns a function that removes them
  */
 export function untilSocket<T>(
   socket: Socket,

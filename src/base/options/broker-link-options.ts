@@ -68,12 +68,15 @@ export const brokerLinkTable = {
 type LinkTable = typeof brokerLinkTable;
 type LinkValues = Omit<OptionsOf<LinkTable>, 'brokerUrl'>;
 
-/** How a program reaches a broker whose address it has from elsewhere, and the credentials that it sends. */
+/** How a program reaches a broker, without the broker's URL, and the credentials that it sends. */
 export interface BrokerAccess extends Pick<LinkValues, 'caFile' | 'serverName' | 'hostHeader'> {
-  /** The token to send. The file is read again at each call, so that a rotated token is used. Undefined: no token is configured. */
+  /**
+   * Reads the token to send. The file is read at each call, so that a rotated token is used.
+   * Undefined when no token is configured.
+   */
   readToken(this: void): Promise<Secret | undefined>;
   /**
-   * Headers for gateways in front of the broker, read again at each call (default: none).
+   * Reads the headers for gateways in front of the broker, at each call (default: no headers).
    *
    * @throws Error that names the file and the line, never a value
    */
@@ -124,7 +127,7 @@ function checkHeaders(
   }
 }
 
-/** The part of a program's options that says how to reach its broker. */
+/** The part of a program's options that tells how to reach its broker. */
 export function brokerAccess(values: LinkValues, env: Env): BrokerAccess {
   const { tokenFile, token, caFile, serverName, hostHeader, header, headerFile } = values;
   const headers = header.map((text) => parseHeaderOption(text.reveal()));

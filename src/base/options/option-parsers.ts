@@ -9,7 +9,10 @@ import { didYouMean } from './option-problems.ts';
 const unitsMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const unitsBytes = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
-/** What a runtime's timer can hold; one that is set for longer fires at once. */
+/**
+ * The longest delay that a runtime's timer supports. A longer delay overflows, and the timer fires
+ * at once.
+ */
 const longestTimerMs = 2 ** 31 - 1;
 
 export function parseDurationMs(text: string, minMs = 0, maxMs = longestTimerMs): number {
@@ -54,7 +57,7 @@ export function parseChoice(text: string, choices: readonly string[]): string {
 
 export function parseUrl(text: string, protocols: readonly string[]): URL {
   const wanted = protocols.map((protocol) => `${protocol}//`).join(' or ');
-  // "localhost:8080" parses as a URL of scheme "localhost:", so the protocol is what tells.
+  // The protocol must be checked, because "localhost:8080" parses as a URL of scheme "localhost:".
   const url = URL.parse(withBrackets(text)) ?? undefined;
   if (url === undefined || !protocols.includes(url.protocol) || url.hostname === '') {
     throw new ValueError(`is not a URL that starts with ${wanted}`);
@@ -66,8 +69,8 @@ export function parseUrl(text: string, protocols: readonly string[]): URL {
 }
 
 /**
- * A URL with brackets around its IPv6 address, where they lack. Kubernetes puts the addresses of pods into arguments without them:
- * `wss://$(POD_IP):8091` becomes `wss://fd00::1:8091`. The last number is the port.
+ * Adds missing brackets around the IPv6 address of a URL. Kubernetes expands `wss://$(POD_IP):8091`
+ * to `wss://fd00::1:8091`, without brackets. The last number is the port.
  */
 function withBrackets(text: string): string {
   const [, scheme, host, rest] =
@@ -82,14 +85,15 @@ export function parseDnsLabel(text: string): string {
   );
 }
 
-/** The name of a cluster, as it stands in tokens and certificates. */
+/** Reads the name of a cluster, as tokens and certificates hold it. */
 export function parseClusterName(text: string): string {
   if (isClusterAlias(text)) throw new ValueError(`is no name for a cluster: ${aliasAsNameText}`);
   return parseDnsLabel(text);
 }
 
 /**
- * The path of a file that can be read now; it is read again whenever it is needed, so that rotation works.
+ * Checks that the file can be read now, and returns its path. Programs read the file again each
+ * time they need it, so that it can be rotated.
  *
  * @param holdsCasOf the file must hold CA certificates for this use
  */
@@ -111,7 +115,7 @@ function checkReadable(path: string): void {
   } catch (thrown) {
     if (thrown instanceof ValueError) throw thrown;
     const code = (thrown as NodeJS.ErrnoException).code;
-    const why = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'not allowed' : code;
-    throw new ValueError(`cannot be read: ${why}`);
+    const reason = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'not allowed' : code;
+    throw new ValueError(`cannot be read: ${reason}`);
   }
 }

@@ -1,4 +1,7 @@
-/** What is wrong with flags and environment, all of it at once: one round trip for the person at the keyboard. */
+/**
+ * Flags and variables that a program cannot use. It holds all problems together, so that the user
+ * can correct them in one step.
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   /** One sentence per problem, with the value and the next step. */
@@ -11,15 +14,21 @@ export class ConfigError extends Error {
   }
 }
 
-/** `", did you mean X?"` where a candidate is close enough to `word` to be what was meant; otherwise nothing. */
+/**
+ * `", did you mean X?"` when a candidate is similar to `word`. An empty text when no candidate is.
+ */
 export function didYouMean(word: string, candidates: Iterable<string>): string {
   const near = nearMiss(word, candidates);
   return near === undefined ? '' : `, did you mean ${near}?`;
 }
 
-/** The candidate that is close enough to `word` to be what was meant. */
+/**
+ * The candidate that is most similar to `word`. Undefined when none is similar enough to be a
+ * typing error.
+ */
 export function nearMiss(word: string, candidates: Iterable<string>): string | undefined {
-  // A third of the word may be wrong: enough for a slip, too little to turn one word into another. What all share is no word.
+  // At most a third of the characters may differ: enough for a typing error, too few to turn one
+  // word into another. The prefix does not count, because all options share it.
   const stem = (text: string) => text.replace(/^(--|CULVERT_)/, '');
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(stem(word).length / 3)) + 1;
@@ -30,7 +39,10 @@ export function nearMiss(word: string, candidates: Iterable<string>): string | u
   return best;
 }
 
-/** Insertions, deletions, substitutions and swapped neighbours that turn `a` into `b`. */
+/**
+ * The number of insertions, deletions, substitutions and swaps of neighbours that turn `a` into
+ * `b`.
+ */
 function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);

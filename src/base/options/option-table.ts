@@ -5,7 +5,10 @@ import type { CaUse } from '../tls/ca-certificates.ts';
 /** How the text of an option becomes a value. */
 type OptionKind =
   | { readonly kind: 'string' | 'hostPort' | 'hostWithOptionalPort' | 'dnsLabel' | 'clusterName' }
-  /** The path of a file that must be readable when the program starts. `holdsCasOf`: its CA certificates are checked as well. */
+  /**
+   * The path of a file that must be readable when the program starts. `holdsCasOf`: its CA
+   * certificates are checked as well.
+   */
   | { readonly kind: 'file'; readonly holdsCasOf?: CaUse }
   | { readonly kind: 'bytes' | 'boolean' | 'destination' }
   | { readonly kind: 'url'; readonly protocols: readonly string[] }
@@ -31,9 +34,15 @@ export type Option = OptionKind & {
   readonly name: string;
   /** One or two sentences, shown by `--help` and in docs/configuration.md. */
   readonly help: string;
-  /** The word that stands for the value in the help, such as `FILE` or `HOST:PORT`. The default depends on the kind. */
+  /**
+   * The word that stands for the value in the help, such as `FILE` or `HOST:PORT`. The default
+   * depends on the kind.
+   */
   readonly placeholder?: string;
-  /** A text that is parsed like the text of a flag. No other place repeats it: code gets it from `defaultOf`. */
+  /**
+   * A text that is parsed like the text of a flag. No other place repeats it: code gets it from
+   * `defaultOf`.
+   */
   readonly default?: string | ComputedDefault;
   readonly required?: true;
   /** May be given several times. In the environment, commas separate the values. */
@@ -44,7 +53,9 @@ export type Option = OptionKind & {
   readonly envOnly?: true;
 };
 
-/** The options of a program. The keys are the properties of the object that `readOptions` returns. */
+/**
+ * The options of a program. The keys are the properties of the object that `readOptions` returns.
+ */
 export type OptionsTable = Readonly<Record<string, Option>>;
 
 interface ValueOfKind {
@@ -72,7 +83,10 @@ type SingleValue<O extends Option> = O extends { secret: true }
       ? V
       : ValueOfKind[O['kind']];
 
-/** The type of an option's value. It includes undefined when the option is neither required nor has a default. */
+/**
+ * The type of an option's value. It includes undefined when the option is neither required nor has
+ * a default.
+ */
 export type OptionValue<O extends Option> = O extends { repeatable: true }
   ? readonly SingleValue<O>[]
   : O extends { kind: 'boolean' }
@@ -81,7 +95,9 @@ export type OptionValue<O extends Option> = O extends { repeatable: true }
       ? SingleValue<O>
       : SingleValue<O> | undefined;
 
-/** The values of a table's options: what `readOptions` returns, frozen, with one property per row. */
+/**
+ * The values of a table's options: what `readOptions` returns, frozen, with one property per row.
+ */
 export type OptionsOf<T extends OptionsTable> = { readonly [K in keyof T]: OptionValue<T[K]> };
 
 export type Env = Readonly<Record<string, string | undefined>>;

@@ -2,14 +2,20 @@ import { parseArgs } from 'node:util';
 import { didYouMean, nearMiss } from './option-problems.ts';
 import { type Env, envOf, flagOf, type OptionsTable } from './option-table.ts';
 
-/** What a user wrote for one option, and where. No texts: it was there, but with a problem already reported. */
+/**
+ * The text that a user gave for one option, and its source. `texts` is empty when the option was
+ * given with a problem that is already reported.
+ */
 export interface Given {
   /** `--listen` or `CULVERT_LISTEN`. */
   readonly label: string;
   readonly texts: readonly string[];
 }
 
-/** By option name, what the command line gives. Adds a problem for each unknown flag, missing value and stray argument. */
+/**
+ * Reads the options on the command line, by option name. Adds a problem for each unknown flag,
+ * missing value and unexpected argument.
+ */
 export function givenByFlags(
   table: OptionsTable,
   argv: readonly string[],
@@ -34,7 +40,8 @@ export function givenByFlags(
     tokens: true,
   });
 
-  // The argument behind a flag that is not understood is probably its value: one slip, one problem.
+  // The argument after an unknown flag is probably its value. It is not reported, because one
+  // mistake should give one problem.
   let excusedIndex = -1;
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue;
@@ -56,7 +63,7 @@ export function givenByFlags(
     const label = flagOf(option);
     const before = given.get(option.name);
     const text = token.value ?? (option.kind === 'boolean' ? 'true' : '');
-    // "--listen --tls-cert x": parseArgs takes the second flag for the value of the first.
+    // In "--listen --tls-cert x", parseArgs takes the second flag as the value of the first.
     const swallowed = token.inlineValue === false && text.startsWith('--');
     if (text === '' || swallowed) {
       problems.push(`${label} needs a value${swallowed ? `, the next argument is ${text}` : ''}`);
@@ -76,11 +83,15 @@ export function givenByFlags(
   return given;
 }
 
-// A Service named culvert-something puts such variables into every pod of its namespace; nobody wrote them.
+// Kubernetes sets such variables in every pod of a namespace that has a Service named
+// culvert-something. They are not settings of a user.
 const kubernetesServiceEnv =
   /^CULVERT(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
 
-/** By option name, what the environment gives. Adds a problem for each CULVERT_ variable that is no option's. */
+/**
+ * Reads the options in the environment, by option name. Adds a problem for each CULVERT_ variable
+ * that belongs to no option.
+ */
 export function givenByEnv(table: OptionsTable, env: Env, problems: string[]): Map<string, Given> {
   const byEnv = new Map(Object.values(table).map((option) => [envOf(option), option]));
   const given = new Map<string, Given>();
@@ -102,7 +113,7 @@ export function givenByEnv(table: OptionsTable, env: Env, problems: string[]): M
   return given;
 }
 
-/** What was meant counts as given, so that one slip is not also reported as a missing option. */
+/** Treats an option with a misspelled name as given, so that it is not also reported as missing. */
 function markMeant(given: Map<string, Given>, name: string, label: string): void {
   if (!given.has(name)) given.set(name, { label, texts: [] });
 }

@@ -4,10 +4,16 @@ import { TrustedProxies } from '../server/trusted-proxies.ts';
 import type { OptionsTable } from './option-table.ts';
 import { tlsTable } from './tls-options.ts';
 
-/** The part of a process's file descriptors for connections of agents and dialers. Konnectivity clients have a part of their own. */
+/**
+ * The share of the process's file descriptors for connections of agents and dialers. Konnectivity
+ * clients have a share of their own.
+ */
 const brokerShare = 1 / 2;
 
-/** Options of a broker that the addon manager passes to the brokers it deploys, after it has checked them by these rows. */
+/**
+ * Broker options that the addon manager passes to the brokers it deploys. The addon manager
+ * validates them with the same definitions.
+ */
 export const brokerPassthroughTable = {
   acceptRate: {
     name: 'accept-rate',
@@ -51,7 +57,10 @@ export const brokerPassthroughTable = {
   ...processTable,
 } as const satisfies OptionsTable;
 
-/** Options of an agent that the addon manager passes to the agents it deploys, after it has checked them by these rows. */
+/**
+ * Agent options that the addon manager passes to the agents it deploys. The addon manager validates
+ * them with the same definitions.
+ */
 export const agentPassthroughTable = {
   allow: {
     name: 'allow',

@@ -1,7 +1,7 @@
 import { type LogLevel, logLevels } from '../log/log-level.ts';
 import type { OptionsTable } from './option-table.ts';
 
-/** What every long-running program has. */
+/** Options that every long-running program has. */
 export const processTable = {
   drainTimeoutMs: {
     name: 'drain-timeout',
@@ -18,7 +18,10 @@ export const processTable = {
   },
 } as const satisfies OptionsTable;
 
-/** What a program's `readXOptions` returns: its options, and what its process needs to start with them. */
+/**
+ * The result of a program's `readXOptions`: its options, and the settings with which its process
+ * starts.
+ */
 export interface ProgramOptions<T> {
   readonly options: T;
   readonly logLevel: LogLevel;
@@ -26,7 +29,10 @@ export interface ProgramOptions<T> {
   readonly warnings: readonly string[];
 }
 
-/** A default for ids of processes: the host's name, and a few letters that tell two of them on one host apart. */
+/**
+ * A default id for a process: the host's name and random digits, which distinguish two processes on
+ * one host.
+ */
 export function processId(hostName: string): string {
   const letters = Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) =>
     byte.toString(16).padStart(2, '0'),

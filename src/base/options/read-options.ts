@@ -8,13 +8,17 @@ import { envOf, labelOf } from './option-table.ts';
 import type { Env, Option, OptionsOf, OptionsTable, OptionValue } from './option-table.ts';
 import { type Given, givenByEnv, givenByFlags } from './parse-args.ts';
 
-/** Options that were read one by one, for a program's check of how they fit together. */
+/**
+ * Options that were read one by one. A program's check reports options that do not fit together.
+ */
 export interface OptionsDraft<T extends OptionsTable> {
   /** Undefined also for a value that has a problem of its own. */
   readonly values: { readonly [K in keyof T]: OptionValue<T[K]> | undefined };
   /** True when the flag or the variable was set, even to a malformed value. */
   given(this: void, key: keyof T): boolean;
-  /** The name that the user set: `--listen` or `CULVERT_LISTEN`. The flag when neither was set. */
+  /**
+   * The name that the user set: `--listen` or `CULVERT_LISTEN`. If neither was set, it is the flag.
+   */
   label(this: void, key: keyof T): string;
   /** Adds a sentence to the problems of ConfigError. */
   problem(this: void, sentence: string): void;
@@ -29,8 +33,9 @@ export interface ReadOptions<T extends OptionsTable> {
 }
 
 /**
- * Reads the options in `table`. Flags override the environment, and the environment overrides defaults. An empty variable counts as not
- * set. A malformed value is reported and never replaced by the default.
+ * Reads the options in `table`. Flags override the environment, and the environment overrides
+ * defaults. An empty variable counts as not set. A malformed value is reported and never replaced
+ * by the default.
  *
  * @param check called when every option has been read; its problems join the list
  * @throws ConfigError with all problems together
@@ -95,7 +100,7 @@ export function pickOptions<T extends OptionsTable>(table: T, values: OptionsOf<
   return Object.fromEntries(keys.map((key) => [key, values[key]])) as OptionsOf<T>;
 }
 
-/** The values of a table's options without some of them. */
+/** The values of a table's options, except the options in `keys`. */
 export function omitOptions<V extends object, K extends keyof V & string>(
   values: V,
   keys: readonly K[],
@@ -114,7 +119,8 @@ export function defaultOf<O extends DefaultedOption>(option: O): OptionValue<O> 
 }
 
 /**
- * The value that a program will use when it is started with `flags`, names without their dashes. The last flag of the option counts.
+ * The value that a program uses when it is started with `flags`, whose names have no dashes. If an
+ * option is given several times, the last flag counts.
  *
  * @throws ValueError the text of the flag is malformed
  */
@@ -126,7 +132,10 @@ export function valueAmong<O extends DefaultedOption>(
   return text === undefined ? defaultOf(option) : (parse(option, text) as OptionValue<O>);
 }
 
-/** The problem with a text of an option, as a predicate (`is too large, at most 2`). Undefined when there is none. */
+/**
+ * The problem with a text of an option, as a predicate (`is too large, at most 2`). Undefined when
+ * the text is valid.
+ */
 export function problemOf(option: Option, text: string): string | undefined {
   try {
     parse(option, text);
@@ -161,7 +170,7 @@ const parserOf: {
 
 function parse(option: Option, text: string): unknown {
   if (option.secret) return new Secret(text);
-  // The object above pairs each kind with its parser. The compiler cannot follow that through an index.
+  // `parserOf` pairs each kind with its parser. The compiler cannot follow that through an index.
   const parser = parserOf[option.kind] as (text: string, option: Option) => unknown;
   return parser(text, option);
 }

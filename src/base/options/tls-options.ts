@@ -2,7 +2,7 @@ import { isCipherSuite, opensslCiphers, type TlsPolicy } from '../tls/tls-policy
 import { ValueError } from '../value-error.ts';
 import type { OptionsTable, OptionsOf } from './option-table.ts';
 
-/** The flags have the names that Kubernetes' programs use. */
+/** TLS options of every server. The flags have the same names as in Kubernetes' programs. */
 export const tlsTable = {
   tlsMinVersion: {
     name: 'tls-min-version',

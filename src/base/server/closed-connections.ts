@@ -2,7 +2,10 @@ import type { ConnectionRefusal } from './connection-limits.ts';
 import type { Logger } from '../log/logger.ts';
 import type { LogFields } from '../log/log-field.ts';
 
-/** At most one line is logged in this time, in milliseconds, so that an attacker cannot fill the log. */
+/**
+ * The shortest time between two log lines, in milliseconds, so that an attacker cannot fill the
+ * log.
+ */
 const logEveryMs = 10_000;
 
 /** Counts the connections that the limits of a listener closed, and logs their number. */

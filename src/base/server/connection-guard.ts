@@ -22,9 +22,10 @@ export interface ConnectionGuardParts {
 }
 
 /**
- * Keeps the connections of one listener within their limits. When too many connections have shown no credential, the guard closes the
- * connection that has waited longest for its request. An honest client sends its request at once, so its connection is not the longest
- * waiting one, even if the client shares its address with an attacker.
+ * Enforces the limits of one listener's connections. When too many connections have not shown a
+ * credential, the guard closes the connection that has waited longest for its request. An honest
+ * client sends its request at once. So its connection is not the longest waiting one, even if the
+ * client shares its address with an attacker.
  */
 export class ConnectionGuard implements Disposable {
   readonly #limits: ConnectionLimits;
@@ -36,7 +37,7 @@ export class ConnectionGuard implements Disposable {
   readonly #closed: ClosedConnections;
   #acceptError: string | undefined;
 
-  /** @param server has not begun to listen */
+  /** @param server must not listen yet */
   constructor(server: Server, parts: ConnectionGuardParts) {
     this.#limits = parts.limits;
     this.#listener = parts.listener;
@@ -69,8 +70,9 @@ export class ConnectionGuard implements Disposable {
   }
 
   /**
-   * Reports a request. Answers are given one at a time. A second request waits until the client has received the first answer, and a third
-   * request closes the connection. So the answers in memory do not grow with the number of requests.
+   * Reports a request. Answers are given one at a time. A second request waits until the client has
+   * received the first answer, and a third request closes the connection. So the answers in memory
+   * do not grow with the number of requests.
    *
    * @param handle called when the request may be handled, and never after the connection was closed
    */
@@ -121,7 +123,8 @@ export class ConnectionGuard implements Disposable {
 
   #makeRoom(newcomer: Connection): void {
     if (this.#table.size > this.#limits.maxConnections) {
-      // The oldest connection had its chance to send a request, unless all arrived at the same moment.
+      // The oldest connection had its chance to send a request, unless all arrived at the same
+      // moment.
       const [longest = newcomer] = this.#table.waiting;
       this.#close(longest, 'total');
     }
@@ -136,8 +139,9 @@ export class ConnectionGuard implements Disposable {
   }
 
   /**
-   * Many connections can be accepted in one turn of the event loop, with an honest client among them. So the limits are enforced after
-   * their data has been read. By then the honest client's request is being answered, and its connection no longer waits.
+   * Many connections can be accepted in one turn of the event loop, with an honest client among
+   * them. So the limits are enforced after their data has been read. By then the honest client's
+   * request is being answered, and its connection no longer waits.
    */
   #enforceSoon(): void {
     if (this.#isEnforcing) return;

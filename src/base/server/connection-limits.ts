@@ -1,43 +1,63 @@
 /** Bounds on the connections of one listener. */
 export interface ConnectionLimits {
-  /** Connections in total, at any time. It stays below the limit of open files, so that probes, reloads and dials have descriptors left. */
+  /**
+   * The largest number of connections. It stays below the limit of open files, so that probes,
+   * reloads and dials have descriptors left.
+   */
   readonly maxConnections: number;
-  /** Connections beyond a moment that have not shown a credential yet: in a TLS handshake, sending a request, waiting for its answer, or idle. */
+  /**
+   * The largest number of connections that have not shown a credential: in a TLS handshake, sending
+   * a request, waiting for its answer, or idle. It is checked after the input of the current turn
+   * of the event loop was read.
+   */
   readonly maxUnauthenticated: number;
-  /** The same for one address (IPv6: one /64). Trusted proxies are exempt. */
+  /** The same limit for one address (IPv6: one /64). Trusted proxies are exempt. */
   readonly maxUnauthenticatedPerAddress: number;
-  /** Connections of one address, with and without a credential. Trusted proxies are exempt. Default: unlimited. */
+  /**
+   * The largest number of connections of one address, with and without a credential. Trusted
+   * proxies are exempt. Default: unlimited.
+   */
   readonly maxPerAddress?: number;
   /**
-   * How long a connection may take to its next whole request, in milliseconds: from when it was accepted, or from the end of the last
-   * answer. The TLS handshake is a part of it.
+   * How long a connection may take to send its next whole request, in milliseconds. The time starts
+   * when the connection is accepted, or at the end of the last answer. It includes the TLS
+   * handshake.
    */
   readonly requestTimeoutMs: number;
   /**
-   * How long a request may take with its whole body, in milliseconds; Infinity: no limit, for uploads of users
-   * (default `requestTimeoutMs`). Where it is longer, `requestTimeoutMs` is for the head alone.
+   * How long a request may take with its whole body, in milliseconds (default `requestTimeoutMs`).
+   * Infinity means no limit, for uploads of users. If it is longer than `requestTimeoutMs`, that
+   * limit applies to the head only.
    */
   readonly bodyTimeoutMs?: number;
-  /** How long a request may take from its head until the client has taken the whole answer, in milliseconds; Infinity: no limit. */
+  /**
+   * How long a request may take from its head until the client has received the whole answer, in
+   * milliseconds. Infinity means no limit.
+   */
   readonly answerTimeoutMs: number;
 }
 
-/** Why a connection was closed by its guard. */
+/** The reason why the guard closed a connection. */
 export type ConnectionRefusal =
-  /** The listener had `maxConnections`; it was the one that had waited longest, or came last where none waited. */
+  /**
+   * The listener had `maxConnections`. The connection had waited longest, or was the newest if no
+   * connection waited.
+   */
   | 'total'
-  /** It was the one that had waited longest when there were too many without a credential. */
+  /** Too many connections had no credential, and this connection had waited longest. */
   | 'unauthenticated'
-  /** The same, for one address. */
+  /**
+   * Too many connections of one address had no credential, and this connection had waited longest.
+   */
   | 'address'
-  /** No whole request came in time. */
+  /** No whole request arrived in time. */
   | 'slow_request'
-  /** The client did not take the answer in time. */
+  /** The client did not receive the whole answer in time. */
   | 'slow_answer'
-  /** It sent several requests at once. */
+  /** The client sent several requests at once. */
   | 'pipelined'
   /**
-   * The process had no descriptor left. Node closes what it cannot accept and does not say so, so this counts the seconds in which that
-   * was so.
+   * The process had no descriptor left. Node closes connections that it cannot accept and does not
+   * report them, so this counts the seconds in which it happened.
    */
   | 'accept_failed';

@@ -5,7 +5,9 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 /** A connection of a listener. It is authenticated once it has shown a valid credential. */
 export interface Connection {
   readonly socket: Socket;
-  /** The address and port of the client. They are the same for a socket and the TLS socket over it. */
+  /**
+   * The address and port of the client. They are the same for a socket and the TLS socket over it.
+   */
   readonly key: string;
   /** Undefined for a trusted proxy. */
   readonly address: ClientAddress | undefined;
@@ -59,7 +61,10 @@ export class ConnectionTable {
     return this.#addresses.values();
   }
 
-  /** Adds an accepted socket, which waits for its first request. Undefined when its client has already gone. */
+  /**
+   * Adds an accepted socket, which waits for its first request. Undefined when its client has
+   * already gone.
+   */
   add(socket: Socket): Connection | undefined {
     const { remoteAddress, remotePort } = socket;
     if (remoteAddress === undefined) return undefined;
@@ -78,7 +83,10 @@ export class ConnectionTable {
     return connection;
   }
 
-  /** The open connection of a socket. A TLS socket is not the socket that was accepted, but it has the same address and port. */
+  /**
+   * The open connection of a socket. A TLS socket is not the socket that was accepted, but it has
+   * the same address and port.
+   */
   find({ remoteAddress, remotePort }: Socket): Connection | undefined {
     return this.#connections.get(keyOf(remoteAddress, remotePort));
   }

@@ -3,14 +3,17 @@ import { Socket } from 'node:net';
 import { ConnectionGuard, type ConnectionGuardParts } from './connection-guard.ts';
 import { headLimits, requestProblem, type RequestProblem } from './http-request-problem.ts';
 
-/** Requests on one connection, after which it is closed. */
+/** The largest number of requests on one connection, which is then closed. */
 const maxRequestsPerConnection = 1_000;
 
 const checkConnectionsMs = 1_000;
-/** An idle connection is closed in order after this, in milliseconds, before its guard gives it up. */
+/**
+ * An idle connection is closed in order after this time, in milliseconds, before its guard closes
+ * it.
+ */
 const idleTimeoutMs = 5_000;
 
-/** For createServer of node:http and node:https. */
+/** Options for createServer of node:http and node:https. */
 export const guardedServerOptions: ServerOptions = {
   connectionsCheckingInterval: checkConnectionsMs,
   maxHeaderSize: headLimits.maxHeadBytes,
@@ -22,35 +25,42 @@ export interface UpgradeRequest {
   readonly message: IncomingMessage;
   readonly socket: Socket;
   readonly head: Buffer;
-  /** Call it when the client has shown a credential that counts: the limits for strangers end. */
+  /**
+   * Call it when the client has shown a valid credential. The limits for unauthenticated clients no
+   * longer apply.
+   */
   authenticated(): void;
 }
 
-/** What a listener does with requests. */
+/** Handles the requests of a listener. */
 export interface HttpHandler {
   /** Whether requests may have a body (default: no). An upgrade request never has one. */
   readonly acceptsBodies?: boolean;
   readonly onRequest: RequestListener;
-  /** Undefined: nothing can be upgraded here, and a request for it is answered like any other. */
+  /**
+   * Undefined when the listener supports no upgrade. An upgrade request is then answered like any
+   * other request.
+   */
   readonly onUpgrade?: (request: UpgradeRequest, problem: RequestProblem | undefined) => void;
 }
 
 export type GuardedHttpParts = ConnectionGuardParts & HttpHandler;
 
 /**
- * Serves requests within the limits of a `ConnectionGuard`: one request at a time on a connection, and only ones that every proxy on the
- * way reads like this server.
+ * Serves requests within the limits of a `ConnectionGuard`. A connection has one request at a time.
+ * Requests that a proxy on the way could read differently are refused.
  */
 export function guardHttpServer(server: Server, parts: GuardedHttpParts): ConnectionGuard {
   const { limits, acceptsBodies, onRequest, onUpgrade } = parts;
   const guard = new ConnectionGuard(server, parts);
   server.headersTimeout = limits.requestTimeoutMs;
   const { bodyTimeoutMs = limits.requestTimeoutMs } = limits;
-  // Node takes 0 for no timeout.
+  // In Node, 0 means no timeout.
   server.requestTimeout = bodyTimeoutMs === Infinity ? 0 : bodyTimeoutMs;
   server.keepAliveTimeout = Math.min(idleTimeoutMs, limits.requestTimeoutMs);
   server.maxRequestsPerSocket = maxRequestsPerConnection;
-  // One more than allowed, so that too many are seen instead of cut.
+  // Node silently drops headers beyond this number. One more than allowed shows that there are too
+  // many.
   server.maxHeadersCount = headLimits.maxHeaders + 1;
   server.on('request', (message, response) => {
     const { socket } = message;

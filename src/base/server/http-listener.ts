@@ -12,7 +12,10 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** A certificate that may change while its listener is open. */
 export interface ListenerTls {
-  /** With `ca`, clients are asked for a certificate. Every certificate is accepted; the handler decides whether it counts. */
+  /**
+   * With `ca`, the listener requests a client certificate. It accepts every certificate, and the
+   * handler decides whether the certificate is valid.
+   */
   readonly value: SecureContextOptions;
   onChange(listener: (changed: SecureContextOptions) => void): void;
 }
@@ -21,9 +24,12 @@ export interface HttpListenerOptions {
   /** Names the listener in logs. */
   readonly name: string;
   readonly address: HostPort;
-  /** Undefined: plain HTTP. */
+  /** Undefined for plain HTTP. */
   readonly tls?: ListenerTls | undefined;
-  /** The limits and timeouts of this listener alone, so different kinds of traffic can have different listeners. */
+  /**
+   * The limits and timeouts of this listener only. Different kinds of traffic can have different
+   * listeners.
+   */
   readonly limits: ConnectionLimits;
   /** Proxies whose connections are not limited per address. */
   readonly trustedProxies?: TrustedProxies | undefined;
@@ -32,7 +38,7 @@ export interface HttpListenerOptions {
 }
 
 export interface HttpListener extends AsyncDisposable {
-  /** Where it listens; the port is never 0. */
+  /** The address of the listener. The port is never 0. */
   readonly address: HostPort;
   readonly connections: ConnectionGuard;
   /** Closes the listener and all connections that were not upgraded. Idempotent. */
@@ -40,9 +46,9 @@ export interface HttpListener extends AsyncDisposable {
 }
 
 /**
- * Serves HTTP/1.1 at an address, within limits of its own.
+ * Serves HTTP/1.1 at an address, within its own limits.
  *
- * @throws Error the address is taken
+ * @throws Error the address is in use
  */
 export async function openHttpListener(options: HttpListenerOptions): Promise<HttpListener> {
   const { name, address, tls, limits, trustedProxies, handler, log } = options;

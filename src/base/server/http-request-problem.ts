@@ -1,15 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import { requestTargetProblem } from './request-target.ts';
 
-/** Bounds on the head of an HTTP request, on every listener. */
+/** Limits on the head of an HTTP request, on every listener. */
 export const headLimits = {
-  /** Bytes of the request line and all headers. Node answers 431 beyond it. */
+  /** Bytes of the request line and all headers. Node answers 431 to a longer head. */
   maxHeadBytes: 16 * 1024,
   /** Header fields. */
   maxHeaders: 100,
 } as const;
 
-/** Why a request is refused before any route sees it. */
+/** A reason to refuse a request before any route handles it. */
 export interface RequestProblem {
   readonly status: 400 | 431 | 505;
   /** As a sentence. */
@@ -17,8 +17,10 @@ export interface RequestProblem {
 }
 
 /**
- * Looks for what proxies and servers read differently (RFC 9112, sections 3, 6 and 11.2). Node's parser refuses most of it (two
- * lengths, a length beside Transfer-Encoding, bare line feeds, folded headers). It accepts what is checked here, above all in an upgrade.
+ * Finds parts of a request that proxies and servers read differently (RFC 9112, sections 3, 6 and
+ * 11.2). Node's parser refuses most of them: two lengths, a length with Transfer-Encoding, bare
+ * line feeds, folded headers. The cases checked here are accepted by Node, especially in an
+ * upgrade.
  *
  * @param acceptsBodies whether the request may have a body
  */
@@ -38,7 +40,7 @@ export function requestProblem(
   for (let at = 0; at < rawHeaders.length; at += 2) {
     if (rawHeaders[at]!.toLowerCase() === 'host') hosts++;
   }
-  // Health checks of load balancers in HTTP/1.0 come without one.
+  // Health checks of load balancers use HTTP/1.0 without a Host header.
   if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
     return { status: 400, message: `the request has ${hosts} Host headers, it needs one` };
   }

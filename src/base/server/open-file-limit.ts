@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs';
 
-/** Assumed where the system does not say; the default of many Linux distributions. */
+/**
+ * The assumed limit when the system does not tell it. It is the default of many Linux
+ * distributions.
+ */
 const unknownLimit = 1024;
 
-/** Where nothing limits open files, memory is the limit. */
+/** The assumed limit when open files are unlimited. Memory then limits their number. */
 const unlimited = 1024 * 1024;
 
 /**
- * How many descriptors this process may have open: RLIMIT_NOFILE as it is in force. Node raises the soft limit to the hard one when it
- * starts, so both are the same.
+ * The number of descriptors that this process may open: the current RLIMIT_NOFILE. Node raises the
+ * soft limit to the hard limit when it starts, so both are the same.
  */
 export function openFileLimit(readLimits = readProcLimits): number {
   const [, soft] = /^Max open files +(\S+)/m.exec(readLimits()) ?? [];
@@ -21,18 +24,23 @@ function readProcLimits(): string {
   try {
     return readFileSync('/proc/self/limits', 'utf8');
   } catch {
-    // No Linux.
+    // The system is not Linux.
     return '';
   }
 }
 
-/** Descriptors that no listener for strangers and no target may use: probes, reloaded files, the directory, name lookups, the runtime. */
+/**
+ * Descriptors that are reserved for probes, reloaded files, the directory, name lookups and the
+ * runtime. Connections of clients and dials to targets cannot use them.
+ */
 const reservedFiles = { least: 32, most: 512, part: 1 / 4 } as const;
 
 /**
- * How many connections a part of a process may have, so that descriptors are left for everything else.
+ * The number of connections that a part of a process may have, so that descriptors remain for
+ * everything else.
  *
- * @param share the part of what is not reserved, from 0 to 1; the shares of one process sum up to 1 at most
+ * @param share the part of the descriptors that are not reserved, from 0 to 1; the sum of the
+ *   shares in one process is at most 1
  */
 export function connectionShare(share: number, limit = openFileLimit()): number {
   const { least, most, part } = reservedFiles;

@@ -1,16 +1,20 @@
-/** Letters, digits and punctuation of RFC 3986, section 3.3. Neither `%` nor a backslash: no path of ours needs one. */
+/**
+ * Letters, digits and punctuation of RFC 3986, section 3.3. `%` and backslash are excluded, because
+ * no path of ours needs them.
+ */
 const plainPath = /^\/[\w.~!$&'()*+,;=:@/-]*$/;
 
 /** RFC 3986, section 3.4: a query has neither a backslash nor a fragment. */
 const plainQuery = /^[\w.~!$&'()*+,;=:@/?%-]*$/;
 
 /**
- * Checks the target of a request as it was sent, before anything normalizes it. A proxy and a server that read one target differently
- * let a client pass a rule about paths at the proxy and reach another path at the server. So each target that has more than one reading
- * is refused: backslashes, percent-encoding, empty and dot segments, the absolute form.
+ * Checks the target of a request as it was sent, before it is normalized. If a proxy and a server
+ * read one target differently, a client can pass a path rule at the proxy and reach another path at
+ * the server. So a target with more than one interpretation is refused: backslashes,
+ * percent-encoding, empty and dot segments, the absolute form.
  *
  * @param target the request target of RFC 9112, section 3.2
- * @returns what is wrong with it, as a sentence; undefined: the path means the same to everyone
+ * @returns the problem as a sentence; undefined when the path has one interpretation
  */
 export function requestTargetProblem(target: string): string | undefined {
   const at = target.indexOf('?');

@@ -6,13 +6,15 @@ import type { Logger } from '../log/logger.ts';
 import { connectionShare } from './open-file-limit.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 
-/** What probes and scrapers ask of a program. */
+/** The state of a program, for probes and scrapers. */
 export interface StatusSource {
-  /** What keeps the program from being ready, as a sentence; undefined: nothing. */
+  /** The reason why the program is not ready, as a sentence. Undefined when it is ready. */
   unready(this: void): string | undefined;
-  /** What a ready program does worse than usual, as a sentence; undefined: nothing. */
+  /**
+   * The reason why a ready program is degraded, as a sentence. Undefined when it is not degraded.
+   */
   degraded?(this: void): string | undefined;
-  /** Left out: there is no /metrics. */
+  /** The metrics. If it is left out, /metrics does not exist. */
   metrics?(this: void): Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
@@ -24,14 +26,15 @@ export interface StatusServer extends AsyncDisposable {
 }
 
 /**
- * Bounds on the clients of a status server: a kubelet, a scraper and people. The longest waiting client makes room for the next, so
- * nobody can keep a probe out.
+ * Limits on the clients of a status server: a kubelet, a scraper and people. A new client replaces
+ * the client that has waited longest, so that a probe can always connect.
  */
 function statusLimits(): ConnectionLimits {
   const maxConnections = Math.min(128, connectionShare(1 / 4));
   const maxUnauthenticated = Math.ceil(maxConnections / 4);
   return {
-    // Most of them are for those that come in one moment: a probe among them is answered before the others are closed.
+    // Most of the connections are for a burst of clients at one moment. A probe among them is
+    // answered before the others are closed.
     maxConnections,
     maxUnauthenticated,
     maxUnauthenticatedPerAddress: maxUnauthenticated,
@@ -41,9 +44,10 @@ function statusLimits(): ConnectionLimits {
 }
 
 /**
- * Serves /healthz, /readyz (or /ready) and /metrics over plain HTTP: apart from where strangers connect, so that probes need no certificate.
+ * Serves /healthz, /readyz (or /ready) and /metrics over plain HTTP. The listener is separate from
+ * the listener for agents and clients, so that probes need no certificate.
  *
- * @throws Error the address is taken
+ * @throws Error the address is in use
  */
 export async function startStatusServer(
   listen: HostPort,
@@ -74,26 +78,35 @@ async function answer(source: StatusSource, target: string, response: ServerResp
   const [path] = target.split('?', 1);
   switch (path) {
     case '/healthz':
-      return say(response, 200, 'ok');
-    // The name that konnectivity's servers have for it as well.
+      return respond(response, 200, 'ok');
+    // Konnectivity's servers use this name too.
     case '/ready':
     case '/readyz': {
-      const why = source.unready();
-      if (why !== undefined) return say(response, 503, why);
+      const problem = source.unready();
+      if (problem !== undefined) return respond(response, 503, problem);
       const degraded = source.degraded?.();
-      return say(response, 200, degraded === undefined ? 'ok' : `ok, but degraded: ${degraded}`);
+      return respond(
+        response,
+        200,
+        degraded === undefined ? 'ok' : `ok, but degraded: ${degraded}`,
+      );
     }
     case '/metrics': {
-      if (source.metrics === undefined) return say(response, 404, 'not found');
+      if (source.metrics === undefined) return respond(response, 404, 'not found');
       const { contentType, text } = await source.metrics();
-      return say(response, 200, text, contentType);
+      return respond(response, 200, text, contentType);
     }
     default:
-      return say(response, 404, 'not found');
+      return respond(response, 404, 'not found');
   }
 }
 
-function say(response: ServerResponse, status: number, text: string, type = 'text/plain'): void {
+function respond(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  type = 'text/plain',
+): void {
   response.writeHead(status, { 'Content-Type': type });
   response.end(text.endsWith('\n') ? text : `${text}\n`);
 }

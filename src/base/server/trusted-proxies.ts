@@ -2,7 +2,10 @@ import { BlockList, isIP } from 'node:net';
 import { withoutMapping } from '../net/address-group.ts';
 import { ValueError } from '../value-error.ts';
 
-/** Networks of proxies. The broker believes what they say about the addresses of their clients. */
+/**
+ * Networks of proxies. The broker trusts what these proxies report about the addresses of their
+ * clients.
+ */
 export class TrustedProxies {
   readonly #list = new BlockList();
   readonly #isEmpty: boolean;
@@ -25,7 +28,7 @@ export class TrustedProxies {
   }
 
   /**
-   * Reads a list of addresses and CIDRs with commas between them.
+   * Reads a list of addresses and CIDRs, separated by commas.
    *
    * @throws ValueError an entry is neither an address nor a CIDR
    */
@@ -42,8 +45,9 @@ export class TrustedProxies {
   }
 
   /**
-   * The address of the client: the one of the connection, unless that is a trusted proxy. Then it is the last address in
-   * X-Forwarded-For that is not a trusted proxy: a proxy appends the address it sees, and what a client wrote comes before it.
+   * The address of the client. It is the address of the connection, unless that is a trusted proxy.
+   * Then it is the last address in X-Forwarded-For that is not a trusted proxy. A proxy appends the
+   * address it sees, so text that a client wrote comes before it.
    */
   clientAddress(connected: string, forwardedFor: string | undefined): string {
     if (forwardedFor === undefined || !this.includes(connected)) return connected;

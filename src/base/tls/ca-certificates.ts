@@ -3,22 +3,28 @@ import { pemBlocks, pemOf } from '../x509/pem-blocks.ts';
 import { X509Error } from '../x509/reading.ts';
 
 /**
- * What the certificates of a CA file are trusted for.
+ * The use for which the certificates of a CA file are trusted.
  *
- * - `servers`: a server's certificate must be issued by one of them, or be one of them (as in Go: whoever is in the pool is an anchor).
- * - `clients`: the same for clients, but each must be a CA's. A client's own certificate in the file would be an anchor too, and so would a
- *   server's that was copied there with its chain: its key would open everything.
+ * - `servers`: a server's certificate must be in the file, or be issued by a certificate in the
+ *   file. As in Go, every certificate in the file is a trust anchor.
+ * - `clients`: the same for clients, but the file must hold only CA certificates. A client's own
+ *   certificate would be a trust anchor too, and so would a server's certificate that was copied
+ *   with its chain. Its key would then give access to everything.
  */
 export type CaUse = 'servers' | 'clients';
 
-/** One CA certificate at least is needed: an empty list makes node:tls trust its own, which hundreds of public CAs are in. */
+/**
+ * A CA file must hold at least one certificate. With an empty list, node:tls trusts its own list of
+ * hundreds of public CAs.
+ */
 const nextStep = 'a CA file holds one or more certificates in PEM, and nothing else';
 
 /**
- * Reads the text of a CA file, of a Secret's key or of a field of a kubeconfig. This is the only reader of such texts in Node programs.
+ * Reads the text of a CA file, of a Secret's key or of a kubeconfig field. Node programs read such
+ * texts only with this function.
  *
  * @returns the certificates as PEM, one after the other, without comments
- * @throws X509Error what is wrong with it, and the next step
+ * @throws X509Error with the problem and the next step
  */
 export function readCaCertificates(text: string, use: CaUse): string {
   try {

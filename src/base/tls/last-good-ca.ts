@@ -6,8 +6,9 @@ import type { FileStatus } from '../files/reloaded-files.ts';
 import { X509Error } from '../x509/reading.ts';
 
 /**
- * CA certificates for servers that are read again whenever they are needed, such as those of `--ca-file` at each connect. A version that cannot
- * be used is logged once, and the last good version stays in use.
+ * CA certificates for servers that are read again each time they are needed, such as `--ca-file` at
+ * each connect. A version that cannot be used is logged once, and the last good version stays in
+ * use.
  */
 export class LastGoodCa implements FileStatus {
   readonly what: string;
@@ -16,7 +17,7 @@ export class LastGoodCa implements FileStatus {
   stale = false;
   readonly #log: Logger;
   #good: string | undefined;
-  /** The text that was read last, or why it could not be read. */
+  /** The text that was read last, or the reason why it could not be read. */
   #tried: string | undefined;
   #path: string | undefined;
 
@@ -28,7 +29,7 @@ export class LastGoodCa implements FileStatus {
 
   /**
    * @returns PEM
-   * @throws X509Error the file does not hold what it should, and there has been no good version of it
+   * @throws X509Error the file has invalid contents, and there has been no good version of it
    * @throws Error the file cannot be read, and there has been no good version of it
    */
   async readFile(path: string): Promise<string> {
@@ -46,13 +47,20 @@ export class LastGoodCa implements FileStatus {
     return this.take(text, path);
   }
 
-  /** Looks at the file again, where one has been read: for those who ask how it is. */
+  /**
+   * Reads the file again, if it has been read before. Call it before reporting the state of the
+   * file.
+   */
   async look(): Promise<void> {
-    // Whoever needs the file gets the error.
+    // The next connect reports the error.
     if (this.#path !== undefined) await this.readFile(this.#path).catch(() => {});
   }
 
-  /** As `readFile`, for what has been read already. @param from where the text comes from: the path of a file, or a field of it */
+  /**
+   * Does the same as `readFile` for a text that has already been read.
+   *
+   * @param from the source of the text: the path of a file, or a field of it
+   */
   take(text: string, from: string): string {
     if (text === this.#tried && this.#good !== undefined) return this.#good;
     let pem: string;

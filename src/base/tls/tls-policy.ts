@@ -1,4 +1,6 @@
-/** The versions and cipher suites that the servers of a program accept, in the names of node:tls. */
+/**
+ * The versions and cipher suites that the servers of a program accept, in the names of node:tls.
+ */
 export interface TlsPolicy {
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
   /** Undefined: the suites that Node enables. */
@@ -28,14 +30,17 @@ const opensslNames: Readonly<Record<string, string>> = {
   TLS_RSA_WITH_AES_128_CBC_SHA256: 'AES128-SHA256',
 };
 
-/** TLS 1.3, where OpenSSL uses the IANA names. A list without them would switch them off. */
+/** The suites of TLS 1.3. OpenSSL uses their IANA names. A list without them would disable them. */
 const newestSuites = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_AES_256_GCM_SHA384',
   'TLS_CHACHA20_POLY1305_SHA256',
 ];
 
-/** OpenSSL's cipher list for TLS 1.2 suites in IANA names. The list always holds the suites of TLS 1.3. */
+/**
+ * OpenSSL's cipher list for TLS 1.2 suites in IANA names. The list always holds the suites of TLS
+ * 1.3.
+ */
 export function opensslCiphers(suites: readonly string[]): string {
   return [...newestSuites, ...suites.flatMap((suite) => opensslNames[suite] ?? [])].join(':');
 }

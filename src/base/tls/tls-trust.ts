@@ -3,13 +3,13 @@ import { getCACertificates } from 'node:tls';
 import { readCaCertificates } from './ca-certificates.ts';
 import { pemBlocks, pemOf } from '../x509/pem-blocks.ts';
 
-// Everything that node:tls, node:https and node:http2 are told about trust is made here, because they take an empty `ca` for none, and
-// then trust every public CA.
+// All trust settings of node:tls, node:https and node:http2 are made in this file. These modules
+// treat an empty `ca` as no setting, and then trust every public CA.
 
 /** Options of node:tls. */
 export interface ServerTrust {
   readonly ca: string[];
-  /** As in Go: an intermediate CA that is trusted is enough, its root need not be. */
+  /** As in Go, an intermediate CA can be trusted without its root. */
   readonly allowPartialTrustChain: true;
 }
 
@@ -20,11 +20,11 @@ export interface ClientTrust {
 }
 
 /**
- * What a client trusts.
+ * The trust settings of a client.
  *
- * @param cas PEM; each must hold a certificate
+ * @param cas PEM; each text must hold a certificate
  * @param besides `well-known`: the runtime's own CAs (with NODE_EXTRA_CA_CERTS) are trusted as well
- * @throws X509Error one holds no certificate, or something else
+ * @throws X509Error a text holds no certificate, or something else
  */
 export function trustServersOf(
   cas: readonly [string, ...string[]],
@@ -41,16 +41,18 @@ const trustedForClients = Uint8Array.from([
 ]);
 
 /**
- * Whose client certificates a server takes: those that one of these CAs, root or intermediate, has issued.
+ * The trust settings of a server for client certificates. It accepts a certificate that one of
+ * these CAs, root or intermediate, has issued.
  *
- * node:tls does not hand `allowPartialTrustChain` on to servers. So each CA carries OpenSSL's own mark that it is trusted for clients
- * (openssl-x509(1), "Trust Options"), which makes it an anchor for them and for nothing else.
+ * node:tls does not pass `allowPartialTrustChain` to servers. So each CA carries OpenSSL's own mark
+ * that it is trusted for clients (openssl-x509(1), "Trust Options"). The mark makes the CA a trust
+ * anchor for clients and for nothing else.
  *
- * Sessions are not resumed: OpenSSL keeps the verdict on a client's certificate with its session, so who has a ticket would get in after the
- * certificate has expired.
+ * Sessions are not resumed. OpenSSL stores its verdict on a client's certificate with the session,
+ * so a client with a session ticket would be accepted after its certificate has expired.
  *
- * @param pem must hold a certificate, and only those of CAs
- * @throws X509Error it does not
+ * @param pem must hold certificates of CAs, at least one, and nothing else
+ * @throws X509Error the text holds no certificate, or a certificate that is not a CA's
  */
 export function trustClientsOf(pem: string): ClientTrust {
   const blocks = pemBlocks(readCaCertificates(pem, 'clients'));

@@ -2,10 +2,13 @@ import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } fr
 import { isClusterName } from '../names/cluster-name.ts';
 import { Secret } from '../secret.ts';
 
-// The runtimes name the type of a WebCrypto key differently.
+// The runtimes have different names for the type of a WebCrypto key.
 type Key = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
 
-/** Why a token made with a certificate's key was not accepted. docs/errors.md explains each. */
+/**
+ * Reasons to refuse a token that was made with a certificate's key. docs/errors.md explains each
+ * code.
+ */
 export const certificateTokenErrorCodes = [
   'malformed',
   'wrong_algorithm',
@@ -20,7 +23,7 @@ export const certificateTokenErrorCodes = [
 ] as const;
 export type CertificateTokenErrorCode = (typeof certificateTokenErrorCodes)[number];
 
-/** Never carries the token or a key: neither in its sentence nor in its cause. */
+/** Neither the message nor the cause ever holds the token or a key. */
 export class CertificateTokenError extends Error {
   override readonly name = 'CertificateTokenError';
   readonly code: CertificateTokenErrorCode;
@@ -31,23 +34,27 @@ export class CertificateTokenError extends Error {
   }
 }
 
-/** The header of an upgrade that carries it: no ingress and no API server takes it for its own, as they do Authorization. */
+/**
+ * The header of an upgrade request that carries the token. Ingresses and API servers interpret
+ * Authorization themselves, but not this header.
+ */
 export const credentialHeader = 'Culvert-Authorization';
 
 const issuer = 'culvert-agent';
 const audience = 'culvert-broker';
 const lifetimeSeconds = 60;
 const clockToleranceSeconds = 30;
-// A leaf and a chain of RSA certificates; headers of that size pass every proxy.
+// The size of a leaf and a chain of RSA certificates. Headers of this size pass every proxy.
 const maxTokenCharacters = 12_288;
 const maxChainLength = 5;
 
 /**
- * Says "I hold the key of this certificate, now" to a broker that TLS does not reach: valid for 60 s, for brokers only.
+ * Makes a token that proves possession of a certificate's key to a broker that TLS does not reach.
+ * The token is valid for 60 s, and only for brokers.
  *
- * @param certificate the one of `privateKey`, in DER
- * @param cluster the one that the certificate speaks for
- * @throws CertificateTokenError `bad_key` for a key of a kind that no broker takes
+ * @param certificate the certificate of `privateKey`, in DER
+ * @param cluster the cluster that the certificate names
+ * @throws CertificateTokenError `bad_key` for a key of a kind that no broker accepts
  */
 export async function makeCertificateToken(
   privateKey: Key,
@@ -71,17 +78,19 @@ export async function makeCertificateToken(
   return new Secret(token);
 }
 
-/** What `proveChain` says about a chain that it trusts. */
+/** The result of `proveChain` for a trusted chain. */
 export interface ProvenCertificate {
   readonly publicKeyDer: Uint8Array;
   readonly cluster: string;
 }
 
 /**
- * The cluster that a token speaks for. What its certificate is worth is asked before anything that it claims is looked at.
+ * Returns the cluster of a token's owner. The certificate is verified before any claim of the token
+ * is read.
  *
- * @param proveChain trusts the certificates of the token (DER, the leaf first), or throws
- * @throws CertificateTokenError with the code that says why not; what `proveChain` throws
+ * @param proveChain returns when the certificates of the token (DER, the leaf first) are trusted,
+ *   and throws otherwise
+ * @throws CertificateTokenError with a code for the reason; any error of `proveChain`
  */
 export async function verifyCertificateToken(
   token: string,
@@ -93,7 +102,7 @@ export async function verifyCertificateToken(
   let claims: JWTPayload;
   try {
     const verified = await jwtVerify(token, key, {
-      // One algorithm, that of the key: the token does not get to choose.
+      // Only the algorithm of the key is allowed, so that the token cannot choose another one.
       algorithms: [algorithmOf(key)],
       issuer,
       audience,
@@ -160,7 +169,7 @@ async function importPublicKey(spki: Uint8Array): Promise<Key> {
         'verify',
       ]);
     } catch {
-      // Of another kind: WebCrypto must be told which, it cannot be asked.
+      // The key is of another kind. WebCrypto cannot tell the kind of a key, so each kind is tried.
     }
   }
   throw unusableKey();

@@ -15,7 +15,7 @@ import { isClusterName } from '../names/cluster-name.ts';
 import { publicKeyBlocks } from './public-key-blocks.ts';
 import { Secret } from '../secret.ts';
 
-/** Why a token was not accepted, or a key not understood. docs/errors.md explains each. */
+/** Reasons to refuse a token or a key. docs/errors.md explains each code. */
 export const tokenErrorCodes = [
   'malformed',
   'wrong_algorithm',
@@ -29,7 +29,7 @@ export const tokenErrorCodes = [
 ] as const;
 export type TokenErrorCode = (typeof tokenErrorCodes)[number];
 
-/** Never carries the token or key: neither in its sentence nor in its cause. */
+/** Neither the message nor the cause ever holds the token or the key. */
 export class TokenError extends Error {
   override readonly name = 'TokenError';
   readonly code: TokenErrorCode;
@@ -40,16 +40,17 @@ export class TokenError extends Error {
   }
 }
 
-// One algorithm, pinned at both ends: a verifier that lets the token choose can be talked into a weaker one.
+// Both ends allow one algorithm only. A verifier that accepts the token's choice could be made to
+// use a weaker one.
 const algorithm = 'EdDSA';
 const issuer = 'culvert';
 const audience = 'culvert-broker';
 const clockToleranceSeconds = 30;
-// Ours have some 300 characters; who sends more is not one of us and gets no parsing.
+// Valid tokens have some 300 characters. A longer token is refused without parsing.
 const maxTokenCharacters = 4096;
 
 export interface TokenKeyPair {
-  /** PKCS#8 PEM; whoever has it can speak for any cluster. */
+  /** PKCS#8 PEM. An owner of this key can issue tokens for every cluster. */
   readonly privateKeyPem: Secret;
   /** SPKI PEM, for brokers. */
   readonly publicKeyPem: string;
@@ -68,7 +69,8 @@ export async function generateTokenKeyPair(): Promise<TokenKeyPair> {
  * Makes the token that an agent or dialer shows to a broker.
  *
  * @param ttlMs how long it is valid from `now` (default: the present), in milliseconds
- * @throws TokenError `bad_key` not an Ed25519 private key; `bad_claims` a name that no verifier would accept
+ * @throws TokenError `bad_key` not an Ed25519 private key; `bad_claims` a name that no verifier
+ *   would accept
  */
 export async function issueToken(
   privateKeyPem: Secret,
@@ -93,7 +95,7 @@ export async function issueToken(
   return new Secret(token);
 }
 
-/** Tells who a token speaks for. Holds public keys only. */
+/** Verifies tokens and tells their owners. It holds public keys only. */
 export class TokenVerifier {
   readonly #keys: readonly CryptoKey[];
   readonly #now: () => Date;
@@ -104,9 +106,10 @@ export class TokenVerifier {
   }
 
   /**
-   * A token of any of the keys is accepted, so that a new key can be introduced before the old one goes. A text may hold several.
+   * Makes a verifier that accepts tokens of any of the keys, so that a new key can be introduced
+   * before the old key is removed. One text may hold several keys.
    *
-   * @throws TokenError `bad_key` a text is not an Ed25519 public key, or there is none at all
+   * @throws TokenError `bad_key` a text is not an Ed25519 public key, or there is no key
    */
   static async fromPem(
     publicKeysPem: readonly string[],
@@ -119,7 +122,7 @@ export class TokenVerifier {
     return new TokenVerifier(keys, now);
   }
 
-  /** @throws TokenError with the code that says why not */
+  /** @throws TokenError with a code for the reason */
   async verify(token: string): Promise<TokenSubject> {
     if (token.length > maxTokenCharacters) {
       throw new TokenError(
@@ -176,7 +179,7 @@ async function importKey(which: 'private' | 'public', pem: string): Promise<Cryp
       ? await importSPKI(pem, algorithm)
       : await importPKCS8(pem, algorithm);
   } catch {
-    // Without the cause: parsers quote what they choke on, and this is a key.
+    // The cause is left out, because parsers quote their input, and here the input is a key.
     throw new TokenError(
       'bad_key',
       `not an Ed25519 ${which} key in PEM (culvert token keygen makes one)`,

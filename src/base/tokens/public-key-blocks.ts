@@ -1,4 +1,4 @@
-/** The keys of a PEM text that may hold several, one after the other. A text without any is given back whole. */
+/** Splits a PEM text into its public keys. A text without a key is returned whole. */
 export function publicKeyBlocks(pem: string): readonly string[] {
   return pem.match(/-----BEGIN [A-Z ]+-----[^-]*-----END [A-Z ]+-----/g) ?? [pem];
 }

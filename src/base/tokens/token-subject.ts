@@ -1,11 +1,17 @@
-/** Who an enrolment token speaks for: the agents of one cluster, or a named caller that opens streams into clusters. */
+/**
+ * The owner of an enrolment token: the agents of one cluster, or a named caller that opens streams
+ * into clusters.
+ */
 export type TokenSubject =
   | { readonly kind: 'agent'; readonly cluster: string }
   | { readonly kind: 'dialer'; readonly name: string };
 
 const callerName = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/;
 
-/** The name of a dialer: it stands in logs and policies, so it has neither spaces nor control characters. */
+/**
+ * Whether a text can be the name of a dialer. Logs and policies contain the name, so it has neither
+ * spaces nor control characters.
+ */
 export function isCallerName(text: string): boolean {
   return callerName.test(text);
 }

@@ -11,13 +11,13 @@ import { reading, X509Error } from './reading.ts';
 
 const alternativeNamesOid = '2.5.29.17';
 
-/** What somebody asks to have signed. */
+/** A certificate request that has been read. */
 export class CertificateRequest {
   readonly subject: DistinguishedName;
   readonly alternativeNames: AlternativeNames;
   readonly #request: x509.Pkcs10CertificateRequest;
 
-  /** @throws X509Error the text is no certificate request */
+  /** @throws X509Error the text is not a certificate request */
   constructor(pem: string) {
     if (!/^\s*-----BEGIN CERTIFICATE REQUEST-----/.test(pem)) {
       throw new X509Error('it does not begin with BEGIN CERTIFICATE REQUEST');
@@ -34,7 +34,10 @@ export class CertificateRequest {
     });
   }
 
-  /** Parts of the subject that `subject` does not hold, as `L=Berlin`; and a common name, where there are several. */
+  /**
+   * Parts of the subject that `subject` does not hold, as `L=Berlin`. They include the common names
+   * when there are several.
+   */
   get otherSubject(): readonly string[] {
     const parts = this.#request.subjectName
       .toJSON()
@@ -45,7 +48,10 @@ export class CertificateRequest {
     return [...(names.length > 1 ? names : []), ...others].map(({ text }) => text);
   }
 
-  /** Whoever made the request has the private key of its public key. */
+  /**
+   * Whether the signature proves that the requester has the private key of the request's public
+   * key.
+   */
   async isProven(): Promise<boolean> {
     try {
       return await this.#request.verify();
@@ -54,7 +60,7 @@ export class CertificateRequest {
     }
   }
 
-  /** What kind of key it is for, and for RSA how many bits it has. */
+  /** The kind of the public key, and the number of bits of an RSA key. */
   get keyKind(): { readonly name: string; readonly bits: number | undefined } {
     const { name, modulusLength } = this.#request.publicKey.algorithm as {
       readonly name: string;
@@ -63,7 +69,7 @@ export class CertificateRequest {
     return { name, bits: modulusLength };
   }
 
-  /** The subject as it is, to the byte. */
+  /** The bytes of the subject, unchanged. */
   get subjectDer(): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#request.subjectName.toArrayBuffer());
   }

@@ -21,12 +21,12 @@ export class Certificate {
   readonly alternativeNames: AlternativeNames;
   readonly notBefore: Date;
   readonly notAfter: Date;
-  /** It may issue others. */
+  /** Whether the certificate may issue others. */
   readonly isAuthority: boolean;
   readonly purposes: readonly Purpose[];
   readonly #certificate: x509.X509Certificate;
 
-  /** @throws X509Error the bytes are no certificate */
+  /** @throws X509Error the bytes are not a certificate */
   constructor(der: Uint8Array) {
     this.#certificate = reading('a certificate', () => new x509.X509Certificate(copyOf(der)));
     const certificate = this.#certificate;
@@ -51,7 +51,7 @@ export class Certificate {
     return `${this.#certificate.toString('pem')}\n`;
   }
 
-  /** The subject as one line, for sentences. */
+  /** The subject as one line, for messages. */
   get title(): string {
     return this.#certificate.subject;
   }
@@ -61,7 +61,10 @@ export class Certificate {
     return new Uint8Array(this.#certificate.publicKey.rawData);
   }
 
-  /** `authority` has issued this: the name says so, and the signature proves it. Validity is not looked at. */
+  /**
+   * Whether `authority` has issued this certificate: the issuer's name matches, and the signature
+   * is valid. The validity period is not checked.
+   */
   async isIssuedBy(authority: Certificate): Promise<boolean> {
     const issuer = authority.#certificate;
     if (
@@ -81,7 +84,11 @@ export class Certificate {
   }
 }
 
-/** Certificates in PEM, in their order. Blocks of other kinds are passed over. @throws X509Error there is none, or a block cannot be read */
+/**
+ * Reads the certificates of a PEM text, in their order. Blocks of other kinds are skipped.
+ *
+ * @throws X509Error there is no certificate, or a block cannot be read
+ */
 export function parseCertificates(pem: string): readonly Certificate[] {
   const blocks = pemBlocks(pem).filter(({ label }) => label === 'CERTIFICATE');
   if (blocks.length === 0) throw new X509Error('there is no certificate (PEM) in it');

@@ -1,4 +1,4 @@
-// What base has for certificates; the package behind it is imported in x509/library.ts alone.
+// The functions of base for certificates. Only x509/library.ts imports the package behind them.
 export { Certificate, parseCertificates, type Purpose } from './certificate.ts';
 export { CertificateRequest, makeCertificateRequest } from './certificate-request.ts';
 export { issueCertificate, type CertificateContent } from './issue-certificate.ts';

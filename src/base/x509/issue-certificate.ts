@@ -5,21 +5,21 @@ import { type AlternativeNames, type DistinguishedName, jsonNameOf } from './nam
 import { copyOf } from './reading.ts';
 
 export interface CertificateContent {
-  /** A name made of its parts, or one that has been read (DER), kept to the byte. */
+  /** A name made of its parts, or the unchanged bytes of a name that was read (DER). */
   readonly subject: Partial<DistinguishedName> | Uint8Array;
   /** SPKI. */
   readonly publicKeyDer: Uint8Array;
   readonly notBefore: Date;
   readonly notAfter: Date;
-  /** Undefined: an authority. */
+  /** Undefined for a CA. */
   readonly purposes?: readonly Purpose[];
   readonly alternativeNames?: Pick<AlternativeNames, 'dns' | 'ips'>;
 }
 
 /**
- * Issues a certificate, with the key identifiers by which authorities of one name are told apart.
+ * Issues a certificate. Its key identifiers distinguish CAs that have the same name.
  *
- * @param issuer undefined: it signs itself
+ * @param issuer undefined for a self-signed certificate
  */
 export async function issueCertificate(
   content: CertificateContent,
@@ -75,7 +75,7 @@ async function authorityKeyIdentifier(
     : new x509.AuthorityKeyIdentifierExtension(stated);
 }
 
-/** 127 random bits: positive, as the standard wants it. */
+/** 127 random bits, because RFC 5280 requires a positive number. */
 function serialNumber(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[0] = (bytes[0]! & 0x7f) | 0x40;

@@ -1,7 +1,7 @@
 import { x509 } from './library.ts';
 import { copyOf, X509Error } from './reading.ts';
 
-// The runtimes name the types of WebCrypto differently.
+// The runtimes have different names for the types of WebCrypto.
 export type CryptoKey = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
 export interface KeyPair {
   readonly publicKey: CryptoKey;
@@ -11,7 +11,7 @@ export interface KeyPair {
 const rsa = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' } as const;
 const ecdsa = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 
-/** RSA has 2048 bits, ECDSA is P-256. */
+/** Generates a key pair: RSA with 2048 bits, or ECDSA with P-256. */
 export async function generateKeys(kind: 'rsa' | 'ecdsa'): Promise<KeyPair> {
   return kind === 'rsa'
     ? await crypto.subtle.generateKey(
@@ -22,20 +22,25 @@ export async function generateKeys(kind: 'rsa' | 'ecdsa'): Promise<KeyPair> {
     : await crypto.subtle.generateKey(ecdsa, true, ['sign', 'verify']);
 }
 
-/** A private key of RSA, ECDSA or Ed25519, for signing. @throws X509Error it is not in PKCS#8, or of another kind */
+/**
+ * Imports a private key of RSA, ECDSA or Ed25519, for signing.
+ *
+ * @throws X509Error the key is not in PKCS#8, or of another kind
+ */
 export async function importSigningKey(pkcs8: Uint8Array): Promise<CryptoKey> {
   const curves = ['P-256', 'P-384', 'P-521'].map((namedCurve) => ({ name: 'ECDSA', namedCurve }));
   for (const algorithm of [...curves, rsa, { name: 'Ed25519' }]) {
     try {
       return await crypto.subtle.importKey('pkcs8', copyOf(pkcs8), algorithm, true, ['sign']);
     } catch {
-      // Of another kind, or no key at all: WebCrypto must be told which, it cannot be asked.
+      // The key is of another kind, or the bytes are no key. WebCrypto cannot tell the kind of a
+      // key, so each kind is tried.
     }
   }
   throw new X509Error('not a private key of RSA, ECDSA or Ed25519 in PKCS#8');
 }
 
-/** The SPKI of a private key that may be exported. */
+/** The SPKI of an exportable private key. */
 export async function publicKeyDerOf(key: CryptoKey): Promise<Uint8Array<ArrayBuffer>> {
   const {
     d: _d,

@@ -1,5 +1,6 @@
-// Decorators of the ASN.1 schemas need it, before anything else of the package is loaded.
+// The decorators of the ASN.1 schemas need it, so it must load before any other part of the
+// package.
 import 'reflect-metadata';
 
-/** The door to the package: the other files here get it from this one. */
+/** The package. The other files of this folder import it only from here. */
 export * as x509 from '@peculiar/x509';

@@ -1,8 +1,14 @@
 import type { x509 } from './library.ts';
 
-/** The parts of a distinguished name that carry identity; each may stand in it several times. */
+/**
+ * The parts of a distinguished name that identify its owner. Each part may occur several times in a
+ * name.
+ */
 export interface DistinguishedName {
-  /** Empty where there is none, or where there are several: who has two names has proven neither. */
+  /**
+   * Empty when the name has no common name or several. A subject with two common names has proven
+   * neither of them.
+   */
   readonly commonName: string;
   readonly organizations: readonly string[];
   readonly organizationalUnits: readonly string[];
@@ -12,7 +18,7 @@ export interface DistinguishedName {
 export interface AlternativeNames {
   readonly dns: readonly string[];
   readonly ips: readonly string[];
-  /** Those of any other kind (mail addresses, URIs), as `kind:value`. */
+  /** Names of any other kind (mail addresses, URIs), as `kind:value`. */
   readonly others: readonly string[];
 }
 
@@ -25,7 +31,9 @@ export function nameOf(name: x509.Name): DistinguishedName {
   };
 }
 
-/** As Go orders them: it is what the other programs in this field are written in. */
+/**
+ * The parts in the order that Go uses, because the other programs of this field are written in Go.
+ */
 export function jsonNameOf(name: Partial<DistinguishedName>): x509.JsonName {
   const { commonName, organizations = [], organizationalUnits = [] } = name;
   return [

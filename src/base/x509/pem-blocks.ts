@@ -4,13 +4,14 @@ import { X509Error } from './reading.ts';
 export interface PemBlock {
   /** `CERTIFICATE`, `PRIVATE KEY` and so on. */
   readonly label: string;
-  /** The line with its BEGIN, counted from 1. */
+  /** The number of its BEGIN line, counted from 1. */
   readonly line: number;
   readonly der: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * The blocks of a PEM text in their order. Text outside of blocks is a comment; a byte order mark, CRLF, and white space around lines do not count.
+ * Splits a PEM text into its blocks, in their order. Text outside of blocks is a comment. A byte
+ * order mark, CRLF and white space around lines are ignored.
  *
  * @throws X509Error the text is empty or binary, or a block is cut off or is not base64
  */
@@ -19,7 +20,7 @@ export function pemBlocks(text: string): readonly PemBlock[] {
   if (problem !== undefined) throw new X509Error(problem);
   const blocks: PemBlock[] = [];
   let open: { readonly label: string; readonly line: number; base64: string } | undefined;
-  // Files that were joined without a line feed between them have END and BEGIN on one line.
+  // In files that were joined without a line feed, END and BEGIN are on one line.
   const lines = text
     .replace(/(-----END [A-Z0-9 ]+-----)(?=-----BEGIN )/g, '$1\n')
     .split(/\r\n|\r|\n/);
@@ -46,7 +47,7 @@ export function pemBlocks(text: string): readonly PemBlock[] {
   return blocks;
 }
 
-/** A PEM block with lines of 64 characters, as every program writes them. */
+/** Writes a PEM block with lines of 64 characters (RFC 7468, section 2). */
 export function pemOf(label: string, der: Uint8Array): string {
   const base64 = btoa(Array.from(der, (byte) => String.fromCharCode(byte)).join(''));
   const lines = base64.match(/.{1,64}/g) ?? [];
@@ -55,7 +56,7 @@ export function pemOf(label: string, der: Uint8Array): string {
 
 function problemOfWhole(text: string): string | undefined {
   if (text.replace(/^\uFEFF/, '').trim() === '') return 'it is empty';
-  // The first bytes of DER are 30 82 or 30 81, and neither 82 nor 81 begins a character in UTF-8.
+  // DER begins with the bytes 30 82 or 30 81, and neither 82 nor 81 begins a character in UTF-8.
   if (/^0[\u0080-\u009F\uFFFD]/.test(text)) {
     return 'it is binary (DER); convert it to PEM: openssl x509 -inform der -in FILE -out FILE.pem';
   }

@@ -1,6 +1,13 @@
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { parseManagedCluster } from '../../../src/addon/api/managed-cluster.ts';
 import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster-addon.ts';
+import {
+  addonName,
+  annotations,
+  apiGroups,
+  configKinds,
+  proxyConfigurationName,
+} from '../../../src/addon/api/names.ts';
 
 /** A ManagedClusterAddOn as the hub stores it. */
 export function addOnObject({
@@ -71,3 +78,38 @@ export const proxyConfigurationReference = {
   lastObservedGeneration: 3,
   desiredConfig: { name: 'cluster-proxy', specHash: 'bb' },
 };
+
+/**
+ * The ClusterManagementAddOn that makes OCM install the addon wherever `placement` points. The
+ * chart has one.
+ *
+ * @param version `v1alpha1` or `v1beta1`, as the hub serves it
+ */
+export function clusterManagementAddOn(
+  version: string,
+  placement: { readonly namespace: string; readonly name: string },
+): KubeObject {
+  const { group, resource } = configKinds.proxyConfiguration;
+  const config =
+    version === 'v1alpha1'
+      ? {
+          supportedConfigs: [
+            { group, resource, defaultConfig: { name: proxyConfigurationName } },
+            configKinds.deploymentConfig,
+          ],
+        }
+      : { defaultConfigs: [{ group, resource, name: proxyConfigurationName }] };
+  return {
+    apiVersion: `${apiGroups.addon}/${version}`,
+    kind: 'ClusterManagementAddOn',
+    metadata: {
+      name: addonName,
+      annotations: { [annotations.lifecycle]: 'addon-manager' },
+    },
+    spec: {
+      addOnMeta: { displayName: addonName, description: addonName },
+      ...config,
+      installStrategy: { type: 'Placements', placements: [placement] },
+    },
+  };
+}

@@ -1,5 +1,4 @@
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
-import type { AgentInput } from '../../../src/addon/cluster/agent-input.ts';
 import { renderAgent } from '../../../src/addon/cluster/render-agent.ts';
 import { parseAddOnDeploymentConfig } from '../../../src/addon/api/addon-deployment-config.ts';
 import {
@@ -9,6 +8,7 @@ import {
   managedCluster,
   proxyConfigurationReference,
 } from '../api/ocm-objects.ts';
+import type { AgentInput } from '../../../src/addon/cluster/agent-values.ts';
 
 export const installNamespace = 'open-cluster-management-cluster-proxy';
 

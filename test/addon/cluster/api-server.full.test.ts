@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { portForwardRoleName, portForwardRoleObject } from '../../../src/addon/hub/hub-rbac.ts';
-import { clusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
 import { parseManagedCluster } from '../../../src/addon/api/managed-cluster.ts';
 import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster-addon.ts';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
@@ -18,7 +17,7 @@ import {
 } from '../../../testkit/ground/kubernetes/api-server.ts';
 import { apiServerPrograms, findPrograms } from '../../../testkit/ground/kubernetes/programs.ts';
 import { describeWith } from '../../../testkit/ground/describe-with.ts';
-import { condition, nowMs } from '../api/ocm-objects.ts';
+import { condition, nowMs, clusterManagementAddOn } from '../api/ocm-objects.ts';
 import { agentInput, configuredInput, manifestsOf, rendered } from './agent-inputs.ts';
 
 const programs = await findPrograms(apiServerPrograms);

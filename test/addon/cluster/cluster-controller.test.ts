@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { clusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
 import { specHash } from '../../../src/addon/api/spec-hash.ts';
 import { clusterAlias } from '../../../src/base/names/cluster-alias.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
 import { KubeError } from '../../../src/kube/client/kube-error.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import { addOn, hub, HubWorld, isWrite } from '../controllers/hub-world.ts';
-import { condition, deploymentConfigReference } from '../api/ocm-objects.ts';
+import {
+  condition,
+  deploymentConfigReference,
+  clusterManagementAddOn,
+} from '../api/ocm-objects.ts';
 
 const live = { signal: new AbortController().signal };
 const clusters = ['cluster1', 'cluster2', 'cluster3'];

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import {
-  clusterManagementAddOn,
-  parseClusterManagementAddOn,
-} from '../../../src/addon/api/cluster-management-addon.ts';
+import { parseClusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
 import {
   configHashesPatch,
   managementAddOnProblems,
 } from '../../../src/addon/cluster/management-addon-status.ts';
-import { deploymentConfigReference, proxyConfigurationReference } from '../api/ocm-objects.ts';
+import {
+  deploymentConfigReference,
+  proxyConfigurationReference,
+  clusterManagementAddOn,
+} from '../api/ocm-objects.ts';
 
 const placement = { namespace: 'hub', name: 'cluster-proxy-placement' };
 const object = (version = 'v1alpha1') => clusterManagementAddOn(version, placement);

@@ -74,11 +74,11 @@ describe('readAdditionalArgs', () => {
   });
 
   it.each<[keyof typeof tables, string, RegExp]>([
-    ['proxyServer', '--mode=http-connect', /--mode=http-connect is not possible/],
-    ['proxyServer', '--proxy-strategies=default', /--proxy-strategies=default is not possible/],
-    ['proxyServer', '--agent-port=9091', /--agent-port=9091 is not possible/],
+    ['proxyServer', '--mode=http-connect', /--mode=http-connect is not valid/],
+    ['proxyServer', '--proxy-strategies=default', /--proxy-strategies=default is not valid/],
+    ['proxyServer', '--agent-port=9091', /--agent-port=9091 is not valid/],
     ['proxyServer', '--cluster-ca-cert=/x', /mounts its own certificates/],
-    ['proxyServer', '--authentication-audience=x', /agents prove themselves/],
+    ['proxyServer', '--authentication-audience=x', /agents authenticate with/],
     ['proxyServer', '--token-public-key=/x', /enrolmentKeysSecretRef names a Secret/],
     ['proxyServer', '--acept-rate=5', /--acept-rate is unknown, did you mean --accept-rate\?/],
     ['proxyServer', '--listen=0.0.0.0:1', /--listen is unknown/],
@@ -91,7 +91,7 @@ describe('readAdditionalArgs', () => {
     ['proxyServer', '--log-level=loud', /--log-level=loud is none of/],
     ['proxyServer', 'broker', /is "broker", a flag is needed/],
     ['proxyServer', '--constructor=1', /--constructor is unknown/],
-    ['proxyAgent', '--agent-identifiers=host=cluster2', /speaks for its own cluster alone/],
+    ['proxyAgent', '--agent-identifiers=host=cluster2', /serves only its own cluster/],
     ['proxyAgent', '--proxy-server-host=evil', /spec.proxyServer.entrypoint/],
     ['proxyAgent', '--tunnels=9', /--tunnels=9 is too large/],
     ['proxyAgent', '--dial-timeout=0s', /--dial-timeout=0s is too short/],

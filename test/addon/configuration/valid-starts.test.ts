@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { agentArguments } from '../../../src/addon/cluster/agent-arguments.ts';
 import { agentValues } from '../../../src/addon/cluster/agent-values.ts';
 import { Diagnostics } from '../../../src/addon/api/diagnostics.ts';
 import type { Fields } from '../../../src/addon/api/fields.ts';
@@ -8,6 +7,7 @@ import { ConfigError } from '../../../src/base/options/option-problems.ts';
 import { readBrokerOptions } from '../../../src/cli/broker.ts';
 import { agentInput } from '../cluster/agent-inputs.ts';
 import { argsOf, configurationOf, plan, tlsProfile } from '../hub/hub-fixture.ts';
+import { agentArguments } from '../../../src/addon/cluster/agent-deployment.ts';
 
 /** The problems of a program with its command line, except files that exist only in its pod. */
 function problemsOf(read: (argv: readonly string[]) => unknown, [, ...argv]: readonly string[]) {

@@ -35,8 +35,8 @@ async function open(paths: readonly string[]) {
   return { files, lines };
 }
 
-describe('files that change', () => {
-  it('are taken together, once for each change', async () => {
+describe('ReloadedFiles', () => {
+  it('Reloaded files are taken together, once for each change', async () => {
     const paths = [await put('a', 'one'), await put('b', 'two')];
     const { files, lines } = await open(paths);
     const seen: string[] = [];
@@ -50,7 +50,7 @@ describe('files that change', () => {
     expect(lines).toEqual([['files reloaded', { what: 'two words', paths }]]);
   });
 
-  it('are looked at by themselves every few seconds, until they are closed', async () => {
+  it('Reloaded files are checked every few seconds until they are closed', async () => {
     const clock = new VirtualClock();
     let readings = 0;
     const path = await put('a', 'one');
@@ -68,7 +68,7 @@ describe('files that change', () => {
     expect([files.value, readings]).toEqual(['two', 2]);
   });
 
-  it('by a link that is swapped, as Kubernetes does it, are seen', async () => {
+  it('Reloaded files notice a swapped link, which Kubernetes uses to replace files', async () => {
     await put('v1', 'one');
     await put('v2', 'two');
     const path = join(directory, 'link');
@@ -82,8 +82,8 @@ describe('files that change', () => {
   });
 });
 
-describe('files that do not fit', () => {
-  it('leave the last good ones in force, are told once, and counted', async () => {
+describe('ReloadedFiles with unusable contents', () => {
+  it('Reloaded files with unusable contents keep the last good value, log once and count the refusal', async () => {
     const path = await put('a', 'one');
     const { files, lines } = await open([path]);
     await put('a', 'bad');
@@ -101,7 +101,7 @@ describe('files that do not fit', () => {
     expect([files.value, files.stale, files.reloads]).toEqual(['two', false, 1]);
   });
 
-  it('and are as they were before, after all, are no news', async () => {
+  it('Reloaded files that change back to the contents in use are not stale', async () => {
     const path = await put('a', 'one');
     const { files } = await open([path]);
     await put('a', 'bad');
@@ -111,7 +111,7 @@ describe('files that do not fit', () => {
     expect([files.value, files.stale]).toEqual(['one', false]);
   });
 
-  it('because one is gone leave the last good ones as well', async () => {
+  it('Reloaded files keep the last good value when a file is missing', async () => {
     const path = await put('a', 'one');
     const { files, lines } = await open([path]);
     await unlink(path);
@@ -120,7 +120,7 @@ describe('files that do not fit', () => {
     expect([files.value, files.stale, lines.length]).toEqual(['one', true, 1]);
   });
 
-  it('because somebody who is told of them throws are not in force', async () => {
+  it('Reloaded files keep the last good value when a listener throws', async () => {
     const path = await put('a', 'one');
     const { files } = await open([path]);
     files.onChange(() => {
@@ -131,7 +131,7 @@ describe('files that do not fit', () => {
     expect([files.value, files.stale]).toEqual(['one', true]);
   });
 
-  it('at the start are an error', async () => {
+  it('Reloaded files with unusable contents at the start are an error', async () => {
     await expect(open([await put('a', 'bad')])).rejects.toThrow('bad is bad');
     await expect(open([join(directory, 'none')])).rejects.toThrow('ENOENT');
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LogOutput, type LogStream } from '../../../src/base/log/log-output.ts';
 
-/** A stream whose reader takes what it is told to. */
+/** A stream that takes as many characters as the test allows. */
 class StubStream implements LogStream {
   readonly taken: string[] = [];
   readonly #waiting: { readonly text: string; readonly written: () => void }[] = [];
@@ -35,22 +35,22 @@ function output(maxQueuedLength = 100) {
   return { stream, log };
 }
 
-describe('the output of a log', () => {
-  it('passes lines on at once while somebody reads', () => {
+describe('LogOutput', () => {
+  it('The log output passes lines on at once while its stream is read', () => {
     const { stream, log } = output();
     log.write('one');
     log.write('two');
     expect([stream.taken, log.droppedLines]).toEqual([['one', 'two'], 0]);
   });
 
-  it('keeps lines up to its limit while nobody reads, and drops and counts those beyond', () => {
+  it('The log output keeps lines up to its limit while its stream is not read, and drops and counts further lines', () => {
     const { stream, log } = output();
     stream.isRead = false;
     for (let line = 0; line < 1000; line++) log.write('ten chars.');
     expect([stream.writableLength, log.droppedLines]).toEqual([100, 990]);
   });
 
-  it('says how many lines were dropped once writing works again, and once', () => {
+  it('The log output reports the number of dropped lines once, when it can write again', () => {
     const { stream, log } = output();
     stream.isRead = false;
     for (let line = 0; line < 1000; line++) log.write('ten chars.');
@@ -64,7 +64,7 @@ describe('the output of a log', () => {
     expect(log.droppedLines).toBe(990);
   });
 
-  it('survives the error of a stream whose reader is gone', () => {
+  it('The log output survives the error of a stream whose reader is gone', () => {
     const { stream } = output();
     expect(stream.onError).toBeDefined();
     stream.onError!();

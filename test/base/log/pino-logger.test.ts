@@ -22,7 +22,7 @@ function captured(level: LogLevel = 'debug', clock = new VirtualClock()) {
 }
 
 describe('createPinoLogger', () => {
-  it('writes one JSON object per line: level, time, event, fields', () => {
+  it('The logger writes one JSON object per line: level, time, event, fields', () => {
     const { log, lines } = captured();
     log.info('session opened', { cluster: 'c1', streams: 3 });
     expect(lines).toEqual([
@@ -36,7 +36,7 @@ describe('createPinoLogger', () => {
     ]);
   });
 
-  it('leaves out what is less important than its level', () => {
+  it('The logger leaves out lines that are less important than its level', () => {
     const { log, lines } = captured('warn');
     log.debug('a');
     log.info('b');
@@ -45,7 +45,7 @@ describe('createPinoLogger', () => {
     expect(lines.map(({ event }) => event)).toEqual(['c', 'd']);
   });
 
-  it('gives the fields of a child to all its lines', () => {
+  it('The logger adds the fields of a child to all its lines', () => {
     const { log, lines } = captured();
     log
       .child(any({ cluster: 'c1', token: 'sesame' }))
@@ -54,7 +54,7 @@ describe('createPinoLogger', () => {
     expect(lines[0]).toMatchObject({ cluster: 'c1', token: '[redacted]', session: 7 });
   });
 
-  it('never writes a credential', () => {
+  it('The logger never writes a credential', () => {
     const { log, lines } = captured();
     log.info(
       'connecting',
@@ -80,7 +80,7 @@ describe('createPinoLogger', () => {
     });
   });
 
-  it('writes an error with its code and the sentences of its causes', () => {
+  it('The logger writes an error with its code and the sentences of its causes', () => {
     const { log, lines } = captured();
     const cause = new Error('connect ECONNREFUSED 10.0.0.1:443');
     log.warn('tunnel lost', { error: new TunnelError('link_lost', 'the link ended', { cause }) });
@@ -93,7 +93,7 @@ describe('createPinoLogger', () => {
     expect(lines[1]?.['error']).toMatchObject({ stack: expect.stringContaining('no code') });
   });
 
-  it('survives fields that point at themselves', () => {
+  it('The logger survives fields with circular references', () => {
     const { log, lines } = captured();
     const knot: Record<string, unknown> = { count: 5n };
     knot['self'] = knot;
@@ -102,7 +102,7 @@ describe('createPinoLogger', () => {
   });
 });
 
-describe('the length of a line', () => {
+describe('length of a log line', () => {
   const line = (fields: Record<string, unknown>) => {
     const written: string[] = [];
     const destination = { write: (text: string) => void written.push(text) };
@@ -125,11 +125,11 @@ describe('the length of a line', () => {
     ['an error with a long message', { error: new Error('x'.repeat(100_000)) }],
     ['a long URL', { url: new URL(`wss://hub/${'x'.repeat(14_000)}`) }],
     ['a large number', { count: 10n ** 9000n }],
-  ])('is limited for %s', (_, fields) => {
+  ])('The length of a log line is limited for %s', (_, fields) => {
     expect(line(fields).length).toBeLessThan(maxLineLength);
   });
 
-  it('keeps the beginning of a text, and says how much is missing', () => {
+  it('The logger keeps the beginning of a long text and tells how much is missing', () => {
     const { log, lines } = captured();
     const { maxTextLength } = logFieldLimits;
     log.info(
@@ -143,8 +143,8 @@ describe('the length of a line', () => {
   });
 });
 
-describe('a line that repeats', () => {
-  it('is written a few times in an interval, and then once with the number left out', async () => {
+describe('repeated log lines', () => {
+  it('A repeated log line is written a few times in an interval, and then once with the number of lines left out', async () => {
     const clock = new VirtualClock();
     const { log, lines } = captured('debug', clock);
     for (let at = 0; at < 100; at++) log.warn('destination refused', { port: at });
@@ -161,7 +161,7 @@ describe('a line that repeats', () => {
     expect(lines.slice(4)).toMatchObject([{ port: 7 }]);
   });
 
-  it('is counted apart by event, level and code, together over all children, and only from warnings on', () => {
+  it('Repeated log lines are counted by event, level and code, over all children, and only for warnings and errors', () => {
     const { log, lines } = captured();
     for (let at = 0; at < 100; at++) {
       log.child(any({ at })).warn('refused', { code: 'a' });
@@ -182,7 +182,7 @@ describe('a line that repeats', () => {
     ]);
   });
 
-  it('is limited as well where each one has a code of its own', () => {
+  it('Repeated log lines are limited even when each has a code of its own', () => {
     const { log, lines } = captured();
     for (let at = 0; at < 20_000; at++) log.warn('refused', { code: `code ${at}` });
     expect(lines.length).toBeLessThan(1010);

@@ -7,7 +7,7 @@ import {
 } from '../../../src/base/net/connect-first.ts';
 import { VirtualClock } from '../../../testkit/clock/virtual-clock.ts';
 
-/** A race whose sockets answer when the test says so. */
+/** A race whose sockets answer when the test tells them to. */
 function race(
   addresses: readonly string[],
   {
@@ -45,8 +45,8 @@ function race(
   return { clock, connected, startedAtMs, attempts, over, answer, fail, open };
 }
 
-describe('a race between addresses', () => {
-  it('starts the next address every 300 ms, IPv4 and IPv6 by turns', async () => {
+describe('connectFirst', () => {
+  it('connectFirst starts the next address every 300 ms, and IPv4 and IPv6 alternate', async () => {
     const { clock, startedAtMs } = race(['10.0.0.1', '10.0.0.2', 'fd00::1', 'fd00::2']);
     await clock.advance(5_000);
     expect(startedAtMs).toEqual([
@@ -57,7 +57,7 @@ describe('a race between addresses', () => {
     ]);
   });
 
-  it('starts the next address at once when one has failed', async () => {
+  it('connectFirst starts the next address at once when one has failed', async () => {
     const { clock, startedAtMs, fail } = race(['10.0.0.1', '10.0.0.2', '10.0.0.3']);
     fail('10.0.0.1', 'ECONNREFUSED');
     await clock.advance(0);
@@ -68,7 +68,7 @@ describe('a race between addresses', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('lets an address win that answers long after later ones were started', async () => {
+  it('connectFirst uses an address that answers long after later ones were started', async () => {
     const { clock, connected, answer, open } = race(['10.0.0.1', 'fd00::1', 'fd00::2']);
     await clock.advance(1_000);
     answer('10.0.0.1');
@@ -77,7 +77,7 @@ describe('a race between addresses', () => {
     expect(open()).toEqual(['10.0.0.1']);
   });
 
-  it('fails when every address has failed, and says how each one did', async () => {
+  it('connectFirst fails when every address has failed, and reports the error of each address', async () => {
     const { connected, attempts, fail } = race(['10.0.0.1', 'fd00::1']);
     fail('10.0.0.1', 'ECONNREFUSED');
     fail('fd00::1', 'ENETUNREACH');
@@ -88,7 +88,7 @@ describe('a race between addresses', () => {
     ]);
   });
 
-  it('closes every attempt when the signal aborts', async () => {
+  it('connectFirst closes every attempt when the signal aborts', async () => {
     const { clock, connected, over, open } = race(['10.0.0.1', '10.0.0.2']);
     await clock.advance(300);
     over.abort(new Error('enough'));
@@ -96,7 +96,7 @@ describe('a race between addresses', () => {
     expect([open(), clock.pendingTimers]).toEqual([[], 0]);
   });
 
-  it('starts addresses sooner where there is little time, and never more than ten', async () => {
+  it('connectFirst starts addresses at shorter intervals when time is short, and never tries more than ten', async () => {
     const addresses = Array.from({ length: 30 }, (_, i) => `10.0.0.${i + 1}`);
     const { clock, startedAtMs } = race(addresses, { withinMs: 1_100 });
     await clock.advance(900);
@@ -105,7 +105,7 @@ describe('a race between addresses', () => {
     expect(startedAtMs).toHaveLength(10);
   });
 
-  it('takes addresses of the other family that are found late', async () => {
+  it('connectFirst tries addresses of the other family that are found late', async () => {
     const late = Promise.withResolvers<readonly string[]>();
     const { clock, connected, answer, fail } = race(['10.0.0.1'], { late: late.promise });
     fail('10.0.0.1', 'ENETUNREACH');
@@ -116,7 +116,7 @@ describe('a race between addresses', () => {
     expect(await connected).toMatchObject({ address: 'fd00::1' });
   });
 
-  it('fails when nothing is found late', async () => {
+  it('connectFirst fails when no address is found late', async () => {
     const late = Promise.withResolvers<readonly string[]>();
     const { connected, fail } = race(['10.0.0.1'], { late: late.promise });
     fail('10.0.0.1', 'ENETUNREACH');
@@ -124,7 +124,7 @@ describe('a race between addresses', () => {
     await expect(connected).rejects.toBeInstanceOf(ConnectError);
   });
 
-  it('has two attempts at a time where the process has no room for more', async () => {
+  it('connectFirst runs two attempts at a time when the process has no room for more', async () => {
     const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'];
     const { clock, startedAtMs, fail, open } = race(addresses, { hasRoom: () => false });
     await clock.advance(2_000);

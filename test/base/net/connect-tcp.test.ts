@@ -20,13 +20,13 @@ async function listen(host: string, port = 0): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-describe('a TCP connection to a name', () => {
-  it('comes about on a slow link, although the IPv6 address of the name is not usable', async () => {
+describe('connectTcp', () => {
+  it('connectTcp connects on a slow link although the IPv6 address of the name is unusable', async () => {
     await using slow = await startUnansweringPort();
     const names = namesWith('127.0.0.1', '::1');
     const connecting = connectTcp({ host: 'slow.test', port: slow.port }, { names });
     await untilConnecting(slow.port, 1);
-    // Longer than the 250 ms after which Node gives an address up.
+    // The delay is longer than the 250 ms after which Node gives up an address.
     await sleep(400);
     slow.answer();
     const socket = await connecting;
@@ -34,7 +34,7 @@ describe('a TCP connection to a name', () => {
     socket.destroy();
   });
 
-  it('comes about at IPv6 when the IPv4 address never answers', async () => {
+  it('connectTcp connects to the IPv6 address when the IPv4 address never answers', async () => {
     await using silent = await startUnansweringPort();
     await listen('::1', silent.port);
     const names = namesWith('127.0.0.1', '::1');
@@ -44,7 +44,7 @@ describe('a TCP connection to a name', () => {
     await untilConnecting(silent.port, 0);
   });
 
-  it('can be limited to one family', async () => {
+  it('connectTcp can be limited to one family', async () => {
     const port = await listen('::');
     const names = namesWith('127.0.0.1', '::1');
     const socket = await connectTcp({ host: 'both.test', port }, { names, family: 6 });
@@ -52,7 +52,7 @@ describe('a TCP connection to a name', () => {
     socket.destroy();
   });
 
-  it('fails with every address that was tried', async () => {
+  it('connectTcp reports every address that was tried when it fails', async () => {
     await using silent = await startUnansweringPort();
     const clock = new VirtualClock();
     const names = namesWith('127.0.0.1', '127.0.0.1', '::1');
@@ -60,7 +60,7 @@ describe('a TCP connection to a name', () => {
     const connecting = connectTcp({ host: 'x.test', port }, { names, clock, timeoutMs: 5_000 });
     const failed = connecting.catch((error: unknown) => error);
     await untilConnecting(port, 1);
-    // The turn of ::1, which refuses at once, so that the next one follows.
+    // ::1 comes next. It refuses at once, so that the following address starts.
     await clock.advance(300);
     await untilConnecting(port, 2);
     await clock.advance(5_000);
@@ -72,7 +72,7 @@ describe('a TCP connection to a name', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('is given up when the signal aborts', async () => {
+  it('connectTcp gives up when the signal aborts', async () => {
     await using silent = await startUnansweringPort();
     const over = new AbortController();
     const { port } = silent;

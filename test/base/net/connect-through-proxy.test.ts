@@ -12,7 +12,7 @@ let target: Awaited<ReturnType<typeof startTarget>>;
 beforeAll(async () => void (target = await startTarget({ mode: 'echo' })));
 afterAll(() => target[Symbol.asyncDispose]());
 
-/** What comes back from `destination` through `proxy`. */
+/** The answer of `destination` through `proxy`. */
 async function echoThrough(proxy: Proxy, destination: HostPort): Promise<string> {
   const opened: Socket[] = [];
   const signal = new AbortController().signal;
@@ -35,7 +35,7 @@ const failure = async (proxy: Proxy, destination: HostPort) => {
   return thrown as RouteError;
 };
 
-/** An HTTP proxy that answers as it is told, raw. */
+/** An HTTP proxy that sends the given bytes as its answer. */
 async function scriptedProxy(answer: string | readonly string[]) {
   const heads: string[] = [];
   const sockets: Socket[] = [];
@@ -63,10 +63,10 @@ async function scriptedProxy(answer: string | readonly string[]) {
   return { proxy: parseProxyUrl(`http://ann:hunter2@127.0.0.1:${port}`), heads };
 }
 
-describe('an HTTP proxy', () => {
+describe('connectThroughProxy with an HTTP proxy', () => {
   const destination = { host: 'fd00::1', port: 6443 };
 
-  it('gets a CONNECT with a User-Agent, and an IPv6 address in brackets', async () => {
+  it('An HTTP proxy receives a CONNECT with a User-Agent, and an IPv6 address in brackets', async () => {
     const { proxy, heads } = await scriptedProxy('HTTP/1.1 200 OK\r\n\r\n');
     expect(await echoThrough(proxy, destination)).toBe('ping');
     expect(heads).toEqual([
@@ -76,21 +76,21 @@ describe('an HTTP proxy', () => {
   });
 
   it.each<[string, readonly string[]]>([
-    ['one', ['HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n']],
+    ['one interim response', ['HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n']],
     [
-      'one with headers',
+      'one interim response with headers',
       ['HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n', 'HTTP/1.1 200 OK\r\n\r\n'],
     ],
     [
-      'several, cut anywhere',
+      'several interim responses, cut anywhere',
       ['HTTP/1.1 102 P\r\n\r', '\nHTTP/1.1 100 C\r\n\r\nHT', 'TP/1.0 200 OK\r\n\r', '\n'],
     ],
-  ])('may send %s interim responses before its answer', async (_, pieces) => {
+  ])('An HTTP proxy may send %s before its answer', async (_, pieces) => {
     const { proxy } = await scriptedProxy(pieces);
     expect(await echoThrough(proxy, destination)).toBe('ping');
   });
 
-  it('is given up after 16 KiB of interim responses', async () => {
+  it('An HTTP proxy is given up after 16 KiB of interim responses', async () => {
     const { proxy } = await scriptedProxy('HTTP/1.1 100 Continue\r\n\r\n'.repeat(1000));
     const error = await failure(proxy, destination);
     expect(error).toMatchObject({ code: 'proxy', message: expect.stringContaining('16384 bytes') });
@@ -104,7 +104,7 @@ describe('an HTTP proxy', () => {
     ['Proxy-Authenticate: Digest realm="x", nonce="y"\r\n', /only offers Digest auth/],
     ['Proxy-Authenticate: NTLM, Basic realm="x"\r\n', /did not accept the user and password/],
     ['', /did not accept the user and password/],
-  ])('says with 407 what it wants: %j', async (headers, sentence) => {
+  ])('The 407 answer of an HTTP proxy is explained with advice: %j', async (headers, sentence) => {
     const { proxy } = await scriptedProxy(`HTTP/1.1 407 X\r\n${headers}Content-Length: 0\r\n\r\n`);
     const error = await failure(proxy, destination);
     expect(error).toMatchObject({ code: 'proxy', status: 407 });
@@ -113,7 +113,7 @@ describe('an HTTP proxy', () => {
   });
 });
 
-describe('a SOCKS 5 proxy', () => {
+describe('connectThroughProxy with a SOCKS 5 proxy', () => {
   const start = async (options?: SocksProxyOptions) => {
     const started = await startSocksProxy(options);
     onTestFinished(() => started[Symbol.asyncDispose]());
@@ -121,7 +121,7 @@ describe('a SOCKS 5 proxy', () => {
   };
   const credentials = { user: 'ann', password: 'hunter2 %@:' };
 
-  it('connects to an address, and to a name that it resolves itself', async () => {
+  it('A SOCKS 5 proxy connects to an address, and to a name that it resolves itself', async () => {
     const { proxy, asked } = await start();
     expect(await echoThrough(proxy, { host: '127.0.0.1', port: target.port })).toBe('ping');
     expect(await echoThrough(proxy, { host: 'only.proxy', port: target.port })).toBe('ping');
@@ -129,7 +129,7 @@ describe('a SOCKS 5 proxy', () => {
   });
 
   it.each(['::1', 'fd00::1:2', '2001:db8:0:1::', '::ffff:10.0.0.1', '1:2:3:4:5:6:7:8'])(
-    'gets the address %s in binary',
+    'A SOCKS 5 proxy receives the address %s in binary',
     async (host) => {
       const { proxy, asked } = await start({ reply: () => 4 });
       await failure(proxy, { host, port: 1 });
@@ -137,7 +137,7 @@ describe('a SOCKS 5 proxy', () => {
     },
   );
 
-  it('gets an address that this machine has resolved, with socks5://', async () => {
+  it('A SOCKS 5 proxy receives an address that this machine has resolved, with socks5://', async () => {
     const { proxy, asked } = await start({ reply: (host) => (host === '127.0.0.1' ? 0 : 4) });
     const local: Proxy = { ...proxy, scheme: 'socks5' };
     expect(await echoThrough(local, { host: 'localhost', port: target.port })).toBe('ping');
@@ -146,7 +146,7 @@ describe('a SOCKS 5 proxy', () => {
     expect(error).toMatchObject({ code: 'dns', message: expect.stringContaining('socks5h://') });
   });
 
-  it('gets user and password when it wants them', async () => {
+  it('A SOCKS 5 proxy receives user and password when it requires them', async () => {
     const { proxy } = await start({ credentials });
     expect(await echoThrough(proxy, { host: '127.0.0.1', port: target.port })).toBe('ping');
     const wrong = parseProxyUrl(`socks5://ann:wrong@127.0.0.1:${proxy.port}`);
@@ -158,7 +158,7 @@ describe('a SOCKS 5 proxy', () => {
     expect(error.message + none.message).not.toMatch(/hunter2|wrong@/);
   });
 
-  it('does not ask for user and password when they are not needed', async () => {
+  it('A SOCKS 5 proxy does not receive user and password when they are not needed', async () => {
     const { proxy } = await start();
     const given = { ...proxy, ...parseProxyUrl(`socks5://ann:x@127.0.0.1:${proxy.port}`) };
     expect(await echoThrough(given, { host: '127.0.0.1', port: target.port })).toBe('ping');
@@ -174,7 +174,7 @@ describe('a SOCKS 5 proxy', () => {
     [7, /CONNECT is not supported/],
     [8, /this type of address/],
     [99, /unknown reply code 99/],
-  ])('explains its reply %d', async (code, sentence) => {
+  ])('The reply code %d of a SOCKS 5 proxy is explained', async (code, sentence) => {
     const { proxy } = await start({ reply: () => code });
     const error = await failure(proxy, { host: 'api.example', port: 443 });
     expect(error).toMatchObject({ code: 'proxy' });
@@ -191,13 +191,13 @@ describe('a SOCKS 5 proxy', () => {
     ['half an answer', { greeting: Uint8Array.of(5) }, /no proper answer .*is it a SOCKS 5/],
     ['GSSAPI', { greeting: Uint8Array.of(5, 1) }, /does not speak SOCKS 5|another auth/],
     ['more than its answer', { afterReply: 'hello' }, /sent more than its answer/],
-  ])('is refused when it sends %s', async (_, options, sentence) => {
+  ])('A SOCKS 5 proxy is refused when it sends %s', async (_, options, sentence) => {
     const { proxy } = await start(options);
     const error = await failure(proxy, { host: '127.0.0.1', port: target.port });
     expect(error).toMatchObject({ code: 'proxy', message: expect.stringMatching(sentence) });
   });
 
-  it('does not get a name that is too long', async () => {
+  it('A SOCKS 5 proxy does not receive a name that is too long', async () => {
     const { proxy } = await start();
     const error = await failure(proxy, { host: 'a'.repeat(256), port: 1 });
     expect(error).toMatchObject({ code: 'proxy', message: expect.stringContaining('255 bytes') });

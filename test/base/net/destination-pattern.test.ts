@@ -21,7 +21,7 @@ describe('parseDestinationPattern', () => {
     ['[::1]:443', '0:0:0:0:0:0:0:1', 443, true],
     ['[fe80::1]:443', 'fe80::1%eth0', 443, true],
     ['localhost:80', '127.0.0.1', 80, false],
-  ])('%s stands for %s:%i: %s', (pattern, host, port, is) => {
+  ])('The destination pattern %s matches %s:%i: %s', (pattern, host, port, is) => {
     expect(parseDestinationPattern(pattern).matches(host, port)).toBe(is);
   });
 
@@ -33,7 +33,7 @@ describe('parseDestinationPattern', () => {
     'x:70000',
     'a b:80',
     '10.0.0.0/33:80',
-    // Read as a number, nothing is 0: all addresses.
+    // If an empty prefix length were read as the number 0, the range would contain all addresses.
     '10.0.0.0/:80',
     '10.0.0.0/8/9:80',
     'name/8:80',
@@ -41,7 +41,7 @@ describe('parseDestinationPattern', () => {
     'a*b:80',
     '*.*.svc:80',
     '**:80',
-  ])('refuses %j', (pattern) => {
+  ])('parseDestinationPattern refuses %j', (pattern) => {
     expect(() => parseDestinationPattern(pattern)).toThrow(ValueError);
   });
 });

@@ -21,13 +21,13 @@ async function written(text: string): Promise<string> {
   return path;
 }
 
-describe('a header for gateways', () => {
+describe('parseHeaderOption and joinHeaders', () => {
   it.each<[string, string, string]>([
     ['X-Key=abc', 'X-Key', 'abc'],
     ['CF-Access-Client-Id = a=b; c ', 'CF-Access-Client-Id', 'a=b; c'],
     ['User-Agent=Mozilla/5.0', 'User-Agent', 'Mozilla/5.0'],
     ['Cookie=a=1; b=2', 'Cookie', 'a=1; b=2'],
-  ])('%j is taken', (text, name, value) => {
+  ])('The gateway header %j is accepted', (text, name, value) => {
     const header = parseHeaderOption(text);
     expect([header.name, header.value.reveal()]).toEqual([name, value]);
     expect(JSON.stringify(header)).not.toContain(value);
@@ -56,21 +56,24 @@ describe('a header for gateways', () => {
       'Sec-WebSocket-Protocol',
       'Date',
     ].map((name): [string, RegExp] => [`${name}=hidden`, new RegExp(`sets ${name}, which this`)]),
-  ])('%j is refused without its value', (text, sentence) => {
-    expect(() => parseHeaderOption(text)).toThrow(GatewayHeaderError);
-    expect(() => parseHeaderOption(text)).toThrow(sentence);
-    expect(() => parseHeaderOption(text)).toThrow(/^(?!.*hidden)/);
-  });
+  ])(
+    'The gateway header %j is refused, and the message does not repeat its value',
+    (text, sentence) => {
+      expect(() => parseHeaderOption(text)).toThrow(GatewayHeaderError);
+      expect(() => parseHeaderOption(text)).toThrow(sentence);
+      expect(() => parseHeaderOption(text)).toThrow(/^(?!.*hidden)/);
+    },
+  );
 
-  it('is given once', () => {
+  it('A gateway header that is given twice is refused', () => {
     const headers = [parseHeaderOption('X-Key=a'), parseHeaderOption('x-key=b')];
     expect(() => joinHeaders(headers)).toThrow('the header x-key is given twice');
     expect(joinHeaders(headers.slice(1))).toEqual({ 'x-key': 'b' });
   });
 });
 
-describe('a file with headers for gateways', () => {
-  it('has one on each line', async () => {
+describe('readHeaderFile', () => {
+  it('A header file has one gateway header on each line', async () => {
     const path = await written('\uFEFFX-Id: a: b\r\n\r\n  X-Secret:c\n');
     expect(joinHeaders(await readHeaderFile(path))).toEqual({ 'X-Id': 'a: b', 'X-Secret': 'c' });
   });
@@ -81,13 +84,16 @@ describe('a file with headers for gateways', () => {
     ['X-A: hid\u0001den', /^line 1 of .*headers has no value for X-A/],
     ['Upgrade: hidden', /^line 1 of .*headers sets Upgrade/],
     ['X-A: hidden\n'.repeat(2000), /more than 16384/],
-  ])('is refused without a value when it has %j', async (text, sentence) => {
-    const failure = readHeaderFile(await written(text));
-    await expect(failure).rejects.toThrow(sentence);
-    await expect(failure).rejects.toThrow(/^(?!.*hidden)/);
-  });
+  ])(
+    'A header file with %j is refused, and the message does not repeat a value',
+    async (text, sentence) => {
+      const failure = readHeaderFile(await written(text));
+      await expect(failure).rejects.toThrow(sentence);
+      await expect(failure).rejects.toThrow(/^(?!.*hidden)/);
+    },
+  );
 
-  it('may be missing', async () => {
+  it('A missing header file is an error that names the file', async () => {
     await expect(readHeaderFile(join(directory, 'nowhere'))).rejects.toThrow(/nowhere/);
   });
 });

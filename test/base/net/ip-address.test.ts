@@ -14,7 +14,7 @@ it.each([
   ['127.1', undefined],
   ['example.com', undefined],
   ['', undefined],
-])('reads the address %s', (text, address) => {
+])('parseIpAddress reads the address %s', (text, address) => {
   expect(parseIpAddress(text)).toEqual(address);
 });
 
@@ -30,18 +30,18 @@ it.each([
   ['::ffff:10.0.0.0/104', '10.9.9.9', true],
   ['fd00::/64', 'fd00:0:0:1::', false],
   ['10.0.0.1/32', '10.0.0.1', true],
-])('%s contains %s: %s', (range, address, expected) => {
+])('The address range %s contains %s: %s', (range, address, expected) => {
   expect(isInRange(parseIpAddress(address)!, parseIpRange(range)!)).toBe(expected);
 });
 
 it.each(['10.0.0.0', '10.0.0.0/33', '::/129', 'fe80::%eth0/64', 'x/8', '10/8'])(
-  '%s is no range',
+  'parseIpRange refuses %s',
   (text) => {
     expect(parseIpRange(text)).toBeUndefined();
   },
 );
 
-it('reads every spelling of an IPv6 address as the same one', () => {
+it('parseIpAddress reads every spelling of an IPv6 address as the same address', () => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 0, max: 0xffff }), { minLength: 8, maxLength: 8 }),

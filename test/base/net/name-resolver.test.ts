@@ -22,7 +22,7 @@ interface Given {
   readonly hosts?: string;
 }
 
-/** A resolver with files of its own, and the server that they name. */
+/** A resolver with its own files, and the DNS server that they name. */
 async function makeNames({ records = {}, lines = [], hosts = '' }: Given) {
   const server = await DnsServer.start(records);
   const resolverConfigFile = join(directory, `${server.port}.conf`);
@@ -48,8 +48,8 @@ async function makeNames({ records = {}, lines = [], hosts = '' }: Given) {
   };
 }
 
-describe('a name', () => {
-  it('has its IPv4 and its IPv6 addresses, in the order of the server', async () => {
+describe('SystemNameResolver', () => {
+  it('The resolver finds the IPv4 and IPv6 addresses of a name, in the order of the server', async () => {
     const addresses = ['10.0.0.1', '10.0.0.2', 'fd00::1'];
     await using world = await makeNames({ records: { 'db.example.com': { addresses } } });
     expect(await world.lookup('db.example.com')).toEqual(expect.arrayContaining(addresses));
@@ -61,14 +61,14 @@ describe('a name', () => {
     ['without addresses', { addresses: [] }, 'not_found'],
     ['for which the server fails', { rcode: 2 }, 'no_answer'],
     ['that the server refuses', { rcode: 5 }, 'no_answer'],
-  ])('%s is an error with a code', async (_, record, code) => {
+  ])('The resolver reports an error with a code for a name %s', async (_, record, code) => {
     await using world = await makeNames({ records: { 'db.example.com': record } });
     const failure: unknown = await world.lookup('db.example.com').catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(NameError);
     expect(failure).toMatchObject({ code, message: expect.stringContaining('db.example.com') });
   });
 
-  it('with a server that is not there is an error with a code', async () => {
+  it('The resolver reports an error with a code when the DNS server does not exist', async () => {
     const world = await makeNames({});
     await world[Symbol.asyncDispose]();
     const { signal } = new AbortController();
@@ -77,7 +77,7 @@ describe('a name', () => {
     });
   });
 
-  it('with more addresses than fit into a datagram is asked for over TCP', async () => {
+  it('The resolver uses TCP for a name with more addresses than fit into a datagram', async () => {
     const addresses = Array.from({ length: 100 }, (_, i) => `10.0.1.${i}`);
     await using world = await makeNames({
       records: { 'many.example.com': { addresses, truncated: true } },
@@ -86,7 +86,7 @@ describe('a name', () => {
     expect(world.server.questions).toContain('many.example.com A/tcp');
   });
 
-  it('is found when the server answers for one family only, and the other one may come late', async () => {
+  it('The resolver finds a name when the server answers for one family only, and the other family may be late', async () => {
     const record: DnsRecord = { addresses: ['10.0.0.1', 'fd00::1'], silent: [6] };
     await using world = await makeNames({ records: { 'db.example.com': record } });
     const over = new AbortController();
@@ -101,7 +101,7 @@ describe('a name', () => {
   });
 
   it.each(['127.1', '2130706433', '0x7f000001', '0177.0.0.1'])(
-    'that looks like an old spelling of an address, %s, is no address',
+    'The resolver does not read %s, an old spelling, as an address',
     async (name) => {
       await using world = await makeNames({});
       await expect(world.lookup(name)).rejects.toMatchObject({ code: 'not_found' });
@@ -109,13 +109,13 @@ describe('a name', () => {
   );
 });
 
-describe('the search domains', () => {
+describe('search domains of the resolver', () => {
   const lines = [
     'search shop.svc.cluster.local svc.cluster.local cluster.local',
     'options ndots:5',
   ];
 
-  it('are tried first for a name with few dots, as in a pod', async () => {
+  it('The search domains are tried first for a name with few dots, as in a pod', async () => {
     await using world = await makeNames({
       lines,
       records: { 'kubernetes.default.svc.cluster.local': { addresses: ['10.96.0.1'] } },
@@ -129,7 +129,7 @@ describe('the search domains', () => {
     ]);
   });
 
-  it('are tried last for a name with many dots', async () => {
+  it('The search domains are tried last for a name with many dots', async () => {
     await using world = await makeNames({
       lines: ['search corp.example.com', 'options ndots:1'],
       records: { 'a.b.corp.example.com': { addresses: ['10.0.0.9'] } },
@@ -138,13 +138,13 @@ describe('the search domains', () => {
     expect(world.server.questions[0]).toMatch(/^a\.b A/);
   });
 
-  it('are not tried for a name with a final dot', async () => {
+  it('The search domains are not tried for a name with a final dot', async () => {
     await using world = await makeNames({ lines });
     await expect(world.lookup('web.')).rejects.toMatchObject({ code: 'not_found' });
     expect(new Set(world.server.questions)).toEqual(new Set(['web A', 'web AAAA']));
   });
 
-  it('are left after a failure of the server, but not after its silence', async () => {
+  it('The next search domain is tried after a failure of the server, but not after a timeout', async () => {
     await using world = await makeNames({
       lines: ['search a.test b.test', 'options ndots:5 timeout:1 attempts:1'],
       records: {
@@ -160,7 +160,7 @@ describe('the search domains', () => {
   });
 });
 
-describe('the hosts file', () => {
+describe('hosts file of the resolver', () => {
   const hosts = [
     '10.1.1.1 db.example.com db # the old one',
     '',
@@ -170,19 +170,19 @@ describe('the hosts file', () => {
     'nonsense web',
   ].join('\n');
 
-  it('answers before DNS, for all addresses of a name', async () => {
+  it('The hosts file takes precedence over DNS, for all addresses of a name', async () => {
     await using world = await makeNames({ hosts });
     expect(await world.lookup('db.EXAMPLE.com.')).toEqual(['10.1.1.1', 'fd00::9']);
     expect(await world.lookup('db')).toEqual(['10.1.1.1']);
     expect(world.server.questions).toEqual([]);
   });
 
-  it('need not name localhost', async () => {
+  it('The hosts file need not contain localhost', async () => {
     await using world = await makeNames({ hosts });
     expect(await world.lookup('localhost')).toEqual(['127.0.0.1', '::1']);
   });
 
-  it('and resolv.conf are read again when they change', async () => {
+  it('The hosts file and resolv.conf are read again when they change', async () => {
     await using world = await makeNames({ hosts });
     await using second = await DnsServer.start({ 'new.test': { addresses: ['10.2.2.2'] } });
     await expect(world.lookup('new')).rejects.toMatchObject({ code: 'not_found' });
@@ -195,11 +195,11 @@ describe('the hosts file', () => {
   });
 });
 
-describe('a slow name', () => {
+describe('slow names in the resolver', () => {
   const slow = Array.from({ length: 50 }, (_, i) => `slow${i}.test`);
   const records = Object.fromEntries(slow.map((name) => [name, silent]));
 
-  it('delays no other one: good names are found while 50 slow ones wait', async () => {
+  it('A slow name delays no other name: good names are found while 50 slow names are pending', async () => {
     const good: DnsRecord = { addresses: ['10.0.0.1'] };
     await using world = await makeNames({ records: { ...records, 'good.test': good } });
     let settled = 0;
@@ -208,7 +208,7 @@ describe('a slow name', () => {
     expect(settled).toBe(0);
   });
 
-  it('is given up when the signal aborts, and leaves nothing behind', async () => {
+  it('A slow name is given up when the signal aborts, and leaves no lookup behind', async () => {
     await using world = await makeNames({ records });
     const over = new AbortController();
     const looking = world.lookup('slow1.test', over.signal);
@@ -218,7 +218,7 @@ describe('a slow name', () => {
     expect(await world.lookup('slow1.test')).toEqual(['10.0.0.5']);
   });
 
-  it('that several wait for is asked for once, and goes on until the last one gives up', async () => {
+  it('A slow name with several callers is looked up once, until the last caller gives up', async () => {
     await using world = await makeNames({ records });
     const [first, second] = [new AbortController(), new AbortController()];
     const failing = world.lookup('slow1.test', first.signal);

@@ -17,7 +17,7 @@ describe('Proxy-Authenticate', () => {
       Array.from({ length: 99 }, (_, i) => `S${i}`).join(','),
       Array.from({ length: 8 }, (_, i) => `S${i}`),
     ],
-  ])('%j offers %j', (header, schemes) => {
+  ])('The Proxy-Authenticate header %j offers the schemes %j', (header, schemes) => {
     expect(offeredSchemes(header)).toEqual(schemes);
   });
 
@@ -27,7 +27,7 @@ describe('Proxy-Authenticate', () => {
     ['NTLM, basic realm="x"', true, /^it did not accept the user and password/],
     ['NTLM, Negotiate', true, /^it only offers NTLM, Negotiate authentication, .* only Basic is/],
     ['Digest realm="x", qop="auth"', false, /^it only offers Digest authentication/],
-  ])('%j leads to advice', (header, showed, sentence) => {
+  ])('The Proxy-Authenticate header %j leads to advice', (header, showed, sentence) => {
     expect(challengeAdvice(header, showed)).toMatch(sentence);
   });
 });

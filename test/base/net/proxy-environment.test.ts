@@ -10,8 +10,8 @@ function proxy(url: string, env: Record<string, string>): string | undefined {
   return found && `${found.scheme}://${found.host}:${found.port}`;
 }
 
-describe('proxy environment', () => {
-  it('takes HTTP_PROXY for ws, HTTPS_PROXY for wss, and ALL_PROXY for what has none', () => {
+describe('proxyFor', () => {
+  it('proxyFor uses HTTP_PROXY for ws, HTTPS_PROXY for wss, and ALL_PROXY if neither applies', () => {
     const env = { HTTP_PROXY: 'http://a:1', HTTPS_PROXY: 'http://b:2', ALL_PROXY: 'http://c:3' };
     expect(proxy('ws://broker', env)).toBe('http://a:1');
     expect(proxy('wss://broker', env)).toBe('http://b:2');
@@ -20,7 +20,7 @@ describe('proxy environment', () => {
     expect(proxy('ws://broker', {})).toBeUndefined();
   });
 
-  it('prefers names in small letters, and takes empty as unset', () => {
+  it('proxyFor prefers variables in lower case, and treats empty variables as not set', () => {
     const env = { https_proxy: 'http://small:1', HTTPS_PROXY: 'http://large:1' };
     expect(proxy('wss://broker', env)).toBe('http://small:1');
     expect(proxy('wss://broker', { ...env, https_proxy: '' })).toBe('http://large:1');
@@ -28,18 +28,18 @@ describe('proxy environment', () => {
   });
 
   it.each(['wss://localhost:1', 'https://LOCALHOST.', 'http://127.1.2.3', 'https://[::1]:6443'])(
-    'has no proxy on the way to %s',
+    'proxyFor uses no proxy for the loopback URL %s',
     (url) => {
       expect(proxy(url, { ALL_PROXY: 'http://proxy:1' })).toBeUndefined();
     },
   );
 
-  it('takes a proxy without a scheme as http', () => {
+  it('proxyFor reads a proxy without a scheme as an http proxy', () => {
     expect(proxy('wss://broker', { HTTPS_PROXY: 'proxy:3128' })).toBe('http://proxy:3128');
   });
 
   it.each(['socks4://user:hunter2@proxy:1080', 'http://user:hunter2@[bad'])(
-    'refuses %s without repeating the password',
+    'proxyFor refuses the proxy %s without repeating the password',
     (value) => {
       const read = () => proxy('wss://broker', { HTTPS_PROXY: value });
       expect(read).toThrow(ProxyEnvironmentError);
@@ -48,7 +48,7 @@ describe('proxy environment', () => {
   );
 
   it.each(['%', '#', '?', '/', '\\'])(
-    'refuses a password with %s that is not encoded, with the next step',
+    'proxyFor refuses a proxy password with an unencoded %s, and tells the next step',
     (character) => {
       const value = `http://ann:12${character}hunter2@proxy:3128`;
       const read = () => proxy('wss://broker', { HTTPS_PROXY: value });
@@ -57,7 +57,7 @@ describe('proxy environment', () => {
     },
   );
 
-  it('takes SOCKS proxies', () => {
+  it('proxyFor accepts SOCKS proxies', () => {
     expect(proxy('wss://broker', { ALL_PROXY: 'socks5h://proxy' })).toBe('socks5h://proxy:1080');
     expect(proxy('ws://broker', { all_proxy: 'socks5://proxy:9' })).toBe('socks5://proxy:9');
   });
@@ -98,7 +98,7 @@ describe('proxy environment', () => {
     ['10.96.0.1', 'https://10.96.0.1', true],
     ['10.96.0.1:443', 'https://10.96.0.1', true],
     ['10.96.0.0/12', 'https://[::ffff:10.96.0.1]:6443', true],
-  ])('NO_PROXY=%s and %s: direct %s', (noProxy, url, direct) => {
+  ])('NO_PROXY=%s makes the connection to %s direct: %s', (noProxy, url, direct) => {
     const env = { ALL_PROXY: 'http://proxy:1', NO_PROXY: noProxy };
     expect(proxy(url, env) === undefined).toBe(direct);
   });

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { parseProxyUrl, proxyFingerprint, ProxyUrlError } from '../../../src/base/net/proxy.ts';
 
-describe('the URL of a proxy', () => {
+describe('parseProxyUrl', () => {
   it.each<[string, string, string, number]>([
     ['proxy.example', 'http', 'proxy.example', 80],
     ['proxy.example:3128', 'http', 'proxy.example', 3128],
@@ -13,7 +13,7 @@ describe('the URL of a proxy', () => {
     ['http://[fd00::1]:3128', 'http', 'fd00::1', 3128],
     ['socks5://proxy.example', 'socks5', 'proxy.example', 1080],
     ['socks5h://[::1]:80', 'socks5h', '::1', 80],
-  ])('%j is read', (text, scheme, host, port) => {
+  ])('parseProxyUrl reads the proxy URL %j', (text, scheme, host, port) => {
     expect(parseProxyUrl(text)).toEqual({ scheme, host, port, credentials: undefined });
   });
 
@@ -24,7 +24,7 @@ describe('the URL of a proxy', () => {
     ['socks5h://%C3%A4nn:p:q@proxy', 'änn', 'p:q'],
     ['http://ann@proxy', 'ann', ''],
     ['http://:token@proxy', '', 'token'],
-  ])('%j has a user and a password', (text, user, password) => {
+  ])('parseProxyUrl finds the user and password in %j', (text, user, password) => {
     const { credentials } = parseProxyUrl(text);
     expect([credentials?.user, credentials?.password.reveal()]).toEqual([user, password]);
   });
@@ -50,26 +50,29 @@ describe('the URL of a proxy', () => {
     ['http://ann:hunter2@proxy:0', 'not_a_url', /is not a URL/],
     ['socks5://ann:hunter2@a b', 'not_a_url', /is not a URL/],
     ['socks4://ann:hunter2@proxy', 'unsupported_scheme', /^begins with socks4:\/\//],
-  ])('%j is refused without a part of the password', (text, code, sentence) => {
-    let thrown: unknown;
-    try {
-      parseProxyUrl(text);
-    } catch (error) {
-      thrown = error;
-    }
-    expect(thrown).toBeInstanceOf(ProxyUrlError);
-    expect(thrown).toMatchObject({ code, message: expect.stringMatching(sentence) });
-    const shown = inspect(thrown, { depth: 9 }).replaceAll(/^ {4}at .*$/gm, '');
-    expect(shown).not.toMatch(/hunter2|:22|proxy/);
-  });
+  ])(
+    'parseProxyUrl refuses %j without repeating a part of the password',
+    (text, code, sentence) => {
+      let thrown: unknown;
+      try {
+        parseProxyUrl(text);
+      } catch (error) {
+        thrown = error;
+      }
+      expect(thrown).toBeInstanceOf(ProxyUrlError);
+      expect(thrown).toMatchObject({ code, message: expect.stringMatching(sentence) });
+      const shown = inspect(thrown, { depth: 9 }).replaceAll(/^ {4}at .*$/gm, '');
+      expect(shown).not.toMatch(/hunter2|:22|proxy/);
+    },
+  );
 
-  it('is never printed with its password', () => {
+  it('A parsed proxy is never printed with its password', () => {
     const proxy = parseProxyUrl('http://ann:hunter2@proxy');
     expect(JSON.stringify(proxy) + inspect(proxy, { depth: 9 })).not.toContain('hunter2');
     expect(inspect(proxyFingerprint(proxy))).not.toContain('hunter2');
   });
 
-  it('has a fingerprint that changes with the password', () => {
+  it('The fingerprint of a proxy changes with its password', () => {
     const of = (text: string) => proxyFingerprint(parseProxyUrl(text)).reveal();
     expect(of('http://ann:one@proxy')).toBe(of('http://ann:one@proxy'));
     expect(of('http://ann:one@proxy')).not.toBe(of('http://ann:two@proxy'));

@@ -53,7 +53,7 @@ function problemsOf(argv: string[], env: Env = {}, of: OptionsTable = table): re
 }
 
 describe('readOptions', () => {
-  it('returns the defaults, parsed and frozen, when nothing is given', () => {
+  it('readOptions returns the defaults, parsed and frozen, when no option is given', () => {
     const values = read([]);
     expect(values).toEqual({
       listen: { host: '127.0.0.1', port: 8080 },
@@ -74,7 +74,7 @@ describe('readOptions', () => {
     expect(Object.isFrozen(values.listen)).toBe(true);
   });
 
-  it('prefers flags over the environment and the environment over defaults', () => {
+  it('readOptions prefers flags over the environment and the environment over defaults', () => {
     const env = { CULVERT_DRAIN_TIMEOUT: '5s', CULVERT_ACCEPT_RATE: '7' };
     const values = read(['--drain-timeout', '500ms'], env);
     expect(values.drainTimeoutMs).toBe(500);
@@ -82,7 +82,7 @@ describe('readOptions', () => {
     expect(values.logLevel).toBe('info');
   });
 
-  it('understands each kind of value', () => {
+  it('readOptions reads each kind of value', () => {
     const values = read(
       [
         '--listen=[::1]:0',
@@ -112,18 +112,18 @@ describe('readOptions', () => {
     expect(values.token?.reveal()).toBe('sesame');
   });
 
-  it('splits a repeatable variable at commas, and lets a flag replace the whole list', () => {
+  it('readOptions splits a repeatable variable at commas, and a flag replaces the whole list', () => {
     const env = { CULVERT_ALLOW: 'a:1, b:2,' };
     expect(read([], env).allow).toEqual(['a:1', 'b:2']);
     expect(read(['--allow', 'c:3'], env).allow).toEqual(['c:3']);
     expect(problemsOf([], { CULVERT_ALLOW: ',' })).toEqual(['CULVERT_ALLOW="," names nothing']);
   });
 
-  it('takes an empty variable as not set', () => {
+  it('readOptions treats an empty variable as not set', () => {
     expect(read([], { CULVERT_LISTEN: '', CULVERT_TOKEN: '' })).toEqual(read([]));
   });
 
-  it('reports all problems together, each with its value and the next step', () => {
+  it('readOptions reports all problems together, each with its value and the next step', () => {
     const problems = problemsOf(
       ['--drain-timeout=10', '--accept-rate', '0', '--ca-file', join(folder, 'none'), 'stray'],
       { CULVERT_LISTEN: 'localhost', CULVERT_CLUSTER: 'Not_A_Label', CULVERT_BUFFER: '12' },
@@ -141,7 +141,7 @@ describe('readOptions', () => {
     expect(new ConfigError(['a']).message).toBe('1 problem: a');
   });
 
-  it('names the near miss of an unknown flag or variable, and takes it for what was meant', () => {
+  it('readOptions suggests the option that a misspelled flag or variable means, and does not report it as missing', () => {
     const required = { brokerUrl: { ...table.brokerUrl, required: true } } as const;
     expect(problemsOf(['--brokr-url', 'ws://x'], {}, required)).toEqual([
       'unknown option --brokr-url, did you mean --broker-url?',
@@ -156,14 +156,14 @@ describe('readOptions', () => {
     ]);
   });
 
-  it('says what is required and how to give it', () => {
+  it('readOptions reports each required option and how to set it', () => {
     const required = { brokerUrl: { ...table.brokerUrl, required: true } } as const;
     expect(problemsOf([], {}, required)).toEqual([
       '--broker-url is required (or CULVERT_BROKER_URL)',
     ]);
   });
 
-  it('does not take a flag for the value of the flag before it', () => {
+  it('readOptions does not take a flag as the value of the flag before it', () => {
     expect(problemsOf(['--listen', '--cluster', 'c1'])).toEqual([
       '--listen needs a value, the next argument is --cluster',
     ]);
@@ -171,7 +171,7 @@ describe('readOptions', () => {
     expect(problemsOf(['--listen='])).toEqual(['--listen needs a value']);
   });
 
-  it('refuses an option given twice where one is wanted', () => {
+  it('readOptions refuses an option that is given twice and is not repeatable', () => {
     expect(problemsOf(['--cluster', 'a', '--cluster', 'b'])).toEqual([
       '--cluster is given twice, keep one',
     ]);
@@ -189,21 +189,21 @@ describe('readOptions', () => {
     ['--accept-rate', '1001', 'is too large, at most 1000'],
     ['--verbose', '=maybe', 'is neither true nor false'],
     ['--ca-file', tmpdir(), 'is a directory, a file is needed'],
-  ])('finds %s %s wrong', (flag, text, why) => {
+  ])('readOptions reports a problem with %s %s', (flag, text, message) => {
     const argv = text.startsWith('=') ? [`${flag}${text}`] : [flag, text];
-    expect(problemsOf(argv)).toEqual([expect.stringContaining(why)]);
+    expect(problemsOf(argv)).toEqual([expect.stringContaining(message)]);
   });
 
-  it('repeats no credential in a problem', () => {
+  it('readOptions does not repeat a credential in a problem', () => {
     const problems = problemsOf(['--broker-url', 'wss://me:hunter2@hub']);
     expect(problems).toEqual([
       '--broker-url="wss://[redacted]@hub" carries a user or password; credentials do not belong into a URL',
     ]);
-    // A token has no flag: it would stand in the list of processes.
+    // A token has no flag, because the list of processes would show it.
     expect(problemsOf(['--token', 'sesame'])).toEqual(['unknown option --token']);
   });
 
-  it('ignores the variables that Kubernetes makes for a Service named culvert-something', () => {
+  it('readOptions ignores the variables that Kubernetes sets for a Service named culvert-something', () => {
     expect(
       problemsOf([], {
         CULVERT_PORT: 'tcp://10.0.0.1:80',
@@ -216,7 +216,7 @@ describe('readOptions', () => {
     ).toEqual([]);
   });
 
-  it('adds what a program finds between options to the same list', () => {
+  it("readOptions adds the problems of a program's check to the same list", () => {
     const readWithCheck = (argv: string[]) =>
       readOptions(table, argv, { CULVERT_CLUSTER: 'c1' }, ({ given, label, problem, warn }) => {
         if (given('caFile'))
@@ -237,15 +237,15 @@ describe('readOptions', () => {
 });
 
 it.each([
-  // Kubernetes makes these of `wss://$(POD_IP):8091`.
+  // Kubernetes expands `wss://$(POD_IP):8091` to these texts.
   ['wss://fd00:10:244::5:8091', 'wss://[fd00:10:244::5]:8091/'],
   ['wss://::1:8091/path', 'wss://[::1]:8091/path'],
   ['wss://10.244.0.5:8091', 'wss://10.244.0.5:8091/'],
   ['wss://[fd00::5]:8091', 'wss://[fd00::5]:8091/'],
-])('reads the URL %s as %s', (given, url) => {
+])('parseUrl reads the URL %s as %s', (given, url) => {
   expect(parseUrl(given, ['wss:']).href).toBe(url);
 });
 
-it.each(['wss://fd00::5:x', 'wss://1:2:3:8091'])('reads no URL in %s', (given) => {
+it.each(['wss://fd00::5:x', 'wss://1:2:3:8091'])('parseUrl refuses %s', (given) => {
   expect(() => parseUrl(given, ['wss:'])).toThrow(ValueError);
 });

@@ -5,16 +5,16 @@ import { tlsPolicyOf, tlsTable } from '../../../src/base/options/tls-options.ts'
 
 const chosen = (...argv: string[]) => tlsPolicyOf(readOptions(tlsTable, argv, {}).values);
 
-describe('the choice of TLS', () => {
+describe('tlsPolicyOf', () => {
   it.each([
     ['VersionTLS10', 'TLSv1.2'],
     ['VersionTLS12', 'TLSv1.2'],
     ['VersionTLS13', 'TLSv1.3'],
-  ])('takes %s for %s', (given, minVersion) => {
+  ])('The option --tls-min-version=%s means %s', (given, minVersion) => {
     expect(chosen(`--tls-min-version=${given}`)).toEqual({ minVersion });
   });
 
-  it('puts the chosen suites beside those of TLS 1.3, in names that OpenSSL knows', () => {
+  it("The chosen cipher suites are combined with those of TLS 1.3, in OpenSSL's names", () => {
     const suites = 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256';
     const choice = chosen(`--cipher-suites=${suites}`);
     expect(choice.ciphers?.split(':')).toEqual([
@@ -26,7 +26,7 @@ describe('the choice of TLS', () => {
     expect(() => createSecureContext(choice)).not.toThrow();
   });
 
-  it('refuses a suite that it does not know', () => {
+  it('The option --cipher-suites refuses an unknown suite', () => {
     expect(() => chosen('--cipher-suites=TLS_NULL')).toThrow(
       '--cipher-suites names TLS_NULL, which is no cipher suite that is known here',
     );

@@ -17,7 +17,7 @@ const generous: ConnectionLimits = {
 };
 const request = 'GET /path HTTP/1.1\r\nHost: test\r\n\r\n';
 
-describe('a guarded server', () => {
+describe('guardHttpServer', () => {
   const ends = new AsyncDisposableStack();
   const sockets: Socket[] = [];
   let server: Server;
@@ -61,7 +61,7 @@ describe('a guarded server', () => {
     await expect.poll(() => socket.resume().destroyed, { timeout: 10_000 }).toBe(true);
   };
 
-  it('answers a second request after the first, and closes the connection at a third', async () => {
+  it('A guarded server answers a second request after the first, and closes the connection at a third', async () => {
     const started: string[] = [];
     const answers: (() => void)[] = [];
     await serve({}, (message, response) => {
@@ -85,7 +85,7 @@ describe('a guarded server', () => {
     expect(guard.refusals).toEqual(new Map([['pipelined', 1]]));
   });
 
-  it('closes a connection whose answer is not taken', async () => {
+  it('A guarded server closes a connection whose client does not read the answer', async () => {
     const answer = Buffer.alloc(64 * 1024 * 1024);
     await serve({ answerTimeoutMs: 500 }, (_, response) => response.end(answer));
     const socket = await open();
@@ -95,7 +95,7 @@ describe('a guarded server', () => {
     expect(guard.count).toBe(0);
   });
 
-  it('gives up the connection that has waited longest when one address has too many', async () => {
+  it('A guarded server closes the connection that has waited longest when one address has too many', async () => {
     await serve({ maxUnauthenticatedPerAddress: 2 }, (_, response) => response.end());
     const first = await open('127.0.0.2');
     await open('127.0.0.2');
@@ -106,7 +106,7 @@ describe('a guarded server', () => {
     expect([guard.count, honest.destroyed]).toEqual([3, false]);
   });
 
-  it('does not count connections of trusted proxies by their address', async () => {
+  it('A guarded server does not count connections of trusted proxies by their address', async () => {
     const proxies = TrustedProxies.parse('127.0.0.2');
     await serve({ maxUnauthenticatedPerAddress: 1 }, (_, response) => response.end(), proxies);
     for (let at = 0; at < 5; at++) await open('127.0.0.2');
@@ -116,7 +116,7 @@ describe('a guarded server', () => {
     expect(guard.count).toBe(6);
   });
 
-  it('gives up no connection that is being answered, or has shown a credential', async () => {
+  it('A guarded server keeps connections that are being answered, or have shown a credential', async () => {
     await serve({ maxUnauthenticated: 2 }, () => {});
     const upgraded = await open();
     upgraded.write(request.replace('Host', 'Connection: Upgrade\r\nUpgrade: test\r\nHost'));
@@ -131,7 +131,7 @@ describe('a guarded server', () => {
     expect(guard.refusals).toEqual(new Map([['unauthenticated', 1]]));
   });
 
-  it('never has more connections than its limit', async () => {
+  it('A guarded server never has more connections than its limit', async () => {
     await serve({ maxConnections: 5 }, (_, response) => response.end());
     for (let at = 0; at < 20; at++) {
       await open();

@@ -24,7 +24,7 @@ async function visit(host: string, port: number): Promise<string> {
   return from;
 }
 
-it('[::] is reached with IPv6 and with IPv4, and each peer is shown as it is', async () => {
+it('A listener at [::] accepts IPv6 and IPv4, and shows each peer with its own address', async () => {
   const { server, peers } = makeServer();
   const log = new RecordingLogger();
   await listenAt(server, { host: '::', port: 0 }, log);
@@ -36,7 +36,7 @@ it('[::] is reached with IPv6 and with IPv4, and each peer is shown as it is', a
   expect(log.lines).toEqual([]);
 });
 
-/** A server as on a kernel that knows no IPv6. */
+/** A server on a machine without IPv6. */
 class ServerWithoutIpv6 extends Server {
   readonly #code: string;
 
@@ -57,7 +57,7 @@ class ServerWithoutIpv6 extends Server {
 }
 
 it.each(['EAFNOSUPPORT', 'EADDRNOTAVAIL'])(
-  '[::] is every IPv4 address where there is no IPv6 (%s), with a warning',
+  'A listener at [::] uses every IPv4 address on a machine without IPv6 (%s), with a warning',
   async (code) => {
     const server = new ServerWithoutIpv6(code);
     const log = new RecordingLogger();
@@ -65,19 +65,17 @@ it.each(['EAFNOSUPPORT', 'EADDRNOTAVAIL'])(
     const { address, port } = server.address() as AddressInfo;
     expect(address).toBe('0.0.0.0');
     expect(await visit('127.0.0.1', port)).toContain('127.0.0.1');
-    expect(log.lines).toMatchObject([
-      { event: 'there is no IPv6 here, IPv4 alone is listened at' },
-    ]);
+    expect(log.lines).toMatchObject([{ event: 'IPv6 is not available, listening on IPv4 only' }]);
   },
 );
 
-it('another IPv6 address is not replaced', async () => {
+it('A listener does not replace any other IPv6 address with IPv4', async () => {
   const server = new ServerWithoutIpv6('EADDRNOTAVAIL');
   const listening = listenAt(server, { host: '::1', port: 0 }, new RecordingLogger());
   await expect(listening).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' });
 });
 
-it('a port that is taken is an error, and no reason for IPv4 alone', async () => {
+it('A listener at [::] reports a port in use, and does not try IPv4 alone', async () => {
   const log = new RecordingLogger();
   const first = makeServer().server;
   await listenAt(first, { host: '::', port: 0 }, log);

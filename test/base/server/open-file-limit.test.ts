@@ -9,8 +9,8 @@ const limitsWith =
     `Max processes             63000                63000                processes\n` +
     `Max open files            ${soft.padEnd(20)} ${hard.padEnd(20)} files\n`;
 
-describe('the limit of open files', () => {
-  it('is the soft limit of this process', () => {
+describe('openFileLimit and connectionShare', () => {
+  it('The limit of open files is the soft limit of this process', () => {
     const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))!;
     expect(openFileLimit()).toBe(Number(soft));
   });
@@ -20,12 +20,12 @@ describe('the limit of open files', () => {
     [limitsWith('unlimited'), 1024 * 1024],
     [limitsWith('1073741816'), 1024 * 1024],
     [() => '', 1024],
-  ])('is read from what the system says', (read, limit) => {
+  ])('The limit of open files is read from the limits in /proc', (read, limit) => {
     expect(openFileLimit(read)).toBe(limit);
   });
 
   it.each([64, 256, 1024, 65_536, 1024 * 1024])(
-    'of %d leaves descriptors for everything that is no connection',
+    'A limit of %d open files leaves descriptors for everything except connections',
     (limit) => {
       const all = connectionShare(1, limit);
       expect(limit - all).toBeGreaterThanOrEqual(32);

@@ -6,12 +6,12 @@ const listen = { host: '127.0.0.1', port: 0 };
 const metrics = async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' });
 
 describe('the status server', () => {
-  it('answers probes and scrapers, and nothing else', async () => {
-    let why: string | undefined = 'no tunnel yet';
+  it('The status server answers probes and scrapers, and 404 to other paths', async () => {
+    let problem: string | undefined = 'no tunnel yet';
     let degraded: string | undefined;
     await using server = await startStatusServer(
       listen,
-      { unready: () => why, degraded: () => degraded, metrics },
+      { unready: () => problem, degraded: () => degraded, metrics },
       silentLogger,
     );
     const ask = async (path: string) => {
@@ -21,7 +21,7 @@ describe('the status server', () => {
     expect(await ask('/healthz')).toBe('200 ok');
     expect(await ask('/readyz')).toBe('503 no tunnel yet');
     expect(await ask('/ready')).toBe('503 no tunnel yet');
-    why = undefined;
+    problem = undefined;
     expect(await ask('/ready')).toBe('200 ok');
     expect(await ask('/readyz?verbose')).toBe('200 ok');
     degraded = 'Redis is away';
@@ -30,14 +30,14 @@ describe('the status server', () => {
     expect(await ask('/v1/status')).toBe('404 not found');
   });
 
-  it('says at the start that its address is taken', async () => {
+  it('The status server fails at the start when its address is in use', async () => {
     const source = { unready: () => undefined, metrics };
     await using first = await startStatusServer(listen, source, silentLogger);
     const taken = { host: '127.0.0.1', port: Number(first.address.split(':')[1]) };
     await expect(startStatusServer(taken, source, silentLogger)).rejects.toThrow('EADDRINUSE');
   });
 
-  it('ends with its connections, and ends twice', async () => {
+  it('The status server closes its connections when it closes, and can be closed twice', async () => {
     const source = { unready: () => undefined, metrics };
     const server = await startStatusServer(listen, source, silentLogger);
     await fetch(`http://${server.address}/healthz`);

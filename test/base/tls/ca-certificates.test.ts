@@ -28,7 +28,7 @@ function namesIn(pem: string): readonly string[] {
   return parseCertificates(pem).map(({ subject }) => subject.commonName);
 }
 
-describe('a CA file', () => {
+describe('readCaCertificates', () => {
   it.each<[string, () => string]>([
     [
       'comments around the certificates',
@@ -46,10 +46,10 @@ describe('a CA file', () => {
       'base64 in one line',
       () => `${root}\n${intermediate}`.replace(/(?<=[\w+/=])\n(?=[\w+/=])/g, ''),
     ],
-  ])('may have %s', (_, text) => {
+  ])('A CA file may have %s', (_, text) => {
     const read = readCaCertificates(text(), 'servers');
     expect(namesIn(read)).toEqual(['server-ca', 'intermediate']);
-    // What OpenSSL gets is what has been read, and nothing else of the file.
+    // OpenSSL receives the certificates only, and no other text of the file.
     expect(read).toBe(readCaCertificates(read, 'servers'));
     expect(read).toMatch(
       /^(-----BEGIN CERTIFICATE-----\n[\w+/=\n]+-----END CERTIFICATE-----\n){2}$/,
@@ -103,17 +103,17 @@ describe('a CA file', () => {
       /begins in line 1 cannot be read/,
     ],
     ['an empty block', () => '-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n', /damaged/],
-  ])('must not hold %s', (_, text, reason) => {
+  ])('A CA file is refused when it holds %s', (_, text, reason) => {
     for (const use of ['servers', 'clients'] as const) {
       expect(() => readCaCertificates(text(), use)).toThrow(reason);
     }
   });
 
-  it('for servers may hold the certificate of a server, which is trusted as it is', () => {
+  it('A CA file for servers may hold the certificate of a server, which is then trusted directly', () => {
     expect(namesIn(readCaCertificates(leaf, 'servers'))).toEqual(['server']);
   });
 
-  it('for clients must not hold a certificate that is not that of a CA', () => {
+  it("A CA file for clients is refused when it holds a certificate that is not a CA's", () => {
     const chain = `${root}\n${leaf}`;
     expect(() => readCaCertificates(chain, 'clients')).toThrow(
       /^the certificate of "CN=server" in line \d+ is not that of a CA \(basic constraints\), so it cannot vouch for clients/,

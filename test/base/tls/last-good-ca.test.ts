@@ -24,7 +24,7 @@ function opened() {
   return { ca: new LastGoodCa('--ca-file', log), lines };
 }
 
-it('names the option, the file and the reason when there is no good version yet', async () => {
+it('LastGoodCa names the option, the file and the reason when there is no good version yet', async () => {
   const { ca, lines } = opened();
   const path = join(directory, 'bad');
   await expect(ca.readFile(path)).rejects.toThrow(`--ca-file=${path} cannot be read: ENOENT`);
@@ -33,7 +33,7 @@ it('names the option, the file and the reason when there is no good version yet'
   expect([lines, ca.stale]).toEqual([[], false]);
 });
 
-it('keeps the last good version, says so once for each change, and takes the next good one', async () => {
+it('LastGoodCa keeps the last good version, logs once for each change, and takes the next good version', async () => {
   const { ca, lines } = opened();
   const path = join(directory, 'changing');
   const put = async (text: string) => {
@@ -62,7 +62,7 @@ it('keeps the last good version, says so once for each change, and takes the nex
   expect([ca.stale, ca.reloads, lines.at(-1)?.[0]]).toEqual([false, 1, 'files reloaded']);
 });
 
-it('becomes good again when the same version is put back', async () => {
+it('LastGoodCa becomes good again when the same version is restored', async () => {
   const { ca } = opened();
   const one = ca.take(first, 'a field');
   ca.take('', 'a field');

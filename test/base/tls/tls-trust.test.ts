@@ -11,10 +11,10 @@ import {
 } from '../../../testkit/world/certificates.ts';
 
 let certificates: TestCertificates;
-/** Both are issued by intermediate CAs; `ca` is such a CA alone. */
+/** Certificates that intermediate CAs have issued. `ca` is the intermediate CA alone. */
 let server: CertificateFiles;
 let client: CertificateFiles;
-/** Of another intermediate below the same root. */
+/** A certificate of another intermediate CA below the same root. */
 let otherClient: CertificateFiles;
 
 beforeAll(async () => {
@@ -42,7 +42,10 @@ interface Attempt {
   readonly version: Version;
 }
 
-/** Connects twice, the second time with the session of the first: what the server says each time. */
+/**
+ * Connects twice, the second time with the session of the first connection. Returns the verdict of
+ * the server on each.
+ */
 async function connectTwice({ clientCa, serverCa, shown, version }: Attempt) {
   const [cert, key] = await Promise.all([text(server.cert), text(server.key)]);
   const trust = trustClientsOf(await text(clientCa));
@@ -51,7 +54,7 @@ async function connectTwice({ clientCa, serverCa, shown, version }: Attempt) {
     socket.on('error', () => {});
     socket.write(socket.isSessionReused() ? 'resumed' : 'verified');
   });
-  // Credentials that were changed while the server runs must be as good as the first ones.
+  // Credentials that replace others while the server runs must work like the first ones.
   listener.setSecureContext({ cert, key, ...trust });
   listener.listen(0, '127.0.0.1');
   await once(listener, 'listening');
@@ -70,58 +73,62 @@ async function connectTwice({ clientCa, serverCa, shown, version }: Attempt) {
     socket.on('data', (data) => resolve(data.toString()));
     socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
     socket.on('close', () => resolve('closed'));
-    const said = await promise;
+    const verdict = await promise;
     socket.destroy();
-    return said;
+    return verdict;
   };
-  const said = [await once1(), await once1()];
+  const verdicts = [await once1(), await once1()];
   listener.close();
-  return { said, hadSession: session !== undefined };
+  return { verdicts, hadSession: session !== undefined };
 }
 
-describe.each(versions)('with %s', (version) => {
-  it('a client trusts a server by its intermediate CA alone, and is trusted by its own', async () => {
+describe.each(versions)('TLS trust with %s', (version) => {
+  it('A client trusts a server through its intermediate CA alone, and the server trusts the client in the same way', async () => {
     const attempt = { clientCa: client.ca, serverCa: server.ca, shown: client, version };
-    expect((await connectTwice(attempt)).said).toEqual(['verified', 'verified']);
+    expect((await connectTwice(attempt)).verdicts).toEqual(['verified', 'verified']);
   });
 
-  it('a session is not resumed, although the client has one', async () => {
+  it('A server does not resume a session, although the client has one', async () => {
     const attempt = { clientCa: client.ca, serverCa: server.ca, shown: client, version };
     expect(await connectTwice(attempt)).toMatchObject({
       hadSession: true,
-      said: ['verified', 'verified'],
+      verdicts: ['verified', 'verified'],
     });
   });
 
-  it('a client trusts a server whose own certificate it was given', async () => {
+  it('A client trusts a server whose own certificate it was given', async () => {
     const attempt = { clientCa: client.ca, serverCa: server.cert, shown: client, version };
-    expect((await connectTwice(attempt)).said).toEqual(['verified', 'verified']);
+    expect((await connectTwice(attempt)).verdicts).toEqual(['verified', 'verified']);
   });
 
-  it('a client of another intermediate below the same root is refused', async () => {
+  it('A server refuses a client of another intermediate CA below the same root', async () => {
     const attempt = { clientCa: client.ca, serverCa: server.ca, shown: otherClient, version };
-    for (const said of (await connectTwice(attempt)).said)
-      expect(said).toMatch(/closed|ECONNRESET|ALERT/);
+    for (const verdict of (await connectTwice(attempt)).verdicts)
+      expect(verdict).toMatch(/closed|ECONNRESET|ALERT/);
   });
 
-  it("a server of somebody else's CA is refused", async () => {
+  it('A client refuses a server of another CA', async () => {
     const attempt = { clientCa: client.ca, serverCa: client.ca, shown: client, version };
-    for (const said of (await connectTwice(attempt)).said) expect(said).toMatch(/UNABLE_TO/);
+    for (const verdict of (await connectTwice(attempt)).verdicts)
+      expect(verdict).toMatch(/UNABLE_TO/);
   });
 });
 
-describe('whatever holds no certificate', () => {
-  it.each(['', '\n', 'text'])('is refused before node:tls sees it (%j)', async (nothing) => {
-    const good = await text(client.ca);
-    expect(() => trustClientsOf(nothing)).toThrow('a CA file holds one or more certificates');
-    for (const besides of ['nothing', 'well-known'] as const) {
-      expect(() => trustServersOf([nothing], besides)).toThrow('a CA file holds');
-      expect(() => trustServersOf([good, nothing], besides)).toThrow('a CA file holds');
-    }
-  });
+describe('TLS trust without certificates', () => {
+  it.each(['', '\n', 'text'])(
+    'A trust text without a certificate is refused before node:tls sees it (%j)',
+    async (nothing) => {
+      const good = await text(client.ca);
+      expect(() => trustClientsOf(nothing)).toThrow('a CA file holds one or more certificates');
+      for (const besides of ['nothing', 'well-known'] as const) {
+        expect(() => trustServersOf([nothing], besides)).toThrow('a CA file holds');
+        expect(() => trustServersOf([good, nothing], besides)).toThrow('a CA file holds');
+      }
+    },
+  );
 });
 
-it('is the only place from which TLS is told what to trust', async () => {
+it('tls-trust.ts is the only file that makes trust settings for TLS', async () => {
   const modules = /import (?!type)([^;]*?) from 'node:(?:tls|https|http2)'/g;
   const makers =
     /(?<!type )\b(?:connect|createSecureContext|createServer|createSecureServer|request|Agent)\b/;
@@ -133,7 +140,7 @@ it('is the only place from which TLS is told what to trust', async () => {
     const makes = [...source.matchAll(modules)].some(([, names]) => makers.test(names!));
     if ((makes && !source.includes('/tls-trust.ts')) || others.test(source)) found.push(path);
   }
-  // These are handed options that others have made with it.
+  // These files receive trust options that other files made with tls-trust.ts.
   expect(found.sort()).toEqual([
     'src/base/server/http-listener.ts',
     'src/broker/redis/redis-client.ts',

@@ -33,14 +33,14 @@ const codeOf = async (verifying: Promise<unknown>): Promise<string> => {
   }
 };
 
-describe('a token that an agent makes', () => {
+describe('makeCertificateToken', () => {
   it.each(['ec', 'p384', 'rsa', 'ed25519'] as const)(
-    'with a key of %s is accepted',
+    'A certificate token with a key of %s is accepted',
     async (kind) => {
       const { key, certificate } = await authority.issue({ kind });
       const token = await makeCertificateToken(key, certificate.der, 'c1', at());
       expect(await verifyCertificateToken(token.reveal(), trusting(), at())).toBe('c1');
-      // What an HTTP server takes as headers, with room for others.
+      // HTTP servers accept headers of this size, with room for other headers.
       expect(token.reveal().length).toBeLessThan(6_000);
     },
   );
@@ -51,14 +51,14 @@ describe('a token that an agent makes', () => {
     [91, 'expired'],
     [-29, 'accepted'],
     [-31, 'not_yet_valid'],
-  ])('%i s after it was made is %s', async (seconds, code) => {
+  ])('A certificate token %i s after it was made is %s', async (seconds, code) => {
     const token = await makeCertificateToken(own.key, own.certificate.der, 'c1', at());
     expect(await codeOf(verifyCertificateToken(token.reveal(), trusting(), at(seconds)))).toBe(
       code,
     );
   });
 
-  it('opens its own cluster for 90 s to whoever has overheard it, as often as they like, and no other', async () => {
+  it('A stolen certificate token opens only its own cluster, and only for 90 s', async () => {
     const token = await makeCertificateToken(own.key, own.certificate.der, 'c1', at());
     const show = (seconds: number) =>
       codeOf(verifyCertificateToken(token.reveal(), trusting(), at(seconds)));
@@ -69,12 +69,12 @@ describe('a token that an agent makes', () => {
     expect(await codeOf(other)).toBe('bad_claims');
   });
 
-  it('is another one each time', async () => {
+  it('Each certificate token is different', async () => {
     const make = () => makeCertificateToken(own.key, own.certificate.der, 'c1', at());
     expect((await make()).reveal()).not.toBe((await make()).reveal());
   });
 
-  it('counts for nothing whose certificate does not', async () => {
+  it('A certificate token is refused when its certificate is not trusted', async () => {
     const token = await makeCertificateToken(own.key, own.certificate.der, 'c1', at());
     const refused = new Error('not of ours');
     const proving = verifyCertificateToken(token.reveal(), () => Promise.reject(refused), at());
@@ -82,7 +82,7 @@ describe('a token that an agent makes', () => {
   });
 });
 
-describe('a token that somebody else has made', () => {
+describe('verifyCertificateToken', () => {
   const nowS = nowMs / 1000;
   const good = {
     sub: 'c1',
@@ -166,13 +166,13 @@ describe('a token that somebody else has made', () => {
     ],
   ];
 
-  it.each(cases)('and that has %s is %s', async (_, code, make) => {
+  it.each(cases)('A certificate token that has %s is %s', async (_, code, make) => {
     const token = await make();
     expect(await codeOf(verifyCertificateToken(token, trusting(), at()))).toBe(code);
   });
 
   it.each(cases.filter(([, code]) => code !== 'accepted'))(
-    'and that has %s stands in no sentence',
+    'The error about a certificate token that has %s does not repeat the token',
     async (_, __, make) => {
       const token = await make();
       const failure = await verifyCertificateToken(token, trusting(), at()).catch(String);

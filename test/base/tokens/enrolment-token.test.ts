@@ -22,7 +22,7 @@ const inAnHour = Math.floor(now.getTime() / 1000) + 3600;
 const dialerClaims = { ...good, sub: 'dialer', exp: inAnHour };
 const longLabel = 'a'.repeat(64);
 
-/** A token with claims of the test's choosing, properly signed. */
+/** A token with claims that the test chooses, signed with the right key. */
 async function forge(claims: JWTPayload, key = pair): Promise<string> {
   const privateKey = await importPKCS8(key.privateKeyPem.reveal(), 'EdDSA');
   return new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA' }).sign(privateKey);
@@ -35,12 +35,12 @@ async function failureOf(token: string, by = verifier): Promise<TokenError> {
 }
 
 describe('enrolment tokens', () => {
-  it('tell the verifier which cluster an agent speaks for', async () => {
+  it('An enrolment token tells the verifier the cluster of an agent', async () => {
     const token = await issueToken(pair.privateKeyPem, agent, hourMs, now);
     expect(await verifier.verify(token.reveal())).toEqual(agent);
   });
 
-  it('tell the verifier which caller a dialer is', async () => {
+  it('An enrolment token tells the verifier the name of a dialer', async () => {
     const dialer = { kind: 'dialer', name: 'bridge-1' } as const;
     const token = await issueToken(pair.privateKeyPem, dialer, hourMs, now);
     expect(await verifier.verify(token.reveal())).toEqual(dialer);
@@ -49,15 +49,18 @@ describe('enrolment tokens', () => {
   it.each([
     ['', [otherPair.publicKeyPem, pair.publicKeyPem]],
     [' of one file', [`${otherPair.publicKeyPem}\n${pair.publicKeyPem}`]],
-  ])('are accepted from any of several keys%s, so that keys can rotate', async (_where, pems) => {
-    const both = await TokenVerifier.fromPem(pems, () => now);
-    for (const { privateKeyPem } of [pair, otherPair]) {
-      const token = await issueToken(privateKeyPem, agent, hourMs, now);
-      expect(await both.verify(token.reveal())).toEqual(agent);
-    }
-  });
+  ])(
+    'Enrolment tokens are accepted from any of several keys%s, so that keys can rotate',
+    async (_where, pems) => {
+      const both = await TokenVerifier.fromPem(pems, () => now);
+      for (const { privateKeyPem } of [pair, otherPair]) {
+        const token = await issueToken(privateKeyPem, agent, hourMs, now);
+        expect(await both.verify(token.reveal())).toEqual(agent);
+      }
+    },
+  );
 
-  it('expire, with 30 s for clocks that differ', async () => {
+  it('An enrolment token expires, with 30 s of tolerance for clocks that differ', async () => {
     const token = (await issueToken(pair.privateKeyPem, agent, hourMs, now)).reveal();
     const after = (seconds: number) =>
       TokenVerifier.fromPem(
@@ -71,7 +74,7 @@ describe('enrolment tokens', () => {
   });
 
   it.each([
-    ['malformed', 'a text that is no token', () => 'not.a.token'],
+    ['malformed', 'a text that is not a token', () => 'not.a.token'],
     ['malformed', 'nothing', () => ''],
     ['malformed', 'more than any token', () => 'x'.repeat(5000)],
     ['wrong_key', 'another key', () => forge({ ...good, exp: inAnHour }, otherPair)],
@@ -85,11 +88,11 @@ describe('enrolment tokens', () => {
     ['bad_claims', 'another role', () => forge({ ...good, exp: inAnHour, sub: 'admin' })],
     ['bad_claims', 'an agent as dialer', () => forge({ ...good, exp: inAnHour, sub: 'dialer' })],
     ['bad_claims', 'a name with spaces', () => forge({ ...dialerClaims, name: 'two words' })],
-  ])('fail as %s: %s', async (code, _, token) => {
+  ])('An enrolment token fails as %s: %s', async (code, _, token) => {
     expect((await failureOf(await token())).code).toBe(code);
   });
 
-  it('must be signed with EdDSA, whatever they say themselves', async () => {
+  it('An enrolment token must be signed with EdDSA, whatever its header names', async () => {
     const shared = new TextEncoder().encode(pair.publicKeyPem);
     const confused = await new SignJWT({ ...good, exp: inAnHour })
       .setProtectedHeader({ alg: 'HS256' })
@@ -100,13 +103,13 @@ describe('enrolment tokens', () => {
     expect((await failureOf(`${header}.${claims}.`)).code).toBe('wrong_algorithm');
   });
 
-  it('do not appear in the error that refuses them', async () => {
+  it('The error about an enrolment token does not repeat the token', async () => {
     const token = await forge({ ...good, exp: inAnHour - 7200 });
     const printed = inspect(await failureOf(token), { depth: 9, showHidden: true });
     for (const part of token.split('.')) expect(printed).not.toContain(part);
   });
 
-  it('are not issued with a name that no verifier would accept', async () => {
+  it('An enrolment token is not issued with a name that no verifier would accept', async () => {
     const subject = { kind: 'agent', cluster: 'Not A Label' } as const;
     await expect(issueToken(pair.privateKeyPem, subject, hourMs)).rejects.toMatchObject({
       code: 'bad_claims',
@@ -125,17 +128,17 @@ describe('keys of enrolment tokens', () => {
     ['the private key of the pair', pair.privateKeyPem.reveal(), 'this is the private one'],
     ['a key of another kind', rsa.publicKey, 'not an Ed25519 public key'],
     ['no key', 'hello', 'not an Ed25519 public key'],
-  ])('are refused by the verifier: %s', async (_, pem, why) => {
+  ])('The verifier of enrolment tokens refuses a key: %s', async (_, pem, message) => {
     const failure: unknown = await TokenVerifier.fromPem([pem]).catch((error: unknown) => error);
-    expect(failure).toMatchObject({ code: 'bad_key', message: expect.stringContaining(why) });
+    expect(failure).toMatchObject({ code: 'bad_key', message: expect.stringContaining(message) });
     expect(inspect(failure, { depth: 9 })).not.toContain(pem.split('\n')[1] ?? pem);
   });
 
-  it('are refused when there is none, instead of accepting everybody', async () => {
+  it('The verifier of enrolment tokens is refused without a key, instead of accepting every token', async () => {
     await expect(TokenVerifier.fromPem([])).rejects.toMatchObject({ code: 'bad_key' });
   });
 
-  it('are refused by the issuer when public', async () => {
+  it('The issuer of enrolment tokens refuses a public key', async () => {
     await expect(issueToken(new Secret(pair.publicKeyPem), agent, hourMs)).rejects.toMatchObject({
       code: 'bad_key',
     });

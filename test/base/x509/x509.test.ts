@@ -54,7 +54,7 @@ async function leafContent(names: { readonly dns: string[]; readonly ips: string
 
 describeWith({ openssl }, 'OpenSSL', () => {
   it.each(['rsa', 'ecdsa'] as const)(
-    'takes a certificate of a CA with %s for what it is meant to be',
+    'OpenSSL accepts a certificate of a CA with %s for its purposes',
     async (kind) => {
       const ca = await authority('test-ca', kind);
       const names = { dns: ['localhost', '127.0.0.1'], ips: ['127.0.0.1', '2001:db8::1'] };
@@ -76,7 +76,7 @@ describeWith({ openssl }, 'OpenSSL', () => {
     },
   );
 
-  // How Go writes several values: all in one relative name.
+  // Go writes several values into one relative name.
   it.each([
     [
       'values side by side',
@@ -89,7 +89,7 @@ describeWith({ openssl }, 'OpenSSL', () => {
       '/O="a", b\\\\/CN=#0413 "x" <y>; z=1',
       { organizations: ['"a", b\\'], commonName: '#0413 "x" <y>; z=1' },
     ],
-  ])('makes a request with %s, which is read', async (_, subj, expected) => {
+  ])('CertificateRequest reads a request of OpenSSL with %s', async (_, subj, expected) => {
     const key = join(directory, 'key.pem');
     const args = ['req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
     const { stdout } = await run('openssl', [...args, '-keyout', key, '-subj', subj]);
@@ -99,8 +99,8 @@ describeWith({ openssl }, 'OpenSSL', () => {
   });
 });
 
-describe('a certificate that was issued', () => {
-  it('says what is in it', async () => {
+describe('issueCertificate', () => {
+  it('An issued certificate holds the requested names, purposes and dates', async () => {
     const ca = await authority('test-ca');
     const names = { dns: ['a.example'], ips: ['10.0.0.1'] };
     const made = await issueCertificate(await leafContent(names), ca.key, ca.certificate);
@@ -113,11 +113,11 @@ describe('a certificate that was issued', () => {
     expect(leaf.alternativeNames).toEqual({ ...names, others: [] });
     expect(leaf.purposes).toEqual(['serverAuth', 'clientAuth']);
     expect([leaf.isAuthority, ca.certificate.isAuthority]).toEqual([false, true]);
-    // Certificates count seconds.
+    // Certificates have times in whole seconds.
     expect(Math.abs(leaf.notAfter.getTime() - notAfter.getTime())).toBeLessThan(1000);
   });
 
-  it('is recognised by name and signature, not by one of them', async () => {
+  it('The issuer of a certificate is recognised by its name and the signature together', async () => {
     const [ca, namesake] = [await authority('one-name'), await authority('one-name')];
     const leaf = await issueCertificate(
       await leafContent({ dns: [], ips: [] }),
@@ -141,7 +141,7 @@ describe('a certificate that was issued', () => {
 });
 
 describe('parseCertificates', () => {
-  it('reads all of a bundle and passes over what else is in it', async () => {
+  it('parseCertificates reads all certificates of a bundle and skips other blocks', async () => {
     const [one, two] = [await authority('one'), await authority('two')];
     const pem = `# a comment\n${one.certificate.pem}\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n${two.certificate.pem}`;
     expect(parseCertificates(pem).map(({ title }) => title)).toEqual(['CN=one', 'CN=two']);
@@ -155,15 +155,15 @@ describe('parseCertificates', () => {
       '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----',
     ],
     ['a block that is cut off', '-----BEGIN CERTIFICATE-----\nMIIB'],
-  ])('refuses %s', (_, pem) => {
+  ])('parseCertificates refuses %s', (_, pem) => {
     expect(() => parseCertificates(pem)).toThrow(X509Error);
   });
 });
 
-describe('a certificate request', () => {
+describe('CertificateRequest', () => {
   const subject = { commonName: 'system:agent', organizations: ['g1', 'g2'] };
 
-  it('says what is asked for, and proves the key', async () => {
+  it('A certificate request tells what it asks for, and proves possession of the key', async () => {
     const keys = await generateKeys('ecdsa');
     const pem = await makeCertificateRequest(subject, keys, ['x.example']);
     const request = new CertificateRequest(pem);
@@ -175,7 +175,7 @@ describe('a certificate request', () => {
     );
   });
 
-  it('proves nothing when its content was changed', async () => {
+  it('A certificate request proves nothing when its content was changed', async () => {
     const pem = await makeCertificateRequest(subject, await generateKeys('ecdsa'));
     const der = Buffer.from(pem.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
     const at = der.indexOf('system:agent');
@@ -186,7 +186,7 @@ describe('a certificate request', () => {
     expect(await request.isProven()).toBe(false);
   });
 
-  it('keeps its subject to the byte in the certificate', async () => {
+  it('The certificate for a request has the same subject, to the byte', async () => {
     const ca = await authority('ca');
     const keys = await generateKeys('ecdsa');
     const request = new CertificateRequest(await makeCertificateRequest(subject, keys));
@@ -198,14 +198,14 @@ describe('a certificate request', () => {
   });
 
   it.each(['', 'garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'])(
-    'is not made of %j',
+    'CertificateRequest refuses %j',
     (text) => {
       expect(() => new CertificateRequest(text)).toThrow(X509Error);
     },
   );
 });
 
-it('does not take what is no key for one, and does not repeat it', async () => {
+it('importSigningKey refuses bytes that are not a key, and does not repeat them', async () => {
   const key = new TextEncoder().encode('my secret text');
   await expect(importSigningKey(key)).rejects.toThrow(
     /^not a private key of RSA, ECDSA or Ed25519/,

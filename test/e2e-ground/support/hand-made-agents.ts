@@ -15,10 +15,10 @@ export interface KeyPair {
   readonly key: string;
 }
 
-/** What an agent shows: a certificate for its registration, or a token of the hub. */
+/** The credential of an agent: the certificate of its registration, or a token of the hub. */
 export type Shown = KeyPair | { readonly token: string };
 
-/** Agents beside the brokers, where no firewall is: what they are refused, they are refused for what they show. */
+/** Agents beside the brokers, without a firewall. So only their credentials can be refused. */
 export class HandMadeAgents implements AsyncDisposable {
   readonly #hub: GroundCluster;
   readonly #directory: string;
@@ -87,7 +87,7 @@ export class HandMadeAgents implements AsyncDisposable {
     const folder = join(this.#directory, name);
     await mkdir(folder);
     if ('token' in shown) {
-      // The broker alone is to see it: there is no API server at that address.
+      // Only the broker must see the token, because no API server has that address.
       const server = { url: 'https://127.0.0.1:1', caFile: join(this.#directory, 'ca.crt') };
       const kubeconfig = join(folder, 'kubeconfig');
       await writeKubeconfig(kubeconfig, { ...server, credentials: shown });
@@ -104,7 +104,7 @@ interface Pod {
   readonly status: { readonly podIP: string };
 }
 
-/** That an agent which shows this gets in. */
+/** Expects that an agent with this credential is accepted. */
 export async function expectAccepted(
   agents: HandMadeAgents,
   name: string,
@@ -116,7 +116,7 @@ export async function expectAccepted(
   expect(broker).toBe(`${agents.address}:8091`);
 }
 
-/** That an agent which shows this is told the status, and the brokers log and count it. */
+/** Expects that an agent with this credential gets the status, which brokers log and count. */
 export async function expectRefused(
   agents: HandMadeAgents,
   name: string,

@@ -42,7 +42,7 @@ export class Installation {
     this.ground = ground;
   }
 
-  /** Installs, or makes what is installed be like this; what helm says. */
+  /** Installs or upgrades with these values. Returns helm's output. */
   async apply(proxyServer: Values = {}, more: Values = {}): Promise<string> {
     const { ground } = this;
     await forgetRequests(ground.hub);
@@ -90,7 +90,7 @@ export class Installation {
     }
   }
 
-  /** Waits until the agents of that cluster are what they shall be, and none is on its way out. */
+  /** Waits until the agents of that cluster are up to date and no old agent is terminating. */
   async agentRolledOut(cluster: GroundCluster, timeoutMs = rolloutTimeoutMs): Promise<void> {
     const what = `rolled out agents of ${cluster.name}`;
     const attempt = async () => isRolledOut(await agentDeployment(cluster));

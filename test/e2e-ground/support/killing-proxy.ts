@@ -20,7 +20,7 @@ export interface KillingProxyOptions {
   readonly server: URL;
   /** PEM. */
   readonly ca: string;
-  /** Kills the program, and resolves when it is gone. Whoever asks afterwards is the next one. */
+  /** Kills the program, and resolves when it is gone. Later requests are from the next program. */
   readonly kill: (step: Step) => Promise<void>;
 }
 

@@ -9,7 +9,7 @@ const kinds = [
 /** Only where there is a hub. */
 const hubKinds = [...kinds, 'managedclusteraddons', 'manifestworks'];
 
-/** What is in a namespace, as `kind/name`, and was not there from the beginning. */
+/** The objects in a namespace, as `kind/name`, that Kubernetes did not create itself. */
 export async function leftIn(
   cluster: GroundCluster,
   namespace: string,

@@ -32,7 +32,10 @@ export type MortalManagerEvent =
   /** It has gone through all there is and written nothing for a while; `passed` writes changed nothing. */
   | { readonly t: 'quiet'; readonly passed: number };
 
-/** Instead of the manager's pod: a manager with its arguments and its rights that is killed at each write, and started again. */
+/**
+ * Replaces the manager's pod by a manager with the same arguments and rights that is killed at each
+ * write, and started again.
+ */
 export class MortalManager implements AsyncDisposable {
   readonly #program: Program;
   readonly #directory: string;
@@ -73,7 +76,7 @@ export class MortalManager implements AsyncDisposable {
     return this.#events.flatMap((event) => (event.t === 'killed' ? [event.step] : []));
   }
 
-  /** Whether the one that lives has nothing left to write. @throws Error it ended by itself */
+  /** Whether the living manager has nothing left to write. @throws Error it ended by itself */
   isQuiet(): boolean {
     const last = this.#events.at(-1);
     return last?.t === 'quiet';

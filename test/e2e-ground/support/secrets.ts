@@ -42,7 +42,7 @@ export async function leafOf(
 export interface MountedFile {
   readonly podUid: string;
   readonly text: string;
-  /** When it took the place of the one before. */
+  /** When it replaced the earlier file. */
   readonly since: Date;
 }
 

@@ -24,7 +24,7 @@ export async function uidsIn(
   return uidsOf(await cluster.get<List>('-n', namespace, [...inNamespaces, ...more].join(',')));
 }
 
-/** Of what is in no namespace. */
+/** UIDs of objects without a namespace. */
 export async function uidsOutside(
   cluster: GroundCluster,
   where: 'hub' | 'managed' = 'managed',
@@ -34,7 +34,7 @@ export async function uidsOutside(
   return new Map([...all].filter(([name]) => /cluster-proxy|managedproxy/.test(name)));
 }
 
-/** What became of the objects of `before`, by name. */
+/** The fate of the objects of `before`, by name. */
 export function fateOf(
   before: ReadonlyMap<string, string>,
   after: ReadonlyMap<string, string>,

@@ -58,8 +58,8 @@ async function pumpedClient(
   return { client, far, pumped: sockets.find((socket) => socket !== client)! };
 }
 
-describe('a socket pump of the end that opens streams', () => {
-  it('carries bytes both ways, and ends each direction by itself', async () => {
+describe('A socket pump of the end that opens streams', () => {
+  it('The socket pump carries bytes both ways, and ends each direction by itself', async () => {
     const { client, far } = await pumpedClient();
     client.end('question');
     expect(await text(far)).toBe('question');
@@ -68,7 +68,7 @@ describe('a socket pump of the end that opens streams', () => {
     expect(await text(client)).toBe('answer');
   });
 
-  it('loses nothing of a client that speaks before the stream is open', async () => {
+  it('The socket pump loses no byte of a client that speaks before the stream is open', async () => {
     let open = (): void => {};
     const { client, far } = await pumpedClient((stream, duplex) => {
       open = () => accept(stream, duplex);
@@ -80,18 +80,18 @@ describe('a socket pump of the end that opens streams', () => {
     expect((await text(far)).length).toBe(bytes.length);
   });
 
-  it('passes on bytes that a front has read before', async () => {
+  it('The socket pump passes on bytes that a front has read before', async () => {
     const { client, far } = await pumpedClient(accept, 'read before, ');
     client.end('read later');
     expect(await text(far)).toBe('read before, read later');
   });
 
-  it('stalls a client whose bytes are not read at the other end, and continues when they are', async () => {
+  it('The socket pump stalls a client whose bytes are not read at the other end, and continues when they are read', async () => {
     const { client, far, pumped } = await pumpedClient();
     const totalBytes = 64 * mebibyte;
     client.end(Buffer.alloc(totalBytes));
     let before = -1;
-    // The buffers fill, and then nothing moves.
+    // Nothing moves after the buffers are full.
     await expect
       .poll(
         () => {
@@ -108,7 +108,7 @@ describe('a socket pump of the end that opens streams', () => {
     expect(receivedBytes).toBe(totalBytes);
   });
 
-  it('answers a reset of the stream with a RST', async () => {
+  it('The socket pump answers a reset of the stream with a RST', async () => {
     const { client, far } = await pumpedClient();
     const failed = once(client, 'error');
     client.resume();
@@ -116,7 +116,7 @@ describe('a socket pump of the end that opens streams', () => {
     expect((await failed)[0]).toMatchObject({ code: 'ECONNRESET' });
   });
 
-  it('resets the stream when its client sends a RST', async () => {
+  it('The socket pump resets the stream when its client sends a RST', async () => {
     const { client, far } = await pumpedClient();
     const failed = once(far, 'error');
     client.resetAndDestroy();
@@ -126,7 +126,7 @@ describe('a socket pump of the end that opens streams', () => {
     });
   });
 
-  it('resets the connection of a client whose dial is refused', async () => {
+  it('The socket pump resets the connection of a client whose dial is refused', async () => {
     let refuse = (): void => {};
     const { client } = await pumpedClient((stream) => {
       refuse = () => stream.reset(new TunnelError('refused', 'nobody listens'));

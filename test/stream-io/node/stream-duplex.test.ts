@@ -32,13 +32,13 @@ async function duplexPair(): Promise<readonly [Duplex, Duplex]> {
   return pair;
 }
 
-/** What can happen without further reads has happened. */
+/** Waits until nothing more can happen without further reads. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-describe('a Duplex over a stream', () => {
-  it('carries bytes both ways, and ends each direction by itself', async () => {
+describe('A Duplex over a stream', () => {
+  it('The Duplex carries bytes both ways, and ends each direction by itself', async () => {
     const [near, far] = await duplexPair();
     near.end('question');
     expect(await text(far)).toBe('question');
@@ -48,7 +48,7 @@ describe('a Duplex over a stream', () => {
     expect(await text(near)).toBe('answer');
   });
 
-  it('holds a writer back until the reader at the other end reads', async () => {
+  it('The Duplex holds a writer back until the reader at the other end reads', async () => {
     const [near, far] = await duplexPair();
     const bytes = 8 * windowBytes;
     near.end(Buffer.alloc(bytes));
@@ -60,7 +60,7 @@ describe('a Duplex over a stream', () => {
     await expect.poll(() => isFinished).toBe(true);
   });
 
-  it('gives no window back for bytes that its user has not read', async () => {
+  it('The Duplex grants no window for bytes that its user has not read', async () => {
     const [near, far] = await duplexPair();
     const totalBytes = 16 * windowBytes;
     let writtenBytes = 0;
@@ -80,7 +80,7 @@ describe('a Duplex over a stream', () => {
     await expect.poll(() => writtenBytes).toBe(totalBytes);
   });
 
-  it('resets the stream when it is destroyed before its end', async () => {
+  it('The Duplex resets the stream when it is destroyed before its end', async () => {
     const [near, far] = await duplexPair();
     const failed = once(far, 'error');
     near.write('half of it');
@@ -88,7 +88,7 @@ describe('a Duplex over a stream', () => {
     expect((await failed)[0]).toMatchObject({ code: 'reset', message: 'the stream was closed' });
   });
 
-  it('gives the message of the error that destroys it to the other end', async () => {
+  it('The Duplex sends the message of the error that destroys it to the other end', async () => {
     const [near, far] = await duplexPair();
     const failed = once(far, 'error');
     near.on('error', () => {});
@@ -96,17 +96,17 @@ describe('a Duplex over a stream', () => {
     expect((await failed)[0]).toMatchObject({ code: 'reset', message: 'out of paper' });
   });
 
-  it('delivers what was written when it is destroyed after its end, and drops what still comes', async () => {
+  it('The Duplex delivers all written bytes when it is destroyed after its end, and drops later incoming bytes', async () => {
     const [near, far] = await duplexPair();
     near.end('last words');
     await once(near, 'finish');
     near.destroy();
     expect(await text(far)).toBe('last words');
-    // The other end is told that no more bytes are wanted, and its writes do not wait.
+    // The other end learns that no more bytes are wanted, so its writes do not wait.
     await new Promise<void>((resolve) => void far.end(Buffer.alloc(8 * windowBytes), resolve));
   });
 
-  it('is destroyed with the error of the stream', async () => {
+  it('The Duplex is destroyed with the error of the stream', async () => {
     const [near, far] = await duplexPair();
     const failed = once(near, 'error');
     far.on('error', () => {});
@@ -116,10 +116,10 @@ describe('a Duplex over a stream', () => {
   });
 });
 
-describe('a dial as a Duplex', () => {
+describe('A dial as a Duplex', () => {
   const silent = { onData() {}, onFin() {}, onWritable() {}, onClose() {} };
 
-  it('rejects with the reason of the acceptor', async () => {
+  it('The dial as a Duplex rejects with the reason of the acceptor', async () => {
     await using tunnel = await startMemoryTunnel((_, stream) => {
       stream.reset(new TunnelError('refused', 'nobody listens'));
       return silent;
@@ -128,7 +128,7 @@ describe('a dial as a Duplex', () => {
     await expect(dial).rejects.toMatchObject({ code: 'refused', message: 'nobody listens' });
   });
 
-  it('rejects when its signal aborts', async () => {
+  it('The dial as a Duplex rejects when its signal aborts', async () => {
     await using tunnel = await startMemoryTunnel(() => silent);
     const controller = new AbortController();
     const dial = connect(tunnel.dialer, { ...options, signal: controller.signal });
@@ -136,7 +136,7 @@ describe('a dial as a Duplex', () => {
     await expect(dial).rejects.toMatchObject({ code: 'cancelled' });
   });
 
-  it('keeps what is written before the stream is open, and is cancelled when it is destroyed before', async () => {
+  it('The Duplex of a dial keeps bytes that are written before the stream is open, and cancels the dial when it is destroyed', async () => {
     const closed = Promise.withResolvers<TunnelError | undefined>();
     const accepts: (() => void)[] = [];
     let received = '';
