@@ -1,5 +1,5 @@
 // npm run e2e: the end to end tests on the clusters of `npm run ground -- up`. Arguments go to vitest: npm run e2e -- install
-// With CI=true it brings the clusters up itself, where there are none, and takes them down again.
+// With CI=true it starts the clusters if they do not run, and removes them afterwards.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { groundDown, groundUp } from '../testkit/ground/kubernetes/ground.ts';

@@ -39,7 +39,7 @@ export async function startLocalWorker(
   const harness = createTestHarness({ workers: [{ configPath, vars: { ...vars } }] });
   try {
     const { url } = await harness.listen();
-    // wrangler's handler would exit during our orderly shutdown. Its hook on `exit` still ends workerd.
+    // wrangler's handler would exit during our shutdown. Its hook on `exit` still ends workerd.
     for (const [i, signal] of signals.entries()) {
       for (const listener of process.listeners(signal)) {
         if (!ours[i]!.has(listener)) process.off(signal, listener);

@@ -50,7 +50,7 @@ export function isAbuse(kind: FaultKind): kind is AbuseKind {
 }
 
 /**
- * Attacks one broker, or the bridge, for `holdMs` while honest peers go on.
+ * Attacks one broker, or the bridge, for `holdMs` while honest peers continue.
  *
  * @throws Error a process grew more than it may, or the attack could not begin
  */
@@ -77,7 +77,7 @@ export async function abuse(
     signal: over.signal,
   });
   try {
-    // A failure after the end is the end itself: it closes the abuser's connections.
+    // A failure after the end is expected, because the end closes the abuser's connections.
     const ended = attack.catch((thrown: unknown) => {
       if (!over.signal.aborted) throw thrown;
     });
@@ -169,7 +169,7 @@ async function attackAsDialer(attack: Attack): Promise<void> {
   });
 }
 
-/** A konnectivity client that begins downloads and breaks them off, in turn in each way that there is. */
+/** A konnectivity client that begins downloads and aborts them, in turn in each possible way. */
 async function attackAsClient({ world, cluster, signal }: Attack): Promise<void> {
   await using target = await PacedTarget.banner(world.addressesOf(cluster), downloadBytes);
   for (let round = 0; !signal.aborted; round++) {

@@ -12,7 +12,7 @@ import type { ChaosWorld } from './world.ts';
 /** Agents come back after a pause that may have grown; a claim of a dead broker expires after half a minute. */
 const settleLimitMs = 70_000;
 
-/** What is not as it was before the load, in sentences. */
+/** The differences from the state before the load, in sentences. */
 export async function checkLeaks(world: ChaosWorld, baseline: SocketCounts): Promise<string[]> {
   const checks: (() => Promise<string | undefined>)[] = [
     () => everyAgentIsThere(world),
@@ -41,7 +41,7 @@ function sessionsAreFew(world: ChaosWorld): string | undefined {
   return `for ${most} clusters the dialer has ${world.dialer.sessionCount} sessions, the bridge ${links} links`;
 }
 
-/** What a broker waits for: a few things of its own, and some for each link. */
+/** Checks that a broker has few timers: a few of its own, and some for each link. */
 async function timersAreFew(world: ChaosWorld): Promise<string | undefined> {
   for (const [at, { dialers, clusters }] of (await brokerStatuses(world.fleet)).entries()) {
     const tunnels = clusters.reduce((sum, { agents }) => sum + agents.length, 0);

@@ -6,11 +6,11 @@ import { Pace } from './paced-target.ts';
 
 const chunkBytes = 16 * 1024;
 
-/** One stream of the dialer in this process: every byte that comes is compared with the pattern. */
+/** A stream of the dialer in this process. It compares every received byte with the pattern. */
 export class CheckedStream implements StreamHandler {
   /** Resolves when the agent has connected; rejects with the reason why not. */
   readonly opened: Promise<void>;
-  /** Resolves when the stream is over in order; rejects with what ended it, or with the first wrong byte. */
+  /** Resolves after an orderly end. Rejects with the error of the end, or the first wrong byte. */
   readonly closed: Promise<void>;
   receivedBytes = 0;
   /** The longest time between two pieces, in milliseconds, and when it ended. */
@@ -27,7 +27,7 @@ export class CheckedStream implements StreamHandler {
   constructor(dialer: Dialer, cluster: string, port: number) {
     this.opened = this.#opened.promise;
     this.closed = this.#closed.promise;
-    // Whoever waits for one of them hears it.
+    // A failure reaches the code that waits for one of the promises.
     for (const promise of [this.opened, this.closed, this.#finished.promise])
       promise.catch(() => {});
     this.#stream = dialer.open({ cluster, target: { kind: 'tcp', host: cluster, port } }, this);
@@ -105,7 +105,7 @@ export class CheckedStream implements StreamHandler {
   }
 }
 
-/** What arrived is not what was sent. */
+/** The received bytes are not the sent bytes. */
 export class WrongBytesError extends Error {
   override readonly name = 'WrongBytesError';
 }

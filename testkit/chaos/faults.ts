@@ -11,7 +11,7 @@ const followLimitMs = 20_000;
 /** A broker answers 5 requests for its status in a second with one credential. */
 const statusPollMs = 250;
 
-/** Whom a fault hits, for the log and the table. */
+/** The part that a fault hits, for the log and the table. */
 export function victimOf(world: ChaosWorld, { kind, victim, other }: PlannedFault): string {
   if (kind === 'rolling-restart') return 'all brokers';
   if (kind === 'bridge-kill' || kind === 'abuse-client') return 'the bridge';
@@ -22,7 +22,7 @@ export function victimOf(world: ChaosWorld, { kind, victim, other }: PlannedFaul
   return kind === 'both-silence' ? `${agent} and ${world.dialers[other]!.name}` : agent;
 }
 
-/** Makes one fault happen, waits as long as it lasts, and makes everything whole again. */
+/** Injects one fault, waits until it is over, and repairs everything. */
 export async function inflict(world: ChaosWorld, fault: PlannedFault): Promise<void> {
   const { kind, holdMs, direction } = fault;
   if (isAbuse(kind)) return abuse(world, fault, kind);
@@ -44,7 +44,7 @@ export async function inflict(world: ChaosWorld, fault: PlannedFault): Promise<v
       return drain(world.fleet.brokers[fault.victim]!);
     case 'rolling-restart':
       for (const broker of world.fleet.brokers) {
-        await agentsStandBeside(world, broker);
+        await agentsHaveOtherTunnels(world, broker);
         await drain(broker);
       }
       return;
@@ -96,21 +96,24 @@ function networksOf(world: ChaosWorld, { kind, victim, other }: PlannedFault) {
   return [(kind.startsWith('agent') ? world.agents : world.dialers)[victim]!.network];
 }
 
-/** @throws Error it did not leave in order and in time */
-/** As docs/operations.md asks of who restarts brokers: not faster than agents follow. */
-async function agentsStandBeside(world: ChaosWorld, { port }: FleetProgram): Promise<void> {
+/**
+ * Waits until all agents have tunnels at the other brokers, because docs/operations.md forbids
+ * faster restarts.
+ */
+async function agentsHaveOtherTunnels(world: ChaosWorld, { port }: FleetProgram): Promise<void> {
   const endMs = Date.now() + followLimitMs;
   for (;;) {
     const others = liveTunnels(await brokerStatuses(world.fleet)).filter(
       (name) => !name.endsWith(`-${port}`),
     );
-    const stand = ({ id, cluster }: { readonly id: string; readonly cluster: string }) =>
+    const hasTunnel = ({ id, cluster }: { readonly id: string; readonly cluster: string }) =>
       others.some((name) => name.startsWith(`${cluster}/${id}@`));
-    if (world.agents.every(stand) || Date.now() > endMs) return;
+    if (world.agents.every(hasTunnel) || Date.now() > endMs) return;
     await sleep(statusPollMs);
   }
 }
 
+/** Stops a broker by SIGTERM. @throws Error it did not end in order and in time */
 async function drain(broker: FleetProgram): Promise<void> {
   const { program } = broker;
   program.kill('SIGTERM');

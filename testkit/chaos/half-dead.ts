@@ -7,12 +7,13 @@ import { dialThrough } from './world.ts';
 const fast = 10 * 1024 * 1024;
 const halfBytes = 50_000;
 
-/** Whose connections are forgotten. */
+/** The party whose connections go dead. */
 export const forgettable = ['agent', 'dialer', 'both'] as const;
 
 /**
- * Echoes bytes through a stream, has the network forget the connections that carry it, and echoes more; that takes until pings
- * have noticed, about a minute. Resolves with how many bytes came back, and over how many links the session went on.
+ * Echoes bytes through a stream, makes the connections that carry it dead, and echoes more bytes.
+ * This takes until pings have noticed, about a minute. Resolves with the number of returned bytes,
+ * and of links that continued the session.
  */
 export async function surviveForgetting(
   fleet: Fleet,

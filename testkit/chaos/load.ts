@@ -9,10 +9,10 @@ const bannerBytes = 200_000;
 const shortestS = 4;
 const longestS = 15;
 
-/** Those that went well are counted only. */
+/** Successful streams of these kinds are only counted. */
 const shortKinds: ReadonlySet<string> = new Set(['dial', 'go parallel', 'go server-first']);
 
-/** Many streams at a time, long and short, until it is stopped; keeps what became of each. */
+/** Runs many long and short streams until it is stopped, and keeps the result of each. */
 export class Load {
   readonly transfers: Transfer[] = [];
   /** Dials of short streams, too many to keep. */
@@ -43,7 +43,7 @@ export class Load {
       for (const [kind, carry] of Object.entries(carriers)) {
         this.#repeat(() => this.#carry(kind, carry, cluster, this.#seconds()));
       }
-      // What stalls it on the way takes its part of the time.
+      // A stall on the way takes its part of the time.
       this.#run('whole run', carriers['both ways']!, cluster, (0.8 * lastsMs) / 1000);
       this.#repeat(() => this.#dial(cluster, echo.port), 100);
       this.#repeat(() => this.#many('parallel', cluster, echo.port, '--count', '4'), 200);
@@ -61,7 +61,7 @@ export class Load {
     }
   }
 
-  /** Begins nothing new, and resolves when what is open has come to its end. */
+  /** Begins no new streams, and resolves when the open streams have ended. */
   async finish(): Promise<void> {
     this.#stopped.abort();
     await Promise.all(this.#workers);
@@ -113,7 +113,7 @@ export class Load {
         this.dials += Number(run['count']);
       } catch (thrown) {
         const { message } = thrown as Error;
-        // Of several connections one that was open and broke counts before those that never were.
+        // Of several connections, a broken one counts before one that never opened.
         const broke = message
           .split('; ')
           .some((text) => text.startsWith('connection ') && !/^connection \d+: dial/.test(text));

@@ -5,7 +5,7 @@ import { patternAt } from '../stream/pattern.ts';
 
 const tickMs = 20;
 
-/** What a target does with each connection. Rates bound the load: streams shall live through faults, not be fast. */
+/** The behaviour of a target. Rates bound the load, because streams must last, not be fast. */
 export interface TargetScript {
   /** Bytes of the pattern that it sends, then FIN; without, it ends when its peer has. */
   readonly sendBytes?: number;
@@ -16,7 +16,7 @@ export interface TargetScript {
   readonly bytesPerSecond: number;
 }
 
-/** What one connection brought. */
+/** The result of one connection. */
 export interface ArrivalReport {
   /** The address on which the target was reached: each agent dials another one. */
   readonly address: string;
@@ -131,7 +131,7 @@ export class PacedTarget implements AsyncDisposable {
   }
 }
 
-/** Says how long to wait for bytes to come no faster than at a rate. */
+/** Computes delays that limit bytes to a rate. */
 export class Pace {
   readonly #bytesPerSecond: number;
   #dueMs = 0;
@@ -179,7 +179,7 @@ async function listenOnAll(addresses: readonly string[]): Promise<Server[]> {
       return servers;
     } catch (thrown) {
       for (const server of servers) server.close();
-      // The system's choice for the first address may be taken on another one.
+      // The port that is free on the first address may be in use on another address.
       if ((thrown as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw thrown;
     }
   }

@@ -1,6 +1,6 @@
 import type { Program } from '../processes/process.ts';
 
-/** Never matches: it is there to be shown every line. */
+/** A pattern that sees every line and never matches. */
 class LineWatcher extends RegExp {
   readonly #onLine: (line: string) => void;
 
@@ -15,7 +15,7 @@ class LineWatcher extends RegExp {
   }
 }
 
-/** As long as a timer can be. */
+/** The longest time of a timer. */
 const foreverMs = 2 ** 31 - 1;
 
 /** Calls `onLine` with every log line of a program that is JSON, those that it has written before too, until `signal` aborts. */
@@ -29,9 +29,9 @@ export function watchLog(
     try {
       onLine(JSON.parse(line) as Record<string, unknown>);
     } catch {
-      // A line that a kill cut short.
+      // A kill has truncated the line.
     }
   });
-  // It ends with the program or the signal, and both are in order.
+  // The loop ends with the program or the signal, and both are expected.
   program.waitForLine(watcher, { timeoutMs: foreverMs, signal }).catch(() => {});
 }

@@ -1,7 +1,7 @@
 import type { DebianProgram } from '../ground/debian-programs.ts';
 import { freePort, startProgram, type Program } from '../processes/process.ts';
 
-/** A real Redis that can be killed and started again on its port; it remembers nothing. */
+/** A real Redis that can be killed and started again on its port, without its data. */
 export class RedisServer implements AsyncDisposable {
   readonly port: number;
   readonly #redis: DebianProgram;
@@ -28,7 +28,7 @@ export class RedisServer implements AsyncDisposable {
     await this.#program.exited;
   }
 
-  /** Starts it again; it has ended. */
+  /** Starts Redis again after its end. */
   async restart(): Promise<void> {
     this.#program = this.#start();
     await this.#program.waitForPort(this.port);

@@ -5,10 +5,10 @@ import type { FaultKind, PlannedFault } from './schedule.ts';
 import type { Transfer } from './transfers.ts';
 import type { ChaosAgent, ChaosWorld } from './world.ts';
 
-/** A stream of a killed agent has ended so long after the agent is back, in milliseconds. */
+/** A killed agent's streams must end within this time after its return, in milliseconds. */
 const agentLostLimitMs = 8_000;
 const killGapLimitMs = 3_000;
-/** A process that lived through minutes of load must not grow faster; heaps settle before that. */
+/** The most that a process may grow after some minutes of load, when its heap is stable. */
 const growthLimit = { fromS: 300, mibPerMinute: 6 };
 /** An agent's heap grows in steps while a dialer abuses it, and keeps its size. Growth counts from here, in MiB. */
 const abusedAgentMib = 320;
@@ -48,7 +48,7 @@ interface Row {
   maxGapMs: number;
 }
 
-/** Weighs what happened against what may happen. */
+/** Compares the results with the expectations. */
 export function judge(run: {
   readonly seed: number;
   readonly records: readonly FaultRecord[];
@@ -128,7 +128,10 @@ export function judge(run: {
   return { seed, broken, table: tableOf(rows, killGaps, load, memory) };
 }
 
-/** The kill that explains the end of a stream: of the bridge that carried it, or of its agent, or of one of its cluster where it is not known which. */
+/**
+ * The kill that explains the end of a stream: of its bridge, or of its agent. If the agent is not
+ * known, any agent of the cluster counts.
+ */
 function killedWith(
   transfer: Transfer,
   records: readonly FaultRecord[],
@@ -149,7 +152,7 @@ function killedWith(
   });
 }
 
-/** A stream of an agent that was killed has no way to go on. */
+/** A stream of a killed agent cannot continue. */
 function streamsThatOutlived({ fault, open, healedMs }: FaultRecord, world: ChaosWorld): string[] {
   const agent: ChaosAgent = world.agents[fault.victim]!;
   return open

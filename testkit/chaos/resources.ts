@@ -70,7 +70,7 @@ export class MemorySampler {
 
 const statusRetryMs = 200;
 
-/** A tunnel as somebody knows it: `cluster/agent@replica`. */
+/** A tunnel as a broker or Redis knows it: `cluster/agent@replica`. */
 function tunnelName(cluster: string, agent: string, replica: string): string {
   return `${cluster}/${agent}@${replica}`;
 }
@@ -84,7 +84,7 @@ export async function brokerStatuses({ tokens, brokers }: Fleet): Promise<Broker
         const asking = get({ ...options, headers: { Authorization: `Bearer ${token}` } });
         const [answer] = (await once(asking, 'response')) as [IncomingMessage];
         const body: unknown = await json(answer);
-        // Its socket is no longer there to be counted.
+        // Waits until the socket is closed, so that it is not counted.
         if (!answer.closed) await once(answer, 'close');
         if (answer.statusCode === 200) return body as BrokerStatus;
         // The request counts against the accept rate, which the tests use up.
@@ -95,7 +95,7 @@ export async function brokerStatuses({ tokens, brokers }: Fleet): Promise<Broker
   );
 }
 
-/** Timers that a broker's process waits for, by its metrics. */
+/** The active timers of a broker's process, from its metrics. */
 export async function activeTimers({ port }: FleetProgram): Promise<number> {
   const asking = get({ host: '127.0.0.1', port, path: '/metrics', agent: false });
   const [answer] = (await once(asking, 'response')) as [IncomingMessage];
@@ -116,7 +116,7 @@ export function liveTunnels(statuses: readonly BrokerStatus[]): string[] {
     .sort();
 }
 
-/** The tunnels that stand in Redis. */
+/** The tunnels that Redis has. */
 export async function directoryTunnels(port: number): Promise<string[]> {
   const redis = new Redis({ port, host: '127.0.0.1' });
   try {
@@ -185,7 +185,7 @@ async function bridgeSessions(world: ChaosWorld): Promise<number> {
   return world.dialers[0]!.network.openCount;
 }
 
-/** Polls until `check` says nothing any more; what it says at last when `limitMs` is over. */
+/** Polls until `check` returns no problems. Returns its last problems after `limitMs`. */
 export async function untilHolds(
   check: () => Promise<string | undefined>,
   limitMs: number,

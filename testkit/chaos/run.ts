@@ -11,10 +11,10 @@ import { longLimits, schedule, shortLimits } from './schedule.ts';
 import { codeOf } from './transfers.ts';
 import { ChaosWorld } from './world.ts';
 
-/** From here on a run has the long faults too: a minute without Redis, connections that are forgotten. */
+/** A run of at least this length has long faults, too: a minute without Redis, dead connections. */
 const longFromMs = 240_000;
 const sampleMs = 2_000;
-/** What is open when the faults are over must come to its end within this. */
+/** Streams that are open after the faults must end within this time. */
 const finishLimitMs = 120_000;
 
 export interface ChaosOptions {
@@ -25,7 +25,7 @@ export interface ChaosOptions {
   readonly log: (line: string) => void;
 }
 
-/** Runs the world under load through the faults of a seed; the report says what came of it. */
+/** Runs the processes under load through the faults of a seed, and reports the results. */
 export async function runChaos({
   seed,
   durationMs,

@@ -1,6 +1,6 @@
 import { Random } from './random.ts';
 
-/** What can happen to the world; faults.ts does it. */
+/** The kinds of faults. faults.ts injects them. */
 export const faultKinds = [
   'broker-kill',
   'broker-freeze',
@@ -32,13 +32,13 @@ export type FaultKind = (typeof faultKinds)[number];
 
 export interface PlannedFault {
   readonly kind: FaultKind;
-  /** Which of those that it can hit, by index; for `both-silence` the agent, for abuse the broker. */
+  /** The index of the target: for `both-silence` the agent, for abuse the broker. */
   readonly victim: number;
   /** Which dialer, for `both-silence`; which cluster, for abuse. */
   readonly other: number;
   /** How long it lasts, in milliseconds. */
   readonly holdMs: number;
-  /** At the end of a silence: connections are cut, as where a firewall has forgotten them. */
+  /** True when connections are cut at the end of a silence, as by a firewall that forgot them. */
   readonly thenCut: boolean;
   /** The direction that is dead, for half-open. */
   readonly direction: 'up' | 'down';
@@ -55,7 +55,7 @@ export interface ScheduleSize {
 export interface ScheduleLimits {
   readonly silenceMs: number;
   readonly redisAwayMs: number;
-  /** Connections that are forgotten for good are noticed by pings, after more than a minute. */
+  /** Pings detect dead connections after more than a minute. */
   readonly forgotten: boolean;
 }
 
@@ -70,10 +70,10 @@ export const longLimits: ScheduleLimits = {
   forgotten: true,
 };
 
-/** By then pings have gone unanswered at both ends, and the streams go on. */
+/** After this time, pings at both ends have timed out, and the streams continue. */
 const noticedMs = 100_000;
 
-/** How often a kind is in the deck, where not once. */
+/** How often a kind is in the deck, if not once. */
 const weights: Partial<Record<FaultKind, number>> = {
   'broker-kill': 4,
   'broker-drain': 2,
@@ -81,7 +81,7 @@ const weights: Partial<Record<FaultKind, number>> = {
   'dialer-cut': 2,
 };
 
-/** Faults one after the other, without end, the same ones for the same seed: every kind in turn, in random order. */
+/** An endless sequence of faults that depends only on the seed: all kinds in random order. */
 export function* schedule(
   seed: number,
   size: ScheduleSize,

@@ -11,14 +11,14 @@ const smallBytes = 32 * 1024;
 /** How long the target may take to get the last of what a client has sent, in milliseconds. */
 const arrivalLimitMs = 120_000;
 
-/** One stream and its fate. */
+/** One stream and its result. */
 export class Transfer {
   readonly kind: string;
   readonly cluster: string;
   readonly startedMs = performance.now();
   /** The address that its agent dialled; undefined until it did, and where several streams share a row. */
   address: string | undefined;
-  /** How far it is, for the log. */
+  /** The progress of the stream, for the log. */
   progress: () => string = () => 'its client knows';
   openedMs: number | undefined;
   endedMs: number | undefined;
@@ -44,7 +44,7 @@ export class Transfer {
     return this.openedMs !== undefined && this.endedMs === undefined;
   }
 
-  /** It was never open: a failed dial, not a lost stream. */
+  /** The stream never opened. It is a failed dial, not a lost stream. */
   get dialFailed(): boolean {
     return this.error !== undefined && this.openedMs === undefined;
   }
@@ -130,7 +130,7 @@ export const carriers: Readonly<Record<string, Carry>> = {
   },
 };
 
-/** The agent that took a stream, by what its target sees. */
+/** The agent of a stream, derived from the address at its target. */
 function note(transfer: Transfer, target: PacedTarget): void {
   void target.reached.then((address) => (transfer.address = address));
 }
@@ -200,7 +200,7 @@ async function runHash(
   }
 }
 
-/** What the Go client complains of. */
+/** The error of the Go client. */
 export class GoClientError extends Error {
   override readonly name = 'GoClientError';
   readonly run: ClientRun;
@@ -253,7 +253,7 @@ export async function dialOnce(world: ChaosWorld, transfer: Transfer, port: numb
     throw new WrongBytesError(`${stream.receivedBytes} of 1000 bytes were echoed`);
 }
 
-/** What the dialer says, for a table. */
+/** The dialer's error, for a table. */
 export function codeOf(error: Error): string {
   return error instanceof TunnelError ? error.code : error.message;
 }

@@ -13,11 +13,11 @@ import { RedisServer } from './redis-server.ts';
 const clusters = ['cluster1', 'cluster2'] as const;
 const agentsPerCluster = 2;
 
-/** An agent with a network of its own; its targets see it come from nowhere else but to `address`. */
+/** An agent with its own network. Only this agent dials targets at `address`. */
 export class ChaosAgent {
   readonly cluster: string;
   readonly id: string;
-  /** What it calls its kube-apiserver: an address of loopback that no other agent dials. */
+  /** The agent's kube-apiserver: a loopback address that no other agent dials. */
   readonly address: string;
   readonly network: FaultyProxy;
   program!: Program;
@@ -30,14 +30,14 @@ export class ChaosAgent {
   }
 }
 
-/** A session that went on over another link. */
+/** A session that continued over another link. */
 export interface Resumption {
   readonly atMs: number;
   readonly dialer: string;
   readonly gapMs: number;
 }
 
-/** Something that opens streams, with a network of its own between it and the brokers. */
+/** A dialer with its own network between it and the brokers. */
 export interface ChaosDialer {
   readonly name: string;
   readonly network: FaultyProxy;
@@ -60,7 +60,7 @@ export function dialThrough(
   });
 }
 
-/** Three brokers on a Redis, a bridge apart, a dialer in this process, and agents: real processes, bad networks. */
+/** Three brokers with Redis, a bridge, a dialer in this process, and agents, on bad networks. */
 export class ChaosWorld implements AsyncDisposable {
   readonly clusters = clusters;
   readonly redis: RedisServer;

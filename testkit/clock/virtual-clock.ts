@@ -4,7 +4,7 @@ interface Pending {
   readonly dueMs: number;
   readonly order: number;
   readonly fire: () => void;
-  /** It has fired or was cancelled. */
+  /** True when the timer has fired or was cancelled. */
   done: boolean;
 }
 
@@ -12,8 +12,8 @@ interface Pending {
 const maxTimers = 5_000_000;
 
 /**
- * Time that passes only when a test says so. Timers fire in the order of their time, then in the order they were set; microtasks run
- * after each.
+ * Time that passes only when a test advances it. Timers fire in the order of their time, then in
+ * the order in which they were set. Microtasks run after each.
  */
 export class VirtualClock implements Clock {
   #nowMs = 0;

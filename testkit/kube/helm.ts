@@ -72,7 +72,7 @@ export class Helm {
     return this.run(['template', ...fixed, version, ...args], values);
   }
 
-  /** Why helm refuses these values: its words, without the command line. */
+  /** Helm's reason to refuse these values, without the command line. */
   async refusal(chart: ChartName, values: Values): Promise<string> {
     try {
       await this.template(chart, values);
@@ -92,7 +92,7 @@ export function objectsOf(text: string): readonly KubeObject[] {
     .filter((object) => object !== null);
 }
 
-/** The built helm, or why it is not there. */
+/** The built helm, or the reason of its absence. */
 export async function findHelm(): Promise<Helm | Missing> {
   const programs = await findPrograms(['helm']);
   return 'helm' in programs ? new Helm(programs.helm) : programs;

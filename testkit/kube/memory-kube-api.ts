@@ -52,7 +52,7 @@ export interface MemoryKubeApiOptions {
   readonly fieldManager?: string;
   /** Default: `default` and `kube-system`. */
   readonly namespaces?: readonly string[];
-  /** What to do instead of a call: throw what it returns. */
+  /** Called before each call. An error that it returns is thrown instead of the call. */
   readonly intercept?: (call: MemoryCall) => Error | undefined;
 }
 
@@ -99,7 +99,7 @@ export class MemoryKubeApi implements KubeApi {
     });
   }
 
-  /** What is stored, without a call. */
+  /** The stored object, without a call. */
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as `get` has it
   peek<T extends KubeObject = KubeObject>(ref: KubeRef): T | undefined {
     return this.#store.objects.get(objectKey(ref))?.object as T | undefined;
@@ -139,7 +139,7 @@ export class MemoryKubeApi implements KubeApi {
     };
   }
 
-  /** Forgets what happened: watches that go on from an older version get `gone`. */
+  /** Forgets old changes. A watch that continues from an older version gets `gone`. */
   compact(): void {
     this.#store.oldestVersion = this.#store.version;
     this.#store.happened.length = 0;

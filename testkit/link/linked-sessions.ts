@@ -21,7 +21,7 @@ export const sampleTarget: Target = { kind: 'tcp', host: 'kube', port: 6443 };
 
 export interface LinkedSessionsOptions extends SimulatedLinkOptions {
   readonly limits?: Partial<TunnelLimits>;
-  /** What the process of each end grants to all its sessions (default 512 MiB). */
+  /** The memory that the process of each end grants to all its sessions (default 512 MiB). */
   readonly processBudgetBytes?: number;
   /** Sessions outlive their link: `relink` brings them together again (default: they end with it). */
   readonly resumes?: boolean;
@@ -81,7 +81,7 @@ export function slabBoundBytes(keptBytes: number, frames: number): number {
   return 1.35 * (keptBytes + frameHeaderBytes * frames) + 8 * (maxDataBytes + frameHeaderBytes);
 }
 
-/** What a stream lets wait before its writer has to stop, in bytes. */
+/** The bytes that may wait in a stream before its writer has to stop. */
 export const unsentHighBytes = 256 * 1024;
 
 /** A session with everything that is its own, so that leaks show. */
@@ -93,7 +93,7 @@ export class SessionEnd<L extends AttachableLink = SimulatedLink> {
   readonly budget: WindowBudget;
   readonly log = new RecordingLogger();
   readonly guard = new VerbGuard();
-  /** What the other end did to the session itself. */
+  /** The other end's actions on the session itself. */
   readonly broken: TunnelError[] = [];
   readonly #resumes: boolean;
 
@@ -187,7 +187,7 @@ export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
   }
 
   /**
-   * Both sessions go on over a fresh link, under a new number; the old one may still be there.
+   * Both sessions continue over a fresh link, under a new number. The old link may still exist.
    *
    * @param lateMs how much later than the agent the dialer hears that the link is ready
    */

@@ -93,7 +93,7 @@ export class RawPeer implements Disposable {
     }
   }
 
-  /** Resolves with the reason in the close frame of the other end, or with "lost" where there is none. */
+  /** Resolves with the reason in the other end's close frame, or with "lost" if there is none. */
   async closed(): Promise<string> {
     while (this.#closeReason === undefined && !this.#socket.destroyed) await this.#change();
     return this.#closeReason ?? 'lost';

@@ -61,7 +61,7 @@ export function rawFrame({ first = finalBit | opcodeBinary, payload, masked = tr
   return Buffer.concat([head, key, payload.map((byte, at) => byte ^ key[at & 3]!)]);
 }
 
-/** A WebSocket client that says whatever a test wants it to. */
+/** A WebSocket client that sends any bytes that a test needs. */
 export class RawWebSocket implements Disposable {
   /** This end's address, which the broker sees as its peer. */
   readonly address: string;
@@ -73,7 +73,7 @@ export class RawWebSocket implements Disposable {
   private constructor(socket: Socket) {
     this.#socket = socket;
     this.address = `${socket.localAddress}:${socket.localPort}`;
-    // Whoever waits for one of them hears it.
+    // A failure reaches the code that waits for one of the promises.
     this.#firstMessage.promise.catch(() => {});
     this.#closeReason.promise.catch(() => {});
     socket.on('data', (bytes) => this.#onData(bytes));

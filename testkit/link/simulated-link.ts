@@ -28,7 +28,7 @@ export interface SentFrame {
   readonly name: string;
   readonly stream: number;
   readonly payloadBytes: number;
-  /** The payload, where it is not DATA. */
+  /** The payload, except that of DATA. */
   readonly control: Uint8Array | undefined;
 }
 
@@ -76,7 +76,7 @@ export class SimulatedLink implements AttachableLink {
   #queuedBytes = 0;
   /** Messages on their way to the other end; no bytes: the link closes behind the last. */
   readonly #travelling: Travelling[] = [];
-  /** What arrived before there was an owner. */
+  /** The messages that arrived before there was an owner. */
   #early: Uint8Array[] = [];
   #closeError: TunnelError | undefined;
   #open = true;
@@ -143,7 +143,7 @@ export class SimulatedLink implements AttachableLink {
     this.#leave();
   }
 
-  // What only a simulated link can do.
+  // Methods that only a simulated link has.
 
   get other(): SimulatedLink {
     return this.#other!;
@@ -182,7 +182,7 @@ export class SimulatedLink implements AttachableLink {
     }
   }
 
-  /** As links with pings do: where nothing passes, that is found out after an interval. */
+  /** Detects a dead path after an interval, as links with pings do. */
   probe(): void {
     if (!this.#silent) return;
     this.#clock.setTimer(20_000, () =>

@@ -6,23 +6,23 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { type Proxy, parseProxyUrl } from '../../src/base/net/proxy.ts';
 import type { CertificateFiles } from '../world/certificates.ts';
 
-/** An HTTP proxy on loopback that only opens tunnels, and only to who shows `ann` and `pass word`. */
+/** An HTTP proxy on loopback that supports only CONNECT and requires `ann` and `pass word`. */
 export interface ConnectProxy extends AsyncDisposable {
   /** With user and password. */
   readonly url: URL;
   /** The same, parsed. */
   readonly proxy: Proxy;
-  /** What it was asked to connect to, also by those who were refused. */
+  /** The destinations of all CONNECT requests, including refused requests. */
   readonly asked: readonly (string | undefined)[];
   /** The User-Agent of each. */
   readonly userAgents: readonly (string | undefined)[];
   /** All header lines of each. */
   readonly heads: readonly string[];
-  /** Breaks all tunnels off. */
+  /** Aborts all tunnels. */
   breakOff(): void;
 }
 
-/** An address of this machine that is no loopback address to who looks for a proxy. */
+/** An address of this machine that proxy settings do not treat as loopback. */
 export const notLoopback = '0.0.0.0';
 /** The same with IPv6, as it is in a URL. */
 export const notLoopback6 = '[::]';

@@ -2,7 +2,7 @@ import { createSocket, type RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, isIP, type Server, type Socket } from 'node:net';
 
-/** What the server says of a name. */
+/** The server's answer for a name. */
 export interface DnsRecord {
   readonly addresses?: readonly string[];
   /** Questions for these families get no answer. */

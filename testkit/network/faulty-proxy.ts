@@ -152,7 +152,7 @@ class Pair {
     });
   }
 
-  /** A silent network does not tell that one end is gone, either. */
+  /** A silent network does not report that one end is gone. */
   #tellEndings(): void {
     const held = this.#endings.filter(({ socket }) =>
       this.#isSilent(socket === this.#near ? 'up' : 'down'),
@@ -169,7 +169,7 @@ class Pair {
     return this.forgotten || this.#network.silent.has(direction);
   }
 
-  /** One end is through in both directions; the other one may still have something to be told. */
+  /** One end is closed in both directions. The other end may still have to be informed. */
   #end(ended: Socket): void {
     const other = ended === this.#near ? this.#far : this.#near;
     if (other === undefined || other.closed) this.#network.pairs.delete(this);
@@ -177,7 +177,7 @@ class Pair {
   }
 }
 
-/** Something that goes on at its time. */
+/** An item with its due time. */
 interface Delayed {
   readonly dueMs: number;
   readonly bytes: number;
@@ -226,7 +226,7 @@ class Pump {
     this.#tellEnd();
   }
 
-  /** A paused socket says that it has ended all the same. */
+  /** A paused socket still reports its end. */
   #tellEnd(): void {
     if (this.#silent || !this.#ended) return;
     this.#ended = false;

@@ -6,11 +6,11 @@ import type { CertificateFiles } from '../world/certificates.ts';
 
 const headEnd = '\r\n\r\n';
 
-/** What somebody asked an ingress for. */
+/** A request to an ingress. */
 export interface IngressVisit {
   /** The Host header. */
   readonly host: string;
-  /** The name in the TLS handshake, where there was one. */
+  /** The server name in the TLS handshake, if any. */
   readonly serverName: string | undefined;
 }
 
@@ -66,7 +66,7 @@ function pass(socket: TLSSocket, head: string, upstreamPort: number): void {
   socket.on('close', () => upstream.destroy());
 }
 
-/** What the client named in its handshake; Node's types leave it out. */
+/** The server name in the client's handshake, which Node's types omit. */
 function serverNameOf(socket: TLSSocket): string | undefined {
   return (socket as { readonly servername?: string | false }).servername || undefined;
 }

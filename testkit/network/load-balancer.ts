@@ -31,7 +31,7 @@ export async function startLoadBalancer(ports: readonly number[] = []): Promise<
         await once(socket, 'connect');
         return socket;
       } catch {
-        // The next one, then.
+        // Tries the next backend.
       }
     }
     return undefined;

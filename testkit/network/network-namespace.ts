@@ -39,7 +39,7 @@ export class NetworkNamespace implements AsyncDisposable {
     return namespace;
   }
 
-  /** The cable is cut: nothing arrives any more, and nobody is told. */
+  /** Cuts the cable. Packets are lost, and neither end is informed. */
   async cut(): Promise<void> {
     await ip('link', 'set', this.#here, 'down');
   }
@@ -54,7 +54,7 @@ async function ip(...args: string[]): Promise<void> {
   await run('ip', args);
 }
 
-/** What making namespaces takes, or why it cannot be done here. */
+/** Makes network namespaces, or has the reason why this machine cannot. */
 export async function networkNamespaces(): Promise<
   { create(): Promise<NetworkNamespace> } | Missing
 > {

@@ -23,7 +23,7 @@ export function withResolverConfig(options: ProgramOptions, file: string): Progr
   };
 }
 
-/** A loopback address whose port 53 nobody else is likely to use. */
+/** A loopback address whose port 53 is probably free. */
 export function freeDnsHost(): string {
   const octet = () => 1 + Math.floor(Math.random() * 254);
   return `127.53.${octet()}.${octet()}`;

@@ -9,7 +9,7 @@ import type { CertificateFiles } from '../world/certificates.ts';
 
 export interface ServiceProxyOptions {
   readonly tls: CertificateFiles;
-  /** What callers must show in Authorization; it is taken out before the request goes on. */
+  /** The required Authorization header. It is removed before the request is passed on. */
   readonly token: string;
   /** `/api/v1/namespaces/NS/services/https:NAME:PORT/proxy`: everybody else gets 403. */
   readonly path: string;
@@ -21,7 +21,7 @@ export interface ServiceProxy extends AsyncDisposable {
   readonly port: number;
   /** Headers of requests that have passed. */
   readonly passed: readonly IncomingMessage['headers'][];
-  /** Breaks all connections off, as a restart does. */
+  /** Aborts all connections, as a restart does. */
   breakOff(): void;
   /** From now on another token is needed. */
   token: string;

@@ -9,7 +9,7 @@ export interface SocksProxy extends AsyncDisposable {
   readonly proxy: Proxy;
   /** The same, for a variable of the environment. */
   readonly url: string;
-  /** What it was asked to connect to: `name example:443`, `ipv4 10.0.0.1:443`, `ipv6 fd00::1:443`. */
+  /** The requested destinations: `name example:443`, `ipv4 10.0.0.1:443`, `ipv6 fd00::1:443`. */
   readonly asked: readonly string[];
 }
 
@@ -20,7 +20,7 @@ export interface SocksProxyOptions {
   readonly reply?: (host: string) => number;
   /** Where names lead to, instead of the system's resolver (default: 127.0.0.1). */
   readonly resolvesTo?: string;
-  /** What is written instead of the answer to the greeting. */
+  /** Bytes that replace the answer to the greeting. */
   readonly greeting?: Uint8Array | string;
   /** Written after the reply, as no proxy does. */
   readonly afterReply?: string;

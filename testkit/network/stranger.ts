@@ -12,7 +12,7 @@ export function addressOf(url: string): Address {
   return new URL(url).host as Address;
 }
 
-/** The same program with fewer open files than it would like. */
+/** The same program with a low limit of open files. */
 export function withOpenFiles(limit: number, program: ProgramOptions): ProgramOptions {
   const { command, args = [] } = program;
   return {
@@ -22,7 +22,7 @@ export function withOpenFiles(limit: number, program: ProgramOptions): ProgramOp
   };
 }
 
-/** A TCP connection of a stranger. It never throws, and is remembered so that it ends with the test. */
+/** TCP connections of a stranger. They never throw, and are closed at the end of the test. */
 export class Stranger implements Disposable {
   readonly #sockets: Socket[] = [];
   readonly #localAddress: string | undefined;

@@ -23,7 +23,7 @@ const queueLength = 2;
 export interface UnansweringPort extends AsyncDisposable {
   readonly port: number;
   readonly address: string;
-  /** Answers from now on: attempts that go on come about within a second or so, when the kernel repeats them. */
+  /** Answers from now on. Waiting attempts succeed in about a second, when the kernel retries. */
   answer(): void;
 }
 

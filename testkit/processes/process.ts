@@ -9,10 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const keptOutputChars = 64 * 1024;
 const defaultKillAfterMs = 5000;
 const keptLines = 2000;
-/** Less than a test may take, so that the failure says what did not come. A busy machine is no failure. */
+/** Less than a test's time limit, so that the failure names the missing event. */
 const defaultWaitMs = 45_000;
 const portPollMs = 25;
-/** Where everything that programs write is kept, for whoever looks into a failure. */
+/** The directory of all output of programs, for the analysis of failures. */
 const logDirectory = process.env['PROGRAM_LOGS'];
 
 export interface ProgramOptions {
@@ -21,7 +21,7 @@ export interface ProgramOptions {
   /** Added to this process's environment; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
-  /** What failure messages call it (default: the command). */
+  /** The name in failure messages (default: the command). */
   readonly name?: string;
   /** How long a stop waits after SIGTERM before SIGKILL, in milliseconds (default 5000). */
   readonly killAfterMs?: number;
@@ -77,7 +77,7 @@ export class Program implements AsyncDisposable {
     });
     running.add(this);
     this.exited = this.#untilExit();
-    // Whoever waits sees the failure; nobody has to.
+    // A failure reaches the code that waits. No code has to wait.
     this.exited.catch(() => {});
     this.#collect(this.#child.stdout, (text) => (this.#stdout = tail(this.#stdout + text)));
     this.#collect(this.#child.stderr, () => {});
@@ -152,7 +152,7 @@ export class Program implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // One that could not be started has said so to whoever waited for it.
+    // A failed start was already reported to the code that waited for it.
     await this.stop().catch(() => {});
   }
 

@@ -35,7 +35,7 @@ export class UnreadProgram implements AsyncDisposable {
     reader.pause();
   }
 
-  /** Starts a program whose output nobody reads yet. */
+  /** Starts a program whose output is not read yet. */
   static async start({ command, args = [], env }: ProgramOptions): Promise<UnreadProgram> {
     const directory = await mkdtemp(join(tmpdir(), 'culvert-unread-'));
     const path = join(directory, 'output');
@@ -54,7 +54,7 @@ export class UnreadProgram implements AsyncDisposable {
     return this.#child.pid!;
   }
 
-  /** What has been read so far. */
+  /** The output that has been read so far. */
   get output(): string {
     return this.#text;
   }

@@ -15,7 +15,7 @@ export class DialedStream implements StreamHandler {
 
   private constructor(dialer: Dialer, cluster: string, target: Target) {
     this.#stream = dialer.open({ cluster, target }, this);
-    // Whoever waits for one of them sees the failure; nobody has to.
+    // A failure reaches the code that waits for a promise. No code has to wait.
     this.#opened.promise.catch(() => {});
     this.#finReceived.promise.catch(() => {});
   }

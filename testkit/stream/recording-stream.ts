@@ -23,7 +23,7 @@ export class VerbGuard {
   }
 }
 
-/** What one side of a stream shall send by itself, as fast as it may. */
+/** The bytes that one side of a stream sends by itself, as fast as it may. */
 export interface SendPlan {
   readonly bytes: number;
   /** Bytes per write (default 16 KiB). */
@@ -69,7 +69,7 @@ export class RecordingStream implements StreamHandler {
     return this.closes.length === 0 ? undefined : (this.closes[0]?.code ?? 'ok');
   }
 
-  // What the user does.
+  // Actions of the user.
 
   write(bytes: number): boolean {
     let more = true;
@@ -123,7 +123,7 @@ export class RecordingStream implements StreamHandler {
     return this.#wantsNoMore;
   }
 
-  // What the user is told.
+  // Callbacks to the user.
 
   onOpened(): void {
     this.#note('opened');

@@ -34,7 +34,7 @@ export class ScriptedSession {
   /** By number: opened by this end, or accepted. */
   readonly streams = new Map<number, RecordingStream>();
   readonly guard = new VerbGuard();
-  /** What the test did to the session itself. */
+  /** The errors with which the test broke the session itself. */
   readonly broken: TunnelError[] = [];
   /** How often the test said that the session is elsewhere. */
   moved = 0;
@@ -75,7 +75,7 @@ export class ScriptedSession {
     });
   }
 
-  /** The link is lost, and the session goes on over another. */
+  /** The link is lost, and the session continues over another link. */
   relink(): void {
     this.session.detach();
     this.session.attach(this.#link(), 2, () => {}, true);
@@ -117,7 +117,7 @@ export class ScriptedSession {
     this.session.onData(stream, new Uint8Array(bytes));
   }
 
-  /** What was sent since the last call, with all the room of the world. */
+  /** The frames that were sent since the last call, over a link with unlimited room. */
   sent(): ScriptedFrame[] {
     while (this.session.pullFrame());
     return this.#sent.splice(0);

@@ -14,7 +14,7 @@ const maxWindowBytes = 128 * kibibyte;
 const smallestPieceBytes = 500;
 const largestPieceBytes = 100_000;
 
-/** What one side of a stream does, in milliseconds from its start. */
+/** The actions of one side of a stream. Times are in milliseconds from its start. */
 interface Behaviour {
   readonly plan: SendPlan;
   readonly startMs: number;
@@ -200,7 +200,7 @@ export async function run(what: Scenario): Promise<Run> {
   return { what, sessions, dialed };
 }
 
-/** What is wrong at the end of a run, whatever happened in it. */
+/** The problems at the end of any run. */
 export function problemsOf({ what, sessions, dialed }: Run): string[] {
   const problems: string[] = [];
   const check = (holds: boolean, otherwise: string): void => {
@@ -257,7 +257,7 @@ function transferOf(from: RecordingStream, to: RecordingStream, complete: boolea
   return { complete, writtenBytes, receivedBytes, wantsAll: !wantsNoMore };
 }
 
-/** What is wrong with a run whatever its streams did: nothing is lost where a direction came to its end, nothing is invented. */
+/** The problems of any run: bytes of a direction that ended are missing, or bytes were invented. */
 export function deliveryProblemsOf(result: Run): unknown[] {
   const wrong = transfersOf(result).filter(
     ({ complete, writtenBytes, receivedBytes, wantsAll }) =>
@@ -266,7 +266,7 @@ export function deliveryProblemsOf(result: Run): unknown[] {
   return [...problemsOf(result), ...breachesOf(result), ...wrong];
 }
 
-/** What is wrong with a run where nobody reset anything: every stream ends in order with all that was planned and wanted. */
+/** The problems of a run without resets: every stream must end in order with all planned bytes. */
 export function orderlyProblemsOf(result: Run): unknown[] {
   const transfers = transfersOf(result);
   const planned = plannedBytes(result.what);
@@ -278,7 +278,7 @@ export function orderlyProblemsOf(result: Run): unknown[] {
   return [...problemsOf(result), ...breachesOf(result), ...wrong, ...missing];
 }
 
-/** Nobody resets anything. */
+/** The same scenario without resets. */
 export function orderly(what: Scenario): Scenario {
   const streams = what.streams.map((stream) => ({
     ...stream,

@@ -4,7 +4,7 @@ import { echo, openClient } from './front-client.ts';
 import { startTarget, type TestTarget } from './target.ts';
 import { startWorld, type World } from './world.ts';
 
-/** A world that a test attacks, with an honest client that the attack must not disturb. */
+/** Processes that a test attacks, and an honest client that the attack must not disturb. */
 export class AbusedWorld implements AsyncDisposable {
   readonly world: World;
   readonly target: TestTarget;

@@ -37,7 +37,7 @@ interface IssueOptions {
   readonly notAfter?: Date;
 }
 
-/** A CA whose key never leaves this process; what it issues is written to its directory. */
+/** A CA whose key never leaves this process. It writes its certificates to its directory. */
 class TestAuthority {
   readonly caFile: string;
   readonly #name: string;
@@ -121,16 +121,16 @@ class TestAuthority {
 
 type CryptoKeyPair = Awaited<ReturnType<typeof generateKeys>>;
 
-/** Certificates of the usual cast, each role under a CA of its own, in a directory that goes when the scope ends. */
+/** Certificates of the usual roles, each of its own CA, in a temporary directory. */
 export interface TestCertificates extends AsyncDisposable {
   readonly directory: string;
   /** A server on 127.0.0.1 and localhost. */
   readonly server: CertificateFiles;
   /** A konnectivity client. */
   readonly client: CertificateFiles;
-  /** An agent: its certificate must not open what is for clients. */
+  /** An agent. Its certificate must not work for clients. */
   readonly agent: CertificateFiles;
-  /** A client of a CA that nobody trusts. */
+  /** A client of an untrusted CA. */
   readonly stranger: CertificateFiles;
   /** The CA of `server`, to issue more. */
   readonly serverAuthority: TestAuthority;

@@ -1,5 +1,5 @@
 // A konnectivity client to be stopped: node downloading-client.ts FRONT-AS-JSON HOST:PORT
-// reads from HOST:PORT without end, and says so once the first MiB is there.
+// reads from HOST:PORT without end, and prints a line after the first MiB.
 import { openClient } from './front-client.ts';
 
 const [front = '', to = ''] = process.argv.slice(2);

@@ -13,7 +13,7 @@ export interface FleetOptions {
   readonly agents?: Readonly<Record<string, number>>;
   readonly agentArgs?: readonly string[];
   readonly brokerArgs?: readonly string[];
-  /** Where the bridge connects, where not to the load balancer on this port. */
+  /** The bridge's broker, given the load balancer's port (default: the load balancer). */
   readonly bridgeRoute?: (balancerPort: number) => Promise<number>;
 }
 
@@ -48,7 +48,7 @@ export class FleetProgram {
     await loggedLine(this.#program, this.#listens);
   }
 
-  /** Starts it again; it has ended. */
+  /** Starts the process again after its end. */
   async restart(): Promise<void> {
     this.#program = this.#start(this.port);
     await this.ready();
@@ -119,7 +119,7 @@ export class Fleet implements AsyncDisposable {
     return fleet;
   }
 
-  /** Starts an agent through the load balancer, and waits until a broker has taken it in. */
+  /** Starts an agent through the load balancer, and waits until a broker has accepted it. */
   async startAgent(
     cluster: string,
     agentId: string,

@@ -16,7 +16,7 @@ export async function openClient({ address, tls }: FrontAccess): Promise<Konnect
   return new KonnectivityClient({ address, tls: { ca, cert, key, serverName: 'localhost' } });
 }
 
-/** Why a dial fails. @throws Error it succeeded */
+/** The reason why a dial fails. @throws Error the dial succeeded */
 export async function dialFailure(client: KonnectivityClient, to: string): Promise<DialError> {
   try {
     const connection = await client.dial(to);
@@ -62,7 +62,7 @@ export async function startDownload(client: KonnectivityClient, to: string): Pro
   return connection;
 }
 
-/** Resolves when the connection is over, with what broke it off, if anything did. */
+/** Resolves when the connection has ended, with the error of an abort. */
 export async function ended(connection: Duplex): Promise<Error | undefined> {
   const closed = Promise.withResolvers<void>();
   connection.on('error', () => {}).on('close', closed.resolve);

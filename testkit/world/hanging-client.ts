@@ -1,5 +1,5 @@
 // A konnectivity client to be killed: node hanging-client.ts FRONT-AS-JSON HOST:PORT COUNT
-// opens COUNT connections, says so, and holds them.
+// opens COUNT connections, prints a line, and holds them.
 import { openClient, echo } from './front-client.ts';
 
 const [front = '', to = '', count = ''] = process.argv.slice(2);

@@ -58,7 +58,7 @@ export class RealHub implements AsyncDisposable {
     return new RealHub(server, [...elsewhere, `--kubeconfig=${kubeconfig}`]);
   }
 
-  /** An API client of somebody else; default: of the administrator. */
+  /** An API client of another user (default: the administrator). */
   api(fieldManager = 'person', path = this.server.kubeconfigFile): RestKubeApi {
     return new RestKubeApi({ config: kubeconfigFile(path), fieldManager });
   }
@@ -111,7 +111,7 @@ interface Manager {
   };
 }
 
-/** Looks until `look` gives something and does not throw. @throws what it threw last, after a minute */
+/** Retries until `look` returns a value. @throws the last error of `look`, after a minute */
 export async function eventually<T>(
   look: () => Promise<T | undefined>,
   withinMs = 60_000,

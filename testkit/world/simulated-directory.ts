@@ -7,7 +7,7 @@ import {
   type Directory,
 } from '../../src/broker/directory.ts';
 
-/** How long the claims of a replica that died stay, in milliseconds: nobody has noticed yet. */
+/** How long the claims of a dead replica stay, in milliseconds, until its death is noticed. */
 export const staleClaimMs = 2_000;
 
 /**
@@ -68,7 +68,7 @@ export class SimulatedDirectory {
   }
 }
 
-/** What one replica's process sees of it, until it dies. */
+/** The view of one replica's process, until it dies. */
 export class DirectoryView implements Directory {
   readonly degraded = undefined;
   readonly #directory: SimulatedDirectory;

@@ -102,7 +102,7 @@ export class Replica {
     const timer = this.#fleet.clock.setTimer(deadlineMs, () => deadline.abort());
     await relay.drain(deadline.signal, deadlineMs);
     timer.cancel();
-    // What was said last leaves, then the process exits, unless it was killed before.
+    // The last messages are sent. Then the process exits, unless it was killed before.
     const isSent = Promise.withResolvers<void>();
     this.#fleet.clock.setTimer(100, isSent.resolve);
     await isSent.promise;
@@ -310,7 +310,7 @@ export class Fleet {
     return pair;
   }
 
-  /** One that takes connections, `preferred` where that does. */
+  /** A replica that accepts connections: `preferred` if it does. */
   anyReplica(preferred: number): Replica | undefined {
     const open = this.replicas.filter((replica) => replica.open);
     return open.find((replica) => replica === this.replicas[preferred]) ?? open[0];
@@ -328,7 +328,7 @@ export class Fleet {
     return near;
   }
 
-  /** Everybody leaves in order. */
+  /** All peers end in order. */
   async close(): Promise<void> {
     for (const dialer of this.dialers) dialer.close();
     await this.clock.advance(1_000);

@@ -4,7 +4,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { patternAt } from '../stream/pattern.ts';
 
-/** What GET / of an http target answers. */
+/** The response of an http target to GET /. */
 export const targetBody = 'hello from the target\n';
 
 export type TargetMode =
@@ -23,7 +23,7 @@ export type TargetMode =
   /** Reads and never answers. */
   | { readonly mode: 'black-hole' };
 
-/** What one connection to a target sent, and how it ended. */
+/** The bytes that one connection sent to a target, and how it ended. */
 export interface ConnectionReport {
   readonly receivedBytes: number;
   /** Hexadecimal SHA-256 of the received bytes (http and never-reads do not look at them). */
@@ -120,7 +120,7 @@ export class TestTarget implements AsyncDisposable {
     const hash = createHash('sha256');
     let receivedBytes = 0;
     let end: ConnectionReport['end'] = 'reset';
-    // A listener makes a socket flow: not where nothing may be read, and not under the HTTP parser.
+    // A listener makes a socket flow. Targets that never read and the HTTP parser must have none.
     if (this.#mode !== 'never-reads' && this.#mode !== 'http') {
       socket.on('data', (chunk: Buffer) => {
         receivedBytes += chunk.length;

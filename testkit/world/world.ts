@@ -26,7 +26,7 @@ const noProxies: Env = Object.fromEntries(
   ]),
 );
 
-/** How `culvert COMMAND` is run: with nothing of the test's own environment that configures it. */
+/** How to run `culvert COMMAND`, without the configuration in the test's own environment. */
 export function culvert(command: string, args: readonly string[], env: Env = {}): ProgramOptions {
   return {
     command: node,
@@ -60,7 +60,7 @@ export function timesLogged(program: Program, event: string): number {
   return program.output.split(`"event":"${event}"`).length - 1;
 }
 
-/** How a program reaches the broker, where not directly. */
+/** How a program reaches the broker, if not directly. */
 export interface Route {
   readonly url: string;
   readonly args?: readonly string[];
@@ -68,15 +68,15 @@ export interface Route {
 }
 
 export interface WorldOptions {
-  /** True: nothing is encrypted and konnectivity clients need no certificate; tokens are needed all the same. */
+  /** True: no TLS, and konnectivity clients need no certificate. Tokens are still required. */
   readonly plain?: boolean;
-  /** Where the programs listen and the kube-apiserver is (default: 127.0.0.1), in brackets where it is IPv6. */
+  /** The address of the programs and the kube-apiserver (default: 127.0.0.1). IPv6 in brackets. */
   readonly host?: string;
-  /** True: the broker alone has no TLS, as behind an ingress. */
+  /** True: only the broker has no TLS, as behind an ingress. */
   readonly plainBroker?: boolean;
   /** True: the bridge is a process of its own that dials the broker. */
   readonly bridgeApart?: boolean;
-  /** How the agent, and the bridge where it is apart, reach the broker. */
+  /** How the agent, and the bridge if it is a separate process, reach the broker. */
   readonly route?: (world: {
     readonly brokerUrl: string;
     readonly certificates: TestCertificates;
@@ -178,7 +178,7 @@ export class World implements AsyncDisposable {
       : { address, tls: { serverCa: server.ca, client } };
   }
 
-  /** How they reach it over its Unix socket. */
+  /** How konnectivity clients reach the bridge over its Unix socket. */
   get unixFront(): FrontAccess {
     return { address: `unix:${this.#socketPath}` };
   }
@@ -209,7 +209,7 @@ export class World implements AsyncDisposable {
     await loggedLine(this.#agent, 'connected to the broker');
   }
 
-  /** Starts another agent of `cluster1` that shows this token. What it is told beyond the first one comes last, so it wins. */
+  /** Starts another agent of `cluster1` with this token. The last flags override earlier ones. */
   startAgent(tokenFile: string, route: Partial<Route> = {}): Program {
     const { url, args = [], env } = { ...this.#route, ...route };
     const own = this.#options.agentArgs ?? ['--allow', '*.svc:*'];
@@ -245,7 +245,7 @@ export class World implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // What a test wants to know about an orderly end it has asked already.
+    // A test has already checked an orderly end, if it needs to.
     for (const program of this.#programs) program.kill('SIGKILL');
     await Promise.all(this.#programs.map((program) => program.stop()));
     await this.certificates[Symbol.asyncDispose]();

@@ -66,7 +66,7 @@ function ingressOf(host: string): object {
   };
 }
 
-/** What a pod gets from a URL: its text, or why it got none. */
+/** The response of a URL to a pod: its text, or the reason of a failure. */
 async function fetchFromPod(cluster: GroundCluster, url: string): Promise<string> {
   const script = `fetch(process.argv[1], { signal: AbortSignal.timeout(3000) })
     .then((response) => response.text(), (error) => 'no answer: ' + (error.cause?.code ?? error))
@@ -75,7 +75,7 @@ async function fetchFromPod(cluster: GroundCluster, url: string): Promise<string
   return (await cluster.kubectl(['-n', namespace, 'exec', 'target', '--', ...node])).trim();
 }
 
-/** What curl says of a URL where the node is: the status, 000 when there is none. */
+/** The status that curl on the node gets from a URL, or 000 without a response. */
 async function curlFromNode(
   cluster: GroundCluster,
   url: string,

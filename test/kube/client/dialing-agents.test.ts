@@ -37,7 +37,7 @@ let ca: string;
 let server: Server;
 let port: number;
 let proxy: ConnectProxy;
-/** Watches that stand, in the order of their coming. */
+/** Established watches, in the order of their requests. */
 let watches: ServerResponse[];
 beforeAll(async () => {
   certificates = await makeTestCertificates();

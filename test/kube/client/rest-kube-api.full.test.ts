@@ -42,7 +42,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     return Promise.resolve({
       api: new RestKubeApi({ config, fieldManager: 'contract' }),
       other: new RestKubeApi({ config, fieldManager: 'other' }),
-      // What a watch can go on from is in its memory.
+      // The versions from which a watch can continue are in its memory.
       forget: async () => {
         await server.goAway();
         await server.comeBack();
@@ -50,7 +50,7 @@ describeWith({ programs }, 'the REST client', ({ programs }) => {
     });
   });
 
-  /** Who the server says that we are. */
+  /** Our identity, as the server reports it. */
   const whoAmI = async (as: KubeApi): Promise<string> => {
     const review = { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' };
     const { status } = await as.create<KubeObject & { status: { userInfo: { username: string } } }>(

@@ -1,7 +1,7 @@
 /** A tree of plain values, as JSON is. */
 export type Tree = Readonly<Record<string, unknown>>;
 
-/** Who wrote which leaf. A list is one leaf here; the real thing merges some lists by key. */
+/** The owners of each leaf. A list is one leaf here. A real server merges some lists by key. */
 export type FieldOwners = Map<string, Set<string>>;
 
 const separator = '\u0000';
@@ -25,7 +25,7 @@ export function applyFields(
   const conflicts: { field: string; manager: string }[] = [];
   let tree = stored;
   for (const [path, who] of next) {
-    // What this manager applied before and does not name any more goes, unless somebody else wants it too.
+    // Fields that this manager applied before and omits now go, unless another owner has them.
     if (!who.has(manager) || leaves.has(path)) continue;
     who.delete(manager);
     if (who.size > 0) continue;
@@ -47,7 +47,7 @@ export function applyFields(
   return { tree, owners: next, conflicts };
 }
 
-/** Whoever updates owns what the update changed. */
+/** A manager that updates an object owns the changed fields. */
 export function ownersAfterUpdate(
   owners: FieldOwners,
   stored: Tree,

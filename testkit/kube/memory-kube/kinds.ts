@@ -19,7 +19,7 @@ const clusterWide = (apiVersion: string, kind: string, hasStatus = false): Memor
   namespaced: false,
 });
 
-/** What every API server serves, as far as we use it. */
+/** The kinds of every API server that we use. */
 export const builtInKinds: readonly MemoryKind[] = [
   clusterWide('v1', 'Namespace', true),
   clusterWide('v1', 'Node', true),

@@ -21,7 +21,7 @@ export function withTree(before: KubeObject, ref: KubeRef, tree: Tree): KubeObje
   return { ...rest, apiVersion, kind, metadata: merged };
 }
 
-/** What of an object a write to `subresource` takes: its status alone, or all but that. */
+/** The part of an object that a write to `subresource` changes: only the status, or the rest. */
 export function partOf(
   object: KubeObject,
   kind: MemoryKind,
