@@ -8,13 +8,7 @@ export interface ProgramFlag {
 }
 
 /** What became of an `additionalArgs` list. */
-export interface AdditionalArgs {
-  readonly flags: readonly ProgramFlag[];
-  /** Flags that mean nothing any more; accepted. */
-  readonly ignored: readonly FieldProblem[];
-  /** Flags that would change what is promised elsewhere, and unknown ones. */
-  readonly problems: readonly FieldProblem[];
-}
+export type AdditionalArgs = Readonly<ReturnType<typeof nothingRead>>;
 
 /** What a flag of konnectivity's programs, or of ours, comes to. */
 export type FlagRule =
@@ -97,12 +91,14 @@ function* goFlags(args: readonly string[]): Generator<GoFlag> {
 
 const nothingRead = () => ({
   flags: [] as ProgramFlag[],
+  /** Flags that have no effect here. They are accepted. */
   ignored: [] as FieldProblem[],
+  /** Flags that would break what another field sets, and unknown flags. */
   problems: [] as FieldProblem[],
 });
 
 function take(
-  read: ReturnType<typeof nothingRead>,
+  read: AdditionalArgs,
   rules: FlagRules,
   { name, value, place }: { name: string; value: string; place: string },
 ): void {
