@@ -14,23 +14,27 @@ const checked =
     if (problem !== undefined) throw new ValueError(problem, { withoutText: true });
     return text;
   };
-const parseObjectName = checked(objectNameCheck);
-const parseRedisUrl = checked(redisUrlCheck);
+const objectName = {
+  kind: 'parsed',
+  parse: checked(objectNameCheck),
+  placeholder: 'NAME',
+} as const;
+const listenAddress = {
+  kind: 'parsed',
+  parse: parseListenAddress,
+  placeholder: '[HOST]:PORT',
+} as const;
 
 export const addonTable = {
   metricsListen: {
     name: 'metrics-bind-address',
-    kind: 'parsed',
-    parse: parseListenAddress,
-    placeholder: '[HOST]:PORT',
+    ...listenAddress,
     default: ':58080',
     help: 'The address of /metrics. Without a host: every address of the machine. 0: none.',
   },
   healthListen: {
     name: 'health-probe-bind-address',
-    kind: 'parsed',
-    parse: parseListenAddress,
-    placeholder: '[HOST]:PORT',
+    ...listenAddress,
     default: ':58081',
     help: 'The address of /healthz and /readyz. Without a host: every address of the machine. 0: none.',
   },
@@ -55,9 +59,7 @@ export const addonCertificatesTable = {
   },
   signerSecretName: {
     name: 'signer-secret-name',
-    kind: 'parsed',
-    parse: parseObjectName,
-    placeholder: 'NAME',
+    ...objectName,
     default: 'cluster-proxy-signer',
     help: 'The Secret with the CA of brokers and konnectivity clients. It is created when it does not exist.',
   },
@@ -111,9 +113,7 @@ export const addonAgentTable = {
   },
   imagePullSecrets: {
     name: 'image-pull-secrets',
-    kind: 'parsed',
-    parse: parseObjectName,
-    placeholder: 'NAME',
+    ...objectName,
     repeatable: true,
     help: 'A Secret in the namespace of the brokers with credentials for their image registry.',
   },
@@ -131,22 +131,18 @@ export const addonRedisTable = {
   redisUrl: {
     name: 'redis-url',
     kind: 'parsed',
-    parse: parseRedisUrl,
+    parse: checked(redisUrlCheck),
     placeholder: 'URL',
     help: 'The Redis that the brokers share, without a password. The ManagedProxyConfiguration can name another Redis.',
   },
   redisSecretName: {
     name: 'redis-secret-name',
-    kind: 'parsed',
-    parse: parseObjectName,
-    placeholder: 'NAME',
+    ...objectName,
     help: 'A Secret in the namespace of the brokers, instead of --redis-url. Its key `url` has the whole URL, including a password.',
   },
   redisCaSecretName: {
     name: 'redis-ca-secret-name',
-    kind: 'parsed',
-    parse: parseObjectName,
-    placeholder: 'NAME',
+    ...objectName,
     help: 'A Secret in the namespace of the brokers. CA certificates in its key ca.crt are trusted for rediss://.',
   },
 } as const satisfies OptionsTable;

@@ -4,12 +4,7 @@ import { type Fields, fields, text, texts } from './fields.ts';
 export const kubeClientSigner = 'kubernetes.io/kube-apiserver-client';
 
 /** An identity of the agent, for the certificates of `signer`. */
-export interface Registration {
-  readonly signer: string;
-  readonly user: string;
-  readonly groups: readonly string[];
-  readonly organizationalUnits: readonly string[];
-}
+export type Registration = Readonly<ReturnType<typeof subjectOf>>;
 
 /**
  * The agent's credential for the hub's kube-apiserver: a certificate, or a token of a ServiceAccount that OCM creates. The klusterlet reports
@@ -31,7 +26,7 @@ export function parseRegistration(item: Fields): Registration {
   return subjectOf(text(customSigner.signerName), fields(customSigner.subject));
 }
 
-function subjectOf(signer: string, subject: Fields): Registration {
+function subjectOf(signer: string, subject: Fields) {
   return {
     signer,
     user: text(subject.user),

@@ -4,7 +4,6 @@ import {
 } from '../api/addon-deployment-config.ts';
 import type { Diagnostics } from '../api/diagnostics.ts';
 import { drainTimeoutMs } from '../api/drain-timeout.ts';
-import type { Fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { readVariables } from '../compat/customized-variables.ts';
@@ -30,31 +29,7 @@ export interface AgentInput extends Pick<FleetState, 'proxy' | 'entrypoint' | 'c
 }
 
 /** The values of one cluster's agent, after all configurations are merged. */
-export interface AgentValues {
-  readonly cluster: string;
-  readonly installNamespace: string;
-  readonly deploymentName: string;
-  readonly generation: number;
-  readonly image: string;
-  readonly imagePullSecrets: readonly string[];
-  readonly replicas: number;
-  readonly resources: Fields;
-  readonly nodeSelector: Readonly<Record<string, string>>;
-  readonly tolerations: readonly Fields[];
-  /** Environment variables, by name. */
-  readonly proxyEnvironment: Readonly<Record<string, string>>;
-  /** PEM. */
-  readonly trustedCertificates: string;
-  readonly entrypoint: AgentEntrypoint;
-  /** Other options of the agent, by the names of its flags. */
-  readonly settings: ReadonlyMap<string, string>;
-  readonly allow: readonly string[];
-  readonly leadsToApiserver: boolean;
-  readonly drainTimeoutMs: number;
-  readonly hasNetworkPolicy: boolean;
-  /** Ports of kube-apiservers that the policy allows. Empty: every TCP port. */
-  readonly apiServerPorts: readonly number[];
-}
+export type AgentValues = Readonly<NonNullable<ReturnType<typeof agentValues>>>;
 
 /**
  * Merges the ManagedProxyConfiguration, the ManagedCluster and the AddOnDeploymentConfig. A later one overrides an earlier one, in this
@@ -62,7 +37,7 @@ export interface AgentValues {
  *
  * @returns undefined when there are `diagnostics.problems`
  */
-export function agentValues(input: AgentInput, diagnostics: Diagnostics): AgentValues | undefined {
+export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
   const { cluster, proxy, deploymentConfig } = input;
   if (deploymentConfig.kind === 'missing') diagnostics.problems.push(deploymentConfig.message);
   const config = deploymentConfig.kind === 'found' ? deploymentConfig.config : undefined;
@@ -98,10 +73,7 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics): AgentV
   return { ...values, entrypoint, installNamespace };
 }
 
-function flagsOf(
-  { flags, allow }: AgentInput['proxy'],
-  serviceDomain: string | undefined,
-): Pick<AgentValues, 'settings' | 'allow' | 'drainTimeoutMs'> {
+function flagsOf({ flags, allow }: AgentInput['proxy'], serviceDomain: string | undefined) {
   const targets = flags.filter(({ name }) => name === 'allow').map(({ value }) => value);
   // The last value of an option counts, as in Go. The agent would refuse to start with two values.
   const settings = new Map(flags.map(({ name, value }) => [name, value]));
@@ -110,8 +82,9 @@ function flagsOf(
     settings.set('kube-apiserver', `kubernetes.default.${serviceDomain}`);
   }
   return {
-    settings,
-    allow: [...new Set([...allow, ...targets])],
+    /** Other options of the agent, by the names of its flags. */
+    settings: settings as ReadonlyMap<string, string>,
+    allow: [...new Set([...allow, ...targets])] as readonly string[],
     drainTimeoutMs: drainTimeoutMs(flags),
   };
 }

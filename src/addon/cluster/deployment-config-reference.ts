@@ -2,16 +2,9 @@ import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
-import { type ConfigReferent, isSameKind } from '../api/config-reference.ts';
+import { isSameKind } from '../api/config-reference.ts';
 import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { configKinds } from '../api/names.ts';
-
-/** The AddOnDeploymentConfig that OCM selects for this cluster. Undefined: none. */
-export function deploymentConfigReferent(addon: ManagedClusterAddOn): ConfigReferent | undefined {
-  return addon.configReferences.find((reference) =>
-    isSameKind(reference, configKinds.deploymentConfig),
-  )?.desired;
-}
 
 /** The result of looking up the AddOnDeploymentConfig. */
 export type DeploymentConfigFound =
@@ -25,7 +18,9 @@ export function findDeploymentConfig(
   addon: ManagedClusterAddOn,
   find: (namespace: string, name: string) => AddOnDeploymentConfig | undefined,
 ): DeploymentConfigFound {
-  const referent = deploymentConfigReferent(addon);
+  const referent = addon.configReferences.find((reference) =>
+    isSameKind(reference, configKinds.deploymentConfig),
+  )?.desired;
   if (referent === undefined) return { kind: 'none' };
   const config = find(referent.namespace, referent.name);
   if (config !== undefined) return { kind: 'found', config };

@@ -8,13 +8,7 @@ export interface ProgramFlag {
 }
 
 /** The result of reading an `additionalArgs` list. */
-export interface AdditionalArgs {
-  readonly flags: readonly ProgramFlag[];
-  /** Flags that are accepted and have no effect. */
-  readonly ignored: readonly FieldProblem[];
-  /** Flags that are unknown, have an invalid value, or contradict what culvert sets itself. */
-  readonly problems: readonly FieldProblem[];
-}
+export type AdditionalArgs = Readonly<ReturnType<typeof nothingRead>>;
 
 /** How a flag of konnectivity's programs, or of culvert, is handled. */
 export type FlagRule =
@@ -102,12 +96,14 @@ function* goFlags(args: readonly string[]): Generator<GoFlag> {
 
 const nothingRead = () => ({
   flags: [] as ProgramFlag[],
+  /** Flags that have no effect here. They are accepted. */
   ignored: [] as FieldProblem[],
+  /** Flags that would break what another field sets, and unknown flags. */
   problems: [] as FieldProblem[],
 });
 
 function take(
-  read: ReturnType<typeof nothingRead>,
+  read: AdditionalArgs,
   rules: FlagRules,
   { name, value, field }: { name: string; value: string; field: string },
 ): void {

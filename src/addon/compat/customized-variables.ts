@@ -28,6 +28,12 @@ export type AgentVariables = {
   -readonly [Name in keyof typeof readers]?: ReturnType<(typeof readers)[Name]>;
 };
 
+const serviceProxyVariables = (
+  'enableServiceProxy enableImpersonation additionalServiceCAConfigMap oidcIssuerURL ' +
+  'oidcClientID oidcUsernameClaim oidcUsernamePrefix oidcGroupsClaim oidcGroupsPrefix ' +
+  'oidcReservedNamePrefixes oidcCAConfigMap oidcSigningAlgs oidcRequiredClaimsJSON'
+).split(' ');
+
 /** Variables of Cluster Proxy's charts that have no effect here, with the reason. */
 const withoutEffect: Readonly<Record<string, string>> = {
   agentIdentifiers: 'names lead to a cluster by its certificate, no agent can claim others',
@@ -39,21 +45,7 @@ const withoutEffect: Readonly<Record<string, string>> = {
   addonInstallNamespace: 'spec.agentInstallNamespace names the namespace',
   installMode: 'there is one mode',
   ...Object.fromEntries(
-    [
-      'enableServiceProxy',
-      'enableImpersonation',
-      'additionalServiceCAConfigMap',
-      'oidcIssuerURL',
-      'oidcClientID',
-      'oidcUsernameClaim',
-      'oidcUsernamePrefix',
-      'oidcGroupsClaim',
-      'oidcGroupsPrefix',
-      'oidcReservedNamePrefixes',
-      'oidcCAConfigMap',
-      'oidcSigningAlgs',
-      'oidcRequiredClaimsJSON',
-    ].map((name) => [name, 'there is no service-proxy container']),
+    serviceProxyVariables.map((name) => [name, 'there is no service-proxy container']),
   ),
 };
 

@@ -13,56 +13,60 @@ const isHost = (text: string): boolean =>
   isIP(text) !== 0 || (!/^[\d.]+$/.test(text) && isSubdomain(text.toLowerCase()));
 
 const quoted = (text: string): string => JSON.stringify(text.slice(0, 80));
+const needs =
+  (isValid: (text: string) => boolean, sentence: string): TextCheck =>
+  (text) =>
+    isValid(text) ? undefined : `is ${quoted(text)}, ${sentence}`;
 
-export const dnsLabelCheck: TextCheck = (text) =>
-  isDnsLabel(text)
-    ? undefined
-    : `is ${quoted(text)}, a DNS label is needed: lower case letters, digits and inner hyphens, at most 63`;
+export const dnsLabelCheck = needs(
+  isDnsLabel,
+  'a DNS label is needed: lower case letters, digits and inner hyphens, at most 63',
+);
 
 /** The name of a Service must not begin with a digit (RFC 1035). */
-export const serviceNameCheck: TextCheck = (text) =>
-  isDnsLabel(text) && /^[a-z]/.test(text)
-    ? undefined
-    : `is ${quoted(text)}, the name of a Service is needed: lower case letters, digits and inner hyphens, first a letter, at most 63`;
+export const serviceNameCheck = needs(
+  (text) => isDnsLabel(text) && /^[a-z]/.test(text),
+  'the name of a Service is needed: lower case letters, digits and inner hyphens, first a letter, at most 63',
+);
 
 /** The name of most objects is a DNS subdomain. */
-export const objectNameCheck: TextCheck = (text) =>
-  isSubdomain(text)
-    ? undefined
-    : `is ${quoted(text)}, the name of an object is needed: lower case letters, digits, hyphens and dots`;
+export const objectNameCheck = needs(
+  isSubdomain,
+  'the name of an object is needed: lower case letters, digits, hyphens and dots',
+);
 
-export const hostCheck: TextCheck = (text) =>
-  isHost(text)
-    ? undefined
-    : `is ${quoted(text)}, a host name or an IP address is needed, without scheme and port`;
+export const hostCheck = needs(
+  isHost,
+  'a host name or an IP address is needed, without scheme and port',
+);
 
 /** An Ingress routes by name and cannot have an address. */
-export const hostNameCheck: TextCheck = (text) =>
-  isIP(text) === 0 && isSubdomain(text)
-    ? undefined
-    : `is ${quoted(text)}, a host name in lower case is needed`;
+export const hostNameCheck = needs(
+  (text) => isIP(text) === 0 && isSubdomain(text),
+  'a host name in lower case is needed',
+);
 
-export const sanCheck: TextCheck = (text) =>
-  isHost(text.replace(/^\*\./, ''))
-    ? undefined
-    : `is ${quoted(text)}, a certificate can name a host, *.domain or an IP address`;
+export const sanCheck = needs(
+  (text) => isHost(text.replace(/^\*\./, '')),
+  'a certificate can name a host, *.domain or an IP address',
+);
 
-export const annotationKeyCheck: TextCheck = (text) => {
+export const annotationKeyCheck = needs((text) => {
   const [name = '', prefix, ...more] = text.split('/').toReversed();
-  const isKey =
-    more.length === 0 && qualifiedName.test(name) && (prefix === undefined || isSubdomain(prefix));
-  return isKey ? undefined : `is ${quoted(text)}, the key of an annotation is needed`;
-};
+  return (
+    more.length === 0 && qualifiedName.test(name) && (prefix === undefined || isSubdomain(prefix))
+  );
+}, 'the key of an annotation is needed');
 
-export const secretKeyCheck: TextCheck = (text) =>
-  /^[A-Za-z0-9._-]{1,253}$/.test(text)
-    ? undefined
-    : `is ${quoted(text)}, a key in a Secret is needed: letters, digits, dots, hyphens and underscores`;
+export const secretKeyCheck = needs(
+  (text) => /^[A-Za-z0-9._-]{1,253}$/.test(text),
+  'a key in a Secret is needed: letters, digits, dots, hyphens and underscores',
+);
 
-export const quantityCheck: TextCheck = (text) =>
-  quantity.test(text)
-    ? undefined
-    : `is ${quoted(text)}, a quantity is needed, such as 100m or 256Mi`;
+export const quantityCheck = needs(
+  (text) => quantity.test(text),
+  'a quantity is needed, such as 100m or 256Mi',
+);
 
 export const allowCheck: TextCheck = (text) => {
   const wrong = problemOf(agentPassthroughTable.allow, text);

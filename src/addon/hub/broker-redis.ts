@@ -6,18 +6,7 @@ import type { RedisSpec } from '../configuration/spec.ts';
 import { readSecretKey } from './secret-key.ts';
 
 /** The Redis of several brokers, for their pods. */
-export interface BrokerRedis {
-  readonly spec: RedisSpec;
-  /**
-   * Changes with the URL in the Secret, so that pods are replaced: they read environment variables once. The hash is keyed, because
-   * annotations are public.
-   */
-  readonly hash: string | undefined;
-  /** Secrets or keys that do not exist. */
-  readonly problems: readonly FieldProblem[];
-  /** Ports that brokers connect to. */
-  readonly ports: readonly number[];
-}
+export type BrokerRedis = Readonly<NonNullable<ReturnType<typeof brokerRedis>>>;
 
 /** The default port of Redis, that of Redis over TLS, and Sentinel's. A NetworkPolicy allows them when the URL is in a Secret. */
 const usualPorts = [6379, 6380, 26_379];
@@ -36,7 +25,7 @@ export function brokerRedis(
     observed,
     key,
   }: { fallback: RedisSpec | undefined; observed: readonly KubeObject[]; key: string },
-): BrokerRedis | undefined {
+) {
   const { redis, namespace } = configuration.spec.proxyServer;
   const spec = redis ?? fallback;
   if (spec === undefined) return undefined;
@@ -53,9 +42,12 @@ export function brokerRedis(
   valueOf('caSecretRef');
   return {
     spec,
+    /** Changes with the URL, so that pods are replaced: they read variables once. Keyed, because annotations are public. */
     hash:
       url && createHmac('sha256', key).update(url.toString('base64')).digest('hex').slice(0, 16),
-    problems,
+    /** Secrets or keys that do not exist. */
+    problems: problems as readonly FieldProblem[],
+    /** Ports that brokers connect to. */
     ports: spec.url === undefined ? usualPorts : portsOf(spec.url),
   };
 }

@@ -1,6 +1,5 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import {
-  type Condition,
   condition,
   type ConditionNow,
   kubeTime,
@@ -15,12 +14,6 @@ import { rotationConditions, type RotationsSeen } from '../rotation/rotation-sta
 import { formatFailures, type ObjectFailure } from '../runtime/failures.ts';
 import { isRolledOut } from './broker-rollout.ts';
 import type { HubPlan } from './plan-hub.ts';
-
-/** `status` of a ManagedProxyConfiguration. */
-export interface ConfigurationStatus {
-  readonly lastObservedGeneration: number;
-  readonly conditions: readonly Condition[];
-}
 
 export interface HubStatusObserved {
   readonly generation: number;
@@ -39,10 +32,7 @@ export interface HubStatusObserved {
  *
  * @returns undefined when nothing changes
  */
-export function nextStatus(
-  current: unknown,
-  observed: HubStatusObserved,
-): ConfigurationStatus | undefined {
+export function nextStatus(current: unknown, observed: HubStatusObserved) {
   const { generation, nowMs } = observed;
   const before = parseConditions(fields(current)['conditions']);
   let conditions = before;

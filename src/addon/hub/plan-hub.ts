@@ -4,18 +4,13 @@ import { refOf } from '../../kube/client/kube-ref.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
 import { hubLabel } from '../api/names.ts';
 import { findObject, findSame } from '../api/objects.ts';
-import { type OwnershipPatch, ownershipPatches } from '../compat/take-ownership.ts';
-import type { RedisSpec, SecretKey } from '../configuration/spec.ts';
+import { ownershipPatches } from '../compat/take-ownership.ts';
+import type { RedisSpec } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import { brokerDeployment } from './broker-deployment.ts';
-import { type BrokerRedis, brokerRedis } from './broker-redis.ts';
+import { brokerDeployment, type BrokerDeploymentOptions } from './broker-deployment.ts';
+import { brokerRedis } from './broker-redis.ts';
 import { enrolmentKeys } from './enrolment-keys.ts';
-import {
-  type Entrypoint,
-  type PendingEntrypoint,
-  resolveEntrypoint,
-  serverSans,
-} from './entrypoint.ts';
+import { resolveEntrypoint, serverSans } from './entrypoint.ts';
 import { brokerNetworkPolicy, disruptionBudget } from './hub-policies.ts';
 import { brokerAccounts, portForwardRoleName, portForwardRoleObject } from './hub-rbac.ts';
 import { agentIngress, entrypointService, loadBalancerService } from './hub-services.ts';
@@ -48,22 +43,7 @@ export interface HubObserved {
   readonly freshReplicaKey: string;
 }
 
-export interface HubPlan {
-  /** For server-side apply with force, in this order. */
-  readonly apply: readonly KubeObject[];
-  /** Live objects with fields of other owners that the addon takes over before `apply`. */
-  readonly takeOwnership: readonly OwnershipPatch[];
-  /** Live objects to delete after `apply`. */
-  readonly remove: readonly KubeRef[];
-  readonly entrypoint: Entrypoint | PendingEntrypoint;
-  /** Names of the certificates of proxy-server, agent-server and proxy-client. */
-  readonly serverSans: readonly string[];
-  /** The number of brokers. It is at most 1 without Redis. */
-  readonly replicas: number;
-  /** Problems of the configuration and of the objects that it names. */
-  readonly problems: readonly FieldProblem[];
-  readonly ignored: readonly FieldProblem[];
-}
+export type HubPlan = Readonly<ReturnType<typeof planHub>>;
 
 /** The kinds of objects that `planHub` renders. The controller watches them and may delete them, except Secrets. */
 export const hubKinds = [
@@ -85,7 +65,7 @@ export const hubKinds = [
  * Plans the objects of the hub. A configuration with problems changes nothing: `apply` and `remove` are empty, and running objects stay. When
  * the configuration is being deleted, the garbage collector deletes the objects.
  */
-export function planHub(observed: HubObserved): HubPlan {
+export function planHub(observed: HubObserved) {
   const { configuration, settings, objects } = observed;
   const key = replicaKeySecret(configuration, objects, observed.freshReplicaKey);
   const redis = brokerRedis(configuration, {
@@ -97,33 +77,30 @@ export function planHub(observed: HubObserved): HubPlan {
   const { profile, problem, ignored } = readTlsProfile(observed.tlsProfile);
   const asked = configuration.spec.proxyServer.replicas;
   const replicas = redis === undefined ? Math.min(asked, 1) : asked;
-  const plan = {
-    entrypoint: resolveEntrypoint(configuration, objects),
-    serverSans: serverSans(configuration, objects),
-    replicas,
-    problems: [
-      ...configuration.problems,
-      ...(redis?.problems ?? []),
-      ...enrolment.problems,
-      ...(problem === undefined ? [] : [problem]),
-    ],
-    ignored: [...configuration.ignored, ...ignored, ...aloneWithoutRedis(asked, replicas)],
-  };
-  if (configuration.problems.length > 0 || configuration.isDeleted) {
-    return { ...plan, apply: [], takeOwnership: [], remove: [] };
-  }
-  const apply = hubObjects(observed, {
-    redis,
-    enrolmentKeys: enrolment.ref,
-    key,
-    replicas,
-    profile,
-  });
+  const parts = { redis, enrolmentKeys: enrolment.ref, key, replicas, profile };
+  const isHeld = configuration.problems.length > 0 || configuration.isDeleted;
+  const apply = isHeld ? [] : hubObjects(observed, parts);
+  const problems: readonly FieldProblem[] = [
+    ...configuration.problems,
+    ...(redis?.problems ?? []),
+    ...enrolment.problems,
+    ...(problem === undefined ? [] : [problem]),
+  ];
   return {
-    ...plan,
+    /** For server-side apply with force, in this order. */
     apply,
+    /** Live objects with fields of other owners that the addon takes over before `apply`. */
     takeOwnership: ownershipPatches(apply, objects),
-    remove: unwanted(observed, apply),
+    /** Live objects to delete after `apply`. */
+    remove: isHeld ? [] : unwanted(observed, apply),
+    entrypoint: resolveEntrypoint(configuration, objects),
+    /** Names of the certificates of proxy-server, agent-server and proxy-client. */
+    serverSans: serverSans(configuration, objects),
+    /** The number of brokers. It is at most 1 without Redis. */
+    replicas,
+    /** Problems of the configuration and of the objects that it names. */
+    problems,
+    ignored: [...configuration.ignored, ...ignored, ...aloneWithoutRedis(asked, replicas)],
   };
 }
 
@@ -133,19 +110,15 @@ function aloneWithoutRedis(asked: number, replicas: number): readonly FieldProbl
   return [{ field: 'spec.proxyServer.replicas', sentence }];
 }
 
-interface Parts {
-  readonly redis: BrokerRedis | undefined;
-  readonly enrolmentKeys: SecretKey | undefined;
-  readonly key: KubeObject;
-  readonly replicas: number;
-  readonly profile: TlsProfile | undefined;
-}
-
 /** The objects, in the order in which they depend on each other. */
 function hubObjects(
   { configuration, settings, objects: observed, tlsProfile }: HubObserved,
-  { redis, enrolmentKeys, key, replicas, profile }: Parts,
+  parts: Pick<BrokerDeploymentOptions, 'redis' | 'enrolmentKeys' | 'replicas'> & {
+    readonly key: KubeObject;
+    readonly profile: TlsProfile | undefined;
+  },
 ): readonly KubeObject[] {
+  const { redis, replicas, profile, key } = parts;
   const { namespace, entrypoint } = configuration.spec.proxyServer;
   const objects: KubeObject[] = [
     // The configuration does not own the namespace, because it may contain other objects. Cluster Proxy does the same.
@@ -166,9 +139,7 @@ function hubObjects(
     objects.push(
       brokerDeployment(configuration, {
         ...settings,
-        replicas,
-        redis,
-        enrolmentKeys,
+        ...parts,
         tls: profile,
         hasTlsProfile: tlsProfile !== undefined,
         live: findObject(observed, 'Deployment', configuration.name, namespace),

@@ -31,14 +31,7 @@ export interface LeafSpec {
   readonly now: Date;
 }
 
-export interface LeafPlan {
-  /** Undefined: the existing certificate stays. */
-  readonly reissued: ReissueReason | undefined;
-  readonly certificate: Certificate;
-  /** `tls.crt` (the certificate, then the CA) and `tls.key`. */
-  readonly texts: Readonly<Record<'tls.crt' | 'tls.key', string>>;
-  readonly lookAgainAt: Date;
-}
+export type LeafPlan = Readonly<Awaited<ReturnType<typeof planLeaf>>>;
 
 interface Leaf {
   readonly certificate: Certificate;
@@ -46,16 +39,15 @@ interface Leaf {
 }
 
 /** Plans a leaf certificate: the one in the Secret, or a new one when that one does not match `spec`. */
-export async function planLeaf(
-  observed: KubeObject | undefined,
-  spec: LeafSpec,
-): Promise<LeafPlan> {
+export async function planLeaf(observed: KubeObject | undefined, spec: LeafSpec) {
   const found = observed === undefined ? 'missing' : await readLeaf(observed);
   const reissued = typeof found === 'string' ? found : await reissueReason(found.certificate, spec);
   const leaf = typeof found === 'string' || reissued !== undefined ? await issue(spec) : found;
   return {
+    /** Undefined: the existing certificate stays. */
     reissued,
     certificate: leaf.certificate,
+    /** The certificate, then the CA; and the key. */
     texts: {
       'tls.crt': leaf.certificate.pem + spec.authority.certificate.pem,
       'tls.key': leaf.keyPem,

@@ -69,39 +69,15 @@ export const purposes = {
 } as const satisfies Record<string, Purpose>;
 export type LeafName = keyof typeof purposes;
 
-/** A CA that cannot be used, for a condition. */
-export interface CertificateProblem {
-  /** `namespace/name` of the Secret. */
-  readonly secret: string;
-  /** Names the Secret, the problem and the next step. */
-  readonly sentence: string;
-}
-
-export interface CertificatesPlan {
-  /**
-   * The Secrets, to be applied in this order up to the first that fails. A CA is stored before it is in a bundle, and it is in the bundle
-   * before a certificate of it is used.
-   */
-  readonly secrets: readonly KubeObject[];
-  readonly problems: readonly CertificateProblem[];
-  readonly lookAgainAt: Date;
-  /** Undefined: the CA cannot be read, see `problems`. */
-  readonly konnectivity: AuthorityPlan | undefined;
-  readonly agents: AuthorityPlan | undefined;
-  /** The planned leaf certificates: all of them when `konnectivity` and the names are known. */
-  readonly leaves: Readonly<Partial<Record<LeafName, LeafPlan>>>;
-}
+export type CertificatesPlan = Readonly<Awaited<ReturnType<typeof planCertificates>>>;
 
 /** The interval in which a Secret that a person must correct is read again, in milliseconds. A watch is usually earlier. */
 const correctedMs = 60_000;
 
 /** Plans all certificates of the hub from those that exist. Only the keys are random. */
-export async function planCertificates(
-  observed: ObservedCertificates,
-  spec: CertificatesSpec,
-): Promise<CertificatesPlan> {
+export async function planCertificates(observed: ObservedCertificates, spec: CertificatesSpec) {
   const names = { ...defaultSecretNames, ...spec.secretNames };
-  const problems: CertificateProblem[] = [];
+  const problems: { readonly secret: string; readonly sentence: string }[] = [];
   const plan = async (
     of: Pick<AuthoritySpec, 'name' | 'commonName' | 'kind' | 'laggards' | 'paused'>,
     seen: ObservedAuthority,
@@ -151,7 +127,7 @@ export async function planCertificates(
       leaves: leaves.filter((leaf) => leaf !== undefined),
     },
   );
-  const leafPlans =
+  const leafPlans: Readonly<Partial<Record<LeafName, LeafPlan>>> =
     konnectivity === undefined ? {} : await planLeaves(observed, konnectivity, spec);
   const bundles = [
     { authority: konnectivity, name: names.serverCa, seen: observed.serverCa },
@@ -173,11 +149,18 @@ export async function planCertificates(
   const again = plans.flatMap((one) => one?.lookAgainAt ?? []);
   if (problems.length > 0 || again.length === 0) again.push(new Date(spec.now.getTime() + againMs));
   return {
+    /**
+     * The Secrets, to be applied in this order up to the first that fails. A CA is stored before it is in a bundle, and it is in the
+     * bundle before a certificate of it is used.
+     */
     secrets,
+    /** CAs that cannot be used, with the name of the Secret and the next step. */
     problems,
     lookAgainAt: earliest(again),
+    /** Undefined: the CA cannot be read, see `problems`. The same applies to `agents`. */
     konnectivity,
     agents,
+    /** The planned leaf certificates: all of them when `konnectivity` and the names are known. */
     leaves: leafPlans,
   };
 }
