@@ -1,6 +1,7 @@
-// Many idle agents, each of a cluster of its own, in one process: node bench/idle-agents.ts URL TOKENS COUNT [CA]. TOKENS is a file with
-// the token of cluster c0 on its first line, and so on. Commands on stdin, one JSON line back for each:
-// `connect` opens all, `wait` resolves when every one is connected (again), or has had 180 s.
+// Many idle agents, each of a cluster of its own, in one process: node bench/idle-agents.ts URL
+// TOKENS COUNT [CA]. TOKENS is a file with the token of cluster c0 on its first line, and so on.
+// Commands on stdin, one JSON line back for each: `connect` opens all, `wait` resolves when every
+// one is connected (again), or has had 180 s.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Backoff } from '../src/base/backoff.ts';

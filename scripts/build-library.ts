@@ -1,5 +1,6 @@
-// node scripts/build-library.ts: what other programs import, in lib/: a module and type declarations for each entry of
-// `exports` in package.json. Packages that it needs are part of the bundle, except those of gRPC.
+// node scripts/build-library.ts: what other programs import, in lib/: a module and type
+// declarations for each entry of `exports` in package.json. Packages that it needs are part of the
+// bundle, except those of gRPC.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, globSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';

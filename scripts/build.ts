@@ -1,5 +1,6 @@
-// node scripts/build.ts [DIRECTORY]: the programs as files that need only Node, in dist/ or DIRECTORY. Parts that only some
-// programs need are files of their own, so that an agent does not load code that only a broker uses.
+// node scripts/build.ts [DIRECTORY]: the programs as files that need only Node, in dist/ or
+// DIRECTORY. Parts that only some programs need are files of their own, so that an agent does not
+// load code that only a broker uses.
 import { chmodSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';

@@ -1,5 +1,5 @@
-// node scripts/check-versions.ts: package.json names the one version of the npm package, the image and the charts. Every
-// other place must agree with it.
+// node scripts/check-versions.ts: package.json names the one version of the npm package, the image
+// and the charts. Every other place must agree with it.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

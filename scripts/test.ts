@@ -1,5 +1,5 @@
-// npm test and npm run test:full: prepare the real programs that a suite needs, then run the suite. Arguments go to vitest:
-// npm test -- test/tunnel
+// npm test and npm run test:full: prepare the real programs that a suite needs, then run the suite.
+// Arguments go to vitest: npm test -- test/tunnel
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -23,7 +23,8 @@ await prepareGround(suite, (line) => console.log(`test ground: ${line}`));
 const projectDirectory = fileURLToPath(new URL('..', import.meta.url));
 const env = {
   ...process.env,
-  // Hundreds of processes start from the same sources. With this cache they parse and strip them once.
+  // Hundreds of processes start from the same sources. With this cache they parse and strip them
+  // once.
   NODE_COMPILE_CACHE: join(projectDirectory, 'node_modules/.cache/compiled'),
 };
 const projects = suites[suite].flatMap((name) => ['--project', name]);

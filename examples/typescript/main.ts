@@ -1,5 +1,5 @@
-// Sends one HTTP request to a Service in a managed cluster, through a broker, with the TypeScript dialer. README.md has the
-// commands.
+// Sends one HTTP request to a Service in a managed cluster, through a broker, with the TypeScript
+// dialer. README.md has the commands.
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import {
@@ -36,7 +36,8 @@ const dialer = createRemoteDialer({
 });
 
 try {
-  // The name of the cluster means its kube-apiserver. Another host must be in the agent's `--allow`.
+  // The name of the cluster means its kube-apiserver. Another host must be in the agent's
+  // `--allow`.
   const target: Target = { kind: 'tcp', host: values.host ?? cluster, port: Number(values.port) };
   const request = `GET ${path} HTTP/1.1\r\nHost: ${target.host}\r\nConnection: close\r\n\r\n`;
   const stream = await connect(dialer, { cluster, target, signal: AbortSignal.timeout(10_000) });

@@ -1,6 +1,9 @@
 import { isSource, type Finding, type SourceFile } from './source-file.ts';
 
-/** Groups of source files that import each other in a circle, type imports included. One finding for each group. */
+/**
+ * Groups of source files that import each other in a circle, type imports included. One finding for
+ * each group.
+ */
 export function cycleFindings(files: readonly SourceFile[]): readonly Finding[] {
   const sources = files.filter(isSource);
   const importsOf = new Map(

@@ -23,8 +23,8 @@ const patterns = {
 const neutral = /(?:\?\?|=) (?:0|1)\b(?!_)(?! \*)/;
 
 /**
- * Options whose default the table gives, and that another place gives again. Two such places must change together, and
- * sooner or later one is forgotten.
+ * Options whose default the table gives, and that another place gives again. Two such places must
+ * change together, and sooner or later one is forgotten.
  */
 export function defaultFindings(files: readonly SourceFile[]): readonly Finding[] {
   const sources = files.filter(isSource);

@@ -1,4 +1,5 @@
-// node scripts/source-rules/main.ts [FOLDER]: rules that the linter does not know, for the project in FOLDER (default: this one).
+// node scripts/source-rules/main.ts [FOLDER]: rules that the linter does not know, for the project
+// in FOLDER (default: this one).
 import { fileURLToPath } from 'node:url';
 import { cycleFindings } from './cycles.ts';
 import { defaultFindings } from './defaults.ts';

@@ -1,10 +1,13 @@
 /**
- * Which folder may import which, and where each package is imported. `npm run check` enforces this table, type imports
- * and dynamic imports included. ARCHITECTURE.md says what each room is for.
+ * Which folder may import which, and where each package is imported. `npm run check` enforces this
+ * table, type imports and dynamic imports included. ARCHITECTURE.md says what each room is for.
  */
 
 export interface Room {
-  /** Other rooms that it may import. Itself is always allowed; a room below it (`src/broker/node`) is another room. */
+  /**
+   * Other rooms that it may import. Itself is always allowed; a room below it (`src/broker/node`)
+   * is another room.
+   */
   readonly imports: readonly string[];
   /** True when it must run on any runtime, so that it imports no `node:*`. */
   readonly isPortable?: true;
@@ -115,7 +118,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   examples: { imports: ['src'] },
 };
 
-/** The only folder under src that imports each package; packages that are missing here may not be imported at all. */
+/**
+ * The only folder under src that imports each package; packages that are missing here may not be
+ * imported at all.
+ */
 export const packageRooms: Readonly<Record<string, string>> = {
   '@grpc/grpc-js': 'src/konnectivity-client',
   '@grpc/proto-loader': 'src/konnectivity-client',

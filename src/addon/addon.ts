@@ -176,7 +176,10 @@ class Addon implements RunningAddon {
     }
   }
 
-  /** The version of OCM's addon API. It is v1alpha1 while the hub serves it, because objects are stored in that version. */
+  /**
+   * The version of OCM's addon API. It is v1alpha1 while the hub serves it, because objects are
+   * stored in that version.
+   */
   async #discover(signal: AbortSignal): Promise<string> {
     const backoff = new Backoff({ capMs: maxDiscoveryMs });
     for (;;) {

@@ -6,7 +6,10 @@ import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
 import { parseListenAddress } from './listen-address.ts';
 import type { TextCheck } from './api/field-problem.ts';
 
-/** A parser that refuses what `check` finds wrong. The sentences of these checks name the text themselves, unless it is a secret. */
+/**
+ * A parser that refuses what `check` finds wrong. The sentences of these checks name the text
+ * themselves, unless it is a secret.
+ */
 const checked =
   (check: TextCheck) =>
   (text: string): string => {
@@ -126,7 +129,10 @@ export const addonAgentTable = {
   },
 } as const satisfies OptionsTable;
 
-/** For several brokers. What `spec.proxyServer.redis` of the ManagedProxyConfiguration says comes first. */
+/**
+ * For several brokers. What `spec.proxyServer.redis` of the ManagedProxyConfiguration says comes
+ * first.
+ */
 export const addonRedisTable = {
   redisUrl: {
     name: 'redis-url',

@@ -28,7 +28,10 @@ const derivedKeys = [
   ...(['enableServiceProxy', 'logLevel'] as const),
 ] as const;
 
-/** The options of `startAddon`: a property for each row of `allAddonTable`, and what the pod's environment says. */
+/**
+ * The options of `startAddon`: a property for each row of `allAddonTable`, and what the pod's
+ * environment says.
+ */
 export interface AddonOptions extends Omit<AddonValues, (typeof derivedKeys)[number]> {
   /** The namespace of this process. Its lease and the ConfigMap `ocm-tls-profile` are there. */
   readonly namespace: string;
@@ -40,7 +43,8 @@ export interface AddonOptions extends Omit<AddonValues, (typeof derivedKeys)[num
 }
 
 /**
- * Reads the options of `culvert addon`. POD_NAMESPACE and POD_NAME come from the pod and have no flags.
+ * Reads the options of `culvert addon`. POD_NAMESPACE and POD_NAME come from the pod and have no
+ * flags.
  *
  * @throws ConfigError with all problems together
  */

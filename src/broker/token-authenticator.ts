@@ -11,8 +11,8 @@ export class TokenAuthenticator implements Authenticator {
   readonly #verifier: () => TokenVerifier;
 
   /**
-   * @param verifier has the current keys, or returns them where they may change while the broker
-   *   runs
+   * @param verifier checks tokens with the current keys. A function returns the verifier of the
+   *   moment, because keys may change while the broker runs.
    */
   constructor(verifier: TokenVerifier | (() => TokenVerifier)) {
     this.#verifier = typeof verifier === 'function' ? verifier : () => verifier;

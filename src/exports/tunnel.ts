@@ -1,6 +1,6 @@
 /**
- * `culvert/tunnel`: streams with flow control and resumption over a link of your own. docs/protocol.md describes the
- * protocol.
+ * `culvert/tunnel`: streams with flow control and resumption over a link of your own.
+ * docs/protocol.md describes the protocol.
  */
 export { TunnelError, type TunnelErrorCode } from '../tunnel/errors.ts';
 export type { AttachableLink, Link, LinkOwner } from '../tunnel/link.ts';

@@ -31,7 +31,7 @@ interface PeerState {
   readonly failures: Map<number, Failure>;
 }
 
-/** The frame that takes leave of a link, because the session continues on another one. */
+/** The last frame on a link: it says that the session continues on another link. */
 export const movedSync: Uint8Array = encodeSync({
   streams: [],
   failures: [],

@@ -14,13 +14,22 @@ import type { FaultKind, PlannedFault } from './schedule.ts';
 import type { ChaosWorld } from './world.ts';
 
 const mib = 1024 * 1024;
-/** How much a process may grow during one attack. A busy agent keeps garbage of up to 100 MiB, whatever it does. */
+/**
+ * How much a process may grow during one attack. A busy agent keeps garbage of up to 100 MiB,
+ * whatever it does.
+ */
 const maxGrownBytes = { broker: 64 * mib, bridge: 64 * mib, agent: 192 * mib };
 const sampleMs = 50;
-/** Between two pieces of an attack, so that the abuser leaves CPU time to the honest peers in this process. */
+/**
+ * Between two pieces of an attack, so that the abuser leaves CPU time to the honest peers in this
+ * process.
+ */
 const pauseMs = 5;
 
-/** Honest peers come from 127.0.0.1. A broker may refuse any unauthenticated connection of an address that floods it. */
+/**
+ * Honest peers come from 127.0.0.1. A broker may refuse any unauthenticated connection of an
+ * address that floods it.
+ */
 const strangerAddress = '127.0.0.66';
 const maxStrangerConnections = 300;
 const maxBombs = 20;
@@ -91,7 +100,10 @@ export async function abuse(
   if (complaints.length > 0) throw new Error(complaints.join('; '));
 }
 
-/** Many connections, each with many requests at once or with a bad credential, whose answers are never read. */
+/**
+ * Many connections, each with many requests at once or with a bad credential, whose answers are
+ * never read.
+ */
 async function attackAsStranger({ brokerPort, signal }: Attack): Promise<void> {
   using stranger = new Stranger(strangerAddress);
   const requests = 'GET /metrics HTTP/1.1\r\nHost: broker.test\r\n\r\n'.repeat(100);
@@ -105,7 +117,10 @@ async function attackAsStranger({ brokerPort, signal }: Attack): Promise<void> {
   await aborted(signal);
 }
 
-/** Agents of other clusters. They flood the broker without reading, and name sessions that are not theirs. */
+/**
+ * Agents of other clusters. They flood the broker without reading, and name sessions that are not
+ * theirs.
+ */
 async function attackAsAgent(attack: Attack): Promise<void> {
   await Promise.all([
     ...[1, 2].map((at) => pingBroker(attack, `hostile-pings-${at}`)),
@@ -152,7 +167,10 @@ async function sendForeignFrames(attack: Attack): Promise<void> {
 /** The agents' lists of destinations forbid it, so it is answered at once. */
 const forbidden = { kind: 'tcp', host: 'no.example', port: 1, window: 65_536, timeoutMs: 0 };
 
-/** A dialer that floods an honest agent with OPENs and PINGs, and the broker with PINGs, and reads nothing. */
+/**
+ * A dialer that floods an honest agent with OPENs and PINGs, and the broker with PINGs, and reads
+ * nothing.
+ */
 async function attackAsDialer(attack: Attack): Promise<void> {
   const link = await open(attack, 'dialer', attack.cluster);
   const session = await link.hello();
@@ -224,7 +242,10 @@ async function aborted(signal: AbortSignal): Promise<void> {
   await sleep(60_000, undefined, { signal }).catch(() => {});
 }
 
-/** Samples the memory of a process until `signal` aborts. Resolves with a complaint when it grew by more than `maxBytes`. */
+/**
+ * Samples the memory of a process until `signal` aborts. Resolves with a complaint when it grew by
+ * more than `maxBytes`.
+ */
 async function watchGrowth(
   name: string,
   program: Program,

@@ -9,7 +9,10 @@ import {
 } from './resources.ts';
 import type { ChaosWorld } from './world.ts';
 
-/** Agents come back after a pause that may have grown; a claim of a dead broker expires after half a minute. */
+/**
+ * Agents come back after a pause that may have grown; a claim of a dead broker expires after half a
+ * minute.
+ */
 const settleLimitMs = 70_000;
 
 /** The differences from the state before the load, in sentences. */
@@ -33,7 +36,10 @@ export async function checkLeaks(world: ChaosWorld, baseline: SocketCounts): Pro
   return complaints;
 }
 
-/** A dialer needs one session for each cluster; those that lost their links and were replaced must not stay. */
+/**
+ * A dialer needs one session for each cluster; those that lost their links and were replaced must
+ * not stay.
+ */
 function sessionsAreFew(world: ChaosWorld): string | undefined {
   const most = world.clusters.length;
   const links = world.dialers[0]!.network.openCount;

@@ -25,7 +25,9 @@ export interface ArrivalReport {
   readonly end: 'fin' | 'reset';
 }
 
-/** A TCP target that reads and writes at a bounded rate, on one port of several loopback addresses. */
+/**
+ * A TCP target that reads and writes at a bounded rate, on one port of several loopback addresses.
+ */
 export class PacedTarget implements AsyncDisposable {
   readonly #servers: readonly Server[];
   readonly #open = new Set<Socket>();
@@ -140,7 +142,10 @@ export class Pace {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
-  /** So many bytes went; the next may go after this many milliseconds. A pause before is not made up for. */
+  /**
+   * So many bytes went; the next may go after this many milliseconds. A pause before is not made up
+   * for.
+   */
   took(bytes: number): number {
     const nowMs = performance.now();
     this.#dueMs = Math.max(this.#dueMs, nowMs) + (bytes / this.#bytesPerSecond) * 1000;

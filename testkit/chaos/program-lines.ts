@@ -18,7 +18,10 @@ class LineWatcher extends RegExp {
 /** The longest time of a timer. */
 const foreverMs = 2 ** 31 - 1;
 
-/** Calls `onLine` with every log line of a program that is JSON, those that it has written before too, until `signal` aborts. */
+/**
+ * Calls `onLine` with every log line of a program that is JSON, those that it has written before
+ * too, until `signal` aborts.
+ */
 export function watchLog(
   program: Program,
   signal: AbortSignal,

@@ -10,7 +10,10 @@ const agentLostLimitMs = 8_000;
 const killGapLimitMs = 3_000;
 /** The most that a process may grow after some minutes of load, when its heap is stable. */
 const growthLimit = { fromS: 300, mibPerMinute: 6 };
-/** An agent's heap grows in steps while a dialer abuses it, and keeps its size. Growth counts from here, in MiB. */
+/**
+ * An agent's heap grows in steps while a dialer abuses it, and keeps its size. Growth counts from
+ * here, in MiB.
+ */
 const abusedAgentMib = 320;
 
 /** A fault that happened. */

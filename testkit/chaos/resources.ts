@@ -39,7 +39,10 @@ export class MemorySampler {
     }
   }
 
-  /** For each process: how large it is, and how fast it grows, in MiB and MiB per minute, over the later two thirds of its life. */
+  /**
+   * For each process: how large it is, and how fast it grows, in MiB and MiB per minute, over the
+   * later two thirds of its life.
+   */
   *slopes(): Iterable<{
     readonly name: string;
     readonly mib: number;
@@ -138,7 +141,10 @@ export async function directoryTunnels(port: number): Promise<string[]> {
   }
 }
 
-/** How many sockets each process has beyond those of its tunnels and sessions: the same before and after, or something leaks. */
+/**
+ * How many sockets each process has beyond those of its tunnels and sessions: the same before and
+ * after, or something leaks.
+ */
 export interface SocketCounts {
   readonly brokers: number;
   readonly bridge: number;
@@ -150,7 +156,8 @@ export async function ownSockets(world: ChaosWorld): Promise<SocketCounts> {
   const tunnels = liveTunnels(statuses);
   const open = await Promise.all(world.fleet.brokers.map(({ program }) => openSockets(program)));
   const sessions = statuses.reduce((sum, { dialers }) => sum + dialers, 0);
-  // A session that enters at another replica than its agent's is counted at both, and its hop has a socket at either end.
+  // A session that enters at another replica than its agent's is counted at both, and its hop has a
+  // socket at either end.
   const entered = world.dialer.sessionCount + (await bridgeSessions(world));
   const ofLinks = tunnels.length + sessions + (sessions - entered);
   const agents = await Promise.all(
@@ -166,7 +173,10 @@ export async function ownSockets(world: ChaosWorld): Promise<SocketCounts> {
   };
 }
 
-/** The counts once they say the same several times in a row; an agent may wait a minute for its second tunnel. */
+/**
+ * The counts once they say the same several times in a row; an agent may wait a minute for its
+ * second tunnel.
+ */
 export async function settledSockets(world: ChaosWorld): Promise<SocketCounts> {
   let counts = await ownSockets(world);
   let repeats = 0;

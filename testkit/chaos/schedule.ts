@@ -96,7 +96,10 @@ export function* schedule(
   }
 }
 
-/** Draws the same number of numbers for every kind, so that a change of one fault leaves the others alone. */
+/**
+ * Draws the same number of numbers for every kind, so that a change of one fault leaves the others
+ * alone.
+ */
 function plan(
   kind: FaultKind,
   random: Random,
@@ -120,7 +123,9 @@ function plan(
   };
 }
 
-/** How long a fault lasts, in milliseconds. @param length how long of what it may be, from 0 to 1 */
+/**
+ * How long a fault lasts, in milliseconds. @param length how long of what it may be, from 0 to 1
+ */
 function holdOf(kind: FaultKind, length: number, limits: ScheduleLimits): number {
   const between = (lowMs: number, highMs: number): number =>
     Math.round(lowMs + length * (Math.max(highMs, lowMs) - lowMs));

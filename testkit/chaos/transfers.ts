@@ -16,7 +16,10 @@ export class Transfer {
   readonly kind: string;
   readonly cluster: string;
   readonly startedMs = performance.now();
-  /** The address that its agent dialled; undefined until it did, and where several streams share a row. */
+  /**
+   * The address that its agent dialled; undefined until it did, and where several streams share a
+   * row.
+   */
   address: string | undefined;
   /** The progress of the stream, for the log. */
   progress: () => string = () => 'its client knows';
@@ -65,7 +68,10 @@ export type Carry = (
   bytes: number,
 ) => Promise<void>;
 
-/** Bytes per second of each stream: enough that every fault hits streams in full flow, little enough for a small machine. */
+/**
+ * Bytes per second of each stream: enough that every fault hits streams in full flow, little enough
+ * for a small machine.
+ */
 export const bytesPerSecond = 512 * 1024;
 
 /** The kinds of long streams; each rejects when something is not as it should be. */
@@ -178,11 +184,15 @@ function checkArrival({ receivedBytes, sha256, end }: ArrivalReport, bytes: numb
   if (receivedBytes > bytes || sha256 !== patternSha256(receivedBytes)) {
     throw new WrongBytesError(`${receivedBytes} of ${bytes} bytes went up, or others`);
   }
-  // A killed agent's system ends its connections in order, and konnectivity's CLOSE has no room for a reason.
+  // A killed agent's system ends its connections in order, and konnectivity's CLOSE has no room for
+  // a reason.
   if (receivedBytes < bytes) throw new Error(`only ${receivedBytes} of ${bytes} bytes went up`);
 }
 
-/** Its dial cannot be seen from outside: the stream counts as open when its target is reached, unless the client says otherwise. */
+/**
+ * Its dial cannot be seen from outside: the stream counts as open when its target is reached,
+ * unless the client says otherwise.
+ */
 async function runHash(
   world: ChaosWorld,
   go: GoPrograms,

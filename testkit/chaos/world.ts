@@ -43,7 +43,10 @@ export interface ChaosDialer {
   readonly network: FaultyProxy;
 }
 
-/** A dialer in this process that reaches brokers through a port of loopback; each log line goes to `write`. */
+/**
+ * A dialer in this process that reaches brokers through a port of loopback; each log line goes to
+ * `write`.
+ */
 export function dialThrough(
   port: number,
   token: string,

@@ -24,7 +24,10 @@ export class VirtualClock implements Clock {
   #live = 0;
   readonly #turns: number;
 
-  /** @param turns how long a chain of promises may be that runs to its end before the next timer fires (default 1) */
+  /**
+   * @param turns how long a chain of promises may be that runs to its end before the next timer
+   * fires (default 1)
+   */
   constructor(turns = 1) {
     this.#turns = turns;
   }
@@ -65,7 +68,10 @@ export class VirtualClock implements Clock {
     await settled();
   }
 
-  /** As `advance`, in one go: promises that a timer settles are only looked at after the last one has fired. */
+  /**
+   * As `advance`, in one go: promises that a timer settles are only looked at after the last one
+   * has fired.
+   */
   advanceSync(byMs: number): void {
     const untilMs = this.#nowMs + byMs;
     for (
@@ -89,7 +95,10 @@ export class VirtualClock implements Clock {
     }
   }
 
-  /** Lets time pass until `promise` settles. @throws Error no timer is left that could bring it about */
+  /**
+   * Lets time pass until `promise` settles. @throws Error no timer is left that could bring it
+   * about
+   */
   async runUntil<T>(promise: Promise<T>): Promise<T> {
     const state = { done: false };
     const mark = () => (state.done = true);

@@ -96,7 +96,10 @@ export async function findDebianPackages(
   return existsSync(root) ? debianRoot(root) : { missing: title, reason: 'not prepared yet' };
 }
 
-/** Downloads and unpacks the packages with what they need beyond this system, into the cache alone, all or nothing. */
+/**
+ * Downloads and unpacks the packages with what they need beyond this system, into the cache alone,
+ * all or nothing.
+ */
 export async function prepareDebianPackages(
   packages: readonly string[],
   report: Report,
@@ -115,7 +118,9 @@ export async function prepareDebianPackages(
   }
 }
 
-/** Downloads and unpacks exactly these packages, whether this system has them or not, into `root`. */
+/**
+ * Downloads and unpacks exactly these packages, whether this system has them or not, into `root`.
+ */
 export async function unpackDebianPackages(
   packages: readonly string[],
   root: string,
@@ -190,7 +195,8 @@ async function run(
   return output;
 }
 
-// Debian keeps only the newest build of a package, so no version can be pinned: the key is the release and our recipe.
+// Debian keeps only the newest build of a package, so no version can be pinned: the key is the
+// release and our recipe.
 async function unpackedDirectory(name: DebianProgramName): Promise<string> {
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
   const texts = [release, process.arch, JSON.stringify(recipes[name])];

@@ -13,7 +13,10 @@ export interface GoPrograms {
   readonly load: string;
 }
 
-/** Paths of the programs of a konnectivity server and agent, at the version of testkit/ground/go/go.mod. */
+/**
+ * Paths of the programs of a konnectivity server and agent, at the version of
+ * testkit/ground/go/go.mod.
+ */
 export interface UpstreamPrograms {
   readonly server: string;
   readonly agent: string;

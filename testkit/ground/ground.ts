@@ -31,14 +31,19 @@ export const ground = {
     explained(await findDebianProgram(name)),
 };
 
-/** The real programs that each suite of tests needs. A suite that comes later needs those of the earlier ones, too. */
+/**
+ * The real programs that each suite of tests needs. A suite that comes later needs those of the
+ * earlier ones, too.
+ */
 export const groundSuites = ['quick', 'bench', 'full'] as const;
 export type GroundSuite = (typeof groundSuites)[number];
 
 /**
- * Builds and fetches what is not in the cache yet. Reports in one line each what it does and what stays missing.
+ * Builds and fetches what is not in the cache yet. Reports in one line each what it does and what
+ * stays missing.
  *
- * @param suite `quick` takes half a minute on an empty cache, `bench` two and a half, `full` up to a quarter of an hour
+ * @param suite `quick` takes half a minute on an empty cache, `bench` two and a half, `full` up to
+ *   a quarter of an hour
  */
 export async function prepareGround(
   suite: GroundSuite,

@@ -2,7 +2,10 @@ import type { CertificateFiles } from '../world/certificates.ts';
 import { runProgram } from '../processes/process.ts';
 import type { GoPrograms } from './go-programs.ts';
 
-/** How the Go client reaches a front: an address (`HOST:PORT` or `unix:PATH`), and certificates unless it is plaintext. */
+/**
+ * How the Go client reaches a front: an address (`HOST:PORT` or `unix:PATH`), and certificates
+ * unless it is plaintext.
+ */
 export interface FrontAccess {
   readonly address: string;
   /** The CA of the front's certificate, and the client's certificate and key. */

@@ -32,7 +32,8 @@ export async function startLoadTarget(go: GoPrograms): Promise<LoadTarget> {
 /**
  * Runs one measurement, e.g. `['blast', '--front', address, '--to', target, '--streams', '16']`.
  *
- * @param onSteady called when the warm-up is over and the measured window begins; the result is the window's end
+ * @param onSteady called when the warm-up is over and the measured window begins; the result is the
+ *   window's end
  */
 export async function runLoad(
   go: GoPrograms,

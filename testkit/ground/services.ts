@@ -18,7 +18,9 @@ export async function startRedis(redis: DebianProgram): Promise<Service> {
   }));
 }
 
-/** An HTTP proxy that allows CONNECT to any port, behind a user and password when they are given. */
+/**
+ * An HTTP proxy that allows CONNECT to any port, behind a user and password when they are given.
+ */
 export async function startTinyproxy(
   tinyproxy: DebianProgram,
   options: { readonly user?: string; readonly password?: string } = {},

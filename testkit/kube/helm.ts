@@ -53,7 +53,10 @@ export class Helm {
     }
   }
 
-  /** The objects that an installation makes with these values, without CRDs and without the pod of `helm test`. */
+  /**
+   * The objects that an installation makes with these values, without CRDs and without the pod of
+   * `helm test`.
+   */
   async template(
     chart: ChartName,
     values: Values = {},

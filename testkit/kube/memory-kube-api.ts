@@ -46,7 +46,10 @@ export interface MemoryCall {
 }
 
 export interface MemoryKubeApiOptions {
-  /** Besides those that every API server has, and those of CustomResourceDefinitions that are created. */
+  /**
+   * Besides those that every API server has, and those of CustomResourceDefinitions that are
+   * created.
+   */
   readonly kinds?: readonly MemoryKind[];
   /** Default `culvert-addon`. */
   readonly fieldManager?: string;
@@ -59,8 +62,9 @@ export interface MemoryKubeApiOptions {
 const validName = /^[a-z0-9]([-a-z0-9.:]*[a-z0-9])?$/;
 
 /**
- * An API server without a server, which passes the contract of the real one. Not here: validation of anything but names, defaults, lists
- * merged by key under server-side apply, garbage collection, admission.
+ * An API server without a server, which passes the contract of the real one. Not here: validation
+ * of anything but names, defaults, lists merged by key under server-side apply, garbage collection,
+ * admission.
  */
 export class MemoryKubeApi implements KubeApi {
   readonly #store: Store;
@@ -126,7 +130,9 @@ export class MemoryKubeApi implements KubeApi {
     this.#wake();
   }
 
-  /** Remembers what is stored. @returns puts it back, versions included, as a restored backup does */
+  /**
+   * Remembers what is stored. @returns puts it back, versions included, as a restored backup does
+   */
   backUp(): () => void {
     const store = this.#store;
     const objects = new Map(store.objects);
@@ -427,7 +433,10 @@ export class MemoryKubeApi implements KubeApi {
     for (const wake of this.#store.watchers) wake();
   }
 
-  /** Something may have happened, the watch is over, or the signal aborted: whichever comes first after `next` was called. */
+  /**
+   * Something may have happened, the watch is over, or the signal aborted: whichever comes first
+   * after `next` was called.
+   */
   #wakes({ signal, timeoutMs }: WatchOptions) {
     let turn = Promise.withResolvers<'event' | 'timeout'>();
     let isOver = false;

@@ -23,7 +23,9 @@ export interface LinkedSessionsOptions extends SimulatedLinkOptions {
   readonly limits?: Partial<TunnelLimits>;
   /** The memory that the process of each end grants to all its sessions (default 512 MiB). */
   readonly processBudgetBytes?: number;
-  /** Sessions outlive their link: `relink` brings them together again (default: they end with it). */
+  /**
+   * Sessions outlive their link: `relink` brings them together again (default: they end with it).
+   */
   readonly resumes?: boolean;
   /** What the agent does with a new stream (default: accepts it at once). */
   readonly onAccept?: (stream: AcceptedStream) => void;
@@ -74,8 +76,8 @@ export class PeakPool extends SlabPool {
 }
 
 /**
- * docs/protocol.md, "Memory": slabs that the sender of one stream holds at most, for `keptBytes` that wait or are not
- * acknowledged and lie in `frames`.
+ * docs/protocol.md, "Memory": slabs that the sender of one stream holds at most, for `keptBytes`
+ * that wait or are not acknowledged and lie in `frames`.
  */
 export function slabBoundBytes(keptBytes: number, frames: number): number {
   return 1.35 * (keptBytes + frameHeaderBytes * frames) + 8 * (maxDataBytes + frameHeaderBytes);
@@ -117,7 +119,10 @@ export class SessionEnd<L extends AttachableLink = SimulatedLink> {
     this.attach(link, firstNumber, false);
   }
 
-  /** Puts the session on a link; what the one before still brings is dropped, as a demultiplexer does. */
+  /**
+   * Puts the session on a link; what the one before still brings is dropped, as a demultiplexer
+   * does.
+   */
   attach(link: L, number: number, resume: boolean): void {
     const { session } = this;
     const carries = (): boolean => this.link === link;
@@ -144,7 +149,9 @@ export class SessionEnd<L extends AttachableLink = SimulatedLink> {
 
 const firstNumber = 0x5e55_1014;
 
-/** A dialer's and an agent's session, joined by a link; nothing moves but in the time of `clock`. */
+/**
+ * A dialer's and an agent's session, joined by a link; nothing moves but in the time of `clock`.
+ */
 export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
   readonly clock = new VirtualClock();
   readonly dialer: SessionEnd<L>;

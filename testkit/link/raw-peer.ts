@@ -31,7 +31,10 @@ export interface AttackedBroker {
   readonly certificates?: { readonly server: { readonly ca: string } };
 }
 
-/** A link to a real broker on which a test may send anything, in any amount, with or without reading the answers. */
+/**
+ * A link to a real broker on which a test may send anything, in any amount, with or without reading
+ * the answers.
+ */
 export class RawPeer implements Disposable {
   /** The agent that a dialer's session reached. */
   agent = '';
@@ -48,7 +51,10 @@ export class RawPeer implements Disposable {
     socket.on('close', () => this.#wakeAll());
   }
 
-  /** Connects with a credential. An agent's role is its cluster, a dialer's the cluster that it wants. */
+  /**
+   * Connects with a credential. An agent's role is its cluster, a dialer's the cluster that it
+   * wants.
+   */
   static async open(
     { brokerUrl, tokens, certificates }: AttackedBroker,
     role: 'agent' | 'dialer',
@@ -113,8 +119,9 @@ export class RawPeer implements Disposable {
   }
 
   /**
-   * Sends so many frames, made by `frame` from their number, as fast as the other end takes them. Ends early when it closes the
-   * connection, or takes nothing for a few seconds. Resolves with how many it took.
+   * Sends so many frames, made by `frame` from their number, as fast as the other end takes them.
+   * Ends early when it closes the connection, or takes nothing for a few seconds. Resolves with how
+   * many it took.
    */
   async flood(count: number, frame: (at: number) => Uint8Array): Promise<number> {
     for (let sent = 0; sent < count; sent += batchFrames) {

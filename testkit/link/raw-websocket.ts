@@ -10,7 +10,10 @@ const opcodeBinary = 0x2;
 const opcodeClose = 0x8;
 const finalBit = 0x80;
 
-/** The text of a WebSocket handshake for culvert.v1; `headers` add to it or take its place, an empty one takes it away. */
+/**
+ * The text of a WebSocket handshake for culvert.v1; `headers` add to it or take its place, an empty
+ * one takes it away.
+ */
 export function handshakeText(path: string, headers: Headers = {}): string {
   const all = {
     Host: 'broker.test',
@@ -25,7 +28,9 @@ export function handshakeText(path: string, headers: Headers = {}): string {
   return `GET ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`;
 }
 
-/** A connection to a broker, over TLS for wss:// with the CA in `caFile`; it is ready when TLS is. */
+/**
+ * A connection to a broker, over TLS for wss:// with the CA in `caFile`; it is ready when TLS is.
+ */
 export async function connectTo(url: string, caFile: string): Promise<Socket> {
   const { protocol, hostname: host, port } = new URL(url);
   const address = { host, port: Number(port) };
@@ -40,7 +45,10 @@ export async function connectTo(url: string, caFile: string): Promise<Socket> {
 }
 
 export interface RawFrame {
-  /** The frame's first byte: FIN, the reserved bits and the opcode (default: a whole binary message). */
+  /**
+   * The frame's first byte: FIN, the reserved bits and the opcode (default: a whole binary
+   * message).
+   */
   readonly first?: number;
   readonly payload: Uint8Array;
   /** Default true, as RFC 6455 wants it of a client. */
@@ -96,7 +104,10 @@ export class RawWebSocket implements Disposable {
     return new RawWebSocket(socket);
   }
 
-  /** Resolves with the reason in the close frame that the other end sends. @throws Error there was none */
+  /**
+   * Resolves with the reason in the close frame that the other end sends. @throws Error there was
+   * none
+   */
   get closeReason(): Promise<string> {
     return this.#closeReason.promise;
   }

@@ -17,7 +17,10 @@ export interface SimulatedLinkOptions {
   readonly latencyMs?: () => number;
   /** Bytes that leave in a millisecond (default: all at once). */
   readonly bytesPerMs?: number;
-  /** Bytes that may wait in each direction before the sender is no longer asked for more (default 256 KiB). */
+  /**
+   * Bytes that may wait in each direction before the sender is no longer asked for more (default
+   * 256 KiB).
+   */
   readonly roomBytes?: number;
   /** How many bytes the next piece of an arriving message has (default: whole messages). */
   readonly pieceBytes?: () => number;
@@ -33,9 +36,10 @@ export interface SentFrame {
 }
 
 /**
- * Two links joined by a path with latency, bandwidth and a small buffer, all in the time of `clock`. It is as nasty as the
- * seam allows: bytes are read from a slab only when they leave, arrive cut anywhere, and are overwritten once the receiver
- * has returned; `wake(true)` pulls at once.
+ * Two links joined by a path with latency, bandwidth and a small buffer, all in the time of
+ * `clock`. It is as nasty as the seam allows: bytes are read from a slab only when they leave,
+ * arrive cut anywhere, and are overwritten once the receiver has returned; `wake(true)` pulls at
+ * once.
  */
 export function simulatedLinkPair(
   clock: Clock,
@@ -172,7 +176,10 @@ export class SimulatedLink implements AttachableLink {
     this.#finish(error);
   }
 
-  /** Nothing passes any more, either way. The ends find out by themselves, this one and the other after these times. */
+  /**
+   * Nothing passes any more, either way. The ends find out by themselves, this one and the other
+   * after these times.
+   */
   silence(ownMs: number, otherMs: number): void {
     for (const [at, end] of this.#ends.entries()) {
       end.#silent = true;

@@ -4,7 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const synSent = '02';
 const pollMs = 20;
 
-/** How many sockets of this machine try to connect to 127.0.0.1:`port` and have no answer yet (Linux). */
+/**
+ * How many sockets of this machine try to connect to 127.0.0.1:`port` and have no answer yet
+ * (Linux).
+ */
 async function connectingTo(port: number): Promise<number> {
   const remote = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n');
@@ -14,7 +17,10 @@ async function connectingTo(port: number): Promise<number> {
   }).length;
 }
 
-/** Resolves when `count` sockets try to connect to 127.0.0.1:`port`; rejects when the signal aborts before. */
+/**
+ * Resolves when `count` sockets try to connect to 127.0.0.1:`port`; rejects when the signal aborts
+ * before.
+ */
 export async function untilConnecting(
   port: number,
   count: number,

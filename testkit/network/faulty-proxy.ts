@@ -9,17 +9,24 @@ const bothDirections: readonly Direction[] = ['up', 'down'];
 /** How much of a delayed direction is kept before its sender is made to wait, in bytes. */
 const maxDelayedBytes = 4 * 1024 * 1024;
 
-/** A TCP proxy on loopback whose network can be made bad, for connections that are open and for new ones. */
+/**
+ * A TCP proxy on loopback whose network can be made bad, for connections that are open and for new
+ * ones.
+ */
 export interface FaultyProxy extends AsyncDisposable {
   readonly port: number;
   /** Those that it has forgotten do not count: their ends have to notice by themselves. */
   readonly openCount: number;
   /**
-   * Passes nothing on in these directions, FIN and RST included, and says nothing: both ends think that the other one lives. What
-   * was sent meanwhile arrives after `heal`, as TCP would send it again. New connections hang as well.
+   * Passes nothing on in these directions, FIN and RST included, and says nothing: both ends think
+   * that the other one lives. What was sent meanwhile arrives after `heal`, as TCP would send it
+   * again. New connections hang as well.
    */
   silence(...directions: readonly Direction[]): void;
-  /** Passes nothing on over the connections that are open, for ever, as a firewall that has forgotten them; new ones work. */
+  /**
+   * Passes nothing on over the connections that are open, for ever, as a firewall that has
+   * forgotten them; new ones work.
+   */
   forget(): void;
   /** Passes everything on this much later, in milliseconds. */
   delay(delayMs: number): void;

@@ -19,7 +19,10 @@ export interface Ingress extends AsyncDisposable {
   readonly visits: readonly IngressVisit[];
 }
 
-/** Ends TLS on a loopback port and passes requests for `host` to `upstreamPort`; for any other Host it answers 404. */
+/**
+ * Ends TLS on a loopback port and passes requests for `host` to `upstreamPort`; for any other Host
+ * it answers 404.
+ */
 export async function startIngress(options: {
   readonly tls: CertificateFiles;
   readonly host: string;

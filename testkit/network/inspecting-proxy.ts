@@ -5,7 +5,10 @@ import type { AddressInfo, Socket } from 'node:net';
 import { connect, createSecureContext, TLSSocket } from 'node:tls';
 import type { CertificateFiles } from '../world/certificates.ts';
 
-/** An HTTP proxy that ends TLS with a certificate of its own and reads what goes through, as in companies that inspect TLS. */
+/**
+ * An HTTP proxy that ends TLS with a certificate of its own and reads what goes through, as in
+ * companies that inspect TLS.
+ */
 export class InspectingProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -16,7 +19,10 @@ export class InspectingProxy implements AsyncDisposable {
     this.#server = server;
   }
 
-  /** @param shown its certificate, in the name of whatever is connected to @param upstreamCa PEM of what it trusts itself */
+  /**
+   * @param shown its certificate, in the name of whatever is connected to @param upstreamCa PEM of
+   * what it trusts itself
+   */
   static async start(shown: CertificateFiles, upstreamCa: string): Promise<InspectingProxy> {
     const secureContext = createSecureContext({
       cert: await readFile(shown.cert),

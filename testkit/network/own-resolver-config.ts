@@ -4,7 +4,10 @@ import type { ProgramOptions } from '../processes/process.ts';
 
 const script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"';
 
-/** Whether programs can have a resolv.conf of their own here: it takes a mount namespace, and a DNS server on port 53 of a loopback address. */
+/**
+ * Whether programs can have a resolv.conf of their own here: it takes a mount namespace, and a DNS
+ * server on port 53 of a loopback address.
+ */
 export function ownResolverConfigs(): object | Missing {
   const missing = 'a resolv.conf of its own';
   if (process.platform !== 'linux') return { missing, reason: 'it takes namespaces of Linux' };

@@ -47,7 +47,10 @@ export class Stranger implements Disposable {
     return this.#sockets.filter((socket) => !socket.destroyed).length;
   }
 
-  /** Sends these bytes as they are, and resolves with everything that comes until the connection is closed. */
+  /**
+   * Sends these bytes as they are, and resolves with everything that comes until the connection is
+   * closed.
+   */
   async say(address: Address, bytes: string | Uint8Array): Promise<string> {
     const socket = this.connect(address);
     socket.write(bytes);
@@ -62,7 +65,10 @@ export class Stranger implements Disposable {
     for (const socket of this.#sockets) socket.resume();
   }
 
-  /** Resolves when each connection has been closed by the other end. @throws Error some are open after this long */
+  /**
+   * Resolves when each connection has been closed by the other end. @throws Error some are open
+   * after this long
+   */
   async untilClosed(timeoutMs: number): Promise<void> {
     const deadlineMs = Date.now() + timeoutMs;
     while (this.open > 0) {
@@ -94,10 +100,16 @@ export async function ask(
   };
 }
 
-/** How many failures in a row make a kubelet restart a container (the default of `failureThreshold`). */
+/**
+ * How many failures in a row make a kubelet restart a container (the default of
+ * `failureThreshold`).
+ */
 const failureThreshold = 3;
 
-/** Probes as a kubelet does. @throws Error it would restart the container, or take its pod out of the Service */
+/**
+ * Probes as a kubelet does. @throws Error it would restart the container, or take its pod out of
+ * the Service
+ */
 export async function probeLikeKubelet(address: Address, path: string): Promise<void> {
   for (let failures = 0; ;) {
     const answer = await ask(address, path).catch((thrown: unknown) => thrown);

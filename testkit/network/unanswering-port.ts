@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 
-// The worker listens and then blocks, so the kernel's accept queue is not emptied until it is woken.
+// The worker listens and then blocks, so the kernel's accept queue is not emptied until it is
+// woken.
 const listener = `
   const { parentPort, workerData } = require('node:worker_threads');
   const { connect, createServer } = require('node:net');
@@ -28,8 +29,8 @@ export interface UnansweringPort extends AsyncDisposable {
 }
 
 /**
- * A loopback port on which a connection attempt gets no answer: the kernel drops it, as a firewall would.
- * For dials that hang, time out or are cancelled, and for slow links.
+ * A loopback port on which a connection attempt gets no answer: the kernel drops it, as a firewall
+ * would. For dials that hang, time out or are cancelled, and for slow links.
  *
  * @param forwardTo a port on 127.0.0.1 where connections lead once it answers
  */

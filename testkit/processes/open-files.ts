@@ -14,7 +14,10 @@ export async function openSockets({ pid }: Program): Promise<number> {
   return links.filter((link) => link.startsWith('socket:')).length;
 }
 
-/** Resolves when the process has exactly `count` sockets open. @throws Error it has not in time, with how many it has */
+/**
+ * Resolves when the process has exactly `count` sockets open. @throws Error it has not in time,
+ * with how many it has
+ */
 export async function untilSockets(
   program: Program,
   count: number,

@@ -41,8 +41,8 @@ export interface ProgramExit {
 }
 
 const running = new Set<Program>();
-// A test process that ends early must not leave programs behind: by itself, or stopped by the test runner (a hook or
-// test that took too long), which sends SIGTERM and half a second later SIGKILL.
+// A test process that ends early must not leave programs behind: by itself, or stopped by the test
+// runner (a hook or test that took too long), which sends SIGTERM and half a second later SIGKILL.
 process.on('exit', killRunning);
 process.once('SIGTERM', () => {
   killRunning();
@@ -53,10 +53,16 @@ function killRunning(): void {
   for (const program of running) program.kill('SIGKILL');
 }
 
-/** A real child process. It is stopped, by its pid alone, when its scope ends (`await using`) or its signal aborts. */
+/**
+ * A real child process. It is stopped, by its pid alone, when its scope ends (`await using`) or its
+ * signal aborts.
+ */
 export class Program implements AsyncDisposable {
   readonly name: string;
-  /** Resolves when the process has ended and its output is read; rejects only when it could not be started. */
+  /**
+   * Resolves when the process has ended and its output is read; rejects only when it could not be
+   * started.
+   */
   readonly exited: Promise<ProgramExit>;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   readonly #killAfterMs: number;
@@ -140,7 +146,10 @@ export class Program implements AsyncDisposable {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill(signal);
   }
 
-  /** SIGTERM, then SIGKILL after `killAfterMs`. Resolves when the process is gone; stopping twice is fine. */
+  /**
+   * SIGTERM, then SIGKILL after `killAfterMs`. Resolves when the process is gone; stopping twice is
+   * fine.
+   */
   async stop(): Promise<ProgramExit> {
     this.kill('SIGTERM');
     const timer = setTimeout(() => this.kill('SIGKILL'), this.#killAfterMs);
@@ -243,7 +252,10 @@ export async function runProgram(
   }
 }
 
-/** A loopback port up to `highest` that was free a moment ago, for programs that cannot be told to listen on port 0. */
+/**
+ * A loopback port up to `highest` that was free a moment ago, for programs that cannot be told to
+ * listen on port 0.
+ */
 export async function freePort(highest = 65_535): Promise<number> {
   for (;;) {
     const server = createServer().listen(0, '127.0.0.1');

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import type { ProgramExit, ProgramOptions } from './process.ts';
 
 /**
- * A real process whose stdout and stderr are pipes that are read only while a test wants it, as with a log collector that hangs. It is
- * stopped, by its pid alone, when its scope ends.
+ * A real process whose stdout and stderr are pipes that are read only while a test wants it, as
+ * with a log collector that hangs. It is stopped, by its pid alone, when its scope ends.
  */
 export class UnreadProgram implements AsyncDisposable {
   readonly exited: Promise<ProgramExit>;

@@ -58,7 +58,10 @@ const start = fc.constantFrom<number[]>(
   [0xdc, 0xff, 0xff],
 );
 
-/** Payloads of up to 64 KiB of a few pieces that repeat, made to cost a MessagePack decoder as much as possible. */
+/**
+ * Payloads of up to 64 KiB of a few pieces that repeat, made to cost a MessagePack decoder as much
+ * as possible.
+ */
 export const hostilePayload: fc.Arbitrary<Uint8Array> = fc
   .tuple(start, fc.array(piece, { minLength: 1, maxLength: 6 }), fc.boolean())
   .map(([first, pieces, whole]) => filled(first, pieces.flat(), whole ? payloadBytes : 256));
@@ -82,7 +85,10 @@ export const knownBombs: readonly (readonly [string, Uint8Array])[] = [
   ['large numbers as extensions', bomb([0xc8, 0x40, 0x00, 0x42])],
 ];
 
-/** The one of them that cost a general decoder most: it compiled a function for each of thousands of records. */
+/**
+ * The one of them that cost a general decoder most: it compiled a function for each of thousands of
+ * records.
+ */
 export const costliestBomb: Uint8Array = knownBombs[0]![1];
 
 /** A map whose only value is a list of the piece again and again. */

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 
 /**
- * Bytes that both ends can check; testkit/ground/go/pattern makes the same ones. The period is a prime, so a lost,
- * doubled or swapped block of any usual size shows.
+ * Bytes that both ends can check; testkit/ground/go/pattern makes the same ones. The period is a
+ * prime, so a lost, doubled or swapped block of any usual size shows.
  */
 const period = 65_521;
 

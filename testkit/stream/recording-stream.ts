@@ -2,7 +2,10 @@ import { TunnelError, type TunnelErrorCode } from '../../src/tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../../src/tunnel/stream-handler.ts';
 import { patternAt } from './pattern.ts';
 
-/** Notes callbacks that come from inside a verb, which the seam forbids; one for all streams of a session. */
+/**
+ * Notes callbacks that come from inside a verb, which the seam forbids; one for all streams of a
+ * session.
+ */
 export class VerbGuard {
   readonly breaches: string[] = [];
   #verb: string | undefined;
@@ -33,8 +36,9 @@ export interface SendPlan {
 }
 
 /**
- * A user of a stream that keeps a record. Each direction of each stream carries its own part of the pattern, so what arrives is
- * compared as it comes: `firstWrongByte` is the offset of the first byte that is not what the other side wrote.
+ * A user of a stream that keeps a record. Each direction of each stream carries its own part of the
+ * pattern, so what arrives is compared as it comes: `firstWrongByte` is the offset of the first
+ * byte that is not what the other side wrote.
  */
 export class RecordingStream implements StreamHandler {
   readonly stream: TunnelStream;

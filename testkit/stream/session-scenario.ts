@@ -18,7 +18,10 @@ const largestPieceBytes = 100_000;
 interface Behaviour {
   readonly plan: SendPlan;
   readonly startMs: number;
-  /** How the reader takes: nothing until `fromMs`, then `bytes` every `everyMs`; 0 bytes: all at once. */
+  /**
+   * How the reader takes: nothing until `fromMs`, then `bytes` every `everyMs`; 0 bytes: all at
+   * once.
+   */
   readonly reads: { readonly fromMs: number; readonly bytes: number; readonly everyMs: number };
   readonly resetAtMs: number | undefined;
   /** When its user wants no more of what the other side sends. */
@@ -240,12 +243,16 @@ function breachesOf({ sessions }: Run): unknown[] {
   return sessions.ends.flatMap(({ log }) => log.lines);
 }
 
-/** What each side of each stream wrote beside what the other received, and whether that one wanted all of it. */
+/**
+ * What each side of each stream wrote beside what the other received, and whether that one wanted
+ * all of it.
+ */
 function transfersOf({ sessions, dialed }: Run) {
   return dialed.flatMap((stream) => {
     const accepted = sessions.accepted.get(stream.stream.number);
     if (accepted === undefined) return [];
-    // One end may reset what the other has seen to its end; then everything was delivered all the same.
+    // One end may reset what the other has seen to its end; then everything was delivered all the
+    // same.
     const complete = stream.ending === 'ok' || accepted.ending === 'ok';
     return [transferOf(stream, accepted, complete), transferOf(accepted, stream, complete)];
   });

@@ -55,7 +55,10 @@ export class FleetProgram {
   }
 }
 
-/** Brokers that share a Redis behind a load balancer, agents, and a bridge of its own process, all real, without TLS. */
+/**
+ * Brokers that share a Redis behind a load balancer, agents, and a bridge of its own process, all
+ * real, without TLS.
+ */
 export class Fleet implements AsyncDisposable {
   readonly brokers: readonly FleetProgram[];
   readonly balancer: LoadBalancer;

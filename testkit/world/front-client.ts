@@ -28,7 +28,10 @@ export async function dialFailure(client: KonnectivityClient, to: string): Promi
   throw new Error(`the dial of ${to} succeeded`);
 }
 
-/** Sends `text` to an echo target and resolves with as much of what came back. @throws Error it ended before */
+/**
+ * Sends `text` to an echo target and resolves with as much of what came back. @throws Error it
+ * ended before
+ */
 export async function echo(connection: Duplex, text: string): Promise<string> {
   let received = '';
   const complete = Promise.withResolvers<void>();
@@ -47,7 +50,9 @@ export async function echo(connection: Duplex, text: string): Promise<string> {
   }
 }
 
-/** Dials, and resolves once the first MiB has been read. @throws Error the connection ended before */
+/**
+ * Dials, and resolves once the first MiB has been read. @throws Error the connection ended before
+ */
 export async function startDownload(client: KonnectivityClient, to: string): Promise<Duplex> {
   const connection = await client.dial(to);
   connection.on('error', () => {});
@@ -72,7 +77,10 @@ export async function ended(connection: Duplex): Promise<Error | undefined> {
   return connection.errored ?? undefined;
 }
 
-/** Dials an echo target, gets a word back and closes: true when a client is served. @throws Error why it is not */
+/**
+ * Dials an echo target, gets a word back and closes: true when a client is served. @throws Error
+ * why it is not
+ */
 export async function isServed(client: KonnectivityClient, to: string): Promise<boolean> {
   const word = 'served';
   const connection = await client.dial(to);

@@ -18,7 +18,10 @@ const configured = {
   lastTransitionTime: '2026-11-22T11:00:00Z',
 };
 
-/** A real API server with OCM's types and our chart; the addon manager runs in this process, as the account that the chart gives it. */
+/**
+ * A real API server with OCM's types and our chart; the addon manager runs in this process, as the
+ * account that the chart gives it.
+ */
 export class RealHub implements AsyncDisposable {
   readonly server: RunningApiServer;
   readonly options: AddonOptions;
@@ -63,7 +66,10 @@ export class RealHub implements AsyncDisposable {
     return new RestKubeApi({ config: kubeconfigFile(path), fieldManager });
   }
 
-  /** A ManagedCluster that is accepted, with its namespace and an addon that OCM's addon manager has configured. */
+  /**
+   * A ManagedCluster that is accepted, with its namespace and an addon that OCM's addon manager has
+   * configured.
+   */
   async addCluster(name: string, hubAcceptsClient = true): Promise<void> {
     await this.server.apply([
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name } },

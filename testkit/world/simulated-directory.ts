@@ -11,8 +11,8 @@ import {
 export const staleClaimMs = 2_000;
 
 /**
- * A directory that several simulated replicas share. Answers come within the turn, where those of `MemoryDirectory` wait for
- * a digest that runs outside of virtual time.
+ * A directory that several simulated replicas share. Answers come within the turn, where those of
+ * `MemoryDirectory` wait for a digest that runs outside of virtual time.
  */
 export class SimulatedDirectory {
   readonly #records = new Map<string, AgentRecord>();

@@ -8,13 +8,19 @@ import { patternAt } from '../stream/pattern.ts';
 export const targetBody = 'hello from the target\n';
 
 export type TargetMode =
-  /** HTTP/1.1: GET / answers `targetBody`, GET /bytes/N the first N bytes of the pattern, all else 404. */
+  /**
+   * HTTP/1.1: GET / answers `targetBody`, GET /bytes/N the first N bytes of the pattern, all else
+   * 404.
+   */
   | { readonly mode: 'http' }
   /** Sends back what it receives. */
   | { readonly mode: 'echo' }
   /** Reads to the end; `connections` tell how many bytes arrived and their sum. */
   | { readonly mode: 'sink' }
-  /** Sends `bytes` (Infinity: without end) of the pattern, at once or after the first byte it gets, then closes. */
+  /**
+   * Sends `bytes` (Infinity: without end) of the pattern, at once or after the first byte it gets,
+   * then closes.
+   */
   | { readonly mode: 'source'; readonly bytes: number; readonly afterFirstByte?: boolean }
   /** Sends `bytes` of the pattern as soon as it accepts, then listens until the peer closes. */
   | { readonly mode: 'banner'; readonly bytes: number }

@@ -126,7 +126,10 @@ export class TestTokens {
   }
 }
 
-/** Broker, bridge and one agent of `cluster1` as real processes, with TLS and credentials everywhere unless told otherwise. */
+/**
+ * Broker, bridge and one agent of `cluster1` as real processes, with TLS and credentials everywhere
+ * unless told otherwise.
+ */
 export class World implements AsyncDisposable {
   readonly directory: string;
   readonly certificates: TestCertificates;

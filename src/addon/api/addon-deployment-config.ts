@@ -18,7 +18,10 @@ export function parseAddOnDeploymentConfig(object: KubeObject) {
       name: text(name),
       value: text(value),
     })),
-    /** If present, it replaces the default as a whole. An empty placement means any node and no toleration. */
+    /**
+     * If present, it replaces the default as a whole. An empty placement means any node and no
+     * toleration.
+     */
     nodePlacement: placement && {
       nodeSelector: textMap(placement.nodeSelector),
       tolerations: items(placement.tolerations),

@@ -15,10 +15,11 @@ export function agentServiceAccountUser(cluster: string): string {
 }
 
 /**
- * Both identities of the agent of `cluster`: the first for the hub's kube-apiserver, the second for the broker. They have OCM's default user and
- * groups for an addon, so both name the cluster.
+ * Both identities of the agent of `cluster`: the first for the hub's kube-apiserver, the second for
+ * the broker. They have OCM's default user and groups for an addon, so both name the cluster.
  *
- * @param organizationalUnit names the CA that signs. A new value makes every klusterlet request a new certificate.
+ * @param organizationalUnit names the CA that signs. A new value makes every klusterlet request a
+ *   new certificate.
  */
 export function agentRegistrations(
   cluster: string,
@@ -32,7 +33,10 @@ export function agentRegistrations(
   ];
 }
 
-/** The name of a CA in the subjects of its certificates. An organizational unit has at most 64 characters (RFC 5280). */
+/**
+ * The name of a CA in the subjects of its certificates. An organizational unit has at most 64
+ * characters (RFC 5280).
+ */
 export function organizationalUnitOf(caPem: string): string {
   return `signer-${createHash('sha256').update(caPem).digest('hex').slice(0, 48)}`;
 }

@@ -13,7 +13,9 @@ export interface Condition {
   readonly observedGeneration?: number;
 }
 
-/** A condition as a controller states it. `lastTransitionTime` follows from the condition before. */
+/**
+ * A condition as a controller states it. `lastTransitionTime` follows from the condition before.
+ */
 export type ConditionNow = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
 /** A condition that is true or false. */

@@ -9,7 +9,10 @@ export interface ConfigKind {
 /** A configuration. The namespace of a cluster-scoped one is empty. */
 export type ConfigReferent = Readonly<ReturnType<typeof parseConfigReferent>>;
 
-/** An entry of `status.configReferences`: a configuration that OCM's addon manager selected for this cluster. */
+/**
+ * An entry of `status.configReferences`: a configuration that OCM's addon manager selected for this
+ * cluster.
+ */
 export type ConfigReference = Readonly<ReturnType<typeof parseConfigReference>>;
 
 export function parseConfigReference(item: Fields) {

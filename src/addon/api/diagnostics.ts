@@ -1,4 +1,7 @@
-/** Results of checking the configurations of an agent. Each sentence names the object, the field and the next step. */
+/**
+ * Results of checking the configurations of an agent. Each sentence names the object, the field and
+ * the next step.
+ */
 export class Diagnostics {
   /** Nothing can be rendered until these are corrected. */
   readonly problems: string[] = [];

@@ -1,7 +1,10 @@
 import { processTable } from '../../base/options/process-options.ts';
 import { valueAmong } from '../../base/options/read-options.ts';
 
-/** The `--drain-timeout` among the flags of a broker or an agent, or the default of that option, in milliseconds. */
+/**
+ * The `--drain-timeout` among the flags of a broker or an agent, or the default of that option, in
+ * milliseconds.
+ */
 export function drainTimeoutMs(
   flags: readonly { readonly name: string; readonly value: string }[],
 ): number {

@@ -10,9 +10,11 @@ export type AgentEligibility =
 export type IneligibleReason = 'NoCluster' | 'ClusterNotAccepted' | 'NoAddOn';
 
 /**
- * An agent is eligible while its cluster is accepted and has the addon, and neither is being deleted.
+ * An agent is eligible while its cluster is accepted and has the addon, and neither is being
+ * deleted.
  *
- * @param cluster undefined: the hub does not know the cluster, or the cache has not seen it yet. The same applies to the addon.
+ * @param cluster undefined: the hub does not know the cluster, or the cache has not seen it yet.
+ *   The same applies to the addon.
  */
 export function agentEligibility(
   name: string,

@@ -1,6 +1,6 @@
 /**
- * The fields of an object from another program. A field of the wrong type counts as absent, because CRDs check what matters, and one odd
- * object must not stop the others.
+ * The fields of an object from another program. A field of the wrong type counts as absent, because
+ * CRDs check what matters, and one odd object must not stop the others.
  */
 export type Fields = Readonly<Record<string, unknown>>;
 

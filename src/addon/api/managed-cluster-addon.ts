@@ -32,7 +32,9 @@ export function parseManagedClusterAddOn(object: KubeObject) {
     /** In milliseconds since 1970. NaN: not stored yet. */
     createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
     isDeleting: metadata.deletionTimestamp !== undefined,
-    /** The CA that signed for its agent, as the addon recorded it. Undefined: there is no record. */
+    /**
+     * The CA that signed for its agent, as the addon recorded it. Undefined: there is no record.
+     */
     agentSigner: agentSignerIn(metadata),
     /** Configurations of this object, which override the defaults of the ClusterManagementAddOn. */
     configs: items(fields(object.spec).configs).map(parseConfigReferent),

@@ -8,7 +8,10 @@ export function parseManagedCluster({ metadata, spec }: KubeObject) {
   return {
     name: metadata.name,
     uid: metadata.uid ?? '',
-    /** Whether an administrator of the hub has accepted the cluster. The addon makes nothing for other clusters. */
+    /**
+     * Whether an administrator of the hub has accepted the cluster. The addon makes nothing for
+     * other clusters.
+     */
     isAccepted: fields(spec).hubAcceptsClient === true,
     isDeleting: metadata.deletionTimestamp !== undefined,
     labels: metadata.labels ?? {},

@@ -36,7 +36,9 @@ export function isDeployWork(name: string): boolean {
   return name.startsWith(`${workNamePrefix}-`);
 }
 
-/** Identifies a CA bundle. By it a rotation finds the clusters that do not have the newest bundle. */
+/**
+ * Identifies a CA bundle. A rotation uses it to find clusters with an older bundle.
+ */
 export function caBundleMark(pem: string): string {
   return contentHash(pem).slice(0, 16);
 }

@@ -1,6 +1,9 @@
 import { addOnName } from '../../base/names/agent-subject.ts';
 
-/** The name of the addon. All names in this file are public, and those of Cluster Proxy where it has one. */
+/**
+ * The name of the addon. All names in this file are public, and those of Cluster Proxy where it has
+ * one.
+ */
 export const addonName = addOnName;
 
 /** The name of the only ManagedProxyConfiguration that is used. */
@@ -30,13 +33,19 @@ export const labels = {
   localCluster: 'local-cluster',
 } as const;
 
-/** Marks the hub's objects. An object with this label that is no longer wanted is deleted. Any other object is left alone. */
+/**
+ * Marks the hub's objects. An object with this label that is no longer wanted is deleted. Any other
+ * object is left alone.
+ */
 export const hubLabel = { 'proxy.open-cluster-management.io/part': 'hub' } as const;
 
 /** Selects the pods that serve :8090 and :8091. clusteradm selects by it, too. */
 export const serverLabel = { [labels.component]: 'proxy-server' } as const;
 
-/** The ServiceAccount of the brokers' pods. `cluster-proxy` is the addon manager's, which may do far more. */
+/**
+ * The ServiceAccount of the brokers' pods. `cluster-proxy` is the addon manager's, which may do far
+ * more.
+ */
 export const serverAccount = 'cluster-proxy-proxy-server';
 
 /** Secrets in the namespace of the brokers whose names are fixed. */
@@ -59,7 +68,10 @@ export const annotations = {
   /** The requester of a CSR that came through the hub's gRPC server. */
   csrUser: 'open-cluster-management.io/csr-user',
   configurationGeneration: 'proxy.open-cluster-management.io/configuration-generation',
-  /** On a ManagedClusterAddOn: the CA of the newest certificate of its agent (see `organizationalUnitOf`). */
+  /**
+   * On a ManagedClusterAddOn: the CA of the newest certificate of its agent (see
+   * `organizationalUnitOf`).
+   */
   agentSigner: 'proxy.open-cluster-management.io/agent-signer',
   /** The time of the first certificate of that CA (RFC 3339). */
   agentSignerSince: 'proxy.open-cluster-management.io/agent-signer-since',

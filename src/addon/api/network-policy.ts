@@ -13,9 +13,10 @@ const udp = (port: number): PolicyPort => ({ protocol: 'UDP', port });
 const dnsEgress: readonly PolicyPort[] = [udp(53), tcp(53), udp(5353), tcp(5353)];
 
 /**
- * Egress to kube-apiservers and to the ports `others`. A policy cannot name a kube-apiserver, and the address of one may change, so peers are
- * limited by port alone. A policy applies to the address behind the Service `kubernetes`, so the port is the one on which the
- * kube-apiserver listens. It differs between distributions.
+ * Egress to kube-apiservers and to the ports `others`. A policy cannot name a kube-apiserver, and
+ * the address of one may change, so peers are limited by port alone. A policy applies to the
+ * address behind the Service `kubernetes`, so the port is the one on which the kube-apiserver
+ * listens. It differs between distributions.
  *
  * @param apiServerPorts empty: the ports are not known, so every TCP port is allowed
  */
@@ -27,7 +28,10 @@ export function apiServerEgress(
   return [...new Set([...apiServerPorts, ...others])].map(tcp);
 }
 
-/** A policy for pods with `podLabels`: traffic comes in on `ingress`, and goes out to DNS and to `egress`. */
+/**
+ * A policy for pods with `podLabels`: traffic comes in on `ingress`, and goes out to DNS and to
+ * `egress`.
+ */
 export function networkPolicy(
   metadata: ObjectMeta,
   podLabels: Readonly<Record<string, string>>,

@@ -45,7 +45,10 @@ export function roleBinding(metadata: ObjectMeta, roleName: string, subject: Sub
   };
 }
 
-/** The rights to keep the agent's lease. RBAC cannot limit `create` to a name, because the object has no name yet. */
+/**
+ * The rights to keep the agent's lease. RBAC cannot limit `create` to a name, because the object
+ * has no name yet.
+ */
 export const leaseRules: Rules = [
   rule('coordination.k8s.io', 'leases', ['create']),
   rule('coordination.k8s.io', 'leases', ['get', 'update', 'patch'], addonName),
@@ -55,7 +58,10 @@ export function serviceAccount(metadata: ObjectMeta, more: object = {}): KubeObj
   return { apiVersion: 'v1', kind: 'ServiceAccount', metadata, ...more };
 }
 
-/** A Secret with `texts`. The API server refuses another type for an existing Secret, so `type` is that of the live one. */
+/**
+ * A Secret with `texts`. The API server refuses another type for an existing Secret, so `type` is
+ * that of the live one.
+ */
 export function secret(
   metadata: ObjectMeta,
   texts: Readonly<Record<string, string>>,
@@ -74,7 +80,10 @@ export function secret(
   };
 }
 
-/** A Deployment that starts a new pod before it stops an old one, so that a new tunnel is ready before the old one closes. */
+/**
+ * A Deployment that starts a new pod before it stops an old one, so that a new tunnel is ready
+ * before the old one closes.
+ */
 export function deployment(
   metadata: ObjectMeta,
   podLabels: Readonly<Record<string, string>>,
@@ -113,7 +122,10 @@ export const containerSecurity = {
   runAsNonRoot: true,
 } as const;
 
-/** The object of that kind and name among `objects`. Without a namespace, the object is one of the whole cluster. */
+/**
+ * The object of that kind and name among `objects`. Without a namespace, the object is one of the
+ * whole cluster.
+ */
 export function findObject(
   objects: readonly KubeObject[],
   kind: string,

@@ -7,8 +7,9 @@ export const kubeClientSigner = 'kubernetes.io/kube-apiserver-client';
 export type Registration = Readonly<ReturnType<typeof subjectOf>>;
 
 /**
- * The agent's credential for the hub's kube-apiserver: a certificate, or a token of a ServiceAccount that OCM creates. The klusterlet reports
- * it. Undefined: it has not yet, or it is too old to do so.
+ * The agent's credential for the hub's kube-apiserver: a certificate, or a token of a
+ * ServiceAccount that OCM creates. The klusterlet reports it. Undefined: it has not yet, or it is
+ * too old to do so.
  */
 export type KubeClientDriver = 'csr' | 'token' | undefined;
 

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 
 /**
- * The hash of a configuration as OCM writes it into `desiredConfig.specHash`: hex sha256 of the JSON of everything but apiVersion,
- * kind, metadata and status. OCM compares these texts, so every byte must be what Go's encoding/json would write.
+ * The hash of a configuration as OCM writes it into `desiredConfig.specHash`: hex sha256 of the
+ * JSON of everything but apiVersion, kind, metadata and status. OCM compares these texts, so every
+ * byte must be what Go's encoding/json would write.
  *
  * @param object as the API server stores it: a field that was left out must not be filled in
  */
@@ -18,8 +19,8 @@ export function contentHash(value: unknown): string {
 }
 
 /**
- * JSON as Go's encoding/json writes a map: keys in byte order; <, >, &, U+2028 and U+2029 escaped. Written out, because an object
- * of JavaScript puts keys like "10" before all others.
+ * JSON as Go's encoding/json writes a map: keys in byte order; <, >, &, U+2028 and U+2029 escaped.
+ * Written out, because an object of JavaScript puts keys like "10" before all others.
  */
 function goJson(value: unknown): string {
   if (typeof value === 'string') return goString(value);

@@ -30,7 +30,10 @@ export type AccessOutcome =
 
 /** The state of the agent's objects on their way to the cluster. */
 export type ManifestsOutcome =
-  /** Nothing is rendered, because OCM has not configured the addon yet or the addon is being removed. */
+  /**
+   * Nothing is rendered, because OCM has not configured the addon yet or the addon is being
+   * removed.
+   */
   | { readonly kind: 'waiting' }
   /** The objects cannot be rendered or stored. The cluster keeps those that it has. */
   | { readonly kind: 'failed'; readonly message: string }
@@ -57,11 +60,12 @@ export interface AddOnStatusInput {
 /**
  * The status of a ManagedClusterAddOn, as a JSON merge patch of its `status` subresource.
  *
- * The patch contains what OCM leaves to an addon: supportedConfigs, registrations, namespace, healthCheck, the observed generations, the
- * hashes of configurations that the addon object refers to by itself, and the conditions RegistrationApplied and ManifestApplied.
- * OCM's addon manager writes Configured, Progressing and all other references and hashes. The klusterlet writes Available and
- * ClusterCertificateRotated. Because several programs write the same lists, the patch has a resourceVersion, and a conflict repeats the
- * reconcile.
+ * The patch contains what OCM leaves to an addon: supportedConfigs, registrations, namespace,
+ * healthCheck, the observed generations, the hashes of configurations that the addon object refers
+ * to by itself, and the conditions RegistrationApplied and ManifestApplied. OCM's addon manager
+ * writes Configured, Progressing and all other references and hashes. The klusterlet writes
+ * Available and ClusterCertificateRotated. Because several programs write the same lists, the patch
+ * has a resourceVersion, and a conflict repeats the reconcile.
  *
  * @returns undefined when nothing changes, or the addon is being removed
  */
@@ -121,7 +125,8 @@ function withManifestApplied(
       ? condition(manifestApplied, false, 'ManifestWorkApplyFailed', outcome.message)
       : appliedCondition(outcome.works, outcome.notices);
   if (now !== undefined) return withCondition(conditions, now, nowMs);
-  // The work agent has not answered yet. An earlier failure is outdated, an earlier success may still be true.
+  // The work agent has not answered yet. An earlier failure is outdated, an earlier success may
+  // still be true.
   const isFalse = findCondition(conditions, manifestApplied)?.status === 'False';
   return isFalse ? withoutCondition(conditions, manifestApplied) : conditions;
 }
@@ -182,7 +187,9 @@ function nextRegistrationList({ addon, registrations }: AddOnStatusInput): unkno
   return next.map((registration) => registrationJson(registration, versionOf(addon), addon.driver));
 }
 
-/** `Lease` makes the klusterlet check the agent's lease. With `Customized` it would check nothing. */
+/**
+ * `Lease` makes the klusterlet check the agent's lease. With `Customized` it would check nothing.
+ */
 function nextHealthCheck(before: unknown): unknown {
   return fields(before).mode === 'Lease' ? before : { mode: 'Lease' };
 }
@@ -203,7 +210,8 @@ function withConfigState(
   if (desired === undefined || !isSupported(desired)) return item;
   const state = findConfig(desired);
   if (state === undefined) return item;
-  // OCM copies hashes of default configurations from the ClusterManagementAddOn, at the pace of the rollout.
+  // OCM copies hashes of default configurations from the ClusterManagementAddOn, at the pace of the
+  // rollout.
   const isOwn = ownConfigs.some((config) => isSameConfig(config, desired));
   const specHash = isOwn ? state.specHash : desired.specHash;
   const isSame = lastObservedGeneration === state.generation && specHash === desired.specHash;

@@ -21,7 +21,10 @@ export const agentPodLabels = {
 /** Time for the process to exit after its drain, before the kubelet kills it. */
 const exitGraceSeconds = 10;
 
-/** Secrets that the agent reads, by the names of their volumes. The agent reads the files again when they change. */
+/**
+ * Secrets that the agent reads, by the names of their volumes. The agent reads the files again when
+ * they change.
+ */
 const mounts = [
   { name: 'ca', secretName: agentCaSecret, mountPath: '/etc/ca' },
   { name: 'hub', secretName: agentSecrets.certificate, mountPath: '/etc/tls' },
@@ -31,8 +34,9 @@ const mounts = [
 /**
  * The Deployment of the agent.
  *
- * The generation of the ManagedProxyConfiguration is an annotation of the Deployment alone. In the pod template, each edit would replace
- * the agents of all clusters, even an edit that concerns only the hub. The template has a hash of the pod spec instead.
+ * The generation of the ManagedProxyConfiguration is an annotation of the Deployment alone. In the
+ * pod template, each edit would replace the agents of all clusters, even an edit that concerns only
+ * the hub. The template has a hash of the pod spec instead.
  */
 export function agentDeployment(values: AgentValues): KubeObject {
   const spec = podSpec(values);
@@ -127,7 +131,10 @@ export function agentArguments(values: AgentValues): readonly string[] {
   ];
 }
 
-/** Kubernetes reads `$(NAME)` in arguments and variables as a reference and `$$` as a dollar. A password may contain either. */
+/**
+ * Kubernetes reads `$(NAME)` in arguments and variables as a reference and `$$` as a dollar. A
+ * password may contain either.
+ */
 function escapeDollar(value: string): string {
   return value.replaceAll('$', '$$$$');
 }

@@ -7,8 +7,9 @@ import { annotations } from '../api/names.ts';
 import type { AgentVariables } from '../compat/customized-variables.ts';
 
 /**
- * The image of the agent: the image of the fleet through a mirror, unless variables name another image or parts of one. Mirrors do not
- * apply to variables, because their author knows which images the cluster can pull.
+ * The image of the agent: the image of the fleet through a mirror, unless variables name another
+ * image or parts of one. Mirrors do not apply to variables, because their author knows which images
+ * the cluster can pull.
  */
 export function agentImage(
   image: string,
@@ -25,7 +26,10 @@ export function agentImage(
   return `${registry === '' ? '' : `${registry}/`}${name}${version}`;
 }
 
-/** The mirrors of the configuration count. When they change nothing, the mirrors of the cluster count. */
+/**
+ * The mirrors of the configuration count. When they change nothing, the mirrors of the cluster
+ * count.
+ */
 function mirrored(
   image: string,
   registries: readonly ImageMirror[],
@@ -51,7 +55,10 @@ function clusterMirrors(cluster: ManagedCluster, diagnostics: Diagnostics): read
   }
 }
 
-/** Follows OCM's rule: the last mirror whose source is a prefix of the image wins. An empty source matches any registry. */
+/**
+ * Follows OCM's rule: the last mirror whose source is a prefix of the image wins. An empty source
+ * matches any registry.
+ */
 function throughMirrors(image: string, mirrors: readonly ImageMirror[]): string {
   const matching = mirrors.findLast(
     ({ source, mirror }) => mirror !== '' && image.startsWith(withoutSlash(source)),
@@ -67,7 +74,10 @@ function withoutSlash(prefix: string): string {
   return prefix.endsWith('/') ? prefix.slice(0, -1) : prefix;
 }
 
-/** Splits an image. `version` is `:TAG`, `@DIGEST`, both, or empty. A colon before the last slash precedes a port. */
+/**
+ * Splits an image. `version` is `:TAG`, `@DIGEST`, both, or empty. A colon before the last slash
+ * precedes a port.
+ */
 function splitImage(image: string): { registry: string; name: string; version: string } {
   const slash = image.lastIndexOf('/');
   const rest = image.slice(slash + 1);

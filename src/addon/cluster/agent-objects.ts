@@ -10,7 +10,10 @@ import type { AgentValues } from './agent-values.ts';
 
 const roleName = `${addonName}-addon-agent`;
 
-/** All objects of the addon in a managed cluster. The largest come last, because objects at the end overflow into another ManifestWork. */
+/**
+ * All objects of the addon in a managed cluster. The largest come last, because objects at the end
+ * overflow into another ManifestWork.
+ */
 export function agentObjects(values: AgentValues): readonly KubeObject[] {
   const { installNamespace: namespace } = values;
   const account = { kind: 'ServiceAccount', name: agentServiceAccount, namespace } as const;
@@ -30,8 +33,9 @@ export function agentObjects(values: AgentValues): readonly KubeObject[] {
 }
 
 /**
- * The NetworkPolicy of agents. It limits ports, because a policy can name neither the hub nor a kube-apiserver. An agent with targets
- * besides the kube-apiserver may reach everything, because those targets can be anywhere.
+ * The NetworkPolicy of agents. It limits ports, because a policy can name neither the hub nor a
+ * kube-apiserver. An agent with targets besides the kube-apiserver may reach everything, because
+ * those targets can be anywhere.
  */
 function agentNetworkPolicy(values: AgentValues): KubeObject {
   const { installNamespace: namespace, entrypoint, proxyEnvironment, allow, settings } = values;
@@ -51,7 +55,9 @@ function agentNetworkPolicy(values: AgentValues): KubeObject {
   );
 }
 
-/** Undefined: there is no proxy, or its URL is not valid. The agent reports a URL that is not valid. */
+/**
+ * Undefined: there is no proxy, or its URL is not valid. The agent reports a URL that is not valid.
+ */
 function proxyPort(proxy: string): number | undefined {
   if (proxy === '') return undefined;
   try {

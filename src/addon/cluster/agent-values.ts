@@ -21,7 +21,10 @@ export interface AgentInput extends Pick<FleetState, 'proxy' | 'entrypoint' | 'c
   readonly addon: ManagedClusterAddOn;
   readonly deploymentConfig: DeploymentConfigFound;
   readonly defaultInstallNamespace: string;
-  /** Whether the name of the cluster leads to its kube-apiserver. The cluster's configuration can override it. */
+  /**
+   * Whether the name of the cluster leads to its kube-apiserver. The cluster's configuration can
+   * override it.
+   */
   readonly leadsToApiserver: boolean;
   readonly hasNetworkPolicies: boolean;
   /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
@@ -32,8 +35,9 @@ export interface AgentInput extends Pick<FleetState, 'proxy' | 'entrypoint' | 'c
 export type AgentValues = Readonly<NonNullable<ReturnType<typeof agentValues>>>;
 
 /**
- * Merges the ManagedProxyConfiguration, the ManagedCluster and the AddOnDeploymentConfig. A later one overrides an earlier one, in this
- * order. No configuration can change the name of the cluster or its namespace.
+ * Merges the ManagedProxyConfiguration, the ManagedCluster and the AddOnDeploymentConfig. A later
+ * one overrides an earlier one, in this order. No configuration can change the name of the cluster
+ * or its namespace.
  *
  * @returns undefined when there are `diagnostics.problems`
  */

@@ -53,8 +53,8 @@ interface Reconcile {
 }
 
 /**
- * Reconciles the addon of each cluster, in this order: the agent's rights on the hub, the ManifestWorks with the agent, and the status of
- * the ManagedClusterAddOn.
+ * Reconciles the addon of each cluster, in this order: the agent's rights on the hub, the
+ * ManifestWorks with the agent, and the status of the ManagedClusterAddOn.
  */
 export class ClusterController {
   readonly #options: ClusterControllerOptions;
@@ -105,7 +105,10 @@ export class ClusterController {
     return writer.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
   }
 
-  /** A cluster whose name is the alias of another cluster gets no agent, because dialers of the other cluster would reach it. */
+  /**
+   * A cluster whose name is the alias of another cluster gets no agent, because dialers of the
+   * other cluster would reach it.
+   */
   async #refuseName(
     addon: ManagedClusterAddOn,
     writer: ObjectWriter,
@@ -126,7 +129,8 @@ export class ClusterController {
 
   #accessOf(cluster: string): readonly KubeObject[] {
     const { RoleBinding, Role } = this.#options.watches.access;
-    // Bindings are deleted first. A binding without its Role would grant whatever a new Role of that name allows.
+    // Bindings are deleted first. A binding without its Role would grant whatever a new Role of
+    // that name allows.
     return [RoleBinding, Role].flatMap((informer) => informer.byIndex(byCluster, cluster));
   }
 
@@ -186,7 +190,10 @@ export class ClusterController {
     return { kind: 'stored', works: stored.map(parseManifestWork), notices };
   }
 
-  /** The failure of a cluster that waits for OCM's addon manager, when that manager will not configure it. */
+  /**
+   * The failure of a cluster that waits for OCM's addon manager, when that manager will not
+   * configure it.
+   */
   #unconfigured({ addon, cluster }: Reconcile): ManifestsOutcome | undefined {
     if (cluster.isDeleting || isTrue(addon.conditions, 'Configured')) return undefined;
     const message = this.#managementAddOn.unconfigured;
@@ -198,8 +205,9 @@ export class ClusterController {
   }
 
   /**
-   * Removes the right to connect through the kube-apiserver after the entrypoint has changed. The cluster must have applied the work with
-   * the new entrypoint, because its agent has no other way before that.
+   * Removes the right to connect through the kube-apiserver after the entrypoint has changed. The
+   * cluster must have applied the work with the new entrypoint, because its agent has no other way
+   * before that.
    */
   async #removeStaleAccess(reconcile: Reconcile, manifests: ManifestsOutcome): Promise<void> {
     const { writer, failures, staleAccess } = reconcile;

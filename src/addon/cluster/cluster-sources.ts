@@ -12,7 +12,10 @@ import {
   managementAddOnProblems,
 } from './management-addon-status.ts';
 
-/** The events that trigger the reconcile of a cluster. Keys are names of clusters. Only an event that concerns all clusters names all. */
+/**
+ * The events that trigger the reconcile of a cluster. Keys are names of clusters. Only an event
+ * that concerns all clusters names all.
+ */
 export function clusterSources(
   watches: Watches,
   state: Observable<HubState>,

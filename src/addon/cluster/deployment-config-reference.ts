@@ -29,8 +29,9 @@ export function findDeploymentConfig(
 }
 
 /**
- * The namespace of the agent. A configuration overrides the default. The API server fills in `open-cluster-management-agent-addon`, so a
- * configuration that should not move the agent must name its namespace.
+ * The namespace of the agent. A configuration overrides the default. The API server fills in
+ * `open-cluster-management-agent-addon`, so a configuration that should not move the agent must
+ * name its namespace.
  *
  * @returns undefined when the configuration is missing, so that the agent stays where it is
  */

@@ -20,8 +20,8 @@ export interface HubAccessPlan {
 }
 
 /**
- * Plans the rights of one cluster's agent. Only the agent of a cluster that the hub accepts has rights. They are removed when the
- * cluster is no longer accepted.
+ * Plans the rights of one cluster's agent. Only the agent of a cluster that the hub accepts has
+ * rights. They are removed when the cluster is no longer accepted.
  *
  * @param tunnel undefined: agents do not connect through the kube-apiserver
  * @param hubNamespace the namespace of bindings to `tunnel`
@@ -51,9 +51,9 @@ export function planHubAccess(
 }
 
 /**
- * The rights of one cluster's agent on the hub: to keep a lease in the cluster's own namespace and, with the entrypoint PortForward, to
- * open WebSockets to the port for agents. Each cluster has its own bindings, so the reconcile of one cluster changes no other
- * cluster's rights.
+ * The rights of one cluster's agent on the hub: to keep a lease in the cluster's own namespace and,
+ * with the entrypoint PortForward, to open WebSockets to the port for agents. Each cluster has its
+ * own bindings, so the reconcile of one cluster changes no other cluster's rights.
  *
  * @param tunnel undefined: agents do not connect through the kube-apiserver
  */
@@ -76,7 +76,8 @@ export function hubAccess(
     name: tunnelBindingName(cluster.name),
     namespace: tunnel.namespace,
     labels: own,
-    // The addon is in another namespace and cannot own the binding. An uninstall deletes it with the ManagedProxyConfiguration.
+    // The addon is in another namespace and cannot own the binding. An uninstall deletes it with
+    // the ManagedProxyConfiguration.
     ownerReferences: [tunnel.owner],
   };
   return [...objects, roleBinding(tunnelMetadata, tunnel.name, subject)];

@@ -11,8 +11,8 @@ export interface ManagementAddOnControllerOptions extends ControllerContext {
 }
 
 /**
- * Writes the part of the ClusterManagementAddOn's status that OCM leaves to an addon. Its problems are reported in the status of each
- * ManagedClusterAddOn.
+ * Writes the part of the ClusterManagementAddOn's status that OCM leaves to an addon. Its problems
+ * are reported in the status of each ManagedClusterAddOn.
  */
 export function managementAddOnController(options: ManagementAddOnControllerOptions): Controller {
   const { api, watches, findConfig } = options;

@@ -4,8 +4,8 @@ import { type Fields, fields, items, text } from '../api/fields.ts';
 import { addonName, annotations, configKinds, proxyConfigurationName } from '../api/names.ts';
 
 /**
- * Fills in the hashes of configurations for defaults and placements, as a JSON merge patch of the `status` subresource. OCM's addon manager
- * copies them to the clusters at the pace of the rollout.
+ * Fills in the hashes of configurations for defaults and placements, as a JSON merge patch of the
+ * `status` subresource. OCM's addon manager copies them to the clusters at the pace of the rollout.
  *
  * @returns undefined when all hashes are there
  */

@@ -4,12 +4,15 @@ import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-add
 import { caBundleMark, workNamePrefix } from '../api/manifest-work.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 
-/** The most bytes in a ManifestWork. It must fit into one object in the hub's etcd, with room for its status. */
+/**
+ * The most bytes in a ManifestWork. It must fit into one object in the hub's etcd, with room for
+ * its status.
+ */
 const maxManifestBytes = 500 * 1024;
 
 /**
- * The ManifestWorks that contain `objects`: `addon-cluster-proxy-deploy-0`, and more when one is too small. The caller deletes existing
- * works with higher numbers.
+ * The ManifestWorks that contain `objects`: `addon-cluster-proxy-deploy-0`, and more when one is
+ * too small. The caller deletes existing works with higher numbers.
  *
  * @param caBundle the CAs of the hub, which are in one of `objects`
  */
@@ -37,7 +40,10 @@ export function manifestWorks(
   }));
 }
 
-/** Keeps the order, so that an object seldom moves to another ManifestWork. While it moves, the work agent could delete it. */
+/**
+ * Keeps the order, so that an object seldom moves to another ManifestWork. While it moves, the work
+ * agent could delete it.
+ */
 function packed(objects: readonly KubeObject[]): readonly (readonly KubeObject[])[] {
   const packs: KubeObject[][] = [];
   let roomBytes = 0;
@@ -71,8 +77,9 @@ function deleteOptionFor(objects: readonly KubeObject[]): object | undefined {
 }
 
 /**
- * The hashes of the configurations from which a ManifestWork was rendered. OCM's addon manager compares them with the addon's status to
- * learn that a change has arrived. Undefined: there are no configurations.
+ * The hashes of the configurations from which a ManifestWork was rendered. OCM's addon manager
+ * compares them with the addon's status to learn that a change has arrived. Undefined: there are no
+ * configurations.
  */
 function configSpecHashes(references: readonly ConfigReference[]): string | undefined {
   if (references.length === 0) return undefined;

@@ -16,7 +16,10 @@ const defaultTolerations: readonly Fields[] = [
   { key: 'node-role.kubernetes.io/infra', operator: 'Exists', effect: 'NoSchedule' },
 ];
 
-/** The placement of a configuration replaces the default as a whole. An empty one means any node and no toleration. */
+/**
+ * The placement of a configuration replaces the default as a whole. An empty one means any node and
+ * no toleration.
+ */
 export function nodePlacementOf(
   cluster: ManagedCluster,
   configured: AddOnDeploymentConfig['nodePlacement'],

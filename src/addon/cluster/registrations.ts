@@ -6,8 +6,8 @@ import type { Subject } from '../api/objects.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
 
 /**
- * The entries for `status.registrations`. A klusterlet that uses tokens writes its own subject. That subject is kept, or left empty until
- * the klusterlet fills it in.
+ * The entries for `status.registrations`. A klusterlet that uses tokens writes its own subject.
+ * That subject is kept, or left empty until the klusterlet fills it in.
  */
 export function nextRegistrations(
   desired: readonly Registration[],
@@ -33,9 +33,11 @@ export type HubSubject =
   | { readonly kind: 'foreign'; readonly message: string };
 
 /**
- * The subject that gets the rights of this cluster's agent. The other groups of the registration contain every agent of the fleet.
+ * The subject that gets the rights of this cluster's agent. The other groups of the registration
+ * contain every agent of the fleet.
  *
- * A klusterlet can write the status of its addon, so the user in the status is compared with the only user that is allowed.
+ * A klusterlet can write the status of its addon, so the user in the status is compared with the
+ * only user that is allowed.
  */
 export function hubSubject(addon: ManagedClusterAddOn): HubSubject {
   const apiGroup = apiGroups.rbac;

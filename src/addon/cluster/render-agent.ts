@@ -13,7 +13,10 @@ export type RenderedAgent =
       /** Sentences for the addon's status about settings that are accepted and have no effect. */
       readonly notices: readonly string[];
     }
-  /** The agent cannot be rendered yet, or not any more. Objects that exist stay. `message` is for the log. */
+  /**
+   * The agent cannot be rendered yet, or not any more. Objects that exist stay. `message` is for
+   * the log.
+   */
   | { readonly kind: 'waiting'; readonly message: string }
   /** Objects that exist stay. `message` is for the addon's status. */
   | { readonly kind: 'failed'; readonly message: string };

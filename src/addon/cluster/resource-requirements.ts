@@ -2,7 +2,10 @@ import type { AddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
 import type { Fields } from '../api/fields.ts';
 import { agentContainerName, agentDeploymentName } from './agent-names.ts';
 
-/** There are no limits, because a busy agent needs memory for its windows, and a killed agent ends every stream of its cluster. */
+/**
+ * There are no limits, because a busy agent needs memory for its windows, and a killed agent ends
+ * every stream of its cluster.
+ */
 const defaultResources: Fields = { requests: { cpu: '20m', memory: '96Mi' } };
 
 /** The requirements of the last entry whose containerID matches the agent's container. */

@@ -8,11 +8,12 @@ import {
 import type { Diagnostics } from '../api/diagnostics.ts';
 
 /**
- * The CAs that the agent trusts, in PEM: those of the addon and, behind a proxy, those of the proxy. The latter apply to a proxy that is
- * reached over TLS, and to the entrypoint, because a proxy that inspects TLS shows its own certificate for the broker's name.
+ * The CAs that the agent trusts, in PEM: those of the addon and, behind a proxy, those of the
+ * proxy. The latter apply to a proxy that is reached over TLS, and to the entrypoint, because a
+ * proxy that inspects TLS shows its own certificate for the broker's name.
  *
- * @param isDirect whether agents connect to an entrypoint. Otherwise they connect through the hub's kube-apiserver, whose CAs are in the
- *   kubeconfig from the klusterlet
+ * @param isDirect whether agents connect to an entrypoint. Otherwise they connect through the hub's
+ *   kube-apiserver, whose CAs are in the kubeconfig from the klusterlet
  */
 export function trustedCertificates(
   caBundle: string,

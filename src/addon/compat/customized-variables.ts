@@ -50,8 +50,8 @@ const withoutEffect: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads `customizedVariables`. A wrong value is a problem, because a typing error must not become a default. An unknown name is a notice,
- * because several addons can share a configuration.
+ * Reads `customizedVariables`. A wrong value is a problem, because a typing error must not become a
+ * default. An unknown name is a notice, because several addons can share a configuration.
  *
  * @param where the name of the AddOnDeploymentConfig for messages
  */

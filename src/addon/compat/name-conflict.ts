@@ -6,7 +6,10 @@ import { fieldManager, isUpstreamWrite } from './take-ownership.ts';
 
 const [[partLabel, partValue]] = Object.entries(hubLabel) as [[string, string]];
 
-/** Kinds that are not overwritten when another program made the object. Accounts and Secrets are completed, by whichever program they were made. */
+/**
+ * Kinds that are not overwritten when another program made the object. Accounts and Secrets are
+ * completed, by whichever program they were made.
+ */
 const guarded: ReadonlySet<string> = new Set([
   'Service',
   'Deployment',
@@ -19,8 +22,8 @@ const guarded: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Why `live` must not be overwritten: another program made it, and it only has the same name. Undefined: it is from the addon or from Cluster
- * Proxy.
+ * Why `live` must not be overwritten: another program made it, and it only has the same name.
+ * Undefined: it is from the addon or from Cluster Proxy.
  */
 export function nameConflict(live: KubeObject | undefined): string | undefined {
   if (live === undefined || !guarded.has(live.kind) || isHubObject(live)) return undefined;
@@ -37,7 +40,10 @@ export function isHubObject(live: KubeObject): boolean {
   return isMarked || isOwned || isWritten || isUpstreamBalancer(live);
 }
 
-/** Cluster Proxy's load balancer has neither owner nor label. Many programs write as `manager`, so the selector must match as well. */
+/**
+ * Cluster Proxy's load balancer has neither owner nor label. Many programs write as `manager`, so
+ * the selector must match as well.
+ */
 function isUpstreamBalancer({ kind, metadata, ...rest }: KubeObject): boolean {
   const selector = textMap(fields(rest['spec'])['selector']);
   return (

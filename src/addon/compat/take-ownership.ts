@@ -16,7 +16,9 @@ export interface OwnershipPatch {
 /** The field manager of Cluster Proxy's controllers. */
 const upstreamManager = 'manager';
 
-/** Whether an entry of `managedFields` is from Cluster Proxy's controllers, except for the status. */
+/**
+ * Whether an entry of `managedFields` is from Cluster Proxy's controllers, except for the status.
+ */
 export function isUpstreamWrite(entry: Fields): boolean {
   return isUpdate(entry) && entry['manager'] === upstreamManager;
 }
@@ -26,9 +28,10 @@ function isUpdate(entry: Fields): boolean {
 }
 
 /**
- * Transfers fields of other managers to the addon. Server-side apply keeps such fields: those that Cluster Proxy wrote before (a port of the
- * load balancer, a command, a volume), and those that a person adds to the ports of a Service or to the pods of brokers. After the
- * transfer, the next apply removes those that are not wanted. Statuses and all other fields keep their managers.
+ * Transfers fields of other managers to the addon. Server-side apply keeps such fields: those that
+ * Cluster Proxy wrote before (a port of the load balancer, a command, a volume), and those that a
+ * person adds to the ports of a Service or to the pods of brokers. After the transfer, the next
+ * apply removes those that are not wanted. Statuses and all other fields keep their managers.
  */
 export function ownershipPatches(
   wanted: readonly KubeObject[],

@@ -13,7 +13,10 @@ const secretFields = [
   'signingAgentServerSecretName',
 ] as const;
 
-/** Adds problems between fields that are right by themselves to `problems`, which has those of single fields. */
+/**
+ * Adds problems between fields that are right by themselves to `problems`, which has those of
+ * single fields.
+ */
 export function checkSpec(
   { authentication, proxyServer }: ConfigurationSpec,
   problems: FieldProblem[],

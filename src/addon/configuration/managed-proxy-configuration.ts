@@ -9,7 +9,10 @@ import { readSpec } from './spec.ts';
 /** A ManagedProxyConfiguration with all defaults. */
 export type ManagedProxyConfiguration = Readonly<ReturnType<typeof parseManagedProxyConfiguration>>;
 
-/** Reads an object as the API server returned it, or any other value. Errors are not thrown, but listed in `problems`. */
+/**
+ * Reads an object as the API server returned it, or any other value. Errors are not thrown, but
+ * listed in `problems`.
+ */
 export function parseManagedProxyConfiguration(object: unknown) {
   const metadata = fields(fields(object)['metadata']);
   const problems: FieldProblem[] = [];

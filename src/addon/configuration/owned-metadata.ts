@@ -2,7 +2,10 @@ import type { ObjectMeta, OwnerReference } from '../../kube/client/kube-object.t
 import { configurationApiVersion, configurationKind, hubLabel } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from './managed-proxy-configuration.ts';
 
-/** The owner of the hub's objects, as Cluster Proxy writes it: for garbage collection, without being the controller. */
+/**
+ * The owner of the hub's objects, as Cluster Proxy writes it: for garbage collection, without being
+ * the controller.
+ */
 export function ownerOf({ name, uid }: ManagedProxyConfiguration): OwnerReference {
   return {
     apiVersion: configurationApiVersion,

@@ -16,7 +16,10 @@ export interface Schema {
 
 type TextMap = Readonly<Record<string, string>>;
 
-/** A list of {key, value} whose key is required. It is read as a map, in which the last value of a key counts. */
+/**
+ * A list of {key, value} whose key is required. It is read as a map, in which the last value of a
+ * key counts.
+ */
 interface Pairs {
   readonly type: 'array';
   readonly items: { readonly required: readonly ['key']; readonly properties: { value: unknown } };
@@ -77,8 +80,9 @@ export type Rules<S> = S extends Pairs
 type AnyRules = Rule & Readonly<Record<string, unknown>>;
 
 /**
- * Reads values that no API server has checked. A field that is missing, null or an empty text gets the default of its schema, and so do
- * the fields of an object that is missing. A field that is wrong gets the default as well, and becomes a problem.
+ * Reads values that no API server has checked. A field that is missing, null or an empty text gets
+ * the default of its schema, and so do the fields of an object that is missing. A field that is
+ * wrong gets the default as well, and becomes a problem.
  */
 export class SchemaReader {
   readonly #problems: FieldProblem[];

@@ -3,7 +3,9 @@ import { type Rules, SchemaReader, type Value } from './schema.ts';
 import { specSchema } from './spec-schema.generated.ts';
 import * as checks from './text-checks.ts';
 
-/** Objects whose absence has a meaning. Any other object that is missing is read as an empty one. */
+/**
+ * Objects whose absence has a meaning. Any other object that is missing is read as an empty one.
+ */
 const optionalObjects = [
   'redis',
   'secretRef',
@@ -29,8 +31,9 @@ const quantities = { check: checks.quantityCheck };
 const secretKey = { name: objectName, key: { check: checks.secretKeyCheck } };
 
 /**
- * What the CRD does not state. The API server would refuse objects for it. The addon stores them and names the field in the condition
- * Valid instead, so that an update of the CRD breaks nobody's objects.
+ * What the CRD does not state. The API server would refuse objects for it. The addon stores them
+ * and names the field in the condition Valid instead, so that an update of the CRD breaks nobody's
+ * objects.
  */
 const rules: Rules<typeof specSchema> = {
   authentication: {
@@ -75,7 +78,10 @@ const rules: Rules<typeof specSchema> = {
   },
 };
 
-/** Reads `spec` of a ManagedProxyConfiguration. Fields that are wrong get their defaults and are added to `problems`. */
+/**
+ * Reads `spec` of a ManagedProxyConfiguration. Fields that are wrong get their defaults and are
+ * added to `problems`.
+ */
 export function readSpec(value: unknown, problems: FieldProblem[]): ConfigurationSpec {
   const reader = new SchemaReader(problems, optionalObjects);
   return reader.read(specSchema, rules, value, 'spec') as ConfigurationSpec;

@@ -79,7 +79,10 @@ export const brokerUrlCheck: TextCheck = (text) => {
   return url.username || url.password ? 'carries a user or password; remove them' : undefined;
 };
 
-/** URLs for Sentinel and cluster name several hosts, which URL parsers refuse. The broker parses them. */
+/**
+ * URLs for Sentinel and cluster name several hosts, which URL parsers refuse. The broker parses
+ * them.
+ */
 export const redisUrlCheck: TextCheck = (text) => {
   if (!/^(redis|rediss|rediss?\+sentinel|rediss?\+cluster):\/\/\S+$/.test(text)) {
     return 'is no URL of a Redis: redis://, rediss://, redis+sentinel:// or redis+cluster://';

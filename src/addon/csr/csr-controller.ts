@@ -40,8 +40,9 @@ interface Reconcile {
 }
 
 /**
- * Reconciles certificate signing requests, one step at a time: decide, then sign, then record the signer on the ManagedClusterAddOn. Each
- * step changes an object, and the change brings the request back for the next step. Nothing is approved or signed without `verifyCsr`.
+ * Reconciles certificate signing requests, one step at a time: decide, then sign, then record the
+ * signer on the ManagedClusterAddOn. Each step changes an object, and the change brings the request
+ * back for the next step. Nothing is approved or signed without `verifyCsr`.
  */
 export class CsrController {
   readonly #options: CsrControllerOptions;
@@ -124,7 +125,10 @@ export class CsrController {
     else this.#log.warn('request denied', { ...fields, requester: csr.requester.user });
   }
 
-  /** Signs an approved request, whether the addon or a person approved it. A signed request is recorded instead. */
+  /**
+   * Signs an approved request, whether the addon or a person approved it. A signed request is
+   * recorded instead.
+   */
   async #sign(reconcile: Reconcile): Promise<void> {
     const { object, csr, cluster: name, signer, signal } = reconcile;
     const { cluster, addon } = ownersOf(this.#options.watches, name);
@@ -153,13 +157,17 @@ export class CsrController {
     this.#log.info('request signed', fields);
   }
 
-  /** Records the CA for its rotation, which waits for agents without a certificate of the new CA. A restart finds the request again. */
+  /**
+   * Records the CA for its rotation, which waits for agents without a certificate of the new CA. A
+   * restart finds the request again.
+   */
   async #recordSigner(
     { csr, signer, signal }: Reconcile,
     addon: ManagedClusterAddOn,
     certificate: string,
   ): Promise<void> {
-    // Kubernetes keeps requests for an hour. This one belongs to an earlier cluster of the same name.
+    // Kubernetes keeps requests for an hour. This one belongs to an earlier cluster of the same
+    // name.
     if (csr.createdAtMs < addon.createdAtMs) return;
     const patch = await signerRecordPatch(addon, certificate, signer.authority, this.#nowMs);
     if (patch !== undefined) await this.#options.api.patch(addOnRef(addon), patch, { signal });

@@ -9,7 +9,10 @@ import { verifyCsr } from './verify-csr.ts';
 
 /** What happens to a request. `message` is for people, `reason` for programs. */
 export interface CsrDecision {
-  /** `leave`: the request is not the addon's, or its time has not come. The addon may decide on it later. */
+  /**
+   * `leave`: the request is not the addon's, or its time has not come. The addon may decide on it
+   * later.
+   */
   readonly kind: 'approve' | 'deny' | 'leave';
   readonly reason: string;
   readonly message: string;
@@ -28,7 +31,10 @@ export interface CsrInput {
 const grpcServerUser = 'system:serviceaccount:open-cluster-management-hub:grpc-server-sa';
 const klusterletPrefix = 'system:open-cluster-management:';
 
-/** The cluster in the labels of a request for this addon. Anyone who can create a request can write these labels. */
+/**
+ * The cluster in the labels of a request for this addon. Anyone who can create a request can write
+ * these labels.
+ */
 export function labelledCluster(csr: CertificateSigningRequest): string | undefined {
   return csr.labels[labels.addonName] === addonName ? csr.labels[labels.clusterName] : undefined;
 }
@@ -37,10 +43,11 @@ export function labelledCluster(csr: CertificateSigningRequest): string | undefi
  * Decides whether to approve a request for a certificate of this addon.
  *
  * - Approved: a klusterlet asks for the agent of its own cluster, and the hub accepts that cluster.
- * - Denied: a klusterlet asks for another cluster, or for more than the registration allows. No person would approve that by hand.
- *   Kubernetes removes the request after an hour, and the klusterlet makes another.
- * - Left: no klusterlet made the request, so a person decides. Or the request came too early, and is decided again when the cluster or
- *   the addon changes.
+ * - Denied: a klusterlet asks for another cluster, or for more than the registration allows. No
+ *   person would approve that by hand. Kubernetes removes the request after an hour, and the
+ *   klusterlet makes another.
+ * - Left: no klusterlet made the request, so a person decides. Or the request came too early, and
+ *   is decided again when the cluster or the addon changes.
  */
 export async function decideCsr(input: CsrInput): Promise<CsrDecision> {
   const { csr, cluster, addon, registrations } = input;
@@ -106,10 +113,12 @@ export function failedCondition(message: string, nowMs: number): Readonly<Record
 /** The cluster whose klusterlet made the request. Undefined: no klusterlet made it. */
 function klusterletOf(csr: CertificateSigningRequest): string | undefined {
   const { user, groups } = csr.requester;
-  // Only the gRPC server can make a request as this user, and it has authenticated the user in the annotation.
+  // Only the gRPC server can make a request as this user, and it has authenticated the user in the
+  // annotation.
   if (user === grpcServerUser) return clusterOfUser(csr.annotations[annotations.csrUser] ?? '');
   const cluster = clusterOfUser(user);
-  // The hub's registration puts a klusterlet into the group of its cluster. Another source could issue the user name alone.
+  // The hub's registration puts a klusterlet into the group of its cluster. Another source could
+  // issue the user name alone.
   return groups.includes(`${klusterletPrefix}${cluster}`) ? cluster : undefined;
 }
 

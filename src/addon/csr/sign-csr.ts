@@ -6,8 +6,9 @@ import type { VerifiedCsr } from './verify-csr.ts';
 const minLifetimeMs = 10 * 60_000;
 
 /**
- * Signs a verified request. The certificate is for clients only and has the subject and names of the request. It is valid for the time
- * that the request asks for (at least 10 minutes), at most 180 days, and not longer than the CA.
+ * Signs a verified request. The certificate is for clients only and has the subject and names of
+ * the request. It is valid for the time that the request asks for (at least 10 minutes), at most
+ * 180 days, and not longer than the CA.
  *
  * @returns the certificate in PEM
  */

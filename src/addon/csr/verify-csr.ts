@@ -13,7 +13,10 @@ export type CsrRefusalReason =
   | 'WeakKey'
   | 'ForeignSubject';
 
-/** A request within its registration, by a client that has the private key. Only `verifyCsr` makes this type. */
+/**
+ * A request within its registration, by a client that has the private key. Only `verifyCsr` makes
+ * this type.
+ */
 export interface VerifiedCsr {
   readonly kind: 'passed';
   readonly request: CertificateRequest;
@@ -37,8 +40,9 @@ const allowedUsages: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Verifies that a request asks for a certificate of this cluster's agent and for nothing else. The content is read from the request's
- * bytes, and its signature proves the private key. `decideCsr` checks the requester.
+ * Verifies that a request asks for a certificate of this cluster's agent and for nothing else. The
+ * content is read from the request's bytes, and its signature proves the private key. `decideCsr`
+ * checks the requester.
  *
  * @param registrations those of the cluster's agent (see `agentRegistrations`)
  */
@@ -122,7 +126,8 @@ function isSameSet(asked: readonly string[], allowed: readonly string[]): boolea
 const quotedLength = 200;
 const quotedValues = 5;
 
-// The content of a request is foreign text. Quotes mark it in messages, and a limit keeps logs short.
+// The content of a request is foreign text. Quotes mark it in messages, and a limit keeps logs
+// short.
 function quote(value: string): string {
   const isLong = value.length > quotedLength;
   return JSON.stringify(isLong ? `${value.slice(0, quotedLength)}…` : value);

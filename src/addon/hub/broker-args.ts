@@ -5,7 +5,10 @@ import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-c
 import type { BrokerRedis } from './broker-redis.ts';
 import type { TlsProfile } from './tls-profile.ts';
 
-/** Mount paths of the volumes. The slashes at the end are from Cluster Proxy. The API server compares mounts by path at an upgrade. */
+/**
+ * Mount paths of the volumes. The slashes at the end are from Cluster Proxy. The API server
+ * compares mounts by path at an upgrade.
+ */
 export const mountPaths = {
   serverCa: '/etc/server-ca-pki/',
   server: '/etc/server-pki/',
@@ -23,7 +26,9 @@ export interface BrokerArgsOptions {
   /** Public keys of enrolment tokens. Undefined: no tokens are accepted. */
   readonly enrolmentKeys: SecretKey | undefined;
   readonly tls: TlsProfile;
-  /** Whether a ConfigMap sets the profile. Then it overrides `additionalArgs`, as in Cluster Proxy. */
+  /**
+   * Whether a ConfigMap sets the profile. Then it overrides `additionalArgs`, as in Cluster Proxy.
+   */
   readonly hasTlsProfile: boolean;
 }
 
@@ -89,8 +94,9 @@ function lastOfEach(flags: readonly ProgramFlag[]): readonly ProgramFlag[] {
 }
 
 /**
- * The delay before a pod stops, in seconds. It keeps serving while nodes remove it from the endpoints of the Service, because konnectivity
- * clients do not dial again after a refused connection.
+ * The delay before a pod stops, in seconds. It keeps serving while nodes remove it from the
+ * endpoints of the Service, because konnectivity clients do not dial again after a refused
+ * connection.
  */
 export const preStopSeconds = 5;
 

@@ -25,8 +25,9 @@ export interface BrokerDeploymentOptions extends BrokerArgsOptions {
 }
 
 /**
- * The Deployment of brokers. The pod template has only what pods need, so a new generation of the configuration alone replaces no pods.
- * Brokers read certificates and keys again when the files change.
+ * The Deployment of brokers. The pod template has only what pods need, so a new generation of the
+ * configuration alone replaces no pods. Brokers read certificates and keys again when the files
+ * change.
  */
 export function brokerDeployment(
   configuration: ManagedProxyConfiguration,
@@ -116,7 +117,8 @@ function brokerContainer(
     startupProbe: { ...probe('/healthz'), periodSeconds: 1, failureThreshold: 60 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 2, failureThreshold: 2 },
     livenessProbe: { ...probe('/healthz'), periodSeconds: 10, failureThreshold: 6 },
-    // The image has no program besides node. Not every Kubernetes version supports the sleep action.
+    // The image has no program besides node. Not every Kubernetes version supports the sleep
+    // action.
     lifecycle: { preStop: { exec: { command: ['node', '-e', wait] } } },
     resources: resources ?? defaultResources,
     securityContext: containerSecurity,
@@ -142,7 +144,10 @@ interface Mount {
   readonly secret: { readonly secretName: string; readonly items?: readonly object[] };
 }
 
-/** The names of the first three volumes are from Cluster Proxy, so that an upgrade replaces its volumes. */
+/**
+ * The names of the first three volumes are from Cluster Proxy, so that an upgrade replaces its
+ * volumes.
+ */
 function mountsOf(
   { spec }: ManagedProxyConfiguration,
   { redis, enrolmentKeys }: BrokerDeploymentOptions,

@@ -8,7 +8,10 @@ import { readSecretKey } from './secret-key.ts';
 /** The Redis of several brokers, for their pods. */
 export type BrokerRedis = Readonly<NonNullable<ReturnType<typeof brokerRedis>>>;
 
-/** The default port of Redis, that of Redis over TLS, and Sentinel's. A NetworkPolicy allows them when the URL is in a Secret. */
+/**
+ * The default port of Redis, that of Redis over TLS, and Sentinel's. A NetworkPolicy allows them
+ * when the URL is in a Secret.
+ */
 const usualPorts = [6379, 6380, 26_379];
 
 const path = 'spec.proxyServer.redis';
@@ -42,7 +45,10 @@ export function brokerRedis(
   valueOf('caSecretRef');
   return {
     spec,
-    /** Changes with the URL, so that pods are replaced: they read variables once. Keyed, because annotations are public. */
+    /**
+     * Changes with the URL, so that pods are replaced: they read variables once. Keyed, because
+     * annotations are public.
+     */
     hash:
       url && createHmac('sha256', key).update(url.toString('base64')).digest('hex').slice(0, 16),
     /** Secrets or keys that do not exist. */

@@ -14,11 +14,13 @@ export function isRolledOut(deployment: KubeObject | undefined, replicas: number
 }
 
 /**
- * The generation for the annotation of the brokers' Deployment: the newest generation whose pods have started.
+ * The generation for the annotation of the brokers' Deployment: the newest generation whose pods
+ * have started.
  *
- * Cluster Proxy's manager does not touch a Deployment with the generation that it sees. At a rollback to Cluster Proxy, this manager can see
- * the older configuration before it ends. Pods of the older image never start as brokers, so the Deployment must not have the
- * generation of that configuration.
+ * Cluster Proxy's manager does not touch a Deployment with the generation that it sees. At a
+ * rollback to Cluster Proxy, this manager can see the older configuration before it ends. Pods of
+ * the older image never start as brokers, so the Deployment must not have the generation of that
+ * configuration.
  */
 export function servedGeneration(
   live: KubeObject | undefined,

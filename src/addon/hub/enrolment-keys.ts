@@ -6,9 +6,15 @@ import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-c
 import type { SecretKey } from '../configuration/spec.ts';
 import { readSecretKey } from './secret-key.ts';
 
-/** The public keys of enrolment tokens that brokers accept, besides agents that are registered with the hub. */
+/**
+ * The public keys of enrolment tokens that brokers accept, besides agents that are registered with
+ * the hub.
+ */
 export interface EnrolmentKeys {
-  /** Undefined: brokers accept no enrolment tokens. Keys with which brokers could not start are left out. */
+  /**
+   * Undefined: brokers accept no enrolment tokens. Keys with which brokers could not start are left
+   * out.
+   */
   readonly ref: SecretKey | undefined;
   readonly problems: readonly FieldProblem[];
 }

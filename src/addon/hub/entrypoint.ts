@@ -12,7 +12,9 @@ export interface DirectEntrypoint {
   readonly url: string;
 }
 
-/** Agents connect through the service proxy of the hub's kube-apiserver, and need no other address. */
+/**
+ * Agents connect through the service proxy of the hub's kube-apiserver, and need no other address.
+ */
 export interface HubEntrypoint {
   readonly kind: 'PortForward';
   readonly namespace: string;
@@ -33,8 +35,9 @@ export interface PendingEntrypoint {
 export const agentPortName = 'agent-server';
 
 /**
- * The entrypoint of agents, from the configuration and the status of the load balancer. `spec.proxyServer.entrypoint.port` counts for
- * Hostname and LoadBalancerService. PortForward uses the port of the Service, and Ingress has its own port.
+ * The entrypoint of agents, from the configuration and the status of the load balancer.
+ * `spec.proxyServer.entrypoint.port` counts for Hostname and LoadBalancerService. PortForward uses
+ * the port of the Service, and Ingress has its own port.
  */
 export function resolveEntrypoint(
   configuration: ManagedProxyConfiguration,

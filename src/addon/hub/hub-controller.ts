@@ -55,7 +55,10 @@ export interface HubControllerOptions extends ControllerContext {
   readonly agentImage: string | undefined;
 }
 
-/** Timers cannot be longer than 24 days, and a person can set the wall clock. So the hub is reconciled at least this often. */
+/**
+ * Timers cannot be longer than 24 days, and a person can set the wall clock. So the hub is
+ * reconciled at least this often.
+ */
 const maxIntervalMs = 3_600_000;
 
 /** The reconcile of a configuration. */
@@ -69,14 +72,17 @@ interface Reconcile {
 }
 
 /**
- * Reconciles the hub with the ManagedProxyConfiguration: objects, certificates, the status of the configuration, and the `HubState` from
- * which clusters are reconciled.
+ * Reconciles the hub with the ManagedProxyConfiguration: objects, certificates, the status of the
+ * configuration, and the `HubState` from which clusters are reconciled.
  */
 export class HubController {
   readonly #options: HubControllerOptions;
   readonly #namespace: HubNamespace;
   readonly #certificates: HubCertificates;
-  /** Constant for the life of the process, because the Secret is applied again until the cache has seen it. */
+  /**
+   * Constant for the life of the process, because the Secret is applied again until the cache has
+   * seen it.
+   */
   readonly #replicaKey = randomBytes(24).toString('hex');
   readonly controller: Controller;
 
@@ -178,7 +184,10 @@ export class HubController {
     return certificates;
   }
 
-  /** Certificates are renewed even while the configuration has problems, because their age does not wait for a correction. */
+  /**
+   * Certificates are renewed even while the configuration has problems, because their age does not
+   * wait for a correction.
+   */
   async #reconcileCertificates({
     configuration,
     plan,

@@ -22,8 +22,9 @@ const withoutNamespace: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Cached copies of the hub's objects, in the namespace of the configuration and without a namespace. They include `managedFields`, by which
- * the addon takes ownership of the fields that Cluster Proxy wrote.
+ * Cached copies of the hub's objects, in the namespace of the configuration and without a
+ * namespace. They include `managedFields`, by which the addon takes ownership of the fields that
+ * Cluster Proxy wrote.
  */
 export class HubNamespace {
   readonly #options: HubNamespaceOptions;

@@ -17,8 +17,9 @@ export function disruptionBudget(configuration: ManagedProxyConfiguration): Kube
 }
 
 /**
- * The NetworkPolicy of brokers. It limits ports, because not every network plugin can select peers. Clients, agents, probes and scrapers
- * connect to brokers. Brokers connect to DNS, the kube-apiserver, Redis and other brokers.
+ * The NetworkPolicy of brokers. It limits ports, because not every network plugin can select peers.
+ * Clients, agents, probes and scrapers connect to brokers. Brokers connect to DNS, the
+ * kube-apiserver, Redis and other brokers.
  */
 export function brokerNetworkPolicy(
   configuration: ManagedProxyConfiguration,

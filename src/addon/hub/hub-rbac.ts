@@ -9,8 +9,8 @@ import type { TunnelRole } from './hub-state.ts';
 const brokerRoleName = 'open-cluster-management:cluster-proxy:proxy-server';
 
 /**
- * The Role that lets agents open tunnels through the hub's kube-apiserver. Each cluster has its own binding to it. The name is from Cluster
- * Proxy, whose Role allows everything on pods.
+ * The Role that lets agents open tunnels through the hub's kube-apiserver. Each cluster has its own
+ * binding to it. The name is from Cluster Proxy, whose Role allows everything on pods.
  */
 export const portForwardRoleName = 'cluster-proxy-addon-agent:portforward';
 
@@ -25,8 +25,9 @@ export function portForwardRole(
 }
 
 /**
- * The ServiceAccount of brokers and its rights: to check the tokens of agents, and to see which clusters are accepted. Cluster Proxy has the
- * account `cluster-proxy` as well. It is often the addon manager's, so the configuration does not own it.
+ * The ServiceAccount of brokers and its rights: to check the tokens of agents, and to see which
+ * clusters are accepted. Cluster Proxy has the account `cluster-proxy` as well. It is often the
+ * addon manager's, so the configuration does not own it.
  */
 export function brokerAccounts(configuration: ManagedProxyConfiguration): readonly KubeObject[] {
   const { namespace } = configuration.spec.proxyServer;

@@ -5,7 +5,10 @@ import { hubMeta } from '../configuration/owned-metadata.ts';
 import { brokerPorts } from './broker-args.ts';
 import { agentPortName } from './entrypoint.ts';
 
-/** The Service inside the hub: 8090 for konnectivity clients, 8091 for agents from an ingress or through the kube-apiserver. */
+/**
+ * The Service inside the hub: 8090 for konnectivity clients, 8091 for agents from an ingress or
+ * through the kube-apiserver.
+ */
 export function entrypointService(configuration: ManagedProxyConfiguration): KubeObject {
   const { proxyServer } = configuration.spec;
   return service('ClusterIP', hubMeta(configuration, proxyServer.inClusterServiceName), [
@@ -15,8 +18,8 @@ export function entrypointService(configuration: ManagedProxyConfiguration): Kub
 }
 
 /**
- * The load balancer for agents. Cluster Proxy also exposes 8090 there, which lets managed clusters reach the port for clients of the
- * hub.
+ * The load balancer for agents. Cluster Proxy also exposes 8090 there, which lets managed clusters
+ * reach the port for clients of the hub.
  */
 export function loadBalancerService(configuration: ManagedProxyConfiguration): KubeObject {
   const { loadBalancerService: balancer, port: agentsPort } =
@@ -41,7 +44,10 @@ const port = (name: string, number: number, targetPort = number) => ({
   protocol: 'TCP',
 });
 
-/** For ingress-nginx: the broker speaks TLS, and tunnels live for days. Other controllers ignore these annotations. */
+/**
+ * For ingress-nginx: the broker speaks TLS, and tunnels live for days. Other controllers ignore
+ * these annotations.
+ */
 const ingressAnnotations = {
   'nginx.ingress.kubernetes.io/backend-protocol': 'HTTPS',
   'nginx.ingress.kubernetes.io/proxy-read-timeout': '3600',

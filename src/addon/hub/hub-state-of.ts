@@ -9,7 +9,8 @@ import type { AgentEntrypoint, AgentSigner, HubState } from './hub-state.ts';
 import type { HubPlan } from './plan-hub.ts';
 
 /**
- * The state after a reconcile of a valid configuration. Undefined: a CA cannot be read or stored, so everything stays as it is.
+ * The state after a reconcile of a valid configuration. Undefined: a CA cannot be read or stored,
+ * so everything stays as it is.
  *
  * @param agentImage overrides the image in the configuration
  */
@@ -40,7 +41,9 @@ export function followedHubState(
   return { agentSigner, fleet, blockedReason: undefined };
 }
 
-/** The state while the configuration has problems: the fleet before, with the newest certificates. */
+/**
+ * The state while the configuration has problems: the fleet before, with the newest certificates.
+ */
 export function heldHubState(
   before: HubState,
   certificates: HubCertificatesResult,
@@ -53,7 +56,10 @@ export function heldHubState(
   return { agentSigner, fleet, blockedReason: fleet === undefined ? reason : undefined };
 }
 
-/** The CA that signs now. No agent may ask for a certificate of the next CA before every broker trusts that CA. */
+/**
+ * The CA that signs now. No agent may ask for a certificate of the next CA before every broker
+ * trusts that CA.
+ */
 function agentSignerOf({ agents }: HubCertificatesResult): AgentSigner | undefined {
   if (agents === undefined) return undefined;
   const { signing } = agents;

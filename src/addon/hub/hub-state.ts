@@ -33,7 +33,10 @@ export interface AgentSettings {
   readonly imagePullSecrets: readonly string[];
 }
 
-/** The Role that lets agents through the hub's kube-apiserver to the port for agents. It is one of the hub's objects. */
+/**
+ * The Role that lets agents through the hub's kube-apiserver to the port for agents. It is one of
+ * the hub's objects.
+ */
 export interface TunnelRole {
   readonly namespace: string;
   readonly name: string;
@@ -57,9 +60,14 @@ export interface FleetState {
 export interface HubState {
   /** Undefined: no CA signs. */
   readonly agentSigner: AgentSigner | undefined;
-  /** Undefined: there has been no valid configuration since the start. Clusters stay as they are. */
+  /**
+   * Undefined: there has been no valid configuration since the start. Clusters stay as they are.
+   */
   readonly fleet: FleetState | undefined;
-  /** Why there is no `fleet`, as a sentence with the next step. Undefined: there is a fleet, or the hub has not been read yet. */
+  /**
+   * Why there is no `fleet`, as a sentence with the next step. Undefined: there is a fleet, or the
+   * hub has not been read yet.
+   */
   readonly blockedReason: string | undefined;
 }
 

@@ -99,7 +99,9 @@ function signed(type: string, expiryMs: number | undefined): ConditionNow {
   return condition(type, true, 'SuccessfullySigned', `Expiry:${day} ${time} +0000 UTC`);
 }
 
-/** The condition of a list. `many` has the text of the list, which is empty when the list is empty. */
+/**
+ * The condition of a list. `many` has the text of the list, which is empty when the list is empty.
+ */
 function ofList(
   type: string,
   isTrueWhenEmpty: boolean,

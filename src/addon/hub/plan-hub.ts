@@ -33,8 +33,9 @@ export interface HubObserved {
   readonly configuration: ManagedProxyConfiguration;
   readonly settings: HubSettings;
   /**
-   * Live objects of the kinds in `hubKinds`: those of the hub's namespace, and those without a namespace. Of Secrets, at least the key of
-   * the replicas and those that `spec.proxyServer` names.
+   * Live objects of the kinds in `hubKinds`: those of the hub's namespace, and those without a
+   * namespace. Of Secrets, at least the key of the replicas and those that `spec.proxyServer`
+   * names.
    */
   readonly objects: readonly KubeObject[];
   /** The ConfigMap `ocm-tls-profile` of the addon manager's namespace. */
@@ -45,7 +46,10 @@ export interface HubObserved {
 
 export type HubPlan = Readonly<ReturnType<typeof planHub>>;
 
-/** The kinds of objects that `planHub` renders. The controller watches them and may delete them, except Secrets. */
+/**
+ * The kinds of objects that `planHub` renders. The controller watches them and may delete them,
+ * except Secrets.
+ */
 export const hubKinds = [
   { apiVersion: 'v1', kind: 'Namespace' },
   { apiVersion: 'v1', kind: 'ServiceAccount' },
@@ -62,8 +66,9 @@ export const hubKinds = [
 ] as const;
 
 /**
- * Plans the objects of the hub. A configuration with problems changes nothing: `apply` and `remove` are empty, and running objects stay. When
- * the configuration is being deleted, the garbage collector deletes the objects.
+ * Plans the objects of the hub. A configuration with problems changes nothing: `apply` and `remove`
+ * are empty, and running objects stay. When the configuration is being deleted, the garbage
+ * collector deletes the objects.
  */
 export function planHub(observed: HubObserved) {
   const { configuration, settings, objects } = observed;
@@ -121,7 +126,8 @@ function hubObjects(
   const { redis, replicas, profile, key } = parts;
   const { namespace, entrypoint } = configuration.spec.proxyServer;
   const objects: KubeObject[] = [
-    // The configuration does not own the namespace, because it may contain other objects. Cluster Proxy does the same.
+    // The configuration does not own the namespace, because it may contain other objects. Cluster
+    // Proxy does the same.
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
     ...brokerAccounts(configuration),
     entrypointService(configuration),
@@ -149,7 +155,10 @@ function hubObjects(
   return objects;
 }
 
-/** The addon's objects that are no longer wanted, and the Role by which Cluster Proxy let every cluster into the hub's pods. */
+/**
+ * The addon's objects that are no longer wanted, and the Role by which Cluster Proxy let every
+ * cluster into the hub's pods.
+ */
 function unwanted(
   { configuration, objects }: HubObserved,
   wanted: readonly KubeObject[],
@@ -165,7 +174,8 @@ function unwanted(
       object.kind !== 'Secret' &&
       // The Deployment is not rendered when the TLS profile is not valid. The brokers keep running.
       !(object.kind === 'Deployment' && object.metadata.namespace === namespace) &&
-      // Agents that do not know the new entrypoint yet still use their bindings to this Role. Without bindings it allows nothing.
+      // Agents that do not know the new entrypoint yet still use their bindings to this Role.
+      // Without bindings it allows nothing.
       !isTunnelRole(object) &&
       isOurs(object) &&
       object.metadata.ownerReferences?.some(({ uid }) => uid === configuration.uid) === true &&

@@ -31,7 +31,10 @@ export function readSecretKey(
 /** A shorter key is not from the addon, and could be guessed. */
 const minKeyLength = 32;
 
-/** The Secret with the key by which replicas recognize each other. An existing key is kept, otherwise the key is `freshKey`. */
+/**
+ * The Secret with the key by which replicas recognize each other. An existing key is kept,
+ * otherwise the key is `freshKey`.
+ */
 export function replicaKeySecret(
   configuration: ManagedProxyConfiguration,
   observed: readonly KubeObject[],

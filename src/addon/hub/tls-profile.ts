@@ -60,7 +60,10 @@ export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfil
   };
 }
 
-/** The annotation `proxy.open-cluster-management.io/tls-config-hash` of the Deployment, as Cluster Proxy computes it. */
+/**
+ * The annotation `proxy.open-cluster-management.io/tls-config-hash` of the Deployment, as Cluster
+ * Proxy computes it.
+ */
 export function tlsProfileHash({ minVersion, cipherSuites }: TlsProfile): string {
   const text = `${cipherSuites.join(',')}\0${minVersion}`;
   return createHash('sha256').update(text).digest('hex').slice(0, 16);

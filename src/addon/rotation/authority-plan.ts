@@ -14,15 +14,17 @@ import { type Authority, type AuthorityKind, makeAuthority } from './authority.t
 import { dayMs, hourMs, renewAt } from './lifetimes.ts';
 import { annotationOf, annotations, textIn } from './secret.ts';
 
-/** The minimum time of a stage, in milliseconds. In it every program loads the files that changed. */
+/**
+ * The minimum time of a stage, in milliseconds. In it every program loads the files that changed.
+ */
 export interface RotationWaits {
   readonly distributeMs: number;
   readonly retireMs: number;
 }
 
 /**
- * A requested rotation is fast. A rotation by age has years, and waits for people who keep copies of a bundle or of a client's certificate
- * elsewhere.
+ * A requested rotation is fast. A rotation by age has years, and waits for people who keep copies
+ * of a bundle or of a client's certificate elsewhere.
  */
 export const defaultWaits: Readonly<Record<'requested' | 'age', RotationWaits>> = {
   requested: { distributeMs: 10 * 60_000, retireMs: hourMs },
@@ -35,7 +37,10 @@ const maxExtraWaitMs = dayMs;
 /** The interval in which laggards are counted, in milliseconds. */
 const laggardsIntervalMs = 60_000;
 
-/** The names of managed clusters that have not followed a stage. The argument has the CA that signs and the bundle in that stage. */
+/**
+ * The names of managed clusters that have not followed a stage. The argument has the CA that signs
+ * and the bundle in that stage.
+ */
 export type FindLaggards = (
   now: Readonly<Pick<AuthorityPlan, 'signing' | 'bundlePem'>>,
 ) => readonly string[];
@@ -54,7 +59,10 @@ export interface AuthoritySpec {
 }
 
 export interface ObservedAuthority {
-  /** The Secret with the CA, from the API server. A cache may not have it yet, and then the CA would be replaced. */
+  /**
+   * The Secret with the CA, from the API server. A cache may not have it yet, and then the CA would
+   * be replaced.
+   */
   readonly signer: KubeObject | undefined;
   /** The Secret with the bundle that others trust, under `ca.crt`. */
   readonly bundle: KubeObject | undefined;
@@ -90,10 +98,12 @@ export interface RotationWait {
 }
 
 /**
- * Plans the rotation of a CA, and moves it to the next stage when it is time. Its whole state is in the two Secrets, so a new process
- * continues where another was interrupted. The waiting time counts from when the bundle was stored.
+ * Plans the rotation of a CA, and moves it to the next stage when it is time. Its whole state is in
+ * the two Secrets, so a new process continues where another was interrupted. The waiting time
+ * counts from when the bundle was stored.
  *
- * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a person must decide.
+ * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a
+ *   person must decide.
  */
 export async function planAuthority(
   observed: ObservedAuthority,
@@ -127,7 +137,10 @@ async function readState(
   return state.signing.certificate.notAfter > spec.now ? state : await recover(observed, spec);
 }
 
-/** Makes a new CA at once when there is none. The CAs in the bundle stay trusted, because certificates of the lost CA are in use. */
+/**
+ * Makes a new CA at once when there is none. The CAs in the bundle stay trusted, because
+ * certificates of the lost CA are in use.
+ */
 async function recover(
   { bundle, signer }: ObservedAuthority,
   spec: AuthoritySpec,
@@ -178,7 +191,10 @@ async function advance(
   return { ...state, signing: state.next!, next: undefined, previous };
 }
 
-/** Removes the previous CA when its certificates have been unused, and the new CA trusted, for long enough. */
+/**
+ * Removes the previous CA when its certificates have been unused, and the new CA trusted, for long
+ * enough.
+ */
 async function retire(
   state: AuthorityState,
   { bundle, leaves }: ObservedAuthority,
@@ -193,7 +209,10 @@ async function retire(
   return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
 }
 
-/** Whether the stage has lasted long enough since each of these times. Undefined: the time is not known. */
+/**
+ * Whether the stage has lasted long enough since each of these times. Undefined: the time is not
+ * known.
+ */
 function isOver(
   since: readonly (Date | undefined)[],
   state: AuthorityState,
@@ -216,7 +235,10 @@ function ownTimeMs(state: AuthorityState, { waits }: AuthoritySpec): number {
   return stageOf(state) === 'distributing' ? distributeMs : retireMs;
 }
 
-/** The time since which the stored bundle has been `pem`. Undefined: it is another bundle, or the time is not known. */
+/**
+ * The time since which the stored bundle has been `pem`. Undefined: it is another bundle, or the
+ * time is not known.
+ */
 function sinceWhen(bundle: KubeObject | undefined, pem: string): Date | undefined {
   if (textIn(bundle, 'ca.crt') !== pem) return undefined;
   return timeIn(bundle, annotations.trustedSince);

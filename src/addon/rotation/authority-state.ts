@@ -6,12 +6,16 @@ import { type Authority, readable, readAuthority } from './authority.ts';
 import { annotationOf, annotations, textIn } from './secret.ts';
 
 /**
- * The stage of a CA's rotation. `distributing`: the next CA is trusted and signs nothing yet. `retiring`: the new CA signs, and the previous
- * one is still trusted. A program whose bundle or certificate is one stage old is never refused.
+ * The stage of a CA's rotation. `distributing`: the next CA is trusted and signs nothing yet.
+ * `retiring`: the new CA signs, and the previous one is still trusted. A program whose bundle or
+ * certificate is one stage old is never refused.
  */
 export type RotationStage = 'steady' | 'distributing' | 'retiring';
 
-/** Why a rotation began. `recovery`: the Secret of the CA was lost, and certificates of that CA are still in use. */
+/**
+ * Why a rotation began. `recovery`: the Secret of the CA was lost, and certificates of that CA are
+ * still in use.
+ */
 export type RotationReason = 'requested' | 'age' | 'recovery';
 
 /** The content of a CA's Secret. */

@@ -28,7 +28,10 @@ export interface HubCertificatesOptions extends ControllerContext {
   readonly laggards: RotationLaggards;
 }
 
-/** When the certificate in each Secret expires, in milliseconds since 1970. Undefined: there is none that can be read. */
+/**
+ * When the certificate in each Secret expires, in milliseconds since 1970. Undefined: there is none
+ * that can be read.
+ */
 export type CertificateExpiries = Readonly<Record<LeafName, number | undefined>>;
 
 /** The basis of the certificates. */
@@ -36,8 +39,8 @@ export type CertificatesMode =
   /** The configuration is valid. `sans` are the names in the certificates. */
   | { readonly kind: 'follow'; readonly sans: readonly string[] }
   /**
-   * The configuration has problems, so existing certificates are renewed with their names. `paused`: clusters cannot learn of changes, so no
-   * rotation begins or continues.
+   * The configuration has problems, so existing certificates are renewed with their names.
+   * `paused`: clusters cannot learn of changes, so no rotation begins or continues.
    */
   | { readonly kind: 'hold'; readonly paused: boolean };
 
@@ -63,7 +66,10 @@ function secretNamesOf({ spec }: ManagedProxyConfiguration, signer: string): Sec
   };
 }
 
-/** Reconciles the Secrets with certificates. They are read from the API server, because a cache may not have a new Secret yet. */
+/**
+ * Reconciles the Secrets with certificates. They are read from the API server, because a cache may
+ * not have a new Secret yet.
+ */
 export class HubCertificates {
   readonly #options: HubCertificatesOptions;
   #rotations = noRotations;
@@ -108,7 +114,8 @@ export class HubCertificates {
     const { konnectivity, agents, leaves, lookAgainAt } = plan;
     const seen = textIn(observed.serverCa, 'ca.crt');
     return {
-      // Klusterlets ask for a certificate of each CA that they learn of. So they must not learn of a CA that is not stored.
+      // Klusterlets ask for a certificate of each CA that they learn of. So they must not learn of
+      // a CA that is not stored.
       agents: isStored('agentSigner') && isStored('agentCa') ? agents : undefined,
       caBundle: isStored('serverCa') ? konnectivity?.bundlePem : seen,
       expiries: await expiriesOf(leaves, found, isStored),
@@ -167,7 +174,10 @@ export class HubCertificates {
     return Object.fromEntries(await Promise.all(Object.entries(names).map(read)));
   }
 
-  /** Applies Secrets in order up to the first failure, so that no certificate is used before it is trusted. @returns the stored names */
+  /**
+   * Applies Secrets in order up to the first failure, so that no certificate is used before it is
+   * trusted. @returns the stored names
+   */
   async #apply(
     { secrets }: CertificatesPlan,
     observed: readonly KubeObject[],
@@ -185,7 +195,10 @@ export class HubCertificates {
   }
 }
 
-/** Leaves out Secrets of other programs, which a wrong configuration can name. It does not name the CAs. */
+/**
+ * Leaves out Secrets of other programs, which a wrong configuration can name. It does not name the
+ * CAs.
+ */
 function withoutForeign(found: ObservedCertificates): ObservedCertificates {
   const { signer, agentSigner, ...others } = found;
   const own = Object.entries(others).filter(([, secret]) => secret && isHubObject(secret));

@@ -38,7 +38,10 @@ interface Leaf {
   readonly keyPem: string;
 }
 
-/** Plans a leaf certificate: the one in the Secret, or a new one when that one does not match `spec`. */
+/**
+ * Plans a leaf certificate: the one in the Secret, or a new one when that one does not match
+ * `spec`.
+ */
 export async function planLeaf(observed: KubeObject | undefined, spec: LeafSpec) {
   const found = observed === undefined ? 'missing' : await readLeaf(observed);
   const reissued = typeof found === 'string' ? found : await reissueReason(found.certificate, spec);

@@ -6,7 +6,10 @@ export const dayMs = 24 * hourMs;
 /** The lifetime of certificates of servers, clients and agents, in milliseconds. */
 export const leafLifetimeMs = 180 * dayMs;
 
-/** Certificates are valid from this long before their signature, in milliseconds, because clocks of clusters differ. */
+/**
+ * Certificates are valid from this long before their signature, in milliseconds, because clocks of
+ * clusters differ.
+ */
 export const clockSkewMs = 5 * 60_000;
 
 /** The part of its lifetime after which a certificate is renewed. */

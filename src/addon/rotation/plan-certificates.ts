@@ -26,15 +26,22 @@ export interface CertificatesSpec {
   readonly signerNamespace: string;
   readonly hubNamespace: string;
   /**
-   * The names of the hub's servers and its client. Undefined: they are not known, because the configuration has problems. Then existing
-   * certificates are renewed with their names, and no new ones are made.
+   * The names of the hub's servers and its client. Undefined: they are not known, because the
+   * configuration has problems. Then existing certificates are renewed with their names, and no new
+   * ones are made.
    */
   readonly names: HubNames | undefined;
-  /** Default: rotations go on and begin. True: they stay where they are, because nobody can tell the clusters. */
+  /**
+   * Default: rotations go on and begin. True: they stay where they are, because nobody can tell the
+   * clusters.
+   */
   readonly paused?: boolean | undefined;
   /** Names of Secrets, where they are not the usual ones. */
   readonly secretNames?: Partial<SecretNames> | undefined;
-  /** Goes onto the Secrets in the hub's namespace. Those of the CAs belong to nobody: they outlive an uninstall, as they always have. */
+  /**
+   * Goes onto the Secrets in the hub's namespace. Those of the CAs belong to nobody: they outlive
+   * an uninstall, as they always have.
+   */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'> | undefined;
   readonly waits?: Readonly<Record<'requested' | 'age', RotationWaits>> | undefined;
   /** Called only in stages that wait for clusters. */
@@ -71,7 +78,10 @@ export type LeafName = keyof typeof purposes;
 
 export type CertificatesPlan = Readonly<Awaited<ReturnType<typeof planCertificates>>>;
 
-/** The interval in which a Secret that a person must correct is read again, in milliseconds. A watch is usually earlier. */
+/**
+ * The interval in which a Secret that a person must correct is read again, in milliseconds. A watch
+ * is usually earlier.
+ */
 const correctedMs = 60_000;
 
 /** Plans all certificates of the hub from those that exist. Only the keys are random. */
@@ -150,8 +160,8 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
   if (problems.length > 0 || again.length === 0) again.push(new Date(spec.now.getTime() + againMs));
   return {
     /**
-     * The Secrets, to be applied in this order up to the first that fails. A CA is stored before it is in a bundle, and it is in the
-     * bundle before a certificate of it is used.
+     * The Secrets, to be applied in this order up to the first that fails. A CA is stored before it
+     * is in a bundle, and it is in the bundle before a certificate of it is used.
      */
     secrets,
     /** CAs that cannot be used, with the name of the Secret and the next step. */

@@ -10,7 +10,10 @@ import { annotations } from '../api/names.ts';
 import { byCluster, ownersOf, type Watches } from '../runtime/watches.ts';
 import type { RotationLaggards } from './plan-certificates.ts';
 
-/** The clusters that have not followed a rotation, from cached objects. Only clusters with eligible agents count. Names are sorted. */
+/**
+ * The clusters that have not followed a rotation, from cached objects. Only clusters with eligible
+ * agents count. Names are sorted.
+ */
 export function rotationLaggards(
   watches: Pick<Watches, 'addOns' | 'clusters' | 'works'>,
   wallClock: () => Date,
@@ -42,7 +45,9 @@ export function rotationLaggards(
   };
 }
 
-/** Whether a ManifestWork has another bundle, or the cluster has not applied its newest generation. */
+/**
+ * Whether a ManifestWork has another bundle, or the cluster has not applied its newest generation.
+ */
 function isWorkBehind({ metadata, status }: KubeObject, mark: string): boolean {
   if (metadata.annotations?.[annotations.caBundle] !== mark) return true;
   const applied = findCondition(parseConditions(fields(status)['conditions']), 'Applied');
@@ -51,8 +56,9 @@ function isWorkBehind({ metadata, status }: KubeObject, mark: string): boolean {
 }
 
 /**
- * Whether the agent of a cluster may still use a certificate of another CA than that of `organizationalUnit`. This applies to an agent with a
- * token for the hub as well, because its certificate for the broker always comes from a request.
+ * Whether the agent of a cluster may still use a certificate of another CA than that of
+ * `organizationalUnit`. This applies to an agent with a token for the hub as well, because its
+ * certificate for the broker always comes from a request.
  */
 export function mayUseOtherSigner(
   { agentSigner, registrations }: ManagedClusterAddOn,
@@ -66,7 +72,7 @@ export function mayUseOtherSigner(
 }
 
 /**
- * The longest time from the signature until the agent uses the certificate, in milliseconds. The klusterlet fetches it, the kubelet updates
- * the Secret in the pod, and the agent reads it.
+ * The longest time from the signature until the agent uses the certificate, in milliseconds. The
+ * klusterlet fetches it, the kubelet updates the Secret in the pod, and the agent reads it.
  */
 export const certificateDeliveryMs = 10 * 60_000;

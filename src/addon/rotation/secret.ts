@@ -11,7 +11,10 @@ export const annotations = {
   rotatedFor: `${annotationPrefix}/rotated-for`,
   /** Why the current rotation began. */
   rotationReason: `${annotationPrefix}/ca-rotation-reason`,
-  /** The time since which all certificates are from the signing CA (RFC 3339), while the previous CA retires. */
+  /**
+   * The time since which all certificates are from the signing CA (RFC 3339), while the previous CA
+   * retires.
+   */
   reissuedSince: `${annotationPrefix}/reissued-since`,
   /** The time since which a bundle has been unchanged (RFC 3339). */
   trustedSince: `${annotationPrefix}/trusted-since`,

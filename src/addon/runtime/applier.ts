@@ -24,9 +24,10 @@ interface LastWrite {
 }
 
 /**
- * Applies objects, except those that are unchanged since the last time. Only the API server can compare an object with the wanted one,
- * because it fills in defaults and knows the managers of fields. So each object is applied once in the life of a process, and again when the
- * wanted or the live object has changed.
+ * Applies objects, except those that are unchanged since the last time. Only the API server can
+ * compare an object with the wanted one, because it fills in defaults and knows the managers of
+ * fields. So each object is applied once in the life of a process, and again when the wanted or the
+ * live object has changed.
  */
 export class Applier {
   readonly #api: KubeApi;
@@ -38,7 +39,9 @@ export class Applier {
     this.#clock = clock;
   }
 
-  /** @param live the object in a cache or on the server; undefined: there is none @throws KubeError */
+  /**
+   * @param live the object in a cache or on the server; undefined: there is none @throws KubeError
+   */
   async apply(
     wanted: KubeObject,
     live: KubeObject | undefined,

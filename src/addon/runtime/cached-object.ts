@@ -9,8 +9,8 @@ export interface CachedObject extends KubeObject {
 }
 
 /**
- * Identifies the content of an object, without its status and the metadata that the API server maintains. Equal fingerprints mean that no
- * program has edited the object in between.
+ * Identifies the content of an object, without its status and the metadata that the API server
+ * maintains. Equal fingerprints mean that no program has edited the object in between.
  */
 export function fingerprintOf(object: KubeObject): string {
   if (isKept(object)) return object.fingerprint;
@@ -28,7 +28,9 @@ export function trimToFingerprint(object: KubeObject): CachedObject {
   return { apiVersion, kind, metadata: shortMeta(metadata), fingerprint: fingerprintOf(object) };
 }
 
-/** Keeps a ManifestWork without its manifests and without the feedback values from the work agent. */
+/**
+ * Keeps a ManifestWork without its manifests and without the feedback values from the work agent.
+ */
 export function trimManifestWork(object: KubeObject): CachedObject {
   const { conditions, resourceStatus } = fields(object['status']);
   const manifests = items(fields(resourceStatus)['manifests']).map(

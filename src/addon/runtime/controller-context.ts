@@ -13,8 +13,9 @@ export interface ControllerContext extends AddonContext {
 }
 
 /**
- * A controller of the addon. A missing permission is retried every minute, because no event announces that it was granted. Reconciles end
- * within the drain time, before another process may lead.
+ * A controller of the addon. A missing permission is retried every minute, because no event
+ * announces that it was granted. Reconciles end within the drain time, before another process may
+ * lead.
  */
 export function addonController(
   { clock, log }: Pick<AddonContext, 'clock' | 'log'>,
@@ -23,7 +24,10 @@ export function addonController(
   return new Controller({ ...options, backoff: { capMs: 60_000 }, drainMs: 3_000, clock, log });
 }
 
-/** Patches a subresource of `object`. The API server refuses the patch when the object has changed since it was read. */
+/**
+ * Patches a subresource of `object`. The API server refuses the patch when the object has changed
+ * since it was read.
+ */
 export async function patchStatus(
   api: KubeApi,
   object: KubeObject,

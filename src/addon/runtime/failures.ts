@@ -11,7 +11,9 @@ export interface ObjectFailure {
   readonly sentence: string;
 }
 
-/** Errors that concern one object. The reconcile continues with the others. Any other error ends it. */
+/**
+ * Errors that concern one object. The reconcile continues with the others. Any other error ends it.
+ */
 const ofOneObject: ReadonlySet<string> = new Set([
   'not_found',
   'already_exists',

@@ -38,7 +38,10 @@ const labelledCluster = ({ metadata }: KubeObject): readonly string[] => {
   return name === undefined ? [] : [name];
 };
 
-/** Cached copies of all objects that agents depend on, except those in the namespace of the brokers (`HubNamespace`). */
+/**
+ * Cached copies of all objects that agents depend on, except those in the namespace of the brokers
+ * (`HubNamespace`).
+ */
 export class Watches {
   readonly configurations: Informer;
   readonly tlsProfiles: Informer;
@@ -114,7 +117,9 @@ export class Watches {
   }
 }
 
-/** A managed cluster and its addon. Undefined: it does not exist, or the cache has not seen it yet. */
+/**
+ * A managed cluster and its addon. Undefined: it does not exist, or the cache has not seen it yet.
+ */
 export function ownersOf({ clusters, addOns }: Pick<Watches, 'clusters' | 'addOns'>, name: string) {
   const cluster = clusters.get(name);
   const addon = addOns.get(`${name}/${addonName}`);
@@ -124,7 +129,10 @@ export function ownersOf({ clusters, addOns }: Pick<Watches, 'clusters' | 'addOn
   };
 }
 
-/** `namespace/name` of the configurations of an addon object, in its spec or selected by OCM in its status. */
+/**
+ * `namespace/name` of the configurations of an addon object, in its spec or selected by OCM in its
+ * status.
+ */
 function deploymentConfigsOf({ spec, status }: KubeObject): readonly string[] {
   const own = items(fields(spec)['configs']).map(parseConfigReferent);
   const references = items(fields(status)['configReferences']);

@@ -17,7 +17,10 @@ const readyTimeoutMs = 60_000;
 const pollMs = 50;
 
 export interface ApiServerOptions {
-  /** Also runs kube-controller-manager: default ServiceAccounts, garbage collection, CSR signing (default false). */
+  /**
+   * Also runs kube-controller-manager: default ServiceAccounts, garbage collection, CSR signing
+   * (default false).
+   */
   readonly controllerManager?: boolean;
   /** The parts of Open Cluster Management to apply at the start (default: nothing). */
   readonly ocm?: readonly OcmPart[];

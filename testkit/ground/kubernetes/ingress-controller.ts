@@ -1,5 +1,6 @@
-// node ingress-controller.ts SETTINGS: an ingress controller as small as one can be. It knows the host and the path `/` of a
-// rule, a TLS Secret, and one annotation of ingress-nginx: the protocol of the backend.
+// node ingress-controller.ts SETTINGS: an ingress controller as small as one can be. It knows the
+// host and the path `/` of a rule, a TLS Secret, and one annotation of ingress-nginx: the protocol
+// of the backend.
 import { spawn } from 'node:child_process';
 import { on } from 'node:events';
 import { existsSync } from 'node:fs';

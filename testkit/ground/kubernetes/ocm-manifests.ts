@@ -1,7 +1,10 @@
 import type { Kubectl } from './kubectl.ts';
 import { run } from './run.ts';
 
-/** Open Cluster Management's own objects: definitions, and the roles and ServiceAccounts of its programs. */
+/**
+ * Open Cluster Management's own objects: definitions, and the roles and ServiceAccounts of its
+ * programs.
+ */
 export const ocmParts = ['hub-crds', 'hub-roles', 'managed-crds', 'managed-roles'] as const;
 export type OcmPart = (typeof ocmParts)[number];
 

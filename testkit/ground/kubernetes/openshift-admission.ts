@@ -1,8 +1,14 @@
-/** The first user of a namespace's range, which OpenShift's restricted-v2 gives to pods that name none. */
+/**
+ * The first user of a namespace's range, which OpenShift's restricted-v2 gives to pods that name
+ * none.
+ */
 export const namespaceUser = 1_000_680_000;
 const lastUser = namespaceUser + 9_999;
 
-/** Flags of kube-apiserver that let it serve MutatingAdmissionPolicies, which are beta in Kubernetes 1.34. */
+/**
+ * Flags of kube-apiserver that let it serve MutatingAdmissionPolicies, which are beta in Kubernetes
+ * 1.34.
+ */
 export const mutatingPolicyFlags: readonly string[] = [
   '--feature-gates=MutatingAdmissionPolicy=true',
   '--runtime-config=admissionregistration.k8s.io/v1beta1=true',
@@ -95,11 +101,13 @@ const validations = [
 ] as const;
 
 /**
- * Admission of pods as by OpenShift's SecurityContextConstraints `restricted-v2`, in these namespaces: what a pod does not say is filled
- * in, with a user and a group of the namespace's range, then it is judged. One difference: capabilities that are not dropped are
- * refused, where OpenShift would drop them. Takes effect some moments after it is applied.
+ * Admission of pods as by OpenShift's SecurityContextConstraints `restricted-v2`, in these
+ * namespaces: what a pod does not say is filled in, with a user and a group of the namespace's
+ * range, then it is judged. One difference: capabilities that are not dropped are refused, where
+ * OpenShift would drop them. Takes effect some moments after it is applied.
  *
- * Source: https://docs.openshift.com/container-platform/4.16/authentication/managing-security-context-constraints.html
+ * Source:
+ * https://docs.openshift.com/container-platform/4.16/authentication/managing-security-context-constraints.html
  */
 export function openShiftAdmission(namespaces: readonly string[]): readonly object[] {
   const namespaceSelector = {

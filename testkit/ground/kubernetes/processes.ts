@@ -143,8 +143,9 @@ export async function processesWhere(
 }
 
 /**
- * undefined when there is no such process, or only what its parent has not collected yet. That is a zombie without threads: one whose
- * threads are still about to end holds its files and ports, and may do so long after, as they give back its memory first.
+ * undefined when there is no such process, or only what its parent has not collected yet. That is a
+ * zombie without threads: one whose threads are still about to end holds its files and ports, and
+ * may do so long after, as they give back its memory first.
  */
 async function startTicksOf(pid: number): Promise<string | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
