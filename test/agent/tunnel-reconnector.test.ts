@@ -40,6 +40,7 @@ async function connectionsIn(
     clock,
     log,
     onWelcome() {},
+    random: () => 0.5,
   });
   const running = keeper.run(stop.signal);
   await clock.advance(minutes * minuteMs);
@@ -77,12 +78,15 @@ describe('upgrade answered by 401 or 403', () => {
 
 describe('A broker that accepts each connection and ends it at once', () => {
   it('A broker that ends each connection at once is tried less and less often, like an unreachable broker', async () => {
-    const attempts = await connectionsIn(10, async () => {
+    const endsAtOnce = async () => {
       const [near, far] = memoryLinkPair(queueMicrotask);
       queueMicrotask(() => far.close());
       return near;
-    });
-    expect(attempts).toBeGreaterThanOrEqual(20);
-    expect(attempts).toBeLessThanOrEqual(120);
+    };
+    const inFive = await connectionsIn(5, endsAtOnce);
+    const inTen = await connectionsIn(10, endsAtOnce);
+    // The mean delay is 15 s then.
+    expect(inTen - inFive).toBe((5 * minuteMs) / 15_000);
+    expect(inTen).toBe(await attemptsIn(10, {}));
   });
 });

@@ -130,7 +130,7 @@ describeWith(
           await expect.poll(() => directory.locate('c1'), soon).toEqual([newer]);
           await expect.poll(() => directory.degraded, soon).toBeUndefined();
         }
-        expect(fenced).toEqual([stored, older]);
+        await expect.poll(() => fenced, soon).toEqual([stored, older]);
       });
 
       it('A replica that starts during an outage works alone and joins the others later', async () => {
