@@ -145,7 +145,7 @@ describe('docs/errors.md', () => {
     [
       'the bridge',
       '## Konnectivity bridge',
-      unionIn('src/konnectivity-bridge/bridge-error.ts', 'BridgeErrorCode'),
+      unionIn('src/konnectivity/konnectivity-error.ts', 'KonnectivityErrorCode'),
     ],
   ])('explains each code of %s and no other', (_, heading, codes) => {
     expect(codes.length).toBeGreaterThan(0);

@@ -5,7 +5,7 @@ import type { TunnelError } from '../tunnel/errors.ts';
 import type { ResolveDestination } from './destination.ts';
 import type { DialFailureReason } from './metrics.ts';
 import type { BridgeLimits } from './options.ts';
-import type { PacketBufferPool } from './packet-buffer.ts';
+import type { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 
 /** A connection whose client has closed and whose target still takes what was written. */
 export interface FlushingConnection {

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts';
 import { Condition } from '../base/condition.ts';
+import { isAgentName } from '../base/names/agent-subject.ts';
 import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { ReloadedFiles } from '../base/files/reloaded-files.ts';
@@ -7,9 +8,15 @@ import type { Dialer } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import { destinationResolver } from './destination.ts';
-import type { AcceptCall, Front, StartFront } from './front.ts';
-import { startHttp2Front } from './http2-front.ts';
-import { type BridgeMetrics, type ClientRefusal, noMetrics } from './metrics.ts';
+import type {
+  CertificateSubject,
+  ClientRefusal,
+  Front,
+  FrontMethods,
+  StartFront,
+} from '../konnectivity/front.ts';
+import { startHttp2Front } from '../konnectivity/http2-front.ts';
+import { type BridgeMetrics, noMetrics } from './metrics.ts';
 import {
   type BridgeFrontOptions,
   type BridgeLimits,
@@ -17,8 +24,8 @@ import {
   defaultBridgeLimits,
 } from './options.ts';
 import { ProxyStream } from './proxy-stream.ts';
-import { PacketBufferPool } from './packet-buffer.ts';
-import { openTlsFiles, type TlsMaterial } from './tls-files.ts';
+import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
+import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
 
 export interface BridgeParts {
   /** Belongs to the caller. The bridge neither drains nor closes it. */
@@ -50,7 +57,7 @@ export interface RunningBridge extends AsyncDisposable {
  * Starts a konnectivity bridge, which accepts dials of konnectivity clients and makes them through
  * `parts.dialer`.
  *
- * @throws BridgeError `invalid_options`, `listen_failed`
+ * @throws KonnectivityError `invalid_options`, `listen_failed`
  */
 export async function startBridge(
   options: BridgeFrontOptions,
@@ -124,12 +131,15 @@ class Bridge implements RunningBridge {
 
   async listen(options: BridgeFrontOptions): Promise<void> {
     const { limits, clock, log } = this.#context;
-    const accept: AcceptCall = (stream) => new ProxyStream(this.#context, stream);
+    const methods: FrontMethods = new Map([
+      ['/ProxyService/Proxy', (stream) => new ProxyStream(this.#context, stream)],
+    ]);
     const shared = {
       limits,
       clock,
       log,
-      accept,
+      methods,
+      refuses: agentCertificate,
       clientRefused: this.#clientRefused,
       connectionClosed: this.#connectionClosed,
     };
@@ -172,6 +182,15 @@ class Bridge implements RunningBridge {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/**
+ * Refuses a certificate that is an agent's. Cluster Proxy used the client CA for its agents too,
+ * and their certificates are still valid.
+ */
+function agentCertificate(subject: CertificateSubject): ClientRefusal | undefined {
+  const names = [...subject.commonNames, ...subject.organizations];
+  return names.some(isAgentName) ? 'agent_certificate' : undefined;
 }
 
 function exposeGauges(metrics: BridgeMetrics, context: BridgeContext): void {

@@ -1,5 +1,5 @@
 import type { TcpTarget } from '../tunnel/stream-request.ts';
-import { BridgeError } from './bridge-error.ts';
+import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
 import type { BridgeFrontOptions } from './options.ts';
 
 /** The cluster and target that a client's address means. */
@@ -8,7 +8,7 @@ export interface Destination {
   readonly target: TcpTarget;
 }
 
-/** Finds the destination of an address. @throws BridgeError with the text that the client gets */
+/** Finds the destination of an address. @throws KonnectivityError with the text that the client gets */
 export type ResolveDestination = (network: string, address: string) => Destination;
 
 /**
@@ -35,7 +35,10 @@ export function destinationResolver(
 ): ResolveDestination {
   return (network, address) => {
     if (network !== 'tcp') {
-      throw new BridgeError('unsupported_network', `dial ${network}: unknown network ${network}`);
+      throw new KonnectivityError(
+        'unsupported_network',
+        `dial ${network}: unknown network ${network}`,
+      );
     }
     const { host, port } = parseAddress(address);
     if (options.cluster !== undefined) return destination(options.cluster, host, port);
@@ -47,7 +50,7 @@ export function destinationResolver(
     const namespaced = namespacedName.exec(host);
     if (namespaced !== null) return destination(namespaced[1]!, host, port);
     if (clusterName.test(host)) return destination(host, host, port);
-    throw new BridgeError('unknown_destination', noAgentText);
+    throw new KonnectivityError('unknown_destination', noAgentText);
   };
 }
 
@@ -86,6 +89,6 @@ interface TcpAddressParts {
   readonly port: number;
 }
 
-function invalid(text: string): BridgeError {
-  return new BridgeError('invalid_address', `dial tcp: ${text}`);
+function invalid(text: string): KonnectivityError {
+  return new KonnectivityError('invalid_address', `dial tcp: ${text}`);
 }

@@ -14,9 +14,6 @@ export const noMetrics: BridgeMetrics = {
   counter: () => () => {},
 };
 
-/** Why a client with a certificate of the client CA was refused. */
-export type ClientRefusal = 'agent_certificate';
-
 /** Why a dial failed, in the words of upstream's `dial_failure_count`. */
 export type DialFailureReason =
   | 'no_agent'

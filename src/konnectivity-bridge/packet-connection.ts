@@ -2,8 +2,12 @@ import type { Timer } from '../base/clock.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import type { Destination } from './destination.ts';
-import { type FrontStream, GrpcStatus } from './front.ts';
-import { encodeCloseResponse, encodeDialError, encodeDialResponse } from './packet.ts';
+import { type FrontStream, GrpcStatus } from '../konnectivity/front.ts';
+import {
+  encodeCloseResponse,
+  encodeDialError,
+  encodeDialResponse,
+} from '../konnectivity/packet.ts';
 import { PacketWriter } from './packet-writer.ts';
 import { type ConnectionHandler, ProxiedConnection } from './proxied-connection.ts';
 

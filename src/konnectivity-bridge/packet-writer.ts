@@ -1,8 +1,12 @@
 import { atEndOfTurn, type TurnTask } from '../base/end-of-turn.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
-import type { FrontStream } from './front.ts';
-import { dataHeaderMaxBytes, writeDataHeader } from './packet.ts';
-import { maxPayloadBytes, type PacketBuffer, type PacketBufferPool } from './packet-buffer.ts';
+import type { FrontStream } from '../konnectivity/front.ts';
+import { dataHeaderMaxBytes, writeDataHeader } from '../konnectivity/packet.ts';
+import {
+  maxPayloadBytes,
+  type PacketBuffer,
+  type PacketBufferPool,
+} from '../konnectivity/packet-buffer.ts';
 
 /**
  * With as many packets queued, a packet that is not full waits for more bytes, so that a slow

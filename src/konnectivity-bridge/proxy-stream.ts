@@ -1,10 +1,10 @@
 import type { BridgeContext } from './bridge-context.ts';
-import { BridgeError } from './bridge-error.ts';
+import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
 import type { Destination } from './destination.ts';
-import { type FrontHandler, type FrontStream, GrpcStatus } from './front.ts';
-import { type ClientPacket, encodeCloseResponse, encodeDialError } from './packet.ts';
+import { type FrontHandler, type FrontStream, GrpcStatus } from '../konnectivity/front.ts';
+import { type ClientPacket, encodeCloseResponse, encodeDialError } from '../konnectivity/packet.ts';
 import { PacketConnection } from './packet-connection.ts';
-import { type PacketHandler, PacketParser } from './packet-parser.ts';
+import { type PacketHandler, PacketParser } from '../konnectivity/packet-parser.ts';
 
 type ControlPacket = Exclude<ClientPacket, { kind: 'data' }>;
 type DialRequest = Extract<ClientPacket, { kind: 'dial_request' }>;
@@ -45,7 +45,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
     try {
       this.#parser.push(bytes);
     } catch (error) {
-      if (!(error instanceof BridgeError)) throw error;
+      if (!(error instanceof KonnectivityError)) throw error;
       this.#context.log.warn('konnectivity client sent a bad packet', {
         peer: this.#front.peer,
         code: error.code,
@@ -120,7 +120,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
     try {
       destination = this.#context.resolve(request.network, request.address);
     } catch (error) {
-      if (!(error instanceof BridgeError)) throw error;
+      if (!(error instanceof KonnectivityError)) throw error;
       this.#context.dialFailed(
         error.code === 'unknown_destination' ? 'no_agent' : 'error_response',
       );
@@ -187,7 +187,7 @@ export class ProxyStream implements FrontHandler, PacketHandler {
   }
 }
 
-function statusOf(error: BridgeError): GrpcStatus {
+function statusOf(error: KonnectivityError): GrpcStatus {
   switch (error.code) {
     case 'packet_too_large':
       return GrpcStatus.resourceExhausted;

@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentSubject } from '../../src/base/names/agent-subject.ts';
-import type { StartFront } from '../../src/konnectivity-bridge/front.ts';
+import type { StartFront } from '../../src/konnectivity/front.ts';
 import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import type { LogFields } from '../../src/base/log/log-field.ts';
-import { type BridgeFrontOptions, type TlsFiles } from '../../src/konnectivity-bridge/options.ts';
+import type { BridgeFrontOptions } from '../../src/konnectivity-bridge/options.ts';
+import type { TlsFiles } from '../../src/konnectivity/tls-files.ts';
 import {
   type CertificateFiles,
   makeTestCertificates,
@@ -178,6 +179,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
           const names = subject.split(',').map((part) => part.replace(/^(O|CN)=/, ''));
           const logged = {
             peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+            reason: 'agent_certificate',
             subject: expect.arrayContaining(names),
           };
           for (const line of lines) expect(line).toEqual(logged);

@@ -8,6 +8,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { defaultTlsPolicy } from '../../src/base/tls/tls-policy.ts';
 import {
+  type AcceptCall,
   type Front,
   type FrontHandler,
   type FrontOptions,
@@ -15,7 +16,7 @@ import {
   GrpcStatus,
   type OwnerOfBytes,
   type StartFront,
-} from '../../src/konnectivity-bridge/front.ts';
+} from '../../src/konnectivity/front.ts';
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { endOf } from '../konnectivity-bridge/socket-end.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';
@@ -111,6 +112,13 @@ export function describeFront(name: string, startFront: StartFront): void {
   async function scene(options: Partial<FrontOptions> = {}): Promise<Scene> {
     const calls: AcceptedCall[] = [];
     const waiting: ((call: AcceptedCall) => void)[] = [];
+    const accept: AcceptCall = (stream) => {
+      const call = new AcceptedCall(stream);
+      const take = waiting.shift();
+      if (take === undefined) calls.push(call);
+      else take(call);
+      return call;
+    };
     const front = await startFront({
       listen: { host: '127.0.0.1', port: 0 },
       limits: defaultBridgeLimits,
@@ -118,14 +126,9 @@ export function describeFront(name: string, startFront: StartFront): void {
       log: silentLogger,
       clientRefused: () => {},
       connectionClosed: () => {},
+      refuses: () => undefined,
       ...options,
-      accept: (stream) => {
-        const call = new AcceptedCall(stream);
-        const take = waiting.shift();
-        if (take === undefined) calls.push(call);
-        else take(call);
-        return call;
-      },
+      methods: new Map([['/ProxyService/Proxy', accept]]),
     });
     return {
       front,

@@ -5,8 +5,14 @@ import type { Logger } from '../base/log/logger.ts';
 import { ReloadedFiles } from '../base/files/reloaded-files.ts';
 import { defaultTlsPolicy, type TlsPolicy } from '../base/tls/tls-policy.ts';
 import { trustClientsOf } from '../base/tls/tls-trust.ts';
-import { BridgeError } from './bridge-error.ts';
-import type { TlsFiles } from './options.ts';
+import { KonnectivityError } from './konnectivity-error.ts';
+
+/** Paths of PEM files. */
+export interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly clientCaFile: string;
+}
 
 /** The contents of `TlsFiles`, as PEM. */
 export interface TlsMaterial {
@@ -19,7 +25,7 @@ export interface TlsMaterial {
 /**
  * Reads certificate, key and client CA, and reads them again when the files change.
  *
- * @throws BridgeError `invalid_options`
+ * @throws KonnectivityError `invalid_options`
  */
 export async function openTlsFiles(
   files: TlsFiles,
@@ -40,7 +46,7 @@ export async function openTlsFiles(
       ...parts,
     });
   } catch (error) {
-    throw new BridgeError('invalid_options', problemOf(files, error), { cause: error });
+    throw new KonnectivityError('invalid_options', problemOf(files, error), { cause: error });
   }
 }
 

@@ -1,9 +1,17 @@
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Clock, Timer } from '../base/clock.ts';
-import type { FrontHandler, FrontStream, GrpcStatus, OwnerOfBytes } from './front.ts';
+import type {
+  CertificateSubject,
+  FrontHandler,
+  FrontStream,
+  GrpcStatus,
+  OwnerOfBytes,
+} from './front.ts';
 
 export interface Http2FrontStreamOptions {
   readonly peer: string;
+  readonly subject: CertificateSubject | undefined;
+  readonly headers: IncomingHttpHeaders;
   readonly clock: Clock;
   /** `BridgeLimits.lingerMs`. */
   readonly lingerMs: number;
@@ -11,12 +19,11 @@ export interface Http2FrontStreamOptions {
   readonly onProgress: () => void;
 }
 
-/**
- * A call on node:http2. The head of the response is sent at once, and the status follows in the
- * trailers.
- */
+/** A call on node:http2. */
 export class Http2FrontStream implements FrontStream {
   readonly peer: string;
+  readonly subject: CertificateSubject | undefined;
+  readonly #headers: IncomingHttpHeaders;
   readonly #stream: ServerHttp2Stream;
   readonly #clock: Clock;
   readonly #lingerMs: number;
@@ -32,14 +39,12 @@ export class Http2FrontStream implements FrontStream {
 
   constructor(stream: ServerHttp2Stream, options: Http2FrontStreamOptions) {
     this.peer = options.peer;
+    this.subject = options.subject;
+    this.#headers = options.headers;
     this.#stream = stream;
     this.#clock = options.clock;
     this.#lingerMs = options.lingerMs;
     this.#onProgress = options.onProgress;
-    stream.respond(
-      { ':status': 200, 'content-type': 'application/grpc' },
-      { waitForTrailers: true },
-    );
     stream.on('wantTrailers', () => this.#sendTrailers());
     stream.on('close', () => this.#onClose());
   }
@@ -47,6 +52,7 @@ export class Http2FrontStream implements FrontStream {
   /** Starts reading. */
   handle(handler: FrontHandler): void {
     this.#handler = handler;
+    this.respond();
     this.#stream.on('data', (bytes: Buffer) => {
       if (this.#status === undefined) this.#handler?.onData(bytes);
     });
@@ -63,11 +69,26 @@ export class Http2FrontStream implements FrontStream {
     return this.#queuedSizes.length;
   }
 
+  metadata(name: string): readonly string[] {
+    const value = this.#headers[name];
+    return value === undefined ? [] : [value].flat();
+  }
+
+  respond(metadata: Readonly<Record<string, string>> = {}): void {
+    const stream = this.#stream;
+    if (stream.headersSent || stream.destroyed || stream.closed) return;
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc', ...metadata },
+      { waitForTrailers: true },
+    );
+  }
+
   send(bytes: Uint8Array, owner?: OwnerOfBytes): void {
     if (this.#status !== undefined || this.#stream.destroyed || this.#stream.closed) {
       owner?.onReleased();
       return;
     }
+    this.respond();
     this.#queuedBytes += bytes.length;
     this.#queuedSizes.push(bytes.length);
     this.#queuedOwners.push(owner);
@@ -87,6 +108,7 @@ export class Http2FrontStream implements FrontStream {
     this.#status = status;
     this.#message = message;
     if (this.#stream.destroyed) return;
+    this.respond();
     this.#stream.end();
     this.#stream.resume();
   }

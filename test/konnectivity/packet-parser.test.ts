@@ -1,13 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BridgeError } from '../../src/konnectivity-bridge/bridge-error.ts';
-import type { ClientPacket } from '../../src/konnectivity-bridge/packet.ts';
+import { KonnectivityError } from '../../src/konnectivity/konnectivity-error.ts';
+import type { ClientPacket } from '../../src/konnectivity/packet.ts';
 import {
   defaultPacketLimits,
   type PacketHandler,
   PacketParser,
-} from '../../src/konnectivity-bridge/packet-parser.ts';
-import { bytesField, grpcMessage, request, varintField } from './wire.ts';
+} from '../../src/konnectivity/packet-parser.ts';
+import { bytesField, grpcMessage, request, varintField } from '../konnectivity-bridge/wire.ts';
 
 /**
  * Writes down what comes: payload pieces of one connection are joined, and borrowed bytes are
@@ -159,7 +159,9 @@ describe('PacketParser', () => {
       'packet_too_large',
     ],
   ])('The packet parser refuses %s', (_, bytes, code) => {
-    expect(() => parse([bytes])).toThrow(expect.objectContaining({ name: 'BridgeError', code }));
+    expect(() => parse([bytes])).toThrow(
+      expect.objectContaining({ name: 'KonnectivityError', code }),
+    );
   });
 
   it('The packet parser throws only typed errors for mutated and random bytes, and yields no more bytes than it got', () => {
@@ -196,7 +198,7 @@ function yieldedBytes(bytes: Uint8Array, chunkSize: number): number {
       parser.push(bytes.subarray(at, at + chunkSize));
     }
   } catch (error) {
-    if (!(error instanceof BridgeError)) throw error;
+    if (!(error instanceof KonnectivityError)) throw error;
   }
   return payloadBytes;
 }

@@ -1,4 +1,4 @@
-import { startHttp2Front } from '../../src/konnectivity-bridge/http2-front.ts';
+import { startHttp2Front } from '../../src/konnectivity/http2-front.ts';
 import { describeFrontClients } from '../contracts/front-clients.contract.ts';
 import { describeFront } from '../contracts/front.contract.ts';
 

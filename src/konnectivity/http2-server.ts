@@ -7,7 +7,7 @@ import {
 import type { ServerHttp2Stream } from 'node:http2';
 import { trustClientsOf } from '../base/tls/tls-trust.ts';
 import type { GrpcStatus } from './front.ts';
-import type { BridgeLimits } from './options.ts';
+import type { FrontLimits } from './front-limits.ts';
 import type { TlsMaterial } from './tls-files.ts';
 
 /**
@@ -15,7 +15,7 @@ import type { TlsMaterial } from './tls-files.ts';
  * knowledge.
  */
 export function createHttp2Server(
-  limits: BridgeLimits,
+  limits: FrontLimits,
   tls: TlsMaterial | undefined,
 ): Http2Server | Http2SecureServer {
   const common = {

@@ -1,17 +1,17 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
-import type { ClientRefusal } from './metrics.ts';
-import type { BridgeLimits, TcpAddress } from './options.ts';
+import type { FrontLimits } from './front-limits.ts';
 import type { TlsMaterial } from './tls-files.ts';
 
-/** The gRPC statuses with which the bridge ends a call. */
+/** The gRPC statuses with which a call is ended. */
 export const GrpcStatus = {
   ok: 0,
   resourceExhausted: 8,
   unimplemented: 12,
   internal: 13,
   unavailable: 14,
+  unauthenticated: 16,
 } as const;
 export type GrpcStatus = (typeof GrpcStatus)[keyof typeof GrpcStatus];
 
@@ -30,14 +30,33 @@ export interface OwnerOfBytes {
   onAbandoned(): void;
 }
 
+/** The subject of a verified client certificate. */
+export interface CertificateSubject {
+  /** More than one only in a certificate that no honest CA issues. */
+  readonly commonNames: readonly string[];
+  readonly organizations: readonly string[];
+}
+
 /**
- * One call of `/ProxyService/Proxy` as a transport offers it to the bridge: two byte streams of
- * gRPC messages and a status. After the end of the call, every method does nothing. The contract
- * suite is test/contracts/front.contract.ts.
+ * One call of a method as a transport offers it: two byte streams of gRPC messages, metadata and a
+ * status. After the end of the call, every method does nothing. The contract suite is
+ * test/contracts/front.contract.ts.
  */
 export interface FrontStream {
   /** The client's address and name, for logs. */
   readonly peer: string;
+
+  /** The subject of the client's certificate, if the listener asks for certificates. */
+  readonly subject: CertificateSubject | undefined;
+
+  /** The values of the request's metadata with a name in lower case, in order. */
+  metadata(name: string): readonly string[];
+
+  /**
+   * Sends the head of the response, with metadata. Without this call the head is sent without
+   * metadata, as soon as the handler was returned. Idempotent.
+   */
+  respond(metadata?: Readonly<Record<string, string>>): void;
 
   /** How many bytes of all `send`s are still in this process. */
   readonly queuedBytes: number;
@@ -68,7 +87,7 @@ export interface FrontStream {
   abort(): void;
 }
 
-/** The bridge's end of a call. A front never calls it from inside a method of `FrontStream`. */
+/** The service's end of a call. A front never calls it from inside a method of `FrontStream`. */
 export interface FrontHandler {
   /** Bytes from the client, in order. Borrowed: valid until this returns. */
   onData(bytes: Uint8Array): void;
@@ -91,6 +110,18 @@ export interface FrontHandler {
 
 /** Takes a new call and returns its handler. The stream can be used at once. */
 export type AcceptCall = (stream: FrontStream) => FrontHandler;
+
+/** The methods of a listener by their path, such as `/ProxyService/Proxy`. */
+export type FrontMethods = ReadonlyMap<string, AcceptCall>;
+
+/** Why a client with a certificate of the client CA was refused. */
+export type ClientRefusal = 'agent_certificate';
+
+/** A TCP address to listen on. Port 0 takes any free port. */
+export interface TcpAddress {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** A listener that takes calls. */
 export interface Front {
@@ -117,15 +148,17 @@ export interface FrontOptions {
   readonly listen: TcpAddress | string;
   /** Without it the front speaks HTTP/2 in the clear (with prior knowledge). */
   readonly tls?: TlsMaterial | undefined;
-  readonly limits: BridgeLimits;
+  readonly limits: FrontLimits;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly accept: AcceptCall;
+  readonly methods: FrontMethods;
+  /** Refuses a client by the subject of its certificate, before it can send a call. */
+  readonly refuses: (subject: CertificateSubject) => ClientRefusal | undefined;
   /** Counts a connection that is closed although its certificate comes from the client CA. */
   readonly clientRefused: (reason: ClientRefusal) => void;
   /** Counts a connection that is closed because of the limits. */
   readonly connectionClosed: (reason: ConnectionRefusal) => void;
 }
 
-/** Starts a front. @throws BridgeError `listen_failed` */
+/** Starts a front. @throws KonnectivityError `listen_failed` */
 export type StartFront = (options: FrontOptions) => Promise<Front>;

@@ -6,14 +6,14 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
-import { ClientWatch } from '../../src/konnectivity-bridge/client-watch.ts';
+import { ClientWatch } from '../../src/konnectivity/client-watch.ts';
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
-import { ProxyPeer } from './proxy-peer.ts';
-import { connectRaw, RawCall } from './raw-call.ts';
-import { ScriptedDialer, type ScriptedStream } from './scripted-dialer.ts';
-import { startTestBridge } from './test-bridge.ts';
-import { request } from './wire.ts';
+import { ProxyPeer } from '../konnectivity-bridge/proxy-peer.ts';
+import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';
+import { ScriptedDialer, type ScriptedStream } from '../konnectivity-bridge/scripted-dialer.ts';
+import { startTestBridge } from '../konnectivity-bridge/test-bridge.ts';
+import { request } from '../konnectivity-bridge/wire.ts';
 
 const listen = { host: '127.0.0.1', port: 0 };
 const portOf = (address: string): number => Number(address.slice(address.lastIndexOf(':') + 1));

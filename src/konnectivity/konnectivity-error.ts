@@ -1,5 +1,5 @@
 /** Problems of a client's packets, of a destination, or of the bridge's options. */
-export type BridgeErrorCode =
+export type KonnectivityErrorCode =
   // A client's packets.
   | 'malformed_packet'
   | 'packet_too_large'
@@ -13,11 +13,11 @@ export type BridgeErrorCode =
   | 'listen_failed';
 
 /** The error class of the bridge. Callers branch on `code`, and `message` is for people. */
-export class BridgeError extends Error {
-  override readonly name = 'BridgeError';
-  readonly code: BridgeErrorCode;
+export class KonnectivityError extends Error {
+  override readonly name = 'KonnectivityError';
+  readonly code: KonnectivityErrorCode;
 
-  constructor(code: BridgeErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: KonnectivityErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
   }

@@ -9,26 +9,23 @@ import type {
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { ConnectionGuard } from '../base/server/connection-guard.ts';
-import { isAgentName } from '../base/names/agent-subject.ts';
 import { asError } from '../base/error.ts';
 import { formatPeer } from '../base/net/format-peer.ts';
 import { listenAt } from '../base/server/listen.ts';
-import { BridgeError } from './bridge-error.ts';
+import { KonnectivityError } from './konnectivity-error.ts';
 import { ClientWatch } from './client-watch.ts';
-import { type Front, type FrontOptions, GrpcStatus } from './front.ts';
-import { Http2FrontStream } from './http2-front-stream.ts';
+import { type CertificateSubject, type Front, type FrontOptions, GrpcStatus } from './front.ts';
+import { Http2FrontStream, type Http2FrontStreamOptions } from './http2-front-stream.ts';
 import { refuseHttp1 } from './http1-refusal.ts';
 import { answer, createHttp2Server, refuse, secureContext } from './http2-server.ts';
 import type { TlsMaterial } from './tls-files.ts';
 import { removeStaleSocket, withSocketMode } from './unix-socket.ts';
 
-const proxyPath = '/ProxyService/Proxy';
-
 /**
  * Listens for gRPC on node:http2, at a third of the cost per byte of @grpc/grpc-js
  * (docs/benchmarks.md).
  *
- * @throws BridgeError `listen_failed`
+ * @throws KonnectivityError `listen_failed`
  */
 export async function startHttp2Front(options: FrontOptions): Promise<Front> {
   const front = new Http2Front(options);
@@ -67,7 +64,7 @@ class Http2Front implements Front {
     this.#server.prependListener(readyEvent, (socket: Socket) => (this.#newSocket = socket));
     this.#guard = this.#guardOf(options);
     this.#server.on('session', (session) => this.#onSession(session));
-    this.#server.on('secureConnection', (socket: TLSSocket) => this.#refuseAgents(socket));
+    this.#server.on('secureConnection', (socket: TLSSocket) => this.#refuseBySubject(socket));
     this.#server.once('close', () => this.#closed.resolve());
     // The session of each failure knows it already, or there was never a session.
     this.#server.on('sessionError', (error: Error) => this.#logFailure(error));
@@ -93,8 +90,8 @@ class Http2Front implements Front {
         await listenAt(this.#server, listen, log);
       }
     } catch (error) {
-      if (error instanceof BridgeError) throw error;
-      throw new BridgeError(
+      if (error instanceof KonnectivityError) throw error;
+      throw new KonnectivityError(
         'listen_failed',
         `the bridge cannot listen: ${asError(error).message}`,
         { cause: error },
@@ -147,21 +144,20 @@ class Http2Front implements Front {
   }
 
   /**
-   * Closes a connection whose certificate is an agent's. Cluster Proxy used the client CA for its
-   * agents too, and their certificates are still valid. The session exists but has sent nothing
-   * yet, so the client sees the same as with a certificate of another CA.
+   * Closes a connection whose certificate the service refuses. The session exists but has sent
+   * nothing yet, so the client sees the same as with a certificate of another CA.
    */
-  #refuseAgents(socket: TLSSocket): void {
+  #refuseBySubject(socket: TLSSocket): void {
     // For example because it did not negotiate h2.
     if (socket.destroyed) return;
-    const { subject } = socket.getPeerCertificate();
-    // A part of the name that occurs several times is an array.
-    const names = [subject?.CN, subject?.O].flat().filter((name) => name !== undefined);
-    if (!names.some(isAgentName)) return;
-    this.#options.clientRefused('agent_certificate');
-    this.#options.log.warn('konnectivity client refused: its certificate is that of an agent', {
+    const subject = subjectOf(socket)!;
+    const reason = this.#options.refuses(subject);
+    if (reason === undefined) return;
+    this.#options.clientRefused(reason);
+    this.#options.log.warn('konnectivity client refused because of its certificate', {
       peer: formatPeer(socket),
-      subject: names,
+      reason,
+      subject: [...subject.commonNames, ...subject.organizations],
     });
     socket.destroy();
   }
@@ -169,6 +165,7 @@ class Http2Front implements Front {
   #onSession(session: ServerHttp2Session): void {
     const { limits, clock } = this.#options;
     const peer = peerOf(session, this.#address);
+    const subject = subjectOf(session.socket as TLSSocket);
     const timer = clock.setTimer(limits.handshakeTimeoutMs, () => {
       this.#options.log.debug('konnectivity connection sent nothing', { peer });
       session.destroy();
@@ -184,7 +181,7 @@ class Http2Front implements Front {
     session.on('stream', (stream, headers) => {
       watch.callBegan();
       stream.once('close', () => watch.callEnded());
-      this.#onStream(stream, headers, peer, () => watch.progressed());
+      this.#onStream(stream, headers, { peer, subject, onProgress: () => watch.progressed() });
     });
     session.setLocalWindowSize(4 * limits.windowBytes);
   }
@@ -205,8 +202,7 @@ class Http2Front implements Front {
   #onStream(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    peer: string,
-    onProgress: () => void,
+    connection: Pick<Http2FrontStreamOptions, 'peer' | 'subject' | 'onProgress'>,
   ): void {
     // 'close' always follows and handles it.
     stream.on('error', () => {});
@@ -215,18 +211,19 @@ class Http2Front implements Front {
     if (headers[':method'] !== 'POST') return answer(stream, { ':status': 405 });
     if (!headers['content-type']?.startsWith('application/grpc'))
       return answer(stream, { ':status': 415 });
-    if (headers[':path'] !== proxyPath) {
+    const accept = this.#options.methods.get(headers[':path'] ?? '');
+    if (accept === undefined) {
       return refuse(stream, GrpcStatus.unimplemented, `unknown method ${headers[':path']}`);
     }
-    if (!this.#accepting) return refuse(stream, GrpcStatus.unavailable, 'the bridge is draining');
+    if (!this.#accepting) return refuse(stream, GrpcStatus.unavailable, 'the listener is draining');
     const { limits, clock } = this.#options;
     const call = new Http2FrontStream(stream, {
-      peer,
+      ...connection,
+      headers,
       clock,
       lingerMs: limits.lingerMs,
-      onProgress,
     });
-    call.handle(this.#options.accept(call));
+    call.handle(accept(call));
   }
 
   #refuseHttp1(socket: Socket): void {
@@ -262,6 +259,15 @@ function peerOf(session: ServerHttp2Session, listener: string): string {
   const socket = session.socket as TLSSocket;
   if (socket.remoteAddress === undefined) return listener;
   const address = formatPeer(socket);
-  const name = session.encrypted ? socket.getPeerCertificate().subject?.CN : undefined;
+  const name = subjectOf(socket)?.commonNames[0];
   return name === undefined ? address : `${name} (${address})`;
+}
+
+function subjectOf(socket: TLSSocket): CertificateSubject | undefined {
+  if (!socket.encrypted) return undefined;
+  const { subject } = socket.getPeerCertificate();
+  // A part of the name that occurs several times is an array.
+  const named = (values: string | string[] | undefined) =>
+    values === undefined ? [] : [values].flat();
+  return { commonNames: named(subject?.CN), organizations: named(subject?.O) };
 }

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BridgeError } from '../../src/konnectivity-bridge/bridge-error.ts';
+import { KonnectivityError } from '../../src/konnectivity/konnectivity-error.ts';
 import {
   dataHeaderMaxBytes,
   decodePacket,
@@ -8,8 +8,8 @@ import {
   encodeDialError,
   encodeDialResponse,
   writeDataHeader,
-} from '../../src/konnectivity-bridge/packet.ts';
-import { bytesField, codec, response, varint, varintField } from './wire.ts';
+} from '../../src/konnectivity/packet.ts';
+import { bytesField, codec, response, varint, varintField } from '../konnectivity-bridge/wire.ts';
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
 const random63 = fc.bigInt({ min: 0n, max: 2n ** 63n - 1n });
@@ -175,7 +175,7 @@ describe('decoding', () => {
     ],
   ])('The packet decoder refuses %s with a typed error', (_, packet) => {
     expect(() => decodePacket(packet)).toThrow(
-      expect.objectContaining({ name: 'BridgeError', code: 'malformed_packet' }),
+      expect.objectContaining({ name: 'KonnectivityError', code: 'malformed_packet' }),
     );
   });
 
@@ -194,6 +194,6 @@ function outcomeOf(bytes: Uint8Array): string {
     decodePacket(bytes);
     return 'packet';
   } catch (error) {
-    return error instanceof BridgeError ? error.code : String(error);
+    return error instanceof KonnectivityError ? error.code : String(error);
   }
 }

@@ -1,4 +1,4 @@
-import { BridgeError } from './bridge-error.ts';
+import { KonnectivityError } from './konnectivity-error.ts';
 import {
   maxVarintBytes,
   ProtoReader,
@@ -56,7 +56,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * Decodes one whole packet. Fields may come in any order, and unknown fields are skipped. A payload
  * is a view into `bytes`.
  *
- * @throws BridgeError `malformed_packet`
+ * @throws KonnectivityError `malformed_packet`
  */
 export function decodePacket(bytes: Uint8Array): ClientPacket {
   const reader = new ProtoReader(bytes);
@@ -171,20 +171,24 @@ function payloadFieldOf(type: number): number {
 }
 
 function checkFieldNumber(number: number): void {
-  if (number === 0) throw new BridgeError('malformed_packet', 'a packet has a field with number 0');
+  if (number === 0)
+    throw new KonnectivityError('malformed_packet', 'a packet has a field with number 0');
 }
 
 /** The bridge assigns ids, so an id that a number cannot hold exactly was never assigned. */
 export function checkConnectId(id: number): number {
   if (Number.isSafeInteger(id)) return id;
-  throw new BridgeError('malformed_packet', `connect id ${id} is larger than any assigned id`);
+  throw new KonnectivityError(
+    'malformed_packet',
+    `connect id ${id} is larger than any assigned id`,
+  );
 }
 
 function decodeText(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
   } catch (error) {
-    throw new BridgeError('malformed_packet', 'a string in a packet is not UTF-8', {
+    throw new KonnectivityError('malformed_packet', 'a string in a packet is not UTF-8', {
       cause: error,
     });
   }

@@ -1,30 +1,30 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { BridgeError } from './bridge-error.ts';
+import { KonnectivityError } from './konnectivity-error.ts';
 
 /**
  * Removes the socket that a killed bridge has left at `path`. Removes nothing but a socket without
  * a listener.
  *
- * @throws BridgeError `listen_failed` if there is a file of another kind, or a socket with a
+ * @throws KonnectivityError `listen_failed` if there is a file of another kind, or a socket with a
  *   listener
  */
 export async function removeStaleSocket(path: string): Promise<void> {
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
-    throw new BridgeError('listen_failed', `cannot look at ${path}: ${error.message}`, {
+    throw new KonnectivityError('listen_failed', `cannot look at ${path}: ${error.message}`, {
       cause: error,
     });
   });
   if (found === undefined) return;
   if (!found.isSocket()) {
-    throw new BridgeError(
+    throw new KonnectivityError(
       'listen_failed',
       `${path} is not a socket: remove it or choose another path`,
     );
   }
   if (await isListening(path)) {
-    throw new BridgeError(
+    throw new KonnectivityError(
       'listen_failed',
       `another program listens on ${path}: stop it or choose another path`,
     );

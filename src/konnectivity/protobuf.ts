@@ -1,4 +1,4 @@
-import { BridgeError } from './bridge-error.ts';
+import { KonnectivityError } from './konnectivity-error.ts';
 
 /**
  * The wire types of protobuf that konnectivity's packets can hold; groups (3 and 4) are not among
@@ -10,7 +10,7 @@ export const WireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const
 export const maxVarintBytes = 10;
 
 /**
- * Reads one protobuf message that is there as a whole. Every method throws BridgeError
+ * Reads one protobuf message that is there as a whole. Every method throws KonnectivityError
  * `malformed_packet`.
  */
 export class ProtoReader {
@@ -35,7 +35,10 @@ export class ProtoReader {
       if (byte < 0x80) return value;
       scale *= 128;
     }
-    throw new BridgeError('malformed_packet', `a varint is longer than ${maxVarintBytes} bytes`);
+    throw new KonnectivityError(
+      'malformed_packet',
+      `a varint is longer than ${maxVarintBytes} bytes`,
+    );
   }
 
   /** A varint as the 64 bits that it stands for. */
@@ -46,7 +49,10 @@ export class ProtoReader {
       value |= BigInt(byte & 0x7f) << BigInt(7 * count);
       if (byte < 0x80) return BigInt.asUintN(64, value);
     }
-    throw new BridgeError('malformed_packet', `a varint is longer than ${maxVarintBytes} bytes`);
+    throw new KonnectivityError(
+      'malformed_packet',
+      `a varint is longer than ${maxVarintBytes} bytes`,
+    );
   }
 
   /** A length-delimited field, as a view. */
@@ -72,20 +78,20 @@ export class ProtoReader {
         this.#advance(4);
         return;
       default:
-        throw new BridgeError('malformed_packet', `a field has wire type ${wireType}`);
+        throw new KonnectivityError('malformed_packet', `a field has wire type ${wireType}`);
     }
   }
 
   #byte(): number {
     const byte = this.#bytes[this.#at++];
     if (byte === undefined)
-      throw new BridgeError('malformed_packet', 'a packet ends within a field');
+      throw new KonnectivityError('malformed_packet', 'a packet ends within a field');
     return byte;
   }
 
   #advance(length: number): void {
     if (length > this.#bytes.length - this.#at) {
-      throw new BridgeError(
+      throw new KonnectivityError(
         'malformed_packet',
         `a field of ${length} bytes is longer than the packet that holds it`,
       );

@@ -1,13 +1,13 @@
 import type { ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../base/clock.ts';
-import type { BridgeLimits } from './options.ts';
+import type { FrontLimits } from './front-limits.ts';
 
 export interface ClientWatchOptions {
   readonly session: ServerHttp2Session;
   /** The session's connection: a TLSSocket if it has TLS. */
   readonly socket: Socket;
-  readonly limits: Pick<BridgeLimits, 'pingIntervalMs' | 'pingTimeoutMs'>;
+  readonly limits: Pick<FrontLimits, 'pingIntervalMs' | 'pingTimeoutMs'>;
   readonly clock: Clock;
   /** The client has sent nothing for `silentMs`, not even the answer to a PING. */
   readonly onDead: (silentMs: number) => void;

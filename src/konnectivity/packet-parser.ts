@@ -1,4 +1,4 @@
-import { BridgeError } from './bridge-error.ts';
+import { KonnectivityError } from './konnectivity-error.ts';
 import { checkConnectId, type ClientPacket, decodePacket, grpcPrefixBytes } from './packet.ts';
 
 /** Receives the packets of a stream in order. */
@@ -75,7 +75,7 @@ export class PacketParser {
   }
 
   /**
-   * @throws BridgeError `malformed_packet`, `packet_too_large` or `compressed_packet`. The stream
+   * @throws KonnectivityError `malformed_packet`, `packet_too_large` or `compressed_packet`. The stream
    *   is lost then, and the parser must not be used again.
    */
   push(chunk: Uint8Array): void {
@@ -120,7 +120,7 @@ export class PacketParser {
    */
   #startMessage(bytes: Uint8Array, at: number, end: number): number {
     if (bytes[at] !== 0) {
-      throw new BridgeError(
+      throw new KonnectivityError(
         'compressed_packet',
         `a packet has compression flag ${bytes[at]}; only uncompressed packets are accepted`,
       );
@@ -254,8 +254,8 @@ function readVarint(bytes: Uint8Array, at: number, end: number): number {
   return -1;
 }
 
-function tooLarge(gotBytes: number, limitBytes: number): BridgeError {
-  return new BridgeError(
+function tooLarge(gotBytes: number, limitBytes: number): KonnectivityError {
+  return new KonnectivityError(
     'packet_too_large',
     `a packet of ${gotBytes} bytes is longer than the limit of ${limitBytes}`,
   );

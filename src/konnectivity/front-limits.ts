@@ -1,0 +1,50 @@
+import { connectionShare } from '../base/server/open-file-limit.ts';
+
+/** Limits on the clients of a listener, and its timeouts. */
+export interface FrontLimits {
+  /**
+   * How long a connection may take for its TLS handshake, and again for the first HTTP/2 frame, in
+   * milliseconds.
+   */
+  readonly handshakeTimeoutMs: number;
+  /**
+   * How long a client may keep its half of a call open after our answer was complete, in
+   * milliseconds.
+   */
+  readonly lingerMs: number;
+  /** How long a client with open calls may send nothing before it gets a PING, in milliseconds. */
+  readonly pingIntervalMs: number;
+  /**
+   * How long a client may send nothing after the PING, in milliseconds. Then its connection is
+   * closed.
+   */
+  readonly pingTimeoutMs: number;
+  /** Open calls of one HTTP/2 connection. A reusable tunnel has a call per proxied connection. */
+  readonly maxStreamsPerConnection: number;
+  /** Connections to one listener. They stay below the limit of open files. */
+  readonly maxConnections: number;
+  /** Connections to one listener whose TLS handshake or first HTTP/2 frame has not come yet. */
+  readonly maxHandshakes: number;
+  /** Connections of one address (IPv6: one /64). */
+  readonly maxConnectionsPerAddress: number;
+  /** HTTP/2 receive window of one call, in bytes. The whole connection has four times as much. */
+  readonly windowBytes: number;
+}
+
+/**
+ * A quarter of the file descriptors. Half is for agents and dialers in a broker's process, and for
+ * links to brokers in a bridge's.
+ */
+const maxConnections = connectionShare(1 / 4);
+
+export const defaultFrontLimits: FrontLimits = {
+  handshakeTimeoutMs: 4_000,
+  lingerMs: 5_000,
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 20_000,
+  maxStreamsPerConnection: 4096,
+  maxConnections,
+  maxHandshakes: Math.min(1024, Math.ceil(maxConnections / 4)),
+  maxConnectionsPerAddress: Math.ceil(maxConnections / 2),
+  windowBytes: 1024 * 1024,
+};
