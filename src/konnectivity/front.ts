@@ -1,3 +1,4 @@
+import type { AcceptConnection } from './client-connection.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
@@ -152,6 +153,10 @@ export interface FrontOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly methods: FrontMethods;
+  /** Takes connections whose first bytes are those of an HTTP/1 request, such as CONNECT. */
+  readonly acceptHttp1?: AcceptConnection;
+  /** Takes connections whose first byte is SOCKS5's. */
+  readonly acceptSocks5?: AcceptConnection;
   /** Refuses a client by the subject of its certificate, before it can send a call. */
   readonly refuses: (subject: CertificateSubject) => ClientRefusal | undefined;
   /** Counts a connection that is closed although its certificate comes from the client CA. */
