@@ -58,7 +58,8 @@ export async function prepareUpstreamPrograms(report: Report): Promise<UpstreamP
   return pathsIn(await prepareGoBuild(upstreamBuild, report), 'server', 'agent');
 }
 
-function pathsIn<Name extends string>(
+/** The paths of executables in the directory of their build. */
+export function pathsIn<Name extends string>(
   directory: string | Missing,
   ...names: readonly Name[]
 ): Readonly<Record<Name, string>> | Missing {

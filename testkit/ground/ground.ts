@@ -15,6 +15,7 @@ import {
   type Report,
   type UpstreamPrograms,
 } from './go-programs.ts';
+import { findUpstreamTests, prepareUpstreamTests, type UpstreamTests } from './upstream-tests.ts';
 import { apiServerPrograms, preparePrograms } from './kubernetes/programs.ts';
 
 export { isMissing, type Missing } from './cache.ts';
@@ -27,6 +28,7 @@ export const ground = {
   go: async (): Promise<GoPrograms | Missing> => explained(await findGoPrograms()),
   upstream: async (): Promise<UpstreamPrograms | Missing> =>
     explained(await findUpstreamPrograms()),
+  upstreamTests: async (): Promise<UpstreamTests | Missing> => explained(await findUpstreamTests()),
   debian: async (name: DebianProgramName): Promise<DebianProgram | Missing> =>
     explained(await findDebianProgram(name)),
 };
@@ -55,7 +57,10 @@ export async function prepareGround(
   ]);
   const results: (object | Missing)[] = [goPrograms, ...debianPrograms];
   if (suite !== 'quick') results.push(await prepareUpstreamPrograms(report));
-  if (suite === 'full') results.push(await preparePrograms(apiServerPrograms, report));
+  if (suite === 'full') {
+    results.push(await prepareUpstreamTests(report));
+    results.push(await preparePrograms(apiServerPrograms, report));
+  }
   const missing = results.filter(isMissing).map(({ missing, reason }) => ({
     missing,
     reason: reason.replaceAll(/\s+/g, ' ').trim(),
