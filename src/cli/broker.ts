@@ -71,6 +71,7 @@ export const brokerCommand: Command = {
     const log = await startProgramLog('broker', read);
     const { Metrics } = await import('../base/metrics/metrics.ts');
     const { startBroker } = await import('../broker/node/broker.ts');
+    const { bridgeMetrics } = await import('./bridge-metrics.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
@@ -84,7 +85,7 @@ export const brokerCommand: Command = {
           await startBridge(front, {
             dialer: broker.dialer,
             log,
-            metrics: metrics.group('culvert_bridge'),
+            metrics: bridgeMetrics(metrics),
           }),
         );
         return together(bridge, broker);
