@@ -64,6 +64,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'src/konnectivity': { imports: base },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
+  'src/konnectivity-agents': {
+    imports: [...protocol, 'src/acceptor', 'src/konnectivity', 'src/kube/client'],
+  },
   'src/konnectivity-client': { imports: base },
   'src/addon/api': { imports: [...base, 'src/kube/client'] },
   'src/addon/runtime': { imports: addonFolders('api') },
@@ -95,6 +98,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/agent',
       'src/broker/node',
       'src/dialer/node',
+      'src/konnectivity-agents',
       'src/konnectivity-bridge',
     ],
   },
