@@ -29,7 +29,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
   readonly isStandby: boolean;
   /** `tunnelKey` of this tunnel. */
   readonly key: string;
-  readonly #relay: AgentRelay;
+  readonly #relay: AgentRelay<AgentConnection>;
   /** The tunnel's claim in the directory. */
   readonly claim: TunnelClaim;
   readonly sessions: AttachedSessions;
@@ -43,7 +43,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
 
   /** @param snapshot takes back a tunnel of an earlier relay; its agent knows the tunnel */
   constructor(
-    relay: AgentRelay,
+    relay: AgentRelay<AgentConnection>,
     link: Link,
     name: TunnelName & Pick<AdmittedAgent, 'standby'>,
     snapshot?: AgentSnapshot,

@@ -1,19 +1,18 @@
 import type { FrameType } from '../tunnel/frame.ts';
 import type { Link } from '../tunnel/link.ts';
-import type { AgentConnection } from './agent-connection.ts';
 import type { RelayOptions } from './relay-options.ts';
 
-/** What an agent's tunnel needs of the relay. */
-export interface AgentRelay {
+/** What an agent's tunnel, an `Agent`, needs of the relay. */
+export interface AgentRelay<Agent> {
   readonly options: RelayOptions;
   droppedFrames: number;
-  register(agent: AgentConnection): void;
-  unregister(agent: AgentConnection): void;
+  register(agent: Agent): void;
+  unregister(agent: Agent): void;
   /** Sessions find the tunnel from now on. */
-  onAgentEstablished(agent: AgentConnection): void;
+  onAgentEstablished(agent: Agent): void;
   /** The agent takes no new sessions any more. */
-  onAgentLeaving(agent: AgentConnection): void;
+  onAgentLeaving(agent: Agent): void;
   /** The tunnel's process is alive, while another process with the same agent id is connected. */
-  onSharedId(agent: AgentConnection): void;
+  onSharedId(agent: Agent): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }

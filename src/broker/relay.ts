@@ -27,7 +27,7 @@ const maxSharedIds = 1_000;
  * numbers between them. It looks up a session number and passes bytes on. It keeps nothing about
  * streams.
  */
-export class Relay implements AgentRelay, DialerRelay, RelayAccess {
+export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAccess {
   readonly options: RelayOptions;
   readonly #tunnels = new TunnelTable();
   readonly #router: Router;

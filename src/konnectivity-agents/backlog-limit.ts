@@ -1,7 +1,6 @@
 import type { Clock, Timer } from '../base/clock.ts';
-import { TunnelError } from '../tunnel/errors.ts';
 import type { KonnectivityAgentsLimits } from './options.ts';
-import type { RelayedStream } from './relayed-stream.ts';
+import type { AgentStream } from './agent-stream.ts';
 
 export interface BacklogLimitOptions {
   readonly clock: Clock;
@@ -21,7 +20,7 @@ export class BacklogLimit {
   readonly #options: BacklogLimitOptions;
   /** Bytes of all streams. */
   bytes = 0;
-  readonly #waiting = new Set<RelayedStream>();
+  readonly #waiting = new Set<AgentStream>();
   #stalledTimer: Timer | undefined;
 
   constructor(options: BacklogLimitOptions) {
@@ -29,7 +28,7 @@ export class BacklogLimit {
   }
 
   /** More bytes wait for the client of `stream`. */
-  add(stream: RelayedStream, bytes: number): void {
+  add(stream: AgentStream, bytes: number): void {
     this.bytes += bytes;
     this.#waiting.add(stream);
     if (this.#stalledTimer !== undefined) return;
@@ -40,7 +39,7 @@ export class BacklogLimit {
   }
 
   /** The client has taken the backlog of `stream`, or has left. */
-  take(stream: RelayedStream, bytes: number): void {
+  take(stream: AgentStream, bytes: number): void {
     this.bytes -= bytes;
     this.#waiting.delete(stream);
     if (this.#stalledTimer === undefined || this.#stalled().length > 0) return;
@@ -60,12 +59,12 @@ export class BacklogLimit {
     this.#stalledTimer = clock.setTimer(limits.stalledReaderMs, () => this.#onStalled());
   }
 
-  #isExceeded(stream: RelayedStream): boolean {
+  #isExceeded(stream: AgentStream): boolean {
     return stream.backlogBytes > this.#options.limits.maxStreamBacklogBytes;
   }
 
   /** The streams because of which the agent is not read. */
-  #stalled(): RelayedStream[] {
+  #stalled(): AgentStream[] {
     const stalled = [...this.#waiting].filter((stream) => this.#isExceeded(stream));
     if (stalled.length > 0 || this.bytes <= this.#options.limits.maxAgentBacklogBytes)
       return stalled;
@@ -80,7 +79,6 @@ export class BacklogLimit {
     const stalled = this.#stalled();
     // Alone with its agent, a client may pause as long as it likes.
     if (!hasOthers(stalled.length)) return;
-    const sentence = `the client took nothing for ${limits.stalledReaderMs} ms while other connections of its konnectivity agent waited`;
-    for (const stream of stalled) stream.reset(new TunnelError('overloaded', sentence));
+    for (const stream of stalled) stream.resetStalled(limits.stalledReaderMs);
   }
 }

@@ -139,7 +139,7 @@ export class ClusterAgents implements StreamContext {
     this.endIfEmpty();
   }
 
-  choose(host: string, except: ReadonlySet<ConnectedAgent>): ConnectedAgent {
+  choose(host: string, except: ReadonlySet<unknown>): ConnectedAgent {
     const agent = chooseAgent(this.#agents, this.#context.strategies, host, except);
     if (agent !== undefined) return agent;
     if (this.#agents.size === 0 || except.size > 0) {

@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import { type FrontStream, GrpcStatus } from '../konnectivity/front.ts';
 import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
@@ -12,10 +13,10 @@ import {
 import type { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { type PacketHandler, PacketParser } from '../konnectivity/packet-parser.ts';
 import type { AgentIdentifiers } from './agent-identifiers.ts';
+import type { AgentStream, StreamAgent } from './agent-stream.ts';
 import { BacklogLimit } from './backlog-limit.ts';
 import type { KonnectivityAgentsLimits } from './options.ts';
 import type { Candidate } from './proxy-strategy.ts';
-import type { RelayedStream, StreamContext } from './relayed-stream.ts';
 import { StandardAgentError } from './standard-agent-error.ts';
 
 type ControlPacket = Exclude<Packet, { kind: 'data' }>;
@@ -28,7 +29,8 @@ export interface ConnectedAgentOptions {
   readonly front: FrontStream;
   readonly agentId: string;
   readonly identifiers: AgentIdentifiers;
-  readonly context: Pick<StreamContext, 'clock' | 'limits'>;
+  readonly clock: Clock;
+  readonly limits: KonnectivityAgentsLimits;
   readonly pool: PacketBufferPool;
   readonly log: Logger;
   /** The agent takes no more dials. Its streams have not been told yet. */
@@ -39,7 +41,7 @@ export interface ConnectedAgentOptions {
 
 interface PendingDial {
   /** Undefined: the dial was cancelled, but the agent still answers it. */
-  readonly stream: RelayedStream | undefined;
+  readonly stream: AgentStream | undefined;
   readonly startedAtMs: number;
 }
 
@@ -47,7 +49,7 @@ interface PendingDial {
  * One call of `AgentService/Connect` whose agent has been accepted. Ids of dials and connections are
  * valid within their call only, so two calls of one agent id cannot mix them up.
  */
-export class ConnectedAgent implements PacketHandler, Candidate {
+export class ConnectedAgent implements PacketHandler, StreamAgent, Candidate {
   readonly agentId: string;
   readonly hosts: ReadonlySet<string>;
   readonly isDefaultRoute: boolean;
@@ -61,22 +63,23 @@ export class ConnectedAgent implements PacketHandler, Candidate {
   /** By random, in the order of the dials. */
   readonly #pending = new Map<bigint, PendingDial>();
   /** By connect id: connections that the agent has not closed. */
-  readonly #streams = new Map<number, RelayedStream>();
+  readonly #streams = new Map<number, AgentStream>();
   /** Streams whose window is given back when the agent's connection has room. */
-  readonly #owed = new Set<RelayedStream>();
+  readonly #owed = new Set<AgentStream>();
   #strayPackets = 0;
   #strayConnectId = 0;
   #hasEnded = false;
 
   constructor(options: ConnectedAgentOptions) {
-    const { agentId, identifiers, front, context } = options;
+    const { agentId, identifiers, front, clock, limits } = options;
     this.agentId = agentId;
     this.hosts = identifiers.hosts;
     this.isDefaultRoute = identifiers.isDefaultRoute;
     this.#options = options;
     this.#front = front;
     this.#backlog = new BacklogLimit({
-      ...context,
+      clock,
+      limits,
       setPaused: (isPaused) => (isPaused ? front.pause() : front.resume()),
       hasOthers: (stalled) => this.load > stalled,
     });
@@ -106,35 +109,30 @@ export class ConnectedAgent implements PacketHandler, Candidate {
   get isSuspect(): boolean {
     const [oldest] = this.#pending.values();
     if (oldest === undefined) return false;
-    const { clock, limits } = this.#options.context;
+    const { clock, limits } = this.#options;
     return clock.now() - oldest.startedAtMs > limits.suspectAfterMs;
   }
 
   get #limits(): KonnectivityAgentsLimits {
-    return this.#options.context.limits;
+    return this.#options.limits;
   }
 
-  /** Asks the agent to dial. It answers with `onDialed`, `onDialFailed` or `onAgentLost`. */
-  dial(stream: RelayedStream): void {
+  dial(stream: AgentStream): void {
     stream.random = BigInt(++this.#dialCount);
-    const startedAtMs = this.#options.context.clock.now();
+    const startedAtMs = this.#options.clock.now();
     this.#pending.set(stream.random, { stream, startedAtMs });
     this.#front.send(encodeDialRequest(stream.address, stream.random));
   }
 
   /** Upstream's agents ignore DIAL_CLS and answer the dial, so the dial stays known. */
-  cancelDial({ random }: RelayedStream): void {
+  cancelDial({ random }: AgentStream): void {
     const dial = this.#pending.get(random);
     if (dial === undefined) return;
     this.#pending.set(random, { ...dial, stream: undefined });
     this.#front.send(encodeDialClose(random));
   }
 
-  /**
-   * Sends a client's bytes to its target. False: the window of these bytes is given back later, with
-   * `payBack`.
-   */
-  sendData(stream: RelayedStream, bytes: Uint8Array): boolean {
+  sendData(stream: AgentStream, bytes: Uint8Array): boolean {
     const { pool } = this.#options;
     for (let at = 0; at < bytes.length;) {
       const buffer = pool.take(bytes.length - at);
@@ -147,16 +145,15 @@ export class ConnectedAgent implements PacketHandler, Candidate {
     return false;
   }
 
-  /** Ends a connection at the agent. The agent answers with CLOSE_RSP. */
-  close({ connectId }: RelayedStream): void {
+  close({ connectId }: AgentStream): void {
     this.#front.send(encodeCloseRequest(connectId));
   }
 
-  onBacklog(stream: RelayedStream, bytes: number): void {
+  onBacklog(stream: AgentStream, bytes: number): void {
     this.#backlog.add(stream, bytes);
   }
 
-  onBacklogTaken(stream: RelayedStream, bytes: number): void {
+  onBacklogTaken(stream: AgentStream, bytes: number): void {
     this.#backlog.take(stream, bytes);
   }
 

@@ -30,7 +30,7 @@ export function chooseAgent<C extends Candidate>(
   agents: Iterable<C>,
   strategies: readonly ProxyStrategy[],
   host: string,
-  except: ReadonlySet<C>,
+  except: ReadonlySet<unknown>,
 ): C | undefined {
   const found = new Map<ProxyStrategy, { readonly agent: C; readonly rank: number }>();
   for (const agent of agents) {

@@ -5,7 +5,7 @@ import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler } from '../tunnel/stream-handler.ts';
 import type { StreamRequest } from '../tunnel/stream-request.ts';
 import { agentCloseError, agentDialError } from './agent-dial-error.ts';
-import type { ConnectedAgent } from './connected-agent.ts';
+import type { AgentStream, StreamAgent } from './agent-stream.ts';
 import type { KonnectivityAgentsLimits } from './options.ts';
 
 /** What a stream needs of its cluster. */
@@ -17,7 +17,7 @@ export interface StreamContext {
    *
    * @throws TunnelError why there is none
    */
-  choose(host: string, except: ReadonlySet<ConnectedAgent>): ConnectedAgent;
+  choose(host: string, except: ReadonlySet<StreamAgent>): StreamAgent;
   dialFailed(error: TunnelError): void;
   /** The stream has ended, and its agent has been told. */
   streamEnded(stream: RelayedStream): void;
@@ -36,15 +36,14 @@ type State =
  * A stream of a dialer that a standard agent serves. It becomes DIAL_REQ, DATA and CLOSE_REQ packets
  * to the agent. While no agent has answered the dial, another agent can be asked.
  */
-export class RelayedStream implements StreamHandler {
+export class RelayedStream implements StreamHandler, AgentStream {
   readonly #context: StreamContext;
   readonly #stream: Stream;
   readonly #host: string;
   readonly address: string;
-  readonly #tried = new Set<ConnectedAgent>();
+  readonly #tried = new Set<StreamAgent>();
   #state: State = 'dialing';
-  #agent: ConnectedAgent | undefined;
-  /** The agent's number of the dial, and of the connection once the dial has succeeded. */
+  #agent: StreamAgent | undefined;
   random = 0n;
   connectId = 0;
   #timer: Timer | undefined;
@@ -53,7 +52,6 @@ export class RelayedStream implements StreamHandler {
   #lastSentMs = -Infinity;
   /** When the target last sent bytes or the client ended its half. */
   #lastReceivedMs = 0;
-  /** Bytes that wait for the client beyond the room of its stream. */
   backlogBytes = 0;
   /** The client wants no more bytes. */
   #isStopped = false;
@@ -72,7 +70,6 @@ export class RelayedStream implements StreamHandler {
     this.#dial();
   }
 
-  /** Bytes of the agent's target, borrowed. */
   onTargetData(bytes: Uint8Array): void {
     if (this.#state !== 'open' || this.#isStopped) return;
     this.#lastReceivedMs = this.#context.clock.now();
@@ -81,7 +78,6 @@ export class RelayedStream implements StreamHandler {
     this.#agent?.onBacklog(this, bytes.length);
   }
 
-  /** DIAL_RSP without an error. */
   onDialed(connectId: number): void {
     this.connectId = connectId;
     this.#state = 'open';
@@ -91,12 +87,10 @@ export class RelayedStream implements StreamHandler {
     this.#stream.accept();
   }
 
-  /** DIAL_RSP with an error. */
   onDialFailed(text: string): void {
     this.#fail(agentDialError(text));
   }
 
-  /** CLOSE_RSP: the agent has closed the connection to the target. */
   onTargetClosed(text: string): void {
     this.#timer?.cancel();
     this.onWritable();
@@ -118,12 +112,11 @@ export class RelayedStream implements StreamHandler {
     this.#stream.reset(new TunnelError('agent_lost', sentence));
   }
 
-  /** Ends the stream, because its client keeps its agent from serving others. */
-  reset(error: TunnelError): void {
-    this.#stream.reset(error);
+  resetStalled(stalledMs: number): void {
+    const sentence = `the client took nothing for ${stalledMs} ms while other connections of its konnectivity agent waited`;
+    this.#stream.reset(new TunnelError('overloaded', sentence));
   }
 
-  /** The agent's connection has room again. */
   payBack(): void {
     const owedBytes = this.#owedBytes;
     this.#owedBytes = 0;
@@ -176,7 +169,7 @@ export class RelayedStream implements StreamHandler {
   }
 
   #dial(): void {
-    let agent: ConnectedAgent;
+    let agent: StreamAgent;
     try {
       agent = this.#context.choose(this.#host, this.#tried);
     } catch (thrown) {
