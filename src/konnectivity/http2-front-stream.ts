@@ -52,7 +52,7 @@ export class Http2FrontStream implements FrontStream {
   /** Starts reading. */
   handle(handler: FrontHandler): void {
     this.#handler = handler;
-    this.respond();
+    if (handler.respondsLater !== true) this.respond();
     this.#stream.on('data', (bytes: Buffer) => {
       if (this.#status === undefined) this.#handler?.onData(bytes);
     });

@@ -38,7 +38,7 @@ export function createHttp2Server(
   return createSecureServer({
     ...common,
     ...secureContext(tls),
-    requestCert: true,
+    requestCert: tls.clientCa !== undefined,
     rejectUnauthorized: true,
     ALPNProtocols: ['h2'],
     handshakeTimeout: limits.handshakeTimeoutMs,
@@ -47,7 +47,7 @@ export function createHttp2Server(
 
 /** The part of the server's options that changes with its files. */
 export function secureContext({ cert, key, clientCa, choice }: TlsMaterial) {
-  return { cert, key, ...trustClientsOf(clientCa), ...choice };
+  return { cert, key, ...(clientCa !== undefined && trustClientsOf(clientCa)), ...choice };
 }
 
 /** Answers a call with a head alone. */
