@@ -8,10 +8,13 @@ import {
 } from './debian-programs.ts';
 import {
   findGoPrograms,
+  findH2spec,
   findUpstreamPrograms,
   prepareGoPrograms,
+  prepareH2spec,
   prepareUpstreamPrograms,
   type GoPrograms,
+  type H2spec,
   type Report,
   type UpstreamPrograms,
 } from './go-programs.ts';
@@ -27,6 +30,7 @@ export const ground = {
   go: async (): Promise<GoPrograms | Missing> => explained(await findGoPrograms()),
   upstream: async (): Promise<UpstreamPrograms | Missing> =>
     explained(await findUpstreamPrograms()),
+  h2spec: async (): Promise<H2spec | Missing> => explained(await findH2spec()),
   debian: async (name: DebianProgramName): Promise<DebianProgram | Missing> =>
     explained(await findDebianProgram(name)),
 };
@@ -42,7 +46,7 @@ export type GroundSuite = (typeof groundSuites)[number];
  * Builds and fetches what is not in the cache yet. Reports in one line each what it does and what
  * stays missing.
  *
- * @param suite `quick` takes half a minute on an empty cache, `bench` two and a half, `full` up to
+ * @param suite `quick` takes a minute on an empty cache, `bench` three, `full` up to
  *   a quarter of an hour
  */
 export async function prepareGround(
@@ -54,6 +58,7 @@ export async function prepareGround(
     prepareDebianPrograms(report),
   ]);
   const results: (object | Missing)[] = [goPrograms, ...debianPrograms];
+  results.push(await prepareH2spec(report));
   if (suite !== 'quick') results.push(await prepareUpstreamPrograms(report));
   if (suite === 'full') results.push(await preparePrograms(apiServerPrograms, report));
   const missing = results.filter(isMissing).map(({ missing, reason }) => ({
