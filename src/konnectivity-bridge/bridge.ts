@@ -15,7 +15,7 @@ import type {
   FrontMethods,
   StartFront,
 } from '../konnectivity/front.ts';
-import { startHttp2Front } from '../konnectivity/http2-front.ts';
+import { startFront } from '../konnectivity/front-listener.ts';
 import { type BridgeMetrics, noMetrics } from './metrics.ts';
 import {
   type BridgeFrontOptions,
@@ -35,7 +35,7 @@ export interface BridgeParts {
   readonly clock?: Clock;
   /** Overrides of `defaultBridgeLimits`. */
   readonly limits?: Partial<BridgeLimits>;
-  /** The implementation of HTTP/2 (default: node:http2). */
+  /** The listener (default: our own). */
   readonly startFront?: StartFront;
 }
 
@@ -88,7 +88,7 @@ class Bridge implements RunningBridge {
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
-    this.#startFront = parts.startFront ?? startHttp2Front;
+    this.#startFront = parts.startFront ?? startFront;
     this.#context = {
       dialer: parts.dialer,
       resolve: destinationResolver(options),

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import type { ByteSink } from './byte-sink.ts';
 import { OutputSlab } from './output-slab.ts';
 
 /**
@@ -25,7 +26,7 @@ export interface OutputOwner {
  * most one batch is with the socket at a time. Bytes that come meanwhile wait here, where more can
  * be gathered behind them.
  */
-export class SocketOutput {
+export class SocketOutput implements ByteSink {
   readonly #socket: Socket;
   readonly #isTls: boolean;
   readonly #owner: OutputOwner;
@@ -38,6 +39,8 @@ export class SocketOutput {
   #inFlight: Segment[] = [];
   #inFlightBytes = 0;
   #destroyed = false;
+  /** Bytes of the whole life of this output. */
+  totalBytes = 0;
   readonly #written = (): void => this.#endWrite();
 
   constructor(socket: Socket, owner: OutputOwner) {
@@ -77,6 +80,7 @@ export class SocketOutput {
   fill(bytes: number): void {
     this.#filled += bytes;
     this.#waitingBytes += bytes;
+    this.totalBytes += bytes;
   }
 
   /** Copies `from[start..end)` behind the rest. */
