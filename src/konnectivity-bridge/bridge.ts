@@ -15,7 +15,6 @@ import type {
   FrontMethods,
   StartFront,
 } from '../konnectivity/front.ts';
-import { startHttp2Front } from '../konnectivity/http2-front.ts';
 import { acceptHttpConnect } from './http-connect.ts';
 import { type BridgeMetrics, noMetrics } from './metrics.ts';
 import {
@@ -27,6 +26,7 @@ import {
 import { ProxyStream } from './proxy-stream.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
+import { startFront } from '../konnectivity/front-listener.ts';
 
 export interface BridgeParts {
   /** Belongs to the caller. The bridge neither drains nor closes it. */
@@ -36,7 +36,7 @@ export interface BridgeParts {
   readonly clock?: Clock;
   /** Overrides of `defaultBridgeLimits`. */
   readonly limits?: Partial<BridgeLimits>;
-  /** The implementation of HTTP/2 (default: node:http2). */
+  /** The listener (default: our own). */
   readonly startFront?: StartFront;
 }
 
@@ -90,7 +90,7 @@ class Bridge implements RunningBridge {
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
-    this.#startFront = parts.startFront ?? startHttp2Front;
+    this.#startFront = parts.startFront ?? startFront;
     this.#context = {
       dialer: parts.dialer,
       resolve: destinationResolver(options),
