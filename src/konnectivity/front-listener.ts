@@ -156,7 +156,7 @@ class FrontListener implements Front {
     this.#hasWarnedOfHttp1 = true;
     this.#options.log.warn('konnectivity client refused: it speaks HTTP/1', {
       listener: this.#address,
-      reason: 'this socket speaks gRPC, set proxyProtocol: GRPC in the egress selector',
+      reason: 'this port takes gRPC over HTTP/2 only',
     });
   }
 

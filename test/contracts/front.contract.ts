@@ -144,6 +144,14 @@ export function describeFront(name: string, startFront: StartFront): void {
   }
 
   describe(`front: ${name}`, () => {
+    it('A front without a service for HTTP/1 answers 501 and hangs up', async () => {
+      await using s = await scene();
+      const socket = connect(Number(s.front.address.split(':').at(-1)), '127.0.0.1');
+      socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      const { answer } = await endOf(socket);
+      expect(answer.toString()).toMatch(/^HTTP\/1\.1 501 .*gRPC over HTTP\/2 only/s);
+    });
+
     describe('A call of a front', () => {
       it('A call delivers the bytes of its client in order', async () => {
         await using s = await scene();
