@@ -18,6 +18,8 @@ export interface CulvertOptions {
   readonly agents: number;
   /** The flags of the bridge's listener. */
   readonly frontArgs: readonly string[];
+  /** More flags of the broker. */
+  readonly brokerArgs?: readonly string[];
   /** How long an agent that shuts down waits for its streams (default 3s). */
   readonly drainTimeout?: string;
 }
@@ -86,6 +88,10 @@ export class CulvertEgress implements Egress {
     await this.#startBroker();
   }
 
+  async addAgent(): Promise<void> {
+    await this.#startAgent();
+  }
+
   async killAgent(): Promise<void> {
     const dials = (agent: Program) => timesLogged(agent, 'target dialed');
     const [busiest] = this.#agents.toSorted((a, b) => dials(b) - dials(a));
@@ -135,11 +141,11 @@ export class CulvertEgress implements Egress {
   }
 
   async #startBroker(): Promise<void> {
-    const { form, frontArgs } = this.#options;
+    const { form, frontArgs, brokerArgs = [] } = this.#options;
     const front = form === 'inside' ? [...frontArgs, '--cluster', cluster] : [];
     const args = ['--listen', this.#brokerHost, ...this.#brokerTls, ...front];
     const token = ['--token-public-key', this.#tokens.publicKeyFile];
-    this.#broker = this.#run('broker', [...args, ...token]);
+    this.#broker = this.#run('broker', [...args, ...token, ...brokerArgs]);
     await loggedLine(this.#broker, 'broker listens');
   }
 

@@ -1,12 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { UpstreamPrograms } from '../../../testkit/ground/go-programs.ts';
 import type { KeyPairFiles } from '../../../testkit/ground/kubernetes/cluster-pki.ts';
-import { startProgram, type Program } from '../../../testkit/processes/process.ts';
+import {
+  startProgram,
+  type Program,
+  type ProgramOptions,
+} from '../../../testkit/processes/process.ts';
 import { socketPath } from './culvert-egress.ts';
 import type { Egress } from './egress.ts';
 import type { Hub } from './hub.ts';
 
-const agentPort = 8132;
+/** The port of konnectivity's agents. */
+export const agentPort = 8132;
 
 /** Upstream's konnectivity server and agents as the egress of a kube-apiserver, GRPC over UDS. */
 export class UpstreamEgress implements Egress {
@@ -81,7 +86,8 @@ export class UpstreamEgress implements Egress {
 
   async #startServer(): Promise<void> {
     const { cert, key } = this.#certificate;
-    this.#server = this.#start('hub', this.#programs.server, 'upstream proxy-server', [
+    const args = [
+      '--v=2',
       '--server-port=0',
       `--uds-name=${socketPath(this.#hub)}`,
       '--delete-existing-uds-file',
@@ -92,34 +98,52 @@ export class UpstreamEgress implements Egress {
       `--cluster-ca-cert=${this.#hub.pki.ca.cert}`,
       '--admin-bind-address=127.0.0.1',
       '--health-bind-address=127.0.0.1',
-    ]);
+    ];
+    const options = { command: this.#programs.server, name: 'upstream proxy-server', args };
+    this.#server = this.#run(this.#hub.hub.inside(options));
     await this.#server.waitForLine(/Starting agent server/i);
   }
 
   async #startAgent(): Promise<void> {
-    const { cert, key } = this.#certificate;
-    const number = this.#count++;
-    const agent = this.#start('cluster', this.#programs.agent, 'upstream proxy-agent', [
-      `--proxy-server-host=${this.#hub.cluster.otherAddress}`,
+    const options = agentOptions(this.#hub, this.#programs, this.#certificate, this.#count++);
+    const agent = this.#run(this.#hub.cluster.inside(options));
+    this.#agents.push(agent);
+    await agent.waitForLine(agentIsConnected);
+  }
+
+  #run(options: ProgramOptions): Program {
+    const program = this.#stack.use(startProgram(options));
+    this.#started.push(program);
+    return program;
+  }
+}
+
+/** What upstream's agent logs when a server has accepted it. */
+export const agentIsConnected = /"Start serving"/;
+
+/** One of several agents of upstream. It runs in the cluster's namespace. */
+export function agentOptions(
+  { cluster, pki }: Hub,
+  { agent }: UpstreamPrograms,
+  { cert, key }: KeyPairFiles,
+  number: number,
+): ProgramOptions {
+  return {
+    command: agent,
+    name: 'upstream proxy-agent',
+    args: [
+      '--v=2',
+      `--proxy-server-host=${cluster.otherAddress}`,
       `--proxy-server-port=${agentPort}`,
-      `--ca-cert=${this.#hub.pki.ca.cert}`,
+      `--ca-cert=${pki.ca.cert}`,
       `--agent-cert=${cert}`,
       `--agent-key=${key}`,
       '--health-server-host=127.0.0.1',
       `--health-server-port=${8200 + number}`,
       '--admin-bind-address=127.0.0.1',
       `--admin-server-port=${8300 + number}`,
-    ]);
-    this.#agents.push(agent);
-    await agent.waitForLine(/"Start serving"/);
-  }
-
-  #start(where: 'hub' | 'cluster', command: string, name: string, args: string[]): Program {
-    const options = { command, name, args: ['--v=2', ...args] };
-    const program = this.#stack.use(startProgram(this.#hub[where].inside(options)));
-    this.#started.push(program);
-    return program;
-  }
+    ],
+  };
 }
 
 async function end(program: Program, signal: NodeJS.Signals): Promise<void> {
