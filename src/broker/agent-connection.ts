@@ -2,9 +2,10 @@ import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
-import { decodeHello, encodeMessage, protocolVersion } from '../tunnel/message.ts';
+import { decodeHello, encodeMessage, protocolVersion, type Hello } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
 import { AgeLimit } from './age-limit.ts';
+import { agentLoss } from './agent-loss.ts';
 import { AttachedSessions } from './attached-sessions.ts';
 import type { AgentClaim } from './directory.ts';
 import { LivenessCheck } from './liveness-check.ts';
@@ -19,11 +20,14 @@ import { closed, leaving, serving, type TunnelState } from './tunnel-state.ts';
 /** What an agent's tunnel needs of the relay. */
 export interface AgentRelay {
   readonly options: RelayOptions;
+  /** Frames of sessions that had just ended: such frames may still be on the way. */
   droppedFrames: number;
   register(agent: AgentConnection): void;
   unregister(agent: AgentConnection): void;
   /** The agent takes no new sessions any more. */
   onAgentLeaving(agent: AgentConnection): void;
+  /** Whether another agent of the cluster has served long enough to take this one's clients. */
+  hasOtherAgents(agent: AgentConnection): boolean;
   /** The tunnel's process is alive, while another process with the same agent id is connected. */
   onSharedId(agent: AgentConnection): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
@@ -46,7 +50,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
   readonly #ageLimit: AgeLimit;
   readonly #connectedAtMs: number;
   #state: TunnelState;
-  #software = '';
+  #hello: Pick<AgentSnapshot, 'software' | 'zone'> & Pick<Hello, 'source'> = { software: '' };
   /** By the relay's clock; Infinity before the claim is made. */
   #establishedAtMs = Infinity;
 
@@ -67,7 +71,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.#connectedAtMs = snapshot?.connectedAtMs ?? Date.now();
     if (snapshot !== undefined) {
       this.#establishedAtMs = -Infinity;
-      this.#software = snapshot.software;
+      this.#hello = snapshot;
       this.#state = snapshot.leaving ? leaving : serving;
       const { epoch } = snapshot;
       this.claim.restore(epoch, snapshot.leaving ? undefined : { ...this.#ownClaim, epoch });
@@ -103,6 +107,11 @@ export class AgentConnection implements LinkOwner, TunnelName {
     return 'deadlineMs' in this.#state;
   }
 
+  /** The zone of the agent; undefined: it does not tell. */
+  get zone(): string | undefined {
+    return this.#hello.zone;
+  }
+
   get closed(): boolean {
     return this.#state.kind === 'closed';
   }
@@ -115,7 +124,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
   get status(): AgentStatus {
     return {
       agent: this.agent,
-      software: this.#software,
+      software: this.#hello.software,
       connectedAt: new Date(this.#connectedAtMs).toISOString(),
       sessions: this.sessions.size,
       draining: this.draining,
@@ -157,14 +166,14 @@ export class AgentConnection implements LinkOwner, TunnelName {
 
   onData(session: number, stream: number, bytes: Uint8Array): void {
     const dialer = this.sessions.get(session);
-    if (dialer === undefined) return this.#dropFrame();
+    if (dialer === undefined) return void this.#relay.droppedFrames++;
     this.#relay.relay(dialer.link, FrameType.data, session, stream, bytes);
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     if (session === 0) return this.#onLinkFrame(type, payload);
     const dialer = this.sessions.get(session);
-    if (dialer === undefined) return this.#dropFrame();
+    if (dialer === undefined) return void this.#relay.droppedFrames++;
     if (type === FrameType.detach) return this.sessions.onDetach(session, dialer, payload);
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
@@ -184,10 +193,8 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.#liveness.cancel();
     this.#relay.unregister(this);
     this.#log.info('agent disconnected', { code: error?.code, error: error?.message });
-    // A silent network may come back. If the connection was closed, its process may be dead.
-    const code = error?.code === 'peer_unresponsive' ? 'link_lost' : 'agent_lost';
-    const sentence = `the agent of cluster ${this.cluster} was lost`;
-    this.sessions.close(new TunnelError(code, sentence, { cause: error }));
+    const hasOthers = this.#relay.hasOtherAgents(this);
+    this.sessions.close(agentLoss(this, error, this.#hello.source, hasOthers));
     this.#withdraw();
   }
 
@@ -211,7 +218,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     if (this.#state.kind !== 'greeting') throw new TunnelError('protocol_error', 'a second HELLO');
     this.#state.timer.cancel();
     this.#state = serving;
-    this.#software = hello.software;
+    this.#hello = hello;
     this.#closeIfFailed(this.#register());
   }
 
@@ -229,7 +236,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     this.#takeSnapshot();
-    this.#log.info('agent connected', { software: this.#software });
+    this.#log.info('agent connected', { software: this.#hello.software });
   }
 
   #onGoAway(): void {
@@ -258,7 +265,8 @@ export class AgentConnection implements LinkOwner, TunnelName {
     const { cluster, agent, instance, tunnel } = this;
     const { replica, address } = this.#relay.options;
     const process = instance === undefined ? { agent } : { agent, instance };
-    return { cluster, ...process, tunnel, replica, address };
+    const { zone } = this;
+    return { cluster, ...process, tunnel, replica, address, ...(zone !== undefined && { zone }) };
   }
 
   #takeSnapshot(): void {
@@ -270,15 +278,10 @@ export class AgentConnection implements LinkOwner, TunnelName {
       instance,
       tunnel,
       epoch: this.claim.epoch,
-      software: this.#software,
+      ...{ software: this.#hello.software, zone: this.zone },
       connectedAtMs: this.#connectedAtMs,
       leaving: this.leaving,
     });
-  }
-
-  /** Frames of a session that has just ended may still be on the way. */
-  #dropFrame(): void {
-    this.#relay.droppedFrames++;
   }
 
   #closeIfFailed(work: Promise<void>): void {

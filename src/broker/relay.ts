@@ -59,7 +59,7 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
     const { onlyCluster, forward } = this.options;
     // Another replica may have the agent, and this one forwards sessions to it.
     if (onlyCluster === undefined || forward !== undefined) return undefined;
-    return this.#tunnels.choose(onlyCluster, undefined) === undefined
+    return this.#tunnels.choose(onlyCluster, {}) === undefined
       ? 'no agent is connected'
       : undefined;
   }
@@ -191,6 +191,14 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
       else this.#sessionCounts.delete(key);
     }
     this.#dialersGone.changed();
+  }
+
+  hasOtherAgents(agent: AgentConnection): boolean {
+    return this.#tunnels.hasOtherAgents(agent);
+  }
+
+  countOtherAgents(agent: AgentConnection): number {
+    return this.#tunnels.countOtherAgents(agent);
   }
 
   /** @throws TunnelError as `Router.route` does */

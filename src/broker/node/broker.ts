@@ -159,7 +159,7 @@ function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typ
  * Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like
  * a remote one.
  */
-function makeLocalDialer({ relay, metrics, log }: Core): PooledDialer {
+function makeLocalDialer({ options, relay, metrics, log }: Core): PooledDialer {
   return new PooledDialer({
     connect: async (cluster) => {
       const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
@@ -169,6 +169,7 @@ function makeLocalDialer({ relay, metrics, log }: Core): PooledDialer {
     clock: systemClock,
     log: log.child({ subsystem: 'dialer' }),
     software: `culvert-bridge/${version}`,
+    zone: options.zone,
     metrics: metrics.group('culvert_session'),
   });
 }
