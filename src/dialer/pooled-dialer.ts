@@ -99,6 +99,7 @@ export class PooledDialer implements Dialer, AsyncDisposable {
         if (this.#isDraining) stream.reset(drainingError());
         return stream;
       },
+      isOpen: () => !this.#isDraining,
       onSecondDial: () => void this.secondDialCount++,
       clock: this.#options.clock,
     };

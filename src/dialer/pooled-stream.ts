@@ -1,11 +1,12 @@
 import type { Clock } from '../base/clock.ts';
-import { TunnelError } from '../tunnel/errors.ts';
+import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
 import type { StreamRequest } from '../tunnel/stream-request.ts';
 import type { AgentSession } from './agent-session.ts';
 import type { ClusterAgents } from './cluster-agents.ts';
 import type { OpenOptions } from './dialer.ts';
+import { sessionWaits } from './session-waits.ts';
 import { mayDifferElsewhere } from './unreachable-targets.ts';
 
 const defaultTimeoutMs = 10_000;
@@ -15,6 +16,8 @@ export interface StreamOpener {
   /** The sessions with the cluster's agents. */
   readonly agents: () => ClusterAgents;
   readonly open: (session: AgentSession, request: StreamRequest, handler: StreamHandler) => Stream;
+  /** Whether the dialer takes dials. */
+  readonly isOpen: () => boolean;
   /** A dial is repeated at another agent. */
   readonly onSecondDial: () => void;
   readonly clock: Clock;
@@ -130,23 +133,40 @@ export class PooledStream implements TunnelStream, StreamHandler {
    */
   #dialAgain(error: TunnelError): boolean {
     const { target, timeoutMs = defaultTimeoutMs } = this.#options;
-    const { agents, clock, onSecondDial } = this.#opener;
-    const isElsewhere = this.#session.agent !== undefined && mayDifferElsewhere(error.code);
-    if (isElsewhere) agents().onFailed(this.#session, target, error.code);
-    const leftMs = timeoutMs - (clock.now() - this.#startedMs);
-    if (!this.#mayDialAgain || (timeoutMs > 0 && leftMs <= 0)) return false;
+    const { agents, clock, isOpen } = this.#opener;
+    if (this.#session.agent !== undefined && mayDifferElsewhere(error.code)) {
+      agents().onFailed(this.#session, target, error.code);
+    }
+    const waitedMs = clock.now() - this.#startedMs;
+    if (!this.#mayDialAgain || !isOpen() || (timeoutMs > 0 && waitedMs >= timeoutMs)) return false;
+    const session = this.#sessionAfter(error, waitedMs);
+    if (session === undefined) return false;
+    this.#session = session;
+    this.#stream = this.#dial(timeoutMs > 0 ? Math.ceil(timeoutMs - waitedMs) : 0);
+    return true;
+  }
+
+  /** The session for another attempt; undefined: the error is the result of the dial. */
+  #sessionAfter(error: TunnelError, waitedMs: number): AgentSession | undefined {
+    const { target } = this.#options;
+    const agents = this.#opener.agents();
+    if (this.#session.agent === undefined) {
+      // The session gave up before it reached an agent. It may be older than this dial, which has
+      // a wait of its own.
+      const mayWait = isResumable(error.code) && waitedMs < sessionWaits.firstLinkMs;
+      return mayWait ? agents.choose(target) : undefined;
+    }
+    let next: AgentSession | undefined;
     if (error.code === 'agent_lost') {
-      this.#session = agents().choose(target);
-    } else {
-      const other = isElsewhere ? agents().other(this.#session, target) : undefined;
-      if (other === undefined) return false;
-      this.#session = other;
+      next = agents.choose(target);
+    } else if (mayDifferElsewhere(error.code)) {
+      next = agents.other(this.#session, target);
       this.#firstError = error;
     }
+    if (next === undefined) return undefined;
     this.#mayDialAgain = false;
-    onSecondDial();
-    this.#stream = this.#dial(timeoutMs > 0 ? Math.ceil(leftMs) : 0);
-    return true;
+    this.#opener.onSecondDial();
+    return next;
   }
 
   #endDial(): void {

@@ -122,14 +122,15 @@ describe('A target that one agent cannot reach', () => {
   });
 
   it('A target that no agent reaches ends with the last error, and is dialed once per dial from then on', async () => {
-    const { fleet, open, dialsAt } = await fleetOf([undefined, undefined]);
+    const { fleet, open, agents } = await fleetOf([undefined, undefined]);
     await open();
-    const [before] = [dialsAt().reduce((sum, count) => sum + count)];
+    const total = () => agents.flatMap(({ dialedHosts }) => dialedHosts).length;
+    const before = total();
     const answers: TunnelErrorCode[] = ['dns', 'unreachable', 'dns'];
     fleet.refuse = () => fail(answers.shift() ?? 'dns');
     expect((await open('db')).ending).toBe('unreachable');
     expect((await open('db')).ending).toBe('dns');
-    expect(dialsAt().reduce((sum, count) => sum + count)).toBe(before! + 3);
+    expect(total()).toBe(before + 3);
   });
 
   it('A target that refuses the connection is not dialed through another agent', async () => {
@@ -200,5 +201,28 @@ describe('A dialer and its broker', () => {
     dialer.close();
     await clock.advance(0);
     expect(clock.pendingTimers).toBe(0);
+  });
+});
+
+describe('A dial while no broker answers', () => {
+  it('A dial waits for as long as its own time allows, however long earlier dials have waited', async () => {
+    const { fleet, open } = await fleetOf([undefined]);
+    fleet.replicas[0]!.kill();
+    const early = await open();
+    await fleet.clock.advance(7_500);
+    const late = await open();
+    await fleet.clock.advance(1_500);
+    fleet.replicas[0]!.start();
+    await fleet.clock.advance(3_000);
+    expect([early.ending, late.events]).toEqual(['link_lost', ['opened']]);
+  });
+
+  it('A dial that waits ends when the dialer is closed, and leaves nothing', async () => {
+    const { fleet, open, dialer } = await fleetOf([undefined]);
+    fleet.replicas[0]!.kill();
+    const dialed = await open();
+    dialer.close();
+    await fleet.clock.advance(0);
+    expect([dialed.ending, dialer.sessionCount]).toEqual(['link_lost', 0]);
   });
 });
