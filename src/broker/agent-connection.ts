@@ -4,34 +4,20 @@ import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion, type Hello } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
+import type { AdmittedAgent } from './admitted-client.ts';
 import { AgeLimit } from './age-limit.ts';
 import { agentLoss } from './agent-loss.ts';
+import type { AgentRelay } from './agent-relay.ts';
 import { AttachedSessions } from './attached-sessions.ts';
 import type { AgentClaim } from './directory.ts';
 import { LivenessCheck } from './liveness-check.ts';
 import { mayQueueControl } from './queued-control.ts';
-import { relayLimits, type RelayOptions } from './relay-options.ts';
+import { relayLimits } from './relay-options.ts';
 import type { AgentSnapshot } from './snapshots.ts';
 import type { AgentStatus } from './status.ts';
 import { TunnelClaim } from './tunnel-claim.ts';
 import { tunnelKey, type TunnelName } from './tunnel-name.ts';
 import { closed, leaving, serving, type TunnelState } from './tunnel-state.ts';
-
-/** What an agent's tunnel needs of the relay. */
-export interface AgentRelay {
-  readonly options: RelayOptions;
-  /** Frames of sessions that had just ended: such frames may still be on the way. */
-  droppedFrames: number;
-  register(agent: AgentConnection): void;
-  unregister(agent: AgentConnection): void;
-  /** The agent takes no new sessions any more. */
-  onAgentLeaving(agent: AgentConnection): void;
-  /** Whether another agent of the cluster has served long enough to take this one's clients. */
-  hasOtherAgents(agent: AgentConnection): boolean;
-  /** The tunnel's process is alive, while another process with the same agent id is connected. */
-  onSharedId(agent: AgentConnection): void;
-  relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
-}
 
 /** The broker's end of an agent's tunnel. It carries every dialer's session with this agent. */
 export class AgentConnection implements LinkOwner, TunnelName {
@@ -40,9 +26,11 @@ export class AgentConnection implements LinkOwner, TunnelName {
   readonly agent: string;
   readonly instance: string | undefined;
   readonly tunnel: number;
+  /** The agent gets new sessions only if its cluster has no other one. */
+  readonly isStandby: boolean;
   /** `tunnelKey` of this tunnel. */
   readonly key: string;
-  readonly #relay: AgentRelay;
+  readonly #relay: AgentRelay<AgentConnection>;
   /** The tunnel's claim in the directory. */
   readonly claim: TunnelClaim;
   readonly sessions: AttachedSessions;
@@ -55,7 +43,12 @@ export class AgentConnection implements LinkOwner, TunnelName {
   #establishedAtMs = Infinity;
 
   /** @param snapshot takes back a tunnel of an earlier relay; its agent knows the tunnel */
-  constructor(relay: AgentRelay, link: Link, name: TunnelName, snapshot?: AgentSnapshot) {
+  constructor(
+    relay: AgentRelay<AgentConnection>,
+    link: Link,
+    name: TunnelName & Pick<AdmittedAgent, 'standby'>,
+    snapshot?: AgentSnapshot,
+  ) {
     const { clock, directory, maxTunnelAgeMs } = relay.options;
     this.#relay = relay;
     this.link = link;
@@ -63,6 +56,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.agent = name.agent;
     this.instance = name.instance;
     this.tunnel = name.tunnel;
+    this.isStandby = name.standby === true;
     this.key = tunnelKey(name);
     this.claim = new TunnelClaim(directory);
     this.sessions = new AttachedSessions(link);
@@ -237,6 +231,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     this.#takeSnapshot();
     this.#log.info('agent connected', { software: this.#hello.software });
+    this.#relay.onAgentEstablished(this);
   }
 
   #onGoAway(): void {
@@ -265,8 +260,12 @@ export class AgentConnection implements LinkOwner, TunnelName {
     const { cluster, agent, instance, tunnel } = this;
     const { replica, address } = this.#relay.options;
     const process = instance === undefined ? { agent } : { agent, instance };
-    const { zone } = this;
-    return { cluster, ...process, tunnel, replica, address, ...(zone !== undefined && { zone }) };
+    const { zone, isStandby } = this;
+    return {
+      ...{ cluster, ...process, tunnel, replica, address },
+      ...(zone !== undefined && { zone }),
+      ...(isStandby && { standby: true }),
+    };
   }
 
   #takeSnapshot(): void {

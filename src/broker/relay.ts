@@ -4,34 +4,30 @@ import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
 import type { AdmittedClient } from './admitted-client.ts';
-import { AgentConnection, type AgentRelay } from './agent-connection.ts';
+import { AgentConnection } from './agent-connection.ts';
+import type { AgentRelay } from './agent-relay.ts';
 import { DialerConnection, type DialerRelay } from './dialer-connection.ts';
 import { isOtherProcess, processName, type AgentRecord } from './directory.ts';
 import type { RelayAccess } from './relay-access.ts';
 import { RelayBacklog } from './relay-backlog.ts';
 import { relayLimits, type RelayOptions } from './relay-options.ts';
 import { Router, type Route, type RouteRequest } from './router.ts';
+import { SharedIds } from './shared-ids.ts';
 import type { AgentSnapshot, DialerSnapshot } from './snapshots.ts';
 import { clusterStatuses, type BrokerStatus } from './status.ts';
 import type { TunnelName } from './tunnel-name.ts';
 import { TunnelTable } from './tunnel-table.ts';
 
 /**
- * After so many agent ids that two processes share, the relay forgets which of them it has logged.
- */
-const maxSharedIds = 1_000;
-
-/**
  * The middle of a broker: agents' tunnels on one side, dialers' links on the other, and session
  * numbers between them. It looks up a session number and passes bytes on. It keeps nothing about
  * streams.
  */
-export class Relay implements AgentRelay, DialerRelay, RelayAccess {
+export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAccess {
   readonly options: RelayOptions;
   readonly #tunnels = new TunnelTable();
   readonly #router: Router;
-  /** `<cluster>/<agent id>` of agents that two processes run, and that were logged. */
-  readonly #sharedIds = new Set<string>();
+  readonly #sharedIds: SharedIds;
   /** Tunnels whose agent has not sent HELLO yet. */
   readonly #newcomers = new Set<AgentConnection>();
   readonly #dialers = new Set<DialerConnection>();
@@ -45,6 +41,7 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
 
   constructor(options: RelayOptions) {
     this.options = options;
+    this.#sharedIds = new SharedIds(options.log);
     this.#router = new Router(options, this.#tunnels);
     options.directory.onFenced((claim) => this.#onFenced(claim));
     options.directory.onOtherProcess((claim) => this.#tunnels.get(claim)?.checkAlive());
@@ -170,17 +167,20 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
     if (this.#tunnels.delete(agent)) this.#router.onAgentLost(agent);
   }
 
+  /** New streams no longer go to standby agents. Their open streams stay. */
+  onAgentEstablished({ cluster, isStandby }: AgentConnection): void {
+    if (isStandby) return;
+    for (const other of this.#tunnels.of(cluster)) {
+      if (other.isStandby) other.sessions.sendGoAway(0, 'agent');
+    }
+  }
+
   onAgentLeaving(agent: AgentConnection): void {
     this.#router.onAgentLost(agent);
   }
 
-  onSharedId({ cluster, agent }: AgentConnection): void {
-    const name = `${cluster}/${agent}`;
-    if (this.#sharedIds.has(name)) return;
-    if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
-    this.#sharedIds.add(name);
-    const reason = 'both work side by side; give each process its own id (--agent-id)';
-    this.options.log.warn('two processes have the same agent id', { cluster, agent, reason });
+  onSharedId(agent: AgentConnection): void {
+    this.#sharedIds.add(agent);
   }
 
   onDialerClosed(dialer: DialerConnection): void {

@@ -118,11 +118,14 @@ export class Router {
     // A session may ask for the cluster's alias, while the tunnels here are known under its name.
     local ??= this.#tunnels.choose(records[0]?.cluster ?? cluster, request);
     if (isFirstChoice(local, process)) return { route: toLocal(local), records };
+    // A session that excludes ordinary agents does not go to a standby agent in their place.
+    const isExcluding = request.excluded !== undefined && records.some(({ standby }) => !standby);
     for (const record of forward === undefined || forwarded ? [] : byZone(records, zone)) {
       if (record.replica === replica) continue;
       if (except?.replica === record.replica && record.epoch <= except.epoch) continue;
       if (!isSuitable(record, request)) continue;
       if (record.retiring && (local !== undefined || process !== undefined)) continue;
+      if (record.standby && (local !== undefined || isExcluding)) continue;
       return { route: { kind: 'remote', owner: record }, records };
     }
     return local === undefined ? { records } : { route: toLocal(local), records };
@@ -161,7 +164,7 @@ function isFirstChoice(
   process: AgentProcess | undefined,
 ): agent is AgentConnection {
   if (agent === undefined || agent.retiring) return false;
-  return process !== undefined || !agent.livenessPending;
+  return process !== undefined || (!agent.livenessPending && !agent.isStandby);
 }
 
 /** Records of agents in the zone come first. The order is otherwise kept. */

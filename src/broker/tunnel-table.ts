@@ -54,16 +54,18 @@ export class TunnelTable {
 
   /**
    * Chooses the tunnel for a session: one in the session's zone, of these the one with the fewest
-   * sessions, and a retiring tunnel only where there is no other. With `process`, only a tunnel of
-   * that process, because the process has the session already. Such a session never goes to a
-   * retiring tunnel, because it would have to move again at once.
+   * sessions, a retiring tunnel only where there is no other, and a standby agent last. With
+   * `process`, only a tunnel of that process, because the process has the session already. Such a
+   * session never goes to a retiring tunnel, because it would have to move again at once. A session
+   * that excludes ordinary agents does not go to a standby agent in their place.
    */
   choose(cluster: string, criteria: AgentCriteria): AgentConnection | undefined {
-    const { process, zone } = criteria;
+    const { process, excluded, zone } = criteria;
     let best: AgentConnection | undefined;
     for (const agent of this.of(cluster)) {
       if (!agent.claim.established || !isSuitable(agent, criteria)) continue;
       if (process === undefined ? agent.leaving : agent.retiring) continue;
+      if (agent.isStandby && excluded !== undefined && this.#hasOrdinaryAgents(cluster)) continue;
       // Pings come every 20 s, so a tunnel that was silent for longer may be dead.
       if ((agent.link.silentMs ?? 0) > relayLimits.maxSilentMs) continue;
       if (best === undefined || isBetter(agent, best, zone)) best = agent;
@@ -92,11 +94,20 @@ export class TunnelTable {
     return false;
   }
 
+  #hasOrdinaryAgents(cluster: string): boolean {
+    for (const { isStandby, claim, leaving } of this.of(cluster)) {
+      if (!isStandby && claim.established && !leaving) return true;
+    }
+    return false;
+  }
+
   /** The processes of the cluster here, except that of `agent`, that take new sessions. */
   countOtherAgents({ cluster, ...process }: TunnelName): number {
     const names = new Set<string>();
     for (const other of this.of(cluster)) {
-      if (other.claim.established && !other.leaving) names.add(processName(other));
+      if (!other.claim.established || other.leaving) continue;
+      if (other.isStandby && this.#hasOrdinaryAgents(cluster)) continue;
+      names.add(processName(other));
     }
     names.delete(processName(process));
     return names.size;
@@ -104,6 +115,7 @@ export class TunnelTable {
 }
 
 function isBetter(a: AgentConnection, b: AgentConnection, zone: string | undefined): boolean {
+  if (a.isStandby !== b.isStandby) return b.isStandby;
   if (a.retiring !== b.retiring) return b.retiring;
   if (a.livenessPending !== b.livenessPending) return b.livenessPending;
   if (zone !== undefined && a.zone !== b.zone) {
