@@ -3,6 +3,7 @@ import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
 import { Metrics } from '../../base/metrics/metrics.ts';
+import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
 import {
   type HttpAcceptor,
@@ -23,7 +24,6 @@ import { createApp, RejectionCounts } from '../app.ts';
 import { Relay } from '../relay.ts';
 import { type AccessControl, openAccessControl } from './access-control.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
-import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
 import { LocalAgents } from './local-agents.ts';
@@ -191,7 +191,7 @@ function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typ
  * Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like
  * a remote one.
  */
-function makeLocalDialer({ relay, metrics, log }: Core): PooledDialer {
+function makeLocalDialer({ options, relay, metrics, log }: Core): PooledDialer {
   return new PooledDialer({
     connect: async (cluster) => {
       const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
@@ -201,6 +201,7 @@ function makeLocalDialer({ relay, metrics, log }: Core): PooledDialer {
     clock: systemClock,
     log: log.child({ subsystem: 'dialer' }),
     software: `culvert-bridge/${version}`,
+    zone: options.zone,
     metrics: metrics.group('culvert_session'),
   });
 }
