@@ -41,9 +41,8 @@ const agentKilled: Fault = {
   name: 'one of two agents killed',
   agents: 2,
   cause: (egress) => egress.killAgent(),
-  // Requests that the agent had answered half, and those of the second in which its session may
-  // come back.
-  moreFailures: 12,
+  // Requests that were in flight on connections of the agent.
+  moreFailures: 2,
 };
 const agentsRolled: Fault = {
   name: 'two agents replaced one after the other',
@@ -106,8 +105,11 @@ describe('A kube-apiserver under load, whose egress has a fault', () => {
     return measured;
   };
 
+  // A webhook has ten seconds, and requests queue on a connection that is cut later. A machine that
+  // stalls for seconds decides both, so a failure counts when it is repeated.
   it.each(faults)(
     'with a bridge beside it loses at most the requests on connections that the fault cuts: $name',
+    { retry: 2 },
     async (fault) => {
       const theirs = await upstream(fault);
       const ours = await culvert('beside', fault);
