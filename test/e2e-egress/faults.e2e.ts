@@ -72,6 +72,8 @@ const programs = await egressPrograms();
 async function measure(hub: Hub, egress: Egress, fault: Fault): Promise<Measured> {
   const load = await Load.start(hub);
   await using logs = await FollowedLogs.start(hub);
+  // Agents that have just connected may all have been cut, so a dialer waits for them longer.
+  await load.untilSteady();
   await fault.cause(egress);
   await load.untilSteady();
   await logs.untilLater();
