@@ -6,7 +6,7 @@ import type { Diagnostics } from '../api/diagnostics.ts';
 import { drainTimeoutMs } from '../api/drain-timeout.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
-import { readVariables } from '../compat/customized-variables.ts';
+import { type AgentVariables, readVariables } from '../compat/customized-variables.ts';
 import type { AgentEntrypoint, FleetState } from '../hub/hub-state.ts';
 import { agentImage } from './agent-image.ts';
 import { agentDeploymentName } from './agent-names.ts';
@@ -48,7 +48,7 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
   const where = config === undefined ? '' : describeDeploymentConfig(config);
   const variables = readVariables(config?.customizedVariables ?? [], where, diagnostics);
   const entrypoint = entrypointOf(input.entrypoint, variables, where, diagnostics);
-  const isDirect = entrypoint?.kind === 'direct';
+  const isDirect = entrypoint !== undefined && !('viaHub' in entrypoint);
 
   const values = {
     cluster: cluster.name,
@@ -104,22 +104,21 @@ function proxyEnvironmentOf(
 
 /** The cluster's own entrypoint overrides that of the fleet, even while the fleet has none yet. */
 function entrypointOf(
-  fleet: AgentEntrypoint | Error,
-  own: { readonly serviceEntryPoint?: string; readonly serviceEntryPointPort?: number },
+  fleet: FleetState['entrypoint'],
+  { serviceEntryPoint: host, serviceEntryPointPort: port }: AgentVariables,
   where: string,
   diagnostics: Diagnostics,
 ): AgentEntrypoint | undefined {
-  const { serviceEntryPoint: host, serviceEntryPointPort: port } = own;
-  const fleetPort = !(fleet instanceof Error) && fleet.kind === 'direct' ? fleet.port : undefined;
   if (host !== undefined) {
-    return { kind: 'direct', host, port: port ?? fleetPort ?? defaultEntrypointPort };
+    const fleetPort = 'port' in fleet ? fleet.port : defaultEntrypointPort;
+    return { host, port: port ?? fleetPort };
   }
-  if (fleet instanceof Error) {
-    diagnostics.problems.push(fleet.message);
+  if ('pending' in fleet) {
+    diagnostics.problems.push(fleet.pending);
     return undefined;
   }
   if (port === undefined) return fleet;
-  if (fleet.kind === 'direct') return { ...fleet, port };
+  if ('port' in fleet) return { ...fleet, port };
   diagnostics.notices.push(
     `${where}: serviceEntryPointPort has no effect, agents go through the hub's kube-apiserver; give serviceEntryPoint as well to make them connect directly`,
   );

@@ -17,14 +17,9 @@ export interface DirectEntrypoint {
  */
 export interface HubEntrypoint {
   readonly kind: 'PortForward';
-  readonly namespace: string;
-  /** The name of the resource `services/proxy`: `https:proxy-entrypoint:agent-server`. */
-  readonly resource: string;
   /** `NAMESPACE/SCHEME:SERVICE:PORTNAME`, as `culvert agent --broker-via-hub` takes it. */
   readonly viaHub: string;
 }
-
-export type Entrypoint = DirectEntrypoint | HubEntrypoint;
 
 /** There is no entrypoint yet. The sentence says what is missing. */
 export interface PendingEntrypoint {
@@ -42,12 +37,11 @@ export const agentPortName = 'agent-server';
 export function resolveEntrypoint(
   configuration: ManagedProxyConfiguration,
   observed: readonly KubeObject[],
-): Entrypoint | PendingEntrypoint {
+): DirectEntrypoint | HubEntrypoint | PendingEntrypoint {
   const { namespace, entrypoint } = configuration.spec.proxyServer;
   const { type, hostname, ingress, port } = entrypoint;
   if (type === 'PortForward') {
-    const resource = serviceProxyResource(configuration);
-    return { kind: type, namespace, resource, viaHub: `${namespace}/${resource}` };
+    return { kind: type, viaHub: `${namespace}/${serviceProxyResource(configuration)}` };
   }
   if (type === 'Hostname') {
     return hostname.value === '' ? missing('hostname.value') : direct(type, hostname.value, port);

@@ -35,7 +35,7 @@ export function agentInput(parts: Partial<AgentInput> = {}): AgentInput {
       flags: [],
       imagePullSecrets: [],
     },
-    entrypoint: { kind: 'direct', host: 'proxy.example.com', port: 443 },
+    entrypoint: { host: 'proxy.example.com', port: 443 },
     caBundle: '-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n',
     defaultInstallNamespace: installNamespace,
     leadsToApiserver: true,

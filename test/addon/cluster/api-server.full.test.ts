@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
-import { portForwardRoleName, portForwardRoleObject } from '../../../src/addon/hub/hub-rbac.ts';
+import { portForwardRoleName, portForwardRoleObject } from '../../../src/addon/hub/hub-objects.ts';
 import { parseManagedCluster } from '../../../src/addon/api/managed-cluster.ts';
 import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster-addon.ts';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';

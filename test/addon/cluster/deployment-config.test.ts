@@ -285,7 +285,7 @@ describe('proxyConfig', () => {
     ca = await readFile(certificates.server.ca, 'utf8');
   });
   const own = agentInput().caBundle;
-  const viaHub = { kind: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' } as const;
+  const viaHub = { viaHub: 'hub/https:proxy-entrypoint:agent-server' } as const;
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const proxied = (proxyConfig: object) => configuredInput({ proxyConfig });
   const names = (input: ReturnType<typeof proxied>) =>
@@ -393,7 +393,7 @@ describe('the NetworkPolicy of the agent', () => {
   const dns = [53, 53, 5353, 5353];
 
   it("The NetworkPolicy of the agent allows DNS, kube-apiservers, the entrypoint, and the kubelet's probes", () => {
-    const entrypoint = { kind: 'direct', host: 'a', port: 8091 } as const;
+    const entrypoint = { host: 'a', port: 8091 } as const;
     expect(policyPorts(agentInput({ entrypoint }))).toEqual([dns, [6443, 8091]]);
     const policy = manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy');
     expect(policy['spec']).toMatchObject({
