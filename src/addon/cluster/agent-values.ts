@@ -15,20 +15,24 @@ import { nodePlacementOf } from './node-placement.ts';
 import { agentResources } from './resource-requirements.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 
-/** Everything that the agent of one cluster is rendered from. */
-export interface AgentInput extends Pick<FleetState, 'proxy' | 'entrypoint' | 'caBundle'> {
-  readonly cluster: ManagedCluster;
-  readonly addon: ManagedClusterAddOn;
-  readonly deploymentConfig: DeploymentConfigFound;
-  readonly defaultInstallNamespace: string;
+/** The options of the addon manager for agents. */
+export interface AgentOptions {
+  readonly agentInstallNamespace: string;
   /**
    * Whether the name of the cluster leads to its kube-apiserver. The cluster's configuration can
    * override it.
    */
-  readonly leadsToApiserver: boolean;
-  readonly hasNetworkPolicies: boolean;
+  readonly enableKubeApiProxy: boolean;
+  readonly enableNetworkPolicies: boolean;
   /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
   readonly apiServerPorts: readonly number[];
+}
+
+/** Everything that the agent of one cluster is rendered from. */
+export interface AgentInput extends AgentOptions, Omit<FleetState, 'hubNamespace' | 'tunnel'> {
+  readonly cluster: ManagedCluster;
+  readonly addon: ManagedClusterAddOn;
+  readonly deploymentConfig: DeploymentConfigFound;
 }
 
 /** The values of one cluster's agent, after all configurations are merged. */
@@ -62,11 +66,11 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
     proxyEnvironment: proxyEnvironmentOf(config),
     trustedCertificates: trustedCertificates(input.caBundle, config, isDirect, diagnostics),
     ...flagsOf(proxy, variables.serviceDomain),
-    leadsToApiserver: variables.enableKubeApiProxy ?? input.leadsToApiserver,
-    hasNetworkPolicy: input.hasNetworkPolicies,
+    leadsToApiserver: variables.enableKubeApiProxy ?? input.enableKubeApiProxy,
+    hasNetworkPolicy: input.enableNetworkPolicies,
     apiServerPorts: input.apiServerPorts,
   };
-  const installNamespace = installNamespaceOf(deploymentConfig, input.defaultInstallNamespace);
+  const installNamespace = installNamespaceOf(deploymentConfig, input.agentInstallNamespace);
   if (
     diagnostics.problems.length > 0 ||
     entrypoint === undefined ||

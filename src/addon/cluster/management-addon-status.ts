@@ -1,5 +1,5 @@
 import type { ClusterManagementAddOn } from '../api/cluster-management-addon.ts';
-import { type ConfigLookup, isSameKind, parseConfigReference } from '../api/config-reference.ts';
+import { type ConfigLookup, mapped, mappedReferences } from '../api/config-reference.ts';
 import { type Fields, fields, items, text } from '../api/fields.ts';
 import { addonName, annotations, configKinds, proxyConfigurationName } from '../api/names.ts';
 
@@ -30,21 +30,11 @@ export function configHashesPatch(
 }
 
 function withHashes(references: unknown, findConfig: ConfigLookup): unknown {
-  return mapped(references, (item) => {
-    const { desired } = parseConfigReference(item);
-    const isOurs =
-      desired !== undefined && Object.values(configKinds).some((kind) => isSameKind(kind, desired));
-    const state = isOurs ? findConfig(desired) : undefined;
-    if (state === undefined || state.specHash === desired?.specHash) return item;
-    return { ...item, desiredConfig: { ...fields(item.desiredConfig), specHash: state.specHash } };
-  });
-}
-
-/** The same list when `change` changes no item. */
-function mapped(list: unknown, change: (item: Fields) => Fields): unknown {
-  const before = items(list);
-  const after = before.map(change);
-  return after.every((item, index) => item === before[index]) ? list : after;
+  return mappedReferences(references, findConfig, (item, { desired }, { specHash }) =>
+    specHash === desired?.specHash
+      ? item
+      : { ...item, desiredConfig: { ...fields(item.desiredConfig), specHash } },
+  );
 }
 
 /** Problems of the ClusterManagementAddOn, as sentences for the status of every cluster's addon. */

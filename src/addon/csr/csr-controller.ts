@@ -16,7 +16,7 @@ import {
   addonController,
   patchStatus,
 } from '../runtime/controller-context.ts';
-import type { Observable } from '../runtime/observable.ts';
+import { keysOnChange, type Observable } from '../runtime/observable.ts';
 import { byCluster, ownersOf } from '../runtime/watches.ts';
 import { decideCsr, decisionCondition, failedCondition, labelledCluster } from './decide-csr.ts';
 import { signerRecordPatch } from './record-signer.ts';
@@ -83,13 +83,7 @@ export class CsrController {
       keysFrom(addOns, ({ old, now }) =>
         open(requests.byIndex(byCluster, (now ?? old)!.metadata.namespace ?? '')),
       ),
-      {
-        follow: (add) =>
-          state.onChange(() => {
-            for (const name of open(requests.list())) add(name);
-          }),
-        synced: () => Promise.resolve(),
-      },
+      keysOnChange(state, () => open(requests.list())),
     ];
   }
 

@@ -37,9 +37,9 @@ export function agentInput(parts: Partial<AgentInput> = {}): AgentInput {
     },
     entrypoint: { host: 'proxy.example.com', port: 443 },
     caBundle: '-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n',
-    defaultInstallNamespace: installNamespace,
-    leadsToApiserver: true,
-    hasNetworkPolicies: false,
+    agentInstallNamespace: installNamespace,
+    enableKubeApiProxy: true,
+    enableNetworkPolicies: false,
     apiServerPorts: [],
     ...parts,
   };

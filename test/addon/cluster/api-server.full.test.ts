@@ -89,7 +89,7 @@ describeWith({ programs }, 'the addon on a real API server', ({ programs }) => {
         ],
       },
       {
-        hasNetworkPolicies: true,
+        enableNetworkPolicies: true,
         proxy: {
           ...agentInput().proxy,
           imagePullSecrets: ['pull'],
@@ -98,7 +98,7 @@ describeWith({ programs }, 'the addon on a real API server', ({ programs }) => {
         },
       },
     );
-    const plain = agentInput({ defaultInstallNamespace: 'agents' });
+    const plain = agentInput({ agentInstallNamespace: 'agents' });
     for (const input of [plain, elaborate]) {
       const { works } = rendered(input);
       const dryRun = ['--dry-run=server', '--validate=strict'];

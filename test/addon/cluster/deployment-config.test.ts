@@ -29,9 +29,9 @@ describe('customizedVariables', () => {
 
   it("customizedVariables override the manager's option whether a cluster's name leads to its kube-apiserver", () => {
     const off = '--enable-kube-api-proxy=false';
-    const args = (leadsToApiserver: boolean, value?: string) => {
+    const args = (enableKubeApiProxy: boolean, value?: string) => {
       const spec = value === undefined ? {} : variables({ enableKubeApiProxy: value });
-      return deployment(configuredInput(spec, { leadsToApiserver })).container.args;
+      return deployment(configuredInput(spec, { enableKubeApiProxy })).container.args;
     };
     expect(args(true)).not.toContain(off);
     expect(args(false)).toContain(off);
@@ -383,7 +383,7 @@ describe('proxyConfig', () => {
 describe('the NetworkPolicy of the agent', () => {
   const policyPorts = (input: ReturnType<typeof agentInput>, apiServerPorts = [6443]) => {
     const { spec } = manifest(
-      { ...input, hasNetworkPolicies: true, apiServerPorts },
+      { ...input, enableNetworkPolicies: true, apiServerPorts },
       'NetworkPolicy',
     ) as unknown as {
       spec: { egress: { ports?: { port: number }[] }[] };
@@ -395,7 +395,7 @@ describe('the NetworkPolicy of the agent', () => {
   it("The NetworkPolicy of the agent allows DNS, kube-apiservers, the entrypoint, and the kubelet's probes", () => {
     const entrypoint = { host: 'a', port: 8091 } as const;
     expect(policyPorts(agentInput({ entrypoint }))).toEqual([dns, [6443, 8091]]);
-    const policy = manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy');
+    const policy = manifest(agentInput({ enableNetworkPolicies: true }), 'NetworkPolicy');
     expect(policy['spec']).toMatchObject({
       policyTypes: ['Ingress', 'Egress'],
       ingress: [{ ports: [{ protocol: 'TCP', port: 8888 }] }],
@@ -426,7 +426,7 @@ describe('the NetworkPolicy of the agent', () => {
 
   it('The NetworkPolicy of the agent allows every TCP port if the ports of kube-apiservers are not configured', () => {
     const egress = (
-      manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy')['spec'] as {
+      manifest(agentInput({ enableNetworkPolicies: true }), 'NetworkPolicy')['spec'] as {
         egress: object[];
       }
     )['egress'];

@@ -75,8 +75,8 @@ describe('renderAgent', () => {
     ]);
   });
 
-  const exact = (hasNetworkPolicies: boolean) =>
-    manifestsOf(rendered(agentInput({ hasNetworkPolicies })).works).map(({ kind, metadata }) =>
+  const exact = (enableNetworkPolicies: boolean) =>
+    manifestsOf(rendered(agentInput({ enableNetworkPolicies })).works).map(({ kind, metadata }) =>
       [kind, metadata.namespace, metadata.name].filter((part) => part !== undefined).join(' '),
     );
   it('renderAgent renders these objects, and no others', () => {
@@ -256,7 +256,7 @@ describe('the Deployment of the agent', () => {
   it.each([
     ['generation', { proxy: { ...proxy, generation: 4 } }],
     ['certificate authorities', { caBundle: 'other' }],
-    ['network policies', { hasNetworkPolicies: true }],
+    ['network policies', { enableNetworkPolicies: true }],
     ['replicas', { proxy: { ...proxy, replicas: 5 } }],
   ])('The Deployment of the agent keeps its pods when only %s change', (_, parts) => {
     const before = deployment(agentInput()).template;
