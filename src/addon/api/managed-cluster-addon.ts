@@ -2,7 +2,7 @@ import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/client/kube-object.ts';
 import { parseConditions } from './condition.ts';
 import { parseConfigReference, parseConfigReferent } from './config-reference.ts';
-import { fields, items, text } from './fields.ts';
+import { fields, items } from './fields.ts';
 import { annotations } from './names.ts';
 import { parseDriver, parseRegistration } from './registration-config.ts';
 
@@ -44,8 +44,6 @@ export function parseManagedClusterAddOn(object: KubeObject) {
     configReferences: items(status.configReferences).map(parseConfigReference),
     registrations: registrations.map(parseRegistration),
     driver: parseDriver(status.kubeClientDriver ?? fields(kubeClient?.kubeClient).driver),
-    /** The namespace of the agent's Secrets and its lease. Empty: not set yet. */
-    installNamespace: text(status.namespace),
   };
 }
 

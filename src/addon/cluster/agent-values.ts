@@ -3,7 +3,7 @@ import {
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
 import type { Diagnostics } from '../api/diagnostics.ts';
-import { drainTimeoutMs } from '../api/drain-timeout.ts';
+import { drainTimeoutMs } from '../compat/additional-args.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { type AgentVariables, readVariables } from '../compat/customized-variables.ts';

@@ -37,22 +37,22 @@ function localClusterSelector(
   const annotation = cluster.annotations[annotations.nodeSelector];
   const isLocal = cluster.labels[labels.localCluster]?.toLowerCase() === 'true';
   if (!isLocal || annotation === undefined) return {};
-  const selector = parseSelector(annotation);
-  if (!(selector instanceof Error)) return selector;
-  diagnostics.problems.push(
-    `ManagedCluster ${cluster.name}: its annotation ${annotations.nodeSelector} is not a JSON object of strings (${describeError(selector)}); correct or remove it`,
-  );
-  return {};
+  try {
+    return parseSelector(annotation);
+  } catch (thrown) {
+    diagnostics.problems.push(
+      `ManagedCluster ${cluster.name}: its annotation ${annotations.nodeSelector} is not a JSON object of strings (${describeError(thrown)}); correct or remove it`,
+    );
+    return {};
+  }
 }
 
-function parseSelector(annotation: string): Readonly<Record<string, string>> | Error {
-  try {
-    const parsed: unknown = JSON.parse(annotation);
-    if (!isFields(parsed)) return new Error('it is not an object');
-    const selector = textMap(parsed);
-    const isWhole = Object.keys(selector).length === Object.keys(parsed).length;
-    return isWhole ? selector : new Error('a value is not a string');
-  } catch (thrown) {
-    return new Error(describeError(thrown), { cause: thrown });
-  }
+/** @throws Error */
+function parseSelector(annotation: string): Readonly<Record<string, string>> {
+  const parsed: unknown = JSON.parse(annotation);
+  if (!isFields(parsed)) throw new Error('it is not an object');
+  const selector = textMap(parsed);
+  const isWhole = Object.keys(selector).length === Object.keys(parsed).length;
+  if (!isWhole) throw new Error('a value is not a string');
+  return selector;
 }

@@ -1,10 +1,21 @@
 import { nearMiss } from '../../base/options/option-problems.ts';
+import { processTable } from '../../base/options/process-options.ts';
+import { valueAmong } from '../../base/options/read-options.ts';
 import type { FieldProblem, TextCheck } from '../api/field-problem.ts';
 
 /** A flag of `culvert broker` or `culvert agent`, without its dashes. */
 export interface ProgramFlag {
   readonly name: string;
   readonly value: string;
+}
+
+/**
+ * The `--drain-timeout` among the flags of a broker or an agent, or the default of that option, in
+ * milliseconds.
+ */
+export function drainTimeoutMs(flags: readonly ProgramFlag[]): number {
+  const texts = flags.map(({ name, value }) => [name, value] as const);
+  return valueAmong(processTable.drainTimeoutMs, texts);
 }
 
 /** The result of reading an `additionalArgs` list. */

@@ -7,7 +7,7 @@ import { hubMeta } from '../configuration/owned-metadata.ts';
 import type { ControllerContext } from '../runtime/controller-context.ts';
 import type { Failures } from '../runtime/failures.ts';
 import type { AuthorityPlan } from './authority-plan.ts';
-import { hubNames } from './hub-names.ts';
+import { hubNames } from './leaf-plan.ts';
 import { leafIn } from './leaf-plan.ts';
 import {
   type CertificatesPlan,
