@@ -77,7 +77,7 @@ function openHub({ kubeconfig }: AddonOptions, ca: LastGoodCa): KubeApi {
   return new RestKubeApi({ config, fieldManager, userAgent, proxies });
 }
 
-const idle = {
+const idle: Controllers['numbers'] = {
   clusters: 0,
   controllers: [],
   requests: { approved: 0, denied: 0, signed: 0, failed: 0 },

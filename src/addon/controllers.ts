@@ -1,4 +1,3 @@
-import type { AddonNumbers } from './addon-metrics.ts';
 import { ClusterController } from './cluster/cluster-controller.ts';
 import { managementAddOnController } from './cluster/management-addon-controller.ts';
 import { CsrController } from './csr/csr-controller.ts';
@@ -32,7 +31,8 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
     managementAddOnController(common),
   ];
   return {
-    get numbers(): Omit<AddonNumbers, 'isLeading'> {
+    /** For metrics. */
+    get numbers() {
       return {
         clusters: watches.addOns.size,
         controllers: [hub.controller, ...others].map(({ status }) => status),

@@ -28,7 +28,7 @@ export interface CsrControllerOptions extends Omit<ControllerContext, 'applier'>
 }
 
 /** Results of requests since the start. */
-export type CsrCounts = Readonly<Record<'approved' | 'denied' | 'signed' | 'failed', number>>;
+type CsrCounts = Readonly<Record<'approved' | 'denied' | 'signed' | 'failed', number>>;
 
 /** The reconcile of one request. */
 interface Reconcile {

@@ -48,15 +48,13 @@ export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfil
   if (suites.length > 0 && known.length === 0) {
     return refuse('cipherSuites', 'names no suite that is known, IANA names are needed');
   }
+  const field = at('cipherSuites');
   return {
     profile: { minVersion: `VersionTLS1${minor ?? 2}`, cipherSuites: known },
     problem: undefined,
     ignored: suites
-      .filter((suite) => !isCipherSuite(suite))
-      .map((suite) => ({
-        field: at('cipherSuites'),
-        sentence: `names ${suite}, which is unknown`,
-      })),
+      .filter((suite) => !known.includes(suite))
+      .map((suite) => ({ field, sentence: `names ${suite}, which is unknown` })),
   };
 }
 
