@@ -9,13 +9,6 @@ import { parseDriver, parseRegistration } from './registration-config.ts';
 /** The fields of a ManagedClusterAddOn that the addon uses, from either version of the API. */
 export type ManagedClusterAddOn = Readonly<ReturnType<typeof parseManagedClusterAddOn>>;
 
-export interface AgentSignerRecord {
-  /** The unit in the subject of the certificate, see `organizationalUnitOf`. */
-  readonly organizationalUnit: string;
-  /** In milliseconds since 1970. NaN: a person has edited the annotation. */
-  readonly sinceMs: number;
-}
-
 export function parseManagedClusterAddOn(object: KubeObject) {
   const { metadata } = object;
   const status = fields(object.status);
@@ -47,7 +40,11 @@ export function parseManagedClusterAddOn(object: KubeObject) {
   };
 }
 
-function agentSignerIn({ annotations: written = {} }: ObjectMeta): AgentSignerRecord | undefined {
+/**
+ * The unit in the subject of the certificate (see `organizationalUnitOf`), and since when. NaN: a
+ * person has edited the annotation.
+ */
+function agentSignerIn({ annotations: written = {} }: ObjectMeta) {
   const organizationalUnit = written[annotations.agentSigner];
   if (organizationalUnit === undefined) return undefined;
   return { organizationalUnit, sinceMs: Date.parse(written[annotations.agentSignerSince] ?? '') };

@@ -28,7 +28,6 @@ import type { AgentOptions } from './agent-values.ts';
 import { clusterSources, problemsOf } from './cluster-sources.ts';
 import { findDeploymentConfig, installNamespaceOf } from './deployment-config-reference.ts';
 import { planHubAccess } from './hub-access.ts';
-import type { ManagementAddOnProblems } from './management-addon-status.ts';
 import { renderAgent } from './render-agent.ts';
 import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 
@@ -182,7 +181,7 @@ export class ClusterController {
     return message === undefined ? undefined : { kind: 'failed', message };
   }
 
-  get #managementAddOn(): ManagementAddOnProblems {
+  get #managementAddOn() {
     return problemsOf(this.#options.watches.managementAddOns.get(addonName));
   }
 

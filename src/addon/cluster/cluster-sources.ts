@@ -7,10 +7,7 @@ import type { HubState } from '../hub/hub-state.ts';
 import { keysOnChange, type Observable } from '../runtime/observable.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
 import { byDeploymentConfig, type Watches } from '../runtime/watches.ts';
-import {
-  type ManagementAddOnProblems,
-  managementAddOnProblems,
-} from './management-addon-status.ts';
+import { managementAddOnProblems } from './management-addon-status.ts';
 
 /**
  * The events that trigger the reconcile of a cluster. Keys are names of clusters. Only an event
@@ -44,6 +41,6 @@ export function clusterSources(
 }
 
 /** The problems of the ClusterManagementAddOn. Its absence is one. */
-export function problemsOf(object: KubeObject | undefined): ManagementAddOnProblems {
+export function problemsOf(object: KubeObject | undefined) {
   return managementAddOnProblems(object && parseClusterManagementAddOn(object));
 }

@@ -37,21 +37,16 @@ function withHashes(references: unknown, findConfig: ConfigLookup): unknown {
   );
 }
 
-/** Problems of the ClusterManagementAddOn, as sentences for the status of every cluster's addon. */
-export interface ManagementAddOnProblems {
-  /** Why OCM configures no cluster's addon. */
-  readonly unconfigured: string | undefined;
-  /** Why OCM does not notice changes of the configuration. */
-  readonly unfollowed: string | undefined;
-}
-
-/** @param cma undefined: it does not exist */
-export function managementAddOnProblems(
-  cma: ClusterManagementAddOn | undefined,
-): ManagementAddOnProblems {
+/**
+ * Problems of the ClusterManagementAddOn, as sentences for the status of every cluster's addon.
+ *
+ * @param cma undefined: it does not exist
+ */
+export function managementAddOnProblems(cma: ClusterManagementAddOn | undefined) {
   return { unconfigured: unconfiguredReason(cma), unfollowed: unfollowedReason(cma) };
 }
 
+/** Why OCM configures no cluster's addon. */
 function unconfiguredReason(cma: ClusterManagementAddOn | undefined): string | undefined {
   const where = `ClusterManagementAddOn ${addonName}`;
   if (cma === undefined) {
@@ -62,6 +57,7 @@ function unconfiguredReason(cma: ClusterManagementAddOn | undefined): string | u
   return `${where} has the annotation ${annotations.lifecycle}: ${lifecycle}, so OCM's addon manager leaves it alone and no cluster is configured; set it to addon-manager`;
 }
 
+/** Why OCM does not notice changes of the configuration. */
 function unfollowedReason(cma: ClusterManagementAddOn | undefined): string | undefined {
   if (cma === undefined) return undefined;
   const { group, resource } = configKinds.proxyConfiguration;

@@ -5,11 +5,6 @@ import { type Fields, isFields, textMap } from '../api/fields.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { annotations, labels } from '../api/names.ts';
 
-export interface NodePlacement {
-  readonly nodeSelector: Readonly<Record<string, string>>;
-  readonly tolerations: readonly Fields[];
-}
-
 /** The agent may run on nodes that are reserved for infrastructure. */
 const defaultTolerations: readonly Fields[] = [
   { key: 'dedicated', operator: 'Equal', value: 'infra', effect: 'NoSchedule' },
@@ -24,7 +19,7 @@ export function nodePlacementOf(
   cluster: ManagedCluster,
   configured: AddOnDeploymentConfig['nodePlacement'],
   diagnostics: Diagnostics,
-): NodePlacement {
+) {
   const nodeSelector = localClusterSelector(cluster, diagnostics);
   return configured ?? { nodeSelector, tolerations: defaultTolerations };
 }
