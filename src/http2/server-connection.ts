@@ -183,10 +183,7 @@ export class Http2ServerConnection implements FrameHandler, StreamConnection {
   destroy(): void {
     if (this.#state === 'destroyed') return;
     this.#state = 'destroyed';
-    const streams = [...this.#streams.values()];
-    this.#streams.clear();
-    for (const stream of streams) stream.drop();
-    for (const stream of streams) stream.closed();
+    this.#dropStreams();
     this.#tellClosed();
   }
 
@@ -202,8 +199,10 @@ export class Http2ServerConnection implements FrameHandler, StreamConnection {
       throw new Http2Error('FLOW_CONTROL_ERROR', 'more DATA than the window of the connection');
     }
     this.#returnWindow(lengthBytes);
-    if (lengthBytes === 0 && !this.#isDataEnd) this.#controls.count();
-    else if (lengthBytes > 0) this.#controls.allowOne();
+    // A padded frame may be padding alone.
+    const isEmpty = lengthBytes === 0 || (flags & FrameFlag.padded) !== 0;
+    if (!isEmpty) this.#controls.allowOne();
+    else if (!this.#isDataEnd) this.#controls.count();
     if (stream === undefined) return;
     if (stream.isRemoteEnded) {
       this.#streamError(stream, 'STREAM_CLOSED');
@@ -354,8 +353,11 @@ export class Http2ServerConnection implements FrameHandler, StreamConnection {
       return;
     }
     if (stream === undefined) {
-      if (this.#endedByUs.has(streamId)) return;
-      throw new Http2Error('STREAM_CLOSED', `HEADERS for stream ${streamId}, which has ended`);
+      if (!this.#endedByUs.has(streamId)) {
+        throw new Http2Error('STREAM_CLOSED', `HEADERS for stream ${streamId}, which has ended`);
+      }
+      this.#controls.count();
+      return;
     }
     if (stream.isRemoteEnded) this.#streamError(stream, 'STREAM_CLOSED');
     else if (!block.isEndOfStream || !isSmall || !isValid(() => checkTrailers(fields))) {
@@ -503,6 +505,7 @@ export class Http2ServerConnection implements FrameHandler, StreamConnection {
   }
 
   #returnWindow(bytes: number): void {
+    if (this.#state !== 'open') return;
     if (this.#heldBytes > this.#limits.maxHeldBytes) {
       this.#withheldBytes += bytes;
       return;
@@ -526,6 +529,15 @@ export class Http2ServerConnection implements FrameHandler, StreamConnection {
     if (this.#drain === 'final' && this.#streams.size === 0) this.#owner.onStreamsEnded();
   }
 
+  /** Ends all streams. Their handlers are told later. */
+  #dropStreams(): void {
+    for (const stream of this.#streams.values()) {
+      stream.drop();
+      this.#closing.push(stream);
+    }
+    this.#streams.clear();
+  }
+
   #tellClosed(): void {
     while (this.#closing.length > 0) {
       const closing = this.#closing;
@@ -537,6 +549,7 @@ export class Http2ServerConnection implements FrameHandler, StreamConnection {
   #fail(error: Http2Error): void {
     this.#state = 'failed';
     this.#control.goAway(this.#lastStreamId, error.code, error.message);
+    this.#dropStreams();
     this.output.planTurn();
     this.#owner.onFailed(error);
   }
