@@ -19,6 +19,7 @@ export class ConnectionWindow {
   readonly #control: ControlWriter;
   #heldBytes = 0;
   #withheldBytes = 0;
+  #isClosed = false;
 
   constructor(limits: Http2Limits, control: ControlWriter) {
     this.sizeBytes = Math.max(windowsPerConnection * limits.windowBytes, defaultWindowBytes + 1);
@@ -44,7 +45,13 @@ export class ConnectionWindow {
     this.#return(withheldBytes);
   }
 
+  /** The connection has ended. No more window is given back. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
   #return(bytes: number): void {
+    if (this.#isClosed) return;
     if (this.#heldBytes > this.#maxHeldBytes) {
       this.#withheldBytes += bytes;
       return;

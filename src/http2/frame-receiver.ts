@@ -63,7 +63,9 @@ export class FrameReceiver implements FrameHandler {
 
   onDataBegin(streamId: number, lengthBytes: number, flags: number): void {
     this.#checkOrder(FrameType.data);
-    if (lengthBytes > 0) this.#controls.allowOne();
+    // A padded frame may be padding alone.
+    const isEmpty = lengthBytes === 0 || (flags & FrameFlag.padded) !== 0;
+    if (!isEmpty) this.#controls.allowOne();
     else if ((flags & FrameFlag.endStream) === 0) this.#controls.count();
     this.#events.onDataBegin(streamId, lengthBytes);
   }

@@ -117,9 +117,7 @@ export class Http2ServerConnection implements FrameEvents {
   destroy(): void {
     if (this.#state === 'destroyed') return;
     this.#state = 'destroyed';
-    const streams = this.#streams.takeAll();
-    for (const stream of streams) stream.drop();
-    for (const stream of streams) stream.closed();
+    this.#dropStreams();
     this.#sender.tellClosed();
   }
 
@@ -155,8 +153,11 @@ export class Http2ServerConnection implements FrameEvents {
     }
     const stream = this.#streams.get(streamId);
     if (stream === undefined) {
-      if (this.#streams.isEndedByUs(streamId)) return;
-      throw new Http2Error('STREAM_CLOSED', `HEADERS for stream ${streamId}, which has ended`);
+      if (!this.#streams.isEndedByUs(streamId)) {
+        throw new Http2Error('STREAM_CLOSED', `HEADERS for stream ${streamId}, which has ended`);
+      }
+      this.#controls.count();
+      return;
     }
     if (stream.isRemoteEnded) this.#streamError(stream, 'STREAM_CLOSED');
     else if (problem !== undefined) this.#streamError(stream, problem);
@@ -271,9 +272,16 @@ export class Http2ServerConnection implements FrameEvents {
     throw new Http2Error('ENHANCE_YOUR_CALM', message);
   }
 
+  /** Ends all streams. Their handlers are told later. */
+  #dropStreams(): void {
+    this.#window.close();
+    this.#sender.drop(this.#streams.takeAll());
+  }
+
   #fail(error: Http2Error): void {
     this.#state = 'failed';
     this.#control.goAway(this.#streams.lastId, error.code, error.message);
+    this.#dropStreams();
     this.#owner.onFailed(error);
   }
 }

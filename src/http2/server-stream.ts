@@ -244,6 +244,7 @@ export class Http2ServerStream implements SentListener {
 
   /** The last event. */
   closed(): void {
+    this.#isOver = this.#isDropped = true;
     const handler = this.#handler;
     this.#handler = undefined;
     handler?.onClose();

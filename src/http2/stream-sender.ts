@@ -27,7 +27,7 @@ export class StreamSender implements StreamConnection {
   readonly #options: StreamSenderOptions;
   readonly #scheduler: SendScheduler;
   readonly #ledger = new SentLedger();
-  /** Streams that we have reset and whose handlers have not been told. */
+  /** Streams that have ended and whose handlers have not been told. */
   #closing: Http2ServerStream[] = [];
 
   constructor(options: StreamSenderOptions) {
@@ -54,7 +54,13 @@ export class StreamSender implements StreamConnection {
     return isNews;
   }
 
-  /** Tells the handlers of streams that we have reset. */
+  /** The connection has ended. The handlers of its streams are told by `tellClosed`. */
+  drop(streams: readonly Http2ServerStream[]): void {
+    for (const stream of streams) stream.drop();
+    this.#closing.push(...streams);
+  }
+
+  /** Tells the handlers of streams that have ended and do not know it. */
   tellClosed(): void {
     while (this.#closing.length > 0) {
       const closing = this.#closing;
