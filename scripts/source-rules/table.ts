@@ -65,6 +65,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/http2': { imports: base },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
+  'src/konnectivity-agents': {
+    imports: [...protocol, 'src/acceptor', 'src/konnectivity', 'src/kube/client'],
+  },
   'src/konnectivity-client': { imports: base },
   'src/addon/api': { imports: [...base, 'src/kube/client'] },
   'src/addon/runtime': { imports: addonFolders('api') },
@@ -96,6 +99,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/agent',
       'src/broker/node',
       'src/dialer/node',
+      'src/konnectivity-agents',
       'src/konnectivity-bridge',
     ],
   },

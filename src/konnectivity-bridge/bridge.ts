@@ -16,6 +16,7 @@ import type {
   StartFront,
 } from '../konnectivity/front.ts';
 import { startFront } from '../konnectivity/front-listener.ts';
+import { acceptHttpConnect } from './http-connect.ts';
 import { type BridgeMetrics, noMetrics } from './metrics.ts';
 import {
   type BridgeFrontOptions,
@@ -81,10 +82,11 @@ class Bridge implements RunningBridge {
   readonly #startFront: StartFront;
   readonly #fronts: Front[] = [];
   #tls: ReloadedFiles<TlsMaterial> | undefined;
-  /** No call is open and nothing is being flushed. */
-  readonly #idle = new Condition(
-    () => this.#context.calls.size === 0 && this.#context.flushing.size === 0,
-  );
+  /** No call or connection is open and nothing is being flushed. */
+  readonly #idle = new Condition(() => {
+    const { calls, httpConnections, flushing } = this.#context;
+    return calls.size + httpConnections.size + flushing.size === 0;
+  });
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
@@ -102,6 +104,7 @@ class Bridge implements RunningBridge {
         'reason',
       ),
       calls: new Set(),
+      httpConnections: new Set(),
       pendingDials: new Set(),
       established: new Set(),
       flushing: new Set(),
@@ -139,6 +142,7 @@ class Bridge implements RunningBridge {
       clock,
       log,
       methods,
+      acceptHttp1: acceptHttpConnect(this.#context),
       refuses: agentCertificate,
       clientRefused: this.#clientRefused,
       connectionClosed: this.#connectionClosed,
@@ -165,9 +169,13 @@ class Bridge implements RunningBridge {
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    const { log, calls, flushing } = this.#context;
+    const { log, calls, httpConnections, flushing } = this.#context;
     for (const front of this.#fronts) front.stopAccepting();
-    log.info('konnectivity bridge drains', { calls: calls.size, flushing: flushing.size });
+    log.info('konnectivity bridge drains', {
+      calls: calls.size,
+      connections: httpConnections.size,
+      flushing: flushing.size,
+    });
     await this.#idle.wait(signal);
     await this.close();
   }
@@ -195,6 +203,11 @@ function agentCertificate(subject: CertificateSubject): ClientRefusal | undefine
 
 function exposeGauges(metrics: BridgeMetrics, context: BridgeContext): void {
   metrics.gauge('grpc_connections', 'Open calls of ProxyService/Proxy', () => context.calls.size);
+  metrics.gauge(
+    'http_connections',
+    'Connections of HTTP CONNECT clients that have sent their request',
+    () => context.httpConnections.size,
+  );
   metrics.gauge(
     'pending_backend_dials',
     'Dials that wait for an answer of the agent',

@@ -179,7 +179,7 @@ function serverOf({ tls, limits }: FrontOptions): Server {
   return createTlsServer({
     ...common,
     ...secureContext(tls),
-    requestCert: true,
+    requestCert: tls.clientCa !== undefined,
     rejectUnauthorized: true,
     ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: limits.handshakeTimeoutMs,
@@ -188,7 +188,7 @@ function serverOf({ tls, limits }: FrontOptions): Server {
 
 /** The part of the server's options that changes with its files. */
 function secureContext({ cert, key, clientCa, choice }: TlsMaterial) {
-  return { cert, key, ...trustClientsOf(clientCa), ...choice };
+  return { cert, key, ...(clientCa !== undefined && trustClientsOf(clientCa)), ...choice };
 }
 
 function addressOf(address: AddressInfo | string | null): string {

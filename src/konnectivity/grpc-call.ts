@@ -48,7 +48,7 @@ export class GrpcCall implements FrontStream, Http2StreamHandler {
 
   handle(handler: FrontHandler): void {
     this.#handler = handler;
-    this.respond();
+    if (handler.respondsLater !== true) this.respond();
   }
 
   metadata(name: string): readonly string[] {

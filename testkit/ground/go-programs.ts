@@ -78,7 +78,8 @@ export async function prepareH2spec(report: Report): Promise<H2spec | Missing> {
   return pathsIn(await prepareGoBuild(h2specBuild, report), 'h2spec');
 }
 
-function pathsIn<Name extends string>(
+/** The paths of executables in the directory of their build. */
+export function pathsIn<Name extends string>(
   directory: string | Missing,
   ...names: readonly Name[]
 ): Readonly<Record<Name, string>> | Missing {

@@ -8,16 +8,17 @@ import {
 } from './debian-programs.ts';
 import {
   findGoPrograms,
-  findH2spec,
   findUpstreamPrograms,
   prepareGoPrograms,
-  prepareH2spec,
   prepareUpstreamPrograms,
   type GoPrograms,
-  type H2spec,
   type Report,
   type UpstreamPrograms,
+  findH2spec,
+  prepareH2spec,
+  type H2spec,
 } from './go-programs.ts';
+import { findUpstreamTests, prepareUpstreamTests, type UpstreamTests } from './upstream-tests.ts';
 import { apiServerPrograms, preparePrograms } from './kubernetes/programs.ts';
 
 export { isMissing, type Missing } from './cache.ts';
@@ -30,6 +31,7 @@ export const ground = {
   go: async (): Promise<GoPrograms | Missing> => explained(await findGoPrograms()),
   upstream: async (): Promise<UpstreamPrograms | Missing> =>
     explained(await findUpstreamPrograms()),
+  upstreamTests: async (): Promise<UpstreamTests | Missing> => explained(await findUpstreamTests()),
   h2spec: async (): Promise<H2spec | Missing> => explained(await findH2spec()),
   debian: async (name: DebianProgramName): Promise<DebianProgram | Missing> =>
     explained(await findDebianProgram(name)),
@@ -60,7 +62,10 @@ export async function prepareGround(
   const results: (object | Missing)[] = [goPrograms, ...debianPrograms];
   results.push(await prepareH2spec(report));
   if (suite !== 'quick') results.push(await prepareUpstreamPrograms(report));
-  if (suite === 'full') results.push(await preparePrograms(apiServerPrograms, report));
+  if (suite === 'full') {
+    results.push(await prepareUpstreamTests(report));
+    results.push(await preparePrograms(apiServerPrograms, report));
+  }
   const missing = results.filter(isMissing).map(({ missing, reason }) => ({
     missing,
     reason: reason.replaceAll(/\s+/g, ' ').trim(),

@@ -1,10 +1,8 @@
+import type { Http2ConnectionOwner } from '../../src/http2/connection-owner.ts';
 import type { Http2Error } from '../../src/http2/http2-error.ts';
 import { defaultHttp2Limits, type Http2Limits } from '../../src/http2/http2-limits.ts';
 import type { Http2Output } from '../../src/http2/http2-output.ts';
-import {
-  type Http2ConnectionOwner,
-  Http2ServerConnection,
-} from '../../src/http2/server-connection.ts';
+import { Http2ServerConnection } from '../../src/http2/server-connection.ts';
 import type { Http2ServerStream, Http2StreamHandler } from '../../src/http2/server-stream.ts';
 import { VirtualClock } from '../clock/virtual-clock.ts';
 import { clientPreface, FrameSplitter, settings, settingsAck, type WireFrame } from './frames.ts';
@@ -156,6 +154,11 @@ export class ScriptedConnection implements Http2ConnectionOwner {
     return scripted;
   }
 
+  /** Requests whose handler has not had its last event. */
+  get openRequests(): readonly ScriptedRequest[] {
+    return this.requests.filter(({ isClosed }) => !isClosed);
+  }
+
   /** Bytes that the client has not read. */
   get unreadBytes(): number {
     return this.#output.queuedBytes;
@@ -192,10 +195,6 @@ export class ScriptedConnection implements Http2ConnectionOwner {
   onFailed(error: Http2Error): void {
     if (this.failed !== undefined) throw new Error('the connection fails twice');
     this.failed = error;
-  }
-
-  onDrained(): void {
-    this.isDrained = true;
   }
 
   onStreamsEnded(): void {
