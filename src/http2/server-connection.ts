@@ -237,6 +237,8 @@ export class Http2ServerConnection implements FrameEvents {
       receiveBytes: this.#limits.windowBytes,
       sendBytes: this.#settings.initialWindowBytes,
     });
+    // Known before the owner answers, so that no RST_STREAM follows a complete answer.
+    stream.isRemoteEnded = isEndOfStream;
     this.#streams.add(stream);
     const handler = this.#owner.onRequest(stream);
     if (handler !== undefined) stream.handle(handler);
