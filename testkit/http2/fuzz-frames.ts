@@ -86,8 +86,13 @@ export function validConversation(random: Random, length: number): Conversation 
 export function mutate(random: Random, conversation: Conversation): Conversation {
   const frames = [...conversation];
   for (let times = random.integer(1, 4); times > 0; times--) {
-    const at = random.integer(random.chance(0.05) ? 0 : 1, frames.length - 1);
-    const changed = Buffer.from(frames[at]!);
+    // The preface is changed rarely, because nothing is read after a wrong one.
+    const at = random.integer(random.chance(0.05) ? 0 : 1, Math.max(1, frames.length - 1));
+    // A frame may have been cut to nothing.
+    const changed = Buffer.concat(
+      [frames[at] ?? Buffer.alloc(0)],
+      Math.max(9, frames[at]?.length ?? 0),
+    );
     frames[at] = changed;
     random.pick<() => void>([
       // A bit anywhere, the type, the flags, the stream, the length, a byte of the payload.
@@ -137,7 +142,7 @@ export function mutate(random: Random, conversation: Conversation): Conversation
 
 function head(random: Random, stream: number, flags: number): Buffer[] {
   const block = Buffer.concat([
-    ...(random.chance(0.1) ? [tableSize(random.integer(0, 4096))] : []),
+    ...(random.chance(0.1) ? [tableSize(random.integer(1000, 4096))] : []),
     callHead,
     ...(random.chance(0.3)
       ? [

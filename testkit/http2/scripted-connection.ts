@@ -154,6 +154,11 @@ export class ScriptedConnection implements Http2ConnectionOwner {
     return scripted;
   }
 
+  /** Requests whose handler has not had its last event. */
+  get openRequests(): readonly ScriptedRequest[] {
+    return this.requests.filter(({ isClosed }) => !isClosed);
+  }
+
   /** Bytes that the client has not read. */
   get unreadBytes(): number {
     return this.#output.queuedBytes;
@@ -190,10 +195,6 @@ export class ScriptedConnection implements Http2ConnectionOwner {
   onFailed(error: Http2Error): void {
     if (this.failed !== undefined) throw new Error('the connection fails twice');
     this.failed = error;
-  }
-
-  onDrained(): void {
-    this.isDrained = true;
   }
 
   onStreamsEnded(): void {
