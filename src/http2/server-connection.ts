@@ -71,6 +71,11 @@ export class Http2ServerConnection implements FrameEvents {
     this.#control.connectionWindow(this.#window.sizeBytes);
   }
 
+  /** Open streams. */
+  get streamCount(): number {
+    return this.#streams.size;
+  }
+
   /** Takes bytes of the client. Borrowed: valid until this returns. Never throws an Http2Error. */
   push(bytes: Uint8Array): void {
     if (this.#state !== 'open') return;
