@@ -49,7 +49,13 @@ export const bridgeCommand: Command = {
         const ofBridge = metrics.group('culvert_bridge');
         exposeFiles(ofBridge, [ca]);
         const bridge = parts.use(
-          await startBridge(options.front, { dialer, log, metrics: ofBridge }),
+          await startBridge(options.front, {
+            dialer,
+            log,
+            metrics: ofBridge,
+            makeTokenDialer: (token) =>
+              createRemoteDialer({ ...options.link, log, ca, readToken: async () => token }),
+          }),
         );
         if (options.statusListen !== undefined) {
           const render = async () => {

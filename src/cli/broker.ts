@@ -85,6 +85,7 @@ export const brokerCommand: Command = {
             dialer: broker.dialer,
             log,
             metrics: metrics.group('culvert_bridge'),
+            makeTokenDialer: broker.makeTokenDialer,
           }),
         );
         return together(bridge, broker);

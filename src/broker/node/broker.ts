@@ -4,11 +4,10 @@ import { exposeFiles } from '../../base/metrics/file-metrics.ts';
 import { Metrics } from '../../base/metrics/metrics.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
 import { type HttpListener, openHttpListener } from '../../base/server/http-listener.ts';
+import type { Secret } from '../../base/secret.ts';
 import { startStatusServer } from '../../base/server/status-server.ts';
-import { version } from '../../base/version.ts';
-import { PooledDialer } from '../../dialer/pooled-dialer.ts';
+import type { PooledDialer } from '../../dialer/pooled-dialer.ts';
 import type { Dialer } from '../../dialer/dialer.ts';
-import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import { defaultAdmissionLimits } from '../admission.ts';
 import { AgentClocks } from '../agent-clocks.ts';
@@ -19,6 +18,7 @@ import { brokerConnectionLimits } from './connection-limits.ts';
 import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
+import { makeLocalDialer, makeTokenDialer } from './local-dialers.ts';
 import { joinReplicas, type Replicas } from './replicas.ts';
 import { serveApp } from './serve-app.ts';
 
@@ -27,6 +27,8 @@ export interface RunningBroker extends AsyncDisposable {
   readonly url: string;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
+  /** Makes a dialer with the rights of a token, for a client of that bridge. */
+  readonly makeTokenDialer: (this: void, token: Secret) => PooledDialer;
   /**
    * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
    * `signal` aborts.
@@ -75,7 +77,8 @@ export async function startBroker(
   const access = parts.use(await openAccessControl(options, { relay, replicas, log }));
   const core: Core = { options, relay, access, metrics, log };
   exposeFiles(metrics.group('culvert_broker'), [...access.files, ...replicas.files]);
-  const listener = parts.use(await openBrokerListener(core));
+  const app = makeApp(core);
+  const listener = parts.use(await openBrokerListener(core, app));
   relay.expectAgents();
   if (options.statusListen !== undefined) {
     const source = {
@@ -88,7 +91,13 @@ export async function startBroker(
   const dialer = makeLocalDialer(core);
   parts.defer(() => relay.close());
   parts.defer(() => dialer.close());
-  return new Broker(options, { relay, listener, dialer, parts: parts.move() });
+  return new Broker(options, {
+    relay,
+    listener,
+    dialer,
+    makeTokenDialer: (token) => makeTokenDialer(token, app, { relay, log }),
+    parts: parts.move(),
+  });
 }
 
 function makeRelay(
@@ -108,8 +117,10 @@ function makeRelay(
 }
 
 /** Opens the port of agents, remote dialers and other replicas. */
-async function openBrokerListener(core: Core): Promise<HttpListener> {
-  const { options, relay, access, metrics, log } = core;
+async function openBrokerListener(
+  { options, relay, access, metrics, log }: Core,
+  app: ReturnType<typeof createApp>,
+): Promise<HttpListener> {
   const { maxConnections, trustedProxies } = options;
   const group = metrics.group('culvert_broker');
   const listener = await openHttpListener({
@@ -120,7 +131,7 @@ async function openBrokerListener(core: Core): Promise<HttpListener> {
     trustedProxies,
     log,
     handler: serveApp({
-      app: makeApp(core),
+      app,
       log,
       peerOf: (message) => peerOf(message, trustedProxies),
       onLink: (link, client) => {
@@ -155,28 +166,11 @@ function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typ
   );
 }
 
-/**
- * Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like
- * a remote one.
- */
-function makeLocalDialer({ relay, metrics, log }: Core): PooledDialer {
-  return new PooledDialer({
-    connect: async (cluster) => {
-      const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
-      relay.admit(far, { kind: 'dialer', cluster, dialer: 'bridge' });
-      return near;
-    },
-    clock: systemClock,
-    log: log.child({ subsystem: 'dialer' }),
-    software: `culvert-bridge/${version}`,
-    metrics: metrics.group('culvert_session'),
-  });
-}
-
 interface OwnParts {
   readonly relay: Relay;
   readonly listener: HttpListener;
   readonly dialer: PooledDialer;
+  readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   /** Everything that ends with the broker. */
   readonly parts: AsyncDisposableStack;
 }
@@ -184,6 +178,7 @@ interface OwnParts {
 class Broker implements RunningBroker {
   readonly url: string;
   readonly dialer: PooledDialer;
+  readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly #drainTimeoutMs: number;
   readonly #relay: Relay;
   readonly #parts: AsyncDisposableStack;
@@ -194,6 +189,7 @@ class Broker implements RunningBroker {
     this.#relay = own.relay;
     this.#parts = own.parts;
     this.dialer = own.dialer;
+    this.makeTokenDialer = own.makeTokenDialer;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
     this.url = `${scheme}://${formatHostPort(own.listener.address)}`;
   }
