@@ -18,7 +18,6 @@ import type {
   FrontMethods,
   StartFront,
 } from '../konnectivity/front.ts';
-import { startHttp2Front } from '../konnectivity/http2-front.ts';
 import { exposeGauges } from './expose-gauges.ts';
 import { acceptHttpConnect } from './http-connect.ts';
 import { type BridgeMetrics, noMetrics } from './metrics.ts';
@@ -34,6 +33,7 @@ import { acceptSocks5 } from './socks5.ts';
 import { type MakeTokenDialer, TokenDialers } from './token-dialers.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
+import { startFront } from '../konnectivity/front-listener.ts';
 
 export interface BridgeParts {
   /** Belongs to the caller. The bridge neither drains nor closes it. */
@@ -45,7 +45,7 @@ export interface BridgeParts {
   readonly limits?: Partial<BridgeLimits>;
   /** Makes dialers for SOCKS 5 clients that show a token (default: such clients are refused). */
   readonly makeTokenDialer?: MakeTokenDialer;
-  /** The implementation of HTTP/2 (default: node:http2). */
+  /** The listener (default: our own). */
   readonly startFront?: StartFront;
 }
 
@@ -100,7 +100,7 @@ class Bridge implements RunningBridge {
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
-    this.#startFront = parts.startFront ?? startHttp2Front;
+    this.#startFront = parts.startFront ?? startFront;
     this.#context = {
       dialer: parts.dialer,
       resolve: destinationResolver(options),

@@ -18,6 +18,7 @@ import { brokerConnectionLimits } from './connection-limits.ts';
 import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
+import { LocalAgents } from './local-agents.ts';
 import { makeLocalDialer, makeTokenDialer } from './local-dialers.ts';
 import { joinReplicas, type Replicas } from './replicas.ts';
 import { serveApp } from './serve-app.ts';
@@ -29,6 +30,8 @@ export interface RunningBroker extends AsyncDisposable {
   readonly dialer: Dialer;
   /** Makes a dialer with the rights of a token, for a client of that bridge. */
   readonly makeTokenDialer: (this: void, token: Secret) => PooledDialer;
+  /** Takes agents from within this process. */
+  readonly localAgents: LocalAgents;
   /**
    * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
    * `signal` aborts.
@@ -91,11 +94,13 @@ export async function startBroker(
   const dialer = makeLocalDialer(core);
   parts.defer(() => relay.close());
   parts.defer(() => dialer.close());
+  const localAgents = new LocalAgents(relay, access);
   return new Broker(options, {
     relay,
     listener,
     dialer,
     makeTokenDialer: (token) => makeTokenDialer(token, app, { relay, log }),
+    localAgents,
     parts: parts.move(),
   });
 }
@@ -171,6 +176,7 @@ interface OwnParts {
   readonly listener: HttpListener;
   readonly dialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
+  readonly localAgents: LocalAgents;
   /** Everything that ends with the broker. */
   readonly parts: AsyncDisposableStack;
 }
@@ -179,6 +185,7 @@ class Broker implements RunningBroker {
   readonly url: string;
   readonly dialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
+  readonly localAgents: LocalAgents;
   readonly #drainTimeoutMs: number;
   readonly #relay: Relay;
   readonly #parts: AsyncDisposableStack;
@@ -190,6 +197,7 @@ class Broker implements RunningBroker {
     this.#parts = own.parts;
     this.dialer = own.dialer;
     this.makeTokenDialer = own.makeTokenDialer;
+    this.localAgents = own.localAgents;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
     this.url = `${scheme}://${formatHostPort(own.listener.address)}`;
   }
