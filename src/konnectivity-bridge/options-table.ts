@@ -8,7 +8,7 @@ export const bridgeFrontTable = {
   konnectivityListen: {
     name: 'konnectivity-listen',
     kind: 'hostPort',
-    help: 'The address at which konnectivity clients connect over TCP (gRPC). An address that other machines can reach needs the three TLS files.',
+    help: 'The address at which konnectivity clients connect over TCP, with gRPC or HTTP CONNECT. An address that other machines can reach needs the three TLS files.',
   },
   konnectivityTlsCert: {
     name: 'konnectivity-tls-cert',

@@ -17,7 +17,6 @@ const mib = 1024 * 1024;
 
 const request = (target: string) => `CONNECT ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
 const established = 'HTTP/1.1 200 Connection Established\r\n\r\n';
-const socksReply = (code: number) => `0500${code.toString(16).padStart(2, '0')}`;
 
 /** Reads from a socket piece by piece. */
 async function nextPiece(socket: Socket): Promise<string> {
