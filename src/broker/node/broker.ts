@@ -1,9 +1,17 @@
+import type { Socket } from 'node:net';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
 import { Metrics } from '../../base/metrics/metrics.ts';
+import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
-import { type HttpListener, openHttpListener } from '../../base/server/http-listener.ts';
+import {
+  type HttpAcceptor,
+  type HttpListener,
+  type HttpListenerOptions,
+  makeHttpAcceptor,
+  openHttpListener,
+} from '../../base/server/http-listener.ts';
 import type { Secret } from '../../base/secret.ts';
 import { startStatusServer } from '../../base/server/status-server.ts';
 import type { PooledDialer } from '../../dialer/pooled-dialer.ts';
@@ -15,7 +23,6 @@ import { createApp, RejectionCounts } from '../app.ts';
 import { Relay } from '../relay.ts';
 import { type AccessControl, openAccessControl } from './access-control.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
-import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
 import { LocalAgents } from './local-agents.ts';
@@ -24,8 +31,14 @@ import { joinReplicas, type Replicas } from './replicas.ts';
 import { serveApp } from './serve-app.ts';
 
 export interface RunningBroker extends AsyncDisposable {
-  /** Where agents and remote dialers connect: `ws://` or `wss://`. */
+  /** Where agents and remote dialers connect: `ws://` or `wss://`. Empty with `hasNoPort`. */
   readonly url: string;
+  /** Agents with a tunnel here. Each counts once, and agents of this process do not count. */
+  readonly agentCount: number;
+  /** The reason why the broker is not ready. Undefined when it is ready. */
+  readonly unready: string | undefined;
+  /** Serves a connection that another listener of this process has accepted. */
+  readonly accept: (socket: Socket) => void;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
   /** Makes a dialer with the rights of a token, for a client of that bridge. */
@@ -49,6 +62,11 @@ export interface BrokerParts {
    */
   readonly onlyCluster?: string | undefined;
   /**
+   * Opens no port for agents and dialers. Their connections come from another listener of this
+   * process, by `RunningBroker.accept` (default: false).
+   */
+  readonly hasNoPort?: boolean;
+  /**
    * The metrics of this process, to which the broker adds its own (default: the broker's alone).
    */
   readonly metrics?: Metrics;
@@ -63,6 +81,8 @@ interface Core {
   readonly log: Logger;
 }
 
+type App = ReturnType<typeof createApp>;
+
 /**
  * Starts a broker.
  *
@@ -70,7 +90,7 @@ interface Core {
  */
 export async function startBroker(
   options: BrokerOptions,
-  { onlyCluster, metrics = new Metrics(), ...deps }: BrokerParts,
+  { onlyCluster, hasNoPort = false, metrics = new Metrics(), ...deps }: BrokerParts,
 ): Promise<RunningBroker> {
   // Everything that is opened here closes in reverse order, also when a later step fails.
   await using parts = new AsyncDisposableStack();
@@ -81,7 +101,9 @@ export async function startBroker(
   const core: Core = { options, relay, access, metrics, log };
   exposeFiles(metrics.group('culvert_broker'), [...access.files, ...replicas.files]);
   const app = makeApp(core);
-  const listener = parts.use(await openBrokerListener(core, app));
+  const listener = parts.use(
+    hasNoPort ? makeBrokerAcceptor(core, app) : await openBrokerListener(core, app),
+  );
   relay.expectAgents();
   if (options.statusListen !== undefined) {
     const source = {
@@ -99,7 +121,7 @@ export async function startBroker(
     relay,
     listener,
     dialer,
-    makeTokenDialer: (token) => makeTokenDialer(token, app, { relay, log }),
+    makeTokenDialer: (token) => makeTokenDialer(token, app, core),
     localAgents,
     parts: parts.move(),
   });
@@ -122,16 +144,26 @@ function makeRelay(
 }
 
 /** Opens the port of agents, remote dialers and other replicas. */
-async function openBrokerListener(
-  { options, relay, access, metrics, log }: Core,
-  app: ReturnType<typeof createApp>,
-): Promise<HttpListener> {
+async function openBrokerListener(core: Core, app: App): Promise<HttpListener> {
+  const { options, access, metrics } = core;
+  const { listen: address } = options;
+  const listener = await openHttpListener({ ...serviceOf(core, app), address, tls: access.tls });
+  exposeConnections(metrics.group('culvert_broker'), listener.connections);
+  return listener;
+}
+
+/** Serves agents, remote dialers and other replicas on connections of another listener. */
+function makeBrokerAcceptor(core: Core, app: App): HttpAcceptor {
+  const acceptor = makeHttpAcceptor(serviceOf(core, app));
+  exposeConnections(core.metrics.group('culvert_broker'), acceptor.connections);
+  return acceptor;
+}
+
+function serviceOf(core: Core, app: App): Omit<HttpListenerOptions, 'address' | 'tls'> {
+  const { options, relay, access, log } = core;
   const { maxConnections, trustedProxies } = options;
-  const group = metrics.group('culvert_broker');
-  const listener = await openHttpListener({
+  return {
     name: 'agents and dialers',
-    address: options.listen,
-    tls: access.tls,
     limits: brokerConnectionLimits(maxConnections),
     trustedProxies,
     log,
@@ -144,12 +176,10 @@ async function openBrokerListener(
         relay.admit(link, client);
       },
     }),
-  });
-  exposeConnections(group, listener.connections);
-  return listener;
+  };
 }
 
-function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typeof createApp> {
+function makeApp({ options, relay, access, metrics, log }: Core): App {
   const { acceptRate, maxTunnelsPerCluster, statusListen } = options;
   const group = metrics.group('culvert_broker');
   const rejections = new RejectionCounts();
@@ -173,7 +203,7 @@ function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typ
 
 interface OwnParts {
   readonly relay: Relay;
-  readonly listener: HttpListener;
+  readonly listener: HttpListener | HttpAcceptor;
   readonly dialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
@@ -183,6 +213,7 @@ interface OwnParts {
 
 class Broker implements RunningBroker {
   readonly url: string;
+  readonly accept: (socket: Socket) => void;
   readonly dialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
@@ -199,7 +230,21 @@ class Broker implements RunningBroker {
     this.makeTokenDialer = own.makeTokenDialer;
     this.localAgents = own.localAgents;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
-    this.url = `${scheme}://${formatHostPort(own.listener.address)}`;
+    const { listener } = own;
+    this.url = 'address' in listener ? `${scheme}://${formatHostPort(listener.address)}` : '';
+    this.accept = 'accept' in listener ? listener.accept : (socket) => void socket.destroy();
+  }
+
+  get agentCount(): number {
+    const names = new Set<string>();
+    for (const { cluster, agent, isStandby } of this.#relay.agents()) {
+      if (!isStandby) names.add(`${cluster}/${agent}`);
+    }
+    return names.size;
+  }
+
+  get unready(): string | undefined {
+    return this.#relay.unready;
   }
 
   async drain(signal: AbortSignal): Promise<void> {

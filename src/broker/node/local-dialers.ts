@@ -10,8 +10,10 @@ import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import type { AdmittedDialer } from '../admitted-client.ts';
 import type { createApp } from '../app.ts';
 import type { Relay } from '../relay.ts';
+import type { BrokerOptions } from './options.ts';
 
 export interface LocalDialerParts {
+  readonly options: Pick<BrokerOptions, 'zone'>;
   readonly relay: Relay;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -21,12 +23,13 @@ export interface LocalDialerParts {
  * Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like
  * a remote one.
  */
-export function makeLocalDialer({ relay, metrics, log }: LocalDialerParts): PooledDialer {
+export function makeLocalDialer({ options, relay, metrics, log }: LocalDialerParts): PooledDialer {
   return new PooledDialer({
     connect: async (cluster) => admit(relay, { kind: 'dialer', cluster, dialer: 'bridge' }),
     clock: systemClock,
     log: log.child({ subsystem: 'dialer' }),
     software: `culvert-bridge/${version}`,
+    zone: options.zone,
     metrics: metrics.group('culvert_session'),
   });
 }
@@ -39,7 +42,7 @@ export function makeLocalDialer({ relay, metrics, log }: LocalDialerParts): Pool
 export function makeTokenDialer(
   token: Secret,
   app: Pick<ReturnType<typeof createApp>, 'fetch'>,
-  { relay, log }: Pick<LocalDialerParts, 'relay' | 'log'>,
+  { options, relay, log }: Omit<LocalDialerParts, 'metrics'>,
 ): PooledDialer {
   const connect = async (cluster: string): Promise<AttachableLink> => {
     let link: AttachableLink | undefined;
@@ -62,6 +65,7 @@ export function makeTokenDialer(
     clock: systemClock,
     log: log.child({ subsystem: 'dialer' }),
     software: `culvert-bridge/${version}`,
+    zone: options.zone,
   });
 }
 
