@@ -1,8 +1,6 @@
 import type { GoPrograms } from '../testkit/ground/go-programs.ts';
-import { runLoad, type LoadResult } from './load.ts';
-import type { Peer, Peers } from './peers.ts';
-
-export type PeerName = keyof Omit<Peers, typeof Symbol.asyncDispose | 'restartUpstream'>;
+import { runLoad, untilQuiet } from './load.ts';
+import type { Peer, PeerName } from './peers.ts';
 
 /** The length and the number of repetitions. */
 export interface Scale {
@@ -15,7 +13,11 @@ export interface Scale {
 
 /** One measurement, which runs through each peer in turn, and its figures. */
 export interface Measurement {
+  /** What `--only` selects. */
+  readonly name: string;
   readonly peers: readonly PeerName[];
+  /** True: server and agent are 20 ms apart (round trip). */
+  readonly isFar?: boolean;
   /** True when upstream does not survive the measurement. */
   readonly ruinsUpstream?: boolean;
   readonly run: (
@@ -25,37 +27,56 @@ export interface Measurement {
   ) => Promise<Readonly<Record<string, number>>>;
 }
 
-/** The promised ratio of culvert's figure to upstream's: at least, or at most. */
-export interface Floor {
-  readonly atLeast?: number;
-  readonly atMost?: number;
-}
+type Direction = 'up' | 'down';
 
-export const floors: Readonly<Record<string, Floor>> = {
-  'up MB/s, 1 stream': { atLeast: 1 },
-  'up MB/s, 16 streams': { atLeast: 1 },
-  'down MB/s, 1 stream': { atLeast: 1.3 },
-  'down MB/s, 16 streams': { atLeast: 1.3 },
-  'round trip p50 us': { atMost: 1.3 },
-};
+/** The time that each direction takes in measurements at a distance, in milliseconds. */
+export const farDelayMs = 10;
+/** A window has to grow to its size at a distance. */
+const farWarmupSeconds = 2;
+const manyStreams = 1000;
+/** So many windows have to fill, and their streams take turns. */
+const manyWarmupSeconds = 3;
+const minManySeconds = 2;
+const defaultChunkBytes = 16 * 1024;
 
-/** The part of the speed of seven streams that must be left when an eighth stalls. */
-export const stalledFloor = 0.9;
+const tunnels: readonly PeerName[] = ['culvert', 'baseline', 'apart', 'upstream'];
+const everybody: readonly PeerName[] = [...tunnels, 'relay', 'direct'];
 
-const everybody: readonly PeerName[] = ['ours', 'oursApart', 'upstream', 'relay', 'direct'];
-const tunnels: readonly PeerName[] = ['ours', 'oursApart', 'upstream'];
+export const measurements: readonly Measurement[] = [
+  throughput('up', 1),
+  throughput('up', 16),
+  throughput('down', 1),
+  throughput('down', 16),
+  latency('pingpong', 'round trip', everybody),
+  latency('dial', 'dial', tunnels),
+  throughput('up', 1, 1024),
+  distance('up'),
+  distance('down'),
+  beside('up'),
+  beside('down'),
+  many('up'),
+  many('down'),
+];
 
-function throughput(direction: 'up' | 'down', streams: number, chunkBytes = 16_384): Measurement {
-  const command = direction === 'up' ? 'blast' : 'drain';
-  const size = chunkBytes === 16_384 ? '' : `, ${chunkBytes / 1024} KiB writes`;
+/** Left out by a quick run. */
+export const longMeasurements: readonly Measurement[] = [throughput('up', 1, 64 * 1024)];
+
+function throughput(
+  direction: Direction,
+  streams: number,
+  chunkBytes = defaultChunkBytes,
+): Measurement {
+  const size = chunkBytes === defaultChunkBytes ? '' : `, ${chunkBytes / 1024} KiB writes`;
   const what = `${streams} stream${streams === 1 ? '' : 's'}${size}`;
   return {
+    name: `${direction} ${streams}${chunkBytes === defaultChunkBytes ? '' : ` ${chunkBytes / 1024}k`}`,
     peers: everybody,
     async run(go, peer, scale) {
-      const args = ['--streams', `${streams}`, '--chunk', `${chunkBytes}`];
-      const result = await runLoad(go, peer, command, [...args, ...timeFlags(scale)]);
+      const args = ['--streams', `${streams}`, '--chunk', `${chunkBytes}`, ...timeFlags(scale)];
+      const result = await runLoad(go, peer, commandOf(direction), args);
       return {
         [`${direction} MB/s, ${what}`]: result.mbPerSecond,
+        [`${direction} CPU s/GiB, ${what}`]: result.cpuPerGib,
         [`${direction} CPU s/GiB of server side, ${what}`]: result.serverCpuPerGib,
         [`${direction} CPU s/GiB of agent, ${what}`]: result.agentCpuPerGib,
       };
@@ -63,14 +84,27 @@ function throughput(direction: 'up' | 'down', streams: number, chunkBytes = 16_3
   };
 }
 
-function beside(direction: 'up' | 'down'): Measurement {
-  const command = direction === 'up' ? 'blast' : 'drain';
+function distance(direction: Direction): Measurement {
+  return {
+    name: `far ${direction}`,
+    peers: ['culvert', 'baseline', 'upstream'],
+    isFar: true,
+    async run(go, peer, scale) {
+      const far = { ...scale, warmupSeconds: farWarmupSeconds };
+      const result = await runLoad(go, peer, commandOf(direction), timeFlags(far));
+      return { [`${direction} MB/s, 1 stream at 20 ms round trip`]: result.mbPerSecond };
+    },
+  };
+}
+
+function beside(direction: Direction): Measurement {
   const speed = async (go: GoPrograms, peer: Peer, scale: Scale, stalled: number) => {
     const args = ['--streams', `${7 + stalled}`, '--stalled', `${stalled}`, ...timeFlags(scale)];
-    return (await runLoad(go, peer, command, args)).mbPerSecond;
+    return (await runLoad(go, peer, commandOf(direction), args)).mbPerSecond;
   };
   return {
-    peers: tunnels,
+    name: `stalled ${direction}`,
+    peers: ['culvert', 'baseline', 'upstream'],
     ruinsUpstream: true,
     async run(go, peer, scale) {
       const alone = await speed(go, peer, scale, 0);
@@ -83,38 +117,45 @@ function beside(direction: 'up' | 'down'): Measurement {
   };
 }
 
+function many(direction: Direction): Measurement {
+  return {
+    name: `many ${direction}`,
+    peers: ['culvert', 'baseline'],
+    async run(go, peer, scale) {
+      const cpu = async (streams: number, warmupSeconds: number) => {
+        const seconds = Math.max(scale.seconds, minManySeconds);
+        const time = timeFlags({ ...scale, warmupSeconds, seconds });
+        const args = ['--streams', `${streams}`, ...time];
+        return (await runLoad(go, peer, commandOf(direction), args)).cpuPerGib;
+      };
+      const one = await cpu(1, scale.warmupSeconds);
+      const all = await cpu(manyStreams, manyWarmupSeconds);
+      await untilQuiet(peer);
+      return { [`${direction}: CPU per GiB with 1,000 streams, in that of one`]: all / one };
+    },
+  };
+}
+
 function latency(
   command: 'pingpong' | 'dial',
   name: string,
   peers: readonly PeerName[],
 ): Measurement {
   return {
+    name,
     peers,
     async run(go, peer, scale) {
       const count = command === 'dial' ? scale.dials : scale.roundTrips;
-      const result: LoadResult = await runLoad(go, peer, command, ['--count', `${count}`]);
+      const result = await runLoad(go, peer, command, ['--count', `${count}`]);
       return { [`${name} p50 us`]: result.p50Micros, [`${name} p99 us`]: result.p99Micros };
     },
   };
 }
 
+function commandOf(direction: Direction): string {
+  return direction === 'up' ? 'blast' : 'drain';
+}
+
 function timeFlags(scale: Scale): string[] {
   return ['--seconds', `${scale.seconds}`, '--warmup', `${scale.warmupSeconds}`];
 }
-
-export const measurements: readonly Measurement[] = [
-  throughput('up', 1),
-  throughput('up', 16),
-  throughput('down', 1),
-  throughput('down', 16),
-  latency('pingpong', 'round trip', everybody),
-  latency('dial', 'dial', tunnels),
-  beside('up'),
-  beside('down'),
-];
-
-/** True when a quick run omits the measurement. */
-export const longMeasurements: readonly Measurement[] = [
-  throughput('up', 1, 1024),
-  throughput('up', 1, 65_536),
-];

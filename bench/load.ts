@@ -1,9 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { GoPrograms } from '../testkit/ground/go-programs.ts';
 import { startProgram } from '../testkit/processes/process.ts';
 import { cpuSeconds } from './cpu.ts';
 import type { Peer } from './peers.ts';
 
 const gib = 1024 ** 3;
+const quietPollMs = 250;
+const quietCpuShare = 0.1;
+const maxQuietPolls = 80;
 
 /** The results of one run of the load generator, with CPU time of the same window. */
 export interface LoadResult {
@@ -12,6 +16,8 @@ export interface LoadResult {
   readonly p99Micros: number;
   readonly serverCpuPerGib: number;
   readonly agentCpuPerGib: number;
+  /** CPU seconds per GiB of all processes of the tunnel. */
+  readonly cpuPerGib: number;
 }
 
 interface Done {
@@ -33,19 +39,32 @@ export async function runLoad(
     args: [command, ...peer.loadFlags, ...args],
     name: `load ${command} through ${peer.name}`,
   });
-  await load.waitForLine(/"event":"steady"/, { timeoutMs: 10_000 });
+  await load.waitForLine(/"event":"steady"/);
   const sample = () => [cpuSeconds(peer.serverPids), cpuSeconds(peer.agentPids)] as const;
   const before = sample();
   const [line] = await load.waitForLine(/.*"event":"done".*/, { timeoutMs: 60_000 });
   const after = sample();
   const done = JSON.parse(line) as Done;
   const perGib = (seconds: number): number =>
-    done.bytes ? seconds / (done.bytes / gib) : Number.NaN;
+    done.bytes && seconds > 0 ? seconds / (done.bytes / gib) : Number.NaN;
+  const [serverSeconds, agentSeconds] = [after[0] - before[0], after[1] - before[1]];
   return {
     mbPerSecond: done.mbPerSecond ?? Number.NaN,
     p50Micros: done.p50Micros ?? Number.NaN,
     p99Micros: done.p99Micros ?? Number.NaN,
-    serverCpuPerGib: perGib(after[0] - before[0]),
-    agentCpuPerGib: perGib(after[1] - before[1]),
+    serverCpuPerGib: perGib(serverSeconds),
+    agentCpuPerGib: perGib(agentSeconds),
+    cpuPerGib: perGib(serverSeconds + agentSeconds),
   };
+}
+
+/** Waits until the peer's processes have finished with the streams of a run that has ended. */
+export async function untilQuiet({ serverPids, agentPids }: Peer): Promise<void> {
+  const pids = [...serverPids, ...agentPids];
+  for (let poll = 0, before = cpuSeconds(pids); poll < maxQuietPolls; poll++) {
+    await sleep(quietPollMs);
+    const now = cpuSeconds(pids);
+    if (now - before <= (quietCpuShare * quietPollMs) / 1000) return;
+    before = now;
+  }
 }

@@ -1,4 +1,4 @@
-import { floors, stalledFloor, type PeerName } from './figures.ts';
+import type { PeerName } from './peers.ts';
 
 /** Samples of every figure, by figure and peer. */
 export type Samples = Map<string, Map<PeerName, number[]>>;
@@ -26,6 +26,18 @@ export function scaleTable(all: readonly ScaleRow[]): string {
   return lines.join('\n');
 }
 
+export function addSamples(
+  samples: Samples,
+  peer: PeerName,
+  figures: Readonly<Record<string, number>>,
+): void {
+  for (const [figure, value] of Object.entries(figures)) {
+    const byPeer = samples.get(figure) ?? new Map<PeerName, number[]>();
+    byPeer.set(peer, [...(byPeer.get(peer) ?? []), value]);
+    samples.set(figure, byPeer);
+  }
+}
+
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -36,52 +48,42 @@ export function median(values: readonly number[]): number {
 /** The figures of culvert and upstream, for `--json`. */
 export function rows(samples: Samples): Row[] {
   return Array.from(samples, ([figure, byPeer]) => {
-    const ours = median(byPeer.get('ours') ?? []);
+    const ours = median(byPeer.get('culvert') ?? []);
     const peer = median(byPeer.get('upstream') ?? []);
     return { figure, ours, peer, ratio: ours / peer };
   });
 }
 
-/** The promises that these figures break. Empty when all hold. */
-export function brokenFloors(all: readonly Row[]): string[] {
-  return all.flatMap(({ figure, ours, ratio }) => {
-    const { atLeast, atMost } = floors[figure] ?? {};
-    if (figure.includes('beside a stalled one') && !(ours >= stalledFloor)) {
-      return [`${figure}: ${format(ours)}, at least ${stalledFloor} is promised`];
-    }
-    if (atLeast !== undefined && !(ratio >= atLeast)) {
-      return [`${figure}: ${format(ratio)} x upstream, at least ${atLeast} is promised`];
-    }
-    if (atMost !== undefined && !(ratio <= atMost)) {
-      return [`${figure}: ${format(ratio)} x upstream, at most ${atMost} is promised`];
-    }
-    return [];
-  });
-}
-
 const columns: readonly (readonly [PeerName, string])[] = [
-  ['ours', 'culvert'],
-  ['oursApart', 'bridge apart'],
+  ['culvert', 'culvert'],
+  ['baseline', 'baseline'],
+  ['apart', 'bridge apart'],
   ['upstream', 'Go'],
   ['relay', 'Node relay'],
   ['direct', 'direct'],
 ];
 
-/** A Markdown table for people: medians of all peers, and ours / Go. */
+/** A Markdown table for people: medians of all peers, and culvert's figure in the others'. */
 export function table(samples: Samples): string {
   const measured = columns.filter(([peer]) => samples.values().some((byPeer) => byPeer.has(peer)));
+  const hasBaseline = measured.some(([peer]) => peer === 'baseline');
+  const titles = [...measured.map(([, title]) => title), 'culvert / Go'];
+  if (hasBaseline) titles.push('culvert / baseline');
   const lines = [
-    `| figure | ${measured.map(([, title]) => title).join(' | ')} | culvert / Go |`,
-    `|---|${measured.map(() => '---:|').join('')}---:|`,
+    `| figure | ${titles.join(' | ')} |`,
+    `|---|${titles.map(() => '---:|').join('')}`,
   ];
-  for (const { figure, ratio } of rows(samples)) {
-    const cells = measured.map(([peer]) => format(median(samples.get(figure)!.get(peer) ?? [])));
-    lines.push(`| ${figure} | ${cells.join(' | ')} | ${format(ratio)} |`);
+  for (const { figure, ours, ratio } of rows(samples)) {
+    const at = (peer: PeerName): number => median(samples.get(figure)!.get(peer) ?? []);
+    const cells = measured.map(([peer]) => format(at(peer)));
+    cells.push(format(ratio));
+    if (hasBaseline) cells.push(format(ours / at('baseline')));
+    lines.push(`| ${figure} | ${cells.join(' | ')} |`);
   }
   return lines.join('\n');
 }
 
-function format(value: number): string {
+export function format(value: number): string {
   if (!Number.isFinite(value)) return '';
   if (Math.abs(value) >= 100) return value.toFixed(0);
   return value.toFixed(Math.abs(value) >= 10 ? 1 : 2);

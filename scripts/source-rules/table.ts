@@ -62,7 +62,8 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/kube/client',
     ],
   },
-  'src/konnectivity': { imports: base },
+  'src/http2': { imports: base },
+  'src/konnectivity': { imports: [...base, 'src/http2'] },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
   'src/konnectivity-agents': {
     imports: [...protocol, 'src/acceptor', 'src/konnectivity', 'src/kube/client'],

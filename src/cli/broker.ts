@@ -88,6 +88,7 @@ export const brokerCommand: Command = {
     const log = await startProgramLog('broker', read);
     const { Metrics } = await import('../base/metrics/metrics.ts');
     const { startBroker } = await import('../broker/node/broker.ts');
+    const { bridgeMetrics } = await import('./bridge-metrics.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
@@ -113,7 +114,7 @@ export const brokerCommand: Command = {
           const started = await startBridge(front, {
             dialer,
             log,
-            metrics: metrics.group('culvert_bridge'),
+            metrics: bridgeMetrics(metrics),
           });
           programs.push(parts.use(started));
         }

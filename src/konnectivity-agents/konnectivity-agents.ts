@@ -7,7 +7,7 @@ import { defaultProcessBudgetBytes } from '../tunnel/limits.ts';
 import { SlabPool } from '../tunnel/slab.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import type { Front, StartFront } from '../konnectivity/front.ts';
-import { startHttp2Front } from '../konnectivity/http2-front.ts';
+import { startFront } from '../konnectivity/front-listener.ts';
 import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
@@ -51,7 +51,7 @@ export interface KonnectivityAgentsParts {
   readonly clock?: Clock;
   /** Overrides of `defaultKonnectivityAgentsLimits`. */
   readonly limits?: Partial<KonnectivityAgentsLimits>;
-  /** The implementation of HTTP/2 (default: node:http2). */
+  /** The implementation of HTTP/2 (default: our own). */
   readonly startFront?: StartFront;
 }
 
@@ -170,8 +170,8 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
       refused: ({ code }: StandardAgentError) => this.#refused(code),
       calls: this.#calls,
     };
-    const startFront = this.#parts.startFront ?? startHttp2Front;
-    const front = await startFront({
+    const start = this.#parts.startFront ?? startFront;
+    const front = await start({
       ...common,
       listen,
       tls: this.#tls.value,

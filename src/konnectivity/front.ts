@@ -4,6 +4,7 @@ import type { Logger } from '../base/log/logger.ts';
 import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
 import type { FrontLimits } from './front-limits.ts';
 import type { TlsMaterial } from './tls-files.ts';
+import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 
 /** The gRPC statuses with which a call is ended. */
 export const GrpcStatus = {
@@ -18,20 +19,7 @@ export const GrpcStatus = {
 } as const;
 export type GrpcStatus = (typeof GrpcStatus)[keyof typeof GrpcStatus];
 
-/**
- * Learns what became of bytes that were given to `send`: one of the two, once. An object, so that
- * no packet needs a closure.
- */
-export interface OwnerOfBytes {
-  /** The bytes have left the process, or were never queued. Their memory can be used again. */
-  onReleased(): void;
-
-  /**
-   * The call has ended while the bytes were queued. The kernel may still read them, so their memory
-   * must not be used again.
-   */
-  onAbandoned(): void;
-}
+export type { OwnerOfBytes };
 
 /** The subject of a verified client certificate. */
 export interface CertificateSubject {

@@ -144,6 +144,14 @@ export function describeFront(name: string, startFront: StartFront): void {
   }
 
   describe(`front: ${name}`, () => {
+    it('A front without a service for HTTP/1 answers 501 and hangs up', async () => {
+      await using s = await scene();
+      const socket = connect(Number(s.front.address.split(':').at(-1)), '127.0.0.1');
+      socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      const { answer } = await endOf(socket);
+      expect(answer.toString()).toMatch(/^HTTP\/1\.1 501 .*gRPC over HTTP\/2 only/s);
+    });
+
     describe('A call of a front', () => {
       it('A call delivers the bytes of its client in order', async () => {
         await using s = await scene();
@@ -274,7 +282,8 @@ export function describeFront(name: string, startFront: StartFront): void {
           await using s = await scene();
           const { client, call } = await callOf(s);
           client.stream.pause();
-          const owners = Array.from({ length: 128 }, () => new Owner(Buffer.alloc(64 * kib, 5)));
+          // The client's window is a little smaller than 64 KiB.
+          const owners = Array.from({ length: 256 }, () => new Owner(Buffer.alloc(16 * kib, 5)));
           for (const owner of owners) call.do((stream) => stream.send(owner.bytes, owner));
           await call.until(() => call.count('sent') > 0);
           leave(client);

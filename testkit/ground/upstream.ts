@@ -1,4 +1,4 @@
-import type { CertificateFiles, TestCertificates } from '../world/certificates.ts';
+import type { TestCertificates, CertificateFiles } from '../world/certificates.ts';
 import { freePort, startProgram, type Program } from '../processes/process.ts';
 import type { UpstreamPrograms } from './go-programs.ts';
 
@@ -20,6 +20,8 @@ export interface UpstreamOptions {
   readonly udsPath?: string;
   /** The verbosity of both. Their default is 4, which logs two lines for each packet. */
   readonly verbosity?: number;
+  /** The port on loopback at which the agent connects, given the server's (default: the same). */
+  readonly agentRoute?: (serverPort: number) => Promise<number>;
 }
 
 /** Starts both and resolves when the server has the agent. */
@@ -32,7 +34,8 @@ export async function startUpstream(
   await using started = new AsyncDisposableStack();
   const server = started.use(startServer(programs, certificates, ports, options));
   await server.waitForPort(ports.agent);
-  const agent = started.use(await startAgent(programs, certificates, ports.agent, options));
+  const agentPort = (await options.agentRoute?.(ports.agent)) ?? ports.agent;
+  const agent = started.use(await startAgent(programs, certificates, agentPort, options));
   // /readyz answers 200 only once an agent is connected.
   await ready(server, `http://127.0.0.1:${ports.health}/readyz`);
   const running = started.move();

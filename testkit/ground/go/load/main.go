@@ -1,5 +1,5 @@
 // Command load measures: throughput, round trips and dials, through a konnectivity front or directly. It is also the
-// target of the measurement. Output is JSON, one object a line: {"event":"steady"} when the warm-up is over, so that
+// target of the measurement, and a relay that delays what it passes on. Output is JSON, one object a line: {"event":"steady"} when the warm-up is over, so that
 // others can sample CPU time of the same window, and {"event":"done",...} at its end.
 package main
 
@@ -46,8 +46,11 @@ func main() {
 		usage()
 	}
 	name := os.Args[1]
-	if name == "target" {
+	switch name {
+	case "target":
 		fatal(serveTarget())
+	case "relay":
+		fatal(serveRelay(os.Args[2:]))
 	}
 	command := commands[name]
 	if command == nil {
@@ -88,16 +91,21 @@ func (o *options) dial(ctx context.Context) (net.Conn, error) {
 	return o.front.Dial(ctx, o.to)
 }
 
-// open dials and tells the target what kind of connection this is.
+// open dials and announces the kind of the connection.
 func (o *options) open(ctx context.Context, kind byte) (net.Conn, error) {
 	conn, err := o.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", o.to, err)
 	}
+	return conn, o.announce(conn, kind)
+}
+
+// announce tells the target what kind of connection this is.
+func (o *options) announce(conn net.Conn, kind byte) error {
 	if _, err := conn.Write([]byte{kind}); err != nil {
-		return nil, fmt.Errorf("first byte to %s: %w", o.to, err)
+		return fmt.Errorf("first byte to %s: %w", o.to, err)
 	}
-	return conn, nil
+	return nil
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -117,7 +125,7 @@ func fatal(err error) {
 }
 
 func usage() {
-	names := []string{"target"}
+	names := []string{"target", "relay"}
 	for name := range commands {
 		names = append(names, name)
 	}

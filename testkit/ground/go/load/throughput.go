@@ -59,14 +59,22 @@ func throughput(
 	if opts.stalled >= opts.streams {
 		return nil, errors.New("--stalled must be less than --streams")
 	}
+	// All are open before the first moves bytes, because a dial under full load takes long.
+	conns := make([]net.Conn, opts.streams)
+	for i := range conns {
+		conn, err := opts.dial(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("stream %d: dial %s: %w", i, opts.to, err)
+		}
+		conns[i] = conn
+	}
 	broken := make(chan error, opts.streams)
-	for i := range opts.streams {
+	for i, conn := range conns {
 		lane := moving
 		if i < opts.stalled {
 			lane = stalled
 		}
-		conn, err := opts.open(ctx, lane.kind)
-		if err != nil {
+		if err := opts.announce(conn, lane.kind); err != nil {
 			return nil, fmt.Errorf("stream %d: %w", i, err)
 		}
 		go func() {
