@@ -41,7 +41,7 @@ export async function startLocalAgents(
     connect: (agent) => localAgents.connect(agent),
     reviewToken: tokens?.review,
     clusterOfToken: (token, address) => identityOf(localAgents, token, address),
-    metrics: metrics.group('culvert_konnectivity_agents'),
+    metrics: metrics.group('culvert_konnectivity'),
     log,
   });
 }

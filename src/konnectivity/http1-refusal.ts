@@ -1,7 +1,6 @@
 import type { AcceptConnection } from './client-connection.ts';
 
-const sentence =
-  'This port takes gRPC over HTTP/2 only, for konnectivity agents.';
+const sentence = 'This port takes gRPC over HTTP/2 only, for konnectivity agents.';
 
 const refusal = Buffer.from(
   [

@@ -224,6 +224,38 @@ describe('The cluster of a standard agent', () => {
     expect(agent.of('dial_request')).toHaveLength(1);
   });
 
+  it('Agents of one address have a limited number of open reviews', async () => {
+    const answer = Promise.withResolvers<typeof good>();
+    await using tokens = await startAgentsWorld(
+      certificates.server,
+      { tls: tls(), serviceAccount },
+      { reviewToken: () => answer.promise },
+    );
+    const metadata = { agentid: ['a'], authorization: ['Bearer x'] };
+    const agents = Array.from({ length: limits.maxReviewsPerAddress + 1 }, () =>
+      tokens.front.connect({ metadata }),
+    );
+    await settle();
+    expect(agents.filter(({ status }) => status !== undefined)).toEqual([agents.at(-1)]);
+    answer.resolve(good);
+    await until(() => tokens.agents.agentCount === limits.maxReviewsPerAddress);
+    expect(tokens.front.connect({ metadata }).status).toBeUndefined();
+  });
+
+  it('A token that names its cluster is accepted for that cluster', async () => {
+    await using tokens = await startAgentsWorld(
+      certificates.server,
+      { tls: tls(), cluster: undefined },
+      { clusterOfToken: async (token, address) => ({ cluster: `${token}-${address.length}` }) },
+    );
+    const metadata = { agentid: ['a'], authorization: ['Bearer c'] };
+    const agent = tokens.front.connect({ metadata });
+    // The address is without its port.
+    await tokens.established('c-9');
+    await tokens.dial('t:80', 'c-9');
+    expect(agent.of('dial_request')).toHaveLength(1);
+  });
+
   it('Options without any credential are refused', async () => {
     await expect(startAgentsWorld(certificates.server, { tls: tls() })).rejects.toMatchObject({
       code: 'invalid_options',

@@ -17,9 +17,13 @@ export async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Resolves as soon as the condition is true. */
+/** Resolves as soon as the condition is true. @throws Error it never becomes true */
 export async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await new Promise((resolve) => setImmediate(resolve));
+  const limit = AbortSignal.timeout(20_000);
+  while (!isTrue()) {
+    limit.throwIfAborted();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 /** A listener without a network, at which the test's agents call. */
