@@ -304,6 +304,7 @@ describe('A connection of a standard agent', () => {
     agent.closeResponse(1);
     await settle();
     expect([client.received, client.hasFin]).toEqual(['last', true]);
+    expect(client.isStopped).toBe(true);
     client.stream.fin();
     await settle();
     expect(client.end).toBe('ok');
@@ -420,8 +421,25 @@ describe('Several standard agents of a cluster', () => {
     for (const port of [1, 2, 3]) await world.dial(`t:${port}`);
     expect(second.of('dial_request')).toEqual([]);
     first.vanish();
-    await settle();
-    expect(second.of('dial_request')).toHaveLength(3);
+    await until(() => second.of('dial_request').length === 3);
+    const other = await connect('other');
+    for (const port of [4, 5, 6, 7]) await world.dial(`t:${port}`);
+    expect(other.of('dial_request')).toHaveLength(3);
+    expect(second.of('dial_request')).toHaveLength(4);
+  });
+
+  it('A dial whose agents are lost one after the other goes to the last one', async () => {
+    const agents = [await connect('a'), await connect('b'), await connect('c'), await connect('d')];
+    const client = await world.dial('t:80');
+    for (const agent of agents.slice(0, 3)) {
+      await until(() => agent.of('dial_request').length === 1);
+      agent.vanish();
+    }
+    const last = agents.at(-1)!;
+    await until(() => last.of('dial_request').length === 1);
+    last.dialResponse(lastDial(last).random, 1);
+    await until(() => client.isOpen);
+    expect(client.end).toBeUndefined();
   });
 
   it('A dial whose agent is lost goes to another agent, and open connections end', async () => {

@@ -24,6 +24,8 @@ export class ClientStream implements StreamHandler {
   received = '';
   receivedBytes = 0;
   hasFin = false;
+  /** The target takes no more bytes. */
+  isStopped = false;
   /** The error of the end; `ok` without one; undefined: not ended. */
   end: TunnelError | 'ok' | undefined;
   /** While false, the window of received bytes is not given back. */
@@ -50,6 +52,10 @@ export class ClientStream implements StreamHandler {
   }
 
   onWritable(): void {}
+
+  onStop(): void {
+    this.isStopped = true;
+  }
 
   onClose(error: TunnelError | undefined): void {
     this.end = error ?? 'ok';
