@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { ground } from '../../testkit/ground/ground.ts';
 import { runClient, type FrontAccess } from '../../testkit/ground/konnectivity-client.ts';
@@ -175,6 +176,44 @@ describeWith(real, "upstream's agents at our broker", ({ go, programs }) => {
     expect(await isServed(client, target.address)).toBe(true);
     expect(standard.output.split('Received DIAL_REQ')).toHaveLength(before + 1);
     expect(await echo(old, 'still')).toBe('still');
+  });
+
+  it('An agent of upstream with an enrolment token is accepted for the cluster that the token names', async () => {
+    const { server, client } = certificates;
+    const own = stack.use(
+      startCulvert('broker', [
+        ...['--listen', '127.0.0.1:0', '--token-public-key', tokens.publicKeyFile],
+        ...['--tls-cert', server.cert, '--tls-key', server.key],
+        ...['--konnectivity-listen', '127.0.0.1:0', '--konnectivity-tls-cert', server.cert],
+        ...['--konnectivity-tls-key', server.key, '--konnectivity-client-ca', client.ca],
+        ...['--konnectivity-agent-listen', '127.0.0.1:0'],
+        ...['--konnectivity-agent-tls-cert', server.cert],
+        ...['--konnectivity-agent-tls-key', server.key],
+      ]),
+    );
+    const port = portOf(await logged(own, 'konnectivity agents are accepted', 'address'));
+    const start = async (subject: TokenSubject) => {
+      const file = await tokens.file(await tokens.issue(subject));
+      const access = { port, serverCa: server.ca, agent: undefined };
+      const args = [`--service-account-token-path=${file}`];
+      const program = await startUpstreamAgent(programs, access, { args });
+      stack.defer(async () => {
+        program.kill('SIGKILL');
+        await program.stop();
+      });
+      return program;
+    };
+    await start({ kind: 'agent', cluster: 'one' });
+    await loggedLine(own, 'konnectivity agent connected');
+    const { addresses } = await loggedLine(own, 'konnectivity bridge listens');
+    const [address] = addresses as string[];
+    // In this mode the host of a dial names the cluster, so the agent looks it up.
+    const to = { ...front, address: address! };
+    const dialed = await runClient(go, to, 'dial-error', '--to', 'one:80');
+    expect(dialed['dialError']).toContain('lookup one');
+    const other = await start({ kind: 'dialer', name: 'x' });
+    await other.waitForLine(/cannot connect once/);
+    expect(await logged(own, 'konnectivity agent refused', 'code')).toBe('unauthenticated');
   });
 
   it('An agent of upstream with a certificate of another CA is not accepted', async () => {
