@@ -1,11 +1,10 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { frontFlags, type FrontAccess } from '../testkit/ground/konnectivity-client.ts';
 import { startProgram, type Program } from '../testkit/processes/process.ts';
 import { AgentAuthority } from '../testkit/world/agent-authority.ts';
 import type { TestCertificates } from '../testkit/world/certificates.ts';
 import { culvert, logged, loggedLine, TestTokens } from '../testkit/world/world.ts';
-import { writeFile } from 'node:fs/promises';
 
 /** How konnectivity clients reach the server side: TCP with mTLS, or a Unix socket without TLS. */
 export type FrontKind = 'mtls' | 'uds';
@@ -97,7 +96,7 @@ async function frontAccess(
 ): Promise<FrontAccess> {
   const { addresses } = await loggedLine(program, 'konnectivity bridge listens');
   const address = (addresses as string[])[0]!;
-  if (front === 'uds') return { address };
+  if (front === 'uds') return { address: `unix:${address}` };
   return { address, tls: { serverCa: certificates.server.ca, client: certificates.client } };
 }
 
