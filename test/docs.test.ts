@@ -22,6 +22,7 @@ import type { Command } from '../src/cli/command.ts';
 import { commands } from '../src/cli/commands.ts';
 import { usageOf } from '../src/cli/help.ts';
 import { kubeErrorCodes } from '../src/kube/client/kube-error.ts';
+import { standardAgentErrorCodes } from '../src/konnectivity-agents/standard-agent-error.ts';
 import { TunnelError, tunnelErrorCodes } from '../src/tunnel/errors.ts';
 import { closePayload } from '../src/websocket/close-code.ts';
 
@@ -142,6 +143,7 @@ describe('docs/errors.md', () => {
       '## Connecting to a broker',
       unionIn('src/tunnel/connect-error.ts', 'ConnectErrorCode'),
     ],
+    ['standard agents', '## Standard konnectivity agents', standardAgentErrorCodes],
     [
       'the bridge',
       '## Konnectivity bridge',

@@ -1,9 +1,12 @@
 import { droppedLinesHelp, droppedLogLines } from '../base/log/log-output.ts';
+import { upstreamLines } from './upstream-metrics.ts';
 import { dialBucketsSeconds, type DialRecords } from './dial-records.ts';
 
 /** The numbers of an agent at one moment. */
 export interface AgentNumbers {
   readonly tunnels: number;
+  /** Tunnels that the agent tries to have. */
+  readonly wantedTunnels: number;
   readonly streams: number;
   readonly leaseRenewedAt: Date | undefined;
   /** How far the broker's clock is ahead of this machine's; 0: not known. */
@@ -44,6 +47,12 @@ export function agentMetrics(numbers: AgentNumbers): {
       `culvert_agent_${name} ${value}`,
     ]),
     ...dialLines(dials),
+    ...upstreamLines({
+      connectedServers: tunnels,
+      knownServers: numbers.wantedTunnels,
+      openConnections: streams,
+      dials,
+    }),
     `# HELP culvert_log_dropped_lines_total ${droppedLinesHelp}`,
     '# TYPE culvert_log_dropped_lines_total counter',
     `culvert_log_dropped_lines_total ${droppedLogLines()}`,

@@ -187,6 +187,7 @@ class Agent implements RunningAgent {
         await this.#ca.look();
         return agentMetrics({
           tunnels: this.tunnelCount,
+          wantedTunnels: this.#reconnectors.length,
           streams: this.streamCount,
           leaseRenewedAt: this.#lease?.renewedAt,
           brokerClockDifferenceMs: this.#brokerClock.differenceMs,

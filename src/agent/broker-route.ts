@@ -4,7 +4,12 @@ import type { LastGoodCa } from '../base/tls/last-good-ca.ts';
 import type { Secret } from '../base/secret.ts';
 import type { KubeConfig } from '../kube/client/kube-endpoint.ts';
 import type { AgentOptions, HubService } from './options.ts';
-import { readRegistration, type Registration } from './registration.ts';
+import {
+  readRegistration,
+  type Registration,
+  type RegistrationFiles,
+  registrationFilesIn,
+} from './registration.ts';
 
 /**
  * Reads every file again for each route, because certificates, tokens and kubeconfigs are replaced
@@ -33,13 +38,23 @@ export class BrokerRoutes {
    *   be read
    */
   async next(): Promise<ServerRoute> {
-    const { certificateDir, brokerViaHub } = this.#options;
-    const registration =
-      certificateDir === undefined ? undefined : await readRegistration(certificateDir);
+    const { brokerViaHub } = this.#options;
+    const files = this.#registrationFiles();
+    const registration = files === undefined ? undefined : await readRegistration(files);
     const headers = await this.#credentials(registration);
     return brokerViaHub === undefined
       ? await this.#direct(headers, registration)
       : await this.#viaHub(brokerViaHub, headers);
+  }
+
+  #registrationFiles(): RegistrationFiles | undefined {
+    const {
+      certificateDir,
+      certificateFile: certFile,
+      certificateKeyFile: keyFile,
+    } = this.#options;
+    if (certificateDir !== undefined) return registrationFilesIn(certificateDir);
+    return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile };
   }
 
   /** The API server refused the credential, so its kubeconfig is read again whatever its age. */

@@ -7,7 +7,7 @@ import type { DialOutcome } from './dial-target.ts';
  * Upper bounds in seconds. A connection within a cluster takes a millisecond; 5 s is the default
  * time for a dial.
  */
-export const dialBucketsSeconds = [0.005, 0.025, 0.1, 0.5, 1, 5, 30] as const;
+export const dialBucketsSeconds = [0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30] as const;
 
 /** The results of the agent's dials: counted for /metrics, and logged one by one at debug. */
 export class DialRecords {

@@ -6,6 +6,7 @@ import {
   brokerLinkTable,
   checkBrokerLink,
 } from '../base/options/broker-link-options.ts';
+import { checkTogether } from '../base/options/check-together.ts';
 import type { Env, OptionsOf, OptionsTable } from '../base/options/option-table.ts';
 import { agentPassthroughTable } from '../base/options/passthrough-options.ts';
 import { processId, type ProgramOptions } from '../base/options/process-options.ts';
@@ -48,6 +49,16 @@ export const agentLinkTable = {
     kind: 'string',
     placeholder: 'DIR',
     help: 'A directory with tls.crt and tls.key from the registration with the hub. They are the credential for the broker and are read again at every connect.',
+  },
+  certificateFile: {
+    name: 'certificate-file',
+    kind: 'file',
+    help: 'Certificate chain (PEM) that is the credential for the broker, instead of --certificate-dir. It is read again at every connect.',
+  },
+  certificateKeyFile: {
+    name: 'certificate-key-file',
+    kind: 'file',
+    help: 'Private key (PEM) of --certificate-file.',
   },
   ...otherLinkTable,
 } as const satisfies OptionsTable;
@@ -134,6 +145,11 @@ export function readAgentOptions(argv: readonly string[], env: Env): ProgramOpti
 
 function checkAgent(draft: OptionsDraft<typeof agentTable>): void {
   checkBrokerLink(draft);
+  checkTogether(draft, 'certificateFile', 'certificateKeyFile');
+  const { given, label, problem } = draft;
+  if (given('certificateDir') && given('certificateFile')) {
+    problem(`${label('certificateDir')} and ${label('certificateFile')} are both given, keep one`);
+  }
   checkRoute(draft);
 }
 
@@ -162,7 +178,7 @@ function checkRoute({ values, given, label, problem }: OptionsDraft<typeof agent
     );
   }
   const isPlain = brokerUrl?.protocol === 'ws:' && !isLoopback(brokerUrl.hostname);
-  for (const key of ['certificateDir', 'hubKubeconfig'] as const) {
+  for (const key of ['certificateDir', 'certificateFile', 'hubKubeconfig'] as const) {
     if (!isPlain || !given(key)) continue;
     problem(
       `${label('brokerUrl')}=${brokerUrl.origin} would show the credential of ${label(key)} unencrypted, use wss:// (ws:// is for loopback addresses)`,

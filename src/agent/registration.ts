@@ -24,23 +24,34 @@ export class RegistrationError extends Error {
 
 const attempts = 2;
 
+/** The files of a certificate and its key. */
+export interface RegistrationFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** The files that the registration with the hub puts into a directory. */
+export function registrationFilesIn(directory: string): RegistrationFiles {
+  return { certFile: join(directory, 'tls.crt'), keyFile: join(directory, 'tls.key') };
+}
+
 /**
- * Reads `tls.crt` and `tls.key`.
+ * Reads a certificate and its key.
  *
  * @throws RegistrationError they are not there (yet), or do not belong together
  */
-export async function readRegistration(directory: string): Promise<Registration> {
+export async function readRegistration({
+  certFile,
+  keyFile,
+}: RegistrationFiles): Promise<Registration> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return registrationOf(
-        await readFile(join(directory, 'tls.crt'), 'utf8'),
-        await readFile(join(directory, 'tls.key'), 'utf8'),
-      );
+      return registrationOf(await readFile(certFile, 'utf8'), await readFile(keyFile, 'utf8'));
     } catch (cause) {
       // Read while they were being replaced, the two may be of different age.
       if (attempt < attempts) continue;
       throw new RegistrationError(
-        `no certificate of the registration in ${directory} (${describeError(cause)}); is the add-on registered with the hub?`,
+        `no certificate of the registration in ${certFile} (${describeError(cause)}); is the add-on registered with the hub?`,
         { cause },
       );
     }

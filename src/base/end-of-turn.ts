@@ -6,6 +6,9 @@ export interface TurnTask {
 
 let due: TurnTask[] = [];
 let running: TurnTask[] = [];
+let dueSenders: TurnTask[] = [];
+let runningSenders: TurnTask[] = [];
+let isPlanned = false;
 
 /**
  * Calls `task.endTurn` once after all input of this turn has been read. One immediate of Node
@@ -13,12 +16,32 @@ let running: TurnTask[] = [];
  * the records of one TLS read.
  */
 export function atEndOfTurn(task: TurnTask): void {
-  if (due.push(task) === 1) setImmediate(runDue);
+  due.push(task);
+  plan();
 }
 
-/** A task that is added while tasks run waits for the end of the next turn. */
+/**
+ * As `atEndOfTurn`, but after all its tasks. For sockets, so that what those tasks write leaves in
+ * the same turn.
+ */
+export function sendAtEndOfTurn(task: TurnTask): void {
+  dueSenders.push(task);
+  plan();
+}
+
+function plan(): void {
+  if (isPlanned) return;
+  isPlanned = true;
+  setImmediate(runDue);
+}
+
+/** A task that is added while tasks of its kind run waits for the end of the next turn. */
 function runDue(): void {
+  isPlanned = false;
   [due, running] = [running, due];
   for (const task of running) task.endTurn();
   running.length = 0;
+  [dueSenders, runningSenders] = [runningSenders, dueSenders];
+  for (const task of runningSenders) task.endTurn();
+  runningSenders.length = 0;
 }

@@ -5,6 +5,8 @@ export interface AdmittedAgent extends TunnelName {
   readonly kind: 'agent';
   /** The credential is a registration with the hub cluster, which can revoke it. */
   readonly registered?: true;
+  /** New sessions go to the agent only if the cluster has no other one. */
+  readonly standby?: true;
 }
 
 /** A dialer whose credential was accepted, and the cluster that its session is for. */

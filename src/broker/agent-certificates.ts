@@ -23,6 +23,11 @@ export class AgentCertificateError extends Error {
   }
 }
 
+export interface AgentCertificatesOptions {
+  readonly onlyCluster?: string | undefined;
+  readonly now?: () => Date;
+}
+
 const clockToleranceMs = 30_000;
 const maxShownCharacters = 120;
 
@@ -32,10 +37,16 @@ const maxShownCharacters = 120;
  */
 export class AgentCertificates {
   readonly #authorities: readonly Certificate[];
+  readonly #onlyCluster: string | undefined;
   readonly #now: () => Date;
 
-  private constructor(authorities: readonly Certificate[], now: () => Date) {
+  private constructor(
+    authorities: readonly Certificate[],
+    onlyCluster: string | undefined,
+    now: () => Date,
+  ) {
     this.#authorities = authorities;
+    this.#onlyCluster = onlyCluster;
     this.#now = now;
   }
 
@@ -43,16 +54,21 @@ export class AgentCertificates {
    * Accepts certificates of all CAs in the bundle, so that a new CA can be introduced before the
    * old one is removed.
    *
+   * @param onlyCluster the cluster of every certificate, whatever its subject; undefined: the
+   *   subject names the cluster
    * @throws X509Error the bundle has no certificate, or has one that cannot be read or is not a
    *   CA's
    */
-  static fromPem(bundle: string, now: () => Date = () => new Date()): AgentCertificates {
+  static fromPem(
+    bundle: string,
+    { onlyCluster, now = () => new Date() }: AgentCertificatesOptions = {},
+  ): AgentCertificates {
     const authorities = parseCertificates(bundle);
     const other = authorities.find(({ isAuthority }) => !isAuthority);
     if (other !== undefined) {
       throw new X509Error(`the certificate of ${nameOf(other)} is not that of a CA`);
     }
-    return new AgentCertificates(authorities, now);
+    return new AgentCertificates(authorities, onlyCluster, now);
   }
 
   /**
@@ -76,7 +92,7 @@ export class AgentCertificates {
     if (leaf.isAuthority || !leaf.purposes.includes('clientAuth')) {
       throw new AgentCertificateError('wrong_purpose', `it is not for clients (${nameOf(leaf)})`);
     }
-    const cluster = clusterOfSubject(leaf.subject);
+    const cluster = this.#onlyCluster ?? clusterOfSubject(leaf.subject);
     if (cluster !== undefined) return { publicKeyDer: leaf.publicKeyDer, cluster };
     throw new AgentCertificateError(
       'no_cluster',

@@ -4,30 +4,19 @@ import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
 import { decodeHello, encodeMessage, protocolVersion } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
+import type { AdmittedAgent } from './admitted-client.ts';
 import { AgeLimit } from './age-limit.ts';
+import type { AgentRelay } from './agent-relay.ts';
 import { AttachedSessions } from './attached-sessions.ts';
 import type { AgentClaim } from './directory.ts';
 import { LivenessCheck } from './liveness-check.ts';
 import { mayQueueControl } from './queued-control.ts';
-import { relayLimits, type RelayOptions } from './relay-options.ts';
+import { relayLimits } from './relay-options.ts';
 import type { AgentSnapshot } from './snapshots.ts';
 import type { AgentStatus } from './status.ts';
 import { TunnelClaim } from './tunnel-claim.ts';
 import { tunnelKey, type TunnelName } from './tunnel-name.ts';
 import { closed, leaving, serving, type TunnelState } from './tunnel-state.ts';
-
-/** What an agent's tunnel needs of the relay. */
-export interface AgentRelay {
-  readonly options: RelayOptions;
-  droppedFrames: number;
-  register(agent: AgentConnection): void;
-  unregister(agent: AgentConnection): void;
-  /** The agent takes no new sessions any more. */
-  onAgentLeaving(agent: AgentConnection): void;
-  /** The tunnel's process is alive, while another process with the same agent id is connected. */
-  onSharedId(agent: AgentConnection): void;
-  relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
-}
 
 /** The broker's end of an agent's tunnel. It carries every dialer's session with this agent. */
 export class AgentConnection implements LinkOwner, TunnelName {
@@ -36,9 +25,11 @@ export class AgentConnection implements LinkOwner, TunnelName {
   readonly agent: string;
   readonly instance: string | undefined;
   readonly tunnel: number;
+  /** The agent gets new sessions only if its cluster has no other one. */
+  readonly isStandby: boolean;
   /** `tunnelKey` of this tunnel. */
   readonly key: string;
-  readonly #relay: AgentRelay;
+  readonly #relay: AgentRelay<AgentConnection>;
   /** The tunnel's claim in the directory. */
   readonly claim: TunnelClaim;
   readonly sessions: AttachedSessions;
@@ -51,7 +42,12 @@ export class AgentConnection implements LinkOwner, TunnelName {
   #establishedAtMs = Infinity;
 
   /** @param snapshot takes back a tunnel of an earlier relay; its agent knows the tunnel */
-  constructor(relay: AgentRelay, link: Link, name: TunnelName, snapshot?: AgentSnapshot) {
+  constructor(
+    relay: AgentRelay<AgentConnection>,
+    link: Link,
+    name: TunnelName & Pick<AdmittedAgent, 'standby'>,
+    snapshot?: AgentSnapshot,
+  ) {
     const { clock, directory, maxTunnelAgeMs } = relay.options;
     this.#relay = relay;
     this.link = link;
@@ -59,6 +55,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.agent = name.agent;
     this.instance = name.instance;
     this.tunnel = name.tunnel;
+    this.isStandby = name.standby === true;
     this.key = tunnelKey(name);
     this.claim = new TunnelClaim(directory);
     this.sessions = new AttachedSessions(link);
@@ -230,6 +227,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     this.#takeSnapshot();
     this.#log.info('agent connected', { software: this.#software });
+    this.#relay.onAgentEstablished(this);
   }
 
   #onGoAway(): void {
@@ -258,7 +256,8 @@ export class AgentConnection implements LinkOwner, TunnelName {
     const { cluster, agent, instance, tunnel } = this;
     const { replica, address } = this.#relay.options;
     const process = instance === undefined ? { agent } : { agent, instance };
-    return { cluster, ...process, tunnel, replica, address };
+    const claim = { cluster, ...process, tunnel, replica, address };
+    return this.isStandby ? { ...claim, standby: true } : claim;
   }
 
   #takeSnapshot(): void {

@@ -48,6 +48,8 @@ export interface AgentRecord extends AgentProcess {
    * find nothing else.
    */
   readonly retiring?: true;
+  /** The agent gets new sessions only if its cluster has no other one. */
+  readonly standby?: true;
 }
 
 export type AgentClaim = Omit<AgentRecord, 'epoch' | 'retiring'>;
@@ -72,8 +74,8 @@ export interface Directory {
   release(claim: AgentRecord): Promise<void>;
 
   /**
-   * Lists the tunnels of a cluster's agents: newest claim first, retiring tunnels last; empty where
-   * the cluster is unknown.
+   * Lists the tunnels of a cluster's agents: newest claim first, retiring tunnels after them, and
+   * standby agents last; empty where the cluster is unknown.
    *
    * @param cluster a name, or an alias (see base/names/cluster-alias.ts); no cluster's name has the
    *   form of an alias
@@ -110,6 +112,7 @@ export interface Directory {
 
 /** The order in which `locate` lists records. */
 export function byPreference(a: AgentRecord, b: AgentRecord): number {
+  if (a.standby !== b.standby) return a.standby === true ? 1 : -1;
   if (a.retiring !== b.retiring) return a.retiring === true ? 1 : -1;
   return b.epoch - a.epoch;
 }

@@ -4,7 +4,8 @@ import { TunnelError } from '../tunnel/errors.ts';
 import type { FrameType } from '../tunnel/frame.ts';
 import type { AttachableLink, Link } from '../tunnel/link.ts';
 import type { AdmittedClient } from './admitted-client.ts';
-import { AgentConnection, type AgentRelay } from './agent-connection.ts';
+import { AgentConnection } from './agent-connection.ts';
+import type { AgentRelay } from './agent-relay.ts';
 import { DialerConnection, type DialerRelay } from './dialer-connection.ts';
 import { isOtherProcess, processName, type AgentRecord } from './directory.ts';
 import type { RelayAccess } from './relay-access.ts';
@@ -26,7 +27,7 @@ const maxSharedIds = 1_000;
  * numbers between them. It looks up a session number and passes bytes on. It keeps nothing about
  * streams.
  */
-export class Relay implements AgentRelay, DialerRelay, RelayAccess {
+export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAccess {
   readonly options: RelayOptions;
   readonly #tunnels = new TunnelTable();
   readonly #router: Router;
@@ -168,6 +169,14 @@ export class Relay implements AgentRelay, DialerRelay, RelayAccess {
   unregister(agent: AgentConnection): void {
     this.#newcomers.delete(agent);
     if (this.#tunnels.delete(agent)) this.#router.onAgentLost(agent);
+  }
+
+  /** New streams no longer go to standby agents. Their open streams stay. */
+  onAgentEstablished({ cluster, isStandby }: AgentConnection): void {
+    if (isStandby) return;
+    for (const other of this.#tunnels.of(cluster)) {
+      if (other.isStandby) other.sessions.sendGoAway(0, 'agent');
+    }
   }
 
   onAgentLeaving(agent: AgentConnection): void {

@@ -116,6 +116,7 @@ export class Router {
       if (except?.replica === record.replica && record.epoch <= except.epoch) continue;
       if (process !== undefined && !isProcess(record, process)) continue;
       if (record.retiring && (local !== undefined || process !== undefined)) continue;
+      if (record.standby && local !== undefined) continue;
       return { route: { kind: 'remote', owner: record }, records };
     }
     return local === undefined ? { records } : { route: toLocal(local), records };
@@ -158,7 +159,7 @@ function isFirstChoice(
   process: AgentProcess | undefined,
 ): agent is AgentConnection {
   if (agent === undefined || agent.retiring) return false;
-  return process !== undefined || !agent.livenessPending;
+  return process !== undefined || (!agent.livenessPending && !agent.isStandby);
 }
 
 function agentLost(cluster: string, { agent }: AgentProcess): TunnelError {

@@ -53,8 +53,8 @@ export class TunnelTable {
   }
 
   /**
-   * Chooses the tunnel for a session: the one with the fewest sessions, and a retiring tunnel only
-   * where there is no other. With `process`, only a tunnel of that process, because the process has
+   * Chooses the tunnel for a session: the one with the fewest sessions, a retiring tunnel only where
+   * there is no other, and a standby agent last. With `process`, only a tunnel of that process, because the process has
    * the session already. Such a session never goes to a retiring tunnel, because it would have to
    * move again at once.
    */
@@ -82,6 +82,7 @@ export class TunnelTable {
 }
 
 function isBetter(a: AgentConnection, b: AgentConnection): boolean {
+  if (a.isStandby !== b.isStandby) return b.isStandby;
   if (a.retiring !== b.retiring) return b.retiring;
   if (a.livenessPending !== b.livenessPending) return b.livenessPending;
   return a.sessions.size < b.sessions.size;

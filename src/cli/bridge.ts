@@ -37,6 +37,7 @@ export const bridgeCommand: Command = {
     const { LastGoodCa } = await import('../base/tls/last-good-ca.ts');
     const { Metrics } = await import('../base/metrics/metrics.ts');
     const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
+    const { bridgeMetrics } = await import('./bridge-metrics.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
@@ -46,10 +47,9 @@ export const bridgeCommand: Command = {
         const link = { ...options.link, log, metrics: ofSessions, ca };
         const reach = parts.use(watchBroker(link, options.front.cluster));
         const dialer = parts.use(createRemoteDialer(link, reach));
-        const ofBridge = metrics.group('culvert_bridge');
-        exposeFiles(ofBridge, [ca]);
+        exposeFiles(metrics.group('culvert_bridge'), [ca]);
         const bridge = parts.use(
-          await startBridge(options.front, { dialer, log, metrics: ofBridge }),
+          await startBridge(options.front, { dialer, log, metrics: bridgeMetrics(metrics) }),
         );
         if (options.statusListen !== undefined) {
           const render = async () => {

@@ -16,15 +16,22 @@ import {
   bridgeFrontTable,
   checkBridgeFront,
 } from '../konnectivity-bridge/options-table.ts';
+import type { KonnectivityAgentsOptions } from '../konnectivity-agents/options.ts';
+import {
+  checkKonnectivityAgents,
+  konnectivityAgentsOptions,
+  konnectivityAgentsTable,
+} from '../konnectivity-agents/options-table.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
-import { runUntilStopped, together } from './run-until-stopped.ts';
+import { type Drainable, runUntilStopped, together } from './run-until-stopped.ts';
 
-const allTable = { ...allBrokerTable, ...bridgeFrontTable } as const;
+const allTable = { ...allBrokerTable, ...bridgeFrontTable, ...konnectivityAgentsTable } as const;
 
-/** Options of a broker, and of the bridge front in the same process when it is enabled. */
+/** Options of a broker, and of the other programs in the same process that are enabled. */
 export interface BrokerProgramOptions extends ProgramOptions<BrokerOptions> {
   readonly front: BridgeFrontOptions | undefined;
+  readonly agents: KonnectivityAgentsOptions | undefined;
 }
 
 /**
@@ -37,10 +44,18 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
   const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
     checkBroker(draft);
     checkBridgeFront(draft);
+    const { given } = draft;
+    const hasApiServer = given('kubernetes') || given('kubeconfig');
+    checkKonnectivityAgents(draft, {
+      hasApiServer,
+      hasTokens: hasApiServer || given('tokenPublicKey'),
+      hasCluster: given('cluster'),
+    });
   });
   const options = brokerOptions(values, env);
   const front = bridgeFrontOptions(values, options.tlsPolicy);
-  return { options, front, logLevel: values.logLevel, warnings };
+  const agents = konnectivityAgentsOptions(values, options.tlsPolicy);
+  return { options, front, agents, logLevel: values.logLevel, warnings };
 }
 
 export const brokerCommand: Command = {
@@ -48,11 +63,13 @@ export const brokerCommand: Command = {
   summary: 'run a broker: accept tunnels of agents, and serve konnectivity clients',
   about:
     'A broker runs on the hub. Agents connect to --listen over WebSockets, each for the cluster in which it runs. With ' +
-    '--konnectivity-listen or --konnectivity-uds, the process also serves konnectivity clients, which reach a cluster by its name.',
+    '--konnectivity-listen or --konnectivity-uds, the process also serves konnectivity clients, which reach a cluster by its name. ' +
+    'With --konnectivity-agent-listen it also takes standard konnectivity agents.',
   groups: [
     { title: 'Agents and dialers', table: brokerTable },
     { title: 'Several replicas', table: replicaTable },
     { title: 'Konnectivity clients', table: bridgeFrontTable },
+    { title: 'Standard konnectivity agents', table: konnectivityAgentsTable },
     { title: 'TLS', table: tlsTable },
     { title: 'The process', table: processTable },
   ],
@@ -67,10 +84,11 @@ export const brokerCommand: Command = {
     },
   ],
   async run(argv, { env, signals }) {
-    const { options, front, ...read } = readBrokerOptions(argv, env);
+    const { options, front, agents, ...read } = readBrokerOptions(argv, env);
     const log = await startProgramLog('broker', read);
     const { Metrics } = await import('../base/metrics/metrics.ts');
     const { startBroker } = await import('../broker/node/broker.ts');
+    const { bridgeMetrics } = await import('./bridge-metrics.ts');
     const { startBridge } = await import('../konnectivity-bridge/bridge.ts');
     return await runUntilStopped(
       async (parts) => {
@@ -79,15 +97,28 @@ export const brokerCommand: Command = {
           await startBroker(options, { log, metrics, onlyCluster: front?.cluster }),
         );
         log.info('broker listens', { url: broker.url });
-        if (front === undefined) return broker;
-        const bridge = parts.use(
-          await startBridge(front, {
-            dialer: broker.dialer,
+        const programs: Drainable[] = [];
+        if (agents !== undefined) {
+          const { startLocalAgents } = await import('./konnectivity-agents.ts');
+          const started = await startLocalAgents(agents, {
+            options,
+            broker,
+            metrics,
             log,
-            metrics: metrics.group('culvert_bridge'),
-          }),
-        );
-        return together(bridge, broker);
+            stack: parts,
+          });
+          programs.push(parts.use(started));
+        }
+        if (front !== undefined) {
+          const { dialer } = broker;
+          const started = await startBridge(front, {
+            dialer,
+            log,
+            metrics: bridgeMetrics(metrics),
+          });
+          programs.push(parts.use(started));
+        }
+        return together(...programs, broker);
       },
       { ...options, signals, log },
     );

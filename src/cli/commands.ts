@@ -3,6 +3,7 @@ import { agentCommand } from './agent.ts';
 import { bridgeCommand } from './bridge.ts';
 import { brokerCommand } from './broker.ts';
 import type { Command } from './command.ts';
+import { connectCommand } from './connect.ts';
 import { devCommand } from './dev.ts';
 import { tokenAgentCommand, tokenDialerCommand, tokenKeygenCommand } from './token.ts';
 
@@ -11,6 +12,7 @@ export const commands: readonly Command[] = [
   brokerCommand,
   agentCommand,
   bridgeCommand,
+  connectCommand,
   addonCommand,
   tokenKeygenCommand,
   tokenAgentCommand,

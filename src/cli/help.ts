@@ -1,4 +1,10 @@
-import { defaultTextOf, envOf, flagOf, type Option } from '../base/options/option-table.ts';
+import {
+  argumentOf,
+  defaultTextOf,
+  envOf,
+  flagOf,
+  type Option,
+} from '../base/options/option-table.ts';
 import type { Command } from './command.ts';
 
 const width = 96;
@@ -22,11 +28,12 @@ const placeholders: Record<Option['kind'], string> = {
 };
 
 /**
- * The flag with its placeholder (`--listen HOST:PORT`), or the variable when the option has no
- * flag.
+ * The flag with its placeholder (`--listen HOST:PORT`), the argument (`CLUSTER`), or the variable
+ * when the option has neither.
  */
 export function usageOf(option: Option): string {
   if (option.envOnly) return envOf(option);
+  if (option.positional) return argumentOf(option);
   return `${flagOf(option)} ${option.placeholder ?? placeholders[option.kind]}`.trimEnd();
 }
 
@@ -51,7 +58,11 @@ export function overview(commands: readonly Command[]): string {
 
 /** The output of `culvert COMMAND --help`. */
 export function commandHelp({ name, about, groups, examples }: Command): string {
-  const lines = [`Usage: culvert ${name} [OPTIONS]`, '', ...wrap(about, 0)];
+  const positional = groups
+    .flatMap(({ table }) => Object.values(table))
+    .filter((option) => option.positional);
+  const usage = [`culvert ${name} [OPTIONS]`, ...positional.map(argumentOf)].join(' ');
+  const lines = [`Usage: ${usage}`, '', ...wrap(about, 0)];
   for (const { title, table } of groups) {
     lines.push('', `${title}:`);
     for (const option of Object.values(table)) {

@@ -28,10 +28,12 @@ export interface ConnectionContext {
   readonly onEnded: () => void;
 }
 
-/** State that all calls of konnectivity clients share. */
+/** State that all clients of a bridge share. */
 export interface BridgeContext extends ConnectionContext {
   readonly resolve: ResolveDestination;
   readonly pool: PacketBufferPool;
-  /** Calls that have not ended. */
+  /** Calls of gRPC clients that have not ended. */
   readonly calls: Set<object>;
+  /** Connections of HTTP CONNECT clients that have sent their request and have not ended. */
+  readonly httpConnections: Set<object>;
 }

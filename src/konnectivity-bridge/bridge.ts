@@ -15,7 +15,7 @@ import type {
   FrontMethods,
   StartFront,
 } from '../konnectivity/front.ts';
-import { startHttp2Front } from '../konnectivity/http2-front.ts';
+import { acceptHttpConnect } from './http-connect.ts';
 import { type BridgeMetrics, noMetrics } from './metrics.ts';
 import {
   type BridgeFrontOptions,
@@ -26,6 +26,7 @@ import {
 import { ProxyStream } from './proxy-stream.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
+import { startFront } from '../konnectivity/front-listener.ts';
 
 export interface BridgeParts {
   /** Belongs to the caller. The bridge neither drains nor closes it. */
@@ -35,7 +36,7 @@ export interface BridgeParts {
   readonly clock?: Clock;
   /** Overrides of `defaultBridgeLimits`. */
   readonly limits?: Partial<BridgeLimits>;
-  /** The implementation of HTTP/2 (default: node:http2). */
+  /** The listener (default: our own). */
   readonly startFront?: StartFront;
 }
 
@@ -81,14 +82,15 @@ class Bridge implements RunningBridge {
   readonly #startFront: StartFront;
   readonly #fronts: Front[] = [];
   #tls: ReloadedFiles<TlsMaterial> | undefined;
-  /** No call is open and nothing is being flushed. */
-  readonly #idle = new Condition(
-    () => this.#context.calls.size === 0 && this.#context.flushing.size === 0,
-  );
+  /** No call or connection is open and nothing is being flushed. */
+  readonly #idle = new Condition(() => {
+    const { calls, httpConnections, flushing } = this.#context;
+    return calls.size + httpConnections.size + flushing.size === 0;
+  });
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
-    this.#startFront = parts.startFront ?? startHttp2Front;
+    this.#startFront = parts.startFront ?? startFront;
     this.#context = {
       dialer: parts.dialer,
       resolve: destinationResolver(options),
@@ -102,6 +104,7 @@ class Bridge implements RunningBridge {
         'reason',
       ),
       calls: new Set(),
+      httpConnections: new Set(),
       pendingDials: new Set(),
       established: new Set(),
       flushing: new Set(),
@@ -139,6 +142,7 @@ class Bridge implements RunningBridge {
       clock,
       log,
       methods,
+      acceptHttp1: acceptHttpConnect(this.#context),
       refuses: agentCertificate,
       clientRefused: this.#clientRefused,
       connectionClosed: this.#connectionClosed,
@@ -165,9 +169,13 @@ class Bridge implements RunningBridge {
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    const { log, calls, flushing } = this.#context;
+    const { log, calls, httpConnections, flushing } = this.#context;
     for (const front of this.#fronts) front.stopAccepting();
-    log.info('konnectivity bridge drains', { calls: calls.size, flushing: flushing.size });
+    log.info('konnectivity bridge drains', {
+      calls: calls.size,
+      connections: httpConnections.size,
+      flushing: flushing.size,
+    });
     await this.#idle.wait(signal);
     await this.close();
   }
@@ -195,6 +203,11 @@ function agentCertificate(subject: CertificateSubject): ClientRefusal | undefine
 
 function exposeGauges(metrics: BridgeMetrics, context: BridgeContext): void {
   metrics.gauge('grpc_connections', 'Open calls of ProxyService/Proxy', () => context.calls.size);
+  metrics.gauge(
+    'http_connections',
+    'Connections of HTTP CONNECT clients that have sent their request',
+    () => context.httpConnections.size,
+  );
   metrics.gauge(
     'pending_backend_dials',
     'Dials that wait for an answer of the agent',

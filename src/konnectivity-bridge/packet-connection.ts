@@ -1,4 +1,5 @@
 import type { Timer } from '../base/clock.ts';
+import type { TunnelError } from '../tunnel/errors.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import type { Destination } from './destination.ts';
@@ -104,8 +105,8 @@ export class PacketConnection implements ConnectionHandler {
     this.#holdTimer = clock.setTimer(limits.holdMs, () => this.#endHold());
   }
 
-  onRefused(text: string): void {
-    this.#front.send(encodeDialError(this.#random, text));
+  onRefused({ message }: TunnelError): void {
+    this.#front.send(encodeDialError(this.#random, message));
     this.#front.end(GrpcStatus.ok);
   }
 
@@ -113,17 +114,13 @@ export class PacketConnection implements ConnectionHandler {
     this.#writer!.write(bytes);
   }
 
-  /**
-   * A client that has not registered the connection yet would miss CLOSE_RSP too, so that is held
-   * with the rest.
-   */
-  onTargetClosed(text: string): void {
-    if (this.#writer!.isHolding) {
-      this.#heldCloseText ??= text;
-      return;
-    }
-    this.#writer!.flush();
-    this.#closeClient(text);
+  /** Packets have no half-close: a target that sends no more ends the connection. */
+  onTargetFin(): void {
+    this.onTargetClosed(undefined);
+  }
+
+  onTargetClosed(error: TunnelError | undefined): void {
+    this.#closeAfterHold(error?.message ?? '');
   }
 
   onTunnelClosed(): void {
@@ -134,10 +131,23 @@ export class PacketConnection implements ConnectionHandler {
     this.#front.resume();
   }
 
+  /**
+   * A client that has not registered the connection yet would miss CLOSE_RSP too, so that is held
+   * with the rest.
+   */
+  #closeAfterHold(text: string): void {
+    if (this.#writer!.isHolding) {
+      this.#heldCloseText ??= text;
+      return;
+    }
+    this.#writer!.flush();
+    this.#closeClient(text);
+  }
+
   #endHold(): void {
     this.#holdTimer?.cancel();
     this.#writer!.release();
-    if (this.#heldCloseText !== undefined) this.onTargetClosed(this.#heldCloseText);
+    if (this.#heldCloseText !== undefined) this.#closeAfterHold(this.#heldCloseText);
   }
 
   #closeClient(text: string): void {

@@ -1,6 +1,7 @@
 import type { Timer } from '../base/clock.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
+import type { Dialer } from '../dialer/dialer.ts';
 import type { ConnectionContext } from './bridge-context.ts';
 import { type Destination, noAgentText } from './destination.ts';
 import type { DialFailureReason } from './metrics.ts';
@@ -11,17 +12,24 @@ export interface ConnectionHandler {
   /** The agent has connected to the target. Bytes that were passed on are reported to `tunnel`. */
   onOpened(tunnel: TunnelStream): void;
 
-  /** The dial has failed. The connection has ended, and `text` is for the client. */
-  onRefused(text: string): void;
+  /** The dial has failed. The connection has ended, and the error's message is for the client. */
+  onRefused(error: TunnelError): void;
 
   /** Bytes from the target, while the connection is open. Borrowed: valid until this returns. */
   onData(bytes: Uint8Array): void;
 
   /**
-   * The target sends no more, because it closed (`text` is empty) or was lost. Can come twice. The
-   * handler passes on what came before, closes its client and calls `closeClient`.
+   * The target sends no more, and may still read (half-close). A client whose protocol has no
+   * half-close is closed, as in `onTargetClosed`.
    */
-  onTargetClosed(text: string): void;
+  onTargetFin(): void;
+
+  /**
+   * The connection to the target is over: both directions have ended in order, or the error cut it.
+   * Can come after `onTargetFin`. The handler passes on what came before, closes its client and
+   * calls `closeClient`.
+   */
+  onTargetClosed(error: TunnelError | undefined): void;
 
   /** The tunnel's stream is gone: there is no window left to give back. */
   onTunnelClosed(): void;
@@ -50,14 +58,20 @@ export class ProxiedConnection implements StreamHandler {
   #timer: Timer;
   #isTunnelClosed = false;
 
-  constructor(context: ConnectionContext, destination: Destination, handler: ConnectionHandler) {
+  /** @param dialer makes the dial (default: the bridge's own) */
+  constructor(
+    context: ConnectionContext,
+    destination: Destination,
+    handler: ConnectionHandler,
+    dialer: Pick<Dialer, 'open'> = context.dialer,
+  ) {
     this.#context = context;
     this.#destination = destination;
     this.#handler = handler;
     const { dialTimeoutMs, dialGraceMs } = context.limits;
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
-    this.#tunnel = this.#dial();
+    this.#tunnel = this.#dial(dialer);
     this.#target = new TargetWriter(this.#tunnel, context.clock, this.#onWritable);
   }
 
@@ -73,6 +87,14 @@ export class ProxiedConnection implements StreamHandler {
   /** Bytes from the client, while open. False: stop reading from the client until `onWritable`. */
   write(bytes: Uint8Array): boolean {
     return this.#isTunnelClosed || this.#target.write(bytes);
+  }
+
+  /**
+   * The client writes no more and still reads (half-close). The target gets a FIN after everything
+   * that was written.
+   */
+  finishWriting(): void {
+    if (!this.#isTunnelClosed) this.#target.fin();
   }
 
   /** The client wants no more bytes from the target. */
@@ -131,9 +153,8 @@ export class ProxiedConnection implements StreamHandler {
     if (this.#state === 'open') this.#handler.onData(bytes);
   }
 
-  /** Clients' protocols have no half-close: a target that sends no more ends the connection. */
   onFin(): void {
-    if (this.#state === 'open') this.#handler.onTargetClosed('');
+    if (this.#state === 'open') this.#handler.onTargetFin();
   }
 
   onWritable(): void {
@@ -151,12 +172,10 @@ export class ProxiedConnection implements StreamHandler {
     switch (this.#state) {
       case 'dialing':
         this.#context.dialFailed(dialFailureReason(error));
-        this.#refuse(
-          error?.code === 'no_agent' ? noAgentText : (error?.message ?? 'tunnel closed'),
-        );
+        this.#refuse(refusalOf(error));
         break;
       case 'open':
-        this.#handler.onTargetClosed(error?.message ?? '');
+        this.#handler.onTargetClosed(error);
         break;
       case 'flushing':
         this.#end();
@@ -166,8 +185,8 @@ export class ProxiedConnection implements StreamHandler {
     }
   }
 
-  #dial(): TunnelStream {
-    const { dialer, limits } = this.#context;
+  #dial(dialer: Pick<Dialer, 'open'>): TunnelStream {
+    const { limits } = this.#context;
     const { cluster, target } = this.#destination;
     return dialer.open({ cluster, target, timeoutMs: limits.dialTimeoutMs }, this);
   }
@@ -175,11 +194,11 @@ export class ProxiedConnection implements StreamHandler {
   #onDialTimeout(): void {
     this.#context.dialFailed('backend_dial_timeout');
     this.#tunnel.reset(new TunnelError('timeout', 'the dial was not answered in time'));
-    this.#refuse('timed out waiting for backend dial');
+    this.#refuse(new TunnelError('timeout', 'timed out waiting for backend dial'));
   }
 
-  #refuse(text: string): void {
-    this.#handler.onRefused(text);
+  #refuse(error: TunnelError): void {
+    this.#handler.onRefused(error);
     this.#end();
   }
 
@@ -201,6 +220,12 @@ export class ProxiedConnection implements StreamHandler {
   }
 
   readonly #onWritable = (): void => this.#handler.onWritable();
+}
+
+/** The error that the client gets. Clients compare the text of `no_agent`. */
+function refusalOf(error: TunnelError | undefined): TunnelError {
+  if (error === undefined) return new TunnelError('agent_lost', 'tunnel closed');
+  return error.code === 'no_agent' ? new TunnelError('no_agent', noAgentText) : error;
 }
 
 function dialFailureReason(error: TunnelError | undefined): DialFailureReason {

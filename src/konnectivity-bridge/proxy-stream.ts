@@ -2,12 +2,12 @@ import type { BridgeContext } from './bridge-context.ts';
 import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
 import type { Destination } from './destination.ts';
 import { type FrontHandler, type FrontStream, GrpcStatus } from '../konnectivity/front.ts';
-import { type ClientPacket, encodeCloseResponse, encodeDialError } from '../konnectivity/packet.ts';
+import { encodeCloseResponse, encodeDialError, type Packet } from '../konnectivity/packet.ts';
 import { PacketConnection } from './packet-connection.ts';
 import { type PacketHandler, PacketParser } from '../konnectivity/packet-parser.ts';
 
-type ControlPacket = Exclude<ClientPacket, { kind: 'data' }>;
-type DialRequest = Extract<ClientPacket, { kind: 'dial_request' }>;
+type ControlPacket = Exclude<Packet, { kind: 'data' }>;
+type DialRequest = Extract<Packet, { kind: 'dial_request' }>;
 
 /**
  * Most answers to packets that belong to no connection of the call. An honest client causes a few.
@@ -101,6 +101,10 @@ export class ProxyStream implements FrontHandler, PacketHandler {
         this.#connection.abandon();
         this.#end(GrpcStatus.ok);
         break;
+      // Clients send none of these.
+      case 'dial_response':
+      case 'close_response':
+      case 'drain':
       case 'other':
         break;
     }

@@ -1,12 +1,17 @@
-import type { ServerHttp2Session } from 'node:http2';
-import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { FrontLimits } from './front-limits.ts';
 
+/** The HTTP/2 connection that is watched. */
+export interface WatchedConnection {
+  /** All bytes that the client has sent. */
+  readonly receivedBytes: number;
+  readonly isClosed: boolean;
+  /** Sends a PING. */
+  ping(): void;
+}
+
 export interface ClientWatchOptions {
-  readonly session: ServerHttp2Session;
-  /** The session's connection: a TLSSocket if it has TLS. */
-  readonly socket: Socket;
+  readonly connection: WatchedConnection;
   readonly limits: Pick<FrontLimits, 'pingIntervalMs' | 'pingTimeoutMs'>;
   readonly clock: Clock;
   /** The client has sent nothing for `silentMs`, not even the answer to a PING. */
@@ -66,21 +71,21 @@ export class ClientWatch {
   }
 
   #heard(): void {
-    this.#heardBytes = this.#options.socket.bytesRead;
+    this.#heardBytes = this.#options.connection.receivedBytes;
     this.#heardAtMs = this.#options.clock.now();
     this.#pingAtMs = undefined;
     this.#progressed = false;
   }
 
   #check(): void {
-    const { session, socket, clock, limits, onDead } = this.#options;
-    if (session.destroyed) return;
+    const { connection, clock, limits, onDead } = this.#options;
+    if (connection.isClosed) return;
     const nowMs = clock.now();
-    if (socket.bytesRead !== this.#heardBytes || this.#progressed) {
+    if (connection.receivedBytes !== this.#heardBytes || this.#progressed) {
       this.#heard();
     } else if (this.#pingAtMs === undefined) {
       this.#pingAtMs = nowMs;
-      session.ping(() => {});
+      connection.ping();
     } else if (nowMs - this.#pingAtMs >= limits.pingTimeoutMs) {
       onDead(nowMs - this.#heardAtMs);
       return;

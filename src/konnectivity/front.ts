@@ -4,10 +4,13 @@ import type { Logger } from '../base/log/logger.ts';
 import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
 import type { FrontLimits } from './front-limits.ts';
 import type { TlsMaterial } from './tls-files.ts';
+import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 
 /** The gRPC statuses with which a call is ended. */
 export const GrpcStatus = {
   ok: 0,
+  /** An error of a Go server without a status of its own. */
+  unknown: 2,
   resourceExhausted: 8,
   unimplemented: 12,
   internal: 13,
@@ -16,20 +19,7 @@ export const GrpcStatus = {
 } as const;
 export type GrpcStatus = (typeof GrpcStatus)[keyof typeof GrpcStatus];
 
-/**
- * Learns what became of bytes that were given to `send`: one of the two, once. An object, so that
- * no packet needs a closure.
- */
-export interface OwnerOfBytes {
-  /** The bytes have left the process, or were never queued. Their memory can be used again. */
-  onReleased(): void;
-
-  /**
-   * The call has ended while the bytes were queued. The kernel may still read them, so their memory
-   * must not be used again.
-   */
-  onAbandoned(): void;
-}
+export type { OwnerOfBytes };
 
 /** The subject of a verified client certificate. */
 export interface CertificateSubject {
@@ -55,7 +45,8 @@ export interface FrontStream {
 
   /**
    * Sends the head of the response, with metadata. Without this call the head is sent without
-   * metadata, as soon as the handler was returned. Idempotent.
+   * metadata: as soon as the handler was returned, or, for a handler that `respondsLater`, with the
+   * first `send` or with `end`. Idempotent.
    */
   respond(metadata?: Readonly<Record<string, string>>): void;
 
@@ -90,6 +81,9 @@ export interface FrontStream {
 
 /** The service's end of a call. A front never calls it from inside a method of `FrontStream`. */
 export interface FrontHandler {
+  /** The handler decides later about the metadata of the head, and calls `respond` itself. */
+  readonly respondsLater?: true;
+
   /** Bytes from the client, in order. Borrowed: valid until this returns. */
   onData(bytes: Uint8Array): void;
 
@@ -147,7 +141,10 @@ export interface Front {
 export interface FrontOptions {
   /** A TCP address, or the path of a Unix socket. */
   readonly listen: TcpAddress | string;
-  /** Without it the front speaks HTTP/2 in the clear (with prior knowledge). */
+  /**
+   * Without it the front speaks HTTP/2 in the clear (with prior knowledge). Without a client CA in
+   * it, clients are asked for no certificate.
+   */
   readonly tls?: TlsMaterial | undefined;
   readonly limits: FrontLimits;
   readonly clock: Clock;

@@ -1,24 +1,27 @@
-import type { Socket } from 'node:net';
+import type { AcceptConnection } from './client-connection.ts';
 
 const sentence =
   'This socket speaks gRPC over HTTP/2, not HTTP CONNECT. Set "proxyProtocol: GRPC" in the egress selector configuration.';
 
-const refusal = [
-  'HTTP/1.1 501 Not Implemented',
-  'Content-Type: text/plain',
-  `Content-Length: ${sentence.length + 1}`,
-  'Connection: close',
-  '',
-  `${sentence}\n`,
-].join('\r\n');
+const refusal = Buffer.from(
+  [
+    'HTTP/1.1 501 Not Implemented',
+    'Content-Type: text/plain',
+    `Content-Length: ${sentence.length + 1}`,
+    'Connection: close',
+    '',
+    `${sentence}\n`,
+  ].join('\r\n'),
+);
 
 /**
- * Answers a client that has not negotiated HTTP/2, such as a kube-apiserver with `proxyProtocol:
- * HTTPConnect`, with the setting that it needs, and hangs up. Only for TLS, because nothing is
- * negotiated without it. Reading the first bytes before node:http2 does would cost uploads a third
- * of their speed.
+ * Answers a client that speaks HTTP/1, such as a kube-apiserver with `proxyProtocol: HTTPConnect`,
+ * with the setting that it needs, and hangs up.
  */
-export function refuseHttp1(socket: Socket): void {
-  socket.on('error', () => {});
-  socket.end(refusal, () => socket.destroy());
-}
+export const refuseHttp1: AcceptConnection = (connection) => {
+  connection.send(refusal);
+  connection.end();
+  // What the client still sends is read and dropped. Unread bytes would make the kernel reset the
+  // connection, and the answer would be lost.
+  return { onData() {}, onSent() {}, onEnd() {}, onClose() {} };
+};

@@ -1,9 +1,13 @@
-/** Problems of a client's packets, of a destination, or of the bridge's options. */
+/** Problems of a client's packets or request, of a destination, or of the bridge's options. */
 export type KonnectivityErrorCode =
   // A client's packets.
   | 'malformed_packet'
   | 'packet_too_large'
   | 'compressed_packet'
+  // A request of HTTP CONNECT or SOCKS 5.
+  | 'malformed_request'
+  | 'request_too_large'
+  | 'unsupported_method'
   // A client's destination.
   | 'invalid_address'
   | 'unsupported_network'

@@ -1,5 +1,6 @@
 import { KonnectivityError } from './konnectivity-error.ts';
-import { checkConnectId, type ClientPacket, decodePacket, grpcPrefixBytes } from './packet.ts';
+import { checkConnectId, decodePacket } from './decode-packet.ts';
+import { grpcPrefixBytes, type Packet } from './packet.ts';
 
 /** Receives the packets of a stream in order. */
 export interface PacketHandler {
@@ -9,10 +10,10 @@ export interface PacketHandler {
    */
   onPayload(connectId: number, bytes: Uint8Array): void;
   /** A whole packet of any other type. */
-  onPacket(packet: Exclude<ClientPacket, { kind: 'data' }>): void;
+  onPacket(packet: Exclude<Packet, { kind: 'data' }>): void;
 }
 
-/** Limits on what a client sends on one stream. */
+/** Limits on what a client or an agent sends on one stream. */
 export interface PacketLimits {
   /**
    * A whole DATA message, in bytes. It is never buffered. A client puts one write of its

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { acceptKey, culvertProtocol, hasToken, isHandshakeKey } from './handshake-key.ts';
 import type { KeepAliveOptions } from './keep-alive.ts';
-import { SocketInput } from './socket-input.ts';
+import { SocketInput } from '../base/net/socket-input.ts';
 import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 
 export interface AcceptOptions {

@@ -12,7 +12,7 @@ import { ConnectError } from '../tunnel/connect-error.ts';
 import { acceptKey, culvertProtocol, hasToken, newHandshakeKey } from './handshake-key.ts';
 import type { KeepAliveOptions } from './keep-alive.ts';
 import { refusal } from './refusal.ts';
-import { SocketInput } from './socket-input.ts';
+import { SocketInput } from '../base/net/socket-input.ts';
 import { WebSocketLink, type WebSocketLinkOptions } from './websocket-link.ts';
 
 export interface ConnectOptions extends ServerRoute {

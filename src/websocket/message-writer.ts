@@ -7,7 +7,7 @@ import {
   writeMessageHeader,
 } from './message-header.ts';
 import type { WebSocketRole } from './message-parser.ts';
-import type { SocketOutput } from './socket-output.ts';
+import type { SocketOutput } from '../base/net/socket-output.ts';
 
 /** Writes WebSocket messages into the output of a socket, masked if this end is the client. */
 export class MessageWriter {
@@ -32,7 +32,7 @@ export class MessageWriter {
   /** Copies a frame, which has its header already. */
   frame(bytes: Uint8Array, start: number, end: number): void {
     const key = this.#begin(Opcode.binary, end - start, 0);
-    this.#output.copy(bytes, start, end, key, 0);
+    this.#copy(bytes, start, end, key, 0);
     this.#countFrame(end - start);
   }
 
@@ -45,14 +45,24 @@ export class MessageWriter {
     writeFrameHeader(into, at, type, session, stream);
     applyMask(into, at, at + frameHeaderBytes, key, 0);
     this.#output.fill(frameHeaderBytes);
-    this.#output.copy(payload, 0, payload.length, key, frameHeaderBytes);
+    this.#copy(payload, 0, payload.length, key, frameHeaderBytes);
     this.#countFrame(bytes);
   }
 
   /** Copies a message that is no frame: keep-alive, or the closing handshake. */
   control(opcode: Opcode, payload: Uint8Array): void {
     const key = this.#begin(opcode, payload.length, 0);
-    this.#output.copy(payload, 0, payload.length, key, 0);
+    this.#copy(payload, 0, payload.length, key, 0);
+  }
+
+  /** Copies bytes, masked with `key` (0: as they are); `offset` as in `applyMask`. */
+  #copy(from: Uint8Array, start: number, end: number, key: number, offset: number): void {
+    for (let at = start; at < end;) {
+      const position = this.#output.reserve(1);
+      const count = this.#output.copyPiece(from, at, end);
+      applyMask(this.#output.slabBytes, position, position + count, key, offset + at - start);
+      at += count;
+    }
   }
 
   #countFrame(bytes: number): void {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { systemClock, type Clock, type Timer } from '../base/clock.ts';
+import type { SenderOwner } from '../base/net/socket-sender.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameDecoder, type FrameLimits } from '../tunnel/frame-decoder.ts';
 import type { FrameType } from '../tunnel/frame.ts';
@@ -8,10 +9,10 @@ import type { AttachableLink, LinkOwner } from '../tunnel/link.ts';
 import type { Block } from '../tunnel/slab.ts';
 import { closeError, closePayload } from './close-code.ts';
 import { KeepAlive, type KeepAliveActions, type KeepAliveOptions } from './keep-alive.ts';
-import { LinkSender, type SenderOwner } from './link-sender.ts';
+import { LinkSender } from './link-sender.ts';
 import { Opcode } from './message-header.ts';
 import { MessageParser, type MessageHandler, type WebSocketRole } from './message-parser.ts';
-import type { SocketInput } from './socket-input.ts';
+import type { SocketInput } from '../base/net/socket-input.ts';
 
 const closeTimeoutMs = 2_000;
 
@@ -148,7 +149,7 @@ export class WebSocketLink
     return this.#state === 'open' && this.#owner !== undefined;
   }
 
-  pullFrames(): void {
+  pull(): void {
     try {
       this.#owner!.pull();
     } catch (thrown) {

@@ -20,8 +20,8 @@ beforeAll(async () => {
 });
 
 const nobody = refuseAll('nothing was shown');
-const authenticator = (next = nobody, bundle = agents.pem) => {
-  const certificates = AgentCertificates.fromPem(bundle);
+const authenticator = (next = nobody, bundle = agents.pem, onlyCluster?: string) => {
+  const certificates = AgentCertificates.fromPem(bundle, { onlyCluster });
   return new CertificateAuthenticator(() => certificates, next);
 };
 const tlsOf = (...shown: readonly AgentCertificate[]) => ({
@@ -59,6 +59,22 @@ describe('An agent with a certificate', () => {
     for (const ca of [agents, strangers]) {
       expect(await both.authenticate(new Headers(), tlsOf(await ca.issue()))).toEqual(c1);
     }
+  });
+});
+
+describe('A CA whose agents are all in one cluster', () => {
+  it('An agent of that CA is in the cluster, whatever its certificate says', async () => {
+    const only = authenticator(nobody, agents.pem, 'c7');
+    const shown = await agents.issue({ cluster: 'c1' });
+    const c7: Identity = { kind: 'agent', cluster: 'c7', registered: true };
+    expect(await only.authenticate(new Headers(), tlsOf(shown))).toEqual(c7);
+    expect(await only.authenticate(await tokenOf(shown, 'c7'), noTls)).toEqual(c7);
+  });
+
+  it('An agent of another CA is refused', async () => {
+    const only = authenticator(nobody, agents.pem, 'c7');
+    const shown = tlsOf(await strangers.issue());
+    await expect(only.authenticate(new Headers(), shown)).rejects.toThrow('unknown_ca');
   });
 });
 

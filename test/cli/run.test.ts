@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { defaultTextOf, envOf, flagOf, type Option } from '../../src/base/options/option-table.ts';
 import { optionsOf } from '../../src/cli/command.ts';
 import { commands } from '../../src/cli/commands.ts';
+import { usageOf } from '../../src/cli/help.ts';
 import { cli } from './captured-cli.ts';
 
 describe('culvert', () => {
@@ -79,7 +80,7 @@ describe.each(commands.map((command) => [command.name, command] as const))(
       expect(code).toBe(0);
       expect(stdout).toContain(`Usage: culvert ${name} [OPTIONS]`);
       for (const option of options) {
-        expect(stdout).toContain(option.envOnly ? `  ${envOf(option)}\n` : `  ${flagOf(option)}`);
+        expect(stdout).toContain(`\n  ${usageOf(option)}\n`);
         expect(stdout).toContain(envOf(option));
         expect(stdout).toContain(defaultTextOf(option) ?? '');
       }

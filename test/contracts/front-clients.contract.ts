@@ -247,18 +247,40 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         await once(good, 'secureConnect');
         expect(good.alpnProtocol).toBe('h2');
         good.destroy();
-        expect(await endOf(open({ ALPNProtocols: ['http/1.1'] }))).toEqual({
+        expect(await endOf(open({ ALPNProtocols: ['spdy/3'] }))).toEqual({
           answer: noBytes,
           error: 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL',
         });
-        const without = await endOf(open({}));
-        expect(without.answer.toString()).toMatch(/^HTTP\/1\.1 501 /);
         const old = { ALPNProtocols: ['h2'], minVersion: 'TLSv1', maxVersion: 'TLSv1.1' };
         const refused = await endOf(open({ ...old, ciphers: 'DEFAULT@SECLEVEL=0' }));
         expect(refused).toEqual({
           answer: noBytes,
           error: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION',
         });
+      });
+
+      it.each([
+        ['names HTTP/1.1 with ALPN', { ALPNProtocols: ['http/1.1'] }],
+        ['does without ALPN', {}],
+      ])('A front with TLS decides by the first bytes of a client that %s', async (_, options) => {
+        const { bridge } = await start();
+        await using __ = bridge;
+        const identity = await pems(certificates.client);
+        const open = () =>
+          connectTls({
+            host: '127.0.0.1',
+            servername: 'localhost',
+            port: portOf(bridge.address),
+            ...identity,
+            ...options,
+          });
+        const http1 = open();
+        http1.write('CONNECT c:1 HTTP/1.1\r\n\r\n');
+        expect((await endOf(http1)).answer.toString()).toMatch(/^HTTP\/1\.1 501 /);
+        const http2 = open();
+        await once(http2, 'secureConnect');
+        using session = connectRaw(bridge.address, http2);
+        expect(await new Promise((resolve) => session.ping(resolve))).toBeNull();
       });
 
       it('A front with TLS closes half a handshake, and a connection without a handshake', async () => {
@@ -418,22 +440,27 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       });
 
       it.each([
-        ['HTTP/1.1', 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'],
         ['garbage', '\0\xff garbage '.repeat(100)],
+        ['SOCKS 5', Buffer.from([5, 1, 0])],
         [
           'the start of a TLS handshake',
           Buffer.from([0x16, 3, 1, 0x02, 0x00, 1, 0, ...Buffer.alloc(40)]),
         ],
-      ])(
-        'A front in the clear closes %s at once, without an answer in HTTP/1',
-        async (_, bytes) => {
-          const limits = noTimeouts;
-          await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
-          const socket = connect(portOf(bridge.address), '127.0.0.1');
-          socket.write(bytes);
-          expect(greetingOf((await endOf(socket)).answer)).toEqual(onlyGreeting);
-        },
-      );
+      ])('A front in the clear closes %s at once, without an answer', async (_, bytes) => {
+        const limits = noTimeouts;
+        await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
+        const socket = connect(portOf(bridge.address), '127.0.0.1');
+        socket.write(bytes);
+        expect((await endOf(socket)).answer).toHaveLength(0);
+      });
+
+      it('A front in the clear tells a client that speaks HTTP/1 which setting it needs', async () => {
+        await using bridge = await startTestBridge(new ScriptedDialer());
+        const socket = connect(portOf(bridge.address), '127.0.0.1');
+        socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+        const { answer } = await endOf(socket);
+        expect(answer.toString()).toMatch(/^HTTP\/1\.1 501 .*proxyProtocol: GRPC/s);
+      });
 
       it('A front tells a client that speaks HTTP CONNECT over TLS which setting it needs, and warns once', async () => {
         const warnings: (LogFields | undefined)[] = [];
@@ -461,23 +488,23 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       });
 
       it.each([
-        ['sends nothing', ''],
-        ['sends half a preface', 'PRI * HTTP/2.0\r\n'],
+        ['sends nothing', '', []],
+        ['sends half a preface', 'PRI * HTTP/2.0\r\n', onlyGreeting],
       ])(
         'A front in the clear closes a connection that %s, after the handshake timeout',
-        async (_, bytes) => {
+        async (_, bytes, greeting) => {
           const clock = new VirtualClock();
           const parts = { clock, limits: noTimeouts };
           await using bridge = await startTestBridge(new ScriptedDialer(), undefined, parts);
           const socket = connect(portOf(bridge.address), '127.0.0.1');
           socket.write(bytes);
           const end = endOf(socket);
-          await once(socket, 'data');
+          await expect.poll(() => clock.pendingTimers).toBe(1);
           clock.advanceSync(noTimeouts.handshakeTimeoutMs - 1);
           expect((await answered(bridge.peer)).code).toBe(0);
           expect(socket.closed).toBe(false);
           clock.advanceSync(1);
-          expect(greetingOf((await end).answer)).toEqual(onlyGreeting);
+          expect(greetingOf((await end).answer)).toEqual(greeting);
         },
       );
 
@@ -490,7 +517,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         await new Promise((resolve) => session.ping(resolve));
         const silent = connect(portOf(bridge.address), '127.0.0.1');
         const end = endOf(silent);
-        await once(silent, 'data');
+        await expect.poll(() => clock.pendingTimers).toBe(1);
         clock.advanceSync(noTimeouts.handshakeTimeoutMs);
         await end;
         const error = await new Promise((resolve) => session.ping(resolve));

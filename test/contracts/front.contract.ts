@@ -274,7 +274,8 @@ export function describeFront(name: string, startFront: StartFront): void {
           await using s = await scene();
           const { client, call } = await callOf(s);
           client.stream.pause();
-          const owners = Array.from({ length: 128 }, () => new Owner(Buffer.alloc(64 * kib, 5)));
+          // The client's window is a little smaller than 64 KiB.
+          const owners = Array.from({ length: 256 }, () => new Owner(Buffer.alloc(16 * kib, 5)));
           for (const owner of owners) call.do((stream) => stream.send(owner.bytes, owner));
           await call.until(() => call.count('sent') > 0);
           leave(client);

@@ -49,3 +49,24 @@ it('The metrics of a broker with a bridge contain the metrics of both', async ()
   expect(lines).toContain('culvert_session_resumes_total 0');
   expect(lines).toContain('culvert_bridge_established_connections 1');
 });
+
+it('The metrics of a bridge have the names, help texts and labels of konnectivity too', async () => {
+  await using world = await startWorld({ plain: true });
+  await using target = await startTarget({ mode: 'echo' });
+  await using client = await openClient(world.front);
+  const connection = await client.dial(`cluster1:${target.port}`);
+  expect(await echo(connection, 'hello')).toBe('hello');
+  await expect(client.dial('nowhere:1')).rejects.toThrow();
+  const lines = (await askBroker(world, '/metrics')).body.split('\n');
+  const name = 'konnectivity_network_proxy_server';
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      `# HELP ${name}_established_connections Current number of established end-to-end connections (post-dial).`,
+      `# TYPE ${name}_established_connections gauge`,
+      `${name}_established_connections 1`,
+      `${name}_grpc_connections{service_method="Proxy"} 1`,
+      `# TYPE ${name}_dial_failure_count counter`,
+      `${name}_dial_failure_count{reason="no_agent"} 1`,
+    ]),
+  );
+});

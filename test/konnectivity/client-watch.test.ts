@@ -1,7 +1,5 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import type { ServerHttp2Session } from 'node:http2';
-import type { Socket } from 'node:net';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
@@ -121,10 +119,8 @@ it('A client that sends nothing is kept while bytes leave its queue, as on a slo
   const clock = new VirtualClock();
   const deaths: number[] = [];
   let pings = 0;
-  const session = { destroyed: false, ping: () => pings++ } as unknown as ServerHttp2Session;
   const watch = new ClientWatch({
-    session,
-    socket: { bytesRead: 0 } as Socket,
+    connection: { receivedBytes: 0, isClosed: false, ping: () => pings++ },
     limits: defaultBridgeLimits,
     clock,
     onDead: (silentMs) => deaths.push(silentMs),

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KonnectivityError } from '../../src/konnectivity/konnectivity-error.ts';
-import type { ClientPacket } from '../../src/konnectivity/packet.ts';
+import type { Packet } from '../../src/konnectivity/packet.ts';
 import {
   defaultPacketLimits,
   type PacketHandler,
@@ -14,7 +14,7 @@ import { bytesField, grpcMessage, request, varintField } from '../konnectivity-b
  * copied.
  */
 class Recorder implements PacketHandler {
-  readonly seen: (string | ClientPacket)[] = [];
+  readonly seen: (string | Packet)[] = [];
   pieces = 0;
   largestPiece = 0;
   #open = '';
@@ -29,7 +29,7 @@ class Recorder implements PacketHandler {
     this.#open = `${connectId}`;
   }
 
-  onPacket(packet: ClientPacket): void {
+  onPacket(packet: Packet): void {
     this.#open = '';
     this.seen.push(packet);
   }

@@ -1,11 +1,14 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { decodePacket } from '../../src/konnectivity/decode-packet.ts';
 import { KonnectivityError } from '../../src/konnectivity/konnectivity-error.ts';
 import {
   dataHeaderMaxBytes,
-  decodePacket,
+  encodeCloseRequest,
   encodeCloseResponse,
+  encodeDialClose,
   encodeDialError,
+  encodeDialRequest,
   encodeDialResponse,
   writeDataHeader,
 } from '../../src/konnectivity/packet.ts';
@@ -25,6 +28,35 @@ describe('encoding', () => {
 
   it('The packet encoder writes CLOSE_RSP and leaves out an empty error', () => {
     expect(encodeCloseResponse(300, '')).toEqual(hex('00 00000007 0803 3203 10ac02'));
+  });
+
+  it('The packet encoder writes packets for an agent as the bytes that the Go server writes', () => {
+    expect(encodeDialRequest('a:443', 7n)).toEqual(
+      hex('00 00000010 12 0e 0a03746370 1205613a343433 1807'),
+    );
+    expect(encodeCloseRequest(300)).toEqual(hex('00 00000007 0802 2a03 08ac02'));
+    expect(encodeDialClose(128n)).toEqual(hex('00 00000007 0805 3a03 088001'));
+  });
+
+  it('The packet encoder writes packets for an agent that the decoder reads back', () => {
+    fc.assert(
+      fc.property(random63, connectIds, text, (random, connectId, address) => {
+        expect(decodePacket(encodeDialRequest(address, random).subarray(5))).toEqual({
+          kind: 'dial_request',
+          network: 'tcp',
+          address,
+          random,
+        });
+        expect(decodePacket(encodeCloseRequest(connectId).subarray(5))).toEqual({
+          kind: 'close_request',
+          connectId,
+        });
+        expect(decodePacket(encodeDialClose(random).subarray(5))).toEqual({
+          kind: 'dial_close',
+          random,
+        });
+      }),
+    );
   });
 
   it('The packet encoder writes the header of DATA right in front of the payload', () => {
@@ -156,8 +188,35 @@ describe('decoding', () => {
     ).toEqual({ kind: 'dial_request', network: 'tcp', address: '', random: 0n });
   });
 
+  it("The packet decoder reads an agent's answers, with all 63 bits of random", () => {
+    fc.assert(
+      fc.property(random63, connectIds, text, (random, connectId, error) => {
+        const dialed = encodeDialResponse(random, connectId).subarray(5);
+        expect(decodePacket(dialed)).toEqual({
+          kind: 'dial_response',
+          error: '',
+          connectId,
+          random,
+        });
+        expect(decodePacket(encodeDialError(random, error).subarray(5))).toEqual({
+          kind: 'dial_response',
+          error,
+          connectId: 0,
+          random,
+        });
+        expect(decodePacket(encodeCloseResponse(connectId, error).subarray(5))).toEqual({
+          kind: 'close_response',
+          error,
+          connectId,
+        });
+      }),
+    );
+    expect(decodePacket(hex('0806'))).toEqual({ kind: 'drain' });
+    expect(decodePacket(hex('0806 4200'))).toEqual({ kind: 'drain' });
+  });
+
   it('The packet decoder keeps types that it does not know apart', () => {
-    for (const type of [1, 3, 6, 99]) {
+    for (const type of [7, 99]) {
       expect(decodePacket(varintField(1, type))).toEqual({ kind: 'other' });
     }
   });

@@ -4,7 +4,7 @@ import { TunnelError } from '../../src/tunnel/errors.ts';
 import { encodeFrame, FrameType } from '../../src/tunnel/frame.ts';
 import type { AcceptOptions } from '../../src/websocket/accept.ts';
 import { connectWebSocket } from '../../src/websocket/connect.ts';
-import { SocketInput } from '../../src/websocket/socket-input.ts';
+import { SocketInput } from '../../src/base/net/socket-input.ts';
 import { startFaultyProxy } from '../../testkit/network/faulty-proxy.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { BulkOwner, RecordingOwner, turns } from './link-owners.ts';

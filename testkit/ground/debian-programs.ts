@@ -12,7 +12,14 @@ export interface DebianProgram {
   readonly env: Readonly<Record<string, string>>;
 }
 
-export const debianProgramNames = ['redis-server', 'nginx', 'tinyproxy', 'microsocks'] as const;
+export const debianProgramNames = [
+  'redis-server',
+  'nginx',
+  'tinyproxy',
+  'microsocks',
+  'nghttp',
+  'h2load',
+] as const;
 export type DebianProgramName = (typeof debianProgramNames)[number];
 
 interface Recipe {
@@ -40,6 +47,8 @@ const recipes: Readonly<Record<DebianProgramName, Recipe>> = {
     versionFlag: '-h',
     versionExitCode: 1,
   },
+  nghttp: { package: 'nghttp2-client', path: 'usr/bin/nghttp', versionFlag: '--version' },
+  h2load: { package: 'nghttp2-client', path: 'usr/bin/h2load', versionFlag: '--version' },
 };
 
 const listsMaxAgeMs = 24 * 3600_000;

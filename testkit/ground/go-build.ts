@@ -20,11 +20,13 @@ export interface GoBuild {
   readonly linkerFlags?: string;
   /** The report at the beginning of a build. */
   readonly duration: string;
+  /** Makes the directory in which a package of tests is built (default: `moduleDirectory`). */
+  readonly makeSources?: () => Promise<AsyncDisposable & { readonly directory: string }>;
 }
 
 const buildFlags = ['-mod=readonly', '-trimpath', '-buildvcs=false'];
 // With these, the build is the same on every machine, whatever its settings.
-const buildEnvironment = { CGO_ENABLED: '0', GOFLAGS: undefined, GOWORK: 'off' };
+export const buildEnvironment = { CGO_ENABLED: '0', GOFLAGS: undefined, GOWORK: 'off' };
 const buildTimeoutMs = 20 * 60_000;
 const progressIntervalMs = 20_000;
 
@@ -62,17 +64,21 @@ async function buildInto(
   const elapsed = () => `${Math.round((Date.now() - startedAt) / 1000)} s`;
   const progress = setInterval(() => report(`still building, ${elapsed()}`), progressIntervalMs);
   try {
+    await using made = await build.makeSources?.();
+    const command = made === undefined ? ['build'] : ['test', '-c'];
     for (const [name, path] of Object.entries(build.packages)) {
       const linker = `-ldflags=-s -w ${build.linkerFlags ?? ''}`.trimEnd();
       const { code, output } = await runProgram({
         command: 'nice',
-        args: ['go', 'build', ...buildFlags, linker, '-o', join(directory, name), path],
-        cwd: build.moduleDirectory,
+        args: ['go', ...command, ...buildFlags, linker, '-o', join(directory, name), path],
+        cwd: made?.directory ?? build.moduleDirectory,
         env: buildEnvironment,
         timeoutMs: buildTimeoutMs,
       });
       if (code !== 0) {
-        throw new Error(`go build ${path} ended with code ${code}: ${output.slice(-2000)}`);
+        throw new Error(
+          `go ${command.join(' ')} ${path} ended with code ${code}: ${output.slice(-2000)}`,
+        );
       }
     }
   } finally {

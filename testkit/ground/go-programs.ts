@@ -22,6 +22,11 @@ export interface UpstreamPrograms {
   readonly agent: string;
 }
 
+/** The path of h2spec, a conformance test of HTTP/2 servers, at testkit/ground/go-h2spec/go.mod. */
+export interface H2spec {
+  readonly h2spec: string;
+}
+
 const moduleDirectory = fileURLToPath(new URL('go', import.meta.url));
 const upstream = 'sigs.k8s.io/apiserver-network-proxy/cmd';
 // Two builds, because `npm test` needs only the first, and the second takes most of the time.
@@ -39,6 +44,13 @@ const upstreamBuild: GoBuild = {
   packages: { server: `${upstream}/server`, agent: `${upstream}/agent` },
   duration: 'about two minutes',
 };
+const h2specBuild: GoBuild = {
+  title: 'h2spec',
+  name: 'h2spec',
+  moduleDirectory: fileURLToPath(new URL('go-h2spec', import.meta.url)),
+  packages: { h2spec: 'github.com/summerwind/h2spec/cmd/h2spec' },
+  duration: 'about half a minute',
+};
 
 /** The built programs, or the reason why they are missing. Builds nothing. */
 export async function findGoPrograms(): Promise<GoPrograms | Missing> {
@@ -47,6 +59,10 @@ export async function findGoPrograms(): Promise<GoPrograms | Missing> {
 
 export async function findUpstreamPrograms(): Promise<UpstreamPrograms | Missing> {
   return pathsIn(await findGoBuild(upstreamBuild), 'server', 'agent');
+}
+
+export async function findH2spec(): Promise<H2spec | Missing> {
+  return pathsIn(await findGoBuild(h2specBuild), 'h2spec');
 }
 
 /** Builds the missing programs, with Go's own module client and the committed go.sum. */
@@ -58,7 +74,12 @@ export async function prepareUpstreamPrograms(report: Report): Promise<UpstreamP
   return pathsIn(await prepareGoBuild(upstreamBuild, report), 'server', 'agent');
 }
 
-function pathsIn<Name extends string>(
+export async function prepareH2spec(report: Report): Promise<H2spec | Missing> {
+  return pathsIn(await prepareGoBuild(h2specBuild, report), 'h2spec');
+}
+
+/** The paths of executables in the directory of their build. */
+export function pathsIn<Name extends string>(
   directory: string | Missing,
   ...names: readonly Name[]
 ): Readonly<Record<Name, string>> | Missing {

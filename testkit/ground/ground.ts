@@ -14,7 +14,11 @@ import {
   type GoPrograms,
   type Report,
   type UpstreamPrograms,
+  findH2spec,
+  prepareH2spec,
+  type H2spec,
 } from './go-programs.ts';
+import { findUpstreamTests, prepareUpstreamTests, type UpstreamTests } from './upstream-tests.ts';
 import { apiServerPrograms, preparePrograms } from './kubernetes/programs.ts';
 
 export { isMissing, type Missing } from './cache.ts';
@@ -27,6 +31,8 @@ export const ground = {
   go: async (): Promise<GoPrograms | Missing> => explained(await findGoPrograms()),
   upstream: async (): Promise<UpstreamPrograms | Missing> =>
     explained(await findUpstreamPrograms()),
+  upstreamTests: async (): Promise<UpstreamTests | Missing> => explained(await findUpstreamTests()),
+  h2spec: async (): Promise<H2spec | Missing> => explained(await findH2spec()),
   debian: async (name: DebianProgramName): Promise<DebianProgram | Missing> =>
     explained(await findDebianProgram(name)),
 };
@@ -42,7 +48,7 @@ export type GroundSuite = (typeof groundSuites)[number];
  * Builds and fetches what is not in the cache yet. Reports in one line each what it does and what
  * stays missing.
  *
- * @param suite `quick` takes half a minute on an empty cache, `bench` two and a half, `full` up to
+ * @param suite `quick` takes a minute on an empty cache, `bench` three, `full` up to
  *   a quarter of an hour
  */
 export async function prepareGround(
@@ -54,8 +60,12 @@ export async function prepareGround(
     prepareDebianPrograms(report),
   ]);
   const results: (object | Missing)[] = [goPrograms, ...debianPrograms];
+  results.push(await prepareH2spec(report));
   if (suite !== 'quick') results.push(await prepareUpstreamPrograms(report));
-  if (suite === 'full') results.push(await preparePrograms(apiServerPrograms, report));
+  if (suite === 'full') {
+    results.push(await prepareUpstreamTests(report));
+    results.push(await preparePrograms(apiServerPrograms, report));
+  }
   const missing = results.filter(isMissing).map(({ missing, reason }) => ({
     missing,
     reason: reason.replaceAll(/\s+/g, ' ').trim(),

@@ -1,4 +1,4 @@
-import type { TestCertificates } from '../world/certificates.ts';
+import type { TestCertificates, CertificateFiles } from '../world/certificates.ts';
 import { freePort, startProgram, type Program } from '../processes/process.ts';
 import type { UpstreamPrograms } from './go-programs.ts';
 
@@ -107,7 +107,33 @@ async function startAgent(
   programs: UpstreamPrograms,
   { server, agent }: TestCertificates,
   serverPort: number,
-  { verbosity = 4 }: UpstreamOptions,
+  { verbosity }: UpstreamOptions,
+): Promise<Program> {
+  const access = { port: serverPort, serverCa: server.ca, agent };
+  return await startUpstreamAgent(programs, access, { verbosity });
+}
+
+/** Where a server listens for agents on 127.0.0.1, and the certificates of both. */
+export interface AgentAccess {
+  readonly port: number;
+  readonly serverCa: string;
+  /** Undefined: the agent shows no certificate. */
+  readonly agent: CertificateFiles | undefined;
+}
+
+export interface UpstreamAgentOptions {
+  readonly verbosity?: number | undefined;
+  /** More flags. */
+  readonly args?: readonly string[];
+  /** The port of /healthz, /readyz and /metrics (default: a free one). */
+  readonly healthPort?: number;
+}
+
+/** Starts upstream's proxy-agent. The caller kills it, because it needs long after a SIGTERM. */
+export async function startUpstreamAgent(
+  programs: UpstreamPrograms,
+  { port, serverCa, agent }: AgentAccess,
+  { verbosity = 4, args = [], healthPort }: UpstreamAgentOptions = {},
 ): Promise<Program> {
   return startProgram({
     command: programs.agent,
@@ -115,14 +141,14 @@ async function startAgent(
     args: [
       `--v=${verbosity}`,
       '--proxy-server-host=127.0.0.1',
-      `--proxy-server-port=${serverPort}`,
-      `--ca-cert=${server.ca}`,
-      `--agent-cert=${agent.cert}`,
-      `--agent-key=${agent.key}`,
+      `--proxy-server-port=${port}`,
+      `--ca-cert=${serverCa}`,
+      ...(agent === undefined ? [] : [`--agent-cert=${agent.cert}`, `--agent-key=${agent.key}`]),
       '--health-server-host=127.0.0.1',
-      `--health-server-port=${await freePort()}`,
+      `--health-server-port=${healthPort ?? (await freePort())}`,
       '--admin-bind-address=127.0.0.1',
       `--admin-server-port=${await freePort()}`,
+      ...args,
     ],
   });
 }

@@ -59,6 +59,7 @@ export type LogField =
   | 'what'
   | 'signal'
   | 'calls'
+  | 'connections'
   | 'flushing'
   | 'workers'
   // Result and cause.

@@ -51,6 +51,8 @@ export type Option = OptionKind & {
   readonly secret?: true;
   /** Has no flag, because every user of a machine can read its command lines. */
   readonly envOnly?: true;
+  /** Has no flag: it is an argument, in the order of the table. */
+  readonly positional?: true;
 };
 
 /**
@@ -103,11 +105,15 @@ export type OptionsOf<T extends OptionsTable> = { readonly [K in keyof T]: Optio
 export type Env = Readonly<Record<string, string | undefined>>;
 
 export const flagOf = (option: Option): string => `--${option.name}`;
-export const envOf = (option: Option): string =>
-  `CULVERT_${option.name.toUpperCase().replaceAll('-', '_')}`;
+/** How an argument without a flag is named in messages and in help: `CLUSTER`. */
+export const argumentOf = (option: Option): string =>
+  option.name.toUpperCase().replaceAll('-', '_');
+export const envOf = (option: Option): string => `CULVERT_${argumentOf(option)}`;
 /** The name of an option in messages when the user has set neither flag nor variable. */
-export const labelOf = (option: Option): string =>
-  option.envOnly ? envOf(option) : flagOf(option);
+export const labelOf = (option: Option): string => {
+  if (option.positional) return argumentOf(option);
+  return option.envOnly ? envOf(option) : flagOf(option);
+};
 /** The default as help and docs show it. */
 export const defaultTextOf = (option: Option): string | undefined =>
   typeof option.default === 'object' ? option.default.help : option.default;

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { didYouMean, nearMiss } from './option-problems.ts';
-import { type Env, envOf, flagOf, type OptionsTable } from './option-table.ts';
+import { argumentOf, type Env, envOf, flagOf, type OptionsTable } from './option-table.ts';
 
 /**
  * The text that a user gave for one option, and its source. `texts` is empty when the option was
@@ -13,8 +13,8 @@ export interface Given {
 }
 
 /**
- * Reads the options on the command line, by option name. Adds a problem for each unknown flag,
- * missing value and unexpected argument.
+ * Reads the options and arguments on the command line, by option name. Adds a problem for each
+ * unknown flag, missing value and unexpected argument.
  */
 export function givenByFlags(
   table: OptionsTable,
@@ -23,10 +23,11 @@ export function givenByFlags(
 ): Map<string, Given> {
   const byName = new Map(
     Object.values(table)
-      .filter((option) => !option.envOnly)
+      .filter((option) => !option.envOnly && !option.positional)
       .map((option) => [option.name, option]),
   );
   const flags = [...byName.values()].map(flagOf);
+  const positional = Object.values(table).filter((option) => option.positional);
   const given = new Map<string, Given>();
   const { tokens } = parseArgs({
     args: [...argv],
@@ -47,6 +48,11 @@ export function givenByFlags(
     if (token.kind === 'option-terminator') continue;
     if (token.kind === 'positional') {
       if (token.index === excusedIndex) continue;
+      const option = positional.shift();
+      if (option !== undefined) {
+        given.set(option.name, { label: argumentOf(option), texts: [token.value] });
+        continue;
+      }
       problems.push(
         `unexpected argument ${JSON.stringify(token.value)}${didYouMean(token.value, flags)}`,
       );

@@ -10,6 +10,8 @@ import { formatHostPort, type HostPort } from '../net/host-port.ts';
 export interface StatusSource {
   /** The reason why the program is not ready, as a sentence. Undefined when it is ready. */
   unready(this: void): string | undefined;
+  /** The status of an answer that says so (default 503). */
+  readonly unreadyStatus?: number;
   /**
    * The reason why a ready program is degraded, as a sentence. Undefined when it is not degraded.
    */
@@ -83,7 +85,7 @@ async function answer(source: StatusSource, target: string, response: ServerResp
     case '/ready':
     case '/readyz': {
       const problem = source.unready();
-      if (problem !== undefined) return respond(response, 503, problem);
+      if (problem !== undefined) return respond(response, source.unreadyStatus ?? 503, problem);
       const degraded = source.degraded?.();
       return respond(
         response,

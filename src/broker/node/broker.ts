@@ -19,6 +19,7 @@ import { brokerConnectionLimits } from './connection-limits.ts';
 import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
+import { LocalAgents } from './local-agents.ts';
 import { joinReplicas, type Replicas } from './replicas.ts';
 import { serveApp } from './serve-app.ts';
 
@@ -27,6 +28,8 @@ export interface RunningBroker extends AsyncDisposable {
   readonly url: string;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
+  /** Takes agents from within this process. */
+  readonly localAgents: LocalAgents;
   /**
    * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
    * `signal` aborts.
@@ -88,7 +91,8 @@ export async function startBroker(
   const dialer = makeLocalDialer(core);
   parts.defer(() => relay.close());
   parts.defer(() => dialer.close());
-  return new Broker(options, { relay, listener, dialer, parts: parts.move() });
+  const localAgents = new LocalAgents(relay, access);
+  return new Broker(options, { relay, listener, dialer, localAgents, parts: parts.move() });
 }
 
 function makeRelay(
@@ -177,6 +181,7 @@ interface OwnParts {
   readonly relay: Relay;
   readonly listener: HttpListener;
   readonly dialer: PooledDialer;
+  readonly localAgents: LocalAgents;
   /** Everything that ends with the broker. */
   readonly parts: AsyncDisposableStack;
 }
@@ -184,6 +189,7 @@ interface OwnParts {
 class Broker implements RunningBroker {
   readonly url: string;
   readonly dialer: PooledDialer;
+  readonly localAgents: LocalAgents;
   readonly #drainTimeoutMs: number;
   readonly #relay: Relay;
   readonly #parts: AsyncDisposableStack;
@@ -194,6 +200,7 @@ class Broker implements RunningBroker {
     this.#relay = own.relay;
     this.#parts = own.parts;
     this.dialer = own.dialer;
+    this.localAgents = own.localAgents;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
     this.url = `${scheme}://${formatHostPort(own.listener.address)}`;
   }

@@ -42,7 +42,7 @@ interface Parts {
 /** @throws Error a file cannot be read, or does not hold what it should */
 export async function openCredentials(options: BrokerOptions, parts: Parts): Promise<Credentials> {
   const keys = await openTokenKeys(options.tokenPublicKey, parts);
-  const agentCa = await openAgentCa(options.agentCa, parts);
+  const agentCa = await openAgentCa(options, parts);
   const tls = await openServerTls(options, parts);
   const files = [keys, agentCa, tls].filter((file) => file !== undefined);
   return {
@@ -84,7 +84,10 @@ async function openTokenKeys(paths: readonly string[], { clock, log }: Parts) {
   });
 }
 
-async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
+async function openAgentCa(
+  { agentCa: path, agentCaCluster: onlyCluster }: BrokerOptions,
+  { clock, log }: Parts,
+) {
   if (path === undefined) return undefined;
   // The module takes a quarter of a second to load and some memory, so it is loaded only where it
   // is used.
@@ -92,7 +95,8 @@ async function openAgentCa(path: string | undefined, { clock, log }: Parts) {
   return await ReloadedFiles.open({
     what: "CA of agents' certificates",
     paths: [path],
-    make: ([bundle = '']) => AgentCertificates.fromPem(readCaCertificates(bundle, 'clients')),
+    make: ([bundle = '']) =>
+      AgentCertificates.fromPem(readCaCertificates(bundle, 'clients'), { onlyCluster }),
     clock,
     log,
   });

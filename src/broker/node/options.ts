@@ -42,6 +42,11 @@ export const brokerTable = {
     holdsCasOf: 'clients',
     help: 'The CAs (PEM) that sign the registration certificates of agents. An agent shows its certificate in the TLS handshake or in a token.',
   },
+  agentCaCluster: {
+    name: 'agent-ca-cluster',
+    kind: 'clusterName',
+    help: 'The cluster of every agent with a certificate of --agent-ca, whatever the certificate says. For a CA of one cluster, such as the cluster CA of a konnectivity server.',
+  },
   kubernetes: {
     name: 'kubernetes',
     kind: 'boolean',
@@ -195,6 +200,8 @@ export function checkBroker(draft: OptionsDraft<typeof allBrokerTable>): void {
     );
   }
   checkTogether(draft, 'tlsCert', 'tlsKey');
+  if (given('agentCaCluster') && !given('agentCa'))
+    problem(`${label('agentCaCluster')} is for ${label('agentCa')}, which is not given`);
   checkRedisTls(draft);
   for (const key of ['replicaAddress', 'replicaKeyFile'] as const) {
     if (given('redisUrl') && !given(key))

@@ -39,10 +39,10 @@ export function aliasOf(cluster: string): string {
  * @throws TunnelError `protocol_error` the names are too long to be read back
  */
 export function encodeClaim(claim: AgentClaim & Pick<AgentRecord, 'retiring'>): string {
-  const { cluster, tunnel, replica, address, retiring } = claim;
+  const { cluster, tunnel, replica, address, retiring, standby } = claim;
   // Replicas of culvert 0.1 take the process's name for the agent id, and still find the tunnel.
   const agent = processName(claim);
-  const text = JSON.stringify({ cluster, agent, tunnel, replica, address, retiring });
+  const text = JSON.stringify({ cluster, agent, tunnel, replica, address, standby, retiring });
   const bytes = Buffer.byteLength(text);
   // The scripts put less than 100 bytes before it, and `retiring` may be added later.
   if (bytes + 120 > entryLimits.maxEntryBytes) {
@@ -68,7 +68,7 @@ export function decodeEntry(alias: string, field: string, value: string): Stored
     throw new Error('it is not an entry of a directory');
   }
   const fields = JSON.parse(text) as Record<string, unknown>;
-  const { cluster, agent, tunnel, replica, address, retiring } = fields;
+  const { cluster, agent, tunnel, replica, address, retiring, standby } = fields;
   if (typeof cluster !== 'string' || aliasOf(cluster) !== alias) {
     throw new Error('it is of another cluster');
   }
@@ -81,8 +81,17 @@ export function decodeEntry(alias: string, field: string, value: string): Stored
   if (typeof address !== 'string' || !isAddress(address)) {
     throw new Error('its address is not one where a replica can be reached');
   }
-  const record = { cluster, ...process, tunnel, replica, address, epoch: +epoch } as const;
-  return { field, holder, record: retiring === true ? { ...record, retiring } : record };
+  const record: AgentRecord = {
+    cluster,
+    ...process,
+    tunnel,
+    replica,
+    address,
+    epoch: +epoch,
+    ...(retiring === true && { retiring }),
+    ...(standby === true && { standby }),
+  };
+  return { field, holder, record };
 }
 
 function isAddress(text: string): boolean {

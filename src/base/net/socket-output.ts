@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { applyMask } from './mask.ts';
+import type { ByteSink } from './byte-sink.ts';
 import { OutputSlab } from './output-slab.ts';
 
 /**
@@ -26,7 +26,7 @@ export interface OutputOwner {
  * most one batch is with the socket at a time. Bytes that come meanwhile wait here, where more can
  * be gathered behind them.
  */
-export class SocketOutput {
+export class SocketOutput implements ByteSink {
   readonly #socket: Socket;
   readonly #isTls: boolean;
   readonly #owner: OutputOwner;
@@ -39,6 +39,8 @@ export class SocketOutput {
   #inFlight: Segment[] = [];
   #inFlightBytes = 0;
   #destroyed = false;
+  /** Bytes of the whole life of this output. */
+  totalBytes = 0;
   readonly #written = (): void => this.#endWrite();
 
   constructor(socket: Socket, owner: OutputOwner) {
@@ -78,22 +80,26 @@ export class SocketOutput {
   fill(bytes: number): void {
     this.#filled += bytes;
     this.#waitingBytes += bytes;
+    this.totalBytes += bytes;
+  }
+
+  /** Copies `from[start..end)` behind the rest. */
+  copy(from: Uint8Array, start: number, end: number): void {
+    for (let at = start; at < end;) at += this.copyPiece(from, at, end);
   }
 
   /**
-   * Copies bytes behind the rest, masked with `key` (0: as they are); `offset` as in `applyMask`.
+   * Copies as much of `from[start..end)` as fits into one piece of memory, where `reserve(1)` has
+   * just been. Returns how many bytes that were.
    */
-  copy(from: Uint8Array, start: number, end: number, key: number, offset: number): void {
-    let at = start;
-    while (at < end) {
-      const position = this.reserve(1);
-      const into = this.slabBytes;
-      const count = Math.min(end - at, into.length - position);
-      into.set(at === 0 && count === from.length ? from : from.subarray(at, at + count), position);
-      applyMask(into, position, position + count, key, offset + at - start);
-      this.fill(count);
-      at += count;
-    }
+  copyPiece(from: Uint8Array, start: number, end: number): number {
+    const position = this.reserve(1);
+    const into = this.slabBytes;
+    const count = Math.min(end - start, into.length - position);
+    const isWhole = start === 0 && count === from.length;
+    into.set(isWhole ? from : from.subarray(start, start + count), position);
+    this.fill(count);
+    return count;
   }
 
   /**

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { afterAll, describe, expect, it } from 'vitest';
-import { SocketInput } from '../../src/websocket/socket-input.ts';
-import { certificates, listen, serverCa, serverTls } from './servers.ts';
+import { SocketInput } from '../../../src/base/net/socket-input.ts';
+import { certificates, listen, serverCa, serverTls } from '../../websocket/servers.ts';
 
 afterAll(() => certificates[Symbol.asyncDispose]());
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { useStaticReads } from '../base/net/static-reads.ts';
+import { useStaticReads } from './static-reads.ts';
 
 /**
  * The bytes that a socket receives. The consumer borrows them. Until there is a consumer they are

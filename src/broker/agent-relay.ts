@@ -1,0 +1,18 @@
+import type { FrameType } from '../tunnel/frame.ts';
+import type { Link } from '../tunnel/link.ts';
+import type { RelayOptions } from './relay-options.ts';
+
+/** What an agent's tunnel, an `Agent`, needs of the relay. */
+export interface AgentRelay<Agent> {
+  readonly options: RelayOptions;
+  droppedFrames: number;
+  register(agent: Agent): void;
+  unregister(agent: Agent): void;
+  /** Sessions find the tunnel from now on. */
+  onAgentEstablished(agent: Agent): void;
+  /** The agent takes no new sessions any more. */
+  onAgentLeaving(agent: Agent): void;
+  /** The tunnel's process is alive, while another process with the same agent id is connected. */
+  onSharedId(agent: Agent): void;
+  relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
+}

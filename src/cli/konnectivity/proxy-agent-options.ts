@@ -1,0 +1,116 @@
+import type { Env, OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
+import { readOptions } from '../../base/options/read-options.ts';
+import {
+  commonIgnored,
+  commonIgnoredBooleans,
+  fromUpstreamArgv,
+  ignoredFlags,
+  ignoredWarnings,
+  parseGoDuration,
+  verbosityTable,
+} from './upstream-flags.ts';
+
+const port = { kind: 'integer', min: 0, max: 65_535 } as const;
+const host = { kind: 'string', placeholder: 'HOST' } as const;
+
+export const proxyServerTable = {
+  proxyServerHost: {
+    ...{ name: 'proxy-server-host', ...host, default: '127.0.0.1' },
+    help: 'The host of the proxy server.',
+  },
+  proxyServerPort: {
+    ...{ name: 'proxy-server-port', ...port, default: '8091' },
+    help: 'The port for agents of the proxy server.',
+  },
+  caCert: {
+    ...{ name: 'ca-cert', kind: 'file', holdsCasOf: 'servers' },
+    help: 'CA certificates (PEM) to trust for the proxy server.',
+  },
+  agentCert: {
+    ...{ name: 'agent-cert', kind: 'file' },
+    help: 'Certificate chain (PEM) that is the credential of this agent.',
+  },
+  agentKey: { name: 'agent-key', kind: 'file', help: 'Private key (PEM) of --agent-cert.' },
+  agentId: {
+    ...{ name: 'agent-id', kind: 'string', placeholder: 'ID' },
+    default: { help: 'a random UUID', make: () => crypto.randomUUID() },
+    help: 'The name of this agent. PROXY_AGENT_ID sets it too.',
+  },
+} as const satisfies OptionsTable;
+
+export const agentHealthTable = {
+  healthServerHost: {
+    ...{ name: 'health-server-host', ...host },
+    help: 'The address of --health-server-port. Default: every address.',
+  },
+  healthServerPort: {
+    ...{ name: 'health-server-port', ...port, default: '8093' },
+    help: 'The port of /healthz, /readyz (a server is connected) and /metrics.',
+  },
+  adminBindAddress: {
+    ...{ name: 'admin-bind-address', ...host, default: '127.0.0.1' },
+    help: 'The address of --admin-server-port.',
+  },
+  adminServerPort: {
+    ...{ name: 'admin-server-port', ...port, default: '8094' },
+    help: 'A second port of the same paths.',
+  },
+  keepaliveTimeMs: {
+    ...{ name: 'keepalive-time', kind: 'parsed', parse: parseGoDuration, placeholder: 'DURATION' },
+    default: '1h0m0s',
+    help: 'Accepted for compatibility. Connections are checked every few seconds.',
+  },
+  ...verbosityTable,
+} as const satisfies OptionsTable;
+
+const oneTunnel = 'an agent connects at once after an outage, and to as many servers as share it';
+export const agentIgnored = ignoredFlags(
+  {
+    ...commonIgnored,
+    'agent-identifiers':
+      'every agent of a cluster gets dials, and the best one is chosen by results',
+    'alpn-proto': 'tunnels are WebSockets',
+    'count-server-leases': oneTunnel,
+    'lease-label': oneTunnel,
+    'lease-label-selector': oneTunnel,
+    'lease-namespace': oneTunnel,
+    'probe-interval': oneTunnel,
+    'server-count-source': oneTunnel,
+    'sync-forever': oneTunnel,
+    'sync-interval': oneTunnel,
+    'sync-interval-cap': oneTunnel,
+    kubeconfig: oneTunnel,
+    'service-account-token-path': 'culvert agents show a certificate to a proxy server',
+  },
+  [...commonIgnoredBooleans, 'count-server-leases', 'sync-forever'],
+);
+
+const table = { ...proxyServerTable, ...agentHealthTable } as const;
+
+export interface ProxyAgentOptions {
+  readonly values: OptionsOf<typeof table>;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads the flags of konnectivity's proxy-agent 0.36.
+ *
+ * @throws ConfigError with all problems together
+ */
+export function readProxyAgentOptions(argv: readonly string[], env: Env): ProxyAgentOptions {
+  const full = { ...table, ...agentIgnored.table };
+  const warnings: string[] = [];
+  const read = readOptions(full, withAgentId(fromUpstreamArgv(argv), env), env, ({ given }) => {
+    warnings.push(...ignoredWarnings(agentIgnored, (key) => given(key as keyof typeof full)));
+  });
+  return {
+    values: read.values as ProxyAgentOptions['values'],
+    warnings: [...read.warnings, ...warnings],
+  };
+}
+
+function withAgentId(argv: string[], env: Env): string[] {
+  const id = env['PROXY_AGENT_ID'];
+  const isGiven = argv.some((arg) => /^--agent-id(=|$)/.test(arg));
+  return id === undefined || id === '' || isGiven ? argv : [...argv, `--agent-id=${id}`];
+}

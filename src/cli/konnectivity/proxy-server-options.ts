@@ -1,0 +1,201 @@
+import type { Env, OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
+import { type OptionsDraft, readOptions } from '../../base/options/read-options.ts';
+import { tlsTable } from '../../base/options/tls-options.ts';
+import {
+  commonIgnored,
+  commonIgnoredBooleans,
+  fromUpstreamArgv,
+  ignoredFlags,
+  ignoredWarnings,
+  parseGoDuration,
+  verbosityTable,
+} from './upstream-flags.ts';
+
+const port = { kind: 'integer', min: 0, max: 49_151 } as const;
+const file = { kind: 'file' } as const;
+const text = { kind: 'string', placeholder: 'TEXT' } as const;
+const duration = { kind: 'parsed', parse: parseGoDuration, placeholder: 'DURATION' } as const;
+const host = { kind: 'string', placeholder: 'HOST' } as const;
+
+export const clientTable = {
+  mode: {
+    name: 'mode',
+    kind: 'choice',
+    choices: ['grpc', 'http-connect'],
+    default: 'grpc',
+    help: 'Accepted for compatibility. Clients may use either, because the first bytes of a connection decide.',
+  },
+  udsName: {
+    ...{ name: 'uds-name', kind: 'string', placeholder: 'PATH' },
+    help: 'The path of a Unix socket for clients, instead of --server-port.',
+  },
+  deleteExistingUdsFile: {
+    ...{ name: 'delete-existing-uds-file', kind: 'boolean', default: 'true' },
+    help: 'Removes a socket without a listener at --uds-name. If false, such a socket is an error.',
+  },
+  serverPort: {
+    ...{ name: 'server-port', ...port, default: '8090' },
+    help: 'The port for clients. 0 with --uds-name.',
+  },
+  serverBindAddress: {
+    ...{ name: 'server-bind-address', ...host },
+    help: 'The address for clients. Default: every address.',
+  },
+  serverCert: { name: 'server-cert', ...file, help: 'Certificate chain (PEM) for --server-port.' },
+  serverKey: { name: 'server-key', ...file, help: 'Private key (PEM) of --server-cert.' },
+  serverCaCert: {
+    ...{ name: 'server-ca-cert', ...file, holdsCasOf: 'clients' },
+    help: 'The CAs (PEM) that issue the certificates of clients.',
+  },
+} as const satisfies OptionsTable;
+
+export const agentPortTable = {
+  agentPort: {
+    ...{ name: 'agent-port', ...port, default: '8091' },
+    help: 'The port for agents: konnectivity agents, and culvert agents over WebSockets.',
+  },
+  agentBindAddress: {
+    ...{ name: 'agent-bind-address', ...host },
+    help: 'The address for agents. Default: every address.',
+  },
+  clusterCert: {
+    ...{ name: 'cluster-cert', ...file, required: true },
+    help: 'Certificate chain (PEM) for --agent-port.',
+  },
+  clusterKey: {
+    ...{ name: 'cluster-key', ...file, required: true },
+    help: 'Private key (PEM) of --cluster-cert.',
+  },
+  clusterCaCert: {
+    ...{ name: 'cluster-ca-cert', ...file, holdsCasOf: 'clients' },
+    help: 'The CAs (PEM) that issue the certificates of agents.',
+  },
+  agentNamespace: {
+    ...{ name: 'agent-namespace', ...text },
+    help: 'The namespace of the ServiceAccount of agents, which show its token instead of a certificate.',
+  },
+  agentServiceAccount: {
+    ...{ name: 'agent-service-account', ...text },
+    help: 'The ServiceAccount of agents in --agent-namespace.',
+  },
+  authenticationAudience: {
+    ...{ name: 'authentication-audience', ...text },
+    help: 'The audience of tokens of agents.',
+  },
+  kubeconfig: {
+    ...{ name: 'kubeconfig', ...file },
+    help: 'The API server that reviews tokens of agents. Default: the API server of the cluster in which this runs.',
+  },
+  proxyStrategies: {
+    ...{ name: 'proxy-strategies', kind: 'string', placeholder: 'LIST', default: 'default' },
+    help: 'How an agent is chosen: default, destHost and defaultRoute, in this order, separated by commas.',
+  },
+  serverId: {
+    ...{ name: 'server-id', kind: 'string', placeholder: 'ID' },
+    default: { help: 'a random UUID', make: () => crypto.randomUUID() },
+    help: 'The name of this server, which agents learn. PROXY_SERVER_ID sets it too.',
+  },
+  serverCount: {
+    ...{ name: 'server-count', kind: 'integer', min: 1, default: '1' },
+    help: 'The number of servers, which agents learn. Servers of one --server-id share their agents.',
+  },
+} as const satisfies OptionsTable;
+
+export const serverHealthTable = {
+  healthPort: {
+    ...{ name: 'health-port', ...port, default: '8092' },
+    help: 'The port of /healthz, /readyz (at least one agent is connected) and /metrics.',
+  },
+  healthBindAddress: {
+    ...{ name: 'health-bind-address', ...host },
+    help: 'The address of --health-port. Default: every address.',
+  },
+  adminPort: {
+    ...{ name: 'admin-port', ...port, default: '8095' },
+    help: 'A second port of the same paths.',
+  },
+  adminBindAddress: {
+    ...{ name: 'admin-bind-address', ...host, default: '127.0.0.1' },
+    help: 'The address of --admin-port.',
+  },
+  gracefulShutdownTimeoutMs: {
+    ...{ name: 'graceful-shutdown-timeout', ...duration, default: '0' },
+    help: 'How long open connections may continue after SIGTERM.',
+  },
+  backendDialTimeoutMs: {
+    ...{ name: 'backend-dial-timeout', ...duration, default: '0' },
+    help: 'How long an agent may take to answer a dial. 0 means the default of 10 s.',
+  },
+  ...tlsTable,
+  ...verbosityTable,
+} as const satisfies OptionsTable;
+
+const ownPings = 'connections are checked with PINGs after 10 s of silence';
+const noLeases = 'servers of one --server-id share their agents, and agents connect to one of them';
+export const serverIgnored = ignoredFlags(
+  {
+    ...commonIgnored,
+    'enable-lease-controller': noLeases,
+    'lease-namespace': noLeases,
+    'lease-label': noLeases,
+    'keepalive-time': ownPings,
+    'frontend-keepalive-time': ownPings,
+    'kubeconfig-qps': 'reviews of tokens have their own limit',
+    'kubeconfig-burst': 'reviews of tokens have their own limit',
+  },
+  [...commonIgnoredBooleans, 'enable-lease-controller'],
+);
+
+const table = { ...clientTable, ...agentPortTable, ...serverHealthTable } as const;
+type Values = OptionsOf<typeof table>;
+
+export interface ProxyServerOptions {
+  readonly values: Values;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads the flags of konnectivity's proxy-server 0.36.
+ *
+ * @throws ConfigError with all problems together
+ */
+export function readProxyServerOptions(argv: readonly string[], env: Env): ProxyServerOptions {
+  const warnings: string[] = [];
+  const full = { ...table, ...serverIgnored.table };
+  const read = readOptions(full, withServerId(fromUpstreamArgv(argv), env), env, (draft) => {
+    const { given } = draft;
+    warnings.push(...ignoredWarnings(serverIgnored, (key) => given(key as keyof typeof full)));
+    check(draft as unknown as OptionsDraft<typeof table>);
+  });
+  return { values: read.values as Values, warnings: [...read.warnings, ...warnings] };
+}
+
+function withServerId(argv: string[], env: Env): string[] {
+  const id = env['PROXY_SERVER_ID'];
+  const isGiven = argv.some((arg) => /^--server-id(=|$)/.test(arg));
+  return id === undefined || id === '' || isGiven ? argv : [...argv, `--server-id=${id}`];
+}
+
+function check({ values, given, label, problem }: OptionsDraft<typeof table>): void {
+  const tcp = ['serverCert', 'serverKey', 'serverCaCert'] as const;
+  if (given('udsName')) {
+    if (values.serverPort !== 0) problem('--uds-name needs --server-port=0');
+    for (const key of tcp) {
+      if (given(key)) problem(`${label(key)} is for --server-port, not for --uds-name`);
+    }
+  } else {
+    if (values.serverPort === 0) problem('--server-port=0 needs --uds-name');
+    for (const key of tcp) if (!given(key)) problem(`${label(key)} is required with --server-port`);
+  }
+  const byToken = given('agentNamespace');
+  if (byToken === given('clusterCaCert')) {
+    problem(
+      byToken
+        ? '--agent-namespace and --cluster-ca-cert are both given, keep one: agents show a token or a certificate'
+        : 'agents need a credential, give --cluster-ca-cert, or --agent-namespace for tokens',
+    );
+  }
+  for (const key of ['agentServiceAccount', 'authenticationAudience'] as const) {
+    if (byToken && !given(key)) problem(`--agent-namespace needs ${label(key)} as well`);
+  }
+}

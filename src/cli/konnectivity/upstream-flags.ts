@@ -1,0 +1,111 @@
+import type { Option, OptionsTable } from '../../base/options/option-table.ts';
+import { ValueError } from '../../base/value-error.ts';
+
+/**
+ * Command lines of konnectivity's programs, which differ from ours: `-v` is short for `--v`, and an
+ * empty value (`--kubeconfig=`) means that the flag is not given.
+ */
+export function fromUpstreamArgv(argv: readonly string[]): string[] {
+  return argv
+    .map((arg) => (/^-v(?=$|=)/.test(arg) ? `-${arg}` : arg))
+    .filter((arg) => !/^--[a-z-]+=$/.test(arg));
+}
+
+/** Flags that are accepted and have no effect, with the reason. */
+export interface IgnoredFlags {
+  readonly table: OptionsTable;
+  /** The sentence for each flag, by its key. */
+  readonly reasons: Readonly<Record<string, string>>;
+}
+
+/** @param reasons the reason why each flag has no effect, by the flag's name */
+export function ignoredFlags(
+  reasons: Readonly<Record<string, string>>,
+  booleans: readonly string[] = [],
+): IgnoredFlags {
+  const table: Record<string, Option> = {};
+  for (const [name, reason] of Object.entries(reasons)) {
+    const help = `Has no effect, because ${reason}.`;
+    table[name] = booleans.includes(name)
+      ? { name, kind: 'boolean', help }
+      : { name, kind: 'string', placeholder: 'VALUE', help };
+  }
+  return { table, reasons };
+}
+
+/** One sentence per given flag without effect. */
+export function ignoredWarnings(
+  { table, reasons }: IgnoredFlags,
+  given: (key: string) => boolean,
+): string[] {
+  return Object.keys(table)
+    .filter(given)
+    .map((name) => `--${name} has no effect, because ${reasons[name]}`);
+}
+
+const logFormat = 'log lines have one format and go to the standard output';
+const klogReasons = {
+  'add-dir-header': logFormat,
+  alsologtostderr: logFormat,
+  alsologtostderrthreshold: logFormat,
+  'legacy-stderr-threshold-behavior': logFormat,
+  'log-backtrace-at': logFormat,
+  'log-dir': logFormat,
+  'log-file': logFormat,
+  'log-file-max-size': logFormat,
+  logtostderr: logFormat,
+  'one-output': logFormat,
+  'skip-headers': logFormat,
+  'skip-log-headers': logFormat,
+  stderrthreshold: logFormat,
+  vmodule: logFormat,
+} as const;
+const profiling = 'Node has its own profiler (node --cpu-prof)';
+const noChannels = 'windows grow with the need, there are no channels of packets';
+
+/** Flags that both programs have and that mean nothing here. */
+export const commonIgnored = {
+  ...klogReasons,
+  'enable-profiling': profiling,
+  'enable-contention-profiling': profiling,
+  'kube-api-content-type': 'the API server is asked in JSON',
+  'xfr-channel-size': noChannels,
+  'warn-on-channel-limit': noChannels,
+} as const;
+
+export const commonIgnoredBooleans = [
+  ...['add-dir-header', 'alsologtostderr', 'legacy-stderr-threshold-behavior', 'logtostderr'],
+  ...['one-output', 'skip-headers', 'skip-log-headers'],
+  ...['enable-profiling', 'enable-contention-profiling', 'warn-on-channel-limit'],
+];
+
+/** `--v` of klog. Above it, upstream logs each packet. */
+export const verbosityTable = {
+  v: {
+    name: 'v',
+    kind: 'integer',
+    min: -10,
+    default: '4',
+    help: 'The verbosity. Above 4, debug lines are logged.',
+  },
+} as const satisfies OptionsTable;
+
+export const logLevelOf = (verbosity: number): 'info' | 'debug' =>
+  verbosity > 4 ? 'debug' : 'info';
+
+const unitsMs: Readonly<Record<string, number>> = {
+  ...{ ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 },
+};
+
+/** Reads a duration as Go writes it, such as `1h0m0s` or `1.5s`, in milliseconds. */
+export function parseGoDuration(text: string): number {
+  if (text === '0') return 0;
+  if (!/^(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+$/.test(text)) {
+    throw new ValueError('is not a duration (1h0m0s, 500ms)');
+  }
+  let sumMs = 0;
+  for (const [, amount, unit] of text.matchAll(/([\d.]+)([a-zµ]+)/g)) {
+    sumMs += Number(amount) * unitsMs[unit!]!;
+  }
+  return Math.round(sumMs);
+}

@@ -1,0 +1,100 @@
+import type { ByteSink } from '../base/net/byte-sink.ts';
+import {
+  defaultWindowBytes,
+  FrameFlag,
+  FrameType,
+  Setting,
+  writeFrameHeader,
+  writeUint32,
+} from './frame.ts';
+import { type Http2ErrorCode, http2ErrorCodes } from './http2-error.ts';
+import type { Http2Limits } from './http2-limits.ts';
+
+const noBytes = new Uint8Array(0);
+
+/** Writes frames that are not subject to flow control. */
+export class ControlWriter {
+  readonly #sink: ByteSink;
+  readonly #word = new Uint8Array(8);
+
+  constructor(sink: ByteSink) {
+    this.#sink = sink;
+  }
+
+  settings(limits: Http2Limits): void {
+    const settings: readonly (readonly [number, number])[] = [
+      [Setting.headerTableSize, limits.maxHeaderTableBytes],
+      [Setting.maxConcurrentStreams, limits.maxStreams],
+      [Setting.initialWindowSize, limits.windowBytes],
+      [Setting.maxFrameSize, limits.maxFrameBytes],
+      [Setting.maxHeaderListSize, limits.maxHeaderListBytes],
+    ];
+    const payload = new Uint8Array(6 * settings.length);
+    settings.forEach(([setting, value], index) => {
+      payload[6 * index + 1] = setting;
+      writeUint32(payload, 6 * index + 2, value);
+    });
+    this.#frame(FrameType.settings, 0, 0, payload);
+  }
+
+  settingsAck(): void {
+    this.#frame(FrameType.settings, FrameFlag.ack, 0, noBytes);
+  }
+
+  /** Raises the window of the connection from its default to `bytes`. */
+  connectionWindow(bytes: number): void {
+    this.windowUpdate(0, bytes - defaultWindowBytes);
+  }
+
+  windowUpdate(streamId: number, increment: number): void {
+    this.#frameOfWord(FrameType.windowUpdate, streamId, increment);
+  }
+
+  rstStream(streamId: number, code: Http2ErrorCode): void {
+    this.#frameOfWord(FrameType.rstStream, streamId, http2ErrorCodes[code]);
+  }
+
+  /** @param payload eight bytes */
+  ping(payload: Uint8Array, isAck: boolean): void {
+    this.#frame(FrameType.ping, isAck ? FrameFlag.ack : 0, 0, payload);
+  }
+
+  goAway(lastStreamId: number, code: Http2ErrorCode, debug: string): void {
+    const text = Buffer.from(debug, 'latin1');
+    const payload = Buffer.alloc(8 + text.length);
+    payload.writeUInt32BE(lastStreamId, 0);
+    payload.writeUInt32BE(http2ErrorCodes[code], 4);
+    text.copy(payload, 8);
+    this.#frame(FrameType.goAway, 0, 0, payload);
+  }
+
+  /**
+   * A header block of ours, cut to the client's largest frame.
+   *
+   * @param block encoded with HPACK
+   */
+  headers(streamId: number, block: Uint8Array, isEnd: boolean, maxFrameBytes: number): void {
+    const endStream = isEnd ? FrameFlag.endStream : 0;
+    if (block.length <= maxFrameBytes) {
+      this.#frame(FrameType.headers, FrameFlag.endHeaders | endStream, streamId, block);
+      return;
+    }
+    this.#frame(FrameType.headers, endStream, streamId, block.subarray(0, maxFrameBytes));
+    for (let at = maxFrameBytes; at < block.length; at += maxFrameBytes) {
+      const piece = block.subarray(at, at + maxFrameBytes);
+      const flags = at + maxFrameBytes >= block.length ? FrameFlag.endHeaders : 0;
+      this.#frame(FrameType.continuation, flags, streamId, piece);
+    }
+  }
+
+  #frame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
+    writeFrameHeader(this.#sink, payload.length, type, flags, streamId);
+    if (payload.length > 0) this.#sink.copy(payload, 0, payload.length);
+  }
+
+  #frameOfWord(type: number, streamId: number, value: number): void {
+    writeUint32(this.#word, 0, value);
+    writeFrameHeader(this.#sink, 4, type, 0, streamId);
+    this.#sink.copy(this.#word, 0, 4);
+  }
+}

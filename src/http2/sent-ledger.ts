@@ -1,0 +1,46 @@
+/** A stream with bytes in the output of its connection. */
+export interface SentListener {
+  /** `bytes` and the last parts of `pieces` pieces have left the process. */
+  onTaken(bytes: number, pieces: number): void;
+}
+
+/**
+ * Remembers which stream owns which bytes of the output, in order, so that each stream learns when
+ * its bytes have left the process. Parallel arrays, so that a frame allocates nothing.
+ */
+export class SentLedger {
+  readonly #streams: SentListener[] = [];
+  readonly #ends: number[] = [];
+  readonly #bytes: number[] = [];
+  readonly #pieces: number[] = [];
+  #first = 0;
+
+  get isEmpty(): boolean {
+    return this.#first === this.#streams.length;
+  }
+
+  /** @param end the total of bytes in the output, with these */
+  add(stream: SentListener, end: number, bytes: number, pieces: number): void {
+    this.#streams.push(stream);
+    this.#ends.push(end);
+    this.#bytes.push(bytes);
+    this.#pieces.push(pieces);
+  }
+
+  /** The first `total` bytes of the output have left the process. */
+  taken(total: number): void {
+    while (this.#first < this.#streams.length && this.#ends[this.#first]! <= total) {
+      const at = this.#first++;
+      this.#streams[at]!.onTaken(this.#bytes[at]!, this.#pieces[at]!);
+    }
+    const isDone = this.#first === this.#streams.length;
+    if (isDone || this.#first >= 256) this.#forget();
+  }
+
+  #forget(): void {
+    for (const array of [this.#streams, this.#ends, this.#bytes, this.#pieces]) {
+      array.splice(0, this.#first);
+    }
+    this.#first = 0;
+  }
+}

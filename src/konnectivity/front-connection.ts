@@ -1,0 +1,134 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { Timer } from '../base/clock.ts';
+import { SocketInput } from '../base/net/socket-input.ts';
+import type { AcceptConnection } from './client-connection.ts';
+import type { CertificateSubject, FrontOptions } from './front.ts';
+import { GrpcConnection } from './grpc-connection.ts';
+import { refuseHttp1 } from './http1-refusal.ts';
+import { protocolOf } from './protocol-of.ts';
+import { RawConnection } from './raw-connection.ts';
+import type { SocketProtocol } from './socket-protocol.ts';
+
+export interface FrontConnectionOptions extends Pick<
+  FrontOptions,
+  'methods' | 'acceptHttp1' | 'acceptSocks5' | 'limits' | 'clock' | 'log'
+> {
+  /** After its TLS handshake, if there is TLS. */
+  readonly socket: Socket;
+  readonly peer: string;
+  readonly subject: CertificateSubject | undefined;
+  /** The client has sent its first frame, or shown that it may use the listener. */
+  readonly onAdmitted: () => void;
+  /** The client speaks HTTP/1, and no service takes it. */
+  readonly onHttp1Refused: () => void;
+  readonly onClosed: () => void;
+}
+
+const noBytes = new Uint8Array(0);
+
+/**
+ * A connection of a client. ALPN decides its protocol if it names h2, and otherwise the first bytes
+ * do. Old and simple clients of all protocols do without ALPN.
+ */
+export class FrontConnection {
+  readonly #options: FrontConnectionOptions;
+  readonly #socket: Socket;
+  readonly #timer: Timer;
+  #protocol: SocketProtocol | undefined;
+  #grpc: GrpcConnection | undefined;
+  #isShutdown = false;
+  /** The first bytes, until they decide. */
+  #start: Uint8Array = noBytes;
+
+  constructor(options: FrontConnectionOptions) {
+    const { socket, peer, limits, clock, log } = options;
+    this.#options = options;
+    this.#socket = socket;
+    this.#timer = clock.setTimer(limits.handshakeTimeoutMs, () => {
+      log.debug('konnectivity connection sent nothing', { peer });
+      socket.destroy();
+    });
+    socket.on('error', (error: Error) => {
+      log.debug('konnectivity connection failed', { peer, error: error.message });
+    });
+    socket.on('end', () => this.#onSocketEnd());
+    socket.on('close', () => this.#onSocketClose());
+    if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') {
+      this.#protocol = this.#newGrpc();
+    }
+    new SocketInput(socket, noBytes).start((bytes) => this.#push(bytes));
+  }
+
+  /** Takes no new calls. Open calls continue. Idempotent. */
+  shutdown(): void {
+    this.#isShutdown = true;
+    this.#grpc?.shutdown();
+  }
+
+  #push(bytes: Uint8Array): void {
+    if (this.#protocol === undefined) this.#decide(bytes);
+    else this.#protocol.push(bytes);
+  }
+
+  #decide(bytes: Uint8Array): void {
+    const start = this.#start.length === 0 ? bytes : Buffer.concat([this.#start, bytes]);
+    const protocol = this.#protocolFor(start);
+    // The bytes are borrowed.
+    if (protocol === undefined) this.#start = Uint8Array.from(start);
+    this.#protocol = protocol;
+    protocol?.push(start);
+  }
+
+  /** Undefined while the first bytes do not decide, and after the socket was closed. */
+  #protocolFor(start: Uint8Array): SocketProtocol | undefined {
+    const { acceptHttp1, acceptSocks5, onHttp1Refused } = this.#options;
+    if (this.#socket.destroyed) return undefined;
+    switch (protocolOf(start)) {
+      case undefined:
+        return undefined;
+      case 'http2':
+        return this.#newGrpc();
+      case 'http1':
+        if (acceptHttp1 === undefined) onHttp1Refused();
+        return this.#newRaw(acceptHttp1 ?? refuseHttp1);
+      case 'socks5':
+        return acceptSocks5 === undefined ? this.#hangUp() : this.#newRaw(acceptSocks5);
+      case 'unknown':
+        return this.#hangUp();
+    }
+  }
+
+  #hangUp(): undefined {
+    this.#socket.destroy();
+  }
+
+  #newGrpc(): GrpcConnection {
+    const onReady = () => this.#admitted();
+    const grpc = new GrpcConnection({ ...this.#options, onReady });
+    if (this.#isShutdown) grpc.shutdown();
+    this.#grpc = grpc;
+    return grpc;
+  }
+
+  #newRaw(accept: AcceptConnection): RawConnection {
+    const onAdmitted = () => this.#admitted();
+    return new RawConnection({ ...this.#options, accept, onAdmitted });
+  }
+
+  #admitted(): void {
+    this.#timer.cancel();
+    this.#options.onAdmitted();
+  }
+
+  #onSocketEnd(): void {
+    if (this.#protocol === undefined) this.#socket.destroy();
+    else this.#protocol.onSocketEnd();
+  }
+
+  #onSocketClose(): void {
+    this.#timer.cancel();
+    this.#protocol?.onSocketClose();
+    this.#options.onClosed();
+  }
+}

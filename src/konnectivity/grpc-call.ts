@@ -1,0 +1,129 @@
+import type { OwnerOfBytes } from '../base/net/send-queue.ts';
+import { encodeHeaders } from '../http2/hpack-encoder.ts';
+import type { Http2ServerStream, Http2StreamHandler } from '../http2/server-stream.ts';
+import type { CertificateSubject, FrontHandler, FrontStream } from './front.ts';
+import { GrpcStatus } from './front.ts';
+
+const head = [
+  { name: ':status', value: '200' },
+  { name: 'content-type', value: 'application/grpc' },
+];
+const plainHead = encodeHeaders(head);
+const okTrailers = encodeHeaders([{ name: 'grpc-status', value: String(GrpcStatus.ok) }]);
+
+/** The client of a call, and its connection's interest in it. */
+export interface GrpcCaller {
+  readonly peer: string;
+  readonly subject: CertificateSubject | undefined;
+  /** The call has ended. */
+  callEnded(): void;
+}
+
+/** A gRPC call on a stream of HTTP/2. */
+export class GrpcCall implements FrontStream, Http2StreamHandler {
+  readonly #stream: Http2ServerStream;
+  readonly #caller: GrpcCaller;
+  #handler: FrontHandler | undefined;
+
+  constructor(stream: Http2ServerStream, caller: GrpcCaller) {
+    this.#stream = stream;
+    this.#caller = caller;
+  }
+
+  get peer(): string {
+    return this.#caller.peer;
+  }
+
+  get subject(): CertificateSubject | undefined {
+    return this.#caller.subject;
+  }
+
+  get queuedBytes(): number {
+    return this.#stream.queuedBytes;
+  }
+
+  get queuedPackets(): number {
+    return this.#stream.queuedPieces;
+  }
+
+  handle(handler: FrontHandler): void {
+    this.#handler = handler;
+    if (handler.respondsLater !== true) this.respond();
+  }
+
+  metadata(name: string): readonly string[] {
+    const { fields } = this.#stream.head;
+    return fields.filter((field) => field.name === name).map((field) => field.value);
+  }
+
+  respond(metadata?: Readonly<Record<string, string>>): void {
+    if (this.#stream.isHeadSent) return;
+    this.#stream.respond(metadata === undefined ? plainHead : headWith(metadata));
+  }
+
+  send(bytes: Uint8Array, owner?: OwnerOfBytes): void {
+    this.respond();
+    this.#stream.send(bytes, owner);
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  end(status: GrpcStatus, message = ''): void {
+    this.respond();
+    this.#stream.end(
+      status === GrpcStatus.ok && message === '' ? okTrailers : trailersOf(status, message),
+    );
+  }
+
+  abort(): void {
+    this.#stream.reset('CANCEL');
+  }
+
+  onData(bytes: Uint8Array): void {
+    this.#handler?.onData(bytes);
+  }
+
+  onEnd(): void {
+    this.#handler?.onEnd();
+  }
+
+  onSent(): void {
+    this.#handler?.onSent();
+  }
+
+  onClose(): void {
+    this.#caller.callEnded();
+    this.#handler?.onClose();
+  }
+}
+
+/** Answers a call with a gRPC status and without a body. */
+export function refuseCall(stream: Http2ServerStream, status: GrpcStatus, message: string): void {
+  stream.answer(encodeHeaders([...head, ...statusFields(status, message)]));
+}
+
+/** Answers a request that is no gRPC call. */
+export function refuseRequest(stream: Http2ServerStream, status: number): void {
+  stream.answer(encodeHeaders([{ name: ':status', value: String(status) }]));
+}
+
+function headWith(metadata: Readonly<Record<string, string>>): Uint8Array {
+  const fields = Object.entries(metadata).map(([name, value]) => ({ name, value }));
+  return encodeHeaders([...head, ...fields]);
+}
+
+function trailersOf(status: GrpcStatus, message: string): Uint8Array {
+  return encodeHeaders(statusFields(status, message));
+}
+
+function statusFields(status: GrpcStatus, message: string) {
+  const fields = [{ name: 'grpc-status', value: String(status) }];
+  if (message !== '') fields.push({ name: 'grpc-message', value: encodeURIComponent(message) });
+  return fields;
+}

@@ -1,0 +1,38 @@
+import type { Logger } from '../../src/base/log/logger.ts';
+import { silentLogger } from '../../src/base/log/logger.ts';
+import type { Dialer } from '../../src/dialer/dialer.ts';
+import { PacketBufferPool } from '../../src/konnectivity/packet-buffer.ts';
+import type { BridgeContext } from '../../src/konnectivity-bridge/bridge-context.ts';
+import { destinationResolver } from '../../src/konnectivity-bridge/destination.ts';
+import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
+import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
+
+export interface TestContext extends BridgeContext {
+  readonly clock: VirtualClock;
+  /** The reasons of failed dials. */
+  readonly failures: string[];
+}
+
+/** The shared state of a bridge without listeners, on a virtual clock. */
+export function testContext(
+  dialer: Dialer,
+  { cluster, log = silentLogger }: { cluster?: string; log?: Logger } = {},
+): TestContext {
+  const failures: string[] = [];
+  return {
+    dialer,
+    resolve: destinationResolver({ ...(cluster !== undefined && { cluster }) }),
+    limits: defaultBridgeLimits,
+    pool: new PacketBufferPool(),
+    clock: new VirtualClock(),
+    log,
+    failures,
+    dialFailed: (reason) => failures.push(reason),
+    calls: new Set(),
+    httpConnections: new Set(),
+    pendingDials: new Set(),
+    established: new Set(),
+    flushing: new Set(),
+    onEnded: () => {},
+  };
+}
