@@ -30,6 +30,8 @@ export interface CulvertPair {
   readonly frontFlags: readonly string[];
   /** Starts a bridge in a process of its own. */
   startBridge(): Promise<{ readonly program: Program; readonly frontFlags: readonly string[] }>;
+  /** Starts `culvert connect`, a local listener whose connections go to `target`. */
+  startConnect(target: string): Promise<{ readonly program: Program; readonly port: number }>;
 }
 
 /** Starts both. They end when `stack` is disposed. */
@@ -63,18 +65,23 @@ export async function startCulvertPair(
     ...['--tunnels', '1', '--kube-apiserver', '127.0.0.1'],
   );
   await loggedLine(agent, 'connected to the broker');
+  const dialerFlags = async (): Promise<string[]> => {
+    const token = await tokens.file(await tokens.issue({ kind: 'dialer', name: 'bench' }));
+    return ['--broker-url', url.href, '--ca-file', server.ca, '--token-file', token];
+  };
   return {
     broker,
     agent,
     frontFlags: frontFlags(access),
     async startBridge() {
-      const token = await tokens.file(await tokens.issue({ kind: 'dialer', name: 'bench' }));
-      const program = start(
-        'bridge',
-        ...['--broker-url', url.href, '--ca-file', server.ca, '--token-file', token],
-        ...frontOptions(options, 'bridge'),
-      );
+      const program = start('bridge', ...(await dialerFlags()), ...frontOptions(options, 'bridge'));
       return { program, frontFlags: frontFlags(await frontAccess(program, options)) };
+    },
+    async startConnect(target) {
+      const flags = [...(await dialerFlags()), '--listen', '127.0.0.1:0', 'cluster1', target];
+      const program = start('connect', ...flags);
+      const address = await logged(program, 'connect listens', 'address');
+      return { program, port: Number(address.split(':').at(-1)) };
     },
   };
 }
