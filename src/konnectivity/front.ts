@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { AcceptConnection } from './client-connection.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
@@ -152,6 +153,11 @@ export interface FrontOptions {
   readonly methods: FrontMethods;
   /** Takes connections whose first bytes are those of an HTTP/1 request, such as CONNECT. */
   readonly acceptHttp1?: AcceptConnection;
+  /**
+   * Takes connections whose client has not chosen h2 with ALPN, after their TLS handshake. Nothing
+   * was read from them. Only for a front with TLS.
+   */
+  readonly acceptSocket?: ((socket: Socket) => void) | undefined;
   /** Takes connections whose first byte is SOCKS5's. */
   readonly acceptSocks5?: AcceptConnection;
   /** Refuses a client by the subject of its certificate, before it can send a call. */

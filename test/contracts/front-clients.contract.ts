@@ -1,3 +1,4 @@
+import * as testBridge from '../konnectivity-bridge/test-bridge.ts';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { connect as connectHttp2, constants } from 'node:http2';
@@ -22,7 +23,6 @@ import { ProxyPeer } from '../konnectivity-bridge/proxy-peer.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';
 import { ScriptedDialer } from '../konnectivity-bridge/scripted-dialer.ts';
 import { endOf, Http2Frame, http2FrameTypes } from '../konnectivity-bridge/socket-end.ts';
-import * as testBridge from '../konnectivity-bridge/test-bridge.ts';
 
 const loopback = { host: '127.0.0.1', port: 0 };
 let certificates: TestCertificates;
@@ -275,8 +275,8 @@ export function describeFrontClients(name: string, startFront: StartFront): void
             ...options,
           });
         const http1 = open();
-        http1.write('CONNECT c:1 HTTP/1.1\r\n\r\n');
-        expect((await endOf(http1)).answer.toString()).toMatch(/^HTTP\/1\.1 501 /);
+        http1.write('GET / HTTP/1.1\r\nHost: c\r\n\r\n');
+        expect((await endOf(http1)).answer.toString()).toMatch(/^HTTP\/1\.1 405 /);
         const http2 = open();
         await once(http2, 'secureConnect');
         using session = connectRaw(bridge.address, http2);
@@ -452,39 +452,6 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         const socket = connect(portOf(bridge.address), '127.0.0.1');
         socket.write(bytes);
         expect((await endOf(socket)).answer).toHaveLength(0);
-      });
-
-      it('A front in the clear tells a client that speaks HTTP/1 which setting it needs', async () => {
-        await using bridge = await startTestBridge(new ScriptedDialer());
-        const socket = connect(portOf(bridge.address), '127.0.0.1');
-        socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
-        const { answer } = await endOf(socket);
-        expect(answer.toString()).toMatch(/^HTTP\/1\.1 501 .*proxyProtocol: GRPC/s);
-      });
-
-      it('A front tells a client that speaks HTTP CONNECT over TLS which setting it needs, and warns once', async () => {
-        const warnings: (LogFields | undefined)[] = [];
-        const log: Logger = {
-          ...silentLogger,
-          child: () => log,
-          warn: (_, fields) => void warnings.push(fields),
-        };
-        const options = { listen: loopback, tls: tlsFiles() };
-        await using bridge = await startTestBridge(new ScriptedDialer(), options, { log });
-        for (let i = 0; i < 2; i++) {
-          const socket = connectTls({
-            host: '127.0.0.1',
-            servername: 'localhost',
-            port: portOf(bridge.address),
-            ...(await pems(certificates.client)),
-          });
-          socket.write('CONNECT 10.77.0.10:9443 HTTP/1.1\r\nHost: 10.77.0.10:9443\r\n\r\n');
-          const chunks: Buffer[] = [];
-          for await (const chunk of socket) chunks.push(chunk as Buffer);
-          const answer = Buffer.concat(chunks).toString();
-          expect(answer).toMatch(/^HTTP\/1\.1 501 .*proxyProtocol: GRPC/s);
-        }
-        expect(warnings).toHaveLength(1);
       });
 
       it.each([
