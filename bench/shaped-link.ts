@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GoPrograms, UpstreamPrograms } from '../testkit/ground/go-programs.ts';
 import { runProgram, startProgram } from '../testkit/processes/process.ts';
@@ -23,6 +21,7 @@ const shapes: readonly Shape[] = [
   { title: '1 Gb/s, 20 ms round trip, 1 % loss', mbit: 1000, delayMs: 10, loss: 0.01 },
 ];
 const repetitions = 3;
+const linkTimeoutMs = 10 * 60_000;
 const directions = ['read', 'write'] as const;
 const names: readonly PeerName[] = ['direct', 'culvert', 'upstream'];
 // Documentation addresses (RFC 5737).
@@ -38,11 +37,10 @@ export async function measureLinks(go: GoPrograms, only: string | undefined): Pr
     if (only !== undefined && only !== `${index}`) continue;
     await using link = await ShapedLink.create(go, shape);
     const { hub, cluster } = link;
-    const args = ['netns', 'exec', hub, process.execPath, process.argv[1]!];
-    const child = spawn('ip', [...args, 'link', '--inside', `${cluster},${index}`], {
-      stdio: 'inherit',
-    });
-    const [code] = (await once(child, 'exit')) as [number | null];
+    const bench = [process.execPath, process.argv[1]!, 'link', '--inside', `${cluster},${index}`];
+    const args = ['netns', 'exec', hub, ...bench];
+    const { code, output } = await runProgram({ command: 'ip', args, timeoutMs: linkTimeoutMs });
+    console.log(output);
     if (code !== 0) return code ?? 1;
   }
   return 0;
