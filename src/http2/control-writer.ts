@@ -1,4 +1,3 @@
-import type { ByteSink } from '../base/net/byte-sink.ts';
 import {
   defaultWindowBytes,
   FrameFlag,
@@ -9,16 +8,17 @@ import {
 } from './frame.ts';
 import { type Http2ErrorCode, http2ErrorCodes } from './http2-error.ts';
 import type { Http2Limits } from './http2-limits.ts';
+import type { Http2Output } from './http2-output.ts';
 
 const noBytes = new Uint8Array(0);
 
-/** Writes frames that are not subject to flow control. */
+/** Writes frames that are not subject to flow control. They are sent at the end of the turn. */
 export class ControlWriter {
-  readonly #sink: ByteSink;
-  readonly #word = new Uint8Array(8);
+  readonly #output: Http2Output;
+  readonly #word = new Uint8Array(4);
 
-  constructor(sink: ByteSink) {
-    this.#sink = sink;
+  constructor(output: Http2Output) {
+    this.#output = output;
   }
 
   settings(limits: Http2Limits): void {
@@ -88,13 +88,14 @@ export class ControlWriter {
   }
 
   #frame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
-    writeFrameHeader(this.#sink, payload.length, type, flags, streamId);
-    if (payload.length > 0) this.#sink.copy(payload, 0, payload.length);
+    const { output } = this.#output;
+    writeFrameHeader(output, payload.length, type, flags, streamId);
+    output.copy(payload, 0, payload.length);
+    this.#output.planTurn();
   }
 
   #frameOfWord(type: number, streamId: number, value: number): void {
     writeUint32(this.#word, 0, value);
-    writeFrameHeader(this.#sink, 4, type, 0, streamId);
-    this.#sink.copy(this.#word, 0, 4);
+    this.#frame(type, 0, streamId, this.#word);
   }
 }

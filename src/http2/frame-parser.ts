@@ -17,7 +17,7 @@ export interface FrameHandler {
   onDataBegin(streamId: number, lengthBytes: number, flags: number): void;
   /** A part of the frame's data, as it arrived. */
   onDataPiece(bytes: Uint8Array): void;
-  onDataEnd(): void;
+  onDataEnd(lengthBytes: number, flags: number): void;
   /** Any other frame, as a whole. */
   onFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void;
 }
@@ -35,6 +35,7 @@ export class FrameParser {
   readonly #header = new Uint8Array(frameHeaderBytes);
   #headerBytes = 0;
   #type = 0;
+  #lengthBytes = 0;
   #flags = 0;
   #streamId = 0;
   /** Bytes of the current payload that have not come, without padding for DATA. */
@@ -92,7 +93,7 @@ export class FrameParser {
       const message = `a frame of type ${this.#type} has ${lengthBytes} bytes, ${limit}`;
       throw new Http2Error('FRAME_SIZE_ERROR', message);
     }
-    this.#leftBytes = lengthBytes;
+    this.#leftBytes = this.#lengthBytes = lengthBytes;
     if (this.#type === FrameType.data) {
       this.#beginData(lengthBytes);
     } else if (lengthBytes === 0) {
@@ -137,7 +138,7 @@ export class FrameParser {
 
   #endData(): void {
     this.#headerBytes = 0;
-    this.#handler.onDataEnd();
+    this.#handler.onDataEnd(this.#lengthBytes, this.#flags);
   }
 
   #read(bytes: Uint8Array, at: number): number {

@@ -1,4 +1,4 @@
-import { FrameFlag, readUint32 } from './frame.ts';
+import { FrameFlag, max31Bits, readUint32 } from './frame.ts';
 import { Http2Error } from './http2-error.ts';
 import type { Http2Limits } from './http2-limits.ts';
 
@@ -23,9 +23,9 @@ export class HeaderBlockAssembler {
     this.#limits = limits;
   }
 
-  /** The stream whose CONTINUATION must come next, or 0. */
-  get openStreamId(): number {
-    return this.#begun?.streamId ?? 0;
+  /** CONTINUATION must come next. */
+  get isOpen(): boolean {
+    return this.#begun !== undefined;
   }
 
   /**
@@ -34,13 +34,16 @@ export class HeaderBlockAssembler {
    * @throws Http2Error
    */
   begin(streamId: number, flags: number, payload: Uint8Array): HeaderBlock | undefined {
+    if (streamId % 2 === 0) {
+      throw new Http2Error('PROTOCOL_ERROR', `HEADERS for stream ${streamId}`);
+    }
     let start = 0;
     let end = payload.length;
     if ((flags & FrameFlag.padded) !== 0) end -= payload[start++] ?? end + 1;
     let isSelfDependent = false;
     if ((flags & FrameFlag.priority) !== 0) {
       if (payload.length >= start + 5) {
-        isSelfDependent = (readUint32(payload, start) & 0x7fff_ffff) === streamId;
+        isSelfDependent = (readUint32(payload, start) & max31Bits) === streamId;
       }
       start += 5;
     }

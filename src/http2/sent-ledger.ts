@@ -14,10 +14,7 @@ export class SentLedger {
   readonly #bytes: number[] = [];
   readonly #pieces: number[] = [];
   #first = 0;
-
-  get isEmpty(): boolean {
-    return this.#first === this.#streams.length;
-  }
+  #total = 0;
 
   /** @param end the total of bytes in the output, with these */
   add(stream: SentListener, end: number, bytes: number, pieces: number): void {
@@ -27,14 +24,17 @@ export class SentLedger {
     this.#pieces.push(pieces);
   }
 
-  /** The first `total` bytes of the output have left the process. */
-  taken(total: number): void {
+  /** The first `total` bytes of the output have left the process. True: that is news. */
+  taken(total: number): boolean {
+    if (total === this.#total) return false;
+    this.#total = total;
     while (this.#first < this.#streams.length && this.#ends[this.#first]! <= total) {
       const at = this.#first++;
       this.#streams[at]!.onTaken(this.#bytes[at]!, this.#pieces[at]!);
     }
     const isDone = this.#first === this.#streams.length;
     if (isDone || this.#first >= 256) this.#forget();
+    return true;
   }
 
   #forget(): void {

@@ -46,6 +46,8 @@ export class Http2ServerStream implements SentListener {
   /** The next stream that waits to send (see `SendScheduler`). */
   nextReady: Http2ServerStream | undefined;
   isQueued = false;
+  /** The client has ended its half. */
+  isRemoteEnded = false;
   readonly #connection: StreamConnection;
   readonly #window: ReceiveWindow;
   readonly #queue = new SendQueue();
@@ -56,7 +58,6 @@ export class Http2ServerStream implements SentListener {
   /** Our half was written completely, or the stream was reset. */
   #isOver = false;
   #isDropped = false;
-  #isRemoteEnded = false;
   #isPaused = false;
   #heldBytes = 0;
   #receivedBytes = 0;
@@ -145,10 +146,6 @@ export class Http2ServerStream implements SentListener {
 
   // The calls of the connection.
 
-  get isRemoteEnded(): boolean {
-    return this.#isRemoteEnded;
-  }
-
   /** Whether `writeNext` would write something while the connection has a window. */
   get canSend(): boolean {
     if (this.#isOver) return false;
@@ -185,7 +182,7 @@ export class Http2ServerStream implements SentListener {
 
   /** @returns false: the body is not as long as the request said */
   onRemoteEnd(): boolean {
-    this.#isRemoteEnded = true;
+    this.isRemoteEnded = true;
     const { contentLength } = this.head;
     if (contentLength !== undefined && contentLength !== this.#receivedBytes) return false;
     if (this.#trailers === undefined && !this.#isOver) this.#handler?.onEnd();
@@ -244,13 +241,14 @@ export class Http2ServerStream implements SentListener {
 
   /** The last event. */
   closed(): void {
+    this.#isOver = this.#isDropped = true;
     const handler = this.#handler;
     this.#handler = undefined;
     handler?.onClose();
   }
 
   #consume(bytes: number): void {
-    if (this.#isRemoteEnded || this.#isOver) return;
+    if (this.isRemoteEnded || this.#isOver) return;
     this.#window.consume(bytes);
     const increment = this.#window.takeIncrement();
     if (increment > 0) this.#connection.giveBack(this, increment);

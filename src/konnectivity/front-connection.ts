@@ -80,27 +80,19 @@ export class FrontConnection {
     protocol?.push(start);
   }
 
-  /** Undefined while the first bytes do not decide, and after the socket was closed. */
+  /** Undefined while the first bytes do not decide, and when the socket was closed. */
   #protocolFor(start: Uint8Array): SocketProtocol | undefined {
     const { acceptHttp1, acceptSocks5, onHttp1Refused } = this.#options;
     if (this.#socket.destroyed) return undefined;
-    switch (protocolOf(start)) {
-      case undefined:
-        return undefined;
-      case 'http2':
-        return this.#newGrpc();
-      case 'http1':
-        if (acceptHttp1 === undefined) onHttp1Refused();
-        return this.#newRaw(acceptHttp1 ?? refuseHttp1);
-      case 'socks5':
-        return acceptSocks5 === undefined ? this.#hangUp() : this.#newRaw(acceptSocks5);
-      case 'unknown':
-        return this.#hangUp();
+    const name = protocolOf(start);
+    if (name === 'http2') return this.#newGrpc();
+    if (name === 'http1') {
+      if (acceptHttp1 === undefined) onHttp1Refused();
+      return this.#newRaw(acceptHttp1 ?? refuseHttp1);
     }
-  }
-
-  #hangUp(): undefined {
-    this.#socket.destroy();
+    if (name === 'socks5' && acceptSocks5 !== undefined) return this.#newRaw(acceptSocks5);
+    if (name !== undefined) this.#socket.destroy();
+    return undefined;
   }
 
   #newGrpc(): GrpcConnection {

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/log/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { defaultTlsPolicy } from '../../src/base/tls/tls-policy.ts';
 import {
   type AcceptCall,
@@ -22,6 +22,7 @@ import { endOf } from '../konnectivity-bridge/socket-end.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';
 import { type CertificateFiles, makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { patternAt } from '../../testkit/stream/pattern.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 const kib = 1024;
 const mib = 1024 * kib;
@@ -144,14 +145,6 @@ export function describeFront(name: string, startFront: StartFront): void {
   }
 
   describe(`front: ${name}`, () => {
-    it('A front without a service for HTTP/1 answers 501 and hangs up', async () => {
-      await using s = await scene();
-      const socket = connect(Number(s.front.address.split(':').at(-1)), '127.0.0.1');
-      socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-      const { answer } = await endOf(socket);
-      expect(answer.toString()).toMatch(/^HTTP\/1\.1 501 .*gRPC over HTTP\/2 only/s);
-    });
-
     describe('A call of a front', () => {
       it('A call delivers the bytes of its client in order', async () => {
         await using s = await scene();
@@ -344,6 +337,23 @@ export function describeFront(name: string, startFront: StartFront): void {
         await call.until(() => call.count('close') === 1);
         const { error } = await endOf(connect(portOf(s.front), '127.0.0.1'));
         expect(error).toBe('ECONNREFUSED');
+      });
+
+      it('A front without a service for HTTP/1 answers 501, and warns once', async () => {
+        const warnings: (LogFields | undefined)[] = [];
+        const log: Logger = {
+          ...silentLogger,
+          child: () => log,
+          warn: (_, fields) => void warnings.push(fields),
+        };
+        await using s = await scene({ log });
+        for (let count = 0; count < 2; count++) {
+          const socket = connect(portOf(s.front), '127.0.0.1');
+          socket.write('CONNECT 10.77.0.10:9443 HTTP/1.1\r\nHost: 10.77.0.10:9443\r\n\r\n');
+          const { answer } = await endOf(socket);
+          expect(answer.toString()).toMatch(/^HTTP\/1\.1 501 .*gRPC over HTTP\/2 only/s);
+        }
+        expect(warnings).toHaveLength(1);
       });
 
       it('A front uses new TLS files for later handshakes and keeps established connections', async () => {

@@ -42,3 +42,14 @@ export function plainField(name: string, value: string): Buffer {
 export function tableSize(bytes: number): Buffer {
   return hpackInteger(bytes, 5, 0x20);
 }
+
+/** The head of a konnectivity call, without the dynamic table. */
+export const callHead = Buffer.concat([
+  // :method POST and :scheme http.
+  indexedField(3),
+  indexedField(6),
+  plainField(':path', '/ProxyService/Proxy'),
+  plainField(':authority', 'front.test'),
+  plainField('content-type', 'application/grpc'),
+  plainField('te', 'trailers'),
+]);
