@@ -153,6 +153,63 @@ describe('readBrokerOptions', () => {
     },
   );
 
+  const agentListen = [
+    ...['--konnectivity-agent-listen', '0.0.0.0:8091'],
+    ...['--konnectivity-agent-tls-cert', cert, '--konnectivity-agent-tls-key', key],
+  ];
+  const account = [
+    ...['--konnectivity-agent-namespace', 'ns', '--konnectivity-agent-service-account', 'sa'],
+    ...['--konnectivity-agent-audience', 'aud'],
+  ];
+  const oneCluster = ['--konnectivity-uds', '/run/k.sock', '--cluster', 'c1'];
+
+  it('readBrokerOptions reads how standard agents connect and are chosen', () => {
+    const certificate = ['--konnectivity-agent-ca', ca];
+    const { agents } = readBrokerOptions([...agentListen, ...certificate, ...oneCluster], {});
+    expect(agents).toMatchObject({
+      listen: { host: '0.0.0.0', port: 8091 },
+      tls: { certFile: cert, keyFile: key, clientCaFile: ca },
+      cluster: 'c1',
+      strategies: ['default'],
+      serverId: 'culvert',
+      serverCount: 1,
+    });
+    const strategies = ['destHost', 'defaultRoute'].flatMap((strategy) => [
+      '--konnectivity-agent-strategies',
+      strategy,
+    ]);
+    const kube = ['--kubernetes', ...oneCluster];
+    const more = readBrokerOptions([...agentListen, ...account, ...strategies, ...kube], {});
+    expect(more.agents).toMatchObject({
+      serviceAccount: { namespace: 'ns', name: 'sa', audience: 'aud' },
+      strategies: ['destHost', 'defaultRoute'],
+    });
+    const tokens = readBrokerOptions([...agentListen, '--kubernetes'], {});
+    expect(tokens.agents).toMatchObject({ cluster: undefined, serviceAccount: undefined });
+  });
+
+  it.each([
+    ['--konnectivity-agent-ca is for --konnectivity-agent-listen', ['--konnectivity-agent-ca', ca]],
+    [
+      '--konnectivity-agent-listen also needs --konnectivity-agent-tls-cert and --konnectivity-agent-tls-key',
+      ['--konnectivity-agent-listen', '127.0.0.1:0', '--konnectivity-agent-ca', ca],
+    ],
+    ['needs a way to authenticate agents', agentListen],
+    ['needs a way to authenticate agents', [...agentListen, '--kubernetes', ...oneCluster]],
+    [
+      'belong together, give --konnectivity-agent-audience as well',
+      [...agentListen, ...account.slice(0, 4), '--kubernetes', ...oneCluster],
+    ],
+    [
+      'are both given, keep one',
+      [...agentListen, ...account, '--konnectivity-agent-ca', ca, '--kubernetes', ...oneCluster],
+    ],
+    ['needs --cluster', [...agentListen, ...account, '--kubernetes']],
+    ['needs --kubernetes or --kubeconfig', [...agentListen, ...account, ...oneCluster]],
+  ])('readBrokerOptions reports a listener of standard agents that %s', (problem, argv) => {
+    expect(problems(...argv)).toEqual([expect.stringContaining(problem)]);
+  });
+
   it('readBrokerOptions requires certificate and key for Redis together, and TLS for its files', () => {
     const replica = ['--replica-address', 'ws://127.0.0.1:1', '--replica-key-file', key];
     const withUrl = (url: string, ...argv: string[]) =>
