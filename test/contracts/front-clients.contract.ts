@@ -405,8 +405,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       });
 
       it('A front ends a call that its client keeps open after the answer', async () => {
-        const limits = { lingerMs: 50 };
-        await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
+        await using bridge = await startTestBridge(new ScriptedDialer());
         using session = connectRaw(bridge.address);
         const call = new RawCall(session);
         call.stream.write(Buffer.from([0, 0, 0, 0, 0]));
@@ -415,8 +414,7 @@ export function describeFrontClients(name: string, startFront: StartFront): void
       });
 
       it('A front ends a call whose client continues to send after the answer', async () => {
-        const limits = { lingerMs: 50 };
-        await using bridge = await startTestBridge(new ScriptedDialer(), undefined, { limits });
+        await using bridge = await startTestBridge(new ScriptedDialer());
         using session = connectRaw(bridge.address);
         const call = new RawCall(session);
         const upload = setInterval(() => {
