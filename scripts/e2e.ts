@@ -1,24 +1,55 @@
-// npm run e2e: the end to end tests on the clusters of `npm run ground -- up`. Arguments go to vitest: npm run e2e -- install
-// With CI=true it starts the clusters if they do not run, and removes them afterwards.
+// npm run e2e: the end to end tests. Arguments go to vitest: npm run e2e -- install
+// `npm run e2e -- egress` runs only the tests of the egress selector, which need root on Linux. With
+// --faults it also measures the long table of docs/egress-selector.md.
+// All other tests run on the clusters of `npm run ground -- up`. With CI=true it starts the clusters
+// if they do not run, and removes them afterwards.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { groundDown, groundUp } from '../testkit/ground/kubernetes/ground.ts';
 import { startedClusters } from '../testkit/ground/kubernetes/state.ts';
 
 const report = (line: string) => console.log(`e2e: ${line}`);
-const isOwn = (await startedClusters()).length === 0;
-if (isOwn && process.env['CI'] !== 'true') {
-  console.error('e2e: no ground is up: npm run ground -- up');
-  process.exit(1);
+const [first, ...rest] = process.argv.slice(2);
+
+if (first === 'egress') {
+  const others = rest.filter((argument) => argument !== '--faults');
+  const env = rest.length > others.length ? { E2E_FAULTS: 'all' } : {};
+  process.exitCode = await runVitest('test/e2e-egress', others, env);
+} else {
+  process.exitCode = await runOnClusters(process.argv.slice(2));
+  // Arguments choose tests of the clusters.
+  if (first === undefined && process.exitCode === 0) {
+    process.exitCode = await runVitest('test/e2e-egress');
+  }
 }
 
-try {
-  if (isOwn) await groundUp(report);
-  const config = ['--config', 'test/e2e-ground/vitest.config.ts'];
-  const child = spawn('vitest', ['run', ...config, ...process.argv.slice(2)], { stdio: 'inherit' });
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
+async function runOnClusters(args: readonly string[]): Promise<number> {
+  const isOwn = (await startedClusters()).length === 0;
+  if (isOwn && process.env['CI'] !== 'true') {
+    console.error('e2e: no ground is up: npm run ground -- up');
+    return 1;
+  }
+  try {
+    if (isOwn) await groundUp(report);
+    return await runVitest('test/e2e-ground', args);
+  } finally {
+    if (isOwn) await groundDown();
+  }
+}
+
+async function runVitest(
+  directory: string,
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<number> {
+  const config = ['--config', `${directory}/vitest.config.ts`];
+  const child = spawn('vitest', ['run', ...config, ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  });
+  const stop = () => child.kill('SIGTERM');
+  process.on('SIGTERM', stop);
   const [code] = (await once(child, 'exit')) as [number | null];
-  process.exitCode = code ?? 1;
-} finally {
-  if (isOwn) await groundDown();
+  process.off('SIGTERM', stop);
+  return code ?? 1;
 }

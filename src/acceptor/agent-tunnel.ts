@@ -19,6 +19,8 @@ const maxBacklogBytes = 4 * 1024 * 1024;
 
 export interface AgentTunnelOptions {
   readonly software: string;
+  /** The zone of the agent, which dialers of the same zone prefer (default: not known). */
+  readonly zone?: string | undefined;
   readonly sessions: SessionStore;
   /** The broker has accepted the tunnel. */
   readonly onWelcome: (replica: string) => void;
@@ -51,7 +53,13 @@ export class AgentTunnel implements LinkOwner, SessionCarrier {
     this.link = link;
     this.#options = options;
     link.attach(this);
-    const hello = { ...protocolVersion, software: options.software };
+    const { software, zone } = options;
+    const hello = {
+      ...protocolVersion,
+      software,
+      ...(zone === undefined ? {} : { zone }),
+      ...(link.local === undefined ? {} : { source: link.local }),
+    };
     link.sendCopy(FrameType.hello, 0, 0, encodeMessage(hello));
   }
 

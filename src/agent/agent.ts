@@ -268,6 +268,7 @@ class Agent implements RunningAgent {
       tunnel,
       connect: (slot, signal) => this.#connector.connect(slot, signal),
       sessions: this.#sessions,
+      zone: this.#options.zone,
       clock: this.#clock,
       log: this.#log,
       onWelcome: () => this.#connected.resolve(),

@@ -111,7 +111,7 @@ export const agentTable = {
 
 /** Rows that `startAgent` gets in another form. */
 const derivedKeys = [
-  ...(['token', 'tokenFile', 'header', 'headerFile'] as const),
+  ...(['token', 'tokenFile', 'header', 'headerFile', 'zone'] as const),
   ...(['kubeApiserver', 'enableKubeApiProxy', 'logLevel'] as const),
 ] as const;
 

@@ -44,6 +44,8 @@ export interface TunnelReconnectorOptions {
   readonly tunnel: number;
   readonly connect: (tunnel: number, signal: AbortSignal) => Promise<AttachableLink>;
   readonly sessions: SessionStore;
+  /** The zone of the agent (default: not known). */
+  readonly zone?: string | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** A broker has accepted the tunnel. */
@@ -147,6 +149,7 @@ export class TunnelReconnector {
     const log = this.#log.child({ broker: link.peer });
     const tunnel = new AgentTunnel(link, {
       software: `culvert-agent/${version}`,
+      zone: this.#options.zone,
       sessions: this.#options.sessions,
       onWelcome: (replica) => {
         log.info('connected to the broker', { replica });

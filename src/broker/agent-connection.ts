@@ -2,10 +2,11 @@ import type { Logger } from '../base/log/logger.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { FrameType, frameName } from '../tunnel/frame.ts';
 import type { Link, LinkOwner } from '../tunnel/link.ts';
-import { decodeHello, encodeMessage, protocolVersion } from '../tunnel/message.ts';
+import { decodeHello, encodeMessage, protocolVersion, type Hello } from '../tunnel/message.ts';
 import { answerPing } from '../tunnel/ping.ts';
 import type { AdmittedAgent } from './admitted-client.ts';
 import { AgeLimit } from './age-limit.ts';
+import { agentLoss } from './agent-loss.ts';
 import type { AgentRelay } from './agent-relay.ts';
 import { AttachedSessions } from './attached-sessions.ts';
 import type { AgentClaim } from './directory.ts';
@@ -37,7 +38,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
   readonly #ageLimit: AgeLimit;
   readonly #connectedAtMs: number;
   #state: TunnelState;
-  #software = '';
+  #hello: Pick<AgentSnapshot, 'software' | 'zone'> & Pick<Hello, 'source'> = { software: '' };
   /** By the relay's clock; Infinity before the claim is made. */
   #establishedAtMs = Infinity;
 
@@ -64,7 +65,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.#connectedAtMs = snapshot?.connectedAtMs ?? Date.now();
     if (snapshot !== undefined) {
       this.#establishedAtMs = -Infinity;
-      this.#software = snapshot.software;
+      this.#hello = snapshot;
       this.#state = snapshot.leaving ? leaving : serving;
       const { epoch } = snapshot;
       this.claim.restore(epoch, snapshot.leaving ? undefined : { ...this.#ownClaim, epoch });
@@ -100,6 +101,11 @@ export class AgentConnection implements LinkOwner, TunnelName {
     return 'deadlineMs' in this.#state;
   }
 
+  /** The zone of the agent; undefined: it does not tell. */
+  get zone(): string | undefined {
+    return this.#hello.zone;
+  }
+
   get closed(): boolean {
     return this.#state.kind === 'closed';
   }
@@ -112,7 +118,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
   get status(): AgentStatus {
     return {
       agent: this.agent,
-      software: this.#software,
+      software: this.#hello.software,
       connectedAt: new Date(this.#connectedAtMs).toISOString(),
       sessions: this.sessions.size,
       draining: this.draining,
@@ -154,14 +160,14 @@ export class AgentConnection implements LinkOwner, TunnelName {
 
   onData(session: number, stream: number, bytes: Uint8Array): void {
     const dialer = this.sessions.get(session);
-    if (dialer === undefined) return this.#dropFrame();
+    if (dialer === undefined) return void this.#relay.droppedFrames++;
     this.#relay.relay(dialer.link, FrameType.data, session, stream, bytes);
   }
 
   onFrame(type: FrameType, session: number, stream: number, payload: Uint8Array): void {
     if (session === 0) return this.#onLinkFrame(type, payload);
     const dialer = this.sessions.get(session);
-    if (dialer === undefined) return this.#dropFrame();
+    if (dialer === undefined) return void this.#relay.droppedFrames++;
     if (type === FrameType.detach) return this.sessions.onDetach(session, dialer, payload);
     if (type < FrameType.open && type !== FrameType.ping && type !== FrameType.pong) {
       throw new TunnelError('protocol_error', `${frameName(type)} does not belong in a session`);
@@ -181,10 +187,8 @@ export class AgentConnection implements LinkOwner, TunnelName {
     this.#liveness.cancel();
     this.#relay.unregister(this);
     this.#log.info('agent disconnected', { code: error?.code, error: error?.message });
-    // A silent network may come back. If the connection was closed, its process may be dead.
-    const code = error?.code === 'peer_unresponsive' ? 'link_lost' : 'agent_lost';
-    const sentence = `the agent of cluster ${this.cluster} was lost`;
-    this.sessions.close(new TunnelError(code, sentence, { cause: error }));
+    const hasOthers = this.#relay.hasOtherAgents(this);
+    this.sessions.close(agentLoss(this, error, this.#hello.source, hasOthers));
     this.#withdraw();
   }
 
@@ -208,7 +212,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     if (this.#state.kind !== 'greeting') throw new TunnelError('protocol_error', 'a second HELLO');
     this.#state.timer.cancel();
     this.#state = serving;
-    this.#software = hello.software;
+    this.#hello = hello;
     this.#closeIfFailed(this.#register());
   }
 
@@ -226,7 +230,7 @@ export class AgentConnection implements LinkOwner, TunnelName {
     const welcome = { ...protocolVersion, replica, session: 0, agent, ...sessionLimits };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     this.#takeSnapshot();
-    this.#log.info('agent connected', { software: this.#software });
+    this.#log.info('agent connected', { software: this.#hello.software });
     this.#relay.onAgentEstablished(this);
   }
 
@@ -256,8 +260,12 @@ export class AgentConnection implements LinkOwner, TunnelName {
     const { cluster, agent, instance, tunnel } = this;
     const { replica, address } = this.#relay.options;
     const process = instance === undefined ? { agent } : { agent, instance };
-    const claim = { cluster, ...process, tunnel, replica, address };
-    return this.isStandby ? { ...claim, standby: true } : claim;
+    const { zone, isStandby } = this;
+    return {
+      ...{ cluster, ...process, tunnel, replica, address },
+      ...(zone !== undefined && { zone }),
+      ...(isStandby && { standby: true }),
+    };
   }
 
   #takeSnapshot(): void {
@@ -269,15 +277,10 @@ export class AgentConnection implements LinkOwner, TunnelName {
       instance,
       tunnel,
       epoch: this.claim.epoch,
-      software: this.#software,
+      ...{ software: this.#hello.software, zone: this.zone },
       connectedAtMs: this.#connectedAtMs,
       leaving: this.leaving,
     });
-  }
-
-  /** Frames of a session that has just ended may still be on the way. */
-  #dropFrame(): void {
-    this.#relay.droppedFrames++;
   }
 
   #closeIfFailed(work: Promise<void>): void {

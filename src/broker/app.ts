@@ -103,10 +103,18 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     return isRefusal(answer) ? reject(c, answer) : answer;
   };
 
-  /** The checks that agents and dialers have in common; a Response is the refusal. */
+  /**
+   * The checks that all clients have in common; a Response is the refusal. A broker that drains
+   * takes the sessions that other replicas forward, because the agents here may have no other
+   * tunnel yet.
+   */
   const identifyNewClient = async (c: Context<Env>): Promise<Identity | Response> => {
     const closed = admission.closed();
-    return closed === undefined ? await identify(c) : reject(c, closed);
+    if (closed === undefined) return await identify(c);
+    if (c.req.header(proofHeader) === undefined) return reject(c, closed);
+    const identity = await identify(c);
+    if (identity instanceof Response || identity.kind === 'replica') return identity;
+    return reject(c, closed);
   };
 
   const needsUpgrade: Rejection = {
@@ -185,11 +193,13 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
     }
     const dialer = identity.kind === 'anyone' ? 'anyone' : identity.name;
-    const tooMany =
-      (identity.kind === 'dialer' ? admission.dialerRefusal(cluster, dialer) : undefined) ??
-      admission.rateRefusal();
-    if (tooMany !== undefined) return reject(c, tooMany, { cluster, dialer });
     const forwarded = identity.kind === 'replica';
+    // The replica that forwards a session has counted it.
+    const tooMany = forwarded
+      ? undefined
+      : ((identity.kind === 'dialer' ? admission.dialerRefusal(cluster, dialer) : undefined) ??
+        admission.rateRefusal());
+    if (tooMany !== undefined) return reject(c, tooMany, { cluster, dialer });
     const answer = identity.kind === 'replica' ? { [proofHeader]: identity.answer } : {};
     return acceptLink({ kind: 'dialer', cluster, dialer, forwarded }, answer);
   });

@@ -7,7 +7,7 @@ import { decodeHello, encodeMessage, protocolVersion, type GoAway } from '../tun
 import { answerPing } from '../tunnel/ping.ts';
 import type { AgentConnection } from './agent-connection.ts';
 import { DialRate } from './dial-rate.ts';
-import type { AgentProcess, AgentRecord } from './directory.ts';
+import type { AgentCriteria, AgentRecord } from './directory.ts';
 import { ForwardedConnection, type ForwardedDialer } from './forwarded-connection.ts';
 import { relayLimits, type RelayOptions } from './relay-options.ts';
 import type { Route, RouteRequest } from './router.ts';
@@ -16,6 +16,8 @@ import type { Route, RouteRequest } from './router.ts';
 export interface DialerRelay {
   readonly options: RelayOptions;
   route(request: RouteRequest, signal: AbortSignal): Promise<Route>;
+  /** How many other agents of its cluster this broker knows. */
+  countOtherAgents(agent: AgentConnection): number;
   onDialerClosed(dialer: DialerConnection): void;
   relay(link: Link, type: FrameType, session: number, stream: number, payload: Uint8Array): void;
 }
@@ -31,8 +33,7 @@ export interface DialerName {
 /** The session that a dialer asks for. */
 interface RequestedSession {
   readonly id: string;
-  /** The agent's process that has the session already. */
-  readonly process: AgentProcess | undefined;
+  readonly criteria: AgentCriteria;
   /** The payload of HELLO, for the replica that holds the tunnel. */
   readonly hello: Uint8Array;
   /** A tunnel whose replica failed to take the session. */
@@ -193,9 +194,10 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     }
     if (this.#state.kind !== 'greeting') throw new TunnelError('protocol_error', 'a second HELLO');
     this.#state.timer.cancel();
-    const { session: id, resume: agent, instance } = hello;
-    const process = agent === undefined ? undefined : { agent, instance };
-    this.#findAgent({ id, process, hello: new Uint8Array(payload) });
+    const { session: id, resume: agent, instance, zone, excludedAgents: excluded } = hello;
+    const criteria =
+      agent === undefined ? { excluded, zone } : { process: { agent, instance }, zone };
+    this.#findAgent({ id, criteria, hello: new Uint8Array(payload) });
   }
 
   #findAgent(requested: RequestedSession): void {
@@ -204,9 +206,9 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   }
 
   async #route(requested: RequestedSession): Promise<void> {
-    const { process, except } = requested;
+    const { criteria, except } = requested;
     const route = await this.#relay.route(
-      { cluster: this.cluster, process, forwarded: this.#forwarded, except },
+      { ...criteria, cluster: this.cluster, forwarded: this.#forwarded, except },
       this.#gone.signal,
     );
     if (this.#gone.signal.aborted) return;
@@ -214,14 +216,18 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     else this.#attach(route.agent, requested);
   }
 
-  #attach(agent: AgentConnection, { id, process }: RequestedSession): void {
+  #attach(agent: AgentConnection, { id, criteria }: RequestedSession): void {
     const { cluster, dialer } = this;
     const { replica, sessionLimits, onSnapshot } = this.#relay.options;
-    const session = agent.sessions.attach(this, id, process !== undefined);
+    const session = agent.sessions.attach(this, id, criteria.process !== undefined);
     this.#state = { kind: 'attached', agent, session };
-    const { agent: agentId, instance, tunnel, retireDeadlineMs } = agent;
+    const { agent: agentId, instance, tunnel, zone, retireDeadlineMs } = agent;
     const reached = instance === undefined ? { agent: agentId } : { agent: agentId, instance };
-    const welcome = { ...protocolVersion, replica, session, ...reached, ...sessionLimits };
+    const welcome = {
+      ...{ ...protocolVersion, replica, session, ...reached, ...sessionLimits },
+      ...(zone === undefined ? {} : { zone }),
+      otherAgents: this.#relay.countOtherAgents(agent),
+    };
     this.link.sendCopy(FrameType.welcome, 0, 0, encodeMessage(welcome));
     if (retireDeadlineMs !== undefined) this.sendGoAway(retireDeadlineMs, 'broker');
     onSnapshot?.(this.link, {

@@ -21,6 +21,22 @@ export function isProcess(process: AgentProcess, wanted: AgentProcess): boolean 
   return wanted.instance === undefined || process.instance === wanted.instance;
 }
 
+/** What a session needs of the agent that it reaches. */
+export interface AgentCriteria {
+  /** The agent's process that has the session already. */
+  readonly process?: AgentProcess | undefined;
+  /** Processes that the session must not reach, as `processName` names them (default: none). */
+  readonly excluded?: readonly string[] | undefined;
+  /** The zone whose agents come first (default: no preference). */
+  readonly zone?: string | undefined;
+}
+
+/** Whether a session may reach this process. */
+export function isSuitable(of: AgentProcess, { process, excluded }: AgentCriteria): boolean {
+  if (process !== undefined && !isProcess(of, process)) return false;
+  return excluded === undefined || !excluded.includes(processName(of));
+}
+
 /** Whether both have the same agent id but are different processes. */
 export function isOtherProcess(a: AgentProcess, b: AgentProcess): boolean {
   return a.agent === b.agent && a.instance !== b.instance;
@@ -38,6 +54,8 @@ export interface AgentRecord extends AgentProcess {
    * replicas.
    */
   readonly address: string;
+  /** The zone of the agent; undefined: the agent does not tell. */
+  readonly zone?: string | undefined;
   /**
    * Orders claims of the same tunnel. The highest epoch wins, so an owner that has not noticed a
    * newer claim is known to be stale.

@@ -12,15 +12,11 @@ import type { RelayAccess } from './relay-access.ts';
 import { RelayBacklog } from './relay-backlog.ts';
 import { relayLimits, type RelayOptions } from './relay-options.ts';
 import { Router, type Route, type RouteRequest } from './router.ts';
+import { SharedIds } from './shared-ids.ts';
 import type { AgentSnapshot, DialerSnapshot } from './snapshots.ts';
 import { clusterStatuses, type BrokerStatus } from './status.ts';
 import type { TunnelName } from './tunnel-name.ts';
 import { TunnelTable } from './tunnel-table.ts';
-
-/**
- * After so many agent ids that two processes share, the relay forgets which of them it has logged.
- */
-const maxSharedIds = 1_000;
 
 /**
  * The middle of a broker: agents' tunnels on one side, dialers' links on the other, and session
@@ -31,8 +27,7 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
   readonly options: RelayOptions;
   readonly #tunnels = new TunnelTable();
   readonly #router: Router;
-  /** `<cluster>/<agent id>` of agents that two processes run, and that were logged. */
-  readonly #sharedIds = new Set<string>();
+  readonly #sharedIds: SharedIds;
   /** Tunnels whose agent has not sent HELLO yet. */
   readonly #newcomers = new Set<AgentConnection>();
   readonly #dialers = new Set<DialerConnection>();
@@ -46,6 +41,7 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
 
   constructor(options: RelayOptions) {
     this.options = options;
+    this.#sharedIds = new SharedIds(options.log);
     this.#router = new Router(options, this.#tunnels);
     options.directory.onFenced((claim) => this.#onFenced(claim));
     options.directory.onOtherProcess((claim) => this.#tunnels.get(claim)?.checkAlive());
@@ -60,7 +56,7 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
     const { onlyCluster, forward } = this.options;
     // Another replica may have the agent, and this one forwards sessions to it.
     if (onlyCluster === undefined || forward !== undefined) return undefined;
-    return this.#tunnels.choose(onlyCluster, undefined) === undefined
+    return this.#tunnels.choose(onlyCluster, {}) === undefined
       ? 'no agent is connected'
       : undefined;
   }
@@ -183,13 +179,8 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
     this.#router.onAgentLost(agent);
   }
 
-  onSharedId({ cluster, agent }: AgentConnection): void {
-    const name = `${cluster}/${agent}`;
-    if (this.#sharedIds.has(name)) return;
-    if (this.#sharedIds.size >= maxSharedIds) this.#sharedIds.clear();
-    this.#sharedIds.add(name);
-    const reason = 'both work side by side; give each process its own id (--agent-id)';
-    this.options.log.warn('two processes have the same agent id', { cluster, agent, reason });
+  onSharedId(agent: AgentConnection): void {
+    this.#sharedIds.add(agent);
   }
 
   onDialerClosed(dialer: DialerConnection): void {
@@ -200,6 +191,14 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
       else this.#sessionCounts.delete(key);
     }
     this.#dialersGone.changed();
+  }
+
+  hasOtherAgents(agent: AgentConnection): boolean {
+    return this.#tunnels.hasOtherAgents(agent);
+  }
+
+  countOtherAgents(agent: AgentConnection): number {
+    return this.#tunnels.countOtherAgents(agent);
   }
 
   /** @throws TunnelError as `Router.route` does */

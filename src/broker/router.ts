@@ -1,6 +1,12 @@
 import { TunnelError } from '../tunnel/errors.ts';
 import type { AgentConnection } from './agent-connection.ts';
-import { isProcess, type AgentProcess, type AgentRecord } from './directory.ts';
+import {
+  isProcess,
+  isSuitable,
+  type AgentCriteria,
+  type AgentProcess,
+  type AgentRecord,
+} from './directory.ts';
 import { relayLimits, type RelayOptions } from './relay-options.ts';
 import { ReturningAgents } from './returning-agents.ts';
 import type { TunnelTable } from './tunnel-table.ts';
@@ -11,10 +17,8 @@ export type Route =
   | { readonly kind: 'remote'; readonly owner: AgentRecord };
 
 /** What a session needs. */
-export interface RouteRequest {
+export interface RouteRequest extends AgentCriteria {
   readonly cluster: string;
-  /** The agent's process that has the session already. */
-  readonly process: AgentProcess | undefined;
   /** Another replica forwarded the session, so it is not forwarded again. */
   readonly forwarded: boolean;
   /** A tunnel whose replica failed to take the session. */
@@ -71,13 +75,14 @@ export class Router {
    * Finds the route for a session: a tunnel here, else the replica that holds a tunnel, and a
    * retiring tunnel only where there is no other. With `process`, only a tunnel of that process. A
    * new session waits up to `relayLimits.agentReturnMs` for a cluster whose agents are likely to
-   * return, or until `signal` aborts.
+   * return, or until `signal` aborts. A session that excludes agents does not wait, because its
+   * dialer has an agent.
    *
    * @throws TunnelError `no_agent`; `agent_lost` the requested process is not connected but another
    *   agent is; `draining` for a new session
    */
   async route(request: RouteRequest, signal: AbortSignal): Promise<Route> {
-    const { cluster, process, forwarded } = request;
+    const { cluster, process, excluded, forwarded } = request;
     const arrivedAtMs = this.#options.clock.now();
     for (;;) {
       if (this.#draining && process === undefined && !forwarded) {
@@ -85,9 +90,10 @@ export class Router {
       }
       const { route, records } = await this.#find(request);
       if (route !== undefined) return route;
-      const none = new TunnelError('no_agent', `no agent of cluster ${cluster} is connected`);
+      const which = excluded === undefined ? 'no agent' : 'no other agent';
+      const none = new TunnelError('no_agent', `${which} of cluster ${cluster} is connected`);
       // The replica that forwarded the session decides what to do next.
-      if (forwarded) throw none;
+      if (forwarded || excluded !== undefined) throw none;
       if (process !== undefined) {
         throw this.#hasOtherAgents(cluster, process, records) ? agentLost(cluster, process) : none;
       }
@@ -101,42 +107,41 @@ export class Router {
     }
   }
 
-  async #find({ cluster, process, forwarded, except }: RouteRequest): Promise<Found> {
+  async #find(request: RouteRequest): Promise<Found> {
+    const { cluster, process, zone, forwarded, except } = request;
     // The tunnels here are known better here than in any directory.
-    let local = this.#tunnels.choose(cluster, process);
-    local ??= await this.#tunnels.chooseSoon(cluster, process);
+    let local = this.#tunnels.choose(cluster, request);
+    local ??= await this.#tunnels.chooseSoon(cluster, request);
     if (isFirstChoice(local, process)) return { route: toLocal(local), records: [] };
     const { directory, replica, forward } = this.#options;
     const records = await directory.locate(cluster);
     // A session may ask for the cluster's alias, while the tunnels here are known under its name.
-    local ??= this.#tunnels.choose(records[0]?.cluster ?? cluster, process);
+    local ??= this.#tunnels.choose(records[0]?.cluster ?? cluster, request);
     if (isFirstChoice(local, process)) return { route: toLocal(local), records };
-    for (const record of forward === undefined || forwarded ? [] : records) {
+    // A session that excludes ordinary agents does not go to a standby agent in their place.
+    const isExcluding = request.excluded !== undefined && records.some(({ standby }) => !standby);
+    for (const record of forward === undefined || forwarded ? [] : byZone(records, zone)) {
       if (record.replica === replica) continue;
       if (except?.replica === record.replica && record.epoch <= except.epoch) continue;
-      if (process !== undefined && !isProcess(record, process)) continue;
+      if (!isSuitable(record, request)) continue;
       if (record.retiring && (local !== undefined || process !== undefined)) continue;
-      if (record.standby && local !== undefined) continue;
+      if (record.standby && (local !== undefined || isExcluding)) continue;
       return { route: { kind: 'remote', owner: record }, records };
     }
     return local === undefined ? { records } : { route: toLocal(local), records };
   }
 
   /**
-   * Whether another agent is connected, so that a dialer need not wait for `process`. An agent here
-   * counts if it has been connected for longer than `process` can have been away, or has the same
-   * agent id.
+   * Whether another agent is connected, here or elsewhere, so that a dialer need not wait for
+   * `process`.
    */
   #hasOtherAgents(
     cluster: string,
     process: AgentProcess,
     records: readonly AgentRecord[],
   ): boolean {
-    for (const agent of this.#tunnels.of(records[0]?.cluster ?? cluster)) {
-      if (agent.draining || agent.livenessPending || !agent.claim.established) continue;
-      if (agent.establishedForMs > relayLimits.otherAgentAgeMs) return true;
-      if (agent.agent === process.agent) return true;
-    }
+    const own = { cluster: records[0]?.cluster ?? cluster, ...process };
+    if (this.#tunnels.hasOtherAgents(own)) return true;
     return records.some(
       (record) =>
         record.replica !== this.#options.replica &&
@@ -160,6 +165,13 @@ function isFirstChoice(
 ): agent is AgentConnection {
   if (agent === undefined || agent.retiring) return false;
   return process !== undefined || (!agent.livenessPending && !agent.isStandby);
+}
+
+/** Records of agents in the zone come first. The order is otherwise kept. */
+function byZone(records: readonly AgentRecord[], zone: string | undefined): readonly AgentRecord[] {
+  if (zone === undefined) return records;
+  const isNear = (record: AgentRecord): boolean => record.zone === zone && !record.retiring;
+  return [...records.filter(isNear), ...records.filter((record) => !isNear(record))];
 }
 
 function agentLost(cluster: string, { agent }: AgentProcess): TunnelError {

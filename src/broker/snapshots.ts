@@ -5,6 +5,7 @@ export interface AgentSnapshot extends TunnelName {
   readonly kind: 'agent';
   readonly epoch: number;
   readonly software: string;
+  readonly zone?: string | undefined;
   /** Milliseconds since 1970. */
   readonly connectedAtMs: number;
   readonly leaving: boolean;

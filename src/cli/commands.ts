@@ -5,6 +5,8 @@ import { brokerCommand } from './broker.ts';
 import type { Command } from './command.ts';
 import { connectCommand } from './connect.ts';
 import { devCommand } from './dev.ts';
+import { proxyAgentCommand } from './konnectivity/proxy-agent.ts';
+import { proxyServerCommand } from './konnectivity/proxy-server.ts';
 import { tokenAgentCommand, tokenDialerCommand, tokenKeygenCommand } from './token.ts';
 
 /** Every command, in the order in which help and docs/configuration.md show them. */
@@ -14,6 +16,8 @@ export const commands: readonly Command[] = [
   bridgeCommand,
   connectCommand,
   addonCommand,
+  proxyServerCommand,
+  proxyAgentCommand,
   tokenKeygenCommand,
   tokenAgentCommand,
   tokenDialerCommand,

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import type { RunningBroker } from '../broker/node/broker.ts';
@@ -18,6 +19,8 @@ interface Parts {
   readonly broker: RunningBroker;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** Takes connections of agents that do not speak gRPC, after their TLS handshake. */
+  readonly acceptSocket?: ((socket: Socket) => void) | undefined;
   /** Gets what must be disposed of after the listener. */
   readonly stack: AsyncDisposableStack;
 }
@@ -29,7 +32,7 @@ interface Parts {
  */
 export async function startLocalAgents(
   options: KonnectivityAgentsOptions,
-  { options: { hub, proxies }, broker, metrics, log, stack }: Parts,
+  { options: { hub, proxies }, broker, metrics, log, stack, acceptSocket }: Parts,
 ): Promise<RunningKonnectivityAgents> {
   const { localAgents } = broker;
   const kubeconfig = hub?.from === 'kubeconfig' ? hub.path : undefined;
@@ -39,6 +42,7 @@ export async function startLocalAgents(
       : stack.use(openKubeTokenReview(kubeconfig, proxies, log));
   return await startKonnectivityAgents(options, {
     connect: (agent) => localAgents.connect(agent),
+    acceptSocket,
     reviewToken: tokens?.review,
     clusterOfToken: (token, address) => identityOf(localAgents, token, address),
     metrics: metrics.group('culvert_konnectivity_agents'),

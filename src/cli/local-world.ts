@@ -1,6 +1,6 @@
 import { readAgentOptions } from '../agent/options.ts';
 import type { Logger } from '../base/log/logger.ts';
-import { readBrokerOptions } from './broker.ts';
+import { readBrokerOptions } from './broker-options.ts';
 import type { Drainable } from './run-until-stopped.ts';
 import { type SampleTarget, startSampleTarget } from './sample-target.ts';
 

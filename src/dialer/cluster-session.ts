@@ -1,4 +1,3 @@
-import type { Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
@@ -6,6 +5,7 @@ import { protocolVersion, type GoAway, type Hello, type Welcome } from '../tunne
 import type { SessionOptions } from '../tunnel/session-options.ts';
 import { Session } from '../tunnel/session.ts';
 import type { SessionLink } from './session-link.ts';
+import type { Attachment, Loss, SessionState } from './session-state.ts';
 import { sessionWaits } from './session-waits.ts';
 import { LinkAttempts } from './link-attempts.ts';
 
@@ -17,6 +17,10 @@ export interface ClusterSessionOptions extends Omit<
   readonly connect: (signal: AbortSignal) => Promise<AttachableLink>;
   /** The name and version of this program, for HELLO. */
   readonly software: string;
+  /** What HELLO of a new session asks of the agent (default: nothing). */
+  readonly criteria?: (() => Pick<Hello, 'zone' | 'excludedAgents'>) | undefined;
+  /** A broker has accepted the session for an agent. */
+  readonly onAttached?: ((welcome: Welcome) => void) | undefined;
   /** The session continues on another link: streams waited `gapMs`, `resentBytes` go out again. */
   readonly onResumed: (gapMs: number, resentBytes: number) => void;
   /** The session has ended, and its streams have been told. */
@@ -25,31 +29,6 @@ export interface ClusterSessionOptions extends Omit<
 
 /** The agent's process that has the session, as HELLO names it. */
 type AgentProcess = Required<Pick<Hello, 'resume'>> & Pick<Hello, 'instance'>;
-
-type State =
-  /** No agent has the session yet. */
-  | { readonly kind: 'connecting' }
-  /** A link carries the session. */
-  | (Attachment & { readonly kind: 'attached' })
-  /** The broker of the link goes away. The link carries the session until there is another one. */
-  | (Attachment & { readonly kind: 'moving' })
-  /** The link was lost, and the session waits for another one until the timer ends it. */
-  | (Loss & { readonly kind: 'recovering' })
-  | { readonly kind: 'closed' };
-
-interface Attachment {
-  readonly link: SessionLink;
-  /** The agent had the session already when this link was made. */
-  readonly isResumed: boolean;
-}
-
-interface Loss {
-  readonly error: TunnelError;
-  readonly atMs: number;
-  /** That of the lost link. */
-  readonly isResumed: boolean;
-  readonly giveUpTimer: Timer;
-}
 
 /**
  * A dialer's session with one agent of a cluster. It outlives the links to brokers that carry it.
@@ -62,7 +41,7 @@ export class ClusterSession {
   readonly #log: Logger;
   readonly #links: LinkAttempts;
   readonly #startedMs: number;
-  #state: State = { kind: 'connecting' };
+  #state: SessionState = { kind: 'connecting' };
   #id = randomName();
   #process: AgentProcess | undefined;
   /** Takes no new streams, and ends with its last stream. */
@@ -74,7 +53,7 @@ export class ClusterSession {
   #waitingSinceMs: number | undefined;
 
   constructor(options: ClusterSessionOptions) {
-    const { clock, connect, log, software } = options;
+    const { clock, connect, criteria, log, software } = options;
     this.#options = options;
     this.#log = log;
     this.#startedMs = clock.now();
@@ -88,7 +67,10 @@ export class ClusterSession {
       connect,
       clock,
       session: this.session,
-      hello: () => ({ ...protocolVersion, software, session: this.#id, ...this.#process }),
+      hello: () => ({
+        ...{ ...protocolVersion, software, session: this.#id },
+        ...(this.#process ?? criteria?.()),
+      }),
       onWelcome: (welcome, link) => this.#onWelcome(welcome, link),
       onFailed: (error) => this.#onAttemptFailed(error),
       onLinkClosed: (error, link) => this.#onLinkClosed(error, link),
@@ -101,6 +83,10 @@ export class ClusterSession {
   get isRetired(): boolean {
     const { kind } = this.#state;
     return this.#isRetired || (kind !== 'connecting' && kind !== 'attached');
+  }
+
+  get isAttached(): boolean {
+    return this.#state.kind === 'attached';
   }
 
   /** Ends the session now. Idempotent. */
@@ -133,6 +119,7 @@ export class ClusterSession {
       old.link.leave(new TunnelError('draining', 'the session has moved to another link'));
     }
     this.#log.info('session attached', { replica, session, agent, again: isResumed });
+    this.#options.onAttached?.(welcome);
   }
 
   /** The agent has said what it has. Only now do streams continue. */
@@ -214,7 +201,11 @@ export class ClusterSession {
         if (!isResumable(error.code) && error.code !== 'no_agent') {
           return this.#onRefused(error, state.isResumed);
         }
-        if (error.code !== 'agent_lost') break;
+        if (error.code !== 'agent_lost') {
+          // While no broker takes sessions, a live agent cannot be back either.
+          if (error.code !== 'no_agent') this.#recover(state, this.#options.limits.resumeGraceMs);
+          break;
+        }
         // The broker says that other agents are connected while ours is not. A long wait helps no
         // client.
         if (this.session.unanswered && this.session.streamCount > 0) return this.#startOver(error);
@@ -281,7 +272,7 @@ export class ClusterSession {
     this.#options.onClosed(this);
   }
 
-  #enter(state: State): void {
+  #enter(state: SessionState): void {
     if (this.#state.kind === 'recovering') this.#state.giveUpTimer.cancel();
     this.#state = state;
   }

@@ -6,10 +6,12 @@ import type { AttachableLink } from '../tunnel/link.ts';
 import { SlabPool } from '../tunnel/slab.ts';
 import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
+import { type AgentSessionOptions, ClusterAgents } from './cluster-agents.ts';
 import { ClusterSession } from './cluster-session.ts';
 import type { Dialer, OpenOptions } from './dialer.ts';
-import { type OpenStream, PooledStream } from './pooled-stream.ts';
+import { PooledStream, type StreamOpener } from './pooled-stream.ts';
 import { noSessionMetrics, resumeGapBuckets, type SessionMetrics } from './session-metrics.ts';
+import { UnreachableTargets } from './unreachable-targets.ts';
 
 export interface PooledDialerOptions {
   /**
@@ -22,11 +24,16 @@ export interface PooledDialerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly software: string;
+  /** The zone of this dialer, whose agents it prefers (default: not known). */
+  readonly zone?: string | undefined;
   readonly limits?: TunnelLimits;
   readonly metrics?: SessionMetrics;
 }
 
-/** A dialer with one session per cluster, which the first stream makes and later streams share. */
+/**
+ * A dialer with one session per cluster, which the first stream makes and later streams share. Load
+ * adds sessions with further agents of the cluster, see `ClusterAgents`.
+ */
 export class PooledDialer implements Dialer, AsyncDisposable {
   /**
    * How many times a session continued over another link, and how long their streams waited in sum,
@@ -36,17 +43,21 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   resumeGapMs = 0;
   /** Bytes that were sent again then. */
   resentBytes = 0;
+  /** Dials that were repeated, at another agent or in another session. */
+  secondDialCount = 0;
   readonly #options: PooledDialerOptions;
   readonly #pool = new SlabPool();
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #grantBudget = new WindowBudget(defaultProcessBudgetBytes);
-  readonly #current = new Map<string, ClusterSession>();
+  readonly #unreachable: UnreachableTargets;
+  readonly #agents = new Map<string, ClusterAgents>();
   readonly #sessions = new Set<ClusterSession>();
   readonly #observeGap: (gapSeconds: number) => void;
   #isDraining = false;
 
   constructor(options: PooledDialerOptions) {
     this.#options = options;
+    this.#unreachable = new UnreachableTargets(options.clock);
     const { metrics = noSessionMetrics } = options;
     metrics.total(
       'resumes',
@@ -57,6 +68,11 @@ export class PooledDialer implements Dialer, AsyncDisposable {
       'resent_bytes',
       'Bytes that a dialer sent again when a session continued',
       () => this.resentBytes,
+    );
+    metrics.total(
+      'second_dials',
+      'Dials that were repeated because the first agent was lost or did not reach the target',
+      () => this.secondDialCount,
     );
     this.#observeGap = metrics.histogram(
       'resume_gap_seconds',
@@ -76,13 +92,18 @@ export class PooledDialer implements Dialer, AsyncDisposable {
   }
 
   open(options: OpenOptions, handler: StreamHandler): TunnelStream {
-    const openStream: OpenStream = (request, streamHandler) => {
-      const { session } = this.#sessionFor(options.cluster);
-      const stream = session.open(request, () => streamHandler);
-      if (this.#isDraining) stream.reset(drainingError());
-      return stream;
+    const opener: StreamOpener = {
+      agents: () => this.#agentsOf(options.cluster),
+      open: ({ cluster: { session } }, request, streamHandler) => {
+        const stream = session.open(request, () => streamHandler);
+        if (this.#isDraining) stream.reset(drainingError());
+        return stream;
+      },
+      isOpen: () => !this.#isDraining,
+      onSecondDial: () => void this.secondDialCount++,
+      clock: this.#options.clock,
     };
-    return new PooledStream(openStream, this.#options.clock, options, handler);
+    return new PooledStream(opener, options, handler);
   }
 
   async drain(signal: AbortSignal): Promise<void> {
@@ -103,11 +124,23 @@ export class PooledDialer implements Dialer, AsyncDisposable {
     this.close();
   }
 
-  #sessionFor(cluster: string): ClusterSession {
-    const current = this.#current.get(cluster);
-    if (current !== undefined && !current.isRetired) return current;
-    // The old session keeps its streams, and ends with the last one.
-    current?.retire();
+  #agentsOf(cluster: string): ClusterAgents {
+    const known = this.#agents.get(cluster);
+    if (known !== undefined) return known;
+    const { clock, zone } = this.#options;
+    const made: ClusterAgents = new ClusterAgents({
+      ...{ cluster, zone, clock },
+      unreachable: this.#unreachable,
+      makeSession: (options) => this.#makeSession(cluster, options),
+      onEmpty: () => {
+        if (this.#agents.get(cluster) === made) this.#agents.delete(cluster);
+      },
+    });
+    this.#agents.set(cluster, made);
+    return made;
+  }
+
+  #makeSession(cluster: string, options: AgentSessionOptions): ClusterSession {
     const { clock, log, software, limits = defaultLimits } = this.#options;
     const made = new ClusterSession({
       clock,
@@ -124,13 +157,13 @@ export class PooledDialer implements Dialer, AsyncDisposable {
         this.resentBytes += resentBytes;
         this.#observeGap(gapMs / 1000);
       },
+      ...options,
       onClosed: (session) => {
         this.#sessions.delete(session);
-        if (this.#current.get(cluster) === session) this.#current.delete(cluster);
+        options.onClosed(session);
       },
     });
     this.#sessions.add(made);
-    this.#current.set(cluster, made);
     return made;
   }
 }

@@ -1,36 +1,53 @@
 import type { Clock } from '../base/clock.ts';
-import { TunnelError } from '../tunnel/errors.ts';
+import { isResumable, TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
 import type { StreamRequest } from '../tunnel/stream-request.ts';
+import type { AgentSession } from './agent-session.ts';
+import type { ClusterAgents } from './cluster-agents.ts';
 import type { OpenOptions } from './dialer.ts';
+import { sessionWaits } from './session-waits.ts';
+import { mayDifferElsewhere } from './unreachable-targets.ts';
 
 const defaultTimeoutMs = 10_000;
 
-/** Opens a stream in the session that is current now. */
-export type OpenStream = (request: StreamRequest, handler: StreamHandler) => Stream;
+/** What a stream needs of its dialer. */
+export interface StreamOpener {
+  /** The sessions with the cluster's agents. */
+  readonly agents: () => ClusterAgents;
+  readonly open: (session: AgentSession, request: StreamRequest, handler: StreamHandler) => Stream;
+  /** Whether the dialer takes dials. */
+  readonly isOpen: () => boolean;
+  /** A dial is repeated at another agent. */
+  readonly onSecondDial: () => void;
+  readonly clock: Clock;
+}
 
 /**
  * A stream as the user of a pooled dialer sees it. It can change its stream in a session once,
- * during the dial: an agent that was lost before it answered has connected to nothing for which a
- * byte could be lost, so another agent can be asked.
+ * during the dial. An agent that was lost before it answered, or that does not reach the target,
+ * has connected to nothing for which a byte could be lost, so another agent can be asked.
  */
 export class PooledStream implements TunnelStream, StreamHandler {
-  readonly #openStream: OpenStream;
-  readonly #clock: Clock;
+  readonly #opener: StreamOpener;
   readonly #options: OpenOptions;
   readonly #handler: StreamHandler;
   readonly #startedMs: number;
+  #session: AgentSession;
   #stream: Stream;
+  /** When the present attempt was sent to an agent; undefined: it waits for the session. */
+  #sentMs: number | undefined;
+  /** Why the first agent did not reach the target. */
+  #firstError: TunnelError | undefined;
   #isDialing = true;
   #mayDialAgain = true;
 
-  constructor(openStream: OpenStream, clock: Clock, options: OpenOptions, handler: StreamHandler) {
-    this.#openStream = openStream;
-    this.#clock = clock;
+  constructor(opener: StreamOpener, options: OpenOptions, handler: StreamHandler) {
+    this.#opener = opener;
     this.#options = options;
     this.#handler = handler;
-    this.#startedMs = clock.now();
+    this.#startedMs = opener.clock.now();
+    this.#session = opener.agents().choose(options.target);
     this.#stream = this.#dial(options.timeoutMs ?? defaultTimeoutMs);
     const { signal } = options;
     if (signal?.aborted === true) this.#onAbort();
@@ -53,6 +70,7 @@ export class PooledStream implements TunnelStream, StreamHandler {
 
   reset(error: TunnelError): void {
     this.#mayDialAgain = false;
+    this.#firstError = undefined;
     this.#stream.reset(error);
   }
 
@@ -67,6 +85,9 @@ export class PooledStream implements TunnelStream, StreamHandler {
 
   onOpened(): void {
     this.#endDial();
+    const { agents, clock } = this.#opener;
+    const tookMs = this.#sentMs === undefined ? undefined : clock.now() - this.#sentMs;
+    agents().onDialed(this.#session, this.#options.target, tookMs);
     this.#handler.onOpened?.();
   }
 
@@ -87,9 +108,11 @@ export class PooledStream implements TunnelStream, StreamHandler {
   }
 
   onClose(error: TunnelError | undefined): void {
-    if (error?.code === 'agent_lost' && this.#dialAgain()) return;
+    if (this.#isDialing && error !== undefined && this.#dialAgain(error)) return;
     this.#endDial();
-    this.#handler.onClose(error);
+    // Without an answer of a second agent, the answer of the first one is the result.
+    const isAnswered = this.#firstError === undefined || this.#session.agent !== undefined;
+    this.#handler.onClose(isAnswered ? error : this.#firstError);
   }
 
   readonly #onAbort = (): void => {
@@ -99,20 +122,51 @@ export class PooledStream implements TunnelStream, StreamHandler {
 
   #dial(timeoutMs: number): Stream {
     const { target, caller, trace } = this.#options;
-    return this.#openStream({ target, timeoutMs, caller, trace }, this);
+    const { clock, open } = this.#opener;
+    this.#sentMs = this.#session.cluster.isAttached ? clock.now() : undefined;
+    return open(this.#session, { target, timeoutMs, caller, trace }, this);
   }
 
   /**
    * Starts the dial again if that loses nothing, within the time that is left. Returns whether it
    * did.
    */
-  #dialAgain(): boolean {
-    const { timeoutMs = defaultTimeoutMs } = this.#options;
-    const leftMs = timeoutMs - (this.#clock.now() - this.#startedMs);
-    if (!this.#isDialing || !this.#mayDialAgain || (timeoutMs > 0 && leftMs <= 0)) return false;
-    this.#mayDialAgain = false;
-    this.#stream = this.#dial(timeoutMs > 0 ? Math.ceil(leftMs) : 0);
+  #dialAgain(error: TunnelError): boolean {
+    const { target, timeoutMs = defaultTimeoutMs } = this.#options;
+    const { agents, clock, isOpen } = this.#opener;
+    if (this.#session.agent !== undefined && mayDifferElsewhere(error.code)) {
+      agents().onFailed(this.#session, target, error.code);
+    }
+    const waitedMs = clock.now() - this.#startedMs;
+    if (!this.#mayDialAgain || !isOpen() || (timeoutMs > 0 && waitedMs >= timeoutMs)) return false;
+    const session = this.#sessionAfter(error, waitedMs);
+    if (session === undefined) return false;
+    this.#session = session;
+    this.#stream = this.#dial(timeoutMs > 0 ? Math.ceil(timeoutMs - waitedMs) : 0);
     return true;
+  }
+
+  /** The session for another attempt; undefined: the error is the result of the dial. */
+  #sessionAfter(error: TunnelError, waitedMs: number): AgentSession | undefined {
+    const { target } = this.#options;
+    const agents = this.#opener.agents();
+    if (this.#session.agent === undefined) {
+      // The session gave up before it reached an agent. It may be older than this dial, which has
+      // a wait of its own.
+      const mayWait = isResumable(error.code) && waitedMs < sessionWaits.firstLinkMs;
+      return mayWait ? agents.choose(target) : undefined;
+    }
+    let next: AgentSession | undefined;
+    if (error.code === 'agent_lost') {
+      next = agents.choose(target);
+    } else if (mayDifferElsewhere(error.code)) {
+      next = agents.other(this.#session, target);
+      this.#firstError = error;
+    }
+    if (next === undefined) return undefined;
+    this.#mayDialAgain = false;
+    this.#opener.onSecondDial();
+    return next;
   }
 
   #endDial(): void {

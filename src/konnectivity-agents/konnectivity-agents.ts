@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { Condition } from '../base/condition.ts';
 import type { ReloadedFiles } from '../base/files/reloaded-files.ts';
@@ -46,12 +47,14 @@ export interface KonnectivityAgentsParts {
   readonly clusterOfToken?:
     | ((token: string, address: string) => Promise<AgentIdentity>)
     | undefined;
+  /** Takes connections of agents that do not speak gRPC, after their TLS handshake. */
+  readonly acceptSocket?: ((socket: Socket) => void) | undefined;
   readonly log: Logger;
   readonly metrics?: Pick<MetricsGroup, 'gauge' | 'counter'>;
   readonly clock?: Clock;
   /** Overrides of `defaultKonnectivityAgentsLimits`. */
   readonly limits?: Partial<KonnectivityAgentsLimits>;
-  /** The implementation of HTTP/2 (default: node:http2). */
+  /** The implementation of HTTP/2 (default: our own). */
   readonly startFront?: StartFront;
 }
 
@@ -179,6 +182,7 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
       methods: new Map([['/AgentService/Connect', (stream) => new AgentCall(context, stream)]]),
       refuses: () => undefined,
       clientRefused: () => {},
+      acceptSocket: this.#parts.acceptSocket,
       connectionClosed: this.#closed,
     });
     this.#front = front;

@@ -15,7 +15,6 @@ import type {
   FrontMethods,
   StartFront,
 } from '../konnectivity/front.ts';
-import { startFront } from '../konnectivity/front-listener.ts';
 import { acceptHttpConnect } from './http-connect.ts';
 import { type BridgeMetrics, noMetrics } from './metrics.ts';
 import {
@@ -27,6 +26,7 @@ import {
 import { ProxyStream } from './proxy-stream.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
+import { startFront } from '../konnectivity/front-listener.ts';
 
 export interface BridgeParts {
   /** Belongs to the caller. The bridge neither drains nor closes it. */

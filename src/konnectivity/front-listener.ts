@@ -121,6 +121,13 @@ class FrontListener implements Front {
   #accept(socket: Socket): void {
     const subject = subjectOf(socket);
     if (socket.destroyed || this.#isRefused(socket, subject)) return;
+    const { acceptSocket } = this.#options;
+    if (acceptSocket !== undefined && socket instanceof TLSSocket && socket.alpnProtocol !== 'h2') {
+      // The other service has limits of its own.
+      this.#guard?.authenticated(socket);
+      acceptSocket(socket);
+      return;
+    }
     const connection = new FrontConnection({
       ...this.#options,
       socket,
@@ -156,7 +163,7 @@ class FrontListener implements Front {
     this.#hasWarnedOfHttp1 = true;
     this.#options.log.warn('konnectivity client refused: it speaks HTTP/1', {
       listener: this.#address,
-      reason: 'this socket speaks gRPC, set proxyProtocol: GRPC in the egress selector',
+      reason: 'this port takes gRPC over HTTP/2 only',
     });
   }
 

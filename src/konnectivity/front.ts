@@ -1,10 +1,11 @@
+import type { Socket } from 'node:net';
 import type { AcceptConnection } from './client-connection.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
-import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 import type { ConnectionRefusal } from '../base/server/connection-limits.ts';
 import type { FrontLimits } from './front-limits.ts';
 import type { TlsMaterial } from './tls-files.ts';
+import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 
 /** The gRPC statuses with which a call is ended. */
 export const GrpcStatus = {
@@ -152,6 +153,11 @@ export interface FrontOptions {
   readonly methods: FrontMethods;
   /** Takes connections whose first bytes are those of an HTTP/1 request, such as CONNECT. */
   readonly acceptHttp1?: AcceptConnection;
+  /**
+   * Takes connections whose client has not chosen h2 with ALPN, after their TLS handshake. Nothing
+   * was read from them. Only for a front with TLS.
+   */
+  readonly acceptSocket?: ((socket: Socket) => void) | undefined;
   /** Takes connections whose first byte is SOCKS5's. */
   readonly acceptSocks5?: AcceptConnection;
   /** Refuses a client by the subject of its certificate, before it can send a call. */

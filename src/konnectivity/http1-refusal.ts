@@ -1,7 +1,6 @@
 import type { AcceptConnection } from './client-connection.ts';
 
-const sentence =
-  'This socket speaks gRPC over HTTP/2, not HTTP CONNECT. Set "proxyProtocol: GRPC" in the egress selector configuration.';
+const sentence = 'This port takes gRPC over HTTP/2 only, for konnectivity agents.';
 
 const refusal = Buffer.from(
   [
@@ -14,10 +13,7 @@ const refusal = Buffer.from(
   ].join('\r\n'),
 );
 
-/**
- * Answers a client that speaks HTTP/1, such as a kube-apiserver with `proxyProtocol: HTTPConnect`,
- * with the setting that it needs, and hangs up.
- */
+/** Answers a client that speaks HTTP/1 at a listener without a service for it, and hangs up. */
 export const refuseHttp1: AcceptConnection = (connection) => {
   connection.send(refusal);
   connection.end();

@@ -16,6 +16,12 @@ export interface Link {
   readonly peer: string;
 
   /**
+   * The address of this end of the connection, `host:port`, as the other end sees it if nothing on
+   * the way replaces it; undefined: the transport does not know.
+   */
+  readonly local?: string | undefined;
+
+  /**
    * Bytes that the link takes now without queueing too much. At zero or less the owner stops, and
    * `pull` is called when there is room again. This is no hard limit: the link takes a frame that
    * is larger than the room.

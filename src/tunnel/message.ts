@@ -13,7 +13,16 @@ const packr = new Packr({
   encodeUndefinedAsNil: true,
 });
 
-export const protocolVersion = { major: 1, minor: 2 } as const;
+/** Characters of a zone's name. */
+export const maxZoneLength = 64;
+
+/** Names in `Hello.excludedAgents`. */
+export const maxExcludedAgents = 64;
+
+/** Characters of an agent id and an instance with `@` between them. */
+const maxProcessNameLength = 321;
+
+export const protocolVersion = { major: 1, minor: 3 } as const;
 
 /**
  * HELLO, the first frame on a link, from the end that dialed. Unknown fields are ignored, so minors
@@ -33,6 +42,18 @@ export interface Hello {
   readonly resume?: string;
   /** Beside `resume`: the agent's process that has the session, as WELCOME named it. */
   readonly instance?: string;
+  /** The zone of this end; undefined: it does not tell, or is older than version 1.3. */
+  readonly zone?: string;
+  /**
+   * A dialer's, for a new session: the processes of agents that the session must not reach, as
+   * `processName` writes them, because the dialer has sessions with them.
+   */
+  readonly excludedAgents?: readonly string[];
+  /**
+   * An agent's: the address of its end of the connection, `host:port`. If the broker sees the same
+   * address, no middlebox ends connections on the way.
+   */
+  readonly source?: string;
 }
 
 /** WELCOME, the broker's answer to HELLO. */
@@ -52,6 +73,13 @@ export interface Welcome {
    * How large a stream's window may grow through this broker, in bytes; undefined: the ends decide.
    */
   readonly maxWindow?: number;
+  /** To a dialer: the zone of the agent that the session reached; undefined: it does not tell. */
+  readonly zone?: string;
+  /**
+   * To a dialer: how many other agents of the cluster this replica knows; undefined: the broker is
+   * older than version 1.3, and does not know `Hello.excludedAgents`.
+   */
+  readonly otherAgents?: number;
 }
 
 /** ATTACH, broker to agent: a dialer's session appears. */
@@ -103,6 +131,11 @@ export function decodeHello(payload: Uint8Array): Hello {
       ? {}
       : { resume: nameOf(FrameType.hello, fields, 'resume', 256) }),
     ...instanceOf(FrameType.hello, fields),
+    ...zoneOf(FrameType.hello, fields),
+    ...excludedAgentsOf(fields),
+    ...(fields.get('source') === undefined
+      ? {}
+      : { source: textOf(FrameType.hello, fields, 'source', 256) }),
   };
 }
 
@@ -128,6 +161,23 @@ function instanceOf(type: FrameType, fields: ControlMap): { instance?: string } 
   return { instance: nameOf(type, fields, 'instance', 64) };
 }
 
+function zoneOf(type: FrameType, fields: ControlMap): { zone?: string } {
+  if (fields.get('zone') === undefined) return {};
+  return { zone: nameOf(type, fields, 'zone', maxZoneLength) };
+}
+
+function excludedAgentsOf(fields: ControlMap): { excludedAgents?: readonly string[] } {
+  const names = fields.get('excludedAgents');
+  if (names === undefined) return {};
+  const isName = (name: unknown): name is string =>
+    typeof name === 'string' && name.length > 0 && name.length <= maxProcessNameLength;
+  if (Array.isArray(names) && names.length <= maxExcludedAgents && names.every(isName)) {
+    return { excludedAgents: names };
+  }
+  const sentence = `needs "excludedAgents" as up to ${maxExcludedAgents} texts of 1 to ${maxProcessNameLength} characters`;
+  throw malformed(FrameType.hello, sentence);
+}
+
 export function decodeWelcome(payload: Uint8Array): Welcome {
   const type = FrameType.welcome;
   const fields = decodeControlMap(type, payload);
@@ -141,6 +191,10 @@ export function decodeWelcome(payload: Uint8Array): Welcome {
     ...(fields.get('maxWindow') === undefined
       ? {}
       : { maxWindow: wholeOf(type, fields, 'maxWindow', maxU32) }),
+    ...zoneOf(type, fields),
+    ...(fields.get('otherAgents') === undefined
+      ? {}
+      : { otherAgents: wholeOf(type, fields, 'otherAgents', maxU32) }),
   };
 }
 

@@ -5,6 +5,7 @@ import type { Proxy } from '../base/net/proxy.ts';
 import { ProxyEnvironmentError, proxyFor } from '../base/net/proxy-environment.ts';
 import { version } from '../base/version.ts';
 import { readAnswer, readBodyStart, type HttpAnswer } from '../base/net/http-answer.ts';
+import { formatPeer } from '../base/net/format-peer.ts';
 import { hostPortOf, openRoute } from '../base/net/open-route.ts';
 import { RouteError } from '../base/net/route-error.ts';
 import type { ServerRoute } from '../base/net/server-route.ts';
@@ -155,6 +156,7 @@ function answerProblem(answer: HttpAnswer, key: string, protocol: string): strin
 
 function newLink(socket: Socket, head: Uint8Array, options: ConnectOptions): WebSocketLink {
   const { url, clock } = options;
+  const { localAddress, localPort } = socket;
   const keepAlive: KeepAliveOptions = {
     ...options.keepAlive,
     ...(clock === undefined ? {} : { clock }),
@@ -163,6 +165,9 @@ function newLink(socket: Socket, head: Uint8Array, options: ConnectOptions): Web
   return new WebSocketLink(socket, new SocketInput(socket, head), {
     role: 'client',
     peer: url.port === '' ? `${url.host}:${hostPortOf(url).port}` : url.host,
+    ...(localAddress === undefined
+      ? {}
+      : { local: formatPeer({ remoteAddress: localAddress, remotePort: localPort }) }),
     keepAlive,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   });

@@ -22,6 +22,8 @@ export interface WebSocketLinkOptions {
   readonly role: WebSocketRole;
   /** Where the other end is, for logs. */
   readonly peer: string;
+  /** The address of this end (default: not known). */
+  readonly local?: string | undefined;
   readonly keepAlive: KeepAliveOptions;
   readonly limits?: FrameLimits;
 }
@@ -37,6 +39,7 @@ export class WebSocketLink
   implements AttachableLink, MessageHandler, KeepAliveActions, SenderOwner
 {
   readonly peer: string;
+  readonly local: string | undefined;
 
   /** Bytes and frames that were received since the handshake. */
   bytesIn = 0;
@@ -64,6 +67,7 @@ export class WebSocketLink
 
   constructor(socket: Socket, input: SocketInput, options: WebSocketLinkOptions) {
     this.peer = options.peer;
+    this.local = options.local;
     this.#socket = socket;
     this.#input = input;
     this.#keepAliveOptions = options.keepAlive;

@@ -7,7 +7,7 @@ import { readAgentOptions } from '../../src/agent/options.ts';
 import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import type { LogFields } from '../../src/base/log/log-field.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { freePort } from '../../testkit/processes/process.ts';
 

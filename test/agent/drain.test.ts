@@ -10,7 +10,7 @@ import { OpenTargets } from '../../src/agent/open-targets.ts';
 import { TargetConnection } from '../../src/agent/target-connection.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { DialedStream } from '../../testkit/stream/dialed-stream.ts';

@@ -8,7 +8,7 @@ import { readAgentOptions } from '../../src/agent/options.ts';
 import { LastGoodCa } from '../../src/base/tls/last-good-ca.ts';
 import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import type { LogFields } from '../../src/base/log/log-field.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
 import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';

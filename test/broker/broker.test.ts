@@ -5,7 +5,7 @@ import { silentLogger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import type { BrokerOptions } from '../../src/broker/node/options.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import { describeBroker, type BrokerUnderTest } from '../contracts/broker.contract.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';
 import { ground } from '../../testkit/ground/ground.ts';

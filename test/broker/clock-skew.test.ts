@@ -8,7 +8,7 @@ import { readAgentOptions } from '../../src/agent/options.ts';
 import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { AgentClocks } from '../../src/broker/agent-clocks.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
 import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
 import { startIngress } from '../../testkit/network/ingress.ts';

@@ -6,7 +6,7 @@ import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
 import { ConnectError } from '../../src/tunnel/connect-error.ts';
 import { connectWebSocket } from '../../src/websocket/connect.ts';

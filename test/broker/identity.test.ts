@@ -10,7 +10,7 @@ import { makeCertificateToken } from '../../src/base/tokens/certificate-token.ts
 import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { Secret } from '../../src/base/secret.ts';
 import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import { startBridge } from '../../src/konnectivity-bridge/bridge.ts';
 import { ConnectError } from '../../src/tunnel/connect-error.ts';
 import { connectWebSocket } from '../../src/websocket/connect.ts';

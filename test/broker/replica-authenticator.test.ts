@@ -21,6 +21,12 @@ const nobody: Authenticator = {
   authenticate: () => Promise.reject(new AuthenticationError('there is no token')),
 };
 
+const atNow = { nowS: () => nowS };
+
+const anyDialer: Authenticator = {
+  authenticate: async () => ({ kind: 'dialer', name: 'bridge' }),
+};
+
 type ShownHeaders = Readonly<Record<string, string>>;
 
 /** A replica at `address` that is asked for sessions; `clock.nowS` is its time. */
@@ -38,13 +44,16 @@ async function askAt(
   authenticator: Authenticator,
   headers: ShownHeaders,
   path = '/v1/clusters/c1/session',
+  { acceptRate = new AcceptRate(100, systemClock), isDraining = false } = {},
 ) {
   const log = new RecordingLogger();
   const directory = new MemoryDirectory();
+  const relay = new Relay({ replica: 'r1', address, directory, clock: systemClock, log });
+  if (isDraining) relay.close();
   const app = createApp({
-    relay: new Relay({ replica: 'r1', address, directory, clock: systemClock, log }),
+    relay,
     authenticator,
-    acceptRate: new AcceptRate(100, systemClock),
+    acceptRate,
     clock: systemClock,
     metrics: async () => ({ contentType: '', text: '' }),
     log,
@@ -72,6 +81,34 @@ describe('A replica that calls another', () => {
     expect(await key.verify(new Headers(proof.headers), address)).toMatchObject({
       dialer: 'bridge ü',
     });
+  });
+
+  it('A replica that drains takes sessions from other replicas, and refuses all other clients', async () => {
+    const authenticator = new ReplicaAuthenticator(() => key, address, anyDialer, atNow);
+    const path = '/v1/clusters/c1/session';
+    const request = (headers: ShownHeaders) =>
+      askAt(authenticator, headers, path, { isDraining: true });
+    const { headers } = await key.prove(address, 'c1', 'bridge');
+    expect((await request(headers)).answered).toBeDefined();
+    for (const refused of [{}, { 'Culvert-Replica': 'x' }]) {
+      const { response, answered } = await request(refused);
+      expect(answered).toBeUndefined();
+      expect([401, 503]).toContain(response.status);
+    }
+    expect((await request({})).response.status).toBe(503);
+  });
+
+  it('A replica forwards sessions without a limit on their rate, because the first replica counted them', async () => {
+    const acceptRate = new AcceptRate(1, systemClock);
+    const authenticator = new ReplicaAuthenticator(() => key, address, anyDialer, atNow);
+    const path = '/v1/clusters/c1/session';
+    const request = (headers: ShownHeaders) => askAt(authenticator, headers, path, { acceptRate });
+    for (let at = 0; at < 5; at++) {
+      const { headers } = await key.prove(address, 'c1', 'bridge');
+      expect((await request(headers)).answered).toBeDefined();
+    }
+    expect((await request({})).response.status).toBe(204);
+    expect((await request({})).response.status).toBe(503);
   });
 
   const wrong = async () => ReplicaKeys.fromText('another key of replicas', () => nowS);

@@ -6,7 +6,7 @@ import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { type RunningBroker, startBroker } from '../../src/broker/node/broker.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
 import { createRemoteDialer } from '../../src/dialer/node/remote-dialer.ts';
 import { describeWith } from '../../testkit/ground/describe-with.ts';

@@ -107,7 +107,7 @@ describe('A replica that drains', () => {
 });
 
 describe('A session that may go to another replica', () => {
-  const request = { cluster: 'c1', process: undefined, forwarded: false, except: undefined };
+  const request = { cluster: 'c1', forwarded: false, except: undefined };
   const { signal } = new AbortController();
 
   it("A session goes to another replica's retiring tunnel only if it is new and there is no tunnel here", async () => {
@@ -137,6 +137,31 @@ describe('A session that may go to another replica', () => {
     ).rejects.toMatchObject({
       code: 'agent_lost',
     });
+  });
+
+  it('A session that another replica forwards reaches an agent of a draining replica that has no other tunnel', async () => {
+    const { clock, relay, drain } = await makeReplica();
+    const [tunnel] = relay.agents();
+    drain();
+    await clock.advance(0);
+    const forwarded = { ...request, forwarded: true };
+    expect(await relay.route(forwarded, signal)).toEqual({ kind: 'local', agent: tunnel });
+    await expect(relay.route(request, signal)).rejects.toMatchObject({ code: 'draining' });
+  });
+
+  it('A session goes to the replica with an agent in its zone, and not to an excluded agent', async () => {
+    const { directory, relay, agent } = await makeReplica();
+    agent.link.close();
+    await agent.closed.promise;
+    await directory.claim({ ...elsewhere, agent: 'near', zone: 'z1' });
+    await directory.claim({ ...elsewhere, agent: 'far', zone: 'z2', replica: 'r3' });
+    const ownerOf = async (more: object) => {
+      const route = await relay.route({ ...request, ...more }, signal);
+      return route.kind === 'remote' ? route.owner.agent : route.kind;
+    };
+    expect(await ownerOf({ zone: 'z1' })).toBe('near');
+    expect(await ownerOf({ zone: 'z2' })).toBe('far');
+    expect(await ownerOf({ zone: 'z2', excluded: ['far'] })).toBe('near');
   });
 
   it('A session prefers a tunnel that stays to a retiring one with fewer sessions', async () => {

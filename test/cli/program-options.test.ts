@@ -7,7 +7,7 @@ import { readAgentOptions } from '../../src/agent/options.ts';
 import { ConfigError } from '../../src/base/options/option-problems.ts';
 import type { Env } from '../../src/base/options/option-table.ts';
 import { readBridgeOptions } from '../../src/konnectivity-bridge/read-options.ts';
-import { readBrokerOptions } from '../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../src/cli/broker-options.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'culvert-program-options-'));

@@ -339,7 +339,7 @@ export function describeFront(name: string, startFront: StartFront): void {
         expect(error).toBe('ECONNREFUSED');
       });
 
-      it('A front without a service for HTTP/1 tells its clients which setting they need, and warns once', async () => {
+      it('A front without a service for HTTP/1 answers 501, and warns once', async () => {
         const warnings: (LogFields | undefined)[] = [];
         const log: Logger = {
           ...silentLogger,
@@ -351,7 +351,7 @@ export function describeFront(name: string, startFront: StartFront): void {
           const socket = connect(portOf(s.front), '127.0.0.1');
           socket.write('CONNECT 10.77.0.10:9443 HTTP/1.1\r\nHost: 10.77.0.10:9443\r\n\r\n');
           const { answer } = await endOf(socket);
-          expect(answer.toString()).toMatch(/^HTTP\/1\.1 501 .*proxyProtocol: GRPC/s);
+          expect(answer.toString()).toMatch(/^HTTP\/1\.1 501 .*gRPC over HTTP\/2 only/s);
         }
         expect(warnings).toHaveLength(1);
       });

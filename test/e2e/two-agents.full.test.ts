@@ -12,9 +12,12 @@ import { loggedLine, startWorld, timesLogged, type World } from '../../testkit/w
 const warning = 'two processes have the same agent id';
 
 /** Starts another agent and waits until it is connected to the broker. */
-async function addAgent(world: World): Promise<Program> {
+async function addAgent(
+  world: World,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Program> {
   const token = await world.tokens.issue({ kind: 'agent', cluster: 'cluster1' });
-  const agent = world.startAgent(await world.tokens.file(token));
+  const agent = world.startAgent(await world.tokens.file(token), { env });
   await loggedLine(agent, 'connected to the broker');
   return agent;
 }
@@ -105,7 +108,35 @@ describe.each([false, true])(
       expect(timesLogged(world.broker, warning)).toBe(1);
     });
 
-    it('Connections through a killed agent end soon if another agent serves, long before the timeout of a lone agent', async () => {
+    it('Connections spread over both agents, so that the second agent adds throughput', async () => {
+      await using world = await startWorld({ bridgeApart });
+      await using target = await startTarget({ mode: 'echo' });
+      await using client = await openClient(world.front);
+      const second = await addAgent(world);
+      for (let at = 0; at < 24; at++) {
+        const connection = await client.dial(`cluster1:${target.port}`);
+        connection.on('error', () => {});
+        expect(await echo(connection, 'word')).toBe('word');
+      }
+      const dials = [world.agent, second].map((agent) => timesLogged(agent, 'target dialed'));
+      expect(Math.min(...dials)).toBeGreaterThanOrEqual(6);
+      expect(dials[0]! + dials[1]!).toBe(24);
+    });
+
+    it('Connections to a target that only one agent may reach are all served', async () => {
+      await using world = await startWorld({ bridgeApart });
+      await using target = await startTarget({ mode: 'echo' });
+      await using client = await openClient(world.front);
+      const barred = await addAgent(world, { CULVERT_ENABLE_KUBE_API_PROXY: 'false' });
+      for (let at = 0; at < 12; at++) {
+        const connection = await client.dial(`cluster1:${target.port}`);
+        connection.on('error', () => {});
+        expect(await echo(connection, 'word')).toBe('word');
+      }
+      expect(timesLogged(barred, 'destination refused')).toBeGreaterThanOrEqual(1);
+    });
+
+    it('Connections through a killed agent end at once if another agent serves, without the grace of a lone agent', async () => {
       await using world = await startWorld({ bridgeApart });
       const first = world.agent;
       using target = await startHttp2Target();
@@ -130,6 +161,8 @@ describe.each([false, true])(
       const gapMs = performance.now() - killedAtMs;
       expect(requests.connections).toBe(2);
       expect(gapMs).toBeLessThan(4_000);
+      // A session that waits for its agent logs this.
+      expect(timesLogged(world.bridge, 'session lost its link')).toBe(0);
       await requests.close();
     });
   },

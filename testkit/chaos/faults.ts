@@ -2,14 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FleetProgram } from '../world/fleet.ts';
 import { Redis } from 'ioredis';
 import { abuse, isAbuse } from './abuse.ts';
-import { brokerStatuses, liveTunnels } from './resources.ts';
 import type { PlannedFault } from './schedule.ts';
 import type { ChaosWorld } from './world.ts';
 
 const drainLimitMs = 20_000;
-const followLimitMs = 20_000;
-/** A broker answers 5 requests for its status in a second with one credential. */
-const statusPollMs = 250;
 
 /** The part that a fault hits, for the log and the table. */
 export function victimOf(world: ChaosWorld, { kind, victim, other }: PlannedFault): string {
@@ -43,10 +39,7 @@ export async function inflict(world: ChaosWorld, fault: PlannedFault): Promise<v
     case 'broker-drain':
       return drain(world.fleet.brokers[fault.victim]!);
     case 'rolling-restart':
-      for (const broker of world.fleet.brokers) {
-        await agentsHaveOtherTunnels(world, broker);
-        await drain(broker);
-      }
+      for (const broker of world.fleet.brokers) await drain(broker);
       return;
     case 'redis-kill':
       await world.redis.kill();
@@ -94,23 +87,6 @@ function networksOf(world: ChaosWorld, { kind, victim, other }: PlannedFault) {
   if (kind === 'both-silence')
     return [world.agents[victim]!.network, world.dialers[other]!.network];
   return [(kind.startsWith('agent') ? world.agents : world.dialers)[victim]!.network];
-}
-
-/**
- * Waits until all agents have tunnels at the other brokers, because docs/operations.md forbids
- * faster restarts.
- */
-async function agentsHaveOtherTunnels(world: ChaosWorld, { port }: FleetProgram): Promise<void> {
-  const endMs = Date.now() + followLimitMs;
-  for (;;) {
-    const others = liveTunnels(await brokerStatuses(world.fleet)).filter(
-      (name) => !name.endsWith(`-${port}`),
-    );
-    const hasTunnel = ({ id, cluster }: { readonly id: string; readonly cluster: string }) =>
-      others.some((name) => name.startsWith(`${cluster}/${id}@`));
-    if (world.agents.every(hasTunnel) || Date.now() > endMs) return;
-    await sleep(statusPollMs);
-  }
 }
 
 /** Stops a broker by SIGTERM. @throws Error it did not end in order and in time */

@@ -117,15 +117,25 @@ export class AgentProcess {
   readonly sessions: SessionStore;
   readonly pool = new SlabPool();
   readonly accepted: AcceptedHere[] = [];
+  /** The hosts of all dials that reached this agent. */
+  readonly dialedHosts: string[] = [];
   alive = true;
   readonly #fleet: Fleet;
   readonly #tunnels = new Set<AgentTunnel>();
 
+  readonly zone: string | undefined;
+
   /** @param instance undefined: the agent does not tell one, as in culvert 0.1 */
-  constructor(fleet: Fleet, id: string, tunnels: number, instance: string | undefined) {
+  constructor(
+    fleet: Fleet,
+    id: string,
+    tunnels: number,
+    { instance, zone }: { instance: string | undefined; zone?: string | undefined },
+  ) {
     this.#fleet = fleet;
     this.id = id;
     this.instance = instance;
+    this.zone = zone;
     const { clock } = fleet;
     this.sessions = new SessionStore({
       clock,
@@ -140,7 +150,10 @@ export class AgentProcess {
           log,
           accept: ({ target }, stream) => {
             const accepted = new AcceptedHere(stream, fleet.guard);
-            fleet.onAccept(accepted, target.host);
+            this.dialedHosts.push(target.host);
+            const refusal = fleet.refuse(id, target.host);
+            if (refusal !== undefined) stream.reset(refusal);
+            else fleet.onAccept(accepted, target.host);
             this.accepted.push(accepted);
             return accepted;
           },
@@ -183,6 +196,7 @@ export class AgentProcess {
     let leaving = false;
     const made = new AgentTunnel(near, {
       software: 'simulated',
+      zone: this.zone,
       sessions: this.sessions,
       onWelcome() {},
       onGoAway: () => {
@@ -238,9 +252,17 @@ export class Fleet {
   readonly agentLinks: SimulatedLink[] = [];
   readonly dialerLinks: SimulatedLink[] = [];
   readonly dialers: readonly PooledDialer[];
+  /** Whether an agent refuses a dial (default: it connects). */
+  refuse: (agent: string, host: string) => TunnelError | undefined = () => undefined;
   readonly #tunnels: number;
+  readonly #dialerZone: string | undefined;
 
-  constructor(seed: number, shape: { replicas: number; tunnels: number; dialers: number }) {
+  /** @param shape `zone` is that of the dialers */
+  constructor(
+    seed: number,
+    shape: { replicas: number; tunnels: number; dialers: number; zone?: string },
+  ) {
+    this.#dialerZone = shape.zone;
     this.random = seededRandom(seed);
     this.#tunnels = shape.tunnels;
     this.replicas = Array.from({ length: shape.replicas }, (_, at) => new Replica(this, `r${at}`));
@@ -254,14 +276,19 @@ export class Fleet {
   }
 
   /** @param tells false: the agent names no instance, as in culvert 0.1 */
-  startAgent(id: string, tells = true): void {
+  startAgent(id: string, tells = true, zone?: string): void {
     const instance = tells ? `process-${this.agents.length}` : undefined;
-    this.agents.push(new AgentProcess(this, id, this.#tunnels, instance));
+    this.agents.push(new AgentProcess(this, id, this.#tunnels, { instance, zone }));
   }
 
   /** Opens a stream that sends by its plan, and is sent `back`. */
-  open(dialer: number, plan: SendPlan, back: SendPlan, timeoutMs = 10_000): Transfer {
-    const host = `${this.transfers.length}`;
+  open(
+    dialer: number,
+    plan: SendPlan,
+    back: SendPlan,
+    timeoutMs = 10_000,
+    host = `${this.transfers.length}`,
+  ): Transfer {
     let recording: RecordingStream | undefined;
     // The handler is asked for before the stream is there.
     const handler: StreamHandler = {
@@ -285,7 +312,8 @@ export class Fleet {
   }
 
   onAccept(accepted: AcceptedHere, host: string): void {
-    const transfer = this.transfers[Number(host)]!;
+    const transfer = this.transfers[Number(host)];
+    if (transfer === undefined) return accepted.accept();
     transfer.accepted.push(accepted);
     this.clock.setTimer(this.random() * 50, () => {
       accepted.accept();
@@ -344,6 +372,7 @@ export class Fleet {
       clock: this.clock,
       log: silentLogger,
       software: 'simulated',
+      zone: this.#dialerZone,
       limits: fleetLimits,
     });
   }

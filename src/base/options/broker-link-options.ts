@@ -10,6 +10,7 @@ import { isLoopback } from '../net/host-port.ts';
 import { type ProxyEnvironment, readProxyEnvironment } from '../net/proxy-environment.ts';
 import { readSecretFile } from '../files/secret-file.ts';
 import type { Secret } from '../secret.ts';
+import { ValueError } from '../value-error.ts';
 
 /** Options of every program that connects to a broker. */
 export const brokerLinkTable = {
@@ -63,13 +64,28 @@ export const brokerLinkTable = {
     kind: 'file',
     help: 'A file with such headers, one per line: `NAME: VALUE`. It is read again at every connect and never logged.',
   },
+  zone: {
+    name: 'zone',
+    kind: 'parsed',
+    parse: parseZone,
+    placeholder: 'NAME',
+    help: 'The zone in which this process runs, as in the label topology.kubernetes.io/zone of its node. Dialers prefer agents of their own zone. Default: not known.',
+  },
 } as const satisfies OptionsTable;
+
+/** @throws ValueError it is no name of a zone */
+export function parseZone(text: string): string {
+  if (/^[\w.-]{1,64}$/.test(text)) return text;
+  throw new ValueError('is not the name of a zone: 1 to 64 letters, digits, ".", "-" or "_"');
+}
 
 type LinkTable = typeof brokerLinkTable;
 type LinkValues = Omit<OptionsOf<LinkTable>, 'brokerUrl'>;
 
 /** How a program reaches a broker, without the broker's URL, and the credentials that it sends. */
 export interface BrokerAccess extends Pick<LinkValues, 'caFile' | 'serverName' | 'hostHeader'> {
+  /** The zone in which this process runs (default: not known). */
+  readonly zone?: LinkValues['zone'];
   /**
    * Reads the token to send. The file is read at each call, so that a rotated token is used.
    * Undefined when no token is configured.
@@ -129,13 +145,14 @@ function checkHeaders(
 
 /** The part of a program's options that tells how to reach its broker. */
 export function brokerAccess(values: LinkValues, env: Env): BrokerAccess {
-  const { tokenFile, token, caFile, serverName, hostHeader, header, headerFile } = values;
+  const { tokenFile, token, caFile, serverName, hostHeader, zone, header, headerFile } = values;
   const headers = header.map((text) => parseHeaderOption(text.reveal()));
   return {
     readToken: async () => (tokenFile === undefined ? token : readSecretFile(tokenFile)),
     caFile,
     serverName,
     hostHeader,
+    zone,
     readHeaders: async () => {
       const fromFile = headerFile === undefined ? [] : await readHeaderFile(headerFile);
       return joinHeaders([...headers, ...fromFile]);

@@ -1,6 +1,6 @@
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import type { Logger } from '../log/logger.ts';
 import type { HostPort } from '../net/host-port.ts';
@@ -37,6 +37,15 @@ export interface HttpListenerOptions {
   readonly log: Logger;
 }
 
+/** Serves HTTP/1.1 on connections that another listener has accepted. */
+export interface HttpAcceptor extends AsyncDisposable {
+  /** Serves a connection of which nothing has been read, after its TLS handshake. */
+  accept(socket: Socket): void;
+  readonly connections: ConnectionGuard;
+  /** Closes all connections that were not upgraded. Idempotent. */
+  close(): Promise<void>;
+}
+
 export interface HttpListener extends AsyncDisposable {
   /** The address of the listener. The port is never 0. */
   readonly address: HostPort;
@@ -69,6 +78,25 @@ export async function openHttpListener(options: HttpListenerOptions): Promise<Ht
     connections[Symbol.dispose]();
   };
   return { address: { host, port }, connections, close, [Symbol.asyncDispose]: close };
+}
+
+/** Serves HTTP/1.1 on connections of another listener, within limits of its own. */
+export function makeHttpAcceptor(
+  options: Omit<HttpListenerOptions, 'address' | 'tls'>,
+): HttpAcceptor {
+  const { name, handler, ...parts } = options;
+  const server = createHttpServer(guardedServerOptions);
+  const connections = guardHttpServer(server, { ...handler, ...parts, listener: name });
+  const close = async (): Promise<void> => {
+    server.closeAllConnections();
+    connections[Symbol.dispose]();
+  };
+  return {
+    accept: (socket) => void server.emit('connection', socket),
+    connections,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 function makeServer(tls: ListenerTls | undefined, handshakeTimeoutMs: number): Server {

@@ -1,9 +1,17 @@
+import type { Socket } from 'node:net';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
 import { Metrics } from '../../base/metrics/metrics.ts';
+import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
-import { type HttpListener, openHttpListener } from '../../base/server/http-listener.ts';
+import {
+  type HttpAcceptor,
+  type HttpListener,
+  type HttpListenerOptions,
+  makeHttpAcceptor,
+  openHttpListener,
+} from '../../base/server/http-listener.ts';
 import { startStatusServer } from '../../base/server/status-server.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
@@ -16,7 +24,6 @@ import { createApp, RejectionCounts } from '../app.ts';
 import { Relay } from '../relay.ts';
 import { type AccessControl, openAccessControl } from './access-control.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
-import { exposeBroker, exposeClocks, exposeConnections } from './metrics.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
 import { LocalAgents } from './local-agents.ts';
@@ -24,8 +31,14 @@ import { joinReplicas, type Replicas } from './replicas.ts';
 import { serveApp } from './serve-app.ts';
 
 export interface RunningBroker extends AsyncDisposable {
-  /** Where agents and remote dialers connect: `ws://` or `wss://`. */
+  /** Where agents and remote dialers connect: `ws://` or `wss://`. Empty with `hasNoPort`. */
   readonly url: string;
+  /** Agents with a tunnel here. Each counts once, and agents of this process do not count. */
+  readonly agentCount: number;
+  /** The reason why the broker is not ready. Undefined when it is ready. */
+  readonly unready: string | undefined;
+  /** Serves a connection that another listener of this process has accepted. */
+  readonly accept: (socket: Socket) => void;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
   /** Takes agents from within this process. */
@@ -46,6 +59,11 @@ export interface BrokerParts {
    * not ready.
    */
   readonly onlyCluster?: string | undefined;
+  /**
+   * Opens no port for agents and dialers. Their connections come from another listener of this
+   * process, by `RunningBroker.accept` (default: false).
+   */
+  readonly hasNoPort?: boolean;
   /**
    * The metrics of this process, to which the broker adds its own (default: the broker's alone).
    */
@@ -68,7 +86,7 @@ interface Core {
  */
 export async function startBroker(
   options: BrokerOptions,
-  { onlyCluster, metrics = new Metrics(), ...deps }: BrokerParts,
+  { onlyCluster, hasNoPort = false, metrics = new Metrics(), ...deps }: BrokerParts,
 ): Promise<RunningBroker> {
   // Everything that is opened here closes in reverse order, also when a later step fails.
   await using parts = new AsyncDisposableStack();
@@ -78,7 +96,7 @@ export async function startBroker(
   const access = parts.use(await openAccessControl(options, { relay, replicas, log }));
   const core: Core = { options, relay, access, metrics, log };
   exposeFiles(metrics.group('culvert_broker'), [...access.files, ...replicas.files]);
-  const listener = parts.use(await openBrokerListener(core));
+  const listener = parts.use(hasNoPort ? makeBrokerAcceptor(core) : await openBrokerListener(core));
   relay.expectAgents();
   if (options.statusListen !== undefined) {
     const source = {
@@ -113,13 +131,25 @@ function makeRelay(
 
 /** Opens the port of agents, remote dialers and other replicas. */
 async function openBrokerListener(core: Core): Promise<HttpListener> {
-  const { options, relay, access, metrics, log } = core;
+  const { options, access, metrics } = core;
+  const { listen: address } = options;
+  const listener = await openHttpListener({ ...serviceOf(core), address, tls: access.tls });
+  exposeConnections(metrics.group('culvert_broker'), listener.connections);
+  return listener;
+}
+
+/** Serves agents, remote dialers and other replicas on connections of another listener. */
+function makeBrokerAcceptor(core: Core): HttpAcceptor {
+  const acceptor = makeHttpAcceptor(serviceOf(core));
+  exposeConnections(core.metrics.group('culvert_broker'), acceptor.connections);
+  return acceptor;
+}
+
+function serviceOf(core: Core): Omit<HttpListenerOptions, 'address' | 'tls'> {
+  const { options, relay, access, log } = core;
   const { maxConnections, trustedProxies } = options;
-  const group = metrics.group('culvert_broker');
-  const listener = await openHttpListener({
+  return {
     name: 'agents and dialers',
-    address: options.listen,
-    tls: access.tls,
     limits: brokerConnectionLimits(maxConnections),
     trustedProxies,
     log,
@@ -132,9 +162,7 @@ async function openBrokerListener(core: Core): Promise<HttpListener> {
         relay.admit(link, client);
       },
     }),
-  });
-  exposeConnections(group, listener.connections);
-  return listener;
+  };
 }
 
 function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typeof createApp> {
@@ -163,7 +191,7 @@ function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typ
  * Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like
  * a remote one.
  */
-function makeLocalDialer({ relay, metrics, log }: Core): PooledDialer {
+function makeLocalDialer({ options, relay, metrics, log }: Core): PooledDialer {
   return new PooledDialer({
     connect: async (cluster) => {
       const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
@@ -173,13 +201,14 @@ function makeLocalDialer({ relay, metrics, log }: Core): PooledDialer {
     clock: systemClock,
     log: log.child({ subsystem: 'dialer' }),
     software: `culvert-bridge/${version}`,
+    zone: options.zone,
     metrics: metrics.group('culvert_session'),
   });
 }
 
 interface OwnParts {
   readonly relay: Relay;
-  readonly listener: HttpListener;
+  readonly listener: HttpListener | HttpAcceptor;
   readonly dialer: PooledDialer;
   readonly localAgents: LocalAgents;
   /** Everything that ends with the broker. */
@@ -188,6 +217,7 @@ interface OwnParts {
 
 class Broker implements RunningBroker {
   readonly url: string;
+  readonly accept: (socket: Socket) => void;
   readonly dialer: PooledDialer;
   readonly localAgents: LocalAgents;
   readonly #drainTimeoutMs: number;
@@ -202,7 +232,21 @@ class Broker implements RunningBroker {
     this.dialer = own.dialer;
     this.localAgents = own.localAgents;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
-    this.url = `${scheme}://${formatHostPort(own.listener.address)}`;
+    const { listener } = own;
+    this.url = 'address' in listener ? `${scheme}://${formatHostPort(listener.address)}` : '';
+    this.accept = 'accept' in listener ? listener.accept : (socket) => void socket.destroy();
+  }
+
+  get agentCount(): number {
+    const names = new Set<string>();
+    for (const { cluster, agent, isStandby } of this.#relay.agents()) {
+      if (!isStandby) names.add(`${cluster}/${agent}`);
+    }
+    return names.size;
+  }
+
+  get unready(): string | undefined {
+    return this.#relay.unready;
   }
 
   async drain(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { formatHostPort, isLoopback } from '../../base/net/host-port.ts';
 import { type ProxyEnvironment, readProxyEnvironment } from '../../base/net/proxy-environment.ts';
+import { brokerLinkTable } from '../../base/options/broker-link-options.ts';
 import { checkTogether } from '../../base/options/check-together.ts';
 import type { Env, OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
 import { brokerPassthroughTable } from '../../base/options/passthrough-options.ts';
@@ -69,6 +70,7 @@ export const brokerTable = {
     default: { help: 'the host name and random letters', make: () => processId(hostname()) },
     help: 'The name of this process among the replicas of the broker. It must be unique.',
   },
+  zone: brokerLinkTable.zone,
   acceptRate: brokerPassthroughTable.acceptRate,
   maxConnections: brokerPassthroughTable.maxConnections,
   maxTunnelsPerCluster: brokerPassthroughTable.maxTunnelsPerCluster,

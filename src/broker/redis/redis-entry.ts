@@ -39,10 +39,11 @@ export function aliasOf(cluster: string): string {
  * @throws TunnelError `protocol_error` the names are too long to be read back
  */
 export function encodeClaim(claim: AgentClaim & Pick<AgentRecord, 'retiring'>): string {
-  const { cluster, tunnel, replica, address, retiring, standby } = claim;
+  const { cluster, tunnel, replica, address, zone, retiring, standby } = claim;
   // Replicas of culvert 0.1 take the process's name for the agent id, and still find the tunnel.
   const agent = processName(claim);
-  const text = JSON.stringify({ cluster, agent, tunnel, replica, address, standby, retiring });
+  const fields = { cluster, agent, tunnel, replica, address, zone, standby, retiring };
+  const text = JSON.stringify(fields);
   const bytes = Buffer.byteLength(text);
   // The scripts put less than 100 bytes before it, and `retiring` may be added later.
   if (bytes + 120 > entryLimits.maxEntryBytes) {
@@ -68,7 +69,7 @@ export function decodeEntry(alias: string, field: string, value: string): Stored
     throw new Error('it is not an entry of a directory');
   }
   const fields = JSON.parse(text) as Record<string, unknown>;
-  const { cluster, agent, tunnel, replica, address, retiring, standby } = fields;
+  const { cluster, agent, tunnel, replica, address, zone, retiring, standby } = fields;
   if (typeof cluster !== 'string' || aliasOf(cluster) !== alias) {
     throw new Error('it is of another cluster');
   }
@@ -88,6 +89,8 @@ export function decodeEntry(alias: string, field: string, value: string): Stored
     replica,
     address,
     epoch: +epoch,
+    // Replicas of earlier versions store no zone.
+    ...(typeof zone === 'string' && { zone }),
     ...(retiring === true && { retiring }),
     ...(standby === true && { standby }),
   };

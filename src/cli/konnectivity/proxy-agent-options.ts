@@ -1,3 +1,4 @@
+import { formatHostPort } from '../../base/net/host-port.ts';
 import type { Env, OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
 import { readOptions } from '../../base/options/read-options.ts';
 import {
@@ -6,7 +7,7 @@ import {
   fromUpstreamArgv,
   ignoredFlags,
   ignoredWarnings,
-  parseGoDuration,
+  logLevelOf,
   verbosityTable,
 } from './upstream-flags.ts';
 
@@ -47,19 +48,6 @@ export const agentHealthTable = {
     ...{ name: 'health-server-port', ...port, default: '8093' },
     help: 'The port of /healthz, /readyz (a server is connected) and /metrics.',
   },
-  adminBindAddress: {
-    ...{ name: 'admin-bind-address', ...host, default: '127.0.0.1' },
-    help: 'The address of --admin-server-port.',
-  },
-  adminServerPort: {
-    ...{ name: 'admin-server-port', ...port, default: '8094' },
-    help: 'A second port of the same paths.',
-  },
-  keepaliveTimeMs: {
-    ...{ name: 'keepalive-time', kind: 'parsed', parse: parseGoDuration, placeholder: 'DURATION' },
-    default: '1h0m0s',
-    help: 'Accepted for compatibility. Connections are checked every few seconds.',
-  },
   ...verbosityTable,
 } as const satisfies OptionsTable;
 
@@ -67,6 +55,9 @@ const oneTunnel = 'an agent connects at once after an outage, and to as many ser
 export const agentIgnored = ignoredFlags(
   {
     ...commonIgnored,
+    'admin-bind-address': 'the paths are at --health-server-port',
+    'admin-server-port': 'the paths are at --health-server-port',
+    'keepalive-time': 'connections are checked every few seconds',
     'agent-identifiers':
       'every agent of a cluster gets dials, and the best one is chosen by results',
     'alpn-proto': 'tunnels are WebSockets',
@@ -104,7 +95,7 @@ export function readProxyAgentOptions(argv: readonly string[], env: Env): ProxyA
     warnings.push(...ignoredWarnings(agentIgnored, (key) => given(key as keyof typeof full)));
   });
   return {
-    values: read.values as ProxyAgentOptions['values'],
+    values: read.values,
     warnings: [...read.warnings, ...warnings],
   };
 }
@@ -113,4 +104,25 @@ function withAgentId(argv: string[], env: Env): string[] {
   const id = env['PROXY_AGENT_ID'];
   const isGiven = argv.some((arg) => /^--agent-id(=|$)/.test(arg));
   return id === undefined || id === '' || isGiven ? argv : [...argv, `--agent-id=${id}`];
+}
+
+/** Destinations of upstream's agents: everything. Ours never dial the addresses of metadata services. */
+const everything = ['*:*', '127.0.0.0/8:*', '[::1]/128:*'];
+
+/** The command line of `culvert agent` that does the same. */
+export function agentArgvOf({ values }: ProxyAgentOptions, cluster: string): string[] {
+  const { proxyServerHost, proxyServerPort, healthServerHost, healthServerPort } = values;
+  const host = healthServerHost === undefined ? '0.0.0.0' : healthServerHost;
+  return [
+    `--broker-url=wss://${formatHostPort({ host: proxyServerHost, port: proxyServerPort })}`,
+    `--cluster=${cluster}`,
+    `--agent-id=${values.agentId}`,
+    ...(values.caCert === undefined ? [] : [`--ca-file=${values.caCert}`]),
+    ...(values.agentCert === undefined ? [] : [`--certificate-file=${values.agentCert}`]),
+    ...(values.agentKey === undefined ? [] : [`--certificate-key-file=${values.agentKey}`]),
+    '--enable-kube-api-proxy=false',
+    ...everything.map((pattern) => `--allow=${pattern}`),
+    `--status-listen=${formatHostPort({ host, port: healthServerPort })}`,
+    `--log-level=${logLevelOf(values.v)}`,
+  ];
 }

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { formatHostPort } from '../../base/net/host-port.ts';
 import type { Env, OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
 import { type OptionsDraft, readOptions } from '../../base/options/read-options.ts';
 import { tlsTable } from '../../base/options/tls-options.ts';
@@ -7,6 +9,7 @@ import {
   fromUpstreamArgv,
   ignoredFlags,
   ignoredWarnings,
+  logLevelOf,
   parseGoDuration,
   verbosityTable,
 } from './upstream-flags.ts';
@@ -122,10 +125,6 @@ export const serverHealthTable = {
     ...{ name: 'graceful-shutdown-timeout', ...duration, default: '0' },
     help: 'How long open connections may continue after SIGTERM.',
   },
-  backendDialTimeoutMs: {
-    ...{ name: 'backend-dial-timeout', ...duration, default: '0' },
-    help: 'How long an agent may take to answer a dial. 0 means the default of 10 s.',
-  },
   ...tlsTable,
   ...verbosityTable,
 } as const satisfies OptionsTable;
@@ -140,6 +139,7 @@ export const serverIgnored = ignoredFlags(
     'lease-label': noLeases,
     'keepalive-time': ownPings,
     'frontend-keepalive-time': ownPings,
+    'backend-dial-timeout': 'every dial is answered after 15 s at the latest',
     'kubeconfig-qps': 'reviews of tokens have their own limit',
     'kubeconfig-burst': 'reviews of tokens have their own limit',
   },
@@ -165,9 +165,9 @@ export function readProxyServerOptions(argv: readonly string[], env: Env): Proxy
   const read = readOptions(full, withServerId(fromUpstreamArgv(argv), env), env, (draft) => {
     const { given } = draft;
     warnings.push(...ignoredWarnings(serverIgnored, (key) => given(key as keyof typeof full)));
-    check(draft as unknown as OptionsDraft<typeof table>);
+    check(draft);
   });
-  return { values: read.values as Values, warnings: [...read.warnings, ...warnings] };
+  return { values: read.values, warnings: [...read.warnings, ...warnings] };
 }
 
 function withServerId(argv: string[], env: Env): string[] {
@@ -178,6 +178,10 @@ function withServerId(argv: string[], env: Env): string[] {
 
 function check({ values, given, label, problem }: OptionsDraft<typeof table>): void {
   const tcp = ['serverCert', 'serverKey', 'serverCaCert'] as const;
+  const { udsName } = values;
+  if (values.deleteExistingUdsFile === false && udsName !== undefined && existsSync(udsName)) {
+    problem(`--uds-name=${udsName} exists, and --delete-existing-uds-file is false`);
+  }
   if (given('udsName')) {
     if (values.serverPort !== 0) problem('--uds-name needs --server-port=0');
     for (const key of tcp) {
@@ -198,4 +202,63 @@ function check({ values, given, label, problem }: OptionsDraft<typeof table>): v
   for (const key of ['agentServiceAccount', 'authenticationAudience'] as const) {
     if (byToken && !given(key)) problem(`--agent-namespace needs ${label(key)} as well`);
   }
+}
+
+/** The cluster of a proxy server, which knows only one. */
+export const onlyCluster = 'cluster';
+
+/** The command line of `culvert broker` that does the same. */
+export function brokerArgvOf(values: Values): string[] {
+  const { udsName, agentNamespace, kubeconfig } = values;
+  const client =
+    udsName === undefined
+      ? [
+          flag('konnectivity-listen', hostPort(values.serverBindAddress, values.serverPort)),
+          flag('konnectivity-tls-cert', values.serverCert),
+          flag('konnectivity-tls-key', values.serverKey),
+          flag('konnectivity-client-ca', values.serverCaCert),
+        ]
+      : [flag('konnectivity-uds', udsName)];
+  const apiServer = kubeconfig === undefined ? ['--kubernetes'] : [flag('kubeconfig', kubeconfig)];
+  const byToken = [
+    ...(agentNamespace === undefined ? [] : apiServer),
+    flag('konnectivity-agent-namespace', agentNamespace),
+    flag('konnectivity-agent-service-account', values.agentServiceAccount),
+    flag('konnectivity-agent-audience', values.authenticationAudience),
+  ];
+  const byCertificate = [
+    flag('konnectivity-agent-ca', values.clusterCaCert),
+    flag('agent-ca', values.clusterCaCert),
+    values.clusterCaCert && flag('agent-ca-cluster', onlyCluster),
+  ];
+  return [
+    ...client,
+    ...byToken,
+    ...byCertificate,
+    flag('cluster', onlyCluster),
+    flag('konnectivity-agent-listen', hostPort(values.agentBindAddress, values.agentPort)),
+    flag('konnectivity-agent-tls-cert', values.clusterCert),
+    flag('konnectivity-agent-tls-key', values.clusterKey),
+    ...values.proxyStrategies
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== '')
+      .map((name) => flag('konnectivity-agent-strategies', name)),
+    flag('server-id', values.serverId),
+    flag('server-count', String(values.serverCount)),
+    flag('drain-timeout', `${values.gracefulShutdownTimeoutMs}ms`),
+    flag('tls-min-version', values.tlsMinVersion),
+    values.cipherSuites && flag('cipher-suites', values.cipherSuites.join(',')),
+    flag('log-level', logLevelOf(values.v)),
+  ].filter((argument) => argument !== undefined);
+}
+
+/** Without a host, the server listens at every address. */
+export function hostPort(address: string | undefined, portNumber: number): string {
+  const at = address === undefined || address === '' ? '0.0.0.0' : address;
+  return formatHostPort({ host: at, port: portNumber });
+}
+
+function flag(name: string, value: string | undefined): string | undefined {
+  return value === undefined ? undefined : `--${name}=${value}`;
 }

@@ -1,4 +1,4 @@
-import type { Option, OptionsTable } from '../../base/options/option-table.ts';
+import type { Env, Option, OptionsTable } from '../../base/options/option-table.ts';
 import { ValueError } from '../../base/value-error.ts';
 
 /**
@@ -9,6 +9,11 @@ export function fromUpstreamArgv(argv: readonly string[]): string[] {
   return argv
     .map((arg) => (/^-v(?=$|=)/.test(arg) ? `-${arg}` : arg))
     .filter((arg) => !/^--[a-z-]+=$/.test(arg));
+}
+
+/** The environment without settings of ours: these commands have flags only. */
+export function withoutOptions(env: Env): Env {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('CULVERT_')));
 }
 
 /** Flags that are accepted and have no effect, with the reason. */

@@ -70,6 +70,7 @@ export function createRemoteDialer(
     clock: systemClock,
     log,
     software,
+    zone: options.zone,
     ...(metrics && { metrics }),
   });
 }

@@ -4,7 +4,7 @@ import { Diagnostics } from '../../../src/addon/api/diagnostics.ts';
 import type { Fields } from '../../../src/addon/api/fields.ts';
 import { readAgentOptions } from '../../../src/agent/options.ts';
 import { ConfigError } from '../../../src/base/options/option-problems.ts';
-import { readBrokerOptions } from '../../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../../src/cli/broker-options.ts';
 import { agentInput } from '../cluster/agent-inputs.ts';
 import { argsOf, configurationOf, plan, tlsProfile } from '../hub/hub-fixture.ts';
 import { agentArguments } from '../../../src/addon/cluster/agent-deployment.ts';

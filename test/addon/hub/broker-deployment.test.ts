@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readBrokerOptions } from '../../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../../src/cli/broker-options.ts';
 import { ConfigError } from '../../../src/base/options/option-problems.ts';
 import { fields } from '../../../src/addon/api/fields.ts';
 import {

@@ -10,7 +10,7 @@ import { generateTokenKeyPair, issueToken } from '../../../src/base/tokens/enrol
 import { type Logger, silentLogger } from '../../../src/base/log/logger.ts';
 import type { LogFields } from '../../../src/base/log/log-field.ts';
 import { startBroker } from '../../../src/broker/node/broker.ts';
-import { readBrokerOptions } from '../../../src/cli/broker.ts';
+import { readBrokerOptions } from '../../../src/cli/broker-options.ts';
 import { AgentAuthority } from '../../../testkit/world/agent-authority.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 import { freePort } from '../../../testkit/processes/process.ts';

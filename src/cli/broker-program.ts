@@ -1,0 +1,66 @@
+import type { Logger } from '../base/log/logger.ts';
+import type { Metrics } from '../base/metrics/metrics.ts';
+import { type RunningBroker, startBroker } from '../broker/node/broker.ts';
+import { startBridge } from '../konnectivity-bridge/bridge.ts';
+import { bridgeMetrics } from './bridge-metrics.ts';
+import type { BrokerProgramOptions } from './broker-options.ts';
+import { startLocalAgents } from './konnectivity-agents.ts';
+import { type Drainable, together } from './run-until-stopped.ts';
+
+export interface BrokerProgramParts {
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** Gets everything that ends with the program. */
+  readonly stack: AsyncDisposableStack;
+  /**
+   * The listener for standard agents takes culvert's agents too, and the broker opens no port
+   * (default: false).
+   */
+  readonly isOnePortForAgents?: boolean;
+}
+
+/** A broker, with the programs beside it in one process. */
+export interface BrokerProgram extends Drainable {
+  readonly broker: RunningBroker;
+  /** Agents that are connected, culvert's and standard ones. */
+  readonly agentCount: number;
+}
+
+/** Starts a broker, and the bridge and the listener for standard agents that its options ask for. */
+export async function startBrokerProgram(
+  { options, front, agents }: Pick<BrokerProgramOptions, 'options' | 'front' | 'agents'>,
+  { metrics, log, stack, isOnePortForAgents = false }: BrokerProgramParts,
+): Promise<BrokerProgram> {
+  const broker = stack.use(
+    await startBroker(options, {
+      log,
+      metrics,
+      onlyCluster: front?.cluster,
+      hasNoPort: isOnePortForAgents,
+    }),
+  );
+  const programs: Drainable[] = [];
+  const standard =
+    agents &&
+    stack.use(
+      await startLocalAgents(agents, {
+        ...{ options, broker, metrics, log, stack },
+        acceptSocket: isOnePortForAgents ? broker.accept : undefined,
+      }),
+    );
+  if (standard !== undefined) programs.push(standard);
+  if (front !== undefined) {
+    const { dialer } = broker;
+    programs.push(
+      stack.use(await startBridge(front, { dialer, log, metrics: bridgeMetrics(metrics) })),
+    );
+  }
+  const all = together(...programs, broker);
+  return {
+    broker,
+    get agentCount() {
+      return broker.agentCount + (standard?.agentCount ?? 0);
+    },
+    drain: (signal) => all.drain(signal),
+  };
+}

@@ -1,0 +1,46 @@
+import { readAgentOptions } from '../../agent/options.ts';
+import type { Command } from '../command.ts';
+import { startProgramLog } from '../program-log.ts';
+import { runUntilStopped } from '../run-until-stopped.ts';
+import { withoutOptions } from './upstream-flags.ts';
+import { onlyCluster } from './proxy-server-options.ts';
+import {
+  agentArgvOf,
+  agentHealthTable,
+  agentIgnored,
+  proxyServerTable,
+  readProxyAgentOptions,
+} from './proxy-agent-options.ts';
+
+export const proxyAgentCommand: Command = {
+  name: 'proxy-agent',
+  summary: "run an agent with the flags of konnectivity's proxy-agent",
+  about:
+    "Takes the place of konnectivity's proxy-agent 0.36 with the same flags, metrics and probes. It connects to " +
+    '`culvert proxy-server` over a WebSocket, so it passes HTTPS proxies (HTTPS_PROXY) and its streams survive a restart of the server.',
+  groups: [
+    { title: 'The server', table: proxyServerTable },
+    { title: 'The process', table: agentHealthTable },
+    { title: 'Flags without effect', table: agentIgnored.table },
+  ],
+  examples: [
+    {
+      title: 'an agent with a certificate of the cluster CA',
+      line: 'culvert proxy-agent --proxy-server-host=konnectivity.example.com --ca-cert=ca.crt --agent-cert=tls.crt --agent-key=tls.key',
+    },
+  ],
+  async run(argv, { env, signals }) {
+    const given = readProxyAgentOptions(argv, env);
+    const { options, logLevel } = readAgentOptions(
+      agentArgvOf(given, onlyCluster),
+      withoutOptions(env),
+    );
+    const log = await startProgramLog('proxy-agent', { logLevel, warnings: given.warnings });
+    const { startAgent } = await import('../../agent/agent.ts');
+    return await runUntilStopped(async (parts) => parts.use(await startAgent(options, { log })), {
+      ...options,
+      signals,
+      log,
+    });
+  },
+};
