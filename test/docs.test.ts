@@ -210,6 +210,9 @@ describe('docs/errors.md', () => {
       });
     const app = await appWith(new Relay(options), 100);
     const token = await issueToken(privateKeyPem, { kind: 'agent', cluster: 'c1' }, 60_000);
+    const scope = { kind: 'dialer', name: 'ci', clusters: ['c1'] } as const;
+    const scoped = await issueToken(privateKeyPem, scope, 60_000);
+    const ofScoped = { Authorization: `Bearer ${scoped.reveal()}` };
     const agent = (cluster: string) => ({
       Authorization: `Bearer ${token.reveal()}`,
       'Culvert-Cluster': cluster,
@@ -234,6 +237,7 @@ describe('docs/errors.md', () => {
       app.request('/v1/agent', { headers: agent('No Label') }, upgrade),
       revoked.request('/v1/agent', { headers: agent('c1') }, upgrade),
       unasked.request('/v1/agent', { headers: agent('c1') }, upgrade),
+      app.request('/v1/clusters/c2/session', { headers: ofScoped }, upgrade),
       app.request('/nowhere'),
       busy.request('/v1/agent', { headers: agent('c1') }, upgrade),
       (await appWith(closing, 100)).request('/v1/agent', {}, upgrade),

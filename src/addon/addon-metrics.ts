@@ -1,16 +1,10 @@
 import { Metrics } from '../base/metrics/metrics.ts';
 import type { ControllerStatus } from '../kube/controllers/controller.ts';
-import type { CsrCounts } from './csr/csr-controller.ts';
-import type { RotationSeen, RotationsSeen } from './rotation/rotation-status.ts';
+import type { Controllers } from './controllers.ts';
+import type { RotationSeen } from './rotation/rotation-status.ts';
 
 /** What an addon manager counts, at one moment. */
-export interface AddonNumbers {
-  readonly isLeading: boolean;
-  readonly clusters: number;
-  readonly controllers: readonly ControllerStatus[];
-  readonly requests: CsrCounts;
-  readonly rotations: RotationsSeen;
-}
+export type AddonNumbers = Controllers['numbers'] & { readonly isLeading: boolean };
 
 const stageNumbers = { steady: 0, distributing: 1, retiring: 2 } as const;
 

@@ -15,11 +15,11 @@ import { LeaderElection } from '../kube/controllers/leader-election.ts';
 import { RestKubeApi } from '../kube/client/rest-kube-api.ts';
 import { addonMetrics, type AddonNumbers } from './addon-metrics.ts';
 import { apiGroups } from './api/names.ts';
-import { Controllers } from './controllers.ts';
+import { type Controllers, makeControllers } from './controllers.ts';
 import { version } from '../base/version.ts';
 import { fieldManager } from './compat/take-ownership.ts';
 import { noRotations } from './rotation/rotation-status.ts';
-import type { ListenAddress } from './listen-address.ts';
+import type { ListenAddress } from './options-table.ts';
 import type { AddonOptions } from './options.ts';
 import type { AddonContext } from './runtime/addon-context.ts';
 
@@ -31,19 +31,8 @@ export interface AddonParts {
   readonly wallClock?: () => Date;
 }
 
-export interface RunningAddon extends AsyncDisposable {
-  /** The address for probes (`host:port`). Undefined: none. */
-  readonly healthAddress: string | undefined;
-  readonly metricsAddress: string | undefined;
-  /** Whether this process works. Other replicas wait. */
-  readonly isLeading: boolean;
-  /** Why it is not ready, as a sentence. Undefined: it is ready. */
-  readonly unready: string | undefined;
-  /** Starts no new work, waits for running reconciles, and releases the lease. */
-  drain(signal: AbortSignal): Promise<void>;
-  /** The same as `drain`. Idempotent. */
-  close(): Promise<void>;
-}
+/** The addon manager of this process. */
+export type RunningAddon = Addon;
 
 /** The Lease for leader election. */
 const leaseName = 'cluster-proxy-addon-manager';
@@ -88,7 +77,7 @@ function openHub({ kubeconfig }: AddonOptions, ca: LastGoodCa): KubeApi {
   return new RestKubeApi({ config, fieldManager, userAgent, proxies });
 }
 
-const idle = {
+const idle: Controllers['numbers'] = {
   clusters: 0,
   controllers: [],
   requests: { approved: 0, denied: 0, signed: 0, failed: 0 },
@@ -96,7 +85,8 @@ const idle = {
 };
 
 /** Finds the hub, and runs the controllers while this process leads. */
-class Addon implements RunningAddon {
+class Addon implements AsyncDisposable {
+  /** The address for probes (`host:port`). Undefined: none. */
   healthAddress: string | undefined;
   metricsAddress: string | undefined;
   readonly #options: AddonOptions;
@@ -117,10 +107,12 @@ class Addon implements RunningAddon {
     this.#context = { api, clock, wallClock, log: log.child({ identity: options.identity }) };
   }
 
+  /** Whether this process works. Other replicas wait. */
   get isLeading(): boolean {
     return this.#controllers !== undefined;
   }
 
+  /** Why it is not ready, as a sentence. Undefined: it is ready. */
   get unready(): string | undefined {
     return this.#problem ?? this.#controllers?.unready;
   }
@@ -144,10 +136,12 @@ class Addon implements RunningAddon {
     await this.#running;
   }
 
+  /** The same as `close`. */
   async drain(): Promise<void> {
     await this.close();
   }
 
+  /** Starts no new work, waits for running reconciles, and releases the lease. Idempotent. */
   async close(): Promise<void> {
     await (this.#closing ??= this.#started?.disposeAsync());
   }
@@ -168,7 +162,7 @@ class Addon implements RunningAddon {
   }
 
   async #lead(addonVersion: string, signal: AbortSignal): Promise<void> {
-    this.#controllers = new Controllers(this.#context, this.#options, addonVersion);
+    this.#controllers = makeControllers(this.#context, this.#options, addonVersion);
     try {
       await this.#controllers.run(signal);
     } finally {

@@ -1,9 +1,9 @@
 import { defaultInstallNamespace } from './api/names.ts';
 import { processTable } from '../base/options/process-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
+import { type HostPort, parseHostPort } from '../base/net/host-port.ts';
 import { ValueError } from '../base/value-error.ts';
 import { objectNameCheck, redisUrlCheck } from './configuration/text-checks.ts';
-import { parseListenAddress } from './listen-address.ts';
 import type { TextCheck } from './api/field-problem.ts';
 
 /**
@@ -22,6 +22,21 @@ const objectName = {
   parse: checked(objectNameCheck),
   placeholder: 'NAME',
 } as const;
+/** An address to listen on. Without a host, it is every address of the machine. */
+export type ListenAddress = Partial<Pick<HostPort, 'host'>> & Pick<HostPort, 'port'>;
+
+/** Reads `HOST:PORT` and Go's `:PORT`. `0` means nowhere. @throws ValueError */
+function parseListenAddress(text: string): ListenAddress | undefined {
+  if (text === '0') return undefined;
+  try {
+    if (!text.startsWith(':')) return Object.freeze(parseHostPort(text));
+    const { port } = parseHostPort(`every${text}`);
+    return Object.freeze({ port });
+  } catch {
+    throw new ValueError('is not [HOST]:PORT (:58080, 127.0.0.1:58080), nor 0 for nowhere');
+  }
+}
+
 const listenAddress = {
   kind: 'parsed',
   parse: parseListenAddress,

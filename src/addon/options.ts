@@ -10,12 +10,6 @@ import { processId, type ProgramOptions } from '../base/options/process-options.
 import { type Env, envOf, flagOf, type OptionsOf } from '../base/options/option-table.ts';
 import { type ProgramFlag, takeFlags } from './compat/additional-args.ts';
 import { klogFlags } from './compat/additional-args-table.ts';
-import {
-  type FeatureGates,
-  featureGateNames,
-  isFeatureGate,
-  parseFeatureGates,
-} from './feature-gates.ts';
 import { addonProcessTable, allAddonTable } from './options-table.ts';
 import type { RedisSpec } from './configuration/spec.ts';
 import { brokerPassthroughTable } from '../base/options/passthrough-options.ts';
@@ -24,9 +18,12 @@ type AddonValues = OptionsOf<typeof allAddonTable>;
 
 /** Rows that `startAddon` gets in another form or not at all. */
 const derivedKeys = [
-  ...(['redisUrl', 'redisSecretName', 'redisCaSecretName', 'featureGates'] as const),
-  ...(['enableServiceProxy', 'logLevel'] as const),
+  ...(['redisUrl', 'redisSecretName', 'redisCaSecretName'] as const),
+  ...(['featureGates', 'enableServiceProxy', 'logLevel'] as const),
 ] as const;
+
+/** Cluster Proxy's gates. They are accepted and have no effect yet. */
+const featureGates: readonly string[] = ['ClusterProfile'];
 
 /**
  * The options of `startAddon`: a property for each row of `allAddonTable`, and what the pod's
@@ -39,7 +36,6 @@ export interface AddonOptions extends Omit<AddonValues, (typeof derivedKeys)[num
   readonly identity: string;
   /** The Redis of the brokers, unless the ManagedProxyConfiguration names another. */
   readonly redis: RedisSpec | undefined;
-  readonly featureGates: FeatureGates;
 }
 
 /**
@@ -71,7 +67,6 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
     namespace: env['POD_NAMESPACE']!,
     identity: env['POD_NAME'] || processId(hostname()),
     redis: redisOf(values),
-    featureGates: parseFeatureGates(values.featureGates),
   });
   return { options, logLevel: values.logLevel, warnings };
 }
@@ -112,20 +107,17 @@ function checkAddon({
   if (given('redisCaSecretName') && !given('redisUrl') && !given('redisSecretName')) {
     problem(`${label('redisCaSecretName')} needs --redis-url or --redis-secret-name as well`);
   }
+  const flag = label('featureGates');
   for (const gate of (values.featureGates ?? []).flatMap((text) => text.split(','))) {
-    const [gateName = '', text = ''] = gate.split('=', 2);
-    if (!isFeatureGate(gateName)) {
+    const [name = '', text = ''] = gate.split('=', 2);
+    if (!featureGates.includes(name)) {
       problem(
-        `${label('featureGates')} names ${JSON.stringify(gateName)}, which is no feature gate${didYouMean(gateName, featureGateNames)}; known: ${featureGateNames.join(', ')}`,
+        `${flag} names ${JSON.stringify(name)}, which is no feature gate${didYouMean(name, featureGates)}; known: ${featureGates.join(', ')}`,
       );
     } else if (!/^(true|false)$/.test(text)) {
-      problem(
-        `${label('featureGates')}: ${gateName} is true or false, not ${JSON.stringify(text)}`,
-      );
+      problem(`${flag}: ${name} is true or false, not ${JSON.stringify(text)}`);
     } else if (text === 'true') {
-      warn(
-        `${label('featureGates')}: ${gateName} does nothing yet, ClusterProfiles get no access provider`,
-      );
+      warn(`${flag}: ${name} does nothing yet, ClusterProfiles get no access provider`);
     }
   }
   if (given('enableServiceProxy') && values.enableServiceProxy) {

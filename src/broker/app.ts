@@ -1,7 +1,8 @@
 import { Hono, type Context } from 'hono';
+import { clusterAlias } from '../base/names/cluster-alias.ts';
 import { formatTime, timeHeader } from '../base/time-header.ts';
 import type { Clock } from '../base/clock.ts';
-import { isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
+import { isClusterAlias, isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
 import type { LogFields } from '../base/log/log-field.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { AcceptRate } from './accept-rate.ts';
@@ -192,6 +193,10 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `the proof of the replica is for cluster ${identity.cluster}, not for ${cluster}`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
     }
+    if (identity.kind === 'dialer' && !(await isInScope(cluster, identity.clusters))) {
+      const message = `the token of ${identity.name} is not for cluster ${cluster}`;
+      return reject(c, { status: 403, code: 'forbidden_cluster', message }, { cluster });
+    }
     const dialer = identity.kind === 'anyone' ? 'anyone' : identity.name;
     const forwarded = identity.kind === 'replica';
     // The replica that forwards a session has counted it.
@@ -210,6 +215,10 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     if (identity instanceof Response) return identity;
     if (identity.kind === 'agent' || identity.kind === 'replica') {
       const message = `not for ${identity.kind}s`;
+      return reject(c, { status: 403, code: 'forbidden', message });
+    }
+    if (identity.kind === 'dialer' && identity.clusters !== undefined) {
+      const message = 'not for a token that is limited to clusters';
       return reject(c, { status: 403, code: 'forbidden', message });
     }
     const tooOften = admission.statusRefusal(identity);
@@ -239,4 +248,14 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     return c.json({ code: 'internal', message: 'the broker failed, see its log' }, 500);
   });
   return app;
+}
+
+/** Whether a dialer with this scope may dial a cluster, which it may call by its alias. */
+async function isInScope(
+  cluster: string,
+  clusters: readonly string[] | undefined,
+): Promise<boolean> {
+  if (clusters === undefined || clusters.includes(cluster)) return true;
+  if (!isClusterAlias(cluster)) return false;
+  return (await Promise.all(clusters.map(clusterAlias))).includes(cluster);
 }

@@ -5,8 +5,12 @@ export type Identity =
    * with the hub cluster, which can revoke it.
    */
   | { readonly kind: 'agent'; readonly cluster: string; readonly registered?: true }
-  /** Opens streams into clusters. */
-  | { readonly kind: 'dialer'; readonly name: string }
+  /** Opens streams into the clusters in `clusters` (undefined: into every cluster). */
+  | {
+      readonly kind: 'dialer';
+      readonly name: string;
+      readonly clusters?: readonly string[] | undefined;
+    }
   /**
    * Another replica. It forwards a session with `cluster` of a dialer that it has authenticated as
    * `name`. A replica of culvert 0.1 names no cluster. `answer` proves our identity to it.

@@ -49,7 +49,13 @@ export const bridgeCommand: Command = {
         const dialer = parts.use(createRemoteDialer(link, reach));
         exposeFiles(metrics.group('culvert_bridge'), [ca]);
         const bridge = parts.use(
-          await startBridge(options.front, { dialer, log, metrics: bridgeMetrics(metrics) }),
+          await startBridge(options.front, {
+            dialer,
+            log,
+            metrics: bridgeMetrics(metrics),
+            makeTokenDialer: (token) =>
+              createRemoteDialer({ ...options.link, log, ca, readToken: async () => token }),
+          }),
         );
         if (options.statusListen !== undefined) {
           const render = async () => {

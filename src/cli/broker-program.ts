@@ -50,9 +50,16 @@ export async function startBrokerProgram(
     );
   if (standard !== undefined) programs.push(standard);
   if (front !== undefined) {
-    const { dialer } = broker;
+    const { dialer, makeTokenDialer } = broker;
     programs.push(
-      stack.use(await startBridge(front, { dialer, log, metrics: bridgeMetrics(metrics) })),
+      stack.use(
+        await startBridge(front, {
+          dialer,
+          makeTokenDialer,
+          log,
+          metrics: bridgeMetrics(metrics),
+        }),
+      ),
     );
   }
   const all = together(...programs, broker);

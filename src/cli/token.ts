@@ -53,6 +53,12 @@ const dialerTokenTable = {
     required: true,
     help: 'The name of the owner in the logs of brokers and agents.',
   },
+  cluster: {
+    name: 'cluster',
+    kind: 'clusterName',
+    repeatable: true,
+    help: 'A cluster that the owner may reach. Default: every cluster. Brokers before 0.12 refuse a token with this option.',
+  },
   ttlMs: ttlOption,
   key: keyOption,
 } as const satisfies OptionsTable;
@@ -124,7 +130,7 @@ export const tokenDialerCommand: Command = {
   name: 'token dialer',
   summary: 'issue an enrolment token for a bridge',
   about:
-    'Prints a token for a program that opens streams into clusters, such as `culvert bridge`. Only the token is written to stdout.',
+    'Prints a token for a program that opens streams into clusters, such as `culvert bridge` or `culvert connect`. Only the token is written to stdout.',
   groups: [{ title: 'Options', table: dialerTokenTable }],
   examples: [
     {
@@ -132,13 +138,15 @@ export const tokenDialerCommand: Command = {
       line: 'culvert token dialer --name bridge-1 > bridge-1.token',
     },
     {
-      title: 'a token that is valid for one day',
-      line: 'culvert token dialer --name ci --ttl 24h > ci.token',
+      title: 'a token that is valid for one day, for one cluster',
+      line: 'culvert token dialer --name ci --cluster prod-1 --ttl 24h > ci.token',
     },
   ],
   async run(argv, io) {
     const { values } = readOptions(dialerTokenTable, argv, io.env);
-    return await printToken(io, values, { kind: 'dialer', name: values.name }, [
+    const { name, cluster } = values;
+    const clusters = cluster.length === 0 ? undefined : cluster;
+    return await printToken(io, values, { kind: 'dialer', name, clusters }, [
       'culvert bridge --broker-url wss://BROKER --token-file FILE --konnectivity-listen 127.0.0.1:8090',
     ]);
   },

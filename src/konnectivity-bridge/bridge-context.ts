@@ -31,9 +31,13 @@ export interface ConnectionContext {
 /** State that all clients of a bridge share. */
 export interface BridgeContext extends ConnectionContext {
   readonly resolve: ResolveDestination;
+  /** Every destination is in one cluster. */
+  readonly isSingleCluster: boolean;
   readonly pool: PacketBufferPool;
   /** Calls of gRPC clients that have not ended. */
   readonly calls: Set<object>;
   /** Connections of HTTP CONNECT clients that have sent their request and have not ended. */
   readonly httpConnections: Set<object>;
+  /** The same of SOCKS 5 clients. */
+  readonly socksConnections: Set<object>;
 }

@@ -6,15 +6,19 @@ import type { Logger } from '../base/log/logger.ts';
 import type { ReloadedFiles } from '../base/files/reloaded-files.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
+import type { Secret } from '../base/secret.ts';
+import type { AcceptConnection } from '../konnectivity/client-connection.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import { destinationResolver } from './destination.ts';
 import type {
   CertificateSubject,
   ClientRefusal,
   Front,
+  FrontOptions,
   FrontMethods,
   StartFront,
 } from '../konnectivity/front.ts';
+import { exposeGauges } from './expose-gauges.ts';
 import { acceptHttpConnect } from './http-connect.ts';
 import { type BridgeMetrics, noMetrics } from './metrics.ts';
 import {
@@ -22,8 +26,11 @@ import {
   type BridgeLimits,
   checkFrontOptions,
   defaultBridgeLimits,
+  type Socks5FrontOptions,
 } from './options.ts';
 import { ProxyStream } from './proxy-stream.ts';
+import { acceptSocks5 } from './socks5.ts';
+import { type MakeTokenDialer, TokenDialers } from './token-dialers.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
 import { startFront } from '../konnectivity/front-listener.ts';
@@ -36,6 +43,8 @@ export interface BridgeParts {
   readonly clock?: Clock;
   /** Overrides of `defaultBridgeLimits`. */
   readonly limits?: Partial<BridgeLimits>;
+  /** Makes dialers for SOCKS 5 clients that show a token (default: such clients are refused). */
+  readonly makeTokenDialer?: MakeTokenDialer;
   /** The listener (default: our own). */
   readonly startFront?: StartFront;
 }
@@ -81,11 +90,12 @@ class Bridge implements RunningBridge {
   readonly #connectionClosed: (reason: ConnectionRefusal) => void;
   readonly #startFront: StartFront;
   readonly #fronts: Front[] = [];
+  readonly #tokenDialers: TokenDialers | undefined;
   #tls: ReloadedFiles<TlsMaterial> | undefined;
   /** No call or connection is open and nothing is being flushed. */
   readonly #idle = new Condition(() => {
-    const { calls, httpConnections, flushing } = this.#context;
-    return calls.size + httpConnections.size + flushing.size === 0;
+    const { calls, httpConnections, socksConnections, flushing } = this.#context;
+    return calls.size + httpConnections.size + socksConnections.size + flushing.size === 0;
   });
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
@@ -94,6 +104,7 @@ class Bridge implements RunningBridge {
     this.#context = {
       dialer: parts.dialer,
       resolve: destinationResolver(options),
+      isSingleCluster: options.cluster !== undefined,
       limits: { ...defaultBridgeLimits, ...parts.limits },
       pool: new PacketBufferPool(),
       clock: parts.clock ?? systemClock,
@@ -105,11 +116,14 @@ class Bridge implements RunningBridge {
       ),
       calls: new Set(),
       httpConnections: new Set(),
+      socksConnections: new Set(),
       pendingDials: new Set(),
       established: new Set(),
       flushing: new Set(),
       onEnded: () => this.#idle.changed(),
     };
+    this.#tokenDialers =
+      parts.makeTokenDialer && new TokenDialers(parts.makeTokenDialer, this.#context.clock);
     this.#clientRefused = metrics.counter(
       'client_refusal_count',
       'Connections closed although their certificate comes from the client CA, by reason',
@@ -137,30 +151,31 @@ class Bridge implements RunningBridge {
     const methods: FrontMethods = new Map([
       ['/ProxyService/Proxy', (stream) => new ProxyStream(this.#context, stream)],
     ]);
+    const konnectivity = { methods, acceptHttp1: acceptHttpConnect(this.#context) };
     const shared = {
       limits,
       clock,
       log,
-      methods,
-      acceptHttp1: acceptHttpConnect(this.#context),
       refuses: agentCertificate,
       clientRefused: this.#clientRefused,
       connectionClosed: this.#connectionClosed,
     };
-    if (options.listen !== undefined) {
-      if (options.tls !== undefined) {
-        this.#tls = await openTlsFiles(options.tls, { clock, log, choice: options.tlsPolicy });
-      }
-      const front = await this.#startFront({
-        ...shared,
-        listen: options.listen,
-        tls: this.#tls?.value,
-      });
-      this.#fronts.push(front);
-      this.#tls?.onChange((material) => front.setTls(material));
+    const { listen, udsPath, socks5, tls } = options;
+    if (tls !== undefined) {
+      this.#tls = await openTlsFiles(tls, { clock, log, choice: options.tlsPolicy });
     }
-    if (options.udsPath !== undefined) {
-      this.#fronts.push(await this.#startFront({ ...shared, listen: options.udsPath }));
+    const startTcp = async (front: Omit<FrontOptions, 'tls'>): Promise<void> => {
+      const started = await this.#startFront({ ...front, tls: this.#tls?.value });
+      this.#fronts.push(started);
+      this.#tls?.onChange((material) => started.setTls(material));
+    };
+    if (listen !== undefined) await startTcp({ ...shared, ...konnectivity, listen });
+    if (udsPath !== undefined) {
+      this.#fronts.push(await this.#startFront({ ...shared, ...konnectivity, listen: udsPath }));
+    }
+    if (socks5 !== undefined) {
+      const acceptSocks5 = this.#acceptSocks5(socks5);
+      await startTcp({ ...shared, methods: new Map(), acceptSocks5, listen: socks5.listen });
     }
     log.info('konnectivity bridge listens', {
       addresses: this.addresses,
@@ -169,11 +184,11 @@ class Bridge implements RunningBridge {
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    const { log, calls, httpConnections, flushing } = this.#context;
+    const { log, calls, httpConnections, socksConnections, flushing } = this.#context;
     for (const front of this.#fronts) front.stopAccepting();
     log.info('konnectivity bridge drains', {
       calls: calls.size,
-      connections: httpConnections.size,
+      connections: httpConnections.size + socksConnections.size,
       flushing: flushing.size,
     });
     await this.#idle.wait(signal);
@@ -182,6 +197,7 @@ class Bridge implements RunningBridge {
 
   async close(): Promise<void> {
     this.#tls?.close();
+    this.#tokenDialers?.[Symbol.dispose]();
     const ended = new TunnelError('draining', 'the konnectivity bridge has ended');
     for (const connection of this.#context.flushing) connection.endFlush(ended);
     await Promise.all(this.#fronts.map((front) => front.close()));
@@ -189,6 +205,11 @@ class Bridge implements RunningBridge {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #acceptSocks5({ requiresToken }: Socks5FrontOptions): AcceptConnection {
+    const dialerOf = (token: Secret) => this.#tokenDialers?.get(token);
+    return acceptSocks5(this.#context, { requiresToken, dialerOf });
   }
 }
 
@@ -199,33 +220,4 @@ class Bridge implements RunningBridge {
 function agentCertificate(subject: CertificateSubject): ClientRefusal | undefined {
   const names = [...subject.commonNames, ...subject.organizations];
   return names.some(isAgentName) ? 'agent_certificate' : undefined;
-}
-
-function exposeGauges(metrics: BridgeMetrics, context: BridgeContext): void {
-  metrics.gauge('grpc_connections', 'Open calls of ProxyService/Proxy', () => context.calls.size);
-  metrics.gauge(
-    'http_connections',
-    'Connections of HTTP CONNECT clients that have sent their request',
-    () => context.httpConnections.size,
-  );
-  metrics.gauge(
-    'pending_backend_dials',
-    'Dials that wait for an answer of the agent',
-    () => context.pendingDials.size,
-  );
-  metrics.gauge(
-    'established_connections',
-    'Open connections between a client and a target',
-    () => context.established.size,
-  );
-  metrics.gauge(
-    'flushing_connections',
-    'Connections whose client has closed and whose target still receives what was written',
-    () => context.flushing.size,
-  );
-  metrics.gauge(
-    'buffered_bytes',
-    'Memory for bytes on their way to clients, in bytes',
-    () => context.pool.inUseBytes,
-  );
 }

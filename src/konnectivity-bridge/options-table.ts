@@ -8,12 +8,12 @@ export const bridgeFrontTable = {
   konnectivityListen: {
     name: 'konnectivity-listen',
     kind: 'hostPort',
-    help: 'The address at which konnectivity clients connect over TCP (gRPC). An address that other machines can reach needs the three TLS files.',
+    help: 'The address at which konnectivity clients connect over TCP, with gRPC or HTTP CONNECT. An address that other machines can reach needs the three TLS files.',
   },
   konnectivityTlsCert: {
     name: 'konnectivity-tls-cert',
     kind: 'file',
-    help: 'Certificate chain (PEM) for --konnectivity-listen.',
+    help: 'Certificate chain (PEM) for --konnectivity-listen and --socks5-listen.',
   },
   konnectivityTlsKey: {
     name: 'konnectivity-tls-key',
@@ -24,13 +24,23 @@ export const bridgeFrontTable = {
     name: 'konnectivity-client-ca',
     kind: 'file',
     holdsCasOf: 'clients',
-    help: 'The CAs (PEM), roots or intermediates, that issue the certificates of konnectivity clients. Clients without such a certificate are refused.',
+    help: 'The CAs (PEM), roots or intermediates, that issue the certificates of konnectivity and SOCKS 5 clients. Clients without such a certificate are refused.',
   },
   konnectivityUds: {
     name: 'konnectivity-uds',
     kind: 'string',
     placeholder: 'PATH',
     help: 'The path of a Unix socket at which konnectivity clients connect. Its owner and group have access.',
+  },
+  socks5Listen: {
+    name: 'socks5-listen',
+    kind: 'hostPort',
+    help: 'The address at which SOCKS 5 clients connect. They name destinations as konnectivity clients do. An address that other machines can reach needs the three TLS files.',
+  },
+  socks5RequireToken: {
+    name: 'socks5-require-token',
+    kind: 'boolean',
+    help: 'Refuses SOCKS 5 clients that show no token of `culvert token dialer` as user and password. The token decides which clusters they reach.',
   },
   cluster: {
     name: 'cluster',
@@ -41,6 +51,8 @@ export const bridgeFrontTable = {
 
 type FrontTable = typeof bridgeFrontTable;
 const tlsKeys = ['konnectivityTlsCert', 'konnectivityTlsKey', 'konnectivityClientCa'] as const;
+const listenKeys = ['konnectivityListen', 'socks5Listen'] as const;
+type ListenKey = (typeof listenKeys)[number];
 
 /** The fronts that the options ask for, or undefined if they ask for none. */
 export function bridgeFrontOptions(
@@ -48,11 +60,13 @@ export function bridgeFrontOptions(
   tlsPolicy = defaultTlsPolicy,
 ): BridgeFrontOptions | undefined {
   const { konnectivityListen: listen, konnectivityUds: udsPath, cluster } = values;
-  if (listen === undefined && udsPath === undefined) return undefined;
+  const { socks5Listen, socks5RequireToken: requiresToken } = values;
+  if (listen === undefined && udsPath === undefined && socks5Listen === undefined) return undefined;
   const [certFile, keyFile, clientCaFile] = tlsKeys.map((key) => values[key]);
   return Object.freeze({
     ...(listen && { listen }),
     ...(udsPath !== undefined && { udsPath }),
+    ...(socks5Listen && { socks5: { listen: socks5Listen, requiresToken } }),
     ...(certFile &&
       keyFile &&
       clientCaFile && { tls: { certFile, keyFile, clientCaFile }, tlsPolicy }),
@@ -62,8 +76,13 @@ export function bridgeFrontOptions(
 
 /** Problems between the options of `bridgeFrontTable`. */
 export function checkBridgeFront(draft: OptionsDraft<FrontTable>): void {
-  if (draft.given('konnectivityListen')) checkTcpFront(draft);
+  const { given, label, problem } = draft;
+  const listeners = listenKeys.filter(given);
+  if (listeners.length > 0) checkTcpFronts(draft, listeners);
   else checkNoTcpFront(draft);
+  if (given('socks5RequireToken') && !given('socks5Listen')) {
+    problem(`${label('socks5RequireToken')} is for --socks5-listen, which is not given`);
+  }
 }
 
 function checkNoTcpFront({ given, label, problem }: OptionsDraft<FrontTable>): void {
@@ -77,24 +96,28 @@ function checkNoTcpFront({ given, label, problem }: OptionsDraft<FrontTable>): v
   }
 }
 
-function checkTcpFront({ values, given, label, problem, warn }: OptionsDraft<FrontTable>): void {
+function checkTcpFronts(draft: OptionsDraft<FrontTable>, listeners: readonly ListenKey[]): void {
+  const { values, given, label, problem, warn } = draft;
   const missing = tlsKeys.filter((key) => !given(key));
   if (missing.length === 0) return;
   const needed = missing.map(label).join(' and ');
   if (missing.length < tlsKeys.length) {
-    problem(`TLS on ${label('konnectivityListen')} also needs ${needed}`);
+    problem(`TLS on ${listeners.map(label).join(' and ')} also needs ${needed}`);
     return;
   }
-  if (values.konnectivityListen === undefined) return;
-  const address = formatHostPort(values.konnectivityListen);
-  if (isLoopback(values.konnectivityListen.host)) {
-    warn(
-      `no --konnectivity-client-ca: every process on this machine may reach every cluster through ${address}`,
-    );
-  } else {
-    problem(
-      `${label('konnectivityListen')}=${address} can be reached from other machines but no client is asked for credentials, ` +
-        `give ${needed}, or listen on 127.0.0.1`,
-    );
+  for (const key of listeners) {
+    const listen = values[key];
+    if (listen === undefined) continue;
+    const address = formatHostPort(listen);
+    if (!isLoopback(listen.host)) {
+      problem(
+        `${label(key)}=${address} can be reached from other machines but no client is asked for credentials, ` +
+          `give ${needed}, or listen on 127.0.0.1`,
+      );
+    } else if (key === 'konnectivityListen' || values.socks5RequireToken !== true) {
+      warn(
+        `no --konnectivity-client-ca: every process on this machine may reach every cluster through ${address}`,
+      );
+    }
   }
 }

@@ -11,12 +11,23 @@ export interface BridgeFrontOptions {
   readonly listen?: TcpAddress;
   /** gRPC over a Unix socket with mode 0770, for kube-apiserver's egress selector. */
   readonly udsPath?: string;
-  /** Certificate and key for `listen`, and the CA of clients' certificates. All three or none. */
+  /** SOCKS 5 over TCP. Without TLS only on a loopback address. */
+  readonly socks5?: Socks5FrontOptions;
+  /**
+   * Certificate and key for all TCP addresses, and the CA of clients' certificates. All three or
+   * none.
+   */
   readonly tls?: TlsFiles;
-  /** TLS versions and cipher suites for `listen`. */
+  /** TLS versions and cipher suites for all TCP addresses. */
   readonly tlsPolicy?: TlsPolicy;
   /** Single-cluster mode: every destination is in this cluster. */
   readonly cluster?: string;
+}
+
+export interface Socks5FrontOptions {
+  readonly listen: TcpAddress;
+  /** Refuses clients that show no token as user and password. */
+  readonly requiresToken: boolean;
 }
 
 /** All limits on a client and all timeouts of the bridge. */
@@ -56,20 +67,18 @@ export const defaultBridgeLimits: BridgeLimits = {
 
 /** @throws KonnectivityError `invalid_options` naming what is missing */
 export function checkFrontOptions(options: BridgeFrontOptions): void {
-  if (options.listen === undefined && options.udsPath === undefined) {
+  const { listen, socks5, udsPath, tls } = options;
+  if (listen === undefined && socks5 === undefined && udsPath === undefined) {
     throw new KonnectivityError(
       'invalid_options',
       'the bridge has neither a TCP address nor a Unix socket to listen on',
     );
   }
-  if (
-    options.listen !== undefined &&
-    options.tls === undefined &&
-    !isLoopback(options.listen.host)
-  ) {
+  for (const address of [listen, socks5?.listen]) {
+    if (address === undefined || tls !== undefined || isLoopback(address.host)) continue;
     throw new KonnectivityError(
       'invalid_options',
-      `without a certificate, its key and a client CA the bridge listens on loopback only, not on ${options.listen.host}`,
+      `without a certificate, its key and a client CA the bridge listens on loopback only, not on ${address.host}`,
     );
   }
 }

@@ -46,9 +46,10 @@ export function readBridgeOptions(
   const { values, warnings } = readOptions(allTable, argv, env, (draft) => {
     checkBrokerLink(draft);
     checkBridgeFront(draft);
-    if (!draft.given('konnectivityListen') && !draft.given('konnectivityUds')) {
+    const listeners = ['konnectivityListen', 'konnectivityUds', 'socks5Listen'] as const;
+    if (!listeners.some(draft.given)) {
       draft.problem(
-        'nothing to listen on, give --konnectivity-listen (127.0.0.1:8090) or --konnectivity-uds',
+        'nothing to listen on, give --konnectivity-listen (127.0.0.1:8090), --konnectivity-uds or --socks5-listen',
       );
     }
   });

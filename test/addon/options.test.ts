@@ -44,7 +44,6 @@ describe('readAddonOptions', () => {
         imagePullPolicy: 'IfNotPresent',
         imagePullSecrets: [],
         redis: undefined,
-        featureGates: { clusterProfile: false },
       },
       logLevel: 'info',
       warnings: [],
@@ -70,11 +69,8 @@ describe('readAddonOptions', () => {
     [['--agent-install-namespace=spoke'], { agentInstallNamespace: 'spoke' }],
     [['--image-pull-secrets=a', '--image-pull-secrets', 'b'], { imagePullSecrets: ['a', 'b'] }],
     [['--image-pull-policy=Always'], { imagePullPolicy: 'Always' }],
-    [['--feature-gates=ClusterProfile=true'], { featureGates: { clusterProfile: true } }],
-    [
-      ['--feature-gates=ClusterProfile=true,ClusterProfile=false'],
-      { featureGates: { clusterProfile: false } },
-    ],
+    [['--feature-gates=ClusterProfile=true'], {}],
+    [['--feature-gates=ClusterProfile=true,ClusterProfile=false'], {}],
     [
       ['--redis-url=rediss://r:6380', '--redis-ca-secret-name=ca'],
       {

@@ -1,3 +1,4 @@
+import { clusterAlias } from '../../src/base/names/cluster-alias.ts';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import {
@@ -169,6 +170,22 @@ describe('The route for dialers', () => {
     expect(await attempt({ path, headers })).toMatchObject({ upgraded: true });
   });
 
+  it('The route for dialers admits a token of some clusters to these clusters only', async () => {
+    const { attempt, lines } = makeApp();
+    const token = await tokenFor({ kind: 'dialer', name: 'ci', clusters: ['c0', 'c1'] });
+    const headers = { Authorization: `Bearer ${token}` };
+    expect(await attempt({ path, headers })).toMatchObject({ upgraded: true });
+    const alias = await clusterAlias('c1');
+    const byAlias = `/v1/clusters/${alias}/session`;
+    expect(await attempt({ path: byAlias, headers })).toMatchObject({ upgraded: true });
+    for (const other of ['c2', await clusterAlias('c2')]) {
+      const answer = await attempt({ path: `/v1/clusters/${other}/session`, headers });
+      expect(answer).toMatchObject({ status: 403, upgraded: false });
+      expect(await answer.response.json()).toMatchObject({ code: 'forbidden_cluster' });
+    }
+    expect(lines.join()).toContain('the token of ci is not for cluster c2');
+  });
+
   it('The route for dialers answers 403 to the token of an agent, even of that cluster', async () => {
     const { attempt } = makeApp();
     const token = await tokenFor({ kind: 'agent', cluster: 'c1' });
@@ -190,6 +207,8 @@ describe('Other routes of the broker', () => {
     expect(await ask({})).toMatchObject({ status: 401 });
     const agent = await tokenFor({ kind: 'agent', cluster: 'c1' });
     expect(await ask({ Authorization: `Bearer ${agent}` })).toMatchObject({ status: 403 });
+    const scoped = await tokenFor({ kind: 'dialer', name: 'ci', clusters: ['c1'] });
+    expect(await ask({ Authorization: `Bearer ${scoped}` })).toMatchObject({ status: 403 });
     const dialer = await tokenFor({ kind: 'dialer', name: 'cli' });
     const answer = await ask({ Authorization: `Bearer ${dialer}` });
     expect(await answer.response.json()).toMatchObject({ replica: 'r', clusters: [] });

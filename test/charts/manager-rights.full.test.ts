@@ -3,7 +3,7 @@ import { parseManagedClusterAddOn } from '../../src/addon/api/managed-cluster-ad
 import { parseManagedCluster } from '../../src/addon/api/managed-cluster.ts';
 import { parseManagedProxyConfiguration } from '../../src/addon/configuration/managed-proxy-configuration.ts';
 import { ownerOf } from '../../src/addon/configuration/owned-metadata.ts';
-import { portForwardRoleName } from '../../src/addon/hub/hub-rbac.ts';
+import { portForwardRoleName } from '../../src/addon/hub/hub-objects.ts';
 import { planHub } from '../../src/addon/hub/plan-hub.ts';
 import { hubAccess } from '../../src/addon/cluster/hub-access.ts';
 import type { KubeObject } from '../../src/kube/client/kube-object.ts';

@@ -342,7 +342,7 @@ describe('readBridgeOptions', () => {
   it('readBridgeOptions requires a listener and a broker, and reports both problems together', () => {
     expect(problemsOf(() => readBridgeOptions([], {}))).toEqual([
       '--broker-url is required (or CULVERT_BROKER_URL)',
-      'nothing to listen on, give --konnectivity-listen (127.0.0.1:8090) or --konnectivity-uds',
+      'nothing to listen on, give --konnectivity-listen (127.0.0.1:8090), --konnectivity-uds or --socks5-listen',
     ]);
   });
 

@@ -68,6 +68,19 @@ describe('culvert token agent and dialer', () => {
     expect(refused.stderr).toContain('--name="two words" is not a caller\'s name');
   });
 
+  it('culvert token dialer limits the token to the clusters that --cluster names', async () => {
+    const argv = ['token', 'dialer', '--name', 'ci', '--key', key];
+    const { stdout } = await cli([...argv, '--cluster', 'c1', '--cluster', 'c2']);
+    const verifier = await verifierFor(key);
+    expect(await verifier.verify(stdout.trim())).toEqual({
+      kind: 'dialer',
+      name: 'ci',
+      clusters: ['c1', 'c2'],
+    });
+    const refused = await cli([...argv, '--cluster', 'C1']);
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+  });
+
   it('A token of culvert token agent is valid for --ttl', async () => {
     const argv = ['token', 'agent', '--cluster', 'c1', '--key', key, '--ttl', '2h'];
     const token = (await cli(argv)).stdout.trim();

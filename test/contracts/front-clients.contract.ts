@@ -1,3 +1,4 @@
+import * as testBridge from '../konnectivity-bridge/test-bridge.ts';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { connect as connectHttp2, constants } from 'node:http2';
@@ -22,7 +23,6 @@ import { ProxyPeer } from '../konnectivity-bridge/proxy-peer.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';
 import { ScriptedDialer } from '../konnectivity-bridge/scripted-dialer.ts';
 import { endOf, Http2Frame, http2FrameTypes } from '../konnectivity-bridge/socket-end.ts';
-import * as testBridge from '../konnectivity-bridge/test-bridge.ts';
 
 const loopback = { host: '127.0.0.1', port: 0 };
 let certificates: TestCertificates;

@@ -5,8 +5,7 @@ import { connect } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import type { LogFields } from '../../src/base/log/log-field.ts';
-import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
+import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import { defaultTlsPolicy } from '../../src/base/tls/tls-policy.ts';
 import {
   type AcceptCall,
@@ -23,6 +22,7 @@ import { endOf } from '../konnectivity-bridge/socket-end.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';
 import { type CertificateFiles, makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { patternAt } from '../../testkit/stream/pattern.ts';
+import type { LogFields } from '../../src/base/log/log-field.ts';
 
 const kib = 1024;
 const mib = 1024 * kib;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerReach } from '../../src/dialer/node/broker-reach.ts';
+import { ConnectError } from '../../src/tunnel/connect-error.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';
 import { memoryLinkPair } from '../../src/tunnel/memory-link.ts';
 import { RecordingLogger } from '../../testkit/link/linked-sessions.ts';
@@ -49,6 +50,15 @@ describe('BrokerReach', () => {
     state.answer = undefined;
     await clock.advance(2_000);
     expect([reach.unready, log.lines.at(-1)?.event]).toEqual([undefined, 'broker reached again']);
+  });
+
+  it("The broker's reach is not lost when the broker refuses one cluster only", async () => {
+    const { clock, start } = makeReach();
+    using reach = start();
+    await clock.advance(0);
+    const cause = new ConnectError('rejected', '403', { brokerCode: 'forbidden_cluster' });
+    reach.settled(new TunnelError('forbidden', 'not for cluster c2', { cause }));
+    expect(reach.unready).toBeUndefined();
   });
 
   it("The broker's reach follows the results of dials", async () => {

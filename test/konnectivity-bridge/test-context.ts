@@ -22,6 +22,7 @@ export function testContext(
   return {
     dialer,
     resolve: destinationResolver({ ...(cluster !== undefined && { cluster }) }),
+    isSingleCluster: cluster !== undefined,
     limits: defaultBridgeLimits,
     pool: new PacketBufferPool(),
     clock: new VirtualClock(),
@@ -30,6 +31,7 @@ export function testContext(
     dialFailed: (reason) => failures.push(reason),
     calls: new Set(),
     httpConnections: new Set(),
+    socksConnections: new Set(),
     pendingDials: new Set(),
     established: new Set(),
     flushing: new Set(),

@@ -4,10 +4,8 @@ import { fields } from './fields.ts';
 /** The fields of the ClusterManagementAddOn that the addon uses. */
 export type ClusterManagementAddOn = Readonly<ReturnType<typeof parseClusterManagementAddOn>>;
 
-export function parseClusterManagementAddOn({ apiVersion, metadata, spec, status }: KubeObject) {
+export function parseClusterManagementAddOn({ metadata, spec, status }: KubeObject) {
   return {
-    apiVersion,
-    name: metadata.name,
     uid: metadata.uid ?? '',
     resourceVersion: metadata.resourceVersion ?? '',
     annotations: metadata.annotations ?? {},

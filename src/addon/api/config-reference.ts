@@ -1,4 +1,5 @@
-import { type Fields, fields, integer, text } from './fields.ts';
+import { type Fields, fields, integer, items, text } from './fields.ts';
+import { configKinds } from './names.ts';
 
 /** A kind of configuration. */
 export interface ConfigKind {
@@ -54,3 +55,27 @@ export interface ConfigState {
 
 /** Looks up a configuration. Undefined: it does not exist. */
 export type ConfigLookup = (config: ConfigReferent) => ConfigState | undefined;
+
+/** The same list when `change` changes no item. A change is found by identity. */
+export function mapped(list: unknown, change: (item: Fields) => Fields): unknown {
+  const before = items(list);
+  const after = before.map(change);
+  return after.every((item, index) => item === before[index]) ? list : after;
+}
+
+/**
+ * The list of references with `change` for each configuration that exists and that the addon
+ * supports. The same list when nothing changes.
+ */
+export function mappedReferences(
+  list: unknown,
+  findConfig: ConfigLookup,
+  change: (item: Fields, reference: ConfigReference, state: ConfigState) => Fields,
+): unknown {
+  return mapped(list, (item) => {
+    const reference = parseConfigReference(item);
+    const isOurs = Object.values(configKinds).some((kind) => isSameKind(kind, reference));
+    const state = isOurs && reference.desired ? findConfig(reference.desired) : undefined;
+    return state === undefined ? item : change(item, reference, state);
+  });
+}

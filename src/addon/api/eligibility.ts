@@ -2,13 +2,6 @@ import type { ManagedClusterAddOn } from './managed-cluster-addon.ts';
 import type { ManagedCluster } from './managed-cluster.ts';
 import { addonName } from './names.ts';
 
-/** Whether the agent of a cluster may have certificates of the hub. */
-export type AgentEligibility =
-  | { readonly kind: 'eligible'; readonly addon: ManagedClusterAddOn }
-  | { readonly kind: 'ineligible'; readonly reason: IneligibleReason; readonly message: string };
-
-export type IneligibleReason = 'NoCluster' | 'ClusterNotAccepted' | 'NoAddOn';
-
 /**
  * An agent is eligible while its cluster is accepted and has the addon, and neither is being
  * deleted.
@@ -20,8 +13,8 @@ export function agentEligibility(
   name: string,
   cluster: ManagedCluster | undefined,
   addon: ManagedClusterAddOn | undefined,
-): AgentEligibility {
-  const ineligible = (reason: IneligibleReason, message: string) =>
+) {
+  const ineligible = (reason: 'NoCluster' | 'ClusterNotAccepted' | 'NoAddOn', message: string) =>
     ({ kind: 'ineligible', reason, message }) as const;
   if (cluster === undefined || cluster.isDeleting) {
     return ineligible('NoCluster', `there is no ManagedCluster ${name}`);
@@ -33,5 +26,5 @@ export function agentEligibility(
   if (addon === undefined || addon.isDeleting) {
     return ineligible('NoAddOn', `there is no ManagedClusterAddOn ${name}/${addonName}`);
   }
-  return { kind: 'eligible', addon };
+  return { kind: 'eligible', addon } as const;
 }

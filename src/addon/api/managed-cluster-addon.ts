@@ -2,19 +2,12 @@ import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/client/kube-object.ts';
 import { parseConditions } from './condition.ts';
 import { parseConfigReference, parseConfigReferent } from './config-reference.ts';
-import { fields, items, text } from './fields.ts';
+import { fields, items } from './fields.ts';
 import { annotations } from './names.ts';
 import { parseDriver, parseRegistration } from './registration-config.ts';
 
 /** The fields of a ManagedClusterAddOn that the addon uses, from either version of the API. */
 export type ManagedClusterAddOn = Readonly<ReturnType<typeof parseManagedClusterAddOn>>;
-
-export interface AgentSignerRecord {
-  /** The unit in the subject of the certificate, see `organizationalUnitOf`. */
-  readonly organizationalUnit: string;
-  /** In milliseconds since 1970. NaN: a person has edited the annotation. */
-  readonly sinceMs: number;
-}
 
 export function parseManagedClusterAddOn(object: KubeObject) {
   const { metadata } = object;
@@ -44,12 +37,14 @@ export function parseManagedClusterAddOn(object: KubeObject) {
     configReferences: items(status.configReferences).map(parseConfigReference),
     registrations: registrations.map(parseRegistration),
     driver: parseDriver(status.kubeClientDriver ?? fields(kubeClient?.kubeClient).driver),
-    /** The namespace of the agent's Secrets and its lease. Empty: not set yet. */
-    installNamespace: text(status.namespace),
   };
 }
 
-function agentSignerIn({ annotations: written = {} }: ObjectMeta): AgentSignerRecord | undefined {
+/**
+ * The unit in the subject of the certificate (see `organizationalUnitOf`), and since when. NaN: a
+ * person has edited the annotation.
+ */
+function agentSignerIn({ annotations: written = {} }: ObjectMeta) {
   const organizationalUnit = written[annotations.agentSigner];
   if (organizationalUnit === undefined) return undefined;
   return { organizationalUnit, sinceMs: Date.parse(written[annotations.agentSignerSince] ?? '') };

@@ -7,7 +7,6 @@ export type ManagedCluster = Readonly<ReturnType<typeof parseManagedCluster>>;
 export function parseManagedCluster({ metadata, spec }: KubeObject) {
   return {
     name: metadata.name,
-    uid: metadata.uid ?? '',
     /**
      * Whether an administrator of the hub has accepted the cluster. The addon makes nothing for
      * other clusters.

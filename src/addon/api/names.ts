@@ -61,7 +61,6 @@ export const hubSecrets = {
 export const annotations = {
   lifecycle: 'addon.open-cluster-management.io/lifecycle',
   deletionOrphan: 'addon.open-cluster-management.io/deletion-orphan',
-  hostingCluster: 'addon.open-cluster-management.io/hosting-cluster-name',
   configSpecHash: 'open-cluster-management.io/config-spec-hash',
   imageRegistries: 'open-cluster-management.io/image-registries',
   nodeSelector: 'open-cluster-management/nodeSelector',

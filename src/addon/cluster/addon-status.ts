@@ -8,13 +8,7 @@ import {
   withCondition,
   withoutCondition,
 } from '../api/condition.ts';
-import {
-  type ConfigLookup,
-  type ConfigReferent,
-  isSameConfig,
-  isSameKind,
-  parseConfigReference,
-} from '../api/config-reference.ts';
+import { type ConfigLookup, isSameConfig, mappedReferences } from '../api/config-reference.ts';
 import { type Fields, fields, items } from '../api/fields.ts';
 import { type ManagedClusterAddOn, versionOf } from '../api/managed-cluster-addon.ts';
 import { configKinds } from '../api/names.ts';
@@ -74,13 +68,14 @@ export function addOnStatusPatch(input: AddOnStatusInput): Fields | undefined {
   const { status } = addon;
   if (addon.isDeleting) return undefined;
   const applied = withCondition(addon.conditions, registrationApplied(input.access), nowMs);
+  const conditions = withManifestApplied(applied, input.manifests, nowMs);
   const next: Record<string, unknown> = {
     supportedConfigs: nextSupportedConfigs(status.supportedConfigs),
     registrations: nextRegistrationList(input),
     namespace: input.installNamespace ?? status.namespace,
     healthCheck: nextHealthCheck(status.healthCheck),
     configReferences: nextConfigReferences(addon, input.findConfig),
-    conditions: nextConditions(status.conditions, addon.conditions, applied, input),
+    conditions: conditions === addon.conditions ? status.conditions : conditions,
   };
   const changed = Object.entries(next).filter(([key, value]) => value !== status[key]);
   if (changed.length === 0) return undefined;
@@ -162,16 +157,6 @@ function failuresOf({ namespace, name, conditions, manifests }: ManifestWorkStat
 
 // Each of these functions returns its argument when nothing changes. A change is found by identity.
 
-function nextConditions(
-  raw: unknown,
-  before: readonly Condition[],
-  applied: readonly Condition[],
-  { manifests, nowMs }: AddOnStatusInput,
-): unknown {
-  const after = withManifestApplied(applied, manifests, nowMs);
-  return after === before ? raw : after;
-}
-
 function nextSupportedConfigs(before: unknown): unknown {
   const supported = [configKinds.proxyConfiguration, configKinds.deploymentConfig];
   const present = items(before);
@@ -195,31 +180,16 @@ function nextHealthCheck(before: unknown): unknown {
 }
 
 function nextConfigReferences(addon: ManagedClusterAddOn, findConfig: ConfigLookup): unknown {
-  const before = addon.status.configReferences;
-  const present = items(before);
-  const after = present.map((item) => withConfigState(item, addon.configs, findConfig));
-  return after.every((item, index) => item === present[index]) ? before : after;
-}
-
-function withConfigState(
-  item: Fields,
-  ownConfigs: readonly ConfigReferent[],
-  findConfig: ConfigLookup,
-): Fields {
-  const { desired, lastObservedGeneration } = parseConfigReference(item);
-  if (desired === undefined || !isSupported(desired)) return item;
-  const state = findConfig(desired);
-  if (state === undefined) return item;
-  // OCM copies hashes of default configurations from the ClusterManagementAddOn, at the pace of the
-  // rollout.
-  const isOwn = ownConfigs.some((config) => isSameConfig(config, desired));
-  const specHash = isOwn ? state.specHash : desired.specHash;
-  const isSame = lastObservedGeneration === state.generation && specHash === desired.specHash;
-  if (isSame) return item;
-  const desiredConfig = isOwn ? { ...fields(item.desiredConfig), specHash } : item.desiredConfig;
-  return { ...item, lastObservedGeneration: state.generation, desiredConfig };
-}
-
-function isSupported(config: ConfigReferent): boolean {
-  return Object.values(configKinds).some((kind) => isSameKind(kind, config));
+  const { configReferences } = addon.status;
+  return mappedReferences(configReferences, findConfig, (item, reference, state) => {
+    const { desired, lastObservedGeneration } = reference;
+    const { generation } = state;
+    // OCM copies hashes of default configurations from the ClusterManagementAddOn, at the pace of
+    // the rollout.
+    const isOwn = addon.configs.some((config) => isSameConfig(config, desired!));
+    const specHash = isOwn ? state.specHash : desired!.specHash;
+    if (lastObservedGeneration === generation && specHash === desired!.specHash) return item;
+    const desiredConfig = isOwn ? { ...fields(item.desiredConfig), specHash } : item.desiredConfig;
+    return { ...item, lastObservedGeneration: generation, desiredConfig };
+  });
 }

@@ -111,9 +111,9 @@ function container(values: AgentValues): object {
 export function agentArguments(values: AgentValues): readonly string[] {
   const { entrypoint, installNamespace, settings, allow, leadsToApiserver } = values;
   const broker =
-    entrypoint.kind === 'direct'
-      ? `--broker-url=wss://${formatHostPort(entrypoint)}`
-      : `--broker-via-hub=${entrypoint.viaHub}`;
+    'viaHub' in entrypoint
+      ? `--broker-via-hub=${entrypoint.viaHub}`
+      : `--broker-url=wss://${formatHostPort(entrypoint)}`;
   return [
     'agent',
     `--cluster=${values.cluster}`,

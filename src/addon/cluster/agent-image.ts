@@ -19,27 +19,16 @@ export function agentImage(
   diagnostics: Diagnostics,
 ): string {
   if (variables.proxyAgentImage !== undefined) return variables.proxyAgentImage;
-  const parts = splitImage(mirrored(image, registries, cluster, diagnostics));
+  const byConfig = throughMirrors(image, registries);
+  // When the mirrors of the configuration change nothing, those of the cluster count.
+  const isMirrored = byConfig !== image;
+  const parts = splitImage(
+    isMirrored ? byConfig : throughMirrors(image, clusterMirrors(cluster, diagnostics)),
+  );
   const registry = variables.registry ?? parts.registry;
   const name = variables.image ?? parts.name;
   const version = variables.tag === undefined ? parts.version : `:${variables.tag}`;
   return `${registry === '' ? '' : `${registry}/`}${name}${version}`;
-}
-
-/**
- * The mirrors of the configuration count. When they change nothing, the mirrors of the cluster
- * count.
- */
-function mirrored(
-  image: string,
-  registries: readonly ImageMirror[],
-  cluster: ManagedCluster,
-  diagnostics: Diagnostics,
-): string {
-  const byConfig = throughMirrors(image, registries);
-  return byConfig === image
-    ? throughMirrors(image, clusterMirrors(cluster, diagnostics))
-    : byConfig;
 }
 
 function clusterMirrors(cluster: ManagedCluster, diagnostics: Diagnostics): readonly ImageMirror[] {

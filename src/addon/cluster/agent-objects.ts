@@ -44,7 +44,7 @@ function agentNetworkPolicy(values: AgentValues): KubeObject {
   const others = [
     // The setting may name a Service without a port. A policy does not see the port of a Service.
     ...(apiServer === undefined ? [] : [parseHostWithOptionalPort(apiServer).port]),
-    ...(entrypoint.kind === 'direct' ? [entrypoint.port] : []),
+    ...('viaHub' in entrypoint ? [] : [entrypoint.port]),
     ...[HTTP_PROXY, HTTPS_PROXY].map(proxyPort),
   ].filter((port) => port !== undefined);
   return networkPolicy(

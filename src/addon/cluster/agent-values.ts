@@ -3,10 +3,10 @@ import {
   describeDeploymentConfig,
 } from '../api/addon-deployment-config.ts';
 import type { Diagnostics } from '../api/diagnostics.ts';
-import { drainTimeoutMs } from '../api/drain-timeout.ts';
+import { drainTimeoutMs } from '../compat/additional-args.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
-import { readVariables } from '../compat/customized-variables.ts';
+import { type AgentVariables, readVariables } from '../compat/customized-variables.ts';
 import type { AgentEntrypoint, FleetState } from '../hub/hub-state.ts';
 import { agentImage } from './agent-image.ts';
 import { agentDeploymentName } from './agent-names.ts';
@@ -15,20 +15,24 @@ import { nodePlacementOf } from './node-placement.ts';
 import { agentResources } from './resource-requirements.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 
-/** Everything that the agent of one cluster is rendered from. */
-export interface AgentInput extends Pick<FleetState, 'proxy' | 'entrypoint' | 'caBundle'> {
-  readonly cluster: ManagedCluster;
-  readonly addon: ManagedClusterAddOn;
-  readonly deploymentConfig: DeploymentConfigFound;
-  readonly defaultInstallNamespace: string;
+/** The options of the addon manager for agents. */
+export interface AgentOptions {
+  readonly agentInstallNamespace: string;
   /**
    * Whether the name of the cluster leads to its kube-apiserver. The cluster's configuration can
    * override it.
    */
-  readonly leadsToApiserver: boolean;
-  readonly hasNetworkPolicies: boolean;
+  readonly enableKubeApiProxy: boolean;
+  readonly enableNetworkPolicies: boolean;
   /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
   readonly apiServerPorts: readonly number[];
+}
+
+/** Everything that the agent of one cluster is rendered from. */
+export interface AgentInput extends AgentOptions, Omit<FleetState, 'hubNamespace' | 'tunnel'> {
+  readonly cluster: ManagedCluster;
+  readonly addon: ManagedClusterAddOn;
+  readonly deploymentConfig: DeploymentConfigFound;
 }
 
 /** The values of one cluster's agent, after all configurations are merged. */
@@ -48,7 +52,7 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
   const where = config === undefined ? '' : describeDeploymentConfig(config);
   const variables = readVariables(config?.customizedVariables ?? [], where, diagnostics);
   const entrypoint = entrypointOf(input.entrypoint, variables, where, diagnostics);
-  const isDirect = entrypoint?.kind === 'direct';
+  const isDirect = entrypoint !== undefined && !('viaHub' in entrypoint);
 
   const values = {
     cluster: cluster.name,
@@ -62,11 +66,11 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
     proxyEnvironment: proxyEnvironmentOf(config),
     trustedCertificates: trustedCertificates(input.caBundle, config, isDirect, diagnostics),
     ...flagsOf(proxy, variables.serviceDomain),
-    leadsToApiserver: variables.enableKubeApiProxy ?? input.leadsToApiserver,
-    hasNetworkPolicy: input.hasNetworkPolicies,
+    leadsToApiserver: variables.enableKubeApiProxy ?? input.enableKubeApiProxy,
+    hasNetworkPolicy: input.enableNetworkPolicies,
     apiServerPorts: input.apiServerPorts,
   };
-  const installNamespace = installNamespaceOf(deploymentConfig, input.defaultInstallNamespace);
+  const installNamespace = installNamespaceOf(deploymentConfig, input.agentInstallNamespace);
   if (
     diagnostics.problems.length > 0 ||
     entrypoint === undefined ||
@@ -104,22 +108,21 @@ function proxyEnvironmentOf(
 
 /** The cluster's own entrypoint overrides that of the fleet, even while the fleet has none yet. */
 function entrypointOf(
-  fleet: AgentEntrypoint | Error,
-  own: { readonly serviceEntryPoint?: string; readonly serviceEntryPointPort?: number },
+  fleet: FleetState['entrypoint'],
+  { serviceEntryPoint: host, serviceEntryPointPort: port }: AgentVariables,
   where: string,
   diagnostics: Diagnostics,
 ): AgentEntrypoint | undefined {
-  const { serviceEntryPoint: host, serviceEntryPointPort: port } = own;
-  const fleetPort = !(fleet instanceof Error) && fleet.kind === 'direct' ? fleet.port : undefined;
   if (host !== undefined) {
-    return { kind: 'direct', host, port: port ?? fleetPort ?? defaultEntrypointPort };
+    const fleetPort = 'port' in fleet ? fleet.port : defaultEntrypointPort;
+    return { host, port: port ?? fleetPort };
   }
-  if (fleet instanceof Error) {
-    diagnostics.problems.push(fleet.message);
+  if ('pending' in fleet) {
+    diagnostics.problems.push(fleet.pending);
     return undefined;
   }
   if (port === undefined) return fleet;
-  if (fleet.kind === 'direct') return { ...fleet, port };
+  if ('port' in fleet) return { ...fleet, port };
   diagnostics.notices.push(
     `${where}: serviceEntryPointPort has no effect, agents go through the hub's kube-apiserver; give serviceEntryPoint as well to make them connect directly`,
   );

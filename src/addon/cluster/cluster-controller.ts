@@ -24,20 +24,16 @@ import {
   blockedStatusPatch,
   type ManifestsOutcome,
 } from './addon-status.ts';
+import type { AgentOptions } from './agent-values.ts';
 import { clusterSources, problemsOf } from './cluster-sources.ts';
 import { findDeploymentConfig, installNamespaceOf } from './deployment-config-reference.ts';
 import { planHubAccess } from './hub-access.ts';
-import type { ManagementAddOnProblems } from './management-addon-status.ts';
 import { renderAgent } from './render-agent.ts';
 import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 
-export interface ClusterControllerOptions extends ControllerContext {
+export interface ClusterControllerOptions extends ControllerContext, AgentOptions {
   readonly state: Observable<HubState>;
   readonly findConfig: ConfigLookup;
-  readonly agentInstallNamespace: string;
-  readonly enableKubeApiProxy: boolean;
-  readonly enableNetworkPolicies: boolean;
-  readonly apiServerPorts: readonly number[];
 }
 
 /** The reconcile of one cluster. */
@@ -88,15 +84,8 @@ export class ClusterController {
       return undefined;
     }
     const failures = new Failures();
-    const reconcile: Reconcile = {
-      addon,
-      cluster,
-      fleet,
-      failures,
-      writer,
-      signal,
-      staleAccess: [],
-    };
+    const staleAccess: KubeObject[] = [];
+    const reconcile: Reconcile = { addon, cluster, fleet, failures, writer, signal, staleAccess };
     const access = await this.#reconcileAccess(reconcile);
     const manifests = await this.#reconcileWorks(reconcile);
     await this.#removeStaleAccess(reconcile, manifests);
@@ -157,17 +146,9 @@ export class ClusterController {
 
   async #reconcileWorks(reconcile: Reconcile): Promise<ManifestsOutcome> {
     const { addon, cluster, fleet, writer } = reconcile;
-    const { watches, log, ...options } = this.#options;
-    const rendered = renderAgent({
-      cluster,
-      addon,
-      deploymentConfig: this.#deploymentConfigOf(addon),
-      ...fleet,
-      defaultInstallNamespace: options.agentInstallNamespace,
-      leadsToApiserver: options.enableKubeApiProxy,
-      hasNetworkPolicies: options.enableNetworkPolicies,
-      apiServerPorts: options.apiServerPorts,
-    });
+    const { watches, log } = this.#options;
+    const deploymentConfig = this.#deploymentConfigOf(addon);
+    const rendered = renderAgent({ ...this.#options, ...fleet, cluster, addon, deploymentConfig });
     if (rendered.kind === 'failed') return rendered;
     if (rendered.kind === 'waiting') {
       log.debug('no work yet', { cluster: cluster.name, reason: rendered.message });
@@ -200,7 +181,7 @@ export class ClusterController {
     return message === undefined ? undefined : { kind: 'failed', message };
   }
 
-  get #managementAddOn(): ManagementAddOnProblems {
+  get #managementAddOn() {
     return problemsOf(this.#options.watches.managementAddOns.get(addonName));
   }
 

@@ -4,13 +4,10 @@ import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
 import { labels } from '../api/names.ts';
 import type { HubState } from '../hub/hub-state.ts';
-import type { Observable } from '../runtime/observable.ts';
+import { keysOnChange, type Observable } from '../runtime/observable.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
 import { byDeploymentConfig, type Watches } from '../runtime/watches.ts';
-import {
-  type ManagementAddOnProblems,
-  managementAddOnProblems,
-} from './management-addon-status.ts';
+import { managementAddOnProblems } from './management-addon-status.ts';
 
 /**
  * The events that trigger the reconcile of a cluster. Keys are names of clusters. Only an event
@@ -23,14 +20,6 @@ export function clusterSources(
   const { addOns, clusters, works, access, deploymentConfigs, managementAddOns } = watches;
   const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
   const all = () => addOns.list().map(inNamespace);
-  const hub: KeySource = {
-    follow: (add) =>
-      state.onChange(() => {
-        for (const cluster of all()) add(cluster);
-      }),
-    // The hub can take long to become ready. Clusters that are removed must not wait for it.
-    synced: () => Promise.resolve(),
-  };
   return [
     keysFrom(addOns, ({ old, now }) => [inNamespace((now ?? old)!)]),
     keysFrom(clusters, ({ key, old, now }) => (isSameButVersion(old, now) ? [] : [key])),
@@ -46,11 +35,12 @@ export function clusterSources(
     keysFrom(managementAddOns, ({ old, now }) =>
       isDeepStrictEqual(problemsOf(old), problemsOf(now)) ? [] : all(),
     ),
-    hub,
+    // The hub can take long to become ready. Clusters that are removed must not wait for it.
+    keysOnChange(state, all),
   ];
 }
 
 /** The problems of the ClusterManagementAddOn. Its absence is one. */
-export function problemsOf(object: KubeObject | undefined): ManagementAddOnProblems {
+export function problemsOf(object: KubeObject | undefined) {
   return managementAddOnProblems(object && parseClusterManagementAddOn(object));
 }

@@ -7,25 +7,22 @@ import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-
 import { configKinds } from '../api/names.ts';
 
 /** The result of looking up the AddOnDeploymentConfig. */
-export type DeploymentConfigFound =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'found'; readonly config: AddOnDeploymentConfig }
-  /** The reference leads nowhere. Defaults instead could move the agent to another namespace. */
-  | { readonly kind: 'missing'; readonly message: string };
+export type DeploymentConfigFound = Readonly<ReturnType<typeof findDeploymentConfig>>;
 
 /** @param find looks into a cache: `namespace`, `name` */
 export function findDeploymentConfig(
   addon: ManagedClusterAddOn,
   find: (namespace: string, name: string) => AddOnDeploymentConfig | undefined,
-): DeploymentConfigFound {
+) {
   const referent = addon.configReferences.find((reference) =>
     isSameKind(reference, configKinds.deploymentConfig),
   )?.desired;
-  if (referent === undefined) return { kind: 'none' };
+  if (referent === undefined) return { kind: 'none' } as const;
   const config = find(referent.namespace, referent.name);
-  if (config !== undefined) return { kind: 'found', config };
+  if (config !== undefined) return { kind: 'found', config } as const;
   const message = `${describeAddOn(addon)} refers to ${describeDeploymentConfig(referent)}, which does not exist; create it or remove the reference`;
-  return { kind: 'missing', message };
+  // Defaults instead could move the agent to another namespace.
+  return { kind: 'missing', message } as const;
 }
 
 /**

@@ -4,7 +4,7 @@ import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-add
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addonName, apiGroups, labels } from '../api/names.ts';
 import { findSame, leaseRules, role, roleBinding, type Subject } from '../api/objects.ts';
-import type { TunnelRole } from '../hub/hub-state.ts';
+import type { TunnelRole } from '../hub/hub-objects.ts';
 import type { AccessOutcome } from './addon-status.ts';
 import { hubSubject } from './registrations.ts';
 

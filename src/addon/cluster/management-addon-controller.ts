@@ -6,15 +6,13 @@ import { addonName } from '../api/names.ts';
 import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
 import { configHashesPatch } from './management-addon-status.ts';
 
-export interface ManagementAddOnControllerOptions extends ControllerContext {
-  readonly findConfig: ConfigLookup;
-}
-
 /**
  * Writes the part of the ClusterManagementAddOn's status that OCM leaves to an addon. Its problems
  * are reported in the status of each ManagedClusterAddOn.
  */
-export function managementAddOnController(options: ManagementAddOnControllerOptions): Controller {
+export function managementAddOnController(
+  options: ControllerContext & { readonly findConfig: ConfigLookup },
+): Controller {
   const { api, watches, findConfig } = options;
   const { managementAddOns, configurations, deploymentConfigs } = watches;
   const always = () => [addonName];

@@ -1,5 +1,5 @@
 import type { ClusterManagementAddOn } from '../api/cluster-management-addon.ts';
-import { type ConfigLookup, isSameKind, parseConfigReference } from '../api/config-reference.ts';
+import { type ConfigLookup, mapped, mappedReferences } from '../api/config-reference.ts';
 import { type Fields, fields, items, text } from '../api/fields.ts';
 import { addonName, annotations, configKinds, proxyConfigurationName } from '../api/names.ts';
 
@@ -30,38 +30,23 @@ export function configHashesPatch(
 }
 
 function withHashes(references: unknown, findConfig: ConfigLookup): unknown {
-  return mapped(references, (item) => {
-    const { desired } = parseConfigReference(item);
-    const isOurs =
-      desired !== undefined && Object.values(configKinds).some((kind) => isSameKind(kind, desired));
-    const state = isOurs ? findConfig(desired) : undefined;
-    if (state === undefined || state.specHash === desired?.specHash) return item;
-    return { ...item, desiredConfig: { ...fields(item.desiredConfig), specHash: state.specHash } };
-  });
+  return mappedReferences(references, findConfig, (item, { desired }, { specHash }) =>
+    specHash === desired?.specHash
+      ? item
+      : { ...item, desiredConfig: { ...fields(item.desiredConfig), specHash } },
+  );
 }
 
-/** The same list when `change` changes no item. */
-function mapped(list: unknown, change: (item: Fields) => Fields): unknown {
-  const before = items(list);
-  const after = before.map(change);
-  return after.every((item, index) => item === before[index]) ? list : after;
-}
-
-/** Problems of the ClusterManagementAddOn, as sentences for the status of every cluster's addon. */
-export interface ManagementAddOnProblems {
-  /** Why OCM configures no cluster's addon. */
-  readonly unconfigured: string | undefined;
-  /** Why OCM does not notice changes of the configuration. */
-  readonly unfollowed: string | undefined;
-}
-
-/** @param cma undefined: it does not exist */
-export function managementAddOnProblems(
-  cma: ClusterManagementAddOn | undefined,
-): ManagementAddOnProblems {
+/**
+ * Problems of the ClusterManagementAddOn, as sentences for the status of every cluster's addon.
+ *
+ * @param cma undefined: it does not exist
+ */
+export function managementAddOnProblems(cma: ClusterManagementAddOn | undefined) {
   return { unconfigured: unconfiguredReason(cma), unfollowed: unfollowedReason(cma) };
 }
 
+/** Why OCM configures no cluster's addon. */
 function unconfiguredReason(cma: ClusterManagementAddOn | undefined): string | undefined {
   const where = `ClusterManagementAddOn ${addonName}`;
   if (cma === undefined) {
@@ -72,6 +57,7 @@ function unconfiguredReason(cma: ClusterManagementAddOn | undefined): string | u
   return `${where} has the annotation ${annotations.lifecycle}: ${lifecycle}, so OCM's addon manager leaves it alone and no cluster is configured; set it to addon-manager`;
 }
 
+/** Why OCM does not notice changes of the configuration. */
 function unfollowedReason(cma: ClusterManagementAddOn | undefined): string | undefined {
   if (cma === undefined) return undefined;
   const { group, resource } = configKinds.proxyConfiguration;

@@ -5,11 +5,6 @@ import { type Fields, isFields, textMap } from '../api/fields.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { annotations, labels } from '../api/names.ts';
 
-export interface NodePlacement {
-  readonly nodeSelector: Readonly<Record<string, string>>;
-  readonly tolerations: readonly Fields[];
-}
-
 /** The agent may run on nodes that are reserved for infrastructure. */
 const defaultTolerations: readonly Fields[] = [
   { key: 'dedicated', operator: 'Equal', value: 'infra', effect: 'NoSchedule' },
@@ -24,7 +19,7 @@ export function nodePlacementOf(
   cluster: ManagedCluster,
   configured: AddOnDeploymentConfig['nodePlacement'],
   diagnostics: Diagnostics,
-): NodePlacement {
+) {
   const nodeSelector = localClusterSelector(cluster, diagnostics);
   return configured ?? { nodeSelector, tolerations: defaultTolerations };
 }
@@ -37,22 +32,22 @@ function localClusterSelector(
   const annotation = cluster.annotations[annotations.nodeSelector];
   const isLocal = cluster.labels[labels.localCluster]?.toLowerCase() === 'true';
   if (!isLocal || annotation === undefined) return {};
-  const selector = parseSelector(annotation);
-  if (!(selector instanceof Error)) return selector;
-  diagnostics.problems.push(
-    `ManagedCluster ${cluster.name}: its annotation ${annotations.nodeSelector} is not a JSON object of strings (${describeError(selector)}); correct or remove it`,
-  );
-  return {};
+  try {
+    return parseSelector(annotation);
+  } catch (thrown) {
+    diagnostics.problems.push(
+      `ManagedCluster ${cluster.name}: its annotation ${annotations.nodeSelector} is not a JSON object of strings (${describeError(thrown)}); correct or remove it`,
+    );
+    return {};
+  }
 }
 
-function parseSelector(annotation: string): Readonly<Record<string, string>> | Error {
-  try {
-    const parsed: unknown = JSON.parse(annotation);
-    if (!isFields(parsed)) return new Error('it is not an object');
-    const selector = textMap(parsed);
-    const isWhole = Object.keys(selector).length === Object.keys(parsed).length;
-    return isWhole ? selector : new Error('a value is not a string');
-  } catch (thrown) {
-    return new Error(describeError(thrown), { cause: thrown });
-  }
+/** @throws Error */
+function parseSelector(annotation: string): Readonly<Record<string, string>> {
+  const parsed: unknown = JSON.parse(annotation);
+  if (!isFields(parsed)) throw new Error('it is not an object');
+  const selector = textMap(parsed);
+  const isWhole = Object.keys(selector).length === Object.keys(parsed).length;
+  if (!isWhole) throw new Error('a value is not a string');
+  return selector;
 }

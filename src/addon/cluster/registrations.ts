@@ -24,40 +24,31 @@ export function nextRegistrations(
   });
 }
 
-/** The agent's identity for the hub's kube-apiserver. */
-export type HubSubject =
-  | { readonly kind: 'known'; readonly subject: Subject }
-  /** The klusterlet has not written the subject yet. The addon changes when it does. */
-  | { readonly kind: 'pending'; readonly message: string }
-  /** The status names another user. Only the agent of the cluster gets its rights. */
-  | { readonly kind: 'foreign'; readonly message: string };
-
 /**
  * The subject that gets the rights of this cluster's agent. The other groups of the registration
  * contain every agent of the fleet.
  *
+ * `pending`: the klusterlet has not written the subject yet. The addon changes when it does.
+ *
  * A klusterlet can write the status of its addon, so the user in the status is compared with the
  * only user that is allowed.
  */
-export function hubSubject(addon: ManagedClusterAddOn): HubSubject {
-  const apiGroup = apiGroups.rbac;
-  if (addon.driver !== 'token') {
-    return {
-      kind: 'known',
-      subject: { kind: 'Group', apiGroup, name: clusterGroup(addon.cluster) },
-    };
-  }
+export function hubSubject(addon: ManagedClusterAddOn) {
+  const known = (kind: 'User' | 'Group', name: string) => {
+    const subject: Subject = { kind, apiGroup: apiGroups.rbac, name };
+    return { kind: 'known', subject } as const;
+  };
+  if (addon.driver !== 'token') return known('Group', clusterGroup(addon.cluster));
   const expected = agentServiceAccountUser(addon.cluster);
   const user = addon.registrations.find(({ signer }) => signer === kubeClientSigner)?.user ?? '';
-  if (user === expected) {
-    return { kind: 'known', subject: { kind: 'User', apiGroup, name: expected } };
-  }
+  if (user === expected) return known('User', expected);
   const where = `${describeAddOn(addon)}: status.registrations`;
   // Until the klusterlet reports its driver, the status has the user that the addon wrote.
   if (user === '' || user.startsWith(`${clusterGroup(addon.cluster)}:agent:`)) {
     const message = `${where} has no user yet; the klusterlet, which uses tokens, writes ${expected} there`;
-    return { kind: 'pending', message };
+    return { kind: 'pending', message } as const;
   }
   const message = `${where} names the user ${JSON.stringify(user)}, the agent of this cluster is ${expected}; it gets no rights until the klusterlet corrects the entry`;
-  return { kind: 'foreign', message };
+  // Only the agent of the cluster gets its rights.
+  return { kind: 'foreign', message } as const;
 }

@@ -14,59 +14,57 @@ const only =
 const goDuration = only(/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$|^0$/);
 const number = only(/^\d+$/);
 
-/** A rule for an option of culvert itself. The option's own parser validates the value. */
-const own = (option: Option): FlagRules => ({
-  [option.name]: {
+const { drainTimeoutMs: drainTimeout, ...broker } = brokerPassthroughTable;
+const agent = agentPassthroughTable;
+
+const all = (names: string, rule: FlagRule): FlagRules =>
+  Object.fromEntries(names.split(' ').map((name) => [name, rule]));
+const ignored = (names: string, reason: string, check?: TextCheck): FlagRules =>
+  all(names, { kind: 'ignored', reason, ...(check && { check }) });
+const refused = (names: string, reason: string): FlagRules =>
+  all(names, { kind: 'refused', reason });
+/** Rules for options of culvert itself. The option's own parser validates the value. */
+const own = (...options: readonly Option[]): FlagRules => {
+  const rule = (option: Option): FlagRule => ({
     kind: 'mapped',
     check: (text) => problemOf(option, text),
     to: (value) => ({ name: option.name, value }),
-  },
-});
-const ignored = (reason: string, check?: TextCheck): FlagRule => ({
-  kind: 'ignored',
-  reason,
-  ...(check && { check }),
-});
-const refused = (reason: string): FlagRule => ({ kind: 'refused', reason });
-
-const all = (rule: FlagRule, names: string): FlagRules =>
-  Object.fromEntries(names.split(' ').map((name) => [name, rule]));
-
-const verbosity: FlagRule = {
-  kind: 'mapped',
-  check: number,
-  to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
+  });
+  return Object.fromEntries(options.map((option) => [option.name, rule(option)]));
 };
-const logFile = ignored('logs are lines of JSON on the standard output');
-const channels = ignored('flow control is per stream and needs no such setting');
-const pings = ignored('links are probed every few seconds, and the interval is fixed');
-const leases = ignored('replicas find each other in Redis');
-const diagnostics = ignored('there is no admin port');
-const files = refused('the addon mounts its own certificates and sets this itself');
 
-const { drainTimeoutMs: drainTimeout } = brokerPassthroughTable;
+const pings = 'links are probed every few seconds, and the interval is fixed';
+const leases = 'replicas find each other in Redis';
+const diagnostics = 'there is no admin port';
+const files = 'the addon mounts its own certificates and sets this itself';
 
 /** The flags of klog, which all programs of Kubernetes accept. */
 export const klogFlags: FlagRules = {
-  v: verbosity,
-  ...all(
-    logFile,
+  v: {
+    kind: 'mapped',
+    check: number,
+    to: (text) => ({ name: 'log-level', value: Number(text) >= 4 ? 'debug' : 'info' }),
+  },
+  ...ignored(
     'logtostderr alsologtostderr stderrthreshold vmodule log_backtrace_at log_dir log_file log_file_max_size one_output ' +
       'add_dir_header skip_headers skip_log_headers logging-format log-flush-frequency',
+    'logs are lines of JSON on the standard output',
   ),
 };
 
 const common: FlagRules = {
   ...klogFlags,
-  ...all(pings, 'keepalive-time'),
-  ...all(channels, 'xfr-channel-size warn-on-channel-limit'),
-  ...all(leases, 'lease-namespace lease-label'),
-  ...all(
-    diagnostics,
-    'enable-profiling enable-contention-profiling admin-bind-address kube-api-content-type',
+  ...ignored('keepalive-time', pings),
+  ...ignored(
+    'xfr-channel-size warn-on-channel-limit',
+    'flow control is per stream and needs no such setting',
   ),
-  ...own(brokerPassthroughTable.logLevel),
-  ...own(drainTimeout),
+  ...ignored('lease-namespace lease-label', leases),
+  ...ignored(
+    'enable-profiling enable-contention-profiling admin-bind-address kube-api-content-type',
+    diagnostics,
+  ),
+  ...own(broker.logLevel, drainTimeout),
 };
 
 /**
@@ -75,12 +73,8 @@ const common: FlagRules = {
  */
 export const proxyServerFlags: FlagRules = {
   ...common,
-  ...own(brokerPassthroughTable.acceptRate),
-  ...own(brokerPassthroughTable.maxConnections),
-  ...own(brokerPassthroughTable.maxTunnelsPerCluster),
-  ...own(brokerPassthroughTable.trustedProxies),
-  ...own(brokerPassthroughTable.cipherSuites),
-  ...own(brokerPassthroughTable.tlsMinVersion),
+  ...own(broker.acceptRate, broker.maxConnections, broker.maxTunnelsPerCluster),
+  ...own(broker.trustedProxies, broker.cipherSuites, broker.tlsMinVersion),
   'graceful-shutdown-timeout': {
     kind: 'mapped',
     check: (text) => goDuration(text) ?? problemOf(drainTimeout, `${goDurationMs(text)}ms`),
@@ -89,29 +83,30 @@ export const proxyServerFlags: FlagRules = {
       return ms === 0 ? undefined : { name: 'drain-timeout', value: `${ms}ms` };
     },
   },
-  ...all(pings, 'frontend-keepalive-time'),
-  ...all(leases, 'enable-lease-controller server-id'),
-  'server-count': ignored('the number of servers is spec.proxyServer.replicas', number),
-  'backend-dial-timeout': ignored('the --dial-timeout of the agent limits the time of a dial'),
-  'proxy-strategies': ignored('a destination names its cluster', only(/(^|,)destHost(,|$)/)),
-  mode: ignored('konnectivity clients always use gRPC', only(/^grpc$/)),
-  'server-port': ignored('the port is fixed', only(/^8090$/)),
-  'agent-port': ignored('the port is fixed', only(/^8091$/)),
-  'health-port': ignored('the port is fixed', only(/^8092$/)),
-  ...all(diagnostics, 'admin-port kubeconfig-qps kubeconfig-burst delete-existing-uds-file'),
-  ...all(
-    files,
+  ...ignored('frontend-keepalive-time', pings),
+  ...ignored('enable-lease-controller server-id', leases),
+  ...ignored('server-count', 'the number of servers is spec.proxyServer.replicas', number),
+  ...ignored('backend-dial-timeout', 'the --dial-timeout of the agent limits the time of a dial'),
+  ...ignored('proxy-strategies', 'a destination names its cluster', only(/(^|,)destHost(,|$)/)),
+  ...ignored('mode', 'konnectivity clients always use gRPC', only(/^grpc$/)),
+  ...ignored('server-port', 'the port is fixed', only(/^8090$/)),
+  ...ignored('agent-port', 'the port is fixed', only(/^8091$/)),
+  ...ignored('health-port', 'the port is fixed', only(/^8092$/)),
+  ...ignored('admin-port kubeconfig-qps kubeconfig-burst delete-existing-uds-file', diagnostics),
+  ...refused(
     'server-cert server-key server-ca-cert cluster-cert cluster-key cluster-ca-cert kubeconfig',
+    files,
   ),
-  ...all(
-    refused('the Services and the probes connect to the address of the pod'),
+  ...refused(
     'server-bind-address agent-bind-address health-bind-address uds-name',
+    'the Services and the probes connect to the address of the pod',
   ),
-  ...all(
-    refused('agents authenticate with the certificate or token of their registration'),
+  ...refused(
     'agent-namespace agent-service-account authentication-audience',
+    'agents authenticate with the certificate or token of their registration',
   ),
-  'token-public-key': refused(
+  ...refused(
+    'token-public-key',
     'spec.proxyServer.enrolmentKeysSecretRef names a Secret with the keys',
   ),
 };
@@ -122,26 +117,24 @@ export const proxyServerFlags: FlagRules = {
  */
 export const proxyAgentFlags: FlagRules = {
   ...common,
-  ...own(agentPassthroughTable.dialTimeoutMs),
-  ...own(agentPassthroughTable.tunnels),
-  ...own(agentPassthroughTable.allow),
-  ...own(agentPassthroughTable.kubeApiserver),
-  ...all(
-    ignored('an agent reconnects automatically, with its own backoff'),
+  ...own(agent.dialTimeoutMs, agent.tunnels, agent.allow, agent.kubeApiserver),
+  ...ignored(
     'sync-interval sync-interval-cap probe-interval sync-forever',
+    'an agent reconnects automatically, with its own backoff',
   ),
-  ...all(leases, 'count-server-leases server-count-source'),
-  ...all(diagnostics, 'admin-server-port health-server-host health-server-port'),
-  'agent-id': ignored('agents are named after their pods'),
-  ...all(files, 'agent-cert agent-key ca-cert kubeconfig service-account-token-path'),
-  ...all(
-    refused('agents connect to the address in spec.proxyServer.entrypoint'),
+  ...ignored('count-server-leases server-count-source', leases),
+  ...ignored('admin-server-port health-server-host health-server-port', diagnostics),
+  ...ignored('agent-id', 'agents are named after their pods'),
+  ...refused('agent-cert agent-key ca-cert kubeconfig service-account-token-path', files),
+  ...refused(
     'proxy-server-host proxy-server-port',
+    'agents connect to the address in spec.proxyServer.entrypoint',
   ),
-  'agent-identifiers': refused(
+  ...refused(
+    'agent-identifiers',
     'an agent serves only its own cluster; list other destinations in spec.proxyAgent.allow',
   ),
-  'alpn-proto': refused('agents use HTTP/1.1; route their connections by host name instead'),
+  ...refused('alpn-proto', 'agents use HTTP/1.1; route their connections by host name instead'),
 };
 
 const goUnitsMs = {

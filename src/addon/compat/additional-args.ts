@@ -1,10 +1,21 @@
 import { nearMiss } from '../../base/options/option-problems.ts';
+import { processTable } from '../../base/options/process-options.ts';
+import { valueAmong } from '../../base/options/read-options.ts';
 import type { FieldProblem, TextCheck } from '../api/field-problem.ts';
 
 /** A flag of `culvert broker` or `culvert agent`, without its dashes. */
 export interface ProgramFlag {
   readonly name: string;
   readonly value: string;
+}
+
+/**
+ * The `--drain-timeout` among the flags of a broker or an agent, or the default of that option, in
+ * milliseconds.
+ */
+export function drainTimeoutMs(flags: readonly ProgramFlag[]): number {
+  const texts = flags.map(({ name, value }) => [name, value] as const);
+  return valueAmong(processTable.drainTimeoutMs, texts);
 }
 
 /** The result of reading an `additionalArgs` list. */
@@ -69,20 +80,11 @@ export function takeFlags(
   return { ...read, rest };
 }
 
-interface GoFlag {
-  readonly at: number;
-  /** The index of the argument after this flag and its value. */
-  readonly end: number;
-  readonly text: string;
-  /** Undefined when the argument is not a flag. */
-  readonly flag: ProgramFlag | undefined;
-}
-
 /**
  * Splits arguments like Go's flag package: one dash or two; the value may be the next argument; a
  * flag without a value is a switch.
  */
-function* goFlags(args: readonly string[]): Generator<GoFlag> {
+function* goFlags(args: readonly string[]) {
   for (let at = 0, end = 0; at < args.length; at = end) {
     const text = args[at]!;
     const match = /^--?([A-Za-z][\w-]*)(?:=([^]*))?$/.exec(text);
@@ -90,6 +92,7 @@ function* goFlags(args: readonly string[]): Generator<GoFlag> {
     const isSwitch = next === undefined || next.startsWith('-');
     end = at + (match === null || match[2] !== undefined || isSwitch ? 1 : 2);
     const flag = match && { name: match[1]!, value: match[2] ?? (isSwitch ? 'true' : next) };
+    // `end` is the index of the argument after this flag and its value.
     yield { at, end, text, flag: flag ?? undefined };
   }
 }

@@ -8,15 +8,20 @@ const maxReplicas = 100;
 const dnsName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const imagePart = /^[A-Za-z0-9][-\w.:/@]*$/;
 
+const matching = (pattern: RegExp, what: string) => (value: string) => {
+  if (!pattern.test(value)) throw new Error(`is not ${what}`);
+  return value;
+};
+const readImagePart = matching(imagePart, 'part of an image reference');
+
 /** The readers of variables that the agent supports. They throw a sentence about a wrong value. */
 const readers = {
   replicas: (value: string) => parseInteger(value, 0, maxReplicas),
   enableKubeApiProxy: parseBoolean,
-  serviceDomain: (value: string) =>
-    matching(value, dnsName, 'a DNS domain such as svc.cluster.local'),
+  serviceDomain: matching(dnsName, 'a DNS domain such as svc.cluster.local'),
   serviceEntryPoint: readHost,
   serviceEntryPointPort: (value: string) => parseInteger(value, 1, 65_535),
-  agentDeploymentName: (value: string) => matching(value, dnsName, 'a name for a Deployment'),
+  agentDeploymentName: matching(dnsName, 'a name for a Deployment'),
   proxyAgentImage: readImagePart,
   registry: readImagePart,
   image: readImagePart,
@@ -91,13 +96,4 @@ function readHost(value: string): string {
   } catch {
     throw new Error('is not a host name or IP address; give the port as serviceEntryPointPort');
   }
-}
-
-function readImagePart(value: string): string {
-  return matching(value, imagePart, 'part of an image reference');
-}
-
-function matching(value: string, pattern: RegExp, what: string): string {
-  if (!pattern.test(value)) throw new Error(`is not ${what}`);
-  return value;
 }

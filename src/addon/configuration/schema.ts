@@ -12,50 +12,9 @@ export interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly items?: Schema;
   readonly additionalProperties?: Schema;
+  /** The object stays undefined when it is missing. */
+  readonly optional?: true;
 }
-
-type TextMap = Readonly<Record<string, string>>;
-
-/**
- * A list of {key, value} whose key is required. It is read as a map, in which the last value of a
- * key counts.
- */
-interface Pairs {
-  readonly type: 'array';
-  readonly items: { readonly required: readonly ['key']; readonly properties: { value: unknown } };
-}
-
-/** A value that was read by a schema, with the defaults of the schema. */
-export type Value<S, Optional extends string> = S extends Pairs
-  ? TextMap
-  : S extends { additionalProperties: unknown }
-    ? TextMap
-    : S extends { items: infer I }
-      ? readonly Value<I, Optional>[]
-      : S extends { properties: infer P }
-        ? { readonly [K in keyof P]: Property<P[K], K, S, Optional> }
-        : S extends { enum: readonly (infer E)[] }
-          ? E
-          : S extends { type: 'integer' }
-            ? number
-            : string;
-
-/** A leaf without a default may be missing, and so may an object whose name is in `Optional`. */
-type Property<S, K, Parent, Optional extends string> =
-  | Value<S, Optional>
-  | (S extends { default: unknown }
-      ? never
-      : S extends { type: 'object' }
-        ? K extends Optional
-          ? undefined
-          : never
-        : S extends { type: 'array' }
-          ? never
-          : Parent extends { required: readonly (infer R)[] }
-            ? K extends R
-              ? never
-              : undefined
-            : undefined);
 
 /** What a schema does not state about one field. */
 export interface Rule {
@@ -66,16 +25,14 @@ export interface Rule {
   readonly default?: string;
 }
 
-/** The rules for the fields of an object, in the shape of its schema. */
-export type Rules<S> = S extends Pairs
-  ? Rule
-  : S extends { additionalProperties: unknown }
-    ? Rule
-    : S extends { items: infer I }
-      ? Rules<I>
-      : S extends { properties: infer P }
-        ? { readonly [K in keyof P]?: Rules<P[K]> }
-        : Rule;
+/** The rules for the fields of a value: those of a list apply to its items, those of a map to keys. */
+export type Rules<T> = T extends readonly (infer I)[]
+  ? Rules<I>
+  : T extends object
+    ? string extends keyof T
+      ? Rule
+      : { readonly [K in keyof T]?: Rules<NonNullable<T[K]>> }
+    : Rule;
 
 type AnyRules = Rule & Readonly<Record<string, unknown>>;
 
@@ -86,12 +43,9 @@ type AnyRules = Rule & Readonly<Record<string, unknown>>;
  */
 export class SchemaReader {
   readonly #problems: FieldProblem[];
-  readonly #optional: readonly string[];
 
-  /** @param optional names of objects that stay undefined when they are missing */
-  constructor(problems: FieldProblem[], optional: readonly string[]) {
+  constructor(problems: FieldProblem[]) {
     this.#problems = problems;
-    this.#optional = optional;
   }
 
   read(schema: Schema, rules: AnyRules = {}, value: unknown, path: string): unknown {
@@ -109,8 +63,7 @@ export class SchemaReader {
     const given = this.#fieldsOf(value, path);
     const read = Object.entries(properties).map(([name, child]) => {
       const field = `${path}.${name}`;
-      const isAbsent = child.type === 'object' && this.#optional.includes(name);
-      if (isAbsent && isMissing(given[name])) return [name, undefined];
+      if (child.optional && isMissing(given[name])) return [name, undefined];
       const found = this.read(child, rules[name] as AnyRules | undefined, given[name], field);
       if (found !== undefined || !required.includes(name)) return [name, found];
       if (isMissing(given[name]) || given[name] === '') this.#problem(field, 'is missing');
@@ -140,7 +93,12 @@ export class SchemaReader {
     return Object.fromEntries(named.map(({ key, value: text = '' }) => [key, text]));
   }
 
-  #readMap(schema: Schema, rules: AnyRules, value: unknown, path: string): TextMap {
+  #readMap(
+    schema: Schema,
+    rules: AnyRules,
+    value: unknown,
+    path: string,
+  ): Readonly<Record<string, string>> {
     const entries = Object.entries(this.#fieldsOf(value, path)).flatMap(([name, item]) => {
       const sentence = problemOf(schema.additionalProperties!, rules, item);
       if (sentence === undefined) return [[name, String(item)] as const];

@@ -77,6 +77,7 @@ export const specSchema = {
             key: { type: 'string', default: 'public-keys.pem' },
             name: { type: 'string' },
           },
+          optional: true,
         },
         entrypoint: {
           type: 'object',
@@ -155,15 +156,18 @@ export const specSchema = {
               type: 'object',
               required: ['name'],
               properties: { key: { type: 'string', default: 'ca.crt' }, name: { type: 'string' } },
+              optional: true,
             },
             prefix: { type: 'string', default: 'culvert:' },
             secretRef: {
               type: 'object',
               required: ['name'],
               properties: { key: { type: 'string', default: 'url' }, name: { type: 'string' } },
+              optional: true,
             },
             url: { type: 'string' },
           },
+          optional: true,
         },
         replicas: { type: 'integer', default: 3 },
         resources: {
@@ -172,12 +176,98 @@ export const specSchema = {
             limits: { type: 'object', additionalProperties: { type: 'integer-or-string' } },
             requests: { type: 'object', additionalProperties: { type: 'integer-or-string' } },
           },
+          optional: true,
         },
       },
     },
     userServer: {
       type: 'object',
       properties: { additionalSANs: { type: 'array', items: { type: 'string' } } },
+      optional: true,
     },
   },
 } as const satisfies Schema;
+
+/** `spec` of a ManagedProxyConfiguration, with the defaults of the CRD. */
+export interface ConfigurationSpec {
+  readonly authentication: {
+    readonly dump: {
+      readonly secrets: {
+        readonly signingAgentServerSecretName: string;
+        readonly signingProxyClientSecretName: string;
+        readonly signingProxyServerSecretName: string;
+      };
+    };
+    readonly signer: {
+      readonly selfSigned: { readonly additionalSANs: readonly string[] };
+      readonly type: 'SelfSigned' | 'Provided' | 'CertManager';
+    };
+  };
+  readonly deploy: {
+    readonly ports: {
+      readonly adminServer: number;
+      readonly agentServer: number;
+      readonly healthServer: number;
+      readonly proxyServer: number;
+    };
+  };
+  readonly proxyAgent: {
+    readonly additionalArgs: readonly string[];
+    readonly additionalServiceCAConfigMap: string | undefined;
+    readonly additionalServiceProxyArgs: readonly string[];
+    readonly allow: readonly string[];
+    readonly image: string;
+    readonly imagePullSecrets: readonly string[];
+    readonly replicas: number;
+  };
+  readonly proxyServer: {
+    readonly additionalArgs: readonly string[];
+    readonly enrolmentKeysSecretRef: { readonly key: string; readonly name: string } | undefined;
+    readonly entrypoint: {
+      readonly edge: { readonly brokerUrl: string | undefined };
+      readonly hostname: { readonly value: string };
+      readonly ingress: {
+        readonly annotations: Readonly<Record<string, string>>;
+        readonly className: string | undefined;
+        readonly host: string | undefined;
+        readonly port: number;
+        readonly tlsSecretName: string | undefined;
+      };
+      readonly loadBalancerService: {
+        readonly annotations: Readonly<Record<string, string>>;
+        readonly name: string;
+      };
+      readonly port: number;
+      readonly type: 'Hostname' | 'LoadBalancerService' | 'PortForward' | 'Ingress';
+    };
+    readonly image: string;
+    readonly inClusterServiceName: string;
+    readonly namespace: string;
+    readonly nodePlacement: {
+      readonly nodeSelector: Readonly<Record<string, string>>;
+      readonly tolerations: readonly {
+        readonly effect: string | undefined;
+        readonly key: string | undefined;
+        readonly operator: string | undefined;
+        readonly tolerationSeconds: number | undefined;
+        readonly value: string | undefined;
+      }[];
+    };
+    readonly redis:
+      | {
+          readonly caSecretRef: { readonly key: string; readonly name: string } | undefined;
+          readonly prefix: string;
+          readonly secretRef: { readonly key: string; readonly name: string } | undefined;
+          readonly url: string | undefined;
+        }
+      | undefined;
+    readonly replicas: number;
+    readonly resources:
+      | {
+          readonly limits: Readonly<Record<string, string>>;
+          readonly requests: Readonly<Record<string, string>>;
+        }
+      | undefined;
+  };
+  readonly userServer: { readonly additionalSANs: readonly string[] } | undefined;
+}

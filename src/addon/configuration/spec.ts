@@ -1,22 +1,8 @@
 import type { FieldProblem } from '../api/field-problem.ts';
-import { type Rules, SchemaReader, type Value } from './schema.ts';
-import { specSchema } from './spec-schema.generated.ts';
+import { type Rules, SchemaReader } from './schema.ts';
+import { type ConfigurationSpec, specSchema } from './spec-schema.generated.ts';
 import * as checks from './text-checks.ts';
 
-/**
- * Objects whose absence has a meaning. Any other object that is missing is read as an empty one.
- */
-const optionalObjects = [
-  'redis',
-  'secretRef',
-  'caSecretRef',
-  'enrolmentKeysSecretRef',
-  'resources',
-  'userServer',
-] as const;
-
-/** `spec` of a ManagedProxyConfiguration, with the defaults of the CRD. */
-export type ConfigurationSpec = Value<typeof specSchema, (typeof optionalObjects)[number]>;
 export type EntrypointSpec = ConfigurationSpec['proxyServer']['entrypoint'];
 export type RedisSpec = NonNullable<ConfigurationSpec['proxyServer']['redis']>;
 /** A key in a Secret of the brokers' namespace. */
@@ -35,7 +21,7 @@ const secretKey = { name: objectName, key: { check: checks.secretKeyCheck } };
  * and names the field in the condition Valid instead, so that an update of the CRD breaks nobody's
  * objects.
  */
-const rules: Rules<typeof specSchema> = {
+const rules: Rules<ConfigurationSpec> = {
   authentication: {
     signer: { selfSigned: { additionalSANs: { check: checks.sanCheck } } },
     dump: {
@@ -83,6 +69,5 @@ const rules: Rules<typeof specSchema> = {
  * added to `problems`.
  */
 export function readSpec(value: unknown, problems: FieldProblem[]): ConfigurationSpec {
-  const reader = new SchemaReader(problems, optionalObjects);
-  return reader.read(specSchema, rules, value, 'spec') as ConfigurationSpec;
+  return new SchemaReader(problems).read(specSchema, rules, value, 'spec') as ConfigurationSpec;
 }

@@ -16,7 +16,7 @@ import {
   addonController,
   patchStatus,
 } from '../runtime/controller-context.ts';
-import type { Observable } from '../runtime/observable.ts';
+import { keysOnChange, type Observable } from '../runtime/observable.ts';
 import { byCluster, ownersOf } from '../runtime/watches.ts';
 import { decideCsr, decisionCondition, failedCondition, labelledCluster } from './decide-csr.ts';
 import { signerRecordPatch } from './record-signer.ts';
@@ -28,7 +28,7 @@ export interface CsrControllerOptions extends Omit<ControllerContext, 'applier'>
 }
 
 /** Results of requests since the start. */
-export type CsrCounts = Readonly<Record<'approved' | 'denied' | 'signed' | 'failed', number>>;
+type CsrCounts = Readonly<Record<'approved' | 'denied' | 'signed' | 'failed', number>>;
 
 /** The reconcile of one request. */
 interface Reconcile {
@@ -83,13 +83,7 @@ export class CsrController {
       keysFrom(addOns, ({ old, now }) =>
         open(requests.byIndex(byCluster, (now ?? old)!.metadata.namespace ?? '')),
       ),
-      {
-        follow: (add) =>
-          state.onChange(() => {
-            for (const name of open(requests.list())) add(name);
-          }),
-        synced: () => Promise.resolve(),
-      },
+      keysOnChange(state, () => open(requests.list())),
     ];
   }
 

@@ -7,17 +7,6 @@ import { addonName, annotations, labels } from '../api/names.ts';
 import type { Registration } from '../api/registration-config.ts';
 import { verifyCsr } from './verify-csr.ts';
 
-/** What happens to a request. `message` is for people, `reason` for programs. */
-export interface CsrDecision {
-  /**
-   * `leave`: the request is not the addon's, or its time has not come. The addon may decide on it
-   * later.
-   */
-  readonly kind: 'approve' | 'deny' | 'leave';
-  readonly reason: string;
-  readonly message: string;
-}
-
 export interface CsrInput {
   readonly csr: CertificateSigningRequest;
   /** Undefined: the hub does not know the cluster, or the cache has not seen it yet. */
@@ -40,7 +29,8 @@ export function labelledCluster(csr: CertificateSigningRequest): string | undefi
 }
 
 /**
- * Decides whether to approve a request for a certificate of this addon.
+ * Decides whether to approve a request for a certificate of this addon. In the result, `message` is
+ * for people and `reason` for programs.
  *
  * - Approved: a klusterlet asks for the agent of its own cluster, and the hub accepts that cluster.
  * - Denied: a klusterlet asks for another cluster, or for more than the registration allows. No
@@ -49,20 +39,12 @@ export function labelledCluster(csr: CertificateSigningRequest): string | undefi
  * - Left: no klusterlet made the request, so a person decides. Or the request came too early, and
  *   is decided again when the cluster or the addon changes.
  */
-export async function decideCsr(input: CsrInput): Promise<CsrDecision> {
-  const { csr, cluster, addon, registrations } = input;
+export async function decideCsr({ csr, cluster, addon, registrations }: CsrInput) {
   const name = labelledCluster(csr);
   const what = `CertificateSigningRequest ${csr.name}`;
-  const leave = (reason: string, message: string): CsrDecision => ({
-    kind: 'leave',
-    reason,
-    message,
-  });
-  const deny = (reason: string, message: string): CsrDecision => ({
-    kind: 'deny',
-    reason,
-    message: `${what} ${message}`,
-  });
+  const leave = (reason: string, message: string) => ({ kind: 'leave', reason, message }) as const;
+  const deny = (reason: string, message: string) =>
+    ({ kind: 'deny', reason, message: `${what} ${message}` }) as const;
 
   if (name === undefined)
     return leave('NotOurs', `${what} does not have the labels of ${addonName}`);
@@ -87,12 +69,12 @@ export async function decideCsr(input: CsrInput): Promise<CsrDecision> {
     kind: 'approve',
     reason: 'AutoApprovedByHubCSRApprovingController',
     message: `The klusterlet of ${name} asks for the certificate of its own ${addonName} agent.`,
-  };
+  } as const;
 }
 
 /** The condition that carries out a decision, for the subresource `approval`. */
 export function decisionCondition(
-  decision: CsrDecision,
+  decision: Readonly<Record<'kind' | 'reason' | 'message', string>>,
   nowMs: number,
 ): Readonly<Record<string, string>> {
   return {

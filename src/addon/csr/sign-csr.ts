@@ -1,6 +1,6 @@
 import { issueCertificate } from '../../base/x509/index.ts';
 import type { Authority } from '../rotation/authority.ts';
-import { clockSkewMs, leafLifetimeMs } from '../rotation/lifetimes.ts';
+import { leafLifetimeMs, validity } from '../rotation/lifetimes.ts';
 import type { VerifiedCsr } from './verify-csr.ts';
 
 const minLifetimeMs = 10 * 60_000;
@@ -18,12 +18,10 @@ export async function signCsr(
   now: Date,
 ): Promise<string> {
   const lifetimeMs = Math.max(minLifetimeMs, Math.min(expirationSeconds * 1000, leafLifetimeMs));
-  const endsAtMs = Math.min(now.getTime() + lifetimeMs, authority.certificate.notAfter.getTime());
   const content = {
     subject: request.subjectDer,
     publicKeyDer: request.publicKeyDer,
-    notBefore: new Date(now.getTime() - clockSkewMs),
-    notAfter: new Date(endsAtMs),
+    ...validity(now, lifetimeMs, authority.certificate),
     purposes: ['clientAuth' as const],
     alternativeNames: request.alternativeNames,
   };

@@ -5,14 +5,6 @@ import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
 import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
 
-/** Why a request is refused. */
-export type CsrRefusalReason =
-  | 'ForeignSigner'
-  | 'Unreadable'
-  | 'Unproven'
-  | 'WeakKey'
-  | 'ForeignSubject';
-
 /**
  * A request within its registration, by a client that has the private key. Only `verifyCsr` makes
  * this type.
@@ -23,12 +15,7 @@ export interface VerifiedCsr {
   readonly expirationSeconds: number | undefined;
 }
 
-export interface CsrRefusal {
-  readonly kind: 'refused';
-  readonly reason: CsrRefusalReason;
-  /** To follow the name of the request: `asks for more than ...`. */
-  readonly sentence: string;
-}
+export type CsrRefusal = ReturnType<typeof refusal>;
 
 const minRsaBits = 2048;
 const neededUsage = 'client auth';
@@ -140,6 +127,10 @@ function quoteAll(values: readonly string[]): string {
   return more > 0 ? `${shown} and ${more} more` : shown;
 }
 
-function refusal(reason: CsrRefusalReason, sentence: string): CsrRefusal {
-  return { kind: 'refused', reason, sentence };
+/** @param sentence follows the name of the request: `asks for more than ...` */
+function refusal(
+  reason: 'ForeignSigner' | 'Unreadable' | 'Unproven' | 'WeakKey' | 'ForeignSubject',
+  sentence: string,
+) {
+  return { kind: 'refused', reason, sentence } as const;
 }

@@ -1,5 +1,4 @@
-import { drainTimeoutMs } from '../api/drain-timeout.ts';
-import type { ProgramFlag } from '../compat/additional-args.ts';
+import { drainTimeoutMs, type ProgramFlag } from '../compat/additional-args.ts';
 import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { BrokerRedis } from './broker-redis.ts';

@@ -23,11 +23,9 @@ const optionFields = {
 /** The Redis in the configuration, or else in the options of the addon manager. Undefined: none. */
 export function brokerRedis(
   configuration: ManagedProxyConfiguration,
-  {
-    fallback,
-    observed,
-    key,
-  }: { fallback: RedisSpec | undefined; observed: readonly KubeObject[]; key: string },
+  fallback: RedisSpec | undefined,
+  observed: readonly KubeObject[],
+  key: string,
 ) {
   const { redis, namespace } = configuration.spec.proxyServer;
   const spec = redis ?? fallback;

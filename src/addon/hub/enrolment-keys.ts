@@ -1,31 +1,20 @@
 import { createPublicKey } from 'node:crypto';
 import { publicKeyBlocks } from '../../base/tokens/public-key-blocks.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import type { FieldProblem } from '../api/field-problem.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import type { SecretKey } from '../configuration/spec.ts';
 import { readSecretKey } from './secret-key.ts';
-
-/**
- * The public keys of enrolment tokens that brokers accept, besides agents that are registered with
- * the hub.
- */
-export interface EnrolmentKeys {
-  /**
-   * Undefined: brokers accept no enrolment tokens. Keys with which brokers could not start are left
-   * out.
-   */
-  readonly ref: SecretKey | undefined;
-  readonly problems: readonly FieldProblem[];
-}
 
 const field = 'spec.proxyServer.enrolmentKeysSecretRef';
 
-/** Checks the keys that `spec.proxyServer.enrolmentKeysSecretRef` names. */
+/**
+ * Checks the keys that `spec.proxyServer.enrolmentKeysSecretRef` names: the public keys of enrolment
+ * tokens that brokers accept, besides agents that are registered with the hub. Without `ref` they
+ * accept none, because they could not start with wrong keys.
+ */
 export function enrolmentKeys(
   { spec }: ManagedProxyConfiguration,
   observed: readonly KubeObject[],
-): EnrolmentKeys {
+) {
   const { enrolmentKeysSecretRef: ref, namespace } = spec.proxyServer;
   if (ref === undefined) return { ref, problems: [] };
   const { value, problem } = readSecretKey(observed, namespace, ref);

@@ -17,14 +17,9 @@ export interface DirectEntrypoint {
  */
 export interface HubEntrypoint {
   readonly kind: 'PortForward';
-  readonly namespace: string;
-  /** The name of the resource `services/proxy`: `https:proxy-entrypoint:agent-server`. */
-  readonly resource: string;
   /** `NAMESPACE/SCHEME:SERVICE:PORTNAME`, as `culvert agent --broker-via-hub` takes it. */
   readonly viaHub: string;
 }
-
-export type Entrypoint = DirectEntrypoint | HubEntrypoint;
 
 /** There is no entrypoint yet. The sentence says what is missing. */
 export interface PendingEntrypoint {
@@ -42,27 +37,24 @@ export const agentPortName = 'agent-server';
 export function resolveEntrypoint(
   configuration: ManagedProxyConfiguration,
   observed: readonly KubeObject[],
-): Entrypoint | PendingEntrypoint {
+): DirectEntrypoint | HubEntrypoint | PendingEntrypoint {
   const { namespace, entrypoint } = configuration.spec.proxyServer;
-  const { type, hostname, ingress, port } = entrypoint;
+  const { type, ingress, loadBalancerService } = entrypoint;
   if (type === 'PortForward') {
-    const resource = serviceProxyResource(configuration);
-    return { kind: type, namespace, resource, viaHub: `${namespace}/${resource}` };
+    return { kind: type, viaHub: `${namespace}/${serviceProxyResource(configuration)}` };
   }
-  if (type === 'Hostname') {
-    return hostname.value === '' ? missing('hostname.value') : direct(type, hostname.value, port);
+  const [host] = agentHosts(configuration, observed);
+  if (host !== undefined) {
+    const port = type === 'Ingress' ? ingress.port : entrypoint.port;
+    return { kind: type, host, port, url: `wss://${formatHostPort({ host, port })}` };
   }
-  if (type === 'Ingress') {
-    return ingress.host === undefined
-      ? missing('ingress.host')
-      : direct(type, ingress.host, ingress.port);
+  if (type !== 'LoadBalancerService') {
+    const field = type === 'Hostname' ? 'hostname.value' : 'ingress.host';
+    return { pending: `spec.proxyServer.entrypoint.${field} is missing` };
   }
-  const { name } = entrypoint.loadBalancerService;
-  const service = findObject(observed, 'Service', name, namespace);
-  const [host] = loadBalancerHosts(service);
-  if (host !== undefined) return direct(type, host, port);
+  const { name } = loadBalancerService;
   const problem =
-    service === undefined
+    findObject(observed, 'Service', name, namespace) === undefined
       ? 'does not exist yet'
       : 'has no address yet: its status.loadBalancer.ingress is empty; look at its events';
   return { pending: `Service ${namespace}/${name} ${problem}` };
@@ -73,43 +65,45 @@ export function serviceProxyResource({ spec }: ManagedProxyConfiguration): strin
   return `https:${spec.proxyServer.inClusterServiceName}:${agentPortName}`;
 }
 
-const missing = (field: string): PendingEntrypoint => ({
-  pending: `spec.proxyServer.entrypoint.${field} is missing`,
-});
-
-function direct(kind: DirectEntrypoint['kind'], host: string, port: number): DirectEntrypoint {
-  return { kind, host, port, url: `wss://${formatHostPort({ host, port })}` };
-}
-
-/** The addresses or names of a load balancer. A cloud assigns one or the other. */
-function loadBalancerHosts(service: KubeObject | undefined): readonly string[] {
+/**
+ * The names or addresses of a direct entrypoint. A cloud assigns one or the other to a load
+ * balancer.
+ */
+function agentHosts(
+  { spec }: ManagedProxyConfiguration,
+  observed: readonly KubeObject[],
+): readonly string[] {
+  const { namespace, entrypoint } = spec.proxyServer;
+  const { type, hostname, ingress, loadBalancerService } = entrypoint;
+  const service = findObject(observed, 'Service', loadBalancerService.name, namespace);
   const { loadBalancer } = fields(service?.['status']);
-  return items(fields(loadBalancer).ingress)
-    .map(({ ip, hostname }) => text(ip) || text(hostname))
-    .filter((host) => host !== '');
+  const hosts = {
+    PortForward: [],
+    Hostname: [hostname.value],
+    Ingress: [ingress.host ?? ''],
+    LoadBalancerService: items(fields(loadBalancer).ingress).map(
+      ({ ip, hostname }) => text(ip) || text(hostname),
+    ),
+  };
+  return hosts[type].filter((host) => host !== '');
 }
 
 /** The names in the certificates of proxy-server, agent-server and proxy-client. */
 export function serverSans(
-  { spec }: ManagedProxyConfiguration,
+  configuration: ManagedProxyConfiguration,
   observed: readonly KubeObject[],
 ): readonly string[] {
-  const { namespace, inClusterServiceName: service, entrypoint } = spec.proxyServer;
-  const { additionalSANs } = spec.authentication.signer.selfSigned;
+  const { authentication, proxyServer } = configuration.spec;
+  const service = `${proxyServer.inClusterServiceName}.${proxyServer.namespace}`;
   const sans = [
-    ...additionalSANs,
+    ...authentication.signer.selfSigned.additionalSANs,
     '127.0.0.1',
     // clusteradm and clients of a port-forward verify this name.
     'localhost',
-    `${service}.${namespace}`,
-    `${service}.${namespace}.svc`,
+    service,
+    `${service}.svc`,
+    // The name of an Ingress is needed if it passes TLS through.
+    ...agentHosts(configuration, observed),
   ];
-  if (entrypoint.type === 'Hostname') sans.push(entrypoint.hostname.value);
-  // For an ingress with TLS passthrough.
-  if (entrypoint.type === 'Ingress') sans.push(entrypoint.ingress.host ?? '');
-  if (entrypoint.type === 'LoadBalancerService') {
-    const { name } = entrypoint.loadBalancerService;
-    sans.push(...loadBalancerHosts(findObject(observed, 'Service', name, namespace)));
-  }
   return [...new Set(sans.filter((san) => san !== ''))];
 }

@@ -34,13 +34,12 @@ import { ObjectWriter } from '../runtime/object-writer.ts';
 import type { Observable } from '../runtime/observable.ts';
 import { HubNamespace } from './hub-namespace.ts';
 import {
-  blockedReasonOf,
-  followedHubState,
-  heldHubState,
+  blockedHubState,
+  type HubState,
+  nextHubState,
   noConfiguration,
   unreadHub,
-} from './hub-state-of.ts';
-import type { HubState } from './hub-state.ts';
+} from './hub-state.ts';
 import { nextStatus } from './hub-status.ts';
 import { type HubPlan, type HubSettings, planHub } from './plan-hub.ts';
 
@@ -122,11 +121,11 @@ export class HubController {
   }
 
   async #reconcile(signal: AbortSignal): Promise<ReconcileResult | undefined> {
-    const { watches, settings, namespace, log } = this.#options;
+    const { watches, settings, namespace, log, state, agentImage } = this.#options;
     const object = watches.configurations.get(proxyConfigurationName);
     if (object === undefined) {
       log.info('no ManagedProxyConfiguration, nothing to do', { name: proxyConfigurationName });
-      this.#publishBlocked(noConfiguration);
+      state.set(blockedHubState(noConfiguration));
       await this.#namespace.close();
       return undefined;
     }
@@ -143,7 +142,7 @@ export class HubController {
     const failures = new Failures();
     const reconcile: Reconcile = { object, configuration, plan, writer, failures, signal };
     const certificates = await this.#reconcilePlan(reconcile);
-    this.#publish(reconcile, certificates);
+    state.set(nextHubState(state.value, configuration, plan, certificates, failures, agentImage));
     await this.#writeStatus(reconcile, certificates);
     failures.throwIfAny();
     const intervalMs = this.#intervalMs(certificates);
@@ -159,8 +158,9 @@ export class HubController {
       await this.#namespace.follow(spec.proxyServer.namespace, signal);
     } catch (thrown) {
       const message = describeError(thrown);
+      const { state } = this.#options;
       if (signal.aborted) throw thrown;
-      if (this.#state.agentSigner === undefined) this.#publishBlocked(unreadHub(message));
+      if (state.value.agentSigner === undefined) state.set(blockedHubState(unreadHub(message)));
       await this.#writeUnreadable(object, message, signal);
       throw thrown;
     }
@@ -168,62 +168,28 @@ export class HubController {
 
   /** @returns undefined when the configuration is being deleted */
   async #reconcilePlan(reconcile: Reconcile): Promise<HubCertificatesResult | undefined> {
-    const { configuration, plan } = reconcile;
-    if (configuration.problems.length > 0 || configuration.isDeleted) {
-      const reason = formatProblems(configuration.problems) || 'it is being deleted';
-      this.#options.log.warn('ManagedProxyConfiguration not applied, running objects stay', {
-        reason,
-      });
+    const { configuration, plan, failures, signal } = reconcile;
+    const { problems, isDeleted } = configuration;
+    const { log, state } = this.#options;
+    if (problems.length > 0 || isDeleted) {
+      const reason = formatProblems(problems) || 'it is being deleted';
+      log.warn('ManagedProxyConfiguration not applied, running objects stay', { reason });
     }
     await this.#takeOwnership(reconcile);
     const [namespace, ...others] = plan.apply;
     if (namespace !== undefined) await this.#apply([namespace], reconcile);
-    const certificates = await this.#reconcileCertificates(reconcile);
-    await this.#apply(others, reconcile);
-    await this.#remove(reconcile);
-    return certificates;
-  }
-
-  /**
-   * Certificates are renewed even while the configuration has problems, because their age does not
-   * wait for a correction.
-   */
-  async #reconcileCertificates({
-    configuration,
-    plan,
-    failures,
-    signal,
-  }: Reconcile): Promise<HubCertificatesResult | undefined> {
-    const { problems, isDeleted } = configuration;
-    if (isDeleted) return undefined;
+    // Certificates are renewed even while the configuration has problems, because their age does
+    // not wait for a correction.
     const mode: CertificatesMode =
       problems.length === 0
         ? { kind: 'follow', sans: plan.serverSans }
-        : { kind: 'hold', paused: this.#state.fleet === undefined };
-    return await this.#certificates.reconcile(configuration, mode, failures, signal);
-  }
-
-  get #state(): HubState {
-    return this.#options.state.value;
-  }
-
-  #publish(
-    { configuration, plan, failures }: Reconcile,
-    certificates: HubCertificatesResult | undefined,
-  ): void {
-    const { state, agentImage } = this.#options;
-    const reason = blockedReasonOf(configuration, failures);
-    const next =
-      certificates &&
-      (configuration.problems.length === 0
-        ? followedHubState(configuration, plan, certificates, agentImage)
-        : heldHubState(this.#state, certificates, reason));
-    if (next !== undefined) state.set(next);
-    else if (this.#state.agentSigner === undefined) this.#publishBlocked(reason);
-  }
-
-  #publishBlocked(blockedReason: string): void {
-    this.#options.state.set({ agentSigner: undefined, fleet: undefined, blockedReason });
+        : { kind: 'hold', paused: state.value.fleet === undefined };
+    const certificates = isDeleted
+      ? undefined
+      : await this.#certificates.reconcile(configuration, mode, failures, signal);
+    await this.#apply(others, reconcile);
+    await this.#remove(reconcile);
+    return certificates;
   }
 
   async #takeOwnership({ plan, signal }: Reconcile): Promise<void> {

@@ -1,11 +1,10 @@
 import { sleep } from '../../base/sleep.ts';
-import { Informer, type InformerOptions } from '../../kube/controllers/informer.ts';
-import type { KubeCollection } from '../../kube/client/kube-api.ts';
+import { Informer } from '../../kube/controllers/informer.ts';
+import type { KubeCollection, Selectors } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef } from '../../kube/client/kube-ref.ts';
-import { hubLabel, labels } from '../api/names.ts';
+import { apiGroups, hubLabel, labels } from '../api/names.ts';
 import type { AddonContext } from '../runtime/addon-context.ts';
-import { hubKinds } from './plan-hub.ts';
 
 export interface HubNamespaceOptions extends Pick<AddonContext, 'api' | 'clock' | 'log'> {
   /** Called when an object changes. */
@@ -15,11 +14,29 @@ export interface HubNamespaceOptions extends Pick<AddonContext, 'api' | 'clock' 
 /** The time for the first read, in milliseconds, before its problems are reported. */
 const firstReadMs = 5_000;
 
-const withoutNamespace: ReadonlySet<string> = new Set([
-  'Namespace',
-  'ClusterRole',
-  'ClusterRoleBinding',
-]);
+const [hubSelector] = Object.entries(hubLabel).map((label) => label.join('='));
+
+/**
+ * The kinds of objects that `planHub` renders. The controller watches them and may delete them,
+ * except Secrets. The selectors leave out objects that are not the hub's and can be large or many.
+ */
+export const hubKinds = (namespace: string): readonly (KubeCollection & Selectors)[] => [
+  { apiVersion: 'v1', kind: 'Namespace', fieldSelector: `metadata.name=${namespace}` },
+  { apiVersion: 'v1', kind: 'ServiceAccount', namespace },
+  // Helm stores each release in a Secret of up to a megabyte.
+  { apiVersion: 'v1', kind: 'Secret', namespace, fieldSelector: 'type!=helm.sh/release.v1' },
+  { apiVersion: 'v1', kind: 'Service', namespace },
+  { apiVersion: 'apps/v1', kind: 'Deployment', namespace },
+  { apiVersion: 'policy/v1', kind: 'PodDisruptionBudget', namespace },
+  { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', namespace },
+  { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', namespace },
+  { apiVersion: rbac, kind: 'Role', namespace },
+  // Bindings of clusters are watched with their clusters.
+  { apiVersion: rbac, kind: 'RoleBinding', namespace, labelSelector: `!${labels.addonName}` },
+  { apiVersion: rbac, kind: 'ClusterRole', labelSelector: hubSelector },
+  { apiVersion: rbac, kind: 'ClusterRoleBinding', labelSelector: hubSelector },
+];
+const rbac = `${apiGroups.rbac}/v1`;
 
 /**
  * Cached copies of the hub's objects, in the namespace of the configuration and without a
@@ -86,19 +103,10 @@ export class HubNamespace {
   async #begin(namespace: string): Promise<void> {
     await this.close();
     const { api, clock, log, onChange } = this.#options;
-    const informers = hubKinds.map(({ apiVersion, kind }) => {
-      const collection: KubeCollection = withoutNamespace.has(kind)
-        ? { apiVersion, kind }
-        : { apiVersion, kind, namespace };
+    const informers = hubKinds(namespace).map(({ fieldSelector, labelSelector, ...collection }) => {
+      const selectors = { fieldSelector, labelSelector };
       const keep = (object: KubeObject) => object;
-      const informer = new Informer({
-        api,
-        clock,
-        log,
-        collection,
-        keep,
-        ...selectorOf(kind, namespace),
-      });
+      const informer = new Informer({ api, clock, log, collection, keep, ...selectors });
       informer.onChange(onChange);
       return informer;
     });
@@ -106,26 +114,5 @@ export class HubNamespace {
     const { signal } = this.#stop;
     this.#running = Promise.all(informers.map((informer) => informer.run(signal)));
     this.#followed = { namespace, informers };
-  }
-}
-
-/** Leaves out objects that are not the hub's and can be large or many. */
-function selectorOf(kind: string, namespace: string): Partial<InformerOptions<KubeObject>> {
-  switch (kind) {
-    case 'Namespace':
-      return { fieldSelector: `metadata.name=${namespace}` };
-    case 'ClusterRole':
-    case 'ClusterRoleBinding': {
-      const [[label, value]] = Object.entries(hubLabel) as [[string, string]];
-      return { labelSelector: `${label}=${value}` };
-    }
-    case 'Secret':
-      // Helm stores each release in a Secret of up to a megabyte.
-      return { fieldSelector: 'type!=helm.sh/release.v1' };
-    case 'RoleBinding':
-      // Bindings of clusters are watched with their clusters.
-      return { labelSelector: `!${labels.addonName}` };
-    default:
-      return {};
   }
 }

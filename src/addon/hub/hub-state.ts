@@ -1,57 +1,24 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { OwnerReference } from '../../kube/client/kube-object.ts';
-import type { Authority } from '../rotation/authority.ts';
+import { organizationalUnitOf } from '../api/agent-identity.ts';
+import { formatProblems } from '../api/field-problem.ts';
+import { proxyConfigurationName } from '../api/names.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import type { HubCertificatesResult } from '../rotation/hub-certificates.ts';
+import type { Failures } from '../runtime/failures.ts';
 import { Observable } from '../runtime/observable.ts';
+import type { DirectEntrypoint, HubEntrypoint, PendingEntrypoint } from './entrypoint.ts';
+import { portForwardRole } from './hub-objects.ts';
+import type { HubPlan } from './plan-hub.ts';
+
+/** Where agents connect to: a host that leads to the brokers, or the kube-apiserver of the hub. */
+export type AgentEntrypoint =
+  | Pick<DirectEntrypoint, 'host' | 'port'>
+  | Pick<HubEntrypoint, 'viaHub'>;
 
 /** The CA that signs agents' certificates. */
-export interface AgentSigner {
-  readonly authority: Authority;
-  /** Names the CA in the subjects of the certificates that it signs. */
-  readonly organizationalUnit: string;
-}
-
-/** Where the agents of the fleet connect to. */
-export type AgentEntrypoint =
-  /** A host that leads to the brokers. */
-  | { readonly kind: 'direct'; readonly host: string; readonly port: number }
-  /** PortForward: through the kube-apiserver of the hub. */
-  | {
-      readonly kind: 'via-hub';
-      /** `NAMESPACE/SCHEME:SERVICE:PORTNAME`, as the agent's flag takes it. */
-      readonly viaHub: string;
-    };
-
-/** The settings of agents in the ManagedProxyConfiguration. */
-export interface AgentSettings {
-  readonly generation: number;
-  readonly image: string;
-  readonly replicas: number;
-  /** Destinations besides the kube-apiserver, as the agent's `--allow` takes them. */
-  readonly allow: readonly string[];
-  /** Options of the agent, by the names of its flags without dashes. */
-  readonly flags: readonly { readonly name: string; readonly value: string }[];
-  readonly imagePullSecrets: readonly string[];
-}
-
-/**
- * The Role that lets agents through the hub's kube-apiserver to the port for agents. It is one of
- * the hub's objects.
- */
-export interface TunnelRole {
-  readonly namespace: string;
-  readonly name: string;
-  /** The ManagedProxyConfiguration. */
-  readonly owner: OwnerReference;
-}
-
+export type AgentSigner = Readonly<NonNullable<ReturnType<typeof agentSignerOf>>>;
 /** What the hub provides for the agents of all clusters. */
-export interface FleetState {
-  readonly hubNamespace: string;
-  readonly proxy: AgentSettings;
-  /** An Error: there is no entrypoint yet. Its message says what is missing. */
-  readonly entrypoint: AgentEntrypoint | Error;
-  /** Undefined: agents do not connect through the kube-apiserver. */
-  readonly tunnel: TunnelRole | undefined;
+export interface FleetState extends Readonly<ReturnType<typeof fleetState>> {
   /** PEM of the CAs by which agents trust brokers. */
   readonly caBundle: string;
 }
@@ -71,17 +38,98 @@ export interface HubState {
   readonly blockedReason: string | undefined;
 }
 
-const unread: HubState = { agentSigner: undefined, fleet: undefined, blockedReason: undefined };
-
 /** The newest state of the hub. */
 export function observableHubState(): Observable<HubState> {
+  const unread: HubState = { agentSigner: undefined, fleet: undefined, blockedReason: undefined };
+  // Key objects never equal each other, so the CA's certificate is compared instead.
+  const comparable = ({ agentSigner, ...others }: HubState) =>
+    [agentSigner?.authority.certPem, others] as const;
   return new Observable(unread, (a, b) => isDeepStrictEqual(comparable(a), comparable(b)));
 }
 
-/** Key objects never equal each other, so the CA's certificate is compared instead. */
-function comparable({ agentSigner, fleet, blockedReason }: HubState): unknown {
-  const { entrypoint } = fleet ?? {};
-  const where = entrypoint instanceof Error ? entrypoint.message : entrypoint;
-  const authority = agentSigner?.authority.certPem;
-  return { fleet: { ...fleet, entrypoint: where }, authority, blockedReason };
+/** The state while clusters get no agents for `blockedReason`. */
+export const blockedHubState = (blockedReason: string): HubState => ({
+  agentSigner: undefined,
+  fleet: undefined,
+  blockedReason,
+});
+
+/**
+ * The state after a reconcile. While the configuration has problems, it is the fleet before, with
+ * the newest certificates.
+ *
+ * @param certificates undefined: the configuration is being deleted
+ * @param agentImage overrides the image in the configuration
+ */
+export function nextHubState(
+  before: HubState,
+  configuration: ManagedProxyConfiguration,
+  { entrypoint }: HubPlan,
+  certificates: HubCertificatesResult | undefined,
+  failures: Failures,
+  agentImage: string | undefined,
+): HubState {
+  const reason = blockedReasonOf(configuration, failures);
+  const isValid = configuration.problems.length === 0;
+  const agentSigner = agentSignerOf(certificates);
+  const caBundle = certificates?.caBundle ?? (isValid ? undefined : before.fleet?.caBundle);
+  if (agentSigner === undefined || (isValid && caBundle === undefined)) {
+    // A CA cannot be read or stored, so everything stays as it is.
+    return before.agentSigner === undefined ? blockedHubState(reason) : before;
+  }
+  const followed = isValid ? fleetState(configuration, entrypoint, agentImage) : before.fleet;
+  const fleet = followed && caBundle !== undefined ? { ...followed, caBundle } : undefined;
+  return { agentSigner, fleet, blockedReason: fleet === undefined ? reason : undefined };
+}
+
+/**
+ * The CA that signs now. No agent may ask for a certificate of the next CA before every broker
+ * trusts that CA.
+ */
+function agentSignerOf(certificates: HubCertificatesResult | undefined) {
+  const authority = certificates?.agents?.signing;
+  if (authority === undefined) return undefined;
+  /** `organizationalUnit` names the CA in the subjects of the certificates that it signs. */
+  return { authority, organizationalUnit: organizationalUnitOf(authority.certPem) };
+}
+
+function fleetState(
+  configuration: ManagedProxyConfiguration,
+  entrypoint: AgentEntrypoint | PendingEntrypoint,
+  agentImage: string | undefined,
+) {
+  const { generation, agentFlags } = configuration;
+  const { image, replicas, allow, imagePullSecrets } = configuration.spec.proxyAgent;
+  return {
+    hubNamespace: configuration.spec.proxyServer.namespace,
+    /** The settings of agents in the ManagedProxyConfiguration. */
+    proxy: {
+      ...{ generation, replicas, allow, imagePullSecrets },
+      image: agentImage ?? image,
+      flags: agentFlags,
+    },
+    entrypoint,
+    /** Undefined: agents do not connect through the kube-apiserver. */
+    tunnel: portForwardRole(configuration, entrypoint),
+  };
+}
+
+const subject = `ManagedProxyConfiguration ${proxyConfigurationName}`;
+
+/** Why clusters get no agents without a configuration. */
+export const noConfiguration = `${subject} does not exist, and agents are made from it; create it, the chart has one`;
+
+/** Why clusters get no agents while the namespace of the hub cannot be read. */
+export const unreadHub = (reason: string): string =>
+  `the hub's side of ${subject} cannot be read: ${reason}`;
+
+/** Why clusters get no agents although a configuration exists. */
+function blockedReasonOf(
+  { problems, isDeleted }: ManagedProxyConfiguration,
+  failures: Failures,
+): string {
+  if (problems.length > 0)
+    return `${subject} is not valid: ${formatProblems(problems)}; correct it`;
+  if (isDeleted) return `${subject} is being deleted, and agents are made from it; create it again`;
+  return `the hub's side of ${subject} cannot be made, see its conditions: ${failures.toString()}`;
 }

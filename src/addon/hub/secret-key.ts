@@ -6,16 +6,12 @@ import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-c
 import { hubMeta } from '../configuration/owned-metadata.ts';
 import type { SecretKey } from '../configuration/spec.ts';
 
-/** A key in a Secret of the hub's namespace: its value, or the sentence about what is missing. */
-export type SecretKeyValue =
-  | { readonly value: Buffer; readonly problem?: undefined }
-  | { readonly value?: undefined; readonly problem: string };
-
+/** The value of a key in a Secret of the hub's namespace, or the sentence about what is missing. */
 export function readSecretKey(
   observed: readonly KubeObject[],
   namespace: string,
   { name, key }: SecretKey,
-): SecretKeyValue {
+) {
   const secret = findObject(observed, 'Secret', name, namespace);
   const what = `Secret ${namespace}/${name}`;
   if (secret === undefined) {

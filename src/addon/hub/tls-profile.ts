@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { isCipherSuite } from '../../base/tls/tls-policy.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import type { FieldProblem } from '../api/field-problem.ts';
 import { textMap } from '../api/fields.ts';
 
 /** TLS settings of the ports on the hub, in the names of Go and IANA. */
@@ -14,23 +13,18 @@ export interface TlsProfile {
 
 export const defaultTlsProfile: TlsProfile = { minVersion: 'VersionTLS12', cipherSuites: [] };
 
-export interface ReadTlsProfile {
-  /** Undefined: the ConfigMap is not valid, so the Deployment stays as it is. */
-  readonly profile: TlsProfile | undefined;
-  readonly problem: FieldProblem | undefined;
-  /** Cipher suites that are unknown and skipped. */
-  readonly ignored: readonly FieldProblem[];
-}
-
-/** Reads the ConfigMap. Without one, the profile is the default. */
-export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfile {
+/**
+ * Reads the ConfigMap. Without one, the profile is the default. With a problem there is no profile,
+ * so the Deployment stays as it is.
+ */
+export function readTlsProfile(configMap: KubeObject | undefined) {
   if (configMap === undefined) {
     return { profile: defaultTlsProfile, problem: undefined, ignored: [] };
   }
   const { namespace = '', name } = configMap.metadata;
   const at = (key: string) => `ConfigMap ${namespace}/${name} data.${key}`;
   const data = textMap(configMap['data']);
-  const refuse = (key: string, sentence: string): ReadTlsProfile => {
+  const refuse = (key: string, sentence: string) => {
     return { profile: undefined, problem: { field: at(key), sentence }, ignored: [] };
   };
 
@@ -48,15 +42,14 @@ export function readTlsProfile(configMap: KubeObject | undefined): ReadTlsProfil
   if (suites.length > 0 && known.length === 0) {
     return refuse('cipherSuites', 'names no suite that is known, IANA names are needed');
   }
+  const field = at('cipherSuites');
   return {
     profile: { minVersion: `VersionTLS1${minor ?? 2}`, cipherSuites: known },
     problem: undefined,
+    /** Cipher suites that are unknown and skipped. */
     ignored: suites
-      .filter((suite) => !isCipherSuite(suite))
-      .map((suite) => ({
-        field: at('cipherSuites'),
-        sentence: `names ${suite}, which is unknown`,
-      })),
+      .filter((suite) => !known.includes(suite))
+      .map((suite) => ({ field, sentence: `names ${suite}, which is unknown` })),
   };
 }
 

@@ -41,9 +41,10 @@ const laggardsIntervalMs = 60_000;
  * The names of managed clusters that have not followed a stage. The argument has the CA that signs
  * and the bundle in that stage.
  */
-export type FindLaggards = (
-  now: Readonly<Pick<AuthorityPlan, 'signing' | 'bundlePem'>>,
-) => readonly string[];
+export type FindLaggards = (now: {
+  readonly signing: Authority;
+  readonly bundlePem: string;
+}) => readonly string[];
 
 export interface AuthoritySpec {
   readonly namespace: string;
@@ -70,32 +71,7 @@ export interface ObservedAuthority {
   readonly leaves: readonly Certificate[];
 }
 
-export interface AuthorityPlan {
-  readonly stage: RotationStage;
-  /** Undefined: the stage is `steady`, or the rotation is paused. */
-  readonly wait: RotationWait | undefined;
-  /** Clusters for which the previous stage waited for a day, and which it then left behind. */
-  readonly skippedLaggards: readonly string[];
-  /** The CA that signs. */
-  readonly signing: Authority;
-  /** PEM of all trusted CAs, the signing one first. */
-  readonly bundlePem: string;
-  /** The time since which the bundle has been like this. */
-  readonly trustedSince: Date;
-  /** The Secret with the CA, for server-side apply. */
-  readonly secret: KubeObject;
-  readonly lookAgainAt: Date;
-}
-
-/** The end of the current stage. */
-export interface RotationWait {
-  /** The end of its own time. */
-  readonly until: Date;
-  /** When the stage ends even if laggards are left. */
-  readonly atLatest: Date;
-  /** Names of clusters. */
-  readonly laggards: readonly string[];
-}
+export type AuthorityPlan = Readonly<Awaited<ReturnType<typeof planAuthority>>>;
 
 /**
  * Plans the rotation of a CA, and moves it to the next stage when it is time. Its whole state is in
@@ -105,23 +81,28 @@ export interface RotationWait {
  * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a
  *   person must decide.
  */
-export async function planAuthority(
-  observed: ObservedAuthority,
-  spec: AuthoritySpec,
-): Promise<AuthorityPlan> {
+export async function planAuthority(observed: ObservedAuthority, spec: AuthoritySpec) {
   const read = await readState(observed, spec);
   const begun = spec.paused ? read : await begin(read, observed, spec);
   const state = spec.paused ? read : await advance(begun, observed, spec);
+  const stage = stageOf(state);
   const bundlePem = bundleOf(state, spec.now);
   const trustedSince = sinceWhen(observed.bundle, bundlePem) ?? spec.now;
-  const wait = waitFor(state, trustedSince, spec);
+  const isWaiting = stage !== 'steady' && !spec.paused;
+  const wait = isWaiting ? waitFor(state, spec, trustedSince, state.reissuedSince) : undefined;
   return {
-    stage: stageOf(state),
+    stage,
+    /** Undefined: the stage is `steady`, or the rotation is paused. */
     wait,
-    skippedLaggards: stageOf(state) === stageOf(begun) ? [] : laggardsOf(begun, spec),
+    /** Clusters for which the previous stage waited for a day, and which it then left behind. */
+    skippedLaggards: stage === stageOf(begun) ? [] : laggardsOf(begun, spec),
+    /** The CA that signs. */
     signing: state.signing,
+    /** PEM of all trusted CAs, the signing one first. */
     bundlePem,
+    /** The time since which the bundle has been like this. */
     trustedSince,
+    /** The Secret with the CA, for server-side apply. */
     secret: authoritySecret(state, spec, observed.signer),
     lookAgainAt: lookAgainAt(state, wait, spec),
   };
@@ -186,7 +167,7 @@ async function advance(
   if (stage === 'steady') return state;
   if (stage === 'retiring') return await retire(state, observed, spec);
   const since = sinceWhen(observed.bundle, bundleOf(state, spec.now));
-  if (!isOver([since], state, spec)) return state;
+  if (!isOver(state, spec, since)) return state;
   const previous = [state.signing.certificate, ...state.previous];
   return { ...state, signing: state.next!, next: undefined, previous };
 }
@@ -205,34 +186,48 @@ async function retire(
   if (areReissued.includes(false)) return { ...state, reissuedSince: undefined };
   const reissuedSince = state.reissuedSince ?? spec.now;
   const trustedSince = sinceWhen(bundle, bundleOf(state, spec.now));
-  if (!isOver([trustedSince, reissuedSince], state, spec)) return { ...state, reissuedSince };
+  if (!isOver(state, spec, trustedSince, reissuedSince)) return { ...state, reissuedSince };
   return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
 }
 
 /**
- * Whether the stage has lasted long enough since each of these times. Undefined: the time is not
- * known.
+ * Whether the stage has lasted long enough. Undefined: it is not known since when the bundle has
+ * been trusted.
  */
 function isOver(
-  since: readonly (Date | undefined)[],
   state: AuthorityState,
   spec: AuthoritySpec,
+  trustedSince: Date | undefined,
+  reissuedSince?: Date,
 ): boolean {
-  const heldBackMs = laggardsOf(state, spec).length > 0 ? maxExtraWaitMs : 0;
-  const neededMs = ownTimeMs(state, spec) + heldBackMs;
-  return since.every(
-    (moment) => moment !== undefined && spec.now.getTime() - moment.getTime() >= neededMs,
-  );
+  if (trustedSince === undefined) return false;
+  const { until, atLatest, laggards } = waitFor(state, spec, trustedSince, reissuedSince);
+  return spec.now >= (laggards.length > 0 ? atLatest : until);
+}
+
+/** The end of the current stage. */
+function waitFor(
+  state: AuthorityState,
+  spec: AuthoritySpec,
+  trustedSince: Date,
+  reissuedSince: Date | undefined,
+) {
+  const { distributeMs, retireMs } = spec.waits[state.reason === 'age' ? 'age' : 'requested'];
+  const ownTimeMs = stageOf(state) === 'distributing' ? distributeMs : retireMs;
+  const fromMs = Math.max(trustedSince.getTime(), reissuedSince?.getTime() ?? 0);
+  return {
+    /** The end of its own time. */
+    until: new Date(fromMs + ownTimeMs),
+    /** When the stage ends even if laggards are left. */
+    atLatest: new Date(fromMs + ownTimeMs + maxExtraWaitMs),
+    /** Names of clusters. */
+    laggards: laggardsOf(state, spec),
+  };
 }
 
 function laggardsOf(state: AuthorityState, { laggards, now }: AuthoritySpec): readonly string[] {
   const { signing } = state;
   return laggards[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
-}
-
-function ownTimeMs(state: AuthorityState, { waits }: AuthoritySpec): number {
-  const { distributeMs, retireMs } = waits[state.reason === 'age' ? 'age' : 'requested'];
-  return stageOf(state) === 'distributing' ? distributeMs : retireMs;
 }
 
 /**
@@ -244,24 +239,9 @@ function sinceWhen(bundle: KubeObject | undefined, pem: string): Date | undefine
   return timeIn(bundle, annotations.trustedSince);
 }
 
-function waitFor(
-  state: AuthorityState,
-  trustedSince: Date,
-  spec: AuthoritySpec,
-): RotationWait | undefined {
-  if (stageOf(state) === 'steady' || spec.paused) return undefined;
-  const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
-  const untilMs = fromMs + ownTimeMs(state, spec);
-  return {
-    until: new Date(untilMs),
-    atLatest: new Date(untilMs + maxExtraWaitMs),
-    laggards: laggardsOf(state, spec),
-  };
-}
-
 function lookAgainAt(
   state: AuthorityState,
-  wait: RotationWait | undefined,
+  wait: ReturnType<typeof waitFor> | undefined,
   { now, paused }: AuthoritySpec,
 ): Date {
   if (paused) return new Date(now.getTime() + hourMs);

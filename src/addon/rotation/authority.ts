@@ -10,7 +10,7 @@ import {
   publicKeyDerOf,
   X509Error,
 } from '../../base/x509/index.ts';
-import { clockSkewMs, dayMs } from './lifetimes.ts';
+import { dayMs, validity } from './lifetimes.ts';
 
 /** A CA that can sign. */
 export interface Authority {
@@ -35,16 +35,11 @@ export async function makeAuthority(
   const content = {
     subject: { commonName },
     publicKeyDer: await publicKeyDerOf(privateKey),
-    notBefore: new Date(now.getTime() - clockSkewMs),
-    notAfter: new Date(now.getTime() + authorityLifetimeMs),
+    ...validity(now, authorityLifetimeMs),
   };
   const certificate = await issueCertificate(content, privateKey);
-  return {
-    certificate,
-    certPem: certificate.pem,
-    keyPem: await exportKeyPem(privateKey),
-    key: privateKey,
-  };
+  const keyPem = await exportKeyPem(privateKey);
+  return { certificate, certPem: certificate.pem, keyPem, key: privateKey };
 }
 
 /**
@@ -59,15 +54,23 @@ export async function readAuthority(
   if (certPem === undefined || keyPem === undefined) {
     throw new X509Error(certPem === undefined ? 'it has no certificate' : 'it has no key');
   }
-  const [certificate] = parseCertificates(certPem);
-  if (!certificate!.isAuthority) throw new X509Error('its certificate is not one of a CA');
-  const key = await readPrivateKey(keyPem);
-  await checkPair(certificate!, key);
-  return { certificate: certificate!, certPem, keyPem, key };
+  return { ...(await readPair(certPem, keyPem, true)), certPem, keyPem };
 }
 
-/** @throws X509Error */
-export async function readPrivateKey(pem: string): Promise<CryptoKey> {
+/** A certificate and its key, in PEM. @throws X509Error */
+export async function readPair(certPem: string, keyPem: string, isAuthority = false) {
+  const certificate = parseCertificates(certPem)[0]!;
+  if (isAuthority && !certificate.isAuthority) {
+    throw new X509Error('its certificate is not one of a CA');
+  }
+  const key = await readPrivateKey(keyPem);
+  if (!Buffer.from(certificate.publicKeyDer).equals(await publicKeyDerOf(key))) {
+    throw new X509Error('its key belongs to another certificate');
+  }
+  return { certificate, key };
+}
+
+async function readPrivateKey(pem: string): Promise<CryptoKey> {
   let pkcs8: Buffer;
   try {
     pkcs8 = createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' });
@@ -76,14 +79,6 @@ export async function readPrivateKey(pem: string): Promise<CryptoKey> {
     throw new X509Error('its key is no private key (PEM)');
   }
   return await importSigningKey(pkcs8);
-}
-
-/** @throws X509Error the key belongs to another certificate */
-export async function checkPair(certificate: Certificate, key: CryptoKey): Promise<void> {
-  const own = Buffer.from(certificate.publicKeyDer);
-  if (!own.equals(await publicKeyDerOf(key))) {
-    throw new X509Error('its key belongs to another certificate');
-  }
 }
 
 /** The result of `read`. Undefined: it threw an X509Error. */

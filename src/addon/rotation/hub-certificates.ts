@@ -6,8 +6,7 @@ import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-c
 import { hubMeta } from '../configuration/owned-metadata.ts';
 import type { ControllerContext } from '../runtime/controller-context.ts';
 import type { Failures } from '../runtime/failures.ts';
-import type { AuthorityPlan } from './authority-plan.ts';
-import { hubNames } from './hub-names.ts';
+import { hubNames } from './leaf-plan.ts';
 import { leafIn } from './leaf-plan.ts';
 import {
   type CertificatesPlan,
@@ -45,14 +44,7 @@ export type CertificatesMode =
   | { readonly kind: 'hold'; readonly paused: boolean };
 
 /** The stored certificates. A plan that could not be stored is left out. */
-export interface HubCertificatesResult {
-  /** The CA of agents' certificates. Undefined: no CA is stored and trusted by brokers. */
-  readonly agents: AuthorityPlan | undefined;
-  /** PEM of the CAs by which agents trust brokers. Undefined: there are none. */
-  readonly caBundle: string | undefined;
-  readonly expiries: CertificateExpiries;
-  readonly lookAgainAt: Date;
-}
+export type HubCertificatesResult = Readonly<Awaited<ReturnType<HubCertificates['reconcile']>>>;
 
 /** The names of all Secrets that hold certificates. */
 function secretNamesOf({ spec }: ManagedProxyConfiguration, signer: string): SecretNames {
@@ -89,7 +81,7 @@ export class HubCertificates {
     mode: CertificatesMode,
     failures: Failures,
     signal: AbortSignal,
-  ): Promise<HubCertificatesResult> {
+  ) {
     const { signerNamespace, signerSecretName, wallClock, laggards } = this.#options;
     const { namespace } = configuration.spec.proxyServer;
     const secretNames = secretNamesOf(configuration, signerSecretName);
@@ -114,9 +106,13 @@ export class HubCertificates {
     const { konnectivity, agents, leaves, lookAgainAt } = plan;
     const seen = textIn(observed.serverCa, 'ca.crt');
     return {
-      // Klusterlets ask for a certificate of each CA that they learn of. So they must not learn of
-      // a CA that is not stored.
+      /**
+       * The CA of agents' certificates. Undefined: no CA is stored and trusted by brokers.
+       * Klusterlets ask for a certificate of each CA that they learn of. So they must not learn of
+       * a CA that is not stored.
+       */
       agents: isStored('agentSigner') && isStored('agentCa') ? agents : undefined,
+      /** PEM of the CAs by which agents trust brokers. Undefined: there are none. */
       caBundle: isStored('serverCa') ? konnectivity?.bundlePem : seen,
       expiries: await expiriesOf(leaves, found, isStored),
       lookAgainAt,

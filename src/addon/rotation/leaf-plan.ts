@@ -1,28 +1,28 @@
+import { isIP } from 'node:net';
 import {
   type AlternativeNames,
   type Certificate,
   exportKeyPem,
   generateKeys,
   issueCertificate,
-  parseCertificates,
   type Purpose,
   publicKeyDerOf,
 } from '../../base/x509/index.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { type Authority, checkPair, readable, readPrivateKey } from './authority.ts';
-import type { HubNames } from './hub-names.ts';
-import { clockSkewMs, leafLifetimeMs, renewAt } from './lifetimes.ts';
+import { type Authority, readable, readPair } from './authority.ts';
+import { leafLifetimeMs, renewAt, validity } from './lifetimes.ts';
 import { textIn } from './secret.ts';
 
-/** Why a certificate is issued again. */
-export type ReissueReason =
-  | 'missing'
-  | 'unreadable'
-  | 'expired'
-  | 'aged'
-  | 'other_issuer'
-  | 'other_names'
-  | 'other_purpose';
+export type HubNames = Pick<AlternativeNames, 'dns' | 'ips'>;
+
+/**
+ * The names in the certificates of the hub's servers and of its client, sorted. An address is among
+ * the DNS names as well, because some clients look for it there.
+ */
+export function hubNames(sans: readonly string[]): HubNames {
+  const dns = sans.toSorted();
+  return { dns, ips: dns.filter((name) => isIP(name) !== 0) };
+}
 
 export interface LeafSpec {
   readonly purpose: Purpose;
@@ -43,7 +43,7 @@ interface Leaf {
  * `spec`.
  */
 export async function planLeaf(observed: KubeObject | undefined, spec: LeafSpec) {
-  const found = observed === undefined ? 'missing' : await readLeaf(observed);
+  const found = await readLeaf(observed);
   const reissued = typeof found === 'string' ? found : await reissueReason(found.certificate, spec);
   const leaf = typeof found === 'string' || reissued !== undefined ? await issue(spec) : found;
   return {
@@ -61,26 +61,23 @@ export async function planLeaf(observed: KubeObject | undefined, spec: LeafSpec)
 
 /** The certificate in a Secret. Undefined: there is none, or it cannot be used. */
 export async function leafIn(observed: KubeObject | undefined): Promise<Certificate | undefined> {
-  const found = observed === undefined ? 'missing' : await readLeaf(observed);
+  const found = await readLeaf(observed);
   return typeof found === 'string' ? undefined : found.certificate;
 }
 
-async function readLeaf(secret: KubeObject): Promise<Leaf | 'missing' | 'unreadable'> {
+async function readLeaf(secret: KubeObject | undefined): Promise<Leaf | 'missing' | 'unreadable'> {
   const certPem = textIn(secret, 'tls.crt');
   const keyPem = textIn(secret, 'tls.key');
   if (certPem === undefined || keyPem === undefined) return 'missing';
-  const leaf = await readable(async () => {
-    const [certificate] = parseCertificates(certPem);
-    await checkPair(certificate!, await readPrivateKey(keyPem));
-    return { certificate: certificate!, keyPem };
-  });
-  return leaf ?? 'unreadable';
+  const pair = await readable(() => readPair(certPem, keyPem));
+  return pair === undefined ? 'unreadable' : { certificate: pair.certificate, keyPem };
 }
 
+/** Why a certificate is issued again. Undefined: it stays. */
 async function reissueReason(
   certificate: Certificate,
   { authority, names, purpose, now }: LeafSpec,
-): Promise<ReissueReason | undefined> {
+) {
   if (certificate.notAfter <= now) return 'expired';
   if (now >= renewAt(certificate)) return 'aged';
   if (!(await certificate.isIssuedBy(authority.certificate))) return 'other_issuer';
@@ -101,15 +98,10 @@ function address(ip: string): string {
 
 async function issue({ authority, names, purpose, now }: LeafSpec): Promise<Leaf> {
   const { privateKey } = await generateKeys('ecdsa');
-  const endsAtMs = Math.min(
-    now.getTime() + leafLifetimeMs,
-    authority.certificate.notAfter.getTime(),
-  );
   const content = {
     subject: { commonName: names.dns[0] ?? '' },
     publicKeyDer: await publicKeyDerOf(privateKey),
-    notBefore: new Date(now.getTime() - clockSkewMs),
-    notAfter: new Date(endsAtMs),
+    ...validity(now, leafLifetimeMs, authority.certificate),
     purposes: [purpose],
     alternativeNames: names,
   };

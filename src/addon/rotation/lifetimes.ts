@@ -10,16 +10,19 @@ export const leafLifetimeMs = 180 * dayMs;
  * Certificates are valid from this long before their signature, in milliseconds, because clocks of
  * clusters differ.
  */
-export const clockSkewMs = 5 * 60_000;
+const clockSkewMs = 5 * 60_000;
+
+/** The validity of a new certificate, which is not longer than that of its `issuer`. */
+export function validity(now: Date, lifetimeMs: number, issuer?: Certificate) {
+  const endsAtMs = Math.min(now.getTime() + lifetimeMs, issuer?.notAfter.getTime() ?? Infinity);
+  return { notBefore: new Date(now.getTime() - clockSkewMs), notAfter: new Date(endsAtMs) };
+}
 
 /** The part of its lifetime after which a certificate is renewed. */
 const usedPart = 0.8;
 
 /** When a certificate must be renewed. */
-export function renewAt({
-  notBefore,
-  notAfter,
-}: Pick<Certificate, 'notBefore' | 'notAfter'>): Date {
+export function renewAt({ notBefore, notAfter }: Certificate): Date {
   const startMs = notBefore.getTime();
   return new Date(startMs + usedPart * (notAfter.getTime() - startMs));
 }

@@ -11,7 +11,7 @@ import {
   planAuthority,
   type RotationWaits,
 } from './authority-plan.ts';
-import type { HubNames } from './hub-names.ts';
+import type { HubNames } from './leaf-plan.ts';
 import { type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
 import { dayMs, earliest } from './lifetimes.ts';
 import { annotations } from './secret.ts';
@@ -139,21 +139,15 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
   );
   const leafPlans: Readonly<Partial<Record<LeafName, LeafPlan>>> =
     konnectivity === undefined ? {} : await planLeaves(observed, konnectivity, spec);
-  const bundles = [
-    { authority: konnectivity, name: names.serverCa, seen: observed.serverCa },
-    { authority: agents, name: names.agentCa, seen: observed.agentCa },
-  ];
-  const secrets = [
-    ...[konnectivity, agents].flatMap((authority) => authority?.secret ?? []),
-    ...bundles.flatMap(({ authority, name, seen }) =>
-      authority === undefined ? [] : bundleSecret(authority, name, spec, seen),
-    ),
-    ...Object.entries(leafPlans).map(([leaf, { texts }]) => {
-      const key = leaf as LeafName;
-      const content = { ...texts, 'ca.crt': konnectivity!.bundlePem };
-      return secret(hubMetadata(names[key], spec), content, observed[key]?.['type']);
-    }),
-  ];
+  /** A Secret in the hub's namespace. */
+  const stored = (key: keyof SecretNames, texts: Readonly<Record<string, string>>, more = {}) => {
+    const metadata = { name: names[key], namespace: spec.hubNamespace, ...spec.metadata, ...more };
+    return secret(metadata, texts, observed[key]?.['type']);
+  };
+  const bundle = (key: keyof SecretNames, { bundlePem, trustedSince }: AuthorityPlan) => {
+    const since = { [annotations.trustedSince]: trustedSince.toISOString() };
+    return stored(key, { 'ca.crt': bundlePem }, { annotations: since });
+  };
   const plans = [konnectivity, agents, ...Object.values(leafPlans)];
   const againMs = problems.length > 0 ? correctedMs : dayMs;
   const again = plans.flatMap((one) => one?.lookAgainAt ?? []);
@@ -163,7 +157,14 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
      * The Secrets, to be applied in this order up to the first that fails. A CA is stored before it
      * is in a bundle, and it is in the bundle before a certificate of it is used.
      */
-    secrets,
+    secrets: [
+      ...[konnectivity, agents].flatMap((authority) => authority?.secret ?? []),
+      ...(konnectivity === undefined ? [] : [bundle('serverCa', konnectivity)]),
+      ...(agents === undefined ? [] : [bundle('agentCa', agents)]),
+      ...Object.entries(leafPlans).map(([leaf, { texts }]) =>
+        stored(leaf as LeafName, { ...texts, 'ca.crt': konnectivity!.bundlePem }),
+      ),
+    ],
     /** CAs that cannot be used, with the name of the Secret and the next step. */
     problems,
     lookAgainAt: earliest(again),
@@ -188,19 +189,4 @@ async function planLeaves(
     plans[leaf] = await planLeaf(observed[leaf], spec);
   }
   return plans;
-}
-
-function bundleSecret(
-  { bundlePem, trustedSince }: AuthorityPlan,
-  name: string,
-  spec: CertificatesSpec,
-  seen: KubeObject | undefined,
-): KubeObject {
-  const since = { [annotations.trustedSince]: trustedSince.toISOString() };
-  const metadata = { ...hubMetadata(name, spec), annotations: since };
-  return secret(metadata, { 'ca.crt': bundlePem }, seen?.['type']);
-}
-
-function hubMetadata(name: string, { hubNamespace, metadata }: CertificatesSpec): ObjectMeta {
-  return { name, namespace: hubNamespace, ...metadata };
 }

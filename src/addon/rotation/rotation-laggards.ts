@@ -1,11 +1,9 @@
 import { agentSignerName } from '../../base/names/agent-subject.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
-import { findCondition, parseConditions } from '../api/condition.ts';
 import { agentEligibility } from '../api/eligibility.ts';
-import { fields } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
-import { caBundleMark, isDeployWork } from '../api/manifest-work.ts';
+import { caBundleMark, isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
 import { annotations } from '../api/names.ts';
 import { byCluster, ownersOf, type Watches } from '../runtime/watches.ts';
 import type { RotationLaggards } from './plan-certificates.ts';
@@ -48,11 +46,9 @@ export function rotationLaggards(
 /**
  * Whether a ManifestWork has another bundle, or the cluster has not applied its newest generation.
  */
-function isWorkBehind({ metadata, status }: KubeObject, mark: string): boolean {
-  if (metadata.annotations?.[annotations.caBundle] !== mark) return true;
-  const applied = findCondition(parseConditions(fields(status)['conditions']), 'Applied');
-  const hasApplied = applied?.status === 'True';
-  return !hasApplied || (applied.observedGeneration ?? 0) < (metadata.generation ?? 0);
+function isWorkBehind(work: KubeObject, mark: string): boolean {
+  const isCurrent = work.metadata.annotations?.[annotations.caBundle] === mark;
+  return !isCurrent || !parseManifestWork(work).isApplied;
 }
 
 /**

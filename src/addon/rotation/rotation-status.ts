@@ -8,22 +8,22 @@ export interface RotationSeen extends Pick<AuthorityPlan, 'stage' | 'wait'> {
 }
 
 /** The rotations of both CAs. Undefined: the CA was not read yet, or cannot be read. */
-export interface RotationsSeen {
-  readonly konnectivity: RotationSeen | undefined;
-  readonly agents: RotationSeen | undefined;
-}
+export type RotationsSeen = Readonly<Record<'konnectivity' | 'agents', RotationSeen | undefined>>;
 
 export const noRotations: RotationsSeen = { konnectivity: undefined, agents: undefined };
 
+/** The condition of each rotation, and what clusters lack for which it waits. */
+const conditions = [
+  ['SignerRotating', 'konnectivity', 'the newest CA bundle'],
+  ['AgentSignerRotating', 'agents', 'a certificate of the new CA'],
+] as const;
+
 /** The conditions for the stages of both rotations and the clusters that they wait for. */
 export function rotationConditions(rotations: RotationsSeen): readonly ConditionNow[] {
-  const { konnectivity, agents } = rotations;
-  const lacks = 'the newest CA bundle';
-  const lacksCertificate = 'a certificate of the new CA';
-  return [
-    ...(konnectivity === undefined ? [] : [rotating('SignerRotating', konnectivity, lacks)]),
-    ...(agents === undefined ? [] : [rotating('AgentSignerRotating', agents, lacksCertificate)]),
-  ];
+  return conditions.flatMap(([type, ca, lacks]) => {
+    const seen = rotations[ca];
+    return seen === undefined ? [] : [rotating(type, seen, lacks)];
+  });
 }
 
 const maxNames = 3;
@@ -40,15 +40,14 @@ function rotating(
   { secret, stage, wait }: RotationSeen,
   lacks: string,
 ): ConditionNow {
+  const ca = `CA in Secret ${secret}`;
   if (stage === 'steady') {
-    const message = `The CA in Secret ${secret} signs, and no other is trusted`;
-    return condition(type, false, 'Steady', message);
+    return condition(type, false, 'Steady', `The ${ca} signs, and no other is trusted`);
   }
-  const isDistributing = stage === 'distributing';
-  const state = isDistributing
-    ? `The next CA in Secret ${secret} is trusted and signs nothing yet`
-    : `The new CA in Secret ${secret} signs, and the previous CA is still trusted`;
-  const reason = isDistributing ? 'Distributing' : 'Retiring';
+  const [reason, state] =
+    stage === 'distributing'
+      ? ['Distributing', `The next ${ca} is trusted and signs nothing yet`]
+      : ['Retiring', `The new ${ca} signs, and the previous CA is still trusted`];
   return condition(type, true, reason, `${state}; ${nextStep(wait, lacks)}`);
 }
 

@@ -9,6 +9,8 @@ export interface ObjectFailure {
   readonly object: string;
   /** The answer of the API server, and the next step. */
   readonly sentence: string;
+  /** Undefined: the sentence says everything. */
+  readonly error?: unknown;
 }
 
 /**
@@ -33,7 +35,6 @@ export function formatFailures(failures: readonly ObjectFailure[]): string {
 /** The failures of single objects in one reconcile. */
 export class Failures {
   readonly #all: ObjectFailure[] = [];
-  readonly #errors: unknown[] = [];
 
   get all(): readonly ObjectFailure[] {
     return this.#all;
@@ -44,13 +45,11 @@ export class Failures {
   }
 
   add(object: string, sentence: string, error?: unknown): void {
-    this.#all.push({ object, sentence });
-    this.#errors.push(error ?? new Error(sentence));
+    this.#all.push({ object, sentence, error });
   }
 
   addAll(others: Failures): void {
     this.#all.push(...others.#all);
-    this.#errors.push(...others.#errors);
   }
 
   /**
@@ -78,6 +77,8 @@ export class Failures {
 
   /** Makes the controller retry. @throws AggregateError when there are failures */
   throwIfAny(): void {
-    if (this.#all.length > 0) throw new AggregateError(this.#errors, this.toString());
+    if (this.isEmpty) return;
+    const errors = this.#all.map(({ sentence, error }) => error ?? new Error(sentence));
+    throw new AggregateError(errors, this.toString());
   }
 }

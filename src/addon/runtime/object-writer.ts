@@ -1,15 +1,10 @@
-import type { Logger } from '../../base/log/logger.ts';
-import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
-import type { Applier } from './applier.ts';
 import type { ControllerContext } from './controller-context.ts';
 
 /** Applies and deletes the objects of one reconcile, and logs it. */
 export class ObjectWriter {
-  readonly #api: KubeApi;
-  readonly #applier: Applier;
-  readonly #log: Logger;
+  readonly #context: Pick<ControllerContext, 'api' | 'applier' | 'log'>;
   readonly #level: 'info' | 'debug';
   readonly #signal: AbortSignal;
   /** A cache has not seen an earlier write yet. The reconcile must run again after `unseenMs`. */
@@ -19,31 +14,29 @@ export class ObjectWriter {
 
   /** @param level of the log line for an applied object */
   constructor(
-    { api, applier, log }: Pick<ControllerContext, 'api' | 'applier' | 'log'>,
+    context: Pick<ControllerContext, 'api' | 'applier' | 'log'>,
     level: 'info' | 'debug',
     signal: AbortSignal,
   ) {
-    this.#api = api;
-    this.#applier = applier;
-    this.#log = log;
+    this.#context = context;
     this.#level = level;
     this.#signal = signal;
   }
 
   /** @param live the object in a cache; undefined: there is none @throws KubeError */
   async apply(object: KubeObject, live: KubeObject | undefined): Promise<void> {
-    const applied = await this.#applier.apply(object, live, this.#signal);
+    const applied = await this.#context.applier.apply(object, live, this.#signal);
     if (applied === 'unseen') this.isUnseen = true;
     if (applied !== 'written') return;
     this.hasWritten = true;
-    this.#log[this.#level]('applied', { object: describeRef(refOf(object)) });
+    this.#context.log[this.#level]('applied', { object: describeRef(refOf(object)) });
   }
 
   /** Deletes `live`, unless it was deleted or replaced since the cache saw it. @throws KubeError */
   async delete(live: KubeObject): Promise<void> {
     const { uid } = live.metadata;
-    const isDeleted = await this.#api.delete(refOf(live), { signal: this.#signal, uid });
-    this.#applier.forget(live);
-    if (isDeleted) this.#log.info('deleted', { object: describeRef(refOf(live)) });
+    const isDeleted = await this.#context.api.delete(refOf(live), { signal: this.#signal, uid });
+    this.#context.applier.forget(live);
+    if (isDeleted) this.#context.log.info('deleted', { object: describeRef(refOf(live)) });
   }
 }

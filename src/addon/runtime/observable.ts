@@ -1,3 +1,5 @@
+import type { KeySource } from '../../kube/controllers/controller.ts';
+
 /** A value that tells its listeners when it changes. */
 export class Observable<T> {
   readonly #isSame: (a: T, b: T) => boolean;
@@ -25,4 +27,18 @@ export class Observable<T> {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
+}
+
+/** Reconciles `keys` when `state` changes. No controller waits for its first value. */
+export function keysOnChange(
+  state: Pick<Observable<unknown>, 'onChange'>,
+  keys: () => Iterable<string>,
+): KeySource {
+  return {
+    follow: (add) =>
+      state.onChange(() => {
+        for (const key of keys()) add(key);
+      }),
+    synced: () => Promise.resolve(),
+  };
 }

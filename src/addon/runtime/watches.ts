@@ -31,90 +31,70 @@ export interface WatchesOptions extends Pick<AddonContext, 'api' | 'clock' | 'lo
 export const byCluster = 'cluster';
 export const byDeploymentConfig = 'deployment config';
 
-const ofThisAddon = `${labels.addonName}=${addonName}`;
 const named = (name: string) => ({ fieldSelector: `metadata.name=${name}` });
-const labelledCluster = ({ metadata }: KubeObject): readonly string[] => {
-  const name = metadata.labels?.[labels.clusterName];
-  return name === undefined ? [] : [name];
-};
+const labelledCluster = ({ metadata }: KubeObject): readonly string[] =>
+  [metadata.labels?.[labels.clusterName] ?? []].flat();
+
+export type Watches = Readonly<ReturnType<typeof watchHub>>;
 
 /**
  * Cached copies of all objects that agents depend on, except those in the namespace of the brokers
  * (`HubNamespace`).
  */
-export class Watches {
-  readonly configurations: Informer;
-  readonly tlsProfiles: Informer;
-  readonly signers: readonly Informer[];
-  readonly managementAddOns: Informer;
-  readonly addOns: Informer;
-  readonly clusters: Informer;
-  readonly deploymentConfigs: Informer;
-  readonly works: Informer;
-  /** Roles and RoleBindings of agents, by kind. */
-  readonly access: Readonly<Record<'Role' | 'RoleBinding', Informer>>;
-  readonly requests: Informer;
-  readonly all: readonly Informer[];
-
-  constructor({ api, clock, log, addonVersion, ...where }: WatchesOptions) {
-    const { namespace, signerNamespace, signerSecrets } = where;
-    const all: Informer[] = [];
-    const watch = (
-      apiVersion: string,
-      kind: string,
-      options: Partial<InformerOptions<KubeObject>> & { readonly namespace?: string },
-    ): Informer => {
-      const { namespace, ...rest } = options;
-      const collection = { apiVersion, kind, namespace };
-      const informer = new Informer({ api, clock, log, collection, ...rest });
-      all.push(informer);
-      return informer;
-    };
-    const addon = `${apiGroups.addon}/${addonVersion}`;
-    this.configurations = watch(configurationApiVersion, configurationKind, {
-      ...named(proxyConfigurationName),
-    });
-    this.tlsProfiles = watch('v1', 'ConfigMap', { namespace, ...named(tlsProfileName) });
-    this.signers = signerSecrets.map((name) =>
-      // Keys are not cached. A reconcile reads them from the API server.
-      watch('v1', 'Secret', {
-        namespace: signerNamespace,
-        keep: trimToFingerprint,
-        ...named(name),
-      }),
-    );
-    this.managementAddOns = watch(addon, 'ClusterManagementAddOn', named(addonName));
-    this.addOns = watch(addon, 'ManagedClusterAddOn', {
+export function watchHub({ api, clock, log, addonVersion, ...where }: WatchesOptions) {
+  const { namespace, signerNamespace, signerSecrets } = where;
+  const all: Informer[] = [];
+  const watch = (
+    apiVersion: string,
+    kind: string,
+    options: Partial<InformerOptions<KubeObject>> & { readonly namespace?: string },
+  ): Informer => {
+    const { namespace, ...rest } = options;
+    const collection = { apiVersion, kind, namespace };
+    const informer = new Informer({ api, clock, log, collection, ...rest });
+    all.push(informer);
+    return informer;
+  };
+  const addon = `${apiGroups.addon}/${addonVersion}`;
+  const labelled = { labelSelector: `${labels.addonName}=${addonName}` };
+  const ofCluster = { ...labelled, indexers: { [byCluster]: labelledCluster } };
+  const access = { ...ofCluster, keep: trimToFingerprint };
+  // Keys are not cached. A reconcile reads them from the API server.
+  const signer = { namespace: signerNamespace, keep: trimToFingerprint };
+  return {
+    configurations: watch(
+      configurationApiVersion,
+      configurationKind,
+      named(proxyConfigurationName),
+    ),
+    tlsProfiles: watch('v1', 'ConfigMap', { namespace, ...named(tlsProfileName) }),
+    signers: signerSecrets.map((name) => watch('v1', 'Secret', { ...signer, ...named(name) })),
+    managementAddOns: watch(addon, 'ClusterManagementAddOn', named(addonName)),
+    addOns: watch(addon, 'ManagedClusterAddOn', {
       ...named(addonName),
       indexers: { [byDeploymentConfig]: deploymentConfigsOf },
-    });
-    this.clusters = watch('cluster.open-cluster-management.io/v1', 'ManagedCluster', {
+    }),
+    clusters: watch('cluster.open-cluster-management.io/v1', 'ManagedCluster', {
       keep: trimManagedCluster,
-    });
-    this.deploymentConfigs = watch(addon, 'AddOnDeploymentConfig', {});
-    this.works = watch('work.open-cluster-management.io/v1', 'ManifestWork', {
-      labelSelector: ofThisAddon,
+    }),
+    deploymentConfigs: watch(addon, 'AddOnDeploymentConfig', {}),
+    works: watch('work.open-cluster-management.io/v1', 'ManifestWork', {
+      ...labelled,
       keep: trimManifestWork,
       indexers: { [byCluster]: ({ metadata }) => [metadata.namespace ?? ''] },
-    });
-    const accessTo = (kind: 'Role' | 'RoleBinding') =>
-      watch(`${apiGroups.rbac}/v1`, kind, {
-        labelSelector: ofThisAddon,
-        keep: trimToFingerprint,
-        indexers: { [byCluster]: labelledCluster },
-      });
-    this.access = { Role: accessTo('Role'), RoleBinding: accessTo('RoleBinding') };
-    this.requests = watch('certificates.k8s.io/v1', 'CertificateSigningRequest', {
-      labelSelector: ofThisAddon,
-      indexers: { [byCluster]: labelledCluster },
-    });
-    this.all = all;
-  }
-
-  /** Watches until `signal` aborts. */
-  async run(signal: AbortSignal): Promise<void> {
-    await Promise.all(this.all.map((informer) => informer.run(signal)));
-  }
+    }),
+    /** Roles and RoleBindings of agents, by kind. */
+    access: {
+      Role: watch(`${apiGroups.rbac}/v1`, 'Role', access),
+      RoleBinding: watch(`${apiGroups.rbac}/v1`, 'RoleBinding', access),
+    },
+    requests: watch('certificates.k8s.io/v1', 'CertificateSigningRequest', ofCluster),
+    all: all as readonly Informer[],
+    /** Watches until `signal` aborts. */
+    async run(signal: AbortSignal): Promise<void> {
+      await Promise.all(all.map((informer) => informer.run(signal)));
+    },
+  };
 }
 
 /**

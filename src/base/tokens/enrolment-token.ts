@@ -78,10 +78,7 @@ export async function issueToken(
   ttlMs: number,
   now: Date = new Date(),
 ): Promise<Secret> {
-  const claims: JWTPayload =
-    subject.kind === 'agent'
-      ? { sub: 'agent', cluster: subject.cluster }
-      : { sub: 'dialer', name: subject.name };
+  const claims = claimsOf(subject);
   parseSubject(claims);
   const key = await importKey('private', privateKeyPem.reveal());
   const issuedAtSeconds = Math.floor(now.getTime() / 1000);
@@ -152,17 +149,40 @@ export class TokenVerifier {
   }
 }
 
+/**
+ * A token for some clusters has a subject of its own, because brokers before 0.12 do not know
+ * `clusters` and must refuse it.
+ */
+function claimsOf(subject: TokenSubject): JWTPayload {
+  if (subject.kind === 'agent') return { sub: 'agent', cluster: subject.cluster };
+  const { name, clusters } = subject;
+  return clusters === undefined
+    ? { sub: 'dialer', name }
+    : { sub: 'scoped-dialer', name, clusters: [...clusters] };
+}
+
 function parseSubject(claims: JWTPayload): TokenSubject {
-  const { sub, cluster, name } = claims;
+  const { sub, cluster, name, clusters } = claims;
   if (sub === 'agent' && typeof cluster === 'string' && isClusterName(cluster)) {
     return { kind: 'agent', cluster };
   }
   if (sub === 'dialer' && typeof name === 'string' && isCallerName(name)) {
     return { kind: 'dialer', name };
   }
+  if (sub === 'scoped-dialer' && typeof name === 'string' && isCallerName(name)) {
+    if (isScope(clusters)) return { kind: 'dialer', name, clusters };
+  }
   throw new TokenError(
     'bad_claims',
-    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" and a name without spaces',
+    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" and a name without spaces, or sub "scoped-dialer", such a name and a list of clusters',
+  );
+}
+
+function isScope(clusters: unknown): clusters is readonly string[] {
+  return (
+    Array.isArray(clusters) &&
+    clusters.length > 0 &&
+    clusters.every((cluster) => typeof cluster === 'string' && isClusterName(cluster))
   );
 }
 

@@ -1,10 +1,14 @@
 /**
  * The owner of an enrolment token: the agents of one cluster, or a named caller that opens streams
- * into clusters.
+ * into the clusters in `clusters` (undefined: into every cluster).
  */
 export type TokenSubject =
   | { readonly kind: 'agent'; readonly cluster: string }
-  | { readonly kind: 'dialer'; readonly name: string };
+  | {
+      readonly kind: 'dialer';
+      readonly name: string;
+      readonly clusters?: readonly string[] | undefined;
+    };
 
 const callerName = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/;
 

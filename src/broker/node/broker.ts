@@ -12,11 +12,10 @@ import {
   makeHttpAcceptor,
   openHttpListener,
 } from '../../base/server/http-listener.ts';
+import type { Secret } from '../../base/secret.ts';
 import { startStatusServer } from '../../base/server/status-server.ts';
-import { version } from '../../base/version.ts';
-import { PooledDialer } from '../../dialer/pooled-dialer.ts';
+import type { PooledDialer } from '../../dialer/pooled-dialer.ts';
 import type { Dialer } from '../../dialer/dialer.ts';
-import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import { AcceptRate } from '../accept-rate.ts';
 import { defaultAdmissionLimits } from '../admission.ts';
 import { AgentClocks } from '../agent-clocks.ts';
@@ -27,6 +26,7 @@ import { brokerConnectionLimits } from './connection-limits.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
 import { LocalAgents } from './local-agents.ts';
+import { makeLocalDialer, makeTokenDialer } from './local-dialers.ts';
 import { joinReplicas, type Replicas } from './replicas.ts';
 import { serveApp } from './serve-app.ts';
 
@@ -41,6 +41,8 @@ export interface RunningBroker extends AsyncDisposable {
   readonly accept: (socket: Socket) => void;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
+  /** Makes a dialer with the rights of a token, for a client of that bridge. */
+  readonly makeTokenDialer: (this: void, token: Secret) => PooledDialer;
   /** Takes agents from within this process. */
   readonly localAgents: LocalAgents;
   /**
@@ -79,6 +81,8 @@ interface Core {
   readonly log: Logger;
 }
 
+type App = ReturnType<typeof createApp>;
+
 /**
  * Starts a broker.
  *
@@ -96,7 +100,10 @@ export async function startBroker(
   const access = parts.use(await openAccessControl(options, { relay, replicas, log }));
   const core: Core = { options, relay, access, metrics, log };
   exposeFiles(metrics.group('culvert_broker'), [...access.files, ...replicas.files]);
-  const listener = parts.use(hasNoPort ? makeBrokerAcceptor(core) : await openBrokerListener(core));
+  const app = makeApp(core);
+  const listener = parts.use(
+    hasNoPort ? makeBrokerAcceptor(core, app) : await openBrokerListener(core, app),
+  );
   relay.expectAgents();
   if (options.statusListen !== undefined) {
     const source = {
@@ -110,7 +117,14 @@ export async function startBroker(
   parts.defer(() => relay.close());
   parts.defer(() => dialer.close());
   const localAgents = new LocalAgents(relay, access);
-  return new Broker(options, { relay, listener, dialer, localAgents, parts: parts.move() });
+  return new Broker(options, {
+    relay,
+    listener,
+    dialer,
+    makeTokenDialer: (token) => makeTokenDialer(token, app, core),
+    localAgents,
+    parts: parts.move(),
+  });
 }
 
 function makeRelay(
@@ -130,22 +144,22 @@ function makeRelay(
 }
 
 /** Opens the port of agents, remote dialers and other replicas. */
-async function openBrokerListener(core: Core): Promise<HttpListener> {
+async function openBrokerListener(core: Core, app: App): Promise<HttpListener> {
   const { options, access, metrics } = core;
   const { listen: address } = options;
-  const listener = await openHttpListener({ ...serviceOf(core), address, tls: access.tls });
+  const listener = await openHttpListener({ ...serviceOf(core, app), address, tls: access.tls });
   exposeConnections(metrics.group('culvert_broker'), listener.connections);
   return listener;
 }
 
 /** Serves agents, remote dialers and other replicas on connections of another listener. */
-function makeBrokerAcceptor(core: Core): HttpAcceptor {
-  const acceptor = makeHttpAcceptor(serviceOf(core));
+function makeBrokerAcceptor(core: Core, app: App): HttpAcceptor {
+  const acceptor = makeHttpAcceptor(serviceOf(core, app));
   exposeConnections(core.metrics.group('culvert_broker'), acceptor.connections);
   return acceptor;
 }
 
-function serviceOf(core: Core): Omit<HttpListenerOptions, 'address' | 'tls'> {
+function serviceOf(core: Core, app: App): Omit<HttpListenerOptions, 'address' | 'tls'> {
   const { options, relay, access, log } = core;
   const { maxConnections, trustedProxies } = options;
   return {
@@ -154,7 +168,7 @@ function serviceOf(core: Core): Omit<HttpListenerOptions, 'address' | 'tls'> {
     trustedProxies,
     log,
     handler: serveApp({
-      app: makeApp(core),
+      app,
       log,
       peerOf: (message) => peerOf(message, trustedProxies),
       onLink: (link, client) => {
@@ -165,7 +179,7 @@ function serviceOf(core: Core): Omit<HttpListenerOptions, 'address' | 'tls'> {
   };
 }
 
-function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typeof createApp> {
+function makeApp({ options, relay, access, metrics, log }: Core): App {
   const { acceptRate, maxTunnelsPerCluster, statusListen } = options;
   const group = metrics.group('culvert_broker');
   const rejections = new RejectionCounts();
@@ -187,29 +201,11 @@ function makeApp({ options, relay, access, metrics, log }: Core): ReturnType<typ
   );
 }
 
-/**
- * Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like
- * a remote one.
- */
-function makeLocalDialer({ options, relay, metrics, log }: Core): PooledDialer {
-  return new PooledDialer({
-    connect: async (cluster) => {
-      const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'bridge'] });
-      relay.admit(far, { kind: 'dialer', cluster, dialer: 'bridge' });
-      return near;
-    },
-    clock: systemClock,
-    log: log.child({ subsystem: 'dialer' }),
-    software: `culvert-bridge/${version}`,
-    zone: options.zone,
-    metrics: metrics.group('culvert_session'),
-  });
-}
-
 interface OwnParts {
   readonly relay: Relay;
   readonly listener: HttpListener | HttpAcceptor;
   readonly dialer: PooledDialer;
+  readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
   /** Everything that ends with the broker. */
   readonly parts: AsyncDisposableStack;
@@ -219,6 +215,7 @@ class Broker implements RunningBroker {
   readonly url: string;
   readonly accept: (socket: Socket) => void;
   readonly dialer: PooledDialer;
+  readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
   readonly #drainTimeoutMs: number;
   readonly #relay: Relay;
@@ -230,6 +227,7 @@ class Broker implements RunningBroker {
     this.#relay = own.relay;
     this.#parts = own.parts;
     this.dialer = own.dialer;
+    this.makeTokenDialer = own.makeTokenDialer;
     this.localAgents = own.localAgents;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
     const { listener } = own;

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
+import { ConnectError } from '../../tunnel/connect-error.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 
@@ -40,9 +41,13 @@ export class BrokerReach implements Disposable {
   /** Takes the result of an attempt to connect; undefined: a link. */
   settled(error: TunnelError | undefined): void {
     if (this.#stop.signal.aborted) return;
-    // A broker that asks to come back later has accepted the credential.
+    // A broker that asks to come back later, or refuses only this cluster, has accepted the
+    // credential.
     const isReached =
-      error === undefined || error.code === 'overloaded' || error.code === 'no_agent';
+      error === undefined ||
+      error.code === 'overloaded' ||
+      error.code === 'no_agent' ||
+      (error.cause instanceof ConnectError && error.cause.brokerCode === 'forbidden_cluster');
     this.#timer?.cancel();
     if (isReached) return this.#reached();
     this.#unready = error.message;

@@ -124,6 +124,7 @@ function codeOf(thrown: unknown): TunnelErrorCode {
   const { status, brokerCode } = thrown;
   if (status === 429 || status === 503) return 'overloaded';
   if (brokerCode === 'unauthorized' || brokerCode === 'forbidden') return brokerCode;
+  if (brokerCode === 'forbidden_cluster') return 'forbidden';
   // No cluster can have this name, so no agent can be connected.
   return brokerCode !== undefined && status === 400 ? 'no_agent' : 'link_lost';
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
-import { portForwardRoleName, portForwardRoleObject } from '../../../src/addon/hub/hub-rbac.ts';
+import { portForwardRoleName, portForwardRoleObject } from '../../../src/addon/hub/hub-objects.ts';
 import { parseManagedCluster } from '../../../src/addon/api/managed-cluster.ts';
 import { parseManagedClusterAddOn } from '../../../src/addon/api/managed-cluster-addon.ts';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
@@ -89,7 +89,7 @@ describeWith({ programs }, 'the addon on a real API server', ({ programs }) => {
         ],
       },
       {
-        hasNetworkPolicies: true,
+        enableNetworkPolicies: true,
         proxy: {
           ...agentInput().proxy,
           imagePullSecrets: ['pull'],
@@ -98,7 +98,7 @@ describeWith({ programs }, 'the addon on a real API server', ({ programs }) => {
         },
       },
     );
-    const plain = agentInput({ defaultInstallNamespace: 'agents' });
+    const plain = agentInput({ agentInstallNamespace: 'agents' });
     for (const input of [plain, elaborate]) {
       const { works } = rendered(input);
       const dryRun = ['--dry-run=server', '--validate=strict'];

@@ -29,9 +29,9 @@ describe('customizedVariables', () => {
 
   it("customizedVariables override the manager's option whether a cluster's name leads to its kube-apiserver", () => {
     const off = '--enable-kube-api-proxy=false';
-    const args = (leadsToApiserver: boolean, value?: string) => {
+    const args = (enableKubeApiProxy: boolean, value?: string) => {
       const spec = value === undefined ? {} : variables({ enableKubeApiProxy: value });
-      return deployment(configuredInput(spec, { leadsToApiserver })).container.args;
+      return deployment(configuredInput(spec, { enableKubeApiProxy })).container.args;
     };
     expect(args(true)).not.toContain(off);
     expect(args(false)).toContain(off);
@@ -285,7 +285,7 @@ describe('proxyConfig', () => {
     ca = await readFile(certificates.server.ca, 'utf8');
   });
   const own = agentInput().caBundle;
-  const viaHub = { kind: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' } as const;
+  const viaHub = { viaHub: 'hub/https:proxy-entrypoint:agent-server' } as const;
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const proxied = (proxyConfig: object) => configuredInput({ proxyConfig });
   const names = (input: ReturnType<typeof proxied>) =>
@@ -383,7 +383,7 @@ describe('proxyConfig', () => {
 describe('the NetworkPolicy of the agent', () => {
   const policyPorts = (input: ReturnType<typeof agentInput>, apiServerPorts = [6443]) => {
     const { spec } = manifest(
-      { ...input, hasNetworkPolicies: true, apiServerPorts },
+      { ...input, enableNetworkPolicies: true, apiServerPorts },
       'NetworkPolicy',
     ) as unknown as {
       spec: { egress: { ports?: { port: number }[] }[] };
@@ -393,9 +393,9 @@ describe('the NetworkPolicy of the agent', () => {
   const dns = [53, 53, 5353, 5353];
 
   it("The NetworkPolicy of the agent allows DNS, kube-apiservers, the entrypoint, and the kubelet's probes", () => {
-    const entrypoint = { kind: 'direct', host: 'a', port: 8091 } as const;
+    const entrypoint = { host: 'a', port: 8091 } as const;
     expect(policyPorts(agentInput({ entrypoint }))).toEqual([dns, [6443, 8091]]);
-    const policy = manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy');
+    const policy = manifest(agentInput({ enableNetworkPolicies: true }), 'NetworkPolicy');
     expect(policy['spec']).toMatchObject({
       policyTypes: ['Ingress', 'Egress'],
       ingress: [{ ports: [{ protocol: 'TCP', port: 8888 }] }],
@@ -426,7 +426,7 @@ describe('the NetworkPolicy of the agent', () => {
 
   it('The NetworkPolicy of the agent allows every TCP port if the ports of kube-apiservers are not configured', () => {
     const egress = (
-      manifest(agentInput({ hasNetworkPolicies: true }), 'NetworkPolicy')['spec'] as {
+      manifest(agentInput({ enableNetworkPolicies: true }), 'NetworkPolicy')['spec'] as {
         egress: object[];
       }
     )['egress'];

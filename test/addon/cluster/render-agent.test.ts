@@ -75,8 +75,8 @@ describe('renderAgent', () => {
     ]);
   });
 
-  const exact = (hasNetworkPolicies: boolean) =>
-    manifestsOf(rendered(agentInput({ hasNetworkPolicies })).works).map(({ kind, metadata }) =>
+  const exact = (enableNetworkPolicies: boolean) =>
+    manifestsOf(rendered(agentInput({ enableNetworkPolicies })).works).map(({ kind, metadata }) =>
       [kind, metadata.namespace, metadata.name].filter((part) => part !== undefined).join(' '),
     );
   it('renderAgent renders these objects, and no others', () => {
@@ -182,7 +182,7 @@ describe('renderAgent', () => {
 
   it('renderAgent fails with a clear message if the entrypoint or the configuration is missing', () => {
     const input = agentInput({
-      entrypoint: new Error('Service hub/lb has no address yet'),
+      entrypoint: { pending: 'Service hub/lb has no address yet' },
       deploymentConfig: { kind: 'missing', message: 'AddOnDeploymentConfig a/b does not exist' },
     });
     expect(problemsOf(input)).toBe(
@@ -256,7 +256,7 @@ describe('the Deployment of the agent', () => {
   it.each([
     ['generation', { proxy: { ...proxy, generation: 4 } }],
     ['certificate authorities', { caBundle: 'other' }],
-    ['network policies', { hasNetworkPolicies: true }],
+    ['network policies', { enableNetworkPolicies: true }],
     ['replicas', { proxy: { ...proxy, replicas: 5 } }],
   ])('The Deployment of the agent keeps its pods when only %s change', (_, parts) => {
     const before = deployment(agentInput()).template;
@@ -265,7 +265,7 @@ describe('the Deployment of the agent', () => {
 
   it.each([
     ['image', { proxy: { ...proxy, image: 'other:v2' } }],
-    ['entrypoint', { entrypoint: { kind: 'direct' as const, host: 'b.example.com', port: 443 } }],
+    ['entrypoint', { entrypoint: { host: 'b.example.com', port: 443 } }],
     ['settings', { proxy: { ...proxy, flags: [{ name: 'tunnels', value: '1' }] } }],
   ])('The Deployment of the agent replaces its pods when the %s changes', (_, parts) => {
     expect(hashOf(agentInput(parts))).not.toBe(hashOf(agentInput()));
@@ -316,12 +316,12 @@ describe("the agent's route to the broker", () => {
     ['fd00::1', 8091, 'wss://[fd00::1]:8091'],
     ['elb.example.com', 443, 'wss://elb.example.com:443'],
   ])("The agent's route to the broker leads to %s", (host, port, url) => {
-    const input = agentInput({ entrypoint: { kind: 'direct', host, port } });
+    const input = agentInput({ entrypoint: { host, port } });
     expect(brokerArg(input)).toBe(`--broker-url=${url}`);
   });
 
   const viaHub = agentInput({
-    entrypoint: { kind: 'via-hub', viaHub: 'hub/https:proxy-entrypoint:agent-server' },
+    entrypoint: { viaHub: 'hub/https:proxy-entrypoint:agent-server' },
   });
   it("The agent's route to the broker leads through the hub's kube-apiserver", () => {
     expect(brokerArg(viaHub)).toBe('--broker-via-hub=hub/https:proxy-entrypoint:agent-server');
@@ -333,7 +333,7 @@ describe("the agent's route to the broker", () => {
     [{ serviceEntryPoint: 'fd00::2' }, '[fd00::2]:443', {}],
     [{ serviceEntryPointPort: '9443' }, 'proxy.example.com:9443', {}],
     [{ serviceEntryPoint: 'own' }, 'own:8091', { entrypoint: viaHub.entrypoint }],
-    [{ serviceEntryPoint: 'own' }, 'own:8091', { entrypoint: new Error('not yet') }],
+    [{ serviceEntryPoint: 'own' }, 'own:8091', { entrypoint: { pending: 'not yet' } }],
   ])("The agent's route to the broker is changed for a cluster by %j", (values, address, parts) => {
     expect(brokerArg(configuredInput(variables(values), parts))).toBe(
       `--broker-url=wss://${address}`,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { resolveEntrypoint, serverSans } from '../../../src/addon/hub/entrypoint.ts';
-import { portForwardRole } from '../../../src/addon/hub/hub-rbac.ts';
+import { portForwardRole } from '../../../src/addon/hub/hub-objects.ts';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import {
   configurationObject,
@@ -79,8 +79,6 @@ describe('resolveEntrypoint', () => {
       const configuration = entrypointOf({ type: 'PortForward', port });
       expect(resolveEntrypoint(configuration, [])).toEqual({
         kind: 'PortForward',
-        namespace: hub,
-        resource: 'https:proxy-entrypoint:agent-server',
         viaHub,
       });
     },

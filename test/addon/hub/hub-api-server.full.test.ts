@@ -1,11 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
-import {
-  type HubObserved,
-  type HubPlan,
-  hubKinds,
-  planHub,
-} from '../../../src/addon/hub/plan-hub.ts';
+import { hubKinds } from '../../../src/addon/hub/hub-namespace.ts';
+import { type HubObserved, type HubPlan, planHub } from '../../../src/addon/hub/plan-hub.ts';
 import { fieldManager } from '../../../src/addon/compat/take-ownership.ts';
 import { noRotations } from '../../../src/addon/rotation/rotation-status.ts';
 import { nextStatus } from '../../../src/addon/hub/hub-status.ts';
@@ -34,7 +30,9 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
   afterAll(() => server?.[Symbol.asyncDispose]());
   beforeEach(async () => {
     // Without controllers, a namespace is never deleted. Its objects are deleted one by one.
-    const kinds = hubKinds.filter(({ kind }) => !/^(Namespace|ServiceAccount|Cluster)/.test(kind));
+    const kinds = hubKinds(hub).filter(
+      ({ kind }) => !/^(Namespace|ServiceAccount|Cluster)/.test(kind),
+    );
     const types = kinds.map(({ kind }) => kind.toLowerCase()).join(',');
     await server.kubectl(['delete', types, '--all', '-n', hub, '--ignore-not-found']);
     await server.kubectl(['delete', 'managedproxyconfiguration', '--all']);
@@ -56,7 +54,9 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
 
   /** The objects of the API server, of all kinds that a hub consists of. */
   async function observed(): Promise<KubeObject[]> {
-    const types = hubKinds.map(({ kind }) => kind.toLowerCase()).join(',');
+    const types = hubKinds(hub)
+      .map(({ kind }) => kind.toLowerCase())
+      .join(',');
     const list = await server.get<{ items: KubeObject[] }>(types, '-A', '--show-managed-fields');
     return list.items;
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
-import { hubKinds } from '../../../src/addon/hub/plan-hub.ts';
+import { hubKinds } from '../../../src/addon/hub/hub-namespace.ts';
 import type { KubeObject } from '../../../src/kube/client/kube-object.ts';
 import {
   configurationObject,
@@ -87,7 +87,7 @@ describe('planHub', () => {
   });
 
   it('planHub renders only kinds that it declares as watched', () => {
-    const kinds = new Set(hubKinds.map(({ apiVersion, kind }) => `${apiVersion} ${kind}`));
+    const kinds = new Set(hubKinds(hub).map(({ apiVersion, kind }) => `${apiVersion} ${kind}`));
     for (const configuration of [
       configurationOf(),
       entrypointOf({ type: 'Ingress', ingress: { host: 'h.example' } }),

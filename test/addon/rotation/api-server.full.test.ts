@@ -3,7 +3,7 @@ import { LeaseRenewer } from '../../../src/agent/lease-renewer.ts';
 import { parseCertificateSigningRequest } from '../../../src/addon/api/certificate-signing-request.ts';
 import { signCsr } from '../../../src/addon/csr/sign-csr.ts';
 import { defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
-import { hubNames } from '../../../src/addon/rotation/hub-names.ts';
+import { hubNames } from '../../../src/addon/rotation/leaf-plan.ts';
 import {
   type CertificatesPlan,
   planCertificates,

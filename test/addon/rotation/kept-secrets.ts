@@ -1,4 +1,4 @@
-import { hubNames } from '../../../src/addon/rotation/hub-names.ts';
+import { hubNames } from '../../../src/addon/rotation/leaf-plan.ts';
 import {
   type CertificatesPlan,
   type CertificatesSpec,

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { inspect } from 'node:util';
-import { SignJWT, importPKCS8, type JWTPayload } from 'jose';
+import { SignJWT, decodeJwt, importPKCS8, type JWTPayload } from 'jose';
 import { describe, expect, it } from 'vitest';
 import {
   generateTokenKeyPair,
@@ -20,6 +20,7 @@ const agent = { kind: 'agent', cluster: '1st-cluster' } as const;
 const good = { sub: 'agent', cluster: 'c1', iss: 'culvert', aud: 'culvert-broker' };
 const inAnHour = Math.floor(now.getTime() / 1000) + 3600;
 const dialerClaims = { ...good, sub: 'dialer', exp: inAnHour };
+const scopedClaims = { ...dialerClaims, sub: 'scoped-dialer' };
 const longLabel = 'a'.repeat(64);
 
 /** A token with claims that the test chooses, signed with the right key. */
@@ -45,6 +46,26 @@ describe('enrolment tokens', () => {
     const token = await issueToken(pair.privateKeyPem, dialer, hourMs, now);
     expect(await verifier.verify(token.reveal())).toEqual(dialer);
   });
+
+  it('An enrolment token tells the verifier the clusters of a dialer', async () => {
+    const dialer = { kind: 'dialer', name: 'ci', clusters: ['c1', 'c2'] } as const;
+    const token = (await issueToken(pair.privateKeyPem, dialer, hourMs, now)).reveal();
+    expect(await verifier.verify(token)).toEqual(dialer);
+    // Earlier brokers know no clusters. They refuse this subject, and must not ignore the list.
+    expect(decodeJwt(token).sub).toBe('scoped-dialer');
+  });
+
+  it.each([[[]], [['C1']], [[`cluster-${'0'.repeat(48)}`]]])(
+    'No enrolment token of a dialer is issued for the clusters %j',
+    async (clusters) => {
+      const issued = issueToken(
+        pair.privateKeyPem,
+        { kind: 'dialer', name: 'ci', clusters },
+        hourMs,
+      );
+      await expect(issued).rejects.toMatchObject({ code: 'bad_claims' });
+    },
+  );
 
   it.each([
     ['', [otherPair.publicKeyPem, pair.publicKeyPem]],
@@ -87,6 +108,10 @@ describe('enrolment tokens', () => {
     ['bad_claims', 'a long label', () => forge({ ...good, exp: inAnHour, cluster: longLabel })],
     ['bad_claims', 'another role', () => forge({ ...good, exp: inAnHour, sub: 'admin' })],
     ['bad_claims', 'an agent as dialer', () => forge({ ...good, exp: inAnHour, sub: 'dialer' })],
+    ['bad_claims', 'no list of clusters', () => forge(scopedClaims)],
+    ['bad_claims', 'a text as list', () => forge({ ...scopedClaims, clusters: 'c1' })],
+    ['bad_claims', 'an empty list', () => forge({ ...scopedClaims, clusters: [] })],
+    ['bad_claims', 'a number in the list', () => forge({ ...scopedClaims, clusters: ['c1', 2] })],
     ['bad_claims', 'a name with spaces', () => forge({ ...dialerClaims, name: 'two words' })],
   ])('An enrolment token fails as %s: %s', async (code, _, token) => {
     expect((await failureOf(await token())).code).toBe(code);

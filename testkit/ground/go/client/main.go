@@ -41,6 +41,7 @@ type options struct {
 
 var commands = map[string]func(context.Context, *options, []string) (result, error){
 	"get":          get,
+	"proxy-get":    proxyGet,
 	"hash":         hash,
 	"parallel":     parallel,
 	"server-first": serverFirst,
@@ -90,7 +91,7 @@ func parse(name string, args []string) (*options, []string) {
 	flags.DurationVar(&opts.after, "after", 200*time.Millisecond, "cancel: when to give up")
 	flags.DurationVar(&opts.window, "window", 2*time.Second, "isolation: how long to measure, before and during")
 	flags.DurationVar(&opts.timeout, "timeout", time.Minute, "limit for the whole command")
-	flags.BoolVar(&opts.insecure, "insecure-target", false, "get: do not verify the certificate of an https target")
+	flags.BoolVar(&opts.insecure, "insecure-target", false, "get, proxy-get: do not verify the certificate of an https target")
 	flags.BoolVar(&opts.untilEOF, "until-eof", false, "server-first: the target closes after its bytes")
 
 	// Flags may stand before and after the one positional argument (get URL).

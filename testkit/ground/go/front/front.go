@@ -56,26 +56,35 @@ func (f *Front) Open() error {
 		f.options = append(f.options, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		return nil
 	}
+	config, err := f.TLS()
+	if err != nil {
+		return err
+	}
+	f.options = append(f.options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	return nil
+}
+
+// TLS reads the CA and the client certificate.
+func (f *Front) TLS() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.CA != "" {
 		pem, err := os.ReadFile(f.CA)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("no certificate in %s", f.CA)
+			return nil, fmt.Errorf("no certificate in %s", f.CA)
 		}
 	}
 	if f.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	f.options = append(f.options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
-	return nil
+	return config, nil
 }
 
 // Tunnel opens a single-use tunnel. ctx bounds only the opening; the tunnel lives until its connection is closed.

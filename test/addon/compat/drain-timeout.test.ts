@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { drainTimeoutMs } from '../../../src/addon/api/drain-timeout.ts';
+import { drainTimeoutMs } from '../../../src/addon/compat/additional-args.ts';
 import { preStopSeconds, terminationGraceSeconds } from '../../../src/addon/hub/broker-args.ts';
 import { processTable } from '../../../src/base/options/process-options.ts';
 import { defaultOf } from '../../../src/base/options/read-options.ts';

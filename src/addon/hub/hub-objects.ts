@@ -1,0 +1,187 @@
+import type { KubeObject, ObjectMeta } from '../../kube/client/kube-object.ts';
+import { addonName, hubLabel, serverAccount, serverLabel } from '../api/names.ts';
+import { apiServerEgress, networkPolicy, tcp } from '../api/network-policy.ts';
+import { role, roleBinding, rule, serviceAccount } from '../api/objects.ts';
+import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
+import { clusterMeta, hubMeta, ownerOf } from '../configuration/owned-metadata.ts';
+import { brokerPorts } from './broker-args.ts';
+import { brokerDeployment, type BrokerDeploymentOptions } from './broker-deployment.ts';
+import { agentPortName, serviceProxyResource } from './entrypoint.ts';
+import type { TlsProfile } from './tls-profile.ts';
+
+export interface HubObjectsOptions extends Omit<BrokerDeploymentOptions, 'tls'> {
+  /** Undefined: the profile is not valid. It is not replaced by a weaker one. */
+  readonly tls: TlsProfile | undefined;
+  /** The Secret with the key by which replicas recognize each other. */
+  readonly key: KubeObject;
+  readonly enableNetworkPolicies: boolean;
+  /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
+  readonly apiServerPorts: readonly number[];
+}
+
+/** The objects of the hub, in the order in which they depend on each other. */
+export function hubObjects(
+  configuration: ManagedProxyConfiguration,
+  options: HubObjectsOptions,
+): readonly KubeObject[] {
+  const { redis, replicas, tls, key } = options;
+  const { namespace, entrypoint } = configuration.spec.proxyServer;
+  const objects: KubeObject[] = [
+    // The configuration does not own the namespace, because it may contain other objects. Cluster
+    // Proxy does the same.
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
+    ...brokerAccounts(configuration),
+    entrypointService(configuration),
+  ];
+  if (entrypoint.type === 'LoadBalancerService') objects.push(loadBalancerService(configuration));
+  if (entrypoint.type === 'Ingress') objects.push(agentIngress(configuration));
+  if (entrypoint.type === 'PortForward') objects.push(portForwardRoleObject(configuration));
+  if (options.enableNetworkPolicies) objects.push(brokerNetworkPolicy(configuration, options));
+  if (redis !== undefined) objects.push(key);
+  if (replicas > 1) objects.push(disruptionBudget(configuration));
+  // Without a valid profile, the Deployment stays as it is.
+  if (tls !== undefined) objects.push(brokerDeployment(configuration, { ...options, tls }));
+  return objects;
+}
+
+const brokerRoleName = 'open-cluster-management:cluster-proxy:proxy-server';
+
+/**
+ * The Role that lets agents open tunnels through the hub's kube-apiserver. Each cluster has its own
+ * binding to it. The name is from Cluster Proxy, whose Role allows everything on pods.
+ */
+export const portForwardRoleName = 'cluster-proxy-addon-agent:portforward';
+
+/** The Role for agents' bindings, and its owner. */
+export type TunnelRole = Readonly<NonNullable<ReturnType<typeof portForwardRole>>>;
+
+/** Undefined: agents do not connect through the kube-apiserver. */
+export function portForwardRole(configuration: ManagedProxyConfiguration, entrypoint: object) {
+  if (!('viaHub' in entrypoint)) return undefined;
+  const { namespace } = configuration.spec.proxyServer;
+  return { namespace, name: portForwardRoleName, owner: ownerOf(configuration) };
+}
+
+/**
+ * The ServiceAccount of brokers and its rights: to check the tokens of agents, and to see which
+ * clusters are accepted. Cluster Proxy has the account `cluster-proxy` as well. It is often the
+ * addon manager's, so the configuration does not own it.
+ */
+function brokerAccounts(configuration: ManagedProxyConfiguration): readonly KubeObject[] {
+  const { namespace } = configuration.spec.proxyServer;
+  const account = { kind: 'ServiceAccount', name: serverAccount, namespace } as const;
+  const clusterWide = clusterMeta(configuration, brokerRoleName);
+  return [
+    serviceAccount({ namespace, name: addonName, labels: hubLabel }),
+    serviceAccount(hubMeta(configuration, serverAccount), { automountServiceAccountToken: false }),
+    role(clusterWide, [
+      rule('authentication.k8s.io', 'tokenreviews', ['create']),
+      rule('cluster.open-cluster-management.io', 'managedclusters', ['get', 'list', 'watch']),
+    ]),
+    roleBinding(clusterWide, brokerRoleName, account),
+  ];
+}
+
+/** Allows one verb on one port of one Service. */
+export function portForwardRoleObject(configuration: ManagedProxyConfiguration): KubeObject {
+  return role(hubMeta(configuration, portForwardRoleName), [
+    rule('', 'services/proxy', ['get'], serviceProxyResource(configuration)),
+  ]);
+}
+
+/**
+ * The Service inside the hub: 8090 for konnectivity clients, 8091 for agents from an ingress or
+ * through the kube-apiserver.
+ */
+function entrypointService(configuration: ManagedProxyConfiguration): KubeObject {
+  const { proxyServer } = configuration.spec;
+  return service('ClusterIP', hubMeta(configuration, proxyServer.inClusterServiceName), [
+    port('proxy-server', brokerPorts.client),
+    port(agentPortName, brokerPorts.agent),
+  ]);
+}
+
+/**
+ * The load balancer for agents. Cluster Proxy also exposes 8090 there, which lets managed clusters
+ * reach the port for clients of the hub.
+ */
+function loadBalancerService(configuration: ManagedProxyConfiguration): KubeObject {
+  const { loadBalancerService: balancer, port: agentsPort } =
+    configuration.spec.proxyServer.entrypoint;
+  const { name, annotations } = balancer;
+  return service('LoadBalancer', hubMeta(configuration, name, { annotations }), [
+    port(agentPortName, agentsPort, brokerPorts.agent),
+  ]);
+}
+
+function service(type: string, metadata: ObjectMeta, ports: readonly object[]): KubeObject {
+  const spec = { type, selector: serverLabel, ports };
+  return { apiVersion: 'v1', kind: 'Service', metadata, spec };
+}
+
+function port(name: string, port: number, targetPort = port): object {
+  return { name, port, targetPort, protocol: 'TCP' };
+}
+
+/**
+ * For ingress-nginx: the broker speaks TLS, and tunnels live for days. Other controllers ignore
+ * these annotations.
+ */
+const ingressAnnotations = {
+  'nginx.ingress.kubernetes.io/backend-protocol': 'HTTPS',
+  'nginx.ingress.kubernetes.io/proxy-read-timeout': '3600',
+  'nginx.ingress.kubernetes.io/proxy-send-timeout': '3600',
+} as const;
+
+/** The Ingress for agents. It leads to the agents' endpoint and to no other path of the broker. */
+function agentIngress(configuration: ManagedProxyConfiguration): KubeObject {
+  const { entrypoint, inClusterServiceName } = configuration.spec.proxyServer;
+  const { host = '', className, annotations, tlsSecretName } = entrypoint.ingress;
+  const backend = { service: { name: inClusterServiceName, port: { name: agentPortName } } };
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: hubMeta(configuration, 'cluster-proxy', {
+      annotations: { ...ingressAnnotations, ...annotations },
+    }),
+    spec: {
+      ...(className !== undefined && { ingressClassName: className }),
+      // Without a Secret, the controller shows its own certificate.
+      tls: [{ hosts: [host], ...(tlsSecretName !== undefined && { secretName: tlsSecretName }) }],
+      rules: [{ host, http: { paths: [{ path: '/v1/agent', pathType: 'Exact', backend }] } }],
+    },
+  };
+}
+
+/** Node drains and upgrades stop one broker at a time. */
+function disruptionBudget(configuration: ManagedProxyConfiguration): KubeObject {
+  return {
+    apiVersion: 'policy/v1',
+    kind: 'PodDisruptionBudget',
+    metadata: hubMeta(configuration, configuration.name),
+    spec: { maxUnavailable: 1, selector: { matchLabels: serverLabel } },
+  };
+}
+
+/**
+ * The NetworkPolicy of brokers. It limits ports, because not every network plugin can select peers.
+ * Clients, agents, probes and scrapers connect to brokers. Brokers connect to DNS, the
+ * kube-apiserver, Redis and other brokers.
+ */
+function brokerNetworkPolicy(
+  configuration: ManagedProxyConfiguration,
+  { redis, apiServerPorts }: HubObjectsOptions,
+): KubeObject {
+  const brokers = [{ podSelector: { matchLabels: serverLabel } }];
+  return networkPolicy(
+    hubMeta(configuration, 'cluster-proxy-proxy-server-network-policy'),
+    serverLabel,
+    Object.values(brokerPorts),
+    [
+      { ports: apiServerEgress(apiServerPorts) },
+      ...(redis === undefined
+        ? []
+        : [{ ports: redis.ports.map(tcp) }, { to: brokers, ports: [tcp(brokerPorts.agent)] }]),
+    ],
+  );
+}
