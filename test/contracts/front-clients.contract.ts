@@ -351,10 +351,10 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         using session = connectRaw(bridge.address);
         await once(session, 'remoteSettings');
         const ids = await Promise.all(
-          Array.from({ length: 300 }, () => dialThrough(bridge.peer, dialer)),
+          Array.from({ length: 1000 }, () => dialThrough(bridge.peer, dialer)),
         );
-        expect(new Set(ids).size).toBe(300);
-        expect(bridge.metrics.read('established_connections')).toBe(300);
+        expect(new Set(ids).size).toBe(1000);
+        expect(bridge.metrics.read('established_connections')).toBe(1000);
       });
 
       it('A front limits the calls of one connection', async () => {
