@@ -292,6 +292,8 @@ export function describeFrontClients(name: string, startFront: StartFront): void
         for (const { answer } of await Promise.all([endOf(silent), endOf(half)])) {
           expect(answer).toHaveLength(0);
         }
+        // The guard of all connections did not have to close them later.
+        expect(bridge.metrics.read('closed_connection_count/slow_request')).toBe(0);
       });
 
       it('A front with TLS closes a connection that sends nothing after its handshake', async () => {
