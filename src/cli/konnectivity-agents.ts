@@ -45,7 +45,7 @@ export async function startLocalAgents(
     acceptSocket,
     reviewToken: tokens?.review,
     clusterOfToken: (token, address) => identityOf(localAgents, token, address),
-    metrics: metrics.group('culvert_konnectivity_agents'),
+    metrics: metrics.group('culvert_konnectivity'),
     log,
   });
 }

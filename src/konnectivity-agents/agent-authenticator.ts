@@ -1,6 +1,7 @@
 import { clusterOfSubject } from '../base/names/agent-subject.ts';
 import type { CertificateSubject } from '../konnectivity/front.ts';
 import type { ServiceAccountOptions } from './options.ts';
+import type { ReviewLimit } from './review-limit.ts';
 import { StandardAgentError } from './standard-agent-error.ts';
 
 /** The credentials of a call. */
@@ -67,10 +68,13 @@ export function serviceAccountOfOneCluster(
   cluster: string,
   account: ServiceAccountOptions,
   review: ReviewToken,
+  limit: ReviewLimit,
 ): AuthenticateAgent {
-  return async ({ authorization }) => {
+  return async ({ authorization, address }) => {
     const token = bearerTokenOf(authorization);
-    const status = await review(token, account.audience).catch((thrown: unknown) => {
+    const reviewed = limit.run(address, () => review(token, account.audience));
+    const status = await reviewed.catch((thrown: unknown) => {
+      if (thrown instanceof StandardAgentError) throw thrown;
       const text = thrown instanceof Error ? thrown.message : String(thrown);
       throw new StandardAgentError(
         'authentication_unavailable',
@@ -91,8 +95,12 @@ export function serviceAccountOfOneCluster(
  */
 export function tokenOfCluster(
   clusterOf: (token: string, address: string) => Promise<AgentIdentity>,
+  limit: ReviewLimit,
 ): AuthenticateAgent {
-  return ({ authorization, address }) => clusterOf(bearerTokenOf(authorization), address);
+  return async ({ authorization, address }) => {
+    const token = bearerTokenOf(authorization);
+    return await limit.run(address, () => clusterOf(token, address));
+  };
 }
 
 function bearerTokenOf(authorization: readonly string[]): string {

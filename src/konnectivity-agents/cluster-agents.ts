@@ -8,7 +8,7 @@ import { defaultLimits } from '../tunnel/limits.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
 import { Session } from '../tunnel/session.ts';
 import type { SlabPool } from '../tunnel/slab.ts';
-import type { WindowBudget } from '../tunnel/window-budget.ts';
+import { WindowBudget } from '../tunnel/window-budget.ts';
 import type { ConnectedAgent } from './connected-agent.ts';
 import type { KonnectivityAgentsLimits } from './options.ts';
 import { chooseAgent, type ProxyStrategy } from './proxy-strategy.ts';
@@ -65,6 +65,9 @@ export class ClusterAgents implements StreamContext {
   readonly #log: Logger;
   readonly #instance = crypto.randomUUID();
   readonly #isRegistered: boolean;
+  // Agents of the cluster that read or send nothing use up the budgets of their cluster alone.
+  readonly #budget: WindowBudget;
+  readonly #grantBudget: WindowBudget;
   readonly #agents = new Set<ConnectedAgent>();
   readonly #streams = new Set<RelayedStream>();
   readonly #sessions: SessionStore;
@@ -80,6 +83,9 @@ export class ClusterAgents implements StreamContext {
     this.#isRegistered = isRegistered;
     this.#context = context;
     this.#log = log.child({ cluster });
+    const { clusterBudgetBytes } = context.limits;
+    this.#budget = new WindowBudget(clusterBudgetBytes, context.budget);
+    this.#grantBudget = new WindowBudget(clusterBudgetBytes, context.grantBudget);
     this.#sessions = new SessionStore({
       clock,
       log: this.#log,
@@ -161,13 +167,13 @@ export class ClusterAgents implements StreamContext {
   }
 
   #makeSession(log: Logger, events: Parameters<SessionStoreOptions['makeSession']>[1]): Session {
-    const { clock, pool, budget, grantBudget } = this.#context;
+    const { clock, pool } = this.#context;
     return new Session({
       clock,
       limits: defaultLimits,
       pool,
-      budget,
-      grantBudget,
+      budget: this.#budget,
+      grantBudget: this.#grantBudget,
       log,
       accept: (request, stream) => {
         const relayed = new RelayedStream(this, request, stream);

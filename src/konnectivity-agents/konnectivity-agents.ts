@@ -33,6 +33,7 @@ import {
   type KonnectivityAgentsLimits,
   type KonnectivityAgentsOptions,
 } from './options.ts';
+import { ReviewLimit } from './review-limit.ts';
 import { StandardAgentError } from './standard-agent-error.ts';
 
 export interface KonnectivityAgentsParts {
@@ -111,10 +112,10 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
   constructor(options: KonnectivityAgentsOptions, parts: KonnectivityAgentsParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#authenticate = authenticatorOf(options, parts);
     this.#clock = parts.clock ?? systemClock;
     this.#log = parts.log.child({ subsystem: 'konnectivity-agents' });
     this.#limits = { ...defaultKonnectivityAgentsLimits, ...parts.limits };
+    this.#authenticate = authenticatorOf(options, parts, new ReviewLimit(this.#limits));
     const { metrics = noMetrics } = parts;
     const dialFailed = metrics.counter(
       'failed_dials',
@@ -279,15 +280,16 @@ const noMetrics: Pick<MetricsGroup, 'gauge' | 'counter'> = {
 function authenticatorOf(
   { tls, cluster, serviceAccount }: KonnectivityAgentsOptions,
   { reviewToken, clusterOfToken }: KonnectivityAgentsParts,
+  limit: ReviewLimit,
 ): AuthenticateAgent {
   if (tls.clientCaFile !== undefined) {
     return cluster === undefined ? certificateOfCluster : certificateOfOneCluster(cluster);
   }
   if (serviceAccount !== undefined && cluster !== undefined && reviewToken !== undefined) {
-    return serviceAccountOfOneCluster(cluster, serviceAccount, reviewToken);
+    return serviceAccountOfOneCluster(cluster, serviceAccount, reviewToken, limit);
   }
   if (serviceAccount === undefined && clusterOfToken !== undefined) {
-    return tokenOfCluster(clusterOfToken);
+    return tokenOfCluster(clusterOfToken, limit);
   }
   throw new KonnectivityError(
     'invalid_options',

@@ -43,6 +43,14 @@ export interface KonnectivityAgentsOptions {
 export interface KonnectivityAgentsLimits extends FrontLimits {
   /** Agents of one cluster. */
   readonly maxAgentsPerCluster: number;
+  /**
+   * The sum of receive windows of one cluster's connections, and of what their clients make the
+   * process keep, in bytes each.
+   */
+  readonly clusterBudgetBytes: number;
+  /** Reviews of tokens that are open, in total and for one address. */
+  readonly maxReviews: number;
+  readonly maxReviewsPerAddress: number;
   /** Characters of an agent id. */
   readonly maxAgentIdLength: number;
   /** How long an agent's dial may take, in milliseconds. Upstream's agents give up after 5 s. */
@@ -92,6 +100,9 @@ export interface KonnectivityAgentsLimits extends FrontLimits {
 export const defaultKonnectivityAgentsLimits: KonnectivityAgentsLimits = {
   ...defaultFrontLimits,
   maxAgentsPerCluster: 5_000,
+  clusterBudgetBytes: 128 * 1024 * 1024,
+  maxReviews: 64,
+  maxReviewsPerAddress: 8,
   maxAgentIdLength: 256,
   dialTimeoutMs: 10_000,
   suspectAfterMs: 6_000,

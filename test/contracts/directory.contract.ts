@@ -82,6 +82,14 @@ export function describeDirectory(name: string, make: () => Promise<Directory>):
       expect(await directory.locate('c1')).toEqual([moved]);
     });
 
+    it('The directory lists the claims of standby agents after all others', async () => {
+      const directory = await make();
+      const retires = await directory.claim({ ...agent, agent: 'b' });
+      await directory.retire(retires);
+      const standby = await directory.claim({ ...agent, standby: true });
+      expect(await directory.locate('c1')).toEqual([{ ...retires, retiring: true }, standby]);
+    });
+
     it('The directory lists a retiring claim last until it is released', async () => {
       const directory = await make();
       const stays = await directory.claim({ ...agent, agent: 'b' });

@@ -5,6 +5,7 @@ import { startHub, type Hub } from './support/hub.ts';
 import {
   FollowedLogs,
   Load,
+  loadIntervalMs,
   loadKinds,
   type FollowedResult,
   type LoadKind,
@@ -40,9 +41,8 @@ const agentKilled: Fault = {
   name: 'one of two agents killed',
   agents: 2,
   cause: (egress) => egress.killAgent(),
-  // Requests that the agent had answered half, and those of the second in which its session may
-  // come back.
-  moreFailures: 12,
+  // Requests that were in flight on connections of the agent.
+  moreFailures: 2,
 };
 const agentsRolled: Fault = {
   name: 'two agents replaced one after the other',
@@ -72,6 +72,8 @@ const programs = await egressPrograms();
 async function measure(hub: Hub, egress: Egress, fault: Fault): Promise<Measured> {
   const load = await Load.start(hub);
   await using logs = await FollowedLogs.start(hub);
+  // Agents that have just connected may all have been cut, so a dialer waits for them longer.
+  await load.untilSteady();
   await fault.cause(egress);
   await load.untilSteady();
   await logs.untilLater();
@@ -105,13 +107,20 @@ describe('A kube-apiserver under load, whose egress has a fault', () => {
     return measured;
   };
 
+  // A webhook has ten seconds, and requests queue on a connection that is cut later. A machine that
+  // stalls for seconds decides both, so a failure counts when it is repeated.
   it.each(faults)(
-    'loses no request with a bridge beside it, and is no worse than upstream: $name',
+    'with a bridge beside it loses at most the requests on connections that the fault cuts: $name',
+    { retry: 2 },
     async (fault) => {
       const theirs = await upstream(fault);
       const ours = await culvert('beside', fault);
+      // On a busy machine more requests are in flight when a connection is cut.
+      const inFlight = Math.ceil(ours.load.control.gapMs / loadIntervalMs);
       const allowed = (kind: LoadKind) =>
-        fault.moreFailures === undefined ? 0 : theirs.load[kind].failed + fault.moreFailures;
+        fault.moreFailures === undefined
+          ? 0
+          : theirs.load[kind].failed + fault.moreFailures + inFlight;
       const tooMany = loadKinds.filter((kind) => ours.load[kind].failed > allowed(kind));
       expect(tooMany).toEqual([]);
       expect(ours.followed.missing).toBe(0);

@@ -4,7 +4,8 @@ import { startProgram, type Program } from '../../../testkit/processes/process.t
 import type { Hub } from './hub.ts';
 import { apiVersion, nodeName, podName, reviewed } from './objects.ts';
 
-const intervalMs = 100;
+/** Between two requests of a kind. */
+export const loadIntervalMs = 100;
 /** Longer than every limit of the kube-apiserver on the way. */
 const requestTimeoutMs = 60_000;
 
@@ -106,7 +107,7 @@ export class Load {
       pending.add(sent);
       // The next request is due at a fixed time, so that a busy machine sends as many.
       count++;
-      await sleep(Math.max(0, startedMs + count * intervalMs - performance.now()));
+      await sleep(Math.max(0, startedMs + count * loadIntervalMs - performance.now()));
     }
     await Promise.all(pending);
     return { requests: count, failed, gapMs, firstFailure };
