@@ -8,8 +8,8 @@ export interface FrontLimits {
    */
   readonly handshakeTimeoutMs: number;
   /**
-   * How long a client may keep its half of a call open after our answer was complete, in
-   * milliseconds.
+   * How long a client that does not speak HTTP/2 may keep its half of the connection open after it
+   * was refused, in milliseconds.
    */
   readonly lingerMs: number;
   /** How long a client with open calls may send nothing before it gets a PING, in milliseconds. */
@@ -27,7 +27,7 @@ export interface FrontLimits {
   readonly maxHandshakes: number;
   /** Connections of one address (IPv6: one /64). */
   readonly maxConnectionsPerAddress: number;
-  /** HTTP/2 receive window of one call, in bytes. The whole connection has four times as much. */
+  /** HTTP/2 receive window of one call, in bytes (at least 65,535). */
   readonly windowBytes: number;
 }
 

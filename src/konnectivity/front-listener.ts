@@ -47,7 +47,11 @@ class FrontListener implements Front {
     this.#guard = this.#guardOf(options);
     const readyEvent = options.tls === undefined ? 'connection' : 'secureConnection';
     this.#server.on(readyEvent, (socket: Socket) => this.#accept(socket));
-    this.#server.on('tlsClientError', (error: Error) => this.#logFailure(error));
+    this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      this.#logFailure(error);
+      // Node does not close the connection when the handshake takes too long.
+      socket.destroy();
+    });
     this.#server.once('close', () => this.#closed.resolve());
   }
 

@@ -4,6 +4,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { request } from '../konnectivity-bridge/wire.ts';
 import type { World } from '../../testkit/world/world.ts';
+import {
+  clientPreface,
+  data,
+  frame,
+  frameTypes,
+  headers,
+  ping,
+  reset,
+  settingIds,
+  settings,
+  windowUpdate,
+} from '../../testkit/http2/frames.ts';
+import { addedField, callHead, indexedField } from '../../testkit/http2/hpack-bytes.ts';
 import { costOfAttack } from './attack-cost.ts';
 import { type AbusedWorld, startAbusedWorld } from '../../testkit/world/abused-world.ts';
 
@@ -12,10 +25,8 @@ const mib = 1024 * 1024;
 const maxGrownBytes = 160 * mib;
 const stuckMs = 10_000;
 
-const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const frameType = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6 } as const;
-const initialWindowSize = 4;
-const endHeaders = 0x4;
+/** The window does not let the server send a byte of any call. */
+const noWindow = settings([[settingIds.initialWindowSize, 0]]);
 
 let abused: AbusedWorld;
 let world: World;
@@ -27,40 +38,6 @@ beforeAll(async () => {
 beforeEach(() => abused.dialHonestly());
 afterAll(() => abused?.[Symbol.asyncDispose]());
 
-/** A frame of RFC 9113, section 4.1. */
-function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-function literal(text: string): Buffer {
-  return Buffer.concat([Buffer.of(text.length), Buffer.from(text)]);
-}
-
-/** The head of a call in HPACK (RFC 7541), without Huffman codes and the dynamic table. */
-const callHead = Buffer.concat([
-  // :method POST and :scheme http are in the static table. :path, :authority and content-type use
-  // only names of the table.
-  Buffer.of(0x83, 0x86, 0x04),
-  literal('/ProxyService/Proxy'),
-  Buffer.of(0x01),
-  literal('front.test'),
-  Buffer.of(0x0f, 0x10),
-  literal('application/grpc'),
-  Buffer.of(0x00),
-  literal('te'),
-  literal('trailers'),
-]);
-
-const ping = frame(frameType.ping, 0, 0, new Uint8Array(8));
-const settings = frame(frameType.settings, 0, 0, new Uint8Array(0));
-/** The window does not let the server send a byte of any call. */
-const noWindow = frame(frameType.settings, 0, 0, Buffer.of(0, initialWindowSize, 0, 0, 0, 0));
-
 /** A client that never reads after its preface. */
 class SilentReader implements Disposable {
   readonly #socket: Socket;
@@ -70,11 +47,11 @@ class SilentReader implements Disposable {
     socket.on('error', () => {});
   }
 
-  static async open(first: Uint8Array = settings): Promise<SilentReader> {
+  static async open(first: Uint8Array = settings()): Promise<SilentReader> {
     const { hostname: host, port } = new URL(`tcp://${world.front.address}`);
     const socket = connect({ host, port: Number(port) });
     await once(socket, 'connect');
-    socket.write(Buffer.concat([preface, first]));
+    socket.write(Buffer.concat([clientPreface, first]));
     return new SilentReader(socket);
   }
 
@@ -111,25 +88,23 @@ function many(count: number, bytes: Uint8Array): Buffer {
 describe('A konnectivity client that never reads', { timeout: 90_000 }, () => {
   it('A konnectivity client that never reads fills no memory with PINGs', async () => {
     using reader = await SilentReader.open();
-    const batch = many(5000, ping);
+    const batch = many(5000, ping());
     await expectNoHarm(() => reader.flood(1000, () => batch));
   });
 
   it('A konnectivity client that never reads fills no memory with SETTINGS', async () => {
     using reader = await SilentReader.open();
-    const batch = many(5000, settings);
+    const batch = many(5000, settings());
     await expectNoHarm(() => reader.flood(1000, () => batch));
   });
 
   it('A konnectivity client that never reads fills no memory with calls that it resets at once', async () => {
     using reader = await SilentReader.open();
-    const reset = Buffer.of(0, 0, 0, 8);
     const calls = (batch: number) =>
       Buffer.concat(
         Array.from({ length: 100 }, (_, at) => {
           const stream = 2 * (100 * batch + at) + 1;
-          const head = frame(frameType.headers, endHeaders, stream, callHead);
-          return Buffer.concat([head, frame(frameType.reset, 0, stream, reset)]);
+          return Buffer.concat([headers(stream, callHead), reset(stream)]);
         }),
       );
     await expectNoHarm(() => reader.flood(2000, calls));
@@ -141,11 +116,32 @@ describe('A konnectivity client that never reads', { timeout: 90_000 }, () => {
     const packets = many(1000, close);
     const call = (at: number) => {
       const stream = 2 * at + 1;
-      return Buffer.concat([
-        frame(frameType.headers, endHeaders, stream, callHead),
-        frame(frameType.data, 0, stream, packets.subarray(0, 16_000)),
-      ]);
+      return Buffer.concat([headers(stream, callHead), data(stream, packets.subarray(0, 16_000))]);
     };
     await expectNoHarm(() => reader.flood(4000, call));
+  });
+
+  it('A konnectivity client that never reads fills no memory with CONTINUATIONs', async () => {
+    using reader = await SilentReader.open();
+    const begin = frame(frameTypes.headers, 0, 1, callHead);
+    const batch = many(5000, frame(frameTypes.continuation, 0, 1));
+    await expectNoHarm(() => reader.flood(1000, (at) => (at === 0 ? begin : batch)));
+  });
+
+  it('A konnectivity client that never reads fills no memory with HPACK bombs', async () => {
+    using reader = await SilentReader.open();
+    const bomb = Buffer.concat([callHead, addedField('bomb', 'x'.repeat(3900))]);
+    const references = Buffer.concat([callHead, Buffer.alloc(16_000, indexedField(62))]);
+    const call = (at: number) => headers(2 * at + 1, at === 0 ? bomb : references);
+    await expectNoHarm(() => reader.flood(4000, call));
+  });
+
+  it('A konnectivity client that never reads harms no other with empty DATA, priorities and tiny windows', async () => {
+    using reader = await SilentReader.open();
+    const priority = frame(frameTypes.priority, 0, 3, Buffer.of(0, 0, 0, 0, 16));
+    const round = Buffer.concat([data(1, Buffer.alloc(0)), priority, windowUpdate(1, 1)]);
+    const batch = many(2000, round);
+    const begin = headers(1, callHead);
+    await expectNoHarm(() => reader.flood(1000, (at) => (at === 0 ? begin : batch)));
   });
 });

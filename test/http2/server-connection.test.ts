@@ -412,6 +412,8 @@ describe('An HTTP/2 connection that drains', () => {
     expect(scripted.read()[0]!.payload.subarray(0, 8)).toEqual(hex('00000003 00000000'));
     scripted.push(headers(5, request), data(5, Buffer.from('x')));
     expect(scripted.requests).toHaveLength(2);
+    // An answer that comes twice changes nothing.
+    scripted.push(frame(frameTypes.ping, frameFlags.ack, 0, question!.payload));
     expect(sent(scripted)).toHaveLength(0);
     expect(scripted.isDrained).toBe(false);
     scripted.push(reset(1), reset(3));
