@@ -6,6 +6,8 @@
 //   --cpu-prof DIR   culvert alone, with CPU profiles of its processes
 //   --json FILE      rows of {figure, ours, peer, ratio} as JSON; peer is upstream's konnectivity
 //   --repetitions N  instead of the usual 5 (2 when quick)
+// npm run bench -- peers: culvert connect beside other tunnels for plain TCP; also with --quick.
+// npm run bench -- link: a shaped link between two network namespaces: direct, culvert and konnectivity. Needs root.
 // npm run bench -- scale: many idle agents on one broker, the storm when it dies, what a hop and the directory cost.
 //   --agents N       instead of 10000
 // npm run bench -- addon: the addon manager with many clusters on a real API server.
@@ -17,7 +19,9 @@ import { measureAddon } from './addon.ts';
 import { measureDirectory, measureHop } from './hop.ts';
 import { measureIdle } from './idle.ts';
 import { type ScaleRow, scaleTable } from './report.ts';
+import { measureInside, measureLinks } from './shaped-link.ts';
 import { compareSides } from './side-by-side.ts';
+import { compareTunnels } from './tunnel-table.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -31,6 +35,8 @@ const { values, positionals } = parseArgs({
     'cpu-prof': { type: 'string' },
     json: { type: 'string' },
     repetitions: { type: 'string' },
+    // For `link`, which starts itself in a network namespace.
+    inside: { type: 'string' },
   },
 });
 
@@ -49,6 +55,17 @@ if (isMissing(go) || isMissing(upstream)) {
   const { missing, reason } = [go, upstream].find(isMissing)!;
   console.error(`the load generator and the peer are Go programs: ${missing} (${reason})`);
   process.exit(2);
+}
+
+if (positionals[0] === 'link') {
+  if (values.inside === undefined) process.exit(await measureLinks(go, values.only));
+  await measureInside(go, upstream, values.inside);
+  process.exit();
+}
+
+if (positionals[0] === 'peers') {
+  await compareTunnels(go, values.quick);
+  process.exit();
 }
 
 if (positionals[0] === 'scale') {

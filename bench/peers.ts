@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GoPrograms, UpstreamPrograms } from '../testkit/ground/go-programs.ts';
 import { frontFlags } from '../testkit/ground/konnectivity-client.ts';
-import { startUpstream } from '../testkit/ground/upstream.ts';
+import { startUpstream, type AgentPlace } from '../testkit/ground/upstream.ts';
 import { startProgram } from '../testkit/processes/process.ts';
 import { makeTestCertificates } from '../testkit/world/certificates.ts';
 import { startCulvertPair, type CulvertOptions, type FrontKind } from './culvert-pair.ts';
@@ -29,6 +29,8 @@ export interface PeersOptions {
   readonly front: FrontKind;
   /** The time that each direction between server and agent takes, in milliseconds. */
   readonly delayMs?: number;
+  /** Where agents and the target run (default: here), and the address of the target there. */
+  readonly agentPlace?: AgentPlace & { readonly targetHost: string };
   /** The root of the checkout that `baseline` runs. */
   readonly baseline?: string;
   /** The directory for CPU profiles of culvert's processes. */
@@ -49,24 +51,39 @@ export async function startPeers(
 ): Promise<Peers> {
   const { names, front, delayMs } = options;
   await using stack = new AsyncDisposableStack();
-  const certificates = stack.use(await makeTestCertificates());
+  const made = stack.use(await makeTestCertificates());
+  const { agentPlace } = options;
+  const serverOfBench = await made.serverAuthority.issue({
+    name: 'bench-server',
+    usage: 'server',
+    addresses: agentPlace === undefined ? [] : [agentPlace.serverHost],
+  });
+  const certificates = { ...made, server: serverOfBench };
   const directory = await mkdtemp(join(tmpdir(), 'culvert-bench-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
 
-  const target = stack.use(startProgram({ command: go.load, args: ['target'], name: 'target' }));
+  const targetHost = agentPlace?.targetHost ?? '127.0.0.1';
+  const [command, ...before] = [...(agentPlace?.prefix ?? []), go.load, 'target'];
+  const target = stack.use(
+    startProgram({ command, args: [...before, '--host', targetHost], name: 'target' }),
+  );
   const [, port] = await target.waitForLine(/"port":(\d+)/);
-  const counter = `127.0.0.1:${port}`;
+  const counter = `${targetHost}:${port}`;
   const to = (address: string): string[] => ['--to', address, '--counter', counter];
   const agentRoute = async (serverPort: number): Promise<number> => {
     const args = ['relay', '--to', `127.0.0.1:${serverPort}`, '--delay', `${delayMs}ms`];
     const relay = stack.use(startProgram({ command: go.load, args, name: 'relay with delay' }));
     return Number((await relay.waitForLine(/"port":(\d+)/))[1]);
   };
-  const route = delayMs === undefined ? {} : { agentRoute };
+  const route = {
+    ...(delayMs === undefined ? {} : { agentRoute }),
+    ...(agentPlace === undefined ? {} : { agentPlace }),
+  };
 
   const byName = new Map<PeerName, Peer>();
   const startCulvert = async (name: 'culvert' | 'baseline', more: Partial<CulvertOptions>) => {
-    const own = { front, certificates, directory: join(directory, name), ...route, ...more };
+    const at = { directory: join(directory, name), targetHost };
+    const own = { front, certificates, ...at, ...route, ...more };
     const pair = await startCulvertPair(stack, own);
     const loadFlags = [...pair.frontFlags, ...to(`cluster1:${port}`)];
     const [serverPids, agentPids] = [[pair.broker.pid], [pair.agent.pid]];

@@ -252,7 +252,8 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
   }
 
   async #hasMoved(agent: AgentConnection): Promise<boolean> {
-    if (agent.closed) return true;
+    // A standby agent is in this process, and moves with it.
+    if (agent.closed || agent.isStandby) return true;
     const { directory, replica } = this.options;
     const records = await directory.locate(agent.cluster).catch(() => []);
     const name = processName(agent);

@@ -69,4 +69,10 @@ describe('A standby agent', () => {
     const resumed = { ...request, process: { agent: 'standby' } };
     expect(await relay.route(resumed, signal)).toMatchObject({ agent: { agent: 'standby' } });
   });
+
+  it('A draining replica does not wait until a standby agent is at another replica', async () => {
+    const { relay } = await makeReplica();
+    await relay.drain(signal, 10_000);
+    expect([...relay.agents()].every(({ draining }) => draining)).toBe(true);
+  });
 });

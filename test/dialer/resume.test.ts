@@ -114,6 +114,20 @@ describe('A dialer whose link is lost', () => {
     expect(transfer.dialed.ending).toBe('agent_lost');
   });
 
+  it('A dialer waits longer than 5 s for a lost agent while no broker takes sessions, because the agent cannot return either', async () => {
+    const { fleet, transfer } = await withStream({ replicas: 1 });
+    fleet.agentLinks.at(-1)!.cut();
+    await fleet.clock.advance(30);
+    fleet.replicas[0]!.kill();
+    await fleet.clock.advance(8_000);
+    expect(transfer.dialed.closes).toEqual([]);
+    fleet.replicas[0]!.start();
+    await fleet.clock.advance(4_000);
+    transfer.dialed.send({ bytes: 1_000 });
+    await fleet.clock.advance(1_000);
+    expect(transfer.accepted[0]).toMatchObject({ receivedBytes: 1_000, closes: [] });
+  });
+
   it('A dialer gives up within a second if the agent is dead and another agent is connected, and new dials use that agent at once', async () => {
     const { fleet, transfer } = await withStream();
     const dead = fleet.agent;

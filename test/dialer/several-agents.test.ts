@@ -55,6 +55,12 @@ describe('The streams of a dialer', () => {
     expect(dialer.sessionCount).toBe(1);
   });
 
+  it('The streams of a dialer use no third agent while the second one has little load', async () => {
+    const { open, dialer } = await fleetOf([undefined, undefined, undefined]);
+    for (let at = 0; at < spreadFromStreams + 3; at++) await open();
+    expect(dialer.sessionCount).toBe(2);
+  });
+
   it('The streams of a dialer find an agent that connects later', async () => {
     const { fleet, open, dialer } = await fleetOf([undefined]);
     for (let at = 0; at < 2 * spreadFromStreams; at++) await open();

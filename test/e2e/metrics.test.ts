@@ -56,7 +56,7 @@ it('The metrics of a bridge have the names, help texts and labels of konnectivit
   await using client = await openClient(world.front);
   const connection = await client.dial(`cluster1:${target.port}`);
   expect(await echo(connection, 'hello')).toBe('hello');
-  await expect(client.dial('nowhere:1')).rejects.toThrow();
+  await expect(client.dial('nowhere:1')).rejects.toThrow('No agent available');
   const lines = (await askBroker(world, '/metrics')).body.split('\n');
   const name = 'konnectivity_network_proxy_server';
   expect(lines).toEqual(

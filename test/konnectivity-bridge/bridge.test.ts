@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { startTarget } from '../../testkit/world/target.ts';
 import { FakeDialer } from './fake-dialer.ts';
@@ -28,6 +31,40 @@ describe('draining', () => {
     await call.expect('CLOSE_RSP');
     await drained;
     expect(bridge.metrics.read('grpc_connections')).toBe(0);
+  });
+
+  it('A draining bridge lets open connections of HTTP CONNECT and SOCKS 5 continue, and waits for them', async () => {
+    await using target = await startTarget({ mode: 'echo' });
+    const listen = { host: '127.0.0.1', port: 0 };
+    await using bridge = await startTestBridge(
+      FakeDialer.to({ host: '127.0.0.1', port: target.port }),
+      { listen, socks5: { listen, requiresToken: false } },
+    );
+    const open = async (address: string, request: string | Uint8Array) => {
+      const [, port] = address.split(':');
+      const socket = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true });
+      socket.write(request);
+      await once(socket, 'data');
+      return socket;
+    };
+    const [http, socks] = bridge.bridge.addresses;
+    const socksRequest = Buffer.of(5, 1, 0, 3, 2, ...Buffer.from('c1'), 1, 187);
+    const first = await open(http!, 'CONNECT c1:443 HTTP/1.1\r\nHost: c1\r\n\r\n');
+    const second = await open(socks!, Buffer.of(5, 1, 0));
+    second.write(socksRequest);
+    await once(second, 'data');
+    expect(bridge.metrics.read('http_connections')).toBe(1);
+    expect(bridge.metrics.read('socks_connections')).toBe(1);
+    let hasDrained = false;
+    const drained = bridge.bridge.drain(forever).then(() => (hasDrained = true));
+    for (const socket of [first, second]) {
+      expect(hasDrained).toBe(false);
+      socket.end('still served');
+      expect(String(await buffer(socket))).toBe('still served');
+    }
+    await drained;
+    expect(bridge.metrics.read('http_connections')).toBe(0);
+    expect(bridge.metrics.read('socks_connections')).toBe(0);
   });
 
   it('A draining bridge waits until the bytes of a closed client are delivered', async () => {

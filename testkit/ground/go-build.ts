@@ -18,6 +18,8 @@ export interface GoBuild {
   readonly packages: Readonly<Record<string, string>>;
   /** More flags for the linker, besides -s -w. They are part of the key. */
   readonly linkerFlags?: string;
+  /** Build tags, separated by commas. They are part of the key. */
+  readonly tags?: string;
   /** The report at the beginning of a build. */
   readonly duration: string;
   /** Makes the directory in which a package of tests is built (default: `moduleDirectory`). */
@@ -68,9 +70,10 @@ async function buildInto(
     const command = made === undefined ? ['build'] : ['test', '-c'];
     for (const [name, path] of Object.entries(build.packages)) {
       const linker = `-ldflags=-s -w ${build.linkerFlags ?? ''}`.trimEnd();
+      const tags = build.tags === undefined ? [] : [`-tags=${build.tags}`];
       const { code, output } = await runProgram({
         command: 'nice',
-        args: ['go', ...command, ...buildFlags, linker, '-o', join(directory, name), path],
+        args: ['go', ...command, ...buildFlags, ...tags, linker, '-o', join(directory, name), path],
         cwd: made?.directory ?? build.moduleDirectory,
         env: buildEnvironment,
         timeoutMs: buildTimeoutMs,
@@ -88,12 +91,16 @@ async function buildInto(
 }
 
 async function buildDirectory(build: GoBuild, version: string): Promise<string> {
-  const { moduleDirectory, name, linkerFlags } = build;
+  const { moduleDirectory, name, linkerFlags, tags } = build;
   const files = [join(moduleDirectory, 'go.mod'), join(moduleDirectory, 'go.sum')];
   for await (const source of glob('**/*.go', { cwd: moduleDirectory })) {
     files.push(join(moduleDirectory, source));
   }
-  const texts = [version, process.arch, ...(linkerFlags === undefined ? [] : [linkerFlags])];
+  const texts = [
+    version,
+    process.arch,
+    ...[linkerFlags, tags].filter((text) => text !== undefined),
+  ];
   const key = await cacheKey({ texts, files });
   return join(cacheDirectory(), 'go', name === undefined ? key : `${name}-${key}`);
 }

@@ -15,6 +15,14 @@ export interface Upstream extends AsyncDisposable {
   readonly agent: Program;
 }
 
+/** A network namespace of the agent. */
+export interface AgentPlace {
+  /** The command that runs another command there. */
+  readonly prefix: readonly string[];
+  /** The address at which the agent reaches the server, which listens at all addresses. */
+  readonly serverHost: string;
+}
+
 export interface UpstreamOptions {
   /** Clients connect to this Unix socket, without TLS, instead of to a port. */
   readonly udsPath?: string;
@@ -22,6 +30,8 @@ export interface UpstreamOptions {
   readonly verbosity?: number;
   /** The port on loopback at which the agent connects, given the server's (default: the same). */
   readonly agentRoute?: (serverPort: number) => Promise<number>;
+  /** Where the agent runs (default: beside the server). */
+  readonly agentPlace?: AgentPlace;
 }
 
 /** Starts both and resolves when the server has the agent. */
@@ -73,7 +83,7 @@ function startServer(
   programs: UpstreamPrograms,
   certificates: TestCertificates,
   ports: ServerPorts,
-  { udsPath, verbosity = 4 }: UpstreamOptions,
+  { udsPath, verbosity = 4, agentPlace }: UpstreamOptions,
 ): Program {
   const { server, client, agent } = certificates;
   return startProgram({
@@ -90,7 +100,7 @@ function startServer(
             `--server-ca-cert=${client.ca}`,
           ]
         : ['--server-port=0', `--uds-name=${udsPath}`]),
-      '--agent-bind-address=127.0.0.1',
+      `--agent-bind-address=${agentPlace === undefined ? '127.0.0.1' : '0.0.0.0'}`,
       `--agent-port=${ports.agent}`,
       `--cluster-cert=${server.cert}`,
       `--cluster-key=${server.key}`,
@@ -107,10 +117,10 @@ async function startAgent(
   programs: UpstreamPrograms,
   { server, agent }: TestCertificates,
   serverPort: number,
-  { verbosity }: UpstreamOptions,
+  { verbosity, agentPlace: place }: UpstreamOptions,
 ): Promise<Program> {
   const access = { port: serverPort, serverCa: server.ca, agent };
-  return await startUpstreamAgent(programs, access, { verbosity });
+  return await startUpstreamAgent(programs, access, { verbosity, place });
 }
 
 /** Where a server listens for agents on 127.0.0.1, and the certificates of both. */
@@ -127,20 +137,24 @@ export interface UpstreamAgentOptions {
   readonly args?: readonly string[];
   /** The port of /healthz, /readyz and /metrics (default: a free one). */
   readonly healthPort?: number;
+  /** Where it runs (default: here). */
+  readonly place?: AgentPlace | undefined;
 }
 
 /** Starts upstream's proxy-agent. The caller kills it, because it needs long after a SIGTERM. */
 export async function startUpstreamAgent(
   programs: UpstreamPrograms,
   { port, serverCa, agent }: AgentAccess,
-  { verbosity = 4, args = [], healthPort }: UpstreamAgentOptions = {},
+  { verbosity = 4, args = [], healthPort, place }: UpstreamAgentOptions = {},
 ): Promise<Program> {
+  const [command, ...before] = [...(place?.prefix ?? []), programs.agent];
   return startProgram({
-    command: programs.agent,
+    command,
     name: 'upstream proxy-agent',
     args: [
+      ...before,
       `--v=${verbosity}`,
-      '--proxy-server-host=127.0.0.1',
+      `--proxy-server-host=${place?.serverHost ?? '127.0.0.1'}`,
       `--proxy-server-port=${port}`,
       `--ca-cert=${serverCa}`,
       ...(agent === undefined ? [] : [`--agent-cert=${agent.cert}`, `--agent-key=${agent.key}`]),

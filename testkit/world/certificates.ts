@@ -33,6 +33,8 @@ interface IssueOptions {
   readonly usage: 'server' | 'client';
   /** DNS names of a server (default: localhost). 127.0.0.1 is always among its addresses. */
   readonly dnsNames?: readonly string[];
+  /** More IP addresses of a server. */
+  readonly addresses?: readonly string[];
   /** Default: tomorrow. A certificate that ended is valid from the day before its end. */
   readonly notAfter?: Date;
 }
@@ -74,11 +76,11 @@ class TestAuthority {
 
   async issue(options: IssueOptions): Promise<CertificateFiles> {
     const { name, usage, dnsNames = ['localhost'], notAfter = tomorrow() } = options;
-    const { subject = `CN=${name}` } = options;
+    const { subject = `CN=${name}`, addresses = [] } = options;
     const keys = await generateKeys();
     const purpose = usage === 'server' ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth;
     const names = [
-      { type: 'ip' as const, value: '127.0.0.1' },
+      ...['127.0.0.1', ...addresses].map((value) => ({ type: 'ip' as const, value })),
       ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
     ];
     const certificate = await this.#sign(subject, keys.publicKey, notAfter, [

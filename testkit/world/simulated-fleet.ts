@@ -213,7 +213,8 @@ export class AgentProcess {
 
   #connectLater(tunnel: number): void {
     if (!this.alive) return;
-    this.#fleet.clock.setTimer(this.#fleet.random() * 300, () => this.#connect(tunnel));
+    const delayMs = this.#fleet.random() * this.#fleet.agentDelayMs;
+    this.#fleet.clock.setTimer(delayMs, () => this.#connect(tunnel));
   }
 }
 
@@ -252,6 +253,8 @@ export class Fleet {
   readonly agentLinks: SimulatedLink[] = [];
   readonly dialerLinks: SimulatedLink[] = [];
   readonly dialers: readonly PooledDialer[];
+  /** The longest delay before an agent connects again, in milliseconds. */
+  agentDelayMs = 300;
   /** Whether an agent refuses a dial (default: it connects). */
   refuse: (agent: string, host: string) => TunnelError | undefined = () => undefined;
   readonly #tunnels: number;

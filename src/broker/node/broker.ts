@@ -232,7 +232,10 @@ class Broker implements RunningBroker {
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
     const { listener } = own;
     this.url = 'address' in listener ? `${scheme}://${formatHostPort(listener.address)}` : '';
-    this.accept = 'accept' in listener ? listener.accept : (socket) => void socket.destroy();
+    this.accept = (socket) => {
+      if ('accept' in listener) listener.accept(socket);
+      else socket.destroy();
+    };
   }
 
   get agentCount(): number {

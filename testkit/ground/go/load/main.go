@@ -1,5 +1,5 @@
 // Command load measures: throughput, round trips and dials, through a konnectivity front or directly. It is also the
-// target of the measurement, and a relay that delays what it passes on. Output is JSON, one object a line: {"event":"steady"} when the warm-up is over, so that
+// target of the measurement, and a relay and a link with a delay. Output is JSON, one object a line: {"event":"steady"} when the warm-up is over, so that
 // others can sample CPU time of the same window, and {"event":"done",...} at its end.
 package main
 
@@ -48,9 +48,11 @@ func main() {
 	name := os.Args[1]
 	switch name {
 	case "target":
-		fatal(serveTarget())
+		fatal(serveTarget(os.Args[2:]))
 	case "relay":
 		fatal(serveRelay(os.Args[2:]))
+	case "link":
+		fatal(serveLink(os.Args[2:]))
 	}
 	command := commands[name]
 	if command == nil {
@@ -125,7 +127,7 @@ func fatal(err error) {
 }
 
 func usage() {
-	names := []string{"target", "relay"}
+	names := []string{"target", "relay", "link"}
 	for name := range commands {
 		names = append(names, name)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"flag"
 	"io"
 	"net"
 	"sync/atomic"
@@ -19,9 +20,12 @@ const (
 
 const bufferBytes = 256 << 10
 
-// serveTarget listens on a loopback port of the system's choice, prints it, and serves until it is killed.
-func serveTarget() error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// serveTarget listens on a port of the system's choice, prints it, and serves until it is killed.
+func serveTarget(args []string) error {
+	flags := flag.NewFlagSet("target", flag.ExitOnError)
+	host := flags.String("host", "127.0.0.1", "address to listen at")
+	_ = flags.Parse(args)
+	listener, err := net.Listen("tcp", net.JoinHostPort(*host, "0"))
 	if err != nil {
 		return err
 	}
