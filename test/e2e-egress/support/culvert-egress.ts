@@ -150,7 +150,11 @@ export class CulvertEgress implements Egress {
   }
 
   async #startBridge(): Promise<void> {
-    const token = await this.#tokens.issue({ kind: 'dialer', name: 'apiserver-1' });
+    const token = await this.#tokens.issue({
+      kind: 'dialer',
+      name: 'apiserver-1',
+      clusters: [cluster],
+    });
     const args = [...this.#link, '--token-file', await this.#tokens.file(token)];
     this.#bridge = this.#run('bridge', [...args, ...this.#options.frontArgs]);
     await loggedLine(this.#bridge, 'konnectivity bridge listens');
