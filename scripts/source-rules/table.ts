@@ -63,6 +63,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'src/http2': { imports: base },
+  'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
   'src/konnectivity-agents': {
@@ -98,6 +99,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/addon',
       'src/agent',
       'src/broker/node',
+      'src/connect',
       'src/dialer/node',
       'src/konnectivity-agents',
       'src/konnectivity-bridge',

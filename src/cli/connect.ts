@@ -6,7 +6,7 @@ import {
   connectProcessTable,
   connectTargetTable,
   readConnectOptions,
-} from './connect-options.ts';
+} from '../connect/connect-options.ts';
 import { startProgramLog } from './program-log.ts';
 import { runUntilStopped, together } from './run-until-stopped.ts';
 
@@ -36,7 +36,7 @@ export const connectCommand: Command = {
     const { options, ...read } = readConnectOptions(argv, env);
     const log = await startProgramLog('connect', read);
     const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
-    const { ConnectListener } = await import('./connect-listener.ts');
+    const { ConnectListener } = await import('../connect/connect-listener.ts');
     return await runUntilStopped(
       async (parts) => {
         const { cluster, target } = options;

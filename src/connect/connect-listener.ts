@@ -6,10 +6,9 @@ import { formatHostPort, type HostPort } from '../base/net/host-port.ts';
 import { keepAlive } from '../base/net/keep-alive.ts';
 import { listenAt } from '../base/server/listen.ts';
 import type { Dialer } from '../dialer/dialer.ts';
+import type { ConnectOptions } from './connect-options.ts';
 import { SocketPump } from '../stream-io/node/socket-pump.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
-import type { ConnectOptions } from './connect-options.ts';
-import type { Drainable } from './run-until-stopped.ts';
 
 export interface ConnectListenerParts {
   readonly dialer: Dialer;
@@ -20,7 +19,7 @@ export interface ConnectListenerParts {
  * A local TCP listener whose connections lead to one target in a cluster. A connection whose dial
  * fails is reset, and the log has the reason.
  */
-export class ConnectListener implements Drainable, AsyncDisposable {
+export class ConnectListener implements AsyncDisposable {
   readonly #options: Pick<ConnectOptions, 'cluster' | 'target'>;
   readonly #dialer: Dialer;
   readonly #log: Logger;
