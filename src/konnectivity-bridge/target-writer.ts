@@ -10,7 +10,8 @@ const maxBacklogBytes = 1024 * 1024;
  * Writes a client's bytes to its target. While the tunnel has no room, the client is not read, and
  * HTTP/2 holds it back. But then a CLOSE_REQ, and with it Close in the client, would wait for a
  * target that may never read again. So after `patienceMs` the client is read again, into a bounded
- * backlog. A target that reads never causes a backlog, and its bytes are not copied here.
+ * backlog. As soon as the target reads, the client waits until the backlog is gone, so a target that
+ * is only slow does not make each of its bytes pass the backlog.
  */
 export class TargetWriter {
   readonly #tunnel: TunnelStream;
@@ -40,27 +41,27 @@ export class TargetWriter {
   write(bytes: Uint8Array): boolean {
     // Bytes that had been read before the client was paused are written too, because the tunnel
     // takes all it is given.
-    if (!this.#isBuffering) {
+    if (!this.#isBuffering && this.#backlog.length === 0) {
       if (this.#tunnel.write(bytes)) return true;
       if (!this.#isBlocked) this.#block();
       return false;
     }
-    this.#backlog.push(Uint8Array.from(bytes));
+    this.#backlog.push(new Uint8Array(bytes));
     this.#backlogBytes += bytes.length;
-    return this.#backlogBytes < maxBacklogBytes;
+    return this.#isBuffering && this.#backlogBytes < maxBacklogBytes;
   }
 
   /** The tunnel has room again. */
   onWritable(): void {
     this.#isBlocked = false;
+    this.#isBuffering = false;
     while (!this.#isBlocked && this.#backlog.length > 0) {
       const bytes = this.#backlog.shift()!;
       this.#backlogBytes -= bytes.length;
       if (!this.#tunnel.write(bytes)) this.#block();
     }
-    if (!this.#isBlocked) this.#isBuffering = false;
     if (this.#isFinRequested && this.#backlog.length === 0) this.#tunnel.fin();
-    else if (!this.#isBlocked || this.#isBuffering) this.#resumeClient();
+    else if (!this.#isBlocked) this.#resumeClient();
   }
 
   /** Ends the stream to the target after everything that was written. */

@@ -51,6 +51,23 @@ describe('TargetWriter', () => {
     expect(stream.text).toBe('first abcd');
   });
 
+  it('The target writer stops a client again as soon as its target reads, until the backlog is gone', async () => {
+    const { stream, clock, writer, readOnCount } = await blocked();
+    clock.advanceSync(100);
+    expect(readOnCount()).toBe(1);
+    expect(writer.write(Buffer.from('a'))).toBe(true);
+    expect(writer.write(Buffer.from('b'))).toBe(true);
+    // Room for one piece only.
+    writer.onWritable();
+    expect(stream.text).toBe('first a');
+    expect(writer.write(Buffer.from('c'))).toBe(false);
+    expect(readOnCount()).toBe(1);
+    stream.hasRoom = true;
+    writer.onWritable();
+    expect(stream.text).toBe('first abc');
+    expect(readOnCount()).toBe(2);
+  });
+
   it('The target writer waits for a target that takes a little now and then', async () => {
     const { stream, clock, writer, readOnCount } = await blocked();
     clock.advanceSync(60);
