@@ -50,5 +50,5 @@ export const defaultFrontLimits: FrontLimits = {
   maxConnections,
   maxHandshakes: Math.min(1024, Math.ceil(maxConnections / 4)),
   maxConnectionsPerAddress: Math.ceil(maxConnections / 2),
-  windowBytes: 256 * 1024,
+  windowBytes: 512 * 1024,
 };
