@@ -68,7 +68,7 @@ describe('docs/configuration.md', () => {
     const default_ = defaultTextOf(option);
     const names = option.envOnly ? [] : [`\`${usageOf(option)}\``];
     const facts = [
-      ...(option.envOnly ? [] : [`\`${envOf(option)}\``]),
+      ...(option.envOnly || option.flagOnly ? [] : [`\`${envOf(option)}\``]),
       ...(option.required ? ['required'] : []),
       ...(option.required || default_ === undefined
         ? []

@@ -80,7 +80,7 @@ function facts(option: Option): string {
     option.required ? 'required' : '',
     defaultText === undefined ? '' : `default: ${defaultText}`,
     option.repeatable ? 'may be repeated' : '',
-    option.envOnly
+    option.envOnly || option.flagOnly
       ? ''
       : `env: ${envOf(option)}${option.repeatable ? ' (separated by commas)' : ''}`,
   ];

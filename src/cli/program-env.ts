@@ -7,7 +7,10 @@ import { type Command, optionsOf } from './command.ts';
  * reported as a mistake.
  */
 export function programEnv(command: Command, commands: readonly Command[], env: Env): Env {
-  const namesOf = (of: Command) => Object.values(optionsOf(of)).map(envOf);
+  const namesOf = (of: Command) =>
+    Object.values(optionsOf(of))
+      .filter((option) => option.flagOnly !== true)
+      .map(envOf);
   const own = new Set(namesOf(command));
   const foreign = new Set(commands.flatMap(namesOf).filter((name) => !own.has(name)));
   return Object.fromEntries(Object.entries(env).filter(([name]) => !foreign.has(name)));

@@ -1,5 +1,5 @@
 import { clusterOfSubject } from '../base/names/agent-subject.ts';
-import type { CertificateSubject } from '../konnectivity/front.ts';
+import type { CertificateSubject } from '../konnectivity/certificate-subject.ts';
 import type { ServiceAccountOptions } from './options.ts';
 import type { ReviewLimit } from './review-limit.ts';
 import { StandardAgentError } from './standard-agent-error.ts';

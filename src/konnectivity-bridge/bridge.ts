@@ -11,13 +11,13 @@ import type { AcceptConnection } from '../konnectivity/client-connection.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import { destinationResolver } from './destination.ts';
 import type {
-  CertificateSubject,
   ClientRefusal,
   Front,
   FrontOptions,
   FrontMethods,
   StartFront,
 } from '../konnectivity/front.ts';
+import type { CertificateSubject } from '../konnectivity/certificate-subject.ts';
 import { exposeGauges } from './expose-gauges.ts';
 import { acceptHttpConnect } from './http-connect.ts';
 import { type BridgeMetrics, noMetrics } from './metrics.ts';

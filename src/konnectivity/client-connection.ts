@@ -1,4 +1,5 @@
-import type { CertificateSubject, OwnerOfBytes } from './front.ts';
+import type { CertificateSubject } from './certificate-subject.ts';
+import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 
 /**
  * One connection of a client as a listener offers it to a protocol that is not HTTP/2: plain bytes

@@ -1,3 +1,4 @@
+import type { CertificateSubject } from './certificate-subject.ts';
 import type { Socket } from 'node:net';
 import type { AcceptConnection } from './client-connection.ts';
 import type { Clock } from '../base/clock.ts';
@@ -19,15 +20,6 @@ export const GrpcStatus = {
   unauthenticated: 16,
 } as const;
 export type GrpcStatus = (typeof GrpcStatus)[keyof typeof GrpcStatus];
-
-export type { OwnerOfBytes };
-
-/** The subject of a verified client certificate. */
-export interface CertificateSubject {
-  /** More than one only in a certificate that no honest CA issues. */
-  readonly commonNames: readonly string[];
-  readonly organizations: readonly string[];
-}
 
 /**
  * One call of a method as a transport offers it: two byte streams of gRPC messages, metadata and a

@@ -1,7 +1,8 @@
 import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
 import type { Http2ServerStream, Http2StreamHandler } from '../http2/server-stream.ts';
-import type { CertificateSubject, FrontHandler, FrontStream } from './front.ts';
+import type { FrontHandler, FrontStream } from './front.ts';
+import type { CertificateSubject } from './certificate-subject.ts';
 import { GrpcStatus } from './front.ts';
 
 const head = [

@@ -9,7 +9,8 @@ import { Http2ServerConnection } from '../http2/server-connection.ts';
 import type { Http2ServerStream, Http2StreamHandler } from '../http2/server-stream.ts';
 import { ClientWatch, type WatchedConnection } from './client-watch.ts';
 import type { FrontLimits } from './front-limits.ts';
-import { type CertificateSubject, type FrontMethods, GrpcStatus } from './front.ts';
+import { type FrontMethods, GrpcStatus } from './front.ts';
+import type { CertificateSubject } from './certificate-subject.ts';
 import { GrpcCall, type GrpcCaller, refuseCall, refuseRequest } from './grpc-call.ts';
 import type { SocketProtocol } from './socket-protocol.ts';
 

@@ -1,4 +1,4 @@
-import type { OwnerOfBytes } from './front.ts';
+import type { OwnerOfBytes } from '../base/net/send-queue.ts';
 import { dataHeaderMaxBytes } from './packet.ts';
 
 /**

@@ -7,7 +7,7 @@ import type {
   ClientConnection,
   ClientConnectionHandler,
 } from './client-connection.ts';
-import type { CertificateSubject } from './front.ts';
+import type { CertificateSubject } from './certificate-subject.ts';
 import type { SocketProtocol } from './socket-protocol.ts';
 
 export interface RawConnectionOptions {

@@ -81,7 +81,7 @@ describe.each(commands.map((command) => [command.name, command] as const))(
       expect(stdout).toContain(`Usage: culvert ${name} [OPTIONS]`);
       for (const option of options) {
         expect(stdout).toContain(`\n  ${usageOf(option)}\n`);
-        expect(stdout).toContain(envOf(option));
+        expect(stdout).toContain(option.flagOnly ? flagOf(option) : envOf(option));
         expect(stdout).toContain(defaultTextOf(option) ?? '');
       }
       expect(stdout.match(/^ {2}# /gm)?.length).toBeGreaterThanOrEqual(2);
@@ -97,7 +97,8 @@ describe.each(commands.map((command) => [command.name, command] as const))(
     });
 
     it(`culvert ${name} has no option whose variable Kubernetes could set for a Service`, () => {
-      for (const option of options) expect(envOf(option)).not.toMatch(/_(PORT|SERVICE_HOST)$/);
+      const variables = options.filter(({ flagOnly }) => flagOnly !== true);
+      for (const option of variables) expect(envOf(option)).not.toMatch(/_(PORT|SERVICE_HOST)$/);
     });
   },
 );

@@ -14,9 +14,9 @@ import {
   type FrontOptions,
   type FrontStream,
   GrpcStatus,
-  type OwnerOfBytes,
   type StartFront,
 } from '../../src/konnectivity/front.ts';
+import type { OwnerOfBytes } from '../../src/base/net/send-queue.ts';
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { endOf } from '../konnectivity-bridge/socket-end.ts';
 import { connectRaw, RawCall } from '../konnectivity-bridge/raw-call.ts';

@@ -1,13 +1,13 @@
 import type {
   AcceptCall,
-  CertificateSubject,
   Front,
   FrontHandler,
   FrontStream,
   GrpcStatus,
-  OwnerOfBytes,
   StartFront,
 } from '../../src/konnectivity/front.ts';
+import type { CertificateSubject } from '../../src/konnectivity/certificate-subject.ts';
+import type { OwnerOfBytes } from '../../src/base/net/send-queue.ts';
 import { decodePacket } from '../../src/konnectivity/decode-packet.ts';
 import type { Packet } from '../../src/konnectivity/packet.ts';
 import { bytesField, grpcMessage, varintField } from '../konnectivity-bridge/wire.ts';

@@ -3,7 +3,7 @@ import type {
   ClientConnection,
   ClientConnectionHandler,
 } from '../../src/konnectivity/client-connection.ts';
-import type { OwnerOfBytes } from '../../src/konnectivity/front.ts';
+import type { OwnerOfBytes } from '../../src/base/net/send-queue.ts';
 
 interface Sent {
   readonly bytes: Uint8Array;

@@ -49,6 +49,8 @@ export type Option = OptionKind & {
   readonly repeatable?: true;
   /** The value becomes a `Secret`, and messages do not repeat it. */
   readonly secret?: true;
+  /** Has no variable, because the flag belongs to a command line of another project. */
+  readonly flagOnly?: true;
   /** Has no flag, because every user of a machine can read its command lines. */
   readonly envOnly?: true;
   /** Has no flag: it is an argument, in the order of the table. */
@@ -117,3 +119,13 @@ export const labelOf = (option: Option): string => {
 /** The default as help and docs show it. */
 export const defaultTextOf = (option: Option): string | undefined =>
   typeof option.default === 'object' ? option.default.help : option.default;
+
+/** The rows of a table, without variables. */
+export function withoutVariables<const T extends OptionsTable>(
+  table: T,
+): { readonly [K in keyof T]: T[K] & { readonly flagOnly: true } } {
+  const rows = Object.entries(table).map(([key, row]) => [key, { ...row, flagOnly: true }]);
+  return Object.fromEntries(rows) as {
+    readonly [K in keyof T]: T[K] & { readonly flagOnly: true };
+  };
+}

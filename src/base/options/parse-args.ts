@@ -99,7 +99,11 @@ const kubernetesServiceEnv =
  * that belongs to no option.
  */
 export function givenByEnv(table: OptionsTable, env: Env, problems: string[]): Map<string, Given> {
-  const byEnv = new Map(Object.values(table).map((option) => [envOf(option), option]));
+  const byEnv = new Map(
+    Object.values(table)
+      .filter((option) => option.flagOnly !== true)
+      .map((option) => [envOf(option), option]),
+  );
   const given = new Map<string, Given>();
   for (const [label, text] of Object.entries(env)) {
     if (!label.startsWith('CULVERT_') || text === undefined || text === '') continue;

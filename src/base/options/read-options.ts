@@ -70,7 +70,10 @@ export function readOptions<T extends OptionsTable>(
 
 function valueOf(option: Option, given: Given | undefined, problems: string[]): unknown {
   if (given === undefined) {
-    if (option.required) problems.push(`${labelOf(option)} is required (or ${envOf(option)})`);
+    if (option.required) {
+      const variable = option.flagOnly ? '' : ` (or ${envOf(option)})`;
+      problems.push(`${labelOf(option)} is required${variable}`);
+    }
     if (option.kind === 'boolean' && option.default === undefined) return false;
   }
   const { label, texts } = given ?? { label: labelOf(option), texts: defaultTexts(option) };

@@ -1,5 +1,10 @@
 import { formatHostPort } from '../../base/net/host-port.ts';
-import type { Env, OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
+import {
+  type Env,
+  type OptionsOf,
+  type OptionsTable,
+  withoutVariables,
+} from '../../base/options/option-table.ts';
 import { readOptions } from '../../base/options/read-options.ts';
 import {
   commonIgnored,
@@ -14,7 +19,7 @@ import {
 const port = { kind: 'integer', min: 0, max: 65_535 } as const;
 const host = { kind: 'string', placeholder: 'HOST' } as const;
 
-export const proxyServerTable = {
+export const proxyServerTable = withoutVariables({
   proxyServerHost: {
     ...{ name: 'proxy-server-host', ...host, default: '127.0.0.1' },
     help: 'The host of the proxy server.',
@@ -37,9 +42,9 @@ export const proxyServerTable = {
     default: { help: 'a random UUID', make: () => crypto.randomUUID() },
     help: 'The name of this agent. PROXY_AGENT_ID sets it too.',
   },
-} as const satisfies OptionsTable;
+} as const satisfies OptionsTable);
 
-export const agentHealthTable = {
+export const agentHealthTable = withoutVariables({
   healthServerHost: {
     ...{ name: 'health-server-host', ...host },
     help: 'The address of --health-server-port. Default: every address.',
@@ -49,7 +54,7 @@ export const agentHealthTable = {
     help: 'The port of /healthz, /readyz (a server is connected) and /metrics.',
   },
   ...verbosityTable,
-} as const satisfies OptionsTable;
+} as const satisfies OptionsTable);
 
 const oneTunnel = 'an agent connects at once after an outage, and to as many servers as share it';
 export const agentIgnored = ignoredFlags(

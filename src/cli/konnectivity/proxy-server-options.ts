@@ -1,6 +1,11 @@
 import { existsSync } from 'node:fs';
 import { formatHostPort } from '../../base/net/host-port.ts';
-import type { Env, OptionsOf, OptionsTable } from '../../base/options/option-table.ts';
+import {
+  type Env,
+  type OptionsOf,
+  type OptionsTable,
+  withoutVariables,
+} from '../../base/options/option-table.ts';
 import { type OptionsDraft, readOptions } from '../../base/options/read-options.ts';
 import { tlsTable } from '../../base/options/tls-options.ts';
 import {
@@ -20,7 +25,7 @@ const text = { kind: 'string', placeholder: 'TEXT' } as const;
 const duration = { kind: 'parsed', parse: parseGoDuration, placeholder: 'DURATION' } as const;
 const host = { kind: 'string', placeholder: 'HOST' } as const;
 
-export const clientTable = {
+export const clientTable = withoutVariables({
   mode: {
     name: 'mode',
     kind: 'choice',
@@ -50,9 +55,9 @@ export const clientTable = {
     ...{ name: 'server-ca-cert', ...file, holdsCasOf: 'clients' },
     help: 'The CAs (PEM) that issue the certificates of clients.',
   },
-} as const satisfies OptionsTable;
+} as const satisfies OptionsTable);
 
-export const agentPortTable = {
+export const agentPortTable = withoutVariables({
   agentPort: {
     ...{ name: 'agent-port', ...port, default: '8091' },
     help: 'The port for agents: konnectivity agents, and culvert agents over WebSockets.',
@@ -102,9 +107,9 @@ export const agentPortTable = {
     ...{ name: 'server-count', kind: 'integer', min: 1, default: '1' },
     help: 'The number of servers, which agents learn. Servers of one --server-id share their agents.',
   },
-} as const satisfies OptionsTable;
+} as const satisfies OptionsTable);
 
-export const serverHealthTable = {
+export const serverHealthTable = withoutVariables({
   healthPort: {
     ...{ name: 'health-port', ...port, default: '8092' },
     help: 'The port of /healthz, /readyz (at least one agent is connected) and /metrics.',
@@ -127,7 +132,7 @@ export const serverHealthTable = {
   },
   ...tlsTable,
   ...verbosityTable,
-} as const satisfies OptionsTable;
+} as const satisfies OptionsTable);
 
 const ownPings = 'connections are checked with PINGs after 10 s of silence';
 const noLeases = 'servers of one --server-id share their agents, and agents connect to one of them';

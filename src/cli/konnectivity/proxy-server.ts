@@ -30,6 +30,10 @@ export const proxyServerCommand: Command = {
   ],
   examples: [
     {
+      title: 'a server for clients with a certificate of client-ca.crt',
+      line: 'culvert proxy-server --server-port=8090 --server-cert=tls.crt --server-key=tls.key --server-ca-cert=client-ca.crt --cluster-cert=tls.crt --cluster-key=tls.key --cluster-ca-cert=ca.crt',
+    },
+    {
       title: 'a server for the egress selector of a kube-apiserver',
       line: 'culvert proxy-server --uds-name=/etc/kubernetes/konnectivity-server/konnectivity-server.socket --server-port=0 --cluster-cert=tls.crt --cluster-key=tls.key --cluster-ca-cert=ca.crt',
     },

@@ -1,4 +1,9 @@
-import type { Env, Option, OptionsTable } from '../../base/options/option-table.ts';
+import {
+  type Env,
+  type Option,
+  type OptionsTable,
+  withoutVariables,
+} from '../../base/options/option-table.ts';
 import { ValueError } from '../../base/value-error.ts';
 
 /**
@@ -35,7 +40,7 @@ export function ignoredFlags(
       ? { name, kind: 'boolean', help }
       : { name, kind: 'string', placeholder: 'VALUE', help };
   }
-  return { table, reasons };
+  return { table: withoutVariables(table), reasons };
 }
 
 /** One sentence per given flag without effect. */
