@@ -62,7 +62,7 @@ export interface KonnectivityAgentsParts {
 export interface RunningKonnectivityAgents extends AsyncDisposable {
   /** `host:port` of the listener. */
   readonly address: string;
-  /** Agents that are connected. */
+  /** Agents that are connected. Connections with one agent id count once. */
   readonly agentCount: number;
   /**
    * Takes no new agents and waits until the open connections have ended. Then, or when `signal`
@@ -156,7 +156,11 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
   }
 
   get agentCount(): number {
-    return this.#sum(() => 1);
+    let count = 0;
+    for (const { agents } of this.#clusters.values()) {
+      count += new Set(Array.from(agents, ({ agentId }) => agentId)).size;
+    }
+    return count;
   }
 
   async listen(): Promise<void> {
