@@ -112,7 +112,7 @@ function withAgentId(argv: string[], env: Env): string[] {
 }
 
 /** Destinations of upstream's agents: everything. Ours never dial the addresses of metadata services. */
-const everything = ['*:*', '127.0.0.0/8:*', '[::1]/128:*'];
+const everything = ['*:*', '127.0.0.0/8:*', '[::1]/128:*', '0.0.0.0/32:*', '[::]/128:*'];
 
 /** The command line of `culvert agent` that does the same. */
 export function agentArgvOf({ values }: ProxyAgentOptions, cluster: string): string[] {

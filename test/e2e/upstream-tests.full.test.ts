@@ -1,0 +1,95 @@
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeWith } from '../../testkit/ground/describe-with.ts';
+import { ground } from '../../testkit/ground/ground.ts';
+import { runProgram } from '../../testkit/processes/process.ts';
+
+const real = { tests: await ground.upstreamTests(), programs: await ground.upstream() };
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+
+/** Upstream's tests that do not apply, with the reason. */
+const excluded = {
+  always: {
+    TestProxyDial_AgentTimeout_GRPC:
+      "needs an address that drops packets; upstream's own programs fail it on such a machine too",
+  },
+  culvertAgent: {
+    TestBasicHAProxyServer_GRPC:
+      'three servers that share nothing; culvert servers share their agents through Redis',
+    TestProxyHandle_AfterDrain:
+      'a draining culvert agent takes no new connections, because it ends; upstream agents stay',
+  },
+} as const;
+
+describeWith(real, "upstream's own tests of konnectivity", ({ tests, programs }) => {
+  let directory: string;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'culvert-upstream-tests-'));
+  });
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+
+  /** An executable that runs a command of ours. */
+  async function command(name: string): Promise<string> {
+    const path = join(directory, name);
+    await writeFile(path, `#!/bin/sh\nexec '${process.execPath}' '${main}' ${name} "$@"\n`);
+    await chmod(path, 0o755);
+    return path;
+  }
+
+  /** Runs all tests but some; returns the result of each. */
+  async function run(agent: string, skipped: readonly string[]): Promise<Map<string, string>> {
+    const skip = `^(${skipped.join('|')})$`;
+    const server = await command('proxy-server');
+    const flags = ['-test.v', '-test.skip', skip, '-server-path', server, '-agent-path', agent];
+    // Some megabytes, because upstream's agent logs each packet.
+    const log = join(directory, `${basename(agent)}.log`);
+    await runProgram({
+      command: 'sh',
+      args: ['-c', 'exec "$0" "$@" >"$LOG" 2>&1', tests.tests, ...flags],
+      env: { LOG: log },
+      cwd: directory,
+      timeoutMs: 8 * 60_000,
+    });
+    const output = await readFile(log, 'utf8');
+    const results = new Map<string, string>();
+    for (const [, result, name] of output.matchAll(/^--- (PASS|FAIL|SKIP): (\w+) /gm)) {
+      results.set(name!, result!);
+    }
+    return results;
+  }
+
+  async function namesOf(skipped: readonly string[]): Promise<string[]> {
+    const { stdout } = await runProgram({
+      command: tests.tests,
+      args: ['-test.list', '^Test'],
+      cwd: directory,
+    });
+    return stdout.split('\n').filter((name) => name.startsWith('Test') && !skipped.includes(name));
+  }
+
+  describe.concurrent.each([
+    ["upstream's agent", async () => programs.agent, Object.keys(excluded.always)],
+    [
+      'proxy-agent of culvert',
+      () => command('proxy-agent'),
+      [...Object.keys(excluded.always), ...Object.keys(excluded.culvertAgent)],
+    ],
+  ])('with proxy-server of culvert and %s', (_, agent, skipped) => {
+    it(
+      'every test of upstream passes that applies',
+      async () => {
+        const names = await namesOf(skipped);
+        expect(names.length).toBeGreaterThan(20);
+        const results = await run(await agent(), skipped);
+        expect(Object.fromEntries(results)).toEqual(
+          Object.fromEntries(names.map((name) => [name, 'PASS'])),
+        );
+      },
+      9 * 60_000,
+    );
+  });
+});
