@@ -156,11 +156,7 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
   }
 
   get agentCount(): number {
-    let count = 0;
-    for (const { agents } of this.#clusters.values()) {
-      count += new Set(Array.from(agents, ({ agentId }) => agentId)).size;
-    }
-    return count;
+    return this.#sum(({ isDuplicate }) => (isDuplicate ? 0 : 1));
   }
 
   async listen(): Promise<void> {
