@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { Dialer } from '../dialer/dialer.ts';
+import type { WindowBudget } from '../tunnel/window-budget.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
 import type { ResolveDestination } from './destination.ts';
 import type { DialFailureReason } from './metrics.ts';
@@ -17,6 +18,8 @@ export interface FlushingConnection {
 export interface ConnectionContext {
   readonly dialer: Dialer;
   readonly limits: BridgeLimits;
+  /** For bytes of clients whose targets take nothing. */
+  readonly backlogBudget: WindowBudget;
   readonly clock: Clock;
   readonly log: Logger;
   readonly dialFailed: (reason: DialFailureReason) => void;

@@ -31,6 +31,8 @@ import {
 import { ProxyStream } from './proxy-stream.ts';
 import { acceptSocks5 } from './socks5.ts';
 import { type MakeTokenDialer, TokenDialers } from './token-dialers.ts';
+import { WindowBudget } from '../tunnel/window-budget.ts';
+import { maxBacklogBytesOfAll } from './target-writer.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
 import { startFront } from '../konnectivity/front-listener.ts';
@@ -107,6 +109,7 @@ class Bridge implements RunningBridge {
       isSingleCluster: options.cluster !== undefined,
       limits: { ...defaultBridgeLimits, ...parts.limits },
       pool: new PacketBufferPool(),
+      backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
       clock: parts.clock ?? systemClock,
       log: parts.log.child({ subsystem: 'konnectivity-bridge' }),
       dialFailed: metrics.counter(

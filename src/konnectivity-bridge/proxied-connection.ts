@@ -72,7 +72,11 @@ export class ProxiedConnection implements StreamHandler {
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
     this.#tunnel = this.#dial(dialer);
-    this.#target = new TargetWriter(this.#tunnel, context.clock, this.#onWritable);
+    this.#target = new TargetWriter(this.#tunnel, {
+      clock: context.clock,
+      budget: context.backlogBudget,
+      resumeClient: this.#onWritable,
+    });
   }
 
   get isOpen(): boolean {

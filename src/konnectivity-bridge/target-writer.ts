@@ -1,21 +1,28 @@
 import type { Clock, Timer } from '../base/clock.ts';
+import type { WindowBudget } from '../tunnel/window-budget.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 
 /** How long a target may take nothing before its client is read again, in milliseconds. */
 const patienceMs = 100;
 /** How many bytes of a client are kept for a target that takes nothing. */
 const maxBacklogBytes = 1024 * 1024;
+/** The most bytes in the backlogs of all connections of a bridge. */
+export const maxBacklogBytesOfAll = 64 * 1024 * 1024;
+/** One connection gets at most this share of what is free. */
+const shareOfFree = 1 / 8;
 
 /**
  * Writes a client's bytes to its target. While the tunnel has no room, the client is not read, and
  * HTTP/2 holds it back. But then a CLOSE_REQ, and with it Close in the client, would wait for a
  * target that may never read again. So after `patienceMs` the client is read again, into a bounded
  * backlog. As soon as the target reads, the client waits until the backlog is gone, so a target that
- * is only slow does not make each of its bytes pass the backlog.
+ * is only slow does not make each of its bytes pass the backlog. All backlogs have one budget, because
+ * each of a thousand busy uploads waits for longer than `patienceMs`.
  */
 export class TargetWriter {
   readonly #tunnel: TunnelStream;
   readonly #clock: Clock;
+  readonly #budget: WindowBudget;
   readonly #resumeClient: () => void;
   readonly #backlog: Uint8Array[] = [];
   #backlogBytes = 0;
@@ -27,11 +34,20 @@ export class TargetWriter {
   #blockCount = 0;
   #blockCountAtTimer = 0;
 
-  /** @param resumeClient called when the client can be read again */
-  constructor(tunnel: TunnelStream, clock: Clock, resumeClient: () => void) {
+  constructor(
+    tunnel: TunnelStream,
+    parts: {
+      readonly clock: Clock;
+      /** The budget of all backlogs. */
+      readonly budget: WindowBudget;
+      /** Called when the client can be read again. */
+      readonly resumeClient: () => void;
+    },
+  ) {
     this.#tunnel = tunnel;
-    this.#clock = clock;
-    this.#resumeClient = resumeClient;
+    this.#clock = parts.clock;
+    this.#budget = parts.budget;
+    this.#resumeClient = parts.resumeClient;
   }
 
   /**
@@ -48,7 +64,8 @@ export class TargetWriter {
     }
     this.#backlog.push(new Uint8Array(bytes));
     this.#backlogBytes += bytes.length;
-    return this.#isBuffering && this.#backlogBytes < maxBacklogBytes;
+    this.#budget.take(bytes.length);
+    return this.#isBuffering && this.#hasRoom;
   }
 
   /** The tunnel has room again. */
@@ -57,7 +74,7 @@ export class TargetWriter {
     this.#isBuffering = false;
     while (!this.#isBlocked && this.#backlog.length > 0) {
       const bytes = this.#backlog.shift()!;
-      this.#backlogBytes -= bytes.length;
+      this.#release(bytes.length);
       if (!this.#tunnel.write(bytes)) this.#block();
     }
     if (this.#isFinRequested && this.#backlog.length === 0) this.#tunnel.fin();
@@ -75,6 +92,17 @@ export class TargetWriter {
   discard(): void {
     this.#timer?.cancel();
     this.#backlog.length = 0;
+    this.#release(this.#backlogBytes);
+  }
+
+  get #hasRoom(): boolean {
+    const most = Math.min(maxBacklogBytes, this.#budget.freeBytes * shareOfFree);
+    return this.#backlogBytes < most;
+  }
+
+  #release(bytes: number): void {
+    this.#backlogBytes -= bytes;
+    this.#budget.giveBack(bytes);
   }
 
   #block(): void {
@@ -100,7 +128,12 @@ export class TargetWriter {
       this.#startTimer();
       return;
     }
-    this.#isBuffering = true;
-    if (this.#backlogBytes < maxBacklogBytes) this.#resumeClient();
+    if (this.#hasRoom) {
+      this.#isBuffering = true;
+      this.#resumeClient();
+    } else if (this.#backlogBytes < maxBacklogBytes) {
+      // Other connections have the room. It is asked for again.
+      this.#startTimer();
+    }
   };
 }

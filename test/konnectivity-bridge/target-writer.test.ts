@@ -1,15 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { TargetWriter } from '../../src/konnectivity-bridge/target-writer.ts';
+import { maxBacklogBytesOfAll, TargetWriter } from '../../src/konnectivity-bridge/target-writer.ts';
+import { WindowBudget } from '../../src/tunnel/window-budget.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 import { ScriptedDialer } from './scripted-dialer.ts';
 
-async function blocked() {
+async function blocked(budget = new WindowBudget(maxBacklogBytesOfAll)) {
   const dialer = new ScriptedDialer();
   const clock = new VirtualClock();
   dialer.open({ cluster: 'cluster1', target: { kind: 'tcp', host: 'x', port: 1 } }, {} as never);
   const stream = await dialer.next();
   let readOnCount = 0;
-  const writer = new TargetWriter(stream, clock, () => readOnCount++);
+  const writer = new TargetWriter(stream, { clock, budget, resumeClient: () => readOnCount++ });
   stream.hasRoom = false;
   expect(writer.write(Buffer.from('first '))).toBe(false);
   return { stream, clock, writer, readOnCount: () => readOnCount };
@@ -93,6 +94,25 @@ describe('TargetWriter', () => {
     expect(stream.text).toBe('first second');
     expect(stream.isFinished).toBe(true);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('The target writer takes at most an eighth of what the budget of all backlogs has left, and waits where nothing is left', async () => {
+    const budget = new WindowBudget(64 * 1024);
+    const first = await blocked(budget);
+    first.clock.advanceSync(100);
+    expect(first.writer.write(Buffer.alloc(4 * 1024))).toBe(true);
+    expect(first.writer.write(Buffer.alloc(4 * 1024))).toBe(false);
+    budget.take(56 * 1024);
+    const second = await blocked(budget);
+    second.clock.advanceSync(1_000);
+    expect(second.readOnCount()).toBe(0);
+    first.writer.discard();
+    second.clock.advanceSync(100);
+    expect(second.readOnCount()).toBe(1);
+    second.writer.discard();
+    budget.giveBack(56 * 1024);
+    expect(budget.grantedBytes).toBe(0);
+    expect(second.clock.pendingTimers).toBe(0);
   });
 
   it('The target writer drops its backlog when it is discarded', async () => {

@@ -1,3 +1,5 @@
+import { maxBacklogBytesOfAll } from '../../src/konnectivity-bridge/target-writer.ts';
+import { WindowBudget } from '../../src/tunnel/window-budget.ts';
 import type { Logger } from '../../src/base/log/logger.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import type { Dialer } from '../../src/dialer/dialer.ts';
@@ -25,6 +27,7 @@ export function testContext(
     isSingleCluster: cluster !== undefined,
     limits: defaultBridgeLimits,
     pool: new PacketBufferPool(),
+    backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
     clock: new VirtualClock(),
     log,
     failures,
