@@ -22,13 +22,17 @@ it('The pinned version of Node lets sockets read into shared memory, without whi
   const memory = new Set<ArrayBufferLike>();
   let receivedBytes = 0;
   let isReading = true;
-  const onRead = (bytes: Uint8Array): boolean => {
-    memory.add(bytes.buffer);
-    receivedBytes += bytes.length;
-    return isReading;
-  };
-  expect(useStaticReads(far, onRead)).toBe(true);
-  expect(useStaticReads(near, onRead)).toBe(true);
+  const texts = { far: '', near: '' };
+  const onRead =
+    (side: keyof typeof texts) =>
+    (bytes: Uint8Array): boolean => {
+      memory.add(bytes.buffer);
+      receivedBytes += bytes.length;
+      texts[side] += new TextDecoder().decode(bytes);
+      return isReading;
+    };
+  expect(useStaticReads(far, onRead('far'))).toBe(true);
+  expect(useStaticReads(near, onRead('near'))).toBe(true);
   far.resume();
   near.resume();
   for (let round = 1; round <= 10; round++) {
@@ -46,4 +50,5 @@ it('The pinned version of Node lets sockets read into shared memory, without whi
   isReading = true;
   far.resume();
   await expect.poll(() => receivedBytes).toBe(54);
+  expect(texts).toEqual({ far: 'to'.repeat(12), near: 'fro'.repeat(10) });
 });
