@@ -4,7 +4,7 @@ import type { ClientConnection } from '../konnectivity/client-connection.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
 import type { BridgeContext } from './bridge-context.ts';
-import { ByteWriter } from './byte-writer.ts';
+import { ByteSink, ClientWriter } from './client-writer.ts';
 import type { Destination } from './destination.ts';
 import { type ConnectionHandler, ProxiedConnection } from './proxied-connection.ts';
 import { RefusedClient } from './refused-client.ts';
@@ -56,7 +56,7 @@ export class ByteConnection implements ConnectionHandler {
   #isClientFinished = false;
   /** The target sends no more. */
   #isTargetFinished = false;
-  #writer: ByteWriter | undefined;
+  #writer: ClientWriter | undefined;
   #refused: RefusedClient | undefined;
   #holdTimer: Timer | undefined;
 
@@ -124,8 +124,8 @@ export class ByteConnection implements ConnectionHandler {
     this.#state = 'open';
     // A client that sent bytes early does not wait for the answer before it reads on.
     const isHolding = holdsTarget && this.#earlyBytes === 0;
-    this.#writer = new ByteWriter({
-      client: this.#client,
+    this.#writer = new ClientWriter({
+      sink: new ByteSink(this.#client),
       tunnel,
       pool,
       maxQueuedBytes: limits.maxQueuedBytes,
@@ -154,7 +154,7 @@ export class ByteConnection implements ConnectionHandler {
 
   onTargetFin(): void {
     this.#isTargetFinished = true;
-    this.#writer!.end();
+    if (!this.#writer!.isHolding) this.#endClient();
   }
 
   /** A connection that was cut must not look complete to the client. */
@@ -179,6 +179,12 @@ export class ByteConnection implements ConnectionHandler {
   #endHold(): void {
     this.#holdTimer?.cancel();
     this.#writer!.release();
+    if (this.#isTargetFinished) this.#client.end();
+  }
+
+  #endClient(): void {
+    this.#writer!.flush();
+    this.#client.end();
   }
 
   /**

@@ -9,7 +9,7 @@ import {
   encodeDialError,
   encodeDialResponse,
 } from '../konnectivity/packet.ts';
-import { PacketWriter } from './packet-writer.ts';
+import { ClientWriter, PacketSink } from './client-writer.ts';
 import { type ConnectionHandler, ProxiedConnection } from './proxied-connection.ts';
 
 /**
@@ -28,8 +28,8 @@ export class PacketConnection implements ConnectionHandler {
   readonly #random: bigint;
   readonly #connection: ProxiedConnection;
   #connectId = 0;
-  #writer: PacketWriter | undefined;
-  /** Ends the hold (see `PacketWriter`). */
+  #writer: ClientWriter | undefined;
+  /** Ends the hold (see `ClientWriter`). */
   #holdTimer: Timer | undefined;
   /** The target closed while its bytes are held. The text goes into CLOSE_RSP. */
   #heldCloseText: string | undefined;
@@ -94,12 +94,13 @@ export class PacketConnection implements ConnectionHandler {
   onOpened(tunnel: TunnelStream): void {
     const { pool, limits, clock } = this.#context;
     this.#connectId = ++lastConnectId;
-    this.#writer = new PacketWriter({
-      front: this.#front,
+    this.#writer = new ClientWriter({
+      sink: new PacketSink(this.#front, this.#connectId),
       tunnel,
       pool,
-      connectId: this.#connectId,
       maxQueuedBytes: limits.maxQueuedBytes,
+      // The Go client drops DATA that comes too close behind DIAL_RSP.
+      isHolding: true,
     });
     this.#front.send(encodeDialResponse(this.#random, this.#connectId));
     this.#holdTimer = clock.setTimer(limits.holdMs, () => this.#endHold());
