@@ -13,8 +13,9 @@ export interface BrokerProgramParts {
   /** Gets everything that ends with the program. */
   readonly stack: AsyncDisposableStack;
   /**
-   * The listener for standard agents takes culvert's agents too, and the broker opens no port
-   * (default: false).
+   * The listener for standard agents takes culvert's agents with a certificate of `agentCa` too, and
+   * the broker opens no port (default: false). The API server of the options then only reviews
+   * tokens of standard agents: it is not a hub that knows clusters.
    */
   readonly isOnePortForAgents?: boolean;
 }
@@ -32,20 +33,22 @@ export async function startBrokerProgram(
   { metrics, log, stack, isOnePortForAgents = false }: BrokerProgramParts,
 ): Promise<BrokerProgram> {
   const broker = stack.use(
-    await startBroker(options, {
+    await startBroker(isOnePortForAgents ? { ...options, hub: undefined } : options, {
       log,
       metrics,
       onlyCluster: front?.cluster,
       hasNoPort: isOnePortForAgents,
     }),
   );
+  // Without `agentCa`, the broker would ask no culvert agent for a credential.
+  const takesSockets = isOnePortForAgents && options.agentCa !== undefined;
   const programs: Drainable[] = [];
   const standard =
     agents &&
     stack.use(
       await startLocalAgents(agents, {
         ...{ options, broker, metrics, log, stack },
-        acceptSocket: isOnePortForAgents ? broker.accept : undefined,
+        acceptSocket: takesSockets ? broker.accept : undefined,
       }),
     );
   if (standard !== undefined) programs.push(standard);
