@@ -147,7 +147,9 @@ describe('A connection that does not speak HTTP/2', () => {
     const { client, server } = await pairOf(s, start);
     expect(server.received.toString()).toBe(start);
     expect(server.connection.peer).toBe(`127.0.0.1:${client.localPort}`);
-    client.destroy();
+    client.end();
+    await server.until(() => server.events.includes('end'));
+    server.do((connection) => connection.end());
     await server.untilClosed();
   });
 
