@@ -22,6 +22,8 @@ export interface ConnectionContext {
   readonly backlogBudget: WindowBudget;
   readonly clock: Clock;
   readonly log: Logger;
+  /** A dial has succeeded after so many seconds. */
+  readonly dialed: (seconds: number) => void;
   readonly dialFailed: (reason: DialFailureReason) => void;
   /** Connections by state. A connection is in one of these sets at most. */
   readonly pendingDials: Set<object>;

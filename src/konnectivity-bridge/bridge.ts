@@ -37,6 +37,9 @@ import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
 import { startFront } from '../konnectivity/front-listener.ts';
 
+/** Upper bounds, as upstream has them. */
+const dialBucketsSeconds = [1e-6, 1e-5, 1e-4, 0.005, 0.025, 0.1, 0.5, 2.5, 12.5] as const;
+
 export interface BridgeParts {
   /** Belongs to the caller. The bridge neither drains nor closes it. */
   readonly dialer: Dialer;
@@ -112,6 +115,11 @@ class Bridge implements RunningBridge {
       backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
       clock: parts.clock ?? systemClock,
       log: parts.log.child({ subsystem: 'konnectivity-bridge' }),
+      dialed: metrics.histogram(
+        'dial_duration_seconds',
+        'How long dials of clients took that succeeded',
+        dialBucketsSeconds,
+      ),
       dialFailed: metrics.counter(
         'dial_failure_count',
         'Dials of konnectivity clients that failed',

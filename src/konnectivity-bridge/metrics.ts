@@ -6,12 +6,15 @@ export interface BridgeMetrics {
   gauge(name: string, help: string, read: () => number): void;
   /** Returns a function that adds one. Its argument is the value of the label `label`. */
   counter(name: string, help: string, label: string): (value: string) => void;
+  /** Returns a function that records one value. `buckets` are upper bounds. */
+  histogram(name: string, help: string, buckets: readonly number[]): (value: number) => void;
 }
 
 /** Discards all metrics, for library users who pass none. */
 export const noMetrics: BridgeMetrics = {
   gauge() {},
   counter: () => () => {},
+  histogram: () => () => {},
 };
 
 /** Why a dial failed, in the words of upstream's `dial_failure_count`. */

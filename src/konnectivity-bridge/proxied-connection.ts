@@ -53,6 +53,7 @@ export class ProxiedConnection implements StreamHandler {
   readonly #handler: ConnectionHandler;
   readonly #tunnel: TunnelStream;
   readonly #target: TargetWriter;
+  readonly #startedAtMs: number;
   #state: State = 'dialing';
   /** Limits the states `dialing` and `flushing`. */
   #timer: Timer;
@@ -69,6 +70,7 @@ export class ProxiedConnection implements StreamHandler {
     this.#destination = destination;
     this.#handler = handler;
     const { dialTimeoutMs, dialGraceMs } = context.limits;
+    this.#startedAtMs = context.clock.now();
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
     this.#tunnel = this.#dial(dialer);
@@ -147,6 +149,7 @@ export class ProxiedConnection implements StreamHandler {
   onOpened(): void {
     if (this.#state !== 'dialing') return;
     this.#timer.cancel();
+    this.#context.dialed((this.#context.clock.now() - this.#startedAtMs) / 1_000);
     this.#state = 'open';
     this.#context.pendingDials.delete(this);
     this.#context.established.add(this);

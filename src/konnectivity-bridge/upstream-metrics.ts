@@ -31,6 +31,10 @@ const counters: Readonly<Record<string, string>> = {
     'Number of dial failures observed. Multiple failures can occur for a single dial request.',
 };
 
+const histograms: Readonly<Record<string, string>> = {
+  dial_duration_seconds: 'Latency of dial to the remote endpoint in seconds',
+};
+
 /**
  * Publishes the bridge's metrics under its own names, and those that upstream has also under
  * upstream's names, so that dashboards and alerts keep working.
@@ -55,6 +59,16 @@ export function withUpstreamNames(own: BridgeMetrics, upstream: UpstreamMetrics)
       return (value) => {
         count(value);
         countUpstream(value);
+      };
+    },
+    histogram(name, help, buckets) {
+      const record = own.histogram(name, help, buckets);
+      const sameHelp = histograms[name];
+      if (sameHelp === undefined) return record;
+      const recordUpstream = upstream.histogram(name, sameHelp, buckets);
+      return (value) => {
+        record(value);
+        recordUpstream(value);
       };
     },
   };

@@ -65,6 +65,8 @@ it('The metrics of a bridge have the names, help texts and labels of konnectivit
       `# TYPE ${name}_established_connections gauge`,
       `${name}_established_connections 1`,
       `${name}_grpc_connections{service_method="Proxy"} 1`,
+      `# HELP ${name}_dial_duration_seconds Latency of dial to the remote endpoint in seconds`,
+      `${name}_dial_duration_seconds_count 1`,
       `# TYPE ${name}_dial_failure_count counter`,
       `${name}_dial_failure_count{reason="error_response"} 1`,
     ]),

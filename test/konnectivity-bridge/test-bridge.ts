@@ -25,6 +25,11 @@ export class TestMetrics implements BridgeMetrics {
     };
   }
 
+  histogram(name: string): (value: number) => void {
+    const count = this.counter(name);
+    return () => count('count');
+  }
+
   read(name: string): number {
     return this.#gauges.get(name)?.() ?? this.#counts.get(name) ?? 0;
   }

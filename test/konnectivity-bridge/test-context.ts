@@ -31,6 +31,7 @@ export function testContext(
     clock: new VirtualClock(),
     log,
     failures,
+    dialed: () => {},
     dialFailed: (reason) => failures.push(reason),
     calls: new Set(),
     httpConnections: new Set(),
