@@ -5,7 +5,7 @@ import { bridgeFrontTable } from '../konnectivity-bridge/options-table.ts';
 import { bridgeStatusTable, readBridgeOptions } from '../konnectivity-bridge/read-options.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
-import { runUntilStopped, together } from './run-until-stopped.ts';
+import { oneAfterAnother, runUntilStopped } from './run-until-stopped.ts';
 
 export const bridgeCommand: Command = {
   name: 'bridge',
@@ -65,7 +65,8 @@ export const bridgeCommand: Command = {
           const source = { unready: () => reach.unready, metrics: render };
           parts.use(await startStatusServer(options.statusListen, source, log));
         }
-        return together(bridge, dialer);
+        // A client that does not know of the drain yet is still served.
+        return oneAfterAnother(bridge, dialer);
       },
       { ...options, signals, log },
     );

@@ -8,7 +8,7 @@ import {
   readConnectOptions,
 } from '../connect/connect-options.ts';
 import { startProgramLog } from './program-log.ts';
-import { runUntilStopped, together } from './run-until-stopped.ts';
+import { runUntilStopped, oneAfterAnother } from './run-until-stopped.ts';
 
 export const connectCommand: Command = {
   name: 'connect',
@@ -49,7 +49,7 @@ export const connectCommand: Command = {
           cluster,
           asked: formatHostPort(target),
         });
-        return together(listener, dialer);
+        return oneAfterAnother(listener, dialer);
       },
       { ...options, signals, log },
     );

@@ -115,3 +115,12 @@ export function together(...programs: readonly Drainable[]): Drainable {
     },
   };
 }
+
+/** Drains a program when the program that uses it has ended. */
+export function oneAfterAnother(...programs: readonly Drainable[]): Drainable {
+  return {
+    async drain(signal) {
+      for (const program of programs) await program.drain(signal);
+    },
+  };
+}

@@ -115,8 +115,6 @@ describe('A program that receives SIGTERM', () => {
   it.each<[Role, string]>([
     ['agent', noAgent],
     ['broker', 'this broker is shutting down'],
-    // In gRPC's own words, so that clients look for another bridge.
-    ['bridge', 'UNAVAILABLE'],
     // Dials wait for an agent or for another broker before they fail, so this takes time.
   ])(
     'A program that receives SIGTERM refuses new dials with the reason (%s)',
@@ -128,6 +126,25 @@ describe('A program that receives SIGTERM', () => {
       expect(await echo(open.connection, 'goes on')).toBe('goes on');
     },
   );
+
+  it('A bridge that receives SIGTERM still serves dials of a client that does not know yet, and refuses later ones with UNAVAILABLE', async () => {
+    await using open = await worldWithStream();
+    const { world, client, to, connection } = open;
+    await drain(world, 'bridge');
+    const problems: string[] = [];
+    const dial = async () => {
+      const failure = await client.dial(to).then(
+        (served) => void served.destroy(),
+        (error: Error) => error.message,
+      );
+      if (failure !== undefined) problems.push(failure);
+      return problems.length;
+    };
+    await expect.poll(dial, { timeout: 30_000 }).toBeGreaterThanOrEqual(3);
+    // In gRPC's own words, so that clients look for another bridge.
+    for (const problem of problems) expect(problem).toContain('UNAVAILABLE');
+    expect(await echo(connection, 'goes on')).toBe('goes on');
+  });
 
   it('A broker that receives SIGTERM is healthy but not ready while it drains', async () => {
     await using open = await worldWithStream();
