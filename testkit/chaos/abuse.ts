@@ -193,6 +193,8 @@ async function attackAsClient({ world, cluster, signal }: Attack): Promise<void>
   for (let round = 0; !signal.aborted; round++) {
     const client = await openClient(world.fleet.front);
     const close = (): void => client.close();
+    // The attack may have ended while the client was opened.
+    if (signal.aborted) return close();
     signal.addEventListener('abort', close);
     try {
       const to = `${cluster}:${target.port}`;

@@ -94,11 +94,11 @@ export class PacedTarget implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const closed = this.#servers.map((server) => once(server, 'close'));
+    // No server accepts while another one closes.
+    for (const server of this.#servers) server.close();
     for (const socket of this.#open) socket.destroy();
-    for (const server of this.#servers) {
-      server.close();
-      await once(server, 'close');
-    }
+    await Promise.all(closed);
   }
 
   async #follow(
