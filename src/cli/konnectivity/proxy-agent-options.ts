@@ -1,18 +1,12 @@
 import { formatHostPort } from '../../base/net/host-port.ts';
-import {
-  type Env,
-  type OptionsOf,
-  type OptionsTable,
-  withoutVariables,
-} from '../../base/options/option-table.ts';
-import { readOptions } from '../../base/options/read-options.ts';
+import { type Env, type OptionsTable, withoutVariables } from '../../base/options/option-table.ts';
 import {
   commonIgnored,
   commonIgnoredBooleans,
-  fromUpstreamArgv,
   ignoredFlags,
-  ignoredWarnings,
   logLevelOf,
+  readUpstreamFlags,
+  type UpstreamFlags,
   verbosityTable,
 } from './upstream-flags.ts';
 
@@ -83,10 +77,7 @@ export const agentIgnored = ignoredFlags(
 
 const table = { ...proxyServerTable, ...agentHealthTable } as const;
 
-export interface ProxyAgentOptions {
-  readonly values: OptionsOf<typeof table>;
-  readonly warnings: readonly string[];
-}
+export type ProxyAgentOptions = UpstreamFlags<typeof table>;
 
 /**
  * Reads the flags of konnectivity's proxy-agent 0.36.
@@ -94,21 +85,8 @@ export interface ProxyAgentOptions {
  * @throws ConfigError with all problems together
  */
 export function readProxyAgentOptions(argv: readonly string[], env: Env): ProxyAgentOptions {
-  const full = { ...table, ...agentIgnored.table };
-  const warnings: string[] = [];
-  const read = readOptions(full, withAgentId(fromUpstreamArgv(argv), env), env, ({ given }) => {
-    warnings.push(...ignoredWarnings(agentIgnored, (key) => given(key as keyof typeof full)));
-  });
-  return {
-    values: read.values,
-    warnings: [...read.warnings, ...warnings],
-  };
-}
-
-function withAgentId(argv: string[], env: Env): string[] {
-  const id = env['PROXY_AGENT_ID'];
-  const isGiven = argv.some((arg) => /^--agent-id(=|$)/.test(arg));
-  return id === undefined || id === '' || isGiven ? argv : [...argv, `--agent-id=${id}`];
+  const id = { flag: '--agent-id', variable: 'PROXY_AGENT_ID' };
+  return readUpstreamFlags({ table, ignored: agentIgnored, id }, argv, env);
 }
 
 /** Destinations of upstream's agents: everything. Ours never dial the addresses of metadata services. */

@@ -6,15 +6,15 @@ import {
   type OptionsTable,
   withoutVariables,
 } from '../../base/options/option-table.ts';
-import { type OptionsDraft, readOptions } from '../../base/options/read-options.ts';
+import type { OptionsDraft } from '../../base/options/read-options.ts';
 import { tlsTable } from '../../base/options/tls-options.ts';
 import {
   commonIgnored,
   commonIgnoredBooleans,
-  fromUpstreamArgv,
   ignoredFlags,
-  ignoredWarnings,
   logLevelOf,
+  readUpstreamFlags,
+  type UpstreamFlags,
   parseGoDuration,
   verbosityTable,
 } from './upstream-flags.ts';
@@ -154,10 +154,7 @@ export const serverIgnored = ignoredFlags(
 const table = { ...clientTable, ...agentPortTable, ...serverHealthTable } as const;
 type Values = OptionsOf<typeof table>;
 
-export interface ProxyServerOptions {
-  readonly values: Values;
-  readonly warnings: readonly string[];
-}
+export type ProxyServerOptions = UpstreamFlags<typeof table>;
 
 /**
  * Reads the flags of konnectivity's proxy-server 0.36.
@@ -165,20 +162,8 @@ export interface ProxyServerOptions {
  * @throws ConfigError with all problems together
  */
 export function readProxyServerOptions(argv: readonly string[], env: Env): ProxyServerOptions {
-  const warnings: string[] = [];
-  const full = { ...table, ...serverIgnored.table };
-  const read = readOptions(full, withServerId(fromUpstreamArgv(argv), env), env, (draft) => {
-    const { given } = draft;
-    warnings.push(...ignoredWarnings(serverIgnored, (key) => given(key as keyof typeof full)));
-    check(draft);
-  });
-  return { values: read.values, warnings: [...read.warnings, ...warnings] };
-}
-
-function withServerId(argv: string[], env: Env): string[] {
-  const id = env['PROXY_SERVER_ID'];
-  const isGiven = argv.some((arg) => /^--server-id(=|$)/.test(arg));
-  return id === undefined || id === '' || isGiven ? argv : [...argv, `--server-id=${id}`];
+  const id = { flag: '--server-id', variable: 'PROXY_SERVER_ID' };
+  return readUpstreamFlags({ table, ignored: serverIgnored, id, check }, argv, env);
 }
 
 function check({ values, given, label, problem }: OptionsDraft<typeof table>): void {

@@ -1,16 +1,18 @@
 import {
   type Env,
   type Option,
+  type OptionsOf,
   type OptionsTable,
   withoutVariables,
 } from '../../base/options/option-table.ts';
+import { type OptionsDraft, readOptions } from '../../base/options/read-options.ts';
 import { ValueError } from '../../base/value-error.ts';
 
 /**
  * Command lines of konnectivity's programs, which differ from ours: `-v` is short for `--v`, and an
  * empty value (`--kubeconfig=`) means that the flag is not given.
  */
-export function fromUpstreamArgv(argv: readonly string[]): string[] {
+function fromUpstreamArgv(argv: readonly string[]): string[] {
   return argv
     .map((arg) => (/^-v(?=$|=)/.test(arg) ? `-${arg}` : arg))
     .filter((arg) => !/^--[a-z-]+=$/.test(arg));
@@ -44,7 +46,7 @@ export function ignoredFlags(
 }
 
 /** One sentence per given flag without effect. */
-export function ignoredWarnings(
+function ignoredWarnings(
   { table, reasons }: IgnoredFlags,
   given: (key: string) => boolean,
 ): string[] {
@@ -118,4 +120,44 @@ export function parseGoDuration(text: string): number {
     sumMs += Number(amount) * unitsMs[unit!]!;
   }
   return Math.round(sumMs);
+}
+
+/** The flags of a program of konnectivity, and the sentences that it logs when it starts. */
+export interface UpstreamFlags<T extends OptionsTable> {
+  readonly values: OptionsOf<T>;
+  readonly warnings: readonly string[];
+}
+
+export interface UpstreamProgram<T extends OptionsTable> {
+  readonly table: T;
+  readonly ignored: IgnoredFlags;
+  /** The flag that names the process, and the variable that sets it too. */
+  readonly id: { readonly flag: string; readonly variable: string };
+  /** Reports flags that do not fit together. */
+  readonly check?: (draft: OptionsDraft<T>) => void;
+}
+
+/**
+ * Reads the flags of one of konnectivity's programs 0.36.
+ *
+ * @throws ConfigError with all problems together
+ */
+export function readUpstreamFlags<const T extends OptionsTable>(
+  { table, ignored, id, check }: UpstreamProgram<T>,
+  argv: readonly string[],
+  env: Env,
+): UpstreamFlags<T> {
+  const warnings: string[] = [];
+  const flags = withId(fromUpstreamArgv(argv), id.flag, env[id.variable]);
+  const full = { ...ignored.table, ...table };
+  const read = readOptions(full, flags, env, (draft) => {
+    warnings.push(...ignoredWarnings(ignored, (key) => draft.given(key)));
+    check?.(draft);
+  });
+  return { values: read.values, warnings: [...read.warnings, ...warnings] };
+}
+
+function withId(argv: string[], flag: string, value: string | undefined): string[] {
+  const isGiven = argv.some((arg) => arg === flag || arg.startsWith(`${flag}=`));
+  return value === undefined || value === '' || isGiven ? argv : [...argv, `${flag}=${value}`];
 }
