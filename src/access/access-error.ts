@@ -3,6 +3,8 @@ export const accessErrorCodes = [
   'unavailable',
   /** The credential is not valid, or no authenticator knows it. */
   'unauthenticated',
+  /** The path of a request could mean something else to the next server. */
+  'malformed_path',
   /** The file of a policy cannot be used. */
   'bad_policy',
   /** Options of authentication or authorization contradict each other. */
