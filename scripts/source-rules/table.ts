@@ -40,11 +40,12 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
 
   // Programs never import each other: they meet on the wire.
-  'src/broker': { imports: protocol, isPortable: true },
+  'src/broker': { imports: [...protocol, 'src/access'], isPortable: true },
   'src/broker/redis': { imports: [...protocol, 'src/broker'] },
   'src/broker/node': {
     imports: [
       ...protocol,
+      'src/access',
       'src/broker',
       'src/broker/redis',
       'src/dialer',
