@@ -76,6 +76,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/http-exchange',
       'src/gateway',
       'src/kube/client',
+      'src/kube/controllers',
       'src/stream-io/node',
     ],
   },
@@ -112,6 +113,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/cli': {
     imports: [
       ...base,
+      'src/access',
       'src/addon',
       'src/agent',
       'src/broker/node',
@@ -119,8 +121,10 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/dialer/node',
       'src/gateway',
       'src/gateway/node',
+      'src/http-exchange',
       'src/konnectivity-agents',
       'src/konnectivity-bridge',
+      'src/kube/client',
     ],
   },
 

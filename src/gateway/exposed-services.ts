@@ -144,6 +144,8 @@ function textOf(entry: Record<string, unknown>, field: string): string | undefin
   const value = entry[field];
   if (value === undefined || value === null || value === '') return undefined;
   if (typeof value === 'string') return value;
-  if (field === 'port' && typeof value === 'number') return String(value);
+  if (field === 'port' && typeof value === 'number' && Number.isSafeInteger(value)) {
+    return String(value);
+  }
   throw new ValueError(`${field} must be a text`);
 }
