@@ -34,6 +34,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
 
   'src/access': { imports: base, isPortable: true },
+  'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
