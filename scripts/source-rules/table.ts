@@ -34,6 +34,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
 
   'src/access': { imports: base, isPortable: true },
+  'src/access/node': { imports: [...base, 'src/access', 'src/kube/client'] },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
@@ -46,6 +47,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [
       ...protocol,
       'src/access',
+      'src/access/node',
       'src/broker',
       'src/broker/redis',
       'src/dialer',
@@ -67,7 +69,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/http2': { imports: base },
   'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
-  'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
+  'src/konnectivity-bridge': {
+    imports: [...protocol, 'src/access', 'src/dialer', 'src/konnectivity'],
+  },
   'src/konnectivity-agents': {
     imports: [...protocol, 'src/acceptor', 'src/konnectivity', 'src/kube/client'],
   },
@@ -98,6 +102,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/cli': {
     imports: [
       ...base,
+      'src/access',
+      'src/access/node',
       'src/addon',
       'src/agent',
       'src/broker/node',
