@@ -7,6 +7,7 @@ import {
   readAuthorityState,
   readBundle,
   type RotationStage,
+  type SignerSecret,
   stageOf,
   timeIn,
 } from './authority-state.ts';
@@ -16,20 +17,13 @@ import { annotationOf, annotations, textIn } from './secret.ts';
 
 /**
  * The minimum time of a stage, in milliseconds. In it every program loads the files that changed.
- */
-export interface RotationWaits {
-  readonly distributeMs: number;
-  readonly retireMs: number;
-}
-
-/**
  * A requested rotation is fast. A rotation by age has years, and waits for people who keep copies
  * of a bundle or of a client's certificate elsewhere.
  */
-export const defaultWaits: Readonly<Record<'requested' | 'age', RotationWaits>> = {
+export const minimumWaits = {
   requested: { distributeMs: 10 * 60_000, retireMs: hourMs },
   age: { distributeMs: 30 * dayMs, retireMs: 180 * dayMs },
-};
+} as const;
 
 /** The longest time that a stage waits for laggards beyond its own time, in milliseconds. */
 const maxExtraWaitMs = dayMs;
@@ -46,212 +40,184 @@ export type FindLaggards = (now: {
   readonly bundlePem: string;
 }) => readonly string[];
 
-export interface AuthoritySpec {
-  readonly namespace: string;
-  readonly name: string;
+/** The end of a stage. */
+export interface RotationWait {
+  /** The end of its own time. */
+  readonly until: Date;
+  /** When the stage ends even if laggards are left. */
+  readonly atLatest: Date;
+  /** Names of clusters. */
+  readonly laggards: readonly string[];
+}
+
+export interface AuthoritySpec extends SignerSecret {
   readonly commonName: string;
   readonly kind: AuthorityKind;
   readonly now: Date;
-  readonly waits: Readonly<Record<'requested' | 'age', RotationWaits>>;
   /** No rotation begins or continues, because clusters cannot learn of it. */
   readonly paused: boolean;
   /** The clusters for which each stage waits, for a day at most. */
   readonly laggards: Partial<Record<RotationStage, FindLaggards>>;
-}
-
-export interface ObservedAuthority {
-  /**
-   * The Secret with the CA, from the API server. A cache may not have it yet, and then the CA would
-   * be replaced.
-   */
-  readonly signer: KubeObject | undefined;
   /** The Secret with the bundle that others trust, under `ca.crt`. */
   readonly bundle: KubeObject | undefined;
   /** The certificates that the CA has signed, as far as they are on the hub. */
   readonly leaves: readonly Certificate[];
 }
 
-export type AuthorityPlan = Readonly<Awaited<ReturnType<typeof planAuthority>>>;
+export type AuthorityPlan = Readonly<Awaited<ReturnType<AuthorityRotation['plan']>>>;
 
 /**
- * Plans the rotation of a CA, and moves it to the next stage when it is time. Its whole state is in
- * the two Secrets, so a new process continues where another was interrupted. The waiting time
- * counts from when the bundle was stored.
- *
- * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a
- *   person must decide.
+ * The rotation of a CA. Its whole state is in the two Secrets, so a new process continues where
+ * another was interrupted. The waiting time counts from when the bundle was stored.
  */
-export async function planAuthority(observed: ObservedAuthority, spec: AuthoritySpec) {
-  const read = await readState(observed, spec);
-  const begun = spec.paused ? read : await begin(read, observed, spec);
-  const state = spec.paused ? read : await advance(begun, observed, spec);
-  const stage = stageOf(state);
-  const bundlePem = bundleOf(state, spec.now);
-  const trustedSince = sinceWhen(observed.bundle, bundlePem) ?? spec.now;
-  const isWaiting = stage !== 'steady' && !spec.paused;
-  const wait = isWaiting ? waitFor(state, spec, trustedSince, state.reissuedSince) : undefined;
-  return {
-    stage,
-    /** Undefined: the stage is `steady`, or the rotation is paused. */
-    wait,
-    /** Clusters for which the previous stage waited for a day, and which it then left behind. */
-    skippedLaggards: stage === stageOf(begun) ? [] : laggardsOf(begun, spec),
-    /** The CA that signs. */
-    signing: state.signing,
-    /** PEM of all trusted CAs, the signing one first. */
-    bundlePem,
-    /** The time since which the bundle has been like this. */
-    trustedSince,
-    /** The Secret with the CA, for server-side apply. */
-    secret: authoritySecret(state, spec, observed.signer),
-    lookAgainAt: lookAgainAt(state, wait, spec),
-  };
-}
+export class AuthorityRotation {
+  readonly #spec: AuthoritySpec;
 
-async function readState(
-  observed: ObservedAuthority,
-  spec: AuthoritySpec,
-): Promise<AuthorityState> {
-  const { signer } = observed;
-  if (signer === undefined) return await recover(observed, spec);
-  const state = await readAuthorityState(signer);
-  return state.signing.certificate.notAfter > spec.now ? state : await recover(observed, spec);
-}
+  constructor(spec: AuthoritySpec) {
+    this.#spec = spec;
+  }
 
-/**
- * Makes a new CA at once when there is none. The CAs in the bundle stay trusted, because
- * certificates of the lost CA are in use.
- */
-async function recover(
-  { bundle, signer }: ObservedAuthority,
-  spec: AuthoritySpec,
-): Promise<AuthorityState> {
-  const previous = await readBundle(textIn(bundle, 'ca.crt'));
-  return {
-    signing: await makeAuthority(nameOfNext(spec, previous.length === 0), spec.kind, spec.now),
-    next: undefined,
-    previous,
-    reason: previous.length === 0 ? undefined : 'recovery',
-    rotatedFor: annotationOf(signer, annotations.rotateCa),
-    reissuedSince: undefined,
-  };
-}
+  /**
+   * Plans the rotation, and moves it to the next stage when it is time.
+   *
+   * @throws X509Error the Secret of the CA cannot be read. A new CA would cut off every agent, so a
+   *   person must decide.
+   */
+  async plan() {
+    const { now, paused } = this.#spec;
+    const read = await this.#read();
+    const begun = paused ? read : await this.#begin(read);
+    const state = paused ? read : await this.#advance(begun);
+    const stage = stageOf(state);
+    const trustedSince = this.#trustedSince(state) ?? now;
+    const wait = stage === 'steady' || paused ? undefined : this.#waitFor(state, trustedSince);
+    return {
+      stage,
+      /** Undefined: the stage is `steady`, or the rotation is paused. */
+      wait,
+      /** Clusters for which the previous stage waited for a day, and which it then left behind. */
+      skippedLaggards: stage === stageOf(begun) ? [] : this.#laggards(begun),
+      /** The CA that signs. */
+      signing: state.signing,
+      /** PEM of all trusted CAs, the signing one first. */
+      bundlePem: bundleOf(state, now),
+      /** The time since which the bundle has been like this. */
+      trustedSince,
+      /** The Secret with the CA, for server-side apply. */
+      secret: authoritySecret(state, this.#spec),
+      lookAgainAt: this.#lookAgainAt(state, wait),
+    };
+  }
 
-/** Begins a rotation that is due, unless one is under way. */
-async function begin(
-  state: AuthorityState,
-  { signer }: ObservedAuthority,
-  spec: AuthoritySpec,
-): Promise<AuthorityState> {
-  if (stageOf(state) !== 'steady') return state;
-  const asked = annotationOf(signer, annotations.rotateCa);
-  // A requested rotation begins again when its next CA was lost.
-  const isAsked =
-    (asked !== undefined && asked !== state.rotatedFor) || state.reason === 'requested';
-  if (!isAsked && spec.now < renewAt(state.signing.certificate)) return state;
-  return {
-    ...state,
-    next: await makeAuthority(nameOfNext(spec, false), spec.kind, spec.now),
-    reason: isAsked ? 'requested' : 'age',
-    rotatedFor: asked ?? state.rotatedFor,
-  };
-}
+  async #read(): Promise<AuthorityState> {
+    const { signer, now } = this.#spec;
+    if (signer === undefined) return await this.#recover();
+    const state = await readAuthorityState(signer);
+    const isExpired = state.signing.certificate.notAfter <= now;
+    return isExpired ? await this.#recover() : state;
+  }
 
-/** Moves to the next stage when the current one has lasted long enough. */
-async function advance(
-  state: AuthorityState,
-  observed: ObservedAuthority,
-  spec: AuthoritySpec,
-): Promise<AuthorityState> {
-  const stage = stageOf(state);
-  if (stage === 'steady') return state;
-  if (stage === 'retiring') return await retire(state, observed, spec);
-  const since = sinceWhen(observed.bundle, bundleOf(state, spec.now));
-  if (!isOver(state, spec, since)) return state;
-  const previous = [state.signing.certificate, ...state.previous];
-  return { ...state, signing: state.next!, next: undefined, previous };
-}
+  /**
+   * Makes a new CA at once when there is none. The CAs in the bundle stay trusted, because
+   * certificates of the lost CA are in use.
+   */
+  async #recover(): Promise<AuthorityState> {
+    const { bundle, signer } = this.#spec;
+    const previous = await readBundle(textIn(bundle, 'ca.crt'));
+    const isFirst = previous.length === 0;
+    return {
+      signing: await this.#makeAuthority(isFirst),
+      next: undefined,
+      previous,
+      reason: isFirst ? undefined : 'recovery',
+      rotatedFor: annotationOf(signer, annotations.rotateCa),
+      reissuedSince: undefined,
+    };
+  }
 
-/**
- * Removes the previous CA when its certificates have been unused, and the new CA trusted, for long
- * enough.
- */
-async function retire(
-  state: AuthorityState,
-  { bundle, leaves }: ObservedAuthority,
-  spec: AuthoritySpec,
-): Promise<AuthorityState> {
-  const { certificate } = state.signing;
-  const areReissued = await Promise.all(leaves.map((leaf) => leaf.isIssuedBy(certificate)));
-  if (areReissued.includes(false)) return { ...state, reissuedSince: undefined };
-  const reissuedSince = state.reissuedSince ?? spec.now;
-  const trustedSince = sinceWhen(bundle, bundleOf(state, spec.now));
-  if (!isOver(state, spec, trustedSince, reissuedSince)) return { ...state, reissuedSince };
-  return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
-}
+  /** Each CA has its own name, because programs find the issuer of a certificate by name first. */
+  async #makeAuthority(isFirst: boolean): Promise<Authority> {
+    const { commonName, kind, now } = this.#spec;
+    const suffix = isFirst ? '' : `@${Math.floor(now.getTime() / 1000)}`;
+    return await makeAuthority(`${commonName}${suffix}`, kind, now);
+  }
 
-/**
- * Whether the stage has lasted long enough. Undefined: it is not known since when the bundle has
- * been trusted.
- */
-function isOver(
-  state: AuthorityState,
-  spec: AuthoritySpec,
-  trustedSince: Date | undefined,
-  reissuedSince?: Date,
-): boolean {
-  if (trustedSince === undefined) return false;
-  const { until, atLatest, laggards } = waitFor(state, spec, trustedSince, reissuedSince);
-  return spec.now >= (laggards.length > 0 ? atLatest : until);
-}
+  /** Begins a rotation that is due, unless one is under way. */
+  async #begin(state: AuthorityState): Promise<AuthorityState> {
+    if (stageOf(state) !== 'steady') return state;
+    const asked = annotationOf(this.#spec.signer, annotations.rotateCa);
+    // A requested rotation begins again when its next CA was lost.
+    const isAsked =
+      (asked !== undefined && asked !== state.rotatedFor) || state.reason === 'requested';
+    if (!isAsked && this.#spec.now < renewAt(state.signing.certificate)) return state;
+    const reason = isAsked ? 'requested' : 'age';
+    const next = await this.#makeAuthority(false);
+    return { ...state, next, reason, rotatedFor: asked ?? state.rotatedFor };
+  }
 
-/** The end of the current stage. */
-function waitFor(
-  state: AuthorityState,
-  spec: AuthoritySpec,
-  trustedSince: Date,
-  reissuedSince: Date | undefined,
-) {
-  const { distributeMs, retireMs } = spec.waits[state.reason === 'age' ? 'age' : 'requested'];
-  const ownTimeMs = stageOf(state) === 'distributing' ? distributeMs : retireMs;
-  const fromMs = Math.max(trustedSince.getTime(), reissuedSince?.getTime() ?? 0);
-  return {
-    /** The end of its own time. */
-    until: new Date(fromMs + ownTimeMs),
-    /** When the stage ends even if laggards are left. */
-    atLatest: new Date(fromMs + ownTimeMs + maxExtraWaitMs),
-    /** Names of clusters. */
-    laggards: laggardsOf(state, spec),
-  };
-}
+  /** Moves to the next stage when the current one has lasted long enough. */
+  async #advance(state: AuthorityState): Promise<AuthorityState> {
+    const { signing, next } = state;
+    if (stageOf(state) === 'retiring') return await this.#retire(state);
+    if (next === undefined || !this.#isOver(state)) return state;
+    const previous = [signing.certificate, ...state.previous];
+    return { ...state, signing: next, next: undefined, previous };
+  }
 
-function laggardsOf(state: AuthorityState, { laggards, now }: AuthoritySpec): readonly string[] {
-  const { signing } = state;
-  return laggards[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
-}
+  /**
+   * Removes the previous CA when its certificates have been unused, and the new CA trusted, for
+   * long enough.
+   */
+  async #retire(state: AuthorityState): Promise<AuthorityState> {
+    const { certificate } = state.signing;
+    const { leaves, now } = this.#spec;
+    const areReissued = await Promise.all(leaves.map((leaf) => leaf.isIssuedBy(certificate)));
+    if (areReissued.includes(false)) return { ...state, reissuedSince: undefined };
+    const unused = { ...state, reissuedSince: state.reissuedSince ?? now };
+    if (!this.#isOver(unused)) return unused;
+    return { ...state, previous: [], reason: undefined, reissuedSince: undefined };
+  }
 
-/**
- * The time since which the stored bundle has been `pem`. Undefined: it is another bundle, or the
- * time is not known.
- */
-function sinceWhen(bundle: KubeObject | undefined, pem: string): Date | undefined {
-  if (textIn(bundle, 'ca.crt') !== pem) return undefined;
-  return timeIn(bundle, annotations.trustedSince);
-}
+  /** Whether the stage has lasted long enough. */
+  #isOver(state: AuthorityState): boolean {
+    const trustedSince = this.#trustedSince(state);
+    if (trustedSince === undefined) return false;
+    const { until, atLatest, laggards } = this.#waitFor(state, trustedSince);
+    return this.#spec.now >= (laggards.length > 0 ? atLatest : until);
+  }
 
-function lookAgainAt(
-  state: AuthorityState,
-  wait: ReturnType<typeof waitFor> | undefined,
-  { now, paused }: AuthoritySpec,
-): Date {
-  if (paused) return new Date(now.getTime() + hourMs);
-  if (wait === undefined) return renewAt(state.signing.certificate);
-  const soonMs = now.getTime() + laggardsIntervalMs;
-  // The laggards may have followed by then.
-  return new Date(wait.laggards.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
-}
+  /** The end of the current stage. */
+  #waitFor(state: AuthorityState, trustedSince: Date): RotationWait {
+    const { distributeMs, retireMs } = minimumWaits[state.reason === 'age' ? 'age' : 'requested'];
+    const ownTimeMs = stageOf(state) === 'distributing' ? distributeMs : retireMs;
+    const fromMs = Math.max(trustedSince.getTime(), state.reissuedSince?.getTime() ?? 0);
+    const until = new Date(fromMs + ownTimeMs);
+    const atLatest = new Date(until.getTime() + maxExtraWaitMs);
+    return { until, atLatest, laggards: this.#laggards(state) };
+  }
 
-/** Each CA has its own name, because programs find the issuer of a certificate by name first. */
-function nameOfNext({ commonName, now }: AuthoritySpec, isFirst: boolean): string {
-  return isFirst ? commonName : `${commonName}@${Math.floor(now.getTime() / 1000)}`;
+  #laggards(state: AuthorityState): readonly string[] {
+    const { laggards, now } = this.#spec;
+    const { signing } = state;
+    return laggards[stageOf(state)]?.({ signing, bundlePem: bundleOf(state, now) }) ?? [];
+  }
+
+  /**
+   * The time since which the stored bundle has been that of `state`. Undefined: it is another
+   * bundle, or the time is not known.
+   */
+  #trustedSince(state: AuthorityState): Date | undefined {
+    const { bundle, now } = this.#spec;
+    const isStored = textIn(bundle, 'ca.crt') === bundleOf(state, now);
+    return isStored ? timeIn(bundle, annotations.trustedSince) : undefined;
+  }
+
+  #lookAgainAt(state: AuthorityState, wait: RotationWait | undefined): Date {
+    const { now, paused } = this.#spec;
+    if (paused) return new Date(now.getTime() + hourMs);
+    if (wait === undefined) return renewAt(state.signing.certificate);
+    const soonMs = now.getTime() + laggardsIntervalMs;
+    // The laggards may have followed by then.
+    return new Date(wait.laggards.length > 0 ? soonMs : Math.max(wait.until.getTime(), soonMs));
+  }
 }
