@@ -44,26 +44,6 @@ export function present<T extends object>(object: T) {
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
-/**
- * A JSON merge patch of the subresource `status`. The API server refuses it when the object has
- * changed since it was read.
- *
- * @param next fields of the status; a field is unchanged when it is the same value as before
- * @returns undefined when nothing changes
- */
-export function statusPatch(
-  {
-    uid,
-    resourceVersion,
-    status,
-  }: Readonly<Record<'uid' | 'resourceVersion', string>> & { readonly status: Fields },
-  next: Fields,
-): Fields | undefined {
-  const changed = Object.entries(next).filter(([key, value]) => value !== status[key]);
-  if (changed.length === 0) return undefined;
-  return { metadata: { uid, resourceVersion }, status: Object.fromEntries(changed) };
-}
-
 /** The first `count` texts, and the number of the others. */
 export function listed(all: readonly string[], count: number): string {
   const first = all.slice(0, count).join(', ');

@@ -8,11 +8,12 @@ import {
   withConditions,
 } from '../api/condition.ts';
 import { type ConfigLookup, isSameConfig, mappedReferences } from '../api/config-reference.ts';
-import { type Fields, fields, items, statusPatch } from '../api/fields.ts';
+import { type Fields, fields, items } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { configKinds } from '../api/names.ts';
 import { type Registration, registrationJson } from '../api/registration-config.ts';
 import type { ManifestWorkState } from '../api/manifest-work.ts';
+import { statusPatch } from '../runtime/controller-context.ts';
 import { nextRegistrations } from './registrations.ts';
 
 /** The state of the agent's rights on the hub. */

@@ -2,8 +2,12 @@ import { type Controller, keysFrom } from '../../kube/controllers/controller.ts'
 import { refOf } from '../../kube/client/kube-ref.ts';
 import { type ConfigLookup, mapped, mappedReferences } from '../api/config-reference.ts';
 import { addonName, annotations, configKinds, proxyConfigurationName } from '../api/names.ts';
-import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
-import { fields, items, statusPatch, text } from '../api/fields.ts';
+import {
+  addonController,
+  type ControllerContext,
+  statusPatch,
+} from '../runtime/controller-context.ts';
+import { fields, items, text } from '../api/fields.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 
 /**

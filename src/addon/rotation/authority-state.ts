@@ -12,12 +12,13 @@ import { annotationOf, annotations, textIn } from './secret.ts';
  */
 export type RotationStage = 'steady' | 'distributing' | 'retiring';
 
+const reasons = ['requested', 'age', 'recovery'] as const;
+
 /**
  * Why a rotation began. `recovery`: the Secret of the CA was lost, and certificates of that CA are
  * still in use.
  */
-export type RotationReason = (typeof reasons)[number];
-const reasons = ['requested', 'age', 'recovery'] as const;
+type RotationReason = (typeof reasons)[number];
 
 /** The content of a CA's Secret. */
 export interface AuthorityState {

@@ -7,7 +7,7 @@ import {
   type AuthoritySpec,
   type FindLaggards,
   AuthorityRotation,
-} from './authority-plan.ts';
+} from './authority-rotation.ts';
 import { type HubNames, type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
 import { dayMs, earliest } from './lifetimes.ts';
 import { annotations } from './secret.ts';

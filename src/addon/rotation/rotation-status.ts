@@ -1,6 +1,6 @@
 import { condition, type ConditionNow, kubeTime } from '../api/condition.ts';
 import { listed } from '../api/fields.ts';
-import type { AuthorityPlan } from './authority-plan.ts';
+import type { AuthorityPlan } from './authority-rotation.ts';
 
 /** The rotation of a CA, for conditions and metrics. */
 export interface RotationSeen extends Pick<AuthorityPlan, 'stage' | 'wait'> {

@@ -21,6 +21,7 @@ export class ObjectWriter {
   readonly #level: 'info' | 'debug';
   readonly #signal: AbortSignal;
   readonly #sentences: string[] = [];
+  /** The error of each failure. */
   readonly errors: unknown[] = [];
   /** A cache has not seen an earlier write yet. The reconcile must run again after `unseenMs`. */
   isUnseen = false;

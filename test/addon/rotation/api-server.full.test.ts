@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LeaseRenewer } from '../../../src/agent/lease-renewer.ts';
 import { parseCertificateSigningRequest } from '../../../src/addon/api/certificate-signing-request.ts';
 import { signCsr } from '../../../src/addon/csr/sign-csr.ts';
-import { minimumWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { minimumWaits } from '../../../src/addon/rotation/authority-rotation.ts';
 import { hubNames } from '../../../src/addon/rotation/leaf-plan.ts';
 import {
   type CertificatesPlan,

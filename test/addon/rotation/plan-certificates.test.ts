@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { makeAuthority, readAuthority } from '../../../src/addon/rotation/authority.ts';
-import { minimumWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { minimumWaits } from '../../../src/addon/rotation/authority-rotation.ts';
 import { dayMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { secret as makeSecret } from '../../../src/addon/api/objects.ts';
 import { parseCertificates } from '../../../src/base/x509/index.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type FindLaggards, minimumWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { type FindLaggards, minimumWaits } from '../../../src/addon/rotation/authority-rotation.ts';
 import { dayMs, hourMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { annotations } from '../../../src/addon/rotation/secret.ts';
 import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
