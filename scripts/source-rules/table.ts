@@ -34,17 +34,21 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
 
   'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
+  'src/access': { imports: base, isPortable: true },
+  'src/access/node': { imports: [...base, 'src/access', 'src/kube/client'] },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
   },
 
   // Programs never import each other: they meet on the wire.
-  'src/broker': { imports: protocol, isPortable: true },
+  'src/broker': { imports: [...protocol, 'src/access'], isPortable: true },
   'src/broker/redis': { imports: [...protocol, 'src/broker'] },
   'src/broker/node': {
     imports: [
       ...protocol,
+      'src/access',
+      'src/access/node',
       'src/broker',
       'src/broker/redis',
       'src/dialer',
@@ -70,7 +74,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/http2': { imports: base },
   'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
-  'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
+  'src/konnectivity-bridge': {
+    imports: [...protocol, 'src/access', 'src/dialer', 'src/konnectivity'],
+  },
   'src/konnectivity-agents': {
     imports: [...protocol, 'src/acceptor', 'src/konnectivity', 'src/kube/client'],
   },
@@ -101,6 +107,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/cli': {
     imports: [
       ...base,
+      'src/access',
+      'src/access/node',
       'src/addon',
       'src/agent',
       'src/broker/node',

@@ -28,6 +28,8 @@ export interface DialerName {
   readonly dialer: string;
   /** Another replica forwarded the session, so this replica does not forward it again. */
   readonly forwarded?: boolean;
+  /** Watches the link for the loss of the dialer's rights. Returns the end of the watch. */
+  readonly watch?: ((link: Link) => () => void) | undefined;
 }
 
 /** The session that a dialer asks for. */
@@ -69,6 +71,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly #relay: DialerRelay;
   readonly #log: Logger;
   readonly #dialRate: DialRate;
+  readonly #endWatch: (() => void) | undefined;
   #state: State;
   /** Aborts when the link is gone. */
   readonly #gone = new AbortController();
@@ -77,7 +80,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   constructor(
     relay: DialerRelay,
     link: Link,
-    { cluster, dialer, forwarded = false }: DialerName,
+    { cluster, dialer, forwarded = false, watch }: DialerName,
     attached?: { readonly agent: AgentConnection; readonly session: number },
   ) {
     const { clock, log } = relay.options;
@@ -86,6 +89,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.cluster = cluster;
     this.dialer = dialer;
     this.#forwarded = forwarded;
+    this.#endWatch = watch?.(link);
     this.#log = log.child({ cluster, dialer, peer: link.peer });
     this.#dialRate = new DialRate(link, clock);
     if (attached !== undefined) {
@@ -156,6 +160,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.#state = closed;
     this.#gone.abort();
     this.#dialRate.cancel();
+    this.#endWatch?.();
     if (state.kind === 'greeting') state.timer.cancel();
     if (state.kind === 'attached') state.agent.sessions.detach(state.session, error);
     if (state.kind === 'forwarding') state.to.close(error);

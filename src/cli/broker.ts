@@ -1,3 +1,4 @@
+import { accessTable } from '../access/options-table.ts';
 import { processTable } from '../base/options/process-options.ts';
 import { tlsTable } from '../base/options/tls-options.ts';
 import { brokerTable, replicaTable } from '../broker/node/options.ts';
@@ -17,6 +18,7 @@ export const brokerCommand: Command = {
     'With --konnectivity-agent-listen it also takes standard konnectivity agents.',
   groups: [
     { title: 'Agents and dialers', table: brokerTable },
+    { title: 'Rules for clients', table: accessTable },
     { title: 'Several replicas', table: replicaTable },
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'Standard konnectivity agents', table: konnectivityAgentsTable },

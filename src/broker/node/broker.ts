@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { WatchedAuthorizer } from '../../access/watched-authorizer.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
@@ -24,6 +25,7 @@ import { Relay } from '../relay.ts';
 import { type AccessControl, openAccessControl } from './access-control.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
 import type { BrokerOptions } from './options.ts';
+import type { HubCluster } from './hub-cluster.ts';
 import { peerOf } from './peer.ts';
 import { LocalAgents } from './local-agents.ts';
 import { makeLocalDialer, makeTokenDialer } from './local-dialers.ts';
@@ -45,6 +47,10 @@ export interface RunningBroker extends AsyncDisposable {
   readonly makeTokenDialer: (this: void, token: Secret) => PooledDialer;
   /** Takes agents from within this process. */
   readonly localAgents: LocalAgents;
+  /** The rules for clients of the other fronts in this process; undefined: there are none. */
+  readonly rules: WatchedAuthorizer | undefined;
+  /** The hub cluster, for other servers in this process; undefined: it is not used. */
+  readonly hubCluster: HubCluster | undefined;
   /**
    * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
    * `signal` aborts.
@@ -123,6 +129,7 @@ export async function startBroker(
     dialer,
     makeTokenDialer: (token) => makeTokenDialer(token, app, core),
     localAgents,
+    access,
     parts: parts.move(),
   });
 }
@@ -192,6 +199,7 @@ function makeApp({ options, relay, access, metrics, log }: Core): App {
       ...{ relay, limits, agentClocks, log },
       authenticator: access.authenticator,
       clusterAdmission: access.clusterAdmission,
+      dialerAccess: access.dialerAccess,
       acceptRate: new AcceptRate(acceptRate, systemClock),
       clock: systemClock,
       // Strangers do not see the metrics where there is a port for probes and scrapers.
@@ -207,6 +215,7 @@ interface OwnParts {
   readonly dialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
+  readonly access: AccessControl;
   /** Everything that ends with the broker. */
   readonly parts: AsyncDisposableStack;
 }
@@ -217,6 +226,8 @@ class Broker implements RunningBroker {
   readonly dialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
+  readonly rules: WatchedAuthorizer | undefined;
+  readonly hubCluster: HubCluster | undefined;
   readonly #drainTimeoutMs: number;
   readonly #relay: Relay;
   readonly #parts: AsyncDisposableStack;
@@ -229,6 +240,8 @@ class Broker implements RunningBroker {
     this.dialer = own.dialer;
     this.makeTokenDialer = own.makeTokenDialer;
     this.localAgents = own.localAgents;
+    this.rules = own.access.rules;
+    this.hubCluster = own.access.hubCluster;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
     const { listener } = own;
     this.url = 'address' in listener ? `${scheme}://${formatHostPort(listener.address)}` : '';
