@@ -22,6 +22,8 @@ export interface AdmittedDialer {
    * the watch. It does not survive the hibernation of an edge broker.
    */
   readonly watch?: ((link: Link) => () => void) | undefined;
+  /** The dialer is a gateway, which may ask for the agent's credentials. */
+  readonly isGateway?: boolean;
 }
 
 /** A client that passed admission. Its link comes into being after the upgrade. */

@@ -214,7 +214,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       identity.kind === 'dialer'
         ? (link: Link) => dialerAccess.watch(identity, cluster, link)
         : undefined;
-    return acceptLink({ kind: 'dialer', cluster, dialer, forwarded, watch }, answer);
+    const isGateway = identity.kind === 'replica' && identity.isGateway === true;
+    const admitted = { kind: 'dialer', cluster, dialer, forwarded, isGateway, watch } as const;
+    return acceptLink(admitted, answer);
   });
 
   /** Refuses clients that may not dial, because they may not know the names of clusters either. */

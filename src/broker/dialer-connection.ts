@@ -30,6 +30,8 @@ export interface DialerName {
   readonly forwarded?: boolean;
   /** Watches the link for the loss of the dialer's rights. Returns the end of the watch. */
   readonly watch?: ((link: Link) => () => void) | undefined;
+  /** The dialer is a gateway, which may ask for the agent's credentials. */
+  readonly isGateway?: boolean;
 }
 
 /** The session that a dialer asks for. */
@@ -66,6 +68,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly link: Link;
   readonly cluster: string;
   readonly dialer: string;
+  readonly isGateway: boolean;
   queuedControlBytes = 0;
   readonly #forwarded: boolean;
   readonly #relay: DialerRelay;
@@ -80,7 +83,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   constructor(
     relay: DialerRelay,
     link: Link,
-    { cluster, dialer, forwarded = false, watch }: DialerName,
+    { cluster, dialer, forwarded = false, isGateway = false, watch }: DialerName,
     attached?: { readonly agent: AgentConnection; readonly session: number },
   ) {
     const { clock, log } = relay.options;
@@ -88,6 +91,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.link = link;
     this.cluster = cluster;
     this.dialer = dialer;
+    this.isGateway = isGateway;
     this.#forwarded = forwarded;
     this.#endWatch = watch?.(link);
     this.#log = log.child({ cluster, dialer, peer: link.peer });
@@ -249,10 +253,10 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   }
 
   async #forward(owner: AgentRecord, requested: RequestedSession): Promise<void> {
-    const { cluster, dialer: name } = this;
+    const { cluster, dialer: name, isGateway } = this;
     let link: AttachableLink;
     try {
-      link = await this.#relay.options.forward!(owner, { cluster, name });
+      link = await this.#relay.options.forward!(owner, { cluster, name, isGateway });
     } catch (thrown) {
       return this.#onOwnerFailed(owner, requested, TunnelError.from(thrown));
     }
