@@ -33,8 +33,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/kube/client': { imports: base },
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
 
-  'src/access': { imports: base, isPortable: true },
   'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
+  'src/access': { imports: base, isPortable: true },
   'src/access/node': { imports: [...base, 'src/access', 'src/kube/client'] },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
