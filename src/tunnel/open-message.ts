@@ -6,8 +6,10 @@ import { maxU32, nameOf, wholeOf } from './message-fields.ts';
 import {
   callerProblem,
   isTraceparent,
+  shareLimits,
   type Caller,
   type StreamRequest,
+  type StreamShare,
   type Target,
 } from './stream-request.ts';
 
@@ -43,10 +45,12 @@ export function decodeOpen(payload: Uint8Array): Open {
     ...knowsStop(fields),
     ...callerOf(fields),
     ...traceOf(fields),
+    ...shareOf(fields),
   };
 }
 
-export function encodeOpen({ target, window, timeoutMs, stop, caller, trace }: Open): Uint8Array {
+export function encodeOpen(open: Open): Uint8Array {
+  const { target, window, timeoutMs, stop, caller, trace, share } = open;
   return encodeMessage({
     ...target,
     window,
@@ -55,6 +59,7 @@ export function encodeOpen({ target, window, timeoutMs, stop, caller, trace }: O
     ...(caller === undefined ? {} : { caller: caller.user }),
     ...(caller?.groups === undefined ? {} : { callerGroups: caller.groups }),
     ...(trace === undefined ? {} : { trace }),
+    ...share,
   });
 }
 
@@ -108,6 +113,15 @@ function isTextList(value: unknown): value is readonly string[] {
 function traceOf(fields: ControlMap): { trace?: string } {
   const trace = fields.get('trace');
   return typeof trace === 'string' && isTraceparent(trace) ? { trace } : {};
+}
+
+function shareOf(fields: ControlMap): { share?: StreamShare } {
+  const type = FrameType.open;
+  if ((fields.get('group') ?? undefined) === undefined) return {};
+  const group = wholeOf(type, fields, 'group', shareLimits.maxGroup);
+  const weight = wholeOf(type, fields, 'weight', shareLimits.maxWeight);
+  if (group === 0 || weight === 0) throw malformed(type, 'has a group or a weight of 0');
+  return { share: { group, weight } };
 }
 
 function knowsStop(fields: ControlMap): { stop?: true } {
