@@ -3,6 +3,7 @@ import type { Logger } from '../base/log/logger.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import type { WindowBudget } from '../tunnel/window-budget.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
+import type { ClientShares } from './client-shares.ts';
 import type { ResolveDestination } from './destination.ts';
 import type { DialFailureReason } from './metrics.ts';
 import type { BridgeLimits } from './options.ts';
@@ -36,6 +37,7 @@ export interface ConnectionContext {
 /** State that all clients of a bridge share. */
 export interface BridgeContext extends ConnectionContext {
   readonly resolve: ResolveDestination;
+  readonly shares: ClientShares;
   /** Every destination is in one cluster. */
   readonly isSingleCluster: boolean;
   readonly pool: PacketBufferPool;

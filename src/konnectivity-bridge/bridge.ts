@@ -9,6 +9,7 @@ import { TunnelError } from '../tunnel/errors.ts';
 import type { Secret } from '../base/secret.ts';
 import type { AcceptConnection } from '../konnectivity/client-connection.ts';
 import type { BridgeContext } from './bridge-context.ts';
+import { ClientShares } from './client-shares.ts';
 import { destinationResolver } from './destination.ts';
 import type {
   ClientRefusal,
@@ -105,6 +106,7 @@ class Bridge implements RunningBridge {
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
+    const clock = parts.clock ?? systemClock;
     this.#startFront = parts.startFront ?? startFront;
     this.#context = {
       dialer: parts.dialer,
@@ -113,7 +115,8 @@ class Bridge implements RunningBridge {
       limits: { ...defaultBridgeLimits, ...parts.limits },
       pool: new PacketBufferPool(),
       backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
-      clock: parts.clock ?? systemClock,
+      shares: new ClientShares(options.shares ?? {}, clock),
+      clock,
       log: parts.log.child({ subsystem: 'konnectivity-bridge' }),
       dialed: metrics.histogram(
         'dial_duration_seconds',

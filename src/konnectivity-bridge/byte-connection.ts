@@ -62,13 +62,15 @@ export class ByteConnection implements ConnectionHandler {
 
   /** Dials at once. */
   constructor(context: BridgeContext, options: ByteConnectionOptions) {
-    const { client, destination, answers, connections, dialer } = options;
+    const { client, destination, answers, connections } = options;
     this.#context = context;
     this.#client = client;
     this.#answers = answers;
     this.#connections = connections;
     connections.add(this);
-    this.#connection = new ProxiedConnection(context, destination, this, dialer);
+    const dialer = options.dialer ?? context.dialer;
+    const shared = context.shares.dialerOf(client.subject, dialer);
+    this.#connection = new ProxiedConnection(context, destination, this, shared);
   }
 
   /** Bytes from the client, as in `ClientConnectionHandler`. */

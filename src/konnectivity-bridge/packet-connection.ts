@@ -44,7 +44,8 @@ export class PacketConnection implements ConnectionHandler {
     this.#context = context;
     this.#front = front;
     this.#random = random;
-    this.#connection = new ProxiedConnection(context, destination, this);
+    const dialer = context.shares.dialerOf(front.subject, context.dialer);
+    this.#connection = new ProxiedConnection(context, destination, this, dialer);
   }
 
   /** Whether the connection is open under this id. */

@@ -5,6 +5,7 @@ import { silentLogger } from '../../src/base/log/logger.ts';
 import type { Dialer } from '../../src/dialer/dialer.ts';
 import { PacketBufferPool } from '../../src/konnectivity/packet-buffer.ts';
 import type { BridgeContext } from '../../src/konnectivity-bridge/bridge-context.ts';
+import { ClientShares } from '../../src/konnectivity-bridge/client-shares.ts';
 import { destinationResolver } from '../../src/konnectivity-bridge/destination.ts';
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
@@ -21,6 +22,7 @@ export function testContext(
   { cluster, log = silentLogger }: { cluster?: string; log?: Logger } = {},
 ): TestContext {
   const failures: string[] = [];
+  const clock = new VirtualClock();
   return {
     dialer,
     resolve: destinationResolver({ ...(cluster !== undefined && { cluster }) }),
@@ -28,7 +30,8 @@ export function testContext(
     limits: defaultBridgeLimits,
     pool: new PacketBufferPool(),
     backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
-    clock: new VirtualClock(),
+    shares: new ClientShares({}, clock),
+    clock,
     log,
     failures,
     dialed: () => {},
