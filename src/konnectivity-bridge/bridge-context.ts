@@ -8,6 +8,7 @@ import type { ResolveDestination } from './destination.ts';
 import type { DialFailureReason } from './metrics.ts';
 import type { BridgeLimits } from './options.ts';
 import type { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
+import type { WriteTimes } from './write-times.ts';
 
 /** A connection whose client has closed and whose target still takes what was written. */
 export interface FlushingConnection {
@@ -26,6 +27,8 @@ export interface ConnectionContext {
   /** A dial has succeeded after so many seconds. */
   readonly dialed: (seconds: number) => void;
   readonly dialFailed: (reason: DialFailureReason) => void;
+  /** A connection between a client and its target has ended, which was open for so many seconds. */
+  readonly connectionEnded: (seconds: number) => void;
   /** Connections by state. A connection is in one of these sets at most. */
   readonly pendingDials: Set<object>;
   readonly established: Set<object>;
@@ -41,6 +44,7 @@ export interface BridgeContext extends ConnectionContext {
   /** Every destination is in one cluster. */
   readonly isSingleCluster: boolean;
   readonly pool: PacketBufferPool;
+  readonly writeTimes: WriteTimes;
   /** Calls of gRPC clients that have not ended. */
   readonly calls: Set<object>;
   /** Connections of HTTP CONNECT clients that have sent their request and have not ended. */

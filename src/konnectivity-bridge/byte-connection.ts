@@ -121,7 +121,7 @@ export class ByteConnection implements ConnectionHandler {
   }
 
   onOpened(tunnel: TunnelStream): void {
-    const { pool, limits, clock } = this.#context;
+    const { pool, limits, clock, writeTimes } = this.#context;
     const { connected, holdsTarget } = this.#answers;
     this.#state = 'open';
     // A client that sent bytes early does not wait for the answer before it reads on.
@@ -131,6 +131,7 @@ export class ByteConnection implements ConnectionHandler {
       tunnel,
       pool,
       maxQueuedBytes: limits.maxQueuedBytes,
+      writeTimes,
       isHolding,
     });
     this.#client.send(connected);

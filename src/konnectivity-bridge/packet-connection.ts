@@ -93,13 +93,14 @@ export class PacketConnection implements ConnectionHandler {
   }
 
   onOpened(tunnel: TunnelStream): void {
-    const { pool, limits, clock } = this.#context;
+    const { pool, limits, clock, writeTimes } = this.#context;
     this.#connectId = ++lastConnectId;
     this.#writer = new ClientWriter({
       sink: new PacketSink(this.#front, this.#connectId),
       tunnel,
       pool,
       maxQueuedBytes: limits.maxQueuedBytes,
+      writeTimes,
       // The Go client drops DATA that comes too close behind DIAL_RSP.
       isHolding: true,
     });
