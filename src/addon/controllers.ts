@@ -1,5 +1,5 @@
 import { ClusterController } from './cluster/cluster-controller.ts';
-import { managementAddOnController } from './cluster/management-addon-controller.ts';
+import { managementAddOnController } from './cluster/management-addon.ts';
 import { CsrController } from './csr/csr-controller.ts';
 import { HubController } from './hub/hub-controller.ts';
 import { observableHubState } from './hub/hub-state.ts';
