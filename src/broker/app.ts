@@ -214,7 +214,7 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       identity.kind === 'dialer'
         ? (link: Link) => dialerAccess.watch(identity, cluster, link)
         : undefined;
-    const isGateway = identity.kind === 'replica' && identity.isGateway === true;
+    const isGateway = identity.kind !== 'anyone' && identity.isGateway === true;
     const admitted = { kind: 'dialer', cluster, dialer, forwarded, isGateway, watch } as const;
     return acceptLink(admitted, answer);
   });

@@ -1,3 +1,4 @@
+import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import { type RunningBroker, startBroker } from '../broker/node/broker.ts';
@@ -73,12 +74,14 @@ export async function startBrokerProgram(
     );
   }
   if (gateway !== undefined) {
+    const { openGatewayHub } = await import('./gateway-hub.ts');
     const { startGatewayProgram } = await import('./gateway-program.ts');
-    const { gatewayDialer: dialer, isKnownCluster } = broker;
-    const { hub, proxies } = options;
+    const { gatewayDialer: dialer, isKnownCluster, rules } = broker;
+    const { hub: access, proxies } = options;
+    const hub = access && stack.use(openGatewayHub(access, { proxies, clock: systemClock, log }));
     programs.push(
       await startGatewayProgram(gateway, {
-        ...{ dialer, hub, proxies, isKnownCluster, metrics, log, stack },
+        ...{ dialer, hub, rules, isKnownCluster, metrics, log, stack },
       }),
     );
   }

@@ -80,6 +80,12 @@ const dialerTokenTable = {
   key: keyOption,
 } as const satisfies OptionsTable;
 
+const gatewayTokenTable = {
+  name: dialerTokenTable.name,
+  ttlMs: ttlOption,
+  key: keyOption,
+} as const satisfies OptionsTable;
+
 export const tokenKeygenCommand: Command = {
   name: 'token keygen',
   summary: 'create the key pair that signs enrolment tokens',
@@ -166,6 +172,28 @@ export const tokenDialerCommand: Command = {
     io.stderr.write(`The id of the token is ${id}.\n`);
     return await printToken(io, values, { kind: 'dialer', name, clusters, selector, id }, [
       'culvert bridge --broker-url wss://BROKER --token-file FILE --konnectivity-listen 127.0.0.1:8090',
+    ]);
+  },
+};
+
+export const tokenGatewayCommand: Command = {
+  name: 'token gateway',
+  summary: 'issue an enrolment token for a gateway',
+  about:
+    'Prints a token for `culvert gateway`. With it, agents let the gateway impersonate users and review tokens. Its owner can act ' +
+    'as any user of any cluster whose agent allows impersonation. Only the token is written to stdout.',
+  groups: [{ title: 'Options', table: gatewayTokenTable }],
+  examples: [
+    {
+      title: 'a token that is valid for 30 days',
+      line: 'culvert token gateway --name gateway-1 > gateway-1.token',
+    },
+  ],
+  async run(argv, io) {
+    const { values } = readOptions(gatewayTokenTable, argv, io.env);
+    const { name } = values;
+    return await printToken(io, values, { kind: 'dialer', name, isGateway: true }, [
+      'culvert gateway --broker-url wss://BROKER --token-file FILE --gateway-listen 127.0.0.1:9092',
     ]);
   },
 };

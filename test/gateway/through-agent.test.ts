@@ -7,10 +7,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log/logger.ts';
 import { Metrics } from '../../src/base/metrics/metrics.ts';
 import { startBroker } from '../../src/broker/node/broker.ts';
 import { readBrokerOptions } from '../../src/cli/broker-options.ts';
+import { openGatewayHub } from '../../src/cli/gateway-hub.ts';
 import { startGatewayProgram } from '../../src/cli/gateway-program.ts';
 import type { Dialer } from '../../src/dialer/dialer.ts';
 import type { RunningGateway } from '../../src/gateway/node/gateway-server.ts';
@@ -120,11 +122,16 @@ beforeAll(async () => {
   );
   const agent = stack.use(await startAgent(agentOptions, { log: silentLogger }));
   await agent.connected;
+  const hubAccess = stack.use(
+    openGatewayHub(
+      { from: 'kubeconfig', path: kubeconfig },
+      { proxies: undefined, clock: systemClock, log: silentLogger },
+    ),
+  );
   const start = (dialer: Dialer): Promise<RunningGateway> =>
     startGatewayProgram(gatewayOptions!, {
       dialer,
-      hub: { from: 'kubeconfig', path: kubeconfig },
-      proxies: undefined,
+      hub: hubAccess,
       metrics: new Metrics(),
       log: silentLogger,
       stack,

@@ -155,7 +155,8 @@ export class TokenVerifier {
  */
 function claimsOf(subject: TokenSubject): JWTPayload {
   if (subject.kind === 'agent') return { sub: 'agent', cluster: subject.cluster };
-  const { name, clusters, selector, id: jti = crypto.randomUUID() } = subject;
+  const { name, clusters, selector, isGateway, id: jti = crypto.randomUUID() } = subject;
+  if (isGateway === true) return { sub: 'gateway', name, jti };
   if (clusters === undefined && selector === undefined) return { sub: 'dialer', name, jti };
   return {
     ...{ sub: 'scoped-dialer', name, jti },
@@ -170,7 +171,7 @@ function parseSubject(claims: JWTPayload): TokenSubject {
     return { kind: 'agent', cluster };
   }
   if (typeof name === 'string' && isCallerName(name)) {
-    const scope = sub === 'dialer' ? {} : sub === 'scoped-dialer' ? scopeOf(claims) : undefined;
+    const scope = rightsOf(claims);
     const { jti: id, exp } = claims;
     // Brokers before 0.13 make tokens without an id.
     const hasGoodId = id === undefined || (typeof id === 'string' && isTokenId(id));
@@ -184,8 +185,17 @@ function parseSubject(claims: JWTPayload): TokenSubject {
   }
   throw new TokenError(
     'bad_claims',
-    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" and a name without spaces, or sub "scoped-dialer", such a name and a list of clusters or a selector',
+    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" or "gateway" and a name without spaces, or sub "scoped-dialer", such a name and a list of clusters or a selector',
   );
+}
+
+/** Undefined: `sub` is none of a dialer. */
+function rightsOf(
+  claims: JWTPayload,
+): Pick<DialerToken, 'clusters' | 'selector' | 'isGateway'> | undefined {
+  if (claims.sub === 'dialer') return {};
+  if (claims.sub === 'gateway') return { isGateway: true };
+  return claims.sub === 'scoped-dialer' ? scopeOf(claims) : undefined;
 }
 
 /** Undefined: the claims do not limit the token to clusters. */

@@ -13,6 +13,8 @@ export interface DialerToken {
   readonly clusters?: readonly string[] | undefined;
   /** A label selector of ManagedClusters that the token is for, in addition to `clusters`. */
   readonly selector?: string | undefined;
+  /** The token is a gateway's, which may ask for the agents' credentials. It is for every cluster. */
+  readonly isGateway?: true | undefined;
   /** The claim `jti`, by which the token can be revoked. Tokens before 0.13 have none. */
   readonly id?: string | undefined;
   /** When brokers stop accepting the token, in milliseconds since 1970. */

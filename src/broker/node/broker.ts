@@ -219,14 +219,14 @@ function makeApp({ options, relay, access, metrics, log }: Core): App {
   );
 }
 
-interface OwnParts {
+interface OwnParts extends Pick<
+  RunningBroker,
+  'isKnownCluster' | 'makeTokenDialer' | 'localAgents'
+> {
   readonly relay: Relay;
-  readonly isKnownCluster: RunningBroker['isKnownCluster'];
   readonly listener: HttpListener | HttpAcceptor;
   readonly dialer: PooledDialer;
   readonly gatewayDialer: PooledDialer;
-  readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
-  readonly localAgents: LocalAgents;
   readonly access: AccessControl;
   /** Everything that ends with the broker. */
   readonly parts: AsyncDisposableStack;
@@ -282,14 +282,9 @@ class Broker implements RunningBroker {
   async drain(signal: AbortSignal): Promise<void> {
     // The streams of bridge and gateway in this process end with it. Agents must learn that before
     // their tunnels close.
-    signal.addEventListener(
-      'abort',
-      () => {
-        this.dialer.close();
-        this.gatewayDialer.close();
-      },
-      { once: true },
-    );
+    const closeDialers = (): void =>
+      [this.dialer, this.gatewayDialer].forEach((own) => own.close());
+    signal.addEventListener('abort', closeDialers, { once: true });
     await this.#relay.drain(signal, this.#drainTimeoutMs);
     await this.close();
   }
