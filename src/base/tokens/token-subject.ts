@@ -13,7 +13,7 @@ export interface DialerToken {
   readonly clusters?: readonly string[] | undefined;
   /** A label selector of ManagedClusters that the token is for, in addition to `clusters`. */
   readonly selector?: string | undefined;
-  /** The claim `jti`, by which the token can be revoked. Tokens before 0.13 have none. */
+  /** The claim `jti`, by which the token can be revoked. Tokens before 0.12 have none. */
   readonly id?: string | undefined;
   /** When brokers stop accepting the token, in milliseconds since 1970. */
   readonly expiresAtMs?: number | undefined;
