@@ -32,6 +32,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/websocket': { imports: protocol },
   'src/kube/client': { imports: base },
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
+  'src/kube/kubeconfig': { imports: base },
+  'src/kube/exec-credential': { imports: [...base, 'src/kube/client'] },
 
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
@@ -103,6 +105,9 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/dialer/node',
       'src/konnectivity-agents',
       'src/konnectivity-bridge',
+      'src/kube/client',
+      'src/kube/exec-credential',
+      'src/kube/kubeconfig',
     ],
   },
 
@@ -143,7 +148,7 @@ export const packageRooms: Readonly<Record<string, string>> = {
   pino: 'src/base',
   'prom-client': 'src/base',
   'reflect-metadata': 'src/base/x509',
-  yaml: 'src/kube/client',
+  yaml: 'src/kube',
 };
 
 export const maxSourceLines = 300;

@@ -4,7 +4,9 @@ import { bridgeCommand } from './bridge.ts';
 import { brokerCommand } from './broker.ts';
 import type { Command } from './command.ts';
 import { connectCommand } from './connect.ts';
+import { credentialCommand } from './credential.ts';
 import { devCommand } from './dev.ts';
+import { kubeconfigCommand } from './kubeconfig.ts';
 import { proxyAgentCommand } from './konnectivity/proxy-agent.ts';
 import { proxyServerCommand } from './konnectivity/proxy-server.ts';
 import { tokenAgentCommand, tokenDialerCommand, tokenKeygenCommand } from './token.ts';
@@ -15,6 +17,8 @@ export const commands: readonly Command[] = [
   agentCommand,
   bridgeCommand,
   connectCommand,
+  kubeconfigCommand,
+  credentialCommand,
   addonCommand,
   proxyServerCommand,
   proxyAgentCommand,
