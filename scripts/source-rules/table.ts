@@ -81,6 +81,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: addonFolders('api', 'runtime', 'compat', 'configuration', 'rotation'),
   },
   'src/addon/cluster': { imports: addonFolders('api', 'runtime', 'compat', 'hub') },
+  'src/addon/cluster-profile': { imports: addonFolders('api', 'runtime', 'configuration') },
   'src/addon/csr': { imports: addonFolders('api', 'runtime', 'rotation', 'hub') },
   'src/addon': {
     imports: addonFolders(
@@ -91,6 +92,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'rotation',
       'hub',
       'cluster',
+      'cluster-profile',
       'csr',
     ),
   },

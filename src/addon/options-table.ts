@@ -140,7 +140,7 @@ export const addonAgentTable = {
     kind: 'string',
     placeholder: 'NAME=BOOL',
     repeatable: true,
-    help: 'Switches for features that may still change. ClusterProfile=true is accepted and has no effect yet.',
+    help: 'Switches for features that may still change. ClusterProfile=true writes access providers into the status of ClusterProfiles.',
   },
 } as const satisfies OptionsTable;
 

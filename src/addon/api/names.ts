@@ -58,6 +58,15 @@ export const hubSecrets = {
   replicaKey: 'cluster-proxy-replica-key',
 } as const;
 
+/** Where programs on the hub reach the HTTP plane. The names are those of Cluster Proxy. */
+export const userServer = {
+  /** The Service, in the namespace of the brokers. */
+  service: 'cluster-proxy-addon-user',
+  /** The Secret with its certificate, in the same namespace. */
+  secret: 'cluster-proxy-user-serving-cert',
+  port: 9092,
+} as const;
+
 export const annotations = {
   lifecycle: 'addon.open-cluster-management.io/lifecycle',
   deletionOrphan: 'addon.open-cluster-management.io/deletion-orphan',
