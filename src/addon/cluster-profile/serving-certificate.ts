@@ -17,7 +17,7 @@ export class ServingCertificate {
   #followed: { readonly namespace: string; readonly informer: Informer } | undefined;
   #ca: string | undefined;
   #stop = new AbortController();
-  #running: Promise<void> = Promise.resolve();
+  #running: Promise<unknown> = Promise.resolve();
 
   constructor(options: ServingCertificateOptions) {
     this.#options = options;
@@ -43,7 +43,7 @@ export class ServingCertificate {
     });
     this.#followed = { namespace, informer };
     this.#stop = new AbortController();
-    this.#running = Promise.all([this.#running, informer.run(this.#stop.signal)]).then(() => {});
+    this.#running = Promise.all([this.#running, informer.run(this.#stop.signal)]);
   }
 
   /** Idempotent. */
