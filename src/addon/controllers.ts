@@ -1,6 +1,6 @@
 import { ClusterProfileController } from './cluster-profile/cluster-profile-controller.ts';
 import { ClusterController } from './cluster/cluster-controller.ts';
-import { managementAddOnController } from './cluster/management-addon-controller.ts';
+import { managementAddOnController } from './cluster/management-addon.ts';
 import { CsrController } from './csr/csr-controller.ts';
 import { HubController } from './hub/hub-controller.ts';
 import { observableHubState } from './hub/hub-state.ts';
@@ -8,7 +8,7 @@ import type { AddonOptions } from './options.ts';
 import { defaultSecretNames } from './rotation/plan-certificates.ts';
 import { Applier } from './runtime/applier.ts';
 import { configLookup } from './runtime/config-lookup.ts';
-import type { AddonContext } from './runtime/addon-context.ts';
+import type { AddonContext } from './runtime/controller-context.ts';
 import { watchHub } from './runtime/watches.ts';
 
 /** The work of the addon manager while it leads. */

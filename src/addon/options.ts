@@ -75,11 +75,7 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
 }
 
 /** The flag that `--v` stands for, unless `--log-level` or its variable is set. */
-function logLevelArgs(
-  level: ProgramFlag | undefined,
-  argv: readonly string[],
-  env: Env,
-): readonly string[] {
+function logLevelArgs(level: ProgramFlag | undefined, argv: readonly string[], env: Env) {
   const { logLevel } = addonProcessTable;
   const isGiven = argv.some((arg) => arg.split('=', 1)[0] === flagOf(logLevel));
   if (level === undefined || isGiven || env[envOf(logLevel)]) return [];
@@ -105,13 +101,8 @@ function redisOf(values: AddonValues): RedisSpec | undefined {
   });
 }
 
-function checkAddon({
-  values,
-  given,
-  label,
-  problem,
-  warn,
-}: OptionsDraft<typeof allAddonTable>): void {
+function checkAddon(draft: OptionsDraft<typeof allAddonTable>): void {
+  const { values, given, label, problem, warn } = draft;
   if (given('redisUrl') && given('redisSecretName')) {
     problem(`${label('redisUrl')} and ${label('redisSecretName')} both name a Redis, keep one`);
   }

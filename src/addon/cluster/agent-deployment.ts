@@ -2,7 +2,7 @@ import { formatHostPort } from '../../base/net/host-port.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { agentSecrets } from '../api/agent-identity.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
-import { containerSecurity, deployment, podSettings } from '../api/objects.ts';
+import { containerSecurity, deployment, podSettings, secretMounts } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import {
   agentCaSecret,
@@ -25,11 +25,11 @@ const exitGraceSeconds = 10;
  * Secrets that the agent reads, by the names of their volumes. The agent reads the files again when
  * they change.
  */
-const mounts = [
+const { volumes, volumeMounts } = secretMounts([
   { name: 'ca', secretName: agentCaSecret, mountPath: '/etc/ca' },
   { name: 'hub', secretName: agentSecrets.certificate, mountPath: '/etc/tls' },
   { name: 'hub-kubeconfig', secretName: agentSecrets.hubKubeconfig, mountPath: '/etc/kubeconfig' },
-];
+]);
 
 /**
  * The Deployment of the agent.
@@ -75,8 +75,8 @@ function podSpec(values: AgentValues): object {
         preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm }],
       },
     },
-    containers: [container(values)],
-    volumes: mounts.map(({ name, secretName }) => ({ name, secret: { secretName } })),
+    containers: [{ ...container(values), volumeMounts }],
+    volumes,
   };
 }
 
@@ -103,7 +103,6 @@ function container(values: AgentValues): object {
     readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
     resources: values.resources,
     securityContext: containerSecurity,
-    volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
   };
 }
 

@@ -2,9 +2,11 @@ import { Controller, type ControllerOptions } from '../../kube/controllers/contr
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
-import type { AddonContext } from './addon-context.ts';
+import type { Fields } from '../api/fields.ts';
 import type { Applier } from './applier.ts';
 import type { Watches } from './watches.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log/logger.ts';
 
 /** The parts that all controllers of the addon share. */
 export interface ControllerContext extends AddonContext {
@@ -38,4 +40,33 @@ export async function patchStatus(
   const { uid, resourceVersion } = object.metadata;
   const patch = { metadata: { uid, resourceVersion }, status };
   await api.patch(refOf(object), patch, { signal, subresource });
+}
+
+/** The surroundings of the addon. */
+export interface AddonContext {
+  readonly api: KubeApi;
+  readonly clock: Clock;
+  /** The time of day, for certificates and conditions. */
+  readonly wallClock: () => Date;
+  readonly log: Logger;
+}
+
+/**
+ * A JSON merge patch of the subresource `status`. The API server refuses it when the object has
+ * changed since it was read.
+ *
+ * @param next fields of the status; a field is unchanged when it is the same value as before
+ * @returns undefined when nothing changes
+ */
+export function statusPatch(
+  {
+    uid,
+    resourceVersion,
+    status,
+  }: Readonly<Record<'uid' | 'resourceVersion', string>> & { readonly status: Fields },
+  next: Fields,
+): Fields | undefined {
+  const changed = Object.entries(next).filter(([key, value]) => value !== status[key]);
+  if (changed.length === 0) return undefined;
+  return { metadata: { uid, resourceVersion }, status: Object.fromEntries(changed) };
 }

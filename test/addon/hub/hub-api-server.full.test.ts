@@ -323,7 +323,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
         proxyClient: undefined,
       },
       rotations: noRotations,
-      failures: [],
+      failure: undefined,
       nowMs: Date.UTC(2026, 10, 22),
     });
     const patch = JSON.stringify({ status });

@@ -27,7 +27,7 @@ const observed = (more: Partial<HubStatusObserved> = {}): HubStatusObserved => (
   deployment: deployment(counts),
   expiries,
   rotations: noRotations,
-  failures: [],
+  failure: undefined,
   nowMs,
   ...more,
 });
@@ -218,16 +218,11 @@ describe('nextStatus', () => {
   });
 
   it('nextStatus reports which objects the API server refused', () => {
-    const failures = [
-      {
-        object: `Deployment ${hub}/cluster-proxy`,
-        sentence: 'spec.selector is immutable; delete it',
-      },
-    ];
-    expect(conditionsOf({ failures })['HubApplied']).toMatchObject({
+    const failure = `Deployment ${hub}/cluster-proxy: spec.selector is immutable; delete it`;
+    expect(conditionsOf({ failure })['HubApplied']).toMatchObject({
       status: 'False',
       reason: 'ApplyFailed',
-      message: `Deployment ${hub}/cluster-proxy: spec.selector is immutable; delete it`,
+      message: failure,
     });
   });
 

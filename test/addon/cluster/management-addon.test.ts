@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { parseClusterManagementAddOn } from '../../../src/addon/api/cluster-management-addon.ts';
 import {
+  parseClusterManagementAddOn,
   configHashesPatch,
   managementAddOnProblems,
-} from '../../../src/addon/cluster/management-addon-status.ts';
+} from '../../../src/addon/cluster/management-addon.ts';
 import {
   deploymentConfigReference,
   proxyConfigurationReference,
@@ -26,7 +26,7 @@ describe('clusterManagementAddOn', () => {
         },
         spec: { installStrategy: { type: 'Placements', placements: [placement] } },
       });
-      expect(managementAddOnProblems(parseClusterManagementAddOn(cma))).toEqual({});
+      expect(managementAddOnProblems(cma)).toEqual({});
     },
   );
 
@@ -35,7 +35,7 @@ describe('clusterManagementAddOn', () => {
       name: 'cluster-proxy',
       annotations: { 'addon.open-cluster-management.io/lifecycle': 'self' },
     };
-    const cma = parseClusterManagementAddOn({ ...object(), metadata, spec: {} });
+    const cma = { ...object(), metadata, spec: {} };
     expect(managementAddOnProblems(cma)).toEqual({
       unconfigured: expect.stringContaining('lifecycle: self'),
       unfollowed: expect.stringContaining('ManagedProxyConfiguration cluster-proxy'),

@@ -1,14 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { parseAddOnDeploymentConfig } from '../../../src/addon/api/addon-deployment-config.ts';
 import {
+  parseAddOnDeploymentConfig,
   findDeploymentConfig,
   installNamespaceOf,
-} from '../../../src/addon/cluster/deployment-config-reference.ts';
-import {
-  addOn,
-  deploymentConfigReference,
-  proxyConfigurationReference,
-} from '../api/ocm-objects.ts';
+} from '../../../src/addon/api/addon-deployment-config.ts';
+import { addOn, deploymentConfigReference, proxyConfigurationReference } from './ocm-objects.ts';
 
 const config = (spec: object) =>
   parseAddOnDeploymentConfig({
