@@ -102,7 +102,7 @@ function redisOf(values: AddonValues): RedisSpec | undefined {
 }
 
 function checkAddon(draft: OptionsDraft<typeof allAddonTable>): void {
-  const { values, given, label, problem, warn } = draft;
+  const { values, given, label, problem } = draft;
   if (given('redisUrl') && given('redisSecretName')) {
     problem(`${label('redisUrl')} and ${label('redisSecretName')} both name a Redis, keep one`);
   }
@@ -118,10 +118,5 @@ function checkAddon(draft: OptionsDraft<typeof allAddonTable>): void {
     } else if (!/^(true|false)$/.test(text)) {
       problem(`${flag}: ${name} is true or false, not ${JSON.stringify(text)}`);
     }
-  }
-  if (given('enableServiceProxy') && values.enableServiceProxy) {
-    warn(
-      `${label('enableServiceProxy')} does nothing yet: there is no user-server, only konnectivity clients are served`,
-    );
   }
 }

@@ -38,7 +38,9 @@ describe('readAddonOptions', () => {
         signerSecretName: 'cluster-proxy-signer',
         agentImage: undefined,
         enableKubeApiProxy: true,
+        enableImpersonation: true,
         enableServiceProxy: true,
+        exposedServicesConfigmap: 'cluster-proxy-exposed-services',
         features: new Set(),
         enableNetworkPolicies: false,
         apiServerPorts: [],
@@ -161,13 +163,6 @@ describe('readAddonOptions', () => {
     expect(options.features).toEqual(new Set(['ClusterProfile']));
     expect(warnings).toEqual([]);
     expect(read('--feature-gates=ClusterProfile=false').options.features).toEqual(new Set());
-  });
-
-  it('readAddonOptions reports flags that it accepts without effect', () => {
-    expect(read('--enable-service-proxy=false').warnings).toEqual([]);
-    expect(read('--enable-service-proxy=true').warnings).toEqual([
-      '--enable-service-proxy does nothing yet: there is no user-server, only konnectivity clients are served',
-    ]);
   });
 
   it.each([

@@ -225,7 +225,43 @@ const rows: readonly Row[] = [
   ],
   ['networkPolicies.apiServerPorts', [8443, 6443], manager, arg('--api-server-ports=8443')],
   ['featureGates.clusterProfile', true, manager, arg('--feature-gates=ClusterProfile=true')],
+  [
+    'featureGates.clusterProfileAccessProvider',
+    true,
+    manager,
+    arg('--feature-gates=ClusterProfile=true'),
+  ],
   ['enableServiceProxy', true, manager, arg('--enable-service-proxy=true')],
+  [
+    'enableServiceProxy',
+    true,
+    ['Service', 'cluster-proxy-addon-user'],
+    {
+      spec: {
+        selector: { 'proxy.open-cluster-management.io/component-name': 'proxy-server' },
+        ports: [{ name: 'https', port: 9092, targetPort: 9092, protocol: 'TCP' }],
+      },
+    },
+  ],
+  ['enableImpersonation', false, manager, arg('--enable-impersonation=false')],
+  ['exposedServicesConfigMapName', 'x', manager, arg('--exposed-services-configmap=x')],
+  [
+    'userServer',
+    { enabled: true, signer: 'Provided' },
+    configuration,
+    { spec: { authentication: { signer: { type: 'Provided' } } } },
+  ],
+  [
+    'userServer',
+    { enabled: true, signer: 'CertManager', issuerRef: { name: 'x', kind: 'ClusterIssuer' } },
+    ['Certificate', 'cluster-proxy-user-serving-cert'],
+    {
+      spec: {
+        secretName: 'cluster-proxy-user-serving-cert',
+        issuerRef: { name: 'x', kind: 'ClusterIssuer' },
+      },
+    },
+  ],
   [
     'userServer',
     { enabled: true, additionalSANs: ['x'] },

@@ -4,7 +4,7 @@ import { Informer } from '../../kube/controllers/informer.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { fields, present, text } from '../api/fields.ts';
 import { userServer } from '../api/names.ts';
-import type { AddonContext } from '../runtime/addon-context.ts';
+import type { AddonContext } from '../runtime/controller-context.ts';
 
 export interface ServingCertificateOptions extends Pick<AddonContext, 'api' | 'clock' | 'log'> {
   /** Called when the certificate may have changed. */

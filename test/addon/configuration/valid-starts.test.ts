@@ -28,6 +28,7 @@ function started(configuration: ReturnType<typeof configurationOf>): readonly st
   const { allow, replicas, image, imagePullSecrets } = configuration.spec.proxyAgent;
   const proxy = {
     ...{ generation: 1, allow, replicas, image, imagePullSecrets },
+    serviceCaConfigMap: undefined,
     flags: configuration.agentFlags,
   };
   const values = agentValues(agentInput({ proxy }), new Diagnostics())!;
