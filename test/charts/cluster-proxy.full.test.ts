@@ -276,8 +276,6 @@ const rows: readonly Row[] = [
   ],
 ];
 
-/** Values that change no object. */
-const withoutEffect = ['enableImpersonation'];
 /** Values that count only together with their neighbours; the rows give them in one object. */
 const covered = (name: string) =>
   rows.some(
@@ -324,19 +322,13 @@ describeWith({ helm }, 'charts/cluster-proxy', ({ helm }) => {
     );
 
     it('Every value of the cluster-proxy chart has a test', () => {
-      const names = valueNames('cluster-proxy').filter((name) => !withoutEffect.includes(name));
+      const names = valueNames('cluster-proxy');
       const others = [
         'exposedServicesConfigMapName',
         'installByPlacement.placementName',
         'installByPlacement.clusterSetBinding',
       ];
       expect(names.filter((name) => !covered(name) && !others.includes(name))).toEqual([]);
-    });
-
-    it.each(withoutEffect)("The cluster-proxy chart's value %s changes nothing", async (name) => {
-      const password = { redis: { password: 'x'.repeat(16) } };
-      const before = await helm.templateText('cluster-proxy', password);
-      expect(await helm.templateText('cluster-proxy', { ...password, [name]: false })).toBe(before);
     });
 
     it("The cluster-proxy chart's value exposedServicesConfigMapName names the ConfigMap", async () => {

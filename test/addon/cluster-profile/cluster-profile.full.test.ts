@@ -18,7 +18,6 @@ describeWith({ programs }, 'ClusterProfiles of a real hub with their real CRD', 
   beforeAll(async () => {
     hub = await RealHub.start(programs, {
       enableServiceProxy: true,
-      userServer: { enabled: true },
       featureGates: { clusterProfile: true },
     });
     await hub.addCluster('cluster1');

@@ -1,6 +1,8 @@
+import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { parseManagedProxyConfiguration } from '../../../src/addon/configuration/managed-proxy-configuration.ts';
 import { fields, items } from '../../../src/addon/api/fields.ts';
+import { configuration, HubWorld } from '../controllers/hub-world.ts';
 import {
   argsOf,
   configurationObject,
@@ -91,5 +93,43 @@ describe('the user-server', () => {
     expect(argsOf(planned)).toContain(`--exposed-services-configmap=${hub}/other`);
     const [ingress] = items(fields(rendered(planned, 'NetworkPolicy')['spec'])['ingress']);
     expect(items(ingress?.['ports']).map(({ port }) => port)).toEqual([8090, 8091, 8092, 9092]);
+  });
+
+  it('The manager issues the certificate of the user-server, and reports it', async () => {
+    const object = configuration();
+    const userServer = { additionalSANs: ['proxy.example'] };
+    const spec = { ...fields(object['spec']), userServer };
+    const world = await HubWorld.create({ configuration: { ...object, spec } });
+    await world.start();
+    await world.until(() => {
+      const signed = world.condition(world.configuration, 'UserServerSecretSigned');
+      return signed?.['status'] === 'True';
+    });
+    const stored = world.find('Secret', 'cluster-proxy-user-serving-cert', hub);
+    const pem = Buffer.from(String(fields(stored?.['data'])['tls.crt']), 'base64').toString();
+    const { subjectAltName } = new X509Certificate(pem);
+    expect(subjectAltName).toContain('DNS:proxy.example');
+    expect(subjectAltName).toContain(`DNS:cluster-proxy-addon-user.${hub}.svc`);
+    const args = items(
+      fields(
+        fields(fields(world.find('Deployment', 'cluster-proxy', hub)?.['spec'])['template'])[
+          'spec'
+        ],
+      )['containers'],
+    )[0]?.['args'];
+    expect(args).toEqual(expect.arrayContaining(gatewayArgs));
+  });
+
+  it('The manager leaves a provided certificate alone, and serves with it at once', async () => {
+    const world = await HubWorld.create();
+    await world.start();
+    await world.until(() => world.find('Deployment', 'cluster-proxy', hub) !== undefined);
+    const argsNow = () => JSON.stringify(world.find('Deployment', 'cluster-proxy', hub)?.['spec']);
+    expect(argsNow()).not.toContain('gateway-listen');
+    world.api.put(certificate);
+    await world.until(() => argsNow().includes('gateway-listen'));
+    await world.settle();
+    const stored = world.find('Secret', 'cluster-proxy-user-serving-cert', hub);
+    expect(stored?.['data']).toEqual(certificate['data']);
   });
 });
