@@ -35,17 +35,22 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/kube/kubeconfig': { imports: base },
   'src/kube/exec-credential': { imports: [...base, 'src/kube/client'] },
 
+  'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
+  'src/access': { imports: base, isPortable: true },
+  'src/access/node': { imports: [...base, 'src/access', 'src/kube/client'] },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
   },
 
   // Programs never import each other: they meet on the wire.
-  'src/broker': { imports: protocol, isPortable: true },
+  'src/broker': { imports: [...protocol, 'src/access'], isPortable: true },
   'src/broker/redis': { imports: [...protocol, 'src/broker'] },
   'src/broker/node': {
     imports: [
       ...protocol,
+      'src/access',
+      'src/access/node',
       'src/broker',
       'src/broker/redis',
       'src/dialer',
@@ -59,15 +64,36 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [
       ...protocol,
       'src/acceptor',
+      'src/agent/http',
       'src/stream-io/node',
       'src/websocket',
       'src/kube/client',
     ],
   },
+  'src/agent/http': {
+    imports: [...protocol, 'src/agent', 'src/http-exchange', 'src/stream-io/node'],
+  },
   'src/http2': { imports: base },
+  'src/gateway': {
+    imports: [...protocol, 'src/http-exchange', 'src/access'],
+    isPortable: true,
+  },
+  'src/gateway/node': {
+    imports: [
+      ...protocol,
+      'src/access',
+      'src/http-exchange',
+      'src/gateway',
+      'src/kube/client',
+      'src/kube/controllers',
+      'src/stream-io/node',
+    ],
+  },
   'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
-  'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
+  'src/konnectivity-bridge': {
+    imports: [...protocol, 'src/access', 'src/dialer', 'src/konnectivity'],
+  },
   'src/konnectivity-agents': {
     imports: [...protocol, 'src/acceptor', 'src/konnectivity', 'src/kube/client'],
   },
@@ -100,11 +126,16 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/cli': {
     imports: [
       ...base,
+      'src/access',
+      'src/access/node',
       'src/addon',
       'src/agent',
       'src/broker/node',
       'src/connect',
       'src/dialer/node',
+      'src/gateway',
+      'src/gateway/node',
+      'src/http-exchange',
       'src/konnectivity-agents',
       'src/konnectivity-bridge',
       'src/kube/client',

@@ -21,7 +21,7 @@ import { fieldManager } from './compat/take-ownership.ts';
 import { noRotations } from './rotation/rotation-status.ts';
 import type { ListenAddress } from './options-table.ts';
 import type { AddonOptions } from './options.ts';
-import type { AddonContext } from './runtime/controller-context.ts';
+import type { AddonContext } from './runtime/addon-context.ts';
 
 export interface AddonParts {
   readonly log: Logger;

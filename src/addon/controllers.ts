@@ -8,7 +8,7 @@ import type { AddonOptions } from './options.ts';
 import { defaultSecretNames } from './rotation/plan-certificates.ts';
 import { Applier } from './runtime/applier.ts';
 import { configLookup } from './runtime/config-lookup.ts';
-import type { AddonContext } from './runtime/controller-context.ts';
+import type { AddonContext } from './runtime/addon-context.ts';
 import { watchHub } from './runtime/watches.ts';
 
 /** The work of the addon manager while it leads. */

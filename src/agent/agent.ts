@@ -18,6 +18,8 @@ import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseRenewer } from './lease-renewer.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from '../acceptor/session-store.ts';
+import type { HttpRequests } from './http/http-requests.ts';
+import { makeHttpRequests } from './http/make-http-requests.ts';
 import { TargetStreams } from './target-streams.ts';
 import { TunnelReconnector } from './tunnel-reconnector.ts';
 
@@ -93,6 +95,7 @@ class Agent implements RunningAgent {
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #grantBudget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #targets: TargetStreams;
+  readonly #http: HttpRequests;
   readonly #sessions: SessionStore;
   readonly #reconnectors: readonly TunnelReconnector[];
   readonly #stop = new AbortController();
@@ -125,11 +128,12 @@ class Agent implements RunningAgent {
     );
     const { dialTimeoutMs } = options;
     this.#targets = new TargetStreams({ policy, dialTimeoutMs, clock, log: this.#log });
+    this.#http = makeHttpRequests(options, { targets: this.#targets, clock, log: this.#log });
     this.#sessions = new SessionStore({
       clock,
       log: this.#log,
       resumeGraceMs: defaultLimits.resumeGraceMs,
-      makeSession: (sessionLog, events) =>
+      makeSession: (sessionLog, events, isGateway) =>
         new Session({
           clock,
           limits: defaultLimits,
@@ -137,7 +141,10 @@ class Agent implements RunningAgent {
           budget: this.#budget,
           grantBudget: this.#grantBudget,
           log: sessionLog,
-          accept: (request, stream) => this.#targets.accept(request, stream),
+          accept: ({ target, ...request }, stream) =>
+            target.kind === 'tcp'
+              ? this.#targets.accept({ target, ...request }, stream)
+              : this.#http.accept({ target, ...request }, stream, isGateway),
           ...events,
         }),
     });
@@ -192,7 +199,10 @@ class Agent implements RunningAgent {
           leaseRenewedAt: this.#lease?.renewedAt,
           brokerClockDifferenceMs: this.#brokerClock.differenceMs,
           dials: this.#targets.dials,
-          staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
+          http: this.#http,
+          staleFiles: [this.#ca, ...this.#clusters.files, ...this.#http.files].filter(
+            ({ stale }) => stale,
+          ).length,
         });
       },
     };
@@ -207,6 +217,7 @@ class Agent implements RunningAgent {
     // has no stream, ends its session.
     await this.#sessions.untilDetached(leaveMs, signal);
     await this.#sessions.idle(signal).catch(() => {});
+    this.#http.close();
     await this.#targets.closed(signal);
     await this.close();
   }
@@ -217,6 +228,7 @@ class Agent implements RunningAgent {
     this.#connected.reject(error);
     for (const reconnector of this.#reconnectors) reconnector.leave(error);
     this.#sessions.close(error);
+    this.#http.close();
     await this.#running;
     await this.#status?.close();
     this.#clusters.close();

@@ -27,9 +27,15 @@ export interface BrokerProgram extends Drainable {
   readonly agentCount: number;
 }
 
-/** Starts a broker, and the bridge and the listener for standard agents that its options ask for. */
+type StartedOptions = Pick<BrokerProgramOptions, 'options' | 'front' | 'agents'> &
+  Partial<Pick<BrokerProgramOptions, 'gateway'>>;
+
+/**
+ * Starts a broker, and the bridge, the gateway and the listener for standard agents that its options
+ * ask for.
+ */
 export async function startBrokerProgram(
-  { options, front, agents }: Pick<BrokerProgramOptions, 'options' | 'front' | 'agents'>,
+  { options, front, agents, gateway }: StartedOptions,
   { metrics, log, stack, isOnePortForAgents = false }: BrokerProgramParts,
 ): Promise<BrokerProgram> {
   const broker = stack.use(
@@ -53,16 +59,27 @@ export async function startBrokerProgram(
     );
   if (standard !== undefined) programs.push(standard);
   if (front !== undefined) {
-    const { dialer, makeTokenDialer } = broker;
+    const { dialer, makeTokenDialer, rules } = broker;
     programs.push(
       stack.use(
         await startBridge(front, {
           dialer,
           makeTokenDialer,
+          rules,
           log,
           metrics: bridgeMetrics(metrics),
         }),
       ),
+    );
+  }
+  if (gateway !== undefined) {
+    const { startGatewayProgram } = await import('./gateway-program.ts');
+    const { gatewayDialer: dialer, isKnownCluster } = broker;
+    const { hub, proxies } = options;
+    programs.push(
+      await startGatewayProgram(gateway, {
+        ...{ dialer, hub, proxies, isKnownCluster, metrics, log, stack },
+      }),
     );
   }
   const all = together(...programs, broker);

@@ -6,6 +6,7 @@ import type { Command } from './command.ts';
 import { connectCommand } from './connect.ts';
 import { credentialCommand } from './credential.ts';
 import { devCommand } from './dev.ts';
+import { gatewayCommand } from './gateway.ts';
 import { kubeconfigCommand } from './kubeconfig.ts';
 import { proxyAgentCommand } from './konnectivity/proxy-agent.ts';
 import { proxyServerCommand } from './konnectivity/proxy-server.ts';
@@ -16,6 +17,7 @@ export const commands: readonly Command[] = [
   brokerCommand,
   agentCommand,
   bridgeCommand,
+  gatewayCommand,
   connectCommand,
   kubeconfigCommand,
   credentialCommand,

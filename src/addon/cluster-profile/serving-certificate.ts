@@ -4,9 +4,9 @@ import { Informer } from '../../kube/controllers/informer.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { fields, present, text } from '../api/fields.ts';
 import { userServer } from '../api/names.ts';
-import type { AddonContext } from '../runtime/controller-context.ts';
+import type { ControllerContext } from '../runtime/controller-context.ts';
 
-export interface ServingCertificateOptions extends Pick<AddonContext, 'api' | 'clock' | 'log'> {
+export interface ServingCertificateOptions extends Pick<ControllerContext, 'api' | 'clock' | 'log'> {
   /** Called when the certificate may have changed. */
   readonly onChange: () => void;
 }

@@ -4,7 +4,7 @@ import type { KubeCollection, Selectors } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef } from '../../kube/client/kube-ref.ts';
 import { apiGroups, hubLabel, labels } from '../api/names.ts';
-import type { AddonContext } from '../runtime/controller-context.ts';
+import type { AddonContext } from '../runtime/addon-context.ts';
 
 export interface HubNamespaceOptions extends Pick<AddonContext, 'api' | 'clock' | 'log'> {
   /** Called when an object changes. */

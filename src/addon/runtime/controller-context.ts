@@ -3,10 +3,9 @@ import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
 import type { Fields } from '../api/fields.ts';
+import type { AddonContext } from './addon-context.ts';
 import type { Applier } from './applier.ts';
 import type { Watches } from './watches.ts';
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log/logger.ts';
 
 /** The parts that all controllers of the addon share. */
 export interface ControllerContext extends AddonContext {
@@ -40,15 +39,6 @@ export async function patchStatus(
   const { uid, resourceVersion } = object.metadata;
   const patch = { metadata: { uid, resourceVersion }, status };
   await api.patch(refOf(object), patch, { signal, subresource });
-}
-
-/** The surroundings of the addon. */
-export interface AddonContext {
-  readonly api: KubeApi;
-  readonly clock: Clock;
-  /** The time of day, for certificates and conditions. */
-  readonly wallClock: () => Date;
-  readonly log: Logger;
 }
 
 /**

@@ -15,7 +15,7 @@ import {
   tlsProfileName,
 } from '../api/names.ts';
 import { trimToFingerprint, trimManagedCluster, trimManifestWork } from './cached-object.ts';
-import type { AddonContext } from './controller-context.ts';
+import type { AddonContext } from './addon-context.ts';
 
 export interface WatchesOptions extends Pick<AddonContext, 'api' | 'clock' | 'log'> {
   /** The version of OCM's addon API on the hub, for example `v1alpha1`. */
