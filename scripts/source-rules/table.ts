@@ -32,6 +32,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/websocket': { imports: protocol },
   'src/kube/client': { imports: base },
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
+  'src/kube/kubeconfig': { imports: base },
+  'src/kube/exec-credential': { imports: [...base, 'src/kube/client'] },
 
   'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
   'src/access': { imports: base, isPortable: true },
@@ -105,6 +107,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: addonFolders('api', 'runtime', 'compat', 'configuration', 'rotation'),
   },
   'src/addon/cluster': { imports: addonFolders('api', 'runtime', 'compat', 'hub') },
+  'src/addon/cluster-profile': { imports: addonFolders('api', 'runtime', 'configuration') },
   'src/addon/csr': { imports: addonFolders('api', 'runtime', 'rotation', 'hub') },
   'src/addon': {
     imports: addonFolders(
@@ -115,6 +118,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'rotation',
       'hub',
       'cluster',
+      'cluster-profile',
       'csr',
     ),
   },
@@ -135,6 +139,8 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/konnectivity-agents',
       'src/konnectivity-bridge',
       'src/kube/client',
+      'src/kube/exec-credential',
+      'src/kube/kubeconfig',
     ],
   },
 
@@ -175,7 +181,7 @@ export const packageRooms: Readonly<Record<string, string>> = {
   pino: 'src/base',
   'prom-client': 'src/base',
   'reflect-metadata': 'src/base/x509',
-  yaml: 'src/kube/client',
+  yaml: 'src/kube',
 };
 
 export const maxSourceLines = 300;

@@ -75,10 +75,24 @@ function podSpec(values: AgentValues): object {
         preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm }],
       },
     },
-    containers: [{ ...container(values), volumeMounts }],
-    volumes,
+    ...mounted(values),
   };
 }
+
+/** The container and its volumes. */
+function mounted(values: AgentValues) {
+  const { serviceCaConfigMap: name } = values;
+  if (name === undefined) return { containers: [{ ...container(values), volumeMounts }], volumes };
+  // As in Cluster Proxy, the agent starts without the ConfigMap.
+  const volume = { name: 'additional-service-ca', configMap: { name, optional: true } };
+  const mount = { name: volume.name, mountPath: serviceCaPath, readOnly: true };
+  return {
+    containers: [{ ...container(values), volumeMounts: [...volumeMounts, mount] }],
+    volumes: [...volumes, volume],
+  };
+}
+
+const serviceCaPath = '/additional-service-ca';
 
 function container(values: AgentValues): object {
   const probe = (path: string) => ({
@@ -126,6 +140,10 @@ export function agentArguments(values: AgentValues): readonly string[] {
     `--status-listen=[::]:${agentStatusPort}`,
     ...[...settings].map(([name, value]) => `--${name}=${escapeDollar(value)}`),
     ...(leadsToApiserver ? [] : ['--enable-kube-api-proxy=false']),
+    ...(values.isServed && !values.impersonates ? ['--enable-impersonation=false'] : []),
+    ...(values.serviceCaConfigMap === undefined
+      ? []
+      : [`--service-ca-file=${serviceCaPath}/service-ca.crt`]),
     ...allow.map((target) => `--allow=${escapeDollar(target)}`),
   ];
 }

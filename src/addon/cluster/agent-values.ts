@@ -9,7 +9,7 @@ import type { Diagnostics } from '../api/diagnostics.ts';
 import { drainTimeoutMs } from '../compat/additional-args.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
-import { readVariables } from '../compat/customized-variables.ts';
+import { type AgentVariables, readVariables } from '../compat/customized-variables.ts';
 import type { AgentEntrypoint, FleetState } from '../hub/hub-state.ts';
 import {
   type AgentSources,
@@ -28,6 +28,10 @@ export interface AgentOptions {
    * override it.
    */
   readonly enableKubeApiProxy: boolean;
+  /** Whether HTTP clients reach the cluster. The cluster's configuration can override it. */
+  readonly enableServiceProxy: boolean;
+  /** Whether users of the hub are impersonated. The cluster's configuration can override it. */
+  readonly enableImpersonation: boolean;
   readonly enableNetworkPolicies: boolean;
   /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
   readonly apiServerPorts: readonly number[];
@@ -80,12 +84,27 @@ export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
     trustedCertificates: trustedCertificates(input.caBundle, isDirect, sources),
     ...flagsOf(proxy, variables.serviceDomain),
     leadsToApiserver: variables.enableKubeApiProxy ?? input.enableKubeApiProxy,
+    ...httpOf(input, variables),
     hasNetworkPolicy: input.enableNetworkPolicies,
     apiServerPorts: input.apiServerPorts,
   };
   const installNamespace = installNamespaceOf(deploymentConfig, input.agentInstallNamespace);
   if (entrypoint === undefined || installNamespace === undefined) return undefined;
   return diagnostics.problems.length > 0 ? undefined : { ...values, entrypoint, installNamespace };
+}
+
+/** The part of HTTP clients. */
+function httpOf(input: AgentInput, variables: AgentVariables) {
+  const { enableServiceProxy, enableImpersonation, proxy } = input;
+  const isServed = variables.enableServiceProxy ?? enableServiceProxy;
+  return {
+    /** Whether gateways can have tokens reviewed by the cluster. */
+    isServed,
+    /** Whether gateways can let the agent impersonate users of the hub. */
+    impersonates: isServed && (variables.enableImpersonation ?? enableImpersonation),
+    /** A ConfigMap in the namespace of the agent with CAs of Services, in the key service-ca.crt. */
+    serviceCaConfigMap: variables.additionalServiceCAConfigMap ?? proxy.serviceCaConfigMap,
+  };
 }
 
 function flagsOf({ flags, allow }: AgentInput['proxy'], serviceDomain: string | undefined) {

@@ -62,9 +62,6 @@ export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] 
   const ignoreIf = (isGiven: boolean, field: string, sentence: string) => {
     if (isGiven) ignored.push({ field: `spec.${field}`, sentence });
   };
-  const signer = spec.authentication.signer.type;
-  const selfSigned = `is ${signer}: certificates are self-signed`;
-  ignoreIf(signer !== 'SelfSigned', 'authentication.signer.type', selfSigned);
   const fixedPorts = Object.entries(deploySchema.properties.ports.properties);
   for (const [name, { default: fixed }] of fixedPorts) {
     const given = deploy.ports[name as keyof typeof deploy.ports];
@@ -97,13 +94,9 @@ export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] 
   }
   const noEdge = 'is not used yet: agents connect to the brokers of the hub';
   ignoreIf(edge.brokerUrl !== undefined, `${entrypointPath}.edge.brokerUrl`, noEdge);
-  const { additionalServiceProxyArgs, additionalServiceCAConfigMap } = proxyAgent;
+  const { additionalServiceProxyArgs } = proxyAgent;
   const noContainer = "is ignored, because culvert's agent pod has no service-proxy container";
   const hasArgs = additionalServiceProxyArgs.length > 0;
   ignoreIf(hasArgs, 'proxyAgent.additionalServiceProxyArgs', noContainer);
-  const hasCas = additionalServiceCAConfigMap !== undefined;
-  ignoreIf(hasCas, 'proxyAgent.additionalServiceCAConfigMap', noContainer);
-  const noServer = 'is ignored, because there is no user-server yet: no certificate is issued';
-  ignoreIf(spec.userServer !== undefined, 'userServer', noServer);
   return ignored;
 }

@@ -1,5 +1,6 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { drainTimeoutMs, type ProgramFlag } from '../compat/additional-args.ts';
+import { userServer } from '../api/names.ts';
 import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { BrokerRedis } from './hub-secrets.ts';
@@ -17,9 +18,12 @@ export const mountPaths = {
   replicaKey: '/etc/replica-key/',
   redisCa: '/etc/redis-ca/',
   enrolmentKeys: '/etc/enrolment-keys/',
+  userServer: '/etc/user-server-pki/',
 } as const;
 
 export const brokerPorts = { client: 8090, agent: 8091, status: 8092 } as const;
+/** Served only with the user-server. */
+export const userPort = userServer.port;
 
 /** Everything from which the brokers' pods are rendered. */
 export interface BrokerInput {
@@ -27,6 +31,11 @@ export interface BrokerInput {
   readonly redis: BrokerRedis | undefined;
   /** Public keys of enrolment tokens. Undefined: no tokens are accepted. */
   readonly enrolmentKeys: SecretKey | undefined;
+  /**
+   * The ConfigMap with the Services that clients of the user-server may reach. Undefined: brokers do
+   * not serve the user-server's port.
+   */
+  readonly exposedServices: string | undefined;
   readonly tls: TlsProfile;
   /**
    * Whether a ConfigMap sets the profile. Then it overrides `additionalArgs`, as in Cluster Proxy.
@@ -42,7 +51,7 @@ export interface BrokerInput {
 
 /** The command line of `culvert broker` in its container. */
 export function brokerArgs(input: BrokerInput): readonly string[] {
-  const { configuration, redis, enrolmentKeys } = input;
+  const { configuration, redis, enrolmentKeys, exposedServices } = input;
   const { namespace, inClusterServiceName } = configuration.spec.proxyServer;
   const args = ['broker'];
   const flag = (name: string, value: string | undefined) => {
@@ -59,6 +68,12 @@ export function brokerArgs(input: BrokerInput): readonly string[] {
   flag('status-listen', `[::]:${brokerPorts.status}`);
   args.push('--kubernetes');
   flag('token-public-key', enrolmentKeys && `${mountPaths.enrolmentKeys}${enrolmentKeys.key}`);
+  if (exposedServices !== undefined) {
+    flag('gateway-listen', `[::]:${userPort}`);
+    flag('gateway-tls-cert', `${mountPaths.userServer}tls.crt`);
+    flag('gateway-tls-key', `${mountPaths.userServer}tls.key`);
+    flag('exposed-services-configmap', `${namespace}/${exposedServices}`);
+  }
   if (redis !== undefined) {
     const { url, caSecretRef, prefix } = redis.spec;
     flag('replica-address', `wss://$(POD_IP):${brokerPorts.agent}`);

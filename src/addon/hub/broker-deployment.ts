@@ -14,6 +14,7 @@ import {
   type BrokerInput,
   brokerPorts,
   mountPaths,
+  userPort,
   preStopSeconds,
   terminationGraceSeconds,
 } from './broker-args.ts';
@@ -102,6 +103,9 @@ function brokerContainer(input: BrokerInput): object {
       { name: 'proxy-server', containerPort: brokerPorts.client, protocol: 'TCP' },
       { name: 'agent-server', containerPort: brokerPorts.agent, protocol: 'TCP' },
       { name: 'health', containerPort: brokerPorts.status, protocol: 'TCP' },
+      ...(input.exposedServices === undefined
+        ? []
+        : [{ name: 'https', containerPort: userPort, protocol: 'TCP' }]),
     ],
     startupProbe: { ...probe('/healthz'), periodSeconds: 1, failureThreshold: 60 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 2, failureThreshold: 2 },
@@ -118,7 +122,8 @@ function brokerContainer(input: BrokerInput): object {
  * The names of the first three volumes are from Cluster Proxy, so that an upgrade replaces its
  * volumes.
  */
-function mountsOf({ configuration, redis, enrolmentKeys }: BrokerInput): readonly SecretMount[] {
+function mountsOf(input: BrokerInput): readonly SecretMount[] {
+  const { configuration, redis, enrolmentKeys, exposedServices } = input;
   const { secrets } = configuration.spec.authentication.dump;
   const mounts: SecretMount[] = [];
   const mount = (name: string, mountPath: string, secretName: string, more = {}) =>
@@ -135,6 +140,7 @@ function mountsOf({ configuration, redis, enrolmentKeys }: BrokerInput): readonl
     const { name, key } = enrolmentKeys;
     mount('enrolment-keys', mountPaths.enrolmentKeys, name, { key });
   }
+  if (exposedServices) mount('user-server-certs', mountPaths.userServer, hubSecrets.userServer);
   return mounts;
 }
 

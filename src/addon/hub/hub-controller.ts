@@ -166,6 +166,7 @@ export class HubController {
       ? undefined
       : await this.#certificates.reconcile(configuration, writer, signal, {
           sans: problems.length === 0 ? plan.serverSans : undefined,
+          userServerSans: plan.userServerSans,
           paused: problems.length > 0 && state.value.fleet === undefined,
         });
     for (const object of others) await this.#apply(object, writer);

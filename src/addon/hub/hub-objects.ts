@@ -4,7 +4,7 @@ import { apiServerEgress, networkPolicy, tcp } from '../api/network-policy.ts';
 import { role, roleBinding, rule, serviceAccount } from '../api/objects.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { clusterMeta, hubMeta, ownerOf } from '../configuration/owned-metadata.ts';
-import { type BrokerInput, brokerPorts } from './broker-args.ts';
+import { type BrokerInput, brokerPorts, userPort } from './broker-args.ts';
 import { brokerDeployment } from './broker-deployment.ts';
 import { agentPortName, serviceProxyResource } from './entrypoint.ts';
 import type { TlsProfile } from './tls-profile.ts';
@@ -166,7 +166,8 @@ function disruptionBudget(configuration: ManagedProxyConfiguration): KubeObject 
  * Clients, agents, probes and scrapers connect to brokers. Brokers connect to DNS, the
  * kube-apiserver, Redis and other brokers.
  */
-function brokerNetworkPolicy({ configuration, redis, apiServerPorts }: HubInput): KubeObject {
+function brokerNetworkPolicy(input: HubInput): KubeObject {
+  const { configuration, redis, apiServerPorts, exposedServices } = input;
   const brokers = [{ podSelector: { matchLabels: serverLabel } }];
   const egress: object[] = [{ ports: apiServerEgress(apiServerPorts) }];
   if (redis !== undefined) {
@@ -174,5 +175,7 @@ function brokerNetworkPolicy({ configuration, redis, apiServerPorts }: HubInput)
     egress.push({ to: brokers, ports: [tcp(brokerPorts.agent)] });
   }
   const metadata = hubMeta(configuration, 'cluster-proxy-proxy-server-network-policy');
-  return networkPolicy(metadata, serverLabel, Object.values(brokerPorts), egress);
+  const users = exposedServices === undefined ? [] : [userPort];
+  const ingress = [...Object.values(brokerPorts), ...users];
+  return networkPolicy(metadata, serverLabel, ingress, egress);
 }

@@ -98,11 +98,15 @@ function fleetState(
 ) {
   const { generation, agentFlags } = configuration;
   const { replicas, allow, imagePullSecrets, ...proxyAgent } = configuration.spec.proxyAgent;
+  const serviceCaConfigMap = proxyAgent.additionalServiceCAConfigMap;
   const image = agentImage ?? proxyAgent.image;
   return {
     hubNamespace: configuration.spec.proxyServer.namespace,
     /** The settings of agents in the ManagedProxyConfiguration. */
-    proxy: { image, generation, replicas, allow, imagePullSecrets, flags: agentFlags },
+    proxy: {
+      ...{ image, generation, replicas, allow, imagePullSecrets, serviceCaConfigMap },
+      flags: agentFlags,
+    },
     entrypoint,
     /** Undefined: agents do not connect through the kube-apiserver. */
     tunnel: portForwardRole(configuration, entrypoint),

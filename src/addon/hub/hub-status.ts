@@ -9,6 +9,7 @@ import {
 } from '../api/condition.ts';
 import { formatProblems } from '../api/field-problem.ts';
 import { fields, integer } from '../api/fields.ts';
+import { hubSecrets } from '../api/names.ts';
 import type { CertificateExpiries } from '../rotation/hub-certificates.ts';
 import { rotationConditions, type RotationsSeen } from '../rotation/rotation-status.ts';
 import { isRolledOut } from './broker-deployment.ts';
@@ -50,8 +51,9 @@ function wantedConditions(observed: HubStatusObserved): readonly WantedCondition
     signed('ProxyServerSecretSigned', expiries.proxyServer),
     signed('AgentServerSecretSigned', expiries.agentServer),
     signed('ProxyClientSecretSigned', expiries.proxyClient),
-    // Cluster Proxy wrote it before an upgrade. The addon does not renew that certificate.
-    { type: 'UserServerSecretSigned' },
+    plan.wantsUserServer
+      ? userServerSigned(expiries.userServer)
+      : { type: 'UserServerSecretSigned' },
     ...rotationConditions(observed.rotations),
     problems === ''
       ? condition('Valid', true, 'Valid', 'Every field is understood')
@@ -79,6 +81,14 @@ function signed(type: string, expiryMs: number | undefined): ConditionNow {
   // Go prints times like this: `2027-05-21 18:23:00 +0000 UTC`.
   const [day, time] = kubeTime(expiryMs).slice(0, -1).split('T');
   return condition(type, true, 'SuccessfullySigned', `Expiry:${day} ${time} +0000 UTC`);
+}
+
+/** Cluster Proxy reports the condition only when the Secret exists. */
+function userServerSigned(expiryMs: number | undefined): ConditionNow {
+  const type = 'UserServerSecretSigned';
+  if (expiryMs !== undefined) return signed(type, expiryMs);
+  const message = `There is no Secret ${hubSecrets.userServer}, so nothing serves the user-server: set spec.userServer, or create the Secret`;
+  return condition(type, false, 'NotYetSigned', message);
 }
 
 function entrypointReady(entrypoint: HubPlan['entrypoint']): ConditionNow {

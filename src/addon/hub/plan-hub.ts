@@ -10,12 +10,16 @@ import { brokerRedis, enrolmentKeys, replicaKeySecret } from './hub-secrets.ts';
 import { resolveEntrypoint, serverSans } from './entrypoint.ts';
 import { type HubInput, hubObjects, portForwardRoleName } from './hub-objects.ts';
 import { readTlsProfile } from './tls-profile.ts';
+import { servesUsers, type UserServerSettings, userServerSans } from './user-server.ts';
 
 /** The options of the addon manager for the hub. */
-export interface HubSettings extends Pick<
-  HubInput,
-  'imagePullPolicy' | 'imagePullSecrets' | 'enableNetworkPolicies' | 'apiServerPorts'
-> {
+export interface HubSettings
+  extends
+    UserServerSettings,
+    Pick<
+      HubInput,
+      'imagePullPolicy' | 'imagePullSecrets' | 'enableNetworkPolicies' | 'apiServerPorts'
+    > {
   /** The Redis for a configuration without one. */
   readonly redis: RedisSpec | undefined;
 }
@@ -48,6 +52,7 @@ export function planHub(observed: HubObserved) {
   const redis = brokerRedis(configuration, settings.redis, objects, key.data.key);
   const enrolment = enrolmentKeys(configuration, objects);
   const tlsProfile = readTlsProfile(observed.tlsProfile);
+  const isServed = servesUsers(configuration, settings, objects);
   const { replicas: asked, namespace } = configuration.spec.proxyServer;
   const replicas = redis === undefined ? Math.min(asked, 1) : asked;
   const isHeld = configuration.problems.length > 0 || configuration.isDeleted;
@@ -58,6 +63,7 @@ export function planHub(observed: HubObserved) {
         configuration,
         redis,
         enrolmentKeys: enrolment.ref,
+        exposedServices: isServed ? settings.exposedServicesConfigmap : undefined,
         key,
         replicas,
         tls: tlsProfile.profile,
@@ -74,6 +80,10 @@ export function planHub(observed: HubObserved) {
     entrypoint: resolveEntrypoint(configuration, objects),
     /** Names of the certificates of proxy-server, agent-server and proxy-client. */
     serverSans: serverSans(configuration, objects),
+    /** Names of the certificate of the user-server. Undefined: the addon issues none. */
+    userServerSans: userServerSans(configuration),
+    /** Whether the user-server is wanted, and so its certificate. */
+    wantsUserServer: settings.enableServiceProxy || configuration.spec.userServer !== undefined,
     /** The number of brokers. It is at most 1 without Redis. */
     replicas,
     /** Problems of the configuration and of the objects that it names. */

@@ -38,6 +38,8 @@ export interface CertificatesBasis {
    * certificates are renewed with their names.
    */
   readonly sans: readonly string[] | undefined;
+  /** The names in the certificate of the user-server. Undefined: a person provides it. */
+  readonly userServerSans: readonly string[] | undefined;
   /** Clusters cannot learn of changes, so no rotation begins or continues. */
   readonly paused: boolean;
 }
@@ -79,7 +81,7 @@ export class HubCertificates {
     configuration: ManagedProxyConfiguration,
     writer: ObjectWriter,
     signal: AbortSignal,
-    { sans, paused }: CertificatesBasis,
+    { sans, userServerSans, paused }: CertificatesBasis,
   ) {
     const { signerNamespace, signerSecretName, wallClock, laggards } = this.#options;
     const secretNames = secretNamesOf(configuration, signerSecretName);
@@ -91,6 +93,7 @@ export class HubCertificates {
       signerNamespace,
       hubNamespace: configuration.spec.proxyServer.namespace,
       names: sans && hubNames(sans),
+      userServerNames: userServerSans && hubNames(userServerSans),
       paused,
       secretNames,
       metadata: { labels, ownerReferences },

@@ -27,6 +27,8 @@ export interface CertificatesSpec {
    * ones are made.
    */
   readonly names: HubNames | undefined;
+  /** The names of the user-server. Undefined: its certificate is not ours. */
+  readonly userServerNames?: HubNames | undefined;
   /**
    * Default: rotations go on and begin. True: they stay where they are, because nobody can tell the
    * clusters.
@@ -61,6 +63,7 @@ export const defaultSecretNames = {
   proxyServer: 'proxy-server',
   agentServer: 'agent-server',
   proxyClient: 'proxy-client',
+  userServer: hubSecrets.userServer,
 } as const;
 export type SecretNames = Readonly<Record<keyof typeof defaultSecretNames, string>>;
 
@@ -68,6 +71,7 @@ const purposes = {
   proxyServer: 'serverAuth',
   agentServer: 'serverAuth',
   proxyClient: 'clientAuth',
+  userServer: 'serverAuth',
 } as const satisfies Record<string, Purpose>;
 export type LeafName = keyof typeof purposes;
 export const leafNames = Object.keys(purposes) as readonly LeafName[];
@@ -129,7 +133,7 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
     laggards: laggards === undefined ? {} : { retiring: laggards.agentCertificate },
     leaves: [],
   });
-  const leaves = await Promise.all(leafNames.map((leaf) => leafIn(observed[leaf])));
+  const leaves = await Promise.all(ownLeaves(spec).map((leaf) => leafIn(observed[leaf])));
   const konnectivity = await planAuthority('konnectivity', {
     // Clusters do not get a bundle while no CA signs for their agents.
     paused: paused || agents === undefined,
@@ -176,20 +180,26 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
   };
 }
 
+/** The certificates that the addon issues. */
+function ownLeaves({ userServerNames }: CertificatesSpec): readonly LeafName[] {
+  return leafNames.filter((leaf) => leaf !== 'userServer' || userServerNames !== undefined);
+}
+
 async function planLeaves(
   observed: ObservedCertificates,
   { signing: authority }: AuthorityPlan,
-  { now, names: known }: CertificatesSpec,
+  spec: CertificatesSpec,
 ): Promise<Partial<Record<LeafName, LeafPlan>>> {
   const plans: Partial<Record<LeafName, LeafPlan>> = {};
-  for (const leaf of leafNames) {
+  for (const leaf of ownLeaves(spec)) {
+    const known = leaf === 'userServer' ? spec.userServerNames : spec.names;
     const names = known ?? (await leafIn(observed[leaf]))?.alternativeNames;
     if (names === undefined) continue;
     plans[leaf] = await planLeaf(observed[leaf], {
       purpose: purposes[leaf],
       names,
       authority,
-      now,
+      now: spec.now,
     });
   }
   return plans;

@@ -321,6 +321,7 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
         proxyServer: expiry,
         agentServer: expiry,
         proxyClient: undefined,
+        userServer: expiry,
       },
       rotations: noRotations,
       failure: undefined,
