@@ -14,6 +14,8 @@ export interface AdmittedDialer {
   readonly kind: 'dialer';
   readonly cluster: string;
   readonly dialer: string;
+  /** It may ask agents to use their own credentials. */
+  readonly isGateway?: true;
   /** Another replica forwarded the session, so this replica must not forward it again. */
   readonly forwarded?: boolean;
 }

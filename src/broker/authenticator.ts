@@ -10,6 +10,8 @@ export type Identity =
       readonly kind: 'dialer';
       readonly name: string;
       readonly clusters?: readonly string[] | undefined;
+      /** It may ask agents to use their own credentials (ATTACH, docs/protocol.md). */
+      readonly isGateway?: true;
     }
   /**
    * Another replica. It forwards a session with `cluster` of a dialer that it has authenticated as
@@ -19,6 +21,8 @@ export type Identity =
       readonly kind: 'replica';
       readonly name: string;
       readonly cluster: string | undefined;
+      /** The dialer is a gateway. */
+      readonly isGateway?: true;
       readonly answer: string;
     }
   /**

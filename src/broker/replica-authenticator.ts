@@ -63,7 +63,8 @@ export class ReplicaAuthenticator implements Authenticator {
       );
     }
     this.#use(bound.nonce);
-    return { kind: 'replica', name, cluster: bound.cluster, answer };
+    const role = proven.isGateway ? ({ isGateway: true } as const) : {};
+    return { kind: 'replica', name, cluster: bound.cluster, ...role, answer };
   }
 
   #use(nonce: string): void {

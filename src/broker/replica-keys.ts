@@ -9,9 +9,9 @@ export const proofAgeS = 60;
 /**
  * The dialer's name is followed by what the proof is bound to, so the binding is part of the signed
  * text and cannot be removed. Replicas of culvert 0.1 take it for a part of the name, which they
- * only log.
+ * only log. The role of a gateway precedes the binding; no name of a dialer has a semicolon.
  */
-const boundDialer = /^(.*);cluster=([a-z0-9-]{1,63});nonce=([0-9a-f]{32})$/s;
+const boundDialer = /^(.*?)(;gateway)?;cluster=([a-z0-9-]{1,63});nonce=([0-9a-f]{32})$/s;
 
 /** With the binding, the name has at most 256 characters. Replicas read no more. */
 const maxDialerLength = 128;
@@ -58,14 +58,20 @@ export class ReplicaKeys {
 
   /**
    * Makes the proof for a request to the replica at `address`, for a session with `cluster` on
-   * behalf of `dialer`, and the answer that only another replica can give. A proof is valid for one
+   * behalf of a dialer, and the answer that only another replica can give. A proof is valid for one
    * request.
    */
-  async prove(address: string, cluster: string, dialer: string): Promise<ReplicaProof> {
+  async prove(
+    address: string,
+    cluster: string,
+    dialer: string,
+    isGateway = false,
+  ): Promise<ReplicaProof> {
     const seconds = this.#nowS();
     const [key] = this.#keys;
     const nonce = hexOf(crypto.getRandomValues(new Uint8Array(16)));
-    const bound = `${dialer.slice(0, maxDialerLength)};cluster=${cluster};nonce=${nonce}`;
+    const name = `${dialer.slice(0, maxDialerLength)}${isGateway ? ';gateway' : ''}`;
+    const bound = `${name};cluster=${cluster};nonce=${nonce}`;
     const proof = `${seconds} ${await sign(key, signedText(seconds, address, bound))}`;
     return {
       headers: { [proofHeader]: proof, [dialerHeader]: encodeURIComponent(bound) },
@@ -104,9 +110,10 @@ export class ReplicaKeys {
       );
     }
     const answer = await sign(key, answeredText(proof));
-    const [, name = '', cluster = '', nonce = ''] = boundDialer.exec(dialer) ?? [];
-    if (nonce === '') return { dialer, answer, seconds, bound: undefined };
-    return { dialer: name, answer, seconds, bound: { cluster, nonce } };
+    const [, name = '', role, cluster = '', nonce = ''] = boundDialer.exec(dialer) ?? [];
+    if (nonce === '') return { dialer, answer, seconds, isGateway: false, bound: undefined };
+    const isGateway = role !== undefined;
+    return { dialer: name, answer, seconds, isGateway, bound: { cluster, nonce } };
   }
 
   /** The key that made `mac`. WebCrypto compares in constant time. */
@@ -135,6 +142,7 @@ function hexOf(bytes: Uint8Array): string {
 /** A proof that is signed with one of our keys, for our address, and not too old. */
 export interface VerifiedProof {
   readonly dialer: string;
+  readonly isGateway: boolean;
   /** Proves to the caller that we have the key too. */
   readonly answer: string;
   /** When the caller made it, in seconds since 1970. */

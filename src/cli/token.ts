@@ -152,6 +152,29 @@ export const tokenDialerCommand: Command = {
   },
 };
 
+export const tokenGatewayCommand: Command = {
+  name: 'token gateway',
+  summary: 'issue an enrolment token for a gateway',
+  about:
+    'Prints a token for a gateway that runs apart from its broker. Its owner may let agents impersonate any user of the hub, so keep it as you keep the credentials of an administrator. ' +
+    'Only the token is written to stdout.',
+  groups: [{ title: 'Options', table: dialerTokenTable }],
+  examples: [
+    {
+      title: 'a token that is valid for 30 days',
+      line: 'culvert token gateway --name gateway-1 > gateway-1.token',
+    },
+  ],
+  async run(argv, io) {
+    const { values } = readOptions(dialerTokenTable, argv, io.env);
+    const { name, cluster } = values;
+    const clusters = cluster.length === 0 ? undefined : cluster;
+    return await printToken(io, values, { kind: 'dialer', name, clusters, isGateway: true }, [
+      'culvert gateway --broker-url wss://BROKER --token-file FILE',
+    ]);
+  },
+};
+
 function parseCallerName(text: string): string {
   if (isCallerName(text)) return text;
   throw new ValueError("is not a caller's name (letters, digits and ._:@-, at most 128)");

@@ -81,6 +81,17 @@ describe('culvert token agent and dialer', () => {
     expect(refused).toMatchObject({ code: 2, stdout: '' });
   });
 
+  it('culvert token gateway puts the role of a gateway into the token', async () => {
+    const { stdout, stderr } = await cli(['token', 'gateway', '--name', 'gw-1', '--key', key]);
+    const verifier = await verifierFor(key);
+    expect(await verifier.verify(stdout.trim())).toEqual({
+      kind: 'dialer',
+      name: 'gw-1',
+      isGateway: true,
+    });
+    expect(stderr).toContain('culvert gateway --broker-url');
+  });
+
   it('A token of culvert token agent is valid for --ttl', async () => {
     const argv = ['token', 'agent', '--cluster', 'c1', '--key', key, '--ttl', '2h'];
     const token = (await cli(argv)).stdout.trim();

@@ -155,7 +155,11 @@ export class TokenVerifier {
  */
 function claimsOf(subject: TokenSubject): JWTPayload {
   if (subject.kind === 'agent') return { sub: 'agent', cluster: subject.cluster };
-  const { name, clusters } = subject;
+  const { name, clusters, isGateway } = subject;
+  // A subject of its own again, because brokers before 0.13 do not know the role.
+  if (isGateway === true) {
+    return { sub: 'gateway', name, ...(clusters === undefined ? {} : { clusters: [...clusters] }) };
+  }
   return clusters === undefined
     ? { sub: 'dialer', name }
     : { sub: 'scoped-dialer', name, clusters: [...clusters] };
@@ -172,9 +176,13 @@ function parseSubject(claims: JWTPayload): TokenSubject {
   if (sub === 'scoped-dialer' && typeof name === 'string' && isCallerName(name)) {
     if (isScope(clusters)) return { kind: 'dialer', name, clusters };
   }
+  if (sub === 'gateway' && typeof name === 'string' && isCallerName(name)) {
+    if (clusters === undefined) return { kind: 'dialer', name, isGateway: true };
+    if (isScope(clusters)) return { kind: 'dialer', name, clusters, isGateway: true };
+  }
   throw new TokenError(
     'bad_claims',
-    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" and a name without spaces, or sub "scoped-dialer", such a name and a list of clusters',
+    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" or "gateway" and a name without spaces, or sub "scoped-dialer", such a name and a list of clusters',
   );
 }
 

@@ -8,6 +8,8 @@ export type TokenSubject =
       readonly kind: 'dialer';
       readonly name: string;
       readonly clusters?: readonly string[] | undefined;
+      /** It may ask agents to use their own credentials, for users that it has authenticated. */
+      readonly isGateway?: true;
     };
 
 const callerName = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/;

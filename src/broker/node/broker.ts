@@ -26,7 +26,7 @@ import { brokerConnectionLimits } from './connection-limits.ts';
 import type { BrokerOptions } from './options.ts';
 import { peerOf } from './peer.ts';
 import { LocalAgents } from './local-agents.ts';
-import { makeLocalDialer, makeTokenDialer } from './local-dialers.ts';
+import { makeGatewayDialer, makeLocalDialer, makeTokenDialer } from './local-dialers.ts';
 import { joinReplicas, type Replicas } from './replicas.ts';
 import { serveApp } from './serve-app.ts';
 
@@ -41,6 +41,8 @@ export interface RunningBroker extends AsyncDisposable {
   readonly accept: (socket: Socket) => void;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
+  /** Opens streams with the role of a gateway, for a gateway beside the broker. */
+  readonly gatewayDialer: Dialer;
   /** Makes a dialer with the rights of a token, for a client of that bridge. */
   readonly makeTokenDialer: (this: void, token: Secret) => PooledDialer;
   /** Takes agents from within this process. */
@@ -116,11 +118,14 @@ export async function startBroker(
   const dialer = makeLocalDialer(core);
   parts.defer(() => relay.close());
   parts.defer(() => dialer.close());
+  const gatewayDialer = makeGatewayDialer(core);
+  parts.defer(() => gatewayDialer.close());
   const localAgents = new LocalAgents(relay, access);
   return new Broker(options, {
     relay,
     listener,
     dialer,
+    gatewayDialer,
     makeTokenDialer: (token) => makeTokenDialer(token, app, core),
     localAgents,
     parts: parts.move(),
@@ -205,6 +210,7 @@ interface OwnParts {
   readonly relay: Relay;
   readonly listener: HttpListener | HttpAcceptor;
   readonly dialer: PooledDialer;
+  readonly gatewayDialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
   /** Everything that ends with the broker. */
@@ -215,6 +221,7 @@ class Broker implements RunningBroker {
   readonly url: string;
   readonly accept: (socket: Socket) => void;
   readonly dialer: PooledDialer;
+  readonly gatewayDialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
   readonly #drainTimeoutMs: number;
@@ -227,6 +234,7 @@ class Broker implements RunningBroker {
     this.#relay = own.relay;
     this.#parts = own.parts;
     this.dialer = own.dialer;
+    this.gatewayDialer = own.gatewayDialer;
     this.makeTokenDialer = own.makeTokenDialer;
     this.localAgents = own.localAgents;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
@@ -253,7 +261,14 @@ class Broker implements RunningBroker {
   async drain(signal: AbortSignal): Promise<void> {
     // The streams of the bridge in this process end with it. Its agents must learn that before
     // their tunnels close.
-    signal.addEventListener('abort', () => this.dialer.close(), { once: true });
+    signal.addEventListener(
+      'abort',
+      () => {
+        this.dialer.close();
+        this.gatewayDialer.close();
+      },
+      { once: true },
+    );
     await this.#relay.drain(signal, this.#drainTimeoutMs);
     await this.close();
   }

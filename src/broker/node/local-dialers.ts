@@ -34,6 +34,22 @@ export function makeLocalDialer({ options, relay, metrics, log }: LocalDialerPar
   });
 }
 
+/** Makes the dialer of a gateway in this process, which has that role at agents. */
+export function makeGatewayDialer({
+  options,
+  relay,
+  log,
+}: Omit<LocalDialerParts, 'metrics'>): PooledDialer {
+  return new PooledDialer({
+    connect: async (cluster) =>
+      admit(relay, { kind: 'dialer', cluster, dialer: 'gateway', isGateway: true }),
+    clock: systemClock,
+    log: log.child({ subsystem: 'gateway' }),
+    software: `culvert-gateway/${version}`,
+    zone: options.zone,
+  });
+}
+
 /**
  * Makes a dialer with the rights of a token that a client of this process has shown. Each of its
  * links passes the same checks as that of a remote dialer, because the broker's own routes make
