@@ -32,19 +32,25 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/websocket': { imports: protocol },
   'src/kube/client': { imports: base },
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
+  'src/kube/kubeconfig': { imports: base },
+  'src/kube/exec-credential': { imports: [...base, 'src/kube/client'] },
 
   'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
+  'src/access': { imports: base, isPortable: true },
+  'src/access/node': { imports: [...base, 'src/access', 'src/kube/client'] },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
   },
 
   // Programs never import each other: they meet on the wire.
-  'src/broker': { imports: protocol, isPortable: true },
+  'src/broker': { imports: [...protocol, 'src/access'], isPortable: true },
   'src/broker/redis': { imports: [...protocol, 'src/broker'] },
   'src/broker/node': {
     imports: [
       ...protocol,
+      'src/access',
+      'src/access/node',
       'src/broker',
       'src/broker/redis',
       'src/dialer',
@@ -68,9 +74,26 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [...protocol, 'src/agent', 'src/http-exchange', 'src/stream-io/node'],
   },
   'src/http2': { imports: base },
+  'src/gateway': {
+    imports: [...protocol, 'src/http-exchange', 'src/access'],
+    isPortable: true,
+  },
+  'src/gateway/node': {
+    imports: [
+      ...protocol,
+      'src/access',
+      'src/http-exchange',
+      'src/gateway',
+      'src/kube/client',
+      'src/kube/controllers',
+      'src/stream-io/node',
+    ],
+  },
   'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
-  'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
+  'src/konnectivity-bridge': {
+    imports: [...protocol, 'src/access', 'src/dialer', 'src/konnectivity'],
+  },
   'src/konnectivity-agents': {
     imports: [...protocol, 'src/acceptor', 'src/konnectivity', 'src/kube/client'],
   },
@@ -84,6 +107,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: addonFolders('api', 'runtime', 'compat', 'configuration', 'rotation'),
   },
   'src/addon/cluster': { imports: addonFolders('api', 'runtime', 'compat', 'hub') },
+  'src/addon/cluster-profile': { imports: addonFolders('api', 'runtime', 'configuration') },
   'src/addon/csr': { imports: addonFolders('api', 'runtime', 'rotation', 'hub') },
   'src/addon': {
     imports: addonFolders(
@@ -94,6 +118,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'rotation',
       'hub',
       'cluster',
+      'cluster-profile',
       'csr',
     ),
   },
@@ -101,13 +126,21 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/cli': {
     imports: [
       ...base,
+      'src/access',
+      'src/access/node',
       'src/addon',
       'src/agent',
       'src/broker/node',
       'src/connect',
       'src/dialer/node',
+      'src/gateway',
+      'src/gateway/node',
+      'src/http-exchange',
       'src/konnectivity-agents',
       'src/konnectivity-bridge',
+      'src/kube/client',
+      'src/kube/exec-credential',
+      'src/kube/kubeconfig',
     ],
   },
 
@@ -148,7 +181,7 @@ export const packageRooms: Readonly<Record<string, string>> = {
   pino: 'src/base',
   'prom-client': 'src/base',
   'reflect-metadata': 'src/base/x509',
-  yaml: 'src/kube/client',
+  yaml: 'src/kube',
 };
 
 export const maxSourceLines = 300;

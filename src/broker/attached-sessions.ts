@@ -48,8 +48,9 @@ export class AttachedSessions {
       session = crypto.getRandomValues(new Uint32Array(1))[0]!;
     }
     this.restore(dialer, session);
-    const role = dialer.isGateway ? { gateway: true } : {};
-    const attach = encodeMessage({ dialer: dialer.dialer, session: id, resume, ...role });
+    const { dialer: name, isGateway } = dialer;
+    const gateway = isGateway ? ({ gateway: true } as const) : {};
+    const attach = encodeMessage({ dialer: name, session: id, resume, ...gateway });
     this.#tellAgent(FrameType.attach, session, attach);
     return session;
   }

@@ -1,3 +1,5 @@
+import type { DialerToken } from '../base/tokens/token-subject.ts';
+
 /** The identity of the other end, proven before the upgrade. */
 export type Identity =
   /**
@@ -5,14 +7,8 @@ export type Identity =
    * with the hub cluster, which can revoke it.
    */
   | { readonly kind: 'agent'; readonly cluster: string; readonly registered?: true }
-  /** Opens streams into the clusters in `clusters` (undefined: into every cluster). */
-  | {
-      readonly kind: 'dialer';
-      readonly name: string;
-      readonly clusters?: readonly string[] | undefined;
-      /** It may ask agents to use their own credentials (ATTACH, docs/protocol.md). */
-      readonly isGateway?: true;
-    }
+  /** Opens streams into the clusters that its token is for. */
+  | ({ readonly kind: 'dialer' } & DialerToken)
   /**
    * Another replica. It forwards a session with `cluster` of a dialer that it has authenticated as
    * `name`. A replica of culvert 0.1 names no cluster. `answer` proves our identity to it.
@@ -22,7 +18,7 @@ export type Identity =
       readonly name: string;
       readonly cluster: string | undefined;
       /** The dialer is a gateway. */
-      readonly isGateway?: true;
+      readonly isGateway?: boolean;
       readonly answer: string;
     }
   /**

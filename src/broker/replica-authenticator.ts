@@ -63,8 +63,7 @@ export class ReplicaAuthenticator implements Authenticator {
       );
     }
     this.#use(bound.nonce);
-    const role = proven.isGateway ? ({ isGateway: true } as const) : {};
-    return { kind: 'replica', name, cluster: bound.cluster, ...role, answer };
+    return { kind: 'replica', name, cluster: bound.cluster, isGateway: bound.isGateway, answer };
   }
 
   #use(nonce: string): void {

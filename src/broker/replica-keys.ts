@@ -9,9 +9,9 @@ export const proofAgeS = 60;
 /**
  * The dialer's name is followed by what the proof is bound to, so the binding is part of the signed
  * text and cannot be removed. Replicas of culvert 0.1 take it for a part of the name, which they
- * only log. The role of a gateway precedes the binding; no name of a dialer has a semicolon.
+ * only log.
  */
-const boundDialer = /^(.*?)(;gateway)?;cluster=([a-z0-9-]{1,63});nonce=([0-9a-f]{32})$/s;
+const boundDialer = /^(.*);cluster=([a-z0-9-]{1,63})(;gateway)?;nonce=([0-9a-f]{32})$/s;
 
 /** With the binding, the name has at most 256 characters. Replicas read no more. */
 const maxDialerLength = 128;
@@ -58,7 +58,7 @@ export class ReplicaKeys {
 
   /**
    * Makes the proof for a request to the replica at `address`, for a session with `cluster` on
-   * behalf of a dialer, and the answer that only another replica can give. A proof is valid for one
+   * behalf of `dialer`, and the answer that only another replica can give. A proof is valid for one
    * request.
    */
   async prove(
@@ -70,8 +70,8 @@ export class ReplicaKeys {
     const seconds = this.#nowS();
     const [key] = this.#keys;
     const nonce = hexOf(crypto.getRandomValues(new Uint8Array(16)));
-    const name = `${dialer.slice(0, maxDialerLength)}${isGateway ? ';gateway' : ''}`;
-    const bound = `${name};cluster=${cluster};nonce=${nonce}`;
+    const gateway = isGateway ? ';gateway' : '';
+    const bound = `${dialer.slice(0, maxDialerLength)};cluster=${cluster}${gateway};nonce=${nonce}`;
     const proof = `${seconds} ${await sign(key, signedText(seconds, address, bound))}`;
     return {
       headers: { [proofHeader]: proof, [dialerHeader]: encodeURIComponent(bound) },
@@ -110,10 +110,14 @@ export class ReplicaKeys {
       );
     }
     const answer = await sign(key, answeredText(proof));
-    const [, name = '', role, cluster = '', nonce = ''] = boundDialer.exec(dialer) ?? [];
-    if (nonce === '') return { dialer, answer, seconds, isGateway: false, bound: undefined };
-    const isGateway = role !== undefined;
-    return { dialer: name, answer, seconds, isGateway, bound: { cluster, nonce } };
+    const [, name = '', cluster = '', gateway, nonce = ''] = boundDialer.exec(dialer) ?? [];
+    if (nonce === '') return { dialer, answer, seconds, bound: undefined };
+    return {
+      dialer: name,
+      answer,
+      seconds,
+      bound: { cluster, nonce, isGateway: gateway !== undefined },
+    };
   }
 
   /** The key that made `mac`. WebCrypto compares in constant time. */
@@ -142,7 +146,6 @@ function hexOf(bytes: Uint8Array): string {
 /** A proof that is signed with one of our keys, for our address, and not too old. */
 export interface VerifiedProof {
   readonly dialer: string;
-  readonly isGateway: boolean;
   /** Proves to the caller that we have the key too. */
   readonly answer: string;
   /** When the caller made it, in seconds since 1970. */
@@ -151,7 +154,9 @@ export interface VerifiedProof {
    * Undefined: a replica of culvert 0.1 made the proof. It is valid for any cluster, and more than
    * once.
    */
-  readonly bound: { readonly cluster: string; readonly nonce: string } | undefined;
+  readonly bound:
+    | { readonly cluster: string; readonly nonce: string; readonly isGateway: boolean }
+    | undefined;
 }
 
 /** What a replica sends to another replica, and what the other replica must answer. */

@@ -1,3 +1,4 @@
+import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import { type RunningBroker, startBroker } from '../broker/node/broker.ts';
@@ -27,9 +28,15 @@ export interface BrokerProgram extends Drainable {
   readonly agentCount: number;
 }
 
-/** Starts a broker, and the bridge and the listener for standard agents that its options ask for. */
+type StartedOptions = Pick<BrokerProgramOptions, 'options' | 'front' | 'agents'> &
+  Partial<Pick<BrokerProgramOptions, 'gateway'>>;
+
+/**
+ * Starts a broker, and the bridge, the gateway and the listener for standard agents that its options
+ * ask for.
+ */
 export async function startBrokerProgram(
-  { options, front, agents }: Pick<BrokerProgramOptions, 'options' | 'front' | 'agents'>,
+  { options, front, agents, gateway }: StartedOptions,
   { metrics, log, stack, isOnePortForAgents = false }: BrokerProgramParts,
 ): Promise<BrokerProgram> {
   const broker = stack.use(
@@ -53,16 +60,29 @@ export async function startBrokerProgram(
     );
   if (standard !== undefined) programs.push(standard);
   if (front !== undefined) {
-    const { dialer, makeTokenDialer } = broker;
+    const { dialer, makeTokenDialer, rules } = broker;
     programs.push(
       stack.use(
         await startBridge(front, {
           dialer,
           makeTokenDialer,
+          rules,
           log,
           metrics: bridgeMetrics(metrics),
         }),
       ),
+    );
+  }
+  if (gateway !== undefined) {
+    const { openGatewayHub } = await import('./gateway-hub.ts');
+    const { startGatewayProgram } = await import('./gateway-program.ts');
+    const { gatewayDialer: dialer, isKnownCluster, rules } = broker;
+    const { hub: access, proxies } = options;
+    const hub = access && stack.use(openGatewayHub(access, { proxies, clock: systemClock, log }));
+    programs.push(
+      await startGatewayProgram(gateway, {
+        ...{ dialer, hub, rules, isKnownCluster, metrics, log, stack },
+      }),
     );
   }
   const all = together(...programs, broker);

@@ -4,7 +4,10 @@ import { bridgeCommand } from './bridge.ts';
 import { brokerCommand } from './broker.ts';
 import type { Command } from './command.ts';
 import { connectCommand } from './connect.ts';
+import { credentialCommand } from './credential.ts';
 import { devCommand } from './dev.ts';
+import { gatewayCommand } from './gateway.ts';
+import { kubeconfigCommand } from './kubeconfig.ts';
 import { proxyAgentCommand } from './konnectivity/proxy-agent.ts';
 import { proxyServerCommand } from './konnectivity/proxy-server.ts';
 import {
@@ -19,7 +22,10 @@ export const commands: readonly Command[] = [
   brokerCommand,
   agentCommand,
   bridgeCommand,
+  gatewayCommand,
   connectCommand,
+  kubeconfigCommand,
+  credentialCommand,
   addonCommand,
   proxyServerCommand,
   proxyAgentCommand,

@@ -1,3 +1,5 @@
+import { LiveGrants } from '../access/live-grants.ts';
+import type { WatchedAuthorizer } from '../access/watched-authorizer.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { Condition } from '../base/condition.ts';
 import { isAgentName } from '../base/names/agent-subject.ts';
@@ -7,8 +9,11 @@ import type { ReloadedFiles } from '../base/files/reloaded-files.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Secret } from '../base/secret.ts';
+import { AuthorizedDialer } from './authorized-dialer.ts';
+import { subjectOfClient } from './client-subject.ts';
 import type { AcceptConnection } from '../konnectivity/client-connection.ts';
 import type { BridgeContext } from './bridge-context.ts';
+import { ClientShares } from './client-shares.ts';
 import { destinationResolver } from './destination.ts';
 import type {
   ClientRefusal,
@@ -31,6 +36,7 @@ import {
 import { ProxyStream } from './proxy-stream.ts';
 import { acceptSocks5 } from './socks5.ts';
 import { type MakeTokenDialer, TokenDialers } from './token-dialers.ts';
+import { WriteTimes } from './write-times.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { maxBacklogBytesOfAll } from './target-writer.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
@@ -38,7 +44,11 @@ import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
 import { startFront } from '../konnectivity/front-listener.ts';
 
 /** Upper bounds, as upstream has them. */
-const dialBucketsSeconds = [1e-6, 1e-5, 1e-4, 0.005, 0.025, 0.1, 0.5, 2.5, 12.5] as const;
+const latencyBucketsSeconds = [1e-6, 1e-5, 1e-4, 0.005, 0.025, 0.1, 0.5, 2.5, 12.5] as const;
+const durationBucketsSeconds = [
+  ...[1, 5, 15, 30, 60, 300, 900],
+  ...[1_800, 3_600, 14_400, 43_200, 86_400],
+] as const;
 
 export interface BridgeParts {
   /** Belongs to the caller. The bridge neither drains nor closes it. */
@@ -50,6 +60,8 @@ export interface BridgeParts {
   readonly limits?: Partial<BridgeLimits>;
   /** Makes dialers for SOCKS 5 clients that show a token (default: such clients are refused). */
   readonly makeTokenDialer?: MakeTokenDialer;
+  /** Decides which clients reach which targets (default: every client reaches every target). */
+  readonly rules?: WatchedAuthorizer | undefined;
   /** The listener (default: our own). */
   readonly startFront?: StartFront;
 }
@@ -96,6 +108,7 @@ class Bridge implements RunningBridge {
   readonly #startFront: StartFront;
   readonly #fronts: Front[] = [];
   readonly #tokenDialers: TokenDialers | undefined;
+  readonly #grants: LiveGrants | undefined;
   #tls: ReloadedFiles<TlsMaterial> | undefined;
   /** No call or connection is open and nothing is being flushed. */
   readonly #idle = new Condition(() => {
@@ -105,25 +118,45 @@ class Bridge implements RunningBridge {
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
+    const { dialer, rules: authorizer, clock = systemClock } = parts;
     this.#startFront = parts.startFront ?? startFront;
+    this.#grants = authorizer && new LiveGrants({ authorizer, clock });
+    const rules = authorizer && this.#grants ? { authorizer, grants: this.#grants } : undefined;
     this.#context = {
-      dialer: parts.dialer,
+      dialerFor: (certificate) =>
+        rules === undefined
+          ? dialer
+          : new AuthorizedDialer(dialer, subjectOfClient(certificate), rules),
       resolve: destinationResolver(options),
       isSingleCluster: options.cluster !== undefined,
       limits: { ...defaultBridgeLimits, ...parts.limits },
       pool: new PacketBufferPool(),
       backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
-      clock: parts.clock ?? systemClock,
+      shares: new ClientShares(options.shares ?? {}, clock),
+      clock,
       log: parts.log.child({ subsystem: 'konnectivity-bridge' }),
       dialed: metrics.histogram(
         'dial_duration_seconds',
         'How long dials of clients took that succeeded',
-        dialBucketsSeconds,
+        latencyBucketsSeconds,
       ),
       dialFailed: metrics.counter(
         'dial_failure_count',
         'Dials of konnectivity clients that failed',
         'reason',
+      ),
+      connectionEnded: metrics.histogram(
+        'connection_duration_seconds',
+        'How long connections between a client and a target were open',
+        durationBucketsSeconds,
+      ),
+      writeTimes: new WriteTimes(
+        clock,
+        metrics.histogram(
+          'frontend_write_duration_seconds',
+          'How long bytes for clients took to leave the process, measured for some of the writes',
+          latencyBucketsSeconds,
+        ),
       ),
       calls: new Set(),
       httpConnections: new Set(),
@@ -209,6 +242,7 @@ class Bridge implements RunningBridge {
   async close(): Promise<void> {
     this.#tls?.close();
     this.#tokenDialers?.[Symbol.dispose]();
+    this.#grants?.[Symbol.dispose]();
     const ended = new TunnelError('draining', 'the konnectivity bridge has ended');
     for (const connection of this.#context.flushing) connection.endFlush(ended);
     await Promise.all(this.#fronts.map((front) => front.close()));
