@@ -56,7 +56,7 @@ export async function startUpstreamChain(
   await writeFile(join(pod, 'hosts'), `127.0.0.1 localhost kubernetes.default.svc ${host}\n`);
   await copyFile(server.caFile, join(pod, 'ca.crt'));
   await copyFile(options.tokenFile, join(pod, 'token'));
-  const prefix = ['unshare', '--mount', 'sh', '-c', asPod, pod];
+  const prefix = ['unshare', '--mount', 'sh', '-c', asPod, pod] as const;
 
   const addresses = [hub.otherAddress, hub.address];
   const issued = await serverAuthority.issue({ name: 'upstream', usage: 'server', addresses });
@@ -76,13 +76,14 @@ export async function startUpstreamChain(
     usage: 'server',
     dnsNames: [host],
   });
-  const [command = '', ...before] = [...prefix, programs.clusterProxy];
+  const [command, ...before] = prefix;
   const serviceProxy = stack.use(
     startProgram({
       command,
       name: 'service-proxy',
       args: [
         ...before,
+        programs.clusterProxy,
         'service-proxy',
         `--cert=${serving.cert}`,
         `--key=${serving.key}`,
