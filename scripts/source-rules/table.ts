@@ -33,17 +33,20 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/kube/client': { imports: base },
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
 
+  'src/access': { imports: base, isPortable: true },
+  'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
   },
 
   // Programs never import each other: they meet on the wire.
-  'src/broker': { imports: protocol, isPortable: true },
+  'src/broker': { imports: [...protocol, 'src/access'], isPortable: true },
   'src/broker/redis': { imports: [...protocol, 'src/broker'] },
   'src/broker/node': {
     imports: [
       ...protocol,
+      'src/access',
       'src/broker',
       'src/broker/redis',
       'src/dialer',
@@ -63,6 +66,21 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'src/http2': { imports: base },
+  'src/gateway': {
+    imports: [...protocol, 'src/http-exchange', 'src/access'],
+    isPortable: true,
+  },
+  'src/gateway/node': {
+    imports: [
+      ...protocol,
+      'src/access',
+      'src/http-exchange',
+      'src/gateway',
+      'src/kube/client',
+      'src/kube/controllers',
+      'src/stream-io/node',
+    ],
+  },
   'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
@@ -96,13 +114,18 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/cli': {
     imports: [
       ...base,
+      'src/access',
       'src/addon',
       'src/agent',
       'src/broker/node',
       'src/connect',
       'src/dialer/node',
+      'src/gateway',
+      'src/gateway/node',
+      'src/http-exchange',
       'src/konnectivity-agents',
       'src/konnectivity-bridge',
+      'src/kube/client',
     ],
   },
 
