@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeName, podName } from '../../testkit/ground/http/managed-api.ts';
@@ -10,7 +10,6 @@ import { Plane, domain } from './support/plane.ts';
 import { planePrograms } from './support/prepare.ts';
 
 const programs = await planePrograms();
-const chart = fileURLToPath(new URL('chart', import.meta.url));
 const script = fileURLToPath(new URL('python/client.py', import.meta.url));
 
 describe('A client of the gateway', () => {
@@ -38,6 +37,7 @@ describe('A client of the gateway', () => {
         args: ['--kubeconfig', kubeconfig, ...args],
         env: cacheBeside(kubeconfig),
       });
+    const chart = await writeChart(join(plane.directory, 'chart'));
     const { server } = plane.api('cluster1');
     const value = async () =>
       (await server.get<{ data: { value: string } }>('configmap', 'from-helm')).data.value;
@@ -72,7 +72,7 @@ describe('A client of the gateway', () => {
     const format = ['-w', '\n%{http_version} %{http_code}'];
     const path = '/api/v1/nodes?limit=1';
     const byPath = await curl(plane.urlOf('cluster1') + path, flag, ...bearer, ...format);
-    expect(byPath).toContain('"kind":"NodeList"');
+    expect(byPath).toMatch(/"kind": ?"NodeList"/);
     expect(byPath.endsWith(`\n${version} 200`)).toBe(true);
     const port = new URL(plane.urlOf('cluster1')).port;
     const host = `cluster1.${domain}`;
@@ -81,7 +81,7 @@ describe('A client of the gateway', () => {
     const byHost = await curl(url, flag, ...resolve, ...bearer, ...format);
     expect(byHost.endsWith(`\n${version} 200`)).toBe(true);
     const denied = await curl(plane.urlOf('cluster1') + path, flag, ...format);
-    expect(denied).toContain('"reason":"Unauthorized"');
+    expect(denied).toMatch(/"reason": ?"Unauthorized"/);
     expect(denied.endsWith(`\n${version} 401`)).toBe(true);
   });
 
@@ -105,3 +105,16 @@ describe('A client of the gateway', () => {
     expect(await kubectl.run(['delete', 'configmap', 'flux'])).toContain('deleted');
   });
 });
+
+/** A chart with one ConfigMap. */
+async function writeChart(directory: string): Promise<string> {
+  await mkdir(join(directory, 'templates'), { recursive: true });
+  await writeFile(join(directory, 'Chart.yaml'), 'apiVersion: v2\nname: sample\nversion: 0.1.0\n');
+  await writeFile(join(directory, 'values.yaml'), 'value: one\n');
+  const lines = [
+    ...['apiVersion: v1', 'kind: ConfigMap', 'metadata:', '  name: from-helm'],
+    ...['data:', '  value: {{ .Values.value | quote }}', ''],
+  ];
+  await writeFile(join(directory, 'templates', 'configmap.yaml'), lines.join('\n'));
+  return directory;
+}

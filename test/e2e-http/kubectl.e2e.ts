@@ -38,6 +38,7 @@ describe.each([
   });
 
   it('applies an object, and sees it with get -w', async () => {
+    await kubectl.run(['create', 'configmap', 'existing']);
     await using watching = start('get', 'configmaps', '-w', '-o', 'name', '--output-watch-events');
     await watching.waitForLine(/ADDED/);
     const applied = configMap('applied', '1');

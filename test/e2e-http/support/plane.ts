@@ -35,8 +35,8 @@ export interface PlaneOptions {
   readonly clusters?: readonly ClusterName[];
   /** Services that clients reach by path. */
   readonly exposedServices?: readonly object[];
-  /** Names that agents find in their cluster's DNS: name to address. */
-  readonly hosts?: Readonly<Record<string, string>>;
+  /** Names that an agent finds in the DNS of its cluster: per cluster, name to address. */
+  readonly hosts?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** More flags of the process with the gateway. */
   readonly gatewayArgs?: readonly string[];
   readonly agentArgs?: readonly string[];
@@ -203,7 +203,7 @@ export class Plane implements AsyncDisposable {
     await this.#startBroker();
     for (const [cluster, api] of this.apis) await this.#startAgent(cluster, api);
     if (this.#options.gatewayApart === true) {
-      const token = await this.tokens.issue({ kind: 'gateway', name: 'gateway' });
+      const token = await this.tokens.issue({ kind: 'dialer', name: 'gateway' });
       this.#gateway = this.#run('gateway', [
         ...this.#link,
         ...['--token-file', await this.tokens.file(token)],
@@ -261,7 +261,7 @@ export class Plane implements AsyncDisposable {
   }
 
   async #hostsFile(cluster: ClusterName): Promise<string | undefined> {
-    const { hosts } = this.#options;
+    const hosts = this.#options.hosts?.[cluster];
     if (hosts === undefined) return undefined;
     const file = join(this.directory, `${cluster}.hosts`);
     const lines = Object.entries(hosts).map(([name, address]) => `${address} ${name}\n`);
