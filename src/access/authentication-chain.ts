@@ -1,5 +1,6 @@
 import { AccessError } from './access-error.ts';
 import { subjectOfCertificate } from './client-certificate.ts';
+import { nameOutsideHub } from './hub-user.ts';
 import type {
   Authentication,
   RequestAuthenticator,
@@ -10,7 +11,6 @@ import type { TokenAuthenticator } from './token-authenticator.ts';
 
 /** A group that every impersonated user of a foreign issuer is in. */
 const allAuthenticated = 'system:authenticated';
-const hubAccount = 'system:serviceaccount:';
 
 export interface AuthenticationChainOptions {
   /** Asks the managed cluster. It is asked only if another provider is enabled, as in upstream. */
@@ -142,13 +142,9 @@ function providersOf({ managed, hub, oidc }: AuthenticationChainOptions): readon
   return [first, ...others];
 }
 
-/**
- * A hub ServiceAccount gets a prefix, because the managed cluster can have an account of the same
- * name. Groups stay as the hub reports them, and UID and extra are dropped, as in upstream.
- */
+/** Groups stay as the hub reports them, and UID and extra are dropped, as in upstream. */
 function impersonateHubUser(subject: Subject): Authentication {
-  const user = subject.user.startsWith(hubAccount) ? `cluster:hub:${subject.user}` : subject.user;
-  return { kind: 'impersonate', subject, user, groups: subject.groups };
+  return { kind: 'impersonate', subject, user: nameOutsideHub(subject), groups: subject.groups };
 }
 
 function impersonateForeign(subject: Subject): Authentication {

@@ -28,3 +28,16 @@ export function denied(reason: string): Verdict {
 
 /** The default: each subject may do everything, and the managed cluster's own rules decide. */
 export const allowAll: Authorizer = { authorize: () => Promise.resolve(allowed) };
+
+/** Allows only what all of the authorizers allow. The first denial is the answer. */
+export function allOf(authorizers: readonly Authorizer[]): Authorizer {
+  return {
+    async authorize(subject, cluster, action, signal) {
+      for (const authorizer of authorizers) {
+        const verdict = await authorizer.authorize(subject, cluster, action, signal);
+        if (!verdict.allowed) return verdict;
+      }
+      return allowed;
+    },
+  };
+}
