@@ -17,6 +17,7 @@ export class ClientConnection {
   #isAuthenticated = false;
   #openRequests = 0;
   #next: Next | undefined;
+  #isLast = false;
 
   constructor(
     socket: Socket,
@@ -54,6 +55,7 @@ export class ClientConnection {
 
   /** A request of HTTP/1.1. One waits for the request before it, a third ends the connection. */
   inTurn(start: Next): void {
+    if (this.#isLast) return;
     if (this.#openRequests === 0) start();
     else if (this.#next === undefined) this.#next = start;
     else this.#socket.destroy();
@@ -65,7 +67,12 @@ export class ClientConnection {
     if (!this.#isAuthenticated) this.#guard.end(this.#socket);
     const next = this.#next;
     this.#next = undefined;
-    if (!this.#socket.destroyed) next?.();
+    if (!this.#socket.destroyed && !this.#isLast) next?.();
+  }
+
+  /** The connection ends with the answer to the current request. Others behind it are dropped. */
+  acceptNoMore(): void {
+    this.#isLast = true;
   }
 
   /** A server has accepted the client's credential. The limits of strangers end. */

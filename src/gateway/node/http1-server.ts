@@ -32,8 +32,8 @@ export function http1Options({ headTimeoutMs, maxHeadBytes }: GatewayServerLimit
     requestTimeout: 0,
     maxHeaderSize: maxHeadBytes,
     noDelay: true,
-    // The default follows the RFC: exactly one Host in HTTP/1.1.
-    requireHostHeader: true,
+    // `problemOf` answers with a Status.
+    requireHostHeader: false,
     // A server may ignore an upgrade (RFC 9110, section 7.8). `curl --http2` offers h2c.
     shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() !== 'h2c',
   };
@@ -69,12 +69,15 @@ function startRequest(
   { context, isClosing }: Http1ServerParts,
 ): void {
   connection.started();
-  if (isClosing()) response.shouldKeepAlive = false;
   const request = incoming(message, connection);
   const forwarded = new ForwardedRequest(context, request, connection.authenticated);
   response.on('close', () => connection.ended());
   const client = new Http1Client(message, response, forwarded);
   const problem = problemOf(message);
+  if (problem !== undefined || isClosing()) {
+    response.shouldKeepAlive = false;
+    connection.acceptNoMore();
+  }
   if (problem === undefined) forwarded.start(client);
   else forwarded.refuse(client, problem);
 }
@@ -128,8 +131,12 @@ function problemOf({
     return clientError('HTTP/1.0 has no Transfer-Encoding');
   }
   const hosts = count(rawHeaders, 'host');
-  if (hosts > 1) return clientError(`the request has ${hosts} Host headers`);
-  return undefined;
+  // Health checks of load balancers use HTTP/1.0 without a Host header.
+  if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) {
+    return clientError(`the request has ${hosts} Host headers, it needs one`);
+  }
+  if (httpVersion === '1.1' || httpVersion === '1.0') return undefined;
+  return clientError(`HTTP/${httpVersion} is not served here, use HTTP/1.1`);
 }
 
 function upgradeProblem({ headers }: IncomingMessage): GatewayError | undefined {
