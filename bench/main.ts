@@ -7,7 +7,7 @@
 //   --json FILE      rows of {figure, ours, peer, ratio} as JSON; peer is upstream's konnectivity
 //   --repetitions N  instead of the usual 5 (2 when quick)
 // npm run bench -- http: the HTTP plane beside upstream's user-server, kubectl proxy and a direct connection. Needs root.
-//   --quick, --only NAMES, --repetitions N, --json FILE as above
+//   --quick, --only NAMES, --repetitions N, --json FILE, --cpu-prof DIR as above
 // npm run bench -- peers: culvert connect beside other tunnels for plain TCP; also with --quick.
 // npm run bench -- link: a shaped link between two network namespaces: direct, culvert and konnectivity. Needs root.
 // npm run bench -- scale: many idle agents on one broker, the storm when it dies, what a hop and the directory cost.
@@ -80,6 +80,7 @@ if (positionals[0] === 'http') {
         only: start?.split(','),
         repetitions: times === undefined ? undefined : Number(times),
         json: file,
+        cpuProfiles: values['cpu-prof'],
       },
     ),
   );

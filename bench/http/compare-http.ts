@@ -27,6 +27,8 @@ export interface CompareHttpOptions {
   readonly repetitions: number | undefined;
   /** A file for the figures. */
   readonly json: string | undefined;
+  /** The directory for CPU profiles of culvert, which is then measured alone. */
+  readonly cpuProfiles: string | undefined;
 }
 
 type Samples = Map<string, Map<WayName, number[]>>;
@@ -64,13 +66,16 @@ export async function compareHttp(
   programs: WaysPrograms,
   options: CompareHttpOptions,
 ): Promise<number> {
-  const { isQuick, only, json } = options;
+  const { isQuick, only, json, cpuProfiles } = options;
   const scale = isQuick ? quickScale : fullScale;
   const { repetitions = scale.repetitions } = options;
   const chosen = httpMeasurements.filter(
     ({ name }) => only === undefined || only.some((start) => name.startsWith(start.trim())),
   );
-  await using ways = await startWays(programs, wayNames);
+  await using ways = await startWays(programs, {
+    names: cpuProfiles === undefined ? wayNames : ['culvert'],
+    cpuProfiles,
+  });
   await prepareObjects(
     ways,
     chosen.some(({ name }) => name === 'list'),

@@ -9,6 +9,7 @@ import type { ApiServerProgram, Programs } from '../../testkit/ground/kubernetes
 import { NetworkNamespace } from '../../testkit/network/network-namespace.ts';
 import { freePort, startProgram } from '../../testkit/processes/process.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
+import { startCulvertPlane } from './culvert-plane.ts';
 import { startUpstreamChain } from './upstream-chain.ts';
 
 /** The compared ways from a client to the kube-apiserver. */
@@ -47,6 +48,12 @@ export interface WaysPrograms {
   readonly konnectivity: UpstreamPrograms;
 }
 
+export interface WaysOptions {
+  readonly names: readonly WayName[];
+  /** The directory for CPU profiles of culvert's processes. */
+  readonly cpuProfiles?: string | undefined;
+}
+
 const cluster = 'cluster1';
 /** An address of the kubelet (RFC 5737), because kube-apiserver has no node proxy to loopback. */
 export const nodeAddress = '198.51.100.1';
@@ -55,7 +62,10 @@ export const nodeAddress = '198.51.100.1';
  * Starts one kube-apiserver and all ways to it. The caller's network namespace has only loopback,
  * because upstream's programs listen on fixed ports of all addresses.
  */
-export async function startWays(programs: WaysPrograms, names: readonly WayName[]): Promise<Ways> {
+export async function startWays(
+  programs: WaysPrograms,
+  { names, cpuProfiles }: WaysOptions,
+): Promise<Ways> {
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'culvert-bench-http-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
@@ -112,6 +122,25 @@ export async function startWays(programs: WaysPrograms, names: readonly WayName[
       pids: chain.programs.map(({ pid }) => pid),
       gatewayPid: chain.userServer.pid,
     });
+  }
+
+  if (names.includes('culvert') || names.includes('konnectivity')) {
+    const plane = await startCulvertPlane(stack, {
+      ...{ certificates, server, cluster, cpuProfiles },
+      directory,
+    });
+    const pids = [plane.broker.pid, plane.agent.pid];
+    const gatewayPid = plane.broker.pid;
+    const flags = ['--url', plane.url, '--ca', certificates.server.ca, ...token];
+    add({ name: 'culvert', flags, speaksHttp2: true, pids, gatewayPid });
+    const { client } = certificates;
+    const front = [
+      ...['--front', plane.front, '--front-ca', certificates.server.ca],
+      ...['--front-cert', client.cert, '--front-key', client.key],
+      ...['--url', `https://${cluster}`, '--server-name', 'localhost', '--ca', server.caFile],
+    ];
+    const through = [...front, ...token];
+    add({ name: 'konnectivity', flags: through, speaksHttp2: true, pids, gatewayPid });
   }
 
   const running = stack.move();
