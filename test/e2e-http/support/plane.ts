@@ -37,6 +37,8 @@ export interface PlaneOptions {
   readonly exposedServices?: readonly object[];
   /** Names that an agent finds in the DNS of its cluster: per cluster, name to address. */
   readonly hosts?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Whether there are also fronts for bytes: HTTP CONNECT and SOCKS 5 (default: none). */
+  readonly hasByteFronts?: boolean;
   /** More flags of the process with the gateway. */
   readonly gatewayArgs?: readonly string[];
   readonly agentArgs?: readonly string[];
@@ -63,6 +65,8 @@ export class Plane implements AsyncDisposable {
   #broker: Program | undefined;
   #gateway: Program | undefined;
   #count = 0;
+  #frontAddress = '';
+  #socksAddress = '';
 
   private constructor(
     parts: Pick<Plane, 'hub' | 'apis' | 'directory' | 'certificates' | 'tokens'>,
@@ -139,6 +143,16 @@ export class Plane implements AsyncDisposable {
     return `127.0.0.1:${this.#gatewayPort}`;
   }
 
+  /** The address for HTTP CONNECT with a client certificate. */
+  get frontAddress(): string {
+    return this.#frontAddress;
+  }
+
+  /** The address for SOCKS 5 with a dialer's token. */
+  get socksAddress(): string {
+    return this.#socksAddress;
+  }
+
   /** The CA of the gateway. */
   get caFile(): string {
     return this.certificates.server.ca;
@@ -202,6 +216,7 @@ export class Plane implements AsyncDisposable {
     await writeFile(this.#exposedServicesFile, JSON.stringify(this.#options.exposedServices ?? []));
     await this.#startBroker();
     for (const [cluster, api] of this.apis) await this.#startAgent(cluster, api);
+    if (this.#options.hasByteFronts === true) await this.#startSocks();
     if (this.#options.gatewayApart === true) {
       const token = await this.tokens.issue({ kind: 'dialer', name: 'gateway' });
       this.#gateway = this.#run('gateway', [
@@ -211,6 +226,39 @@ export class Plane implements AsyncDisposable {
       ]);
       await loggedLine(this.#gateway, 'gateway listens');
     }
+  }
+
+  /** Starts `culvert connect`: a local listener whose connections go to a cluster. */
+  startConnect(cluster: ClusterName, tokenFile: string): Program {
+    const target = new URL(this.api(cluster).server.url).host;
+    const listen = ['--listen', '127.0.0.1:0'];
+    return this.#run('connect', [
+      ...this.#link,
+      '--token-file',
+      tokenFile,
+      ...listen,
+      cluster,
+      target,
+    ]);
+  }
+
+  async #startSocks(): Promise<void> {
+    const token = await this.tokens.issue({ kind: 'dialer', name: 'bridge' });
+    const bridge = this.#run('bridge', [
+      ...this.#link,
+      ...['--token-file', await this.tokens.file(token)],
+      ...['--socks5-listen', '127.0.0.1:0', '--socks5-require-token'],
+    ]);
+    this.#socksAddress = await frontAddress(bridge);
+  }
+
+  get #frontArgs(): string[] {
+    if (this.#options.hasByteFronts !== true) return [];
+    const { server, client } = this.certificates;
+    return [
+      ...['--konnectivity-listen', '127.0.0.1:0', '--konnectivity-client-ca', client.ca],
+      ...['--konnectivity-tls-cert', server.cert, '--konnectivity-tls-key', server.key],
+    ];
   }
 
   get #link(): string[] {
@@ -235,9 +283,11 @@ export class Plane implements AsyncDisposable {
       ...['--listen', `127.0.0.1:${this.#brokerPort}`, '--tls-cert', cert, '--tls-key', key],
       ...['--token-public-key', this.tokens.publicKeyFile],
       ...(this.#options.gatewayApart === true ? [] : this.#gatewayArgs),
+      ...this.#frontArgs,
     ]);
     await logged(this.#broker, 'broker listens', 'url');
     if (this.#options.gatewayApart !== true) await loggedLine(this.#broker, 'gateway listens');
+    if (this.#options.hasByteFronts === true) this.#frontAddress = await frontAddress(this.#broker);
   }
 
   async #startAgent(cluster: ClusterName, { server }: ManagedApi): Promise<void> {
@@ -288,6 +338,11 @@ export class Plane implements AsyncDisposable {
     this.#started.push(program);
     return this.#stack.use(program);
   }
+}
+
+async function frontAddress(program: Program): Promise<string> {
+  const { addresses } = await loggedLine(program, 'konnectivity bridge listens');
+  return (addresses as string[])[0]!;
 }
 
 export function serviceAccount(name: string, namespace = 'default'): object {
