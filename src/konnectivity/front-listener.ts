@@ -5,6 +5,7 @@ import { asError } from '../base/error.ts';
 import { formatPeer } from '../base/net/format-peer.ts';
 import { ConnectionGuard } from '../base/server/connection-guard.ts';
 import { listenAt } from '../base/server/listen.ts';
+import { certificateIdOf } from '../base/tls/certificate-id.ts';
 import { trustClientsOf } from '../base/tls/tls-trust.ts';
 import { FrontConnection } from './front-connection.ts';
 import type { Front, FrontOptions } from './front.ts';
@@ -223,9 +224,15 @@ function peerOf(socket: Socket, subject: CertificateSubject | undefined, listene
 
 function subjectOf(socket: Socket): CertificateSubject | undefined {
   if (!(socket instanceof TLSSocket)) return undefined;
+  const certificate = socket.getPeerX509Certificate();
   const { subject } = socket.getPeerCertificate();
   // A part of the name that occurs several times is an array.
   const named = (values: string | string[] | undefined) =>
     values === undefined ? [] : [values].flat();
-  return { commonNames: named(subject?.CN), organizations: named(subject?.O) };
+  return {
+    commonNames: named(subject?.CN),
+    organizations: named(subject?.O),
+    ...(certificate === undefined ? { serial: '', issuer: '' } : certificateIdOf(certificate)),
+    expiresAtMs: certificate?.validToDate.getTime() ?? Infinity,
+  };
 }
