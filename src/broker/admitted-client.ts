@@ -16,6 +16,8 @@ export interface AdmittedDialer {
   readonly dialer: string;
   /** Another replica forwarded the session, so this replica must not forward it again. */
   readonly forwarded?: boolean;
+  /** The dialer is a gateway, which may ask for the agent's credentials. */
+  readonly isGateway?: boolean;
 }
 
 /** A client that passed admission. Its link comes into being after the upgrade. */

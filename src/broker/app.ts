@@ -206,7 +206,8 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
         admission.rateRefusal());
     if (tooMany !== undefined) return reject(c, tooMany, { cluster, dialer });
     const answer = identity.kind === 'replica' ? { [proofHeader]: identity.answer } : {};
-    return acceptLink({ kind: 'dialer', cluster, dialer, forwarded }, answer);
+    const isGateway = identity.kind === 'replica' && identity.isGateway === true;
+    return acceptLink({ kind: 'dialer', cluster, dialer, forwarded, isGateway }, answer);
   });
 
   /** Refuses clients that may not dial, because they may not know the names of clusters either. */

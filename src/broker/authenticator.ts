@@ -19,6 +19,8 @@ export type Identity =
       readonly kind: 'replica';
       readonly name: string;
       readonly cluster: string | undefined;
+      /** The dialer is a gateway. */
+      readonly isGateway?: boolean;
       readonly answer: string;
     }
   /**

@@ -28,6 +28,8 @@ export interface DialerName {
   readonly dialer: string;
   /** Another replica forwarded the session, so this replica does not forward it again. */
   readonly forwarded?: boolean;
+  /** The dialer is a gateway, which may ask for the agent's credentials. */
+  readonly isGateway?: boolean;
 }
 
 /** The session that a dialer asks for. */
@@ -64,6 +66,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly link: Link;
   readonly cluster: string;
   readonly dialer: string;
+  readonly isGateway: boolean;
   queuedControlBytes = 0;
   readonly #forwarded: boolean;
   readonly #relay: DialerRelay;
@@ -77,7 +80,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   constructor(
     relay: DialerRelay,
     link: Link,
-    { cluster, dialer, forwarded = false }: DialerName,
+    { cluster, dialer, forwarded = false, isGateway = false }: DialerName,
     attached?: { readonly agent: AgentConnection; readonly session: number },
   ) {
     const { clock, log } = relay.options;
@@ -85,6 +88,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.link = link;
     this.cluster = cluster;
     this.dialer = dialer;
+    this.isGateway = isGateway;
     this.#forwarded = forwarded;
     this.#log = log.child({ cluster, dialer, peer: link.peer });
     this.#dialRate = new DialRate(link, clock);
@@ -244,10 +248,10 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   }
 
   async #forward(owner: AgentRecord, requested: RequestedSession): Promise<void> {
-    const { cluster, dialer: name } = this;
+    const { cluster, dialer: name, isGateway } = this;
     let link: AttachableLink;
     try {
-      link = await this.#relay.options.forward!(owner, { cluster, name });
+      link = await this.#relay.options.forward!(owner, { cluster, name, isGateway });
     } catch (thrown) {
       return this.#onOwnerFailed(owner, requested, TunnelError.from(thrown));
     }

@@ -73,10 +73,12 @@ export async function startBrokerProgram(
   }
   if (gateway !== undefined) {
     const { startGatewayProgram } = await import('./gateway-program.ts');
-    const { dialer } = broker;
+    const { gatewayDialer: dialer, isKnownCluster } = broker;
     const { hub, proxies } = options;
     programs.push(
-      await startGatewayProgram(gateway, { ...{ dialer, hub, proxies, metrics, log, stack } }),
+      await startGatewayProgram(gateway, {
+        ...{ dialer, hub, proxies, isKnownCluster, metrics, log, stack },
+      }),
     );
   }
   const all = together(...programs, broker);

@@ -37,10 +37,14 @@ export interface RunningBroker extends AsyncDisposable {
   readonly agentCount: number;
   /** The reason why the broker is not ready. Undefined when it is ready. */
   readonly unready: string | undefined;
+  /** Whether the hub cluster has a cluster. Undefined: no hub cluster is known, or not yet. */
+  readonly isKnownCluster: (this: void, cluster: string) => boolean | undefined;
   /** Serves a connection that another listener of this process has accepted. */
   readonly accept: (socket: Socket) => void;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
+  /** The same for a gateway, which may ask for the agents' credentials. */
+  readonly gatewayDialer: Dialer;
   /** Makes a dialer with the rights of a token, for a client of that bridge. */
   readonly makeTokenDialer: (this: void, token: Secret) => PooledDialer;
   /** Takes agents from within this process. */
@@ -113,14 +117,20 @@ export async function startBroker(
     };
     parts.use(await startStatusServer(options.statusListen, source, log));
   }
-  const dialer = makeLocalDialer(core);
+  const local = { options, relay, log };
+  const ofSessions = metrics.group('culvert_session');
+  const dialer = makeLocalDialer('bridge', { ...local, metrics: ofSessions });
+  const ofGateway = metrics.group('culvert_gateway_session');
+  const gatewayDialer = makeLocalDialer('gateway', { ...local, metrics: ofGateway });
   parts.defer(() => relay.close());
   parts.defer(() => dialer.close());
+  parts.defer(() => gatewayDialer.close());
   const localAgents = new LocalAgents(relay, access);
   return new Broker(options, {
     relay,
     listener,
-    dialer,
+    ...{ dialer, gatewayDialer },
+    isKnownCluster: (cluster) => access.clusterAdmission?.isKnown(cluster),
     makeTokenDialer: (token) => makeTokenDialer(token, app, core),
     localAgents,
     parts: parts.move(),
@@ -203,8 +213,10 @@ function makeApp({ options, relay, access, metrics, log }: Core): App {
 
 interface OwnParts {
   readonly relay: Relay;
+  readonly isKnownCluster: RunningBroker['isKnownCluster'];
   readonly listener: HttpListener | HttpAcceptor;
   readonly dialer: PooledDialer;
+  readonly gatewayDialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
   /** Everything that ends with the broker. */
@@ -213,8 +225,10 @@ interface OwnParts {
 
 class Broker implements RunningBroker {
   readonly url: string;
+  readonly isKnownCluster: RunningBroker['isKnownCluster'];
   readonly accept: (socket: Socket) => void;
   readonly dialer: PooledDialer;
+  readonly gatewayDialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
   readonly #drainTimeoutMs: number;
@@ -226,7 +240,9 @@ class Broker implements RunningBroker {
     this.#drainTimeoutMs = drainTimeoutMs;
     this.#relay = own.relay;
     this.#parts = own.parts;
+    this.isKnownCluster = own.isKnownCluster;
     this.dialer = own.dialer;
+    this.gatewayDialer = own.gatewayDialer;
     this.makeTokenDialer = own.makeTokenDialer;
     this.localAgents = own.localAgents;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
@@ -251,9 +267,16 @@ class Broker implements RunningBroker {
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    // The streams of the bridge in this process end with it. Its agents must learn that before
+    // The streams of bridge and gateway in this process end with it. Agents must learn that before
     // their tunnels close.
-    signal.addEventListener('abort', () => this.dialer.close(), { once: true });
+    signal.addEventListener(
+      'abort',
+      () => {
+        this.dialer.close();
+        this.gatewayDialer.close();
+      },
+      { once: true },
+    );
     await this.#relay.drain(signal, this.#drainTimeoutMs);
     await this.close();
   }
