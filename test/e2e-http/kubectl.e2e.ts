@@ -39,14 +39,14 @@ describe.each([
 
   it('applies an object, and sees it with get -w', async () => {
     await kubectl.run(['create', 'configmap', 'existing']);
-    await using watching = start('get', 'configmaps', '-w', '-o', 'name', '--output-watch-events');
-    await watching.waitForLine(/ADDED/);
+    await using watching = start('get', 'configmaps', '-w', '--output-watch-events');
+    await watching.waitForLine(/ADDED\s+existing/);
     const applied = configMap('applied', '1');
     expect(await kubectl.run(['apply', '-f', '-'], { input: applied })).toMatch(/created/);
-    await watching.waitForLine(/ADDED\s+configmap\/applied/);
+    await watching.waitForLine(/ADDED\s+applied/);
     const changed = configMap('applied', '2');
     expect(await kubectl.run(['apply', '-f', '-'], { input: changed })).toMatch(/configured/);
-    await watching.waitForLine(/MODIFIED\s+configmap\/applied/);
+    await watching.waitForLine(/MODIFIED\s+applied/);
   });
 
   it('follows logs, line by line', async () => {
@@ -112,8 +112,9 @@ describe.each([
     expect(new Set(all)).toEqual(new Set([hash(sent)]));
   });
 
-  it('serves the API with kubectl proxy', async () => {
-    await using proxy = start('proxy', '--port=0');
+  // Without the flag, kubectl proxy drops the path of the server's URL.
+  it('serves the API with kubectl proxy --append-server-path', async () => {
+    await using proxy = start('proxy', '--port=0', '--append-server-path');
     const [, address] = await proxy.waitForLine(/Starting to serve on (\S+)/);
     const answer = await fetch(`http://${address}/api/v1/nodes`);
     expect(await answer.json()).toMatchObject({ kind: 'NodeList' });

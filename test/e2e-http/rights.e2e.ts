@@ -18,7 +18,7 @@ type User = (typeof users)[number];
 /** The rights of the users in each cluster: alice administrates cluster1, bob reads cluster2. */
 const roles: Readonly<Record<User, Readonly<Partial<Record<ClusterName, string>>>>> = {
   alice: { cluster1: 'cluster-admin' },
-  bob: { cluster2: 'view' },
+  bob: { cluster2: 'reader' },
 };
 
 const requests = [
@@ -62,7 +62,7 @@ describe('Two users of two clusters', () => {
         if (role === undefined) continue;
         const name = `cluster:hub:system:serviceaccount:default:${user}`;
         const subject = { apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name };
-        await plane.api(cluster).server.apply(clusterRoleBinding(user, role, subject));
+        await plane.api(cluster).server.apply([reader, clusterRoleBinding(user, role, subject)]);
       }
     }
   });
@@ -174,6 +174,13 @@ describe('Two users of two clusters', () => {
 
 /** The clusters of each user's dialer token. */
 const scopes: Readonly<Record<User, ClusterName[]>> = { alice: ['cluster1'], bob: ['cluster2'] };
+
+const reader = {
+  apiVersion: 'rbac.authorization.k8s.io/v1',
+  kind: 'ClusterRole',
+  metadata: { name: 'reader' },
+  rules: [{ apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'list', 'watch'] }],
+};
 
 const configMap = JSON.stringify({
   apiVersion: 'v1',

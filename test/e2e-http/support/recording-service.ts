@@ -10,6 +10,8 @@ const [address = '127.0.0.1', cluster = ''] = argv.slice(2);
 const server = createServer((request, response) => {
   const { method, url, rawHeaders } = request;
   console.log(JSON.stringify({ method, url, rawHeaders }));
+  // Prometheus refuses samples of an unknown format.
+  response.setHeader('content-type', 'text/plain; version=0.0.4');
   if (url === '/redirect') response.writeHead(302, { location: '/elsewhere' }).end();
   else response.end(`# TYPE sample gauge\nsample{of="${cluster}"} 1\n`);
 }).listen(0, address);
