@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { HttpRequestHead } from '../../../src/http-exchange/http-exchange.ts';
+import { TunnelError } from '../../../src/tunnel/errors.ts';
 import { AgentWorld, type AwaitedExchange } from './agent-world.ts';
 
 let onConnection: (socket: Socket) => void;
@@ -26,7 +28,17 @@ function answerWith(text: string, ends = false): void {
   };
 }
 
-beforeEach(() => answerWith('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'));
+/** Each test has a Service of its own, so that no idle connection of another test is used. */
+let testCount = 0;
+
+beforeEach(() => void testCount++);
+
+function open(head: Partial<HttpRequestHead> = {}): AwaitedExchange {
+  const port = String(world.servicePort);
+  const name = `web-${testCount}`;
+  const server = { kind: 'service', scheme: 'http', namespace: 'shop', name, port } as const;
+  return world.open(head, { server });
+}
 
 const upgrade = [
   ['Connection', 'Upgrade'],
@@ -64,7 +76,7 @@ describe('A server that breaks HTTP', () => {
     ],
   ])('A response with %s is cut with a typed error', async (_, text) => {
     answerWith(text);
-    const exchange = world.open();
+    const exchange = open();
     expect(await exchange.closed).toMatchObject({ code: 'target_reset' });
     expect(exchange.events).not.toContain('end');
   });
@@ -77,14 +89,14 @@ describe('A server that breaks HTTP', () => {
     ['chunks without the last', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n'],
   ])('A server that sends %s and closes is a cut', async (_, text) => {
     answerWith(text, true);
-    const exchange = world.open();
+    const exchange = open();
     expect(await exchange.closed).toMatchObject({ code: 'target_reset' });
     expect(exchange.events).not.toContain('end');
   });
 
   it('A body without length ends with the connection', async () => {
     answerWith('HTTP/1.0 200 OK\r\n\r\nall of it', true);
-    const exchange = world.open();
+    const exchange = open();
     expect(await exchange.closed).toBeUndefined();
     expect(exchange.body).toBe('all of it');
   });
@@ -97,9 +109,9 @@ describe('A server that breaks HTTP', () => {
       const smuggled = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong';
       socket.on('data', () => socket.write(number === 1 ? text + smuggled : text));
     };
-    const first = world.open();
+    const first = open();
     await first.closed;
-    const second = world.open();
+    const second = open();
     await second.closed;
     expect([first.body, second.body]).toEqual(['1', '2']);
   });
@@ -116,12 +128,12 @@ describe('A server that breaks HTTP', () => {
         else socket.resetAndDestroy();
       });
     };
-    await world.open().closed;
+    await open().closed;
     const startedAt = connections;
-    expect(await world.open().closed).toBeUndefined();
+    expect(await open().closed).toBeUndefined();
     expect(connections).toBe(startedAt + 1);
     const requestsBefore = requests;
-    expect(await world.open({ method: 'POST' }).closed).toMatchObject({ code: 'target_reset' });
+    expect(await open({ method: 'POST' }).closed).toMatchObject({ code: 'target_reset' });
     expect(requests).toBe(requestsBefore + 1);
     expect(connections).toBe(startedAt + 1);
   });
@@ -133,11 +145,9 @@ describe('A server that breaks HTTP', () => {
       socket.on('close', () => ended.resolve());
       socket.on('end', () => socket.end());
     };
-    const exchange = world.open();
+    const exchange = open();
     await exchange.until(() => exchange.bodyBytes > 0);
-    exchange.exchange.reset(
-      new (await import('../../../src/tunnel/errors.ts')).TunnelError('cancelled', 'gone'),
-    );
+    exchange.exchange.reset(new TunnelError('cancelled', 'gone'));
     await ended.promise;
     expect(world.requests.openCount).toBe(0);
   });
@@ -160,7 +170,7 @@ describe('An upgraded connection', () => {
   }
 
   async function opened(): Promise<AwaitedExchange> {
-    const exchange = world.open({ path: '/exec', headers: upgrade });
+    const exchange = open({ path: '/exec', headers: upgrade });
     await exchange.until(() => exchange.head !== undefined);
     return exchange;
   }
@@ -195,7 +205,7 @@ describe('An upgraded connection', () => {
 
   it('A declined upgrade is an ordinary response', async () => {
     answerWith('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno');
-    const exchange = world.open({ headers: upgrade });
+    const exchange = open({ headers: upgrade });
     expect(await exchange.closed).toBeUndefined();
     expect([exchange.head?.status, exchange.body]).toEqual([403, 'no']);
   });
@@ -208,7 +218,7 @@ describe('An upgraded connection', () => {
         );
       });
     };
-    const exchange = world.open({ headers: upgrade });
+    const exchange = open({ headers: upgrade });
     expect(await exchange.closed).toMatchObject({ code: 'target_reset' });
   });
 });
