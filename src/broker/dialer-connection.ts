@@ -30,6 +30,8 @@ export interface DialerName {
   readonly forwarded?: boolean;
   /** The dialer is a gateway, which may ask for the agent's credentials. */
   readonly isGateway?: boolean;
+  /** Watches the link for the loss of the dialer's rights. Returns the end of the watch. */
+  readonly watch?: ((link: Link) => () => void) | undefined;
 }
 
 /** The session that a dialer asks for. */
@@ -72,6 +74,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly #relay: DialerRelay;
   readonly #log: Logger;
   readonly #dialRate: DialRate;
+  readonly #endWatch: (() => void) | undefined;
   #state: State;
   /** Aborts when the link is gone. */
   readonly #gone = new AbortController();
@@ -80,7 +83,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   constructor(
     relay: DialerRelay,
     link: Link,
-    { cluster, dialer, forwarded = false, isGateway = false }: DialerName,
+    { cluster, dialer, forwarded = false, isGateway = false, watch }: DialerName,
     attached?: { readonly agent: AgentConnection; readonly session: number },
   ) {
     const { clock, log } = relay.options;
@@ -90,6 +93,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.dialer = dialer;
     this.isGateway = isGateway;
     this.#forwarded = forwarded;
+    this.#endWatch = watch?.(link);
     this.#log = log.child({ cluster, dialer, peer: link.peer });
     this.#dialRate = new DialRate(link, clock);
     if (attached !== undefined) {
@@ -160,6 +164,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.#state = closed;
     this.#gone.abort();
     this.#dialRate.cancel();
+    this.#endWatch?.();
     if (state.kind === 'greeting') state.timer.cancel();
     if (state.kind === 'attached') state.agent.sessions.detach(state.session, error);
     if (state.kind === 'forwarding') state.to.close(error);

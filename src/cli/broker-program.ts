@@ -59,12 +59,13 @@ export async function startBrokerProgram(
     );
   if (standard !== undefined) programs.push(standard);
   if (front !== undefined) {
-    const { dialer, makeTokenDialer } = broker;
+    const { dialer, makeTokenDialer, rules } = broker;
     programs.push(
       stack.use(
         await startBridge(front, {
           dialer,
           makeTokenDialer,
+          rules,
           log,
           metrics: bridgeMetrics(metrics),
         }),

@@ -125,7 +125,7 @@ export class Gateway {
         server: route.server,
         credentials,
         head: { method, path, headers: forwarded },
-        hasBody: hasBody || headers.upgrade !== undefined,
+        hasBody,
         caller: callerOf(authentication.subject),
         trace: traceOf(forwarded),
       },

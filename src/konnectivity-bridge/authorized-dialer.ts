@@ -27,7 +27,7 @@ export class AuthorizedDialer implements Pick<Dialer, 'open'> {
 
   open(options: OpenOptions, handler: StreamHandler): TunnelStream {
     const { target } = options;
-    if (target.kind !== 'tcp') throw new Error(`a bridge does not dial ${target.kind}`);
+    if (target.kind !== 'tcp') throw new Error('a bridge dials TCP targets only');
     const { host, port } = target;
     const stream = new AuthorizedStream(handler, this.#rules.grants);
     void stream.start(
@@ -75,9 +75,9 @@ class AuthorizedStream implements TunnelStream, StreamHandler {
       this.#handler.onClose(refusal);
       return;
     }
+    this.#stream = open(this);
     this.#grant = { ...request, end: (reason) => this.#end(reason) };
     this.#grants.add(this.#grant);
-    this.#stream = open(this);
   }
 
   write(bytes: Uint8Array): boolean {

@@ -1,7 +1,13 @@
 import { expect, it } from 'vitest';
+import {
+  generateTokenKeyPair,
+  issueToken,
+  TokenVerifier,
+} from '../../src/base/tokens/enrolment-token.ts';
+import type { TokenSubject } from '../../src/base/tokens/token-subject.ts';
 import { AttachedSessions } from '../../src/broker/attached-sessions.ts';
 import { ReplicaKeys } from '../../src/broker/replica-keys.ts';
-import { FrameType } from '../../src/tunnel/frame.ts';
+import type { FrameType } from '../../src/tunnel/frame.ts';
 import type { Link } from '../../src/tunnel/link.ts';
 import { decodeAttach } from '../../src/tunnel/message.ts';
 
@@ -41,4 +47,14 @@ it('An agent learns from ATTACH that a dialer is a gateway', () => {
   }
   const attached = payloads.map((payload) => decodeAttach(payload).gateway);
   expect(attached).toEqual([true, undefined]);
+});
+
+it('A token of culvert token gateway makes a dialer a gateway, and no other token does', async () => {
+  const { privateKeyPem, publicKeyPem } = await generateTokenKeyPair();
+  const verifier = await TokenVerifier.fromPem([publicKeyPem]);
+  const verified = async (subject: TokenSubject) =>
+    await verifier.verify((await issueToken(privateKeyPem, subject, 60_000)).reveal());
+  const own = { kind: 'dialer', name: 'gateway' } as const;
+  expect(await verified({ ...own, isGateway: true })).toMatchObject({ ...own, isGateway: true });
+  expect(await verified(own)).not.toHaveProperty('isGateway');
 });

@@ -31,7 +31,7 @@ export class PolicyFile implements WatchedAuthorizer, FileStatus, Disposable {
   readonly #options: PolicyFileOptions;
   readonly #listeners: (() => void)[] = [];
   #policy: Policy | undefined;
-  /** The text that was read last, or the reason why it could not be read. */
+  /** The text that was read last; undefined: it could not be read. */
   #tried: string | undefined;
   #problem = 'it has not been read yet';
   #timer: Timer | undefined;
@@ -81,8 +81,15 @@ export class PolicyFile implements WatchedAuthorizer, FileStatus, Disposable {
 
   async #look(): Promise<void> {
     const { path, log } = this.#options;
+    let text: string;
     try {
-      const text = await readFile(path, 'utf8');
+      text = await readFile(path, 'utf8');
+    } catch (thrown) {
+      // The same contents count as new when they come back.
+      this.#tried = undefined;
+      return this.#refused(describeError(thrown));
+    }
+    try {
       if (this.#isClosed || text === this.#tried) return;
       this.#tried = text;
       const isFirst = this.#policy === undefined;

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { WatchedAuthorizer } from '../../access/watched-authorizer.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
@@ -24,6 +25,7 @@ import { Relay } from '../relay.ts';
 import { type AccessControl, openAccessControl } from './access-control.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
 import type { BrokerOptions } from './options.ts';
+import type { HubCluster } from './hub-cluster.ts';
 import { peerOf } from './peer.ts';
 import { LocalAgents } from './local-agents.ts';
 import { makeLocalDialer, makeTokenDialer } from './local-dialers.ts';
@@ -49,6 +51,10 @@ export interface RunningBroker extends AsyncDisposable {
   readonly makeTokenDialer: (this: void, token: Secret) => PooledDialer;
   /** Takes agents from within this process. */
   readonly localAgents: LocalAgents;
+  /** The rules for clients of the other fronts in this process; undefined: there are none. */
+  readonly rules: WatchedAuthorizer | undefined;
+  /** The hub cluster, for other servers in this process; undefined: it is not used. */
+  readonly hubCluster: HubCluster | undefined;
   /**
    * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
    * `signal` aborts.
@@ -133,6 +139,7 @@ export async function startBroker(
     isKnownCluster: (cluster) => access.clusterAdmission?.isKnown(cluster),
     makeTokenDialer: (token) => makeTokenDialer(token, app, core),
     localAgents,
+    access,
     parts: parts.move(),
   });
 }
@@ -202,6 +209,7 @@ function makeApp({ options, relay, access, metrics, log }: Core): App {
       ...{ relay, limits, agentClocks, log },
       authenticator: access.authenticator,
       clusterAdmission: access.clusterAdmission,
+      dialerAccess: access.dialerAccess,
       acceptRate: new AcceptRate(acceptRate, systemClock),
       clock: systemClock,
       // Strangers do not see the metrics where there is a port for probes and scrapers.
@@ -211,14 +219,15 @@ function makeApp({ options, relay, access, metrics, log }: Core): App {
   );
 }
 
-interface OwnParts {
+interface OwnParts extends Pick<
+  RunningBroker,
+  'isKnownCluster' | 'makeTokenDialer' | 'localAgents'
+> {
   readonly relay: Relay;
-  readonly isKnownCluster: RunningBroker['isKnownCluster'];
   readonly listener: HttpListener | HttpAcceptor;
   readonly dialer: PooledDialer;
   readonly gatewayDialer: PooledDialer;
-  readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
-  readonly localAgents: LocalAgents;
+  readonly access: AccessControl;
   /** Everything that ends with the broker. */
   readonly parts: AsyncDisposableStack;
 }
@@ -231,6 +240,8 @@ class Broker implements RunningBroker {
   readonly gatewayDialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
+  readonly rules: WatchedAuthorizer | undefined;
+  readonly hubCluster: HubCluster | undefined;
   readonly #drainTimeoutMs: number;
   readonly #relay: Relay;
   readonly #parts: AsyncDisposableStack;
@@ -245,6 +256,8 @@ class Broker implements RunningBroker {
     this.gatewayDialer = own.gatewayDialer;
     this.makeTokenDialer = own.makeTokenDialer;
     this.localAgents = own.localAgents;
+    this.rules = own.access.rules;
+    this.hubCluster = own.access.hubCluster;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
     const { listener } = own;
     this.url = 'address' in listener ? `${scheme}://${formatHostPort(listener.address)}` : '';
@@ -269,14 +282,9 @@ class Broker implements RunningBroker {
   async drain(signal: AbortSignal): Promise<void> {
     // The streams of bridge and gateway in this process end with it. Agents must learn that before
     // their tunnels close.
-    signal.addEventListener(
-      'abort',
-      () => {
-        this.dialer.close();
-        this.gatewayDialer.close();
-      },
-      { once: true },
-    );
+    const closeDialers = (): void =>
+      [this.dialer, this.gatewayDialer].forEach((own) => own.close());
+    signal.addEventListener('abort', closeDialers, { once: true });
     await this.#relay.drain(signal, this.#drainTimeoutMs);
     await this.close();
   }
