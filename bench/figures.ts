@@ -79,6 +79,7 @@ function throughput(
         [`${direction} CPU s/GiB, ${what}`]: result.cpuPerGib,
         [`${direction} CPU s/GiB of server side, ${what}`]: result.serverCpuPerGib,
         [`${direction} CPU s/GiB of agent, ${what}`]: result.agentCpuPerGib,
+        [`${direction} CPU s/GiB of load generator, ${what}`]: result.clientCpuPerGib,
       };
     },
   };

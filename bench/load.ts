@@ -18,10 +18,13 @@ export interface LoadResult {
   readonly agentCpuPerGib: number;
   /** CPU seconds per GiB of all processes of the tunnel. */
   readonly cpuPerGib: number;
+  /** CPU seconds per GiB of the load generator, which shares the machine with the tunnel. */
+  readonly clientCpuPerGib: number;
 }
 
 interface Done {
   readonly bytes?: number;
+  readonly cpuSeconds?: number;
   readonly mbPerSecond?: number;
   readonly p50Micros?: number;
   readonly p99Micros?: number;
@@ -55,6 +58,7 @@ export async function runLoad(
     serverCpuPerGib: perGib(serverSeconds),
     agentCpuPerGib: perGib(agentSeconds),
     cpuPerGib: perGib(serverSeconds + agentSeconds),
+    clientCpuPerGib: perGib(done.cpuSeconds ?? 0),
   };
 }
 

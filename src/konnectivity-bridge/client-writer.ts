@@ -87,7 +87,7 @@ export interface ClientWriterOptions {
 
 /**
  * Sends a target's bytes to its client. Gathers the bytes of one turn of the event loop into buffers
- * of at most 64 KiB. Gives the tunnel's window back as bytes leave the process, so that a client
+ * of at most 32 KiB. Gives the tunnel's window back as bytes leave the process, so that a client
  * that does not read stalls its own target.
  *
  * A writer that holds sends nothing until `release`, because clients drop bytes that come too close

@@ -5,11 +5,11 @@ import { asError } from '../base/error.ts';
 import { formatPeer } from '../base/net/format-peer.ts';
 import { ConnectionGuard } from '../base/server/connection-guard.ts';
 import { listenAt } from '../base/server/listen.ts';
-import { certificateIdOf } from '../base/tls/certificate-id.ts';
 import { trustClientsOf } from '../base/tls/tls-trust.ts';
 import { FrontConnection } from './front-connection.ts';
 import type { Front, FrontOptions } from './front.ts';
 import type { CertificateSubject } from './certificate-subject.ts';
+import { CertificateSubjects } from './certificate-subjects.ts';
 import { KonnectivityError } from './konnectivity-error.ts';
 import type { TlsMaterial } from './tls-files.ts';
 import { removeStaleSocket, withSocketMode } from './unix-socket.ts';
@@ -32,6 +32,7 @@ class FrontListener implements Front {
   readonly #sockets = new Set<Socket>();
   /** The connections that may send. */
   readonly #connections = new Set<FrontConnection>();
+  readonly #subjects = new CertificateSubjects();
   #isAccepting = true;
   #hasWarnedOfHttp1 = false;
   #address = '';
@@ -125,7 +126,7 @@ class FrontListener implements Front {
   }
 
   #accept(socket: Socket): void {
-    const subject = subjectOf(socket);
+    const subject = socket instanceof TLSSocket ? this.#subjects.of(socket) : undefined;
     if (socket.destroyed || this.#isRefused(socket, subject)) return;
     const { acceptSocket } = this.#options;
     if (acceptSocket !== undefined && socket instanceof TLSSocket && socket.alpnProtocol !== 'h2') {
@@ -220,19 +221,4 @@ function peerOf(socket: Socket, subject: CertificateSubject | undefined, listene
   const address = formatPeer(socket);
   const name = subject?.commonNames[0];
   return name === undefined ? address : `${name} (${address})`;
-}
-
-function subjectOf(socket: Socket): CertificateSubject | undefined {
-  if (!(socket instanceof TLSSocket)) return undefined;
-  const certificate = socket.getPeerX509Certificate();
-  const { subject } = socket.getPeerCertificate();
-  // A part of the name that occurs several times is an array.
-  const named = (values: string | string[] | undefined) =>
-    values === undefined ? [] : [values].flat();
-  return {
-    commonNames: named(subject?.CN),
-    organizations: named(subject?.O),
-    ...(certificate === undefined ? { serial: '', issuer: '' } : certificateIdOf(certificate)),
-    expiresAtMs: certificate?.validToDate.getTime() ?? Infinity,
-  };
 }

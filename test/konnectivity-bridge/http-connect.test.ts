@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { maxPayloadBytes } from '../../src/konnectivity/packet-buffer.ts';
 import { describe, expect, it } from 'vitest';
 import { acceptHttpConnect } from '../../src/konnectivity-bridge/http-connect.ts';
 import { TunnelError, type TunnelErrorCode } from '../../src/tunnel/errors.ts';
@@ -479,11 +480,15 @@ describe('flow control', () => {
     expect(context.pool.inUseBytes).toBe(0);
   });
 
-  it('The pieces of one turn become one write of at most 64 KiB', async () => {
+  it('The pieces of one turn become writes of at most 32 KiB', async () => {
     const { client, stream } = await open();
     for (let i = 0; i < 100; i++) stream.arrive(Buffer.alloc(1024, i));
     await settled();
-    expect(client.received.map((piece) => piece.length)).toEqual([64 * 1024, 36 * 1024]);
+    const rest = 100 * 1024 - 3 * maxPayloadBytes;
+    expect(client.received.map((piece) => piece.length)).toEqual([
+      ...Array.from({ length: 3 }, () => maxPayloadBytes),
+      rest,
+    ]);
     expect(client.text[99 * 1024]!.charCodeAt(0)).toBe(99);
   });
 });

@@ -1,4 +1,9 @@
-import { isCipherSuite, opensslCiphers, type TlsPolicy } from '../tls/tls-policy.ts';
+import {
+  defaultCiphers,
+  isCipherSuite,
+  opensslCiphers,
+  type TlsPolicy,
+} from '../tls/tls-policy.ts';
 import { ValueError } from '../value-error.ts';
 import type { OptionsTable, OptionsOf } from './option-table.ts';
 
@@ -25,9 +30,8 @@ export function tlsPolicyOf({
   cipherSuites = [],
 }: Pick<OptionsOf<typeof tlsTable>, 'tlsMinVersion' | 'cipherSuites'>): TlsPolicy {
   const minVersion = tlsMinVersion === 'VersionTLS13' ? 'TLSv1.3' : 'TLSv1.2';
-  return cipherSuites.length === 0
-    ? { minVersion }
-    : { minVersion, ciphers: opensslCiphers(cipherSuites) };
+  const ciphers = cipherSuites.length === 0 ? defaultCiphers : opensslCiphers(cipherSuites);
+  return { minVersion, ciphers };
 }
 
 function parseCipherSuites(text: string): readonly string[] {

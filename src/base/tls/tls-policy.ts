@@ -1,13 +1,27 @@
+import { DEFAULT_CIPHERS } from 'node:tls';
+
 /**
  * The versions and cipher suites that the servers of a program accept, in the names of node:tls.
  */
 export interface TlsPolicy {
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
-  /** Undefined: the suites that Node enables. */
-  readonly ciphers?: string;
+  /** OpenSSL's names. A server prefers the suites that come first. */
+  readonly ciphers: string;
 }
 
-export const defaultTlsPolicy: TlsPolicy = { minVersion: 'TLSv1.2' };
+/** Node's servers prefer AES-256, which costs a konnectivity client a third more CPU per byte. */
+const preferredSuite = 'TLS_AES_128_GCM_SHA256';
+
+/** The suites that Node enables. As in Go, AES-128 comes first. */
+export const defaultCiphers = preferred(DEFAULT_CIPHERS.split(':')).join(':');
+
+export const defaultTlsPolicy: TlsPolicy = { minVersion: 'TLSv1.2', ciphers: defaultCiphers };
+
+function preferred(suites: readonly string[]): readonly string[] {
+  // An operator may have disabled the suite with Node's --tls-cipher-list.
+  if (!suites.includes(preferredSuite)) return suites;
+  return [preferredSuite, ...suites.filter((suite) => suite !== preferredSuite)];
+}
 
 /** OpenSSL's names of the TLS 1.2 suites that Go's crypto/tls implements, by their IANA names. */
 const opensslNames: Readonly<Record<string, string>> = {

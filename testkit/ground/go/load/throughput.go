@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -91,7 +92,7 @@ func throughput(
 	if err != nil {
 		return nil, err
 	}
-	startedAt := time.Now()
+	startedAt, cpuBefore := time.Now(), cpuSeconds()
 	select {
 	case err := <-broken:
 		return nil, err
@@ -108,8 +109,18 @@ func throughput(
 		"chunkBytes":  opts.chunk,
 		"seconds":     took,
 		"bytes":       to - from,
+		"cpuSeconds":  cpuSeconds() - cpuBefore,
 		"mbPerSecond": float64(to-from) / took / 1e6,
 	}, nil
+}
+
+// cpuSeconds returns the user and system time of this process.
+func cpuSeconds() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
 }
 
 func dialCounter(address string) (func() (uint64, error), error) {
