@@ -122,7 +122,9 @@ describe.each([
 
   it('prints what an unknown cluster, a bad token and a missing right are', async () => {
     const unknown = await plane.kubectl('unknown' as 'cluster1', 'token', program);
-    await expect(unknown.run(['get', 'nodes'])).rejects.toThrow(/not found|NotFound/i);
+    await expect(unknown.run(['get', 'nodes'])).rejects.toThrow(
+      /no agent of this cluster is connected/,
+    );
     const bad = await plane.kubectl('cluster1', 'not-a-token', program);
     await expect(bad.run(['get', 'nodes'])).rejects.toThrow(/logged in|Unauthorized/i);
     const { server } = plane.api('cluster1');

@@ -115,6 +115,8 @@ describe('A broker that is killed while a gateway of its own process serves clie
       const kubeconfig = await plane.kubeconfig('cluster1', token);
       const args = ['--kubeconfig', kubeconfig];
       const child = spawn(programs.http.informers, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+      await using stack = new AsyncDisposableStack();
+      stack.defer(() => void child.kill('SIGKILL'));
       const lines: Informers[] = [];
       createInterface({ input: child.stdout }).on('line', (line) =>
         lines.push(JSON.parse(line) as Informers),

@@ -62,6 +62,7 @@ export async function startGateway(
     authorizer: parts.authorizer,
     exposedServices: () => services.value,
     domain: options.domain,
+    isKnownCluster,
     limits: userLimits,
     audit: (event) => {
       count(event);

@@ -218,7 +218,7 @@ export class Plane implements AsyncDisposable {
     for (const [cluster, api] of this.apis) await this.#startAgent(cluster, api);
     if (this.#options.hasByteFronts === true) await this.#startSocks();
     if (this.#options.gatewayApart === true) {
-      const token = await this.tokens.issue({ kind: 'dialer', name: 'gateway' });
+      const token = await this.tokens.issue({ kind: 'dialer', name: 'gateway', isGateway: true });
       this.#gateway = this.#run('gateway', [
         ...this.#link,
         ...['--token-file', await this.tokens.file(token)],
