@@ -33,6 +33,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/kube/client': { imports: base },
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
 
+  'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],

@@ -5,6 +5,7 @@ import type { Logger } from '../base/log/logger.ts';
 import { startStatusServer, type StatusServer } from '../base/server/status-server.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
+import { refusedStream } from '../tunnel/refused-stream.ts';
 import { Session } from '../tunnel/session.ts';
 import { SlabPool } from '../tunnel/slab.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
@@ -137,7 +138,11 @@ class Agent implements RunningAgent {
           budget: this.#budget,
           grantBudget: this.#grantBudget,
           log: sessionLog,
-          accept: (request, stream) => this.#targets.accept(request, stream),
+          accept: ({ target, ...request }, stream) => {
+            if (target.kind === 'tcp') return this.#targets.accept({ target, ...request }, stream);
+            stream.reset(new TunnelError('unsupported_target', 'the agent makes no HTTP requests'));
+            return refusedStream;
+          },
           ...events,
         }),
     });

@@ -1,6 +1,6 @@
 import type { Logger } from '../base/log/logger.ts';
 import type { TunnelErrorCode } from '../tunnel/errors.ts';
-import type { StreamRequest } from '../tunnel/stream-request.ts';
+import type { TcpRequest } from '../tunnel/stream-request.ts';
 import type { DialOutcome } from './dial-target.ts';
 
 /**
@@ -23,7 +23,7 @@ export class DialRecords {
     this.#log = log;
   }
 
-  add({ target, caller, trace }: StreamRequest, { error, address, durationMs }: DialOutcome): void {
+  add({ target, caller, trace }: TcpRequest, { error, address, durationMs }: DialOutcome): void {
     const code = error?.code ?? 'ok';
     const seconds = durationMs / 1_000;
     this.countByCode.set(code, (this.countByCode.get(code) ?? 0) + 1);

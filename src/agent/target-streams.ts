@@ -1,9 +1,10 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
+import { refusedStream } from '../tunnel/refused-stream.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler } from '../tunnel/stream-handler.ts';
-import type { StreamRequest } from '../tunnel/stream-request.ts';
+import type { TcpRequest } from '../tunnel/stream-request.ts';
 import type { DestinationPolicy } from './destination-policy.ts';
 import { DialRecords } from './dial-records.ts';
 import type { DialOptions } from './dial-target.ts';
@@ -38,7 +39,7 @@ export class TargetStreams {
     this.#open = new OpenTargets(options.clock);
   }
 
-  accept(request: StreamRequest, stream: Stream): StreamHandler {
+  accept(request: TcpRequest, stream: Stream): StreamHandler {
     const { policy, dialTimeoutMs, clock, log } = this.#options;
     const { target, timeoutMs } = request;
     const counts = { connected: this.#open.size, dialing: this.#dialing };
@@ -70,17 +71,9 @@ export class TargetStreams {
     return this.#open.closed(signal);
   }
 
-  #refuse(request: StreamRequest, stream: Stream, error: TunnelError): StreamHandler {
+  #refuse(request: TcpRequest, stream: Stream, error: TunnelError): StreamHandler {
     this.dials.add(request, { durationMs: 0, error });
     stream.reset(error);
     return refusedStream;
   }
 }
-
-/** The handler of a stream that was refused while it was made. */
-const refusedStream: StreamHandler = {
-  onData() {},
-  onFin() {},
-  onWritable() {},
-  onClose() {},
-};

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { TunnelErrorCode } from '../tunnel/errors.ts';
-import type { Target } from '../tunnel/stream-request.ts';
+import { type Target, targetName } from '../tunnel/stream-request.ts';
 import { dialLimits } from './dial-limits.ts';
 
 /** The agent is at its limit, so that any target may fail. */
@@ -64,6 +64,6 @@ export class UnreachableTargets {
   }
 }
 
-function keyOf(cluster: string, agent: string, { host, port }: Target): string {
-  return `${cluster} ${agent} ${host}:${port}`;
+function keyOf(cluster: string, agent: string, target: Target): string {
+  return `${cluster} ${agent} ${targetName(target)}`;
 }

@@ -1,5 +1,7 @@
-import type { Caller } from '../tunnel/stream-request.ts';
+import type { Caller, HttpCredentials, HttpServer } from '../tunnel/stream-request.ts';
 import type { TunnelError } from '../tunnel/errors.ts';
+
+export type { HttpCredentials, HttpServer } from '../tunnel/stream-request.ts';
 
 /** Header fields in the order and spelling in which they arrived. A name may occur several times. */
 export type HeaderList = readonly (readonly [name: string, value: string])[];
@@ -15,25 +17,6 @@ export interface HttpResponseHead {
   readonly status: number;
   readonly headers: HeaderList;
 }
-
-/** The server in the managed cluster that answers a request. */
-export type HttpServer =
-  | { readonly kind: 'kube-apiserver' }
-  | {
-      readonly kind: 'service';
-      readonly scheme: 'http' | 'https';
-      readonly namespace: string;
-      readonly name: string;
-      /** A number, or the name of one of the Service's ports. */
-      readonly port: string;
-    };
-
-/**
- * The credentials of a request. `caller`: those in its headers. `agent`: the agent replaces
- * Authorization by its own token. It does this for impersonated users and token reviews, never for
- * a request as itself, and only for gateways.
- */
-export type HttpCredentials = 'caller' | 'agent';
 
 /** Receives the events of an exchange. They are never called from inside a method of the exchange. */
 export interface HttpExchangeHandler {
@@ -94,8 +77,10 @@ export interface HttpExchangeOptions {
 }
 
 /**
- * Starts an exchange and returns at once. Bytes that are written before the agent has accepted the
- * exchange wait in memory, and `write` returns false.
+ * Starts an exchange and returns at once. Bytes that are written before the agent has a connection
+ * to the server wait in memory, and `write` returns false.
+ *
+ * @throws TunnelError `protocol_error` the head has a text that HTTP cannot carry
  */
 export type OpenHttpExchange = (
   options: HttpExchangeOptions,

@@ -6,6 +6,7 @@ import { version } from '../base/version.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits } from '../tunnel/limits.ts';
 import type { AttachableLink } from '../tunnel/link.ts';
+import { refusedStream } from '../tunnel/refused-stream.ts';
 import { Session } from '../tunnel/session.ts';
 import type { SlabPool } from '../tunnel/slab.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
@@ -176,7 +177,13 @@ export class ClusterAgents implements StreamContext {
       grantBudget: this.#grantBudget,
       log,
       accept: (request, stream) => {
-        const relayed = new RelayedStream(this, request, stream);
+        const { target } = request;
+        if (target.kind !== 'tcp') {
+          const sentence = 'standard konnectivity agents connect to TCP targets only';
+          stream.reset(new TunnelError('unsupported_target', sentence));
+          return refusedStream;
+        }
+        const relayed = new RelayedStream(this, { ...request, target }, stream);
         this.#streams.add(relayed);
         return relayed;
       },

@@ -3,7 +3,7 @@ import { formatHostPort } from '../base/net/host-port.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Stream } from '../tunnel/stream.ts';
 import type { StreamHandler } from '../tunnel/stream-handler.ts';
-import type { StreamRequest } from '../tunnel/stream-request.ts';
+import type { TcpRequest } from '../tunnel/stream-request.ts';
 import { agentCloseError, agentDialError } from './agent-dial-error.ts';
 import type { AgentStream, StreamAgent } from './agent-stream.ts';
 import type { KonnectivityAgentsLimits } from './options.ts';
@@ -57,7 +57,7 @@ export class RelayedStream implements StreamHandler, AgentStream {
   #isStopped = false;
 
   /** Starts to dial. The stream is accepted, or reset with the reason. */
-  constructor(context: StreamContext, request: StreamRequest, stream: Stream) {
+  constructor(context: StreamContext, request: TcpRequest, stream: Stream) {
     const { host, port } = request.target;
     this.#context = context;
     this.#stream = stream;

@@ -3,9 +3,10 @@ import { frameName, type FrameType } from './frame.ts';
 import { controlMapLimits } from './limits.ts';
 
 /**
- * A field's value. No message has a nested map or binary data: those are skipped and read as null.
+ * A field's value. No message has a nested map: those are skipped and read as null. Binary data is
+ * borrowed from the payload.
  */
-export type ControlValue = null | boolean | number | string | readonly ControlValue[];
+export type ControlValue = null | boolean | number | string | Uint8Array | readonly ControlValue[];
 
 /** The fields of a control frame by their names. */
 export type ControlMap = ReadonlyMap<string, ControlValue>;
@@ -89,11 +90,11 @@ class ControlMapDecoder {
       case 0xc3:
         return true;
       case 0xc4:
-        return this.#skip(this.#unsigned(1));
+        return this.#binary(this.#unsigned(1));
       case 0xc5:
-        return this.#skip(this.#unsigned(2));
+        return this.#binary(this.#unsigned(2));
       case 0xc6:
-        return this.#skip(this.#unsigned(4));
+        return this.#binary(this.#unsigned(4));
       default:
         return this.#number(head);
     }
@@ -190,9 +191,9 @@ class ControlMapDecoder {
     return utf8.decode(this.#bytes.subarray(start, end));
   }
 
-  #skip(length: number): null {
-    this.#advance(length);
-    return null;
+  #binary(length: number): Uint8Array {
+    const start = this.#advance(length);
+    return this.#bytes.subarray(start, this.#at);
   }
 
   #unsigned(bytes: 1 | 2 | 4): number {

@@ -22,7 +22,7 @@ export const maxExcludedAgents = 64;
 /** Characters of an agent id and an instance with `@` between them. */
 const maxProcessNameLength = 321;
 
-export const protocolVersion = { major: 1, minor: 3 } as const;
+export const protocolVersion = { major: 1, minor: 4 } as const;
 
 /**
  * HELLO, the first frame on a link, from the end that dialed. Unknown fields are ignored, so minors
@@ -90,6 +90,8 @@ export interface Attach {
   readonly session: string;
   /** The agent has the session already, and it continues here. */
   readonly resume: boolean;
+  /** The dialer is a gateway, which may ask for the agent's credentials (version 1.4). */
+  readonly gateway?: true;
 }
 
 /** REFUSED and RESET, and DETACH after a failure. */
@@ -204,6 +206,7 @@ export function decodeAttach(payload: Uint8Array): Attach {
     dialer: textOf(FrameType.attach, fields, 'dialer', 256),
     session: sessionName(FrameType.attach, fields),
     resume: fields.get('resume') === true,
+    ...(fields.get('gateway') === true ? { gateway: true } : {}),
   };
 }
 

@@ -7,6 +7,8 @@ import {
   callerProblem,
   isTraceparent,
   type Caller,
+  type HttpServer,
+  type HttpTarget,
   type StreamRequest,
   type Target,
 } from './stream-request.ts';
@@ -48,7 +50,7 @@ export function decodeOpen(payload: Uint8Array): Open {
 
 export function encodeOpen({ target, window, timeoutMs, stop, caller, trace }: Open): Uint8Array {
   return encodeMessage({
-    ...target,
+    ...(target.kind === 'http' ? httpFields(target) : target),
     window,
     timeoutMs,
     ...(stop === undefined ? {} : { stop }),
@@ -74,11 +76,60 @@ function targetOf(fields: ControlMap): Target {
         host: nameOf(type, fields, 'host', 1024),
         port: wholeOf(type, fields, 'port', 65_535),
       };
+    case 'http':
+      return httpTargetOf(fields);
     default: {
       const sentence = `this end does not support targets of kind "${kind}", it may be older than the dialer`;
       throw new TunnelError('unsupported_target', sentence);
     }
   }
+}
+
+/** Flat fields, because no message needs a decoder for nested maps. */
+function httpFields({ kind, server, credentials, head, hasBody }: HttpTarget): object {
+  const common = { kind, server: server.kind, credentials, head, hasBody };
+  if (server.kind === 'kube-apiserver') return common;
+  const { scheme, namespace, name, port } = server;
+  return { ...common, scheme, namespace, service: name, servicePort: port };
+}
+
+function httpTargetOf(fields: ControlMap): HttpTarget {
+  const type = FrameType.open;
+  const credentials = nameOf(type, fields, 'credentials', 64);
+  const head = fields.get('head');
+  if (!(head instanceof Uint8Array)) throw malformed(type, 'needs "head" as binary data');
+  return {
+    kind: 'http',
+    server: httpServerOf(fields),
+    credentials: oneOf(credentials, ['caller', 'agent'], 'credentials'),
+    // The payload is borrowed.
+    head: new Uint8Array(head),
+    hasBody: fields.get('hasBody') === true,
+  };
+}
+
+function httpServerOf(fields: ControlMap): HttpServer {
+  const type = FrameType.open;
+  const kind = oneOf(nameOf(type, fields, 'server', 64), ['kube-apiserver', 'service'], 'server');
+  if (kind === 'kube-apiserver') return { kind };
+  return {
+    kind,
+    scheme: oneOf(nameOf(type, fields, 'scheme', 64), ['http', 'https'], 'scheme'),
+    namespace: nameOf(type, fields, 'namespace', 63),
+    name: nameOf(type, fields, 'service', 63),
+    port: nameOf(type, fields, 'servicePort', 15),
+  };
+}
+
+/**
+ * A value that this version does not know is refused like an unknown kind of target, because a
+ * later version may have it.
+ */
+function oneOf<T extends string>(value: string, known: readonly T[], field: string): T {
+  const found = known.find((item) => item === value);
+  if (found !== undefined) return found;
+  const sentence = `this end does not support "${value}" as "${field}" of an HTTP request, it may be older than the dialer`;
+  throw new TunnelError('unsupported_target', sentence);
 }
 
 /** The caller is two flat fields, because no message needs a decoder for nested maps. */

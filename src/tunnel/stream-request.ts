@@ -10,11 +10,53 @@ export interface TcpTarget {
   readonly port: number;
 }
 
+/** The server in the managed cluster that answers a request. */
+export type HttpServer =
+  | { readonly kind: 'kube-apiserver' }
+  | {
+      readonly kind: 'service';
+      readonly scheme: 'http' | 'https';
+      readonly namespace: string;
+      readonly name: string;
+      /** A number, or the name of one of the Service's ports. */
+      readonly port: string;
+    };
+
+/**
+ * The credentials of a request. `caller`: those in its headers. `agent`: the agent replaces
+ * Authorization by its own token. It does this for impersonated users and token reviews, never for
+ * a request as itself, and only for gateways.
+ */
+export type HttpCredentials = 'caller' | 'agent';
+
+/**
+ * An HTTP request, which the acceptor makes. The bytes of the stream are records in both directions
+ * (docs/protocol.md, "HTTP exchanges"). The acceptor accepts the stream when it has a connection to
+ * the server, before it sends the request, so until then another acceptor can be asked.
+ */
+export interface HttpTarget {
+  readonly kind: 'http';
+  readonly server: HttpServer;
+  readonly credentials: HttpCredentials;
+  /** Method, path and header fields, as `encodeRequestHead` writes them. */
+  readonly head: Uint8Array;
+  /** Whether a body follows. Without one, the acceptor does not wait for the FIN. */
+  readonly hasBody: boolean;
+}
+
 /**
  * The destination of a stream. An acceptor refuses a kind that it does not know with
  * `unsupported_target`.
  */
-export type Target = TcpTarget;
+export type Target = TcpTarget | HttpTarget;
+
+/** Names a target in messages and tables: `host:port`, or the server of a request. */
+export function targetName(target: Target): string {
+  if (target.kind === 'tcp') return `${target.host}:${target.port}`;
+  const { server } = target;
+  if (server.kind === 'kube-apiserver') return 'http kube-apiserver';
+  return `${server.scheme} ${server.namespace}/${server.name}:${server.port}`;
+}
 
 /** The authenticated person or program for which a stream is opened, within `callerLimits`. */
 export interface Caller {
@@ -34,6 +76,16 @@ export interface StreamRequest {
   readonly caller?: Caller | undefined;
   /** The trace that the stream belongs to: a W3C `traceparent`, which `isTraceparent` accepts. */
   readonly trace?: string | undefined;
+}
+
+/** A request for a TCP connection. */
+export interface TcpRequest extends StreamRequest {
+  readonly target: TcpTarget;
+}
+
+/** A request for an HTTP exchange. */
+export interface HttpRequest extends StreamRequest {
+  readonly target: HttpTarget;
 }
 
 /** Limits on a caller. An acceptor keeps one for each stream, so they bound its memory. */
@@ -62,6 +114,17 @@ export function callerProblem({ user, groups = [] }: Caller): string | undefined
   return `has a caller of ${totalLength} characters, at most ${maxTotalLength} are allowed`;
 }
 
+/**
+ * How long the head of a request may be, in bytes. Together with a caller, OPEN then remains within
+ * `TunnelLimits.maxControlBytes`.
+ */
+export const maxRequestHeadBytes = 48 * 1024;
+
+function headProblem(target: Target): string | undefined {
+  if (target.kind !== 'http' || target.head.length <= maxRequestHeadBytes) return undefined;
+  return `has a head of ${target.head.length} bytes, at most ${maxRequestHeadBytes} are allowed`;
+}
+
 const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /**
@@ -76,8 +139,8 @@ export function isTraceparent(text: string): boolean {
  * Returns the error that ends a stream before OPEN is sent; undefined for a request that can be
  * sent.
  */
-export function requestProblem({ caller }: StreamRequest): TunnelError | undefined {
-  const problem = caller === undefined ? undefined : callerProblem(caller);
+export function requestProblem({ caller, target }: StreamRequest): TunnelError | undefined {
+  const problem = headProblem(target) ?? (caller === undefined ? undefined : callerProblem(caller));
   return problem === undefined ? undefined : new TunnelError('dial_failed', `OPEN ${problem}`);
 }
 

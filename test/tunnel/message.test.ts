@@ -326,9 +326,9 @@ describe('OPEN', () => {
   const decodeFields = (more: object) => message.decodeOpen(encodeMessage({ ...fields, ...more }));
 
   it('OPEN with a kind of target that this version does not know has a code of its own', () => {
-    expect(codeOf(() => decodeFields({ kind: 'http' }))).toBe('unsupported_target');
+    expect(codeOf(() => decodeFields({ kind: 'udp' }))).toBe('unsupported_target');
     const { host: _, port: __, ...other } = fields;
-    const open = { ...other, kind: 'http', path: '/' };
+    const open = { ...other, kind: 'udp', path: '/' };
     expect(codeOf(() => message.decodeOpen(encodeMessage(open)))).toBe('unsupported_target');
   });
 

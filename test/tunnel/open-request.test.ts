@@ -68,8 +68,8 @@ describe('The request of a stream', () => {
 
   it('An acceptor refuses an unknown kind of target and continues the session', () => {
     const session = new ScriptedSession('agent');
-    const http = { kind: 'http', method: 'GET', path: '/', window: 1000, timeoutMs: 0 };
-    session.receive(FrameType.open, 1, encodeMessage(http));
+    const udp = { kind: 'udp', host: 'dns', port: 53, window: 1000, timeoutMs: 0 };
+    session.receive(FrameType.open, 1, encodeMessage(udp));
     const [answer, ...more] = session.sent();
     expect(answer).toMatchObject({ type: FrameType.refused, stream: 1 });
     expect(decodeFailure(FrameType.refused, answer!.payload).code).toBe('unsupported_target');

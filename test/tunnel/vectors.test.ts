@@ -4,7 +4,7 @@ import { FrameDecoder } from '../../src/tunnel/frame-decoder.ts';
 import { FrameType, encodeFrame, frameName } from '../../src/tunnel/frame.ts';
 import * as linkMessages from '../../src/tunnel/message.ts';
 import * as openMessages from '../../src/tunnel/open-message.ts';
-import type { StreamRequest } from '../../src/tunnel/stream-request.ts';
+import type { StreamRequest, Target } from '../../src/tunnel/stream-request.ts';
 import * as syncMessages from '../../src/tunnel/sync-message.ts';
 import { readOffset } from '../../src/tunnel/offset.ts';
 import { offsets } from '../../testkit/stream/scripted-session.ts';
@@ -28,6 +28,39 @@ function originOf({
   return { caller: { user: caller, groups }, trace: String(trace) };
 }
 
+function targetOf(fields: Fields): Target {
+  const text = (name: string): string => String(fields[name]);
+  if (fields['kind'] === 'tcp') {
+    return { kind: 'tcp', host: text('host'), port: Number(fields['port']) };
+  }
+  return {
+    kind: 'http',
+    server:
+      fields['server'] === 'kube-apiserver'
+        ? { kind: 'kube-apiserver' }
+        : {
+            kind: 'service',
+            scheme: text('scheme') as 'https',
+            namespace: text('namespace'),
+            name: text('service'),
+            port: text('servicePort'),
+          },
+    credentials: text('credentials') as 'caller',
+    head: bytesOf(text('head')),
+    hasBody: fields['hasBody'] === true,
+  };
+}
+
+/** The fields of OPEN for a target. */
+function fieldsOf(target: Target): object {
+  if (target.kind === 'tcp') return target;
+  const { server, head, ...rest } = target;
+  const common = { ...rest, server: server.kind, head: hexOf(head) };
+  if (server.kind === 'kube-apiserver') return common;
+  const { scheme, namespace, name, port } = server;
+  return { ...common, scheme, namespace, service: name, servicePort: port };
+}
+
 function encodePayload(type: FrameType, fields: Fields): Uint8Array {
   switch (type) {
     case FrameType.ping:
@@ -39,9 +72,8 @@ function encodePayload(type: FrameType, fields: Fields): Uint8Array {
     case FrameType.credit:
       return offsets(Number(fields['received']), Number(fields['limit']));
     case FrameType.open: {
-      const [host, port] = [String(fields['host']), Number(fields['port'])];
       return message.encodeOpen({
-        target: { kind: 'tcp', host, port },
+        target: targetOf(fields),
         window: Number(fields['window']),
         timeoutMs: Number(fields['timeoutMs']),
         ...(fields['stop'] === true ? { stop: true } : {}),
@@ -75,8 +107,9 @@ function decodePayload(type: FrameType, payload: Uint8Array): Fields | object {
       return message.decodeSync(payload);
     case FrameType.open: {
       const { target, caller, ...rest } = message.decodeOpen(payload);
-      if (caller === undefined) return { ...target, ...rest };
-      return { ...target, ...rest, caller: caller.user, callerGroups: caller.groups };
+      const flat = { ...fieldsOf(target), ...rest };
+      if (caller === undefined) return flat;
+      return { ...flat, caller: caller.user, callerGroups: caller.groups };
     }
     case FrameType.opened:
       return message.decodeOpened(payload);

@@ -5,6 +5,7 @@ import { type TunnelLimits, defaultLimits } from '../../src/tunnel/limits.ts';
 import type { AttachableLink } from '../../src/tunnel/link.ts';
 import { Session } from '../../src/tunnel/session.ts';
 import { type Slab, SlabPool, maxDataBytes } from '../../src/tunnel/slab.ts';
+import type { StreamHandler } from '../../src/tunnel/stream-handler.ts';
 import type { StreamRequest, Target } from '../../src/tunnel/stream-request.ts';
 import type { Stream } from '../../src/tunnel/stream.ts';
 import { WindowBudget } from '../../src/tunnel/window-budget.ts';
@@ -103,7 +104,7 @@ export class SessionEnd<L extends AttachableLink = SimulatedLink> {
     link: L,
     clock: VirtualClock,
     options: LinkedSessionsOptions,
-    accept?: (request: StreamRequest, stream: Stream) => RecordingStream,
+    accept?: (request: StreamRequest, stream: Stream) => StreamHandler,
   ) {
     this.link = link;
     this.#resumes = options.resumes === true;

@@ -149,6 +149,7 @@ export class AgentProcess {
           budget: new WindowBudget(2 ** 30),
           log,
           accept: ({ target }, stream) => {
+            if (target.kind !== 'tcp') throw new Error(`unexpected target of kind ${target.kind}`);
             const accepted = new AcceptedHere(stream, fleet.guard);
             this.dialedHosts.push(target.host);
             const refusal = fleet.refuse(id, target.host);

@@ -1,0 +1,188 @@
+import { TunnelError } from '../tunnel/errors.ts';
+import type { HeaderList, HttpRequestHead, HttpResponseHead } from './http-exchange.ts';
+import { exchangeLimits } from './exchange-limits.ts';
+import { isFieldValue, isOriginForm, isToken } from './http-syntax.ts';
+
+// A head is a table of lengths, and behind it all texts in the same order. So one call decodes all
+// texts. Numbers are big-endian.
+//   request:  u16 fields, u16 bytes of method, u16 bytes of path, (u16 name, u16 value) ..., texts
+//   response: u16 fields, u16 status,                             (u16 name, u16 value) ..., texts
+//   trailers: u16 fields,                                         (u16 name, u16 value) ..., texts
+
+const maxTextBytes = 0xffff;
+
+/** @throws TunnelError `protocol_error` a text is too long, or has a character above U+00FF */
+export function encodeRequestHead({ method, path, headers }: HttpRequestHead): Uint8Array {
+  const writer = new HeadWriter(4, method.length + path.length, headers);
+  writer.length(method);
+  writer.length(path);
+  writer.lengths(headers);
+  writer.text(method);
+  writer.text(path);
+  return writer.texts(headers);
+}
+
+/** @throws TunnelError `protocol_error`, as for requests */
+export function encodeResponseHead({ status, headers }: HttpResponseHead): Uint8Array {
+  const writer = new HeadWriter(2, 0, headers);
+  writer.number(status);
+  writer.lengths(headers);
+  return writer.texts(headers);
+}
+
+/** @throws TunnelError `protocol_error`, as for requests */
+export function encodeTrailers(trailers: HeaderList): Uint8Array {
+  const writer = new HeadWriter(0, 0, trailers);
+  writer.lengths(trailers);
+  return writer.texts(trailers);
+}
+
+/** @throws TunnelError `protocol_error` the bytes are not a head, or not one of valid HTTP */
+export function decodeRequestHead(bytes: Uint8Array): HttpRequestHead {
+  const reader = new HeadReader(bytes, 4);
+  const methodBytes = reader.number();
+  const pathBytes = reader.number();
+  reader.beginTexts();
+  const method = reader.text(methodBytes, isToken, 'a method');
+  const path = reader.text(pathBytes, isOriginForm, 'a path');
+  return { method, path, headers: reader.fields() };
+}
+
+/** @throws TunnelError `protocol_error`, as for requests */
+export function decodeResponseHead(bytes: Uint8Array): HttpResponseHead {
+  const reader = new HeadReader(bytes, 2);
+  const status = reader.number();
+  reader.beginTexts();
+  return { status, headers: reader.fields() };
+}
+
+/** @throws TunnelError `protocol_error`, as for requests */
+export function decodeTrailers(bytes: Uint8Array): HeaderList {
+  const reader = new HeadReader(bytes, 0);
+  reader.beginTexts();
+  return reader.fields();
+}
+
+class HeadWriter {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(fixedBytes: number, textBytes: number, headers: HeaderList) {
+    let bytes = 2 + fixedBytes + textBytes + 4 * headers.length;
+    for (const [name, value] of headers) bytes += name.length + value.length;
+    this.#bytes = new Uint8Array(bytes);
+    if (headers.length > exchangeLimits.maxFields) {
+      throw malformedHead(`has ${headers.length} fields, at most ${exchangeLimits.maxFields}`);
+    }
+    this.number(headers.length);
+  }
+
+  number(value: number): void {
+    this.#bytes[this.#at++] = value >>> 8;
+    this.#bytes[this.#at++] = value;
+  }
+
+  length(text: string): void {
+    if (text.length > maxTextBytes) throw malformedHead(`has a text of ${text.length} bytes`);
+    this.number(text.length);
+  }
+
+  lengths(headers: HeaderList): void {
+    for (const [name, value] of headers) {
+      this.length(name);
+      this.length(value);
+    }
+  }
+
+  text(text: string): void {
+    const bytes = this.#bytes;
+    let at = this.#at;
+    for (let index = 0; index < text.length; index++) {
+      const code = text.charCodeAt(index);
+      if (code > 0xff) throw malformedHead('has a character above U+00FF');
+      bytes[at++] = code;
+    }
+    this.#at = at;
+  }
+
+  texts(headers: HeaderList): Uint8Array {
+    for (const [name, value] of headers) {
+      this.text(name);
+      this.text(value);
+    }
+    return this.#bytes;
+  }
+}
+
+type IsValid = (bytes: Uint8Array, start: number, end: number) => boolean;
+
+const ascii = new TextDecoder('utf-8', { ignoreBOM: true });
+
+class HeadReader {
+  readonly #bytes: Uint8Array;
+  readonly #count: number;
+  #lengthAt: number;
+  readonly #textsStart: number;
+  #textAt = 0;
+  #texts = '';
+
+  /** @param fixedBytes bytes between the number of fields and their lengths */
+  constructor(bytes: Uint8Array, fixedBytes: number) {
+    this.#bytes = bytes;
+    this.#count = bytes.length < 2 ? 0 : (bytes[0]! << 8) | bytes[1]!;
+    this.#lengthAt = 2;
+    this.#textsStart = 2 + fixedBytes + 4 * this.#count;
+    if (bytes.length < this.#textsStart) throw malformedHead('ends early');
+    const { maxFields } = exchangeLimits;
+    if (this.#count > maxFields) {
+      throw malformedHead(`has ${this.#count} fields, at most ${maxFields} are allowed`);
+    }
+  }
+
+  number(): number {
+    const at = this.#lengthAt;
+    this.#lengthAt += 2;
+    return (this.#bytes[at]! << 8) | this.#bytes[at + 1]!;
+  }
+
+  beginTexts(): void {
+    this.#texts = latin1(this.#bytes.subarray(this.#textsStart));
+  }
+
+  text(length: number, isValid: IsValid, what: string): string {
+    const start = this.#textAt;
+    const end = start + length;
+    if (end > this.#texts.length) throw malformedHead('ends early');
+    if (!isValid(this.#bytes, this.#textsStart + start, this.#textsStart + end)) {
+      throw malformedHead(`has ${what} that is not valid in HTTP`);
+    }
+    this.#textAt = end;
+    return this.#texts.slice(start, end);
+  }
+
+  fields(): HeaderList {
+    const fields: [string, string][] = [];
+    for (let index = 0; index < this.#count; index++) {
+      const nameBytes = this.number();
+      const valueBytes = this.number();
+      const name = this.text(nameBytes, isToken, 'a field name');
+      fields.push([name, this.text(valueBytes, isFieldValue, 'a field value')]);
+    }
+    if (this.#textAt !== this.#texts.length) throw malformedHead('has bytes behind its texts');
+    return fields;
+  }
+}
+
+/** A character for each byte. */
+function latin1(bytes: Uint8Array): string {
+  let all = 0;
+  for (const byte of bytes) all |= byte;
+  if (all < 0x80) return ascii.decode(bytes);
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
+
+function malformedHead(problem: string): TunnelError {
+  return new TunnelError('protocol_error', `the head of an HTTP message ${problem}`);
+}
