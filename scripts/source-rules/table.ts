@@ -33,6 +33,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/kube/client': { imports: base },
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
 
+  'src/access': { imports: base, isPortable: true },
   'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
@@ -40,11 +41,12 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
 
   // Programs never import each other: they meet on the wire.
-  'src/broker': { imports: protocol, isPortable: true },
+  'src/broker': { imports: [...protocol, 'src/access'], isPortable: true },
   'src/broker/redis': { imports: [...protocol, 'src/broker'] },
   'src/broker/node': {
     imports: [
       ...protocol,
+      'src/access',
       'src/broker',
       'src/broker/redis',
       'src/dialer',

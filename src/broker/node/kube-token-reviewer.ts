@@ -1,8 +1,9 @@
+import { unverifiedToken } from '../../access/unverified-token.ts';
 import type { KubeApi, NewKubeObject } from '../../kube/client/kube-api.ts';
 import { isKubeError, KubeError } from '../../kube/client/kube-error.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { AuthenticationUnavailableError } from '../authenticator.ts';
-import { type TokenReviewer, unverifiedClaims } from '../token-review-authenticator.ts';
+import type { TokenReviewer } from '../token-review-authenticator.ts';
 
 /** The audience of tokens that are for the broker alone. */
 const audience = 'culvert-broker';
@@ -28,7 +29,7 @@ export class KubeTokenReviewer implements TokenReviewer {
   }
 
   async userOf(token: string): Promise<string | undefined> {
-    const { aud } = unverifiedClaims(token);
+    const { aud } = unverifiedToken(token);
     const isForUs = aud === audience || (Array.isArray(aud) && aud.includes(audience));
     return await this.#review(token, isForUs ? [audience] : []);
   }

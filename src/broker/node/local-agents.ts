@@ -5,7 +5,7 @@ import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import type { AdmittedAgent } from '../admitted-client.ts';
 import { AuthenticationError, type Identity } from '../authenticator.ts';
 import type { Relay } from '../relay.ts';
-import { unverifiedClaims } from '../token-review-authenticator.ts';
+import { unverifiedToken } from '../../access/unverified-token.ts';
 import type { AccessControl } from './access-control.ts';
 
 /** An agent in the broker's process, whose credential has been checked. */
@@ -59,7 +59,7 @@ export class LocalAgents {
     token: string,
     address: string,
   ): Promise<Extract<Identity, { kind: 'agent' }>> {
-    const { sub } = unverifiedClaims(token);
+    const { sub } = unverifiedToken(token);
     const isServiceAccount = typeof sub === 'string' && sub.startsWith('system:serviceaccount:');
     const header = isServiceAccount ? credentialHeader : 'Authorization';
     const headers = new Headers({ [header]: `Bearer ${token}` });

@@ -1,12 +1,12 @@
-import { AuthenticationUnavailableError } from './authenticator.ts';
+import { AccessError } from './access-error.ts';
 
-/** Limits on TokenReviews at the hub cluster's API server. */
+/** Default limits on reviews at one API server. */
 export const reviewLimits = {
   /** Reviews that run at a time. */
   maxAsked: 16,
   /** Reviews that wait for their turn. */
   maxWaiting: 256,
-  /** The part of both limits that the requests of one address may use. */
+  /** The part of both limits that the requests of one client may use. */
   addressPart: 1 / 2,
 } as const;
 
@@ -22,7 +22,7 @@ export class ReviewQueue {
    * Calls `ask` when it is its turn.
    *
    * @param address of the client; undefined: unknown, and not limited
-   * @throws AuthenticationUnavailableError too many reviews wait, in total or of this address; what
+   * @throws AccessError `unavailable` too many reviews wait, in total or of this address; what
    *   `ask` throws
    */
   async run<T>(address: string | undefined, ask: () => Promise<T>): Promise<T> {
@@ -30,8 +30,9 @@ export class ReviewQueue {
     const ofAddress = address === undefined ? 0 : (this.#ofAddress.get(address) ?? 0);
     const isFull = this.#asked >= maxAsked && this.#waiting.length >= maxWaiting;
     if (isFull || ofAddress >= (maxAsked + maxWaiting) * addressPart) {
-      throw new AuthenticationUnavailableError(
-        `the token cannot be checked now: ${this.#asked + this.#waiting.length} others are being checked`,
+      throw new AccessError(
+        'unavailable',
+        `the request cannot be checked now: ${this.#asked + this.#waiting.length} others are being checked`,
       );
     }
     if (address !== undefined) this.#ofAddress.set(address, ofAddress + 1);

@@ -1,0 +1,110 @@
+import type { Clock } from '../base/clock.ts';
+
+/** How long an answer is kept, in milliseconds (0: not at all), and how many are kept. */
+export interface KeptAnswers {
+  readonly forMs: number;
+  readonly most: number;
+}
+
+export interface AnswerCacheOptions<T> {
+  readonly clock: Clock;
+  readonly good: KeptAnswers;
+  readonly bad: KeptAnswers;
+  /** Whether an answer belongs to the good ones (default: every value except undefined). */
+  readonly isGood?: (answer: T) => boolean;
+  /** How much longer an answer can be valid, in milliseconds (default: without end). */
+  readonly validForMs?: (answer: T) => number;
+}
+
+interface Kept<T> {
+  readonly answer: T;
+  readonly untilMs: number;
+}
+
+/**
+ * Remembers the answers of a slow authority for a short time. Anyone can cause bad answers, so they
+ * have a table of their own and cannot push out the good ones. Errors are not kept. Concurrent
+ * questions with the same key share one answer.
+ */
+export class AnswerCache<T> {
+  readonly #options: AnswerCacheOptions<T>;
+  // By a keyed digest of the question, so that a copy of the table is useless without this
+  // process's key; oldest first.
+  readonly #good = new Map<string, Kept<T>>();
+  readonly #bad = new Map<string, Kept<T>>();
+  /** Questions that have no answer yet. */
+  readonly #open = new Map<string, Promise<T>>();
+  readonly #key = crypto.subtle.generateKey({ name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+
+  constructor(options: AnswerCacheOptions<T>) {
+    this.#options = options;
+  }
+
+  /** How many answers are kept, for tests and metrics. */
+  get size(): number {
+    return this.#good.size + this.#bad.size;
+  }
+
+  /**
+   * The answer to a question.
+   *
+   * @param question every part that the answer depends on. Parts never run together.
+   * @param signal ends the wait of this caller only, with the signal's reason. The question goes on
+   *   for the others.
+   * @throws what `ask` throws
+   */
+  async get(question: readonly string[], ask: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const digest = await this.#digestOf(question);
+    signal?.throwIfAborted();
+    const known = this.#good.get(digest) ?? this.#bad.get(digest);
+    if (known !== undefined && known.untilMs > this.#options.clock.now()) return known.answer;
+    let open = this.#open.get(digest);
+    if (open === undefined) {
+      open = this.#ask(digest, ask).finally(() => this.#open.delete(digest));
+      // A caller that has left must not make an error unhandled.
+      open.catch(() => {});
+      this.#open.set(digest, open);
+    }
+    return await (signal === undefined ? open : unlessAborted(open, signal));
+  }
+
+  /** Forgets all answers, for example because the rules have changed. */
+  clear(): void {
+    this.#good.clear();
+    this.#bad.clear();
+  }
+
+  async #ask(digest: string, ask: () => Promise<T>): Promise<T> {
+    const answer = await ask();
+    const { clock, good, bad, isGood, validForMs } = this.#options;
+    const belongsToGood = isGood === undefined ? answer !== undefined : isGood(answer);
+    const [answers, { forMs, most }] = belongsToGood ? [this.#good, good] : [this.#bad, bad];
+    const keptForMs = Math.min(forMs, validForMs?.(answer) ?? Infinity);
+    this.#good.delete(digest);
+    this.#bad.delete(digest);
+    if (keptForMs <= 0) return answer;
+    answers.set(digest, { answer, untilMs: clock.now() + keptForMs });
+    if (answers.size > most) {
+      const [oldest] = answers.keys();
+      answers.delete(oldest!);
+    }
+    return answer;
+  }
+
+  async #digestOf(question: readonly string[]): Promise<string> {
+    const bytes = new TextEncoder().encode(JSON.stringify(question));
+    const mac = await crypto.subtle.sign('HMAC', await this.#key, bytes);
+    return Array.from(new Uint8Array(mac), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  }
+}
+
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,58 @@
+import { clusterAlias } from '../base/names/cluster-alias.ts';
+import { isClusterAlias } from '../base/names/cluster-name.ts';
+import { AccessError } from './access-error.ts';
+import { type LabelSelector, type Labels, parseLabelSelector } from './label-selector.ts';
+import type { ClusterScope } from './subject.ts';
+
+/** The clusters that the hub cluster knows. */
+export interface ClusterDirectory {
+  /** Undefined: no such cluster is known now. */
+  labelsOf(cluster: string): Labels | undefined;
+  /** The names of all clusters, to find the cluster of an alias. */
+  names(): Iterable<string>;
+}
+
+/** Knows no cluster, so selectors fit none. */
+export const noClusters: ClusterDirectory = { labelsOf: () => undefined, names: () => [] };
+
+/**
+ * Finds the name of a cluster that a client may have addressed by its alias. An alias of no known
+ * cluster stays as it is, and then only fits rules for all clusters.
+ */
+export async function clusterNameOf(
+  cluster: string,
+  directory: ClusterDirectory,
+  otherNames: Iterable<string> = [],
+): Promise<string> {
+  if (!isClusterAlias(cluster)) return cluster;
+  for (const name of new Set([...otherNames, ...directory.names()])) {
+    if ((await clusterAlias(name)) === cluster) return name;
+  }
+  return cluster;
+}
+
+/** The reason why a cluster is not in the scope of a credential; undefined: it is. */
+export async function scopeProblem(
+  cluster: string,
+  scope: ClusterScope | undefined,
+  directory: ClusterDirectory,
+): Promise<string | undefined> {
+  if (scope === undefined) return undefined;
+  const name = await clusterNameOf(cluster, directory, scope.names);
+  if (scope.names.includes(name)) return undefined;
+  const notFor = `is not for cluster ${cluster}`;
+  if (scope.selector === undefined) return notFor;
+  const labels = directory.labelsOf(name);
+  if (labels === undefined) return `${notFor}, whose labels are not known here`;
+  return selectorOf(scope.selector)(labels) ? undefined : `${notFor}, whose labels do not fit`;
+}
+
+/** A selector that cannot be read fits nothing. */
+function selectorOf(text: string): LabelSelector {
+  try {
+    return parseLabelSelector(text);
+  } catch (thrown) {
+    if (thrown instanceof AccessError) return () => false;
+    throw thrown;
+  }
+}
