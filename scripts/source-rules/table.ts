@@ -66,6 +66,21 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'src/http2': { imports: base },
+  'src/gateway': {
+    imports: [...protocol, 'src/http-exchange', 'src/access'],
+    isPortable: true,
+  },
+  'src/gateway/node': {
+    imports: [
+      ...protocol,
+      'src/access',
+      'src/http-exchange',
+      'src/gateway',
+      'src/kube/client',
+      'src/kube/controllers',
+      'src/stream-io/node',
+    ],
+  },
   'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
   'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
@@ -99,13 +114,18 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/cli': {
     imports: [
       ...base,
+      'src/access',
       'src/addon',
       'src/agent',
       'src/broker/node',
       'src/connect',
       'src/dialer/node',
+      'src/gateway',
+      'src/gateway/node',
+      'src/http-exchange',
       'src/konnectivity-agents',
       'src/konnectivity-bridge',
+      'src/kube/client',
     ],
   },
 

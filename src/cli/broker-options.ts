@@ -7,6 +7,8 @@ import {
   brokerOptions,
   checkBroker,
 } from '../broker/node/options.ts';
+import { checkGateway, gatewayOptions, gatewayTable } from '../gateway/node/options-table.ts';
+import type { GatewayOptions } from '../gateway/node/start-gateway.ts';
 import type { BridgeFrontOptions } from '../konnectivity-bridge/options.ts';
 import {
   bridgeFrontOptions,
@@ -20,12 +22,18 @@ import {
   konnectivityAgentsTable,
 } from '../konnectivity-agents/options-table.ts';
 
-const allTable = { ...allBrokerTable, ...bridgeFrontTable, ...konnectivityAgentsTable } as const;
+const allTable = {
+  ...allBrokerTable,
+  ...bridgeFrontTable,
+  ...konnectivityAgentsTable,
+  ...gatewayTable,
+} as const;
 
 /** Options of a broker, and of the other programs in the same process that are enabled. */
 export interface BrokerProgramOptions extends ProgramOptions<BrokerOptions> {
   readonly front: BridgeFrontOptions | undefined;
   readonly agents: KonnectivityAgentsOptions | undefined;
+  readonly gateway: GatewayOptions | undefined;
 }
 
 /**
@@ -45,9 +53,11 @@ export function readBrokerOptions(argv: readonly string[], env: Env): BrokerProg
       hasTokens: hasApiServer || given('tokenPublicKey'),
       hasCluster: given('cluster'),
     });
+    checkGateway(draft, { hasApiServer, drainTimeoutMs: draft.values.drainTimeoutMs });
   });
   const options = brokerOptions(values, env);
   const front = bridgeFrontOptions(values, options.tlsPolicy);
   const agents = konnectivityAgentsOptions(values, options.tlsPolicy);
-  return { options, front, agents, logLevel: values.logLevel, warnings };
+  const gateway = gatewayOptions(values, options.tlsPolicy);
+  return { options, front, agents, gateway, logLevel: values.logLevel, warnings };
 }

@@ -27,9 +27,15 @@ export interface BrokerProgram extends Drainable {
   readonly agentCount: number;
 }
 
-/** Starts a broker, and the bridge and the listener for standard agents that its options ask for. */
+type StartedOptions = Pick<BrokerProgramOptions, 'options' | 'front' | 'agents'> &
+  Partial<Pick<BrokerProgramOptions, 'gateway'>>;
+
+/**
+ * Starts a broker, and the bridge, the gateway and the listener for standard agents that its options
+ * ask for.
+ */
 export async function startBrokerProgram(
-  { options, front, agents }: Pick<BrokerProgramOptions, 'options' | 'front' | 'agents'>,
+  { options, front, agents, gateway }: StartedOptions,
   { metrics, log, stack, isOnePortForAgents = false }: BrokerProgramParts,
 ): Promise<BrokerProgram> {
   const broker = stack.use(
@@ -63,6 +69,14 @@ export async function startBrokerProgram(
           metrics: bridgeMetrics(metrics),
         }),
       ),
+    );
+  }
+  if (gateway !== undefined) {
+    const { startGatewayProgram } = await import('./gateway-program.ts');
+    const { dialer } = broker;
+    const { hub, proxies } = options;
+    programs.push(
+      await startGatewayProgram(gateway, { ...{ dialer, hub, proxies, metrics, log, stack } }),
     );
   }
   const all = together(...programs, broker);

@@ -5,6 +5,7 @@ import { brokerCommand } from './broker.ts';
 import type { Command } from './command.ts';
 import { connectCommand } from './connect.ts';
 import { devCommand } from './dev.ts';
+import { gatewayCommand } from './gateway.ts';
 import { proxyAgentCommand } from './konnectivity/proxy-agent.ts';
 import { proxyServerCommand } from './konnectivity/proxy-server.ts';
 import { tokenAgentCommand, tokenDialerCommand, tokenKeygenCommand } from './token.ts';
@@ -14,6 +15,7 @@ export const commands: readonly Command[] = [
   brokerCommand,
   agentCommand,
   bridgeCommand,
+  gatewayCommand,
   connectCommand,
   addonCommand,
   proxyServerCommand,

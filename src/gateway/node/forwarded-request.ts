@@ -1,0 +1,245 @@
+import { asError, describeError } from '../../base/error.ts';
+import type {
+  HeaderList,
+  HttpExchange,
+  HttpExchangeHandler,
+  HttpResponseHead,
+} from '../../http-exchange/http-exchange.ts';
+import { TunnelError } from '../../tunnel/errors.ts';
+import { exchangeError } from '../exchange-error.ts';
+import type { AdmittedRequest, IncomingRequest } from '../gateway.ts';
+import { GatewayError } from '../gateway-error.ts';
+import type { RequestRecord } from '../request-record.ts';
+import { responseHeaders } from '../response-headers.ts';
+import { statusAnswer } from '../status-answer.ts';
+import type { ClientEvents, ClientSide, RawConnection } from './client-side.ts';
+import type { GatewayContext } from './gateway-context.ts';
+import { bodyLength } from './body-length.ts';
+
+/**
+ * One request, from its head to the end of its answer: it waits until the gateway has admitted it,
+ * and then moves bodies between the client and an exchange, both ways, with backpressure. A response
+ * that the server or the tunnel cuts is cut for the client as well.
+ */
+export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
+  readonly #context: GatewayContext;
+  readonly #request: IncomingRequest;
+  readonly #record: RequestRecord;
+  readonly #onAccepted: () => void;
+  #client!: ClientSide;
+  #state: 'admitting' | 'waiting' | 'answering' | 'answered' | 'raw' | 'closed' = 'admitting';
+  #abort: AbortController | undefined = new AbortController();
+  #admitted: AdmittedRequest | undefined;
+  #exchange: HttpExchange | undefined;
+  #raw: RawConnection | undefined;
+  #trailers: HeaderList | undefined;
+  /** Bytes of the body that are still to come; undefined: the head does not tell. */
+  #leftBytes: number | undefined;
+  /** Bytes that the client has not taken yet, so that their window is not given back. */
+  #heldBytes = 0;
+
+  /** @param onAccepted called when the server has accepted the client's credentials */
+  constructor(context: GatewayContext, request: IncomingRequest, onAccepted: () => void) {
+    this.#context = context;
+    this.#request = request;
+    this.#onAccepted = onAccepted;
+    this.#record = context.gateway.begin(request);
+    context.requests.add(this);
+  }
+
+  get isUpgraded(): boolean {
+    return this.#state === 'raw';
+  }
+
+  start(client: ClientSide): void {
+    this.#client = client;
+    this.#admit().catch((thrown: unknown) => this.#failed(thrown));
+  }
+
+  /** Answers without an exchange. */
+  refuse(client: ClientSide, error: GatewayError): void {
+    this.#client = client;
+    this.#answer(error);
+  }
+
+  /** Ends the request at once, because the server closes. */
+  cut(): void {
+    this.#exchange?.reset(new TunnelError('draining', 'the gateway ends'));
+    if (this.#state === 'admitting' || this.#state === 'waiting') {
+      this.#answer(new GatewayError('ServiceUnavailable', 'the gateway ends'));
+    } else {
+      this.#client.cut();
+    }
+  }
+
+  async #admit(): Promise<void> {
+    const { gateway, open } = this.#context;
+    const { signal } = this.#abort!;
+    const admitted = await gateway.admit(this.#request, this.#record, signal);
+    if (this.#state !== 'admitting') return;
+    this.#abort = undefined;
+    this.#admitted = admitted;
+    this.#state = 'waiting';
+    this.#exchange = open(admitted.exchange, this);
+    this.#client.readBody();
+  }
+
+  #failed(thrown: unknown): void {
+    if (this.#state !== 'admitting') return;
+    if (thrown instanceof GatewayError) return this.#answer(thrown);
+    this.#context.log.error('request failed', { error: describeError(thrown) });
+    this.#answer(new GatewayError('BadGateway', 'the gateway has failed', { cause: thrown }));
+  }
+
+  /** Answers with a Status in place of the server. */
+  #answer(error: GatewayError): void {
+    const { head, body } = statusAnswer(error);
+    this.#record.failed(error);
+    this.#state = 'answered';
+    this.#client.begin(head);
+    if (this.#request.method !== 'HEAD') {
+      this.#record.sentBytes = body.length;
+      this.#client.write(body);
+    }
+    this.#client.end(undefined);
+  }
+
+  onInformational(head: HttpResponseHead): void {
+    if (this.#state === 'waiting') this.#client.inform(head);
+  }
+
+  onHead(head: HttpResponseHead): void {
+    if (this.#state !== 'waiting') return;
+    const { route, host } = this.#admitted!;
+    const { status } = head;
+    if (status !== 401 && status !== 403) this.#onAccepted();
+    const forClient = { status, headers: responseHeaders(head.headers, route, host) };
+    try {
+      if (status === 101) {
+        this.#upgrade(head, forClient);
+      } else {
+        this.#leftBytes = bodyLength(this.#request.method, forClient);
+        this.#client.begin(forClient);
+        this.#state = 'answering';
+      }
+      this.#record.answered(status);
+    } catch (thrown) {
+      this.#exchange!.reset(TunnelError.from(asError(thrown), 'protocol_error'));
+      const message = `cluster "${route.cluster}": the server's answer is not valid HTTP: ${describeError(thrown)}`;
+      this.#answer(new GatewayError('BadGateway', message, { hop: 'server', cause: thrown }));
+    }
+  }
+
+  #upgrade({ headers }: HttpResponseHead, forClient: HttpResponseHead): void {
+    const protocol = headers.find(([name]) => name.toLowerCase() === 'upgrade')?.[1];
+    const asked = this.#request.headers.find(([name]) => name.toLowerCase() === 'upgrade')?.[1];
+    if (protocol === undefined || protocol.toLowerCase() !== asked?.toLowerCase()) {
+      throw new Error('it changes to a protocol that the client did not ask for');
+    }
+    const upgraded = {
+      status: 101,
+      headers: [
+        ['Connection', 'Upgrade'] as const,
+        ['Upgrade', protocol] as const,
+        ...forClient.headers,
+      ],
+    };
+    this.#raw = this.#client.upgrade(upgraded, this.#exchange!);
+    this.#state = 'raw';
+  }
+
+  onData(bytes: Uint8Array): void {
+    const { length } = bytes;
+    if (this.#raw !== undefined) {
+      this.#record.sentBytes += length;
+      this.#raw.onData(bytes);
+      return;
+    }
+    if (this.#state !== 'answering' && this.#state !== 'raw') {
+      this.#exchange!.consumed(length);
+      return;
+    }
+    if (this.#leftBytes !== undefined && (this.#leftBytes -= length) < 0) {
+      this.#cutAnswer('has more bytes than its Content-Length');
+      return;
+    }
+    this.#record.sentBytes += length;
+    if (this.#client.write(bytes) && this.#heldBytes === 0) this.#exchange!.consumed(length);
+    else this.#heldBytes += length;
+  }
+
+  onTrailers(trailers: HeaderList): void {
+    this.#trailers = trailers;
+  }
+
+  onEnd(): void {
+    if (this.#raw !== undefined) {
+      this.#raw.onFin();
+    } else if (
+      this.#state === 'answering' &&
+      this.#leftBytes !== undefined &&
+      this.#leftBytes > 0
+    ) {
+      this.#cutAnswer('has fewer bytes than its Content-Length');
+    } else if (this.#state === 'answering' || this.#state === 'raw') {
+      this.#state = 'answered';
+      this.#client.end(this.#trailers);
+    }
+  }
+
+  onWritable(): void {
+    if (this.#raw !== undefined) this.#raw.onWritable();
+    else this.#client.resumeBody();
+  }
+
+  onStop(): void {
+    if (this.#raw !== undefined) this.#raw.onStop();
+    else this.#client.dropBody();
+  }
+
+  onClose(error: TunnelError | undefined): void {
+    if (this.#raw !== undefined) {
+      this.#raw.onClose(error);
+    } else if (this.#state === 'waiting') {
+      const { cluster } = this.#admitted!.route;
+      const isKnownCluster = this.#context.isKnownCluster(cluster);
+      const cut = error ?? new TunnelError('reset', 'it ended without an answer');
+      this.#answer(exchangeError(cut, { cluster, isKnownCluster }));
+    } else if (this.#state === 'answering' || this.#state === 'raw') {
+      this.#client.cut();
+    }
+  }
+
+  onBody(bytes: Uint8Array): void {
+    if (!this.#exchange!.write(bytes)) this.#client.pauseBody();
+  }
+
+  onBodyEnd(trailers: HeaderList | undefined): void {
+    this.#exchange!.end(trailers);
+  }
+
+  onDrain(): void {
+    const bytes = this.#heldBytes;
+    this.#heldBytes = 0;
+    if (bytes > 0) this.#exchange?.consumed(bytes);
+  }
+
+  onClientClosed(isComplete: boolean): void {
+    if (this.#state === 'closed') return;
+    const isCut = !isComplete || this.#state !== 'answered';
+    this.#state = 'closed';
+    const left = new TunnelError('cancelled', 'the client has closed the connection');
+    this.#abort?.abort(left);
+    if (isCut) this.#exchange?.reset(left);
+    this.#record.end(isComplete);
+    this.#context.requests.delete(this);
+    this.#context.onEnded();
+  }
+
+  #cutAnswer(problem: string): void {
+    const { cluster } = this.#admitted!.route;
+    this.#context.log.warn('response cut', { cluster, reason: `the body ${problem}` });
+    this.#exchange!.reset(new TunnelError('protocol_error', `the body of the response ${problem}`));
+    this.#client.cut();
+  }
+}

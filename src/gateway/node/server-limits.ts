@@ -1,0 +1,50 @@
+import type { ConnectionLimits } from '../../base/server/connection-limits.ts';
+import { connectionShare } from '../../base/server/open-file-limit.ts';
+
+/** All limits on a client of the gateway, and its timeouts. */
+export interface GatewayServerLimits {
+  /** How long a TLS handshake, and the head of a request, may take, in milliseconds. */
+  readonly headTimeoutMs: number;
+  /** Bytes of a request's head. A longer head gets a 431. */
+  readonly maxHeadBytes: number;
+  /** Connections to the listener. They stay below the limit of open files. */
+  readonly maxConnections: number;
+  /** Connections that have not shown a credential which a server accepted. */
+  readonly maxUnauthenticated: number;
+  /** The same limit for one address (IPv6: one /64). Trusted proxies are exempt. */
+  readonly maxUnauthenticatedPerAddress: number;
+  /** Requests of one HTTP/2 connection at the same time. */
+  readonly maxStreamsPerConnection: number;
+  /** HTTP/2 receive window of a request's body, and of all bodies of a connection, in bytes. */
+  readonly streamWindowBytes: number;
+  readonly connectionWindowBytes: number;
+}
+
+const maxConnections = connectionShare(1 / 4);
+const maxUnauthenticated = Math.max(2, Math.min(4096, Math.floor(maxConnections / 2)));
+
+/**
+ * There is no limit on the duration of bodies and on idle connections of authenticated clients, so
+ * that watches and logs last. A client that does not read stalls its own server.
+ */
+export const defaultServerLimits: GatewayServerLimits = {
+  headTimeoutMs: 32_000,
+  maxHeadBytes: 48 * 1024,
+  maxConnections,
+  maxUnauthenticated,
+  maxUnauthenticatedPerAddress: Math.ceil(maxUnauthenticated / 2),
+  maxStreamsPerConnection: 250,
+  streamWindowBytes: 256 * 1024,
+  connectionWindowBytes: 1024 * 1024,
+};
+
+export function connectionLimits(limits: GatewayServerLimits): ConnectionLimits {
+  return {
+    maxConnections: limits.maxConnections,
+    maxUnauthenticated: limits.maxUnauthenticated,
+    maxUnauthenticatedPerAddress: limits.maxUnauthenticatedPerAddress,
+    requestTimeoutMs: limits.headTimeoutMs,
+    // The server behind the agent may take any time for its answer.
+    answerTimeoutMs: Infinity,
+  };
+}

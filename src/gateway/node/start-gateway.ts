@@ -1,0 +1,112 @@
+import type { Authorizer } from '../../access/authorizer.ts';
+import type { RequestAuthenticator } from '../../access/request-authenticator.ts';
+import { systemClock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import type { OpenHttpExchange } from '../../http-exchange/http-exchange.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
+import type { AuditEvent } from '../audit.ts';
+import { Gateway } from '../gateway.ts';
+import { UserLimits, type UserLimitValues } from '../user-limits.ts';
+import {
+  type ExposedServicesSource,
+  noServices,
+  servicesOfConfigMap,
+  servicesOfFile,
+} from './exposed-services-source.ts';
+import { type GatewayMetrics, noMetrics, requestCounters } from './gateway-metrics.ts';
+import {
+  type GatewayServerOptions,
+  type RunningGateway,
+  startGatewayServer,
+} from './gateway-server.ts';
+import type { NamespacedName } from './options-table.ts';
+
+export interface GatewayOptions extends GatewayServerOptions {
+  /** The domain of `https://<cluster>.<domain>/` (default: only the path form). */
+  readonly domain?: string | undefined;
+  readonly exposedServicesFile?: string | undefined;
+  readonly exposedServicesConfigMap?: NamespacedName | undefined;
+  readonly userLimits: UserLimitValues;
+}
+
+export interface GatewayProgramParts {
+  readonly open: OpenHttpExchange;
+  readonly authenticator: RequestAuthenticator;
+  readonly authorizer: Authorizer;
+  /** The hub cluster; needed for `exposedServicesConfigMap`. */
+  readonly hub?: KubeApi | undefined;
+  /** Whether a list of clusters has a cluster (default: no list exists). */
+  readonly isKnownCluster?: ((cluster: string) => boolean | undefined) | undefined;
+  readonly metrics?: GatewayMetrics | undefined;
+  readonly log: Logger;
+}
+
+/**
+ * Starts a gateway with everything that its options ask for.
+ *
+ * @throws Error the address is in use, or a file cannot be used
+ */
+export async function startGateway(
+  options: GatewayOptions,
+  parts: GatewayProgramParts,
+): Promise<RunningGateway> {
+  await using opened = new AsyncDisposableStack();
+  const { metrics = noMetrics, open, isKnownCluster } = parts;
+  const clock = systemClock;
+  const log = parts.log.child({ subsystem: 'gateway' });
+  const services = opened.use(await openServices(options, parts));
+  const userLimits = new UserLimits(options.userLimits, clock);
+  const count = requestCounters(metrics);
+  const gateway = new Gateway({
+    authenticator: parts.authenticator,
+    authorizer: parts.authorizer,
+    exposedServices: () => services.value,
+    domain: options.domain,
+    limits: userLimits,
+    audit: (event) => {
+      count(event);
+      logRequest(log, event);
+    },
+    clock,
+  });
+  const server = opened.use(
+    await startGatewayServer(options, {
+      ...{ gateway, open, userLimits, isKnownCluster, metrics, clock },
+      log: parts.log,
+    }),
+  );
+  const all = opened.move();
+  return {
+    get address() {
+      return server.address;
+    },
+    get url() {
+      return server.url;
+    },
+    get isDraining() {
+      return server.isDraining;
+    },
+    drain: (signal) => server.drain(signal),
+    close: () => all.disposeAsync(),
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
+
+async function openServices(
+  { exposedServicesFile: path, exposedServicesConfigMap: name }: GatewayOptions,
+  { hub, log }: GatewayProgramParts,
+): Promise<ExposedServicesSource> {
+  const clock = systemClock;
+  if (name !== undefined && hub !== undefined) {
+    return servicesOfConfigMap(hub, name, { clock, log });
+  }
+  return path === undefined ? noServices : await servicesOfFile(path, { clock, log });
+}
+
+/** The line of a request in the log: `debug`, and `warn` if the gateway refused it. */
+function logRequest(log: Logger, event: AuditEvent): void {
+  const { cluster, method, code, failure, durationMs, user, address } = event;
+  const fields = { cluster, type: method, code, subject: user, peer: address, durationMs };
+  if (failure === undefined) log.debug('request ended', fields);
+  else log.info('request refused', { ...fields, reason: failure.reason, stage: failure.hop });
+}

@@ -1,0 +1,38 @@
+import { allowAll, type Authorizer } from '../../src/access/authorizer.ts';
+import type { RequestAuthenticator } from '../../src/access/request-authenticator.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import type { AuditEvent } from '../../src/gateway/audit.ts';
+import { ExposedServices } from '../../src/gateway/exposed-services.ts';
+import { Gateway, type GatewayParts } from '../../src/gateway/gateway.ts';
+import {
+  defaultUserLimits,
+  UserLimits,
+  type UserLimitValues,
+} from '../../src/gateway/user-limits.ts';
+
+/** Forwards all credentials, as a gateway without any authentication does. */
+const forwardAll: RequestAuthenticator = {
+  authenticate: () => Promise.resolve({ kind: 'forward', subject: undefined }),
+};
+
+export interface TestGatewayOptions extends Partial<Pick<GatewayParts, 'domain'>> {
+  readonly authenticator?: RequestAuthenticator;
+  readonly authorizer?: Authorizer;
+  readonly services?: ExposedServices;
+  readonly limits?: Partial<UserLimitValues>;
+  readonly clock?: Clock;
+}
+
+/** A gateway and the audit events that it has sent. */
+export function testGateway(options: TestGatewayOptions = {}) {
+  const { clock = systemClock, services = new ExposedServices([]) } = options;
+  const { domain, authenticator = forwardAll, authorizer = allowAll } = options;
+  const audited: AuditEvent[] = [];
+  const limits = new UserLimits({ ...defaultUserLimits, ...options.limits }, clock);
+  const gateway = new Gateway({
+    ...{ authenticator, authorizer, domain, limits, clock },
+    exposedServices: () => services,
+    audit: (event) => audited.push(event),
+  });
+  return { gateway, limits, audited };
+}
