@@ -1,6 +1,7 @@
 import { AuthenticationChain } from '../access/authentication-chain.ts';
-import { allowAll } from '../access/authorizer.ts';
+import { allowAll, type Authorizer } from '../access/authorizer.ts';
 import { KubeTokenAuthenticator } from '../access/kube-token-authenticator.ts';
+import type { TokenAuthenticator } from '../access/token-authenticator.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
@@ -17,6 +18,10 @@ export interface GatewayProgramParts {
   /** Undefined: the gateway knows no hub cluster, and forwards all credentials unchecked. */
   readonly hub: GatewayHubAccess | undefined;
   readonly proxies: ProxyEnvironment | undefined;
+  /** Tokens of an OIDC issuer (default: not accepted). */
+  readonly oidc?: TokenAuthenticator | undefined;
+  /** The rules at the hub (default: the managed cluster's own rules decide). */
+  readonly authorizer?: Authorizer | undefined;
   /** Whether a list of clusters has a cluster (default: no list exists). */
   readonly isKnownCluster?: ((cluster: string) => boolean | undefined) | undefined;
   readonly metrics: Metrics;
@@ -28,8 +33,10 @@ export interface GatewayProgramParts {
 /** Starts a gateway whose requests go through a dialer. */
 export async function startGatewayProgram(
   options: GatewayOptions,
-  { dialer, hub: access, proxies, isKnownCluster, metrics, log, stack }: GatewayProgramParts,
+  parts: GatewayProgramParts,
 ): Promise<RunningGateway> {
+  const { dialer, hub: access, proxies, isKnownCluster, metrics, log, stack } = parts;
+  const { oidc, authorizer = allowAll } = parts;
   const clock = systemClock;
   const open = openHttpExchanges(dialer);
   const hub = access && stack.use(openGatewayHub(access, { proxies, clock, log }));
@@ -40,12 +47,13 @@ export async function startGatewayProgram(
       clock,
     }),
     hub: hub?.tokens,
+    oidc,
     acceptsCertificates: options.tls?.clientCaFile !== undefined,
+    identifiesForwarded: authorizer !== allowAll,
   });
   return stack.use(
     await startGateway(options, {
-      ...{ open, authenticator, isKnownCluster, log },
-      authorizer: allowAll,
+      ...{ open, authenticator, authorizer, isKnownCluster, log },
       hub: hub?.api,
       metrics: metrics.group('culvert_gateway'),
     }),

@@ -9,7 +9,11 @@ import type {
 } from '../access/request-authenticator.ts';
 import { anonymousSubject, type Subject } from '../access/subject.ts';
 import type { Clock } from '../base/clock.ts';
-import type { HeaderList, HttpExchangeOptions } from '../http-exchange/http-exchange.ts';
+import type {
+  HeaderList,
+  HttpExchangeOptions,
+  HttpServer,
+} from '../http-exchange/http-exchange.ts';
 import { type Caller, callerProblem, isTraceparent } from '../tunnel/stream-request.ts';
 import type { AuditHook } from './audit.ts';
 import type { ExposedService, ExposedServices } from './exposed-services.ts';
@@ -58,7 +62,9 @@ export interface AdmittedRequest {
   readonly exchange: Omit<HttpExchangeOptions, 'signal'>;
   readonly route: RequestRoute;
   /** The Host header that the server receives. */
-  readonly host: string | undefined;
+  readonly host: string;
+  /** The client asks for another protocol, and sends nothing before the answer. */
+  readonly isUpgrade: boolean;
 }
 
 /**
@@ -109,10 +115,11 @@ export class Gateway {
     const release = this.#parts.limits.acquire(key, record.isLongRunning, signal);
     record.holds(release instanceof Promise ? await release : release);
     const { path } = route;
+    const host = headers.host ?? client.host ?? serverHost(route.server);
+    if (headers.host === undefined) headers.forwarded.unshift(['Host', host]);
     const { forwarded, credentials } = forwardedHeaders(headers, authentication, exposed);
     return {
-      route,
-      host: headers.host ?? client.host,
+      ...{ route, host, isUpgrade: headers.upgrade !== undefined },
       exchange: {
         cluster: route.cluster,
         server: route.server,
@@ -232,6 +239,13 @@ function forbiddenText(subject: Subject, action: Action, cluster: string, reason
     default:
       return `forbidden: ${user} cannot do this in ${where}: ${reason}`;
   }
+}
+
+/** The Host of a request that has none. */
+function serverHost(server: HttpServer): string {
+  return server.kind === 'service'
+    ? `${server.name}.${server.namespace}.svc`
+    : 'kubernetes.default.svc';
 }
 
 function checkSize(method: string, target: string, headers: HeaderList): void {

@@ -39,7 +39,7 @@ export interface ReadHeaders {
   readonly forwarded: [name: string, value: string][];
   readonly authorization: readonly string[];
   readonly host: string | undefined;
-  /** The protocols that `Upgrade` names, in lower case. Undefined: the client asks for none. */
+  /** The protocol that the client asks for. It is in `forwarded` as well. Undefined: none. */
   readonly upgrade: string | undefined;
 }
 
@@ -66,7 +66,7 @@ export function readRequestHeaders(headers: HeaderList, client: ForwardedClient)
   let acceptsTrailers = false;
   for (const [name, value] of headers) {
     const lower = name.toLowerCase();
-    if (lower === 'upgrade') upgrade = value.trim().toLowerCase();
+    if (lower === 'upgrade') upgrade = value.trim();
     else if (lower === 'te') acceptsTrailers ||= /(?:^|,)\s*trailers\s*(?:$|,)/i.test(value);
     if (hopByHop.has(lower) || named.has(lower)) continue;
     const meant = meantName(lower);
@@ -99,7 +99,9 @@ export function readRequestHeaders(headers: HeaderList, client: ForwardedClient)
   const seenHost = (isTrustedProxy ? forwardedHost : undefined) ?? client.host ?? host;
   if (seenHost !== undefined) forwarded.push(['X-Forwarded-Host', seenHost]);
   if (acceptsTrailers) forwarded.push(['TE', 'trailers']);
-  return { forwarded, authorization, host, upgrade: named.has('upgrade') ? upgrade : undefined };
+  if (!named.has('upgrade')) upgrade = undefined;
+  if (upgrade !== undefined) forwarded.push(['Connection', 'Upgrade'], ['Upgrade', upgrade]);
+  return { forwarded, authorization, host, upgrade };
 }
 
 /** Fields that the gateway reads or sets, so that no other spelling may pass beside them. */

@@ -19,7 +19,7 @@ const hopByHop: ReadonlySet<string> = new Set([
 export function responseHeaders(
   headers: HeaderList,
   route: RequestRoute,
-  host: string | undefined,
+  host: string,
 ): [name: string, value: string][] {
   const named = namedByConnection(headers);
   const kept: [string, string][] = [];
@@ -47,11 +47,7 @@ function namedByConnection(headers: HeaderList): Set<string> | undefined {
  * A `Location` as the client can use it. A path gets the prefix. A URL of the server itself becomes
  * such a path. Relative references and other servers' URLs remain.
  */
-export function clientLocation(
-  location: string,
-  { prefix, server }: RequestRoute,
-  host: string | undefined,
-): string {
+function clientLocation(location: string, { prefix, server }: RequestRoute, host: string): string {
   if (location.startsWith('/') && !location.startsWith('//')) return prefix + location;
   const [, authority, rest] = /^(?:https?:)?\/\/([^/?#]*)(.*)$/i.exec(location) ?? [];
   if (authority === undefined || !isOwnAuthority(authority.toLowerCase(), server, host)) {
@@ -60,8 +56,8 @@ export function clientLocation(
   return prefix + (rest!.startsWith('/') ? rest! : `/${rest!}`);
 }
 
-function isOwnAuthority(authority: string, server: HttpServer, host: string | undefined): boolean {
-  if (authority === host?.toLowerCase()) return true;
+function isOwnAuthority(authority: string, server: HttpServer, host: string): boolean {
+  if (authority === host.toLowerCase()) return true;
   const name = authority.replace(/:\d*$/, '');
   const [service, namespace] =
     server.kind === 'service' ? [server.name, server.namespace] : ['kubernetes', 'default'];

@@ -29,7 +29,7 @@ async function admit(target: string, options: TestGatewayOptions = {}, headers =
 /** The names of the fields that the server receives. */
 async function forwardedNames(target: string, options: TestGatewayOptions, headers = bearer) {
   const { exchange } = await admit(target, options, headers);
-  return exchange.head.headers.map(([name]) => name).filter((name) => !name.startsWith('X-'));
+  return exchange.head.headers.map(([name]) => name).filter((name) => !/^(X-|Host)/.test(name));
 }
 
 /** An authenticator with one answer, and the credentials that it was asked for. */
@@ -61,7 +61,7 @@ describe('The admission of a request', () => {
       hasBody: false,
       caller: undefined,
     });
-    expect(exchange.head.headers[0]).toEqual(bearer[0]);
+    expect(exchange.head.headers).toContainEqual(bearer[0]);
   });
 
   it('The admission replaces the token of a hub user by impersonation', async () => {

@@ -36,7 +36,7 @@ describe('The fields of a request', () => {
       ['Proxy-Connection', 'x'],
       ['Proxy-Authorization', 'x'],
       ['Transfer-Encoding', 'chunked'],
-      ['Upgrade', 'websocket'],
+      ['Upgrade', 'gopher'],
       ['X-mine', '1'],
       ['X-Other', '1'],
       ['X-Kept', '1'],
@@ -106,9 +106,9 @@ describe('The fields of a request', () => {
 
   it('An upgrade counts only when Connection names it', () => {
     const upgrade: HeaderList[number] = ['Upgrade', 'WebSocket'];
-    expect(readRequestHeaders([['Connection', 'Upgrade'], upgrade], client).upgrade).toBe(
-      'websocket',
-    );
+    const read = readRequestHeaders([['Connection', 'keep-alive, Upgrade'], upgrade], client);
+    expect(read.upgrade).toBe('WebSocket');
+    expect(read.forwarded).toEqual([...own, ['Connection', 'Upgrade'], upgrade]);
     expect(readRequestHeaders([upgrade], client).upgrade).toBeUndefined();
   });
 });
@@ -130,7 +130,7 @@ describe('The fields of a response', () => {
       ['Keep-Alive', '1'],
       ['Content-Length', '3'],
     ];
-    expect(responseHeaders(headers, kube, undefined)).toEqual([['Content-Length', '3']]);
+    expect(responseHeaders(headers, kube, 'gw')).toEqual([['Content-Length', '3']]);
   });
 
   it.each([

@@ -81,7 +81,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     this.#admitted = admitted;
     this.#state = 'waiting';
     this.#exchange = open(admitted.exchange, this);
-    this.#client.readBody();
+    if (!admitted.isUpgrade) this.#client.readBody();
   }
 
   #failed(thrown: unknown): void {
@@ -146,6 +146,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     };
     this.#raw = this.#client.upgrade(upgraded, this.#exchange!);
     this.#state = 'raw';
+    if (this.#raw === undefined) this.#client.readBody();
   }
 
   onData(bytes: Uint8Array): void {

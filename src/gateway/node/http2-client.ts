@@ -126,9 +126,8 @@ export class Http2Client implements ClientSide, TurnTask {
     });
     if (endsStream) return;
     stream.on('wantTrailers', () => {
-      const trailers = this.#trailers;
-      if (trailers === undefined || trailers.length === 0) stream.close(NGHTTP2_NO_ERROR);
-      else stream.sendTrailers(Object.fromEntries(fieldsOf(trailers)));
+      // Without fields, this ends the stream with an empty DATA frame.
+      stream.sendTrailers(Object.fromEntries(fieldsOf(this.#trailers ?? [])));
     });
   }
 }

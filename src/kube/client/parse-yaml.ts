@@ -1,11 +1,11 @@
 import { parse } from 'yaml';
 
 /**
- * Reads one YAML document. An empty text is null. Merge keys and aliases beyond YAML's own limits
- * are refused.
+ * Reads a YAML 1.2 or JSON text. A key that occurs twice in a map is an error.
  *
- * @throws Error the text is not YAML, or an object has a key twice
+ * @throws Error the text is no YAML. The message quotes the text, which may hold a key.
  */
 export function parseYaml(text: string): unknown {
-  return parse(text, { uniqueKeys: true, maxAliasCount: 0 }) as unknown;
+  // Editors on Windows put a byte order mark before the text.
+  return parse(text.replace(/^\uFEFF/, ''));
 }
