@@ -74,10 +74,14 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [
       ...protocol,
       'src/acceptor',
+      'src/agent/http',
       'src/stream-io/node',
       'src/websocket',
       'src/kube/client',
     ],
+  },
+  'src/agent/http': {
+    imports: [...protocol, 'src/agent', 'src/http-exchange', 'src/stream-io/node'],
   },
   'src/http2': { imports: base },
   'src/gateway': {

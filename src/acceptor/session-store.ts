@@ -33,6 +33,8 @@ export interface AcceptedSession {
   readonly id: string;
   /** The dialer's name as the broker authenticated it. Only this dialer may resume the session. */
   readonly dialer: string;
+  /** The broker knows the dialer as a gateway. */
+  readonly isGateway: boolean;
   readonly session: Session;
   carrier: SessionCarrier | undefined;
   number: number;
@@ -43,6 +45,7 @@ export interface SessionStoreOptions {
   readonly makeSession: (
     log: Logger,
     events: Required<Pick<SessionOptions, 'onBroken' | 'onResumed'>>,
+    isGateway: boolean,
   ) => Session;
   readonly clock: Clock;
   readonly log: Logger;
@@ -174,10 +177,12 @@ export class SessionStore {
       onResumed: (resentBytes: number) =>
         log.info('session resumed', { session: entry.number, resentBytes }),
     };
+    const isGateway = attach.gateway === true;
     const entry: AcceptedSession = {
       id,
       dialer,
-      session: this.#options.makeSession(log, events),
+      isGateway,
+      session: this.#options.makeSession(log, events, isGateway),
       carrier: undefined,
       number: 0,
       graceTimer: undefined,
@@ -186,11 +191,12 @@ export class SessionStore {
     return entry;
   }
 
-  #resumable(found: AcceptedSession | undefined, { dialer }: Attach): AcceptedSession {
+  #resumable(found: AcceptedSession | undefined, { dialer, gateway }: Attach): AcceptedSession {
     if (found === undefined) {
       throw new TunnelError('unknown_session', 'this agent does not have the session');
     }
-    if (found.dialer !== dialer) {
+    // A session keeps its role, so another dialer of the same name cannot gain it.
+    if (found.dialer !== dialer || found.isGateway !== (gateway === true)) {
       throw new TunnelError('forbidden', `the session is not ${dialer}'s to resume`);
     }
     this.resumedCount++;

@@ -1,6 +1,15 @@
 import { droppedLinesHelp, droppedLogLines } from '../base/log/log-output.ts';
+import type { TunnelErrorCode } from '../tunnel/errors.ts';
 import { upstreamLines } from './upstream-metrics.ts';
 import { dialBucketsSeconds, type DialRecords } from './dial-records.ts';
+
+/** The HTTP requests of an agent. */
+export interface HttpNumbers {
+  /** By the code that the dialer got; `ok` is a complete response. */
+  readonly countByCode: ReadonlyMap<'ok' | TunnelErrorCode, number>;
+  readonly openCount: number;
+  readonly idleConnectionCount: number;
+}
 
 /** The numbers of an agent at one moment. */
 export interface AgentNumbers {
@@ -12,6 +21,7 @@ export interface AgentNumbers {
   /** How far the broker's clock is ahead of this machine's; 0: not known. */
   readonly brokerClockDifferenceMs: number;
   readonly dials: DialRecords;
+  readonly http: HttpNumbers;
   /** CA files whose new contents cannot be used. */
   readonly staleFiles: number;
 }
@@ -25,6 +35,12 @@ export function agentMetrics(numbers: AgentNumbers): {
   const gauges: readonly (readonly [string, string, number])[] = [
     ['tunnels', 'Tunnels to brokers that are established', tunnels],
     ['streams', 'Streams that are open', streams],
+    ['http_requests', 'HTTP requests that are being answered', numbers.http.openCount],
+    [
+      'http_idle_connections',
+      'Connections to servers that wait for the next HTTP request',
+      numbers.http.idleConnectionCount,
+    ],
     [
       'lease_renewed_timestamp_seconds',
       'When the lease was renewed last; 0: not yet',
@@ -47,6 +63,15 @@ export function agentMetrics(numbers: AgentNumbers): {
       `culvert_agent_${name} ${value}`,
     ]),
     ...dialLines(dials),
+    ...head(
+      'http_requests_total',
+      'HTTP requests, by their result: ok for a complete response, or the error code',
+      'counter',
+    ),
+    ...Array.from(
+      numbers.http.countByCode,
+      ([code, requests]) => `culvert_agent_http_requests_total{code="${code}"} ${requests}`,
+    ),
     ...upstreamLines({
       connectedServers: tunnels,
       knownServers: numbers.wantedTunnels,

@@ -5,7 +5,6 @@ import type { Logger } from '../base/log/logger.ts';
 import { startStatusServer, type StatusServer } from '../base/server/status-server.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { defaultLimits, defaultProcessBudgetBytes } from '../tunnel/limits.ts';
-import { refusedStream } from '../tunnel/refused-stream.ts';
 import { Session } from '../tunnel/session.ts';
 import { SlabPool } from '../tunnel/slab.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
@@ -19,6 +18,8 @@ import { DestinationPolicy } from './destination-policy.ts';
 import { LeaseRenewer } from './lease-renewer.ts';
 import type { AgentOptions } from './options.ts';
 import { SessionStore } from '../acceptor/session-store.ts';
+import type { HttpRequests } from './http/http-requests.ts';
+import { makeHttpRequests } from './http/make-http-requests.ts';
 import { TargetStreams } from './target-streams.ts';
 import { TunnelReconnector } from './tunnel-reconnector.ts';
 
@@ -94,6 +95,7 @@ class Agent implements RunningAgent {
   readonly #budget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #grantBudget = new WindowBudget(defaultProcessBudgetBytes);
   readonly #targets: TargetStreams;
+  readonly #http: HttpRequests;
   readonly #sessions: SessionStore;
   readonly #reconnectors: readonly TunnelReconnector[];
   readonly #stop = new AbortController();
@@ -126,11 +128,12 @@ class Agent implements RunningAgent {
     );
     const { dialTimeoutMs } = options;
     this.#targets = new TargetStreams({ policy, dialTimeoutMs, clock, log: this.#log });
+    this.#http = makeHttpRequests(options, { targets: this.#targets, clock, log: this.#log });
     this.#sessions = new SessionStore({
       clock,
       log: this.#log,
       resumeGraceMs: defaultLimits.resumeGraceMs,
-      makeSession: (sessionLog, events) =>
+      makeSession: (sessionLog, events, isGateway) =>
         new Session({
           clock,
           limits: defaultLimits,
@@ -138,11 +141,10 @@ class Agent implements RunningAgent {
           budget: this.#budget,
           grantBudget: this.#grantBudget,
           log: sessionLog,
-          accept: ({ target, ...request }, stream) => {
-            if (target.kind === 'tcp') return this.#targets.accept({ target, ...request }, stream);
-            stream.reset(new TunnelError('unsupported_target', 'the agent makes no HTTP requests'));
-            return refusedStream;
-          },
+          accept: ({ target, ...request }, stream) =>
+            target.kind === 'tcp'
+              ? this.#targets.accept({ target, ...request }, stream)
+              : this.#http.accept({ target, ...request }, stream, isGateway),
           ...events,
         }),
     });
@@ -197,7 +199,10 @@ class Agent implements RunningAgent {
           leaseRenewedAt: this.#lease?.renewedAt,
           brokerClockDifferenceMs: this.#brokerClock.differenceMs,
           dials: this.#targets.dials,
-          staleFiles: [this.#ca, ...this.#clusters.files].filter(({ stale }) => stale).length,
+          http: this.#http,
+          staleFiles: [this.#ca, ...this.#clusters.files, ...this.#http.files].filter(
+            ({ stale }) => stale,
+          ).length,
         });
       },
     };
@@ -212,6 +217,7 @@ class Agent implements RunningAgent {
     // has no stream, ends its session.
     await this.#sessions.untilDetached(leaveMs, signal);
     await this.#sessions.idle(signal).catch(() => {});
+    this.#http.close();
     await this.#targets.closed(signal);
     await this.close();
   }
@@ -222,6 +228,7 @@ class Agent implements RunningAgent {
     this.#connected.reject(error);
     for (const reconnector of this.#reconnectors) reconnector.leave(error);
     this.#sessions.close(error);
+    this.#http.close();
     await this.#running;
     await this.#status?.close();
     this.#clusters.close();

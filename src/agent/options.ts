@@ -79,9 +79,41 @@ export const agentHealthTable = {
   },
 } as const satisfies OptionsTable;
 
+const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** How an agent makes HTTP requests for gateways. */
+export const agentHttpTable = {
+  kubeCaFile: {
+    name: 'kube-ca-file',
+    kind: 'string',
+    placeholder: 'FILE',
+    default: `${serviceAccountDirectory}/ca.crt`,
+    help: 'The CA (PEM) of the kube-apiserver and of Services with https, for requests through a gateway. The file is read again at every connect.',
+  },
+  kubeTokenFile: {
+    name: 'kube-token-file',
+    kind: 'string',
+    placeholder: 'FILE',
+    default: `${serviceAccountDirectory}/token`,
+    help: 'The token with which the agent impersonates users and reviews tokens for a gateway, and looks up named ports of Services. The file is read again every 10 seconds.',
+  },
+  serviceCaFile: {
+    name: 'service-ca-file',
+    kind: 'file',
+    help: 'A further CA (PEM) of Services with https. The file is read again at every connect.',
+  },
+  enableImpersonation: {
+    name: 'enable-impersonation',
+    kind: 'boolean',
+    default: 'true',
+    help: 'Whether a gateway may let the agent impersonate users of the hub. The agent never impersonates nodes, the control plane or the group system:masters.',
+  },
+} as const satisfies OptionsTable;
+
 export const agentTable = {
   ...agentLinkTable,
   ...agentHealthTable,
+  ...agentHttpTable,
   cluster: {
     name: 'cluster',
     kind: 'clusterName',

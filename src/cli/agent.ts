@@ -1,5 +1,6 @@
 import {
   agentHealthTable,
+  agentHttpTable,
   agentLinkTable,
   agentTable,
   readAgentOptions,
@@ -32,6 +33,7 @@ export const agentCommand: Command = {
         agentId,
       },
     },
+    { title: 'HTTP requests', table: agentHttpTable },
     { title: 'The broker', table: { ...agentLinkTable, tunnels } },
     { title: 'Health and metrics', table: agentHealthTable },
     { title: 'The process', table: processTable },

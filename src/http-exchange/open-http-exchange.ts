@@ -20,7 +20,7 @@ import { RecordReader, type RecordSink } from './record-reader.ts';
 import { isUpgradeRequest } from './upgrade.ts';
 
 /** Exchanges whose requests go through a dialer, each in a stream of its own. */
-export function openHttpExchanges(dialer: Dialer): OpenHttpExchange {
+export function openHttpExchange(dialer: Dialer): OpenHttpExchange {
   return (options, handler) => new DialedExchange(dialer, options, handler);
 }
 

@@ -12,7 +12,7 @@ import type {
   HttpRequestHead,
   HttpResponseHead,
 } from '../../src/http-exchange/http-exchange.ts';
-import { openHttpExchanges } from '../../src/http-exchange/open-http-exchange.ts';
+import { openHttpExchange } from '../../src/http-exchange/open-http-exchange.ts';
 import type { TunnelError } from '../../src/tunnel/errors.ts';
 import type { Session } from '../../src/tunnel/session.ts';
 import type { TunnelStream } from '../../src/tunnel/stream-handler.ts';
@@ -171,7 +171,7 @@ export class LinkedExchanges {
 
   open(head: Partial<HttpRequestHead> = {}, options: Partial<HttpExchangeOptions> = {}) {
     const recorded = new RecordedExchange();
-    const open = openHttpExchanges(sessionDialer(this.dialer.session, this.streams));
+    const open = openHttpExchange(sessionDialer(this.dialer.session, this.streams));
     recorded.exchange = open(
       {
         cluster: 'c',

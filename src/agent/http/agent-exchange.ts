@@ -1,0 +1,195 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../../base/clock.ts';
+import {
+  AcceptedExchange,
+  type AcceptedExchangeHandler,
+} from '../../http-exchange/accepted-exchange.ts';
+import type { HeaderList } from '../../http-exchange/http-exchange.ts';
+import { fieldValues } from '../../http-exchange/upgrade.ts';
+import { SocketPump } from '../../stream-io/node/socket-pump.ts';
+import { TunnelError } from '../../tunnel/errors.ts';
+import type { Stream } from '../../tunnel/stream.ts';
+import { endToEndFields } from './hop-by-hop.ts';
+import type { ConnectionUser, HttpConnection } from './http-connection.ts';
+import type { RequestText } from './request-text.ts';
+import { ResponseError } from './response-error.ts';
+import type { ParsedHead } from './response-head.ts';
+
+/** What an exchange needs of the agent. */
+export interface ExchangeContext {
+  readonly clock: Clock;
+  /** An idle connection to the server; undefined: there is none. */
+  readonly takeIdle: () => HttpConnection | undefined;
+  /** @throws TunnelError the reason why there is no connection */
+  readonly connect: (dialing: AbortController, isUpgrade: boolean) => Promise<HttpConnection>;
+  /** Names the server in errors. */
+  readonly host: string;
+  /** Called once. `code` is the error's, or undefined for an exchange that ended in order. */
+  readonly onDone: (status: number | undefined, error: TunnelError | undefined) => void;
+}
+
+// Made once, because an abort without a reason makes an error each time, with a stack.
+const exchangeEnded = new Error('the exchange has ended');
+
+/** One request that the agent makes, and its response. */
+export class AgentExchange implements AcceptedExchangeHandler, ConnectionUser {
+  readonly exchange: AcceptedExchange;
+  readonly #stream: Stream;
+  readonly #request: RequestText;
+  readonly #context: ExchangeContext;
+  readonly #dialing = new AbortController();
+  #connection: HttpConnection | undefined;
+  #isReused = false;
+  #receivedBytes = 0;
+  #isRequestEnded = false;
+  #trailers: HeaderList = [];
+  #responseTrailers: HeaderList | undefined;
+  #status: number | undefined;
+  #isOver = false;
+
+  constructor(stream: Stream, hasBody: boolean, request: RequestText, context: ExchangeContext) {
+    this.#stream = stream;
+    this.#request = request;
+    this.#context = context;
+    this.exchange = new AcceptedExchange(stream, hasBody, this);
+    const idle = request.isUpgrade ? undefined : context.takeIdle();
+    if (idle === undefined) void this.#connect();
+    else this.#send(idle, true);
+  }
+
+  // The caller's direction.
+
+  onData(bytes: Uint8Array): void {
+    const { bodyBytes } = this.#request;
+    this.#receivedBytes += bytes.length;
+    if (bodyBytes !== undefined && this.#receivedBytes > bodyBytes) {
+      return this.#cut(bodyLength('more', bodyBytes));
+    }
+    this.#connection?.writeBody(bytes);
+  }
+
+  onTrailers(trailers: HeaderList): void {
+    this.#trailers = endToEndFields(trailers);
+  }
+
+  onEnd(): void {
+    this.#isRequestEnded = true;
+    const { bodyBytes } = this.#request;
+    if (bodyBytes !== undefined && this.#receivedBytes < bodyBytes) {
+      return this.#cut(bodyLength('less', bodyBytes));
+    }
+    this.#connection?.endBody(this.#trailers);
+  }
+
+  onWritable(): void {
+    this.#connection?.resume();
+  }
+
+  onStop(): void {
+    this.#cut(new TunnelError('cancelled', 'the caller reads no more of the response'));
+  }
+
+  onClose(error: TunnelError | undefined): void {
+    this.#dialing.abort(exchangeEnded);
+    if (error !== undefined) this.#connection?.destroy();
+    this.#connection = undefined;
+    this.#end(error);
+  }
+
+  // The server's direction.
+
+  onInformational({ status, headers }: ParsedHead): void {
+    this.exchange.sendInformational({ status, headers: endToEndFields(headers) });
+  }
+
+  onHead({ status, headers }: ParsedHead): void {
+    this.#status = status;
+    this.exchange.sendHead({ status, headers: endToEndFields(headers) });
+  }
+
+  onBody(bytes: Uint8Array): boolean {
+    return this.exchange.write(bytes);
+  }
+
+  onResponseTrailers(trailers: HeaderList): void {
+    this.#responseTrailers = endToEndFields(trailers);
+  }
+
+  onComplete(): void {
+    this.#connection = undefined;
+    this.exchange.end(this.#responseTrailers);
+    this.#end(undefined);
+  }
+
+  onUpgrade({ status, headers }: ParsedHead, socket: Socket, bytes: Uint8Array): void {
+    this.#connection = undefined;
+    this.#status = status;
+    const { clock, host } = this.#context;
+    const toTunnelError = (error: Error): TunnelError => broken(host, error);
+    const pump = new SocketPump(socket, { clock, toTunnelError });
+    pump.bind(this.#stream);
+    const protocols = Array.from(fieldValues(headers, 'upgrade'), (value) => ['Upgrade', value]);
+    const kept = [...endToEndFields(headers), ['Connection', 'Upgrade'], ...protocols];
+    this.exchange.upgrade({ status, headers: kept as [string, string][] }, pump);
+    if (bytes.length > 0) this.#stream.write(bytes);
+    pump.onOpened();
+    if (this.#isRequestEnded) pump.onFin();
+  }
+
+  onTaken(bytes: number): void {
+    this.exchange.consumed(bytes);
+  }
+
+  onFailed(error: Error, isUnanswered: boolean): void {
+    this.#connection = undefined;
+    const mayRepeat = this.#isReused && isUnanswered && this.#request.isRepeatable;
+    // The server has closed an idle connection while the request was on its way.
+    if (mayRepeat && !this.#isOver) return void this.#connect();
+    this.#cut(error instanceof TunnelError ? error : broken(this.#context.host, error));
+  }
+
+  /** Never rejects. */
+  async #connect(): Promise<void> {
+    try {
+      const connection = await this.#context.connect(this.#dialing, this.#request.isUpgrade);
+      if (this.#isOver) connection.destroy();
+      else this.#send(connection, false);
+    } catch (thrown) {
+      this.#cut(TunnelError.from(thrown));
+    }
+  }
+
+  #send(connection: HttpConnection, isReused: boolean): void {
+    this.#connection = connection;
+    this.#isReused = isReused;
+    connection.send(this.#request, this);
+    this.#stream.accept();
+  }
+
+  #cut(error: TunnelError): void {
+    if (this.#isOver) return;
+    this.#connection?.destroy();
+    this.#connection = undefined;
+    this.exchange.reset(error);
+    this.#end(error);
+  }
+
+  #end(error: TunnelError | undefined): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#context.onDone(this.#status, error);
+  }
+}
+
+function broken(host: string, cause: Error): TunnelError {
+  const is = cause instanceof ResponseError;
+  const sentence = is
+    ? `the response of ${host} is not valid: ${cause.message}`
+    : `the connection to ${host} broke off: ${cause.message}`;
+  return new TunnelError('target_reset', sentence, { cause });
+}
+
+function bodyLength(which: 'more' | 'less', bytes: number): TunnelError {
+  const sentence = `the body of the request has ${which} bytes than its Content-Length of ${bytes}`;
+  return new TunnelError('protocol_error', sentence);
+}

@@ -1,0 +1,39 @@
+import type { HeaderList } from '../../http-exchange/http-exchange.ts';
+import { listMembers } from '../../http-exchange/upgrade.ts';
+
+/** Fields for one connection only (RFC 9110, section 7.6.1; RFC 9112, section 9). */
+const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/**
+ * Fields that a peer must not declare to be hop-by-hop, because another part has judged the message
+ * by them.
+ */
+function isProtected(name: string): boolean {
+  return (
+    name === 'authorization' ||
+    name === 'content-length' ||
+    name === 'host' ||
+    name.startsWith('impersonate-')
+  );
+}
+
+/** The fields of a message that go on to the next connection. */
+export function endToEndFields(headers: HeaderList): [string, string][] {
+  const listed = new Set(listMembers(headers, 'connection'));
+  const kept: [string, string][] = [];
+  for (const [name, value] of headers) {
+    const lower = name.toLowerCase();
+    if (hopByHop.has(lower) || (listed.has(lower) && !isProtected(lower))) continue;
+    kept.push([name, value]);
+  }
+  return kept;
+}

@@ -1,0 +1,140 @@
+import { connect, type Socket } from 'node:net';
+import { keepAlive } from '../../base/net/keep-alive.ts';
+import { connectTls, trustOf } from '../../base/net/connect-tls.ts';
+import { formatHostPort } from '../../base/net/host-port.ts';
+import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
+import type { Logger } from '../../base/log/logger.ts';
+import { TunnelError } from '../../tunnel/errors.ts';
+import type { HttpRequest, HttpServer, TcpRequest } from '../../tunnel/stream-request.ts';
+import type { Destination } from '../destination-policy.ts';
+import { type DialOptions, dialTarget } from '../dial-target.ts';
+import type { TargetStreams } from '../target-streams.ts';
+import { readServerCas } from './own-credentials.ts';
+
+/** A server as the agent dials it. */
+export interface Endpoint {
+  /** The key of its connections in the pool. */
+  readonly key: string;
+  readonly destination: Destination;
+  /** For requests without Host. */
+  readonly host: string;
+  readonly isTls: boolean;
+  /** For the limits and the records of dials. */
+  readonly dialed: TcpRequest;
+}
+
+export interface HttpServersOptions {
+  readonly targets: TargetStreams;
+  /** The name of the cluster, which leads to its kube-apiserver. */
+  readonly cluster: string;
+  /** The CA of the kube-apiserver, and of Services. */
+  readonly kubeCaFile: string;
+  /** A further CA of Services. */
+  readonly serviceCaFile: string | undefined;
+  readonly log: Logger;
+}
+
+const kubeApiserverPort = 443;
+
+/** The servers that requests are sent to: their addresses, and connections to them. */
+export class HttpServers {
+  readonly #options: HttpServersOptions;
+  readonly #kubeCa: LastGoodCa;
+  readonly #serviceCa: LastGoodCa;
+
+  constructor(options: HttpServersOptions) {
+    this.#options = options;
+    this.#kubeCa = new LastGoodCa('--kube-ca-file', options.log);
+    this.#serviceCa = new LastGoodCa('--service-ca-file', options.log);
+  }
+
+  /** The state of the CA files. */
+  get files(): readonly LastGoodCa[] {
+    return [this.#kubeCa, this.#serviceCa];
+  }
+
+  /**
+   * The endpoint of a request.
+   *
+   * @param port the Service's port; its name was looked up before
+   * @throws TunnelError `forbidden_target` the operator's list does not allow it
+   */
+  endpointOf(request: HttpRequest, port: number): Endpoint {
+    const { targets, cluster } = this.#options;
+    const { server } = request.target;
+    const isService = server.kind === 'service';
+    const name = isService ? { host: serviceHost(server), port } : kubeName(cluster);
+    const dialed: TcpRequest = { ...request, target: { kind: 'tcp', ...name } };
+    const destination = targets.destinationOf(dialed);
+    const host = formatHostPort({ host: destination.host, port: destination.port });
+    const isTls = !isService || server.scheme === 'https';
+    return { key: `${isTls ? 'https' : 'http'} ${host}`, destination, host, isTls, dialed };
+  }
+
+  /**
+   * Opens a connection.
+   *
+   * @param dialing cancels it
+   * @throws TunnelError `cancelled` after an abort; any other code says why there is no connection
+   */
+  async connect(endpoint: Endpoint, dialing: AbortController): Promise<Socket> {
+    const { destination, dialed } = endpoint;
+    const { targets } = this.#options;
+    const dial = targets.beginDial(dialed, destination);
+    const { port } = destination;
+    const { socket } = await dialTarget(
+      destination,
+      dial,
+      (host) => connect({ host, port, noDelay: true, allowHalfOpen: true }),
+      dialing,
+    );
+    keepAlive(socket);
+    targets.open.add(socket, () => socket.destroy());
+    return endpoint.isTls ? await this.#secure(endpoint, socket, dial) : socket;
+  }
+
+  async #secure(endpoint: Endpoint, under: Socket, dial: DialOptions): Promise<Socket> {
+    const { kubeCaFile, serviceCaFile } = this.#options;
+    const { host, destination } = endpoint;
+    const kube = { ca: this.#kubeCa, path: kubeCaFile };
+    const service = { ca: this.#serviceCa, path: serviceCaFile };
+    const giveUp = new AbortController();
+    const timer = dial.clock.setTimer(dial.timeoutMs, () => giveUp.abort(handshakeTimeout(host)));
+    try {
+      const files = destination.isKubeApiserver ? [kube] : [kube, service];
+      const trust = trustOf(await readServerCas(files), 'ca-only');
+      const serverName = destination.host;
+      const peer = { serverName, what: host, isProxy: false, isPinned: false };
+      const attempt = { opened: [], progress: { step: '' }, signal: giveUp.signal };
+      return await connectTls(under, peer, trust, attempt);
+    } catch (thrown) {
+      under.destroy();
+      throw TunnelError.from(thrown, 'dial_failed');
+    } finally {
+      timer.cancel();
+    }
+  }
+}
+
+function kubeName(cluster: string): { host: string; port: number } {
+  return { host: cluster, port: kubeApiserverPort };
+}
+
+type ServiceName = Pick<Extract<HttpServer, { kind: 'service' }>, 'name' | 'namespace'>;
+
+const dnsLabel = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+function serviceHost(service: ServiceName): string {
+  checkServiceName(service);
+  return `${service.name}.${service.namespace}.svc`;
+}
+
+/** @throws TunnelError `forbidden_target` no Service has such a name */
+export function checkServiceName({ name, namespace }: ServiceName): void {
+  if (dnsLabel.test(name) && dnsLabel.test(namespace)) return;
+  throw new TunnelError('forbidden_target', `no Service has the name ${namespace}/${name}`);
+}
+
+function handshakeTimeout(host: string): TunnelError {
+  return new TunnelError('timeout', `the TLS handshake with ${host} took too long`);
+}

@@ -1,0 +1,85 @@
+import type { HeaderList, HttpRequestHead } from '../../http-exchange/http-exchange.ts';
+import { fieldValues, isUpgradeRequest, listMembers } from '../../http-exchange/upgrade.ts';
+import { TunnelError } from '../../tunnel/errors.ts';
+import { endToEndFields } from './hop-by-hop.ts';
+
+/** A request as the bytes of HTTP/1.1, and the length of its body. */
+export interface RequestText {
+  readonly method: string;
+  /** The head with its empty line, a character for each byte. */
+  readonly text: string;
+  /** Bytes of the body; undefined: it is sent in chunks. */
+  readonly bodyBytes: number | undefined;
+  readonly isUpgrade: boolean;
+  /** Whether the request may be sent twice (RFC 9110, section 9.2.2). */
+  readonly isRepeatable: boolean;
+}
+
+const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+const withBody: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
+
+/**
+ * Writes the head of a request, whose texts the codec has checked.
+ *
+ * @param host for requests without Host
+ * @param authorization replaces the caller's credentials
+ * @throws TunnelError `protocol_error` the framing of the request is not clear
+ */
+export function requestText(
+  head: HttpRequestHead,
+  {
+    host,
+    hasBody,
+    authorization,
+  }: {
+    readonly host: string;
+    readonly hasBody: boolean;
+    readonly authorization?: string | undefined;
+  },
+): RequestText {
+  const { method, path, headers } = head;
+  const isUpgrade = isUpgradeRequest(head);
+  if (isUpgrade && hasBody) throw unclear('asks for another protocol and has a body');
+  const length = lengthOf(headers, hasBody);
+  const [hostField = host, ...otherHosts] = fieldValues(headers, 'host');
+  if (otherHosts.length > 0) throw unclear('has more than one Host');
+  let text = `${method} ${path} HTTP/1.1\r\nHost: ${hostField}\r\n`;
+  for (const [name, value] of endToEndFields(headers)) {
+    const lower = name.toLowerCase();
+    if (lower === 'host' || lower === 'content-length') continue;
+    if (authorization !== undefined && lower === 'authorization') continue;
+    text += `${name}: ${value}\r\n`;
+  }
+  if (authorization !== undefined) text += `Authorization: ${authorization}\r\n`;
+  if (isUpgrade) {
+    const protocols = Array.from(fieldValues(headers, 'upgrade')).join(', ');
+    text += `Connection: Upgrade\r\nUpgrade: ${protocols}\r\n`;
+  } else if (hasBody && length === undefined) {
+    text += 'Transfer-Encoding: chunked\r\n';
+  } else if (length !== undefined || withBody.has(method)) {
+    text += `Content-Length: ${length ?? 0}\r\n`;
+  }
+  return {
+    method,
+    text: `${text}\r\n`,
+    bodyBytes: hasBody ? length : 0,
+    isUpgrade,
+    isRepeatable: !hasBody && !isUpgrade && repeatable.has(method),
+  };
+}
+
+function lengthOf(headers: HeaderList, hasBody: boolean): number | undefined {
+  const lengths = new Set(fieldValues(headers, 'content-length'));
+  const [length] = lengths;
+  if (length === undefined) return undefined;
+  const hasCoding = !listMembers(headers, 'transfer-encoding')[Symbol.iterator]().next().done;
+  if (lengths.size > 1 || hasCoding || !/^\d{1,15}$/.test(length)) {
+    throw unclear('does not have one Content-Length');
+  }
+  if (!hasBody && Number(length) > 0) throw unclear('has a Content-Length and no body');
+  return Number(length);
+}
+
+function unclear(problem: string): TunnelError {
+  return new TunnelError('protocol_error', `the HTTP request ${problem}`);
+}
