@@ -10,7 +10,7 @@ import type { Dialer } from '../dialer/dialer.ts';
 import { reviewAtManagedCluster } from '../gateway/managed-token-review.ts';
 import type { RunningGateway } from '../gateway/node/gateway-server.ts';
 import { type GatewayOptions, startGateway } from '../gateway/node/start-gateway.ts';
-import { openHttpExchanges } from '../http-exchange/open-http-exchange.ts';
+import { openHttpExchange } from '../http-exchange/open-http-exchange.ts';
 import { type GatewayHubAccess, openGatewayHub } from './gateway-hub.ts';
 
 export interface GatewayProgramParts {
@@ -38,7 +38,7 @@ export async function startGatewayProgram(
   const { dialer, hub: access, proxies, isKnownCluster, metrics, log, stack } = parts;
   const { oidc, authorizer = allowAll } = parts;
   const clock = systemClock;
-  const open = openHttpExchanges(dialer);
+  const open = openHttpExchange(dialer);
   const hub = access && stack.use(openGatewayHub(access, { proxies, clock, log }));
   const authenticator = new AuthenticationChain({
     managed: new KubeTokenAuthenticator({

@@ -2,7 +2,7 @@ import { systemClock, type Timer } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
 import type { OpenHttpExchange } from '../../http-exchange/http-exchange.ts';
-import { openHttpExchanges } from '../../http-exchange/open-http-exchange.ts';
+import { openHttpExchange } from '../../http-exchange/open-http-exchange.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 
 /**
@@ -36,7 +36,7 @@ export class ClusterExchanges {
     this.#isUsed = true;
     this.#dialer ??= this.#makeDialer();
     this.#timer ??= systemClock.setTimer(idleMs, () => this.#onTimer());
-    return openHttpExchanges(this.#dialer)(options, handler);
+    return openHttpExchange(this.#dialer)(options, handler);
   };
 
   #makeDialer(): PooledDialer {
