@@ -40,7 +40,9 @@ export class ClusterGateway {
     const log = parts.log.child({ subsystem: 'gateway' });
     const exchanges = new ClusterExchanges({
       connect() {
-        const [near, far] = memoryLinkPair(queueMicrotask, { peers: ['broker', 'gateway'] });
+        // The runtime refuses its functions as methods of another object.
+        const schedule = (run: () => void): void => queueMicrotask(run);
+        const [near, far] = memoryLinkPair(schedule, { peers: ['broker', 'gateway'] });
         relay.admit(far, { kind: 'dialer', cluster, dialer: 'gateway' });
         return near;
       },
