@@ -35,6 +35,7 @@ export const rooms: Readonly<Record<string, Room>> = {
 
   'src/access': { imports: base, isPortable: true },
   'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
+  'src/access/node': { imports: [...base, 'src/access', 'src/kube/client'] },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
     imports: [...protocol, 'src/dialer', 'src/stream-io', 'src/stream-io/node', 'src/websocket'],
@@ -47,6 +48,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [
       ...protocol,
       'src/access',
+      'src/access/node',
       'src/broker',
       'src/broker/redis',
       'src/dialer',
@@ -105,7 +107,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'src/connect': { imports: [...protocol, 'src/dialer', 'src/stream-io/node'] },
   'src/konnectivity': { imports: [...base, 'src/http2'] },
-  'src/konnectivity-bridge': { imports: [...protocol, 'src/dialer', 'src/konnectivity'] },
+  'src/konnectivity-bridge': {
+    imports: [...protocol, 'src/access', 'src/dialer', 'src/konnectivity'],
+  },
   'src/konnectivity-agents': {
     imports: [...protocol, 'src/acceptor', 'src/konnectivity', 'src/kube/client'],
   },
@@ -137,6 +141,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: [
       ...base,
       'src/access',
+      'src/access/node',
       'src/addon',
       'src/agent',
       'src/broker/node',

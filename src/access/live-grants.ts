@@ -10,7 +10,7 @@ export interface Grant {
   readonly cluster: string;
   readonly action: Action;
   /** Ends the session, because it is not allowed any more. Called once. */
-  readonly end: (reason: string) => void;
+  readonly end: (reason: string, cause: 'expired' | 'denied') => void;
 }
 
 export interface LiveGrantsParts {
@@ -75,7 +75,7 @@ export class LiveGrants implements Disposable {
     const nowMs = now();
     for (const grant of this.#grants) {
       if ((grant.subject.expiresAtMs ?? Infinity) <= nowMs) {
-        this.#end(grant, 'the credential has expired');
+        this.#end(grant, 'the credential has expired', 'expired');
       }
     }
     if (clock.now() >= this.#nextRecheckMs) this.#recheck();
@@ -106,14 +106,14 @@ export class LiveGrants implements Disposable {
     const { signal } = this.#closed;
     try {
       const verdict = await this.#parts.authorizer.authorize(subject, cluster, action, signal);
-      if (!verdict.allowed) this.#end(grant, verdict.reason);
+      if (!verdict.allowed) this.#end(grant, verdict.reason, 'denied');
     } catch (thrown) {
       // It is decided again later.
       if (!(thrown instanceof AccessError)) throw thrown;
     }
   }
 
-  #end(grant: Grant, reason: string): void {
-    if (this.#grants.delete(grant)) grant.end(reason);
+  #end(grant: Grant, ...why: Parameters<Grant['end']>): void {
+    if (this.#grants.delete(grant)) grant.end(...why);
   }
 }

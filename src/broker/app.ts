@@ -1,9 +1,9 @@
 import { Hono, type Context } from 'hono';
-import { clusterAlias } from '../base/names/cluster-alias.ts';
 import { formatTime, timeHeader } from '../base/time-header.ts';
 import type { Clock } from '../base/clock.ts';
-import { isClusterAlias, isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
+import { isClusterName, isDnsLabel } from '../base/names/cluster-name.ts';
 import type { LogFields } from '../base/log/log-field.ts';
+import type { Link } from '../tunnel/link.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { AcceptRate } from './accept-rate.ts';
 import { Admission, type AdmissionLimits, isRefusal, type Refusal } from './admission.ts';
@@ -17,6 +17,7 @@ import {
   proofHeader,
 } from './authenticator.ts';
 import type { ClusterAdmission } from './cluster-admission.ts';
+import { DialerAccess } from './dialer-access.ts';
 import type { RelayAccess } from './relay-access.ts';
 
 /** What the runtime adds to a request. */
@@ -39,6 +40,8 @@ export interface AppOptions {
   readonly acceptRate: AcceptRate;
   /** Knows which registered agents the hub cluster accepts; undefined: credentials alone decide. */
   readonly clusterAdmission?: Pick<ClusterAdmission, 'refusal'> | undefined;
+  /** Decides into which clusters dialers open sessions (default: by the scope of their token). */
+  readonly dialerAccess?: DialerAccess | undefined;
   /** Default: `defaultAdmissionLimits`. */
   readonly limits?: AdmissionLimits | undefined;
   /** The text of /metrics; undefined: another port serves it, and the answer here is 404. */
@@ -67,7 +70,7 @@ type Env = { Bindings: RequestRuntime };
 type Rejection =
   | Refusal
   | {
-      readonly status: 400 | 403 | 426;
+      readonly status: 400 | 403 | 426 | 503;
       readonly code: string;
       readonly message: string;
     };
@@ -82,6 +85,7 @@ const agentInstance = /^[\w-]{1,64}$/;
  */
 export function createApp(options: AppOptions, rejections = new RejectionCounts()): Hono<Env> {
   const { relay, clusterAdmission, metrics, log, agentClocks = new AgentClocks(log) } = options;
+  const { dialerAccess = new DialerAccess({ clock: options.clock }) } = options;
   const admission = new Admission(options);
   const app = new Hono<Env>();
 
@@ -193,9 +197,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `the proof of the replica is for cluster ${identity.cluster}, not for ${cluster}`;
       return reject(c, { status: 403, code: 'forbidden', message }, { cluster });
     }
-    if (identity.kind === 'dialer' && !(await isInScope(cluster, identity.clusters))) {
-      const message = `the token of ${identity.name} is not for cluster ${cluster}`;
-      return reject(c, { status: 403, code: 'forbidden_cluster', message }, { cluster });
+    if (identity.kind === 'dialer') {
+      const refusal = await dialerAccess.refusal(identity, cluster);
+      if (refusal !== undefined) return reject(c, refusal, { cluster, dialer: identity.name });
     }
     const dialer = identity.kind === 'anyone' ? 'anyone' : identity.name;
     const forwarded = identity.kind === 'replica';
@@ -206,7 +210,12 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
         admission.rateRefusal());
     if (tooMany !== undefined) return reject(c, tooMany, { cluster, dialer });
     const answer = identity.kind === 'replica' ? { [proofHeader]: identity.answer } : {};
-    return acceptLink({ kind: 'dialer', cluster, dialer, forwarded }, answer);
+    const isGateway = identity.kind !== 'anyone' && identity.isGateway === true;
+    const watch =
+      identity.kind === 'dialer'
+        ? (link: Link) => dialerAccess.watch(identity, cluster, link)
+        : undefined;
+    return acceptLink({ kind: 'dialer', cluster, dialer, forwarded, isGateway, watch }, answer);
   });
 
   /** Refuses clients that may not dial, because they may not know the names of clusters either. */
@@ -217,7 +226,9 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
       const message = `not for ${identity.kind}s`;
       return reject(c, { status: 403, code: 'forbidden', message });
     }
-    if (identity.kind === 'dialer' && identity.clusters !== undefined) {
+    const isScoped =
+      identity.kind === 'dialer' && (identity.clusters ?? identity.selector) !== undefined;
+    if (isScoped) {
       const message = 'not for a token that is limited to clusters';
       return reject(c, { status: 403, code: 'forbidden', message });
     }
@@ -248,14 +259,4 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
     return c.json({ code: 'internal', message: 'the broker failed, see its log' }, 500);
   });
   return app;
-}
-
-/** Whether a dialer with this scope may dial a cluster, which it may call by its alias. */
-async function isInScope(
-  cluster: string,
-  clusters: readonly string[] | undefined,
-): Promise<boolean> {
-  if (clusters === undefined || clusters.includes(cluster)) return true;
-  if (!isClusterAlias(cluster)) return false;
-  return (await Promise.all(clusters.map(clusterAlias))).includes(cluster);
 }

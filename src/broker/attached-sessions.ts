@@ -8,6 +8,7 @@ import { relayLimits } from './relay-options.ts';
 /** A dialer whose session a tunnel carries. */
 export interface AttachedDialer extends ControlQueue {
   readonly dialer: string;
+  readonly isGateway: boolean;
   sendGoAway(deadlineMs: number, scope: GoAway['scope']): void;
 }
 
@@ -47,7 +48,9 @@ export class AttachedSessions {
       session = crypto.getRandomValues(new Uint32Array(1))[0]!;
     }
     this.restore(dialer, session);
-    const attach = encodeMessage({ dialer: dialer.dialer, session: id, resume });
+    const { dialer: name, isGateway } = dialer;
+    const gateway = isGateway ? ({ gateway: true } as const) : {};
+    const attach = encodeMessage({ dialer: name, session: id, resume, ...gateway });
     this.#tellAgent(FrameType.attach, session, attach);
     return session;
   }

@@ -1,3 +1,5 @@
+import type { DialerToken } from '../base/tokens/token-subject.ts';
+
 /** The identity of the other end, proven before the upgrade. */
 export type Identity =
   /**
@@ -5,12 +7,8 @@ export type Identity =
    * with the hub cluster, which can revoke it.
    */
   | { readonly kind: 'agent'; readonly cluster: string; readonly registered?: true }
-  /** Opens streams into the clusters in `clusters` (undefined: into every cluster). */
-  | {
-      readonly kind: 'dialer';
-      readonly name: string;
-      readonly clusters?: readonly string[] | undefined;
-    }
+  /** Opens streams into the clusters that its token is for. */
+  | ({ readonly kind: 'dialer' } & DialerToken)
   /**
    * Another replica. It forwards a session with `cluster` of a dialer that it has authenticated as
    * `name`. A replica of culvert 0.1 names no cluster. `answer` proves our identity to it.
@@ -19,6 +17,8 @@ export type Identity =
       readonly kind: 'replica';
       readonly name: string;
       readonly cluster: string | undefined;
+      /** The dialer is a gateway. */
+      readonly isGateway?: boolean;
       readonly answer: string;
     }
   /**

@@ -28,6 +28,10 @@ export interface DialerName {
   readonly dialer: string;
   /** Another replica forwarded the session, so this replica does not forward it again. */
   readonly forwarded?: boolean;
+  /** The dialer is a gateway, which may ask for the agent's credentials. */
+  readonly isGateway?: boolean;
+  /** Watches the link for the loss of the dialer's rights. Returns the end of the watch. */
+  readonly watch?: ((link: Link) => () => void) | undefined;
 }
 
 /** The session that a dialer asks for. */
@@ -64,11 +68,13 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   readonly link: Link;
   readonly cluster: string;
   readonly dialer: string;
+  readonly isGateway: boolean;
   queuedControlBytes = 0;
   readonly #forwarded: boolean;
   readonly #relay: DialerRelay;
   readonly #log: Logger;
   readonly #dialRate: DialRate;
+  readonly #endWatch: (() => void) | undefined;
   #state: State;
   /** Aborts when the link is gone. */
   readonly #gone = new AbortController();
@@ -77,7 +83,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   constructor(
     relay: DialerRelay,
     link: Link,
-    { cluster, dialer, forwarded = false }: DialerName,
+    { cluster, dialer, forwarded = false, isGateway = false, watch }: DialerName,
     attached?: { readonly agent: AgentConnection; readonly session: number },
   ) {
     const { clock, log } = relay.options;
@@ -85,7 +91,9 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.link = link;
     this.cluster = cluster;
     this.dialer = dialer;
+    this.isGateway = isGateway;
     this.#forwarded = forwarded;
+    this.#endWatch = watch?.(link);
     this.#log = log.child({ cluster, dialer, peer: link.peer });
     this.#dialRate = new DialRate(link, clock);
     if (attached !== undefined) {
@@ -156,6 +164,7 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
     this.#state = closed;
     this.#gone.abort();
     this.#dialRate.cancel();
+    this.#endWatch?.();
     if (state.kind === 'greeting') state.timer.cancel();
     if (state.kind === 'attached') state.agent.sessions.detach(state.session, error);
     if (state.kind === 'forwarding') state.to.close(error);
@@ -244,10 +253,10 @@ export class DialerConnection implements LinkOwner, ForwardedDialer {
   }
 
   async #forward(owner: AgentRecord, requested: RequestedSession): Promise<void> {
-    const { cluster, dialer: name } = this;
+    const { cluster, dialer: name, isGateway } = this;
     let link: AttachableLink;
     try {
-      link = await this.#relay.options.forward!(owner, { cluster, name });
+      link = await this.#relay.options.forward!(owner, { cluster, name, isGateway });
     } catch (thrown) {
       return this.#onOwnerFailed(owner, requested, TunnelError.from(thrown));
     }

@@ -72,7 +72,7 @@ export const relayLimits = {
  */
 export type Forward = (
   owner: AgentRecord,
-  dialer: { readonly cluster: string; readonly name: string },
+  dialer: { readonly cluster: string; readonly name: string; readonly isGateway: boolean },
 ) => Promise<AttachableLink>;
 
 export interface RelayOptions {

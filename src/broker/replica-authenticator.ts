@@ -63,7 +63,7 @@ export class ReplicaAuthenticator implements Authenticator {
       );
     }
     this.#use(bound.nonce);
-    return { kind: 'replica', name, cluster: bound.cluster, answer };
+    return { kind: 'replica', name, cluster: bound.cluster, isGateway: bound.isGateway, answer };
   }
 
   #use(nonce: string): void {

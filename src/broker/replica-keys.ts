@@ -11,7 +11,7 @@ export const proofAgeS = 60;
  * text and cannot be removed. Replicas of culvert 0.1 take it for a part of the name, which they
  * only log.
  */
-const boundDialer = /^(.*);cluster=([a-z0-9-]{1,63});nonce=([0-9a-f]{32})$/s;
+const boundDialer = /^(.*);cluster=([a-z0-9-]{1,63})(;gateway)?;nonce=([0-9a-f]{32})$/s;
 
 /** With the binding, the name has at most 256 characters. Replicas read no more. */
 const maxDialerLength = 128;
@@ -61,11 +61,17 @@ export class ReplicaKeys {
    * behalf of `dialer`, and the answer that only another replica can give. A proof is valid for one
    * request.
    */
-  async prove(address: string, cluster: string, dialer: string): Promise<ReplicaProof> {
+  async prove(
+    address: string,
+    cluster: string,
+    dialer: string,
+    isGateway = false,
+  ): Promise<ReplicaProof> {
     const seconds = this.#nowS();
     const [key] = this.#keys;
     const nonce = hexOf(crypto.getRandomValues(new Uint8Array(16)));
-    const bound = `${dialer.slice(0, maxDialerLength)};cluster=${cluster};nonce=${nonce}`;
+    const gateway = isGateway ? ';gateway' : '';
+    const bound = `${dialer.slice(0, maxDialerLength)};cluster=${cluster}${gateway};nonce=${nonce}`;
     const proof = `${seconds} ${await sign(key, signedText(seconds, address, bound))}`;
     return {
       headers: { [proofHeader]: proof, [dialerHeader]: encodeURIComponent(bound) },
@@ -104,9 +110,14 @@ export class ReplicaKeys {
       );
     }
     const answer = await sign(key, answeredText(proof));
-    const [, name = '', cluster = '', nonce = ''] = boundDialer.exec(dialer) ?? [];
+    const [, name = '', cluster = '', gateway, nonce = ''] = boundDialer.exec(dialer) ?? [];
     if (nonce === '') return { dialer, answer, seconds, bound: undefined };
-    return { dialer: name, answer, seconds, bound: { cluster, nonce } };
+    return {
+      dialer: name,
+      answer,
+      seconds,
+      bound: { cluster, nonce, isGateway: gateway !== undefined },
+    };
   }
 
   /** The key that made `mac`. WebCrypto compares in constant time. */
@@ -143,7 +154,9 @@ export interface VerifiedProof {
    * Undefined: a replica of culvert 0.1 made the proof. It is valid for any cluster, and more than
    * once.
    */
-  readonly bound: { readonly cluster: string; readonly nonce: string } | undefined;
+  readonly bound:
+    | { readonly cluster: string; readonly nonce: string; readonly isGateway: boolean }
+    | undefined;
 }
 
 /** What a replica sends to another replica, and what the other replica must answer. */

@@ -2,7 +2,11 @@ import { brokerLinkTable } from '../base/options/broker-link-options.ts';
 import { processTable } from '../base/options/process-options.ts';
 import { startStatusServer } from '../base/server/status-server.ts';
 import { bridgeFrontTable } from '../konnectivity-bridge/options-table.ts';
-import { bridgeStatusTable, readBridgeOptions } from '../konnectivity-bridge/read-options.ts';
+import {
+  bridgeAccessTable,
+  bridgeStatusTable,
+  readBridgeOptions,
+} from '../konnectivity-bridge/read-options.ts';
 import type { Command } from './command.ts';
 import { startProgramLog } from './program-log.ts';
 import { oneAfterAnother, runUntilStopped } from './run-until-stopped.ts';
@@ -15,6 +19,7 @@ export const bridgeCommand: Command = {
     'near its clients and connects outbound to a broker, which can be in another network.',
   groups: [
     { title: 'Konnectivity clients', table: bridgeFrontTable },
+    { title: 'Rules for clients', table: bridgeAccessTable },
     { title: 'The broker', table: brokerLinkTable },
     { title: 'Health and metrics', table: bridgeStatusTable },
     { title: 'The process', table: processTable },
@@ -33,6 +38,8 @@ export const bridgeCommand: Command = {
   async run(argv, { env, signals }) {
     const { options, ...read } = readBridgeOptions(argv, env);
     const log = await startProgramLog('bridge', read);
+    const { openRules } = await import('../access/node/open-rules.ts');
+    const { systemClock } = await import('../base/clock.ts');
     const { exposeFiles } = await import('../base/metrics/file-metrics.ts');
     const { LastGoodCa } = await import('../base/tls/last-good-ca.ts');
     const { Metrics } = await import('../base/metrics/metrics.ts');
@@ -47,11 +54,15 @@ export const bridgeCommand: Command = {
         const link = { ...options.link, log, metrics: ofSessions, ca };
         const reach = parts.use(watchBroker(link, options.front.cluster));
         const dialer = parts.use(createRemoteDialer(link, reach));
-        exposeFiles(metrics.group('culvert_bridge'), [ca]);
+        const rules = parts.use(
+          await openRules({ policyFile: options.policyFile, clock: systemClock, log }),
+        );
+        exposeFiles(metrics.group('culvert_bridge'), [ca, ...rules.files]);
         const bridge = parts.use(
           await startBridge(options.front, {
             dialer,
             log,
+            rules: rules.authorizer,
             metrics: bridgeMetrics(metrics),
             makeTokenDialer: (token) =>
               createRemoteDialer({ ...options.link, log, ca, readToken: async () => token }),

@@ -1,3 +1,4 @@
+import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import { type RunningBroker, startBroker } from '../broker/node/broker.ts';
@@ -59,12 +60,13 @@ export async function startBrokerProgram(
     );
   if (standard !== undefined) programs.push(standard);
   if (front !== undefined) {
-    const { dialer, makeTokenDialer } = broker;
+    const { dialer, makeTokenDialer, rules } = broker;
     programs.push(
       stack.use(
         await startBridge(front, {
           dialer,
           makeTokenDialer,
+          rules,
           log,
           metrics: bridgeMetrics(metrics),
         }),
@@ -72,11 +74,15 @@ export async function startBrokerProgram(
     );
   }
   if (gateway !== undefined) {
+    const { openGatewayHub } = await import('./gateway-hub.ts');
     const { startGatewayProgram } = await import('./gateway-program.ts');
-    const { dialer } = broker;
-    const { hub, proxies } = options;
+    const { gatewayDialer: dialer, isKnownCluster, rules } = broker;
+    const { hub: access, proxies } = options;
+    const hub = access && stack.use(openGatewayHub(access, { proxies, clock: systemClock, log }));
     programs.push(
-      await startGatewayProgram(gateway, { ...{ dialer, hub, proxies, metrics, log, stack } }),
+      await startGatewayProgram(gateway, {
+        ...{ dialer, hub, rules, isKnownCluster, metrics, log, stack },
+      }),
     );
   }
   const all = together(...programs, broker);

@@ -1,3 +1,4 @@
+import { accessTable } from '../access/options-table.ts';
 import { processTable } from '../base/options/process-options.ts';
 import { tlsTable } from '../base/options/tls-options.ts';
 import { brokerTable, replicaTable } from '../broker/node/options.ts';
@@ -19,6 +20,7 @@ export const brokerCommand: Command = {
     'HTTP clients, one URL per cluster.',
   groups: [
     { title: 'Agents and dialers', table: brokerTable },
+    { title: 'Rules for clients', table: accessTable },
     { title: 'Several replicas', table: replicaTable },
     { title: 'Konnectivity clients', table: bridgeFrontTable },
     { title: 'Standard konnectivity agents', table: konnectivityAgentsTable },

@@ -8,7 +8,12 @@ import { devCommand } from './dev.ts';
 import { gatewayCommand } from './gateway.ts';
 import { proxyAgentCommand } from './konnectivity/proxy-agent.ts';
 import { proxyServerCommand } from './konnectivity/proxy-server.ts';
-import { tokenAgentCommand, tokenDialerCommand, tokenKeygenCommand } from './token.ts';
+import {
+  tokenAgentCommand,
+  tokenDialerCommand,
+  tokenGatewayCommand,
+  tokenKeygenCommand,
+} from './token.ts';
 
 /** Every command, in the order in which help and docs/configuration.md show them. */
 export const commands: readonly Command[] = [
@@ -23,5 +28,6 @@ export const commands: readonly Command[] = [
   tokenKeygenCommand,
   tokenAgentCommand,
   tokenDialerCommand,
+  tokenGatewayCommand,
   devCommand,
 ];

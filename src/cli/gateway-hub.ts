@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { KubeTokenAuthenticator } from '../access/kube-token-authenticator.ts';
-import type { ReviewToken, TokenReviewStatus } from '../access/token-review.ts';
+import { kubeTokenReview } from '../access/node/kube-reviews.ts';
 import type { TokenAuthenticator } from '../access/token-authenticator.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
@@ -8,8 +8,7 @@ import type { ProxyEnvironment } from '../base/net/proxy-environment.ts';
 import { LastGoodCa } from '../base/tls/last-good-ca.ts';
 import { version } from '../base/version.ts';
 import { inClusterConfig } from '../kube/client/in-cluster-config.ts';
-import type { KubeApi, NewKubeObject } from '../kube/client/kube-api.ts';
-import type { KubeObject } from '../kube/client/kube-object.ts';
+import type { KubeApi } from '../kube/client/kube-api.ts';
 import { kubeconfigFile } from '../kube/client/kubeconfig-file.ts';
 import { RestKubeApi } from '../kube/client/rest-kube-api.ts';
 
@@ -22,10 +21,6 @@ export type GatewayHubAccess =
 export interface GatewayHub extends Disposable {
   readonly api: KubeApi;
   readonly tokens: TokenAuthenticator;
-}
-
-interface TokenReview extends KubeObject {
-  readonly status?: TokenReviewStatus;
 }
 
 /** Opens a client of the hub's API server. A server that does not answer is no error. */
@@ -47,15 +42,7 @@ export function openGatewayHub(
       ? inClusterConfig(process.env, { ca })
       : kubeconfigFile(access.path, { ca });
   const api = new RestKubeApi({ config, fieldManager: `culvert-gateway/${version}`, proxies });
-  const review: ReviewToken = async (token, audiences, signal) => {
-    const request: NewKubeObject = {
-      apiVersion: 'authentication.k8s.io/v1',
-      kind: 'TokenReview',
-      spec: { token, ...(audiences.length === 0 ? {} : { audiences }) },
-    };
-    const { status } = await api.create<TokenReview>(request, { signal });
-    return status;
-  };
+  const review = kubeTokenReview(api);
   return {
     api,
     tokens: new KubeTokenAuthenticator({ source: 'hub-token', review: () => review, clock }),

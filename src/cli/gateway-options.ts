@@ -1,3 +1,4 @@
+import { accessTable } from '../access/options-table.ts';
 import {
   type BrokerLinkOptions,
   brokerAccess,
@@ -43,6 +44,7 @@ export const gatewayStatusTable = {
 const allTable = {
   ...gatewayFrontTable,
   ...gatewayHubTable,
+  ...accessTable,
   ...brokerLinkTable,
   ...gatewayStatusTable,
   ...tlsTable,
@@ -52,7 +54,7 @@ const allTable = {
 /** A gateway in a process of its own, and how it reaches the broker. */
 export interface GatewayProcessOptions extends Pick<
   OptionsOf<typeof allTable>,
-  'statusListen' | 'drainTimeoutMs'
+  'statusListen' | 'drainTimeoutMs' | 'policyFile' | 'hubAuthorization'
 > {
   readonly gateway: GatewayOptions;
   readonly hub: GatewayHubAccess | undefined;
@@ -76,12 +78,17 @@ export function readGatewayOptions(
     if (given('kubernetes') && given('kubeconfig')) {
       problem(`${label('kubernetes')} and ${label('kubeconfig')} are both given, keep one`);
     }
+    if (draft.values.hubAuthorization === true && !hasApiServer) {
+      problem(`${label('hubAuthorization')} needs --kubernetes or --kubeconfig`);
+    }
   });
   const gateway = gatewayOptions(values, tlsPolicyOf(values))!;
   const link = { brokerUrl: values.brokerUrl, ...brokerAccess(values, env) };
-  const { statusListen, drainTimeoutMs, logLevel } = values;
+  const { statusListen, drainTimeoutMs, policyFile, hubAuthorization, logLevel } = values;
   const hub = hubAccess(values);
-  const options = Object.freeze({ gateway, hub, link, statusListen, drainTimeoutMs });
+  const options = Object.freeze({
+    ...{ gateway, hub, link, statusListen, drainTimeoutMs, policyFile, hubAuthorization },
+  });
   return { options, logLevel, warnings };
 }
 

@@ -1,27 +1,31 @@
 import { AuthenticationChain } from '../access/authentication-chain.ts';
-import { allowAll, type Authorizer } from '../access/authorizer.ts';
+import { allowAll } from '../access/authorizer.ts';
 import { KubeTokenAuthenticator } from '../access/kube-token-authenticator.ts';
+import { LiveGrants } from '../access/live-grants.ts';
 import type { TokenAuthenticator } from '../access/token-authenticator.ts';
+import type { WatchedAuthorizer } from '../access/watched-authorizer.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
-import type { ProxyEnvironment } from '../base/net/proxy-environment.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import { reviewAtManagedCluster } from '../gateway/managed-token-review.ts';
 import type { RunningGateway } from '../gateway/node/gateway-server.ts';
 import { type GatewayOptions, startGateway } from '../gateway/node/start-gateway.ts';
 import { openHttpExchange } from '../http-exchange/open-http-exchange.ts';
+<<<<<<< HEAD
 import { type GatewayHubAccess, openGatewayHub } from './gateway-hub.ts';
+=======
+import type { GatewayHub } from './gateway-hub.ts';
+>>>>>>> h2
 
 export interface GatewayProgramParts {
   readonly dialer: Dialer;
   /** Undefined: the gateway knows no hub cluster, and forwards all credentials unchecked. */
-  readonly hub: GatewayHubAccess | undefined;
-  readonly proxies: ProxyEnvironment | undefined;
+  readonly hub: GatewayHub | undefined;
   /** Tokens of an OIDC issuer (default: not accepted). */
   readonly oidc?: TokenAuthenticator | undefined;
   /** The rules at the hub (default: the managed cluster's own rules decide). */
-  readonly authorizer?: Authorizer | undefined;
+  readonly rules?: WatchedAuthorizer | undefined;
   /** Whether a list of clusters has a cluster (default: no list exists). */
   readonly isKnownCluster?: ((cluster: string) => boolean | undefined) | undefined;
   readonly metrics: Metrics;
@@ -35,11 +39,13 @@ export async function startGatewayProgram(
   options: GatewayOptions,
   parts: GatewayProgramParts,
 ): Promise<RunningGateway> {
-  const { dialer, hub: access, proxies, isKnownCluster, metrics, log, stack } = parts;
-  const { oidc, authorizer = allowAll } = parts;
+  const { dialer, hub, oidc, rules, isKnownCluster, metrics, log, stack } = parts;
   const clock = systemClock;
   const open = openHttpExchange(dialer);
+<<<<<<< HEAD
   const hub = access && stack.use(openGatewayHub(access, { proxies, clock, log }));
+=======
+>>>>>>> h2
   const authenticator = new AuthenticationChain({
     managed: new KubeTokenAuthenticator({
       source: 'managed-token',
@@ -49,11 +55,13 @@ export async function startGatewayProgram(
     hub: hub?.tokens,
     oidc,
     acceptsCertificates: options.tls?.clientCaFile !== undefined,
-    identifiesForwarded: authorizer !== allowAll,
+    identifiesForwarded: rules !== undefined,
   });
   return stack.use(
     await startGateway(options, {
-      ...{ open, authenticator, authorizer, isKnownCluster, log },
+      ...{ open, authenticator, isKnownCluster, log },
+      authorizer: rules ?? allowAll,
+      grants: rules && stack.use(new LiveGrants({ authorizer: rules, clock })),
       hub: hub?.api,
       metrics: metrics.group('culvert_gateway'),
     }),

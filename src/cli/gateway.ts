@@ -1,3 +1,5 @@
+import { accessTable } from '../access/options-table.ts';
+import { systemClock } from '../base/clock.ts';
 import { brokerLinkTable } from '../base/options/broker-link-options.ts';
 import { processTable } from '../base/options/process-options.ts';
 import { tlsTable } from '../base/options/tls-options.ts';
@@ -21,6 +23,7 @@ export const gatewayCommand: Command = {
   groups: [
     { title: 'HTTP clients', table: gatewayFrontTable },
     { title: 'The hub cluster', table: gatewayHubTable },
+    { title: 'Rules for clients', table: accessTable },
     { title: 'The broker', table: brokerLinkTable },
     { title: 'Health and metrics', table: gatewayStatusTable },
     { title: 'TLS', table: tlsTable },
@@ -43,6 +46,9 @@ export const gatewayCommand: Command = {
     const { LastGoodCa } = await import('../base/tls/last-good-ca.ts');
     const { Metrics } = await import('../base/metrics/metrics.ts');
     const { createRemoteDialer, watchBroker } = await import('../dialer/node/remote-dialer.ts');
+    const { openRules } = await import('../access/node/open-rules.ts');
+    const { kubeAccessReview } = await import('../access/node/kube-reviews.ts');
+    const { openGatewayHub } = await import('./gateway-hub.ts');
     const { startGatewayProgram } = await import('./gateway-program.ts');
     return await runUntilStopped(
       async (stack) => {
@@ -51,11 +57,15 @@ export const gatewayCommand: Command = {
         const link = { ...options.link, log, metrics: metrics.group('culvert_session'), ca };
         const reach = stack.use(watchBroker(link));
         const dialer = stack.use(createRemoteDialer(link, reach));
-        exposeFiles(metrics.group('culvert_gateway'), [ca]);
-        const { gateway: gatewayOptions, hub } = options;
+        const { policyFile, hubAuthorization } = options;
+        const clock = systemClock;
         const { proxies } = options.link;
-        const gateway = await startGatewayProgram(gatewayOptions, {
-          ...{ dialer, hub, proxies, metrics, log, stack },
+        const hub = options.hub && stack.use(openGatewayHub(options.hub, { proxies, clock, log }));
+        const reviewAccess = hub && hubAuthorization ? kubeAccessReview(hub.api) : undefined;
+        const rules = stack.use(await openRules({ policyFile, reviewAccess, clock, log }));
+        exposeFiles(metrics.group('culvert_gateway'), [ca, ...rules.files]);
+        const gateway = await startGatewayProgram(options.gateway, {
+          ...{ dialer, hub, rules: rules.authorizer, metrics, log, stack },
         });
         if (options.statusListen !== undefined) {
           const render = async () => {

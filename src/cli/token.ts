@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { isCallerName, type TokenSubject } from '../base/tokens/token-subject.ts';
+import { parseLabelSelector } from '../access/label-selector.ts';
+import { isCallerName, isTokenId, type TokenSubject } from '../base/tokens/token-subject.ts';
 import { ConfigError } from '../base/options/option-problems.ts';
 import { readOptions } from '../base/options/read-options.ts';
 import type { OptionsTable } from '../base/options/option-table.ts';
@@ -59,6 +61,27 @@ const dialerTokenTable = {
     repeatable: true,
     help: 'A cluster that the owner may reach. Default: every cluster. Brokers before 0.12 refuse a token with this option.',
   },
+  selector: {
+    name: 'selector',
+    kind: 'parsed',
+    parse: parseSelector,
+    placeholder: 'SELECTOR',
+    help: 'Clusters that the owner may reach, by the labels of their ManagedCluster, such as env=test. The broker needs --kubernetes or --kubeconfig. Brokers before 0.13 refuse a token with this option alone.',
+  },
+  id: {
+    name: 'id',
+    kind: 'parsed',
+    parse: parseTokenId,
+    placeholder: 'ID',
+    default: { help: 'a random id', make: () => randomUUID() },
+    help: "The token's id. A policy file can revoke the token by it.",
+  },
+  ttlMs: ttlOption,
+  key: keyOption,
+} as const satisfies OptionsTable;
+
+const gatewayTokenTable = {
+  name: dialerTokenTable.name,
   ttlMs: ttlOption,
   key: keyOption,
 } as const satisfies OptionsTable;
@@ -144,10 +167,33 @@ export const tokenDialerCommand: Command = {
   ],
   async run(argv, io) {
     const { values } = readOptions(dialerTokenTable, argv, io.env);
-    const { name, cluster } = values;
+    const { name, cluster, selector, id } = values;
     const clusters = cluster.length === 0 ? undefined : cluster;
-    return await printToken(io, values, { kind: 'dialer', name, clusters }, [
+    io.stderr.write(`The id of the token is ${id}.\n`);
+    return await printToken(io, values, { kind: 'dialer', name, clusters, selector, id }, [
       'culvert bridge --broker-url wss://BROKER --token-file FILE --konnectivity-listen 127.0.0.1:8090',
+    ]);
+  },
+};
+
+export const tokenGatewayCommand: Command = {
+  name: 'token gateway',
+  summary: 'issue an enrolment token for a gateway',
+  about:
+    'Prints a token for `culvert gateway`. With it, agents let the gateway impersonate users and review tokens. Its owner can act ' +
+    'as any user of any cluster whose agent allows impersonation. Only the token is written to stdout.',
+  groups: [{ title: 'Options', table: gatewayTokenTable }],
+  examples: [
+    {
+      title: 'a token that is valid for 30 days',
+      line: 'culvert token gateway --name gateway-1 > gateway-1.token',
+    },
+  ],
+  async run(argv, io) {
+    const { values } = readOptions(gatewayTokenTable, argv, io.env);
+    const { name } = values;
+    return await printToken(io, values, { kind: 'dialer', name, isGateway: true }, [
+      'culvert gateway --broker-url wss://BROKER --token-file FILE --gateway-listen 127.0.0.1:9092',
     ]);
   },
 };
@@ -155,6 +201,20 @@ export const tokenDialerCommand: Command = {
 function parseCallerName(text: string): string {
   if (isCallerName(text)) return text;
   throw new ValueError("is not a caller's name (letters, digits and ._:@-, at most 128)");
+}
+
+function parseSelector(text: string): string {
+  try {
+    parseLabelSelector(text);
+    return text;
+  } catch {
+    throw new ValueError('is no label selector, such as env=test or "env in (a,b)"');
+  }
+}
+
+function parseTokenId(text: string): string {
+  if (isTokenId(text)) return text;
+  throw new ValueError("is not a token's id (letters, digits and ._:-, at most 128)");
 }
 
 async function printToken(

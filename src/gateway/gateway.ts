@@ -26,7 +26,7 @@ import {
   withImpersonation,
   withoutAuthorization,
 } from './request-headers.ts';
-import { RequestRecord } from './request-record.ts';
+import { type RequestGrants, RequestRecord } from './request-record.ts';
 import { readRequestUrl, type RequestRoute } from './request-url.ts';
 import type { UserLimits } from './user-limits.ts';
 
@@ -36,6 +36,8 @@ const maxHeadBytes = 48 * 1024;
 export interface GatewayParts {
   readonly authenticator: RequestAuthenticator;
   readonly authorizer: Authorizer;
+  /** Ends long-running requests whose user loses the right to them (default: nothing does). */
+  readonly grants?: RequestGrants | undefined;
   /** The Services that clients reach by path, at each request. */
   readonly exposedServices: () => ExposedServices;
   /** The domain of `https://<cluster>.<domain>/`, in lower case (default: only the path form). */
@@ -114,6 +116,10 @@ export class Gateway {
     const key = userKey(authentication.subject, headers.authorization[0], client.address);
     const release = this.#parts.limits.acquire(key, record.isLongRunning, signal);
     record.holds(release instanceof Promise ? await release : release);
+    const { grants } = this.#parts;
+    if (grants !== undefined && record.isLongRunning) {
+      record.isGrantedBy(grants, { subject, cluster: route.cluster, action });
+    }
     const { path } = route;
     const host = headers.host ?? client.host ?? serverHost(route.server);
     if (headers.host === undefined) headers.forwarded.unshift(['Host', host]);
@@ -125,7 +131,7 @@ export class Gateway {
         server: route.server,
         credentials,
         head: { method, path, headers: forwarded },
-        hasBody: hasBody || headers.upgrade !== undefined,
+        hasBody,
         caller: callerOf(authentication.subject),
         trace: traceOf(forwarded),
       },

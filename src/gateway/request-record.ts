@@ -1,5 +1,6 @@
 import type { Action } from '../access/action.ts';
 import type { Authentication } from '../access/request-authenticator.ts';
+import type { Grant, LiveGrants } from '../access/live-grants.ts';
 import type { Clock } from '../base/clock.ts';
 import type { AuditHook } from './audit.ts';
 import type { GatewayError } from './gateway-error.ts';
@@ -12,6 +13,9 @@ export interface RequestRecordParts {
   readonly audit: AuditHook;
 }
 
+/** Checks open requests again when the rules change. */
+export type RequestGrants = Pick<LiveGrants, 'add' | 'remove'>;
+
 /** The facts about one request that its audit event needs, as they become known. */
 export class RequestRecord {
   readonly #parts: RequestRecordParts;
@@ -23,7 +27,10 @@ export class RequestRecord {
   #code = 0;
   #failure: GatewayError | undefined;
   #release: Release | undefined;
+  #endGrant: (() => void) | undefined;
   #hasEnded = false;
+  /** Called when the user loses the right to this request while it is open. */
+  onRevoked: ((reason: string) => void) | undefined;
   /** Bytes of the body that were sent to the client. */
   sentBytes = 0;
 
@@ -56,6 +63,14 @@ export class RequestRecord {
     else this.#release = release;
   }
 
+  /** The rules must allow the request as long as it is open. */
+  isGrantedBy(grants: RequestGrants, request: Omit<Grant, 'end'>): void {
+    if (this.#hasEnded) return;
+    const grant: Grant = { ...request, end: (reason) => this.onRevoked?.(reason) };
+    grants.add(grant);
+    this.#endGrant = () => grants.remove(grant);
+  }
+
   /** The server has answered with this code. */
   answered(code: number): void {
     this.#code = code;
@@ -72,6 +87,7 @@ export class RequestRecord {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#release?.();
+    this.#endGrant?.();
     const { method, address, clock, audit } = this.#parts;
     const authentication = this.#authentication;
     const subject = authentication?.subject;

@@ -6,6 +6,7 @@ import type { TunnelError } from '../tunnel/errors.ts';
 import type { ResolveDestination } from './destination.ts';
 import type { DialFailureReason } from './metrics.ts';
 import type { BridgeLimits } from './options.ts';
+import type { CertificateSubject } from '../konnectivity/certificate-subject.ts';
 import type { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
 
 /** A connection whose client has closed and whose target still takes what was written. */
@@ -16,7 +17,6 @@ export interface FlushingConnection {
 
 /** State that all proxied connections of a bridge share, for any client protocol. */
 export interface ConnectionContext {
-  readonly dialer: Dialer;
   readonly limits: BridgeLimits;
   /** For bytes of clients whose targets take nothing. */
   readonly backlogBudget: WindowBudget;
@@ -36,6 +36,8 @@ export interface ConnectionContext {
 /** State that all clients of a bridge share. */
 export interface BridgeContext extends ConnectionContext {
   readonly resolve: ResolveDestination;
+  /** The dialer with the rights of a client, by its certificate. */
+  readonly dialerFor: (certificate: CertificateSubject | undefined) => Pick<Dialer, 'open'>;
   /** Every destination is in one cluster. */
   readonly isSingleCluster: boolean;
   readonly pool: PacketBufferPool;

@@ -1,3 +1,5 @@
+import { LiveGrants } from '../access/live-grants.ts';
+import type { WatchedAuthorizer } from '../access/watched-authorizer.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { Condition } from '../base/condition.ts';
 import { isAgentName } from '../base/names/agent-subject.ts';
@@ -7,6 +9,8 @@ import type { ReloadedFiles } from '../base/files/reloaded-files.ts';
 import type { Dialer } from '../dialer/dialer.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import type { Secret } from '../base/secret.ts';
+import { AuthorizedDialer } from './authorized-dialer.ts';
+import { subjectOfClient } from './client-subject.ts';
 import type { AcceptConnection } from '../konnectivity/client-connection.ts';
 import type { BridgeContext } from './bridge-context.ts';
 import { destinationResolver } from './destination.ts';
@@ -50,6 +54,8 @@ export interface BridgeParts {
   readonly limits?: Partial<BridgeLimits>;
   /** Makes dialers for SOCKS 5 clients that show a token (default: such clients are refused). */
   readonly makeTokenDialer?: MakeTokenDialer;
+  /** Decides which clients reach which targets (default: every client reaches every target). */
+  readonly rules?: WatchedAuthorizer | undefined;
   /** The listener (default: our own). */
   readonly startFront?: StartFront;
 }
@@ -96,6 +102,7 @@ class Bridge implements RunningBridge {
   readonly #startFront: StartFront;
   readonly #fronts: Front[] = [];
   readonly #tokenDialers: TokenDialers | undefined;
+  readonly #grants: LiveGrants | undefined;
   #tls: ReloadedFiles<TlsMaterial> | undefined;
   /** No call or connection is open and nothing is being flushed. */
   readonly #idle = new Condition(() => {
@@ -105,15 +112,21 @@ class Bridge implements RunningBridge {
 
   constructor(options: BridgeFrontOptions, parts: BridgeParts) {
     const metrics = parts.metrics ?? noMetrics;
+    const { dialer, rules: authorizer, clock = systemClock } = parts;
     this.#startFront = parts.startFront ?? startFront;
+    this.#grants = authorizer && new LiveGrants({ authorizer, clock });
+    const rules = authorizer && this.#grants ? { authorizer, grants: this.#grants } : undefined;
     this.#context = {
-      dialer: parts.dialer,
+      dialerFor: (certificate) =>
+        rules === undefined
+          ? dialer
+          : new AuthorizedDialer(dialer, subjectOfClient(certificate), rules),
       resolve: destinationResolver(options),
       isSingleCluster: options.cluster !== undefined,
       limits: { ...defaultBridgeLimits, ...parts.limits },
       pool: new PacketBufferPool(),
       backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
-      clock: parts.clock ?? systemClock,
+      clock,
       log: parts.log.child({ subsystem: 'konnectivity-bridge' }),
       dialed: metrics.histogram(
         'dial_duration_seconds',
@@ -209,6 +222,7 @@ class Bridge implements RunningBridge {
   async close(): Promise<void> {
     this.#tls?.close();
     this.#tokenDialers?.[Symbol.dispose]();
+    this.#grants?.[Symbol.dispose]();
     const ended = new TunnelError('draining', 'the konnectivity bridge has ended');
     for (const connection of this.#context.flushing) connection.endFlush(ended);
     await Promise.all(this.#fronts.map((front) => front.close()));

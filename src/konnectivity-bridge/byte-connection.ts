@@ -31,8 +31,8 @@ export interface ByteConnectionOptions {
   readonly answers: DialAnswers;
   /** Holds the connection until it has ended. */
   readonly connections: Set<object>;
-  /** Makes the dial (default: the bridge's own dialer). */
-  readonly dialer?: Pick<Dialer, 'open'> | undefined;
+  /** Makes the dial, with the rights of the client. */
+  readonly dialer: Pick<Dialer, 'open'>;
 }
 
 type State = 'dialing' | 'open' | 'refused' | 'over';

@@ -65,7 +65,7 @@ class HttpConnectClient implements ClientConnectionHandler {
   }
 
   #dial(address: string): ByteConnection {
-    const { resolve, log, httpConnections: connections } = this.#context;
+    const { resolve, dialerFor, log, httpConnections: connections } = this.#context;
     const destination = resolve('tcp', address);
     const { peer } = this.#client;
     log.debug('dial', { peer, address, cluster: destination.cluster });
@@ -75,6 +75,7 @@ class HttpConnectClient implements ClientConnectionHandler {
       destination,
       answers,
       connections,
+      dialer: dialerFor(this.#client.subject),
     });
   }
 

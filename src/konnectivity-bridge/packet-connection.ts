@@ -44,7 +44,12 @@ export class PacketConnection implements ConnectionHandler {
     this.#context = context;
     this.#front = front;
     this.#random = random;
-    this.#connection = new ProxiedConnection(context, destination, this);
+    this.#connection = new ProxiedConnection(
+      context,
+      destination,
+      this,
+      context.dialerFor(front.subject),
+    );
   }
 
   /** Whether the connection is open under this id. */

@@ -59,12 +59,11 @@ export class ProxiedConnection implements StreamHandler {
   #timer: Timer;
   #isTunnelClosed = false;
 
-  /** @param dialer makes the dial (default: the bridge's own) */
   constructor(
     context: ConnectionContext,
     destination: Destination,
     handler: ConnectionHandler,
-    dialer: Pick<Dialer, 'open'> = context.dialer,
+    dialer: Pick<Dialer, 'open'>,
   ) {
     this.#context = context;
     this.#destination = destination;

@@ -1,3 +1,4 @@
+import { policyFileOption } from '../access/options-table.ts';
 import {
   type BrokerLinkOptions,
   brokerAccess,
@@ -18,8 +19,13 @@ export const bridgeStatusTable = {
   },
 } as const satisfies OptionsTable;
 
+export const bridgeAccessTable = {
+  policyFile: policyFileOption,
+} as const satisfies OptionsTable;
+
 const allTable = {
   ...bridgeFrontTable,
+  ...bridgeAccessTable,
   ...brokerLinkTable,
   ...bridgeStatusTable,
   ...processTable,
@@ -28,7 +34,7 @@ const allTable = {
 /** A bridge in a process of its own: its front, and how it reaches the broker. */
 export interface BridgeProgramOptions extends Pick<
   OptionsOf<typeof allTable>,
-  'statusListen' | 'drainTimeoutMs'
+  'statusListen' | 'drainTimeoutMs' | 'policyFile'
 > {
   readonly front: BridgeFrontOptions;
   readonly link: BrokerLinkOptions;
@@ -55,7 +61,7 @@ export function readBridgeOptions(
   });
   const front = bridgeFrontOptions(values)!;
   const link = { brokerUrl: values.brokerUrl, ...brokerAccess(values, env) };
-  const { statusListen, drainTimeoutMs, logLevel } = values;
-  const options = Object.freeze({ front, link, statusListen, drainTimeoutMs });
+  const { statusListen, drainTimeoutMs, policyFile, logLevel } = values;
+  const options = Object.freeze({ front, link, statusListen, drainTimeoutMs, policyFile });
   return { options, logLevel, warnings };
 }

@@ -136,6 +136,7 @@ class Socks5Client implements ClientConnectionHandler {
 
   #onRequest({ kind, address }: Socks5Request): void {
     const { resolve, isSingleCluster, log, socksConnections: connections } = this.#context;
+    const { dialerFor } = this.#context;
     const { peer } = this.#client;
     if (kind !== 'name' && !isSingleCluster) {
       this.#logRefusal({
@@ -153,7 +154,8 @@ class Socks5Client implements ClientConnectionHandler {
       destination,
       answers: this.#answersFor(address),
       connections,
-      dialer: this.#dialer,
+      // The broker decides about a token. Without a token, the certificate is the credential.
+      dialer: this.#dialer ?? dialerFor(this.#client.subject),
     });
     const { rest } = this.#input;
     if (rest.length > 0) this.#next.onClientData(rest);

@@ -47,7 +47,7 @@ function fullLink(): Link & { paused: boolean } {
 }
 
 function played(link: Link) {
-  return { link, dialer: 'somebody', queuedControlBytes: 0, sendGoAway() {} };
+  return { link, dialer: 'somebody', isGateway: false, queuedControlBytes: 0, sendGoAway() {} };
 }
 
 /** A link whose other end does not read: what is sent, and why it was closed. */

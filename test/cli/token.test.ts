@@ -62,7 +62,10 @@ describe('culvert token agent and dialer', () => {
   it('culvert token dialer puts the name of the caller into the token', async () => {
     const { stdout } = await cli(['token', 'dialer', '--name', 'bridge-1', '--key', key]);
     const verifier = await verifierFor(key);
-    expect(await verifier.verify(stdout.trim())).toEqual({ kind: 'dialer', name: 'bridge-1' });
+    expect(await verifier.verify(stdout.trim())).toMatchObject({
+      kind: 'dialer',
+      name: 'bridge-1',
+    });
     const refused = await cli(['token', 'dialer', '--name', 'two words', '--key', key]);
     expect(refused).toMatchObject({ code: 2, stdout: '' });
     expect(refused.stderr).toContain('--name="two words" is not a caller\'s name');
@@ -72,13 +75,29 @@ describe('culvert token agent and dialer', () => {
     const argv = ['token', 'dialer', '--name', 'ci', '--key', key];
     const { stdout } = await cli([...argv, '--cluster', 'c1', '--cluster', 'c2']);
     const verifier = await verifierFor(key);
-    expect(await verifier.verify(stdout.trim())).toEqual({
+    expect(await verifier.verify(stdout.trim())).toMatchObject({
       kind: 'dialer',
       name: 'ci',
       clusters: ['c1', 'c2'],
     });
     const refused = await cli([...argv, '--cluster', 'C1']);
     expect(refused).toMatchObject({ code: 2, stdout: '' });
+  });
+
+  it('culvert token dialer limits the token by labels, and gives it an id to revoke it by', async () => {
+    const argv = ['token', 'dialer', '--name', 'ci', '--key', key];
+    const labelled = await cli([...argv, '--selector', 'env in (test,dev)', '--id', 'ci-7']);
+    const verifier = await verifierFor(key);
+    expect(await verifier.verify(labelled.stdout.trim())).toMatchObject({
+      selector: 'env in (test,dev)',
+      id: 'ci-7',
+    });
+    expect(labelled.stderr).toContain('The id of the token is ci-7.');
+    const random = await cli(argv);
+    const { id } = (await verifier.verify(random.stdout.trim())) as { id?: string };
+    expect(random.stderr).toContain(`The id of the token is ${id}.`);
+    expect((await cli([...argv, '--selector', 'env in'])).stderr).toContain('no label selector');
+    expect((await cli([...argv, '--id', 'a b'])).stderr).toContain("is not a token's id");
   });
 
   it('A token of culvert token agent is valid for --ttl', async () => {

@@ -3,6 +3,7 @@ import { AccessError } from '../../src/access/access-error.ts';
 import type { Authentication, RequestCredentials } from '../../src/access/request-authenticator.ts';
 import { denied } from '../../src/access/authorizer.ts';
 import type { Action } from '../../src/access/action.ts';
+import type { Grant } from '../../src/access/live-grants.ts';
 import type { Subject } from '../../src/access/subject.ts';
 import { ExposedServices } from '../../src/gateway/exposed-services.ts';
 import type { IncomingRequest } from '../../src/gateway/gateway.ts';
@@ -98,6 +99,30 @@ describe('The admission of a request', () => {
     });
     expect(actions[0]).toMatchObject({ kind: 'kube', verb: 'get', subresource: 'log' });
     await expect(admit('/c1/version', options)).rejects.toThrow('cannot get path "/version"');
+  });
+
+  it('A watch is ended by its grant, and other requests have none', async () => {
+    const grants = new Set<Grant>();
+    const { gateway } = testGateway({
+      authenticator: hubUser,
+      grants: { add: (grant) => void grants.add(grant), remove: (grant) => grants.delete(grant) },
+    });
+    const start = async (target: string) => {
+      const record = gateway.begin(request(target));
+      await gateway.admit(request(target), record, never);
+      return record;
+    };
+    await start('/c1/api/v1/pods');
+    expect(grants.size).toBe(0);
+    const record = await start('/c1/api/v1/pods?watch=1');
+    const reasons: string[] = [];
+    record.onRevoked = (reason) => reasons.push(reason);
+    const [grant] = grants;
+    expect(grant).toMatchObject({ subject: ann, cluster: 'c1', action: { verb: 'watch' } });
+    grant!.end('revoked', 'denied');
+    expect(reasons).toEqual(['revoked']);
+    record.end(false);
+    expect(grants.size).toBe(0);
   });
 
   it('The admission refuses while the authorizer cannot decide', async () => {

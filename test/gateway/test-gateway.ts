@@ -15,7 +15,7 @@ const forwardAll: RequestAuthenticator = {
   authenticate: () => Promise.resolve({ kind: 'forward', subject: undefined }),
 };
 
-export interface TestGatewayOptions extends Partial<Pick<GatewayParts, 'domain'>> {
+export interface TestGatewayOptions extends Partial<Pick<GatewayParts, 'domain' | 'grants'>> {
   readonly authenticator?: RequestAuthenticator;
   readonly authorizer?: Authorizer;
   readonly services?: ExposedServices;
@@ -30,7 +30,7 @@ export function testGateway(options: TestGatewayOptions = {}) {
   const audited: AuditEvent[] = [];
   const limits = new UserLimits({ ...defaultUserLimits, ...options.limits }, clock);
   const gateway = new Gateway({
-    ...{ authenticator, authorizer, domain, limits, clock },
+    ...{ authenticator, authorizer, domain, limits, clock, grants: options.grants },
     exposedServices: () => services,
     audit: (event) => audited.push(event),
   });

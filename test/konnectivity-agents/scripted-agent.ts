@@ -63,7 +63,7 @@ export class ScriptedFront implements Front {
 
 export interface AgentOptions {
   readonly metadata?: Readonly<Record<string, readonly string[]>>;
-  readonly subject?: CertificateSubject;
+  readonly subject?: Pick<CertificateSubject, 'commonNames' | 'organizations'>;
 }
 
 /** An agent whose every packet is the test's. What the server sent is decoded. */
@@ -84,7 +84,10 @@ export class ScriptedAgent implements FrontStream {
 
   constructor(accept: AcceptCall, { metadata = { agentid: ['a'] }, subject }: AgentOptions) {
     this.#metadata = metadata;
-    this.subject = subject ?? { commonNames: ['agent'], organizations: [] };
+    this.subject = {
+      ...(subject ?? { commonNames: ['agent'], organizations: [] }),
+      ...{ serial: '1', issuer: 'CN=test', expiresAtMs: Infinity },
+    };
     this.#handler = accept(this);
     if (this.#handler.respondsLater !== true) this.respond();
   }

@@ -22,7 +22,7 @@ export function testContext(
 ): TestContext {
   const failures: string[] = [];
   return {
-    dialer,
+    dialerFor: () => dialer,
     resolve: destinationResolver({ ...(cluster !== undefined && { cluster }) }),
     isSingleCluster: cluster !== undefined,
     limits: defaultBridgeLimits,

@@ -10,7 +10,7 @@ import {
   jwtVerify,
   SignJWT,
 } from 'jose';
-import { isCallerName, type TokenSubject } from './token-subject.ts';
+import { type DialerToken, isCallerName, isTokenId, type TokenSubject } from './token-subject.ts';
 import { isClusterName } from '../names/cluster-name.ts';
 import { publicKeyBlocks } from './public-key-blocks.ts';
 import { Secret } from '../secret.ts';
@@ -155,27 +155,58 @@ export class TokenVerifier {
  */
 function claimsOf(subject: TokenSubject): JWTPayload {
   if (subject.kind === 'agent') return { sub: 'agent', cluster: subject.cluster };
-  const { name, clusters } = subject;
-  return clusters === undefined
-    ? { sub: 'dialer', name }
-    : { sub: 'scoped-dialer', name, clusters: [...clusters] };
+  const { name, clusters, selector, isGateway, id: jti = crypto.randomUUID() } = subject;
+  if (isGateway === true) return { sub: 'gateway', name, jti };
+  if (clusters === undefined && selector === undefined) return { sub: 'dialer', name, jti };
+  return {
+    ...{ sub: 'scoped-dialer', name, jti },
+    ...(clusters === undefined ? {} : { clusters: [...clusters] }),
+    ...(selector === undefined ? {} : { selector }),
+  };
 }
 
 function parseSubject(claims: JWTPayload): TokenSubject {
-  const { sub, cluster, name, clusters } = claims;
+  const { sub, cluster, name } = claims;
   if (sub === 'agent' && typeof cluster === 'string' && isClusterName(cluster)) {
     return { kind: 'agent', cluster };
   }
-  if (sub === 'dialer' && typeof name === 'string' && isCallerName(name)) {
-    return { kind: 'dialer', name };
-  }
-  if (sub === 'scoped-dialer' && typeof name === 'string' && isCallerName(name)) {
-    if (isScope(clusters)) return { kind: 'dialer', name, clusters };
+  if (typeof name === 'string' && isCallerName(name)) {
+    const scope = rightsOf(claims);
+    const { jti: id, exp } = claims;
+    // Brokers before 0.13 make tokens without an id.
+    const hasGoodId = id === undefined || (typeof id === 'string' && isTokenId(id));
+    if (scope !== undefined && hasGoodId) {
+      return {
+        ...{ kind: 'dialer', name, ...scope },
+        ...(id === undefined ? {} : { id }),
+        ...(exp === undefined ? {} : { expiresAtMs: (exp + clockToleranceSeconds) * 1000 }),
+      };
+    }
   }
   throw new TokenError(
     'bad_claims',
-    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" and a name without spaces, or sub "scoped-dialer", such a name and a list of clusters',
+    'the token needs sub "agent" and the name of a cluster (a DNS label that is no alias), or sub "dialer" or "gateway" and a name without spaces, or sub "scoped-dialer", such a name and a list of clusters or a selector',
   );
+}
+
+/** Undefined: `sub` is none of a dialer. */
+function rightsOf(
+  claims: JWTPayload,
+): Pick<DialerToken, 'clusters' | 'selector' | 'isGateway'> | undefined {
+  if (claims.sub === 'dialer') return {};
+  if (claims.sub === 'gateway') return { isGateway: true };
+  return claims.sub === 'scoped-dialer' ? scopeOf(claims) : undefined;
+}
+
+/** Undefined: the claims do not limit the token to clusters. */
+function scopeOf({
+  clusters,
+  selector,
+}: JWTPayload): Pick<DialerToken, 'clusters' | 'selector'> | undefined {
+  const isSelector = typeof selector === 'string' && selector !== '' && selector.length <= 1_000;
+  if (clusters === undefined) return isSelector ? { selector } : undefined;
+  if (!isScope(clusters) || (selector !== undefined && !isSelector)) return undefined;
+  return { clusters, ...(isSelector ? { selector } : {}) };
 }
 
 function isScope(clusters: unknown): clusters is readonly string[] {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { WatchedAuthorizer } from '../../access/watched-authorizer.ts';
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { exposeFiles } from '../../base/metrics/file-metrics.ts';
@@ -24,6 +25,7 @@ import { Relay } from '../relay.ts';
 import { type AccessControl, openAccessControl } from './access-control.ts';
 import { brokerConnectionLimits } from './connection-limits.ts';
 import type { BrokerOptions } from './options.ts';
+import type { HubCluster } from './hub-cluster.ts';
 import { peerOf } from './peer.ts';
 import { LocalAgents } from './local-agents.ts';
 import { makeLocalDialer, makeTokenDialer } from './local-dialers.ts';
@@ -37,14 +39,22 @@ export interface RunningBroker extends AsyncDisposable {
   readonly agentCount: number;
   /** The reason why the broker is not ready. Undefined when it is ready. */
   readonly unready: string | undefined;
+  /** Whether the hub cluster has a cluster. Undefined: no hub cluster is known, or not yet. */
+  readonly isKnownCluster: (this: void, cluster: string) => boolean | undefined;
   /** Serves a connection that another listener of this process has accepted. */
   readonly accept: (socket: Socket) => void;
   /** Opens streams from within this process, for a bridge beside the broker. */
   readonly dialer: Dialer;
+  /** The same for a gateway, which may ask for the agents' credentials. */
+  readonly gatewayDialer: Dialer;
   /** Makes a dialer with the rights of a token, for a client of that bridge. */
   readonly makeTokenDialer: (this: void, token: Secret) => PooledDialer;
   /** Takes agents from within this process. */
   readonly localAgents: LocalAgents;
+  /** The rules for clients of the other fronts in this process; undefined: there are none. */
+  readonly rules: WatchedAuthorizer | undefined;
+  /** The hub cluster, for other servers in this process; undefined: it is not used. */
+  readonly hubCluster: HubCluster | undefined;
   /**
    * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
    * `signal` aborts.
@@ -113,16 +123,23 @@ export async function startBroker(
     };
     parts.use(await startStatusServer(options.statusListen, source, log));
   }
-  const dialer = makeLocalDialer(core);
+  const local = { options, relay, log };
+  const ofSessions = metrics.group('culvert_session');
+  const dialer = makeLocalDialer('bridge', { ...local, metrics: ofSessions });
+  const ofGateway = metrics.group('culvert_gateway_session');
+  const gatewayDialer = makeLocalDialer('gateway', { ...local, metrics: ofGateway });
   parts.defer(() => relay.close());
   parts.defer(() => dialer.close());
+  parts.defer(() => gatewayDialer.close());
   const localAgents = new LocalAgents(relay, access);
   return new Broker(options, {
     relay,
     listener,
-    dialer,
+    ...{ dialer, gatewayDialer },
+    isKnownCluster: (cluster) => access.clusterAdmission?.isKnown(cluster),
     makeTokenDialer: (token) => makeTokenDialer(token, app, core),
     localAgents,
+    access,
     parts: parts.move(),
   });
 }
@@ -192,6 +209,7 @@ function makeApp({ options, relay, access, metrics, log }: Core): App {
       ...{ relay, limits, agentClocks, log },
       authenticator: access.authenticator,
       clusterAdmission: access.clusterAdmission,
+      dialerAccess: access.dialerAccess,
       acceptRate: new AcceptRate(acceptRate, systemClock),
       clock: systemClock,
       // Strangers do not see the metrics where there is a port for probes and scrapers.
@@ -201,22 +219,29 @@ function makeApp({ options, relay, access, metrics, log }: Core): App {
   );
 }
 
-interface OwnParts {
+interface OwnParts extends Pick<
+  RunningBroker,
+  'isKnownCluster' | 'makeTokenDialer' | 'localAgents'
+> {
   readonly relay: Relay;
   readonly listener: HttpListener | HttpAcceptor;
   readonly dialer: PooledDialer;
-  readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
-  readonly localAgents: LocalAgents;
+  readonly gatewayDialer: PooledDialer;
+  readonly access: AccessControl;
   /** Everything that ends with the broker. */
   readonly parts: AsyncDisposableStack;
 }
 
 class Broker implements RunningBroker {
   readonly url: string;
+  readonly isKnownCluster: RunningBroker['isKnownCluster'];
   readonly accept: (socket: Socket) => void;
   readonly dialer: PooledDialer;
+  readonly gatewayDialer: PooledDialer;
   readonly makeTokenDialer: RunningBroker['makeTokenDialer'];
   readonly localAgents: LocalAgents;
+  readonly rules: WatchedAuthorizer | undefined;
+  readonly hubCluster: HubCluster | undefined;
   readonly #drainTimeoutMs: number;
   readonly #relay: Relay;
   readonly #parts: AsyncDisposableStack;
@@ -226,9 +251,13 @@ class Broker implements RunningBroker {
     this.#drainTimeoutMs = drainTimeoutMs;
     this.#relay = own.relay;
     this.#parts = own.parts;
+    this.isKnownCluster = own.isKnownCluster;
     this.dialer = own.dialer;
+    this.gatewayDialer = own.gatewayDialer;
     this.makeTokenDialer = own.makeTokenDialer;
     this.localAgents = own.localAgents;
+    this.rules = own.access.rules;
+    this.hubCluster = own.access.hubCluster;
     const scheme = tlsCert === undefined ? 'ws' : 'wss';
     const { listener } = own;
     this.url = 'address' in listener ? `${scheme}://${formatHostPort(listener.address)}` : '';
@@ -251,9 +280,11 @@ class Broker implements RunningBroker {
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    // The streams of the bridge in this process end with it. Its agents must learn that before
+    // The streams of bridge and gateway in this process end with it. Agents must learn that before
     // their tunnels close.
-    signal.addEventListener('abort', () => this.dialer.close(), { once: true });
+    const closeDialers = (): void =>
+      [this.dialer, this.gatewayDialer].forEach((own) => own.close());
+    signal.addEventListener('abort', closeDialers, { once: true });
     await this.#relay.drain(signal, this.#drainTimeoutMs);
     await this.close();
   }

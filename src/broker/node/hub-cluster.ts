@@ -5,6 +5,7 @@ import type { Logger } from '../../base/log/logger.ts';
 import type { ProxyEnvironment } from '../../base/net/proxy-environment.ts';
 import { version } from '../../base/version.ts';
 import { inClusterConfig } from '../../kube/client/in-cluster-config.ts';
+import type { KubeApi } from '../../kube/client/kube-api.ts';
 import { kubeconfigFile } from '../../kube/client/kubeconfig-file.ts';
 import { RestKubeApi } from '../../kube/client/rest-kube-api.ts';
 import { KubeTokenReviewer } from './kube-token-reviewer.ts';
@@ -15,6 +16,7 @@ import type { HubAccess } from './options.ts';
 export interface HubCluster extends AsyncDisposable {
   readonly reviewer: KubeTokenReviewer;
   readonly clusters: ManagedClusters;
+  readonly api: KubeApi;
   /** The CA of the API server's certificate. */
   readonly ca: LastGoodCa;
 }
@@ -36,6 +38,7 @@ export function openHubCluster(
   return {
     reviewer: new KubeTokenReviewer(api),
     clusters,
+    api,
     ca,
     async [Symbol.asyncDispose]() {
       await clusters.close();

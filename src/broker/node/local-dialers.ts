@@ -1,10 +1,10 @@
 import { systemClock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import type { Metrics } from '../../base/metrics/metrics.ts';
 import type { Secret } from '../../base/secret.ts';
 import { version } from '../../base/version.ts';
 import { PooledDialer } from '../../dialer/pooled-dialer.ts';
 import { parseErrorCode, TunnelError, type TunnelErrorCode } from '../../tunnel/errors.ts';
+import type { SessionMetrics } from '../../dialer/session-metrics.ts';
 import type { AttachableLink } from '../../tunnel/link.ts';
 import { memoryLinkPair } from '../../tunnel/memory-link.ts';
 import type { AdmittedDialer } from '../admitted-client.ts';
@@ -15,22 +15,26 @@ import type { BrokerOptions } from './options.ts';
 export interface LocalDialerParts {
   readonly options: Pick<BrokerOptions, 'zone'>;
   readonly relay: Relay;
-  readonly metrics: Metrics;
+  readonly metrics: SessionMetrics;
   readonly log: Logger;
 }
 
 /**
- * Makes the dialer of a bridge in this process. Its links are function calls, otherwise it is like
- * a remote one.
+ * Makes the dialer of a bridge or gateway in this process. Its links are function calls, otherwise
+ * it is like a remote one.
  */
-export function makeLocalDialer({ options, relay, metrics, log }: LocalDialerParts): PooledDialer {
+export function makeLocalDialer(
+  dialer: 'bridge' | 'gateway',
+  { options, relay, metrics, log }: LocalDialerParts,
+): PooledDialer {
+  const isGateway = dialer === 'gateway';
   return new PooledDialer({
-    connect: async (cluster) => admit(relay, { kind: 'dialer', cluster, dialer: 'bridge' }),
+    connect: async (cluster) => admit(relay, { kind: 'dialer', cluster, dialer, isGateway }),
     clock: systemClock,
     log: log.child({ subsystem: 'dialer' }),
-    software: `culvert-bridge/${version}`,
+    software: `culvert-${dialer}/${version}`,
     zone: options.zone,
-    metrics: metrics.group('culvert_session'),
+    metrics,
   });
 }
 

@@ -1,3 +1,5 @@
+import type { ClusterDirectory } from '../../access/cluster-directory.ts';
+import type { Labels } from '../../access/label-selector.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log/logger.ts';
 import { Informer } from '../../kube/controllers/informer.ts';
@@ -12,10 +14,10 @@ interface ManagedCluster extends KubeObject {
 const collection = { apiVersion: 'cluster.open-cluster-management.io/v1', kind: 'ManagedCluster' };
 
 /**
- * Which ManagedClusters the hub cluster accepts. While its API server does not answer, the last
+ * Which ManagedClusters the hub cluster accepts, and their labels. While its API server does not answer, the last
  * known state is valid.
  */
-export class ManagedClusters implements AcceptedClusters, AsyncDisposable {
+export class ManagedClusters implements AcceptedClusters, ClusterDirectory, AsyncDisposable {
   readonly #informer: Informer<ManagedCluster>;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -27,6 +29,15 @@ export class ManagedClusters implements AcceptedClusters, AsyncDisposable {
 
   isAccepted(cluster: string): boolean | undefined {
     return this.#informer.hasSynced ? isAccepted(this.#informer.get(cluster)) : undefined;
+  }
+
+  labelsOf(cluster: string): Labels | undefined {
+    const known = this.#informer.get(cluster);
+    return known && (known.metadata.labels ?? {});
+  }
+
+  names(): readonly string[] {
+    return this.#informer.keys();
   }
 
   onRevoked(listener: (cluster: string) => void): void {
@@ -48,12 +59,13 @@ export class ManagedClusters implements AcceptedClusters, AsyncDisposable {
 
 /** The fields that the broker needs, because there may be thousands of clusters. */
 function neededFields({ apiVersion, kind, metadata, spec }: ManagedCluster): ManagedCluster {
-  const { name, uid, resourceVersion, deletionTimestamp } = metadata;
+  const { name, uid, resourceVersion, deletionTimestamp, labels } = metadata;
   return {
     apiVersion,
     kind,
     metadata: {
       name,
+      ...(labels === undefined ? {} : { labels }),
       ...(uid === undefined ? {} : { uid }),
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
       ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),

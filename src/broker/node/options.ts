@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { accessTable } from '../../access/options-table.ts';
 import { formatHostPort, isLoopback } from '../../base/net/host-port.ts';
 import { type ProxyEnvironment, readProxyEnvironment } from '../../base/net/proxy-environment.ts';
 import { brokerLinkTable } from '../../base/options/broker-link-options.ts';
@@ -131,6 +132,7 @@ export const replicaTable = {
 /** All options of a broker. `culvert broker` adds the options of a bridge. */
 export const allBrokerTable = {
   ...brokerTable,
+  ...accessTable,
   ...replicaTable,
   ...tlsTable,
   ...processTable,
@@ -220,6 +222,9 @@ export function checkBroker(draft: OptionsDraft<typeof allBrokerTable>): void {
   }
   if (given('kubernetes') && given('kubeconfig')) {
     problem(`${label('kubernetes')} and ${label('kubeconfig')} are both given, keep one`);
+  }
+  if (values.hubAuthorization === true && !given('kubernetes') && !given('kubeconfig')) {
+    problem(`${label('hubAuthorization')} needs --kubernetes or --kubeconfig`);
   }
   const asksForCredentials = (
     ['tokenPublicKey', 'agentCa', 'kubernetes', 'kubeconfig'] as const

@@ -125,10 +125,10 @@ export function makeForward({
   allowPlain,
   connector = new WebSocketConnector(),
 }: ForwardOptions): Forward {
-  return async ({ address, replica }, { cluster, name }) => {
+  return async ({ address, replica }, { cluster, name, isGateway }) => {
     try {
       checkEncrypted(address, allowPlain);
-      const proof = await keys().prove(address, cluster, name);
+      const proof = await keys().prove(address, cluster, name, isGateway);
       const base = address.replace(/\/?$/, '/');
       const route: ServerRoute = {
         url: new URL(`v1/clusters/${encodeURIComponent(cluster)}/session`, base),

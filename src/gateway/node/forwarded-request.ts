@@ -44,6 +44,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     this.#request = request;
     this.#onAccepted = onAccepted;
     this.#record = context.gateway.begin(request);
+    this.#record.onRevoked = (reason) => this.#revoked(reason);
     context.requests.add(this);
   }
 
@@ -64,12 +65,21 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
 
   /** Ends the request at once, because the server closes. */
   cut(): void {
-    this.#exchange?.reset(new TunnelError('draining', 'the gateway ends'));
-    if (this.#state === 'admitting' || this.#state === 'waiting') {
-      this.#answer(new GatewayError('ServiceUnavailable', 'the gateway ends'));
-    } else {
-      this.#client.cut();
-    }
+    this.#end(
+      new TunnelError('draining', 'the gateway ends'),
+      new GatewayError('ServiceUnavailable', 'the gateway ends'),
+    );
+  }
+
+  #revoked(reason: string): void {
+    this.#context.log.info('request ended by rules', { cluster: this.#record.cluster, reason });
+    this.#end(new TunnelError('forbidden', reason), new GatewayError('Forbidden', reason));
+  }
+
+  #end(error: TunnelError, answer: GatewayError): void {
+    this.#exchange?.reset(error);
+    if (this.#state === 'admitting' || this.#state === 'waiting') this.#answer(answer);
+    else this.#client.cut();
   }
 
   async #admit(): Promise<void> {

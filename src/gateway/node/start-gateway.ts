@@ -5,7 +5,7 @@ import type { Logger } from '../../base/log/logger.ts';
 import type { OpenHttpExchange } from '../../http-exchange/http-exchange.ts';
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { AuditEvent } from '../audit.ts';
-import { Gateway } from '../gateway.ts';
+import { Gateway, type GatewayParts } from '../gateway.ts';
 import { UserLimits, type UserLimitValues } from '../user-limits.ts';
 import {
   type ExposedServicesSource,
@@ -33,6 +33,8 @@ export interface GatewayProgramParts {
   readonly open: OpenHttpExchange;
   readonly authenticator: RequestAuthenticator;
   readonly authorizer: Authorizer;
+  /** Ends watches and sessions whose user loses the right to them (default: nothing does). */
+  readonly grants?: GatewayParts['grants'];
   /** The hub cluster; needed for `exposedServicesConfigMap`. */
   readonly hub?: KubeApi | undefined;
   /** Whether a list of clusters has a cluster (default: no list exists). */
@@ -60,6 +62,7 @@ export async function startGateway(
   const gateway = new Gateway({
     authenticator: parts.authenticator,
     authorizer: parts.authorizer,
+    grants: parts.grants,
     exposedServices: () => services.value,
     domain: options.domain,
     limits: userLimits,

@@ -1,5 +1,4 @@
 import { dirname, resolve } from 'node:path';
-import { parse } from 'yaml';
 import { describeError } from '../../base/error.ts';
 import { LastGoodCa } from '../../base/tls/last-good-ca.ts';
 import { type Proxy, parseProxyUrl, ProxyUrlError } from '../../base/net/proxy.ts';
@@ -13,6 +12,7 @@ import {
   KubeconfigEntry,
   readKubeconfigPart as readText,
 } from './kubeconfig-entry.ts';
+import { parseYaml } from './parse-yaml.ts';
 import { RereadingConfig, type RereadOptions } from './rereading-config.ts';
 
 /**
@@ -172,8 +172,7 @@ async function readCa(
 function parseText(path: string, text: string): Kubeconfig {
   let parsed: unknown;
   try {
-    // Editors on Windows put a byte order mark before the text.
-    parsed = parse(text.replace(/^\uFEFF/, ''));
+    parsed = parseYaml(text);
   } catch {
     // The parser's message quotes the line, which may be a key.
     throw bad(path, 'it is not YAML; write it again');

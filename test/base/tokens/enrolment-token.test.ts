@@ -19,7 +19,7 @@ const agent = { kind: 'agent', cluster: '1st-cluster' } as const;
 
 const good = { sub: 'agent', cluster: 'c1', iss: 'culvert', aud: 'culvert-broker' };
 const inAnHour = Math.floor(now.getTime() / 1000) + 3600;
-const dialerClaims = { ...good, sub: 'dialer', exp: inAnHour };
+const dialerClaims = { ...good, sub: 'dialer', name: 'ci', exp: inAnHour };
 const scopedClaims = { ...dialerClaims, sub: 'scoped-dialer' };
 const longLabel = 'a'.repeat(64);
 
@@ -44,13 +44,32 @@ describe('enrolment tokens', () => {
   it('An enrolment token tells the verifier the name of a dialer', async () => {
     const dialer = { kind: 'dialer', name: 'bridge-1' } as const;
     const token = await issueToken(pair.privateKeyPem, dialer, hourMs, now);
-    expect(await verifier.verify(token.reveal())).toEqual(dialer);
+    expect(await verifier.verify(token.reveal())).toEqual({
+      ...dialer,
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      // Verifiers allow for clocks that differ by 30 s.
+      expiresAtMs: Math.floor(now.getTime() / 1000) * 1000 + hourMs + 30_000,
+    });
+  });
+
+  it('An enrolment token without an id, of an earlier version, is accepted', async () => {
+    const token = await forge({ ...dialerClaims, sub: 'dialer' });
+    expect(await verifier.verify(token)).not.toHaveProperty('id');
+  });
+
+  it('An enrolment token tells the verifier the label selector of a dialer', async () => {
+    const dialer = { kind: 'dialer', name: 'ci', selector: 'env=test', id: 'ci-1' } as const;
+    const token = (await issueToken(pair.privateKeyPem, dialer, hourMs, now)).reveal();
+    expect(await verifier.verify(token)).toMatchObject(dialer);
+    // Earlier brokers need a list of clusters for this subject, so they refuse the token.
+    expect(decodeJwt(token)).toMatchObject({ sub: 'scoped-dialer', jti: 'ci-1' });
+    expect(decodeJwt(token)).not.toHaveProperty('clusters');
   });
 
   it('An enrolment token tells the verifier the clusters of a dialer', async () => {
     const dialer = { kind: 'dialer', name: 'ci', clusters: ['c1', 'c2'] } as const;
     const token = (await issueToken(pair.privateKeyPem, dialer, hourMs, now)).reveal();
-    expect(await verifier.verify(token)).toEqual(dialer);
+    expect(await verifier.verify(token)).toMatchObject(dialer);
     // Earlier brokers know no clusters. They refuse this subject, and must not ignore the list.
     expect(decodeJwt(token).sub).toBe('scoped-dialer');
   });
@@ -112,6 +131,14 @@ describe('enrolment tokens', () => {
     ['bad_claims', 'a text as list', () => forge({ ...scopedClaims, clusters: 'c1' })],
     ['bad_claims', 'an empty list', () => forge({ ...scopedClaims, clusters: [] })],
     ['bad_claims', 'a number in the list', () => forge({ ...scopedClaims, clusters: ['c1', 2] })],
+    ['bad_claims', 'no selector', () => forge({ ...scopedClaims, selector: '' })],
+    ['bad_claims', 'a list as selector', () => forge({ ...scopedClaims, selector: ['a=b'] })],
+    [
+      'bad_claims',
+      'a list as selector beside clusters',
+      () => forge({ ...scopedClaims, clusters: ['c1'], selector: ['a=b'] }),
+    ],
+    ['bad_claims', 'an id with spaces', () => forge({ ...dialerClaims, jti: 'a b' })],
     ['bad_claims', 'a name with spaces', () => forge({ ...dialerClaims, name: 'two words' })],
   ])('An enrolment token fails as %s: %s', async (code, _, token) => {
     expect((await failureOf(await token())).code).toBe(code);
