@@ -12,11 +12,7 @@ import { reviewAtManagedCluster } from '../gateway/managed-token-review.ts';
 import type { RunningGateway } from '../gateway/node/gateway-server.ts';
 import { type GatewayOptions, startGateway } from '../gateway/node/start-gateway.ts';
 import { openHttpExchange } from '../http-exchange/open-http-exchange.ts';
-<<<<<<< HEAD
-import { type GatewayHubAccess, openGatewayHub } from './gateway-hub.ts';
-=======
 import type { GatewayHub } from './gateway-hub.ts';
->>>>>>> h2
 
 export interface GatewayProgramParts {
   readonly dialer: Dialer;
@@ -42,10 +38,6 @@ export async function startGatewayProgram(
   const { dialer, hub, oidc, rules, isKnownCluster, metrics, log, stack } = parts;
   const clock = systemClock;
   const open = openHttpExchange(dialer);
-<<<<<<< HEAD
-  const hub = access && stack.use(openGatewayHub(access, { proxies, clock, log }));
-=======
->>>>>>> h2
   const authenticator = new AuthenticationChain({
     managed: new KubeTokenAuthenticator({
       source: 'managed-token',
