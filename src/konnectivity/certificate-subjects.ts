@@ -1,4 +1,6 @@
+import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import { certificateIdOf } from '../base/tls/certificate-id.ts';
 import type { CertificateSubject } from './certificate-subject.ts';
 
 /** Certificates whose subject is kept. A client makes a connection for each dial. */
@@ -14,9 +16,10 @@ export class CertificateSubjects {
 
   /** The subject of the certificate that the client has proven; undefined: it sent none. */
   of(socket: TLSSocket): CertificateSubject | undefined {
-    const fingerprint = socket.getPeerX509Certificate()?.fingerprint256;
-    if (fingerprint === undefined) return undefined;
-    const subject = this.#kept.get(fingerprint) ?? readSubject(socket);
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) return undefined;
+    const fingerprint = certificate.fingerprint256;
+    const subject = this.#kept.get(fingerprint) ?? readSubject(socket, certificate);
     this.#kept.delete(fingerprint);
     this.#kept.set(fingerprint, subject);
     if (this.#kept.size > maxKept) this.#kept.delete(this.#kept.keys().next().value!);
@@ -24,10 +27,15 @@ export class CertificateSubjects {
   }
 }
 
-function readSubject(socket: TLSSocket): CertificateSubject {
+function readSubject(socket: TLSSocket, certificate: X509Certificate): CertificateSubject {
   const { subject } = socket.getPeerCertificate();
   // A part of the name that occurs several times is an array.
   const named = (values: string | string[] | undefined) =>
     values === undefined ? [] : [values].flat();
-  return { commonNames: named(subject?.CN), organizations: named(subject?.O) };
+  return {
+    commonNames: named(subject?.CN),
+    organizations: named(subject?.O),
+    ...certificateIdOf(certificate),
+    expiresAtMs: certificate.validToDate.getTime(),
+  };
 }

@@ -125,7 +125,9 @@ export class SocketPump implements StreamHandler {
     }
     this.#writer.discard();
     // A stream that was cut must not look complete to the peer: RST instead of FIN.
-    socket.resetAndDestroy();
+    // TLS has no reset, and Node throws. A connection that is destroyed has no close_notify.
+    if ('encrypted' in socket) socket.destroy();
+    else socket.resetAndDestroy();
   }
 
   /**
