@@ -1,7 +1,8 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import type { GatewayUnderTest } from '../contracts/gateway.contract.ts';
 import { EdgeBroker } from './edge-broker.ts';
@@ -18,7 +19,9 @@ export async function startGatewayWorker(
   await using parts = new AsyncDisposableStack();
   const certificates = await makeTestCertificates();
   parts.use(certificates);
-  const { server: files } = certificates;
+  const { server: files, directory } = certificates;
+  const kubeTokenFile = join(directory, 'token');
+  await writeFile(kubeTokenFile, 'agent-token');
   const [key, cert] = await Promise.all([readFile(files.key), readFile(files.cert)]);
   let answer: RequestListener = (_request, response) => void response.end('hello');
   const server = createServer({ key, cert }, (request, response) => answer(request, response));
@@ -31,6 +34,7 @@ export async function startGatewayWorker(
   await broker.agent('c1', {
     kubeApiserver: { host: '127.0.0.1', port: (server.address() as AddressInfo).port },
     kubeCaFile: files.ca,
+    kubeTokenFile,
   });
   const all = parts.move();
   return {

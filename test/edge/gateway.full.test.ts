@@ -1,4 +1,6 @@
-import { request as httpRequest } from 'node:http';
+import { once } from 'node:events';
+import { createServer, request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeGateway } from '../contracts/gateway.contract.ts';
 import { type GatewayWorker, startGatewayWorker } from './gateway-worker.ts';
@@ -82,4 +84,42 @@ describe('The gateway in the Worker', () => {
     const { status } = await send('/c1/version');
     expect(status).toBe(403);
   });
+});
+
+it('A token of the hub cluster becomes an impersonated user, and its token stays at the hub', async () => {
+  const answer = (status: object): string => JSON.stringify({ kind: 'TokenReview', status });
+  const hub = createServer((request, response) => {
+    response.statusCode = request.headers.authorization === 'Bearer hub-access' ? 201 : 403;
+    const username = 'system:serviceaccount:a:b';
+    response.end(answer({ authenticated: true, user: { username, groups: ['g'] } }));
+  }).listen(0, '127.0.0.1');
+  await once(hub, 'listening');
+  const { port } = hub.address() as AddressInfo;
+  await using world = await startGatewayWorker({
+    CULVERT_HUB_API_SERVER: `http://127.0.0.1:${port}`,
+    CULVERT_HUB_API_TOKEN: 'hub-access',
+  });
+  let seen: Record<string, unknown> = {};
+  world.answer = (request, response) => {
+    if (request.url!.endsWith('/tokenreviews')) {
+      response.statusCode = 201;
+      response.end(answer({ authenticated: false }));
+      return;
+    }
+    seen = request.headers;
+    response.end('ok');
+  };
+  const response = await fetch(`${world.url}/c1/version`, {
+    headers: { Authorization: 'Bearer of-the-hub' },
+  });
+  expect({ status: response.status, body: await response.text() }).toEqual({
+    status: 200,
+    body: 'ok',
+  });
+  expect(seen).toMatchObject({
+    authorization: 'Bearer agent-token',
+    'impersonate-user': 'cluster:hub:system:serviceaccount:a:b',
+    'impersonate-group': 'g',
+  });
+  hub.close();
 });

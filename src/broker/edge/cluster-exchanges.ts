@@ -9,7 +9,7 @@ import type { AttachableLink } from '../../tunnel/link.ts';
  * How long the session with an agent is kept after the last request, in milliseconds. Its timer
  * keeps the object awake, and an object that is awake costs money.
  */
-const idleMs = 5_000;
+const idleMs = 2_000;
 
 export interface ClusterExchangesOptions {
   /** Makes a link to the relay of this object. */

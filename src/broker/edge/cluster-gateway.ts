@@ -43,7 +43,7 @@ export class ClusterGateway {
         // The runtime refuses its functions as methods of another object.
         const schedule = (run: () => void): void => queueMicrotask(run);
         const [near, far] = memoryLinkPair(schedule, { peers: ['broker', 'gateway'] });
-        relay.admit(far, { kind: 'dialer', cluster, dialer: 'gateway' });
+        relay.admit(far, { kind: 'dialer', cluster, dialer: 'gateway', isGateway: true });
         return near;
       },
       log,

@@ -120,14 +120,12 @@ export class SocketPump implements StreamHandler {
     if (error === undefined) {
       // Both directions are complete, but a slow peer may still be reading: the socket closes
       // itself when the peer has all bytes.
-      socket.setTimeout(lingerMs, () => socket.resetAndDestroy());
+      socket.setTimeout(lingerMs, () => cut(socket));
       return;
     }
     this.#writer.discard();
     // A stream that was cut must not look complete to the peer: RST instead of FIN.
-    // TLS has no reset, and Node throws. A connection that is destroyed has no close_notify.
-    if ('encrypted' in socket) socket.destroy();
-    else socket.resetAndDestroy();
+    cut(socket);
   }
 
   /**
@@ -155,4 +153,10 @@ export class SocketPump implements StreamHandler {
 
 function socketError(cause: Error): TunnelError {
   return new TunnelError('reset', `the connection broke off: ${cause.message}`, { cause });
+}
+
+/** TLS has no reset, and Node throws. A connection that is destroyed has no close_notify. */
+function cut(socket: Socket): void {
+  if ('encrypted' in socket) socket.destroy();
+  else socket.resetAndDestroy();
 }
