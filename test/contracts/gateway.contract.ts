@@ -209,7 +209,7 @@ export function describeGateway(name: string, start: () => Promise<GatewayUnderT
           response.writeHead(200, headers);
           response.write('begun', () => setTimeout(() => response.destroy(), 50));
         };
-        await expect(send('/c1/a')).rejects.toThrow();
+        await expect(send('/c1/a')).rejects.toThrow(/aborted|ECONNRESET|hang up/);
       }
     });
 
@@ -254,15 +254,9 @@ export function describeGateway(name: string, start: () => Promise<GatewayUnderT
           .send(`GET /c1${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
           .until('\r\n\r\n');
         // A runtime may resolve a path before the gateway decides about it, but not afterwards.
-        if (text.startsWith('HTTP/1.1 200') && !world.seesRawTargets) {
-          expect(url).toMatch(/^(?:\/[a-z0-9]+)+$/);
-        } else {
-          expect({ path, text: text.slice(0, 12), url }).toEqual({
-            path,
-            text: 'HTTP/1.1 400',
-            url: undefined,
-          });
-        }
+        const isRefused = text.startsWith('HTTP/1.1 400') && url === undefined;
+        const isResolved = !world.seesRawTargets && /^(?:\/[a-z0-9]+)+$/.test(url ?? '');
+        expect({ path, url, isSafe: isRefused || isResolved }).toEqual({ path, url, isSafe: true });
       }
     });
 
@@ -336,7 +330,9 @@ export function describeGateway(name: string, start: () => Promise<GatewayUnderT
       };
       const next = (socket: WebSocket) =>
         new Promise<string>((resolve) => {
-          socket.once('message', (data, isBinary) => resolve(`${isBinary} ${String(data)}`));
+          socket.once('message', (data, isBinary) =>
+            resolve(`${isBinary} ${(data as Buffer).toString()}`),
+          );
         });
       const ended = (socket: WebSocket) =>
         new Promise((resolve) => {
