@@ -37,6 +37,9 @@ const manyStreams = 1000;
 /** So many windows have to fill, and their streams take turns. */
 const manyWarmupSeconds = 3;
 const minManySeconds = 2;
+const interactiveStreams = 20;
+/** A p99 needs some thousand samples. */
+const minFairnessSeconds = 2;
 const defaultChunkBytes = 16 * 1024;
 
 const tunnels: readonly PeerName[] = ['culvert', 'baseline', 'apart', 'upstream'];
@@ -56,6 +59,7 @@ export const measurements: readonly Measurement[] = [
   beside('down'),
   many('up'),
   many('down'),
+  fairness(),
 ];
 
 /** Left out by a quick run. */
@@ -133,6 +137,31 @@ function many(direction: Direction): Measurement {
       const all = await cpu(manyStreams, manyWarmupSeconds);
       await untilQuiet(peer);
       return { [`${direction}: CPU per GiB with 1,000 streams, in that of one`]: all / one };
+    },
+  };
+}
+
+/** Round trips of 20 interactive streams, alone and beside a stream that writes without end. */
+function fairness(): Measurement {
+  const p99 = async (go: GoPrograms, peer: Peer, scale: Scale, bulk: number) => {
+    const seconds = Math.max(scale.seconds, minFairnessSeconds);
+    const time = timeFlags({ ...scale, seconds });
+    const args = ['--streams', `${interactiveStreams}`, '--bulk', `${bulk}`, ...time];
+    return (await runLoad(go, peer, 'interactive', args)).p99Micros;
+  };
+  return {
+    name: 'fairness',
+    peers: everybody,
+    async run(go, peer, scale) {
+      const alone = await p99(go, peer, scale, 0);
+      const besideBulk = await p99(go, peer, scale, 1);
+      const name = `round trip p99 us of ${interactiveStreams} interactive streams`;
+      return {
+        [`${name}, alone`]: alone,
+        [`${name}, beside a bulk stream`]: besideBulk,
+        [`fairness: p99 of ${interactiveStreams} interactive streams beside a bulk stream, in that alone`]:
+          besideBulk / alone,
+      };
     },
   };
 }

@@ -19,6 +19,7 @@ interface Promised {
 const stalled = 'share kept by 7 streams beside a stalled one';
 const crowd = 'CPU per GiB with 1,000 streams, in that of one';
 const far = '1 stream at 20 ms round trip';
+const fairness = 'fairness: p99 of 20 interactive streams beside a bulk stream, in that alone';
 
 const promises: Readonly<Record<FrontKind, readonly Promised[]>> = {
   mtls: [
@@ -40,6 +41,7 @@ const promises: Readonly<Record<FrontKind, readonly Promised[]>> = {
     { figure: `down: ${stalled}`, of: 'figure', goal: { atLeast: 0.95 } },
     { figure: `up: ${crowd}`, of: 'figure', goal: { atMost: 1.2 } },
     { figure: `down: ${crowd}`, of: 'figure', goal: { atMost: 1.2 } },
+    { figure: fairness, of: 'figure', goal: { atMost: 2 } },
   ],
   uds: [
     speed('up MB/s, 1 stream', 1, 1),

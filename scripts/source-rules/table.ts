@@ -32,9 +32,11 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/websocket': { imports: protocol },
   'src/kube/client': { imports: base },
   'src/kube/controllers': { imports: [...base, 'src/kube/client'] },
+  'src/kube/kubeconfig': { imports: base },
+  'src/kube/exec-credential': { imports: [...base, 'src/kube/client'] },
 
-  'src/access': { imports: base, isPortable: true },
   'src/http-exchange': { imports: [...protocol, 'src/dialer'], isPortable: true },
+  'src/access': { imports: base, isPortable: true },
   'src/access/node': { imports: [...base, 'src/access', 'src/kube/client'] },
   'src/dialer': { imports: [...protocol, 'src/stream-io'], isPortable: true },
   'src/dialer/node': {
@@ -123,6 +125,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: addonFolders('api', 'runtime', 'compat', 'configuration', 'rotation'),
   },
   'src/addon/cluster': { imports: addonFolders('api', 'runtime', 'compat', 'hub') },
+  'src/addon/cluster-profile': { imports: addonFolders('api', 'runtime', 'configuration') },
   'src/addon/csr': { imports: addonFolders('api', 'runtime', 'rotation', 'hub') },
   'src/addon': {
     imports: addonFolders(
@@ -133,6 +136,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'rotation',
       'hub',
       'cluster',
+      'cluster-profile',
       'csr',
     ),
   },
@@ -153,6 +157,8 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/konnectivity-agents',
       'src/konnectivity-bridge',
       'src/kube/client',
+      'src/kube/exec-credential',
+      'src/kube/kubeconfig',
     ],
   },
 
@@ -193,7 +199,7 @@ export const packageRooms: Readonly<Record<string, string>> = {
   pino: 'src/base',
   'prom-client': 'src/base',
   'reflect-metadata': 'src/base/x509',
-  yaml: 'src/kube/client',
+  yaml: 'src/kube',
 };
 
 export const maxSourceLines = 300;

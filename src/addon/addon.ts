@@ -177,27 +177,26 @@ class Addon implements AsyncDisposable {
   async #discover(signal: AbortSignal): Promise<string> {
     const backoff = new Backoff({ capMs: maxDiscoveryMs });
     for (;;) {
-      const problem = await this.#lookFor(signal);
-      if ('version' in problem) return problem.version;
-      if (problem.reason !== this.#problem) this.#context.log.warn('waiting for the hub', problem);
-      this.#problem = problem.reason;
+      try {
+        return await this.#findVersion(signal);
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const reason = describeError(thrown);
+        if (reason !== this.#problem) this.#context.log.warn('waiting for the hub', { reason });
+        this.#problem = reason;
+      }
       await sleep(this.#context.clock, backoff.nextDelayMs(), signal);
     }
   }
 
-  async #lookFor(signal: AbortSignal): Promise<{ version: string } | { reason: string }> {
-    try {
-      for (const version of ['v1alpha1', 'v1beta1']) {
-        const apiVersion = `${apiGroups.addon}/${version}`;
-        const kind = { apiVersion, kind: 'ManagedClusterAddOn' };
-        if (await this.#context.api.serves(kind, { signal })) return { version };
-      }
-      const reason =
-        'the hub does not know ManagedClusterAddOns; install Open Cluster Management on it';
-      return { reason };
-    } catch (thrown) {
-      signal.throwIfAborted();
-      return { reason: describeError(thrown) };
+  async #findVersion(signal: AbortSignal): Promise<string> {
+    for (const version of ['v1alpha1', 'v1beta1']) {
+      const apiVersion = `${apiGroups.addon}/${version}`;
+      const kind = { apiVersion, kind: 'ManagedClusterAddOn' };
+      if (await this.#context.api.serves(kind, { signal })) return version;
     }
+    throw new Error(
+      'the hub does not know ManagedClusterAddOns; install Open Cluster Management on it',
+    );
   }
 }

@@ -1,5 +1,6 @@
+import { ClusterProfileController } from './cluster-profile/cluster-profile-controller.ts';
 import { ClusterController } from './cluster/cluster-controller.ts';
-import { managementAddOnController } from './cluster/management-addon-controller.ts';
+import { managementAddOnController } from './cluster/management-addon.ts';
 import { CsrController } from './csr/csr-controller.ts';
 import { HubController } from './hub/hub-controller.ts';
 import { observableHubState } from './hub/hub-state.ts';
@@ -30,12 +31,18 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
     requests.controller,
     managementAddOnController(common),
   ];
+  const profiles = options.features.has('ClusterProfile')
+    ? [new ClusterProfileController(common)]
+    : [];
   return {
     /** For metrics. */
     get numbers() {
       return {
         clusters: watches.addOns.size,
-        controllers: [hub.controller, ...others].map(({ status }) => status),
+        controllers: [hub, ...profiles]
+          .map(({ controller }) => controller)
+          .concat(others)
+          .map(({ status }) => status),
         requests: requests.counts,
         rotations: hub.rotations,
       };
@@ -50,7 +57,7 @@ export function makeControllers(parts: AddonContext, options: AddonOptions, addo
     },
     /** Works until `signal` aborts, and ends when all reconciles have ended. It can run once. */
     async run(signal: AbortSignal): Promise<void> {
-      await Promise.all([watches, hub, ...others].map((part) => part.run(signal)));
+      await Promise.all([watches, hub, ...profiles, ...others].map((part) => part.run(signal)));
     },
   };
 }

@@ -106,7 +106,19 @@ export const addonAgentTable = {
     name: 'enable-service-proxy',
     kind: 'boolean',
     default: 'true',
-    help: 'Accepted for compatibility. It has no effect, because there is no user-server yet.',
+    help: 'Whether brokers serve kubectl and other HTTP clients at port 9092 (the user-server of Cluster Proxy). They need the Secret cluster-proxy-user-serving-cert.',
+  },
+  enableImpersonation: {
+    name: 'enable-impersonation',
+    kind: 'boolean',
+    default: 'true',
+    help: 'Whether users of the hub are impersonated in managed clusters. An AddOnDeploymentConfig can override this.',
+  },
+  exposedServicesConfigmap: {
+    name: 'exposed-services-configmap',
+    ...objectName,
+    default: 'cluster-proxy-exposed-services',
+    help: 'The ConfigMap in the namespace of the brokers with the Services that HTTP clients may reach.',
   },
   enableNetworkPolicies: {
     name: 'enable-network-policies',
@@ -140,7 +152,7 @@ export const addonAgentTable = {
     kind: 'string',
     placeholder: 'NAME=BOOL',
     repeatable: true,
-    help: 'Switches for features that may still change. ClusterProfile=true is accepted and has no effect yet.',
+    help: 'Switches for features that may still change. ClusterProfile=true writes access providers into the status of ClusterProfiles.',
   },
 } as const satisfies OptionsTable;
 

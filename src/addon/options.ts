@@ -19,10 +19,10 @@ type AddonValues = OptionsOf<typeof allAddonTable>;
 /** Rows that `startAddon` gets in another form or not at all. */
 const derivedKeys = [
   ...(['redisUrl', 'redisSecretName', 'redisCaSecretName'] as const),
-  ...(['featureGates', 'enableServiceProxy', 'logLevel'] as const),
+  ...(['featureGates', 'logLevel'] as const),
 ] as const;
 
-/** Cluster Proxy's gates. They are accepted and have no effect yet. */
+/** Cluster Proxy's gates. */
 const featureGates: readonly string[] = ['ClusterProfile'];
 
 /**
@@ -36,6 +36,8 @@ export interface AddonOptions extends Omit<AddonValues, (typeof derivedKeys)[num
   readonly identity: string;
   /** The Redis of the brokers, unless the ManagedProxyConfiguration names another. */
   readonly redis: RedisSpec | undefined;
+  /** The feature gates that are on. */
+  readonly features: ReadonlySet<string>;
 }
 
 /**
@@ -67,20 +69,25 @@ export function readAddonOptions(argv: readonly string[], env: Env): ProgramOpti
     namespace: env['POD_NAMESPACE']!,
     identity: env['POD_NAME'] || processId(hostname()),
     redis: redisOf(values),
+    features: new Set(gatesOf(values).flatMap(([name, text]) => (text === 'true' ? [name] : []))),
   });
   return { options, logLevel: values.logLevel, warnings };
 }
 
 /** The flag that `--v` stands for, unless `--log-level` or its variable is set. */
-function logLevelArgs(
-  level: ProgramFlag | undefined,
-  argv: readonly string[],
-  env: Env,
-): readonly string[] {
+function logLevelArgs(level: ProgramFlag | undefined, argv: readonly string[], env: Env) {
   const { logLevel } = addonProcessTable;
   const isGiven = argv.some((arg) => arg.split('=', 1)[0] === flagOf(logLevel));
   if (level === undefined || isGiven || env[envOf(logLevel)]) return [];
   return [`${flagOf(logLevel)}=${level.value}`];
+}
+
+/** The gates as the option names them, with the text after the equals sign. */
+function gatesOf({ featureGates: texts }: Pick<AddonValues, 'featureGates'>) {
+  return texts
+    .flatMap((text) => text.split(','))
+    .map((gate) => gate.split('=', 2))
+    .map(([name = '', text = '']) => [name, text] as const);
 }
 
 function redisOf(values: AddonValues): RedisSpec | undefined {
@@ -94,13 +101,8 @@ function redisOf(values: AddonValues): RedisSpec | undefined {
   });
 }
 
-function checkAddon({
-  values,
-  given,
-  label,
-  problem,
-  warn,
-}: OptionsDraft<typeof allAddonTable>): void {
+function checkAddon(draft: OptionsDraft<typeof allAddonTable>): void {
+  const { values, given, label, problem } = draft;
   if (given('redisUrl') && given('redisSecretName')) {
     problem(`${label('redisUrl')} and ${label('redisSecretName')} both name a Redis, keep one`);
   }
@@ -108,21 +110,13 @@ function checkAddon({
     problem(`${label('redisCaSecretName')} needs --redis-url or --redis-secret-name as well`);
   }
   const flag = label('featureGates');
-  for (const gate of (values.featureGates ?? []).flatMap((text) => text.split(','))) {
-    const [name = '', text = ''] = gate.split('=', 2);
+  for (const [name, text] of gatesOf({ featureGates: values.featureGates ?? [] })) {
     if (!featureGates.includes(name)) {
       problem(
         `${flag} names ${JSON.stringify(name)}, which is no feature gate${didYouMean(name, featureGates)}; known: ${featureGates.join(', ')}`,
       );
     } else if (!/^(true|false)$/.test(text)) {
       problem(`${flag}: ${name} is true or false, not ${JSON.stringify(text)}`);
-    } else if (text === 'true') {
-      warn(`${flag}: ${name} does nothing yet, ClusterProfiles get no access provider`);
     }
-  }
-  if (given('enableServiceProxy') && values.enableServiceProxy) {
-    warn(
-      `${label('enableServiceProxy')} does nothing yet: there is no user-server, only konnectivity clients are served`,
-    );
   }
 }

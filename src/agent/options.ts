@@ -99,8 +99,9 @@ export const agentHttpTable = {
   },
   serviceCaFile: {
     name: 'service-ca-file',
-    kind: 'file',
-    help: 'A further CA (PEM) of Services with https. The file is read again at every connect.',
+    kind: 'string',
+    placeholder: 'FILE',
+    help: 'A further CA (PEM) of Services with https. The file is read again at every connect. It may be missing.',
   },
   enableImpersonation: {
     name: 'enable-impersonation',

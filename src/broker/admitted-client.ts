@@ -17,13 +17,13 @@ export interface AdmittedDialer {
   readonly dialer: string;
   /** Another replica forwarded the session, so this replica must not forward it again. */
   readonly forwarded?: boolean;
-  /** The dialer is a gateway, which may ask for the agent's credentials. */
-  readonly isGateway?: boolean;
   /**
    * Watches the link of the session, to end it when the dialer loses its rights. Returns the end of
    * the watch. It does not survive the hibernation of an edge broker.
    */
   readonly watch?: ((link: Link) => () => void) | undefined;
+  /** The dialer is a gateway, which may ask for the agent's credentials. */
+  readonly isGateway?: boolean;
 }
 
 /** A client that passed admission. Its link comes into being after the upgrade. */

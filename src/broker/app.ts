@@ -210,12 +210,13 @@ export function createApp(options: AppOptions, rejections = new RejectionCounts(
         admission.rateRefusal());
     if (tooMany !== undefined) return reject(c, tooMany, { cluster, dialer });
     const answer = identity.kind === 'replica' ? { [proofHeader]: identity.answer } : {};
-    const isGateway = identity.kind !== 'anyone' && identity.isGateway === true;
     const watch =
       identity.kind === 'dialer'
         ? (link: Link) => dialerAccess.watch(identity, cluster, link)
         : undefined;
-    return acceptLink({ kind: 'dialer', cluster, dialer, forwarded, isGateway, watch }, answer);
+    const isGateway = identity.kind !== 'anyone' && identity.isGateway === true;
+    const admitted = { kind: 'dialer', cluster, dialer, forwarded, isGateway, watch } as const;
+    return acceptLink(admitted, answer);
   });
 
   /** Refuses clients that may not dial, because they may not know the names of clusters either. */

@@ -28,10 +28,10 @@ export interface DialerName {
   readonly dialer: string;
   /** Another replica forwarded the session, so this replica does not forward it again. */
   readonly forwarded?: boolean;
-  /** The dialer is a gateway, which may ask for the agent's credentials. */
-  readonly isGateway?: boolean;
   /** Watches the link for the loss of the dialer's rights. Returns the end of the watch. */
   readonly watch?: ((link: Link) => () => void) | undefined;
+  /** The dialer is a gateway, which may ask for the agent's credentials. */
+  readonly isGateway?: boolean;
 }
 
 /** The session that a dialer asks for. */

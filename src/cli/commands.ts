@@ -4,8 +4,10 @@ import { bridgeCommand } from './bridge.ts';
 import { brokerCommand } from './broker.ts';
 import type { Command } from './command.ts';
 import { connectCommand } from './connect.ts';
+import { credentialCommand } from './credential.ts';
 import { devCommand } from './dev.ts';
 import { gatewayCommand } from './gateway.ts';
+import { kubeconfigCommand } from './kubeconfig.ts';
 import { proxyAgentCommand } from './konnectivity/proxy-agent.ts';
 import { proxyServerCommand } from './konnectivity/proxy-server.ts';
 import {
@@ -22,6 +24,8 @@ export const commands: readonly Command[] = [
   bridgeCommand,
   gatewayCommand,
   connectCommand,
+  kubeconfigCommand,
+  credentialCommand,
   addonCommand,
   proxyServerCommand,
   proxyAgentCommand,

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import type { RunningBroker } from '../broker/node/broker.ts';
@@ -9,8 +10,9 @@ import {
   type RunningKonnectivityAgents,
   startKonnectivityAgents,
 } from '../konnectivity-agents/konnectivity-agents.ts';
-import { openKubeTokenReview } from '../konnectivity-agents/kube-token-review.ts';
+import { kubeTokenReview, openAgentsKubeApi } from '../konnectivity-agents/kube-token-review.ts';
 import type { KonnectivityAgentsOptions } from '../konnectivity-agents/options.ts';
+import { ServerLease } from '../konnectivity-agents/server-lease.ts';
 import { StandardAgentError } from '../konnectivity-agents/standard-agent-error.ts';
 
 interface Parts {
@@ -36,18 +38,23 @@ export async function startLocalAgents(
 ): Promise<RunningKonnectivityAgents> {
   const { localAgents } = broker;
   const kubeconfig = hub?.from === 'kubeconfig' ? hub.path : undefined;
-  const tokens =
-    options.serviceAccount === undefined
+  const { serviceAccount, serverLease, serverId } = options;
+  const api =
+    serviceAccount === undefined && serverLease === undefined
       ? undefined
-      : stack.use(openKubeTokenReview(kubeconfig, proxies, log));
-  return await startKonnectivityAgents(options, {
+      : stack.adopt(openAgentsKubeApi(kubeconfig, proxies, log), (opened) => opened.close());
+  const running = await startKonnectivityAgents(options, {
     connect: (agent) => localAgents.connect(agent),
     acceptSocket,
-    reviewToken: tokens?.review,
+    reviewToken: api && kubeTokenReview(api),
     clusterOfToken: (token, address) => identityOf(localAgents, token, address),
     metrics: metrics.group('culvert_konnectivity'),
     log,
   });
+  if (api !== undefined && serverLease !== undefined) {
+    stack.use(new ServerLease(serverLease, { api, serverId, clock: systemClock, log }));
+  }
+  return running;
 }
 
 async function identityOf(

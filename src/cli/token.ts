@@ -66,7 +66,7 @@ const dialerTokenTable = {
     kind: 'parsed',
     parse: parseSelector,
     placeholder: 'SELECTOR',
-    help: 'Clusters that the owner may reach, by the labels of their ManagedCluster, such as env=test. The broker needs --kubernetes or --kubeconfig. Brokers before 0.13 refuse a token with this option alone.',
+    help: 'Clusters that the owner may reach, by the labels of their ManagedCluster, such as env=test. The broker needs --kubernetes or --kubeconfig. Brokers before 0.12 refuse a token with this option alone.',
   },
   id: {
     name: 'id',

@@ -1,5 +1,5 @@
 import type { StreamHandler, TunnelStream } from '../tunnel/stream-handler.ts';
-import type { Caller, Target } from '../tunnel/stream-request.ts';
+import type { Caller, StreamShare, Target } from '../tunnel/stream-request.ts';
 
 export interface OpenOptions {
   readonly cluster: string;
@@ -13,6 +13,8 @@ export interface OpenOptions {
   readonly caller?: Caller | undefined;
   /** A W3C `traceparent` (default: none). */
   readonly trace?: string | undefined;
+  /** The share of the session that the stream may use (default: that of streams without one). */
+  readonly share?: StreamShare | undefined;
   /**
    * Cancels the dial. The stream then ends with code `cancelled`, and with the signal's reason as
    * the cause. An abort after `onOpened` has no effect.

@@ -65,8 +65,8 @@ export interface AdmittedRequest {
   readonly route: RequestRoute;
   /** The Host header that the server receives. */
   readonly host: string;
-  /** The client asks for another protocol, and sends nothing before the answer. */
-  readonly isUpgrade: boolean;
+  /** The protocol that the client asks for. It sends nothing before the answer. */
+  readonly upgrade: string | undefined;
 }
 
 /**
@@ -125,7 +125,7 @@ export class Gateway {
     if (headers.host === undefined) headers.forwarded.unshift(['Host', host]);
     const { forwarded, credentials } = forwardedHeaders(headers, authentication, exposed);
     return {
-      ...{ route, host, isUpgrade: headers.upgrade !== undefined },
+      ...{ route, host, upgrade: headers.upgrade },
       exchange: {
         cluster: route.cluster,
         server: route.server,

@@ -67,6 +67,18 @@ export const konnectivityAgentsTable = {
     default: '1',
     help: 'The number of servers with different names. A standard agent connects until it has so many.',
   },
+  serverLeaseNamespace: {
+    name: 'server-lease-namespace',
+    kind: 'dnsLabel',
+    help: 'Publishes a Lease of this server in the namespace, for standard agents that run with `--count-server-leases`. Needs --kubernetes or --kubeconfig, with the verbs create, patch, list and delete on Leases. Default: none.',
+  },
+  serverLeaseLabel: {
+    name: 'server-lease-label',
+    kind: 'string',
+    placeholder: 'KEY=VALUE',
+    default: 'k8s-app=konnectivity-server',
+    help: 'The label of the Leases of all servers.',
+  },
 } as const satisfies OptionsTable;
 
 type Table = typeof konnectivityAgentsTable;
@@ -85,6 +97,7 @@ export function konnectivityAgentsOptions(
   tlsPolicy: TlsPolicy,
 ): KonnectivityAgentsOptions | undefined {
   const { konnectivityAgentListen: listen, cluster, serverId, serverCount } = values;
+  const { serverLeaseNamespace: leaseNamespace } = values;
   const { konnectivityAgentTlsCert: certFile, konnectivityAgentTlsKey: keyFile } = values;
   if (listen === undefined || certFile === undefined || keyFile === undefined) return undefined;
   const [namespace, name, audience] = serviceAccountKeys.map((key) => values[key]);
@@ -101,6 +114,9 @@ export function konnectivityAgentsOptions(
     strategies: given.length === 0 ? defaultStrategies : given,
     serverId,
     serverCount,
+    ...(leaseNamespace !== undefined && {
+      serverLease: { namespace: leaseNamespace, label: values.serverLeaseLabel },
+    }),
   });
 }
 
@@ -121,10 +137,14 @@ export function checkKonnectivityAgents(
   const listen = label('konnectivityAgentListen');
   const files = ['konnectivityAgentTlsCert', 'konnectivityAgentTlsKey'] as const;
   if (!given('konnectivityAgentListen')) {
-    for (const key of [...files, 'konnectivityAgentCa', ...serviceAccountKeys] as const) {
+    const agentCa = 'konnectivityAgentCa';
+    for (const key of [...files, agentCa, ...serviceAccountKeys, 'serverLeaseNamespace'] as const) {
       if (given(key)) problem(`${label(key)} is for ${listen}, which is not given`);
     }
     return;
+  }
+  if (given('serverLeaseNamespace') && !hasApiServer) {
+    problem(`${label('serverLeaseNamespace')} needs --kubernetes or --kubeconfig`);
   }
   const missing = files.filter((key) => !given(key));
   if (missing.length > 0) problem(`${listen} also needs ${missing.map(label).join(' and ')}`);

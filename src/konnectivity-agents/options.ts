@@ -12,6 +12,13 @@ export interface ServiceAccountOptions {
   readonly audience: string;
 }
 
+/** Where the server publishes its Lease. */
+export interface ServerLeaseOptions {
+  readonly namespace: string;
+  /** `KEY=VALUE`: the label of all servers' Leases. */
+  readonly label: string;
+}
+
 /** How standard konnectivity agents connect, and to which clusters they belong. */
 export interface KonnectivityAgentsOptions {
   readonly listen: TcpAddress;
@@ -37,6 +44,8 @@ export interface KonnectivityAgentsOptions {
    */
   readonly serverId: string;
   readonly serverCount: number;
+  /** Undefined: agents cannot count servers by Leases. */
+  readonly serverLease?: ServerLeaseOptions | undefined;
 }
 
 /** All limits on standard agents, and all timeouts. */

@@ -13,6 +13,7 @@ import { AuthorizedDialer } from './authorized-dialer.ts';
 import { subjectOfClient } from './client-subject.ts';
 import type { AcceptConnection } from '../konnectivity/client-connection.ts';
 import type { BridgeContext } from './bridge-context.ts';
+import { ClientShares } from './client-shares.ts';
 import { destinationResolver } from './destination.ts';
 import type {
   ClientRefusal,
@@ -35,6 +36,7 @@ import {
 import { ProxyStream } from './proxy-stream.ts';
 import { acceptSocks5 } from './socks5.ts';
 import { type MakeTokenDialer, TokenDialers } from './token-dialers.ts';
+import { WriteTimes } from './write-times.ts';
 import { WindowBudget } from '../tunnel/window-budget.ts';
 import { maxBacklogBytesOfAll } from './target-writer.ts';
 import { PacketBufferPool } from '../konnectivity/packet-buffer.ts';
@@ -42,7 +44,11 @@ import { openTlsFiles, type TlsMaterial } from '../konnectivity/tls-files.ts';
 import { startFront } from '../konnectivity/front-listener.ts';
 
 /** Upper bounds, as upstream has them. */
-const dialBucketsSeconds = [1e-6, 1e-5, 1e-4, 0.005, 0.025, 0.1, 0.5, 2.5, 12.5] as const;
+const latencyBucketsSeconds = [1e-6, 1e-5, 1e-4, 0.005, 0.025, 0.1, 0.5, 2.5, 12.5] as const;
+const durationBucketsSeconds = [
+  ...[1, 5, 15, 30, 60, 300, 900],
+  ...[1_800, 3_600, 14_400, 43_200, 86_400],
+] as const;
 
 export interface BridgeParts {
   /** Belongs to the caller. The bridge neither drains nor closes it. */
@@ -126,17 +132,31 @@ class Bridge implements RunningBridge {
       limits: { ...defaultBridgeLimits, ...parts.limits },
       pool: new PacketBufferPool(),
       backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
+      shares: new ClientShares(options.shares ?? {}, clock),
       clock,
       log: parts.log.child({ subsystem: 'konnectivity-bridge' }),
       dialed: metrics.histogram(
         'dial_duration_seconds',
         'How long dials of clients took that succeeded',
-        dialBucketsSeconds,
+        latencyBucketsSeconds,
       ),
       dialFailed: metrics.counter(
         'dial_failure_count',
         'Dials of konnectivity clients that failed',
         'reason',
+      ),
+      connectionEnded: metrics.histogram(
+        'connection_duration_seconds',
+        'How long connections between a client and a target were open',
+        durationBucketsSeconds,
+      ),
+      writeTimes: new WriteTimes(
+        clock,
+        metrics.histogram(
+          'frontend_write_duration_seconds',
+          'How long bytes for clients took to leave the process, measured for some of the writes',
+          latencyBucketsSeconds,
+        ),
       ),
       calls: new Set(),
       httpConnections: new Set(),

@@ -62,12 +62,13 @@ export class ByteConnection implements ConnectionHandler {
 
   /** Dials at once. */
   constructor(context: BridgeContext, options: ByteConnectionOptions) {
-    const { client, destination, answers, connections, dialer } = options;
+    const { client, destination, answers, connections } = options;
     this.#context = context;
     this.#client = client;
     this.#answers = answers;
     this.#connections = connections;
     connections.add(this);
+    const dialer = context.shares.dialerOf(client.subject, options.dialer);
     this.#connection = new ProxiedConnection(context, destination, this, dialer);
   }
 
@@ -119,7 +120,7 @@ export class ByteConnection implements ConnectionHandler {
   }
 
   onOpened(tunnel: TunnelStream): void {
-    const { pool, limits, clock } = this.#context;
+    const { pool, limits, clock, writeTimes } = this.#context;
     const { connected, holdsTarget } = this.#answers;
     this.#state = 'open';
     // A client that sent bytes early does not wait for the answer before it reads on.
@@ -129,6 +130,7 @@ export class ByteConnection implements ConnectionHandler {
       tunnel,
       pool,
       maxQueuedBytes: limits.maxQueuedBytes,
+      writeTimes,
       isHolding,
     });
     this.#client.send(connected);

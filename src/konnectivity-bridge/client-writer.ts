@@ -8,6 +8,7 @@ import {
   type PacketBufferPool,
 } from '../konnectivity/packet-buffer.ts';
 import type { TunnelStream } from '../tunnel/stream-handler.ts';
+import type { WriteTimes } from './write-times.ts';
 
 /** How a `ClientWriter` sends to its client. */
 export interface ClientSink {
@@ -83,6 +84,8 @@ export interface ClientWriterOptions {
   readonly maxQueuedBytes: number;
   /** Nothing is sent before `release`. */
   readonly isHolding: boolean;
+  /** Measures some of the writes. */
+  readonly writeTimes: WriteTimes;
 }
 
 /**
@@ -98,6 +101,7 @@ export class ClientWriter implements TurnTask {
   readonly #sink: ClientSink;
   readonly #pool: PacketBufferPool;
   readonly #maxQueuedBytes: number;
+  readonly #writeTimes: WriteTimes;
   #tunnel: Pick<TunnelStream, 'consumed'> | undefined;
   /** Full buffers of the hold; undefined after it. */
   #held: PacketBuffer[] | undefined;
@@ -106,12 +110,14 @@ export class ClientWriter implements TurnTask {
   /** Bytes that were sent or dropped and whose window has not been given back. */
   #unreportedBytes = 0;
 
-  constructor({ sink, tunnel, pool, maxQueuedBytes, isHolding }: ClientWriterOptions) {
+  constructor(options: ClientWriterOptions) {
+    const { sink, tunnel, pool, maxQueuedBytes, isHolding } = options;
     this.#sink = sink;
     this.#tunnel = tunnel;
     this.#pool = pool;
     this.#maxQueuedBytes = maxQueuedBytes;
     this.#held = isHolding ? [] : undefined;
+    this.#writeTimes = options.writeTimes;
   }
 
   get isHolding(): boolean {
@@ -148,6 +154,7 @@ export class ClientWriter implements TurnTask {
   /** Some sent bytes have left the process. */
   onSent(): void {
     if (!this.#isWaitingForTurn && !this.#sink.isBehind) this.#sendFilling();
+    if (this.#sink.queuedBytes === 0) this.#writeTimes.sent(this);
     this.#reportConsumed();
   }
 
@@ -204,6 +211,7 @@ export class ClientWriter implements TurnTask {
 
   #send(buffer: PacketBuffer): void {
     this.#unreportedBytes += buffer.payloadBytes;
+    this.#writeTimes.sending(this);
     this.#sink.sendBuffer(buffer);
     this.#reportConsumed();
   }

@@ -3,6 +3,7 @@ import type { OptionsTable, OptionsOf } from '../base/options/option-table.ts';
 import { formatHostPort, isLoopback } from '../base/net/host-port.ts';
 import { defaultTlsPolicy } from '../base/tls/tls-policy.ts';
 import type { BridgeFrontOptions } from './options.ts';
+import { shareOptions, sharesTable } from './shares-table.ts';
 
 export const bridgeFrontTable = {
   konnectivityListen: {
@@ -47,6 +48,7 @@ export const bridgeFrontTable = {
     kind: 'clusterName',
     help: 'Single-cluster mode, for the egress selector of a kube-apiserver: every destination is in this cluster.',
   },
+  ...sharesTable,
 } as const satisfies OptionsTable;
 
 type FrontTable = typeof bridgeFrontTable;
@@ -62,6 +64,7 @@ export function bridgeFrontOptions(
   const { konnectivityListen: listen, konnectivityUds: udsPath, cluster } = values;
   const { socks5Listen, socks5RequireToken: requiresToken } = values;
   if (listen === undefined && udsPath === undefined && socks5Listen === undefined) return undefined;
+  const shares = shareOptions(values);
   const [certFile, keyFile, clientCaFile] = tlsKeys.map((key) => values[key]);
   return Object.freeze({
     ...(listen && { listen }),
@@ -71,6 +74,7 @@ export function bridgeFrontOptions(
       keyFile &&
       clientCaFile && { tls: { certFile, keyFile, clientCaFile }, tlsPolicy }),
     ...(cluster !== undefined && { cluster }),
+    ...(shares && { shares }),
   });
 }
 
@@ -80,6 +84,11 @@ export function checkBridgeFront(draft: OptionsDraft<FrontTable>): void {
   const listeners = listenKeys.filter(given);
   if (listeners.length > 0) checkTcpFronts(draft, listeners);
   else checkNoTcpFront(draft);
+  if (listeners.length === 0 && !given('konnectivityUds')) {
+    for (const key of Object.keys(sharesTable) as (keyof typeof sharesTable)[]) {
+      if (given(key)) problem(`${label(key)} needs a front for konnectivity clients`);
+    }
+  }
   if (given('socks5RequireToken') && !given('socks5Listen')) {
     problem(`${label('socks5RequireToken')} is for --socks5-listen, which is not given`);
   }

@@ -2,6 +2,7 @@ import { isLoopback } from '../base/net/host-port.ts';
 import type { TlsPolicy } from '../base/tls/tls-policy.ts';
 import { defaultFrontLimits, type FrontLimits } from '../konnectivity/front-limits.ts';
 import type { TcpAddress } from '../konnectivity/front.ts';
+import type { ShareOptions } from './client-shares.ts';
 import { KonnectivityError } from '../konnectivity/konnectivity-error.ts';
 import type { TlsFiles } from '../konnectivity/tls-files.ts';
 
@@ -22,6 +23,8 @@ export interface BridgeFrontOptions {
   readonly tlsPolicy?: TlsPolicy;
   /** Single-cluster mode: every destination is in this cluster. */
   readonly cluster?: string;
+  /** How clients share the sessions with agents (default: equally, and without limits). */
+  readonly shares?: ShareOptions;
 }
 
 export interface Socks5FrontOptions {

@@ -44,12 +44,8 @@ export class PacketConnection implements ConnectionHandler {
     this.#context = context;
     this.#front = front;
     this.#random = random;
-    this.#connection = new ProxiedConnection(
-      context,
-      destination,
-      this,
-      context.dialerFor(front.subject),
-    );
+    const dialer = context.shares.dialerOf(front.subject, context.dialerFor(front.subject));
+    this.#connection = new ProxiedConnection(context, destination, this, dialer);
   }
 
   /** Whether the connection is open under this id. */
@@ -97,13 +93,14 @@ export class PacketConnection implements ConnectionHandler {
   }
 
   onOpened(tunnel: TunnelStream): void {
-    const { pool, limits, clock } = this.#context;
+    const { pool, limits, clock, writeTimes } = this.#context;
     this.#connectId = ++lastConnectId;
     this.#writer = new ClientWriter({
       sink: new PacketSink(this.#front, this.#connectId),
       tunnel,
       pool,
       maxQueuedBytes: limits.maxQueuedBytes,
+      writeTimes,
       // The Go client drops DATA that comes too close behind DIAL_RSP.
       isHolding: true,
     });

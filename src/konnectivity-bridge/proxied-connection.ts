@@ -53,12 +53,14 @@ export class ProxiedConnection implements StreamHandler {
   readonly #handler: ConnectionHandler;
   readonly #tunnel: TunnelStream;
   readonly #target: TargetWriter;
-  readonly #startedAtMs: number;
+  /** When the dial began, or when the connection was open. */
+  #sinceMs: number;
   #state: State = 'dialing';
   /** Limits the states `dialing` and `flushing`. */
   #timer: Timer;
   #isTunnelClosed = false;
 
+  /** @param dialer makes the dial */
   constructor(
     context: ConnectionContext,
     destination: Destination,
@@ -69,7 +71,7 @@ export class ProxiedConnection implements StreamHandler {
     this.#destination = destination;
     this.#handler = handler;
     const { dialTimeoutMs, dialGraceMs } = context.limits;
-    this.#startedAtMs = context.clock.now();
+    this.#sinceMs = context.clock.now();
     context.pendingDials.add(this);
     this.#timer = context.clock.setTimer(dialTimeoutMs + dialGraceMs, () => this.#onDialTimeout());
     this.#tunnel = this.#dial(dialer);
@@ -148,7 +150,9 @@ export class ProxiedConnection implements StreamHandler {
   onOpened(): void {
     if (this.#state !== 'dialing') return;
     this.#timer.cancel();
-    this.#context.dialed((this.#context.clock.now() - this.#startedAtMs) / 1_000);
+    const nowMs = this.#context.clock.now();
+    this.#context.dialed((nowMs - this.#sinceMs) / 1_000);
+    this.#sinceMs = nowMs;
     this.#state = 'open';
     this.#context.pendingDials.delete(this);
     this.#context.established.add(this);
@@ -218,6 +222,9 @@ export class ProxiedConnection implements StreamHandler {
   #end(): void {
     this.#timer.cancel();
     this.#target.discard();
+    if (this.#state === 'open' || this.#state === 'flushing') {
+      this.#context.connectionEnded((this.#context.clock.now() - this.#sinceMs) / 1_000);
+    }
     this.#state = 'over';
     this.#context.pendingDials.delete(this);
     this.#context.established.delete(this);

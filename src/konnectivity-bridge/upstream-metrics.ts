@@ -33,6 +33,8 @@ const counters: Readonly<Record<string, string>> = {
 
 const histograms: Readonly<Record<string, string>> = {
   dial_duration_seconds: 'Latency of dial to the remote endpoint in seconds',
+  frontend_write_duration_seconds: 'Latency of write to the frontend in seconds',
+  connection_duration_seconds: 'Duration of established end-to-end connections in seconds',
 };
 
 /**

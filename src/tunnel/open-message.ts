@@ -6,10 +6,12 @@ import { maxU32, nameOf, wholeOf } from './message-fields.ts';
 import {
   callerProblem,
   isTraceparent,
+  shareLimits,
   type Caller,
   type HttpServer,
   type HttpTarget,
   type StreamRequest,
+  type StreamShare,
   type Target,
 } from './stream-request.ts';
 
@@ -45,10 +47,12 @@ export function decodeOpen(payload: Uint8Array): Open {
     ...knowsStop(fields),
     ...callerOf(fields),
     ...traceOf(fields),
+    ...shareOf(fields),
   };
 }
 
-export function encodeOpen({ target, window, timeoutMs, stop, caller, trace }: Open): Uint8Array {
+export function encodeOpen(open: Open): Uint8Array {
+  const { target, window, timeoutMs, stop, caller, trace, share } = open;
   return encodeMessage({
     ...(target.kind === 'http' ? httpFields(target) : target),
     window,
@@ -57,6 +61,7 @@ export function encodeOpen({ target, window, timeoutMs, stop, caller, trace }: O
     ...(caller === undefined ? {} : { caller: caller.user }),
     ...(caller?.groups === undefined ? {} : { callerGroups: caller.groups }),
     ...(trace === undefined ? {} : { trace }),
+    ...share,
   });
 }
 
@@ -159,6 +164,15 @@ function isTextList(value: unknown): value is readonly string[] {
 function traceOf(fields: ControlMap): { trace?: string } {
   const trace = fields.get('trace');
   return typeof trace === 'string' && isTraceparent(trace) ? { trace } : {};
+}
+
+function shareOf(fields: ControlMap): { share?: StreamShare } {
+  const type = FrameType.open;
+  if ((fields.get('group') ?? undefined) === undefined) return {};
+  const group = wholeOf(type, fields, 'group', shareLimits.maxGroup);
+  const weight = wholeOf(type, fields, 'weight', shareLimits.maxWeight);
+  if (group === 0 || weight === 0) throw malformed(type, 'has a group or a weight of 0');
+  return { share: { group, weight } };
 }
 
 function knowsStop(fields: ControlMap): { stop?: true } {

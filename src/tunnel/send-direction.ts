@@ -1,6 +1,7 @@
 import { TunnelError } from './errors.ts';
 import { SendBuffer } from './send-buffer.ts';
 import type { Block, SlabPool } from './slab.ts';
+import type { StreamShare } from './stream-request.ts';
 
 /**
  * A writer stops when this much waits unsent, in bytes, and continues at half of it. That is enough
@@ -13,6 +14,8 @@ const unsentHighBytes = 256 * 1024;
  * the FIN behind them. It changes its own state only; the stream schedules what follows from it.
  */
 export class SendDirection {
+  /** In whose turns the bytes are sent; undefined: in those of all streams without a share. */
+  share: StreamShare | undefined;
   readonly #buffer: SendBuffer;
   /** Nothing is sent before OPENED. */
   #isOpen = false;

@@ -1,4 +1,5 @@
-import { FrameType, writeFrameHeader } from './frame.ts';
+import { DataQueue } from './data-queue.ts';
+import { FrameType, frameHeaderBytes, writeFrameHeader } from './frame.ts';
 import type { Link } from './link.ts';
 import { encodeFailure, encodeMessage } from './message.ts';
 import { writeOffset } from './offset.ts';
@@ -20,7 +21,8 @@ interface Reply {
 }
 
 /**
- * Chooses what a session sends next: control before data, streams in turn, one frame for each pull.
+ * Chooses what a session sends next: control before data, one frame for each pull. `DataQueue` has
+ * the order of the streams.
  * Pending control is not stored as bytes but as facts (`Stream.pendingControl`), so that ten grants
  * to one stream become one CREDIT while the link is full.
  */
@@ -30,7 +32,7 @@ export class SendScheduler {
   #wake: (now: boolean) => void = () => {};
   #replies: Reply[] = [];
   #pending: Stream[] = [];
-  #data: Stream[] = [];
+  readonly #data = new DataQueue();
   /** On a new link no frame of a stream is sent before the other end has reported what it has. */
   #inStep = true;
   /** The link is being asked to pull, so that a verb of a stream may be running. */
@@ -50,7 +52,7 @@ export class SendScheduler {
 
   get hasFrames(): boolean {
     if (this.#replies.length > 0) return true;
-    return this.#inStep && (this.#pending.length > 0 || this.#data.length > 0);
+    return this.#inStep && (this.#pending.length > 0 || !this.#data.isEmpty);
   }
 
   /** Number of streams, including ended ones, with control frames to send. */
@@ -96,7 +98,7 @@ export class SendScheduler {
     this.#link = undefined;
     this.#replies = [];
     this.#pending = [];
-    this.#data = [];
+    this.#data.clear();
   }
 
   /** A last frame about the session, whether the link has room or not. */
@@ -144,7 +146,7 @@ export class SendScheduler {
       this.#sent(pending);
       return true;
     }
-    const sender = this.#data.shift();
+    const sender = this.#data.next();
     if (sender === undefined) return false;
     this.#sendData(link, sender);
     return true;
@@ -169,7 +171,7 @@ export class SendScheduler {
   }
 
   #enqueue(stream: Stream): void {
-    if (stream.sending.enqueue()) this.#data.push(stream);
+    if (stream.sending.enqueue()) this.#data.add(stream);
   }
 
   #sendData(link: Link, stream: Stream): void {
@@ -179,6 +181,7 @@ export class SendScheduler {
     if (block !== undefined) {
       const { slab, start } = block;
       writeFrameHeader(slab.bytes, start, FrameType.data, this.#number, stream.number);
+      this.#data.sent(stream, block.end - start - frameHeaderBytes);
       link.send(block);
       if (stream.sending.hasData) this.#enqueue(stream);
     }

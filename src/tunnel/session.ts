@@ -126,7 +126,8 @@ export class Session implements StreamOwner {
     const problem = this.#closed ?? requestProblem(request);
     if (problem !== undefined) stream.fail(problem);
     if (stream.isEnded) return stream;
-    const { timeoutMs } = request;
+    const { timeoutMs, share } = request;
+    stream.sending.share = share;
     const timer = timeoutMs > 0 ? this.#limitAnswer(stream, timeoutMs + answerGraceMs) : undefined;
     stream.open(sendableRequest(request), timer);
     return stream;

@@ -51,6 +51,7 @@ export class StreamAcceptor {
       return this.#refuse(number, new TunnelError('stream_limit', sentence));
     }
     make(number, (stream) => {
+      stream.sending.share = open.share;
       stream.openArrived(open, grants.maxKeptBytes(stream));
       grants.update(stream);
       return accept(open, stream);

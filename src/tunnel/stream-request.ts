@@ -64,6 +64,19 @@ export interface Caller {
   readonly groups?: readonly string[] | undefined;
 }
 
+/**
+ * The part of a session that a stream may use while streams of several groups have bytes to send.
+ * The opener chooses the numbers of its groups, for example one for each of its clients.
+ */
+export interface StreamShare {
+  /** 1 to `shareLimits.maxGroup`. */
+  readonly group: number;
+  /** 1 to `shareLimits.maxWeight`. A group of weight 2 sends twice as much as one of weight 1. */
+  readonly weight: number;
+}
+
+export const shareLimits = { maxGroup: 0xffff_ffff, maxWeight: 100 } as const;
+
 /** The end that sends OPEN, or the end that receives it. */
 export type StreamRole = 'opener' | 'acceptor';
 
@@ -76,6 +89,8 @@ export interface StreamRequest {
   readonly caller?: Caller | undefined;
   /** The trace that the stream belongs to: a W3C `traceparent`, which `isTraceparent` accepts. */
   readonly trace?: string | undefined;
+  /** Undefined: the stream shares with all streams without a share. */
+  readonly share?: StreamShare | undefined;
 }
 
 /** A request for a TCP connection. */

@@ -38,6 +38,10 @@ describe('readAddonOptions', () => {
         signerSecretName: 'cluster-proxy-signer',
         agentImage: undefined,
         enableKubeApiProxy: true,
+        enableImpersonation: true,
+        enableServiceProxy: true,
+        exposedServicesConfigmap: 'cluster-proxy-exposed-services',
+        features: new Set(),
         enableNetworkPolicies: false,
         apiServerPorts: [],
         agentInstallNamespace: 'open-cluster-management-cluster-proxy',
@@ -154,14 +158,11 @@ describe('readAddonOptions', () => {
     expect(identity()).not.toBe(identity());
   });
 
-  it('readAddonOptions reports flags that it accepts without effect', () => {
-    expect(read('--enable-service-proxy=false').warnings).toEqual([]);
-    expect(
-      read('--enable-service-proxy=true', '--feature-gates=ClusterProfile=true').warnings,
-    ).toEqual([
-      '--feature-gates: ClusterProfile does nothing yet, ClusterProfiles get no access provider',
-      '--enable-service-proxy does nothing yet: there is no user-server, only konnectivity clients are served',
-    ]);
+  it('readAddonOptions gives the feature gates that are on', () => {
+    const { options, warnings } = read('--feature-gates=ClusterProfile=true');
+    expect(options.features).toEqual(new Set(['ClusterProfile']));
+    expect(warnings).toEqual([]);
+    expect(read('--feature-gates=ClusterProfile=false').options.features).toEqual(new Set());
   });
 
   it.each([

@@ -86,6 +86,8 @@ describeWith({ programs }, 'The manager, with the rights that the chart gives', 
     imagePullSecrets: [],
     enableNetworkPolicies: true,
     apiServerPorts: [],
+    enableServiceProxy: true,
+    exposedServicesConfigmap: 'cluster-proxy-exposed-services',
     redis: { url: 'redis://r:6379', secretRef: undefined, caSecretRef: undefined, prefix: 'c:' },
   } as const;
 

@@ -193,8 +193,8 @@ describeWith({ programs }, 'The charts on a hub', ({ programs }) => {
         exposedServices: [{ namespace: 'a', service: 'b' }],
       },
       [
-        'WARNING: these values have no effect in this version:\n  enableServiceProxy\n  exposedServices\n  featureGates.clusterProfile\n',
-        'There is no user-server: no program answers at cluster-proxy-addon-user:9092.',
+        'culvert kubeconfig --url https://cluster-proxy-addon-user.',
+        'WARNING: nothing answers at port 9092 before the Secret cluster-proxy-user-serving-cert exists',
       ],
     ],
   ])('The notes of the chart are correct for the values %j', async (values: Values, words) => {

@@ -62,6 +62,25 @@ describe('Flags of proxy-server', () => {
     expect(logLevel).toBe('debug');
   });
 
+  it('Flags of a server with leases publish a Lease through the API server', () => {
+    const argv = [...overUds(), ...byCertificate(), '--enable-lease-controller'];
+    const agentsOf = (...more: string[]) => {
+      const { values, warnings } = readProxyServerOptions([...argv, ...more], {});
+      expect(warnings).toEqual([]);
+      return readBrokerOptions(brokerArgvOf(values), {}).agents;
+    };
+    expect(agentsOf()?.serverLease).toEqual({
+      namespace: 'kube-system',
+      label: 'k8s-app=konnectivity-server',
+    });
+    expect(agentsOf('--lease-namespace=ns', '--lease-label=a=b')?.serverLease).toEqual({
+      namespace: 'ns',
+      label: 'a=b',
+    });
+    const { values } = readProxyServerOptions([...overUds(), ...byCertificate()], {});
+    expect(readBrokerOptions(brokerArgvOf(values), {}).agents).not.toHaveProperty('serverLease');
+  });
+
   it('Flags of a server on a port become a listener with client certificates', () => {
     const { client, server } = certificates;
     const tls = [

@@ -421,6 +421,36 @@ describe('readBridgeOptions', () => {
     expect(closed.warnings).toEqual([]);
   });
 
+  it('readBridgeOptions returns weights and limits of clients and clusters', () => {
+    const argv = ['--broker-url=wss://hub', '--konnectivity-uds=/run/k.sock'];
+    const given = [
+      ...['--client-bytes-per-second=50MiB', '--client-dials-per-second=100'],
+      ...['--client-weight=CN=kube=5', '--client-weight=backup=1'],
+      '--cluster-dials-per-second=200',
+    ];
+    const { front } = readBridgeOptions([...argv, ...given], {}).options;
+    expect(front.shares).toEqual({
+      client: { bytesPerSecond: 50 * 1024 * 1024, dialsPerSecond: 100 },
+      cluster: { bytesPerSecond: undefined, dialsPerSecond: 200 },
+      weights: new Map([
+        ['CN=kube', 5],
+        ['backup', 1],
+      ]),
+    });
+    expect(readBridgeOptions(argv, {}).options.front.shares).toBeUndefined();
+    expect(
+      problemsOf(() =>
+        readBridgeOptions([...argv, '--client-weight=a', '--client-weight=b=101'], {}),
+      ),
+    ).toEqual([
+      '--client-weight="a" is not NAME=WEIGHT',
+      '--client-weight="b=101" is too large, at most 100',
+    ]);
+    expect(problemsOf(() => readBrokerOptions(['--client-dials-per-second=1'], {}))).toContain(
+      '--client-dials-per-second needs a front for konnectivity clients',
+    );
+  });
+
   it('readBridgeOptions returns the front and the link to the broker', async () => {
     const argv = ['--broker-url=wss://hub', '--konnectivity-uds=/run/k.sock', '--host-header=h'];
     const { options, warnings } = readBridgeOptions(argv, { CULVERT_TOKEN: 't' });

@@ -492,3 +492,46 @@ describe('flow control', () => {
     expect(client.text[99 * 1024]!.charCodeAt(0)).toBe(99);
   });
 });
+
+describe('the times of a connection', () => {
+  it('A connection records how long it was open, dial not included, once both sides have ended', async () => {
+    const s = scene();
+    s.client.write(request);
+    const stream = await s.dialer.next();
+    await s.context.clock.advance(2_000);
+    stream.handler.onOpened!();
+    await s.context.clock.advance(7_000);
+    s.client.write('hello');
+    s.client.finish();
+    s.client.close();
+    expect(s.context.durationsSeconds).toEqual([]);
+    await s.context.clock.advance(1_000);
+    stream.handler.onClose(undefined);
+    expect(s.context.durationsSeconds).toEqual([8]);
+  });
+
+  it('A dial that fails records no duration of a connection', async () => {
+    const s = scene();
+    s.client.write(request);
+    const stream = await s.dialer.next();
+    stream.handler.onClose(new TunnelError('refused', 'no listener'));
+    expect(s.context.durationsSeconds).toEqual([]);
+  });
+
+  it('A connection records how long its first bytes took to leave the process, and then one of 64 writes', async () => {
+    const { client, stream, context } = await open();
+    client.takes = false;
+    stream.arrive('slow');
+    await settled();
+    await context.clock.advance(300);
+    expect(context.writesSeconds).toEqual([]);
+    client.takeAll();
+    client.takes = true;
+    expect(context.writesSeconds).toEqual([0.3]);
+    for (let writes = 0; writes < 64; writes++) {
+      stream.arrive('x');
+      await settled();
+    }
+    expect(context.writesSeconds).toEqual([0.3, 0]);
+  });
+});

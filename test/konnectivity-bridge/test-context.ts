@@ -5,14 +5,19 @@ import { silentLogger } from '../../src/base/log/logger.ts';
 import type { Dialer } from '../../src/dialer/dialer.ts';
 import { PacketBufferPool } from '../../src/konnectivity/packet-buffer.ts';
 import type { BridgeContext } from '../../src/konnectivity-bridge/bridge-context.ts';
+import { ClientShares } from '../../src/konnectivity-bridge/client-shares.ts';
 import { destinationResolver } from '../../src/konnectivity-bridge/destination.ts';
 import { defaultBridgeLimits } from '../../src/konnectivity-bridge/options.ts';
+import { WriteTimes } from '../../src/konnectivity-bridge/write-times.ts';
 import { VirtualClock } from '../../testkit/clock/virtual-clock.ts';
 
 export interface TestContext extends BridgeContext {
   readonly clock: VirtualClock;
   /** The reasons of failed dials. */
   readonly failures: string[];
+  /** How long connections were open, and how long measured writes took. */
+  readonly durationsSeconds: number[];
+  readonly writesSeconds: number[];
 }
 
 /** The shared state of a bridge without listeners, on a virtual clock. */
@@ -21,6 +26,9 @@ export function testContext(
   { cluster, log = silentLogger }: { cluster?: string; log?: Logger } = {},
 ): TestContext {
   const failures: string[] = [];
+  const durationsSeconds: number[] = [];
+  const writesSeconds: number[] = [];
+  const clock = new VirtualClock();
   return {
     dialerFor: () => dialer,
     resolve: destinationResolver({ ...(cluster !== undefined && { cluster }) }),
@@ -28,10 +36,15 @@ export function testContext(
     limits: defaultBridgeLimits,
     pool: new PacketBufferPool(),
     backlogBudget: new WindowBudget(maxBacklogBytesOfAll),
-    clock: new VirtualClock(),
+    shares: new ClientShares({}, clock),
+    clock,
     log,
     failures,
+    durationsSeconds,
+    writesSeconds,
     dialed: () => {},
+    connectionEnded: (seconds) => durationsSeconds.push(seconds),
+    writeTimes: new WriteTimes(clock, (seconds) => writesSeconds.push(seconds)),
     dialFailed: (reason) => failures.push(reason),
     calls: new Set(),
     httpConnections: new Set(),

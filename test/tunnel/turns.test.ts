@@ -71,7 +71,7 @@ describe('Data frames', () => {
   it('Data is sent one frame per stream in turn', () => {
     const scripted = new ScriptedSession('dialer');
     const streams = [scripted.dial(), scripted.dial(), scripted.dial()];
-    for (const stream of streams) stream.write(stream.stream.number === 2 ? 100_000 : 200_000);
+    for (const stream of streams) stream.write(stream.stream.number === 2 ? 100_000 : 220_000);
     expect(
       names(scripted)
         .map((name) => name.slice(-1))
@@ -82,10 +82,29 @@ describe('Data frames', () => {
   it('Data of a later stream takes its turn behind the streams that wait', () => {
     const scripted = new ScriptedSession('dialer');
     const [first, second] = [scripted.dial(), scripted.dial()];
-    first.write(200_000);
+    first.write(220_000);
     scripted.session.pullFrame();
-    second.write(1);
+    second.write(20_000);
     expect(names(scripted)).toEqual(['DATA 1', 'DATA 1', 'DATA 2', 'DATA 1', 'DATA 1']);
+  });
+
+  it('Data of a stream with at most 16 KiB goes before that of streams with more', () => {
+    const scripted = new ScriptedSession('dialer');
+    const [first, second] = [scripted.dial(), scripted.dial()];
+    first.write(220_000);
+    scripted.session.pullFrame();
+    second.write(16 * 1024);
+    expect(names(scripted)).toEqual(['DATA 1', 'DATA 2', 'DATA 1', 'DATA 1', 'DATA 1']);
+  });
+
+  it('Data of a stream that waits takes its turn with the others once it is more than 16 KiB', () => {
+    const scripted = new ScriptedSession('dialer');
+    const [first, second, third] = [scripted.dial(), scripted.dial(), scripted.dial()];
+    first.write(100_000);
+    second.write(1);
+    third.write(1);
+    second.write(30_000);
+    expect(names(scripted).slice(0, 3)).toEqual(['DATA 3', 'DATA 1', 'DATA 2']);
   });
 
   it('Data that was cut off by the credit continues when credit arrives, without another write', () => {

@@ -184,7 +184,7 @@ export class LinkedSessions<L extends AttachableLink = SimulatedLink> {
   open(
     target = sampleTarget,
     timeoutMs = 0,
-    origin: Pick<StreamRequest, 'caller' | 'trace'> = {},
+    origin: Pick<StreamRequest, 'caller' | 'trace' | 'share'> = {},
   ): RecordingStream {
     let recording: RecordingStream | undefined;
     this.dialer.session.open({ target, timeoutMs, ...origin }, (stream) => {

@@ -233,9 +233,12 @@ export class World implements AsyncDisposable {
   }
 
   /** Starts another bridge apart, that shows this token to the broker. */
-  async startBridge(tokenFile: string): Promise<{ program: Program; front: FrontAccess }> {
+  async startBridge(
+    tokenFile: string,
+    more: readonly string[] = [],
+  ): Promise<{ program: Program; front: FrontAccess }> {
     const { url, args = [], env } = this.#route;
-    const flags = ['--broker-url', url, '--token-file', tokenFile, ...args];
+    const flags = ['--broker-url', url, '--token-file', tokenFile, ...args, ...more];
     const program = this.#add(
       startCulvert(
         'bridge',

@@ -61,6 +61,8 @@ enableServiceProxy: false
 enableImpersonation: true
 userServer:
   enabled: false
+  signer: SelfSigned
+  issuerRef: {}
   additionalSANs: []
 exposedServicesConfigMapName: cluster-proxy-exposed-services
 exposedServices: []

@@ -90,6 +90,11 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
+{{/* "true" where ClusterProfiles get access providers. The second name is that of Cluster Proxy 0.10. */}}
+{{- define "cluster-proxy.hasClusterProfiles" -}}
+{{- with .Values.featureGates }}{{ if or .clusterProfile .clusterProfileAccessProvider }}true{{ end }}{{ end }}
+{{- end }}
+
 {{/* How agents reach the brokers. */}}
 {{- define "cluster-proxy.entrypoint" -}}
 {{- with .Values.proxyServer }}

@@ -18,6 +18,9 @@ export interface Condition {
  */
 export type ConditionNow = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
+/** A condition, or the type of a condition to remove. */
+export type WantedCondition = ConditionNow | Pick<Condition, 'type'>;
+
 /** A condition that is true or false. */
 export function condition(
   type: string,
@@ -33,10 +36,7 @@ export function parseConditions(value: unknown): readonly Condition[] {
   return items(value).filter((item): item is Condition & typeof item => text(item.type) !== '');
 }
 
-export function findCondition(
-  conditions: readonly Condition[],
-  type: string,
-): Condition | undefined {
+export function findCondition(conditions: readonly Condition[], type: string) {
   return conditions.find((condition) => condition.type === type);
 }
 
@@ -44,12 +44,25 @@ export function isTrue(conditions: readonly Condition[], type: string): boolean 
   return findCondition(conditions, type)?.status === 'True';
 }
 
-/** The list with `now` instead of the condition of its type. The same list when nothing changes. */
-export function withCondition(
+/**
+ * The conditions with `wanted` instead of those of the same types. The same list when nothing
+ * changes.
+ *
+ * @param wanted a type alone removes its condition
+ */
+export function withConditions(
   conditions: readonly Condition[],
-  now: ConditionNow,
+  wanted: readonly WantedCondition[],
   nowMs: number,
 ): readonly Condition[] {
+  return wanted.reduce((list, now) => {
+    if ('reason' in now) return withCondition(list, now, nowMs);
+    const others = list.filter(({ type }) => type !== now.type);
+    return others.length === list.length ? list : others;
+  }, conditions);
+}
+
+function withCondition(conditions: readonly Condition[], now: ConditionNow, nowMs: number) {
   const before = findCondition(conditions, now.type);
   const message = shortened(now.message);
   const isSameStatus = before?.status === now.status;
@@ -60,23 +73,12 @@ export function withCondition(
   return conditions.map((condition) => (condition === before ? after : condition));
 }
 
-/** The list without conditions of that type. The same list when there are none. */
-export function withoutCondition(
-  conditions: readonly Condition[],
-  type: string,
-): readonly Condition[] {
-  return findCondition(conditions, type) === undefined
-    ? conditions
-    : conditions.filter((condition) => condition.type !== type);
-}
-
 /** The API server refuses longer messages (32,768 characters). */
 const maxMessageLength = 32_768;
 
 function shortened(message: string): string {
-  return message.length <= maxMessageLength
-    ? message
-    : `${message.slice(0, maxMessageLength - 1)}…`;
+  const isShort = message.length <= maxMessageLength;
+  return isShort ? message : `${message.slice(0, maxMessageLength - 1)}…`;
 }
 
 /** A time as Kubernetes writes it: RFC 3339 in whole seconds. */

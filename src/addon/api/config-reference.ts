@@ -18,23 +18,21 @@ export type ConfigReference = Readonly<ReturnType<typeof parseConfigReference>>;
 
 export function parseConfigReference(item: Fields) {
   const kind = { group: text(item.group), resource: text(item.resource) };
-  const desired = fields(item.desiredConfig);
-  const isDesired = text(desired.name) !== '';
+  const { specHash, ...config } = fields(item.desiredConfig);
+  const desired = { ...parseConfigReferent({ ...config, ...kind }), specHash: text(specHash) };
   return {
     ...kind,
-    desired: isDesired
-      ? { ...parseConfigReferent({ ...desired, ...kind }), specHash: text(desired.specHash) }
-      : undefined,
+    desired: desired.name === '' ? undefined : desired,
     lastObservedGeneration: integer(item.lastObservedGeneration),
   };
 }
 
-export function parseConfigReferent(item: Fields) {
+export function parseConfigReferent({ group, resource, namespace, name }: Fields) {
   return {
-    group: text(item.group),
-    resource: text(item.resource),
-    namespace: text(item.namespace),
-    name: text(item.name),
+    group: text(group),
+    resource: text(resource),
+    namespace: text(namespace),
+    name: text(name),
   };
 }
 

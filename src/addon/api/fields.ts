@@ -39,9 +39,13 @@ export function textMap(value: unknown): Readonly<Record<string, string>> {
 }
 
 /** The fields that are not undefined. */
-export function present<T extends object>(
-  object: T,
-): { [K in keyof T]?: Exclude<T[K], undefined> } {
+export function present<T extends object>(object: T) {
   const entries = Object.entries(object).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+/** The first `count` texts, and the number of the others. */
+export function listed(all: readonly string[], count: number): string {
+  const first = all.slice(0, count).join(', ');
+  return all.length > count ? `${first} and ${all.length - count} more` : first;
 }

@@ -1,5 +1,5 @@
-import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/client/kube-object.ts';
+import { refOf } from '../../kube/client/kube-ref.ts';
 import { parseConditions } from './condition.ts';
 import { parseConfigReference, parseConfigReferent } from './config-reference.ts';
 import { fields, items } from './fields.ts';
@@ -15,9 +15,9 @@ export function parseManagedClusterAddOn(object: KubeObject) {
   const registrations = items(status.registrations);
   const kubeClient = registrations.find((registration) => registration.type === 'kubeClient');
   return {
-    /** `addon.open-cluster-management.io/v1alpha1` or `/v1beta1`. */
-    apiVersion: object.apiVersion,
-    name: metadata.name,
+    ref: refOf(object),
+    /** Of the API: `v1alpha1` or `v1beta1`. */
+    version: object.apiVersion.slice(object.apiVersion.indexOf('/') + 1),
     /** Its namespace is the name of the cluster. */
     cluster: metadata.namespace ?? '',
     uid: metadata.uid ?? '',
@@ -50,22 +50,8 @@ function agentSignerIn({ annotations: written = {} }: ObjectMeta) {
   return { organizationalUnit, sinceMs: Date.parse(written[annotations.agentSignerSince] ?? '') };
 }
 
-/** The version alone: `v1alpha1`. */
-export function versionOf({ apiVersion }: Pick<ManagedClusterAddOn, 'apiVersion'>): string {
-  return apiVersion.slice(apiVersion.indexOf('/') + 1);
-}
-
-export function addOnRef({ apiVersion, name, cluster }: ManagedClusterAddOn): KubeRef {
-  return { apiVersion, kind: 'ManagedClusterAddOn', namespace: cluster, name };
-}
-
 /** The owner of objects that are deleted with the addon. */
 export function addOnOwner(addon: ManagedClusterAddOn): OwnerReference {
-  const { apiVersion, name, uid } = addon;
-  return { apiVersion, kind: 'ManagedClusterAddOn', name, uid };
-}
-
-/** `ManagedClusterAddOn cluster1/cluster-proxy`, as sentences name it. */
-export function describeAddOn({ cluster, name }: ManagedClusterAddOn): string {
-  return `ManagedClusterAddOn ${cluster}/${name}`;
+  const { apiVersion, kind, name } = addon.ref;
+  return { apiVersion, kind, name, uid: addon.uid };
 }

@@ -56,6 +56,17 @@ export const hubSecrets = {
   agentCa: 'agent-ca',
   /** `key`: the key by which replicas recognize each other. */
   replicaKey: 'cluster-proxy-replica-key',
+  /** The certificate of the user-server. */
+  userServer: 'cluster-proxy-user-serving-cert',
+} as const;
+
+/** Where programs on the hub reach the HTTP plane. The names are those of Cluster Proxy. */
+export const userServer = {
+  /** The Service, in the namespace of the brokers. */
+  service: 'cluster-proxy-addon-user',
+  /** The Secret with its certificate, in the same namespace. */
+  secret: hubSecrets.userServer,
+  port: 9092,
 } as const;
 
 export const annotations = {

@@ -20,10 +20,7 @@ const dnsEgress: readonly PolicyPort[] = [udp(53), tcp(53), udp(5353), tcp(5353)
  *
  * @param apiServerPorts empty: the ports are not known, so every TCP port is allowed
  */
-export function apiServerEgress(
-  apiServerPorts: readonly number[],
-  others: readonly number[] = [],
-): readonly PolicyPort[] {
+export function apiServerEgress(apiServerPorts: readonly number[], others: readonly number[] = []) {
   if (apiServerPorts.length === 0) return [{ protocol: 'TCP' }];
   return [...new Set([...apiServerPorts, ...others])].map(tcp);
 }

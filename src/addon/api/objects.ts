@@ -67,10 +67,8 @@ export function secret(
   texts: Readonly<Record<string, string>>,
   type: unknown = 'Opaque',
 ): KubeObject {
-  const encoded = Object.entries(texts).map(([key, text]) => [
-    key,
-    Buffer.from(text).toString('base64'),
-  ]);
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const encoded = Object.entries(texts).map(([key, text]) => [key, base64(text)]);
   return {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -105,11 +103,29 @@ export function deployment(
 
 /** Settings of every pod: no root, and the Secrets for its image. */
 export function podSettings(imagePullSecrets: readonly string[]): object {
+  const secrets = imagePullSecrets.map((name) => ({ name }));
   return {
-    ...(imagePullSecrets.length > 0 && {
-      imagePullSecrets: imagePullSecrets.map((name) => ({ name })),
-    }),
+    ...(secrets.length > 0 && { imagePullSecrets: secrets }),
     securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+  };
+}
+
+/** A Secret, or one key of it, that a container reads as files. */
+export interface SecretMount {
+  readonly name: string;
+  readonly mountPath: string;
+  readonly secretName: string;
+  readonly key?: string;
+}
+
+/** The volumes of a pod, and the places where its container has them. */
+export function secretMounts(mounts: readonly SecretMount[]) {
+  return {
+    volumes: mounts.map(({ name, secretName, key }) => ({
+      name,
+      secret: { secretName, ...(key !== undefined && { items: [{ key, path: key }] }) },
+    })),
+    volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
   };
 }
 
@@ -132,12 +148,9 @@ export function findObject(
   name: string,
   namespace?: string,
 ): KubeObject | undefined {
-  return objects.find(
-    (object) =>
-      object.kind === kind &&
-      object.metadata.name === name &&
-      object.metadata.namespace === namespace,
-  );
+  return objects.find(({ kind: found, metadata }) => {
+    return found === kind && metadata.name === name && metadata.namespace === namespace;
+  });
 }
 
 /** The object in `objects` that has the kind, the name and the namespace of `object`. */

@@ -39,24 +39,20 @@ function subjectOf(signer: string, subject: Fields) {
 
 /** An entry of `status.registrations`, for the version of the API that the object has. */
 export function registrationJson(
-  registration: Registration,
+  { signer, user, groups, organizationalUnits }: Registration,
   version: string,
   driver: KubeClientDriver,
 ): Fields {
-  const { signer, user, groups, organizationalUnits } = registration;
-  const subject = { user, ...(groups.length > 0 && { groups }) };
-  const hasUnits = organizationalUnits.length > 0;
-  if (version === 'v1alpha1') {
-    const unit = hasUnits && { organizationUnit: organizationalUnits };
-    return { signerName: signer, subject: { ...subject, ...unit } };
-  }
-  if (signer === kubeClientSigner) {
-    // The klusterlet owns the driver, but the list is written as a whole.
-    return { type: 'kubeClient', kubeClient: { subject, ...(driver && { driver }) } };
-  }
-  const units = hasUnits && { organizationUnits: organizationalUnits };
-  return {
-    type: 'customSigner',
-    customSigner: { signerName: signer, subject: { ...subject, ...units } },
+  const unitsField = version === 'v1alpha1' ? 'organizationUnit' : 'organizationUnits';
+  const subject = {
+    user,
+    ...(groups.length > 0 && { groups }),
+    ...(organizationalUnits.length > 0 && { [unitsField]: organizationalUnits }),
   };
+  if (version === 'v1alpha1') return { signerName: signer, subject };
+  // The klusterlet owns the driver, but the list is written as a whole.
+  const kubeClient = { subject, ...(driver && { driver }) };
+  return signer === kubeClientSigner
+    ? { type: 'kubeClient', kubeClient }
+    : { type: 'customSigner', customSigner: { signerName: signer, subject } };
 }

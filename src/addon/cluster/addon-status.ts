@@ -1,19 +1,19 @@
 import { isDeepStrictEqual } from 'node:util';
 import {
-  type Condition,
   type ConditionNow,
   condition,
   findCondition,
   isTrue,
-  withCondition,
-  withoutCondition,
+  type WantedCondition,
+  withConditions,
 } from '../api/condition.ts';
 import { type ConfigLookup, isSameConfig, mappedReferences } from '../api/config-reference.ts';
 import { type Fields, fields, items } from '../api/fields.ts';
-import { type ManagedClusterAddOn, versionOf } from '../api/managed-cluster-addon.ts';
+import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { configKinds } from '../api/names.ts';
 import { type Registration, registrationJson } from '../api/registration-config.ts';
 import type { ManifestWorkState } from '../api/manifest-work.ts';
+import { statusPatch } from '../runtime/controller-context.ts';
 import { nextRegistrations } from './registrations.ts';
 
 /** The state of the agent's rights on the hub. */
@@ -66,34 +66,23 @@ export interface AddOnStatusInput {
 export function addOnStatusPatch(input: AddOnStatusInput): Fields | undefined {
   const { addon, nowMs } = input;
   const { status } = addon;
-  if (addon.isDeleting) return undefined;
-  const applied = withCondition(addon.conditions, registrationApplied(input.access), nowMs);
-  const conditions = withManifestApplied(applied, input.manifests, nowMs);
-  const next: Record<string, unknown> = {
+  const wanted = [registrationApplied(input.access), ...manifestApplied(addon, input.manifests)];
+  const next = {
     supportedConfigs: nextSupportedConfigs(status.supportedConfigs),
     registrations: nextRegistrationList(input),
     namespace: input.installNamespace ?? status.namespace,
     healthCheck: nextHealthCheck(status.healthCheck),
     configReferences: nextConfigReferences(addon, input.findConfig),
-    conditions: conditions === addon.conditions ? status.conditions : conditions,
+    conditions: nextConditions(addon, wanted, nowMs),
   };
-  const changed = Object.entries(next).filter(([key, value]) => value !== status[key]);
-  if (changed.length === 0) return undefined;
-  return {
-    metadata: { uid: addon.uid, resourceVersion: addon.resourceVersion },
-    status: Object.fromEntries(changed),
-  };
+  return addon.isDeleting ? undefined : statusPatch(addon, next);
 }
 
 /** The status of an addon that gets no agent now: the condition ManifestApplied with the reason. */
-export function blockedStatusPatch(
-  { isDeleting, conditions, uid, resourceVersion }: ManagedClusterAddOn,
-  message: string,
-  nowMs: number,
-): Fields | undefined {
-  const after = withManifestApplied(conditions, { kind: 'failed', message }, nowMs);
-  if (isDeleting || after === conditions) return undefined;
-  return { metadata: { uid, resourceVersion }, status: { conditions: after } };
+export function blockedStatusPatch(addon: ManagedClusterAddOn, message: string, nowMs: number) {
+  const wanted = manifestApplied(addon, { kind: 'failed', message });
+  const next = { conditions: nextConditions(addon, wanted, nowMs) };
+  return addon.isDeleting ? undefined : statusPatch(addon, next);
 }
 
 function registrationApplied(access: AccessOutcome): ConditionNow {
@@ -106,39 +95,25 @@ function registrationApplied(access: AccessOutcome): ConditionNow {
   return condition(type, false, reason, access.message);
 }
 
-const manifestApplied = 'ManifestApplied';
-
-/** The conditions with ManifestApplied for `outcome`. */
-function withManifestApplied(
-  conditions: readonly Condition[],
-  outcome: ManifestsOutcome,
-  nowMs: number,
-): readonly Condition[] {
-  if (outcome.kind === 'waiting') return conditions;
-  const now =
-    outcome.kind === 'failed'
-      ? condition(manifestApplied, false, 'ManifestWorkApplyFailed', outcome.message)
-      : appliedCondition(outcome.works, outcome.notices);
-  if (now !== undefined) return withCondition(conditions, now, nowMs);
-  // The work agent has not answered yet. An earlier failure is outdated, an earlier success may
-  // still be true.
-  const isFalse = findCondition(conditions, manifestApplied)?.status === 'False';
-  return isFalse ? withoutCondition(conditions, manifestApplied) : conditions;
-}
-
-function appliedCondition(
-  works: readonly ManifestWorkState[],
-  notices: readonly string[],
-): ConditionNow | undefined {
+/** The condition ManifestApplied for `outcome`. Empty: it stays as it is. */
+function manifestApplied({ conditions }: ManagedClusterAddOn, outcome: ManifestsOutcome) {
+  const type = 'ManifestApplied';
+  if (outcome.kind === 'waiting') return [];
+  if (outcome.kind === 'failed') {
+    return [condition(type, false, 'ManifestWorkApplyFailed', outcome.message)];
+  }
+  const { works, notices } = outcome;
   const failures = works.flatMap(failuresOf);
   if (failures.length > 0) {
-    return condition(manifestApplied, false, 'AddonManifestAppliedFailed', failures.join('; '));
+    return [condition(type, false, 'AddonManifestAppliedFailed', failures.join('; '))];
   }
-  if (works.length === 0 || !works.every((work) => isTrue(work.conditions, 'Applied'))) {
-    return undefined;
+  if (works.length > 0 && works.every((work) => isTrue(work.conditions, 'Applied'))) {
+    const message = ['manifests of addon are applied successfully', ...notices].join('; ');
+    return [condition(type, true, 'AddonManifestApplied', message)];
   }
-  const message = ['manifests of addon are applied successfully', ...notices].join('; ');
-  return condition(manifestApplied, true, 'AddonManifestApplied', message);
+  // The work agent has not answered yet. An earlier failure is outdated, an earlier success may
+  // still be true.
+  return findCondition(conditions, type)?.status === 'False' ? [{ type }] : [];
 }
 
 function failuresOf({ namespace, name, conditions, manifests }: ManifestWorkState): string[] {
@@ -157,6 +132,15 @@ function failuresOf({ namespace, name, conditions, manifests }: ManifestWorkStat
 
 // Each of these functions returns its argument when nothing changes. A change is found by identity.
 
+function nextConditions(
+  { conditions, status }: ManagedClusterAddOn,
+  wanted: readonly WantedCondition[],
+  nowMs: number,
+): unknown {
+  const next = withConditions(conditions, wanted, nowMs);
+  return next === conditions ? status.conditions : next;
+}
+
 function nextSupportedConfigs(before: unknown): unknown {
   const supported = [configKinds.proxyConfiguration, configKinds.deploymentConfig];
   const present = items(before);
@@ -169,7 +153,7 @@ function nextSupportedConfigs(before: unknown): unknown {
 function nextRegistrationList({ addon, registrations }: AddOnStatusInput): unknown {
   const next = nextRegistrations(registrations, addon);
   if (isDeepStrictEqual(next, addon.registrations)) return addon.status.registrations;
-  return next.map((registration) => registrationJson(registration, versionOf(addon), addon.driver));
+  return next.map((registration) => registrationJson(registration, addon.version, addon.driver));
 }
 
 /**

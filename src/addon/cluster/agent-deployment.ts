@@ -2,7 +2,7 @@ import { formatHostPort } from '../../base/net/host-port.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { agentSecrets } from '../api/agent-identity.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
-import { containerSecurity, deployment, podSettings } from '../api/objects.ts';
+import { containerSecurity, deployment, podSettings, secretMounts } from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
 import {
   agentCaSecret,
@@ -25,11 +25,11 @@ const exitGraceSeconds = 10;
  * Secrets that the agent reads, by the names of their volumes. The agent reads the files again when
  * they change.
  */
-const mounts = [
+const { volumes, volumeMounts } = secretMounts([
   { name: 'ca', secretName: agentCaSecret, mountPath: '/etc/ca' },
   { name: 'hub', secretName: agentSecrets.certificate, mountPath: '/etc/tls' },
   { name: 'hub-kubeconfig', secretName: agentSecrets.hubKubeconfig, mountPath: '/etc/kubeconfig' },
-];
+]);
 
 /**
  * The Deployment of the agent.
@@ -75,10 +75,24 @@ function podSpec(values: AgentValues): object {
         preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm }],
       },
     },
-    containers: [container(values)],
-    volumes: mounts.map(({ name, secretName }) => ({ name, secret: { secretName } })),
+    ...mounted(values),
   };
 }
+
+/** The container and its volumes. */
+function mounted(values: AgentValues) {
+  const { serviceCaConfigMap: name } = values;
+  if (name === undefined) return { containers: [{ ...container(values), volumeMounts }], volumes };
+  // As in Cluster Proxy, the agent starts without the ConfigMap.
+  const volume = { name: 'additional-service-ca', configMap: { name, optional: true } };
+  const mount = { name: volume.name, mountPath: serviceCaPath, readOnly: true };
+  return {
+    containers: [{ ...container(values), volumeMounts: [...volumeMounts, mount] }],
+    volumes: [...volumes, volume],
+  };
+}
+
+const serviceCaPath = '/additional-service-ca';
 
 function container(values: AgentValues): object {
   const probe = (path: string) => ({
@@ -103,7 +117,6 @@ function container(values: AgentValues): object {
     readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
     resources: values.resources,
     securityContext: containerSecurity,
-    volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
   };
 }
 
@@ -127,6 +140,10 @@ export function agentArguments(values: AgentValues): readonly string[] {
     `--status-listen=[::]:${agentStatusPort}`,
     ...[...settings].map(([name, value]) => `--${name}=${escapeDollar(value)}`),
     ...(leadsToApiserver ? [] : ['--enable-kube-api-proxy=false']),
+    ...(values.isServed && !values.impersonates ? ['--enable-impersonation=false'] : []),
+    ...(values.serviceCaConfigMap === undefined
+      ? []
+      : [`--service-ca-file=${serviceCaPath}/service-ca.crt`]),
     ...allow.map((target) => `--allow=${escapeDollar(target)}`),
   ];
 }

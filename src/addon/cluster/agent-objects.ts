@@ -3,7 +3,15 @@ import { parseProxyUrl, ProxyUrlError } from '../../base/net/proxy.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addonName, annotations } from '../api/names.ts';
 import { apiServerEgress, networkPolicy } from '../api/network-policy.ts';
-import { leaseRules, role, roleBinding, secret, serviceAccount } from '../api/objects.ts';
+import {
+  leaseRules,
+  role,
+  roleBinding,
+  rule,
+  secret,
+  serviceAccount,
+  type Subject,
+} from '../api/objects.ts';
 import { agentDeployment, agentPodLabels } from './agent-deployment.ts';
 import { agentCaSecret, agentServiceAccount, agentStatusPort } from './agent-names.ts';
 import type { AgentValues } from './agent-values.ts';
@@ -26,16 +34,42 @@ export function agentObjects(values: AgentValues): readonly KubeObject[] {
     serviceAccount({ name: agentServiceAccount, namespace }),
     role({ name: roleName, namespace }, leaseRules),
     roleBinding({ name: roleName, namespace }, roleName, account),
+    ...(values.isServed ? impersonatorObjects(values, account) : []),
     ...(values.hasNetworkPolicy ? [agentNetworkPolicy(values)] : []),
     agentDeployment(values),
     secret({ name: agentCaSecret, namespace }, { 'ca.crt': values.trustedCertificates }),
   ];
 }
 
+const impersonatorName = 'cluster-proxy-addon-agent-impersonator';
+/** OCM's own namespace for addons. Cluster Proxy names the binding after every other namespace. */
+const ocmInstallNamespace = 'open-cluster-management-agent-addon';
+
+/**
+ * The rights for HTTP clients: to review tokens of the cluster, and to impersonate users whom the
+ * gateway has authenticated. The names are those of Cluster Proxy.
+ */
+function impersonatorObjects(
+  { installNamespace, impersonates }: AgentValues,
+  account: Subject,
+): readonly KubeObject[] {
+  const suffix = installNamespace === ocmInstallNamespace ? '' : `:${installNamespace}`;
+  const bindingName = `${impersonatorName}${suffix}`;
+  return [
+    role({ name: impersonatorName }, [
+      rule('authentication.k8s.io', 'tokenreviews', ['create']),
+      ...(impersonates
+        ? ['users', 'groups'].map((resource) => rule('', resource, ['impersonate']))
+        : []),
+    ]),
+    roleBinding({ name: bindingName }, impersonatorName, account),
+  ];
+}
+
 /**
  * The NetworkPolicy of agents. It limits ports, because a policy can name neither the hub nor a
- * kube-apiserver. An agent with targets besides the kube-apiserver may reach everything, because
- * those targets can be anywhere.
+ * kube-apiserver. An agent with targets besides the kube-apiserver, or with HTTP clients of Services,
+ * may reach everything, because those targets can be anywhere.
  */
 function agentNetworkPolicy(values: AgentValues): KubeObject {
   const { installNamespace: namespace, entrypoint, proxyEnvironment, allow, settings } = values;
@@ -51,7 +85,10 @@ function agentNetworkPolicy(values: AgentValues): KubeObject {
     { name: 'cluster-proxy-proxy-agent-network-policy', namespace, labels: agentPodLabels },
     agentPodLabels,
     [agentStatusPort],
-    [{ ports: apiServerEgress(values.apiServerPorts, others) }, ...(allow.length > 0 ? [{}] : [])],
+    [
+      { ports: apiServerEgress(values.apiServerPorts, others) },
+      ...(allow.length > 0 || values.isServed ? [{}] : []),
+    ],
   );
 }
 

@@ -1,6 +1,9 @@
 import {
   type AddOnDeploymentConfig,
   describeDeploymentConfig,
+  parseAddOnDeploymentConfig,
+  type DeploymentConfigFound,
+  installNamespaceOf,
 } from '../api/addon-deployment-config.ts';
 import type { Diagnostics } from '../api/diagnostics.ts';
 import { drainTimeoutMs } from '../compat/additional-args.ts';
@@ -8,12 +11,14 @@ import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { type AgentVariables, readVariables } from '../compat/customized-variables.ts';
 import type { AgentEntrypoint, FleetState } from '../hub/hub-state.ts';
-import { agentImage } from './agent-image.ts';
+import {
+  type AgentSources,
+  agentImage,
+  nodePlacementOf,
+  agentResources,
+  trustedCertificates,
+} from './agent-settings.ts';
 import { agentDeploymentName } from './agent-names.ts';
-import { type DeploymentConfigFound, installNamespaceOf } from './deployment-config-reference.ts';
-import { nodePlacementOf } from './node-placement.ts';
-import { agentResources } from './resource-requirements.ts';
-import { trustedCertificates } from './trusted-certificates.ts';
 
 /** The options of the addon manager for agents. */
 export interface AgentOptions {
@@ -23,6 +28,10 @@ export interface AgentOptions {
    * override it.
    */
   readonly enableKubeApiProxy: boolean;
+  /** Whether HTTP clients reach the cluster. The cluster's configuration can override it. */
+  readonly enableServiceProxy: boolean;
+  /** Whether users of the hub are impersonated. The cluster's configuration can override it. */
+  readonly enableImpersonation: boolean;
   readonly enableNetworkPolicies: boolean;
   /** Ports of kube-apiservers that NetworkPolicies allow. Empty: every TCP port. */
   readonly apiServerPorts: readonly number[];
@@ -38,6 +47,13 @@ export interface AgentInput extends AgentOptions, Omit<FleetState, 'hubNamespace
 /** The values of one cluster's agent, after all configurations are merged. */
 export type AgentValues = Readonly<NonNullable<ReturnType<typeof agentValues>>>;
 
+/** The configuration of a cluster that has none. */
+const emptyConfig = parseAddOnDeploymentConfig({
+  apiVersion: '',
+  kind: 'AddOnDeploymentConfig',
+  metadata: { name: '' },
+});
+
 /**
  * Merges the ManagedProxyConfiguration, the ManagedCluster and the AddOnDeploymentConfig. A later
  * one overrides an earlier one, in this order. No configuration can change the name of the cluster
@@ -48,37 +64,47 @@ export type AgentValues = Readonly<NonNullable<ReturnType<typeof agentValues>>>;
 export function agentValues(input: AgentInput, diagnostics: Diagnostics) {
   const { cluster, proxy, deploymentConfig } = input;
   if (deploymentConfig.kind === 'missing') diagnostics.problems.push(deploymentConfig.message);
-  const config = deploymentConfig.kind === 'found' ? deploymentConfig.config : undefined;
-  const where = config === undefined ? '' : describeDeploymentConfig(config);
-  const variables = readVariables(config?.customizedVariables ?? [], where, diagnostics);
-  const entrypoint = entrypointOf(input.entrypoint, variables, where, diagnostics);
+  const config = deploymentConfig.kind === 'found' ? deploymentConfig.config : emptyConfig;
+  const where = describeDeploymentConfig(config);
+  const variables = readVariables(config.customizedVariables, where, diagnostics);
+  const sources: AgentSources = { cluster, config, variables, diagnostics };
+  const entrypoint = entrypointOf(input.entrypoint, sources);
   const isDirect = entrypoint !== undefined && !('viaHub' in entrypoint);
 
   const values = {
     cluster: cluster.name,
     deploymentName: variables.agentDeploymentName ?? agentDeploymentName,
     generation: proxy.generation,
-    image: agentImage(proxy.image, config?.registries ?? [], cluster, variables, diagnostics),
+    image: agentImage(proxy.image, sources),
     imagePullSecrets: proxy.imagePullSecrets,
     replicas: variables.replicas ?? proxy.replicas,
-    resources: agentResources(config?.resourceRequirements ?? []),
-    ...nodePlacementOf(cluster, config?.nodePlacement, diagnostics),
+    resources: agentResources(config),
+    ...nodePlacementOf(sources),
     proxyEnvironment: proxyEnvironmentOf(config),
-    trustedCertificates: trustedCertificates(input.caBundle, config, isDirect, diagnostics),
+    trustedCertificates: trustedCertificates(input.caBundle, isDirect, sources),
     ...flagsOf(proxy, variables.serviceDomain),
     leadsToApiserver: variables.enableKubeApiProxy ?? input.enableKubeApiProxy,
+    ...httpOf(input, variables),
     hasNetworkPolicy: input.enableNetworkPolicies,
     apiServerPorts: input.apiServerPorts,
   };
   const installNamespace = installNamespaceOf(deploymentConfig, input.agentInstallNamespace);
-  if (
-    diagnostics.problems.length > 0 ||
-    entrypoint === undefined ||
-    installNamespace === undefined
-  ) {
-    return undefined;
-  }
-  return { ...values, entrypoint, installNamespace };
+  if (entrypoint === undefined || installNamespace === undefined) return undefined;
+  return diagnostics.problems.length > 0 ? undefined : { ...values, entrypoint, installNamespace };
+}
+
+/** The part of HTTP clients. */
+function httpOf(input: AgentInput, variables: AgentVariables) {
+  const { enableServiceProxy, enableImpersonation, proxy } = input;
+  const isServed = variables.enableServiceProxy ?? enableServiceProxy;
+  return {
+    /** Whether gateways can have tokens reviewed by the cluster. */
+    isServed,
+    /** Whether gateways can let the agent impersonate users of the hub. */
+    impersonates: isServed && (variables.enableImpersonation ?? enableImpersonation),
+    /** A ConfigMap in the namespace of the agent with CAs of Services, in the key service-ca.crt. */
+    serviceCaConfigMap: variables.additionalServiceCAConfigMap ?? proxy.serviceCaConfigMap,
+  };
 }
 
 function flagsOf({ flags, allow }: AgentInput['proxy'], serviceDomain: string | undefined) {
@@ -97,11 +123,8 @@ function flagsOf({ flags, allow }: AgentInput['proxy'], serviceDomain: string | 
   };
 }
 
-function proxyEnvironmentOf(
-  config: AddOnDeploymentConfig | undefined,
-): Readonly<Record<string, string>> {
-  if (config === undefined) return {};
-  const { httpProxy, httpsProxy, noProxy } = config.proxyConfig;
+function proxyEnvironmentOf({ proxyConfig }: AddOnDeploymentConfig) {
+  const { httpProxy, httpsProxy, noProxy } = proxyConfig;
   const all = { HTTP_PROXY: httpProxy, HTTPS_PROXY: httpsProxy, NO_PROXY: noProxy };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== ''));
 }
@@ -109,10 +132,9 @@ function proxyEnvironmentOf(
 /** The cluster's own entrypoint overrides that of the fleet, even while the fleet has none yet. */
 function entrypointOf(
   fleet: FleetState['entrypoint'],
-  { serviceEntryPoint: host, serviceEntryPointPort: port }: AgentVariables,
-  where: string,
-  diagnostics: Diagnostics,
+  { config, variables, diagnostics }: AgentSources,
 ): AgentEntrypoint | undefined {
+  const { serviceEntryPoint: host, serviceEntryPointPort: port } = variables;
   if (host !== undefined) {
     const fleetPort = 'port' in fleet ? fleet.port : defaultEntrypointPort;
     return { host, port: port ?? fleetPort };
@@ -124,7 +146,7 @@ function entrypointOf(
   if (port === undefined) return fleet;
   if ('port' in fleet) return { ...fleet, port };
   diagnostics.notices.push(
-    `${where}: serviceEntryPointPort has no effect, agents go through the hub's kube-apiserver; give serviceEntryPoint as well to make them connect directly`,
+    `${describeDeploymentConfig(config)}: serviceEntryPointPort has no effect, agents go through the hub's kube-apiserver; give serviceEntryPoint as well to make them connect directly`,
   );
   return fleet;
 }

@@ -1,21 +1,24 @@
 import type { Controller, ReconcileResult } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { keyOf } from '../../kube/client/kube-ref.ts';
-import { parseAddOnDeploymentConfig } from '../api/addon-deployment-config.ts';
+import {
+  parseAddOnDeploymentConfig,
+  findDeploymentConfig,
+  installNamespaceOf,
+} from '../api/addon-deployment-config.ts';
 import { agentRegistrations } from '../api/agent-identity.ts';
 import { isTrue } from '../api/condition.ts';
 import type { ConfigLookup } from '../api/config-reference.ts';
 import type { Fields } from '../api/fields.ts';
-import { addOnRef, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
-import { type ManagedCluster } from '../api/managed-cluster.ts';
+import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
 import { addonName } from '../api/names.ts';
 import { findSame } from '../api/objects.ts';
 import type { FleetState, HubState } from '../hub/hub-state.ts';
 import { unseenMs } from '../runtime/applier.ts';
 import { addonController, type ControllerContext } from '../runtime/controller-context.ts';
-import { Failures } from '../runtime/failures.ts';
-import { ObjectWriter } from '../runtime/object-writer.ts';
+import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
 import type { Observable } from '../runtime/observable.ts';
 import { byCluster, ownersOf } from '../runtime/watches.ts';
 import {
@@ -25,8 +28,8 @@ import {
   type ManifestsOutcome,
 } from './addon-status.ts';
 import type { AgentOptions } from './agent-values.ts';
-import { clusterSources, problemsOf } from './cluster-sources.ts';
-import { findDeploymentConfig, installNamespaceOf } from './deployment-config-reference.ts';
+import { clusterSources } from './cluster-sources.ts';
+import { managementAddOnProblems } from './management-addon.ts';
 import { planHubAccess } from './hub-access.ts';
 import { renderAgent } from './render-agent.ts';
 import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
@@ -41,9 +44,10 @@ interface Reconcile {
   readonly addon: ManagedClusterAddOn;
   readonly cluster: ManagedCluster;
   readonly fleet: FleetState;
-  readonly failures: Failures;
-  readonly writer: ObjectWriter;
-  readonly signal: AbortSignal;
+  /** For the rights on the hub. */
+  readonly access: ObjectWriter;
+  /** For ManifestWorks. */
+  readonly works: ObjectWriter;
   /** Rights that are removed after the agent has learned of the new entrypoint. */
   readonly staleAccess: KubeObject[];
 }
@@ -68,52 +72,73 @@ export class ClusterController {
 
   async #reconcile(name: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const { watches, state } = this.#options;
-    const writer = new ObjectWriter(this.#options, 'debug', signal);
     const { addon, cluster } = ownersOf(watches, name);
     if (addon === undefined || addon.isDeleting || cluster === undefined) {
-      await this.#withdrawAccess(name, writer);
+      await this.#withdrawAccess(name, signal);
       return undefined;
     }
-    if (!isClusterName(name)) return await this.#refuseName(addon, writer, signal);
-    if (!cluster.isAccepted) await this.#withdrawAccess(name, writer);
+    if (!isClusterName(name)) {
+      await this.#refuseName(addon, signal);
+      return undefined;
+    }
+    if (!cluster.isAccepted) await this.#withdrawAccess(name, signal);
     const { fleet, agentSigner, blockedReason } = state.value;
     if (fleet === undefined || agentSigner === undefined) {
-      if (blockedReason !== undefined) {
-        await this.#writeBlockedStatus(addon, blockedReason, signal);
-      }
+      if (blockedReason !== undefined) await this.#writeBlocked(addon, blockedReason, signal);
       return undefined;
     }
-    const failures = new Failures();
-    const staleAccess: KubeObject[] = [];
-    const reconcile: Reconcile = { addon, cluster, fleet, failures, writer, signal, staleAccess };
-    const access = await this.#reconcileAccess(reconcile);
+    const access = this.#writer(signal);
+    const works = this.#writer(signal);
+    const reconcile: Reconcile = { addon, cluster, fleet, access, works, staleAccess: [] };
+    const accessOutcome = await this.#reconcileAccess(reconcile);
     const manifests = await this.#reconcileWorks(reconcile);
     await this.#removeStaleAccess(reconcile, manifests);
-    await this.#writeStatus(reconcile, agentSigner.organizationalUnit, access, manifests);
-    failures.throwIfAny();
-    return writer.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
+    const { findConfig, agentInstallNamespace } = this.#options;
+    const patch = addOnStatusPatch({
+      addon,
+      registrations: agentRegistrations(name, agentSigner.organizationalUnit),
+      installNamespace: installNamespaceOf(this.#deploymentConfigOf(addon), agentInstallNamespace),
+      findConfig,
+      access: accessOutcome,
+      manifests,
+      nowMs: this.#nowMs,
+    });
+    await this.#patchStatus(addon, patch, signal);
+    throwFailures(access, works);
+    return access.isUnseen || works.isUnseen ? { againAfterMs: 1.25 * unseenMs } : undefined;
+  }
+
+  #writer(signal: AbortSignal): ObjectWriter {
+    return new ObjectWriter(this.#options, 'debug', signal);
   }
 
   /**
    * A cluster whose name is the alias of another cluster gets no agent, because dialers of the
    * other cluster would reach it.
    */
-  async #refuseName(
-    addon: ManagedClusterAddOn,
-    writer: ObjectWriter,
-    signal: AbortSignal,
-  ): Promise<undefined> {
-    await this.#withdrawAccess(addon.cluster, writer);
-    for (const work of this.#options.watches.works.byIndex(byCluster, addon.cluster)) {
-      if (isDeployWork(work.metadata.name)) await writer.delete(work);
-    }
+  async #refuseName(addon: ManagedClusterAddOn, signal: AbortSignal): Promise<void> {
+    await this.#withdrawAccess(addon.cluster, signal);
+    const works = this.#options.watches.works.byIndex(byCluster, addon.cluster);
+    await this.#delete(
+      works.filter(({ metadata }) => isDeployWork(metadata.name)),
+      signal,
+    );
     const reason = `ManagedCluster ${addon.cluster} gets no agent: ${aliasAsNameText}`;
-    await this.#writeBlockedStatus(addon, reason, signal);
+    await this.#writeBlocked(addon, reason, signal);
   }
 
   /** Removes all rights of the cluster's agent on the hub. */
-  async #withdrawAccess(cluster: string, writer: ObjectWriter): Promise<void> {
-    for (const object of this.#accessOf(cluster)) await writer.delete(object);
+  async #withdrawAccess(cluster: string, signal: AbortSignal): Promise<void> {
+    await this.#delete(this.#accessOf(cluster), signal);
+  }
+
+  /** Deletes objects in this order, up to the first failure. */
+  async #delete(objects: readonly KubeObject[], signal: AbortSignal): Promise<void> {
+    const writer = this.#writer(signal);
+    for (const object of objects) {
+      await writer.delete(object);
+      throwFailures(writer);
+    }
   }
 
   #accessOf(cluster: string): readonly KubeObject[] {
@@ -124,65 +149,49 @@ export class ClusterController {
   }
 
   async #reconcileAccess(reconcile: Reconcile): Promise<AccessOutcome> {
-    const { addon, cluster, fleet, writer, staleAccess } = reconcile;
+    const { addon, cluster, fleet, access, staleAccess } = reconcile;
     const plan = planHubAccess(cluster, addon, fleet.tunnel, fleet.hubNamespace);
     const existing = this.#accessOf(cluster.name);
-    const failures = new Failures();
-    for (const object of plan.apply) {
-      await failures.attempt(object, () => writer.apply(object, findSame(existing, object)));
-    }
+    for (const object of plan.apply) await access.apply(object, findSame(existing, object));
     const removed = new Set(plan.remove.map((ref) => `${ref.kind} ${ref.namespace}/${ref.name}`));
     for (const object of existing) {
       if (!removed.has(`${object.kind} ${keyOf(object)}`)) continue;
-      if (plan.outcome.kind === 'applied' && object.metadata.namespace === fleet.hubNamespace) {
-        staleAccess.push(object);
-      } else {
-        await failures.attempt(object, () => writer.delete(object));
-      }
+      const isOfHub = object.metadata.namespace === fleet.hubNamespace;
+      if (plan.outcome.kind === 'applied' && isOfHub) staleAccess.push(object);
+      else await access.delete(object);
     }
-    reconcile.failures.addAll(failures);
-    return failures.isEmpty ? plan.outcome : { kind: 'failed', message: failures.toString() };
+    const message = access.failure;
+    return message === undefined ? plan.outcome : { kind: 'failed', message };
   }
 
   async #reconcileWorks(reconcile: Reconcile): Promise<ManifestsOutcome> {
-    const { addon, cluster, fleet, writer } = reconcile;
+    const { addon, cluster, fleet, works } = reconcile;
     const { watches, log } = this.#options;
     const deploymentConfig = this.#deploymentConfigOf(addon);
     const rendered = renderAgent({ ...this.#options, ...fleet, cluster, addon, deploymentConfig });
     if (rendered.kind === 'failed') return rendered;
+    const { unconfigured, unfollowed } = managementAddOnProblems(
+      watches.managementAddOns.get(addonName),
+    );
     if (rendered.kind === 'waiting') {
       log.debug('no work yet', { cluster: cluster.name, reason: rendered.message });
-      return this.#unconfigured(reconcile) ?? { kind: 'waiting' };
+      const isExpected = cluster.isDeleting || isTrue(addon.conditions, 'Configured');
+      // OCM's addon manager will not configure this cluster.
+      const message = isExpected ? undefined : unconfigured;
+      return message === undefined ? { kind: 'waiting' } : { kind: 'failed', message };
     }
     const existing = watches.works.byIndex(byCluster, cluster.name);
-    const failures = new Failures();
-    for (const work of rendered.works) {
-      await failures.attempt(work, () => writer.apply(work, findSame(existing, work)));
-    }
+    for (const work of rendered.works) await works.apply(work, findSame(existing, work));
     for (const work of existing) {
       const isWanted = findSame(rendered.works, work) !== undefined;
-      if (!failures.isEmpty || isWanted || !isDeployWork(work.metadata.name)) continue;
-      await failures.attempt(work, () => writer.delete(work));
+      if (works.failure !== undefined || isWanted || !isDeployWork(work.metadata.name)) continue;
+      await works.delete(work);
     }
-    reconcile.failures.addAll(failures);
-    if (!failures.isEmpty) return { kind: 'failed', message: failures.toString() };
-    const stored = rendered.works.map((work) => findSame(existing, work) ?? work);
-    const notices = rendered.notices.concat(this.#managementAddOn.unfollowed ?? []);
-    return { kind: 'stored', works: stored.map(parseManifestWork), notices };
-  }
-
-  /**
-   * The failure of a cluster that waits for OCM's addon manager, when that manager will not
-   * configure it.
-   */
-  #unconfigured({ addon, cluster }: Reconcile): ManifestsOutcome | undefined {
-    if (cluster.isDeleting || isTrue(addon.conditions, 'Configured')) return undefined;
-    const message = this.#managementAddOn.unconfigured;
-    return message === undefined ? undefined : { kind: 'failed', message };
-  }
-
-  get #managementAddOn() {
-    return problemsOf(this.#options.watches.managementAddOns.get(addonName));
+    if (works.failure !== undefined) return { kind: 'failed', message: works.failure };
+    const stored = rendered.works.map((work) =>
+      parseManifestWork(findSame(existing, work) ?? work),
+    );
+    return { kind: 'stored', works: stored, notices: rendered.notices.concat(unfollowed ?? []) };
   }
 
   /**
@@ -190,42 +199,26 @@ export class ClusterController {
    * cluster must have applied the work with the new entrypoint, because its agent has no other way
    * before that.
    */
-  async #removeStaleAccess(reconcile: Reconcile, manifests: ManifestsOutcome): Promise<void> {
-    const { writer, failures, staleAccess } = reconcile;
+  async #removeStaleAccess({ access, works, staleAccess }: Reconcile, manifests: ManifestsOutcome) {
     const isApplied =
       manifests.kind === 'stored' && manifests.works.every((work) => work.isApplied);
-    if (!isApplied || writer.isUnseen || writer.hasWritten) return;
-    for (const object of staleAccess) await failures.attempt(object, () => writer.delete(object));
-  }
-
-  async #writeStatus(
-    { addon, cluster, signal }: Reconcile,
-    organizationalUnit: string,
-    access: AccessOutcome,
-    manifests: ManifestsOutcome,
-  ): Promise<void> {
-    const { findConfig, wallClock, agentInstallNamespace } = this.#options;
-    const patch = addOnStatusPatch({
-      addon,
-      registrations: agentRegistrations(cluster.name, organizationalUnit),
-      installNamespace: installNamespaceOf(this.#deploymentConfigOf(addon), agentInstallNamespace),
-      findConfig,
-      access,
-      manifests,
-      nowMs: wallClock().getTime(),
-    });
-    await this.#patchStatus(addon, patch, signal);
+    if (!isApplied || [access, works].some((writer) => writer.isUnseen || writer.hasWritten))
+      return;
+    for (const object of staleAccess) await access.delete(object);
   }
 
   /** Reports why the cluster gets no agent now. Objects that exist stay as they are. */
-  async #writeBlockedStatus(addon: ManagedClusterAddOn, reason: string, signal: AbortSignal) {
-    const patch = blockedStatusPatch(addon, reason, this.#options.wallClock().getTime());
-    await this.#patchStatus(addon, patch, signal);
+  async #writeBlocked(addon: ManagedClusterAddOn, reason: string, signal: AbortSignal) {
+    await this.#patchStatus(addon, blockedStatusPatch(addon, reason, this.#nowMs), signal);
   }
 
   async #patchStatus(addon: ManagedClusterAddOn, patch: Fields | undefined, signal: AbortSignal) {
     if (patch === undefined) return;
-    await this.#options.api.patch(addOnRef(addon), patch, { signal, subresource: 'status' });
+    await this.#options.api.patch(addon.ref, patch, { signal, subresource: 'status' });
+  }
+
+  get #nowMs(): number {
+    return this.#options.wallClock().getTime();
   }
 
   #deploymentConfigOf(addon: ManagedClusterAddOn) {

@@ -1,22 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
-import { keysFrom, type KeySource } from '../../kube/controllers/controller.ts';
+import { keysFrom } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
-import { parseClusterManagementAddOn } from '../api/cluster-management-addon.ts';
+import { managementAddOnProblems } from './management-addon.ts';
 import { labels } from '../api/names.ts';
 import type { HubState } from '../hub/hub-state.ts';
 import { keysOnChange, type Observable } from '../runtime/observable.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
 import { byDeploymentConfig, type Watches } from '../runtime/watches.ts';
-import { managementAddOnProblems } from './management-addon-status.ts';
 
 /**
  * The events that trigger the reconcile of a cluster. Keys are names of clusters. Only an event
  * that concerns all clusters names all.
  */
-export function clusterSources(
-  watches: Watches,
-  state: Observable<HubState>,
-): readonly KeySource[] {
+export function clusterSources(watches: Watches, state: Observable<HubState>) {
   const { addOns, clusters, works, access, deploymentConfigs, managementAddOns } = watches;
   const inNamespace = (object: KubeObject) => object.metadata.namespace ?? '';
   const all = () => addOns.list().map(inNamespace);
@@ -33,14 +29,9 @@ export function clusterSources(
       addOns.byIndex(byDeploymentConfig, key).map(inNamespace),
     ),
     keysFrom(managementAddOns, ({ old, now }) =>
-      isDeepStrictEqual(problemsOf(old), problemsOf(now)) ? [] : all(),
+      isDeepStrictEqual(managementAddOnProblems(old), managementAddOnProblems(now)) ? [] : all(),
     ),
     // The hub can take long to become ready. Clusters that are removed must not wait for it.
     keysOnChange(state, all),
   ];
-}
-
-/** The problems of the ClusterManagementAddOn. Its absence is one. */
-export function problemsOf(object: KubeObject | undefined) {
-  return managementAddOnProblems(object && parseClusterManagementAddOn(object));
 }

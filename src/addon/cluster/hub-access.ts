@@ -1,9 +1,9 @@
 import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { addOnOwner, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
-import type { ManagedCluster } from '../api/managed-cluster.ts';
+import { type ManagedCluster, notAccepted } from '../api/managed-cluster.ts';
 import { addonName, apiGroups, labels } from '../api/names.ts';
-import { findSame, leaseRules, role, roleBinding, type Subject } from '../api/objects.ts';
+import { findObject, leaseRules, role, roleBinding, type Subject } from '../api/objects.ts';
 import type { TunnelRole } from '../hub/hub-objects.ts';
 import type { AccessOutcome } from './addon-status.ts';
 import { hubSubject } from './registrations.ts';
@@ -34,8 +34,11 @@ export function planHubAccess(
 ): HubAccessPlan {
   const all = hubAccessRefs(cluster.name, hubNamespace);
   if (!cluster.isAccepted) {
-    const message = `the hub does not accept ManagedCluster ${cluster.name}; set its spec.hubAcceptsClient to true`;
-    return { apply: [], remove: all, outcome: { kind: 'pending', message } };
+    return {
+      apply: [],
+      remove: all,
+      outcome: { kind: 'pending', message: notAccepted(cluster.name) },
+    };
   }
   const known = hubSubject(addon);
   if (known.kind === 'pending') return { apply: [], remove: [], outcome: known };
@@ -43,11 +46,9 @@ export function planHubAccess(
     return { apply: [], remove: all, outcome: { kind: 'failed', message: known.message } };
   }
   const apply = hubAccess(cluster, addon, known.subject, tunnel);
-  const remove = all.filter(
-    ({ kind, name, namespace }) =>
-      findSame(apply, { kind, metadata: { name, namespace: namespace! } }) === undefined,
-  );
-  return { apply, remove, outcome: { kind: 'applied' } };
+  const isUnwanted = ({ kind, name, namespace }: KubeRef) =>
+    findObject(apply, kind, name, namespace) === undefined;
+  return { apply, remove: all.filter(isUnwanted), outcome: { kind: 'applied' } };
 }
 
 /**

@@ -62,17 +62,13 @@ function packed(objects: readonly KubeObject[]): readonly (readonly KubeObject[]
 }
 
 /** Keeps objects with the annotation when the addon is removed. Only namespaces have it. */
-function deleteOptionFor(objects: readonly KubeObject[]): object | undefined {
-  const orphaned = objects.filter(
-    ({ metadata }) => metadata.annotations?.[annotations.deletionOrphan] !== undefined,
-  );
-  if (orphaned.length === 0) return undefined;
-  const orphaningRules = orphaned.map(({ kind, metadata }) => ({
-    group: '',
-    resource: `${kind.toLowerCase()}s`,
-    name: metadata.name,
-    namespace: metadata.namespace ?? '',
-  }));
+function deleteOptionFor(objects: readonly KubeObject[]) {
+  const orphaningRules = objects
+    .filter(({ metadata }) => metadata.annotations?.[annotations.deletionOrphan] !== undefined)
+    .map(({ kind, metadata: { name, namespace = '' } }) => {
+      return { group: '', resource: `${kind.toLowerCase()}s`, name, namespace };
+    });
+  if (orphaningRules.length === 0) return undefined;
   return { propagationPolicy: 'SelectivelyOrphan', selectivelyOrphans: { orphaningRules } };
 }
 
@@ -89,6 +85,5 @@ function configSpecHashes(references: readonly ConfigReference[]): string | unde
     const kind = group === '' ? resource : `${resource}.${group}`;
     return [[`${kind}/${namespace}/${name}`, specHash] as const];
   });
-  hashes.sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify(Object.fromEntries(hashes));
+  return JSON.stringify(Object.fromEntries(hashes.toSorted(([a], [b]) => (a < b ? -1 : 1))));
 }

@@ -1,6 +1,7 @@
 import { clusterGroup } from '../../base/names/agent-subject.ts';
 import { agentServiceAccountUser } from '../api/agent-identity.ts';
-import { describeAddOn, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import { describeRef } from '../../kube/client/kube-ref.ts';
+import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { apiGroups } from '../api/names.ts';
 import type { Subject } from '../api/objects.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
@@ -9,10 +10,7 @@ import { kubeClientSigner, type Registration } from '../api/registration-config.
  * The entries for `status.registrations`. A klusterlet that uses tokens writes its own subject.
  * That subject is kept, or left empty until the klusterlet fills it in.
  */
-export function nextRegistrations(
-  desired: readonly Registration[],
-  addon: ManagedClusterAddOn,
-): readonly Registration[] {
+export function nextRegistrations(desired: readonly Registration[], addon: ManagedClusterAddOn) {
   if (addon.driver !== 'token') return desired;
   return desired.map((registration) => {
     if (registration.signer !== kubeClientSigner) return registration;
@@ -42,7 +40,7 @@ export function hubSubject(addon: ManagedClusterAddOn) {
   const expected = agentServiceAccountUser(addon.cluster);
   const user = addon.registrations.find(({ signer }) => signer === kubeClientSigner)?.user ?? '';
   if (user === expected) return known('User', expected);
-  const where = `${describeAddOn(addon)}: status.registrations`;
+  const where = `${describeRef(addon.ref)}: status.registrations`;
   // Until the klusterlet reports its driver, the status has the user that the addon wrote.
   if (user === '' || user.startsWith(`${clusterGroup(addon.cluster)}:agent:`)) {
     const message = `${where} has no user yet; the klusterlet, which uses tokens, writes ${expected} there`;

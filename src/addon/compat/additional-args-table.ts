@@ -137,15 +137,7 @@ export const proxyAgentFlags: FlagRules = {
   ...refused('alpn-proto', 'agents use HTTP/1.1; route their connections by host name instead'),
 };
 
-const goUnitsMs = {
-  h: 3_600_000,
-  m: 60_000,
-  s: 1000,
-  ms: 1,
-  us: 1e-3,
-  µs: 1e-3,
-  ns: 1e-6,
-} as const;
+const unitsMs = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 1e-3, µs: 1e-3, ns: 1e-6 } as const;
 
 /**
  * Converts a duration as Go writes it (`1m30s`) to whole milliseconds. It rounds up, so that a
@@ -154,7 +146,7 @@ const goUnitsMs = {
 function goDurationMs(text: string): number {
   let ms = 0;
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)/g)) {
-    ms += Number(amount) * goUnitsMs[unit as keyof typeof goUnitsMs];
+    ms += Number(amount) * unitsMs[unit as keyof typeof unitsMs];
   }
   return Math.ceil(ms);
 }

@@ -42,20 +42,13 @@ export type FlagRule =
 export type FlagRules = Readonly<Record<string, FlagRule>>;
 
 /** Reads an `additionalArgs` list with a table of rules. `field` is the list's path. */
-export function readAdditionalArgs(
-  args: readonly string[],
-  rules: FlagRules,
-  field: string,
-): AdditionalArgs {
+export function readAdditionalArgs(args: readonly string[], rules: FlagRules, field: string) {
   const read = nothingRead();
   for (const { at, text, flag } of goFlags(args)) {
     const itemField = `${field}[${at}]`;
-    if (flag !== undefined) {
-      take(read, rules, { ...flag, field: itemField });
-      continue;
-    }
     const sentence = `is ${JSON.stringify(text)}, a flag is needed: --name=value`;
-    read.problems.push({ field: itemField, sentence });
+    if (flag === undefined) read.problems.push({ field: itemField, sentence });
+    else take(read, rules, { ...flag, field: itemField });
   }
   return read;
 }
@@ -113,21 +106,15 @@ function take(
   const rule = Object.hasOwn(rules, name) ? rules[name]! : undefined;
   const refuse = (sentence: string) => read.problems.push({ field, sentence });
   if (rule === undefined) {
-    const near = nearMiss(
-      `--${name}`,
-      Object.keys(rules).map((known) => `--${known}`),
-    );
+    const known = Object.keys(rules).map((name) => `--${name}`);
+    const near = nearMiss(`--${name}`, known);
     refuse(`--${name} is unknown${near === undefined ? ', remove it' : `, did you mean ${near}?`}`);
     return;
   }
-  if (rule.kind === 'refused') {
-    refuse(`--${name} is not possible: ${rule.reason}; remove it`);
-    return;
-  }
-  const problem = rule.check?.(value);
-  if (problem !== undefined) {
-    refuse(`--${name}=${value} ${problem}`);
-  } else if (rule.kind === 'ignored') {
+  const problem = rule.kind === 'refused' ? undefined : rule.check?.(value);
+  if (rule.kind === 'refused') refuse(`--${name} is not possible: ${rule.reason}; remove it`);
+  else if (problem !== undefined) refuse(`--${name}=${value} ${problem}`);
+  else if (rule.kind === 'ignored') {
     read.ignored.push({ field, sentence: `--${name}: ${rule.reason}` });
   } else {
     const flag = rule.to(value);

@@ -14,10 +14,20 @@ const matching = (pattern: RegExp, what: string) => (value: string) => {
 };
 const readImagePart = matching(imagePart, 'part of an image reference');
 
+/** Reads a boolean as Go does, which Cluster Proxy's chart accepts. */
+function readGoBoolean(value: string): boolean {
+  if (/^(1|t|T|true|TRUE|True)$/.test(value)) return true;
+  if (/^(0|f|F|false|FALSE|False)$/.test(value)) return false;
+  throw new Error('is neither true nor false');
+}
+
 /** The readers of variables that the agent supports. They throw a sentence about a wrong value. */
 const readers = {
   replicas: (value: string) => parseInteger(value, 0, maxReplicas),
   enableKubeApiProxy: parseBoolean,
+  enableServiceProxy: readGoBoolean,
+  enableImpersonation: readGoBoolean,
+  additionalServiceCAConfigMap: matching(dnsName, 'a name for a ConfigMap'),
   serviceDomain: matching(dnsName, 'a DNS domain such as svc.cluster.local'),
   serviceEntryPoint: readHost,
   serviceEntryPointPort: (value: string) => parseInteger(value, 1, 65_535),
@@ -34,7 +44,7 @@ export type AgentVariables = {
 };
 
 const serviceProxyVariables = (
-  'enableServiceProxy enableImpersonation additionalServiceCAConfigMap oidcIssuerURL ' +
+  'oidcIssuerURL ' +
   'oidcClientID oidcUsernameClaim oidcUsernamePrefix oidcGroupsClaim oidcGroupsPrefix ' +
   'oidcReservedNamePrefixes oidcCAConfigMap oidcSigningAlgs oidcRequiredClaimsJSON'
 ).split(' ');
@@ -50,7 +60,10 @@ const withoutEffect: Readonly<Record<string, string>> = {
   addonInstallNamespace: 'spec.agentInstallNamespace names the namespace',
   installMode: 'there is one mode',
   ...Object.fromEntries(
-    serviceProxyVariables.map((name) => [name, 'there is no service-proxy container']),
+    serviceProxyVariables.map((name) => [
+      name,
+      'the brokers do not read it yet: OIDC tokens are not accepted',
+    ]),
   ),
 };
 

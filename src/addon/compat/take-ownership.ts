@@ -1,17 +1,10 @@
-import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
-import { fields, isFields, items, text, type Fields } from '../api/fields.ts';
+import { fields, items, text, type Fields } from '../api/fields.ts';
 import { findSame } from '../api/objects.ts';
 
 /** The field manager of the addon. */
 export const fieldManager = 'culvert-addon';
-
-/** A JSON merge patch for a live object. The API server refuses it when the object has changed. */
-export interface OwnershipPatch {
-  readonly ref: KubeRef;
-  readonly patch: { readonly metadata: Readonly<Record<string, unknown>> };
-}
 
 /** The field manager of Cluster Proxy's controllers. */
 const upstreamManager = 'manager';
@@ -32,11 +25,10 @@ function isUpdate(entry: Fields): boolean {
  * Cluster Proxy wrote before (a port of the load balancer, a command, a volume), and those that a
  * person adds to the ports of a Service or to the pods of brokers. After the transfer, the next
  * apply removes those that are not wanted. Statuses and all other fields keep their managers.
+ *
+ * @returns JSON merge patches; the API server refuses one when its object has changed
  */
-export function ownershipPatches(
-  wanted: readonly KubeObject[],
-  observed: readonly KubeObject[],
-): readonly OwnershipPatch[] {
+export function ownershipPatches(wanted: readonly KubeObject[], observed: readonly KubeObject[]) {
   return wanted.flatMap((object) => {
     const live = findSame(observed, object);
     const managedFields = live && adopted(live);
@@ -63,53 +55,42 @@ function claimOn({ kind }: KubeObject, entry: Fields): Claim | undefined {
 
 /** The managedFields after the transfer. Undefined: nothing changes. */
 function adopted(live: KubeObject): readonly Fields[] | undefined {
-  const entries = items(fields(live.metadata)['managedFields']);
   const kept: Fields[] = [];
   let taken: Fields = {};
-  for (const entry of entries) {
-    const owned = fields(entry['fieldsV1']);
-    const claim = claimOn(live, entry);
-    const claimed = claim === undefined ? {} : intersect(owned, claim);
-    taken = merge(taken, claimed);
-    const left = subtract(owned, claimed);
-    if (Object.keys(left).length > 0) kept.push({ ...entry, fieldsV1: left });
+  for (const entry of items(fields(live.metadata)['managedFields'])) {
+    const parts = split(fields(entry['fieldsV1']), claimOn(live, entry));
+    taken = merge(taken, parts.taken);
+    if (Object.keys(parts.left).length > 0) kept.push({ ...entry, fieldsV1: parts.left });
   }
   if (Object.keys(taken).length === 0) return undefined;
   const isOurs = (entry: Fields) =>
     entry['manager'] === fieldManager && entry['operation'] === 'Apply' && !entry['subresource'];
-  const ours = kept.find(isOurs) ?? {
+  const ours: Fields = kept.find(isOurs) ?? {
     manager: fieldManager,
     operation: 'Apply',
     apiVersion: live.apiVersion,
     fieldsType: 'FieldsV1',
   };
-  const merged = { ...ours, fieldsV1: merge(fields(fields(ours)['fieldsV1']), taken) };
+  const merged = { ...ours, fieldsV1: merge(fields(ours['fieldsV1']), taken) };
   return [...kept.filter((entry) => !isOurs(entry)), merged];
 }
 
-function intersect(owned: Fields, claim: Claim): Fields {
-  if (claim === true) return owned;
-  const common: Record<string, unknown> = {};
-  for (const [key, under] of Object.entries(claim)) {
-    if (!isFields(owned[key])) continue;
-    const child = intersect(owned[key], under);
-    if (Object.keys(child).length > 0) common[key] = child;
-  }
-  return common;
-}
-
-function subtract(owned: Fields, taken: Fields): Fields {
+/** The fields in `owned` that `claim` names, and the others. */
+function split(
+  owned: Fields,
+  claim: Claim | undefined,
+): Readonly<Record<'taken' | 'left', Fields>> {
+  if (claim === undefined) return { taken: {}, left: owned };
+  if (claim === true) return { taken: owned, left: {} };
+  const taken: Record<string, unknown> = {};
   const left: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(owned)) {
-    const gone = taken[key];
-    if (gone === undefined) {
-      left[key] = value;
-      continue;
-    }
-    const child = subtract(fields(value), fields(gone));
-    if (Object.keys(child).length > 0) left[key] = child;
+    const parts = split(fields(value), claim[key]);
+    const isTaken = Object.keys(parts.taken).length > 0;
+    if (isTaken) taken[key] = parts.taken;
+    if (!isTaken || Object.keys(parts.left).length > 0) left[key] = parts.left;
   }
-  return left;
+  return { taken, left };
 }
 
 function merge(a: Fields, b: Fields): Fields {

@@ -1,6 +1,5 @@
 import type { FieldProblem } from '../api/field-problem.ts';
 import { hubSecrets } from '../api/names.ts';
-import type { EntrypointSpec } from './spec.ts';
 import { type ConfigurationSpec, specSchema } from './spec-schema.generated.ts';
 
 const { deploy: deploySchema, proxyServer: serverSchema } = specSchema.properties;
@@ -34,13 +33,12 @@ export function checkSpec(
   }
   const { entrypoint, inClusterServiceName, redis } = proxyServer;
   const { type, hostname, ingress, loadBalancerService } = entrypoint;
-  if (type === 'Hostname' || type === 'Ingress') {
-    const [name, value] =
-      type === 'Hostname' ? ['hostname.value', hostname.value] : ['ingress.host', ingress.host];
-    const field = `${entrypointPath}.${name}`;
+  const requireName = (field: string, name: string | undefined) => {
     const sentence = `is missing, type ${type} needs the name that agents connect to`;
-    if (!value && !isReported(field)) report(field, sentence);
-  }
+    if (!name && !isReported(field)) report(field, sentence);
+  };
+  if (type === 'Hostname') requireName(`${entrypointPath}.hostname.value`, hostname.value);
+  if (type === 'Ingress') requireName(`${entrypointPath}.ingress.host`, ingress.host);
   const { name } = loadBalancerService;
   if (type === 'LoadBalancerService' && name === inClusterServiceName) {
     const sentence = `is ${name}, which is the name of the Service inside the cluster`;
@@ -49,68 +47,56 @@ export function checkSpec(
   if (redis === undefined) return;
   const url = 'proxyServer.redis.url';
   const hasUrl = redis.url !== undefined || isReported(url);
-  if (hasUrl && redis.secretRef !== undefined) {
-    const sentence = 'names the URL of Redis a second time, keep either it or url';
-    report('proxyServer.redis.secretRef', sentence);
-  } else if (!hasUrl && redis.secretRef === undefined) {
-    report(url, 'is missing, give it or secretRef');
-  }
+  const hasSecret = redis.secretRef !== undefined;
+  const twice = 'names the URL of Redis a second time, keep either it or url';
+  if (hasUrl && hasSecret) report('proxyServer.redis.secretRef', twice);
+  if (!hasUrl && !hasSecret) report(url, 'is missing, give it or secretRef');
 }
 
 /** Fields that are accepted and have no effect. Each sentence says what applies instead. */
 export function ignoredFields(spec: ConfigurationSpec): readonly FieldProblem[] {
-  const { authentication, deploy, proxyAgent, proxyServer, userServer } = spec;
+  const { deploy, proxyAgent, proxyServer } = spec;
+  const { entrypoint } = proxyServer;
+  const { hostname, ingress, loadBalancerService, edge, port, type } = entrypoint;
   const ignored: FieldProblem[] = [];
-  const ignore = (field: string, sentence: string) =>
-    ignored.push({ field: `spec.${field}`, sentence });
-  const { type } = authentication.signer;
-  if (type !== 'SelfSigned') {
-    ignore('authentication.signer.type', `is ${type}: certificates are self-signed`);
-  }
+  const ignoreIf = (isGiven: boolean, field: string, sentence: string) => {
+    if (isGiven) ignored.push({ field: `spec.${field}`, sentence });
+  };
   const fixedPorts = Object.entries(deploySchema.properties.ports.properties);
   for (const [name, { default: fixed }] of fixedPorts) {
-    const port = deploy.ports[name as keyof typeof deploy.ports];
-    if (port !== fixed) ignore(`deploy.ports.${name}`, `is ${port}: the port is ${fixed}`);
+    const given = deploy.ports[name as keyof typeof deploy.ports];
+    ignoreIf(given !== fixed, `deploy.ports.${name}`, `is ${given}: the port is ${fixed}`);
   }
-  ignoreEntrypointFields(proxyServer.entrypoint, ignore);
-  const noContainer = "is ignored, because culvert's agent pod has no service-proxy container";
-  if (proxyAgent.additionalServiceProxyArgs.length > 0) {
-    ignore('proxyAgent.additionalServiceProxyArgs', noContainer);
-  }
-  if (proxyAgent.additionalServiceCAConfigMap !== undefined) {
-    ignore('proxyAgent.additionalServiceCAConfigMap', noContainer);
-  }
-  const noServer = 'is ignored, because there is no user-server yet: no certificate is issued';
-  if (userServer !== undefined) ignore('userServer', noServer);
-  return ignored;
-}
-
-function ignoreEntrypointFields(
-  { type, port, hostname, ingress, loadBalancerService, edge }: EntrypointSpec,
-  ignore: (field: string, sentence: string) => void,
-): void {
+  const ignoreUnlessType = (
+    needed: typeof type,
+    field: keyof typeof entrypoint,
+    isGiven: boolean,
+  ) =>
+    ignoreIf(
+      isGiven && type !== needed,
+      `${entrypointPath}.${field}`,
+      `is for type ${needed}, the type is ${type}`,
+    );
   const { name, annotations } = loadBalancerService;
-  const defaultName = entrypointSchema.loadBalancerService.properties.name.default;
-  const given = [
-    ['hostname', 'Hostname', hostname.value !== ''],
-    ['ingress', 'Ingress', ingress.host !== undefined],
-    [
-      'loadBalancerService',
-      'LoadBalancerService',
-      name !== defaultName || Object.keys(annotations).length > 0,
-    ],
-  ] as const;
-  for (const [field, needed, isGiven] of given) {
-    const sentence = `is for type ${needed}, the type is ${type}`;
-    if (isGiven && type !== needed) ignore(`${entrypointPath}.${field}`, sentence);
+  const isBalancerGiven =
+    name !== entrypointSchema.loadBalancerService.properties.name.default ||
+    Object.keys(annotations).length > 0;
+  ignoreUnlessType('Hostname', 'hostname', hostname.value !== '');
+  ignoreUnlessType('Ingress', 'ingress', ingress.host !== undefined);
+  ignoreUnlessType('LoadBalancerService', 'loadBalancerService', isBalancerGiven);
+  const isPortGiven = port !== entrypointSchema.port.default;
+  const instead = `is ${port}: with type ${type} agents connect to`;
+  if (type === 'Ingress') {
+    const ingressPort = `spec.${entrypointPath}.ingress.port`;
+    ignoreIf(isPortGiven, `${entrypointPath}.port`, `${instead} ${ingressPort}`);
+  } else if (type === 'PortForward') {
+    ignoreIf(isPortGiven, `${entrypointPath}.port`, `${instead} the kube-apiserver of the hub`);
   }
-  if (port !== entrypointSchema.port.default && (type === 'PortForward' || type === 'Ingress')) {
-    const instead =
-      type === 'Ingress' ? `spec.${entrypointPath}.ingress.port` : 'the kube-apiserver of the hub';
-    ignore(`${entrypointPath}.port`, `is ${port}: with type ${type} agents connect to ${instead}`);
-  }
-  if (edge.brokerUrl !== undefined) {
-    const sentence = 'is not used yet: agents connect to the brokers of the hub';
-    ignore(`${entrypointPath}.edge.brokerUrl`, sentence);
-  }
+  const noEdge = 'is not used yet: agents connect to the brokers of the hub';
+  ignoreIf(edge.brokerUrl !== undefined, `${entrypointPath}.edge.brokerUrl`, noEdge);
+  const { additionalServiceProxyArgs } = proxyAgent;
+  const noContainer = "is ignored, because culvert's agent pod has no service-proxy container";
+  const hasArgs = additionalServiceProxyArgs.length > 0;
+  ignoreIf(hasArgs, 'proxyAgent.additionalServiceProxyArgs', noContainer);
+  return ignored;
 }

@@ -7,37 +7,28 @@ import type { ManagedProxyConfiguration } from './managed-proxy-configuration.ts
  * the controller.
  */
 export function ownerOf({ name, uid }: ManagedProxyConfiguration): OwnerReference {
-  return {
-    apiVersion: configurationApiVersion,
-    kind: configurationKind,
-    name,
-    uid,
-    blockOwnerDeletion: true,
-  };
+  const kind = configurationKind;
+  return { apiVersion: configurationApiVersion, kind, name, uid, blockOwnerDeletion: true };
 }
 
+type Marks = Pick<ObjectMeta, 'labels' | 'annotations'>;
+
 /** Metadata of an object in the brokers' namespace that is deleted with the configuration. */
-export function hubMeta(
-  configuration: ManagedProxyConfiguration,
-  name: string,
-  more: Pick<ObjectMeta, 'labels' | 'annotations'> = {},
-): ObjectMeta {
-  return {
-    namespace: configuration.spec.proxyServer.namespace,
-    ...clusterMeta(configuration, name, more),
-  };
+export function hubMeta(configuration: ManagedProxyConfiguration, name: string, more: Marks = {}) {
+  const { namespace } = configuration.spec.proxyServer;
+  return { namespace, ...clusterMeta(configuration, name, more) };
 }
 
 /** Metadata of an object without a namespace that is deleted with the configuration. */
 export function clusterMeta(
   configuration: ManagedProxyConfiguration,
   name: string,
-  { labels, annotations }: Pick<ObjectMeta, 'labels' | 'annotations'> = {},
-): ObjectMeta {
+  { labels, annotations = {} }: Marks = {},
+) {
   return {
     name,
     labels: { ...hubLabel, ...labels },
-    ...(annotations && Object.keys(annotations).length > 0 && { annotations }),
+    ...(Object.keys(annotations).length > 0 && { annotations }),
     ownerReferences: [ownerOf(configuration)],
   };
 }

@@ -54,8 +54,7 @@ export class SchemaReader {
     if (schema.type === 'array') return this.#readList(schema, rules, value, path);
     const fallback = rules.default ?? schema.default;
     if (isMissing(value) || (value === '' && schema.type === 'string')) return fallback;
-    const sentence = problemOf(schema, rules, value);
-    return sentence === undefined ? value : (this.#problem(path, sentence) ?? fallback);
+    return this.#checked(schema, rules, value, path) ?? fallback;
   }
 
   #readObject(schema: Schema, rules: AnyRules, value: unknown, path: string): object {
@@ -80,12 +79,11 @@ export class SchemaReader {
     const list: readonly unknown[] = Array.isArray(value) ? value : [];
     const isPairs = items.required?.[0] === 'key';
     const itemRules = isPairs ? { key: rules } : rules;
-    const read = list.flatMap((item, index) => {
+    const read: readonly unknown[] = list.flatMap((item, index) => {
       const at = `${path}[${index}]`;
-      if (items.type === 'object')
-        return [present(this.read(items, itemRules, item, at) as object)];
-      const sentence = problemOf(items, itemRules, item);
-      return sentence === undefined ? [item] : (this.#problem(at, sentence) ?? []);
+      return items.type === 'object'
+        ? present(this.read(items, itemRules, item, at) as object)
+        : (this.#checked(items, itemRules, item, at) ?? []);
     });
     if (!isPairs) return read;
     const pairs = read as readonly { readonly key: string; readonly value?: string }[];
@@ -93,18 +91,20 @@ export class SchemaReader {
     return Object.fromEntries(named.map(({ key, value: text = '' }) => [key, text]));
   }
 
-  #readMap(
-    schema: Schema,
-    rules: AnyRules,
-    value: unknown,
-    path: string,
-  ): Readonly<Record<string, string>> {
+  #readMap(schema: Schema, rules: AnyRules, value: unknown, path: string): object {
     const entries = Object.entries(this.#fieldsOf(value, path)).flatMap(([name, item]) => {
-      const sentence = problemOf(schema.additionalProperties!, rules, item);
-      if (sentence === undefined) return [[name, String(item)] as const];
-      return this.#problem(`${path}.${name}`, sentence) ?? [];
+      const read = this.#checked(schema.additionalProperties!, rules, item, `${path}.${name}`);
+      return read === undefined ? [] : [[name, String(read)] as const];
     });
     return Object.fromEntries(entries);
+  }
+
+  /** A text or a number. Undefined: it is wrong, which is a problem. */
+  #checked(schema: Schema, rules: AnyRules, value: unknown, path: string) {
+    const sentence = problemOf(schema, rules, value);
+    if (sentence === undefined) return value as string | number;
+    this.#problem(path, sentence);
+    return undefined;
   }
 
   #fieldsOf(value: unknown, path: string): Readonly<Record<string, unknown>> {
@@ -113,9 +113,8 @@ export class SchemaReader {
     return {};
   }
 
-  #problem(field: string, sentence: string): undefined {
+  #problem(field: string, sentence: string): void {
     this.#problems.push({ field, sentence });
-    return undefined;
   }
 }
 
@@ -126,8 +125,8 @@ function problemOf(schema: Schema, rules: AnyRules, value: unknown): string | un
     const maximum = rules.maximum ?? schema.maximum ?? Number.MAX_SAFE_INTEGER;
     const isInside =
       Number.isInteger(value) && Number(value) >= minimum && Number(value) <= maximum;
-    if (isInside) return undefined;
-    return `is ${shown(value)}, a whole number from ${minimum} to ${maximum} is needed`;
+    const needed = `a whole number from ${minimum} to ${maximum} is needed`;
+    return isInside ? undefined : `is ${shown(value)}, ${needed}`;
   }
   const isNumber = schema.type === 'integer-or-string' && typeof value === 'number';
   const text = isNumber ? String(value) : value;

@@ -59,6 +59,7 @@ const rules: Rules<ConfigurationSpec> = {
     additionalServiceCAConfigMap: objectName,
     allow: { check: checks.allowCheck },
   },
+  userServer: { additionalSANs: { check: checks.sanCheck } },
   deploy: {
     ports: { proxyServer: port, agentServer: port, healthServer: port, adminServer: port },
   },

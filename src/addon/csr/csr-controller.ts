@@ -7,8 +7,8 @@ import {
   type CertificateSigningRequest,
   parseCertificateSigningRequest,
 } from '../api/certificate-signing-request.ts';
-import { agentEligibility } from '../api/eligibility.ts';
-import { addOnRef, type ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
+import { agentEligibility } from '../api/managed-cluster.ts';
+import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import type { AgentSigner, HubState } from '../hub/hub-state.ts';
 import { isSameButVersion } from '../runtime/cached-object.ts';
 import {
@@ -27,9 +27,6 @@ export interface CsrControllerOptions extends Omit<ControllerContext, 'applier'>
   readonly state: Observable<HubState>;
 }
 
-/** Results of requests since the start. */
-type CsrCounts = Readonly<Record<'approved' | 'denied' | 'signed' | 'failed', number>>;
-
 /** The reconcile of one request. */
 interface Reconcile {
   readonly object: KubeObject;
@@ -47,7 +44,8 @@ interface Reconcile {
 export class CsrController {
   readonly #options: CsrControllerOptions;
   readonly #log: Logger;
-  readonly #counts = { approved: 0, denied: 0, signed: 0, failed: 0 };
+  /** Results of requests since the start. */
+  readonly counts = { approved: 0, denied: 0, signed: 0, failed: 0 };
   readonly controller: Controller;
 
   constructor(options: CsrControllerOptions) {
@@ -56,15 +54,8 @@ export class CsrController {
     this.controller = addonController(options, {
       name: 'requests',
       sources: this.#sources(),
-      reconcile: async (key, signal) => {
-        await this.#reconcile(key, signal);
-        return undefined;
-      },
+      reconcile: (key, signal) => this.#reconcile(key, signal),
     });
-  }
-
-  get counts(): CsrCounts {
-    return this.#counts;
   }
 
   #sources(): readonly KeySource[] {
@@ -87,7 +78,7 @@ export class CsrController {
     ];
   }
 
-  async #reconcile(name: string, signal: AbortSignal): Promise<void> {
+  async #reconcile(name: string, signal: AbortSignal): Promise<undefined> {
     const object = this.#options.watches.requests.get(name);
     const signer = this.#options.state.value.agentSigner;
     if (object === undefined || signer === undefined) return;
@@ -114,7 +105,7 @@ export class CsrController {
     const status = { conditions: [decisionCondition(decision, this.#nowMs)] };
     await patchStatus(this.#options.api, object, status, signal, 'approval');
     const isApproved = decision.kind === 'approve';
-    this.#counts[isApproved ? 'approved' : 'denied']++;
+    this.counts[isApproved ? 'approved' : 'denied']++;
     if (isApproved) this.#log.info('request approved', fields);
     else this.#log.warn('request denied', { ...fields, requester: csr.requester.user });
   }
@@ -140,14 +131,14 @@ export class CsrController {
       const message = `CertificateSigningRequest ${csr.name} ${sentence}`;
       const conditions = [...csr.conditions, failedCondition(message, this.#nowMs)];
       await patchStatus(this.#options.api, object, { conditions }, signal);
-      this.#counts.failed++;
+      this.counts.failed++;
       this.#log.warn('request not signed', { ...fields, reason, message });
       return;
     }
     const pem = await signCsr(verified, signer.authority, this.#options.wallClock());
     const certificate = Buffer.from(pem).toString('base64');
     await patchStatus(this.#options.api, object, { certificate }, signal);
-    this.#counts.signed++;
+    this.counts.signed++;
     this.#log.info('request signed', fields);
   }
 
@@ -164,7 +155,7 @@ export class CsrController {
     // name.
     if (csr.createdAtMs < addon.createdAtMs) return;
     const patch = await signerRecordPatch(addon, certificate, signer.authority, this.#nowMs);
-    if (patch !== undefined) await this.#options.api.patch(addOnRef(addon), patch, { signal });
+    if (patch !== undefined) await this.#options.api.patch(addon.ref, patch, { signal });
   }
 
   get #nowMs(): number {

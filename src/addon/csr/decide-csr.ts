@@ -1,8 +1,7 @@
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
 import { kubeTime } from '../api/condition.ts';
-import { agentEligibility } from '../api/eligibility.ts';
+import { agentEligibility, type ManagedCluster } from '../api/managed-cluster.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
-import type { ManagedCluster } from '../api/managed-cluster.ts';
 import { addonName, annotations, labels } from '../api/names.ts';
 import type { Registration } from '../api/registration-config.ts';
 import { verifyCsr } from './verify-csr.ts';
@@ -74,20 +73,15 @@ export async function decideCsr({ csr, cluster, addon, registrations }: CsrInput
 
 /** The condition that carries out a decision, for the subresource `approval`. */
 export function decisionCondition(
-  decision: Readonly<Record<'kind' | 'reason' | 'message', string>>,
+  { kind, reason, message }: Readonly<Record<'kind' | 'reason' | 'message', string>>,
   nowMs: number,
-): Readonly<Record<string, string>> {
-  return {
-    type: decision.kind === 'approve' ? 'Approved' : 'Denied',
-    status: 'True',
-    reason: decision.reason,
-    message: decision.message,
-    lastUpdateTime: kubeTime(nowMs),
-  };
+) {
+  const type = kind === 'approve' ? 'Approved' : 'Denied';
+  return { type, status: 'True', reason, message, lastUpdateTime: kubeTime(nowMs) };
 }
 
 /** The condition of a request that was approved and cannot be signed. */
-export function failedCondition(message: string, nowMs: number): Readonly<Record<string, string>> {
+export function failedCondition(message: string, nowMs: number) {
   const time = { lastUpdateTime: kubeTime(nowMs), lastTransitionTime: kubeTime(nowMs) };
   return { type: 'Failed', status: 'True', reason: 'SignerValidationFailure', message, ...time };
 }

@@ -1,6 +1,7 @@
 import { agentDnsName } from '../../base/names/agent-subject.ts';
 import { CertificateRequest, X509Error } from '../../base/x509/index.ts';
 import type { CertificateSigningRequest } from '../api/certificate-signing-request.ts';
+import { listed } from '../api/fields.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { kubeClientSigner, type Registration } from '../api/registration-config.ts';
 import { aliasAsNameText, isClusterName } from '../../base/names/cluster-name.ts';
@@ -20,11 +21,7 @@ export type CsrRefusal = ReturnType<typeof refusal>;
 const minRsaBits = 2048;
 const neededUsage = 'client auth';
 /** The usages that klusterlets ask for. */
-const allowedUsages: ReadonlySet<string> = new Set([
-  neededUsage,
-  'digital signature',
-  'key encipherment',
-]);
+const allowedUsages = [neededUsage, 'digital signature', 'key encipherment'];
 
 /**
  * Verifies that a request asks for a certificate of this cluster's agent and for nothing else. The
@@ -96,7 +93,7 @@ function differences(
   const { dns, ips, others } = alternativeNames;
   const foreignNames = dns.filter((name) => name !== agentDnsName);
   compare('alternative names', [...foreignNames, ...ips, ...others], []);
-  const foreignUsages = usages.filter((usage) => !allowedUsages.has(usage));
+  const foreignUsages = usages.filter((usage) => !allowedUsages.includes(usage));
   compare('usages beyond those of a client', foreignUsages, []);
   if (!usages.includes(neededUsage)) found.push(`its usages lack ${quote(neededUsage)}`);
   return found;
@@ -121,10 +118,7 @@ function quote(value: string): string {
 }
 
 function quoteAll(values: readonly string[]): string {
-  if (values.length === 0) return 'none';
-  const shown = values.slice(0, quotedValues).map(quote).join(', ');
-  const more = values.length - quotedValues;
-  return more > 0 ? `${shown} and ${more} more` : shown;
+  return listed(values.map(quote), quotedValues) || 'none';
 }
 
 /** @param sentence follows the name of the request: `asks for more than ...` */

@@ -1,7 +1,9 @@
+import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { drainTimeoutMs, type ProgramFlag } from '../compat/additional-args.ts';
+import { userServer } from '../api/names.ts';
 import type { SecretKey } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import type { BrokerRedis } from './broker-redis.ts';
+import type { BrokerRedis } from './hub-secrets.ts';
 import type { TlsProfile } from './tls-profile.ts';
 
 /**
@@ -16,29 +18,45 @@ export const mountPaths = {
   replicaKey: '/etc/replica-key/',
   redisCa: '/etc/redis-ca/',
   enrolmentKeys: '/etc/enrolment-keys/',
+  userServer: '/etc/user-server-pki/',
 } as const;
 
 export const brokerPorts = { client: 8090, agent: 8091, status: 8092 } as const;
+/** Served only with the user-server. */
+export const userPort = userServer.port;
 
-export interface BrokerArgsOptions {
+/** Everything from which the brokers' pods are rendered. */
+export interface BrokerInput {
+  readonly configuration: ManagedProxyConfiguration;
   readonly redis: BrokerRedis | undefined;
   /** Public keys of enrolment tokens. Undefined: no tokens are accepted. */
   readonly enrolmentKeys: SecretKey | undefined;
+  /**
+   * The ConfigMap with the Services that clients of the user-server may reach. Undefined: brokers do
+   * not serve the user-server's port.
+   */
+  readonly exposedServices: string | undefined;
   readonly tls: TlsProfile;
   /**
    * Whether a ConfigMap sets the profile. Then it overrides `additionalArgs`, as in Cluster Proxy.
    */
   readonly hasTlsProfile: boolean;
+  readonly replicas: number;
+  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  /** Names of Secrets in the brokers' namespace. */
+  readonly imagePullSecrets: readonly string[];
+  /** The Deployment as it is. */
+  readonly live: KubeObject | undefined;
 }
 
 /** The command line of `culvert broker` in its container. */
-export function brokerArgs(
-  configuration: ManagedProxyConfiguration,
-  { redis, enrolmentKeys, tls, hasTlsProfile }: BrokerArgsOptions,
-): readonly string[] {
+export function brokerArgs(input: BrokerInput): readonly string[] {
+  const { configuration, redis, enrolmentKeys, exposedServices } = input;
   const { namespace, inClusterServiceName } = configuration.spec.proxyServer;
   const args = ['broker'];
-  const flag = (name: string, value: string) => args.push(`--${name}=${value}`);
+  const flag = (name: string, value: string | undefined) => {
+    if (value !== undefined) args.push(`--${name}=${value}`);
+  };
   flag('listen', `[::]:${brokerPorts.agent}`);
   flag('tls-cert', `${mountPaths.agentServer}tls.crt`);
   flag('tls-key', `${mountPaths.agentServer}tls.key`);
@@ -49,8 +67,12 @@ export function brokerArgs(
   flag('konnectivity-client-ca', `${mountPaths.serverCa}ca.crt`);
   flag('status-listen', `[::]:${brokerPorts.status}`);
   args.push('--kubernetes');
-  if (enrolmentKeys !== undefined) {
-    flag('token-public-key', `${mountPaths.enrolmentKeys}${enrolmentKeys.key}`);
+  flag('token-public-key', enrolmentKeys && `${mountPaths.enrolmentKeys}${enrolmentKeys.key}`);
+  if (exposedServices !== undefined) {
+    flag('gateway-listen', `[::]:${userPort}`);
+    flag('gateway-tls-cert', `${mountPaths.userServer}tls.crt`);
+    flag('gateway-tls-key', `${mountPaths.userServer}tls.key`);
+    flag('exposed-services-configmap', `${namespace}/${exposedServices}`);
   }
   if (redis !== undefined) {
     const { url, caSecretRef, prefix } = redis.spec;
@@ -60,31 +82,27 @@ export function brokerArgs(
     flag('replica-server-name', `${inClusterServiceName}.${namespace}.svc`);
     flag('replica-key-file', `${mountPaths.replicaKey}key`);
     // A URL from a Secret is in the environment, because command lines are public.
-    if (url !== undefined) flag('redis-url', url);
-    if (caSecretRef !== undefined) flag('redis-ca', `${mountPaths.redisCa}${caSecretRef.key}`);
+    flag('redis-url', url);
+    flag('redis-ca', caSecretRef && `${mountPaths.redisCa}${caSecretRef.key}`);
     flag('redis-prefix', prefix);
   }
+  const tls = tlsFlags(input);
   for (const { name, value } of lastOfEach(configuration.brokerFlags)) {
-    if (!(name in tlsFlags)) flag(name, value);
+    if (!(name in tls)) flag(name, value);
   }
-  return [...args, ...tlsArgs(configuration, tls, hasTlsProfile)];
+  for (const [name, value] of Object.entries(tls)) flag(name, value);
+  return args;
 }
 
-const tlsFlags = { 'cipher-suites': true, 'tls-min-version': true } as const;
-
 /** The TLS flags, in the order and the form of Cluster Proxy. */
-function tlsArgs(
-  { brokerFlags }: ManagedProxyConfiguration,
-  { cipherSuites, minVersion }: TlsProfile,
-  hasTlsProfile: boolean,
-): readonly string[] {
-  const given = (name: keyof typeof tlsFlags) =>
-    hasTlsProfile ? undefined : brokerFlags.findLast((flag) => flag.name === name)?.value;
-  const suites = given('cipher-suites') ?? cipherSuites.join(',');
-  return [
-    ...(suites === '' ? [] : [`--cipher-suites=${suites}`]),
-    `--tls-min-version=${given('tls-min-version') ?? minVersion}`,
-  ];
+function tlsFlags({ configuration, tls, hasTlsProfile }: BrokerInput) {
+  const given = (name: string) =>
+    hasTlsProfile ? undefined : configuration.brokerFlags.findLast((flag) => flag.name === name);
+  const suites = given('cipher-suites')?.value ?? tls.cipherSuites.join(',');
+  return {
+    'cipher-suites': suites === '' ? undefined : suites,
+    'tls-min-version': given('tls-min-version')?.value ?? tls.minVersion,
+  };
 }
 
 /** The last value of each flag, as in Go. */

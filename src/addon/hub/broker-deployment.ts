@@ -1,89 +1,80 @@
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { annotations, hubSecrets, labels, serverAccount, serverLabel } from '../api/names.ts';
-import { containerSecurity, deployment, podSettings } from '../api/objects.ts';
+import {
+  containerSecurity,
+  deployment,
+  podSettings,
+  secretMounts,
+  type SecretMount,
+} from '../api/objects.ts';
 import { contentHash } from '../api/spec-hash.ts';
-import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
 import {
   brokerArgs,
-  type BrokerArgsOptions,
+  type BrokerInput,
   brokerPorts,
   mountPaths,
+  userPort,
   preStopSeconds,
   terminationGraceSeconds,
 } from './broker-args.ts';
-import { servedGeneration } from './broker-rollout.ts';
 import { tlsProfileHash } from './tls-profile.ts';
+import { fields, integer } from '../api/fields.ts';
 
-export interface BrokerDeploymentOptions extends BrokerArgsOptions {
-  readonly replicas: number;
-  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
-  /** The Deployment as it is. */
-  readonly live: KubeObject | undefined;
-  /** Names of Secrets in the brokers' namespace. */
-  readonly imagePullSecrets: readonly string[];
-}
+const redisHashAnnotation = 'proxy.open-cluster-management.io/redis-url-hash';
+const tlsHashAnnotation = 'proxy.open-cluster-management.io/tls-config-hash';
 
 /**
  * The Deployment of brokers. The pod template has only what pods need, so a new generation of the
  * configuration alone replaces no pods. Brokers read certificates and keys again when the files
  * change.
  */
-export function brokerDeployment(
-  configuration: ManagedProxyConfiguration,
-  options: BrokerDeploymentOptions,
-): KubeObject {
-  const { live, replicas, tls } = options;
+export function brokerDeployment(input: BrokerInput): KubeObject {
+  const { configuration, redis, replicas, tls } = input;
   const { generation, name } = configuration;
-  const template = podTemplate(configuration, options);
+  const hash = redis?.hash;
+  const template = {
+    metadata: {
+      labels: serverLabel,
+      ...(hash !== undefined && { annotations: { [redisHashAnnotation]: hash } }),
+    },
+    spec: podSpec(input),
+  };
   const { spec } = deployment({ name }, serverLabel, replicas, template);
   const renderedHash = contentHash(spec).slice(0, 16);
-  const served = servedGeneration(live, { generation, renderedHash, replicas });
   const metadata = hubMeta(configuration, name, {
     labels: { [annotations.configurationGeneration]: String(generation) },
     annotations: {
-      [annotations.configurationGeneration]: served,
+      [annotations.configurationGeneration]: servedGeneration(input, renderedHash),
       [annotations.renderedHash]: renderedHash,
-      'proxy.open-cluster-management.io/tls-config-hash': tlsProfileHash(tls),
+      [tlsHashAnnotation]: tlsProfileHash(tls),
     },
   });
   return deployment(metadata, serverLabel, replicas, template);
 }
 
-const redisHashAnnotation = 'proxy.open-cluster-management.io/redis-url-hash';
-
-function podTemplate(
-  configuration: ManagedProxyConfiguration,
-  options: BrokerDeploymentOptions,
-): object {
-  const { nodePlacement } = configuration.spec.proxyServer;
-  const hash = options.redis?.hash;
-  const mounts = mountsOf(configuration, options);
+function podSpec(input: BrokerInput): object {
+  const { nodeSelector, tolerations } = input.configuration.spec.proxyServer.nodePlacement;
+  const { volumes, volumeMounts } = secretMounts(mountsOf(input));
   return {
-    metadata: {
-      labels: serverLabel,
-      ...(hash !== undefined && { annotations: { [redisHashAnnotation]: hash } }),
-    },
-    spec: {
-      serviceAccountName: serverAccount,
-      automountServiceAccountToken: true,
-      // The broker could read environment variables of Services as options.
-      enableServiceLinks: false,
-      ...podSettings(options.imagePullSecrets),
-      terminationGracePeriodSeconds: terminationGraceSeconds(configuration),
-      nodeSelector: nodePlacement.nodeSelector,
-      tolerations: nodePlacement.tolerations,
-      topologySpreadConstraints: ['kubernetes.io/hostname', 'topology.kubernetes.io/zone'].map(
-        (topologyKey) => ({
-          maxSkew: 1,
-          topologyKey,
-          whenUnsatisfiable: 'ScheduleAnyway',
-          labelSelector: { matchLabels: serverLabel },
-        }),
-      ),
-      containers: [brokerContainer(configuration, options, mounts)],
-      volumes: mounts.map(({ name, secret }) => ({ name, secret })),
-    },
+    serviceAccountName: serverAccount,
+    automountServiceAccountToken: true,
+    // The broker could read environment variables of Services as options.
+    enableServiceLinks: false,
+    ...podSettings(input.imagePullSecrets),
+    terminationGracePeriodSeconds: terminationGraceSeconds(input.configuration),
+    nodeSelector,
+    tolerations,
+    topologySpreadConstraints: ['kubernetes.io/hostname', 'topology.kubernetes.io/zone'].map(
+      (topologyKey) => ({
+        maxSkew: 1,
+        topologyKey,
+        whenUnsatisfiable: 'ScheduleAnyway',
+        labelSelector: { matchLabels: serverLabel },
+      }),
+    ),
+    containers: [{ ...brokerContainer(input), volumeMounts }],
+    volumes,
   };
 }
 
@@ -93,26 +84,28 @@ const defaultResources = {
   limits: { memory: '2Gi' },
 } as const;
 
-function brokerContainer(
-  configuration: ManagedProxyConfiguration,
-  options: BrokerDeploymentOptions,
-  mounts: readonly Mount[],
-): object {
-  const { image, resources } = configuration.spec.proxyServer;
+function brokerContainer(input: BrokerInput): object {
+  const { image, resources } = input.configuration.spec.proxyServer;
   const probe = (path: string) => ({ httpGet: { path, port: 'health' }, timeoutSeconds: 3 });
   const wait = `setTimeout(() => {}, ${preStopSeconds * 1000})`;
+  const podIp = { fieldRef: { apiVersion: 'v1', fieldPath: 'status.podIP' } };
+  const secretKeyRef = input.redis?.spec.secretRef;
+  const redisUrl = { name: 'CULVERT_REDIS_URL', valueFrom: { secretKeyRef } };
   return {
     name: serverLabel[labels.component],
     image,
-    imagePullPolicy: options.imagePullPolicy,
+    imagePullPolicy: input.imagePullPolicy,
     // An explicit empty list removes the command of Cluster Proxy at an upgrade.
     command: [],
-    args: brokerArgs(configuration, options),
-    env: environment(options),
+    args: brokerArgs(input),
+    env: [{ name: 'POD_IP', valueFrom: podIp }, ...(secretKeyRef ? [redisUrl] : [])],
     ports: [
       { name: 'proxy-server', containerPort: brokerPorts.client, protocol: 'TCP' },
       { name: 'agent-server', containerPort: brokerPorts.agent, protocol: 'TCP' },
       { name: 'health', containerPort: brokerPorts.status, protocol: 'TCP' },
+      ...(input.exposedServices === undefined
+        ? []
+        : [{ name: 'https', containerPort: userPort, protocol: 'TCP' }]),
     ],
     startupProbe: { ...probe('/healthz'), periodSeconds: 1, failureThreshold: 60 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 2, failureThreshold: 2 },
@@ -122,54 +115,62 @@ function brokerContainer(
     lifecycle: { preStop: { exec: { command: ['node', '-e', wait] } } },
     resources: resources ?? defaultResources,
     securityContext: containerSecurity,
-    volumeMounts: mounts.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
   };
-}
-
-function environment({ redis }: BrokerDeploymentOptions): readonly object[] {
-  const fieldRef = { apiVersion: 'v1', fieldPath: 'status.podIP' };
-  const ref = redis?.spec.secretRef;
-  return [
-    { name: 'POD_IP', valueFrom: { fieldRef } },
-    ...(ref === undefined
-      ? []
-      : [{ name: 'CULVERT_REDIS_URL', valueFrom: { secretKeyRef: { ...ref } } }]),
-  ];
-}
-
-/** A Secret that is mounted into the pods. */
-interface Mount {
-  readonly name: string;
-  readonly mountPath: string;
-  readonly secret: { readonly secretName: string; readonly items?: readonly object[] };
 }
 
 /**
  * The names of the first three volumes are from Cluster Proxy, so that an upgrade replaces its
  * volumes.
  */
-function mountsOf(
-  { spec }: ManagedProxyConfiguration,
-  { redis, enrolmentKeys }: BrokerDeploymentOptions,
-): readonly Mount[] {
-  const { secrets } = spec.authentication.dump;
-  const mount = (name: string, mountPath: string, secretName: string, key?: string): Mount => ({
-    name,
-    mountPath,
-    secret: { secretName, ...(key !== undefined && { items: [{ key, path: key }] }) },
-  });
-  const { signingProxyServerSecretName, signingAgentServerSecretName } = secrets;
+function mountsOf(input: BrokerInput): readonly SecretMount[] {
+  const { configuration, redis, enrolmentKeys, exposedServices } = input;
+  const { secrets } = configuration.spec.authentication.dump;
+  const mounts: SecretMount[] = [];
+  const mount = (name: string, mountPath: string, secretName: string, more = {}) =>
+    mounts.push({ name, mountPath, secretName, ...more });
+  mount('proxy-server-ca-certs', mountPaths.serverCa, hubSecrets.serverCa);
+  mount('proxy-server-certs', mountPaths.server, secrets.signingProxyServerSecretName);
+  mount('proxy-agent-certs', mountPaths.agentServer, secrets.signingAgentServerSecretName);
+  mount('agent-ca', mountPaths.agentCa, hubSecrets.agentCa);
+  if (redis) mount('replica-key', mountPaths.replicaKey, hubSecrets.replicaKey);
   const redisCa = redis?.spec.caSecretRef;
-  return [
-    mount('proxy-server-ca-certs', mountPaths.serverCa, hubSecrets.serverCa),
-    mount('proxy-server-certs', mountPaths.server, signingProxyServerSecretName),
-    mount('proxy-agent-certs', mountPaths.agentServer, signingAgentServerSecretName),
-    mount('agent-ca', mountPaths.agentCa, hubSecrets.agentCa),
-    ...(redis ? [mount('replica-key', mountPaths.replicaKey, hubSecrets.replicaKey)] : []),
-    ...(redisCa ? [mount('redis-ca', mountPaths.redisCa, redisCa.name)] : []),
+  if (redisCa) mount('redis-ca', mountPaths.redisCa, redisCa.name);
+  if (enrolmentKeys) {
     // Only this key is mounted, because the Secret may also have the private key.
-    ...(enrolmentKeys
-      ? [mount('enrolment-keys', mountPaths.enrolmentKeys, enrolmentKeys.name, enrolmentKeys.key)]
-      : []),
-  ];
+    const { name, key } = enrolmentKeys;
+    mount('enrolment-keys', mountPaths.enrolmentKeys, name, { key });
+  }
+  if (exposedServices) mount('user-server-certs', mountPaths.userServer, hubSecrets.userServer);
+  return mounts;
+}
+
+/** Whether `replicas` pods serve, all of them from the newest template. */
+export function isRolledOut(deployment: KubeObject | undefined, replicas: number): boolean {
+  const status = fields(deployment?.['status']);
+  const count = (field: string) => integer(status[field]) ?? 0;
+  return (
+    deployment !== undefined &&
+    count('observedGeneration') >= (deployment.metadata.generation ?? 0) &&
+    ['replicas', 'updatedReplicas', 'availableReplicas'].every((one) => count(one) === replicas)
+  );
+}
+
+/**
+ * The generation for the annotation of the brokers' Deployment: the newest generation whose pods
+ * have started.
+ *
+ * Cluster Proxy's manager does not touch a Deployment with the generation that it sees. At a
+ * rollback to Cluster Proxy, this manager can see the older configuration before it ends. Pods of
+ * the older image never start as brokers, so the Deployment must not have the generation of that
+ * configuration.
+ */
+export function servedGeneration(
+  { configuration, live, replicas }: BrokerInput,
+  renderedHash: string,
+): string {
+  const carried = live?.metadata.annotations;
+  const before = carried?.[annotations.configurationGeneration];
+  const isServed =
+    carried?.[annotations.renderedHash] === renderedHash && isRolledOut(live, replicas);
+  return before === undefined || isServed ? String(configuration.generation) : before;
 }

@@ -4,28 +4,6 @@ import { findObject } from '../api/objects.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { formatHostPort } from '../../base/net/host-port.ts';
 
-/** An address that agents connect to: `wss://host:port`. */
-export interface DirectEntrypoint {
-  readonly kind: 'Hostname' | 'LoadBalancerService' | 'Ingress';
-  readonly host: string;
-  readonly port: number;
-  readonly url: string;
-}
-
-/**
- * Agents connect through the service proxy of the hub's kube-apiserver, and need no other address.
- */
-export interface HubEntrypoint {
-  readonly kind: 'PortForward';
-  /** `NAMESPACE/SCHEME:SERVICE:PORTNAME`, as `culvert agent --broker-via-hub` takes it. */
-  readonly viaHub: string;
-}
-
-/** There is no entrypoint yet. The sentence says what is missing. */
-export interface PendingEntrypoint {
-  readonly pending: string;
-}
-
 /** The name of the agents' port in the Service inside the cluster. */
 export const agentPortName = 'agent-server';
 
@@ -37,10 +15,12 @@ export const agentPortName = 'agent-server';
 export function resolveEntrypoint(
   configuration: ManagedProxyConfiguration,
   observed: readonly KubeObject[],
-): DirectEntrypoint | HubEntrypoint | PendingEntrypoint {
+) {
   const { namespace, entrypoint } = configuration.spec.proxyServer;
   const { type, ingress, loadBalancerService } = entrypoint;
   if (type === 'PortForward') {
+    // Agents connect through the service proxy of the hub's kube-apiserver. This is
+    // `NAMESPACE/SCHEME:SERVICE:PORTNAME`, as `culvert agent --broker-via-hub` takes it.
     return { kind: type, viaHub: `${namespace}/${serviceProxyResource(configuration)}` };
   }
   const [host] = agentHosts(configuration, observed);
@@ -69,10 +49,7 @@ export function serviceProxyResource({ spec }: ManagedProxyConfiguration): strin
  * The names or addresses of a direct entrypoint. A cloud assigns one or the other to a load
  * balancer.
  */
-function agentHosts(
-  { spec }: ManagedProxyConfiguration,
-  observed: readonly KubeObject[],
-): readonly string[] {
+function agentHosts({ spec }: ManagedProxyConfiguration, observed: readonly KubeObject[]) {
   const { namespace, entrypoint } = spec.proxyServer;
   const { type, hostname, ingress, loadBalancerService } = entrypoint;
   const service = findObject(observed, 'Service', loadBalancerService.name, namespace);

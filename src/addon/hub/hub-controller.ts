@@ -7,7 +7,7 @@ import {
 } from '../../kube/controllers/controller.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { describeRef, refOf } from '../../kube/client/kube-ref.ts';
-import { condition, parseConditions, withCondition } from '../api/condition.ts';
+import { condition, parseConditions, withConditions } from '../api/condition.ts';
 import { formatProblems } from '../api/field-problem.ts';
 import { fields } from '../api/fields.ts';
 import { proxyConfigurationName, tlsProfileName } from '../api/names.ts';
@@ -17,11 +17,7 @@ import {
   type ManagedProxyConfiguration,
   parseManagedProxyConfiguration,
 } from '../configuration/managed-proxy-configuration.ts';
-import {
-  type CertificatesMode,
-  HubCertificates,
-  type HubCertificatesResult,
-} from '../rotation/hub-certificates.ts';
+import { HubCertificates, type HubCertificatesResult } from '../rotation/hub-certificates.ts';
 import { rotationLaggards } from '../rotation/rotation-laggards.ts';
 import { unseenMs } from '../runtime/applier.ts';
 import {
@@ -29,8 +25,7 @@ import {
   addonController,
   patchStatus,
 } from '../runtime/controller-context.ts';
-import { Failures } from '../runtime/failures.ts';
-import { ObjectWriter } from '../runtime/object-writer.ts';
+import { ObjectWriter, throwFailures } from '../runtime/object-writer.ts';
 import type { Observable } from '../runtime/observable.ts';
 import { HubNamespace } from './hub-namespace.ts';
 import {
@@ -66,7 +61,6 @@ interface Reconcile {
   readonly configuration: ManagedProxyConfiguration;
   readonly plan: HubPlan;
   readonly writer: ObjectWriter;
-  readonly failures: Failures;
   readonly signal: AbortSignal;
 }
 
@@ -130,7 +124,12 @@ export class HubController {
       return undefined;
     }
     const configuration = parseManagedProxyConfiguration(object);
-    await this.#readNamespace(object, configuration, signal);
+    try {
+      await this.#namespace.follow(configuration.spec.proxyServer.namespace, signal);
+    } catch (thrown) {
+      if (!signal.aborted) await this.#reportUnreadable(object, describeError(thrown), signal);
+      throw thrown;
+    }
     const plan = planHub({
       configuration,
       settings,
@@ -139,36 +138,19 @@ export class HubController {
       freshReplicaKey: this.#replicaKey,
     });
     const writer = new ObjectWriter(this.#options, 'info', signal);
-    const failures = new Failures();
-    const reconcile: Reconcile = { object, configuration, plan, writer, failures, signal };
+    const reconcile: Reconcile = { object, configuration, plan, writer, signal };
     const certificates = await this.#reconcilePlan(reconcile);
-    state.set(nextHubState(state.value, configuration, plan, certificates, failures, agentImage));
+    const { failure } = writer;
+    state.set(nextHubState(state.value, configuration, plan, certificates, failure, agentImage));
     await this.#writeStatus(reconcile, certificates);
-    failures.throwIfAny();
+    throwFailures(writer);
     const intervalMs = this.#intervalMs(certificates);
     return { againAfterMs: writer.isUnseen ? Math.min(intervalMs, 1.25 * unseenMs) : intervalMs };
   }
 
-  async #readNamespace(
-    object: KubeObject,
-    { spec }: ManagedProxyConfiguration,
-    signal: AbortSignal,
-  ): Promise<void> {
-    try {
-      await this.#namespace.follow(spec.proxyServer.namespace, signal);
-    } catch (thrown) {
-      const message = describeError(thrown);
-      const { state } = this.#options;
-      if (signal.aborted) throw thrown;
-      if (state.value.agentSigner === undefined) state.set(blockedHubState(unreadHub(message)));
-      await this.#writeUnreadable(object, message, signal);
-      throw thrown;
-    }
-  }
-
   /** @returns undefined when the configuration is being deleted */
   async #reconcilePlan(reconcile: Reconcile): Promise<HubCertificatesResult | undefined> {
-    const { configuration, plan, failures, signal } = reconcile;
+    const { configuration, plan, writer, signal } = reconcile;
     const { problems, isDeleted } = configuration;
     const { log, state } = this.#options;
     if (problems.length > 0 || isDeleted) {
@@ -177,18 +159,21 @@ export class HubController {
     }
     await this.#takeOwnership(reconcile);
     const [namespace, ...others] = plan.apply;
-    if (namespace !== undefined) await this.#apply([namespace], reconcile);
+    if (namespace !== undefined) await this.#apply(namespace, writer);
     // Certificates are renewed even while the configuration has problems, because their age does
     // not wait for a correction.
-    const mode: CertificatesMode =
-      problems.length === 0
-        ? { kind: 'follow', sans: plan.serverSans }
-        : { kind: 'hold', paused: state.value.fleet === undefined };
     const certificates = isDeleted
       ? undefined
-      : await this.#certificates.reconcile(configuration, mode, failures, signal);
-    await this.#apply(others, reconcile);
-    await this.#remove(reconcile);
+      : await this.#certificates.reconcile(configuration, writer, signal, {
+          sans: problems.length === 0 ? plan.serverSans : undefined,
+          userServerSans: plan.userServerSans,
+          paused: problems.length > 0 && state.value.fleet === undefined,
+        });
+    for (const object of others) await this.#apply(object, writer);
+    for (const { kind, name, namespace: where } of plan.remove) {
+      const live = findObject(this.#namespace.objects, kind, name, where);
+      if (live !== undefined) await writer.delete(live);
+    }
     return certificates;
   }
 
@@ -199,30 +184,15 @@ export class HubController {
     }
   }
 
-  async #apply(
-    objects: readonly KubeObject[],
-    { writer, failures }: Pick<Reconcile, 'writer' | 'failures'>,
-  ): Promise<void> {
-    for (const object of objects) {
-      const live = findSame(this.#namespace.objects, object);
-      const conflict = nameConflict(live);
-      if (conflict === undefined) {
-        await failures.attempt(object, () => writer.apply(object, live));
-      } else {
-        failures.add(describeRef(refOf(object)), conflict);
-      }
-    }
-  }
-
-  async #remove({ plan, writer, failures }: Reconcile): Promise<void> {
-    for (const { kind, name, namespace } of plan.remove) {
-      const live = findObject(this.#namespace.objects, kind, name, namespace);
-      if (live !== undefined) await failures.attempt(live, () => writer.delete(live));
-    }
+  async #apply(object: KubeObject, writer: ObjectWriter): Promise<void> {
+    const live = findSame(this.#namespace.objects, object);
+    const conflict = nameConflict(live);
+    if (conflict === undefined) await writer.apply(object, live);
+    else writer.fail(describeRef(refOf(object)), conflict);
   }
 
   async #writeStatus(
-    { object, configuration, plan, failures, signal }: Reconcile,
+    { object, configuration, plan, writer, signal }: Reconcile,
     certificates: HubCertificatesResult | undefined,
   ): Promise<void> {
     const { name, generation } = configuration;
@@ -234,17 +204,19 @@ export class HubController {
       expiries:
         certificates?.expiries ?? (await this.#certificates.expiries(configuration, signal)),
       rotations: this.#certificates.rotations,
-      failures: failures.all,
+      failure: writer.failure,
       nowMs: this.#nowMs,
     });
     if (status !== undefined) await patchStatus(this.#options.api, object, status, signal);
   }
 
   /** Reports that the namespace of the hub cannot be read, so nothing else is known. */
-  async #writeUnreadable(object: KubeObject, message: string, signal: AbortSignal): Promise<void> {
+  async #reportUnreadable(object: KubeObject, message: string, signal: AbortSignal): Promise<void> {
+    const { state } = this.#options;
+    if (state.value.agentSigner === undefined) state.set(blockedHubState(unreadHub(message)));
     const before = parseConditions(fields(object['status'])['conditions']);
     const now = condition('HubApplied', false, 'CannotRead', message);
-    const conditions = withCondition(before, now, this.#nowMs);
+    const conditions = withConditions(before, [now], this.#nowMs);
     if (conditions === before) return;
     await patchStatus(this.#options.api, object, { conditions }, signal);
   }

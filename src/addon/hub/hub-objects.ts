@@ -4,12 +4,13 @@ import { apiServerEgress, networkPolicy, tcp } from '../api/network-policy.ts';
 import { role, roleBinding, rule, serviceAccount } from '../api/objects.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { clusterMeta, hubMeta, ownerOf } from '../configuration/owned-metadata.ts';
-import { brokerPorts } from './broker-args.ts';
-import { brokerDeployment, type BrokerDeploymentOptions } from './broker-deployment.ts';
+import { type BrokerInput, brokerPorts, userPort } from './broker-args.ts';
+import { brokerDeployment } from './broker-deployment.ts';
 import { agentPortName, serviceProxyResource } from './entrypoint.ts';
 import type { TlsProfile } from './tls-profile.ts';
 
-export interface HubObjectsOptions extends Omit<BrokerDeploymentOptions, 'tls'> {
+/** Everything from which the objects of the hub are rendered. */
+export interface HubInput extends Omit<BrokerInput, 'tls'> {
   /** Undefined: the profile is not valid. It is not replaced by a weaker one. */
   readonly tls: TlsProfile | undefined;
   /** The Secret with the key by which replicas recognize each other. */
@@ -20,11 +21,8 @@ export interface HubObjectsOptions extends Omit<BrokerDeploymentOptions, 'tls'> 
 }
 
 /** The objects of the hub, in the order in which they depend on each other. */
-export function hubObjects(
-  configuration: ManagedProxyConfiguration,
-  options: HubObjectsOptions,
-): readonly KubeObject[] {
-  const { redis, replicas, tls, key } = options;
+export function hubObjects(input: HubInput): readonly KubeObject[] {
+  const { configuration, redis, replicas, tls, key } = input;
   const { namespace, entrypoint } = configuration.spec.proxyServer;
   const objects: KubeObject[] = [
     // The configuration does not own the namespace, because it may contain other objects. Cluster
@@ -36,11 +34,11 @@ export function hubObjects(
   if (entrypoint.type === 'LoadBalancerService') objects.push(loadBalancerService(configuration));
   if (entrypoint.type === 'Ingress') objects.push(agentIngress(configuration));
   if (entrypoint.type === 'PortForward') objects.push(portForwardRoleObject(configuration));
-  if (options.enableNetworkPolicies) objects.push(brokerNetworkPolicy(configuration, options));
+  if (input.enableNetworkPolicies) objects.push(brokerNetworkPolicy(input));
   if (redis !== undefined) objects.push(key);
   if (replicas > 1) objects.push(disruptionBudget(configuration));
   // Without a valid profile, the Deployment stays as it is.
-  if (tls !== undefined) objects.push(brokerDeployment(configuration, { ...options, tls }));
+  if (tls !== undefined) objects.push(brokerDeployment({ ...input, tls }));
   return objects;
 }
 
@@ -168,20 +166,16 @@ function disruptionBudget(configuration: ManagedProxyConfiguration): KubeObject 
  * Clients, agents, probes and scrapers connect to brokers. Brokers connect to DNS, the
  * kube-apiserver, Redis and other brokers.
  */
-function brokerNetworkPolicy(
-  configuration: ManagedProxyConfiguration,
-  { redis, apiServerPorts }: HubObjectsOptions,
-): KubeObject {
+function brokerNetworkPolicy(input: HubInput): KubeObject {
+  const { configuration, redis, apiServerPorts, exposedServices } = input;
   const brokers = [{ podSelector: { matchLabels: serverLabel } }];
-  return networkPolicy(
-    hubMeta(configuration, 'cluster-proxy-proxy-server-network-policy'),
-    serverLabel,
-    Object.values(brokerPorts),
-    [
-      { ports: apiServerEgress(apiServerPorts) },
-      ...(redis === undefined
-        ? []
-        : [{ ports: redis.ports.map(tcp) }, { to: brokers, ports: [tcp(brokerPorts.agent)] }]),
-    ],
-  );
+  const egress: object[] = [{ ports: apiServerEgress(apiServerPorts) }];
+  if (redis !== undefined) {
+    egress.push({ ports: redis.ports.map(tcp) });
+    egress.push({ to: brokers, ports: [tcp(brokerPorts.agent)] });
+  }
+  const metadata = hubMeta(configuration, 'cluster-proxy-proxy-server-network-policy');
+  const users = exposedServices === undefined ? [] : [userPort];
+  const ingress = [...Object.values(brokerPorts), ...users];
+  return networkPolicy(metadata, serverLabel, ingress, egress);
 }

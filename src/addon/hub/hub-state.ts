@@ -4,16 +4,14 @@ import { formatProblems } from '../api/field-problem.ts';
 import { proxyConfigurationName } from '../api/names.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import type { HubCertificatesResult } from '../rotation/hub-certificates.ts';
-import type { Failures } from '../runtime/failures.ts';
 import { Observable } from '../runtime/observable.ts';
-import type { DirectEntrypoint, HubEntrypoint, PendingEntrypoint } from './entrypoint.ts';
 import { portForwardRole } from './hub-objects.ts';
 import type { HubPlan } from './plan-hub.ts';
 
 /** Where agents connect to: a host that leads to the brokers, or the kube-apiserver of the hub. */
 export type AgentEntrypoint =
-  | Pick<DirectEntrypoint, 'host' | 'port'>
-  | Pick<HubEntrypoint, 'viaHub'>;
+  | { readonly host: string; readonly port: number }
+  | { readonly viaHub: string };
 
 /** The CA that signs agents' certificates. */
 export type AgentSigner = Readonly<NonNullable<ReturnType<typeof agentSignerOf>>>;
@@ -66,10 +64,10 @@ export function nextHubState(
   configuration: ManagedProxyConfiguration,
   { entrypoint }: HubPlan,
   certificates: HubCertificatesResult | undefined,
-  failures: Failures,
+  failure: string | undefined,
   agentImage: string | undefined,
 ): HubState {
-  const reason = blockedReasonOf(configuration, failures);
+  const reason = blockedReasonOf(configuration, failure);
   const isValid = configuration.problems.length === 0;
   const agentSigner = agentSignerOf(certificates);
   const caBundle = certificates?.caBundle ?? (isValid ? undefined : before.fleet?.caBundle);
@@ -95,17 +93,18 @@ function agentSignerOf(certificates: HubCertificatesResult | undefined) {
 
 function fleetState(
   configuration: ManagedProxyConfiguration,
-  entrypoint: AgentEntrypoint | PendingEntrypoint,
+  entrypoint: AgentEntrypoint | { readonly pending: string },
   agentImage: string | undefined,
 ) {
   const { generation, agentFlags } = configuration;
-  const { image, replicas, allow, imagePullSecrets } = configuration.spec.proxyAgent;
+  const { replicas, allow, imagePullSecrets, ...proxyAgent } = configuration.spec.proxyAgent;
+  const serviceCaConfigMap = proxyAgent.additionalServiceCAConfigMap;
+  const image = agentImage ?? proxyAgent.image;
   return {
     hubNamespace: configuration.spec.proxyServer.namespace,
     /** The settings of agents in the ManagedProxyConfiguration. */
     proxy: {
-      ...{ generation, replicas, allow, imagePullSecrets },
-      image: agentImage ?? image,
+      ...{ image, generation, replicas, allow, imagePullSecrets, serviceCaConfigMap },
       flags: agentFlags,
     },
     entrypoint,
@@ -124,12 +123,9 @@ export const unreadHub = (reason: string): string =>
   `the hub's side of ${subject} cannot be read: ${reason}`;
 
 /** Why clusters get no agents although a configuration exists. */
-function blockedReasonOf(
-  { problems, isDeleted }: ManagedProxyConfiguration,
-  failures: Failures,
-): string {
+function blockedReasonOf({ problems, isDeleted }: ManagedProxyConfiguration, failure = ''): string {
   if (problems.length > 0)
     return `${subject} is not valid: ${formatProblems(problems)}; correct it`;
   if (isDeleted) return `${subject} is being deleted, and agents are made from it; create it again`;
-  return `the hub's side of ${subject} cannot be made, see its conditions: ${failures.toString()}`;
+  return `the hub's side of ${subject} cannot be made, see its conditions: ${failure}`;
 }

@@ -4,15 +4,15 @@ import {
   type ConditionNow,
   kubeTime,
   parseConditions,
-  withCondition,
-  withoutCondition,
+  type WantedCondition,
+  withConditions,
 } from '../api/condition.ts';
 import { formatProblems } from '../api/field-problem.ts';
 import { fields, integer } from '../api/fields.ts';
+import { hubSecrets } from '../api/names.ts';
 import type { CertificateExpiries } from '../rotation/hub-certificates.ts';
 import { rotationConditions, type RotationsSeen } from '../rotation/rotation-status.ts';
-import { formatFailures, type ObjectFailure } from '../runtime/failures.ts';
-import { isRolledOut } from './broker-rollout.ts';
+import { isRolledOut } from './broker-deployment.ts';
 import type { HubPlan } from './plan-hub.ts';
 
 export interface HubStatusObserved {
@@ -23,7 +23,8 @@ export interface HubStatusObserved {
   readonly expiries: CertificateExpiries;
   /** The condition of an undefined rotation stays as it is. */
   readonly rotations: RotationsSeen;
-  readonly failures: readonly ObjectFailure[];
+  /** See `ObjectWriter`. */
+  readonly failure: string | undefined;
   readonly nowMs: number;
 }
 
@@ -35,52 +36,35 @@ export interface HubStatusObserved {
 export function nextStatus(current: unknown, observed: HubStatusObserved) {
   const { generation, nowMs } = observed;
   const before = parseConditions(fields(current)['conditions']);
-  let conditions = before;
-  for (const now of conditionsNow(observed)) {
-    conditions =
-      'reason' in now
-        ? withCondition(conditions, now, nowMs)
-        : withoutCondition(conditions, now.type);
-  }
+  const conditions = withConditions(before, wantedConditions(observed), nowMs);
   const isSame =
     conditions === before && integer(fields(current)['lastObservedGeneration']) === generation;
   return isSame ? undefined : { lastObservedGeneration: generation, conditions };
 }
 
-/** A condition, or the type of a condition to remove. */
-type Wanted = ConditionNow | { readonly type: string };
-
-function conditionsNow({
-  plan,
-  deployment,
-  expiries,
-  rotations,
-  failures,
-}: HubStatusObserved): readonly Wanted[] {
+function wantedConditions(observed: HubStatusObserved): readonly WantedCondition[] {
+  const { plan, expiries, failure } = observed;
   const problems = formatProblems(plan.problems);
   const ignored = formatProblems(plan.ignored);
   return [
-    deployed(deployment, plan.replicas),
+    deployed(observed.deployment, plan.replicas),
     signed('ProxyServerSecretSigned', expiries.proxyServer),
     signed('AgentServerSecretSigned', expiries.agentServer),
     signed('ProxyClientSecretSigned', expiries.proxyClient),
-    // Cluster Proxy wrote it before an upgrade. The addon does not renew that certificate.
-    { type: 'UserServerSecretSigned' },
-    ...rotationConditions(rotations),
-    ofList('Valid', true, ['Valid', 'Every field is understood'], ['Invalid', problems]),
-    ofList(
-      'IgnoredFields',
-      false,
-      ['NoneIgnored', 'Every field has an effect'],
-      ['FieldsIgnored', ignored],
-    ),
+    plan.wantsUserServer
+      ? userServerSigned(expiries.userServer)
+      : { type: 'UserServerSecretSigned' },
+    ...rotationConditions(observed.rotations),
+    problems === ''
+      ? condition('Valid', true, 'Valid', 'Every field is understood')
+      : condition('Valid', false, 'Invalid', problems),
+    ignored === ''
+      ? condition('IgnoredFields', false, 'NoneIgnored', 'Every field has an effect')
+      : condition('IgnoredFields', true, 'FieldsIgnored', ignored),
     entrypointReady(plan.entrypoint),
-    ofList(
-      'HubApplied',
-      true,
-      ['Applied', 'Every object is as it should be'],
-      ['ApplyFailed', formatFailures(failures)],
-    ),
+    failure === undefined
+      ? condition('HubApplied', true, 'Applied', 'Every object is as it should be')
+      : condition('HubApplied', false, 'ApplyFailed', failure),
   ];
 }
 
@@ -99,17 +83,12 @@ function signed(type: string, expiryMs: number | undefined): ConditionNow {
   return condition(type, true, 'SuccessfullySigned', `Expiry:${day} ${time} +0000 UTC`);
 }
 
-/**
- * The condition of a list. `many` has the text of the list, which is empty when the list is empty.
- */
-function ofList(
-  type: string,
-  isTrueWhenEmpty: boolean,
-  none: readonly [reason: string, message: string],
-  many: readonly [reason: string, message: string],
-): ConditionNow {
-  const isEmpty = many[1] === '';
-  return condition(type, isEmpty === isTrueWhenEmpty, ...(isEmpty ? none : many));
+/** Cluster Proxy reports the condition only when the Secret exists. */
+function userServerSigned(expiryMs: number | undefined): ConditionNow {
+  const type = 'UserServerSecretSigned';
+  if (expiryMs !== undefined) return signed(type, expiryMs);
+  const message = `There is no Secret ${hubSecrets.userServer}, so nothing serves the user-server: set spec.userServer, or create the Secret`;
+  return condition(type, false, 'NotYetSigned', message);
 }
 
 function entrypointReady(entrypoint: HubPlan['entrypoint']): ConditionNow {

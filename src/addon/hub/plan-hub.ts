@@ -1,4 +1,3 @@
-import type { KubeRef } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
 import type { FieldProblem } from '../api/field-problem.ts';
@@ -7,18 +6,20 @@ import { findObject, findSame } from '../api/objects.ts';
 import { ownershipPatches } from '../compat/take-ownership.ts';
 import type { RedisSpec } from '../configuration/spec.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
-import { brokerRedis } from './broker-redis.ts';
-import { enrolmentKeys } from './enrolment-keys.ts';
+import { brokerRedis, enrolmentKeys, replicaKeySecret } from './hub-secrets.ts';
 import { resolveEntrypoint, serverSans } from './entrypoint.ts';
-import { hubObjects, type HubObjectsOptions, portForwardRoleName } from './hub-objects.ts';
-import { replicaKeySecret } from './secret-key.ts';
+import { type HubInput, hubObjects, portForwardRoleName } from './hub-objects.ts';
 import { readTlsProfile } from './tls-profile.ts';
+import { servesUsers, type UserServerSettings, userServerSans } from './user-server.ts';
 
 /** The options of the addon manager for the hub. */
-export interface HubSettings extends Pick<
-  HubObjectsOptions,
-  'imagePullPolicy' | 'imagePullSecrets' | 'enableNetworkPolicies' | 'apiServerPorts'
-> {
+export interface HubSettings
+  extends
+    UserServerSettings,
+    Pick<
+      HubInput,
+      'imagePullPolicy' | 'imagePullSecrets' | 'enableNetworkPolicies' | 'apiServerPorts'
+    > {
   /** The Redis for a configuration without one. */
   readonly redis: RedisSpec | undefined;
 }
@@ -51,15 +52,18 @@ export function planHub(observed: HubObserved) {
   const redis = brokerRedis(configuration, settings.redis, objects, key.data.key);
   const enrolment = enrolmentKeys(configuration, objects);
   const tlsProfile = readTlsProfile(observed.tlsProfile);
+  const isServed = servesUsers(configuration, settings, objects);
   const { replicas: asked, namespace } = configuration.spec.proxyServer;
   const replicas = redis === undefined ? Math.min(asked, 1) : asked;
   const isHeld = configuration.problems.length > 0 || configuration.isDeleted;
   const apply = isHeld
     ? []
-    : hubObjects(configuration, {
+    : hubObjects({
         ...settings,
+        configuration,
         redis,
         enrolmentKeys: enrolment.ref,
+        exposedServices: isServed ? settings.exposedServicesConfigmap : undefined,
         key,
         replicas,
         tls: tlsProfile.profile,
@@ -76,6 +80,10 @@ export function planHub(observed: HubObserved) {
     entrypoint: resolveEntrypoint(configuration, objects),
     /** Names of the certificates of proxy-server, agent-server and proxy-client. */
     serverSans: serverSans(configuration, objects),
+    /** Names of the certificate of the user-server. Undefined: the addon issues none. */
+    userServerSans: userServerSans(configuration),
+    /** Whether the user-server is wanted, and so its certificate. */
+    wantsUserServer: settings.enableServiceProxy || configuration.spec.userServer !== undefined,
     /** The number of brokers. It is at most 1 without Redis. */
     replicas,
     /** Problems of the configuration and of the objects that it names. */
@@ -103,32 +111,26 @@ function aloneWithoutRedis(asked: number, replicas: number): readonly FieldProbl
  * The addon's objects that are no longer wanted, and the Role by which Cluster Proxy let every
  * cluster into the hub's pods.
  */
-function unwanted(
-  { configuration, objects }: HubObserved,
-  wanted: readonly KubeObject[],
-): readonly KubeRef[] {
+function unwanted({ configuration, objects }: HubObserved, wanted: readonly KubeObject[]) {
   const { namespace } = configuration.spec.proxyServer;
   const [[label, value]] = Object.entries(hubLabel) as [[string, string]];
   const isOurs = ({ metadata }: KubeObject) => metadata.labels?.[label] === value;
-  const isWanted = (object: KubeObject) => findSame(wanted, object) !== undefined;
   const isTunnelRole = ({ kind, metadata }: KubeObject) =>
     kind === 'Role' && metadata.name === portForwardRoleName && metadata.namespace === namespace;
-  const stale = objects.filter(
-    (object) =>
-      object.kind !== 'Secret' &&
-      // The Deployment is not rendered when the TLS profile is not valid. The brokers keep running.
-      !(object.kind === 'Deployment' && object.metadata.namespace === namespace) &&
-      // Agents that do not know the new entrypoint yet still use their bindings to this Role.
-      // Without bindings it allows nothing.
-      !isTunnelRole(object) &&
-      isOurs(object) &&
-      object.metadata.ownerReferences?.some(({ uid }) => uid === configuration.uid) === true &&
-      !isWanted(object),
-  );
+  const isStale = (object: KubeObject) =>
+    object.kind !== 'Secret' &&
+    // The Deployment is not rendered when the TLS profile is not valid. The brokers keep running.
+    !(object.kind === 'Deployment' && object.metadata.namespace === namespace) &&
+    // Agents that do not know the new entrypoint yet still use their bindings to this Role. Without
+    // bindings it allows nothing.
+    !isTunnelRole(object) &&
+    isOurs(object) &&
+    object.metadata.ownerReferences?.some(({ uid }) => uid === configuration.uid) === true;
   const upstream = (['RoleBinding', 'Role'] as const)
     .flatMap((kind) => findObject(objects, kind, portForwardRoleName, namespace) ?? [])
     .filter((object) => object.kind === 'RoleBinding' || !isOurs(object));
-  return [...new Set([...stale, ...upstream.filter((object) => !isWanted(object))])]
+  return [...new Set([...objects.filter(isStale), ...upstream])]
+    .filter((object) => findSame(wanted, object) === undefined)
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
     .map(refOf);
 }

@@ -23,33 +23,29 @@ export function readTlsProfile(configMap: KubeObject | undefined) {
   }
   const { namespace = '', name } = configMap.metadata;
   const at = (key: string) => `ConfigMap ${namespace}/${name} data.${key}`;
-  const data = textMap(configMap['data']);
-  const refuse = (key: string, sentence: string) => {
+  const refused = (key: string, sentence: string) => {
     return { profile: undefined, problem: { field: at(key), sentence }, ignored: [] };
   };
-
-  const given = (data['minTLSVersion'] ?? '').trim();
+  const { minTLSVersion = '', cipherSuites = '' } = textMap(configMap['data']);
+  const given = minTLSVersion.trim();
   const minor = /^(?:VersionTLS1|TLSv1\.)([0-3])$/.exec(given)?.[1];
   if (given !== '' && minor === undefined) {
-    return refuse(
-      'minTLSVersion',
-      `is ${JSON.stringify(given)}, VersionTLS12 or VersionTLS13 is needed`,
-    );
+    const sentence = `is ${JSON.stringify(given)}, VersionTLS12 or VersionTLS13 is needed`;
+    return refused('minTLSVersion', sentence);
   }
-  const named = (data['cipherSuites'] ?? '').split(',').map((suite) => suite.trim());
-  const suites = named.filter((suite) => suite !== '');
+  const suites = cipherSuites.split(',').flatMap((suite) => suite.trim() || []);
   const known = suites.filter((suite) => isCipherSuite(suite));
   if (suites.length > 0 && known.length === 0) {
-    return refuse('cipherSuites', 'names no suite that is known, IANA names are needed');
+    return refused('cipherSuites', 'names no suite that is known, IANA names are needed');
   }
-  const field = at('cipherSuites');
+  const unknown = suites.filter((suite) => !known.includes(suite));
   return {
     profile: { minVersion: `VersionTLS1${minor ?? 2}`, cipherSuites: known },
     problem: undefined,
     /** Cipher suites that are unknown and skipped. */
-    ignored: suites
-      .filter((suite) => !known.includes(suite))
-      .map((suite) => ({ field, sentence: `names ${suite}, which is unknown` })),
+    ignored: unknown.map((suite) => {
+      return { field: at('cipherSuites'), sentence: `names ${suite}, which is unknown` };
+    }),
   };
 }
 

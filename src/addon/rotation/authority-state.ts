@@ -12,11 +12,13 @@ import { annotationOf, annotations, textIn } from './secret.ts';
  */
 export type RotationStage = 'steady' | 'distributing' | 'retiring';
 
+const reasons = ['requested', 'age', 'recovery'] as const;
+
 /**
  * Why a rotation began. `recovery`: the Secret of the CA was lost, and certificates of that CA are
  * still in use.
  */
-export type RotationReason = 'requested' | 'age' | 'recovery';
+type RotationReason = (typeof reasons)[number];
 
 /** The content of a CA's Secret. */
 export interface AuthorityState {
@@ -43,17 +45,26 @@ export async function readAuthorityState(signer: KubeObject): Promise<AuthorityS
       readAuthority(textIn(signer, 'next.crt'), textIn(signer, 'next.key')),
     ),
     previous: await readBundle(textIn(signer, 'previous.crt')),
-    reason: reasonIn(signer),
+    reason: reasons.find((reason) => reason === annotationOf(signer, annotations.rotationReason)),
     rotatedFor: annotationOf(signer, annotations.rotatedFor),
     reissuedSince: timeIn(signer, annotations.reissuedSince),
   };
 }
 
-/** The Secret with `state`, for server-side apply. @param observed the live Secret */
+/** The Secret of a CA. `signer` is the live one. */
+export interface SignerSecret {
+  readonly namespace: string;
+  readonly name: string;
+  /**
+   * From the API server. A cache may not have it yet, and then the CA would be replaced.
+   */
+  readonly signer: KubeObject | undefined;
+}
+
+/** The Secret with `state`, for server-side apply. */
 export function authoritySecret(
   state: AuthorityState,
-  { name, namespace }: { readonly name: string; readonly namespace: string },
-  observed: KubeObject | undefined,
+  { name, namespace, signer }: SignerSecret,
 ): KubeObject {
   const { signing, next, previous, reason, rotatedFor, reissuedSince } = state;
   const texts = {
@@ -62,7 +73,7 @@ export function authoritySecret(
     ...present({ 'next.crt': next?.certPem, 'next.key': next?.keyPem }),
     ...(previous.length > 0 && { 'previous.crt': previous.map(({ pem }) => pem).join('') }),
   };
-  const { resourceVersion } = observed?.metadata ?? {};
+  const { resourceVersion } = signer?.metadata ?? {};
   const metadata = {
     name,
     namespace,
@@ -74,7 +85,7 @@ export function authoritySecret(
       [annotations.reissuedSince]: reissuedSince?.toISOString(),
     }) as Record<string, string>,
   };
-  return secret(metadata, texts, observed?.['type']);
+  return secret(metadata, texts, signer?.['type']);
 }
 
 /** PEM of all trusted CAs. The same CAs give the same text, so texts of bundles can be compared. */
@@ -94,9 +105,4 @@ export async function readBundle(pem: string | undefined): Promise<readonly Cert
 export function timeIn(secret: KubeObject | undefined, annotation: string): Date | undefined {
   const time = new Date(annotationOf(secret, annotation) ?? Number.NaN);
   return Number.isNaN(time.getTime()) ? undefined : time;
-}
-
-function reasonIn(signer: KubeObject): RotationReason | undefined {
-  const reason = annotationOf(signer, annotations.rotationReason);
-  return reason === 'age' || reason === 'requested' || reason === 'recovery' ? reason : undefined;
 }

@@ -26,11 +26,7 @@ const authorityLifetimeMs = 3652 * dayMs;
 /** `rsa` (2048 bits) for a CA with which Cluster Proxy must be able to sign after a rollback. */
 export type AuthorityKind = 'rsa' | 'ecdsa';
 
-export async function makeAuthority(
-  commonName: string,
-  kind: AuthorityKind,
-  now: Date,
-): Promise<Authority> {
+export async function makeAuthority(commonName: string, kind: AuthorityKind, now: Date) {
   const { privateKey } = await generateKeys(kind);
   const content = {
     subject: { commonName },
@@ -47,13 +43,9 @@ export async function makeAuthority(
  *
  * @throws X509Error the CA cannot be used. The message never contains the key.
  */
-export async function readAuthority(
-  certPem: string | undefined,
-  keyPem: string | undefined,
-): Promise<Authority> {
-  if (certPem === undefined || keyPem === undefined) {
-    throw new X509Error(certPem === undefined ? 'it has no certificate' : 'it has no key');
-  }
+export async function readAuthority(certPem: string | undefined, keyPem: string | undefined) {
+  if (certPem === undefined) throw new X509Error('it has no certificate');
+  if (keyPem === undefined) throw new X509Error('it has no key');
   return { ...(await readPair(certPem, keyPem, true)), certPem, keyPem };
 }
 

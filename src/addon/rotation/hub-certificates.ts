@@ -1,21 +1,19 @@
-import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { find } from '../../kube/client/kube-ref.ts';
 import { findSame } from '../api/objects.ts';
 import { isHubObject } from '../compat/name-conflict.ts';
 import type { ManagedProxyConfiguration } from '../configuration/managed-proxy-configuration.ts';
 import { hubMeta } from '../configuration/owned-metadata.ts';
 import type { ControllerContext } from '../runtime/controller-context.ts';
-import type { Failures } from '../runtime/failures.ts';
-import { hubNames } from './leaf-plan.ts';
-import { leafIn } from './leaf-plan.ts';
+import type { ObjectWriter } from '../runtime/object-writer.ts';
+import { hubNames, leafIn } from './leaf-plan.ts';
 import {
   type CertificatesPlan,
   defaultSecretNames,
   type LeafName,
+  leafNames,
   type RotationLaggards,
   type ObservedCertificates,
   planCertificates,
-  purposes,
   type SecretNames,
 } from './plan-certificates.ts';
 import { noRotations, type RotationsSeen, formatClusters } from './rotation-status.ts';
@@ -34,14 +32,17 @@ export interface HubCertificatesOptions extends ControllerContext {
 export type CertificateExpiries = Readonly<Record<LeafName, number | undefined>>;
 
 /** The basis of the certificates. */
-export type CertificatesMode =
-  /** The configuration is valid. `sans` are the names in the certificates. */
-  | { readonly kind: 'follow'; readonly sans: readonly string[] }
+export interface CertificatesBasis {
   /**
-   * The configuration has problems, so existing certificates are renewed with their names.
-   * `paused`: clusters cannot learn of changes, so no rotation begins or continues.
+   * The names in the certificates. Undefined: the configuration has problems, so existing
+   * certificates are renewed with their names.
    */
-  | { readonly kind: 'hold'; readonly paused: boolean };
+  readonly sans: readonly string[] | undefined;
+  /** The names in the certificate of the user-server. Undefined: a person provides it. */
+  readonly userServerSans: readonly string[] | undefined;
+  /** Clusters cannot learn of changes, so no rotation begins or continues. */
+  readonly paused: boolean;
+}
 
 /** The stored certificates. A plan that could not be stored is left out. */
 export type HubCertificatesResult = Readonly<Awaited<ReturnType<HubCertificates['reconcile']>>>;
@@ -75,32 +76,37 @@ export class HubCertificates {
     return this.#rotations;
   }
 
-  /** @param failures collects the problems of single Secrets */
+  /** @param writer collects the problems of single Secrets */
   async reconcile(
     configuration: ManagedProxyConfiguration,
-    mode: CertificatesMode,
-    failures: Failures,
+    writer: ObjectWriter,
     signal: AbortSignal,
+    { sans, userServerSans, paused }: CertificatesBasis,
   ) {
     const { signerNamespace, signerSecretName, wallClock, laggards } = this.#options;
-    const { namespace } = configuration.spec.proxyServer;
     const secretNames = secretNamesOf(configuration, signerSecretName);
     const found = await this.#observe(configuration, signal);
-    const observed = mode.kind === 'follow' ? found : withoutForeign(found);
+    const observed = sans === undefined ? withoutForeign(found) : found;
     const { labels, ownerReferences } = hubMeta(configuration, '');
     const plan = await planCertificates(observed, {
       now: wallClock(),
       signerNamespace,
-      hubNamespace: namespace,
-      names: mode.kind === 'follow' ? hubNames(mode.sans) : undefined,
-      paused: mode.kind === 'hold' && mode.paused,
+      hubNamespace: configuration.spec.proxyServer.namespace,
+      names: sans && hubNames(sans),
+      userServerNames: userServerSans && hubNames(userServerSans),
+      paused,
       secretNames,
-      metadata: { ...(labels && { labels }), ...(ownerReferences && { ownerReferences }) },
+      metadata: { labels, ownerReferences },
       laggards,
     });
-    for (const { secret, sentence } of plan.problems) failures.add(`Secret ${secret}`, sentence);
+    for (const { secret, sentence } of plan.problems) writer.fail(`Secret ${secret}`, sentence);
     const live = Object.values(observed).filter((secret) => secret !== undefined);
-    const stored = await this.#apply(plan, live, failures, signal);
+    const stored = new Set<string>();
+    // The first failure ends it, so that no certificate is used before it is trusted.
+    for (const secret of plan.secrets) {
+      if (!(await writer.apply(secret, findSame(live, secret)))) break;
+      stored.add(secret.metadata.name);
+    }
     if (stored.size === plan.secrets.length) this.#logRotations(plan, secretNames);
     const isStored = (key: keyof SecretNames) => stored.has(secretNames[key]);
     const { konnectivity, agents, leaves, lookAgainAt } = plan;
@@ -120,10 +126,7 @@ export class HubCertificates {
   }
 
   /** When the existing certificates expire. */
-  async expiries(
-    configuration: ManagedProxyConfiguration,
-    signal: AbortSignal,
-  ): Promise<CertificateExpiries> {
+  async expiries(configuration: ManagedProxyConfiguration, signal: AbortSignal) {
     return await expiriesOf({}, await this.#observe(configuration, signal), () => false);
   }
 
@@ -154,10 +157,7 @@ export class HubCertificates {
     };
   }
 
-  async #observe(
-    configuration: ManagedProxyConfiguration,
-    signal: AbortSignal,
-  ): Promise<ObservedCertificates> {
+  async #observe(configuration: ManagedProxyConfiguration, signal: AbortSignal) {
     const { api, signerNamespace, signerSecretName } = this.#options;
     const names = secretNamesOf(configuration, signerSecretName);
     const hubNamespace = configuration.spec.proxyServer.namespace;
@@ -168,26 +168,6 @@ export class HubCertificates {
       return [key, await find(api, ref, { signal })] as const;
     };
     return Object.fromEntries(await Promise.all(Object.entries(names).map(read)));
-  }
-
-  /**
-   * Applies Secrets in order up to the first failure, so that no certificate is used before it is
-   * trusted. @returns the stored names
-   */
-  async #apply(
-    { secrets }: CertificatesPlan,
-    observed: readonly KubeObject[],
-    failures: Failures,
-    signal: AbortSignal,
-  ): Promise<ReadonlySet<string>> {
-    const stored = new Set<string>();
-    for (const secret of secrets) {
-      const live = findSame(observed, secret);
-      const write = () => this.#options.applier.apply(secret, live, signal);
-      if (!(await failures.attempt(secret, write))) break;
-      stored.add(secret.metadata.name);
-    }
-    return stored;
   }
 }
 
@@ -207,8 +187,7 @@ async function expiriesOf(
   observed: ObservedCertificates,
   isStored: (leaf: keyof SecretNames) => boolean,
 ): Promise<CertificateExpiries> {
-  const expiries = Object.keys(purposes).map(async (name) => {
-    const leaf = name as LeafName;
+  const expiries = leafNames.map(async (leaf) => {
     const planned = isStored(leaf) ? leaves[leaf]?.certificate : undefined;
     const certificate = planned ?? (await leafIn(observed[leaf]));
     return [leaf, certificate?.notAfter.getTime()] as const;

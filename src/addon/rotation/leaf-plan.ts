@@ -33,11 +33,6 @@ export interface LeafSpec {
 
 export type LeafPlan = Readonly<Awaited<ReturnType<typeof planLeaf>>>;
 
-interface Leaf {
-  readonly certificate: Certificate;
-  readonly keyPem: string;
-}
-
 /**
  * Plans a leaf certificate: the one in the Secret, or a new one when that one does not match
  * `spec`.
@@ -46,16 +41,14 @@ export async function planLeaf(observed: KubeObject | undefined, spec: LeafSpec)
   const found = await readLeaf(observed);
   const reissued = typeof found === 'string' ? found : await reissueReason(found.certificate, spec);
   const leaf = typeof found === 'string' || reissued !== undefined ? await issue(spec) : found;
+  const { certificate, keyPem } = leaf;
   return {
     /** Undefined: the existing certificate stays. */
     reissued,
-    certificate: leaf.certificate,
+    certificate,
     /** The certificate, then the CA; and the key. */
-    texts: {
-      'tls.crt': leaf.certificate.pem + spec.authority.certificate.pem,
-      'tls.key': leaf.keyPem,
-    },
-    lookAgainAt: renewAt(leaf.certificate),
+    texts: { 'tls.crt': certificate.pem + spec.authority.certificate.pem, 'tls.key': keyPem },
+    lookAgainAt: renewAt(certificate),
   };
 }
 
@@ -65,7 +58,7 @@ export async function leafIn(observed: KubeObject | undefined): Promise<Certific
   return typeof found === 'string' ? undefined : found.certificate;
 }
 
-async function readLeaf(secret: KubeObject | undefined): Promise<Leaf | 'missing' | 'unreadable'> {
+async function readLeaf(secret: KubeObject | undefined) {
   const certPem = textIn(secret, 'tls.crt');
   const keyPem = textIn(secret, 'tls.key');
   if (certPem === undefined || keyPem === undefined) return 'missing';
@@ -96,7 +89,7 @@ function address(ip: string): string {
   return ip.includes(':') ? (URL.parse(`http://[${ip}]`)?.hostname ?? ip) : ip;
 }
 
-async function issue({ authority, names, purpose, now }: LeafSpec): Promise<Leaf> {
+async function issue({ authority, names, purpose, now }: LeafSpec) {
   const { privateKey } = await generateKeys('ecdsa');
   const content = {
     subject: { commonName: names.dns[0] ?? '' },
@@ -105,8 +98,6 @@ async function issue({ authority, names, purpose, now }: LeafSpec): Promise<Leaf
     purposes: [purpose],
     alternativeNames: names,
   };
-  return {
-    certificate: await issueCertificate(content, authority.key, authority.certificate),
-    keyPem: await exportKeyPem(privateKey),
-  };
+  const certificate = await issueCertificate(content, authority.key, authority.certificate);
+  return { certificate, keyPem: await exportKeyPem(privateKey) };
 }

@@ -6,13 +6,9 @@ import {
   type AuthorityPlan,
   type AuthoritySpec,
   type FindLaggards,
-  defaultWaits,
-  type ObservedAuthority,
-  planAuthority,
-  type RotationWaits,
-} from './authority-plan.ts';
-import type { HubNames } from './leaf-plan.ts';
-import { type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
+  AuthorityRotation,
+} from './authority-rotation.ts';
+import { type HubNames, type LeafPlan, leafIn, planLeaf } from './leaf-plan.ts';
 import { dayMs, earliest } from './lifetimes.ts';
 import { annotations } from './secret.ts';
 
@@ -31,6 +27,8 @@ export interface CertificatesSpec {
    * ones are made.
    */
   readonly names: HubNames | undefined;
+  /** The names of the user-server. Undefined: its certificate is not ours. */
+  readonly userServerNames?: HubNames | undefined;
   /**
    * Default: rotations go on and begin. True: they stay where they are, because nobody can tell the
    * clusters.
@@ -43,7 +41,6 @@ export interface CertificatesSpec {
    * an uninstall, as they always have.
    */
   readonly metadata?: Pick<ObjectMeta, 'labels' | 'ownerReferences'> | undefined;
-  readonly waits?: Readonly<Record<'requested' | 'age', RotationWaits>> | undefined;
   /** Called only in stages that wait for clusters. */
   readonly laggards?: RotationLaggards | undefined;
 }
@@ -66,15 +63,18 @@ export const defaultSecretNames = {
   proxyServer: 'proxy-server',
   agentServer: 'agent-server',
   proxyClient: 'proxy-client',
+  userServer: hubSecrets.userServer,
 } as const;
 export type SecretNames = Readonly<Record<keyof typeof defaultSecretNames, string>>;
 
-export const purposes = {
+const purposes = {
   proxyServer: 'serverAuth',
   agentServer: 'serverAuth',
   proxyClient: 'clientAuth',
+  userServer: 'serverAuth',
 } as const satisfies Record<string, Purpose>;
 export type LeafName = keyof typeof purposes;
+export const leafNames = Object.keys(purposes) as readonly LeafName[];
 
 export type CertificatesPlan = Readonly<Awaited<ReturnType<typeof planCertificates>>>;
 
@@ -84,74 +84,78 @@ export type CertificatesPlan = Readonly<Awaited<ReturnType<typeof planCertificat
  */
 const correctedMs = 60_000;
 
+/** The CAs: the keys of their Secrets and bundles, and what does not change about them. */
+const authorities = {
+  agents: {
+    signer: 'agentSigner',
+    bundle: 'agentCa',
+    commonName: 'open-cluster-management:cluster-proxy:agents',
+    kind: 'ecdsa',
+  },
+  konnectivity: {
+    signer: 'signer',
+    bundle: 'serverCa',
+    // The name and RSA are those of Cluster Proxy, so that it can use the CA after a rollback.
+    commonName: 'open-cluster-management:cluster-proxy',
+    kind: 'rsa',
+  },
+} as const;
+
 /** Plans all certificates of the hub from those that exist. Only the keys are random. */
 export async function planCertificates(observed: ObservedCertificates, spec: CertificatesSpec) {
+  const { now, signerNamespace, laggards, paused = false } = spec;
   const names = { ...defaultSecretNames, ...spec.secretNames };
   const problems: { readonly secret: string; readonly sentence: string }[] = [];
-  const plan = async (
-    of: Pick<AuthoritySpec, 'name' | 'commonName' | 'kind' | 'laggards' | 'paused'>,
-    seen: ObservedAuthority,
+  const planAuthority = async (
+    of: keyof typeof authorities,
+    more: Pick<AuthoritySpec, 'paused' | 'laggards' | 'leaves'>,
   ): Promise<AuthorityPlan | undefined> => {
+    const { signer, bundle, ...constant } = authorities[of];
+    const seen = { signer: observed[signer], bundle: observed[bundle] };
     const isThere = seen.signer !== undefined && seen.bundle !== undefined;
     if (spec.names === undefined && !isThere) return undefined;
-    const { now, signerNamespace: namespace, waits = defaultWaits } = spec;
+    const where = { namespace: signerNamespace, name: names[signer] };
     try {
-      return await planAuthority(seen, { ...of, namespace, now, waits });
+      const rotation = new AuthorityRotation({ ...where, ...constant, ...more, ...seen, now });
+      return await rotation.plan();
     } catch (thrown) {
       if (!(thrown instanceof X509Error)) throw thrown;
-      const secret = `${namespace}/${of.name}`;
+      const secret = `${where.namespace}/${where.name}`;
       const sentence = `the CA in Secret ${secret} cannot be used (${thrown.message}): restore it, or delete the Secret to get a new CA`;
       problems.push({ secret, sentence });
       return undefined;
     }
   };
 
-  const { laggards, paused = false } = spec;
-  const agents = await plan(
-    {
-      name: names.agentSigner,
-      commonName: 'open-cluster-management:cluster-proxy:agents',
-      kind: 'ecdsa',
-      paused,
-      // Agents use certificates of this CA. The programs that trust it are on the hub.
-      laggards: laggards === undefined ? {} : { retiring: laggards.agentCertificate },
-    },
-    { signer: observed.agentSigner, bundle: observed.agentCa, leaves: [] },
-  );
-  const { proxyServer, agentServer, proxyClient } = observed;
-  const leaves = await Promise.all([proxyServer, agentServer, proxyClient].map(leafIn));
-  const konnectivity = await plan(
-    {
-      name: names.signer,
-      // The name and RSA are those of Cluster Proxy, so that it can use the CA after a rollback.
-      commonName: 'open-cluster-management:cluster-proxy',
-      kind: 'rsa',
-      // Clusters do not get a bundle while no CA signs for their agents.
-      paused: paused || agents === undefined,
-      // Agents trust certificates of this CA, and have none.
-      laggards: laggards === undefined ? {} : { distributing: laggards.bundle },
-    },
-    {
-      signer: observed.signer,
-      bundle: observed.serverCa,
-      leaves: leaves.filter((leaf) => leaf !== undefined),
-    },
-  );
-  const leafPlans: Readonly<Partial<Record<LeafName, LeafPlan>>> =
-    konnectivity === undefined ? {} : await planLeaves(observed, konnectivity, spec);
+  const agents = await planAuthority('agents', {
+    paused,
+    // Agents use certificates of this CA. The programs that trust it are on the hub.
+    laggards: laggards === undefined ? {} : { retiring: laggards.agentCertificate },
+    leaves: [],
+  });
+  const leaves = await Promise.all(ownLeaves(spec).map((leaf) => leafIn(observed[leaf])));
+  const konnectivity = await planAuthority('konnectivity', {
+    // Clusters do not get a bundle while no CA signs for their agents.
+    paused: paused || agents === undefined,
+    // Agents trust certificates of this CA, and have none.
+    laggards: laggards === undefined ? {} : { distributing: laggards.bundle },
+    leaves: leaves.filter((leaf) => leaf !== undefined),
+  });
+  const leafPlans = konnectivity ? await planLeaves(observed, konnectivity, spec) : {};
   /** A Secret in the hub's namespace. */
   const stored = (key: keyof SecretNames, texts: Readonly<Record<string, string>>, more = {}) => {
     const metadata = { name: names[key], namespace: spec.hubNamespace, ...spec.metadata, ...more };
     return secret(metadata, texts, observed[key]?.['type']);
   };
-  const bundle = (key: keyof SecretNames, { bundlePem, trustedSince }: AuthorityPlan) => {
-    const since = { [annotations.trustedSince]: trustedSince.toISOString() };
-    return stored(key, { 'ca.crt': bundlePem }, { annotations: since });
+  const bundle = (key: keyof SecretNames, plan: AuthorityPlan | undefined) => {
+    if (plan === undefined) return [];
+    const since = { [annotations.trustedSince]: plan.trustedSince.toISOString() };
+    return [stored(key, { 'ca.crt': plan.bundlePem }, { annotations: since })];
   };
   const plans = [konnectivity, agents, ...Object.values(leafPlans)];
   const againMs = problems.length > 0 ? correctedMs : dayMs;
   const again = plans.flatMap((one) => one?.lookAgainAt ?? []);
-  if (problems.length > 0 || again.length === 0) again.push(new Date(spec.now.getTime() + againMs));
+  if (problems.length > 0 || again.length === 0) again.push(new Date(now.getTime() + againMs));
   return {
     /**
      * The Secrets, to be applied in this order up to the first that fails. A CA is stored before it
@@ -159,8 +163,8 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
      */
     secrets: [
       ...[konnectivity, agents].flatMap((authority) => authority?.secret ?? []),
-      ...(konnectivity === undefined ? [] : [bundle('serverCa', konnectivity)]),
-      ...(agents === undefined ? [] : [bundle('agentCa', agents)]),
+      ...bundle('serverCa', konnectivity),
+      ...bundle('agentCa', agents),
       ...Object.entries(leafPlans).map(([leaf, { texts }]) =>
         stored(leaf as LeafName, { ...texts, 'ca.crt': konnectivity!.bundlePem }),
       ),
@@ -176,17 +180,27 @@ export async function planCertificates(observed: ObservedCertificates, spec: Cer
   };
 }
 
+/** The certificates that the addon issues. */
+function ownLeaves({ userServerNames }: CertificatesSpec): readonly LeafName[] {
+  return leafNames.filter((leaf) => leaf !== 'userServer' || userServerNames !== undefined);
+}
+
 async function planLeaves(
   observed: ObservedCertificates,
-  { signing }: AuthorityPlan,
-  { now, names }: CertificatesSpec,
+  { signing: authority }: AuthorityPlan,
+  spec: CertificatesSpec,
 ): Promise<Partial<Record<LeafName, LeafPlan>>> {
   const plans: Partial<Record<LeafName, LeafPlan>> = {};
-  for (const [leaf, purpose] of Object.entries(purposes) as [LeafName, Purpose][]) {
-    const wanted = names ?? (await leafIn(observed[leaf]))?.alternativeNames;
-    if (wanted === undefined) continue;
-    const spec = { purpose, names: wanted, authority: signing, now };
-    plans[leaf] = await planLeaf(observed[leaf], spec);
+  for (const leaf of ownLeaves(spec)) {
+    const known = leaf === 'userServer' ? spec.userServerNames : spec.names;
+    const names = known ?? (await leafIn(observed[leaf]))?.alternativeNames;
+    if (names === undefined) continue;
+    plans[leaf] = await planLeaf(observed[leaf], {
+      purpose: purposes[leaf],
+      names,
+      authority,
+      now: spec.now,
+    });
   }
   return plans;
 }

@@ -1,7 +1,7 @@
 import { agentSignerName } from '../../base/names/agent-subject.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { organizationalUnitOf } from '../api/agent-identity.ts';
-import { agentEligibility } from '../api/eligibility.ts';
+import { agentEligibility } from '../api/managed-cluster.ts';
 import type { ManagedClusterAddOn } from '../api/managed-cluster-addon.ts';
 import { caBundleMark, isDeployWork, parseManifestWork } from '../api/manifest-work.ts';
 import { annotations } from '../api/names.ts';
@@ -16,24 +16,21 @@ export function rotationLaggards(
   watches: Pick<Watches, 'addOns' | 'clusters' | 'works'>,
   wallClock: () => Date,
 ): RotationLaggards {
-  const served = (isBehind: (addon: ManagedClusterAddOn) => boolean): readonly string[] =>
-    watches.addOns
-      .list()
-      .map(({ metadata }) => metadata.namespace ?? '')
-      .filter((name) => {
-        const { cluster, addon } = ownersOf(watches, name);
-        const agent = agentEligibility(name, cluster, addon);
-        return agent.kind === 'eligible' && isBehind(agent.addon);
-      })
-      .toSorted();
+  const served = (isBehind: (addon: ManagedClusterAddOn) => boolean): readonly string[] => {
+    const names = watches.addOns.list().map(({ metadata }) => metadata.namespace ?? '');
+    return names.toSorted().filter((name) => {
+      const { cluster, addon } = ownersOf(watches, name);
+      const agent = agentEligibility(name, cluster, addon);
+      return agent.kind === 'eligible' && isBehind(agent.addon);
+    });
+  };
   return {
     bundle: ({ bundlePem }) => {
       const mark = caBundleMark(bundlePem);
-      return served(({ cluster }) =>
-        watches.works
-          .byIndex(byCluster, cluster)
-          .some((work) => isDeployWork(work.metadata.name) && isWorkBehind(work, mark)),
-      );
+      return served(({ cluster }) => {
+        const works = watches.works.byIndex(byCluster, cluster);
+        return works.some((work) => isDeployWork(work.metadata.name) && isWorkBehind(work, mark));
+      });
     },
     agentCertificate: ({ signing }) => {
       const unit = organizationalUnitOf(signing.certPem);

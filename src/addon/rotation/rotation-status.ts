@@ -1,5 +1,6 @@
 import { condition, type ConditionNow, kubeTime } from '../api/condition.ts';
-import type { AuthorityPlan } from './authority-plan.ts';
+import { listed } from '../api/fields.ts';
+import type { AuthorityPlan } from './authority-rotation.ts';
 
 /** The rotation of a CA, for conditions and metrics. */
 export interface RotationSeen extends Pick<AuthorityPlan, 'stage' | 'wait'> {
@@ -26,20 +27,10 @@ export function rotationConditions(rotations: RotationsSeen): readonly Condition
   });
 }
 
-const maxNames = 3;
-
 /** The first three names, and the number of the others. */
-export function formatClusters(names: readonly string[]): string {
-  const more = names.length - maxNames;
-  const first = names.slice(0, maxNames).join(', ');
-  return more > 0 ? `${first} and ${more} more` : first;
-}
+export const formatClusters = (names: readonly string[]): string => listed(names, 3);
 
-function rotating(
-  type: string,
-  { secret, stage, wait }: RotationSeen,
-  lacks: string,
-): ConditionNow {
+function rotating(type: string, { secret, stage, wait }: RotationSeen, lacks: string) {
   const ca = `CA in Secret ${secret}`;
   if (stage === 'steady') {
     return condition(type, false, 'Steady', `The ${ca} signs, and no other is trusted`);

@@ -2,6 +2,7 @@ import { Controller, type ControllerOptions } from '../../kube/controllers/contr
 import type { KubeApi } from '../../kube/client/kube-api.ts';
 import type { KubeObject } from '../../kube/client/kube-object.ts';
 import { refOf } from '../../kube/client/kube-ref.ts';
+import type { Fields } from '../api/fields.ts';
 import type { AddonContext } from './addon-context.ts';
 import type { Applier } from './applier.ts';
 import type { Watches } from './watches.ts';
@@ -38,4 +39,24 @@ export async function patchStatus(
   const { uid, resourceVersion } = object.metadata;
   const patch = { metadata: { uid, resourceVersion }, status };
   await api.patch(refOf(object), patch, { signal, subresource });
+}
+
+/**
+ * A JSON merge patch of the subresource `status`. The API server refuses it when the object has
+ * changed since it was read.
+ *
+ * @param next fields of the status; a field is unchanged when it is the same value as before
+ * @returns undefined when nothing changes
+ */
+export function statusPatch(
+  {
+    uid,
+    resourceVersion,
+    status,
+  }: Readonly<Record<'uid' | 'resourceVersion', string>> & { readonly status: Fields },
+  next: Fields,
+): Fields | undefined {
+  const changed = Object.entries(next).filter(([key, value]) => value !== status[key]);
+  if (changed.length === 0) return undefined;
+  return { metadata: { uid, resourceVersion }, status: Object.fromEntries(changed) };
 }

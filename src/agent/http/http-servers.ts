@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { keepAlive } from '../../base/net/keep-alive.ts';
 import { connectTls, trustOf } from '../../base/net/connect-tls.ts';
@@ -97,7 +98,9 @@ export class HttpServers {
     const { kubeCaFile, serviceCaFile } = this.#options;
     const { host, destination } = endpoint;
     const kube = { ca: this.#kubeCa, path: kubeCaFile };
-    const service = { ca: this.#serviceCa, path: serviceCaFile };
+    // The ConfigMap behind it may be made later.
+    const isThere = serviceCaFile !== undefined && existsSync(serviceCaFile);
+    const service = { ca: this.#serviceCa, path: isThere ? serviceCaFile : undefined };
     const giveUp = new AbortController();
     const timer = dial.clock.setTimer(dial.timeoutMs, () => giveUp.abort(handshakeTimeout(host)));
     try {

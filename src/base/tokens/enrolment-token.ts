@@ -173,7 +173,7 @@ function parseSubject(claims: JWTPayload): TokenSubject {
   if (typeof name === 'string' && isCallerName(name)) {
     const scope = rightsOf(claims);
     const { jti: id, exp } = claims;
-    // Brokers before 0.13 make tokens without an id.
+    // Brokers before 0.12 make tokens without an id.
     const hasGoodId = id === undefined || (typeof id === 'string' && isTokenId(id));
     if (scope !== undefined && hasGoodId) {
       return {

@@ -15,7 +15,7 @@ export interface DialerToken {
   readonly selector?: string | undefined;
   /** The token is a gateway's, which may ask for the agents' credentials. It is for every cluster. */
   readonly isGateway?: true | undefined;
-  /** The claim `jti`, by which the token can be revoked. Tokens before 0.13 have none. */
+  /** The claim `jti`, by which the token can be revoked. Tokens before 0.12 have none. */
   readonly id?: string | undefined;
   /** When brokers stop accepting the token, in milliseconds since 1970. */
   readonly expiresAtMs?: number | undefined;

@@ -107,6 +107,18 @@ export const agentPortTable = withoutVariables({
     ...{ name: 'server-count', kind: 'integer', min: 1, default: '1' },
     help: 'The number of servers, which agents learn. Servers of one --server-id share their agents.',
   },
+  enableLeaseController: {
+    ...{ name: 'enable-lease-controller', kind: 'boolean' },
+    help: 'Publishes a Lease of this server, for agents that run with --count-server-leases.',
+  },
+  leaseNamespace: {
+    ...{ name: 'lease-namespace', ...text, default: 'kube-system' },
+    help: 'The namespace of the Leases.',
+  },
+  leaseLabel: {
+    ...{ name: 'lease-label', ...text, default: 'k8s-app=konnectivity-server' },
+    help: 'The label of the Leases of all servers.',
+  },
 } as const satisfies OptionsTable);
 
 export const serverHealthTable = withoutVariables({
@@ -135,20 +147,16 @@ export const serverHealthTable = withoutVariables({
 } as const satisfies OptionsTable);
 
 const ownPings = 'connections are checked with PINGs after 10 s of silence';
-const noLeases = 'servers of one --server-id share their agents, and agents connect to one of them';
 export const serverIgnored = ignoredFlags(
   {
     ...commonIgnored,
-    'enable-lease-controller': noLeases,
-    'lease-namespace': noLeases,
-    'lease-label': noLeases,
     'keepalive-time': ownPings,
     'frontend-keepalive-time': ownPings,
     'backend-dial-timeout': 'every dial is answered after 15 s at the latest',
     'kubeconfig-qps': 'reviews of tokens have their own limit',
     'kubeconfig-burst': 'reviews of tokens have their own limit',
   },
-  [...commonIgnoredBooleans, 'enable-lease-controller'],
+  [...commonIgnoredBooleans],
 );
 
 const table = { ...clientTable, ...agentPortTable, ...serverHealthTable } as const;
@@ -210,8 +218,9 @@ export function brokerArgvOf(values: Values): string[] {
         ]
       : [flag('konnectivity-uds', udsName)];
   const apiServer = kubeconfig === undefined ? ['--kubernetes'] : [flag('kubeconfig', kubeconfig)];
+  const { enableLeaseController: hasLease } = values;
   const byToken = [
-    ...(agentNamespace === undefined ? [] : apiServer),
+    ...(agentNamespace === undefined && !hasLease ? [] : apiServer),
     flag('konnectivity-agent-namespace', agentNamespace),
     flag('konnectivity-agent-service-account', values.agentServiceAccount),
     flag('konnectivity-agent-audience', values.authenticationAudience),
@@ -236,6 +245,8 @@ export function brokerArgvOf(values: Values): string[] {
       .map((name) => flag('konnectivity-agent-strategies', name)),
     flag('server-id', values.serverId),
     flag('server-count', String(values.serverCount)),
+    hasLease ? flag('server-lease-namespace', values.leaseNamespace) : undefined,
+    hasLease ? flag('server-lease-label', values.leaseLabel) : undefined,
     flag('drain-timeout', `${values.gracefulShutdownTimeoutMs}ms`),
     flag('tls-min-version', values.tlsMinVersion),
     values.cipherSuites && flag('cipher-suites', values.cipherSuites.join(',')),

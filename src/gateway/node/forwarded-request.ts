@@ -23,13 +23,15 @@ import { bodyLength } from '../body-length.ts';
  */
 export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   readonly #context: GatewayContext;
-  readonly #request: IncomingRequest;
+  readonly #method: string;
+  /** Undefined once it was admitted, because a watch lasts for hours. */
+  #request: IncomingRequest | undefined;
   readonly #record: RequestRecord;
   readonly #onAccepted: () => void;
   #client!: ClientSide;
   #state: 'admitting' | 'waiting' | 'answering' | 'answered' | 'raw' | 'closed' = 'admitting';
   #abort: AbortController | undefined = new AbortController();
-  #admitted: AdmittedRequest | undefined;
+  #admitted: Omit<AdmittedRequest, 'exchange'> | undefined;
   #exchange: HttpExchange | undefined;
   #raw: RawConnection | undefined;
   #trailers: HeaderList | undefined;
@@ -41,15 +43,12 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   /** @param onAccepted called when the server has accepted the client's credentials */
   constructor(context: GatewayContext, request: IncomingRequest, onAccepted: () => void) {
     this.#context = context;
+    this.#method = request.method;
     this.#request = request;
     this.#onAccepted = onAccepted;
     this.#record = context.gateway.begin(request);
     this.#record.onRevoked = (reason) => this.#revoked(reason);
     context.requests.add(this);
-  }
-
-  get isUpgraded(): boolean {
-    return this.#state === 'raw';
   }
 
   start(client: ClientSide): void {
@@ -85,13 +84,14 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   async #admit(): Promise<void> {
     const { gateway, open } = this.#context;
     const { signal } = this.#abort!;
-    const admitted = await gateway.admit(this.#request, this.#record, signal);
+    const { exchange, ...admitted } = await gateway.admit(this.#request!, this.#record, signal);
     if (this.#state !== 'admitting') return;
     this.#abort = undefined;
+    this.#request = undefined;
     this.#admitted = admitted;
     this.#state = 'waiting';
-    this.#exchange = open(admitted.exchange, this);
-    if (!admitted.isUpgrade) this.#client.readBody();
+    this.#exchange = open(exchange, this);
+    if (admitted.upgrade === undefined) this.#client.readBody();
   }
 
   #failed(thrown: unknown): void {
@@ -107,7 +107,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     this.#record.failed(error);
     this.#state = 'answered';
     this.#client.begin(head);
-    if (this.#request.method !== 'HEAD') {
+    if (this.#method !== 'HEAD') {
       this.#record.sentBytes = body.length;
       this.#client.write(body);
     }
@@ -128,7 +128,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
       if (status === 101) {
         this.#upgrade(head, forClient);
       } else {
-        this.#leftBytes = bodyLength(this.#request.method, forClient);
+        this.#leftBytes = bodyLength(this.#method, forClient);
         this.#client.begin(forClient);
         this.#state = 'answering';
       }
@@ -142,7 +142,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
 
   #upgrade({ headers }: HttpResponseHead, forClient: HttpResponseHead): void {
     const protocol = headers.find(([name]) => name.toLowerCase() === 'upgrade')?.[1];
-    const asked = this.#request.headers.find(([name]) => name.toLowerCase() === 'upgrade')?.[1];
+    const asked = this.#admitted!.upgrade;
     if (protocol === undefined || protocol.toLowerCase() !== asked?.toLowerCase()) {
       throw new Error('it changes to a protocol that the client did not ask for');
     }
@@ -239,9 +239,12 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     if (this.#state === 'closed') return;
     const isCut = !isComplete || this.#state !== 'answered';
     this.#state = 'closed';
-    const left = new TunnelError('cancelled', 'the client has closed the connection');
-    this.#abort?.abort(left);
-    if (isCut) this.#exchange?.reset(left);
+    // Almost every request is complete, and an error costs a stack trace.
+    if (isCut) {
+      const left = new TunnelError('cancelled', 'the client has closed the connection');
+      this.#abort?.abort(left);
+      this.#exchange?.reset(left);
+    }
     this.#record.end(isComplete);
     this.#context.requests.delete(this);
     this.#context.onEnded();

@@ -172,7 +172,6 @@ class GatewayServer implements RunningGateway {
     if (minDrainMs > 0) await sleep(this.#context.clock, minDrainMs, signal).catch(() => {});
     this.#isClosing = true;
     if (this.#server.listening) this.#server.close();
-    this.#server.closeIdleConnections();
     this.#http2.goAway();
     await this.#idle.wait(signal);
     await this.close();

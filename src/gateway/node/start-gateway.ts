@@ -106,10 +106,11 @@ async function openServices(
   return path === undefined ? noServices : await servicesOfFile(path, { clock, log });
 }
 
-/** The line of a request in the log: `debug`, and `warn` if the gateway refused it. */
+/** One line for each request, at `debug`, because strangers can cause any number of them. */
 function logRequest(log: Logger, event: AuditEvent): void {
-  const { cluster, method, code, failure, durationMs, user, address } = event;
+  const { cluster, method, code, failure, user, address } = event;
+  const durationMs = Math.round(event.durationMs);
   const fields = { cluster, type: method, code, subject: user, peer: address, durationMs };
   if (failure === undefined) log.debug('request ended', fields);
-  else log.info('request refused', { ...fields, reason: failure.reason, stage: failure.hop });
+  else log.debug('request refused', { ...fields, reason: failure.reason, stage: failure.hop });
 }

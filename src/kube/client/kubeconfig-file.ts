@@ -31,15 +31,20 @@ interface NamedEntry {
   readonly context?: unknown;
 }
 
+export interface KubeconfigFileOptions extends RereadOptions {
+  /** The context to use (default: the current context). */
+  readonly context?: string | undefined;
+}
+
 /**
- * The current context of a kubeconfig, with the files that it names. Relative paths start at the
+ * One context of a kubeconfig, with the files that it names. Relative paths start at the
  * kubeconfig's folder. All files are read again when they change, because OCM rewrites an agent's
  * kubeconfig whenever its certificate is renewed. Exec plugins are run.
  */
-export function kubeconfigFile(path: string, options: RereadOptions = {}): KubeConfig {
-  const { ca = new LastGoodCa('CA of the kubeconfig') } = options;
+export function kubeconfigFile(path: string, options: KubeconfigFileOptions = {}): KubeConfig {
+  const { ca = new LastGoodCa('CA of the kubeconfig'), context } = options;
   const plugins = new ExecCredentials();
-  const config = new RereadingConfig(() => read(path, plugins, ca), options);
+  const config = new RereadingConfig(() => read(path, context, plugins, ca), options);
   return {
     endpoint: () => config.endpoint(),
     expire: () => {
@@ -51,11 +56,12 @@ export function kubeconfigFile(path: string, options: RereadOptions = {}): KubeC
 
 async function read(
   path: string,
+  contextName: string | undefined,
   plugins: ExecCredentials,
   lastGood: LastGoodCa,
 ): Promise<KubeEndpoint> {
   const text = await readText(path, path, 'kubeconfig');
-  const { context, cluster, user } = pick(parseText(path, text), path);
+  const { context, cluster, user } = pick(parseText(path, text), path, contextName);
   const serverUrl = cluster.text('server');
   const verify = !cluster.flag('insecure-skip-tls-verify');
   const ca = await readCa(path, cluster, lastGood);
@@ -185,15 +191,19 @@ function parseText(path: string, text: string): Kubeconfig {
   throw bad(path, 'it has no list of clusters; is it a kubeconfig?');
 }
 
-function pick(config: Kubeconfig, path: string) {
-  const name = new KubeconfigEntry(path, 'top level', config).text('current-context');
+function pick(config: Kubeconfig, path: string, wantedContext: string | undefined) {
+  const current = new KubeconfigEntry(path, 'top level', config).text('current-context');
+  const name = wantedContext ?? current;
   if (name === undefined)
     throw bad(path, 'it names no current-context; set one: kubectl config use-context');
   const named = (list: readonly NamedEntry[] | null | undefined, wanted: unknown) =>
     list?.find((entry) => entry.name === wanted);
   const entryOf = (what: string, fields: unknown) => new KubeconfigEntry(path, what, fields);
   const foundContext = named(config.contexts, name);
-  if (foundContext === undefined) throw bad(path, `its current-context ${name} is not in it`);
+  if (foundContext === undefined) {
+    const what = wantedContext === undefined ? 'its current-context' : 'the context';
+    throw bad(path, `${what} ${name} is not in it`);
+  }
   const context = entryOf('context', foundContext.context);
   const clusterName = context.text('cluster');
   const foundCluster = named(config.clusters, clusterName);

@@ -243,18 +243,12 @@ describe('parseManagedProxyConfiguration', () => {
   );
 
   it.each<[string, unknown, string]>([
-    ['authentication.signer.type', 'CertManager', 'spec.authentication.signer.type'],
     ['deploy.ports', { proxyServer: 9090 }, 'spec.deploy.ports.proxyServer'],
     ['deploy.ports', { adminServer: 1 }, 'spec.deploy.ports.adminServer'],
     [
       'proxyAgent.additionalServiceProxyArgs',
       ['--v=4'],
       'spec.proxyAgent.additionalServiceProxyArgs',
-    ],
-    [
-      'proxyAgent.additionalServiceCAConfigMap',
-      'ca',
-      'spec.proxyAgent.additionalServiceCAConfigMap',
     ],
     [
       'proxyServer.entrypoint.hostname.value',
@@ -284,8 +278,6 @@ describe('parseManagedProxyConfiguration', () => {
       'spec.proxyServer.entrypoint.loadBalancerService',
     ],
     ['proxyAgent.additionalArgs', ['--sync-interval=1s'], 'spec.proxyAgent.additionalArgs[0]'],
-    ['userServer', {}, 'spec.userServer'],
-    ['userServer.additionalSANs', ['not a name'], 'spec.userServer'],
   ])(
     'parseManagedProxyConfiguration accepts %s: %j, and reports that it has no effect',
     (path, value, field) => {

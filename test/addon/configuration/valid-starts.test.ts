@@ -6,7 +6,7 @@ import { readAgentOptions } from '../../../src/agent/options.ts';
 import { ConfigError } from '../../../src/base/options/option-problems.ts';
 import { readBrokerOptions } from '../../../src/cli/broker-options.ts';
 import { agentInput } from '../cluster/agent-inputs.ts';
-import { argsOf, configurationOf, plan, tlsProfile } from '../hub/hub-fixture.ts';
+import { argsOf, configurationOf, plan, tlsProfile, secret } from '../hub/hub-fixture.ts';
 import { agentArguments } from '../../../src/addon/cluster/agent-deployment.ts';
 
 /** The problems of a program with its command line, except files that exist only in its pod. */
@@ -24,18 +24,26 @@ const inPod = (text: string) =>
 
 /** The problems that broker and agent report about their command lines of a configuration. */
 function started(configuration: ReturnType<typeof configurationOf>): readonly string[] {
-  const broker = argsOf(plan(configuration)).map(inPod);
+  const withUsers = {
+    settings: { enableServiceProxy: true },
+    objects: [secret('cluster-proxy-user-serving-cert', {})],
+  };
+  const broker = argsOf(plan(configuration, withUsers)).map(inPod);
   const { allow, replicas, image, imagePullSecrets } = configuration.spec.proxyAgent;
   const proxy = {
     ...{ generation: 1, allow, replicas, image, imagePullSecrets },
+    serviceCaConfigMap: 'service-ca',
     flags: configuration.agentFlags,
   };
-  const values = agentValues(agentInput({ proxy }), new Diagnostics())!;
+  const values = agentValues(agentInput({ proxy, ...users }), new Diagnostics())!;
   return [
     ...problemsOf((argv) => readBrokerOptions(argv, {}), broker),
     ...problemsOf((argv) => readAgentOptions(argv, {}), agentArguments(values).map(inPod)),
   ];
 }
+
+/** The most flags that the settings for HTTP clients can give an agent. */
+const users = { enableServiceProxy: true, enableImpersonation: false } as const;
 
 type Row = [proxyServer: Fields, proxyAgent: Fields];
 const server = (...additionalArgs: string[]): Row => [{ additionalArgs }, {}];

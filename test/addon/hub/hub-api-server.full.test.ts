@@ -321,9 +321,10 @@ describeWith({ programs }, 'the hub on a real API server', ({ programs }) => {
         proxyServer: expiry,
         agentServer: expiry,
         proxyClient: undefined,
+        userServer: expiry,
       },
       rotations: noRotations,
-      failures: [],
+      failure: undefined,
       nowMs: Date.UTC(2026, 10, 22),
     });
     const patch = JSON.stringify({ status });

@@ -56,6 +56,8 @@ export function observe(
       imagePullSecrets: [],
       enableNetworkPolicies: false,
       apiServerPorts: [],
+      enableServiceProxy: false,
+      exposedServicesConfigmap: 'cluster-proxy-exposed-services',
       redis,
       ...settings,
     },

@@ -11,6 +11,7 @@ const expiries = {
   proxyServer: expiry,
   agentServer: expiry,
   proxyClient: expiry,
+  userServer: undefined,
 };
 
 const deployment = (status: object, generation = 4): KubeObject => ({
@@ -27,7 +28,7 @@ const observed = (more: Partial<HubStatusObserved> = {}): HubStatusObserved => (
   deployment: deployment(counts),
   expiries,
   rotations: noRotations,
-  failures: [],
+  failure: undefined,
   nowMs,
   ...more,
 });
@@ -160,18 +161,21 @@ describe('nextStatus', () => {
     });
   });
 
-  it("nextStatus reports that nothing is made for the user-server, and drops Cluster Proxy's condition", () => {
-    const object = configurationObject();
-    const spec = { ...(object['spec'] as object), userServer: {} };
-    const asked = plan(parseManagedProxyConfiguration({ ...object, spec }));
+  it('nextStatus reports the certificate of the user-server only when it is wanted', () => {
     const type = 'UserServerSecretSigned';
     const signed = { type, status: 'True', reason: 'SuccessfullySigned', message: 'Expiry:x' };
-    const now = conditionsOf({ plan: asked }, { conditions: [signed] });
-    expect(now).not.toHaveProperty(type);
-    expect(now['IgnoredFields']).toMatchObject({
-      status: 'True',
+    expect(conditionsOf({}, { conditions: [signed] })).not.toHaveProperty(type);
+    const object = configurationObject();
+    const spec = { ...(object['spec'] as object), userServer: {} };
+    const issued = plan(parseManagedProxyConfiguration({ ...object, spec }));
+    const withExpiry = { plan: issued, expiries: { ...expiries, userServer: expiry } };
+    expect(conditionsOf(withExpiry)[type]).toMatchObject({ status: 'True' });
+    const provided = plan(configurationOf(), { settings: { enableServiceProxy: true } });
+    expect(conditionsOf({ plan: provided })[type]).toMatchObject({
+      status: 'False',
+      reason: 'NotYetSigned',
       message:
-        'spec.userServer is ignored, because there is no user-server yet: no certificate is issued',
+        'There is no Secret cluster-proxy-user-serving-cert, so nothing serves the user-server: set spec.userServer, or create the Secret',
     });
   });
 
@@ -218,16 +222,11 @@ describe('nextStatus', () => {
   });
 
   it('nextStatus reports which objects the API server refused', () => {
-    const failures = [
-      {
-        object: `Deployment ${hub}/cluster-proxy`,
-        sentence: 'spec.selector is immutable; delete it',
-      },
-    ];
-    expect(conditionsOf({ failures })['HubApplied']).toMatchObject({
+    const failure = `Deployment ${hub}/cluster-proxy: spec.selector is immutable; delete it`;
+    expect(conditionsOf({ failure })['HubApplied']).toMatchObject({
       status: 'False',
       reason: 'ApplyFailed',
-      message: `Deployment ${hub}/cluster-proxy: spec.selector is immutable; delete it`,
+      message: failure,
     });
   });
 

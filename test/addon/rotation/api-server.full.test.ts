@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LeaseRenewer } from '../../../src/agent/lease-renewer.ts';
 import { parseCertificateSigningRequest } from '../../../src/addon/api/certificate-signing-request.ts';
 import { signCsr } from '../../../src/addon/csr/sign-csr.ts';
-import { defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { minimumWaits } from '../../../src/addon/rotation/authority-rotation.ts';
 import { hubNames } from '../../../src/addon/rotation/leaf-plan.ts';
 import {
   type CertificatesPlan,
@@ -103,9 +103,9 @@ describeWith({ programs }, 'certificates on a real API server', ({ programs }) =
     const stages: unknown[] = [];
     for (const waitMs of [
       0,
-      defaultWaits.requested.distributeMs,
+      minimumWaits.requested.distributeMs,
       0,
-      defaultWaits.requested.retireMs,
+      minimumWaits.requested.retireMs,
     ]) {
       now = new Date(now.getTime() + waitMs);
       const { konnectivity } = await reconcile(now);

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { makeAuthority, readAuthority } from '../../../src/addon/rotation/authority.ts';
-import { defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { minimumWaits } from '../../../src/addon/rotation/authority-rotation.ts';
 import { dayMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { secret as makeSecret } from '../../../src/addon/api/objects.ts';
 import { parseCertificates } from '../../../src/base/x509/index.ts';
@@ -225,7 +225,7 @@ describe('a CA whose Secret was deleted', () => {
     expect(konnectivity?.stage).toBe('retiring');
     expect(await isTrusted(old, hub.bundle())).toBe(true);
     expect(await isTrusted(hub.leaf('proxy-client'), hub.bundle().slice(0, 1))).toBe(true);
-    hub.pass(defaultWaits.requested.retireMs);
+    hub.pass(minimumWaits.requested.retireMs);
     expect((await hub.reconcile()).konnectivity?.stage).toBe('steady');
     expect(hub.bundle()).toHaveLength(1);
   });

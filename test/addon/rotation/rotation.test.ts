@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type FindLaggards, defaultWaits } from '../../../src/addon/rotation/authority-plan.ts';
+import { type FindLaggards, minimumWaits } from '../../../src/addon/rotation/authority-rotation.ts';
 import { dayMs, hourMs } from '../../../src/addon/rotation/lifetimes.ts';
 import { annotations } from '../../../src/addon/rotation/secret.ts';
 import { organizationalUnitOf } from '../../../src/addon/api/agent-identity.ts';
@@ -11,7 +11,7 @@ const forbidden = (): never => {
 };
 
 describe('the rotation of a CA', () => {
-  const { distributeMs, retireMs } = defaultWaits.requested;
+  const { distributeMs, retireMs } = minimumWaits.requested;
   const rotate = (hub: Hub, value = 'please') =>
     hub.annotate('cluster-proxy-signer', annotations.rotateCa, value);
   const stageOf = async (hub: Hub) => (await hub.reconcile()).konnectivity!.stage;
@@ -250,7 +250,7 @@ describe('the rotation of a CA', () => {
 });
 
 describe('while the names of the hub are not known', () => {
-  const { distributeMs, retireMs } = defaultWaits.requested;
+  const { distributeMs, retireMs } = minimumWaits.requested;
 
   it('Without known names, certificates are renewed by age with their names', async () => {
     const hub = await freshHub();
@@ -320,7 +320,7 @@ describe('while the names of the hub are not known', () => {
 });
 
 describe('a paused rotation', () => {
-  const { distributeMs } = defaultWaits.requested;
+  const { distributeMs } = minimumWaits.requested;
   const still = { paused: true };
 
   it('A paused rotation neither begins nor continues, and certificates are still renewed', async () => {

@@ -50,6 +50,21 @@ const endpointOf = async (parts: Parts) =>
   kubeconfigFile(await written(kubeconfig(parts))).endpoint();
 
 describe('a kubeconfig', () => {
+  it('A kubeconfig is read at the context that is named instead of the current one', async () => {
+    const path = await written({
+      ...kubeconfig({}),
+      contexts: [
+        { name: 'x', context: { cluster: 'c' } },
+        { name: 'hub', context: { cluster: 'other', namespace: 'of-hub' } },
+      ],
+    });
+    const endpoint = await kubeconfigFile(path, { context: 'hub' }).endpoint();
+    expect(endpoint.namespace).toBe('of-hub');
+    await expect(kubeconfigFile(path, { context: 'none' }).endpoint()).rejects.toThrow(
+      'the context none is not in it',
+    );
+  });
+
   it('A kubeconfig is YAML, as OCM writes it, with files in the same folder', async () => {
     await writeFile(join(directory, 'tls.crt'), 'CERT');
     await writeFile(join(directory, 'tls.key'), 'KEY');

@@ -28,6 +28,8 @@ type options struct {
 	stalled int
 	chunk   int
 	count   int
+	bulk    int
+	think   time.Duration
 	seconds float64
 	warmup  float64
 }
@@ -35,10 +37,11 @@ type options struct {
 type result map[string]any
 
 var commands = map[string]func(context.Context, *options) (result, error){
-	"blast":    blast,
-	"drain":    drain,
-	"pingpong": pingpong,
-	"dial":     dialAndClose,
+	"blast":       blast,
+	"drain":       drain,
+	"pingpong":    pingpong,
+	"dial":        dialAndClose,
+	"interactive": interactive,
 }
 
 func main() {
@@ -69,6 +72,8 @@ func main() {
 	flags.IntVar(&opts.stalled, "stalled", 0, "how many of them stall: their reader (the target in blast, we in drain) never reads")
 	flags.IntVar(&opts.chunk, "chunk", 16<<10, "bytes of each write")
 	flags.IntVar(&opts.count, "count", 2000, "pingpong: round trips; dial: dials")
+	flags.IntVar(&opts.bulk, "bulk", 0, "interactive: connections beside --streams that write without end")
+	flags.DurationVar(&opts.think, "think", 10*time.Millisecond, "interactive: pause after each answer")
 	flags.Float64Var(&opts.seconds, "seconds", 3, "length of the measured window")
 	flags.Float64Var(&opts.warmup, "warmup", 1, "seconds before the window (pingpong, dial: a tenth of the count instead)")
 	_ = flags.Parse(os.Args[2:])

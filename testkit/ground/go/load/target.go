@@ -41,8 +41,15 @@ func serveTarget(args []string) error {
 	}
 }
 
+// sendBufferBytes bounds what the kernel holds for each of a thousand connections. Otherwise their full buffers reach
+// the machine's limit (net.ipv4.tcp_mem), and then the kernel drops segments of the tunnel.
+const sendBufferBytes = 256 << 10
+
 func serve(conn net.Conn, received *atomic.Uint64) {
 	defer conn.Close()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(sendBufferBytes)
+	}
 	kind := make([]byte, 1)
 	if _, err := io.ReadFull(conn, kind); err != nil {
 		return
