@@ -48,7 +48,7 @@ export async function startBrokerProgram(
   );
   // Without `agentCa`, the broker would ask no culvert agent for a credential.
   const takesSockets = isOnePortForAgents && options.agentCa !== undefined;
-  const programs: Drainable[] = [];
+  const fronts: Drainable[] = [];
   const standard =
     agents &&
     stack.use(
@@ -57,10 +57,9 @@ export async function startBrokerProgram(
         acceptSocket: takesSockets ? broker.accept : undefined,
       }),
     );
-  if (standard !== undefined) programs.push(standard);
   if (front !== undefined) {
     const { dialer, makeTokenDialer, rules } = broker;
-    programs.push(
+    fronts.push(
       stack.use(
         await startBridge(front, {
           dialer,
@@ -76,18 +75,22 @@ export async function startBrokerProgram(
     const { startGatewayProgram } = await import('./gateway-program.ts');
     const { gatewayDialer: dialer, isKnownCluster } = broker;
     const { hub, proxies } = options;
-    programs.push(
+    fronts.push(
       await startGatewayProgram(gateway, {
         ...{ dialer, hub, proxies, isKnownCluster, metrics, log, stack },
       }),
     );
   }
-  const all = together(...programs, broker);
+  const clients = together(...fronts);
   return {
     broker,
     get agentCount() {
       return broker.agentCount + (standard?.agentCount ?? 0);
     },
-    drain: (signal) => all.drain(signal),
+    // Agents and remote dialers must learn of the drain at once. Dials in flight are still served.
+    async drain(signal) {
+      const served = clients.drain(signal);
+      await Promise.all([served, standard?.drain(signal, served), broker.drain(signal, served)]);
+    },
   };
 }

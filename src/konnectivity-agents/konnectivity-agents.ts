@@ -67,8 +67,11 @@ export interface RunningKonnectivityAgents extends AsyncDisposable {
   /**
    * Takes no new agents and waits until the open connections have ended. Then, or when `signal`
    * aborts, ends everything.
+   *
+   * @param users the drains of listeners whose clients use the agents, with the same `signal`. Dials
+   *   are served until they have ended (default: there are none).
    */
-  drain(signal: AbortSignal): Promise<void>;
+  drain(signal: AbortSignal, users?: Promise<unknown>): Promise<void>;
   /** Disconnects all agents. Idempotent. */
   close(): Promise<void>;
 }
@@ -194,9 +197,10 @@ class KonnectivityAgents implements RunningKonnectivityAgents {
     });
   }
 
-  async drain(signal: AbortSignal): Promise<void> {
+  async drain(signal: AbortSignal, users?: Promise<unknown>): Promise<void> {
     this.#front?.stopAccepting();
     this.#log.info('konnectivity agents drain', { streams: this.#streamCount });
+    await users;
     await this.#isIdle.wait(signal);
     await this.close();
   }

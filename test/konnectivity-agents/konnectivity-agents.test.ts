@@ -477,6 +477,19 @@ describe('Several standard agents of a cluster', () => {
     expect(world.metrics.read('draining_agents')).toBe(2);
   });
 
+  it('A listener for standard agents that drains serves dials until its users have drained', async () => {
+    const users = Promise.withResolvers<void>();
+    const agent = await connect();
+    const drained = world.agents.drain(new AbortController().signal, users.promise);
+    await settle();
+    const client = await open(agent, 1);
+    users.resolve();
+    client.close();
+    agent.closeResponse(1);
+    await drained;
+    expect(agent.status).toBeDefined();
+  });
+
   it('A cluster with our own agent sends new dials there and keeps open connections', async () => {
     const agent = await connect();
     const client = await open(agent, 1);

@@ -58,8 +58,11 @@ export interface RunningBroker extends AsyncDisposable {
   /**
    * Takes no new clients, asks all clients to go elsewhere, and ends when they have or when
    * `signal` aborts.
+   *
+   * @param users the drains of listeners in this process, with the same `signal`. Until they have
+   *   ended, dials of the broker's own dialers are served (default: there are none).
    */
-  drain(signal: AbortSignal): Promise<void>;
+  drain(signal: AbortSignal, users?: Promise<unknown>): Promise<void>;
   /** Closes all connections now. Idempotent. */
   close(): Promise<void>;
 }
@@ -279,7 +282,7 @@ class Broker implements RunningBroker {
     return this.#relay.unready;
   }
 
-  async drain(signal: AbortSignal): Promise<void> {
+  async drain(signal: AbortSignal, users?: Promise<unknown>): Promise<void> {
     // The streams of bridge and gateway in this process end with it. Agents must learn that before
     // their tunnels close.
     signal.addEventListener(
@@ -290,7 +293,7 @@ class Broker implements RunningBroker {
       },
       { once: true },
     );
-    await this.#relay.drain(signal, this.#drainTimeoutMs);
+    await this.#relay.drain(signal, this.#drainTimeoutMs, users);
     await this.close();
   }
 
