@@ -2,7 +2,7 @@ import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import { type RunningBroker, startBroker } from '../broker/node/broker.ts';
 import { startBridge } from '../konnectivity-bridge/bridge.ts';
-import { bridgeMetrics } from './bridge-metrics.ts';
+import { bridgeMetrics, packetCounts } from './bridge-metrics.ts';
 import type { BrokerProgramOptions } from './broker-options.ts';
 import { startLocalAgents } from './konnectivity-agents.ts';
 import { type Drainable, together } from './run-until-stopped.ts';
@@ -48,12 +48,13 @@ export async function startBrokerProgram(
   );
   // Without `agentCa`, the broker would ask no culvert agent for a credential.
   const takesSockets = isOnePortForAgents && options.agentCa !== undefined;
+  const packets = packetCounts(metrics);
   const fronts: Drainable[] = [];
   const standard =
     agents &&
     stack.use(
       await startLocalAgents(agents, {
-        ...{ options, broker, metrics, log, stack },
+        ...{ options, broker, metrics, packets, log, stack },
         acceptSocket: takesSockets ? broker.accept : undefined,
       }),
     );
@@ -67,6 +68,7 @@ export async function startBrokerProgram(
           rules,
           log,
           metrics: bridgeMetrics(metrics),
+          packets,
         }),
       ),
     );

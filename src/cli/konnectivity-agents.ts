@@ -5,6 +5,7 @@ import type { Metrics } from '../base/metrics/metrics.ts';
 import type { RunningBroker } from '../broker/node/broker.ts';
 import type { LocalAgents } from '../broker/node/local-agents.ts';
 import type { BrokerOptions } from '../broker/node/options.ts';
+import type { PacketCounts } from '../konnectivity/packet-counts.ts';
 import type { AgentIdentity } from '../konnectivity-agents/agent-authenticator.ts';
 import {
   type RunningKonnectivityAgents,
@@ -20,6 +21,7 @@ interface Parts {
   readonly options: BrokerOptions;
   readonly broker: RunningBroker;
   readonly metrics: Metrics;
+  readonly packets: PacketCounts;
   readonly log: Logger;
   /** Takes connections of agents that do not speak gRPC, after their TLS handshake. */
   readonly acceptSocket?: ((socket: Socket) => void) | undefined;
@@ -34,7 +36,7 @@ interface Parts {
  */
 export async function startLocalAgents(
   options: KonnectivityAgentsOptions,
-  { options: { hub, proxies }, broker, metrics, log, stack, acceptSocket }: Parts,
+  { options: { hub, proxies }, broker, metrics, packets, log, stack, acceptSocket }: Parts,
 ): Promise<RunningKonnectivityAgents> {
   const { localAgents } = broker;
   const kubeconfig = hub?.from === 'kubeconfig' ? hub.path : undefined;
@@ -49,6 +51,7 @@ export async function startLocalAgents(
     reviewToken: api && kubeTokenReview(api),
     clusterOfToken: (token, address) => identityOf(localAgents, token, address),
     metrics: metrics.group('culvert_konnectivity'),
+    packets,
     log,
   });
   if (api !== undefined && serverLease !== undefined) {

@@ -13,15 +13,15 @@ import { ProxyPeer } from '../konnectivity-bridge/proxy-peer.ts';
 
 const log = silentLogger;
 
-it('A broker that drains serves the dial of a client whose call was open before', async () => {
-  await using stack = new AsyncDisposableStack();
+/** A broker with a bridge in its process, an agent of the cluster `one`, and a client's call. */
+async function startProgram(stack: AsyncDisposableStack) {
   const directory = await mkdtemp(join(tmpdir(), 'culvert-broker-program-'));
   stack.defer(() => rm(directory, { recursive: true }));
   const target = stack.use(await startTarget({ mode: 'echo' }));
   const socket = join(directory, 'konnectivity.sock');
   const flags = ['--listen=127.0.0.1:0', `--konnectivity-uds=${socket}`];
-  const parts = { metrics: new Metrics(), log, stack };
-  const program = await startBrokerProgram(readBrokerOptions(flags, {}), parts);
+  const metrics = new Metrics();
+  const program = await startBrokerProgram(readBrokerOptions(flags, {}), { metrics, log, stack });
   const { options } = readAgentOptions(
     [
       ...[`--broker-url=${program.broker.url}`, '--cluster=one'],
@@ -32,16 +32,44 @@ it('A broker that drains serves the dial of a client whose call was open before'
   const agent = stack.use(await startAgent(options, { log }));
   await agent.connected;
   const call = stack.use(new ProxyPeer(socket)).call();
+  return { program, metrics, call, to: `one:${target.port}` };
+}
+
+it('A broker that drains serves the dial of a client whose call was open before', async () => {
+  await using stack = new AsyncDisposableStack();
+  const { program, call, to } = await startProgram(stack);
   // The answer shows that the broker has the call.
   call.close('1');
   expect(await call.next()).toMatchObject({ type: 'CLOSE_RSP' });
 
   const limit = new AbortController();
   const drained = program.drain(limit.signal);
-  call.dial(`one:${target.port}`);
+  call.dial(to);
   const connection = await call.opened();
   call.data(connection, 'hello');
   expect((await call.read(5)).toString()).toBe('hello');
   limit.abort();
   await drained;
+});
+
+it("A broker publishes the packets of its clients under the name of upstream's server", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { metrics, call, to } = await startProgram(stack);
+  call.dial(to);
+  const connection = await call.opened();
+  call.data(connection, 'hello');
+  await call.read(5);
+  call.close(connection);
+  await call.expect('CLOSE_RSP');
+  const { text } = await metrics.render();
+  const lines = text.split('\n').filter((line) => line.includes('stream_packets_total'));
+  const name = 'konnectivity_network_proxy_server_stream_packets_total';
+  const sample = (segment: string, type: string) =>
+    `${name}{segment="${segment}",packet_type="${type}"} 1`;
+  expect(lines).toEqual([
+    `# HELP ${name} Count of packets processed, by segment and packet type (example: from_client, DIAL_REQ)`,
+    `# TYPE ${name} counter`,
+    ...['DIAL_REQ', 'CLOSE_REQ', 'DATA'].map((type) => sample('from_client', type)),
+    ...['DIAL_RSP', 'CLOSE_RSP', 'DATA'].map((type) => sample('to_client', type)),
+  ]);
 });
