@@ -4,7 +4,11 @@ import { type RunningBroker, startBroker } from '../broker/node/broker.ts';
 import { startBridge } from '../konnectivity-bridge/bridge.ts';
 import { bridgeMetrics, packetCounts } from './bridge-metrics.ts';
 import type { BrokerProgramOptions } from './broker-options.ts';
-import { startLocalAgents } from './konnectivity-agents.ts';
+import {
+  openAgentsApi,
+  serviceAccountAuthenticator,
+  startLocalAgents,
+} from './konnectivity-agents.ts';
 import { type Drainable, together } from './run-until-stopped.ts';
 
 export interface BrokerProgramParts {
@@ -13,8 +17,8 @@ export interface BrokerProgramParts {
   /** Gets everything that ends with the program. */
   readonly stack: AsyncDisposableStack;
   /**
-   * The listener for standard agents takes culvert's agents with a certificate of `agentCa` too, and
-   * the broker opens no port (default: false). The API server of the options then only reviews
+   * The listener for standard agents takes culvert's agents too, with a certificate of `agentCa` or
+   * the token of the ServiceAccount, and the broker opens no port (default: false). The API server of the options then only reviews
    * tokens of standard agents: it is not a hub that knows clusters.
    */
   readonly isOnePortForAgents?: boolean;
@@ -38,23 +42,29 @@ export async function startBrokerProgram(
   { options, front, agents, gateway }: StartedOptions,
   { metrics, log, stack, isOnePortForAgents = false }: BrokerProgramParts,
 ): Promise<BrokerProgram> {
+  const api = agents && openAgentsApi(agents, options, log);
+  if (api !== undefined) stack.adopt(api, (opened) => opened.close());
+  // Without a credential to check, the broker would take every culvert agent.
+  const authenticator =
+    isOnePortForAgents && agents ? serviceAccountAuthenticator(agents, api) : undefined;
   const broker = stack.use(
     await startBroker(isOnePortForAgents ? { ...options, hub: undefined } : options, {
       log,
       metrics,
       onlyCluster: front?.cluster,
       hasNoPort: isOnePortForAgents,
+      authenticator,
     }),
   );
-  // Without `agentCa`, the broker would ask no culvert agent for a credential.
-  const takesSockets = isOnePortForAgents && options.agentCa !== undefined;
+  const isAuthenticating = options.agentCa !== undefined || authenticator !== undefined;
+  const takesSockets = isOnePortForAgents && isAuthenticating;
   const packets = packetCounts(metrics);
   const fronts: Drainable[] = [];
   const standard =
     agents &&
     stack.use(
       await startLocalAgents(agents, {
-        ...{ options, broker, metrics, packets, log, stack },
+        ...{ api, broker, metrics, packets, log, stack },
         acceptSocket: takesSockets ? broker.accept : undefined,
       }),
     );

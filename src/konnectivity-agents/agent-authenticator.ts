@@ -103,12 +103,12 @@ const certificateOfCluster: AuthenticateAgent = ({ subject }) => {
  * A token of one ServiceAccount, which upstream's server checks in the same order and refuses with
  * the same texts.
  */
-function serviceAccountOfOneCluster(
+export function serviceAccountOfOneCluster(
   cluster: string,
   account: ServiceAccountOptions,
   review: ReviewToken,
   limit: ReviewLimit,
-): AuthenticateAgent {
+): (credentials: Omit<AgentCredentials, 'subject'>) => Promise<AgentIdentity> {
   return async ({ authorization, address }) => {
     const token = bearerTokenOf(authorization);
     const reviewed = limit.run(address, () => review(token, account.audience));
