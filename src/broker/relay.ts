@@ -224,11 +224,9 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
   async drain(
     signal: AbortSignal,
     deadlineMs: number,
-    localUsers: Promise<unknown> = Promise.resolve(),
+    localUsers?: Promise<unknown>,
   ): Promise<void> {
-    this.#draining = true;
-    this.#router.drain();
-    this.#closeNewcomers();
+    this.#stopAccepting();
     for (const agent of this.agents()) agent.retire(deadlineMs);
     // Dialers whose agent is at another replica do not learn it from a tunnel here.
     for (const dialer of this.#dialers) {
@@ -281,15 +279,15 @@ export class Relay implements AgentRelay<AgentConnection>, DialerRelay, RelayAcc
   }
 
   /** Newcomers have no sessions to lose, and after a HELLO now no session would find them. */
-  #closeNewcomers(): void {
+  #stopAccepting(): void {
+    this.#draining = true;
+    this.#router.drain();
     const error = new TunnelError('draining', 'this broker is shutting down');
     for (const { link } of this.#newcomers) link.close(error);
   }
 
   close(): void {
-    this.#draining = true;
-    this.#router.drain();
-    this.#closeNewcomers();
+    this.#stopAccepting();
     const error = new TunnelError('draining', 'this broker is shutting down');
     for (const dialer of this.#dialers) dialer.link.close(error);
     for (const agent of this.agents()) agent.link.close(error);

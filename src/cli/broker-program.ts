@@ -1,7 +1,8 @@
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
-import { type RunningBroker, startBroker } from '../broker/node/broker.ts';
+import { startBroker } from '../broker/node/broker.ts';
+import type { RunningBroker } from '../broker/node/running-broker.ts';
 import { startBridge } from '../konnectivity-bridge/bridge.ts';
 import { bridgeMetrics, packetCounts } from './bridge-metrics.ts';
 import type { BrokerProgramOptions } from './broker-options.ts';

@@ -8,7 +8,7 @@ import {
   type Authenticator,
 } from '../broker/authenticator.ts';
 import type { RestKubeApi } from '../kube/client/rest-kube-api.ts';
-import type { RunningBroker } from '../broker/node/broker.ts';
+import type { RunningBroker } from '../broker/node/running-broker.ts';
 import type { LocalAgents } from '../broker/node/local-agents.ts';
 import type { BrokerOptions } from '../broker/node/options.ts';
 import type { PacketCounts } from '../konnectivity/packet-counts.ts';

@@ -9,7 +9,8 @@ import { LastGoodCa } from '../../src/base/tls/last-good-ca.ts';
 import { silentLogger, type Logger } from '../../src/base/log/logger.ts';
 import type { LogFields } from '../../src/base/log/log-field.ts';
 import { readBrokerOptions } from '../../src/cli/broker-options.ts';
-import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
+import { startBroker } from '../../src/broker/node/broker.ts';
+import type { RunningBroker } from '../../src/broker/node/running-broker.ts';
 import { AgentAuthority } from '../../testkit/world/agent-authority.ts';
 import { makeTestCertificates, type TestCertificates } from '../../testkit/world/certificates.ts';
 import {

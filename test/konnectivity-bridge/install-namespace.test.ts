@@ -3,7 +3,8 @@ import { startAgent, type RunningAgent } from '../../src/agent/agent.ts';
 import { readAgentOptions } from '../../src/agent/options.ts';
 import { type Logger, silentLogger } from '../../src/base/log/logger.ts';
 import { readBrokerOptions } from '../../src/cli/broker-options.ts';
-import { startBroker, type RunningBroker } from '../../src/broker/node/broker.ts';
+import { startBroker } from '../../src/broker/node/broker.ts';
+import type { RunningBroker } from '../../src/broker/node/running-broker.ts';
 import { startTarget, type TestTarget } from '../../testkit/world/target.ts';
 import { startTestBridge, type TestBridge } from './test-bridge.ts';
 
