@@ -57,6 +57,7 @@ if (positionals[0] === 'http') {
   const names = ['load', 'kubelet', 'clusterProxy'] as const;
   const report = (line: string): void => console.log(`test ground: ${line}`);
   if (values.inside === undefined) {
+    await prepareGround('bench', report);
     await prepareHttpPrograms(names, report);
     process.exit(await compareHttpApart());
   }

@@ -150,6 +150,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'src/agent',
       'src/broker/node',
       'src/connect',
+      'src/dialer',
       'src/dialer/node',
       'src/gateway',
       'src/gateway/node',

@@ -2,11 +2,7 @@ import { AccessError } from '../access/access-error.ts';
 import type { Action } from '../access/action.ts';
 import type { Authorizer } from '../access/authorizer.ts';
 import { kubeRequestInfo } from '../access/kube-request-info.ts';
-import type {
-  Authentication,
-  CertificateIdentity,
-  RequestAuthenticator,
-} from '../access/request-authenticator.ts';
+import type { Authentication, RequestAuthenticator } from '../access/request-authenticator.ts';
 import { anonymousSubject, type Subject } from '../access/subject.ts';
 import type { Clock } from '../base/clock.ts';
 import type {
@@ -16,13 +12,13 @@ import type {
 } from '../http-exchange/http-exchange.ts';
 import { TunnelError } from '../tunnel/errors.ts';
 import { type Caller, callerProblem, isTraceparent } from '../tunnel/stream-request.ts';
+import type { AdmittedRequest, IncomingRequest } from './admitted-request.ts';
 import type { AuditHook } from './audit.ts';
 import { exchangeError } from './exchange-error.ts';
 import type { ExposedService, ExposedServices } from './exposed-services.ts';
 import { GatewayError } from './gateway-error.ts';
 import { isLongRunning } from './long-running.ts';
 import {
-  type ForwardedClient,
   readRequestHeaders,
   type ReadHeaders,
   withImpersonation,
@@ -49,28 +45,6 @@ export interface GatewayParts {
   readonly limits: UserLimits;
   readonly audit: AuditHook;
   readonly clock: Clock;
-}
-
-/** A request as a server of any kind received it. */
-export interface IncomingRequest {
-  readonly method: string;
-  /** The request target, byte for byte. */
-  readonly target: string;
-  readonly headers: HeaderList;
-  readonly client: ForwardedClient;
-  readonly hasBody: boolean;
-  /** The certificate that the listener has verified (default: none). */
-  readonly certificate?: CertificateIdentity | undefined;
-}
-
-/** A request that may be forwarded. */
-export interface AdmittedRequest {
-  readonly exchange: Omit<HttpExchangeOptions, 'signal'>;
-  readonly route: RequestRoute;
-  /** The Host header that the server receives. */
-  readonly host: string;
-  /** The protocol that the client asks for. It sends nothing before the answer. */
-  readonly upgrade: string | undefined;
 }
 
 /**

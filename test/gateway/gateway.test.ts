@@ -6,7 +6,7 @@ import type { Action } from '../../src/access/action.ts';
 import type { Grant } from '../../src/access/live-grants.ts';
 import type { Subject } from '../../src/access/subject.ts';
 import { ExposedServices } from '../../src/gateway/exposed-services.ts';
-import type { IncomingRequest } from '../../src/gateway/gateway.ts';
+import type { IncomingRequest } from '../../src/gateway/admitted-request.ts';
 import { GatewayError } from '../../src/gateway/gateway-error.ts';
 import type { HeaderList } from '../../src/http-exchange/http-exchange.ts';
 import { TunnelError } from '../../src/tunnel/errors.ts';

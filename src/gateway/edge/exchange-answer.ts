@@ -7,11 +7,11 @@ import type {
 import { TunnelError } from '../../tunnel/errors.ts';
 import { bodyLength } from '../body-length.ts';
 import { exchangeError } from '../exchange-error.ts';
-import type { AdmittedRequest } from '../gateway.ts';
+import type { AdmittedRequest } from '../admitted-request.ts';
 import { GatewayError } from '../gateway-error.ts';
 import type { RequestRecord } from '../request-record.ts';
 import { responseHeaders } from '../response-headers.ts';
-import type { EdgeContext } from './serve-request.ts';
+import type { EdgeContext } from './edge-context.ts';
 import { WebSocketBridge } from './websocket-bridge.ts';
 import { runtimeHeaders } from './worker-request.ts';
 

@@ -1,29 +1,13 @@
 import { describeError } from '../../base/error.ts';
 import type { Logger } from '../../base/log/logger.ts';
-import type { OpenHttpExchange } from '../../http-exchange/http-exchange.ts';
 import { isUpgradeRequest } from '../../http-exchange/upgrade.ts';
-import type { Gateway } from '../gateway.ts';
 import { GatewayError } from '../gateway-error.ts';
 import type { ForwardedClient } from '../request-headers.ts';
+import type { EdgeContext } from './edge-context.ts';
 import { ExchangeAnswer } from './exchange-answer.ts';
 import { statusResponse } from './status-response.ts';
-import type { ClientSocket } from './websocket-bridge.ts';
 import { addHandshake } from './websocket-handshake.ts';
 import { readWorkerRequest } from './worker-request.ts';
-
-/** The parts that all requests of a gateway share. */
-export interface EdgeContext {
-  readonly gateway: Gateway;
-  readonly open: OpenHttpExchange;
-  /** Whether a cluster exists; undefined: not known. */
-  readonly isKnownCluster: (cluster: string) => boolean | undefined;
-  /** Makes the answer 101 with these header fields, and the near end of the client's WebSocket. */
-  readonly acceptWebSocket: (headers: Headers) => {
-    readonly response: Response;
-    readonly socket: ClientSocket;
-  };
-  readonly log: Logger;
-}
 
 /** Serves one request. It never rejects: each failure is a Status. */
 export async function serveRequest(

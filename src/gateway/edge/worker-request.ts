@@ -1,5 +1,5 @@
 import type { HeaderList } from '../../http-exchange/http-exchange.ts';
-import type { IncomingRequest } from '../gateway.ts';
+import type { IncomingRequest } from '../admitted-request.ts';
 import { GatewayError } from '../gateway-error.ts';
 import type { ForwardedClient } from '../request-headers.ts';
 

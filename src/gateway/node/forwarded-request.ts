@@ -7,7 +7,7 @@ import type {
 } from '../../http-exchange/http-exchange.ts';
 import { TunnelError } from '../../tunnel/errors.ts';
 import { exchangeError } from '../exchange-error.ts';
-import type { AdmittedRequest, IncomingRequest } from '../gateway.ts';
+import type { AdmittedRequest, IncomingRequest } from '../admitted-request.ts';
 import { GatewayError } from '../gateway-error.ts';
 import type { RequestRecord } from '../request-record.ts';
 import { responseHeaders } from '../response-headers.ts';
