@@ -1,5 +1,9 @@
+import { get } from 'node:https';
+import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../../testkit/ground/kubernetes/run.ts';
+import type { CertificateFiles } from '../../testkit/world/certificates.ts';
+import { openClient } from '../../testkit/world/front-client.ts';
 import { logged } from '../../testkit/world/world.ts';
 import {
   clusterNames,
@@ -10,13 +14,14 @@ import {
   type ClusterName,
 } from './support/plane.ts';
 import { planePrograms } from './support/prepare.ts';
+import { RightsTable } from './support/rights-table.ts';
 
 const programs = await planePrograms();
 const users = ['alice', 'bob'] as const;
 type User = (typeof users)[number];
 
 /** The rights of the users in each cluster: alice administrates cluster1, bob reads cluster2. */
-const roles: Readonly<Record<User, Readonly<Partial<Record<ClusterName, string>>>>> = {
+const rights: Readonly<Record<User, Readonly<Partial<Record<ClusterName, string>>>>> = {
   alice: { cluster1: 'cluster-admin' },
   bob: { cluster2: 'reader' },
 };
@@ -32,148 +37,252 @@ const requests = [
 ] as const;
 type Request = (typeof requests)[number];
 
-/** Ways of a hub user's request through the gateway. */
-const gatewayFronts = ['path', 'host'] as const;
+/** The forms of the gateway's URLs. */
+const urlForms = ['path', 'host'] as const;
+/** What a user shows the gateway. */
+const credentials = ['hub token', 'cluster token', 'client certificate'] as const;
+type Credential = (typeof credentials)[number];
 /** Ways of bytes, which end at the kube-apiserver's own authentication. */
-const byteFronts = ['HTTP CONNECT', 'SOCKS 5', 'culvert connect'] as const;
+const certificateFronts = ['HTTP CONNECT', 'konnectivity gRPC'] as const;
+const tokenFronts = ['SOCKS 5', 'culvert connect'] as const;
+type ByteFront = (typeof certificateFronts)[number] | (typeof tokenFronts)[number];
 
 type Call = { readonly method: string; readonly path: string };
 
-interface Row {
-  readonly user: string;
-  readonly cluster: ClusterName;
-  readonly front: string;
-  readonly request: string;
-  readonly status: string;
-}
+describe.each(['RBAC of the clusters', 'policy of the hub'] as const)(
+  'Two users of two clusters, whose rights are in the %s,',
+  (source) => {
+    const table = new RightsTable();
+    const hasPolicy = source === 'policy of the hub';
+    const hubTokens = new Map<User, string>();
+    const certificates = new Map<User, CertificateFiles>();
+    let plane: Plane;
 
-describe('Two users of two clusters', () => {
-  let plane: Plane;
-  const tokens = new Map<User, string>();
-  const rows: Row[] = [];
-
-  beforeAll(async () => {
-    plane = await Plane.start(programs, { hasByteFronts: true });
-    for (const user of users) {
-      await plane.hub.apply(serviceAccount(user));
-      tokens.set(user, await plane.hub.token('default', user));
-      for (const cluster of clusterNames) {
-        const role = roles[user][cluster];
-        if (role === undefined) continue;
-        const name = `cluster:hub:system:serviceaccount:default:${user}`;
-        const subject = { apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name };
-        await plane.api(cluster).server.apply([reader, clusterRoleBinding(user, role, subject)]);
+    beforeAll(async () => {
+      plane = await Plane.start(programs, {
+        hasByteFronts: true,
+        ...(hasPolicy ? { policy } : {}),
+      });
+      const { clientAuthority } = plane.certificates;
+      for (const user of users) {
+        certificates.set(user, await clientAuthority.issue({ name: user, usage: 'client' }));
+        await plane.hub.apply(serviceAccount(user));
+        hubTokens.set(user, await plane.hub.token('default', user));
+        for (const cluster of clusterNames) {
+          const { server } = plane.api(cluster);
+          await server.apply(serviceAccount(user));
+          // Where a policy limits the users, the clusters do not.
+          const role = hasPolicy ? 'cluster-admin' : rights[user][cluster];
+          if (role === undefined) continue;
+          const bindings = kubeNames(user).map((name, index) =>
+            clusterRoleBinding(`${user}-${index}`, role, {
+              apiGroup: 'rbac.authorization.k8s.io',
+              kind: 'User',
+              name,
+            }),
+          );
+          await server.apply([reader, ...bindings]);
+        }
       }
+    });
+    afterAll(async () => {
+      console.log(`Rights in the ${source}:\n\n${table.toMarkdown()}\n`);
+      await plane?.[Symbol.asyncDispose]();
+    });
+
+    const cells = users.flatMap((user) =>
+      clusterNames.flatMap((cluster) => requests.map((request) => ({ user, cluster, request }))),
+    );
+
+    const argumentsOf = async (
+      credential: Credential,
+      user: User,
+      cluster: ClusterName,
+    ): Promise<string[]> => {
+      if (credential === 'client certificate') {
+        const { cert, key } = certificates.get(user)!;
+        return ['--cert', cert, '--key', key];
+      }
+      const token =
+        credential === 'hub token'
+          ? hubTokens.get(user)!
+          : await plane.api(cluster).server.token('default', user);
+      return bearer(token);
+    };
+
+    describe.each(urlForms)('through the gateway, in the %s form', (form) => {
+      const request = (cluster: ClusterName, call: Call, args: readonly string[]) => {
+        const { port } = new URL(plane.urlOf(cluster));
+        const host = `${cluster}.${domain}:${port}`;
+        const url = form === 'path' ? plane.urlOf(cluster) : `https://${host}`;
+        const resolve = form === 'host' ? ['--resolve', `${host}:127.0.0.1`] : [];
+        return curl(url, call, ['--cacert', plane.caFile, ...resolve, ...args]);
+      };
+
+      describe.each(credentials)('with a %s', (credential) => {
+        it.each(cells)(
+          '$user has the own rights in $cluster: $request.name',
+          async ({ user, cluster, request: call }) => {
+            const args = await argumentsOf(credential, user, cluster);
+            const status = await request(cluster, call, args);
+            table.add(`gateway, ${form} form, ${credential}`, user, cluster, call.name, status);
+            expect(status).toBe(isAllowed(user, cluster, call) ? call.success : '403');
+          },
+        );
+      });
+
+      it.each(clusterNames)(
+        'a request without a token or with garbage fails at %s',
+        async (name) => {
+          for (const args of [[], bearer('garbage')]) {
+            const status = await request(name, requests[0], args);
+            table.add(`gateway, ${form} form`, 'nobody', name, 'read', status);
+            expect(status).toBe('401');
+          }
+        },
+      );
+
+      it('a user cannot become another user', async () => {
+        for (const header of ['Impersonate-User: admin', 'impersonate-group: system:masters']) {
+          const args = [...bearer(hubTokens.get('bob')!), '-H', header];
+          // As with upstream, the kube-apiserver of the cluster decides, and it does not know the hub.
+          // With a policy, the request is that of an anonymous client, whom no rule allows it.
+          const status = await request('cluster2', requests[0], args);
+          expect(status).toBe(hasPolicy ? '403' : '401');
+        }
+      });
+    });
+
+    const byteCells = users.flatMap((user) => clusterNames.map((cluster) => ({ user, cluster })));
+    const version = { method: 'GET', path: '/version' } as const;
+
+    const add = async (
+      front: ByteFront,
+      user: User | 'nobody',
+      cluster: ClusterName,
+      reached: Promise<string>,
+    ): Promise<string> => {
+      const status = await reached.catch(refusal);
+      table.add(front, user, cluster, 'reach', status);
+      return status;
+    };
+
+    describe.each(certificateFronts)('through %s with a client certificate', (front) => {
+      it.each(byteCells)('$user reaches the own clusters: $cluster', async ({ user, cluster }) => {
+        const status = await add(front, user, cluster, reach(certificates.get(user), cluster));
+        // As with upstream, a client certificate reaches every cluster unless a policy limits it.
+        const isReached = !hasPolicy || scopes[user].includes(cluster);
+        expect(status).toBe(isReached ? '200' : 'forbidden');
+      });
+
+      it.each(clusterNames)('a client without a certificate fails at %s', async (cluster) => {
+        const status = await add(front, 'nobody', cluster, reach(undefined, cluster));
+        expect(status).toBe('no connection');
+      });
+
+      function reach(client: CertificateFiles | undefined, cluster: ClusterName): Promise<string> {
+        return front === 'HTTP CONNECT'
+          ? reachByConnect(client, cluster)
+          : reachByGrpc(client, cluster);
+      }
+    });
+
+    describe.each(tokenFronts)('through %s with a token', (front) => {
+      it.each(byteCells)('$user reaches the own clusters: $cluster', async ({ user, cluster }) => {
+        // With a policy, the token is for every cluster, and the policy limits it.
+        const own = hasPolicy ? {} : { clusters: scopes[user] };
+        const token = await plane.tokens.issue({ kind: 'dialer', name: user, ...own });
+        const status = await add(front, user, cluster, reach(token, cluster));
+        const refused = front === 'SOCKS 5' ? 'forbidden' : 'no connection';
+        expect(status).toBe(scopes[user].includes(cluster) ? '200' : refused);
+      });
+
+      it.each(clusterNames)('an unknown token fails at %s', async (cluster) => {
+        expect(await add(front, 'nobody', cluster, reach('garbage', cluster))).toBe(
+          'no connection',
+        );
+      });
+
+      function reach(token: string, cluster: ClusterName): Promise<string> {
+        return front === 'SOCKS 5' ? reachBySocks(token, cluster) : reachByProgram(token, cluster);
+      }
+    });
+
+    function reachByConnect(
+      client: CertificateFiles | undefined,
+      cluster: ClusterName,
+    ): Promise<string> {
+      const own = client && ['--proxy-cert', client.cert, '--proxy-key', client.key];
+      const proxy = ['--proxy', `https://${plane.frontAddress}`, '--proxy-cacert', plane.caFile];
+      return curl(`https://${cluster}`, version, ['--insecure', ...proxy, ...(own ?? [])]);
     }
-  });
-  afterAll(async () => {
-    console.log(table(rows));
-    await plane?.[Symbol.asyncDispose]();
-  });
 
-  const curl = (url: string, { method, path }: Call, ...more: string[]) =>
-    run({
-      command: 'curl',
-      args: [
-        ...['--silent', '--output', '/dev/null', '--write-out', '%{http_code}', '-X', method],
-        ...(method === 'POST' ? ['-H', 'Content-Type: application/json', '-d', configMap] : []),
-        ...more,
-        `${url}${path}`,
-      ],
-    });
+    async function reachByGrpc(
+      client: CertificateFiles | undefined,
+      cluster: ClusterName,
+    ): Promise<string> {
+      // The client of gRPC needs a certificate. A foreign CA issued this one.
+      const { server } = plane.certificates;
+      const tls = { serverCa: plane.caFile, client: client ?? server };
+      await using konnectivity = await openClient({ address: plane.frontAddress, tls });
+      const socket = await konnectivity.dial(`${cluster}:443`);
+      return await new Promise((resolve, reject) => {
+        get(
+          {
+            path: version.path,
+            createConnection: () => connectTls({ socket, rejectUnauthorized: false }),
+          },
+          (response) => {
+            resolve(String(response.statusCode));
+            response.destroy();
+          },
+        ).once('error', reject);
+      });
+    }
 
-  const isAllowed = (user: User, cluster: ClusterName, { name }: Request): boolean =>
-    roles[user][cluster] === 'cluster-admin' ||
-    (name === 'read' && roles[user][cluster] !== undefined);
+    function reachBySocks(token: string, cluster: ClusterName): Promise<string> {
+      const half = token.length >> 1;
+      const credential = `${token.slice(0, half)}:${token.slice(half)}`;
+      const proxy = ['--socks5-hostname', plane.socksAddress, '--proxy-user', credential];
+      return curl(`https://${cluster}`, version, ['--insecure', ...proxy]);
+    }
 
-  const cells = users.flatMap((user) =>
-    clusterNames.flatMap((cluster) => requests.map((request) => ({ user, cluster, request }))),
-  );
-
-  describe.each(gatewayFronts)('through the gateway, in the %s form', (front) => {
-    const url = (cluster: ClusterName): string => {
-      const { port } = new URL(plane.urlOf(cluster));
-      return front === 'path' ? plane.urlOf(cluster) : `https://${cluster}.${domain}:${port}`;
-    };
-    const own = (cluster: ClusterName): string[] => {
-      const { port } = new URL(plane.urlOf(cluster));
-      const resolve = ['--resolve', `${cluster}.${domain}:${port}:127.0.0.1`];
-      return ['--cacert', plane.caFile, ...(front === 'host' ? resolve : [])];
-    };
-
-    it.each(cells)(
-      'have the rights that cluster $cluster gives: $user, $request.name',
-      async ({ user, cluster, request }) => {
-        const bearer = ['-H', `Authorization: Bearer ${tokens.get(user)!}`];
-        const status = await curl(url(cluster), request, ...own(cluster), ...bearer);
-        rows.push({ user, cluster, front, request: request.name, status });
-        expect(status).toBe(isAllowed(user, cluster, request) ? request.success : '403');
-      },
-    );
-
-    it.each(clusterNames)('are refused without a token or with garbage by %s', async (cluster) => {
-      for (const bearer of [[], ['-H', 'Authorization: Bearer garbage']]) {
-        const status = await curl(url(cluster), requests[0], ...own(cluster), ...bearer);
-        rows.push({ user: 'nobody', cluster, front, request: 'read', status });
-        expect(status).toBe('401');
-      }
-    });
-
-    it('cannot make themselves another user', async () => {
-      for (const header of ['Impersonate-User: admin', 'impersonate-group: system:masters']) {
-        const bearer = ['-H', `Authorization: Bearer ${tokens.get('bob')!}`, '-H', header];
-        const status = await curl(url('cluster1'), requests[0], ...own('cluster1'), ...bearer);
-        // As with upstream, the kube-apiserver of the cluster decides, and it does not know the hub.
-        expect(status).toBe('401');
-      }
-    });
-  });
-
-  describe.each(byteFronts)('through %s', (front) => {
-    it.each(users.flatMap((user) => clusterNames.map((cluster) => ({ user, cluster }))))(
-      'reach the clusters of their credential: $user, $cluster',
-      async ({ user, cluster }) => {
-        const request = { method: 'GET', path: '/version' } as const;
-        const status = await reach(front, user, cluster, request).catch(() => 'no connection');
-        rows.push({ user, cluster, front, request: 'reach', status });
-        // As with upstream, a client certificate reaches every cluster unless a policy says otherwise.
-        const isReached = front === 'HTTP CONNECT' || scopes[user].includes(cluster);
-        expect(status).toBe(isReached ? '200' : 'no connection');
-      },
-    );
-  });
-
-  async function reach(
-    front: (typeof byteFronts)[number],
-    user: User,
-    cluster: ClusterName,
-    request: Call,
-  ): Promise<string> {
-    const token = await plane.tokens.issue({ kind: 'dialer', name: user, clusters: scopes[user] });
-    if (front === 'culvert connect') {
+    async function reachByProgram(token: string, cluster: ClusterName): Promise<string> {
       await using connect = plane.startConnect(cluster, await plane.tokens.file(token));
       const address = await logged(connect, 'connect listens', 'address');
-      return await curl(`https://${address}`, request, '--insecure');
+      return await curl(`https://${address}`, version, ['--insecure']);
     }
-    if (front === 'SOCKS 5') {
-      const proxy = ['--socks5-hostname', plane.socksAddress];
-      const half = token.length >> 1;
-      const credential = ['--proxy-user', `${token.slice(0, half)}:${token.slice(half)}`];
-      return curl(`https://${cluster}`, request, '--insecure', ...proxy, ...credential);
-    }
-    const { server, clientAuthority } = plane.certificates;
-    const client = await clientAuthority.issue({ name: user, usage: 'client' });
-    return curl(
-      `https://${cluster}`,
-      request,
-      ...['--insecure', '--proxy', `https://${plane.frontAddress}`, '--proxy-cacert', server.ca],
-      ...['--proxy-cert', client.cert, '--proxy-key', client.key],
-    );
-  }
-});
+  },
+);
 
-/** The clusters of each user's dialer token. */
+/** The clusters of each user, for ways that have no finer rights. */
 const scopes: Readonly<Record<User, ClusterName[]>> = { alice: ['cluster1'], bob: ['cluster2'] };
+
+/** The names of a user in a managed cluster: with a token of the hub, its own, or a certificate. */
+function kubeNames(user: User): string[] {
+  const name = `system:serviceaccount:default:${user}`;
+  return [`cluster:hub:${name}`, name, user];
+}
+
+function isAllowed(user: User, cluster: ClusterName, { name }: Request): boolean {
+  const right = rights[user][cluster];
+  return right === 'cluster-admin' || (name === 'read' && right !== undefined);
+}
+
+/** The same rights as in RBAC. */
+const policy = {
+  rules: users.map((user) => ({
+    name: user,
+    subjects: { users: kubeNames(user).slice(0, 2), certificates: [user], tokens: [user] },
+    clusters: { names: scopes[user] },
+    allow: [
+      { tcp: { hosts: ['*'] }, sessions: true },
+      ...(user === 'alice'
+        ? [{ all: true }]
+        : [{ kube: { verbs: ['get', 'list', 'watch'], resources: ['configmaps'] } }]),
+    ],
+  })),
+};
 
 const reader = {
   apiVersion: 'rbac.authorization.k8s.io/v1',
@@ -188,10 +297,29 @@ const configMap = JSON.stringify({
   metadata: { generateName: 'rights-' },
 });
 
-function table(rows: readonly Row[]): string {
-  const head = ['user', 'cluster', 'front', 'request', 'status'];
-  const lines = rows.map((row) => Object.values(row) as string[]);
-  return [head, head.map(() => '---'), ...lines]
-    .map((cells) => `| ${cells.join(' | ')} |`)
-    .join('\n');
+/** What a failure means: a rule forbids the connection, or the front does not know the client. */
+function refusal(error: Error): string {
+  const forbidden = /response 403|no rule of the policy|SOCKS5 connection to \S+ \(2\)/;
+  return forbidden.test(error.message) ? 'forbidden' : 'no connection';
+}
+
+function bearer(token: string): string[] {
+  return ['-H', `Authorization: Bearer ${token}`];
+}
+
+/** The status code of the answer. */
+function curl(url: string, { method, path }: Call, args: readonly string[]): Promise<string> {
+  const body = ['-H', 'Content-Type: application/json', '-d', configMap];
+  const format = [
+    '--silent',
+    '--show-error',
+    '--output',
+    '/dev/null',
+    '--write-out',
+    '%{http_code}',
+  ];
+  return run({
+    command: 'curl',
+    args: [...format, '-X', method, ...(method === 'POST' ? body : []), ...args, `${url}${path}`],
+  });
 }

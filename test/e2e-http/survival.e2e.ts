@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { podName } from '../../testkit/ground/http/managed-api.ts';
 import type { Kubectl } from '../../testkit/ground/kubernetes/kubectl.ts';
 import { waitFor } from '../../testkit/ground/kubernetes/wait.ts';
 import { startProgram } from '../../testkit/processes/process.ts';
+import { Conversation } from './support/conversation.ts';
 import { Plane } from './support/plane.ts';
 import { planePrograms } from './support/prepare.ts';
 
@@ -153,34 +154,4 @@ interface Informers {
   readonly watches: number;
   readonly writes: number;
   readonly failedWrites: number;
-}
-
-/** A program that answers lines. */
-class Conversation implements AsyncDisposable {
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(child: ChildProcess) {
-    this.#child = child;
-    this.#lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-  }
-
-  async ask(line: string): Promise<string> {
-    this.#child.stdin!.write(`${line}\n`);
-    const { value } = (await this.#lines.next()) as { value: string };
-    return value;
-  }
-
-  /** Ends its stdin. @returns its exit code */
-  async end(): Promise<number | null> {
-    this.#child.stdin!.end();
-    if (this.#child.exitCode === null) await once(this.#child, 'exit');
-    return this.#child.exitCode;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null) return;
-    this.#child.kill('SIGKILL');
-    await once(this.#child, 'exit');
-  }
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import { request as httpsRequest } from 'node:https';
@@ -62,6 +63,19 @@ const get = (path: string, headers = {}): Promise<Answer> =>
   answerTo(session.request({ ':path': path, ...headers }));
 
 describe('A gateway over HTTP/2', () => {
+  it('A gateway closes a connection of HTTP/2 that its client has ended', async () => {
+    const { hostname, port } = new URL(world.gateway.url);
+    const options = { rejectUnauthorized: false, ALPNProtocols: ['h2'], allowHalfOpen: true };
+    const socket = connectTls({ ...options, host: hostname, port: Number(port) });
+    const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), emptySettings]));
+    await once(socket, 'data');
+    socket.end();
+    await once(socket.resume(), 'end');
+    expect(socket.errored).toBeNull();
+    socket.destroy();
+  });
+
   it('A gateway forwards a request and its answer over HTTP/2', async () => {
     world.answer = (request, response) => {
       response.setHeader('X-Seen', [request.url!, request.headers.host!, request.headers.cookie!]);

@@ -144,7 +144,9 @@ export class HttpConnection implements ResponseSink {
   onComplete(): void {
     const user = this.#user;
     this.#user = undefined;
-    this.#isPaused = false;
+    // TLS delivers what it has decrypted, although the socket is paused. So the last bytes of a
+    // response can arrive after a pause, and the next request needs the socket to read.
+    this.resume();
     user?.onComplete();
   }
 

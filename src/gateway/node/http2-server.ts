@@ -37,6 +37,8 @@ export class Http2Acceptor {
 
   accept(socket: Socket): void {
     const connection = this.#parts.connectionOf(socket);
+    // A client of HTTP/2 that ends its direction has gone, and Node would keep the session.
+    socket.allowHalfOpen = false;
     this.#server.once('session', (session) => this.#serve(session, connection));
     this.#server.emit('connection', socket);
   }

@@ -1,9 +1,12 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { expect, it } from 'vitest';
 import { type ConnectionUser, HttpConnection } from '../../../src/agent/http/http-connection.ts';
 import { requestText } from '../../../src/agent/http/request-text.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 
 it.each([true, false])(
   'A connection whose user wants no more bytes reads none until it resumes (shared: %s)',
@@ -52,3 +55,52 @@ it.each([true, false])(
     server.close();
   },
 );
+
+// TLS delivers all records of one read, also after the user has paused.
+it('A connection that was paused before the end of a response over TLS carries the next request', async () => {
+  await using certificates = await makeTestCertificates();
+  const [ca, cert, key] = await Promise.all(
+    [certificates.server.ca, certificates.server.cert, certificates.server.key].map((file) =>
+      readFile(file),
+    ),
+  );
+  const server = createTlsServer({ cert, key }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const socket = connectTls({ host: '127.0.0.1', port, ca });
+  const [[peer]] = (await Promise.all([
+    once(server, 'secureConnection'),
+    once(socket, 'secureConnect'),
+  ])) as [[TLSSocket], unknown];
+  const idle: HttpConnection[] = [];
+  const connection = new HttpConnection(socket, (connected) => idle.push(connected));
+  const head = { method: 'GET', path: '/', headers: [] };
+  const request = requestText(head, { host: 'h', hasBody: false });
+  const exchange = async (bodyBytes: number): Promise<number> => {
+    const complete = Promise.withResolvers<void>();
+    let received = 0;
+    connection.send(request, {
+      onInformational() {},
+      onHead() {},
+      onBody(bytes) {
+        received += bytes.length;
+        setImmediate(() => connection.resume());
+        return false;
+      },
+      onResponseTrailers() {},
+      onComplete: complete.resolve,
+      onUpgrade() {},
+      onTaken() {},
+      onFailed: complete.reject,
+    });
+    await once(peer, 'data');
+    peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bodyBytes}\r\n\r\n${'x'.repeat(bodyBytes)}`);
+    await complete.promise;
+    return received;
+  };
+  for (const bodyBytes of [40_000, 40_000, 100]) expect(await exchange(bodyBytes)).toBe(bodyBytes);
+  expect(idle).toHaveLength(3);
+  connection.destroy();
+  peer.destroy();
+  server.close();
+});

@@ -15,6 +15,7 @@ import {
 } from '../../../testkit/ground/kubernetes/api-server.ts';
 import { writeKubeconfig } from '../../../testkit/ground/kubernetes/kubeconfig.ts';
 import { Kubectl } from '../../../testkit/ground/kubernetes/kubectl.ts';
+import { startLoadBalancer, type LoadBalancer } from '../../../testkit/network/load-balancer.ts';
 import { freePort, startProgram, type Program } from '../../../testkit/processes/process.ts';
 import {
   makeTestCertificates,
@@ -39,6 +40,13 @@ export interface PlaneOptions {
   readonly hosts?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** Whether there are also fronts for bytes: HTTP CONNECT and SOCKS 5 (default: none). */
   readonly hasByteFronts?: boolean;
+  /**
+   * The port of a Redis. With it, the broker has a second replica, which also has a gateway and holds
+   * the tunnels of all agents.
+   */
+  readonly redisPort?: number;
+  /** Rules of the broker, its gateway and its fronts (default: none). */
+  readonly policy?: object;
   /** More flags of the process with the gateway. */
   readonly gatewayArgs?: readonly string[];
   readonly agentArgs?: readonly string[];
@@ -64,6 +72,9 @@ export class Plane implements AsyncDisposable {
   #exposedServicesFile = '';
   #broker: Program | undefined;
   #gateway: Program | undefined;
+  #relay: Program | undefined;
+  /** Agents reach the replicas through it. */
+  #balancer: LoadBalancer | undefined;
   #count = 0;
   #frontAddress = '';
   #socksAddress = '';
@@ -205,6 +216,13 @@ export class Plane implements AsyncDisposable {
     await this.#startBroker();
   }
 
+  /** Kills the replica that holds the tunnels. Then the agents connect to the other one. */
+  async killRelay(): Promise<void> {
+    this.#balancer!.setPorts([this.#brokerPort]);
+    this.#relay!.kill('SIGKILL');
+    await this.#relay!.exited;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     // Nothing has to be drained.
     for (const program of this.#started) program.kill('SIGKILL');
@@ -214,7 +232,10 @@ export class Plane implements AsyncDisposable {
   async #start(): Promise<void> {
     this.#exposedServicesFile = join(this.directory, 'exposed-services.yaml');
     await writeFile(this.#exposedServicesFile, JSON.stringify(this.#options.exposedServices ?? []));
+    await writeFile(this.#policyFile, JSON.stringify(this.#options.policy ?? {}));
+    await writeFile(this.#replicaKeyFile, crypto.randomUUID());
     await this.#startBroker();
+    if (this.#options.redisPort !== undefined) await this.#startRelay();
     for (const [cluster, api] of this.apis) await this.#startAgent(cluster, api);
     if (this.#options.hasByteFronts === true) await this.#startSocks();
     if (this.#options.gatewayApart === true) {
@@ -222,7 +243,7 @@ export class Plane implements AsyncDisposable {
       this.#gateway = this.#run('gateway', [
         ...this.#link,
         ...['--token-file', await this.tokens.file(token)],
-        ...this.#gatewayArgs,
+        ...this.#gatewayArgs(this.gatewayAddress),
       ]);
       await loggedLine(this.#gateway, 'gateway listens');
     }
@@ -252,6 +273,14 @@ export class Plane implements AsyncDisposable {
     this.#socksAddress = await frontAddress(bridge);
   }
 
+  get #policyFile(): string {
+    return join(this.directory, 'policy.json');
+  }
+
+  get #replicaKeyFile(): string {
+    return join(this.directory, 'replica.key');
+  }
+
   get #frontArgs(): string[] {
     if (this.#options.hasByteFronts !== true) return [];
     const { server, client } = this.certificates;
@@ -262,14 +291,17 @@ export class Plane implements AsyncDisposable {
   }
 
   get #link(): string[] {
-    const { ca } = this.certificates.server;
-    return ['--broker-url', `wss://127.0.0.1:${this.#brokerPort}`, '--ca-file', ca];
+    return this.#linkTo(this.#brokerPort);
   }
 
-  get #gatewayArgs(): string[] {
+  #linkTo(port: number): string[] {
+    return ['--broker-url', `wss://127.0.0.1:${port}`, '--ca-file', this.certificates.server.ca];
+  }
+
+  #gatewayArgs(address: string): string[] {
     const { server, client } = this.certificates;
     return [
-      ...['--gateway-listen', this.gatewayAddress, '--gateway-domain', domain],
+      ...['--gateway-listen', address, '--gateway-domain', domain],
       ...['--gateway-tls-cert', server.cert, '--gateway-tls-key', server.key],
       ...['--gateway-client-ca', client.ca],
       ...['--exposed-services', this.#exposedServicesFile, '--kubeconfig', this.hub.kubeconfigFile],
@@ -278,16 +310,41 @@ export class Plane implements AsyncDisposable {
   }
 
   async #startBroker(): Promise<void> {
-    const { cert, key } = this.certificates.server;
     this.#broker = this.#run('broker', [
-      ...['--listen', `127.0.0.1:${this.#brokerPort}`, '--tls-cert', cert, '--tls-key', key],
-      ...['--token-public-key', this.tokens.publicKeyFile],
-      ...(this.#options.gatewayApart === true ? [] : this.#gatewayArgs),
+      ...this.#brokerArgs(this.#brokerPort),
+      ...(this.#options.gatewayApart === true ? [] : this.#gatewayArgs(this.gatewayAddress)),
       ...this.#frontArgs,
     ]);
     await logged(this.#broker, 'broker listens', 'url');
     if (this.#options.gatewayApart !== true) await loggedLine(this.#broker, 'gateway listens');
     if (this.#options.hasByteFronts === true) this.#frontAddress = await frontAddress(this.#broker);
+  }
+
+  async #startRelay(): Promise<void> {
+    const port = await freePort();
+    this.#relay = this.#run('broker', [
+      ...this.#brokerArgs(port),
+      ...this.#gatewayArgs('127.0.0.1:0'),
+    ]);
+    await logged(this.#relay, 'broker listens', 'url');
+    this.#balancer = this.#stack.use(await startLoadBalancer([port]));
+  }
+
+  #brokerArgs(port: number): string[] {
+    const { ca, cert, key } = this.certificates.server;
+    const own = [
+      ...['--listen', `127.0.0.1:${port}`, '--tls-cert', cert, '--tls-key', key],
+      ...['--token-public-key', this.tokens.publicKeyFile],
+      ...(this.#options.policy === undefined ? [] : ['--policy-file', this.#policyFile]),
+    ];
+    const { redisPort } = this.#options;
+    if (redisPort === undefined) return own;
+    return [
+      ...own,
+      ...['--redis-url', `redis://127.0.0.1:${redisPort}`],
+      ...['--replica-key-file', this.#replicaKeyFile],
+      ...['--replica-address', `wss://127.0.0.1:${port}`, '--replica-ca', ca],
+    ];
   }
 
   async #startAgent(cluster: ClusterName, { server }: ManagedApi): Promise<void> {
@@ -297,7 +354,7 @@ export class Plane implements AsyncDisposable {
     const agent = this.#run(
       'agent',
       [
-        ...this.#link,
+        ...this.#linkTo(this.#balancer?.port ?? this.#brokerPort),
         ...['--cluster', cluster, '--token-file', await this.tokens.file(token)],
         ...['--tunnels', '1', '--kube-apiserver', new URL(server.url).host],
         ...['--kube-ca-file', server.caFile, '--kube-token-file', own],

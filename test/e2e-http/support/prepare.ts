@@ -5,6 +5,11 @@ import { fileURLToPath } from 'node:url';
 import type { TestProject } from 'vitest/node';
 import { isMissing, type Missing } from '../../../testkit/ground/cache.ts';
 import {
+  findDebianProgram,
+  prepareDebianProgram,
+  type DebianProgram,
+} from '../../../testkit/ground/debian-programs.ts';
+import {
   findHttpPrograms,
   prepareHttpPrograms,
   type HttpPrograms,
@@ -31,6 +36,7 @@ export interface PlanePrograms {
   readonly http: Pick<HttpPrograms, (typeof httpPrograms)[number]>;
   /** A Python interpreter that has the Kubernetes client. */
   readonly python: string;
+  readonly redis: DebianProgram;
 }
 
 declare module 'vitest' {
@@ -46,6 +52,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   present(await preparePrograms(apiServerPrograms, report));
   present(await prepareHttpPrograms(httpPrograms, report));
   present(await preparePythonClient(report));
+  present(await prepareDebianProgram('redis-server', report));
   const directory = await mkdtemp(join(tmpdir(), 'culvert-http-program-'));
   const build = fileURLToPath(new URL('../../../scripts/build.ts', import.meta.url));
   await run({ command: node, args: [build, directory] });
@@ -59,6 +66,7 @@ export async function planePrograms(): Promise<PlanePrograms> {
     kubernetes: present(await findPrograms(apiServerPrograms)),
     http: present(await findHttpPrograms(httpPrograms)),
     python: present(await findPythonClient()),
+    redis: present(await findDebianProgram('redis-server')),
   };
 }
 
