@@ -15,6 +15,7 @@ import { statusAnswer } from '../status-answer.ts';
 import type { ClientEvents, ClientSide, RawConnection } from './client-side.ts';
 import type { GatewayContext } from './gateway-context.ts';
 import { bodyLength } from '../body-length.ts';
+import { trailerFields } from '../trailer-fields.ts';
 
 /**
  * One request, from its head to the end of its answer: it waits until the gateway has admitted it,
@@ -180,7 +181,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   }
 
   onTrailers(trailers: HeaderList): void {
-    this.#trailers = trailers;
+    this.#trailers = trailerFields(trailers);
   }
 
   onEnd(): void {
@@ -226,7 +227,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   }
 
   onBodyEnd(trailers: HeaderList | undefined): void {
-    this.#exchange!.end(trailers);
+    this.#exchange!.end(trailerFields(trailers));
   }
 
   onDrain(): void {
