@@ -109,7 +109,7 @@ export class Http2Acceptor {
       hasBody: !endsWithHead,
       certificate: connection.certificate,
     };
-    const forwarded = new ForwardedRequest(context, request, connection.authenticated);
+    const forwarded = new ForwardedRequest(context, request, connection);
     const client = new Http2Client(stream, !endsWithHead, forwarded);
     if (problem === undefined) forwarded.start(client);
     else forwarded.refuse(client, problem);

@@ -3,7 +3,10 @@ import { connectionShare } from '../../base/server/open-file-limit.ts';
 
 /** All limits on a client of the gateway, and its timeouts. */
 export interface GatewayServerLimits {
-  /** How long a TLS handshake, and the head of a request, may take, in milliseconds. */
+  /**
+   * How long a TLS handshake, the head of a request, and the reading of a refusal by a client
+   * without a valid credential may take, in milliseconds.
+   */
   readonly headTimeoutMs: number;
   /** Bytes of a request's head. A longer head gets a 431. */
   readonly maxHeadBytes: number;
