@@ -12,7 +12,7 @@ import {
   reset,
   settings,
 } from '../../testkit/http2/frames.ts';
-import { addedField, indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
+import { indexedField, plainField } from '../../testkit/http2/hpack-bytes.ts';
 import { makeTestCertificates } from '../../testkit/world/certificates.ts';
 import { serveGateway, type ServedGateway } from '../gateway/served-gateway.ts';
 
@@ -97,17 +97,5 @@ describe('An attack with HTTP/2 on the gateway', () => {
     const begin = frame(frameTypes.headers, 0, 1, getHead);
     const batch = many(5000, frame(frameTypes.continuation, 0, 1));
     expect(await isEnded(1000, (at) => (at === 0 ? begin : batch))).toBe(true);
-  });
-
-  it('An HPACK bomb fills no memory and reaches no server', async () => {
-    const bomb = Buffer.concat([getHead, addedField('bomb', 'x'.repeat(3900))]);
-    const references = Buffer.concat([getHead, Buffer.alloc(16_000, indexedField(62))]);
-    const call = (at: number): Buffer => headers(2 * at + 1, at === 0 ? bomb : references, 0x5);
-    const before = process.memoryUsage.rss();
-    const exchanges = world.exchanges.opened.length;
-    await isEnded(400, call);
-    expect(process.memoryUsage.rss() - before).toBeLessThan(128 * 1024 ** 2);
-    // The first call, and the honest requests.
-    expect(world.exchanges.opened.length - exchanges).toBeLessThan(10);
   });
 });
