@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Clock, Timer } from '../../base/clock.ts';
 import { withoutMapping } from '../../base/net/address-group.ts';
 import type { ConnectionGuard } from '../../base/server/connection-guard.ts';
 import type { TrustedProxies } from '../../base/server/trusted-proxies.ts';
@@ -16,6 +17,10 @@ export class ClientConnection {
   readonly #client: Omit<ForwardedClient, 'host'>;
   #isAuthenticated = false;
   #openRequests = 0;
+  readonly #clock: Clock;
+  readonly #refusalTimeoutMs: number;
+  /** Runs while a client without a valid credential has not read all its answers. */
+  #refusal: Timer | undefined;
   #next: Next | undefined;
   #isLast = false;
 
@@ -25,15 +30,22 @@ export class ClientConnection {
       guard,
       trustedProxies,
       certificate,
+      clock,
+      refusalTimeoutMs,
     }: {
       readonly guard: ConnectionGuard;
       readonly trustedProxies: TrustedProxies | undefined;
       readonly certificate: CertificateIdentity | undefined;
+      readonly clock: Clock;
+      /** How long a stranger may take to read the refusals of its requests, in milliseconds. */
+      readonly refusalTimeoutMs: number;
     },
   ) {
     this.#socket = socket;
     this.#guard = guard;
     this.certificate = certificate;
+    this.#clock = clock;
+    this.#refusalTimeoutMs = refusalTimeoutMs;
     const address = withoutMapping(socket.remoteAddress ?? '');
     this.#client = {
       address,
@@ -64,6 +76,7 @@ export class ClientConnection {
   /** A request has ended. */
   ended(): void {
     if (--this.#openRequests > 0) return;
+    this.#endRefusal();
     if (!this.#isAuthenticated) this.#guard.end(this.#socket);
     const next = this.#next;
     this.#next = undefined;
@@ -79,6 +92,21 @@ export class ClientConnection {
   readonly authenticated = (): void => {
     if (this.#isAuthenticated) return;
     this.#isAuthenticated = true;
+    this.#endRefusal();
     this.#guard.authenticated(this.#socket);
   };
+
+  /**
+   * A request was refused. A client that reads no answers would otherwise keep one of the
+   * connections of clients without a credential forever.
+   */
+  readonly refused = (): void => {
+    if (this.#isAuthenticated || this.#refusal !== undefined) return;
+    this.#refusal = this.#clock.setTimer(this.#refusalTimeoutMs, () => this.#socket.destroy());
+  };
+
+  #endRefusal(): void {
+    this.#refusal?.cancel();
+    this.#refusal = undefined;
+  }
 }

@@ -12,9 +12,11 @@ import { GatewayError } from '../gateway-error.ts';
 import type { RequestRecord } from '../request-record.ts';
 import { responseHeaders } from '../response-headers.ts';
 import { statusAnswer } from '../status-answer.ts';
+import type { ClientConnection } from './client-connection.ts';
 import type { ClientEvents, ClientSide, RawConnection } from './client-side.ts';
 import type { GatewayContext } from './gateway-context.ts';
 import { bodyLength } from '../body-length.ts';
+import { trailerFields } from '../trailer-fields.ts';
 
 /**
  * One request, from its head to the end of its answer: it waits until the gateway has admitted it,
@@ -27,7 +29,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   /** Undefined once it was admitted, because a watch lasts for hours. */
   #request: IncomingRequest | undefined;
   readonly #record: RequestRecord;
-  readonly #onAccepted: () => void;
+  readonly #connection: Pick<ClientConnection, 'authenticated' | 'refused'>;
   #client!: ClientSide;
   #state: 'admitting' | 'waiting' | 'answering' | 'answered' | 'raw' | 'closed' = 'admitting';
   #abort: AbortController | undefined = new AbortController();
@@ -40,12 +42,16 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   /** Bytes that the client has not taken yet, so that their window is not given back. */
   #heldBytes = 0;
 
-  /** @param onAccepted called when the server has accepted the client's credentials */
-  constructor(context: GatewayContext, request: IncomingRequest, onAccepted: () => void) {
+  /** @param connection is told whether a server has accepted the client's credentials */
+  constructor(
+    context: GatewayContext,
+    request: IncomingRequest,
+    connection: Pick<ClientConnection, 'authenticated' | 'refused'>,
+  ) {
     this.#context = context;
     this.#method = request.method;
     this.#request = request;
-    this.#onAccepted = onAccepted;
+    this.#connection = connection;
     this.#record = context.gateway.begin(request);
     this.#record.onRevoked = (reason) => this.#revoked(reason);
     context.requests.add(this);
@@ -105,6 +111,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   #answer(error: GatewayError): void {
     const { head, body } = statusAnswer(error);
     this.#record.failed(error);
+    this.#connection.refused();
     this.#state = 'answered';
     this.#client.begin(head);
     if (this.#method !== 'HEAD') {
@@ -122,7 +129,8 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
     if (this.#state !== 'waiting') return;
     const { route, host } = this.#admitted!;
     const { status } = head;
-    if (status !== 401 && status !== 403) this.#onAccepted();
+    if (status === 401 || status === 403) this.#connection.refused();
+    else this.#connection.authenticated();
     const forClient = { status, headers: responseHeaders(head.headers, route, host) };
     try {
       if (status === 101) {
@@ -180,7 +188,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   }
 
   onTrailers(trailers: HeaderList): void {
-    this.#trailers = trailers;
+    this.#trailers = trailerFields(trailers);
   }
 
   onEnd(): void {
@@ -226,7 +234,7 @@ export class ForwardedRequest implements HttpExchangeHandler, ClientEvents {
   }
 
   onBodyEnd(trailers: HeaderList | undefined): void {
-    this.#exchange!.end(trailers);
+    this.#exchange!.end(trailerFields(trailers));
   }
 
   onDrain(): void {

@@ -109,6 +109,7 @@ class GatewayServer implements RunningGateway {
   readonly #connections = new WeakMap<Socket, ClientConnection>();
   readonly #sockets = new Set<Socket>();
   readonly #idle = new Condition(() => this.#context.requests.size === 0);
+  readonly #refusalTimeoutMs: number;
   #isClosing = false;
 
   constructor(
@@ -122,6 +123,7 @@ class GatewayServer implements RunningGateway {
     this.#options = options;
     this.#log = log;
     this.#tls = tls;
+    this.#refusalTimeoutMs = limits.headTimeoutMs;
     this.#context = {
       ...{ gateway, open, isKnownCluster, clock, log },
       requests: new Set(),
@@ -229,6 +231,8 @@ class GatewayServer implements RunningGateway {
         guard: this.#guard,
         trustedProxies: this.#options.trustedProxies,
         certificate: certificateOf(socket),
+        clock: this.#context.clock,
+        refusalTimeoutMs: this.#refusalTimeoutMs,
       });
       this.#connections.set(socket, connection);
     }

@@ -34,7 +34,11 @@ export class Http1Client implements ClientSide, TurnTask {
     } else if (status === 103) {
       const links = headers.filter(([name]) => name.toLowerCase() === 'link');
       if (links.length === 0) return;
-      this.#response.writeEarlyHints({ link: links.map(([, value]) => value) });
+      try {
+        this.#response.writeEarlyHints({ link: links.map(([, value]) => value) });
+      } catch {
+        // Node refuses links that are not valid. A client needs no hints.
+      }
     } else if (status === 102) {
       this.#response.writeProcessing();
     }

@@ -70,7 +70,7 @@ function startRequest(
 ): void {
   connection.started();
   const request = incoming(message, connection);
-  const forwarded = new ForwardedRequest(context, request, connection.authenticated);
+  const forwarded = new ForwardedRequest(context, request, connection);
   response.on('close', () => connection.ended());
   const client = new Http1Client(message, response, forwarded);
   const problem = problemOf(message);
@@ -92,7 +92,7 @@ function startUpgrade(
   connection.started();
   socket.on('close', () => connection.ended());
   const request = incoming(message, connection);
-  const forwarded = new ForwardedRequest(context, request, connection.authenticated);
+  const forwarded = new ForwardedRequest(context, request, connection);
   const { clock } = context;
   const client = new Http1Upgrade({ message, socket, head, clock, events: forwarded });
   const problem = problemOf(message) ?? upgradeProblem(message);

@@ -5,11 +5,13 @@ import type { ClientEvents, ClientSide } from './client-side.ts';
 
 const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
 
-/** Fields that HTTP/2 does not have (RFC 9113, section 8.2.2), and that of the WebSocket handshake. */
+/** Fields that HTTP/2 responses do not have (RFC 9113, section 8.2.2), or of the WebSocket handshake. */
 const notInHttp2: ReadonlySet<string> = new Set([
   'connection',
+  'http2-settings',
   'keep-alive',
   'proxy-connection',
+  'te',
   'transfer-encoding',
   'upgrade',
   'sec-websocket-accept',
@@ -38,11 +40,14 @@ export class Http2Client implements ClientSide, TurnTask {
   }
 
   inform({ status, headers }: HttpResponseHead): void {
-    if (this.#stream.headersSent || this.#stream.destroyed) return;
-    this.#stream.additionalHeaders({ ...Object.fromEntries(fieldsOf(headers)), ':status': status });
+    const stream = this.#stream;
+    if (stream.headersSent || stream.destroyed) return;
+    const fields = { ...Object.fromEntries(fieldsOf(headers)), ':status': status };
+    this.#orCut(() => stream.additionalHeaders(fields));
   }
 
   begin(head: HttpResponseHead): void {
+    if (head.status > 599) throw new Error(`HTTP/2 has no status ${head.status}`);
     this.#head = head;
     atEndOfTurn(this);
   }
@@ -120,15 +125,25 @@ export class Http2Client implements ClientSide, TurnTask {
     if (head === undefined || stream.destroyed || stream.closed) return;
     const fields = fieldsOf(head.headers);
     // Trailers may follow every body.
-    stream.respond([':status', head.status, ...fields.flat()] as unknown as string[], {
-      endStream: endsStream,
-      waitForTrailers: !endsStream,
-    });
-    if (endsStream) return;
+    const list = [':status', head.status, ...fields.flat()] as unknown as string[];
+    this.#orCut(() =>
+      stream.respond(list, { endStream: endsStream, waitForTrailers: !endsStream }),
+    );
+    if (endsStream || stream.destroyed) return;
     stream.on('wantTrailers', () => {
       // Without fields, this ends the stream with an empty DATA frame.
-      stream.sendTrailers(Object.fromEntries(fieldsOf(this.#trailers ?? [])));
+      const trailers = Object.fromEntries(fieldsOf(this.#trailers ?? []));
+      this.#orCut(() => stream.sendTrailers(trailers));
     });
+  }
+
+  /** Sends fields. Node refuses some that a server may send, and would end the process with them. */
+  #orCut(send: () => void): void {
+    try {
+      send();
+    } catch {
+      this.cut();
+    }
   }
 }
 

@@ -1,4 +1,9 @@
-import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import {
+  createServer,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerOptions,
+} from 'node:http2';
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { GatewayError } from '../gateway-error.ts';
@@ -15,6 +20,13 @@ export interface Http2ServerParts {
   readonly connectionOf: (socket: Socket) => ClientConnection;
 }
 
+/** With options of Node that its types do not have yet. */
+interface AllServerOptions extends ServerOptions {
+  readonly maxSessionInvalidFrames: number;
+  readonly maxSessionRejectedStreams: number;
+  readonly strictSingleValueFields: boolean;
+}
+
 /** Serves HTTP/2 on connections that another listener has accepted. */
 export class Http2Acceptor {
   readonly #server: Http2Server;
@@ -24,15 +36,22 @@ export class Http2Acceptor {
   constructor(parts: Http2ServerParts) {
     const { limits } = parts;
     this.#parts = parts;
-    this.#server = createServer({
-      maxHeaderListPairs: 1024,
+    const options: AllServerOptions = {
+      maxHeaderListPairs: limits.maxHeadFields,
+      maxSessionInvalidFrames: limits.maxInvalidFramesPerConnection,
+      maxSessionRejectedStreams: limits.maxRejectedStreamsPerConnection,
+      maxSessionMemory: Math.ceil(limits.maxMemoryPerConnectionBytes / 1e6),
+      maxSettings: limits.maxSettingsPerFrame,
+      // A server's odd fields are for its client to judge.
+      strictSingleValueFields: false,
       settings: {
         enableConnectProtocol: true,
         initialWindowSize: limits.streamWindowBytes,
         maxConcurrentStreams: limits.maxStreamsPerConnection,
         maxHeaderListSize: limits.maxHeadBytes,
       },
-    });
+    };
+    this.#server = createServer(options);
   }
 
   accept(socket: Socket): void {
@@ -92,7 +111,7 @@ export class Http2Acceptor {
       hasBody: !endsWithHead,
       certificate: connection.certificate,
     };
-    const forwarded = new ForwardedRequest(context, request, connection.authenticated);
+    const forwarded = new ForwardedRequest(context, request, connection);
     const client = new Http2Client(stream, !endsWithHead, forwarded);
     if (problem === undefined) forwarded.start(client);
     else forwarded.refuse(client, problem);

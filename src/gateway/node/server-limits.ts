@@ -3,10 +3,15 @@ import { connectionShare } from '../../base/server/open-file-limit.ts';
 
 /** All limits on a client of the gateway, and its timeouts. */
 export interface GatewayServerLimits {
-  /** How long a TLS handshake, and the head of a request, may take, in milliseconds. */
+  /**
+   * How long a TLS handshake, the head of a request, and the reading of a refusal by a client
+   * without a valid credential may take, in milliseconds.
+   */
   readonly headTimeoutMs: number;
   /** Bytes of a request's head. A longer head gets a 431. */
   readonly maxHeadBytes: number;
+  /** Fields of a request's head over HTTP/2. A stream with more is reset. */
+  readonly maxHeadFields: number;
   /** Connections to the listener. They stay below the limit of open files. */
   readonly maxConnections: number;
   /** Connections that have not shown a credential which a server accepted. */
@@ -18,6 +23,16 @@ export interface GatewayServerLimits {
   /** HTTP/2 receive window of a request's body, and of all bodies of a connection, in bytes. */
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
+  /**
+   * What one HTTP/2 connection may hold in the process, in bytes: heads, dynamic tables, and answers
+   * that the client has not read. Further streams are refused.
+   */
+  readonly maxMemoryPerConnectionBytes: number;
+  /** Frames of HTTP/2 that are not valid. One more ends the connection. */
+  readonly maxInvalidFramesPerConnection: number;
+  /** Streams of HTTP/2 beyond the limits. One more ends the connection. */
+  readonly maxRejectedStreamsPerConnection: number;
+  readonly maxSettingsPerFrame: number;
 }
 
 const maxConnections = connectionShare(1 / 4);
@@ -30,12 +45,17 @@ const maxUnauthenticated = Math.max(2, Math.min(4096, Math.floor(maxConnections 
 export const defaultServerLimits: GatewayServerLimits = {
   headTimeoutMs: 32_000,
   maxHeadBytes: 48 * 1024,
+  maxHeadFields: 1024,
   maxConnections,
   maxUnauthenticated,
   maxUnauthenticatedPerAddress: Math.ceil(maxUnauthenticated / 2),
   maxStreamsPerConnection: 250,
   streamWindowBytes: 256 * 1024,
   connectionWindowBytes: 1024 * 1024,
+  maxMemoryPerConnectionBytes: 10e6,
+  maxInvalidFramesPerConnection: 1000,
+  maxRejectedStreamsPerConnection: 100,
+  maxSettingsPerFrame: 32,
 };
 
 export function connectionLimits(limits: GatewayServerLimits): ConnectionLimits {
