@@ -73,6 +73,7 @@ export class HttpConnection implements ResponseSink {
   send(request: RequestText, user: ConnectionUser): void {
     this.#request = request;
     this.#user = user;
+    this.#untakenBytes = 0;
     this.#isRequestSent = request.bodyBytes === 0;
     this.#parser.begin(request.method);
     // A head without a body takes no buffer of the writer, of which 1,000 watches would need many.
@@ -144,7 +145,9 @@ export class HttpConnection implements ResponseSink {
   onComplete(): void {
     const user = this.#user;
     this.#user = undefined;
-    this.#isPaused = false;
+    // The socket may have stopped: Node passes on the records of TLS that it has read together, so a
+    // response can become complete after a pause.
+    this.resume();
     user?.onComplete();
   }
 

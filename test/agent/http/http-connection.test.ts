@@ -1,9 +1,12 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { expect, it } from 'vitest';
 import { type ConnectionUser, HttpConnection } from '../../../src/agent/http/http-connection.ts';
 import { requestText } from '../../../src/agent/http/request-text.ts';
+import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 
 it.each([true, false])(
   'A connection whose user wants no more bytes reads none until it resumes (shared: %s)',
@@ -52,3 +55,46 @@ it.each([true, false])(
     server.close();
   },
 );
+
+it('A TLS connection that is paused while its response becomes complete reads the next response', async () => {
+  await using certificates = await makeTestCertificates();
+  const { key, cert, ca } = certificates.server;
+  const body = Buffer.alloc(40_000);
+  const answer = Buffer.concat([
+    Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`),
+    body,
+  ]);
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (peer) => {
+    peer.on('error', () => {});
+    // The records of TLS arrive together, and Node passes each of them on even after a pause.
+    peer.on('data', () => void peer.write(answer));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const socket = connectTls({ host: '127.0.0.1', port, ca: readFileSync(ca) });
+  await once(socket, 'secureConnect');
+  const connection = new HttpConnection(socket, () => {});
+  for (let request = 0; request < 3; request++) {
+    const complete = Promise.withResolvers<void>();
+    const user: ConnectionUser = {
+      onInformational() {},
+      onHead() {},
+      onBody: () => false,
+      onResponseTrailers() {},
+      onComplete: () => complete.resolve(),
+      onUpgrade() {},
+      onTaken() {},
+      onFailed: complete.reject,
+    };
+    const head = { method: 'GET', path: '/', headers: [] };
+    connection.send(requestText(head, { host: 'h', hasBody: false }), user);
+    let isComplete = false;
+    void complete.promise.then(() => (isComplete = true));
+    for (let turn = 0; turn < 1_000 && !isComplete; turn++) await nextTurn();
+    // Records that did not arrive together wait for this.
+    connection.resume();
+    await complete.promise;
+  }
+  connection.destroy();
+  server.close();
+});
