@@ -8,6 +8,10 @@ import { type ConnectionUser, HttpConnection } from '../../../src/agent/http/htt
 import { requestText } from '../../../src/agent/http/request-text.ts';
 import { makeTestCertificates } from '../../../testkit/world/certificates.ts';
 
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await nextTurn();
+}
+
 it.each([true, false])(
   'A connection whose user wants no more bytes reads none until it resumes (shared: %s)',
   async (isShared) => {
@@ -45,7 +49,7 @@ it.each([true, false])(
     await arrived.promise;
     arrived = Promise.withResolvers();
     await new Promise((resolve) => peer.write('two', resolve));
-    for (let turn = 0; turn < 20; turn++) await nextTurn();
+    await turns(20);
     expect(pieces).toEqual(['one']);
     connection.resume();
     await arrived.promise;
@@ -88,13 +92,12 @@ it('A TLS connection that is paused while its response becomes complete reads th
     };
     const head = { method: 'GET', path: '/', headers: [] };
     connection.send(requestText(head, { host: 'h', hasBody: false }), user);
-    let isComplete = false;
-    void complete.promise.then(() => (isComplete = true));
-    for (let turn = 0; turn < 1_000 && !isComplete; turn++) await nextTurn();
+    await Promise.race([complete.promise, turns(200)]);
     // Records that did not arrive together wait for this.
     connection.resume();
     await complete.promise;
   }
+  expect(connection.isUsable).toBe(true);
   connection.destroy();
   server.close();
 });
